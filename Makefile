@@ -1,0 +1,45 @@
+# Everything here works in a fresh clone with git, make and python3 (>= 3.11).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test check bench fuzz lock clean
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ispagents needs python >= 3.11, this is " + sys.version.split()[0])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python -m lab.demo
+
+test: $(STAMP)
+	@CI="$(CI)" tests/system-packages
+	$(BIN)/python -m pytest
+
+check: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/repo
+
+bench: $(STAMP)
+	$(BIN)/python -m tests.bench
+
+fuzz: $(STAMP)
+	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz
+
+LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --custom-compile-command "make lock" pyproject.toml
+lock:
+	$(LOCK) --extra agent -o requirements/agent.txt
+	$(LOCK) --extra control-plane -o requirements/control-plane.txt
+	$(LOCK) --extra lab -o requirements/lab.txt
+	$(LOCK) --extra agent --extra control-plane --extra lab --extra dev -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,68 @@
+"""Records of the audit log: what stands beside a leaf, sealed under its subject's key.
+
+The leaf says *that* something of a kind happened to item n of a plan, and commits to the record; the record says it in
+full. Secrets of devices are `SecretRef`s by the time they come here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from agent.model import Address, Effect, Seen, StepOutcome, Transition
+from agent.store.log_store import Sealed
+from agent.store.vault import NOBODY, Vault
+from trust.items import encode_value
+
+Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+
+
+def subject_of(service: str | None) -> str:
+    """Return whose key seals records about this service: its subscriber's (`C-10482/home` -> `C-10482`)."""
+    return NOBODY if service is None else service.split("/", 1)[0]
+
+
+def value_json(seen: Seen) -> Json:
+    """Return what was seen, for a record."""
+    return {"value": json.loads(encode_value(seen.value)), "at_s": seen.at_s, "live": seen.live}
+
+
+def seen_json(seen: Mapping[Address, Seen]) -> Json:
+    """Return what was seen, by address, for a record."""
+    return {address: value_json(s) for address, s in seen.items()}
+
+
+def do_json(do: tuple[Transition, ...] | Effect) -> Json:
+    """Return what a step does, for a record and for the journal."""
+    if isinstance(do, Effect):
+        return {"effect": do.verb, "address": do.address, "args": dict(do.args), "key": do.key}
+    return [
+        {"address": t.address, "before": value_json(t.before), "after": json.loads(encode_value(t.after))} for t in do
+    ]
+
+
+def outcome_json(outcome: StepOutcome) -> dict[str, Json]:
+    """Return a step's outcome, for a record."""
+    return {
+        "verdict": outcome.verdict.value,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "observed": None if outcome.observed is None else seen_json(outcome.observed),
+    }
+
+
+class Recorder:
+    """Makes sealed records. Subjects' keys must exist (`ensure`), so that they are durable before the row."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+        vault.ensure_subjects([NOBODY])
+
+    def ensure(self, services: list[str | None]) -> None:
+        """Make the keys of these services' subscribers durable."""
+        self._vault.ensure_subjects([subject_of(s) for s in services])
+
+    def record(self, service: str | None, fields: Mapping[str, Json]) -> Sealed:
+        """Return the record about this service (or about nobody), sealed."""
+        data = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        return self._vault.seal_record(subject_of(service), data)

@@ -1,0 +1,109 @@
+"""What leaves the run: signed outcomes and receipts, in enums and buckets; the per-item results stay here."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agent.changes.machine import ChangeState
+from agent.model import ItemState
+from trust import envelope as envelopes
+from trust import merkle, statements
+from trust.errors import Reason
+from trust.keys import SigningKey
+from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, Result, size_bucket
+
+S = ItemState
+
+BUCKETS: Mapping[ItemState, OutcomeBucket] = {
+    S.APPLIED: OutcomeBucket.APPLIED,
+    S.SET_AT_NEXT_LOGIN: OutcomeBucket.APPLIED,
+    S.NOT_APPLIED: OutcomeBucket.NOT_APPLIED,
+    S.SKIPPED: OutcomeBucket.NOT_APPLIED,
+    S.SUPERSEDED: OutcomeBucket.NOT_APPLIED,
+    S.CANCELLED: OutcomeBucket.NOT_APPLIED,
+    S.SET_NOT_ENFORCED: OutcomeBucket.DIVERGED,
+    S.DIVERGED: OutcomeBucket.DIVERGED,
+    S.NEEDS_A_PERSON: OutcomeBucket.UNKNOWN,
+    S.UNKNOWN: OutcomeBucket.UNKNOWN,
+    S.RUNNING: OutcomeBucket.UNKNOWN,
+    S.STALE: OutcomeBucket.STALE,
+    S.WAITING: OutcomeBucket.WAITING,
+    S.PLANNED: OutcomeBucket.WAITING,
+    S.EXPIRED: OutcomeBucket.EXPIRED,
+    S.REVERTED: OutcomeBucket.REVERTED,
+}
+"""Blocked and excluded items were never part of what would be done."""
+
+STATES: Mapping[ChangeState, OutcomeState] = {
+    ChangeState.DONE: OutcomeState.DONE,
+    ChangeState.NEEDS_YOU: OutcomeState.NEEDS_A_PERSON,
+    ChangeState.NOTHING_CHANGED: OutcomeState.NOTHING_DONE,
+    ChangeState.REVERTED: OutcomeState.REVERTED,
+    ChangeState.CANCELLED: OutcomeState.CANCELLED,
+    ChangeState.EXPIRED: OutcomeState.EXPIRED,
+    ChangeState.STALE: OutcomeState.NOTHING_DONE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """Signs outcomes and receipts. `log_head` returns (size, root) of the log now."""
+
+    trust_id: str
+    agent: str
+    plan_key: SigningKey
+    log_head: Callable[[], tuple[int, bytes]]
+
+    def outcome(
+        self, plan_digest: bytes, seq: int, state: ChangeState, items: Mapping[int, ItemState], now_s: float
+    ) -> bytes:
+        """Return the signed outcome envelope of a finished run."""
+        counts = Counter(BUCKETS[s] for s in items.values() if s in BUCKETS)
+        salt = secrets.token_hex(16)
+        leaves = [merkle.leaf_hash(json.dumps([salt, n, s.value]).encode()) for n, s in sorted(items.items())]
+        size, root = self.log_head()
+        statement = Outcome(
+            trust_id=self.trust_id,
+            agent=self.agent,
+            plan_sha256=plan_digest.hex(),
+            seq=seq,
+            final=True,
+            state=STATES.get(state, OutcomeState.MIXED),
+            buckets={bucket: size_bucket(count) for bucket, count in counts.items()},
+            results_sha256=merkle.root(leaves).hex(),
+            log_size=size,
+            log_root=root.hex(),
+            at=int(now_s) // 60,
+        )
+        return envelopes.encode(statements.sign(statement, [self.plan_key]))
+
+    def receipt(
+        self,
+        of_type: str,
+        of_digest: bytes,
+        reason: Reason | None,
+        people: tuple[int, int],
+        trust_version: int,
+        now_s: float,
+    ) -> bytes:
+        """Return the signed receipt: taken (reason None) or refused. `people`: how many approve, how many must."""
+        size, root = self.log_head()
+        statement = Receipt(
+            trust_id=self.trust_id,
+            agent=self.agent,
+            of_type=of_type,
+            of_sha256=of_digest.hex(),
+            result=Result.ACCEPTED if reason is None else Result.REFUSED,
+            reason=reason,
+            have=people[0],
+            need=people[1],
+            trust_version=trust_version,
+            log_size=size,
+            log_root=root.hex(),
+            at=int(now_s) // 60,
+        )
+        return envelopes.encode(statements.sign(statement, [self.plan_key]))

@@ -1,0 +1,476 @@
+"""One item of a plan: its steps in order, the enforcement check, what became of it; and its declared revert."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+import trio
+
+from agent.changes.audit import Recorder
+from agent.changes.journal import Doing, Journal, Unmet, inverse
+from agent.changes.machine import Event, StepFact, settle
+from agent.changes.perform import Patience, perform_step, recover_step
+from agent.changes.plans import ItemRow, StepRow
+from agent.changes.sessions import Sessions
+from agent.connectors.base import AccessRecipe, Enforced, Judgement, Session, UnreadableError
+from agent.inventory.book import opposite
+from agent.model import (
+    Address,
+    Direction,
+    Effect,
+    Item,
+    ItemState,
+    Replay,
+    Seen,
+    Step,
+    StepOutcome,
+    Transition,
+    Verdict,
+)
+from agent.runtime.clock import Clock
+from agent.store.db import Store
+from agent.store.errors import RefusedCommandError
+
+S = ItemState
+MAX_ATTEMPTS = 2
+"""How often a step is sent when the first try proved to have had no effect at all; a crash of ours allows one more."""
+PAUSE_S = 1.0
+"""How often a frozen or halted item looks whether it may go on."""
+PAUSE_MAX_S = 30.0
+"""How long an item that was begun waits for that; then it ends as what it is: set, not enforced."""
+_STOPS = {"cancelled": Event.CANCEL, "expired": Event.EXPIRE, "not-required": Event.SKIP}
+_SAID = {"ack-without-effect": "the NAS answered ACK"}
+_FOLLOW = frozenset({"restore", "revert"})
+"""Actions that wait for a change which holds their addresses: a restore follows a suspension, it is never lost."""
+_PAUSES = frozenset({"frozen", "clock-halt"})
+_UNSENT = frozenset({S.PLANNED, S.WAITING})
+CRASHED = "lost-crash"
+RETRIED = "retry"
+"""Reason of an item whose disconnects a person asked to do once more (`retry.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunParts:
+    """What a run needs of the agent. `recipes` by method name; `census` names each target's who-is-online address."""
+
+    store: Store
+    recorder: Recorder
+    sessions: Sessions
+    recipes: Mapping[str, AccessRecipe]
+    clock: Clock
+    unmet: Unmet
+    patience: Patience = field(default_factory=Patience)
+    census: Mapping[str, Address] = field(default_factory=dict)
+    paced: bool = True
+    check_clock: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    """Halts applying, durably, if the clock jumped."""
+    refresh_facts: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
+    """Reads the billing file again if it changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why an item's next step was not sent."""
+
+    event: Event
+    reason: str
+    detail: str
+
+
+class Turn:
+    """A place among those in flight at a target: held for the block, or until it is over."""
+
+    def __init__(self, limiter: trio.CapacityLimiter | None = None) -> None:
+        """Take the target's bound; None: it has none."""
+        self._limiter = limiter
+        self._held = False
+
+    async def __aenter__(self) -> Self:
+        if self._limiter is not None:
+            await self._limiter.acquire_on_behalf_of(self)
+            self._held = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.over()
+
+    def over(self) -> None:
+        """Give the place to the next, if it is still held."""
+        if self._limiter is not None and self._held:
+            self._held = False
+            self._limiter.release_on_behalf_of(self)
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of an item while it runs: the last outcome of each step, each way."""
+
+    outcomes: dict[tuple[int, Direction], StepOutcome] = field(default_factory=dict)
+    bound: dict[Address, Seen] = field(default_factory=dict)
+    attempts: dict[tuple[int, Direction], int] = field(default_factory=dict)
+    crashed: set[tuple[int, Direction]] = field(default_factory=set)
+    last: StepOutcome | None = None
+    turn: Turn = field(default_factory=Turn)
+
+    def done(self, n: int) -> StepOutcome | None:
+        """Return the outcome of step `n` as planned, or None."""
+        return self.outcomes.get((n, Direction.FORWARD))
+
+    def fact(self, step: Step) -> StepFact:
+        """Return what the machine needs to know of a step."""
+        outcome = self.done(step.n)
+        effect = isinstance(step.do, Effect)
+        return (
+            StepFact(None, effect)
+            if outcome is None
+            else StepFact(outcome.verdict, effect, drifted=outcome.reason == "drifted")
+        )
+
+
+def inverse_of(step: Step) -> tuple[Transition, ...] | Effect | None:
+    """Return what takes a step back: inverted transitions; for an effect, its declared `on_revert` effect or None."""
+    if isinstance(step.do, Effect):
+        return step.on_revert[0] if step.on_revert else None
+    return inverse(step.do)
+
+
+class ItemRunner:
+    """Runs items of one plan, each in a task of its own."""
+
+    def __init__(
+        self,
+        parts: RunParts,
+        journal: Journal,
+        run_until_s: float,
+        changed: Callable[[], None],
+        stopping: Callable[[], str] = lambda: "",
+    ) -> None:
+        """`stopping` says why the run is being stopped ("": it is not): what waits for its turn is then not begun."""
+        self._stopping = stopping
+        self._parts = parts
+        self._journal = journal
+        self._run_until_s = run_until_s
+        self._changed = changed
+        self._clock = parts.clock
+        self._known: dict[int, Known] = {}
+
+    def known(self, n: int) -> Known:
+        """Return what is known of item `n`."""
+        return self._known.setdefault(n, Known())
+
+    async def _move(
+        self, item: Item, event: Event, reason: str, detail: str = "", desired: tuple[str, ...] = ()
+    ) -> None:
+        await self._journal.move(item, event, reason, detail, desired)
+        self._changed()
+
+    @asynccontextmanager
+    async def _session(self, item: Item) -> AsyncIterator[Session]:
+        """Lend the session of the item's target; an item whose device must call in is waiting meanwhile."""
+        target = item.steps[0].target
+        if not self._parts.sessions.arrives(target):
+            yield await self._parts.sessions.dialled(target)
+            return
+        if self._journal.states[item.n] is S.PLANNED:
+            await self._move(item, Event.WAIT, "", "until the device calls in")
+        async with self._parts.sessions.use(target) as session:
+            yield session
+
+    async def run(self, item: Item) -> None:
+        """Run one item to a final state (or to a pause that the plan's deadline ends)."""
+        if not item.steps:
+            await self._finish_reason_only(item)
+            return
+        stopped: Stopped | None = None
+        waiting = trio.CancelScope()
+        try:
+            waiting.deadline = trio.current_time() + self._patience_s(item)
+            with waiting:
+                async with self._session(item) as session:
+                    waiting.deadline = float("inf")  # from here on each step has its own deadline
+                    await self._run_locked(item, session)
+        except UnreadableError as err:
+            stopped = Stopped(Event.FAIL, err.reason, str(err))
+        if waiting.cancelled_caught:
+            stopped = Stopped(Event.EXPIRE, "expired", "the device did not call in before the deadline")
+        if stopped is not None:
+            await self._end(item, None, stopped)
+
+    def _patience_s(self, item: Item) -> float:
+        """Return how long to wait for the item's session. What was begun is read to its end, after the deadline too."""
+        if self._journal.states[item.n] not in _UNSENT and not self._parts.sessions.arrives(item.steps[0].target):
+            return float("inf")
+        return max(self._run_until_s - self._clock.wall_s(), 0)
+
+    async def _finish_reason_only(self, item: Item) -> None:
+        """Record a reason for a service whose network state stays as it is."""
+        while self._journal.states[item.n] in _UNSENT:
+            try:
+                await self._parts.check_clock()
+                await self._parts.refresh_facts()
+                await self._journal.record_reason(item)
+                self._changed()
+            except RefusedCommandError as err:
+                wait = err.reason in _PAUSES or (err.reason == "busy" and self._journal.plan.action in _FOLLOW)
+                if not wait:
+                    await self._move(item, _STOPS.get(err.reason, Event.FAIL), err.reason, str(err))
+                    return
+                await self._clock.sleep(PAUSE_S)
+
+    async def _run_locked(self, item: Item, session: Session) -> None:
+        while (holder := await self._journal.lock(item)) is not None:
+            if self._journal.plan.action not in _FOLLOW or self._clock.wall_s() >= self._run_until_s:
+                await self._end(item, session, Stopped(Event.FAIL, "busy", f"busy with change {holder}"))
+                return
+            await self._clock.sleep(PAUSE_S)
+        try:
+            await self._end(item, session, await self._run_in_turn(item, session))
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._journal.unlock(item)
+
+    async def _end(self, item: Item, session: Session | None, stopped: Stopped | None) -> None:
+        """Move the item to the state in which its run ends. `session` None: it cannot be read now."""
+        if stopped is not None and self._journal.states[item.n] in _UNSENT:
+            await self._move(item, stopped.event, stopped.reason, stopped.detail)
+        else:
+            await self._settle(item, session, stopped)
+
+    async def _turn(self, item: Item) -> Turn:
+        """Return the item's place among those in flight at its target; a device that called in has its own."""
+        target = item.steps[0].target
+        return Turn(None if self._parts.sessions.arrives(target) else await self._parts.sessions.limiter(target))
+
+    async def _run_in_turn(self, item: Item, session: Session) -> Stopped | None:
+        """Perform the item's steps; while it is frozen or halted it gives its place to others."""
+        give_up = self._clock.boot_s() + PAUSE_MAX_S
+        while True:
+            async with await self._turn(item) as self.known(item.n).turn:
+                stopped = await self._run_steps(item, session)
+            if stopped is None or stopped.reason not in _PAUSES:
+                return stopped
+            if self._journal.states[item.n] not in _UNSENT and self._clock.boot_s() >= give_up:
+                return stopped  # half done and frozen: it says so, and gives its addresses back (to a restore)
+            await self._clock.sleep(PAUSE_S)
+
+    async def _run_steps(self, item: Item, session: Session) -> Stopped | None:
+        """Perform the item's steps in order; return why it was stopped before its next step, or None."""
+        known = self.known(item.n)
+        if self._journal.states[item.n] in _UNSENT and (why := self._stopping()):
+            return Stopped(Event.CANCEL, "stopped", why)
+        for step in item.steps:
+            done = known.done(step.n)
+            if done is not None and not self._try_again(item, step, Direction.FORWARD, done):
+                continue
+            after = [outcome for a in step.after if (outcome := known.done(a)) is not None]
+            if any(outcome.verdict is not Verdict.APPLIED for outcome in after):
+                break
+            if (stopped := await self._run_step(item, step, session)) is not None:
+                return stopped
+        return None
+
+    async def _run_step(self, item: Item, step: Step, session: Session) -> Stopped | None:
+        known = self.known(item.n)
+        while True:
+            try:
+                outcome = await self._once(item, step, session)
+            except RefusedCommandError as err:
+                return Stopped(_STOPS.get(err.reason, Event.FAIL), err.reason, str(err))
+            except UnreadableError as err:
+                if not known.outcomes:
+                    raise  # nothing of this item was sent: it is not applied
+                known.last = StepOutcome(Verdict.NOT_APPLIED, err.reason, str(err))
+                return None
+            if outcome.reason == "expired":
+                return Stopped(Event.EXPIRE, "expired", outcome.detail)
+            known.last = known.outcomes[step.n, Direction.FORWARD] = outcome
+            if not self._try_again(item, step, Direction.FORWARD, outcome):
+                return None
+
+    def _try_again(self, item: Item, step: Step, direction: Direction, outcome: StepOutcome) -> bool:
+        """Return whether a step that proved to have had no effect may be sent once more."""
+        if outcome.verdict is not Verdict.NOT_APPLIED or not outcome.reason.startswith("lost-"):
+            return False
+        if isinstance(step.do, Effect) and step.do.replay is Replay.NEVER:
+            return False
+        known, key = self.known(item.n), (step.n, direction)
+        return known.attempts.get(key, 0) < MAX_ATTEMPTS + (key in known.crashed)
+
+    async def _once(self, item: Item, step: Step, session: Session) -> StepOutcome:
+        bound: Mapping[Address, Seen] = {}
+        if isinstance(step.do, Effect):
+            bound = await session.bind(step.do)
+            self.known(item.n).bound.update(bound)
+            if not bound and step.do.proof is not None:
+                return StepOutcome(Verdict.APPLIED, "nothing-to-do", "no session now")
+        return await self._send(item, Doing(step.n, step.target, Direction.FORWARD, step.do, bound), session)
+
+    async def _send(self, item: Item, doing: Doing, session: Session) -> StepOutcome:
+        with trio.CancelScope(shield=True):  # between "about to" and its outcome there is no way out
+            await self._parts.check_clock()
+            if doing.direction is Direction.FORWARD and item.requires:
+                await self._parts.refresh_facts()
+            ticket = await self._journal.about_to(item, doing)
+            self._changed()
+            self.known(item.n).attempts[doing.step, doing.direction] = ticket.attempt
+            done = await perform_step(
+                session, ticket, self._journal, self._clock, self._parts.patience, self._last_reply(item, doing)
+            )
+        return done  # noqa: RET504  mypy: a cancel scope might swallow a return inside it
+
+    def _last_reply(self, item: Item, doing: Doing) -> Callable[[], None]:
+        """Return what to do when an effect is accepted: after its last one an item only reads, in nobody's way."""
+        last = doing.step == len(item.steps) and doing.direction is Direction.FORWARD
+        return self.known(item.n).turn.over if last else lambda: None
+
+    # --- enforcement, and what became of the item ---
+
+    async def _settle(self, item: Item, session: Session | None, stopped: Stopped | None) -> None:
+        if self._journal.states[item.n] in _UNSENT:
+            await self._move(item, Event.BEGIN, "")  # there was nothing to send: no session to end
+        facts = [self.known(item.n).fact(step) for step in item.steps]
+        writes_stand = all(f.verdict is Verdict.APPLIED for f in facts if not f.effect)
+        judgement: Judgement | None = None
+        if item.enforce is not None and writes_stand:
+            judgement = await self._enforce(item, session) if session else Judgement(Enforced.NO, "unreadable")
+        event = settle(facts, judgement, None if stopped is None else stopped.event)
+        if event is Event.LOSE:
+            event = Event.ESCALATE  # the time for re-reading is over
+        stands = writes_stand and event in (Event.PROVE, Event.SET_OFFLINE, Event.SET_UNENFORCED)
+        desired = item.desired if stands else ()
+        reason, detail = self._explain(item, judgement, stopped)
+        await self._move(item, event, reason, detail, desired)
+
+    def _explain(self, item: Item, judgement: Judgement | None, stopped: Stopped | None) -> tuple[str, str]:
+        if stopped is not None:
+            return stopped.reason, stopped.detail
+        last = self.known(item.n).last
+        if judgement is not None:
+            detail = judgement.detail
+            if judgement.enforced is Enforced.NO and last is not None and last.verdict is not Verdict.APPLIED:
+                return last.reason, " · ".join(filter(None, (_SAID.get(last.reason, last.detail), detail)))
+            return judgement.how, detail
+        return (last.reason, last.detail) if last is not None else ("", "")
+
+    async def _enforce(self, item: Item, session: Session) -> Judgement:
+        """Judge until it is enforced or its time is up; at once when there was no session to end."""
+        enforce = item.enforce
+        if enforce is None:
+            raise ValueError("an item without enforcement is not judged")
+        recipe = self._parts.recipes.get(enforce.expect["method"])
+        if recipe is None:
+            return Judgement(Enforced.NO, "unmapped-method", "its access method is no longer configured")
+        ended = self.known(item.n).bound
+        until = self._clock.boot_s() + (enforce.within_s if ended else 0)
+        pause = self._parts.patience.poll_s
+        while True:
+            seen: dict[Address, Seen] = {}
+            judgement = Judgement(Enforced.NO, "unreadable", "could not be read")
+            try:
+                seen.update(await session.read([enforce.address]))
+                while missing := [a for a in recipe.enforcement_reads(enforce, seen) if a not in seen]:
+                    seen.update(await session.read(missing))
+                judgement = recipe.judge(enforce, seen, list(ended))
+            except UnreadableError as err:
+                judgement = Judgement(Enforced.NO, err.reason, str(err))
+            if judgement.enforced is Enforced.YES or self._clock.boot_s() >= until:
+                return judgement
+            await self._clock.sleep(pause)
+            pause = min(pause * 1.5, self._parts.patience.poll_max_s)
+
+    # --- the declared revert, inside the run ---
+
+    async def revert(self, item: Item) -> None:
+        """Take back an item whose writes stand: writes last first, then the declared effects."""
+        failed = await self._revert_steps(item)
+        while failed is not None and failed[0] in _PAUSES:
+            await self._clock.sleep(PAUSE_S)  # frozen: what was applied stands until it is lifted, in nobody's way
+            failed = await self._revert_steps(item)
+        if failed is None:
+            await self._move(item, Event.REVERT, "reverted", desired=opposite(item.desired))
+        else:
+            await self._move(item, Event.ESCALATE, f"revert-{failed[0]}", failed[1])
+
+    async def _revert_steps(self, item: Item) -> tuple[str, str] | None:
+        """Revert what is not reverted yet; return None, or why it stopped: reason and detail."""
+        writes = [s for s in reversed(item.steps) if not isinstance(s.do, Effect)]
+        effects = [s for s in item.steps if isinstance(s.do, Effect)]
+        if not item.steps:
+            return None
+        try:
+            async with self._session(item) as session, self._locked(item), await self._turn(item):
+                for step in (*writes, *effects):
+                    outcome = await self._revert_step(item, step, session)
+                    if outcome is not None and outcome.verdict is not Verdict.APPLIED and step in writes:
+                        return outcome.reason, outcome.detail
+        except (UnreadableError, RefusedCommandError) as err:
+            return err.reason, str(err)
+        return None
+
+    @asynccontextmanager
+    async def _locked(self, item: Item) -> AsyncIterator[None]:
+        """Hold the item's addresses, waiting for whoever has them."""
+        while await self._journal.lock(item) is not None:
+            await self._clock.sleep(PAUSE_S)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._journal.unlock(item)
+
+    async def _revert_step(self, item: Item, step: Step, session: Session) -> StepOutcome | None:
+        do = inverse_of(step)
+        if do is None:
+            return None
+        known, way = self.known(item.n), Direction.REVERT
+        outcome = known.outcomes.get((step.n, way))
+        while outcome is None or self._try_again(item, step, way, outcome):
+            bound = await session.bind(do) if isinstance(do, Effect) else {}
+            if isinstance(do, Effect) and not bound:
+                return None
+            outcome = await self._send(item, Doing(step.n, step.target, way, do, bound), session)
+            known.outcomes[step.n, way] = outcome
+        return outcome
+
+    # --- after a crash ---
+
+    def note(self, item: Item, row: StepRow, at: ItemRow) -> None:
+        """Take note of an attempt that the journal has. `at` is where the item stands."""
+        ended = row.direction is Direction.FORWARD and isinstance(item.steps[row.n - 1].do, Effect)
+        if at.reason == RETRIED and ended and row.outcome_seq is not None and row.outcome_seq < at.state_seq:
+            return  # a person asked for it once more
+        known = self.known(item.n)
+        key = (row.n, row.direction)
+        known.attempts[key] = max(row.attempt, known.attempts.get(key, 0))
+        known.bound.update(row.bound)
+        if row.verdict is not None:
+            self._note_verdict(item, row, StepOutcome(row.verdict, row.reason, row.detail))
+
+    def _note_verdict(self, item: Item, row: StepRow, outcome: StepOutcome) -> None:
+        if outcome.reason == "expired":
+            return  # nothing was sent
+        self.known(item.n).outcomes[row.n, row.direction] = outcome
+        if outcome.reason == CRASHED:
+            self.known(item.n).crashed.add((row.n, row.direction))
+        if row.direction is Direction.FORWARD:
+            self.known(item.n).last = outcome
+
+    async def recover(self, item: Item, row: StepRow) -> None:
+        """Find the fate of a step that was about to be sent when the agent died."""
+        step = item.steps[row.n - 1]
+        do = step.do if row.direction is Direction.FORWARD else inverse_of(step)
+        if do is None:
+            raise ValueError(f"item {item.n} step {row.n} has no revert, yet one was journalled")
+        ticket = self._journal.ticket(item, Doing(row.n, step.target, row.direction, do, row.bound), row.attempt)
+        await self._journal.doubt(ticket, "crash")
+        self._changed()
+        try:
+            async with self._parts.sessions.use(step.target) as session:
+                outcome = await recover_step(session, ticket, self._journal, self._clock, self._parts.patience)
+        except UnreadableError as err:
+            outcome = StepOutcome(Verdict.UNKNOWN, err.reason, f"what became of it cannot be read: {err}")
+            await self._journal.outcome(ticket, outcome)
+        self._note_verdict(item, row, outcome)

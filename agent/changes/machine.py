@@ -1,0 +1,232 @@
+"""Every state of an item, every way from one to another, and what a change is as a fold over its items.
+
+Rule 1: nobody else assigns a state. The journal asks `next_state`, the database refuses what this table does not have
+(its triggers are made from `TRANSITIONS`), the docs draw it, the property tests walk it.
+Rule 2: this file does no I/O and knows no connector.
+
+The life of an item::
+
+    planned ──begin──▶ running ──prove──▶ applied ──revert──▶ reverted
+       │  └─wait─▶ waiting ─begin─┘ │ └─lose──▶ unknown ─(re-read)─▶ applied, not-applied, diverged …
+       └─skip, drift, supersede, cancel, expire, fail ─▶ skipped, stale, superseded, cancelled, expired, not-applied
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.connectors.base import Enforced, Judgement
+from agent.model import ItemState, Listed, Verdict
+
+S = ItemState
+
+
+class Event(enum.Enum):
+    """What can happen to an item."""
+
+    WAIT = "wait"
+    BEGIN = "begin"
+    SKIP = "skip"
+    DRIFT = "drift"
+    SUPERSEDE = "supersede"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+    FAIL = "fail"
+    LOSE = "lose"
+    PROVE = "prove"
+    SET_OFFLINE = "set-offline"
+    SET_UNENFORCED = "set-unenforced"
+    DIVERGE = "diverge"
+    ESCALATE = "escalate"
+    RETRY = "retry"
+    REVERT = "revert"
+
+
+_UNSENT = (S.PLANNED, S.WAITING)
+_IN_DOUBT = (S.RUNNING, S.UNKNOWN)
+TOUCHED = (S.APPLIED, S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
+"""States in which the item's writes stand."""
+
+TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
+    (S.PLANNED, Event.WAIT): S.WAITING,
+    **dict.fromkeys([(s, Event.BEGIN) for s in _UNSENT], S.RUNNING),
+    **dict.fromkeys([(s, Event.SKIP) for s in _UNSENT], S.SKIPPED),
+    **dict.fromkeys([(s, Event.DRIFT) for s in (*_UNSENT, *_IN_DOUBT)], S.STALE),
+    **dict.fromkeys([(s, Event.SUPERSEDE) for s in _UNSENT], S.SUPERSEDED),
+    **dict.fromkeys([(s, Event.CANCEL) for s in (*_UNSENT, S.RUNNING)], S.CANCELLED),
+    **dict.fromkeys([(s, Event.EXPIRE) for s in (*_UNSENT, S.RUNNING)], S.EXPIRED),
+    **dict.fromkeys([(s, Event.FAIL) for s in (*_UNSENT, *_IN_DOUBT)], S.NOT_APPLIED),
+    (S.RUNNING, Event.LOSE): S.UNKNOWN,
+    **dict.fromkeys([(s, Event.PROVE) for s in (*_IN_DOUBT, S.SET_AT_NEXT_LOGIN)], S.APPLIED),
+    **dict.fromkeys([(s, Event.SET_OFFLINE) for s in _IN_DOUBT], S.SET_AT_NEXT_LOGIN),
+    **dict.fromkeys([(s, Event.SET_UNENFORCED) for s in (*_IN_DOUBT, S.SET_AT_NEXT_LOGIN)], S.SET_NOT_ENFORCED),
+    **dict.fromkeys([(s, Event.DIVERGE) for s in _IN_DOUBT], S.DIVERGED),
+    **dict.fromkeys([(s, Event.ESCALATE) for s in (*_IN_DOUBT, S.DIVERGED, *TOUCHED)], S.NEEDS_A_PERSON),
+    (S.SET_NOT_ENFORCED, Event.RETRY): S.RUNNING,
+    **dict.fromkeys([(s, Event.REVERT) for s in TOUCHED], S.REVERTED),
+}
+"""The one table. A pair that is not in it is a bug in the caller."""
+
+FINAL = frozenset(ItemState) - {S.PLANNED, S.WAITING, S.RUNNING, S.UNKNOWN}
+"""States in which a run has nothing more to do for the item."""
+
+FAILED = frozenset({S.NOT_APPLIED, S.DIVERGED, S.SET_NOT_ENFORCED, S.UNKNOWN, S.NEEDS_A_PERSON})
+"""States that count against the stop rules."""
+
+
+class ImpossibleTransitionError(Exception):
+    """The table has no such way: a bug in the caller, never a device's fault."""
+
+
+def next_state(state: ItemState, event: Event) -> ItemState:
+    """Return the state after `event`.
+
+    Raises:
+        ImpossibleTransitionError: the table has no such way.
+    """
+    try:
+        return TRANSITIONS[state, event]
+    except KeyError:
+        raise ImpossibleTransitionError(f"an item that is {state.value} cannot {event.value}") from None
+
+
+def first_state(listed: Listed) -> ItemState:
+    """Return the state in which the preview puts an item."""
+    return {Listed.CHANGE: S.PLANNED, Listed.EXCLUDED: S.EXCLUDED, Listed.BLOCKED: S.BLOCKED}[listed]
+
+
+@dataclass(frozen=True, slots=True)
+class StepFact:
+    """What is known of one step of an item: None when it was never sent; `effect` tells a disconnect from a write."""
+
+    verdict: Verdict | None
+    effect: bool
+    drifted: bool = False
+
+
+def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:
+    """Return the event that ends an item's run, from what is known of its steps and of enforcement.
+
+    Args:
+        steps: the item's steps in order, as far as known.
+        judgement: of the enforcement check; None when there is nothing to enforce or it was not reached.
+        stopped: CANCEL or EXPIRE when the run was stopped before the item's next step.
+    """
+    writes = [s for s in steps if not s.effect]
+    known = [s.verdict for s in steps if s.verdict is not None]
+    if Verdict.UNKNOWN in known:
+        return Event.LOSE
+    if Verdict.DIVERGED in known:
+        return Event.DIVERGE
+    if any(w.drifted for w in writes) and Verdict.APPLIED not in known:
+        return Event.DRIFT
+    if writes and all(w.verdict is not Verdict.APPLIED for w in writes):
+        return stopped if stopped is not None and not known else Event.FAIL
+    if any(w.verdict is not Verdict.APPLIED for w in writes):
+        return Event.ESCALATE  # half of the writes stand: only a person can say what is right
+    return _settle_enforcement(steps, judgement, stopped)
+
+
+def _settle_enforcement(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:
+    if judgement is None:
+        effects = [s.verdict for s in steps if s.effect]
+        if not effects or all(v is Verdict.APPLIED for v in effects):
+            return Event.PROVE
+        if any(not s.effect for s in steps):
+            return Event.SET_UNENFORCED
+        return stopped if stopped is not None and not any(effects) else Event.FAIL
+    return {
+        Enforced.YES: Event.PROVE,
+        Enforced.PENDING: Event.SET_OFFLINE,
+        Enforced.NO: Event.SET_UNENFORCED,
+    }[judgement.enforced]
+
+
+class Gate(enum.Enum):
+    """Where a plan stands before its items move."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    CONSUMED = "consumed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    VOID = "void"
+
+
+class ChangeState(enum.Enum):
+    """A change, folded."""
+
+    WAITING_FOR_APPROVAL = "waiting for approval"
+    APPROVED = "approved"
+    RUNNING = "running"
+    DONE = "done"
+    WAITING_FOR_DEVICE = "waiting for a device"
+    NEEDS_YOU = "finished, needs you"
+    NOTHING_CHANGED = "nothing changed"
+    REVERTED = "reverted"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    VOID = "void: preview again"
+    STALE = "stale: nothing sent"
+
+
+_GATE_STATES = {
+    Gate.OPEN: ChangeState.WAITING_FOR_APPROVAL,
+    Gate.APPROVED: ChangeState.APPROVED,
+    Gate.REJECTED: ChangeState.REJECTED,
+    Gate.CANCELLED: ChangeState.CANCELLED,
+    Gate.EXPIRED: ChangeState.EXPIRED,
+    Gate.VOID: ChangeState.VOID,
+}
+
+EXIT_CODES: Mapping[ChangeState, int] = {
+    ChangeState.WAITING_FOR_APPROVAL: 0,
+    ChangeState.APPROVED: 0,
+    ChangeState.RUNNING: 0,
+    ChangeState.DONE: 0,
+    ChangeState.WAITING_FOR_DEVICE: 4,
+    ChangeState.NEEDS_YOU: 4,
+    ChangeState.NOTHING_CHANGED: 1,
+    ChangeState.REVERTED: 1,
+    ChangeState.REJECTED: 3,
+    ChangeState.CANCELLED: 3,
+    ChangeState.EXPIRED: 3,
+    ChangeState.VOID: 3,
+    ChangeState.STALE: 3,
+}
+"""DESIGN section 9."""
+
+_QUIET = {S.BLOCKED, S.EXCLUDED}
+_DONE = {S.APPLIED, S.SET_AT_NEXT_LOGIN}
+_ALL_ONE = {
+    S.STALE: ChangeState.STALE,
+    S.CANCELLED: ChangeState.CANCELLED,
+    S.EXPIRED: ChangeState.EXPIRED,
+}
+_UNTOUCHED = {S.SKIPPED, S.STALE, S.SUPERSEDED, S.CANCELLED, S.EXPIRED, S.NOT_APPLIED}
+
+
+def fold(gate: Gate, items: Counter[ItemState]) -> ChangeState:
+    """Return what a change is, from its gate and the number of its items in each state."""
+    if gate is not Gate.CONSUMED:
+        return _GATE_STATES[gate]
+    states = {state for state, count in items.items() if count and state not in _QUIET}
+    if states & {S.PLANNED, S.RUNNING, S.UNKNOWN}:
+        return ChangeState.RUNNING
+    if S.WAITING in states:
+        return ChangeState.WAITING_FOR_DEVICE
+    if not states or states <= _DONE | {S.SKIPPED, S.SUPERSEDED}:
+        return ChangeState.DONE
+    for only, state in _ALL_ONE.items():
+        if states == {only}:
+            return state
+    if states <= _UNTOUCHED:
+        return ChangeState.NOTHING_CHANGED
+    if states <= _UNTOUCHED | {S.REVERTED}:
+        return ChangeState.REVERTED
+    return ChangeState.NEEDS_YOU

@@ -1,0 +1,240 @@
+"""One step: send it, read it back, record what is known. The second half alone is the recovery after a crash.
+
+The verdict comes from the device's state, never from its reply: *applied* is "read back, equal"; *not applied* is "the
+carrier is closed, it settled, and it reads as before"; a third value is *diverged*; what cannot be re-read in time
+stays *unknown*. From the first byte to the recorded outcome nothing here can be cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import trio
+
+from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, Session, UnreadableError
+from agent.model import (
+    ABSENT,
+    Address,
+    Effect,
+    ProofKind,
+    Seen,
+    StepOutcome,
+    Ticket,
+    Transition,
+    Value,
+    Verdict,
+)
+from agent.runtime.clock import Clock
+
+
+class OutcomeJournal(Protocol):
+    """Where outcomes are made durable."""
+
+    async def doubt(self, ticket: Ticket, reason: str) -> None:
+        """Record that the step's fate is unknown while it is being re-read, so that nobody is shown "running"."""
+        ...
+
+    async def outcome(self, ticket: Ticket, outcome: StepOutcome) -> None:
+        """Record the outcome; the ticket is used up."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, seconds. `send_s` bounds one send; `reread_s` how long an unreadable target is re-read.
+
+    `proof_s`: between an accepted effect and the first look for it: a NAS tells accounting within milliseconds.
+    """
+
+    send_s: float = 15.0
+    reread_s: float = 300.0
+    poll_s: float = 0.25
+    poll_max_s: float = 2.0
+    proof_s: float = 0.02
+
+
+async def perform_step(
+    session: Session,
+    ticket: Ticket,
+    journal: OutcomeJournal,
+    clock: Clock,
+    patience: Patience,
+    replied: Callable[[], None] = lambda: None,
+) -> StepOutcome:
+    """Send the ticket's step and return what came of it, recorded.
+
+    `replied` is called once the target has accepted an effect: nothing is under way to it any more, only reads follow.
+
+    Raises:
+        StoreFailedError: the outcome could not be made durable (the step's fate is found again by recovery).
+    """
+    with trio.CancelScope(shield=True):
+        outcome = await _send_and_read(session, ticket, journal, clock, patience, replied)
+        await journal.outcome(ticket, outcome)
+    return outcome
+
+
+async def recover_step(
+    session: Session, ticket: Ticket, journal: OutcomeJournal, clock: Clock, patience: Patience
+) -> StepOutcome:
+    """Find the fate of a step that was about to be sent when the agent died; re-read, never blindly resend."""
+    with trio.CancelScope(shield=True):
+        outcome = await _read_back(session, ticket, None, clock, patience)
+        await journal.outcome(ticket, outcome)
+    return outcome
+
+
+async def _send_and_read(
+    session: Session,
+    ticket: Ticket,
+    journal: OutcomeJournal,
+    clock: Clock,
+    patience: Patience,
+    replied: Callable[[], None],
+) -> StepOutcome:
+    if clock.boot_s() >= ticket.deadline_s:
+        return StepOutcome(Verdict.NOT_APPLIED, "expired", "the deadline passed before the first byte")
+    said: Reply | str
+    try:
+        with trio.fail_after(patience.send_s):
+            said = await session.send(ticket)
+    except DriftedError as err:
+        if ticket.attempt > 1:  # an earlier attempt of ours was sent: only what it reads now can be said
+            return await _read_back(session, ticket, "drifted", clock, patience)
+        return StepOutcome(Verdict.NOT_APPLIED, "drifted", str(err), err.observed)
+    except NotSentError as err:
+        return StepOutcome(Verdict.NOT_APPLIED, err.reason, str(err))
+    except LostError as err:
+        said = err.reason
+    except trio.TooSlowError:
+        said = "timeout"
+    if isinstance(said, str):
+        await journal.doubt(ticket, said)
+    elif said.accepted and isinstance(ticket.do, Effect):
+        replied()
+        await clock.sleep(patience.proof_s)
+    return await _read_back(session, ticket, said, clock, patience)
+
+
+async def _read_back(
+    session: Session, ticket: Ticket, said: Reply | str | None, clock: Clock, patience: Patience
+) -> StepOutcome:
+    """Return the verdict. `said`: the reply; or why it is in doubt; None when a crash lost even that."""
+    if isinstance(ticket.do, Effect):
+        return await _prove_effect(session, ticket, ticket.do, said, clock, patience)
+    return await _prove_writes(session, ticket.do, said, clock, patience)
+
+
+def same(value: Value, wanted: Value, unprovable: frozenset[str]) -> bool:
+    """Return whether two values agree in every field that can be read back."""
+    if value is ABSENT or wanted is ABSENT:
+        return value is wanted
+    return {k: v for k, v in value.items() if k not in unprovable} == {
+        k: v for k, v in wanted.items() if k not in unprovable
+    }
+
+
+def _judge_writes(writes: tuple[Transition, ...], seen: Mapping[Address, Seen]) -> Verdict:
+    if all(same(seen[w.address].value, w.after, w.unprovable) for w in writes):
+        return Verdict.APPLIED
+    if all(same(seen[w.address].value, w.before.value, frozenset()) for w in writes):
+        return Verdict.NOT_APPLIED
+    return Verdict.DIVERGED
+
+
+async def _prove_writes(
+    session: Session, writes: tuple[Transition, ...], said: Reply | str | None, clock: Clock, patience: Patience
+) -> StepOutcome:
+    until = clock.boot_s() + patience.reread_s
+    addresses = [w.address for w in writes]
+    seen = await _reread(session, addresses, until, clock, patience)
+    if seen is None:
+        return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time")
+    verdict = _judge_writes(writes, seen)
+    if verdict is Verdict.APPLIED:
+        return StepOutcome(verdict, "read-back", observed=seen)
+    # Not what was wanted. Before saying so: nothing of ours may still be on its way, and a second read must agree.
+    await session.settle()
+    again = await _reread(session, addresses, until, clock, patience)
+    if again is None:
+        return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time", seen)
+    verdict = _judge_writes(writes, again)
+    reasons = {
+        Verdict.APPLIED: "read-back",
+        Verdict.DIVERGED: "third-value",
+        Verdict.NOT_APPLIED: "accepted-without-effect" if isinstance(said, Reply) else f"lost-{said or 'crash'}",
+    }
+    return StepOutcome(verdict, reasons[verdict], observed=again)
+
+
+async def _reread(
+    session: Session, addresses: list[Address], until: float, clock: Clock, patience: Patience
+) -> Mapping[Address, Seen] | None:
+    pause = patience.poll_s
+    while True:
+        try:
+            return await session.read(addresses)
+        except UnreadableError:
+            if clock.boot_s() + pause >= until:
+                return None
+        await clock.sleep(pause)
+        pause = min(pause * 2, patience.poll_max_s)
+
+
+async def _prove_effect(
+    session: Session, ticket: Ticket, effect: Effect, said: Reply | str | None, clock: Clock, patience: Patience
+) -> StepOutcome:
+    reply = said if isinstance(said, Reply) else None
+    if effect.proof is None:
+        if reply is not None:
+            verdict = Verdict.APPLIED if reply.accepted else Verdict.NOT_APPLIED
+            return StepOutcome(verdict, reply.reason, "accepted, not provable" if reply.accepted else reply.detail)
+        return StepOutcome(Verdict.UNKNOWN, f"lost-{said or 'crash'}", "no reply, and no way to prove it")
+    until = clock.boot_s() + (effect.within_s if reply is None or reply.accepted else patience.poll_s)
+    observed = await _wait_for_proof(session, ticket, effect.proof, until, clock, patience)
+    if observed is None:
+        return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time")
+    if _effect_holds(ticket.bound, effect.proof, observed):
+        return StepOutcome(Verdict.APPLIED, reply.reason if reply else "read-back", observed=observed)
+    if reply is not None:
+        reason = "ack-without-effect" if reply.accepted else reply.reason
+        return StepOutcome(Verdict.NOT_APPLIED, reason, reply.detail, observed)
+    # No reply, and it did not hold. Before saying so: nothing may still be on its way, and a second read must agree.
+    await session.settle()
+    again = await _reread(session, list(ticket.bound), clock.boot_s() + patience.reread_s, clock, patience)
+    if again is None:
+        return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time", observed)
+    if _effect_holds(ticket.bound, effect.proof, again):
+        return StepOutcome(Verdict.APPLIED, "read-back", observed=again)
+    return StepOutcome(Verdict.NOT_APPLIED, f"lost-{said or 'crash'}", "no reply, and it reads as before", again)
+
+
+def _effect_holds(bound: Mapping[Address, Seen], proof: ProofKind, now: Mapping[Address, Seen]) -> bool:
+    if proof is ProofKind.GONE:
+        return all(now[a].value is ABSENT for a in bound)
+    if proof is ProofKind.CHANGED:
+        return all(now[a].value != before.value for a, before in bound.items())
+    return all(now[a].value == before.value for a, before in bound.items())
+
+
+async def _wait_for_proof(
+    session: Session, ticket: Ticket, proof: ProofKind, until: float, clock: Clock, patience: Patience
+) -> Mapping[Address, Seen] | None:
+    """Return the last reading, which may or may not hold; None when nothing could be read for `reread_s`."""
+    pause = patience.proof_s
+    last: Mapping[Address, Seen] | None = None
+    give_up = until + patience.reread_s
+    while True:
+        try:
+            last = await session.read(list(ticket.bound))
+        except UnreadableError:
+            last = None
+        now = clock.boot_s()
+        if last is not None and (_effect_holds(ticket.bound, proof, last) or now >= until):
+            return last
+        if now >= give_up:
+            return None
+        await clock.sleep(min(pause, max(until - now, patience.poll_s)))
+        pause = min(pause * 2, patience.poll_max_s)

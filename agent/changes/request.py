@@ -1,0 +1,166 @@
+"""Request: what a person asked for, and who asked. It gives no authority.
+
+A local uid is mapped to a person by the configuration; a signed intent wins over the uid; neither is an unknown
+requester, whom policy refuses or asks one more approver for.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agent.services.verbs import REASONS
+from trust import envelope as envelopes
+from trust import statements, verify
+from trust.document import UNKNOWN, Trust
+from trust.envelope import Envelope
+from trust.errors import TrustError
+from trust.policy import Action
+from trust.statements import Intent, OnFailure, OnStale, Subject
+
+INTENT_LIFE_S = 3600
+INTENT_LIFE_MAX_S = 24 * 3600
+SUBJECTS_MAX = 10_000
+
+
+class RequestError(Exception):
+    """A request that cannot be understood or is not taken; the message says what was expected and what came."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What was asked, before anybody looked whether such subscribers exist.
+
+    `refs`: services or subscribers; `on_tariff`: all services on it; `exclude`: refs taken out again. `change`: the
+    plan (hex) to revert. `alone`: the person wants to do it without a second one, where policy lets them.
+    """
+
+    action: Action
+    refs: tuple[str, ...] = ()
+    on_tariff: str = ""
+    exclude: tuple[str, ...] = ()
+    reason: str = "debt"
+    tariff: str = ""
+    on_failure: OnFailure = OnFailure.STOP
+    change: str = ""
+    alone: bool = False
+    hold: bool = False
+    canary: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A verified request: the ask, who made it (a handle or `unknown`), and the intent that will be answered."""
+
+    ask: Ask
+    requester: str
+    intent: Intent
+    digest: bytes
+    envelope: bytes | None = field(default=None, repr=False)
+
+
+def check_ask(ask: Ask) -> None:
+    """Refuse what no inventory could make sense of.
+
+    Raises:
+        RequestError: nothing selected, too many, an unknown reason, set-plan without a tariff.
+    """
+    if ask.action is not Action.REVERT and not ask.refs and not ask.on_tariff:
+        raise RequestError("expected at least one service, a file of them, or --on-tariff; got none")
+    if len(ask.refs) > SUBJECTS_MAX:
+        raise RequestError(f"expected at most {SUBJECTS_MAX} services, got {len(ask.refs)}")
+    if ask.action in (Action.SUSPEND, Action.RESTORE) and ask.reason not in REASONS:
+        raise RequestError(f"expected a reason out of {', '.join(REASONS)}, got {ask.reason!r}")
+    if ask.action is Action.SET_PLAN and not ask.tariff:
+        raise RequestError("expected the tariff to set (--tariff NAME), got none")
+
+
+def local(ask: Ask, uid: int, people: Mapping[int, str], trust: Trust, agent: str, now_s: float) -> Request:
+    """Return the request of a local user.
+
+    Args:
+        ask: what was asked.
+        uid: the peer's uid on the local socket.
+        people: uid -> handle, from the configuration.
+        trust: the trust in force; a handle that it lacks is unknown.
+        agent: our agent id, hex.
+        now_s: unix seconds.
+
+    Raises:
+        RequestError: the ask makes no sense.
+    """
+    check_ask(ask)
+    handle = people.get(uid, UNKNOWN)
+    if handle not in {p.handle for p in trust.people}:
+        handle = UNKNOWN
+    intent = _intent(ask, handle, trust, agent, now_s)
+    envelope = envelopes.digest_of(*_payload(intent))
+    return Request(ask, handle, intent, envelope)
+
+
+def signed(envelope: Envelope, trust: Trust, agent: str, now_s: float) -> Request:
+    """Return the request that a signed intent makes; its signer is the requester, whoever brought it.
+
+    Raises:
+        RequestError: not an intent for this agent, expired, or not signed by the person or service that it names.
+    """
+    try:
+        statement = verify.verify_intent(envelope, trust, int(now_s))
+    except TrustError as err:
+        raise RequestError(f"intent: {err}", refused=True) from err
+    if statement.agent != agent:
+        raise RequestError("this intent is for another agent", refused=True)
+    if statement.expires > now_s + INTENT_LIFE_MAX_S:
+        raise RequestError("expected an intent that lives for a day at most", refused=True)
+    ask = ask_of(statement)
+    check_ask(ask)
+    return Request(ask, statement.requester, statement, envelopes.digest(envelope), envelopes.encode(envelope))
+
+
+def ask_of(intent: Intent) -> Ask:
+    """Return what an intent asks."""
+    by = {s.by: s.value for s in intent.subjects if s.by in ("tariff", "change")}
+    return Ask(
+        action=intent.verb,
+        refs=tuple(s.value for s in intent.subjects if s.by == "service"),
+        on_tariff=by.get("tariff", ""),
+        exclude=intent.exclude,
+        reason=intent.reason or "debt",
+        tariff=intent.params.get("tariff", ""),
+        on_failure=intent.on_failure,
+        change=by.get("change", ""),
+        canary=intent.canary or None,
+    )
+
+
+def _payload(intent: Intent) -> tuple[str, bytes]:
+    return statements.payload_type(Intent), statements.encode(intent)
+
+
+def _intent(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> Intent:
+    subjects = [Subject("service", ref) for ref in ask.refs]
+    if ask.on_tariff:
+        subjects.append(Subject("tariff", ask.on_tariff))
+    if ask.change:
+        subjects.append(Subject("change", ask.change))
+    return Intent(
+        trust_id=trust.trust_id,
+        intent_id=secrets.token_hex(16),
+        salt=secrets.token_hex(16),
+        agent=agent,
+        requester=handle,
+        verb=ask.action,
+        params={"tariff": ask.tariff} if ask.tariff else {},
+        subjects=tuple(subjects),
+        exclude=ask.exclude,
+        on_failure=ask.on_failure,
+        on_stale=OnStale.SKIP,
+        canary=ask.canary or 0,
+        expires=int(now_s) + INTENT_LIFE_S,
+        reason=ask.reason if ask.action in (Action.SUSPEND, Action.RESTORE) else "",
+    )

@@ -1,0 +1,75 @@
+"""Retry: go on with items that are set and not enforced: their sessions are ended again, nothing else is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.changes import commands, plans
+from agent.changes.audit import Recorder
+from agent.changes.commands import MoveItem, PlanRow
+from agent.changes.journal import now_of
+from agent.changes.machine import Event
+from agent.changes.worker import Worker
+from agent.inventory import book
+from agent.model import Item, ItemState
+from agent.runtime.clock import Clock
+from agent.store.db import Store, Tx
+from agent.store.errors import RefusedCommandError
+from agent.store.log_store import Entry, Sealed
+from agent.store.vault import Vault
+from trust.leaf import LeafKind
+
+
+@dataclass(frozen=True, slots=True)
+class Reopen:
+    """Open a finished run again for the items that are set and not enforced, while its deadline has not passed."""
+
+    plan_id: bytes
+    items: tuple[tuple[Item, Sealed], ...]
+    now: commands.Now
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> None:
+        """Do it; raises RefusedCommandError when it may not be."""
+        plan = commands.plan_row(tx, self.plan_id)
+        if plan.finished_seq is None:
+            raise RefusedCommandError("running", "the run is not over yet")
+        if plan.run_until.passed(self.now):
+            raise RefusedCommandError("expired", "the plan's run-until time has passed: ask for the change anew")
+        commands.refuse_if_stopped(tx, self.plan_id, plan.requester)
+        left = [(i, s) for i, s in self.items if i.subject is None or book.stands(tx, i.subject, i.desired)]
+        if not left:
+            raise RefusedCommandError("nothing-to-retry", "what it set was changed since: ask for the change anew")
+        tx.append(Entry(LeafKind.RESUMED, self.plan_id, plan.digest, sealed=self.sealed))
+        for item, sealed in left:
+            commands.move_item(tx, MoveItem(self.plan_id, item.n, Event.RETRY, "retry", "", sealed))
+        tx.run("UPDATE plan SET finished_seq = NULL WHERE plan_id = ?", (self.plan_id,))
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Retries changes."""
+
+    store: Store
+    vault: Vault
+    recorder: Recorder
+    worker: Worker
+    clock: Clock
+
+    async def retry(self, row: PlanRow) -> int:
+        """Start again; return how many items.
+
+        Raises:
+            RefusedCommandError: nothing to retry, still running, or the deadline has passed.
+        """
+        loaded = plans.load(self.store.reader, self.vault, row)
+        items: list[Item] = [
+            i for i in loaded.items.items if loaded.rows[i.n].state is ItemState.SET_NOT_ENFORCED and i.steps
+        ]
+        if not items:
+            raise RefusedCommandError("nothing-to-retry", f"{row.short}: no item is set and not enforced")
+        seals = tuple((i, self.recorder.record(i.subject, {"what": "item", "event": "retry"})) for i in items)
+        record = self.recorder.record(None, {"what": "retry", "items": len(items)})
+        await self.store.run(Reopen(row.plan_id, seals, now_of(self.clock), record))
+        self.worker.resume(row.plan_id)
+        return len(items)

@@ -1,0 +1,136 @@
+"""Sessions by target: those that we dial are held open; those that arrive are lent to whoever waits for them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from agent.changes.coalesce import CoalescedSession
+from agent.connectors.base import Connector, Reach, Session, UnreadableError
+from agent.model import Target
+
+
+@dataclass(slots=True)
+class _Host:
+    """A dialled target: its session once it is open."""
+
+    session: CoalescedSession
+    limiter: trio.CapacityLimiter
+
+
+class Visits:
+    """Devices that called in and are on the line now."""
+
+    def __init__(self) -> None:
+        self._here: dict[str, Session] = {}
+        self._wanted: dict[str, int] = {}
+        self._changed = trio.Event()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    async def arrived(self, session: Session) -> None:
+        """Hold a device's session open for as long as somebody has work for it (called by the connector)."""
+        target = session.target.id
+        self._here[target] = session
+        self._wake()
+        try:
+            while self._wanted.get(target):
+                await self._changed.wait()
+        finally:
+            if self._here.get(target) is session:  # it may have called in again meanwhile
+                del self._here[target]
+
+    @asynccontextmanager
+    async def visit(self, target: str) -> AsyncIterator[Session]:
+        """Wait for the device to call in; its session stays open inside the block."""
+        self._wanted[target] = self._wanted.get(target, 0) + 1
+        try:
+            while target not in self._here:
+                await self._changed.wait()
+            yield self._here[target]
+        finally:
+            self._wanted[target] -= 1
+            self._wake()
+
+
+class Sessions:
+    """All targets of all connectors. Runs inside the nursery that `host` is given."""
+
+    def __init__(self, connectors: Mapping[str, Connector]) -> None:
+        self._by_target: dict[str, tuple[Connector, Target]] = {
+            target.id: (connector, target) for connector in connectors.values() for target in connector.targets
+        }
+        self._connectors = connectors
+        self._hosts: dict[str, _Host] = {}
+        self._opening: dict[str, trio.Lock] = {}
+        self._visits = Visits()
+        self._nursery: trio.Nursery | None = None
+
+    async def host(self, nursery: trio.Nursery) -> None:
+        """Start listening for devices that call in; sessions opened later live in this nursery."""
+        self._nursery = nursery
+        for connector in self._connectors.values():
+            if connector.traits.reach is Reach.ARRIVE:
+                nursery.start_soon(connector.serve, self._visits.arrived)
+
+    def connector(self, target: str) -> Connector:
+        """Return the connector of a target.
+
+        Raises:
+            UnreadableError: no such target is configured (any more).
+        """
+        if target not in self._by_target:
+            raise UnreadableError(f"target {target} is not configured", reason="unknown-target")
+        return self._by_target[target][0]
+
+    def arrives(self, target: str) -> bool:
+        """Return whether the target calls in by itself."""
+        return self.connector(target).traits.reach is Reach.ARRIVE
+
+    async def dialled(self, target: str) -> CoalescedSession:
+        """Return the shared session of a target that we dial, opening it at first use.
+
+        Raises:
+            UnreadableError: it cannot be reached now.
+        """
+        return (await self._host(target)).session
+
+    async def limiter(self, target: str) -> trio.CapacityLimiter:
+        """Return the bound on steps in flight at a target."""
+        return (await self._host(target)).limiter
+
+    async def _host(self, target: str) -> _Host:
+        connector = self.connector(target)
+        lock = self._opening.setdefault(target, trio.Lock())
+        async with lock:
+            if target not in self._hosts:
+                if self._nursery is None:
+                    raise UnreadableError("the agent is not running", reason="stopped")
+                await self._nursery.start(self._hold, connector, self._by_target[target][1])
+            return self._hosts[target]
+
+    async def _hold(
+        self, connector: Connector, target: Target, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        async with connector.dial(target) as session:
+            limiter = trio.CapacityLimiter(connector.traits.window)
+            self._hosts[target.id] = _Host(CoalescedSession(session), limiter)
+            task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                del self._hosts[target.id]
+
+    @asynccontextmanager
+    async def use(self, target: str) -> AsyncIterator[Session]:
+        """Lend the target's session: at once when it is dialled, when it calls in otherwise."""
+        if self.arrives(target):
+            async with self._visits.visit(target) as session:
+                yield session
+        else:
+            yield await self.dialled(target)

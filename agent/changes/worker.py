@@ -1,0 +1,240 @@
+"""The worker: starts what is approved when its window is open, and goes on with what a restart interrupted.
+
+One task a run; runs of different changes go side by side, kept apart by the address locks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import trio
+
+from agent.changes import commands, plans
+from agent.changes.apply import Run
+from agent.changes.approval import Approvals
+from agent.changes.audit import Recorder
+from agent.changes.commands import MoveItem, PlanRow
+from agent.changes.digest import Signer
+from agent.changes.item_run import RunParts
+from agent.changes.journal import now_of
+from agent.changes.machine import Event, Gate, fold
+from agent.changes.plans import Loaded
+from agent.model import ItemState
+from agent.runtime.supervise import Crash, contain
+from agent.store.db import Tx
+from agent.store.errors import RefusedCommandError, StoreFailedError
+from agent.store.log_store import Sealed
+from agent.store.vault import Vault
+from trust.leaf import LeafKind
+
+_log = logging.getLogger(__name__)
+LOOK_S = 1.0
+"""How often approved plans are looked at (windows open, freezes are lifted, deadlines pass)."""
+
+
+class Bell:
+    """Wakes those who watch: every move of every change rings it."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def ring(self) -> None:
+        """Wake all who wait."""
+        self._event.set()
+        self._event = trio.Event()
+
+    async def wait(self) -> None:
+        """Return at the next ring."""
+        await self._event.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Supersede:
+    """A restore supersedes the unsent suspensions of its services for the same reason, whether or not started.
+
+    `services`: those that it would change. `reason`: what it lifts; suspensions for another one stay.
+    """
+
+    services: tuple[str, ...]
+    reason: str
+    by: str
+    plan_id: bytes
+    seals: Mapping[str, Sealed]
+
+    def run(self, tx: Tx) -> list[tuple[str, int]]:
+        """Return what was superseded: (short id, item number)."""
+        done = []
+        for service in self.services:
+            rows = tx.all(
+                "SELECT i.plan_id, i.n, p.short FROM item i JOIN plan p USING (plan_id) WHERE i.service = ?"
+                " AND i.state IN (?, ?) AND p.reason = ? AND i.plan_id <> ? AND p.gate IN (?, ?, ?)",
+                (
+                    service,
+                    ItemState.PLANNED.value,
+                    ItemState.WAITING.value,
+                    f"+{self.reason}",
+                    self.plan_id,
+                    Gate.OPEN.value,
+                    Gate.APPROVED.value,
+                    Gate.CONSUMED.value,
+                ),
+            )
+            for row in rows:
+                why, sealed = f"superseded by {self.by}", self.seals[service]
+                commands.move_item(
+                    tx, MoveItem(bytes(row["plan_id"]), row["n"], Event.SUPERSEDE, "superseded", why, sealed)
+                )
+                done.append((row["short"], row["n"]))
+        return done
+
+
+class Worker:
+    """Runs consumed plans. `poke` makes it look at once."""
+
+    def __init__(
+        self,
+        parts: RunParts,
+        vault: Vault,
+        approvals: Approvals,
+        signer: Callable[[], Signer],
+        recorder: Recorder,
+        timezone: ZoneInfo,
+        bell: Bell,
+    ) -> None:
+        self._parts = parts
+        self._vault = vault
+        self._approvals = approvals
+        self._signer = signer
+        self._recorder = recorder
+        self._timezone = timezone
+        self._bell = bell
+        self.waiting: dict[bytes, str] = {}
+        """Why an approved plan has not started yet."""
+        self._running: set[bytes] = set()
+        self._resumed: list[bytes] = []
+        self._poked = trio.Event()
+
+    def resume(self, plan_id: bytes) -> None:
+        """Go on with a run that was opened again."""
+        self._resumed.append(plan_id)
+        self.poke()
+
+    def poke(self) -> None:
+        """Look at approved plans now."""
+        self._poked.set()
+
+    async def run(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            StoreFailedError: the journal cannot be written: the daemon stops.
+        """
+        async with trio.open_nursery() as nursery:
+            for row in plans.unfinished(self._parts.store.reader):
+                self._start(nursery, row)
+            while True:
+                await self._look(nursery)
+                while self._resumed:
+                    self._start(nursery, plans.find(self._parts.store.reader, self._resumed.pop().hex()))
+                with trio.move_on_after(LOOK_S):
+                    await self._poked.wait()
+                self._poked = trio.Event()
+
+    def _start(self, nursery: trio.Nursery, row: PlanRow) -> None:
+        self._running.add(row.plan_id)
+        nursery.start_soon(self._contained, row)
+
+    async def _contained(self, row: PlanRow) -> None:
+        """Apply a plan; a fault of ours in one change must not keep the others (a restore) from running."""
+
+        async def load_and_apply() -> None:
+            await self._apply(plans.load(self._parts.store.reader, self._vault, row))
+
+        done = await contain(f"change {row.short}", load_and_apply, log=_log, fatal=(StoreFailedError,))
+        if isinstance(done, Crash):
+            record = self._recorder.record(None, {"what": "item", "event": "given-up"})
+            states = await self._parts.store.run(commands.GiveUp(row.plan_id, "a fault of the agent's own", record))
+            await self._finish(row, states, "given up")
+
+    async def _look(self, nursery: trio.Nursery) -> None:
+        rows = self._parts.store.reader.execute(
+            "SELECT * FROM plan WHERE gate IN (?, ?)", (Gate.OPEN.value, Gate.APPROVED.value)
+        ).fetchall()
+        now = now_of(self._parts.clock)
+        for row in map(commands.read_plan_row, rows):
+            if row.start_by.passed(now):
+                await self._expire(row)
+            elif row.gate is Gate.APPROVED and not row.hold and row.plan_id not in self._running:
+                self.waiting.pop(row.plan_id, None)
+                if not self._approvals.may_start(plans.signed(row), self._minute_of_week()):
+                    self.waiting[row.plan_id] = "its policy's window is closed now"
+                elif await self._consume(row):
+                    self._start(nursery, row)
+
+    def _minute_of_week(self) -> int:
+        local = datetime.fromtimestamp(self._parts.clock.wall_s(), UTC).astimezone(self._timezone)
+        return local.weekday() * 1440 + local.hour * 60 + local.minute
+
+    async def _expire(self, row: PlanRow) -> None:
+        sealed = self._recorder.record(None, {"what": "expired"})
+        try:
+            await self._parts.store.run(commands.SetGate(row.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID, sealed))
+        except RefusedCommandError:
+            return  # it was consumed meanwhile
+        self._bell.ring()
+
+    async def _consume(self, row: PlanRow) -> bool:
+        """Use the plan; False when it may not start now (frozen, halted) or ever (then its gate says so)."""
+        plan = plans.signed(row)
+        await self._parts.check_clock()
+        sealed = self._recorder.record(None, {"what": "consumed"})
+        try:
+            await self._parts.store.run(
+                commands.Consume(
+                    row.plan_id,
+                    now_of(self._parts.clock),
+                    lambda tx, kept: self._approvals.still_approved(tx.all, plan, row, kept),
+                    self._supersede(row),
+                    self._approvals.budget(plan),
+                    sealed,
+                )
+            )
+        except RefusedCommandError as err:
+            self.waiting[row.plan_id] = str(err)
+            return False
+        self._bell.ring()
+        return True
+
+    def _supersede(self, row: PlanRow) -> Callable[[Tx], object]:
+        """Return what happens in the transaction of the start: a restore takes the place of unsent suspensions."""
+        if not row.reason.startswith("-"):
+            return lambda _: None
+        found = self._parts.store.reader.execute(
+            "SELECT service FROM item WHERE plan_id = ? AND state = ? AND service IS NOT NULL",
+            (row.plan_id, ItemState.PLANNED.value),  # what it would change: nothing else of it was approved
+        ).fetchall()
+        services = tuple(r["service"] for r in found)
+        seals = {s: self._recorder.record(s, {"what": "item", "event": "supersede"}) for s in services}
+        return Supersede(services, row.reason[1:], row.short, row.plan_id, seals).run
+
+    async def _apply(self, loaded: Loaded) -> None:
+        run = Run(self._parts, loaded, self._bell.ring)
+        stopped = await run.run()
+        await self._finish(loaded.row, run.journal.states, stopped)
+
+    async def _finish(self, row: PlanRow, states: Mapping[int, ItemState], stopped: str) -> None:
+        """Sign and store what became of a run; a run that was opened again has a later outcome."""
+        record = self._recorder.record(None, {"what": "finished", "stopped": stopped})
+        state = fold(Gate.CONSUMED, Counter(states.values()))
+        earlier = self._parts.store.reader.execute(
+            "SELECT count(*) FROM event WHERE plan = ? AND kind = ?", (row.plan_id, LeafKind.CHANGE_FINISHED.value)
+        ).fetchone()[0]
+        envelope = self._signer().outcome(row.digest, earlier + 1, state, states, self._parts.clock.wall_s())
+        await self._parts.store.run(commands.Finish(row.plan_id, envelope, record))
+        self._running.discard(row.plan_id)
+        self._bell.ring()

@@ -1,0 +1,32 @@
+"""`ispagent`: the NOC engineer's command line, and the daemon's start. Public: `main`, `app`."""
+
+from __future__ import annotations
+
+import typer
+
+from agent.cli import audit, change, local, secret, subscriber, trust
+
+app = typer.Typer(
+    name="ispagent",
+    help="Service changes that are previewed, approved, audited and reversible.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(change.app, name="change")
+app.add_typer(subscriber.app, name="subscriber")
+app.add_typer(trust.app, name="trust")
+app.add_typer(secret.app, name="secret")
+app.add_typer(audit.app, name="audit")
+app.add_typer(local.clock, name="clock")
+app.command("init")(local.init)
+app.command("run")(local.run)
+app.command("status")(local.status)
+app.command("freeze")(local.freeze)
+app.command("unfreeze")(local.unfreeze)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,61 @@
+"""`ispagent audit`: the log, its proofs, and evidence for people who trust nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from agent.cli.client import call_list, call_object, print_json, write_file
+from agent.cli.outcome import event_text
+
+app = typer.Typer(help="The audit log.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Open = Annotated[bool, typer.Option("--open", help="Lay the records open: the file then names subscribers")]
+Out = Annotated[Path, typer.Option("--out", help="Where to write the file")]
+
+
+@app.command("list")
+def list_(
+    change: Annotated[str, typer.Option("--change", help="Only this change's events")] = "",
+    after: Annotated[int, typer.Option("--after", help="Only events after this number")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """List events, oldest first (a thousand at a time)."""
+    events = call_list("GET", f"/v1/audit?after={after}{f'&change={quote(change)}' if change else ''}")
+    if as_json:
+        print_json(events)
+        return
+    for event in events:
+        print(f"{event['seq']:>7} {event['short'] or '-':<6} {event_text(event)}")
+
+
+@app.command()
+def verify(as_json: AsJson = False) -> None:
+    """Recompute the whole log: every leaf, record and tree node."""
+    found = call_object("GET", "/v1/audit/verify", timeout_s=600)
+    if as_json:
+        print_json(found)
+        return
+    print(f"{found['leaves']} leaves: each record, leaf and tree node adds up · not witnessed")
+    print(f"log key {found['vkey']}")
+
+
+@app.command()
+def proof(seq: Annotated[int, typer.Argument(help="The event's number")], out: Out, open_: Open = False) -> None:
+    """Write the proof of one event; `python -m trust verify FILE --vkey KEY` checks it anywhere."""
+    found = call_object("GET", f"/v1/audit/proof/{seq}{'?open=1' if open_ else ''}")
+    write_file(out, str(found["file"]).encode())
+    print(f"{out}: event {seq}, its proof and the signed checkpoint")
+
+
+@app.command()
+def export(
+    change: Annotated[str, typer.Argument(help="The change's id", metavar="ID")], out: Out, open_: Open = False
+) -> None:
+    """Write a change's evidence: leaves with proofs, plan, approvals, outcome, trust documents."""
+    found = call_object("POST", f"/v1/audit/export/{quote(change, safe='')}{'?open=1' if open_ else ''}", {}, 120)
+    write_file(out, str(found["file"]).encode())
+    print(f"{out}: the evidence of {change}")

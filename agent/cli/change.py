@@ -1,0 +1,300 @@
+"""`ispagent change`: ask, look, hand in approvals, watch, revert. Every change shows its preview first."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, cast
+from urllib.parse import quote
+
+import typer
+
+from agent.cli import client
+from agent.cli.client import Json, call, call_list, call_object, fail, print_json, read_file, unb64, write_file
+from agent.cli.outcome import event_text, list_text, outcome_text
+from agent.runtime import http_client
+from agent.runtime.errors import ClientError, NotRunningError
+from trust import envelope as envelopes
+from trust import render, statements
+from trust.errors import TrustError
+from trust.items import open_items_untrusted
+from trust.statements import Plan
+
+app = typer.Typer(help="Change services: suspend, restore, set-plan, disconnect.", no_args_is_help=True)
+
+Refs = Annotated[list[str] | None, typer.Argument(help="Services or subscribers: C-10482/home, C-10482", metavar="REF")]
+File = Annotated[Path | None, typer.Option("--file", help="References from a file, one a line; - is standard input")]
+OnTariff = Annotated[str, typer.Option("--on-tariff", help="All services on this tariff")]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Leave this one out; may be given again")]
+OnFailure = Annotated[str, typer.Option("--on-failure", help="stop, continue or revert when items fail")]
+Hold = Annotated[bool, typer.Option("--hold", help="Do not start by itself once approved; wait for `change apply`")]
+Alone = Annotated[bool, typer.Option("--alone", help="Without a second person, where policy lets you; a review opens")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Id = Annotated[str, typer.Argument(help="The change's id: K7QF2", metavar="ID")]
+Signed = Annotated[Path, typer.Option("--file", help="The envelope that the person's own tool signed")]
+Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
+
+
+def references(refs: list[str] | None, file: Path | None) -> list[str]:
+    """Return the references of the command line and of the file, in order; `#` begins a comment there."""
+    found = list(refs or [])
+    if file is not None:
+        try:
+            text = read_file(file).decode()
+        except UnicodeDecodeError as err:
+            fail(f"{file}: expected UTF-8 text, got byte 0x{err.object[err.start]:02x} at {err.start}", client.USAGE)
+        found += [line for raw in text.splitlines() if (line := raw.split("#", 1)[0].strip())]
+        if not found:
+            fail(f"{file}: expected one reference a line, got none", client.USAGE)
+    return found
+
+
+def ask(fields: Json, as_json: bool) -> None:
+    """Ask for a change and show its preview."""
+    body: Json = {
+        "refs": [],
+        "on_tariff": "",
+        "exclude": [],
+        "reason": "debt",
+        "tariff": "",
+        "on_failure": "stop",
+        "change": "",
+        "alone": False,
+        "hold": False,
+        **fields,
+    }
+    change = call_object("POST", "/v1/changes", body, timeout_s=client.PREVIEW_S)
+    show(change, as_json, listing=False)
+
+
+def show(change: Json, as_json: bool, *, listing: bool) -> None:
+    """Print a change: its preview, and what became of it."""
+    if as_json:
+        print_json(change)
+        return
+    try:
+        envelope = envelopes.decode_untrusted(unb64(change["plan"]))
+        plan = statements.decode_as_untrusted(Plan, envelope)
+        documents = [str(d).encode() for d in cast("list[str]", change["documents"])]
+        items = open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
+    except TrustError as err:
+        fail(f"the agent's answer does not verify: {err}", client.FAILED)
+    print(render.render_preview(plan, items, str(change["id"])), end="")
+    if listing:
+        print(render.render_list(items), end="")
+    text = outcome_text(change)
+    if text:
+        print()
+        print(text)
+
+
+def _asked(
+    action: str,
+    refs: list[str] | None,
+    file: Path | None,
+    on_tariff: str,
+    exclude: list[str] | None,
+    on_failure: str,
+    **more: object,
+) -> Json:
+    return {
+        "action": action,
+        "refs": references(refs, file),
+        "on_tariff": on_tariff,
+        "exclude": exclude or [],
+        "on_failure": on_failure,
+        **more,
+    }
+
+
+@app.command()
+def suspend(
+    refs: Refs = None,
+    file: File = None,
+    on_tariff: OnTariff = "",
+    exclude: Exclude = None,
+    reason: Reason = "debt",
+    on_failure: OnFailure = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Suspend services for a reason; preview first, nothing is sent before it is approved."""
+    ask(_asked("suspend", refs, file, on_tariff, exclude, on_failure, reason=reason, hold=hold), as_json)
+
+
+@app.command()
+def restore(
+    refs: Refs = None,
+    file: File = None,
+    on_tariff: OnTariff = "",
+    exclude: Exclude = None,
+    reason: Reason = "debt",
+    on_failure: OnFailure = "continue",
+    hold: Hold = False,
+    alone: Alone = False,
+    as_json: AsJson = False,
+) -> None:
+    """Lift one reason of a suspension; service returns when no other is left."""
+    fields = _asked("restore", refs, file, on_tariff, exclude, on_failure, reason=reason, hold=hold, alone=alone)
+    ask(fields, as_json)
+
+
+@app.command("set-plan")
+def set_plan(
+    refs: Refs = None,
+    tariff: Annotated[str, typer.Option("--tariff", help="The tariff to set")] = "",
+    file: File = None,
+    on_tariff: OnTariff = "",
+    exclude: Exclude = None,
+    on_failure: OnFailure = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set the tariff of services."""
+    ask(_asked("set-plan", refs, file, on_tariff, exclude, on_failure, tariff=tariff, hold=hold), as_json)
+
+
+@app.command()
+def disconnect(
+    refs: Refs = None,
+    file: File = None,
+    on_tariff: OnTariff = "",
+    exclude: Exclude = None,
+    on_failure: OnFailure = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """End the sessions of services, so that they log in again. Cannot be undone."""
+    ask(_asked("disconnect", refs, file, on_tariff, exclude, on_failure, hold=hold), as_json)
+
+
+@app.command()
+def revert(id_: Id, hold: Hold = False, alone: Alone = False, as_json: AsJson = False) -> None:
+    """Take back a change: a new plan from today's state, item by item, skipping what was changed since."""
+    ask({"action": "revert", "change": id_, "on_failure": "continue", "hold": hold, "alone": alone}, as_json)
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List changes, newest first."""
+    changes = call_list("GET", "/v1/changes")
+    if as_json:
+        print_json(changes)
+    else:
+        print(list_text(changes))
+
+
+@app.command("show")
+def show_(
+    id_: Id,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="Write what an approver needs into this folder")
+    ] = None,
+    list_items: Annotated[bool, typer.Option("--list", help="List every item")] = False,
+    open_items: Annotated[bool, typer.Option("--open", help="List the items that need a person")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a change: its preview, its approvals, what became of it."""
+    if export is not None:
+        _export(id_, export)
+        return
+    change = call_object("GET", f"/v1/changes/{quote(id_, safe='')}")
+    show(change, as_json, listing=list_items)
+    if open_items and not as_json:
+        print(outcome_text(change, only_open=True))
+
+
+def _export(id_: str, folder: Path) -> None:
+    exported = call_object("POST", f"/v1/changes/{quote(id_, safe='')}/export", {})
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as err:
+        fail(f"{folder}: cannot be made: {err.strerror}", client.USAGE)
+    documents = cast("list[str]", exported["documents"])
+    for name, data in {
+        "plan.json": unb64(exported["plan"]),
+        "items.jsonl": "".join(f"{d}\n" for d in documents).encode(),
+        "trust.json": unb64(exported["trust"]),
+        "checkpoint.txt": str(exported["checkpoint"]).encode(),
+        "short": f"{exported['short']}\n".encode(),
+    }.items():
+        write_file(folder / name, data)
+    print(f"{folder}: the plan and its {len(documents) - 1} items, for the approver's own tool (it names subscribers)")
+
+
+def submit(file: Path, as_json: bool, id_: str = "") -> None:
+    """Hand in a signed statement and print what became of it."""
+    body = {"envelope": client.b64(read_file(file)), "change": id_}
+    answers = cast("list[Json]", call("POST", "/v1/statements", body))
+    if as_json:
+        print_json(answers)
+    refused = False
+    for answer in answers:
+        name = f"{answer['short']}: " if answer["short"] else ""
+        if not answer["accepted"]:
+            refused = True
+            if not as_json:
+                print(f"{name}REFUSED ({answer['reason']}): {answer['message']}")
+        elif not as_json:
+            have = f" · {answer['have']} of {answer['need']} approve" if answer["need"] else ""
+            print(f"{name}{answer['gate'] or 'taken'}{have} · {answer['message']}")
+    if refused:
+        raise typer.Exit(client.REFUSED)
+
+
+@app.command()
+def approve(id_: Id, file: Signed, as_json: AsJson = False) -> None:
+    """Hand in an approval that its person signed with their own tool (ispcloud changes approve)."""
+    submit(file, as_json, id_)
+
+
+@app.command()
+def reject(id_: Id, file: Signed, as_json: AsJson = False) -> None:
+    """Hand in a rejection that its person signed with their own tool."""
+    submit(file, as_json, id_)
+
+
+@app.command()
+def cancel(id_: Id, file: Signed, as_json: AsJson = False) -> None:
+    """Hand in a cancel that its person signed: what is not sent yet never is."""
+    submit(file, as_json, id_)
+
+
+@app.command()
+def apply(id_: Id, as_json: AsJson = False) -> None:
+    """Let a change that was asked for with --hold start."""
+    show(call_object("POST", f"/v1/changes/{quote(id_, safe='')}/apply", {}), as_json, listing=False)
+
+
+@app.command()
+def retry(id_: Id, as_json: AsJson = False) -> None:
+    """Try the items again that are set and not enforced; no new approval, within the plan's time."""
+    show(call_object("POST", f"/v1/changes/{quote(id_, safe='')}/retry", {}), as_json, listing=False)
+
+
+@app.command()
+def watch(id_: Id, as_json: AsJson = False) -> None:
+    """Follow a change until it is over; the exit code says how it ended."""
+    path = f"/v1/changes/{quote(id_, safe='')}/watch"
+    end: Json | None = None
+    try:
+        with http_client.stream(client.socket_path(), "GET", path) as (status, lines):
+            for line in lines:
+                if status >= 400:
+                    client.refuse(status, line)
+                event = cast("Json", line)
+                if as_json:
+                    print(json.dumps(event, ensure_ascii=False), flush=True)  # one event a line
+                elif "end" not in event and (text := event_text(event)):
+                    print(text)
+                end = event if "end" in event else end
+    except NotRunningError as err:
+        fail(f"the agent is not running: {err}", client.FAILED)
+    except ClientError as err:
+        fail(f"{err}: the change goes on; ispagent change show {id_}", client.MIXED)
+    if end is None:
+        fail("the agent went away; the change goes on when it is back", client.MIXED)
+    if not as_json:
+        print(outcome_text(call_object("GET", f"/v1/changes/{quote(id_, safe='')}")))
+    raise typer.Exit(cast("int", end["exit"]))

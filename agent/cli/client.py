@@ -1,0 +1,112 @@
+"""How the CLI talks to the daemon, and how answers become exit codes (DESIGN section 9)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn, cast
+
+import typer
+
+from agent.runtime import http_client
+from agent.runtime.errors import ClientError, NotRunningError
+
+Json = dict[str, object]
+
+DONE, FAILED, USAGE, REFUSED, MIXED = 0, 1, 2, 3, 4
+DEFAULT_CONFIG = "/etc/ispagent/agent.toml"
+PREVIEW_S = 180.0
+"""A preview of a large batch reads much, and a restore waits for a suspension that is being applied."""
+
+_USAGE_STATUSES = {400, 404, 405, 413}
+_REFUSED_STATUSES = {403}
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say what is wrong on standard error and leave with the exit code."""
+    print(message, file=sys.stderr)
+    raise typer.Exit(code)
+
+
+def config_path() -> Path:
+    """Return the configuration's path: ISPAGENT_CONFIG, or the default."""
+    return Path(os.environ.get("ISPAGENT_CONFIG", DEFAULT_CONFIG))
+
+
+def socket_path() -> Path:
+    """Return the daemon's socket: ISPAGENT_SOCKET, or what the configuration says."""
+    if "ISPAGENT_SOCKET" in os.environ:
+        return Path(os.environ["ISPAGENT_SOCKET"])
+    from agent.config import ConfigError, load
+
+    try:
+        return load(config_path()).socket
+    except ConfigError as err:
+        fail("\n".join(err.problems), USAGE)
+
+
+def call(method: str, path: str, body: object = None, timeout_s: float = 30.0) -> object:
+    """Return the daemon's answer; its refusals and silence end the program with their exit code."""
+    try:
+        answer = http_client.request(socket_path(), method, path, body, timeout_s=timeout_s)
+    except NotRunningError as err:
+        fail(f"the agent is not running: {err}", FAILED)
+    except ClientError as err:
+        fail(str(err), MIXED)
+    if answer.status >= 400:
+        refuse(answer.status, answer.json)
+    return answer.json
+
+
+def refuse(status: int, body: object) -> NoReturn:
+    """End the program as an error answer says."""
+    error = cast("Mapping[str, Mapping[str, str]]", body)["error"]
+    code = REFUSED if status in _REFUSED_STATUSES else USAGE if status in _USAGE_STATUSES else FAILED
+    fail(error["message"], code)
+
+
+def call_object(method: str, path: str, body: object = None, timeout_s: float = 30.0) -> Json:
+    """Return the daemon's answer, an object."""
+    return cast("Json", call(method, path, body, timeout_s))
+
+
+def call_list(method: str, path: str, body: object = None) -> list[Json]:
+    """Return the daemon's answer, a list of objects."""
+    return cast("list[Json]", call(method, path, body))
+
+
+def print_json(value: object) -> None:
+    """Print a value for programs."""
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def read_file(path: Path) -> bytes:
+    """Return a file's bytes (`-` is standard input); a file that cannot be read ends the program."""
+    if str(path) == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return path.read_bytes()
+    except OSError as err:
+        fail(f"{path}: cannot be read: {err.strerror}", USAGE)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file; one that cannot be written ends the program."""
+    try:
+        path.write_bytes(data)
+    except OSError as err:
+        fail(f"{path}: cannot be written: {err.strerror}", USAGE)
+
+
+def b64(data: bytes) -> str:
+    """Return base64 text."""
+    return base64.b64encode(data).decode()
+
+
+def unb64(text: object) -> bytes:
+    """Return the bytes of base64 text from the daemon."""
+    return base64.b64decode(str(text))

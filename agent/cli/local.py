@@ -1,0 +1,141 @@
+"""`ispagent init`, `run`, `status`, `freeze`, `unfreeze`, `clock accept`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from agent.cli import client
+from agent.cli.change import submit
+from agent.cli.client import Json, call_object, fail, print_json, write_file
+
+clock = typer.Typer(help="The agent's clock.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Config = Annotated[Path | None, typer.Option("--config", help="The configuration file (or ISPAGENT_CONFIG)")]
+Signed = Annotated[Path, typer.Option("--file", help="The envelope that the person's own tool signed")]
+
+
+def init(
+    config: Config = None,
+    enroll: Annotated[Path, typer.Option("--enroll", help="Where to write the enrolment")] = Path("enroll.json"),
+) -> None:
+    """Make this agent's keys and print the words that are typed where it is added to the trust document."""
+    from agent.api import agent_words
+    from agent.config import ConfigError, load
+    from agent.store.errors import StoreError
+    from agent.store.identity import create_identity, load_identity
+    from agent.store.vault import create_store_key, load_store_key
+    from trust import envelope as envelopes
+    from trust import statements
+    from trust.checkpoint import encode_vkey
+    from trust.statements import Enroll
+
+    try:
+        settings = load(config or client.config_path())
+    except ConfigError as err:
+        fail("\n".join(err.problems), client.USAGE)
+    try:
+        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not settings.key_file.exists():
+            create_store_key(settings.key_file)
+        key = load_store_key(settings.key_file)
+        made = not (settings.state_dir / "identity").exists()
+        identity = create_identity(settings.state_dir, key) if made else load_identity(settings.state_dir, key)
+    except (StoreError, OSError) as err:
+        fail(f"init: {err}", client.FAILED)
+    statement = Enroll(
+        identity.agent,
+        settings.name,
+        identity.plan_key.public.hex(),
+        encode_vkey(settings.origin, identity.log_key.public),
+        secrets.token_hex(16),
+    )
+    envelope = statements.sign(statement, [identity.plan_key, identity.log_key])
+    write_file(enroll, envelopes.encode(envelope))
+    print(f"agent     {settings.name} ({identity.agent}){'' if made else ': it has its keys already'}")
+    print(f"words     {agent_words(identity.plan_key.public, identity.log_key.public)}")
+    print(f"enrolment {enroll}: take it to where the trust document is kept:")
+    print("          ispcloud trust add agent --enroll FILE   asks for these words")
+
+
+def run(config: Config = None) -> None:
+    """Run the daemon until it is told to stop."""
+    import trio
+
+    from agent import daemon
+    from agent.config import ConfigError, load
+    from agent.runtime.errors import BindError
+    from agent.store.errors import StoreError
+
+    try:
+        settings = load(config or client.config_path())
+    except ConfigError as err:
+        fail("\n".join(err.problems), client.USAGE)
+    os.umask(0o077)  # SQLite's journal files are nobody else's business
+    problems: list[str] = []
+
+    def note(group: BaseExceptionGroup[StoreError | BindError]) -> None:
+        for err in group.exceptions:
+            if isinstance(err, BaseExceptionGroup):
+                note(err)
+            else:
+                problems.append(str(err))
+
+    try:
+        trio.run(daemon.main, settings)
+    except* (StoreError, BindError) as group:
+        note(group)
+    if problems:
+        fail("\n".join(dict.fromkeys(problems)), client.FAILED)
+
+
+def status(as_json: AsJson = False) -> None:
+    """Show the agent: its trust, its log, what waits, what is frozen."""
+    found = call_object("GET", "/v1/status")
+    if as_json:
+        print_json(found)
+        return
+    log = cast("Json", found["log"])
+    print(f"agent    {found['agent']} ({found['agent_id']})")
+    print(f"words    {found['words']}")
+    if found["trust_version"] is None:
+        print("trust    NONE INSTALLED: ispagent trust install FILE")
+    else:
+        expires = datetime.fromtimestamp(cast("int", found["trust_expires"]), UTC)
+        left = (expires - datetime.now(UTC)).days
+        warn = "  RENEW IT" if left < 14 else ""
+        print(f"trust    version {found['trust_version']}, expires {expires:%Y-%m-%d} ({left} days){warn}")
+    print(f"log      {log['size']} leaves, {'witnessed' if log['witnessed'] else 'not witnessed'}")
+    print(f"log key  {log['vkey']}")
+    changes = cast("dict[str, int]", found["changes"])
+    print(f"changes  {', '.join(f'{n} {gate}' for gate, n in changes.items()) or 'none yet'}")
+    print(f"services {found['services']} · targets {', '.join(cast('list[str]', found['targets'])) or 'none'}")
+    for frozen in cast("list[Json]", found["frozen"]):
+        print(f"FROZEN   {frozen['scope']} {frozen['target']} by {frozen['person']}")
+    if found["billing_problem"]:
+        print(f"BILLING  {found['billing_problem']}")
+    if found["clock_halt"] is not None:
+        print(f"HALTED   the clock jumped by {found['clock_halt']:.0f} s: check it, then ispagent clock accept")
+
+
+def freeze(file: Signed, as_json: AsJson = False) -> None:
+    """Hand in a freeze that a person signed: nothing that it covers is sent until two people lift it."""
+    submit(file, as_json)
+
+
+def unfreeze(file: Signed, as_json: AsJson = False) -> None:
+    """Hand in an unfreeze that two people signed."""
+    submit(file, as_json)
+
+
+@clock.command("accept")
+def clock_accept() -> None:
+    """Say that the clock is right, after a jump halted applying."""
+    call_object("POST", "/v1/clock/accept", {})
+    print("the present time is accepted; applying goes on")

@@ -1,0 +1,169 @@
+"""What became of a change, for people: nothing is called done that was not read back, nothing unknown is hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import cast
+
+from agent.cli.client import Json
+from trust.render import neutralise
+
+_WORDS = {
+    "applied": "enforced now",
+    "set-at-next-login": "set, offline: at next login",
+    "skipped": "skipped",
+    "stale": "stale, nothing sent",
+    "superseded": "superseded, nothing sent",
+    "cancelled": "cancelled, nothing sent",
+    "expired": "expired, nothing sent",
+    "not-applied": "NOT APPLIED",
+    "set-not-enforced": "SET, NOT ENFORCED",
+    "diverged": "DIVERGED: reads as neither before nor after",
+    "unknown": "UNKNOWN, being re-read",
+    "needs-a-person": "NEEDS A PERSON",
+    "reverted": "reverted",
+    "running": "running",
+    "planned": "planned",
+    "waiting": "waiting for the device to call in",
+}
+_OPEN = frozenset({"set-not-enforced", "diverged", "unknown", "needs-a-person", "not-applied"})
+_ALWAYS_NAMED = _OPEN | {"stale", "skipped", "superseded"}
+RECORDED = "recorded"
+"""The reason of an item that was applied without a step: only why the service is suspended was written down."""
+_RECORDED_WORDS = "recorded, nothing sent"
+_SINGLE = {"applied": "ENFORCED", "set-at-next-login": "SET, HOLDS AT THE NEXT LOGIN", "skipped": "SKIPPED"}
+NAMES_SHOWN = 8
+
+
+def clock_text(unix_s: float) -> str:
+    """Return a moment in the reader's own time zone."""
+    return datetime.fromtimestamp(unix_s).astimezone().strftime("%H:%M:%S")
+
+
+def _items(change: Json) -> list[Json]:
+    return cast("list[Json]", change["items"])
+
+
+def _approved_by(change: Json) -> str:
+    people = [str(a["person"]) for a in cast("list[Json]", change["approvals"]) if a["decision"] == "approve"]
+    return f" · approved by {', '.join(people)}" if people else ""
+
+
+def outcome_text(change: Json, *, only_open: bool = False) -> str:
+    """Return what became of a change; empty while it has not started."""
+    if change["gate"] == "open":
+        if not change["approvals"]:
+            return ""
+        return f"{change['id']} waits for approval · {change['have']} of {change['need']}{_approved_by(change)}"
+    if change["gate"] != "consumed":
+        why = f"\nnot started: {change['waits_because']}" if change["waits_because"] else ""
+        return f"{change['id']} {str(change['state']).upper()}{_approved_by(change)}{why}"
+    items = [i for i in _items(change) if i["state"] not in ("excluded", "blocked")]
+    if only_open:
+        items = [i for i in items if i["state"] in _OPEN]
+        return "\n".join(_one_line(i) for i in items) or "no item needs a person"
+    needs = sum(1 for i in items if i["state"] in _OPEN)
+    head = f"{change['id']} {_headline(change, items, needs)}{_approved_by(change)}"
+    if len(items) == 1:
+        return "\n".join([head, *_single(change, items[0]), _proof(change)])
+    return "\n".join([head, *_groups(items), *_retry_hint(change, items), _proof(change)])
+
+
+def _headline(change: Json, items: Sequence[Json], needs: int) -> str:
+    words = str(change["state"]).upper()
+    if change["state"] == "finished, needs you":
+        words = f"FINISHED, {needs} NEED{'S' if needs == 1 else ''} YOU"
+    elif len(items) == 1 and change["state"] == "done":
+        words = _RECORDED_WORDS.upper() if _recorded(items[0]) else _SINGLE.get(str(items[0]["state"]), words)
+    at = change["finished_at"]
+    return words if at is None else f"{words} {clock_text(cast('float', at))}"
+
+
+def _recorded(item: Json) -> bool:
+    return item["state"] == "applied" and item["reason"] == RECORDED
+
+
+def _word(item: Json) -> str:
+    return _RECORDED_WORDS if _recorded(item) else _WORDS[str(item["state"])]
+
+
+def _proof(change: Json) -> str:
+    if change["finished_seq"] is None:
+        return "it goes on: ispagent change watch " + str(change["id"])
+    return f"proof     log {change['finished_seq']}, not witnessed (no witness is configured)"
+
+
+def _single(change: Json, item: Json) -> list[str]:
+    why = "" if _recorded(item) else f": {neutralise(str(item['detail'] or item['reason']))}"
+    lines = [f"{_word(item)}{why}"]
+    for step in cast("list[Json]", change["steps"]):
+        what = "session" if step["bound"] else "row"
+        back = " (taken back)" if step["direction"] == "revert" else ""
+        verdict = step["verdict"] or "about to be sent, fate not yet known"
+        why = {"read-back": "read back, equal", "ack": "gone, read back"}.get(str(step["reason"]), str(step["reason"]))
+        ids = " ".join(str(b).rsplit("/", 1)[-1][:8] for b in cast("list[str]", step["bound"]))
+        detail = f" · {neutralise(str(step['detail']))}" if step["detail"] else ""
+        lines.append(f"{what:<9} {ids + ' ' if ids else ''}{verdict}, {why}{detail}{back}")
+    return lines
+
+
+def _one_line(item: Json) -> str:
+    detail = neutralise(str(item["detail"] or item["reason"]))
+    return f"  {item['service'] or item['n']}: {_word(item)} · {detail}"
+
+
+def _groups(items: Sequence[Json]) -> list[str]:
+    groups: dict[tuple[str, str, str], list[Json]] = {}
+    for item in items:
+        state = str(item["state"])
+        reason = str(item["detail"] or item["reason"]) if state in _ALWAYS_NAMED else ""
+        groups.setdefault((state, _word(item), reason), []).append(item)
+    order = list(_WORDS)
+    lines = []
+    for (state, word, reason), found in sorted(groups.items(), key=lambda g: order.index(g[0][0])):
+        names = ""
+        if state in _ALWAYS_NAMED:
+            shown = ", ".join(neutralise(str(i["service"])) for i in found[:NAMES_SHOWN])
+            names = f" ({shown}{f' and {len(found) - NAMES_SHOWN} more' if len(found) > NAMES_SHOWN else ''})"
+        why = f" · {neutralise(reason)}" if reason else ""
+        lines.append(f"{len(found):>4} {word}{why}{names}")
+    return lines
+
+
+def _retry_hint(change: Json, items: Sequence[Json]) -> list[str]:
+    retry = any(i["state"] == "set-not-enforced" for i in items)
+    return [f"     > ispagent change retry {change['id']}"] if retry else []
+
+
+def event_text(event: Json) -> str:
+    """Return one event of a change as a line, or "" for those that only repeat another."""
+    at = clock_text(cast("float", event["at_s"]))
+    record = cast("Json", event["record"] or {})
+    item = f"item {event['item']} " if event["item"] else ""
+    match event["kind"]:
+        case "item-state":
+            why = neutralise(str(record.get("detail") or record.get("reason") or ""))
+            return f"{at}  {item}{event['what']}{f': {why}' if why else ''}"
+        case "step-outcome":
+            return f"{at}  {item}step {event['step']}: {event['what']} ({neutralise(str(record.get('reason', '')))})"
+        case "about-to":
+            return f"{at}  {item}step {event['step']}: about to"
+        case "approval" | "rejection":
+            return f"{at}  {event['kind']} by {neutralise(str(record.get('person', '?')))}"
+        case "refused":
+            return f"{at}  refused: {neutralise(str(record.get('reason', '')))}"
+        case kind:
+            return f"{at}  {kind}"
+
+
+def list_text(changes: Sequence[Json]) -> str:
+    """Return changes as a table, one a line."""
+    if not changes:
+        return "no changes yet"
+    rows = []
+    for c in changes:
+        counts = cast("dict[str, int]", c["counts"])
+        told = ", ".join(f"{n} {state}" for state, n in counts.items())
+        rows.append(f"{c['id']:<6} {c['action']:<11} {c['class']:<8} {c['requester']:<12} {c['state']} · {told}")
+    return "\n".join(rows)

@@ -1,0 +1,43 @@
+"""`ispagent secret`: passwords of databases and shared secrets of NAS, sealed at rest."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, cast
+from urllib.parse import quote
+
+import typer
+
+from agent.cli import client
+from agent.cli.client import call_object, fail, print_json
+
+app = typer.Typer(help="Passwords and shared secrets, sealed at rest.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+@app.command("set")
+def set_(
+    name: Annotated[str, typer.Argument(help="The name that the configuration uses")],
+    stdin: Annotated[bool, typer.Option("--stdin", help="Read it from standard input, without asking")] = False,
+) -> None:
+    """Set a secret; asked for without echo. It is never printed again."""
+    if stdin:
+        value = sys.stdin.buffer.read().removesuffix(b"\n")
+    else:
+        value = str(typer.prompt(f"secret {name}", hide_input=True, confirmation_prompt=True)).encode()
+    if not value:
+        fail(f"expected a secret for {name}, got nothing", client.USAGE)
+    call_object("POST", f"/v1/secrets/{quote(name, safe='')}", {"secret": client.b64(value)})
+    print(f"secret {name} is set")
+
+
+@app.command("list")
+def list_(as_json: AsJson = False) -> None:
+    """List the secrets that the configuration names, and which are set. Never their values."""
+    found = call_object("GET", "/v1/secrets")
+    if as_json:
+        print_json(found)
+        return
+    have = set(cast("list[str]", found["secrets"]))
+    for name in cast("list[str]", found["wanted"]):
+        print(f"{name:<32} {'set' if name in have else 'NOT SET'}")

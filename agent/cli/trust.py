@@ -1,0 +1,50 @@
+"""`ispagent trust`: install the trust document, look at it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, cast
+
+import typer
+
+from agent.cli import client
+from agent.cli.client import Json, call_object, print_json, read_file
+
+app = typer.Typer(help="Who this agent trusts.", no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+@app.command()
+def install(
+    file: Annotated[Path, typer.Argument(help="The signed trust document")],
+    words: Annotated[str, typer.Option("--words", help="Its head's words; asked for when left out")] = "",
+) -> None:
+    """Pin a trust document. The first one is compared with the words of its head, which you type."""
+    data = read_file(file)
+    current = call_object("GET", "/v1/trust")
+    if current["version"] is None and not words:
+        print("Read the head's words from somebody who signed it (ispcloud trust show), not from this file.")
+        words = typer.prompt("words of the head")
+    done = call_object("POST", "/v1/trust", {"document": client.b64(data), "words": words})
+    print(f"trust version {done['version']} is pinned: {done['sha256']}")
+
+
+@app.command()
+def show(as_json: AsJson = False) -> None:
+    """Show the trust in force: people, roles, policy."""
+    found = call_object("GET", "/v1/trust")
+    if as_json:
+        print_json(found)
+        return
+    if found["version"] is None:
+        print("no trust is installed: ispagent trust install FILE")
+        return
+    expires = datetime.fromtimestamp(cast("int", found["expires"]), UTC)
+    print(f"version {found['version']} · expires {expires:%Y-%m-%d}")
+    print(f"head    {found['words']}")
+    for person in cast("list[Json]", found["people"]):
+        sees = "sees subscribers" if person["sees_subscribers"] else "sees summaries"
+        print(f"person  {person['handle']:<16} {', '.join(cast('list[str]', person['roles']))} · {sees}")
+    for policy in cast("list[Json]", found["policy"]):
+        print(f"policy  {policy['class']:<16} {policy['approvals']} approvals, at most {policy['max_items']} items")

@@ -1,0 +1,316 @@
+"""The configuration file: TOML in, frozen dataclasses out, and all mistakes at once.
+
+Nothing secret stands in it: passwords are named, and kept sealed in the vault. Relative paths are relative to the file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+from agent.config_schema import HANDLE, Key, Required, documented_keys, keys_of
+from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SqlTarget
+
+__all__ = ["AgentConfig", "BillingConfig", "ConfigError", "PolicyConfig", "documented_keys", "load", "parse_untrusted"]
+
+MAX_BYTES: Final = 4 * 1024 * 1024
+_MAX_UID: Final = 2**32 - 2
+_TABLES_OF_METHOD: Final = ("suspended_reply", "active_reply", "tariffs")
+_SECTIONS: Final = ("agent", "people", "policy", "billing", "radius", "nas", "method")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `problems` are all of its mistakes, one sentence each."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyConfig:
+    """`[policy]`: how plans are cut and when they stop by themselves. Who must approve is the trust document's."""
+
+    ttl_s: int
+    run_for_s: int
+    canary: int
+    soak_s: int
+    pace: int
+    stop_failed_percent: int
+    stop_lost_sessions: int
+    usual: int
+
+
+@dataclass(frozen=True, slots=True)
+class BillingConfig:
+    """`[billing]`: the export that says who owes; `file` None: there is none."""
+
+    file: Path | None
+    max_age_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """Everything that the daemon is configured with. `config_sha256` is of the file's bytes, 64 hex digits."""
+
+    path: Path
+    config_sha256: str
+    name: str
+    state_dir: Path
+    socket: Path
+    socket_group: str | None
+    timezone: ZoneInfo
+    key_file: Path
+    origin: str
+    people: Mapping[int, str]
+    policy: PolicyConfig
+    billing: BillingConfig
+    radius: RadiusConfig
+
+
+def load(path: Path, environ: Mapping[str, str] | None = None) -> AgentConfig:
+    """Return the configuration that stands in `path`.
+
+    Args:
+        path: the TOML file.
+        environ: where CREDENTIALS_DIRECTORY is looked up; None: the process's environment.
+
+    Raises:
+        ConfigError: it cannot be read, or has mistakes; all of them are named.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as err:
+        raise ConfigError((f"{path}: cannot be read: {err.strerror}",)) from err
+    return parse_untrusted(data, path.absolute(), os.environ if environ is None else environ)
+
+
+def parse_untrusted(data: bytes, path: Path, environ: Mapping[str, str]) -> AgentConfig:
+    """Return the configuration that `data` holds; `path` is where it came from (absolute).
+
+    Raises:
+        ConfigError: not TOML, or mistakes; all of them are named.
+    """
+    if len(data) > MAX_BYTES:
+        raise ConfigError((f"{path}: a file of at most {MAX_BYTES} bytes expected",))
+    try:
+        document = tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as err:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise ConfigError((f"{path}: TOML in UTF-8 expected: {err}",)) from err
+    reader = _Reader(path)
+    config = _Builder(reader, document, path, environ, hashlib.sha256(data).hexdigest()).build()
+    if config is None:
+        raise ConfigError(tuple(reader.problems))
+    return config
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads sections by the table and collects what is wrong with them."""
+
+    path: Path
+    problems: list[str] = field(default_factory=list)
+
+    def problem(self, where: str, text: str) -> None:
+        self.problems.append(f"{self.path} {where}: {text}")
+
+    def table(self, parent: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+        """Return a sub-table, empty if it is missing or no table (then a problem)."""
+        value = parent.get(name, {})
+        if isinstance(value, dict):
+            return value
+        self.problem(where, f"expected a section [{where}], got {_shown(value)}")
+        return {}
+
+    def unknown(self, where: str, names: Mapping[str, Any], allowed: tuple[str, ...]) -> None:
+        for name in names:
+            if name in allowed:
+                continue
+            near = difflib.get_close_matches(name, allowed, 1)
+            hint = f"did you mean {near[0]}?" if near else f"expected {', '.join(allowed)}"
+            if name in {"password", "passwd", "shared_secret"}:
+                hint = "secrets do not stand here: `ispagent secret set NAME`, and secret = NAME"
+            self.problem(f"{where}.{_name(name)}" if where else _name(name), f"unknown; {hint}")
+
+    def section(
+        self, schema: str, where: str, table: Mapping[str, Any], tables: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """Return the section's values by the table's keys; what is wrong is left out and becomes a problem."""
+        keys = keys_of(schema)
+        self.unknown(where, table, (*keys, *tables))
+        values: dict[str, Any] = {}
+        for name, key in keys.items():
+            if name in table:
+                self.value(f"{where}.{name}", key, table[name], values)
+            elif isinstance(key.default, Required):
+                self.problem(f"{where}.{name}", f"missing; expected {key.kind.expected}")
+            else:
+                values[name] = key.kind.read(key.default) if key.default != "" else ""
+        return values
+
+    def free(self, schema: str, where: str, table: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a section whose keys the operator chooses (attributes, tariffs), checked by the schema's one key."""
+        (key,) = keys_of(schema).values()
+        values: dict[str, Any] = {}
+        for name, value in table.items():
+            self.value(f"{where}.{_name(name)}", key, value, values, name)
+        return values
+
+    def value(self, where: str, key: Key, value: Any, into: dict[str, Any], name: str = "") -> None:
+        try:
+            into[name or key.name] = key.kind.read(value)
+        except (ValueError, TypeError):
+            got = _shown(value) if key.kind.shown else "something else (not shown: it may be a secret)"
+            self.problem(where, f"expected {key.kind.expected}, got {got}")
+
+    def named(self, document: Mapping[str, Any], section: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Give name and table of each `[section.NAME]`."""
+        for name, value in self.table(document, section, section).items():
+            if not HANDLE.fullmatch(name):
+                self.problem(f"{section}.{_name(name)}", "expected a name of 1 to 32 of a-z, 0-9 and -")
+            elif not isinstance(value, dict):
+                self.problem(f"{section}.{name}", f"expected a section [{section}.NAME], got {_shown(value)}")
+            else:
+                yield name, value
+
+
+@dataclass(slots=True)
+class _Builder:
+    """Builds the configuration out of a TOML document, section by section."""
+
+    reader: _Reader
+    document: Mapping[str, Any]
+    path: Path
+    environ: Mapping[str, str]
+    sha256: str
+
+    def build(self) -> AgentConfig | None:
+        """Return the configuration, or None: the reader has the problems."""
+        read, document = self.reader, self.document
+        read.unknown("", document, _SECTIONS)
+        agent = read.section("agent", "agent", read.table(document, "agent", "agent"))
+        people = self._people()
+        policy = read.section("policy", "policy", read.table(document, "policy", "policy"))
+        billing = read.section("billing", "billing", read.table(document, "billing", "billing"))
+        radius = self._radius()
+        if read.problems:
+            return None
+        state_dir = self._path(agent["state_dir"])
+        return AgentConfig(
+            path=self.path,
+            config_sha256=self.sha256,
+            name=agent["name"],
+            state_dir=state_dir,
+            socket=self._path(agent["socket"]) if agent["socket"] else state_dir / "agent.sock",
+            socket_group=agent["socket_group"] or None,
+            timezone=agent["timezone"],
+            key_file=self._key_file(agent["key_file"], state_dir),
+            origin=agent["origin"] or f"ispagents.local/agent/{agent['name']}",
+            people=people,
+            policy=PolicyConfig(**policy),
+            billing=BillingConfig(self._path(billing["file"]) if billing["file"] else None, billing["max_age_s"]),
+            radius=radius,
+        )
+
+    def _path(self, text: str) -> Path:
+        return self.path.parent / text
+
+    def _key_file(self, text: str, state_dir: Path) -> Path:
+        credentials = self.environ.get("CREDENTIALS_DIRECTORY")
+        if credentials and "/" not in text:
+            credential = Path(credentials) / (text or "store-key")
+            if credential.exists():
+                return credential
+        return self._path(text) if text else state_dir / "store.key"
+
+    def _people(self) -> dict[int, str]:
+        people: dict[int, str] = {}
+        read = self.reader
+        for name, handle in read.free("people", "people", read.table(self.document, "people", "people")).items():
+            if name.isascii() and name.isdigit() and int(name) <= _MAX_UID:
+                if int(name) in people:
+                    read.problem(f"people.{name}", f"expected each uid once, {int(name)} stands twice")
+                people[int(name)] = handle
+            else:
+                read.problem(f"people.{_name(name)}", f"expected a uid, 0 to {_MAX_UID}, as the key")
+        return people
+
+    def _radius(self) -> RadiusConfig:
+        targets = [self._target(name, table) for name, table in self.reader.named(self.document, "radius")]
+        nas = [self._nas(name, table) for name, table in self.reader.named(self.document, "nas")]
+        methods = [self._method(name, table) for name, table in self.reader.named(self.document, "method")]
+        self._cross_check([t for t in targets if t], [n for n in nas if n], [m for m in methods if m])
+        return RadiusConfig(tuple(t for t in targets if t), tuple(n for n in nas if n), tuple(m for m in methods if m))
+
+    def _target(self, name: str, table: Mapping[str, Any]) -> SqlTarget | None:
+        where, before = f"radius.{name}", len(self.reader.problems)
+        values = self.reader.section("radius.NAME", where, table)
+        if values.get("database") is Database.SQLITE:
+            if not values.get("path", "missing"):
+                self.reader.problem(f"{where}.path", "missing; expected the file of the sqlite database")
+        elif values.get("database") is not None and values.get("path"):
+            self.reader.problem(f"{where}.path", "expected only for sqlite")
+        if len(self.reader.problems) > before:
+            return None
+        path = str(self._path(values.pop("path"))) if values["path"] else values.pop("path")
+        return SqlTarget(name=name, path=path, **values)
+
+    def _nas(self, name: str, table: Mapping[str, Any]) -> Nas | None:
+        before = len(self.reader.problems)
+        values = self.reader.section("nas.NAME", f"nas.{name}", table)
+        if len(self.reader.problems) > before:
+            return None
+        values["dynauth_host"] = values["dynauth_host"] or values["accounting"]
+        return Nas(name=name, **values)
+
+    def _method(self, name: str, table: Mapping[str, Any]) -> Method | None:
+        read, where, before = self.reader, f"method.{name}", len(self.reader.problems)
+        values = read.section("method.NAME", where, table, _TABLES_OF_METHOD)
+        for sub in _TABLES_OF_METHOD:
+            inner = f"{where}.{sub}"
+            values[sub] = read.free(f"method.NAME.{sub}", inner, read.table(table, sub, inner))
+        if not table.get("suspended_reply"):
+            read.problem(
+                f"{where}.suspended_reply", "missing; expected at least one attribute, else nobody is suspended"
+            )
+        return None if len(read.problems) > before else Method(name=name, **values)
+
+    def _cross_check(self, targets: list[SqlTarget], nas: list[Nas], methods: list[Method]) -> None:
+        read = self.reader
+        by_id = {target.id: target for target in targets}
+        section = self.document.get("radius")
+        declared = [f"radius/{name}" for name in section] if isinstance(section, dict) else []
+        for method in methods:
+            where = f"method.{method.name}"
+            if method.target not in declared:
+                got = f"expected one of {', '.join(declared) or 'none, there is no [radius.NAME]'}"
+                read.problem(f"{where}.target", f"{got}, got {_shown(method.target)}")
+            elif (target := by_id.get(method.target)) and target.marker_group in method.tariffs.values():
+                text = f"expected tariffs' groups, got {_shown(target.marker_group)}, which is the marker of suspension"
+                read.problem(f"{where}.tariffs", text)
+        first: dict[str, str] = {}
+        for one in nas:
+            other = first.setdefault(one.accounting, one.name)
+            if other != one.name:
+                text = f"expected each address once, {one.accounting} is nas.{other}'s too"
+                read.problem(f"nas.{one.name}.accounting", text)
+
+
+def _name(name: str) -> str:
+    # Whatever an operator typed as a key must not act on the terminal that shows the message.
+    return name if name.isprintable() and len(name) <= 64 else ascii(name[:64])
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "a section"
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"

@@ -1,0 +1,318 @@
+"""What may stand in the configuration file: one table of sections and keys, with their kinds, defaults and meanings.
+
+`docs/config.md` is compared with this table by a test. A section with `NAME` in it stands once for each name.
+"""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any, Final
+
+from agent.connectors.radius import schema as radius_schema
+from agent.connectors.radius.schema import Database, Tables
+
+HANDLE: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
+"""What a person, an agent or a section may be called; also what may leave the agent (DESIGN section 6)."""
+_SECRET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._/-]{0,63}", re.ASCII)
+_HOST: Final = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9._:/-]{0,252}", re.ASCII)
+_ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value. `read` returns it as the agent keeps it, or raises ValueError or TypeError.
+
+    `expected` completes "expected …". `shown`: whether a wrong value may be repeated in the message (one that may be
+    a secret may not).
+    """
+
+    expected: str
+    read: Callable[[Any], Any]
+    shown: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """The default of a key that must be given."""
+
+
+REQUIRED: Final = Required()
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of one section. `default_text` says in words a default that is worked out."""
+
+    section: str
+    name: str
+    kind: Kind
+    default: object
+    doc: str
+    default_text: str = ""
+
+
+def _text(pattern: re.Pattern[str] | None = None, longest: int = 200) -> Callable[[Any], str]:
+    def read(value: Any) -> str:
+        if not isinstance(value, str) or not value.isprintable() or len(value) > longest:
+            raise ValueError
+        if pattern is not None and not pattern.fullmatch(value):
+            raise ValueError
+        return value
+
+    return read
+
+
+def _text_or_empty(read: Callable[[Any], str]) -> Callable[[Any], str]:
+    return lambda value: "" if value == "" else read(value)
+
+
+def _whole(least: int, most: int) -> Kind:
+    def read(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError
+        return value
+
+    return Kind(f"a whole number from {least} to {most}", read)
+
+
+def _number(least: float, most: float) -> Kind:
+    def read(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
+            raise ValueError
+        return float(value)
+
+    return Kind(f"a number from {least:g} to {most:g}", read)
+
+
+def _choice(enum: type[Database | Tables]) -> Kind:
+    def read(value: Any) -> Database | Tables:
+        return enum(value)
+
+    return Kind("one of " + ", ".join(member.value for member in enum), read)
+
+
+def _address(value: Any) -> str:
+    if not isinstance(value, str):  # ip_address(1) is 0.0.0.1
+        raise TypeError
+    return str(ip_address(value))
+
+
+def _prefixes(version: type[IPv4Network | IPv6Network]) -> Kind:
+    def read(value: Any) -> tuple[IPv4Network | IPv6Network, ...]:
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ValueError
+        networks = tuple(ip_network(item) for item in value)
+        if not all(isinstance(network, version) for network in networks):
+            raise ValueError
+        return networks
+
+    name, example = ("v4", "100.99.0.0/16") if version is IPv4Network else ("v6", "2001:db8:99::/48")
+    return Kind(f"a list of IP{name} prefixes without host bits, such as {example}", read)
+
+
+def _timezone(value: Any) -> zoneinfo.ZoneInfo:
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    try:
+        return zoneinfo.ZoneInfo(value)
+    except (zoneinfo.ZoneInfoNotFoundError, OSError) as err:
+        raise ValueError from err
+
+
+def nas_profiles() -> tuple[str, ...]:
+    """Return the names of the NAS profiles that are shipped."""
+    return tuple(sorted(path.stem for path in (Path(radius_schema.__file__).parent / "profiles").glob("*.toml")))
+
+
+def _profile(value: Any) -> str:
+    if value not in nas_profiles():
+        raise ValueError
+    return str(value)
+
+
+_HANDLE_KIND = Kind("a handle: 1 to 32 of a-z, 0-9 and -", _text(HANDLE))
+_PATH = Kind("a path", _text(re.compile(r".{1,4096}"), 4096))
+_PATH_OR_EMPTY = Kind("a path", _text_or_empty(_text(longest=4096)))
+_SECRET = Kind(
+    "the name of a secret in the vault (a-z, 0-9, . _ / -), such as nas/bng-1", _text(_SECRET_NAME), shown=False
+)
+_SECRET_OR_EMPTY = Kind(_SECRET.expected, _text_or_empty(_SECRET.read), shown=False)
+_SQL_NAME = Kind("1 to 63 printable characters", _text(re.compile(r".{1,63}")))
+_GROUP = Kind("a RADIUS group, 1 to 64 printable characters", _text(re.compile(r".{1,64}")))
+_REPLY = Kind("text, 1 to 253 characters", _text(re.compile(r".{1,253}"), 253))
+
+_A, _P, _B, _R, _N, _M = "agent", "policy", "billing", "radius.NAME", "nas.NAME", "method.NAME"
+
+KEYS: Final[tuple[Key, ...]] = (
+    Key(_A, "name", _HANDLE_KIND, REQUIRED, "What this agent is called, also in the trust document."),
+    Key(_A, "state_dir", _PATH, "/var/lib/ispagent", "Where database, keys and socket stand; mode 0700."),
+    Key(_A, "socket", _PATH_OR_EMPTY, "", "The local API's unix socket.", "`agent.sock` in `state_dir`"),
+    Key(
+        _A,
+        "socket_group",
+        Kind("a group of this machine, or empty", _text_or_empty(_text(longest=32))),
+        "",
+        "The group that may connect (mode 0660); empty: the daemon's own.",
+    ),
+    Key(
+        _A,
+        "timezone",
+        Kind("an IANA time zone, such as Africa/Kampala", _timezone),
+        "UTC",
+        "In which office hours and windows are meant.",
+    ),
+    Key(
+        _A,
+        "key_file",
+        _PATH_OR_EMPTY,
+        "",
+        "The key that seals the store: a file of mode 0600, or the name of a systemd credential.",
+        "the systemd credential `store-key` if there is one, else `store.key` in `state_dir`",
+    ),
+    Key(
+        _A,
+        "origin",
+        Kind("a log origin: letters, digits, . _ / -", _text_or_empty(_text(_ORIGIN))),
+        "",
+        "What the audit log calls itself (C2SP checkpoint); never change it.",
+        "`ispagents.local/agent/` and the name",
+    ),
+    Key("people", "UID", _HANDLE_KIND, REQUIRED, "The person that a local user is, by uid.", "none"),
+    Key(_P, "ttl_s", _whole(60, 86_400), 1800, "How long a plan may be approved, seconds."),
+    Key(_P, "run_for_s", _whole(60, 86_400), 3600, "How long a plan may run once it started, seconds."),
+    Key(_P, "canary", _whole(1, 100), 5, "Items of the first wave of a batch."),
+    Key(_P, "soak_s", _whole(0, 3600), 120, "How long to watch after the first wave, seconds."),
+    Key(_P, "pace", _whole(1, 1000), 2, "Items started per second and target."),
+    Key(_P, "stop_failed_percent", _whole(0, 100), 2, "Stop a batch when more of its items fail, percent."),
+    Key(
+        _P,
+        "stop_lost_sessions",
+        _whole(0, 100_000),
+        10,
+        "Stop a batch when more sessions are lost that are not listed.",
+    ),
+    Key(
+        _P,
+        "usual",
+        _whole(0, 1_000_000),
+        0,
+        "Suspensions on a usual day; twice as many are a large change. 0: unknown.",
+    ),
+    Key(_B, "file", _PATH_OR_EMPTY, "", "The billing system's CSV export, read again when it changes; empty: none."),
+    Key(_B, "max_age_s", _whole(60, 604_800), 7200, "Billing data older than this makes a suspension a large change."),
+    Key(
+        _R, "database", _choice(Database), REQUIRED, "The database that FreeRADIUS reads; `sqlite` is for the lab only."
+    ),
+    Key(
+        _R,
+        "host",
+        Kind("a host name, an address or a socket directory", _text(_HOST)),
+        "127.0.0.1",
+        "Where it listens.",
+    ),
+    Key(_R, "port", _whole(0, 65_535), 0, "Its port; 0: the database's usual one."),
+    Key(_R, "dbname", _SQL_NAME, "radius", "The database's name."),
+    Key(_R, "user", _SQL_NAME, "radius", "The user to log in as."),
+    Key(
+        _R,
+        "secret",
+        _SECRET_OR_EMPTY,
+        "",
+        "The name of the password in the vault (`ispagent secret set`); empty: none.",
+    ),
+    Key(_R, "path", _PATH_OR_EMPTY, "", "The file, for `sqlite`."),
+    Key(_R, "tables", _choice(Tables), "stock", "Whose tables they are."),
+    Key(_R, "marker_group", _GROUP, "suspended", "The group that a suspended user is put into."),
+    Key(_R, "marker_priority", _whole(-32_768, 32_767), -1, "Its priority: below every tariff's."),
+    Key(_R, "timeout_s", _number(0.1, 60), 5.0, "How long a query may take, seconds."),
+    Key(
+        _N, "accounting", Kind("an IP address", _address), REQUIRED, "The router as accounting names it (nasipaddress)."
+    ),
+    Key(
+        _N,
+        "dynauth_host",
+        Kind("a host name or address", _text(_HOST)),
+        "",
+        "Where CoA and Disconnect go, if elsewhere (NAT).",
+        "`accounting`",
+    ),
+    Key(_N, "dynauth_port", _whole(1, 65_535), 3799, "The UDP port for them (RFC 5176)."),
+    Key(_N, "secret", _SECRET, REQUIRED, "The name of the RADIUS secret in the vault."),
+    Key(
+        _N,
+        "profile",
+        Kind("one of " + ", ".join(nas_profiles()), _profile),
+        "mikrotik",
+        "Which attributes this kind of router wants.",
+    ),
+    Key(
+        _N,
+        "source",
+        Kind("an IP address of this machine, or empty", _text_or_empty(_address)),
+        "",
+        "The address to send from; empty: any.",
+    ),
+    Key(
+        _M,
+        "target",
+        Kind("a target such as radius/main", _text(re.compile(r"radius/[a-z0-9-]{1,32}"))),
+        REQUIRED,
+        "The system that decides for this access method.",
+    ),
+    Key(
+        _M,
+        "garden4",
+        _prefixes(IPv4Network),
+        [],
+        "The walled garden's prefixes: an address there proves the suspension.",
+    ),
+    Key(_M, "garden6", _prefixes(IPv6Network), [], "The same for IPv6."),
+    Key(_M, "disconnect_within_s", _whole(1, 600), 20, "How long a disconnect may take to show, seconds."),
+    Key(
+        _M, "redial_within_s", _whole(1, 3600), 60, 'How long to wait for a new session before saying "at next login".'
+    ),
+    Key(
+        "method.NAME.suspended_reply",
+        "ATTRIBUTE",
+        _REPLY,
+        REQUIRED,
+        "What the subscriber's router must get while suspended.",
+    ),
+    Key(
+        "method.NAME.active_reply",
+        "ATTRIBUTE",
+        _REPLY,
+        REQUIRED,
+        "What it must get while active, beside the tariff's group.",
+        "none",
+    ),
+    Key("method.NAME.tariffs", "TARIFF", _GROUP, REQUIRED, "The RADIUS group of each tariff.", "none"),
+)
+
+
+def keys_of(section: str) -> dict[str, Key]:
+    """Return the keys of a section as the table names it, by name."""
+    return {key.name: key for key in KEYS if key.section == section}
+
+
+def documented_keys() -> list[tuple[str, str, str, str]]:
+    """Return (section, key, default, doc) of every key, as docs/config.md shows them."""
+    return [(key.section, key.name, default_text(key), key.doc) for key in KEYS]
+
+
+def default_text(key: Key) -> str:
+    """Return a key's default as people read it."""
+    if key.default_text:
+        return key.default_text
+    match key.default:
+        case Required():
+            return "required"
+        case str(text):
+            return f'`"{text}"`'
+        case other:
+            return f"`{other}`"

@@ -1,0 +1,211 @@
+"""The contract of a connector: how the main job talks to a system, whichever it is.
+
+A connector is one folder. It knows how a service state becomes resources (its access recipes, pure), how to read and
+write resources (its session, I/O), and how enforcement is judged (pure). It knows nothing of plans, trust or the
+journal. Systems that are dialled (`Reach.DIAL`: SQL, RouterOS) and devices that call in (`Reach.ARRIVE`: TR-069, USP)
+have the same session; only how it comes about differs.
+
+Errors (what is known of the device decides the class):
+
+* ConnectorError
+  x NotSentError: nothing was sent; the device is as before
+    + DriftedError: it no longer reads *before*; `observed` says what it reads
+  x LostError: it may or may not have happened (a lost reply): unknown, to be re-read
+  x UnreadableError: could not be read now (unreachable, refused); nothing was changed by trying
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from agent.model import Address, Effect, Enforcement, Seen, Service, ServiceState, Step, Target, Ticket
+
+
+class ConnectorError(Exception):
+    """Anything that a connector raises."""
+
+
+class NotSentError(ConnectorError):
+    """Nothing was sent: the device is as it was. `reason` is a short code for the journal."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class DriftedError(NotSentError):
+    """The resource no longer reads *before*; nothing was written."""
+
+    def __init__(self, message: str, *, observed: Mapping[Address, Seen]) -> None:
+        super().__init__(message, reason="drifted")
+        self.observed = observed
+
+
+class LostError(ConnectorError):
+    """What was sent may or may not have taken effect. `reason` is a short code for the journal."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class UnreadableError(ConnectorError):
+    """The resource could not be read now. `reason`: `unreachable`, `refused`, `timeout`."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Reach(enum.Enum):
+    """Who opens the connection: we (DIAL), or the device when it likes (ARRIVE)."""
+
+    DIAL = "dial"
+    ARRIVE = "arrive"
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a connector can promise.
+
+    `conditional`: a write happens only if the resource still reads *before*, atomically; otherwise it is checked, then
+    written, and the preview says so. `settle_s`: how long after its carrier was closed a command may still take effect.
+    `window`: steps in flight per target.
+    """
+
+    conditional: bool
+    settle_s: float
+    window: int
+    reach: Reach
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the device said; evidence, never the verdict. `reason` is a code (`ack`, `nak-503`), `detail` for people."""
+
+    accepted: bool
+    reason: str
+    detail: str = ""
+
+
+class Session(Protocol):
+    """One conversation with a target, dialled or arrived. Used by several steps at once, up to `Traits.window`."""
+
+    target: Target
+
+    async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        """Return what each address reads now: the same reader for preview, apply and read-back.
+
+        Raises:
+            UnreadableError: the target could not be asked.
+        """
+        ...
+
+    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+        """Return the resources that `effect` would act on now (each open session), to be journalled before it is sent.
+
+        Raises:
+            UnreadableError: the target could not be asked.
+        """
+        ...
+
+    async def send(self, ticket: Ticket) -> Reply:
+        """Send the ticket's transitions (if they still read *before*) or its effect to exactly the bound resources.
+
+        Raises:
+            NotSentError: nothing was sent. DriftedError: nor will it be, the resource reads otherwise.
+            LostError: the fate is unknown.
+        """
+        ...
+
+    async def settle(self) -> None:
+        """Close the carriers of commands in doubt and return when none of them can take effect any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CannotEnforce:
+    """A recipe's refusal: `reason` is a short code, `detail` one sentence for the operator."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecipePlan:
+    """A recipe's answer: steps that make the state real, how enforcement will be judged, and texts for the preview.
+
+    No steps and no `CannotEnforce`: the network already is as wanted. `display` keys: see `trust.render`.
+    """
+
+    steps: tuple[Step, ...]
+    enforce: Enforcement | None
+    display: Mapping[str, str]
+
+
+class Enforced(enum.Enum):
+    """Judgement of an enforcement check at one moment."""
+
+    YES = "yes"
+    PENDING = "pending"
+    """No session now: true at the next login, unless one comes in time."""
+    NO = "no"
+    """A session carries on as before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`how` says how it is known: `seen`, `garden`, `inferred`, `offline`; or why it is not: `still-online`,
+    `outside-garden`, `old-session`, `not-in-effect`, `unreadable`, `unmapped-method`. `detail` is for people.
+    """
+
+    enforced: Enforced
+    how: str
+    detail: str = ""
+
+
+class AccessRecipe(Protocol):
+    """How one access method makes a service state real. Pure: it is given what was read."""
+
+    target: str
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the addresses that `plan` needs for this service and that `seen` lacks; empty when it has all."""
+        ...
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the steps from what was seen to what is wanted; steps are numbered from 1."""
+        ...
+
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the steps that end the service's sessions and change nothing else."""
+        ...
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        """Judge enforcement from what is read now. `ended`: the sessions that the item set out to end."""
+        ...
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the addresses that `judge` needs and that `seen` lacks."""
+        ...
+
+
+class Connector(Protocol):
+    """A system that the agent can act on."""
+
+    traits: Traits
+    targets: Sequence[Target]
+    recipes: Mapping[str, AccessRecipe]
+    """By access method name, as in the inventory's `method` column."""
+
+    def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
+        """Open a session to a `Reach.DIAL` target. Raises UnreadableError inside when it cannot be reached."""
+        ...
+
+    async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
+        """Listen for devices of `Reach.ARRIVE` and call `arrived` for each session; returns at once for DIAL."""
+        ...

@@ -1,0 +1,393 @@
+"""How a service state becomes RADIUS rows: the access recipe. Pure: it is given what was read.
+
+Suspended is a marker group at a low priority, added beside the tariff's group and taken away again: nothing of the
+tariff is lost. Whether the marker wins is computed (`evaluator`) before anything is written, since Fall-Through and
+operators decide it. A session keeps what it got at login, so each change ends the sessions; what is true afterwards is
+judged from the sessions that come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.radius.access_text import after_text, mixed_text, now_text, proof_text, unmet_text
+from agent.connectors.radius.addresses import (
+    CONFIGURED,
+    NAS,
+    SAME_AS,
+    Resource,
+    address,
+    began_s,
+    parse,
+    same_login,
+    sessions_of,
+)
+from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, effective_reply, holds
+from agent.connectors.radius.garden import addresses_text, goes_on_outside, in_garden, outside
+from agent.connectors.radius.rowset import fields_of, rows_of
+from agent.connectors.radius.schema import Database
+from agent.model import (
+    ABSENT,
+    Access,
+    Address,
+    Effect,
+    Enforcement,
+    ProofKind,
+    Replay,
+    Seen,
+    Service,
+    ServiceState,
+    Step,
+    Transition,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from agent.connectors.radius.schema import Method, SqlTarget
+
+_GROUP: Final = "group:"
+_REPLY: Final = "reply:"
+_READ_AT: Final = "read-at"
+"""In an enforcement's `expect`: when the rows were read for the preview, in unix seconds."""
+_CLOCKS_S: Final = 60
+"""How far our clock and the one of accounting may be apart; chosen arbitrarily."""
+_OPPOSITE: Final = {Access.SUSPENDED: Access.ACTIVE, Access.ACTIVE: Access.SUSPENDED}
+_PRIORITY: Final = "1"
+"""Of a tariff's group where the user had none: the column's default."""
+
+Session = Mapping[str, str]
+
+
+class RadiusAccess:
+    """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
+
+    def __init__(self, method: Method, target: SqlTarget, nas_names: Mapping[str, str], zone: tzinfo = UTC) -> None:
+        """Take the access mapping.
+
+        Args:
+            method: what active and suspended mean.
+            target: the database; its kind says how it compares group names.
+            nas_names: accounting address -> name of the NAS, all that are configured.
+            zone: the RADIUS server's, in which it reads dates (Expiration).
+        """
+        self.target = target.id
+        self._method, self._sql, self._nas_names, self._zone = method, target, nas_names, zone
+
+    # --- what is read ---
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the user and its sessions, then the groups that it is or may come to be in."""
+        user = self._user(service.login)
+        missing = [a for a in (user, self._sessions(service.login)) if a not in seen]
+        if user in seen and SAME_AS not in fields_of(seen[user].value) and seen[user].value is not ABSENT:
+            names = {*_groups_of(seen[user].value), self._sql.marker_group, *self._method.tariffs.values()}
+            missing += [g for g in map(self._group, sorted(names)) if g not in seen]
+        return missing
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return what `judge` needs: the sessions, and the rows when there are sessions to judge by them."""
+        if enforce.address not in seen:
+            return [enforce.address]
+        if seen[enforce.address].value is ABSENT:
+            return []
+        user = self._user(self._login(enforce))
+        if user not in seen:
+            return [user]
+        return [g for g in map(self._group, _groups_of(seen[user].value)) if g not in seen]
+
+    # --- what is done ---
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the row set transition and the disconnect, or why the state would not take effect."""
+        before = seen[self._user(service.login)]
+        sessions = self._open_sessions(service, seen)
+        refusal = self._refuse_login(service, before.value, sessions) or self._refuse_nas(wanted.access, sessions)
+        if refusal:
+            return refusal
+        tariff = wanted.tariff if wanted.tariff != service.tariff else None
+        refusal = self._refuse_groups(wanted, tariff, seen)
+        if refusal:
+            return refusal
+        after = self._after(before.value, wanted.access, tariff)
+        outcome = self._outcome(service.login, Seen(after, before.at_s), seen)
+        reply = self._wanted_reply(wanted.access)
+        refusal = self._refuse_outcome(wanted.access, outcome, reply, after)
+        if refusal:
+            return refusal
+        display = {
+            **self._display(service, seen, wanted.access),
+            "after": after_text(wanted.access, outcome, self._method) if isinstance(outcome, Accepted) else "",
+            "proof": proof_text(wanted.access, self._method),
+        }
+        enforce = self._enforcement(service, wanted, reply, before.at_s)
+        drop = self._disconnect(service, wanted.access, sessions)
+        if after == before.value:
+            at_large = wanted.access is Access.SUSPENDED and self._at_large(sessions, enforce, outcome)
+            ending = RecipePlan((Step(1, self.target, drop),), enforce, display)
+            return ending if at_large else RecipePlan((), None, display)
+        write = Step(1, self.target, (Transition(self._user(service.login), before, after),))
+        again = (self._disconnect(service, _OPPOSITE[wanted.access], {}, f"{wanted.access.value}-revert"),)
+        return RecipePlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
+
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the disconnect alone; no steps when there is no session."""
+        sessions = self._open_sessions(service, seen)
+        value = seen[self._user(service.login)].value
+        refusal = self._refuse_login(service, value, sessions, may_be_absent=True) or self._refuse_nas(None, sessions)
+        if refusal:
+            return refusal
+        display = {**self._display(service, seen), "after": "logs in again, to what it had"}
+        steps = (Step(1, self.target, self._disconnect(service, None, sessions, "kick")),) if sessions else ()
+        return RecipePlan(steps, None, display)
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        """Judge from the sessions that are open now; those in `ended` must be gone."""
+        where = seen[enforce.address]
+        sessions = self._judged(enforce, where.value)
+        left = [uid for uid in sessions if address(self.target, Resource.SESSION, uid) in ended]
+        if left:
+            return Judgement(Enforced.NO, "still-online", f"{len(left)} session(s) carry on as before")
+        if not sessions:
+            return Judgement(Enforced.PENDING, "offline", "no session: it holds at the next login")
+        suspended = enforce.expect["state"] == Access.SUSPENDED.value
+        gardens = {uid: in_garden(s, enforce.expect) for uid, s in sessions.items()}
+        told = " · ".join(filter(None, map(addresses_text, sessions.values())))
+        if suspended and all(gardens.values()):
+            return Judgement(Enforced.YES, "garden", f"{told} in the garden")
+        if not suspended and any(gardens.values()):
+            return Judgement(Enforced.NO, "garden", f"{told} still in the garden")
+        before_s = self._began_before(enforce, where.at_s, ended)
+        old = [uid for uid, s in sessions.items() if not gardens[uid] and began_s(s, before_s) < before_s]
+        if old:
+            return Judgement(Enforced.NO, "old-session", f"{len(old)} session(s) from before the change carry on")
+        return self._inferred(enforce, sessions, seen, told)
+
+    def _judged(self, enforce: Enforcement, value: Value) -> Mapping[str, Session]:
+        """Return the login's own sessions; of an active one only those on a NAS that is configured."""
+        login, active = self._login(enforce), enforce.expect["state"] == Access.ACTIVE.value
+        own = {uid: s for uid, s in sessions_of(value).items() if same_login(s.get("login", login), login)}
+        return self._on_nas(own) if active else own
+
+    def _began_before(self, enforce: Enforcement, now_s: int, ended: Collection[Address]) -> int:
+        """Return the unix time of which is sure: a session that began earlier has not got what was written.
+
+        When something was ended, only the time of the preview is: after a crash judging may be late. Otherwise it is
+        done right after the write, and a session that is much older was merely late in accounting.
+        """
+        read_at = enforce.expect.get(_READ_AT, "")
+        sure = int(read_at) - _CLOCKS_S if read_at.isdecimal() else 0
+        if ended:
+            return sure
+        return max(sure, now_s - enforce.within_s - self._method.disconnect_within_s - _CLOCKS_S)
+
+    def _inferred(
+        self, enforce: Enforcement, sessions: Mapping[str, Session], seen: Mapping[Address, Seen], told: str
+    ) -> Judgement:
+        """Judge new sessions by what their login gets now, and by where a suspended one may not be."""
+        login = self._login(enforce)
+        user = seen[self._user(login)]
+        outcome = self._outcome(login, user, seen)
+        why = mixed_text(login, user.value) or self._not_in_effect(enforce, outcome)
+        if why or not isinstance(outcome, Accepted):
+            return Judgement(Enforced.NO, "not-in-effect", why)
+        pinned = ""
+        if enforce.expect["state"] == Access.SUSPENDED.value:
+            outs = [outside(s, enforce.expect, outcome) for s in sessions.values()]
+            loose = [text for out in outs for text in out.loose]
+            if loose:
+                return Judgement(Enforced.NO, "outside-garden", f"{', '.join(loose)} is outside of the garden")
+            pinned = ", ".join(text for out in outs for text in out.pinned)
+        static = f" ({pinned} is static, by its login's reply: outside of the garden at every login)" if pinned else ""
+        new = f"new session {told}".rstrip()
+        return Judgement(Enforced.YES, "inferred", f"{new}: its login got what is wanted{static}")
+
+    # --- addresses ---
+
+    def _user(self, login: str) -> Address:
+        return address(self.target, Resource.USER, login)
+
+    def _sessions(self, login: str) -> Address:
+        return address(self.target, Resource.SESSIONS, login)
+
+    def _group(self, name: str) -> Address:
+        return address(self.target, Resource.GROUP, name)
+
+    def _login(self, enforce: Enforcement) -> str:
+        parsed = parse(self.target, enforce.address)
+        return parsed[1] if parsed else ""
+
+    def _open_sessions(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
+        return sessions_of(seen[self._sessions(service.login)].value)
+
+    # --- refusals ---
+
+    def _refuse_login(
+        self, service: Service, value: Value, sessions: Mapping[str, Session], *, may_be_absent: bool = False
+    ) -> CannotEnforce | None:
+        login = service.login
+        others = {s.get("login", login) for s in sessions.values()}
+        mixed = mixed_text(login, value, {other for other in others if not same_login(other, login)})
+        if mixed:
+            return CannotEnforce("ambiguous-login", mixed)
+        if value is ABSENT and not may_be_absent:
+            return CannotEnforce("no-such-login", f"{self.target} has no user {service.login}")
+        return None
+
+    def _refuse_nas(self, wanted: Access | None, sessions: Mapping[str, Session]) -> CannotEnforce | None:
+        """Refuse what would leave somebody online. A restore is not held up by a session that accounting left open."""
+        unknown = sorted({s.get("nas", "") for s in sessions.values()} - self._nas_names.keys())
+        if not unknown or wanted is Access.ACTIVE:
+            return None
+        return CannotEnforce("unknown-nas", f"it has a session on {', '.join(unknown)}, which is no configured NAS")
+
+    def _refuse_groups(
+        self, wanted: ServiceState, tariff: str | None, seen: Mapping[Address, Seen]
+    ) -> CannotEnforce | None:
+        needed = [self._sql.marker_group] if wanted.access is Access.SUSPENDED else []
+        if tariff is not None:
+            if tariff not in self._method.tariffs:
+                return CannotEnforce("unmapped-tariff", f"method {self._method.name} maps no group to tariff {tariff}")
+            needed.append(self._method.tariffs[tariff])
+        for name in needed:
+            if seen[self._group(name)].value is ABSENT:
+                return CannotEnforce("no-such-group", f"{self.target} has no rows for group {name}")
+        return None
+
+    def _refuse_outcome(
+        self, access: Access, outcome: Outcome, reply: Mapping[str, str], after: Value
+    ) -> CannotEnforce | None:
+        match outcome:
+            case CannotTell():
+                return CannotEnforce("cannot-tell", outcome.reason)
+            case Rejected():
+                return CannotEnforce("rejected", outcome.reason)
+        unmet = holds(outcome.reply, reply)
+        if not unmet:
+            return None
+        if access is Access.SUSPENDED:
+            applied = any(self._same(name, self._sql.marker_group) for name in outcome.groups)
+            why = unmet_text(unmet, outcome, "" if applied else self._sql.marker_group, after)
+            return CannotEnforce("marker-would-not-win", why)
+        return CannotEnforce("active-would-not-hold", unmet_text(unmet, outcome, "", after))
+
+    # --- rows ---
+
+    def _same(self, a: str, b: str) -> bool:
+        """Tell whether the database holds two group names equal."""
+        if self._sql.database is Database.MARIADB:
+            return a.rstrip(" ").casefold() == b.rstrip(" ").casefold()
+        return a == b
+
+    def _after(self, before: Value, access: Access, tariff: str | None) -> Value:
+        after = dict(fields_of(before))
+        markers = [key for key in after if self._is_group(key, [self._sql.marker_group])]
+        wanted = str(self._sql.marker_priority)
+        if access is Access.ACTIVE:
+            for key in markers:
+                del after[key]
+        elif [after[key] for key in markers] != [wanted]:
+            for key in markers:
+                del after[key]
+            after[f"{_GROUP}{self._sql.marker_group}"] = wanted
+        if tariff is not None:
+            group = self._method.tariffs[tariff]
+            olds = {key: after.pop(key) for key in list(after) if self._is_group(key, self._method.tariffs.values())}
+            kept = next((key for key in olds if self._is_group(key, [group])), f"{_GROUP}{group}")
+            priorities = [p for key, field in olds.items() for p in (row.value for row in rows_of(key, field))]
+            after[kept] = min(priorities, key=int, default=_PRIORITY)
+        return after
+
+    def _is_group(self, key: str, names: Iterable[str]) -> bool:
+        return key.startswith(_GROUP) and any(self._same(key.removeprefix(_GROUP), name) for name in names)
+
+    # --- the effective reply ---
+
+    def _wanted_reply(self, access: Access) -> Mapping[str, str]:
+        return self._method.suspended_reply if access is Access.SUSPENDED else self._method.active_reply
+
+    def _outcome(self, login: str, user: Seen, seen: Mapping[Address, Seen]) -> Outcome:
+        groups = {n: seen[self._group(n)].value for n in _groups_of(user.value) if self._group(n) in seen}
+        now = datetime.fromtimestamp(user.at_s, self._zone)
+        return effective_reply(user.value, groups, {"User-Name": login}, now=now)
+
+    def _not_in_effect(self, enforce: Enforcement, outcome: Outcome) -> str:
+        """Return why the login's reply is not as `enforce` wants it, empty when it is."""
+        if not isinstance(outcome, Accepted):
+            return outcome.reason
+        wanted = {k.removeprefix(_REPLY): v for k, v in enforce.expect.items() if k.startswith(_REPLY)}
+        unmet = holds(outcome.reply, wanted)
+        if unmet:
+            return unmet_text(unmet, outcome, "", ABSENT)
+        marked = any(self._same(name, self._sql.marker_group) for name in outcome.groups)
+        if marked and enforce.expect["state"] == Access.ACTIVE.value:
+            return f"group {self._sql.marker_group} is applied"
+        group = enforce.expect.get("tariff-group", "")
+        if group and not any(self._same(name, group) for name in outcome.groups):
+            return f"group {group} is not applied"
+        return ""
+
+    # --- parts of the plan ---
+
+    def _disconnect(
+        self, service: Service, wanted: Access | None, sessions: Mapping[str, Session], what: str = ""
+    ) -> Effect:
+        """Return the effect; `sessions` are those of now, shown to people: which end is found when it runs.
+
+        `wanted` is what they are ended for (None: nothing changes), `what` names the effect where that does not.
+        """
+        active = wanted is Access.ACTIVE
+        ending = self._on_nas(sessions) if active else sessions
+        shown = ", ".join(f"{s.get('sid', uid)} on {self._nas_name(s)}" for uid, s in ending.items())
+        return Effect(
+            address=self._sessions(service.login),
+            verb="disconnect",
+            args=({"now": shown} if shown else {}) | ({NAS: CONFIGURED} if active else {}),
+            key=f"{service.ref}:{what or (wanted.value if wanted else '')}",
+            replay=Replay.IF_UNPROVEN,
+            proof=ProofKind.GONE,
+            within_s=self._method.disconnect_within_s,
+        )
+
+    def _enforcement(
+        self, service: Service, wanted: ServiceState, reply: Mapping[str, str], read_at_s: int
+    ) -> Enforcement:
+        expect = {"method": self._method.name, "state": wanted.access.value, _READ_AT: str(read_at_s)}
+        expect |= {f"{_REPLY}{name}": value for name, value in reply.items()}
+        if wanted.access is Access.ACTIVE and wanted.tariff != service.tariff:
+            expect["tariff-group"] = self._method.tariffs[wanted.tariff]
+        gardens = {"garden4": self._method.garden4, "garden6": self._method.garden6}
+        expect |= {name: ",".join(map(str, nets)) for name, nets in gardens.items() if nets}
+        return Enforcement(self.target, self._sessions(service.login), expect, self._method.redial_within_s)
+
+    def _at_large(self, sessions: Mapping[str, Session], enforce: Enforcement, outcome: Outcome) -> bool:
+        """Tell whether a session of a login that has the marker already is seen to be outside of the garden."""
+        return isinstance(outcome, Accepted) and any(
+            goes_on_outside(s, enforce.expect, outcome) for s in sessions.values()
+        )
+
+    def _display(self, service: Service, seen: Mapping[Address, Seen], wanted: Access | None = None) -> dict[str, str]:
+        where = seen[self._sessions(service.login)]
+        every = sessions_of(where.value)
+        sessions = self._on_nas(every) if wanted is Access.ACTIVE else every
+        left = [s for uid, s in every.items() if uid not in sessions]
+        display = {
+            "now": now_text(sessions.values(), where.at_s, self._nas_names, left),
+            "online": "online" if sessions else "offline",
+            "sessions": str(len(sessions)),
+        }
+        if sessions:
+            display["nas"] = self._nas_name(next(iter(sessions.values())))
+        return display
+
+    def _on_nas(self, sessions: Mapping[str, Session]) -> Mapping[str, Session]:
+        return {uid: s for uid, s in sessions.items() if s.get("nas", "") in self._nas_names}
+
+    def _nas_name(self, session: Session) -> str:
+        return self._nas_names.get(session.get("nas", ""), session.get("nas", ""))
+
+
+def _groups_of(user: Value) -> list[str]:
+    return [key.removeprefix(_GROUP) for key in fields_of(user) if key.startswith(_GROUP)]

@@ -1,0 +1,102 @@
+"""What the recipe says to people: what is now, what would hold after, why something would not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from agent.connectors.radius.addresses import SAME_AS
+from agent.connectors.radius.evaluator import SECRET
+from agent.connectors.radius.rowset import fields_of, holds_secret
+from agent.model import Access
+
+if TYPE_CHECKING:
+    from agent.connectors.radius.evaluator import Accepted, Unmet
+    from agent.connectors.radius.schema import Method
+    from agent.model import Value
+
+
+def now_text(
+    sessions: Collection[Mapping[str, str]],
+    at_s: int,
+    nas_names: Mapping[str, str],
+    left: Collection[Mapping[str, str]] = (),
+) -> str:
+    """Return `online 6d on bng-2 · 100.64.12.9 · 2001:db8::/56` for each session, or `offline`.
+
+    `left`: sessions on no configured NAS, which are not ended.
+    """
+    now = "; ".join(_session_text(s, at_s, nas_names) for s in sessions) or "offline"
+    stale = "; ".join(_session_text(s, at_s, nas_names) for s in left)
+    return f"{now}; left as accounting has it, on no configured NAS: {stale}" if stale else now
+
+
+def _session_text(session: Mapping[str, str], at_s: int, nas_names: Mapping[str, str]) -> str:
+    since = session.get("since", "")
+    age = f" {age_text(at_s - int(since))}" if since.isdecimal() else ""
+    nas = session.get("nas", "")
+    parts = (session.get("ip"), session.get("ip6"), session.get("pd"))
+    return " · ".join((f"online{age} on {nas_names.get(nas, nas)}", *filter(None, parts)))
+
+
+def age_text(seconds: int) -> str:
+    """Return a duration in its largest unit: `6d`, `3h`, `12m`, `40s`."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{max(seconds, 0)}s"
+
+
+def after_text(access: Access, outcome: Accepted, method: Method) -> str:
+    """Return what the subscriber's router would get."""
+    got = " · ".join(f"{name}={value}" for name, value in outcome.reply) or "no attributes"
+    groups = f"groups {', '.join(outcome.groups)}" if outcome.groups else "no group"
+    if access is Access.ACTIVE:
+        return f"{got} ({groups})"
+    families = "+".join(f for f, nets in (("v4", method.garden4), ("v6", method.garden6)) if nets)
+    return f"pay page only{f', {families}' if families else ''}: {got} ({groups})"
+
+
+def unmet_text(unmet: Iterable[Unmet], outcome: Accepted, marker: str, user: Value) -> str:
+    """Return which attributes would not be as wanted, where the others come from, and why the marker is not applied.
+
+    Args:
+        unmet: what is not in effect.
+        outcome: the reply that would be sent.
+        marker: the marker group when it should win and is not even applied, else empty.
+        user: the row set that the outcome is of.
+    """
+    parts = []
+    for miss in unmet:
+        sources = {
+            source
+            for (name, _), source in zip(outcome.reply, outcome.found_in, strict=True)
+            if name.lower() == miss.attribute.lower()
+        }
+        got = f"{', '.join(miss.got)} from {', '.join(sorted(sources))}" if miss.got else "nothing"
+        wanted = SECRET if holds_secret(miss.attribute, miss.wanted) else miss.wanted
+        parts.append(f"{miss.attribute}: {wanted} is wanted, the login would get {got}")
+    if marker:
+        first = ", ".join(outcome.groups) or "none"
+        stops = any(key.lower() == "reply:fall-through" for key in fields_of(user))
+        why = "the user's own Fall-Through in radreply" if stops else "an earlier group without Fall-Through = Yes"
+        parts.append(f"group {marker} is not applied (groups applied: {first}), because of {why} or its check items")
+    return "; ".join(parts)
+
+
+def proof_text(access: Access, method: Method) -> str:
+    """Return how enforcement will be judged."""
+    gardens = " ".join(map(str, (*method.garden4, *method.garden6)))
+    wait = f"judged within {method.redial_within_s} s of the session's end"
+    if access is Access.ACTIVE:
+        outside = f", outside {gardens}" if gardens else ""
+        return f"the old session gone; a new one whose login gets the above{outside}; or none yet · {wait}"
+    inside = f"in {gardens}, or " if gardens else ""
+    return f"the old session gone; a new one {inside}whose login gets the above; or none yet · {wait}"
+
+
+def mixed_text(login: str, user: Value, others: Collection[str] = ()) -> str:
+    """Return which logins the database takes for this one, beside `others`, as a sentence; empty when there is none."""
+    found = fields_of(user).get(SAME_AS, ())
+    names = sorted({*(found if isinstance(found, tuple) else ()), *others})
+    return f"the database holds {login} and {', '.join(names)} to be the same login" if names else ""

@@ -1,0 +1,104 @@
+"""The addresses of a RADIUS target's resources, and the values of its sessions."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from agent.model import ABSENT, Absent, Address, Value
+
+if TYPE_CHECKING:
+    from agent.connectors.radius.sql import OpenSession
+
+SAME_AS: Final = "same-as"
+"""Field of a user's value: other logins, or spellings of its rows, that the database holds equal to this one."""
+
+NAS: Final = "nas"
+CONFIGURED: Final = "configured"
+"""Argument of a disconnect: only sessions on a configured NAS. Accounting may have left others open for ever."""
+
+
+class Resource(enum.Enum):
+    """What an address names, by the word after the target's id."""
+
+    USER = "user"
+    GROUP = "group"
+    SESSIONS = "sessions"
+    SESSION = "session"
+    ONLINE = "online"
+
+
+def address(target: str, resource: Resource, key: str) -> Address:
+    """Return `TARGET/RESOURCE/KEY`; the key is the database's own text and may hold slashes."""
+    return Address(f"{target}/{resource.value}/{key}")
+
+
+def parse(target: str, text: str) -> tuple[Resource, str] | None:
+    """Return resource and key of an address of `target`, None when it is not one."""
+    head, _, rest = text.removeprefix(f"{target}/").partition("/")
+    if not text.startswith(f"{target}/") or not rest or head not in {r.value for r in Resource}:
+        return None
+    return Resource(head), rest
+
+
+def same_login(one: str, other: str) -> bool:
+    """Tell whether a person would call two spellings one login: they differ in case and trailing blanks at most.
+
+    A database may hold more equal: MariaDB takes jose and josé, or strasse and straße, for the same. FreeRADIUS then
+    mixes two people's rows, and which of them is meant cannot be told.
+    """
+    return one.rstrip(" ").lower() == other.rstrip(" ").lower()
+
+
+def other_spellings(login: str, found: Iterable[str]) -> tuple[str, ...]:
+    """Return the spellings that make `login` ambiguous: those that are another login than people would call it.
+
+    One login in several cases is one user to FreeRADIUS, on a database that compares without case.
+    """
+    return tuple(sorted(s for s in set(found) - {login} if not same_login(s, login)))
+
+
+def session_value(session: OpenSession | None) -> Value:
+    """Return the value of `session/UNIQUEID`: the fields that it has; ABSENT for None."""
+    if session is None:
+        return ABSENT
+    fields = {
+        "login": session.login,
+        "nas": session.nas,
+        "sid": session.session_id,
+        "ip": session.ip,
+        "ip6": session.ip6,
+        "pd": session.delegated,
+        "mac": session.mac,
+        "since": str(session.since_s) if session.since_s else "",
+    }
+    return {name: text for name, text in fields.items() if text}
+
+
+def sessions_value(sessions: Iterable[OpenSession]) -> Value:
+    """Return the value of `sessions/LOGIN`: acctuniqueid -> its fields as `name=text`; ABSENT when there is none."""
+    found = {s.unique_id: tuple(f"{k}={v}" for k, v in session_fields(session_value(s)).items()) for s in sessions}
+    return found or ABSENT
+
+
+def sessions_of(value: Value) -> Mapping[str, Mapping[str, str]]:
+    """Return the fields of each open session in a `sessions/LOGIN` value, by acctuniqueid."""
+    if isinstance(value, Absent):
+        return {}
+    found: dict[str, Mapping[str, str]] = {}
+    for unique_id, texts in value.items():
+        pairs = (text.partition("=") for text in texts) if isinstance(texts, tuple) else ()
+        found[unique_id] = {name: text for name, _, text in pairs}
+    return found
+
+
+def session_fields(value: Value) -> dict[str, str]:
+    """Return the fields of a `session/UNIQUEID` value, none when it is ABSENT."""
+    return {} if isinstance(value, Absent) else {k: v for k, v in value.items() if isinstance(v, str)}
+
+
+def began_s(session: Mapping[str, str], unknown_s: int) -> int:
+    """Return when a session began, in unix seconds; `unknown_s` when accounting has no time."""
+    text = session.get("since", "")
+    return int(text) if text.isdecimal() else unknown_s

@@ -1,0 +1,96 @@
+"""The RADIUS connector: its targets (FreeRADIUS databases), and the recipe of each access method on them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, tzinfo
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.base import Reach, Session, Traits, UnreadableError
+from agent.connectors.radius.access import RadiusAccess
+from agent.connectors.radius.dictionary import load, profile
+from agent.connectors.radius.dynauth import DynAuthClient
+from agent.connectors.radius.dynauth_session import DynAuths
+from agent.connectors.radius.errors import NasUnreachableError
+from agent.connectors.radius.session import SETTLE_S, RadiusSession, boot_time_s
+from agent.connectors.radius.sql import SqlAuthority
+from agent.model import Target
+
+if TYPE_CHECKING:
+    from agent.connectors.base import AccessRecipe
+    from agent.connectors.radius.rowset import Commit
+    from agent.connectors.radius.schema import Nas, RadiusConfig
+
+WINDOW: Final = 8
+"""Steps in flight per target (DESIGN section 3)."""
+
+
+class RadiusConnector:
+    """Implements `agent.connectors.base.Connector`."""
+
+    def __init__(
+        self,
+        config: RadiusConfig,
+        secrets: Callable[[str], bytes],
+        commit: Commit,
+        *,
+        window: int = WINDOW,
+        zone: tzinfo = UTC,
+        boottime: Callable[[], float] = boot_time_s,
+    ) -> None:
+        """Take the configuration; nothing is opened before `dial`.
+
+        Args:
+            config: targets, NAS and methods.
+            secrets: the vault: name -> secret, or UnreadableError. Called from worker threads too.
+            commit: keyed commitment (label, secret value) -> 64 hex digits.
+            window: steps in flight per target.
+            zone: the RADIUS servers', in which they read dates.
+            boottime: the clock of tickets' deadlines.
+        """
+        self.traits = Traits(conditional=True, settle_s=SETTLE_S, window=window, reach=Reach.DIAL)
+        self._sql_targets = {t.id: t for t in config.targets}
+        self.targets: Sequence[Target] = tuple(Target(t.id, "radius") for t in config.targets)
+        self._nas = {n.accounting: n for n in config.nas}
+        names = {n.accounting: n.name for n in config.nas}
+        self.recipes: Mapping[str, AccessRecipe] = {
+            m.name: RadiusAccess(m, self._sql_targets[f"radius/{m.target.removeprefix('radius/')}"], names, zone)
+            for m in config.methods
+        }
+        self._secrets, self._commit, self._boottime = secrets, commit, boottime
+        self._learned: dict[str, frozenset[str]] = {}
+
+    def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
+        """Return a session to `target`; the database and the NAS are connected to when they are first needed.
+
+        Raises:
+            UnreadableError: on entering, when no such target is configured.
+        """
+        return self._dial(target)
+
+    @asynccontextmanager
+    async def _dial(self, target: Target) -> AsyncIterator[Session]:
+        sql_target = self._sql_targets.get(target.id)
+        if sql_target is None:
+            raise UnreadableError(f"no target {target.id} is configured", reason="refused")
+        sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), self.traits.window)
+        try:
+            async with DynAuths(self._client, self._learned, self._secret) as dynauths:
+                yield RadiusSession(
+                    target, sql, dynauths, self._nas, self._commit, self.traits.window, boottime=self._boottime
+                )
+        finally:
+            await sql.aclose()
+
+    async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
+        """Return at once: RADIUS targets are dialled."""
+
+    def _client(self, nas: Nas, learned: frozenset[str]) -> DynAuthClient:
+        return DynAuthClient(profile(nas.profile), self._secret(nas), load(), learned=learned)
+
+    def _secret(self, nas: Nas) -> bytes:
+        try:
+            return self._secrets(nas.secret)
+        except UnreadableError as err:
+            raise NasUnreachableError(f"NAS {nas.name}: {err}") from err

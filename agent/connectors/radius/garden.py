@@ -1,0 +1,88 @@
+"""Where a session's addresses stand: in the walled garden, outside of it, or pinned by the login's own reply. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from agent.connectors.radius.evaluator import Accepted
+
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_PINNED_BY: Final = {"ip": "Framed-IP-Address", "ip6": "Framed-IPv6-Prefix", "pd": "Delegated-IPv6-Prefix"}
+"""A session's address field -> the reply attribute that makes it static, whatever the pool of a group is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The session's addresses that a garden of their family is configured for, and which are not in it.
+
+    `pinned`: those that the login's reply gives it at every login, so that they say nothing about its policy.
+    """
+
+    loose: tuple[str, ...]
+    pinned: tuple[str, ...]
+
+
+def in_garden(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
+    """Tell whether every address of the session that a garden is configured for is in it, and there is one.
+
+    Args:
+        session: its fields, as accounting told them.
+        gardens: `garden4`, `garden6` -> prefixes, separated by commas; other names are no matter.
+    """
+    found = [inside for _, _, inside in _placed(session, gardens)]
+    return bool(found) and all(found)
+
+
+def outside(session: Mapping[str, str], gardens: Mapping[str, str], outcome: Accepted) -> Outside:
+    """Return the addresses that are outside of a garden of their family; `outcome` is the login's effective reply."""
+    loose: list[str] = []
+    pinned: list[str] = []
+    for name, net, inside in _placed(session, gardens):
+        if not inside:
+            given = {_network(value) for value in outcome.get(_PINNED_BY[name])}
+            (pinned if net in given else loose).append(session[name])
+    return Outside(tuple(loose), tuple(pinned))
+
+
+def goes_on_outside(session: Mapping[str, str], gardens: Mapping[str, str], outcome: Accepted) -> bool:
+    """Tell whether a suspended login's session must be ended: there is a garden, and it is not known to be in it.
+
+    What cannot be in a garden stays: an address that the login's reply pins, or of a family without a garden.
+    """
+    if not (gardens.get("garden4") or gardens.get("garden6")) or in_garden(session, gardens):
+        return False
+    return not addresses_text(session) or bool(outside(session, gardens, outcome).loose)
+
+
+def addresses_text(session: Mapping[str, str]) -> str:
+    """Return the session's addresses and prefixes, for people; empty when accounting told none."""
+    return " · ".join(filter(None, (session.get(name) for name in _PINNED_BY)))
+
+
+def _placed(session: Mapping[str, str], gardens: Mapping[str, str]) -> Iterator[tuple[str, _Network, bool]]:
+    """Return field, network and whether it is in the garden, of each address of a family with a garden."""
+    for name in _PINNED_BY:
+        net = _network(session.get(name, ""))
+        found = [] if net is None else [ipaddress.ip_network(g) for g in _texts(gardens, f"garden{net.version}")]
+        if net is not None and found:
+            yield name, net, any(_within(net, garden) for garden in found)
+
+
+def _texts(gardens: Mapping[str, str], name: str) -> list[str]:
+    return [text for text in gardens.get(name, "").split(",") if text]
+
+
+def _network(text: str) -> _Network | None:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _within(net: _Network, garden: _Network) -> bool:
+    return garden.version == net.version and garden.prefixlen <= net.prefixlen and net.network_address in garden

@@ -1,0 +1,124 @@
+"""What a FreeRADIUS SQL authority and its NAS look like: the access mapping's types, tables, field classes.
+
+Source of the tables: the schemas shipped with FreeRADIUS 3.2 for PostgreSQL, MariaDB and SQLite, and daloRADIUS, which
+uses the same tables and keeps people in others.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+
+
+class Database(enum.Enum):
+    """The database server's kind. SQLITE is for the lab only: FreeRADIUS rejects logins while it is locked."""
+
+    POSTGRESQL = "postgresql"
+    MARIADB = "mariadb"
+    SQLITE = "sqlite"
+
+
+class Tables(enum.Enum):
+    """Whose tables: the stock schema or daloRADIUS."""
+
+    STOCK = "stock"
+    DALORADIUS = "daloradius"
+
+
+@dataclass(frozen=True, slots=True)
+class SqlTarget:
+    """`[radius.NAME]`: the database that FreeRADIUS reads. `secret` names the password in the vault, never holds it."""
+
+    name: str
+    database: Database
+    host: str = "127.0.0.1"
+    port: int = 0
+    dbname: str = "radius"
+    user: str = "radius"
+    secret: str = ""
+    path: str = ""
+    tables: Tables = Tables.STOCK
+    marker_group: str = "suspended"
+    marker_priority: int = -1
+    timeout_s: float = 5.0
+
+    @property
+    def id(self) -> str:
+        """The target's id, `radius/NAME`, and the prefix of its addresses."""
+        return f"radius/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Nas:
+    """`[nas.NAME]`: a router that holds sessions.
+
+    `accounting` is the address in radacct.nasipaddress; `dynauth_host:dynauth_port` where CoA and Disconnect go (they
+    differ behind NAT). `profile` names the attribute profile (profiles/NAME.toml). `source` is our sending address.
+    """
+
+    name: str
+    accounting: str
+    dynauth_host: str
+    dynauth_port: int
+    secret: str
+    profile: str = "mikrotik"
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """`[method.NAME]`: what a service state means for one access method.
+
+    `suspended_reply`: the attributes that their router must get while suspended. `active_reply`: what it must get
+    while active, beside the tariff's group. `tariffs`: tariff -> RADIUS group. `garden4/6`: the walled garden's
+    prefixes, from which an address proves the suspended policy. `disconnect_within_s`: how long a disconnect may take
+    to show; `redial_within_s`: how long to wait for a new session before saying "at next login".
+    """
+
+    name: str
+    target: str
+    suspended_reply: Mapping[str, str]
+    tariffs: Mapping[str, str]
+    active_reply: Mapping[str, str] = field(default_factory=dict)
+    garden4: tuple[IPv4Network, ...] = ()
+    garden6: tuple[IPv6Network, ...] = ()
+    disconnect_within_s: int = 20
+    redial_within_s: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class RadiusConfig:
+    """Everything that the radius connector is configured with."""
+
+    targets: tuple[SqlTarget, ...]
+    nas: tuple[Nas, ...]
+    methods: tuple[Method, ...]
+
+
+SECRET_CHECKS = frozenset(
+    {
+        "Cleartext-Password",
+        "User-Password",
+        "Password-With-Header",
+        "Crypt-Password",
+        "MD5-Password",
+        "SMD5-Password",
+        "SHA-Password",
+        "SSHA-Password",
+        "SHA1-Password",
+        "SSHA1-Password",
+        "SHA2-Password",
+        "SSHA2-256-Password",
+        "SSHA2-512-Password",
+        "NT-Password",
+        "LM-Password",
+        "Tunnel-Password",
+        "PBKDF2-Password",
+        "CHAP-Password",
+        "TOTP-Secret",
+        "Mikrotik-Wireless-PSK",
+    }
+)
+"""Attributes whose values are secrets: read as a `SecretRef`, never printed, logged or planned."""

@@ -1,0 +1,281 @@
+"""A session to one RADIUS target: the database by bulk reads and conditional writes, its NAS by Disconnect-Requests.
+
+Resources, by address under the target's id (`radius/main`):
+
+* `user/LOGIN`: the user's row set, as `rowset` has it. A second login of the same read that the database holds equal,
+  or rows of another spelling, are told in the field `addresses.SAME_AS`, which no row set has: that value is good for
+  nothing but refusing.
+* `group/NAME`: a group's check and reply rows, in the same form.
+* `sessions/LOGIN`: the open sessions, acctuniqueid -> ("login=...", "nas=...", "sid=..."); ABSENT when there is none.
+* `session/UNIQUEID`: one open session's fields; ABSENT once it is stopped.
+* `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, UnreadableError
+from agent.connectors.radius import rowset
+from agent.connectors.radius.addresses import (
+    CONFIGURED,
+    NAS,
+    SAME_AS,
+    Resource,
+    address,
+    parse,
+    same_login,
+    session_fields,
+    session_value,
+    sessions_of,
+    sessions_value,
+)
+from agent.connectors.radius.codec import Kind
+from agent.connectors.radius.dictionary import cause_name, profile
+from agent.connectors.radius.dynauth import Answer, Silence
+from agent.connectors.radius.errors import RadiusError
+from agent.model import ABSENT, Seen
+
+if TYPE_CHECKING:
+    from agent.connectors.radius.dynauth_session import DynAuths
+    from agent.connectors.radius.rowset import Commit
+    from agent.connectors.radius.schema import Nas
+    from agent.connectors.radius.sql import SqlAuthority, UserRows
+    from agent.model import Address, Effect, Target, Ticket, Transition, Value
+
+SETTLE_S: Final = 2.0
+"""How long a datagram may still be under way, or a server busy with a COMMIT whose connection is gone."""
+
+DISCONNECT: Final = "disconnect"
+
+_SESSION_NOT_FOUND: Final = 503
+
+
+def boot_time_s() -> float:
+    """Return the boot-time clock, on which tickets' deadlines are."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class RadiusSession:
+    """Reads and changes of one target. Used by several tasks at once; at most `window` of them ask the database."""
+
+    def __init__(
+        self,
+        target: Target,
+        sql: SqlAuthority,
+        dynauths: DynAuths,
+        nas: Mapping[str, Nas],
+        commit: Commit,
+        window: int,
+        *,
+        boottime: Callable[[], float] = boot_time_s,
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            target: which target this is.
+            sql: its database.
+            dynauths: sessions to NAS.
+            nas: by accounting address (radacct.nasipaddress).
+            commit: keyed commitment of a secret; its label starts with the address.
+            window: calls to the database at once.
+            boottime: the clock of `Ticket.deadline_s`.
+        """
+        self.target = target
+        self._sql, self._dynauths, self._nas, self._commit = sql, dynauths, nas, commit
+        self._window = trio.CapacityLimiter(window)
+        self._boottime = boottime
+        self._settled_at = float("-inf")
+
+    async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        """Return what each address reads now, in few queries however many there are.
+
+        Raises:
+            UnreadableError: the database cannot be asked, or an address is not one of this target's.
+        """
+        wanted: dict[Resource, dict[str, Address]] = {resource: {} for resource in Resource}
+        for text in addresses:
+            resource, key = self._parse(text)
+            wanted[resource][key] = text
+        at_s = int(time.time())
+        found: dict[str, Value] = {}
+        async with self._window:
+            users = await self._sql.read_users(wanted[Resource.USER]) if wanted[Resource.USER] else {}
+            for login, user in users.items():
+                found[wanted[Resource.USER][login]] = self._user_value(login, user)
+            for name, rows in (await self._sql.read_groups(wanted[Resource.GROUP])).items():
+                where = wanted[Resource.GROUP][name]
+                found[where] = rowset.to_value(rows, self._committer(where))
+            for login, sessions in (await self._sql.read_sessions(wanted[Resource.SESSIONS])).items():
+                found[wanted[Resource.SESSIONS][login]] = sessions_value(sessions)
+            for unique_id, session in (await self._sql.read_session(wanted[Resource.SESSION])).items():
+                found[wanted[Resource.SESSION][unique_id]] = session_value(session)
+            for where in wanted[Resource.ONLINE].values():
+                counts = await self._sql.read_online()
+                found[where] = {login: str(n) for login, n in counts.items()} or ABSENT
+        return {text: Seen(found[text], at_s) for text in addresses}
+
+    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+        """Return the open sessions of the login that `effect` (a disconnect) is about, each at its own address.
+
+        Sessions of another login that the database holds equal are left out; those on an unknown NAS too where the
+        effect is for configured ones only.
+
+        Raises:
+            UnreadableError: the database cannot be asked, or the effect is none of this connector's.
+        """
+        resource, login = self._parse(effect.address)
+        if effect.verb != DISCONNECT or resource is not Resource.SESSIONS:
+            raise UnreadableError(f"{self.target.id}: no effect {effect.verb!r} on that address", reason="refused")
+        seen = (await self.read([effect.address]))[effect.address]
+        anywhere = effect.args.get(NAS) != CONFIGURED
+        return {
+            address(self.target.id, Resource.SESSION, unique_id): Seen(dict(fields), seen.at_s)
+            for unique_id, fields in sessions_of(seen.value).items()
+            if same_login(fields.get("login", ""), login) and (anywhere or fields.get("nas") in self._nas)
+        }
+
+    async def send(self, ticket: Ticket) -> Reply:
+        """Write the ticket's transition if it still reads *before*, or disconnect the bound sessions.
+
+        Raises:
+            NotSentError: nothing was sent. DriftedError: nor will it be, the rows read otherwise.
+            LostError: the fate is unknown.
+        """
+        try:
+            if not isinstance(ticket.do, tuple):
+                self._check_deadline(ticket)
+                return await self._disconnect(ticket.do, ticket)
+            async with self._window:
+                self._check_deadline(ticket)
+                return await self._write(ticket.do)
+        except LostError:
+            self._settled_at = trio.current_time() + SETTLE_S
+            raise
+
+    async def settle(self) -> None:
+        """Close idle connections and return when no lost command can take effect any more.
+
+        The carriers of lost ones are closed already: a broken connection when it broke, a request when its retries
+        were over.
+        """
+        await self._sql.aclose()
+        await trio.sleep_until(max(self._settled_at, trio.current_time()))
+
+    def _check_deadline(self, ticket: Ticket) -> None:
+        if self._boottime() >= ticket.deadline_s:
+            raise NotSentError(f"{self.target.id}: the deadline passed while waiting for a turn", reason="expired")
+
+    # --- the database ---
+
+    def _parse(self, text: Address) -> tuple[Resource, str]:
+        found = parse(self.target.id, text)
+        if found is None:
+            raise UnreadableError(f"{self.target.id}: not an address of this target", reason="refused")
+        return found
+
+    def _committer(self, where: Address) -> Commit:
+        return lambda label, value: self._commit(f"{where} {label}", value)
+
+    def _user_value(self, login: str, user: UserRows) -> Value:
+        where = address(self.target.id, Resource.USER, login)
+        value = rowset.to_value(user.rows, self._committer(where))
+        return {**rowset.fields_of(value), SAME_AS: user.same_as} if user.same_as else value
+
+    async def _write(self, transitions: tuple[Transition, ...]) -> Reply:
+        found = parse(self.target.id, transitions[0].address) if len(transitions) == 1 else None
+        if found is None or found[0] is not Resource.USER:
+            raise NotSentError(f"{self.target.id}: a step changes the rows of one user here", reason="unsupported")
+        transition, login = transitions[0], found[1]
+        try:
+            changes = rowset.changes(transition.before.value, transition.after)
+        except rowset.RowSetError as err:
+            raise NotSentError(str(err), reason="unwritable") from err
+        to_value = self._committer(transition.address)
+        drift = await self._sql.write_user(
+            login, transition.before.value, changes, lambda rows: rowset.to_value(rows, to_value)
+        )
+        if drift is not None:
+            observed = {transition.address: Seen(drift.observed, int(time.time()))}
+            raise DriftedError(f"{self.target.id}: the user's rows no longer read as planned", observed=observed)
+        return Reply(True, "committed", f"{len(changes)} row(s)")
+
+    # --- the NAS ---
+
+    async def _disconnect(self, effect: Effect, ticket: Ticket) -> Reply:
+        if effect.verb != DISCONNECT:
+            raise NotSentError(f"{self.target.id}: no effect {effect.verb!r}", reason="unsupported")
+        if not ticket.bound:
+            return Reply(True, "no-session", "no session is open")
+        sessions = [session_fields(seen.value) for seen in ticket.bound.values()]
+        unknown = sorted({s.get("nas", "") for s in sessions} - self._nas.keys())
+        if unknown:
+            raise NotSentError(
+                f"no NAS is configured with accounting address {', '.join(unknown)}", reason="unknown-nas"
+            )
+        deadline = trio.current_time() + ticket.deadline_s - self._boottime()
+        outcomes: list[Answer | Silence | RadiusError] = []
+        async with trio.open_nursery() as nursery:
+            for session in sessions:
+                nursery.start_soon(self._disconnect_one, session, deadline, outcomes)
+        return _disconnected(outcomes)
+
+    async def _disconnect_one(
+        self, session: Mapping[str, str], deadline: float, outcomes: list[Answer | Silence | RadiusError]
+    ) -> None:
+        nas = self._nas[session["nas"]]
+        try:
+            attributes = identification(profile(nas.profile).identify, session)
+            outcomes.append(await self._dynauths.get(nas).exchange(Kind.DISCONNECT, attributes, deadline))
+        except RadiusError as err:
+            outcomes.append(err)
+
+
+def _disconnected(outcomes: list[Answer | Silence | RadiusError]) -> Reply:
+    """Return what the NAS said of all sessions, the worst of it first: unknown, refused, done."""
+    errors = [o for o in outcomes if isinstance(o, RadiusError)]
+    if len(errors) == len(outcomes):
+        raise NotSentError(str(errors[0]), reason="nas-unreachable")
+    silent = [o for o in outcomes if isinstance(o, Silence)]
+    if silent:
+        first = silent[0]
+        heard = f"; {first.refused}" if first.refused else ""
+        raise LostError(
+            f"no answer to {len(silent)} of {len(outcomes)} Disconnect-Requests: {first.attempts} datagrams "
+            f"in {first.waited_s:.1f} s{heard}",
+            reason="timeout",
+        )
+    if errors:
+        raise LostError(
+            f"{len(errors)} of {len(outcomes)} Disconnect-Requests not sent: {errors[0]}", reason="partly-sent"
+        )
+    naks = [o for o in outcomes if isinstance(o, Answer) and not o.ack]
+    if not naks:
+        return Reply(True, "ack", f"{len(outcomes)} session(s)")
+    # Any other refusal says more than a session that the NAS no longer has.
+    nak = next((o for o in naks if o.cause != _SESSION_NOT_FOUND), naks[0])
+    stale = ": open in radacct, unknown to the NAS" if nak.cause == _SESSION_NOT_FOUND else ""
+    code = "nak" if nak.cause is None else f"nak-{nak.cause}"
+    return Reply(False, code, f"{cause_name(nak.cause)}{stale}, {len(naks)} of {len(outcomes)} session(s)".lstrip(", "))
+
+
+def identification(wanted: Collection[str], session: Mapping[str, str]) -> dict[str, str]:
+    """Return the attributes that identify a session, as accounting told them, of those that the NAS' profile wants."""
+    known = {
+        "User-Name": session.get("login", ""),
+        "Acct-Session-Id": session.get("sid", ""),
+        "Framed-IP-Address": session.get("ip", ""),
+        "Framed-IPv6-Prefix": session.get("ip6", ""),
+        "Calling-Station-Id": session.get("mac", ""),
+    }
+    nas = session.get("nas", "")
+    try:
+        known["NAS-IP-Address" if ipaddress.ip_address(nas).version == 4 else "NAS-IPv6-Address"] = nas
+    except ValueError:
+        known["NAS-Identifier"] = nas
+    return {name: known[name] for name in wanted if known.get(name)}

@@ -1,0 +1,332 @@
+"""FreeRADIUS' SQL database: bulk reads of users, groups and open sessions, and conditional writes of a user's rows.
+
+Logins and groups are compared as the database compares them (MariaDB: without case, without trailing blanks): every
+look-up is `username = <literal>` in SQL, as FreeRADIUS does it, and what comes back is sorted by the login asked for. A
+collation may hold two people's logins equal (jose, josé): rows of a spelling that differs by more than case are told,
+and never written.
+
+A write is one transaction: read the rows, compare with *before*, change the fewest rows, count them, commit. Until
+COMMIT is sent nothing has happened (NotSentError); when its answer is lost, it may have (LostError).
+"""
+
+from __future__ import annotations
+
+import functools
+import secrets
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from agent.connectors.base import LostError, NotSentError, UnreadableError
+from agent.connectors.radius import rowset
+from agent.connectors.radius.addresses import SAME_AS, other_spellings
+from agent.connectors.radius.rowset import Row, RowChange, Table
+from agent.connectors.radius.schema import Database
+from agent.connectors.radius.sql_connection import DRIVER_ERRORS, Connection, Fault, code, fault
+from agent.connectors.radius.sql_pool import Guard, Pool
+from agent.connectors.radius.sql_statements import (
+    GROUP_TABLES,
+    OPEN,
+    SESSION_COLUMNS,
+    USER_TABLES,
+    change_row,
+    keyed_rows,
+    look_up,
+    text_of,
+    user_rows,
+)
+
+if TYPE_CHECKING:
+    from agent.connectors.radius.schema import SqlTarget
+    from agent.model import Value
+
+KEYS_PER_READ: Final = 100
+"""Look-ups in one statement; SQLite allows 500 parts of a compound SELECT."""
+
+TRIES_MAX: Final = 12
+"""Runs of a transaction that loses to others, with a growing random pause between; chosen arbitrarily.
+
+Many: PostgreSQL reads a small table whole, and then every concurrent write to it looks like a conflict.
+"""
+
+_PAUSE_S: Final = 0.02
+_PAUSE_MAX_S: Final = 0.3
+_PAUSES_S: Final = TRIES_MAX * _PAUSE_MAX_S
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class UserRows:
+    """A login's rows in database order.
+
+    `same_as`: what else the database holds equal to it: other logins of the same call, and spellings of the rows that
+    are another login or stand beside each other.
+    """
+
+    rows: tuple[Row, ...]
+    same_as: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """An open row of radacct; texts are empty and `since_s` 0 where it has none."""
+
+    unique_id: str
+    session_id: str
+    login: str
+    nas: str
+    ip: str
+    ip6: str
+    delegated: str
+    mac: str
+    since_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The rows no longer read *before*, or are another login's too (`SAME_AS`); nothing was written."""
+
+    observed: Value
+
+
+class SqlAuthority:
+    """The database of one target. At most `window` calls at once use it; each has a connection of its own."""
+
+    def __init__(self, target: SqlTarget, password: Callable[[], bytes], window: int) -> None:
+        """Take the target, a way to its password (asked for at each new connection) and the number of connections."""
+        self._pool = Pool(target, password, window)
+
+    async def read_users(self, logins: Collection[str]) -> Mapping[str, UserRows]:
+        """Return the rows of each login, none for one that the database does not have.
+
+        Raises:
+            UnreadableError: the database cannot be asked.
+        """
+        found = await self._read_keyed(USER_TABLES, "username", logins)
+        by_row: dict[tuple[Table, int], list[str]] = {}
+        for login, rows in found.items():
+            for row in rows:
+                by_row.setdefault((row.table, row.id), []).append(login)
+        asked = {login: {o for r in rows for o in by_row[r.table, r.id]} - {login} for login, rows in found.items()}
+        return {
+            login: UserRows(rows, tuple(sorted(asked[login].union(other_spellings(login, (r.spelled for r in rows))))))
+            for login, rows in found.items()
+        }
+
+    async def read_groups(self, names: Collection[str]) -> Mapping[str, tuple[Row, ...]]:
+        """Return the check and reply rows of each group, none for one that has no rows.
+
+        Raises:
+            UnreadableError: the database cannot be asked.
+        """
+        return await self._read_keyed(GROUP_TABLES, "groupname", names)
+
+    async def read_sessions(self, logins: Collection[str]) -> Mapping[str, tuple[OpenSession, ...]]:
+        """Return the open sessions of each login, oldest first.
+
+        Raises:
+            UnreadableError: the database cannot be asked.
+        """
+        return await self._read_open("username", logins)
+
+    async def read_session(self, unique_ids: Collection[str]) -> Mapping[str, OpenSession | None]:
+        """Return each session while it is open, None once it is not.
+
+        Raises:
+            UnreadableError: the database cannot be asked.
+        """
+        found = await self._read_open("acctuniqueid", unique_ids)
+        return {key: rows[0] if rows else None for key, rows in found.items()}
+
+    async def read_online(self) -> Mapping[str, int]:
+        """Return how many open sessions each login has that has any, as accounting spells it.
+
+        Raises:
+            UnreadableError: the database cannot be asked.
+        """
+
+        def read(connection: Connection, chunk: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
+            words = ("SELECT username, count(*) FROM radacct WHERE", OPEN[connection.kind], "GROUP BY username")
+            return {chunk[0]: [(text_of(login), int(n)) for login, n in connection.run(" ".join(words))]}
+
+        return dict((await self._read_chunks(["all"], read, statements=1))["all"])
+
+    async def write_user(
+        self, login: str, before: Value, changes: Sequence[RowChange], to_value: Callable[[Iterable[Row]], Value]
+    ) -> Drift | None:
+        """Make the row changes if the user's rows still read `before`, in one transaction.
+
+        Args:
+            login: whose rows.
+            before: what they must read.
+            changes: from `rowset.changes(before, ...)`.
+            to_value: turns rows into a value, as `before` was made.
+
+        Raises:
+            NotSentError: nothing was written; reason `unreachable`, `refused`, `busy` or `timeout`.
+            LostError: COMMIT was sent and its answer lost.
+        """
+        guard = Guard()
+        work = _Write(self._pool, guard, login, before, tuple(changes), to_value)
+        done, result = await self._pool.in_thread(work.run, guard, 2 * self._pool.target.timeout_s + _PAUSES_S)
+        if done:
+            return result
+        if guard.committing:
+            raise LostError(f"{self._pool.target.id}: no answer to COMMIT in time", reason="timeout")
+        raise NotSentError(f"{self._pool.target.id}: the write was given up before COMMIT", reason="timeout")
+
+    async def aclose(self) -> None:
+        """Close the connections that are not in use."""
+        self._pool.close_idle()
+
+    # --- reading ---
+
+    async def _read_keyed(
+        self, tables: Mapping[Table, tuple[str, str]], key: str, names: Collection[str]
+    ) -> dict[str, tuple[Row, ...]]:
+        def read(connection: Connection, chunk: Sequence[str]) -> dict[str, list[Row]]:
+            found: dict[str, list[Row]] = {name: [] for name in chunk}
+            for table, n, row_id, *texts in keyed_rows(connection, tables, key, chunk):
+                spelled, name, op, value = map(text_of, texts)
+                found[chunk[n]].append(Row(table, name, op, value, int(row_id), spelled))
+            return found
+
+        statements = 1 if self._pool.target.database is Database.POSTGRESQL else len(tables)
+        chunks = await self._read_chunks(names, read, statements=statements)
+        return {name: tuple(rows) for name, rows in chunks.items()}
+
+    async def _read_open(self, key: str, values: Collection[str]) -> dict[str, tuple[OpenSession, ...]]:
+        def read(connection: Connection, chunk: Sequence[str]) -> dict[str, list[OpenSession]]:
+            found: dict[str, list[OpenSession]] = {value: [] for value in chunk}
+            columns = f"radacctid AS id, {SESSION_COLUMNS[connection.kind]}"
+            query = look_up(connection.kind, columns, "radacct", key, OPEN[connection.kind], chunk)
+            for n, _, *texts, since in connection.run(*query):
+                unique, session, login, nas, ip, ip6, delegated, mac = map(text_of, texts)
+                found[chunk[n]].append(
+                    OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0))
+                )
+            return found
+
+        return {value: tuple(rows) for value, rows in (await self._read_chunks(values, read, statements=1)).items()}
+
+    async def _read_chunks(
+        self,
+        keys: Collection[str],
+        read: Callable[[Connection, Sequence[str]], dict[str, list[_T]]],
+        *,
+        statements: int,
+    ) -> dict[str, list[_T]]:
+        """Read by chunks of keys; more than one statement a chunk reads one state of the database in a transaction."""
+        wanted, found = list(dict.fromkeys(keys)), dict[str, list[_T]]()
+        for start in range(0, len(wanted), KEYS_PER_READ):
+            chunk = wanted[start : start + KEYS_PER_READ]
+            guard = Guard()
+            work = functools.partial(self._read_chunk, guard, chunk, read, alone=statements == 1)
+            done, rows = await self._pool.in_thread(work, guard, 2 * self._pool.target.timeout_s)
+            if not done or rows is None:
+                raise UnreadableError(f"{self._pool.target.id}: no answer in time", reason="timeout")
+            found |= rows
+        return found
+
+    def _read_chunk(
+        self,
+        guard: Guard,
+        chunk: Sequence[str],
+        read: Callable[[Connection, Sequence[str]], dict[str, list[_T]]],
+        *,
+        alone: bool,
+    ) -> dict[str, list[_T]]:
+        while True:
+            connection = None
+            try:
+                connection = self._pool.take(guard)
+                if not alone:
+                    connection.begin_reading()
+                found = read(connection, chunk)
+                if not alone:
+                    connection.commit()
+            except DRIVER_ERRORS as err:
+                stale = connection is not None and not connection.fresh
+                self._pool.drop(connection, guard)
+                if stale and fault(err) is Fault.GONE and not guard.aborted:
+                    continue  # the server was restarted since: that connection is no news about it now
+                reason = "timeout" if fault(err) in (Fault.BUSY, Fault.CONFLICT) else fault(err).value
+                raise UnreadableError(f"{self._pool.target.id}: cannot be read: {code(err)}", reason=reason) from None
+            self._pool.give_back(connection, guard)
+            return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """One conditional write, in its thread."""
+
+    pool: Pool
+    guard: Guard
+    login: str
+    before: Value
+    changes: tuple[RowChange, ...]
+    to_value: Callable[[Iterable[Row]], Value]
+
+    def run(self) -> Drift | None:
+        tries = 0
+        while True:
+            connection = None
+            try:
+                connection = self.pool.take(self.guard)
+                drift = self._transaction(connection)
+            except DRIVER_ERRORS as err:
+                stale = connection is not None and not connection.fresh
+                self.pool.drop(connection, self.guard)
+                tries += 0 if stale and fault(err) is Fault.GONE else 1
+                self._judge(err, stale=stale, last=tries >= TRIES_MAX)
+                if fault(err) is Fault.CONFLICT:
+                    time.sleep(secrets.SystemRandom().uniform(0, min(_PAUSE_S * 2**tries, _PAUSE_MAX_S)))
+                continue
+            except BaseException:
+                self.pool.drop(connection, self.guard)
+                raise
+            self.pool.give_back(connection, self.guard)
+            return drift
+
+    def _transaction(self, connection: Connection) -> Drift | None:
+        connection.begin_writing()
+        rows = self._rows(connection)
+        observed = self.to_value(rows)
+        others = other_spellings(self.login, (row.spelled for row in rows))
+        if others:
+            observed = {**rowset.fields_of(observed), SAME_AS: others}
+        if observed != self.before:
+            connection.rollback()
+            return Drift(observed)
+        spelling = rows[0].spelled if rows else self.login
+        for bound in rowset.bind(rows, self.changes):
+            counted = change_row(connection, spelling, bound)
+            if counted != 1:
+                raise NotSentError(f"row change: expected 1 row, the database changed {counted}", reason="row-count")
+        if not self.guard.commit_begins():
+            raise NotSentError("the write was given up before COMMIT", reason="timeout")
+        connection.commit()
+        return None
+
+    def _rows(self, connection: Connection) -> list[Row]:
+        """Return the user's rows, locked where the database needs it."""
+        rows: list[Row] = []
+        for table, row_id, *texts in user_rows(connection, self.login):
+            spelled, name, op, value = map(text_of, texts)
+            rows.append(Row(table, name, op, value, int(row_id), spelled))
+        return rows
+
+    def _judge(self, err: BaseException, *, stale: bool, last: bool) -> None:
+        """Return when the transaction may be run again; raise what is known otherwise."""
+        kind, target = fault(err), self.pool.target.id
+        if kind is Fault.CONFLICT:
+            # The server says that it rolled back, even in answer to COMMIT.
+            self.guard.rolled_back()
+            if last or self.guard.aborted:
+                raise NotSentError(f"{target}: lost to other writers {TRIES_MAX} times", reason="busy") from None
+        elif self.guard.committing:
+            raise LostError(f"{target}: the answer to COMMIT was lost: {code(err)}", reason="commit-lost") from None
+        elif not (stale and kind is Fault.GONE) or self.guard.aborted:
+            reason = "timeout" if kind is Fault.BUSY else kind.value
+            raise NotSentError(f"{target}: nothing was written: {code(err)}", reason=reason) from None

@@ -1,0 +1,257 @@
+"""One connection to the database that FreeRADIUS reads: PostgreSQL, MariaDB or SQLite, behind the same few words.
+
+Blocking, for threads: psycopg's asynchronous half is asyncio's. What the drivers raise is sorted here into what it
+means for a transaction (`Fault`); their messages may quote SQL and values, so none of them goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import math
+import socket
+import sqlite3
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import psycopg
+import pymysql
+
+from agent.connectors.radius.schema import Database
+
+if TYPE_CHECKING:
+    from agent.connectors.radius.schema import SqlTarget
+
+DRIVER_ERRORS: Final = (psycopg.Error, pymysql.err.MySQLError, sqlite3.Error, OSError)
+"""Everything that the drivers raise for a server, a network or a statement."""
+
+_PORTS: Final = {Database.POSTGRESQL: 5432, Database.MARIADB: 3306}
+
+
+class Fault(enum.Enum):
+    """What a driver's error means.
+
+    CONFLICT: the transaction was rolled back for another's sake, and may be run again. BUSY: it took longer than
+    allowed, and is rolled back. GONE: the connection broke, the server may have done what was last sent. REFUSED: the
+    server will not do it (password, permission, a missing table).
+    """
+
+    CONFLICT = "conflict"
+    BUSY = "busy"
+    GONE = "unreachable"
+    REFUSED = "refused"
+
+
+_POSTGRESQL_FAULTS: Final = {
+    "40001": Fault.CONFLICT,  # serialization_failure
+    "40P01": Fault.CONFLICT,  # deadlock_detected
+    "55P03": Fault.BUSY,  # lock_not_available
+    "57014": Fault.BUSY,  # query_canceled: statement_timeout
+}
+_POSTGRESQL_REFUSALS: Final = ("authentication failed", "pg_hba.conf", "does not exist", "not permitted to log in")
+_MARIADB_FAULTS: Final = {
+    1213: Fault.CONFLICT,  # ER_LOCK_DEADLOCK
+    1205: Fault.CONFLICT,  # ER_LOCK_WAIT_TIMEOUT
+    1969: Fault.BUSY,  # ER_STATEMENT_TIMEOUT
+    1044: Fault.REFUSED,  # ER_DBACCESS_DENIED_ERROR
+    1045: Fault.REFUSED,  # ER_ACCESS_DENIED_ERROR
+    1053: Fault.GONE,  # ER_SERVER_SHUTDOWN
+    1040: Fault.GONE,  # ER_CON_COUNT_ERROR
+    1927: Fault.GONE,  # ER_CONNECTION_KILLED
+}
+_SQLITE_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
+def fault(err: BaseException) -> Fault:
+    """Return what an error of DRIVER_ERRORS means."""
+    match err:
+        case psycopg.Error():
+            return _postgresql_fault(err)
+        case pymysql.err.MySQLError():
+            code = err.args[0] if err.args and isinstance(err.args[0], int) else 0
+            # 2000 to 2999 are the client's own: it lost the server. 0: used after that.
+            return _MARIADB_FAULTS.get(code, Fault.REFUSED if 1000 <= code < 2000 else Fault.GONE)
+        case sqlite3.Error():
+            return Fault.CONFLICT if getattr(err, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY else Fault.REFUSED
+        case _:
+            return Fault.GONE
+
+
+def _postgresql_fault(err: psycopg.Error) -> Fault:
+    state = err.sqlstate
+    if state is None:
+        # A login that fails has no SQLSTATE in libpq; its text is the server's and names no value of ours.
+        return Fault.REFUSED if any(text in str(err) for text in _POSTGRESQL_REFUSALS) else Fault.GONE
+    if state[:2] in ("08", "53") or state[:4] == "57P0":
+        return Fault.GONE
+    return _POSTGRESQL_FAULTS.get(state, Fault.REFUSED)
+
+
+def code(err: BaseException) -> str:
+    """Return what may be said of a driver's error: its class and code, never its text."""
+    match err:
+        case psycopg.Error() if err.sqlstate:
+            return f"{type(err).__name__} {err.sqlstate}"
+        case pymysql.err.MySQLError() if err.args and isinstance(err.args[0], int):
+            return f"{type(err).__name__} {err.args[0]}"
+        case _:
+            return type(err).__name__
+
+
+class _Cursor(Protocol):
+    rowcount: int
+    description: Any
+
+    def execute(self, sql: str, parameters: Sequence[object], /) -> object: ...
+    def fetchall(self) -> Any: ...
+    def close(self) -> object: ...
+
+
+class Connection:
+    """A connection with its timeouts set. Used by one thread at a time; `kill` by any."""
+
+    def __init__(self, target: SqlTarget, password: str) -> None:
+        """Connect.
+
+        Args:
+            target: the database.
+            password: of `target.user`; ignored by SQLite.
+
+        Raises:
+            psycopg.Error, pymysql.err.MySQLError, sqlite3.Error, OSError: it cannot be reached, or refuses.
+        """
+        self.kind = target.database
+        self.fresh = True
+        self._socket: socket.socket | None = None
+        self._connection: Any = None
+        port = target.port or _PORTS.get(self.kind, 0)
+        match self.kind:
+            case Database.POSTGRESQL:
+                self._open_postgresql(target, password, port)
+            case Database.MARIADB:
+                self._open_mariadb(target, password, port)
+            case Database.SQLITE:
+                # A file that is not there is a wrong path, not a new database.
+                self._connection = sqlite3.connect(
+                    f"file:{target.path}?mode=rw",
+                    uri=True,
+                    timeout=target.timeout_s,
+                    isolation_level=None,
+                    check_same_thread=False,
+                )
+
+    def _open_postgresql(self, target: SqlTarget, password: str, port: int) -> None:
+        limit_ms = max(1, int(target.timeout_s * 1000))
+        connection = psycopg.connect(
+            host=target.host,
+            port=port,
+            dbname=target.dbname,
+            user=target.user,
+            password=password,
+            connect_timeout=max(2, math.ceil(target.timeout_s)),
+            options=f"-c statement_timeout={limit_ms} -c lock_timeout={limit_ms}"
+            f" -c idle_in_transaction_session_timeout={limit_ms * 4}",
+            application_name="ispagent",
+            tcp_user_timeout=limit_ms,
+            autocommit=True,
+            # Names of prepared statements get lost behind a pooler that shares connections.
+            prepare_threshold=None,
+        )
+        self._connection = connection
+        self._socket = socket.socket(fileno=socket.dup(connection.fileno()))
+
+    def _open_mariadb(self, target: SqlTarget, password: str, port: int) -> None:
+        # Our own socket: PyMySQL leaks the one it makes when the login is refused, and takes it away to wrap it in TLS.
+        sock = socket.create_connection((target.host, port), target.timeout_s)
+        self._socket = sock.dup()
+        limit_s, lock_s = max(1, math.ceil(target.timeout_s * 1.5)), max(1, math.ceil(target.timeout_s))
+        try:
+            self._connection = pymysql.connect(
+                host=target.host,
+                user=target.user,
+                password=password,
+                database=target.dbname,
+                charset="utf8mb4",
+                read_timeout=limit_s,
+                write_timeout=limit_s,
+                autocommit=True,
+                defer_connect=True,
+            )
+            self._connection.connect(sock)
+            self.run("SET SESSION innodb_lock_wait_timeout = %s, max_statement_time = %s", (lock_s, target.timeout_s))
+            self.run("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        except BaseException:
+            self.close()
+            sock.close()
+            raise
+
+    def run(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Execute one statement (parameters are `%s`) and return its rows."""
+        cursor = self._execute(sql, parameters)
+        try:
+            return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            cursor.close()
+
+    def change(self, sql: str, parameters: Sequence[object]) -> int:
+        """Execute one statement and return how many rows it changed."""
+        cursor = self._execute(sql, parameters)
+        try:
+            return cursor.rowcount
+        finally:
+            cursor.close()
+
+    def _execute(self, sql: str, parameters: Sequence[object]) -> _Cursor:
+        cursor: _Cursor = self._connection.cursor()
+        try:
+            cursor.execute(sql.replace("%s", "?") if self.kind is Database.SQLITE else sql, tuple(parameters))
+        except BaseException:
+            cursor.close()
+            raise
+        return cursor
+
+    def begin_reading(self) -> None:
+        """Start a transaction that reads one state of the database."""
+        match self.kind:
+            case Database.POSTGRESQL:
+                self.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            case Database.MARIADB:
+                self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            case Database.SQLITE:
+                self.run("BEGIN")
+
+    def begin_writing(self) -> None:
+        """Start a transaction whose reads still hold when it commits.
+
+        MariaDB: only for rows and gaps read with FOR UPDATE. PostgreSQL: against every transaction for rows that
+        exist, against other serializable ones for rows that do not.
+        """
+        match self.kind:
+            case Database.POSTGRESQL:
+                self.run("BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE")
+            case Database.MARIADB:
+                self.run("START TRANSACTION READ WRITE")
+            case Database.SQLITE:
+                self.run("BEGIN IMMEDIATE")
+
+    def commit(self) -> None:
+        """Commit the transaction; when this raises, it may or may not have happened."""
+        self.run("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll the transaction back."""
+        self.run("ROLLBACK")
+
+    def close(self) -> None:
+        """Close the connection; the server rolls back what was not committed."""
+        if self._connection is not None:
+            with contextlib.suppress(*DRIVER_ERRORS):
+                self._connection.close()
+        if self._socket is not None:
+            self._socket.close()
+
+    def kill(self) -> None:
+        """End a conversation that hangs, from another thread: whoever waits for the server gets an error at once."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)

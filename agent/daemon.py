@@ -1,0 +1,307 @@
+"""The composition root: opens the store, builds the parts, binds the socket, runs until told to stop."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+import agent
+import trust
+from agent.api import Api, ApiParts, agent_words
+from agent.changes import machine, recovery
+from agent.changes.approval import Approvals
+from agent.changes.audit import Recorder
+from agent.changes.clock_watch import ClockWatch
+from agent.changes.digest import Signer
+from agent.changes.evidence import Evidence
+from agent.changes.intake import Intake
+from agent.changes.item_run import RunParts
+from agent.changes.perform import Patience
+from agent.changes.preview import Pacing, Previewer
+from agent.changes.retry import Retry
+from agent.changes.sessions import Sessions
+from agent.changes.trust_state import TrustState
+from agent.changes.worker import Bell, Worker
+from agent.config import AgentConfig
+from agent.connectors.base import Connector, UnreadableError
+from agent.connectors.registry import CONNECTORS
+from agent.inventory import book
+from agent.inventory.importing import Importer
+from agent.model import Address
+from agent.runtime import redacting_log
+from agent.runtime.clock import Clock, SystemClock
+from agent.runtime.http import serve_http
+from agent.runtime.supervise import supervise
+from agent.runtime.unix_socket import bind_unix
+from agent.store.db import Store
+from agent.store.errors import MissingKeyError, StoreFailedError
+from agent.store.identity import Identity, load_identity
+from agent.store.secrets import SecretStore
+from agent.store.vault import Vault, load_store_key
+
+CHECKPOINT_S = 60.0
+"""Cadence of signed checkpoints: fixed, so that their times tell nothing of the volume."""
+STORE_S = 0.5
+"""How often it is looked whether the store has failed."""
+BILLING_S = 2.0
+"""How often the billing file is looked at."""
+
+_log = logging.getLogger("agent")
+
+TRANSITIONS = [(old.value, new.value) for (old, _), new in machine.TRANSITIONS.items()]
+
+
+def build_sha256() -> str:
+    """Return a digest of this code, 64 hex digits: every .py file of the agent and of trust, by path."""
+    digest = hashlib.sha256()
+    for package in (agent, trust):
+        root = Path(package.__file__ or "").parent
+        for path in sorted(root.rglob("*.py")):
+            digest.update(f"{path.relative_to(root.parent)}\n".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What is open on disk, and who this agent is."""
+
+    store: Store
+    vault: Vault
+    identity: Identity
+
+
+@asynccontextmanager
+async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
+    """Open the state directory; closes it at the end.
+
+    Raises:
+        StoreError: keys are missing, another daemon runs, the database is newer, corrupt or cannot be written.
+    """
+    key = load_store_key(config.key_file)
+    identity = load_identity(config.state_dir, key)
+    vault = Vault(key, config.state_dir / "keys.db")
+    try:
+        store = Store(config.state_dir, TRANSITIONS, clock.wall_s, high_water=vault.raise_mark)
+        try:
+            yield Files(store, vault, identity)
+        finally:
+            store.close()
+    finally:
+        vault.close()
+
+
+def wanted_secrets(config: AgentConfig) -> frozenset[str]:
+    """Return the names of secrets that the configuration uses."""
+    names = {t.secret for t in config.radius.targets} | {n.secret for n in config.radius.nas}
+    return frozenset(names - {""})
+
+
+@dataclass(slots=True)
+class Daemon:
+    """The parts of a running agent."""
+
+    config: AgentConfig
+    files: Files
+    clock: Clock
+    sessions: Sessions
+    worker: Worker
+    importer: Importer
+    evidence: Evidence
+    clock_watch: ClockWatch
+    api: Api
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve and work until cancelled.
+
+        Raises:
+            StoreFailedError: the store cannot be written: nothing more may be done.
+            BindError: the socket cannot be made, or another daemon listens on it.
+        """
+        await self.clock_watch.check()
+        await self.importer.refresh()  # before anything goes on that rests on what it says
+        listener = bind_unix(self.config.socket, group=self.config.socket_group)
+        async with trio.open_nursery() as nursery:
+            await self.sessions.host(nursery)
+            await nursery.start(serve_http, listener, self.api)
+            nursery.start_soon(self.clock_watch.run)
+            nursery.start_soon(self.worker.run)
+            nursery.start_soon(self._checkpoints)
+            nursery.start_soon(self._billing)
+            nursery.start_soon(self._end_with_the_store)
+            task_status.started()
+
+    async def _end_with_the_store(self) -> None:
+        """A failed commit stops the daemon: what cannot be recorded must not be done."""
+        while self.files.store.failed is None:  # noqa: ASYNC110  it is set by the writer's thread
+            await trio.sleep(STORE_S)
+        raise StoreFailedError(self.files.store.failed)
+
+    async def _checkpoints(self) -> None:
+        size = 0
+        while True:
+            await self.clock.sleep(CHECKPOINT_S)
+            if self.evidence.head()[0] != size:
+                await self.evidence.checkpoint()
+                size = self.evidence.head()[0]
+
+    async def _billing(self) -> None:
+        async def read_again() -> None:
+            while True:
+                await self.importer.refresh()
+                await self.clock.sleep(BILLING_S)
+
+        await supervise("billing", read_again, log=_log, fatal=(StoreFailedError,))
+
+
+def build(
+    config: AgentConfig,
+    files: Files,
+    clock: Clock,
+    *,
+    patience: Patience | None = None,
+    connectors: Mapping[str, Connector] | None = None,
+    paced: bool = True,
+) -> Daemon:
+    """Return an agent, put together; nothing runs yet."""
+    store, vault, identity = files.store, files.vault, files.identity
+    recorder = Recorder(vault)
+    evidence = Evidence(store, vault, recorder, config.origin, identity.log_key)
+    trust_state = TrustState(store, recorder, identity.agent, identity.plan_key.public)
+    secrets = SecretStore(
+        store,
+        vault,
+        lambda name, who: recorder.record(None, {"what": "secret", "name": name, "by": who}),
+        wanted_secrets(config),
+        redacting_log.register_secret,
+    )
+
+    def secret(name: str) -> bytes:
+        try:
+            return secrets.get(name)
+        except MissingKeyError as err:  # to a connector it is one more reason why a target cannot be reached
+            raise UnreadableError(str(err), reason="missing-secret") from err
+
+    if connectors is None:
+        connectors = {
+            kind: make(config.radius, secret, vault.commit, config.timezone) for kind, make in CONNECTORS.items()
+        }
+    recipes = {name: recipe for c in connectors.values() for name, recipe in c.recipes.items()}
+    sessions = Sessions(connectors)
+    clock_watch = ClockWatch(store, recorder, clock)
+    importer = Importer(
+        store,
+        lambda fields: recorder.record(None, dict(fields)),
+        recorder.ensure,
+        config.billing.file,
+        config.radius,
+        clock.wall_s,
+    )
+
+    def signer() -> Signer:
+        pinned = trust_state.pinned
+        trust_id = pinned.trust.trust_id if pinned else "0" * 32
+        return Signer(trust_id, identity.agent, identity.plan_key, evidence.head)
+
+    approvals = Approvals(store, vault, recorder, trust_state, clock, signer)
+    bell = Bell()
+    run_parts = RunParts(
+        store=store,
+        recorder=recorder,
+        sessions=sessions,
+        recipes=recipes,
+        clock=clock,
+        unmet=lambda tx, item, begun: book.unmet(tx, item, begun, importer.doubt),
+        patience=patience or Patience(),
+        census={t.id: Address(f"{t.id}/online/all") for t in config.radius.targets},
+        paced=paced,
+        check_clock=clock_watch.check,
+        refresh_facts=importer.refresh,
+    )
+    worker = Worker(run_parts, vault, approvals, signer, recorder, config.timezone, bell)
+    previewer = Previewer(
+        store=store,
+        vault=vault,
+        recorder=recorder,
+        sessions=sessions,
+        recipes=recipes,
+        clock=clock,
+        agent=identity.agent,
+        plan_key=identity.plan_key,
+        pacing=_pacing(config),
+        timezone=config.timezone,
+        config_sha256=config.config_sha256,
+        build_sha256=build_sha256(),
+        log_head=evidence.head,
+    )
+    intake = Intake(store, vault, sessions, previewer, config.radius, clock, importer.doubt)
+    api = Api(
+        ApiParts(
+            store=store,
+            vault=vault,
+            recorder=recorder,
+            trust=trust_state,
+            approvals=approvals,
+            intake=intake,
+            worker=worker,
+            evidence=evidence,
+            importer=importer,
+            secrets=secrets,
+            clock_watch=clock_watch,
+            retry=Retry(store, vault, recorder, worker, clock),
+            clock=clock,
+            bell=bell,
+            people=config.people,
+            agent=identity.agent,
+            handle=config.name,
+            words=agent_words(identity.plan_key.public, identity.log_key.public),
+            targets=tuple(t.id for c in connectors.values() for t in c.targets),
+        )
+    )
+    return Daemon(config, files, clock, sessions, worker, importer, evidence, clock_watch, api)
+
+
+def _pacing(config: AgentConfig) -> Pacing:
+    policy = config.policy
+    return Pacing(
+        ttl_s=policy.ttl_s,
+        run_for_s=policy.run_for_s,
+        canary=policy.canary,
+        soak_s=policy.soak_s,
+        per_target_per_s=policy.pace,
+        stop_failed_percent=policy.stop_failed_percent,
+        stop_lost_sessions=policy.stop_lost_sessions,
+        usual=policy.usual,
+    )
+
+
+async def main(config: AgentConfig) -> None:
+    """Run the daemon until SIGTERM or SIGINT.
+
+    Raises:
+        StoreError: the state cannot be opened, or stopped being writable.
+        BindError: the socket cannot be made.
+    """
+    redacting_log.install()
+    clock = SystemClock()
+    async with open_files(config, clock) as files:
+        daemon = build(config, files, clock)
+        voided = await recovery.void_if_restored(files.store, files.vault, daemon.api.parts.recorder)
+        if voided is not None:
+            _log.warning("database-restored", extra={"voided": voided})
+        await recovery.note_start(files.store, daemon.api.parts.recorder)
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(daemon.run)
+                print(f"ispagent {config.name}: listening on {config.socket}", flush=True)  # noqa: T201  readiness
+                async for _ in signals:
+                    break
+                nursery.cancel_scope.cancel()
+        await recovery.note_stop(files.store, daemon.api.parts.recorder)

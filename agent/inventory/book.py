@@ -1,0 +1,251 @@
+"""The inventory in the database: services with the reasons that suspend them, and billing facts."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from agent.inventory.facts import BillingFact, describe, earliest, fact_address, in_future, latest, owes
+from agent.inventory.subscribers_csv import Row
+from agent.model import Address, Item, Requirement, Service
+from agent.store.db import Tx
+from agent.store.log_store import Entry, Sealed
+from trust.leaf import LeafKind
+
+OWES = "owes"
+AS_PREVIEWED = "as-previewed"
+
+
+def services(reader: sqlite3.Connection) -> dict[str, Service]:
+    """Return every service by its ref, with the reasons that are recorded for it."""
+    reasons: dict[str, set[str]] = {}
+    for r in reader.execute("SELECT service, reason FROM reason"):
+        reasons.setdefault(r["service"], set()).add(r["reason"])
+    rows = reader.execute("SELECT * FROM service ORDER BY ref")
+    return {r["ref"]: _read_service(r, frozenset(reasons.get(r["ref"], ()))) for r in rows}
+
+
+def _read_service(row: sqlite3.Row, reasons: frozenset[str]) -> Service:
+    return Service(
+        ref=row["ref"],
+        subscriber=row["subscriber"],
+        name=row["name"],
+        service=row["service"],
+        login=row["login"],
+        method=row["method"],
+        tariff=row["tariff"],
+        protected=row["protected"],
+        feeds=row["feeds"],
+        reasons=reasons,
+        extra=json.loads(row["extra"]) or None,
+    )
+
+
+def _fact(row: sqlite3.Row) -> BillingFact:
+    return BillingFact(row["subscriber"], row["balance"], row["due"], row["paid_at"], row["as_of"])
+
+
+def facts(reader: sqlite3.Connection) -> dict[str, BillingFact]:
+    """Return every billing fact by subscriber."""
+    return {r["subscriber"]: _fact(r) for r in reader.execute("SELECT * FROM fact")}
+
+
+def inventory_address(ref: str) -> Address:
+    """Return the address of a service's inventory entry, as requirements and locks name it."""
+    return Address(f"inventory/{ref}")
+
+
+def previewed_text(service: Service) -> str:
+    """Return what a plan rests on of a service's entry; compared with the entry at each about-to."""
+    reasons = ", ".join(sorted(service.reasons)) or "nothing"
+    protected = " · ".join(filter(None, (service.protected, f"feeds {service.feeds}" if service.feeds else "")))
+    return (
+        f"login {service.login} · {service.method} · {service.tariff} · suspended for {reasons}"
+        f"{f' · protected: {protected}' if protected else ''}"
+    )
+
+
+def as_previewed(service: Service) -> Requirement:
+    """Return the requirement that a service's entry still is what the preview rested on."""
+    return Requirement(inventory_address(service.ref), AS_PREVIEWED, previewed_text(service))
+
+
+def _service(tx: Tx, ref: str) -> Service | None:
+    row = tx.one("SELECT * FROM service WHERE ref = ?", (ref,))
+    if row is None:
+        return None
+    reasons = frozenset(r["reason"] for r in tx.all("SELECT reason FROM reason WHERE service = ?", (ref,)))
+    return _read_service(row, reasons)
+
+
+def with_desired(service: Service, desired: tuple[str, ...]) -> Service:
+    """Return the service as recording `desired` leaves it."""
+    reasons, tariff = set(service.reasons), service.tariff
+    for entry in desired:
+        if entry.startswith("+"):
+            reasons.add(entry[1:])
+        elif entry.startswith("-"):
+            reasons.discard(entry[1:])
+        elif entry.startswith("tariff="):
+            tariff = entry.removeprefix("tariff=")
+    return replace(service, reasons=frozenset(reasons), tariff=tariff)
+
+
+def unmet(tx: Tx, item: Item, begun: bool, doubt: Callable[[str], str] = lambda _: "") -> str | None:
+    """Return why a fact that the item requires no longer holds, or None; read inside the caller's transaction.
+
+    `begun`: the item's run has begun, so what it records may be recorded already. `doubt` says why nothing may be
+    concluded of a subscriber's billing data now ("": it may).
+    """
+    for requirement in item.requires:
+        match requirement.test:
+            case "owes":
+                why = _not_owing(tx, requirement.address.removeprefix(fact_address("")), doubt)
+            case "as-previewed":
+                why = _changed_since(tx, item, requirement.shown, begun=begun)
+            case other:
+                why = f"requires {other}, which this version cannot check"
+        if why is not None:
+            return why
+    return None
+
+
+def _not_owing(tx: Tx, subscriber: str, doubt: Callable[[str], str]) -> str | None:
+    if why := doubt(subscriber):
+        return why
+    row = tx.one("SELECT * FROM fact WHERE subscriber = ?", (subscriber,))
+    if row is None:
+        return "its billing data is gone"
+    return None if owes(_fact(row), tx.now_s) else f"no longer owes: {describe(_fact(row))}"
+
+
+def _changed_since(tx: Tx, item: Item, shown: str, *, begun: bool) -> str | None:
+    service = _service(tx, item.subject or "")
+    if service is None:
+        return "it is no longer in the inventory"
+    now = previewed_text(service)
+    if now == shown:
+        return None
+    if begun and previewed_text(with_desired(service, opposite(item.desired))) == shown:
+        return None
+    return f"its entry changed since the preview: was {shown}; now {now}"
+
+
+def opposite(desired: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what takes back a record of desired state: `+debt` -> `-debt`; `was=A, tariff=B` -> `was=B, tariff=A`."""
+    swap = {"+": "-", "-": "+"}
+    renamed = []
+    for entry in desired:
+        if entry[:1] in swap:
+            renamed.append(swap[entry[0]] + entry[1:])
+        else:
+            key, _, value = entry.partition("=")
+            renamed.append(f"{'was' if key == 'tariff' else 'tariff'}={value}")
+    return tuple(renamed)
+
+
+def stands(tx: Tx, ref: str, desired: tuple[str, ...]) -> bool:
+    """Return whether what an item recorded of a service is still recorded."""
+    service = _service(tx, ref)
+    return service is not None and with_desired(service, desired) == service
+
+
+def service_json(service: Service) -> dict[str, object]:
+    """Return a service for the API."""
+    return {
+        "ref": service.ref,
+        "subscriber": service.subscriber,
+        "name": service.name,
+        "service": service.service,
+        "login": service.login,
+        "method": service.method,
+        "tariff": service.tariff,
+        "protected": service.protected,
+        "feeds": service.feeds,
+        "suspended_for": sorted(service.reasons),
+        "extra": dict(service.extra or {}),
+    }
+
+
+def fact_json(fact: BillingFact | None, now_s: float | None = None) -> dict[str, object] | None:
+    """Return a billing fact for the API. `now_s`: unix seconds, with which one that lies in the future owes nothing."""
+    if fact is None:
+        return None
+    return {
+        "balance": fact.balance,
+        "due": fact.due,
+        "paid_at": fact.paid_at,
+        "as_of": fact.as_of,
+        "owes": owes(fact, now_s),
+        "text": describe(fact),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class ImportServices:
+    """Store merged services and the facts of the same file; what the file leaves out stays."""
+
+    services: tuple[Service, ...]
+    rows: tuple[Row, ...]
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> int:
+        """Return the sequence number of the event."""
+        seq = tx.append(Entry(LeafKind.IMPORTED, sealed=self.sealed))
+        tx.many(
+            "INSERT OR REPLACE INTO service VALUES (?,?,?,?,?,?,?,?,?,?)",
+            [
+                (
+                    s.ref,
+                    s.subscriber,
+                    s.name,
+                    s.service,
+                    s.login,
+                    s.method,
+                    s.tariff,
+                    s.protected,
+                    s.feeds,
+                    json.dumps(dict(s.extra or {}), ensure_ascii=False),
+                )
+                for s in self.services
+            ],
+        )
+        write_facts(tx, [r.fact for r in self.rows if r.fact is not None])
+        return seq
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshFacts:
+    """Store the facts of a billing file that changed; services are not touched."""
+
+    facts: Mapping[str, BillingFact]
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> int:
+        """Return the sequence number of the event."""
+        seq = tx.append(Entry(LeafKind.IMPORTED, sealed=self.sealed))
+        write_facts(tx, list(self.facts.values()))
+        return seq
+
+
+def write_facts(tx: Tx, found: list[BillingFact]) -> None:
+    """Store facts, replacing those of the same subscribers unless what is kept was exported later.
+
+    Files arrive in any order (a hand import beside the billing export): an older one must not undo a newer payment. Of
+    two that may be of the same moment the one that was read later stands. What lies in the future keeps nothing out.
+    """
+    kept = {r["subscriber"]: r["as_of"] for r in tx.all("SELECT subscriber, as_of FROM fact")}
+    tx.many(
+        "INSERT OR REPLACE INTO fact VALUES (?,?,?,?,?,?)",
+        [
+            (f.subscriber, f.balance, f.due, f.paid_at, f.as_of, int(tx.now_s))
+            for f in found
+            if f.subscriber not in kept or not _is_older(f.as_of, kept[f.subscriber], tx.now_s)
+        ],
+    )
+
+
+def _is_older(as_of: str, kept: str, now_s: float) -> bool:
+    return latest(as_of) < earliest(kept) and not in_future(kept, now_s)

@@ -1,0 +1,194 @@
+"""Importing: a CSV of subscribers by hand, and the billing file that is read again whenever it changes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import trio
+
+from agent.connectors.radius.schema import RadiusConfig
+from agent.inventory import book, mapping_check
+from agent.inventory.merge import MergeResult, merge
+from agent.inventory.subscribers_csv import Parsed, parse_untrusted
+from agent.store.db import Store
+from agent.store.log_store import Sealed
+
+_log = logging.getLogger(__name__)
+Stamp = tuple[int, int, int]
+"""What tells one state of a file from another: time of change in ns, size in bytes, inode."""
+Seal = Callable[[Mapping[str, int | str]], Sealed]
+SHOWN = 50
+"""Problems and changes that one answer spells out; the counts are always exact."""
+
+
+class ImportRefusedError(Exception):
+    """The file was not taken: it has broken lines, each named; nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What the billing file was found to be: `fresh` are the subscribers with a fact on a good line."""
+
+    problem: str
+    fresh: frozenset[str] = frozenset()
+    doubtful: frozenset[str] = frozenset()
+
+
+class Importer:
+    """Takes CSV files. `ensure` makes subscribers' keys durable before rows that need them.
+
+    While the billing file has broken lines, or cannot be read at all, only those facts count that its good lines gave:
+    `doubt` says of which subscribers nothing may be concluded. Somebody's payment may stand on the broken line.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        seal: Seal,
+        ensure: Callable[[list[str | None]], None],
+        billing: Path | None,
+        config: RadiusConfig,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._seal = seal
+        self._ensure = ensure
+        self._billing = billing
+        self._config = config
+        self._wall_s = wall_s
+        self._stamp: Stamp | None = None
+        self._view = _View("" if billing is None else "the billing file was not read yet")
+        self._reading = trio.Lock()
+
+    @property
+    def doubtful(self) -> frozenset[str]:
+        """Subscribers that stand on a broken line of the billing file, as far as those can be read."""
+        return self._view.doubtful
+
+    def billing_problem(self) -> str:
+        """Return what is wrong with the billing file as it is now, in a line without any of its data; "": nothing."""
+        return self._view.problem
+
+    def doubt(self, subscriber: str) -> str:
+        """Return why the stored fact of a subscriber must not count as owing now; "": it may count.
+
+        It may when the billing file is whole (or none is configured), or when a good line of the broken file gave it
+        and no broken line is known to be the subscriber's as well.
+        """
+        view = self._view
+        return "" if subscriber in view.fresh and subscriber not in view.doubtful else view.problem
+
+    async def run(self, data: bytes, who: str, *, dry_run: bool) -> dict[str, object]:
+        """Merge a CSV into the inventory; return what it did (or would do), for the API.
+
+        Raises:
+            ImportRefusedError: broken lines; nothing was stored.
+        """
+        parsed = parse_untrusted(data, self._wall_s())
+        if parsed.problems:
+            raise ImportRefusedError(problems_text(parsed))
+        existing = book.services(self._store.reader)
+        result = merge(existing, parsed.rows)
+        if not dry_run:
+            await self._write(parsed, result, who)
+        return self._answer(parsed, result, dry_run=dry_run)
+
+    async def _write(self, parsed: Parsed, result: MergeResult, who: str) -> None:
+        self._ensure([s.ref for s in result.to_write])
+        record = self._seal({"what": "import", "by": who, "added": len(result.added), "changed": len(result.changed)})
+        await self._store.run(book.ImportServices(result.to_write, parsed.rows, record))
+
+    def _answer(self, parsed: Parsed, result: MergeResult, *, dry_run: bool) -> dict[str, object]:
+        services = {**book.services(self._store.reader), **{s.ref: s for s in result.to_write}}
+        report = mapping_check.check(services.values(), self._config)
+        cannot = [
+            *(f"{ref}: no access mapping for its method" for ref in report.no_method),
+            *(f"{ref}: its tariff is mapped to no group" for ref in report.no_tariff),
+            *(f"{', '.join(s.refs)}: share the login {s.login}" for s in report.shared_logins),
+        ]
+        return {
+            "dry_run": dry_run,
+            "rows": len(parsed.rows),
+            "added": len(result.added),
+            "changed": [
+                {"ref": c.service.ref, "fields": [f"{f.field}: {f.before or '-'} > {f.after or '-'}" for f in c.fields]}
+                for c in result.changed[:SHOWN]
+            ],
+            "changed_count": len(result.changed),
+            "unchanged": len(result.unchanged),
+            "not_in_file": len(result.untouched_by_omission),
+            "cannot_enforce": cannot[:SHOWN],
+            "cannot_enforce_count": len(cannot),
+        }
+
+    async def refresh(self) -> bool:
+        """Read the billing file again if it changed; return whether facts of it were stored.
+
+        The facts of good lines are taken also where others are broken; see `doubt` for those that were not refreshed.
+        Who calls while another call reads waits for it: afterwards the facts are those of the file as it is.
+        """
+        if self._billing is None:
+            return False
+        async with self._reading:
+            return await self._refresh(self._billing)
+
+    async def _refresh(self, billing: Path) -> bool:
+        try:
+            stamp, data = _read_unless(billing, self._stamp)
+        except OSError as err:
+            self._stamp = None
+            self._note(_View(f"the billing file cannot be read: {err.strerror or type(err).__name__}"))
+            return False
+        if data is None:
+            return False
+        parsed = parse_untrusted(data, self._wall_s())
+        found = dict(parsed.facts)
+        problem = _file_problem(parsed, len(found))
+        if problem:
+            self._note(_View(problem))  # until the facts of its good lines are stored none counts
+        if found:
+            record = self._seal({"what": "billing", "facts": len(found), "broken": len(parsed.problems)})
+            await self._store.run(book.RefreshFacts(found, record))
+        self._stamp = stamp
+        broken = frozenset(p.subscriber for p in parsed.problems if p.subscriber)
+        self._note(_View(problem, frozenset(found), broken))
+        return bool(found)
+
+    def _note(self, view: _View) -> None:
+        if view.problem and view.problem != self._view.problem:
+            _log.warning("%s", view.problem)
+        self._view = view
+
+
+def _read_unless(file: Path, known: Stamp | None) -> tuple[Stamp, bytes | None]:
+    """Return a file's stamp, taken before it is read, and what it holds: None if the stamp is the known one.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    info = os.stat(file)
+    stamp = (info.st_mtime_ns, info.st_size, info.st_ino)
+    return stamp, None if stamp == known else file.read_bytes()
+
+
+def _file_problem(parsed: Parsed, facts: int) -> str:
+    """Return what is wrong with a billing file. Of a broken line only its number is told: anybody may read this."""
+    if not parsed.problems:
+        return "" if facts else "the billing file holds no billing data"
+    first, count = parsed.problems[0].line, len(parsed.problems)
+    if first == 0:
+        return "the billing file cannot be used as a whole"
+    lines = f"1 broken line, line {first}" if count == 1 else f"{count} broken lines, the first is line {first}"
+    return f"the billing file has {lines} (ispagent subscriber import --dry-run FILE says what is wrong)"
+
+
+def problems_text(parsed: Parsed) -> str:
+    """Return the broken lines, each named, as text."""
+    lines = [f"line {p.line}: {p.message}" for p in parsed.problems[:SHOWN]]
+    more = [f"… and {len(parsed.problems) - SHOWN} more"] if len(parsed.problems) > SHOWN else []
+    return "\n".join([f"nothing was imported: {len(parsed.problems)} broken lines", *lines, *more])

@@ -1,0 +1,153 @@
+"""The service that a person means by `C-10482/home`, `C-10482` or `amina.h`.
+
+A full reference, exactly as it is known, means that service and nothing else. Otherwise a text may be a reference, a
+subscriber or a login; if it is exactly one of them, case included, only exact ones count, else case is ignored. More
+than one service left: ambiguous, never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from agent.model import Service
+
+SUGGESTIONS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nothing is called that; `suggestions` differ in one character, or are the other services of that subscriber."""
+
+    suggestions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ambiguous:
+    """Several services are called that."""
+
+    services: tuple[Service, ...]
+
+
+class Index:
+    """Services by everything that they may be called. Build it once for many look-ups."""
+
+    def __init__(self, services: Mapping[str, Service]) -> None:
+        self._services = services
+        self._exact: dict[str, dict[str, Service]] = {}
+        self._folded: dict[str, dict[str, Service]] = {}
+        for service in services.values():
+            for name in (service.ref, service.subscriber, service.login):
+                self._exact.setdefault(name, {})[service.ref] = service
+                self._folded.setdefault(name.casefold(), {})[service.ref] = service
+        self._alphabet = sorted(set().union(*self._folded)) if self._folded else []
+
+    def resolve(self, ref: str) -> Service | Unknown | Ambiguous:
+        """Return the service that `ref` means, or why there is not exactly one."""
+        ref = ref.strip()
+        if (service := self._services.get(ref)) is not None:
+            return service
+        found = self._exact.get(ref) or self._folded.get(ref.casefold())
+        if not found:
+            return Unknown(self._suggestions(ref.casefold()))
+        if len(found) == 1:
+            return next(iter(found.values()))
+        return Ambiguous(tuple(found.values()))
+
+    def _suggestions(self, ref: str) -> tuple[str, ...]:
+        subscriber = self._folded.get(ref.partition("/")[0], {}) if "/" in ref else {}
+        refs = dict.fromkeys(subscriber)
+        for near in _one_edit_away(ref, self._alphabet):
+            refs.update(dict.fromkeys(self._folded.get(near, {})))
+            if len(refs) >= SUGGESTIONS:
+                break
+        return tuple(refs)[:SUGGESTIONS]
+
+
+def _one_edit_away(text: str, alphabet: Collection[str]) -> Iterable[str]:
+    # Looking up a few thousand neighbours is far cheaper than comparing with ten thousand names.
+    if len(text) > 64:  # no typing error, and quadratic
+        return
+    for at in range(len(text) + 1):
+        head, tail = text[:at], text[at:]
+        if len(tail) > 1:
+            yield head + tail[1] + tail[0] + tail[2:]
+        if tail:
+            yield head + tail[1:]
+            yield from (head + char + tail[1:] for char in alphabet)
+        yield from (head + char + tail for char in alphabet)
+
+
+def resolve(ref: str, services: Mapping[str, Service]) -> Service | Unknown | Ambiguous:
+    """Return the service that `ref` means, for one look-up; for many, build an `Index`."""
+    return services.get(ref) or Index(services).resolve(ref)
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The services that a batch names, each once, in order; and one sentence for each reference that fits none."""
+
+    services: tuple[Service, ...]
+    problems: tuple[str, ...]
+
+
+def select(
+    services: Mapping[str, Service],
+    refs: Iterable[str] = (),
+    *,
+    on_tariff: str = "",
+    exclude: Iterable[str] = (),
+) -> Selection:
+    """Return the services named by `refs`, then those on a tariff, less the excluded ones.
+
+    An exclusion that cannot be resolved is a problem too: leaving it out silently would suspend somebody.
+    """
+    index, problems = Index(services), []
+
+    def find(ref: str, what: str) -> Service | None:
+        match index.resolve(ref):
+            case Unknown(suggestions):
+                hint = f" (did you mean {', '.join(suggestions)}?)" if suggestions else ""
+                problems.append(f"{what}{ref}: no such service{hint}")
+            case Ambiguous(found):
+                problems.append(f"{what}{ref}: several services: name one of {', '.join(s.ref for s in found)}")
+            case service:
+                return service
+        return None
+
+    chosen = {s.ref: s for ref in refs if (s := find(ref, "")) is not None}
+    if on_tariff:
+        on_it = {s.ref: s for s in services.values() if s.tariff == on_tariff}
+        if not on_it:
+            known = ", ".join(sorted({s.tariff for s in services.values() if s.tariff})[:20])
+            problems.append(f"tariff {on_tariff}: no service is on it (known: {known or 'none'})")
+        chosen |= on_it
+    for ref in exclude:
+        if (left_out := find(ref, "exclude ")) is not None:
+            chosen.pop(left_out.ref, None)
+    return Selection(tuple(chosen.values()), tuple(problems))
+
+
+def read_refs_untrusted(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the references of a `--file`, one a line, and what is wrong with others.
+
+    Empty lines and `#` comments are skipped; of a line with commas, semicolons or tabs the first field counts.
+    """
+    refs: list[str] = []
+    problems: list[str] = []
+    for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
+        try:
+            ref = line.decode("utf-8")
+        except UnicodeDecodeError:
+            problems.append(f"line {number}: UTF-8 expected")
+            continue
+        for delimiter in (",", ";", "\t"):
+            ref = ref.partition(delimiter)[0]
+        ref = ref.strip().strip('"')
+        if not ref or ref.startswith("#"):
+            continue
+        if not ref.isprintable():
+            problems.append(f"line {number}: a reference without control characters expected")
+            continue
+        refs.append(ref)
+    return tuple(refs), tuple(problems)

@@ -1,0 +1,261 @@
+"""The operator's list of subscribers and services: CSV in, checked rows and named problems out.
+
+One line is one service (RFC 4180, but a field holds no line break: a forgotten quote then costs its own line and not
+the rest of the file). Columns may stand in any order; those that mean nothing here are kept with the service.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import unicodedata
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent.inventory.facts import BillingFact, earliest, in_future
+from agent.model import Service
+
+COLUMNS: Final = (
+    "subscriber",
+    "name",
+    "service",
+    "login",
+    "method",
+    "tariff",
+    "protected",
+    "feeds",
+    "balance",
+    "due",
+    "paid_at",
+    "as_of",
+)
+BILLING: Final = ("balance", "due", "paid_at", "as_of")
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""About half a million services. Chosen arbitrarily."""
+ID_CHARS: Final = 64
+LOGIN_CHARS: Final = 253
+"""What a RADIUS User-Name can hold, RFC 2865 section 5: 255 less type and length, in bytes."""
+TEXT_CHARS: Final = 256
+_BALANCE: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,4})?", re.ASCII)
+_FEEDS: Final = re.compile(r"[0-9]{1,6}", re.ASCII)
+_NOT_PROTECTED: Final = frozenset({"", "0", "no", "false", "none", "-"})
+_BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Overrides and isolates reorder what a person reads. Joiners and marks stay: names are written with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong on a line, numbered from 1. Line 0 is the file as a whole.
+
+    `subscriber`: whose line it is, where that can be read: as many fields as the header has.
+    """
+
+    line: int
+    message: str
+    subscriber: str = ""
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}" if self.line else self.message
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One good line: a service (without reasons: those are ours), and what billing says if it says anything."""
+
+    line: int
+    service: Service
+    fact: BillingFact | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """The good lines, the broken ones, and the facts by subscriber."""
+
+    rows: tuple[Row, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def facts(self) -> Mapping[str, BillingFact]:
+        """What billing says, by subscriber; a subscriber's lines agree, else they are a problem."""
+        return {row.fact.subscriber: row.fact for row in self.rows if row.fact is not None}
+
+
+class _BadLineError(ValueError):
+    """A line cannot be used; the message says why."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    rows: list[Row] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    refs: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Row] = field(default_factory=dict)
+
+    def take(self, row: Row) -> None:
+        """Keep a row.
+
+        Raises:
+            _BadLineError: its service stands on an earlier line, or its subscriber's account reads otherwise there.
+        """
+        first = self.refs.setdefault(row.service.ref.casefold(), row.line)
+        if first != row.line:
+            raise _BadLineError(f"each service once expected, {row.service.ref} stands on line {first} already")
+        if row.fact is not None:
+            known = self.facts.setdefault(row.fact.subscriber, row)
+            if known.fact != row.fact:
+                columns = ", ".join(BILLING)
+                raise _BadLineError(
+                    f"{columns}: one account a subscriber expected, {row.fact.subscriber} reads otherwise on line "
+                    f"{known.line} (leave them empty on all but one line)"
+                )
+        self.rows.append(row)
+
+
+def parse_untrusted(text: bytes, now_s: float | None = None) -> Parsed:
+    """Return what the file says; total: any bytes give rows and problems.
+
+    Args:
+        text: the file.
+        now_s: unix seconds; with it, a line whose `as_of` lies in the future is a broken one.
+    """
+    if len(text) > MAX_BYTES:
+        return Parsed((), (Problem(0, f"a file of at most {MAX_BYTES} bytes expected, got {len(text)}"),))
+    if text[:2] in {b"\xff\xfe", b"\xfe\xff"}:
+        return Parsed((), (Problem(0, "UTF-8 expected, got UTF-16: save it as CSV UTF-8"),))
+    lines = text.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").split(b"\n")
+    start = next((n for n, line in enumerate(lines) if line.strip()), None)
+    if start is None:
+        return Parsed((), (Problem(0, f"a header line with {', '.join(COLUMNS)} expected, the file is empty"),))
+    try:
+        header, delimiter = _header(lines[start])
+    except _BadLineError as err:
+        return Parsed((), (Problem(start + 1, str(err)),))
+    reading = _Reading()
+    for number, line in enumerate(lines[start + 1 :], start + 2):
+        if not line.strip():
+            continue
+        cells: list[str] = []
+        try:
+            cells = _cells(_decoded(line), delimiter)
+            reading.take(_row(number, cells, header, now_s))
+        except _BadLineError as err:
+            whose = cells[header.index("subscriber")] if len(cells) == len(header) else ""
+            reading.problems.append(Problem(number, str(err), whose))
+    return Parsed(tuple(reading.rows), tuple(reading.problems))
+
+
+def _header(line: bytes) -> tuple[list[str], str]:
+    # Spreadsheets write `;` where the comma is the decimal sign; the right delimiter finds most of our columns.
+    text = _decoded(line)
+    tried = []
+    for delimiter in (",", ";", "\t"):
+        with suppress(_BadLineError):
+            names = [name.lower() for name in _cells(text, delimiter)]
+            tried.append((len(set(names) & set(COLUMNS)), names, delimiter))
+    if not tried:
+        raise _BadLineError(f"header: balanced quotes and {', '.join(COLUMNS)} expected")
+    _, header, delimiter = max(tried, key=lambda found: found[0])
+    missing = [name for name in COLUMNS if name not in header]
+    if missing:
+        raise _BadLineError(f"header: missing {', '.join(missing)}; got {_shown(', '.join(header), 200)}")
+    twice = sorted({name or "(empty)" for name in header if header.count(name) > 1})
+    if twice:
+        raise _BadLineError(f"header: each column once expected, {_shown(', '.join(twice), 200)} stands twice")
+    return header, delimiter
+
+
+def _decoded(line: bytes) -> str:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as err:
+        raise _BadLineError(f"UTF-8 expected, got byte 0x{line[err.start]:02x} at position {err.start + 1}") from err
+    for char in text:
+        if (unicodedata.category(char) in {"Cc", "Zl", "Zp"} and char != "\t") or char in _BIDI:
+            raise _BadLineError(f"text without control characters expected, got U+{ord(char):04X}")
+    return text
+
+
+def _cells(text: str, delimiter: str) -> list[str]:
+    try:
+        cells = [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter, strict=True))]
+    except csv.Error as err:
+        raise _BadLineError("balanced quotes expected (a field holds no line break)") from err
+    if any("\t" in cell for cell in cells):
+        raise _BadLineError("text without control characters expected, got U+0009")
+    return cells
+
+
+def _row(number: int, cells: list[str], header: list[str], now_s: float | None) -> Row:
+    if len(cells) != len(header):
+        raise _BadLineError(f"{len(header)} fields expected as in the header, got {len(cells)}")
+    cell = dict(zip(header, cells, strict=True))
+    subscriber, name = _id(cell, "subscriber"), _id(cell, "service")
+    service = Service(
+        ref=f"{subscriber}/{name}",
+        subscriber=subscriber,
+        name=_text(cell, "name"),
+        service=name,
+        login=_login(cell),
+        method=_text(cell, "method"),
+        tariff=_text(cell, "tariff"),
+        protected="" if cell["protected"].lower() in _NOT_PROTECTED else _text(cell, "protected"),
+        feeds=_feeds(cell),
+        extra={key: value for key, value in cell.items() if key not in COLUMNS} or None,
+    )
+    return Row(number, service, _fact(cell, now_s))
+
+
+def _text(cell: Mapping[str, str], column: str, chars: int = TEXT_CHARS) -> str:
+    if len(cell[column]) > chars:
+        raise _BadLineError(f"{column}: at most {chars} characters expected, got {len(cell[column])}")
+    return cell[column]
+
+
+def _id(cell: Mapping[str, str], column: str) -> str:
+    value = _text(cell, column, ID_CHARS)
+    if not value:
+        raise _BadLineError(f"{column}: a value expected, it is empty")
+    if "/" in value or any(unicodedata.category(char) in {"Cf", "Zs", "Cn", "Co"} for char in value):
+        raise _BadLineError(f"{column}: no slash, space or invisible character expected, got {_shown(value)}")
+    return value
+
+
+def _login(cell: Mapping[str, str]) -> str:
+    value = cell["login"]
+    if not value:
+        raise _BadLineError("login: a value expected, it is empty")
+    if len(value.encode()) > LOGIN_CHARS:
+        raise _BadLineError(f"login: at most {LOGIN_CHARS} bytes expected, got {len(value.encode())}")
+    if any(unicodedata.category(char) == "Cf" for char in value):
+        raise _BadLineError(f"login: no invisible character expected, got {_shown(value)}")
+    return value
+
+
+def _feeds(cell: Mapping[str, str]) -> int:
+    value = cell["feeds"] or "0"
+    if not _FEEDS.fullmatch(value):
+        raise _BadLineError(f"feeds: how many subscribers hang on it expected (0 to 999999), got {_shown(value)}")
+    return int(value)
+
+
+def _fact(cell: Mapping[str, str], now_s: float | None) -> BillingFact | None:
+    if not any(cell[column] for column in BILLING):
+        return None
+    if not _BALANCE.fullmatch(cell["balance"]):
+        raise _BadLineError(f"balance: an amount such as 34.00 expected, got {_shown(cell['balance'])}")
+    for column in ("due", "paid_at", "as_of"):
+        try:
+            if cell[column] or column == "as_of":
+                earliest(cell[column])
+        except (ValueError, OverflowError) as err:
+            example = "YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z)"
+            raise _BadLineError(f"{column}: {example} expected, got {_shown(cell[column])}") from err
+    if now_s is not None and in_future(cell["as_of"], now_s):
+        raise _BadLineError(f"as_of lies in the future: the time of the export expected, got {_shown(cell['as_of'])}")
+    return BillingFact(cell["subscriber"], *(cell[column] for column in BILLING))
+
+
+def _shown(value: str, chars: int = 40) -> str:
+    return ascii(value) if len(value) <= chars else f"{value[:chars]!a}…"

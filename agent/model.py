@@ -1,0 +1,180 @@
+"""The words of the main job: what a change is made of.
+
+The signed half (transitions, effects, steps, items, waves) lives in `trust.items`, since what is approved is what is
+run; this module re-exports it and adds what never leaves the agent: services, targets, verdicts, item states.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from trust.items import (
+    ABSENT,
+    Absent,
+    Address,
+    Effect,
+    Enforcement,
+    Field,
+    Head,
+    Item,
+    Items,
+    Listed,
+    Pace,
+    ProofKind,
+    Replay,
+    Requirement,
+    SecretRef,
+    Seen,
+    Step,
+    Transition,
+    Value,
+    Wave,
+)
+
+__all__ = [
+    "ABSENT",
+    "Absent",
+    "Access",
+    "Address",
+    "Direction",
+    "Effect",
+    "Enforcement",
+    "Field",
+    "Head",
+    "Item",
+    "ItemState",
+    "Items",
+    "Listed",
+    "Pace",
+    "ProofKind",
+    "Replay",
+    "Requirement",
+    "SecretRef",
+    "Seen",
+    "Service",
+    "ServiceState",
+    "Step",
+    "StepOutcome",
+    "Target",
+    "Ticket",
+    "Transition",
+    "Value",
+    "Verdict",
+    "Wave",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A system that changes are made on. `id` is `radius/main`; `identity` pins which one it is (may be empty)."""
+
+    id: str
+    kind: str
+    identity: bytes = b""
+
+
+class Access(enum.Enum):
+    """What a subscriber's service may do."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceState:
+    """The state wanted of a service."""
+
+    access: Access
+    tariff: str
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A subscriber's service as the inventory knows it: the subject of changes.
+
+    `reasons` are why it is suspended by us (`debt`, `abuse`, `request`; empty: active). `extra` holds the columns of
+    the import that have no meaning here.
+    """
+
+    ref: str
+    subscriber: str
+    name: str
+    service: str
+    login: str
+    method: str
+    tariff: str
+    protected: str = ""
+    feeds: int = 0
+    reasons: frozenset[str] = frozenset()
+    extra: Mapping[str, str] | None = None
+
+
+class Verdict(enum.Enum):
+    """What is known of a step (DESIGN section 2)."""
+
+    APPLIED = "applied"
+    NOT_APPLIED = "not-applied"
+    DIVERGED = "diverged"
+    UNKNOWN = "unknown"
+
+
+class Direction(enum.Enum):
+    """A step as planned, or its declared inverse."""
+
+    FORWARD = "forward"
+    REVERT = "revert"
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Leave to perform one step once: given by the journal when "about to" is durable, void after its outcome.
+
+    `do` is what is sent: the step's transitions (inverted for a revert), or its effect. `bound` is what the effect was
+    found to act on just before (address of each session -> what was read); empty for transitions.
+    """
+
+    plan_id: str
+    item: int
+    step: int
+    direction: Direction
+    attempt: int
+    target: str
+    do: tuple[Transition, ...] | Effect
+    bound: Mapping[Address, Seen]
+    deadline_s: float
+    """Monotonic (boot-time) clock: nothing is sent at or after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What came of a ticket. `observed` is what was read back, by address."""
+
+    verdict: Verdict
+    reason: str
+    detail: str = ""
+    observed: Mapping[Address, Seen] | None = None
+
+
+class ItemState(enum.Enum):
+    """The one list of item states (DESIGN section 2). `changes.machine` holds every way from one to another."""
+
+    PLANNED = "planned"
+    BLOCKED = "blocked"
+    EXCLUDED = "excluded"
+    WAITING = "waiting"
+    RUNNING = "running"
+    UNKNOWN = "unknown"
+    SKIPPED = "skipped"
+    STALE = "stale"
+    SUPERSEDED = "superseded"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    NOT_APPLIED = "not-applied"
+    APPLIED = "applied"
+    SET_AT_NEXT_LOGIN = "set-at-next-login"
+    SET_NOT_ENFORCED = "set-not-enforced"
+    DIVERGED = "diverged"
+    REVERTED = "reverted"
+    NEEDS_A_PERSON = "needs-a-person"

@@ -1,0 +1,63 @@
+"""Errors of the runtime.
+
+* AgentRuntimeError
+  x BindError: the unix socket cannot be made (path, permission, group)
+    + AlreadyRunningError: another daemon listens on it
+  x HttpError: an application's refusal, sent to the client as status, code and message
+    + MalformedRequestError: the client sent what is not the HTTP, JSON or query that was expected (400)
+  x ClientError: a request of ours came to nothing
+    + NotRunningError: nobody listens; nothing was sent
+    + NoAnswerError: sent, and no whole answer came in time: what became of it is unknown
+    + MalformedAnswerError: the answer is not the HTTP or JSON that was expected
+  x MalformedJsonError: bytes that are not strict JSON
+"""
+
+from __future__ import annotations
+
+
+class AgentRuntimeError(Exception):
+    """Anything that the runtime raises."""
+
+
+class BindError(AgentRuntimeError):
+    """The unix socket cannot be made."""
+
+
+class AlreadyRunningError(BindError):
+    """Another daemon listens on the socket."""
+
+
+class HttpError(AgentRuntimeError):
+    """An application's refusal. `code` is a short word for programs, the message is for people."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+
+
+class MalformedRequestError(HttpError):
+    """The client sent what is not the HTTP, JSON or query that was expected."""
+
+    def __init__(self, message: str, *, status: int = 400, code: str = "malformed") -> None:
+        super().__init__(status, code, message)
+
+
+class ClientError(AgentRuntimeError):
+    """A request of ours came to nothing."""
+
+
+class NotRunningError(ClientError):
+    """Nobody listens on the socket; nothing was sent."""
+
+
+class NoAnswerError(ClientError):
+    """The request was sent and no whole answer came: what became of it is unknown."""
+
+
+class MalformedAnswerError(ClientError):
+    """The answer is not the HTTP or JSON that was expected."""
+
+
+class MalformedJsonError(AgentRuntimeError):
+    """Bytes that are not strict JSON."""

@@ -1,0 +1,283 @@
+"""HTTP/1.1 with JSON on a unix socket, the server side: h11 on trio.
+
+An application is `async (Request) -> Response | StreamResponse`. It may raise `HttpError` to refuse; whatever else it
+raises is logged by `supervise.contain` and answered with 500, on that connection only. A client that is slow, silent or
+writes nonsense costs its own connection and nothing else: heads and bodies have sizes and deadlines, answers too, and
+nobody can hold all connections (a cap for everybody and one per uid).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import parse_qsl, unquote
+
+import h11
+import trio
+
+from agent.runtime import json_text
+from agent.runtime.errors import HttpError, MalformedJsonError, MalformedRequestError
+from agent.runtime.supervise import Crash, contain
+from agent.runtime.unix_socket import Peer, peer_of
+
+_log = logging.getLogger(__name__)
+_READ_BYTES: Final = 65_536
+_QUERY_FIELDS: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may cost. Sizes in bytes, times in seconds."""
+
+    head_bytes: int = 16_384
+    """Held while a head is incomplete (h11's rule: one that arrives whole in one read may be larger)."""
+    body_bytes: int = 4 * 1024 * 1024
+    """An import of 10,000 subscribers is about 1 MB of CSV."""
+    idle_s: float = 60.0
+    """From an answer (or connecting) to the next whole request head."""
+    body_s: float = 20.0
+    """From a head to the whole body."""
+    write_s: float = 20.0
+    """For an answer, or one line of a stream, to be taken."""
+    connections: int = 64
+    connections_per_uid: int = 24
+    """So that one user's forgotten watches do not shut the others out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. `path` is still percent-encoded (`C-1%2Fhome`), `segments` are not. Header names are lower case."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes
+    peer_uid: int
+    peer_pid: int
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The path's parts, each percent-decoded: `/v1/service/C-1%2Fhome` is `("v1", "service", "C-1/home")`."""
+        return tuple(unquote(part, errors="strict") for part in self.path.split("/")[1:])
+
+    def json(self) -> object:
+        """Return the body read as strict JSON.
+
+        Raises:
+            MalformedRequestError: it is not.
+        """
+        try:
+            return json_text.decode_untrusted(self.body)
+        except MalformedJsonError as err:
+            raise MalformedRequestError(f"request body: {err}", code="bad-json") from err
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer; `json` is any JSON value."""
+
+    status: int
+    json: object
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResponse:
+    """An answer in JSON lines, one chunk each, until `lines` ends or the client goes away.
+
+    `lines` is an async generator; it is closed with the connection. It must not yield inside a nursery or a cancel
+    scope (trio allows that nowhere), nor refuse: the status is sent before its first line.
+    """
+
+    lines: AsyncGenerator[object, None]
+    status: int = 200
+
+
+App = Callable[[Request], Awaitable[Response | StreamResponse]]
+
+
+async def serve_http(
+    listener: trio.SocketListener,
+    app: App,
+    *,
+    limits: Limits | None = None,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled; closes the listener. Requests in flight are cancelled with it."""
+    limits = limits or Limits()
+    open_by_uid: Counter[int] = Counter()
+
+    async def handle(stream: trio.SocketStream) -> None:
+        peer = peer_of_stream(stream)
+        full = open_by_uid.total() >= limits.connections or open_by_uid[peer.uid] >= limits.connections_per_uid
+        open_by_uid[peer.uid] += 1
+        try:
+            await _Connection(stream, app, limits, peer).run(refuse=full)
+        except _GONE:
+            pass  # the client is gone, or too slow to be told so
+        finally:
+            open_by_uid[peer.uid] -= 1
+            if not open_by_uid[peer.uid]:
+                del open_by_uid[peer.uid]
+            with trio.move_on_after(1, shield=True):
+                await stream.aclose()
+
+    async with listener:
+        task_status.started()
+        await trio.serve_listeners(handle, [listener])
+
+
+def peer_of_stream(stream: trio.SocketStream) -> Peer:
+    """Return who is at the other end of the stream."""
+    return peer_of(stream.socket)
+
+
+class _SlowError(Exception):
+    """The client let a deadline pass."""
+
+
+_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, _SlowError)
+
+
+@dataclass(slots=True)
+class _Connection:
+    """One client: requests one after another, each read whole, answered, then the next."""
+
+    stream: trio.SocketStream
+    app: App
+    limits: Limits
+    peer: Peer
+
+    async def run(self, *, refuse: bool) -> None:
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head_bytes)
+        if refuse:
+            await self._refuse(http, HttpError(503, "busy", "too many connections; close a watch or try again"))
+            return
+        try:
+            while (request := await self._read_request(http)) is not None:
+                await self._answer(http, request)
+                if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+                    return
+                http.start_next_cycle()
+        except h11.RemoteProtocolError as err:
+            # Nothing of the request is repeated: h11's messages name what was expected.
+            await self._refuse(http, MalformedRequestError(f"malformed HTTP: {err}", status=err.error_status_hint))
+        except HttpError as err:
+            await self._refuse(http, err)
+
+    async def _read_request(self, http: h11.Connection) -> Request | None:
+        head = await self._next_event(http, trio.current_time() + self.limits.idle_s)
+        if not isinstance(head, h11.Request):
+            return None  # the client closed
+        deadline = trio.current_time() + self.limits.body_s
+        if http.they_are_waiting_for_100_continue:
+            await self._send(http.send(h11.InformationalResponse(status_code=100, headers=[])))
+        body = bytearray()
+        while isinstance(event := await self._next_event(http, deadline), h11.Data):
+            body += event.data
+            if len(body) > self.limits.body_bytes:
+                message = f"request body of at most {self.limits.body_bytes} bytes expected"
+                raise MalformedRequestError(message, status=413, code="too-large")
+        return _request_untrusted(head, bytes(body), self.peer)
+
+    async def _next_event(self, http: h11.Connection, deadline: float) -> h11.Event | None:
+        while (event := http.next_event()) is h11.NEED_DATA:
+            with trio.move_on_at(deadline) as scope:
+                http.receive_data(await self.stream.receive_some(_READ_BYTES))
+            if scope.cancelled_caught:
+                raise _SlowError
+        return event if not isinstance(event, type) else None
+
+    async def _answer(self, http: h11.Connection, request: Request) -> None:
+        answer = await contain("http", lambda: _ask(self.app, request), log=_log)
+        match answer:
+            case Crash():
+                body = _error("internal", "the agent failed at this; its log says where")
+                await self._send_whole(http, 500, json_text.encode(body))
+            case StreamResponse():
+                # A crash ends the connection without the last chunk: the client sees that the stream broke off.
+                await contain("http stream", lambda: self._stream(http, answer), log=_log)
+            case (status, body):
+                await self._send_whole(http, status, body)
+
+    async def _send_whole(self, http: h11.Connection, status: int, body: bytes, *, close: bool = False) -> None:
+        headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
+        head = h11.Response(status_code=status, headers=headers + ([("connection", "close")] if close else []))
+        await self._send(http.send(head), http.send(h11.Data(data=body)), http.send(h11.EndOfMessage()))
+
+    async def _stream(self, http: h11.Connection, answer: StreamResponse) -> None:
+        headers = [("content-type", "application/jsonl"), ("transfer-encoding", "chunked"), ("connection", "close")]
+        async with aclosing(answer.lines) as lines, trio.open_nursery() as nursery:
+            nursery.start_soon(self._until_gone, nursery.cancel_scope)
+            try:
+                await self._send(http.send(h11.Response(status_code=answer.status, headers=headers)))
+                async for value in lines:
+                    await self._send(http.send(h11.Data(data=json_text.encode(value) + b"\n")))
+                await self._send(http.send(h11.EndOfMessage()))
+            except _GONE:
+                pass
+            nursery.cancel_scope.cancel()
+
+    async def _until_gone(self, scope: trio.CancelScope) -> None:
+        """Cancel when the client closes (also only its sending half); what it still sends is dropped."""
+        with suppress(trio.BrokenResourceError):
+            while await self.stream.receive_some(_READ_BYTES):
+                pass
+        scope.cancel()
+
+    async def _refuse(self, http: h11.Connection, err: HttpError) -> None:
+        if http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            body = json_text.encode(_error(err.code, str(err)))
+            await self._send_whole(http, err.status, body, close=True)
+
+    async def _send(self, *parts: bytes | None) -> None:
+        with trio.move_on_after(self.limits.write_s) as scope:
+            await self.stream.send_all(b"".join(part for part in parts if part))
+        if scope.cancelled_caught:
+            raise _SlowError
+
+
+async def _ask(app: App, request: Request) -> tuple[int, bytes] | StreamResponse:
+    try:
+        answer = await app(request)
+    except HttpError as err:
+        return err.status, json_text.encode(_error(err.code, str(err)))
+    if isinstance(answer, StreamResponse):
+        return answer
+    return answer.status, json_text.encode(answer.json)
+
+
+def _error(code: str, message: str) -> object:
+    return {"error": {"code": code, "message": message}}
+
+
+def _request_untrusted(head: h11.Request, body: bytes, peer: Peer) -> Request:
+    """Return the request that h11 read.
+
+    Raises:
+        MalformedRequestError: the target is not a path, not UTF-8 when decoded, or a query field stands twice.
+    """
+    target = head.target.decode("ascii")  # h11 lets only visible ASCII through
+    path, _, query_text = target.partition("?")
+    if not path.startswith("/"):
+        raise MalformedRequestError("a request target that starts with / expected")
+    try:
+        unquote(path, errors="strict")
+        pairs = parse_qsl(
+            query_text,
+            keep_blank_values=True,
+            strict_parsing=bool(query_text),
+            errors="strict",
+            max_num_fields=_QUERY_FIELDS,
+        )
+    except ValueError as err:
+        raise MalformedRequestError(f"malformed request target: {err}") from err
+    query = dict(pairs)
+    if len(query) != len(pairs):
+        raise MalformedRequestError("each query field once expected, one stands twice")
+    headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
+    return Request(head.method.decode("ascii"), path, query, headers, body, peer.uid, peer.pid)

@@ -1,0 +1,101 @@
+"""Tasks that may crash without taking the daemon along. The one place, with codecs' borders, that may catch everything.
+
+A crash is logged (its type and where, never its message: that may hold what a subscriber is called) and the task starts
+again after a pause that grows and is jittered, so that many do not come back at once. `trio.Cancelled` always passes,
+as does what stands in `fatal` (a failed commit stops the daemon).
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import trio
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses between restarts, seconds: `first_s` doubled each time up to `most_s`, of which a random 50 to 100 %.
+
+    A task that ran for `steady_s` starts again from `first_s`.
+    """
+
+    first_s: float = 0.5
+    most_s: float = 60.0
+    steady_s: float = 120.0
+
+    def pause_s(self, crashes: int, dice: float) -> float:
+        """Return the pause after so many crashes in a row (1 or more); `dice` in [0, 1)."""
+        # 2.0 ** 1024 overflows; by 60 doublings any most_s is reached.
+        return min(self.most_s, self.first_s * 2.0 ** min(crashes - 1, 60)) * (0.5 + dice / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """What a contained task raised: an `Exception`, or a group of them."""
+
+    error: Exception
+
+
+def _dice() -> float:
+    return secrets.randbelow(1 << 20) / (1 << 20)
+
+
+async def contain(
+    name: str,
+    fn: Callable[[], Awaitable[T]],
+    *,
+    log: logging.Logger,
+    fatal: tuple[type[Exception], ...] = (),
+) -> T | Crash:
+    """Return what `fn` returns, or the `Crash`, logged, if it raises an Exception that is not `fatal`.
+
+    Of a group (a nursery's) with something `fatal` in it, all is raised; else the crashes are logged and the rest
+    (Cancelled, KeyboardInterrupt) is raised.
+    """
+    try:
+        return await fn()
+    except BaseExceptionGroup as group:
+        crashed, rest = group.split(Exception)
+        if crashed is None or (fatal and group.subgroup(fatal) is not None):
+            raise
+        _log_crash(name, crashed, log)
+        if rest is not None:
+            raise rest from None
+        return Crash(crashed)
+    except fatal:
+        raise
+    except Exception as err:  # noqa: BLE001 - this is what the module is for
+        _log_crash(name, err, log)
+        return Crash(err)
+
+
+def _log_crash(name: str, error: BaseException, log: logging.Logger) -> None:
+    log.error("a task crashed", exc_info=(type(error), error, error.__traceback__), extra={"task": name})
+
+
+async def supervise(
+    name: str,
+    fn: Callable[[], Awaitable[None]],
+    *,
+    log: logging.Logger,
+    backoff: Backoff | None = None,
+    fatal: tuple[type[Exception], ...] = (),
+    dice: Callable[[], float] = _dice,
+) -> None:
+    """Run `fn` until it returns, again after each crash. Pauses are on trio's clock: a suspend may lengthen them."""
+    backoff = backoff or Backoff()
+    crashes = 0
+    while True:
+        started = trio.current_time()
+        if not isinstance(await contain(name, fn, log=log, fatal=fatal), Crash):
+            return
+        crashes = 1 if trio.current_time() - started >= backoff.steady_s else crashes + 1
+        pause_s = backoff.pause_s(crashes, dice())
+        log.warning("a task starts again", extra={"task": name, "crashes": crashes, "pause_s": round(pause_s, 1)})
+        await trio.sleep(pause_s)

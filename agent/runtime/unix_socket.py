@@ -1,0 +1,114 @@
+"""The local socket: binding it without stealing it, and asking the kernel who is at the other end."""
+
+from __future__ import annotations
+
+import fcntl
+import grp
+import os
+import socket
+import stat
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from agent.runtime.errors import AlreadyRunningError, BindError
+
+PATH_BYTES: Final = 107
+"""sockaddr_un.sun_path less its NUL, unix(7)."""
+BACKLOG: Final = 64
+"""Connections that wait for accept. Chosen arbitrarily, above the clients of a busy NOC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who connected, as the kernel saw it at connect (SO_PEERCRED, unix(7))."""
+
+    uid: int
+    pid: int
+
+
+def peer_of(sock: socket.socket | trio.socket.SocketType) -> Peer:
+    """Return who is at the other end of a connected unix socket."""
+    pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return Peer(uid=uid, pid=pid)
+
+
+def bind_unix(path: Path, mode: int = 0o660, group: str | None = None) -> trio.SocketListener:
+    """Return a listener on the unix socket `path`; a stale socket is removed first.
+
+    Two daemons that start at once are kept apart by a lock on `PATH.lock`, held while binding. The socket never has
+    a wider mode than `mode`, not even for a moment. Call it before the nursery: it blocks for a moment.
+
+    Args:
+        path: at most 107 bytes, in a directory that exists.
+        mode: who may connect (connecting takes write permission).
+        group: the group that owns the socket; None leaves it.
+
+    Raises:
+        AlreadyRunningError: somebody listens there.
+        BindError: the path is too long, taken by something else, not ours to write; no such group.
+    """
+    if len(os.fsencode(path)) > PATH_BYTES:
+        raise BindError(f"socket path of at most {PATH_BYTES} bytes expected, got {len(os.fsencode(path))}: {path}")
+    gid = _gid_of(group)
+    try:
+        lock_fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as err:
+        raise BindError(f"cannot make the socket {path}: {err.strerror}") from err
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove_stale(path)
+        return trio.SocketListener(trio.socket.from_stdlib_socket(_bind(path, mode, gid)))
+    except BlockingIOError as err:
+        raise AlreadyRunningError(f"another daemon is binding {path} right now") from err
+    except OSError as err:
+        raise BindError(f"cannot make the socket {path}: {err.strerror}") from err
+    finally:
+        os.close(lock_fd)
+
+
+def _gid_of(group: str | None) -> int:
+    if group is None:
+        return -1
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError as err:
+        raise BindError(f"the socket's group {group!r} does not exist on this machine") from err
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise BindError(f"{path} exists and is not a socket; it is left as it is")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)  # a full backlog is somebody alive: EAGAIN, not a wait
+        try:
+            probe.connect(os.fspath(path))
+        except ConnectionRefusedError:
+            path.unlink()
+            return
+        except BlockingIOError:
+            pass
+    raise AlreadyRunningError(f"another daemon listens on {path}")
+
+
+def _bind(path: Path, mode: int, gid: int) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+    try:
+        # Linux makes the file with the mode of the socket's own inode: nobody else can connect before chown and chmod.
+        os.fchmod(sock.fileno(), 0o600)
+        sock.bind(os.fspath(path))
+        if gid != -1:
+            os.chown(path, -1, gid)
+        path.chmod(mode)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

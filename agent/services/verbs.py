@@ -1,0 +1,206 @@
+"""What a verb wants of one service: pure decisions from what the inventory and billing say.
+
+A suspension is a *reason* in a set (debt, abuse, request). Suspending a suspended service for another reason adds it
+and touches nothing; lifting one leaves the others; service returns when the set is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from agent.inventory.facts import BillingFact, describe, fact_address, in_future, owes
+from agent.model import Access, Requirement, Service, ServiceState
+from trust.policy import Action
+
+REASONS = ("debt", "abuse", "request")
+"""Why a service may be suspended; each is lifted by itself."""
+
+OWES = "owes"
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """What a verb was asked with. `reason` for suspend and restore, `tariff` for set-plan; `now_s` unix seconds."""
+
+    action: Action
+    now_s: float
+    reason: str = "debt"
+    tariff: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """The service would not change: `code` groups them in the preview, `why` is for people."""
+
+    code: str
+    why: str
+    blocked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is wanted. `state` None: only end its sessions. `network` False: only record `desired`."""
+
+    state: ServiceState | None
+    desired: tuple[str, ...] = ()
+    requires: tuple[Requirement, ...] = ()
+    network: bool = True
+    why: str = ""
+    always: bool = False
+    """A change even if the network already is as wanted (it takes the place of something unsent)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """What billing says of a service's subscriber now. `doubt`: why that must not count as owing; "": it may."""
+
+    fact: BillingFact | None
+    now_s: float
+    doubt: str = ""
+
+
+def decide(params: Params, service: Service, fact: BillingFact | None, doubt: str = "") -> Wish | Leave:
+    """Return what the verb wants of the service, or why it leaves it alone.
+
+    `doubt`: why the billing fact must not count as owing; "": it may.
+    """
+    match params.action:
+        case Action.SUSPEND:
+            return _suspend(params.reason, service, Billing(fact, params.now_s, doubt))
+        case Action.RESTORE:
+            return _restore(params, service, fact)
+        case Action.SET_PLAN:
+            return _set_plan(params, service)
+        case Action.DISCONNECT:
+            return Leave("protected", cautions) if (cautions := _cautions(service)) else Wish(None)
+        case Action.REVERT:
+            raise ValueError("a revert is decided from the change that it reverts: see `take_back`")
+
+
+def _cautions(service: Service) -> str:
+    """Return why a service is not to be touched without a thought; empty for most."""
+    protected = f"protected: {service.protected}" if service.protected else ""
+    feeds = f"feeds {service.feeds} other subscriber{'' if service.feeds == 1 else 's'}" if service.feeds else ""
+    return " · ".join(filter(None, (protected, feeds)))
+
+
+def _suspend(reason: str, service: Service, billing: Billing) -> Wish | Leave:
+    if reason in service.reasons:
+        return Leave("already", f"already suspended for {reason}")
+    requires = may_suspend(reason, service, billing)
+    if isinstance(requires, Leave):
+        return requires
+    desired = (f"+{reason}",)
+    if service.reasons:
+        why = f"already suspended for {', '.join(sorted(service.reasons))}: {reason} is added to it"
+        return Wish(None, desired, requires, network=False, why=why)
+    return Wish(ServiceState(Access.SUSPENDED, service.tariff), desired, requires, why=_why(reason, billing.fact))
+
+
+def may_suspend(reason: str, service: Service, billing: Billing) -> tuple[Requirement, ...] | Leave:
+    """Return what must still hold when the service is suspended for `reason`, or why it is left alone.
+
+    All that suspends asks here: the verb itself, and a revert that ends in a suspension.
+    """
+    if cautions := _cautions(service):
+        return Leave("protected", cautions)
+    if reason != "debt":
+        return ()
+    left = _not_due(service, billing)
+    if left is not None:
+        return left
+    return (Requirement(fact_address(service.subscriber), OWES, "billing still says that it owes"),)
+
+
+def _not_due(service: Service, billing: Billing) -> Leave | None:
+    fact = billing.fact
+    if fact is None:
+        return Leave("no-billing-data", "no billing data: nothing says that it owes", blocked=True)
+    if billing.doubt:
+        return Leave("billing-in-doubt", f"what billing says may be old: {billing.doubt}", blocked=True)
+    if in_future(fact.as_of, billing.now_s):
+        return Leave("billing-in-doubt", f"its billing data lies in the future: {describe(fact)}", blocked=True)
+    if not owes(fact, billing.now_s):
+        return Leave("paid", f"paid: {describe(fact)}")
+    return _promised((service.extra or {}).get("promise_until", ""), billing.now_s)
+
+
+def _promised(promise: str, now_s: float) -> Leave | None:
+    if not promise:
+        return None
+    try:
+        last = date.fromisoformat(promise[:10])
+    except ValueError:  # somebody promised something, and a person can read what: nobody is cut off by it
+        return Leave("promised", f"promised to pay until {promise}, which is no date (YYYY-MM-DD expected)")
+    if last < datetime.fromtimestamp(now_s, UTC).date():
+        return None
+    return Leave("promised", f"promised to pay until {promise}")
+
+
+def _why(reason: str, fact: BillingFact | None) -> str:
+    return describe(fact) if reason == "debt" and fact is not None else reason
+
+
+def _restore(params: Params, service: Service, fact: BillingFact | None) -> Wish | Leave:
+    if params.reason not in service.reasons and service.reasons:
+        others = ", ".join(sorted(service.reasons))
+        return Leave("other-reason", f"suspended for {others}, not for {params.reason}: that is not lifted by this")
+    left = service.reasons - {params.reason}
+    desired = (f"-{params.reason}",) if params.reason in service.reasons else ()
+    if left:
+        why = f"stays suspended for {', '.join(sorted(left))}: only {params.reason} is lifted"
+        return Wish(None, desired, (), network=False, why=why)
+    why = describe(fact) if fact is not None and params.reason == "debt" else params.reason
+    return Wish(ServiceState(Access.ACTIVE, service.tariff), desired, why=why)
+
+
+def _set_plan(params: Params, service: Service) -> Wish | Leave:
+    if service.tariff == params.tariff:
+        return Leave("already", f"already on {params.tariff}")
+    access = Access.SUSPENDED if service.reasons else Access.ACTIVE
+    desired = (f"was={service.tariff}", f"tariff={params.tariff}")
+    why = " · ".join(filter(None, (f"{service.tariff} to {params.tariff}", _cautions(service))))
+    return Wish(ServiceState(access, params.tariff), desired, why=why)
+
+
+def take_back(desired: tuple[str, ...], service: Service, billing: Billing) -> Wish | Leave:
+    """Return what reverting an applied item wants: today's desired state decides, not an old pre-image.
+
+    Where it ends in a suspension, all holds that holds of a suspension: protection, what hangs on it, the debt.
+
+    Args:
+        desired: the opposite of what the item recorded (`-debt`; `was=B, tariff=A`).
+        service: as it is now.
+        billing: of its subscriber, now.
+    """
+    if not desired:
+        return Leave("irreversible", "it recorded no state: a disconnect cannot be taken back")
+    added = frozenset(d[1:] for d in desired if d.startswith("+"))
+    lifted = frozenset(d[1:] for d in desired if d.startswith("-"))
+    fields: Mapping[str, str] = dict(d.split("=", 1) for d in desired if "=" in d)
+    if not lifted <= service.reasons or added & service.reasons:
+        return Leave("changed-since", "its reasons were changed since")
+    if "was" in fields and fields["was"] != service.tariff:
+        return Leave("changed-since", f"its tariff was changed since, to {service.tariff}")
+    requires: tuple[Requirement, ...] = ()
+    for reason in sorted(added):
+        asked = may_suspend(reason, service, billing)
+        if isinstance(asked, Leave):
+            return asked
+        requires += asked
+    reasons = (service.reasons | added) - lifted
+    access = Access.SUSPENDED if reasons else Access.ACTIVE
+    was = Access.SUSPENDED if service.reasons else Access.ACTIVE
+    if access is was and "tariff" not in fields:
+        others = ", ".join(sorted(reasons)) or "none"
+        why = f"the network stays as it is: reasons left: {others}"
+        return Wish(None, desired, requires, network=False, why=why)
+    whys = [_why(r, billing.fact) for r in sorted(added)] or [_cautions(service)]
+    return Wish(ServiceState(access, fields.get("tariff", service.tariff)), desired, requires, why=" · ".join(whys))
+
+
+def suspends(wish: Wish | Leave) -> bool:
+    """Return whether a wish adds a reason: it suspends, or keeps a suspended service so."""
+    return isinstance(wish, Wish) and any(d.startswith("+") for d in wish.desired)

@@ -1,0 +1,44 @@
+"""What the store raises.
+
+* StoreError
+  x StoreFailedError: a commit failed (disk full, I/O error); the writer has stopped and so must the daemon
+  x StoreVersionError: the database was written by newer code
+  x StoreInUseError: another daemon holds the files
+  x MissingKeyError: the store key is absent, has the wrong mode, or does not open what it should
+  x LogCorruptError: events and tree disagree
+  x RefusedCommandError: a typed command was refused by what is stored (`reason` is a short code)
+"""
+
+from __future__ import annotations
+
+
+class StoreError(Exception):
+    """Anything that the store raises."""
+
+
+class StoreFailedError(StoreError):
+    """A commit failed; nothing of the batch is durable and nothing more will be written."""
+
+
+class StoreVersionError(StoreError):
+    """The database was written by newer code."""
+
+
+class StoreInUseError(StoreError):
+    """Another daemon holds the files."""
+
+
+class MissingKeyError(StoreError):
+    """The store key is absent, readable by others, or does not open what it should."""
+
+
+class LogCorruptError(StoreError):
+    """The events and the tree over them disagree."""
+
+
+class RefusedCommandError(StoreError):
+    """A typed command was refused; nothing of it was written. `reason` is a short code, the message is for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason

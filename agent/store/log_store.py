@@ -1,0 +1,134 @@
+"""The audit log inside the database: appending a leaf, and serving the tree's nodes for proofs.
+
+The event row is the leaf row, written in the transaction of the state change that it describes, so that there is no
+action without a leaf and no leaf without its action. Complete subtrees are kept (`node`), about one row a leaf.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+
+from agent.store.errors import LogCorruptError
+from trust import leaf as leaves
+from trust import merkle
+from trust.leaf import Leaf, LeafKind
+
+ZERO16 = bytes(16)
+ZERO32 = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A record beside the log: sealed under the subject's key, and committed to by the leaf.
+
+    `commitment` is SHA-256(salt ‖ record) over the clear text; the 32-byte salt is sealed with the record. `subject` is
+    16 random bytes that name the key, never the subscriber.
+    """
+
+    subject: bytes
+    ciphertext: bytes
+    commitment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event to append. `code` is an item state or verdict code; zeros where a field has no meaning."""
+
+    kind: LeafKind
+    plan_id: bytes | None = None
+    plan_digest: bytes = ZERO32
+    item: int = 0
+    step: int = 0
+    code: int = 0
+    actor: bytes = ZERO16
+    sealed: Sealed | None = None
+
+
+@dataclass(slots=True)
+class Tail:
+    """The right edge of the tree: its size and the complete subtrees that appending needs."""
+
+    size: int = 0
+    edge: dict[tuple[int, int], bytes] = field(default_factory=dict)
+
+    def copy(self) -> Tail:
+        """Return an independent copy, for a savepoint."""
+        return Tail(self.size, dict(self.edge))
+
+    def append(self, leaf_hash: bytes) -> list[tuple[int, int, bytes]]:
+        """Append a leaf hash; return the nodes to store."""
+        made = merkle.appended(self.size, leaf_hash, lambda level, index: self.edge[level, index])
+        for level, index, _ in made[:-1]:  # each has a parent now, as has the complete subtree to its left
+            del self.edge[level, index - 1]
+        level, index, digest = made[-1]
+        self.edge[level, index] = digest
+        self.size += 1
+        return made
+
+
+def load_tail(con: sqlite3.Connection) -> Tail:
+    """Return the log's right edge.
+
+    Raises:
+        LogCorruptError: the events have gaps, or a node of the edge is missing.
+    """
+    count, last = con.execute("SELECT count(*), coalesce(max(seq), 0) FROM event").fetchone()
+    if count != last:
+        raise LogCorruptError(f"expected events 1 to {last}, got {count} of them")
+    tail = Tail(size=count)
+    nodes = stored_nodes(con)
+    for level in range(count.bit_length()):
+        if count >> level & 1:
+            index = (count >> level) - 1
+            tail.edge[level, index] = nodes(level, index)
+    return tail
+
+
+def stored_nodes(con: sqlite3.Connection) -> merkle.Nodes:
+    """Return the getter of complete subtrees that `trust.merkle` asks for roots and proofs."""
+
+    def get(level: int, index: int) -> bytes:
+        row = con.execute("SELECT hash FROM node WHERE level = ? AND idx = ?", (level, index)).fetchone()
+        if row is None:
+            raise LogCorruptError(f"the tree lacks node {index} of level {level}")
+        return bytes(row[0])
+
+    return get
+
+
+def append(con: sqlite3.Connection, tail: Tail, entry: Entry, now_s: float, trust_version: int) -> int:
+    """Append one event with its leaf; return its sequence number (leaf index + 1)."""
+    commitment = entry.sealed.commitment if entry.sealed else ZERO32
+    data = leaves.encode(
+        Leaf(
+            kind=entry.kind,
+            minute=int(now_s) // 60,
+            plan=entry.plan_digest,
+            trust_version=trust_version,
+            item=entry.item,
+            step=entry.step,
+            code=entry.code,
+            actor=entry.actor,
+            commitment=commitment,
+        )
+    )
+    seq = tail.size + 1
+    sealed = entry.sealed
+    con.execute(
+        "INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?)",
+        (
+            seq,
+            entry.kind.value,
+            int(now_s),
+            entry.plan_id,
+            entry.item,
+            entry.step,
+            entry.code,
+            data,
+            sealed.subject if sealed else None,
+            sealed.ciphertext if sealed else None,
+        ),
+    )
+    con.executemany("INSERT INTO node VALUES (?,?,?)", tail.append(merkle.leaf_hash(data)))
+    return seq

@@ -1,0 +1,150 @@
+"""The database, version by version. Migrations only go forward; a newer database than this code is refused.
+
+What the triggers hold, whatever the code above does: events are append-only; an item's state changes only along
+`machine.TRANSITIONS`, and only together with the event row that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+V1 = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+
+-- The event row is the leaf row: seq is the leaf's index + 1.
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY,
+    kind INTEGER NOT NULL,
+    at_s INTEGER NOT NULL,
+    plan BLOB,
+    item INTEGER NOT NULL,
+    step INTEGER NOT NULL,
+    code INTEGER NOT NULL,
+    leaf BLOB NOT NULL,
+    subject BLOB,
+    record BLOB
+);
+CREATE INDEX event_plan ON event (plan, seq) WHERE plan IS NOT NULL;
+CREATE TRIGGER event_keep BEFORE DELETE ON event BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TRIGGER event_fixed BEFORE UPDATE OF seq, kind, at_s, plan, item, step, code, leaf, subject ON event
+BEGIN SELECT RAISE(ABORT, 'events are append-only'); END;
+CREATE TABLE node (level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY (level, idx)) WITHOUT ROWID;
+CREATE TABLE checkpoint (size INTEGER PRIMARY KEY, note BLOB NOT NULL, at_s INTEGER NOT NULL);
+
+CREATE TABLE trust (
+    version INTEGER PRIMARY KEY, sha256 BLOB NOT NULL, envelope BLOB NOT NULL,
+    seq INTEGER NOT NULL REFERENCES event
+);
+
+CREATE TABLE intent (
+    intent_id BLOB PRIMARY KEY, digest BLOB NOT NULL, requester TEXT NOT NULL, envelope BLOB,
+    seq INTEGER NOT NULL REFERENCES event
+) WITHOUT ROWID;
+
+CREATE TABLE plan (
+    plan_id BLOB PRIMARY KEY,
+    short TEXT NOT NULL UNIQUE,
+    digest BLOB NOT NULL UNIQUE,
+    envelope BLOB NOT NULL,
+    intent_id BLOB NOT NULL REFERENCES intent,
+    action TEXT NOT NULL,
+    risk TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    requester TEXT NOT NULL,
+    made_s INTEGER NOT NULL,
+    start_by_s INTEGER NOT NULL,
+    run_until_s INTEGER NOT NULL,
+    boot_id TEXT NOT NULL,
+    start_by_boot REAL NOT NULL,
+    run_until_boot REAL NOT NULL,
+    reverts BLOB REFERENCES plan,
+    head BLOB NOT NULL,
+    hold INTEGER NOT NULL,
+    gate TEXT NOT NULL,
+    gate_seq INTEGER NOT NULL REFERENCES event,
+    consumed_seq INTEGER UNIQUE REFERENCES event,
+    finished_seq INTEGER REFERENCES event,
+    outcome BLOB
+) WITHOUT ROWID;
+CREATE TRIGGER plan_once BEFORE UPDATE OF consumed_seq ON plan WHEN OLD.consumed_seq IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'a plan is consumed once'); END;
+
+CREATE TABLE item (
+    plan_id BLOB NOT NULL REFERENCES plan,
+    n INTEGER NOT NULL,
+    doc BLOB NOT NULL,
+    subject BLOB,
+    service TEXT,
+    state TEXT NOT NULL,
+    state_seq INTEGER NOT NULL REFERENCES event,
+    reason TEXT NOT NULL DEFAULT '',
+    detail TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (plan_id, n)
+) WITHOUT ROWID;
+CREATE INDEX item_service ON item (service, state);
+CREATE TABLE transition (old TEXT NOT NULL, new TEXT NOT NULL, PRIMARY KEY (old, new)) WITHOUT ROWID;
+CREATE TRIGGER item_way BEFORE UPDATE OF state ON item
+WHEN NOT EXISTS (SELECT 1 FROM transition WHERE old = OLD.state AND new = NEW.state)
+BEGIN SELECT RAISE(ABORT, 'no such way between item states'); END;
+CREATE TRIGGER item_event BEFORE UPDATE OF state ON item
+WHEN NEW.state_seq <= OLD.state_seq OR NOT EXISTS (
+    SELECT 1 FROM event WHERE seq = NEW.state_seq AND plan = NEW.plan_id AND item = NEW.n)
+BEGIN SELECT RAISE(ABORT, 'an item state needs its event'); END;
+
+CREATE TABLE step (
+    plan_id BLOB NOT NULL, item INTEGER NOT NULL, n INTEGER NOT NULL, direction TEXT NOT NULL, attempt INTEGER NOT NULL,
+    about_seq INTEGER NOT NULL REFERENCES event,
+    do BLOB NOT NULL,
+    bound BLOB NOT NULL,
+    outcome_seq INTEGER REFERENCES event,
+    verdict TEXT, reason TEXT, detail TEXT,
+    PRIMARY KEY (plan_id, item, n, direction, attempt),
+    FOREIGN KEY (plan_id, item) REFERENCES item (plan_id, n)
+) WITHOUT ROWID;
+CREATE INDEX step_in_doubt ON step (plan_id) WHERE outcome_seq IS NULL;
+CREATE TRIGGER step_once BEFORE UPDATE OF outcome_seq ON step WHEN OLD.outcome_seq IS NOT NULL
+BEGIN SELECT RAISE(ABORT, 'a ticket is used once'); END;
+
+CREATE TABLE approval (
+    plan_id BLOB NOT NULL REFERENCES plan, person TEXT NOT NULL, key TEXT NOT NULL, decision TEXT NOT NULL,
+    envelope BLOB NOT NULL,
+    seq INTEGER NOT NULL REFERENCES event,
+    PRIMARY KEY (plan_id, person)
+) WITHOUT ROWID;
+CREATE TABLE address_lock (address TEXT PRIMARY KEY, plan_id BLOB NOT NULL, item INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE freeze (
+    freeze_id BLOB PRIMARY KEY, digest BLOB NOT NULL, scope TEXT NOT NULL, target TEXT NOT NULL, person TEXT NOT NULL,
+    expires_s INTEGER, envelope BLOB NOT NULL, seq INTEGER NOT NULL REFERENCES event,
+    lifted_seq INTEGER REFERENCES event,
+    lifted_by BLOB
+) WITHOUT ROWID;
+CREATE TABLE cancelled (plan_digest BLOB PRIMARY KEY, envelope BLOB NOT NULL, seq INTEGER NOT NULL REFERENCES event)
+WITHOUT ROWID;
+CREATE TABLE outbox (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, body BLOB NOT NULL, seq INTEGER REFERENCES event);
+
+CREATE TABLE service (
+    ref TEXT PRIMARY KEY, subscriber TEXT NOT NULL, name TEXT NOT NULL, service TEXT NOT NULL, login TEXT NOT NULL,
+    method TEXT NOT NULL, tariff TEXT NOT NULL, protected TEXT NOT NULL, feeds INTEGER NOT NULL, extra TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX service_subscriber ON service (subscriber);
+CREATE INDEX service_login ON service (login);
+CREATE TABLE reason (
+    service TEXT NOT NULL, reason TEXT NOT NULL, plan_id BLOB, seq INTEGER NOT NULL REFERENCES event,
+    PRIMARY KEY (service, reason)
+) WITHOUT ROWID;
+CREATE TABLE fact (
+    subscriber TEXT PRIMARY KEY, balance TEXT NOT NULL, due TEXT NOT NULL, paid_at TEXT NOT NULL, as_of TEXT NOT NULL,
+    read_s INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE secret (name TEXT PRIMARY KEY, sealed BLOB NOT NULL, seq INTEGER NOT NULL REFERENCES event) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1,)
+"""Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
+
+VERSION = len(MIGRATIONS)
+
+
+def transition_rows(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the rows of the `transition` table, made anew at each start from the machine's own table."""
+    return sorted(set(pairs))

@@ -1,0 +1,193 @@
+"""Secrets at rest: the store key, sealed passwords, and the key of each subject.
+
+The store key comes from a systemd credential or a 0600 file. Subject keys stand in a file of their own (`keys.db`),
+sealed under the store key: deleting a subject's row makes every record about them unreadable while each leaf and proof
+stays valid. A subject's key is durable before the row that uses it. The same file keeps the high-water mark of the
+log, so that a database restored from a backup is noticed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import nacl.exceptions
+from nacl.secret import SecretBox
+
+from agent.store.errors import MissingKeyError, StoreFailedError
+from agent.store.log_store import Sealed
+from trust.leaf import commitment
+
+KEY_BYTES = SecretBox.KEY_SIZE
+KEYS_SCHEMA = """
+CREATE TABLE IF NOT EXISTS subject (id BLOB PRIMARY KEY, name BLOB NOT NULL, key BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS mark (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER, root BLOB);
+"""
+NOBODY = ""
+"""The subject of records that are about no subscriber."""
+
+
+def create_store_key(path: Path) -> None:
+    """Write a new store key, 32 random bytes, mode 0600; refuses to overwrite.
+
+    Raises:
+        MissingKeyError: the file is already there or cannot be written.
+    """
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as err:
+        raise MissingKeyError(f"store key {path.name}: cannot be created: {err.strerror}") from err
+    with os.fdopen(fd, "wb") as file:
+        file.write(secrets.token_bytes(KEY_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_store_key(path: Path) -> bytes:
+    """Return the store key.
+
+    Raises:
+        MissingKeyError: no such file, readable by others, or not 32 bytes.
+    """
+    try:
+        info = path.stat()
+        data = path.read_bytes()
+    except OSError as err:
+        raise MissingKeyError(f"store key {path.name}: cannot be read: {err.strerror}") from err
+    mode = stat.S_IMODE(info.st_mode)
+    if mode & 0o077:
+        raise MissingKeyError(f"store key {path.name}: expected mode 0600 or 0400, got {mode:04o}: others can read it")
+    if len(data) != KEY_BYTES:
+        raise MissingKeyError(f"store key {path.name}: expected {KEY_BYTES} bytes, got {len(data)}")
+    return data
+
+
+def _derive(key: bytes, purpose: bytes) -> bytes:
+    return hmac.new(key, b"ispagents/" + purpose, hashlib.sha256).digest()
+
+
+class Vault:
+    """Seals and opens under the store key, and under subjects' keys."""
+
+    def __init__(self, store_key: bytes, keys_path: Path) -> None:
+        """Open or create `keys_path`.
+
+        Raises:
+            MissingKeyError: the store key does not open the keys that are there.
+            StoreFailedError: the file cannot be opened.
+        """
+        self._box = SecretBox(_derive(store_key, b"seal"))
+        self._commit_key = _derive(store_key, b"commit")
+        self._lock = threading.Lock()
+        self._ids: dict[str, bytes] = {}
+        self._boxes: dict[bytes, SecretBox] = {}
+        with ExitStack() as undo:
+            try:
+                con = sqlite3.connect(keys_path, isolation_level=None, check_same_thread=False)
+                self._con = undo.enter_context(closing(con))
+                self._con.execute("PRAGMA journal_mode = WAL")
+                self._con.execute("PRAGMA synchronous = FULL")
+                self._con.execute("PRAGMA secure_delete = ON")
+                self._con.executescript(KEYS_SCHEMA)
+                keys_path.chmod(0o600)
+                rows = self._con.execute("SELECT id, name, key FROM subject").fetchall()
+            except (sqlite3.Error, OSError) as err:
+                raise StoreFailedError(f"{keys_path.name}: cannot be opened: {err}") from err
+            for subject, name, key in rows:
+                self._remember(bytes(subject), self.open(bytes(name)).decode(), self.open(bytes(key)))
+            undo.pop_all()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._con.close()
+
+    def _remember(self, subject: bytes, name: str, key: bytes) -> None:
+        self._ids[name] = subject
+        self._boxes[subject] = SecretBox(key)
+
+    # --- under the store key ---
+
+    def seal(self, secret: bytes) -> bytes:
+        """Return `secret` sealed under the store key."""
+        return bytes(self._box.encrypt(secret))
+
+    def open(self, sealed: bytes) -> bytes:
+        """Return what was sealed under the store key.
+
+        Raises:
+            MissingKeyError: another store key sealed it, or it was damaged.
+        """
+        try:
+            return self._box.decrypt(sealed)
+        except (nacl.exceptions.CryptoError, ValueError) as err:
+            raise MissingKeyError("this store key does not open what is stored: is it another agent's?") from err
+
+    def commit(self, context: str, secret: str) -> str:
+        """Return a keyed commitment to a device's secret, 64 hex digits: equal secrets in one context compare equal."""
+        message = context.encode() + b"\x00" + secret.encode()
+        return hmac.new(self._commit_key, message, hashlib.sha256).hexdigest()
+
+    # --- under subjects' keys ---
+
+    def ensure_subjects(self, names: Iterable[str]) -> None:
+        """Make the missing subjects' keys, durably, in one transaction.
+
+        Raises:
+            StoreFailedError: they could not be written.
+        """
+        missing = [n for n in dict.fromkeys(names) if n not in self._ids]
+        if not missing:
+            return
+        made = [(secrets.token_bytes(16), name, secrets.token_bytes(KEY_BYTES)) for name in missing]
+        rows = [(subject, self.seal(name.encode()), self.seal(key)) for subject, name, key in made]
+        try:
+            with self._lock:
+                self._con.execute("BEGIN IMMEDIATE")
+                self._con.executemany("INSERT INTO subject VALUES (?,?,?)", rows)
+                self._con.execute("COMMIT")
+        except sqlite3.Error as err:
+            raise StoreFailedError(f"subject keys cannot be written: {err}") from err
+        for subject, name, key in made:
+            self._remember(subject, name, key)
+
+    def seal_record(self, name: str, record: bytes) -> Sealed:
+        """Return the record sealed under the subject's key, with its salt and commitment. The key must exist."""
+        subject = self._ids[name]
+        salt = secrets.token_bytes(32)
+        # The salt is sealed too: erasing the key leaves the leaf's commitment unlinkable to a guessed record.
+        return Sealed(subject, bytes(self._boxes[subject].encrypt(salt + record)), commitment(salt, record))
+
+    def open_record(self, subject: bytes, ciphertext: bytes) -> tuple[bytes, bytes] | None:
+        """Return (salt, record), or None when the subject's key was erased.
+
+        Raises:
+            MissingKeyError: the record was damaged.
+        """
+        box = self._boxes.get(subject)
+        if box is None:
+            return None
+        try:
+            clear = box.decrypt(ciphertext)
+        except (nacl.exceptions.CryptoError, ValueError) as err:
+            raise MissingKeyError("a record does not open under its subject's key: it was damaged") from err
+        return clear[:32], clear[32:]
+
+    # --- the log's high-water mark ---
+
+    def raise_mark(self, size: int, root: bytes) -> None:
+        """Remember durably that the log had `size` leaves and this root (called by the writer's thread)."""
+        with self._lock:
+            self._con.execute("INSERT OR REPLACE INTO mark VALUES (1, ?, ?)", (size, root))
+
+    def mark(self) -> tuple[int, bytes] | None:
+        """Return the remembered (size, root) of the log, or None."""
+        row = self._con.execute("SELECT size, root FROM mark").fetchone()
+        return None if row is None else (int(row[0]), bytes(row[1]))

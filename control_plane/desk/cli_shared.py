@@ -1,0 +1,150 @@
+"""What the desk's commands share: options, passphrases, typed agreement, the person's own trust file and memory."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control_plane.desk import files, heads, key_files
+from control_plane.desk.heads import Heads
+from control_plane.errors import InputError, NotConfirmedError
+from trust import chain, limits
+from trust import envelope as envelopes
+from trust.document import Trust
+from trust.envelope import Envelope
+from trust.keys import SigningKey
+
+Json = Mapping[str, object] | Sequence[object] | str | int | None
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts")]
+KeyFile = Annotated[Path, typer.Option("--key", help="Your key file")]
+PassphraseFile = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", envvar="ISPCLOUD_PASSPHRASE_FILE", help="Read the passphrase here: for scripts"),
+]
+TrustFile = Annotated[
+    Path | None,
+    typer.Option("--trust", envvar="ISPCLOUD_TRUST", help="Your own trust file [~/.config/ispcloud/trust.json]"),
+]
+StateFile = Annotated[
+    Path | None,
+    typer.Option("--state", envvar="ISPCLOUD_STATE", help="What you have seen [~/.config/ispcloud/heads.json]"),
+]
+
+
+def now_s() -> int:
+    """Return the wall clock, unix seconds: the one place where the desk reads it."""
+    return int(time.time())
+
+
+def home(name: str) -> Path:
+    """Return a file of the person's own: `~/.config/ispcloud/NAME`, or under XDG_CONFIG_HOME."""
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ispcloud" / name
+
+
+def print_json(value: Json) -> None:
+    """Print JSON for programs."""
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def note(text: str) -> None:
+    """Say something on standard error that does not end the command."""
+    typer.echo(f"note: {text}", err=True)
+
+
+def open_key(path: Path, passphrase_file: Path | None) -> SigningKey:
+    """Return the key of a file; its passphrase comes from a file, or is asked for.
+
+    Raises:
+        InputError: a file cannot be read.
+        MalformedKeyError: it is no key file.
+        WrongPassphraseError: the passphrase does not open it.
+    """
+    key_files.read_public(path)  # a file that holds no key is said so before anybody types
+    if passphrase_file is not None:
+        return key_files.open_key(path, key_files.read_passphrase(passphrase_file))
+    typed: str = typer.prompt(f"passphrase of {path.name}", hide_input=True, err=True)
+    return key_files.open_key(path, typed.encode())
+
+
+def agree(question: str, expected: str) -> None:
+    """Ask until nothing: one answer, and it must be what was expected.
+
+    Raises:
+        NotConfirmedError: another answer.
+    """
+    typed: str = typer.prompt(question, default="", show_default=False)
+    if typed.strip() != expected:
+        raise NotConfirmedError(f"expected {expected!r} to be typed, got another answer: nothing was signed")
+
+
+def read_envelope(path: Path, what: str) -> Envelope:
+    """Return the envelope in a file; nothing of it is verified.
+
+    Raises:
+        InputError: the file cannot be read.
+        MalformedEnvelopeError: it is no envelope.
+    """
+    return envelopes.decode_untrusted(files.read(path, limits.ENVELOPE_BYTES, what))
+
+
+def write_envelope(path: Path, envelope: Envelope) -> None:
+    """Write an envelope's file.
+
+    Raises:
+        LocalFailureError: it cannot be written.
+    """
+    files.write(path, envelopes.encode(envelope) + b"\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What a person brings: their trust document (and its digest, hex), what they have seen, and where that is kept.
+
+    `stored` is what the state file holds; None: there is none yet.
+    """
+
+    trust: Trust
+    sha256: str
+    seen: Heads
+    stored: Heads | None
+    state: Path
+
+    def remember(self, seen: Heads) -> None:
+        """Keep what was seen.
+
+        Raises:
+            LocalFailureError: it cannot be written.
+        """
+        if seen != self.stored:
+            files.make_private_folder(self.state.parent)
+            files.write(self.state, heads.encode(seen))
+
+
+def load_own(trust_file: Path | None, state_file: Path | None) -> Own:
+    """Return the person's own trust document, once it follows from the one that this tool saw before.
+
+    Raises:
+        InputError: a file cannot be read.
+        MalformedError: a file is malformed.
+        RefusedError: too few people signed it, it is older than what was seen, or it does not follow.
+    """
+    path, state = trust_file or home("trust.json"), state_file or home("heads.json")
+    if not os.path.lexists(path):
+        raise InputError(f"{path}: expected your own trust file (--trust FILE or ISPCLOUD_TRUST), there is none")
+    envelope = read_envelope(path, "a trust file")
+    data = files.read_if_there(state, heads.FILE_BYTES, "what you have seen")
+    stored = None if data is None else heads.decode_untrusted(data)
+    before = stored or Heads()
+    trust, seen = heads.accept_trust(before, envelope)
+    if before.trust(trust.trust_id) is None:
+        note(f"first use of trust version {trust.version} here; its words: {chain.head_words(envelope)}")
+    return Own(trust, chain.head_sha256(envelope), seen, stored, state)

@@ -1,0 +1,162 @@
+"""What an agent exported for an approver, verified against the approver's own trust document.
+
+`ispagent change show ID --export DIR` writes: `plan.json` (the signed plan), `items.jsonl` (the head, then one item a
+line: the exact documents), `trust.json` (the agent's trust document, compared only), `checkpoint.txt` (its log's signed
+checkpoint) and `short` (the alias that people type; nobody signed it). Only `plan.json` must be there.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from control_plane.desk import heads
+from control_plane.desk.heads import Heads
+from control_plane.errors import TamperedExportError
+from trust import chain, checkpoint, statements, verify
+from trust import envelope as envelopes
+from trust import items as items_
+from trust.checkpoint import Checkpoint
+from trust.document import Trust, TrustedAgent
+from trust.errors import MalformedError, MalformedStatementError, Reason, RefusedError
+from trust.items import Items, Listed
+from trust.statements import Plan, SeenLog
+
+_SHORT: Final = re.compile(r"[A-Z0-9]{1,16}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFiles:
+    """The files of an export, as bytes; None: not there."""
+
+    plan: bytes
+    items: bytes | None = None
+    trust: bytes | None = None
+    checkpoint: bytes | None = None
+    short: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A plan that its agent signed, and its items (None: summary only), which hash to what the plan says.
+
+    `digest` is what an approval names, 32 bytes. `log` is the largest log head that the export proves; `seen` what the
+    approver has then seen; `warnings` are sentences for them.
+    """
+
+    plan: Plan
+    digest: bytes
+    agent: TrustedAgent
+    items: Items | None
+    log: SeenLog
+    short: str
+    seen: Heads
+    warnings: tuple[str, ...]
+
+    @property
+    def changing(self) -> int | None:
+        """How many services would change; None: the items are not there."""
+        return None if self.items is None else sum(1 for i in self.items.items if i.listed is Listed.CHANGE)
+
+
+def open_export_untrusted(
+    files: ExportFiles, trust: Trust, trust_sha256: str, seen: Heads, *, opened: bool = True
+) -> Exported:
+    """Return what was exported, once it proves to be the agent's.
+
+    Args:
+        files: the files' bytes.
+        trust: the approver's own document, and `trust_sha256` its digest in hex.
+        trust_sha256: its digest, hex.
+        seen: what the approver's tool has seen.
+        opened: False: the items are not looked at.
+
+    Raises:
+        MalformedEnvelopeError: `plan.json` is no envelope.
+        RefusedError: nobody known signed the plan, it was altered, or a head contradicts what was seen.
+        TamperedExportError: items, checkpoint or trust document do not fit the plan.
+    """
+    envelope = envelopes.decode_untrusted(files.plan)
+    plan, digest = verify.verify_plan(envelope, trust), envelopes.digest(envelope)
+    agent = trust.agent(plan.agent)
+    if agent is None:
+        raise RefusedError(Reason.WRONG_AGENT, "your trust document does not know the plan's agent")
+    short = (files.short or b"").decode("ascii", "replace").strip()
+    items = None if files.items is None or not opened else _open_items(files.items, plan)
+    log, after = _check_log(files.checkpoint, plan, agent, seen)
+    warnings = _compare_trust(files.trust, plan, trust, trust_sha256)
+    if files.checkpoint is None:
+        warnings += ("the export has no checkpoint: that the agent's log did not shrink cannot be seen",)
+    return Exported(
+        plan=plan,
+        digest=digest,
+        agent=agent,
+        items=items,
+        log=log,
+        short=short if _SHORT.fullmatch(short) else plan.plan_id[:8],
+        seen=after,
+        warnings=warnings,
+    )
+
+
+def _open_items(data: bytes, plan: Plan) -> Items:
+    # At newlines only: documents hold no raw newline, and other line ends in a name are its own
+    *documents, rest = data.split(b"\n")
+    if rest:
+        raise TamperedExportError("items.jsonl: expected a newline at its end: the file is cut short")
+    try:
+        return items_.open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
+    except MalformedStatementError as err:
+        raise TamperedExportError(f"items.jsonl is not what the agent signed: {err}") from err
+
+
+def _check_log(note: bytes | None, plan: Plan, agent: TrustedAgent, seen: Heads) -> tuple[SeenLog, Heads]:
+    """Return the largest log head that is proven, and what is then seen."""
+    heads.check_root(seen, agent.agent, plan.log_size, plan.log_root)
+    if note is None:
+        return SeenLog(agent.agent, plan.log_size, plan.log_root), seen
+    try:
+        vkey = checkpoint.parse_vkey_untrusted(agent.log_key)
+        head = checkpoint.open_checkpoint_untrusted(note, vkey)
+    except MalformedError as err:
+        raise TamperedExportError(f"checkpoint.txt is not the log of {agent.handle}: {err}") from err
+    _check_plan_head(plan, head)
+    after = heads.accept_log(seen, agent.agent, head)
+    return SeenLog(agent.agent, head.size, head.root.hex()), after
+
+
+def _check_plan_head(plan: Plan, head: Checkpoint) -> None:
+    if plan.log_size > head.size:
+        raise TamperedExportError(
+            f"checkpoint.txt: expected a log of at least {plan.log_size} entries, as the plan says, got {head.size}"
+        )
+    if plan.log_size == head.size and plan.log_root != head.root.hex():
+        raise TamperedExportError(f"checkpoint.txt: its {head.size} entries are not those that the plan names")
+
+
+def _compare_trust(data: bytes | None, plan: Plan, trust: Trust, trust_sha256: str) -> tuple[str, ...]:
+    """Compare versions only: the agent's document is not believed, and nothing is learned from it."""
+    if plan.trust_version > trust.version:
+        raise RefusedError(
+            Reason.NEWER_TRUST,
+            f"the plan was made under trust version {plan.trust_version}, yours is {trust.version}: "
+            "get the newer one from your owners",
+        )
+    if data is None:
+        return ()
+    try:
+        envelope = envelopes.decode_untrusted(data)
+        theirs = statements.decode_as_untrusted(Trust, envelope)
+    except MalformedError as err:
+        raise TamperedExportError(f"trust.json of the export is no trust document: {err}") from err
+    if chain.head_sha256(envelope) == trust_sha256:
+        return ()
+    if theirs.trust_id != trust.trust_id:
+        raise RefusedError(Reason.WRONG_TRUST, "the agent's trust document belongs to another chain than yours")
+    if theirs.version == trust.version:
+        raise RefusedError(Reason.FORKED, f"the agent has another trust version {trust.version} than you: forked")
+    if theirs.version > trust.version:
+        return (f"the agent has trust version {theirs.version}, yours is {trust.version}: ask your owners for it",)
+    versions = f"the agent has trust version {theirs.version}, yours is {trust.version}"
+    return (f"{versions}: it refuses your approval until yours is installed there (ispagent trust install)",)

@@ -1,0 +1,132 @@
+"""The trust document as text, for the person who signs it or wonders what is in force."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Final
+
+from control_plane.desk.trust_sign import Count, Signatures
+from trust import checkpoint, keys
+from trust.document import ED25519, Person, PersonKey, Trust, TrustedAgent
+from trust.errors import MalformedError
+from trust.policy import PolicyClass, Window
+from trust.render import neutralise
+
+EXPIRES_SOON_S: Final = 14 * 86_400
+_DAY_S: Final = 86_400
+_DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+
+
+def render_trust(trust: Trust, words: str | None, signatures: Signatures, now_s: int) -> str:
+    """Return the whole document for a terminal.
+
+    Args:
+        trust: the document.
+        words: its head's words; None: a draft, which has none.
+        signatures: how they stand.
+        now_s: unix seconds.
+    """
+    title = f"TRUST version {trust.version}" + (" · DRAFT, nobody signed it" if words is None else f" · {words}")
+    lines = [
+        title,
+        f"chain  {trust.trust_id} · until {_date(trust.expires)} ({_remaining(trust, now_s)})",
+        *_signatures(signatures),
+        *_paragraph("PEOPLE", (_person(p, trust) for p in trust.people)),
+        *_paragraph("AGENTS", map(agent_text, trust.agents)),
+        *_paragraph("PROGRAMS that may request", (f"{s.service}  {_keys(s.keys)}" for s in trust.services)),
+        *_paragraph("POLICY", map(_policy_class, trust.policy)),
+    ]
+    return "".join(line + "\n" for line in lines)
+
+
+def warning(trust: Trust, now_s: int) -> str | None:
+    """Return a sentence where the document has expired or soon will."""
+    if now_s > trust.expires:
+        return f"trust version {trust.version} EXPIRED on {_date(trust.expires)}: nothing can be approved under it"
+    if trust.expires - now_s <= EXPIRES_SOON_S:
+        left = _remaining(trust, now_s)
+        return f"trust version {trust.version} expires {left}: its owners make the next one (ispcloud trust next)"
+    return None
+
+
+def signatures_text(signatures: Signatures) -> str:
+    """Return how the signatures stand, on one line."""
+    return " · ".join(_signatures(signatures))
+
+
+def _date(at_s: int) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _remaining(trust: Trust, now_s: int) -> str:
+    left_s = trust.expires - now_s
+    return f"in {left_s // _DAY_S} days" if left_s >= 0 else f"{-left_s // _DAY_S} days ago"
+
+
+def _signatures(signatures: Signatures) -> list[str]:
+    lines = [_count("ROOT", signatures.own)]
+    if signatures.previous is not None:
+        lines.append(_count("ROOT of the version before", signatures.previous))
+    return lines
+
+
+def _count(label: str, count: Count) -> str:
+    have = ", ".join(count.have) or "nobody"
+    missing = f"{count.missing} missing of {', '.join(count.others) or 'nobody'}" if count.missing else "complete"
+    return f"{label}  {count.need} must sign · signed: {have} · {missing}"
+
+
+def _paragraph(label: str, lines: Iterator[str] | map[str]) -> list[str]:
+    found = [f"  {line}" for line in lines]
+    return [label, *found] if found else [f"{label}: none"]
+
+
+def _keys(owned: tuple[PersonKey, ...]) -> str:
+    return " ".join(f"{k.pub[:16]}…" if k.kind == ED25519 else f"({k.kind}, not counted)" for k in owned)
+
+
+def _person(person: Person, trust: Trust) -> str:
+    handles = {a.agent: a.handle for a in trust.agents}
+    scope = ", ".join(neutralise(handles.get(s, s)) for s in person.scope) or "nowhere"
+    sees = "sees subscribers" if person.sees_subscribers else "sees no subscribers"
+    root = " · root key" if any(k.person == person.handle for k in trust.root.keys) else ""
+    roles = ", ".join(r.value for r in person.roles)
+    return f"{person.handle}  {roles} · agents: {scope} · {sees}{root} · {_keys(person.keys)}"
+
+
+def agent_text(agent: TrustedAgent) -> str:
+    """Return an agent on one line, with the words of its keys."""
+    try:
+        log_key = checkpoint.parse_vkey_untrusted(agent.log_key).public
+    except MalformedError:
+        return f"{agent.handle}  {agent.agent} · its log key is malformed"
+    return f"{agent.handle}  {agent.agent} · {keys.fingerprint(bytes.fromhex(agent.plan_key), log_key)}"
+
+
+def _policy_class(c: PolicyClass) -> str:
+    who = " or ".join(r.value for r in c.roles)
+    parts = [
+        f"{c.risk_class.value:<9} {c.approvals} of {who}",
+        "an owner among them" if c.owner_required else "",
+        "must see the items" if c.needs_detail else "",
+        f"at most {c.max_items}, {c.budget_per_hour}/h",
+        f"within {c.max_ttl_s // 60} min",
+        windows_text(c.windows),
+        "local socket only" if c.channel.value == "local" else "",
+        f"unknown requester: {c.unknown_requester.value}",
+    ]
+    return " · ".join(p for p in parts if p)
+
+
+def windows_text(windows: tuple[Window, ...]) -> str:
+    """Return windows of the week as people write them: `Mon Tue Wed 09:00-16:00`."""
+    hours: dict[tuple[int, int], list[str]] = {}
+    for w in windows:
+        day, start = divmod(w.start, 1440)
+        hours.setdefault((start, w.end - day * 1440), []).append(_DAYS[day % 7])
+    return ", ".join(f"{' '.join(days)} {_hour(start)}-{_hour(end)}" for (start, end), days in hours.items())
+
+
+def _hour(minutes: int) -> str:
+    return f"{minutes // 60:02}:{minutes % 60:02}"

@@ -1,0 +1,95 @@
+"""`python -m lab isp --dir DIR`: an ISP on loopback until SIGINT, SIGTERM or the control socket's stop."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+
+import trio
+
+from lab.control import open_control
+from lab.database import parse_dsn
+from lab.errors import LabError
+from lab.files import write_files
+from lab.isp import Isp, LabOptions, open_lab
+
+
+def _arguments(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m lab", description="A small ISP on loopback to rehearse with.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    isp = commands.add_parser("isp", help="RADIUS, BNG and subscribers who redial")
+    isp.add_argument("--dir", type=Path, required=True, help="where its files go; made if missing")
+    isp.add_argument("--subscribers", type=int, default=900, help="services in the list; some people have two")
+    isp.add_argument("--nas", type=int, default=3, help="BNG, 1 to 16")
+    isp.add_argument("--seed", type=int, default=1, help="same seed, same people")
+    isp.add_argument(
+        "--database", default="sqlite", help="sqlite, or postgresql://... or mariadb://... with the tables"
+    )
+    isp.add_argument("--redial", type=float, default=0.2, metavar="SECONDS", help="how fast a CPE comes back")
+    isp.add_argument("--interim", type=int, default=0, metavar="SECONDS", help="0: as RADIUS says")
+    isp.add_argument("--latency", type=float, default=0.0, metavar="MS", help="of every CoA and Disconnect answer")
+    isp.add_argument("--require-message-authenticator", action="store_true", help="in CoA and Disconnect too")
+    isp.add_argument("--coa-address-list", action="store_true", help="let CoA change Mikrotik-Address-List")
+    return parser.parse_args(argv)
+
+
+def _options(args: argparse.Namespace) -> LabOptions:
+    return LabOptions(
+        directory=args.dir,
+        services=args.subscribers,
+        nas=args.nas,
+        seed=args.seed,
+        dsn=None if args.database == "sqlite" else parse_dsn(args.database),
+        redial_delay_s=args.redial,
+        interim_s=args.interim,
+        latency_s=args.latency / 1000,
+        require_message_authenticator=args.require_message_authenticator,
+        coa_address_list=args.coa_address_list,
+    )
+
+
+def _ready_line(isp: Isp) -> str:
+    r = isp.radius
+    return (
+        f"lab ready: {len(isp.services)} services, {len(isp.sessions())} online, {len(isp.nas)} NAS, "
+        f"RADIUS {r.host}:{r.auth_port}/{r.acct_port}, files in {isp.options.directory}"
+    )
+
+
+async def _serve(options: LabOptions) -> None:
+    options.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def until_signal() -> None:
+                async for _ in signals:
+                    nursery.cancel_scope.cancel()
+                    return
+
+            nursery.start_soon(until_signal)
+            async with open_lab(options) as isp, open_control(isp, options.directory / "lab.sock") as stop:
+                write_files(isp)
+                print(_ready_line(isp), flush=True)
+                await stop.wait()
+            nursery.cancel_scope.cancel()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 stopped, 1 could not start, 2 usage."""
+    try:
+        trio.run(_serve, _options(_arguments(sys.argv[1:] if argv is None else argv)))
+    except* (LabError, OSError) as group:
+        first: BaseException = group
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        print(f"lab: {first}", file=sys.stderr)
+        code = 1
+    else:
+        code = 0
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,450 @@
+"""A NAS (a PPPoE BNG) and the CPE behind it: sessions by RADIUS, accounting, CoA and Disconnect, CPE that redial.
+
+What a subscriber may reach follows from the Access-Accept: an address list or a pool that means the walled garden puts
+it there, with an address and prefixes of the garden's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import trio
+
+from lab import dynauth, radius_codec
+from lab.datagrams import DATAGRAM_BYTES_MAX, Answered, Peer, bound_socket, port_of
+from lab.dynauth import Judged
+from lab.errors import AttributeValueError, LabError, MalformedPacketError, NoAnswerError
+from lab.faults import FaultBook, FaultKind, parse_fault
+from lab.radius_client import Endpoint, RadiusClient
+from lab.radius_codec import Attribute, Code, Packet, attribute
+from lab.sessions import Policy, Pool, PoolPlan, Session, Subscription, policy_of
+
+RECEIVED_MAX: Final = 20_000
+DIALS_AT_ONCE: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NasOptions:
+    """A NAS. `accounting` is its NAS-IP-Address; `secret` is for CoA and Disconnect (RADIUS has the endpoint's).
+
+    `walled_lists`, `walled_pools`: the Mikrotik-Address-List and Framed-Pool values that mean the garden. With
+    `list_moves_pool` off, a walled list leaves the subscriber in the normal pool. `interim_s` 0: as RADIUS says.
+    """
+
+    name: str
+    accounting: str
+    secret: bytes
+    normal: PoolPlan
+    garden: PoolPlan
+    host: str = "127.0.0.1"
+    walled_lists: Collection[str] = ("suspended",)
+    walled_pools: Collection[str] = ("garden",)
+    list_moves_pool: bool = True
+    redial_delay_s: float = 0.2
+    retry_s: float = 5.0
+    interim_s: int = 0
+    latency_s: float = 0.0
+    require_message_authenticator: bool = False
+    timestamp_window_s: int = 300
+    changeable: Collection[str] = dynauth.CHANGEABLE
+    radius_timeout_s: float = 2.0
+    radius_tries: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One datagram at the CoA port and what came of it: `ack`, `nak:CAUSE`, or why it was dropped."""
+
+    at: float
+    code: int
+    login: str
+    session_id: str
+    outcome: str
+
+
+class Nas:
+    """The NAS. `run` serves until cancelled; everything else works while it runs.
+
+    `boot` numbers its starts, in Acct-Session-Id; `back_up`: it had sessions before, so it sends Accounting-On first.
+    (FreeRADIUS leaves an Accounting-On unanswered that closes nothing, so a first start says none.)
+    """
+
+    def __init__(
+        self,
+        options: NasOptions,
+        radius: Endpoint,
+        clock: Callable[[], float] = time.time,
+        *,
+        boot: int = 1,
+        back_up: bool = False,
+    ) -> None:
+        self.options = options
+        self.faults = FaultBook()
+        self.received: deque[Received] = deque(maxlen=RECEIVED_MAX)
+        self.dynauth_port = 0
+        self._clock = clock
+        self._pools = {True: Pool(options.garden), False: Pool(options.normal)}
+        self._sessions: dict[str, Session] = {}
+        self._by_login: dict[str, list[Session]] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._away: set[str] = set()
+        self._counter = 0
+        self._boot = boot
+        self._back_up = back_up
+        self._answered = Answered(keep_s=float(max(options.timestamp_window_s, 30)))
+        self._nursery: trio.Nursery | None = None
+        self._changed = trio.Event()
+        wait, tries = options.radius_timeout_s, options.radius_tries
+        self._auth, self._acct = (
+            RadiusClient(options.host, (radius.host, port), radius.secret, timeout_s=wait, tries=tries)
+            for port in (radius.auth_port, radius.acct_port)
+        )
+
+    # --- life ---------------------------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            NoAnswerError: the accounting server does not answer an Accounting-On.
+        """
+        with await bound_socket(self.options.host) as udp:
+            async with trio.open_nursery() as nursery:
+                self.dynauth_port, self._nursery = port_of(udp), nursery
+                await nursery.start(self._auth.run)
+                await nursery.start(self._acct.run)
+                if self._back_up:
+                    up = [attribute("Acct-Status-Type", "Accounting-On"), *self._me()]
+                    await self._acct.ask(Code.ACCOUNTING_REQUEST, up)
+                nursery.start_soon(self._listen, udp, nursery)
+                nursery.start_soon(self._interims)
+                task_status.started()
+
+    def subscribe(self, subscriptions: Iterable[Subscription]) -> None:
+        """Connect CPE to this NAS; they dial when told to."""
+        self._subscriptions.update((s.login, s) for s in subscriptions)
+
+    def subscribed(self, login: str) -> bool:
+        """Tell whether that login's CPE hangs on this NAS."""
+        return login in self._subscriptions
+
+    def sessions(self, login: str = "") -> tuple[Session, ...]:
+        """The sessions now, of one login or all."""
+        return tuple(self._by_login.get(login, ()) if login else self._sessions.values())
+
+    async def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Return once `condition` holds; it is asked again whenever a session or its accounting changed."""
+        while not condition():
+            await self._changed.wait()
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    # --- faults -------------------------------------------------------------------------------------------------------
+
+    def set_fault(self, text: str, login: str = "") -> None:
+        """Put a fault in force (see `lab.faults`); `stale-session` happens at once, and once.
+
+        Raises:
+            UnknownFaultError: no such fault.
+        """
+        fault = parse_fault(text)
+        if fault.kind is not FaultKind.STALE_SESSION:
+            self.faults.set(fault, login)
+            return
+        for session in self.sessions(login):
+            self._away.add(session.login)
+            self._remove(session)
+
+    # --- dialling -----------------------------------------------------------------------------------------------------
+
+    async def dial(self, login: str) -> Session | None:
+        """Let a CPE dial in once. None: rejected.
+
+        Raises:
+            LabError: the login has no CPE here, or the pool is empty.
+            NoAnswerError: RADIUS does not answer.
+        """
+        subscription = self._subscriptions.get(login)
+        if subscription is None:
+            raise LabError(f"{self.options.name}: expected a subscribed login, got {login!r}")
+        self._away.discard(login)
+        self._counter += 1
+        port, session_id = self._counter, f"81{self._boot % 256:02x}{self._counter:05x}"
+        reply = await self._access(subscription, port)
+        if reply.code != Code.ACCESS_ACCEPT:
+            return None
+        session = self._admit(subscription, policy_of(reply), session_id, port)
+        await self._account(session, "Start")
+        return session
+
+    async def dial_all(self, logins: Iterable[str]) -> None:
+        """Let many CPE dial, some at a time, as after a power cut; those rejected try again later."""
+        limit = trio.CapacityLimiter(DIALS_AT_ONCE)
+
+        async def one(login: str) -> None:
+            async with limit:
+                if await self.dial(login) is None:
+                    self._later(login, self.options.retry_s)
+
+        async with trio.open_nursery() as nursery:
+            for login in logins:
+                nursery.start_soon(one, login)
+
+    async def hang_up(self, login: str) -> int:
+        """End a login's sessions from the CPE's side, for good; returns how many there were."""
+        self._away.add(login)
+        ended = self.sessions(login)
+        for session in ended:
+            self._remove(session)
+            await self._stop(session, "User-Request")
+        return len(ended)
+
+    async def _access(self, subscription: Subscription, port: int) -> Packet:
+        attributes = [attribute("User-Name", subscription.login), *self._me(), *self._line(subscription, port)]
+        password = subscription.password.encode()
+        if not subscription.chap:
+            return await self._auth.ask(Code.ACCESS_REQUEST, attributes, password)
+        challenge = radius_codec.random_octets()
+        attributes += [
+            attribute("CHAP-Password", radius_codec.chap_password(port % 256, password, challenge)),
+            attribute("CHAP-Challenge", challenge),
+        ]
+        return await self._auth.ask(Code.ACCESS_REQUEST, attributes)
+
+    def _admit(self, subscription: Subscription, policy: Policy, session_id: str, port: int) -> Session:
+        by_list = policy.address_list in self.options.walled_lists
+        by_pool = policy.pool in self.options.walled_pools
+        lease = self._pools[by_pool or (by_list and self.options.list_moves_pool)].take()
+        if policy.static4 is not None:
+            lease = replace(lease, address4=policy.static4)
+        now = trio.current_time()
+        session = Session(
+            subscription=subscription,
+            session_id=session_id,
+            nas_port=port,
+            lease=lease,
+            policy=policy,
+            walled=by_list or by_pool,
+            started=now,
+            started_at_s=int(self._clock()),
+            interim_due=now + self._interim_s(policy),
+        )
+        self._sessions[session_id] = session
+        self._by_login.setdefault(session.login, []).append(session)
+        self._note_change()
+        return session
+
+    def _remove(self, session: Session) -> None:
+        del self._sessions[session.session_id]
+        left = self._by_login[session.login]
+        left.remove(session)
+        if not left:
+            del self._by_login[session.login]
+        self._pools[session.lease.pool == self.options.garden.name].give_back(session.lease)
+        self._note_change()
+
+    def _later(self, login: str, delay_s: float) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._redial, login, delay_s)
+
+    async def _redial(self, login: str, delay_s: float) -> None:
+        await trio.sleep(delay_s)
+        while login not in self._away and login not in self._by_login:
+            try:
+                if await self.dial(login) is not None:
+                    return
+            except LabError:
+                pass  # no answer, no address: the CPE does not care why, it tries again
+            await trio.sleep(self.options.retry_s)
+
+    # --- accounting ---------------------------------------------------------------------------------------------------
+
+    def _me(self) -> list[Attribute]:
+        return [
+            attribute("NAS-IP-Address", self.options.accounting),
+            attribute("NAS-Identifier", self.options.name),
+        ]
+
+    def _line(self, subscription: Subscription, port: int) -> list[Attribute]:
+        return [
+            attribute("NAS-Port", port),
+            attribute("NAS-Port-Type", "Ethernet"),
+            attribute("NAS-Port-Id", "pppoe-access"),
+            attribute("Service-Type", "Framed-User"),
+            attribute("Framed-Protocol", "PPP"),
+            attribute("Calling-Station-Id", subscription.mac),
+            attribute("Called-Station-Id", "access"),
+        ]
+
+    def _interim_s(self, policy: Policy) -> float:
+        return float(self.options.interim_s or policy.interim_s) or float("inf")
+
+    async def _account(self, session: Session, status: str, cause: str = "") -> None:
+        now = trio.current_time()
+        up, down = session.octets(now)
+        attributes = [
+            attribute("Acct-Status-Type", status),
+            attribute("User-Name", session.login),
+            attribute("Acct-Session-Id", session.session_id),
+            attribute("Acct-Authentic", "RADIUS"),
+            attribute("Event-Timestamp", int(self._clock())),
+            attribute("Framed-IP-Address", str(session.lease.address4)),
+            attribute("Framed-IPv6-Prefix", str(session.lease.framed6)),
+            attribute("Delegated-IPv6-Prefix", str(session.lease.delegated6)),
+            *self._me(),
+            *self._line(session.subscription, session.nas_port),
+        ]
+        if session.policy.klass is not None:
+            attributes.append(attribute("Class", session.policy.klass))
+        if status != "Start":
+            attributes += [
+                attribute("Acct-Session-Time", int(now - session.started)),
+                attribute("Acct-Input-Octets", up & 0xFFFFFFFF),
+                attribute("Acct-Input-Gigawords", up >> 32),
+                attribute("Acct-Output-Octets", down & 0xFFFFFFFF),
+                attribute("Acct-Output-Gigawords", down >> 32),
+            ]
+        if cause:
+            attributes.append(attribute("Acct-Terminate-Cause", cause))
+        try:
+            await self._acct.ask(Code.ACCOUNTING_REQUEST, attributes)
+        except NoAnswerError:
+            pass  # as a router: the session matters, its record is lost
+        self._note_change()
+
+    async def _stop(self, session: Session, cause: str) -> None:
+        if self.faults.get(FaultKind.STOP_LOST, session.login) is None:
+            await self._account(session, "Stop", cause)
+
+    async def _interims(self) -> None:
+        while True:
+            await trio.sleep(1.0)
+            now = trio.current_time()
+            for session in [s for s in self._sessions.values() if s.interim_due <= now]:
+                session.interim_due = now + self._interim_s(session.policy)
+                if session.session_id in self._sessions:
+                    await self._account(session, "Interim-Update")
+
+    # --- CoA and Disconnect (RFC 5176) --------------------------------------------------------------------------------
+
+    async def _listen(self, udp: trio.socket.SocketType, nursery: trio.Nursery) -> None:
+        while True:
+            datagram, peer = await udp.recvfrom(DATAGRAM_BYTES_MAX)
+            try:
+                request = radius_codec.decode_untrusted(datagram)
+                why = self._why_dropped(request)
+            except (MalformedPacketError, AttributeValueError):
+                continue
+            if why:
+                self._log(request, why)
+                continue
+            key = (peer[0], peer[1], request.id, request.authenticator)
+            if self._answered.first(key, trio.current_time()):
+                nursery.start_soon(self._answer, udp, request, peer)
+            else:
+                self._log(request, "duplicate")
+                if again := self._answered.answer(key):
+                    await udp.sendto(again, peer)
+
+    def _why_dropped(self, request: Packet) -> str:
+        """Why a request gets no answer at all (RFC 5176 sections 2.3, 3.6, 6.3); empty: it does."""
+        if request.code not in (Code.DISCONNECT_REQUEST, Code.COA_REQUEST):
+            return "wrong-code"
+        secret = self.options.secret
+        fits = radius_codec.message_authenticator_fits(request, secret)
+        if not radius_codec.request_is_authentic(request, secret) or fits is False:
+            return "unauthentic"
+        if fits is None and self.options.require_message_authenticator:
+            return "no-message-authenticator"
+        stamp = request.text("Event-Timestamp")
+        if stamp is not None and abs(int(stamp) - self._clock()) > self.options.timestamp_window_s:
+            return "stale-timestamp"
+        return ""
+
+    def _log(self, request: Packet, outcome: str) -> None:
+        texts = [(request.data(n) or b"").decode(errors="replace") for n in ("User-Name", "Acct-Session-Id")]
+        self.received.append(Received(trio.current_time(), request.code, texts[0], texts[1], outcome))
+        self._note_change()
+
+    def _judge(self, request: Packet) -> Judged:
+        login, session_id = (
+            (request.data(n) or b"").decode(errors="replace") for n in ("User-Name", "Acct-Session-Id")
+        )
+        # The index narrows, the judge compares every identifying attribute
+        if session_id:
+            candidates = [s for s in (self._sessions.get(session_id),) if s is not None]
+        else:
+            candidates = list(self.sessions(login))
+        me = {"NAS-IP-Address": self.options.accounting, "NAS-Identifier": self.options.name}
+        return dynauth.judge(request, me, candidates, self.options.changeable)
+
+    async def _answer(self, udp: trio.socket.SocketType, request: Packet, peer: Peer) -> None:
+        login = (request.data("User-Name") or b"").decode(errors="replace")
+        judged = self._judge(request)
+        if not login and judged.sessions:
+            login = judged.sessions[0].login
+        slow = self.faults.get(FaultKind.SLOW, login)
+        await trio.sleep(self.options.latency_s + (slow.value if slow else 0.0))
+        if self.faults.get(FaultKind.SILENCE, login):
+            self._log(request, "silence")
+            return
+        cause = self._refusal(request, login)
+        if not cause:
+            # While it slept, a session may have ended
+            judged = self._judge(request)
+            cause = judged.error_cause
+        if not cause and not self.faults.get(FaultKind.ACK_WITHOUT_EFFECT, login):
+            self._enact(request, judged)
+        self._log(request, f"nak:{cause}" if cause else "ack")
+        if self.faults.get(FaultKind.REPLY_LOST, login) is None:
+            await self._reply(udp, request, peer, cause, login)
+
+    def _refusal(self, request: Packet, login: str) -> int:
+        """The Error-Cause that a fault puts on this request, 0 for none."""
+        if nak := self.faults.get(FaultKind.NAK, login):
+            return int(nak.value)
+        picky = self.faults.get(FaultKind.REJECT_401, login)
+        if picky and any(a.name.lower() in picky.attributes for a in request.attributes):
+            return int(picky.value)
+        return 0
+
+    def _enact(self, request: Packet, judged: Judged) -> None:
+        for session in judged.sessions:
+            if request.code == Code.COA_REQUEST:
+                self._change(session, judged.changes)
+                continue
+            self._remove(session)
+            if self._nursery is not None:
+                self._nursery.start_soon(self._stop, session, "Admin-Reset")
+            if self.faults.get(FaultKind.NO_REDIAL, session.login) is None:
+                self._later(session.login, self.options.redial_delay_s)
+
+    def _change(self, session: Session, changes: Sequence[tuple[str, str]]) -> None:
+        for name, value in changes:
+            match name:
+                case "Mikrotik-Rate-Limit":
+                    session.policy = replace(session.policy, rate_limit=value)
+                case "Mikrotik-Group":
+                    session.policy = replace(session.policy, group=value)
+                case "Mikrotik-Address-List":
+                    session.policy = replace(session.policy, address_list=value)
+                    session.walled = value in self.options.walled_lists
+                case _:
+                    pass  # timers and filters: taken, and nothing here shows them
+        self._note_change()
+
+    async def _reply(self, udp: trio.socket.SocketType, request: Packet, peer: Peer, cause: int, login: str) -> None:
+        attributes = ([attribute("Error-Cause", cause)] if cause else []) + request.all("Proxy-State")
+        secret = self.options.secret
+        if self.faults.get(FaultKind.WRONG_SECRET, login):
+            secret = b"not-" + secret
+        reply = radius_codec.encode_reply(dynauth.answer_code(request.code, not cause), request, attributes, secret)
+        self._answered.keep((peer[0], peer[1], request.id, request.authenticator), reply)
+        for _ in range(2 if self.faults.get(FaultKind.DUPLICATE_REPLIES, login) else 1):
+            await udp.sendto(reply, peer)

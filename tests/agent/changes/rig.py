@@ -1,0 +1,261 @@
+"""An agent's main job without daemon, trust or network: a store, a fake connector, a consumed plan."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import trio
+
+from agent.changes import commands, machine, plans
+from agent.changes.apply import Run
+from agent.changes.audit import Recorder
+from agent.changes.commands import Deadline, NewItem, SavePlan
+from agent.changes.evidence import Evidence
+from agent.changes.item_run import RunParts
+from agent.changes.journal import now_of
+from agent.changes.machine import Gate
+from agent.changes.perform import Patience
+from agent.changes.sessions import Sessions
+from agent.connectors.base import Reach
+from agent.model import ABSENT, Address, Enforcement, Head, Item, ItemState, Listed, Pace, Wave
+from agent.runtime.clock import Clock
+from agent.store.db import Command, Store, _Job
+from agent.store.vault import Vault
+from tests.agent.connectors.fake import FakeConnector, World, steps_for
+from trust import envelope as envelopes
+from trust import statements
+from trust.items import Seen, encode_head, encode_item, items_root
+from trust.keys import SigningKey
+from trust.leaf import LeafKind
+from trust.policy import Action, RiskClass
+from trust.statements import EffectKind, GuardKind, OnFailure, OnStale, Plan, SizeBucket
+
+KEY = SigningKey(bytes(range(32)))
+TRANSITIONS = [(s.value, t.value) for (s, _), t in machine.TRANSITIONS.items()]
+STORE_KEY = bytes(range(32, 64))
+NO_PACE = Pace(0, 100, 0)
+
+
+T = TypeVar("T")
+
+
+class CrashedError(BaseException):
+    """The process died here."""
+
+
+class CrashingStore(Store):
+    """Writes in the caller's thread, so that virtual time waits for it; dies before or after the n-th command.
+
+    Once dead it writes nothing more, whoever asks: tasks that were beside the one that died are dead too.
+    """
+
+    die_at: int | None = None
+    die_after = False
+    dead = False
+    seen = 0
+    between: Callable[[int], None] | None = None
+    """Called with each command's number just before it: what else happens at that moment."""
+
+    def now(self, command: Command[T]) -> T:
+        """Write at once, as somebody beside the run does."""
+        job = _Job(command, trio.lowlevel.current_task())
+        self._commit([job])
+        if job.result is None:
+            raise AssertionError("a command has a result")
+        return job.result.unwrap()
+
+    async def run(self, command: Command[Any]) -> Any:
+        self.seen += 1
+        dies = self.seen == self.die_at
+        self.dead = self.dead or (dies and not self.die_after)
+        if self.dead:
+            raise CrashedError
+        await trio.lowlevel.checkpoint()
+        if self.between is not None:
+            self.between(self.seen)
+        try:
+            return self.now(command)
+        finally:
+            self.dead = self.dead or dies
+            if self.dead:
+                raise CrashedError
+
+
+def item(n: int, login: str, world: World, *, listed: Listed = Listed.CHANGE) -> Item:
+    before = Seen(world.values[world.user(login)], 1_767_225_600)
+    if before.value is ABSENT:
+        raise AssertionError(f"{login} is not in this world")
+    value = before.value
+    return Item(
+        n=n,
+        salt=secrets.token_hex(16),
+        subject=f"C-{login}/home",
+        listed=listed,
+        reason="",
+        display={"title": login, "login": login, "nas": "bng"},
+        steps=steps_for(login, before, {**value, "suspended": "yes"}),
+        enforce=Enforcement("fake/d", Address(f"fake/d/sessions/{login}"), {"method": "fake"}, 10),
+        desired=("+debt",),
+    )
+
+
+class Rig:
+    """The parts of an agent on one state directory."""
+
+    def __init__(
+        self,
+        folder: Path,
+        world: World,
+        clock: Clock,
+        reach: Reach = Reach.DIAL,
+        store_type: Callable[..., CrashingStore] = CrashingStore,
+    ) -> None:
+        self.folder = folder
+        self.world = world
+        self.clock = clock
+        self.connector = FakeConnector(world, reach)
+        self.vault = Vault(STORE_KEY, folder / "keys.db")
+        self.store = store_type(folder, TRANSITIONS, clock.wall_s, high_water=self.vault.raise_mark)
+        self.recorder = Recorder(self.vault)
+        self.evidence = Evidence(self.store, self.vault, self.recorder, "test.local/agent/a", KEY)
+        self.census: dict[str, Address] = {}
+        self.unmet: Callable[..., str | None] = lambda tx, item, begun: None
+
+    def without_fsync(self) -> None:
+        """Write without waiting for the disk, for tests in which only the process dies, and only in play."""
+        for con in (self.store._con, self.vault._con):
+            con.execute("PRAGMA synchronous = OFF")
+
+    def close(self) -> None:
+        self.store.close()
+        self.vault.close()
+
+    @asynccontextmanager
+    async def parts(self) -> AsyncIterator[RunParts]:
+        sessions = Sessions({"fake": self.connector})
+        async with trio.open_nursery() as nursery:
+            await sessions.host(nursery)
+            yield RunParts(
+                store=self.store,
+                recorder=self.recorder,
+                sessions=sessions,
+                recipes=self.connector.recipes,
+                clock=self.clock,
+                unmet=self.unmet,
+                patience=Patience(reread_s=30),
+                census=self.census,
+            )
+            nursery.cancel_scope.cancel()
+
+    async def save_plan(
+        self,
+        items: Sequence[Item],
+        *,
+        waves: Sequence[Wave] | None = None,
+        on_failure: OnFailure = OnFailure.STOP,
+        action: Action = Action.SUSPEND,
+        run_for_s: int = 3600,
+        pace: Pace = NO_PACE,
+    ) -> bytes:
+        """Save a plan as the preview does; return its id."""
+        now = now_of(self.clock)
+        plan_id = secrets.token_bytes(16)
+        changing = sum(i.listed is Listed.CHANGE for i in items)
+        head = Head(
+            plan_id=plan_id.hex(),
+            salt=secrets.token_hex(16),
+            items_n=len(items),
+            counts={"change": changing},
+            waves=tuple(waves or (Wave(1, changing, 0),)),
+            pace=pace,
+            config_sha256="0" * 64,
+        )
+        documents = [encode_head(head), *map(encode_item, items)]
+        made = int(now.wall_s) // 60
+        plan = Plan(
+            trust_id="1" * 32,
+            plan_id=plan_id.hex(),
+            agent="2" * 32,
+            trust_version=1,
+            intent_sha256="3" * 64,
+            requester="maria",
+            risk_class=RiskClass.LOW,
+            action=action,
+            made=made,
+            start_by=made + 30,
+            run_until=made + 30 + run_for_s // 60,
+            size_bucket=SizeBucket.TO_10,
+            effect_kinds=(EffectKind.DISCONNECT,),
+            guard_kind=GuardKind.NONE,
+            cannot_enforce=False,
+            on_failure=on_failure,
+            on_stale=OnStale.SKIP,
+            items_root=items_root(documents).hex(),
+            build_sha256="0" * 64,
+            log_size=0,
+            log_root="0" * 64,
+        )
+        envelope = statements.sign(plan, [KEY])
+        self.recorder.ensure([i.subject for i in items])
+        rows = []
+        for i, document in zip(items, documents[1:], strict=True):
+            sealed = self.vault.seal_record((i.subject or "").split("/")[0], document)
+            state = machine.first_state(i.listed)
+            rows.append(NewItem(i.n, sealed.ciphertext, sealed.subject, i.subject, state, i.reason))
+
+        def deadline(minute: int) -> Deadline:
+            return Deadline(minute * 60, now.boot_s + minute * 60 - now.wall_s, now.boot_id)
+
+        await self.store.run(
+            SavePlan(
+                plan_id=plan_id,
+                short=secrets.token_hex(3).upper(),
+                digest=envelopes.digest(envelope),
+                envelope=envelopes.encode(envelope),
+                intent_id=secrets.token_bytes(16),
+                intent_digest=bytes(32),
+                intent_envelope=None,
+                action=action.value,
+                risk="low",
+                reason="debt",
+                requester="maria",
+                made_s=int(now.wall_s),
+                start_by=deadline(plan.start_by),
+                run_until=deadline(plan.run_until),
+                reverts=None,
+                head=documents[0],
+                hold=False,
+                items=tuple(rows),
+                intent_record=self.recorder.record(None, {"what": "intent"}),
+                plan_record=self.recorder.record(None, {"what": "plan"}),
+            )
+        )
+        return plan_id
+
+    async def consume(self, plan_id: bytes, approved: Callable[[Sequence[bytes]], None] = lambda kept: None) -> None:
+        record = self.recorder.record(None, {"what": "x"})
+        await self.store.run(commands.SetGate(plan_id, Gate.APPROVED, LeafKind.APPROVAL, record))
+        await self.store.run(
+            commands.Consume(
+                plan_id, now_of(self.clock), lambda tx, kept: approved(kept), lambda tx: None, 10**6, record
+            )
+        )
+
+    def loaded(self, plan_id: bytes) -> plans.Loaded:
+        return plans.load(self.store.reader, self.vault, plans.find(self.store.reader, plan_id.hex()))
+
+    def states(self, plan_id: bytes) -> list[ItemState]:
+        return [r.state for r in self.loaded(plan_id).rows.values()]
+
+    async def apply(self, plan_id: bytes, also: Callable[[], Awaitable[None]] | None = None) -> str:
+        """Run the plan to its end (also again, after a crash)."""
+        async with self.parts() as parts, trio.open_nursery() as nursery:
+            if also is not None:
+                nursery.start_soon(also)
+            stopped = await Run(parts, self.loaded(plan_id)).run()
+            nursery.cancel_scope.cancel()
+        return stopped

@@ -1,0 +1,320 @@
+"""A consumed plan against a fake connector: what is sent, what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agent.changes import stops
+from agent.connectors.base import Reach
+from agent.model import Address, Pace, Ticket, Wave
+from agent.model import ItemState as S
+from tests.agent.changes.rig import Rig, item
+from tests.agent.connectors.fake import World
+from tests.fakes import FakeClock
+from trust.policy import Action
+from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    for n in range(8):
+        world.add(f"u{n}")
+    return world
+
+
+@pytest.fixture
+def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
+    rig = Rig(tmp_path, world, FakeClock())
+    yield rig
+    rig.close()
+
+
+async def run_one(rig: Rig, login: str = "u0", **plan: object) -> S:
+    plan_id = await rig.save_plan([item(1, login, rig.world)], **plan)  # type: ignore[arg-type]  # keywords are for the test to choose
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    rig.evidence.verify()
+    return rig.states(plan_id)[0]
+
+
+async def test_one_item_is_applied_and_enforced(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    assert await run_one(rig) is S.APPLIED
+    assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
+    assert world.kicks == ["u0"]
+
+
+async def test_reason_is_recorded_with_applied(rig: Rig, autojump_clock: MockClock) -> None:
+    await run_one(rig)
+    rows = rig.store.reader.execute("SELECT service, reason FROM reason").fetchall()
+    assert [tuple(r) for r in rows] == [("C-u0/home", "debt")]
+
+
+async def test_offline_is_set_at_next_login_at_once(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    del world.sessions["u0"]
+    started = trio.current_time()
+    assert await run_one(rig) is S.SET_AT_NEXT_LOGIN
+    assert trio.current_time() - started < 1
+    assert world.kicks == []
+
+
+async def test_no_redial_in_time_is_set_at_next_login(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.no_redial.add("u0")
+    assert await run_one(rig) is S.SET_AT_NEXT_LOGIN
+
+
+@pytest.mark.parametrize(
+    ("faults", "state", "writes", "kicks"),
+    [
+        (["command-lost"], S.APPLIED, 1, 1),  # proven without effect, sent once more
+        (["command-lost", "command-lost"], S.NOT_APPLIED, 0, 0),
+        (["reply-lost"], S.APPLIED, 1, 1),
+        (["third-value"], S.DIVERGED, 1, 0),
+        (["no-effect"], S.NOT_APPLIED, 0, 0),
+        (["refused"], S.NOT_APPLIED, 0, 0),
+        (["", "nak"], S.SET_NOT_ENFORCED, 1, 0),
+        (["", "ack-without-effect"], S.SET_NOT_ENFORCED, 1, 0),
+        (["", "command-lost"], S.APPLIED, 1, 1),
+        (["", "reply-lost"], S.APPLIED, 1, 1),
+    ],
+)
+async def test_faults(
+    rig: Rig, autojump_clock: MockClock, world: World, faults: list[str], state: S, writes: int, kicks: int
+) -> None:
+    world.faults["u0"] = faults
+    assert await run_one(rig) is state
+    assert (len(world.writes), len(world.kicks)) == (writes, kicks)
+
+
+async def test_drift_is_stale_and_nothing_is_sent(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    world.values[world.user("u0")] = {"plan": "50M"}
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.STALE]
+    assert world.writes == []
+
+
+async def test_paid_meanwhile_is_skipped(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    rig.unmet = lambda tx, item, begun: "paid 09:03"
+    assert await run_one(rig) is S.SKIPPED
+    assert world.writes == []
+
+
+async def test_unreadable_while_reading_back_is_read_again(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    world.unreadable = 4
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.APPLIED]
+
+
+async def test_unreadable_for_ever_needs_a_person(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.faults["u0"] = ["reply-lost"]
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    world.unreadable = 10_000
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+
+
+async def test_canary_failure_stops_the_rest(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(6)]
+    world.faults["u1"] = ["refused"]
+    plan_id = await rig.save_plan(items, waves=[Wave(1, 2, 30), Wave(3, 6, 0)])
+    await rig.consume(plan_id)
+    stopped = await rig.apply(plan_id)
+    assert stopped.startswith("canary")
+    assert rig.states(plan_id) == [S.APPLIED, S.NOT_APPLIED, S.CANCELLED, S.CANCELLED, S.CANCELLED, S.CANCELLED]
+
+
+async def test_soak_between_waves(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(4)]
+    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 120), Wave(2, 4, 0)])
+    await rig.consume(plan_id)
+    started = trio.current_time()
+    await rig.apply(plan_id)
+    assert trio.current_time() - started >= 120
+    assert set(rig.states(plan_id)) == {S.APPLIED}
+
+
+async def test_pace_spaces_the_starts(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(8)]
+    plan_id = await rig.save_plan(items, pace=Pace(2, 100, 0))
+    await rig.consume(plan_id)
+    started = trio.current_time()
+    await rig.apply(plan_id)
+    assert trio.current_time() - started >= 3.5
+
+
+async def test_percent_stops(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(8)]
+    for n in range(3):
+        world.faults[f"u{n}"] = ["refused"]
+    plan_id = await rig.save_plan(items, pace=Pace(1, 20, 0))
+    await rig.consume(plan_id)
+    stopped = await rig.apply(plan_id)
+    assert "2 of 8 failed (limit 20 %)" in stopped
+    assert rig.states(plan_id).count(S.CANCELLED) >= 5
+
+
+async def test_on_failure_revert_takes_back_what_stands(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(3)]
+    world.faults["u2"] = ["refused"]
+    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.REVERTED, S.REVERTED, S.NOT_APPLIED]
+    assert all(world.values[world.user(f"u{n}")] == {"plan": "20M"} for n in range(3))
+    assert world.kicks.count("u0") == 2
+    assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
+
+
+async def test_busy_address_is_refused_for_a_suspension(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    first = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(first)
+    async with rig.parts() as parts:
+        from agent.changes.apply import Run
+
+        run = Run(parts, rig.loaded(first))
+        assert await run.journal.lock(rig.loaded(first).items.items[0]) is None
+        second = await rig.save_plan([item(1, "u0", world)])
+        await rig.consume(second)
+        await Run(parts, rig.loaded(second)).run()
+    assert rig.states(second) == [S.NOT_APPLIED]
+    assert rig.loaded(second).rows[1].reason == "busy"
+
+
+async def test_cancel_before_the_step_sends_nothing(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    digest = rig.loaded(plan_id).row.digest.hex()
+    cancel = Cancel("1" * 32, "4" * 32, (digest,), "joseph", 0)
+    await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.CANCELLED]
+    assert world.writes == []
+
+
+async def test_freeze_pauses_and_unfreeze_goes_on(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
+    await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
+
+    async def lift() -> None:
+        await trio.sleep(100)
+        assert world.writes == []
+        unfreeze = Unfreeze("1" * 32, bytes(32).hex(), "joseph", 0)
+        await rig.store.run(stops.RecordUnfreeze(unfreeze, b"e", rig.recorder.record(None, {})))
+
+    await rig.apply(plan_id, lift)
+    assert rig.states(plan_id) == [S.APPLIED]
+
+
+async def test_frozen_until_the_deadline_is_expired(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    freeze = Freeze("1" * 32, "5" * 32, FreezeScope.PERSON, "maria", "joseph", 0)
+    await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.EXPIRED]
+    assert world.writes == []
+
+
+async def test_device_that_calls_in_is_waited_for(tmp_path: Path, world: World, autojump_clock: MockClock) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+
+    async def call_in() -> None:
+        await trio.sleep(600)
+        assert rig.states(plan_id) == [S.WAITING]
+        assert rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
+        rig.connector.calls_in.set()
+
+    await rig.apply(plan_id, call_in)
+    assert rig.states(plan_id) == [S.APPLIED]
+    rig.close()
+
+
+async def test_device_that_never_calls_in_expires(tmp_path: Path, world: World, autojump_clock: MockClock) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.EXPIRED]
+    assert world.writes == []
+    rig.close()
+
+
+async def test_restore_follows_a_suspension_that_holds_the_address(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    from agent.changes import commands
+
+    first = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(first)
+    second = await rig.save_plan([item(1, "u0", world)], action=Action.RESTORE)
+    await rig.consume(second)
+    address = world.user("u0")
+    assert await rig.store.run(commands.Lock(first, 1, (address,))) is None
+
+    async def give_back() -> None:
+        await trio.sleep(20)
+        await rig.store.run(commands.Unlock(first, 1))
+
+    await rig.apply(second, give_back)
+    assert rig.states(second) == [S.APPLIED]
+
+
+@pytest.mark.parametrize(("lost", "stops"), [(2, False), (3, True)])
+async def test_lost_sessions_that_are_not_on_the_list_stop_it(
+    rig: Rig, autojump_clock: MockClock, world: World, lost: int, stops: bool
+) -> None:
+    rig.census = {"fake/d": Address("fake/d/online/all")}
+    items = [item(n + 1, f"u{n}", world) for n in range(4)]
+    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 60), Wave(2, 4, 0)], pace=Pace(0, 100, 2))
+    await rig.consume(plan_id)
+
+    async def outage() -> None:
+        await trio.sleep(30)
+        for n in range(lost):
+            del world.sessions[f"u{7 - n}"]
+
+    stopped = await rig.apply(plan_id, outage)
+    assert stopped == ("3 sessions lost at fake/d that are not on the list" if stops else "")
+    assert rig.states(plan_id).count(S.CANCELLED) == (3 if stops else 0)
+
+
+async def test_a_freeze_holds_the_declared_revert_and_keeps_nothing_locked(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(2)]
+    world.faults["u1"] = ["refused"]
+    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, 5), Wave(2, 2, 0)])
+    await rig.consume(plan_id)
+    freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
+
+    def frozen_while_the_second_fails(ticket: Ticket) -> None:
+        if ticket.item == 2:
+            rig.store.now(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
+
+    world.on_send = frozen_while_the_second_fails
+
+    async def lift() -> None:
+        await trio.sleep(200)
+        assert rig.states(plan_id) == [S.APPLIED, S.NOT_APPLIED]
+        assert len(world.writes) == 1
+        assert rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
+        unfreeze = Unfreeze("1" * 32, bytes(32).hex(), "joseph", 0)
+        await rig.store.run(stops.RecordUnfreeze(unfreeze, b"e", rig.recorder.record(None, {})))
+
+    await rig.apply(plan_id, lift)
+    assert rig.states(plan_id) == [S.REVERTED, S.NOT_APPLIED]
+    assert world.values[world.user("u0")] == {"plan": "20M"}

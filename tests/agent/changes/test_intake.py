@@ -1,0 +1,183 @@
+"""From a request to a plan: restore against suspension, reverts that would suspend, what is left alone."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.runtime.clock import SystemClock
+from tests.agent.connectors.fake import World
+from tests.agent.test_api import CSV, Agent, agent_in, chain_time, refused
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    for n in range(5):
+        world.add(f"u{n}")
+    return world
+
+
+async def done(agent: Agent, action: str, *refs: str, **more: Any) -> Any:
+    change = await agent.ask(action, *refs, **more)
+    await agent.approve(change, "joseph")
+    return await agent.end(change)
+
+
+async def bring(agent: Agent, line: bytes) -> None:
+    """Import one line, with the time of now for its `%(now)s`."""
+    csv = CSV.split(b"\n")[0] + b"\n" + line % {b"now": chain_time()} + b"\n"
+    fields = {"csv": base64.b64encode(csv).decode(), "dry_run": False}
+    await agent.call("POST", "/v1/subscribers/import", fields)
+
+
+async def states(agent: Agent, change: Any) -> list[str]:
+    return [i["state"] for i in (await agent.call("GET", f"/v1/changes/{change['id']}"))["items"]]
+
+
+async def suspended_for(agent: Agent, ref: str) -> Any:
+    return (await agent.call("GET", f"/v1/subscribers/{ref}"))["services"][0]["suspended_for"]
+
+
+def item_of(change: Any, n: int = 1) -> Any:
+    return json.loads(change["documents"][n])
+
+
+# --- a restore supersedes what would undo it, and nothing else ---
+
+
+async def test_a_restore_supersedes_only_suspensions_for_its_own_reason(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        abuse, debt = await agent.ask("suspend", "C-1", reason="abuse"), await agent.ask("suspend", "C-1")
+        restore = await agent.ask("restore", "C-1")
+        assert debt["id"] in item_of(restore)["display"]["why"]
+        assert abuse["id"] not in item_of(restore)["display"]["why"]
+        await agent.approve(restore, "joseph")
+        await agent.end(restore)
+        assert await states(agent, debt) == ["superseded"]
+        assert await states(agent, abuse) == ["planned"]
+
+
+async def test_an_item_that_a_restore_cannot_enforce_supersedes_nothing(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        await done(agent, "suspend", "C-2/home", reason="request")
+        unsent = await agent.ask("suspend", "C-1", reason="request")
+        await bring(agent, b"C-1,Amina Hassan,home,u0,gone,20M,,0,,,,")  # no access mapping for it any more
+        restore = await agent.ask("restore", "C-1", "C-2/home", reason="request")
+        listed = {item_of(restore, n)["subject"]: item_of(restore, n)["listed"] for n in (1, 2)}
+        assert listed == {"C-2/home": "change", "C-1/home": "blocked"}
+        await agent.approve(restore, "joseph")
+        await agent.end(restore)
+        assert await states(agent, unsent) == ["planned"]
+
+
+async def test_a_restore_supersedes_an_unsent_revert_that_would_suspend_again(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        await done(agent, "suspend", "C-1")
+        restored = await done(agent, "restore", "C-1")
+        again = await agent.ask("revert", change=restored["id"])
+        restore = await agent.ask("restore", "C-1")
+        assert again["id"] in item_of(restore)["display"]["why"]
+        await agent.approve(restore, "joseph")
+        await agent.end(restore)
+        assert await states(agent, again) == ["superseded"]
+
+
+# --- a revert that ends in a suspension is one ---
+
+
+async def test_to_suspend_again_by_revert_takes_a_second_person_and_the_debt(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        suspended = await done(agent, "suspend", "C-1")
+        assert (await agent.ask("revert", change=suspended["id"], alone=True))["class"] == "alone"
+        restored = await done(agent, "restore", "C-1")
+        again = await agent.ask("revert", change=restored["id"], alone=True)
+        assert again["class"] == "low"
+        assert "owes" in [r["test"] for r in item_of(again)["requires"]]
+        own = await agent.approve(again, "maria")
+        assert (own["accepted"], own["reason"]) == (False, "requester-approves")
+        await bring(agent, b"C-1,Amina Hassan,home,u0,fake,20M,,0,0.00,2025-10-03,%(now)s,%(now)s")
+        await agent.approve(again, "joseph")
+        assert [i["state"] for i in (await agent.end(again))["items"]] == ["skipped"]
+        assert await suspended_for(agent, "C-1") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"C-1,Amina Hassan,home,u0,fake,20M,,0,0.00,2025-10-03,%(now)s,%(now)s", "paid"),
+        (b"C-1,Amina Hassan,home,u0,fake,20M,hospital,0,34.00,2025-10-03,,%(now)s", "hospital"),
+        (b"C-1,Amina Hassan,home,u0,fake,20M,,31,34.00,2025-10-03,,%(now)s", "feeds 31 other subscribers"),
+    ],
+)
+async def test_a_revert_suspends_nobody_whom_a_suspension_would_not(
+    tmp_path: Path, world: World, line: bytes, why: str
+) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        await done(agent, "suspend", "C-1")
+        restored = await done(agent, "restore", "C-1")
+        await bring(agent, line)
+        err = await refused(agent.ask("revert", change=restored["id"]))
+        assert (err.status, err.code) == (409, "nothing-to-do")
+        assert why in str(err)
+
+
+async def test_a_revert_that_rests_on_old_billing_data_is_large(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        restored: list[Any] = []
+        for reason in ("debt", "abuse"):
+            await done(agent, "suspend", "C-1", reason=reason)
+            restored.append(await done(agent, "restore", "C-1", reason=reason))
+        intake = agent.daemon.api.parts.intake
+        agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=replace(intake, clock=Later()))
+        assert (await agent.ask("revert", change=restored[0]["id"]))["class"] == "large"
+        assert (await agent.ask("revert", change=restored[1]["id"]))["class"] == "low"
+
+
+class Later(SystemClock):
+    """A clock that is three hours ahead."""
+
+    def wall_s(self) -> float:
+        return super().wall_s() + 3 * 3600
+
+
+# --- in doubt nobody is cut off ---
+
+
+async def test_billing_data_in_doubt_suspends_nobody(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        intake = agent.daemon.api.parts.intake
+        doubting = replace(intake, doubt=lambda subscriber: "1 broken line" if subscriber == "C-1" else "")
+        agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=doubting)
+        err = await refused(agent.ask("suspend", "C-1"))
+        assert err.code == "nothing-to-do"
+        assert "1 broken line" in str(err)
+        assert item_of(await agent.ask("suspend", "C-2/home"))["listed"] == "change"
+        assert item_of(await agent.ask("suspend", "C-1", reason="abuse"))["listed"] == "change"
+
+
+async def test_what_hangs_on_a_service_is_left_alone_or_said(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        await bring(agent, b"C-2,Joao Silva,home,u1,fake,20M,,31,,,,")
+        change = await agent.ask("disconnect", "C-1", "C-2/home", "C-3")
+        found = {item_of(change, n)["subject"]: item_of(change, n) for n in (1, 2, 3)}
+        assert [found[r]["listed"] for r in ("C-1/home", "C-2/home", "C-3/home")] == ["change", "excluded", "excluded"]
+        assert found["C-2/home"]["display"]["why_not"] == "feeds 31 other subscribers"
+        assert found["C-3/home"]["display"]["why_not"] == "protected: hospital"
+        change = await agent.ask("set-plan", "C-1", "C-2/home", "C-3", tariff="50M")
+        assert json.loads(change["documents"][0])["display"]["look"] == "2 protected, or feeding others"
+        whys = {item_of(change, n)["subject"]: item_of(change, n)["display"]["why"] for n in (1, 2, 3)}
+        assert whys["C-3/home"] == "20M to 50M · protected: hospital"
+
+
+async def test_the_preview_says_when_it_ends_and_by_which_clock(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        display = json.loads((await agent.ask("suspend", "C-1"))["documents"][0])["display"]
+        assert " UTC" in display["until"]
+        assert " UTC" in display["ends"]
+        assert "window" not in display  # the policy here has none

@@ -1,0 +1,356 @@
+"""Runs that are stopped, overtaken or started again: what they say is true, and nothing is sent that should not be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agent.changes import commands, plans, stops
+from agent.changes.apply import Run
+from agent.changes.journal import now_of
+from agent.changes.machine import Event
+from agent.changes.retry import Reopen
+from agent.connectors.base import Reach, Session, UnreadableError
+from agent.model import Item, ItemState, Pace, Target, Wave
+from agent.store.db import Tx
+from tests.agent.changes.rig import CrashedError, Rig, item
+from tests.agent.connectors.fake import World
+from tests.fakes import FakeClock
+from trust.statements import Cancel, Freeze, FreezeScope, OnFailure
+
+S = ItemState
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    for n in range(12):
+        world.add(f"u{n}")
+    return world
+
+
+@pytest.fixture
+def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
+    rig = Rig(tmp_path, world, FakeClock())
+    yield rig
+    rig.close()
+
+
+def nobody_there(target: Target) -> AbstractAsyncContextManager[Session]:
+    raise UnreadableError("no route", reason="unreachable")
+
+
+async def consumed(rig: Rig, items: list[Item], **plan: object) -> bytes:
+    plan_id = await rig.save_plan(items, **plan)  # type: ignore[arg-type]  # a stand-in of the test
+    await rig.consume(plan_id)
+    return plan_id
+
+
+def reborn(rig: Rig) -> None:
+    """Nothing of the process is left but its files."""
+    rig.store.dead, rig.store.die_at, rig.store.between = False, None, None
+
+
+async def crash_after(rig: Rig, plan_id: bytes, about: int) -> None:
+    """Run until the `about`-th "about to" is durable and the step after it recorded, then die before the next."""
+    seen = 0
+
+    def between(n: int) -> None:
+        nonlocal seen
+        steps = rig.store.reader.execute("SELECT count(*) FROM step WHERE outcome_seq IS NOT NULL").fetchone()[0]
+        if steps >= about:
+            rig.store.dead = True
+            raise CrashedError
+
+    rig.store.between = between
+    with pytest.raises(BaseExceptionGroup):
+        await rig.apply(plan_id)
+    reborn(rig)
+
+
+# --- a restore takes the place of what is unsent, also of what is already running ---
+
+
+async def test_what_a_restore_superseded_is_not_sent(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    sealed = rig.recorder.record("C-u0/home", {})
+
+    def between(n: int) -> None:
+        rig.store.between = None
+        move = commands.MoveItem(plan_id, 1, Event.SUPERSEDE, "superseded", "by K7QF", sealed)
+        rig.store.now(move)
+
+    rig.store.between = between
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.SUPERSEDED]
+    assert not world.writes
+    assert not world.kicks
+    assert rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
+
+
+async def test_stopping_the_rest_leaves_what_was_superseded(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await consumed(
+        rig, [item(n + 1, f"u{n}", world) for n in range(3)], waves=[Wave(1, 1, 30), Wave(2, 3, 0)]
+    )
+    world.faults["u0"] = ["refused"]
+
+    async def overtake() -> None:
+        move = commands.MoveItem(plan_id, 3, Event.SUPERSEDE, "superseded", "", rig.recorder.record("C-u2/home", {}))
+        await rig.store.run(move)
+
+    await rig.apply(plan_id, overtake)
+    assert rig.states(plan_id) == [S.NOT_APPLIED, S.CANCELLED, S.SUPERSEDED]
+
+
+# --- what stands is said, also when the time is over or the device is away ---
+
+
+async def test_a_write_that_stands_is_not_called_expired(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    await crash_after(rig, plan_id, 1)
+    assert len(world.writes) == 1
+    assert isinstance(rig.clock, FakeClock)
+    rig.clock.step_wall(86_400)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.SET_NOT_ENFORCED]
+    assert rig.loaded(plan_id).rows[1].reason == "expired"
+    assert world.kicks == []
+
+
+async def test_a_write_that_stands_is_not_called_failed_when_the_device_is_away(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    await crash_after(rig, plan_id, 1)
+
+    rig.connector.dial = nobody_there  # type: ignore[method-assign, assignment]  # what the device does, not what is tested
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.SET_NOT_ENFORCED]
+    assert rig.loaded(plan_id).rows[1].reason == "unreachable"
+
+
+async def test_a_step_in_doubt_at_a_device_that_is_gone_needs_a_person(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    rig.store.seen, rig.store.die_at, rig.store.die_after = 0, 2, True  # the about-to
+    with pytest.raises(BaseExceptionGroup):
+        await rig.apply(plan_id)
+    reborn(rig)
+
+    rig.connector.dial = nobody_there  # type: ignore[method-assign, assignment]  # what the device does, not what is tested
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+    assert rig.store.reader.execute("SELECT count(*) FROM step WHERE outcome_seq IS NULL").fetchone()[0] == 0
+
+
+async def test_accepted_and_never_readable_needs_a_person(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    world.on_took = lambda ticket: setattr(world, "unreadable", 10_000)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+
+
+async def test_a_third_value_stays_diverged_after_a_crash(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.faults["u0"] = ["third-value"]
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    await crash_after(rig, plan_id, 1)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.DIVERGED]
+    assert len(world.writes) == 1
+
+
+async def test_what_was_refused_before_a_crash_is_not_sent_again(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    world.faults["u0"] = ["", "nak"]
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    await crash_after(rig, plan_id, 2)
+    await rig.apply(plan_id)
+    assert (rig.states(plan_id), world.kicks) == ([S.SET_NOT_ENFORCED], [])
+    assert rig.loaded(plan_id).rows[1].reason == "nak-503"
+
+
+async def test_nothing_to_disconnect_is_done(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    kick = item(1, "u0", world)
+    kick = replace(kick, steps=(replace(kick.steps[1], n=1, after=()),), enforce=None, desired=())
+    del world.sessions["u0"]
+    plan_id = await consumed(rig, [kick])
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.APPLIED]
+    assert rig.loaded(plan_id).rows[1].reason == "nothing-to-do"
+
+
+async def test_reason_only_items_are_recorded_once_and_taken_back(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    alone = replace(item(1, "u0", world), steps=(), enforce=None, desired=("+abuse",))
+    plan_id = await consumed(rig, [alone, item(2, "u1", world)], on_failure=OnFailure.REVERT)
+    world.faults["u1"] = ["refused"]
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.REVERTED, S.NOT_APPLIED]
+    assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
+
+
+# --- stop rules outlive a restart ---
+
+
+async def die_when(rig: Rig, plan_id: bytes, sql: str) -> None:
+    def between(n: int) -> None:
+        if rig.store.reader.execute(sql).fetchone()[0]:
+            rig.store.dead = True
+            raise CrashedError
+
+    rig.store.between = between
+    with pytest.raises(BaseExceptionGroup):
+        await rig.apply(plan_id)
+    reborn(rig)
+
+
+async def test_a_failed_canary_still_stops_the_rest_after_a_crash(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(4)]
+    world.faults["u0"] = ["refused"]
+    plan_id = await consumed(rig, items, waves=[Wave(1, 1, 30), Wave(2, 4, 0)])
+    await die_when(rig, plan_id, "SELECT count(*) FROM item WHERE state = 'not-applied'")
+    assert (await rig.apply(plan_id)).startswith("canary")
+    assert rig.states(plan_id) == [S.NOT_APPLIED, S.CANCELLED, S.CANCELLED, S.CANCELLED]
+    assert world.writes == []
+
+
+async def test_a_stop_outlives_a_crash_while_the_rest_is_cancelled(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(4)]
+    world.faults["u0"] = ["refused"]
+    plan_id = await consumed(rig, items, waves=[Wave(1, 1, 30), Wave(2, 4, 0)])
+    await die_when(rig, plan_id, "SELECT count(*) FROM item WHERE state = 'cancelled'")
+    assert (await rig.apply(plan_id)).startswith("canary")
+    assert rig.states(plan_id).count(S.CANCELLED) == 3
+
+
+async def test_a_soak_is_not_skipped_by_a_crash(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(2)]
+    plan_id = await consumed(rig, items, waves=[Wave(1, 1, 300), Wave(2, 2, 0)])
+    await die_when(rig, plan_id, "SELECT count(*) FROM item WHERE state = 'applied'")
+    started = trio.current_time()
+    await rig.apply(plan_id)
+    assert trio.current_time() - started >= 300
+    assert rig.states(plan_id) == [S.APPLIED, S.APPLIED]
+
+
+async def test_a_stop_reaches_those_who_wait_for_their_turn(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    """Twelve start at once, eight may be in flight: the four behind them are not begun once the run is stopped."""
+    for n in range(8):
+        world.faults[f"u{n}"] = ["refused"]
+    plan_id = await consumed(rig, [item(n + 1, f"u{n}", world) for n in range(12)], pace=Pace(0, 10, 0))
+    stopped = await rig.apply(plan_id)
+    assert "failed (limit 10 %)" in stopped
+    assert S.CANCELLED in rig.states(plan_id)
+
+
+# --- pauses, locks ---
+
+
+async def test_a_frozen_change_does_not_block_the_target_for_others(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    frozen = await consumed(rig, [item(n + 1, f"u{n}", world) for n in range(9)])
+    freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
+    await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
+    async with rig.parts() as parts, trio.open_nursery() as nursery:
+        nursery.start_soon(Run(parts, rig.loaded(frozen)).run)
+        await trio.sleep(30)
+        limiter = await parts.sessions.limiter("fake/d")
+        with trio.fail_after(5):
+            async with limiter:
+                pass
+        nursery.cancel_scope.cancel()
+    assert world.writes == []
+
+
+async def test_locks_of_what_is_over_are_given_back_at_the_restart(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    await die_when(rig, plan_id, "SELECT count(*) FROM item WHERE state = 'applied'")
+    assert plans.locked(rig.store.reader, plan_id) == [1]
+    await rig.apply(plan_id)
+    assert plans.locked(rig.store.reader, plan_id) == []
+
+
+# --- retry ---
+
+
+@dataclass(frozen=True, slots=True)
+class AddService:
+    """Put a service into the inventory."""
+
+    ref: str
+
+    def run(self, tx: Tx) -> None:
+        subscriber, name = self.ref.split("/")
+        row = (self.ref, subscriber, "", name, "u0", "fake", "20M", "", 0, "{}")
+        tx.run("INSERT INTO service VALUES (?,?,?,?,?,?,?,?,?,?)", row)
+
+
+async def test_retry_ends_the_session_again_and_writes_nothing(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    await rig.store.run(AddService("C-u0/home"))
+    world.faults["u0"] = ["", "nak"]
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    await rig.apply(plan_id)
+    record = rig.recorder.record(None, {})
+    await rig.store.run(commands.Finish(plan_id, b"outcome", record))
+    assert (rig.states(plan_id), world.kicks) == ([S.SET_NOT_ENFORCED], [])
+    seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
+    await rig.store.run(Reopen(plan_id, seals, now_of(rig.clock), record))
+    await rig.apply(plan_id)
+    assert (rig.states(plan_id), world.kicks, len(world.writes)) == ([S.APPLIED], ["u0"], 1)
+
+
+async def test_retry_after_a_disconnect_that_worked_disconnects_again(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    await rig.store.run(AddService("C-u0/home"))
+    world.faults["u0"] = ["", "ack-without-effect"]
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    await rig.apply(plan_id)
+    await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
+    world.faults["u0"] = ["ack-without-effect"]
+    for expected in (S.SET_NOT_ENFORCED, S.APPLIED):
+        seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
+        await rig.store.run(Reopen(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
+        await rig.apply(plan_id)
+        await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
+        assert rig.states(plan_id) == [expected]
+    assert (world.kicks, len(world.writes)) == (["u0"], 1)
+
+
+# --- cancel while a device is waited for ---
+
+
+async def test_a_cancel_is_met_when_the_device_calls_in(
+    tmp_path: Path, world: World, autojump_clock: MockClock
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+
+    async def cancel_then_call() -> None:
+        await trio.sleep(60)
+        cancel = Cancel("1" * 32, "4" * 32, (rig.loaded(plan_id).row.digest.hex(),), "joseph", 0)
+        await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+        rig.connector.calls_in.set()
+
+    await rig.apply(plan_id, cancel_then_call)
+    assert rig.states(plan_id) == [S.CANCELLED]
+    assert world.writes == []
+    rig.close()

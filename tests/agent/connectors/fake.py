@@ -1,0 +1,233 @@
+"""A connector without a network: devices in memory, with faults by name. It dials, or its devices call in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import trio
+
+from agent.connectors.base import (
+    AccessRecipe,
+    DriftedError,
+    Enforced,
+    Judgement,
+    LostError,
+    NotSentError,
+    Reach,
+    RecipePlan,
+    Reply,
+    Session,
+    Traits,
+    UnreadableError,
+)
+from agent.model import (
+    ABSENT,
+    Absent,
+    Access,
+    Address,
+    Effect,
+    Enforcement,
+    ProofKind,
+    Replay,
+    Seen,
+    Service,
+    ServiceState,
+    Step,
+    Target,
+    Ticket,
+    Transition,
+    Value,
+)
+
+
+@dataclass
+class World:
+    """What the devices are: resources and sessions, and what went over the wire. Survives the agent's crashes."""
+
+    values: dict[Address, Value] = field(default_factory=dict)
+    sessions: dict[str, int] = field(default_factory=dict)
+    faults: dict[str, list[str]] = field(default_factory=dict)
+    """login -> faults of the next sends: command-lost, reply-lost, third-value, nak, ack-without-effect, refused."""
+    writes: list[tuple[str, Value]] = field(default_factory=list)
+    kicks: list[str] = field(default_factory=list)
+    unreadable: int = 0
+    no_redial: set[str] = field(default_factory=set)
+    on_send: Callable[[Ticket], None] = lambda ticket: None
+    """Called with each ticket at the moment of its first byte."""
+    on_took: Callable[[Ticket], None] = lambda ticket: None
+    """Called once the device took it (or lost it), before there is a reply."""
+
+    def user(self, login: str) -> Address:
+        return Address(f"fake/d/user/{login}")
+
+    def session(self, login: str) -> Address:
+        return Address(f"fake/d/session/{login}#{self.sessions[login]}")
+
+    def add(self, login: str, *, online: bool = True) -> None:
+        self.values[self.user(login)] = {"plan": "20M"}
+        if online:
+            self.sessions[login] = 1
+
+
+class FakeSession:
+    """A session with the world."""
+
+    def __init__(self, world: World, target: Target) -> None:
+        self.world = world
+        self.target = target
+
+    async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        await trio.lowlevel.checkpoint()
+        if self.world.unreadable:
+            self.world.unreadable -= 1
+            raise UnreadableError("not now", reason="unreachable")
+        return {a: Seen(self._value(a), 1_767_225_600) for a in addresses}
+
+    def _value(self, a: Address) -> Value:
+        kind, key = a.split("/", 3)[2:]
+        if kind == "session":
+            login, number = key.rsplit("#", 1)
+            return {"login": login} if self.world.sessions.get(login) == int(number) else ABSENT
+        if kind == "sessions":
+            return {str(self.world.sessions[key]): "online"} if key in self.world.sessions else ABSENT
+        if kind == "online":
+            return dict.fromkeys(self.world.sessions, "1") or ABSENT
+        return self.world.values.get(a, ABSENT)
+
+    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+        login = effect.address.rsplit("/", 1)[1]
+        if login not in self.world.sessions:
+            return {}
+        return dict(await self.read([self.world.session(login)]))
+
+    async def send(self, ticket: Ticket) -> Reply:
+        await trio.lowlevel.checkpoint()
+        self.world.on_send(ticket)
+        first = ticket.do.address if isinstance(ticket.do, Effect) else ticket.do[0].address
+        login = first.rsplit("/", 1)[1]
+        fault = self.world.faults[login].pop(0) if self.world.faults.get(login) else ""
+        if isinstance(ticket.do, Effect) and ticket.do.verb != "disconnect":
+            raise NotSentError(f"no effect {ticket.do.verb}", reason="unsupported")
+        if fault == "refused":
+            raise NotSentError("refused before anything was sent", reason="unreachable")
+        if fault == "command-lost":
+            raise LostError("lost on the way", reason="timeout")
+        try:
+            if isinstance(ticket.do, Effect):
+                return self._kick(login, ticket, fault)
+            return self._write(login, ticket.do, fault)
+        finally:
+            self.world.on_took(ticket)
+
+    def _write(self, login: str, writes: tuple[Transition, ...], fault: str) -> Reply:
+        for w in writes:
+            now = self.world.values.get(w.address, ABSENT)
+            if now != w.before.value:
+                raise DriftedError("drifted", observed={w.address: Seen(now, 1_767_225_600)})
+        if fault == "no-effect":
+            return Reply(True, "ok")
+        for w in writes:
+            after = {"plan": "third"} if fault == "third-value" else w.after
+            self.world.values[w.address] = after
+            self.world.writes.append((login, after))
+        if fault in ("reply-lost", "third-value"):
+            raise LostError("reply lost", reason="timeout")
+        return Reply(True, "ok")
+
+    def _kick(self, login: str, ticket: Ticket, fault: str) -> Reply:
+        if fault == "nak":
+            return Reply(False, "nak-503", "Session-Context-Not-Found")
+        if fault == "ack-without-effect":
+            return Reply(True, "ack")
+        for address in ticket.bound:
+            who, number = address.rsplit("/", 1)[1].rsplit("#", 1)
+            if self.world.sessions.get(who) == int(number):
+                self.world.kicks.append(who)
+                if who in self.world.no_redial:
+                    del self.world.sessions[who]
+                else:
+                    self.world.sessions[who] = int(number) + 1
+        if fault in ("reply-lost", "third-value"):
+            raise LostError("reply lost", reason="timeout")
+        return Reply(True, "ack")
+
+    async def settle(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class FakeRecipe:
+    """Suspended is one more field of the user."""
+
+    target = "fake/d"
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        user = Address(f"fake/d/user/{service.login}")
+        return [a for a in (user, Address(f"fake/d/sessions/{service.login}")) if a not in seen]
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+        before = seen[Address(f"fake/d/user/{service.login}")]
+        value = {} if isinstance(before.value, Absent) else dict(before.value)
+        value["plan"] = wanted.tariff
+        value.pop("suspended", None)
+        if wanted.access is Access.SUSPENDED:
+            value["suspended"] = "yes"
+        if value == before.value:
+            return RecipePlan((), None, {})
+        online = not isinstance(seen[Address(f"fake/d/sessions/{service.login}")].value, Absent)
+        return RecipePlan(
+            steps_for(service.login, before, value),
+            Enforcement("fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake"}, 10),
+            {"online": "online" if online else "offline", "nas": "bng"},
+        )
+
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+        return RecipePlan((Step(1, "fake/d", disconnect(service.login)),), None, {})
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        login = enforce.address.rsplit("/", 1)[1]
+        value = seen[enforce.address].value
+        if isinstance(value, Absent):
+            return Judgement(Enforced.PENDING, "offline")
+        if any(a == Address(f"fake/d/session/{login}#{number}") for a in ended for number in value):
+            return Judgement(Enforced.NO, "still-online")
+        return Judgement(Enforced.YES, "seen")
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        return []
+
+
+def disconnect(login: str) -> Effect:
+    return Effect(
+        Address(f"fake/d/sessions/{login}"), "disconnect", {}, f"kick-{login}", Replay.IF_UNPROVEN, ProofKind.GONE, 5
+    )
+
+
+def steps_for(login: str, before: Seen, after: Value) -> tuple[Step, ...]:
+    kick = disconnect(login)
+    return (
+        Step(1, "fake/d", (Transition(Address(f"fake/d/user/{login}"), before, after),)),
+        Step(2, "fake/d", kick, after=(1,), on_revert=(kick,)),
+    )
+
+
+class FakeConnector:
+    """Implements `agent.connectors.base.Connector`."""
+
+    def __init__(self, world: World, reach: Reach = Reach.DIAL) -> None:
+        self.world = world
+        self.traits = Traits(conditional=True, settle_s=0.0, window=8, reach=reach)
+        self.targets: Sequence[Target] = (Target("fake/d", "fake"),)
+        self.recipes: Mapping[str, AccessRecipe] = {"fake": FakeRecipe()}
+        self.calls_in = trio.Event()
+
+    @asynccontextmanager
+    async def dial(self, target: Target) -> AsyncIterator[Session]:
+        yield FakeSession(self.world, target)
+
+    async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
+        while self.traits.reach is Reach.ARRIVE:
+            await self.calls_in.wait()
+            self.calls_in = trio.Event()
+            await arrived(FakeSession(self.world, self.targets[0]))

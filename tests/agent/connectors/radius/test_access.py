@@ -1,0 +1,605 @@
+"""The access recipe: what is written, what is refused and why, and what proves that it holds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
+
+import pytest
+
+from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, RecipePlan
+from agent.connectors.radius.access import RadiusAccess
+from agent.connectors.radius.access_text import age_text
+from agent.connectors.radius.rowset import Row, Table, to_value
+from agent.connectors.radius.schema import Database, Method, SqlTarget
+from agent.model import (
+    ABSENT,
+    Access,
+    Address,
+    Effect,
+    Enforcement,
+    ProofKind,
+    Replay,
+    SecretRef,
+    Seen,
+    Service,
+    ServiceState,
+    Value,
+)
+
+NOW_S = 1_700_600_000
+METHOD = Method(
+    name="pppoe",
+    target="radius/main",
+    suspended_reply={"Mikrotik-Address-List": "suspended"},
+    tariffs={"Home 20M": "home20", "Home 50M": "home50"},
+    garden4=(IPv4Network("100.127.0.0/16"),),
+    garden6=(IPv6Network("2001:db8:ff00::/40"),),
+    disconnect_within_s=20,
+    redial_within_s=60,
+)
+SERVICE = Service("C-10482/home", "C-10482", "Amina Hassan", "home", "amina.h", "pppoe", "Home 20M")
+SUSPEND = ServiceState(Access.SUSPENDED, "Home 20M")
+RESTORE = ServiceState(Access.ACTIVE, "Home 20M")
+USER: Value = {"check:Cleartext-Password": SecretRef("ab" * 32), "group:home20": "1"}
+GROUPS: Mapping[str, Value] = {
+    "home20": {"reply:Mikrotik-Rate-Limit": (":= 20M/20M",), "reply:Framed-Pool": (":= cgnat",)},
+    "home50": {"reply:Mikrotik-Rate-Limit": (":= 50M/50M",)},
+    "suspended": {"reply:Mikrotik-Address-List": (":= suspended",), "reply:Framed-Pool": (":= garden",)},
+}
+ONLINE: Value = {
+    "u1": (
+        "login=amina.h",
+        "nas=10.0.0.2",
+        "sid=81c0004f",
+        "ip=100.64.12.9",
+        "pd=2001:db8:4a00::/56",
+        f"since={NOW_S - 6 * 86400}",
+    )
+}
+
+
+def recipe(database: Database = Database.POSTGRESQL, method: Method = METHOD) -> RadiusAccess:
+    return RadiusAccess(method, SqlTarget("main", database), {"10.0.0.1": "bng-1", "10.0.0.2": "bng-2"})
+
+
+def at(kind: str, key: str) -> Address:
+    return Address(f"radius/main/{kind}/{key}")
+
+
+def seen_of(user: Value = USER, sessions: Value = ABSENT, groups: Mapping[str, Value] = GROUPS) -> dict[Address, Seen]:
+    found = {at("user", "amina.h"): Seen(user, NOW_S), at("sessions", "amina.h"): Seen(sessions, NOW_S)}
+    return {**found, **{at("group", name): Seen(value, NOW_S) for name, value in groups.items()}}
+
+
+def planned(
+    wanted: ServiceState = SUSPEND,
+    user: Value = USER,
+    sessions: Value = ABSENT,
+    groups: Mapping[str, Value] = GROUPS,
+    database: Database = Database.POSTGRESQL,
+    method: Method = METHOD,
+) -> RecipePlan | CannotEnforce:
+    return recipe(database, method).plan(wanted, SERVICE, seen_of(user, sessions, groups))
+
+
+def after_of(plan: RecipePlan | CannotEnforce) -> Value:
+    assert isinstance(plan, RecipePlan), plan
+    write = plan.steps[0].do
+    assert isinstance(write, tuple)
+    return write[0].after
+
+
+def test_it_is_an_access_recipe() -> None:
+    made: AccessRecipe = recipe()
+    assert made.target == "radius/main"
+
+
+def test_reads_in_two_rounds() -> None:
+    r, seen = recipe(), dict[Address, Seen]()
+    first = r.reads(SERVICE, seen)
+    assert list(first) == [at("user", "amina.h"), at("sessions", "amina.h")]
+    seen |= {
+        at("user", "amina.h"): Seen({**fields(USER), "group:vip": "3"}, 0),
+        at("sessions", "amina.h"): Seen(ABSENT, 0),
+    }
+    second = r.reads(SERVICE, seen)
+    assert set(second) == {at("group", g) for g in ("home20", "home50", "suspended", "vip")}
+    seen |= {a: Seen(ABSENT, 0) for a in second}
+    assert not r.reads(SERVICE, seen)
+    gone = {at("user", "amina.h"): Seen(ABSENT, 0), at("sessions", "amina.h"): Seen(ABSENT, 0)}
+    assert not r.reads(SERVICE, gone)
+
+
+def fields(value: Value) -> dict[str, object]:
+    assert value is not ABSENT
+    return dict(value)
+
+
+def test_suspension_adds_the_marker_and_ends_the_sessions() -> None:
+    plan = planned(sessions=ONLINE)
+    assert isinstance(plan, RecipePlan)
+    write, drop = plan.steps
+    assert (write.n, write.after, drop.n, drop.after) == (1, (), 2, (1,))
+    assert after_of(plan) == {**fields(USER), "group:suspended": "-1"}
+    assert isinstance(drop.do, Effect)
+    assert drop.do.address == at("sessions", "amina.h")
+    assert (drop.do.verb, drop.do.replay, drop.do.proof, drop.do.within_s) == (
+        "disconnect",
+        Replay.IF_UNPROVEN,
+        ProofKind.GONE,
+        20,
+    )
+    assert drop.do.args == {"now": "81c0004f on bng-2"}
+    (again,) = drop.on_revert
+    assert (again.address, again.verb) == (drop.do.address, "disconnect")
+    assert again.key != drop.do.key
+    assert again.args == {"nas": "configured"}, "it makes a restore real"
+    assert plan.enforce == Enforcement(
+        "radius/main",
+        at("sessions", "amina.h"),
+        {
+            "method": "pppoe",
+            "state": "suspended",
+            "read-at": str(NOW_S),
+            "reply:Mikrotik-Address-List": "suspended",
+            "garden4": "100.127.0.0/16",
+            "garden6": "2001:db8:ff00::/40",
+        },
+        60,
+    )
+    assert plan.display["now"] == "online 6d on bng-2 · 100.64.12.9 · 2001:db8:4a00::/56"
+    assert (plan.display["online"], plan.display["nas"], plan.display["sessions"]) == ("online", "bng-2", "1")
+    assert plan.display["after"] == (
+        "pay page only, v4+v6: Mikrotik-Address-List=suspended · Framed-Pool=garden (groups suspended)"
+    )
+
+
+def test_offline_has_the_same_steps_and_says_so() -> None:
+    plan = planned()
+    assert isinstance(plan, RecipePlan)
+    assert len(plan.steps) == 2
+    assert (plan.display["now"], plan.display["online"], plan.display["sessions"]) == ("offline", "offline", "0")
+    assert "nas" not in plan.display
+
+
+SUSPENDED: Value = {**fields(USER), "group:suspended": "-1"}  # type: ignore[dict-item]  # dict is invariant in its values
+
+
+def test_restoring_takes_the_marker_away_and_nothing_else() -> None:
+    plan = planned(RESTORE, SUSPENDED)
+    assert after_of(plan) == USER
+    assert isinstance(plan, RecipePlan)
+    assert plan.enforce is not None
+    assert plan.enforce.expect["state"] == "active"
+    assert "tariff-group" not in plan.enforce.expect
+    assert plan.display["after"] == "Mikrotik-Rate-Limit=20M/20M · Framed-Pool=cgnat (groups home20)"
+
+
+@pytest.mark.parametrize(("wanted", "user"), [(SUSPEND, SUSPENDED), (RESTORE, USER)])
+def test_what_is_so_already_has_no_steps(wanted: ServiceState, user: Value) -> None:
+    plan = planned(wanted, user)
+    assert isinstance(plan, RecipePlan)
+    assert (plan.steps, plan.enforce) == ((), None)
+
+
+def test_a_marker_of_another_priority_is_brought_to_ours() -> None:
+    assert after_of(planned(SUSPEND, {**fields(USER), "group:suspended": "0"})) == SUSPENDED  # type: ignore[dict-item]  # dict is invariant in its values
+
+
+def test_a_tariff_change_replaces_the_tariffs_group_in_its_place() -> None:
+    user: Value = {"check:Cleartext-Password": SecretRef("ab" * 32), "group:vip": "9", "group:home20": "4"}
+    plan = planned(ServiceState(Access.ACTIVE, "Home 50M"), user, groups={**GROUPS, "vip": ABSENT})
+    assert after_of(plan) == {"check:Cleartext-Password": SecretRef("ab" * 32), "group:vip": "9", "group:home50": "4"}
+    assert isinstance(plan, RecipePlan)
+    assert plan.enforce is not None
+    assert plan.enforce.expect["tariff-group"] == "home50"
+
+
+def test_a_tariff_change_of_a_suspended_service_keeps_it_suspended() -> None:
+    after = after_of(planned(ServiceState(Access.SUSPENDED, "Home 50M"), SUSPENDED))
+    assert fields(after).keys() == {"check:Cleartext-Password", "group:home50", "group:suspended"}
+
+
+def test_a_user_without_a_tariffs_group_gets_one() -> None:
+    user: Value = {"check:Cleartext-Password": SecretRef("ab" * 32)}
+    assert fields(after_of(planned(ServiceState(Access.ACTIVE, "Home 50M"), user)))["group:home50"] == "1"
+
+
+def test_group_names_are_compared_as_mariadb_compares_them() -> None:
+    user: Value = {**fields(USER), "group:Suspended": "-1"}  # type: ignore[dict-item]  # dict is invariant in its values
+    groups = {**GROUPS, "Suspended": GROUPS["suspended"]}
+    same = planned(SUSPEND, user, groups=groups, database=Database.MARIADB)
+    assert isinstance(same, RecipePlan)
+    assert same.steps == ()
+    assert after_of(planned(RESTORE, user, groups=groups, database=Database.MARIADB)) == USER
+    user = {**fields(USER), "group:Suspended": "7"}  # type: ignore[dict-item]  # dict is invariant in its values
+    other = after_of(planned(SUSPEND, user, groups=groups | {"Suspended": ABSENT}, database=Database.POSTGRESQL))
+    assert {"group:Suspended", "group:suspended"} <= fields(other).keys()
+
+
+# --- refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "told", "arguments"),
+    [
+        ("no-such-login", "has no user amina.h", {"user": ABSENT}),
+        ("ambiguous-login", "amina.h and Amina.H", {"user": {**fields(USER), "same-as": ("Amina.H",)}}),
+        ("no-such-group", "group suspended", {"groups": {**GROUPS, "suspended": ABSENT}}),
+        (
+            "no-such-group",
+            "group home50",
+            {"groups": {**GROUPS, "home50": ABSENT}, "wanted": ServiceState(Access.ACTIVE, "Home 50M")},
+        ),
+        ("unmapped-tariff", "Home 100M", {"wanted": ServiceState(Access.ACTIVE, "Home 100M")}),
+        ("unknown-nas", "10.9.9.9", {"sessions": {"u1": ("nas=10.9.9.9", "sid=1")}}),
+        ("rejected", "expired", {"user": {**fields(USER), "check:Expiration": (":= 01 Jan 2020",)}}),
+        ("rejected", "no password", {"user": {"group:home20": "1"}}),
+        ("cannot-tell", "", {"user": {**fields(USER), "check:NAS-Identifier": ("=~ bng.*",)}}),
+        (
+            "marker-would-not-win",
+            "group suspended is not applied",
+            {"user": {**fields(USER), "reply:Fall-Through": ("= No",)}},
+        ),
+        (
+            "marker-would-not-win",
+            "Mikrotik-Address-List: suspended is wanted, the login would get business from user",
+            {
+                "user": {
+                    **fields(USER),
+                    "reply:Mikrotik-Address-List": ("+= business",),
+                    "reply:Fall-Through": ("= No",),
+                }
+            },
+        ),
+        (
+            "marker-would-not-win",
+            "20M/20M from group home20",
+            {
+                "groups": {
+                    **GROUPS,
+                    "suspended": {
+                        "reply:Mikrotik-Rate-Limit": (":= 64k/64k",),
+                        "reply:Fall-Through": ("= Yes",),
+                    },
+                },
+                "method": Method("pppoe", "radius/main", {"Mikrotik-Rate-Limit": "64k/64k"}, METHOD.tariffs),
+            },
+        ),
+        (
+            "active-would-not-hold",
+            "20M/20M from group home20",
+            {
+                "wanted": RESTORE,
+                "user": SUSPENDED,
+                "method": Method("pppoe", "radius/main", {}, METHOD.tariffs, {"Mikrotik-Rate-Limit": "9M/9M"}),
+            },
+        ),
+    ],
+)
+def test_refusals(reason: str, told: str, arguments: dict[str, object]) -> None:
+    got = planned(**arguments)  # type: ignore[arg-type]  # keywords are for the test to choose
+    assert isinstance(got, CannotEnforce), got
+    assert got.reason == reason
+    assert told in got.detail
+
+
+# --- kick -----------------------------------------------------------------------------------------------------------
+
+
+def test_kick_is_one_effect_and_nothing_when_offline() -> None:
+    online = recipe().kick(SERVICE, seen_of(sessions=ONLINE))
+    assert isinstance(online, RecipePlan)
+    (step,) = online.steps
+    assert isinstance(step.do, Effect)
+    assert (step.n, step.on_revert, online.enforce) == (1, (), None)
+    offline = recipe().kick(SERVICE, seen_of())
+    assert isinstance(offline, RecipePlan)
+    assert offline.steps == ()
+    ambiguous = recipe().kick(SERVICE, seen_of({**fields(USER), "same-as": ("Amina.H",)}, ONLINE))  # type: ignore[dict-item]  # dict is invariant in its values
+    assert isinstance(ambiguous, CannotEnforce)
+    gone = recipe().kick(SERVICE, seen_of(ABSENT, ONLINE))
+    assert isinstance(gone, RecipePlan), "a session may outlive its user's rows"
+
+
+# --- judging --------------------------------------------------------------------------------------------------------
+
+
+def enforcement(wanted: ServiceState = SUSPEND, user: Value = USER) -> Enforcement:
+    plan = planned(wanted, user)
+    assert isinstance(plan, RecipePlan)
+    assert plan.enforce is not None
+    return plan.enforce
+
+
+def session(uid: str, **known: str) -> dict[str, tuple[str, ...]]:
+    return {uid: tuple(f"{k}={v}" for k, v in {"nas": "10.0.0.1", **known}.items())}
+
+
+def judged(sessions: Value, user: Value = SUSPENDED, wanted: ServiceState = SUSPEND) -> tuple[Enforced, str, str]:
+    enforce = enforcement(wanted, USER if wanted.access is Access.SUSPENDED else SUSPENDED)
+    got = recipe().judge(enforce, seen_of(user, sessions), [at("session", "u1")])
+    return got.enforced, got.how, got.detail
+
+
+def test_an_ended_session_that_is_still_open_is_not_enforced() -> None:
+    new_and_old = {**session("u2", ip="100.127.0.9"), **session("u1", ip="100.127.0.9")}
+    assert judged(new_and_old)[:2] == (Enforced.NO, "still-online")
+
+
+def test_no_session_is_at_the_next_login() -> None:
+    assert judged(ABSENT)[:2] == (Enforced.PENDING, "offline")
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"ip": "100.127.3.4"},
+        {"ip": "100.127.3.4", "pd": "2001:db8:ff12::/56"},
+        {"ip6": "2001:db8:ff12:1::/64"},
+    ],
+)
+def test_an_address_in_the_garden_proves_suspension_and_disproves_restoring(known: dict[str, str]) -> None:
+    assert judged(session("u2", **known), user=USER)[:2] == (Enforced.YES, "garden")
+    assert judged(session("u2", **known), user=USER, wanted=RESTORE)[:2] == (Enforced.NO, "garden")
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {},
+        {"ip": "rubbish"},
+        {"since": str(NOW_S + 5)},
+    ],
+)
+def test_otherwise_it_is_inferred_from_a_new_session_and_the_effective_reply(known: dict[str, str]) -> None:
+    assert judged(session("u2", **known))[:2] == (Enforced.YES, "inferred")
+    refused = judged(session("u2", **known), user=USER)
+    assert refused[:2] == (Enforced.NO, "not-in-effect")
+    assert "Mikrotik-Address-List: suspended is wanted, the login would get nothing" in refused[2]
+
+
+@pytest.mark.parametrize(
+    ("known", "out"),
+    [
+        ({"ip": "100.64.3.4"}, "100.64.3.4"),
+        ({"ip": "100.127.3.4", "pd": "2001:db8:4a00::/56"}, "2001:db8:4a00::/56"),  # v4 in, v6 out
+        ({"pd": "2001:db8::/32"}, "2001:db8::/32"),  # a prefix around the garden is not in it
+    ],
+)
+def test_an_address_outside_of_its_familys_garden_disproves_suspension(known: dict[str, str], out: str) -> None:
+    assert judged(session("u2", **known)) == (Enforced.NO, "outside-garden", f"{out} is outside of the garden")
+
+
+def test_one_of_two_new_sessions_outside_the_garden_is_enough() -> None:
+    both = {**session("u2", ip="100.127.0.9"), **session("u3", ip="100.64.0.9")}
+    assert judged(both) == (Enforced.NO, "outside-garden", "100.64.0.9 is outside of the garden")
+
+
+def test_an_address_of_a_family_without_a_garden_disproves_nothing() -> None:
+    only4 = replace(METHOD, garden6=())
+    plan = planned(method=only4)
+    assert isinstance(plan, RecipePlan)
+    assert plan.enforce is not None
+    seen = seen_of(SUSPENDED, session("u2", pd="2001:db8:4a00::/56"))
+    assert recipe(method=only4).judge(plan.enforce, seen, []).how == "inferred"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "known"),
+    [
+        ("Framed-IP-Address", "100.64.3.4", {"ip": "100.64.3.4"}),
+        ("Framed-IPv6-Prefix", "2001:db8:1:2::/64", {"ip6": "2001:db8:1:2::/64"}),
+        ("Delegated-IPv6-Prefix", "2001:db8:4a00::/56", {"pd": "2001:db8:4a00::/56"}),
+    ],
+)
+def test_a_static_address_cannot_be_in_the_garden_and_is_told(
+    attribute: str, value: str, known: dict[str, str]
+) -> None:
+    user: Value = {**fields(SUSPENDED), f"reply:{attribute}": (f":= {value}",)}  # type: ignore[dict-item]  # dict is invariant in its values
+    enforced, how, detail = judged(session("u2", **known), user)
+    assert (enforced, how) == (Enforced.YES, "inferred")
+    assert f"({value} is static, by its login's reply" in detail
+    other = {name: "100.64.9.9" if name == "ip" else "2001:db8:9:9::/64" for name in known}
+    assert judged(session("u2", **other), user)[:2] == (Enforced.NO, "outside-garden"), "pinned to another one"
+
+
+# --- sessions from before --------------------------------------------------------------------------------------------
+
+
+def test_a_session_from_before_the_preview_that_was_not_ended_is_an_old_one() -> None:
+    old = session("u7", since=str(NOW_S - 86400))
+    told = "1 session(s) from before the change carry on"
+    for ended in ([], [at("session", "u1")]):
+        got = recipe().judge(enforcement(), seen_of(SUSPENDED, old), ended)
+        assert (got.enforced, got.how, got.detail) == (Enforced.NO, "old-session", told)
+        got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(USER, old), ended)
+        assert (got.enforced, got.how) == (Enforced.NO, "old-session")
+
+
+def test_an_old_session_in_the_garden_is_where_it_should_be() -> None:
+    old = session("u7", ip="100.127.0.9", since=str(NOW_S - 86400))
+    assert judged(old)[:2] == (Enforced.YES, "garden")
+
+
+@pytest.mark.parametrize(
+    ("age_s", "ended", "how"),
+    [
+        (20 + 60 + 60, [], "inferred"),
+        (20 + 60 + 61, [], "old-session"),
+        (20 + 60 + 61, [at("session", "u1")], "inferred"),  # judged late, after a crash: it redialled long ago
+    ],
+)
+def test_when_nothing_was_ended_an_older_session_was_late_in_accounting(
+    age_s: int, ended: list[Address], how: str
+) -> None:
+    judged_s = NOW_S + 7200
+    late = {"u7": ("nas=10.0.0.1", f"since={judged_s - age_s}")}
+    seen = {a: replace(s, at_s=judged_s) for a, s in seen_of(SUSPENDED, late).items()}
+    assert recipe().judge(enforcement(), seen, ended).how == how
+
+
+# --- sessions that are not the login's, or out of reach --------------------------------------------------------------
+
+STALE: Value = {"u0": ("login=amina.h", "nas=10.9.9.9", "sid=dead", f"since={NOW_S - 7200}")}
+
+
+def test_a_restore_leaves_out_sessions_on_an_unknown_nas_and_says_so() -> None:
+    plan = planned(RESTORE, SUSPENDED, {**fields(ONLINE), **fields(STALE)})  # type: ignore[dict-item]  # dict is invariant in its values
+    assert isinstance(plan, RecipePlan), plan
+    assert plan.display["now"] == (
+        "online 6d on bng-2 · 100.64.12.9 · 2001:db8:4a00::/56; "
+        "left as accounting has it, on no configured NAS: online 2h on 10.9.9.9"
+    )
+    assert (plan.display["nas"], plan.display["sessions"]) == ("bng-2", "1")
+    drop = plan.steps[1].do
+    assert isinstance(drop, Effect)
+    assert drop.args == {"now": "81c0004f on bng-2", "nas": "configured"}
+    (again,) = plan.steps[1].on_revert
+    assert again.args == {}, "back to suspended, nobody may be left online"
+    alone = planned(RESTORE, SUSPENDED, STALE)
+    assert isinstance(alone, RecipePlan)
+    assert alone.display["online"] == "offline"
+    assert alone.display["now"].startswith("offline; left as accounting has it")
+    got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(USER, STALE), [])
+    assert (got.enforced, got.how) == (Enforced.PENDING, "offline")
+
+
+def test_a_suspension_and_a_kick_do_not_leave_out_anybody() -> None:
+    for got in (planned(SUSPEND, USER, STALE), recipe().kick(SERVICE, seen_of(USER, STALE))):
+        assert isinstance(got, CannotEnforce)
+        assert got.reason == "unknown-nas"
+    assert judged(STALE)[0] is Enforced.NO
+
+
+def test_a_session_of_another_login_that_the_database_holds_equal() -> None:
+    foreign = {"u9": ("login=amína.h", "nas=10.0.0.1", "sid=9", "ip=100.64.7.7")}
+    for got in (
+        planned(SUSPEND, USER, foreign),
+        planned(RESTORE, SUSPENDED, foreign),
+        recipe().kick(SERVICE, seen_of(USER, foreign)),
+    ):
+        assert isinstance(got, CannotEnforce)
+        assert (got.reason, "amina.h and amína.h" in got.detail) == ("ambiguous-login", True)
+    assert judged(foreign)[:2] == (Enforced.PENDING, "offline"), "it came after the preview, and is not this login's"
+    cased = {"u9": ("login=AMINA.H ", "nas=10.0.0.1", "sid=9")}
+    assert isinstance(planned(SUSPEND, USER, cased), RecipePlan)
+
+
+def test_rows_that_came_to_be_mixed_prove_nothing() -> None:
+    mixed: Value = {**fields(SUSPENDED), "same-as": ("amína.h",)}  # type: ignore[dict-item]  # dict is invariant in its values
+    enforced, how, detail = judged(session("u2"), mixed)
+    assert (enforced, how) == (Enforced.NO, "not-in-effect")
+    assert "amina.h and amína.h to be the same login" in detail
+
+
+# --- suspended already -----------------------------------------------------------------------------------------------
+
+PINNED: Value = {**fields(SUSPENDED), "reply:Framed-IP-Address": (":= 100.64.3.4",)}  # type: ignore[dict-item]  # dict is invariant in its values
+
+
+@pytest.mark.parametrize(
+    ("known", "user"),
+    [
+        ({"ip": "100.64.3.4"}, SUSPENDED),
+        ({"ip": "100.127.3.4", "pd": "2001:db8:4a00::/56"}, SUSPENDED),
+        ({}, SUSPENDED),  # no address is known: nothing says that it is in the garden
+        ({"ip": "100.64.3.4", "pd": "2001:db8:4a00::/56"}, PINNED),
+    ],
+)
+def test_marked_already_but_online_outside_of_the_garden_is_ended_and_judged(
+    known: dict[str, str], user: Value
+) -> None:
+    plan = planned(SUSPEND, user, session("u1", sid="s1", **known))
+    assert isinstance(plan, RecipePlan)
+    (step,) = plan.steps
+    assert isinstance(step.do, Effect)
+    assert (step.n, step.after, step.on_revert, step.do.args) == (1, (), (), {"now": "s1 on bng-1"})
+    assert plan.enforce == enforcement()
+
+
+@pytest.mark.parametrize(
+    ("sessions", "user", "method"),
+    [
+        (session("u1", ip="100.127.3.4"), SUSPENDED, METHOD),
+        (session("u1", ip="100.64.3.4"), PINNED, METHOD),
+        (session("u1", pd="2001:db8:4a00::/56"), SUSPENDED, replace(METHOD, garden6=())),
+        (session("u1", ip="100.64.3.4"), SUSPENDED, replace(METHOD, garden4=(), garden6=())),
+    ],
+    ids=["in the garden", "static", "a family without a garden", "no garden"],
+)
+def test_marked_already_and_where_it_can_be_has_no_steps(sessions: Value, user: Value, method: Method) -> None:
+    plan = planned(SUSPEND, user, sessions, method=method)
+    assert isinstance(plan, RecipePlan)
+    assert (plan.steps, plan.enforce) == ((), None)
+
+
+# --- secrets ---------------------------------------------------------------------------------------------------------
+
+
+def test_secrets_in_replies_are_masked_in_what_people_read() -> None:
+    groups = {
+        **GROUPS,
+        "home20": to_value(
+            [
+                Row(Table.REPLY, "Mikrotik-Rate-Limit", ":=", "20M/20M"),
+                Row(Table.REPLY, "Cisco-AVPair", "+=", "psk=hunter2"),
+                Row(Table.REPLY, "MS-MPPE-Send-Key", ":=", "0xhunter3"),
+            ],
+            lambda label, value: "cd" * 32,
+        ),
+    }
+    plan = planned(RESTORE, SUSPENDED, groups=groups)
+    assert isinstance(plan, RecipePlan)
+    assert plan.display["after"] == (
+        "Mikrotik-Rate-Limit=20M/20M · Cisco-AVPair=*** · MS-MPPE-Send-Key=*** (groups home20)"
+    )
+    assert "hunter" not in repr(plan)
+
+
+def test_a_wanted_secret_is_masked_in_a_refusal() -> None:
+    wants = replace(METHOD, suspended_reply={"Cisco-AVPair": "ip:psk=hunter2"})
+    got = planned(method=wants)
+    assert isinstance(got, CannotEnforce)
+    assert got.detail.startswith("Cisco-AVPair: *** is wanted")
+
+
+def test_restored_is_inferred_unless_the_marker_is_back() -> None:
+    assert judged(session("u2", ip="100.64.3.4"), USER, RESTORE)[:2] == (Enforced.YES, "inferred")
+    got = judged(session("u2", ip="100.64.3.4"), SUSPENDED, RESTORE)
+    assert got == (Enforced.NO, "not-in-effect", "group suspended is applied")
+
+
+def test_a_changed_tariff_must_be_applied() -> None:
+    fifty = ServiceState(Access.ACTIVE, "Home 50M")
+    enforce = enforcement(fifty)
+    user: Value = {"check:Cleartext-Password": SecretRef("ab" * 32), "group:home50": "1"}
+    for rows, wanted in ((user, Enforced.YES), (USER, Enforced.NO)):
+        got = recipe().judge(enforce, seen_of(rows, session("u2", ip="100.64.3.4")), [])
+        assert got.enforced is wanted
+
+
+def test_a_user_that_is_gone_is_not_inferred() -> None:
+    assert judged(session("u2"), user=ABSENT)[:2] == (Enforced.NO, "not-in-effect")
+
+
+def test_enforcement_reads_no_more_than_it_needs() -> None:
+    r, enforce = recipe(), enforcement()
+    where = at("sessions", "amina.h")
+    assert list(r.enforcement_reads(enforce, {})) == [where]
+    assert list(r.enforcement_reads(enforce, {where: Seen(ABSENT, 0)})) == []
+    online = {where: Seen(ONLINE, 0)}
+    assert list(r.enforcement_reads(enforce, online)) == [at("user", "amina.h")]
+    rows = {**online, at("user", "amina.h"): Seen(SUSPENDED, 0)}
+    groups = r.enforcement_reads(enforce, rows)
+    assert set(groups) == {at("group", "home20"), at("group", "suspended")}
+    assert not r.enforcement_reads(enforce, {**rows, **{g: Seen(ABSENT, 0) for g in groups}})
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(6 * 86400 + 5, "6d"), (3 * 3600, "3h"), (125, "2m"), (40, "40s"), (-3, "0s")]
+)
+def test_ages(seconds: int, text: str) -> None:
+    assert age_text(seconds) == text

@@ -1,0 +1,233 @@
+"""The client over real sockets: a small NAS on loopback, and FreeRADIUS' own listener as second opinion."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import trio
+
+from agent.connectors.radius.codec import Kind
+from agent.connectors.radius.dictionary import Profile, load, profile
+from agent.connectors.radius.dynauth import Answer, DynAuthClient, Silence
+from agent.connectors.radius.dynauth_session import DynAuths
+from agent.connectors.radius.errors import NasUnreachableError, UnencodableRequestError
+from agent.connectors.radius.schema import Nas
+from tests.agent.connectors.radius.fakes import (
+    SECRET,
+    UdpNas,
+    attributes_of,
+    authentic_request,
+    error_cause,
+    reply,
+)
+from tests.servers import FreeRadius, RadiusDatabase, free_port
+
+ALICE = {"User-Name": "alice", "Acct-Session-Id": "81c0004f", "Framed-IP-Address": "100.64.12.9"}
+FAST = replace(profile("mikrotik"), timeout_s=0.05, retries=2)
+
+
+def nas_at(port: int, name: str = "bng-1", host: str = "127.0.0.1", source: str = "") -> Nas:
+    return Nas(name, "10.0.0.1", host, port, "nas-secret", source=source)
+
+
+def dynauths(p: Profile = FAST, learned: dict[str, frozenset[str]] | None = None, secret: bytes = SECRET) -> DynAuths:
+    def client(nas: Nas, known: frozenset[str]) -> DynAuthClient:
+        return DynAuthClient(p, secret, load(), learned=known)
+
+    return DynAuths(client, {} if learned is None else learned)
+
+
+async def exchange(
+    port: int, attributes: dict[str, str] = ALICE, kind: Kind = Kind.DISCONNECT, p: Profile = FAST, within_s: float = 5
+) -> Answer | Silence:
+    async with dynauths(p) as d:
+        return await d.get(nas_at(port)).exchange(kind, attributes, trio.current_time() + within_s)
+
+
+async def test_ack_and_the_request_that_a_nas_sees() -> None:
+    with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
+        got = await exchange(nas.port)
+    assert isinstance(got, Answer)
+    assert got.ack
+    ((data, _),) = nas.requests
+    assert data[0] == 40
+    assert authentic_request(data)
+    assert {1: b"alice", 44: b"81c0004f", 8: bytes((100, 64, 12, 9))}.items() <= dict(attributes_of(data)).items()
+
+
+async def test_nak_by_name() -> None:
+    with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
+        got = await exchange(nas.port)
+    assert isinstance(got, Answer)
+    assert (got.ack, got.cause) == (False, 503)
+
+
+async def test_silence_after_identical_retransmissions() -> None:
+    with UdpNas(lambda data: []).run() as nas:
+        got = await exchange(nas.port)
+    assert isinstance(got, Silence)
+    assert (got.attempts, len(nas.requests), len(set(nas.requests))) == (3, 3, 1)
+
+
+async def test_only_a_retransmission_is_answered_and_duplicates_of_the_answer_do_no_harm() -> None:
+    numbers = itertools.count()
+
+    def answer(data: bytes) -> list[bytes]:
+        return [reply(data, ack=True)] * 3 if next(numbers) else []
+
+    with UdpNas(answer).run() as nas:
+        async with dynauths() as d:
+            session = d.get(nas_at(nas.port))
+            first = await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
+            second = await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
+    assert isinstance(first, Answer)
+    assert first.attempts == 2
+    assert isinstance(second, Answer)
+    assert second.attempts == 1
+
+
+async def test_forged_replies_before_the_true_one_are_not_taken() -> None:
+    def answer(data: bytes) -> list[bytes]:
+        forged = [b"", b"\x29", reply(data, ack=True, secret=b"x"), reply(data, ack=True, identifier=data[1] ^ 1)]
+        return [*forged, reply(data, ack=True, code=2), reply(data, ack=False, attributes=error_cause(504))]
+
+    with UdpNas(answer).run() as nas:
+        got = await exchange(nas.port)
+    assert isinstance(got, Answer)
+    assert got.cause == 504
+
+
+async def test_a_stranger_who_knows_the_secret_but_has_another_port_is_dropped() -> None:
+    def answer(data: bytes) -> list[bytes]:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+            stranger.sendto(reply(data, ack=True), ("127.0.0.1", nas.requests[-1][1]))
+        return []
+
+    with UdpNas(answer).run() as nas:
+        got = await exchange(nas.port)
+    assert isinstance(got, Silence)
+
+
+async def test_a_closed_port_is_no_answer_and_is_waited_for() -> None:
+    got = await exchange(free_port(socket.SOCK_DGRAM))
+    assert isinstance(got, Silence)
+    assert got.attempts == 3
+
+
+async def test_the_callers_deadline_ends_it() -> None:
+    slow = replace(FAST, timeout_s=30.0)
+    with UdpNas(lambda data: []).run() as nas:
+        with trio.fail_after(5):
+            got = await exchange(nas.port, p=slow, within_s=0.1)
+    assert isinstance(got, Silence)
+    assert (got.attempts, len(nas.requests)) == (1, 1)
+
+
+async def test_nothing_sent_is_told_apart() -> None:
+    async with dynauths() as d:
+        for nas in (nas_at(1, source="192.0.2.77"), nas_at(1, name="bng-2", host="255.255.255.255")):
+            with pytest.raises(NasUnreachableError, match=f"NAS {nas.name}: nothing could be sent"):
+                await d.get(nas).exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
+
+
+async def test_an_error_of_the_body_comes_out_as_it_is() -> None:
+    with pytest.raises(UnencodableRequestError):
+        async with dynauths() as d:
+            await d.get(nas_at(1)).exchange(Kind.DISCONNECT, {"Framed-Pool": "x"}, trio.current_time() + 5)
+
+
+async def test_cancelling_an_exchange_leaves_the_session_usable() -> None:
+    numbers = itertools.count()
+    with UdpNas(lambda data: [reply(data, ack=True)] if next(numbers) else []).run() as nas:
+        async with dynauths(replace(FAST, timeout_s=9.0)) as d:
+            session = d.get(nas_at(nas.port))
+            with trio.move_on_after(0.1) as scope:
+                await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 50)
+            assert scope.cancelled_caught
+            got = await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
+    assert isinstance(got, Answer)
+
+
+async def test_more_than_256_requests_go_out_from_more_ports_and_no_pair_twice() -> None:
+    with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
+        async with dynauths(replace(FAST, timeout_s=1.0, retries=4)) as d:
+            session, answers = d.get(nas_at(nas.port)), list[Answer | Silence]()
+
+            async def some() -> None:
+                for _ in range(75):
+                    answers.append(await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 30))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(8):
+                    nursery.start_soon(some)
+    assert len(answers) == 600
+    assert all(isinstance(a, Answer) for a in answers)
+    pairs = {(port, data[1]) for data, port in nas.requests}
+    assert len(pairs) == 600
+    assert len({port for _, port in nas.requests}) == 3
+
+
+async def test_what_was_learned_outlives_the_session() -> None:
+    def answer(data: bytes) -> list[bytes]:
+        known = 55 not in {code for code, _ in attributes_of(data)}
+        return [reply(data, ack=known, attributes=b"" if known else error_cause(401))]
+
+    learned: dict[str, frozenset[str]] = {}
+    with UdpNas(answer).run() as nas:
+        for requests in (2, 3):
+            async with dynauths(learned=learned) as d:
+                got = await d.get(nas_at(nas.port)).exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
+            assert isinstance(got, Answer)
+            assert got.ack
+            assert len(nas.requests) == requests
+    assert learned == {"bng-1": frozenset({"Event-Timestamp"})}
+
+
+# --- FreeRADIUS -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("demands_ma", [True, False])
+async def test_freeradius_listener(
+    sqlite_radius: RadiusDatabase, freeradius: Callable[..., FreeRadius], demands_ma: bool
+) -> None:
+    server = freeradius(sqlite_radius, coa=True, require_message_authenticator=demands_ma, secret=SECRET.decode())
+    patient = replace(FAST, timeout_s=0.5)
+    ack = await exchange(server.coa_port, p=patient)
+    assert isinstance(ack, Answer)
+    assert ack.ack
+    coa = await exchange(server.coa_port, {**ALICE, "Mikrotik-Rate-Limit": "5M/5M"}, Kind.COA, patient)
+    assert isinstance(coa, Answer)
+    assert coa.ack
+    nak = await exchange(server.coa_port, {**ALICE, "User-Name": "nak-503@isp"}, p=patient)
+    assert isinstance(nak, Answer)
+    assert (nak.ack, nak.cause) == (False, 503)
+    drop = await exchange(server.coa_port, {**ALICE, "User-Name": "drop@isp"}, p=FAST)
+    assert isinstance(drop, Silence)
+    plain = await exchange(
+        server.coa_port, p=replace(FAST, message_authenticator=False, event_timestamp=False, timeout_s=0.2)
+    )
+    assert isinstance(plain, Silence if demands_ma else Answer)
+    seen = server.dynauth_requests()
+    assert [r["user"] for r in seen][:3] == ["alice", "alice", "nak-503@isp"]
+    assert seen[0]["type"] == "Disconnect-Request"
+    assert seen[1]["rate"] == "5M/5M"
+    assert seen[0]["session"] == "81c0004f"
+    assert seen[0]["address"] == "100.64.12.9"
+    assert seen[0]["message_authenticator"].startswith("0x")
+    assert int(seen[0]["event_timestamp"]) > 1_600_000_000
+
+
+@pytest.mark.servers
+async def test_another_secret_is_silence_at_freeradius(
+    sqlite_radius: RadiusDatabase, freeradius: Callable[..., FreeRadius]
+) -> None:
+    server = freeradius(sqlite_radius, coa=True)
+    async with dynauths(secret=b"another secret") as d:
+        got = await d.get(nas_at(server.coa_port)).exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
+    assert isinstance(got, Silence)
+    assert server.dynauth_requests() == []

@@ -1,0 +1,563 @@
+"""The connector end to end on a database and a NAS: addresses, bulk reads, conditional writes, disconnects."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC
+
+import pytest
+import trio
+
+from agent.connectors.base import (
+    CannotEnforce,
+    Connector,
+    DriftedError,
+    LostError,
+    NotSentError,
+    Reach,
+    RecipePlan,
+    Reply,
+    Session,
+    UnreadableError,
+)
+from agent.connectors.radius import dictionary
+from agent.connectors.radius import sql as sql_module
+from agent.connectors.radius.connector import RadiusConnector
+from agent.connectors.radius.dictionary import profile
+from agent.connectors.radius.schema import Method, Nas, RadiusConfig
+from agent.connectors.radius.session import SETTLE_S, boot_time_s, identification
+from agent.connectors.registry import CONNECTORS
+from agent.model import (
+    ABSENT,
+    Access,
+    Address,
+    Direction,
+    Effect,
+    ProofKind,
+    Replay,
+    SecretRef,
+    Seen,
+    Service,
+    ServiceState,
+    Target,
+    Ticket,
+    Transition,
+    Value,
+)
+from tests.agent.connectors.radius.fakes import (
+    SECRET,
+    TcpCutter,
+    UdpNas,
+    attributes_of,
+    error_cause,
+    reply,
+)
+from tests.servers import Cluster, FreeRadius, MariaDB, RadiusDatabase
+
+pytestmark = pytest.mark.servers
+
+MAIN = Target("radius/main", "radius")
+USER = Address("radius/main/user/amina.h")
+SESSIONS = Address("radius/main/sessions/amina.h")
+SERVICE = Service("C-10482", "C-10482", "Amina Hassan", "home", "amina.h", "pppoe", "Home 20M")
+
+
+def commit(label: str, value: str) -> str:
+    return hashlib.sha256(f"{label}\0{value}".encode()).hexdigest()
+
+
+def connector(
+    database: RadiusDatabase, nas_port: int = 1, *, port: int = 0, clock: Callable[[], float] = boot_time_s
+) -> RadiusConnector:
+    target = replace(database.target(secret="db"), timeout_s=2.0)
+    if port:
+        target = replace(target, port=port)
+    config = RadiusConfig(
+        (target,),
+        (
+            Nas("bng-1", "10.0.0.1", "127.0.0.1", nas_port, "nas", profile="mikrotik"),
+            Nas("bng-2", "10.0.0.2", "127.0.0.1", nas_port, "nas", profile="generic"),
+        ),
+        (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
+    )
+    secrets = {"db": database.password.encode(), "nas": SECRET}
+    return RadiusConnector(config, secrets.__getitem__, commit, boottime=clock)
+
+
+@pytest.fixture
+def database(sqlite_radius: RadiusDatabase) -> RadiusDatabase:
+    fill(sqlite_radius)
+    return sqlite_radius
+
+
+def fill(database: RadiusDatabase) -> None:
+    database.add_group("home20", [("Mikrotik-Rate-Limit", ":=", "20M/20M")])
+    database.add_group("suspended", [("Mikrotik-Address-List", ":=", "suspended")])
+    database.add_user("amina.h", "wonder", {"home20": 1})
+
+
+def add_session(database: RadiusDatabase, unique: str, nas: str = "10.0.0.1", login: str = "amina.h") -> None:
+    database.run(
+        "INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, framedipaddress)"
+        " VALUES (%s, %s, %s, %s, '100.64.12.9')",
+        f"sid-{unique}", unique, login, nas,
+    )  # fmt: skip
+
+
+@asynccontextmanager
+async def dialled(made: RadiusConnector) -> AsyncIterator[Session]:
+    async with made.dial(MAIN) as session:
+        yield session
+
+
+DISCONNECT = Effect(SESSIONS, "disconnect", {}, "k", Replay.IF_UNPROVEN, ProofKind.GONE, 20)
+
+
+def ticket(
+    do: tuple[Transition, ...] | Effect, bound: Mapping[Address, Seen] | None = None, in_s: float = 10.0
+) -> Ticket:
+    return Ticket("p", 1, 1, Direction.FORWARD, 1, "radius/main", do, bound or {}, boot_time_s() + in_s)
+
+
+def test_it_is_a_connector_and_registered(database: RadiusDatabase) -> None:
+    made: Connector = CONNECTORS["radius"](RadiusConfig((), (), ()), lambda name: b"", commit, UTC)
+    assert made.traits.conditional
+    assert (made.traits.reach, made.traits.window) == (Reach.DIAL, 8)
+    assert connector(database).targets == (MAIN,)
+    assert connector(database).recipes.keys() == {"pppoe"}
+
+
+async def test_serve_returns_at_once(database: RadiusDatabase) -> None:
+    async def arrived(session: Session) -> None:
+        raise AssertionError("nobody calls in")
+
+    with trio.fail_after(1):
+        await connector(database).serve(arrived)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+async def test_every_kind_of_address_in_one_read(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    password = commit(f"{USER} check:Cleartext-Password :=", "wonder")
+    one = {"login": "amina.h", "nas": "10.0.0.1", "sid": "sid-u1", "ip": "100.64.12.9"}
+    addresses = {
+        USER: {"check:Cleartext-Password": SecretRef(password), "group:home20": "1"},
+        Address("radius/main/user/no/body"): ABSENT,
+        Address("radius/main/group/home20"): {"reply:Mikrotik-Rate-Limit": (":= 20M/20M",)},
+        Address("radius/main/group/none"): ABSENT,
+        SESSIONS: {"u1": tuple(f"{k}={v}" for k, v in one.items())},
+        Address("radius/main/sessions/bob"): ABSENT,
+        Address("radius/main/session/u1"): one,
+        Address("radius/main/session/u2"): ABSENT,
+        Address("radius/main/online/all"): {"amina.h": "1"},
+    }  # fmt: skip
+    async with dialled(connector(database)) as session:
+        seen = await session.read(list(addresses))
+        assert await session.read([]) == {}
+    assert {a: s.value for a, s in seen.items()} == addresses
+    assert all(s.live for s in seen.values())
+
+
+async def test_a_thousand_addresses_are_few_queries(database: RadiusDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    statements: list[str] = []
+    run = sql_module.Connection.run
+
+    def counting(
+        self: sql_module.Connection, sql: str, parameters: tuple[object, ...] = ()
+    ) -> list[tuple[object, ...]]:
+        statements.append(sql)
+        return run(self, sql, parameters)
+
+    monkeypatch.setattr(sql_module.Connection, "run", counting)
+    users = [Address(f"radius/main/user/u{n}") for n in range(500)]
+    sessions = [Address(f"radius/main/sessions/u{n}") for n in range(500)]
+    async with dialled(connector(database)) as session:
+        assert len(await session.read([*users, *sessions])) == 1000
+    assert len([s for s in statements if s.startswith("SELECT")]) == 20
+
+
+@pytest.mark.parametrize("text", ["radius/other/user/a", "radius/main/nas/a", "radius/main/user/", "radius/main", ""])
+async def test_an_address_of_another_target_is_refused(database: RadiusDatabase, text: str) -> None:
+    async with dialled(connector(database)) as session:
+        with pytest.raises(UnreadableError, match="not an address of this target"):
+            await session.read([Address(text)])
+
+
+async def test_a_target_that_is_not_configured(database: RadiusDatabase) -> None:
+    with pytest.raises(UnreadableError, match="radius/other"):
+        async with connector(database).dial(Target("radius/other", "radius")):
+            pass
+
+
+async def test_two_logins_that_the_database_holds_equal_are_refused(cluster: Cluster) -> None:
+    database = cluster.fresh()
+    fill(database)
+    made = connector(database)
+    recipe = made.recipes["pppoe"]
+    twin = replace(SERVICE, login="Amina.H", ref="C-2")
+    async with dialled(made) as session:
+        seen: dict[Address, Seen] = {}
+        while missing := [*recipe.reads(SERVICE, seen), *recipe.reads(twin, seen)]:
+            seen |= await session.read(missing)
+    state = ServiceState(Access.SUSPENDED, "Home 20M")
+    got = [recipe.plan(state, s, seen) for s in (SERVICE, twin)]
+    if database.kind.value == "mariadb":
+        assert [g.reason for g in got if isinstance(g, CannotEnforce)] == ["ambiguous-login"] * 2
+    else:
+        assert isinstance(got[0], RecipePlan)
+        assert isinstance(got[1], CannotEnforce)
+        assert got[1].reason == "no-such-login"
+
+
+async def planned(made: RadiusConnector, session: Session, login: str) -> RecipePlan | CannotEnforce:
+    recipe, service, seen = made.recipes["pppoe"], replace(SERVICE, login=login), dict[Address, Seen]()
+    while missing := recipe.reads(service, seen):
+        seen |= await session.read(missing)
+    return recipe.plan(ServiceState(Access.SUSPENDED, "Home 20M"), service, seen)
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["only the other has rows", "both have rows"])
+async def test_nobody_is_cut_for_another_whose_login_mariadb_holds_equal(mariadb: MariaDB, own: bool) -> None:
+    database = mariadb.fresh()
+    fill(database)
+    database.add_user("josé", "y", {"home20": 1})
+    add_session(database, "s-other", login="josé")
+    if own:
+        database.add_user("jose", "x", {"home20": 1})
+    made = connector(database)
+    async with dialled(made) as session:
+        plan = await planned(made, session, "jose")
+        bound = await session.bind(replace(DISCONNECT, address=Address("radius/main/sessions/jose")))
+        theirs = await session.bind(replace(DISCONNECT, address=Address("radius/main/sessions/josé")))
+    assert isinstance(plan, CannotEnforce)
+    assert (plan.reason, plan.detail) == ("ambiguous-login", "the database holds jose and josé to be the same login")
+    assert bound == {}
+    assert theirs.keys() == {Address("radius/main/session/s-other")}
+
+
+async def test_only_a_session_of_another_makes_it_ambiguous(mariadb: MariaDB) -> None:
+    database = mariadb.fresh()
+    fill(database)
+    database.add_user("jose", "x", {"home20": 1})
+    add_session(database, "s-other", login="josé")
+    made = connector(database)
+    async with dialled(made) as session:
+        plan = await planned(made, session, "jose")
+    assert isinstance(plan, CannotEnforce)
+    assert plan.reason == "ambiguous-login"
+
+
+async def test_one_spelling_in_another_case_is_the_same_person(mariadb: MariaDB) -> None:
+    database = mariadb.fresh()
+    fill(database)
+    database.add_user("Alice", "x", {"home20": 1})
+    add_session(database, "s1", login="ALICE")
+    made = connector(database)
+    async with dialled(made) as session:
+        plan = await planned(made, session, "alice")
+        assert isinstance(plan, RecipePlan), plan
+        await session.send(ticket(plan.steps[0].do))
+        drop = plan.steps[1].do
+        assert isinstance(drop, Effect)
+        assert (await session.bind(drop)).keys() == {Address("radius/main/session/s1")}
+    assert database.run("SELECT BINARY username FROM radusergroup WHERE groupname = 'suspended'") == [(b"Alice",)]
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+async def marked(session: Session) -> tuple[Transition, Transition]:
+    """The suspension of what is there now, and its inverse."""
+    before = (await session.read([USER]))[USER]
+    assert before.value is not ABSENT
+    after: Value = {**before.value, "group:suspended": "-1"}
+    return Transition(USER, before, after), Transition(USER, Seen(after, before.at_s), before.value)
+
+
+async def test_write_read_back_and_revert(database: RadiusDatabase) -> None:
+    async with dialled(connector(database)) as session:
+        forward, back = await marked(session)
+        assert await session.send(ticket((forward,))) == Reply(True, "committed", "1 row(s)")
+        assert (await session.read([USER]))[USER].value == forward.after
+        assert await session.send(ticket((back,))) == Reply(True, "committed", "1 row(s)")
+        assert (await session.read([USER]))[USER].value == forward.before.value
+
+
+async def test_sending_twice_drifts_and_says_what_is_there(database: RadiusDatabase) -> None:
+    async with dialled(connector(database)) as session:
+        forward, _ = await marked(session)
+        await session.send(ticket((forward,)))
+        with pytest.raises(DriftedError) as caught:
+            await session.send(ticket((forward,)))
+    assert caught.value.reason == "drifted"
+    assert caught.value.observed[USER].value == forward.after
+
+
+async def test_nothing_is_sent_after_the_deadline(database: RadiusDatabase) -> None:
+    with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            add_session(database, "u1")
+            forward, _ = await marked(session)
+            for do in ((forward,), DISCONNECT):
+                with pytest.raises(NotSentError) as caught:
+                    await session.send(ticket(do, await session.bind(DISCONNECT), in_s=-0.001))
+                assert caught.value.reason == "expired"
+            assert (await session.read([USER]))[USER].value == forward.before.value
+    assert nas.requests == []
+
+
+async def test_a_secret_is_not_written(database: RadiusDatabase) -> None:
+    async with dialled(connector(database)) as session:
+        forward, _ = await marked(session)
+        assert forward.before.value is not ABSENT
+        after = {**forward.before.value, "check:Cleartext-Password": SecretRef("00" * 32)}
+        with pytest.raises(NotSentError) as caught:
+            await session.send(ticket((replace(forward, after=after),)))
+    assert caught.value.reason == "unwritable"
+
+
+async def test_what_a_step_cannot_do_here_is_refused(database: RadiusDatabase) -> None:
+    async with dialled(connector(database)) as session:
+        forward, back = await marked(session)
+        group = replace(forward, address=Address("radius/main/group/home20"))
+        for do in ((forward, back), (group,), replace(DISCONNECT, verb="reboot")):
+            with pytest.raises(NotSentError) as caught:
+                await session.send(ticket(do))
+            assert caught.value.reason == "unsupported"
+        with pytest.raises(UnreadableError):
+            await session.bind(replace(DISCONNECT, verb="reboot"))
+
+
+async def test_a_lost_commit_is_lost_and_settles(radius_database: RadiusDatabase) -> None:
+    fill(radius_database)
+    with TcpCutter(radius_database.port, b"COMMIT", deliver=True) as cutter:
+        cutter.armed = False
+        async with dialled(connector(radius_database, port=cutter.port)) as session:
+            forward, _ = await marked(session)
+            cutter.armed = True
+            with pytest.raises(LostError):
+                await session.send(ticket((forward,)))
+            cutter.armed = False
+            started = trio.current_time()
+            await session.settle()
+            assert trio.current_time() - started > SETTLE_S / 2
+            assert (await session.read([USER]))[USER].value == forward.after
+            started = trio.current_time()
+            await session.settle()
+            assert trio.current_time() - started < SETTLE_S / 2, "nothing is in doubt any more"
+
+
+# --- disconnecting --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profiles as shipped, with time-outs for tests."""
+
+    def fast(name: str) -> dictionary.Profile:
+        return replace(profile(name), timeout_s=0.05, retries=2)
+
+    monkeypatch.setattr("agent.connectors.radius.connector.profile", fast)
+
+
+async def drop(
+    database: RadiusDatabase, answer: Callable[[bytes], list[bytes]]
+) -> tuple[Reply | LostError | NotSentError, list[dict[int, bytes]]]:
+    with UdpNas(answer).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            bound = await session.bind(DISCONNECT)
+            try:
+                got: Reply | LostError | NotSentError = await session.send(ticket(DISCONNECT, bound))
+            except (LostError, NotSentError) as err:
+                got = err
+    return got, [dict(attributes_of(data)) for data, _ in nas.requests]
+
+
+async def test_bind_names_each_open_session(database: RadiusDatabase) -> None:
+    for unique, nas in (("u1", "10.0.0.1"), ("u2", "10.0.0.2")):
+        add_session(database, unique, nas)
+    async with dialled(connector(database)) as session:
+        bound = await session.bind(DISCONNECT)
+        again = await session.read(list(bound))
+    assert bound.keys() == {Address("radius/main/session/u1"), Address("radius/main/session/u2")}
+    assert {a: s.value for a, s in bound.items()} == {a: s.value for a, s in again.items()}
+
+
+async def test_a_disconnect_for_configured_nas_leaves_out_the_others(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    add_session(database, "u2", "10.9.9.9")
+    async with dialled(connector(database)) as session:
+        everywhere = await session.bind(DISCONNECT)
+        configured = await session.bind(replace(DISCONNECT, args={"nas": "configured"}))
+    assert len(everywhere) == 2
+    assert configured.keys() == {Address("radius/main/session/u1")}
+
+
+async def test_ack_and_what_identifies_the_session(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    add_session(database, "u2", "10.0.0.2")
+    got, requests = await drop(database, lambda data: [reply(data, ack=True)])
+    assert got == Reply(True, "ack", "2 session(s)")
+    by_sid = {r[44]: r for r in requests}
+    assert by_sid.keys() == {b"sid-u1", b"sid-u2"}
+    assert by_sid[b"sid-u1"][1] == b"amina.h"
+    assert by_sid[b"sid-u1"][8] == bytes((100, 64, 12, 9))
+    assert 4 not in by_sid[b"sid-u1"], "the mikrotik profile does not send NAS-IP-Address"
+    assert by_sid[b"sid-u2"][4] == bytes((10, 0, 0, 2))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason", "told"),
+    [
+        (error_cause(503), "nak-503", "Session-Context-Not-Found: open in radacct, unknown to the NAS, 1 of 1"),
+        (error_cause(506), "nak-506", "Resources-Unavailable, 1 of 1"),
+        (error_cause(508), "nak-508", "Multiple-Session-Selection-Unsupported"),
+        (b"", "nak", "1 of 1 session(s)"),
+    ],
+    ids=["503", "506", "508", "no cause"],
+)
+async def test_nak_by_name(database: RadiusDatabase, attributes: bytes, reason: str, told: str) -> None:
+    add_session(database, "u1")
+    got, _ = await drop(database, lambda data: [reply(data, ack=False, attributes=attributes)])
+    assert isinstance(got, Reply)
+    assert (got.accepted, got.reason) == (False, reason)
+    assert got.detail.startswith(told)
+
+
+async def test_of_two_sessions_the_refusal_that_says_more_is_told(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    add_session(database, "u2")
+
+    def answer(data: bytes) -> list[bytes]:
+        cause = 503 if dict(attributes_of(data))[44] == b"sid-u1" else 501
+        return [reply(data, ack=False, attributes=error_cause(cause))]
+
+    got, _ = await drop(database, answer)
+    assert isinstance(got, Reply)
+    assert got.reason == "nak-501"
+
+
+async def test_silence_is_lost_since_the_nas_may_have_acted(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    got, requests = await drop(database, lambda data: [])
+    assert isinstance(got, LostError)
+    assert got.reason == "timeout"
+    assert "3 datagrams" in str(got)
+    assert len(requests) == 3
+
+
+async def test_a_wrong_secret_is_lost_and_told(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    got, _ = await drop(database, lambda data: [reply(data, ack=True, secret=b"theirs")])
+    assert isinstance(got, LostError)
+    assert "not made with our secret" in str(got)
+
+
+async def test_one_answered_and_one_silent_is_lost(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    add_session(database, "u2")
+    got, _ = await drop(
+        database, lambda data: [reply(data, ack=True)] if dict(attributes_of(data))[44] == b"sid-u1" else []
+    )
+    assert isinstance(got, LostError)
+    assert str(got).startswith("no answer to 1 of 2")
+
+
+async def test_a_session_on_an_unknown_nas_sends_nothing_at_all(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    add_session(database, "u2", "10.9.9.9")
+    got, requests = await drop(database, lambda data: [reply(data, ack=True)])
+    assert isinstance(got, NotSentError)
+    assert got.reason == "unknown-nas"
+    assert "10.9.9.9" in str(got)
+    assert requests == []
+
+
+async def test_no_session_is_nothing_to_do(database: RadiusDatabase) -> None:
+    got, requests = await drop(database, lambda data: [reply(data, ack=True)])
+    assert got == Reply(True, "no-session", "no session is open")
+    assert requests == []
+
+
+async def test_only_the_bound_session_is_dropped_however_many_there_are_now(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            bound = await session.bind(DISCONNECT)
+            database.run("UPDATE radacct SET acctstoptime = 1")
+            add_session(database, "u2")
+            await session.send(ticket(DISCONNECT, bound))
+            now = await session.read([*bound, SESSIONS])
+    assert [dict(attributes_of(d))[44] for d, _ in nas.requests] == [b"sid-u1"]
+    assert now[Address("radius/main/session/u1")].value is ABSENT
+    assert now[SESSIONS].value != ABSENT
+
+
+async def test_freeradius_takes_it(sqlite_radius: RadiusDatabase, freeradius: Callable[..., FreeRadius]) -> None:
+    fill(sqlite_radius)
+    add_session(sqlite_radius, "u1")
+    server = freeradius(sqlite_radius, coa=True, secret=SECRET.decode())
+    async with dialled(connector(sqlite_radius, server.coa_port)) as session:
+        got = await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+        still = await session.read([SESSIONS])
+    assert got == Reply(True, "ack", "1 session(s)")
+    assert still[SESSIONS].value is not ABSENT, "its listener ACKs and touches nothing: an ACK is not proof"
+    (request,) = server.dynauth_requests()
+    assert (request["user"], request["session"], request["address"]) == ("amina.h", "sid-u1", "100.64.12.9")
+
+
+def test_identification_takes_what_accounting_told_and_the_profile_wants() -> None:
+    session = {"login": "a", "sid": "s", "ip": "100.64.0.1", "ip6": "2001:db8::/64", "mac": "AA", "nas": "2001:db8::1"}
+    everything = sorted(dictionary.IDENTIFICATION)
+    assert identification(everything, session) == {
+        "Acct-Session-Id": "s",
+        "Calling-Station-Id": "AA",
+        "Framed-IP-Address": "100.64.0.1",
+        "Framed-IPv6-Prefix": "2001:db8::/64",
+        "NAS-IPv6-Address": "2001:db8::1",
+        "User-Name": "a",
+    }
+    assert identification(everything, {"nas": "bng.example", "login": "a"}) == {
+        "NAS-Identifier": "bng.example",
+        "User-Name": "a",
+    }
+    assert identification(["User-Name"], session) == {"User-Name": "a"}
+
+
+# --- the recipe on a real database ----------------------------------------------------------------------------------
+
+
+async def test_suspension_planned_written_dropped_and_judged(radius_database: RadiusDatabase) -> None:
+    fill(radius_database)
+    add_session(radius_database, "u1")
+    numbers = {"postgresql": "now()", "mariadb": "now()"}
+
+    def answer(data: bytes) -> list[bytes]:
+        radius_database.run(f"UPDATE radacct SET acctstoptime = {numbers[radius_database.kind.value]}")
+        add_session(radius_database, "u2")
+        return [reply(data, ack=True)]
+
+    with UdpNas(answer).run() as nas:
+        made = connector(radius_database, nas.port)
+        recipe = made.recipes["pppoe"]
+        async with dialled(made) as session:
+            seen: dict[Address, Seen] = {}
+            while missing := recipe.reads(SERVICE, seen):
+                seen |= await session.read(missing)
+            plan = recipe.plan(ServiceState(Access.SUSPENDED, "Home 20M"), SERVICE, seen)
+            assert isinstance(plan, RecipePlan)
+            assert plan.enforce is not None
+            await session.send(ticket(plan.steps[0].do))
+            bound = await session.bind(DISCONNECT)
+            assert (await session.send(ticket(plan.steps[1].do, bound))).accepted
+            now: dict[Address, Seen] = {}
+            while missing := recipe.enforcement_reads(plan.enforce, now):
+                now |= await session.read(missing)
+            got = recipe.judge(plan.enforce, now, list(bound))
+    assert (got.enforced.value, got.how) == ("yes", "inferred")
+    assert plan.display["now"].startswith("online")

@@ -1,0 +1,224 @@
+"""The conformance suite over every registered connector, and over two fakes: one dials, one's devices call in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from agent.changes.sessions import Sessions
+from agent.connectors.base import Connector, Reach, Session
+from agent.connectors.radius.dictionary import profile
+from agent.connectors.radius.schema import Method, Nas, RadiusConfig
+from agent.connectors.registry import CONNECTORS
+from agent.model import Address, Service
+from tests.agent.connectors.conformance import CHECKS, Lab
+from tests.agent.connectors.fake import FakeConnector, World
+from tests.agent.connectors.radius.fakes import SECRET, UdpNas, attributes_of, reply
+from tests.servers import RadiusDatabase
+
+
+def service(login: str, method: str, tariff: str) -> Service:
+    return Service(f"C-{login}/home", f"C-{login}", login, "home", login, method, tariff)
+
+
+@dataclass
+class BaseLab:
+    """Sessions through `Sessions`, as the agent has them; a device that calls in is called for."""
+
+    connector: Connector
+    online: Service
+    offline: Service
+    unknown: Address
+    secrets: tuple[str, ...] = ()
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        sessions = Sessions({"it": self.connector})
+        async with trio.open_nursery() as nursery:
+            await sessions.host(nursery)
+            await self.arrive(nursery)
+            async with sessions.use(self.connector.targets[0].id) as session:
+                yield session
+            nursery.cancel_scope.cancel()
+
+    async def arrive(self, nursery: trio.Nursery) -> None:
+        """Let the device call in."""
+
+
+@dataclass
+class FakeLab(BaseLab):
+    world: World = field(default_factory=World)
+
+    async def arrive(self, nursery: trio.Nursery) -> None:
+        connector = self.connector
+        assert isinstance(connector, FakeConnector)
+
+        async def call() -> None:
+            await wait_all_tasks_blocked()
+            connector.calls_in.set()
+
+        nursery.start_soon(call)
+
+    def drift(self, service: Service) -> None:
+        self.world.values[self.world.user(service.login)] = {"plan": "drifted"}
+
+    def lose_reply(self, service: Service) -> None:
+        self.world.faults[service.login] = ["reply-lost"]
+
+    def lose_command(self, service: Service) -> None:
+        self.world.faults[service.login] = ["command-lost"]
+
+    def mend(self) -> None:
+        self.world.faults.clear()
+
+
+@asynccontextmanager
+async def fake_lab(reach: Reach) -> AsyncIterator[Lab]:
+    world = World()
+    world.add("amina.h")
+    world.add("bob", online=False)
+    connector = FakeConnector(world, reach)
+    on, off = (service(login, "fake", "20M") for login in ("amina.h", "bob"))
+    yield FakeLab(connector, on, off, Address("fake/d/user/nobody"), world=world)
+
+
+# --- RADIUS: a SQLite lab database, and a NAS that ends sessions and lets them redial ---
+
+
+@dataclass
+class RadiusLab(BaseLab):
+    database: RadiusDatabase | None = None
+    fault: str = ""
+    dialled: int = 0
+
+    def db(self) -> RadiusDatabase:
+        assert self.database is not None
+        return self.database
+
+    def dial_in(self, login: str) -> None:
+        suspended = self.db().run("SELECT 1 FROM radusergroup WHERE username = %s AND groupname = 'suspended'", login)
+        self.dialled += 1
+        unique, now = f"u{self.dialled}", datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        self.db().run(
+            "INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, framedipaddress, acctstarttime)"
+            " VALUES (%s, %s, %s, '10.0.0.1', %s, %s)",
+            f"sid-{unique}", unique, login, "10.66.0.7" if suspended else "100.64.12.9", now,
+        )  # fmt: skip
+
+    def answer(self, request: bytes) -> list[bytes]:
+        """What the NAS does with a Disconnect-Request (it runs in the NAS' thread)."""
+        if self.fault == "command":
+            return []
+        sid = dict(attributes_of(request))[44].decode()
+        found = self.db().run("SELECT username FROM radacct WHERE acctsessionid = %s AND acctstoptime IS NULL", sid)
+        if found:
+            now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+            self.db().run("UPDATE radacct SET acctstoptime = %s WHERE acctsessionid = %s", now, sid)
+            self.dial_in(found[0][0])
+        return [] if self.fault else [reply(request, ack=True)]
+
+    def drift(self, service: Service) -> None:
+        self.db().run_many(
+            "INSERT INTO radreply (username, attribute, op, value) VALUES (%s, 'Session-Timeout', ':=', %s)",
+            [(service.login, "3600")],
+        )
+
+    def lose_reply(self, service: Service) -> None:
+        self.fault = "reply"
+
+    def lose_command(self, service: Service) -> None:
+        self.fault = "command"
+
+    def mend(self) -> None:
+        self.fault = ""
+
+
+def commit(label: str, value: str) -> str:
+    return hashlib.sha256(f"{label}\0{value}".encode()).hexdigest()
+
+
+@asynccontextmanager
+async def radius_lab(database: RadiusDatabase) -> AsyncIterator[Lab]:
+    database.add_group("home20", [("Mikrotik-Rate-Limit", ":=", "20M/20M")])
+    database.add_group("suspended", [("Mikrotik-Address-List", ":=", "suspended")])
+    for login in ("amina.h", "bob"):
+        database.add_user(login, "wonder-password", {"home20": 1})
+    on, off = (service(login, "pppoe", "Home 20M") for login in ("amina.h", "bob"))
+    unknown = Address("radius/main/user/nobody")
+    lab = RadiusLab(FakeConnector(World()), on, off, unknown, ("wonder-password", SECRET.decode()), database=database)
+    lab.dial_in("amina.h")
+    with UdpNas(lab.answer).run() as nas:
+        config = RadiusConfig(
+            (replace(database.target(secret="db"), timeout_s=2.0),),
+            (Nas("bng-1", "10.0.0.1", "127.0.0.1", nas.port, "nas"),),
+            (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
+        )
+        secrets = {"db": database.password.encode(), "nas": SECRET}
+        lab.connector = CONNECTORS["radius"](config, secrets.__getitem__, commit, UTC)
+        yield lab
+
+
+LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Lab]]] = {
+    "fake-dial": lambda _: fake_lab(Reach.DIAL),
+    "fake-arrive": lambda _: fake_lab(Reach.ARRIVE),
+    "radius": lambda request: radius_lab(request.getfixturevalue("sqlite_radius")),
+}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NAS profiles as shipped, with time-outs for tests."""
+    fast = lambda name: replace(profile(name), timeout_s=0.05, retries=2)  # noqa: E731  one expression
+    monkeypatch.setattr("agent.connectors.radius.connector.profile", fast)
+
+
+def test_every_registered_connector_has_a_lab() -> None:
+    assert set(CONNECTORS) <= set(LABS)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", LABS)
+async def test_conformance(name: str, check: Callable[[Lab], Awaitable[None]], request: pytest.FixtureRequest) -> None:
+    async with LABS[name](request) as lab:
+        with trio.fail_after(30):
+            await check(lab)
+
+
+@pytest.mark.parametrize("name", LABS)
+async def test_reach(name: str, request: pytest.FixtureRequest) -> None:
+    """Devices that call in arrive, wait to be lent, are lent, and end; what is dialled serves nobody."""
+    async with LABS[name](request) as lab:
+        log: list[str] = []
+        there, may_go, leave = trio.Event(), trio.Event(), trio.Event()
+
+        async def arrived(session: Session) -> None:
+            assert session.target in lab.connector.targets
+            log.append("arrived")
+            there.set()
+            await may_go.wait()
+            await session.read([lab.unknown])
+            log.append("lent")
+            leave.set()
+
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(5):
+                if lab.connector.traits.reach is Reach.DIAL:
+                    await lab.connector.serve(arrived)
+                else:
+                    nursery.start_soon(lab.connector.serve, arrived)
+                    assert isinstance(lab, BaseLab)
+                    await lab.arrive(nursery)
+                    await there.wait()
+                    await wait_all_tasks_blocked()
+                    assert log == ["arrived"]  # it waits for as long as it takes
+                    may_go.set()
+                    await leave.wait()
+            nursery.cancel_scope.cancel()
+        assert log == ([] if lab.connector.traits.reach is Reach.DIAL else ["arrived", "lent"])

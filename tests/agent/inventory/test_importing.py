@@ -1,0 +1,185 @@
+"""The billing file that is read again: what counts while it is broken, and that an older export undoes nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from agent.connectors.radius.schema import RadiusConfig
+from agent.inventory import book
+from agent.inventory.facts import BillingFact
+from agent.inventory.importing import Importer, ImportRefusedError
+from agent.inventory.subscribers_csv import COLUMNS
+from tests.agent.store.stores import WALL_S, Agent
+
+if TYPE_CHECKING:
+    from agent.store.db import Tx
+
+HEADER = ",".join(COLUMNS)
+DAY, EARLIER, NOW = "2025-12-31", "2025-12-31T20:00:00Z", "2026-01-01T00:00:00Z"  # WALL_S is the last one
+
+
+def line(subscriber: str, balance: str = "34.00", as_of: str = NOW, paid_at: str = "", service: str = "home") -> str:
+    login = f"{subscriber}.{service}".lower()
+    return f"{subscriber},Amina,{service},{login},pppoe,20M,,0,{balance},2025-10-03,{paid_at},{as_of}"
+
+
+class Desk:
+    """A store, a billing file, and the importer that reads it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.agent = Agent(folder)
+        self.file = folder / "billing.csv"
+        self.importer = self.new_importer(self.file)
+
+    def new_importer(self, file: Path | None) -> Importer:
+        recorder = self.agent.recorder
+        return Importer(
+            self.agent.store,
+            lambda fields: recorder.record(None, dict(fields)),
+            recorder.ensure,
+            file,
+            RadiusConfig((), (), ()),
+            lambda: WALL_S,
+        )
+
+    async def write(self, *lines: str) -> bool:
+        """Put a whole new file in the place of the old one, as an export does, and read it."""
+        fresh = self.file.with_suffix(".new")
+        fresh.write_text("\n".join((HEADER, *lines)) + "\n")
+        os.replace(fresh, self.file)
+        return await self.importer.refresh()
+
+    async def hand_in(self, *lines: str) -> None:
+        await self.importer.run("\n".join((HEADER, *lines)).encode(), "maria", dry_run=False)
+
+    def fact(self, subscriber: str) -> BillingFact:
+        return book.facts(self.agent.store.reader)[subscriber]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.agent.close()
+
+
+async def test_a_whole_file_leaves_no_doubt(desk: Desk) -> None:
+    assert desk.importer.billing_problem() == "the billing file was not read yet"
+    assert desk.importer.doubt("C-1")
+    assert await desk.write(line("C-1"))
+    assert desk.importer.billing_problem() == ""
+    assert desk.importer.doubt("C-1") == desk.importer.doubt("C-99") == ""
+    assert not await desk.importer.refresh()  # unchanged
+
+
+async def test_without_a_billing_file_nothing_is_in_doubt(desk: Desk) -> None:
+    importer = desk.new_importer(None)
+    assert not await importer.refresh()
+    assert importer.billing_problem() == importer.doubt("C-1") == ""
+
+
+async def test_good_lines_of_a_broken_file_count_and_no_others_do(desk: Desk) -> None:
+    await desk.write(line("C-1"), line("C-2"), line("C-3"))
+    assert await desk.write(line("C-1", "0.00", paid_at=NOW), line("C-2", "many"), "C-9,broken line")
+    assert desk.fact("C-1").balance == "0.00"  # the good line's payment is seen
+    assert desk.importer.doubt("C-1") == ""
+    problem = desk.importer.billing_problem()
+    assert "2 broken lines, the first is line 3" in problem
+    assert "C-2" not in problem
+    assert "many" not in problem
+    assert desk.importer.doubtful == {"C-2"}
+    assert desk.importer.doubt("C-2") == desk.importer.doubt("C-3") == problem  # C-3 may stand on the unreadable line
+    assert await desk.write(line("C-1", "0.00"), line("C-2"))
+    assert desk.importer.billing_problem() == desk.importer.doubt("C-3") == ""
+
+
+async def test_a_subscriber_with_a_good_and_a_broken_line_is_in_doubt(desk: Desk) -> None:
+    await desk.write(line("C-1"), line("C-1", "0.00", service="shop"), line("C-2"))
+    assert "1 broken line, line 3" in desk.importer.doubt("C-1")
+    assert desk.importer.doubt("C-2") == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfeu\x00", b"id;amount\n1;2\n", HEADER.encode() + b"\n"])
+async def test_a_file_that_cannot_be_used_puts_all_in_doubt(desk: Desk, content: bytes) -> None:
+    await desk.write(line("C-1"))
+    desk.file.write_bytes(content)
+    assert not await desk.importer.refresh()
+    assert desk.importer.doubt("C-1") == desk.importer.billing_problem() != ""
+    assert desk.fact("C-1").balance == "34.00"
+
+
+async def test_a_file_that_is_gone_and_comes_back(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    await desk.write(line("C-1"))
+    away = desk.file.with_suffix(".away")
+    desk.file.rename(away)
+    assert not await desk.importer.refresh()
+    assert not await desk.importer.refresh()
+    assert "No such file" in desk.importer.doubt("C-1")
+    assert len(caplog.records) == 1  # said once, not every few seconds
+    away.rename(desk.file)
+    assert await desk.importer.refresh()
+    assert desk.importer.doubt("C-1") == ""
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+async def test_an_older_export_does_not_undo_a_newer_payment(desk: Desk, by_hand: bool) -> None:
+    await desk.write(line("C-1", "0.00", paid_at=NOW), line("C-2", as_of=EARLIER))
+    late = line("C-1", as_of=EARLIER), line("C-2", "0.00", as_of=NOW)
+    await (desk.hand_in(*late) if by_hand else desk.write(*late))
+    assert (desk.fact("C-1").balance, desk.fact("C-1").as_of) == ("0.00", NOW)
+    assert (desk.fact("C-2").balance, desk.fact("C-2").as_of) == ("0.00", NOW)
+
+
+@pytest.mark.parametrize(("kept", "read"), [(NOW, NOW), (DAY, EARLIER), (EARLIER, DAY), (EARLIER, NOW)])
+async def test_of_the_same_moment_the_later_read_stands(desk: Desk, kept: str, read: str) -> None:
+    await desk.write(line("C-1", as_of=kept))
+    await desk.write(line("C-1", "0.00", as_of=read))
+    assert desk.fact("C-1").balance == "0.00"
+
+
+async def test_an_export_of_the_future_is_not_taken(desk: Desk) -> None:
+    future = "2026-01-01T00:05:01Z"
+    await desk.write(line("C-1"))
+    await desk.write(line("C-1", "99.00", as_of=future), line("C-2", as_of="2026-01-01T00:04:59Z"))
+    assert desk.fact("C-1").balance == "34.00"
+    assert desk.importer.doubtful == {"C-1"}
+    assert desk.importer.doubt("C-2") == ""
+    with pytest.raises(ImportRefusedError, match="as_of lies in the future"):
+        await desk.hand_in(line("C-1", as_of=future))
+
+
+class Keep:
+    """Store a fact whatever it says, as an agent did whose clock was wrong."""
+
+    def run(self, tx: Tx) -> None:
+        tx.run("INSERT INTO fact VALUES ('C-1', '34.00', '2025-10-03', '', '2099-01-01T00:00:00Z', 0)")
+
+
+async def test_a_fact_of_the_future_that_is_kept_keeps_nothing_out_and_owes_nothing(desk: Desk) -> None:
+    await desk.agent.store.run(Keep())
+    shown = book.fact_json(desk.fact("C-1"), WALL_S)
+    assert shown is not None
+    assert shown["owes"] is False
+    await desk.write(line("C-1", "12.00"))
+    assert desk.fact("C-1").balance == "12.00"
+
+
+async def test_who_asks_while_the_file_is_read_waits_for_its_facts(desk: Desk) -> None:
+    await desk.write(line("C-1"))
+    desk.file.write_text("\n".join((HEADER, line("C-1", "0.00"))) + "\n")
+    seen: list[str] = []
+
+    async def about_to() -> None:
+        await desk.importer.refresh()
+        seen.append(desk.fact("C-1").balance)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(about_to)
+    assert seen == ["0.00"] * 5

@@ -1,0 +1,225 @@
+"""The subscriber list: good lines, broken lines each named, any bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.inventory import subscribers_csv
+from agent.inventory.facts import BillingFact, earliest
+from agent.inventory.subscribers_csv import COLUMNS, Parsed, parse_untrusted
+from agent.model import Service
+
+HEADER = ",".join(COLUMNS)
+GOOD = "C-1,Amina Hassan,home,amina.h,pppoe,Home 20M,,0,34.00,2026-10-03,2026-09-01,2026-10-15T09:00:00Z"
+
+
+def parse(*lines: str, header: str = HEADER) -> Parsed:
+    return parse_untrusted("\n".join((header, *lines)).encode())
+
+
+def line(**cells: str) -> str:
+    values = dict(zip(COLUMNS, GOOD.split(","), strict=True)) | cells
+    out = io.StringIO()
+    csv.writer(out).writerow(values.values())
+    return out.getvalue().strip("\r\n")
+
+
+def test_a_good_line() -> None:
+    parsed = parse(GOOD)
+    assert parsed.problems == ()
+    (row,) = parsed.rows
+    assert row.line == 2
+    assert row.service == Service("C-1/home", "C-1", "Amina Hassan", "home", "amina.h", "pppoe", "Home 20M")
+    assert row.fact == BillingFact("C-1", "34.00", "2026-10-03", "2026-09-01", "2026-10-15T09:00:00Z")
+    assert parsed.facts == {"C-1": row.fact}
+
+
+def test_spreadsheets() -> None:
+    text = "\ufeff" + (HEADER.upper() + ",Zone\r\n" + GOOD + ",north\r\n").replace(",", ";")
+    parsed = parse_untrusted(text.encode())
+    assert parsed.problems == ()
+    assert parsed.rows[0].service.extra == {"zone": "north"}
+    assert parse_untrusted((HEADER + "\n" + GOOD).replace(",", "\t").encode()).problems == ()
+
+
+def test_columns_in_any_order_quotes_and_blank_lines() -> None:
+    header = ",".join(reversed(COLUMNS))
+    row = line(name='"The ""Hill"", House"'.strip('"').replace('""', '"'))
+    cells = next(csv.reader([row]))
+    out = io.StringIO()
+    csv.writer(out).writerow(reversed(cells))
+    parsed = parse("", out.getvalue(), "  ", header=header)
+    assert parsed.problems == ()
+    assert parsed.rows[0].service.name == 'The "Hill", House'
+    assert parsed.rows[0].line == 3
+
+
+def test_names_in_their_own_scripts() -> None:
+    for name in ("Амина Хасан", "أمينة حسن", "अमीना", "O\u2019Brien", "می\u200cخواهم"):
+        assert parse(line(name=name)).rows[0].service.name == name
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"), [("hospital", "hospital"), ("no", ""), ("0", ""), ("FALSE", ""), ("yes", "yes")]
+)
+def test_protected(value: str, kept: str) -> None:
+    assert parse(line(protected=value)).rows[0].service.protected == kept
+
+
+def test_billing_may_be_left_out() -> None:
+    parsed = parse(line(balance="", due="", paid_at="", as_of=""))
+    assert parsed.rows[0].fact is None
+    assert parsed.facts == {}
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        (line(subscriber=""), "subscriber: a value expected, it is empty"),
+        (line(login=" "), "login: a value expected, it is empty"),
+        (line(service=""), "service: a value expected, it is empty"),
+        (line(subscriber="C/1"), "subscriber: no slash, space or invisible character expected, got 'C/1'"),
+        (line(subscriber="C\u200b1"), r"subscriber: no slash, space or invisible character expected, got 'C\u200b1'"),
+        (line(login="a\u200bb"), r"login: no invisible character expected, got 'a\u200bb'"),
+        (line(login="é" * 127), "login: at most 253 bytes expected, got 254"),
+        (line(name="x" * 257), "name: at most 256 characters expected, got 257"),
+        (line(feeds="-1"), "feeds: how many subscribers hang on it expected (0 to 999999), got '-1'"),
+        (line(feeds="many"), "feeds: how many subscribers hang on it expected (0 to 999999), got 'many'"),
+        (line(balance="34,00"), "balance: an amount such as 34.00 expected, got '34,00'"),
+        (line(balance="NaN"), "balance: an amount such as 34.00 expected, got 'NaN'"),
+        (line(balance="٣٤"), r"balance: an amount such as 34.00 expected, got '\u0663\u0664'"),
+        (line(balance=""), "balance: an amount such as 34.00 expected, got ''"),
+        (line(due="3.10.2026"), "due: YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z) expected, got '3.10.2026'"),
+        (
+            line(paid_at="2026-02-30"),
+            "paid_at: YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z) expected, got '2026-02-30'",
+        ),
+        (line(as_of=""), "as_of: YYYY-MM-DD or RFC 3339 (2026-10-15T09:04:11Z) expected, got ''"),
+        (line(as_of="0001-01-01T00:00:00+02:00"), "as_of: YYYY-MM-DD or RFC 3339"),
+        (GOOD + ",x", "12 fields expected as in the header, got 13"),
+        ("C-1,Amina", "12 fields expected as in the header, got 2"),
+        (GOOD.replace("Amina", '"Amina'), "balanced quotes expected"),
+        (GOOD.replace("Amina", "A\x00mina"), "text without control characters expected, got U+0000"),
+        (GOOD.replace("Amina", "A\x1bmina"), "text without control characters expected, got U+001B"),
+        (GOOD.replace("Amina", "A\tmina"), "text without control characters expected, got U+0009"),
+        (GOOD.replace("Amina", "A\u202emina"), "text without control characters expected, got U+202E"),
+        (GOOD.replace("Amina", "A\rmina"), "text without control characters expected, got U+000D"),
+        (line(name="x" * 200_000), "balanced quotes expected"),
+    ],
+)
+def test_a_broken_line_is_named_and_costs_only_itself(broken: str, says: str) -> None:
+    other = line(subscriber="C-2", login="b")
+    parsed = parse(other, broken, line(subscriber="C-3", login="c"))
+    assert [row.service.ref for row in parsed.rows] == ["C-2/home", "C-3/home"]
+    (problem,) = parsed.problems
+    assert str(problem).startswith(f"line 3: {says}")
+
+
+def test_invalid_utf8_names_its_line() -> None:
+    data = f"{HEADER}\n{GOOD}\n".encode() + GOOD.replace("C-1", "C-2").encode().replace(b"Amina", b"Am\xedna")
+    parsed = parse_untrusted(data)
+    assert len(parsed.rows) == 1
+    assert [str(p) for p in parsed.problems] == ["line 3: UTF-8 expected, got byte 0xed at position 7"]
+
+
+def test_the_same_service_twice() -> None:
+    parsed = parse(GOOD, line(login="other"), line(subscriber="c-1", service="HOME"), line(service="shop"))
+    assert [row.service.ref for row in parsed.rows] == ["C-1/home", "C-1/shop"]
+    assert [str(p) for p in parsed.problems] == [
+        "line 3: each service once expected, C-1/home stands on line 2 already",
+        "line 4: each service once expected, c-1/HOME stands on line 2 already",
+    ]
+
+
+def test_a_subscriber_has_one_account() -> None:
+    parsed = parse(
+        GOOD, line(service="shop", balance="0.00"), line(service="tv", balance="", due="", paid_at="", as_of="")
+    )
+    assert [row.service.service for row in parsed.rows] == ["home", "tv"]
+    (problem,) = parsed.problems
+    assert "one account a subscriber expected, C-1 reads otherwise on line 2" in str(problem)
+    assert parsed.facts["C-1"].balance == "34.00"
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", f"a header line with {', '.join(COLUMNS)} expected, the file is empty"),
+        (b"\xef\xbb\xbf\n \n", f"a header line with {', '.join(COLUMNS)} expected, the file is empty"),
+        ("a,b\n1,2".encode("utf-16"), "UTF-8 expected, got UTF-16: save it as CSV UTF-8"),
+        (
+            b"subscriber,login\nC-1,a",
+            "line 1: header: missing name, service, method, tariff, protected, feeds, balance, ",
+        ),
+        (f"{HEADER},zone,zone".encode(), "line 1: header: each column once expected, 'zone' stands twice"),
+        (f"\n{HEADER},login".encode(), "line 2: header: each column once expected, 'login' stands twice"),
+        (b'"a,"b;"c\n', "line 1: header: balanced quotes and subscriber"),
+        (b"\xff\n", "line 1: UTF-8 expected, got byte 0xff at position 1"),
+        (GOOD.encode(), "line 1: header: missing subscriber"),
+    ],
+)
+def test_headers_that_are_none(data: bytes, says: str) -> None:
+    parsed = parse_untrusted(data)
+    assert parsed.rows == ()
+    (problem,) = parsed.problems
+    assert str(problem).startswith(says)
+
+
+def test_a_file_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subscribers_csv, "MAX_BYTES", 10)
+    assert [str(p) for p in parse_untrusted(b"x" * 11).problems] == ["a file of at most 10 bytes expected, got 11"]
+
+
+CELL = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=12) | st.sampled_from(
+    ["C-1", "home", "0", "12.50", "2026-01-01", "2026-01-01T00:00:00Z", '"', ";", ""]
+)
+
+
+@given(st.lists(st.lists(CELL, min_size=12, max_size=12), max_size=6))
+def test_every_line_is_a_row_or_a_problem(rows: list[list[str]]) -> None:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    parsed = parse_untrusted(out.getvalue().encode())
+    assert sorted([r.line for r in parsed.rows] + [p.line for p in parsed.problems]) == list(range(2, len(rows) + 2))
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_total(data: bytes, headed: bool) -> None:
+    parsed = parse_untrusted(HEADER.encode() + b"\n" + data if headed else data)
+    assert all(str(p).isprintable() for p in parsed.problems)
+
+
+NOW_S = earliest("2026-10-15T09:00:00Z").timestamp()
+
+
+def test_an_export_of_the_future_is_a_broken_line_where_now_is_known() -> None:
+    data = "\n".join((HEADER, line(), line(subscriber="C-2", as_of="2099-01-01T00:00:00Z"))).encode()
+    parsed = parse_untrusted(data, NOW_S)
+    assert [(p.line, p.subscriber) for p in parsed.problems] == [(3, "C-2")]
+    assert parsed.problems[0].message.startswith("as_of lies in the future: ")
+    assert set(parsed.facts) == {"C-1"}
+    assert parse_untrusted(data).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("broken", "whose"),
+    [
+        (line(subscriber="C-2", balance="many"), "C-2"),
+        (line(subscriber="C-2", login=""), "C-2"),
+        (line(service="shop", balance="1.00"), "C-1"),  # its account reads otherwise on the first line
+        (line(subscriber="C-2") + ",more", ""),  # a comma too many: nobody knows which one
+        ('"' + line(subscriber="C-2"), ""),
+        ("C-2", ""),
+    ],
+)
+def test_whose_line_is_broken_where_that_can_be_read(broken: str, whose: str) -> None:
+    parsed = parse(GOOD, broken)
+    assert [p.subscriber for p in parsed.problems] == [whose]
+    assert set(parsed.facts) == {"C-1"}

@@ -1,0 +1,52 @@
+"""Strict JSON: totality, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.runtime import json_text
+from agent.runtime.errors import MalformedJsonError
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(VALUES)
+def test_round_trip(value: object) -> None:
+    assert json_text.decode_untrusted(json_text.encode(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b'{"a":1,"a":2}', "'a' stands twice"),
+        (b"NaN", "NaN is no JSON number"),
+        (b"[-Infinity]", "-Infinity is no JSON number"),
+        (b"1e999", "out of range"),
+        (b"[" * 100_000, "deep"),
+        (b"[" * 33 + b"]" * 33, "nested deeper than 32"),
+        (b'"\\ud800"', "surrogates"),
+        (b'{"\\ud800":1}', "surrogates"),
+        (b"\xff", "utf-8"),
+        (b"\xef\xbb\xbf{}", "BOM"),
+        (b"1" * 5000, "integer string conversion"),
+        (b"", "Expecting value"),
+        (b"{} {}", "Extra data"),
+    ],
+)
+def test_refused(data: bytes, says: str) -> None:
+    with pytest.raises(MalformedJsonError, match=says):
+        json_text.decode_untrusted(data)
+
+
+@given(st.binary(max_size=40))
+def test_total(data: bytes) -> None:
+    try:
+        json_text.decode_untrusted(data)
+    except MalformedJsonError:
+        pass

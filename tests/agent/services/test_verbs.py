@@ -1,0 +1,279 @@
+"""What each verb wants of a service: the table of decisions, reasons as a set, and taking back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import combinations, permutations
+
+import pytest
+
+from agent.inventory.book import opposite
+from agent.inventory.facts import BillingFact
+from agent.model import Access, Service, ServiceState
+from agent.services.verbs import OWES, REASONS, Billing, Leave, Params, Wish, decide, suspends, take_back
+from trust.policy import Action
+
+NOW_S = datetime(2026, 10, 15, 9, 0, tzinfo=UTC).timestamp()
+SERVICE = Service("C-10482/home", "C-10482", "Amina Hassan", "home", "amina.h", "pppoe", "Home 20M")
+DEBTOR = BillingFact("C-10482", "34.00", "2026-10-03", "", "2026-10-15T08:00:00Z")
+NOTHING = Billing(None, NOW_S)
+PAID = replace(DEBTOR, balance="0.00", paid_at="2026-10-14")
+ACTIVE, SUSPENDED = (ServiceState(a, "Home 20M") for a in (Access.ACTIVE, Access.SUSPENDED))
+
+
+def with_reasons(*reasons: str) -> Service:
+    return replace(SERVICE, reasons=frozenset(reasons))
+
+
+def suspend(reason: str = "debt") -> Params:
+    return Params(Action.SUSPEND, NOW_S, reason=reason)
+
+
+def restore(reason: str = "debt") -> Params:
+    return Params(Action.RESTORE, NOW_S, reason=reason)
+
+
+@pytest.mark.parametrize(
+    ("params", "service", "fact", "code", "blocked"),
+    [
+        (suspend(), with_reasons("debt"), DEBTOR, "already", False),
+        (suspend("abuse"), with_reasons("abuse"), None, "already", False),
+        (suspend(), replace(SERVICE, protected="hospital"), DEBTOR, "protected", False),
+        (suspend("abuse"), replace(SERVICE, protected="hospital"), None, "protected", False),
+        (suspend(), replace(SERVICE, feeds=12), DEBTOR, "protected", False),
+        (suspend(), SERVICE, None, "no-billing-data", True),
+        (suspend(), SERVICE, PAID, "paid", False),
+        (suspend(), replace(SERVICE, extra={"promise_until": "2026-10-15"}), DEBTOR, "promised", False),
+        (suspend(), replace(SERVICE, extra={"promise_until": "2026-10-20T10:00:00Z"}), DEBTOR, "promised", False),
+        (restore(), with_reasons("abuse"), PAID, "other-reason", False),
+        (restore("request"), with_reasons("abuse", "debt"), PAID, "other-reason", False),
+        (Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), SERVICE, None, "already", False),
+    ],
+)
+def test_left_alone(params: Params, service: Service, fact: BillingFact | None, code: str, blocked: bool) -> None:
+    left = decide(params, service, fact)
+    assert isinstance(left, Leave)
+    assert (left.code, left.blocked) == (code, blocked)
+    assert left.why
+
+
+@pytest.mark.parametrize(
+    ("params", "service", "fact", "state", "desired"),
+    [
+        (suspend(), SERVICE, DEBTOR, SUSPENDED, ("+debt",)),
+        (suspend(), replace(SERVICE, extra={"promise_until": "2026-10-14"}), DEBTOR, SUSPENDED, ("+debt",)),
+        (suspend("abuse"), SERVICE, None, SUSPENDED, ("+abuse",)),
+        (suspend("request"), SERVICE, PAID, SUSPENDED, ("+request",)),
+        (restore(), with_reasons("debt"), PAID, ACTIVE, ("-debt",)),
+        (restore(), with_reasons("debt"), None, ACTIVE, ("-debt",)),
+        (restore(), SERVICE, PAID, ACTIVE, ()),  # the network may still say otherwise
+        (
+            Params(Action.SET_PLAN, NOW_S, tariff="Home 50M"), SERVICE, None,
+            ServiceState(Access.ACTIVE, "Home 50M"), ("was=Home 20M", "tariff=Home 50M"),
+        ),
+        (
+            Params(Action.SET_PLAN, NOW_S, tariff="Home 50M"), with_reasons("debt"), None,
+            ServiceState(Access.SUSPENDED, "Home 50M"), ("was=Home 20M", "tariff=Home 50M"),
+        ),
+        (Params(Action.DISCONNECT, NOW_S), SERVICE, None, None, ()),
+    ],
+)  # fmt: skip
+def test_wanted(
+    params: Params, service: Service, fact: BillingFact | None, state: ServiceState | None, desired: tuple[str, ...]
+) -> None:
+    wish = decide(params, service, fact)
+    assert isinstance(wish, Wish)
+    assert (wish.state, wish.desired, wish.network) == (state, desired, True)
+
+
+def test_only_a_suspension_for_debt_requires_that_it_still_owes() -> None:
+    wish = decide(suspend(), SERVICE, DEBTOR)
+    assert isinstance(wish, Wish)
+    [required] = wish.requires
+    assert (required.address, required.test) == ("billing/file/C-10482", OWES)
+    for params in (suspend("abuse"), suspend("request"), restore("request")):
+        other = decide(params, SERVICE, DEBTOR)
+        assert isinstance(other, Wish)
+        assert other.requires == ()
+
+
+def test_a_revert_is_not_decided_here() -> None:
+    with pytest.raises(ValueError, match="take_back"):
+        decide(Params(Action.REVERT, NOW_S), SERVICE, None)
+
+
+# --- reasons are a set ---
+
+
+def record(service: Service, desired: tuple[str, ...]) -> Service:
+    """Do as the journal does with what an applied item recorded."""
+    reasons = set(service.reasons)
+    for entry in desired:
+        if entry.startswith("+"):
+            reasons.add(entry[1:])
+        elif entry.startswith("-"):
+            reasons.discard(entry[1:])
+        elif entry.startswith("tariff="):
+            service = replace(service, tariff=entry.removeprefix("tariff="))
+    return replace(service, reasons=frozenset(reasons))
+
+
+@pytest.mark.parametrize("order", list(permutations(REASONS)), ids=str)
+@pytest.mark.parametrize("lifted", list(permutations(REASONS)), ids=str)
+def test_service_returns_when_the_last_reason_is_lifted(order: tuple[str, ...], lifted: tuple[str, ...]) -> None:
+    service = SERVICE
+    for n, reason in enumerate(order):
+        wish = decide(suspend(reason), service, DEBTOR)
+        assert isinstance(wish, Wish)
+        assert wish.network == (n == 0)  # only the first one touches the network
+        service = record(service, wish.desired)
+    assert service.reasons == set(REASONS)
+    for n, reason in enumerate(lifted):
+        wish = decide(restore(reason), service, PAID)
+        assert isinstance(wish, Wish)
+        assert wish.network == (n == 2)  # only the last one does
+        assert wish.state == (ACTIVE if n == 2 else None)
+        service = record(service, wish.desired)
+    assert service.reasons == frozenset()
+
+
+def test_a_second_reason_says_what_happens() -> None:
+    wish = decide(suspend("abuse"), with_reasons("debt"), None)
+    assert isinstance(wish, Wish)
+    assert wish.why == "already suspended for debt: abuse is added to it"
+    wish = decide(restore("debt"), with_reasons("debt", "abuse"), None)
+    assert isinstance(wish, Wish)
+    assert wish.why == "stays suspended for abuse: only debt is lifted"
+
+
+# --- taking back ---
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("others", [c for n in range(3) for c in combinations(REASONS, n)], ids=str)
+def test_taking_back_undoes_what_was_recorded(reason: str, others: tuple[str, ...]) -> None:
+    before = with_reasons(*(r for r in others if r != reason))
+    wish = decide(suspend(reason), before, DEBTOR)
+    assert isinstance(wish, Wish)
+    now = record(before, wish.desired)
+    back = take_back(opposite(wish.desired), now, NOTHING)
+    assert isinstance(back, Wish)
+    assert record(now, back.desired) == before
+    assert back.network == (not before.reasons)
+    assert back.state == (None if before.reasons else ACTIVE)
+
+
+OWING = Billing(DEBTOR, NOW_S)
+
+
+def test_taking_back_a_restore_suspends_again_while_it_still_owes() -> None:
+    back = take_back(opposite(("-debt",)), SERVICE, OWING)
+    assert isinstance(back, Wish)
+    assert (back.state, back.desired) == (SUSPENDED, ("+debt",))
+    assert [(r.address, r.test) for r in back.requires] == [("billing/file/C-10482", OWES)]
+    assert "34.00 due 2026-10-03" in back.why
+    assert suspends(back)
+    abuse = take_back(("+abuse",), SERVICE, NOTHING)
+    assert isinstance(abuse, Wish)
+    assert (abuse.state, abuse.requires, suspends(abuse)) == (SUSPENDED, (), True)
+
+
+@pytest.mark.parametrize(
+    ("desired", "service", "billing", "code"),
+    [
+        (("+debt",), SERVICE, Billing(PAID, NOW_S), "paid"),
+        (("+debt",), SERVICE, NOTHING, "no-billing-data"),
+        (("+debt",), SERVICE, Billing(DEBTOR, NOW_S, "the file is broken"), "billing-in-doubt"),
+        (("+debt",), replace(SERVICE, protected="hospital"), OWING, "protected"),
+        (("+abuse",), replace(SERVICE, feeds=31), OWING, "protected"),
+        (("+debt",), replace(SERVICE, extra={"promise_until": "2026-12-01"}), OWING, "promised"),
+    ],
+)
+def test_a_revert_that_would_suspend_is_checked_as_a_suspension(
+    desired: tuple[str, ...], service: Service, billing: Billing, code: str
+) -> None:
+    for reasons in (frozenset[str](), frozenset({"request"})):
+        left = take_back(desired, replace(service, reasons=reasons), billing)
+        assert isinstance(left, Leave)
+        assert left.code == code
+        assert not suspends(left)
+
+
+def test_taking_back_a_tariff() -> None:
+    now = replace(SERVICE, tariff="Home 50M")
+    back = take_back(opposite(("was=Home 20M", "tariff=Home 50M")), now, NOTHING)
+    assert isinstance(back, Wish)
+    assert back.state == ACTIVE
+    assert record(now, back.desired) == SERVICE
+
+
+@pytest.mark.parametrize(
+    ("desired", "service", "code"),
+    [
+        ((), SERVICE, "irreversible"),
+        (("-debt",), SERVICE, "changed-since"),  # somebody lifted it already
+        (("+debt",), with_reasons("debt"), "changed-since"),
+        (("was=Home 50M", "tariff=Home 20M"), SERVICE, "changed-since"),
+    ],
+)
+def test_what_changed_since_is_left_alone(desired: tuple[str, ...], service: Service, code: str) -> None:
+    left = take_back(desired, service, NOTHING)
+    assert isinstance(left, Leave)
+    assert left.code == code
+
+
+def test_todays_reasons_decide_not_an_old_picture() -> None:
+    """Suspended for debt; meanwhile for abuse too: taking the first back leaves the line down."""
+    back = take_back(("-debt",), with_reasons("debt", "abuse"), NOTHING)
+    assert isinstance(back, Wish)
+    assert (back.network, back.desired) == (False, ("-debt",))
+
+
+# --- what is left alone in doubt ---
+
+
+@pytest.mark.parametrize("promise", ["15/12/2026", "next friday", "2026-13-45", "soon"])
+def test_a_promise_that_nobody_can_read_as_a_date_is_still_a_promise(promise: str) -> None:
+    left = decide(suspend(), replace(SERVICE, extra={"promise_until": promise}), DEBTOR)
+    assert isinstance(left, Leave)
+    assert left.code == "promised"
+    assert f"{promise}, which is no date" in left.why
+
+
+def test_billing_data_in_doubt_or_from_the_future_suspends_nobody() -> None:
+    left = decide(suspend(), SERVICE, DEBTOR, "the billing file has 1 broken line")
+    assert isinstance(left, Leave)
+    assert (left.code, left.blocked) == ("billing-in-doubt", True)
+    assert "1 broken line" in left.why
+    left = decide(suspend(), SERVICE, replace(DEBTOR, as_of="2099-01-01T00:00:00Z"))
+    assert isinstance(left, Leave)
+    assert left.code == "billing-in-doubt"
+    assert "in the future" in left.why
+    assert isinstance(decide(suspend("abuse"), SERVICE, None, "broken"), Wish)
+
+
+def test_a_second_reason_for_debt_still_requires_the_debt() -> None:
+    wish = decide(suspend(), with_reasons("abuse"), DEBTOR)
+    assert isinstance(wish, Wish)
+    assert [r.test for r in wish.requires] == [OWES]
+
+
+@pytest.mark.parametrize(
+    ("service", "says"),
+    [
+        (replace(SERVICE, protected="hospital"), "protected: hospital"),
+        (replace(SERVICE, feeds=31), "feeds 31 other subscribers"),
+        (replace(SERVICE, protected="relay", feeds=1), "protected: relay · feeds 1 other subscriber"),
+    ],
+)
+def test_what_hangs_on_a_service_is_said_or_it_is_left_alone(service: Service, says: str) -> None:
+    left = decide(Params(Action.DISCONNECT, NOW_S), service, None)
+    assert isinstance(left, Leave)
+    assert (left.code, left.why) == ("protected", says)
+    wish = decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 50M"), service, None)
+    assert isinstance(wish, Wish)
+    assert wish.why == f"Home 20M to Home 50M · {says}"
+    back = take_back(("was=Home 20M", "tariff=Home 10M"), service, NOTHING)
+    assert isinstance(back, Wish)
+    assert back.why == says

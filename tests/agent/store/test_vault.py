@@ -1,0 +1,249 @@
+"""The vault: keys at rest, records per subject, and the mark by which a restored database is noticed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from agent.changes import commands, recovery
+from agent.changes.journal import now_of
+from agent.changes.machine import Gate
+from agent.model import ItemState
+from agent.store.errors import MissingKeyError, RefusedCommandError, StoreFailedError
+from agent.store.vault import NOBODY, Vault, create_store_key, load_store_key
+from tests.agent.changes.rig import Rig, item
+from tests.agent.connectors.fake import World
+from tests.agent.store.stores import STORE_KEY, Agent, Put
+from tests.fakes import FakeClock
+from trust import proof
+from trust.leaf import LeafKind, commitment
+
+# --- the store key ---
+
+
+def test_store_key_is_made_once_and_private(tmp_path: Path) -> None:
+    path = tmp_path / "store.key"
+    create_store_key(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(load_store_key(path)) == 32
+    with pytest.raises(MissingKeyError, match="File exists"):
+        create_store_key(path)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+def test_a_store_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "store.key"
+    create_store_key(path)
+    path.chmod(mode)
+    with pytest.raises(MissingKeyError, match=f"got {mode:04o}"):
+        load_store_key(path)
+    path.chmod(0o400)
+    load_store_key(path)
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_store_key_of_another_length_is_refused(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "store.key"
+    path.write_bytes(os.urandom(size))
+    path.chmod(0o600)
+    with pytest.raises(MissingKeyError, match=f"expected 32 bytes, got {size}"):
+        load_store_key(path)
+
+
+def test_no_store_key(tmp_path: Path) -> None:
+    with pytest.raises(MissingKeyError, match="cannot be read"):
+        load_store_key(tmp_path / "store.key")
+    with pytest.raises(MissingKeyError, match="cannot be created"):
+        create_store_key(tmp_path / "missing" / "store.key")
+
+
+# --- keys of subjects ---
+
+
+def test_another_store_key_is_refused(tmp_path: Path) -> None:
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    vault.ensure_subjects(["C-1"])
+    vault.close()
+    with pytest.raises(MissingKeyError, match="another agent"):
+        Vault(bytes(32), tmp_path / "keys.db")
+
+
+def test_an_unusable_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "keys.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StoreFailedError, match=r"keys\.db"):
+        Vault(STORE_KEY, tmp_path / "keys.db")
+
+
+def test_records_open_after_a_restart_and_are_bound_to_their_subject(tmp_path: Path) -> None:
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    vault.ensure_subjects(["C-1", "C-2"])
+    sealed = vault.seal_record("C-1", b"paid")
+    other = vault.seal_record("C-2", b"paid")
+    vault.close()
+    assert (tmp_path / "keys.db").stat().st_mode & 0o777 == 0o600
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    opened = vault.open_record(sealed.subject, sealed.ciphertext)
+    assert opened is not None
+    assert opened[1] == b"paid"
+    assert commitment(*opened) == sealed.commitment
+    assert sealed.commitment != other.commitment  # salted: equal records do not look equal
+    with pytest.raises(MissingKeyError, match="damaged"):
+        vault.open_record(other.subject, sealed.ciphertext)
+    assert vault.open_record(bytes(16), sealed.ciphertext) is None
+    vault.close()
+
+
+def test_names_and_keys_are_not_in_the_file(tmp_path: Path) -> None:
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    vault.ensure_subjects(["Alice-Wonder"])
+    vault.close()
+    data = b"".join(p.read_bytes() for p in tmp_path.iterdir())
+    assert b"Alice-Wonder" not in data
+    assert STORE_KEY not in data
+
+
+def test_subject_keys_are_durable_before_any_row_can_use_them(tmp_path: Path) -> None:
+    """A record can only be sealed once its subject's key is in the file: another connection sees it."""
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    with pytest.raises(KeyError):
+        vault.seal_record("C-1", b"x")
+    vault.ensure_subjects(["C-1"])
+    sealed = vault.seal_record("C-1", b"x")
+    with closing(sqlite3.connect(tmp_path / "keys.db")) as other:
+        assert (sealed.subject,) in other.execute("SELECT id FROM subject").fetchall()
+        assert other.execute("PRAGMA synchronous").fetchone() is not None
+    assert vault._con.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL: the commit returns after fsync
+    vault.close()
+
+
+def test_keys_that_cannot_be_written_are_not_used(tmp_path: Path) -> None:
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    with closing(sqlite3.connect(tmp_path / "keys.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # somebody holds the file
+        vault._con.execute("PRAGMA busy_timeout = 10")
+        with pytest.raises(StoreFailedError, match="cannot be written"):
+            vault.ensure_subjects(["C-1"])
+        with pytest.raises(KeyError):
+            vault.seal_record("C-1", b"x")
+        other.execute("ROLLBACK")
+    vault.ensure_subjects(["C-1"])
+    vault.seal_record("C-1", b"x")
+    vault.close()
+
+
+def test_commitments_of_device_secrets(tmp_path: Path) -> None:
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    assert vault.commit("radius/main/user/a", "pw") == vault.commit("radius/main/user/a", "pw")
+    assert len({vault.commit(c, s) for c in ("a", "b") for s in ("x", "y")}) == 4
+    assert vault.commit("ab", "c") != vault.commit("a", "bc")
+    vault.close()
+
+
+async def test_an_erased_subject_leaves_log_and_proofs_valid(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    agent.vault.ensure_subjects(["C-1", "C-2"])
+    for n in range(5):
+        await agent.store.run(Put(f"k{n}", sealed=agent.recorder.record(f"C-{1 + n % 2}/home", {"n": n})))
+    agent.close()
+    with closing(sqlite3.connect(tmp_path / "keys.db")) as con, con:
+        erased = agent.vault._ids["C-1"]
+        con.execute("DELETE FROM subject WHERE id = ?", (erased,))
+    agent = Agent(tmp_path)
+    assert agent.evidence.verify() == 5
+    events = list(agent.evidence.events())
+    assert [e.record is None for e in events] == [True, False, True, False, True]
+    for seq in range(1, 6):
+        report = proof.verify_file_untrusted(await agent.evidence.prove(seq, opened=True), agent.evidence.vkey)
+        assert report.ok, report
+    agent.close()
+
+
+# --- a restored database ---
+
+
+def test_the_mark_survives(tmp_path: Path) -> None:
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    assert vault.mark() is None
+    vault.raise_mark(3, bytes(32))
+    vault.raise_mark(5, b"r" * 32)
+    vault.close()
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    assert vault.mark() == (5, b"r" * 32)
+    vault.close()
+
+
+async def test_a_database_from_a_backup_cannot_run_its_plans_again(tmp_path: Path, autojump_clock: MockClock) -> None:
+    world, clock = World(), FakeClock()
+    for n in range(3):
+        world.add(f"u{n}")
+    rig = Rig(tmp_path, world, clock)
+    used, unused = [await rig.save_plan([item(1, f"u{n}", world)]) for n in range(2)]
+    await rig.consume(unused_started := await rig.save_plan([item(1, "u2", world)]))
+    record = rig.recorder.record(None, {})
+    await rig.store.run(commands.SetGate(used, Gate.APPROVED, LeafKind.APPROVAL, record))
+    rig.close()
+    shutil.copy(tmp_path / "agent.db", tmp_path / "backup")
+
+    rig = Rig(tmp_path, world, clock)
+    assert await recovery.void_if_restored(rig.store, rig.vault, rig.recorder) is None
+    await rig.store.run(commands.Consume(used, now_of(clock), lambda tx, kept: None, lambda tx: None, 99, record))
+    await rig.apply(used)
+    await rig.apply(unused_started)
+    assert rig.states(used) == rig.states(unused_started) == [ItemState.APPLIED]
+    rig.close()
+    shutil.copy(tmp_path / "backup", tmp_path / "agent.db")  # the old copy comes back, without its WAL
+
+    rig = Rig(tmp_path, world, clock)
+    assert await recovery.void_if_restored(rig.store, rig.vault, rig.recorder) == 3
+    assert await recovery.void_if_restored(rig.store, rig.vault, rig.recorder) is None  # said once
+    rig.evidence.verify()
+    for plan_id in (used, unused):
+        assert rig.loaded(plan_id).row.gate is Gate.VOID
+        with pytest.raises(RefusedCommandError, match="void"):
+            await rig.store.run(
+                commands.Consume(plan_id, now_of(clock), lambda tx, kept: None, lambda tx: None, 99, record)
+            )
+    await rig.apply(unused_started)  # it was started when the backup was taken: nobody knows how far it came
+    assert rig.states(unused_started) == [ItemState.CANCELLED]
+    assert len(world.writes) == len(world.kicks) == 2
+    rig.close()
+
+
+async def test_another_log_of_the_same_length_is_noticed(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    await agent.store.run(Put("a", high=True))
+    agent.close()
+    (tmp_path / "agent.db").unlink()
+    agent = Agent(tmp_path)
+    await agent.store.run(Put("a", also=lambda tx: tx.run("UPDATE meta SET value = x'00'")))
+    assert recovery.check_mark(agent.store, agent.vault) is None  # the very same leaf: the same log
+    agent.close()
+    (tmp_path / "agent.db").unlink()
+    agent = Agent(tmp_path)
+    await agent.store.run(Put("a", sealed=agent.recorder.record(None, {"other": 1})))
+    assert recovery.check_mark(agent.store, agent.vault) == (1, 1)
+    agent.close()
+
+
+async def test_each_start_raises_the_mark(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    await recovery.note_start(agent.store, agent.recorder)
+    mark = agent.vault.mark()
+    assert mark is not None
+    assert mark[0] == 1
+    await recovery.note_stop(agent.store, agent.recorder)
+    assert [e.kind for e in agent.evidence.events()] == ["start", "stop"]
+    agent.close()
+
+
+def test_records_about_nobody_have_a_key(tmp_path: Path) -> None:
+    agent = Agent(tmp_path)
+    sealed = agent.recorder.record(None, {"what": "start"})
+    assert agent.vault._ids[NOBODY] == sealed.subject
+    agent.close()

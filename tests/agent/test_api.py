@@ -1,0 +1,464 @@
+"""The local API by its table: roles, strict bodies, and a change from ask to end, without a socket."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from agent import daemon as daemons
+from agent.api import ROUTES, Role
+from agent.changes.perform import Patience
+from agent.config import AgentConfig, parse_untrusted
+from agent.runtime.clock import SystemClock
+from agent.runtime.errors import HttpError
+from agent.runtime.http import Request, Response, StreamResponse
+from agent.store.identity import create_identity
+from agent.store.vault import create_store_key, load_store_key
+from tests.agent.connectors.fake import FakeConnector, World
+from tests.people import People, any_time, plan_of, trusted
+from trust import chain
+from trust import envelope as envelopes
+from trust.keys import SigningKey
+from trust.policy import PolicyClass
+from trust.statements import Decision, FreezeScope, OutcomeState, SeenHeads
+
+MARIA, NOBODY, OTHER = 4242, 4243, 4244
+CSV = b"""subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of
+C-1,Amina Hassan,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s
+C-2,Joao Silva,home,u1,fake,20M,,0,12.50,2025-10-03,,%(now)s
+C-2,,shop,u2,fake,20M,,0,,,,
+C-3,Clinic,home,u3,fake,20M,hospital,0,99.00,2025-10-03,,%(now)s
+C-4,Paid,home,u4,fake,20M,,0,0.00,2025-10-03,2026-01-01,%(now)s
+"""
+
+
+class Agent:
+    """A daemon's parts, called without a socket."""
+
+    def __init__(self, daemon: daemons.Daemon, people: People, words: str) -> None:
+        self.daemon = daemon
+        self.people = people
+        self.words = words
+
+    async def call(self, method: str, path: str, body: object = None, uid: int = MARIA) -> Any:
+        path, _, query = path.partition("?")
+        pairs = dict(p.split("=", 1) for p in query.split("&") if p)
+        data = b"" if body is None else json.dumps(body).encode()
+        answer = await self.daemon.api(Request(method, path, pairs, {}, data, uid, 1))
+        assert isinstance(answer, Response)
+        return answer.json
+
+    async def ask(self, action: str, *refs: str, uid: int = MARIA, **more: object) -> Any:
+        body = {
+            "action": action, "refs": list(refs), "on_tariff": "", "exclude": [], "reason": "debt", "tariff": "",
+            "on_failure": "stop", "change": "", "alone": False, "hold": False, **more,
+        }  # fmt: skip
+        return await self.call("POST", "/v1/changes", body, uid)
+
+    async def hand_in(self, data: bytes, change: str = "") -> Any:
+        body = {"envelope": base64.b64encode(data).decode(), "change": change}
+        return await self.call("POST", "/v1/statements", body)
+
+    async def approve(self, change: Any, who: str, **more: Any) -> Any:
+        seen = SeenHeads(1, self.head)
+        return (await self.hand_in(self.people.approve(plan_of(change), who, seen=seen, **more), change["id"]))[0]
+
+    @property
+    def head(self) -> str:
+        pinned = self.daemon.api.parts.trust.pinned
+        assert pinned is not None
+        return pinned.sha256.hex()
+
+    async def end(self, change: Any) -> Any:
+        request = Request("GET", f"/v1/changes/{change['id']}/watch", {}, {}, b"", MARIA, 1)
+        answer = await self.daemon.api(request)
+        assert isinstance(answer, StreamResponse)
+        async for _ in answer.lines:
+            pass
+        return await self.call("GET", f"/v1/changes/{change['id']}")
+
+
+def config_for(folder: Path) -> AgentConfig:
+    text = f'[agent]\nname = "noc-1"\nstate_dir = "{folder}"\n[people]\n{MARIA} = "maria"\n{OTHER} = "nobody-known"\n'
+    return parse_untrusted(text.encode(), folder / "agent.toml", {})
+
+
+@asynccontextmanager
+async def agent_in(
+    folder: Path, world: World, *, install: bool = True, policy: tuple[PolicyClass, ...] | None = None
+) -> AsyncIterator[Agent]:
+    config = config_for(folder)
+    create_store_key(config.key_file)
+    create_identity(config.state_dir, load_store_key(config.key_file))
+    async with daemons.open_files(config, SystemClock()) as files:
+        daemon = daemons.build(
+            config, files, SystemClock(), connectors={"fake": FakeConnector(world)}, patience=Patience(poll_s=0.01)
+        )
+        people = People(policy=policy or any_time())
+        entry = trusted(files.identity.agent, "noc-1", files.identity.plan_key, config.origin, files.identity.log_key)
+        document, words = people.sign_trust(people.trust(entry))
+        agent = Agent(daemon, people, words)
+        async with trio.open_nursery() as nursery:
+            await daemon.sessions.host(nursery)
+            nursery.start_soon(daemon.worker.run)
+            if install:
+                body = {"document": base64.b64encode(document).decode(), "words": words}
+                await agent.call("POST", "/v1/trust", body, os.getuid())
+                now = chain_time()
+                csv = CSV % {b"now": now}
+                fields = {"csv": base64.b64encode(csv).decode(), "dry_run": False}
+                await agent.call("POST", "/v1/subscribers/import", fields)
+            yield agent
+            nursery.cancel_scope.cancel()
+
+
+def chain_time() -> bytes:
+    import time
+
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode()
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    for n in range(5):
+        world.add(f"u{n}")
+        world.values[world.user(f"u{n}")] = {"plan": "20M"}
+    return world
+
+
+async def refused(coroutine: Any) -> HttpError:
+    with pytest.raises(HttpError) as info:
+        await coroutine
+    return info.value
+
+
+async def test_every_route_names_its_role_and_unknown_ones_are_404(tmp_path: Path, world: World) -> None:
+    assert len({(r.method, r.path) for r in ROUTES}) == len(ROUTES)
+    async with agent_in(tmp_path, world) as agent:
+        assert (await refused(agent.call("GET", "/v1/nothing"))).status == 404
+        assert (await refused(agent.call("DELETE", "/v1/status"))).status == 405
+        for route in ROUTES:
+            if route.role is Role.ANYONE:
+                continue
+            path = route.path.replace("{id}", "X").replace("{ref}", "X").replace("{seq}", "1").replace("{name}", "x")
+            assert (await refused(agent.call(route.method, path, {}, NOBODY))).status == 403
+
+
+async def test_bodies_are_strict(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        err = await refused(agent.ask("suspend", "C-1", surprise=1))
+        assert err.status == 400
+        assert "surprise" in str(err)
+        assert (await refused(agent.ask("explode", "C-1"))).status == 400
+        assert (await refused(agent.ask("suspend"))).status == 400
+        assert "reason" in str(await refused(agent.ask("suspend", "C-1", reason="spite")))
+        assert "--tariff" in str(await refused(agent.ask("set-plan", "C-1")))
+
+
+async def test_one_change_from_ask_to_revert(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        assert change["state"] == "waiting for approval"
+        own = await agent.approve(change, "maria")
+        assert (own["accepted"], own["reason"]) == (False, "requester-approves")
+        good = await agent.approve(change, "joseph")
+        assert (good["accepted"], good["gate"], good["have"], good["need"]) == (True, "approved", 1, 1)
+        done = await agent.end(change)
+        assert [i["state"] for i in done["items"]] == ["applied"]
+        assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
+        shown = await agent.call("GET", "/v1/subscribers/C-1")
+        assert shown["services"][0]["suspended_for"] == ["debt"]
+
+        back = await agent.ask("revert", change=change["id"], on_failure="continue")
+        await agent.approve(back, "lena")
+        await agent.end(back)
+        assert world.values[world.user("u0")] == {"plan": "20M"}
+        assert (await agent.call("GET", "/v1/audit/verify"))["leaves"] > 10
+
+
+async def test_receipts_are_signed_by_the_agent(tmp_path: Path, world: World) -> None:
+    from trust import verify
+
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        answer = await agent.approve(change, "joseph")
+        pinned = agent.daemon.api.parts.trust.pinned
+        assert pinned is not None
+        receipt = verify.verify_receipt(envelopes.decode_untrusted(base64.b64decode(answer["receipt"])), pinned.trust)
+        assert (receipt.of_type, receipt.have, receipt.need, receipt.reason) == ("approval", 1, 1, None)
+        await agent.end(change)
+        row = agent.daemon.files.store.reader.execute("SELECT body FROM outbox WHERE kind = 'outcome'").fetchone()
+        outcome = verify.verify_outcome(envelopes.decode_untrusted(bytes(row["body"])), pinned.trust)
+        assert (outcome.final, outcome.state) == (True, OutcomeState.DONE)
+
+
+async def test_who_would_not_change_says_why(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1", "C-3", "C-4")
+        documents = [json.loads(d) for d in change["documents"][1:]]
+        assert [(d["subject"], d["listed"], d["reason"]) for d in documents] == [
+            ("C-1/home", "change", ""),
+            ("C-3/home", "excluded", "protected"),
+            ("C-4/home", "excluded", "paid"),
+        ]
+        err = await refused(agent.ask("suspend", "C-3"))
+        assert (err.status, err.code) == (409, "nothing-to-do")
+        assert "hospital" in str(err)
+
+
+async def test_unknown_and_ambiguous_references_are_each_named(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        err = await refused(agent.ask("suspend", "C-1", "C-2", "C-99"))
+        assert err.status == 400
+        assert "C-2: several services" in str(err)
+        assert "C-99: no such service" in str(err)
+
+
+async def test_unknown_requester_needs_one_more(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1", uid=OTHER)
+        assert change["requester"] == "unknown"
+        stranger = await agent.ask("suspend", "C-2/home", uid=NOBODY)
+        assert "documents" not in stranger
+        assert "Joao" not in json.dumps(stranger)
+        first = await agent.approve(change, "joseph")
+        assert (first["have"], first["need"], first["gate"]) == (1, 2, "open")
+        assert (await agent.approve(change, "lena"))["gate"] == "approved"
+
+
+async def test_approval_for_another_plan_a_forged_one_and_garbage(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        one, two = await agent.ask("suspend", "C-1"), await agent.ask("suspend", "C-2/home")
+        seen = SeenHeads(1, agent.head)
+        other = agent.people.approve(plan_of(one), "joseph", seen=seen)
+        assert (await agent.hand_in(other, two["id"]))[0]["reason"] == "other-plan"
+        forged = await agent.approve(two, "joseph", key=SigningKey.generate())
+        assert (forged["accepted"], forged["reason"]) == (False, "unknown-signer")
+        assert (await refused(agent.hand_in(b"{}"))).status == 400
+        assert (await agent.call("GET", f"/v1/changes/{two['id']}"))["gate"] == "open"
+
+
+async def test_rejection_closes_and_cancel_by_file(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        one, two = await agent.ask("suspend", "C-1"), await agent.ask("suspend", "C-2/home")
+        assert (await agent.approve(one, "lena", decision=Decision.REJECT))["gate"] == "rejected"
+        assert (await agent.end(one))["exit"] == 3
+        answer = (await agent.hand_in(agent.people.cancel(plan_of(two), "joseph"), two["id"]))[0]
+        assert answer["accepted"]
+        assert (await agent.end(two))["state"] == "cancelled"
+        assert world.writes == []
+
+
+async def test_freeze_holds_the_start_until_two_lift_it(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        freeze = agent.people.freeze("joseph", FreezeScope.ALL)
+        await agent.hand_in(freeze)
+        await agent.approve(change, "joseph")
+        await trio.sleep(0.3)
+        assert world.writes == []
+        assert (await agent.call("GET", "/v1/status"))["frozen"]
+        alone = (await agent.hand_in(agent.people.unfreeze(freeze, ["lena"])))[0]
+        assert (alone["accepted"], alone["reason"]) == (False, "threshold-not-met")
+        assert (await agent.hand_in(agent.people.unfreeze(freeze, ["lena", "joseph"])))[0]["accepted"]
+        assert (await agent.end(change))["state"] == "done"
+
+
+async def test_an_entry_that_changed_since_the_preview_is_not_acted_on(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        csv = (
+            (CSV % {b"now": chain_time()})
+            .replace(b"home,u0,", b"home,u4,")
+            .replace(b"home,u4,fake,20M,,0,0.00", b"home,u0,fake,20M,,0,0.00")
+        )
+        await agent.call("POST", "/v1/subscribers/import", {"csv": base64.b64encode(csv).decode(), "dry_run": False})
+        await agent.approve(change, "joseph")
+        done = await agent.end(change)
+        assert [i["state"] for i in done["items"]] == ["skipped"]
+        assert "changed since the preview" in done["items"][0]["detail"]
+        assert world.writes == []
+
+
+async def test_two_restores_of_different_reasons_do_not_both_leave_it_to_the_other(
+    tmp_path: Path, world: World
+) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        for reason in ("abuse", "debt"):
+            change = await agent.ask("suspend", "C-1", reason=reason)
+            await agent.approve(change, "joseph")
+            await agent.end(change)
+        one, two = await agent.ask("restore", "C-1", reason="debt"), await agent.ask("restore", "C-1", reason="abuse")
+        for change in (one, two):
+            await agent.approve(change, "joseph")
+            await agent.end(change)
+        shown = await agent.call("GET", "/v1/subscribers/C-1")
+        assert shown["services"][0]["suspended_for"] == ["abuse"]
+        assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
+
+
+async def test_alone_needs_ones_own_signature_and_opens_a_review(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1", reason="abuse")
+        await agent.approve(change, "joseph")
+        await agent.end(change)
+        back = await agent.ask("restore", "C-1", reason="abuse", alone=True)
+        assert back["class"] == "alone"
+        assert (await agent.approve(back, "joseph"))["reason"] == "signer-is-another"
+        assert (await agent.approve(back, "maria"))["gate"] == "approved"
+        assert (await agent.end(back))["state"] == "done"
+        kinds = [e["kind"] for e in await agent.call("GET", f"/v1/audit?change={back['id']}")]
+        assert "review-opened" in kinds
+
+
+async def test_an_hourly_budget_of_items_holds_the_start(tmp_path: Path, world: World) -> None:
+    from dataclasses import replace
+
+    policy = tuple(replace(p, budget_per_hour=1) if p.risk_class.value == "low" else p for p in any_time())
+    async with agent_in(tmp_path, world, policy=policy) as agent:
+        one, two = await agent.ask("suspend", "C-1"), await agent.ask("suspend", "C-2/home")
+        for change in (one, two):
+            await agent.approve(change, "joseph")
+        await agent.end(one)
+        await trio.sleep(0.2)
+        held = await agent.call("GET", f"/v1/changes/{two['id']}")
+        assert held["gate"] == "approved"
+        assert "may change 1 services an hour" in held["waits_because"]
+
+
+async def test_approvals_that_arrive_together_both_count(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1", uid=OTHER)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(agent.approve, change, "joseph")
+            nursery.start_soon(agent.approve, change, "lena")
+        assert (await agent.end(change))["state"] == "done"
+
+
+async def test_a_freeze_of_another_agent_or_of_a_key(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        other = (await agent.hand_in(agent.people.freeze("joseph", FreezeScope.AGENT, "f" * 32)))[0]
+        assert (other["accepted"], other["reason"]) == (False, "wrong-agent")
+        change = await agent.ask("suspend", "C-1", hold=True)
+        await agent.approve(change, "joseph")
+        key = agent.people.keys["joseph"].public.hex()
+        assert (await agent.hand_in(agent.people.freeze("lena", FreezeScope.KEY, key)))[0]["accepted"]
+        await agent.call("POST", f"/v1/changes/{change['id']}/apply", {})
+        await trio.sleep(0.3)
+        assert world.writes == []
+
+
+async def test_restore_supersedes_an_unsent_suspension(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        suspension = await agent.ask("suspend", "C-1")
+        restore = await agent.ask("restore", "C-1")
+        await agent.approve(restore, "joseph")
+        await agent.end(restore)
+        shown = await agent.call("GET", f"/v1/changes/{suspension['id']}")
+        assert [i["state"] for i in shown["items"]] == ["superseded"]
+        await agent.approve(suspension, "joseph")
+        await agent.end(suspension)
+        assert world.writes == []
+
+
+async def test_reasons_are_a_set(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        for reason in ("abuse", "debt"):
+            change = await agent.ask("suspend", "C-1", reason=reason)
+            await agent.approve(change, "joseph")
+            await agent.end(change)
+        assert len(world.writes) == 1
+        change = await agent.ask("restore", "C-1", reason="debt")
+        await agent.approve(change, "joseph")
+        await agent.end(change)
+        assert len(world.writes) == 1
+        shown = await agent.call("GET", "/v1/subscribers/C-1")
+        assert shown["services"][0]["suspended_for"] == ["abuse"]
+        change = await agent.ask("restore", "C-1", reason="abuse")
+        await agent.approve(change, "joseph")
+        await agent.end(change)
+        assert world.values[world.user("u0")] == {"plan": "20M"}
+
+
+async def test_a_signed_intent_wins_over_the_uid(tmp_path: Path, world: World) -> None:
+    import secrets
+    import time
+
+    from trust import statements
+    from trust.policy import Action
+    from trust.statements import Intent, OnFailure, OnStale, Subject
+
+    async with agent_in(tmp_path, world) as agent:
+        intent = Intent(
+            agent.people.trust_id, secrets.token_hex(16), secrets.token_hex(16), agent.daemon.files.identity.agent,
+            "lena", Action.SUSPEND, {}, (Subject("service", "C-1"),), (), OnFailure.STOP, OnStale.SKIP, 0,
+            int(time.time()) + 600, "debt",
+        )  # fmt: skip
+        data = envelopes.encode(statements.sign(intent, [agent.people.keys["lena"]]))
+        body = {"intent": base64.b64encode(data).decode()}
+        change = await agent.call("POST", "/v1/changes", body, NOBODY)
+        assert change["requester"] == "lena"
+        assert (await refused(agent.call("POST", "/v1/changes", body, NOBODY))).code == "replayed-intent"
+        forged = envelopes.encode(statements.sign(intent, [SigningKey.generate()]))
+        body = {"intent": base64.b64encode(forged).decode()}
+        assert (await refused(agent.call("POST", "/v1/changes", body, NOBODY))).status == 403
+
+
+async def test_nothing_works_before_trust_and_wrong_words_are_refused(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world, install=False) as agent:
+        assert "no trust is installed" in str(await refused(agent.ask("suspend", "C-1")))
+        identity = agent.daemon.files.identity
+        entry = trusted(identity.agent, "noc-1", identity.plan_key, "x", identity.log_key)
+        document, _ = agent.people.sign_trust(agent.people.trust(entry))
+        encoded = base64.b64encode(document).decode()
+        wrong = "-".join(["lusab"] * 8)
+        err = await refused(agent.call("POST", "/v1/trust", {"document": encoded, "words": wrong}, os.getuid()))
+        assert err.status == 403
+        other = trusted(identity.agent, "noc-1", SigningKey.generate(), "x", identity.log_key)
+        document, _ = agent.people.sign_trust(agent.people.trust(other))
+        head = chain.head_words(envelopes.decode_untrusted(document))
+        body = {"document": base64.b64encode(document).decode(), "words": head}
+        assert "another key" in str(await refused(agent.call("POST", "/v1/trust", body, os.getuid())))
+
+
+async def test_the_audit_answers(tmp_path: Path, world: World) -> None:
+    from trust import proof
+
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        await agent.approve(change, "joseph")
+        await agent.end(change)
+        events = await agent.call("GET", f"/v1/audit?change={change['id']}")
+        kinds = [e["kind"] for e in events]
+        assert kinds.index("about-to") < kinds.index("step-outcome") < kinds.index("change-finished")
+        vkey = agent.daemon.evidence.vkey
+        for opened in ("0", "1"):
+            found = await agent.call("GET", f"/v1/audit/proof/{events[-1]['seq']}?open={opened}")
+            assert proof.verify_file_untrusted(found["file"].encode(), vkey).ok
+            found = await agent.call("POST", f"/v1/audit/export/{change['id']}?open={opened}", {})
+            assert proof.verify_file_untrusted(found["file"].encode(), vkey).ok
+            assert ("Amina" in base64_text(found["file"])) is (opened == "1")
+        assert (await refused(agent.call("GET", "/v1/audit/proof/99999"))).status == 404
+        assert (await refused(agent.call("GET", "/v1/audit?after=²"))).status == 400
+
+
+def base64_text(export: str) -> str:
+    """Everything in an export that is base64, decoded."""
+    texts = []
+    for line in export.splitlines():
+        for value in json.loads(line).values():
+            if isinstance(value, str):
+                try:
+                    texts.append(base64.b64decode(value, validate=True).decode(errors="replace"))
+                except ValueError:
+                    continue
+    return "\n".join(texts)

@@ -1,0 +1,227 @@
+"""The configuration file: what comes out, all mistakes at once, nothing secret in a message, docs that agree."""
+
+from __future__ import annotations
+
+import hashlib
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.config import AgentConfig, ConfigError, documented_keys, load, parse_untrusted
+from agent.config_schema import KEYS, nas_profiles
+from agent.connectors.radius.schema import Database, Tables
+
+ROOT = Path(__file__).parents[2]
+GOOD = """
+[agent]
+name = "hill"
+[people]
+1001 = "maria"
+[radius.main]
+database = "postgresql"
+secret = "radius/main"
+[nas.bng-1]
+accounting = "10.9.0.11"
+secret = "nas/bng-1"
+[method.pppoe]
+target = "radius/main"
+garden4 = ["100.99.0.0/16"]
+garden6 = ["2001:db8:99::/48"]
+[method.pppoe.suspended_reply]
+Mikrotik-Address-List = "suspended"
+[method.pppoe.tariffs]
+"Home 20M" = "home-20m"
+"""
+
+
+def read(text: str, environ: dict[str, str] | None = None) -> AgentConfig:
+    return parse_untrusted(text.encode(), Path("/etc/isp/agent.toml"), environ or {})
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return [problem.removeprefix("/etc/isp/agent.toml ") for problem in caught.value.problems]
+
+
+def test_a_good_file_and_its_defaults() -> None:
+    config = read(GOOD)
+    assert (config.name, config.people, str(config.timezone)) == ("hill", {1001: "maria"}, "UTC")
+    assert config.state_dir == Path("/var/lib/ispagent")
+    assert config.socket == Path("/var/lib/ispagent/agent.sock")
+    assert config.key_file == Path("/var/lib/ispagent/store.key")
+    assert config.origin == "ispagents.local/agent/hill"
+    assert config.socket_group is None
+    assert config.config_sha256 == hashlib.sha256(GOOD.encode()).hexdigest()
+    assert (config.policy.ttl_s, config.policy.canary, config.policy.soak_s, config.policy.pace) == (1800, 5, 120, 2)
+    assert (config.policy.stop_failed_percent, config.policy.stop_lost_sessions, config.policy.usual) == (2, 10, 0)
+    assert (config.billing.file, config.billing.max_age_s) == (None, 7200)
+    (target,), (nas,), (method,) = config.radius.targets, config.radius.nas, config.radius.methods
+    assert (target.id, target.database, target.tables, target.secret, target.path) == (
+        "radius/main", Database.POSTGRESQL, Tables.STOCK, "radius/main", "",
+    )  # fmt: skip
+    assert (target.marker_group, target.marker_priority, target.timeout_s) == ("suspended", -1, 5.0)
+    assert (nas.dynauth_host, nas.dynauth_port, nas.profile, nas.source) == ("10.9.0.11", 3799, "mikrotik", "")
+    assert method.suspended_reply == {"Mikrotik-Address-List": "suspended"}
+    assert (method.tariffs, method.active_reply) == ({"Home 20M": "home-20m"}, {})
+    assert method.garden4 == (ip_network("100.99.0.0/16"),)
+    assert method.garden6 == (ip_network("2001:db8:99::/48"),)
+
+
+def test_paths_are_relative_to_the_file() -> None:
+    text = GOOD.replace('name = "hill"', 'name = "hill"\nstate_dir = "state"\nsocket = "/run/a.sock"\nkey_file = "./k"')
+    config = read(text.replace('database = "postgresql"', 'database = "sqlite"\npath = "radius.db"'))
+    assert (config.state_dir, config.socket) == (Path("/etc/isp/state"), Path("/run/a.sock"))
+    assert config.key_file == Path("/etc/isp/k")
+    assert config.radius.targets[0].path == "/etc/isp/radius.db"
+
+
+def test_the_key_comes_from_a_credential_if_there_is_one(tmp_path: Path) -> None:
+    environ = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert read(GOOD, environ).key_file == Path("/var/lib/ispagent/store.key")
+    for name in ("store-key", "mine"):
+        (tmp_path / name).write_bytes(bytes(32))
+    assert read(GOOD, environ).key_file == tmp_path / "store-key"
+    named = GOOD.replace('name = "hill"', 'name = "hill"\nkey_file = "mine"')
+    assert read(named, environ).key_file == tmp_path / "mine"
+    assert read(named).key_file == Path("/etc/isp/mine")
+
+
+def test_all_mistakes_at_once() -> None:
+    text = (
+        GOOD.replace('name = "hill"', 'name = "Hill ISP"\ntimezone = "Mars/Base"\nstat_dir = "x"')
+        .replace('accounting = "10.9.0.11"', 'accounting = "10.9.0.999"\ndynauth_port = 99999\nprofile = "huawai"')
+        .replace('"100.99.0.0/16"', '"100.99.0.1/16"')
+        .replace("2001:db8:99::/48", "10.0.0.0/8")
+        .replace('target = "radius/main"', 'target = "radius/mian"')
+        .replace('"maria"', "7")
+    ) + "[policy]\nttl_s = true\npace = 0\n[polices]\n"
+    found = problems(text)
+    expected = [
+        "polices: unknown; did you mean policy?",
+        "agent.stat_dir: unknown; did you mean state_dir?",
+        "agent.name: expected a handle: 1 to 32 of a-z, 0-9 and -, got 'Hill ISP'",
+        "agent.timezone: expected an IANA time zone, such as Africa/Kampala, got 'Mars/Base'",
+        "people.1001: expected a handle: 1 to 32 of a-z, 0-9 and -, got 7",
+        "policy.ttl_s: expected a whole number from 60 to 86400, got True",
+        "policy.pace: expected a whole number from 1 to 1000, got 0",
+        "nas.bng-1.accounting: expected an IP address, got '10.9.0.999'",
+        "nas.bng-1.dynauth_port: expected a whole number from 1 to 65535, got 99999",
+        f"nas.bng-1.profile: expected one of {', '.join(nas_profiles())}, got 'huawai'",
+        (
+            "method.pppoe.garden4: expected a list of IPv4 prefixes without host bits, such as 100.99.0.0/16, "
+            "got ['100.99.0.1/16']"
+        ),
+        (
+            "method.pppoe.garden6: expected a list of IPv6 prefixes without host bits, such as 2001:db8:99::/48, "
+            "got ['10.0.0.0/8']"
+        ),
+    ]
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('name = "hill"', "", "agent.name: missing; expected a handle"),
+        ('database = "postgresql"', 'database = "oracle"', "radius.main.database: expected one of postgresql, mariadb"),
+        ('database = "postgresql"', "database = 3", "radius.main.database: expected one of"),
+        ('database = "postgresql"', 'database = "sqlite"', "radius.main.path: missing; expected the file"),
+        ('database = "postgresql"', 'database = "mariadb"\npath = "x"', "radius.main.path: expected only for sqlite"),
+        ('database = "postgresql"', 'database = "mariadb"\nhost = ""', "radius.main.host: expected a host name"),
+        ('database = "postgresql"', 'database = "mariadb"\ntimeout_s = 0', "timeout_s: expected a number from 0.1"),
+        ('target = "radius/main"', 'target = "radius/other"', "method.pppoe.target: expected one of radius/main, got"),
+        ('Mikrotik-Address-List = "suspended"', "", "method.pppoe.suspended_reply: missing"),
+        ('"home-20m"', '"suspended"', "method.pppoe.tariffs: expected tariffs' groups, got 'suspended'"),
+        ("1001 =", "maria =", "people.maria: expected a uid"),
+        ("1001 =", '01001 = "m"\n1001 =', "people.1001: expected each uid once"),
+        ("[nas.bng-1]", "[nas.BNG_1]", "nas.BNG_1: expected a name of 1 to 32"),
+        ("[nas.bng-1]", '[nas]\nbng-2 = 3\n[nas.bng-1]', "nas.bng-2: expected a section [nas.NAME], got 3"),
+        ("[people]", "[policy]\n[people]\n\"a\\u001b\" = 1", "people.'a\\x1b': expected a handle"),
+        ('accounting = "10.9.0.11"', "accounting = 168362251", "nas.bng-1.accounting: expected an IP address"),
+        ("[method.pppoe.tariffs]", "[method.pppoe.tarifs]", "method.pppoe.tarifs: unknown; did you mean tariffs?"),
+    ],
+)  # fmt: skip
+def test_one_mistake(before: str, after: str, says: str) -> None:
+    assert before in GOOD
+    (found,) = problems(GOOD.replace(before, after, 1))
+    assert says in found
+
+
+def test_two_routers_with_one_accounting_address() -> None:
+    text = GOOD + '[nas.bng-2]\naccounting = "10.9.0.11"\nsecret = "nas/bng-2"\n'
+    assert problems(text) == ["nas.bng-2.accounting: expected each address once, 10.9.0.11 is nas.bng-1's too"]
+
+
+def test_no_radius_section() -> None:
+    text = GOOD[: GOOD.index("[radius.main]")] + GOOD[GOOD.index("[nas.bng-1]") :]
+    assert problems(text) == [
+        "method.pppoe.target: expected one of none, there is no [radius.NAME], got 'radius/main'",
+    ]
+
+
+@pytest.mark.parametrize("line", ['password = "hunter22"', 'secret = "Hunter 22"', "secret = ['hunter22']"])
+def test_a_secret_in_the_file_is_not_repeated(line: str) -> None:
+    text = GOOD.replace('secret = "nas/bng-1"', line)
+    found = problems(text)
+    assert "unter" not in "".join(found)
+    assert found[0].startswith("nas.bng-1.")
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "agent.toml"
+    with pytest.raises(ConfigError, match=r"cannot be read: No such file"):
+        load(path)
+    for data in (b"[agent\n", b"\xff\xfe", b"a = " + b"[" * 50_000):
+        path.write_bytes(data)
+        with pytest.raises(ConfigError, match=r"TOML in UTF-8 expected"):
+            load(path)
+    path.write_bytes(b"#" * (4 * 1024 * 1024 + 1))
+    with pytest.raises(ConfigError, match=r"at most 4194304 bytes"):
+        load(path)
+    path.write_text(GOOD)
+    assert load(path).path == path
+
+
+TOML_VALUES = st.sampled_from(['"x"', "1", "-1", "true", "1.5", "nan", "[]", "[1]", "{}", "{a=1}", "2026-01-01", '""'])
+SECTIONS = st.sampled_from(
+    ["agent", "people", "policy", "billing", "radius.a", "nas.a", "method.a", "method.a.tariffs"]
+)
+
+
+@given(st.dictionaries(SECTIONS, st.dictionaries(st.sampled_from([k.name for k in KEYS]), TOML_VALUES, max_size=4)))
+def test_any_toml_gives_a_config_or_problems(sections: dict[str, dict[str, str]]) -> None:
+    text = "".join(f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items()) for name, keys in sections.items())
+    found: tuple[str, ...] | None = None
+    try:
+        assert read(text).config_sha256 == hashlib.sha256(text.encode()).hexdigest()
+    except ConfigError as err:
+        found = err.problems
+    assert found is None or all(problem.startswith("/etc/isp/agent.toml ") for problem in found)
+
+
+@pytest.mark.parametrize("section", ["agent", "people", "policy", "billing", "radius", "nas", "method"])
+@pytest.mark.parametrize("value", ["1", '"x"', "[]", "[{}]"])
+def test_sections_that_are_none(section: str, value: str) -> None:
+    assert any(f"{section}: expected a section [{section}]" in found for found in problems(f"{section} = {value}"))
+
+
+def test_every_key_is_documented() -> None:
+    lines = (ROOT / "docs" / "config.md").read_text(encoding="utf-8").splitlines()
+    section, shown = "", []
+    for line in lines:
+        if line.startswith("## "):
+            section = line.removeprefix("## `[").removesuffix("]`")
+        elif line.startswith("| `"):
+            key, default, doc = (cell.strip() for cell in line.strip("|").split(" | "))
+            shown.append((section, key.strip("`"), default, doc))
+    assert shown == documented_keys()
+
+
+def test_the_example_in_the_documentation_is_valid() -> None:
+    text = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    assert read(text.partition("```toml\n")[2].partition("```")[0]).people == {1001: "maria", 1002: "joseph"}

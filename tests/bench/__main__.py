@@ -1,0 +1,40 @@
+"""`python -m tests.bench [NAME...] [--markdown] [--profile FILE]`: JSON, one result a line."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench import journal, startup, suspend
+from tests.bench.result import Result, table
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench")
+    parser.add_argument("names", nargs="*", help="suspend_2000, journal_steps, log_append, cli_status; none: all")
+    parser.add_argument("--markdown", action="store_true", help="print a table too")
+    parser.add_argument("--profile", type=Path, help="write cProfile's numbers of the agent in suspend_2000 there")
+    args = parser.parse_args(argv)
+    benches: dict[str, Callable[[], list[Result]]] = {
+        "cli_status": startup.bench,
+        "log_append": journal.bench_append,
+        "journal_steps": journal.bench_steps,
+        "suspend_2000": lambda: suspend.bench(profile=args.profile),
+    }
+    if unknown := set(args.names) - benches.keys():
+        parser.error(f"expected names out of {', '.join(benches)}, got {', '.join(sorted(unknown))}")
+    results: list[Result] = []
+    for name, bench in benches.items():
+        if not args.names or name in args.names:
+            for result in bench():
+                results.append(result)
+                print(json.dumps(result.json()), flush=True)
+    if args.markdown:
+        print(table(results))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

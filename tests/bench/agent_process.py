@@ -1,0 +1,54 @@
+"""The agent of `suspend_2000`, a process of its own: the real daemon, put together by `daemon.build`, without pacing.
+
+    python -m tests.bench.agent_process CONFIG [PROFILE]
+
+It runs until SIGTERM; with PROFILE, cProfile's numbers are written there.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import trio
+
+from agent import daemon
+from agent.changes import recovery
+from agent.config import load
+from agent.runtime import redacting_log
+from agent.runtime.clock import SystemClock
+
+
+async def serve(config_path: Path) -> None:
+    """Run the daemon as `daemon.main` does, but unpaced: the pace is the operator's choice, not the agent's speed."""
+    config = load(config_path)
+    # Redial is excluded: nobody comes back, and "at next login" is said at once.
+    methods = tuple(replace(m, redial_within_s=0) for m in config.radius.methods)
+    config = replace(config, radius=replace(config.radius, methods=methods))
+    redacting_log.install()
+    clock = SystemClock()
+    async with daemon.open_files(config, clock) as files:
+        built = daemon.build(config, files, clock, paced=False)
+        await recovery.note_start(files.store, built.api.parts.recorder)
+        with trio.open_signal_receiver(signal.SIGTERM) as signals:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(built.run)
+                async for _ in signals:
+                    break
+                nursery.cancel_scope.cancel()
+
+
+def main(argv: list[str]) -> None:
+    if len(argv) == 1:
+        trio.run(serve, Path(argv[0]))
+        return
+    profile = cProfile.Profile()
+    profile.runcall(trio.run, serve, Path(argv[0]))
+    profile.dump_stats(argv[1])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,79 @@
+"""Each benchmark at a tiny size: it measures what it says, whatever the numbers are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.bench import journal, startup, suspend
+from tests.bench.__main__ import main
+from tests.bench.result import Result, compared, table
+from tests.servers import ServerMissingError, missing
+
+
+@pytest.fixture
+def programs() -> None:
+    try:
+        suspend.tools()
+    except ServerMissingError as err:
+        missing(str(err))
+
+
+def _sane(results: list[Result]) -> dict[str, Result]:
+    for r in results:
+        assert r.value > 0
+        assert (r.reference_value is None) == (r.ratio is None)
+        assert json.loads(json.dumps(r.json()))["unit"] == r.unit
+    return {r.name: r for r in results}
+
+
+@pytest.mark.servers
+def test_suspend(programs: None) -> None:
+    found = _sane(suspend.bench(count=24, nas=2))
+    assert list(found) == ["suspend_24", "suspend_24_cpu", "suspend_24_memory", "suspend_24_preview"]
+    wall = found["suspend_24"]
+    assert wall.reference_value is not None
+    assert wall.ratio == pytest.approx(wall.value / wall.reference_value)
+    # The tools' parts are parts of the whole; it was read back at least once.
+    assert wall.more["bare inserts s"] + wall.more["bare disconnects s"] <= wall.reference_value
+    assert wall.more["bare read-backs"] >= 1
+
+
+def test_journal_steps() -> None:
+    found = _sane(journal.bench_steps(steps=40))
+    assert list(found) == [f"journal_steps_{n}" for n in journal.IN_FLIGHT]
+
+
+def test_log_append() -> None:
+    found = _sane(journal.bench_append(appends=120, slow_s=0.001))
+    # Where a commit costs a sleep, those who wait together pay it together.
+    ratio = found["log_append_disk_1ms_slower"].ratio
+    assert ratio is not None
+    assert ratio > 1
+
+
+def test_cli_status() -> None:
+    assert _sane(startup.bench(rounds=1))["cli_status"].unit == "ms"
+
+
+def test_the_program_prints_json_and_a_table(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(startup, "bench", lambda: [compared("x", "ratio <= 2", 3, "s", ("y", 2.0), limit=2, more={})])
+    main(["cli_status", "--markdown"])
+    first, *rows = capsys.readouterr().out.splitlines()
+    assert json.loads(first)["ratio"] == 1.5
+    assert rows[-1] == "| x | 3 s | y: 2 s | 1.5 | ratio <= 2 | yes |"
+
+
+def test_an_aim_that_is_missed_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    missed = compared("x", "ratio <= 2", 5, "s", ("y", 2.0), limit=2, more={"n": 1})
+    assert missed.met is False
+    assert "**no**" in table([missed])
+
+
+def test_an_unknown_name_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["nonsense"])
+    assert "nonsense" in capsys.readouterr().err

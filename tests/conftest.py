@@ -1,0 +1,27 @@
+"""What every test has: Hypothesis' profiles and the fixtures of `tests.servers`."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from hypothesis import HealthCheck, settings
+
+from tests.servers import (  # noqa: F401  fixtures are found by name in a conftest
+    cluster,
+    freeradius,
+    mariadb,
+    postgresql,
+    radius_database,
+    sqlite_radius,
+)
+
+# Fixtures that live through all examples (databases, servers) are chosen by the test's author.
+_SUPPRESSED = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
+# The gate must not depend on luck: the same examples each time; `make fuzz` looks for new ones.
+settings.register_profile(
+    "default", max_examples=60, deadline=None, derandomize=True, suppress_health_check=_SUPPRESSED
+)
+settings.register_profile(
+    "fuzz", max_examples=5000, deadline=timedelta(seconds=10), suppress_health_check=_SUPPRESSED, print_blob=True
+)
+settings.load_profile("default")

@@ -1,0 +1,144 @@
+"""The reference of both command lines, from the code: `python -m tests.repo.cli_reference` writes docs/cli.md."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import typer
+from typer.core import TyperArgument, TyperGroup, TyperOption
+from typer.main import get_command
+
+from agent.cli import app as agent_app
+from control_plane.cli import app as cloud_app
+
+ROOT = Path(__file__).resolve().parents[2]
+CLI_MD = ROOT / "docs" / "cli.md"
+
+PREFACE = """\
+# Command lines
+
+Written from the code by `python -m tests.repo.cli_reference`; a test compares. `ispagent` talks to the daemon through
+its unix socket, which it finds by `ISPAGENT_SOCKET`, or in the configuration that `ISPAGENT_CONFIG` names. `ispcloud`
+is a person's own tool on their own machine: it talks to nobody, it reads files and writes files.
+
+| exit code | meaning |
+|---|---|
+| 0 | done, or now waiting for approval |
+| 1 | failed, and nothing changed or all was reverted: database down, agent not running |
+| 2 | usage, configuration or input file |
+| 3 | refused: policy, trust, expired, too few approvers, all stale |
+| 4 | mixed, unknown, waiting for a device, not enforced, or needs a person |
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument or option of a command. `names`: what is typed, or the argument's placeholder."""
+
+    names: tuple[str, ...]
+    option: bool
+    required: bool
+    repeats: bool
+    flag: bool
+    default: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: the words that call it, what it says of itself, what it takes."""
+
+    words: tuple[str, ...]
+    help: str
+    parameters: tuple[Parameter, ...]
+
+    @property
+    def options(self) -> frozenset[str]:
+        """The names of its options."""
+        return frozenset(name for p in self.parameters if p.option for name in p.names)
+
+
+def commands() -> list[Command]:
+    """Return every command of `ispagent` and `ispcloud`, in the order of their help."""
+    return [*_commands("ispagent", agent_app), *_commands("ispcloud", cloud_app)]
+
+
+def _commands(name: str, app: typer.Typer) -> Iterator[Command]:
+    root = get_command(app)
+    if not isinstance(root, TyperGroup):
+        raise TypeError(f"expected {name} to be a group of commands, got {type(root).__name__}")
+    yield from _walk((name,), root)
+
+
+def _walk(words: tuple[str, ...], group: TyperGroup) -> Iterator[Command]:
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from _walk((*words, name), command)
+        else:
+            found = tuple(_parameter(p) for p in command.params if isinstance(p, TyperArgument | TyperOption))
+            yield Command((*words, name), " ".join((command.help or "").split()), found)
+
+
+def _parameter(param: TyperArgument | TyperOption) -> Parameter:
+    option = isinstance(param, TyperOption)
+    names = (*param.opts, *param.secondary_opts) if option else (param.metavar or (param.name or "").upper(),)
+    default = param.default
+    return Parameter(
+        names=tuple(names),
+        option=option,
+        required=param.required,
+        repeats=param.multiple if isinstance(param, TyperOption) else param.nargs == -1,
+        flag=bool(param.is_flag) if isinstance(param, TyperOption) else False,
+        default="" if default in (None, "", False, 0) or callable(default) else _text(default),
+        help=(param.help or "") + _choices(param),
+    )
+
+
+def _choices(param: TyperArgument | TyperOption) -> str:
+    kind = param.type_descriptor.annotation
+    kinds = [k for k in (kind, *get_args(kind)) if isinstance(k, type) and issubclass(k, enum.Enum)]
+    return "".join(f": {', '.join(str(member.value) for member in k)}" for k in kinds)
+
+
+def _text(default: object) -> str:
+    return str(default.value if isinstance(default, enum.Enum) else default)
+
+
+def _usage(command: Command) -> str:
+    parts = [" ".join(command.words)]
+    for p in command.parameters:
+        shown = p.names[0] if p.flag or not p.option else f"{p.names[0]} {p.names[0].lstrip('-').upper()}"
+        shown += "…" if p.repeats and not p.option else ""
+        parts += [shown if p.required else f"[{shown}]"]
+    return " ".join(parts)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "\\<")
+
+
+def render() -> str:
+    """Return docs/cli.md."""
+    lines = [PREFACE]
+    program = ""
+    for command in commands():
+        if command.words[0] != program:
+            program = command.words[0]
+            lines += [f"# `{program}`", ""]
+        lines += [f"## `{' '.join(command.words)}`", "", command.help, "", f"    {_usage(command)}", ""]
+        if command.parameters:
+            lines += ["| what | default | meaning |", "|---|---|---|"]
+            for p in command.parameters:
+                default = "required" if p.required else f"`{p.default}`" if p.default else ""
+                more = "; may be given again" if p.option and p.repeats and "again" not in p.help else ""
+                lines.append(f"| {', '.join(f'`{n}`' for n in p.names)} | {default} | {_cell(p.help)}{more} |")
+            lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    CLI_MD.write_text(render(), encoding="utf-8")

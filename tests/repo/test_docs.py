@@ -1,0 +1,153 @@
+"""The documents say what the code does: commands, options, configuration, routes, files and tests."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from agent.api import ROUTES
+from agent.changes.machine import TRANSITIONS
+from agent.config import documented_keys
+from tests.repo import documented, tree
+from tests.repo.cli_reference import CLI_MD, commands, render
+
+DOCS = [p for p in tree.files() if p.suffix == ".md"]
+README = tree.ROOT / "README.md"
+ARCHITECTURE = tree.ROOT / "docs" / "ARCHITECTURE.md"
+
+
+def rows(text: str, heading: str) -> list[tuple[str, ...]]:
+    """Return the cells of the tables under headings that begin with `heading`, without their header rows."""
+    found: list[tuple[str, ...]] = []
+    inside = header = False
+    for line in text.splitlines():
+        if line.startswith("#"):
+            inside, header = line.startswith(heading), True
+        elif inside and line.startswith("|"):
+            if not header and not re.fullmatch(r"[|: -]+", line):
+                found.append(tuple(c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]))
+            header = False
+        else:
+            header = True
+    return found
+
+
+def test_cli_md_is_what_the_code_says() -> None:
+    assert CLI_MD.read_text(encoding="utf-8") == render(), "run: python -m tests.repo.cli_reference"
+
+
+def test_every_option_and_argument_says_what_it_is() -> None:
+    missing = [f"{' '.join(c.words)} {p.names[0]}" for c in commands() for p in c.parameters if not p.help]
+    assert missing == []
+    assert [c.words for c in commands() if not c.help] == []
+
+
+def test_reads_have_json() -> None:
+    reads = [c for c in commands() if c.words[-1] in ("show", "list", "status", "verify", "watch")]
+    assert [c.words for c in reads if "--json" not in c.options] == []
+
+
+def test_config_md_has_every_key_and_no_other() -> None:
+    text = (tree.ROOT / "docs" / "config.md").read_text(encoding="utf-8")
+    sections = re.findall(r"(?m)^## `\[(.+)\]`$", text)
+    shown = [(s, row[0].strip("`"), *row[1:]) for s in sections for row in rows(text, f"## `[{s}]`")]
+    assert shown == documented_keys()
+
+
+def test_api_md_is_the_table_of_routes() -> None:
+    text = (tree.ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    want = [(f"`{r.method} {r.path}`", r.role.value, r.body or "–", r.answer) for r in ROUTES]
+    assert rows(text, "## Routes") == want
+
+
+@pytest.mark.parametrize("path", DOCS, ids=tree.name)
+def test_commands_exist(path: Path) -> None:
+    assert documented.problems(path) == []
+
+
+@pytest.mark.parametrize("path", DOCS, ids=tree.name)
+def test_make_targets_and_modules_exist(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    makefile = (tree.ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"(?m)^([a-z]+):", makefile))
+    typed = [s.text for s in documented.shown(text)] + re.findall(r"`((?:make|python3? -m) [^`]+)`", text)
+    wanted = {t for line in typed if (t := re.match(r"make ([a-z]+)", line))}
+    assert {m[1] for m in wanted} <= targets
+    for line in typed:
+        if module := re.match(r"(?:\.venv/bin/)?python3? -m ([\w.]+)", line):
+            assert importlib.util.find_spec(module[1]) is not None, f"{path.name}: no module {module[1]}"
+
+
+@pytest.mark.parametrize("path", DOCS, ids=tree.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    broken = [link for link in links if "://" not in link and not (path.parent / link).exists()]
+    assert broken == []
+
+
+def test_architecture_names_files_and_functions_that_exist() -> None:
+    """`agent/changes/worker.py` `Worker._consume`: each such pair is looked up."""
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:agent|trust|control_plane|lab|tests|docs)/[\w/.-]+)`", text))
+    assert [n for n in named if not (tree.ROOT / n).exists()] == []
+    pairs = re.findall(r"`([\w/]+\.py)` `([A-Za-z_][\w.]*)`", text)
+    assert len(pairs) > 30
+    missing = [f"{file} {name}" for file, name in pairs if not _defines(tree.ROOT / file, name)]
+    assert missing == []
+
+
+def _defines(path: Path, name: str) -> bool:
+    """Return whether a Python file defines a name (`Class.method` in that class)."""
+    text = path.read_text(encoding="utf-8")
+    *outer, last = name.split(".")
+    for cls in outer:
+        begun = re.search(rf"(?m)^class {cls}\b.*$", text)
+        if begun is None:
+            return False
+        text = re.split(r"(?m)^(?=\S)", text[begun.end() :], maxsplit=1)[0] if begun else ""
+    indent = "    " if outer else ""
+    return re.search(rf"(?m)^{indent}(?:(?:async )?def |class )?{last}\b(?=[(:\[ =])", text) is not None
+
+
+def states_table() -> list[tuple[str, str, str]]:
+    """Return the machine's table, a row an event: event, states that it leaves, state that it leads to."""
+    left: dict[tuple[str, str], list[str]] = {}
+    for (old, event), new in TRANSITIONS.items():
+        left.setdefault((event.value, new.value), []).append(old.value)
+    return [(f"`{event}`", ", ".join(olds), new) for (event, new), olds in left.items()]
+
+
+def test_architecture_draws_the_states_of_the_table() -> None:
+    assert rows(ARCHITECTURE.read_text(encoding="utf-8"), "## States") == states_table()
+
+
+def test_readme_says_the_licence() -> None:
+    assert "GPL-3.0-or-later" in README.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("ispagent change suspend C-1/home --reason debt", False),
+        ("ispagent change suspend C-1/home --because debt", True),
+        ("ispagent change suspnd C-1/home", True),
+        ("ispagent change", True),
+        ("ispcloud changes approve --file K7QF2 --key k", True),  # --out is missing
+        ("ispcloud changes approve --file K7QF2 --key k --out a  # joseph signs", False),
+    ],
+)
+def test_a_wrong_command_is_seen(line: str, wrong: bool) -> None:
+    assert (documented.problem(line, whole=True, known=commands()) is not None) is wrong
+
+
+def test_commands_are_found_in_documents() -> None:
+    text = "Say `ispagent status`.\n\n    maria$ ispagent audit verify\n\n```sh\nispcloud keys new \\\n  --out k\n```\n"
+    found = [(s.text, s.whole) for s in documented.shown(text)]
+    assert found == [
+        ("ispagent status", False),
+        ("ispagent audit verify", True),
+        ("ispcloud keys new  --out k", True),
+    ]

@@ -1,0 +1,152 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trust.helpers import documents, item
+from trust import items, limits
+from trust.errors import MalformedStatementError
+from trust.items import (  # fmt: skip
+    ABSENT,
+    Address,
+    Effect,
+    Enforcement,
+    Item,
+    Listed,
+    ProofKind,
+    Replay,
+    Requirement,
+    SecretRef,
+    Seen,
+    Step,
+    Transition,
+)
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+number = st.integers(1, limits.SECONDS_MAX)
+fields = (
+    text | st.lists(text, max_size=3).map(tuple) | st.binary(min_size=32, max_size=32).map(bytes.hex).map(SecretRef)
+)
+values = st.dictionaries(text, fields, max_size=4) | st.just(ABSENT)
+text_maps = st.dictionaries(text, text, max_size=3)
+addresses = text.map(Address)
+transitions = st.builds(
+    Transition, addresses, st.builds(Seen, values, number, st.booleans()), values, st.frozensets(text, max_size=2)
+)
+effects = st.builds(
+    Effect, addresses, text, text_maps, text, st.sampled_from(Replay), st.none() | st.sampled_from(ProofKind), number
+)
+steps = st.builds(
+    Step, st.just(1), text, st.lists(transitions, max_size=2).map(tuple) | effects, st.just(()),
+    st.lists(effects, max_size=1).map(tuple),
+)  # fmt: skip
+all_items = st.builds(
+    Item,
+    n=st.integers(1, limits.ITEMS_MAX),
+    salt=st.binary(min_size=16, max_size=16).map(bytes.hex),
+    subject=st.none() | text,
+    listed=st.sampled_from(Listed),
+    reason=text,
+    display=text_maps,
+    requires=st.lists(st.builds(Requirement, addresses, text, text), max_size=1).map(tuple),
+    steps=st.lists(steps, max_size=1).map(tuple),
+    enforce=st.none() | st.builds(Enforcement, text, addresses, text_maps, number),
+    desired=st.lists(text, max_size=2).map(tuple),
+)
+
+
+@given(all_items)
+def test_items_round_trip(value):
+    again = items.decode_item_untrusted(items.encode_item(value))
+    assert again == value
+    assert items.encode_item(again) == items.encode_item(value)
+
+
+@given(values)
+def test_values_round_trip_in_order(value):
+    again = items.decode_value_untrusted(items.encode_value(value))
+    assert again == value
+    assert list(again or ()) == list(value or ()) if value is not ABSENT else again is ABSENT
+
+
+def test_a_plan_opens_with_its_own_documents():
+    docs = documents(item(1), item(2, subject="C-771"))
+    opened = items.open_items_untrusted(docs, items.items_root(docs), "22" * 16)
+    assert [i.subject for i in opened.items] == ["C-10482", "C-771"]
+    assert opened.head.items_n == 2
+    assert opened.documents == docs
+
+
+def test_E11_a_document_missing_swapped_or_altered():
+    docs = documents(item(1), item(2))
+    root = items.items_root(docs)
+    for bad in (docs[:-1], (docs[0], docs[2], docs[1]), (*docs, docs[1]), (docs[0], docs[1], docs[2] + b" "), ()):
+        with pytest.raises(MalformedStatementError, match="do not hash"):
+            items.open_items_untrusted(bad, root, "22" * 16)
+
+
+def test_documents_that_hash_and_contradict():
+    for docs, problem in (
+        (documents(item(1), items_n=2), "with 2 items"),
+        (documents(item(1), plan_id="99" * 16), "expected plan"),
+        (documents(item(2)), "expected item 1"),
+        ((*documents(item(1)), b"x"), "document 2"),
+        ((b"x",), "document 0"),
+    ):
+        with pytest.raises(MalformedStatementError, match=problem):
+            items.open_items_untrusted(docs, items.items_root(docs), "22" * 16)
+
+
+def test_E9_L7_equal_items_with_other_salts_have_other_leaves():
+    a, b = (items.encode_item(item(salt=s * 16)) for s in ("00", "01"))
+    assert items.items_root([a]) != items.items_root([b])
+
+
+def damaged(change):
+    document = json.loads(items.encode_item(item()))
+    change(document)
+    return json.dumps(document).encode()
+
+
+BAD = {
+    "steps out of order": lambda d: d["steps"].reverse(),
+    "a step after itself": lambda d: d["steps"][0].update(after=[1]),
+    "unknown in item": lambda d: d.update(x=1),
+    "T17 unknown in step": lambda d: d["steps"][0].update(x=1),
+    "both effect and transitions": lambda d: d["steps"][1].update(transitions=[]),
+    "unknown in effect": lambda d: d["steps"][1]["effect"].update(x=1),
+    "unknown in transition": lambda d: d["steps"][0]["transitions"][0].update(x=1),
+    "unknown in secret": lambda d: d["steps"][0]["transitions"][0].update(after={"p": {"secret": "00" * 32, "x": 1}}),
+    "unknown in requirement": lambda d: d["requires"][0].update(x=1),
+    "unknown in enforcement": lambda d: d["enforce"].update(x=1),
+    "proof": lambda d: d["steps"][1]["effect"].update(proof="hope"),
+    "field a number": lambda d: d["steps"][0]["transitions"][0].update(after={"p": 1}),
+}
+
+
+@pytest.mark.parametrize("change", BAD.values(), ids=BAD.keys())
+def test_malformed_items(change):
+    items.decode_item_untrusted(damaged(lambda _: None))
+    with pytest.raises(MalformedStatementError):
+        items.decode_item_untrusted(damaged(change))
+
+
+@given(st.binary())
+def test_total_on_any_bytes(data):
+    for decode in (items.decode_item_untrusted, items.decode_head_untrusted):
+        with pytest.raises(MalformedStatementError):
+            decode(data)
+    with pytest.raises(MalformedStatementError):
+        items.decode_value_untrusted(b"!" + data)
+
+
+def test_unknown_fields_of_the_head():
+    for path in ((), ("pace",), ("waves", 0)):
+        document = json.loads(documents()[0])
+        target = document
+        for step in path:
+            target = target[step]
+        target["x"] = 1
+        with pytest.raises(MalformedStatementError, match="unknown field"):
+            items.decode_head_untrusted(json.dumps(document).encode())

@@ -1,0 +1,419 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trust.helpers import (
+    AGENT,
+    DAY,
+    MINUTE,
+    NOW,
+    TRUST_ID,
+    approval,
+    digest,
+    key,
+    person,
+    plan,
+    sha,
+    trust,
+)
+from trust import checkpoint, envelope, statements, verify
+from trust.document import PersonKey, TrustedAgent
+from trust.errors import Reason, RefusedError
+from trust.policy import Action, Channel, RiskClass, Role, UnknownRequester, preset
+from trust.statements import (
+    Approval,
+    Cancel,
+    Decision,
+    Enroll,
+    Freeze,
+    FreezeScope,
+    Intent,
+    OnFailure,
+    OnStale,
+    Outcome,
+    OutcomeState,
+    Receipt,
+    Result,
+    Saw,
+    SeenHeads,
+    Unfreeze,
+)
+from trust.verify import Circumstances
+
+TRUST = trust()
+PLAN = plan()
+
+
+def result(p, approvals, t=TRUST, now=NOW, requester="maria", **circumstances):
+    return verify.get_approval_result(
+        p, digest(p), approvals, t, now, requester=requester, circumstances=Circumstances(**circumstances)
+    )
+
+
+def not_counted(*args, **kwargs):
+    found = result(*args, **kwargs)
+    assert not found.approved
+    return [n.reason for n in found.not_counted]
+
+
+def blocked(*args, **kwargs):
+    found = result(*args, **kwargs)
+    assert (found.approved, found.people) == (False, ())
+    return found.reason
+
+
+def with_policy(risk_class, t=TRUST, **changes):
+    entries = tuple(dataclasses.replace(c, **changes) if c.risk_class is risk_class else c for c in t.policy)
+    return dataclasses.replace(t, policy=entries)
+
+
+def test_one_other_person_is_enough_for_a_low_plan():
+    found = result(PLAN, [approval(PLAN, "joseph")])
+    assert (found.approved, found.people, found.need, found.have, found.missing) == (True, ("joseph",), 1, 1, 0)
+    assert found.message == "approved by joseph"
+    verify.verify_approved(PLAN, digest(PLAN), [approval(PLAN, "joseph")], TRUST, NOW, requester="maria")
+
+
+def test_nobody_is_not_enough():
+    found = result(PLAN, [])
+    assert (found.approved, found.reason, found.missing) == (False, Reason.THRESHOLD, 1)
+    with pytest.raises(RefusedError, match="expected 1 people to approve, got 0") as err:
+        verify.verify_approved(PLAN, digest(PLAN), [], TRUST, NOW, requester="maria")
+    assert err.value.reason is Reason.THRESHOLD
+
+
+def test_A1_the_requester_never_counts():
+    assert not_counted(PLAN, [approval(PLAN, "maria")]) == [Reason.REQUESTER_APPROVES]
+    # whoever the agent's own record names, and whoever the plan names
+    assert not_counted(plan(requester="joseph"), [approval(plan(requester="joseph"), "joseph")]) == [
+        Reason.REQUESTER_APPROVES
+    ]
+    assert not_counted(PLAN, [approval(PLAN, "joseph")], requester="joseph") == [Reason.REQUESTER_APPROVES]
+
+
+def test_A2_a_removed_approver_does_not_count():
+    without = trust(people=tuple(p for p in TRUST.people if p.handle != "joseph"))
+    assert not_counted(PLAN, [approval(PLAN, "joseph")], without) == [Reason.UNKNOWN_SIGNER]
+
+
+def test_A3_an_approval_is_for_these_very_bytes():
+    other = plan(run_until=PLAN.run_until + 1)
+    assert not_counted(PLAN, [approval(other, "joseph")]) == [Reason.OTHER_PLAN]
+    data = digest(PLAN)
+    for near in (data[:-1] + bytes([data[-1] ^ 1]), bytes(32)):
+        found = verify.get_approval_result(PLAN, near, [approval(PLAN, "joseph")], TRUST, NOW, requester="maria")
+        assert found.not_counted[0].reason is Reason.OTHER_PLAN
+
+
+def test_one_approval_may_name_several_plans():
+    second = plan(plan_id="23" * 16)
+    both = approval(PLAN, "joseph", plans=(digest(second).hex(), digest(PLAN).hex()))
+    assert result(PLAN, [both]).approved
+    assert result(second, [both]).approved
+
+
+def test_A4_too_early_and_too_late():
+    early = approval(PLAN, "joseph", not_before=MINUTE + 1)
+    assert not_counted(PLAN, [early]) == [Reason.NOT_YET_VALID]
+    assert result(PLAN, [early], now=(MINUTE + 1) * 60).approved
+    short = approval(PLAN, "joseph", not_after=MINUTE + 5)
+    assert result(PLAN, [short], now=(MINUTE + 5) * 60).approved
+    assert not_counted(PLAN, [short], now=(MINUTE + 5) * 60 + 1) == [Reason.EXPIRED]
+    long = plan(start_by=MINUTE + 600, run_until=MINUTE + 600)
+    later = approval(long, "joseph", not_after=MINUTE + 600)
+    hour4 = long.made * 60 + 4 * 3600
+    assert result(long, [later], now=hour4).approved
+    assert not_counted(long, [later], now=hour4 + 1) == [Reason.EXPIRED]
+
+
+def test_A9_A11_a_claim_of_newer_trust_refuses_that_approval_only():
+    ahead = approval(PLAN, "joseph", seen=SeenHeads(2, "ab" * 32))
+    assert not_counted(PLAN, [ahead]) == [Reason.NEWER_TRUST]
+    assert result(PLAN, [ahead, approval(PLAN, "lena")]).approved
+    other = approval(PLAN, "joseph", seen=SeenHeads(1, "ab" * 32))
+    assert result(PLAN, [other]).approved
+    assert not_counted(PLAN, [other], trust_sha256=sha(TRUST)) == [Reason.FORKED]
+    assert result(PLAN, [approval(PLAN, "joseph")], trust_sha256=sha(TRUST)).approved
+
+
+def test_A13_one_person_asks_and_approves_through_two_handles_of_the_socket():
+    assert not_counted(PLAN, [approval(PLAN, "maria", "maria-2")]) == [Reason.REQUESTER_APPROVES]
+
+
+def test_A14_the_summary_is_not_the_detail():
+    summary = approval(PLAN, "joseph", saw=Saw.SUMMARY)
+    assert not_counted(PLAN, [summary]) == [Reason.SUMMARY_ONLY]
+    assert result(PLAN, [summary], with_policy(RiskClass.LOW, needs_detail=False)).approved
+
+
+def test_C6_two_approvers_who_saw_different_plans_never_meet_the_threshold():
+    mine, other = plan(risk_class=RiskClass.BATCH), plan(risk_class=RiskClass.BATCH, items_root="ab" * 32)
+    approvals = [approval(mine, "joseph"), approval(other, "lena")]
+    assert [result(p, approvals).reason for p in (mine, other)] == [Reason.THRESHOLD] * 2
+
+
+def test_T3_T5_people_are_counted_not_keys():
+    batch = plan(risk_class=RiskClass.BATCH)
+    twice = [
+        approval(batch, "joseph"),
+        approval(batch, "joseph", "joseph-2"),
+        approval(batch, "joseph", "joseph", "joseph-2"),
+    ]
+    found = result(batch, twice)
+    assert (found.approved, found.people) == (False, ("joseph",))
+    assert [n.reason for n in found.not_counted] == [Reason.DUPLICATE_PERSON] * 2
+    assert result(batch, [*twice, approval(batch, "lena")]).people == ("joseph", "lena")
+
+
+def test_signing_for_another_does_not_count():
+    assert not_counted(PLAN, [approval(PLAN, "joseph", "lena")]) == [Reason.SIGNER_IS_ANOTHER]
+
+
+def test_T14_the_kind_of_a_key_comes_from_trust():
+    as_webauthn = tuple(
+        dataclasses.replace(p, keys=(PersonKey("webauthn", p.keys[0].pub),)) if p.handle == "joseph" else p
+        for p in TRUST.people
+    )
+    assert not_counted(PLAN, [approval(PLAN, "joseph")], trust(people=as_webauthn)) == [Reason.UNKNOWN_SIGNER]
+
+
+def test_E4_E5_E7_envelopes_that_are_not_approvals():
+    as_plan = statements.sign(PLAN, [key("joseph")])
+    bad = approval(PLAN, "joseph", "joseph", "lena")
+    bad = dataclasses.replace(
+        bad, signatures=(bad.signatures[0], dataclasses.replace(bad.signatures[1], sig=bytes(64)))
+    )
+    rubbish = envelope.sign(statements.payload_type(Approval), b"{}", [key("joseph")])
+    later = envelope.sign(statements.payload_type(Approval), b'{"crit":["x"]}', [key("joseph")])
+    foreign = approval(PLAN, "joseph", trust_id="99" * 16)
+    assert not_counted(PLAN, [as_plan, bad, approval(PLAN, "eve"), rubbish, later, foreign]) == [
+        Reason.WRONG_TYPE,
+        Reason.BAD_SIGNATURE,
+        Reason.UNKNOWN_SIGNER,
+        Reason.MALFORMED,
+        Reason.NOT_UNDERSTOOD,
+        Reason.WRONG_TRUST,
+    ]
+
+
+def test_roles_and_scope():
+    mine = plan(requester="lena")
+    found = not_counted(mine, [approval(mine, "tech4"), approval(mine, "far")], requester="lena")
+    assert found == [Reason.NOT_AN_APPROVER, Reason.OUT_OF_SCOPE]
+    here = dataclasses.replace(TRUST.people[-1], scope=("bb" * 16, AGENT))
+    assert result(PLAN, [approval(PLAN, "far")], trust(people=(*TRUST.people[:-1], here))).approved
+
+
+def test_a_key_past_its_date():
+    def until(not_after):
+        joseph = TRUST.person("joseph")
+        first = dataclasses.replace(joseph.keys[0], not_after=not_after)
+        others = tuple(p for p in TRUST.people if p.handle != "joseph")
+        return trust(people=(dataclasses.replace(joseph, keys=(first, joseph.keys[1])), *others))
+
+    assert not_counted(PLAN, [approval(PLAN, "joseph")], until(NOW - 1)) == [Reason.SIGNER_EXPIRED]
+    assert result(PLAN, [approval(PLAN, "joseph", "joseph-2")], until(NOW - 1)).approved
+    assert result(PLAN, [approval(PLAN, "joseph")], until(NOW)).approved
+
+
+def test_frozen_people_and_keys_do_not_count():
+    assert not_counted(PLAN, [approval(PLAN, "joseph")], frozen_people=frozenset({"joseph"})) == [Reason.FROZEN]
+    frozen = frozenset({key("joseph").public, key("eve").public})
+    assert not_counted(PLAN, [approval(PLAN, "joseph")], frozen_keys=frozen) == [Reason.FROZEN]
+    assert result(PLAN, [approval(PLAN, "lena")], frozen_keys=frozen).approved
+
+
+def test_a_rejection_wins_however_many_approve():
+    no = approval(PLAN, "lena", decision=Decision.REJECT, not_after=MINUTE, saw=Saw.SUMMARY)
+    found = result(PLAN, [approval(PLAN, "joseph"), no, no], now=NOW + 600)
+    assert (found.approved, found.reason, found.rejected_by) == (False, Reason.REJECTED, ("lena",))
+    assert result(PLAN, [approval(PLAN, "maria", decision=Decision.REJECT)]).reason is Reason.REJECTED
+    assert not_counted(PLAN, [approval(PLAN, "tech4", decision=Decision.REJECT)]) == [Reason.NOT_AN_APPROVER]
+
+
+def test_large_needs_an_owner():
+    large = plan(risk_class=RiskClass.LARGE)
+    second = dataclasses.replace(TRUST.people[-1], scope=("all",))
+    t = trust(people=(*TRUST.people[:-1], second))
+    assert result(large, [approval(large, "joseph"), approval(large, "far")], t).reason is Reason.OWNER_MISSING
+    assert result(large, [approval(large, "joseph"), approval(large, "lena")], t).approved
+
+
+def test_class_alone_counts_the_requester_only():
+    alone = plan(risk_class=RiskClass.ALONE, action=Action.RESTORE)
+    assert result(alone, [approval(alone, "maria")]).approved
+    assert not_counted(alone, [approval(alone, "lena")]) == [Reason.SIGNER_IS_ANOTHER]
+    assert not_counted(alone, [approval(alone, "maria")], from_cloud=frozenset({0})) == [Reason.WRONG_CHANNEL]
+    nobody = plan(risk_class=RiskClass.ALONE, action=Action.RESTORE, requester="unknown")
+    assert blocked(nobody, [], requester="unknown") is Reason.UNKNOWN_REQUESTER
+
+
+def test_an_unknown_requester():
+    p = plan(requester="unknown")
+    assert result(p, [approval(p, "joseph")], requester="unknown").need == 2
+    assert result(p, [approval(p, "joseph"), approval(p, "lena")], requester="unknown").approved
+    refuse = with_policy(RiskClass.LOW, unknown_requester=UnknownRequester.REFUSE)
+    assert blocked(p, [approval(p, "joseph")], refuse, requester="unknown") is Reason.UNKNOWN_REQUESTER
+
+
+def test_what_blocks_a_plan_whoever_approves():
+    yes = [approval(PLAN, "joseph")]
+    assert blocked(PLAN, yes, now=TRUST.expires + 1) is Reason.TRUST_EXPIRED
+    assert blocked(plan(trust_id="99" * 16), yes) is Reason.WRONG_TRUST
+    assert blocked(plan(agent="cc" * 16), yes) is Reason.WRONG_AGENT
+    assert blocked(plan(trust_version=2), yes) is Reason.NEWER_TRUST
+    assert blocked(PLAN, yes, trust(policy=())) is Reason.NO_SUCH_CLASS
+    assert blocked(plan(risk_class=RiskClass.ALONE), yes) is Reason.CLASS_REFUSED
+    assert blocked(PLAN, yes, items=11) is Reason.TOO_MANY_ITEMS
+    assert result(PLAN, yes, items=10).approved
+    assert blocked(PLAN, yes, now=PLAN.start_by * 60 + 1) is Reason.EXPIRED
+    assert blocked(plan(made=MINUTE + 6), yes) is Reason.FROM_THE_FUTURE
+    with pytest.raises(RefusedError, match="no class low"):
+        verify.verify_approved(PLAN, digest(PLAN), yes, trust(policy=()), NOW, requester="maria")
+
+
+def test_the_stricter_of_two_policies_holds():
+    lax, strict = TRUST, with_policy(RiskClass.LOW, approvals=2)
+    for now, then in ((lax, strict), (strict, lax)):
+        assert result(PLAN, [approval(PLAN, "joseph")], now, then=then).need == 2
+    assert blocked(PLAN, [], lax, then=trust(policy=())) is Reason.NO_SUCH_CLASS
+    assert verify.policy_for(PLAN, lax) == lax.policy_class(RiskClass.LOW)
+    local = with_policy(RiskClass.LOW, channel=Channel.LOCAL)
+    assert not_counted(PLAN, [approval(PLAN, "joseph")], local, from_cloud=frozenset({0})) == [Reason.WRONG_CHANNEL]
+
+
+people = ["maria", "joseph", "lena", "tech4", "far", "eve"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(people), st.sampled_from(people), st.sampled_from(Decision))), st.randoms())
+def test_order_does_not_matter_and_nothing_raises(entries, random):
+    approvals = [approval(PLAN, who, signer, decision=decision) for who, signer, decision in entries]
+    found = result(PLAN, approvals)
+    random.shuffle(approvals)
+    again = result(PLAN, approvals)
+    assert (found.approved, set(found.people), set(found.rejected_by)) == (
+        again.approved, set(again.people), set(again.rejected_by),
+    )  # fmt: skip
+    honest = {who for who, signer, decision in entries if who == signer and decision is Decision.APPROVE}
+    assert set(found.people) <= honest & {"joseph", "lena"}
+
+
+@given(st.binary())
+def test_any_signed_rubbish_is_not_counted(payload):
+    rubbish = envelope.sign(statements.payload_type(Approval), payload, [key("joseph")])
+    assert not_counted(PLAN, [rubbish]) == [Reason.MALFORMED]
+
+
+# --- other statements -----------------------------------------------------------------------------------------------
+
+
+def refused(reason, call, *args):
+    with pytest.raises(RefusedError) as err:
+        call(*args)
+    assert err.value.reason is reason
+
+
+def test_plans_are_their_agents():
+    assert verify.verify_plan(statements.sign(PLAN, [key("agent-plan")]), TRUST) == PLAN
+    refused(Reason.UNKNOWN_SIGNER, verify.verify_plan, statements.sign(PLAN, [key("agent-log")]), TRUST)
+    refused(Reason.WRONG_TYPE, verify.verify_plan, approval(PLAN, "joseph"), TRUST)
+    foreign = statements.sign(plan(trust_id="99" * 16), [key("agent-plan")])
+    refused(Reason.WRONG_TRUST, verify.verify_plan, foreign, TRUST)
+    south = TrustedAgent("cc" * 16, "south", key("p2").public.hex(), checkpoint.encode_vkey("o2", key("l2").public))
+    two = trust(agents=(*TRUST.agents, south))
+    refused(Reason.SIGNER_IS_ANOTHER, verify.verify_plan, statements.sign(PLAN, [key("p2")]), two)
+
+
+def test_receipts_and_outcomes():
+    receipt = Receipt(
+        TRUST_ID, AGENT, "approval", "ab" * 32, Result.REFUSED, Reason.EXPIRED, 0, 1, 1, 3, "cd" * 32, MINUTE
+    )
+    outcome = Outcome(TRUST_ID, AGENT, "ab" * 32, 1, True, OutcomeState.DONE, {}, "cd" * 32, 3, "ef" * 32, MINUTE)
+    assert verify.verify_receipt(statements.sign(receipt, [key("agent-plan")]), TRUST) == receipt
+    assert verify.verify_outcome(statements.sign(outcome, [key("agent-plan")]), TRUST) == outcome
+    refused(Reason.UNKNOWN_SIGNER, verify.verify_outcome, statements.sign(outcome, [key("joseph")]), TRUST)
+
+
+def enroll(**changes):
+    vkey = checkpoint.encode_vkey("o", key("log").public)
+    base = Enroll(AGENT, "north", key("plan").public.hex(), vkey, "00" * 16)
+    return dataclasses.replace(base, **changes)
+
+
+def test_an_enrolment_proves_possession_of_both_keys():
+    assert verify.verify_enroll(statements.sign(enroll(), [key("plan"), key("log")])) == enroll()
+    for signers in ([key("plan")], [key("log")], [key("eve"), key("log")]):
+        refused(Reason.UNKNOWN_SIGNER, verify.verify_enroll, statements.sign(enroll(), signers))
+    one_key = enroll(log_key=checkpoint.encode_vkey("o", key("plan").public))
+    refused(Reason.UNKNOWN_SIGNER, verify.verify_enroll, statements.sign(one_key, [key("plan")]))
+    refused(Reason.MALFORMED, verify.verify_enroll, statements.sign(enroll(log_key="x"), [key("plan")]))
+    refused(Reason.NOT_UNDERSTOOD, verify.verify_enroll, statements.sign(PLAN, [key("plan")]))
+
+
+def intent(**changes):
+    base = Intent(
+        TRUST_ID,
+        "01" * 16,
+        "02" * 16,
+        AGENT,
+        "maria",
+        Action.SUSPEND,
+        {},
+        (),
+        (),
+        OnFailure.STOP,
+        OnStale.SKIP,
+        0,
+        NOW,
+        "",
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def test_intents_are_their_requesters():
+    assert verify.verify_intent(statements.sign(intent(), [key("maria")]), TRUST, NOW) == intent()
+    billing = intent(requester="billing")
+    assert verify.verify_intent(statements.sign(billing, [key("billing")]), TRUST, NOW) == billing
+    refused(Reason.SIGNER_IS_ANOTHER, verify.verify_intent, statements.sign(billing, [key("maria")]), TRUST, NOW)
+    refused(Reason.UNKNOWN_SIGNER, verify.verify_intent, statements.sign(intent(), [key("eve")]), TRUST, NOW)
+    refused(Reason.EXPIRED, verify.verify_intent, statements.sign(intent(), [key("maria")]), TRUST, NOW + 1)
+    old = dataclasses.replace(
+        TRUST.services[0], keys=(dataclasses.replace(TRUST.services[0].keys[0], not_after=NOW - 1),)
+    )
+    signed = statements.sign(billing, [key("billing")])
+    refused(Reason.SIGNER_EXPIRED, verify.verify_intent, signed, trust(services=(old,)), NOW)
+
+
+def test_anybody_of_the_people_cancels_and_freezes_even_under_an_expired_document():
+    cancel = Cancel(TRUST_ID, "01" * 16, (digest(PLAN).hex(),), "tech4", MINUTE)
+    freeze = Freeze(TRUST_ID, "01" * 16, FreezeScope.ALL, "", "tech4", MINUTE, MINUTE + 60)
+    late = TRUST.expires + DAY
+    assert verify.verify_cancel(statements.sign(cancel, [key("tech4")]), TRUST, late) == cancel
+    assert verify.verify_freeze(statements.sign(freeze, [key("tech4")]), TRUST, NOW) == freeze
+    endless = dataclasses.replace(freeze, expires=0)
+    assert verify.verify_freeze(statements.sign(endless, [key("tech4")]), TRUST, late) == endless
+    refused(Reason.EXPIRED, verify.verify_freeze, statements.sign(freeze, [key("tech4")]), TRUST, NOW + 3601)
+    refused(Reason.UNKNOWN_SIGNER, verify.verify_cancel, statements.sign(cancel, [key("billing")]), TRUST, NOW)
+    refused(Reason.SIGNER_IS_ANOTHER, verify.verify_cancel, statements.sign(cancel, [key("lena")]), TRUST, NOW)
+
+
+def test_J10_lifting_a_freeze_takes_two_and_is_not_for_ever():
+    unfreeze = Unfreeze(TRUST_ID, "ab" * 32, "joseph", MINUTE)
+    both = statements.sign(unfreeze, [key("joseph"), key("lena")])
+    assert verify.verify_unfreeze(both, TRUST, NOW) == unfreeze
+    for signers in (["joseph"], ["joseph", "joseph-2"], ["joseph", "tech4"], ["joseph", "eve"]):
+        alone = statements.sign(unfreeze, [key(s) for s in signers])
+        refused(Reason.THRESHOLD, verify.verify_unfreeze, alone, TRUST, NOW)
+    refused(Reason.EXPIRED, verify.verify_unfreeze, both, TRUST, NOW + DAY + 60)
+    refused(Reason.FROM_THE_FUTURE, verify.verify_unfreeze, both, TRUST, NOW - 301)
+    refused(Reason.TRUST_EXPIRED, verify.verify_unfreeze, both, TRUST, TRUST.expires + 1)
+
+
+def test_the_shipped_policy_is_met_by_the_people_who_may():
+    for entry in preset():
+        p = plan(risk_class=entry.risk_class, action=entry.actions[0])
+        t = trust(people=(*TRUST.people, person("olga", Role.APPROVER)))
+        approvals = [approval(p, who) for who in ("maria", "joseph", "lena", "olga")]
+        assert result(p, approvals, t).approved, entry.risk_class

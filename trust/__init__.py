@@ -1,0 +1,10 @@
+"""What an agent, an approver's desk and an offline auditor share: statements, who may sign them, and what they prove.
+
+Standard library and PyNaCl; no I/O, no clock (`now` is a parameter, in unix seconds). Modules, bottom up:
+
+* `errors`, `limits`, `strict_json`
+* `keys` (Ed25519, words, sealed keys), `envelope` (DSSE), `merkle` (RFC 6962), `checkpoint` (C2SP notes)
+* `policy` (classes, presets, the risk class), `document` (the trust document), `statements` (all payload types)
+* `chain` (trust, link after link), `verify` (is this plan approved?), `items` (what a plan would do)
+* `leaf` (one entry of the log), `proof` (evidence files), `render` (previews from verified bytes)
+"""

@@ -1,0 +1,496 @@
+"""The items of a plan: what the agent would do, one document per subject, and the tree that the plan signs.
+
+These types are the agent's working model *and* the signed document: what is approved is what is run, since the agent
+applies the very bytes that hash to `items_root`. A plan carries no subscriber; the items do, and they travel only to
+people who asked to see them.
+
+Tree (RFC 6962 section 2.1): leaf 0 is the head document, leaf `n` (1-based) is item `n`. Each document holds a random
+128-bit salt, so that a leaf hash tells nothing about a guessed subscriber.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NewType, TypeVar
+
+from trust import limits, merkle
+from trust.errors import MalformedStatementError
+from trust.strict_json import Reader, read_object_untrusted
+
+Address = NewType("Address", str)
+"""Natural key of a resource: `radius/main/user/alice`. Never a remembered `.id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """A device's secret, as a keyed commitment: 64 hex digits of HMAC-SHA256 under a key of the agent's own."""
+
+    commit: str
+
+
+class Absent(enum.Enum):
+    """The resource is not there."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final = Absent.ABSENT
+Field = str | tuple[str, ...] | SecretRef
+Value = Mapping[str, Field] | Absent
+"""A resource's fields in the device's own strings and order, or ABSENT."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was read: value, when (unix seconds), and whether live from the device or last known."""
+
+    value: Value
+    at_s: int
+    live: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """If `address` still reads `before`, make it `after`. Fields in `unprovable` cannot be read back (secrets)."""
+
+    address: Address
+    before: Seen
+    after: Value
+    unprovable: frozenset[str] = frozenset()
+
+
+class ProofKind(enum.Enum):
+    """How an effect is proven."""
+
+    EQUAL = "equal"
+    GONE = "gone"
+    CHANGED = "changed"
+
+
+class Replay(enum.Enum):
+    """May an effect of unknown fate be sent again?"""
+
+    SAFE = "safe"
+    IF_UNPROVEN = "if-unproven"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What has no *before* to go back to: disconnect a session, reboot, send a message.
+
+    `address` names what it acts on; what exactly that is (which sessions) is bound when it runs, and `proof` then
+    holds for each bound resource within `within_s` seconds. `key` is the idempotency key; `proof` None: not provable.
+    """
+
+    address: Address
+    verb: str
+    args: Mapping[str, str]
+    key: str
+    replay: Replay
+    proof: ProofKind | None
+    within_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Atomic unit: transitions on one target, or one effect. `after` lists steps that must have been applied first."""
+
+    n: int
+    target: str
+    do: tuple[Transition, ...] | Effect
+    after: tuple[int, ...] = ()
+    on_revert: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A fact that must still hold at each about-to: `test` is `owes` (balance above zero and no payment since)."""
+
+    address: Address
+    test: str
+    shown: str
+
+
+@dataclass(frozen=True, slots=True)
+class Enforcement:
+    """What must be true of the subscriber after the steps; the connector that wrote `expect` judges it."""
+
+    target: str
+    address: Address
+    expect: Mapping[str, str]
+    within_s: int
+
+
+class Listed(enum.Enum):
+    """Why an item is in the list: it would change, or it would not and says why."""
+
+    CHANGE = "change"
+    EXCLUDED = "excluded"
+    BLOCKED = "blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One subject of a change. `subject` is a service (`C-10482/home`), or None for a device change.
+
+    `display` is text for people; `desired` is what is recorded about the service once it is applied (`+debt`, `-debt`,
+    `tariff=Home 20M`). `reason` says why an item is blocked or excluded (a short code; `display["why_not"]` explains).
+    """
+
+    n: int
+    salt: str
+    subject: str | None
+    listed: Listed
+    reason: str
+    display: Mapping[str, str]
+    requires: tuple[Requirement, ...] = ()
+    steps: tuple[Step, ...] = ()
+    enforce: Enforcement | None = None
+    desired: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """Items `first` to `last` (numbers, inclusive), then a soak of `soak_s` seconds and the health test."""
+
+    first: int
+    last: int
+    soak_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast, and when to stop by itself: starts per second and target, percent of failed items, lost sessions."""
+
+    per_target_per_s: int
+    stop_failed_percent: int
+    stop_lost_sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Leaf 0: what the items have in common. `counts` are exact and stay with the items; the plan has buckets."""
+
+    plan_id: str
+    salt: str
+    items_n: int
+    counts: Mapping[str, int]
+    waves: tuple[Wave, ...]
+    pace: Pace
+    config_sha256: str
+    display: Mapping[str, str] = field(default_factory=dict)
+
+
+# --- documents ------------------------------------------------------------------------------------------------------
+
+
+def _value_json(value: Value) -> object:
+    if isinstance(value, Absent):
+        return None
+    return {k: _field_json(f) for k, f in value.items()}
+
+
+def _field_json(f: Field) -> object:
+    match f:
+        case SecretRef(commit):
+            return {"secret": commit}
+        case str():
+            return f
+        case _:
+            return list(f)
+
+
+def _effect_json(e: Effect) -> object:
+    return {
+        "address": e.address,
+        "verb": e.verb,
+        "args": dict(e.args),
+        "key": e.key,
+        "replay": e.replay.value,
+        "proof": e.proof.value if e.proof else None,
+        "within_s": e.within_s,
+    }
+
+
+def _transition_json(t: Transition) -> object:
+    return {
+        "address": t.address,
+        "before": _value_json(t.before.value),
+        "at_s": t.before.at_s,
+        "live": t.before.live,
+        "after": _value_json(t.after),
+        "unprovable": sorted(t.unprovable),
+    }
+
+
+def _step_json(s: Step) -> object:
+    do: dict[str, object] = (
+        {"effect": _effect_json(s.do)}
+        if isinstance(s.do, Effect)
+        else {"transitions": [_transition_json(t) for t in s.do]}
+    )
+    return {
+        "n": s.n,
+        "target": s.target,
+        **do,
+        "after": list(s.after),
+        "on_revert": [_effect_json(e) for e in s.on_revert],
+    }
+
+
+def _dump(document: object) -> bytes:
+    # Key order is kept: the order of a row set's fields has a meaning (FreeRADIUS reads rows in order).
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def encode_item(item: Item) -> bytes:
+    """Return the item's document, UTF-8 JSON on one line. Not canonical: sign and keep these very bytes."""
+    return _dump(
+        {
+            "n": item.n,
+            "salt": item.salt,
+            "subject": item.subject,
+            "listed": item.listed.value,
+            "reason": item.reason,
+            "display": dict(item.display),
+            "requires": [{"address": r.address, "test": r.test, "shown": r.shown} for r in item.requires],
+            "steps": [_step_json(s) for s in item.steps],
+            "enforce": None
+            if item.enforce is None
+            else {
+                "target": item.enforce.target,
+                "address": item.enforce.address,
+                "expect": dict(item.enforce.expect),
+                "within_s": item.enforce.within_s,
+            },
+            "desired": list(item.desired),
+        }
+    )
+
+
+def encode_head(head: Head) -> bytes:
+    """Return the head's document, UTF-8 JSON on one line."""
+    return _dump(
+        {
+            "plan_id": head.plan_id,
+            "salt": head.salt,
+            "items_n": head.items_n,
+            "counts": dict(head.counts),
+            "waves": [{"first": w.first, "last": w.last, "soak_s": w.soak_s} for w in head.waves],
+            "pace": {
+                "per_target_per_s": head.pace.per_target_per_s,
+                "stop_failed_percent": head.pace.stop_failed_percent,
+                "stop_lost_sessions": head.pace.stop_lost_sessions,
+            },
+            "config_sha256": head.config_sha256,
+            "display": dict(head.display),
+        }
+    )
+
+
+_T = TypeVar("_T")
+
+
+def encode_value(value: Value) -> bytes:
+    """Return a value's document: a JSON object of fields, or `null` for ABSENT."""
+    return _dump(_value_json(value))
+
+
+def decode_value_untrusted(data: bytes) -> Value:
+    """Read what `encode_value` wrote.
+
+    Raises:
+        MalformedStatementError: not that document.
+    """
+    reader = read_object_untrusted(b'{"v":' + data + b"}", limits.ITEM_BYTES, "value")
+    return _value(reader, "v")
+
+
+def _value(r: Reader, key: str) -> Value:
+    sub = r.object_or_none(key)
+    if sub is None:
+        return ABSENT
+    value = {name: _field(sub, name) for name in sub.names()}
+    sub.done()
+    return value
+
+
+def _field(r: Reader, name: str) -> Field:
+    kind = r.kind(name)
+    if kind is str:
+        return r.text(name)
+    if kind is list:
+        return tuple(r.texts(name))
+    sub = r.object(name)
+    ref = SecretRef(sub.hex("secret", 32))
+    sub.done()
+    return ref
+
+
+def _effect(r: Reader) -> Effect:
+    proof = r.text_or_none("proof")
+    effect = Effect(
+        address=Address(r.text("address")),
+        verb=r.text("verb"),
+        args=r.text_map("args"),
+        key=r.text("key"),
+        replay=r.enum("replay", Replay),
+        proof=None if proof is None else r.enum("proof", ProofKind),
+        within_s=r.integer("within_s", 0, limits.SECONDS_MAX),
+    )
+    r.done()
+    return effect
+
+
+def _transition(r: Reader) -> Transition:
+    transition = Transition(
+        address=Address(r.text("address")),
+        before=Seen(_value(r, "before"), r.integer("at_s", 0, limits.SECONDS_MAX), r.boolean("live")),
+        after=_value(r, "after"),
+        unprovable=frozenset(r.texts("unprovable")),
+    )
+    r.done()
+    return transition
+
+
+def _step(r: Reader) -> Step:
+    effect = r.object_if_present("effect")
+    step = Step(
+        n=r.integer("n", 1, limits.STEPS_MAX),
+        target=r.text("target"),
+        do=tuple(_transition(t) for t in r.objects("transitions")) if effect is None else _effect(effect),
+        after=tuple(r.integers("after", 1, limits.STEPS_MAX)),
+        on_revert=tuple(_effect(e) for e in r.objects("on_revert")),
+    )
+    r.done()
+    return step
+
+
+def _requirement(r: Reader) -> Requirement:
+    requirement = Requirement(Address(r.text("address")), r.text("test"), r.text("shown"))
+    r.done()
+    return requirement
+
+
+def _enforce(r: Reader | None) -> Enforcement | None:
+    if r is None:
+        return None
+    enforce = Enforcement(
+        target=r.text("target"),
+        address=Address(r.text("address")),
+        expect=r.text_map("expect"),
+        within_s=r.integer("within_s", 0, limits.SECONDS_MAX),
+    )
+    r.done()
+    return enforce
+
+
+def decode_item_untrusted(data: bytes) -> Item:
+    """Read one item document.
+
+    Raises:
+        MalformedStatementError: not strict JSON, a field missing, unknown, of the wrong type or out of range.
+    """
+    r = read_object_untrusted(data, limits.ITEM_BYTES, "item")
+    item = Item(
+        n=r.integer("n", 1, limits.ITEMS_MAX),
+        salt=r.hex("salt", 16),
+        subject=r.text_or_none("subject"),
+        listed=r.enum("listed", Listed),
+        reason=r.text("reason"),
+        display=r.text_map("display"),
+        requires=tuple(_requirement(q) for q in r.objects("requires")),
+        steps=tuple(_step(s) for s in r.objects("steps")),
+        enforce=_enforce(r.object_or_none("enforce")),
+        desired=tuple(r.texts("desired")),
+    )
+    r.done()
+    for index, step in enumerate(item.steps, start=1):
+        if step.n != index or any(a >= step.n for a in step.after):
+            raise MalformedStatementError(f"item: expected steps 1..n that follow earlier ones, got step {step.n}")
+    return item
+
+
+def decode_head_untrusted(data: bytes) -> Head:
+    """Read the head document (leaf 0).
+
+    Raises:
+        MalformedStatementError: not strict JSON, a field missing, unknown, of the wrong type or out of range.
+    """
+    r = read_object_untrusted(data, limits.ITEM_BYTES, "items head")
+    pace = r.object("pace")
+    head = Head(
+        plan_id=r.hex("plan_id", 16),
+        salt=r.hex("salt", 16),
+        items_n=r.integer("items_n", 0, limits.ITEMS_MAX),
+        counts=r.integer_map("counts", 0, limits.ITEMS_MAX),
+        waves=tuple(_wave(w) for w in r.objects("waves")),
+        pace=Pace(
+            pace.integer("per_target_per_s", 0, limits.SECONDS_MAX),
+            pace.integer("stop_failed_percent", 0, 100),
+            pace.integer("stop_lost_sessions", 0, limits.ITEMS_MAX),
+        ),
+        config_sha256=r.hex("config_sha256", 32),
+        display=r.text_map("display"),
+    )
+    pace.done()
+    r.done()
+    return head
+
+
+def _wave(r: Reader) -> Wave:
+    wave = Wave(
+        r.integer("first", 1, limits.ITEMS_MAX),
+        r.integer("last", 0, limits.ITEMS_MAX),
+        r.integer("soak_s", 0, limits.SECONDS_MAX),
+    )
+    r.done()
+    return wave
+
+
+# --- the tree -------------------------------------------------------------------------------------------------------
+
+
+def items_root(documents: Sequence[bytes]) -> bytes:
+    """Return the root over head and items, in that order, 32 bytes (RFC 6962 section 2.1)."""
+    return merkle.root([merkle.leaf_hash(d) for d in documents])
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A plan's head and items, decoded from the documents that hash to its `items_root`."""
+
+    head: Head
+    items: tuple[Item, ...]
+    documents: tuple[bytes, ...]
+
+
+def open_items_untrusted(documents: Sequence[bytes], root: bytes, plan_id: str) -> Items:
+    """Return head and items once the documents prove to be the ones that the plan signed.
+
+    Raises:
+        MalformedStatementError: the root differs, the head belongs to another plan, or a document is malformed.
+    """
+    if not documents or items_root(documents) != root:
+        raise MalformedStatementError("items: the documents do not hash to the plan's items_root")
+    head = _in_document(0, decode_head_untrusted, documents[0])
+    items = tuple(_in_document(i, decode_item_untrusted, d) for i, d in enumerate(documents) if i)
+    if head.plan_id != plan_id or head.items_n != len(items):
+        raise MalformedStatementError(
+            f"items: expected plan {plan_id} with {head.items_n} items, got plan {head.plan_id} with {len(items)}"
+        )
+    for index, item in enumerate(items, start=1):
+        if item.n != index:
+            raise MalformedStatementError(f"items: expected item {index} at leaf {index}, got item {item.n}")
+    return Items(head, items, tuple(documents))
+
+
+def _in_document(index: int, decode: Callable[[bytes], _T], data: bytes) -> _T:
+    try:
+        return decode(data)
+    except MalformedStatementError as err:
+        raise MalformedStatementError(f"items: document {index}: {err}") from err

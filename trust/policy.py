@@ -1,0 +1,229 @@
+"""Who must agree to what: risk classes, the presets that owners start from, and the one function that picks a class.
+
+DESIGN section 4, "Policy presets". Time zones belong to the caller: windows are in minutes of the week, Monday 00:00
+is 0, as the agent's configuration reads the clock.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from trust import limits
+
+HOUR_S: Final = 3600
+WEEK_MINUTES: Final = 7 * 24 * 60
+LOW_ITEMS_MAX: Final = 10
+BATCH_PERCENT: Final = 5
+BATCH_FLOOR: Final = 50
+FACTS_AGE_MAX_S: Final = 2 * HOUR_S
+OWN_REVERT_S: Final = 2 * HOUR_S
+"""How long a person may take back their own change alone."""
+
+
+class RiskClass(enum.Enum):
+    """How much can go wrong with a plan; policy names what each class needs."""
+
+    RESTORE = "restore"
+    LOW = "low"
+    BATCH = "batch"
+    LARGE = "large"
+    CONFIG = "config"
+    UNGUARDED = "unguarded"
+    ALONE = "alone"
+
+
+class Action(enum.Enum):
+    """What a plan does to its subjects."""
+
+    SUSPEND = "suspend"
+    RESTORE = "restore"
+    SET_PLAN = "set-plan"
+    DISCONNECT = "disconnect"
+    REVERT = "revert"
+
+
+class Role(enum.Enum):
+    """What a person may do. A requester who is also an approver still does not approve their own request."""
+
+    OWNER = "owner"
+    APPROVER = "approver"
+    REQUESTER = "requester"
+    AUDITOR = "auditor"
+
+
+class UnknownRequester(enum.Enum):
+    """What a class does with a request of a local user whom nobody mapped to a person."""
+
+    REFUSE = "refuse"
+    ONE_MORE = "one-more"
+
+
+class Channel(enum.Enum):
+    """Where approvals of a class may come from."""
+
+    ANY = "any"
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Minutes of the week, `start` <= minute < `end`; Monday 00:00 is 0. Split one that runs over Sunday night."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyClass:
+    """What one risk class needs.
+
+    `approvals`: distinct people. `roles`: any of them makes an approver. `needs_detail`: approvals from the summary do
+    not count. `max_ttl_s`: an approval counts that long after the plan was made. `max_items`: of one plan.
+    `budget_per_hour`: items of all plans of the class, rolling. `windows`: when it may start; none: any time.
+    `channel`: local: approvals from the cloud do not count. `owner_required`: one of the approvers is an owner.
+    """
+
+    risk_class: RiskClass
+    actions: tuple[Action, ...]
+    approvals: int
+    roles: tuple[Role, ...]
+    needs_detail: bool
+    unknown_requester: UnknownRequester
+    max_ttl_s: int
+    max_items: int
+    budget_per_hour: int
+    windows: tuple[Window, ...]
+    channel: Channel
+    owner_required: bool
+
+
+def daily(first_day: int, last_day: int, from_hour: int, to_hour: int) -> tuple[Window, ...]:
+    """Return one window for each day, 0 Monday to 6 Sunday inclusive, between two hours."""
+    return tuple(
+        Window(day * 1440 + from_hour * 60, day * 1440 + to_hour * 60) for day in range(first_day, last_day + 1)
+    )
+
+
+_ALL: Final = tuple(Action)
+_APPROVERS: Final = (Role.OWNER, Role.APPROVER)
+_REFUSE: Final = UnknownRequester.REFUSE
+
+
+def preset() -> tuple[PolicyClass, ...]:
+    """Return the policy that owners start from, one entry for each risk class (the table of DESIGN section 4)."""
+    office = daily(0, 4, 9, 16)
+    night = daily(0, 6, 1, 5)
+    ttl, most = 4 * HOUR_S, limits.ITEMS_MAX
+    one_more, anywhere, local = UnknownRequester.ONE_MORE, Channel.ANY, Channel.LOCAL
+    return (
+        PolicyClass(
+            RiskClass.RESTORE, (Action.RESTORE,), 1, _APPROVERS, False, one_more, ttl, 1, 60, (), anywhere, False
+        ),
+        PolicyClass(RiskClass.LOW, _ALL, 1, _APPROVERS, True, one_more, ttl, 10, 120, (), anywhere, False),
+        PolicyClass(RiskClass.BATCH, _ALL, 2, _APPROVERS, True, _REFUSE, ttl, most, 5000, office, anywhere, False),
+        PolicyClass(RiskClass.LARGE, _ALL, 2, _APPROVERS, True, _REFUSE, ttl, most, most, office, anywhere, True),
+        PolicyClass(RiskClass.CONFIG, _ALL, 2, _APPROVERS, True, _REFUSE, ttl, 50, 200, night, anywhere, False),
+        PolicyClass(RiskClass.UNGUARDED, _ALL, 2, _APPROVERS, True, _REFUSE, ttl, 1, 5, night, local, False),
+        PolicyClass(
+            RiskClass.ALONE,
+            (Action.RESTORE, Action.REVERT),
+            1,
+            (Role.OWNER, Role.APPROVER, Role.REQUESTER),
+            True,
+            _REFUSE,
+            HOUR_S,
+            most,
+            most,
+            (),
+            local,
+            False,
+        ),
+    )
+
+
+def batch_limit(active_services: int) -> int:
+    """Return the most items that are a batch: 5 % of the active services or 50, whichever is more."""
+    return max(BATCH_FLOOR, active_services * BATCH_PERCENT // 100)
+
+
+def risk_class(
+    action: Action,
+    items: int,
+    active_services: int,
+    *,
+    usual: int | None = None,
+    facts_age_s: int | None = None,
+    facts_empty: bool = False,
+    matched_payment: bool = False,
+    standing: bool = False,
+    alone: bool = False,
+    own_revert_age_s: int | None = None,
+    device_config: bool = False,
+    guarded: bool = True,
+) -> RiskClass:
+    """Return the class of a change.
+
+    Args:
+        action: what it does.
+        items: how many subjects it would change.
+        active_services: how many services are active now.
+        usual: items of such a change at most, of late; None: not known. It counts above `LOW_ITEMS_MAX` items only.
+        facts_age_s: age of the billing data that it rests on, seconds; None: it rests on none.
+        facts_empty: it rests on billing data, and there is none.
+        matched_payment: a payment of the subject was matched after its suspension.
+        standing: a standing authority is in force that covers it.
+        alone: the person asked, by the local socket, to do it without a second one.
+        own_revert_age_s: it reverts that person's own change, which started so many seconds ago; None: it does not,
+            or it ends in a suspension, which is nobody's alone under whatever name.
+        device_config: it changes a device's configuration, not a subscriber's service.
+        guarded: a proven guard undoes the change where it cuts the management path.
+    """
+    if device_config:
+        return RiskClass.CONFIG if guarded else RiskClass.UNGUARDED
+    own = action is Action.REVERT and own_revert_age_s is not None and own_revert_age_s <= OWN_REVERT_S
+    if alone and (own or (action is Action.RESTORE and items <= LOW_ITEMS_MAX)):
+        return RiskClass.ALONE
+    if facts_empty or (facts_age_s is not None and facts_age_s > FACTS_AGE_MAX_S):
+        return RiskClass.LARGE
+    if items > batch_limit(active_services):
+        return RiskClass.LARGE
+    if items > LOW_ITEMS_MAX:
+        return RiskClass.LARGE if usual is not None and items > 2 * usual else RiskClass.BATCH
+    # Without a standing authority a restore is an ordinary low change: somebody looks at it
+    if action is Action.RESTORE and items == 1 and matched_payment and standing:
+        return RiskClass.RESTORE
+    return RiskClass.LOW
+
+
+def in_windows(windows: tuple[Window, ...], minute_of_week: int) -> bool:
+    """Return whether a change may start now; without windows, always."""
+    return not windows or any(w.start <= minute_of_week < w.end for w in windows)
+
+
+def stricter(a: PolicyClass, b: PolicyClass) -> PolicyClass:
+    """Return what satisfies both: the policy when a plan was approved, and the policy now. Both are of one class."""
+    refuse = UnknownRequester.REFUSE in {a.unknown_requester, b.unknown_requester}
+    return PolicyClass(
+        risk_class=a.risk_class,
+        actions=tuple(x for x in a.actions if x in b.actions),
+        approvals=max(a.approvals, b.approvals),
+        roles=tuple(x for x in a.roles if x in b.roles),
+        needs_detail=a.needs_detail or b.needs_detail,
+        unknown_requester=UnknownRequester.REFUSE if refuse else UnknownRequester.ONE_MORE,
+        max_ttl_s=min(a.max_ttl_s, b.max_ttl_s),
+        max_items=min(a.max_items, b.max_items),
+        budget_per_hour=min(a.budget_per_hour, b.budget_per_hour),
+        windows=_both(a.windows, b.windows),
+        channel=Channel.LOCAL if Channel.LOCAL in {a.channel, b.channel} else Channel.ANY,
+        owner_required=a.owner_required or b.owner_required,
+    )
+
+
+def _both(a: tuple[Window, ...], b: tuple[Window, ...]) -> tuple[Window, ...]:
+    if not a or not b:
+        return a or b
+    pairs = [Window(max(x.start, y.start), min(x.end, y.end)) for x in a for y in b]
+    # No window means "any time", so "never" is one window that holds no minute
+    return tuple(w for w in pairs if w.start < w.end) or (Window(0, 0),)

@@ -1,0 +1,345 @@
+"""The preview of a plan, from its verified bytes: the one renderer, for the approver's desk and the agent's CLI.
+
+What is written, what cannot be undone, class and counts come from the signed plan and items themselves. Texts for
+people (why, now, after) come from their `display`; what is not there is left out, nothing is invented. Every text
+passes `neutralise`, since names come from subscribers' own hands, and every paragraph has a label and is indented, so
+that no text can pass for a line of ours.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from trust.items import Absent, Effect, Field, Item, Items, Listed, SecretRef, Transition, Value
+from trust.policy import RiskClass
+from trust.statements import GuardKind, OnFailure, Plan, SizeBucket
+
+_LABEL: Final = 7
+_NAMES_SHOWN: Final = 12
+_ENTRY: Final = "as-previewed"
+"""The test of a requirement that a subject's inventory entry is what the preview rested on."""
+_MIXED: Final = " [mixed scripts]"
+_SCRIPTS: Final = ("LATIN", "CYRILLIC", "GREEK")
+# Letters and marks that show nothing, though their category is not "format"
+_INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
+_WORD: Final = re.compile(r"\w+")
+_TAKEN_BACK: Final = "on failure: takes back what was applied"
+
+
+def neutralise(text: str) -> str:
+    r"""Return text that can neither move the cursor, reorder what follows, nor hide characters.
+
+    Control, bidirectional, zero-width and other format characters, and spaces but U+0020, become escapes such as
+    `\u202e`. A word that mixes Latin, Cyrillic and Greek letters is a likely forgery: the text ends with a mark.
+    """
+    shown = "".join(_visible(c) for c in text)
+    return shown + _MIXED if any(_is_mixed(word) for word in _WORD.findall(text)) else shown
+
+
+def _visible(c: str) -> str:
+    category = unicodedata.category(c)
+    hidden = category in _HIDDEN_CATEGORIES or c in _INVISIBLE or (category == "Zs" and c != " ")
+    if not hidden:
+        return c
+    return f"\\u{ord(c):04x}" if ord(c) <= 0xFFFF else f"\\U{ord(c):08x}"
+
+
+def _is_mixed(word: str) -> bool:
+    if word.isascii():
+        return False
+    names = [unicodedata.name(c, "") for c in word]
+    return sum(any(n.startswith(script) for n in names) for script in _SCRIPTS) > 1
+
+
+# --- lines ----------------------------------------------------------------------------------------------------------
+
+
+def _line(label: str, text: str, width: int) -> list[str]:
+    wrapped = textwrap.wrap(text, max(20, width - _LABEL), break_long_words=False, break_on_hyphens=False)
+    return [f"{label if i == 0 else '':<{_LABEL}}{part}" for i, part in enumerate(wrapped)]
+
+
+def _lines(label: str, texts: Iterable[str], width: int) -> list[str]:
+    """Return a paragraph: the label before its first line, all others indented; of no text, nothing."""
+    result: list[str] = []
+    for text in texts:
+        result += _line("" if result else label, text, width)
+    return result
+
+
+def _shown(display: Mapping[str, str], *keys: str) -> list[str]:
+    """Return the texts that are there, made safe."""
+    return [neutralise(display[k]) for k in keys if display.get(k)]
+
+
+def _join(*parts: str) -> str:
+    return " · ".join(p for p in parts if p)
+
+
+def _utc(unix_minutes: int) -> str:
+    return datetime.fromtimestamp(unix_minutes * 60, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _asked(plan: Plan, display: Mapping[str, str]) -> str:
+    return " ".join(["asked by", plan.requester, *_shown(display, "asked_at")])
+
+
+# --- what is written ------------------------------------------------------------------------------------------------
+
+
+def _field(field: Field) -> str:
+    match field:
+        case SecretRef():
+            return "a secret"
+        case str():
+            return neutralise(field) if field else '""'
+        case _:
+            return neutralise(" ".join(field))
+
+
+def _fields(value: Value) -> Mapping[str, Field]:
+    return {} if isinstance(value, Absent) else value
+
+
+def _changes(t: Transition) -> Iterator[tuple[str, str, str]]:
+    """Yield (sign, field, text) for each field that changes, as far as fields tell it."""
+    before, after = _fields(t.before.value), _fields(t.after)
+    for name, value in after.items():
+        note = " [cannot be read back]" if name in t.unprovable else ""
+        if name not in before:
+            yield "+", name, f"{_field(value)} (was: none){note}"
+        elif before[name] != value:
+            yield "~", name, f"{_field(value)} (was: {_field(before[name])}){note}"
+    for name, value in before.items():
+        if name not in after:
+            yield "-", name, f"removed (was: {_field(value)})"
+    if before == after and list(before) != list(after):
+        yield "~", "order", "of the rows"
+
+
+def _write(t: Transition) -> list[str]:
+    address = neutralise(t.address)
+    age = "" if t.before.live else " (last known value, not read live)"
+    lines = [f"{sign} {address} {neutralise(name)} {text}{age}" for sign, name, text in _changes(t)]
+    if isinstance(t.after, Absent) and not isinstance(t.before.value, Absent):
+        lines.append(f"- {address} as a whole{age}")
+    if isinstance(t.before.value, Absent) and not isinstance(t.after, Absent):
+        lines.append(f"+ {address} is new{age}")
+    return lines
+
+
+def _transitions(item: Item) -> Iterator[Transition]:
+    for step in item.steps:
+        if not isinstance(step.do, Effect):
+            yield from step.do
+
+
+def _effects(item: Item) -> Iterator[Effect]:
+    for step in item.steps:
+        if isinstance(step.do, Effect):
+            yield step.do
+
+
+def _effect(effect: Effect) -> str:
+    args = " ".join(f"{neutralise(k)}={neutralise(v)}" for k, v in effect.args.items())
+    proof = f"proven if {effect.proof.value} within {effect.within_s} s" if effect.proof else "cannot be proven"
+    return _join(f"! {neutralise(effect.verb)} {neutralise(effect.address)} {args}".rstrip(), proof, "irreversible")
+
+
+# --- previews -------------------------------------------------------------------------------------------------------
+
+
+def render_preview(plan: Plan, items: Items, short_id: str, width: int = 100) -> str:
+    """Return the preview of a plan, one item in full or a batch in groups, for a terminal.
+
+    Args:
+        plan: the verified plan.
+        items: opened against the plan's `items_root`.
+        short_id: the local alias that people type, such as K7QF.
+        width: columns; words longer than that stay whole, since people copy them.
+    """
+    short_id = neutralise(short_id)
+    lines = _one(plan, items, short_id, width) if len(items.items) == 1 else _many(plan, items, short_id, width)
+    return "\n".join(lines) + "\n"
+
+
+def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
+    item, head = items.items[0], items.head.display
+    what = "1 service" if item.subject is not None else "1 device"
+    title = _shown(item.display, "title") or ([neutralise(item.subject)] if item.subject else [])
+    other = [f"({text})" for text in _shown(item.display, "other_services")]
+    undo = _shown(item.display, "undo") or _shown(head, "undo")
+    on_revert = [f"on undo: {_effect(e)}" for step in item.steps for e in step.on_revert]
+    return [
+        _join(f"{plan.action.value.upper()} {what}", short_id, _asked(plan, head)),
+        *_lines("WHO", [" ".join(title + other)], width),
+        *_lines("NOT", _not_one(item), width),
+        *_lines("WHY", [_join(*_shown(item.display, "why"), *_shown(head, "source"))], width),
+        *_lines("NOW", _shown(item.display, "now"), width),
+        *_lines("WRITE", [line for t in _transitions(item) for line in _write(t)], width),
+        *_lines("EFFECT", [_effect(e) for e in _effects(item)], width),
+        *_lines("AFTER", _shown(item.display, "after"), width),
+        *_lines("PROOF", _shown(item.display, "proof") or _enforce(item), width),
+        *_lines("STOP", [_TAKEN_BACK] if plan.on_failure is OnFailure.REVERT else [], width),
+        *_lines("UNDO", undo + on_revert, width),
+        *_lines("RISK", [_risk(plan, head, _required([item]))], width),
+    ]
+
+
+def _not_one(item: Item) -> list[str]:
+    if item.listed is Listed.CHANGE:
+        return []
+    word = "CANNOT ENFORCE" if item.listed is Listed.BLOCKED else "excluded"
+    return [_join(f"{word}: {neutralise(item.reason)}", *_shown(item.display, "why_not", "not_why"))]
+
+
+def _enforce(item: Item) -> list[str]:
+    if item.enforce is None:
+        return []
+    expect = " ".join(f"{neutralise(k)}={neutralise(v)}" for k, v in item.enforce.expect.items())
+    return [f"{neutralise(item.enforce.address)} must show {expect} within {item.enforce.within_s} s"]
+
+
+def _required(items: Iterable[Item]) -> str:
+    """Return what is read again before the first byte: one fact in its own words, many together."""
+    required = [r for item in items for r in item.requires]
+    facts = sorted({neutralise(r.shown) for r in required if r.test != _ENTRY})
+    named = facts if len(facts) == 1 else [f"{len(facts)} facts"] if facts else []
+    entry = ["its inventory entry"] if any(r.test == _ENTRY for r in required) else []
+    return f"re-checked first: {', '.join(named + entry)}" if required else ""
+
+
+def _risk(plan: Plan, head: Mapping[str, str], facts: str) -> str:
+    until = [f"until {text}" for text in _shown(head, "until")] or [f"start by {_utc(plan.start_by)}"]
+    ends = [f"ends by {text}" for text in _shown(head, "ends")] or [f"run until {_utc(plan.run_until)}"]
+    window = [f"starts only {text}" for text in _shown(head, "window")]
+    not_alone = f"not {plan.requester}" if plan.risk_class is not RiskClass.ALONE else "alone: a review opens"
+    guard = "" if plan.guard_kind is GuardKind.NONE else f"guard {plan.guard_kind.value}"
+    cannot = "SOME CANNOT BE ENFORCED" if plan.cannot_enforce else ""
+    times = [*until, *window, *ends]
+    return _join(plan.risk_class.value.upper(), *_shown(head, "needs"), not_alone, *times, guard, facts, cannot)
+
+
+def _many(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
+    head = items.head.display
+    change = [i for i in items.items if i.listed is Listed.CHANGE]
+    asked = f"{plan.action.value.upper()} {len(items.items)} asked"
+    counts = f"{len(change)} WOULD CHANGE, {len(items.items) - len(change)} WOULD NOT"
+    return [
+        _join(f"{asked}: {counts}", short_id, _asked(plan, head), *_shown(head, "source")),
+        *_lines("ABOUT", _shown(head, "title"), width),
+        *_lines("WHERE", [_join(*_counted(change, "nas"), *_shown(head, "share"))], width),
+        *_lines("STATE", [_join(*_counted(change, "online"))], width),
+        *_lines("NOT", _groups(items.items), width),
+        *_lines("LOOK", _shown(head, "look"), width),
+        *_lines("WRITE", _write_many(change), width),
+        *_lines("EFFECT", _effect_many(change), width),
+        *_lines("PACE", [_join(_pace(items), *_shown(head, "pace"))], width),
+        *_lines("STOP", [_join(*_stop(plan, items), *_shown(head, "stop"))], width),
+        *_lines("UNDO", _shown(head, "undo"), width),
+        *_lines("RISK", [_risk(plan, head, _required(change)), "the list may shrink, never grow"], width),
+    ]
+
+
+def _counted(items: Iterable[Item], key: str) -> list[str]:
+    counts = Counter(neutralise(i.display[key]) for i in items if i.display.get(key))
+    return [f"{name} {n}" if key == "nas" else f"{n} {name}" for name, n in counts.most_common()]
+
+
+def _groups(items: Iterable[Item]) -> list[str]:
+    groups: dict[tuple[Listed, str], list[str]] = {}
+    for item in items:
+        if item.listed is not Listed.CHANGE:
+            name = neutralise(item.subject) if item.subject is not None else f"item {item.n}"
+            why = _shown(item.display, "why_not", "not_why")
+            groups.setdefault((item.listed, item.reason), []).append(" ".join([name, *(f"({w})" for w in why)]))
+    lines = []
+    for (listed, reason), names in groups.items():
+        word = "CANNOT ENFORCE, " if listed is Listed.BLOCKED else ""
+        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+        lines.append(f"{len(names)} {word}{neutralise(reason)}: {', '.join(names[:_NAMES_SHOWN])}{more}")
+    return lines
+
+
+def _write_many(items: Iterable[Item]) -> list[str]:
+    """Return the changed fields, those that change alike counted together."""
+    counts: Counter[str] = Counter()
+    for item in items:
+        for t in _transitions(item):
+            where = neutralise("/".join(t.address.split("/")[:3]))
+            counts.update(f"{sign} {where} {neutralise(name)} {text}" for sign, name, text in _changes(t))
+    lines = [f"{text} · {n} times" if n > 1 else text for text, n in counts.most_common(_NAMES_SHOWN)]
+    rest = sum(counts.values()) - sum(n for _, n in counts.most_common(_NAMES_SHOWN))
+    return [*lines, f"and {rest} other changed fields"] if rest else lines
+
+
+def _effect_many(items: list[Item]) -> list[str]:
+    now = Counter(neutralise(e.verb) for item in items for e in _effects(item))
+    undo = Counter(neutralise(e.verb) for item in items for step in item.steps for e in step.on_revert)
+    return [
+        *(f"! {n} × {verb} (irreversible)" for verb, n in now.most_common()),
+        *(f"on undo: ! {n} × {verb} (irreversible)" for verb, n in undo.most_common()),
+    ]
+
+
+def _pace(items: Items) -> str:
+    parts = []
+    for wave in items.head.waves[:-1]:
+        parts.append(f"{wave.last - wave.first + 1} first, wait {wave.soak_s} s")
+    if items.head.pace.per_target_per_s:
+        parts.append(f"{'then ' if parts else ''}{items.head.pace.per_target_per_s}/s per target")
+    return ", ".join(parts)
+
+
+def _stop(plan: Plan, items: Items) -> list[str]:
+    """Return when a run stops by itself, and what then becomes of what was done."""
+    pace = items.head.pace
+    canary = ["canary fails"] if len(items.head.waves) > 1 else []
+    failed = [f"{pace.stop_failed_percent} % fail"] if pace.stop_failed_percent else []
+    lost = [f"{pace.stop_lost_sessions} sessions not on the list lost"] if pace.stop_lost_sessions else []
+    match plan.on_failure:
+        case OnFailure.STOP:
+            return canary + failed + lost
+        case OnFailure.CONTINUE:
+            return [*canary, *lost, "does not stop by itself when items fail"]
+        case OnFailure.REVERT:
+            return [*canary, *failed, *lost, _TAKEN_BACK]
+
+
+def render_list(items: Items) -> str:
+    """Return one line for each item: what a batch's approver reads before saying that they saw the detail."""
+    lines = []
+    for item in items.items:
+        name = neutralise(item.subject) if item.subject is not None else f"item {item.n}"
+        where = _shown(item.display, "title", "nas", "online")
+        lines.append(_join(name, *(_not_one(item) or ["would change"]), *where))
+    return "".join(line + "\n" for line in lines)
+
+
+def render_summary(plan: Plan, short_id: str = "", width: int = 100) -> str:
+    """Return what a plan says by itself, for people who may not see subscribers.
+
+    Args:
+        plan: the verified plan.
+        short_id: the local alias, where there is one.
+        width: columns.
+    """
+    size = plan.size_bucket.value
+    services = "service" if plan.size_bucket is SizeBucket.ONE else "services"
+    effects = [f"! {kind.value} (irreversible)" for kind in plan.effect_kinds]
+    failure = f"on failure: {plan.on_failure.value} · on drift: {plan.on_stale.value}"
+    lines = [
+        _join(f"{plan.action.value.upper()} {size} {services}", neutralise(short_id), _asked(plan, {})),
+        "SUMMARY ONLY: the items were not opened",
+        *_lines("EFFECT", effects, width),
+        *_lines("STOP", [failure], width),
+        *_lines("RISK", [_risk(plan, {}, "")], width),
+    ]
+    return "\n".join(lines) + "\n"

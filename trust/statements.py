@@ -1,0 +1,601 @@
+"""What people and agents sign: the statements, one payload type each, as strict JSON.
+
+Common to all: `crit` (a list; what is in it and not known: refuse) and `ext` (ignored); any other unknown field:
+refuse. Ids are 128 random bits, 32 hex digits; digests 64; people are handles. Times that the cloud may read are unix
+*minutes* (plan, approval, receipt, outcome, cancel, freeze, unfreeze); in trust and intent they are unix seconds.
+A statement's digest is `envelope.digest_of`. Bytes are signed and kept as they are: nothing is canonicalised.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from trust import envelope as _envelope
+from trust import limits
+from trust.document import Trust, read_trust
+from trust.envelope import Envelope
+from trust.errors import NotUnderstoodError, Reason
+from trust.keys import SigningKey
+from trust.policy import Action, RiskClass
+from trust.strict_json import Reader, read_object_untrusted
+
+
+class OnFailure(enum.Enum):
+    """What a run does when an item fails: stop, go on, or take back what it did."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+    REVERT = "revert"
+
+
+class OnStale(enum.Enum):
+    """What a run does when an item drifted: leave that item and go on, or stop."""
+
+    SKIP = "skip"
+    STOP = "stop"
+
+
+class SizeBucket(enum.Enum):
+    """How many, as the cloud may know it."""
+
+    NONE = "0"
+    ONE = "1"
+    TO_10 = "2-10"
+    TO_100 = "11-100"
+    TO_1000 = "101-1000"
+    TO_10000 = "1001-10000"
+    MORE = "more"
+
+
+class EffectKind(enum.Enum):
+    """What a plan does that cannot be undone."""
+
+    DISCONNECT = "disconnect"
+    CHANGE_OF_AUTHORIZATION = "change-of-authorization"
+    REBOOT = "reboot"
+    MESSAGE = "message"
+    FIRMWARE = "firmware"
+    OTHER = "other"
+
+
+class GuardKind(enum.Enum):
+    """What undoes a device change when the management path is lost."""
+
+    NONE = "none"
+    SAFE_MODE = "safe-mode"
+    SCHEDULED = "scheduled"
+    CONFIRMED_COMMIT = "confirmed-commit"
+
+
+class Decision(enum.Enum):
+    """What an approver decided."""
+
+    APPROVE = "approve"
+    REJECT = "reject"
+
+
+class Saw(enum.Enum):
+    """What an approver looked at: the items, or only what the plan says."""
+
+    DETAIL = "detail"
+    SUMMARY = "summary"
+
+
+class ReasonCode(enum.Enum):
+    """Why an approver decided so; a code, since free text would be a channel for names."""
+
+    CHECKED = "checked"
+    WRONG_SUBJECT = "wrong-subject"
+    WRONG_TIME = "wrong-time"
+    NOT_NEEDED = "not-needed"
+    UNSAFE = "unsafe"
+    OTHER = "other"
+
+
+class Result(enum.Enum):
+    """Whether the agent took a statement."""
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+
+
+class OutcomeState(enum.Enum):
+    """How a change stands, for the cloud: a coarse fold of its items' states."""
+
+    RUNNING = "running"
+    DONE = "done"
+    MIXED = "mixed"
+    NOTHING_DONE = "nothing-done"
+    STOPPED = "stopped"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    REVERTED = "reverted"
+    NEEDS_A_PERSON = "needs-a-person"
+
+
+class OutcomeBucket(enum.Enum):
+    """What items are counted under in an outcome."""
+
+    APPLIED = "applied"
+    NOT_APPLIED = "not-applied"
+    DIVERGED = "diverged"
+    UNKNOWN = "unknown"
+    STALE = "stale"
+    WAITING = "waiting"
+    EXPIRED = "expired"
+    REVERTED = "reverted"
+
+
+class FreezeScope(enum.Enum):
+    """What a freeze stops."""
+
+    ALL = "all"
+    AGENT = "agent"
+    PERSON = "person"
+    KEY = "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a change is about: `by` is `service`, `file`, `tariff`…; `value` is the reference."""
+
+    by: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenLog:
+    """An agent's log head that an approver has seen: agent id, tree size, root (hex)."""
+
+    agent: str
+    size: int
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeenHeads:
+    """What an approver's tool has seen: the newest trust version and its digest, and log heads."""
+
+    trust_version: int
+    trust_sha256: str
+    logs: tuple[SeenLog, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Enroll:
+    """An agent names its keys and proves to hold both: signed by each. `log_key` is a vkey, `nonce` 16 bytes."""
+
+    agent: str
+    handle: str
+    plan_key: str
+    log_key: str
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What is wanted; it gives no authority. `expires` is unix seconds; `supersedes` an intent id, or empty."""
+
+    trust_id: str
+    intent_id: str
+    salt: str
+    agent: str
+    requester: str
+    verb: Action
+    params: Mapping[str, str]
+    subjects: tuple[Subject, ...]
+    exclude: tuple[str, ...]
+    on_failure: OnFailure
+    on_stale: OnStale
+    canary: int
+    expires: int
+    reason: str
+    supersedes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the agent would do, without any subscriber in it.
+
+    `made`, `start_by` and `run_until` are unix minutes. `requester` is a handle or `unknown`. `items_root` is the root
+    over head and items (`trust.items`); `log_size` and `log_root` are the agent's log when it was made.
+    """
+
+    trust_id: str
+    plan_id: str
+    agent: str
+    trust_version: int
+    intent_sha256: str
+    requester: str
+    risk_class: RiskClass
+    action: Action
+    made: int
+    start_by: int
+    run_until: int
+    size_bucket: SizeBucket
+    effect_kinds: tuple[EffectKind, ...]
+    guard_kind: GuardKind
+    cannot_enforce: bool
+    on_failure: OnFailure
+    on_stale: OnStale
+    items_root: str
+    build_sha256: str
+    log_size: int
+    log_root: str
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's decision on plans, by digest. `not_before` and `not_after` are unix minutes."""
+
+    trust_id: str
+    plans: tuple[str, ...]
+    decision: Decision
+    person: str
+    saw: Saw
+    not_before: int
+    not_after: int
+    reason_code: ReasonCode
+    seen: SeenHeads
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The agent took a statement or refused it, and why. `have` of `need` people approve; `at` is unix minutes."""
+
+    trust_id: str
+    agent: str
+    of_type: str
+    of_sha256: str
+    result: Result
+    reason: Reason | None
+    have: int
+    need: int
+    trust_version: int
+    log_size: int
+    log_root: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done, in buckets. `seq` grows with each outcome of a plan; `final` ends them; `at` is unix minutes.
+
+    `results_sha256` is the root over the salted per-item results, which stay with the agent.
+    """
+
+    trust_id: str
+    agent: str
+    plan_sha256: str
+    seq: int
+    final: bool
+    state: OutcomeState
+    buckets: Mapping[OutcomeBucket, SizeBucket]
+    results_sha256: str
+    log_size: int
+    log_root: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A person takes plans back, by digest, started or not. `at` is unix minutes."""
+
+    trust_id: str
+    cancel_id: str
+    plans: tuple[str, ...]
+    person: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """A person stops everything, an agent (id), a person (handle) or a key (hex): `target`, empty for all.
+
+    `at` and `expires` are unix minutes; `expires` 0: until it is lifted.
+    """
+
+    trust_id: str
+    freeze_id: str
+    scope: FreezeScope
+    target: str
+    person: str
+    at: int
+    expires: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unfreeze:
+    """People lift a freeze, by its digest; two signatures in one envelope. `person` made it; `at` is unix minutes."""
+
+    trust_id: str
+    freeze_sha256: str
+    person: str
+    at: int
+
+
+Statement = Trust | Enroll | Intent | Plan | Approval | Receipt | Outcome | Cancel | Freeze | Unfreeze
+_S = TypeVar("_S")
+
+
+def size_bucket(n: int) -> SizeBucket:
+    """Return the bucket of a count."""
+    for most, bucket in (
+        (0, SizeBucket.NONE),
+        (1, SizeBucket.ONE),
+        (10, SizeBucket.TO_10),
+        (100, SizeBucket.TO_100),
+        (1000, SizeBucket.TO_1000),
+        (10_000, SizeBucket.TO_10000),
+    ):
+        if n <= most:
+            return bucket
+    return SizeBucket.MORE
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def encode(statement: Statement) -> bytes:
+    """Return the statement as JSON; field names are those of the class."""
+    return json.dumps(_plain(statement), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _plain(value: object) -> object:
+    match value:
+        case enum.Enum():
+            return value.value
+        case tuple():
+            return [_plain(v) for v in value]
+        case Mapping():
+            return {_plain(k): _plain(v) for k, v in value.items()}
+        case _ if dataclasses.is_dataclass(value):
+            return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        case _:
+            return value
+
+
+def sign(statement: Statement, keys: Sequence[SigningKey]) -> Envelope:
+    """Return the statement's envelope, signed by each of `keys`."""
+    return _envelope.sign(payload_type(type(statement)), encode(statement), keys)
+
+
+# --- reading --------------------------------------------------------------------------------------------------------
+
+
+def _log(r: Reader) -> tuple[int, str]:
+    return r.integer("log_size", 0, limits.TREE_SIZE_MAX), r.hex("log_root", 32)
+
+
+def _minutes(r: Reader, name: str) -> int:
+    return r.integer(name, 0, limits.MINUTES_MAX)
+
+
+def _plans(r: Reader) -> tuple[str, ...]:
+    plans = tuple(r.hexes("plans", 32))
+    if not 1 <= len(plans) <= limits.PLANS_MAX or len(set(plans)) != len(plans):
+        raise r.error("plans", f"should hold 1 to {limits.PLANS_MAX} different digests")
+    return plans
+
+
+def _enroll(r: Reader) -> Enroll:
+    return Enroll(r.hex("agent", 16), r.handle("handle"), r.hex("plan_key", 32), r.text("log_key"), r.hex("nonce", 16))
+
+
+def _subject(r: Reader) -> Subject:
+    subject = Subject(r.handle("by"), r.text("value"))
+    r.done()
+    return subject
+
+
+def _intent(r: Reader) -> Intent:
+    return Intent(
+        trust_id=r.hex("trust_id", 16),
+        intent_id=r.hex("intent_id", 16),
+        salt=r.hex("salt", 16),
+        agent=r.hex("agent", 16),
+        requester=r.handle("requester"),
+        verb=r.enum("verb", Action),
+        params=r.text_map("params"),
+        subjects=tuple(map(_subject, r.objects("subjects"))),
+        exclude=tuple(r.texts("exclude")),
+        on_failure=r.enum("on_failure", OnFailure),
+        on_stale=r.enum("on_stale", OnStale),
+        canary=r.integer("canary", 0, limits.ITEMS_MAX),
+        expires=r.integer("expires", 0, limits.SECONDS_MAX),
+        reason=r.text("reason"),
+        supersedes="" if r.text("supersedes") == "" else r.hex("supersedes", 16),
+    )
+
+
+def _plan(r: Reader) -> Plan:
+    log_size, log_root = _log(r)
+    plan = Plan(
+        trust_id=r.hex("trust_id", 16),
+        plan_id=r.hex("plan_id", 16),
+        agent=r.hex("agent", 16),
+        trust_version=r.integer("trust_version", 1, limits.SECONDS_MAX),
+        intent_sha256=r.hex("intent_sha256", 32),
+        requester=r.handle("requester"),
+        risk_class=r.enum("risk_class", RiskClass),
+        action=r.enum("action", Action),
+        made=_minutes(r, "made"),
+        start_by=_minutes(r, "start_by"),
+        run_until=_minutes(r, "run_until"),
+        size_bucket=r.enum("size_bucket", SizeBucket),
+        effect_kinds=r.enums("effect_kinds", EffectKind),
+        guard_kind=r.enum("guard_kind", GuardKind),
+        cannot_enforce=r.boolean("cannot_enforce"),
+        on_failure=r.enum("on_failure", OnFailure),
+        on_stale=r.enum("on_stale", OnStale),
+        items_root=r.hex("items_root", 32),
+        build_sha256=r.hex("build_sha256", 32),
+        log_size=log_size,
+        log_root=log_root,
+    )
+    if not plan.made <= plan.start_by <= plan.run_until:
+        raise r.error("start_by", "should lie between made and run_until")
+    return plan
+
+
+def _seen_log(r: Reader) -> SeenLog:
+    log = SeenLog(r.hex("agent", 16), r.integer("size", 0, limits.TREE_SIZE_MAX), r.hex("root", 32))
+    r.done()
+    return log
+
+
+def _seen(r: Reader) -> SeenHeads:
+    seen = SeenHeads(
+        r.integer("trust_version", 1, limits.SECONDS_MAX),
+        r.hex("trust_sha256", 32),
+        tuple(map(_seen_log, r.objects("logs"))),
+    )
+    r.done()
+    return seen
+
+
+def _approval(r: Reader) -> Approval:
+    return Approval(
+        trust_id=r.hex("trust_id", 16),
+        plans=_plans(r),
+        decision=r.enum("decision", Decision),
+        person=r.handle("person"),
+        saw=r.enum("saw", Saw),
+        not_before=_minutes(r, "not_before"),
+        not_after=_minutes(r, "not_after"),
+        reason_code=r.enum("reason_code", ReasonCode),
+        seen=_seen(r.object("seen")),
+    )
+
+
+def _receipt(r: Reader) -> Receipt:
+    log_size, log_root = _log(r)
+    return Receipt(
+        trust_id=r.hex("trust_id", 16),
+        agent=r.hex("agent", 16),
+        of_type=r.handle("of_type"),
+        of_sha256=r.hex("of_sha256", 32),
+        result=r.enum("result", Result),
+        reason=None if r.text_or_none("reason") is None else r.enum("reason", Reason),
+        have=r.integer("have", 0, limits.PEOPLE_MAX),
+        need=r.integer("need", 0, limits.PEOPLE_MAX),
+        trust_version=r.integer("trust_version", 1, limits.SECONDS_MAX),
+        log_size=log_size,
+        log_root=log_root,
+        at=_minutes(r, "at"),
+    )
+
+
+def _outcome(r: Reader) -> Outcome:
+    log_size, log_root = _log(r)
+    sub = r.object("buckets")
+    buckets = {b: sub.enum(b.value, SizeBucket) for b in OutcomeBucket if sub.has(b.value)}
+    sub.done()
+    return Outcome(
+        trust_id=r.hex("trust_id", 16),
+        agent=r.hex("agent", 16),
+        plan_sha256=r.hex("plan_sha256", 32),
+        seq=r.integer("seq", 1, limits.SECONDS_MAX),
+        final=r.boolean("final"),
+        state=r.enum("state", OutcomeState),
+        buckets=buckets,
+        results_sha256=r.hex("results_sha256", 32),
+        log_size=log_size,
+        log_root=log_root,
+        at=_minutes(r, "at"),
+    )
+
+
+def _cancel(r: Reader) -> Cancel:
+    return Cancel(r.hex("trust_id", 16), r.hex("cancel_id", 16), _plans(r), r.handle("person"), _minutes(r, "at"))
+
+
+def _freeze(r: Reader) -> Freeze:
+    scope = r.enum("scope", FreezeScope)
+    return Freeze(
+        trust_id=r.hex("trust_id", 16),
+        freeze_id=r.hex("freeze_id", 16),
+        scope=scope,
+        target=_freeze_target(r, scope),
+        person=r.handle("person"),
+        at=_minutes(r, "at"),
+        expires=_minutes(r, "expires"),
+    )
+
+
+def _freeze_target(r: Reader, scope: FreezeScope) -> str:
+    match scope:
+        case FreezeScope.AGENT:
+            return r.hex("target", 16)
+        case FreezeScope.PERSON:
+            return r.handle("target")
+        case FreezeScope.KEY:
+            return r.hex("target", 32)
+        case _:  # all: empty
+            return r.hex("target", 0)
+
+
+def _unfreeze(r: Reader) -> Unfreeze:
+    return Unfreeze(r.hex("trust_id", 16), r.hex("freeze_sha256", 32), r.handle("person"), _minutes(r, "at"))
+
+
+_READERS: Final[Mapping[type[Statement], Callable[[Reader], Statement]]] = {
+    Trust: read_trust,
+    Enroll: _enroll,
+    Intent: _intent,
+    Plan: _plan,
+    Approval: _approval,
+    Receipt: _receipt,
+    Outcome: _outcome,
+    Cancel: _cancel,
+    Freeze: _freeze,
+    Unfreeze: _unfreeze,
+}
+
+
+def kind_of(statement: type[object]) -> str:
+    """Return a statement class's word in its payload type: `plan`."""
+    return statement.__name__.lower()
+
+
+def payload_type(statement: type[object]) -> str:
+    """Return the payload type of a statement class: `application/vnd.ispagents.plan.v0+json`."""
+    return f"application/vnd.ispagents.{kind_of(statement)}.v0+json"
+
+
+_TYPES: Final = {payload_type(statement): statement for statement in _READERS}
+
+
+def decode_untrusted(payload_type: str, payload: bytes) -> Statement:
+    """Return the statement of this payload type. Call it on bytes whose signatures were verified.
+
+    Raises:
+        NotUnderstoodError: the payload type, or something in `crit`, is not known.
+        MalformedStatementError: not strict JSON, a field missing, unknown, of the wrong type or out of range.
+    """
+    statement = _TYPES.get(payload_type)
+    if statement is None:
+        raise NotUnderstoodError(f"unknown payload type {payload_type[:80]!r}")
+    r = read_object_untrusted(payload, limits.STATEMENT_BYTES, kind_of(statement))
+    r.extensions()
+    value = _READERS[statement](r)
+    r.done()
+    return value
+
+
+def decode_as_untrusted(kind: type[_S], envelope: Envelope) -> _S:
+    """Return the envelope's statement, which must be of class `kind`. Signatures are the caller's.
+
+    Raises:
+        NotUnderstoodError: another payload type, or something in `crit` is not known.
+        MalformedStatementError: not strict JSON, a field missing, unknown, of the wrong type or out of range.
+    """
+    value = decode_untrusted(envelope.payload_type, envelope.payload)
+    if not isinstance(value, kind):
+        raise NotUnderstoodError(f"expected {kind_of(kind)}, got {kind_of(type(value))}")
+    return value

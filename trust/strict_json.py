@@ -1,0 +1,272 @@
+"""JSON without its traps: one meaning for each document, or none (RFC 8259, RFC 7493 "I-JSON").
+
+Refused: duplicate names, NaN and Infinity, numbers that are not integers, lone surrogates, a byte order mark, nesting
+above `limits.JSON_DEPTH`, anything but an object at the top, and (through `Reader.done`) any field that nobody read.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import re
+from collections.abc import Sequence
+from typing import Final, NoReturn, TypeVar, final
+
+from trust import limits
+from trust.errors import MalformedStatementError, NotUnderstoodError
+
+_E = TypeVar("_E", bound=enum.Enum)
+_Json = object
+"""Any JSON value. Spelled so because `Reader.object` hides the built-in inside the class."""
+
+# A string (its closing quote may be missing: then the text is malformed and json says so), or a bracket. The possessive
+# `*+` keeps this linear in hostile text.
+_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_HEX: Final = re.compile(r"[0-9a-f]*", re.ASCII)
+_HANDLE: Final = re.compile(rf"[a-z0-9-]{{1,{limits.HANDLE_CHARS}}}", re.ASCII)
+
+
+def read_object_untrusted(data: bytes, max_bytes: int, what: str) -> Reader:
+    """Return a reader over the one JSON object that `data` holds.
+
+    Args:
+        data: UTF-8 bytes.
+        max_bytes: the longest acceptable `data`.
+        what: what it is, for messages ("plan").
+
+    Raises:
+        MalformedStatementError: too long, not UTF-8, not strict JSON, or not an object.
+    """
+    if len(data) > max_bytes:
+        raise MalformedStatementError(f"{what}: expected at most {max_bytes} bytes, got {len(data)}")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as err:
+        raise MalformedStatementError(f"{what}: not UTF-8 at byte {err.start}") from err
+    if text.startswith("\ufeff"):
+        raise MalformedStatementError(f"{what}: starts with a byte order mark")
+    _check_depth(text, what)
+    try:
+        value = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_int=_integer,
+            parse_float=_no_float,
+            parse_constant=_no_constant,
+        )
+        if "\\u" in text:
+            # json accepts an escaped half of a surrogate pair; no UTF-8 can say it
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except ValueError as err:
+        # JSONDecodeError, UnicodeEncodeError and our own hooks. Never the text itself in the message: it may be secret
+        raise MalformedStatementError(f"{what}: not strict JSON: {_short(err)}") from err
+    if not isinstance(value, dict):
+        raise MalformedStatementError(f"{what}: expected a JSON object, got {type(value).__name__}")
+    return Reader(value, what)
+
+
+def _short(err: ValueError) -> str:
+    if isinstance(err, json.JSONDecodeError):
+        return f"{err.msg} at character {err.pos}"
+    return "a lone surrogate" if isinstance(err, UnicodeEncodeError) else str(err)
+
+
+def _check_depth(text: str, what: str) -> None:
+    depth = 0
+    for token in _TOKEN.finditer(text):
+        first = token.group()[0]
+        if first in "[{":
+            depth += 1
+            if depth > limits.JSON_DEPTH:
+                raise MalformedStatementError(f"{what}: nested deeper than {limits.JSON_DEPTH}")
+        elif first in "]}":
+            depth -= 1
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a name twice in one object")
+    return fields
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > limits.DIGITS_MAX:
+        raise ValueError(f"an integer of {len(digits)} characters")
+    return int(digits)
+
+
+def _no_float(_: str) -> NoReturn:
+    raise ValueError("a number that is not an integer")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+@final
+class Reader:
+    """Reads the fields of one JSON object by name and type; `done` refuses what was not read.
+
+    Every method raises MalformedStatementError where the field is missing, of another type or out of range.
+    """
+
+    __slots__ = ("_fields", "_unread", "_what")
+
+    def __init__(self, fields: dict[str, _Json], what: str) -> None:
+        self._fields = fields
+        self._unread = set(fields)
+        self._what = what
+
+    def _get(self, name: str) -> _Json:
+        if name not in self._fields:
+            raise self.error(name, "is missing")
+        self._unread.discard(name)
+        return self._fields[name]
+
+    def error(self, name: str, problem: str) -> MalformedStatementError:
+        """Return (not raise) an error about field `name`."""
+        return MalformedStatementError(f"{self._what}: field {name[:40]!r} {problem}")
+
+    def has(self, name: str) -> bool:
+        """Return whether the field is there (reading it not)."""
+        return name in self._fields
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all fields, in their order."""
+        for name in self._fields:
+            if len(name.encode()) > limits.NAME_BYTES:
+                raise self.error(name, f"has a name of more than {limits.NAME_BYTES} bytes")
+        return tuple(self._fields)
+
+    def kind(self, name: str) -> type:
+        """Return the Python type of the field's value: str, int, bool, list, dict or NoneType."""
+        return type(self._get(name))
+
+    def object(self, name: str) -> Reader:
+        value = self._get(name)
+        if not isinstance(value, dict):
+            raise self.error(name, f"should be an object, is {type(value).__name__}")
+        return Reader(value, f"{self._what}.{name[:40]}")
+
+    def object_or_none(self, name: str) -> Reader | None:
+        """Return a reader, or None where the value is null."""
+        return None if self._get(name) is None else self.object(name)
+
+    def object_if_present(self, name: str) -> Reader | None:
+        """Return a reader, or None where the field is missing."""
+        return self.object(name) if self.has(name) else None
+
+    def _list(self, name: str) -> list[_Json]:
+        value = self._get(name)
+        if not isinstance(value, list):
+            raise self.error(name, f"should be a list, is {type(value).__name__}")
+        return value
+
+    def objects(self, name: str) -> list[Reader]:
+        """Return a reader for each object of a list."""
+        readers = []
+        for index, value in enumerate(self._list(name)):
+            if not isinstance(value, dict):
+                raise self.error(name, f"should hold objects, holds {type(value).__name__}")
+            readers.append(Reader(value, f"{self._what}.{name[:40]}[{index}]"))
+        return readers
+
+    def _text(self, name: str, value: _Json, max_bytes: int = limits.TEXT_BYTES) -> str:
+        if not isinstance(value, str):
+            raise self.error(name, f"should be text, is {type(value).__name__}")
+        if len(value) > max_bytes or len(value.encode()) > max_bytes:
+            raise self.error(name, f"is longer than {max_bytes} bytes")
+        return value
+
+    def text(self, name: str, max_bytes: int = limits.TEXT_BYTES) -> str:
+        """Return text of at most `max_bytes` UTF-8 bytes; it may be empty."""
+        return self._text(name, self._get(name), max_bytes)
+
+    def text_or_none(self, name: str) -> str | None:
+        """Return text, or None where the value is null."""
+        value = self._get(name)
+        return None if value is None else self._text(name, value)
+
+    def texts(self, name: str) -> list[str]:
+        return [self._text(name, value) for value in self._list(name)]
+
+    def text_map(self, name: str) -> dict[str, str]:
+        """Return an object all of whose values are text, in its order."""
+        sub = self.object(name)
+        return {key: sub.text(key) for key in sub.names()}
+
+    def _integer(self, name: str, value: _Json, lo: int, hi: int) -> int:
+        # bool is an int in Python: `true` as a threshold is T6 of the attack list
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.error(name, f"should be an integer, is {type(value).__name__}")
+        if not lo <= value <= hi:
+            raise self.error(name, f"should be {lo} to {hi}, is {value}")
+        return value
+
+    def integer(self, name: str, lo: int, hi: int) -> int:
+        """Return an integer, lo <= it <= hi."""
+        return self._integer(name, self._get(name), lo, hi)
+
+    def integers(self, name: str, lo: int, hi: int) -> list[int]:
+        return [self._integer(name, value, lo, hi) for value in self._list(name)]
+
+    def integer_map(self, name: str, lo: int, hi: int) -> dict[str, int]:
+        """Return an object all of whose values are integers, in its order."""
+        sub = self.object(name)
+        return {key: sub.integer(key, lo, hi) for key in sub.names()}
+
+    def boolean(self, name: str) -> bool:
+        value = self._get(name)
+        if not isinstance(value, bool):
+            raise self.error(name, f"should be true or false, is {type(value).__name__}")
+        return value
+
+    def _hex(self, name: str, value: str, nbytes: int) -> str:
+        if len(value) != 2 * nbytes or not _HEX.fullmatch(value):
+            raise self.error(name, f"should be {2 * nbytes} lower-case hex digits")
+        return value
+
+    def hex(self, name: str, nbytes: int) -> str:
+        """Return the lower-case hex of exactly `nbytes` bytes."""
+        return self._hex(name, self.text(name), nbytes)
+
+    def hexes(self, name: str, nbytes: int) -> list[str]:
+        return [self._hex(name, value, nbytes) for value in self.texts(name)]
+
+    def handle(self, name: str) -> str:
+        """Return a handle, `[a-z0-9-]{1,32}`."""
+        value = self.text(name)
+        if not _HANDLE.fullmatch(value):
+            raise self.error(name, f"should be a handle [a-z0-9-]{{1,{limits.HANDLE_CHARS}}}")
+        return value
+
+    def _enum(self, name: str, value: str, kind: type[_E]) -> _E:
+        try:
+            return kind(value)
+        except ValueError:
+            raise self.error(name, f"is none of the values of {kind.__name__}") from None
+
+    def enum(self, name: str, kind: type[_E]) -> _E:
+        """Return the member of `kind` whose value is the field's text."""
+        return self._enum(name, self.text(name), kind)
+
+    def enums(self, name: str, kind: type[_E]) -> tuple[_E, ...]:
+        return tuple(self._enum(name, value, kind) for value in self.texts(name))
+
+    def extensions(self, understood: Sequence[str] = ()) -> None:
+        """Read `crit` and `ext`, both optional: what `ext` holds is ignored unless `crit` names it.
+
+        Raises:
+            NotUnderstoodError: `crit` names what is not in `understood`.
+        """
+        for name in self.texts("crit") if self.has("crit") else ():
+            if name not in understood:
+                raise NotUnderstoodError(f"{self._what}: demands {name[:40]!r}, which this version does not know")
+        self.object_if_present("ext")
+
+    def done(self) -> None:
+        """Refuse fields that were not read."""
+        for name in self._fields:
+            if name in self._unread:
+                raise MalformedStatementError(f"{self._what}: unknown field {name[:40]!r}")

@@ -1,0 +1,431 @@
+"""Whether a statement may be acted on: who signed, in which role, when, and whether enough distinct people agree.
+
+`verify_*` raises; `get_approval_result` explains and never raises. Keys are looked up in the trust document, never in
+the message; bytes are verified before they are parsed; people are counted, not signatures, keys or key ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from trust import chain, statements
+from trust import envelope as _envelope
+from trust.checkpoint import parse_vkey_untrusted
+from trust.document import ED25519, EVERYWHERE, UNKNOWN, Person, Trust, key_in_force
+from trust.envelope import Envelope
+from trust.errors import MalformedError, MalformedStatementError, NotUnderstoodError, Reason, RefusedError
+from trust.policy import Channel, PolicyClass, RiskClass, Role, UnknownRequester, stricter
+from trust.statements import (
+    Approval,
+    Cancel,
+    Decision,
+    Enroll,
+    Freeze,
+    Intent,
+    Outcome,
+    Plan,
+    Receipt,
+    Saw,
+    Unfreeze,
+)
+
+CLOCK_SLACK_S: Final = 300
+"""How far two clocks may be apart before a statement is called one from the future."""
+
+UNFREEZE_PEOPLE: Final = 2
+UNFREEZE_AGE_MAX_S: Final = 86_400
+_S = TypeVar("_S")
+
+
+def _open(envelope: Envelope, kind: type[_S], known: Collection[bytes], trust: Trust) -> tuple[_S, set[bytes]]:
+    """Return the statement and its known signers; signatures first, then the bytes that were signed."""
+    if envelope.payload_type != statements.payload_type(kind):
+        raise RefusedError(Reason.WRONG_TYPE, f"expected {statements.kind_of(kind)}, got another payload type")
+    signers = _envelope.signed_by(envelope, known)
+    if not signers:
+        raise RefusedError(Reason.UNKNOWN_SIGNER, f"nobody whom the trust document knows signed this {kind.__name__}")
+    try:
+        statement = statements.decode_as_untrusted(kind, envelope)
+    except NotUnderstoodError as err:
+        raise RefusedError(Reason.NOT_UNDERSTOOD, str(err)) from err
+    except MalformedStatementError as err:
+        raise RefusedError(Reason.MALFORMED, str(err)) from err
+    if getattr(statement, "trust_id", None) != trust.trust_id:
+        raise RefusedError(Reason.WRONG_TRUST, f"this {statements.kind_of(kind)} belongs to another trust chain")
+    return statement, set(signers)
+
+
+# --- what agents sign -----------------------------------------------------------------------------------------------
+
+
+def _open_agents(envelope: Envelope, kind: type[_S], trust: Trust) -> _S:
+    keys = {bytes.fromhex(a.plan_key): a.agent for a in trust.agents}
+    statement, signers = _open(envelope, kind, keys, trust)
+    if getattr(statement, "agent", None) not in {keys[public] for public in signers}:
+        raise RefusedError(Reason.SIGNER_IS_ANOTHER, f"another agent signed this {statements.kind_of(kind)}")
+    return statement
+
+
+def verify_plan(envelope: Envelope, trust: Trust) -> Plan:
+    """Return the plan that its agent signed.
+
+    Raises:
+        RefusedError: of another type, chain or signer, or malformed.
+    """
+    return _open_agents(envelope, Plan, trust)
+
+
+def verify_receipt(envelope: Envelope, trust: Trust) -> Receipt:
+    """Return the receipt that its agent signed.
+
+    Raises:
+        RefusedError: of another type, chain or signer, or malformed.
+    """
+    return _open_agents(envelope, Receipt, trust)
+
+
+def verify_outcome(envelope: Envelope, trust: Trust) -> Outcome:
+    """Return the outcome that its agent signed.
+
+    Raises:
+        RefusedError: of another type, chain or signer, or malformed.
+    """
+    return _open_agents(envelope, Outcome, trust)
+
+
+def verify_enroll(envelope: Envelope) -> Enroll:
+    """Return the enrolment that both of its own keys signed; whose they are, only the typed words can say.
+
+    Raises:
+        RefusedError: of another type, malformed, or a key did not sign.
+    """
+    try:
+        named = statements.decode_as_untrusted(Enroll, envelope)
+        keys = {bytes.fromhex(named.plan_key), parse_vkey_untrusted(named.log_key).public}
+    except NotUnderstoodError as err:
+        raise RefusedError(Reason.NOT_UNDERSTOOD, str(err)) from err
+    except MalformedError as err:
+        raise RefusedError(Reason.MALFORMED, str(err)) from err
+    if len(keys) != 2 or _envelope.signed_by(envelope, keys) != keys:
+        raise RefusedError(Reason.UNKNOWN_SIGNER, "expected signatures by both of the agent's keys")
+    return named
+
+
+# --- what people sign -----------------------------------------------------------------------------------------------
+
+
+def _open_persons(envelope: Envelope, kind: type[_S], trust: Trust, now_s: int) -> tuple[_S, Person, list[Person]]:
+    """Return the statement, the person whom it names, and all people whose keys in force signed it."""
+    people = trust.people_by_key()
+    statement, signers = _open(envelope, kind, people, trust)
+    handle = getattr(statement, "person", None)
+    keys = [public for public in signers if people[public].handle == handle]
+    if not keys:
+        raise RefusedError(Reason.SIGNER_IS_ANOTHER, f"another person signed this {statements.kind_of(kind)}")
+    person = people[keys[0]]
+    if not any(key_in_force(person.keys, public, now_s) for public in keys):
+        raise RefusedError(Reason.SIGNER_EXPIRED, f"the key of {person.handle} is past its date")
+    in_force = {people[p].handle: people[p] for p in signers if key_in_force(people[p].keys, p, now_s)}
+    return statement, person, list(in_force.values())
+
+
+def verify_intent(envelope: Envelope, trust: Trust, now_s: int) -> Intent:
+    """Return the intent that its requester, a person or a service, signed. It gives no authority.
+
+    Raises:
+        RefusedError: of another type, chain or signer, malformed, or past its `expires`.
+    """
+    owners = {public: (person.handle, person.keys) for public, person in trust.people_by_key().items()}
+    owners |= {bytes.fromhex(k.pub): (s.service, s.keys) for s in trust.services for k in s.keys if k.kind == ED25519}
+    intent, signers = _open(envelope, Intent, owners, trust)
+    mine = [public for public in signers if owners[public][0] == intent.requester]
+    if not mine:
+        raise RefusedError(Reason.SIGNER_IS_ANOTHER, "another one than the requester signed this intent")
+    if not any(key_in_force(owners[public][1], public, now_s) for public in mine):
+        raise RefusedError(Reason.SIGNER_EXPIRED, f"the key of {intent.requester} is past its date")
+    if now_s > intent.expires:
+        raise RefusedError(Reason.EXPIRED, "the intent is past its date")
+    return intent
+
+
+def verify_cancel(envelope: Envelope, trust: Trust, now_s: int) -> Cancel:
+    """Return the cancel that a person of the trust document signed. An expired document may still stop things.
+
+    Raises:
+        RefusedError: of another type, chain or signer, or malformed.
+    """
+    return _open_persons(envelope, Cancel, trust, now_s)[0]
+
+
+def verify_freeze(envelope: Envelope, trust: Trust, now_s: int) -> Freeze:
+    """Return the freeze that a person of the trust document signed. An expired document may still stop things.
+
+    Raises:
+        RefusedError: of another type, chain or signer, malformed, or past its `expires`.
+    """
+    freeze = _open_persons(envelope, Freeze, trust, now_s)[0]
+    if freeze.expires and now_s > freeze.expires * 60:
+        raise RefusedError(Reason.EXPIRED, "the freeze is past its date")
+    return freeze
+
+
+def verify_unfreeze(envelope: Envelope, trust: Trust, now_s: int) -> Unfreeze:
+    """Return the unfreeze that two people, owners or approvers, signed within the last day.
+
+    Raises:
+        RefusedError: of another type, chain or signer, malformed, too few people, too old, or the document expired.
+    """
+    chain.verify_not_expired(trust, now_s)
+    unfreeze, _, signers = _open_persons(envelope, Unfreeze, trust, now_s)
+    if unfreeze.at * 60 > now_s + CLOCK_SLACK_S:
+        raise RefusedError(Reason.FROM_THE_FUTURE, "the unfreeze was made later than now")
+    if now_s > unfreeze.at * 60 + UNFREEZE_AGE_MAX_S:
+        raise RefusedError(Reason.EXPIRED, "the unfreeze is older than a day")
+    have = sum(1 for p in signers if {Role.OWNER, Role.APPROVER} & set(p.roles))
+    if have < UNFREEZE_PEOPLE:
+        raise RefusedError(Reason.THRESHOLD, f"expected {UNFREEZE_PEOPLE} people to lift a freeze, got {have}")
+    return unfreeze
+
+
+# --- is this plan approved? -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What else bears on approvals, as the agent knows it.
+
+    `then`: the trust document when the plan was made: the stricter policy holds. `trust_sha256`: the digest of ours.
+    `items`: how many items the plan would change. `from_cloud`: which approvals (by position) the cloud delivered.
+    `frozen_people` (handles) and `frozen_keys` (32 bytes each) do not count.
+    """
+
+    then: Trust | None = None
+    trust_sha256: str | None = None
+    items: int | None = None
+    from_cloud: frozenset[int] = frozenset()
+    frozen_people: frozenset[str] = frozenset()
+    frozen_keys: frozenset[bytes] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class NotCounted:
+    """An approval that did not count: its position, whose it says to be (empty: unreadable), and why."""
+
+    index: int
+    person: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationResult:
+    """Whether a plan may be consumed now, and all that was found.
+
+    `approved`: it may. `need` people must approve; `people` are those that count. `reason` is why it may not;
+    `rejected_by` who said no; `not_counted` the approvals that were passed over.
+    """
+
+    approved: bool
+    need: int
+    people: tuple[str, ...]
+    reason: Reason | None
+    message: str
+    rejected_by: tuple[str, ...] = ()
+    not_counted: tuple[NotCounted, ...] = ()
+
+    @property
+    def have(self) -> int:
+        """How many people count."""
+        return len(self.people)
+
+    @property
+    def missing(self) -> int:
+        """How many people are missing."""
+        return max(0, self.need - self.have)
+
+
+@dataclass(slots=True)
+class _Count:
+    people: dict[str, Person] = field(default_factory=dict)
+    rejected: list[str] = field(default_factory=list)
+    not_counted: list[NotCounted] = field(default_factory=list)
+
+
+def policy_for(plan: Plan, trust: Trust, then: Trust | None = None) -> PolicyClass | None:
+    """Return what the plan's class needs: the stricter of the policy now and `then`; None where either lacks it."""
+    now = trust.policy_class(plan.risk_class)
+    if then is None or now is None:
+        return now
+    before = then.policy_class(plan.risk_class)
+    return None if before is None else stricter(before, now)
+
+
+def get_approval_result(
+    plan: Plan,
+    plan_digest: bytes,
+    approvals: Sequence[Envelope],
+    trust: Trust,
+    now_s: int,
+    *,
+    requester: str,
+    circumstances: Circumstances = Circumstances(),
+) -> VerificationResult:
+    """Return whether enough distinct people approve the plan now, and why not. Never raises.
+
+    Args:
+        plan: the agent's own plan.
+        plan_digest: its digest, 32 bytes.
+        approvals: envelopes as they came, in any order.
+        trust: the document in force.
+        now_s: unix seconds.
+        requester: who asked, as the agent knows it; never counts, and neither does the one whom the plan names.
+        circumstances: what else bears on it.
+    """
+    policy = policy_for(plan, trust, circumstances.then)
+    blocked = _plan_blocked(plan, policy, trust, now_s, requester, circumstances)
+    if policy is None or blocked is not None:
+        reason, message = blocked or (Reason.NO_SUCH_CLASS, f"the policy has no class {plan.risk_class.value}")
+        return VerificationResult(False, 0, (), reason, message)
+    judge = _Judge(plan, plan_digest.hex(), policy, trust, now_s, {requester, plan.requester}, circumstances)
+    count = _Count()
+    for index, envelope in enumerate(approvals):
+        _judge_one(judge, index, envelope, count)
+    need = policy.approvals + (requester == UNKNOWN)
+    return _conclude(count, need, policy)
+
+
+def verify_approved(
+    plan: Plan,
+    plan_digest: bytes,
+    approvals: Sequence[Envelope],
+    trust: Trust,
+    now_s: int,
+    *,
+    requester: str,
+    circumstances: Circumstances = Circumstances(),
+) -> None:
+    """Refuse a plan that may not be consumed now; arguments as for `get_approval_result`.
+
+    Raises:
+        RefusedError: with the result's reason and message.
+    """
+    result = get_approval_result(
+        plan, plan_digest, approvals, trust, now_s, requester=requester, circumstances=circumstances
+    )
+    if result.reason is not None:
+        raise RefusedError(result.reason, result.message)
+
+
+def _plan_blocked(
+    plan: Plan, policy: PolicyClass | None, trust: Trust, now_s: int, requester: str, c: Circumstances
+) -> tuple[Reason, str] | None:
+    if now_s > trust.expires:
+        return Reason.TRUST_EXPIRED, f"trust version {trust.version} expired: its owners sign a new one"
+    if plan.trust_id != trust.trust_id:
+        return Reason.WRONG_TRUST, "the plan belongs to another trust chain"
+    if trust.agent(plan.agent) is None:
+        return Reason.WRONG_AGENT, "the trust document does not know the plan's agent"
+    if plan.trust_version > trust.version:
+        return (
+            Reason.NEWER_TRUST,
+            f"the plan was made under trust version {plan.trust_version}, ours is {trust.version}",
+        )
+    if policy is None:
+        return Reason.NO_SUCH_CLASS, f"the policy has no class {plan.risk_class.value}: refused"
+    if plan.action not in policy.actions:
+        return Reason.CLASS_REFUSED, f"the policy does not allow {plan.action.value} in class {plan.risk_class.value}"
+    if c.items is not None and c.items > policy.max_items:
+        return Reason.TOO_MANY_ITEMS, f"expected at most {policy.max_items} items in this class, got {c.items}"
+    alone = plan.risk_class is RiskClass.ALONE
+    if requester == UNKNOWN and (alone or policy.unknown_requester is UnknownRequester.REFUSE):
+        return Reason.UNKNOWN_REQUESTER, "nobody knows who asked, and this class needs to know"
+    if plan.made * 60 > now_s + CLOCK_SLACK_S:
+        return Reason.FROM_THE_FUTURE, "the plan was made later than now: a clock is wrong"
+    if now_s > plan.start_by * 60:
+        return Reason.EXPIRED, "the plan was not started in time: preview it again"
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    plan: Plan
+    digest: str
+    policy: PolicyClass
+    trust: Trust
+    now_s: int
+    requesters: set[str]
+    circumstances: Circumstances
+
+
+def _judge_one(judge: _Judge, index: int, envelope: Envelope, count: _Count) -> None:
+    person = ""
+    try:
+        approval, signer, _ = _open_persons(envelope, Approval, judge.trust, judge.now_s)
+        person = signer.handle
+        _check_person(judge, approval, signer, envelope)
+        if approval.decision is Decision.REJECT:
+            if person not in count.rejected:
+                count.rejected.append(person)
+            return
+        _check_counts(judge, approval, index, count)
+    except RefusedError as err:
+        count.not_counted.append(NotCounted(index, person, err.reason, str(err)))
+    else:
+        count.people[person] = signer
+
+
+def _check_person(judge: _Judge, approval: Approval, signer: Person, envelope: Envelope) -> None:
+    """What must hold of an approval and of a rejection alike."""
+    c = judge.circumstances
+    if judge.digest not in approval.plans:
+        raise RefusedError(Reason.OTHER_PLAN, "the approval is for another plan")
+    if not set(signer.roles) & set(judge.policy.roles):
+        raise RefusedError(Reason.NOT_AN_APPROVER, f"{signer.handle} has no role that approves this class")
+    if EVERYWHERE not in signer.scope and judge.plan.agent not in signer.scope:
+        raise RefusedError(Reason.OUT_OF_SCOPE, f"{signer.handle} may not act on this agent")
+    frozen = {public for public in c.frozen_keys if _envelope.signed_by(envelope, [public])}
+    if signer.handle in c.frozen_people or frozen:
+        raise RefusedError(Reason.FROZEN, f"{signer.handle} or the key is frozen")
+    if approval.seen.trust_version > judge.trust.version:
+        raise RefusedError(
+            Reason.NEWER_TRUST,
+            f"{signer.handle} has seen trust version {approval.seen.trust_version}, ours is {judge.trust.version}",
+        )
+    same = approval.seen.trust_version == judge.trust.version
+    if same and c.trust_sha256 is not None and approval.seen.trust_sha256 != c.trust_sha256:
+        raise RefusedError(Reason.FORKED, f"{signer.handle} has seen another trust version {judge.trust.version}")
+
+
+def _check_counts(judge: _Judge, approval: Approval, index: int, count: _Count) -> None:
+    plan, policy = judge.plan, judge.policy
+    alone = plan.risk_class is RiskClass.ALONE
+    if not alone and approval.person in judge.requesters:
+        raise RefusedError(Reason.REQUESTER_APPROVES, f"{approval.person} asked for it, so another must approve")
+    if alone and approval.person not in judge.requesters:
+        raise RefusedError(Reason.SIGNER_IS_ANOTHER, "class alone: only who asked signs; ask for the class above")
+    if policy.needs_detail and approval.saw is not Saw.DETAIL:
+        raise RefusedError(Reason.SUMMARY_ONLY, f"{approval.person} saw the summary only, this class needs the detail")
+    if policy.channel is Channel.LOCAL and index in judge.circumstances.from_cloud:
+        raise RefusedError(Reason.WRONG_CHANNEL, "this class takes approvals by the local socket only")
+    if judge.now_s < approval.not_before * 60:
+        raise RefusedError(Reason.NOT_YET_VALID, f"the approval of {approval.person} is not valid yet")
+    if judge.now_s > min(approval.not_after * 60, plan.made * 60 + policy.max_ttl_s):
+        raise RefusedError(Reason.EXPIRED, f"the approval of {approval.person} is past its date")
+    if approval.person in count.people:
+        raise RefusedError(Reason.DUPLICATE_PERSON, f"{approval.person} is counted already")
+
+
+def _conclude(count: _Count, need: int, policy: PolicyClass) -> VerificationResult:
+    people, reason, message = tuple(count.people), None, "approved by " + ", ".join(count.people)
+    owners = [p for p in count.people.values() if Role.OWNER in p.roles]
+    if count.rejected:
+        reason, message = Reason.REJECTED, "rejected by " + ", ".join(count.rejected)
+    elif len(people) < need:
+        reason, message = Reason.THRESHOLD, f"expected {need} people to approve, got {len(people)}"
+    elif policy.owner_required and not owners:
+        reason, message = Reason.OWNER_MISSING, "one of those who approve must be an owner"
+    return VerificationResult(
+        reason is None, need, people, reason, message, tuple(count.rejected), tuple(count.not_counted)
+    )
