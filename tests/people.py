@@ -13,18 +13,23 @@ from trust.checkpoint import encode_vkey
 from trust.document import Person, PersonKey, Quorum, Root, RootKey, Trust, TrustedAgent
 from trust.envelope import Envelope
 from trust.keys import SigningKey
-from trust.policy import PolicyClass, Role, preset
+from trust.policy import Action, PolicyClass, Role, preset
+from trust.seal import SealingKey
 from trust.statements import (
     Approval,
     Cancel,
     Decision,
+    Evidence,
     Freeze,
     FreezeScope,
     Plan,
     ReasonCode,
     Saw,
+    SealKey,
     SeenHeads,
+    Standing,
     Unfreeze,
+    View,
 )
 
 ROLES = {
@@ -112,6 +117,53 @@ class People:
         digest = envelopes.digest(envelopes.decode_untrusted(freeze)).hex()
         unfreeze = Unfreeze(self.trust_id, digest, who[0], self.now_s // 60)
         return envelopes.encode(statements.sign(unfreeze, [self.keys[w] for w in who]))
+
+    def standing(
+        self,
+        who: Sequence[str] = ("lena", "joseph"),
+        *,
+        verb: Action = Action.RESTORE,
+        scope: tuple[str, ...] = ("all",),
+        evidence: Evidence = Evidence.PAYMENT_MATCHED,
+        rate_per_hour: int = 60,
+        starts_in_min: int = -1,
+        minutes: int = 12 * 60,
+    ) -> bytes:
+        start = self.now_s // 60 + starts_in_min
+        standing = Standing(
+            self.trust_id, secrets.token_hex(16), verb, who[0], scope, evidence, rate_per_hour, start, start + minutes
+        )
+        return envelopes.encode(statements.sign(standing, [self.keys[w] for w in who]))
+
+    def view(
+        self,
+        plan_envelope: Envelope,
+        who: str,
+        key: SealingKey,
+        *,
+        minutes: int = 5,
+        seen: SeenHeads | None = None,
+        signer: SigningKey | None = None,
+        view_id: str | None = None,
+    ) -> bytes:
+        """A request to see a plan's items, sealed to `key`, which the caller makes and forgets."""
+        plan = statements.decode_as_untrusted(Plan, plan_envelope)
+        view = View(
+            trust_id=self.trust_id,
+            view_id=view_id or secrets.token_hex(16),
+            agent=plan.agent,
+            plan_sha256=envelopes.digest(plan_envelope).hex(),
+            person=who,
+            eph_pub=key.public.hex(),
+            seen=seen or SeenHeads(1, "0" * 64),
+            expires=self.now_s // 60 + minutes,
+        )
+        return envelopes.encode(statements.sign(view, [signer or self.keys[who]]))
+
+    def sealkey(self, agent: str, plan_key: SigningKey, key: SealingKey, *, minutes: int = 7 * 24 * 60) -> bytes:
+        now = self.now_s // 60
+        sealkey = SealKey(self.trust_id, agent, key.public.hex(), now, now + minutes)
+        return envelopes.encode(statements.sign(sealkey, [plan_key]))
 
 
 def trusted(agent: str, handle: str, plan_key: SigningKey, origin: str, log_key: SigningKey) -> TrustedAgent:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from trust import envelope as _envelope
 from trust import keys as _keys
 from trust import limits, statements
-from trust.checkpoint import parse_vkey_untrusted
-from trust.document import ED25519, EVERYWHERE, UNKNOWN, Root, Trust
+from trust.checkpoint import parse_vkey_untrusted, parse_witness_vkey_untrusted
+from trust.document import ED25519, EVERYWHERE, UNKNOWN, Operator, Root, Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedKeyError, MalformedNoteError, Reason, RefusedError
 
@@ -159,6 +159,7 @@ def _problems(trust: Trust, previous: Trust | None) -> Iterator[str]:
     for person in trust.people:
         if any(s != EVERYWHERE and (len(s) != 32 or s.strip("0123456789abcdef")) for s in person.scope):
             yield f"{person.handle}: the scope holds what is no agent id"
+    yield from _quorum_problems(trust)
     yield from _root_problems(trust)
     yield from _key_problems(trust)
     yield from _limit_problems(trust, previous)
@@ -170,6 +171,15 @@ def _twice(what: str, names: Iterable[str]) -> Iterator[str]:
         if name in seen:
             yield f"{what} {name} is there twice"
         seen.add(name)
+
+
+def _quorum_problems(trust: Trust) -> Iterator[str]:
+    """A quorum that cannot be met would hold the agents for ever."""
+    usable = [w for w in trust.witnesses if w.vkeys]
+    own = sum(w.operated_by is not Operator.CLOUD for w in usable)
+    n, non_cloud = trust.quorum.n, trust.quorum.non_cloud
+    if n > len(usable) or non_cloud > min(n, own):
+        yield f"expected a quorum that {len(usable)} witnesses ({own} not of the cloud) can meet, got {n} ({non_cloud})"
 
 
 def _root_problems(trust: Trust) -> Iterator[str]:
@@ -192,6 +202,11 @@ def _key_problems(trust: Trust) -> Iterator[str]:
             owned.append((parse_vkey_untrusted(agent.log_key).public.hex(), f"log of {agent.handle}"))
         except MalformedNoteError as err:
             yield f"agent {agent.handle}: {err}"
+    for witness in trust.witnesses:
+        try:
+            owned += [(parse_witness_vkey_untrusted(v).public.hex(), f"witness {witness.name}") for v in witness.vkeys]
+        except MalformedNoteError as err:
+            yield f"witness {witness.name}: {err}"
     yield from _twice("key", [pub for pub, _ in owned])
     owners = dict(owned)
     for key in trust.root.keys:

@@ -9,6 +9,7 @@
     + MalformedNoteError: not a signed note, checkpoint or verifier key
     + MalformedProofError: not a Merkle proof, proof file or export, or it does not prove what it claims
     + MalformedLeafError: not a log leaf
+    + MalformedSealError: not a sealed body or page, or none of the keys opens it
   x RefusedError: well-formed, and not accepted; `reason` says why
   x WrongPassphraseError: the passphrase does not open this key file
 """
@@ -61,6 +62,12 @@ class Reason(enum.Enum):
     OVER_BUDGET = "over-budget"
     WRONG_CHANNEL = "wrong-channel"
     CLOCK_HALT = "clock-halt"
+    NO_STANDING = "no-standing"
+    NOT_ALLOWED_TO_SEE = "may-not-see"
+    NOT_TAKEN = "not-taken"
+    RATE_LIMITED = "rate-limited"
+    NOT_WITNESSED = "not-witnessed"
+    VOID = "void"
 
 
 class TrustError(Exception):
@@ -97,6 +104,10 @@ class MalformedProofError(MalformedError):
 
 class MalformedLeafError(MalformedError):
     """Not a leaf of our log."""
+
+
+class MalformedSealError(MalformedError):
+    """Not a sealed body or its pages, sealed to another key, or altered."""
 
 
 class RefusedError(TrustError):

@@ -62,6 +62,12 @@ class LeafKind(enum.IntEnum):
     RESUMED = 30
     CONFIG_CHANGED = 31
     REVERT_STARTED = 32
+    STANDING = 33
+    STANDING_USED = 34
+    PADDING = 35
+    WITNESS_ANOMALY = 36
+    UNWITNESSED_START = 37
+    SEALKEY = 38
 
     @property
     def word(self) -> str:

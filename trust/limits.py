@@ -93,3 +93,24 @@ EXPORT_BYTES: Final = 256 << 20
 
 EXPORT_LINES_MAX: Final = 1_000_000
 """Lines of one export. Chosen arbitrarily."""
+
+SEALKEY_MINUTES_MAX: Final = 7 * 24 * 60
+"""Life of an agent's sealing key: what was sealed to it opens for a week and a day at most (DESIGN section 4)."""
+
+VIEW_SECONDS_MAX: Final = 600
+"""Seconds that a request to see items may be valid: it is answered while the person waits."""
+
+STANDING_MINUTES_MAX: Final = 30 * 24 * 60
+"""Life of a standing authority (DESIGN section 4)."""
+
+STANDING_RATE_MAX: Final = 1000
+"""Uses of a standing authority in an hour; the preset is 60. Chosen arbitrarily."""
+
+SEALED_BYTES: Final = 2 * STATEMENT_BYTES
+"""Plain bytes of one sealed body, padding included: an envelope's."""
+
+PAGE_BYTES: Final = 512 << 10
+"""Plain bytes of one page of a view: with its seal under 1 MiB, a quarter of gRPC's default message."""
+
+VIEW_BYTES: Final = 256 << 20
+"""All pages of one view: about 100,000 items. The desk reads them into memory. Chosen arbitrarily."""

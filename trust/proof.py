@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from trust import chain, limits, merkle, statements, verify
+from trust import chain, limits, merkle, statements, verify, witness
 from trust import envelope as _envelope
 from trust import leaf as _leaf
-from trust.checkpoint import Checkpoint, VerifierKey, open_checkpoint_untrusted, parse_vkey_untrusted
+from trust.checkpoint import (
+    Checkpoint,
+    VerifierKey,
+    open_checkpoint_untrusted,
+    parse_vkey_untrusted,
+    split_note_untrusted,
+)
 from trust.document import Trust
 from trust.envelope import Envelope
 from trust.errors import (
@@ -32,7 +39,7 @@ from trust.errors import (
 )
 from trust.items import open_items_untrusted
 from trust.leaf import Leaf, LeafKind
-from trust.statements import Approval, Outcome, Plan
+from trust.statements import Approval, Evidence, Outcome, Plan, SizeBucket, Standing
 from trust.strict_json import Reader, read_object_untrusted
 
 PROOF_HEADER: Final = "c2sp.org/tlog-proof@v1"
@@ -269,7 +276,7 @@ def verify_export(export: Export, vkey: str | None = None, head: str | None = No
     check = _Check()
     trusts = _check_trust(check, export, head)
     pinned = _check_key(check, export, trusts, vkey, head)
-    leaves = _check_log(check, export)
+    leaves = _check_log(check, export, trusts)
     plans = list(_check_plans(check, export, trusts))
     for plan, digest in plans:
         _check_plan_story(check, export, trusts, leaves, plan, digest)
@@ -322,10 +329,26 @@ def _check_key(check: _Check, export: Export, trusts: Mapping[int, Trust], vkey:
     if vkey is None and head is None:
         check.good("the log's key is named by the file alone: give the key or a trust head that you know")
         return False
+    if head is None and trusts:
+        check.good("who the people are, and what they may, the file alone says: give a trust head that you know")
     return True
 
 
-def _check_log(check: _Check, export: Export) -> list[tuple[int, Leaf]]:
+def _check_witnesses(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> None:
+    """Say "witnessed" only where somebody else than the cloud cosigned; it is told, and fails nothing."""
+    names: tuple[str, ...] = ()
+    if trusts:
+        lines = split_note_untrusted(export.note)[1]
+        result = witness.get_witness_result(trusts[max(trusts)], export.note, lines)
+        names = result.names
+        if result.non_cloud:
+            check.good("witnessed by " + ", ".join(names))
+            return
+    only = f": only {', '.join(names)} cosigned, which the cloud runs" if names else ""
+    check.good(f"not witnessed{only}")
+
+
+def _check_log(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> list[tuple[int, Leaf]]:
     try:
         key: VerifierKey = parse_vkey_untrusted(export.vkey)
         checkpoint = open_checkpoint_untrusted(export.note, key)
@@ -333,6 +356,7 @@ def _check_log(check: _Check, export: Export) -> list[tuple[int, Leaf]]:
         check.bad(f"checkpoint: {err}")
         return []
     check.good(f"checkpoint of {checkpoint.origin}: {checkpoint.size} leaves, signed by its key")
+    _check_witnesses(check, export, trusts)
     try:
         leaves = _verify_entries(export.entries, checkpoint)
     except MalformedError as err:
@@ -420,15 +444,23 @@ def _check_approved(
     if trust is None:
         check.bad(f"trust version {consumed.trust_version}, under which the plan was consumed, is not in the file")
         return
+    then, at_s = verify.Circumstances(then=trusts.get(plan.trust_version)), consumed.minute * 60
     result = verify.get_approval_result(
-        plan,
-        digest,
-        list(_of_type(export, Approval)),
-        trust,
-        consumed.minute * 60,
-        requester=plan.requester,
-        circumstances=verify.Circumstances(then=trusts.get(plan.trust_version)),
+        plan, digest, list(_of_type(export, Approval)), trust, at_s, requester=plan.requester, circumstances=then
     )
+    if not result.approved and not result.rejected_by and plan.size_bucket is SizeBucket.ONE:
+        standing = verify.get_standing_result(
+            plan,
+            [(envelope, 0) for envelope in _of_type(export, Standing)],
+            trust,
+            at_s,
+            requester=plan.requester,
+            evidence=frozenset(Evidence),
+            circumstances=dataclasses.replace(then, items=1),
+        )
+        if standing.approved:
+            check.good(f"when it was consumed: {standing.message}; the evidence and the rate are the agent's word")
+            return
     (check.good if result.approved else check.bad)(f"when it was consumed: {result.message}")
 
 
@@ -444,7 +476,7 @@ def _check_rest(check: _Check, export: Export, trusts: Mapping[int, Trust], plan
         known(f"outcome {outcome.seq}: {outcome.state.value}, signed by the agent, of a plan in this file")
     for _ in set(export.items) - plans:
         check.bad("items of a plan that is not in the file, or not its agent's")
-    judged = {statements.payload_type(kind) for kind in (Trust, Plan, Approval, Outcome)}
+    judged = {statements.payload_type(kind) for kind in (Trust, Plan, Approval, Standing, Outcome)}
     others = sum(e.payload_type not in judged for e in export.envelopes)
     if others:
         check.good(f"{others} other statements: NOT JUDGED")

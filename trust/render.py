@@ -309,7 +309,7 @@ def _stop(plan: Plan, items: Items) -> list[str]:
             return canary + failed + lost
         case OnFailure.CONTINUE:
             return [*canary, *lost, "does not stop by itself when items fail"]
-        case OnFailure.REVERT:
+        case _:  # revert
             return [*canary, *failed, *lost, _TAKEN_BACK]
 
 

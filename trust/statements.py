@@ -2,8 +2,8 @@
 
 Common to all: `crit` (a list; what is in it and not known: refuse) and `ext` (ignored); any other unknown field:
 refuse. Ids are 128 random bits, 32 hex digits; digests 64; people are handles. Times that the cloud may read are unix
-*minutes* (plan, approval, receipt, outcome, cancel, freeze, unfreeze); in trust and intent they are unix seconds.
-A statement's digest is `envelope.digest_of`. Bytes are signed and kept as they are: nothing is canonicalised.
+*minutes*; in trust and intent they are unix seconds. A statement's digest is `envelope.digest_of`. Bytes are signed and
+kept as they are: nothing is canonicalised.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from typing import Final, TypeVar
 
 from trust import envelope as _envelope
 from trust import limits
-from trust.document import Trust, read_trust
+from trust.document import EVERYWHERE, Trust, read_trust
 from trust.envelope import Envelope
 from trust.errors import NotUnderstoodError, Reason
 from trust.keys import SigningKey
 from trust.policy import Action, RiskClass
 from trust.strict_json import Reader, read_object_untrusted
+
+NO_PLAN: Final = "0" * 64
+"""In the place of a plan's digest, where there is no plan."""
 
 
 class OnFailure(enum.Enum):
@@ -113,6 +116,8 @@ class OutcomeState(enum.Enum):
     NOTHING_DONE = "nothing-done"
     STOPPED = "stopped"
     CANCELLED = "cancelled"
+    REJECTED = "rejected"
+    VOID = "void"
     EXPIRED = "expired"
     REVERTED = "reverted"
     NEEDS_A_PERSON = "needs-a-person"
@@ -129,6 +134,12 @@ class OutcomeBucket(enum.Enum):
     WAITING = "waiting"
     EXPIRED = "expired"
     REVERTED = "reverted"
+
+
+class Evidence(enum.Enum):
+    """What must be known of a plan's subject for a standing authority to cover it."""
+
+    PAYMENT_MATCHED = "payment-matched"
 
 
 class FreezeScope(enum.Enum):
@@ -246,7 +257,10 @@ class Approval:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The agent took a statement or refused it, and why. `have` of `need` people approve; `at` is unix minutes."""
+    """The agent took a statement or refused it, and why; `at` is unix minutes.
+
+    `plan_sha256`: the plan that it is about, zeros where it is about none; of that, `have` of `need` people approve.
+    """
 
     trust_id: str
     agent: str
@@ -260,6 +274,7 @@ class Receipt:
     log_size: int
     log_root: str
     at: int
+    plan_sha256: str = NO_PLAN
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +334,67 @@ class Unfreeze:
     at: int
 
 
-Statement = Trust | Enroll | Intent | Plan | Approval | Receipt | Outcome | Cancel | Freeze | Unfreeze
+@dataclass(frozen=True, slots=True)
+class SealKey:
+    """An agent names the key that intents to it are sealed to (X25519, hex), for at most a week; unix minutes."""
+
+    trust_id: str
+    agent: str
+    x25519: str
+    not_before: int
+    not_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A person asks to see a plan's items, sealed to `eph_pub` (X25519, hex): a key made for this and then forgotten.
+
+    `expires` is unix minutes.
+    """
+
+    trust_id: str
+    view_id: str
+    agent: str
+    plan_sha256: str
+    person: str
+    eph_pub: str
+    seen: SeenHeads
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What two people allow beforehand: a verb on one subject, where the evidence is there; two signatures.
+
+    `person` began it. `scope` lists agent ids, or `all`. `rate_per_hour` is uses in any hour. Dates are unix minutes.
+    """
+
+    trust_id: str
+    standing_id: str
+    verb: Action
+    person: str
+    scope: tuple[str, ...]
+    evidence: Evidence
+    rate_per_hour: int
+    not_before: int
+    not_after: int
+
+
+Statement = (
+    Trust
+    | Enroll
+    | Intent
+    | Plan
+    | Approval
+    | Receipt
+    | Outcome
+    | Cancel
+    | Freeze
+    | Unfreeze
+    | SealKey
+    | View
+    | Standing
+)
 _S = TypeVar("_S")
 
 
@@ -488,6 +563,7 @@ def _receipt(r: Reader) -> Receipt:
         log_size=log_size,
         log_root=log_root,
         at=_minutes(r, "at"),
+        plan_sha256=r.hex("plan_sha256", 32),
     )
 
 
@@ -544,6 +620,55 @@ def _unfreeze(r: Reader) -> Unfreeze:
     return Unfreeze(r.hex("trust_id", 16), r.hex("freeze_sha256", 32), r.handle("person"), _minutes(r, "at"))
 
 
+def _dates(r: Reader, minutes_max: int) -> tuple[int, int]:
+    not_before, not_after = _minutes(r, "not_before"), _minutes(r, "not_after")
+    if not 0 < not_after - not_before <= minutes_max:
+        raise r.error("not_after", f"should be 1 to {minutes_max} minutes after not_before")
+    return not_before, not_after
+
+
+def _sealkey(r: Reader) -> SealKey:
+    dates = _dates(r, limits.SEALKEY_MINUTES_MAX)
+    return SealKey(r.hex("trust_id", 16), r.hex("agent", 16), r.hex("x25519", 32), *dates)
+
+
+def _view(r: Reader) -> View:
+    return View(
+        trust_id=r.hex("trust_id", 16),
+        view_id=r.hex("view_id", 16),
+        agent=r.hex("agent", 16),
+        plan_sha256=r.hex("plan_sha256", 32),
+        person=r.handle("person"),
+        eph_pub=r.hex("eph_pub", 32),
+        seen=_seen(r.object("seen")),
+        expires=_minutes(r, "expires"),
+    )
+
+
+def _scope(r: Reader) -> tuple[str, ...]:
+    scope = tuple(r.texts("scope"))
+    if scope != (EVERYWHERE,):
+        scope = tuple(r.hexes("scope", 16))
+    if not 1 <= len(scope) <= limits.AGENTS_MAX or len(set(scope)) != len(scope):
+        raise r.error("scope", f"should be {EVERYWHERE!r}, or 1 to {limits.AGENTS_MAX} different agents")
+    return scope
+
+
+def _standing(r: Reader) -> Standing:
+    not_before, not_after = _dates(r, limits.STANDING_MINUTES_MAX)
+    return Standing(
+        trust_id=r.hex("trust_id", 16),
+        standing_id=r.hex("standing_id", 16),
+        verb=r.enum("verb", Action),
+        person=r.handle("person"),
+        scope=_scope(r),
+        evidence=r.enum("evidence", Evidence),
+        rate_per_hour=r.integer("rate_per_hour", 1, limits.STANDING_RATE_MAX),
+        not_before=not_before,
+        not_after=not_after,
+    )
+
+
 _READERS: Final[Mapping[type[Statement], Callable[[Reader], Statement]]] = {
     Trust: read_trust,
     Enroll: _enroll,
@@ -555,6 +680,9 @@ _READERS: Final[Mapping[type[Statement], Callable[[Reader], Statement]]] = {
     Cancel: _cancel,
     Freeze: _freeze,
     Unfreeze: _unfreeze,
+    SealKey: _sealkey,
+    View: _view,
+    Standing: _standing,
 }
 
 

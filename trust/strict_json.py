@@ -72,6 +72,8 @@ def _short(err: ValueError) -> str:
 
 
 def _check_depth(text: str, what: str) -> None:
+    if text.count("[") + text.count("{") <= limits.JSON_DEPTH:
+        return  # even if all of them stood outside of strings and inside each other
     depth = 0
     for token in _TOKEN.finditer(text):
         first = token.group()[0]
@@ -188,8 +190,8 @@ class Reader:
         value = self._get(name)
         return None if value is None else self._text(name, value)
 
-    def texts(self, name: str) -> list[str]:
-        return [self._text(name, value) for value in self._list(name)]
+    def texts(self, name: str, max_bytes: int = limits.TEXT_BYTES) -> list[str]:
+        return [self._text(name, value, max_bytes) for value in self._list(name)]
 
     def text_map(self, name: str) -> dict[str, str]:
         """Return an object all of whose values are text, in its order."""

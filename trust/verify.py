@@ -1,7 +1,8 @@
 """Whether a statement may be acted on: who signed, in which role, when, and whether enough distinct people agree.
 
-`verify_*` raises; `get_approval_result` explains and never raises. Keys are looked up in the trust document, never in
-the message; bytes are verified before they are parsed; people are counted, not signatures, keys or key ids.
+`verify_*` raises; `get_approval_result` and `get_standing_result` explain and never raise. Keys are looked up in the
+trust document, never in the message; bytes are verified before they are parsed; people are counted, not signatures,
+keys or key ids.
 """
 
 from __future__ import annotations
@@ -10,25 +11,37 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from trust import chain, statements
+from trust import chain, seal, statements
 from trust import envelope as _envelope
 from trust.checkpoint import parse_vkey_untrusted
 from trust.document import ED25519, EVERYWHERE, UNKNOWN, Person, Trust, key_in_force
 from trust.envelope import Envelope
-from trust.errors import MalformedError, MalformedStatementError, NotUnderstoodError, Reason, RefusedError
+from trust.errors import (
+    MalformedError,
+    MalformedKeyError,
+    MalformedStatementError,
+    NotUnderstoodError,
+    Reason,
+    RefusedError,
+)
+from trust.limits import VIEW_SECONDS_MAX
 from trust.policy import Channel, PolicyClass, RiskClass, Role, UnknownRequester, stricter
 from trust.statements import (
     Approval,
     Cancel,
     Decision,
     Enroll,
+    Evidence,
     Freeze,
     Intent,
     Outcome,
     Plan,
     Receipt,
     Saw,
+    SealKey,
+    Standing,
     Unfreeze,
+    View,
 )
 
 CLOCK_SLACK_S: Final = 300
@@ -36,6 +49,8 @@ CLOCK_SLACK_S: Final = 300
 
 UNFREEZE_PEOPLE: Final = 2
 UNFREEZE_AGE_MAX_S: Final = 86_400
+STANDING_PEOPLE: Final = 2
+_APPROVING: Final = frozenset({Role.OWNER, Role.APPROVER})
 _S = TypeVar("_S")
 
 
@@ -95,6 +110,28 @@ def verify_outcome(envelope: Envelope, trust: Trust) -> Outcome:
     return _open_agents(envelope, Outcome, trust)
 
 
+def verify_sealkey(envelope: Envelope, trust: Trust, now_s: int) -> SealKey:
+    """Return the sealing key that its agent signed, within its dates.
+
+    Raises:
+        RefusedError: of another type, chain or signer, malformed, a key that hides nothing, not valid yet or any more.
+    """
+    named = _open_agents(envelope, SealKey, trust)
+    _check_sealing(named.x25519)
+    if now_s + CLOCK_SLACK_S < named.not_before * 60:
+        raise RefusedError(Reason.NOT_YET_VALID, "the sealing key is not valid yet")
+    if now_s > named.not_after * 60:
+        raise RefusedError(Reason.EXPIRED, "the sealing key is past its date")
+    return named
+
+
+def _check_sealing(public: str) -> None:
+    try:
+        seal.check_sealing_public_untrusted(bytes.fromhex(public))
+    except MalformedKeyError as err:
+        raise RefusedError(Reason.MALFORMED, str(err)) from err
+
+
 def verify_enroll(envelope: Envelope) -> Enroll:
     """Return the enrolment that both of its own keys signed; whose they are, only the typed words can say.
 
@@ -127,7 +164,7 @@ def _open_persons(envelope: Envelope, kind: type[_S], trust: Trust, now_s: int) 
     person = people[keys[0]]
     if not any(key_in_force(person.keys, public, now_s) for public in keys):
         raise RefusedError(Reason.SIGNER_EXPIRED, f"the key of {person.handle} is past its date")
-    in_force = {people[p].handle: people[p] for p in signers if key_in_force(people[p].keys, p, now_s)}
+    in_force = {who.handle: who for p, who in people.items() if p in signers and key_in_force(who.keys, p, now_s)}
     return statement, person, list(in_force.values())
 
 
@@ -135,7 +172,8 @@ def verify_intent(envelope: Envelope, trust: Trust, now_s: int) -> Intent:
     """Return the intent that its requester, a person or a service, signed. It gives no authority.
 
     Raises:
-        RefusedError: of another type, chain or signer, malformed, or past its `expires`.
+        RefusedError: of another type, chain or signer, malformed, by a person who may not act on its agent, or past its
+            `expires`.
     """
     owners = {public: (person.handle, person.keys) for public, person in trust.people_by_key().items()}
     owners |= {bytes.fromhex(k.pub): (s.service, s.keys) for s in trust.services for k in s.keys if k.kind == ED25519}
@@ -145,6 +183,9 @@ def verify_intent(envelope: Envelope, trust: Trust, now_s: int) -> Intent:
         raise RefusedError(Reason.SIGNER_IS_ANOTHER, "another one than the requester signed this intent")
     if not any(key_in_force(owners[public][1], public, now_s) for public in mine):
         raise RefusedError(Reason.SIGNER_EXPIRED, f"the key of {intent.requester} is past its date")
+    person = trust.person(intent.requester)
+    if person is not None and not _covers(person.scope, [intent.agent]):
+        raise RefusedError(Reason.OUT_OF_SCOPE, f"{person.handle} may not act on this agent")
     if now_s > intent.expires:
         raise RefusedError(Reason.EXPIRED, "the intent is past its date")
     return intent
@@ -171,8 +212,14 @@ def verify_freeze(envelope: Envelope, trust: Trust, now_s: int) -> Freeze:
     return freeze
 
 
-def verify_unfreeze(envelope: Envelope, trust: Trust, now_s: int) -> Unfreeze:
+def verify_unfreeze(envelope: Envelope, trust: Trust, now_s: int, agent: str | None = None) -> Unfreeze:
     """Return the unfreeze that two people, owners or approvers, signed within the last day.
+
+    Args:
+        envelope: the unfreeze.
+        trust: the document in force.
+        now_s: unix seconds.
+        agent: the agent at which it is lifted: people count who may act there; None: anywhere.
 
     Raises:
         RefusedError: of another type, chain or signer, malformed, too few people, too old, or the document expired.
@@ -183,10 +230,58 @@ def verify_unfreeze(envelope: Envelope, trust: Trust, now_s: int) -> Unfreeze:
         raise RefusedError(Reason.FROM_THE_FUTURE, "the unfreeze was made later than now")
     if now_s > unfreeze.at * 60 + UNFREEZE_AGE_MAX_S:
         raise RefusedError(Reason.EXPIRED, "the unfreeze is older than a day")
-    have = sum(1 for p in signers if {Role.OWNER, Role.APPROVER} & set(p.roles))
+    have = sum(1 for p in signers if _APPROVING & set(p.roles) and (agent is None or _covers(p.scope, [agent])))
     if have < UNFREEZE_PEOPLE:
         raise RefusedError(Reason.THRESHOLD, f"expected {UNFREEZE_PEOPLE} people to lift a freeze, got {have}")
     return unfreeze
+
+
+def _covers(scope: Collection[str], agents: Collection[str]) -> bool:
+    return EVERYWHERE in scope or set(agents) <= set(scope)
+
+
+def verify_view(envelope: Envelope, trust: Trust, now_s: int) -> tuple[View, Person]:
+    """Return the view and the person who may see that agent's subscribers, by today's trust document.
+
+    Raises:
+        RefusedError: of another type, chain or signer, malformed, a key that hides nothing, the person may not see,
+            past its date or valid for too long, or the document expired.
+    """
+    chain.verify_not_expired(trust, now_s)
+    view, person, _ = _open_persons(envelope, View, trust, now_s)
+    if trust.agent(view.agent) is None:
+        raise RefusedError(Reason.WRONG_AGENT, "the trust document does not know the view's agent")
+    if not person.sees_subscribers:
+        raise RefusedError(Reason.NOT_ALLOWED_TO_SEE, f"{person.handle} may not see subscribers")
+    if not _covers(person.scope, [view.agent]):
+        raise RefusedError(Reason.OUT_OF_SCOPE, f"{person.handle} may not act on this agent")
+    if now_s > view.expires * 60:
+        raise RefusedError(Reason.EXPIRED, "the view is past its date")
+    if view.expires * 60 > now_s + VIEW_SECONDS_MAX + CLOCK_SLACK_S:
+        raise RefusedError(Reason.FROM_THE_FUTURE, f"expected a view valid for {VIEW_SECONDS_MAX} s at most, got more")
+    _check_sealing(view.eph_pub)
+    return view, person
+
+
+def verify_standing(envelope: Envelope, trust: Trust, now_s: int) -> tuple[Standing, tuple[Person, ...]]:
+    """Return the standing authority and the two people or more behind it; it may begin later than now.
+
+    Those count who are owners or approvers everywhere that it reaches, with keys in force.
+
+    Raises:
+        RefusedError: of another type, chain or signer, malformed, too few people, past its date, or the document
+            expired.
+    """
+    chain.verify_not_expired(trust, now_s)
+    standing, _, signers = _open_persons(envelope, Standing, trust, now_s)
+    if now_s > standing.not_after * 60:
+        raise RefusedError(Reason.EXPIRED, "the standing authority is past its date")
+    people = tuple(p for p in signers if _APPROVING & set(p.roles) and _covers(p.scope, standing.scope))
+    if len(people) < STANDING_PEOPLE:
+        raise RefusedError(
+            Reason.THRESHOLD, f"expected {STANDING_PEOPLE} people to sign a standing authority, got {len(people)}"
+        )
+    return standing, people
 
 
 # --- is this plan approved? -----------------------------------------------------------------------------------------
@@ -429,3 +524,104 @@ def _conclude(count: _Count, need: int, policy: PolicyClass) -> VerificationResu
     return VerificationResult(
         reason is None, need, people, reason, message, tuple(count.rejected), tuple(count.not_counted)
     )
+
+
+# --- does a standing authority cover this plan? ---------------------------------------------------------------------
+
+
+def get_standing_result(
+    plan: Plan,
+    standing_envelopes: Sequence[tuple[Envelope, int]],
+    trust: Trust,
+    now_s: int,
+    *,
+    requester: str,
+    evidence: frozenset[Evidence],
+    circumstances: Circumstances = Circumstances(),
+) -> VerificationResult:
+    """Return whether two people or more allowed such a plan beforehand, and why not. Never raises.
+
+    The policy of class *restore* holds here as for approvals: its roles, the people it asks for, an owner, the channel;
+    where it asks for the detail, nothing that was signed beforehand can do.
+
+    Args:
+        plan: the agent's own plan.
+        standing_envelopes: each standing authority, and how often it was used within the last hour.
+        trust: the document in force.
+        now_s: unix seconds.
+        requester: who asked, as the agent knows it; never counts, and neither does the one whom the plan names.
+        evidence: what the agent itself knows of the plan's one subject.
+        circumstances: what else bears on it; `items` must be 1, `from_cloud` are positions in `standing_envelopes`.
+    """
+    c = circumstances
+    policy = policy_for(plan, trust, c.then)
+    blocked = _plan_blocked(plan, policy, trust, now_s, requester, c)
+    if policy is None or blocked is not None:
+        reason, message = blocked or (Reason.NO_SUCH_CLASS, f"the policy has no class {plan.risk_class.value}")
+        return VerificationResult(False, 0, (), reason, message)
+    need = max(STANDING_PEOPLE, policy.approvals) + (requester == UNKNOWN)
+    if plan.risk_class is not RiskClass.RESTORE or c.items != 1:
+        return VerificationResult(
+            False, need, (), Reason.NO_STANDING, "a standing authority covers restores of one subject"
+        )
+    judge = _Judge(plan, "", policy, trust, now_s, {requester, plan.requester}, c)
+    not_counted: list[NotCounted] = []
+    for index, (envelope, uses) in enumerate(standing_envelopes):
+        try:
+            standing, people = _judge_standing(judge, index, envelope, evidence)
+            _check_enough(people, need, policy)
+            _check_rate(standing, uses)
+        except RefusedError as err:
+            not_counted.append(NotCounted(index, "", err.reason, str(err)))
+        else:
+            handles = tuple(p.handle for p in people)
+            message = "by the standing authority of " + ", ".join(handles)
+            return VerificationResult(True, need, handles, None, message, (), tuple(not_counted))
+    reason, message = Reason.NO_STANDING, "no standing authority covers it"
+    for passed in not_counted:
+        if passed.reason is Reason.OVER_BUDGET:
+            reason, message = passed.reason, passed.message
+    return VerificationResult(False, need, (), reason, message, (), tuple(not_counted))
+
+
+def _judge_standing(
+    judge: _Judge, index: int, envelope: Envelope, evidence: frozenset[Evidence]
+) -> tuple[Standing, list[Person]]:
+    """Return it and the people who count, once it covers the plan now."""
+    plan, c = judge.plan, judge.circumstances
+    standing, people = verify_standing(envelope, judge.trust, judge.now_s)
+    if standing.verb is not plan.action or standing.evidence not in evidence:
+        raise RefusedError(Reason.OTHER_PLAN, "it is for another verb, or its evidence is not there")
+    if not _covers(standing.scope, [plan.agent]):
+        raise RefusedError(Reason.OUT_OF_SCOPE, "it is for other agents")
+    if judge.now_s < standing.not_before * 60:
+        raise RefusedError(Reason.NOT_YET_VALID, "it is not valid yet")
+    if judge.policy.needs_detail:
+        raise RefusedError(Reason.SUMMARY_ONLY, "this class needs people who saw the detail")
+    if judge.policy.channel is Channel.LOCAL and index in c.from_cloud:
+        raise RefusedError(Reason.WRONG_CHANNEL, "this class takes authority by the local socket only")
+    return standing, [p for p in people if _standing_counts(judge, p, envelope)]
+
+
+def _standing_counts(judge: _Judge, person: Person, envelope: Envelope) -> bool:
+    c = judge.circumstances
+    mine = [bytes.fromhex(k.pub) for k in person.keys if k.kind == ED25519]
+    frozen = _envelope.signed_by(envelope, c.frozen_keys.intersection(mine))
+    if frozen or person.handle in c.frozen_people or person.handle in judge.requesters:
+        return False
+    return bool(set(person.roles) & set(judge.policy.roles))
+
+
+def _check_enough(people: Sequence[Person], need: int, policy: PolicyClass) -> None:
+    if len(people) < need:
+        raise RefusedError(
+            Reason.THRESHOLD, f"expected {need} people of whom none asked or is frozen, got {len(people)}"
+        )
+    if policy.owner_required and not any(Role.OWNER in p.roles for p in people):
+        raise RefusedError(Reason.OWNER_MISSING, "one of those who signed must be an owner")
+
+
+def _check_rate(standing: Standing, uses: int) -> None:
+    most = standing.rate_per_hour
+    if uses >= most:
+        raise RefusedError(Reason.OVER_BUDGET, f"expected at most {most} uses within an hour, got {uses} already")

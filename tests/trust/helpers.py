@@ -15,6 +15,7 @@ from trust.statements import (
     Approval,
     Decision,
     EffectKind,
+    Evidence,
     GuardKind,
     OnFailure,
     OnStale,
@@ -23,6 +24,7 @@ from trust.statements import (
     Saw,
     SeenHeads,
     SizeBucket,
+    Standing,
 )
 
 DAY = 86_400
@@ -192,3 +194,22 @@ def approval(p: Plan, who: str, *signers: str, **changes: object) -> envelope.En
         seen=SeenHeads(1, sha(trust())),
     )
     return statements.sign(dataclasses.replace(base, **changes), [key(s) for s in signers or (who,)])
+
+
+def standing(**changes: object) -> Standing:
+    base = Standing(
+        trust_id=TRUST_ID,
+        standing_id="88" * 16,
+        verb=Action.RESTORE,
+        person="joseph",
+        scope=(AGENT,),
+        evidence=Evidence.PAYMENT_MATCHED,
+        rate_per_hour=60,
+        not_before=MINUTE,
+        not_after=MINUTE + 720,
+    )
+    return dataclasses.replace(base, **changes)
+
+
+def signed_standing(*signers: str, **changes: object) -> envelope.Envelope:
+    return statements.sign(standing(**changes), [key(s) for s in signers or ("joseph", "lena")])

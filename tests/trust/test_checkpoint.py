@@ -1,5 +1,8 @@
 import base64
+import hashlib
+import struct
 
+import nacl.signing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -146,3 +149,85 @@ def test_texts_total(text):
             parse(text)
         except MalformedNoteError:
             pass
+
+
+# --- cosignatures ---------------------------------------------------------------------------------------------------
+
+WITNESS = VerifierKey("witness.example/w1", key("w").public, 4)
+TIME = 1679315147
+LINE = checkpoint.cosign(CP.text(), WITNESS.name, key("w"), TIME)
+# The example of C2SP tlog-cosignature, whose key is not given there
+EXAMPLE = "jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA=="
+
+
+def test_a_cosignature_is_the_bytes_of_the_specification():
+    """Made here from the text of C2SP tlog-cosignature v1.0.1, without our code."""
+    name, seed = "witness.example/w1", hashlib.sha256(b"w").digest()
+    signer = nacl.signing.SigningKey(seed)
+    key_id = hashlib.sha256(name.encode() + b"\n\x04" + bytes(signer.verify_key)).digest()[:4]
+    message = b"cosignature/v1\ntime 1679315147\n" + CP.text().encode()
+    raw = key_id + struct.pack(">Q", TIME) + signer.sign(message).signature
+    assert f"— {name} {b64(raw)}\n" == LINE
+    example = base64.b64decode(EXAMPLE)
+    assert (len(raw), raw[4:12]) == (len(example), example[4:12])
+
+
+def test_cosignatures_round_trip():
+    for time_s in (0, TIME, 2**63 - 1):
+        line = checkpoint.cosign(CP.text(), WITNESS.name, key("w"), time_s)
+        assert checkpoint.verify_cosignature_untrusted(line, CP.text(), WITNESS) == time_s
+        assert checkpoint.verify_cosignature_untrusted(line.rstrip("\n"), CP.text(), WITNESS) == time_s
+    vkey = checkpoint.encode_witness_vkey(WITNESS.name, WITNESS.public)
+    assert checkpoint.parse_witness_vkey_untrusted(vkey) == WITNESS
+    assert WITNESS.key_id != VerifierKey(WITNESS.name, WITNESS.public).key_id
+
+
+def test_L6_a_cosignature_is_for_one_text_one_time_and_one_witness():
+    def bad(line=LINE, cosigned=CP, vkey=WITNESS):
+        with pytest.raises(MalformedNoteError):
+            checkpoint.verify_cosignature_untrusted(line, cosigned.text(), vkey)
+
+    raw = base64.b64decode(LINE.split()[2])
+    bad(cosigned=Checkpoint(ORIGIN, 4, CP.root))
+    bad(f"— {WITNESS.name} {b64(raw[:4] + struct.pack('>Q', TIME + 1) + raw[12:])}\n")
+    bad(f"— {WITNESS.name} {b64(raw[:-1])}\n")
+    bad(f"— {WITNESS.name} {b64(raw[:6])}\n")
+    bad(f"— other {LINE.split()[2]}\n")
+    bad(LINE + LINE)
+    bad(vkey=VerifierKey(WITNESS.name, key("eve").public, 4))
+    bad(vkey=VerifierKey(WITNESS.name, key("w").public))
+    far = 2**63
+    message = f"cosignature/v1\ntime {far}\n{CP.text()}".encode()
+    bad(f"— {WITNESS.name} {b64(WITNESS.key_id + struct.pack('>Q', far) + key('w').sign(message))}\n")
+
+
+def test_T14_a_cosignature_never_counts_as_a_logs_signature():
+    log_line = checkpoint.sign_note(CP.text(), WITNESS.name, key("w")).decode().rpartition("\n\n")[2]
+    with pytest.raises(MalformedNoteError, match="another key"):
+        checkpoint.verify_cosignature_untrusted(log_line, CP.text(), WITNESS)
+    with pytest.raises(MalformedNoteError, match="none of the known keys"):
+        checkpoint.open_note_untrusted(f"{CP.text()}\n{LINE}".encode(), [WITNESS])
+    assert checkpoint.open_note_untrusted(NOTE + LINE.encode(), [VKEY, WITNESS]).signers == (VKEY,)
+    for text, parse in (
+        (str(VKEY), checkpoint.parse_witness_vkey_untrusted),
+        (str(WITNESS), checkpoint.parse_vkey_untrusted),
+    ):
+        with pytest.raises(MalformedNoteError, match="type"):
+            parse(text)
+
+
+def test_what_is_not_cosigned():
+    for text, name, time_s in (
+        (CP.text(), "a b", 1),
+        ("no newline", "w", 1),
+        (CP.text(), "w", -1),
+        (CP.text(), "w", 2**63),
+    ):
+        with pytest.raises(MalformedNoteError):
+            checkpoint.cosign(text, name, key("w"), time_s)
+
+
+@given(st.text())
+def test_any_cosignature_line_is_refused_or_ours(line):
+    with pytest.raises(MalformedNoteError):
+        checkpoint.verify_cosignature_untrusted(line, CP.text(), WITNESS)

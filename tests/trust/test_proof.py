@@ -22,17 +22,19 @@ from tests.trust.helpers import (
     key,
     plan,
     sha,
+    signed_standing,
     signed_trust,
     trust,
 )
-from trust import chain, checkpoint, leaf, limits, merkle, proof, statements
+from trust import chain, checkpoint, leaf, limits, merkle, proof, statements, witness
 from trust.__main__ import main
 from trust.checkpoint import Checkpoint
-from trust.document import TrustedAgent
+from trust.document import Operator, TrustedAgent, Witness
 from trust.errors import MalformedLeafError, MalformedProofError
 from trust.leaf import Leaf, LeafKind
+from trust.policy import Action, RiskClass
 from trust.proof import Entry, Export, ProofFile
-from trust.statements import Cancel, Outcome, OutcomeState
+from trust.statements import Cancel, Decision, Outcome, OutcomeState, SizeBucket
 
 PLAN = plan()
 DIGEST = digest(PLAN)
@@ -287,6 +289,12 @@ def test_trust_documents_are_followed_link_by_link():
     )
 
 
+def test_a_log_key_alone_does_not_say_who_the_people_are():
+    alone = "who the people are, and what they may, the file alone says"
+    for pins, told in (({"vkey": VKEY}, True), ({"head": WORDS}, False), ({"vkey": VKEY, "head": WORDS}, False)):
+        assert any(alone in line.text for line in proof.verify_export(export(), **pins).lines) == told
+
+
 def test_every_pin_that_was_given_must_hold():
     assert "trust document that you gave" in failures(export(envelopes=(), items={}), vkey=VKEY, head=WORDS)
     eve = checkpoint.encode_vkey(ORIGIN, key("eve").public)
@@ -315,7 +323,7 @@ def test_nothing_that_was_not_looked_at_hides_behind_verified():
 def test_many_leaves_are_not_listed_one_by_one():
     report = proof.verify_export(export(leaves([LeafKind.START] + [LeafKind.PLAN] * 29), envelopes=(), items={}), VKEY)
     assert report.ok
-    assert len(report.lines) == 3
+    assert len(report.lines) == 4
 
 
 def lines_of(e):
@@ -349,6 +357,77 @@ def test_an_export_too_large(monkeypatch):
     monkeypatch.setattr(limits, "EXPORT_LINES_MAX", 3)
     with pytest.raises(MalformedProofError, match="larger"):
         proof.decode_export_untrusted(proof.encode_export(export()))
+
+
+# --- witnesses and standing authority -------------------------------------------------------------------------------
+
+
+def cosigned(*names):
+    text = witness.note_text(note_of(leaves()))
+    lines = [checkpoint.cosign(text, name, key(name), MINUTE * 60) for name in names]
+    return note_of(leaves()) + "".join(lines).encode()
+
+
+def told(note):
+    witnesses = (
+        Witness("cloud", (checkpoint.encode_witness_vkey("cloud", key("cloud").public),), Operator.CLOUD),
+        Witness("desk-lena", (checkpoint.encode_witness_vkey("desk-lena", key("desk-lena").public),), Operator.OWN),
+    )
+    first = signed_trust(trust(witnesses=witnesses))
+    e = export(note=note, envelopes=(first, *export().envelopes[1:]))
+    report = proof.verify_file_untrusted(proof.encode_export(e), head=chain.head_words(first))
+    assert report.ok
+    return [line.text for line in report.lines if "witnessed" in line.text]
+
+
+def test_witnessed_is_said_of_a_witness_that_the_cloud_does_not_run():
+    assert told(cosigned("cloud", "desk-lena")) == ["witnessed by cloud, desk-lena"]
+    assert told(cosigned("desk-lena")) == ["witnessed by desk-lena"]
+    assert told(cosigned("cloud")) == ["not witnessed: only cloud cosigned, which the cloud runs"]
+    assert told(cosigned("eve")) == ["not witnessed"]
+    assert told(note_of(leaves())) == ["not witnessed"]
+
+
+def test_L6_a_cosignature_of_another_checkpoint_is_not_told():
+    other = witness.note_text(note_of(leaves(STORY[:3])))
+    line = checkpoint.cosign(other, "desk-lena", key("desk-lena"), MINUTE * 60)
+    assert told(note_of(leaves()) + line.encode()) == ["not witnessed"]
+
+
+def test_without_a_trust_document_nobody_is_a_witness():
+    e = export(note=cosigned("desk-lena"), envelopes=(), items={})
+    assert "not witnessed" in [line.text for line in proof.verify_export(e, VKEY).lines]
+
+
+RESTORE = plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester="billing")
+
+
+def restored(*statements_, p=RESTORE):
+    data = [
+        leaf.encode(Leaf(k, MINUTE, leaf.commitment(salt(n), record(n)), digest(p) if n else leaf.NO_PLAN, 1))
+        for n, k in enumerate([LeafKind.START, LeafKind.PLAN, LeafKind.STANDING_USED, LeafKind.CONSUMED])
+    ]
+    envelopes = (signed_trust(trust()), statements.sign(p, [key("agent-plan")]), *statements_)
+    return export(data, envelopes=envelopes, items={})
+
+
+def test_a_restore_under_standing_authority_verifies_and_says_what_is_the_agents_word():
+    report = proof.verify_export(restored(signed_standing()), head=WORDS)
+    assert report.ok, report
+    texts = [line.text for line in report.lines]
+    assert texts[-1].startswith("when it was consumed: by the standing authority of joseph, lena; the evidence")
+
+
+def test_a_standing_authority_that_does_not_cover_the_plan_proves_nothing():
+    for e in (
+        restored(),
+        restored(signed_standing("joseph")),
+        restored(signed_standing(not_before=MINUTE + 1)),
+        restored(signed_standing(), approval(RESTORE, "maria", decision=Decision.REJECT)),
+        restored(signed_standing(), p=dataclasses.replace(RESTORE, risk_class=RiskClass.LOW)),
+        restored(signed_standing(), p=dataclasses.replace(RESTORE, size_bucket=SizeBucket.TO_10)),
+    ):
+        assert "when it was consumed" in failures(e)
 
 
 # --- the command ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trust.helpers import approval, key, plan, trust
+from tests.trust.helpers import AGENT, MINUTE, TRUST_ID, approval, key, plan, standing, trust
 from trust import document, envelope, limits, policy, statements
 from trust.errors import MalformedStatementError, NotUnderstoodError
 from trust.statements import (
@@ -22,12 +22,18 @@ from trust.statements import (
     OutcomeBucket,
     Plan,
     Receipt,
+    SealKey,
+    SeenHeads,
     SizeBucket,
+    Standing,
     Trust,
     Unfreeze,
+    View,
 )  # fmt: skip
 
-KINDS = [Trust, Enroll, Intent, Plan, Approval, Receipt, Outcome, Cancel, Freeze, Unfreeze]
+KINDS = [
+    Trust, Enroll, Intent, Plan, Approval, Receipt, Outcome, Cancel, Freeze, Unfreeze, SealKey, View, Standing,
+]  # fmt: skip
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 handle = st.from_regex(r"[a-z0-9-]{1,32}", fullmatch=True)
 
@@ -36,10 +42,10 @@ def hexes(nbytes):
     return st.binary(min_size=nbytes, max_size=nbytes).map(bytes.hex)
 
 
-IDS = "trust_id intent_id salt agent plan_id cancel_id freeze_id nonce"
+IDS = "trust_id intent_id salt agent plan_id cancel_id freeze_id view_id standing_id nonce"
 DIGESTS = (
     "prev intent_sha256 items_root build_sha256 log_root of_sha256 plan_sha256 results_sha256 freeze_sha256 "
-    "trust_sha256 root plan_key pub"
+    "trust_sha256 root plan_key pub x25519 eph_pub"
 )
 BY_NAME = {
     **dict.fromkeys(IDS.split(), hexes(16)),
@@ -89,6 +95,15 @@ def build_kind(kind):
     if kind is Freeze:
         targets = {"all": st.just(""), "agent": hexes(16), "person": handle, "key": hexes(32)}
         return build(Freeze).flatmap(lambda f: targets[f.scope.value].map(lambda t: dataclasses.replace(f, target=t)))
+    if kind in {SealKey, Standing}:
+        scope = st.just(("all",)) | st.lists(hexes(16), min_size=1, unique=True).map(tuple)
+        return st.tuples(build(kind), st.integers(1, 7 * 1440), scope, st.integers(1, 1000)).map(
+            lambda t: dataclasses.replace(
+                t[0],
+                not_after=t[0].not_before + t[1],
+                **({"scope": t[2], "rate_per_hour": t[3]} if kind is Standing else {}),
+            )
+        )
     return build(kind)
 
 
@@ -109,6 +124,9 @@ EXAMPLES = {
     Approval: statements.decode_as_untrusted(Approval, approval(plan(), "joseph")),
     Cancel: Cancel("11" * 16, "22" * 16, ("33" * 32,), "maria", 5),
     Freeze: Freeze("11" * 16, "22" * 16, FreezeScope.ALL, "", "maria", 5),
+    SealKey: SealKey(TRUST_ID, AGENT, "ab" * 32, MINUTE, MINUTE + 7 * 1440),
+    View: View(TRUST_ID, "22" * 16, AGENT, "33" * 32, "maria", "44" * 32, SeenHeads(1, "55" * 32), MINUTE),
+    Standing: standing(),
 }
 
 
@@ -187,6 +205,18 @@ BAD = {
     "A15 reason as text": (Approval, lambda f: f.update(reason_code="Amina paid")),
     "freeze of all with a target": (Freeze, lambda f: f.update(target="maria")),
     "freeze of a person by key": (Freeze, lambda f: f.update(scope="person", target="A" * 32)),
+    "C16 a sealing key for longer than a week": (SealKey, lambda f: f.update(not_after=f["not_before"] + 7 * 1440 + 1)),
+    "a sealing key for no time": (SealKey, lambda f: f.update(not_after=f["not_before"])),
+    "a standing authority for longer than 30 days": (
+        Standing,
+        lambda f: f.update(not_after=f["not_before"] + 30 * 1440 + 1),
+    ),
+    "A12 a standing authority without a rate": (Standing, lambda f: f.update(rate_per_hour=0)),
+    "A12 a standing authority with too high a rate": (Standing, lambda f: f.update(rate_per_hour=1001)),
+    "nowhere": (Standing, lambda f: f.update(scope=[])),
+    "everywhere and somewhere": (Standing, lambda f: f.update(scope=["all", AGENT])),
+    "one agent twice": (Standing, lambda f: f.update(scope=[AGENT, AGENT])),
+    "no such evidence": (Standing, lambda f: f.update(evidence="customer-says-so")),
     "minutes, not seconds": (Freeze, lambda f: f.update(at=2**32)),
 }
 

@@ -16,17 +16,21 @@ from tests.trust.helpers import (
     person,
     plan,
     sha,
+    signed_standing,
+    standing,
     trust,
 )
 from trust import checkpoint, envelope, statements, verify
 from trust.document import PersonKey, TrustedAgent
 from trust.errors import Reason, RefusedError
 from trust.policy import Action, Channel, RiskClass, Role, UnknownRequester, preset
+from trust.seal import SealingKey
 from trust.statements import (
     Approval,
     Cancel,
     Decision,
     Enroll,
+    Evidence,
     Freeze,
     FreezeScope,
     Intent,
@@ -37,8 +41,10 @@ from trust.statements import (
     Receipt,
     Result,
     Saw,
+    SealKey,
     SeenHeads,
     Unfreeze,
+    View,
 )
 from trust.verify import Circumstances
 
@@ -386,6 +392,13 @@ def test_intents_are_their_requesters():
     refused(Reason.SIGNER_EXPIRED, verify.verify_intent, signed, trust(services=(old,)), NOW)
 
 
+def test_people_ask_where_they_may_act():
+    far = statements.sign(intent(requester="far"), [key("far")])
+    refused(Reason.OUT_OF_SCOPE, verify.verify_intent, far, TRUST, NOW)
+    there = intent(requester="far", agent="bb" * 16)
+    assert verify.verify_intent(statements.sign(there, [key("far")]), TRUST, NOW) == there
+
+
 def test_anybody_of_the_people_cancels_and_freezes_even_under_an_expired_document():
     cancel = Cancel(TRUST_ID, "01" * 16, (digest(PLAN).hex(),), "tech4", MINUTE)
     freeze = Freeze(TRUST_ID, "01" * 16, FreezeScope.ALL, "", "tech4", MINUTE, MINUTE + 60)
@@ -411,9 +424,227 @@ def test_J10_lifting_a_freeze_takes_two_and_is_not_for_ever():
     refused(Reason.TRUST_EXPIRED, verify.verify_unfreeze, both, TRUST, TRUST.expires + 1)
 
 
+def test_who_may_not_act_on_an_agent_lifts_no_freeze_there():
+    unfreeze = Unfreeze(TRUST_ID, "ab" * 32, "joseph", MINUTE)
+    near = statements.sign(unfreeze, [key("joseph"), key("lena")])
+    assert verify.verify_unfreeze(near, TRUST, NOW, PLAN.agent) == unfreeze
+    far = statements.sign(unfreeze, [key("joseph"), key("far")])
+    assert verify.verify_unfreeze(far, TRUST, NOW, "bb" * 16) == unfreeze
+    refused(Reason.THRESHOLD, verify.verify_unfreeze, far, TRUST, NOW, PLAN.agent)
+
+
 def test_the_shipped_policy_is_met_by_the_people_who_may():
     for entry in preset():
         p = plan(risk_class=entry.risk_class, action=entry.actions[0])
         t = trust(people=(*TRUST.people, person("olga", Role.APPROVER)))
         approvals = [approval(p, who) for who in ("maria", "joseph", "lena", "olga")]
         assert result(p, approvals, t).approved, entry.risk_class
+
+
+# --- sealing keys and views -----------------------------------------------------------------------------------------
+
+ONE_TIME = SealingKey(b"1" * 32).public.hex()
+
+
+def sealkey(signer="agent-plan", **changes):
+    base = SealKey(TRUST_ID, AGENT, ONE_TIME, MINUTE, MINUTE + 7 * 1440)
+    return statements.sign(dataclasses.replace(base, **changes), [key(signer)])
+
+
+def test_sealing_keys_are_their_agents_for_a_week():
+    named = verify.verify_sealkey(sealkey(), TRUST, NOW)
+    assert (named.agent, named.x25519) == (AGENT, ONE_TIME)
+    assert verify.verify_sealkey(sealkey(), TRUST, MINUTE * 60 - 300) == named
+    assert verify.verify_sealkey(sealkey(), TRUST, named.not_after * 60) == named
+    refused(Reason.NOT_YET_VALID, verify.verify_sealkey, sealkey(), TRUST, MINUTE * 60 - 301)
+    refused(Reason.EXPIRED, verify.verify_sealkey, sealkey(), TRUST, named.not_after * 60 + 1)
+
+
+def test_E7_E4_T13_sealing_keys_that_are_refused():
+    for signer in ("eve", "agent-log", "lena"):
+        refused(Reason.UNKNOWN_SIGNER, verify.verify_sealkey, sealkey(signer), TRUST, NOW)
+    refused(Reason.SIGNER_IS_ANOTHER, verify.verify_sealkey, sealkey(agent="cc" * 16), TRUST, NOW)
+    refused(Reason.WRONG_TRUST, verify.verify_sealkey, sealkey(trust_id="99" * 16), TRUST, NOW)
+    refused(Reason.MALFORMED, verify.verify_sealkey, sealkey(x25519="00" * 32), TRUST, NOW)
+    refused(Reason.MALFORMED, verify.verify_sealkey, sealkey(not_after=MINUTE + 7 * 1440 + 1), TRUST, NOW)
+    refused(Reason.WRONG_TYPE, verify.verify_sealkey, statements.sign(PLAN, [key("agent-plan")]), TRUST, NOW)
+
+
+def view(*signers, **changes):
+    base = View(
+        TRUST_ID, "22" * 16, AGENT, digest(PLAN).hex(), "joseph", ONE_TIME, SeenHeads(1, sha(TRUST)), MINUTE + 5
+    )
+    made = dataclasses.replace(base, **changes)
+    return statements.sign(made, [key(s) for s in signers or (made.person,)])
+
+
+def test_a_person_who_may_see_asks_to_see():
+    asked, who = verify.verify_view(view(), TRUST, NOW)
+    assert (asked.plan_sha256, who.handle) == (digest(PLAN).hex(), "joseph")
+
+
+def test_C16_a_view_by_a_removed_person_or_of_another_day():
+    without = trust(people=tuple(p for p in TRUST.people if p.handle != "joseph"))
+    refused(Reason.UNKNOWN_SIGNER, verify.verify_view, view(), without, NOW)
+    verify.verify_view(view(), TRUST, (MINUTE + 5) * 60)
+    refused(Reason.EXPIRED, verify.verify_view, view(), TRUST, (MINUTE + 5) * 60 + 1)
+    refused(Reason.TRUST_EXPIRED, verify.verify_view, view(), TRUST, TRUST.expires + 1)
+    verify.verify_view(view(expires=MINUTE + 15), TRUST, MINUTE * 60)
+    refused(Reason.FROM_THE_FUTURE, verify.verify_view, view(expires=MINUTE + 16), TRUST, MINUTE * 60)
+    old_key = dataclasses.replace(TRUST.person("joseph").keys[0], not_after=NOW - 1)
+    joseph = dataclasses.replace(TRUST.person("joseph"), keys=(old_key,))
+    refused(Reason.SIGNER_EXPIRED, verify.verify_view, view(), trust(people=(joseph,)), NOW)
+
+
+def test_E7_a_view_by_somebody_who_may_not_see():
+    blind = trust(people=(person("joseph", Role.APPROVER, sees=False), *TRUST.people[2:]))
+    refused(Reason.NOT_ALLOWED_TO_SEE, verify.verify_view, view(), blind, NOW)
+    refused(Reason.OUT_OF_SCOPE, verify.verify_view, view(person="far"), TRUST, NOW)
+    refused(Reason.SIGNER_IS_ANOTHER, verify.verify_view, view("lena"), TRUST, NOW)
+    refused(Reason.UNKNOWN_SIGNER, verify.verify_view, view("eve"), TRUST, NOW)
+    refused(Reason.UNKNOWN_SIGNER, verify.verify_view, view("billing"), TRUST, NOW)
+    refused(Reason.WRONG_AGENT, verify.verify_view, view(agent="cc" * 16), TRUST, NOW)
+    refused(Reason.WRONG_TRUST, verify.verify_view, view(trust_id="99" * 16), TRUST, NOW)
+
+
+def test_T13_a_view_for_a_key_that_hides_nothing():
+    refused(Reason.MALFORMED, verify.verify_view, view(eph_pub="01" + "00" * 31), TRUST, NOW)
+
+
+# --- standing authority ---------------------------------------------------------------------------------------------
+
+RESTORE = plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester="billing")
+PAID = frozenset(Evidence)
+
+
+def test_two_people_sign_by_day_for_the_night():
+    given_, people_ = verify.verify_standing(signed_standing(), TRUST, NOW)
+    assert (given_, [p.handle for p in people_]) == (standing(), ["joseph", "lena"])
+    tomorrow = signed_standing(not_before=MINUTE + 1440, not_after=MINUTE + 2000)
+    assert verify.verify_standing(tomorrow, TRUST, NOW)[0].not_before == MINUTE + 1440
+
+
+def test_T5_T2_E7_a_standing_authority_needs_two_people_who_may():
+    for signers in (["joseph"], ["joseph", "joseph-2"], ["joseph", "tech4"], ["joseph", "eve"], ["joseph", "far"]):
+        refused(Reason.THRESHOLD, verify.verify_standing, signed_standing(*signers), TRUST, NOW)
+    refused(Reason.SIGNER_IS_ANOTHER, verify.verify_standing, signed_standing("maria", "lena"), TRUST, NOW)
+    refused(Reason.UNKNOWN_SIGNER, verify.verify_standing, signed_standing("eve", "mallory"), TRUST, NOW)
+    refused(Reason.WRONG_TRUST, verify.verify_standing, signed_standing(trust_id="99" * 16), TRUST, NOW)
+    refused(Reason.TRUST_EXPIRED, verify.verify_standing, signed_standing(), TRUST, TRUST.expires + 1)
+    late = standing().not_after * 60
+    assert verify.verify_standing(signed_standing(), TRUST, late)
+    refused(Reason.EXPIRED, verify.verify_standing, signed_standing(), TRUST, late + 1)
+    both = [person(p, Role.APPROVER, scope=(AGENT,)) for p in ("joseph", "lena")]
+    here = trust(people=tuple(both), root=TRUST.root)
+    assert verify.verify_standing(signed_standing(), here, NOW)
+    refused(Reason.THRESHOLD, verify.verify_standing, signed_standing(scope=("all",)), here, NOW)
+    refused(Reason.THRESHOLD, verify.verify_standing, signed_standing(scope=(AGENT, "bb" * 16)), here, NOW)
+    no_lena = trust(people=tuple(p for p in TRUST.people if p.handle != "lena"))
+    refused(Reason.THRESHOLD, verify.verify_standing, signed_standing(), no_lena, NOW)
+
+
+def stands(p=RESTORE, given_=None, t=TRUST, now=NOW, requester="billing", evidence=PAID, uses=0, **circumstances):
+    envelopes = [(e, uses) for e in ([signed_standing()] if given_ is None else given_)]
+    return verify.get_standing_result(
+        p,
+        envelopes,
+        t,
+        now,
+        requester=requester,
+        evidence=evidence,
+        circumstances=Circumstances(**{"items": 1} | circumstances),
+    )
+
+
+def falls(*args, **kwargs):
+    found = stands(*args, **kwargs)
+    assert not found.approved
+    assert found.people == ()
+    return found.reason, [n.reason for n in found.not_counted]
+
+
+def test_a_matched_payment_restores_at_night():
+    found = stands()
+    assert (found.approved, found.people, found.need, found.reason) == (True, ("joseph", "lena"), 2, None)
+    assert found.message == "by the standing authority of joseph, lena"
+
+
+def test_A12_the_rate_holds():
+    assert stands(uses=59).approved
+    reason, why = falls(uses=60)
+    assert (reason, why) == (Reason.OVER_BUDGET, [Reason.OVER_BUDGET])
+    two = [signed_standing(rate_per_hour=1), signed_standing(standing_id="99" * 16, rate_per_hour=2)]
+    found = stands(given_=two, uses=1)
+    assert (found.approved, [n.index for n in found.not_counted]) == (True, [0])
+    assert falls(given_=[signed_standing("joseph"), two[0]], uses=1)[0] is Reason.OVER_BUDGET
+    assert falls(uses=60, requester="joseph") == (Reason.NO_STANDING, [Reason.THRESHOLD])
+
+
+def test_a_standing_authority_covers_what_it_says_and_nothing_else():
+    none = Reason.NO_STANDING
+    assert falls(given_=[]) == (none, [])
+    for p, items in ((RESTORE, None), (RESTORE, 0), (plan(action=Action.RESTORE), 1)):
+        assert falls(p, items=items) == (none, [])
+    assert falls(evidence=frozenset()) == (none, [Reason.OTHER_PLAN])
+    assert falls(given_=[signed_standing(verb=Action.SUSPEND)]) == (none, [Reason.OTHER_PLAN])
+    everywhere = trust(people=tuple(dataclasses.replace(p, scope=("all",)) for p in TRUST.people))
+    assert falls(given_=[signed_standing(scope=("bb" * 16,))], t=everywhere) == (none, [Reason.OUT_OF_SCOPE])
+    early = signed_standing(not_before=MINUTE + 1)
+    assert falls(given_=[early]) == (none, [Reason.NOT_YET_VALID])
+    assert stands(given_=[early], now=(MINUTE + 1) * 60).approved
+    late = signed_standing(not_before=MINUTE - 60, not_after=MINUTE - 1)
+    assert falls(given_=[late]) == (none, [Reason.EXPIRED])
+    rubbish = envelope.sign(statements.payload_type(type(standing())), b"{}", [key("joseph")])
+    forged = dataclasses.replace(signed_standing(), payload=statements.encode(standing(rate_per_hour=1000)))
+    found = falls(given_=[rubbish, forged, approval(RESTORE, "joseph")])
+    assert found == (none, [Reason.MALFORMED, Reason.BAD_SIGNATURE, Reason.WRONG_TYPE])
+
+
+def test_A1_who_asked_is_none_of_the_two():
+    assert falls(requester="joseph") == (Reason.NO_STANDING, [Reason.THRESHOLD])
+    asked = dataclasses.replace(RESTORE, requester="lena")
+    assert falls(asked) == (Reason.NO_STANDING, [Reason.THRESHOLD])
+    three = [signed_standing("joseph", "lena", "maria")]
+    assert stands(given_=three, requester="joseph").people == ("maria", "lena")
+    unknown = dataclasses.replace(RESTORE, requester="unknown")
+    assert falls(unknown, requester="unknown") == (Reason.NO_STANDING, [Reason.THRESHOLD])
+    assert stands(unknown, three, requester="unknown").need == 3
+    assert stands(unknown, three, requester="unknown").approved
+
+
+def test_frozen_signers_of_a_standing_authority_do_not_count():
+    lack = (Reason.NO_STANDING, [Reason.THRESHOLD])
+    assert falls(frozen_people=frozenset({"lena"})) == lack
+    assert falls(frozen_keys=frozenset({key("lena").public})) == lack
+    assert stands(frozen_keys=frozenset({key("joseph-2").public, key("eve").public})).approved
+    assert stands(frozen_people=frozenset({"maria"})).approved
+
+
+def test_the_policy_of_the_class_holds_for_standing_authority():
+    def under(**changes):
+        return {"t": with_policy(RiskClass.RESTORE, **changes)}
+
+    none = Reason.NO_STANDING
+    assert falls(**under(approvals=3)) == (none, [Reason.THRESHOLD])
+    assert falls(**under(roles=(Role.OWNER,))) == (none, [Reason.THRESHOLD])
+    assert falls(**under(needs_detail=True)) == (none, [Reason.SUMMARY_ONLY])
+    assert falls(**under(channel=Channel.LOCAL), from_cloud=frozenset({0})) == (none, [Reason.WRONG_CHANNEL])
+    assert stands(**under(channel=Channel.LOCAL)).approved
+    assert stands(**under(owner_required=True)).approved
+    plain = tuple(dataclasses.replace(p, roles=(Role.APPROVER,)) for p in TRUST.people)
+    strict = dataclasses.replace(with_policy(RiskClass.RESTORE, owner_required=True), people=plain)
+    assert falls(t=strict) == (none, [Reason.OWNER_MISSING])
+    assert falls(then=with_policy(RiskClass.RESTORE, approvals=3))[1] == [Reason.THRESHOLD]
+
+
+def test_what_blocks_a_plan_blocks_it_under_standing_authority_too():
+    assert falls(now=TRUST.expires + 1) == (Reason.TRUST_EXPIRED, [])
+    assert falls(t=trust(policy=())) == (Reason.NO_SUCH_CLASS, [])
+    assert falls(now=RESTORE.start_by * 60 + 1) == (Reason.EXPIRED, [])
+    assert falls(dataclasses.replace(RESTORE, action=Action.SUSPEND)) == (Reason.CLASS_REFUSED, [])
+
+
+@given(st.binary())
+def test_signed_rubbish_is_no_standing_authority(payload):
+    rubbish = envelope.sign(statements.payload_type(type(standing())), payload, [key("joseph"), key("lena")])
+    assert falls(given_=[rubbish]) == (Reason.NO_STANDING, [Reason.MALFORMED])
