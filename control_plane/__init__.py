@@ -1,5 +1,15 @@
-"""`ispcloud`: today the offline half, the desk; it needs no network and no server.
+"""`ispcloud`: two programs under one name that trust each other no more than strangers do.
 
 * `cli` (the typer app `ispcloud`, `main`), `errors` (the tree, and exit codes)
-* `desk` (the approver's and owner's tool on their own workstation)
+* `desk`: the approver's and owner's tool on their own workstation, offline by file or through a control plane
+* the control plane, `ispcloud serve`: `server` (composition), `service` (calls), `broker` (who may send what; pure),
+  `boxes` and `store` (what is kept), `live` (who is connected), `auth`, `members`, `certificates`, `witness`,
+  `metrics`, `config`, `backup`, and its commands in `cli_server`
 """
+
+from __future__ import annotations
+
+import os
+
+# gRPC's core writes to stderr by itself and quotes what a peer sent (GOAWAY's debug data), escape sequences included.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -1,11 +1,15 @@
-"""The command `ispcloud`: `keys`, `trust`, `changes`. An error is one sentence and an exit code, never a traceback."""
+"""The command `ispcloud`: the desk (`keys`, `trust`, `changes`, `standing`, `desk`), and the control plane's own.
+
+An error is one sentence and an exit code, never a traceback.
+"""
 
 from __future__ import annotations
 
 import typer
 from typer.core import TyperGroup
 
-from control_plane.desk import cli_changes, cli_keys, cli_trust
+from control_plane import cli_server
+from control_plane.desk import cli_changes, cli_cloud, cli_keys, cli_standing, cli_trust
 from control_plane.errors import ControlPlaneError, exit_code
 from trust.errors import TrustError
 from trust.render import neutralise
@@ -26,7 +30,7 @@ class _Sentences(TyperGroup):
 app = typer.Typer(
     cls=_Sentences,
     name="ispcloud",
-    help="The approver's and owner's tool: their keys stay here, and nothing is sent anywhere.",
+    help="The approver's and owner's tool, whose keys stay with them; and the control plane, for its administrators.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -35,6 +39,16 @@ app = typer.Typer(
 app.add_typer(cli_keys.app, name="keys")
 app.add_typer(cli_trust.app, name="trust")
 app.add_typer(cli_changes.app, name="changes")
+app.add_typer(cli_standing.app, name="standing")
+app.add_typer(cli_cloud.app, name="desk")
+app.command("init")(cli_server.init)
+app.command("serve")(cli_server.serve)
+app.add_typer(cli_server.operators, name="operators")
+app.add_typer(cli_server.agents, name="agents")
+app.add_typer(cli_server.people, name="people")
+app.add_typer(cli_server.services, name="services")
+app.command("backup")(cli_server.backup)
+app.command("restore")(cli_server.restore)
 
 
 def main() -> None:

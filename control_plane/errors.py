@@ -2,11 +2,21 @@
 
 * ControlPlaneError
   x InputError: an option or a file is not what was expected (exit code 2)
+    + ConfigError: the control plane's data directory, or config.toml in it
   x RefusedHereError: well-formed, and this tool does not go on (exit code 3)
     + TamperedExportError: what was exported does not fit what its agent signed
     + WrongWordsError: the typed words are not those of the keys
     + NotConfirmedError: the person did not type what agreeing needs
   x LocalFailureError: this machine could not do it: a file cannot be written (exit code 1)
+  x EnrolmentError: the control plane gives no certificate
+    + BadTokenError: the token is unknown, used or out of date: which, is not told
+    + BadCsrError: the certificate request
+    + MalformedIdentityError: an agent's enrolment statement is missing or not signed by its keys
+    + AgentTakenError: another agent of this operator has that id or name
+    + NotEnrolledError: no such member, or a certificate that is past its date
+    + TooManyCertificatesError: the member has more certificates in date than anybody needs
+    + RevokedError: an administrator took the member, or this certificate of it, out
+  x MalformedCertificateError: TLS let it in, and it names no identity
 """
 
 from __future__ import annotations
@@ -28,6 +38,10 @@ class InputError(ControlPlaneError):
     """An option or a file is not what was expected."""
 
 
+class ConfigError(InputError):
+    """The control plane's data directory, or `config.toml` in it, is not what was expected."""
+
+
 class RefusedHereError(ControlPlaneError):
     """Well-formed, and this tool does not go on."""
 
@@ -46,6 +60,42 @@ class NotConfirmedError(RefusedHereError):
 
 class LocalFailureError(ControlPlaneError):
     """This machine could not do it."""
+
+
+class EnrolmentError(ControlPlaneError):
+    """The control plane gives no certificate."""
+
+
+class BadTokenError(EnrolmentError):
+    """The token is unknown, used or out of date: which, is not told."""
+
+
+class BadCsrError(EnrolmentError):
+    """Not a certificate request for a P-256 key that its own key signed."""
+
+
+class MalformedIdentityError(EnrolmentError):
+    """An agent's enrolment statement is missing or not signed by both of its keys; or a person brought one."""
+
+
+class AgentTakenError(EnrolmentError):
+    """Another agent of this operator has that id or name."""
+
+
+class NotEnrolledError(EnrolmentError):
+    """No such member, or a certificate that is past its date."""
+
+
+class TooManyCertificatesError(EnrolmentError):
+    """The member has more certificates in date than anybody needs."""
+
+
+class RevokedError(EnrolmentError):
+    """An administrator took the member, or this certificate of it, out."""
+
+
+class MalformedCertificateError(ControlPlaneError):
+    """A client's certificate that names no identity."""
 
 
 def exit_code(error: ControlPlaneError | TrustError) -> int:

@@ -1,6 +1,13 @@
 """The approver's and owner's tool: it runs where its person's key is, and trusts that person's own files only.
 
+It works on files alone; through a control plane it does the same, and believes nothing of it: what is shown, approved
+or counted was signed by an agent or a person of the trust document. It imports none of the server.
+
 Pure: `trust_edit` (drafts of the trust document), `trust_sign` (k of n), `trust_text`, `exported` (verify what an agent
-exported), `heads` (what this person has seen), `decide` (what they sign).
-I/O: `files`, `key_files`, and the typer modules `cli_keys`, `cli_trust`, `cli_changes` over `cli_shared`.
+exported, or answered to a view), `heads` (what this person has seen), `memory` (what their desk sent), `board` (the
+board folded into changes), `decide` (what they sign), `signing`, `cloud_identity` (invitation, key, certificate).
+I/O: `files`, `key_files`, `unlock` (a key for a shift, in a process of its own), `cloud_client` (alone calls the
+control plane), `online` (both halves together), `witnessing` (the desk as a witness), `notify`, `showing`, and the
+typer modules `cli_keys`, `cli_trust`, `cli_changes` (with `cli_freeze`, `cli_intents`, `cli_watch`), `cli_standing`,
+`cli_cloud` over `cli_shared`.
 """

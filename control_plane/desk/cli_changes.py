@@ -1,312 +1,405 @@
-"""`ispcloud changes`: look at what an agent exported, and decide. What is shown is what was verified."""
+"""`ispcloud changes`: look at a change and decide, through the control plane or on what an agent exported (`--file`).
+
+What is shown is what was verified. An ID is a plan's short name once it was seen, or the beginning of its id or digest.
+"""
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
-import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from control_plane.desk import decide, exported, files
+from control_plane.desk import cli_freeze, cli_intents, cli_watch, decide
+from control_plane.desk.board import Board, Change
 from control_plane.desk.cli_shared import (
     AsJson,
+    CloudFile,
+    Json,
     KeyFile,
     Own,
     PassphraseFile,
     StateFile,
     TrustFile,
+    Wait,
     Yes,
     agree,
     load_own,
     note,
     now_s,
-    open_key,
     print_json,
-    read_envelope,
     write_envelope,
 )
-from control_plane.desk.exported import Exported, ExportFiles
+from control_plane.desk.errors import NO_RECEIPT
+from control_plane.desk.exported import Exported
 from control_plane.desk.key_files import read_public
-from control_plane.desk.trust_text import warning
-from control_plane.errors import InputError, NotConfirmedError
-from trust import chain, limits, statements
-from trust import envelope as envelopes
+from control_plane.desk.online import Desk, connect, red
+from control_plane.desk.showing import SignerOf, change_json, confirm, open_signing, print_change, read_export
+from control_plane.desk.signing import sign
+from control_plane.errors import InputError
+from protos.message_pb2 import Kind
+from trust import chain, statements
 from trust.document import Person
-from trust.keys import SigningKey
-from trust.render import neutralise, render_list, render_preview, render_summary
-from trust.statements import Decision, FreezeScope, ReasonCode
+from trust.envelope import Envelope
+from trust.render import neutralise
+from trust.statements import Decision, ReasonCode
 
 app = typer.Typer(help="Look at a change and decide.", no_args_is_help=True, rich_markup_mode=None)
 
-BATCH_FROM = 11
-"""From so many changing services on, agreeing means typing their number (DESIGN section 4: batch is 11 or more)."""
-
-_ITEMS_FILE_BYTES = 256 << 20
-_SHORT_FILE_BYTES = 64
-
-Export = Annotated[Path, typer.Option("--file", help="The folder that `ispagent change show ID --export` wrote")]
-Out = Annotated[Path, typer.Option("--out", help="Where your signed statement goes")]
+Id = Annotated[str, typer.Argument(metavar="[ID]", help="A change on the board; not with --file")]
+Export = Annotated[
+    Path | None, typer.Option("--file", help="The folder that `ispagent change show ID --export` wrote: no cloud")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Where your signed statement goes; needed with --file")]
 ReadIt = Annotated[
     int | None, typer.Option("--yes-i-read-it", min=0, help="How many services would change: for scripts")
 ]
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- where a change comes from --------------------------------------------------------------------------------------
 
 
-def _read_export(folder: Path, own: Own, *, opened: bool = True) -> Exported:
-    found = ExportFiles(
-        plan=files.read(folder / "plan.json", limits.ENVELOPE_BYTES, "a plan"),
-        items=files.read_if_there(folder / "items.jsonl", _ITEMS_FILE_BYTES, "the items"),
-        trust=files.read_if_there(folder / "trust.json", limits.ENVELOPE_BYTES, "the agent's trust document"),
-        checkpoint=files.read_if_there(folder / "checkpoint.txt", limits.NOTE_BYTES, "a checkpoint"),
-        short=files.read_if_there(folder / "short", _SHORT_FILE_BYTES, "a short id"),
-    )
-    result = exported.open_export_untrusted(found, own.trust, own.sha256, own.seen, opened=opened)
-    own.remember(result.seen)
-    return result
+def _is_offline(change_id: str, file: Path | None, out: Path | None, *, signs: bool) -> bool:
+    if bool(change_id) == (file is not None):
+        raise InputError("expected the ID of a change on the board, or --file FOLDER of an export: one of them")
+    if signs and file is not None and out is None:
+        raise InputError("expected --out FILE with --file: where your signed statement goes")
+    return file is not None
 
 
-def _width() -> int:
-    return max(60, min(120, shutil.get_terminal_size((100, 24)).columns))
+@contextmanager
+def _connected(own: Own, cloud: Path | None) -> Iterator[tuple[Desk, Board]]:
+    with connect(cloud) as client:
+        desk = Desk(own, client)
+        board = desk.refresh()
+        for alarm in board.alarms:
+            red(alarm)
+        yield desk, board
 
 
-def _print_change(change: Exported, own: Own, *, listing: bool) -> None:
-    if change.items is None:
-        typer.echo(render_summary(change.plan, change.short, _width()), nl=False)
-    else:
-        if listing:
-            typer.echo(render_list(change.items), nl=False)
-        typer.echo(render_preview(change.plan, change.items, change.short, _width()), nl=False)
-    typer.echo(_checked(change, own))
-    for text in _warnings(change, own):
-        note(text)
+@app.command("list")
+def list_(
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what is over for more than a day")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the changes on the board, as far as agents that you trust signed them."""
+    own = load_own(trust, state)
+    with _connected(own, cloud) as (desk, board):
+        seen = {a.agent: a for a in desk.client.agents()}
+        if as_json:
+            print_json(_board_json(board))
+        else:
+            for freeze in board.freezes:
+                typer.echo(f"FROZEN: {freeze.scope.value} {neutralise(freeze.target)} by {freeze.person}")
+            yesterday = now_s() // 60 - 1440
+            for change in board.changes:
+                if everything or change.is_open or change.plan.start_by >= yesterday:
+                    typer.echo(_line(change))
+            away = [a.handle for a in desk.own.trust.agents if a.agent in seen and not seen[a.agent].connected]
+            if away:
+                note(f"not connected now, says the control plane: {', '.join(away)}")
+    if board.not_verified:
+        note(f"{len(board.not_verified)} messages NOT VERIFIED, and not shown as changes:")
+        for found in board.not_verified[:10]:
+            note(f"  message {found.number}, {found.kind}: {neutralise(found.why)}")
+    for missing in board.missing:
+        red(f"NO RECEIPT from {', '.join(missing.agents)} of the {missing.sent.what} {missing.sent.sha256[:8]}")
+    if board.missing or board.alarms:
+        raise typer.Exit(NO_RECEIPT)
 
 
-def _checked(change: Exported, own: Own) -> str:
-    policy = own.trust.policy_class(change.plan.risk_class)
-    needs = "the policy has no such class" if policy is None else f"needs {policy.approvals}"
-    signed = "the plan" if change.items is None else "the plan and every item"
+def _line(change: Change) -> str:
+    plan = change.plan
+    start_by = f"  start by {cli_watch.utc(plan.start_by)}" if change.state in ("waiting", "approved") else ""
     return (
-        f"CHECKED {signed}: signed by agent {change.agent.handle} · log of {change.log.size} entries · "
-        f"your trust version {own.trust.version}: class {change.plan.risk_class.value} {needs}"
+        f"{change.name:<8}  {change.state:<14} {change.have}/{change.need}  {change.agent}  {plan.risk_class.value}  "
+        f"{plan.action.value} {plan.size_bucket.value}  by {plan.requester}{start_by}"
     )
 
 
-def _warnings(change: Exported, own: Own) -> list[str]:
-    expiry = warning(own.trust, now_s())
-    late = "the plan is past its start: preview it again" if now_s() > change.plan.start_by * 60 else None
-    return [*change.warnings, *(text for text in (expiry, late) if text is not None)]
+def _board_json(board: Board) -> dict[str, Json]:
+    return {
+        "changes": [
+            {
+                "id": c.plan.plan_id,
+                "short": c.short,
+                "sha256": c.sha256,
+                "agent": c.agent,
+                "state": c.state,
+                "have": c.have,
+                "need": c.need,
+                "plan": json.loads(statements.encode(c.plan)),
+            }
+            for c in board.changes
+        ],
+        "freezes": [{"scope": f.scope.value, "target": f.target, "person": f.person} for f in board.freezes],
+        "not_verified": [{"number": n.number, "kind": n.kind, "why": n.why} for n in board.not_verified],
+        "no_receipt": [{"what": m.sent.what, "sha256": m.sent.sha256, "agents": list(m.agents)} for m in board.missing],
+        "alarms": list(board.alarms),
+    }
 
 
 @app.command("show")
 def show(
-    file: Export,
+    change_id: Id = "",
+    file: Export = None,
+    key: Annotated[
+        Path | None, typer.Option("--key", envvar="ISPCLOUD_KEY", help="Your key file: it signs that you look")
+    ] = None,
     trust: TrustFile = None,
     state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
     listing: Annotated[bool, typer.Option("--list", help="List every item")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was exported, once it proves to be the agent's."""
+    """Show a change, once it proves to be the agent's. Looking through the control plane is disclosed in its log."""
     own = load_own(trust, state)
-    change = _read_export(file, own)
-    if not as_json:
-        _print_change(change, own, listing=listing)
-        return
-    items = None if change.items is None else [json.loads(d) for d in change.items.documents[1:]]
-    print_json(
-        {
-            "short": change.short,
-            "sha256": change.digest.hex(),
-            "agent": change.agent.handle,
-            "plan": json.loads(statements.encode(change.plan)),
-            "head": None if change.items is None else json.loads(change.items.documents[0]),
-            "items": items,
-            "changing": change.changing,
-            "log": {"size": change.log.size, "root": change.log.root},
-            "trust_version": own.trust.version,
-            "warnings": _warnings(change, own),
-        }
-    )
+    if _is_offline(change_id, file, None, signs=False) and file is not None:
+        change = read_export(file, own)
+    elif key is None:
+        raise InputError("expected --key FILE: the agent shows items to a person who signs that they look")
+    else:
+        with _connected(own, cloud) as (desk, board):
+            person = decide.signer(desk.own.trust, read_public(key), now_s())
+            signer_of = functools.cache(lambda: open_signing(key, passphrase_file, person, desk.own))
+            change, own = _look(desk, board.find(change_id), person, signer_of), desk.own
+    if as_json:
+        print_json(change_json(change, own))
+    else:
+        print_change(change, own, listing=listing)
+
+
+def _look(desk: Desk, change: Change, person: Person, signer_of: SignerOf) -> Exported:
+    if not person.sees_subscribers:
+        note(f"the trust document does not let {person.handle} see subscribers: the items are not shown")
+        return desk.summary(change)
+    return desk.look(change, person, signer_of())
 
 
 # --- deciding -------------------------------------------------------------------------------------------------------
 
+Decide = Callable[[Exported, Own, Person, SignerOf], tuple[Envelope, str]]
+"""Shows a change to a person, has them agree, and returns what they signed, and that in words."""
 
-def _confirm(change: Exported, person: Person, read_it: int | None) -> None:
-    """Have the person say that they read it.
 
-    Raises:
-        NotConfirmedError: another answer, or another number.
-    """
-    changing = change.changing
-    if read_it is not None:
-        if changing is not None and read_it != changing:
-            raise NotConfirmedError(
-                f"expected {changing}, the number of services that would change, got {read_it}: nothing was signed"
-            )
-    elif changing is not None and changing >= BATCH_FROM:
-        agree(f"approve as {person.handle}? type the number of services that would change", str(changing))
-    else:
-        agree(f"approve as {person.handle}? type yes", "yes")
+def _offline(file: Path, key: Path, out: Path, own: Own, passphrase_file: Path | None, decided: Decide) -> None:
+    person = decide.signer(own.trust, read_public(key), now_s())
+    change = read_export(file, own, opened=person.sees_subscribers)
+    envelope, said = decided(change, own, person, lambda: open_signing(key, passphrase_file, person, own))
+    write_envelope(out, envelope)
+    typer.echo(f"{out}: {change.short} {said}")
+
+
+def _online(
+    change_id: str,
+    key: Path,
+    own: Own,
+    *,
+    cloud: Path | None,
+    out: Path | None,
+    passphrase_file: Path | None,
+    kind: Kind,
+    what: str,
+    wait_s: int,
+    refuse: Callable[[Exported, Person, Own], None],
+    decided: Decide,
+) -> None:
+    with _connected(own, cloud) as (desk, board):
+        found = board.find(change_id)
+        person = decide.signer(desk.own.trust, read_public(key), now_s())
+        signer_of = functools.cache(lambda: open_signing(key, passphrase_file, person, desk.own))
+        if not found.is_open:
+            note(f"this change is {found.state}")
+        # Before anything is disclosed
+        refuse(desk.summary(found), person, desk.own)
+        change = _look(desk, found, person, signer_of)
+        envelope, said = decided(change, desk.own, person, signer_of)
+        if out is not None:
+            write_envelope(out, envelope)
+        links = _links(desk, board, found)
+        sent = desk.send(kind, envelope, what, (found.plan.agent,), plan=found.sha256, links=links)
+        # How many approve is the agent's to say: its receipt does
+        typer.echo(f"{change.short}: {said.partition(' · ')[0]}, sent to {found.agent}")
+        desk.settle(sent, wait_s)
+
+
+def _links(desk: Desk, board: Board, change: Change) -> tuple[bytes, ...]:
+    agent = change.plan.agent
+    return desk.links_for(agent, max(change.plan.trust_version, board.versions.get(agent, 0)))
+
+
+def _approve(
+    change: Exported, own: Own, person: Person, signer_of: SignerOf, read_it: int | None
+) -> tuple[Envelope, str]:
+    decide.verify_may_approve(change, person, own.trust, now_s())
+    print_change(change, own, listing=change.changing is not None and change.changing > 1)
+    if change.items is None:
+        note("you see the summary only: the policy may not count your approval")
+    confirm(change, person, read_it)
+    statement = decide.approval(change, own.trust, own.sha256, person, Decision.APPROVE)
+    envelope = sign(statement, signer_of())
+    result = decide.judge(change, [envelope], own.trust, own.sha256, now_s())
+    for text in decide.verify_counts(result):
+        note(text)
+    return envelope, f"approved by {person.handle} · {result.have} of {result.need} people in this file"
 
 
 @app.command("approve")
 def approve(
-    file: Export,
     key: KeyFile,
-    out: Out,
+    change_id: Id = "",
+    file: Export = None,
+    out: Out = None,
     trust: TrustFile = None,
     state: StateFile = None,
+    cloud: CloudFile = None,
     passphrase_file: PassphraseFile = None,
     yes_i_read_it: ReadIt = None,
+    wait: Wait = 60,
 ) -> None:
-    """Show a change, and sign that it may run. Hand the file to the agent: ispagent change approve ID --file FILE."""
-    own, now = load_own(trust, state), now_s()
-    chain.verify_not_expired(own.trust, now)
-    person = decide.signer(own.trust, read_public(key), now)
-    change = _read_export(file, own, opened=person.sees_subscribers)
-    decide.verify_may_approve(change, person, own.trust, now)
-    if not person.sees_subscribers:
-        note(f"the trust document does not let {person.handle} see subscribers: the items are not shown")
-    _print_change(change, own, listing=change.changing is not None and change.changing > 1)
-    if change.items is None:
-        note("you see the summary only: the policy may not count your approval")
-    _confirm(change, person, yes_i_read_it)
-    signing = _open_signing(key, passphrase_file, person, own)
-    statement = decide.approval(change, own.trust, own.sha256, person, Decision.APPROVE)
-    envelope = statements.sign(statement, [signing])
-    result = decide.judge(change, [envelope], own.trust, own.sha256, now_s())
-    for text in decide.verify_counts(result):
-        note(text)
-    write_envelope(out, envelope)
-    typer.echo(
-        f"{out}: {change.short} approved by {person.handle} · {result.have} of {result.need} people in this file"
+    """Show a change, and sign that it may run. With --file, hand --out's file over: ispagent change approve ID."""
+    own = load_own(trust, state)
+
+    def decided(change: Exported, own: Own, person: Person, signer_of: SignerOf) -> tuple[Envelope, str]:
+        return _approve(change, own, person, signer_of, yes_i_read_it)
+
+    def refuse(change: Exported, person: Person, own: Own) -> None:
+        chain.verify_not_expired(own.trust, now_s())
+        decide.verify_may_approve(change, person, own.trust, now_s())
+
+    if _is_offline(change_id, file, out, signs=True) and file is not None and out is not None:
+        chain.verify_not_expired(own.trust, now_s())
+        person = decide.signer(own.trust, read_public(key), now_s())
+        if not person.sees_subscribers:
+            note(f"the trust document does not let {person.handle} see subscribers: the items are not shown")
+        _offline(file, key, out, own, passphrase_file, decided)
+        return
+    _online(
+        change_id,
+        key,
+        own,
+        cloud=cloud,
+        out=out,
+        passphrase_file=passphrase_file,
+        kind=Kind.KIND_APPROVAL,
+        what="approve",
+        wait_s=wait,
+        refuse=refuse,
+        decided=decided,
     )
 
 
 @app.command("reject")
 def reject(
-    file: Export,
     key: KeyFile,
-    out: Out,
+    change_id: Id = "",
+    file: Export = None,
+    out: Out = None,
     reason: Annotated[ReasonCode, typer.Option("--reason", help="Why")] = ReasonCode.OTHER,
     trust: TrustFile = None,
     state: StateFile = None,
+    cloud: CloudFile = None,
     passphrase_file: PassphraseFile = None,
     yes: Yes = False,
+    wait: Wait = 60,
 ) -> None:
     """Show a change, and sign that it must not run."""
-    own, now = load_own(trust, state), now_s()
-    person = decide.signer(own.trust, read_public(key), now)
-    change = _read_export(file, own, opened=person.sees_subscribers)
-    decide.verify_may_reject(change, person, own.trust)
-    _print_change(change, own, listing=False)
-    if not yes:
-        agree(f"reject as {person.handle}? type yes", "yes")
-    signing = _open_signing(key, passphrase_file, person, own)
-    statement = decide.approval(change, own.trust, own.sha256, person, Decision.REJECT, reason)
-    write_envelope(out, statements.sign(statement, [signing]))
-    typer.echo(f"{out}: {change.short} rejected by {person.handle}")
+    own = load_own(trust, state)
+
+    def decided(change: Exported, own: Own, person: Person, signer_of: SignerOf) -> tuple[Envelope, str]:
+        decide.verify_may_reject(change, person, own.trust)
+        print_change(change, own, listing=False)
+        if not yes:
+            agree(f"reject as {person.handle}? type yes", "yes")
+        statement = decide.approval(change, own.trust, own.sha256, person, Decision.REJECT, reason)
+        return sign(statement, signer_of()), f"rejected by {person.handle}"
+
+    if _is_offline(change_id, file, out, signs=True) and file is not None and out is not None:
+        _offline(file, key, out, own, passphrase_file, decided)
+        return
+    _online(
+        change_id,
+        key,
+        own,
+        cloud=cloud,
+        out=out,
+        passphrase_file=passphrase_file,
+        kind=Kind.KIND_APPROVAL,
+        what="reject",
+        wait_s=wait,
+        refuse=lambda change, person, own: decide.verify_may_reject(change, person, own.trust),
+        decided=decided,
+    )
 
 
 @app.command("cancel")
 def cancel(
-    file: Export,
     key: KeyFile,
-    out: Out,
+    change_id: Id = "",
+    file: Export = None,
+    out: Out = None,
     trust: TrustFile = None,
     state: StateFile = None,
+    cloud: CloudFile = None,
     passphrase_file: PassphraseFile = None,
     yes: Yes = False,
+    wait: Wait = 60,
 ) -> None:
     """Take a change back, started or not: nothing more is sent. An expired trust document does not hinder that."""
-    own, now = load_own(trust, state), now_s()
-    person = decide.signer(own.trust, read_public(key), now)
-    change = _read_export(file, own, opened=person.sees_subscribers)
-    _print_change(change, own, listing=False)
-    if not yes:
-        agree(f"cancel as {person.handle}? type yes", "yes")
-    signing = _open_signing(key, passphrase_file, person, own)
-    statement = decide.cancel(change, own.trust, person, secrets.token_hex(16), now_s())
-    write_envelope(out, statements.sign(statement, [signing]))
-    typer.echo(f"{out}: {change.short} cancelled by {person.handle}")
+    own = load_own(trust, state)
+
+    def decided(change: Exported, own: Own, person: Person, signer_of: SignerOf) -> tuple[Envelope, str]:
+        print_change(change, own, listing=False)
+        if not yes:
+            agree(f"cancel as {person.handle}? type yes", "yes")
+        statement = decide.cancel(change, own.trust, person, secrets.token_hex(16), now_s())
+        return sign(statement, signer_of()), f"cancelled by {person.handle}"
+
+    if _is_offline(change_id, file, out, signs=True) and file is not None and out is not None:
+        _offline(file, key, out, own, passphrase_file, decided)
+        return
+    _cancel_online(change_id, key, own, cloud, out, passphrase_file, wait, decided)
 
 
-def _open_signing(key: Path, passphrase_file: Path | None, person: Person, own: Own) -> SigningKey:
-    signing = open_key(key, passphrase_file)
-    # Between the two readings of the file it may have been replaced
-    if decide.signer(own.trust, signing.public, now_s()) != person:
-        raise InputError(f"{key}: expected the key of {person.handle}, the file was changed meanwhile")
-    return signing
-
-
-# --- freezing -------------------------------------------------------------------------------------------------------
-
-
-@app.command("freeze")
-def freeze(
-    key: KeyFile,
-    out: Out,
-    scope: Annotated[FreezeScope, typer.Option("--scope", help="What is stopped")],
-    target: Annotated[str, typer.Option("--target", help="An agent or person by handle, or a public key")] = "",
-    agent: Annotated[str, typer.Option("--agent", help="The agent's handle, with --scope agent")] = "",
-    hours: Annotated[int, typer.Option("--hours", min=0, max=24 * 365, help="How long; 0: until it is lifted")] = 0,
-    trust: TrustFile = None,
-    state: StateFile = None,
-    passphrase_file: PassphraseFile = None,
+def _cancel_online(
+    change_id: str,
+    key: Path,
+    own: Own,
+    cloud: Path | None,
+    out: Path | None,
+    passphrase_file: Path | None,
+    wait_s: int,
+    decided: Decide,
 ) -> None:
-    """Stop everything, an agent, a person or a key. Anybody may; it is not asked twice."""
-    if target and agent:
-        raise InputError("expected --target or --agent, got both")
-    if agent and scope is not FreezeScope.AGENT:
-        raise InputError(f"expected --scope agent with --agent, got --scope {scope.value}")
-    own, now = load_own(trust, state), now_s()
-    signing = open_key(key, passphrase_file)
-    person = decide.signer(own.trust, signing.public, now)
-    statement = decide.freeze(own.trust, person, scope, target or agent, secrets.token_hex(16), now, hours)
-    own.remember(own.seen)
-    write_envelope(out, statements.sign(statement, [signing]))
-    stopped = " ".join(part for part in (scope.value, target or agent) if part)
-    typer.echo(f"{out}: freeze of {stopped} by {person.handle}; hand it to each agent: ispagent freeze --file {out}")
+    """Cancel on the plan alone: stopping must not depend on the agent answering a view."""
+    with _connected(own, cloud) as (desk, board):
+        found = board.find(change_id)
+        person = decide.signer(desk.own.trust, read_public(key), now_s())
+        envelope, said = decided(
+            desk.summary(found), desk.own, person, lambda: open_signing(key, passphrase_file, person, desk.own)
+        )
+        if out is not None:
+            write_envelope(out, envelope)
+        # An agent with an older document may not know who cancels
+        links = _links(desk, board, found)
+        sent = desk.send(Kind.KIND_CANCEL, envelope, "cancel", (found.plan.agent,), plan=found.sha256, links=links)
+        typer.echo(f"{found.name}: {said}, sent to {found.agent}")
+        desk.settle(sent, wait_s)
 
 
-@app.command("unfreeze")
-def unfreeze(
-    key: KeyFile,
-    freeze_file: Annotated[Path, typer.Option("--freeze", help="The freeze to lift")],
-    out: Annotated[Path | None, typer.Option("--out", help="Where it goes [--add-to's file]")] = None,
-    add_to: Annotated[Path | None, typer.Option("--add-to", help="The file that a first person signed")] = None,
-    trust: TrustFile = None,
-    state: StateFile = None,
-    passphrase_file: PassphraseFile = None,
-    yes: Yes = False,
-) -> None:
-    """Lift a freeze. Two people sign: the second one with --add-to."""
-    into = out or add_to
-    if into is None:
-        raise InputError("expected --out FILE (the first person) or --add-to FILE (the second), got neither")
-    own, now = load_own(trust, state), now_s()
-    chain.verify_not_expired(own.trust, now)
-    person = decide.signer(own.trust, read_public(key), now)
-    frozen = read_envelope(freeze_file, "a freeze")
-    stopped = decide.verify_freeze_to_lift(frozen, own.trust, now)
-    begun = None if add_to is None else read_envelope(add_to, "an unfreeze")
-    if begun is None:
-        statement = decide.unfreeze(own.trust, frozen, person, now)
-    else:
-        statement = decide.verify_unfreeze_to_join(begun, frozen, own.trust, person)
-    typer.echo(f"FREEZE of {stopped.scope.value} {neutralise(stopped.target)} by {stopped.person}, to be lifted")
-    if not yes:
-        agree(f"lift it as {person.handle}? type yes", "yes")
-    signing = _open_signing(key, passphrase_file, person, own)
-    signed = statements.sign(statement, [signing]) if begun is None else envelopes.add_signature(begun, signing)
-    own.remember(own.seen)
-    write_envelope(into, signed)
-    still = (
-        "one more person must sign: --add-to this file" if begun is None else "two people signed: it can be handed in"
-    )
-    typer.echo(f"{into}: signed by {person.handle} · {still}")
+app.command("freeze")(cli_freeze.freeze)
+app.command("unfreeze")(cli_freeze.unfreeze)
+app.command("suspend")(cli_intents.suspend)
+app.command("restore")(cli_intents.restore)
+app.command("set-plan")(cli_intents.set_plan)
+app.command("disconnect")(cli_intents.disconnect)
+app.command("watch")(cli_watch.watch)

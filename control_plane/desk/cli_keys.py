@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-from control_plane.desk import key_files
-from control_plane.desk.cli_shared import AsJson, PassphraseFile, print_json
-from trust import keys
+from control_plane.desk import key_files, unlock
+from control_plane.desk.cli_shared import AsJson, KeyFile, PassphraseFile, open_key_here, print_json
+from control_plane.errors import InputError
+from trust import checkpoint, keys
+
+_WITNESS: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
+"""What a trust document takes as a witness's name, and a control plane as that of a cosignature."""
 
 app = typer.Typer(help="Your own signing keys.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,15 +40,57 @@ def new(
 
 
 @app.command("show")
-def show(file: Annotated[Path, typer.Argument(help="A key file")], as_json: AsJson = False) -> None:
+def show(
+    file: Annotated[Path, typer.Argument(help="A key file")],
+    witness_name: Annotated[
+        str, typer.Option("--witness-name", help="Print it as the verifier key of a witness with this name")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """Print the public half of a key file; no passphrase is needed."""
     public = key_files.read_public(file)
+    if witness_name and not _WITNESS.fullmatch(witness_name):
+        raise InputError(f"expected a witness name of 1 to 32 of a-z, 0-9 and -, got {witness_name[:64]!r}")
+    vkey = checkpoint.encode_witness_vkey(witness_name, public) if witness_name else None
     if as_json:
-        print_json({"public": public.hex(), "words": keys.fingerprint(public)})
-    else:
-        _show(public)
+        witness = {} if vkey is None else {"witness_vkey": vkey}
+        print_json({"public": public.hex(), "words": keys.fingerprint(public), **witness})
+        return
+    _show(public)
+    if vkey is not None:
+        typer.echo(f"vkey   {vkey}")
+        typer.echo(f"an owner adds it: ispcloud trust add witness {witness_name} --vkey '{vkey}' --operated-by own")
 
 
 def _show(public: bytes) -> None:
     typer.echo(f"public {public.hex()}")
     typer.echo(f"words  {keys.fingerprint(public)}")
+
+
+@app.command("unlock")
+def unlock_(
+    key: KeyFile,
+    hours: Annotated[int, typer.Option("--hours", min=1, max=unlock.HOURS_MAX, help="How long, asleep or awake")] = 8,
+    passphrase_file: PassphraseFile = None,
+) -> None:
+    """Unlock a key for a shift: a process of yours signs day-to-day statements with it, and ends by itself."""
+    if unlock.find(key_files.read_public(key)) is not None:
+        raise InputError(f"{key}: this key is unlocked already (ispcloud keys lock ends that)")
+    signing = open_key_here(key, passphrase_file)
+    unlock.start(signing, hours)
+    typer.echo(f"{key}: unlocked for {hours} hours; ispcloud keys lock ends it. Trust documents still ask each time.")
+
+
+@app.command("lock")
+def lock(
+    key: Annotated[Path | None, typer.Option("--key", help="Your key file [every unlocked key]")] = None,
+) -> None:
+    """Lock what was unlocked."""
+    if key is None:
+        found = unlock.find_all()
+    else:
+        one = unlock.find(key_files.read_public(key))
+        found = [] if one is None else [one]
+    for unlocked in found:
+        unlocked.lock()
+    typer.echo(f"{len(found)} key{'' if len(found) == 1 else 's'} locked")

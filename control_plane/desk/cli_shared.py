@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from control_plane.desk import files, heads, key_files
+from control_plane.desk import files, heads, key_files, memory, unlock
 from control_plane.desk.heads import Heads
+from control_plane.desk.memory import Memory
+from control_plane.desk.signing import Signer
 from control_plane.errors import InputError, NotConfirmedError
 from trust import chain, limits
 from trust import envelope as envelopes
@@ -25,7 +27,7 @@ Json = Mapping[str, object] | Sequence[object] | str | int | None
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask: for scripts")]
-KeyFile = Annotated[Path, typer.Option("--key", help="Your key file")]
+KeyFile = Annotated[Path, typer.Option("--key", envvar="ISPCLOUD_KEY", help="Your key file")]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option("--passphrase-file", envvar="ISPCLOUD_PASSPHRASE_FILE", help="Read the passphrase here: for scripts"),
@@ -38,6 +40,12 @@ StateFile = Annotated[
     Path | None,
     typer.Option("--state", envvar="ISPCLOUD_STATE", help="What you have seen [~/.config/ispcloud/heads.json]"),
 ]
+CloudFile = Annotated[
+    Path | None,
+    typer.Option("--cloud", envvar="ISPCLOUD_CLOUD", help="Who you are there [~/.config/ispcloud/cloud.json]"),
+]
+
+Wait = Annotated[int, typer.Option("--wait", min=0, help="Seconds to wait for the agents' signed receipts")]
 
 
 def now_s() -> int:
@@ -60,15 +68,27 @@ def note(text: str) -> None:
     typer.echo(f"note: {text}", err=True)
 
 
-def open_key(path: Path, passphrase_file: Path | None) -> SigningKey:
-    """Return the key of a file; its passphrase comes from a file, or is asked for.
+def open_key(path: Path, passphrase_file: Path | None) -> Signer:
+    """Return what signs with the key of a file: the unlocked key, or the file's after its passphrase.
 
     Raises:
         InputError: a file cannot be read.
         MalformedKeyError: it is no key file.
         WrongPassphraseError: the passphrase does not open it.
     """
-    key_files.read_public(path)  # a file that holds no key is said so before anybody types
+    public = key_files.read_public(path)  # a file that holds no key is said so before anybody types
+    return unlock.find(public) or open_key_here(path, passphrase_file)
+
+
+def open_key_here(path: Path, passphrase_file: Path | None) -> SigningKey:
+    """Return the key of a file itself; its passphrase comes from a file, or is asked for.
+
+    Raises:
+        InputError: a file cannot be read.
+        MalformedKeyError: it is no key file.
+        WrongPassphraseError: the passphrase does not open it.
+    """
+    key_files.read_public(path)
     if passphrase_file is not None:
         return key_files.open_key(path, key_files.read_passphrase(passphrase_file))
     typed: str = typer.prompt(f"passphrase of {path.name}", hide_input=True, err=True)
@@ -107,26 +127,82 @@ def write_envelope(path: Path, envelope: Envelope) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What a person brings: their trust document (and its digest, hex), what they have seen, and where that is kept.
+    """What a person brings: their trust document, what they have seen, and where both are kept."""
 
-    `stored` is what the state file holds; None: there is none yet.
-    """
-
+    envelope: Envelope
     trust: Trust
-    sha256: str
     seen: Heads
-    stored: Heads | None
+    path: Path
     state: Path
 
+    @property
+    def sha256(self) -> str:
+        """The digest of the trust document, hex."""
+        return chain.head_sha256(self.envelope)
+
     def remember(self, seen: Heads) -> None:
-        """Keep what was seen.
+        """Keep what was seen, beside what other commands of this person saw meanwhile.
 
         Raises:
             LocalFailureError: it cannot be written.
         """
-        if seen != self.stored:
-            files.make_private_folder(self.state.parent)
-            files.write(self.state, heads.encode(seen))
+        self.change_seen(lambda stored: heads.merge(stored, seen))
+
+    def keep_trust(self) -> None:
+        """Make this document one's own file, unless another command of this person took over a newer one meanwhile.
+
+        A crash leaves the file at most one version ahead of what was seen, which `load_own` follows.
+
+        Raises:
+            LocalFailureError: it cannot be written.
+        """
+
+        def change(stored: Heads) -> Heads:
+            after = heads.merge(stored, self.seen)
+            newest = after.trust(self.trust.trust_id)
+            if newest is not None and newest.sha256 == self.sha256:
+                files.write(self.path, envelopes.encode(self.envelope) + b"\n")
+            return after
+
+        self.change_seen(change)
+
+    def change_seen(self, change: Callable[[Heads], Heads]) -> Heads:
+        """Change what was seen, as it is in the file now; it is durable when this returns.
+
+        Raises:
+            LocalFailureError: it cannot be written.
+            MalformedError: the file is malformed.
+        """
+        with files.locked(self.state):
+            stored = _read_heads(self.state)
+            after = change(stored or Heads())
+            if after != stored:
+                files.write(self.state, heads.encode(after))
+        return after
+
+
+def _read_heads(state: Path) -> Heads | None:
+    data = files.read_if_there(state, heads.FILE_BYTES, "what you have seen")
+    return None if data is None else heads.decode_untrusted(data)
+
+
+def change_memory(state: Path, change: Callable[[Memory], Memory]) -> Memory:
+    """Return what this desk remembers beside its heads, changed; other commands of this person wait meanwhile.
+
+    Raises:
+        InputError: the file cannot be read.
+        MalformedError: it is malformed.
+        LocalFailureError: it cannot be written.
+    """
+    path = state.with_name("desk.json")
+    files.make_private_folder(path.parent)
+    with files.locked(path):
+        data = files.read_if_there(path, memory.FILE_BYTES, "what this desk sent")
+        before = Memory() if data is None else memory.decode_untrusted(data)
+        after = change(before)
+        if after != before:
+            files.write(path, memory.encode(after))
+    return after
 
 
 def load_own(trust_file: Path | None, state_file: Path | None) -> Own:
@@ -141,10 +217,8 @@ def load_own(trust_file: Path | None, state_file: Path | None) -> Own:
     if not os.path.lexists(path):
         raise InputError(f"{path}: expected your own trust file (--trust FILE or ISPCLOUD_TRUST), there is none")
     envelope = read_envelope(path, "a trust file")
-    data = files.read_if_there(state, heads.FILE_BYTES, "what you have seen")
-    stored = None if data is None else heads.decode_untrusted(data)
-    before = stored or Heads()
+    before = _read_heads(state) or Heads()
     trust, seen = heads.accept_trust(before, envelope)
     if before.trust(trust.trust_id) is None:
         note(f"first use of trust version {trust.version} here; its words: {chain.head_words(envelope)}")
-    return Own(trust, chain.head_sha256(envelope), seen, stored, state)
+    return Own(envelope, trust, seen, path, state)

@@ -12,25 +12,33 @@ import typer
 from control_plane.desk import files, trust_edit, trust_sign
 from control_plane.desk.cli_shared import (
     AsJson,
+    CloudFile,
     KeyFile,
     PassphraseFile,
     StateFile,
+    TrustFile,
+    Wait,
     Yes,
     agree,
+    change_memory,
+    home,
     load_own,
     note,
     now_s,
-    open_key,
+    open_key_here,
     print_json,
     read_envelope,
     write_envelope,
 )
+from control_plane.desk.memory import SignedTrust
+from control_plane.desk.online import Desk, connect
 from control_plane.desk.trust_sign import Previous
 from control_plane.desk.trust_text import render_trust, signatures_text, warning
 from control_plane.errors import InputError
+from protos.message_pb2 import Kind
 from trust import chain, limits, statements, verify
 from trust import envelope as envelopes
-from trust.document import EVERYWHERE, Trust
+from trust.document import EVERYWHERE, Operator, Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedEnvelopeError, MalformedError, MalformedStatementError
 from trust.policy import Role
@@ -162,10 +170,24 @@ def add_agent(
     _save(draft, trust_edit.add_agent(trust, named), f"agent {named.handle} added: its words match")
 
 
+@add.command("witness")
+def add_witness(
+    name: Annotated[str, typer.Argument(help="A name, [a-z0-9-]{1,32}")],
+    vkey: Annotated[str, typer.Option("--vkey", help="Its verifier key (ispcloud keys show --witness-name)")],
+    operated_by: Annotated[Operator, typer.Option("--operated-by", help="Who runs it")],
+    draft: Draft = _DRAFT,
+) -> None:
+    """Add a witness of agents' logs: a second site, a desk, the control plane; or one more key of it."""
+    trust = trust_edit.add_witness(_load(draft), name, vkey, operated_by)
+    _save(draft, trust, f"witness {name} added, run by {operated_by.value}")
+
+
 @app.command("remove")
 def remove(handle: Handle, draft: Draft = _DRAFT) -> None:
-    """Remove a person (with their root keys), a service or an agent from a draft."""
-    _save(draft, trust_edit.remove(_load(draft), handle), f"{handle} removed")
+    """Remove a person (with their root keys), a service, an agent or a witness from a draft."""
+    trust = _load(draft)
+    gone = ", ".join(trust_edit.named(trust, handle))
+    _save(draft, trust_edit.remove(trust, handle), f"{handle} removed: {gone}")
 
 
 @app.command("policy")
@@ -175,16 +197,26 @@ def policy_(
     root_threshold: Annotated[
         int, typer.Option("--root-threshold", min=0, help="How many people must sign; 0: as before")
     ] = 0,
+    quorum: Annotated[
+        int | None, typer.Option("--quorum", min=0, max=limits.KEYS_MAX, help="How many witnesses must confirm")
+    ] = None,
+    non_cloud: Annotated[
+        int | None, typer.Option("--non-cloud", min=0, max=limits.KEYS_MAX, help="Of them, not run by the cloud [1]")
+    ] = None,
     draft: Draft = _DRAFT,
 ) -> None:
-    """Change what each class needs, or how many people sign the document itself."""
-    if not policy_preset and policy is None and not root_threshold:
-        raise InputError("expected --policy-preset, --policy FILE or --root-threshold, got none")
+    """Change what each class needs, how many witnesses confirm, or how many people sign the document itself."""
+    if not policy_preset and policy is None and not root_threshold and quorum is None:
+        raise InputError("expected --policy-preset, --policy FILE, --quorum or --root-threshold, got none")
+    if quorum is None and non_cloud is not None:
+        raise InputError("expected --quorum with --non-cloud, got none")
     trust = _load(draft)
     if policy_preset:
         trust = trust_edit.with_policy(trust, trust_edit.preset(policy_preset))
     if root_threshold:
         trust = trust_edit.with_threshold(trust, root_threshold)
+    if quorum is not None:
+        trust = trust_edit.with_quorum(trust, quorum, min(quorum, 1) if non_cloud is None else non_cloud)
     trust = _with_policy_file(trust, policy)
     _save(draft, trust, f"{len(trust.policy)} classes, {trust.root.threshold} must sign")
 
@@ -230,16 +262,23 @@ def sign(
     out: Annotated[Path | None, typer.Option("--out", help="Where it goes [FILE without .draft; else FILE]")] = None,
     previous: PreviousFile = None,
     passphrase_file: PassphraseFile = None,
+    state: StateFile = None,
     yes: Yes = False,
 ) -> None:
     """Show the document and add your signature; k of n people do so, one after another."""
     trust, envelope, is_draft = _read_begun(file)
     before = _read_previous(trust, previous)
     target = out or (_signed_name(file) if is_draft else file)
-    signing = open_key(key, passphrase_file)
+    signing = open_key_here(key, passphrase_file)
     person = trust_sign.verify_signable(trust, before, signing, envelope)
     signatures = trust_sign.count(envelope, trust, before.trust if before else None)
     typer.echo(render_trust(trust, chain.head_words(envelope), signatures, now_s()), nl=False)
+    document = SignedTrust(trust.trust_id, trust.version, chain.head_sha256(envelope))
+    if change_memory(state or home("heads.json"), lambda m: m).signed_another(document):
+        note(
+            f"ANOTHER version {trust.version} was signed here before: if that one goes anywhere, whoever has it refuses"
+            " this one (forked). Sign only when you know that it is thrown away"
+        )
     if not yes:
         agree(f"sign this as {person}? type yes", "yes")
     envelope = envelopes.add_signature(envelope, signing)
@@ -250,11 +289,16 @@ def sign(
         files.write_new(target, envelopes.encode(envelope) + b"\n")
     else:
         write_envelope(target, envelope)
-    typer.echo(f"{target}: signed by {person} · {signatures_text(signatures)}")
+    change_memory(state or home("heads.json"), lambda m: m.with_signed(document))
+    typer.echo(f"{target}: signed by {person}\n{signatures_text(signatures)}")
     if signatures.missing:
-        typer.echo(f"{signatures.missing} more must sign: ispcloud trust sign {target} --key THEIR-KEY")
+        rest = "" if previous is None else f" --previous {previous}"
+        typer.echo(f"{signatures.missing} more must sign: ispcloud trust sign {target}{rest} --key THEIR-KEY")
+    elif before is not None:
+        typer.echo(f"complete. Send it: ispcloud trust publish {target}")
+        typer.echo(f"  or carry it to each agent: ispagent trust install {target.name}")
     else:
-        typer.echo("complete. On each agent: ispagent trust install, and type at its console:")
+        typer.echo(f"complete. On each agent: ispagent trust install {target.name}, and type at its console:")
         typer.echo(f"  {chain.head_words(envelope)}")
 
 
@@ -291,3 +335,26 @@ def show(
     if remember:
         own = load_own(file, state)
         own.remember(own.seen)
+
+
+@app.command("publish")
+def publish(
+    file: Annotated[Path, typer.Argument(help="The signed document that follows yours, or yours itself")],
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    wait: Wait = 60,
+) -> None:
+    """Send a complete trust document to all agents, and to the board, where desks take it over."""
+    own = load_own(trust, state)
+    envelope = read_envelope(file, "a signed trust document")
+    with connect(cloud) as client:
+        desk = Desk(own, client)
+        desk.refresh()
+        if chain.head_sha256(envelope) != desk.own.sha256:
+            chain.verify_next(desk.own.trust, desk.own.sha256, envelope)
+            desk.follow([envelope])
+        agents = tuple(a.agent for a in desk.own.trust.agents)
+        sent = desk.send(Kind.KIND_TRUST, envelope, "trust", agents, everybody=True)
+        typer.echo(f"trust version {desk.own.trust.version} sent to the board and {len(agents)} agents")
+        desk.settle(sent, wait)

@@ -47,6 +47,18 @@ def signer(trust: Trust, public: bytes, now_s: int) -> Person:
     return person
 
 
+def requester(trust: Trust, public: bytes, now_s: int) -> str:
+    """Return the handle of the person or service whose key in force this is.
+
+    Raises:
+        RefusedError: nobody's key (`unknown-signer`), or past its date (`signer-expired`).
+    """
+    for service in trust.services:
+        if key_in_force(service.keys, public, now_s):
+            return service.service
+    return signer(trust, public, now_s).handle
+
+
 def saw_of(exported: Exported) -> Saw:
     """Return what a person can have seen of an export."""
     return Saw.SUMMARY if exported.items is None else Saw.DETAIL

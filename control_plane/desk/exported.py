@@ -8,6 +8,7 @@ checkpoint) and `short` (the alias that people type; nobody signed it). Only `pl
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +18,7 @@ from control_plane.errors import TamperedExportError
 from trust import chain, checkpoint, statements, verify
 from trust import envelope as envelopes
 from trust import items as items_
+from trust.answer import ViewAnswer
 from trust.checkpoint import Checkpoint
 from trust.document import Trust, TrustedAgent
 from trust.errors import MalformedError, MalformedStatementError, Reason, RefusedError
@@ -77,27 +79,59 @@ def open_export_untrusted(
         RefusedError: nobody known signed the plan, it was altered, or a head contradicts what was seen.
         TamperedExportError: items, checkpoint or trust document do not fit the plan.
     """
-    envelope = envelopes.decode_untrusted(files.plan)
-    plan, digest = verify.verify_plan(envelope, trust), envelopes.digest(envelope)
-    agent = trust.agent(plan.agent)
-    if agent is None:
-        raise RefusedError(Reason.WRONG_AGENT, "your trust document does not know the plan's agent")
-    short = (files.short or b"").decode("ascii", "replace").strip()
+    plan, digest, agent = _open_plan(files.plan, trust)
     items = None if files.items is None or not opened else _open_items(files.items, plan)
     log, after = _check_log(files.checkpoint, plan, agent, seen)
     warnings = _compare_trust(files.trust, plan, trust, trust_sha256)
     if files.checkpoint is None:
         warnings += ("the export has no checkpoint: that the agent's log did not shrink cannot be seen",)
+    short = (files.short or b"").decode("ascii", "replace").strip()
     return Exported(
         plan=plan,
         digest=digest,
         agent=agent,
         items=items,
         log=log,
-        short=short if _SHORT.fullmatch(short) else plan.plan_id[:8],
+        short=_short(short, plan),
         seen=after,
         warnings=warnings,
     )
+
+
+def open_view_untrusted(plan_file: bytes, answer: ViewAnswer, trust: Trust, seen: Heads) -> Exported:
+    """Return what an agent answered to a view, once it proves to be what the agent signed and its log goes on.
+
+    Args:
+        plan_file: the plan's envelope, as the board has it.
+        answer: what was in the sealed pages; the pages prove no sender.
+        trust: the approver's own document.
+        seen: what the approver's tool had seen when it asked.
+
+    Raises:
+        MalformedEnvelopeError: the plan is no envelope.
+        RefusedError: nobody known signed the plan, or the log does not go on from what was seen.
+        TamperedExportError: items or checkpoint do not fit the plan.
+    """
+    plan, digest, agent = _open_plan(plan_file, trust)
+    items = _items_of(answer.documents, plan, "the agent's answer")
+    head = _open_checkpoint(answer.checkpoint, plan, agent, "the answer's checkpoint")
+    after = heads.accept_proven_log(seen, agent.agent, head, answer.old_size, answer.consistency)
+    _compare_trust(None, plan, trust, "")
+    log = SeenLog(agent.agent, head.size, head.root.hex())
+    return Exported(plan, digest, agent, items, log, _short(answer.short, plan), after, ())
+
+
+def _open_plan(data: bytes, trust: Trust) -> tuple[Plan, bytes, TrustedAgent]:
+    envelope = envelopes.decode_untrusted(data)
+    plan = verify.verify_plan(envelope, trust)
+    agent = trust.agent(plan.agent)
+    if agent is None:
+        raise RefusedError(Reason.WRONG_AGENT, "your trust document does not know the plan's agent")
+    return plan, envelopes.digest(envelope), agent
+
+
+def _short(text: str, plan: Plan) -> str:
+    return text if _SHORT.fullmatch(text) else plan.plan_id[:8]
 
 
 def _open_items(data: bytes, plan: Plan) -> Items:
@@ -105,10 +139,14 @@ def _open_items(data: bytes, plan: Plan) -> Items:
     *documents, rest = data.split(b"\n")
     if rest:
         raise TamperedExportError("items.jsonl: expected a newline at its end: the file is cut short")
+    return _items_of(documents, plan, "items.jsonl")
+
+
+def _items_of(documents: Sequence[bytes], plan: Plan, what: str) -> Items:
     try:
         return items_.open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
     except MalformedStatementError as err:
-        raise TamperedExportError(f"items.jsonl is not what the agent signed: {err}") from err
+        raise TamperedExportError(f"{what} is not what the agent signed: {err}") from err
 
 
 def _check_log(note: bytes | None, plan: Plan, agent: TrustedAgent, seen: Heads) -> tuple[SeenLog, Heads]:
@@ -116,23 +154,24 @@ def _check_log(note: bytes | None, plan: Plan, agent: TrustedAgent, seen: Heads)
     heads.check_root(seen, agent.agent, plan.log_size, plan.log_root)
     if note is None:
         return SeenLog(agent.agent, plan.log_size, plan.log_root), seen
-    try:
-        vkey = checkpoint.parse_vkey_untrusted(agent.log_key)
-        head = checkpoint.open_checkpoint_untrusted(note, vkey)
-    except MalformedError as err:
-        raise TamperedExportError(f"checkpoint.txt is not the log of {agent.handle}: {err}") from err
-    _check_plan_head(plan, head)
+    head = _open_checkpoint(note, plan, agent, "checkpoint.txt")
     after = heads.accept_log(seen, agent.agent, head)
     return SeenLog(agent.agent, head.size, head.root.hex()), after
 
 
-def _check_plan_head(plan: Plan, head: Checkpoint) -> None:
+def _open_checkpoint(note: bytes, plan: Plan, agent: TrustedAgent, what: str) -> Checkpoint:
+    try:
+        vkey = checkpoint.parse_vkey_untrusted(agent.log_key)
+        head = checkpoint.open_checkpoint_untrusted(note, vkey)
+    except MalformedError as err:
+        raise TamperedExportError(f"{what} is not the log of {agent.handle}: {err}") from err
     if plan.log_size > head.size:
         raise TamperedExportError(
-            f"checkpoint.txt: expected a log of at least {plan.log_size} entries, as the plan says, got {head.size}"
+            f"{what}: expected a log of at least {plan.log_size} entries, as the plan says, got {head.size}"
         )
     if plan.log_size == head.size and plan.log_root != head.root.hex():
-        raise TamperedExportError(f"checkpoint.txt: its {head.size} entries are not those that the plan names")
+        raise TamperedExportError(f"{what}: its {head.size} entries are not those that the plan names")
+    return head
 
 
 def _compare_trust(data: bytes | None, plan: Plan, trust: Trust, trust_sha256: str) -> tuple[str, ...]:

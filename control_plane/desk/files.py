@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -70,9 +73,38 @@ def write(path: Path, data: bytes) -> None:
     temporary = _write_temporary(path, data)
     try:
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as err:
         temporary.unlink(missing_ok=True)
         raise LocalFailureError(f"{path}: cannot be written: {err.strerror}") from err
+
+
+def _sync_folder(folder: Path) -> None:
+    # Without it a power cut may bring the file before back, and a witness must not forget what it cosigned
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a file of this person's against other commands of theirs, while it is read, changed and written.
+
+    Raises:
+        LocalFailureError: the lock beside it cannot be made.
+    """
+    make_private_folder(path.parent)
+    try:
+        fd = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
+    except OSError as err:
+        raise LocalFailureError(f"{path}: cannot be locked: {err.strerror}") from err
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _write_temporary(path: Path, data: bytes) -> Path:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from trust import chain, limits, statements
+from trust import chain, limits, merkle, statements
 from trust import envelope as envelopes
 from trust.checkpoint import Checkpoint
 from trust.document import Trust
 from trust.envelope import Envelope
-from trust.errors import MalformedStatementError, Reason, RefusedError
+from trust.errors import MalformedProofError, MalformedStatementError, Reason, RefusedError
 from trust.statements import SeenLog
 from trust.strict_json import Reader, read_object_untrusted
 
@@ -40,11 +41,26 @@ class SeenTrust:
 
 
 @dataclass(frozen=True, slots=True)
+class LogKey:
+    """The key of an agent's log (C2SP vkey). `version`: the trust version that put it in another's place, or 0."""
+
+    agent: str
+    vkey: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
 class Heads:
-    """Everything that was seen."""
+    """Everything that was seen. `cosigned`: the heads that this desk signed as a witness, which it must never undo.
+
+    Heads of a log count while the trust document names the same key for it (`log_keys`): after a restored backup an
+    agent's log goes on under a new key, which owners sign, and is another log.
+    """
 
     trusts: tuple[SeenTrust, ...] = ()
     logs: tuple[SeenLog, ...] = ()
+    cosigned: tuple[SeenLog, ...] = ()
+    log_keys: tuple[LogKey, ...] = ()
 
     def trust(self, trust_id: str) -> SeenTrust | None:
         """Return the newest document seen of a chain."""
@@ -54,21 +70,33 @@ class Heads:
         """Return the largest log seen of an agent."""
         return next((seen for seen in self.logs if seen.agent == agent), None)
 
+    def last_cosigned(self, agent: str) -> SeenLog | None:
+        """Return the log head of an agent that this desk cosigned last."""
+        return next((signed for signed in self.cosigned if signed.agent == agent), None)
+
 
 # --- the file -------------------------------------------------------------------------------------------------------
 
 
 def encode(heads: Heads) -> bytes:
     """Return the file of heads, JSON."""
-    document = {
+    document: dict[str, object] = {
         "format": _FORMAT,
         "trusts": [
             {"trust_id": t.trust_id, "envelope": base64.b64encode(envelopes.encode(t.envelope)).decode()}
             for t in heads.trusts
         ],
-        "logs": [{"agent": seen.agent, "size": seen.size, "root": seen.root} for seen in heads.logs],
+        "logs": list(map(_log_json, heads.logs)),
     }
+    if heads.cosigned:
+        document["cosigned"] = list(map(_log_json, heads.cosigned))
+    if heads.log_keys:
+        document["log_keys"] = [{"agent": k.agent, "vkey": k.vkey, "version": k.version} for k in heads.log_keys]
     return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def _log_json(seen: SeenLog) -> dict[str, object]:
+    return {"agent": seen.agent, "size": seen.size, "root": seen.root}
 
 
 def decode_untrusted(data: bytes) -> Heads:
@@ -81,7 +109,12 @@ def decode_untrusted(data: bytes) -> Heads:
     r = read_object_untrusted(data, FILE_BYTES, "heads")
     if r.text("format") != _FORMAT:
         raise r.error("format", f"should be {_FORMAT}")
-    heads = Heads(tuple(map(_seen_trust, r.objects("trusts"))), tuple(map(_seen_log, r.objects("logs"))))
+    heads = Heads(
+        trusts=tuple(map(_seen_trust, r.objects("trusts"))),
+        logs=tuple(map(_seen_log, r.objects("logs"))),
+        cosigned=tuple(map(_seen_log, r.objects("cosigned"))) if r.has("cosigned") else (),
+        log_keys=tuple(map(_log_key, r.objects("log_keys"))) if r.has("log_keys") else (),
+    )
     r.done()
     return heads
 
@@ -101,6 +134,12 @@ def _seen_log(r: Reader) -> SeenLog:
     return log
 
 
+def _log_key(r: Reader) -> LogKey:
+    key = LogKey(r.hex("agent", 16), r.text("vkey"), r.integer("version", 0, limits.SECONDS_MAX))
+    r.done()
+    return key
+
+
 # --- what may follow ------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +155,7 @@ def accept_trust(heads: Heads, envelope: Envelope) -> tuple[Trust, Heads]:
     seen = heads.trust(trust.trust_id)
     if seen is not None and seen.sha256 != digest:
         before = statements.decode_as_untrusted(Trust, seen.envelope)
+        heads = _under(heads, before)
         try:
             chain.verify_next(before, seen.sha256, envelope)
         except RefusedError as err:
@@ -124,7 +164,27 @@ def accept_trust(heads: Heads, envelope: Envelope) -> tuple[Trust, Heads]:
             message = f"{err}: first show the versions between (ispcloud trust show FILE --remember), oldest first"
             raise RefusedError(err.reason, message) from err
     others = tuple(t for t in heads.trusts if t.trust_id != trust.trust_id)
-    return trust, replace(heads, trusts=(*others, SeenTrust(trust.trust_id, envelope)))
+    return trust, _under(replace(heads, trusts=(*others, SeenTrust(trust.trust_id, envelope))), trust)
+
+
+def _under(heads: Heads, trust: Trust) -> Heads:
+    known = {k.agent: k for k in heads.log_keys}
+    for agent in trust.agents:
+        before = known.setdefault(agent.agent, LogKey(agent.agent, agent.log_key, 0))
+        if before.vkey != agent.log_key:
+            known[agent.agent] = LogKey(agent.agent, agent.log_key, trust.version)
+    return _with_keys(heads, known)
+
+
+def _with_keys(heads: Heads, keys: Mapping[str, LogKey]) -> Heads:
+    """Return the heads without those of logs that have another key now."""
+    gone = {k.agent for k in heads.log_keys if keys[k.agent].vkey != k.vkey}
+    return replace(
+        heads,
+        logs=tuple(log for log in heads.logs if log.agent not in gone),
+        cosigned=tuple(log for log in heads.cosigned if log.agent not in gone),
+        log_keys=tuple(keys.values()),
+    )
 
 
 def accept_log(heads: Heads, agent: str, checkpoint: Checkpoint) -> Heads:
@@ -140,8 +200,84 @@ def accept_log(heads: Heads, agent: str, checkpoint: Checkpoint) -> Heads:
             f"the agent's log shrank: expected at least the {seen.size} entries seen before, got {checkpoint.size}",
         )
     check_root(heads, agent, checkpoint.size, checkpoint.root.hex())
+    return _with_log(heads, agent, checkpoint)
+
+
+def accept_proven_log(heads: Heads, agent: str, checkpoint: Checkpoint, old_size: int, proof: Sequence[bytes]) -> Heads:
+    """Return what is then seen, once the log proves that it begins with what was seen.
+
+    Args:
+        heads: what was seen.
+        agent: whose log it is.
+        checkpoint: the log now, signed by its key.
+        old_size: from which size on the proof leads; it must be the size that was seen.
+        proof: a consistency proof (RFC 9162 section 2.1.4).
+
+    Raises:
+        RefusedError: `version-old` where it shrank, `forked` where it does not prove that it goes on from there.
+    """
+    seen = heads.log(agent)
+    if seen is None or seen.size == 0:
+        return _with_log(heads, agent, checkpoint)
+    after = accept_log(heads, agent, checkpoint)
+    if old_size != seen.size:
+        raise RefusedError(
+            Reason.FORKED,
+            f"the agent's log: expected a proof from the {seen.size} entries seen before, got one from {old_size}",
+        )
+    try:
+        merkle.verify_consistency(old_size, checkpoint.size, bytes.fromhex(seen.root), checkpoint.root, proof)
+    except MalformedProofError as err:
+        raise RefusedError(
+            Reason.FORKED, f"the agent's log does not go on from what was seen before, it was forked: {err}"
+        ) from err
+    return after
+
+
+def _with_log(heads: Heads, agent: str, checkpoint: Checkpoint) -> Heads:
     others = tuple(log for log in heads.logs if log.agent != agent)
     return replace(heads, logs=(*others, SeenLog(agent, checkpoint.size, checkpoint.root.hex())))
+
+
+def merge(stored: Heads, seen: Heads) -> Heads:
+    """Return the newest of both: two commands of one person run at a time, and neither forgets what the other saw."""
+    trusts = {t.trust_id: t for t in stored.trusts}
+    for mine in seen.trusts:
+        other = trusts.get(mine.trust_id)
+        if other is None or _version(other) < _version(mine):
+            trusts[mine.trust_id] = mine
+    keys = {k.agent: k for k in stored.log_keys}
+    keys |= {k.agent: k for k in seen.log_keys if k.agent not in keys or keys[k.agent].version < k.version}
+    stored, seen = _with_keys(stored, keys), _with_keys(seen, keys)
+    return Heads(
+        tuple(trusts.values()),
+        _largest(stored.logs, seen.logs),
+        _largest(stored.cosigned, seen.cosigned),
+        stored.log_keys,
+    )
+
+
+def _largest(stored: Sequence[SeenLog], seen: Sequence[SeenLog]) -> tuple[SeenLog, ...]:
+    logs = {log.agent: log for log in stored}
+    for log in seen:
+        if log.agent not in logs or logs[log.agent].size < log.size:
+            logs[log.agent] = log
+    return tuple(logs.values())
+
+
+def _version(seen: SeenTrust) -> int:
+    return statements.decode_as_untrusted(Trust, seen.envelope).version
+
+
+def with_cosigned(heads: Heads, agent: str, checkpoint: Checkpoint) -> Heads:
+    """Return what was seen once a checkpoint is to be cosigned, which a proof from `last_cosigned` led to.
+
+    What approvals saw moves along only where the proof began there: otherwise a later view must still prove it.
+    """
+    before, seen = heads.last_cosigned(agent), heads.log(agent)
+    others = tuple(log for log in heads.cosigned if log.agent != agent)
+    after = replace(heads, cosigned=(*others, SeenLog(agent, checkpoint.size, checkpoint.root.hex())))
+    return _with_log(after, agent, checkpoint) if seen is None or seen == before else after
 
 
 def check_root(heads: Heads, agent: str, size: int, root: str) -> None:

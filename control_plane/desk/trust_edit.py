@@ -17,13 +17,16 @@ from trust import checkpoint, keys, limits, policy, statements
 from trust.document import (
     ED25519,
     EVERYWHERE,
+    Operator,
     Person,
     PersonKey,
+    Quorum,
     Root,
     RootKey,
     ServiceAccount,
     Trust,
     TrustedAgent,
+    Witness,
 )
 from trust.errors import MalformedKeyError
 from trust.policy import PolicyClass, Role
@@ -193,22 +196,35 @@ def _check_free(trust: Trust, handle: str) -> None:
         raise InputError(f"{handle!r} is in the draft already: remove it first, or add a key to it")
 
 
+def named(trust: Trust, handle: str) -> list[str]:
+    """Return what a handle names in the document: a person and a witness may have the same."""
+    names = {
+        "a person": [p.handle for p in trust.people],
+        "a service": [s.service for s in trust.services],
+        "an agent": [a.handle for a in trust.agents],
+        "a witness": [w.name for w in trust.witnesses],
+    }
+    return [word for word, handles in names.items() if handle in handles]
+
+
 def remove(trust: Trust, handle: str) -> Trust:
-    """Return the document without a person (with their root keys), service or agent.
+    """Return the document without a person (with their root keys), service, agent or witness.
 
     Raises:
-        InputError: nobody has this handle.
+        InputError: nobody has this handle, or the quorum needs this witness.
     """
     after = replace(
         trust,
         people=tuple(p for p in trust.people if p.handle != handle),
         services=tuple(s for s in trust.services if s.service != handle),
         agents=tuple(a for a in trust.agents if a.handle != handle),
+        witnesses=tuple(w for w in trust.witnesses if w.name != handle),
         root=replace(trust.root, keys=tuple(k for k in trust.root.keys if k.person != handle)),
     )
     if after == trust:
         raise InputError(f"expected a handle of the draft to remove, got {handle!r}")
-    return after
+    # A quorum that nobody can meet would stop every agent at its next start
+    return with_quorum(after, after.quorum.n, after.quorum.non_cloud)
 
 
 # --- agents ---------------------------------------------------------------------------------------------------------
@@ -240,6 +256,52 @@ def add_agent(trust: Trust, enroll: Enroll) -> Trust:
         raise InputError(f"agent {enroll.handle!r} is in the draft already: remove it first")
     agent = TrustedAgent(enroll.agent, enroll.handle, enroll.plan_key, enroll.log_key)
     return replace(trust, agents=(*trust.agents, agent))
+
+
+# --- witnesses ------------------------------------------------------------------------------------------------------
+
+
+def add_witness(trust: Trust, name: str, vkey: str, operated_by: Operator) -> Trust:
+    """Return the document with one more witness, or one more key of it.
+
+    Args:
+        trust: the draft.
+        name: `[a-z0-9-]{1,32}`.
+        vkey: its verifier key, of cosignatures (C2SP tlog-cosignature).
+        operated_by: who runs it.
+
+    Raises:
+        MalformedNoteError: not a witness's verifier key.
+        InputError: the witness has this key already, or somebody else runs it.
+    """
+    text = str(checkpoint.parse_witness_vkey_untrusted(vkey.strip()))
+    for witness in trust.witnesses:
+        if text in witness.vkeys:
+            raise InputError(f"witness {witness.name!r} has this key already")
+    known = next((w for w in trust.witnesses if w.name == name), None)
+    if known is None:
+        return replace(trust, witnesses=(*trust.witnesses, Witness(name, (text,), operated_by)))
+    if known.operated_by is not operated_by:
+        raise InputError(
+            f"witness {name!r} is run by {known.operated_by.value}, expected that, got {operated_by.value}"
+        )
+    more = replace(known, vkeys=(*known.vkeys, text))
+    return replace(trust, witnesses=tuple(more if w.name == name else w for w in trust.witnesses))
+
+
+def with_quorum(trust: Trust, n: int, non_cloud: int) -> Trust:
+    """Return the document with another quorum of witnesses.
+
+    Raises:
+        InputError: more than the document has witnesses, or more of them not run by the cloud than all.
+    """
+    own = sum(w.operated_by is not Operator.CLOUD for w in trust.witnesses)
+    if n > len(trust.witnesses) or non_cloud > min(n, own):
+        raise InputError(
+            f"expected a quorum that the witnesses can meet ({len(trust.witnesses)}, of them {own} not run by the "
+            f"cloud), got {n} and {non_cloud}"
+        )
+    return replace(trust, quorum=Quorum(n, non_cloud))
 
 
 # --- policy ---------------------------------------------------------------------------------------------------------

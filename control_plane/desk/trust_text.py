@@ -8,7 +8,7 @@ from typing import Final
 
 from control_plane.desk.trust_sign import Count, Signatures
 from trust import checkpoint, keys
-from trust.document import ED25519, Person, PersonKey, Trust, TrustedAgent
+from trust.document import ED25519, Person, PersonKey, Trust, TrustedAgent, Witness
 from trust.errors import MalformedError
 from trust.policy import PolicyClass, Window
 from trust.render import neutralise
@@ -35,6 +35,7 @@ def render_trust(trust: Trust, words: str | None, signatures: Signatures, now_s:
         *_paragraph("PEOPLE", (_person(p, trust) for p in trust.people)),
         *_paragraph("AGENTS", map(agent_text, trust.agents)),
         *_paragraph("PROGRAMS that may request", (f"{s.service}  {_keys(s.keys)}" for s in trust.services)),
+        *_paragraph(_quorum(trust), map(_witness, trust.witnesses)),
         *_paragraph("POLICY", map(_policy_class, trust.policy)),
     ]
     return "".join(line + "\n" for line in lines)
@@ -51,8 +52,8 @@ def warning(trust: Trust, now_s: int) -> str | None:
 
 
 def signatures_text(signatures: Signatures) -> str:
-    """Return how the signatures stand, on one line."""
-    return " · ".join(_signatures(signatures))
+    """Return how the signatures stand, one line for each root."""
+    return "\n".join(f"  {line}" for line in _signatures(signatures))
 
 
 def _date(at_s: int) -> str:
@@ -102,6 +103,16 @@ def agent_text(agent: TrustedAgent) -> str:
     except MalformedError:
         return f"{agent.handle}  {agent.agent} · its log key is malformed"
     return f"{agent.handle}  {agent.agent} · {keys.fingerprint(bytes.fromhex(agent.plan_key), log_key)}"
+
+
+def _quorum(trust: Trust) -> str:
+    if not trust.quorum.n:
+        return "WITNESSES (quorum 0: nothing needs them)"
+    return f"WITNESSES ({trust.quorum.n} must confirm, {trust.quorum.non_cloud} of them not run by the cloud)"
+
+
+def _witness(witness: Witness) -> str:
+    return f"{witness.name}  run by {witness.operated_by.value} · {neutralise(' '.join(witness.vkeys))}"
 
 
 def _policy_class(c: PolicyClass) -> str:

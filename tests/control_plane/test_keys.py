@@ -9,7 +9,7 @@ import pytest
 from control_plane.desk import files, key_files
 from control_plane.errors import InputError, LocalFailureError
 from tests.control_plane.conftest import PASSPHRASE, Desk, key
-from trust import keys
+from trust import checkpoint, keys
 from trust.errors import WrongPassphraseError
 
 
@@ -100,3 +100,12 @@ def test_reading_stops_at_its_limit(tmp_path: Path) -> None:
     endless.symlink_to("/dev/zero")
     with pytest.raises(InputError, match="larger"):
         files.read_if_there(endless, 3, "a thing")
+
+
+def test_a_witness_verifier_key(desk: Desk) -> None:
+    path = desk.key_file("lena")
+    shown = json.loads(desk.run("keys", "show", path, "--witness-name", "desk-lena", "--json").stdout)
+    vkey = checkpoint.parse_witness_vkey_untrusted(shown["witness_vkey"])
+    assert (vkey.name, vkey.public) == ("desk-lena", key("lena").public)
+    assert "trust add witness desk-lena" in desk.run("keys", "show", path, "--witness-name", "desk-lena").stdout
+    assert desk.run("keys", "show", path, "--witness-name", "two words").exit_code == 2

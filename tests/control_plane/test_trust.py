@@ -100,7 +100,7 @@ def test_two_of_three_make_version_1_and_then_version_2(owners: Owners) -> None:
 
     owners.draft.unlink()
     ok(owners.run("next", owners.signed, "--out", owners.draft))
-    ok(owners.edit("remove", "joseph"))
+    assert "joseph removed: a person\n" in ok(owners.edit("remove", "joseph")).output
     ok(owners.edit("add", "person", "anna", "--key", pub("anna"), "--role", "owner", "--root"))
     two = owners.desk.path / "t2.json"
     refused(owners.sign("maria", owners.draft), 2, "expected that one as --previous")
@@ -111,7 +111,7 @@ def test_two_of_three_make_version_1_and_then_version_2(owners: Owners) -> None:
         owners.sign("joseph", two, *before)
     ).stdout  # fmt: skip
     last = ok(owners.sign("anna", two, *before))
-    assert "complete. On each agent" in last.stdout
+    assert "complete. Send it: ispcloud trust publish" in last.stdout
     following = chain.verify_next(one, chain.head_sha256(signed), envelope.decode_untrusted(two.read_bytes()))
     assert (following.version, following.person("joseph")) == (2, None)
 
@@ -296,6 +296,22 @@ def test_signatures_that_would_not_count(owners: Owners) -> None:
     refused(owners.run("show", owners.signed), 3, "not by that key")
 
 
+def test_a_second_document_of_one_version_is_not_signed_without_a_word(owners: Owners) -> None:
+    """Two signed documents of one version split the agents: those that have the one refuse the other."""
+    ok(owners.init())
+    assert "ANOTHER" not in ok(owners.sign("maria", owners.draft)).stderr
+    assert "ANOTHER" not in ok(owners.sign("lena", owners.signed)).stderr, "it is the same one"
+    trust_id = owners.document().trust_id
+    draft = json.loads(owners.draft.read_text())
+    draft["expires"] -= 1
+    owners.draft.write_text(json.dumps(draft))
+    assert owners.document().trust_id == trust_id
+    owners.signed.unlink()
+    told = owners.sign("lena", owners.draft, "--out", owners.signed, stdin="no\n")
+    assert (told.exit_code, "ANOTHER version 1" in told.stderr) == (3, True)
+    assert not owners.signed.exists()
+
+
 def test_a_draft_that_contradicts_itself_is_not_signed(owners: Owners) -> None:
     ok(owners.init(threshold=4))
     refused(owners.sign("maria", owners.draft), 3, "expected a root threshold of 1 to 3")
@@ -359,3 +375,43 @@ def test_exit_codes() -> None:
 def test_windows_are_written_as_people_do() -> None:
     assert windows_text(policy.daily(0, 1, 9, 16) + policy.daily(5, 5, 1, 5)) == "Mon Tue 09:00-16:00, Sat 01:00-05:00"
     assert windows_text(()) == ""
+
+
+# --- witnesses ------------------------------------------------------------------------------------------------------
+
+
+def witness_vkey(name: str, of: str) -> str:
+    return checkpoint.encode_witness_vkey(name, key(of).public)
+
+
+def test_witnesses_and_their_quorum(owners: Owners) -> None:
+    ok(owners.init())
+    own, cloud = witness_vkey("desk-lena", "w1"), witness_vkey("cloud", "w2")
+    refused(owners.edit("policy", "--quorum", "1"), 2, "quorum that the witnesses can meet (0")
+    ok(owners.edit("add", "witness", "cloud", "--vkey", cloud, "--operated-by", "cloud"))
+    refused(owners.edit("policy", "--quorum", "1"), 2, "of them 0 not run by the cloud")
+    ok(owners.edit("policy", "--quorum", "1", "--non-cloud", "0"))
+    ok(owners.edit("add", "witness", "desk-lena", "--vkey", own, "--operated-by", "own"))
+    refused(owners.edit("add", "witness", "desk-lena", "--vkey", own, "--operated-by", "own"), 2, "this key already")
+    more = witness_vkey("desk-lena", "w3")
+    refused(owners.edit("add", "witness", "desk-lena", "--vkey", more, "--operated-by", "third"), 2, "run by own")
+    ok(owners.edit("add", "witness", "desk-lena", "--vkey", more, "--operated-by", "own"))
+    refused(owners.edit("policy", "--quorum", "2", "--non-cloud", "2"), 2, "got 2 and 2")
+    refused(owners.edit("policy", "--non-cloud", "1"), 2, "--quorum")
+    ok(owners.edit("policy", "--quorum", "2"))
+    document = owners.document()
+    assert [(w.name, len(w.vkeys), w.operated_by.value) for w in document.witnesses] == [
+        ("cloud", 1, "cloud"),
+        ("desk-lena", 2, "own"),
+    ]
+    assert (document.quorum.n, document.quorum.non_cloud) == (2, 1)
+    shown = ok(owners.run("show", owners.draft)).stdout
+    assert "WITNESSES (2 must confirm, 1 of them not run by the cloud)" in shown
+    assert "desk-lena  run by own" in shown
+    refused(owners.edit("add", "witness", "x", "--vkey", ORIGIN, "--operated-by", "own"), 2)
+    refused(owners.edit("add", "witness", "x", "--vkey", checkpoint.encode_vkey("x", key("w").public), "--operated-by",
+                        "own"), 2, "type 4")  # fmt: skip
+    refused(owners.edit("remove", "cloud"), 2, "quorum")
+    ok(owners.edit("policy", "--quorum", "1"))
+    ok(owners.edit("remove", "cloud"))
+    assert [w.name for w in owners.document().witnesses] == ["desk-lena"]

@@ -23,7 +23,8 @@ PREFACE = """\
 
 Written from the code by `python -m tests.repo.cli_reference`; a test compares. `ispagent` talks to the daemon through
 its unix socket, which it finds by `ISPAGENT_SOCKET`, or in the configuration that `ISPAGENT_CONFIG` names. `ispcloud`
-is a person's own tool on their own machine: it talks to nobody, it reads files and writes files.
+is a person's own tool on their own machine, which works on files or through a control plane; and the control plane
+itself (`init`, `serve`, `operators`, `agents`, `people`, `services`, `backup`, `restore`).
 
 | exit code | meaning |
 |---|---|
@@ -37,7 +38,7 @@ is a person's own tool on their own machine: it talks to nobody, it reads files 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument or option of a command. `names`: what is typed, or the argument's placeholder."""
+    """One argument or option of a command. `names`: what is typed, or its placeholder; `env`: or what is set."""
 
     names: tuple[str, ...]
     option: bool
@@ -45,6 +46,7 @@ class Parameter:
     repeats: bool
     flag: bool
     default: str
+    env: str
     help: str
 
 
@@ -94,6 +96,7 @@ def _parameter(param: TyperArgument | TyperOption) -> Parameter:
         repeats=param.multiple if isinstance(param, TyperOption) else param.nargs == -1,
         flag=bool(param.is_flag) if isinstance(param, TyperOption) else False,
         default="" if default in (None, "", False, 0) or callable(default) else _text(default),
+        env=param.envvar if isinstance(param.envvar, str) else "",
         help=(param.help or "") + _choices(param),
     )
 
@@ -133,7 +136,8 @@ def render() -> str:
         if command.parameters:
             lines += ["| what | default | meaning |", "|---|---|---|"]
             for p in command.parameters:
-                default = "required" if p.required else f"`{p.default}`" if p.default else ""
+                needed = f"required, or `{p.env}`" if p.env else "required"
+                default = needed if p.required else f"`{p.default}`" if p.default else f"`{p.env}`" if p.env else ""
                 more = "; may be given again" if p.option and p.repeats and "again" not in p.help else ""
                 lines.append(f"| {', '.join(f'`{n}`' for n in p.names)} | {default} | {_cell(p.help)}{more} |")
             lines.append("")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.repo.cli_reference import Command, commands
+from tests.repo.cli_reference import Command, Parameter, commands
 
 PROGRAMS = ("ispagent", "ispcloud")
 _PROMPT = re.compile(r"^\s*(?:[a-z0-9-]*[$#] )?(?=(?:ispagent|ispcloud|make|python3?|\.venv/bin/python) |ispagent$)")
@@ -47,6 +47,11 @@ def shown(text: str) -> Iterator[Shown]:
                 yield Shown(number, span, whole=False)
 
 
+def _needed(parameter: Parameter) -> bool:
+    """Return whether a command does nothing without it; what a variable can say need not be typed."""
+    return parameter.option and parameter.required and not parameter.env
+
+
 def problem(text: str, *, whole: bool, known: list[Command]) -> str | None:
     """Return what is wrong with a command of ours as it is shown, or None.
 
@@ -67,7 +72,7 @@ def problem(text: str, *, whole: bool, known: list[Command]) -> str | None:
     given = {w.split("=")[0] for w in words[len(called.words) :] if w.startswith("--") and w != "--"}
     if unknown := given - called.options - {"--help"}:
         return f"{' '.join(called.words)} has no {', '.join(sorted(unknown))}"
-    missing = [p.names[0] for p in called.parameters if p.option and p.required and not given & set(p.names)]
+    missing = [p.names[0] for p in called.parameters if _needed(p) and not given & set(p.names)]
     if whole and missing and "--help" not in given:
         return f"{' '.join(called.words)} needs {', '.join(missing)}"
     return None

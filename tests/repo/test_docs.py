@@ -135,7 +135,7 @@ def test_readme_says_the_licence() -> None:
         ("ispagent change suspend C-1/home --because debt", True),
         ("ispagent change suspnd C-1/home", True),
         ("ispagent change", True),
-        ("ispcloud changes approve --file K7QF2 --key k", True),  # --out is missing
+        ("ispcloud trust add person maria --key k", True),  # --role is missing
         ("ispcloud changes approve --file K7QF2 --key k --out a  # joseph signs", False),
     ],
 )

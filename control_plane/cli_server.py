@@ -1,0 +1,252 @@
+"""`ispcloud init|serve|operators|agents|people|services|backup|restore`: for the administrators of a control plane.
+
+They work on the data directory; the server may run, and sees within a second what they changed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, TypeVar
+
+import typer
+
+from control_plane import backup as backups
+from control_plane import config, invitation, members
+from control_plane.boxes import seen_minutes
+from control_plane.config import Address, DataDir, parse_address
+from control_plane.desk import files
+from control_plane.desk.cli_shared import AsJson, now_s, print_json
+from control_plane.errors import InputError, LocalFailureError
+from control_plane.invitation import Invitation
+from control_plane.limits import Quota
+from control_plane.members import IdentityKind, Member, Operator, Standing
+from control_plane.store import Command, Tx, prepare
+
+T = TypeVar("T")
+
+Dir = Annotated[Path, typer.Option("--dir", envvar="ISPCLOUD_DIR", help="The control plane's data directory")]
+OfOperator = Annotated[str, typer.Option("--operator", help="The operator's handle")]
+Name = Annotated[str, typer.Argument(help="A handle: a-z, 0-9 and -")]
+
+operators = typer.Typer(help="Operators: each is blind to the others.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def init(
+    folder: Dir,
+    public_host: Annotated[str, typer.Option("--public-host", help="The name under which agents reach this host")],
+    listen: Annotated[str, typer.Option("--listen", help="Where the server listens")] = "0.0.0.0:7443",
+    enrolment_listen: Annotated[
+        str, typer.Option("--enrolment-listen", help="Where new ones bring their token")
+    ] = "0.0.0.0:7444",
+    metrics_listen: Annotated[
+        str, typer.Option("--metrics-listen", help="Prometheus metrics, on loopback; empty: none")
+    ] = "",
+    witness_name: Annotated[
+        str, typer.Option("--witness-name", help="The name of this server's witness key, in trust documents")
+    ] = "ispcloud-witness",
+) -> None:
+    """Make a data directory: configuration, certificate authority, witness key, database."""
+    text = config.DEFAULT.format(
+        listen=listen,
+        enrolment_listen=enrolment_listen,
+        metrics_listen=metrics_listen,
+        public_host=public_host,
+        witness_name=witness_name,
+        quotas=", ".join(f.name for f in fields(Quota)),
+    )
+    os.umask(0o077)
+    data = config.create(folder, text, now_s())
+    prepare(data.database).close()
+    typer.echo(f"{folder}: made; ispcloud serve --dir {folder}")
+    typer.echo(f"witness {data.witness_vkey()}")
+    typer.echo("an owner may add it to the trust document; it belongs to the cloud, so it never counts alone")
+
+
+def serve(folder: Dir) -> None:
+    """Run the server until it is told to stop."""
+    from control_plane.server import run  # slow, and only this command needs it
+
+    os.umask(0o077)  # SQLite's journal files are nobody else's business
+    run(config.open_dir(folder))
+
+
+@operators.command("add")
+def operators_add(name: Name, folder: Dir) -> None:
+    """Add an operator."""
+    members.check_handle(name, "operator")
+    operator = secrets.token_bytes(members.OPERATOR_BYTES)
+    _change(config.open_dir(folder), members.AddOperator(operator, name))
+    typer.echo(f"operator {name} ({operator.hex()})")
+
+
+@operators.command("list")
+def operators_list(folder: Dir, as_json: AsJson = False) -> None:
+    """List the operators."""
+    with _database(config.open_dir(folder)) as con:
+        found = members.operators(con)
+    if as_json:
+        print_json([{"operator": o.handle, "id": o.operator.hex()} for o in found])
+    else:
+        for one in found:
+            typer.echo(f"{one.handle:32}  {one.operator.hex()}")
+
+
+def _of_kind(kind: IdentityKind, title: str) -> typer.Typer:
+    """Return the commands for one kind of members; they are the same for all three."""
+    app = typer.Typer(help=title, no_args_is_help=True, rich_markup_mode=None)
+
+    @app.command("enroll", help=f"Write an invitation for one {kind.value}: a day long, it can be used once.")
+    def enroll(
+        name: Name,
+        operator: OfOperator,
+        out: Annotated[Path, typer.Option("--out", help="Where the invitation is written; it must not be there")],
+        folder: Dir,
+        server: Annotated[str, typer.Option("--server", help="Another HOST:PORT than configured")] = "",
+        enrolment: Annotated[str, typer.Option("--enrolment", help="Another HOST:PORT than configured")] = "",
+    ) -> None:
+        _invite(config.open_dir(folder), kind, name, operator, out, (server, enrolment))
+
+    @app.command("list", help="List them, those with an open invitation and those who were revoked included.")
+    def show(
+        folder: Dir,
+        operator: Annotated[str, typer.Option("--operator", help="Of this operator only")] = "",
+        as_json: AsJson = False,
+    ) -> None:
+        _list(config.open_dir(folder), kind, operator, as_json=as_json)
+
+    @app.command("revoke", help="Take one out: its streams end within seconds, its certificates are void.")
+    def revoke(name: Name, operator: OfOperator, folder: Dir) -> None:
+        _revoke(config.open_dir(folder), kind, name, operator)
+
+    return app
+
+
+agents: Final = _of_kind(IdentityKind.AGENT, "Agents.")
+people: Final = _of_kind(IdentityKind.PERSON, "People: whose desks may connect. What they may decide, trust says.")
+services: Final = _of_kind(IdentityKind.SERVICE, "Services that ask for changes, such as billing.")
+
+
+def _invite(data: DataDir, kind: IdentityKind, name: str, operator: str, out: Path, at: tuple[str, str]) -> None:
+    members.check_handle(name, kind.value)
+    server = _public(data, data.config.listen, "--server", at[0])
+    enrolment = _public(data, data.config.enrolment_listen, "--enrolment", at[1])
+    token, now = secrets.token_bytes(members.TOKEN_BYTES), now_s()
+    with _database(data) as con:
+        of = members.find_operator(con, operator)
+        made = Invitation(of.operator, kind, name, server, enrolment, data.authority.pem, token)
+        command = members.Invite(of.operator, kind, name, members.token_digest(token), now)
+        # Before the commit: when the file cannot be written, an invitation given out before stays good
+        _run(con, command, lambda: files.write_new(out, invitation.encode(made)))
+    until = _time(now + members.TOKEN_LIFE_S)
+    typer.echo(f"{out}: an invitation for {kind.value} {name} of {operator}, once, until {until}")
+    typer.echo("whoever has the file first becomes that member: carry it to nobody else")
+
+
+def _public(data: DataDir, listen: Address, option: str, typed: str) -> Address:
+    if typed:
+        return parse_address(typed, option)
+    if listen.port == 0:
+        raise InputError(f"expected {option} HOST:PORT, since config.toml lets the system choose the port")
+    return Address(data.config.public_host, listen.port)
+
+
+def _list(data: DataDir, kind: IdentityKind, operator: str, *, as_json: bool) -> None:
+    with _database(data) as con:
+        one = members.find_operator(con, operator) if operator else None
+        found = members.members(con, kind, now_s(), one.operator if one else None)
+        seen = _seen(con, members.operators(con)) if kind is IdentityKind.AGENT else {}
+    if as_json:
+        print_json([_as_json(m, seen) for m in found])
+        return
+    for m in found:
+        until = f"until {_time(m.until_s)}" if m.until_s and m.standing is not Standing.REVOKED else ""
+        last = f"seen {_time(seen[m.operator, m.agent] * 60)}" if (m.operator, m.agent) in seen else ""
+        typer.echo("  ".join((f"{m.operator:16}", f"{m.name:32}", f"{m.standing.value:8}", until, last)).rstrip())
+
+
+def _seen(con: sqlite3.Connection, found: list[Operator]) -> dict[tuple[str, bytes], int]:
+    return {(o.handle, agent): minute for o in found for agent, minute in seen_minutes(con, o.operator).items()}
+
+
+def _as_json(m: Member, seen: dict[tuple[str, bytes], int]) -> dict[str, object]:
+    shown: dict[str, object] = {"operator": m.operator, "name": m.name, "standing": m.standing.value}
+    shown["until"] = _time(m.until_s) if m.until_s else None
+    if m.kind is IdentityKind.AGENT:
+        minute = seen.get((m.operator, m.agent))
+        shown |= {"agent": m.agent.hex() or None, "seen": None if minute is None else _time(minute * 60)}
+    return shown
+
+
+def _revoke(data: DataDir, kind: IdentityKind, name: str, operator: str) -> None:
+    with _database(data) as con:
+        of = members.find_operator(con, operator)
+        if not _run(con, members.Revoke(of.operator, kind, name, now_s())):
+            raise InputError(f"expected one of {operator}: no {kind.value} {name!r} is enrolled or invited")
+    typer.echo(f"{kind.value} {name} of {operator}: revoked; what it has open ends within seconds")
+    if kind is not IdentityKind.AGENT:
+        typer.echo("its signing keys are trusted as before: an owner takes them out (ispcloud trust remove)")
+
+
+def backup(
+    folder: Dir, out: Annotated[Path, typer.Option("--out", help="Where it is written; it must not be there")]
+) -> None:
+    """Write a backup, keys included, while the server runs."""
+    backups.write(config.open_dir(folder), out, now_s())
+    typer.echo(f"{out}: a backup; whoever has it can let anybody in: keep it as you keep keys")
+
+
+def restore(file: Annotated[Path, typer.Option("--file", help="A backup")], folder: Dir) -> None:
+    """Make a data directory from a backup, with a new witness key."""
+    os.umask(0o077)
+    done = backups.restore(file, folder, now_s())
+    typer.echo(f"{folder}: as it was at {_time(done.made_s)}; open invitations are void")
+    typer.echo(f"who was revoked after {_time(done.made_s)} is let in again: revoke them again")
+    typer.echo(f"witness {done.data.witness_vkey()}")
+    typer.echo(f"it is a new one, since the old one may have cosigned more than the backup knows: {done.old_vkey}")
+    typer.echo("owners take the old witness out of the trust document and may add the new one")
+
+
+# --- the database ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _database(data: DataDir) -> Iterator[sqlite3.Connection]:
+    """The database, with the server's own settings.
+
+    Raises:
+        LocalFailureError: it cannot be used.
+    """
+    try:
+        with closing(prepare(data.database)) as con:
+            yield con
+    except sqlite3.Error as err:
+        raise LocalFailureError(f"{data.database}: cannot be used: {err}") from err
+
+
+def _run(con: sqlite3.Connection, command: Command[T], also: Callable[[], None] = lambda: None) -> T:
+    """Run a command as a transaction of its own; nothing of it stays when it, or `also`, refuses."""
+    con.execute("BEGIN IMMEDIATE")
+    try:
+        result = command.run(Tx(con))
+        also()
+        con.execute("COMMIT")
+    finally:
+        if con.in_transaction:
+            con.execute("ROLLBACK")
+    return result
+
+
+def _change(data: DataDir, command: Command[T]) -> T:
+    with _database(data) as con:
+        return _run(con, command)
+
+
+def _time(unix_s: int) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,55 @@
+"""`ispcloud desk`: this desk's place at the control plane. It opens a connection, and gives no authority."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control_plane.desk import cloud_client, cloud_identity, files
+from control_plane.desk.cli_shared import AsJson, CloudFile, home, now_s, print_json
+from control_plane.errors import InputError
+
+app = typer.Typer(help="This desk at the control plane.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("enroll")
+def enroll(
+    invite: Annotated[Path, typer.Option("--invite", help="The invitation that your cloud's admin made; used once")],
+    cloud: CloudFile = None,
+) -> None:
+    """Make a TLS key here, and get its certificate with the invitation's one-time token."""
+    path = cloud or home("cloud.json")
+    if path.exists():
+        raise InputError(f"{path}: this desk is enrolled already; remove that file first to enrol anew")
+    invitation = cloud_identity.parse_invitation_untrusted(
+        files.read(invite, cloud_identity.FILE_BYTES, "an invitation")
+    )
+    files.make_private_folder(path.parent)
+    identity = cloud_client.enroll(invitation)
+    files.write_new(path, cloud_identity.encode(identity))
+    ends = cloud_identity.until(cloud_identity.life(identity).ends_s)
+    typer.echo(f"{path}: enrolled as {identity.kind} {identity.name} at {identity.server}; renews by itself ({ends})")
+
+
+@app.command("show")
+def show(cloud: CloudFile = None, as_json: AsJson = False) -> None:
+    """Say where this desk connects, as whom, and until when its certificate holds."""
+    path = cloud or home("cloud.json")
+    identity = cloud_identity.decode_untrusted(files.read(path, cloud_identity.FILE_BYTES, "a desk's cloud identity"))
+    ends_s = cloud_identity.life(identity).ends_s
+    if as_json:
+        print_json(
+            {
+                "server": identity.server,
+                "operator": identity.operator,
+                "kind": identity.kind,
+                "name": identity.name,
+                "certificate_until_s": ends_s,
+            }
+        )
+        return
+    late = " · OVER: enrol anew" if now_s() > ends_s else ""
+    typer.echo(f"{identity.kind} {identity.name} of operator {identity.operator} at {identity.server}")
+    typer.echo(f"certificate until {cloud_identity.until(ends_s)}{late}")

@@ -1,0 +1,136 @@
+"""`ispcloud changes freeze` and `unfreeze`: stop everything, an agent, a person or a key; and what lifts that."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control_plane.desk import decide
+from control_plane.desk.cli_shared import (
+    CloudFile,
+    KeyFile,
+    Own,
+    PassphraseFile,
+    StateFile,
+    TrustFile,
+    Wait,
+    Yes,
+    agree,
+    load_own,
+    now_s,
+    open_key,
+    read_envelope,
+    write_envelope,
+)
+from control_plane.desk.key_files import read_public
+from control_plane.desk.online import Desk, connect
+from control_plane.desk.showing import open_signing
+from control_plane.desk.signing import add_signature, sign
+from control_plane.errors import InputError
+from protos.message_pb2 import Kind
+from trust import chain
+from trust.envelope import Envelope
+from trust.render import neutralise
+from trust.statements import Freeze, FreezeScope
+
+Send = Annotated[bool, typer.Option("--send", help="Send it to the agents through the control plane")]
+
+
+def _send(
+    own: Own, cloud: Path | None, kind: Kind, envelope: Envelope, what: str, stopped: Freeze, wait_s: int
+) -> None:
+    one_agent = stopped.scope is FreezeScope.AGENT
+    agents = (stopped.target,) if one_agent else tuple(a.agent for a in own.trust.agents)
+    with connect(cloud) as client:
+        desk = Desk(own, client)
+        # Trust documents alone: stopping does not wait until a long board was read
+        desk.refresh((Kind.KIND_TRUST,))
+        # An agent that is a version behind may not know who freezes
+        links = desk.links_for("", desk.own.trust.version - 1)
+        # To all, and so to the board: every desk sees that something is frozen
+        sent = desk.send(kind, envelope, what, agents, everybody=True, links=links)
+        typer.echo(f"{what} sent; receipts are expected of {len(agents)} agents")
+        desk.settle(sent, wait_s)
+
+
+def freeze(
+    key: KeyFile,
+    scope: Annotated[FreezeScope, typer.Option("--scope", help="What is stopped")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where your signed statement goes")] = None,
+    target: Annotated[str, typer.Option("--target", help="An agent or person by handle, or a public key")] = "",
+    agent: Annotated[str, typer.Option("--agent", help="The agent's handle, with --scope agent")] = "",
+    hours: Annotated[int, typer.Option("--hours", min=0, max=24 * 365, help="How long; 0: until it is lifted")] = 0,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    passphrase_file: PassphraseFile = None,
+    send: Send = False,
+    cloud: CloudFile = None,
+    wait: Wait = 60,
+) -> None:
+    """Stop everything, an agent, a person or a key. Anybody may; it is not asked twice."""
+    if target and agent:
+        raise InputError("expected --target or --agent, got both")
+    if agent and scope is not FreezeScope.AGENT:
+        raise InputError(f"expected --scope agent with --agent, got --scope {scope.value}")
+    if out is None and not send:
+        raise InputError("expected --out FILE, --send or both, got neither")
+    own, now = load_own(trust, state), now_s()
+    signing = open_key(key, passphrase_file)
+    person = decide.signer(own.trust, signing.public, now)
+    statement = decide.freeze(own.trust, person, scope, target or agent, secrets.token_hex(16), now, hours)
+    own.remember(own.seen)
+    envelope = sign(statement, signing)
+    stopped = " ".join(part for part in (scope.value, target or agent) if part)
+    if out is not None:
+        write_envelope(out, envelope)
+        by_hand = "" if send else f"; hand it to each agent: ispagent freeze --file {out}"
+        typer.echo(f"{out}: freeze of {stopped} by {person.handle}{by_hand}")
+    if send:
+        _send(own, cloud, Kind.KIND_FREEZE, envelope, "freeze", statement, wait)
+
+
+def unfreeze(
+    key: KeyFile,
+    freeze_file: Annotated[Path, typer.Option("--freeze", help="The freeze to lift")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where it goes [--add-to's file]")] = None,
+    add_to: Annotated[Path | None, typer.Option("--add-to", help="The file that a first person signed")] = None,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+    send: Send = False,
+    cloud: CloudFile = None,
+    wait: Wait = 60,
+) -> None:
+    """Lift a freeze. Two people sign: the second one with --add-to, who may --send it."""
+    into = out or add_to
+    if into is None:
+        raise InputError("expected --out FILE (the first person) or --add-to FILE (the second), got neither")
+    if send and add_to is None:
+        raise InputError("expected --add-to FILE with --send: one person's signature lifts no freeze")
+    own, now = load_own(trust, state), now_s()
+    chain.verify_not_expired(own.trust, now)
+    person = decide.signer(own.trust, read_public(key), now)
+    frozen = read_envelope(freeze_file, "a freeze")
+    stopped = decide.verify_freeze_to_lift(frozen, own.trust, now)
+    begun = None if add_to is None else read_envelope(add_to, "an unfreeze")
+    if begun is None:
+        statement = decide.unfreeze(own.trust, frozen, person, now)
+    else:
+        statement = decide.verify_unfreeze_to_join(begun, frozen, own.trust, person)
+    typer.echo(f"FREEZE of {stopped.scope.value} {neutralise(stopped.target)} by {stopped.person}, to be lifted")
+    if not yes:
+        agree(f"lift it as {person.handle}? type yes", "yes")
+    signing = open_signing(key, passphrase_file, person, own)
+    signed = sign(statement, signing) if begun is None else add_signature(begun, signing)
+    own.remember(own.seen)
+    write_envelope(into, signed)
+    still = (
+        "one more person must sign: --add-to this file" if begun is None else "two people signed: it can be handed in"
+    )
+    typer.echo(f"{into}: signed by {person.handle} · {still}")
+    if send:
+        _send(own, cloud, Kind.KIND_UNFREEZE, signed, "unfreeze", stopped, wait)

@@ -1,0 +1,176 @@
+"""`ispcloud standing`: what two people allow by day for the night: restores after a matched payment, so many/h."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control_plane.desk import decide
+from control_plane.desk.cli_shared import (
+    AsJson,
+    CloudFile,
+    Json,
+    KeyFile,
+    PassphraseFile,
+    StateFile,
+    TrustFile,
+    Wait,
+    Yes,
+    agree,
+    load_own,
+    now_s,
+    print_json,
+    read_envelope,
+    write_envelope,
+)
+from control_plane.desk.cli_watch import utc
+from control_plane.desk.key_files import read_public
+from control_plane.desk.online import Desk, connect
+from control_plane.desk.showing import open_signing
+from control_plane.desk.signing import add_signature, sign
+from protos.message_pb2 import Kind
+from trust import chain, statements, verify
+from trust import envelope as envelopes
+from trust.document import EVERYWHERE, Trust
+from trust.envelope import Envelope
+from trust.errors import Reason, RefusedError
+from trust.policy import Action
+from trust.statements import Evidence, Standing
+
+app = typer.Typer(help="What two people allow beforehand.", no_args_is_help=True, rich_markup_mode=None)
+
+DAYS_MAX = 30
+RATE_MAX = 1000
+File = Annotated[Path, typer.Argument(help="The file that the first person signed")]
+
+
+def _text(standing: Standing, trust: Trust) -> str:
+    handles = {a.agent: a.handle for a in trust.agents}
+    scope = ", ".join(handles.get(s, s) for s in standing.scope)
+    return (
+        f"STANDING {standing.standing_id[:8]}: {standing.verb.value}, one service at a time, agents: {scope} · "
+        f"evidence: {standing.evidence.value} · at most {standing.rate_per_hour}/h · from {utc(standing.not_before)} "
+        f"until {utc(standing.not_after)} · begun by {standing.person}"
+    )
+
+
+@app.command("new")
+def new(
+    key: KeyFile,
+    out: Annotated[Path, typer.Option("--out", help="Where it goes; the second person signs it")],
+    scope: Annotated[list[str] | None, typer.Option("--scope", help="all, or an agent's handle [all]")] = None,
+    rate: Annotated[int, typer.Option("--rate", min=1, max=RATE_MAX, help="Uses in any hour")] = 60,
+    days: Annotated[int, typer.Option("--days", min=1, max=DAYS_MAX, help="How long it will hold")] = DAYS_MAX,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+) -> None:
+    """Begin a standing authority: restores after a matched payment. A second person signs it, then it is sent."""
+    own, now = load_own(trust, state), now_s()
+    chain.verify_not_expired(own.trust, now)
+    person = decide.signer(own.trust, read_public(key), now)
+    decide.check_may_unfreeze(person)
+    agents = tuple(s if s == EVERYWHERE else decide.find_agent(own.trust, s).agent for s in scope or (EVERYWHERE,))
+    standing = Standing(
+        trust_id=own.trust.trust_id,
+        standing_id=secrets.token_hex(16),
+        verb=Action.RESTORE,
+        person=person.handle,
+        scope=agents,
+        evidence=Evidence.PAYMENT_MATCHED,
+        rate_per_hour=rate,
+        not_before=now // 60,
+        not_after=now // 60 + days * 1440,
+    )
+    typer.echo(_text(standing, own.trust))
+    if not yes:
+        agree(f"allow this as {person.handle}? type yes", "yes")
+    signing = open_signing(key, passphrase_file, person, own)
+    own.remember(own.seen)
+    write_envelope(out, sign(standing, signing))
+    typer.echo(f"{out}: signed by {person.handle} · one more person must sign: ispcloud standing sign {out}")
+
+
+def _signers(envelope: Envelope, trust: Trust) -> frozenset[str]:
+    people = trust.people_by_key()
+    return frozenset(people[public].handle for public in envelopes.signed_by(envelope, people))
+
+
+@app.command("sign")
+def sign_(
+    file: File,
+    key: KeyFile,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+) -> None:
+    """Show a standing authority that somebody began, and sign it too."""
+    own, now = load_own(trust, state), now_s()
+    chain.verify_not_expired(own.trust, now)
+    person = decide.signer(own.trust, read_public(key), now)
+    decide.check_may_unfreeze(person)
+    envelope = read_envelope(file, "a standing authority")
+    signers = _signers(envelope, own.trust)
+    standing = statements.decode_as_untrusted(Standing, envelope)
+    if standing.trust_id != own.trust.trust_id:
+        raise RefusedError(Reason.WRONG_TRUST, "this standing authority belongs to another trust chain")
+    if standing.person not in signers:
+        raise RefusedError(Reason.SIGNER_IS_ANOTHER, f"expected {standing.person}, who began it, to have signed it")
+    if person.handle in signers:
+        raise RefusedError(Reason.DUPLICATE_PERSON, f"{person.handle} signed this already: a second person must")
+    typer.echo(_text(standing, own.trust))
+    if not yes:
+        agree(f"allow this as {person.handle}? type yes", "yes")
+    signed = add_signature(envelope, open_signing(key, passphrase_file, person, own))
+    verify.verify_standing(signed, own.trust, now_s())
+    own.remember(own.seen)
+    write_envelope(file, signed)
+    typer.echo(f"{file}: signed by {person.handle} · complete: ispcloud standing send {file}")
+
+
+@app.command("send")
+def send(
+    file: File, trust: TrustFile = None, state: StateFile = None, cloud: CloudFile = None, wait: Wait = 60
+) -> None:
+    """Send a standing authority that two people signed to the agents that it names."""
+    own = load_own(trust, state)
+    envelope = read_envelope(file, "a standing authority")
+    with connect(cloud) as client:
+        desk = Desk(own, client)
+        desk.refresh()
+        standing, people = verify.verify_standing(envelope, desk.own.trust, now_s())
+        everywhere = EVERYWHERE in standing.scope
+        agents = tuple(a.agent for a in desk.own.trust.agents) if everywhere else standing.scope
+        # To all, and so to the board: other desks see what is allowed; agents outside its scope do not use it
+        sent = desk.send(Kind.KIND_STANDING, envelope, "standing", agents, everybody=True)
+        typer.echo(f"standing authority of {', '.join(p.handle for p in people)} sent to {len(agents)} agents")
+        desk.settle(sent, wait)
+
+
+@app.command("list")
+def list_(trust: TrustFile = None, state: StateFile = None, cloud: CloudFile = None, as_json: AsJson = False) -> None:
+    """List the standing authorities on the board that hold, who signed them, and which agents took them."""
+    own = load_own(trust, state)
+    with connect(cloud) as client:
+        desk = Desk(own, client)
+        board = desk.refresh()
+    shown: list[Json] = []
+    for allowed in board.standings:
+        standing = allowed.standing
+        answers = {
+            a.handle: receipt.result.value
+            for a in desk.own.trust.agents
+            if (receipt := board.receipts.get((a.agent, allowed.sha256))) is not None
+        }
+        shown.append({"standing_id": standing.standing_id, "signed_by": list(allowed.people), "receipts": answers})
+        if not as_json:
+            typer.echo(_text(standing, desk.own.trust))
+            took = ", ".join(f"{agent} {result}" for agent, result in answers.items()) or "no agent answered yet"
+            typer.echo(f"  signed by {', '.join(allowed.people)} · {took}")
+    if as_json:
+        print_json(shown)

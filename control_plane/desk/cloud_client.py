@@ -1,0 +1,317 @@
+"""The control plane as the desk calls it: sync gRPC over mTLS, a deadline on every call, nothing believed.
+
+What it says about itself is shown as an enum's word or not at all: error texts of a server may hold anything.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, Self, cast
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from control_plane.desk import cloud_identity
+from control_plane.desk.board import Received
+from control_plane.desk.cloud_identity import CloudIdentity, Invitation, Request
+from control_plane.desk.errors import CloudAwayError, CloudRefusedError, UnexpectedAnswerError
+from protos import desk_pb2, desk_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, message_pb2
+from protos.message_pb2 import Kind, Refusal
+
+CALL_S: Final = 15.0
+VIEW_S: Final = 60.0
+PAGES_MAX: Final = 512
+"""Pages of one view, of 1 MiB at most: more than any plan has. Chosen arbitrarily."""
+
+BOARD_MAX: Final = 200_000
+"""Messages of a board that are read: against a server that goes on for ever. Chosen arbitrarily."""
+
+BOARD_BYTES_MAX: Final = 1 << 30
+"""The same in bytes: as much as a control plane keeps of one operator, unless it is told otherwise."""
+
+BOARD_PAGES_MAX: Final = 10_000
+"""And in answers, which may be empty, or of another board each time. Chosen arbitrarily."""
+
+_SERVER_NAME: Final = "ispcloud"
+_MESSAGE_BYTES: Final = 4 << 20
+_OPTIONS: Final = (
+    ("grpc.ssl_target_name_override", _SERVER_NAME),
+    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
+    ("grpc.max_send_message_length", _MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 15_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+)
+_AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a reader of the board stands."""
+
+    epoch: bytes = b""
+    after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSeen:
+    """What the control plane says of an agent: whether it is connected, and when it last was (unix minutes)."""
+
+    agent: str
+    connected: bool
+    seen_minute: int
+
+
+def _received(delivery: message_pb2.Delivery) -> Received:
+    message = delivery.message
+    return Received(
+        delivery.number, int(message.kind), message.agent.hex(), message.body, delivery.minute, message.witness
+    )
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn gRPC's errors into ours.
+
+    Raises:
+        CloudAwayError: no answer, or not in time.
+        CloudRefusedError: a refusal.
+    """
+    try:
+        yield
+    except grpc.RpcError as err:
+        call = cast("grpc.Call", err)
+        problem = _problem(call)
+        if problem is None and call.code() in _AWAY:
+            raise CloudAwayError("the control plane does not answer") from err
+        if problem is None:
+            word, again = f"code-{call.code().name.lower().replace('_', '-')}", ""
+        else:
+            word = _word(problem.refusal)
+            again = f", come back in {problem.retry_after_s} s" if problem.retry_after_s else ""
+        raise CloudRefusedError(word, f"the control plane refused: {word}{again}") from err
+
+
+def _problem(call: grpc.Call) -> message_pb2.Problem | None:
+    for key, value in call.trailing_metadata() or ():
+        if key == "problem-bin" and isinstance(value, bytes):
+            try:
+                return message_pb2.Problem.FromString(value)
+            except DecodeError:
+                return None
+    return None
+
+
+def _word(refusal: int) -> str:
+    try:
+        return Refusal.Name(refusal).removeprefix("REFUSAL_").lower().replace("_", "-")
+    except ValueError:
+        return "unknown"
+
+
+def enroll(invitation: Invitation) -> CloudIdentity:
+    """Return the identity that the invitation's token buys, once.
+
+    Raises:
+        CloudAwayError: no answer.
+        CloudRefusedError: the token is unknown, used or out of date.
+        UnexpectedAnswerError: the answer is no certificate of this desk's key.
+    """
+    request = cloud_identity.new_request(invitation.name)
+    credentials = grpc.ssl_channel_credentials(invitation.ca.encode())
+    with grpc.secure_channel(invitation.enrolment, credentials, _OPTIONS) as channel, _told():
+        stub = enrolment_pb2_grpc.EnrolmentStub(channel)
+        asked = enrolment_pb2.EnrollRequest(token=invitation.token, csr=request.csr)
+        reply: enrolment_pb2.EnrollReply = stub.Enroll(asked, timeout=CALL_S)
+    chain = cloud_identity.chain_untrusted(request, reply.certificate, reply.issuer)
+    return cloud_identity.enrolled(invitation, request, chain)
+
+
+class CloudClient:
+    """A connection of a desk; a context manager. `life` is its certificate's: past it every call is refused."""
+
+    def __init__(self, identity: CloudIdentity) -> None:
+        self.life = cloud_identity.life(identity)
+        credentials = grpc.ssl_channel_credentials(
+            identity.ca.encode(), identity.key.encode(), identity.certificate.encode()
+        )
+        self._channel = grpc.secure_channel(identity.server, credentials, _OPTIONS)
+        self._stub = desk_pb2_grpc.DeskCloudStub(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._channel.close()
+
+    def renew(self, request: Request) -> str:
+        """Return the chain (PEM) of the next certificate.
+
+        Raises:
+            CloudAwayError: no answer.
+            CloudRefusedError: a refusal.
+            UnexpectedAnswerError: the answer is no certificate of this key.
+        """
+        with _told():
+            reply: message_pb2.RenewReply = self._stub.Renew(message_pb2.RenewRequest(csr=request.csr), timeout=CALL_S)
+        return cloud_identity.chain_untrusted(request, reply.certificate, reply.issuer)
+
+    def agents(self) -> tuple[AgentSeen, ...]:
+        """Return what the control plane says of the operator's agents.
+
+        Raises:
+            CloudAwayError: no answer.
+            CloudRefusedError: a refusal.
+        """
+        with _told():
+            reply: desk_pb2.AgentsReply = self._stub.Agents(desk_pb2.AgentsRequest(), timeout=CALL_S)
+        return tuple(AgentSeen(a.agent.hex(), a.connected, a.seen_minute) for a in reply.agents)
+
+    def board(self, kinds: Sequence[Kind] = ()) -> tuple[list[Received], Position]:
+        """Return the whole board, of these kinds (none: all), and where it ends.
+
+        Raises:
+            CloudAwayError: no answer.
+            CloudRefusedError: a refusal.
+            UnexpectedAnswerError: it goes on for ever or backwards.
+        """
+        found: list[Received] = []
+        size_bytes = 0
+        position = Position()
+        for _ in range(BOARD_PAGES_MAX):
+            cursor = message_pb2.Cursor(epoch=position.epoch, after=position.after)
+            with _told():
+                reply: desk_pb2.ListReply = self._stub.List(
+                    desk_pb2.ListRequest(cursor=cursor, limit=100, kinds=kinds), timeout=CALL_S
+                )
+            if position.epoch not in (b"", reply.epoch):
+                # Restored from a backup in between: what was read belongs to another board
+                found, size_bytes, position = [], 0, Position()
+                continue
+            found.extend(map(_received, reply.deliveries))
+            size_bytes += reply.ByteSize()
+            if reply.after < position.after or len(found) > BOARD_MAX or size_bytes > BOARD_BYTES_MAX:
+                break
+            ended = reply.after == position.after
+            position = Position(reply.epoch, reply.after)
+            if ended:
+                return found, position
+        raise UnexpectedAnswerError(f"expected a board that ends within {BOARD_MAX} messages, got another")
+
+    def watch(self, position: Position, timeout_s: float | None = None) -> BoardStream:
+        """Return the board after a position as it comes; it ends at `timeout_s`."""
+        cursor = message_pb2.Cursor(epoch=position.epoch, after=position.after)
+        stream = self._stub.Watch(message_pb2.WatchRequest(cursor=cursor), timeout=timeout_s)
+        return BoardStream(stream, position.epoch)
+
+    def submit(
+        self, kind: Kind, body: bytes, agent: str = "", *, links: Sequence[bytes] = (), witness: bytes = b""
+    ) -> None:
+        """Leave a message for an agent (its id, hex; empty: all); it is durable when this returns.
+
+        Raises:
+            CloudAwayError: no answer: it may have been taken or not; sending it again does no harm.
+            CloudRefusedError: a refusal.
+        """
+        message = message_pb2.Message(
+            kind=kind,
+            ref=secrets.token_bytes(16),
+            agent=bytes.fromhex(agent),
+            body=body,
+            links=links,
+            witness=witness,
+        )
+        request = message_pb2.SubmitRequest(message=message)
+        try:
+            with _told():
+                self._stub.Submit(request, timeout=CALL_S)
+        except CloudAwayError:
+            # The same ref: if the first one was taken, this has no second effect
+            with _told():
+                self._stub.Submit(request, timeout=CALL_S)
+
+    def view(self, agent: str, body: bytes, *, links: Sequence[bytes] = ()) -> ViewStream:
+        """Return what an agent answers to a signed view; `links`: trust documents that it may lack."""
+        message = message_pb2.Message(
+            kind=message_pb2.KIND_VIEW,
+            ref=secrets.token_bytes(16),
+            agent=bytes.fromhex(agent),
+            body=body,
+            links=links,
+        )
+        return ViewStream(self._stub.View(desk_pb2.ViewRequest(message=message), timeout=VIEW_S))
+
+
+class _Call(Protocol):
+    def cancel(self) -> bool: ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class BoardStream:
+    """Messages of the board as they come, each with the position behind it."""
+
+    def __init__(self, call: _Call, epoch: bytes) -> None:
+        self._call, self._epoch = call, epoch
+
+    def cancel(self) -> None:
+        """End it, from any thread."""
+        self._call.cancel()
+
+    def __iter__(self) -> Iterator[tuple[Received, Position]]:
+        """Yield until it ends.
+
+        Raises:
+            CloudAwayError: no answer, or the stream ended.
+            CloudRefusedError: a refusal.
+        """
+        epoch = self._epoch
+        try:
+            with _told():
+                for event in self._call:
+                    if event.HasField("hello"):
+                        epoch = event.hello.epoch
+                    elif event.HasField("delivery"):
+                        yield _received(event.delivery), Position(epoch, event.delivery.number)
+            raise CloudAwayError("the control plane ended the stream")
+        finally:
+            self._call.cancel()
+
+
+class ViewStream:
+    """The sealed pages of a view."""
+
+    def __init__(self, call: _Call) -> None:
+        self._call = call
+
+    def cancel(self) -> None:
+        """End it, from any thread."""
+        self._call.cancel()
+
+    def pages(self) -> list[bytes]:
+        """Return all pages.
+
+        Raises:
+            CloudAwayError: no answer, or it ended before the last page.
+            CloudRefusedError: a refusal: the agent is away, for example.
+            UnexpectedAnswerError: more pages than a view has.
+        """
+        pages: list[bytes] = []
+        try:
+            with _told():
+                for reply in self._call:
+                    pages.append(reply.page)
+                    if reply.last:
+                        return pages
+                    if len(pages) >= PAGES_MAX:
+                        raise UnexpectedAnswerError(f"expected at most {PAGES_MAX} pages of a view, got more")
+        finally:
+            self._call.cancel()
+        raise CloudAwayError(f"the agent's answer ended after {len(pages)} pages, before its last one")

@@ -1,0 +1,147 @@
+"""What this desk did and learned, in a file beside its heads: what it sent and expects receipts of, short names.
+
+Nothing here is believed where something is signed or approved: it says which receipt belongs to what, and what people
+may type for a plan that they saw before.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Final
+
+from trust import limits
+from trust.strict_json import Reader, read_object_untrusted
+
+FILE_BYTES: Final = 8 << 20
+"""Chosen arbitrarily; what is older than `_KEPT_S` is forgotten."""
+
+_KEPT_S: Final = 7 * 86_400
+_SIGNED_KEPT: Final = 100
+"""Trust documents: 25 years of one each quarter."""
+
+_FORMAT: Final = "ispcloud-memory-v0"
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A statement that this desk sent: its digest (hex), its word (`approve`, `freeze`…), its plan's digest or empty.
+
+    `agents` (ids, hex) are expected to answer with a receipt each; `at_s` is unix seconds.
+    """
+
+    sha256: str
+    what: str
+    plan: str
+    agents: tuple[str, ...]
+    at_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A plan's short name at its site, as an agent's answer said it."""
+
+    plan: str
+    short: str
+    at_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedTrust:
+    """A trust document that was signed here: of two different ones of one version, agents take one or the other."""
+
+    trust_id: str
+    version: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Everything remembered."""
+
+    sent: tuple[Sent, ...] = ()
+    shorts: tuple[Short, ...] = ()
+    signed: tuple[SignedTrust, ...] = ()
+
+    def short(self, plan: str) -> str:
+        """Return a plan's short name; empty: none was seen."""
+        return next((s.short for s in self.shorts if s.plan == plan), "")
+
+    def with_sent(self, sent: Sent) -> Memory:
+        """Return the memory with one more statement, without what is old."""
+        kept = tuple(s for s in self.sent if s.sha256 != sent.sha256 and sent.at_s - s.at_s <= _KEPT_S)
+        return replace(self, sent=(*kept, sent))
+
+    def without(self, sent: Sent) -> Memory:
+        """Return the memory without a statement that was not taken."""
+        return replace(self, sent=tuple(s for s in self.sent if s != sent))
+
+    def signed_another(self, trust: SignedTrust) -> bool:
+        """Return whether another document of this version was signed here."""
+        return any(
+            (s.trust_id, s.version) == (trust.trust_id, trust.version) and s.sha256 != trust.sha256 for s in self.signed
+        )
+
+    def with_signed(self, trust: SignedTrust) -> Memory:
+        """Return the memory with one more signed trust document, without the oldest ones."""
+        others = tuple(s for s in self.signed if s != trust)
+        return replace(self, signed=(*others[1 - _SIGNED_KEPT :], trust))
+
+    def with_short(self, plan: str, short: str, now_s: int) -> Memory:
+        """Return the memory with a plan's short name, without what is old."""
+        kept = tuple(s for s in self.shorts if s.plan != plan and now_s - s.at_s <= _KEPT_S)
+        return replace(self, shorts=(*kept, Short(plan, short, now_s)))
+
+
+def encode(memory: Memory) -> bytes:
+    """Return the file, JSON."""
+    document = {
+        "format": _FORMAT,
+        "sent": [
+            {"sha256": s.sha256, "what": s.what, "plan": s.plan, "agents": list(s.agents), "at_s": s.at_s}
+            for s in memory.sent
+        ],
+        "shorts": [{"plan": s.plan, "short": s.short, "at_s": s.at_s} for s in memory.shorts],
+        "signed": [{"trust_id": s.trust_id, "version": s.version, "sha256": s.sha256} for s in memory.signed],
+    }
+    return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def decode_untrusted(data: bytes) -> Memory:
+    """Read what `encode` wrote.
+
+    Raises:
+        MalformedStatementError: not such a file.
+    """
+    r = read_object_untrusted(data, FILE_BYTES, "memory")
+    if r.text("format") != _FORMAT:
+        raise r.error("format", f"should be {_FORMAT}")
+    signed = r.objects("signed") if r.has("signed") else ()
+    memory = Memory(
+        tuple(map(_sent, r.objects("sent"))), tuple(map(_short, r.objects("shorts"))), tuple(map(_signed, signed))
+    )
+    r.done()
+    return memory
+
+
+def _sent(r: Reader) -> Sent:
+    plan = r.hex("plan", 32) if r.text("plan") else ""
+    sent = Sent(r.hex("sha256", 32), r.handle("what"), plan, tuple(r.hexes("agents", 16)), _at(r))
+    r.done()
+    return sent
+
+
+def _short(r: Reader) -> Short:
+    short = Short(r.hex("plan", 32), r.text("short"), _at(r))
+    r.done()
+    return short
+
+
+def _signed(r: Reader) -> SignedTrust:
+    signed = SignedTrust(r.hex("trust_id", 16), r.integer("version", 1, limits.SECONDS_MAX), r.hex("sha256", 32))
+    r.done()
+    return signed
+
+
+def _at(r: Reader) -> int:
+    return r.integer("at_s", 0, limits.SECONDS_MAX)

@@ -1,0 +1,93 @@
+"""The control plane's own witness (C2SP tlog-witness): what it cosigns is durable before its signature exists.
+
+Known size and root are compared and replaced in one transaction of the one writer. A log is named by operator and
+agent as well as by its origin: nobody can claim the name of another's log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from control_plane.store import CloudStore, Tx
+from protos import message_pb2 as pb
+from protos.agent_pb2 import AddCheckpointReply
+from trust import checkpoint, witness
+from trust.checkpoint import Checkpoint, VerifierKey
+from trust.errors import MalformedError
+from trust.keys import SigningKey
+from trust.witness import AddCheckpoint, Refusal
+
+CONFLICT: Final = 409
+_REFUSALS: Final = {
+    400: pb.REFUSAL_MALFORMED,
+    403: pb.REFUSAL_UNKNOWN_LOG,
+    404: pb.REFUSAL_UNKNOWN_LOG,
+    422: pb.REFUSAL_BAD_PROOF,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Judge a checkpoint against what was cosigned last, and keep it in its place."""
+
+    operator: bytes
+    agent: bytes
+    request: AddCheckpoint
+    log_key: VerifierKey
+
+    def run(self, tx: Tx) -> Checkpoint | Refusal:
+        """Do it; return the checkpoint that may be cosigned now, or why none may."""
+        row = tx.one(
+            "SELECT size, root FROM witness WHERE operator = ? AND agent = ? AND origin = ?",
+            (self.operator, self.agent, self.log_key.name),
+        )
+        known = None if row is None else Checkpoint(self.log_key.name, row["size"], row["root"])
+        judged = witness.judge(self.request, self.log_key, known)
+        if isinstance(judged, Checkpoint):
+            tx.run(
+                "INSERT INTO witness VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET size = excluded.size, root = excluded.root, note = excluded.note",
+                (self.operator, self.agent, self.log_key.name, judged.size, judged.root, self.request.note),
+            )
+        return judged
+
+
+class Witness:
+    """Cosigns the logs of enrolled agents."""
+
+    def __init__(self, store: CloudStore, name: str, key: SigningKey, wall_s: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._name = name
+        self._key = key
+        self._wall_s = wall_s
+
+    async def add_untrusted(
+        self, operator: bytes, agent: bytes, body: bytes, log_key: VerifierKey | None
+    ) -> AddCheckpointReply | pb.Refusal:
+        """Return the cosignature line, or the size that was cosigned last, or why there is none.
+
+        Args:
+            operator: whose agent it is, by its certificate.
+            agent: whose log it is, by its certificate.
+            body: the request, as it came.
+            log_key: the key of that agent's log, by its enrolment; None: it has none.
+
+        Raises:
+            LocalFailureError: it cannot be made durable; nothing is signed.
+        """
+        if log_key is None:
+            return pb.REFUSAL_UNKNOWN_LOG
+        try:
+            request = witness.decode_request_untrusted(body)
+        except MalformedError:
+            return pb.REFUSAL_MALFORMED
+        judged = await self._store.run(Remember(operator, agent, request, log_key))
+        if isinstance(judged, Refusal):
+            if judged.status == CONFLICT:
+                return AddCheckpointReply(conflict=judged.size or 0)
+            return _REFUSALS[judged.status]
+        line = checkpoint.cosign(witness.note_text(request.note), self._name, self._key, int(self._wall_s()))
+        return AddCheckpointReply(cosignatures=line.encode())

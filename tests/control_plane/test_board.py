@@ -1,0 +1,328 @@
+"""The board as one person may believe it: what is folded, in any order, and what is not believed."""
+
+import dataclasses
+import itertools
+import secrets
+
+import pytest
+
+from control_plane.desk import board as boards
+from control_plane.desk import heads, memory
+from control_plane.desk.board import Board, Fold, Received
+from control_plane.desk.heads import Heads, LogKey, SeenTrust
+from control_plane.desk.memory import Memory, Sent
+from control_plane.errors import InputError
+from protos import message_pb2 as pb
+from tests.control_plane.conftest import AGENT, ORIGIN, TRUST_ID, Desk, key, sign_trust, trust_document
+from tests.control_plane.desk_cloud import FakeAgent, Planned
+from trust import chain, envelope, statements
+from trust.checkpoint import Checkpoint
+from trust.errors import MalformedStatementError, Reason, RefusedError
+from trust.policy import Action
+from trust.statements import Evidence, Freeze, FreezeScope, OutcomeState, SeenLog, Standing, Unfreeze
+
+NUMBERS = itertools.count(1)
+NOTHING = Memory()
+UNSEEN = Heads()
+
+
+def received(kind: pb.Kind, body: bytes, minute: int = 0) -> Received:
+    return Received(next(NUMBERS), int(kind), AGENT, body, minute)
+
+
+def planned(desk: Desk, agent: FakeAgent, **changes: object) -> tuple[Planned, Received]:
+    made = agent.plan(desk, **changes)
+    return made, received(pb.KIND_PLAN, envelope.encode(made.envelope))
+
+
+def fold(desk: Desk, *messages: Received, remembered: Memory = NOTHING, now_s: int = 0, seen: Heads = UNSEEN) -> Board:
+    found = Fold(trust_document(desk.now_s), seen)
+    for message in messages:
+        found.take(message, now_s or desk.now_s)
+    return found.board(remembered, now_s or desk.now_s)
+
+
+@pytest.fixture
+def agent(desk: Desk) -> FakeAgent:
+    return FakeAgent(desk.now_s)
+
+
+def sent(statement: envelope.Envelope, what: str, plan: str, at_s: int) -> Sent:
+    return Sent(envelope.digest(statement).hex(), what, plan, (AGENT,), at_s)
+
+
+def some_statement(word: str) -> envelope.Envelope:
+    return envelope.sign("application/vnd.ispagents.approval.v0+json", word.encode(), [key("joseph")])
+
+
+# --- states ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_moves_with_what_is_signed(desk: Desk, agent: FakeAgent) -> None:
+    made, plan = planned(desk, agent)
+    assert [(c.state, c.have, c.need) for c in fold(desk, plan).changes] == [("waiting", 0, 1)]
+    late = (made.plan.start_by + 1) * 60
+    assert fold(desk, plan, now_s=late).changes[0].state == "expired"
+    approval = some_statement("approval")
+    mine = Memory()  # it is another desk's approval: the receipt says which plan it is about
+    receipt = received(pb.KIND_RECEIPT, agent.receipt(approval, "approval", None, 1, 2, plan_sha256=made.sha256))
+    assert fold(desk, plan, receipt, remembered=mine).changes[0].state == "waiting"
+    agent.grow(1)
+    enough = received(pb.KIND_RECEIPT, agent.receipt(approval, "approval", None, 2, 2, plan_sha256=made.sha256))
+    for order in itertools.permutations((plan, receipt, enough)):
+        change = fold(desk, *order, remembered=mine).changes[0]
+        assert (change.state, change.have, change.need) == ("approved", 2, 2)
+    outcome = received(pb.KIND_OUTCOME, agent.outcome(made, OutcomeState.RUNNING, 1))
+    done = received(pb.KIND_OUTCOME, agent.outcome(made, OutcomeState.DONE, 2))
+    for order in itertools.permutations((plan, outcome, done)):
+        assert fold(desk, *order).changes[0].state == "done"
+
+
+@pytest.mark.parametrize(("what", "state"), [("reject", "rejected"), ("cancel", "cancelled"), ("freeze", "waiting")])
+def test_what_this_desk_sent(desk: Desk, agent: FakeAgent, what: str, state: str) -> None:
+    made, plan = planned(desk, agent)
+    statement = some_statement(what)
+    mine = Memory().with_sent(sent(statement, what, made.sha256, desk.now_s))
+    taken = received(pb.KIND_RECEIPT, agent.receipt(statement, "approval", None, 0, 0))
+    refused = received(pb.KIND_RECEIPT, agent.receipt(statement, "approval", Reason.FROZEN, 0, 0))
+    assert fold(desk, plan, taken, remembered=mine).changes[0].state == state
+    assert fold(desk, plan, refused, remembered=mine).changes[0].state == "waiting"
+
+
+def test_an_outcome_by_another_agent_changes_nothing(desk: Desk, agent: FakeAgent) -> None:
+    made, plan = planned(desk, agent)
+    document = trust_document(desk.now_s)
+    south = dataclasses.replace(document.agents[0], agent="cc" * 16, handle="south", plan_key=key("south").public.hex())
+    found = Fold(dataclasses.replace(document, agents=(*document.agents, south)), Heads())
+    lie = FakeAgent(desk.now_s, agent="cc" * 16, plan_key=key("south")).outcome(made, OutcomeState.DONE)
+    for message in (plan, received(pb.KIND_OUTCOME, lie)):
+        found.take(message, desk.now_s)
+    assert found.board(Memory(), desk.now_s).changes[0].state == "waiting"
+
+
+def test_receipts_that_do_not_come(desk: Desk, agent: FakeAgent) -> None:
+    statement = some_statement("freeze")
+    mine = Memory().with_sent(sent(statement, "freeze", "", desk.now_s - 59))
+    assert fold(desk, remembered=mine).missing == ()
+    later = desk.now_s + 1
+    assert [m.agents for m in fold(desk, remembered=mine, now_s=later).missing] == [("north",)]
+    receipt = received(pb.KIND_RECEIPT, agent.receipt(statement, "freeze"))
+    assert fold(desk, receipt, remembered=mine, now_s=later).missing == ()
+    assert fold(desk, remembered=mine, now_s=desk.now_s + boards.MISSED_S).missing == ()
+
+
+# --- lies -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_verified_is_counted_and_named(desk: Desk, agent: FakeAgent) -> None:
+    stranger = FakeAgent(desk.now_s, plan_key=key("stranger"))
+    made, forged = planned(desk, stranger)
+    board = fold(
+        desk,
+        forged,
+        received(pb.KIND_RECEIPT, stranger.receipt(made.envelope, "approval")),
+        received(pb.KIND_OUTCOME, stranger.outcome(made, OutcomeState.DONE)),
+        received(pb.KIND_SEALKEY, agent.sealkey(key("stranger"))),
+        received(pb.KIND_FREEZE, b"[]"),
+        received(pb.KIND_INTENT, b"sealed"),
+        Received(7, 99, AGENT, b"", 0),
+        received(pb.KIND_CHECKPOINT, b"a witness judges it"),
+        received(pb.KIND_TRUST, b"the chain judges it"),
+    )
+    assert (board.changes, board.sealkeys, board.freezes) == ((), {}, ())
+    assert [n.kind for n in board.not_verified] == [
+        "plan",
+        "receipt",
+        "outcome",
+        "sealkey",
+        "freeze",
+        "intent",
+        "unknown",
+    ]
+
+
+def test_forks_are_alarms(desk: Desk, agent: FakeAgent) -> None:
+    _, one = planned(desk, agent)
+    _, two = planned(desk, agent, plan_id="55" * 16, log_root="ee" * 32)
+    assert fold(desk, one).alarms == ()
+    assert "FORKED: two different trees of 8" in fold(desk, one, two).alarms[0]
+    seen = Heads(logs=(SeenLog(AGENT, 8, "77" * 32),))
+    assert "north FORKED" in fold(desk, one, seen=seen).alarms[0]
+
+
+def test_a_log_under_a_new_key_is_no_fork_of_the_one_before(desk: Desk, agent: FakeAgent) -> None:
+    made, old = planned(desk, agent)
+    done = received(pb.KIND_OUTCOME, agent.outcome(made, OutcomeState.DONE))
+    _, new = planned(desk, agent, plan_id="55" * 16, trust_version=2, log_root="ee" * 32)
+    _, forked = planned(desk, agent, plan_id="66" * 16, trust_version=2, log_root="dd" * 32)
+    seen = Heads(log_keys=(LogKey(AGENT, "log+2", 2),))
+    assert fold(desk, old, done, new, seen=seen).alarms == ()
+    assert "FORKED" in fold(desk, old, done, new, forked, seen=seen).alarms[0]
+
+
+def test_ids(desk: Desk, agent: FakeAgent) -> None:
+    made, one = planned(desk, agent)
+    _, two = planned(desk, agent, plan_id="22" * 15 + "33")
+    mine = Memory().with_short(made.sha256, "K7QF", desk.now_s)
+    board = fold(desk, one, two, remembered=mine)
+    for name in ("k7qf", "K7QF", made.sha256[:8], "22" * 16):
+        assert board.find(name).sha256 == made.sha256
+    for name in ("2222", "", "zzzz", "K7Q"):
+        with pytest.raises(InputError):
+            board.find(name)
+
+
+# --- dates ----------------------------------------------------------------------------------------------------------
+
+
+def test_sealing_keys_in_force(desk: Desk, agent: FakeAgent) -> None:
+    message = received(pb.KIND_SEALKEY, agent.sealkey())
+    assert fold(desk, message).sealkeys[AGENT].x25519 == agent.sealing.public.hex()
+    over = fold(desk, message, now_s=desk.now_s + 8 * 86_400)
+    assert (over.sealkeys, over.not_verified) == ({}, ())
+    younger = FakeAgent(desk.now_s + 3600)
+    both = fold(desk, received(pb.KIND_SEALKEY, younger.sealkey()), message, now_s=desk.now_s + 3600)
+    assert both.sealkeys[AGENT].x25519 == younger.sealing.public.hex()
+
+
+def test_freezes_until_they_are_lifted(desk: Desk) -> None:
+    minute = desk.now_s // 60
+    freeze = statements.sign(Freeze(TRUST_ID, "31" * 16, FreezeScope.ALL, "", "tech4", minute, 0), [key("tech4")])
+    frozen = received(pb.KIND_FREEZE, envelope.encode(freeze), minute)
+    lift = Unfreeze(TRUST_ID, envelope.digest(freeze).hex(), "lena", minute)
+    one = received(pb.KIND_UNFREEZE, envelope.encode(statements.sign(lift, [key("lena")])), minute)
+    two = received(pb.KIND_UNFREEZE, envelope.encode(statements.sign(lift, [key("lena"), key("joseph")])), minute)
+    assert [f.person for f in fold(desk, frozen).freezes] == ["tech4"]
+    assert len(fold(desk, frozen, one).freezes) == 1
+    for now_s in (desk.now_s, desk.now_s + 3 * 86_400):
+        assert fold(desk, two, frozen, now_s=now_s).freezes == ()
+
+
+def test_standing_authorities_that_hold(desk: Desk) -> None:
+    minute = desk.now_s // 60
+    allowed = Standing(
+        trust_id=TRUST_ID,
+        standing_id="41" * 16,
+        verb=Action.RESTORE,
+        person="lena",
+        scope=("all",),
+        evidence=Evidence.PAYMENT_MATCHED,
+        rate_per_hour=10,
+        not_before=minute,
+        not_after=minute + 60,
+    )
+    signed = statements.sign(allowed, [key("lena"), key("joseph")])
+    message = received(pb.KIND_STANDING, envelope.encode(signed))
+    (found,) = fold(desk, message).standings
+    assert (found.sha256, set(found.people)) == (envelope.digest(signed).hex(), {"lena", "joseph"})
+    over = fold(desk, message, now_s=desk.now_s + 7200)
+    assert (over.standings, over.not_verified) == ((), ())
+    alone = received(pb.KIND_STANDING, envelope.encode(statements.sign(allowed, [key("lena")])))
+    assert len(fold(desk, alone).not_verified) == 1
+
+
+# --- the chain ------------------------------------------------------------------------------------------------------
+
+
+def versions(desk: Desk, n: int) -> list[envelope.Envelope]:
+    found = [sign_trust(trust_document(desk.now_s))]
+    for version in range(2, n + 1):
+        found.append(sign_trust(trust_document(desk.now_s, version=version, prev=chain.head_sha256(found[-1]))))
+    return found
+
+
+def test_following_goes_as_far_as_the_chain(desk: Desk) -> None:
+    one, two, three, four = versions(desk, 4)
+    trust = trust_document(desk.now_s)
+    follow = boards.followed(trust, one, [four, three, two])
+    assert [t.version for t, _ in follow] == [2, 3, 4]
+    assert boards.followed(trust, one, [four, three]) == []
+    forged = sign_trust(trust_document(desk.now_s, version=2, prev=chain.head_sha256(one)), "lena")
+    assert [t.version for t, _ in boards.followed(trust, one, [forged, two])] == [2]
+
+
+def test_links_for_an_agent_that_is_behind(desk: Desk) -> None:
+    one, two, three, four = versions(desk, 4)
+    newest = statements.decode_as_untrusted(type(trust_document(1)), four)
+    assert boards.links_since(4, newest, four, [one, two, three]) == boards.Links((), complete=True)
+    assert boards.links_since(2, newest, four, [three, one, two]) == boards.Links((three, four), complete=True)
+    assert boards.links_since(1, newest, four, [three, two]) == boards.Links((two, three, four), complete=True)
+    assert boards.links_since(1, newest, four, [two]) == boards.Links((four,), complete=False)
+
+
+def test_trust_envelopes_are_told_apart(desk: Desk) -> None:
+    (one,) = versions(desk, 1)
+    messages = [
+        received(pb.KIND_TRUST, envelope.encode(one)),
+        received(pb.KIND_TRUST, b"{"),
+        received(pb.KIND_TRUST, envelope.encode(some_statement("x"))),
+        received(pb.KIND_PLAN, envelope.encode(one)),
+    ]
+    assert boards.trust_envelopes(messages) == [one]
+
+
+# --- what is remembered ---------------------------------------------------------------------------------------------
+
+
+def test_memory_round_trip_and_forgetting(desk: Desk) -> None:
+    first = Sent("ab" * 32, "approve", "cd" * 32, (AGENT,), 1000)
+    second = Sent("ef" * 32, "freeze", "", (AGENT,), 2000)
+    made = Memory().with_sent(first).with_sent(second).with_short("cd" * 32, "K7QF", 1000)
+    assert memory.decode_untrusted(memory.encode(made)) == made
+    assert made.with_sent(first).sent == (second, first)
+    assert made.without(first).sent == (second,)
+    assert (made.short("cd" * 32), made.short("00" * 32)) == ("K7QF", "")
+    later = made.with_sent(dataclasses.replace(second, sha256="11" * 32, at_s=10**7))
+    assert [s.sha256 for s in later.sent] == ["11" * 32]
+    assert made.with_short("00" * 32, "X", 10**7).shorts[0].short == "X"
+    for data in (b"", b"{}", memory.encode(made).replace(b"memory-v0", b"memory-v9")):
+        with pytest.raises(MalformedStatementError):
+            memory.decode_untrusted(data)
+
+
+def test_two_commands_remember_the_newest_of_both(desk: Desk) -> None:
+    one, two = versions(desk, 2)
+    stored = Heads((SeenTrust(TRUST_ID, two),), (SeenLog(AGENT, 5, "05" * 32),))
+    seen = Heads((SeenTrust(TRUST_ID, one),), (SeenLog(AGENT, 9, "09" * 32), SeenLog("cc" * 16, 1, "01" * 32)))
+    for merged in (heads.merge(stored, seen), heads.merge(seen, stored)):
+        trust, log = merged.trust(TRUST_ID), merged.log(AGENT)
+        assert trust is not None
+        assert log is not None
+        assert (trust.envelope, log.size, len(merged.logs)) == (two, 9, 2)
+    assert heads.merge(Heads(), seen) == seen
+
+
+def test_what_is_cosigned_is_kept(desk: Desk) -> None:
+    (one,) = versions(desk, 1)
+    made = Heads((SeenTrust(TRUST_ID, one),), (SeenLog(AGENT, 5, "05" * 32),), (SeenLog(AGENT, 4, "04" * 32),))
+    assert heads.decode_untrusted(heads.encode(made)) == made
+    assert b"cosigned" not in heads.encode(dataclasses.replace(made, cosigned=()))
+    newer = Heads(cosigned=(SeenLog(AGENT, 6, "06" * 32),))
+    for merged in (heads.merge(made, newer), heads.merge(newer, made)):
+        assert merged.last_cosigned(AGENT) == SeenLog(AGENT, 6, "06" * 32)
+
+
+def test_what_was_seen_of_a_log_goes_with_its_key(desk: Desk) -> None:
+    old, new = LogKey(AGENT, "log+1", 1), LogKey(AGENT, "log+2", 3)
+    long = SeenLog(AGENT, 900, "09" * 32)
+    before = Heads(logs=(long, SeenLog("cc" * 16, 1, "01" * 32)), cosigned=(long,), log_keys=(old,))
+    after = Heads(logs=(SeenLog(AGENT, 5, "05" * 32),), log_keys=(new,))
+    assert heads.decode_untrusted(heads.encode(before)) == before
+    for merged in (heads.merge(before, after), heads.merge(after, before)):
+        assert (merged.log(AGENT), merged.last_cosigned(AGENT)) == (after.logs[0], None)
+        assert (len(merged.logs), merged.log_keys) == (2, (new,))
+
+
+def test_a_log_proves_that_it_goes_on(agent: FakeAgent) -> None:
+    before = heads.accept_proven_log(Heads(), AGENT, agent.head(), 0, ())
+    agent.grow(5)
+    after = heads.accept_proven_log(before, AGENT, agent.head(), 8, agent.consistency(8))
+    assert after.log(AGENT) == SeenLog(AGENT, 13, agent.head().root.hex())
+    assert heads.accept_proven_log(after, AGENT, agent.head(), 13, ()) == after
+    for old, proof in ((7, agent.consistency(7)), (8, ()), (8, (*agent.consistency(8), b"\0" * 32)), (8, (b"short",))):
+        with pytest.raises(RefusedError) as caught:
+            heads.accept_proven_log(before, AGENT, agent.head(), old, proof)
+        assert caught.value.reason is Reason.FORKED
+    with pytest.raises(RefusedError) as caught:
+        heads.accept_proven_log(after, AGENT, Checkpoint(ORIGIN, 8, secrets.token_bytes(32)), 8, ())
+    assert caught.value.reason is Reason.VERSION_OLD

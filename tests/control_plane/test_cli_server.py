@@ -1,0 +1,338 @@
+"""The administrators' commands, and the way from `ispcloud init` to a member that is let in and put out again."""
+
+import json
+import os
+import select
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+from typer.testing import CliRunner, Result
+
+from control_plane import certificates, config
+from control_plane.cli import app
+from protos import message_pb2 as pb
+from protos.agent_pb2_grpc import AgentCloudStub
+from protos.desk_pb2 import AgentsRequest
+from protos.desk_pb2_grpc import DeskCloudStub
+from protos.enrolment_pb2 import EnrollReply, EnrollRequest
+from protos.enrolment_pb2_grpc import EnrolmentStub
+from tests.control_plane.enrolling import AgentKeys, csr, key_pem, new_key, pem
+
+WAIT_S = 20.0
+ROOT = Path(__file__).parents[2]
+
+
+def run(*args: str | Path, folder: Path | None = None) -> Result:
+    env = {"ISPCLOUD_DIR": str(folder)} if folder else {}
+    result = CliRunner().invoke(app, [str(a) for a in args], env=env)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+    assert "Traceback" not in result.output
+    return result
+
+
+def done(*args: str | Path, folder: Path | None = None) -> str:
+    result = run(*args, folder=folder)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A data directory with the operator acme; ports are the system's choice."""
+    before = os.umask(0o022)
+    try:
+        listen = ("--listen", "127.0.0.1:0", "--enrolment-listen", "127.0.0.1:0")
+        done("init", "--dir", tmp_path / "cloud", "--public-host", "127.0.0.1", *listen)
+        done("operators", "add", "acme", "--dir", tmp_path / "cloud")
+        yield tmp_path / "cloud"
+    finally:
+        os.umask(before)
+
+
+AT = ("--server", "cloud.example.net:7443", "--enrolment", "[::1]:7444")
+
+
+# --- offline ---
+
+
+def test_init_makes_a_private_directory_and_prints_the_witness(tmp_path: Path) -> None:
+    said = done("init", "--dir", tmp_path / "cloud", "--public-host", "cloud.example.net")
+    data = config.open_dir(tmp_path / "cloud")
+    assert f"witness {data.witness_vkey()}\n" in said
+    assert data.config.public_host == "cloud.example.net"
+    assert {stat.S_IMODE(p.stat().st_mode) for p in data.path.iterdir()} == {0o600}
+    again = run("init", "--dir", tmp_path / "cloud", "--public-host", "cloud.example.net")
+    assert (again.exit_code, config.open_dir(tmp_path / "cloud").authority.pem) == (2, data.authority.pem)
+
+
+def test_operators(folder: Path) -> None:
+    done("operators", "add", "bravo", folder=folder)
+    listed = json.loads(done("operators", "list", "--json", folder=folder))
+    assert [o["operator"] for o in listed] == ["acme", "bravo"]
+    assert all(o["id"] in done("operators", "list", folder=folder) for o in listed)
+    for bad in ("acme", "Acme", "a" * 33, "a b", ""):
+        assert run("operators", "add", bad, folder=folder).exit_code == 2
+
+
+@pytest.mark.parametrize(("noun", "kind"), [("agents", "agent"), ("people", "person"), ("services", "service")])
+def test_an_invitation(folder: Path, tmp_path: Path, noun: str, kind: str) -> None:
+    out = tmp_path / "invitation"
+    done(noun, "enroll", "pop-1", "--operator", "acme", "--out", out, *AT, folder=folder)
+    (operator,) = json.loads(done("operators", "list", "--json", folder=folder))
+    invitation = json.loads(out.read_bytes())
+    token = bytes.fromhex(invitation.pop("token"))
+    assert len(token) == 32
+    assert invitation == {
+        "format": "ispagents-invitation-v0",
+        "operator": operator["id"],
+        "kind": kind,
+        "name": "pop-1",
+        "server": "cloud.example.net:7443",
+        "enrolment": "[::1]:7444",
+        "ca": config.open_dir(folder).authority.pem.decode(),
+    }
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600
+    (listed,) = json.loads(done(noun, "list", "--json", "--operator", "acme", folder=folder))
+    assert (listed["operator"], listed["name"], listed["standing"]) == ("acme", "pop-1", "invited")
+    assert "pop-1" in done(noun, "list", folder=folder)
+    for other in {"agents", "people", "services"} - {noun}:
+        assert json.loads(done(other, "list", "--json", folder=folder)) == []
+    done(noun, "revoke", "pop-1", "--operator", "acme", folder=folder)
+    assert json.loads(done(noun, "list", "--json", folder=folder)) == []
+
+
+def test_an_invitation_says_where_the_configuration_says(tmp_path: Path) -> None:
+    done("init", "--dir", tmp_path / "cloud", "--public-host", "cloud.example.net", "--listen", "0.0.0.0:1443")
+    done("operators", "add", "acme", folder=tmp_path / "cloud")
+    out = tmp_path / "invitation"
+    done("people", "enroll", "lena", "--operator", "acme", "--out", out, folder=tmp_path / "cloud")
+    said = json.loads(out.read_bytes())
+    assert (said["server"], said["enrolment"]) == ("cloud.example.net:1443", "cloud.example.net:7444")
+
+
+def test_an_invitation_that_cannot_be_written_leaves_the_one_before(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "invitation"
+    asked = ("people", "enroll", "lena", "--operator", "acme", "--out", out, *AT)
+    done(*asked, folder=folder)
+    first = json.loads(out.read_bytes())["token"]
+    assert run(*asked, folder=folder).exit_code == 2
+    assert json.loads(out.read_bytes())["token"] == first
+    with serving(folder) as server:
+        server.enroll(first, new_key())
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("people", "enroll", "lena", "--operator", "none", "--out", "out", *AT), "expected an operator"),
+        (("people", "enroll", "Lena", "--operator", "acme", "--out", "out", *AT), "person: expected 1 to 32"),
+        (("people", "enroll", "lena", "--operator", "acme", "--out", "out"), "expected --server HOST:PORT"),
+        (("people", "enroll", "lena", "--operator", "acme", "--out", "out", "--server", "x"), "--server: expected"),
+        (("people", "revoke", "lena", "--operator", "acme"), "no person 'lena' is enrolled or invited"),
+        (("people", "revoke", "lena", "--operator", "none"), "expected an operator"),
+        (("people", "list", "--operator", "none"), "expected an operator"),
+        (("backup", "--out", "."), "is there already"),
+        (("restore", "--file", "none"), "expected an empty or a new folder"),
+    ],
+)
+def test_mistakes_are_one_sentence(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    result = run(*args, folder=folder)
+    assert result.exit_code == 2
+    assert says in result.output
+    assert result.output.count("\n") == 1
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("command", [("serve",), ("operators", "list"), ("agents", "list"), ("backup", "--out", "x")])
+def test_a_broken_directory_is_one_sentence(tmp_path: Path, command: tuple[str, ...]) -> None:
+    assert run(*command, "--dir", tmp_path / "none").exit_code == 2
+    done("init", "--dir", tmp_path / "cloud", "--public-host", "h")
+    (tmp_path / "cloud" / "config.toml").write_text("listen = 3\n")
+    result = run(*command, "--dir", tmp_path / "cloud")
+    assert result.exit_code == 2
+    assert "config.toml: public_host: expected a text" in result.output
+
+
+def test_a_database_of_something_else(folder: Path) -> None:
+    (folder / "cloud.db").write_bytes(b"rubbish" * 1000)
+    result = run("agents", "list", folder=folder)
+    assert (result.exit_code, "cloud.db" in result.output) == (1, True)
+
+
+def test_backup_and_restore_say_what_they_mean(folder: Path, tmp_path: Path) -> None:
+    old = config.open_dir(folder).witness_vkey()
+    done("backup", "--out", tmp_path / "backup", folder=folder)
+    assert stat.S_IMODE((tmp_path / "backup").stat().st_mode) == 0o600
+    said = done("restore", "--file", tmp_path / "backup", "--dir", tmp_path / "again")
+    new = config.open_dir(tmp_path / "again").witness_vkey()
+    assert new != old
+    assert f"witness {new}\n" in said
+    assert old in said
+    assert "revoke them again" in said
+    assert "acme" in done("operators", "list", folder=tmp_path / "again")
+
+
+def test_the_desk_and_the_administrators_start_without_the_server() -> None:
+    script = "import sys, control_plane.cli; print(*sys.modules, sep='\\n')"
+    found = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(found.stdout.splitlines())
+    assert "control_plane.cli_server" in loaded
+    assert not loaded & {f"control_plane.{m}" for m in ("server", "service", "auth", "metrics", "witness")}
+
+
+# --- with a server ---
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running `ispcloud serve`, and what clients need of it."""
+
+    address: str
+    enrolment: str
+    authority: bytes
+
+    def channel(self, address: str, key: bytes | None = None, certificate: bytes | None = None) -> grpc.Channel:
+        credentials = grpc.ssl_channel_credentials(self.authority, key, certificate)
+        options = [("grpc.ssl_target_name_override", certificates.SERVER_NAME), ("grpc.use_local_subchannel_pool", 1)]
+        return grpc.secure_channel(address, credentials, options)
+
+    def enroll(self, token: str, key: object, statement: bytes = b"") -> EnrollReply:
+        request = EnrollRequest(token=bytes.fromhex(token), csr=csr(key), identity=statement)
+        with self.channel(self.enrolment) as channel:
+            reply: EnrollReply = EnrolmentStub(channel).Enroll(request, timeout=WAIT_S)
+        return reply
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Server]:
+    command = [sys.executable, "-m", "control_plane.cli", "serve", "--dir", str(folder)]
+    log = folder.parent / "serve.log"
+    with log.open("ab") as errors:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        assert process.stdout is not None
+        ready, _, _ = select.select([process.stdout], [], [], WAIT_S)
+        words = process.stdout.readline().replace(",", "").split() if ready else []
+        assert words[:3] == ["ispcloud:", "listening", "on"], (words, log.read_text())
+        yield Server(words[3], words[6], (folder / "authority.pem").read_bytes())
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def token_for(folder: Path, noun: str, name: str, server: Server) -> str:
+    out = folder.parent / f"{noun}-{name}-{time.monotonic_ns()}"
+    at = ("--server", server.address, "--enrolment", server.enrolment)
+    done(noun, "enroll", name, "--operator", "acme", "--out", out, *at, folder=folder)
+    token: str = json.loads(out.read_bytes())["token"]
+    return token
+
+
+def refusal(error: grpc.RpcError) -> tuple[grpc.StatusCode, int]:
+    (problem,) = [value for key, value in error.trailing_metadata() if key == "problem-bin"]
+    found = pb.Problem.FromString(problem)
+    assert error.details() == pb.Refusal.Name(found.refusal)
+    return error.code(), found.refusal
+
+
+def test_an_agent_from_invitation_to_revocation(folder: Path) -> None:
+    keys, key = AgentKeys.new(), new_key()
+    with serving(folder) as server:
+        token = token_for(folder, "agents", "pop-1", server)
+        for sent in (b"", b"rubbish", keys.statement(keys.plan)):
+            with pytest.raises(grpc.RpcError) as caught:
+                server.enroll(token, key, sent)
+            assert refusal(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, pb.REFUSAL_MALFORMED)
+        reply = server.enroll(token, key, keys.statement())
+        for stale in (token, "00" * 32):
+            with pytest.raises(grpc.RpcError) as caught:
+                server.enroll(stale, key, keys.statement())
+            assert refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, pb.REFUSAL_BAD_TOKEN)
+        assert pem(reply.issuer) == server.authority
+
+        with server.channel(server.address, key_pem(key), pem(reply.certificate)) as channel:
+            stub = AgentCloudStub(channel)
+            stream = stub.Watch(pb.WatchRequest(), timeout=WAIT_S)
+            assert next(stream).WhichOneof("event") == "hello"
+            next_key = new_key()
+            renewed = stub.Renew(pb.RenewRequest(csr=csr(next_key)), timeout=WAIT_S)
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Renew(pb.RenewRequest(csr=b"rubbish"), timeout=WAIT_S)
+            assert refusal(caught.value) == (grpc.StatusCode.INVALID_ARGUMENT, pb.REFUSAL_BAD_CSR)
+            (listed,) = json.loads(done("agents", "list", "--json", folder=folder))
+            assert (listed["agent"], listed["standing"]) == (keys.agent.hex(), "enrolled")
+
+            done("agents", "revoke", "pop-1", "--operator", "acme", folder=folder)
+            with pytest.raises(grpc.RpcError) as caught:
+                next(stream)
+            assert refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, pb.REFUSAL_REVOKED)
+
+        with server.channel(server.address, key_pem(next_key), pem(renewed.certificate)) as channel:
+            with pytest.raises(grpc.RpcError) as caught:
+                AgentCloudStub(channel).Renew(pb.RenewRequest(csr=csr()), timeout=WAIT_S)
+            assert refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, pb.REFUSAL_REVOKED)
+
+
+def test_a_person_is_let_in_and_a_stranger_is_not(folder: Path) -> None:
+    key = new_key()
+    with serving(folder) as server:
+        reply = server.enroll(token_for(folder, "people", "lena", server), key)
+        with server.channel(server.address, key_pem(key), pem(reply.certificate)) as channel:
+            assert list(DeskCloudStub(channel).Agents(AgentsRequest(), timeout=WAIT_S).agents) == []
+        # Signed by our authority (a copied backup), but of nobody whom the database knows
+        authority, stranger = config.open_dir(folder).authority, new_key()
+        uri = f"ispagents://{'00' * 16}/person/lena"
+        stray = authority.issue_client_untrusted(csr(stranger), uri, int(time.time()))
+        with server.channel(server.address, key_pem(stranger), stray.pem) as channel:
+            with pytest.raises(grpc.RpcError) as caught:
+                DeskCloudStub(channel).Agents(AgentsRequest(), timeout=WAIT_S)
+            assert refusal(caught.value) == (grpc.StatusCode.UNAUTHENTICATED, pb.REFUSAL_NOT_ENROLLED)
+        with server.channel(server.address) as channel, pytest.raises(grpc.RpcError) as caught:
+            DeskCloudStub(channel).Agents(AgentsRequest(), timeout=WAIT_S)
+        assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
+
+
+def test_a_restored_server_lets_members_in_and_has_a_new_epoch(folder: Path, tmp_path: Path) -> None:
+    key = new_key()
+    with serving(folder) as server:
+        reply = server.enroll(token_for(folder, "people", "lena", server), key)
+        before = epoch(server, key_pem(key), pem(reply.certificate))
+        done("backup", "--out", tmp_path / "backup", folder=folder)
+    done("restore", "--file", tmp_path / "backup", "--dir", tmp_path / "again")
+    with serving(tmp_path / "again") as server:
+        after = epoch(server, key_pem(key), pem(reply.certificate))
+    assert len(after) == 16
+    assert after != before
+
+
+def epoch(server: Server, key: bytes, certificate: bytes) -> bytes:
+    with server.channel(server.address, key, certificate) as channel:
+        stream = DeskCloudStub(channel).Watch(pb.WatchRequest(), timeout=WAIT_S)
+        hello: bytes = next(stream).hello.epoch
+        stream.cancel()
+    return hello
+
+
+def test_a_second_server_on_a_directory_ends_with_one_sentence(folder: Path) -> None:
+    command = [sys.executable, "-m", "control_plane.cli", "serve", "--dir", str(folder)]
+    with serving(folder):
+        second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=WAIT_S, check=False)
+    assert second.returncode == 1
+    assert "another ispcloud serves this data directory" in second.stderr
+    assert "Traceback" not in second.stderr
