@@ -11,40 +11,47 @@ import base64
 import binascii
 import enum
 import os
+import sqlite3
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import trio
 
 from agent.changes import plans, request
-from agent.changes.approval import Approvals
+from agent.changes.approval import Answer, Approvals
 from agent.changes.audit import Recorder
 from agent.changes.clock_watch import ClockWatch
 from agent.changes.commands import PlanRow, Release
 from agent.changes.evidence import Event, Evidence, all_plans
 from agent.changes.intake import Intake
 from agent.changes.machine import EXIT_CODES, ChangeState, Gate, fold
+from agent.changes.mailroom import is_stop
 from agent.changes.preview import NothingToDoError
 from agent.changes.request import Ask, RequestError
 from agent.changes.retry import Retry
-from agent.changes.trust_state import TrustState
-from agent.changes.worker import Bell, Worker
+from agent.changes.standings import InForce
+from agent.changes.trust_state import TrustState, freezes
+from agent.changes.witnesses import NOT_WITNESSED
+from agent.changes.worker import Worker
 from agent.connectors.base import UnreadableError
 from agent.inventory import book
 from agent.inventory.importing import Importer, ImportRefusedError
 from agent.model import ItemState
+from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Request, Response, StreamResponse
 from agent.store.db import Store
 from agent.store.errors import LogCorruptError, RefusedCommandError
+from agent.store.mail import Post, PostAll
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault
 from trust import chain
 from trust import envelope as envelopes
 from trust import keys as trust_keys
-from trust.errors import MalformedStatementError
+from trust.errors import MalformedError
+from trust.leaf import LeafKind
 from trust.policy import Action
 from trust.statements import OnFailure
 from trust.strict_json import Reader, read_object_untrusted
@@ -52,6 +59,12 @@ from trust.strict_json import Reader, read_object_untrusted
 BODY_BYTES = 4 * 1024 * 1024
 WATCH_S = 2.0
 STRANGERS_PER_MIN = 6
+_VOIDED: Mapping[int, str] = {
+    LeafKind.UNWITNESSED_START.value: "the agent started, and its witnesses did not confirm its log: ask for it anew",
+    LeafKind.RESTORED_DATABASE.value: "the agent's database was restored from a backup: ask for it anew",
+    LeafKind.WITNESS_ANOMALY.value: "a witness has seen another log of this agent: ispagent status says which",
+}
+"""Which events end all plans that were not started, and what is said of it."""
 
 
 class Role(enum.Enum):
@@ -85,6 +98,8 @@ class ApiParts:
     handle: str
     words: str
     targets: tuple[str, ...]
+    cloud: Callable[[], Mapping[str, object]]
+    witnessed: Callable[[int], str]
 
 
 Handler = Callable[["Api", Request, tuple[str, ...]], Awaitable[Response | StreamResponse]]
@@ -142,7 +157,7 @@ class Api:
             raise HttpError(409, "nothing-to-do", "\n".join([str(err), *lines])) from err
         except RequestError as err:
             raise HttpError(403 if err.refused else 400, "refused" if err.refused else "bad-request", str(err)) from err
-        except (MalformedStatementError, ImportRefusedError) as err:
+        except (MalformedError, ImportRefusedError) as err:
             raise HttpError(400, "bad-request", str(err)) from err
         except RefusedCommandError as err:
             status = 404 if err.reason.startswith("unknown-") else 403
@@ -160,7 +175,7 @@ class Api:
         size, root = p.evidence.head()
         pinned = p.trust.pinned
         counts = dict(p.store.reader.execute("SELECT gate, count(*) FROM plan GROUP BY gate").fetchall())
-        frozen = p.store.reader.execute("SELECT scope, target, person FROM freeze WHERE lifted_seq IS NULL").fetchall()
+        frozen = freezes(p.store.query, p.clock.wall_s()).rows
         return Response(
             200,
             {
@@ -169,15 +184,27 @@ class Api:
                 "words": p.words,
                 "trust_version": pinned.trust.version if pinned else None,
                 "trust_expires": pinned.trust.expires if pinned else None,
-                "log": {"size": size, "root": root.hex(), "vkey": p.evidence.vkey, "witnessed": False},
+                "trust_warning": p.trust.warning(p.clock.wall_s()),
+                "log": {
+                    "size": size,
+                    "root": root.hex(),
+                    "vkey": p.evidence.vkey,
+                    "witnessed": p.witnessed(1) != NOT_WITNESSED,
+                    "witnessed_text": p.witnessed(1),
+                },
                 "changes": counts,
-                "frozen": [dict(r) for r in frozen],
+                "frozen": [dict(zip(("scope", "target", "person"), row, strict=True)) for row in frozen],
+                "standings": [_standing(found) for found in p.approvals.standings.in_force(p.clock.wall_s())],
+                "cloud": p.cloud(),
                 "clock_halt": p.clock_watch.halted(),
                 "billing_problem": p.importer.billing_problem(),
                 "targets": list(p.targets),
                 "services": p.store.reader.execute("SELECT count(*) FROM service").fetchone()[0],
             },
         )
+
+    async def cloud_show(self, _: Request, __: tuple[str, ...]) -> Response:
+        return Response(200, self.parts.cloud())
 
     async def clock_accept(self, request_: Request, _: tuple[str, ...]) -> Response:
         _body(request_).done()
@@ -281,6 +308,7 @@ class Api:
         known = self._is_operator(request_.peer_uid)
         if not known:
             self._limit_strangers(now_s)
+            self._strangers.append(now_s)
         try:
             plan_id = await p.intake.plan(asked, pinned)
         except RequestError as err:
@@ -288,6 +316,7 @@ class Api:
                 raise
             raise RequestError("this was not taken; ask somebody whom the configuration knows", refused=True) from err
         p.bell.ring()
+        p.worker.poke()  # a standing authority may have approved it
         row = plans.find(p.store.reader, plan_id.hex())
         if not known:  # asking is free to whoever may open the socket; what the agent knows of people is not
             return Response(201, _summary(row, plans.counts(p.store.reader, row)))
@@ -298,7 +327,24 @@ class Api:
         self._strangers = [at for at in self._strangers if at > now_s - 60]
         if len(self._strangers) >= STRANGERS_PER_MIN:
             raise HttpError(429, "too-many", f"at most {STRANGERS_PER_MIN} requests a minute by unknown local users")
-        self._strangers.append(now_s)
+
+    def _witnessed(self, seq: int | None) -> str:
+        """Return who has witnessed the log up to an event; a cosignature comes a while after it."""
+        if seq is None:
+            return ""
+        text = self.parts.witnessed(seq)
+        expected = text == NOT_WITNESSED and self.parts.witnessed(1) != NOT_WITNESSED
+        return f"{NOT_WITNESSED} yet" if expected else text
+
+    def _void_because(self, row: PlanRow) -> str:
+        """Return why a plan is void: the event of the agent's own that came before its end; "": it is not."""
+        marks = ",".join("?" * len(_VOIDED))
+        found = self.parts.store.reader.execute(
+            f"SELECT kind FROM event WHERE seq < (SELECT gate_seq FROM plan WHERE plan_id = ?) AND kind IN ({marks})"  # noqa: S608  # only question marks
+            " ORDER BY seq DESC LIMIT 1",
+            (row.plan_id, *_VOIDED),
+        ).fetchone()
+        return _VOIDED[found["kind"]] if row.gate is Gate.VOID and found else ""
 
     def _change(self, ref: str) -> Mapping[str, object]:
         p = self.parts
@@ -313,8 +359,10 @@ class Api:
             **_summary(row, plans.counts(p.store.reader, row)),
             "finished_at": None if ended is None else ended["at_s"],
             "finished_seq": row.finished_seq,
-            "waits_because": p.worker.waiting.get(row.plan_id, ""),
+            "witnessed": self._witnessed(row.finished_seq),
+            "waits_because": p.worker.waiting.get(row.plan_id) or self._void_because(row),
             "approvals": [dict(r) for r in kept],
+            "standing": _used_standing(p.store.reader, row.plan_id),
             "have": have,
             "need": need,
             "plan": _b64(row.envelope),
@@ -402,12 +450,31 @@ class Api:
         r = _body(request_)
         data = _unb64(r.text("envelope", BODY_BYTES), "envelope")
         change = r.text("change")
+        links = [_unb64(text, "links") for text in r.texts("links", BODY_BYTES)] if r.has("links") else []
         r.done()
         only = plans.find(self.parts.store.reader, change) if change else None
-        answers = await self.parts.approvals.submit(data, only)
+        answers = await self._submitted(data, only, links, known=self._is_operator(request_.peer_uid))
+        # On the board as well: who sent it in vain through the control plane waits for it there
+        await self.parts.store.run(PostAll(tuple(Post("receipt", a.receipt) for a in answers if a.receipt)))
         self.parts.worker.poke()
         self.parts.bell.ring()
         return Response(200, [{**asdict(a), "receipt": _b64(a.receipt)} for a in answers])
+
+    async def _submitted(
+        self, data: bytes, only: PlanRow | None, links: Sequence[bytes], *, known: bool
+    ) -> list[Answer]:
+        """Hand a statement in; what unknown users had refused counts: each leaves a leaf. A stop is always taken."""
+        p, now_s = self.parts, self.parts.clock.wall_s()
+        if not known and not (p.trust.pinned and is_stop(data, p.trust.pinned.trust, int(now_s))):
+            self._limit_strangers(now_s)
+        refused = True
+        try:
+            answers = await p.approvals.submit(data, only, links=links)
+            refused = any(not a.accepted for a in answers)
+        finally:
+            if refused and not known:
+                self._strangers.append(now_s)
+        return answers
 
     # --- audit ---
 
@@ -420,7 +487,15 @@ class Api:
     async def audit_verify(self, _: Request, __: tuple[str, ...]) -> Response:
         leaves = self.parts.evidence.verify()
         note = await self.parts.evidence.checkpoint()
-        return Response(200, {"leaves": leaves, "checkpoint": note.decode(), "vkey": self.parts.evidence.vkey})
+        return Response(
+            200,
+            {
+                "leaves": leaves,
+                "checkpoint": note.decode(),
+                "vkey": self.parts.evidence.vkey,
+                "witnessed_text": self.parts.witnessed(1),
+            },
+        )
 
     async def audit_proof(self, request_: Request, values: tuple[str, ...]) -> Response:
         seq = _number(values[0], "event")
@@ -440,6 +515,7 @@ class Api:
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/status", Role.ANYONE, "", "agent, trust, log, changes", Api.status),
+    Route("GET", "/v1/cloud", Role.ANYONE, "", "enrolled, connected, outbox…", Api.cloud_show),
     Route("POST", "/v1/clock/accept", Role.OPERATOR, "", "accepted", Api.clock_accept),
     Route("GET", "/v1/trust", Role.ANYONE, "", "version, words, people, policy, envelope", Api.trust_show),
     Route("POST", "/v1/trust", Role.ADMIN, "document, words", "version, sha256", Api.trust_install),
@@ -455,9 +531,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/changes/{id}/watch", Role.OPERATOR, "", "events, one a line", Api.change_watch),
     Route("POST", "/v1/changes/{id}/apply", Role.OPERATOR, "", "the change", Api.change_apply),
     Route("POST", "/v1/changes/{id}/retry", Role.OPERATOR, "", "the change", Api.change_retry),
-    Route("POST", "/v1/statements", Role.ANYONE, "envelope, change", "answers with receipts", Api.statement),
+    Route("POST", "/v1/statements", Role.ANYONE, "envelope, change, links", "answers with receipts", Api.statement),
     Route("GET", "/v1/audit", Role.OPERATOR, "", "events", Api.audit_list),
-    Route("GET", "/v1/audit/verify", Role.OPERATOR, "", "leaves, checkpoint, vkey", Api.audit_verify),
+    Route("GET", "/v1/audit/verify", Role.OPERATOR, "", "leaves, checkpoint, vkey, witnessed_text", Api.audit_verify),
     Route("GET", "/v1/audit/proof/{seq}", Role.OPERATOR, "", "file", Api.audit_proof),
     Route("POST", "/v1/audit/export/{id}", Role.OPERATOR, "", "file", Api.audit_export),
 )
@@ -537,6 +613,24 @@ def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
         "made": row.made_s,
         "start_by": int(row.start_by.wall_s),
         "run_until": int(row.run_until.wall_s),
+    }
+
+
+def _used_standing(reader: sqlite3.Connection, plan_id: bytes) -> str:
+    """Return the id of the standing authority that approved a plan, hex; empty: people did, or nobody."""
+    row = reader.execute("SELECT standing_id FROM standing_use WHERE plan_id = ?", (plan_id,)).fetchone()
+    return "" if row is None else bytes(row["standing_id"]).hex()
+
+
+def _standing(found: InForce) -> dict[str, object]:
+    standing = found.standing
+    return {
+        "id": standing.standing_id,
+        "verb": standing.verb.value,
+        "evidence": standing.evidence.value,
+        "rate_per_hour": standing.rate_per_hour,
+        "not_after": standing.not_after * 60,
+        "people": list(found.people),
     }
 
 

@@ -18,12 +18,21 @@ from zoneinfo import ZoneInfo
 from agent.config_schema import HANDLE, Key, Required, documented_keys, keys_of
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SqlTarget
 
-__all__ = ["AgentConfig", "BillingConfig", "ConfigError", "PolicyConfig", "documented_keys", "load", "parse_untrusted"]
+__all__ = [
+    "AgentConfig",
+    "BillingConfig",
+    "CloudConfig",
+    "ConfigError",
+    "PolicyConfig",
+    "documented_keys",
+    "load",
+    "parse_untrusted",
+]
 
 MAX_BYTES: Final = 4 * 1024 * 1024
 _MAX_UID: Final = 2**32 - 2
 _TABLES_OF_METHOD: Final = ("suspended_reply", "active_reply", "tariffs")
-_SECTIONS: Final = ("agent", "people", "policy", "billing", "radius", "nas", "method")
+_SECTIONS: Final = ("agent", "people", "policy", "billing", "cloud", "radius", "nas", "method")
 
 
 class ConfigError(Exception):
@@ -57,6 +66,15 @@ class BillingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CloudConfig:
+    """`[cloud]`: the cadence of signed checkpoints, and how the agent stands to its witnesses and control plane."""
+
+    checkpoint_s: int
+    witness_wait_s: int
+    uplink: bool
+
+
+@dataclass(frozen=True, slots=True)
 class AgentConfig:
     """Everything that the daemon is configured with. `config_sha256` is of the file's bytes, 64 hex digits."""
 
@@ -72,6 +90,7 @@ class AgentConfig:
     people: Mapping[int, str]
     policy: PolicyConfig
     billing: BillingConfig
+    cloud: CloudConfig
     radius: RadiusConfig
 
 
@@ -200,6 +219,7 @@ class _Builder:
         people = self._people()
         policy = read.section("policy", "policy", read.table(document, "policy", "policy"))
         billing = read.section("billing", "billing", read.table(document, "billing", "billing"))
+        cloud = read.section("cloud", "cloud", read.table(document, "cloud", "cloud"))
         radius = self._radius()
         if read.problems:
             return None
@@ -217,6 +237,7 @@ class _Builder:
             people=people,
             policy=PolicyConfig(**policy),
             billing=BillingConfig(self._path(billing["file"]) if billing["file"] else None, billing["max_age_s"]),
+            cloud=CloudConfig(**cloud),
             radius=radius,
         )
 

@@ -89,6 +89,12 @@ def _number(least: float, most: float) -> Kind:
     return Kind(f"a number from {least:g} to {most:g}", read)
 
 
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
 def _choice(enum: type[Database | Tables]) -> Kind:
     def read(value: Any) -> Database | Tables:
         return enum(value)
@@ -146,7 +152,7 @@ _SQL_NAME = Kind("1 to 63 printable characters", _text(re.compile(r".{1,63}")))
 _GROUP = Kind("a RADIUS group, 1 to 64 printable characters", _text(re.compile(r".{1,64}")))
 _REPLY = Kind("text, 1 to 253 characters", _text(re.compile(r".{1,253}"), 253))
 
-_A, _P, _B, _R, _N, _M = "agent", "policy", "billing", "radius.NAME", "nas.NAME", "method.NAME"
+_A, _P, _B, _C, _R, _N, _M = "agent", "policy", "billing", "cloud", "radius.NAME", "nas.NAME", "method.NAME"
 
 KEYS: Final[tuple[Key, ...]] = (
     Key(_A, "name", _HANDLE_KIND, REQUIRED, "What this agent is called, also in the trust document."),
@@ -205,6 +211,21 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     Key(_B, "file", _PATH_OR_EMPTY, "", "The billing system's CSV export, read again when it changes; empty: none."),
     Key(_B, "max_age_s", _whole(60, 604_800), 7200, "Billing data older than this makes a suspension a large change."),
+    Key(
+        _C,
+        "checkpoint_s",
+        _whole(1, 3600),
+        60,
+        "Cadence of signed checkpoints of the log, seconds; fixed, whatever happens.",
+    ),
+    Key(
+        _C,
+        "witness_wait_s",
+        _whole(1, 3600),
+        30,
+        "How long a start waits for the witnesses, seconds; after it unused plans are void.",
+    ),
+    Key(_C, "uplink", Kind("true or false", _yes_or_no), True, "Whether an enrolled agent dials its control plane."),
     Key(
         _R, "database", _choice(Database), REQUIRED, "The database that FreeRADIUS reads; `sqlite` is for the lab only."
     ),
@@ -314,5 +335,7 @@ def default_text(key: Key) -> str:
             return "required"
         case str(text):
             return f'`"{text}"`'
+        case bool(yes):
+            return f"`{str(yes).lower()}`"
         case other:
             return f"`{other}`"

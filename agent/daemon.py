@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -23,12 +24,17 @@ from agent.changes.digest import Signer
 from agent.changes.evidence import Evidence
 from agent.changes.intake import Intake
 from agent.changes.item_run import RunParts
+from agent.changes.mailroom import Mailroom, MailroomParts
 from agent.changes.perform import Patience
 from agent.changes.preview import Pacing, Previewer
 from agent.changes.retry import Retry
+from agent.changes.sealing import Sealing
 from agent.changes.sessions import Sessions
+from agent.changes.standings import Standings
 from agent.changes.trust_state import TrustState
-from agent.changes.worker import Bell, Worker
+from agent.changes.views import Views
+from agent.changes.witnesses import Witnesses
+from agent.changes.worker import Worker
 from agent.config import AgentConfig
 from agent.connectors.base import Connector, UnreadableError
 from agent.connectors.registry import CONNECTORS
@@ -36,22 +42,30 @@ from agent.inventory import book
 from agent.inventory.importing import Importer
 from agent.model import Address
 from agent.runtime import redacting_log
+from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock, SystemClock
 from agent.runtime.http import serve_http
 from agent.runtime.supervise import supervise
 from agent.runtime.unix_socket import bind_unix
+from agent.store import mail
 from agent.store.db import Store
 from agent.store.errors import MissingKeyError, StoreFailedError
 from agent.store.identity import Identity, load_identity
+from agent.store.mail import LeaveCloud, MailBells
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault, load_store_key
+from trust.checkpoint import parse_witness_vkey_untrusted
+from trust.document import Operator
 
-CHECKPOINT_S = 60.0
-"""Cadence of signed checkpoints: fixed, so that their times tell nothing of the volume."""
+if TYPE_CHECKING:
+    from agent.uplink.link import Uplink
+
 STORE_S = 0.5
 """How often it is looked whether the store has failed."""
 BILLING_S = 2.0
 """How often the billing file is looked at."""
+ENROLLED_S = 2.0
+"""How often it is looked whether this agent was enrolled with a control plane."""
 
 _log = logging.getLogger("agent")
 
@@ -104,6 +118,66 @@ def wanted_secrets(config: AgentConfig) -> frozenset[str]:
     return frozenset(names - {""})
 
 
+class Link:
+    """The way to the control plane, if this agent is enrolled with one; whatever becomes of it, the agent works.
+
+    gRPC is imported only then: it costs an agent without a control plane nothing.
+    """
+
+    def __init__(self, config: AgentConfig, files: Files, clock: Clock, bells: MailBells, trust: TrustState) -> None:
+        self._config, self._files, self._clock, self._bells, self._trust = config, files, clock, bells, trust
+        self._uplink: Uplink | None = None
+
+    async def join(self) -> None:
+        """Find out whether this agent is enrolled, before anything is posted."""
+        if not self._wanted():
+            await self._files.store.run(LeaveCloud())
+            return
+        from agent.uplink.errors import CredentialsError
+
+        try:
+            await self._made().join()
+        except CredentialsError as err:
+            _log.warning("cloud-credentials", extra={"error": str(err)})  # `run` tries again, and `status` says so
+
+    def _wanted(self) -> bool:
+        return self._config.cloud.uplink and (self._config.state_dir / "cloud.json").exists()
+
+    def _made(self) -> Uplink:
+        from agent.uplink.link import Uplink
+
+        if self._uplink is None:
+            files = self._files
+            self._uplink = Uplink(
+                files.store,
+                self._bells,
+                self._config.state_dir,
+                files.vault,
+                self._clock,
+                files.identity.agent,
+                cloud_witnesses=self._cloud_witnesses,
+            )
+        return self._uplink
+
+    def _cloud_witnesses(self) -> frozenset[bytes]:
+        """Return the key ids of the witnesses that the control plane runs, by the trust in force."""
+        pinned = self._trust.pinned
+        witnesses = pinned.trust.witnesses if pinned else ()
+        texts = [key for w in witnesses if w.operated_by is Operator.CLOUD for key in w.vkeys]
+        return frozenset(parse_witness_vkey_untrusted(text).key_id for text in texts)
+
+    async def run(self) -> None:
+        """Keep the connection, once there is an enrolment, until cancelled."""
+        while not self._wanted():  # noqa: ASYNC110  another process enrols this agent
+            await trio.sleep(ENROLLED_S)
+        await supervise("uplink", self._made().run, log=_log, fatal=(StoreFailedError,))
+
+    def state(self) -> Mapping[str, object]:
+        """Return how mail and connection stand."""
+        link = asdict(self._uplink.status()) if self._uplink else {"connected": False}
+        return {**asdict(mail.state(self._files.store.reader)), **link}
+
+
 @dataclass(slots=True)
 class Daemon:
     """The parts of a running agent."""
@@ -117,6 +191,10 @@ class Daemon:
     evidence: Evidence
     clock_watch: ClockWatch
     api: Api
+    sealing: Sealing
+    mailroom: Mailroom
+    witnesses: Witnesses
+    link: Link
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve and work until cancelled.
@@ -127,13 +205,17 @@ class Daemon:
         """
         await self.clock_watch.check()
         await self.importer.refresh()  # before anything goes on that rests on what it says
+        await self.link.join()
         listener = bind_unix(self.config.socket, group=self.config.socket_group)
         async with trio.open_nursery() as nursery:
             await self.sessions.host(nursery)
             await nursery.start(serve_http, listener, self.api)
             nursery.start_soon(self.clock_watch.run)
-            nursery.start_soon(self.worker.run)
-            nursery.start_soon(self._checkpoints)
+            nursery.start_soon(self._work)
+            nursery.start_soon(self._supervised, "witnesses", self.witnesses.run)
+            nursery.start_soon(self._supervised, "mailroom", self.mailroom.run)
+            nursery.start_soon(self._supervised, "sealing", self.sealing.run)
+            nursery.start_soon(self._supervised, "link", self.link.run)
             nursery.start_soon(self._billing)
             nursery.start_soon(self._end_with_the_store)
             task_status.started()
@@ -144,13 +226,13 @@ class Daemon:
             await trio.sleep(STORE_S)
         raise StoreFailedError(self.files.store.failed)
 
-    async def _checkpoints(self) -> None:
-        size = 0
-        while True:
-            await self.clock.sleep(CHECKPOINT_S)
-            if self.evidence.head()[0] != size:
-                await self.evidence.checkpoint()
-                size = self.evidence.head()[0]
+    async def _work(self) -> None:
+        """Start what is approved, once the witnesses confirmed that this log is the one that they know."""
+        await self.witnesses.start_rule(self.config.cloud.witness_wait_s)
+        await self.worker.run()
+
+    async def _supervised(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        await supervise(name, run, log=_log, fatal=(StoreFailedError,))
 
     async def _billing(self) -> None:
         async def read_again() -> None:
@@ -158,7 +240,7 @@ class Daemon:
                 await self.importer.refresh()
                 await self.clock.sleep(BILLING_S)
 
-        await supervise("billing", read_again, log=_log, fatal=(StoreFailedError,))
+        await self._supervised("billing", read_again)
 
 
 def build(
@@ -173,7 +255,7 @@ def build(
     """Return an agent, put together; nothing runs yet."""
     store, vault, identity = files.store, files.vault, files.identity
     recorder = Recorder(vault)
-    evidence = Evidence(store, vault, recorder, config.origin, identity.log_key)
+    evidence = Evidence(store, vault, recorder, identity.origin(config.origin), identity.log_key)
     trust_state = TrustState(store, recorder, identity.agent, identity.plan_key.public)
     secrets = SecretStore(
         store,
@@ -208,10 +290,14 @@ def build(
     def signer() -> Signer:
         pinned = trust_state.pinned
         trust_id = pinned.trust.trust_id if pinned else "0" * 32
-        return Signer(trust_id, identity.agent, identity.plan_key, evidence.head)
+        return Signer(trust_id, identity.agent, identity.plan_key, evidence.published)
 
-    approvals = Approvals(store, vault, recorder, trust_state, clock, signer)
-    bell = Bell()
+    standings = Standings(store, recorder, trust_state, clock, importer.doubt)
+    approvals = Approvals(store, recorder, trust_state, clock, signer, standings)
+    bell, bells = Bell(), MailBells()
+    store.on_post = bells.outbox.ring
+    witnesses = Witnesses(store, recorder, evidence, trust_state, clock, bell, cadence_s=config.cloud.checkpoint_s)
+    link = Link(config, files, clock, bells, trust_state)
     run_parts = RunParts(
         store=store,
         recorder=recorder,
@@ -239,9 +325,29 @@ def build(
         timezone=config.timezone,
         config_sha256=config.config_sha256,
         build_sha256=build_sha256(),
-        log_head=evidence.head,
+        log_head=evidence.published,
     )
-    intake = Intake(store, vault, sessions, previewer, config.radius, clock, importer.doubt)
+    intake = Intake(store, vault, sessions, previewer, config.radius, clock, importer.doubt, standings)
+    sealing = Sealing(store, vault, recorder, trust_state, clock, signer)
+    mailroom = Mailroom(
+        MailroomParts(
+            store=store,
+            recorder=recorder,
+            clock=clock,
+            trust=trust_state,
+            approvals=approvals,
+            intake=intake,
+            views=Views(store, recorder, evidence, clock, identity.agent),
+            sealing=sealing,
+            witnesses=witnesses,
+            signer=signer,
+            bells=bells,
+            changed=bell,
+            wake=worker.poke,
+            refresh_facts=importer.refresh,
+            agent=identity.agent,
+        )
+    )
     api = Api(
         ApiParts(
             store=store,
@@ -263,9 +369,25 @@ def build(
             handle=config.name,
             words=agent_words(identity.plan_key.public, identity.log_key.public),
             targets=tuple(t.id for c in connectors.values() for t in c.targets),
+            cloud=link.state,
+            witnessed=witnesses.witnessed_text,
         )
     )
-    return Daemon(config, files, clock, sessions, worker, importer, evidence, clock_watch, api)
+    return Daemon(
+        config=config,
+        files=files,
+        clock=clock,
+        sessions=sessions,
+        worker=worker,
+        importer=importer,
+        evidence=evidence,
+        clock_watch=clock_watch,
+        api=api,
+        sealing=sealing,
+        mailroom=mailroom,
+        witnesses=witnesses,
+        link=link,
+    )
 
 
 def _pacing(config: AgentConfig) -> Pacing:

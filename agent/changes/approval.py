@@ -1,28 +1,35 @@
 """Approval: has policy been met, by people and keys that this agent's trust document knows? And what stops a change.
 
-Whatever arrives is an envelope, by file or later by the cloud; this file never holds a person's key. Each approval is
-judged under today's trust, kept, and judged again when the plan is consumed.
+Whatever arrives is an envelope, by file or by the cloud; this file never holds a person's key. Each approval is judged
+under today's trust (which the links that it carries may bring up to date), kept, judged again when a new trust version
+is pinned, and again when the plan is consumed.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.changes import commands, plans, stops
 from agent.changes.audit import Recorder
-from agent.changes.commands import PlanRow
+from agent.changes.commands import Kept, PlanRow, kept_approvals, plan_row
 from agent.changes.digest import Signer
 from agent.changes.machine import Gate
 from agent.changes.request import RequestError
-from agent.changes.trust_state import Pinned, TrustState
-from agent.model import ItemState
+from agent.changes.standings import Standings
+from agent.changes.trust_state import (
+    NoteRefusal,
+    Pinned,
+    Query,
+    TrustState,
+    circumstances,
+    split_envelopes,
+    version_of,
+)
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
-from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust import statements, verify
 from trust.document import ED25519, Trust
@@ -30,11 +37,20 @@ from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
 from trust.policy import WEEK_MINUTES, in_windows
-from trust.statements import Approval, Cancel, Freeze, FreezeScope, Plan, Unfreeze
-from trust.verify import Circumstances, VerificationResult
+from trust.statements import Approval, Cancel, Freeze, FreezeScope, Plan, Standing, Statement, Unfreeze
+from trust.verify import VerificationResult
 
-Query = Callable[[str, Sequence[object]], list[sqlite3.Row]]
-"""Runs a query and returns its rows: on the read-only connection, or inside a command's transaction."""
+LOST = (Reason.THRESHOLD, Reason.OWNER_MISSING, Reason.NO_STANDING, Reason.OVER_BUDGET)
+"""Why an approved plan is open again: those who approved it do not suffice any more."""
+CLOSED = {
+    Gate.REJECTED: Reason.REJECTED,
+    Gate.CANCELLED: Reason.CANCELLED,
+    Gate.EXPIRED: Reason.EXPIRED,
+    Gate.VOID: Reason.VOID,
+}
+"""What an approval is told that comes too late, where the plan was not used: it never will be."""
+LINKS_MAX = 100
+"""Trust documents that one statement may carry. Chosen arbitrarily."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,68 +68,146 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class NoteRefusal:
-    """A statement that was refused leaves a leaf as well."""
+class Reopen:
+    """An approved plan that is not approved any more waits for people again. `judge` says why, or None: it still is."""
 
-    plan_id: bytes | None
-    plan_digest: bytes
+    plan_id: bytes
+    judge: Callable[[Query, PlanRow, Sequence[Kept]], Reason | None]
     sealed: Sealed
 
-    def run(self, tx: Tx) -> int:
-        """Return the sequence number of the event."""
-        return tx.append(Entry(LeafKind.REFUSED, self.plan_id, self.plan_digest, sealed=self.sealed))
+    def run(self, tx: Tx) -> bool:
+        """Return whether it is open again."""
+        row = plan_row(tx, self.plan_id)
+        if row.gate is not Gate.APPROVED or self.judge(tx.all, row, kept_approvals(tx, self.plan_id)) not in LOST:
+            return False
+        seq = tx.append(Entry(LeafKind.REFUSED, self.plan_id, row.digest, sealed=self.sealed))
+        tx.run("DELETE FROM standing_use WHERE plan_id = ?", (self.plan_id,))
+        tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (Gate.OPEN.value, seq, self.plan_id))
+        return True
 
 
 class Approvals:
-    """Takes approvals, rejections, cancels, freezes and unfreezes."""
+    """Takes approvals, rejections, cancels, freezes, unfreezes, trust documents and standing authorities."""
 
     def __init__(
         self,
         store: Store,
-        vault: Vault,
         recorder: Recorder,
         trust: TrustState,
         clock: Clock,
         signer: Callable[[], Signer],
+        standings: Standings | None = None,
     ) -> None:
+        self.standings = standings or Standings(store, recorder, trust, clock)
         self._store = store
-        self._vault = vault
         self._recorder = recorder
         self._trust = trust
         self._clock = clock
         self._signer = signer
 
-    async def submit(self, data: bytes, only: PlanRow | None = None) -> list[Answer]:
-        """Take a signed statement of a person; return an answer for each plan that it names.
+    async def submit(
+        self, data: bytes, only: PlanRow | None = None, *, links: Sequence[bytes] = (), from_cloud: bool = False
+    ) -> list[Answer]:
+        """Take a signed statement; return an answer for each plan that it names, or one.
 
-        `only`: the plan that it is handed in for; an approval that does not name it is refused, whatever else it names.
+        Args:
+            data: the envelope; before it, one a line, trust documents that this agent may lack, oldest first.
+            only: the plan that it is handed in for; an approval that does not name it is refused, whatever else it
+                names.
+            links: such trust documents, carried beside it.
+            from_cloud: it came by the control plane.
 
         Raises:
             RequestError: malformed, or of a kind that is not handed in.
         """
+        *before, statement = split_envelopes(data)
         try:
-            envelope = envelopes.decode_untrusted(data)
+            envelope = envelopes.decode_untrusted(statement)
         except TrustError as err:
             raise RequestError(f"expected a signed envelope: {err}") from err
+        problem = await self.follow([*links, *before])
+        answers = await self._take(envelope, statement, only, from_cloud=from_cloud)
+        if problem:
+            answers = [a if a.accepted else replace(a, message=f"{a.message} ({problem})") for a in answers]
+        return answers
+
+    async def follow(self, links: Sequence[bytes]) -> str:
+        """Pin what a message carries of the chain; return what is wrong with it: the statement may do without."""
+        if len(links) > LINKS_MAX:
+            return f"expected at most {LINKS_MAX} trust documents with it, got {len(links)}"
+        before = self._trust.pinned
+        problem = ""
+        for link in links:
+            try:
+                await self._trust.follow(link, self._clock.wall_s())
+            except (RequestError, RefusedCommandError) as err:
+                problem = str(err)
+                break
+        if before is not self._trust.pinned:
+            await self.rejudge()
+        return problem
+
+    async def _take(self, envelope: Envelope, data: bytes, only: PlanRow | None, *, from_cloud: bool) -> list[Answer]:
         pinned = self._pinned()
-        if envelope.payload_type == statements.payload_type(Approval):
-            return await self._approve(envelope, data, pinned, only)
-        stop_kinds: tuple[type[Cancel | Freeze | Unfreeze], ...] = (Cancel, Freeze, Unfreeze)
-        kind = next((k for k in stop_kinds if envelope.payload_type == statements.payload_type(k)), None)
+        kinds: tuple[type[Statement], ...] = (Approval, Cancel, Freeze, Unfreeze, Trust, Standing)
+        kind = next((k for k in kinds if envelope.payload_type == statements.payload_type(k)), None)
         if kind is None:
             raise RequestError(
-                f"expected an approval, cancel, freeze or unfreeze, got {envelope.payload_type}", refused=True
+                "expected an approval, cancel, freeze, unfreeze, trust document or standing authority, got "
+                + repr(envelope.payload_type[:80]),  # escaped: who made the file chose it
+                refused=True,
             )
-        return [await self._stop(kind, envelope, data, pinned, only)]
+        if kind is Approval:
+            return await self._approve(envelope, data, only, from_cloud=from_cloud)
+        try:
+            message = await self._stated(kind, envelope, data, pinned, only)
+        except TrustError as err:
+            reason = getattr(err, "reason", Reason.MALFORMED)
+            await self._refusal(None, bytes(32), reason, "")
+            return [self._stop_answer(kind, envelope, reason, str(err))]
+        return [self._stop_answer(kind, envelope, None, message)]
+
+    async def _stated(
+        self, kind: type[Statement], envelope: Envelope, data: bytes, pinned: Pinned, only: PlanRow | None
+    ) -> str:
+        """Do what a statement says that is no approval; return what to say."""
+        now_s = int(self._clock.wall_s())
+        if kind is Trust:
+            return await self._new_trust(data)
+        if kind is Standing:
+            return await self.standings.take(envelope, data)
+        if kind is Cancel:
+            return await self._cancel(verify.verify_cancel(envelope, pinned.trust, now_s), data, only)
+        if kind is Freeze:
+            freeze = verify.verify_freeze(envelope, pinned.trust, now_s)
+            return await self._freeze(freeze, envelopes.digest(envelope), data)
+        unfreeze = verify.verify_unfreeze(envelope, pinned.trust, now_s, self._signer().agent)
+        record = self._recorder.record(None, {"what": "unfreeze", "person": unfreeze.person})
+        await self._store.run(stops.RecordUnfreeze(unfreeze, data, record))
+        return "the freeze is lifted"
+
+    async def _new_trust(self, data: bytes) -> str:
+        try:
+            pinned = await self._trust.follow(data, self._clock.wall_s())
+        except RequestError as err:
+            raise RefusedError(getattr(err.__cause__, "reason", Reason.TRUST_INVALID), str(err)) from err
+        await self.rejudge()
+        return f"trust version {pinned.trust.version} is pinned"
 
     def _pinned(self) -> Pinned:
         if self._trust.pinned is None:
             raise RequestError("no trust is installed yet: ispagent trust install FILE", refused=True)
         return self._trust.pinned
 
+    def trust_version(self) -> int:
+        """Return which trust version is pinned; 0: none."""
+        return 0 if self._trust.pinned is None else self._trust.pinned.trust.version
+
     # --- approvals ---
 
-    async def _approve(self, envelope: Envelope, data: bytes, pinned: Pinned, only: PlanRow | None) -> list[Answer]:
+    async def _approve(
+        self, envelope: Envelope, data: bytes, only: PlanRow | None, *, from_cloud: bool
+    ) -> list[Answer]:
         try:
             approval = statements.decode_as_untrusted(Approval, envelope)
         except TrustError as err:
@@ -127,40 +221,48 @@ class Approvals:
         if not rows:
             await self._refusal(None, bytes(32), Reason.OTHER_PLAN, approval.person)
             raise RequestError("this approval is for no plan of this agent", refused=True)
-        return [await self._approve_one(row, approval, envelope, data, pinned) for row in rows]
+        return [await self._approve_one(row, approval, envelope, data, from_cloud=from_cloud) for row in rows]
 
     def _plan_by_digest(self, digest: bytes) -> PlanRow | None:
         row = self._store.reader.execute("SELECT * FROM plan WHERE digest = ?", (digest,)).fetchone()
         return None if row is None else commands.read_plan_row(row)
 
     async def _approve_one(
-        self, row: PlanRow, approval: Approval, envelope: Envelope, data: bytes, pinned: Pinned
+        self, row: PlanRow, approval: Approval, envelope: Envelope, data: bytes, *, from_cloud: bool
     ) -> Answer:
-        plan = plans.signed(row)
+        plan, pinned = plans.signed(row), self._pinned()
         judged: list[VerificationResult] = []
 
-        def judge(tx: Tx, others: Sequence[bytes]) -> Gate:
-            kept = [envelopes.decode_untrusted(data) for data in others]
-            result = self._judge(plan, row, [*kept, envelope], pinned, tx.all)
+        def judge(tx: Tx, others: Sequence[Kept], mine: Kept) -> Gate:
+            result = self._count(plan, row, [*others, mine], pinned, tx.all)
             judged.append(result)
-            refused = next((n for n in result.not_counted if n.index == len(kept)), None)
+            refused = next((n for n in result.not_counted if n.index == len(others)), None)
             if refused is not None:
                 raise RefusedCommandError(refused.reason.value, refused.message)
             if result.reason not in (None, Reason.THRESHOLD, Reason.OWNER_MISSING, Reason.REJECTED):
                 raise RefusedCommandError(result.reason.value, result.message)
-            return Gate.APPROVED if result.approved else Gate.REJECTED if result.rejected_by else Gate.OPEN
+            if result.rejected_by and not result.approved:
+                return Gate.REJECTED
+            standing = None if result.approved else self._by_standing(row, tx.all)
+            return Gate.APPROVED if result.approved or (standing and standing.approved) else Gate.OPEN
 
         record = self._recorder.record(None, {"what": approval.decision.value, "person": approval.person})
         key = self._key_of(approval.person, envelope, pinned)
-        command = commands.AddApproval(row.plan_id, approval.person, key, approval.decision.value, data, judge, record)
+        command = commands.AddApproval(
+            row.plan_id, approval.person, key, approval.decision.value, data, judge, record, from_cloud
+        )
         try:
             gate = await self._store.run(command)
         except RefusedCommandError as err:
-            reason = Reason.CONSUMED if err.reason == "closed" else Reason(err.reason)
+            reason = self._closed(row) if err.reason == "closed" else Reason(err.reason)
             await self._refusal(row.plan_id, row.digest, reason, approval.person)
             result = judged[-1] if judged else VerificationResult(False, 0, (), reason, str(err))
             return self._answer(row, reason, str(err), result, envelope, row.gate.value)
         return self._answer(row, None, judged[-1].message, judged[-1], envelope, gate.value)
+
+    def _closed(self, row: PlanRow) -> Reason:
+        """Return why a plan takes no approvals any more: who approved in vain must not think that it was done."""
+        return CLOSED.get(plans.find(self._store.reader, row.plan_id.hex()).gate, Reason.CONSUMED)
 
     def _key_of(self, handle: str, envelope: Envelope, pinned: Pinned) -> str:
         """Return which of a person's keys signed, hex; empty when none did (and the approval will be refused)."""
@@ -173,10 +275,14 @@ class Approvals:
 
     def count(self, row: PlanRow) -> tuple[int, int]:
         """Return how many people approve a plan now, and how many must."""
-        rows = self._query("SELECT envelope FROM approval WHERE plan_id = ? ORDER BY seq", (row.plan_id,))
-        kept = [envelopes.decode_untrusted(bytes(r["envelope"])) for r in rows]
-        result = self._judge(plans.signed(row), row, kept, self._pinned(), self._query)
+        result = self._count(plans.signed(row), row, self._kept(row), self._pinned(), self._store.query)
         return result.have, result.need
+
+    def _kept(self, row: PlanRow) -> list[Kept]:
+        rows = self._store.query(
+            "SELECT envelope, from_cloud FROM approval WHERE plan_id = ? ORDER BY seq", (row.plan_id,)
+        )
+        return [Kept(bytes(r["envelope"]), bool(r["from_cloud"])) for r in rows]
 
     def _answer(
         self,
@@ -195,113 +301,92 @@ class Approvals:
             (result.have, result.need),
             pinned.trust.version,
             self._clock.wall_s(),
+            row.digest,
         )
         code = "" if reason is None else reason.value
         return Answer(row.short, reason is None, code, message, result.have, result.need, gate, receipt)
 
-    def _judge(
-        self, plan: Plan, row: PlanRow, approvals: Sequence[Envelope], pinned: Pinned, query: Query
+    def _count(
+        self, plan: Plan, row: PlanRow, approvals: Sequence[Kept], pinned: Pinned, query: Query
     ) -> VerificationResult:
+        """Return what these people's approvals come to."""
+        now_s = self._clock.wall_s()
+        by_cloud = frozenset(n for n, kept in enumerate(approvals) if kept.from_cloud)
         return verify.get_approval_result(
             plan,
             row.digest,
-            approvals,
+            [envelopes.decode_untrusted(kept.envelope) for kept in approvals],
             pinned.trust,
-            int(self._clock.wall_s()),
+            int(now_s),
             requester=row.requester,
-            circumstances=self._circumstances(plan, row, pinned, query),
+            circumstances=replace(circumstances(plan, row.plan_id, pinned, query, now_s), from_cloud=by_cloud),
         )
 
-    def _circumstances(self, plan: Plan, row: PlanRow, pinned: Pinned, query: Query) -> Circumstances:
-        now_s = self._clock.wall_s()
-        quiet = (ItemState.BLOCKED.value, ItemState.EXCLUDED.value)
-        counted = "SELECT count(*) FROM item WHERE plan_id = ? AND state NOT IN (?, ?)"
-        frozen = query(
-            "SELECT scope, target FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)", (now_s,)
-        )
-        return Circumstances(
-            then=self._trust_version(plan.trust_version, query),
-            trust_sha256=pinned.sha256.hex(),
-            items=query(counted, (row.plan_id, *quiet))[0][0],
-            frozen_people=frozenset(r["target"] for r in frozen if r["scope"] == "person"),
-            frozen_keys=frozenset(bytes.fromhex(r["target"]) for r in frozen if r["scope"] == "key"),
-        )
+    def _by_standing(self, row: PlanRow, query: Query) -> VerificationResult | None:
+        """Return how the standing authority that approved the plan is judged now; None: none did."""
+        used = query("SELECT standing_id FROM standing_use WHERE plan_id = ?", (row.plan_id,))
+        return self.standings.judge(query, row, bytes(used[0]["standing_id"])).result if used else None
 
-    def _query(self, sql: str, args: Sequence[object]) -> list[sqlite3.Row]:
-        return self._store.reader.execute(sql, args).fetchall()
+    def _judge(self, row: PlanRow, approvals: Sequence[Kept], query: Query) -> VerificationResult:
+        """Return whether the plan is approved: by people, or by a standing authority that nobody contradicted."""
+        result = self._count(plans.signed(row), row, approvals, self._pinned(), query)
+        if result.approved or result.rejected_by:
+            return result
+        return self._by_standing(row, query) or result
 
-    def _trust_version(self, version: int, query: Query) -> Trust | None:
-        rows = query("SELECT envelope FROM trust WHERE version = ?", (version,))
-        if not rows:
-            return None
-        envelope = envelopes.decode_untrusted(bytes(rows[0]["envelope"]))
-        return statements.decode_as_untrusted(Trust, envelope)
-
-    def still_approved(self, query: Query, plan: Plan, row: PlanRow, kept: Sequence[bytes]) -> None:
+    def still_approved(self, query: Query, row: PlanRow, kept: Sequence[Kept]) -> None:
         """Judge the kept approvals again, at the moment of consumption, under the stricter policy of then and now.
 
         `query` reads inside the transaction that consumes, so that a freeze of the same batch counts.
 
         Raises:
-            RefusedCommandError: policy is no longer met.
+            RefusedCommandError: policy is no longer met, or a newer trust version was written a moment ago.
         """
-        pinned = self._pinned()
-        result = self._judge(plan, row, [envelopes.decode_untrusted(data) for data in kept], pinned, query)
+        if query("SELECT max(version) AS v FROM trust", ())[0]["v"] != self.trust_version():
+            raise RefusedCommandError("trust-moved", "a new trust version is being pinned: it is judged by that")
+        result = self._judge(row, kept, query)
         if result.reason is not None:
             raise RefusedCommandError(result.reason.value, result.message)
 
+    async def rejudge(self) -> None:
+        """Judge what is approved under the trust that is pinned now: whom a new version removed does not count."""
+        for row in self._store.query("SELECT * FROM plan WHERE gate = ?", (Gate.APPROVED.value,)):
+            await self.reopen(commands.read_plan_row(row))
+
+    async def reopen(self, row: PlanRow) -> bool:
+        """Have an approved plan wait for people again if those who approved it do not suffice any more."""
+        result = self._judge(row, self._kept(row), self._store.query)
+        if result.reason not in LOST:
+            return False
+        record = self._recorder.record(None, {"what": "refused", "reason": result.reason.value, "claims": ""})
+        command = Reopen(row.plan_id, lambda query, row, kept: self._judge(row, kept, query).reason, record)
+        if not await self._store.run(command):
+            return False
+        self.standings.waiting[row.plan_id] = f"it is not approved any more: {result.message}"
+        return True
+
+    def _then(self, plan: Plan) -> Trust | None:
+        return version_of(plan.trust_version, self._store.query)
+
     def budget(self, plan: Plan) -> int:
         """Return how many services the plan's class may change in an hour, by the stricter policy of then and now."""
-        policy = verify.policy_for(plan, self._pinned().trust, self._trust_version(plan.trust_version, self._query))
+        policy = verify.policy_for(plan, self._pinned().trust, self._then(plan))
         return 0 if policy is None else policy.budget_per_hour
 
     def may_start(self, plan: Plan, minute_of_week: int) -> bool:
         """Return whether the policy's window for the plan's class is open."""
-        policy = verify.policy_for(plan, self._pinned().trust, self._trust_version(plan.trust_version, self._query))
+        policy = verify.policy_for(plan, self._pinned().trust, self._then(plan))
         return policy is not None and in_windows(policy.windows, minute_of_week % WEEK_MINUTES)
 
     # --- stops ---
 
-    async def _stop(
-        self,
-        kind: type[Cancel | Freeze | Unfreeze],
-        envelope: Envelope,
-        data: bytes,
-        pinned: Pinned,
-        only: PlanRow | None,
-    ) -> Answer:
-        now_s = int(self._clock.wall_s())
-        digest = envelopes.digest(envelope)
-        try:
-            if kind is Cancel:
-                message = await self._cancel(verify.verify_cancel(envelope, pinned.trust, now_s), data, only)
-            elif kind is Freeze:
-                message = await self._freeze(verify.verify_freeze(envelope, pinned.trust, now_s), digest, data)
-            else:
-                unfreeze = verify.verify_unfreeze(envelope, pinned.trust, now_s)
-                record = self._recorder.record(None, {"what": "unfreeze", "person": unfreeze.person})
-                await self._store.run(stops.RecordUnfreeze(unfreeze, data, record))
-                message = "the freeze is lifted"
-        except TrustError as err:
-            reason = getattr(err, "reason", Reason.MALFORMED)
-            await self._refusal(None, bytes(32), reason, "")
-            return self._stop_answer(kind, envelope, reason, str(err), pinned)
-        return self._stop_answer(kind, envelope, None, message, pinned)
-
-    def _stop_answer(
-        self,
-        kind: type[Cancel | Freeze | Unfreeze],
-        envelope: Envelope,
-        reason: Reason | None,
-        message: str,
-        pinned: Pinned,
-    ) -> Answer:
+    def _stop_answer(self, kind: type[Statement], envelope: Envelope, reason: Reason | None, message: str) -> Answer:
         receipt = self._signer().receipt(
             statements.kind_of(kind),
             envelopes.digest(envelope),
             reason,
             (0, 0),
-            pinned.trust.version,
+            self._pinned().trust.version,
             self._clock.wall_s(),
         )
         return Answer("", reason is None, "" if reason is None else reason.value, message, receipt=receipt)

@@ -13,11 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent.changes.machine import FINAL, Event, Gate, next_state
+from agent.changes.trust_state import freezes, version_of
 from agent.model import Address, Direction, ItemState, Seen, StepOutcome
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
+from agent.store.mail import Post, post
+from trust import envelope as envelopes
+from trust.document import ED25519
+from trust.errors import TrustError
 from trust.items import decode_value_untrusted, encode_value
+from trust.keys import key_id
 from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, LeafKind
 from trust.policy import RiskClass
 
@@ -123,6 +129,7 @@ class SavePlan:
             "INSERT INTO item (plan_id, n, doc, subject, service, state, state_seq, reason) VALUES (?,?,?,?,?,?,?,?)",
             [(self.plan_id, i.n, i.doc, i.subject, i.service, i.state.value, seq, i.reason) for i in self.items],
         )
+        post(tx, Post("plan", self.envelope))
         return seq
 
 
@@ -160,6 +167,22 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """An approval as it is kept. `from_cloud`: it came by the control plane, so a class *local* does not count it."""
+
+    envelope: bytes
+    from_cloud: bool
+
+
+def kept_approvals(tx: Tx, plan_id: bytes, but: str = "") -> list[Kept]:
+    """Return the approvals of a plan in the order in which they came, without those of the person `but`."""
+    rows = tx.all(
+        "SELECT envelope, from_cloud FROM approval WHERE plan_id = ? AND person <> ? ORDER BY seq", (plan_id, but)
+    )
+    return [Kept(bytes(r["envelope"]), bool(r["from_cloud"])) for r in rows]
+
+
+@dataclass(frozen=True, slots=True)
 class AddApproval:
     """Keep an approval or rejection; one a person (a later one replaces the earlier).
 
@@ -172,26 +195,31 @@ class AddApproval:
     key: str
     decision: str
     envelope: bytes
-    judge: Callable[[Tx, Sequence[bytes]], Gate]
+    judge: Callable[[Tx, Sequence[Kept], Kept], Gate]
     sealed: Sealed
+    from_cloud: bool = False
 
     def run(self, tx: Tx) -> Gate:
         """Return where the plan stands now."""
         row = plan_row(tx, self.plan_id)
         if row.gate not in (Gate.OPEN, Gate.APPROVED):
             raise RefusedCommandError("closed", f"the change is {row.gate.value}: it takes no approvals")
-        others = tx.all(
-            "SELECT envelope FROM approval WHERE plan_id = ? AND person <> ? ORDER BY seq", (self.plan_id, self.person)
-        )
-        gate = self.judge(tx, [bytes(r["envelope"]) for r in others])
+        mine = Kept(self.envelope, self.from_cloud and not self._came_by_hand(tx))
+        gate = self.judge(tx, kept_approvals(tx, self.plan_id, self.person), mine)
         kind = LeafKind.APPROVAL if self.decision == "approve" else LeafKind.REJECTION
         seq = tx.append(Entry(kind, self.plan_id, row.digest, sealed=self.sealed))
         tx.run(
-            "INSERT OR REPLACE INTO approval VALUES (?,?,?,?,?,?)",
-            (self.plan_id, self.person, self.key, self.decision, self.envelope, seq),
+            "INSERT OR REPLACE INTO approval (plan_id, person, key, decision, envelope, seq, from_cloud)"
+            " VALUES (?,?,?,?,?,?,?)",
+            (self.plan_id, self.person, self.key, self.decision, self.envelope, seq, mine.from_cloud),
         )
         tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (gate.value, seq, self.plan_id))
         return gate
+
+    def _came_by_hand(self, tx: Tx) -> bool:
+        """Return whether this very approval came by the local socket already: the cloud does not make it weaker."""
+        query = "SELECT 1 FROM approval WHERE plan_id = ? AND envelope = ? AND from_cloud = 0"
+        return tx.one(query, (self.plan_id, self.envelope)) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,13 +287,30 @@ def frozen_by(tx: Tx, plan_id: bytes, requester: str) -> str | None:
     approvals = tx.all("SELECT person, key FROM approval WHERE plan_id = ?", (plan_id,))
     people = {requester, *(r["person"] for r in approvals)}
     keys = {r["key"] for r in approvals}
-    for row in tx.all("SELECT * FROM freeze WHERE lifted_seq IS NULL"):
-        if row["expires_s"] is not None and row["expires_s"] <= tx.now_s:
-            continue
-        named = {"person": people, "key": keys}.get(row["scope"])
-        if named is None or row["target"] in named:
-            return str(row["person"])
+    for scope, target, person in freezes(tx.all, tx.now_s).rows:
+        named = {"person": people, "key": keys}.get(scope)
+        if named is None or target in named or _stands_on(tx, plan_id, scope, target):
+            return person
     return None
+
+
+def _stands_on(tx: Tx, plan_id: bytes, scope: str, target: str) -> bool:
+    """Return whether a frozen key, or a key of a frozen person, signed the plan's intent or its standing authority."""
+    trust = version_of(tx.trust_version, tx.all) if scope == "person" else None
+    person = trust.person(target) if trust else None
+    listed = [k.pub for k in person.keys if k.kind == ED25519] if person else []
+    frozen = [bytes.fromhex(key) for key in (listed if scope == "person" else [target])]
+    used = "SELECT envelope FROM standing_use JOIN standing USING (standing_id) WHERE plan_id = ?"
+    found = [bytes(r["envelope"]) for r in tx.all(used, (plan_id,))]
+    asked = tx.one("SELECT i.envelope FROM plan JOIN intent i USING (intent_id) WHERE plan_id = ?", (plan_id,))
+    intent = bytes(asked["envelope"] or b"") if asked else b""
+    # We wrote it, so a signer's id stands in it as it is: ten thousand subjects are not parsed at each step
+    if any(key_id(public).encode() in intent for public in frozen):
+        found.append(intent)
+    try:
+        return any(envelopes.signed_by(envelopes.decode_untrusted(data), frozen) for data in found)
+    except TrustError:  # a bad signature that names a frozen key
+        return True
 
 
 def refuse_if_stopped(tx: Tx, plan_id: bytes, requester: str) -> None:
@@ -280,13 +325,25 @@ def refuse_if_stopped(tx: Tx, plan_id: bytes, requester: str) -> None:
         raise RefusedCommandError("frozen", f"frozen by {who}: nothing is sent until it is lifted")
 
 
+def refuse_if_contradicted(tx: Tx) -> None:
+    """Refuse to start anything while a witness has seen another log of this agent.
+
+    Raises:
+        RefusedCommandError: `not-witnessed`.
+    """
+    if (witness := tx.one("SELECT name FROM witness_seen WHERE conflict <> 0")) is not None:
+        raise RefusedCommandError(
+            "not-witnessed", f"the witness {witness['name']} has seen another log of this agent: nothing starts"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Consume:
     """Use a plan, once. `still_approved` judges the kept approvals again; `then` happens in the same transaction."""
 
     plan_id: bytes
     now: Now
-    still_approved: Callable[[Tx, Sequence[bytes]], None]
+    still_approved: Callable[[Tx, Sequence[Kept]], None]
     then: Callable[[Tx], object]
     budget_per_hour: int
     sealed: Sealed
@@ -303,9 +360,10 @@ class Consume:
         if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (row.digest,)):
             raise RefusedCommandError("cancelled", "a cancel arrived before the start")
         refuse_if_stopped(tx, self.plan_id, row.requester)
+        refuse_if_contradicted(tx)
         self._refuse_over_budget(tx, row)
-        approvals = tx.all("SELECT envelope FROM approval WHERE plan_id = ? ORDER BY seq", (self.plan_id,))
-        self.still_approved(tx, [bytes(a["envelope"]) for a in approvals])
+        self.still_approved(tx, kept_approvals(tx, self.plan_id))
+        tx.run("UPDATE standing_use SET at_s = ? WHERE plan_id = ?", (int(tx.now_s), self.plan_id))
         seq = tx.append(Entry(LeafKind.CONSUMED, self.plan_id, row.digest, sealed=self.sealed))
         tx.run(
             "UPDATE plan SET gate = ?, gate_seq = ?, consumed_seq = ? WHERE plan_id = ?",
@@ -592,7 +650,7 @@ class Unlock:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The run is over: its outcome envelope is durable, and in the outbox."""
+    """The run is over: its outcome envelope is durable, and in the outbox of an agent that has a control plane."""
 
     plan_id: bytes
     envelope: bytes
@@ -603,9 +661,26 @@ class Finish:
         plan = plan_row(tx, self.plan_id)
         seq = tx.append(Entry(LeafKind.CHANGE_FINISHED, self.plan_id, plan.digest, sealed=self.sealed))
         tx.run("UPDATE plan SET finished_seq = ?, outcome = ? WHERE plan_id = ?", (seq, self.envelope, self.plan_id))
-        tx.run("INSERT INTO outbox (kind, body, seq) VALUES ('outcome', ?, ?)", (self.envelope, seq))
+        post(tx, Post("outcome", self.envelope))
         tx.run("DELETE FROM address_lock WHERE plan_id = ?", (self.plan_id,))
         return seq
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """A change was over before it started (rejected, cancelled, expired, void): its outcome, once, for all desks."""
+
+    plan_id: bytes
+    gate: Gate
+    envelope: bytes
+
+    def run(self, tx: Tx) -> bool:
+        """Return whether it is told now."""
+        told = "UPDATE plan SET outcome = ? WHERE plan_id = ? AND gate = ? AND outcome IS NULL"
+        if tx.run(told, (self.envelope, self.plan_id, self.gate.value)) != 1:
+            return False
+        post(tx, Post("outcome", self.envelope))
+        return True
 
 
 @dataclass(frozen=True, slots=True)

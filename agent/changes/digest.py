@@ -1,4 +1,7 @@
-"""What leaves the run: signed outcomes and receipts, in enums and buckets; the per-item results stay here."""
+"""What leaves the agent: signed outcomes and receipts, in enums and buckets; the per-item results stay here.
+
+Each says where the log stood at its last signed checkpoint: those sizes are padded, so that they tell no volume.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from trust import envelope as envelopes
 from trust import merkle, statements
 from trust.errors import Reason
 from trust.keys import SigningKey
-from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, Result, size_bucket
+from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, Result, SealKey, size_bucket
 
 S = ItemState
 
@@ -44,6 +47,8 @@ STATES: Mapping[ChangeState, OutcomeState] = {
     ChangeState.NOTHING_CHANGED: OutcomeState.NOTHING_DONE,
     ChangeState.REVERTED: OutcomeState.REVERTED,
     ChangeState.CANCELLED: OutcomeState.CANCELLED,
+    ChangeState.REJECTED: OutcomeState.REJECTED,
+    ChangeState.VOID: OutcomeState.VOID,
     ChangeState.EXPIRED: OutcomeState.EXPIRED,
     ChangeState.STALE: OutcomeState.NOTHING_DONE,
 }
@@ -51,7 +56,7 @@ STATES: Mapping[ChangeState, OutcomeState] = {
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Signs outcomes and receipts. `log_head` returns (size, root) of the log now."""
+    """Signs outcomes, receipts and sealing keys. `log_head` returns (size, root) of the newest signed checkpoint."""
 
     trust_id: str
     agent: str
@@ -61,7 +66,7 @@ class Signer:
     def outcome(
         self, plan_digest: bytes, seq: int, state: ChangeState, items: Mapping[int, ItemState], now_s: float
     ) -> bytes:
-        """Return the signed outcome envelope of a finished run."""
+        """Return the signed outcome envelope of a change that is over."""
         counts = Counter(BUCKETS[s] for s in items.values() if s in BUCKETS)
         salt = secrets.token_hex(16)
         leaves = [merkle.leaf_hash(json.dumps([salt, n, s.value]).encode()) for n, s in sorted(items.items())]
@@ -89,8 +94,12 @@ class Signer:
         people: tuple[int, int],
         trust_version: int,
         now_s: float,
+        plan_digest: bytes = bytes(32),
     ) -> bytes:
-        """Return the signed receipt: taken (reason None) or refused. `people`: how many approve, how many must."""
+        """Return the signed receipt: taken (reason None) or refused.
+
+        `people`: how many approve, and how many must, the plan of `plan_digest` (zeros: it is about none).
+        """
         size, root = self.log_head()
         statement = Receipt(
             trust_id=self.trust_id,
@@ -105,5 +114,11 @@ class Signer:
             log_size=size,
             log_root=root.hex(),
             at=int(now_s) // 60,
+            plan_sha256=plan_digest.hex(),
         )
+        return envelopes.encode(statements.sign(statement, [self.plan_key]))
+
+    def sealkey(self, public: bytes, not_before_s: int, not_after_s: int) -> bytes:
+        """Return the signed statement that names a sealing key (X25519, 32 bytes) of this agent."""
+        statement = SealKey(self.trust_id, self.agent, public.hex(), not_before_s // 60, not_after_s // 60)
         return envelopes.encode(statements.sign(statement, [self.plan_key]))

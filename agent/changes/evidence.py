@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,13 @@ from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust import leaf as leaves
 from trust import merkle, proof
-from trust.checkpoint import Checkpoint, encode_vkey, sign_checkpoint
+from trust.checkpoint import (
+    Checkpoint,
+    encode_vkey,
+    read_checkpoint_untrusted,
+    sign_checkpoint,
+    split_note_untrusted,
+)
 from trust.errors import TrustError
 from trust.keys import SigningKey
 from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, Leaf, LeafKind
@@ -26,16 +33,76 @@ _STATES = {code: word for word, code in ITEM_STATE_CODES.items()}
 _VERDICTS = {code: word for word, code in VERDICT_CODES.items()}
 
 
+PAD_SMALLEST = 128
+"""Leaves by which the log grows at least between two signed checkpoints, if it grows at all.
+
+A change of ten services has some 70 leaves, one of two some 20: all of one size bucket must look alike.
+"""
+PAD_LEAVES = 256
+"""Padding leaves of one command, so that a commit stays short."""
+
+
+def padded(grown: int) -> int:
+    """Return what a growth of the log is padded to before it is signed: tree sizes would tell how much goes on."""
+    return max(PAD_SMALLEST, 1 << (grown - 1).bit_length()) if grown else 0
+
+
 @dataclass(frozen=True, slots=True)
-class KeepCheckpoint:
-    """A checkpoint is stored before it is shown to anybody."""
+class SignHead:
+    """Pad the log and sign what it holds, in one transaction: a checkpoint is stored before it is shown to anybody.
 
-    size: int
-    note: bytes
+    A padding leaf holds 16 random bytes where others say who: its hash cannot be guessed in a proof. `grow`: pad even
+    if nothing happened since the last checkpoint.
+    """
 
-    def run(self, tx: Tx) -> None:
-        """Do it."""
-        tx.run("INSERT OR IGNORE INTO checkpoint VALUES (?,?,?)", (self.size, self.note, int(tx.now_s)))
+    origin: str
+    key: SigningKey
+    grow: bool = False
+
+    def run(self, tx: Tx) -> bytes | None:
+        """Return the signed note, or None: the log needs more padding than one command adds.
+
+        Raises:
+            LogCorruptError: the last checkpoint was of the same size, and of another tree.
+        """
+        size, last = _count(tx), tx.one("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        grown = size - (last["size"] if last else 0)
+        missing = padded(max(grown, 1) if self.grow else grown) - grown
+        for _ in range(min(missing, PAD_LEAVES)):
+            tx.append(Entry(LeafKind.PADDING, actor=secrets.token_bytes(leaves.ACTOR_BYTES)))
+        if missing > PAD_LEAVES:
+            return None
+        size += missing
+        checkpoint = Checkpoint(self.origin, size, merkle.root_at(size, _nodes(tx)))
+        if last is not None and last["size"] == size and _said(bytes(last["note"])) != (size, checkpoint.root):
+            raise LogCorruptError(f"the log's first {size} leaves are not those that were signed")
+        note = sign_checkpoint(checkpoint, self.key, self.origin)
+        tx.run("INSERT OR REPLACE INTO checkpoint (size, note, at_s) VALUES (?,?,?)", (size, note, int(tx.now_s)))
+        tx.raise_high_water = True
+        return note
+
+
+def _count(tx: Tx) -> int:
+    return int(tx.all("SELECT coalesce(max(seq), 0) AS n FROM event")[0]["n"])
+
+
+def _nodes(tx: Tx) -> merkle.Nodes:
+    def get(level: int, index: int) -> bytes:
+        row = tx.one("SELECT hash FROM node WHERE level = ? AND idx = ?", (level, index))
+        if row is None:
+            raise LogCorruptError(f"the tree lacks node {index} of level {level}")
+        return bytes(row["hash"])
+
+    return get
+
+
+def _said(note: bytes) -> tuple[int, bytes]:
+    """Return size and root of a checkpoint of our own; the key and the origin may have been renewed since."""
+    try:
+        checkpoint = read_checkpoint_untrusted(split_note_untrusted(note)[0])
+    except TrustError as err:
+        raise LogCorruptError(f"a stored checkpoint is malformed: {err}") from err
+    return checkpoint.size, checkpoint.root
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +148,33 @@ class Evidence:
         row = self._store.reader.execute("SELECT coalesce(max(seq), 0) AS n FROM event").fetchone()
         return row["n"], merkle.root_at(row["n"], log_store.stored_nodes(self._store.reader))
 
-    async def checkpoint(self) -> bytes:
-        """Return a signed checkpoint of the log now, stored first."""
-        size, root = self.head()
-        note = sign_checkpoint(Checkpoint(self.origin, size, root), self._key, self.origin)
-        await self._store.run(KeepCheckpoint(size, note))
+    def published(self) -> tuple[int, bytes]:
+        """Return size and root of the newest signed checkpoint; before the first, of the empty log.
+
+        It is what leaves the agent of its log: sizes there are padded.
+        """
+        row = self._store.reader.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
+        return (0, merkle.EMPTY_ROOT) if row is None else _said(bytes(row["note"]))
+
+    async def checkpoint(self, *, grow: bool = False) -> bytes:
+        """Return a signed checkpoint of the log now, padded, stored first; `grow`: larger than the one before.
+
+        Raises:
+            LogCorruptError: the log is not the one that was signed before.
+        """
+        while (note := await self._store.run(SignHead(self.origin, self._key, grow))) is None:
+            pass  # more padding than one command adds
         return note
 
+    def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        """Return the proof that the log's first `new` leaves begin with its first `old` ones."""
+        return merkle.consistency(old, new, log_store.stored_nodes(self._store.reader))
+
     def events(self, plan: PlanRow | None = None, after: int = 0, limit: int = 1000) -> Iterator[Event]:
-        """Yield events after sequence number `after`, at most `limit`, of one plan or of all."""
-        where, args = ("AND e.plan = ?", [plan.plan_id]) if plan else ("", [])
+        """Yield events after sequence number `after`, at most `limit`, of one plan or of all; padding tells nothing."""
+        where, args = ("AND e.plan = ?", [plan.plan_id]) if plan else (f"AND e.kind <> {LeafKind.PADDING.value}", [])
         rows = self._store.reader.execute(
-            f"SELECT e.*, p.short FROM event e LEFT JOIN plan p ON p.plan_id = e.plan"  # noqa: S608  # a fixed clause
+            f"SELECT e.*, p.short FROM event e LEFT JOIN plan p ON p.plan_id = e.plan"  # noqa: S608  # fixed clauses
             f" WHERE e.seq > ? {where} ORDER BY e.seq LIMIT ?",
             (after, *args, limit),
         )
@@ -166,14 +248,12 @@ class Evidence:
         return proof.Entry(bytes(row["leaf"]), seq - 1, path, clear, salt)
 
     async def prove(self, seq: int, *, opened: bool) -> bytes:
-        """Return the proof file of one event under a fresh checkpoint; `opened` lays its record open.
+        """Return the proof file of one event under a checkpoint, a cosigned one if there is; `opened`: with its record.
 
         Raises:
             LogCorruptError: there is no such event.
         """
-        await self.checkpoint()
-        row = self._store.reader.execute("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
-        size, note = row["size"], bytes(row["note"])
+        size, note = await self._note_over(seq)
         return proof.encode(proof.ProofFile(self._entry(seq, size, opened=opened), note, self.vkey))
 
     async def export(self, plan: PlanRow, *, opened: bool) -> bytes:
@@ -181,25 +261,38 @@ class Evidence:
 
         `opened` adds the records and the items, which name subscribers.
         """
-        await self.checkpoint()
         reader = self._store.reader
-        row = reader.execute("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
         seqs = [r["seq"] for r in reader.execute("SELECT seq FROM event WHERE plan = ? ORDER BY seq", (plan.plan_id,))]
+        size, note = await self._note_over(max(seqs))
         found = [bytes(r["envelope"]) for r in reader.execute("SELECT envelope FROM trust ORDER BY version")]
         found.append(plan.envelope)
         approvals = reader.execute("SELECT envelope FROM approval WHERE plan_id = ? ORDER BY seq", (plan.plan_id,))
         found += [bytes(r["envelope"]) for r in approvals]
+        standing = "SELECT envelope FROM standing_use JOIN standing USING (standing_id) WHERE plan_id = ?"
+        found += [bytes(r["envelope"]) for r in reader.execute(standing, (plan.plan_id,))]
         outcome = reader.execute("SELECT outcome FROM plan WHERE plan_id = ?", (plan.plan_id,)).fetchone()["outcome"]
         if outcome is not None:
             found.append(bytes(outcome))
         export = proof.Export(
             vkey=self.vkey,
-            note=bytes(row["note"]),
-            entries=tuple(self._entry(s, row["size"], opened=opened) for s in seqs if s <= row["size"]),
+            note=note,
+            entries=tuple(self._entry(s, size, opened=opened) for s in seqs),
             envelopes=tuple(envelopes.decode_untrusted(e) for e in found),
             items={plan.digest.hex(): tuple(self.documents(plan))} if opened else {},
         )
         return proof.encode_export(export)
+
+    async def _note_over(self, seq: int) -> tuple[int, bytes]:
+        """Return size and note of a checkpoint over event `seq`: one that most witnesses cosigned, or a fresh one."""
+        cosigned: dict[tuple[int, bytes], list[str]] = {}
+        for r in self._store.reader.execute("SELECT * FROM witness_seen WHERE size >= ? AND conflict = 0", (seq,)):
+            if bytes(r["note"]).startswith(f"{self.origin}\n".encode()):
+                cosigned.setdefault((r["size"], bytes(r["note"])), []).append(r["line"])
+        if cosigned:
+            size, note = max(cosigned, key=lambda head: (len(cosigned[head]), head[0]))
+            return size, note + "".join(f"{line}\n" for line in cosigned[size, note]).encode()
+        note = await self.checkpoint()
+        return _said(note)[0], note
 
     async def note_export(self, plan: PlanRow, who: str) -> None:
         """Record that somebody was given a change's items."""

@@ -2,7 +2,7 @@
 
 A restore is never lost: when a suspension of the same service is being applied right now, the intake waits for it to
 come to rest; when one is planned and unsent, the restore is a change even if the network needs nothing, since starting
-it supersedes the suspension.
+it supersedes the suspension. After a matched payment a standing authority may approve it at once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from decimal import Decimal
 
 import trio
 
-from agent.changes import plans
+from agent.changes import plans, standings
 from agent.changes.machine import TOUCHED, Gate
 from agent.changes.perform import same
 from agent.changes.preview import Chosen, Previewer, Scope
 from agent.changes.request import Ask, Request, RequestError
 from agent.changes.sessions import Sessions
+from agent.changes.standings import Standings
 from agent.changes.trust_state import Pinned
 from agent.connectors.radius.schema import RadiusConfig
 from agent.inventory import book, mapping_check, resolve
@@ -30,12 +31,13 @@ from agent.services import verbs
 from agent.services.verbs import Billing, Leave, Params, Wish
 from agent.store.db import Store
 from agent.store.vault import Vault
-from trust.policy import Action
+from trust.policy import Action, RiskClass
 
 REST_S = 120.0
 """How long a restore waits for a suspension that is being applied to come to rest."""
 LOOK_FROM = 11
 """A batch, by the risk classes."""
+_RESTORE = RiskClass.RESTORE.value
 _MOVING = (ItemState.RUNNING, ItemState.UNKNOWN)
 PROBLEMS_MAX = 50
 """Unknown references that one message names."""
@@ -53,6 +55,8 @@ class Intake:
     clock: Clock
     doubt: Callable[[str], str] = lambda _: ""
     """Why what billing says of a subscriber must not count as owing now; "": it may."""
+    standings: Standings | None = None
+    """Approves what a standing authority covers; None: everything waits for people."""
 
     async def plan(self, request: Request, pinned: Pinned) -> bytes:
         """Return the id of the plan that answers the request.
@@ -83,7 +87,11 @@ class Intake:
             )
             for s in selected
         ]
-        return await self.previewer.preview(request, chosen, self._scope(ask, chosen, services, facts), pinned)
+        scope = self._scope(ask, chosen, services, facts, pinned)
+        plan_id = await self.previewer.preview(request, chosen, scope, pinned)
+        if scope.standing and self.standings and plans.find(self.store.reader, plan_id.hex()).risk == _RESTORE:
+            await self.standings.use(plan_id)
+        return plan_id
 
     # --- restore against suspension ---
 
@@ -166,13 +174,31 @@ class Intake:
         chosen: Sequence[Chosen],
         services: Mapping[str, Service],
         facts: Mapping[str, BillingFact],
+        pinned: Pinned,
     ) -> Scope:
         active = sum(1 for s in services.values() if not s.reasons)
+        if ask.action is Action.RESTORE and ask.reason == "debt" and not ask.alone:
+            return self._restoring(active, chosen, pinned)
         if ask.action is not Action.SUSPEND or ask.reason != "debt":
             return Scope(active, None, False, look=_cautions(chosen) if ask.action is Action.SET_PLAN else "")
         age = self._facts_age_s(chosen, facts)
         source = "no billing data" if age is None else f"billing data {age // 60} min old"
         return Scope(active, age, not facts, source=source, look=_look(chosen, facts))
+
+    def _restoring(self, active: int, chosen: Sequence[Chosen], pinned: Pinned) -> Scope:
+        changing = [c.service.ref for c in chosen if isinstance(c.wish, Wish)]
+        if self.standings is None or len(changing) != 1:
+            return Scope(active, None, False)
+        found = self.standings.in_force(self.clock.wall_s())
+        return Scope(
+            active,
+            None,
+            False,
+            matched_payment=standings.has_matched_payment(
+                self.store.query, changing[0], self.clock.wall_s(), self.doubt
+            ),
+            standing=standings.may_cover(found, pinned.trust, Action.RESTORE),
+        )
 
     def _facts_age_s(self, chosen: Sequence[Chosen], facts: Mapping[str, BillingFact]) -> int | None:
         asked = [facts[c.service.subscriber] for c in chosen if c.service.subscriber in facts]

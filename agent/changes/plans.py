@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from trust import statements
 from trust.errors import TrustError
 from trust.items import open_items_untrusted
 from trust.statements import Plan
+
+_ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +68,10 @@ def find(reader: sqlite3.Connection, ref: str) -> PlanRow:
     Raises:
         RefusedCommandError: no such change.
     """
-    row = reader.execute(
-        "SELECT * FROM plan WHERE short = ? OR lower(hex(plan_id)) = ?", (ref.upper(), ref.lower())
-    ).fetchone()
+    if _ID.fullmatch(ref):
+        row = reader.execute("SELECT * FROM plan WHERE plan_id = ?", (bytes.fromhex(ref),)).fetchone()
+    else:
+        row = reader.execute("SELECT * FROM plan WHERE short = ?", (ref.upper(),)).fetchone()
     if row is None:
         raise RefusedCommandError("unknown-change", f"there is no change {ref}: ispagent change list shows them")
     return read_plan_row(row)

@@ -76,7 +76,10 @@ class Chosen:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What the risk class is judged by, beside the items. Ages in seconds; None: not known or not used."""
+    """What the risk class is judged by, beside the items. Ages in seconds; None: not known or not used.
+
+    `matched_payment`: of the one subject, since its suspension; `standing`: an authority for that is in force.
+    """
 
     active_services: int
     facts_age_s: int | None
@@ -85,6 +88,8 @@ class Scope:
     reverts: bytes | None = None
     source: str = ""
     look: str = ""
+    matched_payment: bool = False
+    standing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +109,7 @@ class Previewer:
     config_sha256: str
     build_sha256: str
     log_head: Callable[[], tuple[int, bytes]]
+    """Size and root of the log as they may leave the agent (`Evidence.published`)."""
 
     async def preview(self, request: Request, chosen: Sequence[Chosen], scope: Scope, pinned: Pinned) -> bytes:
         """Read what the services' resources are now, plan the items, sign and save the plan; return its id.
@@ -127,6 +133,8 @@ class Previewer:
             facts_empty=scope.facts_empty,
             alone=request.ask.alone,
             own_revert_age_s=scope.own_revert_age_s,
+            matched_payment=scope.matched_payment,
+            standing=scope.standing,
         )
         policy = policy_for(pinned.trust, risk)
         self._check_policy(policy, request, len(changing))
@@ -312,6 +320,8 @@ class Previewer:
         needs = f"{policy.approvals} approver{'s' if policy.approvals != 1 else ''}"
         if policy.risk_class is RiskClass.ALONE:
             needs = "your own signature"
+        elif policy.risk_class is RiskClass.RESTORE:
+            needs = f"the standing authority, or {needs}"
         elif request.requester == UNKNOWN:
             needs = f"{policy.approvals + 1} approvers, since nobody knows who asked"
         waves = self._waves(changing, request.ask.canary)
@@ -340,7 +350,11 @@ class Previewer:
         )
 
     def _waves(self, changing: int, canary: int | None) -> tuple[Wave, ...]:
-        first = self.pacing.canary if canary is None else canary
+        first = self.pacing.canary
+        if (
+            canary is not None
+        ):  # who asks may want a smaller canary than the operator's configuration, never a larger one
+            first = min(canary, first) if first else canary
         if changing <= max(first, 1) * 2 or first < 1:
             return (Wave(1, changing, 0),)
         return (Wave(1, first, self.pacing.soak_s), Wave(first + 1, changing, 0))

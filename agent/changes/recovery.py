@@ -21,6 +21,29 @@ from trust import merkle
 from trust.leaf import LeafKind
 
 
+def void_unconsumed(tx: Tx) -> int:
+    """Void every plan that was not consumed, inside a larger command; return how many."""
+    rows = tx.all("SELECT plan_id, digest FROM plan WHERE gate IN (?, ?)", (Gate.OPEN.value, Gate.APPROVED.value))
+    for row in rows:
+        seq = tx.append(Entry(LeafKind.PLAN_VOID, bytes(row["plan_id"]), bytes(row["digest"])))
+        tx.run(
+            "UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?",
+            (Gate.VOID.value, seq, bytes(row["plan_id"])),
+        )
+    return len(rows)
+
+
+def give_up_unfinished(tx: Tx, record: Sealed) -> int:
+    """Give up what was consumed and is not finished; return how many.
+
+    When the log lost its end, they may have run to their own end, and been taken back, since.
+    """
+    rows = tx.all("SELECT plan_id FROM plan WHERE consumed_seq IS NOT NULL AND finished_seq IS NULL")
+    for row in rows:
+        commands.GiveUp(bytes(row["plan_id"]), "the database was restored from a backup", record).run(tx)
+    return len(rows)
+
+
 @dataclass(frozen=True, slots=True)
 class VoidUnconsumed:
     """Void every plan that was not consumed: the database is older than the agent's own memory."""
@@ -33,18 +56,8 @@ class VoidUnconsumed:
         """Return how many plans are void."""
         record = self.recorder.record(None, {"what": "restored", "leaves": self.had, "expected": self.should})
         tx.append(Entry(LeafKind.RESTORED_DATABASE, sealed=record))
-        rows = tx.all("SELECT plan_id, digest FROM plan WHERE gate IN (?, ?)", (Gate.OPEN.value, Gate.APPROVED.value))
-        for row in rows:
-            seq = tx.append(Entry(LeafKind.PLAN_VOID, bytes(row["plan_id"]), bytes(row["digest"])))
-            tx.run(
-                "UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?",
-                (Gate.VOID.value, seq, bytes(row["plan_id"])),
-            )
-        unfinished = tx.all("SELECT plan_id FROM plan WHERE consumed_seq IS NOT NULL AND finished_seq IS NULL")
-        for row in unfinished:  # they may have run to their end, and been taken back, since
-            commands.GiveUp(bytes(row["plan_id"]), "the database was restored from a backup", record).run(tx)
         tx.raise_high_water = True
-        return len(rows) + len(unfinished)
+        return void_unconsumed(tx) + give_up_unfinished(tx, record)
 
 
 def check_mark(store: Store, vault: Vault) -> tuple[int, int] | None:

@@ -37,6 +37,7 @@ class Reopen:
         if plan.run_until.passed(self.now):
             raise RefusedCommandError("expired", "the plan's run-until time has passed: ask for the change anew")
         commands.refuse_if_stopped(tx, self.plan_id, plan.requester)
+        commands.refuse_if_contradicted(tx)
         left = [(i, s) for i, s in self.items if i.subject is None or book.stands(tx, i.subject, i.desired)]
         if not left:
             raise RefusedCommandError("nothing-to-retry", "what it set was changed since: ask for the change anew")

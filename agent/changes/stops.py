@@ -25,6 +25,8 @@ class RecordCancel:
         """Return the short ids of the plans that were not started and now never will be."""
         stopped = []
         for digest in (bytes.fromhex(p) for p in self.cancel.plans):
+            if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (digest,)):
+                continue  # again: it stopped already what it can stop
             seq = tx.append(Entry(LeafKind.CANCEL, plan_digest=digest, sealed=self.sealed))
             tx.run("INSERT OR IGNORE INTO cancelled VALUES (?,?,?)", (digest, self.envelope, seq))
             row = tx.one("SELECT plan_id FROM plan WHERE digest = ?", (digest,))

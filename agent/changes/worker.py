@@ -25,32 +25,18 @@ from agent.changes.journal import now_of
 from agent.changes.machine import Event, Gate, fold
 from agent.changes.plans import Loaded
 from agent.model import ItemState
+from agent.runtime.bell import Bell
 from agent.runtime.supervise import Crash, contain
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError, StoreFailedError
 from agent.store.log_store import Sealed
 from agent.store.vault import Vault
 from trust.leaf import LeafKind
+from trust.policy import RiskClass
 
 _log = logging.getLogger(__name__)
 LOOK_S = 1.0
 """How often approved plans are looked at (windows open, freezes are lifted, deadlines pass)."""
-
-
-class Bell:
-    """Wakes those who watch: every move of every change rings it."""
-
-    def __init__(self) -> None:
-        self._event = trio.Event()
-
-    def ring(self) -> None:
-        """Wake all who wait."""
-        self._event.set()
-        self._event = trio.Event()
-
-    async def wait(self) -> None:
-        """Return at the next ring."""
-        await self._event.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +99,10 @@ class Worker:
         self._recorder = recorder
         self._timezone = timezone
         self._bell = bell
-        self.waiting: dict[bytes, str] = {}
-        """Why an approved plan has not started yet."""
+        self.waiting: dict[bytes, str] = approvals.standings.waiting
+        """Why a plan has not started yet, or waits for a person."""
+        self._trust_version: int | None = None
+        """Under which what is approved was judged last."""
         self._running: set[bytes] = set()
         self._resumed: list[bytes] = []
         self._poked = trio.Event()
@@ -134,16 +122,26 @@ class Worker:
         Raises:
             StoreFailedError: the journal cannot be written: the daemon stops.
         """
+        await self._approvals.standings.go_on()
         async with trio.open_nursery() as nursery:
             for row in plans.unfinished(self._parts.store.reader):
                 self._start(nursery, row)
             while True:
                 await self._look(nursery)
-                while self._resumed:
-                    self._start(nursery, plans.find(self._parts.store.reader, self._resumed.pop().hex()))
+                self._go_on(nursery)
                 with trio.move_on_after(LOOK_S):
                     await self._poked.wait()
                 self._poked = trio.Event()
+
+    def _go_on(self, nursery: trio.Nursery) -> None:
+        """Go on with what was opened again, each in one task: it may have been begun with the rest already."""
+        asked, self._resumed = self._resumed, []
+        for plan_id in asked:
+            row = plans.find(self._parts.store.reader, plan_id.hex())
+            if row.finished_seq is None and plan_id in self._running:
+                self._resumed.append(plan_id)  # its last run is just ending, or it is that run
+            elif row.finished_seq is None:
+                self._start(nursery, row)
 
     def _start(self, nursery: trio.Nursery, row: PlanRow) -> None:
         self._running.add(row.plan_id)
@@ -162,6 +160,10 @@ class Worker:
             await self._finish(row, states, "given up")
 
     async def _look(self, nursery: trio.Nursery) -> None:
+        version = self._approvals.trust_version()
+        if version != self._trust_version:
+            await self._approvals.rejudge()
+            self._trust_version = version
         rows = self._parts.store.reader.execute(
             "SELECT * FROM plan WHERE gate IN (?, ?)", (Gate.OPEN.value, Gate.APPROVED.value)
         ).fetchall()
@@ -175,6 +177,23 @@ class Worker:
                     self.waiting[row.plan_id] = "its policy's window is closed now"
                 elif await self._consume(row):
                     self._start(nursery, row)
+        await self._conclude()
+
+    async def _conclude(self) -> None:
+        """Say of what was over before it started that it is over: an approver elsewhere would see it wait."""
+        rows = self._parts.store.reader.execute(
+            "SELECT * FROM plan WHERE outcome IS NULL AND consumed_seq IS NULL AND gate NOT IN (?, ?)",
+            (Gate.OPEN.value, Gate.APPROVED.value),
+        ).fetchall()
+        for row in map(commands.read_plan_row, rows):
+            never = ItemState.EXPIRED if row.gate is Gate.EXPIRED else ItemState.CANCELLED
+            listed = self._parts.store.reader.execute(
+                "SELECT n, state FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')", (row.plan_id,)
+            )
+            states = dict.fromkeys((r["n"] for r in listed), never)
+            state = fold(row.gate, Counter())
+            envelope = self._signer().outcome(row.digest, 1, state, states, self._parts.clock.wall_s())
+            await self._parts.store.run(commands.Conclude(row.plan_id, row.gate, envelope))
 
     def _minute_of_week(self) -> int:
         local = datetime.fromtimestamp(self._parts.clock.wall_s(), UTC).astimezone(self._timezone)
@@ -192,13 +211,15 @@ class Worker:
         """Use the plan; False when it may not start now (frozen, halted) or ever (then its gate says so)."""
         plan = plans.signed(row)
         await self._parts.check_clock()
+        if row.risk == RiskClass.RESTORE.value:  # a standing authority rests on what billing says now
+            await self._parts.refresh_facts()
         sealed = self._recorder.record(None, {"what": "consumed"})
         try:
             await self._parts.store.run(
                 commands.Consume(
                     row.plan_id,
                     now_of(self._parts.clock),
-                    lambda tx, kept: self._approvals.still_approved(tx.all, plan, row, kept),
+                    lambda tx, kept: self._approvals.still_approved(tx.all, row, kept),
                     self._supersede(row),
                     self._approvals.budget(plan),
                     sealed,
@@ -206,6 +227,8 @@ class Worker:
             )
         except RefusedCommandError as err:
             self.waiting[row.plan_id] = str(err)
+            if row.risk == RiskClass.RESTORE.value and await self._approvals.reopen(row):
+                self._bell.ring()  # what the standing authority does not cover any more waits for a person
             return False
         self._bell.ring()
         return True

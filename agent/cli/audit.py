@@ -39,7 +39,7 @@ def verify(as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    print(f"{found['leaves']} leaves: each record, leaf and tree node adds up · not witnessed")
+    print(f"{found['leaves']} leaves: each record, leaf and tree node adds up · {found['witnessed_text']}")
     print(f"log key {found['vkey']}")
 
 

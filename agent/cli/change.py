@@ -235,10 +235,10 @@ def submit(file: Path, as_json: bool, id_: str = "") -> None:
         if not answer["accepted"]:
             refused = True
             if not as_json:
-                print(f"{name}REFUSED ({answer['reason']}): {answer['message']}")
+                print(f"{name}REFUSED ({answer['reason']}): {render.neutralise(str(answer['message']))}")
         elif not as_json:
             have = f" · {answer['have']} of {answer['need']} approve" if answer["need"] else ""
-            print(f"{name}{answer['gate'] or 'taken'}{have} · {answer['message']}")
+            print(f"{name}{answer['gate'] or 'taken'}{have} · {render.neutralise(str(answer['message']))}")
     if refused:
         raise typer.Exit(client.REFUSED)
 

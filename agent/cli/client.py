@@ -14,6 +14,7 @@ import typer
 
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
+from trust.render import neutralise
 
 Json = dict[str, object]
 
@@ -66,7 +67,7 @@ def refuse(status: int, body: object) -> NoReturn:
     """End the program as an error answer says."""
     error = cast("Mapping[str, Mapping[str, str]]", body)["error"]
     code = REFUSED if status in _REFUSED_STATUSES else USAGE if status in _USAGE_STATUSES else FAILED
-    fail(error["message"], code)
+    fail("\n".join(neutralise(line) for line in error["message"].split("\n")), code)
 
 
 def call_object(method: str, path: str, body: object = None, timeout_s: float = 30.0) -> Json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, cast
@@ -24,17 +23,20 @@ Signed = Annotated[Path, typer.Option("--file", help="The envelope that the pers
 def init(
     config: Config = None,
     enroll: Annotated[Path, typer.Option("--enroll", help="Where to write the enrolment")] = Path("enroll.json"),
+    new_log_key: Annotated[
+        bool,
+        typer.Option(
+            "--new-log-key", help="After a restored backup: go on under a new log key, which must be enrolled"
+        ),
+    ] = False,
 ) -> None:
     """Make this agent's keys and print the words that are typed where it is added to the trust document."""
     from agent.api import agent_words
     from agent.config import ConfigError, load
     from agent.store.errors import StoreError
-    from agent.store.identity import create_identity, load_identity
+    from agent.store.identity import create_identity, load_identity, renew_log_key
     from agent.store.vault import create_store_key, load_store_key
     from trust import envelope as envelopes
-    from trust import statements
-    from trust.checkpoint import encode_vkey
-    from trust.statements import Enroll
 
     try:
         settings = load(config or client.config_path())
@@ -46,19 +48,14 @@ def init(
             create_store_key(settings.key_file)
         key = load_store_key(settings.key_file)
         made = not (settings.state_dir / "identity").exists()
-        identity = create_identity(settings.state_dir, key) if made else load_identity(settings.state_dir, key)
+        change = create_identity if made else renew_log_key if new_log_key else load_identity
+        identity = change(settings.state_dir, key)
     except (StoreError, OSError) as err:
         fail(f"init: {err}", client.FAILED)
-    statement = Enroll(
-        identity.agent,
-        settings.name,
-        identity.plan_key.public.hex(),
-        encode_vkey(settings.origin, identity.log_key.public),
-        secrets.token_hex(16),
-    )
-    envelope = statements.sign(statement, [identity.plan_key, identity.log_key])
+    envelope = identity.enrolment(settings.name, settings.origin)
     write_file(enroll, envelopes.encode(envelope))
-    print(f"agent     {settings.name} ({identity.agent}){'' if made else ': it has its keys already'}")
+    said = "" if made else ": a new log key" if new_log_key else ": it has its keys already"
+    print(f"agent     {settings.name} ({identity.agent}){said}")
     print(f"words     {agent_words(identity.plan_key.public, identity.log_key.public)}")
     print(f"enrolment {enroll}: take it to where the trust document is kept:")
     print("          ispcloud trust add agent --enroll FILE   asks for these words")
@@ -108,20 +105,39 @@ def status(as_json: AsJson = False) -> None:
         print("trust    NONE INSTALLED: ispagent trust install FILE")
     else:
         expires = datetime.fromtimestamp(cast("int", found["trust_expires"]), UTC)
-        left = (expires - datetime.now(UTC)).days
-        warn = "  RENEW IT" if left < 14 else ""
-        print(f"trust    version {found['trust_version']}, expires {expires:%Y-%m-%d} ({left} days){warn}")
-    print(f"log      {log['size']} leaves, {'witnessed' if log['witnessed'] else 'not witnessed'}")
+        print(f"trust    version {found['trust_version']}, expires {expires:%Y-%m-%d}")
+    if found["trust_warning"]:
+        print(f"RENEW IT {found['trust_warning']}")
+    print(f"log      {log['size']} leaves, {log['witnessed_text']}")
     print(f"log key  {log['vkey']}")
     changes = cast("dict[str, int]", found["changes"])
     print(f"changes  {', '.join(f'{n} {gate}' for gate, n in changes.items()) or 'none yet'}")
     print(f"services {found['services']} · targets {', '.join(cast('list[str]', found['targets'])) or 'none'}")
+    for line in _standing_and_cloud(found):
+        print(line)
     for frozen in cast("list[Json]", found["frozen"]):
-        print(f"FROZEN   {frozen['scope']} {frozen['target']} by {frozen['person']}")
+        print(f"FROZEN   {' '.join(str(frozen[k]) for k in ('scope', 'target') if frozen[k])} by {frozen['person']}")
     if found["billing_problem"]:
         print(f"BILLING  {found['billing_problem']}")
     if found["clock_halt"] is not None:
         print(f"HALTED   the clock jumped by {found['clock_halt']:.0f} s: check it, then ispagent clock accept")
+
+
+def _standing_and_cloud(found: Json) -> list[str]:
+    """Return who may have what done without being asked, and how the way to the control plane stands."""
+    lines = []
+    for s in cast("list[Json]", found["standings"]):
+        until = datetime.fromtimestamp(cast("int", s["not_after"]), UTC)
+        people = ", ".join(cast("list[str]", s["people"]))
+        rate = f"at most {s['rate_per_hour']} an hour"
+        lines.append(
+            f"standing {s['verb']} after a {s['evidence']}, {rate}, until {until:%Y-%m-%d %H:%M}Z, by {people}"
+        )
+    cloud = cast("Json", found["cloud"])
+    if cloud["enrolled"]:
+        state = "connected" if cloud["connected"] else f"NOT CONNECTED ({cloud.get('problem') or 'dialling'})"
+        lines.append(f"cloud    {state}, {cloud['outbox']} to send, {cloud['inbox']} to handle: ispagent cloud show")
+    return lines
 
 
 def freeze(file: Signed, as_json: AsJson = False) -> None:

@@ -47,15 +47,18 @@ def _items(change: Json) -> list[Json]:
 
 def _approved_by(change: Json) -> str:
     people = [str(a["person"]) for a in cast("list[Json]", change["approvals"]) if a["decision"] == "approve"]
+    if change["standing"]:
+        people.append(f"standing authority {str(change['standing'])[:8]}")
     return f" · approved by {', '.join(people)}" if people else ""
 
 
 def outcome_text(change: Json, *, only_open: bool = False) -> str:
     """Return what became of a change; empty while it has not started."""
     if change["gate"] == "open":
-        if not change["approvals"]:
+        if not change["approvals"] and not change["waits_because"]:
             return ""
-        return f"{change['id']} waits for approval · {change['have']} of {change['need']}{_approved_by(change)}"
+        why = f"\n{neutralise(str(change['waits_because']))}" if change["waits_because"] else ""
+        return f"{change['id']} waits for approval · {change['have']} of {change['need']}{_approved_by(change)}{why}"
     if change["gate"] != "consumed":
         why = f"\nnot started: {change['waits_because']}" if change["waits_because"] else ""
         return f"{change['id']} {str(change['state']).upper()}{_approved_by(change)}{why}"
@@ -91,7 +94,7 @@ def _word(item: Json) -> str:
 def _proof(change: Json) -> str:
     if change["finished_seq"] is None:
         return "it goes on: ispagent change watch " + str(change["id"])
-    return f"proof     log {change['finished_seq']}, not witnessed (no witness is configured)"
+    return f"proof     log {change['finished_seq']}, {change['witnessed']}"
 
 
 def _single(change: Json, item: Json) -> list[str]:
@@ -153,6 +156,10 @@ def event_text(event: Json) -> str:
             return f"{at}  {event['kind']} by {neutralise(str(record.get('person', '?')))}"
         case "refused":
             return f"{at}  refused: {neutralise(str(record.get('reason', '')))}"
+        case "standing-used":
+            return f"{at}  approved by a standing authority"
+        case "disclosed":
+            return f"{at}  disclosed to {neutralise(str(record.get('to', '?')))}"
         case kind:
             return f"{at}  {kind}"
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
-from agent.inventory.facts import BillingFact, describe, fact_address, in_future, owes
+from agent.inventory.facts import CLOCK_SLACK_S, BillingFact, describe, earliest, fact_address, in_future, owes
 from agent.model import Access, Requirement, Service, ServiceState
 from trust.policy import Action
 
@@ -154,6 +155,25 @@ def _restore(params: Params, service: Service, fact: BillingFact | None) -> Wish
         return Wish(None, desired, (), network=False, why=why)
     why = describe(fact) if fact is not None and params.reason == "debt" else params.reason
     return Wish(ServiceState(Access.ACTIVE, service.tariff), desired, why=why)
+
+
+def payment_matched(billing: Billing, suspended_s: float) -> bool:
+    """Return whether billing says that the subscriber paid since the suspension for debt, and owes nothing any more.
+
+    It stands for a person's look at night, so in doubt it is not: a part payment, a payment dated by the day of the
+    suspension alone, and what lies in the future are a person's business.
+
+    Args:
+        billing: of the subscriber, now.
+        suspended_s: when the reason was recorded, unix seconds.
+    """
+    fact = billing.fact
+    if fact is None or billing.doubt or not fact.paid_at or in_future(fact.as_of, billing.now_s):
+        return False
+    if Decimal(fact.balance) > 0 or owes(fact, billing.now_s):
+        return False
+    paid_s = earliest(fact.paid_at).timestamp()
+    return suspended_s <= paid_s <= billing.now_s + CLOCK_SLACK_S
 
 
 def _set_plan(params: Params, service: Service) -> Wish | Leave:

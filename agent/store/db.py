@@ -45,6 +45,8 @@ class Tx:
         self.trust_version = trust_version
         self.raise_high_water = False
         """Set by a command after whose commit the log head must be durable in a file of its own as well."""
+        self.posted = False
+        """Set when something was put into the outbox: who waits for that is told once it is durable."""
 
     def append(self, entry: Entry) -> int:
         """Append one event with its leaf; return its sequence number."""
@@ -80,6 +82,7 @@ class _Job(Generic[T]):
     command: Command[T]
     task: trio.lowlevel.Task
     result: outcome.Outcome[T] | None = None
+    posted: bool = False
 
 
 def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
@@ -154,6 +157,8 @@ class Store:
         self.trust_version: int = row[0] or 0
         self.failed: str | None = None
         self.commits = 0
+        self.on_post: Callable[[], None] = lambda: None
+        """Called in trio's thread after a commit that put something into the outbox."""
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._token: trio.lowlevel.TrioToken | None = None
         self._thread = threading.Thread(target=self._write_loop, name="store-writer", daemon=True)
@@ -163,6 +168,10 @@ class Store:
     def size(self) -> int:
         """Return the number of leaves appended (as seen by the last finished batch or later)."""
         return self._tail.size
+
+    def query(self, sql: str, args: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """Return all rows, from the read-only connection: what `Tx.all` is inside a command."""
+        return self.reader.execute(sql, args).fetchall()
 
     async def run(self, command: Command[T]) -> T:
         """Return the command's result once it is durable. Not cancellable while it waits.
@@ -204,7 +213,7 @@ class Store:
                 jobs.append(more)
             self._commit(jobs)
             if self._token is not None:
-                self._token.run_sync_soon(_wake, jobs)
+                self._token.run_sync_soon(self._wake, jobs)
             if stop:
                 return
 
@@ -244,15 +253,17 @@ class Store:
             self._tail = before
         else:
             self.trust_version = tx.trust_version
+            job.posted = tx.posted
         self._con.execute("RELEASE command")
         job.result = result
         return tx.raise_high_water and isinstance(result, outcome.Value)
 
-
-def _wake(jobs: list[_Job[Any]]) -> None:
-    for job in jobs:
-        if job.result is not None:
-            trio.lowlevel.reschedule(job.task, job.result)
+    def _wake(self, jobs: list[_Job[Any]]) -> None:
+        for job in jobs:
+            if job.result is not None:
+                trio.lowlevel.reschedule(job.task, job.result)
+        if self.failed is None and any(job.posted for job in jobs):
+            self.on_post()
 
 
 def _take_lock(path: Path) -> int:

@@ -139,7 +139,51 @@ CREATE TABLE fact (
 CREATE TABLE secret (name TEXT PRIMARY KEY, sealed BLOB NOT NULL, seq INTEGER NOT NULL REFERENCES event) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1,)
+V2 = """
+-- Nothing of version 1's outbox was ever sent to anybody.
+DROP TABLE outbox;
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    ref BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, body BLOB NOT NULL, answers BLOB NOT NULL, last INTEGER NOT NULL,
+    witness BLOB NOT NULL, expires_s INTEGER
+);
+-- A handled message keeps its ref: the same one may come again.
+CREATE TABLE inbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    ref BLOB NOT NULL UNIQUE, kind TEXT NOT NULL, body BLOB NOT NULL, links BLOB NOT NULL, witness BLOB NOT NULL,
+    at_s INTEGER NOT NULL, done_s INTEGER
+);
+CREATE INDEX inbox_waiting ON inbox (id) WHERE done_s IS NULL;
+CREATE INDEX inbox_done ON inbox (done_s) WHERE done_s IS NOT NULL;
+-- Requests through the cloud that were refused: what bounds how often somebody may guess.
+CREATE TABLE cloud_refusal (requester TEXT NOT NULL, what TEXT NOT NULL, at_s INTEGER NOT NULL);
+CREATE INDEX cloud_refusal_at ON cloud_refusal (at_s);
+-- Views that were answered, at least until they expire: each is answered once.
+CREATE TABLE view (
+    view_id BLOB PRIMARY KEY, person TEXT NOT NULL, at_s INTEGER NOT NULL, expires_s INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What is open or approved is looked for each second, and how much one requester asked for at each intent.
+CREATE INDEX plan_gate ON plan (gate);
+CREATE INDEX plan_requester ON plan (requester, made_s);
+-- What was over before it started, and was not told to the desks yet.
+CREATE INDEX plan_untold ON plan (gate) WHERE outcome IS NULL AND consumed_seq IS NULL;
+ALTER TABLE approval ADD COLUMN from_cloud INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE standing (
+    standing_id BLOB PRIMARY KEY, digest BLOB NOT NULL, envelope BLOB NOT NULL, not_after_s INTEGER NOT NULL,
+    seq INTEGER NOT NULL REFERENCES event
+) WITHOUT ROWID;
+CREATE TABLE standing_use (
+    plan_id BLOB PRIMARY KEY REFERENCES plan, standing_id BLOB NOT NULL, at_s INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX standing_use_at ON standing_use (standing_id, at_s);
+CREATE TABLE witness_seen (
+    name TEXT PRIMARY KEY, size INTEGER NOT NULL, note BLOB NOT NULL, line TEXT NOT NULL, at_s INTEGER NOT NULL,
+    conflict INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 VERSION = len(MIGRATIONS)

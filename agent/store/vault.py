@@ -17,6 +17,7 @@ import stat
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import nacl.exceptions
@@ -30,9 +31,22 @@ KEY_BYTES = SecretBox.KEY_SIZE
 KEYS_SCHEMA = """
 CREATE TABLE IF NOT EXISTS subject (id BLOB PRIMARY KEY, name BLOB NOT NULL, key BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS mark (one INTEGER PRIMARY KEY CHECK (one = 1), size INTEGER, root BLOB);
+CREATE TABLE IF NOT EXISTS sealing (
+    public BLOB PRIMARY KEY, private BLOB NOT NULL, not_before_s INTEGER NOT NULL, not_after_s INTEGER NOT NULL
+);
 """
 NOBODY = ""
 """The subject of records that are about no subscriber."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSealing:
+    """A sealing key (X25519, both halves 32 bytes) and its dates, unix seconds."""
+
+    public: bytes
+    private: bytes = field(repr=False)
+    not_before_s: int
+    not_after_s: int
 
 
 def create_store_key(path: Path) -> None:
@@ -179,6 +193,42 @@ class Vault:
         except (nacl.exceptions.CryptoError, ValueError) as err:
             raise MissingKeyError("a record does not open under its subject's key: it was damaged") from err
         return clear[:32], clear[32:]
+
+    # --- sealing keys: what is sealed to the agent ---
+
+    def keep_sealing(self, key: StoredSealing) -> None:
+        """Keep a sealing key, durably; its private half sealed under the store key.
+
+        Raises:
+            StoreFailedError: it could not be written.
+        """
+        row = (key.public, self.seal(key.private), key.not_before_s, key.not_after_s)
+        try:
+            with self._lock:
+                self._con.execute("INSERT INTO sealing VALUES (?,?,?,?)", row)
+        except sqlite3.Error as err:
+            raise StoreFailedError(f"a sealing key cannot be written: {err}") from err
+
+    def sealing_keys(self) -> list[StoredSealing]:
+        """Return the sealing keys that are kept, the newest first."""
+        with self._lock:
+            rows = self._con.execute("SELECT * FROM sealing ORDER BY not_after_s DESC, public").fetchall()
+        return [StoredSealing(bytes(public), self.open(bytes(key)), *dates) for public, key, *dates in rows]
+
+    def drop_sealing(self, before_s: float) -> int:
+        """Delete the keys whose last moment is before `before_s`; return how many. Nothing of them stays on disk.
+
+        Raises:
+            StoreFailedError: it could not be written.
+        """
+        try:
+            with self._lock:
+                dropped = self._con.execute("DELETE FROM sealing WHERE not_after_s < ?", (before_s,)).rowcount
+                if dropped:  # secure_delete clears the page; the log of writes still holds the page as it was
+                    self._con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as err:
+            raise StoreFailedError(f"sealing keys cannot be deleted: {err}") from err
+        return dropped
 
     # --- the log's high-water mark ---
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +17,36 @@ import pytest
 import trio
 
 from agent import daemon as daemons
-from agent.api import ROUTES, Role
+from agent.api import ROUTES, STRANGERS_PER_MIN, Role
+from agent.changes import recovery
 from agent.changes.perform import Patience
+from agent.cli.outcome import outcome_text
 from agent.config import AgentConfig, parse_untrusted
 from agent.runtime.clock import SystemClock
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Request, Response, StreamResponse
+from agent.store import mail
+from agent.store.db import Tx
 from agent.store.identity import create_identity
+from agent.store.log_store import Entry
+from agent.store.mail import JoinCloud
 from agent.store.vault import create_store_key, load_store_key
 from tests.agent.connectors.fake import FakeConnector, World
 from tests.people import People, any_time, plan_of, trusted
-from trust import chain
+from trust import chain, statements
 from trust import envelope as envelopes
 from trust.keys import SigningKey
+from trust.leaf import LeafKind
 from trust.policy import PolicyClass
-from trust.statements import Decision, FreezeScope, OutcomeState, SeenHeads
+from trust.statements import (
+    Decision,
+    FreezeScope,
+    Outcome,
+    OutcomeBucket,
+    OutcomeState,
+    SeenHeads,
+    SizeBucket,
+)
 
 MARIA, NOBODY, OTHER = 4242, 4243, 4244
 CSV = b"""subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of
@@ -123,7 +141,7 @@ async def agent_in(
 def chain_time() -> bytes:
     import time
 
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()).encode()
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time())).encode()
 
 
 @pytest.fixture
@@ -196,9 +214,87 @@ async def test_receipts_are_signed_by_the_agent(tmp_path: Path, world: World) ->
         receipt = verify.verify_receipt(envelopes.decode_untrusted(base64.b64decode(answer["receipt"])), pinned.trust)
         assert (receipt.of_type, receipt.have, receipt.need, receipt.reason) == ("approval", 1, 1, None)
         await agent.end(change)
-        row = agent.daemon.files.store.reader.execute("SELECT body FROM outbox WHERE kind = 'outcome'").fetchone()
-        outcome = verify.verify_outcome(envelopes.decode_untrusted(bytes(row["body"])), pinned.trust)
+        row = agent.daemon.files.store.reader.execute("SELECT outcome FROM plan").fetchone()
+        outcome = verify.verify_outcome(envelopes.decode_untrusted(bytes(row["outcome"])), pinned.trust)
         assert (outcome.final, outcome.state) == (True, OutcomeState.DONE)
+        assert mail.state(agent.daemon.files.store.reader).outbox == 0  # nobody to send it to
+
+
+async def test_an_enrolled_agent_posts_plan_and_outcome(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        store = agent.daemon.files.store
+        assert await agent.call("GET", "/v1/cloud", uid=NOBODY) == {
+            "enrolled": False, "connected": False, "outbox": 0, "inbox": 0, "sent_s": None, "received_s": None,
+        }  # fmt: skip
+        await store.run(JoinCloud(b"n" * 32))
+        change = await agent.ask("suspend", "C-1")
+        await agent.approve(change, "joseph")
+        await agent.end(change)
+        out = mail.next_out(store.reader, 0, 10)
+        assert [o.kind for o in out] == ["plan", "receipt", "outcome"]
+        assert out[0].body == base64.b64decode(change["plan"])
+        status = await agent.call("GET", "/v1/status")
+        assert (status["cloud"]["enrolled"], status["cloud"]["outbox"]) == (True, 3)
+        assert (status["log"]["witnessed"], status["log"]["witnessed_text"]) == (False, "not witnessed")
+        assert status["standings"] == []
+        assert status["trust_warning"] is None
+
+
+async def test_a_statement_brings_the_trust_that_it_needs(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        pinned = agent.daemon.api.parts.trust.pinned
+        assert pinned is not None
+        second = replace(pinned.trust, version=2, prev=agent.head, issued=pinned.trust.issued + 1)
+        link, _ = agent.people.sign_trust(second)
+        seen = SeenHeads(2, envelopes.digest(envelopes.decode_untrusted(link)).hex())
+        approval = agent.people.approve(plan_of(change), "joseph", seen=seen)
+        (answer,) = await agent.hand_in(approval, change["id"])
+        assert (answer["accepted"], answer["reason"]) == (False, "newer-trust")
+        body = {
+            "envelope": base64.b64encode(approval).decode(), "change": change["id"],
+            "links": [base64.b64encode(link).decode()],
+        }  # fmt: skip
+        (answer,) = await agent.call("POST", "/v1/statements", body)
+        assert answer["accepted"]
+        assert (await agent.call("GET", "/v1/status"))["trust_version"] == 2
+        (again,) = await agent.hand_in(link)
+        assert again["accepted"]
+        (standing,) = await agent.hand_in(agent.people.standing())
+        assert standing["accepted"]
+        (shown,) = (await agent.call("GET", "/v1/status"))["standings"]
+        assert (shown["verb"], shown["evidence"], sorted(shown["people"])) == (
+            "restore", "payment-matched", ["joseph", "lena"],
+        )  # fmt: skip
+        body["links"] = ["no base64"]
+        assert (await refused(agent.call("POST", "/v1/statements", body))).code == "bad-request"
+
+
+async def test_an_agent_that_is_not_enrolled_keeps_no_mail(tmp_path: Path, world: World) -> None:
+    """Left while it was down, or switched off: what was to be sent is dropped, and the rest goes on."""
+    async with agent_in(tmp_path, world) as agent:
+        await agent.daemon.files.store.run(JoinCloud(b"n" * 32))
+        await agent.ask("suspend", "C-1")
+        await agent.daemon.link.join()
+        state = agent.daemon.link.state()
+        assert (state["enrolled"], state["outbox"], state["connected"]) == (False, 0, False)
+
+
+async def test_broken_credentials_stop_nothing(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        (tmp_path / "cloud.json").write_bytes(b"{}")
+        await agent.daemon.link.join()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(agent.daemon.link.run)
+            with trio.fail_after(30):
+                while (await agent.call("GET", "/v1/cloud"))["problem"] != "credentials":  # noqa: ASYNC110  a state, not an event
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+
+
+def test_grpc_costs_an_agent_without_a_cloud_nothing() -> None:
+    code = "import sys, agent.daemon, agent.cli; sys.exit('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 async def test_who_would_not_change_says_why(tmp_path: Path, world: World) -> None:
@@ -245,6 +341,26 @@ async def test_approval_for_another_plan_a_forged_one_and_garbage(tmp_path: Path
         assert (forged["accepted"], forged["reason"]) == (False, "unknown-signer")
         assert (await refused(agent.hand_in(b"{}"))).status == 400
         assert (await agent.call("GET", f"/v1/changes/{two['id']}"))["gate"] == "open"
+
+
+async def test_what_ends_before_it_starts_is_told_to_every_desk(tmp_path: Path, world: World) -> None:
+    """Else it would wait on the desks of those who did not reject or cancel it. Told once, and not of what waits."""
+    async with agent_in(tmp_path, world) as agent:
+        store = agent.daemon.files.store
+        await store.run(JoinCloud(b"n" * 32))
+        one, two = await agent.ask("suspend", "C-1"), await agent.ask("suspend", "C-2/home")
+        await agent.ask("suspend", "C-2/shop")
+        assert (await agent.approve(one, "lena", decision=Decision.REJECT))["gate"] == "rejected"
+        await agent.hand_in(agent.people.cancel(plan_of(two), "joseph"), two["id"])
+        with trio.fail_after(20):
+            while len(told := [o for o in mail.next_out(store.reader, 0, 100) if o.kind == "outcome"]) < 2:  # noqa: ASYNC110  the worker tells nobody
+                await trio.sleep(0.02)
+        await agent.daemon.worker._conclude()
+        assert len([o for o in mail.next_out(store.reader, 0, 100) if o.kind == "outcome"]) == 2
+        outcomes = [statements.decode_as_untrusted(Outcome, envelopes.decode_untrusted(o.body)) for o in told]
+        by_plan = {o.plan_sha256: (o.state, o.final, dict(o.buckets)) for o in outcomes}
+        for change, state in ((one, OutcomeState.REJECTED), (two, OutcomeState.CANCELLED)):
+            assert by_plan[change["sha256"]] == (state, True, {OutcomeBucket.NOT_APPLIED: SizeBucket.ONE})
 
 
 async def test_rejection_closes_and_cancel_by_file(tmp_path: Path, world: World) -> None:
@@ -411,6 +527,72 @@ async def test_a_signed_intent_wins_over_the_uid(tmp_path: Path, world: World) -
         forged = envelopes.encode(statements.sign(intent, [SigningKey.generate()]))
         body = {"intent": base64.b64encode(forged).decode()}
         assert (await refused(agent.call("POST", "/v1/changes", body, NOBODY))).status == 403
+
+
+async def test_unknown_users_have_so_much_refused_and_are_never_kept_from_a_stop(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        store = agent.daemon.files.store
+
+        async def hand_in(data: bytes) -> Any:
+            body = {"envelope": base64.b64encode(data).decode(), "change": ""}
+            return await agent.call("POST", "/v1/statements", body, NOBODY)
+
+        def approval(key: SigningKey | None = None) -> bytes:
+            return agent.people.approve(plan_of(change), "joseph", key=key, seen=SeenHeads(1, agent.head))
+
+        for _ in range(STRANGERS_PER_MIN):
+            assert not (await hand_in(approval(SigningKey.generate())))[0]["accepted"]
+        size = store.size
+        assert (await refused(hand_in(approval(SigningKey.generate())))).status == 429
+        assert (await refused(hand_in(b"junk"))).status == 429
+        assert store.size == size
+        assert (await hand_in(agent.people.freeze("joseph")))[0]["accepted"]
+        assert (await agent.hand_in(approval()))[0]["accepted"]  # who is known is not held up by them
+
+
+async def test_c14_a_payload_type_in_a_message_is_escaped(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        evil = envelopes.sign("application/\x1b]0;owned\x07\u202e", b"{}", [SigningKey.generate()])
+        error = await refused(agent.hand_in(envelopes.encode(evil)))
+        assert "owned" in str(error)
+        assert str(error).isprintable()
+
+
+@dataclass(frozen=True, slots=True)
+class VoidAll:
+    """What a start without its witnesses does."""
+
+    def run(self, tx: Tx) -> None:
+        tx.append(Entry(LeafKind.UNWITNESSED_START))
+        recovery.void_unconsumed(tx)
+
+
+async def test_a_void_change_says_why(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        await agent.daemon.files.store.run(VoidAll())
+        shown = await agent.call("GET", f"/v1/changes/{change['id']}")
+        assert (shown["gate"], "its witnesses did not confirm" in shown["waits_because"]) == ("void", True)
+        assert "not started: the agent started" in outcome_text(shown)
+        other = await agent.ask("suspend", "C-2/home")
+        assert other["waits_because"] == ""
+
+
+@pytest.mark.parametrize("data", [b"", b"junk", b"{}"])
+async def test_an_intent_that_is_no_envelope_is_a_bad_request(tmp_path: Path, world: World, data: bytes) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        body = {"intent": base64.b64encode(data).decode()}
+        assert (await refused(agent.call("POST", "/v1/changes", body))).code == "bad-request"
+
+
+async def test_a_freeze_that_ended_is_not_shown(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        await agent.hand_in(agent.people.freeze("joseph"))
+        store = agent.daemon.files.store
+        assert len((await agent.call("GET", "/v1/status"))["frozen"]) == 1
+        store._con.execute("UPDATE freeze SET expires_s = 1")
+        assert (await agent.call("GET", "/v1/status"))["frozen"] == []
 
 
 async def test_nothing_works_before_trust_and_wrong_words_are_refused(tmp_path: Path, world: World) -> None:

@@ -60,6 +60,7 @@ def test_a_good_file_and_its_defaults() -> None:
     assert (config.policy.ttl_s, config.policy.canary, config.policy.soak_s, config.policy.pace) == (1800, 5, 120, 2)
     assert (config.policy.stop_failed_percent, config.policy.stop_lost_sessions, config.policy.usual) == (2, 10, 0)
     assert (config.billing.file, config.billing.max_age_s) == (None, 7200)
+    assert (config.cloud.checkpoint_s, config.cloud.witness_wait_s, config.cloud.uplink) == (60, 30, True)
     (target,), (nas,), (method,) = config.radius.targets, config.radius.nas, config.radius.methods
     assert (target.id, target.database, target.tables, target.secret, target.path) == (
         "radius/main", Database.POSTGRESQL, Tables.STOCK, "radius/main", "",
@@ -70,6 +71,10 @@ def test_a_good_file_and_its_defaults() -> None:
     assert (method.tariffs, method.active_reply) == ({"Home 20M": "home-20m"}, {})
     assert method.garden4 == (ip_network("100.99.0.0/16"),)
     assert method.garden6 == (ip_network("2001:db8:99::/48"),)
+
+
+def test_the_uplink_can_be_switched_off() -> None:
+    assert not read(GOOD + "[cloud]\nuplink = false\n").cloud.uplink
 
 
 def test_paths_are_relative_to_the_file() -> None:
@@ -141,6 +146,9 @@ def test_all_mistakes_at_once() -> None:
         ("1001 =", '01001 = "m"\n1001 =', "people.1001: expected each uid once"),
         ("[nas.bng-1]", "[nas.BNG_1]", "nas.BNG_1: expected a name of 1 to 32"),
         ("[nas.bng-1]", '[nas]\nbng-2 = 3\n[nas.bng-1]', "nas.bng-2: expected a section [nas.NAME], got 3"),
+        ("[people]", "[cloud]\nuplink = 1\n[people]", "cloud.uplink: expected true or false, got 1"),
+        ("[people]", "[cloud]\ncheckpoint_s = 0\n[people]", "cloud.checkpoint_s: expected a whole number from 1 to"),
+        ("[people]", "[cloud]\nwitness_wait_s = true\n[people]", "cloud.witness_wait_s: expected a whole number"),
         ("[people]", "[policy]\n[people]\n\"a\\u001b\" = 1", "people.'a\\x1b': expected a handle"),
         ('accounting = "10.9.0.11"', "accounting = 168362251", "nas.bng-1.accounting: expected an IP address"),
         ("[method.pppoe.tariffs]", "[method.pppoe.tarifs]", "method.pppoe.tarifs: unknown; did you mean tariffs?"),

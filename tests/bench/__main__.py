@@ -8,13 +8,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import journal, startup, suspend
+from tests.bench import cloud_approval, cloud_connections, cloud_submit, journal, startup, suspend
 from tests.bench.result import Result, table
 
 
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
-    parser.add_argument("names", nargs="*", help="suspend_2000, journal_steps, log_append, cli_status; none: all")
+    parser.add_argument("names", nargs="*", help="which (an unknown one: they are listed); none: all")
     parser.add_argument("--markdown", action="store_true", help="print a table too")
     parser.add_argument("--profile", type=Path, help="write cProfile's numbers of the agent in suspend_2000 there")
     args = parser.parse_args(argv)
@@ -23,6 +23,10 @@ def main(argv: list[str]) -> None:
         "log_append": journal.bench_append,
         "journal_steps": journal.bench_steps,
         "suspend_2000": lambda: suspend.bench(profile=args.profile),
+        "cloud_submits": cloud_submit.bench,
+        "cloud_connections_2000": cloud_connections.bench,
+        "cloud_storm_500": cloud_connections.bench_storm,
+        "cloud_approval": cloud_approval.bench,
     }
     if unknown := set(args.names) - benches.keys():
         parser.error(f"expected names out of {', '.join(benches)}, got {', '.join(sorted(unknown))}")

@@ -21,13 +21,16 @@ STATUS: dict[str, object] = {
     "agent_id": "0" * 32,
     "words": "none",
     "trust_version": None,
-    "log": {"size": 0, "witnessed": False, "vkey": ""},
+    "trust_warning": "",
+    "log": {"size": 0, "witnessed": False, "witnessed_text": "not witnessed", "vkey": ""},
     "changes": {},
     "services": 0,
     "targets": [],
     "frozen": [],
     "clock_halt": None,
     "billing_problem": "",
+    "standings": [],
+    "cloud": {"enrolled": False},
 }
 
 

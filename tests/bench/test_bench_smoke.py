@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.bench import journal, startup, suspend
+from tests.bench import cloud_approval, cloud_connections, cloud_submit, journal, startup, suspend
 from tests.bench.__main__ import main
 from tests.bench.result import Result, compared, table
 from tests.servers import ServerMissingError, missing
@@ -55,6 +55,36 @@ def test_log_append() -> None:
 
 def test_cli_status() -> None:
     assert _sane(startup.bench(rounds=1))["cli_status"].unit == "ms"
+
+
+def test_cloud_submits() -> None:
+    # That each message was taken, once, and is in the database, the benchmark itself insists on
+    found = _sane(cloud_submit.bench(calls=64, rounds=1))
+    assert list(found) == [f"cloud_submits_{n}" for n in cloud_submit.IN_FLIGHT]
+    for result in found.values():
+        assert result.reference_value is not None
+        assert result.ratio == pytest.approx(result.value / result.reference_value)
+
+
+def test_cloud_connections() -> None:
+    memory, idle = cloud_connections.bench(agents=24, settle_s=0, idle_s=0.1)
+    assert (memory.name, idle.name) == ("cloud_connections_24", "cloud_connections_24_idle")
+    assert memory.value > 0
+    assert idle.value >= 0
+    assert memory.more["RLIMIT_NOFILE"] > 24
+
+
+def test_cloud_storm() -> None:
+    found = _sane(cloud_connections.bench_storm(agents=12))
+    assert list(found) == ["cloud_storm_12_killed", "cloud_storm_12_drained"]
+    # Nobody could have stayed: each had to dial again
+    assert all(result.more["dials an agent"] >= 1 for result in found.values())
+
+
+@pytest.mark.servers
+def test_cloud_approval(programs: None) -> None:
+    found = _sane(cloud_approval.bench(rounds=2))["cloud_approval"]
+    assert found.more["p95 ms"] >= found.value
 
 
 def test_the_program_prints_json_and_a_table(

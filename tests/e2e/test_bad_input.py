@@ -321,7 +321,7 @@ async def test_trust_that_is_not_there_or_not_the_one_meant(tmp_path: Path) -> N
         assert "no trust is installed" in (await files.type("trust", "show")).out
         assert (await files.type("trust", "install", "trust.json", "--words", words)).code == 0
         again = await files.type("trust", "install", "trust.json", "--words", words)
-        one_sentence(again, 3, "trust version 1")
+        one_sentence(again, 3, "trust: version 1 is in force already")
 
 
 def test_the_agent_is_not_running(tmp_path: Path) -> None:

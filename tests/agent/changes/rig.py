@@ -236,7 +236,9 @@ class Rig:
         )
         return plan_id
 
-    async def consume(self, plan_id: bytes, approved: Callable[[Sequence[bytes]], None] = lambda kept: None) -> None:
+    async def consume(
+        self, plan_id: bytes, approved: Callable[[Sequence[commands.Kept]], None] = lambda kept: None
+    ) -> None:
         record = self.recorder.record(None, {"what": "x"})
         await self.store.run(commands.SetGate(plan_id, Gate.APPROVED, LeafKind.APPROVAL, record))
         await self.store.run(

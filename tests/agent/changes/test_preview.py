@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from agent.changes.preview import moment_text, windows_text
+from tests.agent.changes.cloud_office import Desk, office_in
 from trust.policy import Window, daily, in_windows
 
 NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
@@ -50,3 +53,15 @@ def test_windows(windows: tuple[Window, ...], says: str) -> None:
 
 def test_what_is_called_never_is_never() -> None:
     assert not any(in_windows((Window(0, 0),), minute) for minute in range(7 * 1440))
+
+
+async def test_who_asks_can_make_the_canary_smaller_and_never_larger(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        previewer = office.parts.intake.previewer
+
+        def first(configured: int, asked: int | None) -> int:
+            paced = replace(previewer, pacing=replace(previewer.pacing, canary=configured))
+            return paced._waves(1000, asked)[0].last
+
+        assert [first(5, asked) for asked in (None, 2, 5, 6, 1000)] == [5, 2, 5, 5, 5]
+        assert [first(0, asked) for asked in (None, 3)] == [1000, 3]  # the operator wants none: who asks may

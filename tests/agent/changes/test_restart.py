@@ -19,9 +19,12 @@ from agent.changes.retry import Reopen
 from agent.connectors.base import Reach, Session, UnreadableError
 from agent.model import Item, ItemState, Pace, Target, Wave
 from agent.store.db import Tx
+from tests.agent.changes.cloud_office import Desk, office_in
 from tests.agent.changes.rig import CrashedError, Rig, item
+from tests.agent.changes.test_mailroom import approval
 from tests.agent.connectors.fake import World
 from tests.fakes import FakeClock
+from trust.leaf import LeafKind
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure
 
 S = ItemState
@@ -333,6 +336,25 @@ async def test_retry_after_a_disconnect_that_worked_disconnects_again(
         await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
         assert rig.states(plan_id) == [expected]
     assert (world.kicks, len(world.writes)) == (["u0"], 1)
+
+
+async def test_what_was_opened_again_before_anything_ran_is_run_once(tmp_path: Path) -> None:
+    """Until the witnesses confirmed the start nothing runs, for minutes perhaps; a person can ask for a retry then."""
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        await office.receive("approval", approval(office))
+        worker, plan_id = office.daemon.worker, office.row().plan_id
+        assert await worker._consume(office.row())
+        worker.resume(plan_id)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(worker.run)
+            with trio.fail_after(20):
+                while office.row().finished_seq is None or worker._resumed:
+                    worker.poke()
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        assert (office.desk.world.kicks, office.leaves(LeafKind.CHANGE_FINISHED)) == (["u0"], 1)
+        assert office.leaves(LeafKind.ABOUT_TO) == 2  # the row, the session
 
 
 # --- cancel while a device is waited for ---

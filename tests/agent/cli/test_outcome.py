@@ -14,6 +14,7 @@ def change(*items: Json, state: str = "done") -> Json:
     return {
         "id": "K7QF", "gate": "consumed", "state": state, "approvals": [{"person": "joseph", "decision": "approve"}],
         "items": list(items), "steps": [], "finished_at": 1_767_225_600.0, "finished_seq": 41, "waits_because": "",
+        "witnessed": "not witnessed", "standing": "",
     }  # fmt: skip
 
 
@@ -34,3 +35,24 @@ def test_in_a_batch_they_are_counted_apart() -> None:
     lines = outcome_text(change(item(1), item(2, reason="recorded", detail=""), item(3))).splitlines()
     assert "   2 enforced now" in lines
     assert "   1 recorded, nothing sent" in lines
+
+
+def test_it_is_said_who_witnessed_the_log() -> None:
+    assert outcome_text(change(item(1))).splitlines()[-1] == "proof     log 41, not witnessed"
+    seen = change(item(1)) | {"witnessed": "witnessed by desk-lena, cloud"}
+    assert outcome_text(seen).splitlines()[-1] == "proof     log 41, witnessed by desk-lena, cloud"
+
+
+def test_what_a_standing_authority_does_not_cover_says_why_it_waits() -> None:
+    waiting = change(item(1, state="planned")) | {"gate": "open", "approvals": [], "have": 0, "need": 1}
+    assert outcome_text(waiting) == ""
+    told = outcome_text(waiting | {"waits_because": "it waits for a person: over the rate\x1b[2J"})
+    assert told.splitlines()[0] == "K7QF waits for approval · 0 of 1"
+    assert told.splitlines()[1].startswith("it waits for a person: over the rate")
+    assert "\x1b" not in told
+
+
+def test_who_approved_is_a_person_or_a_standing_authority() -> None:
+    assert outcome_text(change(item(1))).splitlines()[0].endswith("approved by joseph")
+    night = change(item(1)) | {"approvals": [], "standing": "ab12cd34" + 24 * "0"}
+    assert outcome_text(night).splitlines()[0].endswith("approved by standing authority ab12cd34")

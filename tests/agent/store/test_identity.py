@@ -9,8 +9,10 @@ import pytest
 from nacl.secret import SecretBox
 
 from agent.store.errors import MissingKeyError
-from agent.store.identity import FILE_NAME, create_identity, load_identity
+from agent.store.identity import FILE_NAME, create_identity, load_identity, renew_log_key
 from tests.agent.store.stores import STORE_KEY
+from trust import verify
+from trust.checkpoint import parse_vkey_untrusted
 
 
 def test_identity_is_read_back(tmp_path: Path) -> None:
@@ -62,3 +64,21 @@ def test_another_store_key_is_refused(tmp_path: Path) -> None:
     create_identity(tmp_path, STORE_KEY)
     with pytest.raises(MissingKeyError, match="does not open"):
         load_identity(tmp_path, bytes(32))
+
+
+def test_a_new_log_key_is_another_log_of_the_same_agent(tmp_path: Path) -> None:
+    made = create_identity(tmp_path, STORE_KEY)
+    renewed = renew_log_key(tmp_path, STORE_KEY)
+    assert (renewed.agent, renewed.plan_key.public) == (made.agent, made.plan_key.public)
+    assert renewed.log_key.public != made.log_key.public
+    assert (made.origin("x/a"), renewed.origin("x/a")) == ("x/a", "x/a/2")
+    again = load_identity(tmp_path, STORE_KEY)
+    assert (again.log_key.public, again.log_n) == (renewed.log_key.public, 2)
+
+
+def test_the_enrolment_names_the_log_key_that_is_in_force(tmp_path: Path) -> None:
+    create_identity(tmp_path, STORE_KEY)
+    renewed = renew_log_key(tmp_path, STORE_KEY)
+    enroll = verify.verify_enroll(renewed.enrolment("noc-1", "x/a"))
+    vkey = parse_vkey_untrusted(enroll.log_key)
+    assert (vkey.name, vkey.public) == ("x/a/2", renewed.log_key.public)

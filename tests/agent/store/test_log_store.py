@@ -14,6 +14,7 @@ from agent.store.errors import LogCorruptError
 from agent.store.log_store import Entry, Tail
 from tests.agent.store.stores import Agent, Put, edit, open_store
 from trust import merkle
+from trust.checkpoint import Checkpoint
 from trust.leaf import LeafKind
 
 SIZES = [0, 1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 33, 64, 100]
@@ -174,10 +175,10 @@ async def test_a_forged_log_with_its_own_tree_does_not_extend_a_checkpoint(agent
     made = [node for r in rows for node in tail.append(merkle.leaf_hash(bytes(r["leaf"])))]
     edit(agent.folder, *(f"INSERT INTO node VALUES ({level}, {index}, x'{h.hex()}')" for level, index, h in made))
     size, root = agent.evidence.head()
-    assert size == 7
-    assert root not in note
-    assert root.hex().encode() not in note
-    assert await agent.evidence.checkpoint() != note
+    assert (size, root) != agent.evidence.published()
+    with pytest.raises(LogCorruptError, match=f"first {size} leaves are not those that were signed"):
+        await agent.evidence.checkpoint()
+    assert Checkpoint("test.local/agent/a", size, root).text().encode() not in note
 
 
 async def test_gaps_and_missing_nodes_are_refused_at_start(agent: Agent) -> None:

@@ -1,0 +1,131 @@
+"""`ispagent cloud`: the control plane through which people elsewhere ask and approve. The agent works without it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from agent.cli import client
+from agent.cli.client import call_object, fail, print_json, read_file
+
+if TYPE_CHECKING:
+    from agent.config import AgentConfig
+    from agent.uplink.enrolment import Invitation
+    from agent.uplink.identity import CloudIdentity
+
+app = typer.Typer(help="The control plane that carries requests and approvals.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Config = Annotated[Path | None, typer.Option("--config", help="The configuration file (or ISPAGENT_CONFIG)")]
+
+
+@app.command()
+def enroll(
+    invite: Annotated[Path, typer.Option("--invite", help="The invitation that `ispcloud agents enroll` wrote")],
+    again: Annotated[bool, typer.Option("--again", help="Replace the enrolment that there is")] = False,
+    config: Config = None,
+) -> None:
+    """Enrol this agent with a control plane. The invitation is good for one use; a running agent connects by itself."""
+    from agent.store.errors import StoreError
+    from agent.store.identity import load_identity
+    from agent.store.vault import Vault, load_store_key
+    from agent.uplink import identity as identities
+    from agent.uplink.enrolment import read_invitation_untrusted
+    from agent.uplink.errors import LocalUplinkError, MalformedInvitationError, RemoteRefusedError, RemoteUplinkError
+    from trust import envelope as envelopes
+
+    settings = _settings(config)
+    try:
+        invitation = read_invitation_untrusted(read_file(invite))
+    except MalformedInvitationError as err:
+        fail(f"{invite}: {err}", client.USAGE)
+    if invitation.name != settings.name:
+        fail(f"{invite}: expected an invitation for {settings.name}, got one for {invitation.name}", client.USAGE)
+    if identities.stamp(settings.state_dir) is not None and not again:
+        fail("this agent is enrolled already; with --again another enrolment takes its place", client.USAGE)
+    try:
+        key = load_store_key(settings.key_file)
+        identity = load_identity(settings.state_dir, key)
+        statement = envelopes.encode(identity.enrolment(settings.name, settings.origin))
+        with closing(Vault(key, settings.state_dir / "keys.db")) as vault:
+            found = _use(invitation, identity.agent, statement)
+            identities.save(settings.state_dir, vault, found)
+    except RemoteRefusedError as err:
+        fail(f"enroll: {err}", client.REFUSED)
+    except (StoreError, LocalUplinkError, RemoteUplinkError) as err:
+        fail(f"enroll: {err}", client.FAILED)
+    print(f"agent     {found.name} is enrolled at {found.server}")
+    print("          a running agent connects within seconds: ispagent cloud show")
+
+
+def _settings(config: Path | None) -> AgentConfig:
+    from agent.config import ConfigError, load
+
+    try:
+        return load(config or client.config_path())
+    except ConfigError as err:
+        fail("\n".join(err.problems), client.USAGE)
+
+
+def _use(invitation: Invitation, agent: str, statement: bytes) -> CloudIdentity:
+    import trio
+
+    from agent.uplink import enrolment
+
+    async def run() -> CloudIdentity:
+        return await enrolment.enroll(invitation, agent, statement, time.time())
+
+    return trio.run(run)
+
+
+@app.command()
+def show(as_json: AsJson = False) -> None:
+    """Show the connection to the control plane: since when, and what waits on either side."""
+    found = call_object("GET", "/v1/cloud")
+    if as_json:
+        print_json(found)
+        return
+    if found.get("problem") == "credentials":
+        fail("cloud.json is there and cannot be used: ispagent cloud enroll --again --invite FILE", client.FAILED)
+    if not found["enrolled"]:
+        print("this agent has no control plane: ispagent cloud enroll --invite FILE")
+        return
+    state = "connected" if found["connected"] else f"NOT CONNECTED ({found['problem'] or 'dialling'})"
+    print(f"server       {found['server']}, as {found['name']} of operator {found['operator']}")
+    print(f"connection   {state} since {_at(found['since_s'])}")
+    print(f"certificate  until {_at(found['certificate_until_s'])}, renewed before that")
+    print(f"to send      {found['outbox']}, last sent {_at(found['sent_s'])}, refused for good {found['dropped']}")
+    print(f"to handle    {found['inbox']}, last came {_at(found['received_s'])}, passed over {found['passed_over']}")
+
+
+def _at(seconds: object) -> str:
+    if not seconds:
+        return "never"
+    return f"{datetime.fromtimestamp(cast('int', seconds), UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+@app.command()
+def leave(
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask")] = False,
+    config: Config = None,
+) -> None:
+    """Leave the control plane: the certificate is deleted here, what waits to be sent is dropped. Changes go on."""
+    from agent.uplink import identity as identities
+    from agent.uplink.errors import LocalUplinkError
+
+    settings = _settings(config)
+    if not yes and not typer.confirm("leave the control plane? coming back needs a new invitation"):
+        raise typer.Exit(client.USAGE)
+    try:
+        was = identities.remove(settings.state_dir)
+    except LocalUplinkError as err:
+        fail(f"leave: {err}", client.FAILED)
+    if not was:
+        fail("this agent has no control plane", client.USAGE)
+    print("this agent has left its control plane; a running agent hangs up within seconds")
+    print("have its certificate revoked there too: ispcloud agents list")

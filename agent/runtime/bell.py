@@ -1,0 +1,21 @@
+"""A bell: wakes those who wait now, and is forgotten by those who come later."""
+
+from __future__ import annotations
+
+import trio
+
+
+class Bell:
+    """Wakes all who wait. Whoever waits must look again at what it waits for: a ring carries nothing."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def ring(self) -> None:
+        """Wake all who wait."""
+        self._event.set()
+        self._event = trio.Event()
+
+    async def wait(self) -> None:
+        """Return at the next ring."""
+        await self._event.wait()

@@ -1,0 +1,377 @@
+"""Mail between the main job and the uplink: the outbox and the inbox, two tables in which the two meet.
+
+What leaves is written in the transaction of the event that it tells of (`post`), and only while this agent is enrolled
+with a control plane. What comes is written together with the cursor that says how far was read (`TakeIn`), so that
+nothing is lost or taken twice; a `ref` seen before is passed over, whatever the cursor says.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Final
+
+from agent.runtime.bell import Bell
+from agent.store.db import Tx
+from agent.store.errors import RefusedCommandError
+
+CLOUD: Final = "cloud"
+"""Key in `meta` that stands while this agent is enrolled; its value is new with each enrolment."""
+CURSOR: Final = "cloud-cursor"
+SENT: Final = "cloud-sent"
+RECEIVED: Final = "cloud-received"
+SEALKEY: Final = "sealkey-posted"
+"""Key in `meta`: which sealing key was posted under this enrolment."""
+
+REF_BYTES: Final = 16
+INBOX_MAX: Final = 1000
+"""Messages that wait in the inbox: more are not taken, so that an endless stream fills no disk. Chosen arbitrarily."""
+LIVES_S: Final = {"checkpoint": 3600, "receipt": 7 * 86_400, "sealkey": 7 * 86_400}
+"""How long some kinds wait to be sent: later nobody would read them."""
+ASKS_MAX: Final = 400
+"""Intents, and views, that wait: more are passed over, so that those who ask too much never hold up a stop."""
+_ASKS: Final = ("intent", "view")
+RECEIPTS_MAX: Final = 10_000
+"""Length of the outbox at which receipts are not posted any more: a control plane that asks the same thing again and
+again, and takes no answer, fills no disk. Chosen arbitrarily."""
+REFS_KEPT: Final = 100_000
+"""Handled messages whose refs are remembered; a ref that is forgotten costs a second look, nothing more."""
+REFS_KEPT_S: Final = 100 * 86_400
+"""How long a handled message's ref is remembered: the control plane keeps none for more than 90 days."""
+
+
+# --- out --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What is to leave. `kind` is the word of a `Kind`: `plan`, `receipt`, `outcome`, `sealkey`, `checkpoint`,
+    `view-page`.
+
+    `answers`, `last`: of a view's page, the view's ref, and whether no more follow. `witness`: the key id (4 bytes)
+    of the witness that is asked. `expires_s`: unix seconds after which it is not sent any more.
+    """
+
+    kind: str
+    body: bytes = field(repr=False)
+    _: KW_ONLY
+    answers: bytes = b""
+    last: bool = False
+    witness: bytes = b""
+    expires_s: int | None = None
+
+
+def post(tx: Tx, p: Post) -> None:
+    """Put it into the outbox, under a random ref, if this agent is enrolled; called inside commands."""
+    if not enrolled(tx):
+        return
+    now_s = int(tx.now_s)
+    tx.run("DELETE FROM outbox WHERE expires_s <= ?", (now_s,))
+    if p.kind == "receipt" and _is_full(tx):
+        return
+    expires_s = p.expires_s
+    if expires_s is None and p.kind in LIVES_S:
+        expires_s = now_s + LIVES_S[p.kind]
+    tx.run(
+        "INSERT INTO outbox (ref, kind, body, answers, last, witness, expires_s) VALUES (?,?,?,?,?,?,?)",
+        (secrets.token_bytes(REF_BYTES), p.kind, p.body, p.answers, p.last, p.witness, expires_s),
+    )
+    tx.posted = True
+
+
+def _is_full(tx: Tx) -> bool:
+    return bool(tx.all("SELECT count(*) AS n FROM outbox")[0]["n"] >= RECEIPTS_MAX)
+
+
+def enrolled(tx: Tx) -> bool:
+    """Return whether this agent has a control plane."""
+    return tx.one("SELECT 1 FROM meta WHERE key = ?", (CLOUD,)) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A row of the outbox."""
+
+    id: int
+    ref: bytes
+    kind: str
+    body: bytes = field(repr=False)
+    answers: bytes = b""
+    last: bool = False
+    witness: bytes = b""
+
+
+def next_out(reader: sqlite3.Connection, now_s: float, limit: int) -> list[Outgoing]:
+    """Return what is to be sent next, oldest first; what has expired is passed over."""
+    rows = reader.execute(
+        "SELECT * FROM outbox WHERE coalesce(expires_s > ?, 1) ORDER BY id LIMIT ?", (int(now_s), limit)
+    ).fetchall()
+    return [
+        Outgoing(
+            r["id"],
+            bytes(r["ref"]),
+            r["kind"],
+            bytes(r["body"]),
+            bytes(r["answers"]),
+            bool(r["last"]),
+            bytes(r["witness"]),
+        )
+        for r in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class MarkSent:
+    """It was taken, or refused for good: forget it."""
+
+    id: int
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run("DELETE FROM outbox WHERE id = ?", (self.id,))
+        tx.run("INSERT OR REPLACE INTO meta VALUES (?,?)", (SENT, int(tx.now_s)))
+
+
+# --- in ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A message as it came. `number` is its place in this agent's sequence, 0 for one that the cloud does not keep."""
+
+    number: int
+    ref: bytes
+    kind: str
+    body: bytes = field(repr=False)
+    links: tuple[bytes, ...] = field(default=(), repr=False)
+    answers: bytes = b""
+    witness: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeIn:
+    """Put messages into the inbox and move the cursor past them, in one transaction."""
+
+    messages: Sequence[Incoming]
+    epoch: bytes
+
+    def run(self, tx: Tx) -> int:
+        """Return how many are new.
+
+        Raises:
+            RefusedCommandError: `inbox-full`: too many wait; nothing was taken.
+        """
+        rows = tx.all("SELECT kind, count(*) AS n FROM inbox WHERE done_s IS NULL GROUP BY kind")
+        waiting = Counter({r["kind"]: r["n"] for r in rows})
+        if waiting.total() + len(self.messages) > INBOX_MAX:
+            raise RefusedCommandError(
+                "inbox-full", f"expected at most {INBOX_MAX} messages to wait, got {waiting.total()}"
+            )
+        new = 0
+        for m in self.messages:
+            passed_over = m.kind in _ASKS and waiting[m.kind] >= ASKS_MAX
+            if self._take(tx, m, passed_over) and not passed_over:
+                waiting[m.kind] += 1
+                new += 1
+        row = tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,))
+        epoch, after = _read_cursor(row)
+        numbers = [m.number for m in self.messages] + ([after] if epoch == self.epoch else [])
+        _keep_cursor(tx, self.epoch, max(numbers, default=0))
+        tx.run("INSERT OR REPLACE INTO meta VALUES (?,?)", (RECEIVED, int(tx.now_s)))
+        return new
+
+    def _take(self, tx: Tx, m: Incoming, passed_over: bool) -> int:
+        links = json.dumps([link.hex() for link in m.links]).encode()
+        body, links, done_s = (b"", b"", int(tx.now_s)) if passed_over else (m.body, links, None)
+        return tx.run(
+            "INSERT OR IGNORE INTO inbox (ref, kind, body, links, witness, at_s, done_s) VALUES (?,?,?,?,?,?,?)",
+            (m.ref, m.kind, body, links, m.witness, int(tx.now_s), done_s),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PassOver:
+    """Move the cursor past a message that is of no use, so that it does not come again."""
+
+    number: int
+    epoch: bytes
+
+    def run(self, tx: Tx) -> None:
+        """Do it; the cursor never goes back."""
+        epoch, after = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
+        if epoch != self.epoch or after < self.number:
+            _keep_cursor(tx, self.epoch, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEpoch:
+    """The control plane was restored from a backup: its numbers begin again; refs tell what was seen before."""
+
+    epoch: bytes
+
+    def run(self, tx: Tx) -> None:
+        """Do it; the epoch that is known already changes nothing."""
+        epoch, _ = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
+        if epoch != self.epoch:
+            _keep_cursor(tx, self.epoch, 0)
+            if epoch:  # the backup may be older than our sealing key, without which nobody can ask anything
+                tx.run("DELETE FROM meta WHERE key = ?", (SEALKEY,))
+                _tell_open(tx)
+
+
+def cursor(reader: sqlite3.Connection) -> tuple[bytes, int]:
+    """Return (epoch, number of the last message taken); (b"", 0) before the first."""
+    return _read_cursor(reader.execute("SELECT value FROM meta WHERE key = ?", (CURSOR,)).fetchone())
+
+
+def _read_cursor(row: sqlite3.Row | None) -> tuple[bytes, int]:
+    if row is None:
+        return b"", 0
+    value = bytes(row["value"])
+    return value[8:], int.from_bytes(value[:8], "big")
+
+
+def _keep_cursor(tx: Tx, epoch: bytes, after: int) -> None:
+    tx.run("INSERT OR REPLACE INTO meta VALUES (?,?)", (CURSOR, after.to_bytes(8, "big") + epoch))
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """A message that waits to be handled."""
+
+    id: int
+    ref: bytes
+    kind: str
+    body: bytes = field(repr=False)
+    links: tuple[bytes, ...] = field(default=(), repr=False)
+    witness: bytes = b""
+    at_s: int = 0
+
+
+def next_in(
+    reader: sqlite3.Connection, only: Sequence[str] = (), but: Sequence[str] = (), after: int = 0
+) -> Inbox | None:
+    """Return the oldest message that waits, or None. `only` these kinds (none: any), `but` not those; `after` an id."""
+    only_marks, but_marks = (",".join("?" * len(kinds)) for kinds in (only, but))
+    which = f"AND kind IN ({only_marks})" if only else ""
+    row = reader.execute(
+        f"SELECT * FROM inbox WHERE done_s IS NULL AND id > ? {which} AND kind NOT IN ({but_marks})"  # noqa: S608  # only question marks
+        " ORDER BY id LIMIT 1",
+        (after, *only, *but),
+    ).fetchone()
+    if row is None:
+        return None
+    links = tuple(bytes.fromhex(link) for link in json.loads(bytes(row["links"])))
+    return Inbox(
+        row["id"], bytes(row["ref"]), row["kind"], bytes(row["body"]), links, bytes(row["witness"]), row["at_s"]
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A message is handled: it waits no more, its body is forgotten, and what answers it is posted."""
+
+    id: int
+    posts: Sequence[Post] = ()
+
+    def run(self, tx: Tx) -> None:
+        """Do it; a message that was done already is not answered twice."""
+        now_s = int(tx.now_s)
+        done = "UPDATE inbox SET done_s = ?, body = x'', links = x'' WHERE id = ? AND done_s IS NULL"
+        if tx.run(done, (now_s, self.id)) != 1:
+            raise RefusedCommandError("done", "this message was handled already")
+        tx.run("DELETE FROM inbox WHERE done_s < ?", (now_s - REFS_KEPT_S,))
+        tx.run("DELETE FROM inbox WHERE done_s IS NOT NULL AND id <= ?", (self.id - REFS_KEPT,))
+        for p in self.posts:
+            post(tx, p)
+
+
+@dataclass(frozen=True, slots=True)
+class PostAll:
+    """Post what answers something that came by another way than the control plane."""
+
+    posts: Sequence[Post]
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        for p in self.posts:
+            post(tx, p)
+
+
+# --- enrolment --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class JoinCloud:
+    """This agent is enrolled. `enrolment` (32 bytes) tells one enrolment from another: a new one starts anew."""
+
+    enrolment: bytes
+
+    def run(self, tx: Tx) -> bool:
+        """Return whether it is a new enrolment."""
+        row = tx.one("SELECT value FROM meta WHERE key = ?", (CLOUD,))
+        if row is not None and bytes(row["value"]) == self.enrolment:
+            return False
+        _forget(tx)
+        tx.run("INSERT OR REPLACE INTO meta VALUES (?,?)", (CLOUD, self.enrolment))
+        _tell_open(tx)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveCloud:
+    """This agent has no control plane (any more): what was to be sent is dropped."""
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run("DELETE FROM meta WHERE key = ?", (CLOUD,))
+        _forget(tx)
+
+
+def _tell_open(tx: Tx) -> None:
+    """Post the plans that wait, for a control plane which may not know them: a desk takes one twice without harm."""
+    waiting = tx.all(
+        "SELECT envelope FROM plan WHERE gate IN ('open', 'approved')"
+        " AND envelope NOT IN (SELECT body FROM outbox WHERE kind = 'plan') ORDER BY gate_seq"
+    )
+    for row in waiting:
+        post(tx, Post("plan", bytes(row["envelope"])))
+
+
+def _forget(tx: Tx) -> None:
+    tx.run("DELETE FROM outbox")
+    tx.run("DELETE FROM meta WHERE key IN (?,?,?,?)", (CURSOR, SENT, RECEIVED, SEALKEY))
+
+
+@dataclass(frozen=True, slots=True)
+class MailState:
+    """How the mail stands. `sent_s`, `received_s`: unix seconds of the last of each, None: none yet."""
+
+    enrolled: bool
+    outbox: int
+    inbox: int
+    sent_s: int | None
+    received_s: int | None
+
+
+def state(reader: sqlite3.Connection) -> MailState:
+    """Return how the mail stands."""
+    meta = {
+        r["key"]: r["value"]
+        for r in reader.execute("SELECT key, value FROM meta WHERE key IN (?,?,?)", (CLOUD, SENT, RECEIVED))
+    }
+    out = reader.execute("SELECT count(*) FROM outbox").fetchone()[0]
+    waiting = reader.execute("SELECT count(*) FROM inbox WHERE done_s IS NULL").fetchone()[0]
+    return MailState(CLOUD in meta, out, waiting, meta.get(SENT), meta.get(RECEIVED))
+
+
+@dataclass(frozen=True, slots=True)
+class MailBells:
+    """Rung when something came (by the uplink) and when something is to leave (by the store, once it is durable)."""
+
+    inbox: Bell = field(default_factory=Bell)
+    outbox: Bell = field(default_factory=Bell)

@@ -1,0 +1,237 @@
+"""The calls to the control plane over mTLS: gRPC's synchronous stubs driven by trio. The one file that imports grpc.
+
+gRPC runs in threads of its own. A unary call is a future that wakes its task; a stream is read by a thread that asks
+for one message at a time, so that what is not asked for stays with the sender (HTTP/2 flow control) and nothing piles
+up here. Every call has a deadline. What a peer wrote into a status (its details, its metadata) goes no further than
+`_translated`: only the status' name and our own list of refusals leave it.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar, cast
+
+import grpc
+import trio
+from google.protobuf.message import DecodeError
+
+from agent.uplink import limits
+from agent.uplink.errors import (
+    RemoteMisbehavedError,
+    RemoteRefusedError,
+    RemoteUplinkError,
+    UnreachableError,
+)
+from agent.uplink.identity import CloudIdentity
+from protos import agent_pb2, agent_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc
+from protos import message_pb2 as pb
+
+T = TypeVar("T")
+
+SERVER_NAME: Final = "ispcloud"
+"""The name that the server's certificate carries, whatever host is dialled: its authority is the operator's own."""
+
+PROBLEM_BYTES: Final = 64
+"""A serialized `Problem` has at most 12 bytes; more is not read."""
+
+EXPIRED_AT: Final = 0.9
+"""Share of a stream's time after which its deadline is believed to be ours: gRPC's clock is not trio's."""
+
+_UNREACHABLE: Final = frozenset({"unavailable", "deadline-exceeded", "cancelled", "aborted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """How soon a dead connection is noticed: a ping after `quiet_ms`, the end when none answers in `answer_ms`."""
+
+    quiet_ms: int = 15_000
+    answer_ms: int = 5_000
+
+
+def _options(keepalive: Keepalive) -> list[tuple[str, int | str]]:
+    return [
+        ("grpc.ssl_target_name_override", SERVER_NAME),
+        ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),
+        ("grpc.max_send_message_length", limits.MESSAGE_BYTES),
+        ("grpc.max_metadata_size", limits.METADATA_BYTES),
+        ("grpc.absolute_max_metadata_size", limits.METADATA_BYTES),
+        ("grpc.compression_enabled_algorithms_bitset", 1),  # identity only: nothing is inflated here
+        ("grpc.keepalive_time_ms", keepalive.quiet_ms),
+        ("grpc.keepalive_timeout_ms", keepalive.answer_ms),
+        ("grpc.http2.ping_timeout_ms", keepalive.answer_ms),  # the one that decides; a minute unless set
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.use_local_subchannel_pool", 1),  # a new client is a new connection, without an old one's pause
+        ("grpc.enable_retries", 0),  # who retries what is decided in `link` and `sending`
+        ("grpc.service_config_disable_resolution", 1),  # DNS has no say in how calls are made
+        ("grpc.enable_http_proxy", 0),
+    ]
+
+
+def _channel(server: str, credentials: grpc.ChannelCredentials, keepalive: Keepalive) -> grpc.Channel:
+    # With its scheme: else a host called `unix` would be a socket's path.
+    return grpc.secure_channel(f"dns:///{server}", credentials, options=_options(keepalive))
+
+
+def _translated(error: grpc.RpcError) -> RemoteUplinkError:
+    call = cast("grpc.Call", error)
+    code = call.code().name.lower().replace("_", "-")
+    for key, value in call.trailing_metadata() or ():
+        if key == "problem-bin" and isinstance(value, bytes) and len(value) <= PROBLEM_BYTES:
+            try:
+                problem = pb.Problem.FromString(value)
+                word = pb.Refusal.Name(problem.refusal).removeprefix("REFUSAL_").lower().replace("_", "-")
+            except (DecodeError, ValueError):  # ValueError: a number that this version does not know
+                break
+            return RemoteRefusedError(word, min(problem.retry_after_s, limits.RETRY_AFTER_S_MAX))
+    return UnreachableError(code) if code in _UNREACHABLE else RemoteMisbehavedError(code, f"status {code}")
+
+
+async def _call(method: grpc.UnaryUnaryMultiCallable[object, T], request: object, timeout_s: float) -> T:
+    """Return the answer of a unary call; a cancellation cancels the call as well.
+
+    Raises:
+        RemoteUplinkError: there was none.
+    """
+    token = trio.lowlevel.current_trio_token()
+    done = trio.Event()
+
+    def wake(_: object) -> None:  # in a thread of gRPC's
+        try:
+            token.run_sync_soon(done.set)
+        except trio.RunFinishedError:
+            pass
+
+    future = method.future(request, timeout=timeout_s)
+    future.add_done_callback(wake)
+    try:
+        await done.wait()
+    finally:
+        future.cancel()  # of a call that has ended: nothing
+    try:
+        return future.result()
+    except grpc.RpcError as err:
+        # Not `from err`: it holds texts that the peer chose.
+        raise _translated(err) from None
+
+
+class Stream:
+    """What comes in, one event at a time. `expired`: it ended because it was open for as long as it may be.
+
+    That is known by our own clock: the status which gRPC then gives is one that a server can send at any time.
+    """
+
+    def __init__(self, call: Iterator[pb.WatchEvent], open_s: float) -> None:
+        self.expired = False
+        self._call = call
+        self._ends = trio.current_time() + open_s * EXPIRED_AT
+        self._limiter = trio.CapacityLimiter(1)
+
+    async def receive(self) -> pb.WatchEvent | None:
+        """Return the next event; None: the stream ended in order, or expired.
+
+        Cancelled, it leaves its thread behind, which ends when the stream is closed.
+
+        Raises:
+            RemoteUplinkError: the stream broke.
+        """
+        try:
+            return await trio.to_thread.run_sync(
+                _next, self._call, thread_name="uplink watch", abandon_on_cancel=True, limiter=self._limiter
+            )
+        except grpc.RpcError as err:
+            error = _translated(err)
+        if error.code == "deadline-exceeded" and trio.current_time() >= self._ends:
+            self.expired = True
+            return None
+        raise error
+
+
+def _next(call: Iterator[pb.WatchEvent]) -> pb.WatchEvent | None:
+    return next(call, None)
+
+
+class CloudClient:
+    """One connection to the control plane. Nothing is dialled before the first call; `close` it."""
+
+    def __init__(self, identity: CloudIdentity, keepalive: Keepalive | None = None) -> None:
+        credentials = grpc.ssl_channel_credentials(identity.ca, identity.key, identity.certificate)
+        self._channel = _channel(identity.server, credentials, keepalive or Keepalive())
+        self._stub = agent_pb2_grpc.AgentCloudStub(self._channel)
+
+    def close(self) -> None:
+        """Close the connection; what is in flight is cancelled."""
+        self._channel.close()
+
+    async def submit(self, message: pb.Message) -> bool:
+        """Leave a message, durably; return whether its ref was there already.
+
+        Raises:
+            RemoteUplinkError: it was refused, or nobody knows.
+        """
+        reply: pb.SubmitReply = await _call(self._stub.Submit, pb.SubmitRequest(message=message), limits.CALL_S)
+        return reply.again
+
+    async def add_checkpoint(self, body: bytes) -> bytes | int:
+        """Return the cosignature lines of the control plane's witness, or the size that it last cosigned.
+
+        Raises:
+            RemoteUplinkError: it was refused, nobody knows, or the answer is neither.
+        """
+        request = agent_pb2.AddCheckpointRequest(body=body)
+        reply: agent_pb2.AddCheckpointReply = await _call(self._stub.AddCheckpoint, request, limits.CALL_S)
+        if reply.WhichOneof("result") == "conflict":
+            return int(reply.conflict)
+        if not 0 < len(reply.cosignatures) <= limits.COSIGNATURE_BYTES:
+            got = len(reply.cosignatures)
+            raise RemoteMisbehavedError(
+                "cosignature", f"expected a cosignature of 1 to {limits.COSIGNATURE_BYTES} bytes, got {got}"
+            )
+        return reply.cosignatures
+
+    async def renew(self, csr: bytes) -> bytes:
+        """Return a new certificate, DER, for the key of `csr` (PKCS #10, DER); it is not checked here.
+
+        Raises:
+            RemoteUplinkError: it was refused, or nobody knows.
+        """
+        reply: pb.RenewReply = await _call(self._stub.Renew, pb.RenewRequest(csr=csr), limits.CALL_S)
+        return reply.certificate
+
+    @asynccontextmanager
+    async def watch(self, epoch: bytes, after: int) -> AsyncGenerator[Stream]:
+        """Open the stream of what comes after a cursor; it is closed at the block's end."""
+        request = pb.WatchRequest(cursor=pb.Cursor(epoch=epoch, after=after))
+        # Jittered, so that agents which came together (after an outage) do not come together each hour.
+        open_s = limits.WATCH_S * (0.75 + secrets.randbelow(1000) / 4000)
+        call = self._stub.Watch(request, timeout=open_s)
+        try:
+            yield Stream(call, open_s)
+        finally:
+            call.cancel()
+
+
+async def enroll(server: str, ca: bytes, token: bytes, csr: bytes, statement: bytes) -> bytes:
+    """Return a first certificate, DER, for a one-time token; it is not checked here.
+
+    Args:
+        server: `host:port` of the enrolment service.
+        ca: the authority that its certificate must be from, PEM.
+        token: 32 bytes.
+        csr: PKCS #10, DER.
+        statement: the agent's enrolment statement, a DSSE envelope.
+
+    Raises:
+        RemoteUplinkError: it was refused, or nobody knows.
+    """
+    channel = _channel(server, grpc.ssl_channel_credentials(ca), Keepalive())
+    try:
+        stub = enrolment_pb2_grpc.EnrolmentStub(channel)
+        request = enrolment_pb2.EnrollRequest(token=token, csr=csr, identity=statement)
+        reply: enrolment_pb2.EnrollReply = await _call(stub.Enroll, request, limits.CALL_S)
+    finally:
+        channel.close()
+    return reply.certificate

@@ -1,0 +1,139 @@
+"""`cloud.json`: which control plane this agent belongs to, and the certificate by which it is known there.
+
+The private key is sealed under the store key; the file is replaced whole, so that a crash leaves the old or the new.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from agent.store.errors import MissingKeyError
+from agent.store.vault import Vault
+from agent.uplink import limits
+from agent.uplink.errors import CredentialsError
+from trust.errors import MalformedStatementError
+from trust.strict_json import read_object_untrusted
+
+FILE_NAME: Final = "cloud.json"
+_FORMAT: Final = "ispagents-cloud-v0"
+
+
+@dataclass(frozen=True, slots=True)
+class CloudIdentity:
+    """Who this agent is to a control plane.
+
+    `operator` (16 bytes) and `enrolment` (32 random bytes, new with each enrolment) are hex; `name` is the agent's
+    handle; `server` is `host:port`. `ca` and `certificate` are PEM, as is `key`, in clear.
+    """
+
+    operator: str
+    name: str
+    server: str
+    enrolment: str
+    ca: bytes
+    certificate: bytes
+    key: bytes = field(repr=False)
+
+
+def stamp(state_dir: Path) -> tuple[int, int] | None:
+    """Return what changes whenever the file is replaced; None: there is none."""
+    try:
+        info = (state_dir / FILE_NAME).stat()
+    except OSError:
+        return None
+    return info.st_ino, info.st_mtime_ns
+
+
+def load(state_dir: Path, vault: Vault) -> CloudIdentity | None:
+    """Return what was saved; None: this agent is not enrolled.
+
+    Raises:
+        CredentialsError: the file cannot be read, is not one of ours, or another store key sealed it.
+    """
+    try:
+        with (state_dir / FILE_NAME).open("rb") as file:
+            data = file.read(limits.CREDENTIALS_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise CredentialsError(f"{FILE_NAME}: cannot be read: {err.strerror}") from err
+    try:
+        r = read_object_untrusted(data, limits.CREDENTIALS_BYTES, FILE_NAME)
+        if r.text("format") != _FORMAT:
+            raise CredentialsError(f"{FILE_NAME}: expected format {_FORMAT}, got another")
+        found = CloudIdentity(
+            operator=r.hex("operator", 16),
+            name=r.handle("name"),
+            server=r.text("server"),
+            enrolment=r.hex("enrolment", 32),
+            ca=r.text("ca").encode(),
+            certificate=r.text("certificate").encode(),
+            key=vault.open(base64.b64decode(r.text("sealed_key"), validate=True)),
+        )
+        r.done()
+    except (MalformedStatementError, MissingKeyError, binascii.Error, ValueError) as err:
+        raise CredentialsError(f"{FILE_NAME}: {err}: enrol again (ispagent cloud enroll --again)") from err
+    return found
+
+
+def save(state_dir: Path, vault: Vault, identity: CloudIdentity) -> None:
+    """Write the file, mode 0600, owned by whoever owns the folder; durable when it returns.
+
+    Raises:
+        CredentialsError: it cannot be written.
+    """
+    document = {
+        "format": _FORMAT,
+        "operator": identity.operator,
+        "name": identity.name,
+        "server": identity.server,
+        "enrolment": identity.enrolment,
+        "ca": identity.ca.decode(),
+        "certificate": identity.certificate.decode(),
+        "sealed_key": base64.b64encode(vault.seal(identity.key)).decode(),
+    }
+    temporary = state_dir / f"{FILE_NAME}.new"
+    try:
+        temporary.unlink(missing_ok=True)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(json.dumps(document, indent=1).encode() + b"\n")
+            if os.geteuid() == 0:  # the daemon is another user, and has to read and renew it
+                owner = state_dir.stat()
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(state_dir / FILE_NAME)
+        _sync_folder(state_dir)
+    except OSError as err:
+        raise CredentialsError(f"{FILE_NAME}: cannot be written: {err.strerror}") from err
+
+
+def remove(state_dir: Path) -> bool:
+    """Delete the file; return whether there was one.
+
+    Raises:
+        CredentialsError: it cannot be deleted.
+    """
+    try:
+        (state_dir / FILE_NAME).unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as err:
+        raise CredentialsError(f"{FILE_NAME}: cannot be deleted: {err.strerror}") from err
+    _sync_folder(state_dir)
+    return True
+
+
+def _sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,65 @@
+"""Every limit of the uplink, each with its reason or "chosen arbitrarily". The other side is trusted with none."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trust import limits as trust_limits
+
+MESSAGE_BYTES: Final = 4 << 20
+"""One gRPC message, both ways: gRPC's own default. Larger ones end the call before they are read whole."""
+
+OVERHEAD_BYTES: Final = 4096
+"""What a message's other fields need at most."""
+
+METADATA_BYTES: Final = 16_384
+"""Headers and trailers of a call; ours have under 200 bytes."""
+
+BODY_BYTES: Final = trust_limits.ENVELOPE_BYTES
+"""A body that comes in: a DSSE envelope, or an intent sealed around one."""
+
+LINKS_MAX: Final = 32
+"""Trust documents that come with one message: eight years of quarterly ones."""
+
+REF_BYTES: Final = 16
+AGENT_BYTES: Final = 16
+EPOCH_BYTES: Final = 16
+WITNESS_BYTES: Final = 4
+
+COSIGNATURE_BYTES: Final = trust_limits.NOTE_BYTES
+"""What a witness answers to a checkpoint."""
+
+CERTIFICATE_BYTES: Final = 16_384
+"""A certificate, DER; ours have under 1 KiB. Chosen arbitrarily."""
+
+INVITATION_BYTES: Final = 16_384
+"""An invitation; its CA has about 1 KiB. Chosen arbitrarily."""
+
+CREDENTIALS_BYTES: Final = 65_536
+"""`cloud.json`. Chosen arbitrarily."""
+
+INBOX_ROWS: Final = 1000
+"""Undone messages above which no more are taken in: the stream waits, and gRPC's flow control holds the sender."""
+
+INBOX_BYTES: Final = 64 << 20
+"""The same in bytes, so that a flood fills no disk."""
+
+BURST: Final = 2000
+"""Cost of events (1 each, and 1 for each 64 KiB) taken at once; a quarter's messages after a restored backup."""
+
+COST_PER_S: Final = 200.0
+"""Cost of events taken per second after that. A flood then costs a few percent of one core. Chosen arbitrarily."""
+
+COST_BYTES: Final = 65_536
+
+RETRY_AFTER_S_MAX: Final = 60
+"""The longest pause that the control plane may ask for: it must not be able to silence an agent for long."""
+
+HELLO_S: Final = 15.0
+"""From dialling to the first event: TCP, TLS and one answer."""
+
+CALL_S: Final = 20.0
+"""One call: 4 MiB at 2 Mbit/s."""
+
+WATCH_S: Final = 3600.0
+"""A stream ends after this long and is opened again, so that one that trickles or wedged is not for ever."""

@@ -1,0 +1,123 @@
+"""From the outbox to the control plane: in order, one at a time, each until it is taken. Once in effect: by its ref.
+
+An answer that got lost changes nothing: the same bytes go again under the same ref, and the control plane says that
+it has them. What it refuses for good is dropped with a line in the log, so that it does not hold up the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from agent.runtime.clock import Clock
+from agent.runtime.supervise import Backoff
+from agent.store import mail
+from agent.store.db import Store
+from agent.store.mail import Incoming, MailBells, MarkSent, Outgoing
+from agent.uplink import limits, wire
+from agent.uplink.client import CloudClient
+from agent.uplink.errors import RemoteRefusedError, RemoteUplinkError
+from agent.uplink.receiving import take_in
+from trust.witness import decode_request_untrusted
+
+LOOK_S: Final = 30.0
+"""The outbox is looked at this often even when nobody rings."""
+
+FOR_GOOD: Final = frozenset(
+    {
+        "malformed",
+        "too-large",
+        "wrong-kind",
+        "unknown-agent",
+        "ref-reused",
+        "agent-away",
+        "unknown-log",
+        "bad-proof",
+    }
+)
+"""Refusals that would be the same tomorrow."""
+
+_log = logging.getLogger("agent.uplink")
+
+
+@dataclass(slots=True)
+class Sender:
+    """Drains the outbox. `cloud_witnesses`: key ids of witnesses that the control plane itself runs."""
+
+    store: Store
+    bells: MailBells
+    clock: Clock
+    agent: bytes
+    cloud_witnesses: Callable[[], Collection[bytes]]
+    backoff: Backoff
+    dice: Callable[[], float]
+    dropped: int = 0
+
+    async def run(self, connection: CloudClient) -> None:
+        """Send until cancelled. What goes wrong is tried again after a pause.
+
+        Raises:
+            StoreFailedError: the store cannot be written.
+        """
+        failures = 0
+        while True:
+            waiting = mail.next_out(self.store.reader, self.clock.wall_s(), 1)
+            if not waiting:
+                with trio.move_on_after(LOOK_S):
+                    await self.bells.outbox.wait()
+                continue
+            try:
+                await self._send(connection, waiting[0])
+                failures = 0
+            except RemoteUplinkError as err:
+                failures += 1
+                pause_s = self.backoff.pause_s(failures, self.dice())
+                if isinstance(err, RemoteRefusedError):
+                    pause_s = max(pause_s, err.retry_after_s)
+                _log.warning(
+                    "a message was not taken yet",
+                    extra={"kind": waiting[0].kind, "code": err.code, "count": failures, "pause_s": round(pause_s, 1)},
+                )
+                await trio.sleep(pause_s)
+
+    async def _send(self, connection: CloudClient, out: Outgoing) -> None:
+        try:
+            if out.kind == "checkpoint" and out.witness in self.cloud_witnesses():
+                await self._ask_witness(connection, out)
+            elif (message := wire.outgoing(out, self.agent)) is not None:
+                await connection.submit(message)
+            else:
+                self._drop(out, "unfit")
+        except RemoteRefusedError as err:
+            if err.refusal not in FOR_GOOD:
+                raise
+            self._drop(out, err.refusal)
+        await self.store.run(MarkSent(out.id))
+
+    def _drop(self, out: Outgoing, why: str) -> None:
+        self.dropped += 1
+        _log.error("a message was refused for good", extra={"kind": out.kind, "code": why, "bytes": len(out.body)})
+
+    async def _ask_witness(self, connection: CloudClient, out: Outgoing) -> None:
+        """Ask the control plane's witness; its answer goes where the answers of other witnesses come in."""
+        try:
+            answer = await connection.add_checkpoint(out.body)
+        except RemoteRefusedError as err:
+            old = decode_request_untrusted(out.body).old
+            if err.refusal != "bad-proof" or not old:
+                raise
+            answer = old  # it cosigned another tree of the very size that we asked from: a contradiction
+        epoch, _ = mail.cursor(self.store.reader)
+        incoming = Incoming(
+            number=0,
+            ref=secrets.token_bytes(limits.REF_BYTES),
+            kind="cosignature",
+            body=answer if isinstance(answer, bytes) else b"conflict %d\n" % answer,
+            witness=out.witness,
+        )
+        await take_in(self.store, self.bells, incoming, epoch)

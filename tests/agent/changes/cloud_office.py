@@ -1,0 +1,232 @@
+"""An agent without sockets and network, whose inbox a test fills: what people sign comes as if through the cloud."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import trio
+
+from agent import daemon as daemons
+from agent.changes.commands import PlanRow, read_plan_row
+from agent.changes.mailroom import Mailroom, MailroomParts
+from agent.changes.perform import Patience
+from agent.changes.request import Ask, local
+from agent.config import parse_untrusted
+from agent.daemon import Daemon, Files
+from agent.runtime.clock import SystemClock
+from agent.store import mail
+from agent.store.identity import FILE_NAME, create_identity, load_identity
+from agent.store.mail import Inbox, Incoming, JoinCloud, TakeIn
+from agent.store.vault import Vault
+from tests.agent.changes.rig import STORE_KEY, TRANSITIONS, CrashingStore
+from tests.agent.connectors.fake import FakeConnector, World
+from tests.people import People, trusted
+from trust import envelope as envelopes
+from trust import seal, statements, verify
+from trust.document import PersonKey, ServiceAccount, Trust
+from trust.envelope import Envelope
+from trust.keys import SigningKey
+from trust.policy import Action
+from trust.statements import Intent, OnFailure, OnStale, Receipt, Subject
+
+EPOCH = b"e" * 16
+MARIA_UID = 4242
+CSV = """subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of
+C-1,Amina Hassan,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s
+C-2,Joao Silva,home,u1,fake,20M,,0,12.50,2025-10-03,,%(now)s
+C-2,,shop,u2,fake,20M,,0,,,,
+C-3,Clinic,home,u3,fake,20M,hospital,0,99.00,2025-10-03,,%(now)s
+C-4,Paid,home,u4,fake,20M,,0,0.00,2025-10-03,2026-01-01,%(now)s
+C-5,Just Paid,home,u5,fake,20M,,0,0.00,2025-10-03,%(now)s,%(now)s
+"""
+
+
+def make_world() -> World:
+    world = World()
+    for n in range(6):
+        world.add(f"u{n}")
+    world.values[world.user("u5")] = {"plan": "20M", "suspended": "yes"}
+    return world
+
+
+@dataclass
+class Desk:
+    """The people, and a billing service; what they hold outlives the agent's crashes."""
+
+    people: People = field(default_factory=People)
+    billing: SigningKey = field(default_factory=SigningKey.generate)
+    world: World = field(default_factory=make_world)
+
+    def trust(self, files: Files) -> Trust:
+        identity = files.identity
+        entry = trusted(identity.agent, "noc-1", identity.plan_key, "ispagents.local/agent/noc-1", identity.log_key)
+        services = (ServiceAccount("billing", (PersonKey("ed25519", self.billing.public.hex()),)),)
+        return replace(self.people.trust(entry), services=services)
+
+
+class Office:
+    """One life of the agent."""
+
+    def __init__(self, daemon: Daemon, store: CrashingStore, desk: Desk) -> None:
+        self.daemon, self.store, self.desk = daemon, store, desk
+        self.people = desk.people
+        self.mailroom = daemon.mailroom
+        self.parts: MailroomParts = daemon.mailroom._p
+
+    # --- set-up ---
+
+    async def install(self) -> None:
+        """The first day: trust, subscribers, a control plane, a sealing key."""
+        document, words = self.people.sign_trust(self.desk.trust(self.daemon.files))
+        api = self.daemon.api.parts
+        await api.trust.install(document, words, time.time())
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))  # not gmtime(): its clock is a tick behind
+        await api.importer.run((CSV % {"now": now}).encode(), "maria", dry_run=False)
+        self.store._con.execute("INSERT INTO reason VALUES ('C-5/home', 'debt', NULL, 1)")
+        await self.store.run(JoinCloud(b"n" * 32))
+        await self.daemon.sealing.refresh()
+        await self.all_sent()
+
+    async def plan(self, *refs: str, requester: int = MARIA_UID) -> PlanRow:
+        """A plan that maria asked for at the site."""
+        api = self.daemon.api.parts
+        pinned = api.trust.current(time.time())
+        ask = Ask(Action.SUSPEND, refs or ("C-1",))
+        asked = local(ask, requester, api.people, pinned.trust, api.agent, time.time())
+        plan_id = await api.intake.plan(asked, pinned)
+        return read_plan_row(self.store.reader.execute("SELECT * FROM plan WHERE plan_id = ?", (plan_id,)).fetchone())
+
+    # --- what comes ---
+
+    async def deliver(self, kind: str, body: bytes, *, links: tuple[bytes, ...] = (), witness: bytes = b"") -> Incoming:
+        """Put a message into the inbox, as the uplink does."""
+        number = 0 if kind == "view" else mail.cursor(self.store.reader)[1] + 1
+        message = Incoming(number, secrets.token_bytes(16), kind, body, links, witness=witness)
+        await self.store.run(TakeIn([message], EPOCH))
+        return message
+
+    async def handle(self) -> None:
+        """Handle all that waits, in order."""
+        while (row := mail.next_in(self.store.reader)) is not None:
+            await self.handle_one(row)
+
+    async def handle_one(self, row: Inbox) -> None:
+        ways = {"intent": self.mailroom.intent, "view": self.mailroom.view}
+        await ways.get(row.kind, self.mailroom.statement)(row)
+
+    async def receive(self, kind: str, body: bytes, **more: bytes) -> None:
+        await self.deliver(kind, body, **more)  # type: ignore[arg-type]  # witness only
+        await self.handle()
+
+    def sealed(self, envelope: bytes) -> bytes:
+        """Return it sealed to the agent's newest sealing key."""
+        return seal.seal(envelope, self.daemon.files.vault.sealing_keys()[0].public)
+
+    def intent(
+        self,
+        *refs: str,
+        who: str = "maria",
+        key: SigningKey | None = None,
+        verb: Action = Action.SUSPEND,
+        intent_id: str | None = None,
+        agent: str | None = None,
+        reason: str = "debt",
+        params: Mapping[str, str] | None = None,
+        expires_in_s: int = 3600,
+    ) -> bytes:
+        """Return a signed intent envelope."""
+        intent = Intent(
+            trust_id=self.people.trust_id,
+            intent_id=intent_id or secrets.token_hex(16),
+            salt=secrets.token_hex(16),
+            agent=agent or self.parts.agent,
+            requester=who,
+            verb=verb,
+            params=params or {},
+            subjects=tuple(Subject("service", ref) for ref in refs),
+            exclude=(),
+            on_failure=OnFailure.STOP,
+            on_stale=OnStale.SKIP,
+            canary=0,
+            expires=int(time.time()) + expires_in_s,
+            reason=reason,
+        )
+        return envelopes.encode(statements.sign(intent, [key or self.people.keys[who]]))
+
+    # --- what is there ---
+
+    def out(self, kind: str = "") -> list[mail.Outgoing]:
+        found = mail.next_out(self.store.reader, time.time(), 1000)
+        return [o for o in found if not kind or o.kind == kind]
+
+    async def all_sent(self) -> None:
+        for o in self.out():
+            await self.store.run(mail.MarkSent(o.id))
+
+    def receipts(self) -> list[Receipt]:
+        """The receipts in the outbox, verified as a desk does."""
+        pinned = self.parts.trust.pinned
+        if pinned is None:
+            raise AssertionError("no trust")
+        found = [envelopes.decode_untrusted(o.body) for o in self.out("receipt")]
+        return [verify.verify_receipt(envelope, pinned.trust) for envelope in found]
+
+    def results(self) -> list[tuple[str, str, str]]:
+        return [(r.of_type, r.result.value, r.reason.value if r.reason else "") for r in self.receipts()]
+
+    def number(self, sql: str, *args: object) -> int:
+        found: int = self.store.reader.execute(sql, args).fetchone()[0]
+        return found
+
+    def leaves(self, kind: int) -> int:
+        return self.number("SELECT count(*) FROM event WHERE kind = ?", kind)
+
+    def row(self) -> PlanRow:
+        """The newest plan."""
+        return read_plan_row(self.store.reader.execute("SELECT * FROM plan ORDER BY gate_seq DESC").fetchone())
+
+    def gate(self) -> str:
+        return str(self.store.reader.execute("SELECT gate FROM plan").fetchone()[0])
+
+    def plan_envelope(self) -> Envelope:
+        return envelopes.decode_untrusted(bytes(self.store.reader.execute("SELECT envelope FROM plan").fetchone()[0]))
+
+    def with_parts(self, **changes: object) -> Mailroom:
+        return Mailroom(replace(self.parts, **changes))  # type: ignore[arg-type]  # fields of that class
+
+
+@asynccontextmanager
+async def office_in(folder: Path, desk: Desk) -> AsyncIterator[Office]:
+    """One life on a state directory; the first one is set up."""
+    first = not (folder / FILE_NAME).exists()
+    text = f'[agent]\nname = "noc-1"\nstate_dir = "{folder}"\n[people]\n{MARIA_UID} = "maria"\n'
+    config = parse_untrusted(text.encode(), folder / "agent.toml", {})
+    identity = create_identity(folder, STORE_KEY) if first else load_identity(folder, STORE_KEY)
+    vault = Vault(STORE_KEY, folder / "keys.db")
+    clock = SystemClock()
+    store = CrashingStore(folder, TRANSITIONS, clock.wall_s, high_water=vault.raise_mark)
+    for con in (store._con, vault._con):
+        con.execute("PRAGMA synchronous = OFF")  # only the process dies, and only in play
+    try:
+        daemon = daemons.build(
+            config,
+            Files(store, vault, identity),
+            clock,
+            connectors={"fake": FakeConnector(desk.world)},
+            patience=Patience(poll_s=0.01),
+        )
+        office = Office(daemon, store, desk)
+        async with trio.open_nursery() as nursery:
+            await daemon.sessions.host(nursery)
+            if first:
+                await office.install()
+            yield office
+            nursery.cancel_scope.cancel()
+    finally:
+        store.close()
+        vault.close()

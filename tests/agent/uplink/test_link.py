@@ -1,0 +1,357 @@
+"""The uplink against a control plane that is honest, and sometimes away."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import grpc
+import pytest
+import trio
+
+from agent.store import mail
+from agent.store.mail import PassOver, Post
+from agent.uplink import enrolment, limits, link
+from agent.uplink import identity as identities
+from agent.uplink.client import CloudClient, Keepalive
+from agent.uplink.errors import RemoteRefusedError
+from protos import agent_pb2
+from protos import message_pb2 as pb
+from tests.agent.uplink.clouds import NASTY, Authority, Cloud, abort, message, serving, until
+from tests.agent.uplink.rig import WITNESS, rigged
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture
+def cloud(authority: Authority) -> Cloud:
+    return Cloud(authority)
+
+
+@pytest.fixture
+def port(cloud: Cloud) -> Iterator[int]:
+    with serving(cloud) as port:
+        yield port
+
+
+async def test_what_comes_is_taken_in_order_with_its_cursor(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    cloud.deliver(message(pb.KIND_INTENT, 1, b"one"), message(pb.KIND_APPROVAL, 2, b"two", links=[b"a", b"b"]))
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        async with rig.linked() as uplink:
+            rung = rig.bells.inbox
+            await until(lambda: len(rig.inbox()) == 2)
+            assert uplink.status().connected
+            cloud.deliver(message(pb.KIND_FREEZE, 3, b"three", agent=b""))
+            cloud.pass_on(message(pb.KIND_VIEW, 4, b"look"))
+            with trio.fail_after(20):
+                while len(rig.inbox()) < 4:
+                    await rung.wait()
+        assert rig.inbox() == [("intent", b"one"), ("approval", b"two"), ("freeze", b"three"), ("view", b"look")]
+        assert mail.cursor(rig.store.reader) == (cloud.epoch, 3)
+        row = mail.next_in(rig.store.reader, ["approval"])
+        assert row is not None
+        assert row.links == (b"a", b"b")
+        async with rig.linked() as uplink:  # and goes on from there
+            await until(lambda: uplink.status().connected)
+    assert cloud.watches == [(b"", 0), (cloud.epoch, 3)]
+
+
+async def test_what_is_unknown_or_wrong_is_passed_over_and_not_asked_for_again(
+    tmp_path: Path, cloud: Cloud, port: int
+) -> None:
+    cloud.deliver(
+        message(77, 1),
+        message(pb.KIND_INTENT, 2, b"good"),
+        message(pb.KIND_INTENT, 3, agent=b"\x01" * 16),
+        message(pb.KIND_PLAN, 4),
+    )
+    async with rigged(tmp_path, cloud.authority, port) as rig, rig.linked() as uplink:
+        await until(lambda: mail.cursor(rig.store.reader)[1] == 4)
+        assert rig.inbox() == [("intent", b"good")]
+        assert uplink.status().passed_over == 3
+
+
+async def test_the_cursor_goes_past_what_is_of_no_use_and_never_back(tmp_path: Path, authority: Authority) -> None:
+    one, other = b"1" * 16, b"2" * 16
+    async with rigged(tmp_path, authority) as rig:
+        for number, epoch, want in [(5, one, 5), (3, one, 5), (300, one, 300), (2, other, 2)]:
+            await rig.store.run(PassOver(number, epoch))
+            assert mail.cursor(rig.store.reader) == (epoch, want)
+
+
+async def test_the_outbox_is_drained_in_order_and_the_witness_asked(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    async with rigged(tmp_path, cloud.authority, port) as rig, rig.linked() as uplink:
+        await until(lambda: uplink.status().connected)
+        await rig.post(
+            Post("plan", b"p1"),
+            Post("checkpoint", b"to the cloud", witness=WITNESS),
+            Post("checkpoint", b"to a desk", witness=b"DESK"),
+            Post("view-page", b"page", answers=b"v" * 16, last=True),
+            Post("outcome", b"o1"),
+        )
+        await until(lambda: not rig.outbox())
+        sent = list(cloud.taken.values())
+        assert [(m.kind, m.body) for m in sent] == [
+            (pb.KIND_PLAN, b"p1"),
+            (pb.KIND_CHECKPOINT, b"to a desk"),
+            (pb.KIND_VIEW_PAGE, b"page"),
+            (pb.KIND_OUTCOME, b"o1"),
+        ]
+        assert (sent[1].witness, sent[2].answers, sent[2].last) == (b"DESK", b"v" * 16, True)
+        assert {m.agent.hex() for m in sent} == {"a1" * 16}
+        assert cloud.checkpoints == [b"to the cloud"]
+        row = mail.next_in(rig.store.reader)
+        assert row is not None
+        assert (row.kind, row.body, row.witness) == ("cosignature", b"line\n", WITNESS)
+
+
+async def test_a_witness_that_saw_another_size_says_so(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    cloud.witness = lambda b, c: agent_pb2.AddCheckpointReply(conflict=4711)
+    async with rigged(tmp_path, cloud.authority, port) as rig, rig.linked() as uplink:
+        await until(lambda: uplink.status().connected)
+        await rig.post(Post("checkpoint", b"body", witness=WITNESS))
+        await until(lambda: rig.inbox() and not rig.outbox())
+        assert rig.inbox() == [("cosignature", b"conflict 4711\n")]
+
+
+@pytest.mark.parametrize("persisted", [False, True])
+async def test_an_answer_that_is_lost_has_no_second_effect(
+    tmp_path: Path, cloud: Cloud, port: int, persisted: bool
+) -> None:
+    """The connection is cut before, or after, the control plane has it: it ends up there once."""
+    token = trio.lowlevel.current_trio_token()
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        cuts = 0
+
+        def cut(_: pb.Message, context: grpc.ServicerContext) -> None:
+            nonlocal cuts
+            if cuts < 3:
+                cuts += 1
+                trio.from_thread.run(rig.proxy.cut, trio_token=token)
+                if not persisted:
+                    context.abort(grpc.StatusCode.UNAVAILABLE, "killed")
+
+        if persisted:
+            cloud.after_submit = cut
+        else:
+            cloud.before_submit = cut
+        async with rig.linked() as uplink:
+            await until(lambda: uplink.status().connected)
+            await rig.post(Post("outcome", b"o1"), Post("outcome", b"o2"))
+            await until(lambda: not rig.outbox())
+        assert cuts == 3
+        assert [m.body for m in cloud.taken.values()] == [b"o1", b"o2"]
+        assert cloud.again == (3 if persisted else 0)
+
+
+async def test_the_control_plane_is_restarted(tmp_path: Path, cloud: Cloud) -> None:
+    async with rigged(tmp_path, cloud.authority) as rig, rig.linked() as uplink:
+        with serving(cloud) as port:
+            rig.proxy.target = port
+            cloud.deliver(message(pb.KIND_INTENT, 1, b"one"))
+            await until(lambda: len(rig.inbox()) == 1)
+        await until(lambda: not uplink.status().connected and uplink.status().problem)
+        await rig.post(Post("outcome", b"kept"))
+        cloud.deliver(message(pb.KIND_CANCEL, 2, b"two"))
+        with serving(cloud) as port:
+            rig.proxy.target = port
+            await until(lambda: len(rig.inbox()) == 2 and not rig.outbox())
+            assert uplink.status().problem == ""
+    assert [m.body for m in cloud.taken.values()] == [b"kept"]
+
+
+async def test_a_restored_control_plane_is_read_from_its_beginning_and_nothing_comes_twice(
+    tmp_path: Path, cloud: Cloud, port: int
+) -> None:
+    cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 6)))
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        async with rig.linked():
+            await until(lambda: len(rig.inbox()) == 5)
+        cloud.epoch = b"f" * 16
+        cloud.kept = cloud.kept[:2]
+        cloud.deliver(message(pb.KIND_INTENT, 9, b"new"))
+        async with rig.linked():
+            await until(lambda: mail.cursor(rig.store.reader) == (cloud.epoch, 3))
+        assert [body for _, body in rig.inbox()] == [b"1", b"2", b"3", b"4", b"5", b"new"]
+
+
+async def test_a_half_open_connection_is_found_in_seconds(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    """Nothing is answered any more and nothing closed: keepalive notices, and the next connection works."""
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        rig.keepalive = Keepalive(quiet_ms=300, answer_ms=300)
+        async with rig.linked() as uplink:
+            await until(lambda: uplink.status().connected)
+            rig.proxy.freeze()
+            await until(lambda: not uplink.status().connected, timeout_s=15)
+            rig.proxy.thaw()
+            cloud.deliver(message(pb.KIND_INTENT, 1, b"after"))
+            await until(lambda: rig.inbox() == [("intent", b"after")])
+
+
+async def test_refusals_drop_what_never_fits_and_keep_the_rest(
+    tmp_path: Path, cloud: Cloud, port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    busy = 2
+
+    def judge(m: pb.Message, context: grpc.ServicerContext) -> None:
+        nonlocal busy
+        if m.body == b"bad":
+            abort(context, pb.REFUSAL_MALFORMED)
+        if m.body == b"later" and busy:
+            busy -= 1
+            abort(context, pb.REFUSAL_QUOTA if busy else pb.REFUSAL_INTERNAL)
+
+    cloud.before_submit = judge
+    async with rigged(tmp_path, cloud.authority, port) as rig, rig.linked() as uplink:
+        await until(lambda: uplink.status().connected)
+        await rig.post(
+            Post("plan", b"bad"),
+            Post("plan", b"later"),
+            Post("nonsense", b"of a newer version"),
+            Post("plan", bytes(limits.MESSAGE_BYTES)),
+            Post("plan", b"last"),
+        )
+        await until(lambda: not rig.outbox())
+        assert [m.body for m in cloud.taken.values()] == [b"later", b"last"]
+        assert uplink.status().dropped == 3
+        assert uplink.status().connected
+    logged = "".join(f"{r.getMessage()} {r.__dict__}" for r in caplog.records)
+    assert "malformed" in logged
+    assert "canary" not in logged
+    assert "\x1b" not in logged
+
+
+@pytest.mark.parametrize(("where", "name"), [(limits, "INBOX_ROWS"), (mail, "INBOX_MAX")])
+async def test_nothing_is_taken_in_while_too_much_waits(
+    tmp_path: Path, cloud: Cloud, port: int, monkeypatch: pytest.MonkeyPatch, where: object, name: str
+) -> None:
+    """The uplink looks before it takes, and the store refuses."""
+    monkeypatch.setattr(where, name, 3)
+    cloud.deliver(*(message(pb.KIND_INTENT, n) for n in range(1, 9)))
+    async with rigged(tmp_path, cloud.authority, port) as rig, rig.linked() as uplink:
+        for n in range(1, 9):
+            await until(lambda: mail.next_in(rig.store.reader))
+            await until(lambda n=n: len(rig.inbox()) == min(8, n + 2))  # type: ignore[misc]  # bound here
+            row = mail.next_in(rig.store.reader)
+            assert row is not None
+            assert mail.state(rig.store.reader).inbox <= 3
+            await rig.store.run(mail.Done(row.id))
+        assert uplink.status().connected
+
+
+async def test_bytes_that_wait_count_too(
+    tmp_path: Path, cloud: Cloud, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "INBOX_BYTES", 100_000)
+    cloud.deliver(*(message(pb.KIND_INTENT, n, bytes(60_000)) for n in range(1, 5)))
+    async with rigged(tmp_path, cloud.authority, port) as rig, rig.linked():
+        for n in range(1, 5):
+            await until(lambda n=n: len(rig.inbox()) == min(4, n + 1))  # type: ignore[misc]  # bound here
+            row = mail.next_in(rig.store.reader)
+            assert row is not None
+            assert mail.state(rig.store.reader).inbox <= 2
+            await rig.store.run(mail.Done(row.id))
+
+
+async def test_the_certificate_is_renewed_at_two_thirds_of_its_life(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        old = rig.enroll(begins=timedelta(days=-5), ends=timedelta(days=2))
+        async with rig.linked() as uplink:
+            await until(lambda: len(cloud.watches) >= 2 and uplink.status().connected)
+            new = identities.load(rig.folder, rig.vault)
+            assert new is not None
+            assert (new.key, new.certificate) != (old.key, old.certificate)
+            assert (new.enrolment, new.server) == (old.enrolment, old.server)
+            assert cloud.renewals == 1
+            cloud.deliver(message(pb.KIND_INTENT, 1, b"after"))
+            await until(lambda: rig.inbox() == [("intent", b"after")])
+            assert uplink.status().certificate_until_s == int(enrolment.lifetime(new)[1])
+
+
+async def test_a_renewal_that_gives_somebody_elses_certificate_is_not_kept(
+    tmp_path: Path, cloud: Cloud, port: int
+) -> None:
+    cloud.certificate = {"uri": f"ispagents://{'0b' * 16}/agent/{'ff' * 16}"}
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        old = rig.enroll(begins=timedelta(days=-5), ends=timedelta(days=2))
+        async with rig.linked() as uplink:
+            await until(lambda: cloud.renewals)
+            cloud.deliver(message(pb.KIND_INTENT, 1, b"still here"))
+            await until(rig.inbox)
+            assert identities.load(rig.folder, rig.vault) == old
+            assert uplink.status().connected
+
+
+async def test_a_person_enrols_and_leaves_beside_the_running_daemon(
+    tmp_path: Path, cloud: Cloud, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "FILE_S", 0.02)
+    async with rigged(tmp_path, cloud.authority, port, enrolled=False) as rig, rig.linked() as uplink:
+        await until(lambda: uplink.status().since_s)
+        await rig.post(Post("plan", b"before"))
+        assert rig.outbox() == 0
+        rig.enroll()
+        await until(lambda: uplink.status().connected)
+        await rig.post(Post("plan", b"one"))
+        await until(lambda: len(cloud.taken) == 1)
+        first = len(cloud.watches)
+        rig.enroll()  # again: another connection, from the beginning
+        await until(lambda: len(cloud.watches) > first and uplink.status().connected)
+        assert cloud.watches[-1] == (b"", 0)
+        identities.remove(rig.folder)
+        await until(lambda: not uplink.status().connected and not uplink.status().server)
+        assert not mail.state(rig.store.reader).enrolled
+        await rig.post(Post("plan", b"nobody to tell"))
+        assert rig.outbox() == 0
+
+
+async def test_credentials_that_do_not_open_are_told(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        (rig.folder / identities.FILE_NAME).write_text("{}")
+        async with rig.linked() as uplink:
+            await until(lambda: uplink.status().problem == "credentials")
+            rig.enroll()
+            await until(lambda: uplink.status().connected)
+
+
+async def test_a_pause_that_is_asked_for_is_bounded(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    cloud.before_submit = lambda m, c: abort(c, pb.REFUSAL_DRAINING, grpc.StatusCode.UNAVAILABLE, 4_000_000_000)
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        connection = CloudClient(rig.enroll())
+        with pytest.raises(RemoteRefusedError) as refused:
+            await connection.submit(message(pb.KIND_PLAN))
+        connection.close()
+    assert (refused.value.refusal, refused.value.retry_after_s) == ("draining", limits.RETRY_AFTER_S_MAX)
+    assert NASTY not in str(refused.value)
+
+
+async def test_a_stream_that_was_open_long_enough_is_opened_again_without_a_fuss(
+    tmp_path: Path, cloud: Cloud, port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "WATCH_S", 0.4)
+    async with rigged(tmp_path, cloud.authority, port) as rig, rig.linked() as uplink:
+        await until(lambda: len(cloud.watches) >= 4)
+        assert uplink.status().problem == ""
+        cloud.deliver(message(pb.KIND_INTENT, 1, b"one"))
+        await until(lambda: rig.inbox() == [("intent", b"one")])
+    assert "no connection to the control plane" not in [r.getMessage() for r in caplog.records]
+
+
+async def test_many_connections_leave_nothing_behind(tmp_path: Path, cloud: Cloud, port: int) -> None:
+    """Threads and open files after forty cancelled uplinks are what they were after five."""
+
+    def held() -> tuple[int, int]:
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        for n in range(40):
+            async with rig.linked() as uplink:
+                await until(lambda uplink=uplink: uplink.status().connected)  # type: ignore[misc]  # bound here
+            if n == 4:
+                after_five = held()
+        await until(lambda: held() <= (after_five[0] + 4, after_five[1] + 8))
