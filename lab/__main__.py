@@ -1,4 +1,7 @@
-"""`python -m lab isp --dir DIR`: an ISP on loopback until SIGINT, SIGTERM or the control socket's stop."""
+"""`python -m lab isp --dir DIR`: an ISP on loopback until SIGINT, SIGTERM or the control socket's stop.
+
+`python -m lab router [--from FILE]`: a RouterOS router until SIGINT or SIGTERM.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from lab.database import parse_dsn
 from lab.errors import LabError
 from lab.files import write_files
 from lab.isp import Isp, LabOptions, open_lab
+from lab.router import command as router_command
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -32,6 +36,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     isp.add_argument("--latency", type=float, default=0.0, metavar="MS", help="of every CoA and Disconnect answer")
     isp.add_argument("--require-message-authenticator", action="store_true", help="in CoA and Disconnect too")
     isp.add_argument("--coa-address-list", action="store_true", help="let CoA change Mikrotik-Address-List")
+    router = commands.add_parser("router", help="a RouterOS router, new or from an export of yours")
+    router_command.add_arguments(router)
     return parser.parse_args(argv)
 
 
@@ -76,10 +82,23 @@ async def _serve(options: LabOptions) -> None:
             nursery.cancel_scope.cancel()
 
 
+async def _serve_router(args: argparse.Namespace) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(router_command.run, args)
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+                return
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 stopped, 1 could not start, 2 usage."""
     try:
-        trio.run(_serve, _options(_arguments(sys.argv[1:] if argv is None else argv)))
+        args = _arguments(sys.argv[1:] if argv is None else argv)
+        if args.command == "router":
+            trio.run(_serve_router, args)
+        else:
+            trio.run(_serve, _options(args))
     except* (LabError, OSError) as group:
         first: BaseException = group
         while isinstance(first, BaseExceptionGroup):

@@ -1,0 +1,12 @@
+"""A RouterOS router to rehearse on: the API, the menus, PPPoE sessions, a firewall's verdict, faults on demand.
+
+Written from MikroTik's description of the API and from recordings of real routers (tables/, made by
+`python -m tests.lab.router.make_tables`). It imports none of the project's other packages.
+
+- `device`: the router itself, pure: tables of rows, a clock from outside, timers that the caller runs
+- `words`: sentences and bytes; `session`: one API connection, pure; `server`: sockets around it (trio)
+- `verbs`, `query`: what a command does; `facts`: which menus and arguments a version has; `lore`: what is known of the
+  menus that matter and the recordings do not say; `values`: how a router writes a value back
+- `table`: ordered rows with an index; `ppp`: CPE and their sessions; `firewall`: who gets out, by which rule
+- `faults`: what it can be told to get wrong; `rsc`, `export`: an export read and written
+"""

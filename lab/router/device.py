@@ -1,0 +1,367 @@
+"""The router: its menus, its users and sessions, CPE, timers and faults. Pure: the clock comes from outside.
+
+Whoever runs it asks `get_timer` when to call `handle_timer` next; `lab.router.server` does. Tests change it behind the
+API's back with `add`, `set`, `remove` and read it with `rows`; property names may be written with `_` for `-`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+from lab.router import values as v
+from lab.router.facts import facts_of, parse_version
+from lab.router.faults import FaultKind, Faults
+from lab.router.firewall import AddressLists, Firewall, Verdict
+from lab.router.limits import HISTORY_MAX, SESSIONS_MAX
+from lab.router.ppp import ACTIVE, BINDINGS, Access, Cpe
+from lab.router.store import Event, Store
+from lab.router.table import Row
+from lab.router.verbs import Answer, Command, User
+
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_HISTORY: Final = "/system/history"
+_USERS_ONLINE: Final = "/user/active"
+_TIMED: Final = ("/ip/firewall/address-list", "/ipv6/firewall/address-list")
+_PAST: Final = {"add": "added", "remove": "removed", "move": "moved"}
+
+Special = Callable[[Mapping[str, str], User], Answer]
+
+
+def _named(props: Mapping[str, str]) -> dict[str, str]:
+    return {name.rstrip("_").replace("_", "-"): value for name, value in props.items()}
+
+
+class Router:
+    """One router. `clock` gives seconds since 1970; uptime, dates and timeouts follow from it.
+
+    A new router has ethernet interfaces, the user `admin` (group full, no password) and a PPPoE server on ether2.
+    `cpu_load` and `down_s` (how long a restart takes) may be set at any time.
+    """
+
+    def __init__(
+        self,
+        version: str = "7.20.8",
+        identity: str = "edge-1",
+        serial: str = "HFG09ABCDEF",
+        clock: Callable[[], float] = time.time,
+        *,
+        board: str = "CCR2004-1G-12S+2XS",
+        software_id: str = "ABCD-EF12",
+        ports: int = 8,
+        with_services: bool = True,
+    ) -> None:
+        numbers = parse_version(version)
+        self.version = version
+        self.serial = serial
+        self.software_id = software_id
+        self.board = board
+        self.cpu_load = 7
+        self.down_s = 0.0
+        self.faults = Faults()
+        self.boots = 1
+        self.says_empty = numbers >= (7, 18, 0)
+        self.on_restart: list[Callable[[], None]] = []
+        self.on_change: list[Callable[[], None]] = []
+        self._clock = clock
+        self._booted = clock()
+        self._up_at = self._booted
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._connections = 0
+        self.store = Store(facts_of(version))
+        self.lists = AddressLists()
+        self.firewall = Firewall(self.store, self.lists)
+        self.store.watchers += [self._on_row, self.lists.watch]
+        self.access = Access(self)
+        self.specials: dict[str, Special] = {
+            "/system/reboot": self._reboot_command,
+        }
+        self._describe()
+        self._first_rows(identity, ports, with_services=with_services)
+
+    def _first_rows(self, identity: str, ports: int, *, with_services: bool) -> None:
+        for number in range(1, ports + 1):
+            name = f"ether{number}"
+            mac = f"02:00:00:00:00:{number:02X}"
+            row = {"name": name, "default-name": name, "mac-address": mac, "orig-mac-address": mac}
+            self.store.insert("/interface/ethernet", row, builtin=True)
+        self.store.insert("/user", {"name": "admin", "group": "full", "password": ""})
+        self.store.change("/system/identity", self.store.single("/system/identity"), {"name": identity})
+        if with_services:
+            self.add("/interface/pppoe-server/server", interface="ether2", service_name="pppoe", disabled="no")
+
+    # --- what it is ---------------------------------------------------------------------------------------------------
+
+    def _describe(self) -> None:
+        computed = self.store.computed
+        computed["/system/resource"] = self._resource
+        computed["/system/clock"] = lambda _: {"date": self.date(), "time": self.date_time().rpartition(" ")[2]}
+        computed["/system/routerboard"] = lambda _: {
+            "routerboard": "true",
+            "model": self.board,
+            "serial-number": self.serial,
+            "current-firmware": self.version,
+            "upgrade-firmware": self.version,
+        }
+        computed["/system/license"] = lambda _: {"software-id": self.software_id, "nlevel": "6", "features": ""}
+        computed["/system/device-mode"] = lambda _: {"mode": "advanced", "scheduler": "true", "flagged": "false"}
+        computed["/safe-mode"] = lambda _: {"enabled": "false"}
+        for path in _TIMED:
+            computed[path] = self._remaining
+
+    def _resource(self, _: Row) -> dict[str, str]:
+        return {
+            "uptime": v.format_duration(int(self.now() - self._booted) * 1000),
+            "version": f"{self.version} (stable)",
+            "board-name": self.board,
+            "architecture-name": "arm64",
+            "platform": "MikroTik",
+            "cpu": "ARM64",
+            "cpu-count": "4",
+            "cpu-load": str(self.cpu_load),
+            "free-memory": "3500000000",
+            "total-memory": "4294967296",
+            "free-hdd-space": "100000000",
+            "total-hdd-space": "134217728",
+        }
+
+    def _remaining(self, row: Row) -> dict[str, str]:
+        if row.expires_at is None:
+            return {}
+        left = max(0.0, row.expires_at - self.now())
+        return {"timeout": v.format_duration(int(left) * 1000), "dynamic": "true"}
+
+    def now(self) -> float:
+        """The router's clock."""
+        return self._clock()
+
+    def date(self) -> str:
+        """Today as this version writes it."""
+        return self.date_time().partition(" ")[0]
+
+    def date_time(self) -> str:
+        """The time as this version writes it: version 7.10 and later as ISO 8601 does."""
+        at = datetime.fromtimestamp(self.now(), UTC)
+        if self.store.facts.version >= (7, 10, 0):
+            return f"{at:%Y-%m-%d %H:%M:%S}"
+        return f"{_MONTHS[at.month - 1]}/{at:%d/%Y %H:%M:%S}"
+
+    # --- timers -------------------------------------------------------------------------------------------------------
+
+    def schedule(self, due: float, act: Callable[[], None]) -> None:
+        """Have something done at a time of the router's clock."""
+        heapq.heappush(self._timers, (due, next(self._order), act))
+        self.tell_change()
+
+    def get_timer(self) -> float | None:
+        """When `handle_timer` is to be called next, by the router's clock."""
+        return self._timers[0][0] if self._timers else None
+
+    def handle_timer(self, now: float | None = None) -> None:
+        """Do what is due: CPE redial, timeouts run out."""
+        at = self.now() if now is None else now
+        while self._timers and self._timers[0][0] <= at:
+            heapq.heappop(self._timers)[2]()
+
+    def refresh(self, path: str) -> None:
+        """Make a menu show what is so now."""
+        if path in _TIMED:
+            self.handle_timer()
+
+    def tell_change(self) -> None:
+        """Let whoever runs the router ask for its timer again."""
+        for act in tuple(self.on_change):
+            act()
+
+    def _on_row(self, path: str, row: Row, event: Event) -> None:
+        if path in _TIMED and event != "removed":
+            self._take_timeout(path, row)
+        if path == "/ip/address" and event != "removed" and "network" not in row.props and "address" in row.props:
+            row.state["network"] = v.prefix4(row.props["address"]).partition("/")[0]
+        if path == "/ip/address" and event != "removed":
+            row.state["actual-interface"] = row.props.get("interface", "")
+        if path == "/ip/dhcp-server/lease" and event != "removed":
+            row.state["blocked"] = row.props.get("block-access", "false")
+
+    def _take_timeout(self, path: str, row: Row) -> None:
+        """Turn an entry's `timeout` into the time when it goes. It then is dynamic: a restart loses it."""
+        row.state.setdefault("creation-time", self.date_time())
+        if row.props.get("dynamic") == "true":
+            row.dynamic = True
+        timeout = row.props.pop("timeout", None)
+        if timeout is None:
+            return
+        if timeout.startswith("none"):
+            row.expires_at, row.dynamic = None, timeout == "none-dynamic"
+            return
+        row.dynamic = True
+        due = row.expires_at = self.now() + (v.milliseconds(timeout) or 0) / 1000
+
+        def end() -> None:
+            if row.expires_at == due and self.store.table(path).get(row.id) is row:
+                self.store.remove(path, row)
+
+        self.schedule(due, end)
+
+    # --- behind the API's back ----------------------------------------------------------------------------------------
+
+    def add(self, path: str, **props: str) -> str:
+        """Add a row and return its `.id`. A menu to which nobody can add (hotspot active) takes any properties.
+
+        Raises:
+            Trap: as an API client would be refused.
+        """
+        args = _named(props)
+        menu = self.store.model(path).menu
+        shut = menu.missing is not None and menu.missing.text.startswith("error - ")
+        if "add" not in menu.verbs or shut:
+            return self.store.insert(path, args, dynamic=True).id
+        before = args.pop("place-before", "")
+        place = self.store.resolve(path, before)[0] if before else None
+        return self.store.add(path, args, before=place).id
+
+    def set(self, path: str, which: str = "", /, **props: str) -> None:
+        """Set properties of the row of that `.id` or name, or of a menu that has one row.
+
+        Raises:
+            Trap: as an API client would be refused.
+        """
+        single = self.store.model(path).menu.single
+        for row in [self.store.single(path)] if single else self.store.resolve(path, which):
+            self.store.change(path, row, _named(props))
+
+    def remove(self, path: str, which: str) -> None:
+        """Remove the row of that `.id` or name.
+
+        Raises:
+            Trap: it is not there.
+        """
+        for row in self.store.resolve(path, which):
+            self.take_away(path, row)
+
+    def rows(self, path: str) -> list[dict[str, str]]:
+        """A menu's rows as `print` shows them to who may see everything.
+
+        Raises:
+            Trap: there is no such menu.
+        """
+        self.refresh(path)
+        if self.store.model(path).menu.single:
+            return [self.store.view(path, self.store.single(path))]
+        return [self.store.view(path, row) for row in self.store.table(path)]
+
+    def take_away(self, path: str, row: Row) -> None:
+        """Remove a row, or end the session that it stands for."""
+        if path in (ACTIVE, BINDINGS) and self.access.end_of_row(path, row):
+            return
+        self.store.remove(path, row)
+
+    # --- CPE ----------------------------------------------------------------------------------------------------------
+
+    def plug_in(
+        self, login: str, password: str = "", *, mac: str = "", redial_s: float = 0.2, retry_s: float = 1.0
+    ) -> Cpe:
+        """Connect a CPE that dials at once, and again `redial_s` after it lost its session (`retry_s` after a refusal).
+
+        `mac` left out: one that follows from the number of CPE.
+        """
+        number = len(self.access.cpes) + 1
+        address = mac or "02:10:" + ":".join(f"{number >> shift & 255:02X}" for shift in (24, 16, 8, 0))
+        cpe = Cpe(login, password, address, redial_s, retry_s)
+        self.access.plug_in(cpe)
+        return cpe
+
+    def gets_out(
+        self, login: str, *, destination: str = "203.0.113.80", protocol: str = "tcp", port: int = 443
+    ) -> Verdict:
+        """Tell whether the packets of a login, or of an IPv4 address, reach the internet, and by which rule."""
+        return self.access.gets_out(login, destination=destination, protocol=protocol, port=port)
+
+    # --- users and connections ----------------------------------------------------------------------------------------
+
+    def user(self, name: str) -> User | None:
+        """A user with the policies held now, or None where there is no such user or it is disabled."""
+        row = self.store.named("/user", name)
+        if row is None or row.props.get("disabled") == "true":
+            return None
+        group = self.store.named("/user/group", row.props.get("group", ""))
+        held = group.props.get("policy", "") if group else ""
+        return User(name, frozenset(p for p in held.split(",") if p and not p.startswith("!")))
+
+    def password(self, name: str) -> str:
+        """A user's password."""
+        row = self.store.named("/user", name)
+        return row.props.get("password", "") if row else ""
+
+    def sessions_max(self) -> int:
+        """How many API sessions there may be at a time, over both services."""
+        service = self.store.named("/ip/service", "api")
+        return int(service.props.get("max-sessions", SESSIONS_MAX)) if service else SESSIONS_MAX
+
+    def connect(self) -> bool:
+        """Take a connection, or refuse it: too many, or the router is restarting."""
+        full = self.faults.holds(FaultKind.MAX_SESSIONS) or self._connections >= self.sessions_max()
+        if full or self.now() < self._up_at:
+            return False
+        self._connections += 1
+        return True
+
+    def disconnect(self, active: Row | None) -> None:
+        """A connection that was taken is gone."""
+        self._connections -= 1
+        if active is not None and self.store.table(_USERS_ONLINE).get(active.id) is active:
+            self.store.remove(_USERS_ONLINE, active)
+
+    def logged_in(self, name: str, address: str) -> Row:
+        """Show a user who logged in."""
+        row = self.store.named("/user", name)
+        group = row.props.get("group", "") if row else ""
+        if row:
+            row.state["last-logged-in"] = self.date_time()
+        props = {"when": self.date_time(), "name": name, "address": address, "via": "api", "group": group}
+        return self.store.insert(_USERS_ONLINE, props, dynamic=True)
+
+    def note(self, command: Command, user: User) -> None:
+        """Remember a change in /system/history; RouterOS keeps the last hundred."""
+        table = self.store.table(_HISTORY)
+        what = " ".join(command.path.split("/")[-2:])
+        self.store.insert(
+            _HISTORY,
+            {
+                "action": f"{what.strip()} {_PAST.get(command.verb, 'changed')}",
+                "by": user.name,
+                "policy": "write",
+                "time": self.date_time(),
+            },
+        )
+        while len(table) > HISTORY_MAX:
+            self.store.remove(_HISTORY, next(iter(table)))
+
+    # --- restarts -----------------------------------------------------------------------------------------------------
+
+    def reboot(self) -> None:
+        """Restart: connections are cut, sessions and everything dynamic are gone, freed ids are given out again."""
+        self.boots += 1
+        self.access.hang_up_all()
+        for path, table in self.store.tables():
+            for row in list(table):
+                if row.dynamic and path != _USERS_ONLINE:
+                    self.store.remove(path, row)
+        history = self.store.table(_HISTORY)
+        for row in list(history):
+            self.store.remove(_HISTORY, row)
+        for _, table in self.store.tables():
+            table.renumber()
+        self._up_at = self.now() + self.down_s
+        self._booted = self._up_at
+        for act in tuple(self.on_restart):
+            act()
+
+    def _reboot_command(self, args: Mapping[str, str], user: User) -> Answer:
+        self.reboot()
+        return Answer()

@@ -1,0 +1,108 @@
+"""Query words of a `print`: which rows it shows. Pure.
+
+    ?name        has the property            ?-name       has it not
+    ?name=x      equals x (also ?=name=x)    ?<name=x ?>name=x   less, greater
+    ?#operations on the stack of answers, left to right:
+        !  turns the top round    & |  joins the two on top    .  doubles the top
+        a number copies the answer of that place (0 is the top); a number with . moves it there alone
+
+A row is shown when every answer left on the stack is true.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from lab.router.errors import Trap
+
+Test: TypeAlias = Callable[[Mapping[str, str]], bool]
+
+_OPERATION: Final = re.compile(r"\d{1,4}\.?|[|&!.]")
+_WORD: Final = re.compile(r"([-<>=]?)([^=]+)(?:=(.*))?", re.DOTALL)
+
+
+def _less(row: Mapping[str, str], name: str, value: str) -> bool:
+    have = row.get(name)
+    if have is None:
+        return False
+    if re.fullmatch(r"-?\d{1,20}", have) and re.fullmatch(r"-?\d{1,20}", value):
+        return int(have) < int(value)
+    return have < value
+
+
+def _property(sign: str, name: str, value: str | None) -> Test:
+    if sign == "-":
+        return lambda row: name not in row
+    if value is None:
+        return lambda row: name in row
+    if sign == "<":
+        return lambda row: _less(row, name, value)
+    if sign == ">":
+        return lambda row: name in row and row[name] != value and not _less(row, name, value)
+    # a truth value is also asked for as yes and no: librouteros does
+    other = {"yes": "true", "no": "false"}.get(value, value)
+    return lambda row: row.get(name) in (value, other)
+
+
+def _operate(stack: list[bool], operations: Sequence[str]) -> None:
+    for op in operations:
+        if op == "!":
+            stack.append(not stack.pop())
+        elif op == ".":
+            stack.append(stack[-1])
+        elif op in "&|":
+            right, left = stack.pop(), stack.pop()
+            stack.append((left and right) if op == "&" else (left or right))
+        elif op.endswith("."):
+            stack[:] = [stack[-1 - int(op[:-1])]]
+        else:
+            stack.append(stack[-1 - int(op)])
+
+
+def parse_query(words: Sequence[str]) -> Test:
+    """Return the test that query words (without their `?`) describe.
+
+    Raises:
+        Trap: a word that is no query, or an operation that finds too few answers.
+    """
+    steps: list[Test | list[str]] = []
+    for word in words:
+        if word.startswith("#"):
+            operations = _OPERATION.findall(word[1:])
+            if "".join(operations) != word[1:]:
+                raise Trap("invalid query", 5)
+            steps.append(operations)
+        elif found := _WORD.fullmatch(word):
+            steps.append(_property(found[1], found[2], found[3]))
+        else:
+            raise Trap("invalid query", 5)
+
+    def test(row: Mapping[str, str]) -> bool:
+        stack: list[bool] = []
+        for step in steps:
+            if isinstance(step, list):
+                _operate(stack, step)
+            else:
+                stack.append(step(row))
+        return all(stack)
+
+    try:
+        test({})
+    except IndexError as err:
+        # how many answers there are does not depend on the row
+        raise Trap("invalid query", 5) from err
+    return test
+
+
+def looked_up(words: Sequence[str]) -> dict[str, str]:
+    """The properties that every shown row must equal, where all words say so; else empty. For an index to use."""
+    wanted: dict[str, str] = {}
+    for word in words:
+        found = _WORD.fullmatch(word)
+        if found and found[1] in ("", "=") and found[3] is not None and not word.startswith("#"):
+            wanted[found[2]] = found[3]
+        elif word.startswith("#"):
+            return {}
+    return wanted
