@@ -17,6 +17,8 @@ from zoneinfo import ZoneInfo
 
 from agent.config_schema import HANDLE, Key, Required, documented_keys, keys_of
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SqlTarget
+from agent.connectors.routeros.schema import PppMethod, RouterosConfig, RouterTarget
+from agent.inventory.mapping_check import AccessMap
 
 __all__ = [
     "AgentConfig",
@@ -32,7 +34,7 @@ __all__ = [
 MAX_BYTES: Final = 4 * 1024 * 1024
 _MAX_UID: Final = 2**32 - 2
 _TABLES_OF_METHOD: Final = ("suspended_reply", "active_reply", "tariffs")
-_SECTIONS: Final = ("agent", "people", "policy", "billing", "cloud", "radius", "nas", "method")
+_SECTIONS: Final = ("agent", "people", "policy", "billing", "cloud", "radius", "nas", "method", "routeros", "ppp")
 
 
 class ConfigError(Exception):
@@ -92,6 +94,14 @@ class AgentConfig:
     billing: BillingConfig
     cloud: CloudConfig
     radius: RadiusConfig
+    routeros: RouterosConfig
+
+    @property
+    def access(self) -> tuple[AccessMap, ...]:
+        """What each access method is for the inventory, whichever system decides it."""
+        folding = {target.id for target in self.radius.targets if target.database is Database.MARIADB}
+        methods: tuple[Method | PppMethod, ...] = (*self.radius.methods, *self.routeros.methods)
+        return tuple(AccessMap(m.name, m.target, frozenset(m.tariffs), m.target in folding) for m in methods)
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> AgentConfig:
@@ -220,7 +230,7 @@ class _Builder:
         policy = read.section("policy", "policy", read.table(document, "policy", "policy"))
         billing = read.section("billing", "billing", read.table(document, "billing", "billing"))
         cloud = read.section("cloud", "cloud", read.table(document, "cloud", "cloud"))
-        radius = self._radius()
+        radius, routeros = self._radius(), self._routeros()
         if read.problems:
             return None
         state_dir = self._path(agent["state_dir"])
@@ -239,6 +249,7 @@ class _Builder:
             billing=BillingConfig(self._path(billing["file"]) if billing["file"] else None, billing["max_age_s"]),
             cloud=CloudConfig(**cloud),
             radius=radius,
+            routeros=routeros,
         )
 
     def _path(self, text: str) -> Path:
@@ -303,6 +314,42 @@ class _Builder:
                 f"{where}.suspended_reply", "missing; expected at least one attribute, else nobody is suspended"
             )
         return None if len(read.problems) > before else Method(name=name, **values)
+
+    def _routeros(self) -> RouterosConfig:
+        targets = [self._router(name, table) for name, table in self.reader.named(self.document, "routeros")]
+        methods = [self._ppp(name, table) for name, table in self.reader.named(self.document, "ppp")]
+        return RouterosConfig(tuple(t for t in targets if t), tuple(m for m in methods if m))
+
+    def _router(self, name: str, table: Mapping[str, Any]) -> RouterTarget | None:
+        read, where, before = self.reader, f"routeros.{name}", len(self.reader.problems)
+        values = read.section("routeros.NAME", where, table)
+        if len(read.problems) == before and bool(values["fingerprint"]) == values["insecure"]:
+            said = "not both" if values["insecure"] else "or insecure = true"
+            read.problem(f"{where}.fingerprint", f"expected the certificate's fingerprint, {said}")
+        if len(read.problems) > before:
+            return None
+        values["fingerprint"] = values["fingerprint"] or b""
+        return RouterTarget(name=name, **values)
+
+    def _ppp(self, name: str, table: Mapping[str, Any]) -> PppMethod | None:
+        read, where, before = self.reader, f"ppp.{name}", len(self.reader.problems)
+        values = read.section("ppp.NAME", where, table, ("tariffs",))
+        inner = f"{where}.tariffs"
+        values["tariffs"] = read.free("ppp.NAME.tariffs", inner, read.table(table, "tariffs", inner))
+        declared = [f"routeros/{router}" for router, _ in self._sections("routeros")]
+        if "target" in values and values["target"] not in declared:
+            got = f"expected one of {', '.join(declared) or 'none, there is no [routeros.NAME]'}"
+            read.problem(f"{where}.target", f"{got}, got {_shown(values['target'])}")
+        if values.get("suspended_profile") in values["tariffs"].values():
+            text = f"expected tariffs' profiles, got {_shown(values['suspended_profile'])}, which is that of suspension"
+            read.problem(inner, text)
+        if name in dict(self._sections("method")):
+            read.problem(where, f"expected each method once, there is a [method.{name}] too")
+        return None if len(read.problems) > before else PppMethod(name=name, **values)
+
+    def _sections(self, section: str) -> list[tuple[str, object]]:
+        found = self.document.get(section)
+        return list(found.items()) if isinstance(found, dict) else []
 
     def _cross_check(self, targets: list[SqlTarget], nas: list[Nas], methods: list[Method]) -> None:
         read = self.reader

@@ -67,7 +67,7 @@ def _text(pattern: re.Pattern[str] | None = None, longest: int = 200) -> Callabl
     return read
 
 
-def _text_or_empty(read: Callable[[Any], str]) -> Callable[[Any], str]:
+def _text_or_empty(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return lambda value: "" if value == "" else read(value)
 
 
@@ -135,6 +135,11 @@ def nas_profiles() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (Path(radius_schema.__file__).parent / "profiles").glob("*.toml")))
 
 
+def _fingerprint(value: Any) -> bytes:
+    text = _text(re.compile(r"(?:[0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}", re.ASCII))(value)
+    return bytes.fromhex(text.replace(":", ""))
+
+
 def _profile(value: Any) -> str:
     if value not in nas_profiles():
         raise ValueError
@@ -152,7 +157,10 @@ _SQL_NAME = Kind("1 to 63 printable characters", _text(re.compile(r".{1,63}")))
 _GROUP = Kind("a RADIUS group, 1 to 64 printable characters", _text(re.compile(r".{1,64}")))
 _REPLY = Kind("text, 1 to 253 characters", _text(re.compile(r".{1,253}"), 253))
 
+_PPP_PROFILE = Kind("a PPP profile, 1 to 64 printable characters", _text(re.compile(r".{1,64}"), 64))
+
 _A, _P, _B, _C, _R, _N, _M = "agent", "policy", "billing", "cloud", "radius.NAME", "nas.NAME", "method.NAME"
+_O, _S = "routeros.NAME", "ppp.NAME"
 
 KEYS: Final[tuple[Key, ...]] = (
     Key(_A, "name", _HANDLE_KIND, REQUIRED, "What this agent is called, also in the trust document."),
@@ -313,6 +321,51 @@ KEYS: Final[tuple[Key, ...]] = (
         "none",
     ),
     Key("method.NAME.tariffs", "TARIFF", _GROUP, REQUIRED, "The RADIUS group of each tariff.", "none"),
+    Key(_O, "host", Kind("a host name or address", _text(_HOST)), REQUIRED, "Where the router's API listens."),
+    Key(_O, "port", _whole(1, 65_535), 8729, "Its port: that of the service `api-ssl`."),
+    Key(
+        _O,
+        "user",
+        Kind("1 to 64 printable characters", _text(re.compile(r".{1,64}"))),
+        REQUIRED,
+        "The user to log in as.",
+    ),
+    Key(_O, "secret", _SECRET, REQUIRED, "The name of the password in the vault."),
+    Key(
+        _O,
+        "fingerprint",
+        Kind("the SHA-256 of the router's certificate, 64 hex digits", _text_or_empty(_fingerprint)),
+        "",
+        "The certificate that it must show; required unless `insecure`.",
+    ),
+    Key(
+        _O,
+        "insecure",
+        Kind("true or false", _yes_or_no),
+        False,
+        "Speak to the service `api`, without TLS: password and subscribers pass in clear.",
+    ),
+    Key(
+        _O,
+        "serial",
+        Kind("a serial number, software id or system id, or empty", _text_or_empty(_text(longest=64))),
+        "",
+        "The router that it must be; empty: whichever has the certificate.",
+    ),
+    Key(_O, "timeout_s", _number(0.1, 60), 10.0, "How long a command may take, seconds."),
+    Key(
+        _S,
+        "target",
+        Kind("a target such as routeros/edge-1", _text(re.compile(r"routeros/[a-z0-9-]{1,32}"))),
+        REQUIRED,
+        "The router on which the secrets stand.",
+    ),
+    Key(_S, "suspended_profile", _PPP_PROFILE, REQUIRED, "The profile of a suspended subscriber."),
+    Key(_S, "disconnect_within_s", _whole(1, 600), 20, "How long the end of a session may take to show, seconds."),
+    Key(
+        _S, "redial_within_s", _whole(1, 3600), 60, 'How long to wait for a new session before saying "at next login".'
+    ),
+    Key("ppp.NAME.tariffs", "TARIFF", _PPP_PROFILE, REQUIRED, "The PPP profile of each tariff.", "none"),
 )
 
 

@@ -115,6 +115,7 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
 def wanted_secrets(config: AgentConfig) -> frozenset[str]:
     """Return the names of secrets that the configuration uses."""
     names = {t.secret for t in config.radius.targets} | {n.secret for n in config.radius.nas}
+    names |= {t.secret for t in config.routeros.targets}
     return frozenset(names - {""})
 
 
@@ -272,9 +273,7 @@ def build(
             raise UnreadableError(str(err), reason="missing-secret") from err
 
     if connectors is None:
-        connectors = {
-            kind: make(config.radius, secret, vault.commit, config.timezone) for kind, make in CONNECTORS.items()
-        }
+        connectors = {kind: make(config, secret, vault.commit, config.timezone) for kind, make in CONNECTORS.items()}
     recipes = {name: recipe for c in connectors.values() for name, recipe in c.recipes.items()}
     sessions = Sessions(connectors)
     clock_watch = ClockWatch(store, recorder, clock)
@@ -283,7 +282,7 @@ def build(
         lambda fields: recorder.record(None, dict(fields)),
         recorder.ensure,
         config.billing.file,
-        config.radius,
+        config.access,
         clock.wall_s,
     )
 
@@ -306,7 +305,10 @@ def build(
         clock=clock,
         unmet=lambda tx, item, begun: book.unmet(tx, item, begun, importer.doubt),
         patience=patience or Patience(),
-        census={t.id: Address(f"{t.id}/online/all") for t in config.radius.targets},
+        census={
+            name: Address(f"{name}/online/all")
+            for name in (*(t.id for t in config.radius.targets), *(t.id for t in config.routeros.targets))
+        },
         paced=paced,
         check_clock=clock_watch.check,
         refresh_facts=importer.refresh,
@@ -327,7 +329,7 @@ def build(
         build_sha256=build_sha256(),
         log_head=evidence.published,
     )
-    intake = Intake(store, vault, sessions, previewer, config.radius, clock, importer.doubt, standings)
+    intake = Intake(store, vault, sessions, previewer, config.access, clock, importer.doubt, standings)
     sealing = Sealing(store, vault, recorder, trust_state, clock, signer)
     mailroom = Mailroom(
         MailroomParts(

@@ -22,9 +22,9 @@ from agent.changes.request import Ask, Request, RequestError
 from agent.changes.sessions import Sessions
 from agent.changes.standings import Standings
 from agent.changes.trust_state import Pinned
-from agent.connectors.radius.schema import RadiusConfig
 from agent.inventory import book, mapping_check, resolve
 from agent.inventory.facts import BillingFact, latest
+from agent.inventory.mapping_check import AccessMap
 from agent.model import Address, Effect, Item, ItemState, Seen, Service
 from agent.runtime.clock import Clock
 from agent.services import verbs
@@ -51,7 +51,7 @@ class Intake:
     vault: Vault
     sessions: Sessions
     previewer: Previewer
-    config: RadiusConfig
+    access: Sequence[AccessMap]
     clock: Clock
     doubt: Callable[[str], str] = lambda _: ""
     """Why what billing says of a subscriber must not count as owing now; "": it may."""
@@ -77,7 +77,7 @@ class Intake:
         facts = book.facts(self.store.reader)
         params = Params(ask.action, self.clock.wall_s(), ask.reason, ask.tariff)
         others = _logins(services)
-        shared = {ref: s for s in mapping_check.check(services.values(), self.config).shared_logins for ref in s.refs}
+        shared = {ref: s for s in mapping_check.check(services.values(), self.access).shared_logins for ref in s.refs}
         chosen = [
             Chosen(
                 s,

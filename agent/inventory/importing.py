@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
-from agent.connectors.radius.schema import RadiusConfig
 from agent.inventory import book, mapping_check
+from agent.inventory.mapping_check import AccessMap
 from agent.inventory.merge import MergeResult, merge
 from agent.inventory.subscribers_csv import Parsed, parse_untrusted
 from agent.store.db import Store
@@ -52,14 +52,14 @@ class Importer:
         seal: Seal,
         ensure: Callable[[list[str | None]], None],
         billing: Path | None,
-        config: RadiusConfig,
+        access: Sequence[AccessMap],
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._seal = seal
         self._ensure = ensure
         self._billing = billing
-        self._config = config
+        self._access = access
         self._wall_s = wall_s
         self._stamp: Stamp | None = None
         self._view = _View("" if billing is None else "the billing file was not read yet")
@@ -105,7 +105,7 @@ class Importer:
 
     def _answer(self, parsed: Parsed, result: MergeResult, *, dry_run: bool) -> dict[str, object]:
         services = {**book.services(self._store.reader), **{s.ref: s for s in result.to_write}}
-        report = mapping_check.check(services.values(), self._config)
+        report = mapping_check.check(services.values(), self._access)
         cannot = [
             *(f"{ref}: no access mapping for its method" for ref in report.no_method),
             *(f"{ref}: its tariff is mapped to no group" for ref in report.no_tariff),

@@ -5,8 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agent.connectors.radius.schema import Database, RadiusConfig
 from agent.model import Service
+
+
+@dataclass(frozen=True, slots=True)
+class AccessMap:
+    """An access method as the inventory sees it: who decides it, and for which tariffs.
+
+    `folds`: the target compares logins without their case.
+    """
+
+    name: str
+    target: str
+    tariffs: frozenset[str]
+    folds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +45,12 @@ class MappingReport:
         return not (self.no_method or self.no_tariff or self.shared_logins)
 
 
-def check(services: Iterable[Service], config: RadiusConfig) -> MappingReport:
+def check(services: Iterable[Service], access: Iterable[AccessMap]) -> MappingReport:
     """Return which services have a method and tariff in the configuration and a login of their own.
 
     Logins are compared as the target's database compares them: MariaDB ignores case.
     """
-    methods = {method.name: method for method in config.methods}
-    folding = {target.id for target in config.targets if target.database is Database.MARIADB}
+    methods = {method.name: method for method in access}
     mapped: list[str] = []
     no_method: list[str] = []
     no_tariff: list[str] = []
@@ -50,7 +61,7 @@ def check(services: Iterable[Service], config: RadiusConfig) -> MappingReport:
             no_method.append(service.ref)
             continue
         (mapped if service.tariff in method.tariffs else no_tariff).append(service.ref)
-        login = service.login.casefold() if method.target in folding else service.login
+        login = service.login.casefold() if method.folds else service.login
         logins.setdefault((method.target, login), []).append(service)
     shared = tuple(
         SharedLogin(target, found[0].login, tuple(s.ref for s in found))

@@ -160,6 +160,72 @@ def test_one_mistake(before: str, after: str, says: str) -> None:
     assert says in found
 
 
+FINGERPRINT = "94" * 32
+ROUTER = f"""
+[agent]
+name = "hill"
+[routeros.edge-1]
+host = "10.9.0.21"
+user = "ispagents"
+secret = "routeros/edge-1"
+fingerprint = "{FINGERPRINT}"
+[ppp.pppoe]
+target = "routeros/edge-1"
+suspended_profile = "suspended"
+[ppp.pppoe.tariffs]
+"Home 20M" = "home20"
+"""
+
+
+def test_a_router_and_its_defaults() -> None:
+    config = read(ROUTER)
+    (target,), (method,) = config.routeros.targets, config.routeros.methods
+    assert (target.id, target.port, target.fingerprint) == ("routeros/edge-1", 8729, bytes.fromhex(FINGERPRINT))
+    assert (target.insecure, target.serial, target.timeout_s) == (False, "", 10.0)
+    assert (method.name, method.suspended_profile, method.tariffs) == ("pppoe", "suspended", {"Home 20M": "home20"})
+    assert (method.disconnect_within_s, method.redial_within_s) == (20, 60)
+    assert [(m.name, m.target, m.tariffs, m.folds) for m in config.access] == [
+        ("pppoe", "routeros/edge-1", {"Home 20M"}, False)
+    ]
+    colons = ":".join(["94"] * 32)
+    assert read(ROUTER.replace(FINGERPRINT, colons)).routeros.targets == (target,)
+    plain = read(ROUTER.replace(f'fingerprint = "{FINGERPRINT}"', "insecure = true")).routeros.targets[0]
+    assert (plain.insecure, plain.fingerprint) == (True, b"")
+
+
+def test_access_methods_of_both_kinds() -> None:
+    database = GOOD.replace("[method.pppoe", "[method.dialin").replace("postgresql", "mariadb")
+    config = read(database + ROUTER.replace('[agent]\nname = "hill"', ""))
+    assert [(m.name, m.folds) for m in config.access] == [("dialin", True), ("pppoe", False)]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('host = "10.9.0.21"', "", "routeros.edge-1.host: missing"),
+        (f'fingerprint = "{FINGERPRINT}"', "", "fingerprint: expected the certificate's fingerprint, or insecure"),
+        (f'"{FINGERPRINT}"', f'"{FINGERPRINT}"\ninsecure = true', "fingerprint, not both"),
+        (FINGERPRINT, "94" * 31, "routeros.edge-1.fingerprint: expected the SHA-256 of the router's certificate"),
+        (FINGERPRINT, "é4" * 32, "routeros.edge-1.fingerprint: expected the SHA-256 of the router's certificate"),
+        ('secret = "routeros/edge-1"', 'password = "x"', "secrets do not stand here"),
+        ('target = "routeros/edge-1"', 'target = "routeros/edge-2"', "expected one of routeros/edge-1, got"),
+        ('target = "routeros/edge-1"', 'target = "radius/main"', "expected a target such as routeros/edge-1, got"),
+        ('"home20"', '"suspended"', "ppp.pppoe.tariffs: expected tariffs' profiles, got 'suspended'"),
+        ('suspended_profile = "suspended"', "", "ppp.pppoe.suspended_profile: missing"),
+        ("[ppp.pppoe.tariffs]", "[ppp.pppoe.tarifs]", "ppp.pppoe.tarifs: unknown; did you mean tariffs?"),
+    ],
+)
+def test_one_mistake_about_a_router(before: str, after: str, says: str) -> None:
+    assert before in ROUTER
+    found = problems(ROUTER.replace(before, after, 1))
+    assert any(says in problem for problem in found), found
+
+
+def test_one_name_for_two_methods() -> None:
+    found = problems(GOOD + ROUTER.replace('[agent]\nname = "hill"', ""))
+    assert found == ["ppp.pppoe: expected each method once, there is a [method.pppoe] too"]
+
+
 def test_two_routers_with_one_accounting_address() -> None:
     text = GOOD + '[nas.bng-2]\naccounting = "10.9.0.11"\nsecret = "nas/bng-2"\n'
     assert problems(text) == ["nas.bng-2.accounting: expected each address once, 10.9.0.11 is nas.bng-1's too"]
@@ -212,7 +278,9 @@ def test_any_toml_gives_a_config_or_problems(sections: dict[str, dict[str, str]]
     assert found is None or all(problem.startswith("/etc/isp/agent.toml ") for problem in found)
 
 
-@pytest.mark.parametrize("section", ["agent", "people", "policy", "billing", "radius", "nas", "method"])
+@pytest.mark.parametrize(
+    "section", ["agent", "people", "policy", "billing", "radius", "nas", "method", "routeros", "ppp"]
+)
 @pytest.mark.parametrize("value", ["1", '"x"', "[]", "[{}]"])
 def test_sections_that_are_none(section: str, value: str) -> None:
     assert any(f"{section}: expected a section [{section}]" in found for found in problems(f"{section} = {value}"))

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.bench import cloud_approval, cloud_connections, cloud_submit, journal, startup, suspend
+from tests.bench import cloud_approval, cloud_connections, cloud_submit, journal, routeros_read, startup, suspend
 from tests.bench.__main__ import main
 from tests.bench.result import Result, compared, table
 from tests.servers import ServerMissingError, missing
@@ -55,6 +55,10 @@ def test_log_append() -> None:
 
 def test_cli_status() -> None:
     assert _sane(startup.bench(rounds=1))["cli_status"].unit == "ms"
+
+
+def test_routeros_read() -> None:
+    assert _sane(routeros_read.bench(rows=200, rounds=1))
 
 
 def test_cloud_submits() -> None:

@@ -273,6 +273,15 @@ class AgentProgram:
                 raise AssertionError(f"the agent did not start:\n{self.log.read_text()[-2000:]}")
             time.sleep(0.05)
 
+    def kill(self) -> None:
+        """End it by SIGKILL, at this instant."""
+        self._process.kill()
+
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no more."""
+        return self._process.poll() is not None
+
     def wait_exit(self) -> int:
         """Return its exit code once it ended by itself."""
         return self._process.wait(30)

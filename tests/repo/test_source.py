@@ -23,6 +23,7 @@ TREES = {
     "agent/store": "agent/store/errors.py",
     "agent/runtime": "agent/runtime/errors.py",
     "agent/connectors/radius": "agent/connectors/radius/errors.py",
+    "agent/connectors/routeros": "agent/connectors/routeros/errors.py",
     "control_plane": "control_plane/errors.py",
 }
 """Where the error tree of each package is drawn."""

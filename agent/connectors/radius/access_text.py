@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from agent.connectors.radius.addresses import SAME_AS
 from agent.connectors.radius.evaluator import SECRET
 from agent.connectors.radius.rowset import fields_of, holds_secret
+from agent.connectors.shared import age_text
 from agent.model import Access
 
 if TYPE_CHECKING:
@@ -37,14 +38,6 @@ def _session_text(session: Mapping[str, str], at_s: int, nas_names: Mapping[str,
     nas = session.get("nas", "")
     parts = (session.get("ip"), session.get("ip6"), session.get("pd"))
     return " · ".join((f"online{age} on {nas_names.get(nas, nas)}", *filter(None, parts)))
-
-
-def age_text(seconds: int) -> str:
-    """Return a duration in its largest unit: `6d`, `3h`, `12m`, `40s`."""
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length:
-            return f"{seconds // length}{unit}"
-    return f"{max(seconds, 0)}s"
 
 
 def after_text(access: Access, outcome: Accepted, method: Method) -> str:

@@ -13,8 +13,9 @@ from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthClient
 from agent.connectors.radius.dynauth_session import DynAuths
 from agent.connectors.radius.errors import NasUnreachableError
-from agent.connectors.radius.session import SETTLE_S, RadiusSession, boot_time_s
+from agent.connectors.radius.session import SETTLE_S, RadiusSession
 from agent.connectors.radius.sql import SqlAuthority
+from agent.connectors.shared import boot_time_s
 from agent.model import Target
 
 if TYPE_CHECKING:

@@ -39,6 +39,7 @@ from agent.connectors.radius.codec import Kind
 from agent.connectors.radius.dictionary import cause_name, profile
 from agent.connectors.radius.dynauth import Answer, Silence
 from agent.connectors.radius.errors import RadiusError
+from agent.connectors.shared import boot_time_s
 from agent.model import ABSENT, Seen
 
 if TYPE_CHECKING:
@@ -54,11 +55,6 @@ SETTLE_S: Final = 2.0
 DISCONNECT: Final = "disconnect"
 
 _SESSION_NOT_FOUND: Final = 503
-
-
-def boot_time_s() -> float:
-    """Return the boot-time clock, on which tickets' deadlines are."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class RadiusSession:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import trio
@@ -17,7 +18,11 @@ from agent.connectors.base import Connector, Reach, Session
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.registry import CONNECTORS
+from agent.connectors.routeros.schema import PppMethod, RouterosConfig, RouterTarget
 from agent.model import Address, Service
+from lab.router.device import Router
+from lab.router.server import Endpoint, serve
+from tests.agent.connectors.configs import Configs
 from tests.agent.connectors.conformance import CHECKS, Lab
 from tests.agent.connectors.fake import FakeConnector, World
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, attributes_of, reply
@@ -161,13 +166,78 @@ async def radius_lab(database: RadiusDatabase) -> AsyncIterator[Lab]:
             (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
         )
         secrets = {"db": database.password.encode(), "nas": SECRET}
-        lab.connector = CONNECTORS["radius"](config, secrets.__getitem__, commit, UTC)
+        lab.connector = CONNECTORS["radius"](Configs(radius=config), secrets.__getitem__, commit, UTC)
         yield lab
+
+
+# --- RouterOS: the lab's router over TLS, with a CPE that redials ---
+
+FILTER = "/ip/firewall/filter"
+
+
+@dataclass
+class RouterLab(BaseLab):
+    router: Router = field(default_factory=Router)
+
+    def drift(self, service: Service) -> None:
+        self.router.set("/ppp/secret", service.login, comment="somebody else was here")
+
+    def lose_reply(self, service: Service) -> None:
+        self.router.faults.inject("reply-lost", match="/ppp/active/remove")
+
+    def lose_command(self, service: Service) -> None:
+        self.router.faults.inject("command-lost", match="/ppp/active/remove")
+
+    def mend(self) -> None:
+        self.router.faults.clear()
+
+
+def isp_router(version: str = "7.20.8") -> Router:
+    """A router with two tariffs, a suspended profile whose list is dropped above FastTrack, and two secrets."""
+    router = Router(version)
+    router.add("/ip/pool", name="cgnat", ranges="100.64.12.2-100.64.12.250")
+    router.add("/ppp/profile", name="home20", rate_limit="20M/20M", local_address="100.64.12.1", remote_address="cgnat")
+    suspended = {"address_list": "suspended", "local_address": "100.64.12.1", "remote_address": "cgnat"}
+    router.add("/ppp/profile", name="suspended", **suspended)
+    router.add(FILTER, chain="forward", action="drop", src_address_list="suspended")
+    router.add(FILTER, chain="forward", action="fasttrack-connection", connection_state="established,related")
+    for login in ("amina.h", "bob"):
+        router.add("/ppp/secret", name=login, password="wonder-password", profile="home20", service="pppoe")
+    router.add("/user", name="ispagents", password="api-password", group="full")
+    router.plug_in("amina.h", "wonder-password")
+    return router
+
+
+@asynccontextmanager
+async def router_lab(version: str = "7.20.8") -> AsyncIterator[Lab]:
+    router = isp_router(version)
+    async with trio.open_nursery() as nursery:
+        endpoint: Endpoint = await nursery.start(partial(serve, router, tls=True))
+        target = RouterTarget(
+            "edge-1",
+            endpoint.host,
+            endpoint.port,
+            "ispagents",
+            "edge-1",
+            fingerprint=bytes.fromhex(endpoint.fingerprint),
+            serial=router.serial,
+            timeout_s=1.0,
+        )
+        method = PppMethod("ppp", target.id, "suspended", {"Home 20M": "home20"})
+        config = Configs(routeros=RouterosConfig((target,), (method,)))
+        connector = CONNECTORS["routeros"](config, {"edge-1": b"api-password"}.__getitem__, commit, UTC)
+        on, off = (service(login, "ppp", "Home 20M") for login in ("amina.h", "bob"))
+        unknown = Address("routeros/edge-1/ppp/secret/nobody")
+        yield RouterLab(connector, on, off, unknown, ("wonder-password", "api-password"), router=router)
+        nursery.cancel_scope.cancel()
 
 
 LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Lab]]] = {
     "fake-dial": lambda _: fake_lab(Reach.DIAL),
     "fake-arrive": lambda _: fake_lab(Reach.ARRIVE),
+    "routeros": lambda _: router_lab(),
+    "routeros-7.15": lambda _: router_lab("7.15.3"),
+    "routeros-7.24": lambda _: router_lab("7.24"),
     "radius": lambda request: radius_lab(request.getfixturevalue("sqlite_radius")),
 }
 

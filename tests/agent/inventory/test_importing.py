@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from agent.connectors.radius.schema import RadiusConfig
 from agent.inventory import book
 from agent.inventory.facts import BillingFact
 from agent.inventory.importing import Importer, ImportRefusedError
@@ -44,7 +43,7 @@ class Desk:
             lambda fields: recorder.record(None, dict(fields)),
             recorder.ensure,
             file,
-            RadiusConfig((), (), ()),
+            (),
             lambda: WALL_S,
         )
 

@@ -10,9 +10,9 @@ import pytest
 
 from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, RecipePlan
 from agent.connectors.radius.access import RadiusAccess
-from agent.connectors.radius.access_text import age_text
 from agent.connectors.radius.rowset import Row, Table, to_value
 from agent.connectors.radius.schema import Database, Method, SqlTarget
+from agent.connectors.shared import age_text
 from agent.model import (
     ABSENT,
     Access,

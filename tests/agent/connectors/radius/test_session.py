@@ -28,8 +28,9 @@ from agent.connectors.radius import sql as sql_module
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
-from agent.connectors.radius.session import SETTLE_S, boot_time_s, identification
+from agent.connectors.radius.session import SETTLE_S, identification
 from agent.connectors.registry import CONNECTORS
+from agent.connectors.shared import boot_time_s
 from agent.model import (
     ABSENT,
     Access,
@@ -47,6 +48,7 @@ from agent.model import (
     Transition,
     Value,
 )
+from tests.agent.connectors.configs import Configs
 from tests.agent.connectors.radius.fakes import (
     SECRET,
     TcpCutter,
@@ -123,7 +125,7 @@ def ticket(
 
 
 def test_it_is_a_connector_and_registered(database: RadiusDatabase) -> None:
-    made: Connector = CONNECTORS["radius"](RadiusConfig((), (), ()), lambda name: b"", commit, UTC)
+    made: Connector = CONNECTORS["radius"](Configs(), lambda name: b"", commit, UTC)
     assert made.traits.conditional
     assert (made.traits.reach, made.traits.window) == (Reach.DIAL, 8)
     assert connector(database).targets == (MAIN,)

@@ -1,0 +1,302 @@
+"""How a service state becomes a PPP secret's profile: the access recipe. Pure: it is given what was read.
+
+Suspended is a profile of its own. A secret has one profile, so the tariff's is written back at the restore: only
+profiles that the configuration maps are touched, and a secret whose profile is not its tariff's is refused, since what
+it had would be lost. Whether the suspended profile keeps anybody off the internet is looked up in the firewall before
+anything is written. A session keeps what it got at login, so each change ends the sessions; what is true afterwards is
+seen in the router's own lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.routeros.access_text import after_text, now_text, proof_text
+from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, parse, rows_of, texts_of
+from agent.connectors.routeros.firewall import LetOut, keeps_in
+from agent.model import (
+    ABSENT,
+    Absent,
+    Access,
+    Address,
+    Effect,
+    Enforcement,
+    ProofKind,
+    Replay,
+    Seen,
+    Service,
+    ServiceState,
+    Step,
+    Transition,
+    Value,
+)
+
+if TYPE_CHECKING:
+    from agent.connectors.routeros.schema import PppMethod
+
+DISCONNECT: Final = "disconnect"
+PROFILE: Final = "profile"
+_READ_AT: Final = "read-at"
+"""In an enforcement's `expect`: when the secret was read for the preview, in unix seconds."""
+_UPTIME_S: Final = 5
+"""How far a session's beginning, told by its uptime, may be off; chosen arbitrarily."""
+_IPV6: Final = ("remote-ipv6-prefix-pool", "dhcpv6-pd-pool")
+"""Properties of a profile that hand out IPv6, which its address-list does not hold."""
+_BESIDE: Final = ("routes", "ipv6-routes", "remote-ipv6-prefix")
+"""Properties of a secret that bring addresses beside the session's own."""
+_OPPOSITE: Final = {Access.SUSPENDED: Access.ACTIVE, Access.ACTIVE: Access.SUSPENDED}
+
+
+class PppAccess:
+    """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
+
+    def __init__(self, method: PppMethod) -> None:
+        """Take the access mapping."""
+        self.target = method.target
+        self._method = method
+        self._router = method.target.removeprefix("routeros/")
+
+    # --- what is read ---
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the secret, its sessions, the profiles that it may come to have, and the firewall's rules."""
+        names = {self._method.suspended_profile, *self._method.tariffs.values()}
+        wanted = [
+            self._at(Resource.SECRET, service.login),
+            self._at(Resource.ACTIVE, service.login),
+            self._at(Resource.BEGAN, service.login),
+            *(self._at(Resource.PROFILE, name) for name in sorted(names)),
+            self._at(Resource.FILTER, ALL),
+        ]
+        missing = [a for a in wanted if a not in seen]
+        return missing or self._lists_to_read(self._sessions(service, seen), seen)
+
+    def _lists_to_read(
+        self, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]
+    ) -> Collection[Address]:
+        listed = [self._at(Resource.LISTED, ip) for ip in sorted(_addresses(sessions))]
+        return [a for a in listed if a not in seen]
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return what `judge` needs: the sessions, and when there are any all that says what they may do."""
+        if enforce.address not in seen:
+            return [enforce.address]
+        sessions = rows_of(seen[enforce.address].value)
+        if not sessions:
+            return []
+        name = self._name(enforce)
+        wanted = [
+            self._at(Resource.SECRET, name),
+            self._at(Resource.BEGAN, name),
+            self._at(Resource.PROFILE, enforce.expect[PROFILE]),
+            self._at(Resource.FILTER, ALL),
+        ]
+        return [*(a for a in wanted if a not in seen), *self._lists_to_read(sessions, seen)]
+
+    # --- what is done ---
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the profile's transition and the disconnect, or why the state would not take effect."""
+        before = seen[self._at(Resource.SECRET, service.login)]
+        if isinstance(before.value, Absent):
+            return CannotEnforce("no-such-login", f"{self.target} has no PPP secret {service.login}")
+        refusal = self._refuse_secret(wanted, service, before.value)
+        if refusal:
+            return refusal
+        suspended = wanted.access is Access.SUSPENDED
+        profile = self._method.suspended_profile if suspended else self._method.tariffs[wanted.tariff]
+        how = self._effect_of(profile, wanted.access, seen)
+        if isinstance(how, CannotEnforce):
+            return how
+        display = {
+            **self._display(service, seen),
+            "after": after_text(wanted.access, profile, how),
+            "proof": proof_text(wanted.access, self._method),
+        }
+        enforce = self._enforcement(service, wanted.access, profile, seen)
+        drop = self._disconnect(service, seen, wanted.access.value)
+        if texts_of(before.value).get(PROFILE) == profile:
+            at_large = wanted.tariff != service.tariff or self._at_large(wanted.access, service, seen)
+            at_large = at_large and bool(self._sessions(service, seen))
+            return RecipePlan((Step(1, self.target, drop),) if at_large else (), enforce if at_large else None, display)
+        after = {**before.value, PROFILE: profile}
+        write = Step(1, self.target, (Transition(self._at(Resource.SECRET, service.login), before, after),))
+        again = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)
+        return RecipePlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
+
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the disconnect alone; no steps when there is no session."""
+        refusal = self._refuse_copies(service.login, seen[self._at(Resource.SECRET, service.login)].value)
+        if refusal:
+            return refusal
+        display = {**self._display(service, seen), "after": "logs in again, to what it had"}
+        drop = Step(1, self.target, self._disconnect(service, seen, "kick"))
+        return RecipePlan((drop,) if self._sessions(service, seen) else (), None, display)
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        """Judge from the sessions that are open now; those in `ended` must be gone."""
+        where = seen[enforce.address]
+        sessions = rows_of(where.value)
+        left = [sid for sid in sessions if self._at(Resource.SESSION, sid) in ended]
+        if left:
+            return Judgement(Enforced.NO, "still-online", f"{len(left)} session(s) carry on as before")
+        if not sessions:
+            return Judgement(Enforced.PENDING, "offline", "no session: it holds at the next login")
+        name = self._name(enforce)
+        secret = texts_of(seen[self._at(Resource.SECRET, name)].value)
+        if secret.get(PROFILE) != enforce.expect[PROFILE] or COPIES in secret:
+            got = secret.get(PROFILE, "none")
+            return Judgement(Enforced.NO, "not-in-effect", f"its profile is {got}, not {enforce.expect[PROFILE]}")
+        old = self._older(enforce, sessions, texts_of(seen[self._at(Resource.BEGAN, name)].value))
+        if old:
+            return Judgement(Enforced.NO, "old-session", f"{old} session(s) from before the change carry on")
+        if any(session.get("radius") == "true" for session in sessions.values()):
+            return Judgement(Enforced.NO, "not-in-effect", "a session came by RADIUS: its secret here says nothing")
+        if enforce.expect["state"] == Access.SUSPENDED.value:
+            how = self._effect_of(enforce.expect[PROFILE], Access.SUSPENDED, seen)
+            if isinstance(how, CannotEnforce):
+                return Judgement(Enforced.NO, "not-in-effect", how.detail)
+        return self._by_lists(enforce, sessions, seen)
+
+    def _older(self, enforce: Enforcement, sessions: Collection[str], began: Mapping[str, str]) -> int:
+        """Return how many sessions began before the preview; one of which that is not known counts."""
+        since_s = int(enforce.expect[_READ_AT]) - _UPTIME_S
+        times = [began.get(sid, "") for sid in sessions]
+        return sum(1 for text in times if not text.isdecimal() or int(text) < since_s)
+
+    def _by_lists(
+        self, enforce: Enforcement, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]
+    ) -> Judgement:
+        """Judge sessions of after the change by the router's lists: in all of the suspended profile's, or in none."""
+        told = " · ".join(sorted(_addresses(sessions)))
+        lists = frozenset(filter(None, enforce.expect["lists"].split(",")))
+        names = ", ".join(sorted(lists))
+        if not all(session.get("address") for session in sessions.values()):
+            return Judgement(Enforced.NO, "not-in-effect", "a session has no address yet")
+        if enforce.expect["state"] == Access.ACTIVE.value:
+            if any(found & lists for found in self._listed(sessions, seen)):
+                return Judgement(Enforced.NO, "garden", f"{told} still in list {names}")
+            return Judgement(Enforced.YES, "seen" if lists else "inferred", f"new session {told}, not in {names}")
+        if all(lists <= found for found in self._listed(sessions, seen)):
+            return Judgement(Enforced.YES, "seen", f"{told} in list {names}")
+        return Judgement(Enforced.NO, "not-in-effect", f"{told} is not in list {names}")
+
+    def _listed(self, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]) -> list[frozenset[str]]:
+        return [frozenset(texts_of(seen[self._at(Resource.LISTED, ip)].value)) for ip in sorted(_addresses(sessions))]
+
+    # --- parts ---
+
+    def _at(self, resource: Resource, key: str) -> Address:
+        return address(self.target, resource, key)
+
+    def _name(self, enforce: Enforcement) -> str:
+        found = parse(self.target, enforce.address)
+        return found[1] if found else ""
+
+    def _sessions(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Mapping[str, str]]:
+        return rows_of(seen[self._at(Resource.ACTIVE, service.login)].value)
+
+    def _at_large(self, access: Access, service: Service, seen: Mapping[Address, Seen]) -> bool:
+        """Tell whether a secret that is as wanted already has a session that is not seen to be so."""
+        sessions = self._sessions(service, seen)
+        lists = frozenset(_lists(seen[self._at(Resource.PROFILE, self._method.suspended_profile)].value))
+        found = self._listed(sessions, seen)
+        if access is Access.ACTIVE:
+            return any(one & lists for one in found)
+        return len(found) < len(sessions) or not all(lists <= one for one in found)
+
+    def _refuse_copies(self, login: str, value: Value) -> CannotEnforce | None:
+        copies = texts_of(value).get(COPIES)
+        if copies is None:
+            return None
+        return CannotEnforce("ambiguous-login", f"{self.target} has {copies} PPP secrets {login}")
+
+    def _refuse_secret(self, wanted: ServiceState, service: Service, value: Value) -> CannotEnforce | None:
+        """Refuse what would lose a profile that nobody mapped, or would not let the subscriber in."""
+        ambiguous = self._refuse_copies(service.login, value)
+        if ambiguous:
+            return ambiguous
+        secret = texts_of(value)
+        tariffs = self._method.tariffs
+        for tariff in (service.tariff, wanted.tariff):
+            if tariff not in tariffs:
+                return CannotEnforce("unmapped-tariff", f"method {self._method.name} maps no profile to {tariff}")
+        now, mine = secret.get(PROFILE, ""), tariffs[service.tariff]
+        if now not in (self._method.suspended_profile, mine, tariffs[wanted.tariff]):
+            why = f"its profile is {now}, and tariff {service.tariff} is profile {mine}: correct one of them first"
+            return CannotEnforce("other-profile", why)
+        if secret.get("disabled") == "true" and wanted.access is Access.ACTIVE:
+            return CannotEnforce("disabled", "its PPP secret is disabled: with any profile it cannot log in")
+        beside = [name for name in _BESIDE if secret.get(name)]
+        if beside and wanted.access is Access.SUSPENDED:
+            return CannotEnforce("routes-not-held", f"its secret has {', '.join(beside)}, which no list holds")
+        return None
+
+    def _effect_of(self, profile: str, access: Access, seen: Mapping[Address, Seen]) -> str | CannotEnforce:
+        """Return what a profile does to those who have it, or why that is not what `access` says."""
+        value = seen[self._at(Resource.PROFILE, profile)].value
+        if isinstance(value, Absent):
+            return CannotEnforce("no-such-profile", f"{self.target} has no PPP profile {profile}")
+        row = texts_of(value)
+        rate = f"rate-limit {row['rate-limit']}" if row.get("rate-limit") else ""
+        if access is Access.ACTIVE:
+            return rate
+        ipv6 = [name for name in _IPV6 if row.get(name)]
+        if ipv6:
+            return CannotEnforce("ipv6-not-held", f"profile {profile} hands out IPv6 ({', '.join(ipv6)})")
+        lists = _lists(value)
+        if not lists:
+            return CannotEnforce("no-list", f"profile {profile} has no address-list, so nothing keeps anybody in")
+        rules = list(rows_of(seen[self._at(Resource.FILTER, ALL)].value).values())
+        kept = [keeps_in(rules, name) for name in lists]
+        if any(isinstance(k, LetOut) for k in kept):
+            return CannotEnforce("list-without-rule", "; ".join(k.text for k in kept if isinstance(k, LetOut)))
+        return " · ".join(filter(None, (*(k.text for k in kept), rate)))
+
+    def _enforcement(self, service: Service, access: Access, profile: str, seen: Mapping[Address, Seen]) -> Enforcement:
+        lists = _lists(seen[self._at(Resource.PROFILE, self._method.suspended_profile)].value)
+        expect = {
+            "method": self._method.name,
+            "state": access.value,
+            PROFILE: profile,
+            "lists": ",".join(lists),
+            _READ_AT: str(seen[self._at(Resource.SECRET, service.login)].at_s),
+        }
+        where = self._at(Resource.ACTIVE, service.login)
+        return Enforcement(self.target, where, expect, self._method.redial_within_s)
+
+    def _disconnect(self, service: Service, seen: Mapping[Address, Seen], what: str) -> Effect:
+        """Return the effect; the sessions of now are shown to people: which end is found when it runs."""
+        where = self._at(Resource.ACTIVE, service.login)
+        shown = ", ".join(f"{sid} on {self._router}" for sid in rows_of(seen[where].value)) if where in seen else ""
+        return Effect(
+            address=where,
+            verb=DISCONNECT,
+            args={"now": shown} if shown else {},
+            key=f"{service.ref}:{what}",
+            replay=Replay.IF_UNPROVEN,
+            proof=ProofKind.GONE,
+            within_s=self._method.disconnect_within_s,
+        )
+
+    def _display(self, service: Service, seen: Mapping[Address, Seen]) -> dict[str, str]:
+        where = seen[self._at(Resource.ACTIVE, service.login)]
+        sessions = rows_of(where.value)
+        began = texts_of(seen[self._at(Resource.BEGAN, service.login)].value)
+        display = {
+            "now": now_text(sessions, began, where.at_s, self._router),
+            "online": "online" if sessions else "offline",
+            "sessions": str(len(sessions)),
+        }
+        return display | ({"nas": self._router} if sessions else {})
+
+
+def _addresses(sessions: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
+    return frozenset(s["address"] for s in sessions.values() if s.get("address"))
+
+
+def _lists(profile: Value) -> tuple[str, ...]:
+    text = "" if profile is ABSENT else texts_of(profile).get("address-list", "")
+    return tuple(filter(None, text.split(",")))

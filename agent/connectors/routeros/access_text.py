@@ -1,0 +1,39 @@
+"""What the recipe says to people: what is now, what would hold after, how it will be proven."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from agent.connectors.shared import age_text
+from agent.model import Access
+
+if TYPE_CHECKING:
+    from agent.connectors.routeros.schema import PppMethod
+
+
+def now_text(sessions: Mapping[str, Mapping[str, str]], began: Mapping[str, str], at_s: int, router: str) -> str:
+    """Return `online 6d on edge-1 · 100.64.12.9` for each session, or `offline`."""
+    texts = []
+    for sid, session in sessions.items():
+        since = began.get(sid, "")
+        age = f" {age_text(at_s - int(since))}" if since.isdecimal() else ""
+        by = "by RADIUS" if session.get("radius") == "true" else ""
+        texts.append(" · ".join(filter(None, (f"online{age} on {router}", session.get("address", ""), by))))
+    return "; ".join(texts) or "offline"
+
+
+def after_text(access: Access, profile: str, how: str) -> str:
+    """Return what the subscriber gets: `pay page only: profile suspended, rule 4 (...) drops list suspended`."""
+    if access is Access.ACTIVE:
+        return f"profile {profile}{f': {how}' if how else ''}"
+    return f"pay page only: profile {profile}, {how}"
+
+
+def proof_text(access: Access, method: PppMethod) -> str:
+    """Return how enforcement will be judged."""
+    written = "written if it reads as planned just before (RouterOS cannot do both at once)"
+    wait = f"{written} · judged within {method.redial_within_s} s of the session's end"
+    if access is Access.ACTIVE:
+        return f"the old session gone; a new one in none of the suspended profile's lists; or none yet · {wait}"
+    return f"the old session gone; a new one in the suspended profile's lists; or none yet · {wait}"

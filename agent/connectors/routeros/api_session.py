@@ -1,0 +1,327 @@
+"""A conversation with one router over its API: any number of tasks call at once, on one connection, by tags.
+
+Two tasks carry it, one that writes and one that reads. So a caller who is cancelled leaves no half sentence behind,
+slow answers hold up nobody else, and a connection that breaks is noticed while nobody waits for it.
+
+How a call ends, and what is known then: see `errors`. What was sent and has no whole answer is cancelled on the router
+first, which may take `limits.CANCEL_S` more than the caller's time; if the router does not confirm, the connection is
+closed with all that is in flight on it: a command that may still be at work must not outlive its carrier.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from agent.connectors.routeros import limits
+from agent.connectors.routeros.carrier_session import Carrier, Endpoint, check, dial, fetch_certificate
+from agent.connectors.routeros.errors import (
+    CarrierLostError,
+    LocalRouterError,
+    MalformedReplyError,
+    RouterError,
+    RouterTimeoutError,
+    UnreachableRouterError,
+)
+from agent.connectors.routeros.exchanges import Answer, Exchange, Exchanges
+from agent.connectors.routeros.login import Login
+from agent.connectors.routeros.wire import ReplyReader, encode_sentence
+from agent.connectors.routeros.words import secrets_of
+from agent.runtime.bell import Bell
+
+__all__ = ["Answer", "Api", "Endpoint", "carry", "connect", "fetch_certificate", "open_in"]
+
+_RESERVED: Final = frozenset({"/login", "/cancel", "/quit"})
+
+
+class _Call:
+    """A command on its way: waiting for its turn, then sent, then over."""
+
+    def __init__(self, data: bytes, tag: str, secrets: tuple[str, ...], deadline: float) -> None:
+        self.data, self.deadline = data, deadline
+        self.wake = trio.Event()
+        self.exchange = Exchange(tag, secrets, self.wake.set)
+        self.sent = False
+        self.lost: RouterError | None = None
+        """Why the session ended, when it did before this call was over."""
+
+
+class Api:
+    """An open, logged-in API session. Made by `connect` or `open_in`."""
+
+    def __init__(self, carrier: Carrier, reader: ReplyReader) -> None:
+        self._carrier, self._reader = carrier, reader
+        self._exchanges = Exchanges()
+        self._in_flight: set[_Call] = set()
+        self._waiting: deque[_Call] = deque()
+        self._cancels: deque[_Call] = deque()
+        self._changed = Bell()
+        self._over: RouterError | None = None
+        self._end = trio.Event()
+        self._closed = trio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether this session is over: no call can be made on it any more."""
+        return self._over is not None
+
+    @property
+    def certificate(self) -> bytes | None:
+        """The router's certificate, DER; None on plain TCP."""
+        return self._carrier.certificate
+
+    async def aclose(self) -> None:
+        """Close the connection, and return when it is closed. Commands in flight are lost; may be called again."""
+        self._finish(CarrierLostError("the connection was closed here", sent=True))
+        with trio.CancelScope(shield=True):  # the closing itself waits for nobody
+            await self._closed.wait()
+
+    async def call(self, *words: str, timeout_s: float) -> Answer:
+        """Send a command and return its answer.
+
+        Args:
+            words: `/ppp/secret/print`, `=.proplist=name,profile`, `?name=x`; no tag.
+            timeout_s: from now to the end of the answer, its turn in the queue included.
+
+        Raises:
+            LocalRouterError: these words cannot be sent; nothing was.
+            TrapError: the router refused.
+            AnswerTooLongError: the answer passes a limit.
+            CarrierLostError: the connection is gone.
+            RouterTimeoutError: no end of the answer in time.
+            MalformedReplyError: the router speaks another protocol; the command's fate is unknown.
+        """
+        if words and words[0] in _RESERVED:
+            raise LocalRouterError(f"{words[0]}: the session itself sends it")
+        if any(word.startswith(".tag=") for word in words):
+            raise LocalRouterError(f"{words[0]}: the session itself sets the tag")
+        deadline = trio.current_time() + (timeout_s if timeout_s > 0 else 0.0)
+        call = self._call(words, secrets_of(words), deadline)
+        await trio.lowlevel.checkpoint()
+        if self._over is not None:
+            raise CarrierLostError(str(self._over), sent=False)
+        self._waiting.append(call)
+        self._changed.ring()
+        try:
+            with trio.move_on_at(deadline):
+                await call.wake.wait()
+        finally:
+            given_up = not call.exchange.finished
+            if given_up:
+                await self._give_up(call)
+        return self._outcome(call, words[0], timeout_s, given_up=given_up)
+
+    def _call(self, words: tuple[str, ...], secrets: tuple[str, ...], deadline: float = math.inf) -> _Call:
+        tag = self._exchanges.new_tag()
+        return _Call(encode_sentence((*words, f".tag={tag}")), tag, secrets, deadline)
+
+    def _outcome(self, call: _Call, command: str, timeout_s: float, *, given_up: bool) -> Answer:
+        if not given_up or call.exchange.too_long:
+            return call.exchange.answer()
+        if call.lost is None:
+            raise RouterTimeoutError(f"{command}: no end of the answer in {timeout_s:g} s", sent=call.sent)
+        if call.sent and isinstance(call.lost, MalformedReplyError):
+            raise MalformedReplyError(str(call.lost))
+        raise CarrierLostError(str(call.lost), sent=call.sent)
+
+    # --- giving up ---
+
+    async def _give_up(self, call: _Call) -> None:
+        """End a call that nobody waits for any more: take it back unsent, or have the router cancel it."""
+        call.lost = self._over
+        if call.lost is not None:
+            return
+        if not call.sent:
+            if call in self._waiting:
+                self._waiting.remove(call)
+            return
+        cancel = self._call(("/cancel", f"=tag={call.exchange.tag}"), ())
+        self._cancels.append(cancel)
+        self._changed.ring()
+        with trio.move_on_after(limits.CANCEL_S, shield=True):
+            while self._over is None and not (call.exchange.finished and cancel.exchange.finished):
+                await self._changed.wait()
+        if self._over is None and not (call.exchange.finished and cancel.exchange.finished):
+            self._finish(
+                CarrierLostError(f"closed: a cancelled command did not end in {limits.CANCEL_S:g} s", sent=True)
+            )
+        if self._over is not None:
+            with trio.CancelScope(shield=True):
+                await self._closed.wait()
+
+    def _finish(self, why: RouterError) -> None:
+        """Give the session up, for the first reason only: nobody's command is sent or answered from here on."""
+        if self._over is None:
+            self._over = why
+            for call in (*self._in_flight, *self._waiting):
+                call.wake.set()
+            self._waiting.clear()
+            self._cancels.clear()
+            self._end.set()
+            self._changed.ring()
+
+    # --- the two tasks ---
+
+    async def _run(self) -> None:
+        """Carry the session until it is over; the connection is closed then."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                nursery.start_soon(self._read)
+                await self._end.wait()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._finish(CarrierLostError("the connection was closed here", sent=True))
+            await self._carrier.close(in_doubt=len(self._exchanges) > 0)
+            self._closed.set()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                batch = self._next_batch()
+                if batch:
+                    await self._carrier.send(batch)
+                else:
+                    await self._changed.wait()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._finish(CarrierLostError("the connection broke", sent=True))
+
+    def _next_batch(self) -> bytes:
+        """Return the sentences whose turn it is; from here on they count as sent."""
+        batch = bytearray()
+        while len(batch) < limits.BATCH_BYTES:
+            if self._cancels:
+                call = self._cancels.popleft()
+            elif self._waiting and len(self._exchanges) < limits.COMMANDS_IN_FLIGHT:
+                call = self._waiting.popleft()
+                if call.deadline <= trio.current_time():
+                    continue  # its caller is about to learn it: no first byte after the deadline
+            else:
+                break
+            self._exchanges.open(call.exchange)
+            self._in_flight.add(call)
+            call.sent = True
+            batch += call.data
+        return bytes(batch)
+
+    async def _read(self) -> None:
+        try:
+            while data := await self._carrier.receive():
+                before = len(self._exchanges)
+                for reply in self._reader.receive_untrusted(data):
+                    self._exchanges.take(reply)
+                if len(self._exchanges) < before:
+                    self._in_flight = {c for c in self._in_flight if not c.exchange.finished}
+                    self._changed.ring()
+            self._finish(CarrierLostError("the router closed the connection", sent=True))
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._finish(CarrierLostError("the connection broke", sent=True))
+        except RouterError as err:
+            self._finish(err)
+
+
+# --- opening ---
+
+
+async def carry(
+    endpoint: Endpoint,
+    user: str,
+    password: bytes,
+    *,
+    timeout_s: float,
+    task_status: trio.TaskStatus[Api] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Log in, hand out the session by `task_status`, and carry it until it is over: for `nursery.start`.
+
+    Raises:
+        LocalRouterError: the endpoint says not how the router is known, or there is no user.
+        UnreachableRouterError: no session came about.
+        LoginRefusedError: wrong user or password.
+        MalformedReplyError: what answers is no router.
+    """
+    api = await _log_in(endpoint, user, password, timeout_s)
+    task_status.started(api)
+    await api._run()  # noqa: SLF001  the other half of it
+
+
+async def open_in(nursery: trio.Nursery, endpoint: Endpoint, user: str, password: bytes, *, timeout_s: float) -> Api:
+    """Return a session that lives in `nursery`: any task may use it, and any may end it with `aclose`.
+
+    Raises:
+        RouterError: as `carry`.
+    """
+
+    async def start(task_status: trio.TaskStatus[Api]) -> None:
+        await carry(endpoint, user, password, timeout_s=timeout_s, task_status=task_status)
+
+    api: Api = await nursery.start(start)
+    return api
+
+
+@asynccontextmanager
+async def connect(endpoint: Endpoint, user: str, password: bytes, *, timeout_s: float) -> AsyncIterator[Api]:
+    """Give a session that lives as long as the block; it must be entered and left by the same task.
+
+    Args:
+        endpoint: where, and how the router is known.
+        user: who logs in.
+        password: the bytes that the router compares; UTF-8 where a person typed it.
+        timeout_s: for the connection, TLS and the login together.
+
+    Raises:
+        RouterError: as `carry`. An error of the block passes as it is, not in a group of the nursery's.
+    """
+    manager = trio.open_nursery()
+    nursery = await manager.__aenter__()
+    try:
+        api = await open_in(nursery, endpoint, user, password, timeout_s=timeout_s)
+        try:
+            yield api
+        finally:
+            await api.aclose()
+    finally:
+        # Not told of the block's error, the nursery puts it in no group
+        nursery.cancel_scope.cancel()
+        await manager.__aexit__(None, None, None)
+
+
+async def _log_in(endpoint: Endpoint, user: str, password: bytes, timeout_s: float) -> Api:
+    check(endpoint)
+    login = Login(user, password)
+    first = encode_sentence(login.first())
+    carrier: Carrier | None = None
+    try:
+        with trio.move_on_after(timeout_s if timeout_s > 0 else 0.0):
+            carrier = await dial(endpoint)
+            return Api(carrier, await _converse(carrier, login, first))
+    except BaseException:
+        if carrier is not None:
+            await carrier.close(in_doubt=False)
+        raise
+    if carrier is not None:
+        await carrier.close(in_doubt=False)
+    raise UnreachableRouterError(f"no session in {timeout_s:g} s", reason="timeout")
+
+
+async def _converse(carrier: Carrier, login: Login, data: bytes) -> ReplyReader:
+    reader = ReplyReader()
+    try:
+        while not login.done:
+            if data:
+                await carrier.send(data)
+                data = b""
+            came = await carrier.receive()
+            if not came:
+                raise UnreachableRouterError("login: the router hung up without a word", reason="refused")
+            for reply in reader.receive_untrusted(came):
+                words = login.receive(reply)
+                if words is not None:
+                    data = encode_sentence(words)
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as err:
+        raise UnreachableRouterError("login: the connection broke", reason="refused") from err
+    return reader

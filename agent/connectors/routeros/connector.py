@@ -1,0 +1,81 @@
+"""The RouterOS connector: its targets (routers, by their API), and the recipe of each access method on them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from agent.connectors.base import Reach, Session, Traits, UnreadableError
+from agent.connectors.routeros import api_session
+from agent.connectors.routeros.access import PppAccess
+from agent.connectors.routeros.api_session import Endpoint
+from agent.connectors.routeros.session import SETTLE_S, RouterSession
+from agent.connectors.shared import boot_time_s
+from agent.model import Target
+
+if TYPE_CHECKING:
+    from agent.connectors.base import AccessRecipe
+    from agent.connectors.routeros.api_session import Api
+    from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
+    from agent.connectors.routeros.session import Commit
+
+WINDOW: Final = 8
+"""Steps in flight per target (DESIGN section 3), all on one connection: a router has some twenty for everybody."""
+
+
+class RouterosConnector:
+    """Implements `agent.connectors.base.Connector`."""
+
+    def __init__(
+        self,
+        config: RouterosConfig,
+        secrets: Callable[[str], bytes],
+        commit: Commit,
+        *,
+        window: int = WINDOW,
+        boottime: Callable[[], float] = boot_time_s,
+    ) -> None:
+        """Take the configuration; nothing is opened before `dial`.
+
+        Args:
+            config: targets and methods.
+            secrets: the vault: name -> secret, or UnreadableError.
+            commit: keyed commitment (label, secret value) -> 64 hex digits.
+            window: steps in flight per target.
+            boottime: the clock of tickets' deadlines.
+        """
+        self.traits = Traits(conditional=False, settle_s=SETTLE_S, window=window, reach=Reach.DIAL)
+        self._routers = {t.id: t for t in config.targets}
+        self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.fingerprint) for t in config.targets)
+        self.recipes: Mapping[str, AccessRecipe] = {m.name: PppAccess(m) for m in config.methods}
+        self._secrets, self._commit, self._boottime = secrets, commit, boottime
+
+    def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
+        """Return a session to `target`; the router is connected to when it is first needed.
+
+        Raises:
+            UnreadableError: on entering, when no such target is configured.
+        """
+        return self._dial(target)
+
+    @asynccontextmanager
+    async def _dial(self, target: Target) -> AsyncIterator[Session]:
+        router = self._routers.get(target.id)
+        if router is None:
+            raise UnreadableError(f"no target {target.id} is configured", reason="refused")
+        async with trio.open_nursery() as nursery:
+            yield RouterSession(
+                target, router, lambda: self._connect(nursery, router), self._commit, boottime=self._boottime
+            )
+            nursery.cancel_scope.cancel()
+
+    async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
+        """Return at once: routers are dialled."""
+
+    async def _connect(self, nursery: trio.Nursery, router: RouterTarget) -> Api:
+        endpoint = Endpoint(router.host, router.port, router.fingerprint or None, router.insecure)
+        password = self._secrets(router.secret)
+        return await api_session.open_in(nursery, endpoint, router.user, password, timeout_s=router.timeout_s)

@@ -1,0 +1,103 @@
+"""The errors of a conversation with a router; what crosses to the main job are `agent.connectors.base`'s.
+
+* RouterError
+  x LocalRouterError: we misused it; nothing was sent
+  x RemoteRouterError: the router, or the way to it
+    + UnreachableRouterError: no session came about, no command was sent; `reason` says why
+    + LoginRefusedError: wrong user or password, or a user who may not use the API
+    + TrapError: the router refused a command in its own words; the conversation goes on
+    + AnswerTooLongError: more came than we take; the command was cancelled
+    + CarrierLostError: the connection is gone; `sent` says whether the command may have reached the router
+    + RouterTimeoutError: no end of the answer in time; `sent` as before
+    + MalformedReplyError: what came is not the protocol; the connection is closed, the command's fate is unknown
+
+No message holds what was sent, and a router's own words are in one only clipped and neutralised.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+Unreachable = Literal["unreachable", "timeout", "certificate", "refused", "busy"]
+"""Why there is no session.
+
+unreachable: no route, no such host, or the connection broke · timeout: nothing within the time given ·
+certificate: no TLS, or not with the pinned certificate · refused: the port is closed, or the router hung up before the
+login was answered · busy: it has no session left (`max-sessions`).
+"""
+
+
+class RouterError(Exception):
+    """Anything that a conversation with a router raises."""
+
+
+class LocalRouterError(RouterError):
+    """We misused it."""
+
+
+class RemoteRouterError(RouterError):
+    """The router, or the way to it."""
+
+
+class UnreachableRouterError(RemoteRouterError):
+    """No session came about, and no command was sent."""
+
+    def __init__(self, message: str, *, reason: Unreachable) -> None:
+        super().__init__(message)
+        self.reason: Unreachable = reason
+
+
+class LoginRefusedError(RemoteRouterError):
+    """The router takes this user or password not."""
+
+
+class TrapError(RemoteRouterError):
+    """The router refused, or broke off, a command: `!trap`.
+
+    Not a proof that nothing happened: of a command on several items, those before the refused one are done.
+
+    `message`: the router's own text, clipped, control characters neutralised, values of ours that are secret blotted
+    out. `category`: 0 to 7 as in the manual ("!trap message category"), None where it gave none. `rows`: what it had
+    answered before. `more`: the messages of further traps of the same command.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        category: int | None = None,
+        rows: tuple[Mapping[str, str], ...] = (),
+        more: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message, self.category, self.rows, self.more = message, category, rows, more
+
+
+class AnswerTooLongError(RemoteRouterError):
+    """The answer has more rows or bytes than `limits` allows. What there was of it is dropped."""
+
+
+class CarrierLostError(RemoteRouterError):
+    """The connection is gone.
+
+    `sent` False: nothing of this command was handed to the network. True: its fate is unknown.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class RouterTimeoutError(RemoteRouterError):
+    """The answer did not end in time; `sent` as for CarrierLostError.
+
+    The command was cancelled on the router too; where that could not be confirmed, the connection is closed.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class MalformedReplyError(RemoteRouterError):
+    """Bytes or sentences that the protocol does not have: nothing after them can be trusted to belong to anything."""

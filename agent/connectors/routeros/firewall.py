@@ -1,0 +1,124 @@
+"""Does the firewall keep an address list's members off the internet? Pure: it is given the rules as they were read.
+
+An entry in an address list does nothing by itself: a rule must drop whatever its members send, and no rule above it
+may let any of that out. FastTrack, and an accept of established connections, do so for every connection that was open
+before. What cannot be told from the rules counts as letting it out: a rule drops them surely, or does not count; a rule
+lets them out unless it surely does not match, or is plainly the way to a pay page.
+
+Source: RouterOS manual, "Filter" (chains, actions, matchers) and "FastTrack".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+Rule = Mapping[str, str]
+
+_SILENT: Final = frozenset(
+    {
+        "chain",
+        "action",
+        "comment",
+        "disabled",
+        "invalid",
+        "dynamic",
+        "log",
+        "log-prefix",
+        "reject-with",
+        "jump-target",
+        "hw-offload",
+        "src-address-list",
+    }
+)
+"""Properties of a rule that do not say what it matches, and the list, which is looked at by itself."""
+_GOES_ON: Final = frozenset({"passthrough", "log", "add-src-to-address-list", "add-dst-to-address-list"})
+"""Actions after which the next rule is looked at."""
+_DROPS: Final = frozenset({"drop", "reject", "tarpit"})
+_GARDEN: Final = frozenset({"dst-address", "dst-address-list"})
+"""Matchers by which a rule may leave the way to a pay page open."""
+_DEPTH_MAX: Final = 8
+"""Chains that jump to each other; chosen arbitrarily."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """They are kept in. `text` says by which rule."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetOut:
+    """They are not, or that cannot be told. `text` says why."""
+
+    text: str
+
+
+def keeps_in(rules: Sequence[Rule], members_of: str, chain: str = "forward") -> Kept | LetOut:
+    """Return whether a chain drops what members of the list `members_of` send to the internet.
+
+    Args:
+        rules: all rules in their order, each with its properties as RouterOS prints them.
+        members_of: an address list.
+        chain: where packets come from.
+    """
+    found = _walk(rules, members_of, chain, 0)
+    return LetOut(f"no rule of chain {chain} drops all of src-address-list={members_of}") if found is None else found
+
+
+def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> Kept | LetOut | None:
+    """Return what becomes of the packets in a chain; None: some or all of them come out at its end."""
+    if depth > _DEPTH_MAX:
+        return LetOut(f"chains that jump more than {_DEPTH_MAX} deep are not followed")
+    leaks = False
+    """Whether some of them may have gone back to where the chain was jumped to from."""
+    for number, rule in enumerate(rules):  # as /ip/firewall/filter/print numbers them
+        action = rule.get("action", "accept")
+        if rule.get("chain") != chain or "true" in (rule.get("disabled"), rule.get("invalid")):
+            continue
+        if action in _GOES_ON or rule.get("src-address-list") == f"!{members_of}" or _goes_to_garden(rule):
+            continue
+        name, all_of_them = f"rule {number} ({_shown(rule)})", _matches_all(rule, members_of)
+        if action in _DROPS:
+            found: Kept | LetOut | None = Kept(f"{name} drops list {members_of}") if all_of_them else None
+        elif action == "jump":
+            found = _walk(rules, members_of, rule.get("jump-target", ""), depth + 1)
+            found = None if isinstance(found, Kept) and not all_of_them else found
+        elif action == "return" and depth:
+            leaks = True
+            if all_of_them:
+                return None
+            found = None
+        else:
+            found = LetOut(f"{name} may let it out before it is dropped")
+        if found is not None:
+            return None if leaks and isinstance(found, Kept) else found
+    return None
+
+
+def _goes_to_garden(rule: Rule) -> bool:
+    """Tell whether a rule is about packets to some place only: another network, or DNS and ICMP on the way to it."""
+    if any(rule.get(name) and not _is_everywhere(rule[name]) for name in _GARDEN):
+        return True
+    return rule.get("protocol") == "icmp" or (rule.get("protocol") in ("udp", "tcp") and rule.get("dst-port") == "53")
+
+
+def _is_everywhere(destination: str) -> bool:
+    return destination.startswith(("!", "0.0.0.0-")) or destination.endswith("/0")
+
+
+def _matches_all(rule: Rule, members_of: str) -> bool:
+    """Tell whether a rule matches all that the members send to the internet: it has no other matcher.
+
+    But for the garden: `dst-address-list=!garden` leaves out what is in a list, or in a network.
+    """
+    others = {k for k, v in rule.items() if v and k not in _SILENT and not k.startswith(".")}
+    garden = {k for k in others & _GARDEN if rule[k].startswith("!") and not _is_everywhere(rule[k][1:])}
+    return rule.get("src-address-list", "") in ("", members_of) and not others - garden
+
+
+def _shown(rule: Rule) -> str:
+    told = ["action", "jump-target", "src-address-list", *sorted(set(rule) - _SILENT)]
+    return " ".join(f"{k}={rule[k]}" for k in told if rule.get(k) and not k.startswith("."))

@@ -1,0 +1,95 @@
+"""Our mark in a row's comment: that we made it, or hold it. It is appended, and what people wrote stays as it was.
+
+A comment holds an address, a phone number, or another tool's tag, so nothing of it is ever replaced. `unmark` gives
+back what `mark` was given, to the letter, whatever that was: a mark of another, one of ours, blanks at the end. A mark
+is no proof of anything, since anybody may write one: what we own is what our own records say, and the mark is there
+for the people who look at the router.
+
+    comment      = [ text ] *( " " mark )
+    mark         = "isp:" what
+    what         = 1*24( ALPHA / DIGIT / "_" )
+
+Errors:
+
+* MarkError
+  x MalformedMarkError: not what may stand in a mark
+  x CommentTooLongError: with the mark the comment would be too long
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+PREFIX: Final = "isp:"
+
+COMMENT_MAX_BYTES: Final = 4096
+"""Longest comment that we make. RouterOS states no limit (its command tree says "string value" of a comment, where
+log-prefix is "max length 31"), so this is chosen arbitrarily: more than people write, far below an API word's limit."""
+
+WHAT_MAX: Final = 24
+"""Longest `what`; chosen arbitrarily, so that a mark stays short beside people's own words."""
+
+_WHAT: Final = re.compile(rf"[A-Za-z0-9_]{{1,{WHAT_MAX}}}")
+_MARKS: Final = re.compile(rf"(?<!\S){PREFIX}({_WHAT.pattern})(?!\S)")
+
+
+class MarkError(Exception):
+    """A mark cannot be set."""
+
+
+class MalformedMarkError(MarkError):
+    """What is to be marked has other than letters, digits and `_`, or is too long."""
+
+
+class CommentTooLongError(MarkError):
+    """The comment would become longer than `COMMENT_MAX_BYTES`."""
+
+
+def mark(comment: str, what: str) -> str:
+    """Return the comment with a mark appended, also where it has that mark already: ask `marks_in` first.
+
+    Args:
+        comment: the row's comment, as RouterOS has it; the empty text for none.
+        what: 1 to 24 ASCII letters, digits and `_`.
+
+    Raises:
+        MalformedMarkError: `what` is something else.
+        CommentTooLongError: with the mark it would be over 4096 bytes of UTF-8.
+    """
+    marked = f"{comment} {_text(what)}" if comment else _text(what)
+    # Bytes of a router's comment that are no UTF-8 are lone surrogates here: they count as three bytes, not as one.
+    size = len(marked.encode("utf-8", "surrogatepass"))
+    if size > COMMENT_MAX_BYTES:
+        raise CommentTooLongError(f"comment with its mark: expected at most {COMMENT_MAX_BYTES} bytes, got {size}")
+    return marked
+
+
+def unmark(comment: str, what: str) -> str:
+    """Return the comment without its last mark `what`, as it was before `mark`; unchanged when it has none.
+
+    Somebody may have written on behind the mark: that stays, and only the mark goes, with one blank beside it.
+
+    Raises:
+        MalformedMarkError: `what` has other than letters, digits and `_`, or is too long.
+    """
+    text = _text(what)
+    places = [found.start() for found in _MARKS.finditer(comment) if found.group() == text]
+    if not places:
+        return comment
+    before, after = comment[: places[-1]], comment[places[-1] + len(text) :]
+    if before.endswith(" "):
+        return before[:-1] + after
+    # At the start, where it was set on an empty comment, or behind a line break that somebody typed.
+    return before + after.removeprefix(" ")
+
+
+def marks_in(comment: str) -> tuple[str, ...]:
+    """Return the `what` of every mark in a comment, in their order, as often as each is there."""
+    return tuple(found[1] for found in _MARKS.finditer(comment))
+
+
+def _text(what: str) -> str:
+    if not _WHAT.fullmatch(what):
+        raise MalformedMarkError(f"mark: expected 1 to {WHAT_MAX} of A-Z a-z 0-9 _, got {len(what)} characters")
+    return PREFIX + what

@@ -1,0 +1,283 @@
+"""The menus of RouterOS that we use, per release: what a row has, what of it is compared, shown and written.
+
+Two sources are put together at first use: tables/RELEASE.json, made from what was recorded of RouterOS (by
+tests/agent/connectors/routeros/make_tables.py), and tables/overlay.toml, by hand, for what the records do not say. A
+property that neither has is unknown: it is passed on apart when read, and refused when it is to be written.
+
+Errors:
+
+* MenuError
+  x UnknownMenuError: no such menu in the tables of a version
+  x UnwritableError: a property that is unknown, or that RouterOS does not let anybody write
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, TypedDict, cast
+
+from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.versions import Version, table_of
+
+_TABLES: Final = Path(__file__).parent / "tables"
+
+_EMPTY_IS_A_VALUE: Final = frozenset({Kind.SWITCH, Kind.MATCH_LIST})
+"""Kinds whose empty text is something else than no value: a switch that is on, a set of nothing."""
+
+
+class MenuError(Exception):
+    """What was asked of the tables is not in them."""
+
+
+class UnknownMenuError(MenuError):
+    """The tables have no such menu."""
+
+
+class UnwritableError(MenuError):
+    """The property is unknown, or nobody may set it on this release."""
+
+
+class Role(enum.Enum):
+    """What may be done with a property."""
+
+    PLAIN = "plain"
+    SECRET = "secret"
+    """Read by a user with policy `sensitive`, written, never shown: whoever reads it makes a commitment of it."""
+    WRITE_ONLY = "write-only"
+    """Written, never printed."""
+    READ_ONLY = "read-only"
+    VOLATILE = "volatile"
+    """Changes without anybody changing the row, or follows from another property: neither compared nor written."""
+
+
+_WRITABLE: Final = frozenset({Role.PLAIN, Role.SECRET, Role.WRITE_ONLY})
+_COMPARED: Final = frozenset({Role.PLAIN, Role.SECRET, Role.READ_ONLY})
+
+
+@dataclass(frozen=True, slots=True)
+class Property:
+    """A property of a menu's rows.
+
+    `default`: what RouterOS takes for it where nothing is set, normalised; None where it takes nothing, or that is not
+    known. `can_unset`: a row may lose it again; RouterOS writes that `!name`, and a comment is lost by the empty text.
+    `required`: RouterOS names it when an `add` lacks it.
+    """
+
+    name: str
+    kind: Kind
+    role: Role
+    default: str | None = None
+    can_unset: bool = False
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A row, sorted: `settled` is compared, `volatile` is not, `unknown` is in no table and may be a secret."""
+
+    settled: Mapping[str, str]
+    volatile: Mapping[str, str]
+    unknown: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """A menu on one release.
+
+    `keys`: the properties that name a row for people and plans; empty where nothing does but its place. RouterOS need
+    not hold them unique. `ordered`: the rows have an order that counts, and `move`. `single`: settings, one row without
+    `.id`. `one_of`: an `add` wants at least one of these.
+    """
+
+    path: str
+    keys: tuple[str, ...]
+    ordered: bool
+    single: bool
+    properties: Mapping[str, Property]
+    one_of: tuple[str, ...] = ()
+
+    def proplist(self) -> tuple[str, ...]:
+        """Return what a bulk read asks for: `.id`, the keys, then every property that is compared, by name.
+
+        Secrets are among them, since a password that somebody else changed is a change. RouterOS passes over names that
+        it does not know.
+        """
+        names = sorted(name for name, known in self.properties.items() if known.role in _COMPARED)
+        first = self.keys if self.single else (".id", *self.keys)
+        return (*first, *(name for name in names if name not in self.keys))
+
+    def readable(self, row: Mapping[str, str]) -> Mapping[str, str]:
+        """Return what is compared of a row that was read with `proplist`, or with no proplist at all.
+
+        Each value is normalised. A property that is absent has its default, where one is known; else it is left out,
+        and so is one whose text is empty, which is RouterOS' other way to print that nothing is set. So two rows that
+        RouterOS treats alike are equal. A row that was read with fewer properties would be given defaults that it may
+        not have: do not bring one here.
+        """
+        return self.sort(row).settled
+
+    def sort(self, row: Mapping[str, str]) -> Reading:
+        """Return every property of a row, normalised and sorted by what may be done with it; as `readable`, and all.
+
+        Words of the API itself, which begin with a dot (`.id`, `.nextid`), are no properties and are left out.
+        """
+        settled = dict(self._settled(row))
+        volatile: dict[str, str] = {}
+        unknown: dict[str, str] = {}
+        for name, text in row.items():
+            known = self.properties.get(name)
+            if known is None and not name.startswith("."):
+                unknown[name] = text
+            elif known is not None and known.role not in _COMPARED:
+                volatile[name] = normalise(known.kind, text)
+        return Reading(*map(MappingProxyType, (settled, volatile, unknown)))
+
+    def _settled(self, row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+        for name, known in self.properties.items():
+            if known.role not in _COMPARED:
+                continue
+            text = row.get(name, known.default)
+            if text == "" and known.default is None and known.kind not in _EMPTY_IS_A_VALUE:
+                continue
+            if text is not None:
+                yield name, normalise(known.kind, text)
+
+    def writable(self, name: str) -> Property:
+        """Return the property of that name, which is to be set.
+
+        Raises:
+            UnwritableError: this release has no such property as far as the tables go, or it cannot be set.
+        """
+        known = self.properties.get(name)
+        if known is None:
+            raise UnwritableError(f"{self.path}: {name} is no property that the tables know")
+        if known.role not in _WRITABLE:
+            raise UnwritableError(f"{self.path}: {name} is {known.role.value}")
+        return known
+
+
+def menu(path: str, version: Version) -> Menu:
+    """Return a menu as the table that serves a version has it; ask `versions.known` whether that is a guess.
+
+    Raises:
+        UnknownMenuError: we use no menu of that path.
+    """
+    found = menus(version).get(path)
+    if found is None:
+        raise UnknownMenuError(f"menu: expected one of those in the tables, got {path!r}")
+    return found
+
+
+def menus(version: Version) -> Mapping[str, Menu]:
+    """Return every menu of the table that serves a version, by path."""
+    return _load(table_of(version))
+
+
+# --- the two sources ---
+
+_Names = dict[str, list[str]]
+"""Kind -> names of properties."""
+
+
+class _RecordedProperty(TypedDict, total=False):
+    kind: str
+    default: str
+    role: str
+    can_unset: bool
+    required: bool
+
+
+class _RecordedMenu(TypedDict):
+    keys: list[str]
+    ordered: bool
+    single: bool
+    one_of: list[str]
+    properties: dict[str, _RecordedProperty]
+
+
+class _ByHand(TypedDict, total=False):
+    """A menu of the overlay, and what it says of every menu: the file's head explains each."""
+
+    source: str
+    keys: list[str]
+    single: bool
+    kinds: _Names
+    read_only: _Names
+    volatile: _Names
+    secret: list[str]
+    write_only: list[str]
+    can_unset: list[str]
+    defaults: dict[str, str]
+    writable: dict[str, _Names]
+
+
+class _Overlay(TypedDict):
+    everywhere: _ByHand
+    menus: dict[str, _ByHand]
+
+
+# Both files are ours, and a test loads each release: their shape is taken for granted here.
+
+
+@functools.cache
+def _load(release: Version) -> Mapping[str, Menu]:
+    """Return a recorded release's menus, read once from the files beside this module."""
+    recorded: dict[str, _RecordedMenu] = json.loads((_TABLES / f"{release}.json").read_text("utf-8"))["menus"]
+    with (_TABLES / "overlay.toml").open("rb") as file:
+        overlay = cast("_Overlay", tomllib.load(file))
+    return MappingProxyType({path: _menu(path, found, overlay, release) for path, found in recorded.items()})
+
+
+def _menu(path: str, recorded: _RecordedMenu, overlay: _Overlay, release: Version) -> Menu:
+    by_hand, everywhere = overlay["menus"][path], overlay["everywhere"]
+    writable = by_hand.get("writable", {}).get(str(release), {})
+    read_only, volatile = by_hand.get("read_only", {}), by_hand.get("volatile", {})
+    kinds: dict[str, str] = {}
+    for names_of in (everywhere.get("kinds", {}), by_hand.get("kinds", {}), writable, read_only, volatile):
+        kinds.update({name: kind for kind, names in names_of.items() for name in names})
+    names = {*recorded["properties"], *_all(writable), *_all(read_only), *_all(volatile)}
+    properties = {}
+    for name in sorted(names):
+        found = recorded["properties"].get(name, {})
+        kind = Kind(kinds.get(name) or found.get("kind", Kind.TEXT.value))
+        default = by_hand.get("defaults", {}).get(name, found.get("default"))
+        properties[name] = Property(
+            name=name,
+            kind=kind,
+            role=_role(name, found, by_hand, _all(writable)),
+            default=None if default is None else normalise(kind, default),
+            can_unset=found.get("can_unset", False) or name in everywhere.get("can_unset", []),
+            required=found.get("required", False),
+        )
+    return Menu(
+        path=path,
+        keys=tuple(recorded["keys"] or by_hand.get("keys", [])),
+        ordered=recorded["ordered"],
+        single=recorded["single"] or by_hand.get("single", False),
+        properties=MappingProxyType(properties),
+        one_of=tuple(recorded["one_of"]),
+    )
+
+
+def _role(name: str, recorded: _RecordedProperty, by_hand: _ByHand, writable: frozenset[str]) -> Role:
+    """Return a property's role: what was written by hand goes before what was recorded, a secret before all."""
+    if name in by_hand.get("secret", []):
+        return Role.SECRET
+    if name in by_hand.get("write_only", []):
+        return Role.WRITE_ONLY
+    if name in _all(by_hand.get("volatile", {})):
+        return Role.VOLATILE
+    if name in _all(by_hand.get("read_only", {})):
+        return Role.READ_ONLY
+    return Role.PLAIN if name in writable else Role(recorded.get("role", Role.PLAIN.value))
+
+
+def _all(names_of: _Names) -> frozenset[str]:
+    return frozenset(name for names in names_of.values() for name in names)

@@ -1,0 +1,243 @@
+"""Sentences to bytes, and bytes to replies: the RouterOS API's framing. Pure.
+
+From the manual ("API", section Protocol): a word is its length and its content, a sentence is words up to a word of no
+length, and a length is written
+
+    0 <= len <= 0x7F              1 byte     len
+    0x80 <= len <= 0x3FFF         2 bytes    len | 0x8000
+    0x4000 <= len <= 0x1FFFFF     3 bytes    len | 0xC00000
+    0x200000 <= len <= 0xFFFFFFF  4 bytes    len | 0xE0000000
+    len >= 0x10000000             5 bytes    0xF0, then len in four bytes
+    (first byte >= 0xF8: a control byte; "API client cannot proceed")
+
+librouteros computes the long lengths. The rest of its codec is not for us: it drops bytes that are not ASCII, makes
+`comment=true` into True and `name=007` into 7, takes words of 256 MiB and logs passwords at DEBUG. Here a value stays
+the device's own string: UTF-8, and a byte that is none becomes a lone surrogate (PEP 383), so that what was read goes
+back as the same bytes.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from librouteros.exceptions import ProtocolError
+from librouteros.protocol import decode_length, determine_length, encode_length
+
+from agent.connectors.routeros import limits
+from agent.connectors.routeros.errors import LocalRouterError, MalformedReplyError
+
+_END: Final = b"\x00"
+_EQUALS: Final = ord("=")
+_SHORTEST: Final = (0, 0x80, 0x4000, 0x200000)
+"""By how many bytes follow the first: the smallest length that is written so."""
+
+
+class ReplyWord(enum.Enum):
+    """The first word of a reply. `!empty` (since 7.18) says that there are no rows; it may stand anywhere."""
+
+    RE = "!re"
+    DONE = "!done"
+    TRAP = "!trap"
+    FATAL = "!fatal"
+    EMPTY = "!empty"
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One sentence from the router.
+
+    `tag`: of the command that it belongs to, None where it has none. `values`: its attributes; of two with one name
+    the last (as every client does). `text`: what a `!fatal` says. `size_bytes`: of its words.
+    """
+
+    word: ReplyWord
+    tag: str | None
+    values: Mapping[str, str]
+    text: str
+    size_bytes: int
+
+
+# --- out ---
+
+
+def encode_sentence(words: Sequence[str]) -> bytes:
+    """Return the bytes of one command.
+
+    Args:
+        words: the command (`/ppp/secret/print`), then attributes (`=name=x`), queries (`?name=x`) and a tag (`.tag=1`).
+
+    Raises:
+        LocalRouterError: there is no command, a word is empty, begins otherwise or has a NUL, a character has no
+            bytes, or a limit is passed. A NUL would end a string inside RouterOS: it would write another value than
+            it was given.
+    """
+    if not words or not words[0].startswith("/"):
+        raise LocalRouterError("command: expected its first word to begin with a slash")
+    data = bytearray()
+    for number, word in enumerate(words):
+        if number and not word.startswith(("=", "?", ".tag=")):
+            raise LocalRouterError(f"{words[0]}: expected word {number} to begin with = or ?")
+        try:
+            content = word.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:
+            # Its message quotes the word, which may be a password
+            raise LocalRouterError(f"{words[0]}: word {number} has a character that is none") from None
+        if b"\x00" in content:
+            raise LocalRouterError(f"{words[0]}: word {number} has a NUL")
+        if len(content) > limits.COMMAND_WORD_BYTES:
+            raise LocalRouterError(
+                f"{words[0]}: expected at most {limits.COMMAND_WORD_BYTES} bytes in word {number}, got {len(content)}"
+            )
+        data += encode_length(len(content)) + content
+    if len(data) > limits.COMMAND_BYTES:
+        raise LocalRouterError(f"{words[0]}: expected at most {limits.COMMAND_BYTES} bytes, got {len(data)}")
+    return bytes(data + _END)
+
+
+# --- in ---
+
+
+class _Sentence:
+    """The words of the reply that is coming in."""
+
+    __slots__ = ("count", "size_bytes", "tag", "texts", "values", "word")
+
+    def __init__(self) -> None:
+        self.word: ReplyWord | None = None
+        self.tag: str | None = None
+        self.values: dict[str, str] = {}
+        self.texts: list[str] = []
+        self.size_bytes = 0
+        self.count = 0
+
+
+class ReplyReader:
+    """Bytes of one connection in, replies out. Holds at most one sentence that is not complete."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._need = 0
+        self._sentence = _Sentence()
+        self._names: dict[bytes, str] = {}
+        self._broken = False
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a sentence has begun and not ended."""
+        return bool(self._rest) or self._sentence.count > 0
+
+    def receive_untrusted(self, data: bytes) -> Iterator[Reply]:
+        """Give the replies that are complete with `data`. To be exhausted before more is given.
+
+        Raises:
+            MalformedReplyError: this is not the protocol, or a limit is passed. Replies before that place have been
+                given; nothing after it can be read, now or later.
+        """
+        if self._broken:
+            raise MalformedReplyError("reply: nothing can be read after what could not be")
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._need:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        self._broken = True  # until the end is reached
+        at, size, sentence, names = 0, len(data), self._sentence, self._names
+        while at < size:
+            length = data[at]
+            start = at + 1
+            if length >= 0x80:
+                start, length = _long_length_untrusted(data, at)
+            stop = start + length
+            if stop > size:
+                if sentence.word is None and length > _REPLY_WORD_BYTES:
+                    raise _no_reply_word()  # seen at once, not after it was waited for: a port of something else
+                self._need = stop - at
+                break
+            if not length:
+                if sentence.count:
+                    yield _reply(sentence)
+                    self._sentence = sentence = _Sentence()
+                # "Empty sentences are ignored."
+            else:
+                sentence.size_bytes += length
+                sentence.count += 1
+                if sentence.word is None:
+                    sentence.word = _reply_word_untrusted(data[start:stop])
+                elif data[start] == _EQUALS:
+                    name, _, value = data[start + 1 : stop].partition(b"=")
+                    sentence.values[names.get(name) or self._name(name)] = value.decode("utf-8", "surrogateescape")
+                else:
+                    _other_word_untrusted(sentence, data[start:stop])
+                if sentence.size_bytes > limits.SENTENCE_BYTES or sentence.count > limits.SENTENCE_WORDS:
+                    raise MalformedReplyError(
+                        f"reply: expected at most {limits.SENTENCE_WORDS} words of {limits.SENTENCE_BYTES} bytes, "
+                        f"got {sentence.count} of {sentence.size_bytes} and no end"
+                    )
+            at = stop
+        self._rest += data[at:]
+        self._broken = False
+
+    def _name(self, name: bytes) -> str:
+        """Return a property's name; rows repeat them, so one copy of each is kept."""
+        if not name:
+            raise MalformedReplyError("reply: expected an attribute's name, got an empty one")
+        text = name.decode("utf-8", "surrogateescape")
+        if len(self._names) < limits.NAMES_KNOWN:
+            self._names[name] = text
+        return text
+
+
+def _long_length_untrusted(data: bytes, at: int) -> tuple[int, int]:
+    """Return where the content of the word at `at` begins, and its length; what is not here yet counts as content."""
+    try:
+        more = determine_length(data[at : at + 1])
+        start = at + 1 + more
+        if start > len(data):
+            return start, 0
+        length = decode_length(data[at:start])
+    except ProtocolError as err:
+        # 0xF0 begins lengths from 256 MiB; 0xF1 to 0xF7 are not defined, and 0xF8 and above are control bytes
+        raise MalformedReplyError(f"reply: expected the length of a word, got byte 0x{data[at]:02x}") from err
+    if length < _SHORTEST[more]:
+        raise MalformedReplyError(f"reply: expected the shortest form of a length, got {length} in {more + 1} bytes")
+    if length > limits.WORD_BYTES:
+        raise MalformedReplyError(f"reply: expected a word of at most {limits.WORD_BYTES} bytes, got {length}")
+    return start, length
+
+
+def _reply_word_untrusted(content: bytes) -> ReplyWord:
+    word = _REPLY_WORDS.get(content)
+    if word is None:
+        raise _no_reply_word()
+    return word
+
+
+def _no_reply_word() -> MalformedReplyError:
+    # Also one that begins with "!" but is not known: it may say what we would miss, as `!empty` was new once
+    return MalformedReplyError(f"reply: expected one of {', '.join(w.value for w in ReplyWord)} as its first word")
+
+
+def _other_word_untrusted(sentence: _Sentence, content: bytes) -> None:
+    if content.startswith(b".tag="):
+        if sentence.tag is not None:
+            raise MalformedReplyError("reply: expected one tag, got a second one")
+        sentence.tag = content[5:].decode("utf-8", "surrogateescape")
+    elif sentence.word is ReplyWord.FATAL:
+        sentence.texts.append(content.decode("utf-8", "surrogateescape"))
+    else:
+        raise MalformedReplyError("reply: expected an attribute or a tag, got another word")
+
+
+def _reply(sentence: _Sentence) -> Reply:
+    if sentence.word is None:
+        raise MalformedReplyError("reply: expected a first word")
+    text = " ".join(sentence.texts) or sentence.values.get("message", "")
+    return Reply(sentence.word, sentence.tag, sentence.values, text, sentence.size_bytes)
+
+
+_REPLY_WORDS: Final = {word.value.encode(): word for word in ReplyWord}
+_REPLY_WORD_BYTES: Final = max(map(len, _REPLY_WORDS))

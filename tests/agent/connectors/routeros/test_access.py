@@ -1,0 +1,280 @@
+"""The access recipe: what is written, what is refused and why, and what proves that it holds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, RecipePlan
+from agent.connectors.routeros.access import PppAccess
+from agent.connectors.routeros.addresses import rows_value
+from agent.connectors.routeros.schema import PppMethod
+from agent.model import (
+    ABSENT,
+    Access,
+    Address,
+    Effect,
+    Enforcement,
+    ProofKind,
+    Replay,
+    SecretRef,
+    Seen,
+    Service,
+    ServiceState,
+    Value,
+)
+
+NOW_S = 1_700_600_000
+METHOD = PppMethod(
+    "ppp", "routeros/edge-1", "suspended", {"Home 20M": "home20", "Home 50M": "home50"}, disconnect_within_s=20
+)
+SERVICE = Service("C-10482/home", "C-10482", "Amina Hassan", "home", "amina.h", "ppp", "Home 20M")
+SUSPEND = ServiceState(Access.SUSPENDED, "Home 20M")
+RESTORE = ServiceState(Access.ACTIVE, "Home 20M")
+UPGRADE = ServiceState(Access.ACTIVE, "Home 50M")
+SECRET: Mapping[str, str | SecretRef] = {
+    "name": "amina.h",
+    "profile": "home20",
+    "disabled": "false",
+    "password": SecretRef("ab" * 32),
+}
+SUSPENDED = {**SECRET, "profile": "suspended"}
+PROFILES: Mapping[str, Value] = {
+    "home20": {"name": "home20", "rate-limit": "20M/20M"},
+    "home50": {"name": "home50", "rate-limit": "50M/50M"},
+    "suspended": {"name": "suspended", "address-list": "suspended"},
+}
+RULES = [("1", {"chain": "forward", "action": "drop", "src-address-list": "suspended"})]
+SESSION = {"login": "amina.h", "address": "100.64.12.9", "caller-id": "AA:BB"}
+ONLINE = [("0x81", SESSION)]
+
+
+def at(resource: str, key: str) -> Address:
+    return Address(f"routeros/edge-1/{resource}/{key}")
+
+
+def seen_of(
+    secret: Value = SECRET,
+    sessions: list[tuple[str, dict[str, str]]] | None = None,
+    profiles: Mapping[str, Value] = PROFILES,
+    rules: list[tuple[str, dict[str, str]]] | None = None,
+    lists: tuple[str, ...] = (),
+) -> dict[Address, Seen]:
+    online = sessions or []
+    values: dict[Address, Value] = {
+        at("ppp/secret", "amina.h"): secret,
+        at("ppp/active", "amina.h"): rows_value(online),
+        at("ppp/began", "amina.h"): {sid: str(NOW_S - 6 * 86_400) for sid, _ in online} or ABSENT,
+        at("ip/filter", "all"): rows_value(RULES if rules is None else rules),
+        **{at("ip/listed", row["address"]): dict.fromkeys(lists, "dynamic") or ABSENT for _, row in online},
+        **{at("ppp/profile", name): value for name, value in profiles.items()},
+    }
+    return {where: Seen(value, NOW_S) for where, value in values.items()}
+
+
+def planned(
+    wanted: ServiceState = SUSPEND, method: PppMethod = METHOD, service: Service = SERVICE, **seen: object
+) -> RecipePlan | CannotEnforce:
+    return PppAccess(method).plan(wanted, service, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
+
+
+def plan_of(found: RecipePlan | CannotEnforce) -> RecipePlan:
+    assert isinstance(found, RecipePlan), found
+    return found
+
+
+def refused(found: RecipePlan | CannotEnforce, reason: str, *words: str) -> None:
+    assert isinstance(found, CannotEnforce), found
+    assert found.reason == reason
+    for word in words:
+        assert word in found.detail
+
+
+def test_it_is_an_access_recipe() -> None:
+    made: AccessRecipe = PppAccess(METHOD)
+    assert made.target == "routeros/edge-1"
+
+
+def test_reads_in_two_rounds() -> None:
+    recipe, seen = PppAccess(METHOD), seen_of(sessions=ONLINE)
+    first = list(recipe.reads(SERVICE, {}))
+    second = list(recipe.reads(SERVICE, {where: seen[where] for where in first}))
+    assert second == [at("ip/listed", "100.64.12.9")]
+    assert {*first, *second} == set(seen)
+    assert recipe.reads(SERVICE, seen) == []
+
+
+def test_suspension_writes_the_profile_and_ends_the_sessions() -> None:
+    plan = plan_of(planned(sessions=ONLINE))
+    write, drop = plan.steps
+    assert isinstance(write.do, tuple)
+    assert write.do[0].address == at("ppp/secret", "amina.h")
+    assert (write.do[0].before.value, write.do[0].after) == (SECRET, SUSPENDED)
+    assert isinstance(drop.do, Effect)
+    assert (drop.do.verb, drop.do.proof, drop.do.replay) == ("disconnect", ProofKind.GONE, Replay.IF_UNPROVEN)
+    assert drop.after == (1,)
+    assert [e.verb for e in drop.on_revert] == ["disconnect"]
+    assert plan.display["now"] == "online 6d on edge-1 · 100.64.12.9"
+    after = "pay page only: profile suspended, rule 0 (action=drop src-address-list=suspended) drops list suspended"
+    assert plan.display["after"] == after
+    assert plan.enforce is not None
+    assert plan.enforce.expect["lists"] == "suspended"
+
+
+def test_restore_writes_the_tariffs_profile_back() -> None:
+    plan = plan_of(planned(RESTORE, secret=SUSPENDED, sessions=ONLINE))
+    assert isinstance(plan.steps[0].do, tuple)
+    assert plan.steps[0].do[0].after == SECRET
+    assert plan.display["after"] == "profile home20: rate-limit 20M/20M"
+
+
+def test_restore_needs_no_rules() -> None:
+    assert plan_of(planned(RESTORE, secret=SUSPENDED, rules=[])).steps
+
+
+def test_a_change_of_tariff() -> None:
+    plan = plan_of(planned(UPGRADE))
+    assert isinstance(plan.steps[0].do, tuple)
+    assert plan.steps[0].do[0].after == {**SECRET, "profile": "home50"}
+    suspended = plan_of(planned(ServiceState(Access.SUSPENDED, "Home 50M"), secret=SUSPENDED))
+    assert suspended.steps == ()
+
+
+@pytest.mark.parametrize(("wanted", "secret", "lists"), [(SUSPEND, SUSPENDED, ("suspended",)), (RESTORE, SECRET, ())])
+def test_what_is_so_already_is_left(wanted: ServiceState, secret: Value, lists: tuple[str, ...]) -> None:
+    plan = plan_of(planned(wanted, secret=secret, sessions=ONLINE, lists=lists))
+    assert (plan.steps, plan.enforce) == ((), None)
+    assert plan_of(planned(wanted, secret=secret)).steps == ()
+
+
+@pytest.mark.parametrize(("wanted", "secret", "lists"), [(SUSPEND, SUSPENDED, ()), (RESTORE, SECRET, ("suspended",))])
+def test_a_session_that_is_not_seen_to_be_so_is_ended(
+    wanted: ServiceState, secret: Value, lists: tuple[str, ...]
+) -> None:
+    """Somebody changed the profile by hand, and the session carries on as before."""
+    plan = plan_of(planned(wanted, secret=secret, sessions=ONLINE, lists=lists))
+    assert [isinstance(s.do, Effect) for s in plan.steps] == [True]
+    assert plan.enforce is not None
+
+
+def test_a_new_tariff_that_the_secret_has_already_still_ends_the_session() -> None:
+    plan = plan_of(planned(UPGRADE, secret={**SECRET, "profile": "home50"}, sessions=ONLINE))
+    assert [isinstance(s.do, Effect) for s in plan.steps] == [True]
+    assert plan_of(planned(UPGRADE, secret={**SECRET, "profile": "home50"})).steps == ()
+
+
+def test_refusals_of_the_secret() -> None:
+    refused(planned(secret=ABSENT), "no-such-login", "routeros/edge-1", "amina.h")
+    refused(planned(secret={"copies": "2"}), "ambiguous-login", "2 PPP secrets")
+    refused(planned(secret={**SECRET, "profile": "vip"}), "other-profile", "vip", "home20")
+    refused(planned(secret={**SECRET, "profile": "home50"}), "other-profile", "home50", "home20")
+    refused(planned(RESTORE, secret={**SUSPENDED, "disabled": "true"}), "disabled")
+    assert plan_of(planned(secret={**SECRET, "disabled": "true"})).steps
+    refused(planned(service=replace(SERVICE, tariff="Gold")), "unmapped-tariff", "Gold")
+    refused(planned(ServiceState(Access.ACTIVE, "Gold")), "unmapped-tariff", "Gold")
+
+
+def test_refusals_of_a_profile_that_keeps_nobody_in() -> None:
+    def suspended(**row: str) -> Mapping[str, Value]:
+        return {**PROFILES, "suspended": {"name": "suspended", **row}}
+
+    refused(planned(profiles={**PROFILES, "suspended": ABSENT}), "no-such-profile", "suspended")
+    refused(planned(RESTORE, secret=SUSPENDED, profiles={**PROFILES, "home20": ABSENT}), "no-such-profile", "home20")
+    refused(planned(rules=[]), "list-without-rule", "no rule")
+    refused(planned(profiles=suspended(**{"address-list": "suspended,nobody"})), "list-without-rule", "nobody")
+    for row in ({}, {"rate-limit": "64k/64k"}, {"remote-address": "garden"}):
+        refused(planned(profiles=suspended(**row)), "no-list", "no address-list")
+    pool = {"address-list": "suspended", "dhcpv6-pd-pool": "v6"}
+    refused(planned(profiles=suspended(**pool)), "ipv6-not-held", "dhcpv6-pd-pool")
+
+
+@pytest.mark.parametrize("name", ["routes", "ipv6-routes", "remote-ipv6-prefix"])
+def test_addresses_beside_the_sessions_own_are_held_by_no_list(name: str) -> None:
+    refused(planned(secret={**SECRET, name: "203.0.113.0/29"}), "routes-not-held", name)
+    assert plan_of(planned(RESTORE, secret={**SUSPENDED, name: "203.0.113.0/29"})).steps
+
+
+def test_a_kick_ends_what_is_open_and_changes_nothing() -> None:
+    recipe = PppAccess(METHOD)
+    kick = plan_of(recipe.kick(SERVICE, seen_of(sessions=ONLINE)))
+    assert [isinstance(s.do, Effect) for s in kick.steps] == [True]
+    assert plan_of(recipe.kick(SERVICE, seen_of())).steps == ()
+    refused(recipe.kick(SERVICE, seen_of(secret={"copies": "2"})), "ambiguous-login")
+
+
+# --- judging ---
+
+
+def enforce_of(wanted: ServiceState, method: PppMethod = METHOD) -> Enforcement:
+    secret = SECRET if wanted.access is Access.SUSPENDED else SUSPENDED
+    found = plan_of(planned(wanted, method, secret=secret, sessions=ONLINE)).enforce
+    assert found is not None
+    return found
+
+
+def judged(
+    wanted: ServiceState,
+    address: str = "100.64.12.9",
+    lists: tuple[str, ...] = (),
+    *,
+    sid: str = "0x82",
+    secret: Value | None = None,
+    began: Value | None = None,
+    ended: tuple[str, ...] = ("0x81",),
+    online: bool = True,
+    rules: list[tuple[str, dict[str, str]]] | None = None,
+    **more: str,
+) -> tuple[Enforced, str]:
+    enforce, recipe, now_s = enforce_of(wanted), PppAccess(METHOD), NOW_S + 30
+    sessions = rows_value([(sid, SESSION | {"address": address} | more)] if online else [])
+    become = SUSPENDED if wanted.access is Access.SUSPENDED else SECRET
+    values = {where: seen.value for where, seen in seen_of(rules=rules).items()}
+    values |= {
+        at("ppp/active", "amina.h"): sessions,
+        at("ppp/secret", "amina.h"): become if secret is None else secret,
+        at("ppp/began", "amina.h"): {sid: str(now_s - 3)} if began is None else began,
+        at("ip/listed", address): dict.fromkeys(lists, "dynamic") or ABSENT,
+    }
+    seen: dict[Address, Seen] = {}
+    while missing := recipe.enforcement_reads(enforce, seen):
+        seen |= {where: Seen(values[where], now_s) for where in missing}
+    found = recipe.judge(enforce, seen, [at("ppp/session", s) for s in ended])
+    return found.enforced, found.how
+
+
+def test_judged_by_the_routers_lists() -> None:
+    assert judged(SUSPEND, lists=("suspended",)) == (Enforced.YES, "seen")
+    assert judged(SUSPEND, lists=()) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, lists=("other",)) == (Enforced.NO, "not-in-effect")
+    assert judged(RESTORE, lists=()) == (Enforced.YES, "seen")
+    assert judged(RESTORE, lists=("suspended",)) == (Enforced.NO, "garden")
+
+
+def test_judged_by_what_is_not_so() -> None:
+    assert judged(SUSPEND, sid="0x81") == (Enforced.NO, "still-online")
+    assert judged(SUSPEND, online=False) == (Enforced.PENDING, "offline")
+    assert judged(SUSPEND, secret=SECRET) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, secret={"copies": "2"}) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, secret=ABSENT) == (Enforced.NO, "not-in-effect")
+
+
+@pytest.mark.parametrize("ended", [(), ("0x81",)])
+def test_an_old_session_or_one_of_unknown_age_is_no_proof(ended: tuple[str, ...]) -> None:
+    old: Value = {"0x82": str(NOW_S - 6 * 86_400)}
+    for wanted, lists in ((SUSPEND, ("suspended",)), (RESTORE, ())):
+        assert judged(wanted, lists=lists, ended=ended, began=old) == (Enforced.NO, "old-session")
+        assert judged(wanted, lists=lists, ended=ended, began=ABSENT) == (Enforced.NO, "old-session")
+        assert judged(wanted, lists=lists, ended=ended) == (Enforced.YES, "seen")
+
+
+def test_the_rule_that_was_there_at_the_preview_must_still_be() -> None:
+    assert judged(SUSPEND, lists=("suspended",), rules=[]) == (Enforced.NO, "not-in-effect")
+    assert judged(RESTORE, rules=[]) == (Enforced.YES, "seen")
+
+
+def test_a_session_without_an_address_or_by_radius_is_no_proof() -> None:
+    assert judged(SUSPEND, "", ("suspended",)) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, lists=("suspended",), radius="true") == (Enforced.NO, "not-in-effect")
+    assert judged(RESTORE, radius="true") == (Enforced.NO, "not-in-effect")

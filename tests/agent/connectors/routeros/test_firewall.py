@@ -1,0 +1,153 @@
+"""Whether an address list's members are kept in: rules as operators write them, and what lets somebody out."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.connectors.routeros.firewall import Kept, LetOut, Rule, keeps_in
+
+
+def rules(*lines: str) -> list[Rule]:
+    """Return rules out of `action=drop src-address-list=suspended`; the chain is forward unless it says otherwise."""
+    return [{"chain": "forward"} | dict(word.split("=", 1) for word in line.split()) for line in lines]
+
+
+DROP = "action=drop src-address-list=suspended"
+FASTTRACK = "action=fasttrack-connection connection-state=established,related"
+ACCEPT_OPEN = "action=accept connection-state=established,related,untracked"
+
+
+GARDEN = "action=accept dst-address-list=garden"
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (DROP,),
+        (DROP, FASTTRACK, ACCEPT_OPEN),
+        ("action=reject src-address-list=suspended reject-with=icmp-admin-prohibited",),
+        (f"{DROP} dst-address-list=!garden",),
+        (f"{DROP} dst-address=!10.99.0.0/16",),
+        (f"{GARDEN} src-address-list=suspended", DROP),
+        (GARDEN, DROP),
+        ("action=accept dst-address=10.99.0.5", DROP),
+        ("action=accept protocol=udp dst-port=53", DROP),
+        ("action=accept protocol=icmp", DROP),
+        (f"{FASTTRACK} src-address-list=!suspended", DROP),
+        ("action=passthrough dynamic=true", DROP),
+        ("action=accept disabled=true", DROP),
+        ("action=accept invalid=true", DROP),
+        ("action=accept chain=input", DROP),
+        ("action=add-src-to-address-list address-list=seen", DROP),
+        ("action=drop connection-state=invalid", DROP),
+        ("action=jump jump-target=customers", "action=drop chain=customers src-address-list=suspended"),
+        ("action=jump jump-target=c src-address-list=suspended", f"{GARDEN} chain=c", "action=drop chain=c"),
+        ("action=jump jump-target=empty", "action=return chain=empty", DROP),
+        ("action=jump jump-target=some", "action=return chain=some in-interface=all-ppp", DROP),
+        ("action=jump jump-target=some protocol=tcp", "action=drop chain=some", DROP),
+        ("action=drop",),
+    ],
+)
+def test_kept_in(lines: tuple[str, ...]) -> None:
+    found = keeps_in(rules(*lines), "suspended")
+    assert isinstance(found, Kept), found
+    assert "rule " in found.text
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (),
+        ("action=drop src-address-list=blocked",),
+        ("action=drop src-address-list=!paid",),
+        (f"{DROP} disabled=true",),
+        (f"{DROP} invalid=true",),
+        (f"{DROP} chain=input",),
+        ("action=drop src-address-list=!suspended",),
+        (f"{DROP} protocol=tcp",),
+        (f"{DROP} dst-port=80",),
+        (f"{DROP} connection-state=new",),
+        (f"{DROP} in-interface=ether2",),
+        (f"{DROP} dst-address=10.0.0.0/8",),
+        (f"{DROP} dst-address=!0.0.0.0/0",),
+        (f"{DROP} dst-limit=!10,5",),
+        (f"{DROP} out-interface=wan1",),
+        (f"{DROP} out-interface=!wan",),
+        (f"{DROP} out-interface-list=WAN",),
+        ("action=jump jump-target=forward",),
+        ("action=jump jump-target=customers protocol=tcp", "action=drop chain=customers"),
+        ("action=jump jump-target=c", "action=return chain=c in-interface=all-ppp", "action=drop chain=c"),
+        ("action=jump jump-target=c", "action=return chain=c", "action=drop chain=c"),
+    ],
+)
+def test_no_rule_drops_them_all(lines: tuple[str, ...]) -> None:
+    found = keeps_in(rules(*lines), "suspended")
+    assert isinstance(found, LetOut), found
+    assert "no rule of chain forward drops all" in found.text or "8 deep" in found.text
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        FASTTRACK,
+        f"{FASTTRACK} hw-offload=true",
+        ACCEPT_OPEN,
+        "action=accept",
+        "action=accept src-address-list=suspended",
+        "action=accept src-address-list=suspended protocol=tcp",
+        "action=accept src-address-list=suspended out-interface=wan",
+        "action=accept src-address-list=customers",
+        "action=accept src-address-list=!vip",
+        "action=accept in-interface-list=LAN",
+        "action=accept out-interface=wan",
+        "action=accept src-address=100.64.0.0/10",
+        "action=accept protocol=tcp",
+        "action=accept protocol=tcp dst-port=80,443",
+        "action=accept ipsec-policy=in,none",
+        "action=accept dst-address=0.0.0.0/0",
+        "action=accept dst-address=!10.0.0.0/8",
+        "action=accept dst-address-list=!blocked",
+        "action=accept connection-mark=no-mark",
+        "action=accept connection-nat-state=!dstnat",
+        "action=accept dst-address-type=!local",
+        "action=accept random=99",
+        "action=accept limit=10,5:packet",
+        "action=return",
+        "action=return in-interface=all-ppp",
+        "action=teleport",
+        "action=jump jump-target=out",
+        "action=jump jump-target=out out-interface=wan",
+        "action=jump jump-target=out protocol=tcp",
+    ],
+)
+def test_what_stands_above_lets_them_out(above: str) -> None:
+    found = keeps_in(rules(above, "action=accept chain=out", DROP), "suspended")
+    assert isinstance(found, LetOut), found
+    assert "may let it out" in found.text
+
+
+WORDS = st.sampled_from(
+    [
+        "accept",
+        "drop",
+        "jump",
+        "return",
+        "fasttrack-connection",
+        "passthrough",
+        "suspended",
+        "!suspended",
+        "",
+        "forward",
+    ]
+)
+NAMES = st.sampled_from(["chain", "action", "src-address-list", "jump-target", "protocol", "connection-state", "x"])
+
+
+@given(st.lists(st.dictionaries(NAMES, WORDS), max_size=8))
+def test_any_rules_give_an_answer(found: list[dict[str, str]]) -> None:
+    answer = keeps_in(found, "suspended")
+    assert isinstance(answer, Kept | LetOut)
+    if not any(r.get("action") in ("drop", "reject", "tarpit") for r in found):
+        assert isinstance(answer, LetOut)

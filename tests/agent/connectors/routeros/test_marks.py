@@ -1,0 +1,105 @@
+"""Marks are appended and taken off again to the letter, whatever people wrote before and behind them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from agent.connectors.routeros.marks import (
+    COMMENT_MAX_BYTES,
+    CommentTooLongError,
+    MalformedMarkError,
+    mark,
+    marks_in,
+    unmark,
+)
+
+WORDS = "ABCXYZabcxyz0189_"
+whats = st.one_of(st.sampled_from(["K7QF", "K7", "X"]), st.text(WORDS, min_size=1, max_size=24))
+# Any text, lone surrogates too (a comment that is no UTF-8), and texts made of what marks are made of.
+comments = st.one_of(
+    st.text(st.characters(), max_size=60),
+    st.lists(st.sampled_from(["isp:K7QF", "isp:K7", "isp:", "xisp:X", "isp:X", " ", "\n", "Av. Ñ 12", "id:1001"])).map(
+        "".join
+    ),
+)
+
+
+@given(comments, whats)
+@example("", "K7QF")
+@example("isp:K7QF", "K7QF")
+@example("isp:K7QF isp:K7QF ", "K7QF")
+@example(" ", "K7QF")
+@example("casa ", "K7QF")
+def test_what_was_marked_comes_back_to_the_letter(comment: str, what: str) -> None:
+    marked = mark(comment, what)
+    assert marked.startswith(comment)
+    assert unmark(marked, what) == comment
+
+
+@given(comments, whats)
+def test_a_mark_is_found_beside_those_that_were_there(comment: str, what: str) -> None:
+    assert marks_in(mark(comment, what)) == (*marks_in(comment), what)
+
+
+@given(comments, st.lists(whats, max_size=4))
+def test_marks_come_off_in_any_order_that_is_the_reverse(comment: str, many: list[str]) -> None:
+    marked = comment
+    for what in many:
+        marked = mark(marked, what)
+    for what in reversed(many):
+        marked = unmark(marked, what)
+    assert marked == comment
+
+
+@given(comments, st.lists(st.sampled_from(["K7QF", "B", "C_1"]), unique=True, min_size=2, max_size=3))
+def test_marks_of_others_stay_where_they_are(comment: str, many: list[str]) -> None:
+    first, *others = many
+    marked = mark(comment, first)
+    for what in others:
+        marked = mark(marked, what)
+    assert marks_in(unmark(marked, first)) == (*marks_in(comment), *others)
+
+
+@given(comments, whats)
+def test_a_comment_without_the_mark_stays_as_it_is(comment: str, what: str) -> None:
+    if what not in marks_in(comment):
+        assert unmark(comment, what) == comment
+
+
+@pytest.mark.parametrize(
+    ("comment", "left"),
+    [
+        ("casa 12 isp:K7QF pago", "casa 12 pago"),
+        ("isp:K7QF pago", "pago"),
+        ("isp:K7QF  pago", " pago"),
+        ("a isp:K7QF b isp:K7QF c", "a isp:K7QF b c"),
+        ("a\nisp:K7QF b", "a\nb"),
+        ("isp:K7QFX isp:K7Q xisp:K7QF isp:K7QF.", "isp:K7QFX isp:K7Q xisp:K7QF isp:K7QF."),
+    ],
+)
+def test_what_was_written_behind_a_mark_stays(comment: str, left: str) -> None:
+    assert unmark(comment, "K7QF") == left
+
+
+@given(st.text(max_size=30))
+@example("")
+@example("K7QF\n")
+@example("K7 QF")
+@example("Ñ")
+@example("A" * 25)
+def test_other_marks_than_words_are_refused(what: str) -> None:
+    if 1 <= len(what) <= 24 and all(c.isascii() and (c.isalnum() or c == "_") for c in what):
+        assert unmark(mark("x", what), what) == "x"
+        return
+    for refused in (mark, unmark):
+        with pytest.raises(MalformedMarkError, match="expected 1 to 24"):
+            refused("x", what)
+
+
+def test_a_comment_does_not_become_longer_than_the_limit() -> None:
+    room = COMMENT_MAX_BYTES - len(" isp:K7QF")
+    assert len(mark("ñ" * (room // 2), "K7QF").encode()) <= COMMENT_MAX_BYTES
+    with pytest.raises(CommentTooLongError, match=f"at most {COMMENT_MAX_BYTES} bytes, got"):
+        mark("ñ" * (room // 2 + 1), "K7QF")

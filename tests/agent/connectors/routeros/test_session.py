@@ -1,0 +1,350 @@
+"""Reads and writes of one router, against the lab's: what is refused, what drifted, and what a router may be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import trio
+
+from agent.connectors.base import DriftedError, LostError, NotSentError, Reach, Session, UnreadableError
+from agent.connectors.routeros.addresses import rows_of
+from agent.connectors.routeros.connector import RouterosConnector
+from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
+from agent.model import (
+    ABSENT,
+    Absent,
+    Address,
+    Direction,
+    Effect,
+    Replay,
+    SecretRef,
+    Seen,
+    Target,
+    Ticket,
+    Transition,
+    Value,
+)
+from lab.router.device import Router
+from lab.router.server import Endpoint, serve
+
+PASSWORD = b"api-password"
+
+
+def commit(label: str, value: str) -> str:
+    return f"{abs(hash((label, value))):064x}"[:64]
+
+
+def make_router(version: str = "7.20.8") -> Router:
+    router = Router(version, serial="HFG09ABCDEF")
+    router.add("/ppp/profile", name="home20", local_address="10.0.0.1", remote_address="10.0.0.2")
+    router.add("/ppp/profile", name="suspended", address_list="suspended")
+    router.add("/ppp/secret", name="amina.h", password="wonder", profile="home20", comment="roof, left mast")
+    router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
+    return router
+
+
+@asynccontextmanager
+async def opened(
+    router: Router, change: Callable[[RouterTarget], RouterTarget] = lambda target: target, *, tls: bool = True
+) -> AsyncIterator[Session]:
+    async with trio.open_nursery() as nursery:
+        endpoint: Endpoint = await nursery.start(partial(serve, router, tls=tls))
+        fingerprint = bytes.fromhex(endpoint.fingerprint)
+        target = RouterTarget("edge-1", endpoint.host, endpoint.port, "ispagents", "api", fingerprint, not tls)
+        target = change(replace(target, timeout_s=1.0))
+        made = RouterosConnector(RouterosConfig((target,)), {"api": PASSWORD}.__getitem__, commit)
+        async with made.dial(made.targets[0]) as session:
+            yield session
+        nursery.cancel_scope.cancel()
+
+
+def at(resource: str, key: str) -> Address:
+    return Address(f"routeros/edge-1/{resource}/{key}")
+
+
+SECRET = at("ppp/secret", "amina.h")
+
+
+async def value_of(session: Session, address: Address) -> Value:
+    return (await session.read([address]))[address].value
+
+
+def ticket(do: tuple[Transition, ...] | Effect, deadline_s: float = float("inf")) -> Ticket:
+    return Ticket("0" * 32, 1, 1, Direction.FORWARD, 1, "routeros/edge-1", do, {}, deadline_s)
+
+
+def write(before: Value, address: Address = SECRET, **after: str) -> tuple[Transition, ...]:
+    assert not isinstance(before, Absent)
+    return (Transition(address, Seen(before, 0), {**before, **after}),)
+
+
+# --- reading ---
+
+
+async def test_a_secret_reads_as_the_router_has_it() -> None:
+    async with opened(make_router()) as session:
+        value = await value_of(session, SECRET)
+        assert not isinstance(value, Absent)
+        assert (value["profile"], value["comment"], value["disabled"]) == ("home20", "roof, left mast", "false")
+        assert isinstance(value["password"], SecretRef)
+        assert "last-logged-out" not in value  # it changes by itself
+
+
+async def test_many_names_are_one_command() -> None:
+    router = make_router()
+    names = [f"user{n}" for n in range(40)]
+    for name in names:
+        router.add("/ppp/secret", name=name, password="x", profile="home20")
+    async with opened(router) as session:
+        for wanted in (names[:8], names):
+            seen = await session.read([at("ppp/secret", n) for n in (*wanted, "nobody")])
+            assert seen[at("ppp/secret", "nobody")].value is ABSENT
+            assert all(seen[at("ppp/secret", n)].value is not ABSENT for n in wanted)
+
+
+async def test_sessions_lists_and_rules() -> None:
+    router = make_router()
+    router.set("/ppp/secret", "amina.h", profile="suspended", local_address="10.0.0.1", remote_address="10.0.0.9")
+    router.add("/ip/firewall/filter", chain="forward", action="drop", src_address_list="suspended", comment="ours")
+    router.add("/ip/firewall/address-list", list="vip", address="10.0.0.9")
+    router.add("/ip/firewall/address-list", list="off", address="10.0.0.9", disabled="yes")
+    router.plug_in("amina.h", "wonder")
+    async with opened(router) as session:
+        sessions = rows_of(await value_of(session, at("ppp/active", "amina.h")))
+        ((sid, row),) = sessions.items()
+        assert (row["login"], row["address"]) == ("amina.h", "10.0.0.9")
+        assert await value_of(session, at("ppp/session", sid)) == row
+        assert await value_of(session, at("ip/listed", "10.0.0.9")) == {"suspended": "dynamic", "vip": "static"}
+        rules = rows_of(await value_of(session, at("ip/filter", "all")))
+        assert [r["src-address-list"] for r in rules.values()] == ["suspended"]
+        assert await value_of(session, at("online", "all")) == {"amina.h": "1"}
+        began = await value_of(session, at("ppp/began", "amina.h"))
+        assert not isinstance(began, Absent)
+        assert abs(int(str(began[sid])) - int(router.now())) <= 2
+
+
+@pytest.mark.parametrize(("age_s", "login"), [(40, "amina.h"), (3723, "amina.h"), (6 * 86_400 + 3 * 3600, "amina.h")])
+async def test_how_old_a_session_is(age_s: int, login: str) -> None:
+    """RouterOS writes 6d3h, and a session that carries on must not look new."""
+    ahead = 0.0
+    router = Router(clock=lambda: time.time() + ahead)
+    router.add("/ppp/profile", name="p", local_address="10.0.0.1", remote_address="10.0.0.2")
+    router.add("/ppp/secret", name=login, password="x", profile="p")
+    router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
+    router.plug_in(login, "x")
+    ahead = float(age_s)
+    async with opened(router) as session:
+        began = await value_of(session, at("ppp/began", login))
+        assert not isinstance(began, Absent)
+        (since,) = began.values()
+        assert abs(time.time() - age_s - int(str(since))) <= 2
+
+
+@pytest.mark.parametrize("text", ["radius/main/user/x", "routeros/edge-2/ppp/secret/x", "routeros/edge-1/ppp/secret/"])
+async def test_only_its_own_addresses_are_read(text: str) -> None:
+    async with opened(make_router()) as session:
+        with pytest.raises(UnreadableError, match="not an address"):
+            await session.read([Address(text)])
+
+
+# --- writing ---
+
+
+async def test_a_write_touches_what_differs_and_nothing_else() -> None:
+    router = make_router()
+    async with opened(router) as session:
+        reply = await session.send(ticket(write(await value_of(session, SECRET), profile="suspended")))
+        assert reply.accepted
+    (row,) = [r for r in router.rows("/ppp/secret") if r["name"] == "amina.h"]
+    assert (row["profile"], row["comment"], row["password"]) == ("suspended", "roof, left mast", "wonder")
+
+
+async def test_drift_is_told() -> None:
+    router = make_router()
+    async with opened(router) as session:
+        before = await value_of(session, SECRET)
+        router.set("/ppp/secret", "amina.h", profile="suspended")
+        with pytest.raises(DriftedError) as caught:
+            await session.send(ticket(write(before, comment="x")))
+        now = caught.value.observed[SECRET].value
+        assert not isinstance(now, Absent)
+        assert now["profile"] == "suspended"
+        router.remove("/ppp/secret", "amina.h")
+        with pytest.raises(DriftedError) as gone:
+            await session.send(ticket(write(before, comment="x")))
+        assert gone.value.observed[SECRET].value is ABSENT
+
+
+async def test_what_may_not_be_written_is_not_sent() -> None:
+    async with opened(make_router()) as session:
+        before = await value_of(session, SECRET)
+        assert not isinstance(before, Absent)
+        for do, reason in (
+            (write(before), "unsupported"),
+            ((Transition(SECRET, Seen(before, 0), ABSENT),), "unsupported"),
+            ((Transition(SECRET, Seen(ABSENT, 0), before),), "unsupported"),
+            (write(before, at("ppp/profile", "home20"), profile="x"), "unsupported"),
+            (write(before) * 2, "unsupported"),
+            (write(before, password="in-clear"), "unwritable"),
+            (write(before, comment="a\0b"), "unwritable"),
+            ((Transition(SECRET, Seen(before, 0), {**before, "profile": ("a", "b")}),), "unwritable"),
+            (Effect(at("ppp/active", "amina.h"), "reboot", {}, "k", Replay.NEVER, None, 1), "unsupported"),
+        ):
+            with pytest.raises(NotSentError) as caught:
+                await session.send(ticket(do))
+            assert caught.value.reason == reason
+        assert await value_of(session, SECRET) == before
+
+
+async def test_after_the_deadline_nothing_is_sent() -> None:
+    async with opened(make_router()) as session:
+        before = await value_of(session, SECRET)
+        with pytest.raises(NotSentError) as caught:
+            await session.send(ticket(write(before, profile="suspended"), deadline_s=0.0))
+        assert caught.value.reason == "expired"
+        assert await value_of(session, SECRET) == before
+
+
+async def test_a_refusal_is_an_answer_and_the_session_goes_on() -> None:
+    router = make_router()
+    async with opened(router) as session:
+        before = await value_of(session, SECRET)
+        reply = await session.send(ticket(write(before, profile="no-such-profile")))
+        assert (reply.accepted, reply.reason) == (False, "refused")
+        assert "profile" in reply.detail
+        assert await value_of(session, SECRET) == before
+
+
+async def test_a_cut_is_lost_and_the_next_read_connects_again() -> None:
+    router = make_router()
+    async with opened(router) as session:
+        before = await value_of(session, SECRET)
+        router.faults.inject("cut-after", match="/ppp/secret/set")
+        with pytest.raises(LostError) as caught:
+            await session.send(ticket(write(before, profile="suspended")))
+        assert caught.value.reason == "cut"
+        now = await value_of(session, SECRET)
+        assert not isinstance(now, Absent)
+        assert now["profile"] == "suspended"
+
+
+async def test_a_session_of_somebody_else_with_the_bound_id_is_left_alone() -> None:
+    router = make_router()
+    router.set("/ppp/secret", "amina.h", local_address="10.0.0.1", remote_address="10.0.0.9")
+    router.plug_in("amina.h", "wonder")
+    async with opened(router) as session:
+        kick = Effect(at("ppp/active", "amina.h"), "disconnect", {}, "k", Replay.IF_UNPROVEN, None, 1)
+        ((where, seen),) = (await session.bind(kick)).items()
+        assert not isinstance(seen.value, Absent)
+        other = Seen({**seen.value, "login": "bob"}, 0)
+        assert (await session.send(replace(ticket(kick), bound={where: other}))).reason == "no-session"
+        assert await value_of(session, where) is not ABSENT
+        assert (await session.send(replace(ticket(kick), bound={where: seen}))).reason == "done"
+        assert await value_of(session, where) is ABSENT
+
+
+async def test_a_session_that_ends_by_itself_holds_up_no_other() -> None:
+    router = make_router()
+    router.set("/ppp/secret", "amina.h", local_address="10.0.0.1", profile="home20", remote_address="10.0.0.9")
+    for _ in range(2):
+        router.plug_in("amina.h", "wonder", redial_s=60)
+    async with opened(router) as session:
+        kick = Effect(at("ppp/active", "amina.h"), "disconnect", {}, "k", Replay.IF_UNPROVEN, None, 1)
+        bound = await session.bind(kick)
+        first = router.rows("/ppp/active")[0][".id"]
+        router.faults.inject("drift", match="/ppp/active/remove", drift=lambda r: r.remove("/ppp/active", first))
+        assert (await session.send(replace(ticket(kick), bound=bound))).accepted
+        assert all([await value_of(session, where) is ABSENT for where in bound])
+
+
+async def test_those_who_wait_for_a_router_that_is_away_wait_once() -> None:
+    async with opened(make_router(), lambda t: replace(t, port=1)) as session:
+        errors: list[UnreadableError] = []
+
+        async def read() -> None:
+            try:
+                await session.read([SECRET])
+            except UnreadableError as err:
+                errors.append(err)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(4):
+                nursery.start_soon(read)
+        assert [err.reason for err in errors] == ["unreachable"] * 4
+
+
+async def test_given_up_in_the_middle_it_settles() -> None:
+    router = make_router()
+    async with opened(router) as session:
+        before = await value_of(session, SECRET)
+        await session.settle()
+        router.faults.inject("command-lost", match="/ppp/secret/set")
+        with trio.move_on_after(0.1):
+            await session.send(ticket(write(before, profile="suspended")))
+        began = trio.current_time()
+        await session.settle()
+        assert trio.current_time() - began > 1.5
+
+
+async def test_a_bind_of_another_effect_is_refused() -> None:
+    async with opened(make_router()) as session:
+        with pytest.raises(UnreadableError, match="no effect"):
+            await session.bind(Effect(SECRET, "disconnect", {}, "k", Replay.NEVER, None, 1))
+
+
+# --- which router it is ---
+
+
+async def refuses(router: Router, change: Callable[[RouterTarget], RouterTarget], words: str, reason: str) -> None:
+    async with opened(router, change) as session:
+        with pytest.raises(UnreadableError, match=words) as caught:
+            await session.read([SECRET])
+        assert caught.value.reason == reason
+        with pytest.raises(NotSentError):
+            await session.send(ticket(write({"name": "amina.h"}, profile="x")))
+
+
+async def test_another_certificate() -> None:
+    await refuses(make_router(), lambda t: replace(t, fingerprint=bytes(32)), "certificate", "unreachable")
+
+
+async def test_a_wrong_user() -> None:
+    await refuses(make_router(), lambda t: replace(t, user="somebody"), "routeros/edge-1", "refused")
+
+
+async def test_another_serial_number() -> None:
+    await refuses(make_router(), lambda t: replace(t, serial="OTHER"), "another router answers", "refused")
+
+
+@pytest.mark.parametrize("serial", ["HFG09ABCDEF", "ABCD-EF12"])
+async def test_its_serial_number_or_software_id(serial: str) -> None:
+    async with opened(make_router(), lambda t: replace(t, serial=serial)) as session:
+        assert await value_of(session, SECRET) is not ABSENT
+
+
+async def test_an_unknown_version_is_left_alone() -> None:
+    router = make_router()
+    router.version = "8.1"
+    await refuses(router, lambda t: t, "8.1", "refused")
+
+
+async def test_nobody_listens() -> None:
+    await refuses(make_router(), lambda t: replace(t, port=1), "routeros/edge-1", "unreachable")
+
+
+async def test_plain_where_the_operator_says_so() -> None:
+    async with opened(make_router(), tls=False) as session:
+        assert await value_of(session, SECRET) is not ABSENT
+
+
+async def test_a_target_that_is_not_configured() -> None:
+    made = RouterosConnector(RouterosConfig(), {}.__getitem__, commit)
+    assert made.traits.reach is Reach.DIAL
+    with pytest.raises(UnreadableError, match="no target"):
+        async with made.dial(Target("routeros/other", "routeros")):
+            raise AssertionError("dialled")
