@@ -404,11 +404,20 @@ class ItemRunner:
             async with self._session(item) as session, self._locked(item), await self._turn(item):
                 for step in (*writes, *effects):
                     outcome = await self._revert_step(item, step, session)
-                    if outcome is not None and outcome.verdict is not Verdict.APPLIED and step in writes:
+                    if outcome is not None and outcome.verdict is not Verdict.APPLIED and self._counts(item, step):
                         return outcome.reason, outcome.detail
         except (UnreadableError, RefusedCommandError) as err:
             return err.reason, str(err)
         return None
+
+    def _counts(self, item: Item, step: Step) -> bool:
+        """Tell whether a step that could not be taken back leaves something behind.
+
+        An effect does when it had taken effect: the sessions of after it carry on with what was written back since. One
+        that never did left the sessions as they were.
+        """
+        done = self.known(item.n).outcomes.get((step.n, Direction.FORWARD))
+        return not isinstance(step.do, Effect) or (done is not None and done.verdict is Verdict.APPLIED)
 
     @asynccontextmanager
     async def _locked(self, item: Item) -> AsyncIterator[None]:

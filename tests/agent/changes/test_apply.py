@@ -175,6 +175,25 @@ async def test_on_failure_revert_takes_back_what_stands(rig: Rig, autojump_clock
     assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("faults", "state"),
+    [
+        (["", "", "", *["nak"] * 20], S.NEEDS_A_PERSON),  # suspended and ended; the row is back, the session is not
+        (["", "", "", "", *["nak"] * 20], S.REVERTED),
+    ],
+)
+async def test_a_session_that_cannot_be_ended_on_the_way_back_needs_a_person(
+    rig: Rig, autojump_clock: MockClock, world: World, faults: list[str], state: S
+) -> None:
+    world.faults["u0"], world.faults["u1"] = faults, ["refused"]
+    items = [item(n + 1, f"u{n}", world) for n in range(2)]
+    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [state, S.NOT_APPLIED]
+    assert world.values[world.user("u0")] == {"plan": "20M"}
+
+
 async def test_busy_address_is_refused_for_a_suspension(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     first = await rig.save_plan([item(1, "u0", world)])
     await rig.consume(first)
