@@ -412,7 +412,8 @@ def _radclient(server: FreeRadius, cases: Sequence[Case]) -> list[tuple[Case, Re
     opinions: list[tuple[Case, Reply]] = []
     for case in cases:
         password = ("CHAP-Password" if case.chap else "User-Password", PASSWORD)
-        reply = server.radclient("auth", *case.request.items(), password)
+        # Patient: the database may stand still for seconds on a machine that is busy with its disk
+        reply = server.radclient("auth", *case.request.items(), password, timeout_s=20.0)
         assert reply is not None
         assert reply.code == "Access-Accept"
         opinions.append((case, reply.attributes))
