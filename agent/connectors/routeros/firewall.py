@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Final
 
 Rule = Mapping[str, str]
@@ -38,6 +39,8 @@ _GOES_ON: Final = frozenset({"passthrough", "log", "add-src-to-address-list", "a
 _DROPS: Final = frozenset({"drop", "reject", "tarpit"})
 _GARDEN: Final = frozenset({"dst-address", "dst-address-list"})
 """Matchers by which a rule may leave the way to a pay page open."""
+_PLACE_BITS: Final = 8
+"""A pay page is in no network that is larger than 10.0.0.0/8; chosen arbitrarily."""
 _DEPTH_MAX: Final = 8
 """Chains that jump to each other; chosen arbitrarily."""
 
@@ -106,7 +109,16 @@ def _goes_to_garden(rule: Rule) -> bool:
 
 
 def _is_everywhere(destination: str) -> bool:
-    return destination.startswith(("!", "0.0.0.0-")) or destination.endswith("/0")
+    """Tell whether a destination may be much of the internet: all but something, a range, a network that is large.
+
+    A name is an address list's: what it holds is the operator's word for where a suspended subscriber may go.
+    """
+    if destination.startswith("!") or ("-" in destination and destination[0].isdigit()):
+        return True
+    try:
+        return ip_network(destination, strict=False).prefixlen < _PLACE_BITS
+    except ValueError:
+        return False
 
 
 def _matches_all(rule: Rule, members_of: str) -> bool:

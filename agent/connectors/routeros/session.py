@@ -398,7 +398,7 @@ class RouterSession:
         except MalformedVersionError as err:
             raise UnreadableError(f"{self.target.id}: {err}", reason="refused") from err
         if not known(version):
-            text = f"{self.target.id}: RouterOS {said} is not known here: nothing is changed on it"
+            text = f"{self.target.id}: RouterOS {version} is not known here: nothing is changed on it"
             raise UnreadableError(text, reason="refused")
         if self._config.serial and self._config.serial not in await self._serials(api):
             text = f"{self.target.id}: another router answers: none of its serial numbers is the configured one"

@@ -108,6 +108,8 @@ def test_no_rule_drops_them_all(lines: tuple[str, ...]) -> None:
         "action=accept ipsec-policy=in,none",
         "action=accept dst-address=0.0.0.0/0",
         "action=accept dst-address=!10.0.0.0/8",
+        "action=accept dst-address=128.0.0.0/1",
+        "action=accept dst-address=1.0.0.0-223.255.255.255",
         "action=accept dst-address-list=!blocked",
         "action=accept connection-mark=no-mark",
         "action=accept connection-nat-state=!dstnat",
