@@ -12,6 +12,7 @@ from agent.connectors.base import Reach, Session, Traits, UnreadableError
 from agent.connectors.routeros import api_session
 from agent.connectors.routeros.access import PppAccess
 from agent.connectors.routeros.api_session import Endpoint
+from agent.connectors.routeros.line import Line
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
 from agent.connectors.shared import boot_time_s
 from agent.model import Target
@@ -67,9 +68,8 @@ class RouterosConnector:
         if router is None:
             raise UnreadableError(f"no target {target.id} is configured", reason="refused")
         async with trio.open_nursery() as nursery:
-            yield RouterSession(
-                target, router, lambda: self._connect(nursery, router), self._commit, boottime=self._boottime
-            )
+            line = Line(target, router, lambda: self._connect(nursery, router))
+            yield RouterSession(target, router, line, self._commit, boottime=self._boottime)
             nursery.cancel_scope.cancel()
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:

@@ -1,9 +1,9 @@
 """A session to one router: bulk reads of its menus, a write to one secret's row, and the end of PPP sessions.
 
-One connection, opened at first use and again after it broke; the commands of several steps are in flight on it at once.
-A row is found by its name at the moment of writing, exactly once, and compared with what the plan saw: a remembered
-`.id` may be another row by then. RouterOS has no conditional write, so between the look and the write another
-administrator may come (`Traits.conditional` is False, and the preview says so).
+The commands of several steps are in flight at once, on the connection that `line` opens. A row is found by its name at
+the moment of writing, exactly once, and compared with what the plan saw: a remembered `.id` may be another row by then.
+RouterOS has no conditional write, so between the look and the write another administrator may come
+(`Traits.conditional` is False, and the preview says so).
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, 
 from agent.connectors.routeros.errors import (
     CarrierLostError,
     LocalRouterError,
-    LoginRefusedError,
     RouterError,
     RouterTimeoutError,
     TrapError,
 )
 from agent.connectors.routeros.menus import Menu, Role, UnwritableError
 from agent.connectors.routeros.values import seconds
-from agent.connectors.routeros.versions import MalformedVersionError, Version, known
 from agent.connectors.shared import boot_time_s
 from agent.model import ABSENT, Absent, SecretRef, Seen
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import Answer, Api
+    from agent.connectors.routeros.line import Line
     from agent.connectors.routeros.schema import RouterTarget
+    from agent.connectors.routeros.versions import Version
     from agent.model import Address, Effect, Target, Ticket, Transition, Value
 
 SETTLE_S: Final = 2.0
@@ -47,20 +47,14 @@ ONE_BY_ONE_MAX: Final = 8
 KEY_MAX: Final = 4096
 """Characters of a name that is asked for; chosen arbitrarily, far above RouterOS's own limits."""
 
-Connect = Callable[[], Awaitable["Api"]]
 Commit = Callable[[str, str], str]
-_Reader = Callable[["Api", Version, Sequence[str]], Awaitable[Mapping[str, "Value"]]]
+_Reader = Callable[["Api", "Version", Sequence[str]], Awaitable[Mapping[str, "Value"]]]
 
 _MENU: Final = {Resource.SECRET: "/ppp/secret", Resource.PROFILE: "/ppp/profile"}
 _ACTIVE: Final = ("name", "service", "caller-id", "address", "session-id", "radius", "uptime")
 _GONE: Final = "no such item"
 """RouterOS's text for a row that is not there any more; anything else counts as a refusal."""
 _VOLATILE: Final = frozenset({"name", "session-id", "uptime"})
-_SERIALS: Final = (
-    ("/system/routerboard/print", "serial-number"),
-    ("/system/license/print", "software-id"),
-    ("/system/license/print", "system-id"),
-)
 
 
 class RouterSession:
@@ -70,7 +64,7 @@ class RouterSession:
         self,
         target: Target,
         config: RouterTarget,
-        connect: Connect,
+        line: Line,
         commit: Commit,
         *,
         boottime: Callable[[], float] = boot_time_s,
@@ -80,17 +74,14 @@ class RouterSession:
         Args:
             target: which target this is.
             config: its configuration.
-            connect: opens a connection that is logged in and lives as long as the session.
+            line: the way to the router; it lives at least as long as the session.
             commit: keyed commitment of a secret; its label starts with the address.
             boottime: the clock of `Ticket.deadline_s`.
         """
         self.target = target
-        self._config, self._connect, self._commit, self._boottime = config, connect, commit, boottime
-        self._open: tuple[Api, Version] | None = None
-        self._opening = trio.Lock()
+        self._config, self._line, self._commit, self._boottime = config, line, commit, boottime
         # An earlier life of the agent may have been killed with a command on its way
         self._settled_at = trio.current_time() + SETTLE_S
-        self._refused: tuple[float, UnreadableError] | None = None
         self._readers: Mapping[Resource, _Reader] = {
             Resource.SECRET: partial(self._rows, Resource.SECRET),
             Resource.PROFILE: partial(self._rows, Resource.PROFILE),
@@ -104,9 +95,7 @@ class RouterSession:
 
     async def aclose(self) -> None:
         """Close the connection; it is opened again when it is needed."""
-        if self._open is not None:
-            (api, _), self._open = self._open, None
-            await api.aclose()
+        await self._line.aclose()
 
     # --- reading ---
 
@@ -124,13 +113,13 @@ class RouterSession:
         found: dict[str, Value] = {}
         if addresses:
             try:
-                api, version = await self._api()
+                api, version = await self._line.reading()
                 for resource, keys in wanted.items():
                     if keys:
                         values = await self._readers[resource](api, version, list(keys))
                         found.update({text: values.get(key, ABSENT) for key, text in keys.items()})
             except RouterError as err:
-                raise self._unreadable(err) from err
+                raise self._line.unreadable(err) from err
         return {text: Seen(found[text], at_s) for text in addresses}
 
     async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
@@ -231,9 +220,9 @@ class RouterSession:
             LostError: the fate is unknown.
         """
         try:
-            api, version = await self._api()
+            api, version = await self._line.writing()
         except RouterError as err:
-            raise NotSentError(str(self._unreadable(err)), reason="unreachable") from err
+            raise NotSentError(str(self._line.unreadable(err)), reason="unreachable") from err
         except UnreadableError as err:
             raise NotSentError(str(err), reason=err.reason) from err
         if isinstance(ticket.do, tuple):
@@ -254,7 +243,7 @@ class RouterSession:
         try:
             rows = await self._print(api, menu.path, (*menu.proplist(), ".id"), "name", [name])
         except RouterError as err:
-            raise NotSentError(str(self._unreadable(err)), reason="unreadable") from err
+            raise NotSentError(str(self._line.unreadable(err)), reason="unreadable") from err
         now = self._row_value(menu, transition.address, rows) if rows else ABSENT
         if now != transition.before.value:
             observed = {transition.address: Seen(now, int(time.time()))}
@@ -292,7 +281,7 @@ class RouterSession:
         try:
             rows = await self._print(api, "/ppp/active", (".id", "name", "session-id"), "session-id", sorted(wanted))
         except RouterError as err:
-            raise NotSentError(str(self._unreadable(err)), reason="unreadable") from err
+            raise NotSentError(str(self._line.unreadable(err)), reason="unreadable") from err
         # After a reboot an id may be another subscriber's session
         own = [r for r in rows if texts_of(wanted[r["session-id"]].value).get("login") == r.get("name")]
         if not all(".id" in row for row in own):
@@ -346,7 +335,7 @@ class RouterSession:
             if not over:
                 self._settled_at = trio.current_time() + SETTLE_S
 
-    # --- the connection ---
+    # --- asking ---
 
     def _parse(self, text: Address) -> tuple[Resource, str]:
         found = parse(self.target.id, text)
@@ -354,66 +343,8 @@ class RouterSession:
             raise UnreadableError(f"{self.target.id}: not an address of this target", reason="refused")
         return found
 
-    def _unreadable(self, err: RouterError) -> UnreadableError:
-        refused = isinstance(err, TrapError | LoginRefusedError)
-        reason = "refused" if refused else "timeout" if isinstance(err, RouterTimeoutError) else "unreachable"
-        return UnreadableError(f"{self.target.id}: {err}", reason=reason)
-
     async def _ask(self, api: Api, *words: str) -> Answer:
         return await api.call(*words, timeout_s=self._config.timeout_s)
-
-    async def _api(self) -> tuple[Api, Version]:
-        """Return the open connection and the router's version; a router that is not the configured one is refused.
-
-        Raises:
-            RouterError: there is no connection.
-            UnreadableError: another router answers, or its version is not known here.
-        """
-        came = trio.current_time()
-        async with self._opening:
-            if self._refused is not None and self._refused[0] >= came:
-                raise UnreadableError(str(self._refused[1]), reason=self._refused[1].reason)
-            if self._open is None or self._open[0].closed:
-                try:
-                    self._open = await self._reach()
-                except (RouterError, UnreadableError) as err:
-                    told = self._unreadable(err) if isinstance(err, RouterError) else err
-                    self._refused = (trio.current_time(), told)  # for those who wait behind, and would wait as long
-                    raise
-            return self._open
-
-    async def _reach(self) -> tuple[Api, Version]:
-        api = await self._connect()
-        try:
-            return api, await self._recognise(api)
-        except BaseException:
-            await api.aclose()
-            raise
-
-    async def _recognise(self, api: Api) -> Version:
-        rows = (await api.call("/system/resource/print", timeout_s=self._config.timeout_s)).rows
-        said = rows[0].get("version", "") if rows else ""
-        try:
-            version = Version.parse_untrusted(said)
-        except MalformedVersionError as err:
-            raise UnreadableError(f"{self.target.id}: {err}", reason="refused") from err
-        if not known(version):
-            text = f"{self.target.id}: RouterOS {version} is not known here: nothing is changed on it"
-            raise UnreadableError(text, reason="refused")
-        if self._config.serial and self._config.serial not in await self._serials(api):
-            text = f"{self.target.id}: another router answers: none of its serial numbers is the configured one"
-            raise UnreadableError(text, reason="refused")
-        return version
-
-    async def _serials(self, api: Api) -> frozenset[str]:
-        found = set()
-        for command, name in _SERIALS:
-            try:
-                rows = (await api.call(command, timeout_s=self._config.timeout_s)).rows
-            except TrapError:  # a CHR has no routerboard
-                continue
-            found |= {row[name] for row in rows if row.get(name)}
-        return frozenset(found)
 
 
 def _by_name(rows: Sequence[Mapping[str, str]]) -> dict[str, list[tuple[str, Mapping[str, str]]]]:
