@@ -63,6 +63,7 @@ __all__ = [
     "Value",
     "Verdict",
     "Wave",
+    "target_of",
 ]
 
 
@@ -73,6 +74,11 @@ class Target:
     id: str
     kind: str
     identity: bytes = b""
+
+
+def target_of(address: Address) -> str:
+    """Return the id of the target that an address belongs to: its first two words, `radius/main`."""
+    return "/".join(address.split("/", 2)[:2])
 
 
 class Access(enum.Enum):

@@ -97,13 +97,18 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Atomic unit: transitions on one target, or one effect. `after` lists steps that must have been applied first."""
+    """Atomic unit: transitions on one target, or one effect. `after` lists steps that must have been applied first.
+
+    `unless` makes an effect the next rung of a ladder: it names the rungs before it, and is for when none of them did
+    what they are for. A rung that cannot be proven did it if the item's enforcement is seen to hold.
+    """
 
     n: int
     target: str
     do: tuple[Transition, ...] | Effect
     after: tuple[int, ...] = ()
     on_revert: tuple[Effect, ...] = ()
+    unless: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +244,7 @@ def _step_json(s: Step) -> object:
         **do,
         "after": list(s.after),
         "on_revert": [_effect_json(e) for e in s.on_revert],
+        "unless": list(s.unless),
     }
 
 
@@ -365,6 +371,7 @@ def _step(r: Reader) -> Step:
         do=tuple(_transition(t) for t in r.objects("transitions")) if effect is None else _effect(effect),
         after=tuple(r.integers("after", 1, limits.STEPS_MAX)),
         on_revert=tuple(_effect(e) for e in r.objects("on_revert")),
+        unless=tuple(r.integers("unless", 1, limits.STEPS_MAX)),
     )
     r.done()
     return step
@@ -412,6 +419,9 @@ def decode_item_untrusted(data: bytes) -> Item:
     for index, step in enumerate(item.steps, start=1):
         if step.n != index or any(a >= step.n for a in step.after):
             raise MalformedStatementError(f"item: expected steps 1..n that follow earlier ones, got step {step.n}")
+        rungs = [n for n in step.unless if n < step.n and isinstance(item.steps[n - 1].do, Effect)]
+        if step.unless and (len(rungs) < len(step.unless) or not isinstance(step.do, Effect)):
+            raise MalformedStatementError(f"item: expected an effect after the rungs before it, got step {step.n}")
     return item
 
 

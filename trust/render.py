@@ -141,10 +141,10 @@ def _transitions(item: Item) -> Iterator[Transition]:
             yield from step.do
 
 
-def _effects(item: Item) -> Iterator[Effect]:
+def _effect_lines(item: Item) -> Iterator[str]:
     for step in item.steps:
         if isinstance(step.do, Effect):
-            yield step.do
+            yield f"{'only if that fails: ' if step.unless else ''}{_effect(step.do)}"
 
 
 def _effect(effect: Effect) -> str:
@@ -184,7 +184,7 @@ def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("WHY", [_join(*_shown(item.display, "why"), *_shown(head, "source"))], width),
         *_lines("NOW", _shown(item.display, "now"), width),
         *_lines("WRITE", [line for t in _transitions(item) for line in _write(t)], width),
-        *_lines("EFFECT", [_effect(e) for e in _effects(item)], width),
+        *_lines("EFFECT", _effect_lines(item), width),
         *_lines("AFTER", _shown(item.display, "after"), width),
         *_lines("PROOF", _shown(item.display, "proof") or _enforce(item), width),
         *_lines("STOP", [_TAKEN_BACK] if plan.on_failure is OnFailure.REVERT else [], width),
@@ -281,10 +281,13 @@ def _write_many(items: Iterable[Item]) -> list[str]:
 
 
 def _effect_many(items: list[Item]) -> list[str]:
-    now = Counter(neutralise(e.verb) for item in items for e in _effects(item))
+    effects = [(bool(step.unless), step.do) for i in items for step in i.steps if isinstance(step.do, Effect)]
+    now = Counter(neutralise(e.verb) for fallback, e in effects if not fallback)
+    fallbacks = Counter(neutralise(e.verb) for fallback, e in effects if fallback)
     undo = Counter(neutralise(e.verb) for item in items for step in item.steps for e in step.on_revert)
     return [
         *(f"! {n} × {verb} (irreversible)" for verb, n in now.most_common()),
+        *(f"only if that fails: ! up to {n} × {verb} (irreversible)" for verb, n in fallbacks.most_common()),
         *(f"on undo: ! {n} × {verb} (irreversible)" for verb, n in undo.most_common()),
     ]
 

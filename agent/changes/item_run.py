@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Self
 
 import trio
 
@@ -14,8 +13,8 @@ from agent.changes.journal import Doing, Journal, Unmet, inverse
 from agent.changes.machine import Event, StepFact, settle
 from agent.changes.perform import Patience, perform_step, recover_step
 from agent.changes.plans import ItemRow, StepRow
-from agent.changes.sessions import Sessions
-from agent.connectors.base import AccessRecipe, Enforced, Judgement, Session, UnreadableError
+from agent.changes.sessions import Lines, Sessions, Turn
+from agent.connectors.base import AccessRecipe, Enforced, Judgement, UnreadableError
 from agent.inventory.book import opposite
 from agent.model import (
     Address,
@@ -23,6 +22,7 @@ from agent.model import (
     Effect,
     Item,
     ItemState,
+    ProofKind,
     Replay,
     Seen,
     Step,
@@ -80,40 +80,15 @@ class Stopped:
     detail: str
 
 
-class Turn:
-    """A place among those in flight at a target: held for the block, or until it is over."""
-
-    def __init__(self, limiter: trio.CapacityLimiter | None = None) -> None:
-        """Take the target's bound; None: it has none."""
-        self._limiter = limiter
-        self._held = False
-
-    async def __aenter__(self) -> Self:
-        if self._limiter is not None:
-            await self._limiter.acquire_on_behalf_of(self)
-            self._held = True
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.over()
-
-    def over(self) -> None:
-        """Give the place to the next, if it is still held."""
-        if self._limiter is not None and self._held:
-            self._held = False
-            self._limiter.release_on_behalf_of(self)
-
-
 @dataclass(slots=True)
 class Known:
-    """What is known of an item while it runs: the last outcome of each step, each way."""
+    """What is known of an item while it runs: the last outcome of each step, each way. `ended`: what is to be gone."""
 
     outcomes: dict[tuple[int, Direction], StepOutcome] = field(default_factory=dict)
-    bound: dict[Address, Seen] = field(default_factory=dict)
+    ended: set[Address] = field(default_factory=set)
     attempts: dict[tuple[int, Direction], int] = field(default_factory=dict)
     crashed: set[tuple[int, Direction]] = field(default_factory=set)
     last: StepOutcome | None = None
-    turn: Turn = field(default_factory=Turn)
 
     def done(self, n: int) -> StepOutcome | None:
         """Return the outcome of step `n` as planned, or None."""
@@ -122,12 +97,26 @@ class Known:
     def fact(self, step: Step) -> StepFact:
         """Return what the machine needs to know of a step."""
         outcome = self.done(step.n)
-        effect = isinstance(step.do, Effect)
-        return (
-            StepFact(None, effect)
-            if outcome is None
-            else StepFact(outcome.verdict, effect, drifted=outcome.reason == "drifted")
+        return StepFact(
+            None if outcome is None else outcome.verdict,
+            effect=isinstance(step.do, Effect),
+            drifted=outcome is not None and outcome.reason == "drifted",
+            unless=step.unless,
         )
+
+    def note_bound(self, step: Step, bound: Collection[Address]) -> None:
+        """Take note of what a step acts on: what it is to end must be gone in the end."""
+        if isinstance(step.do, Effect) and step.do.proof is ProofKind.GONE:
+            self.ended.update(bound)
+
+
+def ladders(steps: Collection[Step]) -> list[list[Step]]:
+    """Return the effects among the steps, those that stand in for each other together, in their order."""
+    found: dict[int, list[Step]] = {}
+    for step in steps:
+        if isinstance(step.do, Effect):
+            found.setdefault(min((*step.unless, step.n)), []).append(step)
+    return list(found.values())
 
 
 def inverse_of(step: Step) -> tuple[Transition, ...] | Effect | None:
@@ -168,16 +157,13 @@ class ItemRunner:
         self._changed()
 
     @asynccontextmanager
-    async def _session(self, item: Item) -> AsyncIterator[Session]:
-        """Lend the session of the item's target; an item whose device must call in is waiting meanwhile."""
+    async def _lines(self, item: Item) -> AsyncIterator[Lines]:
+        """Lend the sessions of the item's targets; an item whose device must call in is waiting meanwhile."""
         target = item.steps[0].target
-        if not self._parts.sessions.arrives(target):
-            yield await self._parts.sessions.dialled(target)
-            return
-        if self._journal.states[item.n] is S.PLANNED:
+        if self._parts.sessions.arrives(target) and self._journal.states[item.n] is S.PLANNED:
             await self._move(item, Event.WAIT, "", "until the device calls in")
-        async with self._parts.sessions.use(target) as session:
-            yield session
+        async with self._parts.sessions.lines(target) as lines:
+            yield lines
 
     async def run(self, item: Item) -> None:
         """Run one item to a final state (or to a pause that the plan's deadline ends)."""
@@ -189,9 +175,9 @@ class ItemRunner:
         try:
             waiting.deadline = trio.current_time() + self._patience_s(item)
             with waiting:
-                async with self._session(item) as session:
+                async with self._lines(item) as lines:
                     waiting.deadline = float("inf")  # from here on each step has its own deadline
-                    await self._run_locked(item, session)
+                    await self._run_locked(item, lines)
         except UnreadableError as err:
             stopped = Stopped(Event.FAIL, err.reason, str(err))
         if waiting.cancelled_caught:
@@ -220,47 +206,40 @@ class ItemRunner:
                     return
                 await self._clock.sleep(PAUSE_S)
 
-    async def _run_locked(self, item: Item, session: Session) -> None:
+    async def _run_locked(self, item: Item, lines: Lines) -> None:
         while (holder := await self._journal.lock(item)) is not None:
             if self._journal.plan.action not in _FOLLOW or self._clock.wall_s() >= self._run_until_s:
-                await self._end(item, session, Stopped(Event.FAIL, "busy", f"busy with change {holder}"))
+                await self._end(item, lines, Stopped(Event.FAIL, "busy", f"busy with change {holder}"))
                 return
             await self._clock.sleep(PAUSE_S)
         try:
-            await self._end(item, session, await self._run_in_turn(item, session))
+            await self._end(item, lines, await self._run_in_turn(item, lines))
         finally:
             with trio.CancelScope(shield=True):
                 await self._journal.unlock(item)
 
-    async def _end(self, item: Item, session: Session | None, stopped: Stopped | None) -> None:
-        """Move the item to the state in which its run ends. `session` None: it cannot be read now."""
+    async def _end(self, item: Item, lines: Lines | None, stopped: Stopped | None) -> None:
+        """Move the item to the state in which its run ends. `lines` None: nothing can be read now."""
         if stopped is not None and self._journal.states[item.n] in _UNSENT:
             await self._move(item, stopped.event, stopped.reason, stopped.detail)
         else:
-            await self._settle(item, session, stopped)
+            await self._settle(item, lines, stopped)
 
-    async def _turn(self, item: Item) -> Turn:
-        """Return the item's place among those in flight at its target; a device that called in has its own."""
-        target = item.steps[0].target
-        return Turn(None if self._parts.sessions.arrives(target) else await self._parts.sessions.limiter(target))
-
-    async def _run_in_turn(self, item: Item, session: Session) -> Stopped | None:
+    async def _run_in_turn(self, item: Item, lines: Lines) -> Stopped | None:
         """Perform the item's steps; while it is frozen or halted it gives its place to others."""
         give_up = self._clock.boot_s() + PAUSE_MAX_S
         while True:
-            async with await self._turn(item) as self.known(item.n).turn:
-                stopped = await self._run_steps(item, session)
+            async with Turn(self._parts.sessions) as turn:
+                stopped = await self._run_steps(item, lines, turn)
             if stopped is None or stopped.reason not in _PAUSES:
                 return stopped
             if self._journal.states[item.n] not in _UNSENT and self._clock.boot_s() >= give_up:
                 return stopped  # half done and frozen: it says so, and gives its addresses back (to a restore)
             await self._clock.sleep(PAUSE_S)
 
-    async def _run_steps(self, item: Item, session: Session) -> Stopped | None:
+    async def _run_steps(self, item: Item, lines: Lines, turn: Turn) -> Stopped | None:
         """Perform the item's steps in order; return why it was stopped before its next step, or None."""
         known = self.known(item.n)
-        if self._journal.states[item.n] in _UNSENT and (why := self._stopping()):
-            return Stopped(Event.CANCEL, "stopped", why)
         for step in item.steps:
             done = known.done(step.n)
             if done is not None and not self._try_again(item, step, Direction.FORWARD, done):
@@ -268,15 +247,32 @@ class ItemRunner:
             after = [outcome for a in step.after if (outcome := known.done(a)) is not None]
             if any(outcome.verdict is not Verdict.APPLIED for outcome in after):
                 break
-            if (stopped := await self._run_step(item, step, session)) is not None:
+            if await self._stood_in_for(item, step, lines):
+                continue
+            await turn.at(step.target)
+            if self._journal.states[item.n] in _UNSENT and (why := self._stopping()):
+                return Stopped(Event.CANCEL, "stopped", why)
+            if (stopped := await self._run_step(item, step, lines, turn)) is not None:
                 return stopped
         return None
 
-    async def _run_step(self, item: Item, step: Step, session: Session) -> Stopped | None:
+    async def _stood_in_for(self, item: Item, step: Step, lines: Lines) -> bool:
+        """Return whether an earlier rung of a step's ladder did what the step is for, or may have."""
+        for n in step.unless:
+            rung, outcome = item.steps[n - 1].do, self.known(item.n).done(n)
+            if outcome is None or outcome.verdict in (Verdict.NOT_APPLIED, Verdict.DIVERGED):
+                continue
+            if outcome.verdict is Verdict.UNKNOWN or not isinstance(rung, Effect) or rung.proof is not None:
+                return True
+            if (await self._enforce(item, lines, rung.within_s)).enforced is Enforced.YES:
+                return True
+        return False
+
+    async def _run_step(self, item: Item, step: Step, lines: Lines, turn: Turn) -> Stopped | None:
         known = self.known(item.n)
         while True:
             try:
-                outcome = await self._once(item, step, session)
+                outcome = await self._once(item, step, lines, turn)
             except RefusedCommandError as err:
                 return Stopped(_STOPS.get(err.reason, Event.FAIL), err.reason, str(err))
             except UnreadableError as err:
@@ -299,16 +295,17 @@ class ItemRunner:
         known, key = self.known(item.n), (step.n, direction)
         return known.attempts.get(key, 0) < MAX_ATTEMPTS + (key in known.crashed)
 
-    async def _once(self, item: Item, step: Step, session: Session) -> StepOutcome:
+    async def _once(self, item: Item, step: Step, lines: Lines, turn: Turn) -> StepOutcome:
         bound: Mapping[Address, Seen] = {}
         if isinstance(step.do, Effect):
-            bound = await session.bind(step.do)
-            self.known(item.n).bound.update(bound)
+            bound = await (await lines.at(step.target)).bind(step.do)
+            self.known(item.n).note_bound(step, bound)
             if not bound and step.do.proof is not None:
                 return StepOutcome(Verdict.APPLIED, "nothing-to-do", "no session now")
-        return await self._send(item, Doing(step.n, step.target, Direction.FORWARD, step.do, bound), session)
+        return await self._send(item, Doing(step.n, step.target, Direction.FORWARD, step.do, bound), lines, turn)
 
-    async def _send(self, item: Item, doing: Doing, session: Session) -> StepOutcome:
+    async def _send(self, item: Item, doing: Doing, lines: Lines, turn: Turn) -> StepOutcome:
+        session = await lines.at(doing.target)
         with trio.CancelScope(shield=True):  # between "about to" and its outcome there is no way out
             await self._parts.check_clock()
             if doing.direction is Direction.FORWARD and item.requires:
@@ -317,25 +314,26 @@ class ItemRunner:
             self._changed()
             self.known(item.n).attempts[doing.step, doing.direction] = ticket.attempt
             done = await perform_step(
-                session, ticket, self._journal, self._clock, self._parts.patience, self._last_reply(item, doing)
+                session, ticket, self._journal, self._clock, self._parts.patience, self._last_reply(item, doing, turn)
             )
         return done  # noqa: RET504  mypy: a cancel scope might swallow a return inside it
 
-    def _last_reply(self, item: Item, doing: Doing) -> Callable[[], None]:
+    def _last_reply(self, item: Item, doing: Doing, turn: Turn) -> Callable[[], None]:
         """Return what to do when an effect is accepted: after its last one an item only reads, in nobody's way."""
-        last = doing.step == len(item.steps) and doing.direction is Direction.FORWARD
-        return self.known(item.n).turn.over if last else lambda: None
+        last = all(doing.step in later.unless for later in item.steps[doing.step :])
+        return turn.over if last and doing.direction is Direction.FORWARD else lambda: None
 
     # --- enforcement, and what became of the item ---
 
-    async def _settle(self, item: Item, session: Session | None, stopped: Stopped | None) -> None:
+    async def _settle(self, item: Item, lines: Lines | None, stopped: Stopped | None) -> None:
         if self._journal.states[item.n] in _UNSENT:
             await self._move(item, Event.BEGIN, "")  # there was nothing to send: no session to end
         facts = [self.known(item.n).fact(step) for step in item.steps]
         writes_stand = all(f.verdict is Verdict.APPLIED for f in facts if not f.effect)
         judgement: Judgement | None = None
         if item.enforce is not None and writes_stand:
-            judgement = await self._enforce(item, session) if session else Judgement(Enforced.NO, "unreadable")
+            within_s = item.enforce.within_s if self.known(item.n).ended else 0
+            judgement = await self._enforce(item, lines, within_s) if lines else Judgement(Enforced.NO, "unreadable")
         event = settle(facts, judgement, None if stopped is None else stopped.event)
         if event is Event.LOSE:
             event = Event.ESCALATE  # the time for re-reading is over
@@ -349,30 +347,39 @@ class ItemRunner:
             return stopped.reason, stopped.detail
         last = self.known(item.n).last
         if judgement is not None:
-            detail = judgement.detail
+            detail = " · ".join(filter(None, (self._ladder_text(item), judgement.detail)))
             if judgement.enforced is Enforced.NO and last is not None and last.verdict is not Verdict.APPLIED:
                 return last.reason, " · ".join(filter(None, (_SAID.get(last.reason, last.detail), detail)))
             return judgement.how, detail
         return (last.reason, last.detail) if last is not None else ("", "")
 
-    async def _enforce(self, item: Item, session: Session) -> Judgement:
-        """Judge until it is enforced or its time is up; at once when there was no session to end."""
+    def _ladder_text(self, item: Item) -> str:
+        """Return what became of each rung of a ladder that had to go on to a second one."""
+        known = self.known(item.n)
+        ran = [
+            (step.do.verb, done) for step in item.steps if isinstance(step.do, Effect) and (done := known.done(step.n))
+        ]
+        climbed = any(step.unless and known.done(step.n) for step in item.steps)
+        return ", then ".join(f"{verb}: {done.reason}" for verb, done in ran) if climbed else ""
+
+    async def _enforce(self, item: Item, lines: Lines, within_s: float) -> Judgement:
+        """Judge until it is enforced or `within_s` seconds are up; once where there was no session to end."""
         enforce = item.enforce
         if enforce is None:
-            raise ValueError("an item without enforcement is not judged")
+            return Judgement(Enforced.NO, "unmapped-method", "nothing says what must hold")
         recipe = self._parts.recipes.get(enforce.expect["method"])
         if recipe is None:
             return Judgement(Enforced.NO, "unmapped-method", "its access method is no longer configured")
-        ended = self.known(item.n).bound
-        until = self._clock.boot_s() + (enforce.within_s if ended else 0)
+        ended = self.known(item.n).ended
+        until = self._clock.boot_s() + within_s
         pause = self._parts.patience.poll_s
         while True:
             seen: dict[Address, Seen] = {}
             judgement = Judgement(Enforced.NO, "unreadable", "could not be read")
             try:
-                seen.update(await session.read([enforce.address]))
+                seen.update(await lines.read([enforce.address]))
                 while missing := [a for a in recipe.enforcement_reads(enforce, seen) if a not in seen]:
-                    seen.update(await session.read(missing))
+                    seen.update(await lines.read(missing))
                 judgement = recipe.judge(enforce, seen, list(ended))
             except UnreadableError as err:
                 judgement = Judgement(Enforced.NO, err.reason, str(err))
@@ -397,27 +404,43 @@ class ItemRunner:
     async def _revert_steps(self, item: Item) -> tuple[str, str] | None:
         """Revert what is not reverted yet; return None, or why it stopped: reason and detail."""
         writes = [s for s in reversed(item.steps) if not isinstance(s.do, Effect)]
-        effects = [s for s in item.steps if isinstance(s.do, Effect)]
         if not item.steps:
             return None
         try:
-            async with self._session(item) as session, self._locked(item), await self._turn(item):
-                for step in (*writes, *effects):
-                    outcome = await self._revert_step(item, step, session)
-                    if outcome is not None and outcome.verdict is not Verdict.APPLIED and self._counts(item, step):
+            async with self._lines(item) as lines, self._locked(item), Turn(self._parts.sessions) as turn:
+                for step in writes:
+                    outcome = await self._revert_step(item, step, lines, turn)
+                    if outcome is not None and outcome.verdict is not Verdict.APPLIED:
+                        return outcome.reason, outcome.detail
+                for ladder in ladders(item.steps):
+                    outcome = await self._revert_ladder(item, ladder, lines, turn)
+                    if outcome is not None and self._had_effect(item, ladder):
                         return outcome.reason, outcome.detail
         except (UnreadableError, RefusedCommandError) as err:
             return err.reason, str(err)
         return None
 
-    def _counts(self, item: Item, step: Step) -> bool:
-        """Tell whether a step that could not be taken back leaves something behind.
+    def _had_effect(self, item: Item, ladder: Collection[Step]) -> bool:
+        """Tell whether a ladder that could not be taken back leaves something behind.
 
-        An effect does when it had taken effect: the sessions of after it carry on with what was written back since. One
-        that never did left the sessions as they were.
+        It does when it had taken effect: the sessions of after it carry on with what was written back since. One that
+        never did left the sessions as they were.
         """
-        done = self.known(item.n).outcomes.get((step.n, Direction.FORWARD))
-        return not isinstance(step.do, Effect) or (done is not None and done.verdict is Verdict.APPLIED)
+        done = [self.known(item.n).done(step.n) for step in ladder]
+        return any(outcome is not None and outcome.verdict is Verdict.APPLIED for outcome in done)
+
+    async def _revert_ladder(
+        self, item: Item, ladder: Collection[Step], lines: Lines, turn: Turn
+    ) -> StepOutcome | None:
+        """Take an effect back by the first of its rungs that can; return the outcome of the last one if none could."""
+        outcome: StepOutcome | None = None
+        for step in ladder:
+            if inverse_of(step) is None:
+                continue
+            outcome = await self._revert_step(item, step, lines, turn)
+            if outcome is None or outcome.verdict is Verdict.APPLIED:
+                return None
+        return outcome
 
     @asynccontextmanager
     async def _locked(self, item: Item) -> AsyncIterator[None]:
@@ -430,17 +453,18 @@ class ItemRunner:
             with trio.CancelScope(shield=True):
                 await self._journal.unlock(item)
 
-    async def _revert_step(self, item: Item, step: Step, session: Session) -> StepOutcome | None:
+    async def _revert_step(self, item: Item, step: Step, lines: Lines, turn: Turn) -> StepOutcome | None:
         do = inverse_of(step)
         if do is None:
             return None
         known, way = self.known(item.n), Direction.REVERT
         outcome = known.outcomes.get((step.n, way))
         while outcome is None or self._try_again(item, step, way, outcome):
-            bound = await session.bind(do) if isinstance(do, Effect) else {}
+            await turn.at(step.target)
+            bound = await (await lines.at(step.target)).bind(do) if isinstance(do, Effect) else {}
             if isinstance(do, Effect) and not bound:
                 return None
-            outcome = await self._send(item, Doing(step.n, step.target, way, do, bound), session)
+            outcome = await self._send(item, Doing(step.n, step.target, way, do, bound), lines, turn)
             known.outcomes[step.n, way] = outcome
         return outcome
 
@@ -454,7 +478,7 @@ class ItemRunner:
         known = self.known(item.n)
         key = (row.n, row.direction)
         known.attempts[key] = max(row.attempt, known.attempts.get(key, 0))
-        known.bound.update(row.bound)
+        known.note_bound(item.steps[row.n - 1], row.bound)
         if row.verdict is not None:
             self._note_verdict(item, row, StepOutcome(row.verdict, row.reason, row.detail))
 

@@ -100,11 +100,15 @@ def first_state(listed: Listed) -> ItemState:
 
 @dataclass(frozen=True, slots=True)
 class StepFact:
-    """What is known of one step of an item: None when it was never sent; `effect` tells a disconnect from a write."""
+    """What is known of one step of an item: None when it was never sent; `effect` tells a disconnect from a write.
+
+    `unless`: the earlier rungs of its ladder, by the number of their step.
+    """
 
     verdict: Verdict | None
     effect: bool
     drifted: bool = False
+    unless: tuple[int, ...] = ()
 
 
 def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:
@@ -115,6 +119,7 @@ def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Even
         judgement: of the enforcement check; None when there is nothing to enforce or it was not reached.
         stopped: CANCEL or EXPIRE when the run was stopped before the item's next step.
     """
+    steps = _decisive(steps)
     writes = [s for s in steps if not s.effect]
     known = [s.verdict for s in steps if s.verdict is not None]
     if Verdict.UNKNOWN in known:
@@ -128,6 +133,17 @@ def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Even
     if any(w.verdict is not Verdict.APPLIED for w in writes):
         return Event.ESCALATE  # half of the writes stand: only a person can say what is right
     return _settle_enforcement(steps, judgement, stopped)
+
+
+def _decisive(steps: Sequence[StepFact]) -> list[StepFact]:
+    """Return the steps without rungs that did not come to it, or that a later rung of their ladder stood in for."""
+    moot: set[int] = set()
+    for n, step in enumerate(steps, start=1):
+        if step.unless and step.verdict is None:
+            moot.add(n)
+        elif step.verdict is Verdict.APPLIED:
+            moot.update(step.unless)
+    return [step for n, step in enumerate(steps, start=1) if n not in moot]
 
 
 def _settle_enforcement(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:

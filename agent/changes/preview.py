@@ -13,15 +13,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+import trio
+
 from agent.changes import machine
 from agent.changes.audit import Recorder, subject_of
 from agent.changes.commands import Deadline, NewItem, SavePlan
 from agent.changes.request import Ask, Request, RequestError
-from agent.changes.sessions import Sessions
+from agent.changes.sessions import Sessions, by_target
 from agent.changes.trust_state import Pinned, policy_for
 from agent.connectors.base import AccessRecipe, CannotEnforce, RecipePlan, UnreadableError
 from agent.inventory.book import as_previewed
-from agent.model import Address, Head, Item, Listed, Pace, Seen, Service, Wave
+from agent.model import Address, Head, Item, Listed, Pace, Seen, Service, Wave, target_of
 from agent.runtime.clock import Clock
 from agent.services.verbs import Leave, Wish
 from agent.store.db import Store
@@ -114,14 +116,18 @@ class Previewer:
     async def preview(self, request: Request, chosen: Sequence[Chosen], scope: Scope, pinned: Pinned) -> bytes:
         """Read what the services' resources are now, plan the items, sign and save the plan; return its id.
 
+        A service is blocked whose target could not be read; others go on.
+
         Raises:
             NothingToDoError: no service would change.
             RequestError: the policy refuses such a change outright.
-            UnreadableError: a target could not be read: without that there is no preview.
+            UnreadableError: nothing would change, and not everything could be read.
         """
-        seen = await self._read(chosen)
-        items = self._order([self._item(c, seen) for c in chosen])
+        seen, unread = await self._read(chosen)
+        items = self._order([self._item(c, seen, unread) for c in chosen])
         changing = [i for i in items if i.listed is Listed.CHANGE]
+        if not changing and unread:
+            raise next(iter(unread.values()))
         if not changing:
             raise NothingToDoError("nothing would change", [_why_not(i) for i in items])
         risk = risk_class(
@@ -142,27 +148,36 @@ class Previewer:
 
     # --- reading ---
 
-    async def _read(self, chosen: Sequence[Chosen]) -> Mapping[Address, Seen]:
+    async def _read(self, chosen: Sequence[Chosen]) -> tuple[Mapping[Address, Seen], Mapping[str, UnreadableError]]:
+        """Return what the recipes need, as far as it can be read, and by target why the rest cannot."""
         seen: dict[Address, Seen] = {}
+        unread: dict[str, UnreadableError] = {}
         wanted = [(self.recipes[c.service.method], c.service) for c in chosen if self._needs_network(c)]
         for _ in range(ROUNDS_MAX):
-            missing: dict[str, dict[Address, None]] = {}
-            for recipe, service in wanted:
-                missing.setdefault(recipe.target, {}).update(dict.fromkeys(recipe.reads(service, seen)))
-            if not any(missing.values()):
-                return seen
-            for target, addresses in missing.items():
-                if addresses:
-                    session = await self.sessions.dialled(target)
-                    seen.update(await session.read(list(addresses)))
+            needed = by_target([a for recipe, service in wanted for a in recipe.reads(service, seen)])
+            missing = {target: addresses for target, addresses in needed.items() if target not in unread}
+            if not missing:
+                return seen, unread
+            async with trio.open_nursery() as nursery:
+                for target, addresses in missing.items():
+                    nursery.start_soon(self._read_target, target, addresses, seen, unread)
         raise UnreadableError(f"a recipe asked for more than {ROUNDS_MAX} rounds of reads", reason="endless")
+
+    async def _read_target(
+        self, target: str, addresses: list[Address], seen: dict[Address, Seen], unread: dict[str, UnreadableError]
+    ) -> None:
+        try:
+            session = await self.sessions.dialled(target)
+            seen.update(await session.read(addresses))
+        except UnreadableError as err:
+            unread[target] = err
 
     def _needs_network(self, chosen: Chosen) -> bool:
         return isinstance(chosen.wish, Wish) and chosen.wish.network and chosen.service.method in self.recipes
 
     # --- items ---
 
-    def _item(self, chosen: Chosen, seen: Mapping[Address, Seen]) -> Item:
+    def _item(self, chosen: Chosen, seen: Mapping[Address, Seen], unread: Mapping[str, UnreadableError]) -> Item:
         service, wish = chosen.service, chosen.wish
         display = {"title": title(service), "login": service.login, "tariff": service.tariff}
         if isinstance(wish, Leave):
@@ -180,6 +195,9 @@ class Previewer:
                 Leave("unmapped-method", f"no access mapping for method {service.method}", blocked=True),
                 display,
             )
+        if missing := sorted({target for a in recipe.reads(service, seen) if (target := target_of(a)) in unread}):
+            why = "; ".join(str(unread[target]) for target in missing)
+            return _leave(service, Leave("unreachable", why, blocked=True), display)
         planned = recipe.kick(service, seen) if wish.state is None else recipe.plan(wish.state, service, seen)
         if isinstance(planned, CannotEnforce):
             return _leave(service, Leave(planned.reason, planned.detail, blocked=True), display)

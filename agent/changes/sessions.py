@@ -1,16 +1,21 @@
-"""Sessions by target: those that we dial are held open; those that arrive are lent to whoever waits for them."""
+"""Sessions by target: those that we dial are held open; those that arrive are lent to whoever waits for them.
+
+An item may act on several targets, a device that called in among them: `Lines` are its sessions, and `Turn` is its
+place among those in flight, at one target at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Self
 
 import trio
 
 from agent.changes.coalesce import CoalescedSession
 from agent.connectors.base import Connector, Reach, Session, UnreadableError
-from agent.model import Target
+from agent.model import Address, Seen, Target, target_of
 
 
 @dataclass(slots=True)
@@ -134,3 +139,81 @@ class Sessions:
                 yield session
         else:
             yield await self.dialled(target)
+
+    @asynccontextmanager
+    async def lines(self, target: str) -> AsyncIterator[Lines]:
+        """Lend the sessions of an item whose first step is at `target`, waiting for a device that must call in."""
+        if self.arrives(target):
+            async with self._visits.visit(target) as session:
+                yield Lines(self, session)
+        else:
+            await self.dialled(target)  # what is not configured is found before anything else is done
+            yield Lines(self)
+
+
+class Lines:
+    """An item's sessions, by target. `visitor`: of the device that called in for it, if one did."""
+
+    def __init__(self, sessions: Sessions, visitor: Session | None = None) -> None:
+        self._sessions, self._visitor = sessions, visitor
+
+    async def at(self, target: str) -> Session:
+        """Return the session of a target.
+
+        Raises:
+            UnreadableError: it cannot be reached now.
+        """
+        if self._visitor is not None and self._visitor.target.id == target:
+            return self._visitor
+        return await self._sessions.dialled(target)
+
+    async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        """Return what each address reads now, target by target.
+
+        Raises:
+            UnreadableError: a target could not be asked.
+        """
+        seen: dict[Address, Seen] = {}
+        for target, wanted in by_target(addresses).items():
+            session = await self.at(target)
+            seen.update(await session.read(wanted))
+        return seen
+
+
+def by_target(addresses: Collection[Address]) -> Mapping[str, list[Address]]:
+    """Return the addresses by the target that they belong to, each once."""
+    found: dict[str, list[Address]] = {}
+    for address in dict.fromkeys(addresses):
+        found.setdefault(target_of(address), []).append(address)
+    return found
+
+
+class Turn:
+    """A place among those in flight, at one target at a time: nobody waits for one place while holding another."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        """Hold no place yet."""
+        self._sessions = sessions
+        self._held: tuple[str, trio.CapacityLimiter] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.over()
+
+    async def at(self, target: str) -> None:
+        """Return with a place at `target`; a device that called in has its own."""
+        if self._held is not None and self._held[0] == target:
+            return
+        self.over()
+        if not self._sessions.arrives(target):
+            limiter = await self._sessions.limiter(target)
+            await limiter.acquire_on_behalf_of(self)
+            self._held = target, limiter
+
+    def over(self) -> None:
+        """Give the place to the next, if one is held."""
+        if self._held is not None:
+            (_, limiter), self._held = self._held, None
+            limiter.release_on_behalf_of(self)

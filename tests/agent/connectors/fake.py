@@ -49,7 +49,10 @@ class World:
     values: dict[Address, Value] = field(default_factory=dict)
     sessions: dict[str, int] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
-    """login -> faults of the next sends: command-lost, reply-lost, third-value, nak, ack-without-effect, refused."""
+    """login -> faults of the next sends: command-lost, reply-lost, third-value, nak, ack-without-effect, refused.
+
+    Of sends to another target than `fake/d`: `login@TARGET` -> faults.
+    """
     writes: list[tuple[str, Value]] = field(default_factory=list)
     kicks: list[str] = field(default_factory=list)
     unreadable: int = 0
@@ -63,7 +66,10 @@ class World:
         return Address(f"fake/d/user/{login}")
 
     def session(self, login: str) -> Address:
-        return Address(f"fake/d/session/{login}#{self.sessions[login]}")
+        return self.session_at("fake/d", login)
+
+    def session_at(self, target: str, login: str) -> Address:
+        return Address(f"{target}/session/{login}#{self.sessions[login]}")
 
     def add(self, login: str, *, online: bool = True) -> None:
         self.values[self.user(login)] = {"plan": "20M"}
@@ -100,14 +106,17 @@ class FakeSession:
         login = effect.address.rsplit("/", 1)[1]
         if login not in self.world.sessions:
             return {}
-        return dict(await self.read([self.world.session(login)]))
+        return dict(await self.read([self.world.session_at(self.target.id, login)]))
 
     async def send(self, ticket: Ticket) -> Reply:
         await trio.lowlevel.checkpoint()
         self.world.on_send(ticket)
         first = ticket.do.address if isinstance(ticket.do, Effect) else ticket.do[0].address
         login = first.rsplit("/", 1)[1]
-        fault = self.world.faults[login].pop(0) if self.world.faults.get(login) else ""
+        key = login if self.target.id == "fake/d" else f"{login}@{self.target.id}"
+        fault = self.world.faults[key].pop(0) if self.world.faults.get(key) else ""
+        if isinstance(ticket.do, Effect) and ticket.do.verb == "tell":
+            return self._tell(login, fault)
         if isinstance(ticket.do, Effect) and ticket.do.verb != "disconnect":
             raise NotSentError(f"no effect {ticket.do.verb}", reason="unsupported")
         if fault == "refused":
@@ -135,6 +144,12 @@ class FakeSession:
         if fault in ("reply-lost", "third-value"):
             raise LostError("reply lost", reason="timeout")
         return Reply(True, "ok")
+
+    def _tell(self, login: str, fault: str) -> Reply:
+        """Change what a session has while it goes on; the reply says nothing of whether it did."""
+        if fault != "ack-without-effect":
+            self.world.values[Address(f"fake/r/policy/{login}")] = {"policy": "suspended"}
+        return Reply(True, "ack")
 
     def _kick(self, login: str, ticket: Ticket, fault: str) -> Reply:
         if fault == "nak":
@@ -218,7 +233,7 @@ class FakeConnector:
     def __init__(self, world: World, reach: Reach = Reach.DIAL) -> None:
         self.world = world
         self.traits = Traits(conditional=True, settle_s=0.0, window=8, reach=reach)
-        self.targets: Sequence[Target] = (Target("fake/d", "fake"),)
+        self.targets: Sequence[Target] = (Target("fake/d", "fake"), Target("fake/r", "fake"))
         self.recipes: Mapping[str, AccessRecipe] = {"fake": FakeRecipe()}
         self.calls_in = trio.Event()
 

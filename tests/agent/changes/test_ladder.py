@@ -1,0 +1,238 @@
+"""Rungs of a ladder: the next one is for when none before it did what they are for; each one's result is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from trio.testing import MockClock
+
+from agent.changes import plans
+from agent.changes.item_run import ladders
+from agent.changes.machine import Event, StepFact, settle
+from agent.connectors.base import Enforced, Judgement
+from agent.model import (
+    ABSENT,
+    Address,
+    Direction,
+    Effect,
+    Enforcement,
+    Item,
+    ItemState,
+    ProofKind,
+    Replay,
+    Seen,
+    Step,
+    Verdict,
+)
+from tests.agent.changes.rig import Rig, item
+from tests.agent.connectors.fake import FakeRecipe, World
+from tests.fakes import FakeClock
+from trust import render
+from trust.errors import MalformedStatementError
+from trust.items import decode_item_untrusted, encode_item
+from trust.statements import OnFailure
+
+S = ItemState
+
+
+def effect(login: str, target: str, verb: str, proof: ProofKind | None) -> Effect:
+    where = Address(f"{target}/sessions/{login}")
+    return Effect(where, verb, {}, f"{verb}-{target}-{login}", Replay.IF_UNPROVEN, proof, 5)
+
+
+def two_rungs(login: str, world: World) -> Item:
+    """The write, a disconnect, and a disconnect at another target in case the first does not work."""
+    base = item(1, login, world)
+    second = effect(login, "fake/r", "disconnect", ProofKind.GONE)
+    rung = Step(3, "fake/r", second, after=(1,), on_revert=(second,), unless=(2,))
+    return replace(base, steps=(*base.steps, rung))
+
+
+class SeenRecipe(FakeRecipe):
+    """Judges an old session too: by the policy that it is seen to have."""
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        policy = Address(f"fake/r/policy/{enforce.address.rsplit('/', 1)[1]}")
+        return [] if policy in seen else [policy]
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        policy = Address(f"fake/r/policy/{enforce.address.rsplit('/', 1)[1]}")
+        if not ended and seen[policy].value is ABSENT:
+            return Judgement(Enforced.NO, "old-session")
+        return super().judge(enforce, seen, ended)
+
+
+def told_first(login: str, world: World) -> Item:
+    """The write, a change of the running session that proves nothing by itself, and a disconnect if that did not."""
+    base = item(1, login, world)
+    tell = Step(2, "fake/d", effect(login, "fake/d", "tell", None), after=(1,))
+    drop = replace(base.steps[1], n=3, unless=(2,))
+    return replace(base, steps=(base.steps[0], tell, drop))
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.add("alice")
+    return world
+
+
+@pytest.fixture
+def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
+    rig = Rig(tmp_path, world, FakeClock())
+    rig.without_fsync()
+    yield rig
+    rig.close()
+
+
+async def run(rig: Rig, one: Item, on_failure: OnFailure = OnFailure.STOP) -> plans.Loaded:
+    plan_id = await rig.save_plan([one], on_failure=on_failure)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    return rig.loaded(plan_id)
+
+
+def rungs(rig: Rig, loaded: plans.Loaded, way: Direction = Direction.FORWARD) -> list[tuple[int, str]]:
+    found = plans.steps(rig.store.reader, loaded.row.plan_id)
+    return [(row.n, row.reason) for row in found if row.direction is way]
+
+
+async def test_second_rung_is_left_alone_when_the_first_worked(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    loaded = await run(rig, two_rungs("alice", world))
+    assert loaded.rows[1].state is S.APPLIED
+    assert rungs(rig, loaded) == [(1, "read-back"), (2, "ack")]
+    assert world.kicks == ["alice"]
+
+
+@pytest.mark.parametrize("fault", ["nak", "ack-without-effect", "refused"])
+async def test_second_rung_when_the_first_did_not(
+    rig: Rig, autojump_clock: MockClock, world: World, fault: str
+) -> None:
+    world.faults["alice"] = ["", fault]
+    loaded = await run(rig, two_rungs("alice", world))
+    assert loaded.rows[1].state is S.APPLIED
+    ran = rungs(rig, loaded)
+    assert [n for n, _ in ran] == [1, 2, 3]
+    assert ran[1][1] != "ack"
+    assert ran[2][1] == "ack"
+    assert loaded.rows[1].detail.startswith("disconnect: ")
+    assert "then disconnect: ack" in loaded.rows[1].detail
+    assert world.kicks == ["alice"]
+
+
+async def test_command_that_is_lost_twice_then_the_second_rung(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    world.faults["alice"] = ["", "command-lost", "command-lost"]
+    loaded = await run(rig, two_rungs("alice", world))
+    assert loaded.rows[1].state is S.APPLIED
+    assert [n for n, _ in rungs(rig, loaded)] == [1, 2, 2, 3]
+
+
+async def test_no_rung_worked_is_set_and_not_enforced(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.faults = {"alice": ["", "nak"], "alice@fake/r": ["nak"]}
+    loaded = await run(rig, two_rungs("alice", world))
+    assert loaded.rows[1].state is S.SET_NOT_ENFORCED
+    assert "disconnect: nak-503, then disconnect: nak-503" in loaded.rows[1].detail
+
+
+async def test_lost_reply_of_a_rung_that_worked_is_no_reason_for_the_next(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    world.faults["alice"] = ["", "reply-lost"]
+    loaded = await run(rig, two_rungs("alice", world))
+    assert [n for n, _ in rungs(rig, loaded)] == [1, 2]
+    assert world.kicks == ["alice"]
+
+
+async def test_what_proves_nothing_is_judged_before_the_next_rung(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    rig.connector.recipes = {"fake": SeenRecipe()}
+    loaded = await run(rig, told_first("alice", world))
+    assert loaded.rows[1].state is S.APPLIED
+    assert rungs(rig, loaded) == [(1, "read-back"), (2, "ack")]
+    assert world.kicks == []  # the session goes on, with what it is to have
+
+
+async def test_what_is_not_seen_to_hold_goes_on_to_the_next_rung(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    rig.connector.recipes = {"fake": SeenRecipe()}
+    world.faults["alice"] = ["", "ack-without-effect"]
+    loaded = await run(rig, told_first("alice", world))
+    assert loaded.rows[1].state is S.APPLIED
+    assert rungs(rig, loaded) == [(1, "read-back"), (2, "ack"), (3, "ack")]
+    assert world.kicks == ["alice"]
+
+
+async def test_revert_goes_up_the_same_ladder(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.add("bob")
+    world.faults = {"alice": ["", "nak", "", "nak"], "bob": ["command-lost", "command-lost"]}
+    items = [two_rungs("alice", world), item(2, "bob", world)]
+    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    loaded = rig.loaded(plan_id)
+    assert loaded.rows[1].state is S.REVERTED
+    assert [n for n, _ in rungs(rig, loaded, Direction.REVERT)] == [1, 2, 3]
+    assert world.kicks == ["alice", "alice"]
+
+
+async def test_revert_that_no_rung_takes_back_needs_a_person(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.add("bob")
+    world.faults = {
+        "alice": ["", "nak", "", "nak"],
+        "alice@fake/r": ["", "nak"],
+        "bob": ["command-lost", "command-lost"],
+    }
+    items = [two_rungs("alice", world), item(2, "bob", world)]
+    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id)[0] is S.NEEDS_A_PERSON
+
+
+A, N, U = Verdict.APPLIED, Verdict.NOT_APPLIED, Verdict.UNKNOWN
+WRITE = StepFact(A, effect=False)
+RUNGS: list[tuple[list[StepFact], Event]] = [
+    ([StepFact(A, effect=True), StepFact(None, effect=True, unless=(1,))], Event.PROVE),
+    ([StepFact(N, effect=True), StepFact(A, effect=True, unless=(1,))], Event.PROVE),
+    ([StepFact(N, effect=True), StepFact(N, effect=True, unless=(1,))], Event.FAIL),
+    ([StepFact(U, effect=True), StepFact(None, effect=True, unless=(1,))], Event.LOSE),
+    ([WRITE, StepFact(N, effect=True), StepFact(N, effect=True, unless=(2,))], Event.SET_UNENFORCED),
+    ([WRITE, StepFact(N, effect=True), StepFact(A, effect=True, unless=(2,))], Event.PROVE),
+]
+
+
+@pytest.mark.parametrize(("facts", "event"), RUNGS)
+def test_a_ladder_is_what_its_best_rung_is(facts: list[StepFact], event: Event) -> None:
+    assert settle(facts, None, None) is event
+
+
+def test_the_preview_says_that_a_rung_may_come_to_nothing(world: World) -> None:
+    lines = list(render._effect_lines(two_rungs("alice", world)))
+    assert lines[0].startswith("! disconnect fake/d/")
+    assert lines[1].startswith("only if that fails: ! disconnect fake/r/")
+    assert "only if that fails: ! up to 1 × disconnect (irreversible)" in render._effect_many(
+        [two_rungs("alice", world)]
+    )
+
+
+def test_ladders_of_an_item(world: World) -> None:
+    assert [[s.n for s in ladder] for ladder in ladders(two_rungs("alice", world).steps)] == [[2, 3]]
+    assert [[s.n for s in ladder] for ladder in ladders(item(1, "alice", world).steps)] == [[2]]
+
+
+@pytest.mark.parametrize("unless", [(3,), (4,), (1,)])
+def test_a_rung_stands_behind_effects_only(world: World, unless: tuple[int, ...]) -> None:
+    one = two_rungs("alice", world)
+    broken = replace(one, steps=(*one.steps[:2], replace(one.steps[2], unless=unless)))
+    with pytest.raises(MalformedStatementError, match="expected an effect after the rungs before it"):
+        decode_item_untrusted(encode_item(broken))
+    assert decode_item_untrusted(encode_item(one)) == one
