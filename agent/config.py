@@ -17,7 +17,15 @@ from zoneinfo import ZoneInfo
 
 from agent.config_schema import HANDLE, Key, Required, documented_keys, keys_of
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SqlTarget
-from agent.connectors.routeros.schema import PppMethod, RouterosConfig, RouterTarget
+from agent.connectors.routeros.schema import (
+    DhcpMethod,
+    HotspotMethod,
+    PppMethod,
+    RouterMethod,
+    RouterosConfig,
+    RouterTarget,
+    StaticMethod,
+)
 from agent.inventory.mapping_check import AccessMap
 
 __all__ = [
@@ -34,7 +42,17 @@ __all__ = [
 MAX_BYTES: Final = 4 * 1024 * 1024
 _MAX_UID: Final = 2**32 - 2
 _TABLES_OF_METHOD: Final = ("suspended_reply", "active_reply", "tariffs")
-_SECTIONS: Final = ("agent", "people", "policy", "billing", "cloud", "radius", "nas", "method", "routeros", "ppp")
+_ROUTER_METHODS: Final[Mapping[str, type[RouterMethod]]] = {
+    "ppp": PppMethod,
+    "static": StaticMethod,
+    "dhcp": DhcpMethod,
+    "hotspot": HotspotMethod,
+}
+"""Sections of access methods that routers decide."""
+_SECTIONS: Final = (
+    *("agent", "people", "policy", "billing", "cloud", "radius", "nas", "method", "routeros"),
+    *_ROUTER_METHODS,
+)
 
 
 class ConfigError(Exception):
@@ -100,7 +118,7 @@ class AgentConfig:
     def access(self) -> tuple[AccessMap, ...]:
         """What each access method is for the inventory, whichever system decides it."""
         folding = {target.id for target in self.radius.targets if target.database is Database.MARIADB}
-        methods: tuple[Method | PppMethod, ...] = (*self.radius.methods, *self.routeros.methods)
+        methods: tuple[Method | RouterMethod, ...] = (*self.radius.methods, *self.routeros.methods)
         return tuple(AccessMap(m.name, m.target, frozenset(m.tariffs), m.target in folding) for m in methods)
 
 
@@ -317,7 +335,11 @@ class _Builder:
 
     def _routeros(self) -> RouterosConfig:
         targets = [self._router(name, table) for name, table in self.reader.named(self.document, "routeros")]
-        methods = [self._ppp(name, table) for name, table in self.reader.named(self.document, "ppp")]
+        methods = [
+            self._router_method(kind, name, table)
+            for kind in _ROUTER_METHODS
+            for name, table in self.reader.named(self.document, kind)
+        ]
         return RouterosConfig(tuple(t for t in targets if t), tuple(m for m in methods if m))
 
     def _router(self, name: str, table: Mapping[str, Any]) -> RouterTarget | None:
@@ -331,21 +353,30 @@ class _Builder:
         values["fingerprint"] = values["fingerprint"] or b""
         return RouterTarget(name=name, **values)
 
-    def _ppp(self, name: str, table: Mapping[str, Any]) -> PppMethod | None:
-        read, where, before = self.reader, f"ppp.{name}", len(self.reader.problems)
-        values = read.section("ppp.NAME", where, table, ("tariffs",))
+    def _router_method(self, kind: str, name: str, table: Mapping[str, Any]) -> RouterMethod | None:
+        read, where, before = self.reader, f"{kind}.{name}", len(self.reader.problems)
+        values = read.section(f"{kind}.NAME", where, table, ("tariffs",))
         inner = f"{where}.tariffs"
-        values["tariffs"] = read.free("ppp.NAME.tariffs", inner, read.table(table, "tariffs", inner))
+        values["tariffs"] = read.free(f"{kind}.NAME.tariffs", inner, read.table(table, "tariffs", inner))
         declared = [f"routeros/{router}" for router, _ in self._sections("routeros")]
-        if "target" in values and values["target"] not in declared:
-            got = f"expected one of {', '.join(declared) or 'none, there is no [routeros.NAME]'}"
-            read.problem(f"{where}.target", f"{got}, got {_shown(values['target'])}")
-        if values.get("suspended_profile") in values["tariffs"].values():
+        for key, targets in (("target", [values.get("target")]), ("also_on", values.get("also_on", ()))):
+            for target in targets:
+                if target is not None and target not in declared:
+                    got = f"expected one of {', '.join(declared) or 'none, there is no [routeros.NAME]'}"
+                    read.problem(f"{where}.{key}", f"{got}, got {_shown(target)}")
+        every = [values.get("target"), *values.get("also_on", ())]
+        if len(set(every)) < len(every):
+            read.problem(f"{where}.also_on", "expected each router once")
+        if values.get("suspended_profile") and values["suspended_profile"] in values["tariffs"].values():
             text = f"expected tariffs' profiles, got {_shown(values['suspended_profile'])}, which is that of suspension"
             read.problem(inner, text)
-        if name in dict(self._sections("method")):
-            read.problem(where, f"expected each method once, there is a [method.{name}] too")
-        return None if len(read.problems) > before else PppMethod(name=name, **values)
+        if kind == "static" and bool(values.get("suspended_list")) == bool(values.get("suspended_limit")):
+            read.problem(f"{where}.suspended_list", "expected either suspended_list or suspended_limit")
+        others = ["method", *(other for other in _ROUTER_METHODS if other < kind)]
+        for other in others:
+            if name in dict(self._sections(other)):
+                read.problem(where, f"expected each method once, there is a [{other}.{name}] too")
+        return None if len(read.problems) > before else _ROUTER_METHODS[kind](name=name, **values)
 
     def _sections(self, section: str) -> list[tuple[str, object]]:
         found = self.document.get(section)

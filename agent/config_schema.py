@@ -121,6 +121,15 @@ def _prefixes(version: type[IPv4Network | IPv6Network]) -> Kind:
     return Kind(f"a list of IP{name} prefixes without host bits, such as {example}", read)
 
 
+def _list_of(kind: Kind) -> Callable[[Any], Any]:
+    def read(value: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise TypeError
+        return tuple(kind.read(item) for item in value)
+
+    return read
+
+
 def _timezone(value: Any) -> zoneinfo.ZoneInfo:
     if not isinstance(value, str) or not value:
         raise ValueError
@@ -160,7 +169,33 @@ _REPLY = Kind("text, 1 to 253 characters", _text(re.compile(r".{1,253}"), 253))
 _PPP_PROFILE = Kind("a PPP profile, 1 to 64 printable characters", _text(re.compile(r".{1,64}"), 64))
 
 _A, _P, _B, _C, _R, _N, _M = "agent", "policy", "billing", "cloud", "radius.NAME", "nas.NAME", "method.NAME"
-_O, _S = "routeros.NAME", "ppp.NAME"
+_O = "routeros.NAME"
+_S, _F, _D, _H = "ppp.NAME", "static.NAME", "dhcp.NAME", "hotspot.NAME"
+_ROUTER = re.compile(r"routeros/[a-z0-9-]{1,32}")
+_LIST = Kind(
+    "an address list, 1 to 64 printable characters, or empty", _text_or_empty(_text(re.compile(r".{1,64}"), 64))
+)
+_LIMIT = Kind(
+    "UPLOAD/DOWNLOAD such as 5M/20M, or empty",
+    _text_or_empty(_text(re.compile(r"\d{1,12}[kKMG]?/\d{1,12}[kKMG]?"), 64)),
+)
+_RATE_LIMIT = Kind(
+    "a rate-limit such as 5M/20M, or empty", _text_or_empty(_text(re.compile(r"[0-9kKMGsmhd/ ]{1,128}"), 128))
+)
+_HOTSPOT_PROFILE = Kind("a hotspot user profile, 1 to 64 printable characters", _text(re.compile(r".{1,64}"), 64))
+_WITHIN = "How long the end of a session may take to show, seconds."
+_REDIAL = 'How long to wait for a new session before saying "at next login".'
+
+
+def _on_routers(section: str, what: str) -> tuple[Key, ...]:
+    """Return the keys that say on which routers the subscribers of a method are."""
+    router = Kind("a target such as routeros/edge-1", _text(_ROUTER))
+    others = Kind("a list of targets such as routeros/edge-2", _list_of(router))
+    return (
+        Key(section, "target", router, REQUIRED, f"The router on which {what} stand."),
+        Key(section, "also_on", others, [], "Other routers that serve the same subscribers."),
+    )
+
 
 KEYS: Final[tuple[Key, ...]] = (
     Key(_A, "name", _HANDLE_KIND, REQUIRED, "What this agent is called, also in the trust document."),
@@ -353,19 +388,39 @@ KEYS: Final[tuple[Key, ...]] = (
         "The router that it must be; empty: whichever has the certificate.",
     ),
     Key(_O, "timeout_s", _number(0.1, 60), 10.0, "How long a command may take, seconds."),
-    Key(
-        _S,
-        "target",
-        Kind("a target such as routeros/edge-1", _text(re.compile(r"routeros/[a-z0-9-]{1,32}"))),
-        REQUIRED,
-        "The router on which the secrets stand.",
-    ),
+    *_on_routers(_S, "the secrets"),
     Key(_S, "suspended_profile", _PPP_PROFILE, REQUIRED, "The profile of a suspended subscriber."),
-    Key(_S, "disconnect_within_s", _whole(1, 600), 20, "How long the end of a session may take to show, seconds."),
-    Key(
-        _S, "redial_within_s", _whole(1, 3600), 60, 'How long to wait for a new session before saying "at next login".'
-    ),
+    Key(_S, "disconnect_within_s", _whole(1, 600), 20, _WITHIN),
+    Key(_S, "redial_within_s", _whole(1, 3600), 60, _REDIAL),
     Key("ppp.NAME.tariffs", "TARIFF", _PPP_PROFILE, REQUIRED, "The PPP profile of each tariff.", "none"),
+    *_on_routers(_F, "address lists and queues"),
+    Key(_F, "suspended_list", _LIST, "", "The address list of suspended subscribers (IPv4 and IPv6)."),
+    Key(_F, "suspended_limit", _LIMIT, "", "Instead of it: the `max-limit` of a suspended subscriber's queue."),
+    Key(_F, "cut_within_s", _whole(1, 600), 20, "How long open connections may take to be gone, seconds."),
+    Key(
+        "static.NAME.tariffs",
+        "TARIFF",
+        _LIMIT,
+        REQUIRED,
+        "The `max-limit` of each tariff's queue; empty: not shaped here.",
+        "none",
+    ),
+    *_on_routers(_D, "the leases"),
+    Key(_D, "suspended_list", _LIST, "", "The address list of a suspended lease; empty: its access is blocked."),
+    Key(_D, "cut_within_s", _whole(1, 600), 20, "How long open connections may take to be gone, seconds."),
+    Key(_D, "renew_within_s", _whole(1, 3600), 60, "How long to wait until what was written is in effect."),
+    Key("dhcp.NAME.tariffs", "TARIFF", _RATE_LIMIT, REQUIRED, "The `rate-limit` of each tariff's lease.", "none"),
+    *_on_routers(_H, "the users"),
+    Key(
+        _H,
+        "suspended_profile",
+        Kind(f"{_HOTSPOT_PROFILE.expected}, or empty", _text_or_empty(_HOTSPOT_PROFILE.read)),
+        "",
+        "The user profile of a suspended subscriber; empty: the user is disabled.",
+    ),
+    Key(_H, "disconnect_within_s", _whole(1, 600), 20, _WITHIN),
+    Key(_H, "redial_within_s", _whole(1, 3600), 60, _REDIAL),
+    Key("hotspot.NAME.tariffs", "TARIFF", _HOTSPOT_PROFILE, REQUIRED, "The user profile of each tariff.", "none"),
 )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
 from agent.connectors.routeros.access_text import after_text, now_text, proof_text
-from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, parse, rows_of, texts_of
+from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.firewall import LetOut, keeps_in
 from agent.model import (
     ABSENT,
@@ -71,13 +71,11 @@ class PppAccess:
             self._at(Resource.FILTER, ALL),
         ]
         missing = [a for a in wanted if a not in seen]
-        return missing or self._lists_to_read(self._sessions(service, seen), seen)
+        return missing or self._members_to_read(self._suspended_lists(seen), seen)
 
-    def _lists_to_read(
-        self, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]
-    ) -> Collection[Address]:
-        listed = [self._at(Resource.LISTED, ip) for ip in sorted(_addresses(sessions))]
-        return [a for a in listed if a not in seen]
+    def _members_to_read(self, lists: Collection[str], seen: Mapping[Address, Seen]) -> Collection[Address]:
+        wanted = [self._at(Resource.MEMBERS, name) for name in sorted(lists)]
+        return [a for a in wanted if a not in seen]
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return what `judge` needs: the sessions, and when there are any all that says what they may do."""
@@ -93,7 +91,7 @@ class PppAccess:
             self._at(Resource.PROFILE, enforce.expect[PROFILE]),
             self._at(Resource.FILTER, ALL),
         ]
-        return [*(a for a in wanted if a not in seen), *self._lists_to_read(sessions, seen)]
+        return [*(a for a in wanted if a not in seen), *self._members_to_read(_expected(enforce), seen)]
 
     # --- what is done ---
 
@@ -171,20 +169,28 @@ class PppAccess:
     ) -> Judgement:
         """Judge sessions of after the change by the router's lists: in all of the suspended profile's, or in none."""
         told = " · ".join(sorted(_addresses(sessions)))
-        lists = frozenset(filter(None, enforce.expect["lists"].split(",")))
+        lists = _expected(enforce)
         names = ", ".join(sorted(lists))
+        listed = self._listed(sessions, lists, seen)
         if not all(session.get("address") for session in sessions.values()):
             return Judgement(Enforced.NO, "not-in-effect", "a session has no address yet")
         if enforce.expect["state"] == Access.ACTIVE.value:
-            if any(found & lists for found in self._listed(sessions, seen)):
+            if any(listed):
                 return Judgement(Enforced.NO, "garden", f"{told} still in list {names}")
             return Judgement(Enforced.YES, "seen" if lists else "inferred", f"new session {told}, not in {names}")
-        if all(lists <= found for found in self._listed(sessions, seen)):
+        if all(lists <= found for found in listed):
             return Judgement(Enforced.YES, "seen", f"{told} in list {names}")
         return Judgement(Enforced.NO, "not-in-effect", f"{told} is not in list {names}")
 
-    def _listed(self, sessions: Mapping[str, Mapping[str, str]], seen: Mapping[Address, Seen]) -> list[frozenset[str]]:
-        return [frozenset(texts_of(seen[self._at(Resource.LISTED, ip)].value)) for ip in sorted(_addresses(sessions))]
+    def _listed(
+        self, sessions: Mapping[str, Mapping[str, str]], lists: Collection[str], seen: Mapping[Address, Seen]
+    ) -> list[frozenset[str]]:
+        """Return for each session's address which of the lists hold it."""
+        members = {name: seen[self._at(Resource.MEMBERS, name)].value for name in lists}
+        return [
+            frozenset(name for name, value in members.items() if member(value, ip))
+            for ip in sorted(_addresses(sessions))
+        ]
 
     # --- parts ---
 
@@ -201,11 +207,14 @@ class PppAccess:
     def _at_large(self, access: Access, service: Service, seen: Mapping[Address, Seen]) -> bool:
         """Tell whether a secret that is as wanted already has a session that is not seen to be so."""
         sessions = self._sessions(service, seen)
-        lists = frozenset(_lists(seen[self._at(Resource.PROFILE, self._method.suspended_profile)].value))
-        found = self._listed(sessions, seen)
+        lists = frozenset(self._suspended_lists(seen))
+        found = self._listed(sessions, lists, seen)
         if access is Access.ACTIVE:
-            return any(one & lists for one in found)
+            return any(found)
         return len(found) < len(sessions) or not all(lists <= one for one in found)
+
+    def _suspended_lists(self, seen: Mapping[Address, Seen]) -> tuple[str, ...]:
+        return _lists(seen[self._at(Resource.PROFILE, self._method.suspended_profile)].value)
 
     def _refuse_copies(self, login: str, value: Value) -> CannotEnforce | None:
         copies = texts_of(value).get(COPIES)
@@ -256,7 +265,7 @@ class PppAccess:
         return " · ".join(filter(None, (*(k.text for k in kept), rate)))
 
     def _enforcement(self, service: Service, access: Access, profile: str, seen: Mapping[Address, Seen]) -> Enforcement:
-        lists = _lists(seen[self._at(Resource.PROFILE, self._method.suspended_profile)].value)
+        lists = self._suspended_lists(seen)
         expect = {
             "method": self._method.name,
             "state": access.value,
@@ -295,6 +304,10 @@ class PppAccess:
 
 def _addresses(sessions: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
     return frozenset(s["address"] for s in sessions.values() if s.get("address"))
+
+
+def _expected(enforce: Enforcement) -> frozenset[str]:
+    return frozenset(filter(None, enforce.expect["lists"].split(",")))
 
 
 def _lists(profile: Value) -> tuple[str, ...]:

@@ -1,23 +1,40 @@
-"""The addresses of a router's resources, and the values of its sessions.
+"""The addresses of a router's resources, and the values of those that are no single row.
 
-Under a target's id (`routeros/edge-1`):
+Under a target's id (`routeros/edge-1`). A row of a menu, with its properties as `menus` reads them; passwords are
+commitments. Where several rows have the key, the field `COPIES` says how many: good for nothing but refusing.
 
-* `ppp/secret/NAME`, `ppp/profile/NAME`: a row's properties, as `menus` reads them; passwords are commitments. Where
-  several rows have the name, the field `COPIES` says how many: that value is good for nothing but refusing.
-* `ppp/active/NAME`: the open sessions of a name, session-id -> ("address=...", "caller-id=...", ...).
-* `ppp/session/ID`: one open session's fields; ABSENT once it is gone.
-* `ppp/began/NAME`: when each of them began, session-id -> unix seconds. Apart, since it is known to a second at best.
-* `ip/listed/ADDRESS`: the firewall's address lists that hold this very address, list -> `dynamic` or `static`.
-* `ip/filter/all`: the firewall's filter rules in their order, number -> ("chain=...", "action=...", ...).
-* `online/all`: everybody with an open session, name -> how many.
+* `ppp/secret/NAME`, `ppp/profile/NAME`, `queue/simple/NAME`, `hotspot/user/NAME`, `hotspot/profile/NAME`
+* `dhcp/lease/MAC`: a DHCP lease.
+* `ip/list/ADDRESS LIST`, `ipv6/list/PREFIX LIST`: an entry of a firewall address list.
+
+What is running, each a table of rows (`rows_of`) under what it belongs to, and each of them by itself, ABSENT once it
+is gone:
+
+* `ppp/active/NAME` and `ppp/session/ID`; `hotspot/active/USER` and `hotspot/session/…`; `hotspot/cookies/USER` and
+  `hotspot/cookie/…`; `ip/flows/ADDRESS` and `ip/flow/…`, `ipv6/flows/PREFIX` and `ipv6/flow/…`: the open connections
+  from an address.
+* `ppp/began/NAME`, `hotspot/began/USER`: when each session began, its key -> unix seconds. Apart, since that is known
+  to a second at best.
+
+And what is looked up:
+
+* `ip/members/LIST`, `ipv6/members/LIST`: a list's entries that are not disabled, address -> `dynamic` or `static`.
+* `ip/filter/all`, `ipv6/filter/all`: the firewall's filter rules in their order, number -> its properties.
+* `queue/order/all`: the simple queues in their order, number -> its properties.
+* `dhcp/leased/MAC`: what a lease's client has now (`status`, `address`, `server`, `expires-after`).
+* `hotspot/binding/MAC`: how an ip-binding treats that client, its `.id` -> its properties.
+* `ppp/aaa/all`: whether PPP asks RADIUS.
+* `online/all`: everybody with an open PPP session, name -> how many.
 """
 
 from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summarize_address_range
 from typing import Final
 
+from agent.connectors.routeros.values import Kind, normalise
 from agent.model import ABSENT, Absent, Address, Value
 
 COPIES: Final = "copies"
@@ -29,12 +46,36 @@ class Resource(enum.Enum):
 
     SECRET = "ppp/secret"  # a menu
     PROFILE = "ppp/profile"
+    QUEUE = "queue/simple"
+    LEASE = "dhcp/lease"
+    HOTSPOT_USER = "hotspot/user"
+    HOTSPOT_PROFILE = "hotspot/profile"
+    LIST = "ip/list"
+    LIST6 = "ipv6/list"
     ACTIVE = "ppp/active"
     SESSION = "ppp/session"
     BEGAN = "ppp/began"
-    LISTED = "ip/listed"
+    HOTSPOT_ACTIVE = "hotspot/active"
+    HOTSPOT_SESSION = "hotspot/session"
+    HOTSPOT_BEGAN = "hotspot/began"
+    COOKIES = "hotspot/cookies"
+    COOKIE = "hotspot/cookie"
+    BINDING = "hotspot/binding"
+    FLOWS = "ip/flows"
+    FLOW = "ip/flow"
+    FLOWS6 = "ipv6/flows"
+    FLOW6 = "ipv6/flow"
+    MEMBERS = "ip/members"
+    MEMBERS6 = "ipv6/members"
     FILTER = "ip/filter"
+    FILTER6 = "ipv6/filter"
+    QUEUES = "queue/order"
+    LEASED = "dhcp/leased"
+    AAA = "ppp/aaa"
     ONLINE = "online"
+
+
+_BY_WORDS: Final = {resource.value: resource for resource in Resource}
 
 
 def address(target: str, resource: Resource, key: str) -> Address:
@@ -44,11 +85,51 @@ def address(target: str, resource: Resource, key: str) -> Address:
 
 def parse(target: str, text: str) -> tuple[Resource, str] | None:
     """Return resource and key of an address of `target`, None when it is not one."""
-    for resource in Resource:
-        prefix = f"{target}/{resource.value}/"
-        if text.startswith(prefix) and len(text) > len(prefix):
-            return resource, text.removeprefix(prefix)
+    if not text.startswith(f"{target}/"):
+        return None
+    words = text.removeprefix(f"{target}/").split("/", 2)
+    for n in (2, 1):
+        resource, key = _BY_WORDS.get("/".join(words[:n])), "/".join(words[n:])
+        if resource is not None:
+            return (resource, key) if key else None
     return None
+
+
+def entry_key(address_or_prefix: str, list_name: str) -> str:
+    """Return the key of an address list's entry; the address in RouterOS' own spelling."""
+    return f"{normalise(Kind.RANGE, address_or_prefix)} {list_name}"
+
+
+def member(value: Value, address_or_prefix: str) -> str:
+    """Return how a list (the value of `ip/members/LIST`) holds all of an address or prefix: `dynamic`, `static`, or "".
+
+    By an entry of its own, or by a wider one. An entry that is a name counts for nothing: RouterOS lists what it found.
+    """
+    entries = texts_of(value)
+    wanted = normalise(Kind.RANGE, address_or_prefix)
+    if wanted in entries:
+        return entries[wanted]
+    try:
+        inside = ip_network(wanted)
+    except ValueError:
+        return ""
+    for text, how in entries.items():
+        if ("/" in text or "-" in text) and any(
+            network.version == inside.version and inside.subnet_of(network)  # type: ignore[arg-type]  # of one version
+            for network in _networks(text)
+        ):
+            return how
+    return ""
+
+
+def _networks(text: str) -> Iterable[IPv4Network | IPv6Network]:
+    first, dash, last = text.partition("-")
+    try:
+        if dash:
+            return tuple(summarize_address_range(ip_address(first), ip_address(last)))
+        return (ip_network(text, strict=False),)
+    except (ValueError, TypeError):
+        return ()
 
 
 def rows_value(rows: Iterable[tuple[str, Mapping[str, str]]]) -> Value:

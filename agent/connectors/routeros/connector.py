@@ -10,9 +10,9 @@ import trio
 
 from agent.connectors.base import Reach, Session, Traits, UnreadableError
 from agent.connectors.routeros import api_session
-from agent.connectors.routeros.access import PppAccess
 from agent.connectors.routeros.api_session import Endpoint
 from agent.connectors.routeros.line import Line
+from agent.connectors.routeros.recipes import recipe_of
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
 from agent.connectors.shared import boot_time_s
 from agent.model import Target
@@ -20,8 +20,8 @@ from agent.model import Target
 if TYPE_CHECKING:
     from agent.connectors.base import AccessRecipe
     from agent.connectors.routeros.api_session import Api
+    from agent.connectors.routeros.rows import Commit
     from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
-    from agent.connectors.routeros.session import Commit
 
 WINDOW: Final = 8
 """Steps in flight per target (DESIGN section 3), all on one connection: a router has some twenty for everybody."""
@@ -51,7 +51,7 @@ class RouterosConnector:
         self.traits = Traits(conditional=False, settle_s=SETTLE_S, window=window, reach=Reach.DIAL)
         self._routers = {t.id: t for t in config.targets}
         self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.fingerprint) for t in config.targets)
-        self.recipes: Mapping[str, AccessRecipe] = {m.name: PppAccess(m) for m in config.methods}
+        self.recipes: Mapping[str, AccessRecipe] = {m.name: recipe_of(m) for m in config.methods}
         self._secrets, self._commit, self._boottime = secrets, commit, boottime
 
     def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:

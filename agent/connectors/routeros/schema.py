@@ -32,10 +32,11 @@ class RouterTarget:
 
 @dataclass(frozen=True, slots=True)
 class PppMethod:
-    """`[method.NAME]` whose target is a router: subscribers are PPP secrets, and a service state is their profile.
+    """`[ppp.NAME]`: subscribers are PPP secrets, a login is a secret's name, and a service state is its profile.
 
     `tariffs`: tariff -> PPP profile. `suspended_profile`: the profile of a suspended subscriber; its address lists
-    are what keeps them in, and what proves it. The two times are as for RADIUS.
+    are what keeps them in, and what proves it. The two times are as for RADIUS. `also_on`: other routers that have
+    secrets of the same subscribers (all methods have it).
     """
 
     name: str
@@ -44,6 +45,63 @@ class PppMethod:
     tariffs: Mapping[str, str]
     disconnect_within_s: int = 20
     redial_within_s: int = 60
+    also_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StaticMethod:
+    """`[static.NAME]`: subscribers have fixed addresses; a login is their addresses and prefixes, comma separated.
+
+    `tariffs`: tariff -> `max-limit` of their simple queue (upload/download), "" where the router does not shape it.
+    Suspended is an entry of each address in the list `suspended_list`; or, where `suspended_limit` is given instead,
+    that `max-limit` of the queue. `cut_within_s`: how long open connections may take to be gone.
+    """
+
+    name: str
+    target: str
+    tariffs: Mapping[str, str]
+    suspended_list: str = ""
+    suspended_limit: str = ""
+    cut_within_s: int = 20
+    also_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DhcpMethod:
+    """`[dhcp.NAME]`: subscribers have a static DHCP lease; a login is its MAC address.
+
+    `tariffs`: tariff -> the lease's `rate-limit`, "" where the lease has none. Suspended is `suspended_list` among the
+    lease's address lists; or, where that is empty, `block-access`. `renew_within_s`: how long to wait until what was
+    written is in effect.
+    """
+
+    name: str
+    target: str
+    tariffs: Mapping[str, str]
+    suspended_list: str = ""
+    cut_within_s: int = 20
+    renew_within_s: int = 60
+    also_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HotspotMethod:
+    """`[hotspot.NAME]`: subscribers are users of the hotspot; a login is a user's name.
+
+    `tariffs`: tariff -> user profile. `suspended_profile`: that of a suspended user, with an address list that keeps
+    them in; "": the user is disabled. The two times are as for RADIUS.
+    """
+
+    name: str
+    target: str
+    tariffs: Mapping[str, str]
+    suspended_profile: str = ""
+    disconnect_within_s: int = 20
+    redial_within_s: int = 60
+    also_on: tuple[str, ...] = ()
+
+
+RouterMethod = PppMethod | StaticMethod | DhcpMethod | HotspotMethod
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +109,4 @@ class RouterosConfig:
     """Everything that the RouterOS connector is configured with."""
 
     targets: tuple[RouterTarget, ...] = field(default=())
-    methods: tuple[PppMethod, ...] = field(default=())
+    methods: tuple[RouterMethod, ...] = field(default=())

@@ -119,7 +119,9 @@ async def test_sessions_lists_and_rules() -> None:
         ((sid, row),) = sessions.items()
         assert (row["login"], row["address"]) == ("amina.h", "10.0.0.9")
         assert await value_of(session, at("ppp/session", sid)) == row
-        assert await value_of(session, at("ip/listed", "10.0.0.9")) == {"suspended": "dynamic", "vip": "static"}
+        assert await value_of(session, at("ip/members", "suspended")) == {"10.0.0.9": "dynamic"}
+        assert await value_of(session, at("ip/members", "vip")) == {"10.0.0.9": "static"}
+        assert await value_of(session, at("ip/members", "off")) is ABSENT
         rules = rows_of(await value_of(session, at("ip/filter", "all")))
         assert [r["src-address-list"] for r in rules.values()] == ["suspended"]
         assert await value_of(session, at("online", "all")) == {"amina.h": "1"}
@@ -185,10 +187,10 @@ async def test_what_may_not_be_written_is_not_sent() -> None:
         before = await value_of(session, SECRET)
         assert not isinstance(before, Absent)
         for do, reason in (
-            (write(before), "unsupported"),
+            (write(before), "unwritable"),
             ((Transition(SECRET, Seen(before, 0), ABSENT),), "unsupported"),
             ((Transition(SECRET, Seen(ABSENT, 0), before),), "unsupported"),
-            (write(before, at("ppp/profile", "home20"), profile="x"), "unsupported"),
+            (write(before, at("ppp/profile", "home20"), comment="x"), "unsupported"),
             (write(before) * 2, "unsupported"),
             (write(before, password="in-clear"), "unwritable"),
             (write(before, comment="a\0b"), "unwritable"),

@@ -1,0 +1,200 @@
+"""What each resource reads: one command a menu, however many addresses are asked for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.base import UnreadableError
+from agent.connectors.routeros import menus
+from agent.connectors.routeros.addresses import ALL, Resource, address, rows_value
+from agent.connectors.routeros.rows import KEPT, Kept, by_key, value_of
+from agent.connectors.routeros.running import BY_ONE, RUNNING, began_s, names, of_owner
+from agent.connectors.routeros.values import Kind, normalise
+from agent.model import ABSENT
+
+if TYPE_CHECKING:
+    from agent.connectors.routeros.api_session import Answer, Api
+    from agent.connectors.routeros.rows import Commit
+    from agent.connectors.routeros.versions import Version
+    from agent.model import Value
+
+ONE_BY_ONE_MAX: Final = 8
+"""Names that are asked for in one query; more, and the whole menu is read: chosen arbitrarily."""
+
+KEY_MAX: Final = 4096
+"""Characters of a name that is asked for; chosen arbitrarily, far above RouterOS's own limits."""
+
+_Row = Mapping[str, str]
+_Reader = Callable[["Api", "Version", Sequence[str]], Awaitable[Mapping[str, "Value"]]]
+
+_RULES: Final = {Resource.FILTER: "/ip/firewall/filter", Resource.FILTER6: "/ipv6/firewall/filter"}
+_LISTS: Final = {Resource.MEMBERS: "/ip/firewall/address-list", Resource.MEMBERS6: "/ipv6/firewall/address-list"}
+_BEGINNINGS: Final = {Resource.BEGAN: Resource.ACTIVE, Resource.HOTSPOT_BEGAN: Resource.HOTSPOT_ACTIVE}
+_COUNTERS: Final = frozenset({"bytes", "packets"})
+_QUEUE: Final = (
+    "name",
+    "target",
+    "dst",
+    "max-limit",
+    "disabled",
+    "invalid",
+    "dynamic",
+    "parent",
+    "time",
+    "packet-marks",
+)
+_LEASED: Final = ("mac-address", "status", "active-address", "active-server", "expires-after", "dynamic")
+_BINDING: Final = ("mac-address", "address", "server", "type", "disabled")
+
+
+class Readers:
+    """Reads of one router's resources, over whatever connection is open."""
+
+    def __init__(self, target: str, commit: Commit, timeout_s: float) -> None:
+        """Take the target's id, the keyed commitment of secrets, and how long a command may take."""
+        self._target, self._commit, self._timeout_s = target, commit, timeout_s
+        self._readers: dict[Resource, _Reader] = {
+            Resource.QUEUES: self._queues,
+            Resource.LEASED: self._leased,
+            Resource.BINDING: self._bindings,
+            Resource.AAA: self._aaa,
+            Resource.ONLINE: self._online,
+            **{resource: partial(self._rows, resource) for resource in KEPT},
+            **{resource: partial(self._of_owners, resource) for resource in RUNNING},
+            **{one: partial(self._ones, one) for one in BY_ONE},
+            **{resource: partial(self._beginnings, owner) for resource, owner in _BEGINNINGS.items()},
+            **{resource: partial(self._rules, path) for resource, path in _RULES.items()},
+            **{resource: partial(self._members, path) for resource, path in _LISTS.items()},
+        }
+
+    async def read(self, api: Api, version: Version, resource: Resource, keys: Sequence[str]) -> Mapping[str, Value]:
+        """Return what each key of a resource reads; one that is left out is ABSENT.
+
+        Raises:
+            RouterError: the router cannot be asked.
+            UnreadableError: it answers what cannot be right.
+        """
+        return await self._readers[resource](api, version, keys)
+
+    async def rows(self, api: Api, version: Version, kept: Kept, key: str) -> Sequence[_Row]:
+        """Return the rows of one key, with their `.id`."""
+        menu = menus.menu(kept.path, version)
+        found = await self.print(api, menu.path, menu.proplist(), kept.query, [kept.queried(key)])
+        return by_key(kept, found).get(key, ())
+
+    async def running(self, api: Api, resource: Resource, keys: Collection[str]) -> Sequence[_Row]:
+        """Return the rows of those that are running and named by `keys`, with their `.id`."""
+        running, now_s = RUNNING[BY_ONE[resource]], int(time.time())
+        asked = sorted(keys) if running.one_query else ()
+        rows = await self.print(api, running.path, (".id", *running.props), running.one_query, asked)
+        return [row for row in rows if names(running, row, keys, now_s)]
+
+    async def print(
+        self, api: Api, path: str, proplist: Collection[str], key: str, wanted: Sequence[str]
+    ) -> tuple[_Row, ...]:
+        """Return the rows whose `key` is one of `wanted`; a long list is looked up in the whole menu. None: all."""
+        # What cannot be sent is not there: nobody's name on a router has such bytes
+        asked = [text for text in dict.fromkeys(wanted) if "\0" not in text and len(text) <= KEY_MAX]
+        query = [f"?{key}={text}" for text in asked] + ["?#|"] * (len(asked) - 1)
+        few = 0 < len(asked) <= ONE_BY_ONE_MAX
+        answer = await self._ask(api, f"{path}/print", f"=.proplist={','.join(proplist)}", *(query if few else ()))
+        chosen = frozenset(wanted)
+        return tuple(row for row in answer.rows if not chosen or row.get(key, "") in chosen)
+
+    async def _ask(self, api: Api, *words: str) -> Answer:
+        return await api.call(*words, timeout_s=self._timeout_s)
+
+    # --- rows of menus ---
+
+    async def _rows(self, resource: Resource, api: Api, version: Version, keys: Sequence[str]) -> dict[str, Value]:
+        kept = KEPT[resource]
+        menu = menus.menu(kept.path, version)
+        rows = await self.print(api, menu.path, menu.proplist(), kept.query, [kept.queried(key) for key in keys])
+        found = by_key(kept, rows)
+        return {
+            key: value_of(menu, address(self._target, resource, key), found[key], self._commit)
+            for key in keys
+            if key in found
+        }
+
+    # --- what is running ---
+
+    async def _of_owners(self, resource: Resource, api: Api, _: Version, keys: Sequence[str]) -> dict[str, Value]:
+        running, now_s = RUNNING[resource], int(time.time())
+        rows = await self.print(api, running.path, running.props, running.query, keys if running.query else ())
+        for row in rows:
+            if not running.key_of(row, now_s):
+                raise UnreadableError(
+                    f"expected a session-id of each row of {running.path}, got none", reason="refused"
+                )
+        return {key: rows_value(of_owner(running, rows, key, now_s).items()) for key in keys}
+
+    async def _ones(self, resource: Resource, api: Api, _: Version, keys: Sequence[str]) -> dict[str, Value]:
+        running, now_s = RUNNING[BY_ONE[resource]], int(time.time())
+        rows = await self.running(api, resource, keys)
+        return {key: running.fields(row) for row in rows for key in names(running, row, keys, now_s)}
+
+    async def _beginnings(self, owner: Resource, api: Api, _: Version, logins: Sequence[str]) -> dict[str, Value]:
+        running = RUNNING[owner]
+        rows, now_s = await self.print(api, running.path, running.props, running.query, logins), int(time.time())
+        found: dict[str, dict[str, str]] = {}
+        for row in rows:
+            at_s = began_s(row, now_s)
+            if at_s is not None:
+                found.setdefault(row.get(running.query, ""), {})[running.key_of(row, now_s)] = str(at_s)
+        return dict(found)
+
+    async def _online(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        rows = await self.print(api, "/ppp/active", ("name",), "name", ())
+        counts: dict[str, int] = {}
+        for row in rows:
+            counts[row.get("name", "")] = counts.get(row.get("name", ""), 0) + 1
+        return {ALL: {name: str(n) for name, n in counts.items()} or ABSENT}
+
+    # --- what is looked up ---
+
+    async def _members(self, path: str, api: Api, _: Version, lists: Sequence[str]) -> dict[str, Value]:
+        wanted = ("list", "address", "dynamic", "disabled")
+        rows = await self.print(api, path, wanted, "list", lists)
+        found: dict[str, dict[str, str]] = {}
+        for row in rows:
+            if row.get("disabled") != "true":
+                kind = "dynamic" if row.get("dynamic") == "true" else "static"
+                found.setdefault(row.get("list", ""), {})[normalise(Kind.RANGE, row.get("address", ""))] = kind
+        return dict(found)
+
+    async def _rules(self, path: str, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        # Every matcher counts, also one that this version of ours does not know: so without .proplist.
+        rows = (await self._ask(api, f"{path}/print")).rows
+        kept = (({k: v for k, v in row.items() if k not in _COUNTERS and not k.startswith(".")}) for row in rows)
+        return {ALL: rows_value((f"{n}", row) for n, row in enumerate(kept, start=1))}
+
+    async def _queues(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        rows = await self.print(api, "/queue/simple", _QUEUE, "name", ())
+        return {ALL: rows_value((f"{n}", row) for n, row in enumerate(rows))}
+
+    async def _leased(self, api: Api, _: Version, macs: Sequence[str]) -> dict[str, Value]:
+        rows = await self.print(api, "/ip/dhcp-server/lease", _LEASED, "mac-address", macs)
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for row in rows:
+            told = tuple(f"{name}={text}" for name, text in row.items() if name in _LEASED and text)
+            of_mac = found.setdefault(normalise(Kind.MAC, row.get("mac-address", "")), {})
+            of_mac[str(len(of_mac))] = told
+        return dict(found)
+
+    async def _bindings(self, api: Api, _: Version, macs: Sequence[str]) -> dict[str, Value]:
+        rows = await self.print(api, "/ip/hotspot/ip-binding", _BINDING, "mac-address", ())
+        found: dict[str, dict[str, tuple[str, ...]]] = {}
+        for row in rows:
+            of_mac = found.setdefault(normalise(Kind.MAC, row.get("mac-address", "")), {})
+            of_mac[str(len(of_mac))] = tuple(
+                f"{name}={text}" for name, text in row.items() if name in _BINDING and text
+            )
+        return {mac: found[mac] for mac in macs if mac in found}
+
+    async def _aaa(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        rows = (await self._ask(api, "/ppp/aaa/print")).rows
+        return {ALL: {k: v for k, v in rows[0].items() if not k.startswith(".")} if rows else ABSENT}

@@ -1,0 +1,28 @@
+"""Which recipe an access method has. A new kind of method is one line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+from agent.connectors.routeros.access import PppAccess
+from agent.connectors.routeros.schema import PppMethod
+from agent.connectors.routeros.several import SeveralAccess
+
+if TYPE_CHECKING:
+    from agent.connectors.base import AccessRecipe
+    from agent.connectors.routeros.schema import RouterMethod
+
+_RECIPES: Final[Mapping[type, Callable[[Any], AccessRecipe]]] = {
+    PppMethod: PppAccess,
+}
+
+
+def recipe_of(method: RouterMethod) -> AccessRecipe:
+    """Return the recipe of a method, on its router or on all of them."""
+    parts = [
+        _RECIPES[type(method)](replace(method, target=target, also_on=()))
+        for target in (method.target, *method.also_on)
+    ]
+    return parts[0] if len(parts) == 1 else SeveralAccess(parts)

@@ -1,0 +1,185 @@
+"""What is running on a router and can be ended: sessions, hotspot cookies, connections. Pure.
+
+Each is a row that nobody wrote and that an effect removes. It is known by what it is, never by its `.id`, which is
+somebody else's after a reboot: PPP has a session's own id; a hotspot's session is its user, address and beginning; a
+connection its protocol and both ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Final
+
+from agent.connectors.routeros.addresses import Resource
+from agent.connectors.routeros.values import seconds
+
+Row = Mapping[str, str]
+
+BEGAN_S: Final = 5
+"""How far a beginning that is told by an uptime may be off; chosen arbitrarily."""
+_UNKNOWN: Final = "?"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A menu of what is running.
+
+    `one` is the resource of a single row; `verb` the effect that ends those of an owner. `props` are asked for,
+    `steady` are those that do not change while it runs. `owner` says whether a row belongs to a key; `query` the
+    property by which a router is asked for one owner, `one_query` for one row ("": the whole menu is read). `key_of`
+    takes a row and unix seconds.
+    """
+
+    path: str
+    one: Resource
+    verb: str
+    props: tuple[str, ...]
+    steady: tuple[str, ...]
+    query: str
+    one_query: str
+    owner: Callable[[Row, str], bool]
+    key_of: Callable[[Row, int], str]
+    shown_as: Mapping[str, str]
+
+    def fields(self, row: Row) -> dict[str, str]:
+        """Return what is told of a row: the steady properties that it has, under our names."""
+        return {self.shown_as.get(name, name): row[name] for name in self.steady if row.get(name)}
+
+    def is_it(self, row: Row, key: str, now_s: int) -> bool:
+        """Tell whether a row is the one that `key` names; a beginning may be off by some seconds."""
+        own = self.key_of(row, now_s)
+        if own == key:
+            return True
+        mine, _, mine_s = own.rpartition("@")
+        theirs, _, theirs_s = key.rpartition("@")
+        if not mine or mine != theirs or not (mine_s.isdecimal() and theirs_s.isdecimal()):
+            return False
+        return abs(int(mine_s) - int(theirs_s)) <= BEGAN_S
+
+
+def began_s(row: Row, now_s: int) -> int | None:
+    """Return when a session began, unix seconds, from its uptime as RouterOS writes it; None: it does not say."""
+    uptime_s = seconds(row.get("uptime", ""))
+    return None if uptime_s is None else now_s - uptime_s
+
+
+def _named(prop: str) -> Callable[[Row, str], bool]:
+    return lambda row, key: row.get(prop, "") == key
+
+
+def _hotspot_key(row: Row, now_s: int) -> str:
+    began = began_s(row, now_s)
+    return f"{row.get('user', '')} {row.get('address', '')}@{_UNKNOWN if began is None else began}"
+
+
+def _cookie_key(row: Row, _: int) -> str:
+    return f"{row.get('user', '')} {row.get('mac-address', '')}"
+
+
+def _end(row: Row, side: str) -> tuple[str, str]:
+    """Return address and port of one side of a connection: RouterOS 6 has the port behind a colon, `1.2.3.4:80`."""
+    text, port = row.get(f"{side}-address", ""), row.get(f"{side}-port", "")
+    if not port and "." in text:
+        text, _, port = text.partition(":")
+    elif not port and "]" in text:
+        text, _, port = text.rpartition(":")
+    return text.strip("[]"), port
+
+
+def _flow_key(row: Row, _: int) -> str:
+    ends = ("{}:{}".format(*_end(row, side)) for side in ("src", "dst"))
+    return " ".join((row.get("protocol", ""), *ends))
+
+
+def _from(row: Row, key: str) -> bool:
+    """Tell whether a connection comes from an address or network."""
+    try:
+        return ip_address(_end(row, "src")[0].partition("%")[0]) in ip_network(key, strict=False)
+    except ValueError:
+        return False
+
+
+_FLOW: Final = ("protocol", "src-address", "src-port", "dst-address", "dst-port", "fasttrack")
+
+RUNNING: Final[Mapping[Resource, Running]] = {
+    Resource.ACTIVE: Running(
+        path="/ppp/active",
+        one=Resource.SESSION,
+        verb="disconnect",
+        props=("name", "service", "caller-id", "address", "session-id", "radius", "uptime"),
+        steady=("name", "service", "caller-id", "address", "radius"),
+        query="name",
+        one_query="session-id",
+        owner=_named("name"),
+        key_of=lambda row, _: row.get("session-id", ""),
+        shown_as={"name": "login"},
+    ),
+    Resource.HOTSPOT_ACTIVE: Running(
+        path="/ip/hotspot/active",
+        one=Resource.HOTSPOT_SESSION,
+        verb="disconnect",
+        props=("server", "user", "address", "mac-address", "login-by", "radius", "uptime"),
+        steady=("server", "user", "address", "mac-address", "login-by", "radius"),
+        query="user",
+        one_query="",
+        owner=_named("user"),
+        key_of=_hotspot_key,
+        shown_as={"user": "login"},
+    ),
+    Resource.COOKIES: Running(
+        path="/ip/hotspot/cookie",
+        one=Resource.COOKIE,
+        verb="forget",
+        props=("user", "mac-address"),
+        steady=("user", "mac-address"),
+        query="user",
+        one_query="",
+        owner=_named("user"),
+        key_of=_cookie_key,
+        shown_as={"user": "login"},
+    ),
+    Resource.FLOWS: Running(
+        path="/ip/firewall/connection",
+        one=Resource.FLOW,
+        verb="cut",
+        props=_FLOW,
+        steady=("fasttrack",),
+        query="",
+        one_query="",
+        owner=_from,
+        key_of=_flow_key,
+        shown_as={},
+    ),
+    Resource.FLOWS6: Running(
+        path="/ipv6/firewall/connection",
+        one=Resource.FLOW6,
+        verb="cut",
+        props=_FLOW,
+        steady=("fasttrack",),
+        query="",
+        one_query="",
+        owner=_from,
+        key_of=_flow_key,
+        shown_as={},
+    ),
+}
+"""By the resource of an owner."""
+
+BY_ONE: Final[Mapping[Resource, Resource]] = {running.one: owner for owner, running in RUNNING.items()}
+
+
+def of_owner(running: Running, rows: Sequence[Row], key: str, now_s: int) -> dict[str, dict[str, str]]:
+    """Return an owner's rows: key -> what is told of it."""
+    return {running.key_of(row, now_s): running.fields(row) for row in rows if running.owner(row, key)}
+
+
+def names(running: Running, row: Row, keys: Collection[str], now_s: int) -> list[str]:
+    """Return those of the keys that name a row; quick also where both are many."""
+    own = running.key_of(row, now_s)
+    if own in keys:
+        return [own]
+    if not own.rpartition("@")[0]:
+        return []
+    return [key for key in keys if running.is_it(row, key, now_s)]

@@ -1,0 +1,114 @@
+"""One recipe on several routers: a subscriber may be served by any of them, so all of them must hold. Pure.
+
+Each router has rows of its own, and steps of its own. A router that does not know the login serves it nobody, and is
+left out; one that refuses for any other reason refuses all, since a subscriber who is suspended on one of two routers
+is not suspended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.model import Address, Enforcement, Seen, Service, ServiceState, Step
+
+NOT_HERE: Final = "no-such-login"
+"""A recipe's reason for refusing that says that its router has nothing of the subscriber."""
+_METHOD: Final = "method"
+_WORST: Final = (Enforced.NO, Enforced.YES, Enforced.PENDING)
+"""Of several routers: one that does not hold decides; else one that holds; all may be without a session."""
+
+
+class SeveralAccess:
+    """Implements `agent.connectors.base.AccessRecipe` by one recipe for each router."""
+
+    def __init__(self, parts: Sequence[AccessRecipe]) -> None:
+        """Take the recipes, by router; the first one's is the method's home."""
+        self.target = parts[0].target
+        self._parts = {part.target: part for part in parts}
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return what any of them needs."""
+        return [a for part in self._parts.values() for a in part.reads(service, seen)]
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the steps on every router that knows the login, or the first refusal."""
+        return self._together(lambda part: part.plan(wanted, service, seen))
+
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the disconnects on every router that knows the login."""
+        return self._together(lambda part: part.kick(service, seen))
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        """Return what holds on all routers together."""
+        found = {t: self._parts[t].judge(own, seen, ended) for t, own in self._own(enforce).items()}
+        worst = min(found.values(), key=lambda judgement: _WORST.index(judgement.enforced))
+        told = [f"{_name(t)}: {j.detail}" for t, j in found.items() if j.enforced is worst.enforced and j.detail]
+        return replace(worst, detail=" · ".join(told))
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return what any of them needs to judge."""
+        return [a for t, own in self._own(enforce).items() for a in self._parts[t].enforcement_reads(own, seen)]
+
+    def _together(self, plan: Callable[[AccessRecipe], RecipePlan | CannotEnforce]) -> RecipePlan | CannotEnforce:
+        found = {target: plan(part) for target, part in self._parts.items()}
+        refused = [answer for answer in found.values() if isinstance(answer, CannotEnforce)]
+        decisive = [refusal for refusal in refused if refusal.reason != NOT_HERE]
+        if decisive or len(refused) == len(found):
+            return (decisive or refused)[0]
+        plans = {target: answer for target, answer in found.items() if isinstance(answer, RecipePlan)}
+        steps: list[Step] = []
+        for one in plans.values():
+            steps += _renumbered(one.steps, len(steps))
+        return RecipePlan(tuple(steps), _enforcement(plans), _display(plans))
+
+    def _own(self, enforce: Enforcement) -> Mapping[str, Enforcement]:
+        """Return each router's own part of an enforcement, by its target."""
+        own: dict[str, dict[str, str]] = {}
+        for key, value in enforce.expect.items():
+            target, blank, name = key.partition(" ")
+            if blank and target in self._parts:
+                own.setdefault(target, {})[name] = value
+        return {
+            target: replace(enforce, target=target, address=Address(expect.pop("address")), expect=expect)
+            for target, expect in own.items()
+        }
+
+
+def _renumbered(steps: Sequence[Step], by: int) -> list[Step]:
+    def moved(numbers: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(n + by for n in numbers)
+
+    return [replace(step, n=step.n + by, after=moved(step.after), unless=moved(step.unless)) for step in steps]
+
+
+def _enforcement(plans: Mapping[str, RecipePlan]) -> Enforcement | None:
+    own = {target: one.enforce for target, one in plans.items() if one.enforce is not None}
+    if not own:
+        return None
+    first = next(iter(own.values()))
+    expect = {_METHOD: first.expect[_METHOD]}
+    for target, enforce in own.items():
+        expect |= {f"{target} {name}": value for name, value in enforce.expect.items()}
+        expect[f"{target} address"] = enforce.address
+    return replace(first, expect=expect, within_s=max(enforce.within_s for enforce in own.values()))
+
+
+def _display(plans: Mapping[str, RecipePlan]) -> dict[str, str]:
+    """Return what is said of all routers: what differs with the router's name, where somebody is online as it is."""
+    every = {target: one.display for target, one in plans.items()}
+    online = [display for display in every.values() if display.get("online") == "online"]
+    display = dict(online[0] if online else next(iter(every.values())))
+    for key in ("now", "after", "proof"):
+        texts = {target: shown[key] for target, shown in every.items() if shown.get(key)}
+        if len(set(texts.values())) > 1:
+            display[key] = "; ".join(f"{_name(target)}: {text}" for target, text in texts.items())
+    if any("sessions" in shown for shown in every.values()):
+        display["sessions"] = str(sum(int(shown.get("sessions", "0")) for shown in every.values()))
+    return display
+
+
+def _name(target: str) -> str:
+    return target.removeprefix("routeros/")

@@ -1,0 +1,145 @@
+"""One recipe on several routers: all of them must hold, and one that does not know the login is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from agent.connectors.base import CannotEnforce, Enforced, RecipePlan
+from agent.connectors.routeros.recipes import recipe_of
+from agent.model import ABSENT, Address, Effect, Enforcement, Seen, ServiceState, Value
+from tests.agent.connectors.routeros.test_access import (
+    METHOD,
+    NOW_S,
+    ONLINE,
+    RESTORE,
+    SECRET,
+    SERVICE,
+    SESSION,
+    SUSPEND,
+    SUSPENDED,
+    seen_of,
+)
+
+BOTH = replace(METHOD, also_on=("routeros/edge-2",))
+HERE: dict[str, object] = {}
+NOT: dict[str, object] = {"secret": ABSENT}
+
+
+def on_both(first: Mapping[str, object] = HERE, second: Mapping[str, object] = HERE) -> dict[Address, Seen]:
+    """What both routers read: of the second, what the first would read, under its name."""
+    seen = seen_of(**first)  # type: ignore[arg-type]  # as seen_of takes them
+    other = seen_of(**second)  # type: ignore[arg-type]  # as seen_of takes them
+    return seen | {Address(a.replace("edge-1", "edge-2", 1)): value for a, value in other.items()}
+
+
+def plan(wanted: ServiceState, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+    return recipe_of(BOTH).plan(wanted, SERVICE, seen)
+
+
+def plan_of(found: RecipePlan | CannotEnforce) -> RecipePlan:
+    assert isinstance(found, RecipePlan), found
+    return found
+
+
+def test_reads_of_both() -> None:
+    recipe = recipe_of(BOTH)
+    found = list(recipe.reads(SERVICE, {}))
+    assert {a.split("/")[1] for a in found} == {"edge-1", "edge-2"}
+    assert recipe.reads(SERVICE, on_both()) == []
+    assert recipe.target == "routeros/edge-1"
+
+
+def test_steps_on_both_each_ladder_on_its_own() -> None:
+    found = plan_of(plan(SUSPEND, on_both({"sessions": ONLINE})))
+    assert [(s.n, s.target, s.after) for s in found.steps] == [
+        (1, "routeros/edge-1", ()),
+        (2, "routeros/edge-1", (1,)),
+        (3, "routeros/edge-2", ()),
+        (4, "routeros/edge-2", (3,)),
+    ]
+    assert found.display["online"] == "online"
+    assert found.display["nas"] == "edge-1"
+    assert found.display["now"] == "edge-1: online 6d on edge-1 · 100.64.12.9; edge-2: offline"
+    assert found.display["sessions"] == "1"
+
+
+def test_a_router_that_does_not_know_the_login_is_left_out() -> None:
+    found = plan_of(plan(SUSPEND, on_both(HERE, NOT)))
+    assert {s.target for s in found.steps} == {"routeros/edge-1"}
+    found = plan_of(plan(SUSPEND, on_both(NOT, HERE)))
+    assert {s.target for s in found.steps} == {"routeros/edge-2"}
+    refused = plan(SUSPEND, on_both(NOT, NOT))
+    assert isinstance(refused, CannotEnforce)
+    assert refused.reason == "no-such-login"
+
+
+def test_one_that_refuses_refuses_all() -> None:
+    """A list without a rule on the second router: suspended on the first only would be no suspension."""
+    refused = plan(SUSPEND, on_both(HERE, {"rules": []}))
+    assert isinstance(refused, CannotEnforce)
+    assert refused.reason == "list-without-rule"
+
+
+def test_what_is_so_already_on_one_is_done_on_the_other() -> None:
+    found = plan_of(plan(SUSPEND, on_both({"secret": SUSPENDED}, {"secret": SECRET})))
+    assert {s.target for s in found.steps} == {"routeros/edge-2"}
+    assert plan_of(plan(RESTORE, on_both())).steps == ()
+    assert plan_of(plan(RESTORE, on_both())).enforce is None
+
+
+def test_kick_is_where_the_sessions_are() -> None:
+    found = plan_of(recipe_of(BOTH).kick(SERVICE, on_both({}, {"sessions": ONLINE})))
+    assert [(s.n, s.target) for s in found.steps] == [(1, "routeros/edge-2")]
+    assert isinstance(found.steps[0].do, Effect)
+
+
+def enforcement(wanted: ServiceState = SUSPEND) -> Enforcement:
+    found = plan_of(plan(wanted, on_both({"sessions": ONLINE}, {"sessions": ONLINE}))).enforce
+    assert found is not None
+    return found
+
+
+NEW: dict[Address, Value] = {}
+
+
+def judged(first: Mapping[str, object], second: Mapping[str, object]) -> tuple[Enforced, str, str]:
+    seen = on_both(first, second)
+    for router in ("edge-1", "edge-2"):  # sessions of after the preview
+        began = Address(f"routeros/{router}/ppp/began/amina.h")
+        value = seen[began].value
+        if value is not ABSENT:
+            seen[began] = Seen(dict.fromkeys(value, str(NOW_S + 30)), NOW_S)
+    recipe, enforce = recipe_of(BOTH), enforcement()
+    assert not [a for a in recipe.enforcement_reads(enforce, seen) if a not in seen]
+    found = recipe.judge(enforce, seen, ())
+    return found.enforced, found.how, found.detail
+
+
+OFF = {"secret": SUSPENDED}
+HELD = {"secret": SUSPENDED, "sessions": [("0x82", SESSION)], "lists": ("suspended",)}
+LOOSE = {"secret": SUSPENDED, "sessions": [("0x82", SESSION)]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        (OFF, OFF, (Enforced.PENDING, "offline")),
+        (HELD, OFF, (Enforced.YES, "seen")),
+        (OFF, HELD, (Enforced.YES, "seen")),
+        (HELD, HELD, (Enforced.YES, "seen")),
+        (HELD, LOOSE, (Enforced.NO, "not-in-effect")),
+        (LOOSE, HELD, (Enforced.NO, "not-in-effect")),
+        (OFF, LOOSE, (Enforced.NO, "not-in-effect")),
+    ],
+)
+def test_all_routers_must_hold(
+    first: Mapping[str, object], second: Mapping[str, object], expected: tuple[Enforced, str]
+) -> None:
+    assert judged(first, second)[:2] == expected
+
+
+def test_it_is_said_where() -> None:
+    assert judged(HELD, LOOSE)[2].startswith("edge-2: ")
