@@ -21,7 +21,7 @@ from lab.errors import AttributeValueError, LabError, MalformedPacketError, NoAn
 from lab.faults import FaultBook, FaultKind, parse_fault
 from lab.radius_client import Endpoint, RadiusClient
 from lab.radius_codec import Attribute, Code, Packet, attribute
-from lab.sessions import Policy, Pool, PoolPlan, Session, Subscription, policy_of
+from lab.sessions import Lease, Policy, Pool, PoolPlan, Session, Subscription, policy_of
 
 RECEIVED_MAX: Final = 20_000
 DIALS_AT_ONCE: Final = 32
@@ -51,7 +51,6 @@ class NasOptions:
     require_message_authenticator: bool = False
     timestamp_window_s: int = 300
     changeable: Collection[str] = dynauth.CHANGEABLE
-    radius_timeout_s: float = 2.0
     radius_tries: int = 4
 
 
@@ -76,7 +75,7 @@ class Nas:
     def __init__(
         self,
         options: NasOptions,
-        radius: Endpoint,
+        radius: Endpoint | None,
         clock: Callable[[], float] = time.time,
         *,
         boot: int = 1,
@@ -98,11 +97,9 @@ class Nas:
         self._answered = Answered(keep_s=float(max(options.timestamp_window_s, 30)))
         self._nursery: trio.Nursery | None = None
         self._changed = trio.Event()
-        wait, tries = options.radius_timeout_s, options.radius_tries
-        self._auth, self._acct = (
-            RadiusClient(options.host, (radius.host, port), radius.secret, timeout_s=wait, tries=tries)
-            for port in (radius.auth_port, radius.acct_port)
-        )
+        self._radius = radius
+        self._clients: dict[tuple[Endpoint, int], RadiusClient] = {}
+        self._opening = trio.Lock()
 
     # --- life ---------------------------------------------------------------------------------------------------------
 
@@ -115,14 +112,15 @@ class Nas:
         with await bound_socket(self.options.host) as udp:
             async with trio.open_nursery() as nursery:
                 self.dynauth_port, self._nursery = port_of(udp), nursery
-                await nursery.start(self._auth.run)
-                await nursery.start(self._acct.run)
+                self._ready()
                 if self._back_up:
-                    up = [attribute("Acct-Status-Type", "Accounting-On"), *self._me()]
-                    await self._acct.ask(Code.ACCOUNTING_REQUEST, up)
+                    await self._say_on()
                 nursery.start_soon(self._listen, udp, nursery)
                 nursery.start_soon(self._interims)
                 task_status.started()
+
+    def _ready(self) -> None:
+        """Do what is to be done once the CoA port is known."""
 
     def subscribe(self, subscriptions: Iterable[Subscription]) -> None:
         """Connect CPE to this NAS; they dial when told to."""
@@ -158,8 +156,12 @@ class Nas:
             self.faults.set(fault, login)
             return
         for session in self.sessions(login):
-            self._away.add(session.login)
-            self._remove(session)
+            self._lose(session)
+
+    def _lose(self, session: Session) -> None:
+        """End a session that nobody is told of, and whose CPE stays away."""
+        self._away.add(session.login)
+        self._remove(session)
 
     # --- dialling -----------------------------------------------------------------------------------------------------
 
@@ -209,20 +211,61 @@ class Nas:
         attributes = [attribute("User-Name", subscription.login), *self._me(), *self._line(subscription, port)]
         password = subscription.password.encode()
         if not subscription.chap:
-            return await self._auth.ask(Code.ACCESS_REQUEST, attributes, password)
+            return await self._ask(Code.ACCESS_REQUEST, attributes, password)
         challenge = radius_codec.random_octets()
         attributes += [
             attribute("CHAP-Password", radius_codec.chap_password(port % 256, password, challenge)),
             attribute("CHAP-Challenge", challenge),
         ]
-        return await self._auth.ask(Code.ACCESS_REQUEST, attributes)
+        return await self._ask(Code.ACCESS_REQUEST, attributes)
+
+    async def _ask(self, code: Code, attributes: Sequence[Attribute], password: bytes | None = None) -> Packet:
+        """Ask RADIUS, one server after the other until one answers; raises NoAnswerError."""
+        error = NoAnswerError(f"{self.options.name}: expected a RADIUS server to ask, got none")
+        for server in self._servers():
+            client = await self._client(server, server.auth_port if code == Code.ACCESS_REQUEST else server.acct_port)
+            try:
+                return await client.ask(code, attributes, password)
+            except NoAnswerError as err:
+                error = err
+        raise error
+
+    def _servers(self) -> Sequence[Endpoint]:
+        """The RADIUS servers, in the order in which they are asked."""
+        return () if self._radius is None else (self._radius,)
+
+    async def _client(self, server: Endpoint, port: int) -> RadiusClient:
+        """The client of a server's port, running."""
+        async with self._opening:
+            if (client := self._clients.get((server, port))) is None:
+                if self._nursery is None:
+                    raise NoAnswerError(f"{self.options.name}: expected a NAS that runs, got one that does not")
+                client = RadiusClient(
+                    self.options.host,
+                    (server.host, port),
+                    server.secret,
+                    timeout_s=server.timeout_s,
+                    tries=self.options.radius_tries,
+                )
+                await self._nursery.start(client.run)
+                self._clients[server, port] = client
+        return client
+
+    def _is_walled(self, session: Session) -> bool:
+        """What the lists and the pool of a session's policy mean here."""
+        by_list = any(name in self.options.walled_lists for name in session.policy.address_lists)
+        return by_list or session.policy.pool in self.options.walled_pools
 
     def _admit(self, subscription: Subscription, policy: Policy, session_id: str, port: int) -> Session:
-        by_list = policy.address_list in self.options.walled_lists
+        by_list = any(name in self.options.walled_lists for name in policy.address_lists)
         by_pool = policy.pool in self.options.walled_pools
         lease = self._pools[by_pool or (by_list and self.options.list_moves_pool)].take()
         if policy.static4 is not None:
             lease = replace(lease, address4=policy.static4)
+        return self._keep(subscription, policy, session_id, port, lease)
+
+    def _keep(self, subscription: Subscription, policy: Policy, session_id: str, port: int, lease: Lease) -> Session:
+        """Note a session that begins."""
         now = trio.current_time()
         session = Session(
             subscription=subscription,
@@ -230,7 +273,7 @@ class Nas:
             nas_port=port,
             lease=lease,
             policy=policy,
-            walled=by_list or by_pool,
+            wall=self._is_walled,
             started=now,
             started_at_s=int(self._clock()),
             interim_due=now + self._interim_s(policy),
@@ -241,12 +284,16 @@ class Nas:
         return session
 
     def _remove(self, session: Session) -> None:
+        self._forget(session)
+        self._pools[session.lease.pool == self.options.garden.name].give_back(session.lease)
+
+    def _forget(self, session: Session) -> None:
+        """Note a session's end."""
         del self._sessions[session.session_id]
         left = self._by_login[session.login]
         left.remove(session)
         if not left:
             del self._by_login[session.login]
-        self._pools[session.lease.pool == self.options.garden.name].give_back(session.lease)
         self._note_change()
 
     def _later(self, login: str, delay_s: float) -> None:
@@ -265,11 +312,16 @@ class Nas:
 
     # --- accounting ---------------------------------------------------------------------------------------------------
 
+    def _names(self) -> dict[str, str]:
+        """What the NAS calls itself."""
+        return {"NAS-IP-Address": self.options.accounting, "NAS-Identifier": self.options.name}
+
     def _me(self) -> list[Attribute]:
-        return [
-            attribute("NAS-IP-Address", self.options.accounting),
-            attribute("NAS-Identifier", self.options.name),
-        ]
+        return [attribute(name, value) for name, value in self._names().items()]
+
+    async def _say_on(self) -> None:
+        """Say that no session from before lives on; raises NoAnswerError."""
+        await self._ask(Code.ACCOUNTING_REQUEST, [attribute("Acct-Status-Type", "Accounting-On"), *self._me()])
 
     def _line(self, subscription: Subscription, port: int) -> list[Attribute]:
         return [
@@ -285,9 +337,10 @@ class Nas:
     def _interim_s(self, policy: Policy) -> float:
         return float(self.options.interim_s or policy.interim_s) or float("inf")
 
-    async def _account(self, session: Session, status: str, cause: str = "") -> None:
+    async def _account(self, session: Session, status: str, cause: str = "") -> bool:
+        """Account for a session; False where RADIUS does not answer."""
         now = trio.current_time()
-        up, down = session.octets(now)
+        up, down = session.count(now)
         attributes = [
             attribute("Acct-Status-Type", status),
             attribute("User-Name", session.login),
@@ -295,11 +348,15 @@ class Nas:
             attribute("Acct-Authentic", "RADIUS"),
             attribute("Event-Timestamp", int(self._clock())),
             attribute("Framed-IP-Address", str(session.lease.address4)),
-            attribute("Framed-IPv6-Prefix", str(session.lease.framed6)),
-            attribute("Delegated-IPv6-Prefix", str(session.lease.delegated6)),
             *self._me(),
             *self._line(session.subscription, session.nas_port),
         ]
+        for name, prefix in (
+            ("Framed-IPv6-Prefix", session.lease.framed6),
+            ("Delegated-IPv6-Prefix", session.lease.delegated6),
+        ):
+            if prefix is not None:
+                attributes.append(attribute(name, str(prefix)))
         if session.policy.klass is not None:
             attributes.append(attribute("Class", session.policy.klass))
         if status != "Start":
@@ -313,14 +370,18 @@ class Nas:
         if cause:
             attributes.append(attribute("Acct-Terminate-Cause", cause))
         try:
-            await self._acct.ask(Code.ACCOUNTING_REQUEST, attributes)
+            await self._ask(Code.ACCOUNTING_REQUEST, attributes)
         except NoAnswerError:
-            pass  # as a router: the session matters, its record is lost
-        self._note_change()
+            return False  # as a router: the session matters, its record is lost
+        finally:
+            self._note_change()
+        return True
 
-    async def _stop(self, session: Session, cause: str) -> None:
-        if self.faults.get(FaultKind.STOP_LOST, session.login) is None:
-            await self._account(session, "Stop", cause)
+    async def _stop(self, session: Session, cause: str) -> bool:
+        """Say that a session ended; False where that gets lost."""
+        if self.faults.get(FaultKind.STOP_LOST, session.login):
+            return False
+        return await self._account(session, "Stop", cause)
 
     async def _interims(self) -> None:
         while True:
@@ -338,7 +399,8 @@ class Nas:
             datagram, peer = await udp.recvfrom(DATAGRAM_BYTES_MAX)
             try:
                 request = radius_codec.decode_untrusted(datagram)
-                why = self._why_dropped(request)
+                secret = self._coa_secret(request, peer)
+                why = self._why_dropped(request, secret)
             except (MalformedPacketError, AttributeValueError):
                 continue
             if why:
@@ -346,19 +408,22 @@ class Nas:
                 continue
             key = (peer[0], peer[1], request.id, request.authenticator)
             if self._answered.first(key, trio.current_time()):
-                nursery.start_soon(self._answer, udp, request, peer)
+                nursery.start_soon(self._answer, udp, request, peer, secret)
             else:
                 self._log(request, "duplicate")
                 if again := self._answered.answer(key):
                     await udp.sendto(again, peer)
 
-    def _why_dropped(self, request: Packet) -> str:
+    def _coa_secret(self, request: Packet, peer: Peer) -> bytes:
+        """The secret shared with who sends CoA and Disconnect from there; empty: there is none."""
+        return self.options.secret
+
+    def _why_dropped(self, request: Packet, secret: bytes) -> str:
         """Why a request gets no answer at all (RFC 5176 sections 2.3, 3.6, 6.3); empty: it does."""
         if request.code not in (Code.DISCONNECT_REQUEST, Code.COA_REQUEST):
             return "wrong-code"
-        secret = self.options.secret
         fits = radius_codec.message_authenticator_fits(request, secret)
-        if not radius_codec.request_is_authentic(request, secret) or fits is False:
+        if not secret or not radius_codec.request_is_authentic(request, secret) or fits is False:
             return "unauthentic"
         if fits is None and self.options.require_message_authenticator:
             return "no-message-authenticator"
@@ -381,10 +446,9 @@ class Nas:
             candidates = [s for s in (self._sessions.get(session_id),) if s is not None]
         else:
             candidates = list(self.sessions(login))
-        me = {"NAS-IP-Address": self.options.accounting, "NAS-Identifier": self.options.name}
-        return dynauth.judge(request, me, candidates, self.options.changeable)
+        return dynauth.judge(request, self._names(), candidates, self.options.changeable)
 
-    async def _answer(self, udp: trio.socket.SocketType, request: Packet, peer: Peer) -> None:
+    async def _answer(self, udp: trio.socket.SocketType, request: Packet, peer: Peer, secret: bytes) -> None:
         login = (request.data("User-Name") or b"").decode(errors="replace")
         judged = self._judge(request)
         if not login and judged.sessions:
@@ -403,7 +467,9 @@ class Nas:
             self._enact(request, judged)
         self._log(request, f"nak:{cause}" if cause else "ack")
         if self.faults.get(FaultKind.REPLY_LOST, login) is None:
-            await self._reply(udp, request, peer, cause, login)
+            if self.faults.get(FaultKind.WRONG_SECRET, login):
+                secret = b"not-" + secret
+            await self._reply(udp, request, peer, cause, login, secret)
 
     def _refusal(self, request: Packet, login: str) -> int:
         """The Error-Cause that a fault puts on this request, 0 for none."""
@@ -418,32 +484,34 @@ class Nas:
         for session in judged.sessions:
             if request.code == Code.COA_REQUEST:
                 self._change(session, judged.changes)
-                continue
-            self._remove(session)
-            if self._nursery is not None:
-                self._nursery.start_soon(self._stop, session, "Admin-Reset")
-            if self.faults.get(FaultKind.NO_REDIAL, session.login) is None:
-                self._later(session.login, self.options.redial_delay_s)
+            else:
+                self._throw_out(session)
+
+    def _throw_out(self, session: Session) -> None:
+        """Do what a Disconnect-Request asks."""
+        self._remove(session)
+        if self._nursery is not None:
+            self._nursery.start_soon(self._stop, session, "Admin-Reset")
+        if self.faults.get(FaultKind.NO_REDIAL, session.login) is None:
+            self._later(session.login, self.options.redial_delay_s)
 
     def _change(self, session: Session, changes: Sequence[tuple[str, str]]) -> None:
+        if lists := tuple(value for name, value in changes if name == "Mikrotik-Address-List"):
+            session.policy = replace(session.policy, address_lists=lists)
         for name, value in changes:
             match name:
                 case "Mikrotik-Rate-Limit":
                     session.policy = replace(session.policy, rate_limit=value)
                 case "Mikrotik-Group":
                     session.policy = replace(session.policy, group=value)
-                case "Mikrotik-Address-List":
-                    session.policy = replace(session.policy, address_list=value)
-                    session.walled = value in self.options.walled_lists
                 case _:
                     pass  # timers and filters: taken, and nothing here shows them
         self._note_change()
 
-    async def _reply(self, udp: trio.socket.SocketType, request: Packet, peer: Peer, cause: int, login: str) -> None:
+    async def _reply(
+        self, udp: trio.socket.SocketType, request: Packet, peer: Peer, cause: int, login: str, secret: bytes
+    ) -> None:
         attributes = ([attribute("Error-Cause", cause)] if cause else []) + request.all("Proxy-State")
-        secret = self.options.secret
-        if self.faults.get(FaultKind.WRONG_SECRET, login):
-            secret = b"not-" + secret
         reply = radius_codec.encode_reply(dynauth.answer_code(request.code, not cause), request, attributes, secret)
         self._answered.keep((peer[0], peer[1], request.id, request.authenticator), reply)
         for _ in range(2 if self.faults.get(FaultKind.DUPLICATE_REPLIES, login) else 1):

@@ -18,12 +18,13 @@ IN_FLIGHT: Final = 128
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A RADIUS server: two ports on a host, one secret."""
+    """A RADIUS server: two ports on a host, one secret; how long to wait for each answer, seconds."""
 
     host: str
     auth_port: int
     acct_port: int
     secret: bytes
+    timeout_s: float = 2.0
 
 
 @dataclass(slots=True)

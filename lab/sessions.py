@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
@@ -33,13 +33,13 @@ class PoolPlan:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a session got from a pool. `address4` may be RADIUS' own instead (Framed-IP-Address)."""
+    """What a session got from a pool. `address4` may be RADIUS' own instead (Framed-IP-Address); IPv6 may be absent."""
 
     pool: str
     number: int
     address4: IPv4Address
-    framed6: IPv6Network
-    delegated6: IPv6Network
+    framed6: IPv6Network | None = None
+    delegated6: IPv6Network | None = None
 
 
 @dataclass(slots=True)
@@ -76,12 +76,18 @@ class Policy:
     """What the Access-Accept, or a CoA since, says about a session."""
 
     rate_limit: str = ""
-    address_list: str = ""
+    address_lists: tuple[str, ...] = ()
     pool: str = ""
     group: str = ""
     klass: bytes | None = None
     interim_s: int = 0
+    timeout_s: int = 0
     static4: IPv4Address | None = None
+
+    @property
+    def address_list(self) -> str:
+        """The first of the lists, empty for none."""
+        return self.address_lists[0] if self.address_lists else ""
 
 
 def policy_of(accept: Packet) -> Policy:
@@ -89,44 +95,57 @@ def policy_of(accept: Packet) -> Policy:
     static = accept.text("Framed-IP-Address")
     # RFC 2865 section 5.8: these two mean "from the NAS's pool"
     address = IPv4Address(static) if static and static not in ("255.255.255.254", "255.255.255.255") else None
+    lists = (a.text() for a in accept.all("Mikrotik-Address-List"))
     return Policy(
         rate_limit=accept.text("Mikrotik-Rate-Limit") or "",
-        address_list=accept.text("Mikrotik-Address-List") or "",
+        address_lists=tuple(name for name in lists if name),
         pool=accept.text("Framed-Pool") or "",
         group=accept.text("Mikrotik-Group") or "",
         klass=accept.data("Class"),
         interim_s=int(accept.text("Acct-Interim-Interval") or 0),
+        timeout_s=int(accept.text("Session-Timeout") or 0),
         static4=address,
     )
 
 
 @dataclass(slots=True)
 class Session:
-    """A subscriber online. `walled`: the NAS's policy lets it reach the walled garden only."""
+    """A subscriber online. `wall` tells whether the NAS holds a session back as things are now."""
 
     subscription: Subscription
     session_id: str
     nas_port: int
     lease: Lease
     policy: Policy
-    walled: bool
+    wall: Callable[[Session], bool]
     started: float
     started_at_s: int
     interim_due: float
+    counted_at: float = field(init=False)
+    counted: tuple[float, float] = (0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        self.counted_at = self.started
 
     @property
     def login(self) -> str:
         return self.subscription.login
 
+    @property
+    def walled(self) -> bool:
+        """Whether it reaches the walled garden only."""
+        return self.wall(self)
+
     def reaches_internet(self) -> bool:
         """Who gets out: the view from the subscriber's side."""
         return not self.walled
 
-    def octets(self, now: float) -> tuple[int, int]:
-        """Made-up counters that only grow: (from the subscriber, to the subscriber)."""
-        seconds = max(0.0, now - self.started)
-        share = 0.02 if self.walled else 1.0
-        return int(seconds * 12_000 * share), int(seconds * 180_000 * share)
+    def count(self, now: float) -> tuple[int, int]:
+        """Count until now and return the octets: (from the subscriber, to the subscriber). Made up; they only grow."""
+        seconds = max(0.0, now - self.counted_at) * (0.02 if self.walled else 1.0)
+        self.counted_at = max(now, self.counted_at)
+        self.counted = (self.counted[0] + seconds * 12_000, self.counted[1] + seconds * 180_000)
+        return int(self.counted[0]), int(self.counted[1])
 
     def identifying(self) -> Mapping[str, str]:
         """The attributes by which RFC 5176 section 3 lets a client name this session."""
@@ -134,7 +153,7 @@ class Session:
             "User-Name": self.login,
             "Acct-Session-Id": self.session_id,
             "Framed-IP-Address": str(self.lease.address4),
-            "Framed-IPv6-Prefix": str(self.lease.framed6),
+            "Framed-IPv6-Prefix": str(self.lease.framed6 or ""),
             "NAS-Port": str(self.nas_port),
             "Calling-Station-Id": self.subscription.mac,
         }
@@ -145,8 +164,8 @@ class Session:
             "login": self.login,
             "session_id": self.session_id,
             "address": str(self.lease.address4),
-            "framed6": str(self.lease.framed6),
-            "delegated6": str(self.lease.delegated6),
+            "framed6": str(self.lease.framed6 or ""),
+            "delegated6": str(self.lease.delegated6 or ""),
             "pool": self.lease.pool,
             "rate_limit": self.policy.rate_limit,
             "address_list": self.policy.address_list,
