@@ -7,6 +7,7 @@ Written from MikroTik's description of the API and from recordings of real route
 - `words`: sentences and bytes; `session`: one API connection, pure; `server`: sockets around it (trio)
 - `verbs`, `query`: what a command does; `facts`: which menus and arguments a version has; `lore`: what is known of the
   menus that matter and the recordings do not say; `values`: how a router writes a value back
-- `table`: ordered rows with an index; `ppp`: CPE and their sessions; `firewall`: who gets out, by which rule
+- `table`: ordered rows with an index; `firewall`: who gets out, by which rule
+- `ppp`: CPE and their sessions; it asks no RADIUS by itself, `lab.router_nas` does for it
 - `faults`: what it can be told to get wrong; `rsc`, `export`: an export read and written
 """

@@ -1,7 +1,10 @@
 """PPPoE: CPE that dial, the sessions they get, and what a session brings with it and takes away. Pure.
 
-A session takes its profile from the secret as it is when the CPE dials: a running session keeps what it had. It brings
-an interface `<pppoe-NAME>`, a dynamic queue where the profile limits the rate, dynamic entries of the profile's address
+A session takes its profile from the secret as it is when the CPE dials: a running session keeps what it had. A login
+without a secret is asked about where /ppp/aaa and /radius say so: what RADIUS answers goes before the profile, and its
+rate and lists may be changed while the session lasts. A secret hides RADIUS, even where it refuses.
+
+A session brings an interface `<pppoe-NAME>`, a dynamic queue where its rate is limited, dynamic entries of its address
 lists, and one connection to the internet where the firewall lets it open one. All go with it. A CPE that loses its
 session dials again after its delay; one that is refused tries again later.
 """
@@ -9,8 +12,9 @@ session dials again after its delay; one that is refused tries again later.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from lab.router import values as v
 from lab.router.firewall import LISTS, Packet, Verdict
@@ -27,8 +31,51 @@ POOLS: Final = "/ip/pool"
 SERVERS: Final = "/interface/pppoe-server/server"
 BINDINGS: Final = "/interface/pppoe-server"
 CONNECTIONS: Final = "/ip/firewall/connection"
+AAA: Final = "/ppp/aaa"
+RADIUS: Final = "/radius"
 # an address of the documentation range (RFC 5737), standing for the internet
 INTERNET: Final = "203.0.113.80"
+
+
+# what a rate limit sets of a queue, in the order in which it says it
+_LIMITS: Final = (
+    ("max-limit", v.pair(v.rate)),
+    ("burst-limit", v.pair(v.rate)),
+    ("burst-threshold", v.pair(v.rate)),
+    ("burst-time", v.pair(v.duration())),
+    ("priority", v.pair(v.integer(1, 8))),
+    ("limit-at", v.pair(v.rate)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What RADIUS says of a session; what it leaves empty is as the profile says.
+
+    `group`: the profile (Mikrotik-Group), empty for the server's default-profile. `pool` is not read where there is an
+    `address` (MikroTik's manual, "RADIUS Client").
+    """
+
+    address: str = ""
+    pool: str = ""
+    rate_limit: str = ""
+    address_lists: tuple[str, ...] = ()
+    group: str = ""
+    timeout_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a session is made of. `remote`: an address, or the pool it comes from; `timeout_s` 0: none."""
+
+    profile: Row
+    remote: str
+    local: str
+    rate_limit: str
+    address_lists: tuple[str, ...]
+    timeout_s: float
+    limits: tuple[str, str] = ("0", "0")
+    radius: bool = False
 
 
 @dataclass(slots=True)
@@ -39,16 +86,29 @@ class Session:
     address: str
     interface: str
     started: float
-    profile: str
+    terms: Terms
     active: Row
     rows: list[tuple[str, Row]] = field(default_factory=list)
     flow: Row | None = None
     ends: float | None = None
 
+    @property
+    def profile(self) -> str:
+        """The profile's name."""
+        return self.terms.profile.props.get("name", "")
+
+    @property
+    def session_id(self) -> str:
+        """Its number as RADIUS knows it: /ppp/active shows it with 0x before."""
+        return self.active.props["session-id"].removeprefix("0x")
+
 
 @dataclass(slots=True)
 class Cpe:
-    """A subscriber's router. `refused`: why its last dial failed; `dials`: how often it tried."""
+    """A subscriber's router. `refused`: why its last dial failed; `dials`: how often it tried.
+
+    `asking`: the number of the dial about which RADIUS is asked just now.
+    """
 
     login: str
     password: str
@@ -60,6 +120,7 @@ class Cpe:
     dials: int = 0
     next_dial: float | None = None
     redials: bool = True
+    asking: int | None = None
 
     @property
     def online(self) -> bool:
@@ -72,16 +133,8 @@ def queue_of(rate_limit: str) -> dict[str, str]:
     rx[/tx] [rx-burst[/tx] [rx-threshold[/tx] [rx-time[/tx] [priority [rx-min[/tx]]]]]], rx being the subscriber's
     upload (MikroTik's manual, "PPP AAA"). A part that cannot be read is left out.
     """
-    kinds = (
-        ("max-limit", v.pair(v.rate)),
-        ("burst-limit", v.pair(v.rate)),
-        ("burst-threshold", v.pair(v.rate)),
-        ("burst-time", v.pair(v.duration())),
-        ("priority", v.pair(v.integer(1, 8))),
-        ("limit-at", v.pair(v.rate)),
-    )
     out: dict[str, str] = {}
-    for part, (name, kind) in zip(rate_limit.split(), kinds, strict=False):
+    for part, (name, kind) in zip(rate_limit.split(), _LIMITS, strict=False):
         try:
             out[name] = kind(part)
         except v.BadValueError:
@@ -89,17 +142,29 @@ def queue_of(rate_limit: str) -> dict[str, str]:
     return out
 
 
+class Aaa(Protocol):
+    """Who speaks RADIUS for a router."""
+
+    def ask(self, cpe: Cpe, number: int) -> None:
+        """Ask about a login; `Access.admit` or `Access.refuse` takes what comes of it, later."""
+
+    def ended(self, cpe: Cpe, session: Session, reason: str) -> None:
+        """Take note that a session which RADIUS accepted has ended."""
+
+
 class _RefusedError(Exception):
     """The CPE does not get on; the text says why."""
 
 
 class Access:
-    """The CPE of one router and their sessions."""
+    """The CPE of one router and their sessions. `aaa`: who speaks RADIUS, None for nobody."""
 
     def __init__(self, router: Router) -> None:
         self._router = router
         self._store = router.store
+        self.aaa: Aaa | None = None
         self.cpes: dict[tuple[str, str], Cpe] = {}
+        self._of_login: dict[str, list[Cpe]] = {}
         self._by_active: dict[str, Cpe] = {}
         self._by_name: dict[str, list[Cpe]] = {}
         self._used: dict[str, Cpe] = {}
@@ -115,34 +180,107 @@ class Access:
 
     # --- CPE ----------------------------------------------------------------------------------------------------------
 
-    def plug_in(self, cpe: Cpe) -> None:
-        """Connect a CPE; it dials at once."""
-        self.cpes[(cpe.login, cpe.mac)] = cpe
-        self.dial(cpe)
+    def plug_in(self, cpe: Cpe, *, dial: bool = True) -> None:
+        """Connect a CPE; it dials at once, or when told to."""
+        old = self.cpes.get((cpe.login, cpe.mac))
+        if old is not cpe:
+            if old is not None:
+                self.unplug(old)
+            self.cpes[(cpe.login, cpe.mac)] = cpe
+            self._of_login.setdefault(cpe.login, []).append(cpe)
+        if dial:
+            self.dial(cpe)
 
     def unplug(self, cpe: Cpe) -> None:
         """Disconnect a CPE."""
-        self.cpes.pop((cpe.login, cpe.mac), None)
-        cpe.next_dial = None
+        if self.cpes.get((cpe.login, cpe.mac)) is cpe:
+            del self.cpes[(cpe.login, cpe.mac)]
+            self._of_login[cpe.login].remove(cpe)
+        cpe.next_dial = cpe.asking = None
         cpe.redials = False
         self.hang_up(cpe, "peer request")
 
     def of_login(self, login: str) -> list[Cpe]:
         """The CPE of a login, those online first."""
-        return sorted((c for c in self.cpes.values() if c.login == login), key=lambda c: not c.online)
+        return sorted(self._of_login.get(login, ()), key=lambda c: not c.online)
 
     def dial(self, cpe: Cpe) -> None:
         """Let a CPE dial."""
-        if cpe.online or (cpe.login, cpe.mac) not in self.cpes:
+        if cpe.online or cpe.asking is not None or (cpe.login, cpe.mac) not in self.cpes:
             return
         cpe.dials += 1
         cpe.next_dial = None
         try:
-            self._begin(cpe)
-            cpe.refused = ""
+            self._check_server()
+            secret = self._store.named(SECRETS, cpe.login)
+            if secret is None:
+                self._ask(cpe, self._aaa())
+            else:
+                self._begin(cpe, self._authenticate(cpe, secret), self._number())
         except _RefusedError as err:
-            cpe.refused = str(err)
+            self._turn_away(cpe, str(err))
+
+    def admit(self, cpe: Cpe, number: int, accepted: Accepted) -> Session | None:
+        """Begin the session that RADIUS accepted; None: it cannot, or nobody waits for that dial any more."""
+        if cpe.asking != number:
+            return None
+        cpe.asking = None
+        try:
+            return self._begin(cpe, self._accepted_terms(cpe, accepted), number)
+        except _RefusedError as err:
+            self._turn_away(cpe, str(err))
+            return None
+
+    def refuse(self, cpe: Cpe, number: int, why: str) -> None:
+        """Turn away a CPE whom RADIUS did not accept."""
+        if cpe.asking == number:
+            cpe.asking = None
+            self._turn_away(cpe, why)
+
+    def _turn_away(self, cpe: Cpe, why: str) -> None:
+        cpe.refused = why
+        if cpe.redials:
             self._later(cpe, cpe.retry_s)
+
+    def _aaa(self) -> Aaa:
+        """Who asks RADIUS about a login without a secret."""
+        if self._setting(AAA, "use-radius") != "true":
+            raise _RefusedError("no such secret; /ppp/aaa use-radius=no")
+        if not self.radius_servers():
+            raise _RefusedError("no such secret; no enabled /radius row is for ppp")
+        if self.aaa is None:
+            raise _RefusedError("no such secret; nobody speaks RADIUS for this router")
+        return self.aaa
+
+    def _ask(self, cpe: Cpe, aaa: Aaa) -> None:
+        cpe.asking = self._number()
+        aaa.ask(cpe, cpe.asking)
+
+    def _number(self) -> int:
+        self._count += 1
+        return self._count
+
+    def _setting(self, path: str, name: str) -> str:
+        """What a menu of one row says."""
+        return self._store.view(path, self._store.single(path)).get(name, "")
+
+    def radius_servers(self) -> list[dict[str, str]]:
+        """The /radius rows that are asked about PPP, in their order, as `print` shows them."""
+        shown = (self._store.view(RADIUS, row) for row in self._store.table(RADIUS))
+        return [row for row in shown if row["disabled"] == "false" and "ppp" in row["service"].split(",")]
+
+    def accounts(self) -> bool:
+        """Tell whether sessions that RADIUS accepted are accounted for."""
+        return self._setting(AAA, "accounting") == "true"
+
+    def interim_s(self) -> float:
+        """How often interim updates are sent where RADIUS does not say, seconds; 0: never."""
+        return (v.milliseconds(self._setting(AAA, "interim-update")) or 0) / 1000
+
+    def server(self) -> dict[str, str]:
+        """The enabled PPPoE server, as `print` shows it; empty where there is none."""
+        shown = (self._store.view(SERVERS, row) for row in self._store.table(SERVERS))
+        return next((row for row in shown if row["disabled"] == "false"), {})
 
     def _later(self, cpe: Cpe, delay_s: float) -> None:
         due = cpe.next_dial = self._router.now() + delay_s
@@ -155,15 +293,12 @@ class Access:
 
     # --- a session's beginning ----------------------------------------------------------------------------------------
 
-    def _authenticate(self, cpe: Cpe) -> tuple[Row, Row]:
-        """The secret and the profile that a CPE gets on with."""
-        servers = self._store.table(SERVERS)
-        default = self._store.model(SERVERS).shown.get("disabled", "true")
-        if not any(row.props.get("disabled", default) == "false" for row in servers):
+    def _check_server(self) -> None:
+        if not self.server():
             raise _RefusedError("no PPPoE server is enabled")
-        secret = self._store.named(SECRETS, cpe.login)
-        if secret is None:
-            raise _RefusedError("no such secret; RADIUS is not part of this router")
+
+    def _authenticate(self, cpe: Cpe, secret: Row) -> Terms:
+        """What a CPE gets by its secret."""
         props = secret.props
         if props.get("disabled") == "true":
             raise _RefusedError("the secret is disabled")
@@ -173,7 +308,33 @@ class Access:
             raise _RefusedError("wrong password")
         if props.get("caller-id") not in (None, "", cpe.mac):
             raise _RefusedError("the secret is for another caller-id")
-        name = props.get("profile", "default")
+        profile = self._profile(cpe, props.get("profile", "default"))
+        return Terms(
+            profile,
+            props.get("remote-address") or profile.props.get("remote-address", ""),
+            props.get("local-address") or profile.props.get("local-address", ""),
+            profile.props.get("rate-limit", ""),
+            _names(profile.props.get("address-list", "")),
+            (v.milliseconds(profile.props.get("session-timeout", "")) or 0) / 1000,
+            (props.get("limit-bytes-in", "0"), props.get("limit-bytes-out", "0")),
+        )
+
+    def _accepted_terms(self, cpe: Cpe, accepted: Accepted) -> Terms:
+        """What a CPE gets by RADIUS: its attributes, and the profile's where it says nothing."""
+        profile = self._profile(cpe, accepted.group or self.server().get("default-profile", "default"))
+        props = profile.props
+        return Terms(
+            profile,
+            accepted.address or accepted.pool or props.get("remote-address", ""),
+            props.get("local-address", ""),
+            accepted.rate_limit or props.get("rate-limit", ""),
+            accepted.address_lists or _names(props.get("address-list", "")),
+            accepted.timeout_s or (v.milliseconds(props.get("session-timeout", "")) or 0) / 1000,
+            radius=True,
+        )
+
+    def _profile(self, cpe: Cpe, name: str) -> Row:
+        """The profile of that name, where it lets one more session of the login in."""
         profile = self._store.named(PROFILES, name) or self._store.table(PROFILES).get(name)
         if profile is None:
             raise _RefusedError(f"no profile {name}")
@@ -183,12 +344,11 @@ class Access:
             only_one = standard.props.get("only-one", "no") if standard else "no"
         if only_one == "yes" and any(other.online for other in self._by_name.get(cpe.login, ())):
             raise _RefusedError("only one session is allowed")
-        return secret, profile
+        return profile
 
-    def _address(self, secret: Row, profile: Row) -> str:
-        wanted = secret.props.get("remote-address") or profile.props.get("remote-address", "")
+    def _address(self, wanted: str) -> str:
         if not wanted:
-            raise _RefusedError("neither secret nor profile has a remote-address")
+            raise _RefusedError("neither secret or RADIUS nor profile has a remote-address")
         try:
             return str(ipaddress.IPv4Address(wanted))
         except ValueError:
@@ -222,16 +382,14 @@ class Access:
                 return address
         return ""
 
-    def _begin(self, cpe: Cpe) -> None:
-        secret, profile = self._authenticate(cpe)
-        address = self._address(secret, profile)
-        self._count += 1
+    def _begin(self, cpe: Cpe, terms: Terms, number: int) -> Session:
+        address = self._address(terms.remote)
         store, now = self._store, self._router.now()
         interface = f"<pppoe-{cpe.login}>"
-        number = 1
+        again = 1
         while store.named("/interface", interface):
-            interface = f"<pppoe-{cpe.login}-{number}>"
-            number += 1
+            interface = f"<pppoe-{cpe.login}-{again}>"
+            again += 1
         active = store.insert(
             ACTIVE,
             {
@@ -240,53 +398,84 @@ class Access:
                 "caller-id": cpe.mac,
                 "address": address,
                 "encoding": "",
-                "session-id": f"0x{0x81000000 + self._count:x}",
-                "limit-bytes-in": secret.props.get("limit-bytes-in", "0"),
-                "limit-bytes-out": secret.props.get("limit-bytes-out", "0"),
-            },
+                # the service, the restarts, the sessions: as the field reports Acct-Session-Id to be made
+                "session-id": f"0x81{self._router.boots % 256:02x}{number:04x}",
+                "limit-bytes-in": terms.limits[0],
+                "limit-bytes-out": terms.limits[1],
+            }
+            | ({"radius": "true"} if terms.radius else {}),
             dynamic=True,
         )
-        session = Session(cpe.login, address, interface, now, profile.props.get("name", ""), active)
-        cpe.session = session
+        session = Session(cpe.login, address, interface, now, terms, active)
+        cpe.session, cpe.refused = session, ""
         self._by_active[active.id] = cpe
         self._by_name.setdefault(cpe.login, []).append(cpe)
         self._used[address] = cpe
-        self._bring(cpe, session, secret, profile)
-        limit = v.milliseconds(profile.props.get("session-timeout", ""))
-        if limit:
-            session.ends = now + limit / 1000
+        self._bring(cpe, session)
+        if terms.timeout_s:
+            session.ends = now + terms.timeout_s
             self._router.schedule(session.ends, lambda: self._time_out(cpe, session))
         self._open_flow(session)
         self._router.tell_change()
+        return session
 
-    def _bring(self, cpe: Cpe, session: Session, secret: Row, profile: Row) -> None:
+    def _add(self, session: Session, path: str, props: dict[str, str], before: Row | None = None) -> None:
+        """Make a row that goes with a session."""
+        if self._store.find_model(path):
+            session.rows.append((path, self._store.add(path, props, dynamic=True, before=before)))
+
+    def _bring(self, cpe: Cpe, session: Session) -> None:
         """Make what a session has beside itself."""
-
-        def bring(path: str, props: dict[str, str], before: Row | None = None) -> None:
-            if self._store.find_model(path):
-                session.rows.append((path, self._store.add(path, props, dynamic=True, before=before)))
-
-        wanted = profile.props
+        terms = session.terms
         # an interface first: the queue's target names it
         if self._store.find_model(BINDINGS):
-            bring(BINDINGS, {"name": session.interface, "user": cpe.login, "service": ""})
+            self._add(session, BINDINGS, {"name": session.interface, "user": cpe.login, "service": ""})
         else:
             row = self._store.insert("/interface", {"name": session.interface}, dynamic=True)
             row.state["type"] = "pppoe-in"
             session.rows.append(("/interface", row))
-        local = secret.props.get("local-address") or wanted.get("local-address", "")
-        if local and _span(local):
-            bring("/ip/address", {"address": f"{local}/32", "network": session.address, "interface": session.interface})
-        if limits := queue_of(wanted.get("rate-limit", "")):
-            before = wanted.get("insert-queue-before", "")
-            queues = self._store.table(QUEUES)
-            place = next(iter(queues), None) if before == "first" else self._store.named(QUEUES, before)
-            parent = {"parent": wanted["parent-queue"]} if wanted.get("parent-queue") else {}
-            bring(QUEUES, {"name": session.interface, "target": session.interface, **limits, **parent}, place)
-        for name in filter(None, wanted.get("address-list", "").split(",")):
-            bring(LISTS, {"list": name, "address": session.address})
-        if wanted.get("interface-list"):
-            bring("/interface/list/member", {"list": wanted["interface-list"], "interface": session.interface})
+        if terms.local and _span(terms.local):
+            ends = {"address": f"{terms.local}/32", "network": session.address}
+            self._add(session, "/ip/address", ends | {"interface": session.interface})
+        self._bring_queue(session, terms.rate_limit)
+        self._bring_lists(session, terms.address_lists)
+        if name := terms.profile.props.get("interface-list"):
+            self._add(session, "/interface/list/member", {"list": name, "interface": session.interface})
+
+    def _bring_queue(self, session: Session, rate_limit: str) -> None:
+        if not (limits := queue_of(rate_limit)):
+            return
+        wanted = session.terms.profile.props
+        before = wanted.get("insert-queue-before", "")
+        queues = self._store.table(QUEUES)
+        place = next(iter(queues), None) if before == "first" else self._store.named(QUEUES, before)
+        parent = {"parent": wanted["parent-queue"]} if wanted.get("parent-queue") else {}
+        self._add(session, QUEUES, {"name": session.interface, "target": session.interface, **limits, **parent}, place)
+
+    def _bring_lists(self, session: Session, names: Sequence[str]) -> None:
+        for name in names:
+            self._add(session, LISTS, {"list": name, "address": session.address})
+
+    # --- a session while it lasts -------------------------------------------------------------------------------------
+
+    def change_rate(self, session: Session, rate_limit: str) -> None:
+        """Give a session another rate limit. One of which nothing can be read changes nothing."""
+        if not (limits := queue_of(rate_limit)):
+            return
+        for path, row in session.rows:
+            if path == QUEUES and self._store.table(path).get(row.id) is row:
+                self._store.change(path, row, {f"!{name}": "" for name, _ in _LIMITS} | limits)
+                return
+        self._bring_queue(session, rate_limit)
+
+    def change_lists(self, session: Session, names: Sequence[str]) -> None:
+        """Put a session on these address lists in place of those that it brought."""
+        old = [row for path, row in session.rows if path == LISTS]
+        session.rows = [(path, row) for path, row in session.rows if path != LISTS]
+        for row in old:
+            if self._store.table(LISTS).get(row.id) is row:
+                self._store.remove(LISTS, row)
+        self._bring_lists(session, names)
 
     def _packet(self, cpe: Cpe, session: Session, state: str, **changes: object) -> Packet:
         return Packet(
@@ -353,11 +542,14 @@ class Access:
                 self._store.remove(path, row)
         if session.flow and self._store.table(CONNECTIONS).get(session.flow.id) is session.flow:
             self._store.remove(CONNECTIONS, session.flow)
-        if secret := self._store.named(SECRETS, cpe.login):
+        secret = None if session.terms.radius else self._store.named(SECRETS, cpe.login)
+        if secret:
             secret.state["last-logged-out"] = self._router.date_time()
             if self._store.facts.version[0] >= 7:
                 secret.state["last-caller-id"] = cpe.mac
                 secret.state["last-disconnect-reason"] = reason.replace(" ", "-")
+        if session.terms.radius and self.aaa is not None:
+            self.aaa.ended(cpe, session, reason)
         if cpe.redials:
             self._later(cpe, cpe.redial_s)
         self._router.tell_change()
@@ -366,6 +558,9 @@ class Access:
         """What a restart does to the sessions."""
         for cpe in list(self.cpes.values()):
             self.hang_up(cpe, "nas reboot")
+            if cpe.asking is not None:
+                cpe.asking = None
+                self._later(cpe, cpe.redial_s)
         self._last.clear()
 
     # --- who gets out -------------------------------------------------------------------------------------------------
@@ -377,7 +572,12 @@ class Access:
             return self._address_gets_out(login, **packet)
         if cpe is None or cpe.session is None:
             return Verdict(online=False, out=False, reason=cpe.refused if cpe else "no CPE of that login")
-        session = cpe.session
+        return self.gets_out_of(cpe, cpe.session, **packet)
+
+    def gets_out_of(self, cpe: Cpe, session: Session, **packet: object) -> Verdict:
+        """The same for one session of a CPE."""
+        if cpe.session is not session:
+            return Verdict(online=False, out=False, reason="the session has ended")
         new = self._packet(cpe, session, "new", **packet)
         flow = session.flow
         alive = flow if flow and self._store.table(CONNECTIONS).get(flow.id) is flow else None
@@ -416,6 +616,10 @@ class Access:
             unsure=tuple(dict.fromkeys((*first.unsure, *settled.unsure, *(moved.unsure if moved else ())))),
             reason=first.comment,
         )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(",")))
 
 
 def _is_address(text: str) -> bool:
