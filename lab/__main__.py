@@ -36,6 +36,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     isp.add_argument("--latency", type=float, default=0.0, metavar="MS", help="of every CoA and Disconnect answer")
     isp.add_argument("--require-message-authenticator", action="store_true", help="in CoA and Disconnect too")
     isp.add_argument("--coa-address-list", action="store_true", help="let CoA change Mikrotik-Address-List")
+    isp.add_argument("--routers", action="store_true", help="the BNG are MikroTik routers, with an API each")
+    isp.add_argument("--router-version", default="7.20.8", metavar="VERSION", help="of those routers")
     router = commands.add_parser("router", help="a RouterOS router, new or from an export of yours")
     router_command.add_arguments(router)
     return parser.parse_args(argv)
@@ -53,6 +55,8 @@ def _options(args: argparse.Namespace) -> LabOptions:
         latency_s=args.latency / 1000,
         require_message_authenticator=args.require_message_authenticator,
         coa_address_list=args.coa_address_list,
+        routers=args.routers,
+        router_version=args.router_version,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from lab import isp as isp_module
-from lab import population
+from lab import population, routers
 from lab.database import Dsn, Engine
 from lab.isp import Isp
 
@@ -81,7 +81,8 @@ def _radius_section(dsn: Dsn) -> str:
 
 
 def mapping_toml(isp: Isp) -> str:
-    """Return the agent's access mapping: the RADIUS database, every BNG, and what the method `pppoe` means here.
+    """Return the agent's access mapping: the RADIUS database, every BNG (and its API, where it is a router), and what
+    the method `pppoe` means here.
 
     Secrets are named, not written; lab.json has them.
     """
@@ -117,13 +118,30 @@ def mapping_toml(isp: Isp) -> str:
     sections.append(
         "\n".join([f"[{method}.tariffs]", *(f"{_toml(t.name)} = {_toml(t.group)}" for t in population.TARIFFS), ""])
     )
+    sections += [_router_section(isp, name) for name in isp.routers]
     return "\n".join(sections)
+
+
+def _router_section(isp: Isp, name: str) -> str:
+    endpoint = isp.endpoints[name]
+    return _section(
+        f"routeros.{name}",
+        {
+            "host": endpoint.host,
+            "port": endpoint.port,
+            "user": routers.API_USER,
+            "secret": f"routeros/{name}",
+            "fingerprint": endpoint.fingerprint,
+            "serial": isp.routers[name].serial,
+        },
+    )
 
 
 def lab_json(isp: Isp) -> str:
     """Return everything that a script needs to work with this ISP, secrets too."""
     dsn, radius = isp.database.dsn, isp.radius
     secrets = {f"nas/{n.options.name}": n.options.secret.decode() for n in isp.nas.values()}
+    secrets |= {f"routeros/{name}": isp.api_password(name) for name in isp.routers}
     if dsn.engine is not Engine.SQLITE:
         secrets["radius/main"] = dsn.password
     document = {
@@ -149,6 +167,16 @@ def lab_json(isp: Isp) -> str:
                 "dynauth_port": n.dynauth_port,
             }
             for n in isp.nas.values()
+        ],
+        "routers": [
+            {
+                "name": name,
+                "host": endpoint.host,
+                "port": endpoint.port,
+                "user": routers.API_USER,
+                "fingerprint": endpoint.fingerprint,
+            }
+            for name, endpoint in isp.endpoints.items()
         ],
         "secrets": secrets,
         "services": [

@@ -1,4 +1,7 @@
-"""The whole ISP: database, RADIUS server, BNG with their subscribers online. `open_lab` runs it for a block."""
+"""The whole ISP: database, RADIUS server, BNG with their subscribers online. `open_lab` runs it for a block.
+
+The BNG are plain ones, which speak RADIUS alone, or routers with an API each (`LabOptions.routers`).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Final
@@ -20,6 +24,11 @@ from lab.nas import Nas, NasOptions
 from lab.population import LabService, NasRow
 from lab.radius_client import Endpoint
 from lab.radius_server import RadiusServer, ServerOptions
+from lab.router import server as router_server
+from lab.router.device import Router
+from lab.router.facts import parse_version
+from lab.router_nas import RouterNas
+from lab.routers import make_router
 from lab.sessions import PoolPlan, Session, Subscription
 
 NAS_MAX: Final = 16
@@ -33,6 +42,7 @@ class LabOptions:
 
     `services`: how many lines the subscriber file has (some subscribers have two); `dsn` None: SQLite in `directory`;
     `radius`: somebody else's server on the same tables (a real FreeRADIUS) in place of ours; `dial`: log everybody in.
+    `routers`: the BNG are routers of `router_version`, with an API each.
     """
 
     directory: Path
@@ -50,6 +60,8 @@ class LabOptions:
     timestamp_window_s: int = 300
     list_moves_pool: bool = True
     coa_address_list: bool = False
+    routers: bool = False
+    router_version: str = "7.20.8"
 
 
 def secret_of(seed: int, name: str) -> str:
@@ -95,7 +107,10 @@ def _nas_options(options: LabOptions, n: int) -> NasOptions:
 
 
 class Isp:
-    """A running ISP, as a test or the control socket handles it."""
+    """A running ISP, as a test or the control socket handles it.
+
+    `routers` by the BNG's name, and where each one's API is (`endpoints`, TLS); empty where the BNG are plain ones.
+    """
 
     def __init__(
         self, options: LabOptions, database: Database, radius: Endpoint, services: tuple[LabService, ...]
@@ -105,6 +120,12 @@ class Isp:
         self.radius = radius
         self.services = services
         self.nas: dict[str, Nas] = {}
+        self.routers: dict[str, Router] = {}
+        self.endpoints: dict[str, router_server.Endpoint] = {}
+
+    def api_password(self, name: str) -> str:
+        """The password of the API user `ispagents` on the router of that name."""
+        return secret_of(self.options.seed, f"router {name}")
 
     def nas_of(self, login: str) -> Nas:
         """The BNG that a login's CPE hangs on.
@@ -154,7 +175,9 @@ async def _open_tables(options: LabOptions, stack: AsyncExitStack, services: tup
     rows = [NasRow(n.name, n.accounting, n.secret.decode()) for n in nas]
     # A directory that was used before goes on as it was left
     if not (await database.fetch("SELECT COUNT(*) FROM radcheck"))[0][0]:
-        await database.write(lambda cursor: population.write_rows(cursor, services, rows))
+        # A plain BNG moves a walled session by itself; a router does as RADIUS says
+        garden = "garden" if options.routers and options.list_moves_pool else ""
+        await database.write(lambda cursor: population.write_rows(cursor, services, rows, garden))
     return database
 
 
@@ -173,10 +196,21 @@ async def _start_nas(isp: Isp, n: int, nursery: trio.Nursery) -> Nas:
     ((rows, closed),) = await isp.database.fetch(before, (options.accounting,))
     # The next start must not repeat a session id that the tables know
     boot = 1 + int(datetime.now(UTC).timestamp()) % 255 if rows else 1
-    nas = Nas(options, isp.radius, boot=boot, back_up=rows > closed)
+    if isp.options.routers:
+        nas: Nas = await _start_router(isp, options, boot, nursery, back_up=rows > closed)
+    else:
+        nas = Nas(options, isp.radius, boot=boot, back_up=rows > closed)
     await nursery.start(nas.run)
     nas.subscribe(Subscription(s.login, s.password, s.mac, s.chap) for s in isp.services if s.nas == n)
     return nas
+
+
+async def _start_router(isp: Isp, options: NasOptions, boot: int, nursery: trio.Nursery, *, back_up: bool) -> Nas:
+    router = make_router(options, isp.radius, isp.api_password(options.name), isp.options.router_version)
+    router.boots = boot
+    isp.routers[options.name] = router
+    isp.endpoints[options.name] = await nursery.start(partial(router_server.serve, router, tls=True))
+    return RouterNas(options, router, back_up=back_up)
 
 
 @asynccontextmanager
@@ -185,11 +219,13 @@ async def open_lab(options: LabOptions) -> AsyncIterator[Isp]:
 
     Raises:
         LabError: more BNG than the address plan has room for.
+        UnknownVersionError: a router version that is not written as one.
         LabDatabaseError: the database cannot be reached.
         NoAnswerError: RADIUS does not answer.
     """
     if not 1 <= options.nas <= NAS_MAX or options.services < 0:
         raise LabError(f"expected 1..{NAS_MAX} NAS and no negative number of services, got {options.nas}")
+    parse_version(options.router_version)
     services = population.populate(options.services, options.nas, options.seed, datetime.now(UTC))
     async with AsyncExitStack() as stack:
         database = await _open_tables(options, stack, services)

@@ -170,8 +170,11 @@ class NasRow:
 _GROUP_REPLY: Final = "INSERT INTO radgroupreply (groupname, attribute, op, value) VALUES (?, ?, ?, ?)"
 
 
-def write_rows(cursor: Cursor, services: Sequence[LabService], nas: Sequence[NasRow]) -> None:
-    """Write the people, tariffs, marker group and BNG into empty RADIUS tables."""
+def write_rows(cursor: Cursor, services: Sequence[LabService], nas: Sequence[NasRow], garden_pool: str = "") -> None:
+    """Write the people, tariffs, marker group and BNG into empty RADIUS tables.
+
+    `garden_pool`: the pool that the marker group sends a session to, where no BNG does so by itself.
+    """
     mapped = [s for s in services if s.mapped]
     cursor.execute_many(
         "INSERT INTO radcheck (username, attribute, op, value) VALUES (?, 'Cleartext-Password', ':=', ?)",
@@ -191,6 +194,8 @@ def write_rows(cursor: Cursor, services: Sequence[LabService], nas: Sequence[Nas
     for name, value in SUSPENDED_REPLY.items():
         cursor.execute(_GROUP_REPLY, (MARKER_GROUP, name, ":=", value))
     cursor.execute(_GROUP_REPLY, (MARKER_GROUP, "Acct-Interim-Interval", ":=", "300"))
+    if garden_pool:
+        cursor.execute(_GROUP_REPLY, (MARKER_GROUP, "Framed-Pool", ":=", garden_pool))
     cursor.execute_many(
         "INSERT INTO nas (nasname, shortname, type, secret) VALUES (?, ?, 'mikrotik', ?)",
         [(n.accounting, n.name, n.secret) for n in nas],

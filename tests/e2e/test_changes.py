@@ -50,8 +50,9 @@ def requests(isp: Isp, login: str) -> list[str]:
 # --- one service ------------------------------------------------------------------------------------------------------
 
 
-async def test_suspend_then_revert(tmp_path: Path) -> None:
-    async with at_work(tmp_path) as (isp, site):
+@pytest.mark.parametrize("routers", [False, True], ids=["plain BNG", "routers"])
+async def test_suspend_then_revert(tmp_path: Path, routers: bool) -> None:
+    async with at_work(tmp_path, isp={"routers": routers}) as (isp, site):
         (service,) = ordinary(isp, 1)
         before, old = await rows(isp, service.login), session_of(isp, service)
         asked = await site.ask("suspend", ref_of(service))

@@ -19,13 +19,13 @@ from lab.radius_codec import Packet, attribute
 from lab.sessions import Session
 
 QUIET_S = 0.3
+BASE: dict[str, Any] = {"services": 20, "nas": 2, "redial_delay_s": 0.02, "retry_s": 0.1, "routers": False}
 
 
 @asynccontextmanager
 async def small_isp(folder: Path, **options: Any) -> AsyncIterator[Isp]:
     """Two BNG, twenty services, CPE that come back at once."""
-    base = {"services": 20, "nas": 2, "redial_delay_s": 0.02, "retry_s": 0.1}
-    async with open_lab(LabOptions(folder, **(base | options))) as isp:
+    async with open_lab(LabOptions(folder, **(BASE | options))) as isp:
         yield isp
 
 

@@ -228,6 +228,19 @@ def test_the_command_line_starts_says_ready_and_leaves_nothing(tmp_path, how):
     assert not (tmp_path / "lab" / "lab.sock").exists()
 
 
+def test_the_command_line_starts_routers(tmp_path):
+    with start(tmp_path / "lab", "--routers", "--router-version", "7.15.3") as process:
+        try:
+            assert "28 online" in process.stdout.readline()
+            mapping = tomllib.loads((tmp_path / "lab" / "mapping.toml").read_text("utf-8"))
+            assert set(mapping["routeros"]) == {"bng-1", "bng-2"}
+            os.kill(process.pid, signal.SIGTERM)
+            assert process.wait(20) == 0
+            assert process.stderr.read() == ""
+        finally:
+            process.kill()
+
+
 def test_a_start_that_fails_says_why_in_one_line(tmp_path):
     with start(tmp_path / "lab", "--database", "postgresql://127.0.0.1:1/radius") as process:
         out, err = process.communicate(timeout=20)

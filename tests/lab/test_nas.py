@@ -1,4 +1,4 @@
-"""The BNG: CoA and Disconnect, each fault as a raw client sees it, redials, accounting."""
+"""The BNG, plain or a router: CoA and Disconnect, each fault as a raw client sees it, redials, accounting."""
 
 from __future__ import annotations
 
@@ -15,9 +15,16 @@ from lab.faults import FaultBook, FaultKind, parse_fault
 from lab.isp import Isp
 from lab.radius_codec import Code
 from lab.sessions import Pool, Session
+from tests.lab import labs
 from tests.lab.labs import QUIET_S, client, dac, named, small_isp, somebody, suspend
 
 DISCONNECT, COA = Code.DISCONNECT_REQUEST, Code.COA_REQUEST
+
+
+@pytest.fixture(autouse=True, params=[False, True], ids=["plain", "router"])
+def kind(request, monkeypatch):
+    """Every test has both kinds of BNG."""
+    monkeypatch.setitem(labs.BASE, "routers", request.param)
 
 
 async def again(isp: Isp, session: Session) -> Session:
@@ -68,7 +75,9 @@ async def test_after_the_marker_row_the_redial_lands_in_the_garden(tmp_path):
         assert not new.reaches_internet()
         assert (new.policy.address_list, new.policy.rate_limit) == ("suspended", "64k/64k")
         assert any(new.lease.address4 in net for net in isp_module.GARDEN4)
-        for prefix in (new.lease.framed6, new.lease.delegated6):
+        prefixes = [p for p in (new.lease.framed6, new.lease.delegated6) if p is not None]
+        assert len(prefixes) == (0 if isp.routers else 2)  # the router's sessions have no IPv6
+        for prefix in prefixes:
             assert any(prefix.subnet_of(net) for net in isp_module.GARDEN6)
         await isp.database.execute("DELETE FROM radusergroup WHERE groupname = 'suspended'")
         with dac(isp.nas_of(old.login)) as c:
@@ -97,7 +106,8 @@ async def test_a_garden_pool_walls_too(tmp_path):
         with dac(isp.nas_of(old.login)) as c:
             await c.ask(DISCONNECT, *named(old))
         new = await again(isp, old)
-        assert (new.lease.pool, new.reaches_internet()) == ("garden", False)
+        # a plain BNG knows the pool; of a router's firewall only a list keeps anybody in
+        assert (new.lease.pool, new.reaches_internet()) == ("garden", bool(isp.routers))
 
 
 async def test_coa_changes_the_rate_and_keeps_the_session(tmp_path):
@@ -121,6 +131,16 @@ async def test_coa_of_an_address_list_where_the_router_takes_it(tmp_path):
             for value, out in (("suspended", False), ("active", True)):
                 reply = await c.ask(COA, *named(session), ("Mikrotik-Address-List", value))
                 assert (reply.code, session.reaches_internet()) == (Code.COA_ACK, out)
+
+
+async def test_one_walled_list_among_several_is_enough(tmp_path):
+    async with small_isp(tmp_path, coa_address_list=True) as isp:
+        session = somebody(isp)
+        two = (("Mikrotik-Address-List", "vip"), ("Mikrotik-Address-List", "suspended"))
+        with dac(isp.nas_of(session.login)) as c:
+            assert (await c.ask(COA, *named(session), *two)).code == Code.COA_ACK
+        assert session.policy.address_lists == ("vip", "suspended")
+        assert not session.reaches_internet()
 
 
 @pytest.mark.parametrize(
