@@ -395,6 +395,11 @@ class _Builder:
             elif (target := by_id.get(method.target)) and target.marker_group in method.tariffs.values():
                 text = f"expected tariffs' groups, got {_shown(target.marker_group)}, which is the marker of suspension"
                 read.problem(f"{where}.tariffs", text)
+        routers = [name for name, _ in self._sections("routeros")]
+        for one in nas:
+            if one.router and one.router not in routers:
+                got = f"expected one of {', '.join(routers) or 'none, there is no [routeros.NAME]'}"
+                read.problem(f"nas.{one.name}.router", f"{got}, got {_shown(one.router)}")
         first: dict[str, str] = {}
         for one in nas:
             other = first.setdefault(one.accounting, one.name)

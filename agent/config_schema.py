@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from agent.connectors.radius import schema as radius_schema
-from agent.connectors.radius.schema import Database, Tables
+from agent.connectors.radius.schema import Database, Sessions, Tables
 
 HANDLE: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 """What a person, an agent or a section may be called; also what may leave the agent (DESIGN section 6)."""
@@ -95,8 +95,8 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
-def _choice(enum: type[Database | Tables]) -> Kind:
-    def read(value: Any) -> Database | Tables:
+def _choice(enum: type[Database | Tables | Sessions]) -> Kind:
+    def read(value: Any) -> Database | Tables | Sessions:
         return enum(value)
 
     return Kind("one of " + ", ".join(member.value for member in enum), read)
@@ -169,6 +169,7 @@ _REPLY = Kind("text, 1 to 253 characters", _text(re.compile(r".{1,253}"), 253))
 _PPP_PROFILE = Kind("a PPP profile, 1 to 64 printable characters", _text(re.compile(r".{1,64}"), 64))
 
 _A, _P, _B, _C, _R, _N, _M = "agent", "policy", "billing", "cloud", "radius.NAME", "nas.NAME", "method.NAME"
+_ATTRIBUTE = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}", re.ASCII)
 _O = "routeros.NAME"
 _S, _F, _D, _H = "ppp.NAME", "static.NAME", "dhcp.NAME", "hotspot.NAME"
 _ROUTER = re.compile(r"routeros/[a-z0-9-]{1,32}")
@@ -322,6 +323,13 @@ KEYS: Final[tuple[Key, ...]] = (
         "The address to send from; empty: any.",
     ),
     Key(
+        _N,
+        "router",
+        Kind("the NAME of a [routeros.NAME], or empty", _text_or_empty(_text(HANDLE))),
+        "",
+        "The router that this NAS is: its rules are checked and its API ends sessions that nothing else does.",
+    ),
+    Key(
         _M,
         "target",
         Kind("a target such as radius/main", _text(re.compile(r"radius/[a-z0-9-]{1,32}"))),
@@ -340,6 +348,14 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(
         _M, "redial_within_s", _whole(1, 3600), 60, 'How long to wait for a new session before saying "at next login".'
     ),
+    Key(
+        _M,
+        "coa",
+        Kind("a list of attributes, such as Mikrotik-Rate-Limit", _list_of(Kind("an attribute", _text(_ATTRIBUTE)))),
+        [],
+        "Attributes that a CoA may change while a session goes on, on NAS with a `router` that shows it.",
+    ),
+    Key(_M, "sessions", _choice(Sessions), "ppp", "What a session is on the router: where its last rung is."),
     Key(
         "method.NAME.suspended_reply",
         "ATTRIBUTE",

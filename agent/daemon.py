@@ -47,6 +47,7 @@ from agent.runtime.clock import Clock, SystemClock
 from agent.runtime.http import serve_http
 from agent.runtime.supervise import supervise
 from agent.runtime.unix_socket import bind_unix
+from agent.services.routed_access import with_routers
 from agent.store import mail
 from agent.store.db import Store
 from agent.store.errors import MissingKeyError, StoreFailedError
@@ -274,7 +275,7 @@ def build(
 
     if connectors is None:
         connectors = {kind: make(config, secret, vault.commit, config.timezone) for kind, make in CONNECTORS.items()}
-    recipes = {name: recipe for c in connectors.values() for name, recipe in c.recipes.items()}
+    recipes = with_routers({n: recipe for c in connectors.values() for n, recipe in c.recipes.items()}, config.radius)
     sessions = Sessions(connectors)
     clock_watch = ClockWatch(store, recorder, clock)
     importer = Importer(

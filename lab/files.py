@@ -98,6 +98,7 @@ def mapping_toml(isp: Isp) -> str:
                     "dynauth_port": nas.dynauth_port,
                     "secret": f"nas/{o.name}",
                     "profile": "mikrotik",
+                    **({"router": o.name} if o.name in isp.routers else {}),
                 },
             )
         )
@@ -111,6 +112,7 @@ def mapping_toml(isp: Isp) -> str:
                 "garden6": [str(n) for n in isp_module.GARDEN6],
                 "disconnect_within_s": 10,
                 "redial_within_s": 15,
+                **({"coa": ["Mikrotik-Rate-Limit"]} if isp.routers else {}),
             },
         )
     )

@@ -9,6 +9,7 @@ judged from the sessions that come.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
@@ -58,13 +59,25 @@ _OPPOSITE: Final = {Access.SUSPENDED: Access.ACTIVE, Access.ACTIVE: Access.SUSPE
 _PRIORITY: Final = "1"
 """Of a tariff's group where the user had none: the column's default."""
 
+COA: Final = "coa"
+_RATE: Final = "Mikrotik-Rate-Limit"
+_SEEN_S: Final = 5
+"""How long a CoA may take until a router shows what it did; chosen arbitrarily."""
+
 Session = Mapping[str, str]
 
 
 class RadiusAccess:
     """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
 
-    def __init__(self, method: Method, target: SqlTarget, nas_names: Mapping[str, str], zone: tzinfo = UTC) -> None:
+    def __init__(
+        self,
+        method: Method,
+        target: SqlTarget,
+        nas_names: Mapping[str, str],
+        zone: tzinfo = UTC,
+        watched: Collection[str] = (),
+    ) -> None:
         """Take the access mapping.
 
         Args:
@@ -72,8 +85,10 @@ class RadiusAccess:
             target: the database; its kind says how it compares group names.
             nas_names: accounting address -> name of the NAS, all that are configured.
             zone: the RADIUS server's, in which it reads dates (Expiration).
+            watched: accounting addresses of NAS on which somebody sees what a CoA did.
         """
         self.target = target.id
+        self._watched = watched
         self._method, self._sql, self._nas_names, self._zone = method, target, nas_names, zone
 
     # --- what is read ---
@@ -123,6 +138,9 @@ class RadiusAccess:
             "proof": proof_text(wanted.access, self._method),
         }
         enforce = self._enforcement(service, wanted, reply, before.at_s)
+        rate = outcome.get(_RATE) if isinstance(outcome, Accepted) else ()
+        if len(rate) == 1 and wanted.access is Access.ACTIVE:
+            enforce = replace(enforce, expect={**enforce.expect, "rate": rate[0]})
         drop = self._disconnect(service, wanted.access, sessions)
         if after == before.value:
             at_large = wanted.access is Access.SUSPENDED and self._at_large(sessions, enforce, outcome)
@@ -130,7 +148,11 @@ class RadiusAccess:
             return ending if at_large else RecipePlan((), None, display)
         write = Step(1, self.target, (Transition(self._user(service.login), before, after),))
         again = (self._disconnect(service, _OPPOSITE[wanted.access], {}, f"{wanted.access.value}-revert"),)
-        return RecipePlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
+        live = self._live_change(wanted, service, outcome, sessions, seen)
+        if live is None:
+            return RecipePlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
+        rungs = Step(2, self.target, live, after=(1,)), Step(3, self.target, drop, (1,), again, unless=(2,))
+        return RecipePlan((write, *rungs), enforce, display)
 
     def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""
@@ -330,6 +352,45 @@ class RadiusAccess:
         return ""
 
     # --- parts of the plan ---
+
+    def _live_change(
+        self,
+        wanted: ServiceState,
+        service: Service,
+        outcome: Outcome,
+        sessions: Mapping[str, Session],
+        seen: Mapping[Address, Seen],
+    ) -> Effect | None:
+        """Return the CoA that makes the sessions of now what a new one would be; None: they have to be ended.
+
+        Only for a change of tariff: a suspended session's open connections would carry on, and a CoA adds what it
+        names and takes nothing away. Nor where nobody could see whether it did anything.
+        """
+        user = seen[self._user(service.login)]
+        before = self._outcome(service.login, user, seen)
+        if service.reasons or wanted.access is not Access.ACTIVE or any(map(self._is_marker, fields_of(user.value))):
+            return None
+        if not isinstance(before, Accepted) or not isinstance(outcome, Accepted) or not sessions:
+            return None
+        if not all(session.get("nas") in self._watched for session in sessions.values()):
+            return None
+        names = {name for name, _ in (*before.reply, *outcome.reply) if before.get(name) != outcome.get(name)}
+        allowed = {name.lower() for name in self._method.coa}
+        changed = {name: outcome.get(name) for name in sorted(names)}
+        if not changed or not all(n.lower() in allowed and len(values) == 1 for n, values in changed.items()):
+            return None
+        return Effect(
+            address=self._sessions(service.login),
+            verb=COA,
+            args={name: values[0] for name, values in changed.items()},
+            key=f"{service.ref}:coa",
+            replay=Replay.SAFE,
+            proof=None,
+            within_s=_SEEN_S,
+        )
+
+    def _is_marker(self, key: str) -> bool:
+        return self._is_group(key, [self._sql.marker_group])
 
     def _disconnect(
         self, service: Service, wanted: Access | None, sessions: Mapping[str, Session], what: str = ""

@@ -55,9 +55,9 @@ class RadiusConnector:
         self.targets: Sequence[Target] = tuple(Target(t.id, "radius") for t in config.targets)
         self._nas = {n.accounting: n for n in config.nas}
         names = {n.accounting: n.name for n in config.nas}
+        watched = frozenset(n.accounting for n in config.nas if n.router)
         self.recipes: Mapping[str, AccessRecipe] = {
-            m.name: RadiusAccess(m, self._sql_targets[f"radius/{m.target.removeprefix('radius/')}"], names, zone)
-            for m in config.methods
+            m.name: RadiusAccess(m, self._sql_targets[m.target], names, zone, watched) for m in config.methods
         }
         self._secrets, self._commit, self._boottime = secrets, commit, boottime
         self._learned: dict[str, frozenset[str]] = {}

@@ -20,6 +20,13 @@ class Database(enum.Enum):
     SQLITE = "sqlite"
 
 
+class Sessions(enum.Enum):
+    """What a subscriber's session is on its router."""
+
+    PPP = "ppp"
+    HOTSPOT = "hotspot"
+
+
 class Tables(enum.Enum):
     """Whose tables: the stock schema or daloRADIUS."""
 
@@ -56,6 +63,7 @@ class Nas:
 
     `accounting` is the address in radacct.nasipaddress; `dynauth_host:dynauth_port` where CoA and Disconnect go (they
     differ behind NAT). `profile` names the attribute profile (profiles/NAME.toml). `source` is our sending address.
+    `router` names the `[routeros.NAME]` that it is; empty: its API is not used.
     """
 
     name: str
@@ -65,6 +73,7 @@ class Nas:
     secret: str
     profile: str = "mikrotik"
     source: str = ""
+    router: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,8 @@ class Method:
     `suspended_reply`: the attributes that their router must get while suspended. `active_reply`: what it must get
     while active, beside the tariff's group. `tariffs`: tariff -> RADIUS group. `garden4/6`: the walled garden's
     prefixes, from which an address proves the suspended policy. `disconnect_within_s`: how long a disconnect may take
-    to show; `redial_within_s`: how long to wait for a new session before saying "at next login".
+    to show; `redial_within_s`: how long to wait for a new session before saying "at next login". `coa`: attributes
+    that a CoA may change while a session goes on. `sessions`: which kind they are on a router.
     """
 
     name: str
@@ -86,6 +96,8 @@ class Method:
     garden6: tuple[IPv6Network, ...] = ()
     disconnect_within_s: int = 20
     redial_within_s: int = 60
+    coa: tuple[str, ...] = ()
+    sessions: Sessions = Sessions.PPP
 
 
 @dataclass(frozen=True, slots=True)

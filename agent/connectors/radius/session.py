@@ -1,4 +1,4 @@
-"""A session to one RADIUS target: the database by bulk reads and conditional writes, its NAS by Disconnect-Requests.
+"""A session to one RADIUS target: its database by bulk reads and conditional writes, its NAS by RFC 5176 requests.
 
 Resources, by address under the target's id (`radius/main`):
 
@@ -22,6 +22,7 @@ import trio
 
 from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.radius import rowset
+from agent.connectors.radius.access import COA
 from agent.connectors.radius.addresses import (
     CONFIGURED,
     NAS,
@@ -52,7 +53,8 @@ if TYPE_CHECKING:
 SETTLE_S: Final = 2.0
 """How long a datagram may still be under way, or a server busy with a COMMIT whose connection is gone."""
 
-DISCONNECT: Final = "disconnect"
+_KINDS: Final = {"disconnect": Kind.DISCONNECT, COA: Kind.COA}
+"""By the verb of an effect."""
 
 _SESSION_NOT_FOUND: Final = 503
 
@@ -117,7 +119,7 @@ class RadiusSession:
         return {text: Seen(found[text], at_s) for text in addresses}
 
     async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
-        """Return the open sessions of the login that `effect` (a disconnect) is about, each at its own address.
+        """Return the open sessions of the login that `effect` (a disconnect, a CoA) is about, each at its own address.
 
         Sessions of another login that the database holds equal are left out; those on an unknown NAS too where the
         effect is for configured ones only.
@@ -126,7 +128,7 @@ class RadiusSession:
             UnreadableError: the database cannot be asked, or the effect is none of this connector's.
         """
         resource, login = self._parse(effect.address)
-        if effect.verb != DISCONNECT or resource is not Resource.SESSIONS:
+        if effect.verb not in _KINDS or resource is not Resource.SESSIONS:
             raise UnreadableError(f"{self.target.id}: no effect {effect.verb!r} on that address", reason="refused")
         seen = (await self.read([effect.address]))[effect.address]
         anywhere = effect.args.get(NAS) != CONFIGURED
@@ -146,7 +148,7 @@ class RadiusSession:
         try:
             if not isinstance(ticket.do, tuple):
                 self._check_deadline(ticket)
-                return await self._disconnect(ticket.do, ticket)
+                return await self._ask_nas(ticket.do, ticket)
             async with self._window:
                 self._check_deadline(ticket)
                 return await self._write(ticket.do)
@@ -203,8 +205,9 @@ class RadiusSession:
 
     # --- the NAS ---
 
-    async def _disconnect(self, effect: Effect, ticket: Ticket) -> Reply:
-        if effect.verb != DISCONNECT:
+    async def _ask_nas(self, effect: Effect, ticket: Ticket) -> Reply:
+        kind = _KINDS.get(effect.verb)
+        if kind is None:
             raise NotSentError(f"{self.target.id}: no effect {effect.verb!r}", reason="unsupported")
         if not ticket.bound:
             return Reply(True, "no-session", "no session is open")
@@ -215,24 +218,30 @@ class RadiusSession:
                 f"no NAS is configured with accounting address {', '.join(unknown)}", reason="unknown-nas"
             )
         deadline = trio.current_time() + ticket.deadline_s - self._boottime()
+        changes = effect.args if kind is Kind.COA else {}
         outcomes: list[Answer | Silence | RadiusError] = []
         async with trio.open_nursery() as nursery:
             for session in sessions:
-                nursery.start_soon(self._disconnect_one, session, deadline, outcomes)
-        return _disconnected(outcomes)
+                nursery.start_soon(self._ask_about, kind, session, changes, deadline, outcomes)
+        return _answered(outcomes)
 
-    async def _disconnect_one(
-        self, session: Mapping[str, str], deadline: float, outcomes: list[Answer | Silence | RadiusError]
+    async def _ask_about(
+        self,
+        kind: Kind,
+        session: Mapping[str, str],
+        changes: Mapping[str, str],
+        deadline: float,
+        outcomes: list[Answer | Silence | RadiusError],
     ) -> None:
         nas = self._nas[session["nas"]]
         try:
-            attributes = identification(profile(nas.profile).identify, session)
-            outcomes.append(await self._dynauths.get(nas).exchange(Kind.DISCONNECT, attributes, deadline))
+            attributes = {**identification(profile(nas.profile).identify, session), **changes}
+            outcomes.append(await self._dynauths.get(nas).exchange(kind, attributes, deadline))
         except RadiusError as err:
             outcomes.append(err)
 
 
-def _disconnected(outcomes: list[Answer | Silence | RadiusError]) -> Reply:
+def _answered(outcomes: list[Answer | Silence | RadiusError]) -> Reply:
     """Return what the NAS said of all sessions, the worst of it first: unknown, refused, done."""
     errors = [o for o in outcomes if isinstance(o, RadiusError)]
     if len(errors) == len(outcomes):
@@ -242,14 +251,12 @@ def _disconnected(outcomes: list[Answer | Silence | RadiusError]) -> Reply:
         first = silent[0]
         heard = f"; {first.refused}" if first.refused else ""
         raise LostError(
-            f"no answer to {len(silent)} of {len(outcomes)} Disconnect-Requests: {first.attempts} datagrams "
+            f"no answer to {len(silent)} of {len(outcomes)} requests: {first.attempts} datagrams "
             f"in {first.waited_s:.1f} s{heard}",
             reason="timeout",
         )
     if errors:
-        raise LostError(
-            f"{len(errors)} of {len(outcomes)} Disconnect-Requests not sent: {errors[0]}", reason="partly-sent"
-        )
+        raise LostError(f"{len(errors)} of {len(outcomes)} requests not sent: {errors[0]}", reason="partly-sent")
     naks = [o for o in outcomes if isinstance(o, Answer) and not o.ack]
     if not naks:
         return Reply(True, "ack", f"{len(outcomes)} session(s)")

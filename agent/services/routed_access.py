@@ -1,0 +1,263 @@
+"""PPPoE (or a hotspot) by RADIUS, with the routers that serve it looked at too: composes two connectors' recipes. Pure.
+
+RADIUS decides what a subscriber gets; whether that means anything is up to the routers. So where a NAS is known as a
+router too (`[nas.NAME] router`), a suspension is refused whose address list no rule drops, or whose login has a secret
+of its own there, which hides RADIUS; what came of it is seen in that router's lists and queues; and a session that
+neither CoA nor Disconnect changed is removed there: the last rung of the ladder.
+
+A service that is suspended needs nothing of this to be restored, so a router that is away holds up no restore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.radius.addresses import sessions_of
+from agent.connectors.radius.schema import Method, RadiusConfig
+from agent.connectors.radius.schema import Sessions as Kind
+from agent.connectors.routeros.addresses import ALL, Resource, address, member, rows_of
+from agent.connectors.routeros.firewall import LetOut, keeps_in
+from agent.connectors.routeros.values import Kind as ValueKind
+from agent.connectors.routeros.values import normalise
+from agent.model import (
+    ABSENT,
+    Access,
+    Address,
+    Effect,
+    Enforcement,
+    ProofKind,
+    Replay,
+    Seen,
+    Service,
+    ServiceState,
+    Step,
+)
+
+_LIST_ATTRIBUTE: Final = "mikrotik-address-list"
+_ACTIVE: Final = {Kind.PPP: Resource.ACTIVE, Kind.HOTSPOT: Resource.HOTSPOT_ACTIVE}
+_LISTS: Final = "router-lists"
+"""In an enforcement's `expect`: the address lists of the suspended policy, comma separated."""
+RATE: Final = "rate"
+"""In an enforcement's `expect`: the Mikrotik-Rate-Limit that the login gets, where it gets one."""
+
+Session = Mapping[str, str]
+
+
+class RoutedAccess:
+    """Implements `agent.connectors.base.AccessRecipe` over a RADIUS recipe."""
+
+    def __init__(self, inner: AccessRecipe, method: Method, routers: Mapping[str, str]) -> None:
+        """Take the recipe that it completes.
+
+        Args:
+            inner: the RADIUS recipe.
+            method: its access mapping.
+            routers: accounting address of a NAS -> id of the target that is its API; those that have one.
+        """
+        self.target = inner.target
+        self._inner, self._method, self._routers = inner, method, routers
+        texts = [text for name, text in method.suspended_reply.items() if name.lower() == _LIST_ATTRIBUTE]
+        self._lists = tuple(texts)
+
+    # --- what is read ---
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return what RADIUS needs; of a service that is not suspended also every router's rules and secret."""
+        missing = list(self._inner.reads(service, seen))
+        if not service.reasons:
+            missing += [
+                a for target in self._targets() for a in self._of_router(target, service.login) if a not in seen
+            ]
+        return missing
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return what RADIUS needs to judge; then the lists and queues of the routers that have a session."""
+        missing = list(self._inner.enforcement_reads(enforce, seen))
+        if missing:
+            return missing
+        wanted = [a for t in self._targets_of(self._sessions(enforce, seen)) for a in self._evidence(enforce, t)]
+        return [a for a in wanted if a not in seen]
+
+    def _of_router(self, target: str, login: str) -> tuple[Address, ...]:
+        return address(target, Resource.FILTER, ALL), address(target, Resource.SECRET, login)
+
+    def _evidence(self, enforce: Enforcement, target: str) -> list[Address]:
+        wanted = [address(target, Resource.MEMBERS, name) for name in _lists_of(enforce)]
+        if enforce.expect["state"] == Access.SUSPENDED.value:
+            wanted.append(address(target, Resource.FILTER, ALL))
+        elif RATE in enforce.expect:
+            wanted.append(address(target, Resource.QUEUES, ALL))
+        return wanted
+
+    # --- what is done ---
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the RADIUS recipe's plan and the last rung, or why the routers would not do it."""
+        planned = self._inner.plan(wanted, service, seen)
+        if isinstance(planned, CannotEnforce):
+            return planned
+        suspends = wanted.access is Access.SUSPENDED and not service.reasons
+        refusal = self._refuse(service, seen) if suspends else None
+        if refusal is not None:
+            return refusal
+        display = dict(planned.display)
+        if suspends:
+            display["after"] = " · ".join(filter(None, (display.get("after", ""), self._checked())))
+        enforce = planned.enforce
+        if enforce is not None:
+            enforce = replace(enforce, expect={**enforce.expect, _LISTS: ",".join(self._lists)})
+        steps = self._with_last_rung(planned.steps, service, seen)
+        return RecipePlan(steps, enforce, display)
+
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+        """Return the RADIUS recipe's disconnect and the last rung."""
+        planned = self._inner.kick(service, seen)
+        if isinstance(planned, CannotEnforce):
+            return planned
+        return replace(planned, steps=self._with_last_rung(planned.steps, service, seen))
+
+    def _refuse(self, service: Service, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
+        """Return why a suspension would not hold on one of the routers that may serve the login."""
+        for target in self._targets():
+            if seen[address(target, Resource.SECRET, service.login)].value is not ABSENT:
+                why = f"{_name(target)} has a PPP secret {service.login}: it hides RADIUS there"
+                return CannotEnforce("local-secret", why)
+            if let_out := _let_out(target, self._lists, seen):
+                return CannotEnforce("list-without-rule", f"{_name(target)}: {let_out}")
+        loose = [s.get("ip6") or s["pd"] for s in self._open(service, seen).values() if s.get("ip6") or s.get("pd")]
+        if loose and self._lists and not self._method.garden6:
+            why = f"its session has {', '.join(loose)}, which no list holds, and the method has no garden6"
+            return CannotEnforce("ipv6-not-held", why)
+        return None
+
+    def _checked(self) -> str:
+        if not self._lists:
+            return ""
+        return f"rules above FastTrack checked: {' '.join(map(_name, self._targets()))}"
+
+    def _with_last_rung(
+        self, steps: Sequence[Step], service: Service, seen: Mapping[Address, Seen]
+    ) -> tuple[Step, ...]:
+        """Return the steps, and for each router that has a session now one that removes it if nothing else ended it."""
+        rungs = tuple(step.n for step in steps if isinstance(step.do, Effect))
+        if not rungs:
+            return tuple(steps)
+        before = steps[rungs[-1] - 1]
+        added: list[Step] = []
+        for target in self._targets_of(self._open(service, seen)):
+            again = tuple(self._remove(target, service, effect.key) for effect in before.on_revert)
+            effect = self._remove(target, service, before.do.key) if isinstance(before.do, Effect) else None
+            if effect is not None:
+                n = len(steps) + len(added) + 1
+                added.append(Step(n, target, effect, before.after, again, unless=rungs))
+        return (*steps, *added)
+
+    def _remove(self, target: str, service: Service, key: str) -> Effect:
+        return Effect(
+            address=address(target, _ACTIVE[self._method.sessions], service.login),
+            verb="disconnect",
+            args={},
+            key=f"{key}:{target}",
+            replay=Replay.IF_UNPROVEN,
+            proof=ProofKind.GONE,
+            within_s=self._method.disconnect_within_s,
+        )
+
+    # --- what came of it ---
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        """Judge by RADIUS and by what the routers show: what they contradict is not so, whatever RADIUS infers."""
+        found = self._inner.judge(enforce, seen, ended)
+        if found.enforced is Enforced.PENDING or found.how == "still-online":
+            return found
+        sessions = self._sessions(enforce, seen)
+        evidence = [self._of_session(enforce, session, seen) for session in sessions.values()]
+        wrong = [text for how, text in evidence if how is Enforced.NO]
+        if wrong:
+            return Judgement(Enforced.NO, "not-in-effect", "; ".join(wrong))
+        told = [text for how, text in evidence if how is Enforced.YES]
+        if sessions and len(told) == len(sessions) and (found.enforced is Enforced.YES or found.how == "old-session"):
+            return Judgement(Enforced.YES, "seen", "; ".join(told))
+        return found
+
+    def _of_session(self, enforce: Enforcement, session: Session, seen: Mapping[Address, Seen]) -> tuple[Enforced, str]:
+        """Return what a session's router shows of it; PENDING where it shows nothing that says so."""
+        target, ip = self._routers.get(session.get("nas", ""), ""), session.get("ip", "")
+        if not target or not ip:
+            return Enforced.PENDING, ""
+        where = f"{ip} on {_name(target)}"
+        lists = _lists_of(enforce)
+        held = [n for n in lists if member(seen[address(target, Resource.MEMBERS, n)].value, ip)]
+        if enforce.expect["state"] == Access.SUSPENDED.value:
+            if not lists:
+                return Enforced.PENDING, ""
+            if len(held) < len(lists):
+                return Enforced.NO, f"{where} is not in list {', '.join(n for n in lists if n not in held)}"
+            let_out = _let_out(target, lists, seen)
+            return (Enforced.NO, let_out) if let_out else (Enforced.YES, f"{where} in list {', '.join(held)}")
+        if held:
+            return Enforced.NO, f"{where} is still in list {', '.join(held)}"
+        return self._speed(enforce, session, target, seen) if RATE in enforce.expect else (Enforced.PENDING, "")
+
+    def _speed(
+        self, enforce: Enforcement, session: Session, target: str, seen: Mapping[Address, Seen]
+    ) -> tuple[Enforced, str]:
+        """Return whether the queue that the session brought has the speed that its login gets."""
+        wanted = normalise(ValueKind.RATE_PAIR, enforce.expect[RATE].split(" ")[0])
+        login = session.get("login", "")
+        queues = rows_of(seen[address(target, Resource.QUEUES, ALL)].value).values()
+        limits = [q.get("max-limit", "") for q in queues if q.get("dynamic") == "true" and _is_of(q["name"], login)]
+        if not limits:
+            return Enforced.PENDING, ""
+        other = [limit for limit in limits if normalise(ValueKind.RATE_PAIR, limit) != wanted]
+        if other:
+            return Enforced.NO, f"its queue on {_name(target)} has {other[0]}, not {wanted}"
+        return Enforced.YES, f"queue {wanted} on {_name(target)}"
+
+    # --- parts ---
+
+    def _targets(self) -> Sequence[str]:
+        return tuple(dict.fromkeys(self._routers.values()))
+
+    def _targets_of(self, sessions: Mapping[str, Session]) -> Sequence[str]:
+        found = (self._routers.get(session.get("nas", "")) for session in sessions.values())
+        return tuple(dict.fromkeys(target for target in found if target))
+
+    def _open(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
+        where = Address(f"{self.target}/sessions/{service.login}")
+        return sessions_of(seen[where].value) if where in seen else {}
+
+    def _sessions(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
+        return sessions_of(seen[enforce.address].value)
+
+
+def _lists_of(enforce: Enforcement) -> tuple[str, ...]:
+    return tuple(filter(None, enforce.expect.get(_LISTS, "").split(",")))
+
+
+def _let_out(target: str, lists: Collection[str], seen: Mapping[Address, Seen]) -> str:
+    """Return why a router's rules let members of the lists out; empty when they keep them in."""
+    rules = list(rows_of(seen[address(target, Resource.FILTER, ALL)].value).values())
+    return "; ".join(k.text for name in lists if isinstance(k := keeps_in(rules, name), LetOut))
+
+
+def _is_of(queue: str, login: str) -> bool:
+    """Tell whether a dynamic queue is that of a login's session: `<pppoe-LOGIN>`, `<pppoe-LOGIN-1>`, and so on."""
+    inner = queue.removeprefix("<").removesuffix(">").partition("-")[2]
+    rest = inner.removeprefix(login)
+    numbered = not rest or (rest[0] == "-" and rest[1:].isdecimal())
+    return queue.startswith("<") and inner.startswith(login) and numbered
+
+
+def _name(target: str) -> str:
+    return target.removeprefix("routeros/")
+
+
+def with_routers(recipes: Mapping[str, AccessRecipe], radius: RadiusConfig) -> Mapping[str, AccessRecipe]:
+    """Return the recipes, those of RADIUS completed by the routers that its NAS are."""
+    routers = {nas.accounting: f"routeros/{nas.router}" for nas in radius.nas if nas.router}
+    completed = {m.name: RoutedAccess(recipes[m.name], m, routers) for m in radius.methods if routers}
+    return {**recipes, **completed}

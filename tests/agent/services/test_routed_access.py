@@ -1,0 +1,277 @@
+"""RADIUS with its routers: what is refused, which rungs there are, and what a router's lists and queues prove. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+import pytest
+
+from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.radius.schema import Method, Nas, RadiusConfig
+from agent.connectors.radius.schema import Sessions as Kind
+from agent.connectors.routeros.addresses import rows_value
+from agent.model import (
+    ABSENT,
+    Access,
+    Address,
+    Effect,
+    Enforcement,
+    ProofKind,
+    Replay,
+    Seen,
+    Service,
+    ServiceState,
+    Step,
+    Transition,
+    Value,
+)
+from agent.services.routed_access import RoutedAccess, with_routers
+
+LOGIN = "amina.h"
+SERVICE = Service("C-1/home", "C-1", "Amina", "home", LOGIN, "pppoe", "Home 20M")
+SUSPENDED_ONE = replace(SERVICE, reasons=frozenset({"debt"}))
+SUSPEND, RESTORE = ServiceState(Access.SUSPENDED, "Home 20M"), ServiceState(Access.ACTIVE, "Home 20M")
+METHOD = Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"})
+ROUTERS = {"10.0.0.1": "routeros/bng-1", "10.0.0.2": "routeros/bng-2"}
+WHERE = Address(f"radius/main/sessions/{LOGIN}")
+DROP = {"chain": "forward", "action": "drop", "src-address-list": "suspended"}
+FAST = {"chain": "forward", "action": "fasttrack-connection"}
+SESSION = {"login": LOGIN, "nas": "10.0.0.1", "ip": "100.64.0.9", "sid": "81000001"}
+
+
+class Inner:
+    """A RADIUS recipe that always plans a write and a disconnect, and judges as it is told."""
+
+    target = "radius/main"
+
+    def __init__(self, verdict: Judgement | None = None, *, coa: bool = False) -> None:
+        self.verdict = verdict or Judgement(Enforced.YES, "inferred", "new session")
+        self.coa = coa
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        return [a for a in (WHERE,) if a not in seen]
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+        write = Step(1, self.target, (Transition(Address("radius/main/user/x"), Seen(ABSENT, 0), {"a": "b"}),))
+        rungs = [Step(2, self.target, effect("coa", None), (1,))] if self.coa else []
+        n = len(rungs) + 2
+        drop = Step(n, self.target, effect("disconnect"), (1,), (effect("disconnect"),), tuple(range(2, n)))
+        enforce = Enforcement(self.target, WHERE, {"method": "pppoe", "state": wanted.access.value}, 60)
+        return RecipePlan((write, *rungs, drop), enforce, {"after": "pay page only"})
+
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+        return RecipePlan((Step(1, self.target, effect("disconnect")),), None, {})
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        return self.verdict
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        return [a for a in (WHERE,) if a not in seen]
+
+
+def effect(verb: str, proof: ProofKind | None = ProofKind.GONE) -> Effect:
+    return Effect(WHERE, verb, {}, f"C-1/home:{verb}", Replay.IF_UNPROVEN, proof, 20)
+
+
+def recipe(inner: Inner | None = None, method: Method = METHOD) -> AccessRecipe:
+    return RoutedAccess(inner or Inner(), method, ROUTERS)
+
+
+def seen_of(
+    sessions: Sequence[Mapping[str, str]] = (),
+    *,
+    rules: Sequence[Mapping[str, str]] = (DROP, FAST),
+    secret_on: str = "",
+    listed: Sequence[str] = (),
+    queues: Sequence[Mapping[str, str]] = (),
+) -> dict[Address, Seen]:
+    found: Value = {f"u{n}": tuple(f"{k}={v}" for k, v in s.items()) for n, s in enumerate(sessions)} or ABSENT
+    values: dict[str, Value] = {WHERE: found}
+    for router in ("bng-1", "bng-2"):
+        base = f"routeros/{router}"
+        values[f"{base}/ip/filter/all"] = rows_value((str(n), rule) for n, rule in enumerate(rules))
+        values[f"{base}/ppp/secret/{LOGIN}"] = {"name": LOGIN} if secret_on == router else ABSENT
+        values[f"{base}/ip/members/suspended"] = dict.fromkeys(listed, "dynamic") or ABSENT
+        values[f"{base}/queue/order/all"] = rows_value((str(n), queue) for n, queue in enumerate(queues))
+    return {Address(a): Seen(v, 1_700_000_000) for a, v in values.items()}
+
+
+def refused(found: RecipePlan | CannotEnforce) -> tuple[str, str]:
+    assert isinstance(found, CannotEnforce), found
+    return found.reason, found.detail
+
+
+def plan_of(found: RecipePlan | CannotEnforce) -> RecipePlan:
+    assert isinstance(found, RecipePlan), found
+    return found
+
+
+# --- reads ---
+
+
+def test_every_router_that_may_serve_it_is_read() -> None:
+    found = set(recipe().reads(SERVICE, {}))
+    assert {Address(f"routeros/{r}/ip/filter/all") for r in ("bng-1", "bng-2")} < found
+    assert {Address(f"routeros/{r}/ppp/secret/{LOGIN}") for r in ("bng-1", "bng-2")} < found
+    assert recipe().reads(SERVICE, seen_of()) == []
+
+
+def test_a_restore_needs_no_router() -> None:
+    assert list(recipe().reads(SUSPENDED_ONE, {})) == [WHERE]
+    seen = {a: s for a, s in seen_of([SESSION]).items() if a.startswith("radius/")}
+    assert len(plan_of(recipe().plan(RESTORE, SUSPENDED_ONE, seen)).steps) == 3
+
+
+# --- refusals ---
+
+
+def test_a_secret_on_any_router_hides_radius() -> None:
+    reason, detail = refused(recipe().plan(SUSPEND, SERVICE, seen_of(secret_on="bng-2")))
+    assert reason == "local-secret"
+    assert "bng-2" in detail
+
+
+@pytest.mark.parametrize("rules", [[], [FAST], [FAST, DROP]])
+def test_a_list_that_no_rule_drops(rules: list[dict[str, str]]) -> None:
+    assert refused(recipe().plan(SUSPEND, SERVICE, seen_of(rules=rules)))[0] == "list-without-rule"
+
+
+@pytest.mark.parametrize("field", ["ip6", "pd"])
+def test_ipv6_that_nothing_holds(field: str) -> None:
+    dual = {**SESSION, field: "2001:db8::/56"}
+    assert refused(recipe().plan(SUSPEND, SERVICE, seen_of([dual])))[0] == "ipv6-not-held"
+    plan_of(recipe().plan(RESTORE, SERVICE, seen_of([dual])))
+
+
+def test_what_radius_refuses_is_refused() -> None:
+    class No(Inner):
+        def plan(self, *_: object) -> CannotEnforce:  # type: ignore[override]  # it refuses whatever it is asked
+            return CannotEnforce("no-such-login", "no user")
+
+    assert refused(recipe(No()).plan(SUSPEND, SERVICE, seen_of()))[0] == "no-such-login"
+
+
+# --- the ladder ---
+
+
+def test_the_last_rung_is_at_the_router_that_has_the_session() -> None:
+    steps = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION]))).steps
+    assert [(s.n, s.target, s.after, s.unless) for s in steps[1:]] == [
+        (2, "radius/main", (1,), ()),
+        (3, "routeros/bng-1", (1,), (2,)),
+    ]
+    rung = steps[2]
+    assert isinstance(rung.do, Effect)
+    assert rung.do.address == f"routeros/bng-1/ppp/active/{LOGIN}"
+    assert [e.address for e in rung.on_revert] == [rung.do.address]
+
+
+def test_it_stands_behind_all_rungs_before_it() -> None:
+    steps = plan_of(recipe(Inner(coa=True)).plan(RESTORE, SERVICE, seen_of([SESSION]))).steps
+    assert [(s.n, s.unless) for s in steps] == [(1, ()), (2, ()), (3, (2,)), (4, (2, 3))]
+
+
+def test_sessions_on_two_routers_and_none() -> None:
+    other = {**SESSION, "nas": "10.0.0.2"}
+    two = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION, other]))).steps
+    assert [(s.target, s.unless) for s in two[2:]] == [("routeros/bng-1", (2,)), ("routeros/bng-2", (2,))]
+    assert len(plan_of(recipe().plan(SUSPEND, SERVICE, seen_of())).steps) == 2
+    assert len(plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([{**SESSION, "nas": "10.9.9.9"}]))).steps) == 2
+
+
+def test_a_kick_and_a_hotspot() -> None:
+    hotspot = replace(METHOD, sessions=Kind.HOTSPOT)
+    steps = plan_of(recipe(method=hotspot).kick(SERVICE, seen_of([SESSION]))).steps
+    assert [(s.n, s.unless, s.after) for s in steps] == [(1, (), ()), (2, (1,), ())]
+    assert isinstance(steps[1].do, Effect)
+    assert steps[1].do.address == f"routeros/bng-1/hotspot/active/{LOGIN}"
+
+
+# --- judgement ---
+
+
+def judged(
+    wanted: ServiceState, seen: dict[Address, Seen], verdict: Judgement | None = None, rate: str = ""
+) -> tuple[Enforced, str]:
+    of = recipe(Inner(verdict))
+    enforce = plan_of(of.plan(wanted, SERVICE, seen_of([SESSION]))).enforce
+    assert enforce is not None
+    if rate:
+        enforce = replace(enforce, expect={**enforce.expect, "rate": rate})
+    assert not [a for a in of.enforcement_reads(enforce, seen) if a not in seen]
+    found = of.judge(enforce, seen, ())
+    return found.enforced, found.how
+
+
+YES = Judgement(Enforced.YES, "inferred")
+OLD = Judgement(Enforced.NO, "old-session")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "listed", "verdict", "expected"),
+    [
+        (SUSPEND, ["100.64.0.9"], YES, (Enforced.YES, "seen")),
+        (SUSPEND, ["100.64.0.0/10"], YES, (Enforced.YES, "seen")),
+        (SUSPEND, [], YES, (Enforced.NO, "not-in-effect")),
+        (SUSPEND, ["100.64.0.8"], YES, (Enforced.NO, "not-in-effect")),
+        (SUSPEND, [], OLD, (Enforced.NO, "not-in-effect")),
+        (SUSPEND, ["100.64.0.9"], OLD, (Enforced.YES, "seen")),
+        (SUSPEND, ["100.64.0.9"], Judgement(Enforced.NO, "still-online"), (Enforced.NO, "still-online")),
+        (SUSPEND, [], Judgement(Enforced.PENDING, "offline"), (Enforced.PENDING, "offline")),
+        (SUSPEND, ["100.64.0.9"], Judgement(Enforced.NO, "not-in-effect"), (Enforced.NO, "not-in-effect")),
+        (RESTORE, [], YES, (Enforced.YES, "inferred")),
+        (RESTORE, ["100.64.0.9"], YES, (Enforced.NO, "not-in-effect")),
+        (RESTORE, ["100.64.0.0/10"], YES, (Enforced.NO, "not-in-effect")),
+    ],
+)
+def test_lists(wanted: ServiceState, listed: list[str], verdict: Judgement, expected: tuple[Enforced, str]) -> None:
+    assert judged(wanted, seen_of([SESSION], listed=listed), verdict) == expected
+
+
+def test_a_rule_that_went_meanwhile() -> None:
+    assert judged(SUSPEND, seen_of([SESSION], listed=["100.64.0.9"], rules=[])) == (Enforced.NO, "not-in-effect")
+
+
+def test_a_session_on_a_nas_that_is_no_router_is_radius_to_judge() -> None:
+    away = {**SESSION, "nas": "10.9.9.9"}
+    assert judged(SUSPEND, seen_of([away])) == (Enforced.YES, "inferred")
+    assert judged(SUSPEND, seen_of([away, SESSION], listed=["100.64.0.9"])) == (Enforced.YES, "inferred")
+    assert judged(SUSPEND, seen_of([away, SESSION])) == (Enforced.NO, "not-in-effect")
+
+
+QUEUE = {"name": f"<pppoe-{LOGIN}>", "dynamic": "true", "max-limit": "10000000/20000000"}
+
+
+@pytest.mark.parametrize(
+    ("queues", "verdict", "expected"),
+    [
+        ([QUEUE], OLD, (Enforced.YES, "seen")),
+        ([QUEUE], YES, (Enforced.YES, "seen")),
+        ([{**QUEUE, "max-limit": "5000000/20000000"}], YES, (Enforced.NO, "not-in-effect")),
+        ([{**QUEUE, "max-limit": "5000000/20000000"}], OLD, (Enforced.NO, "not-in-effect")),
+        ([{**QUEUE, "name": f"<pppoe-{LOGIN}2>"}], OLD, (Enforced.NO, "old-session")),
+        ([{**QUEUE, "name": f"<pppoe-{LOGIN}-1>"}], OLD, (Enforced.YES, "seen")),
+        ([{**QUEUE, "dynamic": "false"}], OLD, (Enforced.NO, "old-session")),
+        ([QUEUE, {**QUEUE, "name": f"<pppoe-{LOGIN}-1>", "max-limit": "1/1"}], OLD, (Enforced.NO, "not-in-effect")),
+        ([], YES, (Enforced.YES, "inferred")),
+    ],
+)
+def test_a_changed_speed_is_seen_in_the_sessions_queue(
+    queues: list[dict[str, str]], verdict: Judgement, expected: tuple[Enforced, str]
+) -> None:
+    found = judged(RESTORE, seen_of([SESSION], queues=queues), verdict, rate="10M/20M 15M/30M 8M/16M 16/16")
+    assert found == expected
+
+
+# --- where it comes from ---
+
+
+def test_only_methods_of_radius_with_routers_are_completed() -> None:
+    nas = Nas("bng-1", "10.0.0.1", "10.0.0.1", 3799, "nas/bng-1", router="bng-1")
+    inner, other = Inner(), Inner()
+    config = RadiusConfig((), (nas,), (METHOD,))
+    found = with_routers({"pppoe": inner, "ppp": other}, config)
+    assert isinstance(found["pppoe"], RoutedAccess)
+    assert found["ppp"] is other
+    assert with_routers({"pppoe": inner}, replace(config, nas=(replace(nas, router=""),)))["pppoe"] is inner

@@ -1,0 +1,173 @@
+"""PPPoE by RADIUS on BNG that are routers too: their rules count, their lists prove, their API has the last word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from agent.model import Listed
+from lab.faults import parse_fault
+from lab.isp import Isp
+from lab.population import LabService
+from lab.router.device import Router
+from tests.e2e.files import ordinary, ref_of
+from tests.e2e.site import ApiRefusedError, Json, at_work, items_of, state_of
+
+ROUTERS = {"routers": True}
+RULES = "/ip/firewall/filter"
+
+
+def router_of(isp: Isp, service: LabService) -> Router:
+    return isp.routers[isp.nas_of(service.login).options.name]
+
+
+def sessions_of(isp: Isp, service: LabService) -> list[str]:
+    return [r["session-id"] for r in router_of(isp, service).rows("/ppp/active") if r["name"] == service.login]
+
+
+def gets_out(isp: Isp, service: LabService) -> bool:
+    return router_of(isp, service).gets_out(service.login).out
+
+
+def speed(isp: Isp, service: LabService) -> str:
+    (queue,) = [q for q in router_of(isp, service).rows("/queue/simple") if q["name"] == f"<pppoe-{service.login}>"]
+    return queue["max-limit"]
+
+
+def ran(done: Json) -> list[tuple[int, str, str]]:
+    return [(s["step"], s["verdict"], s["reason"]) for s in done["steps"]]
+
+
+def break_nas(isp: Isp, service: LabService, fault: str) -> None:
+    isp.nas_of(service.login).faults.set(parse_fault(fault), service.login)
+
+
+def of_tariff(isp: Isp, name: str) -> LabService:
+    return next(s for s in ordinary(isp, 6) if s.tariff.name == name)
+
+
+def detail(done: Json) -> str:
+    (only,) = [i["detail"] for i in done["items"]]
+    return str(only)
+
+
+async def test_a_suspension_is_seen_in_the_routers_list(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+        (service,) = ordinary(isp, 1)
+        assert gets_out(isp, service)
+        done = await site.do("suspend", ref_of(service))
+        assert state_of(done) == ("applied", "seen")
+        assert "in list suspended" in detail(done)
+        assert not gets_out(isp, service)
+        assert ran(done) == [(1, "applied", "read-back"), (2, "applied", "ack")]  # the last rung was not needed
+
+        back = await site.do("revert", change=done["id"])
+        assert state_of(back)[0] == "applied"
+        assert gets_out(isp, service)
+
+
+@pytest.mark.parametrize("fault", ["ack-without-effect", "nak:503", "silence"])
+async def test_what_no_disconnect_ends_the_router_does(tmp_path: Path, fault: str) -> None:
+    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+        (service,) = ordinary(isp, 1)
+        break_nas(isp, service, fault)
+        old = sessions_of(isp, service)
+        done = await site.do("suspend", ref_of(service))
+        assert state_of(done) == ("applied", "seen")
+        steps = ran(done)
+        assert steps[0] == (1, "applied", "read-back")
+        assert all(n == 2 and verdict == "not-applied" for n, verdict, _ in steps[1:-1])
+        assert len(steps) > 2
+        assert steps[-1] == (3, "applied", "done")
+        assert detail(done).startswith("disconnect: ")
+        assert "then disconnect: done" in detail(done)
+        assert sessions_of(isp, service) != old
+        assert not gets_out(isp, service)
+
+        back = await site.do("revert", change=done["id"])
+        assert state_of(back)[0] == "applied"
+        assert gets_out(isp, service)
+
+
+async def test_a_secret_on_a_router_hides_radius(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+        (service, other) = ordinary(isp, 2)
+        name, router = next((n, r) for n, r in isp.routers.items() if r is not router_of(isp, service))
+        router.add("/ppp/secret", name=service.login, password="x")  # on a BNG where it is not now: it may roam
+        asked = await site.ask("suspend", ref_of(service), ref_of(other))
+        found = {i.subject: i for i in items_of(asked)}
+        assert found[ref_of(service)].reason == "local-secret"
+        assert found[ref_of(other)].listed is Listed.CHANGE
+        why = found[ref_of(service)].display["why_not"]
+        assert name in why
+        assert "hides RADIUS" in why
+
+
+@pytest.mark.parametrize("broken", ["gone", "below"])
+async def test_a_list_that_no_rule_drops_is_no_suspension(tmp_path: Path, broken: str) -> None:
+    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+        (service,) = ordinary(isp, 1)
+        router = next(r for r in isp.routers.values() if r is not router_of(isp, service))
+        (drop,) = [r[".id"] for r in router.rows(RULES) if r.get("action") == "drop"]
+        router.remove(RULES, drop)
+        if broken == "below":  # behind FastTrack, which lets out what was open before
+            router.add(RULES, chain="forward", action="drop", src_address_list="suspended")
+        with pytest.raises(ApiRefusedError, match="nothing would change") as refused:
+            await site.ask("suspend", ref_of(service))
+        assert "may let it out before it is dropped" in str(refused.value)
+
+
+async def test_a_tariff_changes_while_the_session_goes_on(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+        service = of_tariff(isp, "Home 20M")
+        old, before = sessions_of(isp, service), speed(isp, service)
+        done = await site.do("set-plan", ref_of(service), tariff="Home 50M")
+        assert state_of(done) == ("applied", "seen")
+        assert ran(done) == [(1, "applied", "read-back"), (2, "applied", "ack")]
+        assert sessions_of(isp, service) == old
+        assert speed(isp, service) != before
+
+        back = await site.do("revert", change=done["id"])
+        assert state_of(back) == ("applied", "seen")
+        assert (sessions_of(isp, service), speed(isp, service)) == (old, before)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [("ack-without-effect", ["ack", "ack-without-effect"]), ("nak:404", ["nak-404", "nak-404"])]
+)
+async def test_a_whole_ladder_with_the_result_of_each_rung(tmp_path: Path, fault: str, said: list[str]) -> None:
+    """A CoA and a Disconnect that do nothing, whatever they answer; then the router ends the session itself."""
+    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+        service = of_tariff(isp, "Home 20M")
+        old, before = sessions_of(isp, service), speed(isp, service)
+        break_nas(isp, service, fault)
+        done = await site.do("set-plan", ref_of(service), tariff="Home 50M")
+        assert state_of(done) == ("applied", "seen")
+        steps = ran(done)
+        assert [n for n, _, _ in steps] == [1, 2, 3, 4]
+        assert [reason for _, _, reason in steps] == ["read-back", *said, "done"]
+        assert f"coa: {said[0]}, then disconnect: {said[1]}, then disconnect: done" in detail(done)
+        assert sessions_of(isp, service) != old
+        assert speed(isp, service) != before
+
+
+async def test_a_router_that_is_away_holds_up_no_restore(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+        here, there = _on_two(isp, ordinary(isp, 6))
+        done = await site.do("suspend", ref_of(here), ref_of(there))
+        assert [i["state"] for i in done["items"]] == ["applied", "applied"]
+        away = router_of(isp, there)
+        away.faults.inject("max-sessions")
+        for act in tuple(away.on_restart):
+            act()  # its API connections are cut; the subscribers' sessions are not
+        back = await site.do("restore", ref_of(here))
+        assert state_of(back)[0] == "applied"
+        assert gets_out(isp, here)
+
+
+def _on_two(isp: Isp, services: Sequence[LabService]) -> tuple[LabService, LabService]:
+    first = services[0]
+    second = next(s for s in services if router_of(isp, s) is not router_of(isp, first))
+    return first, second
