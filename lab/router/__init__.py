@@ -10,4 +10,5 @@ Written from MikroTik's description of the API and from recordings of real route
 - `table`: ordered rows with an index; `firewall`: who gets out, by which rule
 - `ppp`: CPE and their sessions; it asks no RADIUS by itself, `lab.router_nas` does for it
 - `faults`: what it can be told to get wrong; `rsc`, `export`: an export read and written
+- `script`: RouterOS's scripting language, read as RouterOS reads it; nothing runs it
 """

@@ -5,6 +5,7 @@ LabError
     ├── MalformedWordsError    bytes from a peer are no sentence, or break a limit
     ├── UnknownVersionError    no RouterOS version of that name
     ├── ScriptError            an export that cannot be read, with its line
+    │   └── ScriptSyntaxError  a script that RouterOS refuses, with its line and column
     └── UnknownRouterFaultError  no fault of that name
 
 Trap is no LabError: it is the router's own refusal, a reply to the client.
@@ -29,6 +30,16 @@ class UnknownVersionError(RouterError):
 
 class ScriptError(RouterError):
     """A line of an export that cannot be read."""
+
+
+class ScriptSyntaxError(ScriptError):
+    """A script that RouterOS refuses to read. Its text is RouterOS's own: "syntax error (line 3 column 7)"."""
+
+    def __init__(self, text: str, line: int, column: int) -> None:
+        super().__init__(f"{text} (line {line} column {column})")
+        self.text = text
+        self.line = line
+        self.column = column
 
 
 class UnknownRouterFaultError(RouterError):

@@ -28,7 +28,7 @@ _STATE: Final = (
     "/system/history", "/system/license", "/system/resource", "/user/active",
 )  # fmt: skip
 # a virtual router has none, so no recorded tree has it
-_HARDWARE: Final = {
+HARDWARE: Final = {
     "/system/routerboard": ("export", "get", "print", "upgrade"),
 }
 _SIX_PRINT: Final = frozenset(
@@ -147,7 +147,7 @@ class Facts:
         rows = _commands()[3]
         self._paths = frozenset(
             self._six_paths() if self.version[0] < 7 else (p for p, row in rows.items() if row.bits & self._bit)
-        ) | frozenset(_HARDWARE)
+        ) | frozenset(HARDWARE)
         self._folders = frozenset(
             path[:at] for path in self._paths for at in (m.start() for m in re.finditer("/", path)) if at
         )
@@ -178,8 +178,8 @@ class Facts:
         row = rows.get(path)
         verbs: dict[str, frozenset[str]]
         texts: dict[str, str] = {}
-        if path in _HARDWARE:
-            verbs = {v: frozenset(("value-name", "number", "proplist")) for v in _HARDWARE[path]}
+        if path in HARDWARE:
+            verbs = {v: frozenset(("value-name", "number", "proplist")) for v in HARDWARE[path]}
         elif self.version[0] < 7 and path not in _STATE:
             verbs = _six_verbs(path, entry)
             if row:

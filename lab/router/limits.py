@@ -20,3 +20,7 @@ HISTORY_MAX: Final = 100
 DYNAMIC_ID: Final = 0x80000000
 # jumps on a packet's way through the firewall; real rule sets use two or three
 JUMPS_MAX: Final = 256
+# brackets open at once in a script; recorded scripts have 12 at most; each costs some 13 frames of Python's 1000
+SCRIPT_DEPTH_MAX: Final = 40
+# the longest listing recorded has 13,173 bytes, and 40 nested calls double theirs 40 times. Chosen arbitrarily between
+SCRIPT_LISTING_BYTES_MAX: Final = 4 << 20

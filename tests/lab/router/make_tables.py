@@ -2,6 +2,8 @@
 
 - commands.json: menus, verbs, arguments and their type texts of RouterOS 7.15.3, 7.20.8 and 7.24 (tikoci/restraml)
 - fields.json: defaults, what can be unset, keys, of RouterOS 6.49.18 and 7.20.8 (community.routeros' table)
+- where.json: the properties that a `where` sees, by menu, in the order in which RouterOS 7.22.1's `:parse` lists them
+  (tikoci/lsp-routeros-ts); only of menus that a recorded script asks so
 - missing.json: what an `add` without arguments answers, RouterOS 7.20.8 and 7.22.1 (tikoci/lsp-routeros-ts)
 """
 
@@ -19,6 +21,7 @@ TABLES = REPOSITORY / "lab" / "router" / "tables"
 TREES = ("7.15.3", "7.20.8", "7.24")
 FIELDS = ("6.49.18", "7.20.8")
 MISSING = ("7.20.8", "7.22.1")
+LISTED = "7.22.1"
 # their arguments are `set`'s again
 _AS_SET = ("add", "set", "reset")
 
@@ -121,6 +124,21 @@ def missing() -> dict[str, Any]:
     return out
 
 
+# (evl /ip/address/findwhere=$address;$network;...;$.about;(= $interface ether1);5)
+_WHERE = re.compile(r"\(evl (/[a-z0-9/-]+)/(?:find|print)[^()$]*?where=((?:\$[a-z0-9.-]+;)+?\$\.about);")
+
+
+def where() -> dict[str, Any]:
+    """The properties of each menu that a listing shows, in the listed order."""
+    menus: dict[str, list[str]] = {}
+    for path in sorted((DATA / "rsc-parse").glob(f"*.parseil-{LISTED}")):
+        for menu, names in _WHERE.findall(path.read_text("utf-8", "replace")):
+            properties = [name.removeprefix("$") for name in names.split(";")]
+            if menus.setdefault(menu, properties) != properties:
+                raise ValueError(f"{menu} is listed in two ways, the second in {path.name}")
+    return {"version": LISTED, "menus": dict(sorted(menus.items()))}
+
+
 def _write(value: Any, depth: int) -> str:
     """JSON with a line for each entry down to `depth`: short, and a diff shows the menu that changed."""
     if depth and isinstance(value, dict):
@@ -135,6 +153,7 @@ def tables() -> dict[str, str]:
         "commands.json": _write(commands(), 2) + "\n",
         "fields.json": _write(fields(), 2) + "\n",
         "missing.json": _write(missing(), 2) + "\n",
+        "where.json": _write(where(), 2) + "\n",
     }
 
 
