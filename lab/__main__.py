@@ -1,6 +1,8 @@
 """`python -m lab isp --dir DIR`: an ISP on loopback until SIGINT, SIGTERM or the control socket's stop.
 
 `python -m lab router [--from FILE]`: a RouterOS router until SIGINT or SIGTERM.
+
+`python -m lab script FILE`: what RouterOS would say to a script.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from lab.errors import LabError
 from lab.files import write_files
 from lab.isp import Isp, LabOptions, open_lab
 from lab.router import command as router_command
+from lab.router.script import parse
 
 
 def _arguments(argv: list[str]) -> argparse.Namespace:
@@ -40,6 +43,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     isp.add_argument("--router-version", default="7.20.8", metavar="VERSION", help="of those routers")
     router = commands.add_parser("router", help="a RouterOS router, new or from an export of yours")
     router_command.add_arguments(router)
+    script = commands.add_parser("script", help="what RouterOS says to a script: its listing, or what is wrong where")
+    script.add_argument("file", type=Path, help="the script")
     return parser.parse_args(argv)
 
 
@@ -96,11 +101,15 @@ async def _serve_router(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 stopped, 1 could not start, 2 usage."""
+    """Run the command line; returns the exit code: 0 stopped or read, 1 could not start or be read, 2 usage."""
     try:
         args = _arguments(sys.argv[1:] if argv is None else argv)
         if args.command == "router":
             trio.run(_serve_router, args)
+        elif args.command == "script":
+            # a listing is bytes: it shows a text's own
+            sys.stdout.buffer.write(parse(args.file.read_bytes()).listing() + b"\n")
+            sys.stdout.flush()
         else:
             trio.run(_serve, _options(args))
     except* (LabError, OSError) as group:
