@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -21,15 +22,18 @@ from lab.stage import DemoError, Lab, Stage, change_id, expect, find, owing, pay
 
 SERVICES = 900
 BATCH = 30
+CLOSED = "bng-3"
+"""The router whose API is not open to the agent: of it, RADIUS alone tells."""
 
 
 def set_up(stage: Stage) -> Lab:
     """A network, an agent, three people who trust each other and nobody else."""
-    stage.say(f"A small ISP on loopback: {SERVICES} services, three BNG, a RADIUS server and its database.")
-    stage.start("lab", f"python -m lab isp --dir isp --subscribers {SERVICES} --nas 3", "lab ready")
+    stage.say(f"A small ISP on loopback: {SERVICES} services, a RADIUS server, three routers as BNG.")
+    stage.start("lab", f"python -m lab isp --dir isp --subscribers {SERVICES} --nas 3 --routers", "lab ready")
     lab = Lab(stage.folder / "isp")
     mapping = (stage.folder / "isp" / "mapping.toml").read_text()
-    mapping = mapping.replace(str(stage.folder) + "/", "")
+    mapping = without_api(mapping.replace(str(stage.folder) + "/", ""))
+    print(f"# the agent may use the API of bng-1 and bng-2; {CLOSED} speaks RADIUS alone")
     (stage.folder / "agent.toml").write_text(
         '[agent]\nname = "noc-1"\nstate_dir = "state"\n\n'
         f'[people]\n{os.getuid()} = "maria"\n\n'
@@ -71,10 +75,18 @@ def set_up(stage: Stage) -> Lab:
     stage.type("site", f"ispagent trust install trust.json --words {wrong}", exits=(3,))
     stage.type("site", f"ispagent trust install trust.json --words {head}")
     for name, secret in lab.secrets.items():
+        if name == f"routeros/{CLOSED}":
+            continue
         stage.type("site", f"ispagent secret set {name} --stdin", text=secret, show=False)
     stage.type("maria", "ispagent subscriber import isp/subscribers.csv")
     stage.type("maria", "ispagent status")
     return lab
+
+
+def without_api(mapping: str) -> str:
+    """Return the access mapping without the API of the closed router."""
+    sections = re.split(r"^(?=\[)", mapping.replace(f'router = "{CLOSED}"\n', ""), flags=re.MULTILINE)
+    return "".join(s for s in sections if not s.startswith(f"[routeros.{CLOSED}]"))
 
 
 def approve(stage: Stage, change: str, who: str, count: int, *, show: bool = True) -> str:
@@ -101,7 +113,7 @@ def one_service(stage: Stage, lab: Lab, row: dict[str, str]) -> str:
     stage.say("Joseph's tool verifies the agent's signature and every item, shows those bytes, and signs.")
     expect(approve(stage, change, "joseph", 1), "approved")
     end = stage.type("maria", f"ispagent change watch {change}")
-    expect(end, "enforced now", "in the garden")
+    expect(end, "enforced now")
     print(f"# the BNG's own view: {lab.session(login)}")
 
     stage.say("It can be taken back: a new plan from today's state, approved again.")
@@ -141,22 +153,26 @@ def batch(stage: Stage, lab: Lab, kept: list[dict[str, str]]) -> str:
     chosen = pick_batch(lab, debtors, all_rows)
     (stage.folder / "overdue.txt").write_text("".join(f"{r['subscriber']}/{r['service']}\n" for r in chosen))
     online = [r for r in chosen[:20] if lab.about(r)["online"] and lab.about(r)["mapped"]]
+    stubborn = next(r for r in online[6:] if lab.about(r)["nas"] == CLOSED)
+    ended = next(r for r in online[6:] if lab.about(r)["nas"] != CLOSED)
+    payer = next(r for r in reversed(online) if r not in (stubborn, ended))
     stage.say(f"A batch of {BATCH}. Those that would not change say why; two people approve; five go first.")
     preview = stage.type("maria", "ispagent change suspend --file overdue.txt")
     change = change_id(preview)
     count = int(find(r"(\d+) WOULD CHANGE", preview, "how many would change"))
     expect(approve(stage, change, "joseph", count, show=False), "1 of 2")
 
-    stage.say("Meanwhile one of them pays, and one BNG will answer ACK without doing anything.")
-    payer, stubborn = online[-1], online[7]
+    stage.say("Meanwhile one of them pays, and two BNG will answer ACK without doing anything.")
     now = pays(path, payer["subscriber"])
-    print(f"# {payer['subscriber']} pays at {now}; fault for {stubborn['login']}: ack-without-effect")
-    lab.ask(do="fault", login=stubborn["login"], fault="ack-without-effect")
+    print(f"# {payer['subscriber']} pays at {now}; ack-without-effect for {ended['login']} and {stubborn['login']}")
+    for row in (ended, stubborn):
+        lab.ask(do="fault", login=row["login"], fault="ack-without-effect")
 
     expect(approve(stage, change, "lena", count, show=False), "2 of 2")
     stage.type("maria", f"ispagent change watch {change}", exits=(4,), show=False)
     end = stage.type("maria", f"ispagent change show {change}")
     expect(end, "1 NEEDS YOU", "SET, NOT ENFORCED", "skipped", "at next login")
+    print(f"# {ended['login']} was ended by its router's API; {CLOSED} has none: {stubborn['login']} needs a person")
 
     stage.say("The one that is set and not enforced is tried again, under the same approval.")
     lab.ask(do="fault", login=stubborn["login"], fault="none")
@@ -217,6 +233,7 @@ def play(stage: Stage) -> None:
     path = stage.folder / "isp" / "subscribers.csv"
     rows = [r for r in owing(read_rows(path)) if lab.about(r)["online"] and lab.about(r)["mapped"]]
     rows = [r for r in rows if not r["protected"]][:8]
+    rows.sort(key=lambda r: lab.about(r)["nas"] == CLOSED)  # the first on a router whose rules and lists can be seen
     first = one_service(stage, lab, rows[0])
     many = batch(stage, lab, rows)
     refusals(stage, rows[1], first)

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from trust.items import Absent, Effect, Field, Item, Items, Listed, SecretRef, Transition, Value
+from trust.items import Absent, Effect, Field, Item, Items, Listed, SecretRef, Step, Transition, Value
 from trust.policy import RiskClass
 from trust.statements import GuardKind, OnFailure, Plan, SizeBucket
 
@@ -144,7 +144,11 @@ def _transitions(item: Item) -> Iterator[Transition]:
 def _effect_lines(item: Item) -> Iterator[str]:
     for step in item.steps:
         if isinstance(step.do, Effect):
-            yield f"{'only if that fails: ' if step.unless else ''}{_effect(step.do)}"
+            yield f"{_rung(step)}{_effect(step.do)}"
+
+
+def _rung(step: Step) -> str:
+    return "only if that fails: " if step.unless else ""
 
 
 def _effect(effect: Effect) -> str:
@@ -176,7 +180,7 @@ def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
     title = _shown(item.display, "title") or ([neutralise(item.subject)] if item.subject else [])
     other = [f"({text})" for text in _shown(item.display, "other_services")]
     undo = _shown(item.display, "undo") or _shown(head, "undo")
-    on_revert = [f"on undo: {_effect(e)}" for step in item.steps for e in step.on_revert]
+    on_revert = [f"on undo: {_rung(step)}{_effect(e)}" for step in item.steps for e in step.on_revert]
     return [
         _join(f"{plan.action.value.upper()} {what}", short_id, _asked(plan, head)),
         *_lines("WHO", [" ".join(title + other)], width),
@@ -284,7 +288,8 @@ def _effect_many(items: list[Item]) -> list[str]:
     effects = [(bool(step.unless), step.do) for i in items for step in i.steps if isinstance(step.do, Effect)]
     now = Counter(neutralise(e.verb) for fallback, e in effects if not fallback)
     fallbacks = Counter(neutralise(e.verb) for fallback, e in effects if fallback)
-    undo = Counter(neutralise(e.verb) for item in items for step in item.steps for e in step.on_revert)
+    first = [step for item in items for step in item.steps if not step.unless]
+    undo = Counter(neutralise(e.verb) for step in first for e in step.on_revert)
     return [
         *(f"! {n} × {verb} (irreversible)" for verb, n in now.most_common()),
         *(f"only if that fails: ! up to {n} × {verb} (irreversible)" for verb, n in fallbacks.most_common()),

@@ -49,16 +49,19 @@ Session = Mapping[str, str]
 class RoutedAccess:
     """Implements `agent.connectors.base.AccessRecipe` over a RADIUS recipe."""
 
-    def __init__(self, inner: AccessRecipe, method: Method, routers: Mapping[str, str]) -> None:
+    def __init__(
+        self, inner: AccessRecipe, method: Method, routers: Mapping[str, str], others: Sequence[str] = ()
+    ) -> None:
         """Take the recipe that it completes.
 
         Args:
             inner: the RADIUS recipe.
             method: its access mapping.
             routers: accounting address of a NAS -> id of the target that is its API; those that have one.
+            others: names of the NAS that have none.
         """
         self.target = inner.target
-        self._inner, self._method, self._routers = inner, method, routers
+        self._inner, self._method, self._routers, self._others = inner, method, routers, others
         texts = [text for name, text in method.suspended_reply.items() if name.lower() == _LIST_ATTRIBUTE]
         self._lists = tuple(texts)
 
@@ -136,7 +139,8 @@ class RoutedAccess:
     def _checked(self) -> str:
         if not self._lists:
             return ""
-        return f"rules above FastTrack checked: {' '.join(map(_name, self._targets()))}"
+        unseen = f", not {' '.join(self._others)}" if self._others else ""
+        return f"rules above FastTrack checked: {' '.join(map(_name, self._targets()))}{unseen}"
 
     def _with_last_rung(
         self, steps: Sequence[Step], service: Service, seen: Mapping[Address, Seen]
@@ -259,5 +263,6 @@ def _name(target: str) -> str:
 def with_routers(recipes: Mapping[str, AccessRecipe], radius: RadiusConfig) -> Mapping[str, AccessRecipe]:
     """Return the recipes, those of RADIUS completed by the routers that its NAS are."""
     routers = {nas.accounting: f"routeros/{nas.router}" for nas in radius.nas if nas.router}
-    completed = {m.name: RoutedAccess(recipes[m.name], m, routers) for m in radius.methods if routers}
+    others = [nas.name for nas in radius.nas if not nas.router]
+    completed = {m.name: RoutedAccess(recipes[m.name], m, routers, others) for m in radius.methods if routers}
     return {**recipes, **completed}
