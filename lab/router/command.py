@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from lab.router.device import Router
+from lab.router.dhcp import LEASES, SERVERS
 from lab.router.errors import ScriptError
 from lab.router.export import LoadReport, load_export
 from lab.router.ppp import SECRETS
@@ -25,7 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give the sub-command its arguments."""
     parser.add_argument("--from", dest="export", type=Path, metavar="FILE", help="an export of yours: /export file=...")
     parser.add_argument("--version", default="", help="RouterOS version; the export's own when left out, else 7.20.8")
-    parser.add_argument("--sessions", type=int, default=0, metavar="N", help="CPE of the first N enabled PPPoE secrets")
+    parser.add_argument(
+        "--sessions",
+        type=int,
+        default=0,
+        metavar="N",
+        help="CPE of the first N enabled PPPoE secrets, and clients of the first N enabled static DHCP leases",
+    )
     parser.add_argument("--plain", action="store_true", help="without TLS")
     parser.add_argument("--port", type=int, default=0, help="a free one when left out")
     parser.add_argument("--redial", type=float, default=0.2, metavar="SECONDS", help="how fast a CPE comes back")
@@ -49,6 +56,7 @@ def make_router(args: argparse.Namespace) -> tuple[Router, LoadReport | None]:
     else:
         router = Router(args.version or "7.20.8")
     _plug_in(router, args.sessions, args.redial)
+    _plug_in_dhcp(router, args.sessions)
     return router, report
 
 
@@ -58,6 +66,19 @@ def _plug_in(router: Router, wanted: int, redial_s: float) -> None:
             return
         if row.props.get("service", "any") in ("any", "pppoe") and row.props.get("disabled") != "true":
             router.plug_in(row.props.get("name", ""), row.props.get("password", ""), redial_s=redial_s)
+
+
+def _plug_in_dhcp(router: Router, wanted: int) -> None:
+    """Plug in the clients of static leases, where the server that a lease is for is there."""
+    for row in list(router.store.table(LEASES)):
+        if len(router.dhcp.clients) >= wanted:
+            return
+        server = row.props.get("server", "all")
+        known = any(router.store.table(SERVERS)) if server == "all" else router.store.named(SERVERS, server)
+        mac = row.props.get("mac-address", "")
+        # of one MAC on two servers only the first is here: a client is on one of them
+        if mac and known and row.props.get("disabled") != "true" and mac not in router.dhcp.clients:
+            router.plug_in_dhcp(mac, server="" if server == "all" else server)
 
 
 def describe(router: Router, endpoint: Endpoint, password: str, report: LoadReport | None) -> str:
@@ -78,6 +99,9 @@ def describe(router: Router, endpoint: Endpoint, password: str, report: LoadRepo
     if router.access.cpes:
         lines.append(f"online       {len(online)} of {len(router.access.cpes)} CPE")
         lines += [f"  refused: {why}" for why in refused]
+    if clients := list(router.dhcp.clients.values()):
+        lines.append(f"bound        {sum(c.online for c in clients)} of {len(clients)} DHCP clients")
+        lines += [f"  refused: {why}" for why in sorted({c.refused for c in clients if c.refused})]
     return "\n".join(lines)
 
 

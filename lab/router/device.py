@@ -9,15 +9,21 @@ from __future__ import annotations
 import heapq
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
 from lab.router import values as v
+from lab.router.dhcp import LEASES, Dhcp, DhcpClient
 from lab.router.facts import facts_of, parse_version
 from lab.router.faults import FaultKind, Faults
 from lab.router.firewall import AddressLists, Firewall, Verdict
+from lab.router.gate import ACTIVE as LOGGED_IN
+from lab.router.hosts import Host, Hosts, plain
+from lab.router.hotspot import HOSTS, Hotspot, HotspotClient
 from lab.router.limits import HISTORY_MAX, SESSIONS_MAX
+from lab.router.packets import Packets
+from lab.router.pools import Pools
 from lab.router.ppp import ACTIVE, BINDINGS, Access, Cpe
 from lab.router.store import Event, Store
 from lab.router.table import Row
@@ -34,6 +40,11 @@ Special = Callable[[Mapping[str, str], User], Answer]
 
 def _named(props: Mapping[str, str]) -> dict[str, str]:
     return {name.rstrip("_").replace("_", "-"): value for name, value in props.items()}
+
+
+def _mac(kind: int, number: int) -> str:
+    """A locally administered MAC, the kind of subscriber in its second octet."""
+    return v.mac(f"02{kind:02X}{number:08X}")
 
 
 class Router:
@@ -73,11 +84,17 @@ class Router:
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._connections = 0
+        self._numbers = itertools.count(1)
         self.store = Store(facts_of(version))
         self.lists = AddressLists()
         self.firewall = Firewall(self.store, self.lists)
         self.store.watchers += [self._on_row, self.lists.watch]
+        self.pools = Pools(self.store)
         self.access = Access(self)
+        self.hotspot = Hotspot(self)
+        self.dhcp = Dhcp(self)
+        self.hosts = Hosts(self)
+        self.packets = Packets(self, (self.access, self.hotspot, self.dhcp, self.hosts))
         self.specials: dict[str, Special] = {
             "/system/reboot": self._reboot_command,
         }
@@ -163,7 +180,7 @@ class Router:
         return self._timers[0][0] if self._timers else None
 
     def handle_timer(self, now: float | None = None) -> None:
-        """Do what is due: CPE redial, timeouts run out."""
+        """Do what is due: CPE redial, clients renew, timeouts run out."""
         at = self.now() if now is None else now
         while self._timers and self._timers[0][0] <= at:
             heapq.heappop(self._timers)[2]()
@@ -185,7 +202,7 @@ class Router:
             row.state["network"] = v.prefix4(row.props["address"]).partition("/")[0]
         if path == "/ip/address" and event != "removed":
             row.state["actual-interface"] = row.props.get("interface", "")
-        if path == "/ip/dhcp-server/lease" and event != "removed":
+        if path == LEASES and event != "removed":
             row.state["blocked"] = row.props.get("block-access", "false")
 
     def _take_timeout(self, path: str, row: Row) -> None:
@@ -259,6 +276,8 @@ class Router:
         """Remove a row, or end the session that it stands for."""
         if path in (ACTIVE, BINDINGS) and self.access.end_of_row(path, row):
             return
+        if path in (LOGGED_IN, HOSTS) and self.hotspot.end_of_row(path, row):
+            return
         self.store.remove(path, row)
 
     # --- CPE ----------------------------------------------------------------------------------------------------------
@@ -270,17 +289,78 @@ class Router:
 
         `mac` left out: one that follows from the number of CPE.
         """
-        number = len(self.access.cpes) + 1
-        address = mac or "02:10:" + ":".join(f"{number >> shift & 255:02X}" for shift in (24, 16, 8, 0))
-        cpe = Cpe(login, password, address, redial_s, retry_s)
+        cpe = Cpe(login, password, mac or _mac(0x10, len(self.access.cpes) + 1), redial_s, retry_s)
         self.access.plug_in(cpe)
         return cpe
 
-    def gets_out(
-        self, login: str, *, destination: str = "203.0.113.80", protocol: str = "tcp", port: int = 443
-    ) -> Verdict:
-        """Tell whether the packets of a login, or of an IPv4 address, reach the internet, and by which rule."""
-        return self.access.gets_out(login, destination=destination, protocol=protocol, port=port)
+    def plug_in_dhcp(self, mac: str = "", *, server: str = "", host_name: str = "", retry_s: float = 1.0) -> DhcpClient:
+        """Connect a DHCP client that asks at once, and again after `retry_s` while it is not served.
+
+        `server`: the name of the DHCP server on whose interface it is, the first enabled one when left out; `mac` left
+        out: one that nobody has.
+
+        Raises:
+            BadValueError: `mac` is none.
+        """
+        address = v.mac(mac) if mac else _mac(0x11, next(self._numbers))
+        client = DhcpClient(address, server, host_name, retry_s)
+        self.dhcp.plug_in(client)
+        return client
+
+    def plug_in_hotspot(
+        self,
+        mac: str = "",
+        user: str = "",
+        password: str = "",
+        *,
+        server: str = "",
+        address: str = "",
+        redial_s: float = 0.2,
+        retry_s: float = 1.0,
+    ) -> HotspotClient:
+        """Connect a host that logs in at once, and again `redial_s` after it lost its session (`retry_s`: refused).
+
+        `server`: the name of the hotspot, the first enabled one when left out. Its address is `address`, or the one
+        that a DHCP client of its MAC has, or one of the hotspot's pool; `mac` as in `plug_in_dhcp`.
+
+        Raises:
+            BadValueError: `mac` is none.
+        """
+        own = v.mac(mac) if mac else _mac(0x12, next(self._numbers))
+        client = HotspotClient(own, user, password, server, address, redial_s, retry_s)
+        self.hotspot.plug_in(client)
+        return client
+
+    def plug_in_host(self, addresses: Iterable[str], mac: str = "", *, interface: str = "", name: str = "") -> Host:
+        """Connect a host with fixed addresses, IPv4 or IPv6, that opens a connection from each of them.
+
+        `interface`: the one whose own address is of the host's network when left out.
+
+        Raises:
+            ValueError: one of `addresses` is none.
+            BadValueError: `mac` is none.
+        """
+        fixed = plain(addresses)
+        own = v.mac(mac) if mac else _mac(0x13, next(self._numbers))
+        host = Host(name or own, fixed, own, interface)
+        self.hosts.plug_in(host)
+        return host
+
+    def gets_out(self, which: str, *, destination: str = "", protocol: str = "tcp", port: int = 443) -> Verdict:
+        """Tell whether a subscriber's packets reach the internet, and by which rule.
+
+        `which`: a login, hotspot user, MAC or address. A subscriber with both families is judged by IPv4, unless
+        `destination` or the address asked for is of IPv6.
+        """
+        return self.packets.gets_out(which, destination, protocol, port)
+
+    def speed_of(self, which: str, *, destination: str = "") -> tuple[int, int] | None:
+        """The upload and download in bits a second that a subscriber's first simple queue allows; 0 is no limit.
+
+        None: no queue takes its packets, they are fasttracked, or it is not online. `which` and `destination` as for
+        `gets_out`.
+        """
+        return self.packets.speed_of(which, destination)
 
     # --- users and connections ----------------------------------------------------------------------------------------
 
@@ -348,15 +428,20 @@ class Router:
         """Restart: connections are cut, sessions and everything dynamic are gone, freed ids are given out again."""
         self.boots += 1
         self.access.hang_up_all()
+        self.hotspot.restart()
         for path, table in self.store.tables():
             for row in list(table):
-                if row.dynamic and path != _USERS_ONLINE:
+                # leases are kept on disk, and who is logged in goes with its connection
+                if row.dynamic and path not in (_USERS_ONLINE, LEASES):
                     self.store.remove(path, row)
         history = self.store.table(_HISTORY)
         for row in list(history):
             self.store.remove(_HISTORY, row)
         for _, table in self.store.tables():
             table.renumber()
+        self.pools.forget()
+        self.dhcp.after_restart()
+        self.hosts.after_restart()
         self._up_at = self.now() + self.down_s
         self._booted = self._up_at
         for act in tuple(self.on_restart):

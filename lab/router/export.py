@@ -22,8 +22,8 @@ from lab.router.table import Row
 # never in an export: what the router does, who its users are (RouterOS leaves them out), and rows shown twice
 _LEFT_OUT: Final = frozenset(
     (
-        INTERFACES, "/ip/firewall/connection", "/ip/hotspot/active", "/ip/hotspot/cookie", "/ppp/active",
-        "/system/history", "/user", "/user/active",
+        INTERFACES, "/ip/firewall/connection", "/ip/hotspot/active", "/ip/hotspot/cookie", "/ip/hotspot/host",
+        "/ipv6/firewall/connection", "/ppp/active", "/system/history", "/user", "/user/active",
     )
 )  # fmt: skip
 # what others refer to comes first, as in RouterOS' own exports

@@ -3,7 +3,7 @@
 Command trees were recorded of 7.15.3, 7.20.8 and 7.24, of virtual routers: a version between two of them is taken for
 the older one. Of version 6 no tree was recorded: its menus, arguments and defaults are those of 6.49.18 that an
 automation project lists, the verbs follow from what kind of menu it is, and menus that only show the router's state are
-those of 7.15.3.
+those of 7.15.3. What MikroTik's manual of its time has of leases, and the project leaves out, is added by hand.
 """
 
 from __future__ import annotations
@@ -24,12 +24,19 @@ _ORDINARY: Final = ("add", "comment", "disable", "edit", "enable", "export", "fi
 # menus that hold what the router is and does, not what was configured: no project lists them for version 6
 _STATE: Final = (
     "/interface", "/interface/pppoe-server", "/ip/firewall/connection", "/ip/hotspot/active", "/ip/hotspot/cookie",
-    "/ip/hotspot/host", "/ip/pool/used", "/ipv6/firewall/connection", "/log", "/ppp/active", "/system",
-    "/system/history", "/system/license", "/system/resource", "/user/active",
+    "/ip/hotspot/host", "/ip/hotspot/ip-binding", "/ip/pool/used", "/ipv6/firewall/connection", "/log", "/ppp/active",
+    "/system", "/system/history", "/system/license", "/system/resource", "/user/active",
 )  # fmt: skip
 # a virtual router has none, so no recorded tree has it
 HARDWARE: Final = {
     "/system/routerboard": ("export", "get", "print", "upgrade"),
+}
+# what the manual of its time has ("DHCP", "Leases") and the project leaves out: arguments, verbs
+_SIX_MORE: Final = {
+    "/ip/dhcp-server/lease": (
+        ("allow-dual-stack-queue", "block-access", "dhcp-option-set", "lease-time", "rate-limit", "use-src-mac"),
+        ("make-static",),
+    ),
 }
 _SIX_PRINT: Final = frozenset(
     (
@@ -237,9 +244,10 @@ def _six_verbs(path: str, entry: _Entry) -> dict[str, frozenset[str]]:
             "set": fields,
         }
     # every row can have a comment, though the project lists it for some menus only
-    fields |= {"comment"}
+    more, verbs_more = _SIX_MORE.get(path, ((), ()))
+    fields |= {"comment", *more}
     names = [v for v in _ORDINARY if v not in ("add", "remove")] if entry.get("fixed_entries") else list(_ORDINARY)
-    verbs = {v: frozenset(("numbers",)) for v in names}
+    verbs = {v: frozenset(("numbers",)) for v in (*names, *verbs_more)}
     verbs["comment"] |= {"comment"}
     verbs["edit"] = frozenset(("number", "value-name"))
     verbs["export"] = frozenset(("compact", "file", "hide-sensitive", "terse", "verbose"))

@@ -1,8 +1,9 @@
-"""A subscriber's packet on its way through the firewall: whether it gets out, and by which rule. Pure, IPv4.
+"""A subscriber's packet on its way through the firewall: whether it gets out, and by which rule. Pure, IPv4 and IPv6.
 
-It knows the matchers by which operators hold subscribers back: addresses and lists, interfaces and their lists,
-connection state, protocol and port, MAC, nat state, IPsec policy. A rule with any other matcher does not match, and the
-verdict names the matcher as unsure: an honest "perhaps".
+A packet meets raw's prerouting first and filter's forward then; its family says whose rules and lists. Known are the
+matchers by which operators hold subscribers back: addresses and lists, interfaces and their lists, connection state,
+protocol and port, MAC, nat state, IPsec policy. A rule with any other matcher does not match, and the verdict names the
+matcher as unsure: an honest "perhaps".
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from lab.router.limits import JUMPS_MAX
@@ -20,7 +21,10 @@ from lab.router.table import Row
 
 FILTER: Final = "/ip/firewall/filter"
 NAT: Final = "/ip/firewall/nat"
+RAW: Final = "/ip/firewall/raw"
 LISTS: Final = "/ip/firewall/address-list"
+CONNECTIONS: Final = "/ip/firewall/connection"
+_LISTS: Final = (LISTS, "/ipv6/firewall/address-list")
 _MEMBERS: Final = "/interface/list/member"
 
 # properties of a rule that choose no packet
@@ -32,6 +36,20 @@ _NO_MATCHERS: Final = frozenset(
 )  # fmt: skip
 _PASSES_ON: Final = frozenset(("log", "passthrough", "add-src-to-address-list", "add-dst-to-address-list"))
 _MOVES: Final = frozenset(("dst-nat", "redirect", "netmap"))
+_PROTOCOLS: Final = {"6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6"}
+
+
+def family_of(address: str) -> int:
+    """4 or 6, or 0 where the text is no address."""
+    try:
+        return ipaddress.ip_address(address).version
+    except ValueError:
+        return 0
+
+
+def of_family(path: str, family: int) -> str:
+    """The menu of `/ip` that IPv6 has under `/ipv6`, for the family asked for."""
+    return path.replace("/ip/", "/ipv6/", 1) if family == 6 else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +66,31 @@ class Packet:
     source_mac: str = ""
     nat_state: str = ""
 
+    @property
+    def family(self) -> int:
+        return family_of(self.source)
+
 
 @dataclass(frozen=True, slots=True)
 class Walk:
-    """Where a packet's way ended. `rule`: the `.id` that decided, empty for the end of the chain."""
+    """Where a packet's way ended. `rule`: the `.id` in `menu` that decided, empty for the end of the chain."""
 
     out: bool
     rule: str = ""
     action: str = "accept"
     comment: str = ""
     unsure: tuple[str, ...] = ()
+    menu: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a subscriber's router would get.
 
-    `out`: a new connection reaches the internet; `rule`, `action`: what decided so. `lingers`: a connection from before
-    still flows, by rule `lingers_by`; `fasttracked`: because it passes by the firewall. `moved_by`: the nat rule that
-    sends a new connection elsewhere. `unsure`: matchers in rules that were passed over because the lab cannot judge
-    them.
+    `out`: a new connection reaches the internet; `rule` of `menu`, `action`: what decided so. `lingers`: a connection
+    from before still flows, by rule `lingers_by`; `fasttracked`: because it passes by the firewall. `moved_by`: the nat
+    rule that sends a new connection elsewhere. `unsure`: matchers in rules that were passed over because the lab cannot
+    judge them.
     """
 
     online: bool
@@ -80,61 +103,90 @@ class Verdict:
     moved_by: str = ""
     unsure: tuple[str, ...] = ()
     reason: str = ""
+    menu: str = ""
 
 
-def address_range(value: str) -> tuple[int, int] | None:
-    """The first and last address that a value covers, or None where it is a name."""
+def address_range(value: str) -> tuple[int, int, int] | None:
+    """The family (4 or 6), first and last address that a value covers, or None where it is a name."""
     first, dash, last = value.partition("-")
     try:
         if dash:
-            return int(ipaddress.IPv4Address(first)), int(ipaddress.IPv4Address(last))
-        network = ipaddress.IPv4Network(value, strict=False)
+            low, high = ipaddress.ip_address(first), ipaddress.ip_address(last)
+            return (low.version, int(low), int(high)) if low.version == high.version else None
+        network = ipaddress.ip_network(value, strict=False)
     except ValueError:
         return None
-    return int(network.network_address), int(network.broadcast_address)
+    return network.version, int(network.network_address), int(network.broadcast_address)
+
+
+def covers(value: str, address: str) -> bool:
+    """Tell whether an address, prefix or range covers an address; false where either is none."""
+    covered = address_range(value)
+    if covered is None or family_of(address) != covered[0]:
+        return False
+    return covered[1] <= int(ipaddress.ip_address(address)) <= covered[2]
+
+
+_List = tuple[int, str]
 
 
 class AddressLists:
-    """Which addresses are on which list, kept up to date row by row. To be told of every change."""
+    """Which addresses are on which list, kept up to date row by row. To be told of every change.
+
+    Prefixes are counted by length: telling whether an address is on a list costs a look per length in use.
+    """
 
     def __init__(self) -> None:
-        self._single: dict[str, Counter[int]] = {}
-        self._wide: dict[str, dict[str, tuple[int, int]]] = {}
-        self._of_row: dict[str, tuple[str, int, int]] = {}
+        self._nets: dict[_List, dict[int, Counter[int]]] = {}
+        self._wide: dict[_List, dict[str, tuple[int, int]]] = {}
+        self._of_row: dict[tuple[str, str], tuple[_List, int, int]] = {}
 
     def watch(self, path: str, row: Row, event: Event) -> None:
         """Take note of a change; what is not about an address list is passed over."""
-        if path != LISTS:
+        if path not in _LISTS:
             return
-        self._forget(row.id)
+        self._forget((path, row.id))
         covered = address_range(row.props.get("address", ""))
         if event == "removed" or row.props.get("disabled") == "true" or covered is None:
             return
-        name, (low, high) = row.props.get("list", ""), covered
-        self._of_row[row.id] = (name, low, high)
-        if low == high:
-            self._single.setdefault(name, Counter())[low] += 1
+        family, low, high = covered
+        key = (family, row.props.get("list", ""))
+        self._of_row[(path, row.id)] = (key, low, high)
+        if (free := _host_bits(low, high)) is None:
+            self._wide.setdefault(key, {})[row.id] = (low, high)
         else:
-            self._wide.setdefault(name, {})[row.id] = (low, high)
+            self._nets.setdefault(key, {}).setdefault(free, Counter())[low >> free] += 1
 
-    def _forget(self, row_id: str) -> None:
-        known = self._of_row.pop(row_id, None)
+    def _forget(self, which: tuple[str, str]) -> None:
+        known = self._of_row.pop(which, None)
         if known is None:
             return
-        name, low, high = known
-        if low == high:
-            self._single[name][low] -= 1
-            if not self._single[name][low]:
-                del self._single[name][low]
-        else:
-            del self._wide[name][row_id]
+        key, low, high = known
+        if (free := _host_bits(low, high)) is None:
+            del self._wide[key][which[1]]
+            return
+        counts = self._nets[key][free]
+        counts[low >> free] -= 1
+        if not counts[low >> free]:
+            del counts[low >> free]
+        if not counts:
+            del self._nets[key][free]
 
     def has(self, name: str, address: str) -> bool:
-        """Tell whether an address is on a list."""
-        number = int(ipaddress.IPv4Address(address))
-        if name in self._single and self._single[name][number]:
+        """Tell whether an address, IPv4 or IPv6, is on a list of its family."""
+        parsed = ipaddress.ip_address(address)
+        key, number = (parsed.version, name), int(parsed)
+        if any(number >> free in counts for free, counts in self._nets.get(key, {}).items()):
             return True
-        return any(low <= number <= high for low, high in self._wide.get(name, {}).values())
+        return any(low <= number <= high for low, high in self._wide.get(key, {}).values())
+
+
+def _host_bits(low: int, high: int) -> int | None:
+    """How many bits of a prefix are free, or None where the span is no prefix."""
+    size = high - low + 1
+    if size < 1 or size & (size - 1) or low % size:
+        return None
+    return size.bit_length() - 1
 
 
 @dataclass(slots=True)
@@ -147,13 +199,13 @@ class Firewall:
 
     def __post_init__(self) -> None:
         self._matchers = {
-            "src-address": lambda p, x: _covers(x, p.source),
-            "dst-address": lambda p, x: _covers(x, p.destination),
+            "src-address": lambda p, x: covers(x, p.source),
+            "dst-address": lambda p, x: covers(x, p.destination),
             "src-address-list": lambda p, x: self.lists.has(x, p.source),
             "dst-address-list": lambda p, x: self.lists.has(x, p.destination),
             "connection-state": lambda p, x: p.state in x.split(","),
             "connection-nat-state": lambda p, x: p.nat_state in x.split(","),
-            "protocol": lambda p, x: p.protocol == {"6": "tcp", "17": "udp", "1": "icmp"}.get(x, x),
+            "protocol": lambda p, x: p.protocol == _PROTOCOLS.get(x, x),
             "dst-port": lambda p, x: _has_port(x, p.port),
             "port": lambda p, x: _has_port(x, p.port),
             "in-interface": lambda p, x: x == p.in_interface or (x == "all-ppp" and p.in_interface.startswith("<")),
@@ -184,9 +236,10 @@ class Firewall:
             if m.props.get("disabled") != "true"
         )
 
-    def _matches(self, rule: Row, packet: Packet, unsure: list[str]) -> bool:
+    def matches(self, rule: Row, packet: Packet, unsure: list[str], but: frozenset[str] = frozenset()) -> bool:
+        """Tell whether a rule takes a packet. `but`: properties that choose none; `unsure`: gets what is not judged."""
         for name, value in rule.props.items():
-            if name in _NO_MATCHERS or value == "":
+            if name in _NO_MATCHERS or name in but or value == "":
                 continue
             matcher = self._matchers.get(name)
             if matcher is None or (name.startswith("out-interface") and not packet.out_interface):
@@ -197,8 +250,20 @@ class Firewall:
                 return False
         return True
 
+    def judge(self, packet: Packet) -> Walk:
+        """Send a packet through raw and filter, and say where its way ended."""
+        # what leaves by which interface is not decided yet in prerouting
+        first = self.walk(replace(packet, out_interface=""), RAW, "prerouting")
+        if not first.out:
+            return first
+        if first.action == "notrack":
+            packet = replace(packet, state="untracked")
+        then = self.walk(packet)
+        return replace(then, unsure=(*first.unsure, *then.unsure))
+
     def walk(self, packet: Packet, path: str = FILTER, chain: str = "forward") -> Walk:
-        """Send a packet down a chain of rules."""
+        """Send a packet down a chain of rules of its family."""
+        path = of_family(path, packet.family)
         unsure: list[str] = []
         jumps = iter(range(JUMPS_MAX))
         chains: dict[str, list[Row]] = {}
@@ -207,14 +272,14 @@ class Firewall:
                 if row.props.get("disabled") != "true":
                     chains.setdefault(row.props.get("chain", ""), []).append(row)
         ended = self._walk(packet, chains, chain, unsure, jumps)
-        return ended or Walk(out=True, unsure=tuple(unsure))
+        return replace(ended, menu=path) if ended else Walk(out=True, unsure=tuple(unsure))
 
     def _walk(
         self, packet: Packet, chains: Mapping[str, list[Row]], chain: str, unsure: list[str], jumps: Iterator[int]
     ) -> Walk | None:
         for rule in chains.get(chain, ()):
             action = rule.props.get("action", "accept")
-            if action in _PASSES_ON or not self._matches(rule, packet, unsure):
+            if action in _PASSES_ON or not self.matches(rule, packet, unsure):
                 continue
             if action == "return":
                 return None
@@ -237,11 +302,6 @@ class Firewall:
         """The nat rule that sends a new connection elsewhere, if one does."""
         ended = self.walk(packet, NAT, "dstnat")
         return ended if ended.action in _MOVES else None
-
-
-def _covers(value: str, address: str) -> bool:
-    covered = address_range(value)
-    return covered is not None and covered[0] <= int(ipaddress.IPv4Address(address)) <= covered[1]
 
 
 def _has_port(value: str, port: int) -> bool:

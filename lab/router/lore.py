@@ -127,6 +127,17 @@ def _nat(address: Kind) -> Lore:
     )
 
 
+def _raw(address: Kind) -> Lore:
+    actions = _words("accept add-dst-to-address-list add-src-to-address-list drop jump log notrack passthrough return")
+    base = _filter(address)
+    return Lore(
+        kinds=dict(base.kinds) | {"action": v.choice(*actions)},
+        references=base.references,
+        defaults=base.defaults,
+        state=base.state,
+    )
+
+
 def _rates() -> dict[str, Kind]:
     pairs = ("limit-at", "max-limit", "burst-limit", "burst-threshold")
     totals = ("total-limit-at", "total-max-limit", "total-burst-limit", "total-burst-threshold")
@@ -208,6 +219,8 @@ def _lore(seven: bool) -> dict[str, Lore]:
         ),
         "/ip/firewall/filter": _filter(v.range4),
         "/ipv6/firewall/filter": _filter(v.prefix6),
+        "/ip/firewall/raw": _raw(v.range4),
+        "/ipv6/firewall/raw": _raw(v.prefix6),
         "/ip/firewall/nat": _nat(v.range4),
         "/ip/firewall/connection": Lore(state={"fasttrack": "false"}),
         "/queue/simple": Lore(
@@ -274,6 +287,17 @@ def _lore(seven: bool) -> dict[str, Lore]:
             unique=(("address", "server"),),
             duplicate="failure: already have static lease with this IP address",
         ),
+        "/ip/hotspot": Lore(
+            kinds={"disabled": v.flag},
+            references={
+                "interface": _INTERFACE,
+                "address-pool": Reference(("/ip/pool",), also=("none",)),
+                "profile": Reference(("/ip/hotspot/profile",)),
+            },
+            state={"invalid": "false"},
+            unique=(("name",),),
+        ),
+        "/ip/hotspot/host": Lore(state={"authorized": "false", "bypassed": "false"}),
         "/ip/hotspot/user": Lore(
             kinds={
                 "limit-uptime": v.duration(),
@@ -325,7 +349,7 @@ def _lore(seven: bool) -> dict[str, Lore]:
             references={"server": Reference(("/ip/hotspot",), also=("all",))},
             defaults={"type": "regular"},
         ),
-        "/ip/hotspot/active": Lore(state={"radius": "false"}),
+        "/ip/hotspot/active": Lore(state={"radius": "false", "blocked": "false"}),
         "/interface/pppoe-server/server": Lore(
             kinds={
                 "authentication": v.choices("pap", "chap", "mschap1", "mschap2"),

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from lab.router import values as v
-from lab.router.firewall import LISTS, Packet, Verdict
+from lab.router.firewall import CONNECTIONS, LISTS, Verdict
+from lab.router.packets import Line
+from lab.router.queues import LIMITS, QUEUES, queue_of
 from lab.router.table import Row
 
 if TYPE_CHECKING:
@@ -26,26 +28,11 @@ if TYPE_CHECKING:
 SECRETS: Final = "/ppp/secret"
 PROFILES: Final = "/ppp/profile"
 ACTIVE: Final = "/ppp/active"
-QUEUES: Final = "/queue/simple"
 POOLS: Final = "/ip/pool"
 SERVERS: Final = "/interface/pppoe-server/server"
 BINDINGS: Final = "/interface/pppoe-server"
-CONNECTIONS: Final = "/ip/firewall/connection"
 AAA: Final = "/ppp/aaa"
 RADIUS: Final = "/radius"
-# an address of the documentation range (RFC 5737), standing for the internet
-INTERNET: Final = "203.0.113.80"
-
-
-# what a rate limit sets of a queue, in the order in which it says it
-_LIMITS: Final = (
-    ("max-limit", v.pair(v.rate)),
-    ("burst-limit", v.pair(v.rate)),
-    ("burst-threshold", v.pair(v.rate)),
-    ("burst-time", v.pair(v.duration())),
-    ("priority", v.pair(v.integer(1, 8))),
-    ("limit-at", v.pair(v.rate)),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +112,6 @@ class Cpe:
     @property
     def online(self) -> bool:
         return self.session is not None
-
-
-def queue_of(rate_limit: str) -> dict[str, str]:
-    """The limits of the queue that a profile's rate-limit makes.
-
-    rx[/tx] [rx-burst[/tx] [rx-threshold[/tx] [rx-time[/tx] [priority [rx-min[/tx]]]]]], rx being the subscriber's
-    upload (MikroTik's manual, "PPP AAA"). A part that cannot be read is left out.
-    """
-    out: dict[str, str] = {}
-    for part, (name, kind) in zip(rate_limit.split(), _LIMITS, strict=False):
-        try:
-            out[name] = kind(part)
-        except v.BadValueError:
-            continue
-    return out
 
 
 class Aaa(Protocol):
@@ -464,7 +436,7 @@ class Access:
             return
         for path, row in session.rows:
             if path == QUEUES and self._store.table(path).get(row.id) is row:
-                self._store.change(path, row, {f"!{name}": "" for name, _ in _LIMITS} | limits)
+                self._store.change(path, row, {f"!{name}": "" for name, _ in LIMITS} | limits)
                 return
         self._bring_queue(session, rate_limit)
 
@@ -477,39 +449,9 @@ class Access:
                 self._store.remove(LISTS, row)
         self._bring_lists(session, names)
 
-    def _packet(self, cpe: Cpe, session: Session, state: str, **changes: object) -> Packet:
-        return Packet(
-            source=session.address,
-            destination=str(changes.get("destination", INTERNET)),
-            protocol=str(changes.get("protocol", "tcp")),
-            port=int(str(changes.get("port", 443))),
-            state=state,
-            in_interface=session.interface,
-            out_interface=self._router.firewall.uplink(),
-            source_mac=cpe.mac,
-        )
-
     def _open_flow(self, session: Session) -> None:
         """Open the session's one connection, where a new one gets out."""
-        cpe = self._used[session.address]
-        wall = self._router.firewall
-        new = self._packet(cpe, session, "new")
-        if wall.moved(new) or not wall.walk(new).out:
-            return
-        row = self._store.insert(
-            CONNECTIONS,
-            {
-                "protocol": new.protocol,
-                "src-address": f"{session.address}:50000",
-                "dst-address": f"{new.destination}:{new.port}",
-                "tcp-state": "established",
-                "timeout": "23h59m59s",
-            },
-            dynamic=True,
-        )
-        settled = wall.walk(self._packet(cpe, session, "established"))
-        row.state["fasttrack"] = "true" if settled.action == "fasttrack-connection" else "false"
-        session.flow = row
+        session.flow = self._router.packets.open_flow(_line_of(self._used[session.address]), session.address)
 
     # --- a session's end ----------------------------------------------------------------------------------------------
 
@@ -563,71 +505,31 @@ class Access:
                 self._later(cpe, cpe.redial_s)
         self._last.clear()
 
-    # --- who gets out -------------------------------------------------------------------------------------------------
+    # --- whose packets ------------------------------------------------------------------------------------------------
 
-    def gets_out(self, login: str, **packet: object) -> Verdict:
-        """What a login's packet to the internet meets: a new connection, and the one it had before."""
-        cpe = next(iter(self.of_login(login)), None)
-        if cpe is None and _is_address(login):
-            return self._address_gets_out(login, **packet)
-        if cpe is None or cpe.session is None:
-            return Verdict(online=False, out=False, reason=cpe.refused if cpe else "no CPE of that login")
-        return self.gets_out_of(cpe, cpe.session, **packet)
-
-    def gets_out_of(self, cpe: Cpe, session: Session, **packet: object) -> Verdict:
-        """The same for one session of a CPE."""
+    def gets_out_of(self, cpe: Cpe, session: Session) -> Verdict:
+        """What the packets of one session of a CPE meet."""
         if cpe.session is not session:
             return Verdict(online=False, out=False, reason="the session has ended")
-        new = self._packet(cpe, session, "new", **packet)
-        flow = session.flow
-        alive = flow if flow and self._store.table(CONNECTIONS).get(flow.id) is flow else None
-        return self._judge(new, alive)
+        return self._router.packets.gets_out(session.address, "", "tcp", 443)
 
-    def _address_gets_out(self, address: str, **packet: object) -> Verdict:
-        """The same for an address whose subscriber has no PPPoE session here: DHCP, hotspot, static."""
-        new = Packet(
-            source=address,
-            destination=str(packet.get("destination", INTERNET)),
-            protocol=str(packet.get("protocol", "tcp")),
-            port=int(str(packet.get("port", 443))),
-            out_interface=self._router.firewall.uplink(),
-        )
-        flows = (
-            row for row in self._store.table(CONNECTIONS) if row.props.get("src-address", "").split(":")[0] == address
-        )
-        return self._judge(new, next(flows, None))
-
-    def _judge(self, new: Packet, flow: Row | None) -> Verdict:
-        wall = self._router.firewall
-        moved = wall.moved(new)
-        first = wall.walk(new)
-        settled = wall.walk(replace(new, state="established"))
-        alive = flow is not None
-        fast = flow is not None and flow.state.get("fasttrack") == "true"
-        return Verdict(
-            online=True,
-            out=first.out and moved is None,
-            rule=first.rule,
-            action=first.action,
-            lingers=alive and (fast or settled.out),
-            lingers_by=settled.rule if alive and not fast else "",
-            fasttracked=fast,
-            moved_by=moved.rule if moved else "",
-            unsure=tuple(dict.fromkeys((*first.unsure, *settled.unsure, *(moved.unsure if moved else ())))),
-            reason=first.comment,
-        )
+    def line(self, which: str) -> Line | None:
+        """The line of the CPE of that login, MAC or address; of several CPE, of one that is online."""
+        cpe = self._used.get(which) or next(iter(self.of_login(which)), None)
+        cpe = cpe or next((c for c in self.cpes.values() if c.mac == which), None)
+        return _line_of(cpe) if cpe else None
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(",")))
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True
+def _line_of(cpe: Cpe) -> Line:
+    session = cpe.session
+    if session is None:
+        return Line(cpe.login, mac=cpe.mac, why_not=cpe.refused)
+    flows = (session.flow,) if session.flow else ()
+    return Line(cpe.login, (session.address,), session.interface, cpe.mac, flows)
 
 
 def _span(part: str) -> tuple[int, int] | None:

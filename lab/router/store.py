@@ -247,11 +247,13 @@ class Store:
         before: Row | None = None,
         dynamic: bool = False,
         builtin: bool = False,
+        row_id: str = "",
     ) -> Row:
-        """Put a row in as it is, unchecked."""
+        """Put a row in as it is, unchecked. `row_id`: the `.id` that it gets if no row has it."""
         table = self.table(path)
         shadowed = path in INTERFACE_TYPES
-        row_id = (self.table(INTERFACES) if shadowed else table).new_id(dynamic=dynamic)
+        if not row_id or table.get(row_id):
+            row_id = (self.table(INTERFACES) if shadowed else table).new_id(dynamic=dynamic)
         row = Row(row_id, props, dynamic=dynamic, builtin=builtin)
         table.insert(row, before)
         self._count(path, props, 1)

@@ -37,7 +37,8 @@ _PRINT: Final = frozenset(
 _REMOVABLE: Final = frozenset(
     (
         "/interface/pppoe-server", "/ip/dhcp-server/lease", "/ip/firewall/address-list", "/ip/firewall/connection",
-        "/ip/hotspot/active", "/ip/hotspot/cookie", "/ipv6/firewall/address-list", "/ppp/active",
+        "/ip/hotspot/active", "/ip/hotspot/cookie", "/ip/hotspot/host", "/ipv6/firewall/address-list",
+        "/ipv6/firewall/connection", "/ppp/active",
     )
 )  # fmt: skip
 _CHANGEABLE: Final = frozenset(("/ip/firewall/address-list", "/ipv6/firewall/address-list"))

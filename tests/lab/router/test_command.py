@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from librouteros.exceptions import TrapError
 
 from lab.__main__ import main
+from lab.router.command import add_arguments, describe, make_router
+from lab.router.server import Endpoint
 from tests.lab.router.data import recorded
 
 
@@ -50,6 +53,41 @@ def test_an_export_is_rehearsed_on():
         finally:
             process.send_signal(signal.SIGINT)
         assert process.wait(timeout=20) == 0
+
+
+def made_from(path, *more):
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return make_router(parser.parse_args(["--from", str(path), *more]))
+
+
+def test_the_clients_of_static_leases_come_too():
+    path = recorded("rsc/routeros-diff-verbose_export-6.48.1.rsc")
+    router, report = made_from(path, "--sessions", "100")
+    # six leases, two of them of one client on two servers
+    assert [client.online for client in router.dhcp.clients.values()] == [True] * 5
+    said = describe(router, Endpoint("127.0.0.1", 1), "x", report).splitlines()
+    assert said[-1] == "bound        5 of 5 DHCP clients"
+    assert [row["status"] for row in router.rows("/ip/dhcp-server/lease")] == ["bound"] * 5 + ["waiting"]
+    assert len(made_from(path, "--sessions", "2")[0].dhcp.clients) == 2
+    assert not made_from(path)[0].dhcp.clients
+
+
+def test_a_lease_whose_server_is_not_there_or_that_is_off_has_no_client(tmp_path):
+    export = tmp_path / "e.rsc"
+    export.write_text(
+        "/ip pool\nadd name=p ranges=10.0.0.2-10.0.0.9\n"
+        "/ip dhcp-server\nadd name=d interface=ether1 address-pool=p\n"
+        "/ip dhcp-server lease\n"
+        "add address=10.0.0.5 mac-address=02:00:00:00:00:05 server=d\n"
+        "add address=10.0.0.6 mac-address=02:00:00:00:00:06\n"
+        "add address=10.0.0.7 mac-address=02:00:00:00:00:07 server=gone\n"
+        "add address=10.0.0.8 mac-address=02:00:00:00:00:08 disabled=yes\n"
+        "add address=10.0.0.9 mac-address=02:00:00:00:00:09 block-access=yes\n"
+    )
+    router, report = made_from(export, "--sessions", "9")
+    said = describe(router, Endpoint("127.0.0.1", 1), "x", report).splitlines()
+    assert said[-2:] == ["bound        2 of 3 DHCP clients", "  refused: the lease is blocked"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from lab.router.device import Router
 from lab.router.errors import Trap, UnknownVersionError
+from lab.router.values import BadValueError
 from tests.lab.router.routers import access_bench, bench, logged_in
 
 ENTRIES = "/ip/firewall/address-list"
@@ -83,6 +84,18 @@ def test_what_nobody_can_add_by_the_api_can_be_put_there():
     assert c.ask("/ip/hotspot/active/remove", f"=.id={made}") == [["!done"]]
     flow = r.add("/ip/firewall/connection", src_address="10.5.50.7:4000", dst_address="203.0.113.1:443")
     assert c.ask("/ip/firewall/connection/remove", f"=.id={flow}") == [["!done"]]
+
+
+def test_subscribers_have_macs_of_their_own():
+    r = bench().router
+    first, second = r.plug_in_dhcp(), r.plug_in_dhcp()
+    r.dhcp.unplug(first)
+    third = r.plug_in_dhcp()
+    assert len({first.mac, second.mac, third.mac}) == 3
+    assert r.dhcp.clients.keys() == {second.mac, third.mac}
+    for plug_in in (r.plug_in_dhcp, r.plug_in_hotspot, lambda mac: r.plug_in_host(["192.0.2.9"], mac)):
+        with pytest.raises(BadValueError):
+            plug_in("02:00:00")
 
 
 def test_reboot_gives_freed_ids_out_again():

@@ -168,6 +168,15 @@ def test_an_address_may_be_asked_for_as_well():
     assert r.gets_out(address).out
 
 
+def test_a_flow_of_an_address_that_nobody_of_the_lab_has():
+    r = bench().router
+    r.add("/ip/firewall/connection", src_address="10.9.9.9:4000", dst_address="203.0.113.1:443")
+    r.add("/ipv6/firewall/connection", src_address="2001:db8::7", dst_address="2001:db8:1::1")
+    assert r.gets_out("10.9.9.9").lingers
+    assert not r.gets_out("10.9.9.8").lingers
+    assert r.gets_out("2001:db8::7").lingers
+
+
 def test_nobody():
     verdict = bench().router.gets_out("nobody")
     assert (verdict.online, verdict.out, verdict.reason) == (False, False, "no CPE of that login")
@@ -190,6 +199,116 @@ def test_lists_against_plain_networks(entries):
             address = f"10.0.0.{last}"
             expected = any(n == name and ipaddress.IPv4Address(address) in network for n, network in model)
             assert lists.has(name, address) == expected
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ab"),
+            st.sampled_from(["10.0.0.", "2001:db8::"]),
+            st.integers(0, 40),
+            st.integers(0, 8),
+            st.booleans(),
+            st.booleans(),
+        ),
+        max_size=8,
+    )
+)
+def test_lists_of_both_families_prefixes_and_ranges(entries):
+    lists = AddressLists()
+    model: list[tuple[str, int, int, int]] = []
+    for number, (name, base, first, size, ranged, gone) in enumerate(entries):
+        family = 6 if ":" in base else 4
+        low = ipaddress.ip_address(f"{base}{first:x}" if family == 6 else f"{base}{first}")
+        if ranged and family == 4:
+            value, span = f"{low}-{low + size}", (int(low), int(low) + size)
+        else:
+            network = ipaddress.ip_network((low, (32 if family == 4 else 128) - size), strict=False)
+            value, span = str(network), (int(network[0]), int(network[-1]))
+        path = ENTRIES if family == 4 else "/ipv6/firewall/address-list"
+        row = Row(f"*{number}", {"list": name, "address": value})
+        lists.watch(path, row, "added")
+        lists.watch(path, row, "changed")  # counted once
+        if gone:
+            lists.watch(path, row, "removed")
+        else:
+            model.append((name, family, *span))
+    for name in "ab":
+        for base in ("10.0.0.", "2001:db8::"):
+            for last in range(0, 70, 3):
+                address = ipaddress.ip_address(f"{base}{last}" if "." in base else f"{base}{last:x}")
+                expected = any(
+                    n == name and f == address.version and low <= int(address) <= high for n, f, low, high in model
+                )
+                assert lists.has(name, str(address)) == expected
+
+
+def test_an_ipv6_list_with_a_prefix_and_its_rule():
+    r = bench().router
+    r.plug_in_host(["192.0.2.9", "2001:db8:7::9"], name="shop")
+    rule = r.add("/ipv6/firewall/filter", chain="forward", action="drop", src_address_list="suspended", comment="S6")
+    r.add(ENTRIES, list="suspended", address="192.0.2.9")  # of the other family, without a rule there
+    assert r.gets_out("2001:db8:7::9").out
+    assert r.gets_out("shop").out
+    c = logged_in(r)
+    made = c.ret("/ipv6/firewall/address-list/add", "=list=suspended", "=address=2001:db8:7::/48")
+    verdict = r.gets_out("2001:db8:7::9")
+    assert (verdict.out, verdict.lingers, verdict.rule, verdict.menu, verdict.reason) == (
+        False,
+        False,
+        rule,
+        "/ipv6/firewall/filter",
+        "S6",
+    )
+    assert r.gets_out("shop").out
+    assert not r.gets_out("shop", destination="2001:db8:1::1").out
+    assert r.gets_out("2001:db8:8::1").out
+    c.ask("/ipv6/firewall/address-list/remove", f"=.id={made}")
+    assert r.gets_out("2001:db8:7::9").lingers
+
+
+def test_raw_drops_before_all_else_what_was_open_too():
+    r = bench().router
+    accept = r.add(RULES, chain="forward", action="accept")
+    r.plug_in_host(["192.0.2.9", "2001:db8:7::9"], name="shop", interface="ether5")
+    c = logged_in(r)
+    rule = c.ret("/ip/firewall/raw/add", "=chain=prerouting", "=action=drop", "=src-address-list=suspended")
+    assert r.gets_out("shop").rule == accept
+    r.add(ENTRIES, list="suspended", address="192.0.2.0/24")
+    verdict = r.gets_out("shop")
+    assert (verdict.out, verdict.lingers, verdict.rule, verdict.menu) == (False, False, rule, "/ip/firewall/raw")
+    assert r.gets_out("2001:db8:7::9").out
+    r.add("/ipv6/firewall/raw", chain="prerouting", action="drop", in_interface="ether5")
+    assert not r.gets_out("2001:db8:7::9").out
+    r.add("/ip/firewall/raw", chain="prerouting", action="accept", src_address="192.0.2.9", place_before=rule)
+    assert r.gets_out("shop").out
+
+
+def test_raw_does_not_know_yet_where_a_packet_leaves():
+    r = bench().router
+    r.add("/interface/list", name="WAN")
+    r.add("/interface/list/member", list="WAN", interface="ether1")
+    made = r.add("/ip/firewall/raw", chain="prerouting", action="drop", out_interface="ether1")
+    verdict = r.gets_out("192.0.2.9")
+    assert (verdict.out, verdict.unsure) == (True, (f"out-interface in {made}",))
+
+
+def test_what_raw_does_not_track_is_neither_new_nor_established():
+    r = bench().router
+    r.add("/ip/firewall/raw", chain="prerouting", action="notrack", src_address="192.0.2.9")
+    r.add(RULES, chain="forward", action="accept", connection_state="untracked", comment="loose")
+    r.add(RULES, chain="forward", action="drop")
+    assert r.gets_out("192.0.2.9").reason == "loose"
+    assert not r.gets_out("192.0.2.10").out
+
+
+def test_ipv6_fasttrack_lingers_as_well():
+    r = bench("7.24").router
+    r.add("/ipv6/firewall/filter", chain="forward", action="fasttrack-connection", connection_state="established")
+    r.plug_in_host(["2001:db8:7::9"], name="shop")
+    r.add("/ipv6/firewall/filter", chain="forward", action="drop")
+    verdict = r.gets_out("shop")
+    assert (verdict.out, verdict.lingers, verdict.fasttracked) == (False, True, True)
 
 
 def test_a_packet_of_the_export_meets_the_rules_of_the_export():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lab.router.ppp import queue_of
 from tests.lab.router.routers import access_bench, bench, logged_in
 
 
@@ -199,26 +198,3 @@ def test_many_sessions_and_redials_leave_nothing_behind():
         addresses = {row["address"] for row in r.rows("/ppp/active")}
         assert len(addresses) == 200
         assert {e["address"] for e in r.rows("/ip/firewall/address-list")} == addresses
-
-
-@pytest.mark.parametrize(
-    ("text", "limits"),
-    [
-        ("", {}),
-        ("5M", {"max-limit": "5000000/5000000"}),
-        (
-            "2M/5M 4M/10M 2M/5M 16/16 8 1M/2M",
-            {
-                "max-limit": "2000000/5000000",
-                "burst-limit": "4000000/10000000",
-                "burst-threshold": "2000000/5000000",
-                "burst-time": "16s/16s",
-                "priority": "8/8",
-                "limit-at": "1000000/2000000",
-            },
-        ),
-        ("nonsense 4M/4M", {"burst-limit": "4000000/4000000"}),
-    ],
-)
-def test_queue_of(text, limits):
-    assert queue_of(text) == limits
