@@ -11,7 +11,7 @@ from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import menus
 from agent.connectors.routeros.addresses import ALL, Resource, address, rows_value
 from agent.connectors.routeros.rows import KEPT, Kept, by_key, value_of
-from agent.connectors.routeros.running import BY_ONE, RUNNING, began_s, names, of_owner
+from agent.connectors.routeros.running import BEGAN_S, BY_ONE, RUNNING, began_s, names, of_owner
 from agent.connectors.routeros.values import Kind, normalise
 from agent.model import ABSENT
 
@@ -26,6 +26,9 @@ ONE_BY_ONE_MAX: Final = 8
 
 KEY_MAX: Final = 4096
 """Characters of a name that is asked for; chosen arbitrarily, far above RouterOS's own limits."""
+
+BEGUN_MAX: Final = 50_000
+"""Sessions whose beginning is remembered; chosen arbitrarily, some megabytes."""
 
 _Row = Mapping[str, str]
 _Reader = Callable[["Api", "Version", Sequence[str]], Awaitable[Mapping[str, "Value"]]]
@@ -56,6 +59,7 @@ class Readers:
     def __init__(self, target: str, commit: Commit, timeout_s: float) -> None:
         """Take the target's id, the keyed commitment of secrets, and how long a command may take."""
         self._target, self._commit, self._timeout_s = target, commit, timeout_s
+        self._begun: dict[str, int] = {}
         self._readers: dict[Resource, _Reader] = {
             Resource.QUEUES: self._queues,
             Resource.LEASED: self._leased,
@@ -144,8 +148,19 @@ class Readers:
         for row in rows:
             at_s = began_s(row, now_s)
             if at_s is not None:
-                found.setdefault(row.get(running.query, ""), {})[running.key_of(row, now_s)] = str(at_s)
+                key = running.key_of(row, now_s)
+                found.setdefault(row.get(running.query, ""), {})[key] = str(self._steady(key, at_s))
         return dict(found)
+
+    def _steady(self, key: str, at_s: int) -> int:
+        """Return when a session began as it was first told: an uptime is cut to seconds, and so is our clock."""
+        known_s = self._begun.get(key)
+        if known_s is not None and abs(known_s - at_s) <= BEGAN_S:
+            return known_s
+        if len(self._begun) >= BEGUN_MAX:
+            self._begun.clear()
+        self._begun[key] = at_s
+        return at_s
 
     async def _online(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
         rows = await self.print(api, "/ppp/active", ("name",), "name", ())

@@ -350,3 +350,19 @@ async def test_a_target_that_is_not_configured() -> None:
     with pytest.raises(UnreadableError, match="no target"):
         async with made.dial(Target("routeros/other", "routeros")):
             raise AssertionError("dialled")
+
+
+async def test_a_beginning_does_not_wander() -> None:
+    """It is our clock less an uptime, each cut to seconds; read a second later it must be the same moment."""
+    ahead = 0.0
+    router = Router(clock=lambda: time.time() + ahead)
+    router.add("/ppp/profile", name="p", local_address="10.0.0.1", remote_address="10.0.0.2")
+    router.add("/ppp/secret", name="amina.h", password="x", profile="p")
+    router.add("/user", name="ispagents", password=PASSWORD.decode(), group="full")
+    router.plug_in("amina.h", "x")
+    async with opened(router) as session:
+        first = await value_of(session, at("ppp/began", "amina.h"))
+        ahead = 1.0  # as if the uptime had been cut one second later
+        assert await value_of(session, at("ppp/began", "amina.h")) == first
+        ahead = 60.0
+        assert await value_of(session, at("ppp/began", "amina.h")) != first
