@@ -8,7 +8,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import cloud_approval, cloud_connections, cloud_submit, journal, routeros_read, startup, suspend
+from tests.bench import (
+    cloud_approval,
+    cloud_connections,
+    cloud_submit,
+    journal,
+    routeros_read,
+    routers_batch,
+    startup,
+    suspend,
+)
 from tests.bench.result import Result, table
 
 
@@ -24,6 +33,7 @@ def main(argv: list[str]) -> None:
         "journal_steps": journal.bench_steps,
         "suspend_2000": lambda: suspend.bench(profile=args.profile),
         "routeros_read": routeros_read.bench,
+        "routers_batch": routers_batch.bench,
         "cloud_submits": cloud_submit.bench,
         "cloud_connections_2000": cloud_connections.bench,
         "cloud_storm_500": cloud_connections.bench_storm,

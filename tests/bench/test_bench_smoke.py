@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from tests.bench import cloud_approval, cloud_connections, cloud_submit, journal, routeros_read, startup, suspend
+from tests.bench import (
+    cloud_approval,
+    cloud_connections,
+    cloud_submit,
+    journal,
+    routeros_read,
+    routers_batch,
+    startup,
+    suspend,
+)
 from tests.bench.__main__ import main
 from tests.bench.result import Result, compared, table
 from tests.servers import ServerMissingError, missing
@@ -59,6 +68,13 @@ def test_cli_status() -> None:
 
 def test_routeros_read() -> None:
     assert _sane(routeros_read.bench(rows=200, rounds=1))
+
+
+def test_routers_batch() -> None:
+    results = routers_batch.bench(services=120, batch=12, soak_s=0, pace=50)
+    assert [r.value > 0 for r in results] == [True] * 3
+    more = results[1].more
+    assert (more["enforced"], more["suspended though not listed"], more["listed and let out"]) == (12, 0, 0)
 
 
 def test_cloud_submits() -> None:
