@@ -23,6 +23,7 @@ from agent.changes.approval import Answer, Approvals
 from agent.changes.audit import Recorder
 from agent.changes.clock_watch import ClockWatch
 from agent.changes.commands import PlanRow, Release
+from agent.changes.devices import Devices
 from agent.changes.evidence import Event, Evidence, all_plans
 from agent.changes.intake import Intake
 from agent.changes.machine import EXIT_CODES, ChangeState, Gate, fold
@@ -34,7 +35,7 @@ from agent.changes.standings import InForce
 from agent.changes.trust_state import TrustState, freezes
 from agent.changes.witnesses import NOT_WITNESSED
 from agent.changes.worker import Worker
-from agent.connectors.base import UnreadableError
+from agent.connectors.base import DeviceReport, UnreadableError
 from agent.inventory import book
 from agent.inventory.importing import Importer, ImportRefusedError
 from agent.model import ItemState
@@ -98,6 +99,7 @@ class ApiParts:
     handle: str
     words: str
     targets: tuple[str, ...]
+    devices: Devices
     cloud: Callable[[], Mapping[str, object]]
     witnessed: Callable[[int], str]
 
@@ -199,6 +201,7 @@ class Api:
                 "clock_halt": p.clock_watch.halted(),
                 "billing_problem": p.importer.billing_problem(),
                 "targets": list(p.targets),
+                "devices": p.devices.counts(),
                 "services": p.store.reader.execute("SELECT count(*) FROM service").fetchone()[0],
             },
         )
@@ -290,6 +293,27 @@ class Api:
                 "billing": book.fact_json(fact, self.parts.clock.wall_s()),
             },
         )
+
+    # --- devices ---
+
+    async def device_list(self, _: Request, __: tuple[str, ...]) -> Response:
+        now_s = self.parts.clock.wall_s()
+        return Response(200, [_device(report, now_s) for report in self.parts.devices.reports()])
+
+    async def device_show(self, _: Request, values: tuple[str, ...]) -> Response:
+        return Response(200, _device(self._device_named(values[0]), self.parts.clock.wall_s()))
+
+    async def device_probe(self, request_: Request, values: tuple[str, ...]) -> Response:
+        _body(request_).done()
+        found = await self.parts.devices.probe(self._device_named(values[0]).target)
+        return Response(200, _device(found, self.parts.clock.wall_s()))
+
+    def _device_named(self, name: str) -> DeviceReport:
+        found = self.parts.devices.find(name)
+        if found is None:
+            known = ", ".join(report.name for report in self.parts.devices.reports()) or "none"
+            raise HttpError(404, "unknown-device", f"there is no device {name[:40]!r}; configured: {known}")
+        return found
 
     # --- changes ---
 
@@ -524,6 +548,9 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/subscribers/import", Role.OPERATOR, "csv, dry_run", "counts, problems", Api.subscriber_import),
     Route("GET", "/v1/subscribers", Role.OPERATOR, "", "services", Api.subscriber_list),
     Route("GET", "/v1/subscribers/{ref}", Role.OPERATOR, "", "services, billing", Api.subscriber_show),
+    Route("GET", "/v1/devices", Role.OPERATOR, "", "devices", Api.device_list),
+    Route("GET", "/v1/devices/{name}", Role.OPERATOR, "", "the device, as last read", Api.device_show),
+    Route("POST", "/v1/devices/{name}/probe", Role.OPERATOR, "", "the device, as read now", Api.device_probe),
     Route("POST", "/v1/changes", Role.ANYONE, "the ask, or intent", "the change", Api.change_ask),
     Route("GET", "/v1/changes", Role.OPERATOR, "", "changes", Api.change_list),
     Route("GET", "/v1/changes/{id}", Role.OPERATOR, "", "the change", Api.change_show),
@@ -631,6 +658,15 @@ def _standing(found: InForce) -> dict[str, object]:
         "rate_per_hour": standing.rate_per_hour,
         "not_after": standing.not_after * 60,
         "people": list(found.people),
+    }
+
+
+def _device(report: DeviceReport, now_s: float) -> dict[str, object]:
+    return {
+        "name": report.name,
+        **asdict(report),
+        "state": report.state.value,
+        "age_s": None if report.read_s is None else max(int(now_s) - report.read_s, 0),
     }
 
 

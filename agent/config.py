@@ -348,10 +348,24 @@ class _Builder:
         if len(read.problems) == before and bool(values["fingerprint"]) == values["insecure"]:
             said = "not both" if values["insecure"] else "or insecure = true"
             read.problem(f"{where}.fingerprint", f"expected the certificate's fingerprint, {said}")
+        if len(read.problems) == before:
+            self._users(where, values)
         if len(read.problems) > before:
             return None
         values["fingerprint"] = values["fingerprint"] or b""
         return RouterTarget(name=name, **values)
+
+    def _users(self, where: str, values: Mapping[str, Any]) -> None:
+        """Check that each user of a router has a password, and that two uses have not the same user."""
+        users = [values["user"]]
+        for use in ("read", "config"):
+            user, secret = values[f"{use}_user"], values[f"{use}_secret"]
+            if bool(user) != bool(secret):
+                lacks = f"{use}_secret" if user else f"{use}_user"
+                self.reader.problem(f"{where}.{lacks}", f"missing; {use}_user and {use}_secret are given together")
+            if user in users:
+                self.reader.problem(f"{where}.{use}_user", "expected a user of its own: each may what its use needs")
+            users += [user] if user else []
 
     def _router_method(self, kind: str, name: str, table: Mapping[str, Any]) -> RouterMethod | None:
         read, where, before = self.reader, f"{kind}.{name}", len(self.reader.problems)

@@ -166,6 +166,8 @@ _SQL_NAME = Kind("1 to 63 printable characters", _text(re.compile(r".{1,63}")))
 _GROUP = Kind("a RADIUS group, 1 to 64 printable characters", _text(re.compile(r".{1,64}")))
 _REPLY = Kind("text, 1 to 253 characters", _text(re.compile(r".{1,253}"), 253))
 
+_ROUTER_USER = Kind("1 to 64 printable characters", _text(re.compile(r".{1,64}")))
+_ROUTER_USER_OR_EMPTY = Kind(f"{_ROUTER_USER.expected}, or empty", _text_or_empty(_ROUTER_USER.read))
 _PPP_PROFILE = Kind("a PPP profile, 1 to 64 printable characters", _text(re.compile(r".{1,64}"), 64))
 
 _A, _P, _B, _C, _R, _N, _M = "agent", "policy", "billing", "cloud", "radius.NAME", "nas.NAME", "method.NAME"
@@ -374,14 +376,18 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("method.NAME.tariffs", "TARIFF", _GROUP, REQUIRED, "The RADIUS group of each tariff.", "none"),
     Key(_O, "host", Kind("a host name or address", _text(_HOST)), REQUIRED, "Where the router's API listens."),
     Key(_O, "port", _whole(1, 65_535), 8729, "Its port: that of the service `api-ssl`."),
+    Key(_O, "user", _ROUTER_USER, REQUIRED, "The user for service changes, and for all else that has none of its own."),
+    Key(_O, "secret", _SECRET, REQUIRED, "The name of its password in the vault."),
+    Key(_O, "read_user", _ROUTER_USER_OR_EMPTY, "", "A user for everything that only reads; empty: `user` reads too."),
+    Key(_O, "read_secret", _SECRET_OR_EMPTY, "", "The name of its password in the vault."),
     Key(
         _O,
-        "user",
-        Kind("1 to 64 printable characters", _text(re.compile(r".{1,64}"))),
-        REQUIRED,
-        "The user to log in as.",
+        "config_user",
+        _ROUTER_USER_OR_EMPTY,
+        "",
+        "A user for configuration changes, of which there are none yet: only `device probe` uses it.",
     ),
-    Key(_O, "secret", _SECRET, REQUIRED, "The name of the password in the vault."),
+    Key(_O, "config_secret", _SECRET_OR_EMPTY, "", "The name of its password in the vault."),
     Key(
         _O,
         "fingerprint",
@@ -404,6 +410,7 @@ KEYS: Final[tuple[Key, ...]] = (
         "The router that it must be; empty: whichever has the certificate.",
     ),
     Key(_O, "timeout_s", _number(0.1, 60), 10.0, "How long a command may take, seconds."),
+    Key(_O, "cpu_limit", _whole(0, 100), 80, "Changes wait while its CPU is at this load or above, percent. 0: never."),
     *_on_routers(_S, "the secrets"),
     Key(_S, "suspended_profile", _PPP_PROFILE, REQUIRED, "The profile of a suspended subscriber."),
     Key(_S, "disconnect_within_s", _whole(1, 600), 20, _WITHIN),

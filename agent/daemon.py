@@ -20,6 +20,7 @@ from agent.changes import machine, recovery
 from agent.changes.approval import Approvals
 from agent.changes.audit import Recorder
 from agent.changes.clock_watch import ClockWatch
+from agent.changes.devices import Devices
 from agent.changes.digest import Signer
 from agent.changes.evidence import Evidence
 from agent.changes.intake import Intake
@@ -116,7 +117,7 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
 def wanted_secrets(config: AgentConfig) -> frozenset[str]:
     """Return the names of secrets that the configuration uses."""
     names = {t.secret for t in config.radius.targets} | {n.secret for n in config.radius.nas}
-    names |= {t.secret for t in config.routeros.targets}
+    names = names.union(*(t.secrets for t in config.routeros.targets))
     return frozenset(names - {""})
 
 
@@ -372,6 +373,7 @@ def build(
             handle=config.name,
             words=agent_words(identity.plan_key.public, identity.log_key.public),
             targets=tuple(t.id for c in connectors.values() for t in c.targets),
+            devices=Devices(connectors, sessions),
             cloud=link.state,
             witnessed=witnesses.witnessed_text,
         )

@@ -13,6 +13,7 @@ digest    `digest.py`      outcomes -> signed outcome              outbox
 
 `machine.py` holds every state; `commands.py` every transaction; `journal.py` gives tickets; `perform.py` sends one step
 and reads it back; `recovery.py` is what happens after a crash; `worker.py` starts what is approved.
+`devices.py` is beside it: what people see of the devices, without a change.
 
 With a control plane, what people elsewhere sign comes through the store's inbox, and answers leave by its outbox:
 

@@ -6,11 +6,11 @@ sessions cost the database one query a round, not 300; a lone reader waits for n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import trio
 
-from agent.connectors.base import Reply, Session, UnreadableError
+from agent.connectors.base import Busy, Reply, Session, UnreadableError
 from agent.model import Address, Effect, Seen, Target, Ticket
 
 BULK_MAX = 2000
@@ -82,3 +82,11 @@ class CoalescedSession:
     async def settle(self) -> None:
         """Pass through."""
         await self._session.settle()
+
+    async def busy(self) -> Busy | None:
+        """Pass through."""
+        return await self._session.busy()
+
+    def notes(self) -> Sequence[str]:
+        """Pass through."""
+        return self._session.notes()

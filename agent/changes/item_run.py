@@ -14,7 +14,7 @@ from agent.changes.machine import Event, StepFact, settle
 from agent.changes.perform import Patience, perform_step, recover_step
 from agent.changes.plans import ItemRow, StepRow
 from agent.changes.sessions import Lines, Sessions, Turn
-from agent.connectors.base import AccessRecipe, Enforced, Judgement, UnreadableError
+from agent.connectors.base import AccessRecipe, Enforced, Judgement, Session, UnreadableError
 from agent.inventory.book import opposite
 from agent.model import (
     Address,
@@ -41,6 +41,9 @@ PAUSE_S = 1.0
 """How often a frozen or halted item looks whether it may go on."""
 PAUSE_MAX_S = 30.0
 """How long an item that was begun waits for that; then it ends as what it is: set, not enforced."""
+SPARE_S = 5.0
+"""How soon a target that is to be spared is asked again; then twice as long each time, up to `SPARE_MAX_S`."""
+SPARE_MAX_S = 30.0
 _STOPS = {"cancelled": Event.CANCEL, "expired": Event.EXPIRE, "not-required": Event.SKIP}
 _SAID = {"ack-without-effect": "the NAS answered ACK"}
 _FOLLOW = frozenset({"restore", "revert"})
@@ -272,6 +275,8 @@ class ItemRunner:
         known = self.known(item.n)
         while True:
             try:
+                if (spared := await self._spare(item, await lines.at(step.target))) is not None:
+                    return spared
                 outcome = await self._once(item, step, lines, turn)
             except RefusedCommandError as err:
                 return Stopped(_STOPS.get(err.reason, Event.FAIL), err.reason, str(err))
@@ -285,6 +290,19 @@ class ItemRunner:
             known.last = known.outcomes[step.n, Direction.FORWARD] = outcome
             if not self._try_again(item, step, Direction.FORWARD, outcome):
                 return None
+
+    async def _spare(self, item: Item, session: Session) -> Stopped | None:
+        """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out."""
+        pause_s = SPARE_S
+        while (busy := await session.busy()) is not None and self._journal.wanted(item):
+            if self._journal.states[item.n] in _UNSENT and (why := self._stopping()):
+                return Stopped(Event.CANCEL, "stopped", why)
+            left_s = self._run_until_s - self._clock.wall_s()
+            if left_s <= 0:
+                return Stopped(Event.EXPIRE, busy.reason, busy.detail)
+            await self._clock.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, SPARE_MAX_S)
+        return None
 
     def _try_again(self, item: Item, step: Step, direction: Direction, outcome: StepOutcome) -> bool:
         """Return whether a step that proved to have had no effect may be sent once more."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from agent.changes import commands
 from agent.changes.audit import Json, Recorder, do_json, outcome_json, seen_json
 from agent.changes.commands import Now, PlanRow
-from agent.changes.machine import Event
+from agent.changes.machine import FINAL, Event
 from agent.inventory.book import inventory_address
 from agent.model import (
     Address,
@@ -104,6 +104,17 @@ class Journal:
         if self.states[item.n] in (ItemState.PLANNED, ItemState.WAITING):
             self.states[item.n] = ItemState.RUNNING
         return self.ticket(item, doing, attempt)
+
+    def wanted(self, item: Item) -> bool:
+        """Tell whether the item is still to be done, as the database has it now: not cancelled, nor over otherwise.
+
+        For who waits, and may then ask `about_to`, which is what decides, and says why.
+        """
+        plan_id, digest = self.plan.plan_id, self.plan.digest
+        if self._store.reader.execute("SELECT 1 FROM cancelled WHERE plan_digest = ?", (digest,)).fetchone():
+            return False
+        row = self._store.reader.execute("SELECT state FROM item WHERE plan_id = ? AND n = ?", (plan_id, item.n))
+        return ItemState(row.fetchone()["state"]) not in FINAL
 
     def ticket(self, item: Item, doing: Doing, attempt: int) -> Ticket:
         """Return the ticket of an "about to" that is durable."""

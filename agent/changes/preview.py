@@ -80,7 +80,8 @@ class Chosen:
 class Scope:
     """What the risk class is judged by, beside the items. Ages in seconds; None: not known or not used.
 
-    `matched_payment`: of the one subject, since its suspension; `standing`: an authority for that is in force.
+    `matched_payment`: of the one subject, since its suspension; `standing`: an authority for that is in force. `notes`:
+    what the targets' sessions have to say.
     """
 
     active_services: int
@@ -90,6 +91,7 @@ class Scope:
     reverts: bytes | None = None
     source: str = ""
     look: str = ""
+    notes: str = ""
     matched_payment: bool = False
     standing: bool = False
 
@@ -123,7 +125,7 @@ class Previewer:
             RequestError: the policy refuses such a change outright.
             UnreadableError: nothing would change, and not everything could be read.
         """
-        seen, unread = await self._read(chosen)
+        seen, unread, notes = await self._read(chosen)
         items = self._order([self._item(c, seen, unread) for c in chosen])
         changing = [i for i in items if i.listed is Listed.CHANGE]
         if not changing and unread:
@@ -144,31 +146,40 @@ class Previewer:
         )
         policy = policy_for(pinned.trust, risk)
         self._check_policy(policy, request, len(changing))
-        return await self._save(request, items, scope, pinned, policy)
+        return await self._save(request, items, replace(scope, notes=notes), pinned, policy)
 
     # --- reading ---
 
-    async def _read(self, chosen: Sequence[Chosen]) -> tuple[Mapping[Address, Seen], Mapping[str, UnreadableError]]:
-        """Return what the recipes need, as far as it can be read, and by target why the rest cannot."""
+    async def _read(
+        self, chosen: Sequence[Chosen]
+    ) -> tuple[Mapping[Address, Seen], Mapping[str, UnreadableError], str]:
+        """Return what the recipes need, as far as it can be read, by target why the rest cannot; and notes."""
         seen: dict[Address, Seen] = {}
         unread: dict[str, UnreadableError] = {}
+        notes: dict[str, Sequence[str]] = {}
         wanted = [(self.recipes[c.service.method], c.service) for c in chosen if self._needs_network(c)]
         for _ in range(ROUNDS_MAX):
             needed = by_target([a for recipe, service in wanted for a in recipe.reads(service, seen)])
             missing = {target: addresses for target, addresses in needed.items() if target not in unread}
             if not missing:
-                return seen, unread
+                return seen, unread, " · ".join(text for target in sorted(notes) for text in notes[target])
             async with trio.open_nursery() as nursery:
                 for target, addresses in missing.items():
-                    nursery.start_soon(self._read_target, target, addresses, seen, unread)
+                    nursery.start_soon(self._read_target, target, addresses, seen, unread, notes)
         raise UnreadableError(f"a recipe asked for more than {ROUNDS_MAX} rounds of reads", reason="endless")
 
     async def _read_target(
-        self, target: str, addresses: list[Address], seen: dict[Address, Seen], unread: dict[str, UnreadableError]
+        self,
+        target: str,
+        addresses: list[Address],
+        seen: dict[Address, Seen],
+        unread: dict[str, UnreadableError],
+        notes: dict[str, Sequence[str]],
     ) -> None:
         try:
             session = await self.sessions.dialled(target)
             seen.update(await session.read(addresses))
+            notes[target] = session.notes()
         except UnreadableError as err:
             unread[target] = err
 
@@ -352,6 +363,7 @@ class Previewer:
             "tariff": request.ask.tariff,
             "source": scope.source,
             "look": scope.look,
+            "notes": scope.notes,
             "undo": _undo(request.ask.action, short),
         }
         if len(waves) > 1:

@@ -113,6 +113,8 @@ def status(as_json: AsJson = False) -> None:
     changes = cast("dict[str, int]", found["changes"])
     print(f"changes  {', '.join(f'{n} {gate}' for gate, n in changes.items()) or 'none yet'}")
     print(f"services {found['services']} · targets {', '.join(cast('list[str]', found['targets'])) or 'none'}")
+    if line := _routers(cast("dict[str, int]", found["devices"])):
+        print(line)
     for line in _standing_and_cloud(found):
         print(line)
     for frozen in cast("list[Json]", found["frozen"]):
@@ -121,6 +123,20 @@ def status(as_json: AsJson = False) -> None:
         print(f"BILLING  {found['billing_problem']}")
     if found["clock_halt"] is not None:
         print(f"HALTED   the clock jumped by {found['clock_halt']:.0f} s: check it, then ispagent clock accept")
+
+
+def _routers(counts: dict[str, int]) -> str:
+    """Return one line on the routers, "" when none is configured."""
+    if not counts["configured"]:
+        return ""
+    away, asked = counts["unreachable"] + counts["refused"], counts["configured"] - counts["not-asked"]
+    parts = [
+        f"{counts['reachable']} of {asked} reachable" if asked else "none was needed yet",
+        f"{counts['not-asked']} not asked yet" if asked and counts["not-asked"] else "",
+        f"{counts['findings']} with findings" if counts["findings"] else "",
+    ]
+    word = "ROUTERS " if away else "routers "
+    return f"{word} {', '.join(filter(None, parts))}: ispagent device list"
 
 
 def _standing_and_cloud(found: Json) -> list[str]:

@@ -19,8 +19,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 from agent.model import Address, Effect, Enforcement, Seen, Service, ServiceState, Step, Target, Ticket
 
@@ -84,6 +84,74 @@ class Traits:
 
 
 @dataclass(frozen=True, slots=True)
+class Busy:
+    """Why a target should be spared for now. `reason` is a short code for the journal, `detail` one sentence."""
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a device that a person should know. `code` is for programs and stays, `text` is for people."""
+
+    code: str
+    text: str
+
+
+class DeviceState(enum.Enum):
+    """How the last attempt to ask a device went."""
+
+    NOT_ASKED = "not-asked"
+    """Nobody needed it since the agent started."""
+    REACHABLE = "reachable"
+    UNREACHABLE = "unreachable"
+    REFUSED = "refused"
+    """It answers, and is not used: another device, a wrong password, an unknown release, too few policies."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """What is known of one device.
+
+    `problem`: why the state is not REACHABLE. `tried_s`: when it was last connected to, or that was tried; `read_s`:
+    when facts and findings were read, which may be longer ago (unix seconds, None: never). `facts`: label -> text.
+    """
+
+    target: str
+    address: str
+    state: DeviceState = DeviceState.NOT_ASKED
+    problem: str = ""
+    tried_s: int | None = None
+    read_s: int | None = None
+    version: str = ""
+    identity: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+        return self.target.partition("/")[2]
+
+
+@runtime_checkable
+class Reporting(Protocol):
+    """A connector that knows something of its devices beside what changes need."""
+
+    def reports(self) -> Sequence[DeviceReport]:
+        """Return what is known of each device, as it was last read; nothing is sent."""
+        ...
+
+    async def probe(self, target: str) -> DeviceReport:
+        """Ask a device that is dialled now, and return what is known then. It writes nothing.
+
+        A device that cannot be asked is no error here: the report says so.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What the device said; evidence, never the verdict. `reason` is a code (`ack`, `nak-503`), `detail` for people."""
 
@@ -124,6 +192,17 @@ class Session(Protocol):
 
     async def settle(self) -> None:
         """Close the carriers of commands in doubt and return when none of them can take effect any more."""
+        ...
+
+    async def busy(self) -> Busy | None:
+        """Return why the target should be spared changes for now, or None; asked before each one. Reads are not held.
+
+        What cannot be asked is not busy: the change itself will find out.
+        """
+        ...
+
+    def notes(self) -> Sequence[str]:
+        """Return what a preview says of the target beside the change, from what was read of it; nothing is sent."""
         ...
 
 

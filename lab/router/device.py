@@ -51,7 +51,8 @@ class Router:
     """One router. `clock` gives seconds since 1970; uptime, dates and timeouts follow from it.
 
     A new router has ethernet interfaces, the user `admin` (group full, no password) and a PPPoE server on ether2.
-    `cpu_load` and `down_s` (how long a restart takes) may be set at any time.
+    `cpu_load`, `down_s` (how long a restart takes), `clock_off_s` (how far ahead what it shows as its time is),
+    `gmt_offset` and `device_mode` may be set at any time.
     """
 
     def __init__(
@@ -73,6 +74,9 @@ class Router:
         self.board = board
         self.cpu_load = 7
         self.down_s = 0.0
+        self.clock_off_s = 0.0
+        self.gmt_offset = "+00:00"
+        self.device_mode = {"mode": "advanced", "scheduler": "true", "flagged": "false"}
         self.faults = Faults()
         self.boots = 1
         self.says_empty = numbers >= (7, 18, 0)
@@ -117,7 +121,7 @@ class Router:
     def _describe(self) -> None:
         computed = self.store.computed
         computed["/system/resource"] = self._resource
-        computed["/system/clock"] = lambda _: {"date": self.date(), "time": self.date_time().rpartition(" ")[2]}
+        computed["/system/clock"] = self._clock_row
         computed["/system/routerboard"] = lambda _: {
             "routerboard": "true",
             "model": self.board,
@@ -126,7 +130,7 @@ class Router:
             "upgrade-firmware": self.version,
         }
         computed["/system/license"] = lambda _: {"software-id": self.software_id, "nlevel": "6", "features": ""}
-        computed["/system/device-mode"] = lambda _: {"mode": "advanced", "scheduler": "true", "flagged": "false"}
+        computed["/system/device-mode"] = lambda _: dict(self.device_mode)
         computed["/safe-mode"] = lambda _: {"enabled": "false"}
         for path in _TIMED:
             computed[path] = self._remaining
@@ -147,6 +151,12 @@ class Router:
             "total-hdd-space": "134217728",
         }
 
+    def _clock_row(self, _: Row) -> dict[str, str]:
+        sign, hours, minutes = self.gmt_offset[0], self.gmt_offset[1:3], self.gmt_offset[4:]
+        ahead_s = int(f"{sign}1") * (int(hours) * 3600 + int(minutes) * 60) + self.clock_off_s
+        date, _sep, time_ = self.date_time(ahead_s).partition(" ")
+        return {"date": date, "time": time_, "gmt-offset": self.gmt_offset}
+
     def _remaining(self, row: Row) -> dict[str, str]:
         if row.expires_at is None:
             return {}
@@ -157,13 +167,9 @@ class Router:
         """The router's clock."""
         return self._clock()
 
-    def date(self) -> str:
-        """Today as this version writes it."""
-        return self.date_time().partition(" ")[0]
-
-    def date_time(self) -> str:
-        """The time as this version writes it: version 7.10 and later as ISO 8601 does."""
-        at = datetime.fromtimestamp(self.now(), UTC)
+    def date_time(self, ahead_s: float = 0.0) -> str:
+        """The time as this version writes it: version 7.10 and later as ISO 8601 does. `ahead_s`: of UTC."""
+        at = datetime.fromtimestamp(self.now() + ahead_s, UTC)
         if self.store.facts.version >= (7, 10, 0):
             return f"{at:%Y-%m-%d %H:%M:%S}"
         return f"{_MONTHS[at.month - 1]}/{at:%d/%Y %H:%M:%S}"

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from agent.config import AgentConfig, ConfigError, documented_keys, load, parse_untrusted
 from agent.config_schema import KEYS, nas_profiles
 from agent.connectors.radius.schema import Database, Tables
+from agent.connectors.routeros.schema import Use
+from agent.daemon import wanted_secrets
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -191,6 +193,27 @@ def test_a_router_and_its_defaults() -> None:
     assert read(ROUTER.replace(FINGERPRINT, colons)).routeros.targets == (target,)
     plain = read(ROUTER.replace(f'fingerprint = "{FINGERPRINT}"', "insecure = true")).routeros.targets[0]
     assert (plain.insecure, plain.fingerprint) == (True, b"")
+    assert (target.cpu_limit, set(target.credentials), target.secrets) == (80, {Use.SERVICE}, {"routeros/edge-1"})
+
+
+THREE = """read_user = "viewer"
+read_secret = "routeros/edge-1/read"
+config_user = "changer"
+config_secret = "routeros/edge-1/config"
+cpu_limit = 0
+"""
+
+
+def test_three_users_of_a_router() -> None:
+    (target,) = read(ROUTER.replace("[ppp.pppoe]", f"{THREE}[ppp.pppoe]", 1)).routeros.targets
+    assert {use: (found.user, found.secret) for use, found in target.credentials.items()} == {
+        Use.SERVICE: ("ispagents", "routeros/edge-1"),
+        Use.READ: ("viewer", "routeros/edge-1/read"),
+        Use.CONFIG: ("changer", "routeros/edge-1/config"),
+    }
+    assert target.cpu_limit == 0
+    config = read(ROUTER.replace("[ppp.pppoe]", f"{THREE}[ppp.pppoe]", 1))
+    assert wanted_secrets(config) == {"routeros/edge-1", "routeros/edge-1/read", "routeros/edge-1/config"}
 
 
 def test_access_methods_of_both_kinds() -> None:
@@ -213,6 +236,11 @@ def test_access_methods_of_both_kinds() -> None:
         ('"home20"', '"suspended"', "ppp.pppoe.tariffs: expected tariffs' profiles, got 'suspended'"),
         ('suspended_profile = "suspended"', "", "ppp.pppoe.suspended_profile: missing"),
         ("[ppp.pppoe.tariffs]", "[ppp.pppoe.tarifs]", "ppp.pppoe.tarifs: unknown; did you mean tariffs?"),
+        ("[ppp.pppoe]", 'read_user = "v"\n[ppp.pppoe]', "edge-1.read_secret: missing; read_user and read_secret"),
+        ("[ppp.pppoe]", 'config_secret = "v"\n[ppp.pppoe]', "edge-1.config_user: missing; config_user and"),
+        ("[ppp.pppoe]", THREE.replace("viewer", "ispagents") + "[ppp.pppoe]", "read_user: expected a user of its own"),
+        ("[ppp.pppoe]", THREE.replace("viewer", "changer") + "[ppp.pppoe]", "config_user: expected a user of its own"),
+        ("[ppp.pppoe]", "cpu_limit = 101\n[ppp.pppoe]", "cpu_limit: expected a whole number from 0 to 100"),
     ],
 )
 def test_one_mistake_about_a_router(before: str, after: str, says: str) -> None:

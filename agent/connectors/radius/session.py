@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, UnreadableError
+from agent.connectors.base import Busy, DriftedError, LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.radius import rowset
 from agent.connectors.radius.access import COA
 from agent.connectors.radius.addresses import (
@@ -164,6 +164,15 @@ class RadiusSession:
         """
         await self._sql.aclose()
         await trio.sleep_until(max(self._settled_at, trio.current_time()))
+
+    async def busy(self) -> Busy | None:
+        """Return None: a database says nothing of its load, and the pace of a plan is what spares the NAS."""
+        await trio.lowlevel.checkpoint()
+        return None
+
+    def notes(self) -> Sequence[str]:
+        """Return nothing: what a preview should say of the database, the recipe says."""
+        return ()
 
     def _check_deadline(self, ticket: Ticket) -> None:
         if self._boottime() >= ticket.deadline_s:

@@ -3,7 +3,8 @@
 `connector.RouterosConnector` is the whole surface; `schema` has its configuration. The conversation, from the wire up:
 `wire` has sentences to bytes and replies back, `login` the two ways to log in, `exchanges` whose reply is whose (with
 `words`, a router's texts made safe to show); `carrier_session` and `api_session` put a connection under them, `line` is
-the way to one router (its connection, recognised, and opened again after it broke). What a router's menus hold is in
+the way to one router: its connections, recognised, and opened again after they broke. With it go `policies` (what our
+users may), `backoff` (when a router is left alone) and `health` (what people should know of it). What menus hold is in
 `menus`, on `versions` and `values`; `marks` are what we append to comments. `addresses` names the resources, `rows` and
 `running` are those that are written and those that are ended, `readers` asks for them, `session` puts it together.
 `firewall` says whether an address list's members are kept in; `recipes` has the recipe of each kind of access method

@@ -317,11 +317,11 @@ async def _converse(carrier: Carrier, login: Login, data: bytes) -> ReplyReader:
                 data = b""
             came = await carrier.receive()
             if not came:
-                raise UnreachableRouterError("login: the router hung up without a word", reason="refused")
+                raise UnreachableRouterError("login: the router hung up without a word", reason="hung-up")
             for reply in reader.receive_untrusted(came):
                 words = login.receive(reply)
                 if words is not None:
                     data = encode_sentence(words)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as err:
-        raise UnreachableRouterError("login: the connection broke", reason="refused") from err
+        raise UnreachableRouterError("login: the connection broke", reason="hung-up") from err
     return reader

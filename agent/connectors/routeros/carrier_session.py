@@ -154,7 +154,7 @@ async def _open_tls(host: str, port: int) -> Carrier:
             "TLS: the router hung up in the handshake"
             if hung_up
             else "TLS: no handshake with a certificate (is one set in /ip service?)",
-            reason="unreachable" if hung_up else "certificate",
+            reason="hung-up" if hung_up else "certificate",
         ) from err
     except BaseException:
         await carrier.close(in_doubt=False)

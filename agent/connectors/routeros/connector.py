@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import Reach, Session, Traits, UnreadableError
+from agent.connectors.base import DeviceReport, Reach, Session, Traits, UnreadableError
 from agent.connectors.routeros import api_session
 from agent.connectors.routeros.api_session import Endpoint
 from agent.connectors.routeros.line import Line
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
     from agent.connectors.base import AccessRecipe
     from agent.connectors.routeros.api_session import Api
     from agent.connectors.routeros.rows import Commit
-    from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
+    from agent.connectors.routeros.schema import Credential, RouterosConfig, RouterTarget
 
 WINDOW: Final = 8
-"""Steps in flight per target (DESIGN section 3), all on one connection: a router has some twenty for everybody."""
+"""Steps in flight per target (DESIGN section 3), all on the connections of one or two users: a router has some twenty
+for everybody."""
 
 
 class RouterosConnector:
-    """Implements `agent.connectors.base.Connector`."""
+    """Implements `agent.connectors.base.Connector` and `Reporting`."""
 
     def __init__(
         self,
@@ -50,12 +52,13 @@ class RouterosConnector:
         """
         self.traits = Traits(conditional=False, settle_s=SETTLE_S, window=window, reach=Reach.DIAL)
         self._routers = {t.id: t for t in config.targets}
-        self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.fingerprint) for t in config.targets)
+        self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.identity) for t in config.targets)
         self.recipes: Mapping[str, AccessRecipe] = {m.name: recipe_of(m) for m in config.methods}
         self._secrets, self._commit, self._boottime = secrets, commit, boottime
+        self._lines: dict[str, Line] = {}
 
     def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
-        """Return a session to `target`; the router is connected to when it is first needed.
+        """Return a session to `target`; the router is connected to when it is first needed, until the session is left.
 
         Raises:
             UnreadableError: on entering, when no such target is configured.
@@ -68,14 +71,36 @@ class RouterosConnector:
         if router is None:
             raise UnreadableError(f"no target {target.id} is configured", reason="refused")
         async with trio.open_nursery() as nursery:
-            line = Line(target, router, lambda: self._connect(nursery, router))
-            yield RouterSession(target, router, line, self._commit, boottime=self._boottime)
+            line = self._lines[target.id] = Line(target, router, self._secrets, partial(_connect, nursery, router))
+            try:
+                yield RouterSession(target, router, line, self._commit, boottime=self._boottime)
+            finally:
+                del self._lines[target.id]
             nursery.cancel_scope.cancel()
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         """Return at once: routers are dialled."""
 
-    async def _connect(self, nursery: trio.Nursery, router: RouterTarget) -> Api:
-        endpoint = Endpoint(router.host, router.port, router.fingerprint or None, router.insecure)
-        password = self._secrets(router.secret)
-        return await api_session.open_in(nursery, endpoint, router.user, password, timeout_s=router.timeout_s)
+    def reports(self) -> Sequence[DeviceReport]:
+        """Return what is known of each router, as it was last read; nothing is sent."""
+        return [self._report(router) for router in self._routers.values()]
+
+    def _report(self, router: RouterTarget) -> DeviceReport:
+        line = self._lines.get(router.id)
+        return DeviceReport(router.id, f"{router.host}:{router.port}") if line is None else line.report()
+
+    async def probe(self, target: str) -> DeviceReport:
+        """Ask a router that is dialled now, by each of its users, and return what is known then. It writes nothing.
+
+        Raises:
+            UnreadableError: no such target is configured, or it is not dialled.
+        """
+        line = self._lines.get(target)
+        if line is None:
+            raise UnreadableError(f"no target {target} is dialled", reason="unknown-target")
+        return await line.probe()
+
+
+async def _connect(nursery: trio.Nursery, router: RouterTarget, credential: Credential, password: bytes) -> Api:
+    endpoint = Endpoint(router.host, router.port, router.fingerprint or None, router.insecure)
+    return await api_session.open_in(nursery, endpoint, credential.user, password, timeout_s=router.timeout_s)

@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-Unreachable = Literal["unreachable", "timeout", "certificate", "refused", "busy"]
+Unreachable = Literal["unreachable", "timeout", "certificate", "refused", "busy", "hung-up"]
 """Why there is no session.
 
 unreachable: no route, no such host, or the connection broke · timeout: nothing within the time given ·
-certificate: no TLS, or not with the pinned certificate · refused: the port is closed, or the router hung up before the
-login was answered · busy: it has no session left (`max-sessions`).
+certificate: no TLS, or not with the pinned certificate · refused: the port is closed, or the router ends the login in
+words of its own · busy: it has no session left (`max-sessions`) · hung-up: it closed without a word before the login
+was answered, as it may for that same reason.
 """
 
 

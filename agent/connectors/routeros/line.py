@@ -1,73 +1,161 @@
-"""The way to one router: its connection, opened at first use and again after it broke, to the router that is meant.
+"""The way to one router: a connection for each user of ours, opened at first use and again after it broke.
 
-A router that is not the configured one, or of a release that is not known here, is refused before anything of the main
-job is asked of it. Those who wait while an attempt fails share its error: a router that is away is tried once for all.
+Before anything of the main job is asked, the router is recognised on each connection: its release, its serial number,
+what our user may. Another router than the configured one is refused; and where no serial number is configured, another
+than the one before, since what is read of one router must not be written to another. `device probe` takes a router that
+was exchanged. Those who wait while an attempt fails share its error, and `backoff` says when the next one may be made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import hmac
+import random
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import UnreadableError
-from agent.connectors.routeros.errors import LoginRefusedError, RouterError, RouterTimeoutError, TrapError
-from agent.connectors.routeros.versions import MalformedVersionError, Version, known
+from agent.connectors.base import Busy, DeviceReport, DeviceState, Finding, UnreadableError
+from agent.connectors.routeros import health
+from agent.connectors.routeros.backoff import Attempts, Turned
+from agent.connectors.routeros.errors import (
+    AnswerTooLongError,
+    LoginRefusedError,
+    RouterError,
+    RouterTimeoutError,
+    TrapError,
+    UnreachableRouterError,
+)
+from agent.connectors.routeros.health import Printed
+from agent.connectors.routeros.policies import Rights, missing, missing_text, rights_of, see_alike, unlike_text
+from agent.connectors.routeros.schema import Credential, Use
+from agent.connectors.routeros.versions import (
+    RECORDED,
+    MalformedVersionError,
+    Version,
+    known,
+    not_known_text,
+    served,
+)
+from agent.connectors.routeros.words import presentable
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import Api
     from agent.connectors.routeros.schema import RouterTarget
     from agent.model import Target
 
-Connect = Callable[[], Awaitable["Api"]]
+CPU_S: Final = 5.0
+"""The CPU's load is read no more often."""
 
-_SERIALS: Final = (
-    ("/system/routerboard/print", "serial-number"),
-    ("/system/license/print", "software-id"),
-    ("/system/license/print", "system-id"),
-)
+Passwords = Callable[[str], bytes]
+"""The vault: name -> password, or UnreadableError."""
+Connect = Callable[[Credential, bytes], Awaitable["Api"]]
+
+_HUNG_UP: Final = {"busy": "too many API sessions", "hung-up": "perhaps too many API sessions"}
+_OF_A_USER: Final = (
+    health.RESOURCE, health.BOARD, health.LICENSE, health.USERS, health.GROUPS, health.ONLINE,
+)  # fmt: skip
+"""What is read on a connection that is not for reading: which router it is, and what the user may."""
+_AWAY: Final = frozenset({"unreachable", "timeout"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """An open connection to a router that was recognised."""
+
+    api: Api
+    version: Version
+    serials: frozenset[str]
+
+
+@dataclass(slots=True)
+class _Wire:
+    """The connection of one user."""
+
+    credential: Credential
+    attempts: Attempts
+    opening: trio.Lock = field(default_factory=trio.Lock)
+    reached: _Reached | None = None
+    refused: UnreadableError | None = None
+    """With what the last attempt failed; None: it went well, or there was none."""
+    failures: int = 0
+
+    def refuse(self, err: UnreadableError) -> None:
+        """Note a failed attempt."""
+        self.refused = err
+        self.failures += 1
+
+    @property
+    def usable(self) -> _Reached | None:
+        """The connection, if it is open."""
+        return None if self.reached is None or self.reached.api.closed else self.reached
+
+    async def aclose(self) -> None:
+        if self.reached is not None:
+            reached, self.reached = self.reached, None
+            await reached.api.aclose()
 
 
 class Line:
-    """The connection to one router. Used by several tasks at once."""
+    """The connections to one router. Used by several tasks at once."""
 
-    def __init__(self, target: Target, config: RouterTarget, connect: Connect) -> None:
+    def __init__(self, target: Target, config: RouterTarget, passwords: Passwords, connect: Connect) -> None:
         """Put the parts together; nothing is connected yet.
 
         Args:
             target: which target this is.
             config: its configuration.
+            passwords: the vault.
             connect: opens a connection that is logged in and lives as long as the line.
         """
         self.target = target
-        self._config, self._connect = config, connect
-        self._open: tuple[Api, Version] | None = None
-        self._opening = trio.Lock()
-        self._refused: tuple[float, UnreadableError] | None = None
-
-    async def aclose(self) -> None:
-        """Close the connection; it is opened again when it is needed."""
-        if self._open is not None:
-            (api, _), self._open = self._open, None
-            await api.aclose()
+        self._config, self._passwords, self._connect = config, passwords, connect
+        dice = random.SystemRandom().random
+        self._wires = {use: _Wire(found, Attempts(dice)) for use, found in config.credentials.items()}
+        self._read_use = Use.READ if Use.READ in self._wires else Use.SERVICE
+        self._key = secrets.token_bytes(32)
+        self._serials: frozenset[str] = frozenset()
+        self._version: Version | None = None
+        self._rights: dict[Use, Rights] = {}
+        self._printed: Printed | None = None
+        self._tried_s: int | None = None
+        self._cpu: tuple[float, int | None] = (float("-inf"), None)
+        self._asking_cpu = trio.Lock()
 
     async def reading(self) -> tuple[Api, Version]:
         """Return the open connection for reads, and the router's version.
 
         Raises:
-            RouterError: there is no connection.
-            UnreadableError: another router answers, or its version is not known here.
+            UnreadableError: there is no connection, another router answers, or its release is not served.
         """
-        return await self._api()
+        reached = await self._reach(self._wires[self._read_use])
+        return reached.api, reached.version
 
     async def writing(self) -> tuple[Api, Version]:
         """Return the open connection for writes and for the look just before one, and the router's version.
 
         Raises:
-            RouterError, UnreadableError: as `reading`.
+            UnreadableError: as `reading`; or our users may not write, which is known before anything was tried.
         """
-        return await self._api()
+        wire = self._wires[Use.SERVICE]
+        reached = await self._reach(wire)
+        if self._may_not_write():  # as it was on connecting; somebody may have put it right since
+            for use in {self._read_use, Use.SERVICE}:
+                await self._recognise_again(self._wires[use])
+            reached = await self._reach(wire)
+        if text := self._may_not_write():
+            raise UnreadableError(f"{self.target.id}: {text}: nothing is written", reason="missing-policy")
+        return reached.api, reached.version
+
+    def _may_not_write(self) -> str:
+        """Return why no change can be made by our users, as far as is known by now; "": it can."""
+        rights = self._rights.get(Use.SERVICE)
+        if rights is not None and missing(Use.SERVICE, rights):
+            return missing_text(Use.SERVICE, rights)
+        return "" if see_alike(self._rights) else unlike_text(self._rights)
 
     def unreadable(self, err: RouterError) -> UnreadableError:
         """Return what an error of the conversation is for the main job."""
@@ -75,49 +163,236 @@ class Line:
         reason = "refused" if refused else "timeout" if isinstance(err, RouterTimeoutError) else "unreachable"
         return UnreadableError(f"{self.target.id}: {err}", reason=reason)
 
-    async def _api(self) -> tuple[Api, Version]:
-        came = trio.current_time()
-        async with self._opening:
-            if self._refused is not None and self._refused[0] >= came:
-                raise UnreadableError(str(self._refused[1]), reason=self._refused[1].reason)
-            if self._open is None or self._open[0].closed:
-                try:
-                    self._open = await self._reach()
-                except (RouterError, UnreadableError) as err:
-                    told = self.unreadable(err) if isinstance(err, RouterError) else err
-                    self._refused = (trio.current_time(), told)  # for those who wait behind, and would wait as long
-                    raise
-            return self._open
+    # --- sparing the router ---
 
-    async def _reach(self) -> tuple[Api, Version]:
-        api = await self._connect()
+    async def busy(self) -> Busy | None:
+        """Return why the router should be spared changes for now: its CPU, as it was read in the last `CPU_S`."""
+        limit = self._config.cpu_limit
+        load = await self._cpu_load() if limit else None
+        if load is None or load < limit:
+            return None
+        return Busy("busy-cpu", f"{self.target.id}: CPU at {load} %, changes wait while it is {limit} % or more")
+
+    async def _cpu_load(self) -> int | None:
+        async with self._asking_cpu:
+            reached = self._wires[self._read_use].usable
+            if reached is None:  # whoever writes finds out why; nobody dials for this
+                return None
+            if trio.current_time() - self._cpu[0] >= CPU_S:
+                try:
+                    printed = await self._print(reached.api, (health.RESOURCE,))
+                except RouterError:
+                    return None
+                self._cpu = (trio.current_time(), health.cpu_load(printed))
+            return self._cpu[1]
+
+    # --- what people are told ---
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a preview says of the router, as far as it is known by now."""
+        found = []
+        if self._version is not None and not known(self._version):
+            found.append(f"{not_known_text(self._version)}: only service changes")
+        if text := self._may_not_write():
+            found.append(f"{text}: it would not be applied")
+        return tuple(f"{self.target.id}: {text}" for text in found)
+
+    def report(self) -> DeviceReport:
+        """Return what is known of the router, without asking it."""
+        wire, printed = self._wires[self._read_use], self._printed
+        state = DeviceState.NOT_ASKED if self._tried_s is None else DeviceState.REACHABLE
+        if wire.refused is not None:
+            state = DeviceState.UNREACHABLE if wire.refused.reason in _AWAY else DeviceState.REFUSED
+        found = health.Health({}, ())
+        if printed is not None and self._version is not None:
+            found = health.examine(printed, self._config, self._version, self._rights)
+        return DeviceReport(
+            target=self.target.id,
+            address=f"{self._config.host}:{self._config.port}",
+            state=state,
+            problem="" if wire.refused is None else str(wire.refused),
+            tried_s=self._tried_s,
+            read_s=None if printed is None else int(printed.at_s),
+            version="" if self._version is None else str(self._version),
+            identity=found.facts.get("identity", ""),
+            facts=found.facts,
+            findings=(*self._refused_logins(), *found.findings),
+        )
+
+    def _refused_logins(self) -> Iterable[Finding]:
+        for use, wire in self._wires.items():
+            if use is not self._read_use and wire.refused is not None:
+                yield Finding(f"{use.value}-login", f"user {wire.credential.user}: {wire.refused}")
+
+    async def probe(self) -> DeviceReport:
+        """Ask the router anew by each of our users, and return what is known then. Nothing is written.
+
+        A person looks: an attempt that was to wait is made now, and a router that was exchanged is taken, unless its
+        serial number is configured.
+        """
+        self._serials = frozenset()
+        uses = sorted(self._wires, key=lambda use: use is not self._read_use)
+        for wire in (self._wires[use] for use in uses):
+            wire.attempts.reset()
+            try:
+                await self._recognise_again(wire)
+            except UnreadableError:
+                continue  # it is in the report
+        if Use.CONFIG in self._wires:  # a session that nothing needs until the next probe
+            await self._wires[Use.CONFIG].aclose()
+        return self.report()
+
+    async def _recognise_again(self, wire: _Wire) -> None:
+        async with wire.opening:
+            if (reached := wire.usable) is not None:
+                try:
+                    wire.reached = await self._recognise(reached.api, wire.credential)
+                    wire.refused = None
+                except (RouterError, UnreadableError):
+                    await wire.aclose()
+                else:
+                    self._tried_s = int(time.time())
+                    return
+            await self._open(wire)
+
+    # --- connecting ---
+
+    async def _reach(self, wire: _Wire) -> _Reached:
+        failures = wire.failures
+        async with wire.opening:
+            if wire.refused is not None and wire.failures > failures:  # waited behind, and would wait as long
+                raise UnreadableError(str(wire.refused), reason=wire.refused.reason)
+            return wire.usable or await self._open(wire)
+
+    async def _open(self, wire: _Wire) -> _Reached:
+        """Open a connection, unless it was turned away a short while ago."""
         try:
-            return api, await self._recognise(api)
+            password = self._passwords(wire.credential.secret)
+        except UnreadableError as err:
+            wire.refuse(err)
+            raise
+        digest = hmac.digest(self._key, password, "sha256")
+        wait_s = wire.attempts.wait_s(trio.current_time(), digest)
+        if wait_s > 0 and wire.refused is not None:
+            raise UnreadableError(f"{wire.refused} (next attempt in {wait_s:.0f} s)", reason=wire.refused.reason)
+        self._tried_s = int(time.time())
+        try:
+            wire.reached = await self._attempt(wire, password, digest)
+        except UnreadableError as err:
+            wire.refuse(err)
+            raise
+        wire.refused = None
+        wire.attempts.reset()
+        return wire.reached
+
+    async def _attempt(self, wire: _Wire, password: bytes, digest: bytes) -> _Reached:
+        try:
+            api = await self._connect(wire.credential, password)
+        except RouterError as err:
+            wire.attempts.failed(_turned(err), trio.current_time(), digest)
+            raise self._no_session(err) from err
+        try:
+            return await self._recognise(api, wire.credential)
+        except RouterError as err:
+            await api.aclose()
+            raise self.unreadable(err) from err
+        except UnreadableError:
+            wire.attempts.failed(Turned.BACK, trio.current_time(), digest)  # each look is a login in its log
+            await api.aclose()
+            raise
         except BaseException:
             await api.aclose()
             raise
 
-    async def _recognise(self, api: Api) -> Version:
-        rows = (await api.call("/system/resource/print", timeout_s=self._config.timeout_s)).rows
-        said = rows[0].get("version", "") if rows else ""
+    def _no_session(self, err: RouterError) -> UnreadableError:
+        """Return the error for people; what was read of the router before may say more than it does now."""
+        if not isinstance(err, UnreachableRouterError) or err.reason not in _HUNG_UP:
+            return self.unreadable(err)
+        most = None if self._printed is None else health.sessions_max(self._printed, tls=not self._config.insecure)
+        limit = "not known" if most is None else most
+        return UnreadableError(
+            f"{self.target.id}: {_HUNG_UP[err.reason]} (max-sessions {limit}): {err}", reason="unreachable"
+        )
+
+    # --- recognising ---
+
+    async def _recognise(self, api: Api, credential: Credential) -> _Reached:
+        """Read which router it is and what our user may; on the connection for reads, everything that is shown.
+
+        Raises:
+            RouterError: it cannot be read. UnreadableError: it is not used.
+        """
+        reads = credential.use is self._read_use
+        printed = await self._print(api, tuple(health.PRINTS) if reads else _OF_A_USER)
+        if printed.menus.get(health.RESOURCE) is None:
+            text = f"{self.target.id}: user {credential.user} may not read /system/resource: policy read is missing"
+            raise UnreadableError(text, reason="missing-policy")
+        version = self._version_of(printed)
+        found = health.serials(printed)
+        self._check_serial(found)
+        self._version = version
+        self._rights[credential.use] = rights_of(
+            credential.user, *(printed.rows(menu) for menu in (health.USERS, health.GROUPS, health.ONLINE))
+        )
+        if reads:
+            self._printed = printed
+            self._cpu = (trio.current_time(), health.cpu_load(printed))
+        return _Reached(api, version, found)
+
+    async def _print(self, api: Api, menus: Sequence[str]) -> Printed:
+        """Ask for menus, all at once. What is refused is None; so is what does not come, of a router that goes on."""
+        found: dict[str, health.Rows | None] = {}
+        failed: list[RouterError] = []
+        began_s = time.time()
+
+        async def ask(menu: str) -> None:
+            words = (f"{menu}/print", f"=.proplist={health.PRINTS[menu]}")
+            try:
+                found[menu] = (await api.call(*words, timeout_s=self._config.timeout_s)).rows
+            except TrapError:
+                found[menu] = None
+            except RouterError as err:
+                optional = isinstance(err, RouterTimeoutError | AnswerTooLongError) and menu != health.RESOURCE
+                found[menu] = None
+                if not optional or api.closed:
+                    failed.append(err)
+
+        async with trio.open_nursery() as nursery:
+            for menu in menus:
+                nursery.start_soon(ask, menu)
+        if failed:
+            raise failed[0]
+        return Printed({menu: found[menu] for menu in menus}, (began_s + time.time()) / 2)
+
+    def _version_of(self, printed: Printed) -> Version:
         try:
-            version = Version.parse_untrusted(said)
+            version = Version.parse_untrusted(printed.one(health.RESOURCE).get("version", ""))
         except MalformedVersionError as err:
             raise UnreadableError(f"{self.target.id}: {err}", reason="refused") from err
-        if not known(version):
-            text = f"{self.target.id}: RouterOS {version} is not known here: nothing is changed on it"
-            raise UnreadableError(text, reason="refused")
-        if self._config.serial and self._config.serial not in await self._serials(api):
-            text = f"{self.target.id}: another router answers: none of its serial numbers is the configured one"
+        if not served(version):
+            text = f"{self.target.id}: RouterOS {version} is older than {RECORDED[0]}: nothing is changed on it"
             raise UnreadableError(text, reason="refused")
         return version
 
-    async def _serials(self, api: Api) -> frozenset[str]:
-        found = set()
-        for command, name in _SERIALS:
-            try:
-                rows = (await api.call(command, timeout_s=self._config.timeout_s)).rows
-            except TrapError:  # a CHR has no routerboard
-                continue
-            found |= {row[name] for row in rows if row.get(name)}
-        return frozenset(found)
+    def _check_serial(self, found: frozenset[str]) -> None:
+        wanted = self._config.serial
+        if wanted and wanted not in found:
+            text = f"{self.target.id}: another router answers: none of its serial numbers is the configured one"
+            raise UnreadableError(text, reason="refused")
+        if self._serials and not self._serials & found:
+            was = f"({_listed(found)}, not {_listed(self._serials)})"
+            then = f"if it was exchanged, ispagent device probe {self._config.name}"
+            text = f"{self.target.id}: another router answers than before {was}: {then}"
+            raise UnreadableError(text, reason="refused")
+        self._serials = self._serials or found
+
+
+def _turned(err: RouterError) -> Turned:
+    if isinstance(err, LoginRefusedError):
+        return Turned.LOGIN
+    busy = isinstance(err, UnreachableRouterError) and err.reason in _HUNG_UP
+    return Turned.BACK if busy else Turned.AWAY
+
+
+def _listed(serials: Iterable[str]) -> str:
+    return presentable(", ".join(sorted(serials))) or "none"

@@ -17,14 +17,15 @@ import enum
 import functools
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypedDict, cast
 
+from agent.connectors.routeros import versions
 from agent.connectors.routeros.values import Kind, normalise
-from agent.connectors.routeros.versions import Version, table_of
+from agent.connectors.routeros.versions import Version, table_above, table_of
 
 _TABLES: Final = Path(__file__).parent / "tables"
 
@@ -173,6 +174,25 @@ def menu(path: str, version: Version) -> Menu:
     if found is None:
         raise UnknownMenuError(f"menu: expected one of those in the tables, got {path!r}")
     return found
+
+
+def unshown(path: str, version: Version, row: Mapping[str, str], words: Iterable[str]) -> tuple[str, ...]:
+    """Return which properties may not be written to a row, since nothing shows that the release has them.
+
+    On a version that is not known those that the row does not show; but between two recorded releases what both have.
+
+    Args:
+        path: the menu's.
+        version: the router's.
+        row: as it was read just now, without a proplist or with that of the menu.
+        words: of the command: `=name=value`, `=!name=`.
+    """
+    if versions.known(version):
+        return ()
+    above = table_above(version)
+    sure = row.keys() | (_load(above)[path].properties.keys() if above is not None else set())
+    names = (word[1:].removeprefix("!").partition("=")[0] for word in words)
+    return tuple(name for name in names if name not in sure)
 
 
 def menus(version: Version) -> Mapping[str, Menu]:

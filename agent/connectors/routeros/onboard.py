@@ -1,19 +1,23 @@
 """What a router's administrator pastes into its terminal so that the agent may work there, and what it may then do.
 
-Pure. Sources: RouterOS manual, "User" (groups and policies), "Services" (api-ssl), "Certificates".
+Pure. Sources: RouterOS manual, "User" (groups and policies), "Services" (api-ssl), "Certificates". What each user needs
+is in `policies`.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-POLICIES: Final = ("read", "write", "api")
-"""What the agent's user may: read rows, write them, log in to the API. Write is for the whole router: RouterOS has no
-narrower one. Not `sensitive`: it sees no password. Not `policy`, `reboot`, `ftp`, `ssh`, `winbox` and the others."""
+from agent.connectors.routeros.policies import NEEDED
+from agent.connectors.routeros.schema import Use
 
 NAME: Final = "ispagents"
+USERS: Final[Mapping[Use, str]] = {Use.READ: f"{NAME}-read", Use.SERVICE: NAME, Use.CONFIG: f"{NAME}-config"}
+"""What our users and their groups are called."""
+_ORDER: Final = ("read", "write", "api")
 _PASSWORD: Final = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 
 
@@ -31,27 +35,54 @@ class Line:
         return " ".join([self.menu, self.command, *words])
 
 
-def lines(router: str, password: str, agent_address: str = "") -> tuple[Line, ...]:
-    """Return the lines for a router.
+def policies(use: Use) -> tuple[str, ...]:
+    """Return what a user gets: what it needs, and nothing else."""
+    return tuple(policy for policy in _ORDER if policy in NEEDED[use])
+
+
+def service_lines(router: str, agent_address: str = "") -> tuple[Line, ...]:
+    """Return the lines that make a certificate and switch api-ssl on.
 
     Args:
         router: its name in the configuration, 1 to 32 of a-z, 0-9 and -.
-        password: for the agent's user, 16 to 64 of A-Z, a-z, 0-9, _ and -.
-        agent_address: the only address or network from which the agent's user may come; empty: any.
+        agent_address: the only address or network from which api-ssl is reached then; empty: any.
+    """
+    certificate = (("name", NAME), ("common-name", router), ("key-size", "prime256v1"), ("days-valid", "3650"))
+    service = (("", "api-ssl"), ("certificate", NAME), ("disabled", "no"), *_only_from(agent_address))
+    return (
+        Line("/certificate", "add", (*certificate, ("key-usage", "tls-server"))),
+        Line("/certificate", "sign", (("", NAME),)),
+        Line("/ip/service", "set", service),
+    )
+
+
+def user_lines(use: Use, password: str, agent_address: str = "") -> tuple[Line, ...]:
+    """Return the lines that make one of our users, and its group.
+
+    Args:
+        use: what it is for.
+        password: 16 to 64 of A-Z, a-z, 0-9, _ and -.
+        agent_address: the only address or network from which it may come; empty: any.
 
     Raises:
         ValueError: another password: it might act on the terminal that it is pasted into.
     """
     if not _PASSWORD.fullmatch(password):
         raise ValueError("expected a password of 16 to 64 letters, digits, _ and -")
-    only_from = (("address", agent_address),) if agent_address else ()
-    certificate = (("name", NAME), ("common-name", router), ("key-size", "prime256v1"), ("days-valid", "3650"))
-    service = (("", "api-ssl"), ("certificate", NAME), ("disabled", "no"))
+    name = USERS[use]
     return (
-        Line("/certificate", "add", (*certificate, ("key-usage", "tls-server"))),
-        Line("/certificate", "sign", (("", NAME),)),
-        Line("/ip/service", "set", service),
-        Line("/user/group", "add", (("name", NAME), ("policy", ",".join(POLICIES)))),
-        Line("/user", "add", (("name", NAME), ("group", NAME), ("password", password), *only_from)),
-        Line("/certificate", "print", (("", "detail"), ("", "where"), ("name", NAME))),
+        Line("/user/group", "add", (("name", name), ("policy", ",".join(policies(use))))),
+        Line("/user", "add", (("name", name), ("group", name), ("password", password), *_only_from(agent_address))),
     )
+
+
+def look_lines() -> tuple[Line, ...]:
+    """Return the lines that show what goes into the configuration: the certificate's fingerprint, and the serial."""
+    return (
+        Line("/certificate", "print", (("", "detail"), ("", "where"), ("name", NAME))),
+        Line("/system/license", "print", ()),
+    )
+
+
+def _only_from(address: str) -> tuple[tuple[str, str], ...]:
+    return (("address", address),) if address else ()

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
+class Use(enum.Enum):
+    """What a user of the router is for. A connection belongs to one user, and is used for nothing else."""
+
+    READ = "read"
+    """Previews, read-back, health."""
+    SERVICE = "service"
+    """Service changes, and the look just before one."""
+    CONFIG = "config"
+    """Configuration changes, of which there are none yet: it is only checked, when a person probes the router."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """Who logs in. `secret` names the password in the vault."""
+
+    use: Use
+    user: str
+    secret: str
+
+
 @dataclass(frozen=True, slots=True)
 class RouterTarget:
-    """`[routeros.NAME]`: a router's API. `secret` names the password in the vault, never holds it.
+    """`[routeros.NAME]`: a router's API. `secret` names a password in the vault, never holds it.
 
     `fingerprint`: SHA-256 of the certificate, 32 bytes, empty only where `insecure` says that the API is without TLS.
     `serial`: the router's serial number (or software id, or a CHR's system id); another router is refused. Empty: any.
+    `read_user`, `config_user`: users of their own for these; empty: there is none. `cpu_limit`: percent, 0: no limit.
     """
 
     name: str
@@ -23,11 +45,36 @@ class RouterTarget:
     insecure: bool = False
     serial: str = ""
     timeout_s: float = 10.0
+    read_user: str = ""
+    read_secret: str = ""
+    config_user: str = ""
+    config_secret: str = ""
+    cpu_limit: int = 80
 
     @property
     def id(self) -> str:
         """The target's id, `routeros/NAME`, and the prefix of its addresses."""
         return f"routeros/{self.name}"
+
+    @property
+    def identity(self) -> bytes:
+        """Which router it must be: the certificate's SHA-256 (if one is pinned), then the serial number; or empty."""
+        return self.fingerprint + self.serial.encode()
+
+    @property
+    def credentials(self) -> Mapping[Use, Credential]:
+        """Who logs in for what. Without a user of its own, reading is done by the service's user."""
+        found = {Use.SERVICE: Credential(Use.SERVICE, self.user, self.secret)}
+        if self.read_user:
+            found[Use.READ] = Credential(Use.READ, self.read_user, self.read_secret)
+        if self.config_user:
+            found[Use.CONFIG] = Credential(Use.CONFIG, self.config_user, self.config_secret)
+        return found
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The names of its passwords in the vault."""
+        return frozenset(c.secret for c in self.credentials.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
 """A session to one router: bulk reads of its menus, a write to one row, and the end of what is running.
 
-One connection, opened at first use and again after it broke; the commands of several steps are in flight on it at once.
-A row is found by its key at the moment of writing, exactly once, and compared with what the plan saw: a remembered
-`.id` may be another row by then. RouterOS has no conditional write, so between the look and the write another
-administrator may come (`Traits.conditional` is False, and the preview says so).
+The commands of several steps are in flight at once on the connections that `line` opens. A row is found by its key at
+the moment of writing, exactly once, and compared with what the plan saw: a remembered `.id` may be another row by then.
+RouterOS has no conditional write, so between the look and the write another administrator may come
+(`Traits.conditional` is False, and the preview says so).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, UnreadableError
+from agent.connectors.base import Busy, DriftedError, LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.routeros import menus
 from agent.connectors.routeros.addresses import Resource, address, parse, rows_of, texts_of
 from agent.connectors.routeros.errors import (
@@ -28,6 +28,7 @@ from agent.connectors.routeros.menus import MenuError
 from agent.connectors.routeros.readers import Readers
 from agent.connectors.routeros.rows import KEPT, value_of, verb_of, words_of
 from agent.connectors.routeros.running import RUNNING, names
+from agent.connectors.routeros.versions import not_known_text
 from agent.connectors.shared import boot_time_s
 from agent.model import ABSENT, Seen
 
@@ -76,10 +77,6 @@ class RouterSession:
         self._readers = Readers(target.id, commit, config.timeout_s)
         # An earlier life of the agent may have been killed with a command on its way
         self._settled_at = trio.current_time() + SETTLE_S
-
-    async def aclose(self) -> None:
-        """Close the connection; it is opened again when it is needed."""
-        await self._line.aclose()
 
     # --- reading ---
 
@@ -133,8 +130,6 @@ class RouterSession:
         """
         try:
             api, version = await self._line.writing()
-        except RouterError as err:
-            raise NotSentError(str(self._line.unreadable(err)), reason="unreachable") from err
         except UnreadableError as err:
             raise NotSentError(str(err), reason=err.reason) from err
         if isinstance(ticket.do, tuple):
@@ -144,6 +139,14 @@ class RouterSession:
     async def settle(self) -> None:
         """Return when no lost command can take effect any more. Its connection is closed already: by `api_session`."""
         await trio.sleep_until(max(self._settled_at, trio.current_time()))
+
+    async def busy(self) -> Busy | None:
+        """Return why the router should be spared changes for now, or None."""
+        return await self._line.busy()
+
+    def notes(self) -> Sequence[str]:
+        """Return what a preview says of the router: a release that is not known, users that may not write."""
+        return self._line.notes()
 
     async def _write(self, api: Api, version: Version, transitions: tuple[Transition, ...], ticket: Ticket) -> Reply:
         found = parse(self.target.id, transitions[0].address) if len(transitions) == 1 else None
@@ -166,6 +169,9 @@ class RouterSession:
             raise DriftedError(f"{self.target.id}: the row no longer reads as planned", observed=observed)
         if rows and ".id" not in rows[0]:
             raise NotSentError(f"{self.target.id}: expected a row with an .id, got none", reason="unreadable")
+        if rows and (hidden := menus.unshown(kept.path, version, rows[0], words)):
+            text = f"{not_known_text(version)}, and its row does not show {', '.join(hidden)}"
+            raise NotSentError(f"{self.target.id}: {text}", reason="unwritable")
         which = [f"=.id={rows[0]['.id']}"] if rows else []
         return await self._command(api, ticket, f"{menu.path}/{verb}", *which, *words)
 

@@ -1,9 +1,10 @@
 """RouterOS versions: read from a router's own text, and which recorded table of menus serves which version.
 
-The tables were recorded on a few releases (`RECORDED`). A release between two of them is served by the one below it,
-since RouterOS adds more arguments than it takes away, and refuses a command whole for one that it does not know. What
-lies outside of the recorded lines is served by the nearest table, and `known` says no: the caller decides what it then
-dares. Source of the version texts: the `version` property of /system/resource.
+The tables were recorded on a few releases (`RECORDED`). Any other is served by the table below it, since RouterOS adds
+more arguments than it takes away, and refuses a command whole for one that it does not know; `known` then says no, and
+only service changes are made, of properties that the router's rows show or that the tables on both sides have
+(`menus.unshown`). What is older than every table is not served at all. Source of the version texts: the `version`
+property of /system/resource.
 
 Errors:
 
@@ -61,11 +62,25 @@ RECORDED: Final = (Version(6, 49, 18), Version(7, 15, 3), Version(7, 20, 8), Ver
 
 
 def known(version: Version) -> bool:
-    """Tell whether the tables cover a version's line: 6.49, and 7.15 to 7.24."""
-    line = (version.major, version.minor)
-    if version.major == RECORDED[0].major:
-        return line == _line(RECORDED[0])
-    return _line(RECORDED[1]) <= line <= _line(RECORDED[-1])
+    """Tell whether menus of a version's line were recorded: 6.49, 7.15, 7.20 or 7.24."""
+    return any(_line(version) == _line(recorded) for recorded in RECORDED)
+
+
+def served(version: Version) -> bool:
+    """Tell whether service changes are made on a version: 6.49 and everything newer, recorded or not."""
+    return _line(version) >= _line(RECORDED[0])
+
+
+def not_known_text(version: Version) -> str:
+    """Return what people are told of a version that is served by a guess."""
+    return f"RouterOS {version} is not known here (its menus are read as those of {table_of(version)})"
+
+
+def table_above(version: Version) -> Version | None:
+    """Return the recorded release that follows a version which lies between two of its major; None for any other."""
+    of_major = [r for r in RECORDED if r.major == version.major]
+    above = [r for r in of_major if _line(r) > _line(version)]
+    return above[0] if 0 < len(above) < len(of_major) and not known(version) else None
 
 
 def table_of(version: Version) -> Version:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,12 @@ import trio
 from trio.testing import MockClock
 
 from agent.changes import stops
-from agent.connectors.base import Reach
+from agent.changes.commands import MoveItem, move_item
+from agent.changes.machine import Event
+from agent.connectors.base import Busy, Reach
 from agent.model import Address, Pace, Ticket, Wave
 from agent.model import ItemState as S
+from agent.store.db import Tx
 from tests.agent.changes.rig import Rig, item
 from tests.agent.connectors.fake import World
 from tests.fakes import FakeClock
@@ -97,6 +101,80 @@ async def test_drift_is_stale_and_nothing_is_sent(rig: Rig, autojump_clock: Mock
     world.values[world.user("u0")] = {"plan": "50M"}
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.STALE]
+    assert world.writes == []
+
+
+BUSY = Busy("busy-cpu", "CPU at 93 %")
+
+
+async def test_a_busy_device_is_spared_and_then_changed(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.busy = [BUSY] * 3
+    sent: list[float] = []
+    world.on_send = lambda _: sent.append(trio.current_time())
+    began = trio.current_time()
+    assert await run_one(rig) is S.APPLIED
+    assert sent[0] - began >= 5 + 10 + 20  # each pause longer than the one before
+
+
+async def test_a_device_that_stays_busy_is_not_changed(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.busy = [BUSY] * 10_000
+    plan_id = await rig.save_plan([item(1, "u0", world)], run_for_s=600)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.EXPIRED]
+    row = rig.store.reader.execute("SELECT reason FROM item WHERE plan_id = ?", (plan_id,)).fetchone()
+    assert row["reason"] == "busy-cpu"
+    assert (world.writes, world.kicks) == ([], [])
+
+
+async def test_a_cancel_ends_the_wait_for_a_busy_device(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.busy = [BUSY] * 10_000
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    cancel = Cancel("1" * 32, "4" * 32, (rig.loaded(plan_id).row.digest.hex(),), "joseph", 0)
+    began = trio.current_time()
+
+    async def change_of_mind() -> None:
+        await trio.sleep(100)
+        await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(change_of_mind)
+        await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.CANCELLED]
+    assert 100 <= trio.current_time() - began < 100 + 31
+    assert world.writes == []
+
+
+@dataclass(frozen=True)
+class Move:
+    """An item is moved by somebody else than its run."""
+
+    to: MoveItem
+
+    def run(self, tx: Tx) -> None:
+        move_item(tx, self.to)
+
+
+async def test_a_restore_does_not_wait_behind_a_suspension_that_waits(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    """Who paid while the device was busy: the suspension gives its addresses back."""
+    world.busy = [BUSY] * 10_000
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+
+    async def supersede() -> None:
+        await trio.sleep(60)
+        sealed = rig.recorder.record("C-u0/home", {})
+        await rig.store.run(Move(MoveItem(plan_id, 1, Event.SUPERSEDE, "superseded", "superseded by R", sealed)))
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supersede)
+        await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.SUPERSEDED]
+    assert trio.current_time() - began < 60 + 31
     assert world.writes == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 import trio
@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agent.changes import coalesce
 from agent.changes.coalesce import CoalescedSession
-from agent.connectors.base import Reply, UnreadableError
+from agent.connectors.base import Busy, Reply, UnreadableError
 from agent.model import Address, Effect, Seen, Target, Ticket
 
 
@@ -43,6 +43,12 @@ class SlowSession:
 
     async def settle(self) -> None:
         self.broken = True
+
+    async def busy(self) -> Busy | None:
+        return Busy("busy-cpu", "slow")
+
+    def notes(self) -> Sequence[str]:
+        return ("slow",)
 
 
 A, B, C = Address("a"), Address("b"), Address("c")

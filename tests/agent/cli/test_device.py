@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from agent.cli import app
+from agent.config import parse_untrusted
 from lab.router.device import Router
 from lab.router.server import RouterThread
 
@@ -16,12 +18,33 @@ from lab.router.server import RouterThread
 def test_onboard_prints_lines_for_the_router_and_the_configuration() -> None:
     first = CliRunner().invoke(app, ["device", "onboard", "edge-1", "--host", "10.9.0.21", "--from", "10.9.0.5"])
     assert first.exit_code == 0
-    assert "/ip/service set api-ssl certificate=ispagents disabled=no\n" in first.stdout
+    assert "/ip/service set api-ssl certificate=ispagents disabled=no address=10.9.0.5/32\n" in first.stdout
+    assert "It then answers 10.9.0.5/32 and nobody else" in first.stdout
     assert '[routeros.edge-1]\nhost = "10.9.0.21"\nuser = "ispagents"' in first.stdout
-    (password,) = re.findall(r" password=(\S+)", first.stdout)
+    passwords = re.findall(r" password=(\S+)", first.stdout)
+    assert len(set(passwords)) == 3
     again = CliRunner().invoke(app, ["device", "onboard", "edge-1", "--host", "10.9.0.21"])
-    assert password not in again.stdout
+    assert not any(password in again.stdout for password in passwords)
     assert "address=" not in again.stdout
+    assert "Any address may reach it" in again.stdout
+
+
+def test_what_onboard_prints_is_a_configuration() -> None:
+    said = CliRunner().invoke(app, ["device", "onboard", "edge-1", "--host", "10.9.0.21"]).stdout
+    section = (
+        said.partition("[routeros.edge-1]")[2]
+        .partition("\n\n")[0]
+        .replace('fingerprint = "…', f'fingerprint = "{"94" * 32}')
+    )
+    config = parse_untrusted(f'[agent]\nname = "hill"\n[routeros.edge-1]{section}'.encode(), Path("/a.toml"), {})
+    (target,) = config.routeros.targets
+    assert {use.value: found.user for use, found in target.credentials.items()} == {
+        "service": "ispagents",
+        "read": "ispagents-read",
+        "config": "ispagents-config",
+    }
+    for name in target.secrets:
+        assert f"\nispagent secret set {name}\n" in said
 
 
 @pytest.mark.parametrize(

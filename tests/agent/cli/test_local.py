@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
 from agent.cli import local
@@ -16,6 +18,7 @@ FOUND = {
     "changes": {},
     "services": 0,
     "targets": [],
+    "devices": {"configured": 0, "not-asked": 0, "reachable": 0, "unreachable": 0, "refused": 0, "findings": 0},
     "frozen": [],
     "billing_problem": "",
     "clock_halt": None,
@@ -37,9 +40,18 @@ EXPIRED = {
 CLOUD = {"enrolled": True, "connected": False, "problem": "unavailable", "outbox": 3, "inbox": 0}
 
 
+def routers(**counts: int) -> dict[str, object]:
+    fields = {name.replace("_", "-"): n for name, n in counts.items()}
+    return {"devices": {**cast("dict[str, int]", FOUND["devices"]), **fields}}
+
+
 @pytest.mark.parametrize(
     ("found", "line"),
     [
+        (routers(configured=2, not_asked=2), "routers  none was needed yet: ispagent device list\n"),
+        (routers(configured=2, reachable=2, findings=1), "routers  2 of 2 reachable, 1 with findings: ispagent device"),
+        (routers(configured=3, reachable=1, refused=1, not_asked=1), "ROUTERS  1 of 2 reachable, 1 not asked yet: "),
+        (routers(configured=1, unreachable=1), "ROUTERS  0 of 1 reachable: "),
         ({"standings": [STANDING]}, "at most 60 an hour, until 2026-01-01 00:00Z, by lena, joseph"),
         (EXPIRED, "RENEW IT trust version 3 has expired: nothing is"),
         ({"cloud": CLOUD}, "cloud    NOT CONNECTED (unavailable), 3 to send, 0 to handle"),

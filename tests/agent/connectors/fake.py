@@ -10,6 +10,7 @@ import trio
 
 from agent.connectors.base import (
     AccessRecipe,
+    Busy,
     DriftedError,
     Enforced,
     Judgement,
@@ -56,6 +57,9 @@ class World:
     writes: list[tuple[str, Value]] = field(default_factory=list)
     kicks: list[str] = field(default_factory=list)
     unreadable: int = 0
+    busy: list[Busy] = field(default_factory=list)
+    """Why the device is to be spared, each time that it is asked; then it is not."""
+    notes: tuple[str, ...] = ()
     no_redial: set[str] = field(default_factory=set)
     on_send: Callable[[Ticket], None] = lambda ticket: None
     """Called with each ticket at the moment of its first byte."""
@@ -170,6 +174,13 @@ class FakeSession:
 
     async def settle(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    async def busy(self) -> Busy | None:
+        await trio.lowlevel.checkpoint()
+        return self.world.busy.pop(0) if self.world.busy else None
+
+    def notes(self) -> Sequence[str]:
+        return self.world.notes
 
 
 class FakeRecipe:

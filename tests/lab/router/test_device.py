@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 
 from lab.router.device import Router
@@ -31,6 +33,22 @@ def test_what_it_says_of_itself():
 )
 def test_the_clock_is_written_as_the_version_does(version, date):
     assert bench(version).router.rows("/system/clock")[0]["date"] == date
+
+
+def test_the_clock_is_local_time_and_may_be_wrong():
+    b = bench("7.20.8")
+    utc = b.router.rows("/system/clock")[0]
+    b.router.gmt_offset, b.router.clock_off_s = "-03:30", 90
+    local = b.router.rows("/system/clock")[0]
+    assert (utc["gmt-offset"], local["gmt-offset"]) == ("+00:00", "-03:30")
+    shown = [datetime.fromisoformat(f"{row['date']} {row['time']}") for row in (utc, local)]
+    assert (shown[1] - shown[0]).total_seconds() == 90 - 3.5 * 3600
+
+
+def test_what_device_mode_allows_can_be_said():
+    router = bench("7.20.8").router
+    router.device_mode = {"mode": "home", "scheduler": "false", "flagged": "false"}
+    assert router.rows("/system/device-mode")[0]["scheduler"] == "false"
 
 
 def test_add_set_rows_remove_with_underscores():

@@ -488,7 +488,7 @@ async def test_a_reset_while_logging_in_is_no_session() -> None:
     async with router(restart) as port:
         with pytest.raises(UnreachableRouterError) as caught:
             await ask(plain(port))
-    assert caught.value.reason == "refused"
+    assert caught.value.reason == "hung-up"
 
 
 async def test_a_command_that_cannot_be_written_whole_is_of_unknown_fate() -> None:
@@ -650,8 +650,8 @@ REFUSALS: dict[str, tuple[bytes, type[RouterError], str]] = {
     "wrong password": (WRONG, LoginRefusedError, ""),
     "before 7": (sentence("!trap", "=message=cannot log in"), LoginRefusedError, ""),
     "busy": (sentence("!fatal", "too many sessions"), UnreachableRouterError, "busy"),
-    "hung up": (b"", UnreachableRouterError, "refused"),
-    "half": (sentence("!done")[:-1], UnreachableRouterError, "refused"),
+    "hung up": (b"", UnreachableRouterError, "hung-up"),
+    "half": (sentence("!done")[:-1], UnreachableRouterError, "hung-up"),
     "nonsense": (b"HTTP/1.1 400 Bad Request\r\n\r\n", MalformedReplyError, ""),
     "more than an end": (sentence("!done") + sentence("!done"), MalformedReplyError, ""),
 }  # fmt: skip

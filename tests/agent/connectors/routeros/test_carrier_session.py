@@ -84,7 +84,7 @@ async def test_a_port_that_hangs_up_is_unreachable() -> None:
     async with router(hang_up) as port:
         with pytest.raises(UnreachableRouterError) as caught:
             await dial(pinned(port, bytes(32)))
-    assert caught.value.reason == "unreachable"
+    assert caught.value.reason == "hung-up"
 
 
 async def test_a_certificate_is_not_waited_for_for_ever() -> None:

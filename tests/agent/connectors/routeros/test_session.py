@@ -31,6 +31,7 @@ from agent.model import (
 )
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
+from lab.router.table import Row
 
 PASSWORD = b"api-password"
 
@@ -329,10 +330,53 @@ async def test_its_serial_number_or_software_id(serial: str) -> None:
         assert await value_of(session, SECRET) is not ABSENT
 
 
-async def test_an_unknown_version_is_left_alone() -> None:
+@pytest.mark.parametrize("version", ["6.48.6", "5.26"])
+async def test_a_version_before_every_table_is_left_alone(version: str) -> None:
     router = make_router()
-    router.version = "8.1"
-    await refuses(router, lambda t: t, "8.1", "refused")
+    router.version = version
+    await refuses(router, lambda t: t, f"RouterOS {version} is older than 6.49.18", "refused")
+
+
+@pytest.mark.parametrize("version", ["7.26", "7.17.2", "8.1", "6.50"])
+async def test_a_version_that_is_not_known_has_service_changes(version: str) -> None:
+    router = make_router()
+    router.version = version
+    async with opened(router) as session:
+        before = await value_of(session, SECRET)
+        (note,) = session.notes()
+        assert note.startswith(f"routeros/edge-1: RouterOS {version} is not known here")
+        assert note.endswith("only service changes")
+        assert (await session.send(ticket(write(before, profile="suspended")))).accepted
+        now = await value_of(session, SECRET)
+        assert now == {**before, "profile": "suspended"}  # type: ignore[dict-item]  # it is not ABSENT: it was written
+
+
+async def test_a_property_that_the_tables_lack_makes_nothing_fail() -> None:
+    """A later release may show more, and may show less: what it does not show is not written."""
+    router = make_router()
+    router.version = "7.26"
+    view = router.store.view
+
+    def later(path: str, row: Row) -> dict[str, str]:
+        shown = view(path, row) | {"of-the-future": "yes"}
+        shown.pop("limit-bytes-in", None)
+        return shown
+
+    router.store.view = later  # type: ignore[method-assign]  # a release that is not recorded
+    async with opened(router) as session:
+        before = await value_of(session, SECRET)
+        assert not isinstance(before, Absent)
+        assert "of-the-future" not in before
+        with pytest.raises(NotSentError, match="its row does not show limit-bytes-in") as caught:
+            await session.send(ticket(write(before, **{"limit-bytes-in": "1000000"})))
+        assert caught.value.reason == "unwritable"
+        assert (await session.send(ticket(write(before, profile="suspended")))).accepted
+
+
+async def test_a_known_version_has_no_note() -> None:
+    async with opened(make_router()) as session:
+        await value_of(session, SECRET)
+        assert list(session.notes()) == []
 
 
 async def test_nobody_listens() -> None:

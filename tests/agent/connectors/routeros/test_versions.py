@@ -6,8 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.menus import menus
-from agent.connectors.routeros.versions import RECORDED, MalformedVersionError, Version, known, table_of
+from agent.connectors.routeros.menus import menus, unshown
+from agent.connectors.routeros.versions import (
+    RECORDED,
+    MalformedVersionError,
+    Version,
+    known,
+    not_known_text,
+    served,
+    table_above,
+    table_of,
+)
 
 versions = st.builds(Version, st.integers(0, 9), st.integers(0, 60), st.integers(0, 30))
 
@@ -78,29 +87,63 @@ def test_releases_are_ordered_by_number(one: Version, other: Version) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "table", "is_known"),
+    ("text", "table", "is_known", "is_served"),
     [
-        ("6.49.18", "6.49.18", True),
-        ("6.49.2", "6.49.18", True),
-        ("6.48.6", "6.49.18", False),
-        ("6.50", "6.49.18", False),
-        ("5.26", "6.49.18", False),
-        ("7.1", "7.15.3", False),
-        ("7.14.3", "7.15.3", False),
-        ("7.15", "7.15.3", True),
-        ("7.15.9", "7.15.3", True),
-        ("7.19.6", "7.15.3", True),
-        ("7.20", "7.20.8", True),
-        ("7.23.1", "7.20.8", True),
-        ("7.24", "7.24", True),
-        ("7.24.4", "7.24", True),
-        ("7.25", "7.24", False),
-        ("8.1", "7.24", False),
+        ("6.49.18", "6.49.18", True, True),
+        ("6.49.2", "6.49.18", True, True),
+        ("6.48.6", "6.49.18", False, False),
+        ("6.50", "6.49.18", False, True),
+        ("5.26", "6.49.18", False, False),
+        ("7.1", "7.15.3", False, True),
+        ("7.14.3", "7.15.3", False, True),
+        ("7.15", "7.15.3", True, True),
+        ("7.15.9", "7.15.3", True, True),
+        ("7.17", "7.15.3", False, True),
+        ("7.19.6", "7.15.3", False, True),
+        ("7.20", "7.20.8", True, True),
+        ("7.23.1", "7.20.8", False, True),
+        ("7.24", "7.24", True, True),
+        ("7.24.4", "7.24", True, True),
+        ("7.26", "7.24", False, True),
+        ("8.1", "7.24", False, True),
     ],
 )
-def test_a_version_is_served_by_the_nearest_table_below(text: str, table: str, is_known: bool) -> None:
+def test_a_version_is_served_by_the_nearest_table_below(text: str, table: str, is_known: bool, is_served: bool) -> None:
     version = Version.parse_untrusted(text)
-    assert (str(table_of(version)), known(version)) == (table, is_known)
+    assert (str(table_of(version)), known(version), served(version)) == (table, is_known, is_served)
+
+
+def test_only_what_the_row_shows_is_written_on_a_version_that_is_not_known() -> None:
+    row = {"name": "amina.h", "profile": "home20"}
+    words = ["=profile=suspended", "=comment=x", "=!routes="]
+    assert unshown("/ppp/secret", Version(7, 20, 8), row, words) == ()
+    for version in (Version(7, 26), Version(7, 14), Version(8, 1)):
+        assert unshown("/ppp/secret", version, row, words) == ("comment", "routes")
+    # What was there before and is there after was there in between
+    assert unshown("/ppp/secret", Version(7, 17), row, [*words, "=of-the-future=x"]) == ("of-the-future",)
+    assert not_known_text(Version(7, 26)) == "RouterOS 7.26 is not known here (its menus are read as those of 7.24)"
+
+
+@pytest.mark.parametrize(
+    ("text", "above"),
+    [
+        ("7.17", "7.20.8"),
+        ("7.23.1", "7.24"),
+        ("7.20", None),
+        ("7.26", None),
+        ("7.14", None),
+        ("6.50", None),
+        ("8.1", None),
+    ],
+)
+def test_the_table_above_is_of_what_lies_between_two(text: str, above: str | None) -> None:
+    found = table_above(Version.parse_untrusted(text))
+    assert (None if found is None else str(found)) == above
+
+
+@given(versions)
+def test_what_is_known_is_served(version: Version) -> None:
+    assert served(version) or not known(version)
 
 
 @given(versions)

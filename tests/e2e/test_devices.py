@@ -1,0 +1,206 @@
+"""Routers as people see them: the list, what is known of one, a look at one now; and what the agent does with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+
+from agent.changes import item_run
+from agent.connectors.routeros import line
+from lab.router.device import Router
+from tests.e2e.files import Files, Typed
+from tests.e2e.site import ApiRefusedError, check_log, open_site, state_of
+from tests.e2e.test_routers import ELSEWHERE, LOGIN, ROUTERS, Network, ref, served
+
+READER = "reader-password-of-routers"
+
+
+def users(router: Router) -> None:
+    """A user of its own for reading, and nothing that would be a finding."""
+    router.add("/user/group", name="ispagents-read", policy="read,api")
+    router.add("/user", name="ispagents-read", password=READER, group="ispagents-read")
+    router.set("/ip/service", "api-ssl", address="127.0.0.1/32")
+    router.set("/ip/service", "api", disabled="yes")
+    router.set("/system/ntp/client", enabled="yes")
+
+
+def reading_apart(files: Files) -> None:
+    text = files.config.read_text(encoding="utf-8")
+    for name in ROUTERS:
+        more = f'read_user = "ispagents-read"\nread_secret = "routeros/{name}/read"\n'
+        text = text.replace(f"[routeros.{name}]\n", f"[routeros.{name}]\n{more}", 1)
+        files.secrets[f"routeros/{name}/read"] = READER
+    files.config.write_text(text, encoding="utf-8")
+
+
+@asynccontextmanager
+async def network(folder: Path, change: Callable[[Router], None] = lambda _: None) -> AsyncIterator[Network]:
+    """Two routers and the agent, which has a user of its own for reading; `change` befalls edge-1 before it starts."""
+    async with served(folder, 2, versions=("7.20.8", "7.24")) as (routers, files):
+        for router in routers.values():
+            users(router)
+        change(routers["edge-1"])
+        reading_apart(files)
+        async with open_site(files) as site:
+            yield Network(site, routers)
+            await check_log(site)
+
+
+async def typed(net: Network, *args: str) -> Typed:
+    return await trio.to_thread.run_sync(partial(net.site.files.cli, *args))
+
+
+async def test_what_is_known_of_routers_and_a_look_at_one(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        fresh = await typed(net, "device", "list")
+        assert [row.split()[0] for row in fresh.out.splitlines()] == ["NAME", *ROUTERS]
+        assert fresh.out.count("not asked yet") == 2
+        shown = await typed(net, "device", "show", "edge-1")
+        assert "nothing was read of it since the agent started: ispagent device probe edge-1" in shown.out
+
+        probed = await typed(net, "device", "probe", "edge-1")
+        assert (probed.code, probed.err) == (0, "")
+        assert "edge-1 · 127.0.0.1:" in probed.out
+        assert "read user     ispagents-read (group ispagents-read): api, read\n" in probed.out
+        assert "service user  ispagents (group ispagents): api, read, write\n" in probed.out
+        assert probed.out.endswith("no findings\n\nnothing was written on it\n")
+        assert net.routers["edge-1"].rows("/system/history") == []
+
+        listed = json.loads((await typed(net, "device", "list", "--json")).out)
+        assert [(d["name"], d["state"], d["version"]) for d in listed] == [
+            ("edge-1", "reachable", "7.20.8"),
+            ("edge-2", "not-asked", ""),
+        ]
+        assert listed[0]["findings"] == []
+        assert listed[0]["age_s"] < 60
+        status = await typed(net, "status")
+        assert "routers  1 of 1 reachable, 1 not asked yet: ispagent device list\n" in status.out
+
+
+async def test_the_probe_is_on_the_connection_that_changes_use(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        await net.site.do("suspend", ref(LOGIN))
+        online = sorted(row["name"] for row in net.routers["edge-1"].rows("/user/active"))
+        assert online == ["ispagents", "ispagents-read"]
+        await typed(net, "device", "probe", "routeros/edge-1")
+        assert sorted(row["name"] for row in net.routers["edge-1"].rows("/user/active")) == online
+
+
+async def test_findings_are_said_and_refuse_nothing(tmp_path: Path) -> None:
+    def neglected(router: Router) -> None:
+        router.set("/user/group", "ispagents", policy="read,write,api,reboot")
+        router.set("/ip/service", "api", disabled="no")
+        router.clock_off_s = 4000
+
+    async with network(tmp_path, neglected) as net:
+        probed = await typed(net, "device", "probe", "edge-1")
+        assert probed.code == 0
+        assert "3 FINDINGS\n" in probed.out
+        assert (
+            "! user ispagents (group ispagents) may more than it needs: reboot [service-policies-superfluous]"
+            in probed.out
+        )
+        assert "[clock]" in probed.out
+        assert "[api-plain]" in probed.out
+        assert ", 1 with findings: ispagent device list" in (await typed(net, "status")).out
+        assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "applied"
+
+
+async def test_a_router_that_is_away_is_said_in_one_place(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        await typed(net, "device", "probe", "edge-1")
+        net.routers["edge-1"].serial = "ANOTHER"
+        probed = await typed(net, "device", "probe", "edge-1")
+        assert probed.code == 1
+        assert "edge-1 · 127.0.0.1:" in probed.out
+        assert " · REFUSED · " in probed.out
+        assert "another router answers" in probed.out
+        assert "SERIAL-edge-1" in probed.out  # what was known of it
+        assert "ROUTERS  0 of 1 reachable, 1 not asked yet" in (await typed(net, "status")).out
+        listed = await typed(net, "device", "list")
+        assert listed.out.splitlines()[-1].startswith("edge-1: routeros/edge-1: another router answers")
+
+
+async def test_there_is_no_such_router(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        for command in ("show", "probe"):
+            said = await typed(net, "device", command, "edge-9")
+            assert said.code == 2
+            assert "there is no device 'edge-9'; configured: edge-1, edge-2" in said.err
+
+
+async def test_a_release_that_is_not_known_has_service_changes_and_says_so(tmp_path: Path) -> None:
+    def upgraded(router: Router) -> None:
+        router.version = "7.26"
+
+    async with network(tmp_path, upgraded) as net:
+        asked = await net.site.ask("suspend", ref(LOGIN))
+        shown = await typed(net, "change", "show", asked["id"])
+        told = " ".join(shown.out.split())
+        assert "LOOK routeros/edge-1: RouterOS 7.26 is not known here (its menus are read as those of 7.24)" in told
+        assert state_of(await net.site.apply(asked))[0] == "applied"
+        assert not net.gets_out(LOGIN)
+        other = await typed(net, "change", "show", (await net.site.ask("suspend", ref(ELSEWHERE)))["id"])
+        assert "LOOK" not in other.out
+
+
+async def test_a_user_that_may_not_write_is_said_in_the_preview_and_refused_before_a_write(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        net.routers["edge-1"].set("/user/group", "ispagents", policy="read,api")
+        await typed(net, "device", "probe", "edge-1")
+        asked = await net.site.ask("suspend", ref(LOGIN))
+        shown = await typed(net, "change", "show", asked["id"])
+        assert "lacks policy write" in shown.out
+        done = await net.site.apply(asked)
+        assert state_of(done) == ("not-applied", "missing-policy")
+        assert net.secret(LOGIN)["profile"] == "home20"
+        assert net.gets_out(LOGIN)
+        assert net.routers["edge-1"].rows("/system/history") == []
+
+
+async def test_a_busy_router_is_spared_until_its_cpu_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(item_run, "SPARE_S", 0.1)
+    monkeypatch.setattr(line, "CPU_S", 0.0)
+    async with network(tmp_path) as net:
+        router = net.routers["edge-1"]
+        router.cpu_load = 97
+        asked = await net.site.ask("suspend", ref(LOGIN))
+        await net.site.approve(asked, "joseph")
+        seen: list[object] = []
+        router.faults.inject("drift", match="/system/resource/print", times=3, drift=seen.append)
+        with trio.fail_after(10):
+            while len(seen) < 3:  # noqa: ASYNC110  the lab's router tells nobody
+                await trio.sleep(0.02)
+        assert net.secret(LOGIN)["profile"] == "home20"
+        assert net.gets_out(LOGIN)
+        probed = await typed(net, "device", "probe", "edge-1")  # reads are not held
+        assert "! CPU at 97 %: changes wait while it is 80 % or more [cpu]" in probed.out
+        router.cpu_load = 20
+        assert state_of(await net.site.wait_end(asked))[0] == "applied"
+        assert not net.gets_out(LOGIN)
+
+
+async def test_a_wrong_password_is_one_line_in_the_routers_log(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        tried: list[str] = []
+        password = Router.password
+
+        def counting(router: Router, name: str) -> str:
+            tried.append(name)
+            return password(router, name)
+
+        net.routers["edge-1"].password = partial(counting, net.routers["edge-1"])  # type: ignore[method-assign]  # counts
+        await net.site.set_secret("routeros/edge-1/read", "not-the-password")
+        for _ in range(4):
+            with pytest.raises(ApiRefusedError, match="invalid user name or password"):
+                await net.site.ask("suspend", ref(LOGIN))
+        assert tried == ["ispagents-read"]
+        await net.site.set_secret("routeros/edge-1/read", READER)
+        asked = await net.site.ask("suspend", ref(LOGIN))
+        assert asked["state"] == "waiting for approval"
