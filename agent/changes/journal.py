@@ -224,7 +224,7 @@ class Journal:
 
     async def unlock(self, item: Item) -> None:
         """Give the item's addresses back."""
-        await self._store.run(commands.Unlock(self.plan.plan_id, item.n))
+        await self._store.run(commands.Unlock(self.plan.plan_id, item.n, addresses_of(item)))
 
 
 def addresses_of(item: Item) -> tuple[Address, ...]:

@@ -110,6 +110,8 @@ class Sessions:
         return (await self._host(target)).limiter
 
     async def _host(self, target: str) -> _Host:
+        if target in self._hosts:
+            return self._hosts[target]
         connector = self.connector(target)
         lock = self._opening.setdefault(target, trio.Lock())
         async with lock:

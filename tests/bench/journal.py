@@ -49,7 +49,7 @@ def bare_steps(folder: Path, steps: int) -> float:
     return watch.wall_s
 
 
-class _ThreadedStoreRig(Rig):
+class ThreadedStoreRig(Rig):
     """The rig with the store that the daemon has: the writer is a thread, commits are grouped."""
 
     def __init__(self, folder: Path, world: World) -> None:
@@ -63,7 +63,7 @@ async def _journal_steps(folder: Path, steps: int, in_flight: int) -> float:
     world = World()
     for n in range(steps):
         world.add(f"u{n}")
-    rig = _ThreadedStoreRig(folder, world)
+    rig = ThreadedStoreRig(folder, world)
     items = [item(n + 1, f"u{n}", world) for n in range(steps)]
     plan_id = await rig.save_plan(items)
     await rig.consume(plan_id)

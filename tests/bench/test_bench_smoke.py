@@ -11,12 +11,15 @@ from tests.bench import (
     cloud_connections,
     cloud_submit,
     journal,
+    routeros_held,
     routeros_read,
+    routeros_write,
     routers_batch,
     startup,
     suspend,
 )
 from tests.bench.__main__ import main
+from tests.bench.processes import BenchError
 from tests.bench.result import Result, compared, table
 from tests.servers import ServerMissingError, missing
 
@@ -68,6 +71,30 @@ def test_cli_status() -> None:
 
 def test_routeros_read() -> None:
     assert _sane(routeros_read.bench(rows=200, rounds=1))
+
+
+def test_routeros_write() -> None:
+    # That every row was written, and of ours that every step was read back, the benchmark itself insists on
+    found = _sane(routeros_write.bench(count=3, secrets=6))
+    assert {"routeros_write_18", "routeros_write_18_cpu"} <= found.keys()
+    if not routeros_write.has_ansible():
+        assert "not measured" in found["routeros_write_18_ansible"].reference
+
+
+def test_a_writer_that_wrote_nothing_is_found() -> None:
+    def idle(at: object, secrets: int, folder: object) -> routeros_write.Spent:
+        return routeros_write.Spent()
+
+    with pytest.raises(BenchError, match="expected 2 rows with the new profile"):
+        routeros_write._measured("nobody", 1, 2, idle)
+
+
+def test_routeros_held() -> None:
+    memory, idle, opened = routeros_held.bench(count=6, processes=2, idle_s=0.1)
+    assert (memory.name, idle.name, opened.name) == ("routeros_held_6", "routeros_held_6_idle", "routeros_held_6_open")
+    # With so few the memory is the allocator's whim; that all stayed open the benchmark itself insists on
+    assert opened.value > 0
+    assert idle.more["seconds"] == 0.1
 
 
 def test_routers_batch() -> None:

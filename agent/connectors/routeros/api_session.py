@@ -102,7 +102,7 @@ class Api:
             raise LocalRouterError(f"{words[0]}: the session itself sets the tag")
         deadline = trio.current_time() + (timeout_s if timeout_s > 0 else 0.0)
         call = self._call(words, secrets_of(words), deadline)
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         if self._over is not None:
             raise CarrierLostError(str(self._over), sent=False)
         self._waiting.append(call)

@@ -6,6 +6,7 @@ pinned when the router was enrolled, byte for byte, before anything of a login l
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import hmac
 import socket
@@ -167,6 +168,7 @@ async def _open_tls(host: str, port: int) -> Carrier:
     return carrier
 
 
+@functools.cache
 def _tls() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # the pin says who it is: see `dial`

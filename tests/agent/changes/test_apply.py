@@ -364,10 +364,22 @@ async def test_restore_follows_a_suspension_that_holds_the_address(
 
     async def give_back() -> None:
         await trio.sleep(20)
-        await rig.store.run(commands.Unlock(first, 1))
+        await rig.store.run(commands.Unlock(first, 1, (address,)))
 
     await rig.apply(second, give_back)
     assert rig.states(second) == [S.APPLIED]
+
+
+async def test_giving_back_leaves_what_others_hold(rig: Rig, world: World) -> None:
+    from agent.changes import commands
+
+    plan_id = await rig.save_plan([item(1, "u0", world), item(2, "u1", world)])
+    mine, shared, theirs = (Address(f"fake/d/user/{name}") for name in ("mine", "shared", "theirs"))
+    await rig.store.run(commands.Lock(plan_id, 1, (mine, shared)))
+    await rig.store.run(commands.Lock(plan_id, 2, (shared, theirs)))
+    await rig.store.run(commands.Unlock(plan_id, 2, (shared, theirs, mine)))
+    held = rig.store.query("SELECT address FROM address_lock ORDER BY address")
+    assert [row["address"] for row in held] == [mine, shared]
 
 
 @pytest.mark.parametrize(("lost", "stops"), [(2, False), (3, True)])
