@@ -258,6 +258,8 @@ class Line:
     # --- connecting ---
 
     async def _reach(self, wire: _Wire) -> _Reached:
+        if (usable := wire.usable) is not None:
+            return usable
         failures = wire.failures
         async with wire.opening:
             if wire.refused is not None and wire.failures > failures:  # waited behind, and would wait as long
