@@ -26,6 +26,7 @@ from agent.connectors.routeros.schema import (
     RouterTarget,
     StaticMethod,
 )
+from agent.connectors.routeros.values import Kind, normalise
 from agent.inventory.mapping_check import AccessMap
 
 __all__ = [
@@ -386,6 +387,12 @@ class _Builder:
             read.problem(inner, text)
         if kind == "static" and bool(values.get("suspended_list")) == bool(values.get("suspended_limit")):
             read.problem(f"{where}.suspended_list", "expected either suspended_list or suspended_limit")
+        slowed = normalise(Kind.RATE_PAIR, values.get("suspended_limit", ""))
+        if slowed and "0" in slowed.split("/"):
+            read.problem(f"{where}.suspended_limit", "expected limits above 0, which is no limit at all")
+        if slowed and slowed in (normalise(Kind.RATE_PAIR, limit) for limit in values["tariffs"].values()):
+            text = f"expected tariffs' limits, got {_shown(values['suspended_limit'])}, which is that of suspension"
+            read.problem(inner, text)
         others = ["method", *(other for other in _ROUTER_METHODS if other < kind)]
         for other in others:
             if name in dict(self._sections(other)):

@@ -249,6 +249,32 @@ def test_one_mistake_about_a_router(before: str, after: str, says: str) -> None:
     assert any(says in problem for problem in found), found
 
 
+STATIC = (
+    ROUTER
+    + """
+[static.office]
+target = "routeros/edge-1"
+suspended_limit = "64k/64k"
+[static.office.tariffs]
+"Office 20M" = "20M/20M"
+"Radio" = ""
+"""
+)
+
+
+def test_fixed_addresses() -> None:
+    method = read(STATIC).routeros.methods[1]
+    assert method.tariffs == {"Office 20M": "20M/20M", "Radio": ""}
+    for before, after, says in (
+        ('"64k/64k"', '"64k/64k"\nsuspended_list = "suspended"', "expected either suspended_list or suspended_limit"),
+        ('suspended_limit = "64k/64k"', "", "expected either suspended_list or suspended_limit"),
+        ('"64k/64k"', '"64k/0k"', "static.office.suspended_limit: expected limits above 0"),
+        ('"64k/64k"', '"20000k/20M"', "static.office.tariffs: expected tariffs' limits, got '20000k/20M'"),
+    ):
+        found = problems(STATIC.replace(before, after, 1))
+        assert any(says in problem for problem in found), found
+
+
 def test_one_name_for_two_methods() -> None:
     found = problems(GOOD + ROUTER.replace('[agent]\nname = "hill"', ""))
     assert found == ["ppp.pppoe: expected each method once, there is a [method.pppoe] too"]

@@ -16,6 +16,7 @@ from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
 from agent.connectors.routeros.access_text import after_text, now_text, proof_text
 from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.firewall import LetOut, keeps_in
+from agent.connectors.routeros.marks import marked
 from agent.model import (
     ABSENT,
     Absent,
@@ -23,6 +24,7 @@ from agent.model import (
     Address,
     Effect,
     Enforcement,
+    Field,
     ProofKind,
     Replay,
     Seen,
@@ -119,7 +121,7 @@ class PppAccess:
             at_large = wanted.tariff != service.tariff or self._at_large(wanted.access, service, seen)
             at_large = at_large and bool(self._sessions(service, seen))
             return RecipePlan((Step(1, self.target, drop),) if at_large else (), enforce if at_large else None, display)
-        after = {**before.value, PROFILE: profile}
+        after = self._become(before.value, profile)
         write = Step(1, self.target, (Transition(self._at(Resource.SECRET, service.login), before, after),))
         again = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)
         return RecipePlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
@@ -200,6 +202,15 @@ class PppAccess:
     def _name(self, enforce: Enforcement) -> str:
         found = parse(self.target, enforce.address)
         return found[1] if found else ""
+
+    def _become(self, row: Mapping[str, Field], profile: str) -> Mapping[str, Field]:
+        """Return the secret with another profile; its comment says of a suspended one that it is so by us."""
+        was, suspended = row.get(PROFILE), self._method.suspended_profile
+        if profile == suspended:
+            row = marked(row, suspended=True)
+        elif was == suspended:
+            row = marked(row, suspended=False)
+        return {**row, PROFILE: profile}
 
     def _sessions(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Mapping[str, str]]:
         return rows_of(seen[self._at(Resource.ACTIVE, service.login)].value)

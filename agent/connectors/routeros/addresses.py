@@ -12,7 +12,7 @@ is gone:
 
 * `ppp/active/NAME` and `ppp/session/ID`; `hotspot/active/USER` and `hotspot/session/…`; `hotspot/cookies/USER` and
   `hotspot/cookie/…`; `ip/flows/ADDRESS` and `ip/flow/…`, `ipv6/flows/PREFIX` and `ipv6/flow/…`: the open connections
-  from an address.
+  from an address or network, and to it.
 * `ppp/began/NAME`, `hotspot/began/USER`: when each session began, its key -> unix seconds. Apart, since that is known
   to a second at best.
 
@@ -20,6 +20,9 @@ And what is looked up:
 
 * `ip/members/LIST`, `ipv6/members/LIST`: a list's entries that are not disabled, address -> `dynamic` or `static`.
 * `ip/filter/all`, `ipv6/filter/all`: the firewall's filter rules in their order, number -> its properties.
+* `ip/pools/all`, `ipv6/pools/all`: the pools, name -> their ranges.
+* `ip/held/all`, `ipv6/held/all`: addresses and prefixes that somebody has for a while, by a PPP or hotspot session or
+  a dynamic lease or binding -> by what.
 * `queue/order/all`: the simple queues in their order, number -> its properties.
 * `dhcp/leased/MAC`: what a lease's client has now (`status`, `address`, `server`, `expires-after`).
 * `hotspot/binding/MAC`: how an ip-binding treats that client, its `.id` -> its properties.
@@ -30,12 +33,15 @@ And what is looked up:
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summarize_address_range
 from typing import Final
 
 from agent.connectors.routeros.values import Kind, normalise
-from agent.model import ABSENT, Absent, Address, Value
+from agent.model import ABSENT, Absent, Address, Seen, Value
+
+Network = IPv4Network | IPv6Network
 
 COPIES: Final = "copies"
 ALL: Final = "all"
@@ -69,6 +75,10 @@ class Resource(enum.Enum):
     MEMBERS6 = "ipv6/members"
     FILTER = "ip/filter"
     FILTER6 = "ipv6/filter"
+    POOLS = "ip/pools"
+    POOLS6 = "ipv6/pools"
+    HELD = "ip/held"
+    HELD6 = "ipv6/held"
     QUEUES = "queue/order"
     LEASED = "dhcp/leased"
     AAA = "ppp/aaa"
@@ -114,15 +124,31 @@ def member(value: Value, address_or_prefix: str) -> str:
     except ValueError:
         return ""
     for text, how in entries.items():
-        if ("/" in text or "-" in text) and any(
-            network.version == inside.version and inside.subnet_of(network)  # type: ignore[arg-type]  # of one version
-            for network in _networks(text)
-        ):
+        if ("/" in text or "-" in text) and any(within(inside, network) for network in networks(text)):
             return how
     return ""
 
 
-def _networks(text: str) -> Iterable[IPv4Network | IPv6Network]:
+def touching(value: Value, network: Network) -> Mapping[str, str]:
+    """Return a list's entries that hold all or some of a network: entry -> `dynamic` or `static`."""
+    alone = str(network.network_address) if network.num_addresses == 1 else ""
+    found = {}
+    for text, how in texts_of(value).items():
+        # Most entries are one address: two of those touch where they are the same
+        one = bool(alone) and text.replace(".", "").isdecimal()
+        if text == alone if one else any(map(network.overlaps, networks(text))):
+            found[text] = how
+    return found
+
+
+def within(inner: Network, outer: Network) -> bool:
+    """Tell whether a network lies in another one."""
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # of one version
+
+
+@lru_cache(maxsize=65_536)
+def networks(text: str) -> tuple[Network, ...]:
+    """Return the networks of an address, a network or a range FROM-TO; none for anything else, such as a name."""
     first, dash, last = text.partition("-")
     try:
         if dash:
@@ -146,6 +172,22 @@ def rows_of(value: Value) -> Mapping[str, Mapping[str, str]]:
         pairs = (text.partition("=") for text in texts) if isinstance(texts, tuple) else ()
         found[key] = {name: text for name, _, text in pairs}
     return found
+
+
+class Tables:
+    """The rows of large values, taken apart once: a preview asks for the same rules and queues for each subscriber."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._known: dict[Address, tuple[Value, Sequence[Mapping[str, str]]]] = {}
+
+    def rows(self, where: Address, seen: Mapping[Address, Seen]) -> Sequence[Mapping[str, str]]:
+        """Return the rows of what was read there, in their order. For a few addresses only: each one's last is kept."""
+        value = seen[where].value
+        known = self._known.get(where)
+        if known is None or known[0] is not value:
+            known = self._known[where] = (value, tuple(rows_of(value).values()))
+        return known[1]
 
 
 def texts_of(value: Value) -> Mapping[str, str]:

@@ -45,6 +45,13 @@ _DEPTH_MAX: Final = 8
 """Chains that jump to each other; chosen arbitrarily."""
 
 
+_TURNED: Final = {
+    f"{one}-{what}": f"{other}-{what}"
+    for one, other in (("src", "dst"), ("dst", "src"))
+    for what in ("address", "address-list", "port")
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """They are kept in. `text` says by which rule."""
@@ -71,6 +78,15 @@ def keeps_in(rules: Sequence[Rule], members_of: str, chain: str = "forward") -> 
     return LetOut(f"no rule of chain {chain} drops all of src-address-list={members_of}") if found is None else found
 
 
+def keeps_out(rules: Sequence[Rule], members_of: str) -> Kept | LetOut:
+    """Return whether what the internet sends to members of a list is dropped: `keeps_in`, the other way round.
+
+    A suspension does not hang on it: what they answer is dropped. But a connection from outside whose answer was seen
+    counts as established, and where FastTrack stands below, it may then carry on.
+    """
+    return keeps_in([{_TURNED.get(name, name): text for name, text in rule.items()} for rule in rules], members_of)
+
+
 def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> Kept | LetOut | None:
     """Return what becomes of the packets in a chain; None: some or all of them come out at its end."""
     if depth > _DEPTH_MAX:
@@ -83,7 +99,7 @@ def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> Kep
             continue
         if action in _GOES_ON or rule.get("src-address-list") == f"!{members_of}" or _goes_to_garden(rule):
             continue
-        name, all_of_them = f"rule {number} ({_shown(rule)})", _matches_all(rule, members_of)
+        name, all_of_them = f"rule {number} ({shown(rule)})", _matches_all(rule, members_of)
         if action in _DROPS:
             found: Kept | LetOut | None = Kept(f"{name} drops list {members_of}") if all_of_them else None
         elif action == "jump":
@@ -105,7 +121,8 @@ def _goes_to_garden(rule: Rule) -> bool:
     """Tell whether a rule is about packets to some place only: another network, or DNS and ICMP on the way to it."""
     if any(rule.get(name) and not _is_everywhere(rule[name]) for name in _GARDEN):
         return True
-    return rule.get("protocol") == "icmp" or (rule.get("protocol") in ("udp", "tcp") and rule.get("dst-port") == "53")
+    protocol = rule.get("protocol")
+    return protocol in ("icmp", "icmpv6") or (protocol in ("udp", "tcp") and rule.get("dst-port") == "53")
 
 
 def _is_everywhere(destination: str) -> bool:
@@ -131,6 +148,7 @@ def _matches_all(rule: Rule, members_of: str) -> bool:
     return rule.get("src-address-list", "") in ("", members_of) and not others - garden
 
 
-def _shown(rule: Rule) -> str:
+def shown(rule: Rule) -> str:
+    """Return what a rule does and matches, for people: `action=drop src-address-list=suspended`."""
     told = ["action", "jump-target", "src-address-list", *sorted(set(rule) - _SILENT)]
     return " ".join(f"{k}={rule[k]}" for k in told if rule.get(k) and not k.startswith("."))

@@ -3,7 +3,7 @@
 A comment holds an address, a phone number, or another tool's tag, so nothing of it is ever replaced. `unmark` gives
 back what `mark` was given, to the letter, whatever that was: a mark of another, one of ours, blanks at the end. A mark
 is no proof of anything, since anybody may write one: what we own is what our own records say, and the mark is there
-for the people who look at the router.
+for the people who look at the router. `marked` sets it in a row, as every recipe does while somebody is suspended.
 
     comment      = [ text ] *( " " mark )
     mark         = "isp:" what
@@ -19,9 +19,18 @@ Errors:
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from agent.model import Field
 
 PREFIX: Final = "isp:"
+
+SUSPENDED: Final = "suspended"
+"""What a row says while it keeps somebody suspended."""
+
+COMMENT: Final = "comment"
 
 COMMENT_MAX_BYTES: Final = 4096
 """Longest comment that we make. RouterOS states no limit (its command tree says "string value" of a comment, where
@@ -87,6 +96,30 @@ def unmark(comment: str, what: str) -> str:
 def marks_in(comment: str) -> tuple[str, ...]:
     """Return the `what` of every mark in a comment, in their order, as often as each is there."""
     return tuple(found[1] for found in _MARKS.finditer(comment))
+
+
+def marked(row: Mapping[str, Field], suspended: bool, what: str = SUSPENDED) -> dict[str, Field]:
+    """Return a row as it is while somebody is suspended by it, or (False) as it was before: each undoes the other.
+
+    A comment that the mark does not fit in stays as it is: nobody's suspension hangs on a comment. One that becomes
+    empty is left out, as RouterOS prints none.
+
+    Args:
+        row: a row's properties, as `rows` reads them.
+        suspended: whether the mark is to be set, or taken away again.
+        what: the mark.
+
+    Raises:
+        MalformedMarkError: `what` is no mark.
+    """
+    comment = row.get(COMMENT, "")
+    if not isinstance(comment, str):
+        return dict(row)
+    try:
+        text = mark(comment, what) if suspended else unmark(comment, what)
+    except CommentTooLongError:
+        text = comment
+    return {**{k: v for k, v in row.items() if k != COMMENT}, **({COMMENT: text} if text else {})}
 
 
 def _text(what: str) -> str:

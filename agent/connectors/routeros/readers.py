@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final
 from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import menus
 from agent.connectors.routeros.addresses import ALL, Resource, address, rows_value
+from agent.connectors.routeros.errors import TrapError
 from agent.connectors.routeros.rows import KEPT, Kept, by_key, value_of
-from agent.connectors.routeros.running import BEGAN_S, BY_ONE, RUNNING, began_s, names, of_owner
+from agent.connectors.routeros.running import BEGAN_S, BY_ONE, RUNNING, began_s, by_owner, names
 from agent.connectors.routeros.values import Kind, normalise
 from agent.model import ABSENT
 
@@ -35,6 +36,18 @@ _Reader = Callable[["Api", "Version", Sequence[str]], Awaitable[Mapping[str, "Va
 
 _RULES: Final = {Resource.FILTER: "/ip/firewall/filter", Resource.FILTER6: "/ipv6/firewall/filter"}
 _LISTS: Final = {Resource.MEMBERS: "/ip/firewall/address-list", Resource.MEMBERS6: "/ipv6/firewall/address-list"}
+_POOLS: Final = {Resource.POOLS: ("/ip/pool", "ranges"), Resource.POOLS6: ("/ipv6/pool", "prefix")}
+_HELD: Final = {
+    Resource.HELD: (
+        ("/ppp/active", "PPP session", "name", ("address",), ""),
+        ("/ip/hotspot/active", "hotspot session", "user", ("address",), ""),
+        ("/ip/dhcp-server/lease", "DHCP lease", "mac-address", ("address", "active-address"), "dynamic"),
+    ),
+    Resource.HELD6: (("/ipv6/dhcp-server/binding", "DHCPv6 binding", "duid", ("address",), "dynamic"),),
+}
+"""Menus of those who have an address for a while: what it is called, its owner, the addresses, what must be `true`."""
+_NO_MENU: Final = "no such command"
+"""RouterOS' text for a menu whose package is not installed: then nobody is in it."""
 _BEGINNINGS: Final = {Resource.BEGAN: Resource.ACTIVE, Resource.HOTSPOT_BEGAN: Resource.HOTSPOT_ACTIVE}
 _COUNTERS: Final = frozenset({"bytes", "packets"})
 _QUEUE: Final = (
@@ -42,6 +55,8 @@ _QUEUE: Final = (
     "target",
     "dst",
     "max-limit",
+    "limit-at",
+    "burst-limit",
     "disabled",
     "invalid",
     "dynamic",
@@ -72,6 +87,8 @@ class Readers:
             **{resource: partial(self._beginnings, owner) for resource, owner in _BEGINNINGS.items()},
             **{resource: partial(self._rules, path) for resource, path in _RULES.items()},
             **{resource: partial(self._members, path) for resource, path in _LISTS.items()},
+            **{resource: partial(self._pools, *where) for resource, where in _POOLS.items()},
+            **{resource: partial(self._held, resource) for resource in _HELD},
         }
 
     async def read(self, api: Api, version: Version, resource: Resource, keys: Sequence[str]) -> Mapping[str, Value]:
@@ -134,7 +151,7 @@ class Readers:
                 raise UnreadableError(
                     f"expected a session-id of each row of {running.path}, got none", reason="refused"
                 )
-        return {key: rows_value(of_owner(running, rows, key, now_s).items()) for key in keys}
+        return {key: rows_value(found.items()) for key, found in by_owner(running, rows, keys, now_s).items()}
 
     async def _ones(self, resource: Resource, api: Api, _: Version, keys: Sequence[str]) -> dict[str, Value]:
         running, now_s = RUNNING[BY_ONE[resource]], int(time.time())
@@ -186,6 +203,27 @@ class Readers:
         rows = (await self._ask(api, f"{path}/print")).rows
         kept = (({k: v for k, v in row.items() if k not in _COUNTERS and not k.startswith(".")}) for row in rows)
         return {ALL: rows_value((f"{n}", row) for n, row in enumerate(kept, start=1))}
+
+    async def _pools(self, path: str, prop: str, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        rows = await self.print(api, path, ("name", prop), "name", ())
+        return {ALL: {row.get("name", ""): row.get(prop, "") for row in rows} or ABSENT}
+
+    async def _held(self, resource: Resource, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        found: dict[str, str] = {}
+        for path, what, owner, props, only in _HELD[resource]:
+            wanted = (owner, *props, *((only,) if only else ()))
+            for row in await self._print_if_there(api, path, wanted):
+                if not only or row.get(only) == "true":
+                    found |= {row[prop]: f"{what} of {row.get(owner, '')}" for prop in props if row.get(prop)}
+        return {ALL: dict(found) or ABSENT}
+
+    async def _print_if_there(self, api: Api, path: str, proplist: Collection[str]) -> tuple[_Row, ...]:
+        try:
+            return await self.print(api, path, proplist, "", ())
+        except TrapError as err:
+            if _NO_MENU in err.message:
+                return ()
+            raise
 
     async def _queues(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
         rows = await self.print(api, "/queue/simple", _QUEUE, "name", ())

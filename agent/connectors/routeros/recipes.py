@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.connectors.routeros.access import PppAccess
-from agent.connectors.routeros.schema import PppMethod
+from agent.connectors.routeros.schema import PppMethod, StaticMethod
 from agent.connectors.routeros.several import SeveralAccess
+from agent.connectors.routeros.static_access import StaticAccess
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessRecipe
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 _RECIPES: Final[Mapping[type, Callable[[Any], AccessRecipe]]] = {
     PppMethod: PppAccess,
+    StaticMethod: StaticAccess,
 }
 
 

@@ -7,15 +7,16 @@ connection its protocol and both ends.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
 from agent.connectors.routeros.addresses import Resource
 from agent.connectors.routeros.values import seconds
 
 Row = Mapping[str, str]
+Owners = Callable[[Row], Collection[str]]
 
 BEGAN_S: Final = 5
 """How far a beginning that is told by an uptime may be off; chosen arbitrarily."""
@@ -27,9 +28,9 @@ class Running:
     """A menu of what is running.
 
     `one` is the resource of a single row; `verb` the effect that ends those of an owner. `props` are asked for,
-    `steady` are those that do not change while it runs. `owner` says whether a row belongs to a key; `query` the
-    property by which a router is asked for one owner, `one_query` for one row ("": the whole menu is read). `key_of`
-    takes a row and unix seconds.
+    `steady` are those that do not change while it runs. `owners` takes the keys that are asked for and says whose a row
+    is of them; `query` is the property by which a router is asked for one owner, `one_query` for one row ("": the whole
+    menu is read). `key_of` takes a row and unix seconds.
     """
 
     path: str
@@ -39,7 +40,7 @@ class Running:
     steady: tuple[str, ...]
     query: str
     one_query: str
-    owner: Callable[[Row, str], bool]
+    owners: Callable[[Collection[str]], Owners]
     key_of: Callable[[Row, int], str]
     shown_as: Mapping[str, str]
 
@@ -65,8 +66,11 @@ def began_s(row: Row, now_s: int) -> int | None:
     return None if uptime_s is None else now_s - uptime_s
 
 
-def _named(prop: str) -> Callable[[Row, str], bool]:
-    return lambda row, key: row.get(prop, "") == key
+def _named(prop: str) -> Callable[[Collection[str]], Owners]:
+    def among(keys: Collection[str]) -> Owners:
+        return lambda row: [row[prop]] if row.get(prop) in keys else []
+
+    return among
 
 
 def _hotspot_key(row: Row, now_s: int) -> str:
@@ -93,15 +97,42 @@ def _flow_key(row: Row, _: int) -> str:
     return " ".join((row.get("protocol", ""), *ends))
 
 
-def _from(row: Row, key: str) -> bool:
-    """Tell whether a connection comes from an address or network."""
-    try:
-        return ip_address(_end(row, "src")[0].partition("%")[0]) in ip_network(key, strict=False)
-    except ValueError:
-        return False
+def _at_ends(keys: Collection[str]) -> Owners:
+    """Return what finds the addresses and networks among `keys` that are an end of a connection.
+
+    Its opener's, or the one that it was opened to: there by its own address, or behind a dst-nat. A connection from
+    outside carries a subscriber's data as well as one of their own. One look-up for each length of network there is,
+    since a router has more connections than subscribers.
+    """
+    of_length: dict[tuple[int, int], dict[int, str]] = {}
+    for key in keys:
+        try:
+            network = ip_network(key, strict=False)
+        except ValueError:
+            continue
+        of_length.setdefault((network.version, network.prefixlen), {})[int(network.network_address)] = key
+
+    def owners(row: Row) -> Collection[str]:
+        found: dict[str, None] = {}
+        for end in _ends(row):
+            for (version, length), known in of_length.items():
+                if version == end.version:
+                    key = known.get(int(end) >> (end.max_prefixlen - length) << (end.max_prefixlen - length))
+                    found |= {} if key is None else {key: None}
+        return found
+
+    return owners
 
 
-_FLOW: Final = ("protocol", "src-address", "src-port", "dst-address", "dst-port", "fasttrack")
+def _ends(row: Row) -> Iterable[IPv4Address | IPv6Address]:
+    for side in ("src", "dst", "reply-src"):
+        try:
+            yield ip_address(_end(row, side)[0].partition("%")[0])
+        except ValueError:  # a protocol that has no addresses, or a release that does not say
+            continue
+
+
+_FLOW: Final = ("protocol", "src-address", "src-port", "dst-address", "dst-port", "reply-src-address", "fasttrack")
 
 RUNNING: Final[Mapping[Resource, Running]] = {
     Resource.ACTIVE: Running(
@@ -112,7 +143,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
         steady=("name", "service", "caller-id", "address", "radius"),
         query="name",
         one_query="session-id",
-        owner=_named("name"),
+        owners=_named("name"),
         key_of=lambda row, _: row.get("session-id", ""),
         shown_as={"name": "login"},
     ),
@@ -124,7 +155,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
         steady=("server", "user", "address", "mac-address", "login-by", "radius"),
         query="user",
         one_query="",
-        owner=_named("user"),
+        owners=_named("user"),
         key_of=_hotspot_key,
         shown_as={"user": "login"},
     ),
@@ -136,7 +167,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
         steady=("user", "mac-address"),
         query="user",
         one_query="",
-        owner=_named("user"),
+        owners=_named("user"),
         key_of=_cookie_key,
         shown_as={"user": "login"},
     ),
@@ -148,7 +179,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
         steady=("fasttrack",),
         query="",
         one_query="",
-        owner=_from,
+        owners=_at_ends,
         key_of=_flow_key,
         shown_as={},
     ),
@@ -160,7 +191,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
         steady=("fasttrack",),
         query="",
         one_query="",
-        owner=_from,
+        owners=_at_ends,
         key_of=_flow_key,
         shown_as={},
     ),
@@ -170,9 +201,16 @@ RUNNING: Final[Mapping[Resource, Running]] = {
 BY_ONE: Final[Mapping[Resource, Resource]] = {running.one: owner for owner, running in RUNNING.items()}
 
 
-def of_owner(running: Running, rows: Sequence[Row], key: str, now_s: int) -> dict[str, dict[str, str]]:
-    """Return an owner's rows: key -> what is told of it."""
-    return {running.key_of(row, now_s): running.fields(row) for row in rows if running.owner(row, key)}
+def by_owner(
+    running: Running, rows: Sequence[Row], keys: Collection[str], now_s: int
+) -> dict[str, dict[str, dict[str, str]]]:
+    """Return the rows of each owner: owner -> key of a row -> what is told of it."""
+    found: dict[str, dict[str, dict[str, str]]] = {key: {} for key in keys}
+    owners = running.owners(keys)
+    for row in rows:
+        for owner in owners(row):
+            found[owner][running.key_of(row, now_s)] = running.fields(row)
+    return found
 
 
 def names(running: Running, row: Row, keys: Collection[str], now_s: int) -> list[str]:

@@ -18,7 +18,7 @@ from agent.connectors.base import Connector, Reach, Session
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.registry import CONNECTORS
-from agent.connectors.routeros.schema import PppMethod, RouterosConfig, RouterTarget
+from agent.connectors.routeros.schema import PppMethod, RouterMethod, RouterosConfig, RouterTarget, StaticMethod
 from agent.model import Address, Service
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
@@ -209,8 +209,8 @@ def isp_router(version: str = "7.20.8") -> Router:
 
 
 @asynccontextmanager
-async def router_lab(version: str = "7.20.8") -> AsyncIterator[Lab]:
-    router = isp_router(version)
+async def serving(router: Router, method: RouterMethod) -> AsyncIterator[Connector]:
+    """A connector to the router `edge-1`, with one method."""
     async with trio.open_nursery() as nursery:
         endpoint: Endpoint = await nursery.start(partial(serve, router, tls=True))
         target = RouterTarget(
@@ -223,13 +223,43 @@ async def router_lab(version: str = "7.20.8") -> AsyncIterator[Lab]:
             serial=router.serial,
             timeout_s=1.0,
         )
-        method = PppMethod("ppp", target.id, "suspended", {"Home 20M": "home20"})
         config = Configs(routeros=RouterosConfig((target,), (method,)))
-        connector = CONNECTORS["routeros"](config, {"edge-1": b"api-password"}.__getitem__, commit, UTC)
+        yield CONNECTORS["routeros"](config, {"edge-1": b"api-password"}.__getitem__, commit, UTC)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def router_lab(version: str = "7.20.8") -> AsyncIterator[Lab]:
+    router = isp_router(version)
+    async with serving(router, PppMethod("ppp", "routeros/edge-1", "suspended", {"Home 20M": "home20"})) as connector:
         on, off = (service(login, "ppp", "Home 20M") for login in ("amina.h", "bob"))
         unknown = Address("routeros/edge-1/ppp/secret/nobody")
         yield RouterLab(connector, on, off, unknown, ("wonder-password", "api-password"), router=router)
-        nursery.cancel_scope.cancel()
+
+
+@dataclass
+class StaticLab(RouterLab):
+    """A host with a fixed address and one connection, and one that is switched off."""
+
+    def drift(self, service: Service) -> None:
+        self.router.add("/ip/firewall/address-list", list="suspended", address=service.login, comment="by hand")
+
+    def lose_reply(self, service: Service) -> None:
+        self.router.faults.inject("reply-lost", match="/ip/firewall/connection/remove")
+
+    def lose_command(self, service: Service) -> None:
+        self.router.faults.inject("command-lost", match="/ip/firewall/connection/remove")
+
+
+@asynccontextmanager
+async def static_lab(version: str = "7.20.8") -> AsyncIterator[Lab]:
+    router = isp_router(version)
+    router.plug_in_host(["192.0.2.7"])
+    method = StaticMethod("static", "routeros/edge-1", {"Home 20M": ""}, suspended_list="suspended")
+    async with serving(router, method) as connector:
+        on, off = (service(login, "static", "Home 20M") for login in ("192.0.2.7", "192.0.2.8"))
+        # It reads no secret: nobody's password is in address lists
+        yield StaticLab(connector, on, off, Address("routeros/edge-1/ip/list/192.0.2.9 suspended"), router=router)
 
 
 LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Lab]]] = {
@@ -238,6 +268,9 @@ LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[La
     "routeros": lambda _: router_lab(),
     "routeros-7.15": lambda _: router_lab("7.15.3"),
     "routeros-7.24": lambda _: router_lab("7.24"),
+    "routeros-static": lambda _: static_lab(),
+    "routeros-static-7.15": lambda _: static_lab("7.15.3"),
+    "routeros-static-7.24": lambda _: static_lab("7.24"),
     "radius": lambda request: radius_lab(request.getfixturevalue("sqlite_radius")),
 }
 

@@ -40,7 +40,7 @@ SECRET: Mapping[str, str | SecretRef] = {
     "disabled": "false",
     "password": SecretRef("ab" * 32),
 }
-SUSPENDED = {**SECRET, "profile": "suspended"}
+SUSPENDED = {**SECRET, "profile": "suspended", "comment": "isp:suspended"}
 PROFILES: Mapping[str, Value] = {
     "home20": {"name": "home20", "rate-limit": "20M/20M"},
     "home50": {"name": "home50", "rate-limit": "50M/50M"},
@@ -136,6 +136,24 @@ def test_restore_writes_the_tariffs_profile_back() -> None:
     assert isinstance(plan.steps[0].do, tuple)
     assert plan.steps[0].do[0].after == SECRET
     assert plan.display["after"] == "profile home20: rate-limit 20M/20M"
+
+
+def test_a_comment_says_of_a_suspended_secret_that_it_is_so_by_us() -> None:
+    """It is appended, and taken off again to the letter; without it a comment stays as it is."""
+    secret = {**SECRET, "comment": "Av. 12 isp:suspended "}
+    (write, _) = plan_of(planned(secret=secret)).steps
+    assert isinstance(write.do, tuple)
+    suspended = write.do[0].after
+    assert suspended == {**secret, "profile": "suspended", "comment": "Av. 12 isp:suspended  isp:suspended"}
+    (back, _) = plan_of(planned(RESTORE, secret=suspended)).steps
+    assert isinstance(back.do, tuple)
+    assert back.do[0].after == secret
+    (unmarked, _) = plan_of(planned(RESTORE, secret={**SUSPENDED, "comment": "by hand"})).steps
+    assert isinstance(unmarked.do, tuple)
+    assert unmarked.do[0].after == {**SECRET, "comment": "by hand"}
+    (upgrade, _) = plan_of(planned(UPGRADE, secret=secret)).steps
+    assert isinstance(upgrade.do, tuple)
+    assert upgrade.do[0].after == {**secret, "profile": "home50"}
 
 
 def test_restore_needs_no_rules() -> None:

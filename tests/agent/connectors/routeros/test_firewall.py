@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.firewall import Kept, LetOut, Rule, keeps_in
+from agent.connectors.routeros.firewall import Kept, LetOut, Rule, keeps_in, keeps_out
 
 
 def rules(*lines: str) -> list[Rule]:
@@ -35,6 +35,7 @@ GARDEN = "action=accept dst-address-list=garden"
         ("action=accept dst-address=10.99.0.5", DROP),
         ("action=accept protocol=udp dst-port=53", DROP),
         ("action=accept protocol=icmp", DROP),
+        ("action=accept protocol=icmpv6", DROP),
         (f"{FASTTRACK} src-address-list=!suspended", DROP),
         ("action=passthrough dynamic=true", DROP),
         ("action=accept disabled=true", DROP),
@@ -128,6 +129,15 @@ def test_what_stands_above_lets_them_out(above: str) -> None:
     found = keeps_in(rules(above, "action=accept chain=out", DROP), "suspended")
     assert isinstance(found, LetOut), found
     assert "may let it out" in found.text
+
+
+def test_what_comes_from_outside() -> None:
+    back = "action=drop dst-address-list=suspended"
+    assert isinstance(keeps_out(rules(DROP, back, FASTTRACK), "suspended"), Kept)
+    assert isinstance(keeps_out(rules(DROP, f"{back} src-address-list=!garden", FASTTRACK), "suspended"), Kept)
+    assert isinstance(keeps_out(rules(DROP, FASTTRACK, back), "suspended"), LetOut)
+    assert isinstance(keeps_out(rules(DROP, FASTTRACK), "suspended"), LetOut)
+    assert isinstance(keeps_out(rules(DROP), "suspended"), LetOut)
 
 
 WORDS = st.sampled_from(

@@ -11,6 +11,7 @@ from agent.connectors.routeros.marks import (
     CommentTooLongError,
     MalformedMarkError,
     mark,
+    marked,
     marks_in,
     unmark,
 )
@@ -103,3 +104,23 @@ def test_a_comment_does_not_become_longer_than_the_limit() -> None:
     assert len(mark("ñ" * (room // 2), "K7QF").encode()) <= COMMENT_MAX_BYTES
     with pytest.raises(CommentTooLongError, match=f"at most {COMMENT_MAX_BYTES} bytes, got"):
         mark("ñ" * (room // 2 + 1), "K7QF")
+
+
+@given(comments, whats)
+def test_a_row_that_was_marked_comes_back_to_the_letter(comment: str, what: str) -> None:
+    """RouterOS prints no empty comment, so a row that was read has none."""
+    row = {"name": "amina.h", **({"comment": comment} if comment else {})}
+    suspended = marked(row, suspended=True, what=what)
+    assert suspended == {**row, "comment": mark(comment, what)}
+    assert marked(suspended, suspended=False, what=what) == row
+
+
+def test_a_row_whose_comment_has_no_room_stays_as_it_is() -> None:
+    row = {"name": "amina.h", "comment": "é" * (COMMENT_MAX_BYTES // 2)}
+    assert marked(row, suspended=True) == row
+    assert marked(row, suspended=False) == row
+
+
+def test_a_row_is_marked_with_words_only() -> None:
+    with pytest.raises(MalformedMarkError):
+        marked({}, suspended=True, what="two words")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.connectors.routeros.addresses import Resource, address, entry_key, member, parse
+from agent.connectors.routeros.addresses import Resource, Tables, address, entry_key, member, parse, rows_value
 from agent.connectors.routeros.menus import UnwritableError, menu
 from agent.connectors.routeros.rows import KEPT, by_key, value_of, verb_of, words_of
 from agent.connectors.routeros.versions import Version
@@ -111,3 +111,13 @@ def test_addresses_and_back() -> None:
             assert parse("routeros/edge-1", address("routeros/edge-1", resource, key)) == (resource, key)
     for text in ("routeros/edge-2/ppp/secret/a", "routeros/edge-1/ppp/secret", "routeros/edge-1/ppp/secret/", "x"):
         assert parse("routeros/edge-1", text) is None
+
+
+def test_rows_that_were_taken_apart_are_those_that_were_read_last() -> None:
+    tables, where = Tables(), address("routeros/edge-1", Resource.QUEUES, "all")
+    rows = [{"name": "home", "target": "192.0.2.7/32"}, {"name": "next"}]
+    seen = {where: Seen(rows_value((str(n), row) for n, row in enumerate(rows)), 0)}
+    assert list(tables.rows(where, seen)) == rows
+    assert tables.rows(where, seen) is tables.rows(where, dict(seen))
+    assert list(tables.rows(where, {where: Seen(rows_value([("0", rows[1])]), 1)})) == rows[1:]
+    assert list(tables.rows(where, {where: Seen(ABSENT, 2)})) == []

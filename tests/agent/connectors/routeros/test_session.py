@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,7 +12,8 @@ import pytest
 import trio
 
 from agent.connectors.base import DriftedError, LostError, NotSentError, Reach, Session, UnreadableError
-from agent.connectors.routeros.addresses import rows_of
+from agent.connectors.routeros import readers
+from agent.connectors.routeros.addresses import Resource, rows_of
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
 from agent.model import (
@@ -153,6 +154,46 @@ async def test_only_its_own_addresses_are_read(text: str) -> None:
     async with opened(make_router()) as session:
         with pytest.raises(UnreadableError, match="not an address"):
             await session.read([Address(text)])
+
+
+async def test_pools_and_who_has_an_address_for_a_while() -> None:
+    router = make_router()
+    router.add("/ip/pool", name="cgnat", ranges="100.64.0.2-100.64.0.9,10.9.0.0/24")
+    router.add("/ipv6/pool", name="pd", prefix="2001:db8::/40", prefix_length="56")
+    router.add("/ip/dhcp-server", name="lan", interface="ether5")
+    router.add("/ip/dhcp-server/lease", address="10.0.5.7", mac_address="02:00:00:00:00:07", server="lan")
+    router.plug_in("amina.h", "wonder")
+    async with opened(router) as session:
+        assert await value_of(session, at("ip/pools", "all")) == {"cgnat": "100.64.0.2-100.64.0.9,10.9.0.0/24"}
+        assert await value_of(session, at("ipv6/pools", "all")) == {"pd": "2001:db8::/40"}
+        # A lease that somebody made is for good, a session is not
+        assert await value_of(session, at("ip/held", "all")) == {"10.0.0.2": "PPP session of amina.h"}
+        assert await value_of(session, at("ipv6/held", "all")) is ABSENT
+
+
+async def test_a_dynamic_lease_is_for_a_while() -> None:
+    router = make_router()
+    router.add("/ip/address", address="10.0.5.1/24", interface="ether5")
+    router.add("/ip/pool", name="lan", ranges="10.0.5.10-10.0.5.99")
+    router.add("/ip/dhcp-server", name="lan", interface="ether5", address_pool="lan", disabled="no")
+    router.plug_in_dhcp("02:00:00:00:00:07", server="lan")
+    async with opened(router) as session:
+        held = await value_of(session, at("ip/held", "all"))
+        assert isinstance(held, Mapping)
+        assert list(held.values()) == ["DHCP lease of 02:00:00:00:00:07"]
+
+
+async def test_in_a_menu_that_is_not_installed_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    menu = (("/ip/no-such-package", "session", "user", ("address",), ""),)
+    monkeypatch.setitem(readers._HELD, Resource.HELD, menu)
+    async with opened(make_router()) as session:
+        assert await value_of(session, at("ip/held", "all")) is ABSENT
+    router = make_router()
+    router.faults.inject("trap:interrupted", match="/ppp/active/print")
+    monkeypatch.setitem(readers._HELD, Resource.HELD, (("/ppp/active", "PPP session", "name", ("address",), ""),))
+    async with opened(router) as session:
+        with pytest.raises(UnreadableError):
+            await value_of(session, at("ip/held", "all"))
 
 
 # --- writing ---

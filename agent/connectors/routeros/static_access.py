@@ -1,0 +1,217 @@
+"""How a service state becomes an address list's entries and a simple queue's limit: the recipe for fixed addresses.
+
+Pure: it is given what was read. A login is the subscriber's addresses. Suspended is an entry of each in a list that the
+firewall drops, for IPv4 and IPv6 alike (`static_lists`); or, where the operator says so, a limit of the subscriber's
+queue (`static_queue`), and then they stay online. A tariff is that queue's limit. Before anything is written it is
+looked up whether it would take effect: the list's rule above FastTrack, no queue above that takes the traffic, an
+address that is nobody else's tomorrow.
+
+What was open before a suspension is cut, since a fasttracked connection passes by the firewall (`static_flows`). After
+a restore what is open is cut too, since a connection that was redirected to a pay page stays redirected. Where
+FastTrack is on, a connection that it took before passes by a queue too: it is cut with a new limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.routeros.addresses import ALL, Network, Resource, Tables, address
+from agent.connectors.routeros.static_addresses import addresses_of, families, refuse_moving, spelt
+from agent.connectors.routeros.static_flows import flows_of, open_now
+from agent.connectors.routeros.static_lists import SeenAll, StaticLists
+from agent.connectors.routeros.static_queue import Shaped, StaticQueue
+from agent.connectors.routeros.static_text import now_text, proof_text, queue_after
+from agent.model import Access, Address, Effect, Enforcement, ProofKind, Replay, Service, ServiceState, Step
+
+if TYPE_CHECKING:
+    from agent.connectors.routeros.schema import StaticMethod
+
+CUT: Final = "cut"
+_RESTORE_CUT_S: Final = 3
+"""How long a restore waits for redirected connections to be gone; it does not hang on them. Chosen arbitrarily."""
+_WORST: Final = (Enforced.NO, Enforced.PENDING, Enforced.YES)
+
+
+class StaticAccess:
+    """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
+
+    def __init__(self, method: StaticMethod) -> None:
+        """Take the access mapping."""
+        self.target = method.target
+        self._method = method
+        self._tables = Tables()
+        self._lists = StaticLists(method.target, method.suspended_list, self._tables)
+        self._queue = StaticQueue(method, self._tables)
+
+    # --- what is read ---
+
+    def reads(self, service: Service, seen: SeenAll) -> Collection[Address]:
+        """Return pools, rules, lists and queues; then the subscriber's own queue, and what is open if suspended."""
+        mine = addresses_of(service.login)
+        if isinstance(mine, CannotEnforce):
+            return []
+        first = [
+            address(self.target, one, ALL)
+            for family in families(mine)
+            for one in (family.pools, family.held, family.rules)
+        ]
+        missing = [a for a in (*first, *self._lists.reads(mine), *self._queue.reads()) if a not in seen]
+        if missing:
+            return missing
+        return [a for a in (*self._queue.then_reads(mine, seen), *self._lists.then_reads(mine, seen)) if a not in seen]
+
+    def enforcement_reads(self, enforce: Enforcement, seen: SeenAll) -> Collection[Address]:
+        """Return what `judge` needs: the lists, rules and queues again, and what is open of a suspended subscriber."""
+        mine, expect = _mine(enforce), enforce.expect
+        wanted = [enforce.address, *(address(self.target, family.rules, ALL) for family in families(mine))]
+        if expect["list"]:
+            wanted += self._list_of(enforce).judge_reads(mine, Access(expect["state"]))
+        if expect["queue"]:
+            wanted += self._queue.reads()
+        missing = [a for a in dict.fromkeys(wanted) if a not in seen]
+        if missing or not expect["queue"]:
+            return missing
+        return [a for a in self._queue.judge_reads(mine, seen) if a not in seen]
+
+    # --- what is done ---
+
+    def plan(self, wanted: ServiceState, service: Service, seen: SeenAll) -> RecipePlan | CannotEnforce:
+        """Return the entries' and the queue's transitions and the cut, or why the state would not take effect."""
+        mine = self._mine_for_good(service, seen)
+        if isinstance(mine, CannotEnforce):
+            return mine
+        shaped: Shaped | CannotEnforce | None = None
+        if self._queue.suspends or wanted.tariff != service.tariff:
+            shaped = self._queue.shape(wanted, service, mine, seen)
+        if isinstance(shaped, CannotEnforce):
+            return shaped
+        listed = self._lists.writes(wanted.access, mine, seen)
+        if isinstance(listed, CannotEnforce):
+            return listed
+        after = self._after(wanted, mine, seen, shaped)
+        if isinstance(after, CannotEnforce):
+            return after
+        writes = [*([shaped.write] if shaped and shaped.write else []), *listed]
+        steps = [Step(n, self.target, (write,), (n - 1,) if n > 1 else ()) for n, write in enumerate(writes, start=1)]
+        suspended = wanted.access is Access.SUSPENDED
+        loose = bool(open_now(self.target, mine, seen).loose)
+        by_list = bool(listed) or (loose and suspended and not self._queue.suspends)
+        if by_list or (loose and shaped is not None and shaped.strictly):
+            within_s = self._method.cut_within_s if suspended else _RESTORE_CUT_S
+            steps += self._cuts(service, mine, wanted.access.value, within_s, after=len(writes))
+        display = {
+            **self._now(mine, seen),
+            "after": after,
+            "proof": self._proof(wanted.access, shaped, by_list=by_list),
+        }
+        enforce = self._enforcement(wanted.access, mine, shaped, by_list=by_list) if steps else None
+        return RecipePlan(tuple(steps), enforce, display)
+
+    def kick(self, service: Service, seen: SeenAll) -> RecipePlan | CannotEnforce:
+        """Return the cut of what is open. It cannot be proven: the next packet connects the same ends again."""
+        mine = self._mine_for_good(service, seen)
+        if isinstance(mine, CannotEnforce):
+            return mine
+        display = {**self._now(mine, seen), "after": "opens its connections anew, to what it had"}
+        steps = self._cuts(service, mine, "kick", self._method.cut_within_s, after=0, proof=None)
+        return RecipePlan(tuple(steps), None, display)
+
+    def judge(self, enforce: Enforcement, seen: SeenAll, ended: Collection[Address]) -> Judgement:
+        """Judge from the lists, rules and queues as they are now; of what is in `ended`, none may pass by them."""
+        mine, expect = _mine(enforce), enforce.expect
+        parts = []
+        if mine and expect["queue"]:
+            parts.append(self._queue.judge(expect["limit"], mine, seen, ended, strictly=expect["strictly"] == "yes"))
+        if mine and expect["list"]:
+            parts.append(self._list_of(enforce).judge(Access(expect["state"]), mine, seen, ended))
+        if not parts:
+            return Judgement(Enforced.NO, "not-in-effect", "nothing says what must hold")
+        worst = min(parts, key=lambda part: _WORST.index(part.enforced))
+        told = [part.detail for part in parts if part.enforced is worst.enforced]
+        return Judgement(worst.enforced, worst.how, " · ".join(told))
+
+    # --- parts ---
+
+    def _list_of(self, enforce: Enforcement) -> StaticLists:
+        """Return the list of when it was planned, whatever the configuration says by now."""
+        return StaticLists(self.target, enforce.expect["list"], self._tables)
+
+    def _mine_for_good(self, service: Service, seen: SeenAll) -> tuple[Network, ...] | CannotEnforce:
+        mine = addresses_of(service.login)
+        if isinstance(mine, CannotEnforce):
+            return mine
+        return refuse_moving(self.target, mine, seen) or mine
+
+    def _after(
+        self, wanted: ServiceState, mine: Collection[Network], seen: SeenAll, shaped: Shaped | None
+    ) -> str | CannotEnforce:
+        """Return what holds afterwards: the list, and at what speed; or that the list keeps nobody in."""
+        stays = self._queue.suspends and wanted.access is Access.SUSPENDED
+        speed = queue_after(shaped.name, shaped.limit, stays=stays) if shaped else ""
+        if self._queue.suspends:
+            return speed
+        listed = self._lists.after(wanted.access, mine, seen)
+        if isinstance(listed, CannotEnforce):
+            return listed
+        if not speed and wanted.access is Access.ACTIVE:
+            speed = self._queue.now(mine, seen, wanted.tariff)
+        return " · ".join(filter(None, (listed, speed)))
+
+    def _proof(self, access: Access, shaped: Shaped | None, *, by_list: bool) -> str:
+        name = self._method.suspended_list if by_list else ""
+        return proof_text(access, name, queue=shaped is not None, within_s=self._method.cut_within_s)
+
+    def _now(self, mine: Collection[Network], seen: SeenAll) -> dict[str, str]:
+        router = self.target.removeprefix("routeros/")
+        now = now_text(router, self._lists.now(mine, seen), self._queue.now(mine, seen))
+        return {"now": now, "nas": router}
+
+    def _cuts(
+        self,
+        service: Service,
+        mine: Collection[Network],
+        what: str,
+        within_s: int,
+        *,
+        after: int,
+        proof: ProofKind | None = ProofKind.GONE,
+    ) -> list[Step]:
+        """Return the effects that cut what is open, one for each address, once the last write is done."""
+        effects = [
+            Effect(
+                address=flows_of(self.target, one),
+                verb=CUT,
+                args={},
+                key=f"{service.ref}:{what}:{spelt(one)}",
+                replay=Replay.IF_UNPROVEN,
+                proof=proof,
+                within_s=within_s,
+            )
+            for one in mine
+        ]
+        then = (after,) if after else ()
+        return [Step(n, self.target, effect, then) for n, effect in enumerate(effects, start=after + 1)]
+
+    def _enforcement(
+        self, access: Access, mine: Collection[Network], shaped: Shaped | None, *, by_list: bool
+    ) -> Enforcement:
+        expect = {
+            "method": self._method.name,
+            "state": access.value,
+            "addresses": ",".join(map(spelt, mine)),
+            "list": self._method.suspended_list if by_list else "",
+            "queue": shaped.name if shaped else "",
+            "limit": shaped.limit if shaped else "",
+            "strictly": "yes" if shaped and shaped.strictly else "",
+        }
+        first = families(mine)[0]
+        by_queue = address(self.target, Resource.QUEUES, ALL)
+        where = address(self.target, first.members, expect["list"]) if by_list else by_queue
+        return Enforcement(self.target, where, expect, self._method.cut_within_s)
+
+
+def _mine(enforce: Enforcement) -> tuple[Network, ...]:
+    found = addresses_of(enforce.expect["addresses"])
+    return () if isinstance(found, CannotEnforce) else found

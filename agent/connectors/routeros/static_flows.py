@@ -1,0 +1,67 @@
+"""What is open of fixed addresses, and what of it passes by the firewall and the queues. Pure.
+
+A fasttracked connection does. All others meet each rule with every packet, so where the rules hold they need no more
+proof; and they may be back at once with the same two ends, since somebody outside goes on sending. So only those that
+are fasttracked, or do not say that they are not, count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from agent.connectors.routeros.addresses import Network, Resource, address, parse, rows_of
+from agent.connectors.routeros.static_addresses import family_of, spelt
+from agent.model import Address, Seen
+
+
+def flows_of(target: str, one: Network) -> Address:
+    """Return the address of what is open from and to an address or prefix."""
+    return address(target, family_of(one).flows, spelt(one))
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """What is open: `many` in all; `loose` pass by, `left` of them are known to be from before."""
+
+    many: int
+    loose: frozenset[Address]
+    left: frozenset[Address]
+
+
+def open_now(
+    target: str, mine: Collection[Network], seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+) -> Open:
+    """Return what is open of the addresses whose connections were read.
+
+    Args:
+        target: the router's id.
+        mine: a subscriber's addresses.
+        seen: what was read.
+        ended: the connections that were set out to be cut. A loose one of an address of which nothing is among them
+            counts as from before: it may be that they could not be told, since there are too many.
+    """
+    many, loose, left = 0, set[Address](), set[Address]()
+    for one in mine:
+        where, flow = flows_of(target, one), family_of(one).flow
+        rows = rows_of(seen[where].value) if where in seen else {}
+        many += len(rows)
+        passes = {address(target, flow, key) for key, row in rows.items() if row.get("fasttrack") != "false"}
+        known = any(_is_of(target, flow, one, end) for end in ended)
+        loose |= passes
+        left |= passes.intersection(ended) if known else passes
+    return Open(many, frozenset(loose), frozenset(left))
+
+
+def _is_of(target: str, flow: Resource, one: Network, ended: Address) -> bool:
+    """Tell whether a connection, known by its key alone, has an end among the addresses."""
+    resource, key = parse(target, ended) or (None, "")
+    return resource is flow and any(_inside(one, end.rpartition(":")[0]) for end in key.split(" ")[1:])
+
+
+def _inside(one: Network, text: str) -> bool:
+    try:
+        return ip_address(text) in one
+    except ValueError:
+        return False

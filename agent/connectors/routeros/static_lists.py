@@ -1,0 +1,190 @@
+"""Fixed addresses in an address list: the half of the recipe that suspends by the firewall. Pure.
+
+Each address is an entry of its own. An entry of ours is removed at the restore, one that was there disabled is disabled
+again, and one that somebody else made is removed too, since the list is the one that the operator named: the preview
+says whose it is. What cannot be lifted by an address' own entry (a wider one, one with a timeout) is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from agent.connectors.base import CannotEnforce, Enforced, Judgement
+from agent.connectors.routeros.addresses import (
+    ALL,
+    COPIES,
+    Network,
+    Resource,
+    Tables,
+    address,
+    entry_key,
+    member,
+    texts_of,
+    touching,
+)
+from agent.connectors.routeros.firewall import LetOut, Rule, keeps_in, keeps_out
+from agent.connectors.routeros.marks import COMMENT, SUSPENDED, marked, marks_in
+from agent.connectors.routeros.static_addresses import Family, families, family_of, of_family, spelt
+from agent.connectors.routeros.static_flows import flows_of, open_now
+from agent.connectors.routeros.static_text import entry_text, list_after
+from agent.model import ABSENT, Absent, Access, Address, Field, Seen, Transition
+
+_ENABLED: Final = "enabled"
+"""The mark of an entry that was there, disabled, before we enabled it."""
+
+SeenAll = Mapping[Address, Seen]
+
+
+def rules_at(target: str, family: Family) -> Address:
+    """Return the address of a family's filter rules."""
+    return address(target, family.rules, ALL)
+
+
+class StaticLists:
+    """One list of suspended addresses, of both families, on one router."""
+
+    def __init__(self, target: str, name: str, tables: Tables) -> None:
+        """Take the router's target, the list's name ("": there is nothing to do), and the rules as last seen."""
+        self._target, self._name, self._tables = target, name, tables
+
+    # --- what is read ---
+
+    def reads(self, mine: Collection[Network]) -> list[Address]:
+        """Return the addresses' entries and the list's members."""
+        if not self._name:
+            return []
+        members = [address(self._target, family.members, self._name) for family in families(mine)]
+        return members + [self._entry(one) for one in mine]
+
+    def then_reads(self, mine: Collection[Network], seen: SeenAll) -> list[Address]:
+        """Return what is open of the addresses that are in the list already: is anything of it at large?"""
+        if not self._name:
+            return []
+        return [flows_of(self._target, one) for one in mine if _is_on(texts_of(seen[self._entry(one)].value))]
+
+    def judge_reads(self, mine: Collection[Network], access: Access) -> list[Address]:
+        """Return the list's members, the rules, and what is open."""
+        wanted = []
+        for family in families(mine):
+            wanted += [rules_at(self._target, family), address(self._target, family.members, self._name)]
+        return wanted + ([flows_of(self._target, one) for one in mine] if access is Access.SUSPENDED else [])
+
+    # --- what is done ---
+
+    def writes(self, access: Access, mine: Collection[Network], seen: SeenAll) -> list[Transition] | CannotEnforce:
+        """Return what makes the addresses members of the list, or of none of its entries."""
+        found: list[Transition] = []
+        for one in mine if self._name else ():
+            refusal = self._refuse(access, one, seen)
+            if refusal:
+                return refusal
+            before = seen[self._entry(one)]
+            if access is Access.SUSPENDED and not _is_on(texts_of(before.value)):
+                found.append(Transition(self._entry(one), before, self._entered(one, seen)))
+            elif access is Access.ACTIVE and not isinstance(before.value, Absent) and _is_on(texts_of(before.value)):
+                found.append(Transition(self._entry(one), before, _left(before.value)))
+        return found
+
+    def _refuse(self, access: Access, one: Network, seen: SeenAll) -> CannotEnforce | None:
+        entry = texts_of(seen[self._entry(one)].value)
+        name = f"{spelt(one)} in list {self._name}"
+        if COPIES in entry:
+            return CannotEnforce("ambiguous-entry", f"{self._target} has {entry[COPIES]} entries of {name}")
+        if entry.get("dynamic") == "true":
+            # RouterOS takes no second equal entry; this one ends by its timeout or a reboot, or is made again
+            why = f"{name} is a dynamic entry, which ends by itself and is somebody else's: remove it first"
+            return CannotEnforce("dynamic-entry", why)
+        members = seen[address(self._target, family_of(one).members, self._name)].value
+        others = [text for text in touching(members, one) if text != spelt(one)]
+        if others and access is Access.ACTIVE:
+            why = f"{spelt(one)} is also in list {self._name} by {', '.join(others)}, which is not its own entry"
+            return CannotEnforce("wider-entry", why)
+        return None
+
+    def _entered(self, one: Network, seen: SeenAll) -> Mapping[str, Field]:
+        value = seen[self._entry(one)].value
+        if isinstance(value, Absent):
+            new = {"address": spelt(one), "list": self._name, "disabled": "false", "dynamic": "false"}
+            return marked(new, suspended=True)
+        return {**marked(marked(value, suspended=True, what=_ENABLED), suspended=True), "disabled": "false"}
+
+    def kept(self, mine: Collection[Network], seen: SeenAll) -> list[str] | CannotEnforce:
+        """Return by which rules, a family each, the list's members are kept in; or that they are not."""
+        texts = []
+        for family in families(mine):
+            found = keeps_in(self._rules(family, seen), self._name)
+            if isinstance(found, LetOut):
+                return CannotEnforce("list-without-rule", f"IPv{family.version}: {found.text}")
+            texts.append(f"IPv{family.version} {found.text}")
+        return texts
+
+    # --- what is said ---
+
+    def now(self, mine: Collection[Network], seen: SeenAll) -> list[str]:
+        """Return how each address stands in the list."""
+        if not self._name:
+            return []
+        entries = {one: texts_of(seen[self._entry(one)].value) for one in mine}
+        return [f"{spelt(one)} {entry_text(entry, self._name)}" for one, entry in entries.items()]
+
+    def after(self, access: Access, mine: Collection[Network], seen: SeenAll) -> str | CannotEnforce:
+        """Return what holds afterwards, or that the list keeps nobody in."""
+        if access is Access.ACTIVE:
+            return f"in no entry of list {self._name}"
+        kept = self.kept(mine, seen)
+        if isinstance(kept, CannotEnforce):
+            return kept
+        out = [
+            keeps_out(self._tables.rows(rules_at(self._target, family), seen), self._name) for family in families(mine)
+        ]
+        return list_after(kept, mine, from_outside=any(isinstance(one, LetOut) for one in out))
+
+    # --- judging ---
+
+    def judge(self, access: Access, mine: Collection[Network], seen: SeenAll, ended: Collection[Address]) -> Judgement:
+        """Judge from the list and the rules as they are now; of what is in `ended`, none may pass by them."""
+        if access is Access.ACTIVE:
+            return self._judge_out(mine, seen)
+        told = f"{' · '.join(map(spelt, mine))} in list {self._name}"
+        for family in families(mine):
+            members = seen[address(self._target, family.members, self._name)].value
+            missing = [spelt(one) for one in of_family(family, mine) if not member(members, spelt(one))]
+            if missing:
+                return Judgement(Enforced.NO, "not-in-effect", f"{missing[0]} is not in list {self._name}")
+        kept = self.kept(mine, seen)
+        if isinstance(kept, CannotEnforce):
+            return Judgement(Enforced.NO, "not-in-effect", kept.detail)
+        flows = open_now(self._target, mine, seen, ended)
+        if flows.left:
+            return Judgement(Enforced.NO, "still-online", f"{len(flows.left)} connection(s) carry on as before")
+        if not flows.many and not any(where.startswith(f"{self._target}/") for where in ended):
+            return Judgement(Enforced.PENDING, "offline", f"{told}; no connection was open: it holds for the next one")
+        return Judgement(Enforced.YES, "seen", f"{told}; nothing passes by the rule")
+
+    def _judge_out(self, mine: Collection[Network], seen: SeenAll) -> Judgement:
+        for one in mine:
+            held = touching(seen[address(self._target, family_of(one).members, self._name)].value, one)
+            if held:
+                why = f"{spelt(one)} still in list {self._name} by {', '.join(held)}"
+                return Judgement(Enforced.NO, "garden", why)
+        return Judgement(Enforced.YES, "seen", f"{' · '.join(map(spelt, mine))} not in {self._name}")
+
+    def _rules(self, family: Family, seen: SeenAll) -> Sequence[Rule]:
+        return self._tables.rows(rules_at(self._target, family), seen)
+
+    def _entry(self, one: Network) -> Address:
+        resource: Resource = family_of(one).entry
+        return address(self._target, resource, entry_key(str(one), self._name))
+
+
+def _is_on(entry: Mapping[str, str]) -> bool:
+    return bool(entry) and entry.get("disabled") != "true"
+
+
+def _left(entry: Mapping[str, Field]) -> Mapping[str, Field] | Absent:
+    """Return what becomes of an entry at the restore: disabled again if that is how we found it, else nothing."""
+    comment = entry.get(COMMENT, "")
+    if not isinstance(comment, str) or marks_in(comment)[-2:] != (_ENABLED, SUSPENDED):
+        return ABSENT
+    return {**marked(marked(entry, suspended=False), suspended=False, what=_ENABLED), "disabled": "true"}

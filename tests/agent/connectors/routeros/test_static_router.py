@@ -1,0 +1,223 @@
+"""The recipe for fixed addresses against the lab's router: what is written, what then reads so, and who gets out.
+
+Over RouterOS 7.15, 7.20 and 7.24, and over generated rows: a plan that was carried out leaves nothing to plan, and its
+opposite gives back every row to the letter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agent.connectors.base import CannotEnforce, Enforced, RecipePlan, Session
+from agent.connectors.routeros.connector import RouterosConnector
+from agent.connectors.routeros.schema import RouterosConfig, RouterTarget, StaticMethod
+from agent.connectors.routeros.static_access import StaticAccess
+from agent.model import Access, Address, Direction, Effect, Seen, Service, ServiceState, Step, Ticket
+from lab.router.device import Router
+from lab.router.server import Endpoint, serve
+
+VERSIONS = ["7.15.3", "7.20.8", "7.24"]
+V4, V6 = "192.0.2.7", "2001:db8:7::/56"
+HOST6 = "2001:db8:7::9"
+TARIFFS = {"Home 20M": "5M/20M", "Home 50M": "10M/50M"}
+LISTED = StaticMethod("static", "routeros/edge-1", TARIFFS, suspended_list="suspended")
+SLOWED = StaticMethod("static", "routeros/edge-1", TARIFFS, suspended_limit="64k/64k")
+SERVICE = Service("C-10482/home", "C-10482", "Amina Hassan", "home", f"{V4},{V6}", "static", "Home 20M")
+NEXT = Service("C-10483/home", "C-10483", "Bob", "home", "192.0.2.8", "static", "Home 20M")
+SUSPENDED, ACTIVE = Access.SUSPENDED, Access.ACTIVE
+LIST, LIST6 = "/ip/firewall/address-list", "/ipv6/firewall/address-list"
+KEPT = (LIST, LIST6, "/queue/simple")
+
+
+def make_router(version: str, *, fasttrack: bool = True) -> Router:
+    router = Router(version)
+    router.add("/user", name="ispagents", password="api-password", group="full")
+    router.add("/ip/address", address="192.0.2.1/24", interface="ether5")
+    router.add("/ip/pool", name="cgnat", ranges="100.64.0.2-100.64.3.250")
+    for family in ("/ip", "/ipv6"):
+        router.add(f"{family}/firewall/filter", chain="forward", action="drop", src_address_list="suspended")
+    if fasttrack:
+        rule = {"chain": "forward", "action": "fasttrack-connection", "connection_state": "established,related"}
+        router.add("/ip/firewall/filter", **rule)
+    router.add("/queue/simple", name="home", target=f"{V4}/32,{V6}", max_limit="5M/20M")
+    router.add("/queue/simple", name="town", target="192.0.2.0/24", max_limit="1G/1G")
+    router.plug_in_host([V4, HOST6], name="home")
+    router.plug_in_host(["192.0.2.8"], name="next")
+    return router
+
+
+def kept(router: Router) -> dict[str, list[dict[str, str]]]:
+    """Return every row that a recipe may write; its `.id` and age go with it when it is made again."""
+    leave = (".id", "creation-time")
+    return {path: [{k: v for k, v in row.items() if k not in leave} for row in router.rows(path)] for path in KEPT}
+
+
+@dataclass
+class Site:
+    router: Router
+    session: Session
+
+    async def plan(
+        self, access: Access, method: StaticMethod = LISTED, service: Service = SERVICE, tariff: str = "Home 20M"
+    ) -> RecipePlan | CannotEnforce:
+        recipe, seen = StaticAccess(method), dict[Address, Seen]()
+        while missing := recipe.reads(service, seen):
+            seen |= await self.session.read(missing)
+        return recipe.plan(ServiceState(access, tariff), service, seen)
+
+    async def do(
+        self, access: Access, method: StaticMethod = LISTED, service: Service = SERVICE, tariff: str = "Home 20M"
+    ) -> Enforced | None:
+        """Plan, send every step, read back each write, and judge; None: there was nothing to do."""
+        plan = await self.plan(access, method, service, tariff)
+        assert isinstance(plan, RecipePlan), plan
+        ended = [where for step in plan.steps for where in await self._send(step)]
+        recipe, enforce = StaticAccess(method), plan.enforce
+        if enforce is None:
+            assert plan.steps == ()
+            return None
+        seen = dict(await self.session.read([enforce.address]))
+        while missing := recipe.enforcement_reads(enforce, seen):
+            seen |= await self.session.read(missing)
+        again = await self.plan(access, method, service, tariff)
+        assert isinstance(again, RecipePlan)
+        assert again.steps == (), "a plan of what is already so"
+        return recipe.judge(enforce, seen, ended).enforced
+
+    async def _send(self, step: Step) -> list[Address]:
+        bound: Mapping[Address, Seen] = {}
+        if isinstance(step.do, Effect):
+            bound = await self.session.bind(step.do)
+        ticket = Ticket("0" * 32, 1, step.n, Direction.FORWARD, 1, step.target, step.do, bound, float("inf"))
+        assert (await self.session.send(ticket)).accepted
+        if not isinstance(step.do, Effect):
+            for change in step.do:
+                there = (await self.session.read([change.address]))[change.address].value
+                assert there == change.after
+        return list(bound)
+
+
+@asynccontextmanager
+async def site(router: Router) -> AsyncIterator[Site]:
+    async with trio.open_nursery() as nursery:
+        endpoint: Endpoint = await nursery.start(partial(serve, router, tls=False))
+        target = RouterTarget("edge-1", endpoint.host, endpoint.port, "ispagents", "api", insecure=True)
+        made = RouterosConnector(
+            RouterosConfig((target,)), {"api": b"api-password"}.__getitem__, lambda label, _: f"{len(label):064x}"
+        )
+        async with made.dial(made.targets[0]) as session:
+            yield Site(router, session)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_suspended_by_list_nobody_gets_out_and_nothing_lingers(version: str) -> None:
+    router = make_router(version)
+    before = kept(router)
+    assert all(router.gets_out(which).out for which in (V4, HOST6, "192.0.2.8"))
+    assert router.gets_out(V4).fasttracked
+    async with site(router) as there:
+        assert await there.do(SUSPENDED) is Enforced.YES
+        for which in (V4, HOST6):
+            verdict = router.gets_out(which)
+            assert (verdict.out, verdict.lingers) == (False, False), which
+        neighbour = router.gets_out("192.0.2.8")
+        assert (neighbour.out, neighbour.lingers) == (True, True)
+        assert await there.do(SUSPENDED) is None
+        assert await there.do(ACTIVE) is Enforced.YES
+        assert router.gets_out(V4).out
+        assert router.gets_out(HOST6).out
+        assert await there.do(ACTIVE) is None
+    assert kept(router) == before
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_suspended_by_queue_is_slow_and_online(version: str) -> None:
+    router = make_router(version, fasttrack=False)
+    before = kept(router)
+    async with site(router) as there:
+        assert await there.do(SUSPENDED, SLOWED) is Enforced.YES
+        assert router.speed_of("home") == (64_000, 64_000)
+        assert router.gets_out("home").out
+        assert router.speed_of("next") == (10**9, 10**9)
+        assert await there.do(ACTIVE, SLOWED) is Enforced.YES
+        assert router.speed_of("home") == (5_000_000, 20_000_000)
+        assert kept(router) == before
+        assert await there.do(ACTIVE, tariff="Home 50M") is Enforced.YES
+        assert router.speed_of("home") == (10_000_000, 50_000_000)
+
+
+async def test_a_limit_that_would_not_be_felt_is_not_written() -> None:
+    router = make_router("7.20.8")
+    async with site(router) as there:
+        found = await there.plan(SUSPENDED, SLOWED)
+        assert isinstance(found, CannotEnforce)
+        assert found.reason == "fasttrack-bypasses-queues"
+        assert router.speed_of("home") is None  # so it is
+    router = make_router("7.20.8", fasttrack=False)
+    (first,) = [row for row in router.rows("/queue/simple") if row["name"] == "home"]
+    router.add("/queue/simple", name="wide", target="192.0.2.0/25", max_limit="1G/1G", place_before=first[".id"])
+    async with site(router) as there:
+        found = await there.plan(SUSPENDED, SLOWED)
+        assert isinstance(found, CannotEnforce)
+        assert found.reason == "queue-behind"
+        assert router.speed_of("home") == (10**9, 10**9)
+
+
+async def test_a_pool_or_a_lease_has_the_address() -> None:
+    router = make_router("7.20.8")
+    router.add("/ip/pool", name="lan", ranges="192.0.2.2-192.0.2.7")
+    async with site(router) as there:
+        found = await there.plan(SUSPENDED)
+        assert isinstance(found, CannotEnforce)
+        assert found.reason == "pool-address"
+        assert await there.do(SUSPENDED, service=NEXT) is Enforced.YES
+
+
+ROWS = st.fixed_dictionaries(
+    {},
+    optional={
+        "comment": st.sampled_from(["Av. 12", "isp:suspended", "x isp:enabled", "isp:other "]),
+        "disabled": st.just("yes"),
+    },
+)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(entry=st.none() | ROWS, entry6=st.none() | ROWS, queue=ROWS, others=st.booleans())
+def test_planned_and_done_there_is_nothing_left_to_do(
+    version: str, entry: dict[str, str] | None, entry6: dict[str, str] | None, queue: dict[str, str], others: bool
+) -> None:
+    """Whatever stood there. What was not in the list reads as before, to the letter, once it is restored."""
+    router = make_router(version, fasttrack=False)
+    for path, address, row in ((LIST, V4, entry), (LIST6, V6, entry6)):
+        if row is not None:
+            router.add(path, list="suspended", address=address, **row)
+        if others:
+            router.add(path, list="others", address=address)
+            router.add(path, list="suspended", address=address.replace("7", "9"), comment="a neighbour")
+    router.set("/queue/simple", "home", **{k: v for k, v in queue.items() if k == "comment"})
+    before = kept(router)
+
+    async def main() -> None:
+        async with site(router) as there:
+            for method in (LISTED, SLOWED):
+                for access in (SUSPENDED, ACTIVE, SUSPENDED, ACTIVE):
+                    assert await there.do(access, method) in (Enforced.YES, Enforced.PENDING, None)
+
+    trio.run(main)
+    lifted = {(LIST, V4): entry, (LIST6, V6): entry6}
+    for path, rows in before.items():
+        # One that was in force at first is not in the list any more; all others are as they were
+        was_on = [a for (p, a), row in lifted.items() if p == path and row is not None and "disabled" not in row]
+        left = [row for row in rows if row.get("list") != "suspended" or row["address"] not in was_on]
+        assert sorted(map(str, kept(router)[path])) == sorted(map(str, left))
