@@ -26,6 +26,7 @@ STATUS: dict[str, object] = {
     "changes": {},
     "services": 0,
     "targets": [],
+    "devices": {"configured": 0},
     "frozen": [],
     "clock_halt": None,
     "billing_problem": "",
