@@ -10,10 +10,12 @@ Source: RouterOS manual, "Filter" (chains, actions, matchers) and "FastTrack".
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
+
+from agent.connectors.routeros.addresses import networks
 
 Rule = Mapping[str, str]
 
@@ -31,6 +33,7 @@ _SILENT: Final = frozenset(
         "jump-target",
         "hw-offload",
         "src-address-list",
+        "dst-address-list-wide",
     }
 )
 """Properties of a rule that do not say what it matches, and the list, which is looked at by itself."""
@@ -41,6 +44,10 @@ _GARDEN: Final = frozenset({"dst-address", "dst-address-list"})
 """Matchers by which a rule may leave the way to a pay page open."""
 _PLACE_BITS: Final = 8
 """A pay page is in no network that is larger than 10.0.0.0/8; chosen arbitrarily."""
+_PLACES_MAX: Final = {4: 2 ** (32 - _PLACE_BITS), 6: 2**96}
+"""Nor does a list of them hold more addresses than that, by version; chosen arbitrarily (IPv6: 2^32 /64 networks)."""
+WIDE: Final = "dst-address-list-wide"
+"""A property that whoever reads the rules adds: `true` where the list of `dst-address-list` `is_wide`."""
 _DEPTH_MAX: Final = 8
 """Chains that jump to each other; chosen arbitrarily."""
 
@@ -87,6 +94,25 @@ def keeps_out(rules: Sequence[Rule], members_of: str) -> Kept | LetOut:
     return keeps_in([{_TURNED.get(name, name): text for name, text in rule.items()} for rule in rules], members_of)
 
 
+def is_wide(entries: Iterable[str]) -> bool:
+    """Tell whether an address list holds so much that it is no garden: by its entries' addresses, as RouterOS has them.
+
+    A name counts for nothing: RouterOS lists the addresses that it found for it.
+    """
+    held = {4: 0, 6: 0}
+    for text in entries:
+        if _is_everywhere(text) and "-" not in text:
+            return True
+        for network in networks(text):
+            held[network.version] += network.num_addresses
+    return any(held[version] > most for version, most in _PLACES_MAX.items())
+
+
+def garden_lists(rules: Iterable[Rule]) -> frozenset[str]:
+    """Return the lists that rules name as a destination."""
+    return frozenset(rule["dst-address-list"].removeprefix("!") for rule in rules if rule.get("dst-address-list"))
+
+
 def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> Kept | LetOut | None:
     """Return what becomes of the packets in a chain; None: some or all of them come out at its end."""
     if depth > _DEPTH_MAX:
@@ -119,16 +145,20 @@ def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> Kep
 
 def _goes_to_garden(rule: Rule) -> bool:
     """Tell whether a rule is about packets to some place only: another network, or DNS and ICMP on the way to it."""
-    if any(rule.get(name) and not _is_everywhere(rule[name]) for name in _GARDEN):
+    if any(rule.get(name) and not _is_everywhere(rule[name]) and not _is_wide(rule, name) for name in _GARDEN):
         return True
     protocol = rule.get("protocol")
     return protocol in ("icmp", "icmpv6") or (protocol in ("udp", "tcp") and rule.get("dst-port") == "53")
 
 
+def _is_wide(rule: Rule, name: str) -> bool:
+    return name == "dst-address-list" and rule.get(WIDE) == "true"
+
+
 def _is_everywhere(destination: str) -> bool:
     """Tell whether a destination may be much of the internet: all but something, a range, a network that is large.
 
-    A name is an address list's: what it holds is the operator's word for where a suspended subscriber may go.
+    A name is an address list's: `WIDE` says what it holds.
     """
     if destination.startswith("!") or ("-" in destination and destination[0].isdigit()):
         return True
@@ -144,7 +174,8 @@ def _matches_all(rule: Rule, members_of: str) -> bool:
     But for the garden: `dst-address-list=!garden` leaves out what is in a list, or in a network.
     """
     others = {k for k, v in rule.items() if v and k not in _SILENT and not k.startswith(".")}
-    garden = {k for k in others & _GARDEN if rule[k].startswith("!") and not _is_everywhere(rule[k][1:])}
+    gardens = {k for k in others & _GARDEN if rule[k].startswith("!") and not _is_everywhere(rule[k][1:])}
+    garden = {k for k in gardens if not _is_wide(rule, k)}
     return rule.get("src-address-list", "") in ("", members_of) and not others - garden
 
 

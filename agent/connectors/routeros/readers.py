@@ -11,10 +11,11 @@ from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import menus
 from agent.connectors.routeros.addresses import ALL, Resource, address, rows_value
 from agent.connectors.routeros.errors import TrapError
+from agent.connectors.routeros.firewall import WIDE, garden_lists, is_wide
 from agent.connectors.routeros.rows import KEPT, Kept, by_key, value_of
 from agent.connectors.routeros.running import BEGAN_S, BY_ONE, RUNNING, began_s, by_owner, names
 from agent.connectors.routeros.values import Kind, normalise
-from agent.model import ABSENT
+from agent.model import ABSENT, Absent
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import Answer, Api
@@ -48,6 +49,7 @@ _HELD: Final = {
 """Menus of those who have an address for a while: what it is called, its owner, the addresses, what must be `true`."""
 _NO_MENU: Final = "no such command"
 """RouterOS' text for a menu whose package is not installed: then nobody is in it."""
+_LISTS_OF: Final = {"/ip/firewall/filter": Resource.MEMBERS, "/ipv6/firewall/filter": Resource.MEMBERS6}
 _BEGINNINGS: Final = {Resource.BEGAN: Resource.ACTIVE, Resource.HOTSPOT_BEGAN: Resource.HOTSPOT_ACTIVE}
 _COUNTERS: Final = frozenset({"bytes", "packets"})
 _QUEUE: Final = (
@@ -198,10 +200,18 @@ class Readers:
                 found.setdefault(row.get("list", ""), {})[normalise(Kind.RANGE, row.get("address", ""))] = kind
         return dict(found)
 
-    async def _rules(self, path: str, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+    async def _rules(self, path: str, api: Api, version: Version, _: Sequence[str]) -> dict[str, Value]:
         # Every matcher counts, also one that this version of ours does not know: so without .proplist.
         rows = (await self._ask(api, f"{path}/print")).rows
-        kept = (({k: v for k, v in row.items() if k not in _COUNTERS and not k.startswith(".")}) for row in rows)
+        kept = [{k: v for k, v in row.items() if k not in _COUNTERS and not k.startswith(".")} for row in rows]
+        gardens = sorted(garden_lists(kept))
+        wide: set[str] = set()
+        if gardens:
+            lists = await self._members(_LISTS[_LISTS_OF[path]], api, version, gardens)
+            wide = {name for name, entries in lists.items() if not isinstance(entries, Absent) and is_wide(entries)}
+        for row in kept:
+            if row.get("dst-address-list", "").removeprefix("!") in wide:
+                row[WIDE] = "true"
         return {ALL: rows_value((f"{n}", row) for n, row in enumerate(kept, start=1))}
 
     async def _pools(self, path: str, prop: str, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.firewall import Kept, LetOut, Rule, keeps_in, keeps_out
+from agent.connectors.routeros.firewall import Kept, LetOut, Rule, garden_lists, is_wide, keeps_in, keeps_out
 
 
 def rules(*lines: str) -> list[Rule]:
@@ -163,3 +163,43 @@ def test_any_rules_give_an_answer(found: list[dict[str, str]]) -> None:
     assert isinstance(answer, Kept | LetOut)
     if not any(r.get("action") in ("drop", "reject", "tarpit") for r in found):
         assert isinstance(answer, LetOut)
+
+
+# --- what a garden's list holds ---
+
+GARDEN_RULES = [
+    {"chain": "forward", "action": "accept", "src-address-list": "suspended", "dst-address-list": "pay"},
+    {"chain": "forward", "action": "drop", "src-address-list": "suspended"},
+]
+
+
+@pytest.mark.parametrize(
+    ("entries", "wide"),
+    [
+        ([], False),
+        (["192.0.2.1", "198.51.100.0/24", "pay.example"], False),
+        (["10.0.0.0/8"], False),
+        (["0.0.0.0/0"], True),
+        (["0.0.0.0/1", "128.0.0.0/1"], True),
+        (["1.0.0.0/8", "2.0.0.0/8"], True),  # each may be a place, together they are no pay page
+        (["1.0.0.0-223.255.255.255"], True),
+        (["2001:db8::/32"], False),
+        (["2000::/3"], True),
+        (["::/0"], True),
+    ],
+)
+def test_a_list_that_holds_the_internet_is_no_garden(entries: list[str], wide: bool) -> None:
+    assert is_wide(entries) is wide
+    accept, drop = GARDEN_RULES
+    told = {**accept, "dst-address-list-wide": "true"} if wide else accept
+    assert isinstance(keeps_in([told, drop], "suspended"), LetOut) is wide
+
+
+def test_all_but_a_wide_list_is_not_all() -> None:
+    drop = {"chain": "forward", "action": "drop", "src-address-list": "suspended", "dst-address-list": "!pay"}
+    assert isinstance(keeps_in([drop], "suspended"), Kept)
+    assert isinstance(keeps_in([{**drop, "dst-address-list-wide": "true"}], "suspended"), LetOut)
+
+
+def test_lists_to_look_at() -> None:
+    assert garden_lists([*GARDEN_RULES, {"dst-address-list": "!other"}, {}]) == {"pay", "other"}
