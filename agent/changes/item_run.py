@@ -105,6 +105,7 @@ class Known:
             effect=isinstance(step.do, Effect),
             drifted=outcome is not None and outcome.reason == "drifted",
             unless=step.unless,
+            provable=not isinstance(step.do, Effect) or step.do.proof is not None,
         )
 
     def note_bound(self, step: Step, bound: Collection[Address]) -> None:
@@ -265,8 +266,9 @@ class ItemRunner:
             rung, outcome = item.steps[n - 1].do, self.known(item.n).done(n)
             if outcome is None or outcome.verdict in (Verdict.NOT_APPLIED, Verdict.DIVERGED):
                 continue
-            if outcome.verdict is Verdict.UNKNOWN or not isinstance(rung, Effect) or rung.proof is not None:
+            if not isinstance(rung, Effect) or rung.proof is not None:
                 return True
+            # Its reply proves nothing, so a lost one leaves nothing open: what is seen says whether to go on
             if (await self._enforce(item, lines, rung.within_s)).enforced is Enforced.YES:
                 return True
         return False
@@ -324,17 +326,23 @@ class ItemRunner:
 
     async def _send(self, item: Item, doing: Doing, lines: Lines, turn: Turn) -> StepOutcome:
         session = await lines.at(doing.target)
-        with trio.CancelScope(shield=True):  # between "about to" and its outcome there is no way out
-            await self._parts.check_clock()
-            if doing.direction is Direction.FORWARD and item.requires:
-                await self._parts.refresh_facts()
-            ticket = await self._journal.about_to(item, doing)
-            self._changed()
-            self.known(item.n).attempts[doing.step, doing.direction] = ticket.attempt
-            done = await perform_step(
-                session, ticket, self._journal, self._clock, self._parts.patience, self._last_reply(item, doing, turn)
-            )
-        return done  # noqa: RET504  mypy: a cancel scope might swallow a return inside it
+        async with self._parts.sessions.kept(doing.target):
+            with trio.CancelScope(shield=True):  # between "about to" and its outcome there is no way out
+                await self._parts.check_clock()
+                if doing.direction is Direction.FORWARD and item.requires:
+                    await self._parts.refresh_facts()
+                ticket = await self._journal.about_to(item, doing)
+                self._changed()
+                self.known(item.n).attempts[doing.step, doing.direction] = ticket.attempt
+                done = await perform_step(
+                    session,
+                    ticket,
+                    self._journal,
+                    self._clock,
+                    self._parts.patience,
+                    self._last_reply(item, doing, turn),
+                )
+        return done
 
     def _last_reply(self, item: Item, doing: Doing, turn: Turn) -> Callable[[], None]:
         """Return what to do when an effect is accepted: after its last one an item only reads, in nobody's way."""
@@ -519,7 +527,7 @@ class ItemRunner:
         await self._journal.doubt(ticket, "crash")
         self._changed()
         try:
-            async with self._parts.sessions.use(step.target) as session:
+            async with self._parts.sessions.use(step.target) as session, self._parts.sessions.kept(step.target):
                 outcome = await recover_step(session, ticket, self._journal, self._clock, self._parts.patience)
         except UnreadableError as err:
             outcome = StepOutcome(Verdict.UNKNOWN, err.reason, f"what became of it cannot be read: {err}")

@@ -102,13 +102,14 @@ def first_state(listed: Listed) -> ItemState:
 class StepFact:
     """What is known of one step of an item: None when it was never sent; `effect` tells a disconnect from a write.
 
-    `unless`: the earlier rungs of its ladder, by the number of their step.
+    `unless`: the earlier rungs of its ladder, by the number of their step. `provable`: it can be read back.
     """
 
     verdict: Verdict | None
     effect: bool
     drifted: bool = False
     unless: tuple[int, ...] = ()
+    provable: bool = True
 
 
 def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:
@@ -122,8 +123,8 @@ def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Even
     steps = _decisive(steps)
     writes = [s for s in steps if not s.effect]
     known = [s.verdict for s in steps if s.verdict is not None]
-    if Verdict.UNKNOWN in known:
-        return Event.LOSE
+    if any(s.verdict is Verdict.UNKNOWN and (s.provable or judgement is None) for s in steps):
+        return Event.LOSE  # of what cannot be read back anyway, the judgement says what is so
     if Verdict.DIVERGED in known:
         return Event.DIVERGE
     if any(w.drifted for w in writes) and Verdict.APPLIED not in known:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self
 
 import trio
@@ -16,14 +16,18 @@ import trio
 from agent.changes.coalesce import CoalescedSession
 from agent.connectors.base import Connector, Reach, Session, UnreadableError
 from agent.model import Address, Seen, Target, target_of
+from agent.runtime.bell import Bell
 
 
 @dataclass(slots=True)
 class _Host:
-    """A dialled target: its session once it is open."""
+    """A dialled target with its open session. `kept`: by how many it must not be closed now; `left`: one less."""
 
     session: CoalescedSession
     limiter: trio.CapacityLimiter
+    kept: int = 0
+    left: Bell = field(default_factory=Bell)
+    over: trio.Event = field(default_factory=trio.Event)
 
 
 class Visits:
@@ -118,20 +122,68 @@ class Sessions:
             if target not in self._hosts:
                 if self._nursery is None:
                     raise UnreadableError("the agent is not running", reason="stopped")
-                await self._nursery.start(self._hold, connector, self._by_target[target][1])
+                await self._nursery.start(self._hold, connector, self._by_target[target][1], self._nursery)
             return self._hosts[target]
 
     async def _hold(
-        self, connector: Connector, target: Target, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+        self,
+        connector: Connector,
+        target: Target,
+        nursery: trio.Nursery,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        async with connector.dial(target) as session:
-            limiter = trio.CapacityLimiter(connector.traits.window)
-            self._hosts[target.id] = _Host(CoalescedSession(session), limiter)
-            task_status.started()
-            try:
-                await trio.sleep_forever()
-            finally:
-                del self._hosts[target.id]
+        """Hold a session open until `_release` says that it is over."""
+        with trio.CancelScope() as scope:
+            async with connector.dial(target) as session:
+                host = _Host(CoalescedSession(session), trio.CapacityLimiter(connector.traits.window))
+                self._hosts[target.id] = host
+                task_status.started()
+                try:
+                    # Else whoever asked for it was cancelled meanwhile, and trio left us in that scope
+                    if trio.lowlevel.current_task().parent_nursery is nursery:
+                        scope.shield = True  # a step that was sent is read to its end, whoever is cancelled
+                        nursery.start_soon(self._release, target.id, host)
+                    await host.over.wait()
+                finally:
+                    scope.shield = False
+                    self._forget(target.id, host)
+
+    async def _release(self, target: str, host: _Host) -> None:
+        """Wait to be cancelled, then for those who keep the session."""
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                while host.kept:
+                    await host.left.wait()
+            self._forget(target, host)
+            host.over.set()
+
+    def _forget(self, target: str, host: _Host) -> None:
+        if self._hosts.get(target) is host:
+            del self._hosts[target]
+
+    @asynccontextmanager
+    async def kept(self, target: str) -> AsyncIterator[None]:
+        """Keep the session of a target that we dial open inside the block, also while the agent is being stopped.
+
+        Raises:
+            UnreadableError: it is closed.
+        """
+        host = self._hosts.get(target)
+        if host is None:
+            if not self.arrives(target):
+                await trio.lowlevel.checkpoint()  # being stopped: whoever comes too late is cancelled here
+                raise UnreadableError(f"the session of {target} is closed", reason="stopped")
+            yield  # a device that called in is held by its visit
+            return
+        host.kept += 1
+        try:
+            yield
+        finally:
+            host.kept -= 1
+            host.left.ring()
 
     @asynccontextmanager
     async def use(self, target: str) -> AsyncIterator[Session]:

@@ -7,6 +7,7 @@ cut-after                done, then the connection is cut without an answer
 slow:SECONDS             done, answered that much later
 drift                    another admin's change (a function given with the fault) is made just before
 trap:TEXT                refused with that text, nothing done
+no-effect                answered as if it were done, nothing done
 reboot                   the router restarts instead of doing it; every connection is cut
 max-sessions             every session that the service allows is taken by somebody else
 reuse-ids                a new row gets the .id that was freed last
@@ -38,6 +39,7 @@ class FaultKind(enum.Enum):
     SLOW = "slow"
     DRIFT = "drift"
     TRAP = "trap"
+    NO_EFFECT = "no-effect"
     REBOOT = "reboot"
     MAX_SESSIONS = "max-sessions"
     REUSE_IDS = "reuse-ids"

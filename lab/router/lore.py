@@ -6,6 +6,7 @@ simplest, and lab/router/README.md says so. All other menus are generic: `Model`
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -520,6 +521,7 @@ def _shown(kind: Kind, default: str) -> str:
         return default
 
 
+@functools.lru_cache(maxsize=4096)  # routers of a version share them; a client may ask for any path
 def make_model(facts: Facts, path: str) -> Model | None:
     """A menu's model, or None where the version has no such menu."""
     menu = facts.menu(path)

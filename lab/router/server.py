@@ -55,8 +55,8 @@ def _delay(due: float | None, router: Router) -> float:
     return math.inf if due is None else max(0.0, due - router.now())
 
 
-async def _pump(router: Router) -> None:
-    """Call the router's timers when they are due."""
+async def pump(router: Router) -> None:
+    """Call the router's timers when they are due, until cancelled; `serve` does."""
     wake = _Wake()
     router.on_change.append(wake)
     try:
@@ -153,7 +153,7 @@ async def serve(
     listeners = await trio.open_tcp_listeners(port, host=host)
     bound = listeners[0].socket.getsockname()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_pump, router)
+        nursery.start_soon(pump, router)
 
         async def handler(stream: trio.SocketStream) -> None:
             await _accept(stream, router, context)

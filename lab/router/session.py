@@ -212,6 +212,9 @@ class ApiSession:
         if FaultKind.CUT_BEFORE in met:
             self.close()
             return
+        if FaultKind.NO_EFFECT in met:
+            self._say(("!done",), tag)
+            return
         said = self._perform(words, tag, met.get(FaultKind.TRAP))
         if self.closed:
             return

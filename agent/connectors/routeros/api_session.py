@@ -19,7 +19,7 @@ from typing import Final
 import trio
 
 from agent.connectors.routeros import limits
-from agent.connectors.routeros.carrier_session import Carrier, Endpoint, check, dial, fetch_certificate
+from agent.connectors.routeros.carrier_session import Carrier, Dial, Endpoint, check, dial, fetch_certificate
 from agent.connectors.routeros.errors import (
     CarrierLostError,
     LocalRouterError,
@@ -234,6 +234,7 @@ async def carry(
     password: bytes,
     *,
     timeout_s: float,
+    dial: Dial = dial,
     task_status: trio.TaskStatus[Api] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Log in, hand out the session by `task_status`, and carry it until it is over: for `nursery.start`.
@@ -244,12 +245,14 @@ async def carry(
         LoginRefusedError: wrong user or password.
         MalformedReplyError: what answers is no router.
     """
-    api = await _log_in(endpoint, user, password, timeout_s)
+    api = await _log_in(endpoint, user, password, timeout_s, dial)
     task_status.started(api)
     await api._run()  # noqa: SLF001  the other half of it
 
 
-async def open_in(nursery: trio.Nursery, endpoint: Endpoint, user: str, password: bytes, *, timeout_s: float) -> Api:
+async def open_in(
+    nursery: trio.Nursery, endpoint: Endpoint, user: str, password: bytes, *, timeout_s: float, dial: Dial = dial
+) -> Api:
     """Return a session that lives in `nursery`: any task may use it, and any may end it with `aclose`.
 
     Raises:
@@ -257,7 +260,7 @@ async def open_in(nursery: trio.Nursery, endpoint: Endpoint, user: str, password
     """
 
     async def start(task_status: trio.TaskStatus[Api]) -> None:
-        await carry(endpoint, user, password, timeout_s=timeout_s, task_status=task_status)
+        await carry(endpoint, user, password, timeout_s=timeout_s, dial=dial, task_status=task_status)
 
     api: Api = await nursery.start(start)
     return api
@@ -290,7 +293,7 @@ async def connect(endpoint: Endpoint, user: str, password: bytes, *, timeout_s: 
         await manager.__aexit__(None, None, None)
 
 
-async def _log_in(endpoint: Endpoint, user: str, password: bytes, timeout_s: float) -> Api:
+async def _log_in(endpoint: Endpoint, user: str, password: bytes, timeout_s: float, dial: Dial) -> Api:
     check(endpoint)
     login = Login(user, password)
     first = encode_sentence(login.first())

@@ -12,7 +12,7 @@ import hmac
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -69,6 +69,10 @@ class Carrier:
                 self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_NONE)
         with trio.CancelScope(shield=True):
             await trio.aclose_forcefully(self._stream)
+
+
+Dial = Callable[[Endpoint], Awaitable[Carrier]]
+"""How a router is reached: `dial`, or without a network."""
 
 
 def check(endpoint: Endpoint) -> None:

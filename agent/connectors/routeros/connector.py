@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -12,6 +13,7 @@ import trio
 from agent.connectors.base import DeviceReport, Reach, Session, Traits, UnreadableError
 from agent.connectors.routeros import api_session
 from agent.connectors.routeros.api_session import Endpoint
+from agent.connectors.routeros.carrier_session import dial
 from agent.connectors.routeros.line import Line
 from agent.connectors.routeros.recipes import recipe_of
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
@@ -21,6 +23,7 @@ from agent.model import Target
 if TYPE_CHECKING:
     from agent.connectors.base import AccessRecipe
     from agent.connectors.routeros.api_session import Api
+    from agent.connectors.routeros.carrier_session import Dial
     from agent.connectors.routeros.rows import Commit
     from agent.connectors.routeros.schema import Credential, RouterosConfig, RouterTarget
 
@@ -40,6 +43,8 @@ class RouterosConnector:
         *,
         window: int = WINDOW,
         boottime: Callable[[], float] = boot_time_s,
+        walltime: Callable[[], float] = time.time,
+        reach: Dial = dial,
     ) -> None:
         """Take the configuration; nothing is opened before `dial`.
 
@@ -49,12 +54,15 @@ class RouterosConnector:
             commit: keyed commitment (label, secret value) -> 64 hex digits.
             window: steps in flight per target.
             boottime: the clock of tickets' deadlines.
+            walltime: the clock of what is read, unix seconds.
+            reach: how a router is reached.
         """
         self.traits = Traits(conditional=False, settle_s=SETTLE_S, window=window, reach=Reach.DIAL)
         self._routers = {t.id: t for t in config.targets}
         self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.identity) for t in config.targets)
         self.recipes: Mapping[str, AccessRecipe] = {m.name: recipe_of(m) for m in config.methods}
-        self._secrets, self._commit, self._boottime = secrets, commit, boottime
+        self._secrets, self._commit, self._reach = secrets, commit, reach
+        self._boottime, self._walltime = boottime, walltime
         self._lines: dict[str, Line] = {}
 
     def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
@@ -71,9 +79,11 @@ class RouterosConnector:
         if router is None:
             raise UnreadableError(f"no target {target.id} is configured", reason="refused")
         async with trio.open_nursery() as nursery:
-            line = self._lines[target.id] = Line(target, router, self._secrets, partial(_connect, nursery, router))
+            connect = partial(self._connect, nursery, router)
+            line = self._lines[target.id] = Line(target, router, self._secrets, connect)
+            clocks = {"boottime": self._boottime, "walltime": self._walltime}
             try:
-                yield RouterSession(target, router, line, self._commit, boottime=self._boottime)
+                yield RouterSession(target, router, line, self._commit, **clocks)
             finally:
                 del self._lines[target.id]
             nursery.cancel_scope.cancel()
@@ -100,7 +110,10 @@ class RouterosConnector:
             raise UnreadableError(f"no target {target} is dialled", reason="unknown-target")
         return await line.probe()
 
-
-async def _connect(nursery: trio.Nursery, router: RouterTarget, credential: Credential, password: bytes) -> Api:
-    endpoint = Endpoint(router.host, router.port, router.fingerprint or None, router.insecure)
-    return await api_session.open_in(nursery, endpoint, credential.user, password, timeout_s=router.timeout_s)
+    async def _connect(
+        self, nursery: trio.Nursery, router: RouterTarget, credential: Credential, password: bytes
+    ) -> Api:
+        endpoint = Endpoint(router.host, router.port, router.fingerprint or None, router.insecure)
+        return await api_session.open_in(
+            nursery, endpoint, credential.user, password, timeout_s=router.timeout_s, dial=self._reach
+        )

@@ -73,9 +73,11 @@ _BINDING: Final = ("mac-address", "address", "server", "type", "disabled")
 class Readers:
     """Reads of one router's resources, over whatever connection is open."""
 
-    def __init__(self, target: str, commit: Commit, timeout_s: float) -> None:
-        """Take the target's id, the keyed commitment of secrets, and how long a command may take."""
-        self._target, self._commit, self._timeout_s = target, commit, timeout_s
+    def __init__(
+        self, target: str, commit: Commit, timeout_s: float, walltime: Callable[[], float] = time.time
+    ) -> None:
+        """Take the target's id, the keyed commitment of secrets, how long a command may take, and the clock."""
+        self._target, self._commit, self._timeout_s, self._walltime = target, commit, timeout_s, walltime
         self._begun: dict[str, int] = {}
         self._readers: dict[Resource, _Reader] = {
             Resource.QUEUES: self._queues,
@@ -110,7 +112,7 @@ class Readers:
 
     async def running(self, api: Api, resource: Resource, keys: Collection[str]) -> Sequence[_Row]:
         """Return the rows of those that are running and named by `keys`, with their `.id`."""
-        running, now_s = RUNNING[BY_ONE[resource]], int(time.time())
+        running, now_s = RUNNING[BY_ONE[resource]], int(self._walltime())
         asked = sorted(keys) if running.one_query else ()
         rows = await self.print(api, running.path, (".id", *running.props), running.one_query, asked)
         return [row for row in rows if names(running, row, keys, now_s)]
@@ -146,7 +148,7 @@ class Readers:
     # --- what is running ---
 
     async def _of_owners(self, resource: Resource, api: Api, _: Version, keys: Sequence[str]) -> dict[str, Value]:
-        running, now_s = RUNNING[resource], int(time.time())
+        running, now_s = RUNNING[resource], int(self._walltime())
         rows = await self.print(api, running.path, running.props, running.query, keys if running.query else ())
         for row in rows:
             if not running.key_of(row, now_s):
@@ -156,13 +158,13 @@ class Readers:
         return {key: rows_value(found.items()) for key, found in by_owner(running, rows, keys, now_s).items()}
 
     async def _ones(self, resource: Resource, api: Api, _: Version, keys: Sequence[str]) -> dict[str, Value]:
-        running, now_s = RUNNING[BY_ONE[resource]], int(time.time())
+        running, now_s = RUNNING[BY_ONE[resource]], int(self._walltime())
         rows = await self.running(api, resource, keys)
         return {key: running.fields(row) for row in rows for key in names(running, row, keys, now_s)}
 
     async def _beginnings(self, owner: Resource, api: Api, _: Version, logins: Sequence[str]) -> dict[str, Value]:
         running = RUNNING[owner]
-        rows, now_s = await self.print(api, running.path, running.props, running.query, logins), int(time.time())
+        rows, now_s = await self.print(api, running.path, running.props, running.query, logins), int(self._walltime())
         found: dict[str, dict[str, str]] = {}
         for row in rows:
             at_s = began_s(row, now_s)

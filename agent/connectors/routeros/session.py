@@ -62,6 +62,7 @@ class RouterSession:
         commit: Commit,
         *,
         boottime: Callable[[], float] = boot_time_s,
+        walltime: Callable[[], float] = time.time,
     ) -> None:
         """Put the parts together; nothing is connected yet.
 
@@ -71,10 +72,12 @@ class RouterSession:
             line: the way to the router; it lives at least as long as the session.
             commit: keyed commitment of a secret; its label starts with the address.
             boottime: the clock of `Ticket.deadline_s`.
+            walltime: the clock of `Seen.at_s`, and of when a session began.
         """
         self.target = target
-        self._config, self._line, self._commit, self._boottime = config, line, commit, boottime
-        self._readers = Readers(target.id, commit, config.timeout_s)
+        self._config, self._line, self._commit = config, line, commit
+        self._boottime, self._walltime = boottime, walltime
+        self._readers = Readers(target.id, commit, config.timeout_s, walltime)
         # An earlier life of the agent may have been killed with a command on its way
         self._settled_at = trio.current_time() + SETTLE_S
 
@@ -90,7 +93,7 @@ class RouterSession:
         for text in addresses:
             resource, key = self._parse(text)
             wanted.setdefault(resource, {})[key] = text
-        at_s = int(time.time())
+        at_s = int(self._walltime())
         found: dict[Address, Value] = {}
         if addresses:
             try:
@@ -165,7 +168,7 @@ class RouterSession:
             raise NotSentError(str(self._line.unreadable(err)), reason="unreadable") from err
         now = value_of(menu, transition.address, rows, self._commit) if rows else ABSENT
         if now != transition.before.value:
-            observed = {transition.address: Seen(now, int(time.time()))}
+            observed = {transition.address: Seen(now, int(self._walltime()))}
             raise DriftedError(f"{self.target.id}: the row no longer reads as planned", observed=observed)
         if rows and ".id" not in rows[0]:
             raise NotSentError(f"{self.target.id}: expected a row with an .id, got none", reason="unreadable")
@@ -196,7 +199,7 @@ class RouterSession:
         self, running: Running, rows: Sequence[Mapping[str, str]], wanted: Mapping[str, Seen]
     ) -> list[Mapping[str, str]]:
         """Return the rows that are still the bound ones' owner's: after a reboot an id may be another's session."""
-        now_s = int(time.time())
+        now_s = int(self._walltime())
         owners = {key: texts_of(seen.value).get("login") for key, seen in wanted.items()}
         logins = [(row, running.fields(row).get("login")) for row in rows]
         return [r for r, login in logins if any(owners[k] == login for k in names(running, r, owners, now_s))]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from agent.changes.journal import now_of
 from agent.changes.machine import Gate
 from agent.changes.perform import Patience
 from agent.changes.sessions import Sessions
-from agent.connectors.base import Reach
+from agent.connectors.base import Connector, Reach
 from agent.model import ABSENT, Address, Enforcement, Head, Item, ItemState, Listed, Pace, Wave
 from agent.runtime.clock import Clock
 from agent.store.db import Command, Store, _Job
@@ -59,6 +59,7 @@ class CrashingStore(Store):
     seen = 0
     between: Callable[[int], None] | None = None
     """Called with each command's number just before it: what else happens at that moment."""
+    on_death: Callable[[], None] = staticmethod(lambda: None)
 
     def now(self, command: Command[T]) -> T:
         """Write at once, as somebody beside the run does."""
@@ -69,20 +70,33 @@ class CrashingStore(Store):
         return job.result.unwrap()
 
     async def run(self, command: Command[Any]) -> Any:
+        with self.boundary():
+            await trio.lowlevel.checkpoint()
+            if self.between is not None:
+                self.between(self.seen)
+            return self.now(command)
+
+    @contextmanager
+    def boundary(self) -> Iterator[None]:
+        """Let the process die before what is inside, or after it, when its turn has come."""
         self.seen += 1
         dies = self.seen == self.die_at
-        self.dead = self.dead or (dies and not self.die_after)
+        if dies and not self.die_after:
+            self._die()
         if self.dead:
             raise CrashedError
-        await trio.lowlevel.checkpoint()
-        if self.between is not None:
-            self.between(self.seen)
         try:
-            return self.now(command)
+            yield
         finally:
-            self.dead = self.dead or dies
+            if dies:
+                self._die()
             if self.dead:
                 raise CrashedError
+
+    def _die(self) -> None:
+        if not self.dead:
+            self.dead = True
+            self.on_death()
 
 
 def item(n: int, login: str, world: World, *, listed: Listed = Listed.CHANGE) -> Item:
@@ -118,6 +132,7 @@ class Rig:
         self.world = world
         self.clock = clock
         self.connector = FakeConnector(world, reach)
+        self.connectors: Mapping[str, Connector] = {"fake": self.connector}
         self.vault = Vault(STORE_KEY, folder / "keys.db")
         self.store = store_type(folder, TRANSITIONS, clock.wall_s, high_water=self.vault.raise_mark)
         self.recorder = Recorder(self.vault)
@@ -136,14 +151,14 @@ class Rig:
 
     @asynccontextmanager
     async def parts(self) -> AsyncIterator[RunParts]:
-        sessions = Sessions({"fake": self.connector})
+        sessions = Sessions(self.connectors)
         async with trio.open_nursery() as nursery:
             await sessions.host(nursery)
             yield RunParts(
                 store=self.store,
                 recorder=self.recorder,
                 sessions=sessions,
-                recipes=self.connector.recipes,
+                recipes={name: r for c in self.connectors.values() for name, r in c.recipes.items()},
                 clock=self.clock,
                 unmet=self.unmet,
                 patience=Patience(reread_s=30),

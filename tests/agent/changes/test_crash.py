@@ -6,8 +6,9 @@ What must hold afterwards: nothing was sent twice with effect, nothing is missin
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,9 +18,10 @@ from trio.testing import MockClock
 
 from agent.changes import commands, plans
 from agent.connectors.base import Reach
-from agent.model import ABSENT, Item, ItemState, Wave
-from tests.agent.changes.rig import CrashedError, Rig, item
-from tests.agent.connectors.fake import World
+from agent.model import Address, Item, ItemState, Wave
+from tests.agent.changes.rig import CrashedError, Rig
+from tests.agent.changes.test_ladder import SeenRecipe, told_first, two_rungs
+from tests.agent.changes.worlds import CrashWorld, FakeWorld
 from tests.fakes import FakeClock
 from trust.statements import OnFailure
 
@@ -38,6 +40,7 @@ class Case:
     reason_only: bool = False
     canary: bool = False
     offline: bool = False
+    drifted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +53,29 @@ class End:
     values: tuple[str, ...]
 
 
+MakeWorld = Callable[[FakeClock, Case], CrashWorld]
+
+
 def new(path: Path) -> Path:
     path.mkdir()
     return path
 
 
-def make_world(case: Case) -> World:
-    world = World()
+def fill(world: CrashWorld, case: Case) -> None:
     for n in range(case.items):
         world.add(f"u{n}", online=not case.offline)
-    world.faults["u0"] = list(case.faults)
+
+
+def meet(world: CrashWorld, case: Case) -> None:
+    world.fault("u0", case.faults)
     if case.refused:
-        world.faults[case.refused] = ["refused"] * 10
-    return world
+        world.fault(case.refused, ["refused"] * 10)
+    if case.drifted:
+        world.drift("u0")
 
 
-def make_items(case: Case, world: World) -> list[Item]:
-    items = [item(n + 1, f"u{n}", world) for n in range(case.items)]
+async def make_items(case: Case, world: CrashWorld) -> list[Item]:
+    items = [await world.item(n + 1, f"u{n}") for n in range(case.items)]
     if case.reason_only:
         last = items[-1]
         items[-1] = replace(last, steps=(), enforce=None, desired=("+abuse",))
@@ -87,47 +96,82 @@ async def live(rig: Rig, plan_id: bytes) -> None:
         await rig.store.run(commands.Finish(plan_id, b"outcome", record))
 
 
-async def run_case(folder: Path, case: Case, *, die_at: int | None, die_after: bool) -> tuple[End, bool]:
+async def run_case(
+    folder: Path, case: Case, make: MakeWorld, *, die_at: int | None, die_after: bool
+) -> tuple[End, bool]:
     """Return how it ends, and whether it died on the way."""
-    world, clock = make_world(case), FakeClock()
-    rig = Rig(folder, world, clock, case.reach)
-    rig.without_fsync()  # what is killed here is no process, so the disk need not be waited for
-    items = make_items(case, world)
-    waves = [Wave(1, 1, 30), Wave(2, case.items, 0)] if case.canary else None
-    plan_id = await rig.save_plan(items, on_failure=case.on_failure, waves=waves)
-    await rig.consume(plan_id)
-    rig.store.seen, rig.store.die_at, rig.store.die_after = 0, die_at, die_after
-    died = False
-    try:
-        await live(rig, plan_id)
-    except* CrashedError:
-        died = True
-    rig.close()
-    rig = Rig(folder, world, clock, case.reach)
-    if died:
-        rig.without_fsync()
-        rig.evidence.verify()
-        await live(rig, plan_id)
-    end = check(rig, plan_id, world, case)
-    rig.close()
+    world = make(FakeClock(), case)
+    async with world.running():
+        fill(world, case)
+        items = await make_items(case, world)
+        meet(world, case)
+        rig = world.rig(folder)
+        rig.without_fsync()  # what is killed here is no process, so the disk need not be waited for
+        waves = [Wave(1, 1, 30), Wave(2, case.items, 0)] if case.canary else None
+        plan_id = await rig.save_plan(items, on_failure=case.on_failure, waves=waves)
+        await rig.consume(plan_id)
+        rig.store.seen, rig.store.die_at, rig.store.die_after = 0, die_at, die_after
+        died = False
+        try:
+            await live(rig, plan_id)
+        except* CrashedError:
+            died = True
+        rig.close()
+        rig = world.rig(folder)
+        if died:
+            rig.without_fsync()
+            rig.evidence.verify()
+            await live(rig, plan_id)
+        end = check(rig, plan_id, world, case)
+        assert died or case.refused or not world.unmet("u0"), "a fault that nothing met tests nothing"
+        rig.close()
     return end, died
 
 
-def check(rig: Rig, plan_id: bytes, world: World, case: Case) -> End:
+def check(rig: Rig, plan_id: bytes, world: CrashWorld, case: Case) -> End:
     reader = rig.store.reader
     rig.evidence.verify()
     assert reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
     assert reader.execute("SELECT count(*) FROM step WHERE outcome_seq IS NULL").fetchone()[0] == 0
+    loaded = rig.loaded(plan_id)
     states = rig.states(plan_id)
     assert not {S.PLANNED, S.WAITING, S.RUNNING, S.UNKNOWN} & set(states)
-    writes = [(login, "absent" if v is ABSENT else str(sorted(v))) for login, v in world.writes]
-    assert max(Counter(writes).values(), default=0) <= 1, f"written twice: {writes}"
+    assert max(Counter(world.writes()).values(), default=0) <= 1, f"written twice: {world.writes()}"
     ways = 2 if case.on_failure is OnFailure.REVERT else 1
-    assert max(Counter(world.kicks).values(), default=0) <= ways, f"disconnected twice: {world.kicks}"
+    kicks = world.kicks()
+    assert max(Counter(kicks).values(), default=0) <= ways, f"disconnected twice: {kicks}"
+    ended = Counter(login for login, _ in kicks)
+    assert ended <= to_be_ended(reader, loaded), "disconnected without a word in the journal"
+    for item, state in zip(loaded.items.items, states, strict=True):
+        check_said(world, item, state)
     rows = reader.execute("SELECT service, reason FROM reason").fetchall()
     reasons = frozenset((r["service"], r["reason"]) for r in rows)
-    values = tuple(str(world.values[world.user(f"u{n}")]) for n in range(case.items))
-    return End(tuple(states), reasons, tuple(sorted(writes)), values)
+    values = tuple(world.value(f"u{n}") for n in range(case.items))
+    return End(tuple(states), reasons, tuple(sorted(world.writes())), values)
+
+
+def to_be_ended(reader: sqlite3.Connection, loaded: plans.Loaded) -> Counter[str]:
+    """Return how many sessions of whom were to be ended, as far as the journal knows."""
+    found: Counter[str] = Counter()
+    for row in plans.steps(reader, loaded.row.plan_id):
+        found[plans.item_by_number(loaded.items, row.item).display["login"]] += len(row.bound)
+    return found
+
+
+STANDS = (S.APPLIED, S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
+DOES_NOT = (S.NOT_APPLIED, S.REVERTED, S.CANCELLED, S.SKIPPED, S.STALE, S.EXPIRED)
+
+
+def check_said(world: CrashWorld, item: Item, state: ItemState) -> None:
+    """Check that what is said of an item in the end is what the devices have."""
+    login, suspended = item.display["login"], world.suspended(item.display["login"])
+    if not item.steps:
+        assert suspended is False
+    elif state in STANDS:
+        assert suspended is True, f"{login} is said to be {state.value}"
+        assert not (state is S.APPLIED and world.at_large(login)), f"{login} is said to be {state.value}"
+    elif state in DOES_NOT:
+        assert suspended is False, f"{login} is said to be {state.value}"
 
 
 FAULTS: tuple[tuple[str, ...], ...] = (
@@ -156,12 +200,35 @@ def cases() -> Iterator[Case]:
     yield Case(items=3, canary=True)
     yield Case(items=3, canary=True, refused="u0")
     yield Case(offline=True)
+    yield Case(drifted=True)
 
 
 def name(case: Case) -> str:
     fault = "+".join(f or "ok" for f in case.faults) or "no-fault"
-    marks = [m for m in ("refused", "reason_only", "canary", "offline") if getattr(case, m)]
+    marks = [m for m in ("refused", "reason_only", "canary", "offline", "drifted") if getattr(case, m)]
     return "-".join([case.reach.value, str(case.items), case.on_failure.value, fault, *marks])
+
+
+ENDS = {
+    "third-value": S.DIVERGED,
+    "no-effect": S.NOT_APPLIED,
+    "nak": S.SET_NOT_ENFORCED,
+    "ack-without-effect": S.SET_NOT_ENFORCED,
+}
+
+
+def becomes(case: Case) -> ItemState:
+    """Return what becomes of u0 where nobody dies."""
+    if case.drifted:
+        return S.STALE
+    if case.refused == "u0":
+        return S.NOT_APPLIED
+    for fault in case.faults:
+        if fault in ENDS:
+            return ENDS[fault]
+    if case.on_failure is OnFailure.REVERT:
+        return S.REVERTED
+    return S.SET_AT_NEXT_LOGIN if case.offline else S.APPLIED
 
 
 SAID = frozenset({"no-effect", "nak", "ack-without-effect"})
@@ -170,19 +237,73 @@ SAID = frozenset({"no-effect", "nak", "ack-without-effect"})
 
 @pytest.mark.parametrize("case", list(cases()), ids=name)
 async def test_dies_at_every_boundary(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
-    expected, died = await run_case(new(tmp_path / "whole"), case, die_at=None, die_after=False)
+    end = await die_everywhere(tmp_path, case, lambda clock, case: FakeWorld(clock, case.reach))
+    assert end.states[0] is becomes(case)
+
+
+class LadderWorld(FakeWorld):
+    """Its items have a disconnect at another target, in case the first one comes to nothing."""
+
+    async def item(self, n: int, login: str) -> Item:
+        return replace(two_rungs(login, self.world), n=n)
+
+
+LADDERS = (
+    Case(("", "nak")),
+    Case(("", "ack-without-effect")),
+    Case(("", "command-lost", "command-lost")),
+    Case(("", "reply-lost")),
+    Case(("", "nak", "", "nak"), items=2, on_failure=OnFailure.REVERT, refused="u1"),
+)
+
+
+@pytest.mark.parametrize("case", LADDERS, ids=name)
+async def test_dies_on_a_ladder(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
+    end = await die_everywhere(tmp_path, case, lambda clock, case: LadderWorld(clock))
+    assert end.states[0] is (S.REVERTED if case.refused else S.APPLIED)  # the second rung saw to it
+
+
+class ToldWorld(FakeWorld):
+    """Its items change the running session, which proves nothing by itself, and end it in case that did not work."""
+
+    async def item(self, n: int, login: str) -> Item:
+        return replace(told_first(login, self.world), n=n)
+
+    def rig(self, folder: Path) -> Rig:
+        rig = super().rig(folder)
+        rig.connector.recipes = {"fake": SeenRecipe()}
+        return rig
+
+    def at_large(self, login: str) -> bool:
+        told = self.world.values.get(Address(f"fake/r/policy/{login}")) is not None
+        return super().at_large(login) and not told
+
+
+TOLD = (Case(), Case(("", "reply-lost")), Case(("", "command-lost")))
+
+
+@pytest.mark.parametrize("case", TOLD, ids=name)
+async def test_dies_on_what_proves_nothing(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
+    end = await die_everywhere(tmp_path, case, lambda clock, case: ToldWorld(clock))
+    assert end.states == (S.APPLIED,)
+
+
+async def die_everywhere(folder: Path, case: Case, make: MakeWorld) -> End:
+    """Run a case whole, then once for each boundary at which it dies: the end is the same, and is returned."""
+    expected, died = await run_case(new(folder / "whole"), case, make, die_at=None, die_after=False)
     assert not died
     allowed = {expected}
     if SAID & set(case.faults):
-        allowed.add(
-            (await run_case(new(tmp_path / "healthy"), replace(case, faults=()), die_at=None, die_after=False))[0]
-        )
-    for at in itertools.count(1):
-        died_before = True
+        healthy = replace(case, faults=())
+        allowed.add((await run_case(new(folder / "healthy"), healthy, make, die_at=None, die_after=False))[0])
+    if case.drifted:  # a crash loses that it drifted before we wrote: it may have been after
+        allowed.add(replace(expected, states=(S.DIVERGED,)))
+    at, dies = 0, True
+    while dies:
+        at += 1
         for after in (False, True):
-            end, died = await run_case(new(tmp_path / f"{at}-{after}"), case, die_at=at, die_after=after)
+            end, died = await run_case(new(folder / f"{at}-{after}"), case, make, die_at=at, die_after=after)
             assert end in allowed, f"died {'after' if after else 'before'} command {at}"
-            died_before = died_before and died
-        if not died_before:
-            assert at > 3, "too few boundaries: nothing was tested"
-            return
+            dies = dies and died
+    assert at > 3, "too few boundaries: nothing was tested"
+    return expected

@@ -210,6 +210,33 @@ RUNGS: list[tuple[list[StepFact], Event]] = [
 ]
 
 
+@pytest.mark.parametrize(("fault", "kicks"), [("reply-lost", 0), ("command-lost", 1)])
+async def test_lost_reply_of_what_proves_nothing_is_judged_too(
+    rig: Rig, autojump_clock: MockClock, world: World, fault: str, kicks: int
+) -> None:
+    rig.connector.recipes = {"fake": SeenRecipe()}
+    world.faults["alice"] = ["", fault]
+    loaded = await run(rig, told_first("alice", world))
+    assert loaded.rows[1].state is S.APPLIED
+    assert len(world.kicks) == kicks
+
+
+@pytest.mark.parametrize(
+    ("enforced", "event"),
+    [
+        (Enforced.YES, Event.PROVE),
+        (Enforced.PENDING, Event.SET_OFFLINE),
+        (Enforced.NO, Event.SET_UNENFORCED),
+        (None, Event.LOSE),
+    ],
+)
+def test_lost_and_not_provable_is_what_is_seen(enforced: Enforced | None, event: Event) -> None:
+    judgement = None if enforced is None else Judgement(enforced, "seen")
+    facts = [WRITE, StepFact(U, effect=True, provable=False)]
+    assert settle(facts, judgement, None) is event
+    assert settle([*facts, StepFact(U, effect=True, unless=(2,))], judgement, None) is Event.LOSE
+
+
 @pytest.mark.parametrize(("facts", "event"), RUNGS)
 def test_a_ladder_is_what_its_best_rung_is(facts: list[StepFact], event: Event) -> None:
     assert settle(facts, None, None) is event

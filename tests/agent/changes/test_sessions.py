@@ -20,6 +20,7 @@ class CountingConnector(FakeConnector):
     def __init__(self, *, fails: int = 0) -> None:
         super().__init__(World())
         self.open, self.dialled, self.fails = 0, 0, fails
+        self.opened: Callable[[], None] = lambda: None
 
     @asynccontextmanager
     async def dial(self, target: Target) -> AsyncIterator[Session]:
@@ -29,6 +30,7 @@ class CountingConnector(FakeConnector):
             self.fails -= 1
             raise UnreadableError("no route", reason="unreachable")
         self.open += 1
+        self.opened()
         try:
             yield FakeSession(self.world, target)
         finally:
@@ -77,6 +79,53 @@ async def test_unknown_targets_and_a_stopped_agent(autojump_clock: MockClock) ->
     with pytest.raises(UnreadableError) as caught:
         await sessions.dialled("fake/d")
     assert caught.value.reason == "stopped"
+
+
+async def test_a_session_that_is_kept_outlives_the_stop(autojump_clock: MockClock) -> None:
+    connector = CountingConnector()
+    sessions = Sessions({"fake": connector})
+    log: list[str] = []
+
+    async def step(task_status: trio.TaskStatus[None]) -> None:
+        await sessions.dialled("fake/d")
+        async with sessions.kept("fake/d"):
+            with trio.CancelScope(shield=True):
+                task_status.started()
+                await trio.sleep(5)
+                log.append(f"{connector.open} open, {await sessions.dialled('fake/d') is not None}")
+        with pytest.raises(trio.Cancelled):
+            async with sessions.kept("fake/d"):
+                await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        await sessions.host(nursery)
+        await nursery.start(step)
+        nursery.cancel_scope.cancel()
+    assert log == ["1 open, True"]
+    assert connector.open == 0
+    with pytest.raises(UnreadableError) as caught:
+        async with sessions.kept("fake/d"):
+            pytest.fail("it is closed")
+    assert caught.value.reason == "stopped"
+
+
+async def test_who_is_cancelled_while_it_is_opened_leaves_nothing_open(autojump_clock: MockClock) -> None:
+    """Also at the very moment at which it is open: trio then leaves it with whoever is cancelled."""
+    connector = CountingConnector()
+    sessions = Sessions({"fake": connector})
+    async with trio.open_nursery() as nursery:
+        await sessions.host(nursery)
+        with trio.CancelScope() as caller:
+            connector.opened = caller.cancel
+            await sessions.dialled("fake/d")
+        assert caller.cancelled_caught
+        assert connector.open == 0
+        connector.opened = lambda: None
+        await sessions.dialled("fake/d")
+        assert connector.open == 1
+        nursery.cancel_scope.cancel()
+    assert connector.open == 0
 
 
 class Line:

@@ -151,8 +151,10 @@ class FakeSession:
 
     def _tell(self, login: str, fault: str) -> Reply:
         """Change what a session has while it goes on; the reply says nothing of whether it did."""
-        if fault != "ack-without-effect":
+        if fault not in ("ack-without-effect", "command-lost"):
             self.world.values[Address(f"fake/r/policy/{login}")] = {"policy": "suspended"}
+        if fault in ("command-lost", "reply-lost"):
+            raise LostError("lost", reason="timeout")
         return Reply(True, "ack")
 
     def _kick(self, login: str, ticket: Ticket, fault: str) -> Reply:

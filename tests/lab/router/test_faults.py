@@ -25,6 +25,7 @@ ADD = ("/ppp/secret/add", "=name=new", ".tag=1")
             False,
             False,
         ),
+        ("no-effect", [["!done", ".tag=1"]], False, False),
         ("reboot", [], True, False),
     ],
 )
