@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,7 +26,7 @@ from agent.connectors.routeros.schema import (
     RouterTarget,
     StaticMethod,
 )
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.values import Kind, mac_of, normalise
 from agent.inventory.mapping_check import AccessMap
 
 __all__ = [
@@ -120,7 +120,13 @@ class AgentConfig:
         """What each access method is for the inventory, whichever system decides it."""
         folding = {target.id for target in self.radius.targets if target.database is Database.MARIADB}
         methods: tuple[Method | RouterMethod, ...] = (*self.radius.methods, *self.routeros.methods)
-        return tuple(AccessMap(m.name, m.target, frozenset(m.tariffs), m.target in folding) for m in methods)
+
+        def same(method: Method | RouterMethod) -> Callable[[str], str]:
+            if isinstance(method, DhcpMethod):
+                return lambda login: mac_of(login) or login
+            return str.casefold if method.target in folding else str
+
+        return tuple(AccessMap(m.name, m.target, frozenset(m.tariffs), same(m)) for m in methods)
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> AgentConfig:

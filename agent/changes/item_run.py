@@ -358,8 +358,10 @@ class ItemRunner:
         writes_stand = all(f.verdict is Verdict.APPLIED for f in facts if not f.effect)
         judgement: Judgement | None = None
         if item.enforce is not None and writes_stand:
-            within_s = item.enforce.within_s if self.known(item.n).ended else 0
-            judgement = await self._enforce(item, lines, within_s) if lines else Judgement(Enforced.NO, "unreadable")
+            judgement = Judgement(Enforced.NO, "unreadable")
+            if lines:
+                redials = bool(self.known(item.n).ended)
+                judgement = await self._enforce(item, lines, item.enforce.within_s, redials=redials)
         event = settle(facts, judgement, None if stopped is None else stopped.event)
         if event is Event.LOSE:
             event = Event.ESCALATE  # the time for re-reading is over
@@ -388,8 +390,11 @@ class ItemRunner:
         climbed = any(step.unless and known.done(step.n) for step in item.steps)
         return ", then ".join(f"{verb}: {done.reason}" for verb, done in ran) if climbed else ""
 
-    async def _enforce(self, item: Item, lines: Lines, within_s: float) -> Judgement:
-        """Judge until it is enforced or `within_s` seconds are up; once where there was no session to end."""
+    async def _enforce(self, item: Item, lines: Lines, within_s: float, *, redials: bool = True) -> Judgement:
+        """Judge until it is enforced or `within_s` seconds are up: some writes take effect a while later.
+
+        Where nobody is online and there was no session to end (`redials` is False) nobody is waited for.
+        """
         enforce = item.enforce
         if enforce is None:
             return Judgement(Enforced.NO, "unmapped-method", "nothing says what must hold")
@@ -409,7 +414,8 @@ class ItemRunner:
                 judgement = recipe.judge(enforce, seen, list(ended))
             except UnreadableError as err:
                 judgement = Judgement(Enforced.NO, err.reason, str(err))
-            if judgement.enforced is Enforced.YES or self._clock.boot_s() >= until:
+            over = judgement.enforced is Enforced.YES or (judgement.enforced is Enforced.PENDING and not redials)
+            if over or self._clock.boot_s() >= until:
                 return judgement
             await self._clock.sleep(pause)
             pause = min(pause * 1.5, self._parts.patience.poll_max_s)

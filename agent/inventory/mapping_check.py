@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from agent.model import Service
@@ -12,13 +12,13 @@ from agent.model import Service
 class AccessMap:
     """An access method as the inventory sees it: who decides it, and for which tariffs.
 
-    `folds`: the target compares logins without their case.
+    `same`: brings a login to the one spelling in which the target compares it, as where that ignores case.
     """
 
     name: str
     target: str
     tariffs: frozenset[str]
-    folds: bool = False
+    same: Callable[[str], str] = str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class MappingReport:
 def check(services: Iterable[Service], access: Iterable[AccessMap]) -> MappingReport:
     """Return which services have a method and tariff in the configuration and a login of their own.
 
-    Logins are compared as the target's database compares them: MariaDB ignores case.
+    Logins are compared as the target compares them: MariaDB ignores case, and a MAC address has many spellings.
     """
     methods = {method.name: method for method in access}
     mapped: list[str] = []
@@ -61,8 +61,7 @@ def check(services: Iterable[Service], access: Iterable[AccessMap]) -> MappingRe
             no_method.append(service.ref)
             continue
         (mapped if service.tariff in method.tariffs else no_tariff).append(service.ref)
-        login = service.login.casefold() if method.folds else service.login
-        logins.setdefault((method.target, login), []).append(service)
+        logins.setdefault((method.target, method.same(service.login)), []).append(service)
     shared = tuple(
         SharedLogin(target, found[0].login, tuple(s.ref for s in found))
         for (target, _), found in logins.items()

@@ -186,9 +186,7 @@ def test_a_router_and_its_defaults() -> None:
     assert (target.insecure, target.serial, target.timeout_s) == (False, "", 10.0)
     assert (method.name, method.suspended_profile, method.tariffs) == ("pppoe", "suspended", {"Home 20M": "home20"})
     assert (method.disconnect_within_s, method.redial_within_s) == (20, 60)
-    assert [(m.name, m.target, m.tariffs, m.folds) for m in config.access] == [
-        ("pppoe", "routeros/edge-1", {"Home 20M"}, False)
-    ]
+    assert [(m.name, m.target, m.tariffs) for m in config.access] == [("pppoe", "routeros/edge-1", {"Home 20M"})]
     colons = ":".join(["94"] * 32)
     assert read(ROUTER.replace(FINGERPRINT, colons)).routeros.targets == (target,)
     plain = read(ROUTER.replace(f'fingerprint = "{FINGERPRINT}"', "insecure = true")).routeros.targets[0]
@@ -219,7 +217,16 @@ def test_three_users_of_a_router() -> None:
 def test_access_methods_of_both_kinds() -> None:
     database = GOOD.replace("[method.pppoe", "[method.dialin").replace("postgresql", "mariadb")
     config = read(database + ROUTER.replace('[agent]\nname = "hill"', ""))
-    assert [(m.name, m.folds) for m in config.access] == [("dialin", True), ("pppoe", False)]
+    assert [(m.name, m.same("Amina")) for m in config.access] == [("dialin", "amina"), ("pppoe", "Amina")]
+
+
+def test_a_mac_address_is_one_login_however_it_is_written() -> None:
+    dhcp = '[dhcp.hill]\ntarget = "routeros/edge-1"\n[dhcp.hill.tariffs]\n"Home 20M" = "20M/20M"\n'
+    found = {m.name: m.same for m in read(ROUTER + dhcp).access}
+    spellings = ["02:00:00:00:aa:01", "02-00-00-00-AA-01", "0200.0000.aa01"]
+    assert {found["hill"](text) for text in spellings} == {"02:00:00:00:AA:01"}
+    assert {found["pppoe"](text) for text in spellings} == set(spellings)
+    assert found["hill"]("amina.h") == "amina.h"
 
 
 @pytest.mark.parametrize(

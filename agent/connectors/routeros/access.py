@@ -1,16 +1,19 @@
-"""How a service state becomes a PPP secret's profile: the access recipe. Pure: it is given what was read.
+"""How a service state becomes the profile of a subscriber's row: the access recipe. Pure: it is given what was read.
 
-Suspended is a profile of its own. A secret has one profile, so the tariff's is written back at the restore: only
-profiles that the configuration maps are touched, and a secret whose profile is not its tariff's is refused, since what
-it had would be lost. Whether the suspended profile keeps anybody off the internet is looked up in the firewall before
-anything is written. A session keeps what it got at login, so each change ends the sessions; what is true afterwards is
-seen in the router's own lists.
+Suspended is a profile of its own. A row has one profile, so the tariff's is written back at the restore: only profiles
+that the configuration maps are touched, and a row whose profile is not its tariff's is refused, since what it had would
+be lost. Whether the suspended profile keeps anybody off the internet is looked up in the firewall before anything is
+written. A session keeps what it got at login, so each change ends the sessions; what is true afterwards is seen in the
+router's own lists.
+
+`ProfileAccess` is all of that, `PppAccess` what is true of PPP secrets only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
 from agent.connectors.routeros.access_text import after_text, now_text, proof_text
@@ -36,10 +39,11 @@ from agent.model import (
 )
 
 if TYPE_CHECKING:
-    from agent.connectors.routeros.schema import PppMethod
+    from agent.connectors.routeros.schema import HotspotMethod, PppMethod
 
 DISCONNECT: Final = "disconnect"
 PROFILE: Final = "profile"
+DISABLED: Final = "disabled"
 _READ_AT: Final = "read-at"
 """In an enforcement's `expect`: when the secret was read for the preview, in unix seconds."""
 _UPTIME_S: Final = 5
@@ -51,10 +55,25 @@ _BESIDE: Final = ("routes", "ipv6-routes", "remote-ipv6-prefix")
 _OPPOSITE: Final = {Access.SUSPENDED: Access.ACTIVE, Access.ACTIVE: Access.SUSPENDED}
 
 
-class PppAccess:
+@dataclass(frozen=True, slots=True)
+class Menus:
+    """Where a kind of subscriber stands. `what` names a row for people, `kind` its profiles."""
+
+    what: str
+    kind: str
+    row: Resource
+    profile: Resource
+    active: Resource
+    session: Resource
+    began: Resource
+
+
+class ProfileAccess:
     """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
 
-    def __init__(self, method: PppMethod) -> None:
+    menus: ClassVar[Menus]
+
+    def __init__(self, method: PppMethod | HotspotMethod) -> None:
         """Take the access mapping."""
         self.target = method.target
         self._method = method
@@ -63,14 +82,15 @@ class PppAccess:
     # --- what is read ---
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return the secret, its sessions, the profiles that it may come to have, and the firewall's rules."""
-        names = {self._method.suspended_profile, *self._method.tariffs.values()}
+        """Return the row, its sessions, the profiles that it may come to have, and the firewall's rules."""
+        names = {*filter(None, (self._method.suspended_profile,)), *self._method.tariffs.values()}
         wanted = [
-            self._at(Resource.SECRET, service.login),
-            self._at(Resource.ACTIVE, service.login),
-            self._at(Resource.BEGAN, service.login),
-            *(self._at(Resource.PROFILE, name) for name in sorted(names)),
+            self._at(self.menus.row, service.login),
+            self._at(self.menus.active, service.login),
+            self._at(self.menus.began, service.login),
+            *(self._at(self.menus.profile, name) for name in sorted(names)),
             self._at(Resource.FILTER, ALL),
+            *self._also_read(service.login),
         ]
         missing = [a for a in wanted if a not in seen]
         return missing or self._members_to_read(self._suspended_lists(seen), seen)
@@ -83,52 +103,57 @@ class PppAccess:
         """Return what `judge` needs: the sessions, and when there are any all that says what they may do."""
         if enforce.address not in seen:
             return [enforce.address]
-        sessions = rows_of(seen[enforce.address].value)
-        if not sessions:
-            return []
-        name = self._name(enforce)
-        wanted = [
-            self._at(Resource.SECRET, name),
-            self._at(Resource.BEGAN, name),
-            self._at(Resource.PROFILE, enforce.expect[PROFILE]),
-            self._at(Resource.FILTER, ALL),
-        ]
-        return [*(a for a in wanted if a not in seen), *self._members_to_read(_expected(enforce), seen)]
+        name, sessions = self._name(enforce), rows_of(seen[enforce.address].value)
+        also = self._also_read(name)
+        wanted = [*also, self._at(self.menus.row, name)] if also or sessions else []
+        if sessions:
+            profile = self._at(self.menus.profile, enforce.expect[PROFILE])
+            wanted += [self._at(self.menus.began, name), profile, self._at(Resource.FILTER, ALL)]
+        members = self._members_to_read(_expected(enforce), seen) if sessions else ()
+        return [*(a for a in wanted if a not in seen), *members]
+
+    def _also_read(self, login: str) -> Sequence[Address]:  # noqa: ARG002  those who need more say so
+        """Return what else a plan and its judgement rest on, whoever is online."""
+        return ()
 
     # --- what is done ---
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
-        """Return the profile's transition and the disconnect, or why the state would not take effect."""
-        before = seen[self._at(Resource.SECRET, service.login)]
+        """Return the row's transition and the disconnect, or why the state would not take effect."""
+        before = seen[self._at(self.menus.row, service.login)]
         if isinstance(before.value, Absent):
-            return CannotEnforce("no-such-login", f"{self.target} has no PPP secret {service.login}")
-        refusal = self._refuse_secret(wanted, service, before.value)
+            return CannotEnforce("no-such-login", f"{self.target} has no {self.menus.what} {service.login}")
+        refusal = self._refuse_row(wanted, service, before.value) or self._refuse_more(wanted, service, seen)
         if refusal:
             return refusal
-        suspended = wanted.access is Access.SUSPENDED
-        profile = self._method.suspended_profile if suspended else self._method.tariffs[wanted.tariff]
-        how = self._effect_of(profile, wanted.access, seen)
+        fields = self._fields(wanted)
+        how = self._effect_of(fields[PROFILE], wanted.access, seen)
         if isinstance(how, CannotEnforce):
             return how
         display = {
             **self._display(service, seen),
-            "after": after_text(wanted.access, profile, how),
-            "proof": proof_text(wanted.access, self._method),
+            "after": self._after_text(wanted.access, fields[PROFILE], how, seen),
+            "proof": self._proof_text(wanted.access),
         }
-        enforce = self._enforcement(service, wanted.access, profile, seen)
-        drop = self._disconnect(service, seen, wanted.access.value)
-        if texts_of(before.value).get(PROFILE) == profile:
-            at_large = wanted.tariff != service.tariff or self._at_large(wanted.access, service, seen)
-            at_large = at_large and bool(self._sessions(service, seen))
-            return RecipePlan((Step(1, self.target, drop),) if at_large else (), enforce if at_large else None, display)
-        after = self._become(before.value, profile)
-        write = Step(1, self.target, (Transition(self._at(Resource.SECRET, service.login), before, after),))
+        enforce = self._enforcement(service, wanted.access, fields, seen)
+        ends = self._ends(service, wanted.access, seen)
+        if all(texts_of(before.value).get(name) == text for name, text in fields.items()):
+            stays = wanted.tariff != service.tariff and bool(self._sessions(service, seen))
+            if not stays and not self._at_large(wanted.access, service, seen):
+                return RecipePlan((), None, display)
+            return RecipePlan(tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1)), enforce, display)
+        after = self._become(before.value, fields)
+        write = Step(1, self.target, (Transition(self._at(self.menus.row, service.login), before, after),))
         again = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)
-        return RecipePlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
+        steps = [
+            Step(n, self.target, end, after=(1,), on_revert=again if end.verb == DISCONNECT else ())
+            for n, end in enumerate(ends, 2)
+        ]
+        return RecipePlan((write, *steps), enforce, display)
 
     def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""
-        refusal = self._refuse_copies(service.login, seen[self._at(Resource.SECRET, service.login)].value)
+        refusal = self._refuse_copies(service.login, seen[self._at(self.menus.row, service.login)].value)
         if refusal:
             return refusal
         display = {**self._display(service, seen), "after": "logs in again, to what it had"}
@@ -139,26 +164,33 @@ class PppAccess:
         """Judge from the sessions that are open now; those in `ended` must be gone."""
         where = seen[enforce.address]
         sessions = rows_of(where.value)
-        left = [sid for sid in sessions if self._at(Resource.SESSION, sid) in ended]
+        left = [sid for sid in sessions if self._at(self.menus.session, sid) in ended]
         if left:
             return Judgement(Enforced.NO, "still-online", f"{len(left)} session(s) carry on as before")
         if not sessions:
             return Judgement(Enforced.PENDING, "offline", "no session: it holds at the next login")
         name = self._name(enforce)
-        secret = texts_of(seen[self._at(Resource.SECRET, name)].value)
-        if secret.get(PROFILE) != enforce.expect[PROFILE] or COPIES in secret:
-            got = secret.get(PROFILE, "none")
-            return Judgement(Enforced.NO, "not-in-effect", f"its profile is {got}, not {enforce.expect[PROFILE]}")
-        old = self._older(enforce, sessions, texts_of(seen[self._at(Resource.BEGAN, name)].value))
+        differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, name)].value))
+        if differs:
+            return Judgement(Enforced.NO, "not-in-effect", differs)
+        old = self._older(enforce, sessions, texts_of(seen[self._at(self.menus.began, name)].value))
         if old:
             return Judgement(Enforced.NO, "old-session", f"{old} session(s) from before the change carry on")
         if any(session.get("radius") == "true" for session in sessions.values()):
-            return Judgement(Enforced.NO, "not-in-effect", "a session came by RADIUS: its secret here says nothing")
+            why = f"a session came by RADIUS: its {self.menus.what} here says nothing"
+            return Judgement(Enforced.NO, "not-in-effect", why)
         if enforce.expect["state"] == Access.SUSPENDED.value:
             how = self._effect_of(enforce.expect[PROFILE], Access.SUSPENDED, seen)
             if isinstance(how, CannotEnforce):
                 return Judgement(Enforced.NO, "not-in-effect", how.detail)
         return self._by_lists(enforce, sessions, seen)
+
+    def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
+        """Return what the row has that it should not have, or nothing."""
+        if COPIES in row:
+            return f"there are {row[COPIES]} {self.menus.what}s of that name now"
+        got = row.get(PROFILE, "none")
+        return "" if got == enforce.expect[PROFILE] else f"its profile is {got}, not {enforce.expect[PROFILE]}"
 
     def _older(self, enforce: Enforcement, sessions: Collection[str], began: Mapping[str, str]) -> int:
         """Return how many sessions began before the preview; one of which that is not known counts."""
@@ -179,7 +211,8 @@ class PppAccess:
         if enforce.expect["state"] == Access.ACTIVE.value:
             if any(listed):
                 return Judgement(Enforced.NO, "garden", f"{told} still in list {names}")
-            return Judgement(Enforced.YES, "seen" if lists else "inferred", f"new session {told}, not in {names}")
+            how = "seen" if lists or DISABLED in enforce.expect else "inferred"
+            return Judgement(Enforced.YES, how, f"new session {told}{f', not in {names}' if names else ''}")
         if all(lists <= found for found in listed):
             return Judgement(Enforced.YES, "seen", f"{told} in list {names}")
         return Judgement(Enforced.NO, "not-in-effect", f"{told} is not in list {names}")
@@ -203,17 +236,22 @@ class PppAccess:
         found = parse(self.target, enforce.address)
         return found[1] if found else ""
 
-    def _become(self, row: Mapping[str, Field], profile: str) -> Mapping[str, Field]:
-        """Return the secret with another profile; its comment says of a suspended one that it is so by us."""
-        was, suspended = row.get(PROFILE), self._method.suspended_profile
-        if profile == suspended:
-            row = marked(row, suspended=True)
-        elif was == suspended:
-            row = marked(row, suspended=False)
-        return {**row, PROFILE: profile}
+    def _fields(self, wanted: ServiceState) -> Mapping[str, str]:
+        """Return what the row has in a state: its profile, at least."""
+        suspended = wanted.access is Access.SUSPENDED
+        return {PROFILE: self._method.suspended_profile if suspended else self._method.tariffs[wanted.tariff]}
+
+    def _holds(self, row: Mapping[str, Field]) -> bool:
+        """Tell whether a row that reads so keeps its subscriber suspended."""
+        return row.get(PROFILE) == self._method.suspended_profile
+
+    def _become(self, row: Mapping[str, Field], fields: Mapping[str, Field]) -> Mapping[str, Field]:
+        """Return the row with those fields; its comment says of a suspended one that it is so by us."""
+        after = {**row, **fields}
+        return after if self._holds(after) is self._holds(row) else marked(after, suspended=self._holds(after))
 
     def _sessions(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Mapping[str, str]]:
-        return rows_of(seen[self._at(Resource.ACTIVE, service.login)].value)
+        return rows_of(seen[self._at(self.menus.active, service.login)].value)
 
     def _at_large(self, access: Access, service: Service, seen: Mapping[Address, Seen]) -> bool:
         """Tell whether a secret that is as wanted already has a session that is not seen to be so."""
@@ -225,47 +263,62 @@ class PppAccess:
         return len(found) < len(sessions) or not all(lists <= one for one in found)
 
     def _suspended_lists(self, seen: Mapping[Address, Seen]) -> tuple[str, ...]:
-        return _lists(seen[self._at(Resource.PROFILE, self._method.suspended_profile)].value)
+        profile = seen.get(self._at(self.menus.profile, self._method.suspended_profile))
+        return _lists(profile.value) if profile else ()
 
     def _refuse_copies(self, login: str, value: Value) -> CannotEnforce | None:
         copies = texts_of(value).get(COPIES)
         if copies is None:
             return None
-        return CannotEnforce("ambiguous-login", f"{self.target} has {copies} PPP secrets {login}")
+        return CannotEnforce("ambiguous-login", f"{self.target} has {copies} {self.menus.what}s {login}")
 
-    def _refuse_secret(self, wanted: ServiceState, service: Service, value: Value) -> CannotEnforce | None:
+    def _refuse_row(self, wanted: ServiceState, service: Service, value: Value) -> CannotEnforce | None:
         """Refuse what would lose a profile that nobody mapped, or would not let the subscriber in."""
         ambiguous = self._refuse_copies(service.login, value)
         if ambiguous:
             return ambiguous
-        secret = texts_of(value)
+        row = texts_of(value)
         tariffs = self._method.tariffs
         for tariff in (service.tariff, wanted.tariff):
             if tariff not in tariffs:
                 return CannotEnforce("unmapped-tariff", f"method {self._method.name} maps no profile to {tariff}")
-        now, mine = secret.get(PROFILE, ""), tariffs[service.tariff]
+        now, mine = row.get(PROFILE, ""), tariffs[service.tariff]
         if now not in (self._method.suspended_profile, mine, tariffs[wanted.tariff]):
             why = f"its profile is {now}, and tariff {service.tariff} is profile {mine}: correct one of them first"
             return CannotEnforce("other-profile", why)
-        if secret.get("disabled") == "true" and wanted.access is Access.ACTIVE:
-            return CannotEnforce("disabled", "its PPP secret is disabled: with any profile it cannot log in")
-        beside = [name for name in _BESIDE if secret.get(name)]
-        if beside and wanted.access is Access.SUSPENDED:
-            return CannotEnforce("routes-not-held", f"its secret has {', '.join(beside)}, which no list holds")
+        if {**row, **self._fields(wanted)}.get(DISABLED) == "true" and wanted.access is Access.ACTIVE:
+            return CannotEnforce("disabled", f"its {self.menus.what} is disabled: with any profile it cannot log in")
+        beside = [name for name in _BESIDE if row.get(name)]
+        if beside and wanted.access is Access.SUSPENDED and self._method.suspended_profile:
+            why = f"its {self.menus.what} has {', '.join(beside)}, which no list holds"
+            return CannotEnforce("routes-not-held", why)
+        return None
+
+    def _refuse_more(
+        self,
+        wanted: ServiceState,  # noqa: ARG002  those who refuse more say so
+        service: Service,  # noqa: ARG002  as above
+        seen: Mapping[Address, Seen],  # noqa: ARG002  as above
+    ) -> CannotEnforce | None:
+        """Refuse what is true of this kind of subscriber only."""
+        return None
+
+    def _not_held(self, profile: str, row: Mapping[str, str]) -> CannotEnforce | None:  # noqa: ARG002  as above
+        """Refuse a suspended profile with a way out that its address list does not hold."""
         return None
 
     def _effect_of(self, profile: str, access: Access, seen: Mapping[Address, Seen]) -> str | CannotEnforce:
         """Return what a profile does to those who have it, or why that is not what `access` says."""
-        value = seen[self._at(Resource.PROFILE, profile)].value
+        value = seen[self._at(self.menus.profile, profile)].value
         if isinstance(value, Absent):
-            return CannotEnforce("no-such-profile", f"{self.target} has no PPP profile {profile}")
+            return CannotEnforce("no-such-profile", f"{self.target} has no {self.menus.kind} {profile}")
         row = texts_of(value)
         rate = f"rate-limit {row['rate-limit']}" if row.get("rate-limit") else ""
         if access is Access.ACTIVE:
             return rate
-        ipv6 = [name for name in _IPV6 if row.get(name)]
-        if ipv6:
-            return CannotEnforce("ipv6-not-held", f"profile {profile} hands out IPv6 ({', '.join(ipv6)})")
+        not_held = self._not_held(profile, row)
+        if not_held:
+            return not_held
         lists = _lists(value)
         if not lists:
             return CannotEnforce("no-list", f"profile {profile} has no address-list, so nothing keeps anybody in")
@@ -275,21 +328,33 @@ class PppAccess:
             return CannotEnforce("list-without-rule", "; ".join(k.text for k in kept if isinstance(k, LetOut)))
         return " · ".join(filter(None, (*(k.text for k in kept), rate)))
 
-    def _enforcement(self, service: Service, access: Access, profile: str, seen: Mapping[Address, Seen]) -> Enforcement:
+    def _enforcement(
+        self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]
+    ) -> Enforcement:
         lists = self._suspended_lists(seen)
         expect = {
             "method": self._method.name,
             "state": access.value,
-            PROFILE: profile,
+            **fields,
             "lists": ",".join(lists),
-            _READ_AT: str(seen[self._at(Resource.SECRET, service.login)].at_s),
+            _READ_AT: str(seen[self._at(self.menus.row, service.login)].at_s),
         }
-        where = self._at(Resource.ACTIVE, service.login)
+        where = self._at(self.menus.active, service.login)
         return Enforcement(self.target, where, expect, self._method.redial_within_s)
+
+    def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
+        """Return what ends that began before the change."""
+        return (self._disconnect(service, seen, access.value),)
+
+    def _after_text(self, access: Access, profile: str, how: str, seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  as above
+        return after_text(access, profile, how)
+
+    def _proof_text(self, access: Access) -> str:
+        return proof_text(access, self._method)
 
     def _disconnect(self, service: Service, seen: Mapping[Address, Seen], what: str) -> Effect:
         """Return the effect; the sessions of now are shown to people: which end is found when it runs."""
-        where = self._at(Resource.ACTIVE, service.login)
+        where = self._at(self.menus.active, service.login)
         shown = ", ".join(f"{sid} on {self._router}" for sid in rows_of(seen[where].value)) if where in seen else ""
         return Effect(
             address=where,
@@ -302,15 +367,35 @@ class PppAccess:
         )
 
     def _display(self, service: Service, seen: Mapping[Address, Seen]) -> dict[str, str]:
-        where = seen[self._at(Resource.ACTIVE, service.login)]
+        where = seen[self._at(self.menus.active, service.login)]
         sessions = rows_of(where.value)
-        began = texts_of(seen[self._at(Resource.BEGAN, service.login)].value)
+        began = texts_of(seen[self._at(self.menus.began, service.login)].value)
         display = {
             "now": now_text(sessions, began, where.at_s, self._router),
             "online": "online" if sessions else "offline",
             "sessions": str(len(sessions)),
         }
         return display | ({"nas": self._router} if sessions else {})
+
+
+class PppAccess(ProfileAccess):
+    """Subscribers are PPP secrets."""
+
+    menus = Menus(
+        "PPP secret",
+        "PPP profile",
+        Resource.SECRET,
+        Resource.PROFILE,
+        Resource.ACTIVE,
+        Resource.SESSION,
+        Resource.BEGAN,
+    )
+
+    def _not_held(self, profile: str, row: Mapping[str, str]) -> CannotEnforce | None:
+        ipv6 = [name for name in _IPV6 if row.get(name)]
+        if not ipv6:
+            return None
+        return CannotEnforce("ipv6-not-held", f"profile {profile} hands out IPv6 ({', '.join(ipv6)})")
 
 
 def _addresses(sessions: Mapping[str, Mapping[str, str]]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from agent.connectors.shared import age_text
 from agent.model import Access
 
 if TYPE_CHECKING:
-    from agent.connectors.routeros.schema import PppMethod
+    from agent.connectors.routeros.schema import HotspotMethod, PppMethod
 
 
 def now_text(sessions: Mapping[str, Mapping[str, str]], began: Mapping[str, str], at_s: int, router: str) -> str:
@@ -30,10 +30,24 @@ def after_text(access: Access, profile: str, how: str) -> str:
     return f"pay page only: profile {profile}, {how}"
 
 
-def proof_text(access: Access, method: PppMethod) -> str:
+def proof_text(access: Access, method: PppMethod | HotspotMethod) -> str:
     """Return how enforcement will be judged."""
     written = "written if it reads as planned just before (RouterOS cannot do both at once)"
     wait = f"{written} · judged within {method.redial_within_s} s of the session's end"
     if access is Access.ACTIVE:
         return f"the old session gone; a new one in none of the suspended profile's lists; or none yet · {wait}"
     return f"the old session gone; a new one in the suspended profile's lists; or none yet · {wait}"
+
+
+def disabled_text(what: str) -> str:
+    """Return what a subscriber gets whose row is disabled."""
+    return f"login page only: its {what} is disabled and cannot log in"
+
+
+def disabled_proof(access: Access, method: HotspotMethod) -> str:
+    """Return how a disabled user, or one that is no longer disabled, will be judged."""
+    written = "written if it reads as planned just before (RouterOS cannot do both at once)"
+    if access is Access.ACTIVE:
+        within = f"judged within {method.redial_within_s} s of the session's end"
+        return f"the old session gone; a new one, or none yet · {written} · {within}"
+    return f"disabled; no session, and no cookie that would let it in again · {written}"

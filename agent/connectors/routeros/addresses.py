@@ -12,7 +12,8 @@ is gone:
 
 * `ppp/active/NAME` and `ppp/session/ID`; `hotspot/active/USER` and `hotspot/session/…`; `hotspot/cookies/USER` and
   `hotspot/cookie/…`; `ip/flows/ADDRESS` and `ip/flow/…`, `ipv6/flows/PREFIX` and `ipv6/flow/…`: the open connections
-  from an address or network, and to it.
+  from an address or network, and to it; `hotspot/flows/MAC` and `ip/flow/…`: those of the addresses that a hotspot's
+  client has now.
 * `ppp/began/NAME`, `hotspot/began/USER`: when each session began, its key -> unix seconds. Apart, since that is known
   to a second at best.
 
@@ -25,7 +26,8 @@ And what is looked up:
   a dynamic lease or binding -> by what.
 * `queue/order/all`: the simple queues in their order, number -> its properties.
 * `dhcp/leased/MAC`: what a lease's client has now (`status`, `address`, `server`, `expires-after`).
-* `hotspot/binding/MAC`: how an ip-binding treats that client, its `.id` -> its properties.
+* `hotspot/binding/MAC`: the ip-bindings of that client, their place -> their properties; `hotspot/binding/all`: all.
+* `hotspot/logins/all`: in which ways a hotspot lets somebody in, the name of its profile -> its `login-by`.
 * `ppp/aaa/all`: whether PPP asks RADIUS.
 * `online/all`: everybody with an open PPP session, name -> how many.
 """
@@ -67,6 +69,8 @@ class Resource(enum.Enum):
     COOKIES = "hotspot/cookies"
     COOKIE = "hotspot/cookie"
     BINDING = "hotspot/binding"
+    HOTSPOT_FLOWS = "hotspot/flows"
+    HOTSPOT_LOGINS = "hotspot/logins"
     FLOWS = "ip/flows"
     FLOW = "ip/flow"
     FLOWS6 = "ipv6/flows"

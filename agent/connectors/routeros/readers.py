@@ -83,10 +83,12 @@ class Readers:
             Resource.QUEUES: self._queues,
             Resource.LEASED: self._leased,
             Resource.BINDING: self._bindings,
+            Resource.HOTSPOT_LOGINS: self._logins,
             Resource.AAA: self._aaa,
             Resource.ONLINE: self._online,
             **{resource: partial(self._rows, resource) for resource in KEPT},
             **{resource: partial(self._of_owners, resource) for resource in RUNNING},
+            Resource.HOTSPOT_FLOWS: self._flows_of_hosts,
             **{one: partial(self._ones, one) for one in BY_ONE},
             **{resource: partial(self._beginnings, owner) for resource, owner in _BEGINNINGS.items()},
             **{resource: partial(self._rules, path) for resource, path in _RULES.items()},
@@ -156,6 +158,20 @@ class Readers:
                     f"expected a session-id of each row of {running.path}, got none", reason="refused"
                 )
         return {key: rows_value(found.items()) for key, found in by_owner(running, rows, keys, now_s).items()}
+
+    async def _flows_of_hosts(self, api: Api, _: Version, macs: Sequence[str]) -> dict[str, Value]:
+        """Return a client's connections: of the address that it came with, and of the one that the hotspot gave."""
+        props = ("mac-address", "address", "to-address")
+        hosts = await self.print(api, "/ip/hotspot/host", props, "mac-address", macs)
+        running, places = RUNNING[Resource.HOTSPOT_FLOWS], {h.get(p, "") for h in hosts for p in props[1:]} - {""}
+        rows = await self.print(api, running.path, running.props, "", ()) if places else ()
+        of_place = by_owner(running, rows, sorted(places), int(time.time()))
+        found: dict[str, dict[str, Mapping[str, str]]] = {}
+        for host in hosts:
+            flows = found.setdefault(normalise(Kind.MAC, host.get("mac-address", "")), {})
+            for prop in props[1:]:
+                flows |= of_place.get(host.get(prop, ""), {})
+        return {mac: rows_value(flows.items()) for mac, flows in found.items()}
 
     async def _ones(self, resource: Resource, api: Api, _: Version, keys: Sequence[str]) -> dict[str, Value]:
         running, now_s = RUNNING[BY_ONE[resource]], int(self._walltime())
@@ -253,12 +269,16 @@ class Readers:
     async def _bindings(self, api: Api, _: Version, macs: Sequence[str]) -> dict[str, Value]:
         rows = await self.print(api, "/ip/hotspot/ip-binding", _BINDING, "mac-address", ())
         found: dict[str, dict[str, tuple[str, ...]]] = {}
-        for row in rows:
-            of_mac = found.setdefault(normalise(Kind.MAC, row.get("mac-address", "")), {})
-            of_mac[str(len(of_mac))] = tuple(
-                f"{name}={text}" for name, text in row.items() if name in _BINDING and text
-            )
+        for number, row in enumerate(rows):
+            told = tuple(f"{name}={text}" for name, text in row.items() if name in _BINDING and text)
+            for mac in (normalise(Kind.MAC, row.get("mac-address", "")), ALL):
+                found.setdefault(mac, {})[str(number)] = told
         return {mac: found[mac] for mac in macs if mac in found}
+
+    async def _logins(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        rows = await self.print(api, "/ip/hotspot/profile", ("name", "login-by"), "name", ())
+        ways = {row["name"]: row.get("login-by", "") for row in rows if row.get("name")}
+        return {ALL: ways or ABSENT}
 
     async def _aaa(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
         rows = (await self._ask(api, "/ppp/aaa/print")).rows

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from agent.connectors.routeros.access import PppAccess
-from agent.connectors.routeros.schema import PppMethod, StaticMethod
+from agent.connectors.routeros.dhcp_access import DhcpAccess
+from agent.connectors.routeros.hotspot_access import HotspotAccess
+from agent.connectors.routeros.schema import DhcpMethod, HotspotMethod, PppMethod, StaticMethod
 from agent.connectors.routeros.several import SeveralAccess
 from agent.connectors.routeros.static_access import StaticAccess
 
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 _RECIPES: Final[Mapping[type, Callable[[Any], AccessRecipe]]] = {
     PppMethod: PppAccess,
+    DhcpMethod: DhcpAccess,
+    HotspotMethod: HotspotAccess,
     StaticMethod: StaticAccess,
 }
 

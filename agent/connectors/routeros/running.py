@@ -134,6 +134,19 @@ def _ends(row: Row) -> Iterable[IPv4Address | IPv6Address]:
 
 _FLOW: Final = ("protocol", "src-address", "src-port", "dst-address", "dst-port", "reply-src-address", "fasttrack")
 
+_FLOWS: Final = Running(
+    path="/ip/firewall/connection",
+    one=Resource.FLOW,
+    verb="cut",
+    props=_FLOW,
+    steady=("fasttrack",),
+    query="",
+    one_query="",
+    owners=_at_ends,
+    key_of=_flow_key,
+    shown_as={},
+)
+
 RUNNING: Final[Mapping[Resource, Running]] = {
     Resource.ACTIVE: Running(
         path="/ppp/active",
@@ -171,18 +184,9 @@ RUNNING: Final[Mapping[Resource, Running]] = {
         key_of=_cookie_key,
         shown_as={"user": "login"},
     ),
-    Resource.FLOWS: Running(
-        path="/ip/firewall/connection",
-        one=Resource.FLOW,
-        verb="cut",
-        props=_FLOW,
-        steady=("fasttrack",),
-        query="",
-        one_query="",
-        owners=_at_ends,
-        key_of=_flow_key,
-        shown_as={},
-    ),
+    Resource.FLOWS: _FLOWS,
+    # Whose owner is looked up among the hotspot's hosts, by `readers`
+    Resource.HOTSPOT_FLOWS: _FLOWS,
     Resource.FLOWS6: Running(
         path="/ipv6/firewall/connection",
         one=Resource.FLOW6,

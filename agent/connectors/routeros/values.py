@@ -99,6 +99,15 @@ def _match_list(text: str) -> str:
     return text if "!" in bare else text[: len(text) - len(bare)] + _list(bare)
 
 
+def mac_of(text: str) -> str:
+    """Return the MAC address that people wrote, as RouterOS prints it; empty where it is none. Any separators, or none.
+
+    So `aabb.ccdd.eeff` and `AA-BB-CC-DD-EE-FF` are one, and a client identifier (`1:aa:...`) is none.
+    """
+    digits = _SEPARATORS.sub("", text.strip()).upper()
+    return ":".join(digits[n : n + 2] for n in range(0, 12, 2)) if _DIGITS.fullmatch(digits) else ""
+
+
 # --- durations ---
 
 # duration = 1*DIGIT                                    ; seconds
@@ -331,6 +340,8 @@ def _prefix_list(text: str) -> str:
 # --- identifiers ---
 
 _MAC: Final = re.compile("[0-9A-Fa-f]{2}([:.-])(?:[0-9A-Fa-f]{2}\\1){4}[0-9A-Fa-f]{2}")
+_SEPARATORS: Final = re.compile("[:.-]")
+_DIGITS: Final = re.compile("[0-9A-F]{12}")
 _CLIENT_ID: Final = re.compile("[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){1,254}")
 
 

@@ -13,12 +13,12 @@ from trio.testing import MockClock
 from agent.changes import stops
 from agent.changes.commands import MoveItem, move_item
 from agent.changes.machine import Event
-from agent.connectors.base import Busy, Reach
+from agent.connectors.base import Busy, Enforced, Judgement, Reach
 from agent.model import Address, Pace, Ticket, Wave
 from agent.model import ItemState as S
 from agent.store.db import Tx
 from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import World
+from tests.agent.connectors.fake import FakeRecipe, World
 from tests.fakes import FakeClock
 from trust.policy import Action
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
@@ -65,6 +65,21 @@ async def test_offline_is_set_at_next_login_at_once(rig: Rig, autojump_clock: Mo
     assert await run_one(rig) is S.SET_AT_NEXT_LOGIN
     assert trio.current_time() - started < 1
     assert world.kicks == []
+
+
+@pytest.mark.parametrize(("polls", "state"), [(3, S.APPLIED), (1000, S.SET_NOT_ENFORCED)])
+async def test_what_takes_hold_a_while_later_is_waited_for(
+    rig: Rig, autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch, polls: int, state: S
+) -> None:
+    """Also where there was no session to end."""
+    del world.sessions["u0"]
+    answers = [Judgement(Enforced.NO, "not-in-effect")] * polls
+    monkeypatch.setattr(FakeRecipe, "judge", lambda *_: answers.pop() if answers else Judgement(Enforced.YES, "seen"))
+    started = trio.current_time()
+    assert await run_one(rig) is state
+    within_s = 10  # the fake's
+    waited_s = trio.current_time() - started
+    assert waited_s < within_s if state is S.APPLIED else within_s <= waited_s < within_s + 5
 
 
 async def test_no_redial_in_time_is_set_at_next_login(rig: Rig, autojump_clock: MockClock, world: World) -> None:

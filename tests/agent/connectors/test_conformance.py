@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -18,7 +19,15 @@ from agent.connectors.base import Connector, Reach, Session
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.registry import CONNECTORS
-from agent.connectors.routeros.schema import PppMethod, RouterMethod, RouterosConfig, RouterTarget, StaticMethod
+from agent.connectors.routeros.schema import (
+    DhcpMethod,
+    HotspotMethod,
+    PppMethod,
+    RouterMethod,
+    RouterosConfig,
+    RouterTarget,
+    StaticMethod,
+)
 from agent.model import Address, Service
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
@@ -170,23 +179,29 @@ async def radius_lab(database: RadiusDatabase) -> AsyncIterator[Lab]:
         yield lab
 
 
-# --- RouterOS: the lab's router over TLS, with a CPE that redials ---
+# --- RouterOS: the lab's router over TLS, with subscribers who come back by themselves ---
 
 FILTER = "/ip/firewall/filter"
 
 
 @dataclass
 class RouterLab(BaseLab):
+    """`rows` is the menu where subscribers stand, by the property `key`; `running` where what they have open is."""
+
     router: Router = field(default_factory=Router)
+    rows: str = "/ppp/secret"
+    key: str = "name"
+    running: str = "/ppp/active"
 
     def drift(self, service: Service) -> None:
-        self.router.set("/ppp/secret", service.login, comment="somebody else was here")
+        (row,) = [r for r in self.router.rows(self.rows) if r.get(self.key) == service.login]
+        self.router.set(self.rows, row[".id"], comment="somebody else was here")
 
     def lose_reply(self, service: Service) -> None:
-        self.router.faults.inject("reply-lost", match="/ppp/active/remove")
+        self.router.faults.inject("reply-lost", match=f"{self.running}/remove")
 
     def lose_command(self, service: Service) -> None:
-        self.router.faults.inject("command-lost", match="/ppp/active/remove")
+        self.router.faults.inject("command-lost", match=f"{self.running}/remove")
 
     def mend(self) -> None:
         self.router.faults.clear()
@@ -205,6 +220,39 @@ def isp_router(version: str = "7.20.8") -> Router:
         router.add("/ppp/secret", name=login, password="wonder-password", profile="home20", service="pppoe")
     router.add("/user", name="ispagents", password="api-password", group="full")
     router.plug_in("amina.h", "wonder-password")
+    return router
+
+
+def hotspot_router(version: str) -> Router:
+    """The same for a hotspot: its user is logged in since a minute, by a whole second, without cookie or connection."""
+    router = isp_router(version)
+    router.add("/ip/pool", name="hs", ranges="10.5.50.2-10.5.50.99")
+    router.add("/ip/hotspot/profile", name="hsprof1", login_by="http-chap")
+    router.add("/ip/hotspot", name="hs1", interface="ether4", address_pool="hs", profile="hsprof1", disabled="no")
+    router.add("/ip/hotspot/user/profile", name="home20", rate_limit="20M/20M")
+    router.add("/ip/hotspot/user/profile", name="suspended", address_list="suspended")
+    for login in ("amina.h", "bob"):
+        router.add("/ip/hotspot/user", name=login, password="wonder-password", profile="home20")
+    host = router.plug_in_hotspot(user="amina.h", password="wonder-password")
+    assert host.session is not None
+    host.session.started = float(int(host.session.started) - 60)  # a session is known by when it began
+    router.packets.close_flow(host.flow)  # a suspension ends one session, and nothing else
+    return router
+
+
+LEASES = {"amina.h": "02:00:00:00:AA:01", "bob": "02:00:00:00:AA:02"}
+
+
+def dhcp_router(version: str) -> Router:
+    """The same with static leases; what is written to one holds at once."""
+    router = isp_router(version)
+    router.add("/ip/pool", name="lan", ranges="10.1.0.10-10.1.0.19")
+    router.add("/ip/dhcp-server", name="d1", interface="ether3", address_pool="lan", lease_time="10m", disabled="no")
+    for n, mac in enumerate(LEASES.values(), start=50):
+        row = {"mac_address": mac, "address": f"10.1.0.{n}", "rate_limit": "20M/20M", "comment": "house"}
+        router.add("/ip/dhcp-server/lease", server="d1", **row)
+    router.dhcp.applies = "at-once"
+    router.plug_in_dhcp(LEASES["amina.h"])
     return router
 
 
@@ -229,12 +277,14 @@ async def serving(router: Router, method: RouterMethod) -> AsyncIterator[Connect
 
 
 @asynccontextmanager
-async def router_lab(version: str = "7.20.8") -> AsyncIterator[Lab]:
-    router = isp_router(version)
-    async with serving(router, PppMethod("ppp", "routeros/edge-1", "suspended", {"Home 20M": "home20"})) as connector:
-        on, off = (service(login, "ppp", "Home 20M") for login in ("amina.h", "bob"))
-        unknown = Address("routeros/edge-1/ppp/secret/nobody")
-        yield RouterLab(connector, on, off, unknown, ("wonder-password", "api-password"), router=router)
+async def router_lab(
+    router: Router, method: RouterMethod, logins: tuple[str, str] = ("amina.h", "bob"), **lab: Any
+) -> AsyncIterator[Lab]:
+    """A router with subscribers of one method; `lab` is where they stand."""
+    async with serving(router, method) as connector:
+        on, off = (service(login, method.name, "Home 20M") for login in logins)
+        options = {"secrets": ("wonder-password", "api-password")} | lab
+        yield RouterLab(connector, on, off, Address("routeros/edge-1/ppp/secret/nobody"), router=router, **options)
 
 
 @dataclass
@@ -262,12 +312,37 @@ async def static_lab(version: str = "7.20.8") -> AsyncIterator[Lab]:
         yield StaticLab(connector, on, off, Address("routeros/edge-1/ip/list/192.0.2.9 suspended"), router=router)
 
 
+TARIFFS = {"Home 20M": "home20"}
+
+
+def ppp_lab(version: str = "7.20.8") -> AbstractAsyncContextManager[Lab]:
+    return router_lab(isp_router(version), PppMethod("ppp", "routeros/edge-1", "suspended", TARIFFS))
+
+
+def hotspot_lab(version: str) -> AbstractAsyncContextManager[Lab]:
+    method = HotspotMethod("hotspot", "routeros/edge-1", TARIFFS, "suspended")
+    return router_lab(hotspot_router(version), method, rows="/ip/hotspot/user", running="/ip/hotspot/active")
+
+
+def dhcp_lab(version: str) -> AbstractAsyncContextManager[Lab]:
+    method = DhcpMethod("dhcp", "routeros/edge-1", {"Home 20M": "20M/20M"}, "suspended")
+    rows = {"rows": "/ip/dhcp-server/lease", "key": "mac-address", "running": "/ip/firewall/connection"}
+    # A lease has no secret
+    return router_lab(dhcp_router(version), method, (LEASES["amina.h"], LEASES["bob"]), secrets=(), **rows)
+
+
 LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Lab]]] = {
     "fake-dial": lambda _: fake_lab(Reach.DIAL),
     "fake-arrive": lambda _: fake_lab(Reach.ARRIVE),
-    "routeros": lambda _: router_lab(),
-    "routeros-7.15": lambda _: router_lab("7.15.3"),
-    "routeros-7.24": lambda _: router_lab("7.24"),
+    "routeros": lambda _: ppp_lab(),
+    "routeros-7.15": lambda _: ppp_lab("7.15.3"),
+    "routeros-7.24": lambda _: ppp_lab("7.24"),
+    "routeros-dhcp": lambda _: dhcp_lab("7.20.8"),
+    "routeros-dhcp-7.15": lambda _: dhcp_lab("7.15.3"),
+    "routeros-dhcp-7.24": lambda _: dhcp_lab("7.24"),
+    "routeros-hotspot": lambda _: hotspot_lab("7.20.8"),
+    "routeros-hotspot-7.15": lambda _: hotspot_lab("7.15.3"),
+    "routeros-hotspot-7.24": lambda _: hotspot_lab("7.24"),
     "routeros-static": lambda _: static_lab(),
     "routeros-static-7.15": lambda _: static_lab("7.15.3"),
     "routeros-static-7.24": lambda _: static_lab("7.24"),

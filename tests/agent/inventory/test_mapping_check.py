@@ -9,7 +9,9 @@ TARIFFS = frozenset({"Home 20M"})
 
 
 def access(*, folds: bool = False) -> tuple[AccessMap, ...]:
-    return AccessMap("pppoe", "radius/main", TARIFFS, folds), AccessMap("hotspot", "radius/wifi", TARIFFS)
+    return AccessMap("pppoe", "radius/main", TARIFFS, str.casefold if folds else str), AccessMap(
+        "hotspot", "radius/wifi", TARIFFS
+    )
 
 
 def service(n: int, login: str, method: str = "pppoe", tariff: str = "Home 20M") -> Service:

@@ -1,0 +1,378 @@
+"""How a service state becomes a DHCP lease's address lists, or its being blocked: the access recipe. Pure.
+
+A subscriber is a static lease, by its MAC. Suspended is one address list more on the lease, which a rule must keep in;
+or, where no list is configured, `block-access`. The speed is the lease's `rate-limit`, and only that of a tariff is
+touched: what it had otherwise would be lost.
+
+MikroTik's manual does not say when a lease that is bound comes to have what was written to it, and operators report
+that its lists follow at the next renewal; who is blocked keeps its address until the lease runs out. Nothing can call a
+client back. So nothing is taken for granted: the router's own list is looked at, for the address that the client has
+now, and its own queue; until then it is not enforced, and the time that is left is told.
+
+IPv4 only: a prefix that the same subscriber has by DHCPv6 is not read, and the preview says that it is not held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from ipaddress import IPv4Address
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.routeros import dhcp_text
+from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, member, parse, rows_of, texts_of
+from agent.connectors.routeros.firewall import LetOut, keeps_in
+from agent.connectors.routeros.marks import marked
+from agent.connectors.routeros.queue_order import speed_of
+from agent.connectors.routeros.values import Kind, mac_of, normalise
+from agent.model import Absent, Access, Address, Effect, Enforcement, ProofKind, Replay, Seen, Step, Transition
+
+if TYPE_CHECKING:
+    from agent.connectors.routeros.schema import DhcpMethod
+    from agent.model import Field, Service, ServiceState, Value
+
+CUT: Final = "cut"
+LISTS: Final = "address-lists"
+BLOCK: Final = "block-access"
+RATE: Final = "rate-limit"
+_SPEED: Final = "speed"
+"""In an enforcement's `expect`: there where the speed was changed and is to be seen in a queue."""
+_PLACE: Final = "place"
+"""Likewise: the lease's own address."""
+
+SeenAll = Mapping[Address, Seen]
+
+
+class DhcpAccess:
+    """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
+
+    def __init__(self, method: DhcpMethod) -> None:
+        """Take the access mapping."""
+        self.target = method.target
+        self._method = method
+        self._list = method.suspended_list
+        self._router = method.target.removeprefix("routeros/")
+
+    # --- what is read ---
+
+    def reads(self, service: Service, seen: SeenAll) -> Collection[Address]:
+        """Return the lease, what its client has, and what keeps a suspended one in."""
+        mac = mac_of(service.login)
+        if not mac:
+            return []
+        wanted = [self._at(Resource.LEASE, mac), self._at(Resource.LEASED, mac)]
+        if self._list:
+            wanted += [self._at(Resource.FILTER, ALL), self._at(Resource.MEMBERS, self._list)]
+        missing = [a for a in wanted if a not in seen]
+        if missing:
+            return missing
+        # Connections are looked at only where a suspension that is there already may not hold
+        lease = texts_of(seen[wanted[0]].value)
+        places = self._places(lease, self._bound(mac, seen)) if self._holds(lease) else ()
+        return [a for a in self._flows_at(places) if a not in seen]
+
+    def enforcement_reads(self, enforce: Enforcement, seen: SeenAll) -> Collection[Address]:
+        """Return what `judge` needs; all connections of the router last, and only where nothing else decides."""
+        mac = self._key(enforce)
+        wanted = [enforce.address, self._at(Resource.LEASE, mac)]
+        if self._list:
+            wanted += [self._at(Resource.MEMBERS, self._list)]
+            wanted += [self._at(Resource.FILTER, ALL)] if _is_suspended(enforce) else []
+        wanted += [self._at(Resource.QUEUES, ALL)] if _SPEED in enforce.expect else []
+        missing = [a for a in wanted if a not in seen]
+        if missing or not _is_suspended(enforce) or self._judge_lease(enforce, seen).enforced is Enforced.NO:
+            return missing
+        return [a for a in self._flows_at(self._watched(enforce, seen)) if a not in seen]
+
+    # --- what is done ---
+
+    def plan(self, wanted: ServiceState, service: Service, seen: SeenAll) -> RecipePlan | CannotEnforce:
+        """Return the lease's transition and the cut of its connections, or why the state would not take effect."""
+        mac = mac_of(service.login)
+        if not mac:
+            return CannotEnforce("no-such-login", f"a lease is known by its MAC address, and {service.login} is none")
+        before = seen[self._at(Resource.LEASE, mac)]
+        if isinstance(before.value, Absent):
+            return CannotEnforce("no-such-login", f"{self.target} has no DHCP lease of {mac}")
+        refusal = self._refuse(mac, before.value) or self._refuse_lease(wanted, service, texts_of(before.value))
+        if refusal:
+            return refusal
+        how = self._kept_in(seen) if wanted.access is Access.SUSPENDED else ""
+        if isinstance(how, CannotEnforce):
+            return how
+        lease = texts_of(before.value)
+        display = self._display(mac, seen) | {
+            "after": dhcp_text.after_text(wanted.access, self._method, self._rate(wanted), how),
+            "proof": dhcp_text.proof_text(wanted.access, self._method),
+        }
+        after = self._become(before.value, wanted)
+        enforce = self._enforcement(mac, wanted, service, lease)
+        cut = self._cut(lease.get("address", ""), service, wanted.access.value)
+        if after == before.value:
+            return self._as_wanted(wanted, mac, seen, RecipePlan((Step(1, self.target, cut),), enforce, display))
+        write = Step(1, self.target, (Transition(self._at(Resource.LEASE, mac), before, after),))
+        ends = wanted.access is Access.SUSPENDED and not self._holds(lease)
+        steps = (write, Step(2, self.target, cut, after=(1,))) if ends else (write,)
+        return RecipePlan(steps, enforce, display)
+
+    def _as_wanted(
+        self, wanted: ServiceState, mac: str, seen: SeenAll, again: RecipePlan
+    ) -> RecipePlan | CannotEnforce:
+        """Return what is to be done where the lease is as wanted: nothing, unless the client is not."""
+        lease, client = texts_of(seen[self._at(Resource.LEASE, mac)].value), self._bound(mac, seen)
+        place = client.get("active-address", "")
+        listed = self._listed(place, seen)
+        if wanted.access is Access.ACTIVE:
+            if not listed:
+                return RecipePlan((), None, again.display)
+            why = f"its lease is as wanted, but {self._still_in(place, listed, client)}"
+            return CannotEnforce("not-in-effect", why)
+        held = not client or listed
+        at_large = not held or self._at_large(self._places(lease, client), seen)
+        return again if at_large else RecipePlan((), None, again.display)
+
+    def kick(self, service: Service, seen: SeenAll) -> RecipePlan | CannotEnforce:
+        """Return the cut of its connections: a DHCP client cannot be sent away. No steps when it has no address."""
+        mac = mac_of(service.login)
+        where = self._at(Resource.LEASE, mac)
+        if not mac or isinstance(seen[where].value, Absent):
+            return CannotEnforce("no-such-login", f"{self.target} has no DHCP lease of {service.login}")
+        refusal = self._refuse(mac, seen[where].value)
+        if refusal:
+            return refusal
+        place = texts_of(seen[where].value).get("address", "")
+        if not _is_address(place):
+            return self._no_address(place)
+        display = self._display(mac, seen) | {"after": "its connections begin anew; it keeps its address"}
+        steps = (Step(1, self.target, self._cut(place, service, "kick")),)
+        return RecipePlan(steps if self._bound(mac, seen) else (), None, display)
+
+    # --- judging ---
+
+    def judge(self, enforce: Enforcement, seen: SeenAll, ended: Collection[Address]) -> Judgement:  # noqa: ARG002  see below
+        """Judge by the lease, by the lists for the address that its client has now, and by the connections.
+
+        Not by those in `ended` only: one that began after the cut, before the list took hold, is as bad.
+        """
+        found = self._judge_lease(enforce, seen)
+        if found.enforced is Enforced.NO or not _is_suspended(enforce):
+            return found
+        left = self._at_large(self._watched(enforce, seen), seen)
+        if left:
+            return Judgement(Enforced.NO, "still-online", f"{left} connection(s) carry on as before")
+        return found
+
+    def _at_large(self, places: Collection[str], seen: SeenAll) -> int:
+        """Return how many connections pass by the firewall; of who is to have no address, how many there are."""
+        flows = [flow for where in self._flows_at(places) for flow in rows_of(seen[where].value).values()]
+        return sum(1 for flow in flows if not self._list or flow.get("fasttrack") != "false")
+
+    def _judge_lease(self, enforce: Enforcement, seen: SeenAll) -> Judgement:
+        mac = self._key(enforce)
+        differs = self._differs(enforce, seen[self._at(Resource.LEASE, mac)].value)
+        if differs:
+            return Judgement(Enforced.NO, "not-in-effect", differs)
+        clients = rows_of(seen[enforce.address].value)
+        if len(clients) > 1:
+            return Judgement(Enforced.NO, "not-in-effect", f"there are {len(clients)} leases of {mac} now")
+        client = self._bound(mac, seen)
+        if not _is_suspended(enforce):
+            return self._judge_active(enforce, client, seen)
+        return self._judge_list(client, seen) if self._list else self._judge_block(client)
+
+    def _judge_list(self, client: Mapping[str, str], seen: SeenAll) -> Judgement:
+        how = self._kept_in(seen)
+        if isinstance(how, CannotEnforce):
+            return Judgement(Enforced.NO, "not-in-effect", how.detail)
+        if not client:
+            return Judgement(Enforced.PENDING, "offline", "no address now: it holds with the next one")
+        place = client["active-address"]
+        if self._listed(place, seen):
+            return Judgement(Enforced.YES, "seen", f"{place} in list {self._list}")
+        why = f"{place} is not in list {self._list} yet: {dhcp_text.left_text(client)}"
+        return Judgement(Enforced.NO, "not-in-effect", why)
+
+    def _judge_block(self, client: Mapping[str, str]) -> Judgement:
+        if not client:
+            return Judgement(Enforced.YES, "inferred", "it has no address, and is given none")
+        why = f"blocked, and keeps {client['active-address']} meanwhile: {dhcp_text.left_text(client)}"
+        return Judgement(Enforced.NO, "not-in-effect", why)
+
+    def _judge_active(self, enforce: Enforcement, client: Mapping[str, str], seen: SeenAll) -> Judgement:
+        if not client:
+            return Judgement(Enforced.PENDING, "offline", "no address now: it holds with the next one")
+        place = client["active-address"]
+        listed = self._listed(place, seen)
+        if listed:
+            return Judgement(Enforced.NO, "garden", self._still_in(place, listed, client))
+        if _SPEED in enforce.expect:
+            other = speed_of(rows_of(seen[self._at(Resource.QUEUES, ALL)].value), place, enforce.expect[RATE])
+            if other:
+                return Judgement(Enforced.NO, "not-in-effect", f"{other}: {dhcp_text.left_text(client)}")
+        return Judgement(Enforced.YES, "seen", f"{place}{f', not in list {self._list}' if self._list else ''}")
+
+    def _differs(self, enforce: Enforcement, value: Value) -> str:
+        """Return what the lease has that it should not have, or nothing."""
+        lease, expect = texts_of(value), enforce.expect
+        if COPIES in lease or not lease:
+            return f"there are {lease.get(COPIES, 'no')} leases of it now"
+        if "true" in (lease.get("disabled"), lease.get("dynamic")):
+            return "its lease is disabled now" if lease.get("disabled") == "true" else "its lease is dynamic now"
+        if self._holds(lease) is not _is_suspended(enforce):
+            what = f"list {self._list}" if self._list else BLOCK
+            return f"its lease has {what} no more" if _is_suspended(enforce) else f"its lease still has {what}"
+        if not _is_suspended(enforce) and lease.get(BLOCK) == "true":
+            return f"its lease has {BLOCK}"
+        got = lease.get(RATE, "")
+        return "" if got == expect[RATE] else f"its rate-limit is {got or 'none'}, not {expect[RATE] or 'none'}"
+
+    # --- parts ---
+
+    def _at(self, resource: Resource, key: str) -> Address:
+        return address(self.target, resource, key)
+
+    def _key(self, enforce: Enforcement) -> str:
+        return self._parsed(enforce.address)
+
+    def _parsed(self, where: Address) -> str:
+        found = parse(self.target, where)
+        return found[1] if found else ""
+
+    def _flows_at(self, places: Collection[str]) -> list[Address]:
+        return [self._at(Resource.FLOWS, place) for place in sorted(places)]
+
+    def _places(self, lease: Mapping[str, str], client: Mapping[str, str]) -> frozenset[str]:
+        """Return the addresses that the client may use: the lease's own, and the one that it has now."""
+        return frozenset(filter(_is_address, (lease.get("address", ""), client.get("active-address", ""))))
+
+    def _watched(self, enforce: Enforcement, seen: SeenAll) -> frozenset[str]:
+        return self._places({"address": enforce.expect[_PLACE]}, self._bound(self._key(enforce), seen))
+
+    def _bound(self, mac: str, seen: SeenAll) -> Mapping[str, str]:
+        """Return what the client of a lease has, empty where it has no address now."""
+        for row in rows_of(seen[self._at(Resource.LEASED, mac)].value).values():
+            if row.get("status") == "bound" and row.get("active-address"):
+                return row
+        return {}
+
+    def _listed(self, place: str, seen: SeenAll) -> str:
+        """Return how an address is in the list: `dynamic`, by its lease; `static`, by somebody's hand; or not."""
+        if not self._list or not place:
+            return ""
+        return member(seen[self._at(Resource.MEMBERS, self._list)].value, place)
+
+    def _still_in(self, place: str, listed: str, client: Mapping[str, str]) -> str:
+        if listed == "static":
+            return f"{place} is in list {self._list} by an entry that is not its lease's: remove that"
+        return f"{place} is in list {self._list} still: {dhcp_text.left_text(client)}"
+
+    def _rate(self, wanted: ServiceState) -> str:
+        return normalise(Kind.RATE_LIMIT, self._method.tariffs[wanted.tariff])
+
+    def _holds(self, lease: Mapping[str, Field]) -> bool:
+        """Tell whether a lease that reads so keeps its subscriber suspended."""
+        if not self._list:
+            return lease.get(BLOCK) == "true"
+        lists = lease.get(LISTS, "")
+        return isinstance(lists, str) and self._list in lists.split(",")
+
+    def _become(self, lease: Mapping[str, Field], wanted: ServiceState) -> Mapping[str, Field]:
+        """Return the lease as it is in a state; its comment says of a suspended one that it is so by us."""
+        suspended = wanted.access is Access.SUSPENDED
+        after = {**lease, RATE: self._rate(wanted)}
+        if suspended is not self._holds(lease):
+            if self._list:
+                others = [name for name in str(lease.get(LISTS, "")).split(",") if name not in ("", self._list)]
+                names = [*others, self._list] if suspended else others
+                after[LISTS] = normalise(Kind.LIST, ",".join(names))
+            else:
+                after[BLOCK] = "true" if suspended else "false"
+            after = marked(after, suspended=suspended)
+        return after
+
+    def _refuse(self, mac: str, value: Value) -> CannotEnforce | None:
+        """Refuse what is no static lease of one subscriber."""
+        lease = texts_of(value)
+        if COPIES in lease:
+            return CannotEnforce("ambiguous-login", f"{self.target} has {lease[COPIES]} DHCP leases of {mac}")
+        if lease.get("radius") == "true":
+            return CannotEnforce("by-radius", f"the lease of {mac} comes from RADIUS")
+        if lease.get("dynamic") == "true":
+            return CannotEnforce("dynamic-lease", f"the lease of {mac} is dynamic and goes by itself: make it static")
+        return None
+
+    def _refuse_lease(self, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> CannotEnforce | None:
+        """Refuse what would lose a speed that nobody mapped, or would not let the subscriber in or keep it out."""
+        tariffs = self._method.tariffs
+        for tariff in (service.tariff, wanted.tariff):
+            if tariff not in tariffs:
+                return CannotEnforce("unmapped-tariff", f"method {self._method.name} maps no rate-limit to {tariff}")
+        mine = normalise(Kind.RATE_LIMIT, tariffs[service.tariff])
+        if lease.get(RATE, "") not in (mine, self._rate(wanted)):
+            now = lease.get(RATE) or "none"
+            why = f"its rate-limit is {now}, and tariff {service.tariff} is {mine or 'none'}: correct one of them first"
+            return CannotEnforce("other-limit", why)
+        if lease.get("disabled") == "true":
+            why = "its lease is disabled: the router gives it another one, or none"
+            return CannotEnforce("disabled", why)
+        if self._list and wanted.access is Access.ACTIVE and lease.get(BLOCK) == "true":
+            return CannotEnforce("blocked", "its lease has block-access: with any list it gets no address")
+        place = lease.get("address", "")
+        if wanted.access is Access.SUSPENDED and not _is_address(place):
+            return self._no_address(place)
+        return None
+
+    def _no_address(self, place: str) -> CannotEnforce:
+        where = f"pool {place}" if place and place != "0.0.0.0" else "the server's pool"  # noqa: S104  no listener
+        why = f"its lease has no address of its own but one of {where}: later it may be another subscriber's"
+        return CannotEnforce("no-fixed-address", why)
+
+    def _kept_in(self, seen: SeenAll) -> str | CannotEnforce:
+        """Return what keeps the list's members in; nothing where there is no list."""
+        if not self._list:
+            return ""
+        found = keeps_in(list(rows_of(seen[self._at(Resource.FILTER, ALL)].value).values()), self._list)
+        return CannotEnforce("list-without-rule", found.text) if isinstance(found, LetOut) else found.text
+
+    def _enforcement(self, mac: str, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> Enforcement:
+        rate = self._rate(wanted)
+        expect = {
+            "method": self._method.name,
+            "state": wanted.access.value,
+            _PLACE: lease.get("address", ""),
+            RATE: rate,
+        }
+        if wanted.tariff != service.tariff or lease.get(RATE, "") != rate:
+            expect[_SPEED] = "seen"
+        return Enforcement(self.target, self._at(Resource.LEASED, mac), expect, self._method.renew_within_s)
+
+    def _cut(self, place: str, service: Service, what: str) -> Effect:
+        return Effect(
+            address=self._at(Resource.FLOWS, place),
+            verb=CUT,
+            args={"now": f"connections of {place} on {self._router}"},
+            key=f"{service.ref}:{what}",
+            replay=Replay.IF_UNPROVEN,
+            proof=ProofKind.GONE,
+            within_s=self._method.cut_within_s,
+        )
+
+    def _display(self, mac: str, seen: SeenAll) -> dict[str, str]:
+        client = self._bound(mac, seen)
+        display = {
+            "now": dhcp_text.now_text(client, texts_of(seen[self._at(Resource.LEASE, mac)].value), self._router),
+            "online": "online" if client else "offline",
+            "sessions": str(int(bool(client))),
+        }
+        return display | ({"nas": self._router} if client else {})
+
+
+def _is_suspended(enforce: Enforcement) -> bool:
+    return enforce.expect["state"] == Access.SUSPENDED.value
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return not IPv4Address(text).is_unspecified
+    except ValueError:
+        return False

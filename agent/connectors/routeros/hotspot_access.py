@@ -1,0 +1,316 @@
+"""How a service state becomes a hotspot user's profile, or its being disabled: the access recipe. Pure.
+
+As for PPP secrets (`access`), but for what a hotspot has beside a login. A cookie lets a client in again without
+asking, so the cookies are forgotten after the write and before the sessions end. An ip-binding that bypasses the
+hotspot makes everything that its user has say nothing: who may have one is refused. Where no suspended profile is
+configured the user is disabled, and then whoever has no session and no cookie is out: nothing else lets anybody by.
+What FastTrack carries passes no rule of the hotspot's either, so connections from before are cut after the session.
+
+Not known here: whether a client that is not online has an ip-binding (a user is a name; the clients that are looked up
+are those of its sessions, of its cookies, and the one that it is pinned to), and whether RouterOS takes a user's name
+in another spelling of its case. A trial asks for no user: the preview says where it is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.base import CannotEnforce, Enforced, Judgement
+from agent.connectors.routeros.access import DISABLED, PROFILE, Menus, ProfileAccess
+from agent.connectors.routeros.access_text import disabled_proof, disabled_text
+from agent.connectors.routeros.addresses import ALL, Resource, member, parse, rows_of, texts_of
+from agent.connectors.routeros.values import Kind, normalise
+from agent.model import Access, Address, Effect, Field, ProofKind, Replay, Seen
+
+if TYPE_CHECKING:
+    from agent.connectors.routeros.schema import HotspotMethod
+    from agent.model import Enforcement, Service, ServiceState
+
+FORGET: Final = "forget"
+CUT: Final = "cut"
+_MACS: Final = "macs"
+"""In an enforcement's `expect`: the clients that were known at the preview, comma separated."""
+_ONLINE: Final = "online"
+"""Likewise: where the sessions of the preview were, each as MAC=ADDRESS."""
+_CUTS: Final = "cuts"
+"""Likewise: those of the clients whose connections are to be cut."""
+_NO_MAC: Final = "00:00:00:00:00:00"
+_TRIAL: Final = "trial"
+
+_Rows = Mapping[str, Mapping[str, str]]
+
+
+class HotspotAccess(ProfileAccess):
+    """Subscribers are users of a hotspot."""
+
+    menus = Menus(
+        "hotspot user",
+        "hotspot user profile",
+        Resource.HOTSPOT_USER,
+        Resource.HOTSPOT_PROFILE,
+        Resource.HOTSPOT_ACTIVE,
+        Resource.HOTSPOT_SESSION,
+        Resource.HOTSPOT_BEGAN,
+    )
+
+    def __init__(self, method: HotspotMethod) -> None:
+        """Take the access mapping."""
+        super().__init__(method)
+        self._hotspot = method
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return what a profile's recipe needs, and in which ways the hotspots let somebody in."""
+        logins = self._at(Resource.HOTSPOT_LOGINS, ALL)
+        missing = [*super().reads(service, seen), *(() if logins in seen else (logins,))]
+        return missing or [a for a in self._flows_at(_macs(self._sessions(service, seen))) if a not in seen]
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return what `judge` needs; all connections of the router last, and only where nothing else decides."""
+        missing = list(super().enforcement_reads(enforce, seen))
+        if missing or not _is_suspended(enforce) or self._judge_login(enforce, seen, ()).enforced is Enforced.NO:
+            return missing
+        return [a for a in self._flows_at(self._watched(enforce, seen)) if a not in seen]
+
+    def _also_read(self, login: str) -> Sequence[Address]:
+        return (self._at(Resource.COOKIES, login), self._at(Resource.BINDING, ALL))
+
+    # --- judging ---
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        """Judge by the sessions, and by what lets a client out without one: a binding, a cookie, a connection."""
+        found = self._judge_login(enforce, seen, ended)
+        if found.enforced is Enforced.NO or not _is_suspended(enforce):
+            return found
+        return self._judge_flows(enforce, seen, ended) or found
+
+    def _judge_flows(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]
+    ) -> Judgement | None:
+        """Return why connections from before are not known to be gone, or None."""
+        for mac in sorted(self._watched(enforce, seen)):
+            flows = rows_of(seen[self._at(Resource.HOTSPOT_FLOWS, mac)].value)
+            left = [key for key in flows if self._at(Resource.FLOW, key) in ended]
+            if mac not in enforce.expect[_CUTS].split(","):
+                left = [key for key, flow in flows.items() if flow.get("fasttrack") != "false"]
+            if left:
+                return Judgement(Enforced.NO, "still-online", f"{len(left)} connection(s) of {mac} carry on as before")
+        known = {place for _, place in _online(enforce)}
+        known |= {session.get("address", "") for session in rows_of(seen[enforce.address].value).values()}
+        for where in ended:
+            found = parse(self.target, where)
+            if found and found[0] is Resource.HOTSPOT_SESSION:
+                place = found[1].rpartition("@")[0].rpartition(" ")[2]
+                if place not in known:
+                    why = f"it logged in from {place} after the preview: connections of there may carry on"
+                    return Judgement(Enforced.NO, "not-in-effect", why)
+        return None
+
+    def _judge_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        if _is_suspended(enforce):
+            sessions, cookies = rows_of(seen[enforce.address].value), self._cookies(self._name(enforce), seen)
+            macs = {*filter(None, enforce.expect[_MACS].split(",")), *_macs(sessions), *_macs(cookies)}
+            by = self._bound(macs, sessions, seen, "bypassed")
+            if by:
+                return Judgement(Enforced.NO, "not-in-effect", f"an ip-binding lets {by} by the hotspot")
+            if DISABLED in enforce.expect:
+                return self._judge_disabled(enforce, sessions, cookies, seen, ended)
+        return super().judge(enforce, seen, ended)
+
+    def _judge_disabled(
+        self,
+        enforce: Enforcement,
+        sessions: _Rows,
+        cookies: _Rows,
+        seen: Mapping[Address, Seen],
+        ended: Collection[Address],
+    ) -> Judgement:
+        differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, self._name(enforce))].value))
+        if differs:
+            return Judgement(Enforced.NO, "not-in-effect", differs)
+        if sessions:
+            as_before = any(self._at(self.menus.session, sid) in ended for sid in sessions)
+            how = "still-online" if as_before else "not-in-effect"
+            return Judgement(Enforced.NO, how, f"{len(sessions)} session(s) are open though the user is disabled")
+        if cookies:
+            return Judgement(Enforced.NO, "not-in-effect", f"{len(cookies)} cookie(s) may let it in again")
+        return Judgement(Enforced.YES, "seen", "the user is disabled, and has no session and no cookie")
+
+    def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
+        wanted = enforce.expect.get(DISABLED)
+        if wanted is not None and row.get(DISABLED) != wanted:
+            return "the user is not disabled" if wanted == "true" else "the user is disabled"
+        return super()._differs(enforce, row)
+
+    # --- parts ---
+
+    def _watched(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> frozenset[str]:
+        """Return the clients whose connections count: those that had a session, and those that have one."""
+        return _macs(rows_of(seen[enforce.address].value)) | frozenset(mac for mac, _ in _online(enforce))
+
+    def _flows_at(self, macs: Collection[str]) -> list[Address]:
+        return [self._at(Resource.HOTSPOT_FLOWS, mac) for mac in sorted(macs)]
+
+    @property
+    def _disables(self) -> bool:
+        return not self._method.suspended_profile
+
+    def _fields(self, wanted: ServiceState) -> Mapping[str, str]:
+        if not self._disables:
+            return super()._fields(wanted)
+        suspended = wanted.access is Access.SUSPENDED
+        return {PROFILE: self._method.tariffs[wanted.tariff], DISABLED: "true" if suspended else "false"}
+
+    def _holds(self, row: Mapping[str, Field]) -> bool:
+        return row.get(DISABLED) == "true" if self._disables else super()._holds(row)
+
+    def _effect_of(self, profile: str, access: Access, seen: Mapping[Address, Seen]) -> str | CannotEnforce:
+        if self._disables and access is Access.SUSPENDED:
+            # A profile that is not there is no hindrance to a user that cannot log in
+            return ""
+        return super()._effect_of(profile, access, seen)
+
+    def _not_held(self, profile: str, row: Mapping[str, str]) -> CannotEnforce | None:
+        if row.get("transparent-proxy") not in ("yes", "true"):
+            return None
+        # The router fetches pages itself, and its own packets are not in chain forward
+        return CannotEnforce("proxy-not-held", f"profile {profile} has transparent-proxy, which no list holds")
+
+    def _refuse_more(
+        self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]
+    ) -> CannotEnforce | None:
+        row, sessions = self._row(service, seen), self._sessions(service, seen)
+        if "true" in (row.get("default"), row.get("dynamic")):
+            return CannotEnforce("not-a-subscriber", f"hotspot user {service.login} is the router's own")
+        if any(session.get("radius") == "true" for session in sessions.values()):
+            why = f"its session came by RADIUS: hotspot user {service.login} says nothing"
+            return CannotEnforce("by-radius", why)
+        if wanted.access is Access.SUSPENDED:
+            by = self._bound(self._clients(service, seen), sessions, seen, "bypassed")
+            if by:
+                return CannotEnforce("bypassed", f"an ip-binding lets {by} by the hotspot, whatever its user is")
+        elif by := self._bound(self._pinned(row), {}, seen, "blocked"):
+            return CannotEnforce("blocked", f"an ip-binding blocks {by}: it cannot log in, whatever its user is")
+        return None
+
+    def _bound(self, macs: Collection[str], sessions: _Rows, seen: Mapping[Address, Seen], how: str) -> str:
+        """Return the first of the clients, or of the sessions' addresses, that an ip-binding is about; or nothing."""
+        addresses = [s["address"] for s in sessions.values() if s.get("address")]
+        for row in rows_of(seen[self._at(Resource.BINDING, ALL)].value).values():
+            if row.get("type", "regular") != how or row.get(DISABLED) == "true":
+                continue
+            mac, place = normalise(Kind.MAC, row.get("mac-address", "")), row.get("address", "")
+            if mac in macs:
+                return mac
+            for address in addresses:
+                if mac in ("", _NO_MAC) and member({normalise(Kind.RANGE, place): how}, address):
+                    return address
+        return ""
+
+    def _clients(self, service: Service, seen: Mapping[Address, Seen]) -> frozenset[str]:
+        """Return the MACs that the user is known to log in from."""
+        sessions, cookies = self._sessions(service, seen), self._cookies(service.login, seen)
+        return frozenset({*_macs(sessions), *_macs(cookies), *self._pinned(self._row(service, seen))})
+
+    def _row(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, str]:
+        return texts_of(seen[self._at(self.menus.row, service.login)].value)
+
+    def _pinned(self, row: Mapping[str, str]) -> frozenset[str]:
+        return frozenset({normalise(Kind.MAC, row.get("mac-address", ""))} - {"", _NO_MAC})
+
+    def _cookies(self, login: str, seen: Mapping[Address, Seen]) -> _Rows:
+        return rows_of(seen[self._at(Resource.COOKIES, login)].value)
+
+    def _at_large(self, access: Access, service: Service, seen: Mapping[Address, Seen]) -> bool:
+        if self._disables and access is Access.SUSPENDED:
+            return bool(self._sessions(service, seen) or self._cookies(service.login, seen))
+        if access is Access.SUSPENDED and any(
+            flow.get("fasttrack") != "false"
+            for where in self._flows_at(_macs(self._sessions(service, seen)))
+            for flow in rows_of(seen[where].value).values()
+        ):
+            return True
+        return super()._at_large(access, service, seen)
+
+    def _enforcement(
+        self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]
+    ) -> Enforcement:
+        if access is Access.ACTIVE:
+            return super()._enforcement(service, access, fields, seen)
+        sessions = self._sessions(service, seen).values()
+        more = {
+            _MACS: ",".join(sorted(self._clients(service, seen))),
+            _ONLINE: ",".join(f"{s.get('mac-address', '')}={s.get('address', '')}" for s in sessions),
+            _CUTS: ",".join(self._with_flows(service, seen)),
+        }
+        return super()._enforcement(service, access, {**fields, **more}, seen)
+
+    def _with_flows(self, service: Service, seen: Mapping[Address, Seen]) -> list[str]:
+        """Return the clients with a session that have connections open."""
+        online = sorted(_macs(self._sessions(service, seen)))
+        return [mac for mac in online if rows_of(seen[self._at(Resource.HOTSPOT_FLOWS, mac)].value)]
+
+    def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
+        ends = super()._ends(service, access, seen)
+        cookies = self._cookies(service.login, seen)
+        if access is Access.ACTIVE:
+            return ends
+        # With a suspended profile a cookie that comes meanwhile lets the client in to that profile
+        if cookies or self._disables:
+            shown = ", ".join(f"cookie of {cookie.get('mac-address', '?')}" for cookie in cookies.values())
+            where = self._at(Resource.COOKIES, service.login)
+            ends = (self._end(where, FORGET, shown, f"{service.ref}:suspended-cookies"), *ends)
+        cuts = [
+            self._end(where, CUT, f"{len(rows_of(seen[where].value))} connection(s)", f"{service.ref}:suspended-{mac}")
+            for mac in self._with_flows(service, seen)
+            for where in self._flows_at([mac])
+        ]
+        return (*ends, *cuts)
+
+    def _end(self, where: Address, verb: str, shown: str, key: str) -> Effect:
+        return Effect(
+            address=where,
+            verb=verb,
+            args={"now": f"{shown} on {self._router}"} if shown else {},
+            key=key,
+            replay=Replay.IF_UNPROVEN,
+            proof=ProofKind.GONE,
+            within_s=self._method.disconnect_within_s,
+        )
+
+    # --- texts ---
+
+    def _display(self, service: Service, seen: Mapping[Address, Seen]) -> dict[str, str]:
+        display = super()._display(service, seen)
+        cookies = len(self._cookies(service.login, seen))
+        if cookies:
+            display["now"] += f" · {cookies} cookie{'s' if cookies > 1 else ''}"
+        return display
+
+    def _after_text(self, access: Access, profile: str, how: str, seen: Mapping[Address, Seen]) -> str:
+        if access is Access.ACTIVE:
+            return super()._after_text(access, profile, how, seen)
+        text = disabled_text(self.menus.what) if self._disables else super()._after_text(access, profile, how, seen)
+        told = [text, "IPv4 only: a hotspot holds no IPv6"]
+        logins = texts_of(seen[self._at(Resource.HOTSPOT_LOGINS, ALL)].value)
+        trials = [name for name, ways in logins.items() if _TRIAL in ways.split(",")]
+        if trials:
+            told.append(f"a trial is open to anybody (hotspot profile {', '.join(sorted(trials))})")
+        return " · ".join(told)
+
+    def _proof_text(self, access: Access) -> str:
+        return disabled_proof(access, self._hotspot) if self._disables else super()._proof_text(access)
+
+
+def _is_suspended(enforce: Enforcement) -> bool:
+    return enforce.expect["state"] == Access.SUSPENDED.value
+
+
+def _online(enforce: Enforcement) -> list[tuple[str, str]]:
+    """Return MAC and address of the sessions of the preview."""
+    pairs = (text.partition("=") for text in enforce.expect[_ONLINE].split(",") if text)
+    return [(mac, place) for mac, _, place in pairs]
+
+
+def _macs(rows: _Rows) -> frozenset[str]:
+    return frozenset(normalise(Kind.MAC, r["mac-address"]) for r in rows.values() if r.get("mac-address"))

@@ -1,0 +1,332 @@
+"""The recipe of DHCP leases: what is written, what is refused and why, and when it is in effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from agent.connectors.base import CannotEnforce, Enforced, RecipePlan
+from agent.connectors.routeros.addresses import rows_value
+from agent.connectors.routeros.dhcp_access import DhcpAccess
+from agent.connectors.routeros.recipes import recipe_of
+from agent.connectors.routeros.schema import DhcpMethod
+from agent.connectors.routeros.values import mac_of
+from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Transition, Value
+from tests.agent.connectors.routeros.test_access import NOW_S, RULES, at, plan_of, refused
+
+MAC = "02:00:00:00:AA:01"
+PLACE = "10.1.0.50"
+LISTED = DhcpMethod("dhcp", "routeros/edge-1", {"20M": "20M/20M", "50M": "50M", "Free": ""}, "suspended")
+BLOCKED = replace(LISTED, suspended_list="")
+SERVICE = Service("C-1/home", "C-1", "Amina Hassan", "home", "02-00-00-00-aa-01", "dhcp", "20M")
+SUSPEND, RESTORE = ServiceState(Access.SUSPENDED, "20M"), ServiceState(Access.ACTIVE, "20M")
+UPGRADE, UNLIMITED = ServiceState(Access.ACTIVE, "50M"), ServiceState(Access.ACTIVE, "Free")
+LEASE: Mapping[str, str] = {
+    "mac-address": MAC,
+    "address": PLACE,
+    "address-lists": "shops",
+    "rate-limit": "20000000/20000000",
+    "block-access": "false",
+    "disabled": "false",
+    "dynamic": "false",
+    "comment": "house 4",
+}
+IN_LIST = {**LEASE, "address-lists": "shops,suspended", "comment": "house 4 isp:suspended"}
+IN_BLOCK = {**LEASE, "block-access": "true", "comment": "house 4 isp:suspended"}
+CLIENT = {"status": "bound", "active-address": PLACE, "expires-after": "9m"}
+KEY = "tcp 10.1.0.50:50000 203.0.113.80:443"
+FAST, SLOW = [(KEY, {"fasttrack": "true"})], [(KEY, {"fasttrack": "false"})]
+QUEUE = {"name": "dhcp-ds<x>", "target": f"{PLACE}/32", "max-limit": "50000000/50000000", "dynamic": "true"}
+
+Rows = list[tuple[str, dict[str, str]]]
+
+
+def seen_of(
+    lease: Value = LEASE,
+    client: dict[str, str] | None = None,
+    listed: Mapping[str, str] | None = None,
+    rules: Rows | None = None,
+    flows: Rows | None = None,
+    queues: Rows | None = None,
+) -> dict[Address, Seen]:
+    values: dict[Address, Value] = {
+        at("dhcp/lease", MAC): lease,
+        at("dhcp/leased", MAC): rows_value([("0", CLIENT if client is None else client)]),
+        at("ip/filter", "all"): rows_value(RULES if rules is None else rules),
+        at("ip/members", "suspended"): dict(listed or {}) or ABSENT,
+        at("ip/flows", PLACE): rows_value(flows or []),
+        at("ip/flows", "10.1.0.60"): rows_value(flows or []),
+        at("queue/order", "all"): rows_value(queues or []),
+    }
+    return {where: Seen(value, NOW_S) for where, value in values.items()}
+
+
+OFFLINE = {"status": "waiting"}
+HELD = {PLACE: "dynamic"}
+
+
+def planned(
+    wanted: ServiceState = SUSPEND, method: DhcpMethod = LISTED, service: Service = SERVICE, **seen: object
+) -> RecipePlan | CannotEnforce:
+    return DhcpAccess(method).plan(wanted, service, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
+
+
+def write_of(plan: RecipePlan) -> Transition:
+    ((only,),) = [step.do for step in plan.steps if isinstance(step.do, tuple)]
+    return only
+
+
+def cuts_of(plan: RecipePlan) -> list[str]:
+    return [step.do.address for step in plan.steps if isinstance(step.do, Effect)]
+
+
+@pytest.mark.parametrize(
+    "login", [MAC, MAC.lower(), "02-00-00-00-aa-01", "0200.0000.aa01", "02000000AA01", " 02:00:00:00:aa:01 "]
+)
+def test_a_mac_in_any_spelling(login: str) -> None:
+    assert mac_of(login) == MAC
+
+
+@pytest.mark.parametrize("login", ["", "amina.h", "1:2:0:0:0:aa:1", "02:00:00:00:AA", "02:00:00:00:AA:0G", MAC * 2])
+def test_what_is_no_mac(login: str) -> None:
+    assert mac_of(login) == ""
+    stranger = replace(SERVICE, login=login)
+    assert list(DhcpAccess(LISTED).reads(stranger, {})) == []
+    refused(planned(service=stranger), "no-such-login", "MAC")
+    refused(DhcpAccess(LISTED).kick(stranger, {}), "no-such-login")
+
+
+@pytest.mark.parametrize("method", [LISTED, BLOCKED], ids=["list", "block"])
+def test_connections_are_read_only_where_a_suspension_may_not_hold(method: DhcpMethod) -> None:
+    recipe = recipe_of(method)
+    for lease, more in ((LEASE, []), (IN_LIST if method is LISTED else IN_BLOCK, [at("ip/flows", PLACE)])):
+        seen = seen_of(lease)
+        got = {where: seen[where] for where in recipe.reads(SERVICE, {})}
+        assert list(recipe.reads(SERVICE, got)) == more
+        assert list(recipe.reads(SERVICE, seen)) == []
+
+
+# --- what is written ---
+
+
+@pytest.mark.parametrize(("method", "suspended"), [(LISTED, IN_LIST), (BLOCKED, IN_BLOCK)], ids=["list", "block"])
+def test_suspension_and_restore_undo_each_other_to_the_letter(method: DhcpMethod, suspended: Value) -> None:
+    there = plan_of(planned(SUSPEND, method))
+    assert (write_of(there).before.value, write_of(there).after) == (LEASE, suspended)
+    assert [step.after for step in there.steps] == [(), (1,)]
+    assert cuts_of(there) == [at("ip/flows", PLACE)]
+    back = plan_of(planned(RESTORE, method, lease=suspended))
+    assert write_of(back).after == LEASE
+    assert cuts_of(back) == []  # nothing of a restored subscriber is cut
+
+
+def test_a_lease_without_other_lists_and_without_a_comment() -> None:
+    bare = {k: v for k, v in LEASE.items() if k != "comment"} | {"address-lists": ""}
+    held = write_of(plan_of(planned(lease=bare))).after
+    assert held == {**bare, "address-lists": "suspended", "comment": "isp:suspended"}
+    assert write_of(plan_of(planned(RESTORE, lease=held))).after == bare
+
+
+def test_a_list_whose_name_holds_the_others() -> None:
+    lease = {**LEASE, "address-lists": "not-suspended,suspended-2"}
+    assert write_of(plan_of(planned(lease=lease))).after == {
+        **IN_LIST,
+        "address-lists": "not-suspended,suspended,suspended-2",
+    }
+
+
+def test_a_change_of_tariff() -> None:
+    assert write_of(plan_of(planned(UPGRADE))).after == {**LEASE, "rate-limit": "50000000/50000000"}
+    assert write_of(plan_of(planned(UNLIMITED))).after == {**LEASE, "rate-limit": ""}
+    # Of one who is suspended: the speed changes, the list stays
+    plan = plan_of(planned(ServiceState(Access.SUSPENDED, "50M"), lease=IN_LIST, listed=HELD))
+    assert write_of(plan).after == {**IN_LIST, "rate-limit": "50000000/50000000"}
+    assert cuts_of(plan) == []
+
+
+@pytest.mark.parametrize(
+    ("method", "wanted", "seen"),
+    [
+        (LISTED, SUSPEND, {"lease": IN_LIST, "listed": HELD}),
+        (LISTED, SUSPEND, {"lease": IN_LIST, "listed": HELD, "flows": SLOW}),
+        (LISTED, SUSPEND, {"lease": IN_LIST, "client": OFFLINE}),
+        (LISTED, RESTORE, {}),
+        (BLOCKED, SUSPEND, {"lease": IN_BLOCK, "client": OFFLINE}),
+        (BLOCKED, RESTORE, {}),
+    ],
+)
+def test_what_is_so_already_is_left(method: DhcpMethod, wanted: ServiceState, seen: dict[str, object]) -> None:
+    plan = plan_of(planned(wanted, method, **seen))
+    assert (plan.steps, plan.enforce) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("method", "seen"),
+    [
+        (LISTED, {"lease": IN_LIST}),
+        (LISTED, {"lease": IN_LIST, "listed": HELD, "flows": FAST}),
+        (LISTED, {"lease": IN_LIST, "client": OFFLINE, "flows": FAST}),
+        (BLOCKED, {"lease": IN_BLOCK}),
+        (BLOCKED, {"lease": IN_BLOCK, "client": OFFLINE, "flows": SLOW}),
+    ],
+)
+def test_who_is_suspended_and_yet_at_large_is_cut(method: DhcpMethod, seen: dict[str, object]) -> None:
+    plan = plan_of(planned(SUSPEND, method, **seen))
+    assert cuts_of(plan) == [at("ip/flows", PLACE)]
+    assert len(plan.steps) == 1
+    assert plan.enforce is not None
+
+
+def test_who_is_restored_and_yet_kept_in_is_not_said_to_be_out() -> None:
+    refused(planned(RESTORE, listed=HELD), "not-in-effect", PLACE, "runs out in 9m")
+    refused(planned(RESTORE, listed={"10.1.0.0/24": "static"}), "not-in-effect", "not its lease's")
+    assert plan_of(planned(RESTORE, listed=HELD, client=OFFLINE)).steps == ()
+
+
+def test_what_people_are_told() -> None:
+    told = plan_of(planned()).display
+    assert told["now"] == "lease 10.1.0.50 on edge-1, runs out in 9m"
+    assert told["after"].startswith("pay page only: rule 0")
+    assert "renews" in told["after"]
+    assert "IPv4 only" in told["after"]
+    block = plan_of(planned(SUSPEND, BLOCKED)).display["after"]
+    assert "keeps what it has until then" in block
+    assert "IPv4 only" in block
+    assert plan_of(planned(client=OFFLINE)).display["now"] == "no address now (lease of 10.1.0.50 on edge-1)"
+
+
+# --- what is refused ---
+
+
+def test_refusals_of_the_lease() -> None:
+    refused(planned(lease=ABSENT), "no-such-login", MAC)
+    refused(planned(lease={"copies": "2"}), "ambiguous-login", "2 DHCP leases")
+    for wanted in (SUSPEND, RESTORE):
+        refused(planned(wanted, lease={**LEASE, "dynamic": "true"}), "dynamic-lease", "make it static")
+        refused(planned(wanted, lease={**LEASE, "radius": "true"}), "by-radius", "RADIUS")
+        refused(planned(wanted, lease={**LEASE, "disabled": "true"}), "disabled", "another one")
+        refused(planned(wanted, lease={**LEASE, "rate-limit": "7M/7M"}), "other-limit", "7M/7M", "20000000/20000000")
+        refused(planned(wanted, lease={**LEASE, "rate-limit": ""}), "other-limit", "none")
+        refused(planned(replace(wanted, tariff="Gold")), "unmapped-tariff", "Gold")
+    refused(planned(service=replace(SERVICE, tariff="Gold")), "unmapped-tariff", "Gold")
+
+
+@pytest.mark.parametrize("place", ["", "0.0.0.0", "lan"])
+def test_an_address_that_may_be_anothers_tomorrow(place: str) -> None:
+    lease = {**LEASE, "address": place}
+    refused(planned(lease=lease), "no-fixed-address", "pool")
+    assert plan_of(planned(RESTORE, lease={**IN_LIST, "address": place})).steps
+    refused(DhcpAccess(LISTED).kick(SERVICE, seen_of(lease)), "no-fixed-address")
+
+
+def test_a_list_keeps_in_only_with_a_rule_and_a_restore_needs_none() -> None:
+    refused(planned(rules=[]), "list-without-rule", "no rule")
+    assert plan_of(planned(SUSPEND, BLOCKED, rules=[])).steps
+    assert plan_of(planned(RESTORE, lease=IN_LIST, rules=[])).steps
+
+
+def test_who_is_blocked_by_somebody_else_is_not_said_to_be_restored() -> None:
+    refused(planned(RESTORE, lease={**IN_LIST, "block-access": "true"}), "blocked", "block-access")
+    assert plan_of(planned(SUSPEND, lease={**LEASE, "block-access": "true"})).steps
+
+
+def test_a_kick_begins_connections_anew_and_changes_nothing() -> None:
+    recipe = DhcpAccess(LISTED)
+    assert cuts_of(plan_of(recipe.kick(SERVICE, seen_of()))) == [at("ip/flows", PLACE)]
+    assert plan_of(recipe.kick(SERVICE, seen_of(client=OFFLINE))).steps == ()
+    refused(recipe.kick(SERVICE, seen_of(ABSENT)), "no-such-login")
+    refused(recipe.kick(SERVICE, seen_of({"copies": "2"})), "ambiguous-login")
+
+
+# --- judging ---
+
+
+def enforce_of(wanted: ServiceState, method: DhcpMethod) -> Enforcement:
+    before: Value = LEASE
+    if wanted == RESTORE:
+        before = IN_LIST if method is LISTED else IN_BLOCK
+    found = plan_of(planned(wanted, method, lease=before)).enforce
+    assert found is not None
+    return found
+
+
+def judged(
+    wanted: ServiceState, method: DhcpMethod = LISTED, lease: Value | None = None, **now: object
+) -> tuple[Enforced, str]:
+    enforce, recipe = enforce_of(wanted, method), DhcpAccess(method)
+    held = IN_LIST if method is LISTED else IN_BLOCK
+    become = write_of(plan_of(planned(wanted, method, lease=held if wanted == RESTORE else LEASE))).after
+    values = seen_of(become if lease is None else lease, **now)  # type: ignore[arg-type]  # as seen_of takes them
+    seen: dict[Address, Seen] = {}
+    while missing := recipe.enforcement_reads(enforce, seen):
+        seen |= {where: values[where] for where in missing}
+    found = recipe.judge(enforce, seen, [at("ip/flow", KEY)])
+    return found.enforced, found.how
+
+
+def test_a_list_is_judged_for_the_address_that_the_client_has() -> None:
+    assert judged(SUSPEND, listed=HELD) == (Enforced.YES, "seen")
+    assert judged(SUSPEND) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, listed={"10.1.0.60": "dynamic"}) == (Enforced.NO, "not-in-effect")
+    moved = CLIENT | {"active-address": "10.1.0.60"}
+    assert judged(SUSPEND, listed=HELD, client=moved) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, listed={"10.1.0.60": "dynamic"}, client=moved) == (Enforced.YES, "seen")
+    assert judged(SUSPEND, listed=HELD, rules=[]) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, client=OFFLINE) == (Enforced.PENDING, "offline")
+    assert judged(SUSPEND, client=OFFLINE, rules=[]) == (Enforced.NO, "not-in-effect")
+
+
+@pytest.mark.parametrize("client", [CLIENT, OFFLINE])
+def test_what_passes_by_the_firewall_is_at_large(client: dict[str, str]) -> None:
+    expected = (Enforced.YES, "seen") if client is CLIENT else (Enforced.PENDING, "offline")
+    assert judged(SUSPEND, listed=HELD, client=client, flows=SLOW) == expected
+    assert judged(SUSPEND, listed=HELD, client=client, flows=FAST) == (Enforced.NO, "still-online")
+    assert judged(SUSPEND, listed=HELD, client=client, flows=[(KEY, {})]) == (Enforced.NO, "still-online")
+
+
+def test_who_is_blocked_is_out_once_its_lease_and_its_connections_are_gone() -> None:
+    assert judged(SUSPEND, BLOCKED) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, BLOCKED, client=OFFLINE) == (Enforced.YES, "inferred")
+    assert judged(SUSPEND, BLOCKED, client=OFFLINE, flows=SLOW) == (Enforced.NO, "still-online")
+    assert judged(RESTORE, BLOCKED) == (Enforced.YES, "seen")
+    assert judged(RESTORE, BLOCKED, client=OFFLINE) == (Enforced.PENDING, "offline")
+
+
+def test_a_restore_is_judged_by_the_list_too() -> None:
+    assert judged(RESTORE) == (Enforced.YES, "seen")
+    assert judged(RESTORE, rules=[]) == (Enforced.YES, "seen")
+    assert judged(RESTORE, listed=HELD) == (Enforced.NO, "garden")
+    assert judged(RESTORE, client=OFFLINE) == (Enforced.PENDING, "offline")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"address-lists": "shops"},
+        {"disabled": "true"},
+        {"dynamic": "true"},
+        {"rate-limit": "1000000/1000000"},
+        {"copies": "2"},
+    ],
+)
+def test_a_lease_that_somebody_changed_since(change: dict[str, str]) -> None:
+    lease: Value = change if "copies" in change else IN_LIST | change
+    assert judged(SUSPEND, lease=lease, listed=HELD) == (Enforced.NO, "not-in-effect")
+
+
+def test_a_restore_of_a_lease_that_is_gone_or_blocked_since() -> None:
+    assert judged(RESTORE, lease=ABSENT) == (Enforced.NO, "not-in-effect")
+    assert judged(RESTORE, lease=LEASE | {"block-access": "true"}) == (Enforced.NO, "not-in-effect")
+    assert judged(RESTORE, lease=IN_LIST) == (Enforced.NO, "not-in-effect")
+
+
+def test_a_speed_is_seen_in_the_routers_queue() -> None:
+    assert judged(UPGRADE, queues=[("0", QUEUE)]) == (Enforced.YES, "seen")
+    assert judged(UPGRADE) == (Enforced.NO, "not-in-effect")
+    old = QUEUE | {"max-limit": "20000000/20000000"}
+    assert judged(UPGRADE, queues=[("0", old)]) == (Enforced.NO, "not-in-effect")
+    assert judged(UNLIMITED) == (Enforced.YES, "seen")
+    assert judged(UNLIMITED, queues=[("0", old)]) == (Enforced.NO, "not-in-effect")
+    assert judged(RESTORE, queues=[("0", old)]) == (Enforced.YES, "seen")  # whose speed nobody changed
