@@ -18,7 +18,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@CI="$(CI)" tests/system-packages
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
