@@ -15,6 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import config
+from agent.connectors.cwmp import auth, xml_tree
+from agent.connectors.cwmp import envelope as cwmp_envelope
+from agent.connectors.cwmp import messages as cwmp
+from agent.connectors.cwmp.errors import CwmpError
+from agent.connectors.cwmp.soap import Header
+from agent.connectors.cwmp.versions import Version
 from agent.connectors.radius import codec
 from agent.connectors.radius.errors import RadiusError
 from agent.inventory import resolve, subscribers_csv
@@ -49,6 +55,7 @@ CSV = (
     b"C-1,A,home,a,p,t,,0,1.00,2026-01-01,,2026-01-02\n"
 )
 TOML = b'[agent]\nname = "noc-1"\nstate_dir = "state"\n[people]\n1000 = "maria"\n[policy]\ncanary = 5\n'
+CWMP = cwmp_envelope.write(cwmp.Fault(9003, "no", (), "Client"), Header("1", hold_requests=True), Version.V1_2)
 
 
 def _statement(data: bytes) -> object:
@@ -81,6 +88,9 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], bytes, tuple[type[Exception]
     "csv": (subscribers_csv.parse_untrusted, CSV, ()),
     "references": (resolve.read_refs_untrusted, b"C-1/home\n# x\n", ()),
     "config": (_toml, TOML, (config.ConfigError,)),
+    "xml": (xml_tree.parse_untrusted, CWMP, (CwmpError,)),
+    "cwmp": (cwmp_envelope.read_untrusted, CWMP, (CwmpError,)),
+    "http authentication": (lambda b: auth.read_untrusted(b.decode("latin-1")), b'Digest realm="a", b=c', (CwmpError,)),
     "radius identifier": (codec.identifier_untrusted, bytes([41, 7, 0, 20]) + bytes(16), (RadiusError,)),
 }
 

@@ -22,6 +22,7 @@ TREES = {
     "trust": "trust/errors.py",
     "agent/store": "agent/store/errors.py",
     "agent/runtime": "agent/runtime/errors.py",
+    "agent/connectors/cwmp": "agent/connectors/cwmp/errors.py",
     "agent/connectors/radius": "agent/connectors/radius/errors.py",
     "agent/connectors/routeros": "agent/connectors/routeros/errors.py",
     "control_plane": "control_plane/errors.py",

@@ -1,0 +1,52 @@
+"""The errors of CWMP: reading what a CPE sent, writing what it is sent, and proving who is who.
+
+* CwmpError
+  x LocalCwmpError: we misused it: a message that the schema does not have; nothing was written
+  x RemoteCwmpError: what came from the CPE
+    + MalformedXmlError: not the XML that is taken: not well-formed, a DTD, another encoding, a limit passed
+    + MalformedSoapError: XML, and no SOAP envelope with one message
+    + NotUnderstoodError: a header that must be understood and is not known (SOAP 1.1 section 4.2.3)
+    + UnknownMethodError: an envelope, and no method of CWMP in it
+    + MalformedMessageError: a method, and its arguments are not those of the schema, however liberally read
+    + MalformedAuthError: no HTTP challenge or credentials
+
+No message holds a value that came: only names of elements, clipped and neutralised, counts and places.
+"""
+
+from __future__ import annotations
+
+
+class CwmpError(Exception):
+    """Anything that CWMP's pure half raises."""
+
+
+class LocalCwmpError(CwmpError):
+    """We misused it."""
+
+
+class RemoteCwmpError(CwmpError):
+    """What came from the CPE."""
+
+
+class MalformedXmlError(RemoteCwmpError):
+    """Not the XML that is taken."""
+
+
+class MalformedSoapError(RemoteCwmpError):
+    """XML, and no SOAP envelope with one message."""
+
+
+class NotUnderstoodError(RemoteCwmpError):
+    """A header that must be understood is not known."""
+
+
+class UnknownMethodError(RemoteCwmpError):
+    """An envelope, and no method of CWMP in it."""
+
+
+class MalformedMessageError(RemoteCwmpError):
+    """A method whose arguments are not those of the schema."""
+
+
+class MalformedAuthError(RemoteCwmpError):
+    """No HTTP challenge or credentials."""
