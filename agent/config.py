@@ -126,7 +126,17 @@ class AgentConfig:
                 return lambda login: mac_of(login) or login
             return str.casefold if method.target in folding else str
 
-        return tuple(AccessMap(m.name, m.target, frozenset(m.tariffs), same(m)) for m in methods)
+        return tuple(
+            AccessMap(
+                m.name,
+                m.target,
+                frozenset(m.tariffs),
+                same(m),
+                () if isinstance(m, Method) else m.also_on,
+                isinstance(m, StaticMethod),
+            )
+            for m in methods
+        )
 
 
 def load(path: Path, environ: Mapping[str, str] | None = None) -> AgentConfig:

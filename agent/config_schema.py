@@ -355,7 +355,7 @@ KEYS: Final[tuple[Key, ...]] = (
         "coa",
         Kind("a list of attributes, such as Mikrotik-Rate-Limit", _list_of(Kind("an attribute", _text(_ATTRIBUTE)))),
         [],
-        "Attributes that a CoA may change while a session goes on, on NAS with a `router` that shows it.",
+        "Attributes that a CoA may change, where a `router` shows it: of Mikrotik-Rate-Limit alone.",
     ),
     Key(_M, "sessions", _choice(Sessions), "ppp", "What a session is on the router: where its last rung is."),
     Key(

@@ -31,6 +31,7 @@ _INVISIBLE: Final = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 _HIDDEN_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp"})
 _WORD: Final = re.compile(r"\w+")
 _TAKEN_BACK: Final = "on failure: takes back what was applied"
+_FALLBACK: Final = "only if that fails: "
 
 
 def neutralise(text: str) -> str:
@@ -148,7 +149,21 @@ def _effect_lines(item: Item) -> Iterator[str]:
 
 
 def _rung(step: Step) -> str:
-    return "only if that fails: " if step.unless else ""
+    return _FALLBACK if step.unless else ""
+
+
+def _undone(item: Item) -> Iterator[tuple[Step, bool]]:
+    """Yield the steps that an undo has effects for, each with whether it is for when an earlier one's failed."""
+    undone: set[int] = set()
+    for step in item.steps:
+        if step.on_revert:
+            yield step, not undone.isdisjoint(step.unless)
+            undone.add(step.n)
+
+
+def _undo_lines(item: Item) -> Iterator[str]:
+    for step, fallback in _undone(item):
+        yield from (f"on undo: {_FALLBACK if fallback else ''}{_effect(e)}" for e in step.on_revert)
 
 
 def _effect(effect: Effect) -> str:
@@ -180,7 +195,6 @@ def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
     title = _shown(item.display, "title") or ([neutralise(item.subject)] if item.subject else [])
     other = [f"({text})" for text in _shown(item.display, "other_services")]
     undo = _shown(item.display, "undo") or _shown(head, "undo")
-    on_revert = [f"on undo: {_rung(step)}{_effect(e)}" for step in item.steps for e in step.on_revert]
     return [
         _join(f"{plan.action.value.upper()} {what}", short_id, _asked(plan, head)),
         *_lines("WHO", [" ".join(title + other)], width),
@@ -193,7 +207,7 @@ def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("AFTER", _shown(item.display, "after"), width),
         *_lines("PROOF", _shown(item.display, "proof") or _enforce(item), width),
         *_lines("STOP", [_TAKEN_BACK] if plan.on_failure is OnFailure.REVERT else [], width),
-        *_lines("UNDO", undo + on_revert, width),
+        *_lines("UNDO", [*undo, *_undo_lines(item)], width),
         *_lines("RISK", [_risk(plan, head, _required([item]))], width),
     ]
 
@@ -289,11 +303,11 @@ def _effect_many(items: list[Item]) -> list[str]:
     effects = [(bool(step.unless), step.do) for i in items for step in i.steps if isinstance(step.do, Effect)]
     now = Counter(neutralise(e.verb) for fallback, e in effects if not fallback)
     fallbacks = Counter(neutralise(e.verb) for fallback, e in effects if fallback)
-    first = [step for item in items for step in item.steps if not step.unless]
+    first = [step for item in items for step, fallback in _undone(item) if not fallback]
     undo = Counter(neutralise(e.verb) for step in first for e in step.on_revert)
     return [
         *(f"! {n} × {verb} (irreversible)" for verb, n in now.most_common()),
-        *(f"only if that fails: ! up to {n} × {verb} (irreversible)" for verb, n in fallbacks.most_common()),
+        *(f"{_FALLBACK}! up to {n} × {verb} (irreversible)" for verb, n in fallbacks.most_common()),
         *(f"on undo: ! {n} × {verb} (irreversible)" for verb, n in undo.most_common()),
     ]
 

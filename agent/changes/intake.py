@@ -19,9 +19,10 @@ from agent.changes.machine import TOUCHED, Gate
 from agent.changes.perform import same
 from agent.changes.preview import Chosen, Previewer, Scope
 from agent.changes.request import Ask, Request, RequestError
-from agent.changes.sessions import Sessions
+from agent.changes.sessions import Sessions, by_target
 from agent.changes.standings import Standings
 from agent.changes.trust_state import Pinned
+from agent.connectors.base import UnreadableError
 from agent.inventory import book, mapping_check, resolve
 from agent.inventory.facts import BillingFact, latest
 from agent.inventory.mapping_check import AccessMap
@@ -142,26 +143,45 @@ class Intake:
         )
         return await self.previewer.preview(request, chosen, scope, pinned)
 
-    async def _now(self, items: Sequence[Item]) -> Mapping[Address, Seen]:
-        """Return what the resources that the items wrote read now."""
-        wanted: dict[str, list[Address]] = {}
-        for step in (s for i in items for s in i.steps):
-            if not isinstance(step.do, Effect):
-                wanted.setdefault(step.target, []).extend(t.address for t in step.do)
-        seen: dict[Address, Seen] = {}
-        for target, addresses in wanted.items():
-            session = await self.sessions.dialled(target)
-            seen.update(await session.read(addresses))
+    async def _now(self, items: Sequence[Item]) -> Mapping[Address, Seen | UnreadableError]:
+        """Return what the resources that the items wrote read now, or why that cannot be read.
+
+        Raises:
+            UnreadableError: nothing could be read.
+        """
+        wanted = by_target([t.address for i in items for s in i.steps if not isinstance(s.do, Effect) for t in s.do])
+        seen: dict[Address, Seen | UnreadableError] = {}
+
+        async def read(target: str, addresses: list[Address]) -> None:
+            try:
+                session = await self.sessions.dialled(target)
+                seen.update(await session.read(addresses))
+            except UnreadableError as err:
+                seen.update(dict.fromkeys(addresses, err))
+
+        async with trio.open_nursery() as nursery:
+            for target, addresses in wanted.items():
+                nursery.start_soon(read, target, addresses)
+        errors = [found for found in seen.values() if isinstance(found, UnreadableError)]
+        if errors and len(errors) == len(seen):
+            raise errors[0]
         return seen
 
     def _take_back(
-        self, item: Item, service: Service, now: Mapping[Address, Seen], facts: Mapping[str, BillingFact]
+        self,
+        item: Item,
+        service: Service,
+        now: Mapping[Address, Seen | UnreadableError],
+        facts: Mapping[str, BillingFact],
     ) -> Chosen:
         for step in item.steps:
             if isinstance(step.do, Effect):
                 continue
             for write in step.do:
-                if not same(now[write.address].value, write.after, write.unprovable):
+                found = now[write.address]
+                if isinstance(found, UnreadableError):
+                    return Chosen(service, Leave("unreachable", str(found), blocked=True))
+                if not same(found.value, write.after, write.unprovable):
                     return Chosen(service, Leave("changed-since", f"{write.address} was changed since"))
         billing = Billing(facts.get(service.subscriber), self.clock.wall_s(), self.doubt(service.subscriber))
         return Chosen(service, verbs.take_back(book.opposite(item.desired), service, billing))

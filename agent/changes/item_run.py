@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import trio
 
@@ -17,6 +17,7 @@ from agent.changes.sessions import Lines, Sessions, Turn
 from agent.connectors.base import AccessRecipe, Enforced, Judgement, Session, UnreadableError
 from agent.inventory.book import opposite
 from agent.model import (
+    ABSENT,
     Address,
     Direction,
     Effect,
@@ -294,9 +295,14 @@ class ItemRunner:
                 return None
 
     async def _spare(self, item: Item, session: Session) -> Stopped | None:
-        """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out."""
-        pause_s = SPARE_S
+        """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out.
+
+        What was begun is finished after a short wait: half done it would hold its addresses against a restore.
+        """
+        pause_s, go_on = SPARE_S, self._clock.boot_s() + PAUSE_MAX_S
         while (busy := await session.busy()) is not None and self._journal.wanted(item):
+            if self._journal.states[item.n] not in _UNSENT and self._clock.boot_s() >= go_on:
+                return None
             if self._journal.states[item.n] in _UNSENT and (why := self._stopping()):
                 return Stopped(Event.CANCEL, "stopped", why)
             left_s = self._run_until_s - self._clock.wall_s()
@@ -362,6 +368,11 @@ class ItemRunner:
             if lines:
                 redials = bool(self.known(item.n).ended)
                 judgement = await self._enforce(item, lines, item.enforce.within_s, redials=redials)
+        elif item.enforce is None and self._ladder_text(item) and not await self._gone(item, lines):
+            facts = [
+                replace(f, verdict=Verdict.NOT_APPLIED) if f.unless and f.verdict is Verdict.APPLIED else f
+                for f in facts
+            ]
         event = settle(facts, judgement, None if stopped is None else stopped.event)
         if event is Event.LOSE:
             event = Event.ESCALATE  # the time for re-reading is over
@@ -369,6 +380,21 @@ class ItemRunner:
         desired = item.desired if stands else ()
         reason, detail = self._explain(item, judgement, stopped)
         await self._move(item, event, reason, detail, desired)
+
+    async def _gone(self, item: Item, lines: Lines | None) -> bool:
+        """Tell whether all that an item was to end is gone: a later rung may have ended something else, or nothing."""
+        ended = self.known(item.n).ended
+        until = self._clock.boot_s() + max(s.do.within_s for s in item.steps if isinstance(s.do, Effect))
+        while lines is not None:
+            try:
+                if all(seen.value is ABSENT for seen in (await lines.read(ended)).values()):
+                    return True
+            except UnreadableError:
+                pass  # as long as it cannot be read, it is not known to be gone
+            if self._clock.boot_s() >= until:
+                break
+            await self._clock.sleep(self._parts.patience.poll_max_s)
+        return False
 
     def _explain(self, item: Item, judgement: Judgement | None, stopped: Stopped | None) -> tuple[str, str]:
         if stopped is not None:
@@ -379,6 +405,8 @@ class ItemRunner:
             if judgement.enforced is Enforced.NO and last is not None and last.verdict is not Verdict.APPLIED:
                 return last.reason, " · ".join(filter(None, (_SAID.get(last.reason, last.detail), detail)))
             return judgement.how, detail
+        if last is not None and (ladder := self._ladder_text(item)):
+            return last.reason, ladder
         return (last.reason, last.detail) if last is not None else ("", "")
 
     def _ladder_text(self, item: Item) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from agent.model import Service
 
@@ -12,13 +14,17 @@ from agent.model import Service
 class AccessMap:
     """An access method as the inventory sees it: who decides it, and for which tariffs.
 
-    `same`: brings a login to the one spelling in which the target compares it, as where that ignores case.
+    `same`: brings a login to the one spelling in which the target compares it, as where that ignores case. `also_on`:
+    other targets on which the same login is the subscriber's. `addressed`: a login is addresses and networks, comma
+    separated, not a name.
     """
 
     name: str
     target: str
     tariffs: frozenset[str]
     same: Callable[[str], str] = str
+    also_on: tuple[str, ...] = ()
+    addressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +54,59 @@ class MappingReport:
 def check(services: Iterable[Service], access: Iterable[AccessMap]) -> MappingReport:
     """Return which services have a method and tariff in the configuration and a login of their own.
 
-    Logins are compared as the target compares them: MariaDB ignores case, and a MAC address has many spellings.
+    Logins are compared as the target compares them: MariaDB ignores case, and a MAC address has many spellings. Those
+    that are addresses share one where any of their networks overlap, however each is written.
     """
     methods = {method.name: method for method in access}
     mapped: list[str] = []
     no_method: list[str] = []
     no_tariff: list[str] = []
     logins: dict[tuple[str, str], list[Service]] = {}
+    addressed: dict[str, list[Service]] = {}
     for service in services:
         method = methods.get(service.method)
         if method is None:
             no_method.append(service.ref)
             continue
         (mapped if service.tariff in method.tariffs else no_tariff).append(service.ref)
-        logins.setdefault((method.target, method.same(service.login)), []).append(service)
-    shared = tuple(
-        SharedLogin(target, found[0].login, tuple(s.ref for s in found))
-        for (target, _), found in logins.items()
-        if len(found) > 1
-    )
-    return MappingReport(tuple(mapped), tuple(no_method), tuple(no_tariff), shared)
+        for target in (method.target, *method.also_on):
+            if method.addressed:
+                addressed.setdefault(target, []).append(service)
+            else:
+                logins.setdefault((target, method.same(service.login)), []).append(service)
+    shared: dict[tuple[str, ...], SharedLogin] = {}
+    for (target, _), found in logins.items():
+        if len(found) > 1:
+            refs = tuple(s.ref for s in found)
+            shared.setdefault(refs, SharedLogin(target, found[0].login, refs))  # on several targets: told once
+    for target, found in addressed.items():
+        for one in _overlaps(target, found):
+            shared.setdefault(one.refs, one)
+    return MappingReport(tuple(mapped), tuple(no_method), tuple(no_tariff), tuple(shared.values()))
+
+
+def _overlaps(target: str, services: Iterable[Service]) -> Iterator[SharedLogin]:
+    """Yield the networks in which several services have addresses: two networks overlap only if one is in the other."""
+    every = [(net.version, int(net.network_address), net.prefixlen, net, s) for s in services for net in _nets(s.login)]
+    widest: IPv4Network | IPv6Network | None = None
+    inside: set[str] = set()
+    for *_, net, service in sorted(every, key=lambda one: one[:3]):
+        if widest is None or not widest.overlaps(net):
+            if len(inside) > 1:
+                yield SharedLogin(target, str(widest), tuple(sorted(inside)))
+            widest, inside = net, set()
+        inside.add(service.ref)
+    if len(inside) > 1:
+        yield SharedLogin(target, str(widest), tuple(sorted(inside)))
+
+
+@lru_cache(maxsize=65_536)
+def _nets(login: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the networks of a login, without what is none: its recipe refuses that."""
+    found = []
+    for text in login.split(","):
+        try:
+            found.append(ip_network(text.strip()))
+        except ValueError:
+            continue
+    return tuple(found)

@@ -2,8 +2,8 @@
 
 RADIUS decides what a subscriber gets; whether that means anything is up to the routers. So where a NAS is known as a
 router too (`[nas.NAME] router`), a suspension is refused whose address list no rule drops, or whose login has a secret
-of its own there, which hides RADIUS; what came of it is seen in that router's lists and queues; and a session that
-neither CoA nor Disconnect changed is removed there: the last rung of the ladder.
+(or a hotspot's user) there, which hides RADIUS; what came of it is seen in that router's lists and queues; and a
+session that neither CoA nor Disconnect changed is removed there: the last rung of the ladder.
 
 A service that is suspended needs nothing of this to be restored, so a router that is away holds up no restore.
 """
@@ -16,6 +16,7 @@ from typing import Final
 
 from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, Judgement, RecipePlan
 from agent.connectors.radius.addresses import sessions_of
+from agent.connectors.radius.garden import in_garden
 from agent.connectors.radius.schema import Method, RadiusConfig
 from agent.connectors.radius.schema import Sessions as Kind
 from agent.connectors.routeros.addresses import ALL, Resource, address, member, rows_of
@@ -38,6 +39,8 @@ from agent.model import (
 
 _LIST_ATTRIBUTE: Final = "mikrotik-address-list"
 _ACTIVE: Final = {Kind.PPP: Resource.ACTIVE, Kind.HOTSPOT: Resource.HOTSPOT_ACTIVE}
+_OWN: Final = {Kind.PPP: (Resource.SECRET, "PPP secret"), Kind.HOTSPOT: (Resource.HOTSPOT_USER, "hotspot user")}
+"""What of a router's own hides RADIUS from a login."""
 _LISTS: Final = "router-lists"
 """In an enforcement's `expect`: the address lists of the suspended policy, comma separated."""
 RATE: Final = "rate"
@@ -85,7 +88,10 @@ class RoutedAccess:
         return [a for a in wanted if a not in seen]
 
     def _of_router(self, target: str, login: str) -> tuple[Address, ...]:
-        return address(target, Resource.FILTER, ALL), address(target, Resource.SECRET, login)
+        return address(target, Resource.FILTER, ALL), self._own(target, login)
+
+    def _own(self, target: str, login: str) -> Address:
+        return address(target, _OWN[self._method.sessions][0], login)
 
     def _evidence(self, enforce: Enforcement, target: str) -> list[Address]:
         wanted = [address(target, Resource.MEMBERS, name) for name in _lists_of(enforce)]
@@ -125,12 +131,13 @@ class RoutedAccess:
     def _refuse(self, service: Service, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
         """Return why a suspension would not hold on one of the routers that may serve the login."""
         for target in self._targets():
-            if seen[address(target, Resource.SECRET, service.login)].value is not ABSENT:
-                why = f"{_name(target)} has a PPP secret {service.login}: it hides RADIUS there"
+            if seen[self._own(target, service.login)].value is not ABSENT:
+                what = _OWN[self._method.sessions][1]
+                why = f"{_name(target)} has a {what} {service.login}: it hides RADIUS there"
                 return CannotEnforce("local-secret", why)
             if let_out := _let_out(target, self._lists, seen):
                 return CannotEnforce("list-without-rule", f"{_name(target)}: {let_out}")
-        loose = [s.get("ip6") or s["pd"] for s in self._open(service, seen).values() if s.get("ip6") or s.get("pd")]
+        loose = [text for session in self._open(service, seen).values() for text in _ipv6(session).values()]
         if loose and self._lists and not self._method.garden6:
             why = f"its session has {', '.join(loose)}, which no list holds, and the method has no garden6"
             return CannotEnforce("ipv6-not-held", why)
@@ -200,8 +207,14 @@ class RoutedAccess:
                 return Enforced.PENDING, ""
             if len(held) < len(lists):
                 return Enforced.NO, f"{where} is not in list {', '.join(n for n in lists if n not in held)}"
-            let_out = _let_out(target, lists, seen)
-            return (Enforced.NO, let_out) if let_out else (Enforced.YES, f"{where} in list {', '.join(held)}")
+            if let_out := _let_out(target, lists, seen):
+                return Enforced.NO, let_out
+            loose = _ipv6(session)
+            if loose and not enforce.expect.get("garden6"):
+                return Enforced.NO, f"{', '.join(loose.values())} on {_name(target)} is in no list"
+            if loose and not in_garden(loose, enforce.expect):
+                return Enforced.PENDING, ""  # what RADIUS says of it counts
+            return Enforced.YES, f"{where} in list {', '.join(held)}"
         if held:
             return Enforced.NO, f"{where} is still in list {', '.join(held)}"
         return self._speed(enforce, session, target, seen) if RATE in enforce.expect else (Enforced.PENDING, "")
@@ -210,7 +223,8 @@ class RoutedAccess:
         self, enforce: Enforcement, session: Session, target: str, seen: Mapping[Address, Seen]
     ) -> tuple[Enforced, str]:
         """Return whether the queue that the session brought has the speed that its login gets."""
-        wanted = normalise(ValueKind.RATE_PAIR, enforce.expect[RATE].split(" ")[0])
+        rate = enforce.expect[RATE].split(" ")[0]  # rx[/tx]
+        wanted = normalise(ValueKind.RATE_PAIR, rate if "/" in rate else f"{rate}/{rate}")
         login = session.get("login", "")
         queues = rows_of(seen[address(target, Resource.QUEUES, ALL)].value).values()
         limits = [q.get("max-limit", "") for q in queues if q.get("dynamic") == "true" and _is_of(q["name"], login)]
@@ -240,6 +254,11 @@ class RoutedAccess:
 
 def _lists_of(enforce: Enforcement) -> tuple[str, ...]:
     return tuple(filter(None, enforce.expect.get(_LISTS, "").split(",")))
+
+
+def _ipv6(session: Session) -> dict[str, str]:
+    """Return the IPv6 prefixes of a session, which a list of IPv4 addresses does not hold."""
+    return {name: session[name] for name in ("ip6", "pd") if session.get(name)}
 
 
 def _let_out(target: str, lists: Collection[str], seen: Mapping[Address, Seen]) -> str:

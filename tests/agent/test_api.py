@@ -111,14 +111,23 @@ def config_for(folder: Path) -> AgentConfig:
 
 @asynccontextmanager
 async def agent_in(
-    folder: Path, world: World, *, install: bool = True, policy: tuple[PolicyClass, ...] | None = None
+    folder: Path,
+    world: World,
+    *,
+    install: bool = True,
+    policy: tuple[PolicyClass, ...] | None = None,
+    connector: FakeConnector | None = None,
 ) -> AsyncIterator[Agent]:
     config = config_for(folder)
     create_store_key(config.key_file)
     create_identity(config.state_dir, load_store_key(config.key_file))
     async with daemons.open_files(config, SystemClock()) as files:
         daemon = daemons.build(
-            config, files, SystemClock(), connectors={"fake": FakeConnector(world)}, patience=Patience(poll_s=0.01)
+            config,
+            files,
+            SystemClock(),
+            connectors={"fake": connector or FakeConnector(world)},
+            patience=Patience(poll_s=0.01),
         )
         people = People(policy=policy or any_time())
         entry = trusted(files.identity.agent, "noc-1", files.identity.plan_key, config.origin, files.identity.log_key)

@@ -364,7 +364,8 @@ class RadiusAccess:
         """Return the CoA that makes the sessions of now what a new one would be; None: they have to be ended.
 
         Only for a change of tariff: a suspended session's open connections would carry on, and a CoA adds what it
-        names and takes nothing away. Nor where nobody could see whether it did anything.
+        names and takes nothing away. Nor where nobody could see whether it did anything: a router shows a session's
+        speed, in its queue, and of all else nothing.
         """
         user = seen[self._user(service.login)]
         before = self._outcome(service.login, user, seen)
@@ -378,6 +379,8 @@ class RadiusAccess:
         allowed = {name.lower() for name in self._method.coa}
         changed = {name: outcome.get(name) for name in sorted(names)}
         if not changed or not all(n.lower() in allowed and len(values) == 1 for n, values in changed.items()):
+            return None
+        if {name.lower() for name in changed} != {_RATE.lower()} or _speeds(before) == _speeds(outcome):
             return None
         return Effect(
             address=self._sessions(service.login),
@@ -448,6 +451,11 @@ class RadiusAccess:
 
     def _nas_name(self, session: Session) -> str:
         return self._nas_names.get(session.get("nas", ""), session.get("nas", ""))
+
+
+def _speeds(outcome: Accepted) -> list[str]:
+    """Return the speeds that a reply brings, without burst and priority, which no queue is judged by."""
+    return [value.split(" ")[0] for value in outcome.get(_RATE)]
 
 
 def _groups_of(user: Value) -> list[str]:

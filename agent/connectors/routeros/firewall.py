@@ -42,10 +42,10 @@ _GOES_ON: Final = frozenset({"passthrough", "log", "add-src-to-address-list", "a
 _DROPS: Final = frozenset({"drop", "reject", "tarpit"})
 _GARDEN: Final = frozenset({"dst-address", "dst-address-list"})
 """Matchers by which a rule may leave the way to a pay page open."""
-_PLACE_BITS: Final = 8
-"""A pay page is in no network that is larger than 10.0.0.0/8; chosen arbitrarily."""
-_PLACES_MAX: Final = {4: 2 ** (32 - _PLACE_BITS), 6: 2**96}
-"""Nor does a list of them hold more addresses than that, by version; chosen arbitrarily (IPv6: 2^32 /64 networks)."""
+_PLACE_BITS: Final = {4: 8, 6: 32}
+"""A pay page is in no network that is larger than 10.0.0.0/8, or a provider's /32 of IPv6; chosen arbitrarily."""
+_PLACES_MAX: Final = {4: 2 ** (32 - _PLACE_BITS[4]), 6: 2 ** (128 - _PLACE_BITS[6])}
+"""Nor does a list of them hold more addresses than that, by version."""
 WIDE: Final = "dst-address-list-wide"
 """A property that whoever reads the rules adds: `true` where the list of `dst-address-list` `is_wide`."""
 _DEPTH_MAX: Final = 8
@@ -163,9 +163,10 @@ def _is_everywhere(destination: str) -> bool:
     if destination.startswith("!") or ("-" in destination and destination[0].isdigit()):
         return True
     try:
-        return ip_network(destination, strict=False).prefixlen < _PLACE_BITS
+        network = ip_network(destination, strict=False)
     except ValueError:
         return False
+    return network.prefixlen < _PLACE_BITS[network.version]
 
 
 def _matches_all(rule: Rule, members_of: str) -> bool:

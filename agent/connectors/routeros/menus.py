@@ -180,6 +180,7 @@ def unshown(path: str, version: Version, row: Mapping[str, str], words: Iterable
     """Return which properties may not be written to a row, since nothing shows that the release has them.
 
     On a version that is not known those that the row does not show; but between two recorded releases what both have.
+    A comment is sure: rows have it in every recorded release, and show it only where it is not empty.
 
     Args:
         path: the menu's.
@@ -190,7 +191,7 @@ def unshown(path: str, version: Version, row: Mapping[str, str], words: Iterable
     if versions.known(version):
         return ()
     above = table_above(version)
-    sure = row.keys() | (_load(above)[path].properties.keys() if above is not None else set())
+    sure = {"comment"} | row.keys() | (_load(above)[path].properties.keys() if above is not None else set())
     names = (word[1:].removeprefix("!").partition("=")[0] for word in words)
     return tuple(name for name in names if name not in sure)
 

@@ -43,6 +43,10 @@ class SeveralAccess:
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Return what holds on all routers together."""
+        gone = sorted(_targets(enforce) - self._parts.keys())
+        if gone:  # the configuration changed while the change ran
+            text = f"its access method is no longer configured on {', '.join(map(_name, gone))}"
+            return Judgement(Enforced.NO, "unmapped-method", text)
         found = {t: self._parts[t].judge(own, seen, ended) for t, own in self._own(enforce).items()}
         worst = min(found.values(), key=lambda judgement: _WORST.index(judgement.enforced))
         told = [f"{_name(t)}: {j.detail}" for t, j in found.items() if j.enforced is worst.enforced and j.detail]
@@ -65,7 +69,9 @@ class SeveralAccess:
         return RecipePlan(tuple(steps), _enforcement(plans), _display(plans))
 
     def _own(self, enforce: Enforcement) -> Mapping[str, Enforcement]:
-        """Return each router's own part of an enforcement, by its target."""
+        """Return each router's own part of an enforcement, by its target; of one router, all of it."""
+        if enforce.target in self._parts and not any(" " in key for key in enforce.expect):
+            return {enforce.target: enforce}
         own: dict[str, dict[str, str]] = {}
         for key, value in enforce.expect.items():
             target, blank, name = key.partition(" ")
@@ -75,6 +81,11 @@ class SeveralAccess:
             target: replace(enforce, target=target, address=Address(expect.pop("address")), expect=expect)
             for target, expect in own.items()
         }
+
+
+def _targets(enforce: Enforcement) -> set[str]:
+    """Return the routers that an enforcement is about."""
+    return {key.partition(" ")[0] for key in enforce.expect if " " in key} or {enforce.target}
 
 
 def _renumbered(steps: Sequence[Step], by: int) -> list[Step]:

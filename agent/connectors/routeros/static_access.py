@@ -79,7 +79,8 @@ class StaticAccess:
 
     def plan(self, wanted: ServiceState, service: Service, seen: SeenAll) -> RecipePlan | CannotEnforce:
         """Return the entries' and the queue's transitions and the cut, or why the state would not take effect."""
-        mine = self._mine_for_good(service, seen)
+        gives_back = wanted.access is Access.ACTIVE and wanted.tariff == service.tariff
+        mine = addresses_of(service.login) if gives_back else self._mine_for_good(service, seen)
         if isinstance(mine, CannotEnforce):
             return mine
         shaped: Shaped | CannotEnforce | None = None

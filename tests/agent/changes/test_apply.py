@@ -142,6 +142,22 @@ async def test_a_device_that_stays_busy_is_not_changed(rig: Rig, autojump_clock:
     assert (world.writes, world.kicks) == ([], [])
 
 
+async def test_what_was_begun_is_finished_though_the_device_is_busy(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    """Half done it would hold its addresses, against the restore of who paid meanwhile, until the plan's time is up."""
+    sent: list[float] = []
+
+    def busy_from_now_on(_: Ticket) -> None:
+        world.busy = [BUSY] * 10_000
+        sent.append(trio.current_time())
+
+    world.on_send = busy_from_now_on
+    assert await run_one(rig) is S.APPLIED
+    assert world.kicks == ["u0"]
+    assert 5 <= sent[1] - sent[0] < 60
+
+
 async def test_a_cancel_ends_the_wait_for_a_busy_device(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     world.busy = [BUSY] * 10_000
     plan_id = await rig.save_plan([item(1, "u0", world)])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agent.connectors.base import RecipePlan
+from agent.model import Address, Effect, Seen, Service, ServiceState
 from agent.runtime.clock import SystemClock
-from tests.agent.connectors.fake import World
+from tests.agent.connectors.fake import FakeConnector, FakeRecipe, World
 from tests.agent.test_api import CSV, Agent, agent_in, chain_time, refused
 
 
@@ -86,6 +89,45 @@ async def test_a_restore_supersedes_an_unsent_revert_that_would_suspend_again(tm
         await agent.approve(restore, "joseph")
         await agent.end(restore)
         assert await states(agent, again) == ["superseded"]
+
+
+# --- one device that is away ---
+
+
+class Elsewhere(FakeRecipe):
+    """The same on another target, by one write."""
+
+    target = "fake/r"
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        return [a for a in (Address(f"fake/r/user/{service.login}"),) if a not in seen]
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+        here = {Address(a.replace("fake/r", "fake/d")): value for a, value in seen.items()}
+        step = super().plan(wanted, service, {Address(f"fake/d/sessions/{service.login}"): Seen({}, 0)} | here).steps[0]
+        assert not isinstance(step.do, Effect)
+        there = tuple(replace(t, address=Address(t.address.replace("fake/d", "fake/r"))) for t in step.do)
+        return RecipePlan((replace(step, target="fake/r", do=there),), None, {})
+
+
+async def test_a_revert_goes_on_where_one_device_is_away(tmp_path: Path, world: World) -> None:
+    connector = FakeConnector(world)
+    connector.recipes = {"fake": FakeRecipe(), "there": Elsewhere()}
+    world.values[Address("fake/r/user/u1")] = {"plan": "20M"}
+    async with agent_in(tmp_path, world, connector=connector) as agent:
+        await bring(agent, b"C-2,Joao Silva,home,u1,there,20M,,0,12.50,2025-10-03,,%(now)s")
+        suspended = await done(agent, "suspend", "C-1", "C-2/home")
+        assert await states(agent, suspended) == ["applied", "applied"]
+        world.dead.add("fake/r")
+        back = await agent.ask("revert", change=suspended["id"])
+        listed = {item_of(back, n)["subject"]: item_of(back, n) for n in (1, 2)}
+        assert listed["C-1/home"]["listed"] == "change"
+        assert (listed["C-2/home"]["listed"], listed["C-2/home"]["reason"]) == ("blocked", "unreachable")
+        await agent.approve(back, "joseph")
+        await agent.end(back)
+        assert await suspended_for(agent, "C-1") == []
+        world.dead.add("fake/d")
+        assert "is dead" in str(await refused(agent.ask("revert", change=suspended["id"])))
 
 
 # --- a revert that ends in a suspension is one ---

@@ -237,6 +237,35 @@ def test_lost_and_not_provable_is_what_is_seen(enforced: Enforced | None, event:
     assert settle([*facts, StepFact(U, effect=True, unless=(2,))], judgement, None) is Event.LOSE
 
 
+def kick_of(login: str, world: World, second: str) -> Item:
+    """A disconnect that changes nothing else, and one of `second` at another target in case the first does not work."""
+    steps = (
+        Step(1, "fake/d", effect(login, "fake/d", "disconnect", ProofKind.GONE)),
+        Step(2, "fake/r", effect(second, "fake/r", "disconnect", ProofKind.GONE), unless=(1,)),
+    )
+    return replace(item(1, login, world), steps=steps, enforce=None, desired=())
+
+
+@pytest.mark.parametrize("second", ["nobody", "bob"])
+async def test_a_rung_that_ends_something_else_stands_in_for_none_that_failed(
+    rig: Rig, autojump_clock: MockClock, world: World, second: str
+) -> None:
+    """The session is not where the rung looks, which finds none there, or another one: it goes on."""
+    world.add("bob")
+    world.faults["alice"] = ["nak"]
+    loaded = await run(rig, kick_of("alice", world, second))
+    assert "alice" not in world.kicks
+    assert loaded.rows[1].state is S.NOT_APPLIED
+    assert loaded.rows[1].detail.startswith("disconnect: nak-503, then disconnect: ")
+
+
+async def test_a_rung_of_a_kick_that_worked(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.faults["alice"] = ["nak"]
+    loaded = await run(rig, kick_of("alice", world, "alice"))
+    assert world.kicks == ["alice"]
+    assert loaded.rows[1].state is S.APPLIED
+
+
 @pytest.mark.parametrize(("facts", "event"), RUNGS)
 def test_a_ladder_is_what_its_best_rung_is(facts: list[StepFact], event: Event) -> None:
     assert settle(facts, None, None) is event
@@ -249,6 +278,20 @@ def test_the_preview_says_that_a_rung_may_come_to_nothing(world: World) -> None:
     assert "only if that fails: ! up to 1 × disconnect (irreversible)" in render._effect_many(
         [two_rungs("alice", world)]
     )
+
+
+def test_the_undo_of_a_ladder_whose_first_rung_has_none(world: World) -> None:
+    """Nothing undoes a CoA, so the disconnect is what an undo begins with: no "only if"."""
+    told = told_first("alice", world)
+    again = told.steps[2].on_revert
+    assert again
+    third = Step(4, "fake/r", again[0], after=(1,), on_revert=again, unless=(2, 3))
+    one = replace(told, steps=(*told.steps, third))
+    assert list(render._undo_lines(one)) == [
+        f"on undo: {render._effect(again[0])}",
+        f"on undo: only if that fails: {render._effect(again[0])}",
+    ]
+    assert "on undo: ! 2 × disconnect (irreversible)" in render._effect_many([one, one])
 
 
 def test_ladders_of_an_item(world: World) -> None:

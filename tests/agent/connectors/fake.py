@@ -57,6 +57,8 @@ class World:
     writes: list[tuple[str, Value]] = field(default_factory=list)
     kicks: list[str] = field(default_factory=list)
     unreadable: int = 0
+    dead: set[str] = field(default_factory=set)
+    """Targets that cannot be reached."""
     busy: list[Busy] = field(default_factory=list)
     """Why the device is to be spared, each time that it is asked; then it is not."""
     notes: tuple[str, ...] = ()
@@ -90,6 +92,8 @@ class FakeSession:
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
         await trio.lowlevel.checkpoint()
+        if self.target.id in self.world.dead:
+            raise UnreadableError(f"{self.target.id} is dead", reason="unreachable")
         if self.world.unreadable:
             self.world.unreadable -= 1
             raise UnreadableError("not now", reason="unreachable")

@@ -47,3 +47,35 @@ def test_a_target_may_ignore_case() -> None:
     assert check(services, access(folds=True)).shared_logins == (
         SharedLogin("radius/main", "Amina", ("C-1/home", "C-2/home")),
     )
+
+
+def fixed(*logins: str) -> list[SharedLogin]:
+    maps = (
+        AccessMap("north", "routeros/a", TARIFFS, also_on=("routeros/b",), addressed=True),
+        AccessMap("south", "routeros/b", TARIFFS, addressed=True),
+        AccessMap("far", "routeros/c", TARIFFS, addressed=True),
+    )
+    named = [login.partition(" ") for login in logins]
+    services = [service(n, login, method=method) for n, (method, _, login) in enumerate(named, start=1)]
+    return list(check(services, maps).shared_logins)
+
+
+def test_addresses_that_two_services_claim() -> None:
+    """However each login is written: to suspend one of them would cut the other off."""
+    both = ("C-1/home", "C-2/home")
+    one = SharedLogin("routeros/b", "192.0.2.7/32", both)
+    assert one in fixed("north 192.0.2.7", "north 192.0.2.7")
+    assert fixed("north 192.0.2.7", "south 192.0.2.7, 2001:db8:7::/56") == [one]
+    assert fixed("south 192.0.2.0/24", "south 192.0.2.7") == [SharedLogin("routeros/b", "192.0.2.0/24", both)]
+    assert fixed("south 192.0.2.7,2001:db8:7::1", "south 2001:db8:7::/56") == [
+        SharedLogin("routeros/b", "2001:db8:7::/56", both)
+    ]
+    assert fixed("south 192.0.2.0/24", "south 198.51.100.1", "south 192.0.2.200/29", "south 192.0.2.201") == [
+        SharedLogin("routeros/b", "192.0.2.0/24", ("C-1/home", "C-3/home", "C-4/home"))
+    ]
+
+
+def test_addresses_of_their_own() -> None:
+    assert fixed("south 192.0.2.7", "south 192.0.2.8", "south 2001:db8:7::/56", "south 2001:db8:8::/56") == []
+    assert fixed("north 192.0.2.7", "far 192.0.2.7") == []  # another router's 192.0.2.7
+    assert fixed("south 192.0.2.7,192.0.2.7", "south nonsense", "south nonsense", "south ") == []

@@ -188,17 +188,31 @@ def test_a_kick_and_a_hotspot() -> None:
     assert steps[1].do.address == f"routeros/bng-1/hotspot/active/{LOGIN}"
 
 
+def test_a_user_of_the_hotspot_itself_hides_radius_there() -> None:
+    user = Address(f"routeros/bng-2/hotspot/user/{LOGIN}")
+    of = recipe(method=replace(METHOD, sessions=Kind.HOTSPOT))
+    assert user in of.reads(SERVICE, {})
+    nobody = {Address(f"routeros/{r}/hotspot/user/{LOGIN}"): Seen(ABSENT, 1_700_000_000) for r in ("bng-1", "bng-2")}
+    seen = {a: s for a, s in seen_of(secret_on="bng-1").items() if "/ppp/" not in a} | nobody
+    plan_of(of.plan(SUSPEND, SERVICE, seen))
+    reason, detail = refused(of.plan(SUSPEND, SERVICE, seen | {user: Seen({"name": LOGIN}, 1_700_000_000)}))
+    assert reason == "local-secret"
+    assert detail == f"bng-2 has a hotspot user {LOGIN}: it hides RADIUS there"
+
+
 # --- judgement ---
 
 
 def judged(
-    wanted: ServiceState, seen: dict[Address, Seen], verdict: Judgement | None = None, rate: str = ""
+    wanted: ServiceState,
+    seen: dict[Address, Seen],
+    verdict: Judgement | None = None,
+    **expect: str,
 ) -> tuple[Enforced, str]:
     of = recipe(Inner(verdict))
     enforce = plan_of(of.plan(wanted, SERVICE, seen_of([SESSION]))).enforce
     assert enforce is not None
-    if rate:
-        enforce = replace(enforce, expect={**enforce.expect, "rate": rate})
+    enforce = replace(enforce, expect={**enforce.expect, **expect})
     assert not [a for a in of.enforcement_reads(enforce, seen) if a not in seen]
     found = of.judge(enforce, seen, ())
     return found.enforced, found.how
@@ -233,6 +247,17 @@ def test_a_rule_that_went_meanwhile() -> None:
     assert judged(SUSPEND, seen_of([SESSION], listed=["100.64.0.9"], rules=[])) == (Enforced.NO, "not-in-effect")
 
 
+@pytest.mark.parametrize("field", ["ip6", "pd"])
+def test_a_list_of_ipv4_says_nothing_of_a_sessions_ipv6(field: str) -> None:
+    """Who was offline when it was previewed may come back with a prefix that no list holds."""
+    dual = {**SESSION, field: "2001:db8::/56"}
+    assert judged(SUSPEND, seen_of([dual], listed=["100.64.0.9"])) == (Enforced.NO, "not-in-effect")
+    assert judged(SUSPEND, seen_of([dual], listed=["100.64.0.9"]), garden6="2001:db8::/32") == (Enforced.YES, "seen")
+    outside = seen_of([dual], listed=["100.64.0.9"])
+    assert judged(SUSPEND, outside, OLD, garden6="2001:db9::/32") == (Enforced.NO, "old-session")
+    assert judged(RESTORE, seen_of([dual])) == (Enforced.YES, "inferred")
+
+
 def test_a_session_on_a_nas_that_is_no_router_is_radius_to_judge() -> None:
     away = {**SESSION, "nas": "10.9.9.9"}
     assert judged(SUSPEND, seen_of([away])) == (Enforced.YES, "inferred")
@@ -262,6 +287,13 @@ def test_a_changed_speed_is_seen_in_the_sessions_queue(
 ) -> None:
     found = judged(RESTORE, seen_of([SESSION], queues=queues), verdict, rate="10M/20M 15M/30M 8M/16M 16/16")
     assert found == expected
+
+
+def test_one_speed_is_that_of_both_ways() -> None:
+    """Mikrotik-Rate-Limit is `rx[/tx]`; where tx is left out, it is as rx."""
+    both = seen_of([SESSION], queues=[{**QUEUE, "max-limit": "20000000/20000000"}])
+    assert judged(RESTORE, both, YES, rate="20M") == (Enforced.YES, "seen")
+    assert judged(RESTORE, seen_of([SESSION], queues=[QUEUE]), YES, rate="20M") == (Enforced.NO, "not-in-effect")
 
 
 # --- where it comes from ---

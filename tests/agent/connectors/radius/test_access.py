@@ -598,6 +598,47 @@ def test_enforcement_reads_no_more_than_it_needs() -> None:
     assert not r.enforcement_reads(enforce, {**rows, **{g: Seen(ABSENT, 0) for g in groups}})
 
 
+# --- a change while the session goes on ---
+
+
+FASTER = {
+    "home20": {"reply:Mikrotik-Rate-Limit": (":= 20M/20M",)},
+    "home50": {"reply:Mikrotik-Rate-Limit": (":= 50M/50M",)},
+}
+
+
+def effects(
+    of: Mapping[str, Mapping[str, tuple[str, ...]]], *coa: str, nas: str = "10.0.0.2"
+) -> list[tuple[str, object]]:
+    method = replace(METHOD, coa=coa)
+    made = RadiusAccess(method, SqlTarget("main", Database.POSTGRESQL), {"10.0.0.1": "", "10.0.0.2": ""}, watched=[nas])
+    plan = made.plan(ServiceState(Access.ACTIVE, "Home 50M"), SERVICE, seen_of(USER, ONLINE, of))
+    assert isinstance(plan, RecipePlan)
+    return [(step.do.verb, dict(step.do.args)) for step in plan.steps if isinstance(step.do, Effect)][:1]
+
+
+def test_a_speed_is_changed_while_the_session_goes_on() -> None:
+    assert effects(FASTER, "Mikrotik-Rate-Limit") == [("coa", {"Mikrotik-Rate-Limit": "50M/50M"})]
+    assert effects(FASTER)[0][0] == "disconnect"
+    assert effects(FASTER, "Mikrotik-Rate-Limit", nas="10.0.0.1")[0][0] == "disconnect"
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("Session-Timeout", "3600", "7200"),
+        ("Mikrotik-Address-List", "basic", "gold"),
+        ("Mikrotik-Rate-Limit", "20M/20M", "20M/20M 40M/40M 15M/15M 8/8"),
+    ],
+)
+def test_what_no_router_shows_is_not_changed_by_coa(name: str, before: str, after: str) -> None:
+    """Its queue has the speed that it is to have, with the CoA and without it: that would prove what was not done."""
+    of = {"home20": {f"reply:{name}": (f":= {before}",)}, "home50": {f"reply:{name}": (f":= {after}",)}}
+    alike = {"reply:Mikrotik-Rate-Limit": (":= 20M/20M",)}
+    groups = {group: {**alike, **rows} for group, rows in of.items()}
+    assert effects(groups, "Mikrotik-Rate-Limit", name)[0][0] == "disconnect"
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(6 * 86400 + 5, "6d"), (3 * 3600, "3h"), (125, "2m"), (40, "40s"), (-3, "0s")]
 )

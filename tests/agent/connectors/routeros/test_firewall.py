@@ -203,3 +203,13 @@ def test_all_but_a_wide_list_is_not_all() -> None:
 
 def test_lists_to_look_at() -> None:
     assert garden_lists([*GARDEN_RULES, {"dst-address-list": "!other"}, {}]) == {"pay", "other"}
+
+
+@pytest.mark.parametrize("place", ["2a00::/12", "2001::/16", "2600::/31"])
+def test_a_large_part_of_ipv6_is_no_pay_page(place: str) -> None:
+    assert isinstance(keeps_in(rules(f"action=accept dst-address={place}", DROP), "suspended"), LetOut)
+    assert isinstance(keeps_in(rules(f"{DROP} dst-address=!{place}"), "suspended"), LetOut)
+
+
+def test_a_providers_own_ipv6_may_hold_its_pay_page() -> None:
+    assert isinstance(keeps_in(rules("action=accept dst-address=2001:db8::/32", DROP), "suspended"), Kept)

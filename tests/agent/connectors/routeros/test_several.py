@@ -143,3 +143,23 @@ def test_all_routers_must_hold(
 
 def test_it_is_said_where() -> None:
     assert judged(HELD, LOOSE)[2].startswith("edge-2: ")
+
+
+def test_what_was_planned_on_one_router_before_there_were_two() -> None:
+    """The agent was started anew with another configuration while the change ran."""
+    own = plan_of(recipe_of(METHOD).plan(SUSPEND, SERVICE, seen_of(sessions=ONLINE))).enforce
+    assert own is not None
+    seen, both = on_both(OFF, NOT), recipe_of(BOTH)
+    assert not [a for a in both.enforcement_reads(own, seen) if a not in seen]
+    assert both.judge(own, seen, ()).how == "offline"
+
+
+def test_a_router_that_the_method_has_no_more_is_not_said_to_hold() -> None:
+    seen = on_both(HELD, HELD)
+    for also_on in (("routeros/edge-3",), ("routeros/edge-3", "routeros/edge-4")):
+        other = recipe_of(replace(METHOD, target="routeros/edge-1", also_on=also_on))
+        found = other.judge(enforcement(), seen, ())
+        assert (found.enforced, found.how) == (Enforced.NO, "unmapped-method")
+        assert "edge-2" in found.detail
+    none = recipe_of(replace(METHOD, target="routeros/edge-3", also_on=("routeros/edge-4",)))
+    assert none.judge(enforcement(), seen, ()).how == "unmapped-method"

@@ -285,8 +285,19 @@ def test_logins_that_are_no_fixed_addresses() -> None:
     refused(recipe.kick(nobody, {}), "not-an-address")
     world.more = {at("ip/pools", "all"): {"cgnat": "192.0.2.2-192.0.2.250"}}
     refused(world.plan(SUSPEND), "pool-address", "cgnat")
-    refused(world.plan(RESTORE), "pool-address")
+    refused(world.plan(UPGRADE), "pool-address")
     refused(recipe.kick(SERVICE, world.seen(recipe, SERVICE)), "pool-address")
+
+
+def test_what_became_a_pools_since_is_given_back() -> None:
+    """Our entry holds back whoever has the address now: to refuse the restore would leave two households cut off."""
+    world = World()
+    world.entries = dict(OURS)
+    world.more = {at("ip/pools", "all"): {"cgnat": "192.0.2.2-192.0.2.250"}}
+    plan = plan_of(world.plan(RESTORE))
+    assert [change.after for change in writes(plan)] == [ABSENT, ABSENT]
+    world.queues = [SLOW]
+    assert writes(plan_of(world.plan(RESTORE, SLOWED)))[0].address == at("queue/simple", "home")
 
 
 def test_a_suspension_by_list_hangs_on_no_queue() -> None:
