@@ -71,7 +71,7 @@ class RoutedAccess:
     # --- what is read ---
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what RADIUS needs; of a service that is not suspended also every router's rules and secret."""
+        """Return what RADIUS needs; of one that is not suspended also every router's rules, secret and sessions."""
         missing = list(self._inner.reads(service, seen))
         if not service.reasons:
             missing += [
@@ -84,11 +84,27 @@ class RoutedAccess:
         missing = list(self._inner.enforcement_reads(enforce, seen))
         if missing:
             return missing
-        wanted = [a for t in self._targets_of(self._sessions(enforce, seen)) for a in self._evidence(enforce, t)]
-        return [a for a in wanted if a not in seen]
+        sessions = self._sessions(enforce, seen)
+        if not sessions and enforce.expect["state"] == Access.SUSPENDED.value:
+            active = [self._active(target, self._login(enforce)) for target in self._targets()]
+            if missing := [a for a in active if a not in seen]:
+                return missing
+        targets = [*self._targets_of(sessions), *self._unaccounted(self._login(enforce), sessions, seen)]
+        return [a for target in targets for a in self._evidence(enforce, target) if a not in seen]
 
     def _of_router(self, target: str, login: str) -> tuple[Address, ...]:
-        return address(target, Resource.FILTER, ALL), self._own(target, login)
+        return address(target, Resource.FILTER, ALL), self._own(target, login), self._active(target, login)
+
+    def _active(self, target: str, login: str) -> Address:
+        return address(target, _ACTIVE[self._method.sessions], login)
+
+    def _unaccounted(
+        self, login: str, sessions: Mapping[str, Session], seen: Mapping[Address, Seen]
+    ) -> Mapping[str, Mapping[str, Session]]:
+        """Return the sessions that a router has and accounting tells nothing of, by router."""
+        told = self._targets_of(sessions)
+        found = {t: seen[a] for t in self._targets() if t not in told and (a := self._active(t, login)) in seen}
+        return {target: rows for target, one in found.items() if (rows := rows_of(one.value))}
 
     def _own(self, target: str, login: str) -> Address:
         return address(target, _OWN[self._method.sessions][0], login)
@@ -112,7 +128,7 @@ class RoutedAccess:
         refusal = self._refuse(service, seen) if suspends else None
         if refusal is not None:
             return refusal
-        display = dict(planned.display)
+        display = self._with_unaccounted(planned.display, service, seen)
         if suspends:
             display["after"] = " · ".join(filter(None, (display.get("after", ""), self._checked())))
         enforce = planned.enforce
@@ -126,7 +142,22 @@ class RoutedAccess:
         planned = self._inner.kick(service, seen)
         if isinstance(planned, CannotEnforce):
             return planned
-        return replace(planned, steps=self._with_last_rung(planned.steps, service, seen))
+        display = self._with_unaccounted(planned.display, service, seen)
+        return replace(planned, steps=self._with_last_rung(planned.steps, service, seen), display=display)
+
+    def _with_unaccounted(
+        self, display: Mapping[str, str], service: Service, seen: Mapping[Address, Seen]
+    ) -> dict[str, str]:
+        """Return what is shown, with the sessions that only the routers know of."""
+        told = [
+            f"online on {_name(target)} · {row.get('address', '?')}, which accounting does not tell of"
+            for target, rows in self._unaccounted(service.login, self._open(service, seen), seen).items()
+            for row in rows.values()
+        ]
+        if not told:
+            return dict(display)
+        now = "" if display.get("online") == "offline" else display.get("now", "")
+        return {**display, "now": "; ".join(filter(None, (now, *told))), "online": "online"}
 
     def _refuse(self, service: Service, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
         """Return why a suspension would not hold on one of the routers that may serve the login."""
@@ -152,23 +183,29 @@ class RoutedAccess:
     def _with_last_rung(
         self, steps: Sequence[Step], service: Service, seen: Mapping[Address, Seen]
     ) -> tuple[Step, ...]:
-        """Return the steps, and for each router that has a session now one that removes it if nothing else ended it."""
+        """Return the steps, and for each router that has a session now one that removes it.
+
+        If nothing else ended it; of a session that accounting does not tell of, nothing else can.
+        """
+        sessions = self._open(service, seen)
         rungs = tuple(step.n for step in steps if isinstance(step.do, Effect))
-        if not rungs:
-            return tuple(steps)
-        before = steps[rungs[-1] - 1]
+        before = steps[rungs[-1] - 1] if rungs else None
+        key = before.do.key if before and isinstance(before.do, Effect) else f"{service.ref}:kick"
+        after, undone = (before.after, before.on_revert) if before else ((), ())
         added: list[Step] = []
-        for target in self._targets_of(self._open(service, seen)):
-            again = tuple(self._remove(target, service, effect.key) for effect in before.on_revert)
-            effect = self._remove(target, service, before.do.key) if isinstance(before.do, Effect) else None
-            if effect is not None:
-                n = len(steps) + len(added) + 1
-                added.append(Step(n, target, effect, before.after, again, unless=rungs))
+        for target in (
+            *(self._targets_of(sessions) if rungs else ()),
+            *self._unaccounted(service.login, sessions, seen),
+        ):
+            again = tuple(self._remove(target, service, effect.key) for effect in undone)
+            unless = rungs if target in self._targets_of(sessions) else ()
+            n = len(steps) + len(added) + 1
+            added.append(Step(n, target, self._remove(target, service, key), after, again, unless))
         return (*steps, *added)
 
     def _remove(self, target: str, service: Service, key: str) -> Effect:
         return Effect(
-            address=address(target, _ACTIVE[self._method.sessions], service.login),
+            address=self._active(target, service.login),
             verb="disconnect",
             args={},
             key=f"{key}:{target}",
@@ -182,8 +219,10 @@ class RoutedAccess:
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Judge by RADIUS and by what the routers show: what they contradict is not so, whatever RADIUS infers."""
         found = self._inner.judge(enforce, seen, ended)
-        if found.enforced is Enforced.PENDING or found.how == "still-online":
+        if found.how == "still-online":
             return found
+        if found.enforced is Enforced.PENDING:
+            return self._judge_unaccounted(enforce, seen) or found
         sessions = self._sessions(enforce, seen)
         evidence = [self._of_session(enforce, session, seen) for session in sessions.values()]
         wrong = [text for how, text in evidence if how is Enforced.NO]
@@ -193,6 +232,23 @@ class RoutedAccess:
         if sessions and len(told) == len(sessions) and (found.enforced is Enforced.YES or found.how == "old-session"):
             return Judgement(Enforced.YES, "seen", "; ".join(told))
         return found
+
+    def _judge_unaccounted(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Judgement | None:
+        """Judge a suspended login that is offline by accounting by the sessions that routers have; None: none has."""
+        told = []
+        for target, rows in self._unaccounted(self._login(enforce), {}, seen).items():
+            nas = next(nas for nas, router in self._routers.items() if router == target)
+            for row in rows.values():
+                how, text = self._of_session(enforce, {"nas": nas, "ip": row.get("address", "")}, seen)
+                if how is not Enforced.YES:
+                    where = f"{row.get('address', '?')} on {_name(target)}"
+                    text = f"{text or where}: a session that accounting does not tell of"
+                    return Judgement(Enforced.NO, "not-in-effect", text)
+                told.append(text)
+        return Judgement(Enforced.YES, "seen", "; ".join(told)) if told else None
+
+    def _login(self, enforce: Enforcement) -> str:
+        return enforce.address.removeprefix(f"{self.target}/sessions/")
 
     def _of_session(self, enforce: Enforcement, session: Session, seen: Mapping[Address, Seen]) -> tuple[Enforced, str]:
         """Return what a session's router shows of it; PENDING where it shows nothing that says so."""
@@ -268,11 +324,11 @@ def _let_out(target: str, lists: Collection[str], seen: Mapping[Address, Seen]) 
 
 
 def _is_of(queue: str, login: str) -> bool:
-    """Tell whether a dynamic queue is that of a login's session: `<pppoe-LOGIN>`, `<pppoe-LOGIN-1>`, and so on."""
-    inner = queue.removeprefix("<").removesuffix(">").partition("-")[2]
-    rest = inner.removeprefix(login)
-    numbered = not rest or (rest[0] == "-" and rest[1:].isdecimal())
-    return queue.startswith("<") and inner.startswith(login) and numbered
+    """Tell whether a dynamic queue is that of a login's session: `<pppoe-LOGIN>`.
+
+    A second session's is `<pppoe-LOGIN-1>`, which may as well be the first one of another login: it tells nothing.
+    """
+    return queue.startswith("<") and queue.removeprefix("<").removesuffix(">").partition("-")[2] == login
 
 
 def _name(target: str) -> str:

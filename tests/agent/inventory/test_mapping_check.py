@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from agent.inventory.mapping_check import AccessMap, SharedLogin, check
 from agent.model import Service
 
@@ -64,7 +66,7 @@ def test_addresses_that_two_services_claim() -> None:
     """However each login is written: to suspend one of them would cut the other off."""
     both = ("C-1/home", "C-2/home")
     one = SharedLogin("routeros/b", "192.0.2.7/32", both)
-    assert one in fixed("north 192.0.2.7", "north 192.0.2.7")
+    assert fixed("north 192.0.2.7", "north 192.0.2.7") == [replace(one, target="routeros/a")]  # on both, told once
     assert fixed("north 192.0.2.7", "south 192.0.2.7, 2001:db8:7::/56") == [one]
     assert fixed("south 192.0.2.0/24", "south 192.0.2.7") == [SharedLogin("routeros/b", "192.0.2.0/24", both)]
     assert fixed("south 192.0.2.7,2001:db8:7::1", "south 2001:db8:7::/56") == [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
@@ -85,6 +86,7 @@ def seen_of(
     secret_on: str = "",
     listed: Sequence[str] = (),
     queues: Sequence[Mapping[str, str]] = (),
+    only_here: Mapping[str, Sequence[tuple[str, Mapping[str, str]]]] = MappingProxyType({}),
 ) -> dict[Address, Seen]:
     found: Value = {f"u{n}": tuple(f"{k}={v}" for k, v in s.items()) for n, s in enumerate(sessions)} or ABSENT
     values: dict[str, Value] = {WHERE: found}
@@ -92,6 +94,7 @@ def seen_of(
         base = f"routeros/{router}"
         values[f"{base}/ip/filter/all"] = rows_value((str(n), rule) for n, rule in enumerate(rules))
         values[f"{base}/ppp/secret/{LOGIN}"] = {"name": LOGIN} if secret_on == router else ABSENT
+        values[f"{base}/ppp/active/{LOGIN}"] = rows_value(only_here.get(router, ()))
         values[f"{base}/ip/members/suspended"] = dict.fromkeys(listed, "dynamic") or ABSENT
         values[f"{base}/queue/order/all"] = rows_value((str(n), queue) for n, queue in enumerate(queues))
     return {Address(a): Seen(v, 1_700_000_000) for a, v in values.items()}
@@ -276,9 +279,9 @@ QUEUE = {"name": f"<pppoe-{LOGIN}>", "dynamic": "true", "max-limit": "10000000/2
         ([{**QUEUE, "max-limit": "5000000/20000000"}], YES, (Enforced.NO, "not-in-effect")),
         ([{**QUEUE, "max-limit": "5000000/20000000"}], OLD, (Enforced.NO, "not-in-effect")),
         ([{**QUEUE, "name": f"<pppoe-{LOGIN}2>"}], OLD, (Enforced.NO, "old-session")),
-        ([{**QUEUE, "name": f"<pppoe-{LOGIN}-1>"}], OLD, (Enforced.YES, "seen")),
+        ([{**QUEUE, "name": f"<pppoe-{LOGIN}-1>"}], OLD, (Enforced.NO, "old-session")),  # of whom is not known
         ([{**QUEUE, "dynamic": "false"}], OLD, (Enforced.NO, "old-session")),
-        ([QUEUE, {**QUEUE, "name": f"<pppoe-{LOGIN}-1>", "max-limit": "1/1"}], OLD, (Enforced.NO, "not-in-effect")),
+        ([QUEUE, {**QUEUE, "name": f"<pppoe-{LOGIN}-1>", "max-limit": "1/1"}], OLD, (Enforced.YES, "seen")),
         ([], YES, (Enforced.YES, "inferred")),
     ],
 )
@@ -294,6 +297,33 @@ def test_one_speed_is_that_of_both_ways() -> None:
     both = seen_of([SESSION], queues=[{**QUEUE, "max-limit": "20000000/20000000"}])
     assert judged(RESTORE, both, YES, rate="20M") == (Enforced.YES, "seen")
     assert judged(RESTORE, seen_of([SESSION], queues=[QUEUE]), YES, rate="20M") == (Enforced.NO, "not-in-effect")
+
+
+# --- sessions that accounting lost ---
+
+LOST = {"bng-2": [("0x82", {"login": LOGIN, "address": "100.64.7.7"})]}
+
+
+def test_a_session_that_only_its_router_knows_is_ended_there() -> None:
+    found = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of(only_here=LOST)))
+    assert [(s.n, s.target, s.after, s.unless) for s in found.steps] == [
+        (1, "radius/main", (), ()),
+        (2, "radius/main", (1,), ()),
+        (3, "routeros/bng-2", (1,), ()),  # whatever became of a Disconnect that knows of no session
+    ]
+    assert found.display["now"] == "online on bng-2 · 100.64.7.7, which accounting does not tell of"
+    both = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION], only_here=LOST)))
+    assert [(s.target, s.unless) for s in both.steps[2:]] == [("routeros/bng-1", (2,)), ("routeros/bng-2", ())]
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"),
+    [([], (Enforced.NO, "not-in-effect")), (["100.64.7.7"], (Enforced.YES, "seen"))],
+)
+def test_offline_by_accounting_is_not_offline_by_the_router(listed: list[str], expected: tuple[Enforced, str]) -> None:
+    offline = Judgement(Enforced.PENDING, "offline")
+    assert judged(SUSPEND, seen_of(only_here=LOST, listed=listed), offline) == expected
+    assert judged(SUSPEND, seen_of(), offline) == (Enforced.PENDING, "offline")
 
 
 # --- where it comes from ---
