@@ -229,6 +229,17 @@ def test_a_mac_address_is_one_login_however_it_is_written() -> None:
     assert found["hill"]("amina.h") == "amina.h"
 
 
+def test_logins_that_are_addresses_are_compared_as_such() -> None:
+    static = '[static.shop]\ntarget = "routeros/edge-1"\nsuspended_list = "s"\n[static.shop.tariffs]\n"Home 20M" = ""\n'
+    assert {m.name: m.addressed for m in read(ROUTER + static).access} == {"pppoe": False, "shop": True}
+
+
+def test_the_inventory_knows_every_router_of_a_method() -> None:
+    text = ROUTER + ROUTER[ROUTER.index("[routeros.") : ROUTER.index("[ppp.")].replace("edge-1", "edge-2")
+    text = text.replace("[ppp.pppoe]", '[ppp.pppoe]\nalso_on = ["routeros/edge-2"]', 1)
+    assert [(m.target, m.also_on) for m in read(text).access] == [("routeros/edge-1", ("routeros/edge-2",))]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "says"),
     [

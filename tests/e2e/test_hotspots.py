@@ -178,6 +178,31 @@ async def test_who_came_after_the_preview_is_ended_and_not_said_to_be_out(tmp_pa
         assert state_of(done) == ("set-not-enforced", "not-in-effect")
 
 
+async def test_a_hotspot_that_is_off_lets_everybody_by(tmp_path: Path) -> None:
+    async with hotspots(tmp_path, "") as net:
+        router = net.router(LOGIN)
+        asked = await net.site.ask("suspend", ref(LOGIN))
+        (server,) = router.rows("/ip/hotspot")
+        router.set("/ip/hotspot", server[".id"], disabled="yes")
+        done = await net.site.apply(asked)
+        assert (net.gets_out(LOGIN), state_of(done)) == (True, ("set-not-enforced", "not-in-effect"))
+        with pytest.raises(ApiRefusedError, match=r"would change|no hotspot"):
+            await net.site.ask("suspend", ref(OTHER))
+
+
+@BOTH_WAYS
+async def test_more_connections_than_are_cut_are_not_said_to_be_gone(tmp_path: Path, profile: str) -> None:
+    async with hotspots(tmp_path, profile) as net:
+        router, address = net.router(LOGIN), net.host(LOGIN).address
+        for n in range(1001):
+            ends = {"src-address": f"{address}:{10_000 + n}", "dst-address": "203.0.113.80:443"}
+            row = router.store.insert("/ip/firewall/connection", {"protocol": "tcp", **ends}, dynamic=True)
+            row.state["fasttrack"] = "true"
+        done = await net.site.do("suspend", ref(LOGIN))
+        assert router.gets_out(LOGIN).lingers
+        assert (state_of(done)[0], done["state"]) == ("set-not-enforced", "finished, needs you")
+
+
 @pytest.mark.parametrize("fault", ["reply-lost", "command-lost", "cut-before", "cut-after"])
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_what_is_lost_on_the_way_is_read_back(tmp_path: Path, fault: str, command: str) -> None:

@@ -27,7 +27,7 @@ And what is looked up:
 * `queue/order/all`: the simple queues in their order, number -> its properties.
 * `dhcp/leased/MAC`: what a lease's client has now (`status`, `address`, `server`, `expires-after`).
 * `hotspot/binding/MAC`: the ip-bindings of that client, their place -> their properties; `hotspot/binding/all`: all.
-* `hotspot/logins/all`: in which ways a hotspot lets somebody in, the name of its profile -> its `login-by`.
+* `hotspot/logins/all`: in which ways the hotspots that are on let somebody in, the name of a profile -> its `login-by`.
 * `ppp/aaa/all`: whether PPP asks RADIUS.
 * `online/all`: everybody with an open PPP session, name -> how many.
 """

@@ -35,6 +35,8 @@ CUT: Final = "cut"
 LISTS: Final = "address-lists"
 BLOCK: Final = "block-access"
 RATE: Final = "rate-limit"
+_ROUTES: Final = "routes"
+"""Of a lease: networks behind its client, which its lists do not name."""
 _SPEED: Final = "speed"
 """In an enforcement's `expect`: there where the speed was changed and is to be seen in a queue."""
 _PLACE: Final = "place"
@@ -163,9 +165,18 @@ class DhcpAccess:
         return found
 
     def _at_large(self, places: Collection[str], seen: SeenAll) -> int:
-        """Return how many connections pass by the firewall; of who is to have no address, how many there are."""
-        flows = [flow for where in self._flows_at(places) for flow in rows_of(seen[where].value).values()]
-        return sum(1 for flow in flows if not self._list or flow.get("fasttrack") != "false")
+        """Return how many connections pass by the firewall; of who is to have no address, how many there are.
+
+        Of an address that is not in the list also those that it opened: a lease that is not bound (the router has lost
+        it, or never gave it) does not mean that nobody uses its address.
+        """
+        found = 0
+        for place in places:
+            held = bool(self._listed(place, seen))
+            for key, flow in rows_of(seen[self._at(Resource.FLOWS, place)].value).items():
+                opened = not held and key.split(" ")[1].startswith(f"{place}:")
+                found += not self._list or opened or flow.get("fasttrack") != "false"
+        return found
 
     def _judge_lease(self, enforce: Enforcement, seen: SeenAll) -> Judgement:
         mac = self._key(enforce)
@@ -320,6 +331,8 @@ class DhcpAccess:
         place = lease.get("address", "")
         if wanted.access is Access.SUSPENDED and not _is_address(place):
             return self._no_address(place)
+        if wanted.access is Access.SUSPENDED and self._list and lease.get(_ROUTES):
+            return CannotEnforce("routes-not-held", f"its lease has routes ({lease[_ROUTES]}), which no list holds")
         return None
 
     def _no_address(self, place: str) -> CannotEnforce:

@@ -35,6 +35,7 @@ _ONLINE: Final = "online"
 """Likewise: where the sessions of the preview were, each as MAC=ADDRESS."""
 _CUTS: Final = "cuts"
 """Likewise: those of the clients whose connections are to be cut."""
+_NO_HOTSPOT: Final = "no hotspot is on: nobody needs a login to get out"
 _NO_MAC: Final = "00:00:00:00:00:00"
 _TRIAL: Final = "trial"
 
@@ -60,9 +61,8 @@ class HotspotAccess(ProfileAccess):
         self._hotspot = method
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what a profile's recipe needs, and in which ways the hotspots let somebody in."""
-        logins = self._at(Resource.HOTSPOT_LOGINS, ALL)
-        missing = [*super().reads(service, seen), *(() if logins in seen else (logins,))]
+        """Return what a profile's recipe needs, then the connections of who is online."""
+        missing = super().reads(service, seen)
         return missing or [a for a in self._flows_at(_macs(self._sessions(service, seen))) if a not in seen]
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
@@ -73,7 +73,8 @@ class HotspotAccess(ProfileAccess):
         return [a for a in self._flows_at(self._watched(enforce, seen)) if a not in seen]
 
     def _also_read(self, login: str) -> Sequence[Address]:
-        return (self._at(Resource.COOKIES, login), self._at(Resource.BINDING, ALL))
+        hotspots = self._at(Resource.HOTSPOT_LOGINS, ALL)
+        return (self._at(Resource.COOKIES, login), self._at(Resource.BINDING, ALL), hotspots)
 
     # --- judging ---
 
@@ -91,7 +92,7 @@ class HotspotAccess(ProfileAccess):
         for mac in sorted(self._watched(enforce, seen)):
             flows = rows_of(seen[self._at(Resource.HOTSPOT_FLOWS, mac)].value)
             left = [key for key in flows if self._at(Resource.FLOW, key) in ended]
-            if mac not in enforce.expect[_CUTS].split(","):
+            if not self._was_cut(mac, enforce, ended):
                 left = [key for key, flow in flows.items() if flow.get("fasttrack") != "false"]
             if left:
                 return Judgement(Enforced.NO, "still-online", f"{len(left)} connection(s) of {mac} carry on as before")
@@ -106,11 +107,21 @@ class HotspotAccess(ProfileAccess):
                     return Judgement(Enforced.NO, "not-in-effect", why)
         return None
 
+    def _was_cut(self, mac: str, enforce: Enforcement, ended: Collection[Address]) -> bool:
+        """Tell whether a connection of a client was to be ended: that there is a cut says not that it came to it."""
+        if mac not in enforce.expect[_CUTS].split(","):
+            return False
+        places = [place for one, place in _online(enforce) if one == mac]
+        found = [parse(self.target, where) for where in ended]
+        keys = [key for resource, key in filter(None, found) if resource is Resource.FLOW]
+        return any(f" {place}:" in key for place in places for key in keys)
+
     def _judge_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         if _is_suspended(enforce):
             sessions, cookies = rows_of(seen[enforce.address].value), self._cookies(self._name(enforce), seen)
             macs = {*filter(None, enforce.expect[_MACS].split(",")), *_macs(sessions), *_macs(cookies)}
-            by = self._bound(macs, sessions, seen, "bypassed")
+            places = {*_places(sessions), *(place for _, place in _online(enforce))}
+            by = self._bound(macs, places, seen, "bypassed")
             if by:
                 return Judgement(Enforced.NO, "not-in-effect", f"an ip-binding lets {by} by the hotspot")
             if DISABLED in enforce.expect:
@@ -128,6 +139,8 @@ class HotspotAccess(ProfileAccess):
         differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, self._name(enforce))].value))
         if differs:
             return Judgement(Enforced.NO, "not-in-effect", differs)
+        if not self._logins(seen):
+            return Judgement(Enforced.NO, "not-in-effect", _NO_HOTSPOT)
         if sessions:
             as_before = any(self._at(self.menus.session, sid) in ended for sid in sessions)
             how = "still-online" if as_before else "not-in-effect"
@@ -186,25 +199,26 @@ class HotspotAccess(ProfileAccess):
             why = f"its session came by RADIUS: hotspot user {service.login} says nothing"
             return CannotEnforce("by-radius", why)
         if wanted.access is Access.SUSPENDED:
-            by = self._bound(self._clients(service, seen), sessions, seen, "bypassed")
+            if self._disables and not self._logins(seen):
+                return CannotEnforce("no-hotspot", _NO_HOTSPOT)
+            by = self._bound(self._clients(service, seen), _places(sessions), seen, "bypassed")
             if by:
                 return CannotEnforce("bypassed", f"an ip-binding lets {by} by the hotspot, whatever its user is")
-        elif by := self._bound(self._pinned(row), {}, seen, "blocked"):
+        elif by := self._bound(self._pinned(row), (), seen, "blocked"):
             return CannotEnforce("blocked", f"an ip-binding blocks {by}: it cannot log in, whatever its user is")
         return None
 
-    def _bound(self, macs: Collection[str], sessions: _Rows, seen: Mapping[Address, Seen], how: str) -> str:
-        """Return the first of the clients, or of the sessions' addresses, that an ip-binding is about; or nothing."""
-        addresses = [s["address"] for s in sessions.values() if s.get("address")]
+    def _bound(self, macs: Collection[str], places: Collection[str], seen: Mapping[Address, Seen], how: str) -> str:
+        """Return the first of the clients, or of their addresses, that an ip-binding is about; or nothing."""
         for row in rows_of(seen[self._at(Resource.BINDING, ALL)].value).values():
             if row.get("type", "regular") != how or row.get(DISABLED) == "true":
                 continue
             mac, place = normalise(Kind.MAC, row.get("mac-address", "")), row.get("address", "")
             if mac in macs:
                 return mac
-            for address in addresses:
-                if mac in ("", _NO_MAC) and member({normalise(Kind.RANGE, place): how}, address):
-                    return address
+            for one in places:
+                if mac in ("", _NO_MAC) and member({normalise(Kind.RANGE, place): how}, one):
+                    return one
         return ""
 
     def _clients(self, service: Service, seen: Mapping[Address, Seen]) -> frozenset[str]:
@@ -214,6 +228,9 @@ class HotspotAccess(ProfileAccess):
 
     def _row(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, str]:
         return texts_of(seen[self._at(self.menus.row, service.login)].value)
+
+    def _logins(self, seen: Mapping[Address, Seen]) -> Mapping[str, str]:
+        return texts_of(seen[self._at(Resource.HOTSPOT_LOGINS, ALL)].value)
 
     def _pinned(self, row: Mapping[str, str]) -> frozenset[str]:
         return frozenset({normalise(Kind.MAC, row.get("mac-address", ""))} - {"", _NO_MAC})
@@ -292,8 +309,7 @@ class HotspotAccess(ProfileAccess):
             return super()._after_text(access, profile, how, seen)
         text = disabled_text(self.menus.what) if self._disables else super()._after_text(access, profile, how, seen)
         told = [text, "IPv4 only: a hotspot holds no IPv6"]
-        logins = texts_of(seen[self._at(Resource.HOTSPOT_LOGINS, ALL)].value)
-        trials = [name for name, ways in logins.items() if _TRIAL in ways.split(",")]
+        trials = [name for name, ways in self._logins(seen).items() if _TRIAL in ways.split(",")]
         if trials:
             told.append(f"a trial is open to anybody (hotspot profile {', '.join(sorted(trials))})")
         return " · ".join(told)
@@ -310,6 +326,10 @@ def _online(enforce: Enforcement) -> list[tuple[str, str]]:
     """Return MAC and address of the sessions of the preview."""
     pairs = (text.partition("=") for text in enforce.expect[_ONLINE].split(",") if text)
     return [(mac, place) for mac, _, place in pairs]
+
+
+def _places(sessions: _Rows) -> frozenset[str]:
+    return frozenset(s["address"] for s in sessions.values() if s.get("address"))
 
 
 def _macs(rows: _Rows) -> frozenset[str]:

@@ -276,8 +276,10 @@ class Readers:
         return {mac: found[mac] for mac in macs if mac in found}
 
     async def _logins(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        servers = await self.print(api, "/ip/hotspot", ("profile", "disabled", "invalid"), "", ())
+        on = {s.get("profile", "default") for s in servers if "true" not in (s.get("disabled"), s.get("invalid"))}
         rows = await self.print(api, "/ip/hotspot/profile", ("name", "login-by"), "name", ())
-        ways = {row["name"]: row.get("login-by", "") for row in rows if row.get("name")}
+        ways = {row["name"]: row.get("login-by", "") for row in rows if row.get("name") in on}
         return {ALL: ways or ABSENT}
 
     async def _aaa(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:

@@ -81,3 +81,17 @@ def test_addresses_of_their_own() -> None:
     assert fixed("south 192.0.2.7", "south 192.0.2.8", "south 2001:db8:7::/56", "south 2001:db8:8::/56") == []
     assert fixed("north 192.0.2.7", "far 192.0.2.7") == []  # another router's 192.0.2.7
     assert fixed("south 192.0.2.7,192.0.2.7", "south nonsense", "south nonsense", "south ") == []
+
+
+def test_a_login_that_another_has_on_a_router_that_serves_both() -> None:
+    """A method that is also on edge-2 writes the row of that name there, whosever it is."""
+    ours = AccessMap("pppoe", "routeros/edge-1", TARIFFS, also_on=("routeros/edge-2", "routeros/edge-3"))
+    for theirs in (
+        AccessMap("other", "routeros/edge-2", TARIFFS),
+        AccessMap("other", "routeros/edge-4", TARIFFS, also_on=("routeros/edge-3", "routeros/edge-2")),
+    ):
+        services = [service(1, "home1"), service(2, "home1", method="other"), service(3, "home2", method="other")]
+        (shared,) = check(services, (ours, theirs)).shared_logins
+        assert shared.refs == ("C-1/home", "C-2/home")
+    (twice,) = check([service(1, "home1"), service(2, "home1")], (ours,)).shared_logins
+    assert twice.target == "routeros/edge-1"

@@ -221,6 +221,14 @@ def test_an_address_that_may_be_anothers_tomorrow(place: str) -> None:
     refused(DhcpAccess(LISTED).kick(SERVICE, seen_of(lease)), "no-fixed-address")
 
 
+def test_networks_behind_a_client_are_held_by_no_list() -> None:
+    routes = {"routes": "203.0.113.0/29 10.1.0.50 1"}
+    refused(planned(lease={**LEASE, **routes}), "routes-not-held", "203.0.113.0/29")
+    # Who has no lease has no routes by it either
+    assert plan_of(planned(SUSPEND, BLOCKED, lease={**LEASE, **routes})).steps
+    assert plan_of(planned(RESTORE, lease={**IN_LIST, **routes})).steps
+
+
 def test_a_list_keeps_in_only_with_a_rule_and_a_restore_needs_none() -> None:
     refused(planned(rules=[]), "list-without-rule", "no rule")
     assert plan_of(planned(SUSPEND, BLOCKED, rules=[])).steps
@@ -284,6 +292,15 @@ def test_what_passes_by_the_firewall_is_at_large(client: dict[str, str]) -> None
     assert judged(SUSPEND, listed=HELD, client=client, flows=SLOW) == expected
     assert judged(SUSPEND, listed=HELD, client=client, flows=FAST) == (Enforced.NO, "still-online")
     assert judged(SUSPEND, listed=HELD, client=client, flows=[(KEY, {})]) == (Enforced.NO, "still-online")
+
+
+def test_an_address_that_nobody_is_said_to_have_may_be_used() -> None:
+    """The router has lost the lease, and so the list's entry; the client knows nothing of it and goes on."""
+    assert judged(SUSPEND, client=OFFLINE, flows=SLOW) == (Enforced.NO, "still-online")
+    assert cuts_of(plan_of(planned(lease=IN_LIST, client=OFFLINE, flows=SLOW))) == [at("ip/flows", PLACE)]
+    # What others open to it says nothing of whether it is there
+    probe = [("tcp 198.51.100.9:40000 10.1.0.50:22", {"fasttrack": "false"})]
+    assert judged(SUSPEND, client=OFFLINE, flows=probe) == (Enforced.PENDING, "offline")
 
 
 def test_who_is_blocked_is_out_once_its_lease_and_its_connections_are_gone() -> None:

@@ -47,7 +47,9 @@ OLD_KEY = f"amina.h 10.5.50.7@{NOW_S - 6 * 86_400}"
 ONLINE = [(OLD_KEY, SESSION)]
 FLOW = [("tcp 10.5.50.7:50000 203.0.113.80:443", {"fasttrack": "true"})]
 SLOW = [("tcp 10.5.50.7:50000 203.0.113.80:443", {"fasttrack": "false"})]
+PAY = [("tcp 10.5.50.7:50001 198.51.100.1:443", {"fasttrack": "true"})]
 COOKIE = [(f"amina.h {MAC}", {"login": "amina.h", "mac-address": MAC})]
+LOGINS = {"hsprof1": "cookie,http-chap"}
 
 Rows = list[tuple[str, dict[str, str]]]
 
@@ -60,7 +62,7 @@ def seen_of(
     profiles: Mapping[str, Value] = PROFILES,
     rules: Rows | None = None,
     lists: Collection[str] = (),
-    logins: Value = ABSENT,
+    logins: Value = LOGINS,
     flows: Rows | None = None,
 ) -> dict[Address, Seen]:
     online = sessions or []
@@ -344,6 +346,13 @@ def test_a_disabled_user_is_out_once_nothing_is_left_of_it() -> None:
     assert judged(SUSPEND, DISABLE, online=False, user=ABSENT) == (Enforced.NO, "not-in-effect")
 
 
+def test_where_no_hotspot_is_on_nobody_needs_a_login() -> None:
+    refused(planned(SUSPEND, DISABLE, logins=ABSENT), "no-hotspot", "no hotspot is on")
+    assert judged(SUSPEND, DISABLE, online=False, logins=ABSENT) == (Enforced.NO, "not-in-effect")
+    assert judged(RESTORE, DISABLE, online=False, logins=ABSENT) == (Enforced.PENDING, "offline")
+    assert plan_of(planned(SUSPEND, GARDEN, logins=ABSENT)).steps  # whom the list's rule keeps in all the same
+
+
 def test_a_user_that_is_no_longer_disabled() -> None:
     assert judged(RESTORE, DISABLE) == (Enforced.YES, "seen")
     assert judged(RESTORE, DISABLE, online=False) == (Enforced.PENDING, "offline")
@@ -360,6 +369,14 @@ def test_a_binding_that_came_meanwhile_lets_it_out(method: HotspotMethod, before
 
 
 @pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
+@pytest.mark.parametrize(("place", "lets_out"), [("10.5.50.0/24", True), ("10.5.51.0/24", False)])
+def test_a_binding_of_an_address_that_came_meanwhile(method: HotspotMethod, place: str, lets_out: bool) -> None:
+    by_address = [("0", {"address": place, "type": "bypassed"})]
+    found, _ = judged(SUSPEND, method, online=False, bindings=by_address)
+    assert (found is Enforced.NO) is lets_out
+
+
+@pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
 def test_connections_from_before_must_be_gone(method: HotspotMethod) -> None:
     def found(flows: Rows, before: Rows, ended: Collection[str] = (OLD_KEY,)) -> tuple[Enforced, str]:
         lists = ("suspended",) if method is GARDEN else ()
@@ -368,7 +385,10 @@ def test_connections_from_before_must_be_gone(method: HotspotMethod) -> None:
 
     assert found([], FLOW) == (Enforced.YES, "seen")
     assert found(FLOW, FLOW, (OLD_KEY, FLOW[0][0])) == (Enforced.NO, "still-online")
-    assert found(FLOW, FLOW) == (Enforced.YES, "seen")  # another one, of the pay page
+    assert found(PAY, FLOW, (OLD_KEY, FLOW[0][0])) == (Enforced.YES, "seen")
+    # It did not come to the cut: the time was over, or there were too many to read
+    assert found(FLOW, FLOW) == (Enforced.NO, "still-online")
+    assert found(FLOW, FLOW, (OLD_KEY, "tcp 10.5.50.70:50000 203.0.113.80:443")) == (Enforced.NO, "still-online")
     # Where none was seen at the preview none is cut: one that FastTrack carries now may be from before
     assert found(FLOW, []) == (Enforced.NO, "still-online")
     assert found(SLOW, []) == (Enforced.YES, "seen")
