@@ -290,3 +290,24 @@ async def test_a_garden_that_holds_the_internet_is_none(tmp_path: Path) -> None:
         router.add("/ip/firewall/address-list", list="pay-page", address="128.0.0.0/1")
         with pytest.raises(ApiRefusedError, match="may let it out before it is dropped"):
             await net.site.ask("suspend", ref(LOGIN))
+
+
+async def test_a_connection_that_fasttrack_took_does_not_outlive_a_session_of_its_own_address(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        router, own = net.router(LOGIN), "100.64.3.251"
+        router.set("/ppp/secret", LOGIN, remote_address=own)
+        flow = {
+            "protocol": "tcp",
+            "src_address": f"{own}:50001",
+            "dst_address": "203.0.113.80:443",
+            "fasttrack": "true",
+        }
+        router.add("/ip/firewall/connection", **flow)
+        done = await net.site.do("suspend", ref(LOGIN))
+        assert (state_of(done), done["state"]) == (("applied", "seen"), "done")
+        assert [s["step"] for s in done["steps"]] == [1, 2, 3]
+        assert own not in str(router.rows("/ip/firewall/connection"))
+        assert not net.gets_out(LOGIN)
+        back = await net.site.do("revert", change=done["id"])
+        assert state_of(back)[0] == "applied"
+        assert net.gets_out(LOGIN)

@@ -12,12 +12,22 @@ router's own lists.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
 from agent.connectors.routeros.access_text import after_text, now_text, proof_text
-from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, member, parse, rows_of, texts_of
+from agent.connectors.routeros.addresses import (
+    ALL,
+    COPIES,
+    Resource,
+    address,
+    member,
+    networks,
+    parse,
+    rows_of,
+    texts_of,
+)
 from agent.connectors.routeros.firewall import LetOut, keeps_in
 from agent.connectors.routeros.marks import marked
 from agent.model import (
@@ -42,6 +52,9 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod, PppMethod
 
 DISCONNECT: Final = "disconnect"
+CUT: Final = "cut"
+_FLOWS: Final = "flows"
+"""In an enforcement's `expect`: the address whose connections from before are to be gone."""
 PROFILE: Final = "profile"
 DISABLED: Final = "disabled"
 _READ_AT: Final = "read-at"
@@ -379,7 +392,12 @@ class ProfileAccess:
 
 
 class PppAccess(ProfileAccess):
-    """Subscribers are PPP secrets."""
+    """Subscribers are PPP secrets.
+
+    One with an address of its own has it again after the redial, and a connection that FastTrack took before passes by
+    the rule that drops the list: such connections are cut once the session has ended. An address out of a pool may be
+    another household's by then, so its are not.
+    """
 
     menus = Menus(
         "PPP secret",
@@ -396,6 +414,55 @@ class PppAccess(ProfileAccess):
         if not ipv6:
             return None
         return CannotEnforce("ipv6-not-held", f"profile {profile} hands out IPv6 ({', '.join(ipv6)})")
+
+    def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
+        ends, own = super()._ends(service, access, seen), self._own_address(service.login, seen)
+        if not own or access is Access.ACTIVE:
+            return ends
+        cut = Effect(
+            address=self._at(Resource.FLOWS, own),
+            verb=CUT,
+            args={},
+            key=f"{service.ref}:{access.value}:cut",
+            replay=Replay.IF_UNPROVEN,
+            proof=ProofKind.GONE,
+            within_s=self._method.disconnect_within_s,
+        )
+        return (*ends, cut)
+
+    def _enforcement(
+        self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]
+    ) -> Enforcement:
+        enforce = super()._enforcement(service, access, fields, seen)
+        own = self._own_address(service.login, seen) if access is Access.SUSPENDED else ""
+        return replace(enforce, expect={**enforce.expect, _FLOWS: own}) if own else enforce
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return what a profile's recipe needs, then the connections of an address of its own."""
+        missing = list(super().enforcement_reads(enforce, seen))
+        own = enforce.expect.get(_FLOWS)
+        flows = self._at(Resource.FLOWS, own) if own else None
+        return [flows] if flows is not None and not missing and flows not in seen else missing
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        """Judge as a profile's recipe does; and of an address of its own no connection from before may be left."""
+        found, own = super().judge(enforce, seen, ended), enforce.expect.get(_FLOWS)
+        if found.enforced is Enforced.NO or not own:
+            return found
+        flows = rows_of(seen[self._at(Resource.FLOWS, own)].value)
+        cut = any((where := parse(self.target, a)) and where[0] is Resource.FLOW for a in ended)
+        if cut:
+            left = [key for key in flows if self._at(Resource.FLOW, key) in ended]
+        else:  # none was bound: there was none, or the cut never came
+            left = [key for key, flow in flows.items() if flow.get("fasttrack") != "false"]
+        if left:
+            return Judgement(Enforced.NO, "still-online", f"{len(left)} connection(s) of {own} carry on as before")
+        return found
+
+    def _own_address(self, login: str, seen: Mapping[Address, Seen]) -> str:
+        """Return the address that a secret gives its subscriber at every login; empty: it comes out of a pool."""
+        value = texts_of(seen[self._at(Resource.SECRET, login)].value).get("remote-address", "")
+        return value if networks(value) else ""
 
 
 def _addresses(sessions: Mapping[str, Mapping[str, str]]) -> frozenset[str]:

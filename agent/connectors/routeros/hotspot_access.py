@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgement
-from agent.connectors.routeros.access import DISABLED, PROFILE, Menus, ProfileAccess
+from agent.connectors.routeros.access import CUT, DISABLED, PROFILE, Menus, ProfileAccess
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, Resource, member, parse, rows_of, texts_of
 from agent.connectors.routeros.values import Kind, normalise
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from agent.model import Enforcement, Service, ServiceState
 
 FORGET: Final = "forget"
-CUT: Final = "cut"
 _MACS: Final = "macs"
 """In an enforcement's `expect`: the clients that were known at the preview, comma separated."""
 _ONLINE: Final = "online"

@@ -304,3 +304,46 @@ def test_a_session_without_an_address_or_by_radius_is_no_proof() -> None:
     assert judged(SUSPEND, "", ("suspended",)) == (Enforced.NO, "not-in-effect")
     assert judged(SUSPEND, lists=("suspended",), radius="true") == (Enforced.NO, "not-in-effect")
     assert judged(RESTORE, radius="true") == (Enforced.NO, "not-in-effect")
+
+
+# --- an address of its own ---
+
+OWN: Mapping[str, str | SecretRef] = {**SECRET, "remote-address": "100.64.12.9"}
+FLOWS = at("ip/flows", "100.64.12.9")
+FLOW = "tcp 100.64.12.9:50000 203.0.113.80:443"
+
+
+def test_connections_of_an_own_address_are_cut_once_the_session_ended() -> None:
+    plan = plan_of(planned(secret=OWN, sessions=ONLINE))
+    ends = [(s.do.verb, s.do.address, s.after) for s in plan.steps if isinstance(s.do, Effect)]
+    assert ends == [("disconnect", at("ppp/active", "amina.h"), (1,)), ("cut", FLOWS, (1,))]
+    pool = plan_of(planned(secret={**SECRET, "remote-address": "homes"}, sessions=ONLINE))
+    restored = plan_of(planned(RESTORE, secret={**OWN, "profile": "suspended"}, sessions=ONLINE))
+    for other in (pool, restored):  # a pool's address is somebody else's tomorrow, and nobody is to be kept in
+        assert [s.do.verb for s in other.steps if isinstance(s.do, Effect)] == ["disconnect"]
+
+
+@pytest.mark.parametrize(
+    ("flows", "cut", "expected"),
+    [
+        ([], True, Enforced.YES),
+        ([(FLOW, {"fasttrack": "true"})], True, Enforced.NO),
+        ([(FLOW, {"fasttrack": "false"})], True, Enforced.NO),
+        ([("tcp 100.64.12.9:50001 192.0.2.1:443", {"fasttrack": "true"})], True, Enforced.YES),  # of after: a pay page
+        ([(FLOW, {"fasttrack": "true"})], False, Enforced.NO),  # the cut never came
+        ([(FLOW, {})], False, Enforced.NO),
+        ([(FLOW, {"fasttrack": "false"})], False, Enforced.YES),  # it meets the rule with every packet
+    ],
+)
+def test_no_connection_from_before_is_left(
+    flows: list[tuple[str, dict[str, str]]], cut: bool, expected: Enforced
+) -> None:
+    enforce = plan_of(planned(secret=OWN, sessions=ONLINE)).enforce
+    assert enforce is not None
+    seen = seen_of(secret={**OWN, "profile": "suspended"}, sessions=[("0x99", SESSION)], lists=("suspended",))
+    seen[at("ppp/began", "amina.h")] = Seen({"0x99": str(NOW_S + 30)}, NOW_S + 31)
+    recipe = PppAccess(METHOD)
+    assert list(recipe.enforcement_reads(enforce, seen)) == [FLOWS]
+    seen[FLOWS] = Seen(rows_value(flows), NOW_S)
+    ended = [at("ppp/session", "0x81"), *([at("ip/flow", FLOW)] if cut else [])]
+    assert recipe.judge(enforce, seen, ended).enforced is expected
