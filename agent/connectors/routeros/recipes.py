@@ -26,9 +26,9 @@ _RECIPES: Final[Mapping[type, Callable[[Any], AccessRecipe]]] = {
 
 
 def recipe_of(method: RouterMethod) -> AccessRecipe:
-    """Return the recipe of a method, on its router or on all of them."""
-    parts = [
-        _RECIPES[type(method)](replace(method, target=target, also_on=()))
-        for target in (method.target, *method.also_on)
-    ]
-    return parts[0] if len(parts) == 1 else SeveralAccess(parts)
+    """Return the recipe of a method, on all of its routers.
+
+    Of one router too: a change that was planned on two is judged then by a recipe that knows what it lacks.
+    """
+    targets = (method.target, *method.also_on)
+    return SeveralAccess([_RECIPES[type(method)](replace(method, target=target, also_on=())) for target in targets])

@@ -49,6 +49,8 @@ class SeveralAccess:
             return Judgement(Enforced.NO, "unmapped-method", text)
         found = {t: self._parts[t].judge(own, seen, ended) for t, own in self._own(enforce).items()}
         worst = min(found.values(), key=lambda judgement: _WORST.index(judgement.enforced))
+        if len(found) == 1:
+            return worst
         told = [f"{_name(t)}: {j.detail}" for t, j in found.items() if j.enforced is worst.enforced and j.detail]
         return replace(worst, detail=" · ".join(told))
 
@@ -100,6 +102,8 @@ def _enforcement(plans: Mapping[str, RecipePlan]) -> Enforcement | None:
     if not own:
         return None
     first = next(iter(own.values()))
+    if len(own) == 1:
+        return first
     expect = {_METHOD: first.expect[_METHOD]}
     for target, enforce in own.items():
         expect |= {f"{target} {name}": value for name, value in enforce.expect.items()}

@@ -163,3 +163,15 @@ def test_a_router_that_the_method_has_no_more_is_not_said_to_hold() -> None:
         assert "edge-2" in found.detail
     none = recipe_of(replace(METHOD, target="routeros/edge-3", also_on=("routeros/edge-4",)))
     assert none.judge(enforcement(), seen, ()).how == "unmapped-method"
+
+
+def test_planned_on_two_and_judged_by_one_and_the_other_way_round() -> None:
+    """The configuration changed while the change ran: it is said, and no run falls over it."""
+    one, both = recipe_of(METHOD), recipe_of(BOTH)
+    two = enforcement()
+    assert one.judge(two, on_both(HELD, HELD), ()).how == "unmapped-method"
+    assert list(one.enforcement_reads(two, {}))
+    single = plan_of(one.plan(SUSPEND, SERVICE, seen_of(sessions=ONLINE))).enforce
+    assert single is not None
+    assert not any(" " in key for key in single.expect)
+    assert list(both.enforcement_reads(single, {})) == list(one.enforcement_reads(single, {}))
