@@ -19,6 +19,8 @@ is gone:
 
 And what is looked up:
 
+* `ip/listed/ADDRESS`, `ipv6/listed/PREFIX`: the lists that have an entry of just this one that is not disabled, list ->
+  `dynamic` or `static`.
 * `ip/members/LIST`, `ipv6/members/LIST`: a list's entries that are not disabled, address -> `dynamic` or `static`.
 * `ip/filter/all`, `ipv6/filter/all`: the firewall's filter rules in their order, number -> its properties.
 * `ip/pools/all`, `ipv6/pools/all`: the pools, name -> their ranges.
@@ -75,6 +77,8 @@ class Resource(enum.Enum):
     FLOW = "ip/flow"
     FLOWS6 = "ipv6/flows"
     FLOW6 = "ipv6/flow"
+    LISTED = "ip/listed"
+    LISTED6 = "ipv6/listed"
     MEMBERS = "ip/members"
     MEMBERS6 = "ipv6/members"
     FILTER = "ip/filter"

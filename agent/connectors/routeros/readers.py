@@ -49,6 +49,7 @@ _HELD: Final = {
 """Menus of those who have an address for a while: what it is called, its owner, the addresses, what must be `true`."""
 _NO_MENU: Final = "no such command"
 """RouterOS' text for a menu whose package is not installed: then nobody is in it."""
+_LISTED: Final = {Resource.LISTED: "/ip/firewall/address-list", Resource.LISTED6: "/ipv6/firewall/address-list"}
 _LISTS_OF: Final = {"/ip/firewall/filter": Resource.MEMBERS, "/ipv6/firewall/filter": Resource.MEMBERS6}
 _BEGINNINGS: Final = {Resource.BEGAN: Resource.ACTIVE, Resource.HOTSPOT_BEGAN: Resource.HOTSPOT_ACTIVE}
 _COUNTERS: Final = frozenset({"bytes", "packets"})
@@ -93,6 +94,7 @@ class Readers:
             **{resource: partial(self._beginnings, owner) for resource, owner in _BEGINNINGS.items()},
             **{resource: partial(self._rules, path) for resource, path in _RULES.items()},
             **{resource: partial(self._members, path) for resource, path in _LISTS.items()},
+            **{resource: partial(self._listed, path) for resource, path in _LISTED.items()},
             **{resource: partial(self._pools, *where) for resource, where in _POOLS.items()},
             **{resource: partial(self._held, resource) for resource in _HELD},
         }
@@ -216,6 +218,16 @@ class Readers:
             if row.get("disabled") != "true":
                 kind = "dynamic" if row.get("dynamic") == "true" else "static"
                 found.setdefault(row.get("list", ""), {})[normalise(Kind.RANGE, row.get("address", ""))] = kind
+        return dict(found)
+
+    async def _listed(self, path: str, api: Api, _: Version, places: Sequence[str]) -> dict[str, Value]:
+        wanted = ("list", "address", "dynamic", "disabled")
+        rows = await self.print(api, path, wanted, "address", places)
+        found: dict[str, dict[str, str]] = {}
+        for row in rows:
+            if row.get("disabled") != "true":
+                kind = "dynamic" if row.get("dynamic") == "true" else "static"
+                found.setdefault(normalise(Kind.RANGE, row.get("address", "")), {})[row.get("list", "")] = kind
         return dict(found)
 
     async def _rules(self, path: str, api: Api, version: Version, _: Sequence[str]) -> dict[str, Value]:

@@ -91,6 +91,10 @@ class StaticAccess:
         listed = self._lists.writes(wanted.access, mine, seen)
         if isinstance(listed, CannotEnforce):
             return listed
+        restores = wanted.access is Access.ACTIVE and wanted.tariff == service.tariff
+        elsewhere = self._lists.elsewhere(mine, seen) if restores else None
+        if elsewhere:
+            return elsewhere
         after = self._after(wanted, mine, seen, shaped)
         if isinstance(after, CannotEnforce):
             return after

@@ -30,6 +30,7 @@ class Family:
     version: int
     entry: Resource
     members: Resource
+    listed: Resource
     rules: Resource
     flows: Resource
     flow: Resource
@@ -42,6 +43,7 @@ FAMILIES: Final[Mapping[int, Family]] = {
         4,
         Resource.LIST,
         Resource.MEMBERS,
+        Resource.LISTED,
         Resource.FILTER,
         Resource.FLOWS,
         Resource.FLOW,
@@ -52,6 +54,7 @@ FAMILIES: Final[Mapping[int, Family]] = {
         6,
         Resource.LIST6,
         Resource.MEMBERS6,
+        Resource.LISTED6,
         Resource.FILTER6,
         Resource.FLOWS6,
         Resource.FLOW6,

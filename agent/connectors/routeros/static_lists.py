@@ -52,10 +52,11 @@ class StaticLists:
 
     def reads(self, mine: Collection[Network]) -> list[Address]:
         """Return the addresses' entries and the list's members."""
+        listed = [self._listed(one) for one in mine]
         if not self._name:
-            return []
+            return listed
         members = [address(self._target, family.members, self._name) for family in families(mine)]
-        return members + [self._entry(one) for one in mine]
+        return listed + members + [self._entry(one) for one in mine]
 
     def then_reads(self, mine: Collection[Network], seen: SeenAll) -> list[Address]:
         """Return what is open of the addresses that are in the list already: is anything of it at large?"""
@@ -85,6 +86,19 @@ class StaticLists:
             elif access is Access.ACTIVE and not isinstance(before.value, Absent) and _is_on(texts_of(before.value)):
                 found.append(Transition(self._entry(one), before, _left(before.value)))
         return found
+
+    def elsewhere(self, mine: Collection[Network], seen: SeenAll) -> CannotEnforce | None:
+        """Return which other list keeps an address in after a restore: one of before the configuration was changed."""
+        for one in mine:
+            for name in texts_of(seen[self._listed(one)].value):
+                kept = None if name == self._name else keeps_in(self._rules(family_of(one), seen), name)
+                if kept is not None and not isinstance(kept, LetOut):
+                    why = f"{spelt(one)} is also in list {name}, and {kept.text}: lift that entry first"
+                    return CannotEnforce("other-list", why)
+        return None
+
+    def _listed(self, one: Network) -> Address:
+        return address(self._target, family_of(one).listed, spelt(one))
 
     def _refuse(self, access: Access, one: Network, seen: SeenAll) -> CannotEnforce | None:
         entry = texts_of(seen[self._entry(one)].value)

@@ -87,6 +87,8 @@ class World:
                 return dict(rows[0]) if rows else ABSENT
             case "ip/list" | "ipv6/list":
                 return self.entries.get(where, ABSENT)
+            case "ip/listed" | "ipv6/listed":
+                return self._listed(resource, key)
             case "ip/members" | "ipv6/members":
                 return self._members("/".join(where.split("/", 2)[:2]), resource, key)
             case "ip/flows" if key == V4:
@@ -94,6 +96,11 @@ class World:
             case "ip/flows" | "ipv6/flows" | "ip/pools" | "ip/held" | "ipv6/pools" | "ipv6/held":
                 return ABSENT
         raise AssertionError(where)
+
+    def _listed(self, family: str, key: str) -> Value:
+        rows = [row for where, row in self.entries.items() if f"/{family}/list/{key} " in where]
+        names = {str(r["list"]): "static" for r in rows if isinstance(r, Mapping) and r.get("disabled") == "false"}
+        return names or ABSENT
 
     def _members(self, target: str, family: str, name: str) -> Value:
         own = {
@@ -162,7 +169,7 @@ def refused(found: RecipePlan | CannotEnforce, reason: str, *words: str) -> None
 def test_it_is_an_access_recipe() -> None:
     made: AccessRecipe = StaticAccess(LISTED)
     assert made.target == "routeros/edge-1"
-    assert isinstance(recipe_of(LISTED), StaticAccess)
+    assert recipe_of(LISTED).target == "routeros/edge-1"
     assert recipe_of(replace(LISTED, also_on=("routeros/edge-2",))).target == "routeros/edge-1"
 
 
@@ -296,7 +303,7 @@ def test_what_became_a_pools_since_is_given_back() -> None:
     world.more = {at("ip/pools", "all"): {"cgnat": "192.0.2.2-192.0.2.250"}}
     plan = plan_of(world.plan(RESTORE))
     assert [change.after for change in writes(plan)] == [ABSENT, ABSENT]
-    world.queues = [SLOW]
+    world.queues, world.entries = [SLOW], {}
     assert writes(plan_of(world.plan(RESTORE, SLOWED)))[0].address == at("queue/simple", "home")
 
 
@@ -597,3 +604,20 @@ def test_a_kick_cuts_what_is_open_and_changes_nothing() -> None:
     assert [(s.n, s.after) for s in plan.steps] == [(1, ()), (2, ())]
     assert all(isinstance(s, Step) and isinstance(s.do, Effect) and s.do.proof is None for s in plan.steps)
     assert plan.enforce is None
+
+
+# --- a list of before ---
+
+
+def test_who_is_held_by_another_list_too_is_not_said_to_be_restored() -> None:
+    """The list was renamed since: what is lifted now would let nobody out, and the old entry would stay for ever."""
+    world = World()
+    world.entries = {at("ip/list", f"{V4} unpaid"): {**entry(V4), "list": "unpaid"}}
+    world.rules = [DROP, {**DROP, "src-address-list": "unpaid"}]
+    found = world.plan(RESTORE)
+    assert isinstance(found, CannotEnforce)
+    assert (found.reason, "unpaid" in found.detail) == ("other-list", True)
+    slowed = world.plan(RESTORE, SLOWED)  # suspended by a limit since
+    assert isinstance(slowed, CannotEnforce)
+    world.rules = [DROP]  # a list that no rule drops holds nobody
+    assert isinstance(world.plan(RESTORE), RecipePlan)
