@@ -23,7 +23,7 @@ from agent.connectors.routeros import dhcp_text
 from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.firewall import LetOut, keeps_in
 from agent.connectors.routeros.marks import marked
-from agent.connectors.routeros.queue_order import speed_of
+from agent.connectors.routeros.queues import speed_of
 from agent.connectors.routeros.values import Kind, mac_of, normalise
 from agent.model import Absent, Access, Address, Effect, Enforcement, ProofKind, Replay, Seen, Step, Transition
 
@@ -217,7 +217,8 @@ class DhcpAccess:
         if listed:
             return Judgement(Enforced.NO, "garden", self._still_in(place, listed, client))
         if _SPEED in enforce.expect:
-            other = speed_of(rows_of(seen[self._at(Resource.QUEUES, ALL)].value), place, enforce.expect[RATE])
+            queues = list(rows_of(seen[self._at(Resource.QUEUES, ALL)].value).values())
+            other = speed_of(queues, place, enforce.expect[RATE])
             if other:
                 return Judgement(Enforced.NO, "not-in-effect", f"{other}: {dhcp_text.left_text(client)}")
         return Judgement(Enforced.YES, "seen", f"{place}{f', not in list {self._list}' if self._list else ''}")

@@ -61,6 +61,30 @@ def own(queues: Sequence[Queue], mine: Collection[Network]) -> Queue | Unfit:
     return _refuse_place(queues, queue, mine) or queue
 
 
+def speed_of(queues: Sequence[Queue], place: str, rate_limit: str) -> str:
+    """Return why an address does not have the speed of a `rate-limit`, or nothing where it has.
+
+    A lease with a `rate-limit` brings a dynamic queue.
+
+    Args:
+        queues: all simple queues in their order.
+        place: an address.
+        rate_limit: normalised, `upload/download ...`; "": none, so no dynamic queue is the address' own.
+    """
+    mine = networks(place)
+    live = [queue for queue in queues if "true" not in (queue.get("disabled"), queue.get("invalid"))]
+    found = [q for q in live if q.get("dynamic") == "true" and any(one in _targets(q) for one in mine)]
+    if not rate_limit:
+        return f"{place} still has queue {_name(found[0])}" if found else ""
+    wanted = rate_limit.split(" ")[0]
+    if not found:
+        return f"{place} has no queue of {wanted} yet"
+    if limit_of(found[0]) != wanted:
+        return f"the queue of {place} is {limit_of(found[0])}, not {wanted} yet"
+    behind = _refuse_place(live, found[0], mine)
+    return behind.detail if behind else ""
+
+
 def _refuse_place(queues: Sequence[Queue], queue: Queue, mine: Collection[Network]) -> Unfit | None:
     """Refuse a queue that its traffic does not come to: by its parents, or by a queue above."""
     named = {one.get("name", ""): one for one in queues}

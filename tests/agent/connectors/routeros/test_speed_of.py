@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.connectors.routeros.queue_order import speed_of
+from agent.connectors.routeros.queues import speed_of
 
 PLACE, RATE = "10.1.0.50", "20000000/20000000"
 OWN = {"name": "dhcp-ds<x>", "target": "10.1.0.50/32", "max-limit": RATE, "dynamic": "true", "parent": "none"}
@@ -12,7 +12,7 @@ STATIC = {"name": "hill", "target": "10.1.0.0/24", "max-limit": "100M/100M", "pa
 
 
 def found(*queues: dict[str, str], rate: str = RATE) -> str:
-    return speed_of({f"{n}": queue for n, queue in enumerate(queues)}, PLACE, rate)
+    return speed_of(queues, PLACE, rate)
 
 
 def test_its_own_queue_says_its_speed() -> None:
@@ -38,7 +38,7 @@ def test_no_limit_is_no_queue() -> None:
     [STATIC, STATIC | {"target": "bridge1"}, STATIC | {"target": ""}, STATIC | {"target": "10.9.0.0/24,10.1.0.50"}],
 )
 def test_a_queue_before_it_has_its_packets(before: dict[str, str]) -> None:
-    assert "queue hill stands before" in found(before, OWN)
+    assert "queue hill stands above" in found(before, OWN)
     assert found(OWN, before) == ""
 
 
