@@ -244,7 +244,7 @@ def _step_json(s: Step) -> object:
         **do,
         "after": list(s.after),
         "on_revert": [_effect_json(e) for e in s.on_revert],
-        "unless": list(s.unless),
+        **({"unless": list(s.unless)} if s.unless else {}),
     }
 
 
@@ -371,7 +371,7 @@ def _step(r: Reader) -> Step:
         do=tuple(_transition(t) for t in r.objects("transitions")) if effect is None else _effect(effect),
         after=tuple(r.integers("after", 1, limits.STEPS_MAX)),
         on_revert=tuple(_effect(e) for e in r.objects("on_revert")),
-        unless=tuple(r.integers("unless", 1, limits.STEPS_MAX)),
+        unless=tuple(r.integers("unless", 1, limits.STEPS_MAX)) if r.has("unless") else (),
     )
     r.done()
     return step

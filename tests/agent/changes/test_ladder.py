@@ -294,6 +294,12 @@ def test_the_undo_of_a_ladder_whose_first_rung_has_none(world: World) -> None:
     assert "on undo: ! 2 × disconnect (irreversible)" in render._effect_many([one, one])
 
 
+def test_an_item_without_a_ladder_is_written_as_before_there_were_any(world: World) -> None:
+    """Plans of an earlier version are opened and taken back, and an older tool reads those that have no ladder."""
+    assert b"unless" not in encode_item(item(1, "alice", world))
+    assert b'"unless":[2]' in encode_item(two_rungs("alice", world))
+
+
 def test_ladders_of_an_item(world: World) -> None:
     assert [[s.n for s in ladder] for ladder in ladders(two_rungs("alice", world).steps)] == [[2, 3]]
     assert [[s.n for s in ladder] for ladder in ladders(item(1, "alice", world).steps)] == [[2]]
