@@ -19,7 +19,8 @@ from agent.connectors.radius.addresses import sessions_of
 from agent.connectors.radius.garden import in_garden
 from agent.connectors.radius.schema import Method, RadiusConfig
 from agent.connectors.radius.schema import Sessions as Kind
-from agent.connectors.routeros.addresses import ALL, Resource, address, member, rows_of
+from agent.connectors.routeros.access import CUT, connections_left
+from agent.connectors.routeros.addresses import ALL, Resource, address, member, networks, rows_of
 from agent.connectors.routeros.firewall import LetOut, keeps_in
 from agent.connectors.routeros.values import Kind as ValueKind
 from agent.connectors.routeros.values import normalise
@@ -43,6 +44,10 @@ _OWN: Final = {Kind.PPP: (Resource.SECRET, "PPP secret"), Kind.HOTSPOT: (Resourc
 """What of a router's own hides RADIUS from a login."""
 _LISTS: Final = "router-lists"
 """In an enforcement's `expect`: the address lists of the suspended policy, comma separated."""
+OWN: Final = "own-address"
+"""In an enforcement's `expect`: the address that a suspended login has at every login, where it has one."""
+_CUT_ON: Final = "cut-on"
+"""Likewise: the routers on which that address' connections are cut, comma separated."""
 RATE: Final = "rate"
 """In an enforcement's `expect`: the Mikrotik-Rate-Limit that the login gets, where it gets one."""
 
@@ -90,7 +95,13 @@ class RoutedAccess:
             if missing := [a for a in active if a not in seen]:
                 return missing
         targets = [*self._targets_of(sessions), *self._unaccounted(self._login(enforce), sessions, seen)]
-        return [a for target in targets for a in self._evidence(enforce, target) if a not in seen]
+        wanted = [a for target in targets for a in self._evidence(enforce, target)]
+        return [a for a in (*wanted, *self._flows(enforce).values()) if a not in seen]
+
+    def _flows(self, enforce: Enforcement) -> Mapping[str, Address]:
+        """Return where the connections of an address of its own are read, by router."""
+        targets = filter(None, enforce.expect.get(_CUT_ON, "").split(","))
+        return {target: address(target, Resource.FLOWS, enforce.expect[OWN]) for target in targets}
 
     def _of_router(self, target: str, login: str) -> tuple[Address, ...]:
         return address(target, Resource.FILTER, ALL), self._own(target, login), self._active(target, login)
@@ -132,10 +143,40 @@ class RoutedAccess:
         if suspends:
             display["after"] = " · ".join(filter(None, (display.get("after", ""), self._checked())))
         enforce = planned.enforce
-        if enforce is not None:
-            enforce = replace(enforce, expect={**enforce.expect, _LISTS: ",".join(self._lists)})
         steps = self._with_last_rung(planned.steps, service, seen)
+        if enforce is not None:
+            steps, cut_on = self._with_cuts(steps, enforce.expect.get(OWN, ""), service, seen)
+            enforce = replace(enforce, expect={**enforce.expect, _LISTS: ",".join(self._lists), **cut_on})
         return RecipePlan(steps, enforce, display)
+
+    def _with_cuts(
+        self, steps: tuple[Step, ...], own: str, service: Service, seen: Mapping[Address, Seen]
+    ) -> tuple[tuple[Step, ...], dict[str, str]]:
+        """Return the steps, and cuts of what FastTrack took of an address that the login has again at once.
+
+        Such a connection outlives its session and passes by the rule that drops the list.
+        """
+        sessions = self._open(service, seen)
+        targets = (*self._targets_of(sessions), *self._unaccounted(service.login, sessions, seen))
+        last = [step for step in steps if isinstance(step.do, Effect)]
+        if not networks(own) or not last or not targets:
+            return steps, {}
+        cuts = [
+            Step(n, target, self._cut(target, own, service), last[0].after)
+            for n, target in enumerate(targets, start=len(steps) + 1)
+        ]
+        return (*steps, *cuts), {_CUT_ON: ",".join(targets)}
+
+    def _cut(self, target: str, own: str, service: Service) -> Effect:
+        return Effect(
+            address=address(target, Resource.FLOWS, own),
+            verb=CUT,
+            args={},
+            key=f"{service.ref}:suspended:cut:{target}",
+            replay=Replay.IF_UNPROVEN,
+            proof=ProofKind.GONE,
+            within_s=self._method.disconnect_within_s,
+        )
 
     def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
         """Return the RADIUS recipe's disconnect and the last rung."""
@@ -221,6 +262,10 @@ class RoutedAccess:
         found = self._inner.judge(enforce, seen, ended)
         if found.how == "still-online":
             return found
+        for target, where in self._flows(enforce).items():
+            if left := connections_left(target, seen[where].value, ended):
+                text = f"{left} connection(s) of {enforce.expect[OWN]} on {_name(target)} carry on as before"
+                return Judgement(Enforced.NO, "still-online", text)
         if found.enforced is Enforced.PENDING:
             return self._judge_unaccounted(enforce, seen) or found
         sessions = self._sessions(enforce, seen)

@@ -171,3 +171,16 @@ def _on_two(isp: Isp, services: Sequence[LabService]) -> tuple[LabService, LabSe
     first = services[0]
     second = next(s for s in services if router_of(isp, s) is not router_of(isp, first))
     return first, second
+
+
+async def test_a_connection_that_fasttrack_took_does_not_outlive_a_static_address(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp={**ROUTERS, "services": 20}) as (isp, site):
+        service = next(s for s in isp.services if s.static4 and s.online and s.mapped)
+        router = router_of(isp, service)
+        ends = {"src_address": f"{service.static4}:50001", "dst_address": "203.0.113.200:443"}
+        router.add("/ip/firewall/connection", protocol="tcp", fasttrack="true", **ends)
+        done = await site.do("suspend", ref_of(service), reason="request")
+        assert state_of(done) == ("applied", "seen")
+        assert ran(done)[-1] == (4, "applied", "done")
+        assert ends["src_address"] not in str(router.rows("/ip/firewall/connection"))
+        assert not gets_out(isp, service)

@@ -61,6 +61,7 @@ _PRIORITY: Final = "1"
 
 COA: Final = "coa"
 _RATE: Final = "Mikrotik-Rate-Limit"
+_OWN_ADDRESS: Final = "Framed-IP-Address"
 _SEEN_S: Final = 5
 """How long a CoA may take until a router shows what it did; chosen arbitrarily."""
 
@@ -141,6 +142,9 @@ class RadiusAccess:
         rate = outcome.get(_RATE) if isinstance(outcome, Accepted) else ()
         if len(rate) == 1 and wanted.access is Access.ACTIVE:
             enforce = replace(enforce, expect={**enforce.expect, "rate": rate[0]})
+        own = outcome.get(_OWN_ADDRESS) if isinstance(outcome, Accepted) else ()
+        if len(own) == 1 and wanted.access is Access.SUSPENDED:
+            enforce = replace(enforce, expect={**enforce.expect, "own-address": own[0]})
         drop = self._disconnect(service, wanted.access, sessions)
         if after == before.value:
             at_large = wanted.access is Access.SUSPENDED and self._at_large(sessions, enforce, outcome)

@@ -449,20 +449,31 @@ class PppAccess(ProfileAccess):
         found, own = super().judge(enforce, seen, ended), enforce.expect.get(_FLOWS)
         if found.enforced is Enforced.NO or not own:
             return found
-        flows = rows_of(seen[self._at(Resource.FLOWS, own)].value)
-        cut = any((where := parse(self.target, a)) and where[0] is Resource.FLOW for a in ended)
-        if cut:
-            left = [key for key in flows if self._at(Resource.FLOW, key) in ended]
-        else:  # none was bound: there was none, or the cut never came
-            left = [key for key, flow in flows.items() if flow.get("fasttrack") != "false"]
+        left = connections_left(self.target, seen[self._at(Resource.FLOWS, own)].value, ended)
         if left:
-            return Judgement(Enforced.NO, "still-online", f"{len(left)} connection(s) of {own} carry on as before")
+            return Judgement(Enforced.NO, "still-online", f"{left} connection(s) of {own} carry on as before")
         return found
 
     def _own_address(self, login: str, seen: Mapping[Address, Seen]) -> str:
         """Return the address that a secret gives its subscriber at every login; empty: it comes out of a pool."""
         value = texts_of(seen[self._at(Resource.SECRET, login)].value).get("remote-address", "")
         return value if networks(value) else ""
+
+
+def connections_left(target: str, flows: Value, ended: Collection[Address]) -> int:
+    """Return how many connections of an address that was to be cut may be from before.
+
+    Args:
+        target: the router.
+        flows: what `ip/flows/ADDRESS` reads there now.
+        ended: all that the item set out to end.
+    """
+    rows = rows_of(flows)
+    cut = any((where := parse(target, a)) and where[0] is Resource.FLOW for a in ended)
+    if cut:
+        return sum(address(target, Resource.FLOW, key) in ended for key in rows)
+    # None was bound: there was none, or the cut never came. What is not FastTrack's meets the rule with every packet
+    return sum(flow.get("fasttrack") != "false" for flow in rows.values())
 
 
 def _addresses(sessions: Mapping[str, Mapping[str, str]]) -> frozenset[str]:

@@ -326,6 +326,55 @@ def test_offline_by_accounting_is_not_offline_by_the_router(listed: list[str], e
     assert judged(SUSPEND, seen_of(), offline) == (Enforced.PENDING, "offline")
 
 
+# --- an address of its own ---
+
+FLOWS = Address("routeros/bng-1/ip/flows/100.64.0.9")
+FLOW = "tcp 100.64.0.9:50000 203.0.113.80:443"
+
+
+class Pinned(Inner):
+    """RADIUS gives the login the same address at every login."""
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+        plan = super().plan(wanted, service, seen)
+        assert plan.enforce is not None
+        expect = {**plan.enforce.expect, "own-address": "100.64.0.9"}
+        return replace(plan, enforce=replace(plan.enforce, expect=expect))
+
+
+def test_connections_of_an_address_that_comes_again_are_cut() -> None:
+    plan = plan_of(recipe(Pinned()).plan(SUSPEND, SERVICE, seen_of([SESSION])))
+    cut = plan.steps[-1]
+    assert isinstance(cut.do, Effect)
+    assert (cut.n, cut.target, cut.after, cut.unless) == (4, "routeros/bng-1", (1,), ())
+    assert (cut.do.verb, cut.do.address) == ("cut", FLOWS)
+    offline = plan_of(recipe(Pinned()).plan(SUSPEND, SERVICE, seen_of()))
+    assert [s.n for s in offline.steps] == [1, 2]  # nobody had a connection
+
+
+@pytest.mark.parametrize(
+    ("flows", "ended", "expected"),
+    [
+        ([], True, Enforced.YES),
+        ([(FLOW, {"fasttrack": "true"})], True, Enforced.NO),
+        ([(FLOW, {"fasttrack": "true"})], False, Enforced.NO),
+        ([(FLOW, {"fasttrack": "false"})], False, Enforced.YES),
+        ([("tcp 100.64.0.9:50001 192.0.2.1:443", {"fasttrack": "true"})], True, Enforced.YES),
+    ],
+)
+def test_what_is_left_of_them_is_no_suspension(
+    flows: list[tuple[str, dict[str, str]]], ended: bool, expected: Enforced
+) -> None:
+    of = recipe(Pinned())
+    enforce = plan_of(of.plan(SUSPEND, SERVICE, seen_of([SESSION]))).enforce
+    assert enforce is not None
+    seen = seen_of([SESSION], listed=["100.64.0.9"])
+    assert [a for a in of.enforcement_reads(enforce, seen) if a not in seen] == [FLOWS]
+    seen[FLOWS] = Seen(rows_value(flows), 0)
+    gone = [Address(f"routeros/bng-1/ip/flow/{FLOW}")] if ended else []
+    assert of.judge(enforce, seen, gone).enforced is expected
+
+
 # --- where it comes from ---
 
 

@@ -517,7 +517,8 @@ def test_marked_already_but_online_outside_of_the_garden_is_ended_and_judged(
     (step,) = plan.steps
     assert isinstance(step.do, Effect)
     assert (step.n, step.after, step.on_revert, step.do.args) == (1, (), (), {"now": "s1 on bng-1"})
-    assert plan.enforce == enforcement()
+    own = {"own-address": "100.64.3.4"} if user is PINNED else {}
+    assert plan.enforce == replace(enforcement(), expect={**enforcement().expect, **own})
 
 
 @pytest.mark.parametrize(
