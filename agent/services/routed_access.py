@@ -19,9 +19,10 @@ from agent.connectors.radius.addresses import sessions_of
 from agent.connectors.radius.garden import in_garden
 from agent.connectors.radius.schema import Method, RadiusConfig
 from agent.connectors.radius.schema import Sessions as Kind
-from agent.connectors.routeros.access import CUT, connections_left
+from agent.connectors.routeros.access import connections_left
 from agent.connectors.routeros.addresses import ALL, Resource, address, member, networks, rows_of
 from agent.connectors.routeros.firewall import LetOut, keeps_in
+from agent.connectors.routeros.running import end_of
 from agent.connectors.routeros.values import Kind as ValueKind
 from agent.connectors.routeros.values import normalise
 from agent.model import (
@@ -30,8 +31,6 @@ from agent.model import (
     Address,
     Effect,
     Enforcement,
-    ProofKind,
-    Replay,
     Seen,
     Service,
     ServiceState,
@@ -168,15 +167,8 @@ class RoutedAccess:
         return (*steps, *cuts), {_CUT_ON: ",".join(targets)}
 
     def _cut(self, target: str, own: str, service: Service) -> Effect:
-        return Effect(
-            address=address(target, Resource.FLOWS, own),
-            verb=CUT,
-            args={},
-            key=f"{service.ref}:suspended:cut:{target}",
-            replay=Replay.IF_UNPROVEN,
-            proof=ProofKind.GONE,
-            within_s=self._method.disconnect_within_s,
-        )
+        key = f"{service.ref}:suspended:cut:{target}"
+        return end_of(address(target, Resource.FLOWS, own), key, self._method.disconnect_within_s)
 
     def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
         """Return the RADIUS recipe's disconnect and the last rung."""
@@ -245,15 +237,7 @@ class RoutedAccess:
         return (*steps, *added)
 
     def _remove(self, target: str, service: Service, key: str) -> Effect:
-        return Effect(
-            address=self._active(target, service.login),
-            verb="disconnect",
-            args={},
-            key=f"{key}:{target}",
-            replay=Replay.IF_UNPROVEN,
-            proof=ProofKind.GONE,
-            within_s=self._method.disconnect_within_s,
-        )
+        return end_of(self._active(target, service.login), f"{key}:{target}", self._method.disconnect_within_s)
 
     # --- what came of it ---
 

@@ -30,6 +30,7 @@ from agent.connectors.routeros.addresses import (
 )
 from agent.connectors.routeros.firewall import LetOut, keeps_in
 from agent.connectors.routeros.marks import marked
+from agent.connectors.routeros.running import end_of
 from agent.model import (
     ABSENT,
     Absent,
@@ -38,8 +39,6 @@ from agent.model import (
     Effect,
     Enforcement,
     Field,
-    ProofKind,
-    Replay,
     Seen,
     Service,
     ServiceState,
@@ -51,8 +50,6 @@ from agent.model import (
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod, PppMethod
 
-DISCONNECT: Final = "disconnect"
-CUT: Final = "cut"
 _FLOWS: Final = "flows"
 """In an enforcement's `expect`: the address whose connections from before are to be gone."""
 PROFILE: Final = "profile"
@@ -159,7 +156,7 @@ class ProfileAccess:
         write = Step(1, self.target, (Transition(self._at(self.menus.row, service.login), before, after),))
         again = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)
         steps = [
-            Step(n, self.target, end, after=(1,), on_revert=again if end.verb == DISCONNECT else ())
+            Step(n, self.target, end, after=(1,), on_revert=again if end.address == again[0].address else ())
             for n, end in enumerate(ends, 2)
         ]
         return RecipePlan((write, *steps), enforce, display)
@@ -369,15 +366,7 @@ class ProfileAccess:
         """Return the effect; the sessions of now are shown to people: which end is found when it runs."""
         where = self._at(self.menus.active, service.login)
         shown = ", ".join(f"{sid} on {self._router}" for sid in rows_of(seen[where].value)) if where in seen else ""
-        return Effect(
-            address=where,
-            verb=DISCONNECT,
-            args={"now": shown} if shown else {},
-            key=f"{service.ref}:{what}",
-            replay=Replay.IF_UNPROVEN,
-            proof=ProofKind.GONE,
-            within_s=self._method.disconnect_within_s,
-        )
+        return end_of(where, f"{service.ref}:{what}", self._method.disconnect_within_s, now=shown)
 
     def _display(self, service: Service, seen: Mapping[Address, Seen]) -> dict[str, str]:
         where = seen[self._at(self.menus.active, service.login)]
@@ -419,16 +408,8 @@ class PppAccess(ProfileAccess):
         ends, own = super()._ends(service, access, seen), self._own_address(service.login, seen)
         if not own or access is Access.ACTIVE:
             return ends
-        cut = Effect(
-            address=self._at(Resource.FLOWS, own),
-            verb=CUT,
-            args={},
-            key=f"{service.ref}:{access.value}:cut",
-            replay=Replay.IF_UNPROVEN,
-            proof=ProofKind.GONE,
-            within_s=self._method.disconnect_within_s,
-        )
-        return (*ends, cut)
+        key = f"{service.ref}:{access.value}:cut"
+        return (*ends, end_of(self._at(Resource.FLOWS, own), key, self._method.disconnect_within_s))
 
     def _enforcement(
         self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]

@@ -24,14 +24,14 @@ from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, 
 from agent.connectors.routeros.firewall import LetOut, keeps_in
 from agent.connectors.routeros.marks import marked
 from agent.connectors.routeros.queues import speed_of
+from agent.connectors.routeros.running import end_of
 from agent.connectors.routeros.values import Kind, mac_of, normalise
-from agent.model import Absent, Access, Address, Effect, Enforcement, ProofKind, Replay, Seen, Step, Transition
+from agent.model import Absent, Access, Address, Effect, Enforcement, Seen, Step, Transition
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import DhcpMethod
     from agent.model import Field, Service, ServiceState, Value
 
-CUT: Final = "cut"
 LISTS: Final = "address-lists"
 BLOCK: Final = "block-access"
 RATE: Final = "rate-limit"
@@ -109,12 +109,13 @@ class DhcpAccess:
         }
         after = self._become(before.value, wanted)
         enforce = self._enforcement(mac, wanted, service, lease)
-        cut = self._cut(lease.get("address", ""), service, wanted.access.value)
+        # Only a suspension cuts, and only of a lease with an address of its own: others were refused above
+        cut = self._cut(lease["address"], service, "suspended") if wanted.access is Access.SUSPENDED else None
         if after == before.value:
-            return self._as_wanted(wanted, mac, seen, RecipePlan((Step(1, self.target, cut),), enforce, display))
+            again = (Step(1, self.target, cut),) if cut else ()
+            return self._as_wanted(wanted, mac, seen, RecipePlan(again, enforce, display))
         write = Step(1, self.target, (Transition(self._at(Resource.LEASE, mac), before, after),))
-        ends = wanted.access is Access.SUSPENDED and not self._holds(lease)
-        steps = (write, Step(2, self.target, cut, after=(1,))) if ends else (write,)
+        steps = (write, Step(2, self.target, cut, after=(1,))) if cut and not self._holds(lease) else (write,)
         return RecipePlan(steps, enforce, display)
 
     def _as_wanted(
@@ -361,15 +362,8 @@ class DhcpAccess:
         return Enforcement(self.target, self._at(Resource.LEASED, mac), expect, self._method.renew_within_s)
 
     def _cut(self, place: str, service: Service, what: str) -> Effect:
-        return Effect(
-            address=self._at(Resource.FLOWS, place),
-            verb=CUT,
-            args={"now": f"connections of {place} on {self._router}"},
-            key=f"{service.ref}:{what}",
-            replay=Replay.IF_UNPROVEN,
-            proof=ProofKind.GONE,
-            within_s=self._method.cut_within_s,
-        )
+        now = f"connections of {place} on {self._router}"
+        return end_of(self._at(Resource.FLOWS, place), f"{service.ref}:{what}", self._method.cut_within_s, now=now)
 
     def _display(self, mac: str, seen: SeenAll) -> dict[str, str]:
         client = self._bound(mac, seen)

@@ -17,17 +17,17 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgement
-from agent.connectors.routeros.access import CUT, DISABLED, PROFILE, Menus, ProfileAccess
+from agent.connectors.routeros.access import DISABLED, PROFILE, Menus, ProfileAccess
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, Resource, member, parse, rows_of, texts_of
+from agent.connectors.routeros.running import end_of
 from agent.connectors.routeros.values import Kind, normalise
-from agent.model import Access, Address, Effect, Field, ProofKind, Replay, Seen
+from agent.model import Access, Address, Effect, Field, Seen
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod
     from agent.model import Enforcement, Service, ServiceState
 
-FORGET: Final = "forget"
 _MACS: Final = "macs"
 """In an enforcement's `expect`: the clients that were known at the preview, comma separated."""
 _ONLINE: Final = "online"
@@ -275,24 +275,17 @@ class HotspotAccess(ProfileAccess):
         if cookies or self._disables:
             shown = ", ".join(f"cookie of {cookie.get('mac-address', '?')}" for cookie in cookies.values())
             where = self._at(Resource.COOKIES, service.login)
-            ends = (self._end(where, FORGET, shown, f"{service.ref}:suspended-cookies"), *ends)
+            ends = (self._end(where, shown, f"{service.ref}:suspended-cookies"), *ends)
         cuts = [
-            self._end(where, CUT, f"{len(rows_of(seen[where].value))} connection(s)", f"{service.ref}:suspended-{mac}")
+            self._end(where, f"{len(rows_of(seen[where].value))} connection(s)", f"{service.ref}:suspended-{mac}")
             for mac in self._with_flows(service, seen)
             for where in self._flows_at([mac])
         ]
         return (*ends, *cuts)
 
-    def _end(self, where: Address, verb: str, shown: str, key: str) -> Effect:
-        return Effect(
-            address=where,
-            verb=verb,
-            args={"now": f"{shown} on {self._router}"} if shown else {},
-            key=key,
-            replay=Replay.IF_UNPROVEN,
-            proof=ProofKind.GONE,
-            within_s=self._method.disconnect_within_s,
-        )
+    def _end(self, where: Address, shown: str, key: str) -> Effect:
+        now = f"{shown} on {self._router}" if shown else ""
+        return end_of(where, key, self._method.disconnect_within_s, now=now)
 
     # --- texts ---
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-from agent.connectors.routeros.addresses import Resource
+from agent.connectors.routeros.addresses import Resource, parse
 from agent.connectors.routeros.values import seconds
+from agent.model import Address, Effect, ProofKind, Replay, target_of
 
 Row = Mapping[str, str]
 Owners = Callable[[Row], Collection[str]]
@@ -225,3 +226,25 @@ def names(running: Running, row: Row, keys: Collection[str], now_s: int) -> list
     if not own.rpartition("@")[0]:
         return []
     return [key for key in keys if running.is_it(row, key, now_s)]
+
+
+def end_of(
+    where: Address, key: str, within_s: int, *, now: str = "", proof: ProofKind | None = ProofKind.GONE
+) -> Effect:
+    """Return the effect that ends what is running under an owner.
+
+    Args:
+        where: the owner's address, such as `TARGET/ppp/active/NAME`.
+        key: the idempotency key.
+        within_s: how long it may take until all of it is gone, seconds.
+        now: what it is at the moment, for people; what exactly is ended is found when it runs.
+        proof: None where the same may be there again at once.
+
+    Raises:
+        ValueError: nothing that could be ended is at that address: a bug in the caller.
+    """
+    found = parse(target_of(where), where)
+    if found is None or found[0] not in RUNNING:
+        raise ValueError(f"expected the address of an owner, got {where!r}")
+    args = {"now": now} if now else {}
+    return Effect(where, RUNNING[found[0]].verb, args, key, Replay.IF_UNPROVEN, proof, within_s)

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
 from agent.connectors.routeros.addresses import ALL, Network, Resource, Tables, address
+from agent.connectors.routeros.running import end_of
 from agent.connectors.routeros.static_addresses import addresses_of, families, refuse_moving, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_lists import SeenAll, StaticLists
 from agent.connectors.routeros.static_queue import Shaped, StaticQueue
 from agent.connectors.routeros.static_text import now_text, proof_text, queue_after
-from agent.model import Access, Address, Effect, Enforcement, ProofKind, Replay, Service, ServiceState, Step
+from agent.model import Access, Address, Enforcement, ProofKind, Service, ServiceState, Step
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import StaticMethod
 
-CUT: Final = "cut"
 _RESTORE_CUT_S: Final = 3
 """How long a restore waits for redirected connections to be gone; it does not hang on them. Chosen arbitrarily."""
 _WORST: Final = (Enforced.NO, Enforced.PENDING, Enforced.YES)
@@ -185,15 +185,7 @@ class StaticAccess:
     ) -> list[Step]:
         """Return the effects that cut what is open, one for each address, once the last write is done."""
         effects = [
-            Effect(
-                address=flows_of(self.target, one),
-                verb=CUT,
-                args={},
-                key=f"{service.ref}:{what}:{spelt(one)}",
-                replay=Replay.IF_UNPROVEN,
-                proof=proof,
-                within_s=within_s,
-            )
+            end_of(flows_of(self.target, one), f"{service.ref}:{what}:{spelt(one)}", within_s, proof=proof)
             for one in mine
         ]
         then = (after,) if after else ()

@@ -7,6 +7,7 @@ import pytest
 from agent.connectors.routeros.addresses import Resource, Tables, address, entry_key, member, parse, rows_value
 from agent.connectors.routeros.menus import UnwritableError, menu
 from agent.connectors.routeros.rows import KEPT, by_key, value_of, verb_of, words_of
+from agent.connectors.routeros.running import RUNNING, end_of
 from agent.connectors.routeros.versions import Version
 from agent.model import ABSENT, SecretRef, Seen, Transition, Value
 
@@ -121,3 +122,15 @@ def test_rows_that_were_taken_apart_are_those_that_were_read_last() -> None:
     assert tables.rows(where, seen) is tables.rows(where, dict(seen))
     assert list(tables.rows(where, {where: Seen(rows_value([("0", rows[1])]), 1)})) == rows[1:]
     assert list(tables.rows(where, {where: Seen(ABSENT, 2)})) == []
+
+
+def test_what_is_running_is_ended_by_its_own_verb() -> None:
+    target = "routeros/edge-1"
+    verbs = {owner: end_of(address(target, owner, "x"), "key", 7).verb for owner in RUNNING}
+    assert verbs[Resource.ACTIVE] == verbs[Resource.HOTSPOT_ACTIVE] == "disconnect"
+    assert (verbs[Resource.COOKIES], verbs[Resource.FLOWS], verbs[Resource.FLOWS6]) == ("forget", "cut", "cut")
+    effect = end_of(address(target, Resource.FLOWS, "192.0.2.7"), "key", 7, now="3 connections")
+    assert (effect.key, effect.within_s, effect.args) == ("key", 7, {"now": "3 connections"})
+    for wrong in (address(target, Resource.SECRET, "x"), address(target, Resource.FLOWS, "")):
+        with pytest.raises(ValueError, match="expected the address of an owner"):
+            end_of(wrong, "key", 7)
