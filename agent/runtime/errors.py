@@ -10,6 +10,7 @@
     + NoAnswerError: sent, and no whole answer came in time: what became of it is unknown
     + MalformedAnswerError: the answer is not the HTTP or JSON that was expected
   x MalformedJsonError: bytes that are not strict JSON
+  x SlowError: the client of a server let a deadline pass
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from __future__ import annotations
 
 class AgentRuntimeError(Exception):
     """Anything that the runtime raises."""
+
+
+class SlowError(AgentRuntimeError):
+    """The client let a deadline pass."""
 
 
 class BindError(AgentRuntimeError):

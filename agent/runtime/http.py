@@ -21,6 +21,7 @@ import trio
 
 from agent.runtime import json_text
 from agent.runtime.errors import HttpError, MalformedJsonError, MalformedRequestError
+from agent.runtime.http_wire import GONE, Wire, WireLimits
 from agent.runtime.supervise import Crash, contain
 from agent.runtime.unix_socket import Peer, peer_of
 
@@ -30,19 +31,9 @@ _QUERY_FIELDS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may cost. Sizes in bytes, times in seconds."""
+class Limits(WireLimits):
+    """What one client may cost, and how many there may be."""
 
-    head_bytes: int = 16_384
-    """Held while a head is incomplete (h11's rule: one that arrives whole in one read may be larger)."""
-    body_bytes: int = 4 * 1024 * 1024
-    """An import of 10,000 subscribers is about 1 MB of CSV."""
-    idle_s: float = 60.0
-    """From an answer (or connecting) to the next whole request head."""
-    body_s: float = 20.0
-    """From a head to the whole body."""
-    write_s: float = 20.0
-    """For an answer, or one line of a stream, to be taken."""
     connections: int = 64
     connections_per_uid: int = 24
     """So that one user's forgotten watches do not shut the others out."""
@@ -117,7 +108,7 @@ async def serve_http(
         open_by_uid[peer.uid] += 1
         try:
             await _Connection(stream, app, limits, peer).run(refuse=full)
-        except _GONE:
+        except GONE:
             pass  # the client is gone, or too slow to be told so
         finally:
             open_by_uid[peer.uid] -= 1
@@ -136,109 +127,66 @@ def peer_of_stream(stream: trio.SocketStream) -> Peer:
     return peer_of(stream.socket)
 
 
-class _SlowError(Exception):
-    """The client let a deadline pass."""
-
-
-_GONE = (trio.BrokenResourceError, trio.ClosedResourceError, _SlowError)
-
-
-@dataclass(slots=True)
 class _Connection:
     """One client: requests one after another, each read whole, answered, then the next."""
 
-    stream: trio.SocketStream
-    app: App
-    limits: Limits
-    peer: Peer
+    def __init__(self, stream: trio.SocketStream, app: App, limits: Limits, peer: Peer) -> None:
+        self.wire = Wire(stream, limits)
+        self.app, self.peer = app, peer
 
     async def run(self, *, refuse: bool) -> None:
-        http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head_bytes)
         if refuse:
-            await self._refuse(http, HttpError(503, "busy", "too many connections; close a watch or try again"))
+            await self._refuse(HttpError(503, "busy", "too many connections; close a watch or try again"))
             return
         try:
-            while (request := await self._read_request(http)) is not None:
-                await self._answer(http, request)
-                if http.our_state is not h11.DONE or http.their_state is not h11.DONE:
+            while (head := await self.wire.head()) is not None:
+                await self._answer(_request_untrusted(head, await self.wire.body(), self.peer))
+                if not self.wire.next_request():
                     return
-                http.start_next_cycle()
         except h11.RemoteProtocolError as err:
             # Nothing of the request is repeated: h11's messages name what was expected.
-            await self._refuse(http, MalformedRequestError(f"malformed HTTP: {err}", status=err.error_status_hint))
+            await self._refuse(MalformedRequestError(f"malformed HTTP: {err}", status=err.error_status_hint))
         except HttpError as err:
-            await self._refuse(http, err)
+            await self._refuse(err)
 
-    async def _read_request(self, http: h11.Connection) -> Request | None:
-        head = await self._next_event(http, trio.current_time() + self.limits.idle_s)
-        if not isinstance(head, h11.Request):
-            return None  # the client closed
-        deadline = trio.current_time() + self.limits.body_s
-        if http.they_are_waiting_for_100_continue:
-            await self._send(http.send(h11.InformationalResponse(status_code=100, headers=[])))
-        body = bytearray()
-        while isinstance(event := await self._next_event(http, deadline), h11.Data):
-            body += event.data
-            if len(body) > self.limits.body_bytes:
-                message = f"request body of at most {self.limits.body_bytes} bytes expected"
-                raise MalformedRequestError(message, status=413, code="too-large")
-        return _request_untrusted(head, bytes(body), self.peer)
-
-    async def _next_event(self, http: h11.Connection, deadline: float) -> h11.Event | None:
-        while (event := http.next_event()) is h11.NEED_DATA:
-            with trio.move_on_at(deadline) as scope:
-                http.receive_data(await self.stream.receive_some(_READ_BYTES))
-            if scope.cancelled_caught:
-                raise _SlowError
-        return event if not isinstance(event, type) else None
-
-    async def _answer(self, http: h11.Connection, request: Request) -> None:
+    async def _answer(self, request: Request) -> None:
         answer = await contain("http", lambda: _ask(self.app, request), log=_log)
         match answer:
             case Crash():
                 body = _error("internal", "the agent failed at this; its log says where")
-                await self._send_whole(http, 500, json_text.encode(body))
+                await self._send_whole(500, json_text.encode(body))
             case StreamResponse():
                 # A crash ends the connection without the last chunk: the client sees that the stream broke off.
-                await contain("http stream", lambda: self._stream(http, answer), log=_log)
+                await contain("http stream", lambda: self._stream(answer), log=_log)
             case (status, body):
-                await self._send_whole(http, status, body)
+                await self._send_whole(status, body)
 
-    async def _send_whole(self, http: h11.Connection, status: int, body: bytes, *, close: bool = False) -> None:
-        headers = [("content-type", "application/json"), ("content-length", str(len(body)))]
-        head = h11.Response(status_code=status, headers=headers + ([("connection", "close")] if close else []))
-        await self._send(http.send(head), http.send(h11.Data(data=body)), http.send(h11.EndOfMessage()))
+    async def _send_whole(self, status: int, body: bytes, *, close: bool = False) -> None:
+        await self.wire.answer(status, [("content-type", "application/json")], body, close=close)
 
-    async def _stream(self, http: h11.Connection, answer: StreamResponse) -> None:
+    async def _stream(self, answer: StreamResponse) -> None:
         headers = [("content-type", "application/jsonl"), ("transfer-encoding", "chunked"), ("connection", "close")]
         async with aclosing(answer.lines) as lines, trio.open_nursery() as nursery:
             nursery.start_soon(self._until_gone, nursery.cancel_scope)
             try:
-                await self._send(http.send(h11.Response(status_code=answer.status, headers=headers)))
+                await self.wire.send(h11.Response(status_code=answer.status, headers=headers))
                 async for value in lines:
-                    await self._send(http.send(h11.Data(data=json_text.encode(value) + b"\n")))
-                await self._send(http.send(h11.EndOfMessage()))
-            except _GONE:
+                    await self.wire.send(h11.Data(data=json_text.encode(value) + b"\n"))
+                await self.wire.send(h11.EndOfMessage())
+            except GONE:
                 pass
             nursery.cancel_scope.cancel()
 
     async def _until_gone(self, scope: trio.CancelScope) -> None:
         """Cancel when the client closes (also only its sending half); what it still sends is dropped."""
         with suppress(trio.BrokenResourceError):
-            while await self.stream.receive_some(_READ_BYTES):
+            while await self.wire.stream.receive_some(_READ_BYTES):
                 pass
         scope.cancel()
 
-    async def _refuse(self, http: h11.Connection, err: HttpError) -> None:
-        if http.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            body = json_text.encode(_error(err.code, str(err)))
-            await self._send_whole(http, err.status, body, close=True)
-
-    async def _send(self, *parts: bytes | None) -> None:
-        with trio.move_on_after(self.limits.write_s) as scope:
-            await self.stream.send_all(b"".join(part for part in parts if part))
-        if scope.cancelled_caught:
-            raise _SlowError
+    async def _refuse(self, err: HttpError) -> None:
+        if self.wire.may_answer:
+            await self._send_whole(err.status, json_text.encode(_error(err.code, str(err))), close=True)
 
 
 async def _ask(app: App, request: Request) -> tuple[int, bytes] | StreamResponse:

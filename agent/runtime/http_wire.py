@@ -1,0 +1,107 @@
+"""One HTTP/1.1 connection, the server's side: h11 on a trio stream. Requests one after another, each read whole.
+
+What comes is bounded in size and time: a client that is slow, silent or writes nonsense costs its own connection and
+nothing else. Who answers, and in what form, is the caller's: `http` has JSON on a unix socket, the ACS SOAP over TCP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import h11
+import trio
+
+from agent.runtime.errors import MalformedRequestError, SlowError
+
+_READ_BYTES: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class WireLimits:
+    """What one client may cost. Sizes in bytes, times in seconds."""
+
+    head_bytes: int = 16_384
+    """Held while a head is incomplete (h11's rule: one that arrives whole in one read may be larger)."""
+    body_bytes: int = 4 * 1024 * 1024
+    """An import of 10,000 subscribers is about 1 MB of CSV."""
+    idle_s: float = 60.0
+    """From an answer (or connecting) to the next whole request head."""
+    body_s: float = 20.0
+    """From a head to the whole body."""
+    write_s: float = 20.0
+    """For an answer, or one line of a stream, to be taken."""
+
+
+GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, SlowError)
+"""What ends a connection without a word: the client is gone, or too slow to be told so."""
+
+Headers = Sequence[tuple[str, str]]
+
+
+class Wire:
+    """One connection. Methods raise what is in `GONE`, and h11.RemoteProtocolError for what is no HTTP."""
+
+    def __init__(self, stream: trio.abc.Stream, limits: WireLimits) -> None:
+        """Take a stream that was just accepted; closing it is the caller's."""
+        self.stream = stream
+        self.limits = limits
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether an answer, also a refusal, can still be sent."""
+        return self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}
+
+    async def head(self) -> h11.Request | None:
+        """Return the head of the next request; None: the client closed."""
+        head = await self._next_event(trio.current_time() + self.limits.idle_s)
+        return head if isinstance(head, h11.Request) else None
+
+    async def body(self, most: int | None = None) -> bytes:
+        """Return the whole body of the request whose head was read. `most`: bytes; None: what the limits say.
+
+        Raises:
+            MalformedRequestError: it is too large.
+        """
+        most = self.limits.body_bytes if most is None else most
+        deadline = trio.current_time() + self.limits.body_s
+        if self._http.they_are_waiting_for_100_continue:
+            await self.send(h11.InformationalResponse(status_code=100, headers=[]))
+        body = bytearray()
+        while isinstance(event := await self._next_event(deadline), h11.Data):
+            body += event.data
+            if len(body) > most:
+                message = f"request body of at most {most} bytes expected"
+                raise MalformedRequestError(message, status=413, code="too-large")
+        return bytes(body)
+
+    async def _next_event(self, deadline: float) -> h11.Event | None:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            with trio.move_on_at(deadline) as scope:
+                self._http.receive_data(bytes(await self.stream.receive_some(_READ_BYTES)))
+            if scope.cancelled_caught:
+                raise SlowError
+        return event if not isinstance(event, type) else None
+
+    async def answer(self, status: int, headers: Headers, body: bytes = b"", *, close: bool = False) -> None:
+        """Send a whole answer. Its length is added, but to a 204, which has none (RFC 9110 section 8.6)."""
+        every = [*headers, *([] if status == 204 else [("content-length", str(len(body)))])]
+        head = h11.Response(status_code=status, headers=every + ([("connection", "close")] if close else []))
+        await self.send(head, h11.Data(data=body), h11.EndOfMessage())
+
+    async def send(self, *events: h11.Event) -> None:
+        """Send what h11 makes of some events, in one piece."""
+        data = b"".join(part for event in events if (part := self._http.send(event)))
+        with trio.move_on_after(self.limits.write_s) as scope:
+            await self.stream.send_all(data)
+        if scope.cancelled_caught:
+            raise SlowError
+
+    def next_request(self) -> bool:
+        """Tell whether the connection goes on after an answer, and make it ready for the next request if so."""
+        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+            return False
+        self._http.start_next_cycle()
+        return True
