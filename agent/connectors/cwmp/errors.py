@@ -9,6 +9,7 @@
     + UnknownMethodError: an envelope, and no method of CWMP in it
     + MalformedMessageError: a method, and its arguments are not those of the schema, however liberally read
     + MalformedAuthError: no HTTP challenge or credentials
+    + MalformedStunError: no STUN message, of `stun.py`, where it is defined
 
 No message holds a value that came: only names of elements, clipped and neutralised, counts and places.
 """

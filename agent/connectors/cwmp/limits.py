@@ -62,6 +62,44 @@ REPEATS: Final = 5
 QUEUE: Final = 1000
 """Requests that wait to be sent in one session. Chosen arbitrarily."""
 
+HOLD_S: Final = 20.0
+"""How long a CPE that has said all is kept waiting for work: it gives up after 30 (TR-069 section 3.4.1)."""
+
+READ_WAIT_S: Final = 60.0
+"""How long one read waits for a CPE to call in before it says that it cannot be read now."""
+
+# --- the listener ---
+
+FIRST_BODY_BYTES: Final = 1 << 20
+"""A POST of who has not proved itself, or is not in a session. An Inform has 3 kB; 64 of its parameters are 20 kB."""
+
+INFLATED_RATIO: Final = 200
+"""How many times larger than on the wire a compressed body may become. XML of a large tree shrinks thirtyfold."""
+
+HEAD_BYTES: Final = 16_384
+"""The head of one HTTP request. Chosen arbitrarily."""
+
+IDLE_S: Final = 90.0
+"""From an answer to the next request on a connection: longer than a session's silence."""
+
+BODY_S: Final = 60.0
+"""For one body: 600 kB over a poor line."""
+
+WRITE_S: Final = 30.0
+"""For one answer to be taken."""
+
+RETRY_AFTER_S: Final = 60
+"""What a CPE that is not let in is told to wait at least, and as much again at random: not all are to come at once."""
+
+NEW_CPE: Final = 5000
+"""CPE in quarantine that are remembered; with more, new ones are refused until some are accepted or forgotten."""
+
+VALUES: Final = 20_000
+"""Parameters that are remembered of one CPE: more than twice the largest recorded tree (9,000)."""
+
+VALUE_CHARS: Final = 32_768
+"""A value that is remembered; of a longer one its length is. Vendor configurations have megabytes."""
+
 # --- HTTP authentication ---
 
 HEADER_CHARS: Final = 8192
@@ -75,3 +113,62 @@ CHALLENGES: Final = 8
 
 NONCE_LIFE_S: Final = 300.0
 """Life of a nonce; then the CPE is told that it is stale and asks with a new one. Longer than any recorded session."""
+
+# --- connection requests, and the STUN server that Annex G needs ---
+
+CONNECTION_URL_CHARS: Final = 256
+"""ConnectionRequestURL, and UDPConnectionRequestAddress: TR-098 has both up to 256 characters."""
+
+CONNECTION_HEAD_BYTES: Final = 8192
+"""All that a CPE may send before its answer's head is whole. Chosen arbitrarily; a challenge has some 300."""
+
+CONNECTION_BODY_BYTES: Final = 65_536
+"""Of the body of an answer, which is read and dropped; then the connection is closed. TR-069 has no body there."""
+
+CONNECTION_DRAIN_S: Final = 1.0
+"""For that body, once the answer is known: a slow body must not hold what is already decided."""
+
+CONNECTION_ADDRESSES: Final = 4
+"""Addresses that are tried where a CPE's URL has a name. Chosen arbitrarily."""
+
+UDP_COPIES: Final = 3
+"""Times that a UDP connection request is sent; none is ever answered. Others send three as well."""
+
+UDP_GAP_S: Final = 0.5
+"""Between two copies: one short outage should not take all."""
+
+WAKE_PAUSES_S: Final = (10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+"""Between attempts to wake a CPE; the last one then repeats. A CPE may refuse all but a few (TR-069 3.2.2)."""
+
+WAKE_JITTER: Final = 0.25
+"""How much of a pause is left to chance, at most: a thousand CPE that lost power must not be asked in one second."""
+
+CALL_IN_S: Final = 30.0
+"""A CPE that took the request has this long to call in (TR-069 section 3.2.2): no attempt before."""
+
+STUN_BYTES: Final = 548
+"""One message: RFC 5389 section 7.1 has no more where the path's MTU is not known. Annex G needs 332 at most."""
+
+STUN_ATTRIBUTES: Final = 32
+"""Attributes of one message. Annex G needs 6."""
+
+STUN_USERNAME_BYTES: Final = 260
+"""STUNUsername has up to 256, and some pad it to a multiple of four."""
+
+STUN_UNKNOWN: Final = 8
+"""Attributes that an error names as not understood. Chosen arbitrarily."""
+
+STUN_AMPLIFICATION: Final = 3
+"""A reply is at most so many times its request, since the source of a datagram can be forged; QUIC takes 3 as well."""
+
+# --- the line ---
+
+READ_BATCH: Final = 64
+"""Parameters that are asked for in one request where a profile says nothing. Chosen arbitrarily; a CPE that refuses so
+many is asked for halves."""
+
+TOLD: Final = 64
+"""Transfers of one CPE whose end is remembered. One is under way at a time."""
+
+RESET_S: Final = 3600
+"""How long after we asked for a factory reset a CPE may come with credentials that many share and still be the same."""

@@ -1,0 +1,398 @@
+"""Connection requests: how a CPE is woken, so that it calls in at once and not at its next periodic Inform. Pure.
+
+Over HTTP (TR-069 section 3.2.2): a GET of the CPE's ConnectionRequestURL, which the CPE challenges by Digest; 200 or
+204 says that it will call in. Over UDP (TR-069 Annex G, before that TR-111 part 2), for a CPE behind NAT that keeps a
+binding open to our STUN server (`stun`): one signed datagram, and nothing comes back.
+
+    GET http://HOST:PORT?ts=TIME&id=NUMBER&un=USER&cn=CNONCE&sig=SIGNATURE HTTP/1.1
+    sig = HMAC-SHA1(password, ts id un cn), 40 hexadecimal digits; the values one after another, as before any escape
+
+Both addresses are what a CPE says, which is in the customer's house: it could have us ask any host that we can reach.
+So a request goes only to the address that the CPE called in from, or into networks that the operator allows (`Reach`),
+and only a `HttpTarget` or `UdpTarget`, made by `*_target_untrusted`, can be asked.
+
+XMPP (Annex K) is left out on purpose: it needs an XMPP server that both sides log in to, with an account for every CPE,
+which an ISP would have to run for this alone.
+"""
+
+from __future__ import annotations
+
+import enum
+import hmac
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+from agent.connectors.cwmp import digest, limits
+from agent.connectors.cwmp.errors import LocalCwmpError, MalformedAuthError
+
+IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_CGNAT: Final = ipaddress.IPv4Network("100.64.0.0/10")
+_HTTP_PORTS: Final = {"http": 80, "https": 443}
+_UDP_PORT: Final = 80
+_PORT_MOST: Final = 65_535
+_AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@]+))(?::([0-9]{0,5}))?", re.ASCII)
+_URL: Final = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.ASCII | re.IGNORECASE)
+_VISIBLE: Final = re.compile(r"[!-~]+", re.ASCII)
+_LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+# The last label is no number: 2130706433 and 127.0x1 are addresses to some resolvers
+_NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?!0x|[0-9]+\.?$){_LABEL}\.?", re.ASCII | re.IGNORECASE)
+_NAME_CHARS: Final = 253
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+# --- how it went ------------------------------------------------------------------------------------------------------
+
+
+class Outcome(enum.Enum):
+    """How an attempt to wake a CPE went. No value says that it called in: only its Inform does."""
+
+    ACCEPTED = "accepted"
+    """It said so: 200 or 204."""
+    SENT = "sent"
+    """Over UDP: nothing comes back, whatever became of it."""
+    REFUSED = "refused"
+    """It answered otherwise: not to these credentials (401, 403), not at this path (404)."""
+    BUSY = "busy"
+    """503: it is in a session, or was asked too often (TR-069 section 3.2.2)."""
+    UNREACHABLE = "unreachable"
+    """Nothing that speaks HTTP answered."""
+    BEHIND_NAT = "behind-nat"
+    """Its URL has an address inside a house, and there is no UDP binding. Nothing was sent."""
+    ELSEWHERE = "elsewhere"
+    """Its URL leads to neither where it called from nor an allowed network. Nothing was sent."""
+    NO_WAY = "no-way"
+    """No URL, or none that can be used. Nothing was sent."""
+
+
+HOPELESS: Final = frozenset({Outcome.BEHIND_NAT, Outcome.ELSEWHERE, Outcome.NO_WAY})
+"""What another attempt cannot change: something must be learned of the CPE, or configured, first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How it went. `detail`: a sentence for people. `status`: of HTTP, where there was an answer."""
+
+    outcome: Outcome
+    detail: str
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """ConnectionRequestUsername and ConnectionRequestPassword, which the ACS sets in the CPE."""
+
+    user: str
+    password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what no header can hold.
+
+        Raises:
+            LocalCwmpError: a control character in the user, or one of either that is no UTF-8.
+        """
+        try:
+            (self.user + self.password).encode()
+        except UnicodeEncodeError:
+            # Without the cause, which holds the text
+            raise LocalCwmpError("connection request: expected user and password in Unicode") from None
+        if _CONTROL.search(self.user):
+            raise LocalCwmpError("connection request: expected a user without control characters")
+
+
+# --- where it may go --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Where a CPE may send us: the address that it called in from, and networks that the operator allows.
+
+    The networks should hold CPE alone: whatever is in them can be asked for a URL that a CPE makes up.
+    """
+
+    called_from: IpAddress | None
+    allowed: tuple[IpNetwork, ...] = ()
+
+    def refusal(self, address: IpAddress) -> Result | None:
+        """Return why nothing is sent to an address, None when it may be."""
+        address, called_from = unmapped(address), None if self.called_from is None else unmapped(self.called_from)
+        if address.is_unspecified or address.is_multicast:
+            return Result(Outcome.NO_WAY, f"its address is {address}, where nothing can be reached: it had none itself")
+        if address == called_from or any(address in network for network in self.allowed):
+            return None
+        where = "where it called from is not known" if called_from is None else f"it called from {called_from}"
+        if _inside(address) and called_from is not None:
+            return Result(Outcome.BEHIND_NAT, f"behind NAT: its URL says {address}, {where}")
+        return Result(Outcome.ELSEWHERE, f"its URL leads to {address}, {where}; no allowed network has that address")
+
+
+def unmapped(address: IpAddress) -> IpAddress:
+    """Return the IPv4 address that an IPv6 one stands for (`::ffff:192.0.2.1`, as of a socket of both), else itself."""
+    inner = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return address if inner is None else inner
+
+
+def _inside(address: IpAddress) -> bool:
+    """Tell whether an address is none of the public internet: of a house, a carrier's NAT, a link."""
+    return address.is_private or address.is_link_local or address in _CGNAT
+
+
+@dataclass(frozen=True, slots=True)
+class HttpTarget:
+    """A ConnectionRequestURL that may be asked. Made by `http_target_untrusted`.
+
+    `address`: None where `host` is a name; then `reach` judges what it leads to, and that address is connected to.
+    `resource`: of the request line, which starts with a slash.
+    """
+
+    scheme: str
+    host: str
+    address: IpAddress | None
+    port: int
+    resource: str
+    reach: Reach
+
+    @property
+    def authority(self) -> str:
+        """The value of Host: without the port that is the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == _HTTP_PORTS[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def place(self) -> str:
+        """Host and port, for people."""
+        return _place(self.host, self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class UdpTarget:
+    """Where a CPE listens for UDP connection requests, as seen from here. Made by `udp_target*`."""
+
+    address: IpAddress
+    port: int
+
+    @property
+    def place(self) -> str:
+        """Address and port, for people and for the message."""
+        return _place(str(self.address), self.port)
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def http_target_untrusted(url: str, reach: Reach) -> HttpTarget | Result:
+    """Return what a ConnectionRequestURL leads to, or why it is not asked. Total.
+
+    Args:
+        url: the parameter's value, as the CPE gave it.
+        reach: of this CPE. A name can be judged only when it is resolved, which the session does.
+    """
+    if not url.strip():
+        return Result(Outcome.NO_WAY, "it has told no ConnectionRequestURL")
+    if len(url) > limits.CONNECTION_URL_CHARS:
+        return _unusable(f"{len(url)} characters, expected at most {limits.CONNECTION_URL_CHARS}")
+    # Blanks round it are an XML writer's; one inside could end the request line
+    if not _VISIBLE.fullmatch(text := url.strip()) or not (parts := _URL.fullmatch(text)):
+        return _unusable("expected http:// or https:// and visible ASCII characters")
+    scheme = parts[1].lower()
+    place = _authority_untrusted(parts[2], _HTTP_PORTS[scheme])
+    if isinstance(place, Result):
+        return place
+    address, host, port = place
+    if address is not None and (refusal := reach.refusal(address)):
+        return refusal
+    resource = parts[3] if parts[3].startswith("/") else "/" + parts[3]
+    return HttpTarget(scheme, host, address, port, resource, reach)
+
+
+def udp_target_untrusted(text: str, reach: Reach) -> UdpTarget | Result:
+    """Return what UDPConnectionRequestAddress says (`host:port`, or `host` for port 80), or why it is not used. Total.
+
+    With a STUN server of ours, what that saw is newer: `udp_target`.
+
+    Args:
+        text: the parameter's value, as the CPE gave it.
+        reach: of this CPE.
+    """
+    if not text.strip():
+        return Result(Outcome.NO_WAY, "it has told no UDPConnectionRequestAddress")
+    place = _authority_untrusted(text.strip(), _UDP_PORT)
+    if isinstance(place, Result):
+        return place
+    address, _, port = place
+    if address is None:
+        return _unusable("expected an IP address for UDP")
+    return udp_target(address, port, reach)
+
+
+def udp_target(address: IpAddress, port: int, reach: Reach) -> UdpTarget | Result:
+    """Return a binding that our STUN server saw, or why nothing is sent there."""
+    refusal = reach.refusal(address)
+    return UdpTarget(unmapped(address), port) if refusal is None else refusal
+
+
+def _authority_untrusted(text: str, port: int) -> tuple[IpAddress | None, str, int] | Result:
+    """Return address (None for a name), host and port."""
+    if "@" in text:
+        return _unusable("expected no user in it")
+    if len(text) > limits.CONNECTION_URL_CHARS or not (parts := _AUTHORITY.fullmatch(text)):
+        return _unusable("expected a host and a port")
+    if parts[3]:
+        port = int(parts[3])
+    if not 1 <= port <= _PORT_MOST:
+        return _unusable(f"port {port}, expected 1 to {_PORT_MOST}")
+    host = parts[1] or parts[2]
+    try:
+        address = unmapped(ipaddress.ip_address(host))
+    except ValueError:
+        if parts[1] or len(host) > _NAME_CHARS or not _NAME.fullmatch(host):
+            return _unusable("expected an IP address or a name as host")
+        return None, host.rstrip(".").lower(), port
+    return address, str(address), port
+
+
+def _unusable(why: str) -> Result:
+    return Result(Outcome.NO_WAY, f"its address for connection requests cannot be used: {why}")
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+
+def judge_untrusted(
+    target: HttpTarget,
+    credentials: Credentials,
+    status: int,
+    challenges: Sequence[str],
+    cnonce: str,
+    *,
+    answered: bool,
+    basic: bool = False,
+) -> Result | str:
+    """Return what an answer means, or the Authorization field to ask once more with. Total.
+
+    Args:
+        target: that was asked.
+        credentials: for this CPE.
+        status: of the answer, 200 to 999.
+        challenges: its WWW-Authenticate fields.
+        cnonce: random, hexadecimal, new for each call.
+        answered: whether credentials were sent already: they are not sent twice.
+        basic: whether the password may go out as it is.
+    """
+    if status in (200, 204):
+        open_to_all = "" if answered else ", and asked for no password"
+        return Result(Outcome.ACCEPTED, f"{target.place} accepted it{open_to_all}", status)
+    if status == 401 and not answered:
+        basic = basic and ":" not in credentials.user  # which Basic cannot say
+        try:
+            return digest.credentials_untrusted(
+                challenges, "GET", target.resource, credentials.user, credentials.password, cnonce, basic=basic
+            )
+        except MalformedAuthError as err:
+            return Result(Outcome.REFUSED, f"{target.place} has a challenge that is not answered: {err}", status)
+    if status == 503:
+        return Result(Outcome.BUSY, f"{target.place} is busy (503): in a session, or asked too often", status)
+    return Result(Outcome.REFUSED, f"{target.place} refused it: {_meaning(status)}", status)
+
+
+def _meaning(status: int) -> str:
+    if status == 401:
+        return "401, its ConnectionRequestUsername or ConnectionRequestPassword is another"
+    if status == 403:
+        return "403, it does not take requests from here"
+    if status == 404:
+        return "404, its ConnectionRequestURL has changed since"
+    if 300 <= status < 400:
+        return f"{status}, a redirect, which is not followed"
+    return str(status)
+
+
+def unreachable(target: HttpTarget, why: str) -> Result:
+    """Return that nothing answered; `why` after the address."""
+    return Result(Outcome.UNREACHABLE, f"{target.place} {why}")
+
+
+# --- UDP --------------------------------------------------------------------------------------------------------------
+
+
+def udp_message(target: UdpTarget, credentials: Credentials, *, at_s: int, number: int, cnonce: str) -> bytes:
+    """Return a UDP connection request; copies of one are the same bytes (TR-069 Annex G).
+
+    Args:
+        target: where the CPE listens.
+        credentials: for this CPE, the same as for HTTP.
+        at_s: seconds since the epoch; the CPE refuses what is older than the last one that it took.
+        number: 0 <= number < 2**32, another for each request: by it the CPE knows copies.
+        cnonce: random, ASCII letters and digits.
+
+    Raises:
+        LocalCwmpError: a number or a cnonce that is none.
+    """
+    if not 0 <= number < 1 << 32 or at_s < 0 or not cnonce.isascii() or not cnonce.isalnum():
+        raise LocalCwmpError("connection request: expected a time, 32 bits and a cnonce of letters and digits")
+    text = f"{at_s}{number}{credentials.user}{cnonce}"
+    signature = hmac.digest(credentials.password.encode(), text.encode(), "sha1").hex().upper()
+    query = f"ts={at_s}&id={number}&un={quote(credentials.user, safe='')}&cn={cnonce}&sig={signature}"
+    # HTTP/1.1 demands Host, and Annex G demands valid HTTP/1.1; a path would have CPE refuse it
+    return f"GET http://{target.place}?{query} HTTP/1.1\r\nHost: {target.place}\r\n\r\n".encode("ascii")
+
+
+# --- which way, and when ----------------------------------------------------------------------------------------------
+
+
+def way(http: HttpTarget | Result, udp: UdpTarget | None) -> HttpTarget | UdpTarget | Result:
+    """Return how a CPE is asked: by HTTP where that may reach it, else by UDP, else why not at all.
+
+    Args:
+        http: of `http_target_untrusted`, or the result of asking it, where that did not reach the CPE.
+        udp: its binding, where one is known.
+    """
+    if isinstance(http, HttpTarget):
+        return http
+    if udp is not None:
+        return udp
+    if http.outcome is Outcome.BEHIND_NAT:
+        return Result(http.outcome, f"{http.detail}; no UDP binding of it is known, so it is heard at its next Inform")
+    return http
+
+
+@dataclass(frozen=True, slots=True)
+class Waking:
+    """When a CPE is asked next: at once, then after longer and longer pauses, and never where that is no use.
+
+    Starts anew, as `Waking()`, when the CPE calls in, when its URL, binding or credentials change, or when a person
+    wants to know now.
+    """
+
+    attempts: int = 0
+    due_at: float = float("-inf")
+    last: Result | None = None
+
+    @property
+    def hopeless(self) -> bool:
+        """Whether no further attempt is made; `last.detail` says why."""
+        return self.last is not None and self.last.outcome in HOPELESS
+
+    def wait_s(self, now: float) -> float | None:
+        """Return how long the next attempt has to wait, 0 for not at all, None when there will be none."""
+        return None if self.hopeless else max(self.due_at - now, 0.0)
+
+    def noted(self, result: Result, now: float, jitter: float) -> Waking:
+        """Return the schedule after an attempt.
+
+        Args:
+            result: of that attempt.
+            now: seconds of the clock that all calls here go by.
+            jitter: of dice, 0 <= jitter < 1.
+        """
+        pause_s = limits.WAKE_PAUSES_S[min(self.attempts, len(limits.WAKE_PAUSES_S) - 1)]
+        pause_s *= 1 - limits.WAKE_JITTER * jitter
+        if result.outcome in (Outcome.ACCEPTED, Outcome.SENT):
+            pause_s = max(pause_s, limits.CALL_IN_S)
+        return Waking(self.attempts + 1, now + pause_s, result)
