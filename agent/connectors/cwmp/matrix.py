@@ -1,0 +1,181 @@
+"""The compatibility matrix: what each model and firmware was seen to do, from evidence alone. Pure.
+
+"Every CPE behaves the same" is what no row here says: a workflow is proven for a model and a firmware when it was seen
+to work there, failed when it was seen to fail, and otherwise never tried. Both seen is `mixed`, with how often and what
+came last: a firmware that upgrades two of three CPE is neither proven nor failed.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from trust.render import neutralise
+
+
+class Workflow(enum.Enum):
+    """What an operator wants of a CPE, in the order that the table shows it."""
+
+    INFORM = "inform"
+    READ = "read"
+    WIFI = "wifi"
+    HOSTS = "hosts"
+    SET_PARAMETERS = "set-parameters"
+    ADD_OBJECT = "add-object"
+    REBOOT = "reboot"
+    FACTORY_RESET = "factory-reset"
+    FIRMWARE = "firmware"
+    PING = "ping"
+    TRACEROUTE = "traceroute"
+    DOWNLOAD_TEST = "download-test"
+    UPLOAD_TEST = "upload-test"
+    WIFI_SCAN = "wifi-scan"
+    CONNECTION_REQUEST = "connection-request"
+
+
+class Result(enum.Enum):
+    """How a workflow ended, as read back from the CPE. One that is not known is no evidence."""
+
+    PROVEN = "proven"
+    FAILED = "failed"
+
+
+class State(enum.Enum):
+    """What is known of a workflow on a model."""
+
+    PROVEN = "proven"
+    FAILED = "failed"
+    MIXED = "mixed"
+    NEVER_TRIED = "never tried"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Model:
+    """A kind of CPE with its firmware: as in DeviceId, and SoftwareVersion."""
+
+    oui: str
+    product_class: str
+    software: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One workflow that was run on one CPE. `at_s`: seconds since 1970. `detail`: for people, without secrets."""
+
+    model: Model
+    workflow: Workflow
+    result: Result
+    at_s: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What is known of a workflow on a model: how often it worked and failed, and what came last."""
+
+    model: Model
+    workflow: Workflow
+    proven: int = 0
+    failed: int = 0
+    last: Evidence | None = None
+
+    @property
+    def state(self) -> State:
+        if self.proven and self.failed:
+            return State.MIXED
+        if self.proven:
+            return State.PROVEN
+        return State.FAILED if self.failed else State.NEVER_TRIED
+
+    def with_(self, evidence: Evidence) -> Cell:
+        """Return this cell with one more evidence. Of two of the same moment, the one told later is the last."""
+        worked = evidence.result is Result.PROVEN
+        last = evidence if self.last is None or evidence.at_s >= self.last.at_s else self.last
+        return Cell(self.model, self.workflow, self.proven + worked, self.failed + (not worked), last)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A cell as people see it: texts that are safe on a terminal. `last`: when, in UTC, empty where never."""
+
+    oui: str
+    product_class: str
+    software: str
+    workflow: str
+    state: str
+    last: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The cells of every model that there is evidence for."""
+
+    cells: Mapping[tuple[Model, Workflow], Cell]
+
+    @classmethod
+    def of(cls, evidence: Iterable[Evidence]) -> Matrix:
+        """Return the matrix of all evidence, in any order."""
+        cells: dict[tuple[Model, Workflow], Cell] = {}
+        for one in evidence:
+            key = one.model, one.workflow
+            cells[key] = cells.get(key, Cell(*key)).with_(one)
+        return cls(cells)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models that there is evidence for, sorted."""
+        return tuple(sorted({model for model, _ in self.cells}))
+
+    def cell(self, model: Model, workflow: Workflow) -> Cell:
+        """Return what is known of a workflow on a model, which is nothing where there is no evidence."""
+        return self.cells.get((model, workflow), Cell(model, workflow))
+
+    def of_model(self, model: Model) -> tuple[Cell, ...]:
+        """Return a cell for every workflow."""
+        return tuple(self.cell(model, workflow) for workflow in Workflow)
+
+
+def render(matrix: Matrix, *, tried_only: bool = False) -> tuple[Row, ...]:
+    """Return the rows of a table: by model, and in each the workflows in their order.
+
+    Args:
+        matrix: what is known.
+        tried_only: leave out what was never tried.
+    """
+    return tuple(_rows(matrix, tried_only))
+
+
+def _rows(matrix: Matrix, tried_only: bool) -> Iterator[Row]:
+    for model in matrix.models:
+        for cell in matrix.of_model(model):
+            if tried_only and cell.last is None:
+                continue
+            yield Row(
+                oui=neutralise(model.oui),
+                product_class=neutralise(model.product_class),
+                software=neutralise(model.software),
+                workflow=cell.workflow.value,
+                state=_state(cell),
+                last="" if cell.last is None else _moment(cell.last.at_s),
+                detail="" if cell.last is None else neutralise(cell.last.detail),
+            )
+
+
+def _state(cell: Cell) -> str:
+    """Return `proven (3)`, `never tried`, or `mixed: 3 proven, 1 failed, last failed`."""
+    if cell.last is None:
+        return cell.state.value
+    if cell.state is State.MIXED:
+        return f"mixed: {cell.proven} proven, {cell.failed} failed, last {cell.last.result.value}"
+    return f"{cell.state.value} ({cell.proven + cell.failed})"
+
+
+def _moment(at_s: float) -> str:
+    """Return a moment as a person reads it; empty for one that is none."""
+    try:
+        return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M")
+    except (ValueError, OverflowError, OSError):
+        return ""
