@@ -1,0 +1,212 @@
+"""One session with an ACS (TR-069 3.7): who speaks when, what is delivered by what, and what quirks make of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from lab.cpe import soap
+from lab.cpe.errors import CwmpFault, HangUp, MalformedSoapError
+from lab.cpe.events import (
+    AUTONOMOUS_TRANSFER_COMPLETE,
+    BOOT,
+    BOOTSTRAP,
+    OF_TRANSFERS,
+    TRANSFER_COMPLETE,
+    VALUE_CHANGE,
+    Event,
+)
+from lab.cpe.methods import methods_of, names_of
+from lab.cpe.quirks import meets
+from lab.cpe.records import Executed, SessionBegun
+from lab.cpe.soap import Envelope, Finished
+
+if TYPE_CHECKING:
+    from lab.cpe.device import Device
+
+VERSIONS: Final = ("1.0", "1.1", "1.2", "1.3", "1.4")
+# how often a request is repeated that the ACS wants repeated (fault 8005); chosen arbitrarily
+_TRIES_MAX: Final = 3
+_NAMES_LOGGED: Final = 8
+
+
+@dataclass(slots=True)
+class _Own:
+    """A request of the CPE to the ACS. `done`: what to do when it was answered."""
+
+    method: str
+    body: str
+    done: Callable[[], object]
+    tries: int = 0
+
+
+class Session:
+    """A session. `sent`: its Inform's events; `informed`: that was answered; `executed`: requests of the ACS."""
+
+    __slots__ = ("_device", "_own", "_told", "_tries", "_waits_for", "executed", "informed", "sent")
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self.informed = False
+        self.executed = 0
+        self._tries = 0
+        self._waits_for = ""
+        events = device.events
+        if device.server("URL") != device.known_acs and not events.has(BOOTSTRAP):
+            events.add(BOOTSTRAP)
+        if device.tree.noticed:
+            events.add(VALUE_CHANGE)
+        self._own = self._requests()
+        self.sent: tuple[Event, ...] = events.for_inform()
+        self._told = tuple(device.tree.noticed)
+        device.note(SessionBegun(device.now(), self.sent, device.retry_count))
+
+    def _requests(self) -> list[_Own]:
+        """What the CPE itself has to ask the ACS in this session."""
+        device, found = self._device, []
+        for finished in device.transfers.finished:
+            done = functools.partial(self._told_of, finished)
+            found.append(_Own("TransferComplete", soap.transfer_complete(finished), done))
+        if device.version == "1.0":
+            device.transfers.autonomous.clear()  # it has no word for them
+        for transfer in device.transfers.autonomous:
+            forget = functools.partial(device.transfers.autonomous.remove, transfer)
+            body = soap.autonomous_transfer_complete(transfer)
+            found.append(_Own("AutonomousTransferComplete", body, forget))
+        if device.quirks.asks_methods and device.events.has(BOOT):
+            found.append(_Own("GetRPCMethods", "<cwmp:GetRPCMethods/>", lambda: None))
+        return found
+
+    def _told_of(self, finished: Finished) -> None:
+        """TransferComplete was answered: only now its events are delivered."""
+        device = self._device
+        device.transfers.finished.remove(finished)
+        said = (event for event in device.events if event[0] in OF_TRANSFERS and event[1] == finished.command_key)
+        device.events.delivered(list(said)[:1])
+        if not device.transfers.finished:
+            device.events.drop(TRANSFER_COMPLETE)
+
+    def inform(self) -> bytes:
+        """The Inform."""
+        device = self._device
+        tree, who = device.tree, device.identity
+        names = dict.fromkeys((*tree.informed(), *self._told))
+        values = [one for name in names if tree.leaf(name) is not None for one in tree.show(name)]
+        oui = who.oui.lower() if device.quirks.lower_oui else who.oui
+        identity = (who.manufacturer, oui, who.product_class, who.serial)
+        body = soap.inform(identity, self.sent, values, device.now(), device.retry_count)
+        self._waits_for = "InformResponse"
+        supported = VERSIONS if device.version == "1.4" else ()
+        return soap.envelope(body, device.next_id(), device.version, supported=supported)
+
+    def receive(self, data: bytes) -> bytes | None:
+        """Take the body of an ACS's answer, and give the body of the next POST; None when the session is over.
+
+        Raises:
+            HangUp: the CPE drops the connection: what came makes no sense here, or it was told to.
+        """
+        if not data:
+            if self._waits_for:
+                raise HangUp(f"expected {self._waits_for}, got an empty answer")
+            return self._speak() if self._own else None
+        try:
+            envelope = soap.read_untrusted(data)
+        except MalformedSoapError as err:
+            raise HangUp(str(err)) from err
+        if envelope.method == "Fault":
+            return self._receive_fault(envelope)
+        if envelope.method.endswith("Response"):
+            return self._receive_response(envelope)
+        if self._waits_for:
+            raise HangUp(f"expected {self._waits_for}, got {envelope.method}")
+        return self._execute(envelope)
+
+    def _speak(self, *, hold: bool = False) -> bytes:
+        """The CPE's turn: its next request, or nothing, which lets the ACS ask."""
+        if hold or not self._own:
+            return b""
+        own = self._own[0]
+        own.tries += 1
+        self._waits_for = f"{own.method}Response"
+        return soap.envelope(own.body, self._device.next_id(), self._device.version)
+
+    def _receive_response(self, envelope: Envelope) -> bytes:
+        if envelope.method != self._waits_for:
+            raise HangUp(f"expected {self._waits_for or 'a request'}, got {envelope.method}")
+        self._waits_for = ""
+        if self.informed:
+            self._own.pop(0).done()
+        else:
+            self._delivered(envelope)
+        return self._speak(hold=envelope.hold)
+
+    def _delivered(self, envelope: Envelope) -> None:
+        """The Inform was answered: the ACS knows what it says, but for what another answer delivers."""
+        device = self._device
+        self.informed = True
+        device.known_acs = device.server("URL")
+        device.agree_version(envelope.version, envelope.use_version)
+        waits = {finished.command_key for finished in device.transfers.finished}
+
+        def is_delivered(event: Event) -> bool:
+            if event[0] in OF_TRANSFERS:
+                return event[1] not in waits
+            return not (event[0] == TRANSFER_COMPLETE and waits)
+
+        device.events.delivered(event for event in self.sent if is_delivered(event))
+        for name in self._told:
+            device.tree.noticed.pop(name, None)
+        if not device.transfers.autonomous:
+            device.events.drop(AUTONOMOUS_TRANSFER_COMPLETE)
+
+    def _receive_fault(self, envelope: Envelope) -> bytes:
+        if not self._waits_for:
+            raise HangUp("expected a request, got a fault")
+        code = soap.fault_code(envelope)
+        if not self.informed:
+            self._tries += 1
+            if code == "8005" and self._tries < _TRIES_MAX:
+                return self.inform()
+            raise HangUp(f"expected InformResponse, got fault {code}")
+        self._waits_for = ""
+        own = self._own[0]
+        if code != "8005" or own.tries >= _TRIES_MAX:
+            self._own.pop(0).done()  # TR-069 A.5.2: not asked again
+        return self._speak(hold=envelope.hold)
+
+    def _execute(self, request: Envelope) -> bytes:
+        device = self._device
+        names = names_of(request)
+        if meets(device.quirks.cut_on, request.method, names):
+            device.note(Executed(device.now(), request.method, names[:_NAMES_LOGGED], 9002, answered=False))
+            raise HangUp(f"told to at {request.method}")
+        code, body = self._done(request, names)
+        self.executed += 1
+        lost = device.loses_answer(request.method, names)
+        device.note(Executed(device.now(), request.method, names[:_NAMES_LOGGED], code, answered=not lost))
+        if meets(device.quirks.reboots_on, request.method, names):
+            device.boots_left = device.quirks.reboots
+        if lost:
+            raise HangUp(f"told to after {request.method}")
+        return soap.envelope(body, self._answer_id(request), device.version)
+
+    def _done(self, request: Envelope, names: tuple[str, ...]) -> tuple[int, str]:
+        """Do a request: the fault's code, 0 for none, and the body of the answer."""
+        device = self._device
+        method = methods_of(device.version).get(request.method)
+        if method is None:
+            return 9000, soap.fault(9000)
+        if meets(device.quirks.fails_on, request.method, names):
+            return 9002, soap.fault(9002)
+        try:
+            return 0, soap.response(request.method, method(device, request))
+        except CwmpFault as refused:
+            return refused.code, soap.fault(refused.code, refused.parameters)
+
+    def _answer_id(self, request: Envelope) -> str | None:
+        quirks = self._device.quirks
+        if quirks.no_id:
+            return None
+        return self._device.next_id() if quirks.id_not_echoed else request.id
