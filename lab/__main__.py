@@ -2,6 +2,8 @@
 
 `python -m lab router [--from FILE]`: a RouterOS router until SIGINT or SIGTERM.
 
+`python -m lab cpe --acs URL`: CPE that call an ACS, until SIGINT or SIGTERM.
+
 `python -m lab script FILE`: what RouterOS would say to a script.
 """
 
@@ -10,11 +12,13 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
 
 from lab.control import open_control
+from lab.cpe import command as cpe_command
 from lab.database import parse_dsn
 from lab.errors import LabError
 from lab.files import write_files
@@ -43,6 +47,8 @@ def _arguments(argv: list[str]) -> argparse.Namespace:
     isp.add_argument("--router-version", default="7.20.8", metavar="VERSION", help="of those routers")
     router = commands.add_parser("router", help="a RouterOS router, new or from an export of yours")
     router_command.add_arguments(router)
+    cpe = commands.add_parser("cpe", help="CPE (TR-069) that call an ACS on this machine")
+    cpe_command.add_arguments(cpe)
     script = commands.add_parser("script", help="what RouterOS says to a script: its listing, or what is wrong where")
     script.add_argument("file", type=Path, help="the script")
     return parser.parse_args(argv)
@@ -91,10 +97,10 @@ async def _serve(options: LabOptions) -> None:
             nursery.cancel_scope.cancel()
 
 
-async def _serve_router(args: argparse.Namespace) -> None:
+async def _until_signal(run: Callable[[argparse.Namespace], Awaitable[None]], args: argparse.Namespace) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(router_command.run, args)
+            nursery.start_soon(run, args)
             async for _ in signals:
                 nursery.cancel_scope.cancel()
                 return
@@ -105,7 +111,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args = _arguments(sys.argv[1:] if argv is None else argv)
         if args.command == "router":
-            trio.run(_serve_router, args)
+            trio.run(_until_signal, router_command.run, args)
+        elif args.command == "cpe":
+            trio.run(_until_signal, cpe_command.run, args)
         elif args.command == "script":
             # a listing is bytes: it shows a text's own
             sys.stdout.buffer.write(parse(args.file.read_bytes()).listing() + b"\n")
