@@ -23,6 +23,7 @@ from agent.changes.approval import Answer, Approvals
 from agent.changes.audit import Recorder
 from agent.changes.clock_watch import ClockWatch
 from agent.changes.commands import PlanRow, Release
+from agent.changes.cpe_desk import CpeDesk
 from agent.changes.devices import Devices
 from agent.changes.evidence import Event, Evidence, all_plans
 from agent.changes.intake import Intake
@@ -36,6 +37,7 @@ from agent.changes.trust_state import TrustState, freezes
 from agent.changes.witnesses import NOT_WITNESSED
 from agent.changes.worker import Worker
 from agent.connectors.base import DeviceReport, UnreadableError
+from agent.connectors.cwmp.known import Trust
 from agent.inventory import book
 from agent.inventory.importing import Importer, ImportRefusedError
 from agent.model import ItemState
@@ -100,6 +102,7 @@ class ApiParts:
     words: str
     targets: tuple[str, ...]
     devices: Devices
+    cpes: CpeDesk | None
     cloud: Callable[[], Mapping[str, object]]
     witnessed: Callable[[int], str]
 
@@ -202,6 +205,7 @@ class Api:
                 "billing_problem": p.importer.billing_problem(),
                 "targets": list(p.targets),
                 "devices": p.devices.counts(),
+                "cpes": None if p.cpes is None else p.cpes.counts(),
                 "services": p.store.reader.execute("SELECT count(*) FROM service").fetchone()[0],
             },
         )
@@ -291,6 +295,7 @@ class Api:
             {
                 "services": [book.service_json(s) for s in found],
                 "billing": book.fact_json(fact, self.parts.clock.wall_s()),
+                "cpes": [cpe for s in found for cpe in self._cpes_of(s.ref)],
             },
         )
 
@@ -314,6 +319,54 @@ class Api:
             known = ", ".join(report.name for report in self.parts.devices.reports()) or "none"
             raise HttpError(404, "unknown-device", f"there is no device {name[:40]!r}; configured: {known}")
         return found
+
+    # --- CPE ---
+
+    @property
+    def _cpes(self) -> CpeDesk:
+        if self.parts.cpes is None:
+            raise HttpError(404, "no-acs", "this agent has no ACS: section [cwmp] of its configuration")
+        return self.parts.cpes
+
+    def _cpes_of(self, ref: str) -> list[dict[str, object]]:
+        return [] if self.parts.cpes is None else self.parts.cpes.of_service(ref)
+
+    async def cpe_list(self, _: Request, __: tuple[str, ...]) -> Response:
+        return Response(200, self._cpes.listed())
+
+    async def cpe_show(self, _: Request, values: tuple[str, ...]) -> Response:
+        return Response(200, self._cpes.shown(self._cpes.find(values[0])))
+
+    async def cpe_values(self, request_: Request, values: tuple[str, ...]) -> Response:
+        return Response(200, self._cpes.values(self._cpes.find(values[0]), request_.query.get("below", "")))
+
+    async def cpe_refresh(self, request_: Request, values: tuple[str, ...]) -> Response:
+        r = _body(request_)
+        wanted, timeout_s = r.texts("names"), r.integer("timeout_s", 1, 3600)
+        r.done()
+        cpe = self._cpes.find(values[0])
+        problems = await self._cpes.refresh(cpe, wanted, timeout_s)
+        return Response(200, {"problems": list(problems), **self._cpes.shown(self._cpes.find(cpe.name))})
+
+    async def cpe_decide(self, request_: Request, values: tuple[str, ...]) -> Response:
+        r = _body(request_)
+        trust, service = r.text("trust"), r.text("service") if r.has("service") else None
+        forget = r.boolean("forget")
+        r.done()
+        if trust not in ("", Trust.ACCEPTED.value, Trust.REFUSED.value, Trust.QUARANTINED.value):
+            raise HttpError(400, "bad-request", f"trust: expected accepted, refused or quarantined, got {trust[:40]}")
+        cpe, who = self._cpes.find(values[0]), self._who(request_)
+        decided = Trust(trust) if trust else None
+        found = await self._cpes.decide(cpe, who, trust=decided, service=service, forget=forget)
+        return Response(200, {} if found is None else self._cpes.shown(found))
+
+    async def cpe_clear(self, request_: Request, values: tuple[str, ...]) -> Response:
+        _body(request_).done()
+        cleared = await self._cpes.clear(self._cpes.find(values[0]), self._who(request_))
+        return Response(200, {"cleared": cleared})
+
+    async def cpe_matrix(self, _: Request, __: tuple[str, ...]) -> Response:
+        return Response(200, self._cpes.matrix())
 
     # --- changes ---
 
@@ -547,10 +600,17 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/secrets/{name}", Role.ADMIN, "secret", "name", Api.secret_set),
     Route("POST", "/v1/subscribers/import", Role.OPERATOR, "csv, dry_run", "counts, problems", Api.subscriber_import),
     Route("GET", "/v1/subscribers", Role.OPERATOR, "", "services", Api.subscriber_list),
-    Route("GET", "/v1/subscribers/{ref}", Role.OPERATOR, "", "services, billing", Api.subscriber_show),
+    Route("GET", "/v1/subscribers/{ref}", Role.OPERATOR, "", "services, billing, cpes", Api.subscriber_show),
     Route("GET", "/v1/devices", Role.OPERATOR, "", "devices", Api.device_list),
     Route("GET", "/v1/devices/{name}", Role.OPERATOR, "", "the device, as last read", Api.device_show),
     Route("POST", "/v1/devices/{name}/probe", Role.OPERATOR, "", "the device, as read now", Api.device_probe),
+    Route("GET", "/v1/cpes", Role.OPERATOR, "", "CPE", Api.cpe_list),
+    Route("GET", "/v1/cpes/{name}", Role.OPERATOR, "", "the CPE, as last known", Api.cpe_show),
+    Route("GET", "/v1/cpes/{name}/values", Role.OPERATOR, "", "parameters, as last known", Api.cpe_values),
+    Route("POST", "/v1/cpes/{name}/refresh", Role.OPERATOR, "names, timeout_s", "problems, the CPE", Api.cpe_refresh),
+    Route("POST", "/v1/cpes/{name}/decide", Role.OPERATOR, "trust, service, forget", "the CPE", Api.cpe_decide),
+    Route("POST", "/v1/cpes/{name}/clear", Role.OPERATOR, "", "cleared", Api.cpe_clear),
+    Route("GET", "/v1/cpe-matrix", Role.OPERATOR, "", "a row for each model and workflow", Api.cpe_matrix),
     Route("POST", "/v1/changes", Role.ANYONE, "the ask, or intent", "the change", Api.change_ask),
     Route("GET", "/v1/changes", Role.OPERATOR, "", "changes", Api.change_list),
     Route("GET", "/v1/changes/{id}", Role.OPERATOR, "", "the change", Api.change_show),
@@ -617,6 +677,8 @@ def _ask(r: Reader) -> Ask:
         change=r.text("change"),
         alone=r.boolean("alone"),
         hold=r.boolean("hold"),
+        settings=r.text_map("settings") if r.has("settings") else {},
+        secrets=r.text_map("secrets") if r.has("secrets") else {},
     )
     r.done()
     return ask

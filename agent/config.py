@@ -16,6 +16,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from agent.config_schema import HANDLE, Key, Required, documented_keys, keys_of
+from agent.connectors.cwmp.schema import Baseline, CwmpConfig
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SqlTarget
 from agent.connectors.routeros.schema import (
     DhcpMethod,
@@ -51,7 +52,7 @@ _ROUTER_METHODS: Final[Mapping[str, type[RouterMethod]]] = {
 }
 """Sections of access methods that routers decide."""
 _SECTIONS: Final = (
-    *("agent", "people", "policy", "billing", "cloud", "radius", "nas", "method", "routeros"),
+    *("agent", "people", "policy", "billing", "cloud", "radius", "nas", "method", "routeros", "cwmp", "baseline"),
     *_ROUTER_METHODS,
 )
 
@@ -114,6 +115,7 @@ class AgentConfig:
     cloud: CloudConfig
     radius: RadiusConfig
     routeros: RouterosConfig
+    cwmp: CwmpConfig
 
     @property
     def access(self) -> tuple[AccessMap, ...]:
@@ -265,7 +267,7 @@ class _Builder:
         policy = read.section("policy", "policy", read.table(document, "policy", "policy"))
         billing = read.section("billing", "billing", read.table(document, "billing", "billing"))
         cloud = read.section("cloud", "cloud", read.table(document, "cloud", "cloud"))
-        radius, routeros = self._radius(), self._routeros()
+        radius, routeros, cwmp = self._radius(), self._routeros(), self._cwmp()
         if read.problems:
             return None
         state_dir = self._path(agent["state_dir"])
@@ -285,6 +287,7 @@ class _Builder:
             cloud=CloudConfig(**cloud),
             radius=radius,
             routeros=routeros,
+            cwmp=cwmp,
         )
 
     def _path(self, text: str) -> Path:
@@ -414,6 +417,38 @@ class _Builder:
             if name in dict(self._sections(other)):
                 read.problem(where, f"expected each method once, there is a [{other}.{name}] too")
         return None if len(read.problems) > before else _ROUTER_METHODS[kind](name=name, **values)
+
+    def _cwmp(self) -> CwmpConfig:
+        read, before = self.reader, len(self.reader.problems)
+        values = read.section("cwmp", "cwmp", read.table(self.document, "cwmp", "cwmp"))
+        if len(read.problems) == before:
+            for prefix in ("", "request_"):
+                user, secret = values[f"{prefix}user"], values[f"{prefix}secret"]
+                if bool(user) != bool(secret):
+                    lacks = f"{prefix}secret" if user else f"{prefix}user"
+                    read.problem(f"cwmp.{lacks}", f"missing; {prefix}user and {prefix}secret are given together")
+            if values["client_ca"] and not values["certificate"]:
+                read.problem("cwmp.certificate", "missing; certificates of CPE are asked for over TLS alone")
+            if values["key"] and not values["certificate"]:
+                read.problem("cwmp.certificate", "missing; there is a key without it")
+        if len(read.problems) > before:
+            return CwmpConfig()
+        for name in ("certificate", "key", "client_ca", "files"):
+            values[name] = self._path(values[name]) if values[name] else None
+        return CwmpConfig(**values, baselines=self._baselines())
+
+    def _baselines(self) -> tuple[Baseline, ...]:
+        found: list[Baseline] = []
+        for name, table in self.reader.named(self.document, "baseline"):
+            where, before = f"baseline.{name}", len(self.reader.problems)
+            values = self.reader.section("baseline.NAME", where, table, ("values",))
+            inner = f"{where}.values"
+            values["values"] = self.reader.free(
+                "baseline.NAME.values", inner, self.reader.table(table, "values", inner)
+            )
+            if len(self.reader.problems) == before:
+                found.append(Baseline(name, **values))
+        return tuple(found)
 
     def _sections(self, section: str) -> list[tuple[str, object]]:
         found = self.document.get(section)

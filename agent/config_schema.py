@@ -20,6 +20,8 @@ HANDLE: Final = re.compile(r"[a-z0-9-]{1,32}", re.ASCII)
 """What a person, an agent or a section may be called; also what may leave the agent (DESIGN section 6)."""
 _SECRET_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._/-]{0,63}", re.ASCII)
 _HOST: Final = re.compile(r"[A-Za-z0-9_/][A-Za-z0-9._:/-]{0,252}", re.ASCII)
+_OUI: Final = re.compile(r"[0-9A-Fa-f]{6}", re.ASCII)
+_URL: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", re.ASCII)
 
 
@@ -121,6 +123,18 @@ def _prefixes(version: type[IPv4Network | IPv6Network]) -> Kind:
     return Kind(f"a list of IP{name} prefixes without host bits, such as {example}", read)
 
 
+def _ouis(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) and _OUI.fullmatch(item) for item in value):
+        raise ValueError
+    return tuple(item.upper() for item in value)
+
+
+def _networks(value: Any) -> tuple[IPv4Network | IPv6Network, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError
+    return tuple(ip_network(item) for item in value)
+
+
 def _list_of(kind: Kind) -> Callable[[Any], Any]:
     def read(value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
@@ -186,6 +200,8 @@ _RATE_LIMIT = Kind(
     "a rate-limit such as 5M/20M, or empty", _text_or_empty(_text(re.compile(r"[0-9kKMGsmhd/ ]{1,128}"), 128))
 )
 _HOTSPOT_PROFILE = Kind("a hotspot user profile, 1 to 64 printable characters", _text(re.compile(r".{1,64}"), 64))
+_CWMP = "cwmp"
+_YES_NO = Kind("true or false", _yes_or_no)
 _WITHIN = "How long the end of a session may take to show, seconds."
 _REDIAL = 'How long to wait for a new session before saying "at next login".'
 
@@ -444,6 +460,85 @@ KEYS: Final[tuple[Key, ...]] = (
     Key(_H, "disconnect_within_s", _whole(1, 600), 20, _WITHIN),
     Key(_H, "redial_within_s", _whole(1, 3600), 60, _REDIAL),
     Key("hotspot.NAME.tariffs", "TARIFF", _HOTSPOT_PROFILE, REQUIRED, "The user profile of each tariff.", "none"),
+    Key(
+        _CWMP,
+        "listen",
+        Kind("an IP address, or empty", _text_or_empty(_address)),
+        "",
+        "The address that CPE call; empty: there is no ACS.",
+    ),
+    Key(_CWMP, "port", _whole(0, 65_535), 7547, "Its port; 0: any that is free."),
+    Key(
+        _CWMP,
+        "url",
+        Kind("a URL such as https://acs.example.net:7547, or empty", _text_or_empty(_text(_URL))),
+        "",
+        "How CPE reach it, without a path: for firmware images.",
+        "where it listens",
+    ),
+    Key(
+        _CWMP,
+        "path",
+        Kind("a path that begins with /", _text(re.compile(r"/[A-Za-z0-9._~/-]{0,99}"))),
+        "/acs",
+        "Where CPE post.",
+    ),
+    Key(_CWMP, "certificate", _PATH_OR_EMPTY, "", "Its certificate with those above it, PEM; empty: no TLS."),
+    Key(_CWMP, "key", _PATH_OR_EMPTY, "", "The certificate's key, PEM; empty: it stands in the same file."),
+    Key(_CWMP, "client_ca", _PATH_OR_EMPTY, "", "Who signs CPE's certificates, PEM; empty: none is asked for."),
+    Key(
+        _CWMP,
+        "user",
+        Kind("1 to 64 printable characters, or empty", _text_or_empty(_ROUTER_USER.read)),
+        "",
+        "The user that new CPE log in with; empty: only CPE with a password of their own get in.",
+    ),
+    Key(_CWMP, "secret", _SECRET_OR_EMPTY, "", "The secret that is that user's password."),
+    Key(
+        _CWMP,
+        "request_user",
+        Kind("1 to 64 printable characters, or empty", _text_or_empty(_ROUTER_USER.read)),
+        "",
+        "The user of connection requests to CPE that have none of their own yet; empty: these cannot be called.",
+    ),
+    Key(_CWMP, "request_secret", _SECRET_OR_EMPTY, "", "The secret that is its password."),
+    Key(_CWMP, "basic", _YES_NO, False, "Take Basic without TLS too: passwords then pass in clear."),
+    Key(
+        _CWMP,
+        "trust_shared",
+        _YES_NO,
+        False,
+        "Act on a CPE that had a password of its own and comes with the shared one again: whoever knows that can pose.",
+    ),
+    Key(
+        _CWMP,
+        "request_networks",
+        Kind("a list of IP prefixes without host bits, such as 100.64.0.0/10", _networks),
+        [],
+        "Where connection requests may go besides to the address that a CPE called from.",
+    ),
+    Key(_CWMP, "stun_port", _whole(0, 65_535), 0, "Port of the STUN server for CPE behind NAT; 0: none."),
+    Key(_CWMP, "files", _PATH_OR_EMPTY, "", "Folder of firmware images; empty: none are served."),
+    Key(_CWMP, "sessions", _whole(1, 20_000), 200, "Sessions at once; more CPE are told to come again (503)."),
+    Key(_CWMP, "wait_s", _whole(300, 30 * 86_400), 7 * 86_400, "How long a change waits for its CPE, seconds."),
+    Key(
+        "baseline.NAME",
+        "oui",
+        Kind("a list of OUI of six hexadecimal digits", _ouis),
+        [],
+        "The OUI of the CPE that it is for; empty: any.",
+    ),
+    Key("baseline.NAME", "product_class", Kind("text", _text(longest=64)), "", "What their ProductClass begins with."),
+    Key("baseline.NAME", "rotate", _YES_NO, True, "Give each credentials of its own, both ways."),
+    Key(
+        "baseline.NAME.values",
+        "PARAMETER",
+        Kind("text of at most 256 characters", _text(longest=256)),
+        REQUIRED,
+        "What a name such as `inform.interval`, or a path, is to read; `{login}` is that of the service that it "
+        "serves, `{spread}` a moment of its own.",
+        "none",
+    ),
 )
 
 

@@ -20,6 +20,8 @@ from agent.changes import machine, recovery
 from agent.changes.approval import Approvals
 from agent.changes.audit import Recorder
 from agent.changes.clock_watch import ClockWatch
+from agent.changes.cpe_desk import CpeDesk
+from agent.changes.cpe_intake import CpeIntake
 from agent.changes.devices import Devices
 from agent.changes.digest import Signer
 from agent.changes.evidence import Evidence
@@ -28,6 +30,7 @@ from agent.changes.item_run import RunParts
 from agent.changes.mailroom import Mailroom, MailroomParts
 from agent.changes.perform import Patience
 from agent.changes.preview import Pacing, Previewer
+from agent.changes.provision import Provisioner
 from agent.changes.retry import Retry
 from agent.changes.sealing import Sealing
 from agent.changes.sessions import Sessions
@@ -38,8 +41,11 @@ from agent.changes.witnesses import Witnesses
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
 from agent.connectors.base import Connector, UnreadableError
-from agent.connectors.registry import CONNECTORS
+from agent.connectors.cwmp.connection_request import Credentials
+from agent.connectors.cwmp.connector import CwmpConnector
+from agent.connectors.registry import CONNECTORS, Given
 from agent.inventory import book
+from agent.inventory.cpes import CpeStore
 from agent.inventory.importing import Importer
 from agent.model import Address
 from agent.runtime import redacting_log
@@ -117,7 +123,7 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
 def wanted_secrets(config: AgentConfig) -> frozenset[str]:
     """Return the names of secrets that the configuration uses."""
     names = {t.secret for t in config.radius.targets} | {n.secret for n in config.radius.nas}
-    names = names.union(*(t.secrets for t in config.routeros.targets))
+    names = names.union(*(t.secrets for t in config.routeros.targets), {config.cwmp.secret, config.cwmp.request_secret})
     return frozenset(names - {""})
 
 
@@ -198,6 +204,7 @@ class Daemon:
     mailroom: Mailroom
     witnesses: Witnesses
     link: Link
+    provisioner: Provisioner | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve and work until cancelled.
@@ -219,6 +226,8 @@ class Daemon:
             nursery.start_soon(self._supervised, "mailroom", self.mailroom.run)
             nursery.start_soon(self._supervised, "sealing", self.sealing.run)
             nursery.start_soon(self._supervised, "link", self.link.run)
+            if self.provisioner is not None:
+                nursery.start_soon(self._supervised, "provisioning", self.provisioner.run)
             nursery.start_soon(self._billing)
             nursery.start_soon(self._end_with_the_store)
             task_status.started()
@@ -274,8 +283,18 @@ def build(
         except MissingKeyError as err:  # to a connector it is one more reason why a target cannot be reached
             raise UnreadableError(str(err), reason="missing-secret") from err
 
+    def shared_request() -> Credentials | None:
+        if not config.cwmp.request_user:
+            return None
+        try:
+            return Credentials(config.cwmp.request_user, secret(config.cwmp.request_secret).decode("utf-8", "replace"))
+        except UnreadableError:
+            return None
+
+    cpe_store = CpeStore(store, vault, trust_shared=config.cwmp.trust_shared, shared_request=shared_request)
     if connectors is None:
-        connectors = {kind: make(config, secret, vault.commit, config.timezone) for kind, make in CONNECTORS.items()}
+        given = Given(config, secret, vault.commit, config.timezone, clock, cpe_store)
+        connectors = {kind: make(given) for kind, make in CONNECTORS.items()}
     recipes = with_routers({n: recipe for c in connectors.values() for n, recipe in c.recipes.items()}, config.radius)
     sessions = Sessions(connectors)
     clock_watch = ClockWatch(store, recorder, clock)
@@ -331,7 +350,35 @@ def build(
         build_sha256=build_sha256(),
         log_head=evidence.published,
     )
-    intake = Intake(store, vault, sessions, previewer, config.access, clock, importer.doubt, standings)
+    acs = connectors.get("cwmp")
+    cpe_intake: CpeIntake | None = None
+    cpe_desk: CpeDesk | None = None
+    provisioner: Provisioner | None = None
+    if isinstance(acs, CwmpConnector) and acs.config.enabled:
+        cpe_intake = CpeIntake(
+            cpe_store,
+            vault,
+            previewer,
+            clock,
+            acs.images,
+            config.cwmp.wait_s,
+            config.cwmp.baselines,
+            config.cwmp.stun,
+            standings,
+        )
+        problems: dict[str, str] = {}
+        cpe_desk = CpeDesk(
+            acs,
+            store,
+            cpe_store,
+            cpe_intake,
+            sessions,
+            recorder,
+            clock,
+            not_provisioned=lambda name: problems.get(name, ""),
+        )
+        provisioner = Provisioner(cpe_desk, cpe_intake, trust_state, clock, config.name, worker.poke, problems)
+    intake = Intake(store, vault, sessions, previewer, config.access, clock, importer.doubt, standings, cpe_intake)
     sealing = Sealing(store, vault, recorder, trust_state, clock, signer)
     mailroom = Mailroom(
         MailroomParts(
@@ -374,6 +421,7 @@ def build(
             words=agent_words(identity.plan_key.public, identity.log_key.public),
             targets=tuple(t.id for c in connectors.values() for t in c.targets),
             devices=Devices(connectors, sessions),
+            cpes=cpe_desk,
             cloud=link.state,
             witnessed=witnesses.witnessed_text,
         )
@@ -392,6 +440,7 @@ def build(
         mailroom=mailroom,
         witnesses=witnesses,
         link=link,
+        provisioner=provisioner,
     )
 
 

@@ -68,6 +68,7 @@ class LeafKind(enum.IntEnum):
     WITNESS_ANOMALY = 36
     UNWITNESSED_START = 37
     SEALKEY = 38
+    CPE_DECIDED = 39
 
     @property
     def word(self) -> str:

@@ -32,6 +32,7 @@ class RiskClass(enum.Enum):
     CONFIG = "config"
     UNGUARDED = "unguarded"
     ALONE = "alone"
+    PROVISION = "provision"
 
 
 class Action(enum.Enum):
@@ -42,6 +43,21 @@ class Action(enum.Enum):
     SET_PLAN = "set-plan"
     DISCONNECT = "disconnect"
     REVERT = "revert"
+    CPE_SET = "cpe-set"
+    CPE_REBOOT = "cpe-reboot"
+    CPE_RESET = "cpe-factory-reset"
+    CPE_FIRMWARE = "cpe-firmware"
+    CPE_DIAGNOSE = "cpe-diagnose"
+
+    @property
+    def on_cpe(self) -> bool:
+        """Whether its subjects are CPE, not services."""
+        return self in _ON_CPE
+
+
+_ON_CPE: Final = frozenset(
+    {Action.CPE_SET, Action.CPE_REBOOT, Action.CPE_RESET, Action.CPE_FIRMWARE, Action.CPE_DIAGNOSE}
+)
 
 
 class Role(enum.Enum):
@@ -140,6 +156,9 @@ def preset() -> tuple[PolicyClass, ...]:
             local,
             False,
         ),
+        PolicyClass(
+            RiskClass.PROVISION, (Action.CPE_SET,), 1, _APPROVERS, False, one_more, ttl, 1, 600, (), anywhere, False
+        ),
     )
 
 
@@ -162,6 +181,7 @@ def risk_class(
     own_revert_age_s: int | None = None,
     device_config: bool = False,
     guarded: bool = True,
+    baseline_due: bool = False,
 ) -> RiskClass:
     """Return the class of a change.
 
@@ -179,6 +199,7 @@ def risk_class(
             or it ends in a suspension, which is nobody's alone under whatever name.
         device_config: it changes a device's configuration, not a subscriber's service.
         guarded: a proven guard undoes the change where it cuts the management path.
+        baseline_due: it sets what the configuration declares of such a device, which is new or was reset.
     """
     if device_config:
         return RiskClass.CONFIG if guarded else RiskClass.UNGUARDED
@@ -191,6 +212,8 @@ def risk_class(
         return RiskClass.LARGE
     if items > LOW_ITEMS_MAX:
         return RiskClass.LARGE if usual is not None and items > 2 * usual else RiskClass.BATCH
+    if action is Action.CPE_SET and items == 1 and baseline_due and standing:
+        return RiskClass.PROVISION
     # Without a standing authority a restore is an ordinary low change: somebody looks at it
     if action is Action.RESTORE and items == 1 and matched_payment and standing:
         return RiskClass.RESTORE

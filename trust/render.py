@@ -191,7 +191,7 @@ def render_preview(plan: Plan, items: Items, short_id: str, width: int = 100) ->
 
 def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
     item, head = items.items[0], items.head.display
-    what = "1 service" if item.subject is not None else "1 device"
+    what = "1 CPE" if plan.action.on_cpe else "1 service" if item.subject is not None else "1 device"
     title = _shown(item.display, "title") or ([neutralise(item.subject)] if item.subject else [])
     other = [f"({text})" for text in _shown(item.display, "other_services")]
     undo = _shown(item.display, "undo") or _shown(head, "undo")
@@ -276,7 +276,7 @@ def _groups(items: Iterable[Item]) -> list[str]:
     groups: dict[tuple[Listed, str], list[str]] = {}
     for item in items:
         if item.listed is not Listed.CHANGE:
-            name = neutralise(item.subject) if item.subject is not None else f"item {item.n}"
+            name = neutralise(item.display.get("cpe") or item.subject or f"item {item.n}")
             why = _shown(item.display, "why_not", "not_why")
             groups.setdefault((item.listed, item.reason), []).append(" ".join([name, *(f"({w})" for w in why)]))
     lines = []

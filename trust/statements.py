@@ -140,6 +140,7 @@ class Evidence(enum.Enum):
     """What must be known of a plan's subject for a standing authority to cover it."""
 
     PAYMENT_MATCHED = "payment-matched"
+    BASELINE_DUE = "baseline-due"
 
 
 class FreezeScope(enum.Enum):

@@ -50,6 +50,8 @@ CLOCK_SLACK_S: Final = 300
 UNFREEZE_PEOPLE: Final = 2
 UNFREEZE_AGE_MAX_S: Final = 86_400
 STANDING_PEOPLE: Final = 2
+BY_STANDING: Final = frozenset({RiskClass.RESTORE, RiskClass.PROVISION})
+"""Classes of plans that a standing authority may approve."""
 _APPROVING: Final = frozenset({Role.OWNER, Role.APPROVER})
 _S = TypeVar("_S")
 
@@ -541,8 +543,8 @@ def get_standing_result(
 ) -> VerificationResult:
     """Return whether two people or more allowed such a plan beforehand, and why not. Never raises.
 
-    The policy of class *restore* holds here as for approvals: its roles, the people it asks for, an owner, the channel;
-    where it asks for the detail, nothing that was signed beforehand can do.
+    The policy of the plan's class (*restore* or *provision*) holds here as for approvals: its roles, the people it asks
+    for, an owner, the channel; where it asks for the detail, nothing that was signed beforehand can do.
 
     Args:
         plan: the agent's own plan.
@@ -560,9 +562,9 @@ def get_standing_result(
         reason, message = blocked or (Reason.NO_SUCH_CLASS, f"the policy has no class {plan.risk_class.value}")
         return VerificationResult(False, 0, (), reason, message)
     need = max(STANDING_PEOPLE, policy.approvals) + (requester == UNKNOWN)
-    if plan.risk_class is not RiskClass.RESTORE or c.items != 1:
+    if plan.risk_class not in BY_STANDING or c.items != 1:
         return VerificationResult(
-            False, need, (), Reason.NO_STANDING, "a standing authority covers restores of one subject"
+            False, need, (), Reason.NO_STANDING, "a standing authority covers one subject, restored or provisioned"
         )
     judge = _Judge(plan, "", policy, trust, now_s, {requester, plan.requester}, c)
     not_counted: list[NotCounted] = []

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from agent.changes import plans
-from agent.changes.item_run import ItemRunner, RunParts
+from agent.changes.item_run import CANCELLED, EXPIRED, ItemRunner, RunParts
 from agent.changes.journal import Journal
 from agent.changes.machine import FAILED, FINAL, TOUCHED, Event
 from agent.changes.plans import Loaded
@@ -20,6 +20,8 @@ from agent.model import ABSENT, Item, ItemState, Wave
 from agent.runtime.clock import Clock
 
 S = ItemState
+CANCEL_S = 1.0
+"""How often, while a wave runs, it is looked whether a person cancelled the change."""
 HEALTH_S = 5.0
 """How often, while a wave runs, it is looked whether sessions were lost that are not on the list."""
 
@@ -93,6 +95,7 @@ class Run:
         before = await self._census()
         async with trio.open_nursery() as watching:
             watching.start_soon(self._watch_health, before)
+            watching.start_soon(self._watch_waiting)
             await self._run_items(left)
             watching.cancel_scope.cancel()
         failed = [i for i in items if self.journal.states[i.n] in FAILED]
@@ -118,6 +121,15 @@ class Run:
         while not self._stop:
             await self._clock.sleep(HEALTH_S)
             await self._health(before)
+
+    async def _watch_waiting(self) -> None:
+        """End the waiting for devices that have not called in, once the change was cancelled or its time is over."""
+        while not self.journal.cancelled():
+            if self._clock.wall_s() >= self._loaded.row.run_until.wall_s:
+                self._runner.leave(EXPIRED)
+                return
+            await self._clock.sleep(CANCEL_S)
+        self._runner.leave(CANCELLED)
 
     async def _census(self) -> Mapping[str, frozenset[str]]:
         """Return who is online, by target; empty where a target has no census or cannot be asked now."""
@@ -181,7 +193,9 @@ class Run:
             for row in plans.steps(self._parts.store.reader, self._loaded.row.plan_id):
                 item = plans.item_by_number(self._loaded.items, row.item)
                 self._runner.note(item, row, self._loaded.rows[row.item])
-                if row.verdict is None:
+                if row.verdict is None and self._parts.sessions.arrives_later(item.steps[row.n - 1].target):
+                    self._runner.recover_later(item, row)  # others need not wait for it to call in
+                elif row.verdict is None:
                     nursery.start_soon(self._runner.recover, item, row)
         for n in plans.locked(self._parts.store.reader, self._loaded.row.plan_id):
             if self.journal.states[n] not in (S.RUNNING, S.UNKNOWN):

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from agent.changes.machine import FINAL, Event, Gate, next_state
 from agent.changes.trust_state import freezes, version_of
+from agent.inventory.book import Broken
 from agent.model import Address, Direction, ItemState, Seen, StepOutcome
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
@@ -480,7 +481,7 @@ class AboutTo:
     do: bytes
     bound: Mapping[Address, Seen]
     now: Now
-    unmet: Callable[[Tx, bool], str | None]
+    unmet: Callable[[Tx, bool], Broken | None]
     sealed: Sealed
     began: Sealed
 
@@ -489,7 +490,7 @@ class AboutTo:
 
         Raises:
             RefusedCommandError: `clock-halt`, `frozen`, `cancelled`, `expired`, `over` (nothing is written), or
-                `not-required` with what changed meanwhile.
+                `not-required` or `stale` with what changed meanwhile.
         """
         plan = plan_row(tx, self.plan_id)
         forward = self.direction is Direction.FORWARD
@@ -504,8 +505,8 @@ class AboutTo:
         if forward and state in FINAL:
             raise RefusedCommandError("over", f"the item is {state.value}")
         begun = state not in (ItemState.PLANNED, ItemState.WAITING)
-        if forward and (why := self.unmet(tx, begun)) is not None:
-            raise RefusedCommandError("not-required", why)
+        if forward and (broken := self.unmet(tx, begun)) is not None:
+            raise RefusedCommandError("stale" if broken.stale else "not-required", broken.why)
         if forward and not begun:
             move_item(tx, MoveItem(self.plan_id, self.n, Event.BEGIN, "", "", self.began))
         seq = tx.append(
@@ -545,7 +546,7 @@ class RecordReason:
     move: MoveItem
     address: Address
     now: Now
-    unmet: Callable[[Tx, bool], str | None]
+    unmet: Callable[[Tx, bool], Broken | None]
     began: Sealed
 
     def run(self, tx: Tx) -> ItemState:
@@ -554,8 +555,8 @@ class RecordReason:
         refuse_step(tx, plan, self.now)
         if (holder := holder_of(tx, self.move.plan_id, (self.address,))) is not None:
             raise RefusedCommandError("busy", f"busy with change {holder}")
-        if (why := self.unmet(tx, False)) is not None:
-            raise RefusedCommandError("not-required", why)
+        if (broken := self.unmet(tx, False)) is not None:
+            raise RefusedCommandError("not-required", broken.why)
         move_item(tx, MoveItem(plan.plan_id, self.move.n, Event.BEGIN, "", "", self.began))
         return move_item(tx, self.move)
 

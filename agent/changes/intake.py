@@ -15,6 +15,7 @@ from decimal import Decimal
 import trio
 
 from agent.changes import plans, standings
+from agent.changes.cpe_intake import CpeIntake
 from agent.changes.machine import TOUCHED, Gate
 from agent.changes.perform import same
 from agent.changes.preview import Chosen, Previewer, Scope
@@ -58,6 +59,8 @@ class Intake:
     """Why what billing says of a subscriber must not count as owing now; "": it may."""
     standings: Standings | None = None
     """Approves what a standing authority covers; None: everything waits for people."""
+    cpes: CpeIntake | None = None
+    """Answers for changes on CPE; None: there is no ACS."""
 
     async def plan(self, request: Request, pinned: Pinned) -> bytes:
         """Return the id of the plan that answers the request.
@@ -67,6 +70,8 @@ class Intake:
             UnreadableError: a target could not be read.
         """
         ask = request.ask
+        if ask.action.on_cpe:
+            return await self._of_cpes().plan(request, pinned)
         services = book.services(self.store.reader)
         if ask.action is Action.REVERT:
             return await self._revert(request, services, pinned)
@@ -93,6 +98,11 @@ class Intake:
         if scope.standing and self.standings and plans.find(self.store.reader, plan_id.hex()).risk == _RESTORE:
             await self.standings.use(plan_id)
         return plan_id
+
+    def _of_cpes(self) -> CpeIntake:
+        if self.cpes is None:
+            raise RequestError("this agent has no ACS: section [cwmp] of its configuration")
+        return self.cpes
 
     # --- restore against suspension ---
 
@@ -123,6 +133,8 @@ class Intake:
         if row.gate is not Gate.CONSUMED or row.finished_seq is None:
             raise RequestError(f"{row.short} has nothing to revert: it is {row.gate.value}", refused=True)
         loaded = plans.load(self.store.reader, self.vault, row)
+        if Action(row.action).on_cpe or _is_of_cpes(loaded):
+            return await self._of_cpes().revert(request, loaded, pinned)
         items = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.subject in services]
         if not items:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
@@ -224,6 +236,11 @@ class Intake:
         asked = [facts[c.service.subscriber] for c in chosen if c.service.subscriber in facts]
         oldest = min((latest(f.as_of).timestamp() for f in asked), default=None)
         return None if oldest is None else max(int(self.clock.wall_s() - oldest), 0)
+
+
+def _is_of_cpes(loaded: plans.Loaded) -> bool:
+    """Return whether a change is of CPE, also one that reverts such a change."""
+    return any(step.target.startswith("cwmp/") for item in loaded.items.items for step in item.steps)
 
 
 def select(ask: Ask, services: Mapping[str, Service]) -> list[Service]:

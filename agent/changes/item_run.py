@@ -28,6 +28,7 @@ from agent.model import (
     Seen,
     Step,
     StepOutcome,
+    Ticket,
     Transition,
     Verdict,
 )
@@ -45,7 +46,12 @@ PAUSE_MAX_S = 30.0
 SPARE_S = 5.0
 """How soon a target that is to be spared is asked again; then twice as long each time, up to `SPARE_MAX_S`."""
 SPARE_MAX_S = 30.0
-_STOPS = {"cancelled": Event.CANCEL, "expired": Event.EXPIRE, "not-required": Event.SKIP}
+_STOPS = {
+    "cancelled": Event.CANCEL,
+    "expired": Event.EXPIRE,
+    "not-required": Event.SKIP,
+    "stale": Event.DRIFT,
+}
 _SAID = {"ack-without-effect": "the NAS answered ACK"}
 _FOLLOW = frozenset({"restore", "revert"})
 """Actions that wait for a change which holds their addresses: a restore follows a suspension, it is never lost."""
@@ -82,6 +88,10 @@ class Stopped:
     event: Event
     reason: str
     detail: str
+
+
+EXPIRED = Stopped(Event.EXPIRE, "expired", "the device did not call in before the deadline")
+CANCELLED = Stopped(Event.CANCEL, "cancelled", "cancelled while it waited for the device to call in")
 
 
 @dataclass(slots=True)
@@ -150,6 +160,15 @@ class ItemRunner:
         self._changed = changed
         self._clock = parts.clock
         self._known: dict[int, Known] = {}
+        self._waiting: set[trio.CancelScope] = set()
+        self._left: Stopped | None = None
+        self._doubts: dict[int, list[StepRow]] = {}
+
+    def leave(self, why: Stopped) -> None:
+        """Wait no longer for devices that have not called in."""
+        self._left = why
+        for scope in self._waiting:
+            scope.cancel()
 
     def known(self, n: int) -> Known:
         """Return what is known of item `n`."""
@@ -175,18 +194,25 @@ class ItemRunner:
         if not item.steps:
             await self._finish_reason_only(item)
             return
+        await self._resolve_doubts(item)
         stopped: Stopped | None = None
         waiting = trio.CancelScope()
         try:
             waiting.deadline = trio.current_time() + self._patience_s(item)
+            self._waiting.add(waiting)
             with waiting:
+                if self._left:
+                    waiting.cancel()
                 async with self._lines(item) as lines:
                     waiting.deadline = float("inf")  # from here on each step has its own deadline
+                    self._waiting.discard(waiting)
                     await self._run_locked(item, lines)
         except UnreadableError as err:
             stopped = Stopped(Event.FAIL, err.reason, str(err))
+        finally:
+            self._waiting.discard(waiting)
         if waiting.cancelled_caught:
-            stopped = Stopped(Event.EXPIRE, "expired", "the device did not call in before the deadline")
+            stopped = self._left or EXPIRED
         if stopped is not None:
             await self._end(item, None, stopped)
 
@@ -321,6 +347,11 @@ class ItemRunner:
         known, key = self.known(item.n), (step.n, direction)
         return known.attempts.get(key, 0) < MAX_ATTEMPTS + (key in known.crashed)
 
+    async def _resolve_doubts(self, item: Item) -> None:
+        """Find the fate of what was about to be sent to a device that calls in when it likes."""
+        for row in self._doubts.pop(item.n, ()):
+            await self.recover(item, row)
+
     async def _once(self, item: Item, step: Step, lines: Lines, turn: Turn) -> StepOutcome:
         bound: Mapping[Address, Seen] = {}
         if isinstance(step.do, Effect):
@@ -332,23 +363,35 @@ class ItemRunner:
 
     async def _send(self, item: Item, doing: Doing, lines: Lines, turn: Turn) -> StepOutcome:
         session = await lines.at(doing.target)
+        arrives = self._parts.sessions.arrives(doing.target)
         async with self._parts.sessions.kept(doing.target):
-            with trio.CancelScope(shield=True):  # between "about to" and its outcome there is no way out
+            with trio.CancelScope(shield=True) as scope:  # between "about to" and its outcome there is no way out
                 await self._parts.check_clock()
                 if doing.direction is Direction.FORWARD and item.requires:
                     await self._parts.refresh_facts()
                 ticket = await self._journal.about_to(item, doing)
                 self._changed()
                 self.known(item.n).attempts[doing.step, doing.direction] = ticket.attempt
+                scope.shield = not arrives  # a device that calls in when it likes is not waited for at a stop
                 done = await perform_step(
                     session,
                     ticket,
                     self._journal,
                     self._clock,
-                    self._parts.patience,
+                    self._patience_with(doing.target),
                     self._last_reply(item, doing, turn),
+                    leave=arrives,
                 )
         return done
+
+    def _patience_with(self, target: str) -> Patience:
+        """Return how long to wait for a target: its connector may know better than for all."""
+        traits, patience = self._parts.sessions.connector(target).traits, self._parts.patience
+        return replace(
+            patience,
+            send_s=patience.send_s if traits.send_s is None else traits.send_s,
+            reread_s=patience.reread_s if traits.reread_s is None else traits.reread_s,
+        )
 
     def _last_reply(self, item: Item, doing: Doing, turn: Turn) -> Callable[[], None]:
         """Return what to do when an effect is accepted: after its last one an item only reads, in nobody's way."""
@@ -452,6 +495,7 @@ class ItemRunner:
 
     async def revert(self, item: Item) -> None:
         """Take back an item whose writes stand: writes last first, then the declared effects."""
+        await self._resolve_doubts(item)
         failed = await self._revert_steps(item)
         while failed is not None and failed[0] in _PAUSES:
             await self._clock.sleep(PAUSE_S)  # frozen: what was applied stands until it is lifted, in nobody's way
@@ -551,6 +595,10 @@ class ItemRunner:
         if row.direction is Direction.FORWARD:
             self.known(item.n).last = outcome
 
+    def recover_later(self, item: Item, row: StepRow) -> None:
+        """Find the fate of a step when its item is gone on with: its device must call in first."""
+        self._doubts.setdefault(item.n, []).append(row)
+
     async def recover(self, item: Item, row: StepRow) -> None:
         """Find the fate of a step that was about to be sent when the agent died."""
         step = item.steps[row.n - 1]
@@ -561,9 +609,22 @@ class ItemRunner:
         await self._journal.doubt(ticket, "crash")
         self._changed()
         try:
-            async with self._parts.sessions.use(step.target) as session, self._parts.sessions.kept(step.target):
-                outcome = await recover_step(session, ticket, self._journal, self._clock, self._parts.patience)
+            outcome = await self._recovered(step.target, ticket)
         except UnreadableError as err:
             outcome = StepOutcome(Verdict.UNKNOWN, err.reason, f"what became of it cannot be read: {err}")
             await self._journal.outcome(ticket, outcome)
         self._note_verdict(item, row, outcome)
+
+    async def _recovered(self, target: str, ticket: Ticket) -> StepOutcome:
+        """Read what became of a ticket.
+
+        Raises:
+            UnreadableError: the target cannot be read, or does not call in for too long.
+        """
+        sessions, patience = self._parts.sessions, self._patience_with(target)
+        arrives = sessions.arrives(target)
+        with trio.move_on_after(patience.reread_s if arrives else float("inf")) as scope:
+            async with sessions.use(target) as session, sessions.kept(target):
+                scope.deadline = float("inf")
+                return await recover_step(session, ticket, self._journal, self._clock, patience, leave=arrives)
+        raise UnreadableError(f"{target} did not call in for {patience.reread_s:.0f} s", reason="timeout")

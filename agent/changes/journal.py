@@ -14,7 +14,7 @@ from agent.changes import commands
 from agent.changes.audit import Json, Recorder, do_json, outcome_json, seen_json
 from agent.changes.commands import Now, PlanRow
 from agent.changes.machine import FINAL, Event
-from agent.inventory.book import inventory_address
+from agent.inventory.book import AS_PREVIEWED, Broken, inventory_address
 from agent.model import (
     Address,
     Direction,
@@ -30,8 +30,8 @@ from agent.model import (
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 
-Unmet = Callable[[Tx, Item, bool], str | None]
-"""Reads the facts that an item requires (begun already?) and says why one no longer holds."""
+Unmet = Callable[[Tx, Item, bool], Broken | None]
+"""Reads the facts that an item requires (begun already?) and says what no longer holds."""
 
 
 def now_of(clock: Clock) -> Now:
@@ -105,15 +105,21 @@ class Journal:
             self.states[item.n] = ItemState.RUNNING
         return self.ticket(item, doing, attempt)
 
+    def cancelled(self) -> bool:
+        """Tell whether a person cancelled the plan: what was not sent yet never is."""
+        found = self._store.reader.execute("SELECT 1 FROM cancelled WHERE plan_digest = ?", (self.plan.digest,))
+        return found.fetchone() is not None
+
     def wanted(self, item: Item) -> bool:
         """Tell whether the item is still to be done, as the database has it now: not cancelled, nor over otherwise.
 
         For who waits, and may then ask `about_to`, which is what decides, and says why.
         """
-        plan_id, digest = self.plan.plan_id, self.plan.digest
-        if self._store.reader.execute("SELECT 1 FROM cancelled WHERE plan_digest = ?", (digest,)).fetchone():
+        if self.cancelled():
             return False
-        row = self._store.reader.execute("SELECT state FROM item WHERE plan_id = ? AND n = ?", (plan_id, item.n))
+        row = self._store.reader.execute(
+            "SELECT state FROM item WHERE plan_id = ? AND n = ?", (self.plan.plan_id, item.n)
+        )
         return ItemState(row.fetchone()["state"]) not in FINAL
 
     def ticket(self, item: Item, doing: Doing, attempt: int) -> Ticket:
@@ -228,8 +234,11 @@ class Journal:
 
 
 def addresses_of(item: Item) -> tuple[Address, ...]:
-    """Return the addresses that the item's steps act on, and its service in the inventory, without repeats."""
-    found: dict[Address, None] = {} if item.subject is None else {inventory_address(item.subject): None}
+    """Return the addresses that the item's steps act on, without repeats; and its service in the inventory, if it
+    rests on it: a CPE's firmware is no reason for a restore of its subscriber to wait.
+    """
+    rests = item.subject is not None and any(r.test == AS_PREVIEWED for r in item.requires)
+    found: dict[Address, None] = {inventory_address(item.subject or ""): None} if rests else {}
     for step in item.steps:
         for address in _step_addresses(step):
             found[address] = None

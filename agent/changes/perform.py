@@ -13,7 +13,7 @@ from typing import Protocol
 
 import trio
 
-from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, Session, UnreadableError
+from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, Session, Telling, UnreadableError
 from agent.model import (
     ABSENT,
     Address,
@@ -62,38 +62,61 @@ async def perform_step(
     clock: Clock,
     patience: Patience,
     replied: Callable[[], None] = lambda: None,
+    *,
+    leave: bool = False,
 ) -> StepOutcome:
     """Send the ticket's step and return what came of it, recorded.
 
     `replied` is called once the target has accepted an effect: nothing is under way to it any more, only reads follow.
+    `leave`: whether reading back may be cancelled: of a device that calls in when it likes it may take days, and what
+    became of the step is then found after the next start, as after a crash.
 
     Raises:
         StoreFailedError: the outcome could not be made durable (the step's fate is found again by recovery).
     """
-    with trio.CancelScope(shield=True):
-        outcome = await _send_and_read(session, ticket, journal, clock, patience, replied)
+    with trio.CancelScope(shield=True) as scope:
+        sent = await _send(session, ticket, journal, clock, patience)
+        if isinstance(sent, StepOutcome):
+            outcome = sent
+        else:
+            scope.shield = not leave
+            if isinstance(sent.said, Reply) and sent.said.accepted and isinstance(ticket.do, Effect):
+                replied()
+                await clock.sleep(patience.proof_s)
+            outcome = await _read_back(session, ticket, sent.said, clock, patience)
+            scope.shield = True
         await journal.outcome(ticket, outcome)
     return outcome
 
 
 async def recover_step(
-    session: Session, ticket: Ticket, journal: OutcomeJournal, clock: Clock, patience: Patience
-) -> StepOutcome:
-    """Find the fate of a step that was about to be sent when the agent died; re-read, never blindly resend."""
-    with trio.CancelScope(shield=True):
-        outcome = await _read_back(session, ticket, None, clock, patience)
-        await journal.outcome(ticket, outcome)
-    return outcome
-
-
-async def _send_and_read(
     session: Session,
     ticket: Ticket,
     journal: OutcomeJournal,
     clock: Clock,
     patience: Patience,
-    replied: Callable[[], None],
+    *,
+    leave: bool = False,
 ) -> StepOutcome:
+    """Find the fate of a step that was about to be sent when the agent died; re-read, never blindly resend."""
+    with trio.CancelScope(shield=not leave) as scope:
+        outcome = await _read_back(session, ticket, None, clock, patience)
+        scope.shield = True
+        await journal.outcome(ticket, outcome)
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A step was sent, or may have been: what the target said, or why that is in doubt."""
+
+    said: Reply | str | None
+
+
+async def _send(
+    session: Session, ticket: Ticket, journal: OutcomeJournal, clock: Clock, patience: Patience
+) -> _Sent | StepOutcome:
+    """Send a step; a StepOutcome says that nothing was sent."""
     if clock.boot_s() >= ticket.deadline_s:
         return StepOutcome(Verdict.NOT_APPLIED, "expired", "the deadline passed before the first byte")
     said: Reply | str
@@ -102,7 +125,7 @@ async def _send_and_read(
             said = await session.send(ticket)
     except DriftedError as err:
         if ticket.attempt > 1:  # an earlier attempt of ours was sent: only what it reads now can be said
-            return await _read_back(session, ticket, "drifted", clock, patience)
+            return _Sent("drifted")
         return StepOutcome(Verdict.NOT_APPLIED, "drifted", str(err), err.observed)
     except NotSentError as err:
         return StepOutcome(Verdict.NOT_APPLIED, err.reason, str(err))
@@ -112,10 +135,7 @@ async def _send_and_read(
         said = "timeout"
     if isinstance(said, str):
         await journal.doubt(ticket, said)
-    elif said.accepted and isinstance(ticket.do, Effect):
-        replied()
-        await clock.sleep(patience.proof_s)
-    return await _read_back(session, ticket, said, clock, patience)
+    return _Sent(said)
 
 
 async def _read_back(
@@ -154,19 +174,21 @@ async def _prove_writes(
         return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time")
     verdict = _judge_writes(writes, seen)
     if verdict is Verdict.APPLIED:
-        return StepOutcome(verdict, "read-back", observed=seen)
+        return StepOutcome(verdict, "read-back", said.detail if isinstance(said, Reply) else "", seen)
     # Not what was wanted. Before saying so: nothing of ours may still be on its way, and a second read must agree.
     await session.settle()
     again = await _reread(session, addresses, until, clock, patience)
     if again is None:
         return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time", seen)
     verdict = _judge_writes(writes, again)
+    refused = said if isinstance(said, Reply) and not said.accepted else None
+    without = "accepted-without-effect" if isinstance(said, Reply) else f"lost-{said or 'crash'}"
     reasons = {
         Verdict.APPLIED: "read-back",
         Verdict.DIVERGED: "third-value",
-        Verdict.NOT_APPLIED: "accepted-without-effect" if isinstance(said, Reply) else f"lost-{said or 'crash'}",
+        Verdict.NOT_APPLIED: refused.reason if refused else without,
     }
-    return StepOutcome(verdict, reasons[verdict], observed=again)
+    return StepOutcome(verdict, reasons[verdict], refused.detail if refused else "", again)
 
 
 async def _reread(
@@ -193,7 +215,8 @@ async def _prove_effect(
             return StepOutcome(verdict, reply.reason, "accepted, not provable" if reply.accepted else reply.detail)
         return StepOutcome(Verdict.UNKNOWN, f"lost-{said or 'crash'}", "no reply, and no way to prove it")
     until = clock.boot_s() + (effect.within_s if reply is None or reply.accepted else patience.poll_s)
-    observed = await _wait_for_proof(session, ticket, effect.proof, until, clock, patience)
+    observed, later = await _wait_for_proof(session, ticket, effect.proof, until, clock, patience)
+    reply = later or reply
     if observed is None:
         return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time")
     if _effect_holds(ticket.bound, effect.proof, observed):
@@ -221,8 +244,10 @@ def _effect_holds(bound: Mapping[Address, Seen], proof: ProofKind, now: Mapping[
 
 async def _wait_for_proof(
     session: Session, ticket: Ticket, proof: ProofKind, until: float, clock: Clock, patience: Patience
-) -> Mapping[Address, Seen] | None:
-    """Return the last reading, which may or may not hold; None when nothing could be read for `reread_s`."""
+) -> tuple[Mapping[Address, Seen] | None, Reply | None]:
+    """Return the last reading, which may or may not hold, None when nothing could be read for `reread_s`; and what the
+    device said later of what it had accepted: a refusal ends the waiting.
+    """
     pause = patience.proof_s
     last: Mapping[Address, Seen] | None = None
     give_up = until + patience.reread_s
@@ -232,9 +257,11 @@ async def _wait_for_proof(
         except UnreadableError:
             last = None
         now = clock.boot_s()
-        if last is not None and (_effect_holds(ticket.bound, proof, last) or now >= until):
-            return last
+        later = session.told(ticket) if isinstance(session, Telling) else None
+        over = now >= until or (later is not None and not later.accepted)
+        if last is not None and (_effect_holds(ticket.bound, proof, last) or over):
+            return last, later
         if now >= give_up:
-            return None
+            return None, later
         await clock.sleep(min(pause, max(until - now, patience.poll_s)))
         pause = min(pause * 2, patience.poll_max_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
@@ -23,7 +23,7 @@ from agent.changes.sessions import Sessions, by_target
 from agent.changes.trust_state import Pinned, policy_for
 from agent.connectors.base import AccessRecipe, CannotEnforce, RecipePlan, UnreadableError
 from agent.inventory.book import as_previewed
-from agent.model import Address, Head, Item, Listed, Pace, Seen, Service, Wave, target_of
+from agent.model import Address, Effect, Head, Item, Listed, Pace, Seen, Service, Wave, target_of
 from agent.runtime.clock import Clock
 from agent.services.verbs import Leave, Wish
 from agent.store.db import Store
@@ -46,11 +46,12 @@ ROUNDS_MAX = 8
 
 
 class NothingToDoError(RequestError):
-    """Nothing would change; `lines` say why for each service."""
+    """Nothing would change; `lines` say why for each service, `codes` are their reasons."""
 
-    def __init__(self, message: str, lines: Sequence[str]) -> None:
+    def __init__(self, message: str, lines: Sequence[str], codes: Iterable[str] = ()) -> None:
         super().__init__(message)
         self.lines = tuple(lines)
+        self.codes = frozenset(codes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,9 @@ class Scope:
     """What the risk class is judged by, beside the items. Ages in seconds; None: not known or not used.
 
     `matched_payment`: of the one subject, since its suspension; `standing`: an authority for that is in force. `notes`:
-    what the targets' sessions have to say.
+    what the targets' sessions have to say. `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`.
+    `reason`: what the plan is for, where its items do not say. `run_for_s`: how long it may run once it started,
+    seconds; None: as configured.
     """
 
     active_services: int
@@ -94,6 +97,11 @@ class Scope:
     notes: str = ""
     matched_payment: bool = False
     standing: bool = False
+    device_config: bool = False
+    guarded: bool = True
+    baseline_due: bool = False
+    reason: str = ""
+    run_for_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +134,22 @@ class Previewer:
             UnreadableError: nothing would change, and not everything could be read.
         """
         seen, unread, notes = await self._read(chosen)
-        items = self._order([self._item(c, seen, unread) for c in chosen])
-        changing = [i for i in items if i.listed is Listed.CHANGE]
-        if not changing and unread:
+        items = [self._item(c, seen, unread) for c in chosen]
+        if unread and not any(i.listed is Listed.CHANGE for i in items):
             raise next(iter(unread.values()))
+        return await self.propose(request, items, replace(scope, notes=notes), pinned)
+
+    async def propose(self, request: Request, found: Sequence[Item], scope: Scope, pinned: Pinned) -> bytes:
+        """Sign and save a plan of items, whose numbers it gives them; return its id.
+
+        Raises:
+            NothingToDoError: none of them would change anything.
+            RequestError: the policy refuses such a change outright.
+        """
+        items = self._order(list(found))
+        changing = [i for i in items if i.listed is Listed.CHANGE]
         if not changing:
-            raise NothingToDoError("nothing would change", [_why_not(i) for i in items])
+            raise NothingToDoError("nothing would change", [_why_not(i) for i in items], [i.reason for i in items])
         risk = risk_class(
             request.ask.action,
             len(changing),
@@ -143,10 +161,13 @@ class Previewer:
             own_revert_age_s=scope.own_revert_age_s,
             matched_payment=scope.matched_payment,
             standing=scope.standing,
+            device_config=scope.device_config,
+            guarded=scope.guarded,
+            baseline_due=scope.baseline_due,
         )
         policy = policy_for(pinned.trust, risk)
         self._check_policy(policy, request, len(changing))
-        return await self._save(request, items, replace(scope, notes=notes), pinned, policy)
+        return await self._save(request, items, scope, pinned, policy)
 
     # --- reading ---
 
@@ -247,7 +268,7 @@ class Previewer:
         ttl_s = min(self.pacing.ttl_s, policy.max_ttl_s)
         made = int(now_s) // 60
         start_by = made + -(-ttl_s // 60)
-        run_until = start_by + -(-self.pacing.run_for_s // 60)
+        run_until = start_by + -(-(scope.run_for_s or self.pacing.run_for_s) // 60)
         plan_id = secrets.token_bytes(16)
         short = "".join(secrets.choice(SHORT_ALPHABET) for _ in range(5))
         times = self._times(policy, start_by, run_until)
@@ -267,7 +288,7 @@ class Previewer:
             start_by=start_by,
             run_until=run_until,
             size_bucket=size_bucket(sum(i.listed is Listed.CHANGE for i in items)),
-            effect_kinds=(EffectKind.DISCONNECT,) if any(len(i.steps) for i in items) else (),
+            effect_kinds=_effect_kinds(request.ask.action, items),
             guard_kind=GuardKind.NONE,
             cannot_enforce=any(i.listed is Listed.BLOCKED for i in items),
             on_failure=request.ask.on_failure,
@@ -291,7 +312,7 @@ class Previewer:
                 intent_envelope=request.envelope,
                 action=request.ask.action.value,
                 risk=policy.risk_class.value,
-                reason=_reason(request.ask, items),
+                reason=scope.reason or _reason(request.ask, items),
                 requester=request.requester,
                 made_s=int(now_s),
                 start_by=Deadline(start_by * 60, start_by * 60 + boot, self.clock.boot_id),
@@ -349,11 +370,11 @@ class Previewer:
         needs = f"{policy.approvals} approver{'s' if policy.approvals != 1 else ''}"
         if policy.risk_class is RiskClass.ALONE:
             needs = "your own signature"
-        elif policy.risk_class is RiskClass.RESTORE:
+        elif policy.risk_class in (RiskClass.RESTORE, RiskClass.PROVISION):
             needs = f"the standing authority, or {needs}"
         elif request.requester == UNKNOWN:
             needs = f"{policy.approvals + 1} approvers, since nobody knows who asked"
-        waves = self._waves(changing, request.ask.canary)
+        waves = self._waves(changing, request.ask.canary, staged=request.ask.action is Action.CPE_FIRMWARE)
         display = {
             "verb": request.ask.action.value,
             "asked_by": request.requester,
@@ -379,8 +400,12 @@ class Previewer:
             display={k: v for k, v in display.items() if v},
         )
 
-    def _waves(self, changing: int, canary: int | None) -> tuple[Wave, ...]:
+    def _waves(self, changing: int, canary: int | None, *, staged: bool = False) -> tuple[Wave, ...]:
+        """Return the waves. `staged`: a tenth goes first, one of few: what it does to one it does to all."""
         first = self.pacing.canary
+        if staged and changing > 1:
+            first = min(max(1, changing // 10), first if canary is None else min(canary or 1, first))
+            return (Wave(1, first, self.pacing.soak_s), Wave(first + 1, changing, 0))
         if (
             canary is not None
         ):  # who asks may want a smaller canary than the operator's configuration, never a larger one
@@ -442,7 +467,29 @@ def _days(days: Sequence[int]) -> str:
     return f"{_DAYS[days[0]]}-{_DAYS[days[-1]]}" if whole else " ".join(_DAYS[d] for d in days)
 
 
+_NO_UNDO: Mapping[Action, str] = {
+    Action.CPE_REBOOT: "cannot be undone: the CPE comes back by itself",
+    Action.CPE_RESET: "cannot be undone: what was set on the CPE is lost, and is provisioned anew",
+    Action.CPE_FIRMWARE: "cannot be undone by itself: a change to the image from before, if the CPE takes it",
+    Action.CPE_DIAGNOSE: "nothing to undo: a test changes nothing that lasts",
+}
+_CPE_EFFECTS: Mapping[str, EffectKind] = {"reboot": EffectKind.REBOOT, "firmware": EffectKind.FIRMWARE}
+
+
+def _effect_kinds(action: Action, items: Sequence[Item]) -> tuple[EffectKind, ...]:
+    steps = [step for item in items for step in item.steps]
+    if not any(step.target.startswith("cwmp/") for step in steps):
+        return (EffectKind.DISCONNECT,) if steps else ()
+    effects = [step.do for step in steps if isinstance(step.do, Effect)]
+    kinds = {_CPE_EFFECTS.get(effect.verb, EffectKind.OTHER) for effect in effects}
+    if action is Action.CPE_FIRMWARE:
+        kinds.add(EffectKind.REBOOT)  # a CPE that takes an image boots it
+    return tuple(sorted(kinds, key=lambda kind: kind.value))
+
+
 def _undo(action: Action, short: str) -> str:
+    if action in _NO_UNDO:
+        return _NO_UNDO[action]
     if action is Action.DISCONNECT:
         return "cannot be undone: the sessions log in again by themselves"
     return f"ispagent change revert {short} · per item, skips what was changed since"
@@ -480,4 +527,4 @@ def _change(service: Service, wish: Wish, planned: RecipePlan, display: Mapping[
 
 
 def _why_not(item: Item) -> str:
-    return f"{item.subject}: {item.display.get('why_not', item.reason)}"
+    return f"{item.display.get('cpe') or item.subject}: {item.display.get('why_not', item.reason)}"

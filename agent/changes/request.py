@@ -22,6 +22,8 @@ from trust.statements import Intent, OnFailure, OnStale, Subject
 INTENT_LIFE_S = 3600
 INTENT_LIFE_MAX_S = 24 * 3600
 SUBJECTS_MAX = 10_000
+SECRET = "(a secret)"
+"""Stands in an intent for a secret, which is given on the agent's own machine alone."""
 
 
 class RequestError(Exception):
@@ -38,6 +40,7 @@ class Ask:
 
     `refs`: services or subscribers; `on_tariff`: all services on it; `exclude`: refs taken out again. `change`: the
     plan (hex) to revert. `alone`: the person wants to do it without a second one, where policy lets them.
+    `settings`: what is asked of CPE, name -> text; `secrets`: those whose text nobody is to see, by the local API.
     """
 
     action: Action
@@ -51,6 +54,8 @@ class Ask:
     alone: bool = False
     hold: bool = False
     canary: int | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,10 @@ def check_ask(ask: Ask) -> None:
         raise RequestError(f"expected at most {SUBJECTS_MAX} services, got {len(ask.refs)}")
     if ask.action in (Action.SUSPEND, Action.RESTORE) and ask.reason not in REASONS:
         raise RequestError(f"expected a reason out of {', '.join(REASONS)}, got {ask.reason!r}")
+    if ask.action.on_cpe and ask.on_tariff:
+        raise RequestError("expected CPE by name, or by the service that they serve, not by tariff")
+    if ask.action in (Action.CPE_SET, Action.CPE_FIRMWARE, Action.CPE_DIAGNOSE) and not (ask.settings or ask.secrets):
+        raise RequestError(f"{ask.action.value}: expected what to set, got nothing")
     if ask.action is Action.SET_PLAN and not ask.tariff:
         raise RequestError("expected the tariff to set (--tariff NAME), got none")
 
@@ -98,7 +107,7 @@ def local(ask: Ask, uid: int, people: Mapping[int, str], trust: Trust, agent: st
     handle = people.get(uid, UNKNOWN)
     if handle not in {p.handle for p in trust.people}:
         handle = UNKNOWN
-    intent = _intent(ask, handle, trust, agent, now_s)
+    intent = intent_of(ask, handle, trust, agent, now_s)
     envelope = envelopes.digest_of(*_payload(intent))
     return Request(ask, handle, intent, envelope)
 
@@ -135,6 +144,7 @@ def ask_of(intent: Intent) -> Ask:
         on_failure=intent.on_failure,
         change=by.get("change", ""),
         canary=intent.canary or None,
+        settings=intent.params if intent.verb.on_cpe else {},
     )
 
 
@@ -142,7 +152,14 @@ def _payload(intent: Intent) -> tuple[str, bytes]:
     return statements.payload_type(Intent), statements.encode(intent)
 
 
-def _intent(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> Intent:
+def _params(ask: Ask) -> Mapping[str, str]:
+    if ask.action.on_cpe:
+        return {**ask.settings, **dict.fromkeys(ask.secrets, SECRET)}
+    return {"tariff": ask.tariff} if ask.tariff else {}
+
+
+def intent_of(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> Intent:
+    """Return the intent that stands for an ask made on the agent's own machine."""
     subjects = [Subject("service", ref) for ref in ask.refs]
     if ask.on_tariff:
         subjects.append(Subject("tariff", ask.on_tariff))
@@ -155,7 +172,7 @@ def _intent(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> In
         agent=agent,
         requester=handle,
         verb=ask.action,
-        params={"tariff": ask.tariff} if ask.tariff else {},
+        params=_params(ask),
         subjects=tuple(subjects),
         exclude=ask.exclude,
         on_failure=ask.on_failure,

@@ -7,14 +7,14 @@ place among those in flight, at one target at a time.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Self
 
 import trio
 
 from agent.changes.coalesce import CoalescedSession
-from agent.connectors.base import Connector, Reach, Session, UnreadableError
+from agent.connectors.base import Calling, Connector, Reach, Session, UnreadableError
 from agent.model import Address, Seen, Target, target_of
 from agent.runtime.bell import Bell
 
@@ -93,13 +93,27 @@ class Sessions:
         Raises:
             UnreadableError: no such target is configured (any more).
         """
-        if target not in self._by_target:
+        if target in self._by_target:
+            return self._by_target[target][0]
+        calling = self._connectors.get(target.partition("/")[0])
+        if calling is None or calling.traits.reach is not Reach.ARRIVE:
             raise UnreadableError(f"target {target} is not configured", reason="unknown-target")
-        return self._by_target[target][0]
+        return calling  # its devices come and go
+
+    def by_kind(self, kind: str) -> Connector | None:
+        """Return the connector of a kind of system, None: there is none."""
+        return self._connectors.get(kind)
 
     def arrives(self, target: str) -> bool:
         """Return whether the target calls in by itself."""
         return self.connector(target).traits.reach is Reach.ARRIVE
+
+    def arrives_later(self, target: str) -> bool:
+        """Return whether the target is one that calls in by itself; False, too, where it is not configured any more."""
+        try:
+            return self.arrives(target)
+        except UnreadableError:
+            return False
 
     async def dialled(self, target: str) -> CoalescedSession:
         """Return the shared session of a target that we dial, opening it at first use.
@@ -189,16 +203,25 @@ class Sessions:
     async def use(self, target: str) -> AsyncIterator[Session]:
         """Lend the target's session: at once when it is dialled, when it calls in otherwise."""
         if self.arrives(target):
-            async with self._visits.visit(target) as session:
+            async with self._visit(target) as session:
                 yield session
         else:
             yield await self.dialled(target)
 
     @asynccontextmanager
+    async def _visit(self, target: str) -> AsyncIterator[Session]:
+        """Wait for a device to call in, asking it to if that can be done; its session is lent inside the block."""
+        connector = self.connector(target)
+        asked = connector.waited_for(target) if isinstance(connector, Calling) else nullcontext()
+        with asked:
+            async with self._visits.visit(target) as session:
+                yield session
+
+    @asynccontextmanager
     async def lines(self, target: str) -> AsyncIterator[Lines]:
         """Lend the sessions of an item whose first step is at `target`, waiting for a device that must call in."""
         if self.arrives(target):
-            async with self._visits.visit(target) as session:
+            async with self._visit(target) as session:
                 yield Lines(self, session)
         else:
             await self.dialled(target)  # what is not configured is found before anything else is done

@@ -19,6 +19,7 @@ from agent.changes.commands import HOUR_S, PlanRow, plan_row
 from agent.changes.machine import Gate
 from agent.changes.request import RequestError
 from agent.changes.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
+from agent.inventory.cpes import baseline_due
 from agent.inventory.facts import BillingFact
 from agent.runtime.clock import Clock
 from agent.services.verbs import Billing, payment_matched
@@ -32,7 +33,7 @@ from trust.errors import Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
 from trust.policy import Action, RiskClass
 from trust.statements import Evidence, Standing
-from trust.verify import VerificationResult
+from trust.verify import BY_STANDING, VerificationResult
 
 LIFTS_DEBT = "-debt"
 """The reason of plans that a matched payment can speak for."""
@@ -176,6 +177,8 @@ class Standings:
         return int(query(counted, (standing_id, int(now_s) - HOUR_S, row.plan_id))[0]["n"])
 
     def _evidence(self, query: Query, row: PlanRow, now_s: float) -> frozenset[Evidence]:
+        if row.risk == RiskClass.PROVISION.value:
+            return frozenset({Evidence.BASELINE_DUE}) if baseline_due(query, row.reason) else frozenset()
         if row.reason != LIFTS_DEBT:
             return frozenset()
         quiet = "SELECT service FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')"
@@ -184,7 +187,7 @@ class Standings:
         return frozenset({Evidence.PAYMENT_MATCHED}) if matched else frozenset()
 
     async def use(self, plan_id: bytes) -> bool:
-        """Approve an open plan of class restore by a standing authority; False: it waits for a person, and says why."""
+        """Approve an open plan by a standing authority; False: it waits for a person, and says why."""
         record = self._recorder.record(None, {"what": "standing-used"})
         judged = await self._store.run(UseStanding(plan_id, lambda query, row: self.judge(query, row), record))
         if judged is None or judged.standing_id is not None:
@@ -195,8 +198,10 @@ class Standings:
 
     async def go_on(self) -> None:
         """Use standing authority where a crash came between a plan and its use: at a start, once."""
+        marks = ",".join("?" * len(BY_STANDING))
         found = self._store.reader.execute(
-            "SELECT plan_id FROM plan WHERE gate = ? AND risk = ?", (Gate.OPEN.value, RiskClass.RESTORE.value)
+            f"SELECT plan_id FROM plan WHERE gate = ? AND risk IN ({marks})",  # noqa: S608  only question marks
+            (Gate.OPEN.value, *(risk.value for risk in BY_STANDING)),
         ).fetchall()
         for row in found:
             await self.use(bytes(row["plan_id"]))
@@ -234,8 +239,9 @@ def in_force(query: Query, trust: Trust, agent: str, now_s: float) -> list[InFor
 
 
 def may_cover(found: Sequence[InForce], trust: Trust, action: Action) -> bool:
-    """Return whether a plan of this verb, with its evidence, is one of class restore now."""
-    return trust.policy_class(RiskClass.RESTORE) is not None and any(i.standing.verb is action for i in found)
+    """Return whether a plan of this verb, with its evidence, is one that a standing authority may approve now."""
+    risk = RiskClass.PROVISION if action is Action.CPE_SET else RiskClass.RESTORE
+    return trust.policy_class(risk) is not None and any(i.standing.verb is action for i in found)
 
 
 def has_matched_payment(query: Query, service: str, now_s: float, doubt: Callable[[str], str]) -> bool:

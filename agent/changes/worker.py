@@ -227,7 +227,8 @@ class Worker:
             )
         except RefusedCommandError as err:
             self.waiting[row.plan_id] = str(err)
-            if row.risk == RiskClass.RESTORE.value and await self._approvals.reopen(row):
+            by_standing = row.risk in (RiskClass.RESTORE.value, RiskClass.PROVISION.value)
+            if by_standing and await self._approvals.reopen(row):
                 self._bell.ring()  # what the standing authority does not cover any more waits for a person
             return False
         self._bell.ring()

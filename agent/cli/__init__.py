@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from agent.cli import audit, change, cloud, device, local, secret, subscriber, trust
+from agent.cli import audit, change, cloud, cpe, device, local, secret, subscriber, trust
 
 app = typer.Typer(
     name="ispagent",
@@ -21,6 +21,7 @@ app.add_typer(secret.app, name="secret")
 app.add_typer(audit.app, name="audit")
 app.add_typer(cloud.app, name="cloud")
 app.add_typer(device.app, name="device")
+app.add_typer(cpe.app, name="cpe")
 app.add_typer(local.clock, name="clock")
 app.command("init")(local.init)
 app.command("run")(local.run)

@@ -115,6 +115,8 @@ def status(as_json: AsJson = False) -> None:
     print(f"services {found['services']} · targets {', '.join(cast('list[str]', found['targets'])) or 'none'}")
     if line := _routers(cast("dict[str, int]", found["devices"])):
         print(line)
+    if found["cpes"] is not None:
+        print(_cpes(cast("dict[str, int]", found["cpes"])))
     for line in _standing_and_cloud(found):
         print(line)
     for frozen in cast("list[Json]", found["frozen"]):
@@ -123,6 +125,13 @@ def status(as_json: AsJson = False) -> None:
         print(f"BILLING  {found['billing_problem']}")
     if found["clock_halt"] is not None:
         print(f"HALTED   the clock jumped by {found['clock_halt']:.0f} s: check it, then ispagent clock accept")
+
+
+def _cpes(counts: dict[str, int]) -> str:
+    waiting = counts["quarantined"]
+    wait = f" · {waiting} IN QUARANTINE (ispagent cpe list --quarantined)" if waiting else ""
+    away = f" · {counts['turned_away']} told to come again" if counts["turned_away"] else ""
+    return f"CPE      {counts['accepted']} accepted, {counts['sessions']} on the line{wait}{away}"
 
 
 def _routers(counts: dict[str, int]) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from agent.cli import client
 from agent.cli.client import Json, call_list, call_object, print_json, read_file
+from agent.cli.cpe import support_lines
 from trust.render import neutralise
 
 app = typer.Typer(help="Subscribers and their services.", no_args_is_help=True)
@@ -58,7 +59,7 @@ def list_(
 
 @app.command()
 def show(ref: Annotated[str, typer.Argument(help="C-10482 or C-10482/home")], as_json: AsJson = False) -> None:
-    """Show a subscriber's services and billing data."""
+    """Show a subscriber's services, billing data and CPE: what is known, how old it is, and what is missing."""
     found = call_object("GET", f"/v1/subscribers/{quote(ref, safe='')}")
     if as_json:
         print_json(found)
@@ -69,5 +70,8 @@ def show(ref: Annotated[str, typer.Argument(help="C-10482 or C-10482/home")], as
         print(neutralise(f"  {f'suspended for {reasons}' if reasons else 'active'}"))
         if s["protected"] or s["feeds"]:
             print(neutralise(f"  protected: {s['protected'] or '-'} · feeds {s['feeds']}"))
+    for c in cast("list[Json]", found["cpes"]):
+        for line in support_lines(c):
+            print(neutralise(line))
     billing = cast("Json | None", found["billing"])
     print(f"billing: {neutralise(str(billing['text'])) if billing else 'no data'}")

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -74,13 +74,16 @@ class Traits:
 
     `conditional`: a write happens only if the resource still reads *before*, atomically; otherwise it is checked, then
     written, and the preview says so. `settle_s`: how long after its carrier was closed a command may still take effect.
-    `window`: steps in flight per target.
+    `window`: steps in flight per target. `send_s`: how long one command may take, `reread_s`: for how long what became
+    of it is asked for, before it is left unknown; None: as for every target (`changes.perform.Patience`).
     """
 
     conditional: bool
     settle_s: float
     window: int
     reach: Reach
+    send_s: float | None = None
+    reread_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,24 @@ class Session(Protocol):
 
     def notes(self) -> Sequence[str]:
         """Return what a preview says of the target beside the change, from what was read of it; nothing is sent."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A session whose device says later what became of an effect that it had accepted."""
+
+    def told(self, ticket: Ticket) -> Reply | None:
+        """Return that later reply: a refusal ends the waiting for proof. None: nothing was said yet."""
+        ...
+
+
+@runtime_checkable
+class Calling(Protocol):
+    """A connector of devices that call in, which can be asked to do so."""
+
+    def waited_for(self, target: str) -> AbstractContextManager[None]:
+        """Ask the device to call in, again and again, inside the block."""
         ...
 
 

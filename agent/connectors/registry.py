@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Final, Protocol
 
 from agent.connectors.base import Connector
+from agent.connectors.cwmp.connector import CwmpConnector
+from agent.connectors.cwmp.known import CpeBook
+from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.schema import RadiusConfig
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.schema import RouterosConfig
+from agent.runtime.clock import Clock
 
 Secrets = Callable[[str], bytes]
 """The vault: name -> secret."""
@@ -32,16 +37,38 @@ class Configured(Protocol):
         """Routers and methods."""
         ...
 
-
-def _radius(config: Configured, secrets: Secrets, commit: Commit, zone: tzinfo) -> Connector:
-    return RadiusConnector(config.radius, secrets, commit, zone=zone)
-
-
-def _routeros(config: Configured, secrets: Secrets, commit: Commit, _: tzinfo) -> Connector:
-    return RouterosConnector(config.routeros, secrets, commit)
+    @property
+    def cwmp(self) -> CwmpConfig:
+        """The ACS."""
+        ...
 
 
-CONNECTORS: Final[Mapping[str, Callable[[Configured, Secrets, Commit, tzinfo], Connector]]] = {
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a connector is made from. `zone`: of the operator; `cpes`: where what is known of CPE is kept."""
+
+    config: Configured
+    secrets: Secrets
+    commit: Commit
+    zone: tzinfo
+    clock: Clock
+    cpes: CpeBook
+
+
+def _radius(given: Given) -> Connector:
+    return RadiusConnector(given.config.radius, given.secrets, given.commit, zone=given.zone)
+
+
+def _routeros(given: Given) -> Connector:
+    return RouterosConnector(given.config.routeros, given.secrets, given.commit)
+
+
+def _cwmp(given: Given) -> Connector:
+    return CwmpConnector(given.config.cwmp, given.secrets, given.cpes, given.clock)
+
+
+CONNECTORS: Final[Mapping[str, Callable[[Given], Connector]]] = {
     "radius": _radius,
     "routeros": _routeros,
+    "cwmp": _cwmp,
 }

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from agent.inventory import cpes
 from agent.inventory.facts import BillingFact, describe, earliest, fact_address, in_future, latest, owes
 from agent.inventory.subscribers_csv import Row
 from agent.model import Address, Item, Requirement, Service
@@ -16,6 +17,15 @@ from trust.leaf import LeafKind
 
 OWES = "owes"
 AS_PREVIEWED = "as-previewed"
+SAME_CPE = "same-cpe"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A fact that an item requires no longer holds. `stale`: what it is about changed, so nothing may be said of it."""
+
+    why: str
+    stale: bool = False
 
 
 def services(reader: sqlite3.Connection) -> dict[str, Service]:
@@ -93,8 +103,8 @@ def with_desired(service: Service, desired: tuple[str, ...]) -> Service:
     return replace(service, reasons=frozenset(reasons), tariff=tariff)
 
 
-def unmet(tx: Tx, item: Item, begun: bool, doubt: Callable[[str], str] = lambda _: "") -> str | None:
-    """Return why a fact that the item requires no longer holds, or None; read inside the caller's transaction.
+def unmet(tx: Tx, item: Item, begun: bool, doubt: Callable[[str], str] = lambda _: "") -> Broken | None:
+    """Return what no longer holds of the facts that the item requires, or None; read in the caller's transaction.
 
     `begun`: the item's run has begun, so what it records may be recorded already. `doubt` says why nothing may be
     concluded of a subscriber's billing data now ("": it may).
@@ -105,10 +115,13 @@ def unmet(tx: Tx, item: Item, begun: bool, doubt: Callable[[str], str] = lambda 
                 why = _not_owing(tx, requirement.address.removeprefix(fact_address("")), doubt)
             case "as-previewed":
                 why = _changed_since(tx, item, requirement.shown, begun=begun)
+            case "same-cpe":
+                if (why := cpes.changed_since(tx, requirement)) is not None:
+                    return Broken(why, stale=True)
             case other:
                 why = f"requires {other}, which this version cannot check"
         if why is not None:
-            return why
+            return Broken(why)
     return None
 
 

@@ -6,6 +6,7 @@ nothing else. Who answers, and in what form, is the caller's: `http` has JSON on
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,8 @@ class WireLimits:
     """From a head to the whole body."""
     write_s: float = 20.0
     """For an answer, or one line of a stream, to be taken."""
+    linger_s: float = 2.0
+    """For a client that is refused to stop sending (`Wire.linger`)."""
 
 
 GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, SlowError)
@@ -54,9 +57,9 @@ class Wire:
         """Whether an answer, also a refusal, can still be sent."""
         return self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}
 
-    async def head(self) -> h11.Request | None:
-        """Return the head of the next request; None: the client closed."""
-        head = await self._next_event(trio.current_time() + self.limits.idle_s)
+    async def head(self, idle_s: float | None = None) -> h11.Request | None:
+        """Return the head of the next request; None: the client closed. `idle_s`: to wait; None: as limits say."""
+        head = await self._next_event(trio.current_time() + (self.limits.idle_s if idle_s is None else idle_s))
         return head if isinstance(head, h11.Request) else None
 
     async def body(self, most: int | None = None) -> bytes:
@@ -80,10 +83,45 @@ class Wire:
     async def _next_event(self, deadline: float) -> h11.Event | None:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             with trio.move_on_at(deadline) as scope:
-                self._http.receive_data(bytes(await self.stream.receive_some(_READ_BYTES)))
+                self._take(bytes(await self.stream.receive_some(_READ_BYTES)))
             if scope.cancelled_caught:
                 raise SlowError
         return event if not isinstance(event, type) else None
+
+    def _take(self, data: bytes) -> None:
+        """Give h11 what came. Empty lines before a request are dropped (RFC 9112 section 2.2): old clients send one."""
+        if data and self._http.their_state is h11.IDLE and not self._http.trailing_data[0]:
+            data = data.lstrip(b"\r\n")
+            if not data:
+                return  # nothing, which h11 would take for the end
+        self._http.receive_data(data)
+
+    async def gone(self) -> None:
+        """Return once the client closed, also only its sending half, while its request is worked on.
+
+        What it sends meanwhile is kept for the next request; cancelled, nothing is lost.
+        """
+        kept = 0
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while kept < _READ_BYTES:
+                data = bytes(await self.stream.receive_some(_READ_BYTES))
+                self._take(data)
+                if not data:
+                    return
+                kept += len(data)
+            await trio.sleep_forever()  # it sends without end: it will be seen to be gone by the answer
+
+    async def linger(self, most: int) -> None:
+        """Drop what a client that was refused still sends, up to so many bytes, before its connection is closed.
+
+        A socket that is closed with something unread is reset, and the client may never read why (RFC 9112 9.6).
+        """
+        dropped = 0
+        with trio.move_on_after(self.limits.linger_s), contextlib.suppress(*GONE):
+            if isinstance(self.stream, trio.SocketStream):
+                await self.stream.send_eof()
+            while dropped < most and (data := await self.stream.receive_some(_READ_BYTES)):
+                dropped += len(data)
 
     async def answer(self, status: int, headers: Headers, body: bytes = b"", *, close: bool = False) -> None:
         """Send a whole answer. Its length is added, but to a 204, which has none (RFC 9110 section 8.6)."""
@@ -104,4 +142,10 @@ class Wire:
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
         self._http.start_next_cycle()
+        left, closed = self._http.trailing_data
+        if left[:1] in (b"\r", b"\n"):
+            self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head_bytes)
+            self._take(bytes(left))
+            if closed:
+                self._http.receive_data(b"")
         return True

@@ -22,8 +22,8 @@ OURS: Final = frozenset({"agent", "trust", "control_plane"})
 ALLOWED: Final = frozenset(
     {
         "attempt", "bytes", "change", "code", "config_key", "count", "crashes", "direction", "elapsed_s", "item",
-        "jump_s", "kind", "leaf", "pause_s", "path", "pid", "plan", "reason", "schema", "seq", "signal", "state",
-        "status", "step", "target", "task", "tree_size", "uid", "verdict", "version",
+        "jump_s", "kind", "leaf", "path", "pause_s", "pid", "plan", "port", "reason", "schema", "seq", "signal",
+        "state", "status", "step", "target", "task", "tree_size", "uid", "verdict", "version",
     }
 )  # fmt: skip
 """Fields that may be printed: codes, counts, ids of changes and targets. None names a subscriber."""

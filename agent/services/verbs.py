@@ -78,6 +78,8 @@ def decide(params: Params, service: Service, fact: BillingFact | None, doubt: st
             return Leave("protected", cautions) if (cautions := _cautions(service)) else Wish(None)
         case Action.REVERT:
             raise ValueError("a revert is decided from the change that it reverts: see `take_back`")
+        case _:
+            raise ValueError(f"{params.action.value} is of CPE: see `cpe_verbs`")
 
 
 def _cautions(service: Service) -> str:

@@ -183,7 +183,48 @@ CREATE TABLE witness_seen (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2)
+V3 = """
+-- CPE (TR-069). What they say of themselves, and what a person decided.
+CREATE TABLE cpe (
+    name TEXT PRIMARY KEY, oui TEXT NOT NULL, product_class TEXT NOT NULL, serial TEXT NOT NULL,
+    manufacturer TEXT NOT NULL, trust TEXT NOT NULL, why TEXT NOT NULL, root TEXT NOT NULL, software TEXT NOT NULL,
+    hardware TEXT NOT NULL, service TEXT NOT NULL, user TEXT NOT NULL, own INTEGER NOT NULL, address TEXT NOT NULL,
+    request_url TEXT NOT NULL, udp_address TEXT NOT NULL, events TEXT NOT NULL, first_s INTEGER NOT NULL,
+    last_s INTEGER NOT NULL, boots INTEGER NOT NULL, resets INTEGER NOT NULL, reset_until_s INTEGER NOT NULL,
+    provisioned INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX cpe_service ON cpe (service) WHERE service <> '';
+CREATE INDEX cpe_trust ON cpe (trust);
+CREATE INDEX cpe_serial ON cpe (serial);
+-- The last known value of each parameter. value NULL: a secret, of which only that it is there is known.
+CREATE TABLE cpe_value (
+    name TEXT NOT NULL, path TEXT NOT NULL, value TEXT, type TEXT NOT NULL, at_s INTEGER NOT NULL,
+    PRIMARY KEY (name, path)
+) WITHOUT ROWID;
+-- Secrets that changes set, sealed; plans and log have their commitment only.
+CREATE TABLE cpe_secret (commitment TEXT PRIMARY KEY, sealed BLOB NOT NULL, at_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE cpe_secret_set (
+    name TEXT NOT NULL, path TEXT NOT NULL, commitment TEXT NOT NULL, PRIMARY KEY (name, path)
+) WITHOUT ROWID;
+CREATE TABLE cpe_pending (
+    name TEXT NOT NULL, key TEXT NOT NULL, secrets TEXT NOT NULL, PRIMARY KEY (name, key)
+) WITHOUT ROWID;
+-- Whose own user it is, and the commitment of its password.
+CREATE TABLE cpe_login (
+    user TEXT PRIMARY KEY, name TEXT NOT NULL, commitment TEXT NOT NULL, at_s INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX cpe_login_name ON cpe_login (name);
+-- What a model was seen to do, and to fail at: what the matrix is made of.
+CREATE TABLE cpe_evidence (
+    oui TEXT NOT NULL, product_class TEXT NOT NULL, software TEXT NOT NULL, workflow TEXT NOT NULL,
+    worked INTEGER NOT NULL, times INTEGER NOT NULL, last_s INTEGER NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (oui, product_class, software, workflow, worked)
+) WITHOUT ROWID;
+-- What was followed by boots, and is not asked of a CPE again before a person clears it.
+CREATE TABLE cpe_breaker (name TEXT PRIMARY KEY, rows TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 VERSION = len(MIGRATIONS)

@@ -64,12 +64,15 @@ def new(
     scope: Annotated[list[str] | None, typer.Option("--scope", help="all, or an agent's handle [all]")] = None,
     rate: Annotated[int, typer.Option("--rate", min=1, max=RATE_MAX, help="Uses in any hour")] = 60,
     days: Annotated[int, typer.Option("--days", min=1, max=DAYS_MAX, help="How long it will hold")] = DAYS_MAX,
+    provision: Annotated[
+        bool, typer.Option("--provision", help="Not restores, but the declared baseline of CPE that are new or reset")
+    ] = False,
     trust: TrustFile = None,
     state: StateFile = None,
     passphrase_file: PassphraseFile = None,
     yes: Yes = False,
 ) -> None:
-    """Begin a standing authority: restores after a matched payment. A second person signs it, then it is sent."""
+    """Begin a standing authority: restores after a matched payment, or CPE's baseline. A second person signs it too."""
     own, now = load_own(trust, state), now_s()
     chain.verify_not_expired(own.trust, now)
     person = decide.signer(own.trust, read_public(key), now)
@@ -78,10 +81,10 @@ def new(
     standing = Standing(
         trust_id=own.trust.trust_id,
         standing_id=secrets.token_hex(16),
-        verb=Action.RESTORE,
+        verb=Action.CPE_SET if provision else Action.RESTORE,
         person=person.handle,
         scope=agents,
-        evidence=Evidence.PAYMENT_MATCHED,
+        evidence=Evidence.BASELINE_DUE if provision else Evidence.PAYMENT_MATCHED,
         rate_per_hour=rate,
         not_before=now // 60,
         not_after=now // 60 + days * 1440,

@@ -70,7 +70,7 @@ def test_the_presets_are_the_table_of_the_design():
     assert set(by_class) == set(RiskClass)
     assert {c: p.approvals for c, p in by_class.items()} == {
         RiskClass.RESTORE: 1, RiskClass.LOW: 1, RiskClass.BATCH: 2, RiskClass.LARGE: 2,
-        RiskClass.CONFIG: 2, RiskClass.UNGUARDED: 2, RiskClass.ALONE: 1,
+        RiskClass.CONFIG: 2, RiskClass.UNGUARDED: 2, RiskClass.ALONE: 1, RiskClass.PROVISION: 1,
     }  # fmt: skip
     assert by_class[RiskClass.LOW].max_items == 10
     assert [c for c, p in by_class.items() if p.owner_required] == [RiskClass.LARGE]

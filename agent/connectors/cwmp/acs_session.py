@@ -199,6 +199,12 @@ class AcsSession:
         """The request that was sent and is not answered."""
         return self._pending.request if self._pending else None
 
+    @property
+    def idle(self) -> bool:
+        """Whether a POST waits for its response, the floor is ours, and we have nothing to say yet."""
+        ours = self._waiting and self._reply is None and self._asked is None
+        return ours and not self._queue and not self.ended
+
     # --- time
 
     def deadline(self) -> float | None:

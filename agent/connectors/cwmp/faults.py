@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
+from typing import Final
 
+from agent.connectors.base import Reply
 from agent.connectors.cwmp.messages import Fault
+from agent.connectors.cwmp.words import presentable
 
 
 class AcsFault(enum.IntEnum):
@@ -61,3 +65,28 @@ def refusal(code: AcsFault, text: str) -> Fault:
     """Return an ACS' refusal. `text`: for people, under 256 characters; it goes to the CPE, so it holds no secret."""
     caller = code is AcsFault.INVALID_ARGUMENTS
     return Fault(int(code), text, soap_code="Client" if caller else "Server")
+
+
+def fault_text(fault: Fault) -> str:
+    """Return what a CPE refused something with, for people: `9007 Invalid parameter value: Device.X.Y 9007`.
+
+    Texts of the CPE's own are made safe; they may repeat a value, so they are clipped and values of parameters are not
+    in them.
+    """
+    code = fault.fault_code
+    name = _NAMES.get(code or 0, "")
+    said = presentable(fault.fault_string) if fault.fault_string and not name else ""
+    parts = [f"{p.parameter_name[:256]} {p.fault_code}" for p in fault.parameters[:10]]
+    more = f" and {len(fault.parameters) - 10} more" if len(fault.parameters) > 10 else ""
+    listed = f": {', '.join(parts)}{more}" if parts else ""
+    return f"{code if code is not None else 'a SOAP fault'} {name or said}".rstrip() + listed
+
+
+def refused(fault: Fault) -> Reply:
+    """Return a fault as the reply to what was to be done: its code, and what it says of each parameter."""
+    return Reply(False, f"fault-{fault.fault_code or 'soap'}", fault_text(fault))
+
+
+_NAMES: Final[Mapping[int, str]] = {
+    code: code.name.replace("_", " ").capitalize().replace("uuid", "UUID") for code in CpeFault
+}

@@ -65,6 +65,12 @@ QUEUE: Final = 1000
 HOLD_S: Final = 20.0
 """How long a CPE that has said all is kept waiting for work: it gives up after 30 (TR-069 section 3.4.1)."""
 
+LINGER_S: Final = 2.0
+"""How long a new CPE is kept on the line for its baseline to be prepared: to read it and to make the plan."""
+
+GONE_S: Final = 10.0
+"""How long a CPE that hung up owing us an answer may take to come back on another connection, and go on."""
+
 READ_WAIT_S: Final = 60.0
 """How long one read waits for a CPE to call in before it says that it cannot be read now."""
 
@@ -78,6 +84,9 @@ INFLATED_RATIO: Final = 200
 
 HEAD_BYTES: Final = 16_384
 """The head of one HTTP request. Chosen arbitrarily."""
+
+FIRST_HEAD_S: Final = 20.0
+"""From connecting to the first whole head: who says nothing holds one of few connections."""
 
 IDLE_S: Final = 90.0
 """From an answer to the next request on a connection: longer than a session's silence."""

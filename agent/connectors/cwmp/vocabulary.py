@@ -247,8 +247,8 @@ class Profile:
 def normalise(type_name: str, text: str) -> str:
     """Return a value in the one form that it is compared in; idempotent.
 
-    Booleans are `true` and `false`; whole numbers have no plus, no leading zeros and no minus before 0. What is none
-    of these, and every other type, stays as it came.
+    Booleans are `true` and `false`; whole numbers have no plus, no leading zeros and no minus before 0; hexBinary is in
+    capitals, a dateTime with a zone in UTC. What is none of these, and every other type, stays as it came.
 
     Args:
         type_name: with or without a prefix: `boolean`, `xsd:unsignedInt`.
@@ -260,6 +260,10 @@ def normalise(type_name: str, text: str) -> str:
         return "true" if word in _TRUE else "false" if word in _FALSE else text
     if kind in _NUMBERS and (found := _NUMBER.fullmatch(text.strip())) is not None:
         return f"-{found[2]}" if found[1] == "-" and found[2] != "0" else found[2]
+    if kind == "hexBinary":
+        return text.upper()
+    if kind == "dateTime" and (at := values.moment(text)) is not None:
+        return at.isoformat().replace("+00:00", "Z")
     return text
 
 

@@ -21,6 +21,7 @@ from agent.changes.machine import Gate
 from agent.changes.perform import Patience
 from agent.changes.sessions import Sessions
 from agent.connectors.base import Connector, Reach
+from agent.inventory.book import Broken
 from agent.model import ABSENT, Address, Enforcement, Head, Item, ItemState, Listed, Pace, Wave
 from agent.runtime.clock import Clock
 from agent.store.db import Command, Store, _Job
@@ -138,7 +139,7 @@ class Rig:
         self.recorder = Recorder(self.vault)
         self.evidence = Evidence(self.store, self.vault, self.recorder, "test.local/agent/a", KEY)
         self.census: dict[str, Address] = {}
-        self.unmet: Callable[..., str | None] = lambda tx, item, begun: None
+        self.unmet: Callable[..., Broken | None] = lambda tx, item, begun: None
 
     def without_fsync(self) -> None:
         """Write without waiting for the disk, for tests in which only the process dies, and only in play."""

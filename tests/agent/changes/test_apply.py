@@ -14,6 +14,7 @@ from agent.changes import stops
 from agent.changes.commands import MoveItem, move_item
 from agent.changes.machine import Event
 from agent.connectors.base import Busy, Enforced, Judgement, Reach
+from agent.inventory.book import Broken
 from agent.model import Address, Pace, Ticket, Wave
 from agent.model import ItemState as S
 from agent.store.db import Tx
@@ -210,7 +211,7 @@ async def test_a_restore_does_not_wait_behind_a_suspension_that_waits(
 
 
 async def test_paid_meanwhile_is_skipped(rig: Rig, autojump_clock: MockClock, world: World) -> None:
-    rig.unmet = lambda tx, item, begun: "paid 09:03"
+    rig.unmet = lambda tx, item, begun: Broken("paid 09:03")
     assert await run_one(rig) is S.SKIPPED
     assert world.writes == []
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from agent.changes.sessions import Sessions
 from agent.connectors.base import Connector, Reach, Session
+from agent.connectors.cwmp.addresses import Row, address, row_address
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.registry import CONNECTORS
@@ -28,11 +29,37 @@ from agent.connectors.routeros.schema import (
     RouterTarget,
     StaticMethod,
 )
-from agent.model import Address, Service
+from agent.model import (
+    Access,
+    Address,
+    Effect,
+    ProofKind,
+    Replay,
+    SecretRef,
+    Service,
+    Step,
+    Target,
+    Transition,
+)
+from lab.cpe.model import Model
+from lab.cpe.quirks import Quirks
+from lab.cpe.tr098 import tr098
+from lab.cpe.tr181 import tr181
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
-from tests.agent.connectors.configs import Configs
-from tests.agent.connectors.conformance import CHECKS, Lab
+from tests.agent.connectors.configs import Configs, given
+from tests.agent.connectors.conformance import (
+    ACCESS_CHECKS,
+    CHECKS,
+    AccessLab,
+    Lab,
+    effect_of,
+    kick_step,
+    plan_for,
+    seen_for,
+    write_step,
+)
+from tests.agent.connectors.cwmp.acs_rig import SHARED, AcsRig, opened, until
 from tests.agent.connectors.fake import FakeConnector, World
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, attributes_of, reply
 from tests.servers import RadiusDatabase
@@ -47,27 +74,67 @@ class BaseLab:
     """Sessions through `Sessions`, as the agent has them; a device that calls in is called for."""
 
     connector: Connector
-    online: Service
-    offline: Service
     unknown: Address
     secrets: tuple[str, ...] = ()
 
+    @property
+    def targets(self) -> Sequence[Target]:
+        return self.connector.targets
+
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
-        sessions = Sessions({"it": self.connector})
+        target = self.targets[0]
+        sessions = Sessions({target.kind: self.connector})
         async with trio.open_nursery() as nursery:
             await sessions.host(nursery)
             await self.arrive(nursery)
-            async with sessions.use(self.connector.targets[0].id) as session:
+            async with sessions.use(target.id) as session:
                 yield session
             nursery.cancel_scope.cancel()
 
     async def arrive(self, nursery: trio.Nursery) -> None:
         """Let the device call in."""
 
+    async def rest(self, session: Session) -> None:
+        """What is dialled has done what it answers that it did."""
+        await trio.lowlevel.checkpoint()
+
 
 @dataclass
-class FakeLab(BaseLab):
+class BaseAccessLab(BaseLab):
+    """The write suspends who is offline, the effect ends the session of who is online."""
+
+    _: KW_ONLY
+    online: Service
+    offline: Service
+
+    async def reads(self, session: Session) -> Collection[Address]:
+        seen = [await seen_for(self, session, service) for service in (self.online, self.offline)]
+        return list(dict.fromkeys(address for each in seen for address in each))
+
+    async def write(self, session: Session) -> Step:
+        return write_step(await plan_for(self, session, self.offline, Access.SUSPENDED))
+
+    async def effect(self, session: Session) -> Step:
+        step = kick_step(await plan_for(self, session, self.online, Access.SUSPENDED))
+        assert effect_of(step).proof is ProofKind.GONE
+        return step
+
+    def drift(self) -> None:
+        raise NotImplementedError
+
+    def lose_reply(self) -> None:
+        raise NotImplementedError
+
+    def lose_command(self) -> None:
+        raise NotImplementedError
+
+    def mend(self) -> None:
+        raise NotImplementedError
+
+
+@dataclass
+class FakeLab(BaseAccessLab):
     world: World = field(default_factory=World)
 
     async def arrive(self, nursery: trio.Nursery) -> None:
@@ -80,34 +147,34 @@ class FakeLab(BaseLab):
 
         nursery.start_soon(call)
 
-    def drift(self, service: Service) -> None:
-        self.world.values[self.world.user(service.login)] = {"plan": "drifted"}
+    def drift(self) -> None:
+        self.world.values[self.world.user(self.offline.login)] = {"plan": "drifted"}
 
-    def lose_reply(self, service: Service) -> None:
-        self.world.faults[service.login] = ["reply-lost"]
+    def lose_reply(self) -> None:
+        self.world.faults[self.online.login] = ["reply-lost"]
 
-    def lose_command(self, service: Service) -> None:
-        self.world.faults[service.login] = ["command-lost"]
+    def lose_command(self) -> None:
+        self.world.faults[self.online.login] = ["command-lost"]
 
     def mend(self) -> None:
         self.world.faults.clear()
 
 
 @asynccontextmanager
-async def fake_lab(reach: Reach) -> AsyncIterator[Lab]:
+async def fake_lab(reach: Reach) -> AsyncIterator[AccessLab]:
     world = World()
     world.add("amina.h")
     world.add("bob", online=False)
     connector = FakeConnector(world, reach)
     on, off = (service(login, "fake", "20M") for login in ("amina.h", "bob"))
-    yield FakeLab(connector, on, off, Address("fake/d/user/nobody"), world=world)
+    yield FakeLab(connector, Address("fake/d/user/nobody"), online=on, offline=off, world=world)
 
 
 # --- RADIUS: a SQLite lab database, and a NAS that ends sessions and lets them redial ---
 
 
 @dataclass
-class RadiusLab(BaseLab):
+class RadiusLab(BaseAccessLab):
     database: RadiusDatabase | None = None
     fault: str = ""
     dialled: int = 0
@@ -138,35 +205,32 @@ class RadiusLab(BaseLab):
             self.dial_in(found[0][0])
         return [] if self.fault else [reply(request, ack=True)]
 
-    def drift(self, service: Service) -> None:
+    def drift(self) -> None:
         self.db().run_many(
             "INSERT INTO radreply (username, attribute, op, value) VALUES (%s, 'Session-Timeout', ':=', %s)",
-            [(service.login, "3600")],
+            [(self.offline.login, "3600")],
         )
 
-    def lose_reply(self, service: Service) -> None:
+    def lose_reply(self) -> None:
         self.fault = "reply"
 
-    def lose_command(self, service: Service) -> None:
+    def lose_command(self) -> None:
         self.fault = "command"
 
     def mend(self) -> None:
         self.fault = ""
 
 
-def commit(label: str, value: str) -> str:
-    return hashlib.sha256(f"{label}\0{value}".encode()).hexdigest()
-
-
 @asynccontextmanager
-async def radius_lab(database: RadiusDatabase) -> AsyncIterator[Lab]:
+async def radius_lab(database: RadiusDatabase) -> AsyncIterator[AccessLab]:
     database.add_group("home20", [("Mikrotik-Rate-Limit", ":=", "20M/20M")])
     database.add_group("suspended", [("Mikrotik-Address-List", ":=", "suspended")])
     for login in ("amina.h", "bob"):
         database.add_user(login, "wonder-password", {"home20": 1})
     on, off = (service(login, "pppoe", "Home 20M") for login in ("amina.h", "bob"))
     unknown = Address("radius/main/user/nobody")
-    lab = RadiusLab(FakeConnector(World()), on, off, unknown, ("wonder-password", SECRET.decode()), database=database)
+    clear = ("wonder-password", SECRET.decode())
+    lab = RadiusLab(FakeConnector(World()), unknown, clear, online=on, offline=off, database=database)
     lab.dial_in("amina.h")
     with UdpNas(lab.answer).run() as nas:
         config = RadiusConfig(
@@ -175,8 +239,88 @@ async def radius_lab(database: RadiusDatabase) -> AsyncIterator[Lab]:
             (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
         )
         secrets = {"db": database.password.encode(), "nas": SECRET}
-        lab.connector = CONNECTORS["radius"](Configs(radius=config), secrets.__getitem__, commit, UTC)
+        lab.connector = CONNECTORS["radius"](given(Configs(radius=config), secrets))
         yield lab
+
+
+# --- CWMP: the lab's CPE, which calls in when it is switched on, and when `rest` has it do so ---
+
+
+@dataclass
+class CwmpLab(BaseLab):
+    _: KW_ONLY
+    rig: AcsRig
+    passphrases: Mapping[str, str]
+
+    @property
+    def targets(self) -> Sequence[Target]:
+        return (Target(f"cwmp/{self.rig.name()}", "cwmp"),)
+
+    def at(self, what: str) -> Address:
+        profile = self.rig.connector.line(self.rig.name()).profile()
+        return address(self.rig.name(), what if what.startswith("@") else profile.resolve(what))
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Session]:
+        async with super().session() as session:
+            await self.rig.keep(self.passphrases)  # it was reset: what it took before that is forgotten
+            yield session
+
+    async def arrive(self, nursery: trio.Nursery) -> None:
+        await self.rig.connector.port.wait()
+        self.rig.nursery = nursery
+        nursery.start_soon(self.rig.plug_in)
+
+    async def rest(self, session: Session) -> None:
+        """A reboot is over when it said so; without one, a CPE that dropped the line calls again after a while."""
+        line = self.rig.connector.line(self.rig.name())
+        cpe = self.rig.cpe
+        if line.live is None and not cpe.device.rebooting and not cpe.device.wants_session:
+            cpe.device.add_event("2 PERIODIC")
+        boots = 1 + sum(not done.fault for done in cpe.executed("Reboot"))
+        await until(lambda: line.live is not None and cpe.device.boots == boots)
+
+    async def reads(self, session: Session) -> Collection[Address]:
+        row = Row(self.rig.ports, {self.rig.port_key: "8080"}, ("InternalPort", "InternalClient"))
+        names = ("wifi.1.ssid", "wifi.1.key", "wifi.1.channel", "wifi.1.auto-channel", "wan.ppp.username")
+        ping = self.rig.connector.line(self.rig.name()).profile().diagnostic("ping")
+        assert ping is not None
+        told = [self.at(what) for what in ("@boots", "@resets", "@firmware", f"@run:{ping.path}")]
+        return [*map(self.at, names), *told, row_address(self.rig.name(), row)]
+
+    async def write(self, session: Session) -> Step:
+        where = [self.at(name) for name in ("wifi.1.ssid", "wifi.1.key", "wifi.1.auto-channel")]
+        before = await session.read(where)
+        after = ({"value": "Amina"}, {"value": SecretRef(self.rig.commits["new"])}, {"value": "false"})
+        writes = tuple(Transition(a, before[a], v) for a, v in zip(where, after, strict=True))
+        return Step(1, self.targets[0].id, writes)
+
+    async def effect(self, session: Session) -> Step:
+        reboot = Effect(self.at("@boots"), "reboot", {}, "k", Replay.IF_UNPROVEN, ProofKind.CHANGED, 60)
+        return Step(1, self.targets[0].id, reboot)
+
+    def drift(self) -> None:
+        self.rig.cpe.device.put(self.at("wifi.1.ssid").split("/")[2], "by its owner")
+
+    def lose_reply(self) -> None:
+        self.rig.cpe.device.quirks = Quirks(loses_answer_on=("Reboot",))
+
+    def lose_command(self) -> None:
+        self.rig.cpe.device.quirks = Quirks(cut_on=("Reboot",))
+        self.rig.cpe.device.add_event("2 PERIODIC")  # so that it calls again once it was cut off
+
+    def mend(self) -> None:
+        self.rig.cpe.device.quirks = Quirks()
+
+
+@asynccontextmanager
+async def cwmp_lab(folder: Path, model: Model) -> AsyncIterator[Lab]:
+    with opened(folder) as book:
+        rig = AcsRig(book, model)
+        await rig.known()
+        passphrases = {"old": "correct horse battery", "new": "a better passphrase"}
+        clear = (*passphrases.values(), SHARED)
+        yield CwmpLab(rig.connector, rig.at("NoSuch.Parameter"), clear, rig=rig, passphrases=passphrases)
 
 
 # --- RouterOS: the lab's router over TLS, with subscribers who come back by themselves ---
@@ -185,7 +329,7 @@ FILTER = "/ip/firewall/filter"
 
 
 @dataclass
-class RouterLab(BaseLab):
+class RouterLab(BaseAccessLab):
     """`rows` is the menu where subscribers stand, by the property `key`; `running` where what they have open is."""
 
     router: Router = field(default_factory=Router)
@@ -193,14 +337,14 @@ class RouterLab(BaseLab):
     key: str = "name"
     running: str = "/ppp/active"
 
-    def drift(self, service: Service) -> None:
-        (row,) = [r for r in self.router.rows(self.rows) if r.get(self.key) == service.login]
+    def drift(self) -> None:
+        (row,) = [r for r in self.router.rows(self.rows) if r.get(self.key) == self.offline.login]
         self.router.set(self.rows, row[".id"], comment="somebody else was here")
 
-    def lose_reply(self, service: Service) -> None:
+    def lose_reply(self) -> None:
         self.router.faults.inject("reply-lost", match=f"{self.running}/remove")
 
-    def lose_command(self, service: Service) -> None:
+    def lose_command(self) -> None:
         self.router.faults.inject("command-lost", match=f"{self.running}/remove")
 
     def mend(self) -> None:
@@ -272,66 +416,68 @@ async def serving(router: Router, method: RouterMethod) -> AsyncIterator[Connect
             timeout_s=1.0,
         )
         config = Configs(routeros=RouterosConfig((target,), (method,)))
-        yield CONNECTORS["routeros"](config, {"edge-1": b"api-password"}.__getitem__, commit, UTC)
+        yield CONNECTORS["routeros"](given(config, {"edge-1": b"api-password"}))
         nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
 async def router_lab(
     router: Router, method: RouterMethod, logins: tuple[str, str] = ("amina.h", "bob"), **lab: Any
-) -> AsyncIterator[Lab]:
+) -> AsyncIterator[AccessLab]:
     """A router with subscribers of one method; `lab` is where they stand."""
     async with serving(router, method) as connector:
         on, off = (service(login, method.name, "Home 20M") for login in logins)
         options = {"secrets": ("wonder-password", "api-password")} | lab
-        yield RouterLab(connector, on, off, Address("routeros/edge-1/ppp/secret/nobody"), router=router, **options)
+        nobody = Address("routeros/edge-1/ppp/secret/nobody")
+        yield RouterLab(connector, nobody, online=on, offline=off, router=router, **options)
 
 
 @dataclass
 class StaticLab(RouterLab):
     """A host with a fixed address and one connection, and one that is switched off."""
 
-    def drift(self, service: Service) -> None:
-        self.router.add("/ip/firewall/address-list", list="suspended", address=service.login, comment="by hand")
+    def drift(self) -> None:
+        self.router.add("/ip/firewall/address-list", list="suspended", address=self.offline.login, comment="by hand")
 
-    def lose_reply(self, service: Service) -> None:
+    def lose_reply(self) -> None:
         self.router.faults.inject("reply-lost", match="/ip/firewall/connection/remove")
 
-    def lose_command(self, service: Service) -> None:
+    def lose_command(self) -> None:
         self.router.faults.inject("command-lost", match="/ip/firewall/connection/remove")
 
 
 @asynccontextmanager
-async def static_lab(version: str = "7.20.8") -> AsyncIterator[Lab]:
+async def static_lab(version: str = "7.20.8") -> AsyncIterator[AccessLab]:
     router = isp_router(version)
     router.plug_in_host(["192.0.2.7"])
     method = StaticMethod("static", "routeros/edge-1", {"Home 20M": ""}, suspended_list="suspended")
     async with serving(router, method) as connector:
         on, off = (service(login, "static", "Home 20M") for login in ("192.0.2.7", "192.0.2.8"))
         # It reads no secret: nobody's password is in address lists
-        yield StaticLab(connector, on, off, Address("routeros/edge-1/ip/list/192.0.2.9 suspended"), router=router)
+        nobody = Address("routeros/edge-1/ip/list/192.0.2.9 suspended")
+        yield StaticLab(connector, nobody, online=on, offline=off, router=router)
 
 
 TARIFFS = {"Home 20M": "home20"}
 
 
-def ppp_lab(version: str = "7.20.8") -> AbstractAsyncContextManager[Lab]:
+def ppp_lab(version: str = "7.20.8") -> AbstractAsyncContextManager[AccessLab]:
     return router_lab(isp_router(version), PppMethod("ppp", "routeros/edge-1", "suspended", TARIFFS))
 
 
-def hotspot_lab(version: str) -> AbstractAsyncContextManager[Lab]:
+def hotspot_lab(version: str) -> AbstractAsyncContextManager[AccessLab]:
     method = HotspotMethod("hotspot", "routeros/edge-1", TARIFFS, "suspended")
     return router_lab(hotspot_router(version), method, rows="/ip/hotspot/user", running="/ip/hotspot/active")
 
 
-def dhcp_lab(version: str) -> AbstractAsyncContextManager[Lab]:
+def dhcp_lab(version: str) -> AbstractAsyncContextManager[AccessLab]:
     method = DhcpMethod("dhcp", "routeros/edge-1", {"Home 20M": "20M/20M"}, "suspended")
     rows = {"rows": "/ip/dhcp-server/lease", "key": "mac-address", "running": "/ip/firewall/connection"}
     # A lease has no secret
     return router_lab(dhcp_router(version), method, (LEASES["amina.h"], LEASES["bob"]), secrets=(), **rows)
 
 
-LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Lab]]] = {
+ACCESS_LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[AccessLab]]] = {
     "fake-dial": lambda _: fake_lab(Reach.DIAL),
     "fake-arrive": lambda _: fake_lab(Reach.ARRIVE),
     "routeros": lambda _: ppp_lab(),
@@ -348,6 +494,12 @@ LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[La
     "routeros-static-7.24": lambda _: static_lab("7.24"),
     "radius": lambda request: radius_lab(request.getfixturevalue("sqlite_radius")),
 }
+DEVICE_LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Lab]]] = {
+    "cwmp": lambda request: cwmp_lab(request.getfixturevalue("tmp_path"), tr181()),
+    "cwmp-tr098": lambda request: cwmp_lab(request.getfixturevalue("tmp_path"), tr098()),
+}
+"""Of connectors without access recipes."""
+LABS: dict[str, Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Lab]]] = {**ACCESS_LABS, **DEVICE_LABS}
 
 
 @pytest.fixture(autouse=True)
@@ -369,6 +521,20 @@ async def test_conformance(name: str, check: Callable[[Lab], Awaitable[None]], r
             await check(lab)
 
 
+@pytest.mark.parametrize("check", ACCESS_CHECKS, ids=lambda c: c.__name__)
+@pytest.mark.parametrize("name", ACCESS_LABS)
+async def test_access(name: str, check: Callable[[AccessLab], Awaitable[None]], request: pytest.FixtureRequest) -> None:
+    async with ACCESS_LABS[name](request) as lab:
+        with trio.fail_after(30):
+            await check(lab)
+
+
+@pytest.mark.parametrize("name", LABS)
+async def test_who_has_recipes_has_an_access_lab(name: str, request: pytest.FixtureRequest) -> None:
+    async with LABS[name](request) as lab:
+        assert bool(lab.connector.recipes) == (name in ACCESS_LABS)
+
+
 @pytest.mark.parametrize("name", LABS)
 async def test_reach(name: str, request: pytest.FixtureRequest) -> None:
     """Devices that call in arrive, wait to be lent, are lent, and end; what is dialled serves nobody."""
@@ -377,7 +543,7 @@ async def test_reach(name: str, request: pytest.FixtureRequest) -> None:
         there, may_go, leave = trio.Event(), trio.Event(), trio.Event()
 
         async def arrived(session: Session) -> None:
-            assert session.target in lab.connector.targets
+            assert session.target in lab.targets
             log.append("arrived")
             there.set()
             await may_go.wait()

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC
 
 import pytest
 import trio
@@ -48,7 +47,7 @@ from agent.model import (
     Transition,
     Value,
 )
-from tests.agent.connectors.configs import Configs
+from tests.agent.connectors.configs import Configs, given
 from tests.agent.connectors.radius.fakes import (
     SECRET,
     TcpCutter,
@@ -125,7 +124,7 @@ def ticket(
 
 
 def test_it_is_a_connector_and_registered(database: RadiusDatabase) -> None:
-    made: Connector = CONNECTORS["radius"](Configs(), lambda name: b"", commit, UTC)
+    made: Connector = CONNECTORS["radius"](given(Configs(), {}))
     assert made.traits.conditional
     assert (made.traits.reach, made.traits.window) == (Reach.DIAL, 8)
     assert connector(database).targets == (MAIN,)

@@ -1,0 +1,361 @@
+"""Intake of changes on CPE: which CPE, what is wanted of each, from what is last known of them; and reverts of those.
+
+Nothing is asked of a CPE for a preview: it calls in when it likes. The plan says how old what it rests on is, waits for
+the CPE, and is checked against it then.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agent.changes import standings
+from agent.changes.machine import TOUCHED
+from agent.changes.plans import Loaded
+from agent.changes.preview import Previewer, Scope
+from agent.changes.request import Ask, Request, RequestError
+from agent.changes.standings import Standings
+from agent.changes.trust_state import Pinned
+from agent.connectors.base import NotSentError
+from agent.connectors.cwmp import addresses, rows
+from agent.connectors.cwmp.addresses import Row, what_of
+from agent.connectors.cwmp.errors import LocalCwmpError
+from agent.connectors.cwmp.identity import name_of
+from agent.connectors.cwmp.images import ImageFile
+from agent.connectors.cwmp.images_session import Images
+from agent.connectors.cwmp.kinds import Class, classify
+from agent.connectors.cwmp.known import Cpe, Known, Trust
+from agent.connectors.cwmp.profiles import ProfileError, normalise, profile_of
+from agent.connectors.cwmp.schema import Baseline
+from agent.inventory import book
+from agent.inventory import cpes as inventory
+from agent.inventory.cpes import CpeStore
+from agent.model import ABSENT, Address, Effect, Item, Listed, SecretRef, Seen, Step, Transition, Value
+from agent.runtime.clock import Clock
+from agent.services import cpe_verbs
+from agent.services.cpe_verbs import CpePlan, Subject, Wanted
+from agent.services.verbs import Leave
+from agent.store.vault import Vault
+from trust.policy import Action
+
+ROTATE = "@rotate"
+"""The setting that asks for new credentials, both ways."""
+BASELINE = "@baseline"
+"""The setting that asks for what the configuration declares of such CPE."""
+_MOST_SETTINGS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class CpeIntake:
+    """Answers requests for changes on CPE with plans."""
+
+    cpes: CpeStore
+    vault: Vault
+    previewer: Previewer
+    clock: Clock
+    images: Images
+    wait_s: int
+    """How long a change waits for its CPE, seconds."""
+    baselines: Sequence[Baseline] = ()
+    stun: tuple[str, int] | None = None
+    """Where the STUN server is, as CPE see it; None: there is none."""
+    standings: Standings | None = None
+    """Approves what a standing authority covers; None: everything waits for people."""
+
+    async def plan(self, request: Request, pinned: Pinned) -> bytes:
+        """Return the id of the plan that answers the request.
+
+        Raises:
+            RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses.
+        """
+        ask = request.ask
+        if len(ask.settings) + len(ask.secrets) > _MOST_SETTINGS:
+            raise RequestError(f"expected at most {_MOST_SETTINGS} settings in one change")
+        chosen = self._select(ask)
+        self._refuse_secrets(ask, chosen)
+        image = await self._image(ask) if ask.action is Action.CPE_FIRMWARE else None
+        keep: dict[str, str] = {}
+        made = [self._item(ask, cpe, image, keep) for cpe in chosen]
+        management = any(m for _, m in made)
+        if keep:
+            await self.cpes.keep_secrets(keep)
+        heavy = ask.action in (Action.CPE_FIRMWARE, Action.CPE_RESET)
+        alone = chosen[0] if BASELINE in ask.settings and len(chosen) == 1 else None
+        reason = inventory.baseline_reason(alone) if alone is not None else ""
+        due = alone is not None and inventory.baseline_due(self.previewer.store.query, reason)
+        scope = Scope(
+            active_services=self._accepted(),
+            facts_age_s=None,
+            facts_empty=False,
+            source="from last known values",
+            device_config=heavy or management,
+            guarded=not management,
+            look="it changes how the CPE finds us: a mistake loses it" if management else "",
+            run_for_s=self.wait_s,
+            baseline_due=due,
+            standing=due and self._standing(pinned),
+            reason=reason,
+        )
+        plan_id = await self.previewer.propose(request, [item for item, _ in made], scope, pinned)
+        if scope.standing and self.standings is not None:
+            await self.standings.use(plan_id)
+        return plan_id
+
+    def _standing(self, pinned: Pinned) -> bool:
+        if self.standings is None:
+            return False
+        found = self.standings.in_force(self.clock.wall_s())
+        return standings.may_cover(found, pinned.trust, Action.CPE_SET)
+
+    def _accepted(self) -> int:
+        return sum(1 for cpe in self.cpes.all() if cpe.trust is Trust.ACCEPTED)
+
+    def _select(self, ask: Ask) -> list[Cpe]:
+        """Return the CPE that an ask names: by name, by serial number, or by the service that they serve."""
+        every = self.cpes.all()
+        found: dict[str, Cpe] = {}
+        problems: list[str] = []
+        for ref in ask.refs:
+            matching = select(every, ref)
+            if not matching:
+                problems.append(f"there is no CPE {ref}: ispagent cpe list")
+            elif len(matching) > 1:
+                problems.append(f"{ref} has several CPE: {', '.join(c.name for c in matching[:10])}")
+            else:
+                found[matching[0].name] = matching[0]
+        if problems:
+            raise RequestError("\n".join(problems[:50]))
+        out = {cpe.name for ref in ask.exclude for cpe in select(every, ref)}
+        left = [cpe for name, cpe in found.items() if name not in out]
+        if not left:
+            raise RequestError("no CPE is left to change")
+        return left
+
+    def _refuse_secrets(self, ask: Ask, chosen: Sequence[Cpe]) -> None:
+        """Refuse a secret that is given in clear, as any value: it would stand in the intent, which is kept."""
+        for cpe in chosen:
+            profile = self.subject(cpe).profile
+            for name in ask.settings if profile is not None and ask.action is Action.CPE_SET else ():
+                path = profile.path(name) if profile is not None else None
+                if classify(path or name) is Class.SECRET:
+                    raise RequestError(f"{name} is a secret: give it by --secret {name}, on the agent's own machine")
+
+    async def _image(self, ask: Ask) -> ImageFile:
+        if set(ask.settings) != {"file", "version"}:
+            raise RequestError("cpe-firmware: expected a file and the version that it makes the CPE say")
+        try:
+            return await self.images.look(ask.settings["file"])
+        except NotSentError as err:
+            raise RequestError(f"firmware: {err}") from err
+
+    def subject(self, cpe: Cpe) -> Subject:
+        """Return a CPE with what is known of it."""
+        try:
+            profile = profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root) if cpe.root else None
+        except ProfileError:
+            profile = None
+        can_be_called = self.cpes.request_credentials(cpe.name) is not None
+        return Subject(cpe, self.cpes.values(cpe.name), profile, self.cpes.secrets_set(cpe.name), can_be_called)
+
+    def _item(self, ask: Ask, cpe: Cpe, image: ImageFile | None, keep: dict[str, str]) -> tuple[Item, bool]:
+        subject, now_s = self.subject(cpe), int(self.clock.wall_s())
+        planned: CpePlan | Leave
+        if (leave := cpe_verbs.usable(subject)) is not None:
+            planned = leave
+        else:
+            planned = self._planned(ask, subject, image, keep, now_s)
+        return self._made(subject, planned, now_s), isinstance(planned, CpePlan) and planned.management
+
+    def _planned(
+        self, ask: Ask, subject: Subject, image: ImageFile | None, keep: dict[str, str], now_s: int
+    ) -> CpePlan | Leave:
+        match ask.action:
+            case Action.CPE_REBOOT:
+                return cpe_verbs.reboot(subject, now_s)
+            case Action.CPE_RESET:
+                return cpe_verbs.factory_reset(subject, now_s)
+            case Action.CPE_FIRMWARE:
+                return cpe_verbs.firmware(subject, Wanted(image=image, version=ask.settings["version"]), now_s)
+            case Action.CPE_DIAGNOSE:
+                arguments = {k: v for k, v in ask.settings.items() if k != "test"}
+                test = ask.settings.get("test", "")
+                return cpe_verbs.diagnose(subject, Wanted(diagnostic=test, arguments=arguments), now_s)
+            case _ if ROTATE in ask.settings:
+                return self._rotate(subject, {}, keep, now_s)
+            case _ if BASELINE in ask.settings:
+                return self._baseline(subject, keep, now_s)
+            case _:
+                settings = {**ask.settings, **dict.fromkeys(ask.secrets, "")}
+                return cpe_verbs.set_values(
+                    subject, Wanted(settings, self._committing(subject.cpe, ask.secrets, keep)), now_s
+                )
+
+    def _committing(self, cpe: Cpe, given: Mapping[str, str], keep: dict[str, str]) -> Callable[[str, str], str | None]:
+        def commit(name: str, path: str) -> str | None:
+            text = given.get(name)
+            if text is None:
+                return None
+            made = self.vault.commit(f"cwmp/{cpe.name}/{path}", text)
+            keep[made] = text
+            return made
+
+        return commit
+
+    def baseline(self, cpe: Cpe) -> Baseline | None:
+        """Return what the configuration declares of such a CPE, None: nothing."""
+        return next((b for b in self.baselines if b.is_for(cpe.oui, cpe.product_class)), None)
+
+    def _baseline(self, subject: Subject, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
+        """Return the step that gives a CPE its declared baseline."""
+        cpe, found = subject.cpe, self.baseline(subject.cpe)
+        if found is None:
+            return Leave("no-baseline", "the configuration declares no baseline for it ([baseline.NAME])", blocked=True)
+        service = book.services(self.previewer.store.reader).get(cpe.service)
+        settings: dict[str, str] = {}
+        for name, text in found.values.items():
+            if "{login}" in text and service is None:
+                return Leave("no-service", f"{name}: whose login? ispagent cpe bind {cpe.name} SERVICE", blocked=True)
+            login = service.login if service is not None else ""
+            settings[name] = text.replace("{login}", login).replace("{spread}", spread(cpe.name))
+        if found.rotate and not cpe.own:
+            return self._rotate(subject, settings, keep, now_s)
+        return cpe_verbs.set_values(subject, Wanted(settings), now_s)
+
+    def _rotate(self, subject: Subject, more: Mapping[str, str], keep: dict[str, str], now_s: int) -> CpePlan | Leave:
+        """Return the step that gives a CPE new credentials, both ways. Those before are taken until it used these."""
+        cpe = subject.cpe
+        settings = {"acs.username": f"{cpe.name}.{secrets.token_hex(2)}", "request.username": cpe.name}
+        given = {"acs.password": secrets.token_urlsafe(18), "request.password": secrets.token_urlsafe(18)}
+        if self.stun is not None:  # its binding is known by the name that we call it by
+            host, port = self.stun
+            stun = {"stun.username": cpe.name, "stun.server": host, "stun.port": str(port), "stun.enabled": "true"}
+            settings |= {name: text for name, text in stun.items() if self._has(subject, name)}
+            given |= {"stun.password": given["request.password"]} if self._has(subject, "stun.password") else {}
+        every = {**more, **settings, **dict.fromkeys(given, "")}
+        wanted = Wanted(every, self._committing(cpe, given, keep))
+        planned = cpe_verbs.set_values(subject, wanted, now_s)
+        return replace(planned, management=False) if isinstance(planned, CpePlan) else planned
+
+    @staticmethod
+    def _has(subject: Subject, name: str) -> bool:
+        path = None if subject.profile is None else subject.profile.path(name)
+        return path is not None and path in subject.values
+
+    def _made(self, subject: Subject, planned: CpePlan | Leave, now_s: int) -> Item:
+        cpe = subject.cpe
+        display = {"title": cpe_verbs.title(cpe), "cpe": cpe.name, "now": cpe_verbs.now_text(cpe, now_s)}
+        salt, whose = secrets.token_hex(16), cpe.service or None
+        if isinstance(planned, Leave):
+            listed = Listed.BLOCKED if planned.blocked else Listed.EXCLUDED
+            return Item(1, salt, whose, listed, planned.code, {**display, "why_not": planned.why})
+        return Item(
+            n=1,
+            salt=salt,
+            subject=whose,
+            listed=Listed.CHANGE,
+            reason="",
+            display={**display, **planned.display},
+            requires=(inventory.same_cpe(cpe),),
+            steps=planned.steps,
+        )
+
+    # --- revert
+
+    async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
+        """Return the id of the plan that takes back what a change set and nobody changed since.
+
+        Raises:
+            RequestError: nothing of it stands, or nothing of it can be taken back.
+        """
+        row = loaded.row
+        items = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.steps]
+        if not items:
+            raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
+        made = [self._take_back(item) for item in items]
+        writes = [t for i in made for s in i.steps if not isinstance(s.do, Effect) for t in s.do]
+        management = any(cpe_verbs.keeps_us(t.address) for t in writes)
+        scope = Scope(
+            active_services=self._accepted(),
+            facts_age_s=None,
+            facts_empty=False,
+            own_revert_age_s=int(self.clock.wall_s()) - row.made_s if row.requester == request.requester else None,
+            reverts=row.plan_id,
+            source=f"reverts {row.short}",
+            device_config=management,
+            guarded=not management,
+            run_for_s=self.wait_s,
+        )
+        return await self.previewer.propose(request, made, scope, pinned)
+
+    def _take_back(self, item: Item) -> Item:
+        name, now_s = name_of(item.steps[0].target), int(self.clock.wall_s())
+        cpe = self.cpes.find(name)
+        if cpe is None:
+            gone = {"title": name, "cpe": name, "why_not": "the CPE is no longer in the inventory"}
+            return Item(1, secrets.token_hex(16), item.subject, Listed.BLOCKED, "unknown-cpe", gone)
+        subject = self.subject(cpe)
+        return self._made(subject, cpe_verbs.usable(subject) or self._inverse(subject, item), now_s)
+
+    def _inverse(self, subject: Subject, item: Item) -> CpePlan | Leave:
+        steps: list[Step] = []
+        for step in reversed(item.steps):
+            if isinstance(step.do, Effect):
+                return Leave("irreversible", f"a {step.do.verb} cannot be taken back")
+            writes: list[Transition] = []
+            for write in reversed(step.do):
+                made = self._unwrite(subject, write)
+                if isinstance(made, Leave):
+                    return made
+                writes.append(made)
+            steps.append(Step(len(steps) + 1, step.target, tuple(writes)))
+        return CpePlan(tuple(steps), {"after": "as before the change"}, management=False)
+
+    def _unwrite(self, subject: Subject, write: Transition) -> Transition | Leave:
+        now = last_known(subject, write.address)
+        if now is None or now.value != write.after:
+            return Leave("changed-since", f"{write.address} was changed since")
+        back = write.before.value
+        for field in () if back is ABSENT else back.values():
+            lost = isinstance(field, SecretRef) and self.cpes.secret(field.commit) is None
+            if lost or (field == "" and isinstance(_field(write.after), SecretRef)):
+                return Leave("secret-unknown", f"{write.address}: what it was before is not known: set a new one")
+        return Transition(write.address, now, back)
+
+
+def spread(name: str) -> str:
+    """Return a moment that is a CPE's own, so that periodic informs of a fleet do not come at once (TR-069 3.7.1.5)."""
+    second = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 86_400
+    return f"2026-01-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
+
+
+def _field(value: Value) -> object:
+    return None if value is ABSENT else value.get(addresses.VALUE)
+
+
+def last_known(subject: Subject, addr: Address) -> Seen | None:
+    """Return what an address was when it was last read; None: it never was, or it names nothing that is read."""
+    try:
+        what = what_of(addr)
+    except LocalCwmpError:
+        return None
+    if isinstance(what, Row):
+        known = {path: k for path, k in subject.values.items() if path.startswith(what.table)}
+        at_s = max((k.at_s for k in known.values()), default=0)
+        return Seen(rows.value(what, known), at_s, live=False)
+    found: Known | None = subject.values.get(what)
+    if found is None:
+        return None
+    if found.value is None:
+        commit = subject.taken.get(what)
+        return Seen({addresses.VALUE: SecretRef(commit) if commit else ""}, found.at_s, live=False)
+    return Seen({addresses.VALUE: normalise(found.type, found.value)}, found.at_s, live=False)
+
+
+def select(every: Sequence[Cpe], ref: str) -> list[Cpe]:
+    """Return the CPE that a reference names: one by its name, else those of a service or subscriber, or by serial."""
+    if exact := [cpe for cpe in every if cpe.name == ref]:
+        return exact
+    served = [cpe for cpe in every if cpe.service and (cpe.service == ref or cpe.service.split("/", 1)[0] == ref)]
+    return served or [cpe for cpe in every if cpe.serial == ref]

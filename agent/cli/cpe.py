@@ -1,0 +1,423 @@
+"""`ispagent cpe`: subscribers' CPE (TR-069): what is known of them, whose they are, and changes on them."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+from typing import Annotated, Final, cast
+from urllib.parse import quote, urlencode
+
+import typer
+
+from agent.cli import change, client
+from agent.cli.client import Json, call_list, call_object, fail, print_json
+from agent.connectors.shared import age_text
+from trust.render import neutralise
+
+app = typer.Typer(help="CPE (TR-069): what is known of them, and changes on them.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+Ref = Annotated[
+    str, typer.Argument(help="A CPE by its name, its serial number or the service it serves", metavar="CPE")
+]
+Refs = Annotated[list[str] | None, typer.Argument(help="CPE by name, serial number or service", metavar="CPE")]
+File = Annotated[Path | None, typer.Option("--file", help="References from a file, one a line; - is standard input")]
+Hold = Annotated[bool, typer.Option("--hold", help="Do not start by itself once approved; wait for `change apply`")]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Leave this one out; may be given again")]
+OnFailure = Annotated[str, typer.Option("--on-failure", help="stop, continue or revert when items fail")]
+
+MARGIN_S: Final = 20.0
+_SUPPORT: Final = {
+    "wan.status": "WAN",
+    "wan.ip": "address",
+    "wan.uptime": "since",
+    "optical.rx": "optical rx",
+    "wifi.1.ssid": "Wi-Fi",
+    "wifi.1.channel": "channel",
+}
+_GROUPS: Final = ("wan", "wifi", "hosts", "optical", "inform", "acs", "request")
+
+
+# --- what is known ----------------------------------------------------------------------------------------------------
+
+
+@app.command("list")
+def list_(
+    quarantined: Annotated[bool, typer.Option("--quarantined", help="Only those that wait to be accepted")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List CPE: what is last known of each. Nothing is asked of them."""
+    found = [c for c in call_list("GET", "/v1/cpes") if not quarantined or c["trust"] == "quarantined"]
+    if as_json:
+        print_json(found)
+        return
+    width = max([len(str(c["name"])) for c in found] + [8])
+    print(f"{'NAME':<{width}} {'SERVES':<18} {'FIRMWARE':<18} {'STATE':<12} CALLED IN")
+    for c in found:
+        when = "on the line" if c["online"] else _ago(c["age_s"])
+        serves, software = str(c["service"] or "-"), str(c["software"] or "-")
+        print(neutralise(f"{c['name']:<{width}} {serves:<18} {software:<18} {_state(c):<12} {when}"))
+    waiting = sum(1 for c in found if c["trust"] == "quarantined")
+    if waiting:
+        print(f"{waiting} in quarantine: nothing is done with them before `ispagent cpe accept`")
+
+
+@app.command()
+def show(cpe: Ref, as_json: AsJson = False) -> None:
+    """Show what is known of a CPE, how old it is, and what is missing. Nothing is asked of it."""
+    found = call_object("GET", _path(cpe))
+    if as_json:
+        print_json(found)
+        return
+    _print_cpe(found)
+
+
+@app.command()
+def get(
+    cpe: Ref,
+    name: Annotated[str, typer.Argument(help="A name such as wifi.1.ssid, a path, or what begins it")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Print the last known parameters of a CPE, with the age of each."""
+    found = call_list("GET", f"{_path(cpe)}/values?{urlencode({'below': name})}")
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        fail(f"nothing is known below {name or 'it'}: ispagent cpe refresh {cpe} {name}".rstrip(), client.FAILED)
+    for value in found:
+        print(neutralise(f"{value['path']} = {value['shown']}  ({_ago(value['age_s'])})"))
+
+
+@app.command()
+def refresh(
+    cpe: Ref,
+    names: Annotated[list[str] | None, typer.Argument(help="Names, paths or objects; `all` is everything")] = None,
+    timeout_s: Annotated[int, typer.Option("--timeout", min=1, max=170, help="How long to wait for it, seconds")] = 60,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a CPE to call in, and read it. Nothing is written on it, so nobody has to approve."""
+    body: Json = {"names": names or [], "timeout_s": timeout_s}
+    found = call_object("POST", f"{_path(cpe)}/refresh", body, timeout_s=timeout_s + MARGIN_S)
+    if as_json:
+        print_json(found)
+        return
+    _print_cpe(found)
+    for problem in cast("list[str]", found["problems"]):
+        print(neutralise(f"! {problem}"))
+    print("\nnothing was written on it")
+
+
+@app.command()
+def matrix(as_json: AsJson = False) -> None:
+    """Show what each model and firmware was seen to do: proven, failed, or never tried."""
+    found = call_list("GET", "/v1/cpe-matrix")
+    if as_json:
+        print_json(found)
+        return
+    model: tuple[object, ...] = ()
+    for row in found:
+        if (here := (row["oui"], row["product_class"], row["software"])) != model:
+            model = here
+            print(neutralise(f"{row['oui']} {row['product_class']} · firmware {row['software'] or 'unknown'}"))
+        detail = f" · {row['detail']}" if row["detail"] else ""
+        last = f" · {row['last']}" if row["last"] else ""
+        print(neutralise(f"  {row['workflow']:<20} {row['state']}{last}{detail}"))
+    if not found:
+        print("no CPE has called in yet")
+
+
+def _path(cpe: str) -> str:
+    return f"/v1/cpes/{quote(cpe, safe='')}"
+
+
+def _state(c: Json) -> str:
+    return {"accepted": "accepted", "quarantined": "QUARANTINED", "refused": "refused"}[str(c["trust"])]
+
+
+def _ago(age_s: object) -> str:
+    return "never" if age_s is None else f"{age_text(cast('int', age_s))} ago"
+
+
+def _print_cpe(c: Json) -> None:
+    model = " ".join(str(c[key]) for key in ("manufacturer", "product_class") if c[key])
+    print(neutralise(f"{c['name']} · {model} · serial {c['serial']}"))
+    serves = f"serves {c['service']}" if c["service"] else "serves nobody: ispagent cpe bind"
+    print(neutralise(f"{'STATE':<10} {_state(c)}{' · ' + str(c['why']) if c['why'] else ''} · {serves}"))
+    proven = "a password of its own" if c["own_credentials"] else "credentials that many share"
+    where = f" from {c['address']}" if c["address"] else ""
+    line = "on the line now" if c["online"] else f"called in {_ago(c['age_s'])}"
+    print(neutralise(f"{'CALLS':<10} {line}{where} · {', '.join(cast('list[str]', c['events'])) or '-'} · by {proven}"))
+    wake = "can be asked to call in" if c["can_be_called"] else "cannot be asked to: ispagent cpe rotate"
+    print(neutralise(f"{'':<10} {wake}{' · last asked: ' + str(c['woken']) if c['woken'] else ''}"))
+    print(
+        neutralise(
+            f"{'FIRMWARE':<10} {c['software'] or '?'} · hardware {c['hardware'] or '?'} · profile {c['profile']}"
+        )
+    )
+    print(f"{'COUNTED':<10} {c['boots']} boots, {c['resets']} resets since {_known_since(c)}")
+    for change_id in cast("list[str]", c["waiting"]):
+        print(neutralise(f"{'WAITING':<10} change {change_id} waits for it to call in"))
+    if c["not_provisioned"]:
+        print(neutralise(f"{'BASELINE':<10} not there yet: {c['not_provisioned']}"))
+    for tripped in cast("list[str]", c["tripped"]):
+        print(neutralise(f"{'TRIPPED':<10} {tripped}"))
+    named = cast("list[Json]", c["named"])
+    for group in _GROUPS:
+        for value in (v for v in named if str(v["name"]).partition(".")[0] == group):
+            print(neutralise(f"{value['name']:<28} {value['shown']}  ({_ago(value['age_s'])})"))
+    missing = cast("list[str]", c["missing"])
+    if missing:
+        print(
+            neutralise(
+                f"{'MISSING':<10} {len(missing)} never read: {', '.join(missing[:12])}{' …' if missing[12:] else ''}"
+            )
+        )
+    print(f"{c['parameters']} parameters are known: ispagent cpe get {neutralise(str(c['name']))}")
+
+
+def support_lines(c: Json) -> list[str]:
+    """Return what support reads of a CPE: who it is, when it called, the line and the Wi-Fi, each with its age."""
+    line = "on the line now" if c["online"] else f"called in {_ago(c['age_s'])}"
+    runs = f"firmware {c['software']}" if c["software"] else "firmware unknown"
+    lines = [f"  CPE {c['name']} · {c['product_class']} · {runs} · {line} · {_state(c)}"]
+    named = {str(v["name"]): v for v in cast("list[Json]", c["named"])}
+    parts = [
+        f"{title} {named[name]['shown']} ({_ago(named[name]['age_s'])})"
+        for name, title in _SUPPORT.items()
+        if name in named and named[name]["shown"] not in ("", None)
+    ]
+    hosts = {name.split(".")[1] for name in named if name.startswith("hosts.")}
+    if hosts:
+        parts.append(f"{len(hosts)} hosts in the house")
+    lines += [f"    {' · '.join(parts)}"] if parts else []
+    lines += [f"    change {change_id} waits for it to call in" for change_id in cast("list[str]", c["waiting"])]
+    missing = cast("list[str]", c["missing"])
+    if missing:
+        lines.append(f"    never read: {', '.join(missing[:8])}{' …' if missing[8:] else ''}")
+    return lines
+
+
+def _known_since(c: Json) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(cast("int", c["first_s"]), UTC).strftime("%Y-%m-%d")
+
+
+# --- whose it is, and whether it is acted on --------------------------------------------------------------------------
+
+
+def _decide(cpe: str, as_json: bool, **fields: object) -> None:
+    found = call_object("POST", f"{_path(cpe)}/decide", {"trust": "", "forget": False, **fields})
+    if as_json:
+        print_json(found)
+    elif found:
+        _print_cpe(found)
+
+
+@app.command()
+def accept(
+    cpe: Ref,
+    service: Annotated[str, typer.Option("--service", help="The subscriber's service that it serves")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Accept a CPE: the agent acts on it from now on, as long as it proves itself as it did. It stands in the log."""
+    _decide(cpe, as_json, trust="accepted", **({"service": service} if service else {}))
+
+
+@app.command()
+def refuse(cpe: Ref, as_json: AsJson = False) -> None:
+    """Refuse a CPE: its sessions are turned away."""
+    _decide(cpe, as_json, trust="refused")
+
+
+@app.command()
+def bind(
+    cpe: Ref,
+    service: Annotated[str, typer.Argument(help="The service that it serves; - is none")],
+    as_json: AsJson = False,
+) -> None:
+    """Say which subscriber's service a CPE serves."""
+    _decide(cpe, as_json, service="" if service == "-" else service)
+
+
+@app.command()
+def forget(cpe: Ref) -> None:
+    """Forget a CPE and all that is known of it; if it calls in again, it is new."""
+    _decide(cpe, as_json=False, forget=True)
+    print("forgotten")
+
+
+@app.command()
+def clear(cpe: Ref) -> None:
+    """Let be sent again what the circuit breaker holds back, since it was followed by boots."""
+    found = call_object("POST", f"{_path(cpe)}/clear", {})
+    print(f"{found['cleared']} cleared")
+
+
+# --- changes: each shows its preview, and is sent once it is approved and the CPE calls in ---------------------------
+
+
+def _ask(
+    action: str,
+    refs: list[str] | None,
+    file: Path | None,
+    exclude: list[str] | None,
+    on_failure: str,
+    hold: bool,
+    as_json: bool,
+    settings: dict[str, str] | None = None,
+    secrets: dict[str, str] | None = None,
+) -> None:
+    fields: Json = {
+        "action": action,
+        "refs": change.references(refs, file),
+        "exclude": exclude or [],
+        "on_failure": on_failure,
+        "hold": hold,
+        "settings": settings or {},
+        "secrets": secrets or {},
+    }
+    change.ask(fields, as_json)
+
+
+@app.command("set")
+def set_(
+    refs: Refs = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option("--value", "-v", help="wifi.1.ssid=Home, or a path; may be given again: all or none is set"),
+    ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option("--secret", help="A name whose secret is asked for, or read from standard input")
+    ] = None,
+    row: Annotated[
+        list[str] | None,
+        typer.Option("--row", help="Device.NAT.PortMapping.[ExternalPort=8080]:Enable=true,InternalPort=80"),
+    ] = None,
+    delete_row: Annotated[
+        list[str] | None, typer.Option("--delete-row", help="Device.NAT.PortMapping.[ExternalPort=8080]")
+    ] = None,
+    file: File = None,
+    exclude: Exclude = None,
+    on_failure: OnFailure = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Set parameters, secrets and rows of tables of CPE."""
+    settings: dict[str, str] = {}
+    for text in values or []:
+        name, sign, value = text.partition("=")
+        if not sign or not name:
+            fail(f"--value: expected NAME=VALUE, got {text!r}", client.USAGE)
+        settings[name] = value
+    for text in row or []:
+        where, sign, fields = text.partition("]:")
+        if not sign:
+            fail(f"--row: expected TABLE.[FIELD=VALUE]:FIELD=VALUE,…, got {text!r}", client.USAGE)
+        settings[f"+{where}]"] = fields
+    for text in delete_row or []:
+        settings[f"-{text}"] = ""
+    secrets = {name: _secret(name) for name in secret or []}
+    if not settings and not secrets:
+        fail("expected --value, --secret, --row or --delete-row; got none", client.USAGE)
+    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, settings, secrets)
+
+
+def _secret(name: str) -> str:
+    text = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+    if not text:
+        fail(f"--secret {name}: expected a secret, got nothing", client.USAGE)
+    return text
+
+
+@app.command()
+def provision(
+    refs: Refs = None,
+    file: File = None,
+    exclude: Exclude = None,
+    on_failure: OnFailure = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give CPE what the configuration declares of such CPE ([baseline.NAME]); of new ones the agent asks by itself."""
+    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {"@baseline": "as configured"})
+
+
+@app.command()
+def rotate(
+    refs: Refs = None,
+    file: File = None,
+    exclude: Exclude = None,
+    on_failure: OnFailure = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give CPE new credentials of their own, both ways. The ones before are taken until the CPE used these."""
+    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {"@rotate": "new credentials"})
+
+
+@app.command()
+def reboot(
+    refs: Refs = None,
+    file: File = None,
+    exclude: Exclude = None,
+    on_failure: OnFailure = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Reboot CPE. Cannot be undone; done when the CPE said that it booted."""
+    _ask("cpe-reboot", refs, file, exclude, on_failure, hold, as_json)
+
+
+@app.command("factory-reset")
+def factory_reset(
+    refs: Refs = None,
+    file: File = None,
+    exclude: Exclude = None,
+    on_failure: OnFailure = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Reset CPE to their factory's settings. Cannot be undone: what was set on them is lost."""
+    _ask("cpe-factory-reset", refs, file, exclude, on_failure, hold, as_json)
+
+
+@app.command()
+def firmware(
+    refs: Refs = None,
+    image: Annotated[str, typer.Option("--image", help="A file in the folder of images ([cwmp] files)")] = "",
+    version: Annotated[str, typer.Option("--version", help="What SoftwareVersion reads once it runs")] = "",
+    file: File = None,
+    exclude: Exclude = None,
+    on_failure: OnFailure = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have CPE fetch firmware: a few first, then the rest. Done when SoftwareVersion reads the version, not before."""
+    if not image or not version:
+        fail("expected --image FILE and --version VERSION", client.USAGE)
+    settings = {"file": image, "version": version}
+    _ask("cpe-firmware", refs, file, exclude, on_failure, hold, as_json, settings)
+
+
+@app.command()
+def diagnose(
+    test: Annotated[str, typer.Argument(help="ping, traceroute, download, upload or wifi-scan")],
+    refs: Refs = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--value", "-v", help="host=192.0.2.1, count=4, url=…; may be given again")
+    ] = None,
+    file: File = None,
+    exclude: Exclude = None,
+    on_failure: OnFailure = "continue",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Have CPE run a test; its results are then in `ispagent cpe get CPE TEST`."""
+    pairs = [text.partition("=") for text in values or []]
+    if bad := next((name for name, sign, _ in pairs if not sign or not name), None):
+        fail(f"--value: expected NAME=VALUE, got {bad!r}", client.USAGE)
+    settings = {"test": test, **{name: value for name, _, value in pairs}}
+    _ask("cpe-diagnose", refs, file, exclude, on_failure, hold, as_json, settings)

@@ -1,0 +1,118 @@
+"""The CWMP connector: the ACS, and the CPE that call in. It has no access recipe: a CPE is no place to suspend anybody.
+
+Targets are the CPE that are accepted, which come and go; `targets` is empty, and a target's id is its CPE's name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
+from typing import Final
+
+import trio
+
+from agent.connectors.base import AccessRecipe, Reach, Session, Traits, UnreadableError
+from agent.connectors.cwmp.connection_request import Result
+from agent.connectors.cwmp.images_session import Images
+from agent.connectors.cwmp.known import CpeBook
+from agent.connectors.cwmp.line_session import CpeLine
+from agent.connectors.cwmp.listener import Acs
+from agent.connectors.cwmp.schema import CwmpConfig
+from agent.connectors.cwmp.stun import StunServer
+from agent.connectors.cwmp.stun_listener import serve_stun
+from agent.connectors.cwmp.visits_session import Visits
+from agent.model import Target
+from agent.runtime.clock import Clock
+from agent.runtime.errors import BindError
+
+_log = logging.getLogger(__name__)
+SEND_S: Final = 75.0
+"""A CPE may take 30 seconds to answer, and some take more; then its session is over."""
+REREAD_S: Final = 2 * 86_400.0
+"""A CPE that hung up in the middle is read when it calls in again: within two days, if it does at all."""
+
+
+class CwmpConnector:
+    """Implements `agent.connectors.base.Connector`."""
+
+    def __init__(self, config: CwmpConfig, secrets: Callable[[str], bytes], book: CpeBook, clock: Clock) -> None:
+        """Take the configuration; nothing listens before `serve`."""
+        self.traits = Traits(
+            conditional=False, settle_s=0.0, window=1, reach=Reach.ARRIVE, send_s=SEND_S, reread_s=REREAD_S
+        )
+        self.targets: Sequence[Target] = ()
+        self.recipes: Mapping[str, AccessRecipe] = {}
+        self.config, self._secrets, self._book = config, secrets, book
+        self.images = Images(config.files, config.url, clock)
+        self.visits = Visits(config, book, clock, self.images.offer)
+        self.acs = Acs(config, clock, self._password_of, self.visits, self.images.serve)
+        self.port = trio.Event()
+        self.listens_on: int | None = None
+
+    def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
+        """Raise: nobody dials a CPE.
+
+        Raises:
+            UnreadableError: always.
+        """
+        raise UnreadableError(f"{target.id} calls in by itself", reason="not-on-the-line")
+
+    async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
+        """Listen for CPE until cancelled; returns at once when there is no ACS.
+
+        Raises:
+            BindError: it cannot listen where it is configured to, or its certificate cannot be used.
+        """
+        if not self.config.enabled:
+            return
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.visits.run, arrived)
+            if self.config.stun_port:
+                server = StunServer(self._request_password_of)
+                start = partial(serve_stun, server, self.config.listen, self.config.stun_port, self.visits.bound)
+                self.visits.stun = await nursery.start(start)
+            try:
+                self.listens_on = await nursery.start(self.acs.serve)
+            except OSError as err:
+                where = f"{self.config.listen} port {self.config.port}"
+                raise BindError(f"the ACS cannot listen on {where}: {err.strerror or err}") from err
+            if not self.images.base_url:
+                scheme = "https" if self.config.tls else "http"
+                host = f"[{self.config.listen}]" if ":" in self.config.listen else self.config.listen
+                self.images.base_url = f"{scheme}://{host}:{self.listens_on}"
+            _log.info("acs-listens", extra={"port": self.listens_on})
+            self.port.set()
+
+    def waited_for(self, target: str) -> AbstractContextManager[None]:
+        """Call for a CPE inside the block."""
+        return self.visits.waited_for(target)
+
+    def line(self, name: str) -> CpeLine:
+        """Return the line to a CPE."""
+        return self.visits.line(name)
+
+    async def wake(self, name: str) -> Result:
+        """Send one connection request now.
+
+        Raises:
+            UnreadableError: nothing is known of the CPE.
+        """
+        return await self.visits.wake(name)
+
+    def _request_password_of(self, user: str) -> str | None:
+        owner = self._book.request_owner(user)
+        credentials = None if owner is None else self._book.request_credentials(owner)
+        return None if credentials is None else credentials.password
+
+    def _password_of(self, user: str) -> str | None:
+        own = self._book.own_password(user)
+        if own is not None:
+            return own
+        if not self.config.user or user != self.config.user:
+            return None
+        try:
+            return self._secrets(self.config.secret).decode("utf-8", "replace")
+        except UnreadableError:
+            return None

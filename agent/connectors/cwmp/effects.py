@@ -1,0 +1,35 @@
+"""What a CPE can be told to do that cannot be taken back: verbs of effects, and how long each may take. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+REBOOT: Final = "reboot"
+FACTORY_RESET: Final = "factory-reset"
+FIRMWARE: Final = "firmware"
+DIAGNOSE: Final = "diagnose"
+
+METHODS: Final[Mapping[str, str]] = {
+    REBOOT: "Reboot",
+    FACTORY_RESET: "FactoryReset",
+    FIRMWARE: "Download",
+    DIAGNOSE: "Diagnose",
+}
+"""Verb -> the method that a profile may call unsafe."""
+WITHIN_S: Final[Mapping[str, int]] = {REBOOT: 600, FACTORY_RESET: 900, FIRMWARE: 1800, DIAGNOSE: 300}
+"""Verb -> seconds until its proof must be there. A firmware is fetched, written and booted; chosen arbitrarily."""
+
+
+@dataclass(slots=True)
+class Flash:
+    """A firmware on its way. `before`: the version that ran; `reported`: TransferComplete said that it was taken."""
+
+    key: str
+    version: str
+    before: str
+    reported: bool = False
+
+
+STATE: Final = "DiagnosticsState"

@@ -1,0 +1,57 @@
+"""Rows of a CPE's tables: found by the fields that tell them apart, whatever number the CPE gave them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from agent.connectors.cwmp.addresses import Row
+from agent.connectors.cwmp.known import Known
+from agent.connectors.cwmp.profiles import normalise
+from agent.model import ABSENT, SecretRef, Value
+
+
+def instances(table: str, found: Mapping[str, Known]) -> dict[int, dict[str, Known]]:
+    """Return the rows of a table by their number: field -> what is known of it. `table` ends in a dot."""
+    rows: dict[int, dict[str, Known]] = {}
+    for path, known in found.items():
+        number, dot, field = path.removeprefix(table).partition(".")
+        if path.startswith(table) and dot and number.isdigit() and field and "." not in field:
+            rows.setdefault(int(number), {})[field] = known
+    return rows
+
+
+def number_of(row: Row, found: Mapping[str, Known]) -> int | None:
+    """Return the number of a row, the lowest where several have its key; None: there is none."""
+    return min(_matching(row, found), default=None)
+
+
+def is_ambiguous(row: Row, found: Mapping[str, Known]) -> bool:
+    """Return whether several rows have a row's key."""
+    return len(list(_matching(row, found))) > 1
+
+
+def _matching(row: Row, found: Mapping[str, Known]) -> Iterator[int]:
+    for number, fields in instances(row.table, found).items():
+        if all(_text(fields.get(field), text) == text for field, text in row.key.items()):
+            yield number
+
+
+def _text(known: Known | None, wanted: str) -> str | None:
+    if known is None or known.value is None:
+        return None
+    text = normalise(known.type, known.value)
+    return wanted if text == normalise(known.type, wanted) else text
+
+
+def value(row: Row, found: Mapping[str, Known]) -> Value:
+    """Return what a row reads, in the fields that matter; ABSENT where there is none with its key."""
+    number = number_of(row, found)
+    if number is None:
+        return ABSENT
+    fields = instances(row.table, found)[number]
+    read: dict[str, str | SecretRef] = dict(row.key)
+    for name in row.fields:
+        known = fields.get(name)
+        if known is not None:
+            read[name] = "" if known.value is None else normalise(known.type, known.value)
+    return read

@@ -1,0 +1,87 @@
+"""Writing rows of a CPE's tables: AddObject and its fields, new values for some, DeleteObject (TR-069 A.3.2.6, .7).
+
+A row is made in two requests. Where the second is refused, the first is taken back at once; where the CPE hangs up in
+between, an empty row stays behind that no key finds: its number is in the CPE's own list, and `cpe refresh` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from agent.connectors.base import LostError, NotSentError, Reply, UnreadableError
+from agent.connectors.cwmp import messages as m
+from agent.connectors.cwmp import rows
+from agent.connectors.cwmp.addresses import Row, what_of
+from agent.connectors.cwmp.call_session import Call
+from agent.connectors.cwmp.faults import refused
+from agent.model import Absent, Transition
+
+if TYPE_CHECKING:
+    from agent.connectors.cwmp.line_session import CpeLine
+
+
+async def send(line: CpeLine, call: Call, writes: Sequence[Transition], key: str) -> Reply:
+    """Make, change or delete a row, which still reads *before*.
+
+    Raises:
+        NotSentError: nothing was sent. LostError: the CPE hung up.
+    """
+    if len(writes) != 1 or not isinstance(row := what_of(writes[0].address), Row):
+        raise NotSentError("expected one row in a step, and nothing beside it", reason="unsupported")
+    write = writes[0]
+    try:
+        found = await line.below(call, row.table)
+    except UnreadableError as err:
+        raise NotSentError(f"it could not be read before it was to be written: {err}", reason=err.reason) from err
+    if rows.is_ambiguous(row, found):
+        raise NotSentError(f"several rows of {row.table} have this key", reason="ambiguous")
+    number = rows.number_of(row, found)
+    if isinstance(write.after, Absent):
+        if number is None:
+            raise NotSentError(f"there is no such row of {row.table}", reason="drifted")
+        return await _delete(line, call, f"{row.table}{number}.", key)
+    fields = {name: text for name, text in write.after.items() if isinstance(text, str)}
+    if number is None:
+        return await _add(line, call, row, fields, key)
+    before = {} if isinstance(write.before.value, Absent) else write.before.value
+    changed = {name: text for name, text in fields.items() if before.get(name) != text}
+    return await line.set_values(call, [line.typed(f"{row.table}{number}.{n}", t) for n, t in changed.items()], key)
+
+
+async def _add(line: CpeLine, call: Call, row: Row, fields: dict[str, str], key: str) -> Reply:
+    added = await line.ask(call, m.AddObject(row.table, key))
+    await line.worked("add-object", added)
+    if isinstance(added, m.Fault):
+        return refused(added)
+    if not isinstance(added, m.AddObjectResponse) or added.instance_number < 1:
+        return Reply(False, "no-instance", f"{row.table}: the CPE gave the new row no number")
+    new = f"{row.table}{added.instance_number}."
+    try:
+        set_ = await _fill(line, call, new, fields, key)
+        if not set_.accepted:
+            taken_back = await _delete(line, call, new, key)
+    except (NotSentError, UnreadableError) as err:  # of the second request: the first was done
+        raise LostError(f"the CPE has a new row, {new}, which is not filled: {err}", reason=err.reason) from err
+    if not set_.accepted:
+        text = "the new row was deleted again" if taken_back.accepted else "AND THE NEW ROW COULD NOT BE DELETED AGAIN"
+        return Reply(False, set_.reason, f"{set_.detail} · {text}")
+    return set_
+
+
+async def _fill(line: CpeLine, call: Call, new: str, fields: dict[str, str], key: str) -> Reply:
+    """Set the fields of a new row, but those that the CPE sets by itself; a refusal of ours is told like the CPE's."""
+    try:
+        there = await line.names(call, new)
+        await line.below(call, new)  # what types its fields have
+        values = [line.typed(f"{new}{n}", text) for n, text in fields.items() if there.get(f"{new}{n}", True)]
+        return await line.set_values(call, values, key)
+    except (NotSentError, UnreadableError) as err:
+        if call.over.is_set():
+            raise
+        return Reply(False, err.reason, str(err))
+
+
+async def _delete(line: CpeLine, call: Call, path: str, key: str) -> Reply:
+    answer = await line.ask(call, m.DeleteObject(path, key))
+    return refused(answer) if isinstance(answer, m.Fault) else Reply(True, "ok")

@@ -1,0 +1,311 @@
+"""CPE that call in: who they are, whether they are worked on, what they say; and how one is called for.
+
+A name is not proven by saying it. A CPE is worked on (`Trust.ACCEPTED`) after a person accepted it, as long as it
+proves itself by what it did then: its own password, or a certificate with its name in it. Credentials that many share
+prove only that it is one of many; `CpeBook.called` decides what that is enough for.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import trio
+
+from agent.connectors.base import Reply, Session, UnreadableError
+from agent.connectors.cwmp import connection_request, http_text, limits
+from agent.connectors.cwmp import messages as m
+from agent.connectors.cwmp.acs_session import CpeAsks, Ended, Informed, SessionEvent
+from agent.connectors.cwmp.call_session import Call
+from agent.connectors.cwmp.connection_request import Outcome, Reach, Result, UdpTarget, Waking
+from agent.connectors.cwmp.faults import AcsFault, refusal
+from agent.connectors.cwmp.identity import cpe_id, name_of, target_id
+from agent.connectors.cwmp.known import Called, Cpe, CpeBook, Trust
+from agent.connectors.cwmp.line_session import CpeLine, Offer, known
+from agent.connectors.cwmp.listener import Proof
+from agent.connectors.cwmp.schema import CwmpConfig
+from agent.connectors.cwmp.stun import Binding
+from agent.connectors.cwmp.stun_listener import StunSocket
+from agent.connectors.cwmp.wake_session import request_http, request_udp
+from agent.runtime.clock import Clock
+from agent.runtime.supervise import contain
+
+_log = logging.getLogger(__name__)
+_ROOTS = ("Device.", "InternetGatewayDevice.")
+WAKE_TIMEOUT_S = 10.0
+WAKERS = 32
+"""Connection requests that are under way at once: a campaign waits for thousands of CPE, and sockets are for all."""
+_LOOK_S = 1.0
+"""Between two looks at who is waited for, where nobody is new: each goes through all of them."""
+_MOST_BINDINGS = 100_000
+
+
+class Visits:
+    """Implements `listener.Visit`; knows each CPE's line."""
+
+    def __init__(self, config: CwmpConfig, book: CpeBook, clock: Clock, offer: Offer) -> None:
+        """Know nobody yet."""
+        self._config, self._book, self._clock, self._offer = config, book, clock, offer
+        self._lines: dict[str, CpeLine] = {}
+        self._calls: dict[Call, CpeLine] = {}
+        self._waited: dict[str, int] = {}
+        self._woken: dict[str, Waking] = {}
+        self._asking: set[str] = set()
+        self._wakers = trio.CapacityLimiter(WAKERS)
+        self._someone = trio.Event()
+        self.bindings: dict[str, UdpTarget] = {}
+        """Where CPE behind NAT listen, by the user that they gave the STUN server."""
+        self.stun: StunSocket | None = None
+        """The STUN server's socket, while there is one: UDP connection requests go out from it."""
+        self._nursery: trio.Nursery | None = None
+        self._arrived: Callable[[Session], Awaitable[None]] | None = None
+
+    def line(self, name: str) -> CpeLine:
+        """Return the line to a CPE, on which it may be or not."""
+        if name not in self._lines:
+            self._lines[name] = CpeLine(name, self._book, self._clock, self._offer)
+        return self._lines[name]
+
+    async def run(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
+        """Lend CPE to whoever waits for them, and call for those that are waited for, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery, self._arrived = nursery, arrived
+            try:
+                while True:
+                    await self._wake_all(nursery)
+            finally:
+                self._nursery = self._arrived = None
+
+    # --- what sessions say
+
+    async def informed(self, call: Call, informed: Informed, proof: Proof) -> None:
+        """Take note of an Inform, durably; lend the CPE, if it is one to be worked on."""
+        inform = informed.inform
+        name = cpe_id(inform.device_id)
+        if name is None:
+            call.session.answer(refusal(AcsFault.INVALID_ARGUMENTS, "DeviceId: expected an OUI and a SerialNumber"))
+            return
+        oui, product_class, serial = inform.device_id.key
+        owner = self._book.owner(proof.user)
+        certified = proof.certificate is not None and http_text.names_cpe(proof.certificate, oui, product_class, serial)
+        if owner is not None and owner != name:
+            _log.warning("cwmp-wrong-name", extra={"target": target_id(name), "reason": "password of another"})
+            call.session.answer(refusal(AcsFault.REQUEST_DENIED, "these credentials are of another CPE"))
+            return
+        cpe = await self._book.called(self._called(name, inform, proof, own=owner == name or certified))
+        if cpe.trust is Trust.REFUSED:
+            call.session.answer(refusal(AcsFault.REQUEST_DENIED, "this CPE is refused here"))
+            return
+        if cpe.trust is Trust.ACCEPTED:  # of another, not even what it says of itself is believed
+            await self._noted(cpe, inform)
+            self._lend(call, cpe)
+
+    def _called(self, name: str, inform: m.Inform, proof: Proof, *, own: bool) -> Called:
+        now_s = int(self._clock.wall_s())
+        values = {p.name: known(p, now_s) for p in inform.parameter_list[: limits.VALUES]}
+        root = next((r for r in _ROOTS if any(path.startswith(r) for path in values)), "")
+        oui, product_class, serial = inform.device_id.key
+
+        def told(path: str) -> str:
+            found = values.get(root + path)
+            return (found.value or "") if found is not None else ""
+
+        return Called(
+            name=name,
+            oui=oui,
+            product_class=product_class,
+            serial=serial,
+            manufacturer=inform.device_id.manufacturer,
+            root=root,
+            software=told("DeviceInfo.SoftwareVersion"),
+            hardware=told("DeviceInfo.HardwareVersion"),
+            user=proof.user,
+            own=own,
+            address=proof.address,
+            request_url=told("ManagementServer.ConnectionRequestURL"),
+            udp_address=told("ManagementServer.UDPConnectionRequestAddress"),
+            events=tuple(event.event_code for event in inform.event),
+            at_s=now_s,
+            retry=inform.retry_count > 0,
+            values=values,
+        )
+
+    async def _noted(self, cpe: Cpe, inform: m.Inform) -> None:
+        """Take note of what an Inform proves."""
+        codes = [event.event_code.partition(" ")[0] for event in inform.event]
+        await self._book.evidence(cpe.name, "inform", True, "")
+        if "6" in codes and cpe.name in self._woken:
+            await self._book.evidence(cpe.name, "connection-request", True, "")
+        if any(event.event_code == "M Reboot" for event in inform.event):
+            await self._book.evidence(cpe.name, "reboot", True, "")
+        self._woken.pop(cpe.name, None)
+        line = self.line(cpe.name)
+        if "0" in codes and line.awaits_reset:
+            line.awaits_reset = False
+            await self._book.evidence(cpe.name, "factory-reset", True, "")
+        if cpe.booted:
+            await line.booted()
+        await line.look_at_flash(cpe)
+
+    def _lend(self, call: Call, cpe: Cpe) -> None:
+        if self._nursery is None or self._arrived is None:
+            return
+        line = self._calls[call] = self.line(cpe.name)
+        line.attach(call)
+        call.hold()
+        due = cpe.resets > cpe.provisioned and any(
+            baseline.is_for(cpe.oui, cpe.product_class) for baseline in self._config.baselines
+        )
+        self._nursery.start_soon(self._lent, call, line, self._arrived, limits.LINGER_S if due else 0.0)
+
+    async def _lent(
+        self, call: Call, line: CpeLine, arrived: Callable[[Session], Awaitable[None]], linger_s: float
+    ) -> None:
+        """Keep a CPE on the line until nobody has work for it, or it hung up; and know its line until it did."""
+        try:
+            async with trio.open_nursery() as nursery:
+
+                async def until_over() -> None:
+                    await call.over.wait()
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(until_over)
+                await contain("cpe on the line", lambda: arrived(line), log=_log)
+                with trio.move_on_after(linger_s):  # what is due to it is only being prepared
+                    while line.name not in self._waited:
+                        await self._someone.wait()
+                if linger_s:
+                    await contain("cpe on the line", lambda: arrived(line), log=_log)
+                call.release()
+                nursery.cancel_scope.cancel()
+            await call.over.wait()
+        finally:
+            line.detach(call)
+            del self._calls[call]
+            if line.name in self._waited:
+                self._someone.set()  # it may have to be called for
+
+    async def event(self, call: Call, event: SessionEvent) -> None:
+        """Take note of what else a session says."""
+        match event:
+            case CpeAsks(request=m.TransferComplete() as done):
+                await self._transferred(call, done)
+            case Ended() if call in self._calls:
+                self._calls[call].detach(call)
+            case _:
+                pass
+
+    async def _transferred(self, call: Call, done: m.TransferComplete) -> None:
+        line = self._calls.get(call)
+        if line is None:
+            return
+        code, text = done.fault_struct.fault_code, done.fault_struct.fault_string
+        accepted = code == 0
+        detail = "TransferComplete without a fault" if accepted else f"{code} {text}".strip()
+        line.tell(done.command_key, Reply(accepted, "transferred" if accepted else f"fault-{code}", detail))
+        if line.flash is not None and line.flash.key == done.command_key:
+            line.flash.reported = accepted
+            if not accepted:
+                await line.evidence("firmware", False, f"fault {code}", line.flash.before)
+                line.flash = None
+
+    # --- calling for a CPE
+
+    def bound(self, binding: Binding) -> None:
+        """Take note of where a CPE behind NAT listens, as the STUN server saw it; of a CPE that proved itself."""
+        if binding.proven:
+            self.bindings[binding.username] = UdpTarget(binding.address, binding.port)
+            if len(self.bindings) > _MOST_BINDINGS:
+                del self.bindings[next(iter(self.bindings))]
+
+    @contextmanager
+    def waited_for(self, target: str) -> Iterator[None]:
+        """Call for a CPE inside the block, again and again, with pauses that grow."""
+        name = name_of(target)
+        self._waited[name] = self._waited.get(name, 0) + 1
+        self._someone.set()
+        try:
+            yield
+        finally:
+            self._waited[name] -= 1
+            if not self._waited[name]:
+                del self._waited[name]
+                self._woken.pop(name, None)
+
+    def is_waited_for(self, name: str) -> bool:
+        """Return whether somebody waits for a CPE to call in."""
+        return name in self._waited
+
+    def woken(self, name: str) -> Result | None:
+        """Return how the last connection request went, since somebody waits for the CPE; None: there was none."""
+        waking = self._woken.get(name)
+        return None if waking is None else waking.last
+
+    async def _wake_all(self, nursery: trio.Nursery) -> None:
+        now = self._clock.boot_s()
+        pauses: list[float] = []
+        for name in list(self._waited):
+            line = self._lines.get(name)
+            if name in self._asking or (line is not None and line.live is not None):
+                continue
+            waking = self._woken.get(name, Waking())
+            wait_s = waking.wait_s(now)
+            if wait_s is None:
+                continue
+            if wait_s > 0:
+                pauses.append(wait_s)
+                continue
+            self._woken[name] = waking.noted(
+                Result(Outcome.UNREACHABLE, "being asked"),
+                now,
+                random.random(),  # noqa: S311  spreads, hides nothing
+            )
+            pauses.append(self._woken[name].due_at - now)
+            self._asking.add(name)
+            nursery.start_soon(partial(contain, "connection request", partial(self._wake, name, waking), log=_log))
+        self._someone = trio.Event()
+        with trio.move_on_after(max(min([*pauses, 30.0]), _LOOK_S)):
+            await self._someone.wait()
+
+    async def _wake(self, name: str, waking: Waking) -> None:
+        try:
+            async with self._wakers:
+                result = await self.wake(name)
+        except UnreadableError as err:
+            result = Result(Outcome.NO_WAY, str(err))
+        finally:
+            self._asking.discard(name)
+        if name in self._waited:
+            self._woken[name] = waking.noted(result, self._clock.boot_s(), random.random())  # noqa: S311  as above
+
+    async def wake(self, name: str) -> Result:
+        """Send one connection request, and return how the CPE took it.
+
+        Raises:
+            UnreadableError: nothing is known of the CPE.
+        """
+        cpe = self._book.find(name)
+        if cpe is None:
+            raise UnreadableError(f"there is no CPE {name}", reason="unknown-target")
+        credentials = self._book.request_credentials(name)
+        if credentials is None:
+            return Result(Outcome.NO_WAY, "no credentials for connection requests are known: ispagent cpe rotate")
+        called_from = ipaddress.ip_address(cpe.address) if cpe.address else None
+        reach = Reach(called_from, self._config.request_networks)
+        http = (
+            connection_request.http_target_untrusted(cpe.request_url, reach)
+            if cpe.request_url
+            else Result(Outcome.NO_WAY, "it has told no ConnectionRequestURL")
+        )
+        way = connection_request.way(http, self.bindings.get(credentials.user) if self.stun else None)
+        if isinstance(way, Result):
+            return way
+        if isinstance(way, UdpTarget):
+            if self.stun is None:
+                return Result(Outcome.NO_WAY, "it is behind NAT, and this ACS has no STUN server ([cwmp] stun_port)")
+            return await request_udp(way, credentials, self.stun.send)
+        return await request_http(way, credentials, timeout_s=WAKE_TIMEOUT_S)

@@ -1,0 +1,158 @@
+"""Reading a CPE for people: its vocabulary, a path, all; and what cannot be read is said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.connectors.base import UnreadableError
+from agent.connectors.cwmp.known import Known
+from agent.connectors.cwmp.refresh_session import ALL, refresh
+from agent.connectors.cwmp.vocabulary import Unsafe
+from lab.cpe.quirks import Quirks
+from lab.cpe.tr098 import tr098
+from lab.cpe.tr181 import tr181
+from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, AcsRig, acs_rig
+
+
+async def look(rig: AcsRig, *wanted: str) -> tuple[str, ...]:
+    return await refresh(rig.line, await rig.line.wait(), wanted)
+
+
+def named(rig: AcsRig) -> dict[str, str | None]:
+    profile = rig.line.profile()
+    return {name: k.value for path, k in rig.known_values().items() if (name := profile.name_of(path)) is not None}
+
+
+@pytest.mark.parametrize("model", [tr181(), tr098()], ids=["tr181", "tr098"])
+async def test_the_vocabulary_is_what_the_cpe_has_of_it(tmp_path: Path, model: object) -> None:
+    async with acs_rig(tmp_path, model=model) as rig:
+        assert await look(rig) == ()
+        known = named(rig)
+        assert known["wifi.1.ssid"] == "home"
+        assert known["wifi.1.key"] is None
+        assert known["hosts.1.name"] == "tv"
+        assert known["software"] == "1.0.0"
+        faults = [done for done in rig.cpe.executed() if done.fault]
+        assert faults == []  # nothing is asked for that it does not have
+        assert [done.names for done in rig.cpe.executed("GetParameterNames")] == [(rig.model.prefix,)]
+
+
+async def test_a_model_that_is_not_asked_for_its_names_is_asked_for_each_parameter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with acs_rig(tmp_path) as rig:
+        unsafe = (Unsafe("GetParameterNames", "Device.", "it boots"),)
+        profile = replace(rig.line.profile(), unsafe=unsafe)
+        monkeypatch.setattr(rig.line, "profile", lambda: profile)
+        assert await look(rig) == ()
+        assert rig.cpe.executed("GetParameterNames") == []
+        assert named(rig)["wifi.1.ssid"] == "home"
+
+
+async def test_one_parameter_that_is_refused_hides_no_other(tmp_path: Path) -> None:
+    quirks = Quirks(fails_on=("GetParameterValues:Device.WiFi.SSID.1.BSSID", "GetParameterValues:Device.Hosts."))
+    async with acs_rig(tmp_path, quirks=quirks) as rig:
+        problems = await look(rig)
+        assert [p.partition(":")[0] for p in problems] == ["Device.WiFi.SSID.1.BSSID", "Device.Hosts.Host."]
+        assert named(rig)["wifi.1.ssid"] == "home"
+        assert "wifi.1.clients.1.mac" in named(rig)
+
+
+async def test_a_path_is_read_whole_and_what_is_gone_is_forgotten(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        gone = "Device.WiFi.SSID.9.SSID"
+        await rig.book.cpes.learned(rig.name(), {gone: Known("x", "string", 1), "Device.A.B": Known("y", "string", 1)})
+        assert await look(rig, "Device.WiFi.") == ()
+        known = rig.known_values()
+        assert known[SSID].value == "home"
+        assert known[KEY].value is None
+        assert gone not in known
+        assert "Device.A.B" in known
+        assert await look(rig, "Device.A.") == ()  # it has no such object
+        assert "Device.A.B" not in rig.known_values()
+
+
+async def test_names_and_paths_together(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        assert await look(rig, "wifi.1.channel", "hosts", SSID) == ()
+        assert named(rig)["wifi.1.channel"] == "6"
+        assert named(rig)["hosts.4.name"] == "printer"
+
+
+async def test_all_is_everything(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        assert await look(rig, ALL) == ()
+        assert set(rig.known_values()) == set(rig.cpe.device.tree.parameters("Device."))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        (("Device.NoSuch.Name",), "the CPE has no such parameter"),
+        (("Device.Hosts.", "wifi.1.ssid"), "Device.Hosts.: 9002"),
+        (("Device.not a path",), "the CPE has no such parameter"),
+    ],
+)
+async def test_what_cannot_be_read_is_said_and_the_rest_is_read(
+    tmp_path: Path, wanted: Sequence[str], says: str
+) -> None:
+    async with acs_rig(tmp_path, quirks=Quirks(fails_on=("GetParameterValues:Device.Hosts.",))) as rig:
+        [problem] = await look(rig, *wanted)
+        assert says in problem
+        assert ("wifi.1.ssid" in wanted) == (SSID in rig.known_values())
+
+
+async def test_what_is_unsafe_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with acs_rig(tmp_path) as rig:
+        profile = replace(rig.line.profile(), unsafe=(Unsafe("GetParameterValues", "Device.Hosts.", "it boots"),))
+        monkeypatch.setattr(rig.line, "profile", lambda: profile)
+        [problem] = await look(rig, ALL)
+        assert problem == "Device. is not read of this model: it boots"
+        assert await look(rig) == ()  # the table of hosts itself is not said to be unsafe
+
+
+async def test_a_name_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        with pytest.raises(UnreadableError, match=r"near: wifi\.1\.ssid") as caught:
+            await look(rig, "wifi.1.sid")
+        assert caught.value.reason == "unknown-parameter"
+
+
+@pytest.mark.parametrize(
+    ("cut", "wanted"),
+    [
+        ("GetParameterNames", ()),
+        ("GetParameterValues:Device.WiFi.SSID.1.SSID", ()),
+        ("GetParameterValues:Device.Hosts.", ()),
+        ("GetParameterValues:Device.Hosts.", ("hosts", "wifi.1.ssid")),
+    ],
+)
+async def test_a_cpe_that_hangs_up_ends_the_look(tmp_path: Path, cut: str, wanted: Sequence[str]) -> None:
+    async with acs_rig(tmp_path, quirks=Quirks(cut_on=(cut,))) as rig:
+        rig.cpe.device.add_event("2 PERIODIC")
+        with pytest.raises(UnreadableError) as caught:
+            await look(rig, *wanted)
+        assert caught.value.reason == "session-ended"
+
+
+async def test_a_cpe_that_hangs_up_between_two_parameters_ends_the_look(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        real, reads = rig.line.values, 0
+
+        async def values(call: object, paths: Sequence[str]) -> object:
+            nonlocal reads
+            reads += 1
+            fails = Quirks(fails_on=("GetParameterValues:Device.WiFi.SSID.1.BSSID",))
+            rig.cpe.device.quirks = fails if reads < 4 else Quirks(cut_on=("GetParameterValues",))
+            return await real(call, paths)  # type: ignore[arg-type]  # passed on
+
+        rig.line.values = values  # type: ignore[assignment,method-assign]  # to count
+        rig.cpe.device.add_event("2 PERIODIC")
+        with pytest.raises(UnreadableError) as caught:
+            await look(rig)
+        assert caught.value.reason == "session-ended"
+        assert reads == 4

@@ -1,0 +1,228 @@
+"""Making, changing and deleting rows of the lab CPE's port mappings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.connectors.base import DriftedError, LostError, NotSentError
+from agent.connectors.cwmp.addresses import Row, row_address
+from agent.connectors.cwmp.profiles import profile_of
+from agent.model import ABSENT, Address, Transition, Value
+from agent.services import cpe_verbs
+from agent.services.cpe_verbs import CpePlan, Subject, Wanted
+from lab.cpe.quirks import Quirks
+from lab.cpe.tr098 import tr098
+from tests.agent.connectors.cwmp.acs_rig import PORTS, SSID, AcsRig, acs_rig, ticket
+
+FIELDS = {"Enable": "true", "Protocol": "TCP", "InternalPort": "443", "InternalClient": "192.168.1.36"}
+
+
+def at(rig: AcsRig, key: Mapping[str, str], *fields: str) -> Address:
+    return row_address(rig.name(), Row(rig.ports, key, fields))
+
+
+async def change(rig: AcsRig, key: Mapping[str, str], after: Value, *fields: str) -> tuple[Transition, ...]:
+    names = () if after is ABSENT else tuple(f for f in after if f not in key)
+    where = at(rig, key, *(fields or names))
+    return (Transition(where, (await rig.line.read([where]))[where], after),)
+
+
+async def new(rig: AcsRig, **more: str) -> tuple[Transition, ...]:
+    return await change(rig, {"ExternalPort": "443"}, {"ExternalPort": "443", **FIELDS, **more})
+
+
+def numbers(rig: AcsRig) -> list[int]:
+    return list(rig.cpe.device.tree.instances(rig.ports))
+
+
+async def test_a_row_is_made_changed_and_deleted(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        made = await new(rig)
+        assert made[0].before.value is ABSENT
+        assert (await rig.line.send(ticket(made))).accepted
+        assert numbers(rig) == [1, 2]
+        assert (await rig.line.read([made[0].address]))[made[0].address].value == made[0].after
+        assert rig.cpe.device.tree.get(f"{PORTS}2.InternalClient") == "192.168.1.36"
+        changed = await new(rig, InternalPort="8443")
+        assert (await rig.line.send(ticket(changed))).accepted
+        assert rig.cpe.executed("SetParameterValues")[-1].names == (f"{PORTS}2.InternalPort",)
+        gone = await change(rig, {"ExternalPort": "443"}, ABSENT, *FIELDS)
+        assert (await rig.line.send(ticket(gone))).accepted
+        assert numbers(rig) == [1]
+        assert (await rig.line.read([gone[0].address]))[gone[0].address].value is ABSENT
+
+
+async def test_a_row_is_told_when_it_drifted(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        made = await new(rig)
+        rig.cpe.device.tree.plug(PORTS, {"ExternalPort": "443"})
+        with pytest.raises(DriftedError):
+            await rig.line.send(ticket(made))
+        assert rig.cpe.executed("AddObject") == []
+
+
+async def test_a_key_that_several_rows_have_is_refused(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        for _ in range(2):
+            rig.cpe.device.tree.plug(PORTS, {"ExternalPort": "443"})
+        with pytest.raises(NotSentError) as caught:
+            await rig.line.send(ticket(await new(rig)))
+        assert caught.value.reason == "ambiguous"
+        assert rig.cpe.executed("SetParameterValues") == []
+
+
+async def test_a_step_is_one_row_and_nothing_beside_it(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        [row] = await new(rig)
+        other = rig.at("WiFi.SSID.1.SSID")
+        beside = Transition(other, (await rig.line.read([other]))[other], {"value": "x"})
+        for writes in ((row, beside), (beside, row)):
+            with pytest.raises(NotSentError) as caught:
+                await rig.line.send(ticket(writes))
+            assert caught.value.reason == "unsupported"
+        assert rig.cpe.executed("AddObject") == rig.cpe.executed("SetParameterValues") == []
+
+
+async def test_a_new_row_whose_values_are_refused_is_taken_back(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        reply = await rig.line.send(ticket(await new(rig, Protocol="SCTP")))
+        assert (reply.accepted, reply.reason) == (False, "fault-9003")
+        assert reply.detail == f"9003 Invalid arguments: {PORTS}2.Protocol 9007 · the new row was deleted again"
+        assert numbers(rig) == [1]
+
+
+async def test_a_new_row_that_cannot_be_taken_back_is_said_so(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path, quirks=Quirks(fails_on=("DeleteObject",))) as rig:
+        reply = await rig.line.send(ticket(await new(rig, Protocol="SCTP")))
+        assert not reply.accepted
+        assert reply.detail.endswith("AND THE NEW ROW COULD NOT BE DELETED AGAIN")
+        assert numbers(rig) == [1, 2]
+
+
+async def test_a_new_row_that_cannot_be_read_is_taken_back(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path, quirks=Quirks(fails_on=("GetParameterNames",))) as rig:
+        reply = await rig.line.send(ticket(await new(rig)))
+        assert (reply.accepted, reply.reason) == (False, "refused")
+        assert numbers(rig) == [1]
+
+
+async def test_a_row_that_the_cpe_refuses_to_make(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path, quirks=Quirks(fails_on=("AddObject",))) as rig:
+        reply = await rig.line.send(ticket(await new(rig)))
+        assert (reply.accepted, reply.reason, reply.detail) == (False, "fault-9002", "9002 Internal error")
+        rows = rig.book.rows("cpe_evidence")
+        assert [(r["worked"], r["detail"]) for r in rows if r["workflow"] == "add-object"] == [(0, reply.detail)]
+
+
+async def test_a_row_that_the_cpe_refuses_to_delete(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path, quirks=Quirks(fails_on=("DeleteObject",))) as rig:
+        reply = await rig.line.send(ticket(await change(rig, {"ExternalPort": "8080"}, ABSENT, "InternalPort")))
+        assert (reply.accepted, reply.reason) == (False, "fault-9002")
+
+
+@pytest.mark.parametrize("method", ["GetParameterNames", f"GetParameterValues:{PORTS}2.", "SetParameterValues"])
+@pytest.mark.parametrize("quirk", ["cut_on", "loses_answer_on"])
+async def test_a_cpe_that_hangs_up_in_the_middle_of_a_row_is_lost_never_unsent(
+    tmp_path: Path, method: str, quirk: str
+) -> None:
+    """The row is there by then: whoever says "nothing was sent" is wrong."""
+    async with acs_rig(tmp_path) as rig:
+        made = await new(rig)
+        options: dict[str, Any] = {quirk: (method,), "loses": -1}
+        rig.cpe.device.quirks = Quirks(**options)
+        if "PortMapping" in method:  # the table itself is read before, which it lets pass
+            rig.line.below = passing_first(rig, rig.line.below)  # type: ignore[method-assign]  # to count
+        rig.cpe.device.add_event("2 PERIODIC")
+        with pytest.raises(LostError):
+            await rig.line.send(ticket(made))
+        assert numbers(rig) == [1, 2]
+        rig.cpe.device.quirks = Quirks()
+        await rig.line.settle()
+        await rig.on_the_line()
+        done = method == "SetParameterValues" and quirk == "loses_answer_on"
+        assert (await rig.line.read([made[0].address]))[made[0].address].value == (made[0].after if done else ABSENT)
+
+
+def passing_first(rig: AcsRig, below: Any) -> Any:
+    """Read tables without quirks."""
+
+    async def read(call: Any, path: str) -> Any:
+        quirks = rig.cpe.device.quirks
+        if path == PORTS:
+            rig.cpe.device.quirks = Quirks()
+        try:
+            return await below(call, path)
+        finally:
+            rig.cpe.device.quirks = quirks
+
+    return read
+
+
+async def test_a_cpe_that_hangs_up_before_it_made_the_row_is_lost_as_well(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path, quirks=Quirks(cut_on=("AddObject",))) as rig:
+        made = await new(rig)
+        rig.cpe.device.add_event("2 PERIODIC")
+        with pytest.raises(LostError):
+            await rig.line.send(ticket(made))
+        assert numbers(rig) == [1]
+
+
+async def test_a_table_that_cannot_be_read_before_is_not_written(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        made = await new(rig)
+        real, reads = rig.line.below, 0
+
+        async def once(call: Any, path: str) -> Any:  # the drift check reads it, then it fails
+            nonlocal reads
+            reads += 1
+            if reads == 2:
+                rig.cpe.device.quirks = Quirks(fails_on=("GetParameterValues",))
+            return await real(call, path)
+
+        rig.line.below = once  # type: ignore[method-assign]  # the moment between the two reads
+        with pytest.raises(NotSentError, match="could not be read before it was to be written"):
+            await rig.line.send(ticket(made))
+        assert rig.cpe.executed("AddObject") == []
+
+
+@pytest.mark.parametrize("root", ["Device.", "InternetGatewayDevice."])
+async def test_the_inverse_of_a_deletion_makes_the_row_again_with_its_fields(tmp_path: Path, root: str) -> None:
+    options = {} if root == "Device." else {"model": tr098()}
+    async with acs_rig(tmp_path, **options) as rig:
+        await rig.line.below(await rig.line.wait(), rig.ports)
+        before = [v for _, _, v in rig.cpe.device.tree.show(f"{rig.ports}1.")]
+        cpe = rig.line.cpe()
+        profile = profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root)
+        wanted = Wanted({f"-{rig.ports}[ExternalPort=8080]": ""})
+        plan = cpe_verbs.set_values(Subject(cpe, rig.known_values(), profile), wanted, 1)
+        assert isinstance(plan, CpePlan), plan
+        do = plan.steps[0].do
+        assert isinstance(do, tuple)
+        assert (await rig.line.send(ticket(do))).accepted
+        assert numbers(rig) == []
+        now = await rig.line.read([do[0].address])
+        back = Transition(do[0].address, now[do[0].address], do[0].before.value)
+        assert (await rig.line.send(ticket((back,)))).accepted
+        assert (await rig.line.read([back.address]))[back.address].value == do[0].before.value
+        assert numbers(rig) == [2]
+        again = [v for _, _, v in rig.cpe.device.tree.show(f"{rig.ports}2.")]
+        status = {"Enabled", "Disabled"}  # which the CPE sets by itself
+        assert [v for v in again if v not in status] == [v for v in before if v not in status]
+
+
+async def test_rows_and_parameters_are_read_together(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        row, ssid = at(rig, {"ExternalPort": "8080"}, "InternalPort", "Enable"), rig.at("WiFi.SSID.1.SSID")
+        none = at(rig, {"ExternalPort": "1"}, "InternalPort")
+        nowhere = row_address(rig.name(), Row("Device.NoSuch.Table.", {"Key": "1"}, ("Field",)))
+        seen = await rig.line.read([row, ssid, none, nowhere])
+        assert {a: s.value for a, s in seen.items()} == {
+            row: {"ExternalPort": "8080", "InternalPort": "80", "Enable": "true"},
+            ssid: {"value": rig.cpe.device.tree.get(SSID)},
+            none: ABSENT,
+            nowhere: ABSENT,
+        }

@@ -1,0 +1,411 @@
+"""CPE in the database: what is believed of what they say, what is kept of it, and what people decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from agent.connectors.cwmp import limits
+from agent.connectors.cwmp.breaker import Breaker, Signature
+from agent.connectors.cwmp.connection_request import Credentials
+from agent.connectors.cwmp.known import Known, Pending, Trust
+from agent.inventory import cpes
+from agent.inventory.cpes import EVIDENCE_MEMO, EVIDENCE_S, SECRET_KEEP_S, DecideCpe, KeepBreaker
+from agent.model import Address, Requirement
+from agent.store.db import Tx
+from agent.store.errors import RefusedCommandError
+from tests.agent.connectors.cwmp.acs_rig import Book, called, opened
+
+NAME = "02AC5F-LabGate-LAB0001"
+PASSWORD = "Device.ManagementServer.Password"
+USERNAME = "Device.ManagementServer.Username"
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    with opened(tmp_path) as made:
+        yield made
+
+
+def row(book: Book, name: str = NAME) -> dict[str, object]:
+    return next(r for r in book.rows("cpe") if r["name"] == name)
+
+
+async def accepted(book: Book, **more: object) -> None:
+    await book.cpes.called(called(**more))
+    await book.decide(NAME)
+
+
+# --- who calls in -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_cpe_is_quarantined_and_what_it_says_is_kept(book: Book) -> None:
+    values = {"Device.DeviceInfo.SoftwareVersion": Known("1.0.0", "string", 5)}
+    found = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), values=values))
+    assert (found.trust, found.why) == (Trust.QUARANTINED, "never seen before")
+    assert (found.boots, found.resets, found.events) == (1, 1, ("0 BOOTSTRAP", "1 BOOT"))
+    assert found.booted
+    assert book.cpes.find(NAME) == replace(found, booted=False) == book.cpes.all()[0]
+    assert book.cpes.values(NAME) == values
+    assert book.cpes.find("nobody") is None
+
+
+async def test_what_an_inform_leaves_out_stays(book: Book) -> None:
+    await accepted(book)
+    found = await book.cpes.called(called(root="", software="", hardware="", request_url="", at_s=1_767_225_700))
+    assert (found.root, found.software, found.hardware) == ("Device.", "1.0.0", "A1")
+    assert found.request_url == "http://127.0.0.1:1/"
+    assert found.last_s - found.first_s == 100
+    assert (found.trust, found.why) == (Trust.ACCEPTED, "")
+
+
+async def test_boots_and_resets_are_counted(book: Book) -> None:
+    for events in (("0 BOOTSTRAP", "1 BOOT"), ("1 BOOT",), ("2 PERIODIC",), ("1 BOOT", "4 VALUE CHANGE")):
+        found = await book.cpes.called(called(events=events))
+    assert (found.boots, found.resets) == (3, 1)
+
+
+async def test_more_new_cpe_than_are_remembered_are_not(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NEW_CPE", 2)
+    for serial in ("A", "B"):
+        await book.cpes.called(called(serial))
+    full = await book.cpes.called(called("C"))
+    assert full.trust is Trust.QUARANTINED
+    assert "more CPE wait to be accepted" in full.why
+    assert [c.serial for c in book.cpes.all()] == ["A", "B"]
+    assert (await book.cpes.called(called("A"))).serial == "A"  # who is known is heard
+    await book.cpes.evidence(full.name, "inform", True, "")
+    assert book.cpes.evidence_rows() == []
+    await book.decide("02AC5F-LabGate-A")
+    await book.cpes.called(called("C"))
+    assert [c.serial for c in book.cpes.all()] == ["A", "B", "C"]
+
+
+# --- claims: credentials that many share, of who had its own ----------------------------------------------------------
+
+
+async def own(book: Book, **more: object) -> None:
+    """The CPE is accepted and has proven itself by a password of its own."""
+    await accepted(book)
+    await book.cpes.called(called(user=f"{NAME}.1", own=True, **more))
+
+
+async def test_a_claim_changes_nothing_but_a_note(book: Book) -> None:
+    values = {"Device.WiFi.SSID.1.SSID": Known("home", "string", 5)}
+    await own(book, values=values)
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    before = row(book)
+    lies = {
+        "software": "6.6.6",
+        "address": "203.0.113.9",
+        "request_url": "http://203.0.113.9/",
+        "events": ("0 BOOTSTRAP", "1 BOOT"),
+        "at_s": 1_767_229_999,
+        "values": {"Device.WiFi.SSID.1.SSID": Known("evil", "string", 9)},
+    }
+    found = await book.cpes.called(called(**lies))
+    assert found.trust is Trust.QUARANTINED  # this one is not acted on
+    assert "credentials that many share" in found.why
+    assert "203.0.113.9" in found.why
+    assert {**row(book), "why": ""} == {**before, "why": ""}
+    assert row(book)["trust"] == "accepted"  # and the one who has the name still is
+    assert book.cpes.values(NAME) == values
+    assert book.cpes.secrets_set(NAME) == {PASSWORD: "aa"}
+    again = await book.cpes.called(called(user=f"{NAME}.1", own=True))
+    assert (again.trust, again.why) == (Trust.ACCEPTED, "")
+
+
+async def test_a_claim_is_believed_where_the_operator_says_so(tmp_path: Path) -> None:
+    with opened(tmp_path, trust_shared=True) as book:
+        await own(book)
+        assert (await book.cpes.called(called())).trust is Trust.ACCEPTED
+
+
+async def test_who_was_reset_by_us_may_come_with_what_all_share_for_a_while(book: Book) -> None:
+    await own(book)
+    await book.cpes.expect_reset(NAME, 1_767_226_000)
+    assert (await book.cpes.called(called())).trust is Trust.QUARANTINED  # it does not say that it was reset
+    late = await book.cpes.called(called(events=("0 BOOTSTRAP",), at_s=1_767_226_001))
+    assert late.trust is Trust.QUARANTINED
+    back = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), at_s=1_767_226_000))
+    assert (back.trust, back.own, back.resets) == (Trust.ACCEPTED, False, 1)
+
+
+async def test_a_person_who_accepts_it_again_takes_it_as_it_comes(book: Book) -> None:
+    await own(book)
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.cpes.called(called(events=("0 BOOTSTRAP",)))
+    await book.decide(NAME)
+    assert (await book.cpes.called(called())).trust is Trust.ACCEPTED
+    assert book.cpes.secrets_set(NAME) == {}  # it was reset, or is another: it has none of those
+
+
+async def test_accepting_who_is_accepted_keeps_what_is_known(book: Book) -> None:
+    await own(book)
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.decide(NAME)
+    assert book.cpes.secrets_set(NAME) == {PASSWORD: "aa"}
+
+
+async def test_what_is_quarantined_or_refused_stays_so_whatever_it_comes_with(book: Book) -> None:
+    await book.cpes.called(called())
+    assert (await book.cpes.called(called(own=True, user="x"))).trust is Trust.QUARANTINED
+    await book.decide(NAME, Trust.REFUSED)
+    found = await book.cpes.called(called(own=True, user="x"))
+    assert (found.trust, found.why) == (Trust.REFUSED, "by amina")
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def known(value: str | None, at_s: int = 1) -> Known:
+    return Known(value, "string", at_s)
+
+
+async def test_what_is_below_a_path_is_replaced(book: Book) -> None:
+    await book.cpes.learned(NAME, {p: known("1") for p in ("Device.A.B", "Device.A.C", "Device.AB.C", "Device.A", "Z")})
+    await book.cpes.learned("other", {"Device.A.B": known("1")})
+    await book.cpes.learned(NAME, {"Device.A.C": known("2")}, below="Device.A.")
+    assert {p: k.value for p, k in book.cpes.values(NAME).items()} == {
+        "Device.A.C": "2",
+        "Device.AB.C": "1",
+        "Device.A": "1",
+        "Z": "1",
+    }
+    assert set(book.cpes.values("other")) == {"Device.A.B"}
+    assert book.cpes.values(NAME, ["Z", "nothing"]) == {"Z": known("1")}
+
+
+async def test_what_is_forgotten_is_a_parameter_or_all_below(book: Book) -> None:
+    await book.cpes.learned(NAME, {p: known("1") for p in ("Device.A.B", "Device.A.BC", "Device.A.B.D", "Device.AB")})
+    await book.cpes.forget(NAME, "Device.A.B")
+    assert set(book.cpes.values(NAME)) == {"Device.A.BC", "Device.A.B.D", "Device.AB"}
+    await book.cpes.forget(NAME, "Device.A.")
+    assert set(book.cpes.values(NAME)) == {"Device.AB"}
+
+
+# --- secrets and credentials ------------------------------------------------------------------------------------------
+
+
+async def give(book: Book, user: str, password: str, key: str = "k1") -> str:
+    """Have a password be about to be set."""
+    commit = book.vault.commit("c", password)
+    await book.cpes.keep_secrets({commit: password})
+    await book.cpes.setting(NAME, Pending(key, {PASSWORD: commit}), user)
+    return commit
+
+
+async def test_both_passwords_are_taken_until_the_new_one_was_used(book: Book) -> None:
+    await accepted(book)
+    await give(book, "first", "old password")
+    assert book.cpes.owner("first") == NAME
+    book.clock.forward(60)
+    commit = await give(book, "second", "new password", "k2")
+    assert (book.cpes.own_password("first"), book.cpes.own_password("second")) == ("old password", "new password")
+    await book.cpes.called(called(user="first", own=True))  # it has not taken it yet, or the answer was lost
+    assert book.cpes.own_password("second") == "new password"
+    await book.cpes.was_set(NAME, {PASSWORD: commit})
+    await book.cpes.called(called(user="first", own=True))  # it applies it later
+    assert book.cpes.own_password("second") == "new password"
+    await book.cpes.called(called(user="second", own=True))
+    assert book.cpes.own_password("first") is None
+    assert book.cpes.owner("first") is None
+    assert book.cpes.own_password("second") == "new password"
+
+
+async def test_who_comes_by_a_certificate_keeps_its_password(book: Book) -> None:
+    await accepted(book)
+    await give(book, "first", "a password")
+    await book.cpes.called(called(user="cpe", own=True))
+    assert book.cpes.own_password("first") == "a password"
+
+
+async def test_a_secret_that_is_no_password_of_its_own_lets_nobody_in(book: Book) -> None:
+    await accepted(book)
+    await book.cpes.setting(NAME, Pending("k", {"Device.WiFi.AccessPoint.1.Security.KeyPassphrase": "aa"}), "first")
+    await book.cpes.setting(NAME, Pending("l", {PASSWORD: "aa"}), "")
+    assert book.rows("cpe_login") == []
+
+
+async def test_what_is_pending_is_over_when_it_was_set(book: Book) -> None:
+    pending = [Pending("k1", {"A": "1"}), Pending("k2", {"A": "2", "B": "3"})]
+    for each in pending:
+        await book.cpes.setting(NAME, each)
+    assert book.cpes.pending(NAME) == pending
+    await book.cpes.was_set(NAME, {"A": "2", "B": "3"})
+    assert book.cpes.pending(NAME) == []
+    assert book.cpes.secrets_set(NAME) == {"A": "2", "B": "3"}
+
+
+async def test_a_cpe_that_was_reset_has_no_secret_of_ours(book: Book) -> None:
+    """Else "it reads so already" would be said of a key that is the factory's again."""
+    await accepted(book)
+    await book.cpes.was_set(NAME, {"A": "1"})
+    await book.cpes.setting(NAME, Pending("k", {"B": "1"}))
+    await book.cpes.learned(NAME, {USERNAME: known(f"{NAME}.1"), "Device.X": known("1")})
+    await book.cpes.called(called(events=("1 BOOT",)))
+    assert book.cpes.secrets_set(NAME) == {"A": "1"}
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    assert book.cpes.secrets_set(NAME) == {}
+    assert book.cpes.pending(NAME) == []
+    assert set(book.cpes.values(NAME)) == {"Device.X"}  # nor is it known as whom it calls in
+
+
+async def test_a_cpe_can_be_called_once_a_change_has_set_both(book: Book) -> None:
+    await accepted(book)
+    prefix = "Device.ManagementServer.ConnectionRequest"
+    assert book.cpes.request_credentials("nobody") is None
+    assert book.cpes.request_credentials(NAME) is None
+    assert (book.cpes.request_owner(NAME), book.cpes.request_owner("x")) == (NAME, None)
+    await book.cpes.keep_secrets({"ab": "ring ring"})
+    await book.cpes.was_set(NAME, {f"{prefix}Password": "ab"})
+    assert book.cpes.request_credentials(NAME) is None
+    await book.cpes.learned(NAME, {f"{prefix}Username": known("")})
+    assert book.cpes.request_credentials(NAME) is None
+    await book.cpes.learned(NAME, {f"{prefix}Username": known(NAME)})
+    assert book.cpes.request_credentials(NAME) == Credentials(NAME, "ring ring")
+
+
+async def test_secrets_are_sealed_and_go_when_nobody_took_them(book: Book) -> None:
+    await accepted(book)
+    for name in ("taken", "login", "idle"):
+        await book.cpes.keep_secrets({name: f"{name} in clear"})
+    await book.cpes.was_set(NAME, {"A": "taken"})
+    await book.cpes.setting(NAME, Pending("k", {PASSWORD: "login"}), "user")
+    assert b"in clear" not in book.bytes_on_disk()
+    book.clock.forward(SECRET_KEEP_S)
+    await book.cpes.keep_secrets({"young": "young in clear"})
+    assert book.cpes.secret("idle") == "idle in clear"
+    book.clock.forward(1)
+    await book.cpes.keep_secrets({})
+    assert book.cpes.secret("idle") is None
+    for name in ("taken", "login", "young"):
+        assert book.cpes.secret(name) == f"{name} in clear"
+    assert book.cpes.own_password("user") == "login in clear"
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def evidence(book: Book) -> list[tuple[str, int, int, str]]:
+    return [(r["workflow"], r["worked"], r["times"], r["detail"]) for r in book.cpes.evidence_rows()]
+
+
+async def test_evidence_is_counted_by_the_hour(book: Book) -> None:
+    start = 1_767_225_600
+    await accepted(book)
+    for at_s in (start, start + 1, start + EVIDENCE_S - 1, start + EVIDENCE_S, start + 2 * EVIDENCE_S):
+        await book.cpes.called(called(at_s=at_s))
+        await book.cpes.evidence(NAME, "reboot", True, "")
+    assert evidence(book) == [("reboot", 1, 3, "")]
+    await book.cpes.evidence(NAME, "reboot", False, "9" * 300)
+    assert evidence(book) == [("reboot", 0, 1, "9" * 200), ("reboot", 1, 3, "")]
+
+
+async def test_evidence_is_of_a_model_and_a_firmware(book: Book) -> None:
+    for serial, software in (("A", "1.0"), ("B", "1.0"), ("B", "2.0")):
+        await book.cpes.called(called(serial, software=software))
+        await book.cpes.evidence(f"02AC5F-LabGate-{serial}", "inform", True, "")
+    assert [(r["software"], r["times"]) for r in book.cpes.evidence_rows()] == [("1.0", 1), ("2.0", 1)]
+    await book.cpes.evidence("nobody", "inform", True, "")
+
+
+async def test_the_memory_of_evidence_is_bounded(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpes, "EVIDENCE_MEMO", 2)
+    await accepted(book)
+    for n in range(5):
+        await book.cpes.evidence(NAME, f"w{n}", True, "")
+    assert len(book.cpes._told) == 2 < EVIDENCE_MEMO
+    assert len(evidence(book)) == 5
+
+
+# --- what people decide -----------------------------------------------------------------------------------------------
+
+
+async def test_a_cpe_that_is_forgotten_leaves_nothing(book: Book) -> None:
+    await accepted(book, values={"Device.A": known("1")})
+    await give(book, "user", "a password")
+    await book.cpes.was_set(NAME, {"A": "1"})
+    await book.cpes.setting(NAME, Pending("k", {"B": "1"}))
+    breaker = Breaker()
+    breaker.task(Signature("Reboot", ""), 1.0)
+    await book.cpes.keep_breaker(NAME, breaker.rows())
+    await book.cpes.called(called("B"))
+    await book.decide(NAME, None, forget=True)
+    assert [c.serial for c in book.cpes.all()] == ["B"]
+    for table in ("cpe_value", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker"):
+        assert [r for r in book.rows(table) if r["name"] == NAME] == []
+    assert (await book.cpes.called(called())).trust is Trust.QUARANTINED
+
+
+async def test_decisions_about_nobody_or_for_nobody_are_refused(book: Book) -> None:
+    sealed = book.recorder.record(None, {})
+    with pytest.raises(RefusedCommandError, match="there is no CPE"):
+        await book.store.run(DecideCpe(NAME, Trust.ACCEPTED, None, "", sealed))
+    await book.cpes.called(called())
+    with pytest.raises(RefusedCommandError, match="there is no service"):
+        await book.store.run(DecideCpe(NAME, Trust.ACCEPTED, "C-1/home", "", sealed))
+    assert row(book)["trust"] == "quarantined"
+
+
+async def test_whose_a_cpe_is(book: Book) -> None:
+    await accepted(book)
+    sealed = book.recorder.record(None, {})
+    fields = "('C-1/home', 'C-1', 'Amina', 'home', 'amina', 'pppoe', 'Home 20M', '', 0, '')"
+
+    class AddService:
+        def run(self, tx: Tx) -> None:
+            tx.run(f"INSERT INTO service VALUES {fields}")
+
+    await book.store.run(AddService())
+    found = await book.store.run(DecideCpe(NAME, None, "C-1/home", "", sealed))
+    assert found is not None
+    assert (found.service, found.trust) == ("C-1/home", Trust.ACCEPTED)
+    assert [c.name for c in book.cpes.of_service("C-1/home")] == [NAME]
+    assert (await book.cpes.called(called())).service == "C-1/home"
+    await book.store.run(DecideCpe(NAME, None, "", "", sealed))
+    assert book.cpes.of_service("C-1/home") == []
+
+
+async def test_the_breaker_is_kept_and_cleared_by_a_person(book: Book) -> None:
+    breaker = Breaker()
+    for at_s in (0.0, 100.0):
+        breaker.task(Signature("GetParameterValues", "Device."), at_s)
+        breaker.boot(at_s + 10)
+    assert book.cpes.breaker(NAME) == []
+    await book.cpes.keep_breaker(NAME, breaker.rows())
+    again = Breaker.of(book.cpes.breaker(NAME))
+    assert again.rows() == breaker.rows()
+    assert len(again.tripped()) == 1
+    again.clear(Signature("GetParameterValues", "Device."))
+    await book.store.run(KeepBreaker(NAME, again.rows(), book.recorder.record(None, {})))
+    assert Breaker.of(book.cpes.breaker(NAME)).tripped() == ()
+
+
+# --- what a change rests on -------------------------------------------------------------------------------------------
+
+
+async def test_a_cpe_that_is_not_what_the_preview_rested_on(book: Book) -> None:
+    await accepted(book)
+    found = book.cpes.find(NAME)
+    assert found is not None
+    rests = cpes.same_cpe(found)
+    assert rests == Requirement(Address(f"inventory/cpe/{NAME}"), "same-cpe", cpes.previewed_text(found))
+
+    class Look:
+        def run(self, tx: Tx) -> tuple[str | None]:
+            return (cpes.changed_since(tx, rests),)
+
+    async def changed() -> str | None:
+        (why,) = await book.store.run(Look())
+        return why
+
+    await book.cpes.called(called(events=("1 BOOT",), software="2.0", address="127.0.0.9"))
+    assert await changed() is None  # it booted, or moved: it is still the one
+    await book.cpes.called(called(events=("0 BOOTSTRAP",)))
+    assert "was reset 0 times; now" in str(await changed())
+    await book.decide(NAME, None, forget=True)
+    assert await changed() == "the CPE is no longer in the inventory"

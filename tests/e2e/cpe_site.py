@@ -1,0 +1,143 @@
+"""CPE of the lab on the line, and the files of an agent with an ACS for them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import trio
+
+from agent.connectors.cwmp import effects
+from agent.connectors.cwmp.connector import CwmpConnector
+from lab.cpe.client import Cpe
+from lab.cpe.device import Device, Identity
+from lab.cpe.quirks import Quirks
+from lab.cpe.tr098 import tr098
+from lab.cpe.tr181 import tr181
+from tests.e2e.files import Files, make_files
+from tests.e2e.site import Json, MovableClock, Site, check_log, open_site
+from tests.e2e.test_routers import billing_row, ref
+
+SHARED = "shared-by-all-new-cpe"
+OUI = "02AC5F"
+ACS = """
+[cwmp]
+listen = "127.0.0.1"
+port = 0
+user = "cpe"
+secret = "cwmp/shared"
+request_networks = ["127.0.0.0/8"]
+"""
+WHO = "amina@ppp"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on: an agent that is started again must listen where its CPE call."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def acs_files(folder: Path, more: str = "", *, port: int = 0) -> Files:
+    """Return the files of an agent that has an ACS and nothing else, with one subscriber."""
+    files = make_files(folder, ACS.replace("port = 0", f"port = {port}") + more, [], {"cwmp/shared": SHARED})
+    files.billing.rows[ref(WHO)] = billing_row(WHO)
+    files.billing.write()
+    return files
+
+
+def device(url: str, serial: str, *, root: str = "Device.", quirks: Quirks | None = None, **more: Any) -> Device:
+    """Return a CPE as it comes from its factory."""
+    model = tr181() if root == "Device." else tr098()
+    return Device(
+        Identity(serial, oui=OUI, product_class="LabGate", software=more.pop("software", "1.0.0")),
+        model,
+        url=url,
+        username="cpe",
+        password=SHARED,
+        interval_s=more.pop("interval_s", 300),
+        quirks=quirks or Quirks(),
+        **more,
+    )
+
+
+def name(serial: str) -> str:
+    return f"{OUI}-LabGate-{serial}"
+
+
+@dataclass
+class CpeSite:
+    """An agent with an ACS, and CPE that call it."""
+
+    site: Site
+    acs: CwmpConnector
+    nursery: trio.Nursery
+    cpes: dict[str, Cpe] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.acs.listens_on}/acs"
+
+    @staticmethod
+    def within() -> dict[str, int]:
+        """Return how long each effect may take, to be made shorter by a test."""
+        return cast("dict[str, int]", effects.WITHIN_S)
+
+    async def plug_in(self, serial: str, **options: Any) -> Cpe:
+        """Switch a new CPE on; return once its first session is over."""
+        listens = options.pop("listens", True)
+        made = device(self.url, serial, **options)
+        cpe = Cpe(made, boot_s=0.0, backoff_scale=0.01, listens=listens)
+        self.cpes[made.identity.serial] = cpe
+        await self.nursery.start(lambda task_status: cpe.run(task_status=task_status))
+        with trio.fail_after(10):
+            await cpe.wait_sessions(1)
+        return cpe
+
+    async def accept(self, serial: str, service: str = "") -> Json:
+        """Accept a CPE as its operator does, and have it call in and be read."""
+        body: Json = {"trust": "accepted", "forget": False}
+        if service:
+            body["service"] = service
+        await self.site.call("POST", f"/v1/cpes/{name(serial)}/decide", body)
+        return await self.refresh(serial)
+
+    async def refresh(self, serial: str, *names: str) -> Json:
+        """Read a CPE that calls in meanwhile."""
+        found: Json = {}
+
+        async def look() -> None:
+            found.update(
+                await self.site.call(
+                    "POST", f"/v1/cpes/{name(serial)}/refresh", {"names": list(names), "timeout_s": 20}
+                )
+            )
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look)
+            await until(lambda: bool(self.acs.visits.is_waited_for(name(serial))))
+            await self.cpes[serial].call_in("2 PERIODIC")
+        return found
+
+
+async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Return once it holds."""
+    with trio.fail_after(seconds):
+        while not holds():  # noqa: ASYNC110  what is looked at tells nobody
+            await trio.sleep(0.01)
+
+
+@asynccontextmanager
+async def acs_site(folder: Path, more: str = "", *, clock: MovableClock | None = None) -> AsyncIterator[CpeSite]:
+    """Run an agent with an ACS for the block; its log adds up at the end."""
+    async with open_site(acs_files(folder, more), clock=clock) as site, trio.open_nursery() as nursery:
+        acs = site.daemon.sessions.by_kind("cwmp")
+        assert isinstance(acs, CwmpConnector)
+        await acs.port.wait()
+        yield CpeSite(site, acs, nursery)
+        nursery.cancel_scope.cancel()
+        await check_log(site)

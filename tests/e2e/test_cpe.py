@@ -1,0 +1,173 @@
+"""CPE from first sight to firmware: quarantine, acceptance, changes that wait, are sent, read back and taken back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.cpe.client import Cpe
+from lab.cpe.quirks import Quirks
+from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name
+from tests.e2e.site import ApiRefusedError, Json, state_of
+from tests.e2e.test_routers import ref
+from tests.people import plan_of
+
+
+@pytest.fixture
+async def at(tmp_path: Path) -> AsyncIterator[CpeSite]:
+    async with acs_site(tmp_path) as site:
+        yield site
+
+
+SSID = "Device.WiFi.SSID.1.SSID"
+
+
+async def test_a_new_cpe_is_quarantined_until_it_is_accepted(at: CpeSite) -> None:
+    cpe = await at.plug_in("LAB0001")
+    listed = await at.site.call("GET", "/v1/cpes")
+    assert [(c["name"], c["trust"]) for c in listed] == [(name("LAB0001"), "quarantined")]
+    assert cpe.executed("GetParameterValues") == []
+    with pytest.raises(ApiRefusedError, match="quarantined"):
+        await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/refresh", {"names": [], "timeout_s": 1})
+    shown = await at.accept("LAB0001", ref(WHO))
+    assert shown["trust"] == "accepted"
+    assert shown["service"] == ref(WHO)
+    known = {v["name"]: v["shown"] for v in shown["named"]}
+    assert known["wifi.1.ssid"] == cpe.device.tree.get(SSID)
+    assert known["wifi.1.key"] == "(a secret)"
+
+
+async def test_a_parameter_is_set_when_it_calls_in_and_taken_back(at: CpeSite) -> None:
+    cpe = await at.plug_in("LAB0001")
+    await at.accept("LAB0001", ref(WHO))
+    before = cpe.device.tree.get(SSID)
+    change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Amina at home"})
+    await at.site.approve(change, "joseph")
+    waiting = await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+    assert waiting["state"] == "waiting for a device"
+    assert (await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}"))["waiting"] == [change["id"]]
+    assert cpe.device.tree.get(SSID) == before
+    await cpe.call_in("2 PERIODIC")
+    done = await at.site.wait_end(change)
+    assert state_of(done) == ("applied", "read-back")
+    assert cpe.device.tree.get(SSID) == "Amina at home"
+    revert = await at.site.ask("revert", change=change["id"])
+    await at.site.approve(revert, "joseph")
+    await at.site.wait_for(revert, lambda c: c["items"][0]["state"] == "waiting")
+    await cpe.call_in("2 PERIODIC")
+    assert state_of(await at.site.wait_end(revert)) == ("applied", "read-back")
+    assert cpe.device.tree.get(SSID) == before
+
+
+async def at_home(at: CpeSite, serial: str = "LAB0001", **options: Any) -> Cpe:
+    """Return a CPE that serves a subscriber, accepted and read once."""
+    cpe = await at.plug_in(serial, **options)
+    await at.accept(serial, ref(WHO))
+    return cpe
+
+
+async def sent(at: CpeSite, cpe: Cpe, change: Json, *who: str) -> Json:
+    """Approve a change, have the CPE call in, and return the change at its end."""
+    await at.site.approve(change, *(who or ("joseph",)))
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] != "planned")
+    await cpe.call_in("2 PERIODIC")
+    return await at.site.wait_end(change)
+
+
+async def test_a_secret_is_accepted_and_never_shown(at: CpeSite, tmp_path: Path) -> None:
+    cpe = await at_home(at)
+    change = await at.site.ask("cpe-set", ref(WHO), secrets={"wifi.1.key": "correct horse battery"})
+    assert "correct horse" not in str(change)
+    done = await sent(at, cpe, change)
+    assert state_of(done) == ("applied", "read-back")
+    assert cpe.device.tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase") == "correct horse battery"
+    for path in tmp_path.rglob("agent.db*"):
+        assert b"correct horse" not in path.read_bytes()
+
+
+async def test_several_parameters_go_together_or_not_at_all(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    before = cpe.device.tree.get(SSID)
+    settings = {"wifi.1.ssid": "New", "wifi.1.channel": "11", "inform.interval": "600"}
+    done = await sent(at, cpe, await at.site.ask("cpe-set", ref(WHO), settings=settings))
+    assert state_of(done) == ("applied", "read-back")
+    assert len(cpe.executed("SetParameterValues")) == 1
+    settings = {"wifi.1.ssid": "Newer", "wifi.2.ssid": "longer than the thirty-two characters of an SSID"}
+    done = await sent(at, cpe, await at.site.ask("cpe-set", ref(WHO), settings=settings))
+    assert state_of(done)[0] == "not-applied"
+    assert cpe.device.tree.get(SSID) == "New" != before
+
+
+async def test_a_value_that_somebody_changed_meanwhile_is_stale(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Mine"})
+    cpe.device.put(SSID, "by the subscriber")
+    done = await sent(at, cpe, change)
+    assert state_of(done) == ("stale", "drifted")
+    assert cpe.executed("SetParameterValues") == []
+
+
+async def test_a_row_is_added_by_its_key_and_deleted_again(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    await at.refresh("LAB0001", "Device.NAT.")
+    row = "Device.NAT.PortMapping.[ExternalPort=2222]"
+    fields = "InternalClient=192.168.1.20,InternalPort=80,Protocol=TCP,Enable=true"
+    change = await at.site.ask("cpe-set", ref(WHO), settings={f"+{row}": fields})
+    done = await sent(at, cpe, change)
+    assert state_of(done) == ("applied", "read-back")
+    assert len(cpe.device.tree.instances("Device.NAT.PortMapping.")) == 2
+    done = await sent(at, cpe, await at.site.ask("revert", change=change["id"]))
+    assert state_of(done) == ("applied", "read-back")
+    assert cpe.device.tree.instances("Device.NAT.PortMapping.") == (1,)
+
+
+async def test_a_reboot_is_done_when_it_said_that_it_booted(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    boots = cpe.device.boots
+    done = await sent(at, cpe, await at.site.ask("cpe-reboot", "LAB0001"))
+    assert state_of(done)[0] == "applied"
+    assert cpe.device.boots == boots + 1
+
+
+async def test_an_answer_that_was_lost_is_read_when_it_calls_again(at: CpeSite) -> None:
+    cpe = await at_home(at, quirks=Quirks(loses_answer_on=("SetParameterValues",)))
+    change = await at.site.ask(
+        "cpe-set", ref(WHO), settings={"wifi.1.ssid": "Lost"}, secrets={"wifi.1.key": "a secret"}
+    )
+    await at.site.approve(change, "joseph")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+    over = await cpe.call_in("2 PERIODIC")
+    assert not over.ok
+    await cpe.call_in("2 PERIODIC")
+    done = await at.site.wait_end(change)
+    assert state_of(done) == ("applied", "read-back")
+    assert len(cpe.executed("SetParameterValues")) == 1
+
+
+async def test_a_change_that_is_cancelled_while_it_waits_is_never_sent(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Never"})
+    await at.site.approve(change, "joseph")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+    await at.site.hand_in(at.site.people.cancel(plan_of(change), "maria"), change["id"])
+    done = await at.site.wait_end(change)
+    assert state_of(done) == ("cancelled", "cancelled")
+    await cpe.call_in("2 PERIODIC")
+    assert cpe.executed("SetParameterValues") == []
+
+
+async def test_credentials_are_rotated_and_the_old_ones_are_over(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    await at.refresh("LAB0001", "acs.username", "acs.password", "request.username", "request.password")
+    done = await sent(at, cpe, await at.site.ask("cpe-set", ref(WHO), settings={"@rotate": "new credentials"}))
+    assert state_of(done) == ("applied", "read-back")
+    assert cpe.device.server("Username").startswith(name("LAB0001"))
+    await cpe.call_in("2 PERIODIC")
+    shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}")
+    assert shown["own_credentials"] is True
+    # And now it can be called: nobody has to wait for its next Inform
+    done = await at.site.do("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Called"})
+    assert state_of(done) == ("applied", "read-back")

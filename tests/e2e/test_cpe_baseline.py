@@ -1,0 +1,94 @@
+"""A CPE that is new, or was reset, gets its declared baseline: by a standing authority, or once people approve it."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from tests.e2e.cpe_site import SHARED, WHO, CpeSite, acs_site, name, until
+from tests.e2e.site import Json
+from tests.e2e.test_cpe import SSID
+from tests.e2e.test_routers import ref
+from trust import envelope as envelopes
+from trust import statements
+from trust.policy import Action
+from trust.statements import Evidence, Standing
+
+BASELINE = """
+[baseline.gate]
+oui = ["02AC5F"]
+product_class = "Lab"
+[baseline.gate.values]
+"inform.interval" = "900"
+"wan.ppp.username" = "{login}"
+"""
+
+
+def standing(at: CpeSite, **fields: object) -> bytes:
+    """Return a standing authority for baselines, signed by two people."""
+    people = at.site.people
+    now = people.now_s // 60
+    made = Standing(
+        people.trust_id,
+        secrets.token_hex(16),
+        Action.CPE_SET,
+        "joseph",
+        ("all",),
+        Evidence.BASELINE_DUE,
+        10,
+        now,
+        now + 60,
+    )
+    return envelopes.encode(statements.sign(made, [people.keys["joseph"], people.keys["lena"]]))
+
+
+async def changes(at: CpeSite) -> list[Json]:
+    found: list[Json] = await at.site.call("GET", "/v1/changes")
+    return found
+
+
+async def test_a_new_cpe_gets_its_baseline_by_standing_authority(tmp_path: Path) -> None:
+    async with acs_site(tmp_path, BASELINE) as at:
+        (answer,) = await at.site.hand_in(standing(at))
+        assert answer["accepted"], answer
+        cpe = await at.plug_in("LAB0001")
+        body = {"trust": "accepted", "forget": False, "service": ref(WHO)}
+        await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", body)
+        await until(lambda: at.acs.visits.is_waited_for(name("LAB0001")))
+        await cpe.call_in("2 PERIODIC")
+        await until(lambda: bool(cpe.executed("SetParameterValues")))
+        tree = cpe.device.tree
+        assert tree.get("Device.PPP.Interface.1.Username") == WHO
+        assert tree.get("Device.ManagementServer.PeriodicInformInterval") == "900"
+        assert cpe.device.server("Password") != SHARED
+        (change,) = await changes(at)
+        assert change["class"] == "provision"
+        assert change["requester"] == at.site.daemon.config.name
+        await at.site.wait_end(change)
+        # Reset by its owner: it comes with what all share, and nobody is fooled by that until a person accepts it
+        cpe.device.reset_later()
+        await cpe.call_in("2 PERIODIC")
+        await until(lambda: cpe.device.boots == 2)
+        await until(lambda: not cpe.device.wants_session)
+        assert tree.get("Device.PPP.Interface.1.Username") != WHO
+        shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}")
+        assert "many share" in shown["why"]
+        await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", {"trust": "accepted", "forget": False})
+        before = len(cpe.executed("SetParameterValues"))
+        await cpe.call_in("0 BOOTSTRAP")
+        await until(lambda: len(cpe.executed("SetParameterValues")) > before)
+        assert tree.get("Device.PPP.Interface.1.Username") == WHO
+
+
+async def test_without_authority_the_baseline_waits_for_people(tmp_path: Path) -> None:
+    async with acs_site(tmp_path, BASELINE) as at:
+        cpe = await at.plug_in("LAB0001")
+        before = cpe.device.tree.get(SSID)
+        await at.accept("LAB0001", ref(WHO))
+        await cpe.call_in("2 PERIODIC")
+        while not (found := await changes(at)):
+            await cpe.call_in("2 PERIODIC")
+        assert found[0]["state"] == "waiting for approval"
+        assert found[0]["class"] == "low"
+        assert cpe.executed("SetParameterValues") == []
+        assert cpe.device.tree.get(SSID) == before

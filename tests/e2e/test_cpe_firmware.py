@@ -1,0 +1,141 @@
+"""Firmware, resets, tests and boots of CPE: what is said to be done was read back, whatever the CPE reports."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from lab.cpe.quirks import Quirks
+from lab.cpe.transfers import firmware
+from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name, until
+from tests.e2e.site import ApiRefusedError, Json, MovableClock, state_of
+from tests.e2e.test_cpe import at_home, sent
+from tests.e2e.test_routers import ref
+
+
+@pytest.fixture
+async def at(tmp_path: Path) -> AsyncIterator[CpeSite]:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "gate-2.0.bin").write_bytes(firmware("2.0.0"))
+    async with acs_site(tmp_path, f'files = "{images}"\n') as site:
+        yield site
+
+
+async def flash(at: CpeSite, **fields: object) -> Json:
+    settings = {"file": "gate-2.0.bin", "version": "2.0.0"}
+    return await at.site.ask("cpe-firmware", ref(WHO), settings=settings, **fields)
+
+
+async def test_firmware_is_done_when_the_version_reads_back(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    change = await flash(at)
+    assert change["class"] == "config"
+    done = await sent(at, cpe, change, "joseph", "lena")
+    assert state_of(done)[0] == "applied"
+    assert cpe.device.software == "2.0.0"
+    with pytest.raises(ApiRefusedError, match="already runs"):
+        await flash(at)
+    rows = await at.site.call("GET", "/v1/cpe-matrix")
+    matrix = {row["workflow"]: row["state"] for row in rows if row["software"] == "1.0.0"}
+    assert matrix["firmware"] == "proven (1)"
+
+
+async def test_firmware_that_fails_silently_is_not_done(at: CpeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(at.within(), "firmware", 2)
+    cpe = await at_home(at, quirks=Quirks(firmware="silent"))
+    done = await sent(at, cpe, await flash(at), "joseph", "lena")
+    assert state_of(done)[0] == "not-applied"
+    assert cpe.device.software == "1.0.0"
+    assert "TransferComplete" in done["items"][0]["detail"]
+
+
+async def test_a_fault_in_transfer_complete_ends_the_waiting(at: CpeSite) -> None:
+    cpe = await at_home(at, quirks=Quirks(firmware="faults"))
+    done = await sent(at, cpe, await flash(at), "joseph", "lena")
+    state, reason = state_of(done)
+    assert state == "not-applied"
+    assert reason.startswith("fault-9")
+
+
+async def test_an_image_that_changed_since_the_preview_is_not_sent(at: CpeSite, tmp_path: Path) -> None:
+    cpe = await at_home(at)
+    change = await flash(at)
+    (tmp_path / "images" / "gate-2.0.bin").write_bytes(firmware("6.6.6"))
+    done = await sent(at, cpe, change, "joseph", "lena")
+    assert state_of(done) == ("not-applied", "drifted")
+    assert cpe.executed("Download") == []
+
+
+async def test_a_reset_that_nobody_asked_for_makes_what_was_planned_stale(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Mine"})
+    cpe.device.reset_later()
+    await cpe.call_in("2 PERIODIC")
+    await until(lambda: cpe.device.boots == 2)
+    await cpe.wait_sessions(4)
+    done = await sent(at, cpe, change)
+    assert state_of(done) == ("stale", "stale")
+
+
+async def test_a_factory_reset_is_done_when_it_comes_as_new(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    done = await sent(at, cpe, await at.site.ask("cpe-factory-reset", ref(WHO)), "joseph", "lena")
+    assert state_of(done)[0] == "applied"
+
+
+async def test_a_test_runs_and_its_results_are_there(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    await at.refresh("LAB0001", "Device.IP.Diagnostics.")
+    cpe.device.diagnostics_s = 0.1
+    asked = await at.site.ask("cpe-diagnose", ref(WHO), settings={"test": "ping", "host": "192.0.2.1", "count": "3"})
+    done = await sent(at, cpe, asked)
+    assert state_of(done)[0] == "applied"
+    values = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=Device.IP.Diagnostics.IPPing.")
+    assert {v["path"].rpartition(".")[2]: v["value"] for v in values}["SuccessCount"] == "3"
+
+
+async def test_a_cpe_that_boots_after_being_read_is_not_read_so_again(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    cpe.device.quirks = Quirks(reboots_on=("GetParameterValues:Device.Hosts.",), reboots=1)
+    for _ in range(2):
+        before = cpe.device.boots
+        await at.refresh("LAB0001", "Device.Hosts.")
+        await until(lambda before=before: cpe.device.boots > before)  # type: ignore[misc]  # a default binds it
+        await until(lambda: cpe.device.wants_session is False)
+        await trio.sleep(0.05)
+    shown = await at.refresh("LAB0001", "Device.Hosts.")
+    assert "boot" in shown["problems"][0]
+    assert "GetParameterValues Device.Hosts." in shown["tripped"][0]
+    assert await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/clear", {}) == {"cleared": 1}
+
+
+async def test_a_change_waits_two_days_and_is_sent(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with acs_site(tmp_path, clock=clock) as at:
+        cpe = await at_home(at)
+        change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Two days"})
+        await at.site.approve(change, "joseph")
+        await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+        for _ in range(48):
+            clock.pass_s(3600)
+            await at.site.call("GET", "/v1/status")
+        assert (await at.site.show(change))["start_by"] < clock.wall_s() - 86_400
+        await cpe.call_in("2 PERIODIC")
+        assert state_of(await at.site.wait_end(change)) == ("applied", "read-back")
+
+
+async def test_a_change_whose_cpe_never_calls_expires(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with acs_site(tmp_path, "wait_s = 300\n", clock=clock) as at:
+        cpe = await at_home(at)
+        change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Never"})
+        await at.site.approve(change, "joseph")
+        await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+        clock.pass_s(86_400)
+        assert state_of(await at.site.wait_end(change)) == ("expired", "expired")
+        await cpe.call_in("2 PERIODIC")
+        assert cpe.executed("SetParameterValues") == []
