@@ -30,41 +30,51 @@ class _Host:
     over: trio.Event = field(default_factory=trio.Event)
 
 
+@dataclass(slots=True)
+class _Door:
+    """Where one device comes in. `wanted`: by how many; who waits at one door is not woken by what comes to another."""
+
+    session: Session | None = None
+    wanted: int = 0
+    changed: Bell = field(default_factory=Bell)
+
+
 class Visits:
     """Devices that called in and are on the line now."""
 
     def __init__(self) -> None:
-        self._here: dict[str, Session] = {}
-        self._wanted: dict[str, int] = {}
-        self._changed = trio.Event()
-
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = trio.Event()
+        self._doors: dict[str, _Door] = {}
 
     async def arrived(self, session: Session) -> None:
         """Hold a device's session open for as long as somebody has work for it (called by the connector)."""
-        target = session.target.id
-        self._here[target] = session
-        self._wake()
+        door = self._doors.setdefault(session.target.id, _Door())
+        door.session = session
+        door.changed.ring()
         try:
-            while self._wanted.get(target):
-                await self._changed.wait()
+            while door.wanted:
+                await door.changed.wait()
         finally:
-            if self._here.get(target) is session:  # it may have called in again meanwhile
-                del self._here[target]
+            if door.session is session:  # it may have called in again meanwhile
+                door.session = None
+            self._close(session.target.id, door)
 
     @asynccontextmanager
     async def visit(self, target: str) -> AsyncIterator[Session]:
         """Wait for the device to call in; its session stays open inside the block."""
-        self._wanted[target] = self._wanted.get(target, 0) + 1
+        door = self._doors.setdefault(target, _Door())
+        door.wanted += 1
         try:
-            while target not in self._here:
-                await self._changed.wait()
-            yield self._here[target]
+            while door.session is None:
+                await door.changed.wait()
+            yield door.session
         finally:
-            self._wanted[target] -= 1
-            self._wake()
+            door.wanted -= 1
+            door.changed.ring()
+            self._close(target, door)
+
+    def _close(self, target: str, door: _Door) -> None:
+        if not door.wanted and door.session is None and self._doors.get(target) is door:
+            del self._doors[target]
 
 
 class Sessions:
