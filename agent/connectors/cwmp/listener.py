@@ -15,6 +15,7 @@ import contextlib
 import logging
 import secrets
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -116,7 +117,7 @@ class Acs:
             _REALM, secrets.token_bytes(KEY_BYTES), algorithms=_ALGORITHMS, basic=config.basic or config.tls
         )
         self._open: dict[str, _Open] = {}
-        self._connections = 0
+        self._connections: Counter[str] = Counter()
         self.refused = 0
         """How many were told to come again."""
 
@@ -147,22 +148,25 @@ class Acs:
     # --- connections
 
     async def _serve_one(self, context: ssl.SSLContext | None, stream: trio.SocketStream) -> None:
-        if self._connections >= 4 * self._config.sessions:
+        try:
+            peer = str(stream.socket.getpeername()[0])
+        except OSError:
+            peer = ""  # it hung up before anybody looked
+        full = self._connections.total() >= 4 * self._config.sessions
+        if not peer or full or self._connections[peer] >= 2 * self._config.sessions:
             await trio.aclose_forcefully(stream)  # not even a word: that would cost a TLS handshake
             return
-        self._connections += 1
+        self._connections[peer] += 1
         try:
-            await contain("acs connection", lambda: self._connection(stream, context), log=_log)
+            await contain("acs connection", lambda: self._connection(stream, context, peer), log=_log)
         finally:
-            self._connections -= 1
+            self._connections[peer] -= 1
+            if not self._connections[peer]:
+                del self._connections[peer]
             with trio.move_on_after(1, shield=True):
                 await stream.aclose()
 
-    async def _connection(self, socket: trio.SocketStream, context: ssl.SSLContext | None) -> None:
-        try:
-            peer = str(socket.socket.getpeername()[0])
-        except OSError:
-            return  # it hung up before anybody looked
+    async def _connection(self, socket: trio.SocketStream, context: ssl.SSLContext | None, peer: str) -> None:
         certificate: str | None = None
         stream: trio.abc.Stream = socket
         with contextlib.suppress(*GONE):

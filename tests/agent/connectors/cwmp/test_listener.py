@@ -390,7 +390,7 @@ async def test_who_hangs_up_at_once_hurts_nobody(caplog: pytest.LogCaptureFixtur
             with socket.create_connection(("127.0.0.1", at.port)) as rude:
                 rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         assert (await (await at.connect()).log_in()).status == 200
-        await until(lambda: at.acs._connections == 1)
+        await until(lambda: at.acs._connections.total() == 1)
     assert caplog.records == []
 
 
@@ -577,15 +577,21 @@ async def test_who_sends_its_body_after_its_head_reads_the_503_too() -> None:
 
 async def test_connections_are_bounded() -> None:
     async with acs(sessions=2) as at:
-        held = [await at.connect() for _ in range(8)]
+        held = [await at.connect() for _ in range(4)]
         for cpe in held:
             assert (await cpe.post(INFORM)).status == 401
         beyond = await at.connect()
         with pytest.raises((HungUpError, trio.BrokenResourceError)):
             await beyond.post(INFORM)
-        for cpe in held[:4]:
-            await trio.aclose_forcefully(cpe.stream)
-        await until(lambda: at.acs._connections <= 4)
+        others = [
+            await trio.open_tcp_stream("127.0.0.1", at.port, local_address=f"127.0.0.{host}")
+            for host in (2, 2, 3, 3, 4)
+        ]
+        await until(lambda: at.acs._connections.total() == 8)
+        assert at.acs._connections == {"127.0.0.1": 4, "127.0.0.2": 2, "127.0.0.3": 2}, "eight at all, four from one"
+        for stream in (*others, *(cpe.stream for cpe in held[:2])):
+            await trio.aclose_forcefully(stream)
+        await until(lambda: at.acs._connections == {"127.0.0.1": 2})
         assert (await (await at.connect()).log_in()).status == 200
 
 
@@ -838,7 +844,7 @@ async def test_nothing_is_left_of_many_sessions() -> None:
             await cpe.post()
             await trio.aclose_forcefully(cpe.stream)
         assert at.acs._open == {}
-        await until(lambda: at.acs._connections == 0)
+        await until(lambda: at.acs._connections.total() == 0)
         assert all(call.over.is_set() for call, _, _ in at.desk.informs)
 
 
@@ -920,7 +926,7 @@ async def test_what_is_no_tls_is_dropped(
         cpe = await at.connect()
         await cpe.send(data)
         await cpe.rest()
-        await until(lambda: at.acs._connections == 0)
+        await until(lambda: at.acs._connections.total() == 0)
 
 
 async def test_a_clients_certificate_is_told(tmp_path: Path, server: tuple[Path, Path]) -> None:
