@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import (
+    acs,
+    acs_fleet,
+    acs_malformed,
+    acs_tree,
     cloud_approval,
     cloud_connections,
     cloud_submit,
@@ -27,7 +31,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench")
     parser.add_argument("names", nargs="*", help="which (an unknown one: they are listed); none: all")
     parser.add_argument("--markdown", action="store_true", help="print a table too")
-    parser.add_argument("--profile", type=Path, help="write cProfile's numbers of the agent in suspend_2000 there")
+    parser.add_argument("--profile", type=Path, help="write cProfile's numbers of the agent there: suspend_2000, acs")
     args = parser.parse_args(argv)
     benches: dict[str, Callable[[], list[Result]]] = {
         "cli_status": startup.bench,
@@ -42,6 +46,10 @@ def main(argv: list[str]) -> None:
         "cloud_connections_2000": cloud_connections.bench,
         "cloud_storm_500": cloud_connections.bench_storm,
         "cloud_approval": cloud_approval.bench,
+        "acs": lambda: acs.bench(profile=args.profile),
+        "acs_fleet": acs_fleet.bench,
+        "acs_tree": acs_tree.bench,
+        "acs_malformed": acs_malformed.bench,
     }
     if unknown := set(args.names) - benches.keys():
         parser.error(f"expected names out of {', '.join(benches)}, got {', '.join(sorted(unknown))}")

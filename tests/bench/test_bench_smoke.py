@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from agent.connectors.cwmp.acs_session import AcsSession
 from tests.bench import (
+    acs,
+    acs_cpe,
+    acs_fleet,
+    acs_malformed,
+    acs_tree,
     cloud_approval,
     cloud_connections,
     cloud_submit,
@@ -132,6 +139,69 @@ def test_cloud_storm() -> None:
 def test_cloud_approval(programs: None) -> None:
     found = _sane(cloud_approval.bench(rounds=2))["cloud_approval"]
     assert found.more["p95 ms"] >= found.value
+
+
+def test_acs(tmp_path: Path) -> None:
+    # That each session set its parameter, the benchmark itself insists on
+    found = _sane(acs.bench(sessions=24, known=8, rounds=1, profile=tmp_path / "profile"))
+    assert list(found) == ["acs_8", "acs_8_cpu"]
+    more = found["acs_8"].more
+    assert more["POSTs a session"] == 4  # challenged, informed, asked, told
+    assert more["least ratio of a round"] <= more["most"]
+    assert {path.name for path in tmp_path.iterdir()} == {"profile", "profile.writer"}
+
+
+def test_acs_fleet() -> None:
+    # That each CPE was served in each storm, and once, the benchmark itself insists on
+    results = acs_fleet.bench(virtual=1000, interval_s=10, seconds=0.1, sockets=240, paced_s=0.2, wait_scale=0.005)
+    virtual, memory, storm, paced, opened, real = results
+    assert virtual.more["intervals"] >= 1
+    assert memory.more["after one interval"] > 0
+    # 200 sessions, 800 connections: the others were told to come again, or not even that
+    assert storm.more["let in at once"] == storm.more["sessions at most"] == 200
+    assert storm.more["told 503"] >= 600
+    assert storm.more["closed without a word"] >= 200
+    assert storm.value >= 60
+    assert paced.value > 0
+    assert opened.name == "acs_fleet_240_open"
+    assert real.more["let in at once"] >= 200
+
+
+def test_acs_tree() -> None:
+    found = _sane(acs_tree.bench(rows=4, rounds=2))
+    parsed, kept = found["acs_tree_parse"], found["acs_tree_keep"]
+    assert parsed.ratio == pytest.approx(parsed.value / (parsed.reference_value or 0))
+    assert kept.more["least"] <= kept.value <= kept.more["most"]
+    assert found["acs_tree_values"].more["shown"] == acs_cpe.said(4).parameters
+
+
+def test_acs_malformed() -> None:
+    core, memory, listener = acs_malformed.bench(count=400)
+    assert core.met
+    assert listener.met
+    assert sum(core.more.values()) >= 400
+    assert core.more["MalformedXmlError"]
+    assert core.more["MalformedMessageError"]
+    assert memory.more["after a tenth"] > 0
+    assert listener.value == 20
+
+
+def test_a_body_that_crashes_a_session_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(session: AcsSession, body: bytes) -> None:
+        raise IndexError("broken")
+
+    player = acs_malformed.Player(acs_cpe.said(4), seed=1)
+    monkeypatch.setattr(AcsSession, "receive_untrusted", crash)
+    player._session = AcsSession("new", 0.0)
+    with pytest.raises(BenchError, match="IndexError: broken"):
+        player.play()
+
+
+def test_an_acs_that_answers_otherwise_is_found() -> None:
+    steps = acs_cpe.session(acs_cpe.said(), 1)
+    next(steps)
+    with pytest.raises(BenchError, match="expected 200 InformResponse, got 500"):
+        steps.send(acs_cpe.Answer(500, b"HTTP/1.1 500 ", b"oh"))
 
 
 def test_the_program_prints_json_and_a_table(
