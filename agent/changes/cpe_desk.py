@@ -147,10 +147,9 @@ class CpeDesk:
 
     def values(self, cpe: Cpe, prefix: str) -> list[dict[str, object]]:
         """Return the last known parameters below a name or path, at most `SHOWN`."""
-        subject, now_s = self.intake.subject(cpe), int(self.clock.wall_s())
-        profile = subject.profile
+        profile, now_s = self.intake.profile(cpe), int(self.clock.wall_s())
         path = (profile.path(prefix) if profile is not None else None) or prefix
-        found = [(p, k) for p, k in subject.values.items() if p.startswith(path)]
+        found = list(self.cpes.below(cpe.name, path).items())
         return [_value(profile, p, k, now_s) for p, k in found[:SHOWN]]
 
     def matrix(self) -> list[dict[str, object]]:
@@ -243,8 +242,8 @@ def _value(profile: Profile | None, path: str, known: Known, now_s: int) -> dict
 
 def _named(profile: Profile, values: Mapping[str, Known], now_s: int) -> list[dict[str, object]]:
     """Return what is known of the vocabulary, tables' rows included."""
-    found = [_value(profile, path, known, now_s) for path, known in values.items()]
-    return sorted((value for value in found if value["name"] is not None), key=lambda value: str(value["name"]))
+    named = [(path, known) for path, known in values.items() if profile.mapped_at(path) is not None]
+    return sorted((_value(profile, p, known, now_s) for p, known in named), key=lambda value: str(value["name"]))
 
 
 def _missing(profile: Profile, values: Mapping[str, Known]) -> list[str]:

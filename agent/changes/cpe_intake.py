@@ -27,7 +27,7 @@ from agent.connectors.cwmp.images import ImageFile
 from agent.connectors.cwmp.images_session import Images
 from agent.connectors.cwmp.kinds import Class, classify
 from agent.connectors.cwmp.known import Cpe, Known, Trust
-from agent.connectors.cwmp.profiles import ProfileError, normalise, profile_of
+from agent.connectors.cwmp.profiles import Profile, ProfileError, normalise, profile_of
 from agent.connectors.cwmp.schema import Baseline
 from agent.inventory import book
 from agent.inventory import cpes as inventory
@@ -152,12 +152,17 @@ class CpeIntake:
 
     def subject(self, cpe: Cpe) -> Subject:
         """Return a CPE with what is known of it."""
-        try:
-            profile = profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root) if cpe.root else None
-        except ProfileError:
-            profile = None
         can_be_called = self.cpes.request_credentials(cpe.name) is not None
-        return Subject(cpe, self.cpes.values(cpe.name), profile, self.cpes.secrets_set(cpe.name), can_be_called)
+        taken = self.cpes.secrets_set(cpe.name)
+        return Subject(cpe, self.cpes.values(cpe.name), self.profile(cpe), taken, can_be_called)
+
+    @staticmethod
+    def profile(cpe: Cpe) -> Profile | None:
+        """Return the profile of a CPE's model, None where its data model is not known."""
+        try:
+            return profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root) if cpe.root else None
+        except ProfileError:
+            return None
 
     def _item(self, ask: Ask, cpe: Cpe, image: ImageFile | None, keep: dict[str, str]) -> tuple[Item, bool]:
         subject, now_s = self.subject(cpe), int(self.clock.wall_s())

@@ -152,7 +152,7 @@ class CpeCalled:
         trust, why = (before.trust, before.why) if before else (Trust.QUARANTINED, "never seen before")
         if trust is Trust.ACCEPTED:
             why = ""
-        tx.run(
+        row = tx.one(
             "INSERT INTO cpe VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1) ON CONFLICT (name) DO UPDATE SET"
             " manufacturer = excluded.manufacturer, trust = excluded.trust, why = excluded.why,"
             " root = iif(excluded.root = '', root, excluded.root),"
@@ -161,7 +161,7 @@ class CpeCalled:
             " own = excluded.own, address = excluded.address,"
             " request_url = iif(excluded.request_url = '', request_url, excluded.request_url),"
             " udp_address = excluded.udp_address, events = excluded.events, last_s = excluded.last_s,"
-            " boots = boots + excluded.boots, resets = resets + excluded.resets",
+            " boots = boots + excluded.boots, resets = resets + excluded.resets RETURNING *",
             (
                 called.name,
                 called.oui,
@@ -194,10 +194,9 @@ class CpeCalled:
         if called.resets:  # it lost all secrets that it was given
             forget_secrets(tx, called.name)
         self._keep_values(tx, trust)
-        found = find(tx.all, called.name)
-        if found is None:
+        if row is None:
             raise RefusedCommandError("unknown-cpe", f"there is no CPE {called.name}")
-        return replace(found, booted=boots)
+        return replace(_cpe(row), booted=boots)
 
     def _news(self, before: Cpe | None, code: str) -> bool:
         """Tell whether it says a thing that it has not said already, in a session that then failed."""
@@ -206,14 +205,19 @@ class CpeCalled:
 
     def _keep_values(self, tx: Tx, trust: Trust) -> None:
         """Keep what its Inform says; of one that nobody accepted, only that, so that it cannot fill the database."""
+        name, found = self.called.name, self.called.values
         if trust is not Trust.ACCEPTED:
-            tx.run("DELETE FROM cpe_value WHERE name = ?", (self.called.name,))
-        write_values(tx, self.called.name, self.called.values)
-        if tx.all("SELECT count(*) AS n FROM cpe_value WHERE name = ?", (self.called.name,))[0]["n"] > limits.VALUES:
+            tx.run("DELETE FROM cpe_value WHERE name = ?", (name,))
+        updates = [(known.value, known.type, known.at_s, name, path) for path, known in found.items()]
+        known_all = "UPDATE cpe_value SET value = ?, type = ?, at_s = ? WHERE name = ? AND path = ?"
+        if tx.many(known_all, updates) == len(found):
+            return
+        write_values(tx, name, found)
+        if tx.all("SELECT count(*) AS n FROM cpe_value WHERE name = ?", (name,))[0]["n"] > limits.VALUES:
+            oldest = "SELECT path FROM cpe_value WHERE name = ? ORDER BY at_s LIMIT ?"
             tx.run(
-                "DELETE FROM cpe_value WHERE name = ? AND path IN"
-                " (SELECT path FROM cpe_value WHERE name = ? ORDER BY at_s LIMIT ?)",
-                (self.called.name, self.called.name, limits.VALUES // 10),
+                f"DELETE FROM cpe_value WHERE name = ? AND path IN ({oldest})",  # noqa: S608  a query of the line above
+                (name, name, limits.VALUES // 10),
             )
 
     def _full(self, tx: Tx) -> bool:
@@ -440,6 +444,9 @@ class CpeStore:
         self._store, self._vault, self._trust_shared = store, vault, trust_shared
         self._shared_request = shared_request
         self._told: dict[tuple[str, str, str, str, bool], float] = {}
+        self._recent: dict[tuple[str, str, str, bool], float] = {}
+        self._software: dict[str, str] = {}
+        self._now_s = 0.0
         self.reset_bell = Bell()
         """Rung when a CPE is due to be given its baseline."""
 
@@ -462,6 +469,12 @@ class CpeStore:
     def _login(self, user: str) -> sqlite3.Row | None:
         rows = self._store.query("SELECT name, commitment FROM cpe_login WHERE user = ?", (user,))
         return rows[0] if rows else None
+
+    def below(self, name: str, path: str) -> Mapping[str, Known]:
+        """Return what is known of a CPE's parameters whose paths begin so."""
+        query = "SELECT * FROM cpe_value WHERE name = ? AND path >= ? AND path < ? ORDER BY path"
+        rows = self._store.query(query, (name, path, path + _LAST))
+        return {r["path"]: Known(r["value"], r["type"], r["at_s"]) for r in rows}
 
     def own_password(self, user: str) -> str | None:
         """Return the password of a user that is one CPE's own."""
@@ -491,7 +504,11 @@ class CpeStore:
 
     async def called(self, called: Called) -> Cpe:
         """Take note that a CPE calls in, durably."""
+        self._now_s = called.at_s
         cpe = await self._store.run(CpeCalled(called, self._trust_shared))
+        self._software[cpe.name] = cpe.software
+        if len(self._software) > 10 * EVIDENCE_MEMO:
+            del self._software[next(iter(self._software))]
         if cpe.trust is Trust.ACCEPTED and cpe.resets > cpe.provisioned:
             self.reset_bell.ring()
         return cpe
@@ -547,6 +564,12 @@ class CpeStore:
 
     async def evidence(self, name: str, workflow: str, worked: bool, detail: str, software: str | None = None) -> None:
         """Take note that a workflow worked with a CPE's model, or did not; of the same again, once in a while."""
+        said = (name, self._software.get(name, "") if software is None else software, workflow, worked)
+        if self._recent.get(said, float("-inf")) + EVIDENCE_S > self._now_s:
+            return
+        self._recent[said] = self._now_s
+        if len(self._recent) > 4 * EVIDENCE_MEMO:
+            del self._recent[next(iter(self._recent))]
         cpe = self.find(name)
         if cpe is None:
             return

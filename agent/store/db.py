@@ -56,9 +56,9 @@ class Tx:
         """Execute one statement; return the number of rows changed."""
         return self._con.execute(sql, args).rowcount
 
-    def many(self, sql: str, rows: Iterable[Sequence[object]]) -> None:
-        """Execute one statement for each row."""
-        self._con.executemany(sql, rows)
+    def many(self, sql: str, rows: Iterable[Sequence[object]]) -> int:
+        """Execute one statement for each row; return the number of rows changed."""
+        return self._con.executemany(sql, rows).rowcount
 
     def one(self, sql: str, args: Sequence[object] = ()) -> sqlite3.Row | None:
         """Return the first row, or None."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import errno
 import heapq
+import ipaddress
 import json
 import random
 import selectors
@@ -31,6 +32,8 @@ RETRY_FIRST_S = 5.0
 """After a connection that broke, a CPE waits so long to twice as long, and each time twice that (TR-069 3.2.1.1)."""
 RETRY_DOUBLINGS = 9
 _READ_BYTES = 65_536
+_OWN_ADDRESSES = ipaddress.IPv4Address("127.1.0.0")
+"""Each CPE calls from an address of its own: one address alone gets no more than half of an ACS's connections."""
 _Session = Generator[bytes, Answer, TurnedAway | None]
 
 
@@ -138,10 +141,11 @@ class Load:
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        cpe = wanted.first + number % wanted.cpes
+        sock.bind((str(_OWN_ADDRESSES + cpe % (1 << 16)), 0))
         failed = sock.connect_ex(self._to)
         if failed not in (0, errno.EINPROGRESS):
             raise BenchError(f"cannot connect: {errno.errorcode.get(failed, failed)}")
-        cpe = wanted.first + number % wanted.cpes
         steps = session(self._what, cpe, booted=wanted.booted, stay=wanted.stay)
         talk = _Talk(number, sock, steps, now, memoryview(next(steps)))
         self._selector.register(sock, selectors.EVENT_WRITE, talk)

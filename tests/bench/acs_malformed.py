@@ -267,7 +267,7 @@ async def _posts(site: acs_site.Site, what: Said, bodies: Sequence[tuple[bytes, 
         nursery.start_soon(visits.run, nobody)
         for number, (body, coding) in enumerate(bodies):
             ours, theirs = trio.testing.memory_stream_pair()
-            stream = cast(trio.SocketStream, Accepted(theirs))
+            stream = cast(trio.SocketStream, Accepted(theirs, 1))
             nursery.start_soon(partial(acs._serve_one, None, stream))
             status = await _post(ours, what, number, body, coding)
             statuses[status] += 1

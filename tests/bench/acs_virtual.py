@@ -60,18 +60,21 @@ class VirtualClock:
 
 
 class _Peer:
-    @staticmethod
-    def getpeername() -> tuple[str, int]:
-        return "127.0.0.1", 1
+    """Each CPE calls from an address of its own: one address alone gets no more than half of all connections."""
+
+    def __init__(self, number: int) -> None:
+        self._host = f"127.1.{number >> 8 & 255}.{number & 255}"
+
+    def getpeername(self) -> tuple[str, int]:
+        return self._host, 1
 
 
 class Accepted(trio.abc.Stream):
     """A connection that the listener is given: it asks whose it is."""
 
-    socket = _Peer()
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, number: int) -> None:
         self._stream = stream
+        self.socket = _Peer(number)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
@@ -108,7 +111,7 @@ class _Fleet:
     async def call(self, number: int, *, booted: bool) -> TurnedAway | str | None:
         """Have a CPE call in once; return why it was not served, None: it was."""
         ours, theirs = trio.testing.memory_stream_pair()
-        accepted = Accepted(theirs)
+        accepted = Accepted(theirs, number)
         self.nursery.start_soon(self.serve_one, None, cast(trio.SocketStream, accepted))
         steps = acs_cpe.session(self.what, number, booted=booted)
         got = bytearray()

@@ -27,6 +27,7 @@ STATUS: dict[str, object] = {
     "services": 0,
     "targets": [],
     "devices": {"configured": 0},
+    "cpes": None,
     "frozen": [],
     "clock_halt": None,
     "billing_problem": "",

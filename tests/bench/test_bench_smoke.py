@@ -143,7 +143,7 @@ def test_cloud_approval(programs: None) -> None:
 
 def test_acs(tmp_path: Path) -> None:
     # That each session set its parameter, the benchmark itself insists on
-    found = _sane(acs.bench(sessions=24, known=8, rounds=1, profile=tmp_path / "profile"))
+    found = _sane(acs.bench(sessions=200, known=8, rounds=1, profile=tmp_path / "profile"))
     assert list(found) == ["acs_8", "acs_8_cpu"]
     more = found["acs_8"].more
     assert more["POSTs a session"] == 4  # challenged, informed, asked, told

@@ -8,6 +8,7 @@ after 30 seconds (TR-069 section 3.4.1).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import trio
 
@@ -22,6 +23,9 @@ Take = Callable[[SessionEvent], Awaitable[None]]
 """What the listener does with an event before it is acknowledged."""
 Gone = Callable[[], Awaitable[None]]
 """Returns when the CPE dropped the connection on which it waits for a response."""
+
+_SOON_S: Final = 0.05
+"""How long a CPE is kept waiting before it is watched whether it is still there."""
 
 
 class _Asked:
@@ -156,6 +160,12 @@ class Call:
 
     async def _hold(self, gone: Gone) -> None:
         """Wait until something is to be asked, or nobody has work, or the CPE should not be made to wait longer."""
+        deadline = trio.current_time() + limits.HOLD_S
+        with trio.move_on_after(_SOON_S):  # mostly somebody has something at once, and a task less is to be made
+            while self.held and self.session.idle and not self.over.is_set():
+                await self._changed.wait()
+        if not self.held or not self.session.idle or self.over.is_set():
+            return
 
         async def until_gone() -> None:
             await gone()
@@ -163,7 +173,7 @@ class Call:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(until_gone)
-            with trio.move_on_after(limits.HOLD_S):
+            with trio.move_on_at(deadline):
                 while self.held and self.session.idle and not self.over.is_set():
                     await self._changed.wait()
             nursery.cancel_scope.cancel()

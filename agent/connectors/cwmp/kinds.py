@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import re
+from functools import lru_cache
 from typing import Final
 
 
@@ -104,6 +105,7 @@ _READ_ONLY: Final = re.compile(
 _VENDOR: Final = re.compile(r"x_", re.IGNORECASE)
 
 
+@lru_cache(maxsize=65_536)
 def classify(path: str) -> Class:
     """Return the class of a parameter. Any text has one; an object, whose path ends in a dot, is plain.
 

@@ -79,6 +79,9 @@ READ_WAIT_S: Final = 60.0
 FIRST_BODY_BYTES: Final = 1 << 20
 """A POST of who has not proved itself, or is not in a session. An Inform has 3 kB; 64 of its parameters are 20 kB."""
 
+STRANGER_BODY_BYTES: Final = 64 << 10
+"""A POST without credentials, which is read to be answered by a challenge: several Informs."""
+
 INFLATED_RATIO: Final = 200
 """How many times larger than on the wire a compressed body may become. XML of a large tree shrinks thirtyfold."""
 

@@ -197,6 +197,8 @@ class Acs:
                     current = await self._post(wire, headers, target, current, proof)
                 if not wire.next_request():
                     break
+            else:
+                return  # the client closed: nobody is to read anything
         except h11.RemoteProtocolError as err:
             if wire.may_answer:
                 await wire.answer(err.error_status_hint, [], close=True)
@@ -238,13 +240,13 @@ class Acs:
 
     async def _first(self, wire: Wire, headers: Mapping[str, str], target: str, proof: Proof) -> _Open | None:
         """Answer who is not in a session: by a challenge, by 503, or by beginning one."""
-        body = await wire.body(limits.FIRST_BODY_BYTES)
+        given = headers.get("authorization")
+        body = await wire.body(limits.FIRST_BODY_BYTES if given is not None else limits.STRANGER_BODY_BYTES)
         if len(self._open) >= self._config.sessions:
             self.refused += 1
             wait_s = limits.RETRY_AFTER_S + secrets.randbelow(limits.RETRY_AFTER_S)
             await wire.answer(503, [("retry-after", str(wait_s))], close=True)
             return None
-        given = headers.get("authorization")
         now = self._clock.wall_s()
         judged = None
         if given is not None:

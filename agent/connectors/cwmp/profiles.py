@@ -6,6 +6,8 @@ that the rest of the connector needs.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from agent.connectors.cwmp import profile_files
 from agent.connectors.cwmp.profile_files import ProfileError
 from agent.connectors.cwmp.vocabulary import (
@@ -68,6 +70,7 @@ def profile_named(name: str) -> Profile:
     return found
 
 
+@lru_cache(maxsize=4096)
 def profile_of(oui: str, product_class: str, software: str, root: str) -> Profile:
     """Return the profile of a CPE: the most specific one that matches, the root's generic one where none does.
 

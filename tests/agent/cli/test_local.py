@@ -19,12 +19,14 @@ FOUND = {
     "services": 0,
     "targets": [],
     "devices": {"configured": 0, "not-asked": 0, "reachable": 0, "unreachable": 0, "refused": 0, "findings": 0},
+    "cpes": None,
     "frozen": [],
     "billing_problem": "",
     "clock_halt": None,
     "standings": [],
     "cloud": {"enrolled": False, "connected": False, "outbox": 0, "inbox": 0},
 }
+CPES = {"accepted": 9, "quarantined": 0, "sessions": 2, "turned_away": 0}
 STANDING = {
     "verb": "restore",
     "evidence": "payment-matched",
@@ -52,6 +54,9 @@ def routers(**counts: int) -> dict[str, object]:
         (routers(configured=2, reachable=2, findings=1), "routers  2 of 2 reachable, 1 with findings: ispagent device"),
         (routers(configured=3, reachable=1, refused=1, not_asked=1), "ROUTERS  1 of 2 reachable, 1 not asked yet: "),
         (routers(configured=1, unreachable=1), "ROUTERS  0 of 1 reachable: "),
+        ({"cpes": CPES}, "CPE      9 accepted, 2 on the line\n"),
+        ({"cpes": {**CPES, "quarantined": 3}}, " · 3 IN QUARANTINE (ispagent cpe list --quarantined)\n"),
+        ({"cpes": {**CPES, "turned_away": 7}}, " · 7 told to come again\n"),
         ({"standings": [STANDING]}, "at most 60 an hour, until 2026-01-01 00:00Z, by lena, joseph"),
         (EXPIRED, "RENEW IT trust version 3 has expired: nothing is"),
         ({"cloud": CLOUD}, "cloud    NOT CONNECTED (unavailable), 3 to send, 0 to handle"),

@@ -191,6 +191,7 @@ async def test_a_cpe_is_not_made_to_wait_too_long(at: Talk, autojump_clock: Mock
 async def test_a_cpe_that_is_gone_ends_the_wait_and_nothing_is_sent(at: Talk, autojump_clock: MockClock) -> None:
     await at.informed()
     await at.held()
+    await trio.sleep(0.1)  # it is watched by then
     at.asking(GET)
     at.gone.set()
     await at.call.over.wait()
