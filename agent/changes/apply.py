@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from agent.changes import plans
-from agent.changes.item_run import CANCELLED, EXPIRED, ItemRunner, RunParts
+from agent.changes.item_run import CANCELLED, EXPIRED, ItemRunner, RunParts, Stopped, can_be_taken_back
 from agent.changes.journal import Journal
 from agent.changes.machine import FAILED, FINAL, TOUCHED, Event
 from agent.changes.plans import Loaded
@@ -74,6 +74,7 @@ class Run:
             await self._run_wave(wave, soak=bool(rest) and not self._begun(rest), canary=number == 0 and bool(rest))
         if self._stop:
             await self._cancel_rest()
+        await self._find_doubts()
         if self._loaded.plan.on_failure.value == "revert" and self._failed():
             await self._revert_all()
         return self._stop
@@ -97,13 +98,25 @@ class Run:
             watching.start_soon(self._watch_health, before)
             watching.start_soon(self._watch_waiting)
             await self._run_items(left)
+            if canary:
+                await self._judge_canary(items)
             watching.cancel_scope.cancel()
-        failed = [i for i in items if self.journal.states[i.n] in FAILED]
-        if canary and failed:
-            self._stop = self._stop or f"canary: {len(failed)} of {len(items)} failed"
         if soak and not self._stop:
             await self._clock.sleep(wave.soak_s)
         await self._health(before)
+
+    async def _judge_canary(self, items: Sequence[Item]) -> None:
+        """Stop where a canary failed. For one that proved nothing (stale, skipped) the next stands in, one by one."""
+        tried = list(items)
+        rest = [i for i in self._loaded.items.items if i not in items and not self._ended(i)]
+        while True:
+            states = [self.journal.states[i.n] for i in tried]
+            if failed := sum(state in FAILED for state in states):
+                self._stop = self._stop or f"canary: {failed} of {len(tried)} failed"
+            if self._stop or not rest or any(state in TOUCHED for state in self.journal.states.values()):
+                return
+            tried.append(rest.pop(0))
+            await self._run_items(tried[-1:])
 
     async def _run_items(self, items: Sequence[Item]) -> None:
         async with trio.open_nursery() as nursery:
@@ -122,9 +135,27 @@ class Run:
             await self._clock.sleep(HEALTH_S)
             await self._health(before)
 
+    async def _find_doubts(self) -> None:
+        """Find the fate of what was sent before a restart, also where the run is over: its outcome is owed."""
+        doubted = [i for i in self._loaded.items.items if self._runner.in_doubt(i.n) and not self._ended(i)]
+        if not doubted:
+            return
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self._watch_waiting)
+            async with trio.open_nursery() as nursery:
+                for item in doubted:
+                    nursery.start_soon(self._runner.run, item)
+            watching.cancel_scope.cancel()
+
+    def _ended(self, item: Item) -> bool:
+        return self.journal.states[item.n] in FINAL
+
     async def _watch_waiting(self) -> None:
-        """End the waiting for devices that have not called in, once the change was cancelled or its time is over."""
+        """End the waiting for devices that have not called in, once the change is stopped, cancelled or out of time."""
         while not self.journal.cancelled():
+            if self._stop:
+                self._runner.leave(Stopped(Event.CANCEL, "stopped", self._stop))
+                return
             if self._clock.wall_s() >= self._loaded.row.run_until.wall_s:
                 self._runner.leave(EXPIRED)
                 return
@@ -157,12 +188,13 @@ class Run:
                 self._stop = self._stop or f"{len(lost)} sessions lost at {target} that are not on the list"
 
     def _failed(self) -> int:
-        return sum(1 for state in self.journal.states.values() if state in FAILED)
+        states = self.journal.states.items()
+        return sum(1 for n, state in states if state in FAILED and not self._runner.in_doubt(n))
 
     def _check_stop(self) -> None:
         if self._loaded.plan.on_failure.value == "continue":
             return
-        failed = self._failed()
+        failed = self._failed()  # of what is in doubt since before a restart, nothing is known yet
         total = sum(1 for i in self._loaded.items.items if self.journal.states[i.n] not in (S.BLOCKED, S.EXCLUDED))
         percent = self._loaded.items.head.pace.stop_failed_percent
         if failed and total > 1 and failed * 100 > percent * total:
@@ -183,7 +215,7 @@ class Run:
         """`--on-failure revert`: take back what stands, as the approved plan declares."""
         async with trio.open_nursery() as nursery:
             for item in self._loaded.items.items:
-                if self.journal.states[item.n] in TOUCHED:
+                if self.journal.states[item.n] in TOUCHED and can_be_taken_back(item):
                     await self._pace(item)
                     nursery.start_soon(self._runner.revert, item)
 
@@ -198,8 +230,8 @@ class Run:
                 elif row.verdict is None:
                     nursery.start_soon(self._runner.recover, item, row)
         for n in plans.locked(self._parts.store.reader, self._loaded.row.plan_id):
-            if self.journal.states[n] not in (S.RUNNING, S.UNKNOWN):
-                await self.journal.unlock(plans.item_by_number(self._loaded.items, n))
+            if self.journal.states[n] not in (S.RUNNING, S.UNKNOWN) and not self._runner.in_doubt(n):
+                await self.journal.unlock(plans.item_by_number(self._loaded.items, n), whole=True)
         self._check_stop()  # a run that was being stopped when the agent died stays stopped
         stopped = (r.detail for r in self._loaded.rows.values() if r.state is S.CANCELLED and r.reason == "stopped")
         self._stop = next(stopped, self._stop)

@@ -35,10 +35,11 @@ from agent.inventory.cpes import CpeStore
 from agent.model import ABSENT, Address, Effect, Item, Listed, SecretRef, Seen, Step, Transition, Value
 from agent.runtime.clock import Clock
 from agent.services import cpe_verbs
-from agent.services.cpe_verbs import CpePlan, Subject, Wanted
+from agent.services.cpe_verbs import CpePlan, Subject, Wanted, path_of
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
 from trust.policy import Action
+from trust.statements import OnFailure
 
 ROTATE = "@rotate"
 """The setting that asks for new credentials, both ways."""
@@ -73,7 +74,11 @@ class CpeIntake:
         ask = request.ask
         if len(ask.settings) + len(ask.secrets) > _MOST_SETTINGS:
             raise RequestError(f"expected at most {_MOST_SETTINGS} settings in one change")
-        chosen = self._select(ask)
+        if ask.settings.keys() & {ROTATE, BASELINE} and len(ask.settings) + len(ask.secrets) > 1:
+            raise RequestError("a baseline, or new credentials, are a change of their own: nothing else goes with it")
+        if ask.on_failure is OnFailure.REVERT and ask.action is not Action.CPE_SET:
+            raise RequestError(f"{ask.action.value} cannot be taken back: expected another --on-failure than revert")
+        chosen = sorted(self._select(ask), key=lambda cpe: -cpe.last_s)  # whoever called in last is the canary
         self._refuse_secrets(ask, chosen)
         image = await self._image(ask) if ask.action is Action.CPE_FIRMWARE else None
         keep: dict[str, str] = {}
@@ -193,16 +198,16 @@ class CpeIntake:
                 return self._baseline(subject, keep, now_s)
             case _:
                 settings = {**ask.settings, **dict.fromkeys(ask.secrets, "")}
-                return cpe_verbs.set_values(
-                    subject, Wanted(settings, self._committing(subject.cpe, ask.secrets, keep)), now_s
-                )
+                commit = self._committing(subject.cpe, ask.secrets, keep)
+                return cpe_verbs.set_values(subject, Wanted(settings, commit, secrets=ask.secrets), now_s)
 
     def _committing(self, cpe: Cpe, given: Mapping[str, str], keep: dict[str, str]) -> Callable[[str, str], str | None]:
         def commit(name: str, path: str) -> str | None:
             text = given.get(name)
             if text is None:
                 return None
-            made = self.vault.commit(f"cwmp/{cpe.name}/{path}", text)
+            # As set now: what reads as an earlier one, with the same text, was not set by this change
+            made = self.vault.commit(f"cwmp/{cpe.name}/{path}/{secrets.token_hex(8)}", text)
             keep[made] = text
             return made
 
@@ -238,10 +243,16 @@ class CpeIntake:
             stun = {"stun.username": cpe.name, "stun.server": host, "stun.port": str(port), "stun.enabled": "true"}
             settings |= {name: text for name, text in stun.items() if self._has(subject, name)}
             given |= {"stun.password": given["request.password"]} if self._has(subject, "stun.password") else {}
+        profile = subject.profile
+        ours = {profile.path(name) or name for name in (*settings, *given)} if profile is not None else set()
+        if profile is not None and (twice := [name for name in more if (profile.path(name) or name) in ours]):
+            return Leave("bad-baseline", f"{', '.join(twice)}: new credentials are made for it (rotate)", blocked=True)
         every = {**more, **settings, **dict.fromkeys(given, "")}
-        wanted = Wanted(every, self._committing(cpe, given, keep))
-        planned = cpe_verbs.set_values(subject, wanted, now_s)
-        return replace(planned, management=False) if isinstance(planned, CpePlan) else planned
+        planned = cpe_verbs.set_values(subject, Wanted(every, self._committing(cpe, given, keep), secrets=given), now_s)
+        if isinstance(planned, Leave):
+            return planned
+        writes = [t for s in planned.steps if not isinstance(s.do, Effect) for t in s.do]
+        return replace(planned, management=any(cpe_verbs.loses_us(t) for t in writes if path_of(t) not in ours))
 
     @staticmethod
     def _has(subject: Subject, name: str) -> bool:
@@ -280,7 +291,7 @@ class CpeIntake:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
         made = [self._take_back(item) for item in items]
         writes = [t for i in made for s in i.steps if not isinstance(s.do, Effect) for t in s.do]
-        management = any(cpe_verbs.keeps_us(t.address) for t in writes)
+        management = any(cpe_verbs.loses_us(Transition(t.address, t.before, t.before.value)) for t in writes)
         scope = Scope(
             active_services=self._accepted(),
             facts_age_s=None,

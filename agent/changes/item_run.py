@@ -57,6 +57,8 @@ _FOLLOW = frozenset({"restore", "revert"})
 """Actions that wait for a change which holds their addresses: a restore follows a suspension, it is never lost."""
 _PAUSES = frozenset({"frozen", "clock-halt"})
 _UNSENT = frozenset({S.PLANNED, S.WAITING})
+MOST_VISITS = 20
+"""How often a step is begun at a device that hangs up before anything was sent."""
 CRASHED = "lost-crash"
 RETRIED = "retry"
 """Reason of an item whose disconnects a person asked to do once more (`retry.py`)."""
@@ -90,6 +92,10 @@ class Stopped:
     detail: str
 
 
+_HUNG_UP = frozenset({"session-ended", "not-on-the-line"})
+"""Why nothing was sent to a device that calls in when it likes: it will call in again."""
+AWAY = Stopped(Event.WAIT, "not-on-the-line", "until the device calls in again")
+"""Nothing was sent yet: the item waits as one that was not begun, and holds no address meanwhile."""
 EXPIRED = Stopped(Event.EXPIRE, "expired", "the device did not call in before the deadline")
 CANCELLED = Stopped(Event.CANCEL, "cancelled", "cancelled while it waited for the device to call in")
 
@@ -102,6 +108,8 @@ class Known:
     ended: set[Address] = field(default_factory=set)
     attempts: dict[tuple[int, Direction], int] = field(default_factory=dict)
     crashed: set[tuple[int, Direction]] = field(default_factory=set)
+    in_doubt: set[tuple[int, Direction]] = field(default_factory=set)
+    """What was about to be sent and has no outcome yet: until it has, the item's addresses stay its own."""
     last: StepOutcome | None = None
 
     def done(self, n: int) -> StepOutcome | None:
@@ -132,6 +140,11 @@ def ladders(steps: Collection[Step]) -> list[list[Step]]:
         if isinstance(step.do, Effect):
             found.setdefault(min((*step.unless, step.n)), []).append(step)
     return list(found.values())
+
+
+def can_be_taken_back(item: Item) -> bool:
+    """Tell whether anything of an item can be: of one that only had effects which have no inverse, nothing is."""
+    return not item.steps or any(inverse_of(step) is not None for step in item.steps)
 
 
 def inverse_of(step: Step) -> tuple[Transition, ...] | Effect | None:
@@ -195,7 +208,12 @@ class ItemRunner:
             await self._finish_reason_only(item)
             return
         await self._resolve_doubts(item)
-        stopped: Stopped | None = None
+        while await self._visit(item):
+            await self._clock.sleep(PAUSE_S)
+
+    async def _visit(self, item: Item) -> bool:
+        """Run an item with the sessions of its targets; return whether its device went away before it was begun."""
+        away, stopped = False, None
         waiting = trio.CancelScope()
         try:
             waiting.deadline = trio.current_time() + self._patience_s(item)
@@ -206,7 +224,7 @@ class ItemRunner:
                 async with self._lines(item) as lines:
                     waiting.deadline = float("inf")  # from here on each step has its own deadline
                     self._waiting.discard(waiting)
-                    await self._run_locked(item, lines)
+                    away = await self._run_locked(item, lines)
         except UnreadableError as err:
             stopped = Stopped(Event.FAIL, err.reason, str(err))
         finally:
@@ -215,6 +233,8 @@ class ItemRunner:
             stopped = self._left or EXPIRED
         if stopped is not None:
             await self._end(item, None, stopped)
+            await self._unlock(item)
+        return away
 
     def _patience_s(self, item: Item) -> float:
         """Return how long to wait for the item's session. What was begun is read to its end, after the deadline too."""
@@ -237,17 +257,33 @@ class ItemRunner:
                     return
                 await self._clock.sleep(PAUSE_S)
 
-    async def _run_locked(self, item: Item, lines: Lines) -> None:
-        while (holder := await self._journal.lock(item)) is not None:
-            if self._journal.plan.action not in _FOLLOW or self._clock.wall_s() >= self._run_until_s:
+    async def _run_locked(self, item: Item, lines: Lines) -> bool:
+        arrives = self._arrives(item)
+        while (holder := await self._journal.lock(item, whole=arrives)) is not None:
+            follows = arrives or self._journal.plan.action in _FOLLOW
+            if not follows or self._clock.wall_s() >= self._run_until_s:
                 await self._end(item, lines, Stopped(Event.FAIL, "busy", f"busy with change {holder}"))
-                return
+                return False
             await self._clock.sleep(PAUSE_S)
         try:
-            await self._end(item, lines, await self._run_in_turn(item, lines))
+            stopped = await self._run_in_turn(item, lines)
+            if stopped is not AWAY:
+                await self._end(item, lines, stopped)
+            elif self._journal.states[item.n] is S.RUNNING:
+                await self._move(item, AWAY.event, AWAY.reason, AWAY.detail)
         finally:
+            await self._unlock(item)
+        return stopped is AWAY
+
+    async def _unlock(self, item: Item) -> None:
+        """Give the item's addresses back, unless a step is in doubt: nobody may act on them before that is known."""
+        if not self.known(item.n).in_doubt:
             with trio.CancelScope(shield=True):
-                await self._journal.unlock(item)
+                await self._journal.unlock(item, whole=self._arrives(item))
+
+    def _arrives(self, item: Item) -> bool:
+        """Tell whether the item's device calls in when it likes: then one change at a time acts on it, all of it."""
+        return self._parts.sessions.arrives_later(item.steps[0].target)
 
     async def _end(self, item: Item, lines: Lines | None, stopped: Stopped | None) -> None:
         """Move the item to the state in which its run ends. `lines` None: nothing can be read now."""
@@ -325,8 +361,14 @@ class ItemRunner:
 
         What was begun is finished after a short wait: half done it would hold its addresses against a restore.
         """
-        pause_s, go_on = SPARE_S, self._clock.boot_s() + PAUSE_MAX_S
+        arrives = self._parts.sessions.arrives(session.target.id)
+        pause_s, most_s, patience_s = SPARE_S, SPARE_MAX_S, PAUSE_MAX_S
+        if arrives:  # it stays for seconds when it comes, and may come tomorrow
+            pause_s, most_s, patience_s = PAUSE_S, PAUSE_S, self._patience_with(session.target.id).reread_s
+        go_on = self._clock.boot_s() + patience_s
         while (busy := await session.busy()) is not None and self._journal.wanted(item):
+            if arrives and busy.reason in _HUNG_UP and self._nothing_sent(item):
+                return AWAY
             if self._journal.states[item.n] not in _UNSENT and self._clock.boot_s() >= go_on:
                 return None
             if self._journal.states[item.n] in _UNSENT and (why := self._stopping()):
@@ -335,11 +377,22 @@ class ItemRunner:
             if left_s <= 0:
                 return Stopped(Event.EXPIRE, busy.reason, busy.detail)
             await self._clock.sleep(min(pause_s, left_s))
-            pause_s = min(pause_s * 2, SPARE_MAX_S)
+            pause_s = min(pause_s * 2, most_s)
         return None
+
+    def _nothing_sent(self, item: Item) -> bool:
+        """Tell whether an item is as if it had not been begun: its device hung up before each first byte."""
+        known = self.known(item.n)
+        return not known.in_doubt and all(self._hung_up(done) for done in known.outcomes.values())
+
+    @staticmethod
+    def _hung_up(outcome: StepOutcome) -> bool:
+        return outcome.verdict is Verdict.NOT_APPLIED and outcome.reason in _HUNG_UP
 
     def _try_again(self, item: Item, step: Step, direction: Direction, outcome: StepOutcome) -> bool:
         """Return whether a step that proved to have had no effect may be sent once more."""
+        if self._hung_up(outcome) and self._parts.sessions.arrives_later(step.target):
+            return self.known(item.n).attempts.get((step.n, direction), 0) < MOST_VISITS
         if outcome.verdict is not Verdict.NOT_APPLIED or not outcome.reason.startswith("lost-"):
             return False
         if isinstance(step.do, Effect) and step.do.replay is Replay.NEVER:
@@ -349,8 +402,11 @@ class ItemRunner:
 
     async def _resolve_doubts(self, item: Item) -> None:
         """Find the fate of what was about to be sent to a device that calls in when it likes."""
-        for row in self._doubts.pop(item.n, ()):
-            await self.recover(item, row)
+        while rows := self._doubts.get(item.n):
+            await self.recover(item, rows[0])
+            self.known(item.n).in_doubt.discard((rows[0].n, rows[0].direction))
+            del rows[0]
+        self._doubts.pop(item.n, None)
 
     async def _once(self, item: Item, step: Step, lines: Lines, turn: Turn) -> StepOutcome:
         bound: Mapping[Address, Seen] = {}
@@ -371,7 +427,9 @@ class ItemRunner:
                     await self._parts.refresh_facts()
                 ticket = await self._journal.about_to(item, doing)
                 self._changed()
-                self.known(item.n).attempts[doing.step, doing.direction] = ticket.attempt
+                known, key = self.known(item.n), (doing.step, doing.direction)
+                known.attempts[key] = ticket.attempt
+                known.in_doubt.add(key)
                 scope.shield = not arrives  # a device that calls in when it likes is not waited for at a stop
                 done = await perform_step(
                     session,
@@ -382,6 +440,7 @@ class ItemRunner:
                     self._last_reply(item, doing, turn),
                     leave=arrives,
                 )
+                known.in_doubt.discard(key)
         return done
 
     def _patience_with(self, target: str) -> Patience:
@@ -510,19 +569,28 @@ class ItemRunner:
         writes = [s for s in reversed(item.steps) if not isinstance(s.do, Effect)]
         if not item.steps:
             return None
+        within_s = self._revert_within_s(item)
         try:
-            async with self._lines(item) as lines, self._locked(item), Turn(self._parts.sessions) as turn:
-                for step in writes:
-                    outcome = await self._revert_step(item, step, lines, turn)
-                    if outcome is not None and outcome.verdict is not Verdict.APPLIED:
-                        return outcome.reason, outcome.detail
-                for ladder in ladders(item.steps):
-                    outcome = await self._revert_ladder(item, ladder, lines, turn)
-                    if outcome is not None and self._had_effect(item, ladder):
-                        return outcome.reason, outcome.detail
+            with trio.move_on_after(within_s) as waiting:
+                async with self._lines(item) as lines, self._locked(item), Turn(self._parts.sessions) as turn:
+                    waiting.deadline = float("inf")
+                    for step in writes:
+                        outcome = await self._revert_step(item, step, lines, turn)
+                        if outcome is not None and outcome.verdict is not Verdict.APPLIED:
+                            return outcome.reason, outcome.detail
+                    for ladder in ladders(item.steps):
+                        outcome = await self._revert_ladder(item, ladder, lines, turn)
+                        if outcome is not None and self._had_effect(item, ladder):
+                            return outcome.reason, outcome.detail
         except (UnreadableError, RefusedCommandError) as err:
             return err.reason, str(err)
+        if waiting.cancelled_caught:
+            return "not-on-the-line", f"the device did not call in for {within_s:.0f} s to be given back what it was"
         return None
+
+    def _revert_within_s(self, item: Item) -> float:
+        """Return how long a revert waits for the item's device: one that we dial says at once whether it is there."""
+        return self._patience_with(item.steps[0].target).reread_s if self._arrives(item) else float("inf")
 
     def _had_effect(self, item: Item, ladder: Collection[Step]) -> bool:
         """Tell whether a ladder that could not be taken back leaves something behind.
@@ -549,13 +617,12 @@ class ItemRunner:
     @asynccontextmanager
     async def _locked(self, item: Item) -> AsyncIterator[None]:
         """Hold the item's addresses, waiting for whoever has them."""
-        while await self._journal.lock(item) is not None:
+        while await self._journal.lock(item, whole=self._arrives(item)) is not None:
             await self._clock.sleep(PAUSE_S)
         try:
             yield
         finally:
-            with trio.CancelScope(shield=True):
-                await self._journal.unlock(item)
+            await self._unlock(item)
 
     async def _revert_step(self, item: Item, step: Step, lines: Lines, turn: Turn) -> StepOutcome | None:
         do = inverse_of(step)
@@ -598,6 +665,11 @@ class ItemRunner:
     def recover_later(self, item: Item, row: StepRow) -> None:
         """Find the fate of a step when its item is gone on with: its device must call in first."""
         self._doubts.setdefault(item.n, []).append(row)
+        self.known(item.n).in_doubt.add((row.n, row.direction))
+
+    def in_doubt(self, n: int) -> bool:
+        """Tell whether the fate of a step of item `n` is still to be found, from before a restart."""
+        return n in self._doubts
 
     async def recover(self, item: Item, row: StepRow) -> None:
         """Find the fate of a step that was about to be sent when the agent died."""

@@ -224,13 +224,18 @@ class Journal:
             )
         )
 
-    async def lock(self, item: Item) -> str | None:
-        """Take the item's addresses; return None, or the short id of the change that holds one."""
-        return await self._store.run(commands.Lock(self.plan.plan_id, item.n, addresses_of(item)))
+    async def lock(self, item: Item, *, whole: bool = False) -> str | None:
+        """Take the item's addresses, `whole`: its device; return None, or the short id of the change that holds one."""
+        return await self._store.run(commands.Lock(self.plan.plan_id, item.n, _locked(item, whole)))
 
-    async def unlock(self, item: Item) -> None:
-        """Give the item's addresses back."""
-        await self._store.run(commands.Unlock(self.plan.plan_id, item.n, addresses_of(item)))
+    async def unlock(self, item: Item, *, whole: bool = False) -> None:
+        """Give the item's addresses back, as they were taken."""
+        await self._store.run(commands.Unlock(self.plan.plan_id, item.n, _locked(item, whole)))
+
+
+def _locked(item: Item, whole: bool) -> tuple[Address, ...]:
+    device = tuple(dict.fromkeys(Address(step.target) for step in item.steps)) if whole else ()
+    return (*device, *addresses_of(item))
 
 
 def addresses_of(item: Item) -> tuple[Address, ...]:

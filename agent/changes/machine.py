@@ -7,7 +7,7 @@ Rule 2: this file does no I/O and knows no connector.
 The life of an item::
 
     planned ──begin──▶ running ──prove──▶ applied ──revert──▶ reverted
-       │  └─wait─▶ waiting ─begin─┘ │ └─lose──▶ unknown ─(re-read)─▶ applied, not-applied, diverged …
+       │  └─wait─▶ waiting ◀─▶ ─────┤ └─lose──▶ unknown ─(re-read)─▶ applied, not-applied, diverged …
        └─skip, drift, supersede, cancel, expire, fail ─▶ skipped, stale, superseded, cancelled, expired, not-applied
 """
 
@@ -51,7 +51,7 @@ TOUCHED = (S.APPLIED, S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
 """States in which the item's writes stand."""
 
 TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
-    (S.PLANNED, Event.WAIT): S.WAITING,
+    **dict.fromkeys([(s, Event.WAIT) for s in (S.PLANNED, S.RUNNING)], S.WAITING),
     **dict.fromkeys([(s, Event.BEGIN) for s in _UNSENT], S.RUNNING),
     **dict.fromkeys([(s, Event.SKIP) for s in _UNSENT], S.SKIPPED),
     **dict.fromkeys([(s, Event.DRIFT) for s in (*_UNSENT, *_IN_DOUBT)], S.STALE),
@@ -127,7 +127,7 @@ def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Even
         return Event.LOSE  # of what cannot be read back anyway, the judgement says what is so
     if Verdict.DIVERGED in known:
         return Event.DIVERGE
-    if any(w.drifted for w in writes) and Verdict.APPLIED not in known:
+    if any(s.drifted for s in steps) and Verdict.APPLIED not in known:
         return Event.DRIFT
     if writes and all(w.verdict is not Verdict.APPLIED for w in writes):
         return stopped if stopped is not None and not known else Event.FAIL

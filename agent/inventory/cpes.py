@@ -240,9 +240,16 @@ class CpeCalled:
 
 def forget_secrets(tx: Tx, name: str) -> None:
     """Take note that nothing is known of a CPE's secrets any more, nor as whom it calls: it was reset."""
+    let_go(tx, "name = ?", (name,))
     for table in ("cpe_secret_set", "cpe_pending"):
         tx.run(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608  a name of the line above
     tx.run("DELETE FROM cpe_value WHERE name = ? AND path LIKE ?", (name, f"%.{USERNAME}"))
+
+
+def let_go(tx: Tx, where: str, of: tuple[str, ...]) -> None:
+    """Keep secrets that are being replaced for `SECRET_KEEP_S` from now: a change may be taken back until then."""
+    query = f"UPDATE cpe_secret SET at_s = ? WHERE commitment IN (SELECT commitment FROM cpe_secret_set WHERE {where})"  # noqa: S608  constants of this file
+    tx.run(query, (int(tx.now_s), *of))
 
 
 def write_values(tx: Tx, name: str, found: Mapping[str, Known]) -> None:
@@ -304,6 +311,8 @@ class CpeSet:
     def run(self, tx: Tx) -> None:
         """Do it; what was pending is over."""
         rows = [(self.name, path, commit) for path, commit in self.secrets.items()]
+        for _, path, _ in rows:
+            let_go(tx, "name = ? AND path = ?", (self.name, path))
         tx.many("INSERT OR REPLACE INTO cpe_secret_set VALUES (?,?,?)", rows)
         tx.run("DELETE FROM cpe_pending WHERE name = ?", (self.name,))
 

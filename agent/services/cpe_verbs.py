@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from agent.connectors.cwmp import addresses, limits, rows
 from agent.connectors.cwmp.addresses import Row, address, row_address
-from agent.connectors.cwmp.effects import DIAGNOSE, FACTORY_RESET, FIRMWARE, REBOOT, WITHIN_S
+from agent.connectors.cwmp.effects import DIAGNOSE, FACTORY_RESET, FIRMWARE, REBOOT, UNKNOWN_VERSION, WITHIN_S
 from agent.connectors.cwmp.errors import LocalCwmpError
 from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.images import ImageFile
@@ -24,15 +24,19 @@ from agent.connectors.cwmp.profiles import Profile, normalise
 from agent.connectors.cwmp.values import TYPES
 from agent.connectors.cwmp.vocabulary import UnknownNameError
 from agent.connectors.shared import age_text
-from agent.model import ABSENT, Address, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value
+from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value
 from agent.services.verbs import Leave
 
 MANAGEMENT: Final = "ManagementServer."
 _ROW: Final = re.compile(r"(?P<table>[^\[\]]+\.)\[(?P<key>[^\]]+)\]")
 _CLIPPED: Final = re.compile(r"\([0-9]+ characters\)")
 """What stands for a value that is too long to be kept (`line_session.known`)."""
-_KEEPS_US: Final = frozenset({"URL", "Username", "Password", "EnableCWMP", "PeriodicInformEnable"})
-"""Below ManagementServer: what a CPE needs to find us and to be let in."""
+_REQUEST_USER: Final = frozenset({"ConnectionRequestUsername", "ConnectionRequestPassword"})
+_KEEPS_US: Final = _REQUEST_USER | {"URL", "Username", "Password", "EnableCWMP", "PeriodicInformEnable"}
+"""Below ManagementServer: what a CPE needs to find us and to be let in, and what we need to call it."""
+_INTERVAL: Final = "PeriodicInformInterval"
+_SELDOM_S: Final = 86_400
+"""A CPE that calls in less often than once a day is as good as lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,14 @@ class Wanted:
     """What is asked of each CPE.
 
     `settings`: name or path -> text, `+TABLE[field=text,…]` -> `field=text,…`, `-TABLE[field=text,…]` -> "".
-    `secrets`: name or path -> commitment of the secret to set, of this CPE and this path. `image`: of a firmware, and
+    `commit`: (name or path, path) -> a new commitment to the secret to set, None: none was given. `secrets`: the names
+    of those that were given. `image`: of a firmware, and
     `version` what it makes SoftwareVersion read. `diagnostic`: its name, `arguments` by their words.
     """
 
     settings: Mapping[str, str] = field(default_factory=dict)
     commit: Callable[[str, str], str | None] = lambda _name, _path: None
+    secrets: Collection[str] = ()
     image: ImageFile | None = None
     version: str = ""
     diagnostic: str = ""
@@ -117,14 +123,14 @@ def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     return CpePlan(
         tuple(Step(n, target, do) for n, do in enumerate(every, start=1)),
         {"after": _when(subject, now_s), **_proof(every)},
-        management=any(keeps_us(t.address) for do in every for t in do),
+        management=any(loses_us(t) for do in every for t in do),
     )
 
 
 def _locked_out(subject: Subject, writes: Sequence[Transition]) -> Leave | None:
     """Return why a CPE would not be let in any more: a password is found by its user, which must be this CPE's."""
     paths = {f"{subject.cpe.root}{MANAGEMENT}{last}": last for last in ("Username", "Password")}
-    found = {paths[p]: w for w in writes if (p := w.address.split("/", 2)[2]) in paths}
+    found = {paths[p]: w for w in writes if (p := path_of(w)) in paths}
     if not found:
         return None
     has = subject.values.get(f"{subject.cpe.root}{MANAGEMENT}Username")
@@ -147,11 +153,20 @@ def _proof(steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
     return {"proof": "what is set is read back; a secret cannot be: it is done when the CPE answered that it took it"}
 
 
-def keeps_us(addr: Address) -> bool:
-    """Return whether an address is of what a CPE needs to find us, and to be let in."""
-    path = addr.split("/", 2)[2]
-    before, _, last = path.rpartition(".")
-    return f"{before}.".endswith(MANAGEMENT) and last in _KEEPS_US
+def path_of(write: Transition) -> str:
+    """Return the full name of the parameter that is written."""
+    return write.address.split("/", 2)[2]
+
+
+def loses_us(write: Transition) -> bool:
+    """Return whether a write is of what a CPE needs to find us, to be let in and to be called; a mistake loses it."""
+    before, _, last = path_of(write).rpartition(".")
+    if not f"{before}.".endswith(MANAGEMENT):
+        return False
+    if last == _INTERVAL:
+        text = write.after.get(addresses.VALUE) if isinstance(write.after, Mapping) else None
+        return not (isinstance(text, str) and text.isdecimal() and 0 < int(text) <= _SELDOM_S)
+    return last in _KEEPS_US
 
 
 def _parameter(subject: Subject, profile: Profile, name: str, text: str, wanted: Wanted) -> Transition | Leave | None:
@@ -173,11 +188,11 @@ def _parameter(subject: Subject, profile: Profile, name: str, text: str, wanted:
         commit = wanted.commit(name, path)
         if commit is None:
             return Leave("secret", f"{path} is a secret: give it by --secret {name}", blocked=True)
-        if subject.taken.get(path) == commit:
-            return None
         last = subject.taken.get(path)
         before_ = Seen({addresses.VALUE: SecretRef(last) if last else ""}, known.at_s, live=False)
         return Transition(where, before_, {addresses.VALUE: SecretRef(commit)})
+    if name in wanted.secrets:
+        return Leave("no-secret", f"{path} is no secret: give it by --value {name}=…", blocked=True)
     if len(text) > limits.VALUE_CHARS or _CLIPPED.fullmatch(known.value):
         return Leave("too-long", f"{path}: longer values than {limits.VALUE_CHARS} are not kept", blocked=True)
     check = TYPES.get(known.type)
@@ -285,7 +300,7 @@ def firmware(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
         "bytes": str(image.size_bytes),
         "type": profile.firmware_types[0],
         "version": wanted.version,
-        "from": subject.cpe.software or "an unknown version",
+        "from": subject.cpe.software or UNKNOWN_VERSION,
     }
     return _effect(subject, FIRMWARE, "Download", args, Replay.NEVER, ProofKind.EQUAL, addresses.FIRMWARE, now_s)
 

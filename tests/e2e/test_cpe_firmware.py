@@ -66,7 +66,16 @@ async def test_an_image_that_changed_since_the_preview_is_not_sent(at: CpeSite, 
     change = await flash(at)
     (tmp_path / "images" / "gate-2.0.bin").write_bytes(firmware("6.6.6"))
     done = await sent(at, cpe, change, "joseph", "lena")
-    assert state_of(done) == ("not-applied", "drifted")
+    assert state_of(done) == ("stale", "drifted")
+    assert cpe.executed("Download") == []
+
+
+async def test_a_cpe_that_runs_another_version_by_now_is_left_alone(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    change = await flash(at)
+    cpe.device.run_firmware("3.0.0")
+    done = await sent(at, cpe, change, "joseph", "lena")
+    assert state_of(done) == ("stale", "drifted")
     assert cpe.executed("Download") == []
 
 

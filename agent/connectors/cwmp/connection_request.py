@@ -366,8 +366,8 @@ def way(http: HttpTarget | Result, udp: UdpTarget | None) -> HttpTarget | UdpTar
 class Waking:
     """When a CPE is asked next: at once, then after longer and longer pauses, and never where that is no use.
 
-    Starts anew, as `Waking()`, when the CPE calls in, when its URL, binding or credentials change, or when a person
-    wants to know now.
+    Starts anew, as `Waking()`, when the CPE calls in by itself, when there is something new for it, when its URL,
+    binding or credentials change, or when a person wants to know now.
     """
 
     attempts: int = 0

@@ -10,6 +10,8 @@ REBOOT: Final = "reboot"
 FACTORY_RESET: Final = "factory-reset"
 FIRMWARE: Final = "firmware"
 DIAGNOSE: Final = "diagnose"
+UNKNOWN_VERSION: Final = "an unknown version"
+"""What a firmware is upgraded from, of a CPE that does not say."""
 
 METHODS: Final[Mapping[str, str]] = {
     REBOOT: "Reboot",

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import NotSentError, Reply, UnreadableError
+from agent.connectors.base import DriftedError, NotSentError, Reply, UnreadableError
 from agent.connectors.cwmp import addresses
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.addresses import address
 from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.effects import METHODS, STATE, Flash
+from agent.connectors.cwmp.effects import METHODS, STATE, UNKNOWN_VERSION, Flash
 from agent.connectors.cwmp.faults import refused
 from agent.connectors.cwmp.methods import AcsRequest
 from agent.model import Address, Effect, Seen
@@ -58,7 +58,7 @@ async def send(line: CpeLine, call: Call, effect: Effect) -> Reply:
     """Have a CPE do something.
 
     Raises:
-        NotSentError: nothing was sent. LostError: the CPE hung up.
+        NotSentError, DriftedError: nothing was sent. LostError: the CPE hung up.
     """
     if (method := METHODS.get(effect.verb)) is None:
         raise NotSentError(f"a CPE cannot be told to {effect.verb}", reason="unsupported")
@@ -107,6 +107,10 @@ async def _ask(line: CpeLine, call: Call, workflow: str, request: AcsRequest) ->
 
 
 async def _download(line: CpeLine, call: Call, effect: Effect) -> Reply:
+    runs, was = line.cpe().software or UNKNOWN_VERSION, effect.args["from"]
+    if runs != was:
+        now = {address(line.name, addresses.FIRMWARE): line.seen({"version": runs})}
+        raise DriftedError(f"it runs {runs}, no more {was}", observed=now)
     image = await line.offer(effect.args)
     request = m.Download(
         command_key=effect.key,

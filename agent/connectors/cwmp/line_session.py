@@ -23,7 +23,7 @@ from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.addresses import Row, what_of
 from agent.connectors.cwmp.breaker import Breaker, Signature
 from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.effects import Flash
+from agent.connectors.cwmp.effects import DIAGNOSE, Flash
 from agent.connectors.cwmp.errors import LocalCwmpError
 from agent.connectors.cwmp.faults import CpeFault, fault_text, refused
 from agent.connectors.cwmp.fields import Value as Typed
@@ -137,7 +137,8 @@ class CpeLine:
     # --- reading
 
     async def read(self, addresses_: Collection[Address]) -> Mapping[Address, Seen]:
-        """Return what each address reads now.
+        """Return what each address reads now. What a CPE tells by itself counts as read while it is on the line only:
+        of one that is silent, what it said last is no sign of what it did since.
 
         Raises:
             UnreadableError: the CPE did not call in, or hung up, or refused to be asked.
@@ -150,8 +151,8 @@ class CpeLine:
         asked = [w for w in whats.values() if w not in addresses.TOLD]
         found: dict[str, Known] = {}
         tables: dict[str, dict[str, Known]] = {}
+        call = await self.wait()
         if asked:
-            call = await self.wait()
             found = await self._values_and_key(call, [w for w in asked if isinstance(w, str)])
             for table in dict.fromkeys(w.table for w in asked if isinstance(w, Row)):
                 tables[table] = await self.below(call, table)
@@ -354,13 +355,11 @@ class CpeLine:
             raise NotSentError(f"{self.name} is not on the line", reason="session-ended")
         if isinstance(ticket.do, Effect):
             self._told.pop(ticket.do.key, None)
+            if ticket.do.verb == DIAGNOSE:
+                await self._look_at_pending(call)
             return await effects_session.send(self, call, ticket.do)
         await self._unchanged(ticket.do)
-        if self._book.pending(self.name):  # its ParameterKey still tells of what is in doubt, and will not after this
-            try:
-                await self._values_and_key(call, [self._pending_path()])
-            except UnreadableError as err:
-                raise NotSentError(f"it could not be read: {err}", reason=err.reason) from err
+        await self._look_at_pending(call)
         self._doubt = call
         if any(isinstance(_what(t.address), Row) for t in ticket.do):
             reply = await rows_session.send(self, call, ticket.do, step_key(ticket))
@@ -371,6 +370,14 @@ class CpeLine:
             self._written, self._settled = _provable(ticket.do), False
             self._later = call if reply.reason == _LATER else None
         return reply
+
+    async def _look_at_pending(self, call: Call) -> None:
+        """Find out whether a secret in doubt was taken: its ParameterKey tells, and will not after the next setting."""
+        if self._book.pending(self.name):
+            try:
+                await self._values_and_key(call, [self._pending_path()])
+            except UnreadableError as err:
+                raise NotSentError(f"it could not be read: {err}", reason=err.reason) from err
 
     async def _unchanged(self, writes: Sequence[Transition]) -> None:
         try:
@@ -498,10 +505,9 @@ class CpeLine:
         if cpe.software == self.flash.version:
             await self.evidence("firmware", True, "", self.flash.before)
             self.flash = None
-        elif self.flash.reported and cpe.software == self.flash.before:
-            await self.evidence(
-                "firmware", False, "TransferComplete without a fault, and the old version", cpe.software
-            )
+        elif self.flash.reported:
+            which = "the old version" if cpe.software == self.flash.before else f"version {cpe.software[:40]}"
+            await self.evidence("firmware", False, f"TransferComplete without a fault, and {which}", self.flash.before)
             self.flash = None
 
 

@@ -19,7 +19,7 @@ import trio
 from agent.connectors.base import Reply, Session, UnreadableError
 from agent.connectors.cwmp import connection_request, http_text, limits
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.acs_session import CpeAsks, Ended, Informed, SessionEvent
+from agent.connectors.cwmp.acs_session import CpeAsks, Ended, Informed, Reason, SessionEvent
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.connection_request import Outcome, Reach, Result, UdpTarget, Waking
 from agent.connectors.cwmp.faults import AcsFault, refusal
@@ -42,6 +42,8 @@ WAKERS = 32
 _LOOK_S = 1.0
 """Between two looks at who is waited for, where nobody is new: each goes through all of them."""
 _MOST_BINDINGS = 100_000
+_CAME = frozenset({Outcome.ACCEPTED, Outcome.SENT})
+"""A CPE that calls in after these came because it was asked: if it is waited for again, the pauses go on growing."""
 
 
 class Visits:
@@ -55,6 +57,8 @@ class Visits:
         self._waited: dict[str, int] = {}
         self._woken: dict[str, Waking] = {}
         self._asking: set[str] = set()
+        self._ended_well: set[str] = set()
+        """CPE whose last session was not cut off: what they say when they try again, they have not said before."""
         self._wakers = trio.CapacityLimiter(WAKERS)
         self._someone = trio.Event()
         self.bindings: dict[str, UdpTarget] = {}
@@ -97,6 +101,7 @@ class Visits:
             call.session.answer(refusal(AcsFault.REQUEST_DENIED, "these credentials are of another CPE"))
             return
         cpe = await self._book.called(self._called(name, inform, proof, own=owner == name or certified))
+        self._ended_well.discard(name)
         if cpe.trust is Trust.REFUSED:
             call.session.answer(refusal(AcsFault.REQUEST_DENIED, "this CPE is refused here"))
             return
@@ -130,7 +135,7 @@ class Visits:
             udp_address=told("ManagementServer.UDPConnectionRequestAddress"),
             events=tuple(event.event_code for event in inform.event),
             at_s=now_s,
-            retry=inform.retry_count > 0,
+            retry=inform.retry_count > 0 and name not in self._ended_well,
             values=values,
         )
 
@@ -142,7 +147,9 @@ class Visits:
             await self._book.evidence(cpe.name, "connection-request", True, "")
         if any(event.event_code == "M Reboot" for event in inform.event):
             await self._book.evidence(cpe.name, "reboot", True, "")
-        self._woken.pop(cpe.name, None)
+        waking = self._woken.get(cpe.name)
+        if waking is not None and (waking.last is None or waking.last.outcome not in _CAME):
+            del self._woken[cpe.name]  # that it could not be called for says nothing any more
         line = self.line(cpe.name)
         if "0" in codes and line.awaits_reset:
             line.awaits_reset = False
@@ -194,8 +201,10 @@ class Visits:
         match event:
             case CpeAsks(request=m.TransferComplete() as done):
                 await self._transferred(call, done)
-            case Ended() if call in self._calls:
+            case Ended(reason=reason) if call in self._calls:
                 self._calls[call].detach(call)
+                if reason is Reason.DONE:
+                    self._ended_well.add(self._calls[call].name)
             case _:
                 pass
 
@@ -227,6 +236,7 @@ class Visits:
         """Call for a CPE inside the block, again and again, with pauses that grow."""
         name = name_of(target)
         self._waited[name] = self._waited.get(name, 0) + 1
+        self._woken.pop(name, None)  # there is something new for it
         self._someone.set()
         try:
             yield
@@ -259,19 +269,18 @@ class Visits:
             if wait_s > 0:
                 pauses.append(wait_s)
                 continue
-            self._woken[name] = waking.noted(
-                Result(Outcome.UNREACHABLE, "being asked"),
-                now,
-                random.random(),  # noqa: S311  spreads, hides nothing
-            )
-            pauses.append(self._woken[name].due_at - now)
+            jitter = random.random()  # noqa: S311  spreads, hides nothing
+            asked = self._woken[name] = waking.noted(Result(Outcome.UNREACHABLE, "being asked"), now, jitter)
+            pauses.append(asked.due_at - now)
             self._asking.add(name)
-            nursery.start_soon(partial(contain, "connection request", partial(self._wake, name, waking), log=_log))
+            wake = partial(self._wake, name, waking, asked)
+            nursery.start_soon(partial(contain, "connection request", wake, log=_log))
         self._someone = trio.Event()
         with trio.move_on_after(max(min([*pauses, 30.0]), _LOOK_S)):
             await self._someone.wait()
 
-    async def _wake(self, name: str, waking: Waking) -> None:
+    async def _wake(self, name: str, waking: Waking, asked: Waking) -> None:
+        """Call for a CPE and take note of how that went, unless it called in meanwhile: then it is an old story."""
         try:
             async with self._wakers:
                 result = await self.wake(name)
@@ -279,7 +288,7 @@ class Visits:
             result = Result(Outcome.NO_WAY, str(err))
         finally:
             self._asking.discard(name)
-        if name in self._waited:
+        if self._woken.get(name) is asked:
             self._woken[name] = waking.noted(result, self._clock.boot_s(), random.random())  # noqa: S311  as above
 
     async def wake(self, name: str) -> Result:

@@ -118,7 +118,13 @@ async def test_a_factory_reset_whose_answer_was_lost_may_have_been_done(tmp_path
 def image(folder: Path, content: bytes) -> dict[str, str]:
     (folder / "lab-2.0.bin").write_bytes(content)
     digest = hashlib.sha256(content).hexdigest()
-    return {"file": "lab-2.0.bin", "sha256": digest, "type": "1 Firmware Upgrade Image", "version": "2.0"}
+    return {
+        "file": "lab-2.0.bin",
+        "sha256": digest,
+        "type": "1 Firmware Upgrade Image",
+        "version": "2.0",
+        "from": "1.0.0",
+    }
 
 
 def upgrade(rig: AcsRig, args: Mapping[str, str]) -> Effect:

@@ -1,0 +1,272 @@
+"""What goes wrong around changes on CPE: lost answers, silence, hang-ups, two at once, batches that stop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+
+from lab.cpe.client import Cpe
+from lab.cpe.quirks import Quirks
+from lab.cpe.transfers import firmware
+from tests.e2e import files as e2e_files
+from tests.e2e.cpe_site import WHO, CpeSite, acs_files, acs_site, device, free_port, name
+from tests.e2e.site import AgentProgram, ApiRefusedError, Json, Office, state_of
+from tests.e2e.test_cpe import SSID, at_home, sent
+from tests.e2e.test_cpe_kill9 import started
+from tests.e2e.test_routers import ref
+
+FLASH = {"file": "gate-2.0.bin", "version": "2.0.0"}
+
+
+@pytest.fixture
+async def at(tmp_path: Path) -> AsyncIterator[CpeSite]:
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "gate-2.0.bin").write_bytes(firmware("2.0.0"))
+    async with acs_site(tmp_path, f'files = "{images}"\n') as site:
+        yield site
+
+
+async def plugged(at: CpeSite, *serials: str) -> list[Cpe]:
+    cpes = [await at.plug_in(serial) for serial in serials]
+    for serial in serials:
+        await at.accept(serial, ref(WHO) if serial == serials[0] else "")
+    return cpes
+
+
+def by_cpe(change: Json) -> dict[str, str]:
+    """Return the state of each item by the serial number of its CPE."""
+    return {serial: change["items"][n]["state"] for n, serial in enumerate(order_of(change))}
+
+
+def order_of(change: Json) -> list[str]:
+    """Return the serial numbers of a change's CPE in the order of its items."""
+    shown = [json.loads(text)["display"] for text in change["documents"]]
+    return [each["cpe"].rpartition("-")[2] for each in shown if "cpe" in each]
+
+
+async def waiting(at: CpeSite, change: Json, *people: str) -> None:
+    await at.site.approve(change, *(people or ("joseph",)))
+    await at.site.wait_for(change, lambda c: all(i["state"] == "waiting" for i in c["items"]))
+
+
+# --- effects ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_cpe_that_boots_slowly_is_not_rebooted_twice(at: CpeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(at.within(), "reboot", 1)
+    cpe = await at_home(at, quirks=Quirks(loses_answer_on=("Reboot",)))
+    cpe.boot_s = 3.0
+    done = await sent(at, cpe, await at.site.ask("cpe-reboot", "LAB0001"))
+    assert state_of(done)[0] == "applied"
+    assert len(cpe.executed("Reboot")) == 1
+
+
+async def test_of_a_cpe_that_is_silent_nothing_is_said(at: CpeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(at.within(), "reboot", 1)
+    cpe = await at_home(at)
+    cpe.boot_s = 3.0
+    change = await at.site.ask("cpe-reboot", "LAB0001")
+    await waiting(at, change)
+    await cpe.call_in("2 PERIODIC")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] in ("running", "unknown"))
+    await trio.sleep(1.5)  # longer than a reboot may take: it may have rebooted, and nobody heard
+    assert by_cpe(await at.site.show(change))["LAB0001"] in ("running", "unknown")
+    assert state_of(await at.site.wait_end(change))[0] == "applied"
+
+
+async def test_what_cannot_be_taken_back_is_not_asked_to_be(at: CpeSite) -> None:
+    await at_home(at)
+    with pytest.raises(ApiRefusedError, match="cannot be taken back"):
+        await at.site.ask("cpe-firmware", "LAB0001", settings=FLASH, on_failure="revert")
+
+
+async def test_a_canary_that_proved_nothing_is_followed_by_another(at: CpeSite) -> None:
+    serials = ("LAB0001", "LAB0002", "LAB0003")
+    cpes = dict(zip(serials, await plugged(at, *serials), strict=True))
+    change = await at.site.ask("cpe-firmware", *serials, settings=FLASH)
+    first, second, third = order_of(change)
+    decided = {"trust": "", "forget": False, "service": "" if first == "LAB0001" else ref(WHO)}
+    await at.site.call("POST", f"/v1/cpes/{name(first)}/decide", decided)  # it is another's since the preview
+    await at.site.approve(change, "joseph", "lena")
+    await at.site.wait_for(change, lambda c: by_cpe(c)[first] == "waiting")
+    await cpes[first].call_in("2 PERIODIC")
+    await at.site.wait_for(change, lambda c: by_cpe(c)[first] == "stale" and by_cpe(c)[second] == "waiting")
+    assert by_cpe(await at.site.show(change))[third] == "planned"
+    cpes[second].device.quirks = Quirks(firmware="faults")
+    await cpes[second].call_in("2 PERIODIC")
+    done = await at.site.wait_end(change)
+    assert by_cpe(done) == {first: "stale", second: "not-applied", third: "cancelled"}
+
+
+# --- hang-ups, and two at once ----------------------------------------------------------------------------------------
+
+
+async def test_a_dropped_connection_does_not_end_a_change_that_has_a_week(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "At last"})
+    cpe.device.quirks = Quirks(cut_on=("GetParameterValues",))
+    await waiting(at, change)
+    with trio.move_on_after(2):
+        await cpe.call_in("2 PERIODIC")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+    cpe.device.quirks = Quirks()
+    with trio.fail_after(20):
+        while (await at.site.show(change))["items"][0]["state"] == "waiting":
+            await cpe.call_in("2 PERIODIC")
+    assert state_of(await at.site.wait_end(change)) == ("applied", "read-back")
+    assert cpe.device.tree.get(SSID) == "At last"
+
+
+async def test_the_second_of_two_changes_of_one_parameter_is_stale(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    first = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "A"})
+    second = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "B"})
+    for change in (first, second):
+        await waiting(at, change)
+    await cpe.call_in("2 PERIODIC")
+    ended = {state_of(await at.site.wait_end(change)) for change in (first, second)}
+    assert ended == {("applied", "read-back"), ("stale", "drifted")}
+
+
+async def test_what_waits_holds_no_address(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "A"})
+    await waiting(at, change)
+    await at.site.hand_in(at.site.people.freeze("maria"))
+    with trio.move_on_after(2):
+        await cpe.call_in("2 PERIODIC")
+    cpe.boot_s = 1000.0
+    cpe.power_cut()
+    store = at.site.daemon.api.parts.store
+    with trio.fail_after(10):
+        while store.query("SELECT address FROM address_lock"):  # noqa: ASYNC110  what is looked at tells nobody
+            await trio.sleep(0.1)
+    assert by_cpe(await at.site.show(change)) == {"LAB0001": "waiting"}
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_secret_that_the_house_changed_can_be_put_back(at: CpeSite) -> None:
+    cpe, key = await at_home(at), "Device.WiFi.AccessPoint.1.Security.KeyPassphrase"
+    for _ in range(2):
+        change = await at.site.ask("cpe-set", ref(WHO), secrets={"wifi.1.key": "as support set it"})
+        assert state_of(await sent(at, cpe, change))[0] == "applied"
+        assert cpe.device.tree.get(key) == "as support set it"
+        cpe.device.put(key, "as the house set it")
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+
+async def test_a_stop_ends_the_waiting_and_takes_back_what_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(e2e_files, "DEFAULT_POLICY", {**e2e_files.DEFAULT_POLICY, "stop_failed_percent": 2})
+    async with acs_site(tmp_path) as at:
+        first, second, third = await plugged(at, "LAB0001", "LAB0002", "LAB0003")
+        before = first.device.tree.get(SSID)
+        serials = ("LAB0001", "LAB0002", "LAB0003")
+        change = await at.site.ask("cpe-set", *serials, settings={"wifi.1.ssid": "Z"}, on_failure="revert")
+        await waiting(at, change)
+        await first.call_in("2 PERIODIC")
+        await at.site.wait_for(change, lambda c: by_cpe(c)["LAB0001"] == "applied")
+        second.device.quirks = Quirks(fails_on=("SetParameterValues",))
+        await second.call_in("2 PERIODIC")
+        await at.site.wait_for(change, lambda c: by_cpe(c)["LAB0003"] == "cancelled")
+        with trio.fail_after(20):
+            while by_cpe(await at.site.show(change))["LAB0001"] == "applied":
+                await first.call_in("2 PERIODIC")
+        done = await at.site.wait_end(change)
+        assert by_cpe(done) == {"LAB0001": "reverted", "LAB0002": "not-applied", "LAB0003": "cancelled"}
+        assert (first.device.tree.get(SSID), third.executed("SetParameterValues")) == (before, [])
+
+
+async def test_what_is_in_doubt_at_a_restart_is_found_out_also_where_the_batch_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(e2e_files, "DEFAULT_POLICY", {**e2e_files.DEFAULT_POLICY, "stop_failed_percent": 2})
+    port = free_port()
+    files = acs_files(tmp_path, port=port)
+    office, programs = Office(files), [await started(AgentProgram(files))]
+    try:
+        await office.install()
+        async with trio.open_nursery() as nursery:
+            cpes: list[Cpe] = []
+            for n in (1, 2):
+                quirks = Quirks(loses_answer_on=("SetParameterValues",)) if n == 1 else Quirks()
+                made = device(f"http://127.0.0.1:{port}/acs", f"LAB000{n}", quirks=quirks)
+                cpe = Cpe(made, boot_s=0.0, backoff_scale=1000.0 if n == 1 else 0.01)
+                cpes.append(cpe)
+                await nursery.start(lambda task_status, cpe=cpe: cpe.run(task_status=task_status))
+                await cpe.wait_sessions(1)
+                await accept_and_read(office, cpe, f"LAB000{n}")
+            change = await office.ask("cpe-set", "LAB0001", "LAB0002", settings={"wifi.1.ssid": "Z"})
+            await office.approve(change, "joseph")
+            await office.wait_for(change, lambda c: set(by_cpe(c).values()) == {"waiting"})
+            with trio.move_on_after(2):
+                await cpes[0].call_in("2 PERIODIC")
+            await office.wait_for(change, lambda c: by_cpe(c)["LAB0001"] == "unknown")
+            await trio.to_thread.run_sync(programs[0].stop)
+            programs.append(await started(AgentProgram(files)))
+            other = await office.ask("cpe-set", "LAB0001", settings={"wifi.1.ssid": "Other"})
+            await office.approve(other, "joseph")
+            await office.wait_for(other, lambda c: state_of(c)[0] == "waiting")
+            await until_ended(office, change, lambda c: by_cpe(c)["LAB0001"] == "applied", cpes[0])
+            assert len(cpes[0].executed("SetParameterValues")) == 1
+            await until_ended(office, other, lambda c: state_of(c)[0] == "stale", cpes[0])
+            await until_ended(office, change, lambda c: by_cpe(c)["LAB0002"] == "applied", cpes[1])
+            assert (await office.show(change))["state"] == "done"
+            nursery.cancel_scope.cancel()
+    finally:
+        for program in programs:
+            program.stop()
+
+
+async def accept_and_read(office: Office, cpe: Cpe, serial: str) -> None:
+    await office.call("POST", f"/v1/cpes/{name(serial)}/decide", {"trust": "accepted", "forget": False})
+    async with trio.open_nursery() as nursery:
+
+        async def look() -> None:
+            await office.call("POST", f"/v1/cpes/{name(serial)}/refresh", {"names": ["wifi.1.ssid"], "timeout_s": 20})
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(look)
+        while True:
+            await cpe.call_in("2 PERIODIC")
+            await trio.sleep(0.05)
+
+
+async def until_ended(office: Office, change: Json, holds: Callable[[Json], bool], cpe: Cpe) -> None:
+    """Return once a change is so, while a CPE calls in."""
+    with trio.fail_after(40):
+        while not holds(await office.show(change)):
+            with trio.move_on_after(2):
+                await cpe.call_in("2 PERIODIC")
+            await trio.sleep(0.1)
+
+
+async def test_a_revert_that_waits_too_long_for_its_device_needs_a_person(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(e2e_files, "DEFAULT_POLICY", {**e2e_files.DEFAULT_POLICY, "stop_failed_percent": 2})
+    async with acs_site(tmp_path) as at:
+        first, second = await plugged(at, "LAB0001", "LAB0002")
+        settings = {"wifi.1.ssid": "Z"}
+        change = await at.site.ask("cpe-set", "LAB0001", "LAB0002", settings=settings, on_failure="revert")
+        await waiting(at, change)
+        await first.call_in("2 PERIODIC")
+        await at.site.wait_for(change, lambda c: by_cpe(c)["LAB0001"] == "applied")
+        first.power_cut()
+        at.acs.traits = replace(at.acs.traits, reread_s=1.0)
+        second.device.quirks = Quirks(fails_on=("SetParameterValues",))
+        await second.call_in("2 PERIODIC")
+        done = await at.site.wait_end(change)
+        assert by_cpe(done) == {"LAB0001": "needs-a-person", "LAB0002": "not-applied"}
+        assert "did not call in for 1 s" in done["items"][0]["detail"] + done["items"][1]["detail"]
