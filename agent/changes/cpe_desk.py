@@ -146,10 +146,14 @@ class CpeDesk:
         )
 
     def values(self, cpe: Cpe, prefix: str) -> list[dict[str, object]]:
-        """Return the last known parameters below a name or path, at most `SHOWN`."""
+        """Return the last known parameters below a path, of a name or its beginning, or of a test."""
         profile, now_s = self.intake.profile(cpe), int(self.clock.wall_s())
-        path = (profile.path(prefix) if profile is not None else None) or prefix
+        test = profile.diagnostic(prefix) if profile is not None else None
+        path = (profile.path(prefix) if profile is not None else None) or (prefix if test is None else test.path)
         found = list(self.cpes.below(cpe.name, path).items())
+        if not found and profile is not None:
+            every = self.cpes.values(cpe.name).items()
+            found = [(p, k) for p, k in every if (profile.name_of(p) or "").startswith(prefix)]
         return [_value(profile, p, k, now_s) for p, k in found[:SHOWN]]
 
     def matrix(self) -> list[dict[str, object]]:

@@ -38,6 +38,8 @@ from trust.statements import Intent
 
 _log = logging.getLogger(__name__)
 LOOK_S: Final = 2.0
+SELDOM_S: Final = 30.0
+"""How often it is looked for CPE where none is being provisioned: one that calls in is told of."""
 BEGIN_S: Final = 0.2
 AGAIN_S: Final = 600.0
 """How soon it is tried again with a CPE where it did not work; then twice as long each time, up to a day."""
@@ -79,22 +81,24 @@ class Provisioner:
         """Work until cancelled."""
         if not self.intake.baselines:
             return
+        self.intake.cpes.rings_for = lambda cpe: self.intake.baseline(cpe) is not None
         async with trio.open_nursery() as nursery:
             while True:
                 due = {cpe.name: cpe for cpe in self.intake.cpes.due() if self.intake.baseline(cpe) is not None}
                 for name in set(self._tries) - set(due):
                     del self._tries[name]
                     self.problems.pop(name, None)
+                busy = sum(t.busy for t in self._tries.values())
                 for cpe in due.values():
-                    if sum(t.busy for t in self._tries.values()) >= AT_ONCE:
+                    if busy >= AT_ONCE:
                         break
                     attempt = self._tries.get(cpe.name)
                     if attempt is None or attempt.resets != cpe.resets:
                         attempt = self._tries[cpe.name] = _Try(cpe.resets)
                     if not attempt.busy and self.clock.boot_s() >= attempt.again_at:
-                        attempt.busy = True
+                        attempt.busy, busy = True, busy + 1
                         nursery.start_soon(self._go_on, cpe, attempt)
-                with trio.move_on_after(LOOK_S):
+                with trio.move_on_after(LOOK_S if self._tries else SELDOM_S):
                     await self.intake.cpes.reset_bell.wait()
 
     async def _go_on(self, cpe: Cpe, attempt: _Try) -> None:

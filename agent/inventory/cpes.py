@@ -458,6 +458,8 @@ class CpeStore:
         self._now_s = 0.0
         self.reset_bell = Bell()
         """Rung when a CPE is due to be given its baseline."""
+        self.rings_for: Callable[[Cpe], bool] = lambda _: True
+        """Whether anything is to be given to such a CPE."""
 
     def find(self, name: str) -> Cpe | None:
         """Return a CPE by its name."""
@@ -518,7 +520,7 @@ class CpeStore:
         self._software[cpe.name] = cpe.software
         if len(self._software) > 10 * EVIDENCE_MEMO:
             del self._software[next(iter(self._software))]
-        if cpe.trust is Trust.ACCEPTED and cpe.resets > cpe.provisioned:
+        if cpe.trust is Trust.ACCEPTED and cpe.resets > cpe.provisioned and self.rings_for(cpe):
             self.reset_bell.ring()
         return cpe
 

@@ -104,6 +104,9 @@ async def test_a_test_runs_and_its_results_are_there(at: CpeSite) -> None:
     done = await sent(at, cpe, asked)
     assert state_of(done)[0] == "applied"
     values = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=Device.IP.Diagnostics.IPPing.")
+    assert values == await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=ping")
+    begun = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?below=wifi")
+    assert {"wifi.1.ssid", "wifi.1.key"} <= {v["name"] for v in begun}
     assert {v["path"].rpartition(".")[2]: v["value"] for v in values}["SuccessCount"] == "3"
 
 

@@ -56,6 +56,8 @@ class Visits:
         self._calls: dict[Call, CpeLine] = {}
         self._waited: dict[str, int] = {}
         self._woken: dict[str, Waking] = {}
+        self._came: set[str] = set()
+        """CPE that are waited for and called in because they were asked to."""
         self._asking: set[str] = set()
         self._ended_well: set[str] = set()
         """CPE whose last session was not cut off: what they say when they try again, they have not said before."""
@@ -150,6 +152,8 @@ class Visits:
         waking = self._woken.get(cpe.name)
         if waking is not None and (waking.last is None or waking.last.outcome not in _CAME):
             del self._woken[cpe.name]  # that it could not be called for says nothing any more
+        elif waking is not None:
+            self._came.add(cpe.name)
         line = self.line(cpe.name)
         if "0" in codes and line.awaits_reset:
             line.awaits_reset = False
@@ -236,7 +240,9 @@ class Visits:
         """Call for a CPE inside the block, again and again, with pauses that grow."""
         name = name_of(target)
         self._waited[name] = self._waited.get(name, 0) + 1
-        self._woken.pop(name, None)  # there is something new for it
+        if name in self._came:  # it came for something else, and there is something new for it
+            self._came.discard(name)
+            self._woken.pop(name, None)
         self._someone.set()
         try:
             yield
@@ -244,6 +250,7 @@ class Visits:
             self._waited[name] -= 1
             if not self._waited[name]:
                 del self._waited[name]
+                self._came.discard(name)
                 self._woken.pop(name, None)
 
     def is_waited_for(self, name: str) -> bool:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from agent.changes.cpe_intake import CpeIntake, last_known, select
+from agent.changes.request import Ask, RequestError
 from agent.connectors.cwmp.addresses import Row, address, row_address, what_of
 from agent.connectors.cwmp.known import Cpe, Known
 from agent.model import ABSENT, Address, Effect, Item, Listed, ProofKind, Replay, SecretRef, Seen, Step, Transition
 from agent.services.cpe_verbs import CpePlan
 from agent.services.verbs import Leave
+from agent.store.db import Tx
 from tests.agent.connectors.cwmp.acs_rig import KEY, PORTS, SSID, Book, called, opened
+from trust.policy import Action
 
 NAME = "02AC5F-LabGate-LAB0001"
 ACS = "Device.ManagementServer."
@@ -129,6 +133,60 @@ async def test_new_credentials_are_its_own_both_ways_and_nobody_sees_them(book: 
     assert len(set(keep.values())) == 2
     assert min(map(len, keep.values())) >= 24
     assert not any(text in repr(plan) for text in keep.values())
+
+
+async def test_what_a_baseline_declares_beside_new_credentials_is_judged_as_any(book: Book) -> None:
+    names = ("Username", "ConnectionRequestUsername", "URL")
+    secrets = ("Password", "ConnectionRequestPassword")
+    values = {f"{ACS}{n}": known("cpe") for n in names} | {f"{ACS}{n}": known(None) for n in secrets}
+    made = await intake(book, {**values, SSID: known("home")})
+
+    def rotated(more: dict[str, str]) -> CpePlan | Leave:
+        return made._rotate(made.subject(found(book)), more, {}, 9)
+
+    plain, elsewhere = rotated({"wifi.1.ssid": "new"}), rotated({"acs.url": "http://elsewhere/"})
+    assert isinstance(plain, CpePlan)
+    assert isinstance(elsewhere, CpePlan)
+    assert (plain.management, elsewhere.management) == (False, True)
+    twice = rotated({f"{ACS}Username": "mine"})
+    assert isinstance(twice, Leave)
+    assert twice.code == "bad-baseline"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"@baseline": "x", "@rotate": "both"},
+        {"@baseline": "x", "wifi.1.ssid": "y"},
+        {"@rotate": "both", f"{ACS}URL": "http://elsewhere/"},
+    ],
+)
+async def test_nothing_goes_with_a_baseline_or_new_credentials(book: Book, settings: dict[str, str]) -> None:
+    made = await intake(book, {})
+    ask = Ask(Action.CPE_SET, refs=(NAME,), settings=settings)
+    with pytest.raises(RequestError, match="a change of their own"):
+        await made.plan(cast(Any, SimpleNamespace(ask=ask)), cast(Any, None))
+
+
+async def test_a_replaced_secret_is_kept_from_when_it_is_replaced(book: Book) -> None:
+    await intake(book, {})
+    await book.cpes.keep_secrets({"old": "A"})
+    await book.cpes.was_set(NAME, {KEY: "old"})
+    await book.store.run(Ages())
+    await book.cpes.keep_secrets({"new": "B"})
+    await book.cpes.was_set(NAME, {KEY: "new"})
+    await book.cpes.keep_secrets({"another": "C"})
+    assert book.cpes.secret("old") == "A"
+    await book.store.run(Ages())
+    await book.cpes.keep_secrets({"yet another": "D"})
+    assert (book.cpes.secret("old"), book.cpes.secret("new")) == (None, "B")
+
+
+class Ages:
+    """All secrets that are kept become 41 days older."""
+
+    def run(self, tx: Tx) -> None:
+        tx.run("UPDATE cpe_secret SET at_s = at_s - 41 * 86400")
 
 
 # --- taking back ------------------------------------------------------------------------------------------------------

@@ -393,6 +393,17 @@ async def test_a_boot_whose_first_inform_did_not_come_counts(autojump_clock: Moc
         assert [row[2] for row in at.book.breakers[NAME]] == [1]
 
 
+async def test_a_boot_counts_whose_first_inform_did_not_come_after_another_that_was_told(
+    autojump_clock: MockClock,
+) -> None:
+    async with running(Book(ACCEPTED), Worker(wants=False)) as at:
+        talk = await at.calls(message=inform("1 BOOT"))
+        await talk.post()
+        await trio.testing.wait_all_tasks_blocked()
+        await at.calls(message=inform("1 BOOT", retry=2))
+        assert at.book.cpes[NAME].boots == 2
+
+
 async def test_evidence_of_what_an_inform_proves(autojump_clock: MockClock) -> None:
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
         await at.calls(message=inform("1 BOOT", "M Reboot", "6 CONNECTION REQUEST"))
@@ -481,6 +492,24 @@ async def test_a_cpe_that_took_it_has_time_to_call_in(autojump_clock: MockClock)
         with at.visits.waited_for(target_id(NAME)):
             await trio.sleep(60)
         assert bell.at[1] - bell.at[0] >= limits.CALL_IN_S
+
+
+async def test_a_cpe_that_came_and_is_waited_for_still_is_not_called_again_at_once(autojump_clock: MockClock) -> None:
+    bell = Bell()
+    async with ringing(bell) as at:
+        at.worker.done()
+        with at.visits.waited_for(target_id(NAME)):
+            for sessions in (1, 2, 3):
+                while len(bell.at) < sessions:  # noqa: ASYNC110  a bell tells nobody
+                    await trio.sleep(1)
+                talk = await at.calls(replace(SHARED, address="127.0.0.1"), inform("6 CONNECTION REQUEST"))
+                await talk.post()
+            pauses = [later - earlier for earlier, later in zip(bell.at, bell.at[1:], strict=False)]
+            assert pauses[0] >= limits.CALL_IN_S
+            assert pauses[1] >= limits.WAKE_PAUSES_S[1] * (1 - limits.WAKE_JITTER) - 1
+            assert pauses[1] < limits.WAKE_PAUSES_S[2]
+            with at.visits.waited_for(target_id(NAME)):  # there is something new for it
+                await until(lambda: len(bell.at) == 4)
 
 
 async def test_two_who_wait_call_once(autojump_clock: MockClock) -> None:
