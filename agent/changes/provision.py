@@ -28,6 +28,7 @@ from agent.connectors.base import UnreadableError
 from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.known import Cpe
 from agent.connectors.cwmp.schema import Baseline
+from agent.inventory import cpes as inventory
 from agent.model import ItemState
 from agent.runtime.clock import Clock
 from agent.store.errors import RefusedCommandError
@@ -125,6 +126,9 @@ class Provisioner:
         pinned = self.trust.current(self.clock.wall_s())
         if baseline is None:
             return
+        if (asked := self._asked(cpe)) is not None:  # before the agent was started anew
+            attempt.plan = asked
+            return
         names = [*baseline.values, *(_CREDENTIALS if baseline.rotate else ())]
         async with self.desk.sessions.use(target_id(cpe.name)):
             await self.desk.refresh(cpe, ())  # what support wants to know of a new CPE; it need not have all of it
@@ -135,6 +139,13 @@ class Provisioner:
             with trio.move_on_after(KEEP_S):
                 while attempt.plan is not None and self._is_begun(attempt.plan):
                     await self.clock.sleep(BEGIN_S)
+
+    def _asked(self, cpe: Cpe) -> bytes | None:
+        """Return the plan that was made for this reset of the CPE and is not over yet, or None."""
+        query = "SELECT plan_id FROM plan WHERE reason = ? AND finished_seq IS NULL AND gate IN (?, ?, ?)"
+        gates = (Gate.OPEN.value, Gate.APPROVED.value, Gate.CONSUMED.value)
+        rows = self.desk.store.query(query, (inventory.baseline_reason(cpe), *gates))
+        return bytes(rows[0]["plan_id"]) if rows else None
 
     def _is_begun(self, plan_id: bytes) -> bool:
         """Return whether a plan is approved, and not over yet."""

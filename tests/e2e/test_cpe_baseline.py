@@ -92,3 +92,9 @@ async def test_without_authority_the_baseline_waits_for_people(tmp_path: Path) -
         assert found[0]["class"] == "low"
         assert cpe.executed("SetParameterValues") == []
         assert cpe.device.tree.get(SSID) == before
+        provisioner = at.site.daemon.provisioner
+        assert provisioner is not None
+        provisioner._tries.clear()  # as an agent that was started anew has none
+        await cpe.call_in("2 PERIODIC")
+        await until(lambda: [t.plan for t in provisioner._tries.values()] not in ([], [None]))
+        assert len(await changes(at)) == 1, "it is not asked for twice"
