@@ -91,7 +91,7 @@ class Run:
     async def _run_wave(self, wave: Wave, *, soak: bool, canary: bool) -> None:
         items = self._items(wave)
         left = [i for i in items if self.journal.states[i.n] not in FINAL]
-        if not left and not soak:
+        if not left and not soak and (not canary or self._stands()):
             return
         before = await self._census()
         async with trio.open_nursery() as watching:
@@ -108,15 +108,21 @@ class Run:
     async def _judge_canary(self, items: Sequence[Item]) -> None:
         """Stop where a canary failed. For one that proved nothing (stale, skipped) the next stands in, one by one."""
         tried = list(items)
+        if not self._stands():  # those that stood in for it before a restart
+            tried += [i for i in self._loaded.items.items if i not in items and self._ended(i) and i.steps]
         rest = [i for i in self._loaded.items.items if i not in items and not self._ended(i)]
         while True:
             states = [self.journal.states[i.n] for i in tried]
             if failed := sum(state in FAILED for state in states):
                 self._stop = self._stop or f"canary: {failed} of {len(tried)} failed"
-            if self._stop or not rest or any(state in TOUCHED for state in self.journal.states.values()):
+            if self._stop or not rest or self._stands():
                 return
             tried.append(rest.pop(0))
             await self._run_items(tried[-1:])
+
+    def _stands(self) -> bool:
+        """Tell whether anything of the plan was applied and stands."""
+        return any(state in TOUCHED for state in self.journal.states.values())
 
     async def _run_items(self, items: Sequence[Item]) -> None:
         async with trio.open_nursery() as nursery:

@@ -260,6 +260,9 @@ class ItemRunner:
     async def _run_locked(self, item: Item, lines: Lines) -> bool:
         arrives = self._arrives(item)
         while (holder := await self._journal.lock(item, whole=arrives)) is not None:
+            if self._left is not None:
+                await self._end(item, lines, self._left)
+                return False
             follows = arrives or self._journal.plan.action in _FOLLOW
             if not follows or self._clock.wall_s() >= self._run_until_s:
                 await self._end(item, lines, Stopped(Event.FAIL, "busy", f"busy with change {holder}"))
@@ -346,6 +349,8 @@ class ItemRunner:
             except RefusedCommandError as err:
                 return Stopped(_STOPS.get(err.reason, Event.FAIL), err.reason, str(err))
             except UnreadableError as err:
+                if err.reason in _HUNG_UP and self._arrives(item) and self._nothing_sent(item):
+                    return AWAY
                 if not known.outcomes:
                     raise  # nothing of this item was sent: it is not applied
                 known.last = StepOutcome(Verdict.NOT_APPLIED, err.reason, str(err))

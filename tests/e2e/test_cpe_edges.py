@@ -270,3 +270,39 @@ async def test_a_revert_that_waits_too_long_for_its_device_needs_a_person(
         done = await at.site.wait_end(change)
         assert by_cpe(done) == {"LAB0001": "needs-a-person", "LAB0002": "not-applied"}
         assert "did not call in for 1 s" in done["items"][0]["detail"] + done["items"][1]["detail"]
+
+
+async def test_a_canary_is_still_looked_for_after_a_restart(tmp_path: Path) -> None:
+    port, images = free_port(), tmp_path / "images"
+    images.mkdir()
+    (images / "gate-2.0.bin").write_bytes(firmware("2.0.0"))
+    files = acs_files(tmp_path, f'files = "{images}"\n', port=port)
+    office, programs = Office(files), [await started(AgentProgram(files))]
+    try:
+        await office.install()
+        async with trio.open_nursery() as nursery:
+            cpes: dict[str, Cpe] = {}
+            for serial in ("LAB0001", "LAB0002", "LAB0003"):
+                cpe = Cpe(device(f"http://127.0.0.1:{port}/acs", serial), boot_s=0.0, backoff_scale=0.01)
+                cpes[serial] = cpe
+                await nursery.start(lambda task_status, cpe=cpe: cpe.run(task_status=task_status))
+                await cpe.wait_sessions(1)
+                await accept_and_read(office, cpe, serial)
+            change = await office.ask("cpe-firmware", *cpes, settings=FLASH)
+            first, second, third = order_of(change)
+            decided = {"trust": "", "forget": False, "service": ref(WHO)}
+            await office.call("POST", f"/v1/cpes/{name(first)}/decide", decided)
+            await office.approve(change, "joseph", "lena")
+            await until_ended(office, change, lambda c: by_cpe(c)[first] == "stale", cpes[first])
+            await office.wait_for(change, lambda c: by_cpe(c)[second] == "waiting")
+            await trio.to_thread.run_sync(programs[0].stop)
+            programs.append(await started(AgentProgram(files)))
+            await trio.sleep(1)
+            expected = {first: "stale", second: "waiting", third: "planned"}
+            assert by_cpe(await office.show(change)) == expected
+            await until_ended(office, change, lambda c: by_cpe(c)[second] == "applied", cpes[second])
+            await office.wait_for(change, lambda c: by_cpe(c)[third] == "waiting")
+            nursery.cancel_scope.cancel()
+    finally:
+        for program in programs:
+            program.stop()
