@@ -97,7 +97,7 @@ _HUNG_UP = frozenset({"session-ended", "not-on-the-line"})
 AWAY = Stopped(Event.WAIT, "not-on-the-line", "until the device calls in again")
 """Nothing was sent yet: the item waits as one that was not begun, and holds no address meanwhile."""
 EXPIRED = Stopped(Event.EXPIRE, "expired", "the device did not call in before the deadline")
-CANCELLED = Stopped(Event.CANCEL, "cancelled", "cancelled while it waited for the device to call in")
+CANCELLED = Stopped(Event.CANCEL, "cancelled", "cancelled while it waited")
 
 
 @dataclass(slots=True)
@@ -260,7 +260,7 @@ class ItemRunner:
     async def _run_locked(self, item: Item, lines: Lines) -> bool:
         arrives = self._arrives(item)
         while (holder := await self._journal.lock(item, whole=arrives)) is not None:
-            if self._left is not None:
+            if self._left is not None and self._left.event is Event.CANCEL:
                 await self._end(item, lines, self._left)
                 return False
             follows = arrives or self._journal.plan.action in _FOLLOW

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 import trio
 
+from agent.changes import plans
+from agent.changes.commands import Lock
+from agent.model import Address
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
@@ -19,6 +22,7 @@ from tests.e2e.site import AgentProgram, ApiRefusedError, Json, Office, state_of
 from tests.e2e.test_cpe import SSID, at_home, sent
 from tests.e2e.test_cpe_kill9 import started
 from tests.e2e.test_routers import ref
+from tests.people import plan_of
 
 FLASH = {"file": "gate-2.0.bin", "version": "2.0.0"}
 
@@ -148,6 +152,22 @@ async def test_what_waits_holds_no_address(at: CpeSite) -> None:
         while store.query("SELECT address FROM address_lock"):  # noqa: ASYNC110  what is looked at tells nobody
             await trio.sleep(0.1)
     assert by_cpe(await at.site.show(change)) == {"LAB0001": "waiting"}
+
+
+async def test_who_waits_for_a_cpe_that_another_change_holds_can_be_cancelled(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    holder = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "A"})
+    change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.channel": "11"})
+    held = (Address(f"cwmp/{name('LAB0001')}"),)
+    store = at.site.daemon.api.parts.store
+    await store.run(Lock(plans.find(store.reader, holder["id"]).plan_id, 1, held))
+    await waiting(at, change)
+    with trio.move_on_after(2):
+        await cpe.call_in("2 PERIODIC")
+    assert by_cpe(await at.site.show(change)) == {"LAB0001": "waiting"}
+    await at.site.hand_in(at.site.people.cancel(plan_of(change), "maria"), change["id"])
+    assert state_of(await at.site.wait_end(change)) == ("cancelled", "cancelled")
+    assert cpe.executed("SetParameterValues") == []
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
