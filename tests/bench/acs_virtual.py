@@ -94,7 +94,7 @@ class Accepted(trio.abc.Stream):
 
 @dataclass
 class _Fleet:
-    """The CPE. `busy`: how many are in a session; `waits`: when those that were turned away come again."""
+    """The CPE. `busy`: how many are in a session or were told to begin one; `waits`: when others come again."""
 
     site: Site
     what: Said
@@ -133,9 +133,13 @@ class _Fleet:
             self.most_open = max(self.most_open, self.site.connector.acs.sessions)
             await trio.aclose_forcefully(ours)
 
+    def start(self, way: Callable[[int], Awaitable[None]], number: int) -> None:
+        """Have a CPE call in from now on, by `one` or `until_served`. It is busy before its task has run at all."""
+        self.busy += 1
+        self.nursery.start_soon(way, number)
+
     async def one(self, number: int) -> None:
         """Have a CPE call in, which is to be served at once."""
-        self.busy += 1
         over = await self.call(number, booted=False)
         self.busy -= 1
         if over is not None:
@@ -146,7 +150,6 @@ class _Fleet:
         """Have a CPE call in, again and again, until it is served."""
         tries = 0
         while True:
-            self.busy += 1
             over = await self.call(number, booted=True)
             self.busy -= 1
             if over is None:
@@ -163,6 +166,8 @@ class _Fleet:
             until = trio.current_time() + wait_s
             heapq.heappush(self.waits, until)
             await trio.sleep_until(until)
+            heapq.heappop(self.waits)  # whose it is does not matter: as many are due as woke
+            self.busy += 1
 
     async def still(self) -> None:
         """Return once nobody works."""
@@ -207,8 +212,7 @@ async def _intervals(fleet: _Fleet, cpes: int, interval_s: int, seconds: float) 
     while tick < interval_s or time.perf_counter() - began < seconds:
         phase = tick % interval_s
         for number in range(phase * cpes // interval_s, (phase + 1) * cpes // interval_s):
-            fleet.nursery.start_soon(fleet.one, number)
-        await trio.lowlevel.checkpoint()
+            fleet.start(fleet.one, number)
         await fleet.still()
         fleet.clock.jump(1.0)
         tick += 1
@@ -230,7 +234,7 @@ async def _storm(fleet: _Fleet, cpes: int) -> tuple[float, float, int]:
     began, real = trio.current_time(), time.perf_counter()
     half = 0.0
     for number in range(cpes):
-        fleet.nursery.start_soon(fleet.until_served, number)
+        fleet.start(fleet.until_served, number)
     while fleet.told["served"] < cpes:
         if time.perf_counter() - real > STORM_S:
             raise BenchError(f"expected all to be served in {STORM_S:.0f} s, got {dict(fleet.told)}")
@@ -238,8 +242,6 @@ async def _storm(fleet: _Fleet, cpes: int) -> tuple[float, float, int]:
         most = max(most, rss_kib(int(Path("/proc/self").readlink().name)))
         if not half and fleet.told["served"] * 2 >= cpes:
             half = trio.current_time() - began
-        while fleet.waits and fleet.waits[0] <= trio.current_time():
-            heapq.heappop(fleet.waits)
         if not fleet.busy and fleet.waits:
             fleet.clock.jump(max(0.0, fleet.waits[0] - trio.current_time()))
     over = trio.current_time() - began
@@ -257,7 +259,8 @@ async def _run(folder: Path, clock: trio.testing.MockClock, first: dict[str, int
             nursery.start_soon(acs._sweep)
             await site.know(cpes)
             fleet = _Fleet(site, acs_cpe.said(), clock, nursery, acs._serve_one)
-            await fleet.one(0)  # what all share is loaded with the first
+            fleet.start(fleet.one, 0)
+            await fleet.still()  # what all share is loaded with the first
             before, commits = _rss(), site.store.commits
             wall, cpu = time.perf_counter(), time.process_time()
             ticks, after_first, last = await _intervals(fleet, cpes, first["interval_s"], first["seconds"])
