@@ -26,7 +26,7 @@ from agent.changes.devices import Devices
 from agent.changes.digest import Signer
 from agent.changes.evidence import Evidence
 from agent.changes.intake import Intake
-from agent.changes.item_run import RunParts
+from agent.changes.item_parts import RunParts
 from agent.changes.mailroom import Mailroom, MailroomParts
 from agent.changes.perform import Patience
 from agent.changes.preview import Pacing, Previewer
@@ -376,6 +376,7 @@ def build(
             recorder,
             clock,
             not_provisioned=lambda name: problems.get(name, ""),
+            waiting_for=worker.waiting_for,
         )
         provisioner = Provisioner(cpe_desk, cpe_intake, trust_state, clock, config.name, worker.poke, problems)
     intake = Intake(store, vault, sessions, previewer, config.access, clock, importer.doubt, standings, cpe_intake)

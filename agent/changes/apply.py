@@ -11,7 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from agent.changes import plans
-from agent.changes.item_run import CANCELLED, EXPIRED, ItemRunner, RunParts, Stopped, can_be_taken_back
+from agent.changes.item_parts import CANCELLED, EXPIRED, RunParts, Stopped, can_be_taken_back
+from agent.changes.item_revert import ItemReverter
+from agent.changes.item_run import ItemRunner
+from agent.changes.item_steps import ItemSteps
 from agent.changes.journal import Journal
 from agent.changes.machine import FAILED, FINAL, TOUCHED, Event
 from agent.changes.plans import Loaded
@@ -53,11 +56,22 @@ class Run:
         self.journal = Journal(loaded.row, parts.store, parts.recorder, parts.clock, parts.unmet)
         for item in loaded.items.items:
             self.journal.track(item, loaded.rows[item.n].state)
-        self._runner = ItemRunner(parts, self.journal, loaded.row.run_until.wall_s, changed, lambda: self._stop)
+        self._steps = ItemSteps(parts, self.journal, changed)
+        self._runner = ItemRunner(self._steps, loaded.row.run_until.wall_s, lambda: self._stop)
+        self._reverter = ItemReverter(self._steps)
         self._changed = changed
         pace = loaded.items.head.pace
         self._pacer = Pacer(pace.per_target_per_s if parts.paced else 0, parts.clock)
         self._stop: str = ""
+
+    def waits_for(self, target: str) -> bool:
+        """Tell whether an item waits for its device to call in, and that is `target`."""
+        states = self.journal.states
+        return any(
+            states[item.n] is S.WAITING and item.steps[0].target == target
+            for item in self._loaded.items.items
+            if item.steps
+        )
 
     async def run(self) -> str:
         """Apply what is left of the plan; return why it stopped early, or "" when it went through all waves.
@@ -143,7 +157,7 @@ class Run:
 
     async def _find_doubts(self) -> None:
         """Find the fate of what was sent before a restart, also where the run is over: its outcome is owed."""
-        doubted = [i for i in self._loaded.items.items if self._runner.in_doubt(i.n) and not self._ended(i)]
+        doubted = [i for i in self._loaded.items.items if self._steps.in_doubt(i.n) and not self._ended(i)]
         if not doubted:
             return
         async with trio.open_nursery() as watching:
@@ -195,7 +209,7 @@ class Run:
 
     def _failed(self) -> int:
         states = self.journal.states.items()
-        return sum(1 for n, state in states if state in FAILED and not self._runner.in_doubt(n))
+        return sum(1 for n, state in states if state in FAILED and not self._steps.in_doubt(n))
 
     def _check_stop(self) -> None:
         if self._loaded.plan.on_failure.value == "continue":
@@ -221,22 +235,26 @@ class Run:
         """`--on-failure revert`: take back what stands, as the approved plan declares."""
         async with trio.open_nursery() as nursery:
             for item in self._loaded.items.items:
-                if self.journal.states[item.n] in TOUCHED and can_be_taken_back(item):
+                if self._stands_in_part(item) and can_be_taken_back(item):
                     await self._pace(item)
-                    nursery.start_soon(self._runner.revert, item)
+                    nursery.start_soon(self._reverter.revert, item)
+
+    def _stands_in_part(self, item: Item) -> bool:
+        state = self.journal.states[item.n]
+        return state in TOUCHED or (state is S.NEEDS_A_PERSON and self._steps.half_stands(item))
 
     async def _recover(self) -> None:
         """Find the fate of every step in doubt, and take note of what is known of the others."""
         async with trio.open_nursery() as nursery:
             for row in plans.steps(self._parts.store.reader, self._loaded.row.plan_id):
                 item = plans.item_by_number(self._loaded.items, row.item)
-                self._runner.note(item, row, self._loaded.rows[row.item])
+                self._steps.note(item, row, self._loaded.rows[row.item])
                 if row.verdict is None and self._parts.sessions.arrives_later(item.steps[row.n - 1].target):
-                    self._runner.recover_later(item, row)  # others need not wait for it to call in
+                    self._steps.recover_later(item, row)  # others need not wait for it to call in
                 elif row.verdict is None:
-                    nursery.start_soon(self._runner.recover, item, row)
+                    nursery.start_soon(self._steps.recover, item, row)
         for n in plans.locked(self._parts.store.reader, self._loaded.row.plan_id):
-            if self.journal.states[n] not in (S.RUNNING, S.UNKNOWN) and not self._runner.in_doubt(n):
+            if self.journal.states[n] not in (S.RUNNING, S.UNKNOWN) and not self._steps.in_doubt(n):
                 await self.journal.unlock(plans.item_by_number(self._loaded.items, n), whole=True)
         self._check_stop()  # a run that was being stopped when the agent died stays stopped
         stopped = (r.detail for r in self._loaded.rows.values() if r.state is S.CANCELLED and r.reason == "stopped")

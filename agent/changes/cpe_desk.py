@@ -13,7 +13,6 @@ from typing import Final
 
 import trio
 
-from agent.changes import plans
 from agent.changes.audit import Recorder
 from agent.changes.cpe_intake import CpeIntake, select
 from agent.changes.sessions import Sessions
@@ -28,7 +27,6 @@ from agent.connectors.cwmp.profiles import Profile
 from agent.connectors.cwmp.refresh_session import refresh
 from agent.connectors.cwmp.vocabulary import INSTANCE, TABLE
 from agent.inventory.cpes import CpeStore, DecideCpe, KeepBreaker
-from agent.model import ItemState
 from agent.runtime.clock import Clock
 from agent.store.db import Store
 from agent.store.errors import RefusedCommandError
@@ -51,6 +49,8 @@ class CpeDesk:
     clock: Clock
     not_provisioned: Callable[[str], str] = lambda _: ""
     """Why a CPE has not got its baseline; "": it has, or there is none."""
+    waiting_for: Callable[[str], list[str]] = lambda _: []
+    """Which changes wait for a target, by their short ids."""
 
     def of_service(self, ref: str) -> list[dict[str, object]]:
         """Return what support is told of the CPE of a service."""
@@ -125,25 +125,9 @@ class CpeDesk:
             "parameters": len(subject.values),
             "named": named,
             "missing": [] if profile is None else _missing(profile, subject.values),
-            "waiting": self._waiting(cpe),
+            "waiting": self.waiting_for(target_id(cpe.name)),
             "not_provisioned": self.not_provisioned(cpe.name),
         }
-
-    def _waiting(self, cpe: Cpe) -> list[str]:
-        """Return the changes that wait for a CPE."""
-        found = self.store.query(
-            "SELECT DISTINCT short FROM item JOIN plan USING (plan_id) WHERE state = ? ORDER BY short",
-            (ItemState.WAITING.value,),
-        )
-        return [row["short"] for row in found if self._waits(row["short"], target_id(cpe.name))]
-
-    def _waits(self, short: str, target: str) -> bool:
-        loaded = plans.load(self.store.reader, self.intake.vault, plans.find(self.store.reader, short))
-        return any(
-            loaded.rows[item.n].state is ItemState.WAITING and item.steps[0].target == target
-            for item in loaded.items.items
-            if item.steps
-        )
 
     def values(self, cpe: Cpe, prefix: str) -> list[dict[str, object]]:
         """Return the last known parameters below a path, of a name or its beginning, or of a test."""

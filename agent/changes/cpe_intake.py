@@ -12,27 +12,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.changes import standings
-from agent.changes.machine import TOUCHED
-from agent.changes.plans import Loaded
 from agent.changes.preview import Previewer, Scope
 from agent.changes.request import Ask, Request, RequestError
 from agent.changes.standings import Standings
 from agent.changes.trust_state import Pinned
 from agent.connectors.base import NotSentError
-from agent.connectors.cwmp import addresses, rows
-from agent.connectors.cwmp.addresses import Row, what_of
-from agent.connectors.cwmp.errors import LocalCwmpError
-from agent.connectors.cwmp.identity import name_of
 from agent.connectors.cwmp.images import ImageFile
 from agent.connectors.cwmp.images_session import Images
 from agent.connectors.cwmp.kinds import Class, classify
-from agent.connectors.cwmp.known import Cpe, Known, Trust
-from agent.connectors.cwmp.profiles import Profile, ProfileError, normalise, profile_of
+from agent.connectors.cwmp.known import Cpe, Trust
+from agent.connectors.cwmp.profiles import Profile, ProfileError, profile_of
 from agent.connectors.cwmp.schema import Baseline
 from agent.inventory import book
 from agent.inventory import cpes as inventory
 from agent.inventory.cpes import CpeStore
-from agent.model import ABSENT, Address, Effect, Item, Listed, SecretRef, Seen, Step, Transition, Value
+from agent.model import (
+    Effect,
+    Item,
+    Listed,
+)
 from agent.runtime.clock import Clock
 from agent.services import cpe_verbs
 from agent.services.cpe_verbs import CpePlan, Subject, Wanted, path_of
@@ -91,7 +89,7 @@ class CpeIntake:
         reason = inventory.baseline_reason(alone) if alone is not None else ""
         due = alone is not None and inventory.baseline_due(self.previewer.store.query, reason)
         scope = Scope(
-            active_services=self._accepted(),
+            active_services=self.accepted(),
             facts_age_s=None,
             facts_empty=False,
             source="from last known values",
@@ -114,7 +112,7 @@ class CpeIntake:
         found = self.standings.in_force(self.clock.wall_s())
         return standings.may_cover(found, pinned.trust, Action.CPE_SET)
 
-    def _accepted(self) -> int:
+    def accepted(self) -> int:
         return sum(1 for cpe in self.cpes.all() if cpe.trust is Trust.ACCEPTED)
 
     def _select(self, ask: Ask) -> list[Cpe]:
@@ -176,7 +174,7 @@ class CpeIntake:
             planned = leave
         else:
             planned = self._planned(ask, subject, image, keep, now_s)
-        return self._made(subject, planned, now_s), isinstance(planned, CpePlan) and planned.management
+        return self.made(subject, planned, now_s), isinstance(planned, CpePlan) and planned.management
 
     def _planned(
         self, ask: Ask, subject: Subject, image: ImageFile | None, keep: dict[str, str], now_s: int
@@ -259,7 +257,7 @@ class CpeIntake:
         path = None if subject.profile is None else subject.profile.path(name)
         return path is not None and path in subject.values
 
-    def _made(self, subject: Subject, planned: CpePlan | Leave, now_s: int) -> Item:
+    def made(self, subject: Subject, planned: CpePlan | Leave, now_s: int) -> Item:
         cpe = subject.cpe
         display = {"title": cpe_verbs.title(cpe), "cpe": cpe.name, "now": cpe_verbs.now_text(cpe, now_s)}
         salt, whose = secrets.token_hex(16), cpe.service or None
@@ -277,96 +275,11 @@ class CpeIntake:
             steps=planned.steps,
         )
 
-    # --- revert
-
-    async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
-        """Return the id of the plan that takes back what a change set and nobody changed since.
-
-        Raises:
-            RequestError: nothing of it stands, or nothing of it can be taken back.
-        """
-        row = loaded.row
-        items = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.steps]
-        if not items:
-            raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
-        made = [self._take_back(item) for item in items]
-        writes = [t for i in made for s in i.steps if not isinstance(s.do, Effect) for t in s.do]
-        management = any(cpe_verbs.loses_us(Transition(t.address, t.before, t.before.value)) for t in writes)
-        scope = Scope(
-            active_services=self._accepted(),
-            facts_age_s=None,
-            facts_empty=False,
-            own_revert_age_s=int(self.clock.wall_s()) - row.made_s if row.requester == request.requester else None,
-            reverts=row.plan_id,
-            source=f"reverts {row.short}",
-            device_config=management,
-            guarded=not management,
-            run_for_s=self.wait_s,
-        )
-        return await self.previewer.propose(request, made, scope, pinned)
-
-    def _take_back(self, item: Item) -> Item:
-        name, now_s = name_of(item.steps[0].target), int(self.clock.wall_s())
-        cpe = self.cpes.find(name)
-        if cpe is None:
-            gone = {"title": name, "cpe": name, "why_not": "the CPE is no longer in the inventory"}
-            return Item(1, secrets.token_hex(16), item.subject, Listed.BLOCKED, "unknown-cpe", gone)
-        subject = self.subject(cpe)
-        return self._made(subject, cpe_verbs.usable(subject) or self._inverse(subject, item), now_s)
-
-    def _inverse(self, subject: Subject, item: Item) -> CpePlan | Leave:
-        steps: list[Step] = []
-        for step in reversed(item.steps):
-            if isinstance(step.do, Effect):
-                return Leave("irreversible", f"a {step.do.verb} cannot be taken back")
-            writes: list[Transition] = []
-            for write in reversed(step.do):
-                made = self._unwrite(subject, write)
-                if isinstance(made, Leave):
-                    return made
-                writes.append(made)
-            steps.append(Step(len(steps) + 1, step.target, tuple(writes)))
-        return CpePlan(tuple(steps), {"after": "as before the change"}, management=False)
-
-    def _unwrite(self, subject: Subject, write: Transition) -> Transition | Leave:
-        now = last_known(subject, write.address)
-        if now is None or now.value != write.after:
-            return Leave("changed-since", f"{write.address} was changed since")
-        back = write.before.value
-        for field in () if back is ABSENT else back.values():
-            lost = isinstance(field, SecretRef) and self.cpes.secret(field.commit) is None
-            if lost or (field == "" and isinstance(_field(write.after), SecretRef)):
-                return Leave("secret-unknown", f"{write.address}: what it was before is not known: set a new one")
-        return Transition(write.address, now, back)
-
 
 def spread(name: str) -> str:
     """Return a moment that is a CPE's own, so that periodic informs of a fleet do not come at once (TR-069 3.7.1.5)."""
     second = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 86_400
     return f"2026-01-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
-
-
-def _field(value: Value) -> object:
-    return None if value is ABSENT else value.get(addresses.VALUE)
-
-
-def last_known(subject: Subject, addr: Address) -> Seen | None:
-    """Return what an address was when it was last read; None: it never was, or it names nothing that is read."""
-    try:
-        what = what_of(addr)
-    except LocalCwmpError:
-        return None
-    if isinstance(what, Row):
-        known = {path: k for path, k in subject.values.items() if path.startswith(what.table)}
-        at_s = max((k.at_s for k in known.values()), default=0)
-        return Seen(rows.value(what, known), at_s, live=False)
-    found: Known | None = subject.values.get(what)
-    if found is None:
-        return None
-    if found.value is None:
-        commit = subject.taken.get(what)
-        return Seen({addresses.VALUE: SecretRef(commit) if commit else ""}, found.at_s, live=False)
-    return Seen({addresses.VALUE: normalise(found.type, found.value)}, found.at_s, live=False)
 
 
 def select(every: Sequence[Cpe], ref: str) -> list[Cpe]:

@@ -16,6 +16,7 @@ import trio
 
 from agent.changes import plans, standings
 from agent.changes.cpe_intake import CpeIntake
+from agent.changes.cpe_revert import CpeReverts
 from agent.changes.machine import TOUCHED, Gate
 from agent.changes.perform import same
 from agent.changes.preview import Chosen, Previewer, Scope
@@ -134,7 +135,7 @@ class Intake:
             raise RequestError(f"{row.short} has nothing to revert: it is {row.gate.value}", refused=True)
         loaded = plans.load(self.store.reader, self.vault, row)
         if Action(row.action).on_cpe or _is_of_cpes(loaded):
-            return await self._of_cpes().revert(request, loaded, pinned)
+            return await CpeReverts(self._of_cpes()).revert(request, loaded, pinned)
         items = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.subject in services]
         if not items:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")

@@ -64,9 +64,11 @@ TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
     **dict.fromkeys([(s, Event.SET_OFFLINE) for s in _IN_DOUBT], S.SET_AT_NEXT_LOGIN),
     **dict.fromkeys([(s, Event.SET_UNENFORCED) for s in (*_IN_DOUBT, S.SET_AT_NEXT_LOGIN)], S.SET_NOT_ENFORCED),
     **dict.fromkeys([(s, Event.DIVERGE) for s in _IN_DOUBT], S.DIVERGED),
-    **dict.fromkeys([(s, Event.ESCALATE) for s in (*_IN_DOUBT, S.DIVERGED, *TOUCHED)], S.NEEDS_A_PERSON),
+    **dict.fromkeys(
+        [(s, Event.ESCALATE) for s in (*_IN_DOUBT, S.DIVERGED, S.NEEDS_A_PERSON, *TOUCHED)], S.NEEDS_A_PERSON
+    ),
     (S.SET_NOT_ENFORCED, Event.RETRY): S.RUNNING,
-    **dict.fromkeys([(s, Event.REVERT) for s in TOUCHED], S.REVERTED),
+    **dict.fromkeys([(s, Event.REVERT) for s in (*TOUCHED, S.NEEDS_A_PERSON)], S.REVERTED),
 }
 """The one table. A pair that is not in it is a bug in the caller."""
 
@@ -132,7 +134,7 @@ def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Even
     if writes and all(w.verdict is not Verdict.APPLIED for w in writes):
         return stopped if stopped is not None and not known else Event.FAIL
     if any(w.verdict is not Verdict.APPLIED for w in writes):
-        return Event.ESCALATE  # half of the writes stand: only a person can say what is right
+        return Event.ESCALATE  # half of the writes stand: a person, or the plan's declared revert, says what is right
     return _settle_enforcement(steps, judgement, stopped)
 
 

@@ -20,7 +20,7 @@ from agent.changes.approval import Approvals
 from agent.changes.audit import Recorder
 from agent.changes.commands import MoveItem, PlanRow
 from agent.changes.digest import Signer
-from agent.changes.item_run import RunParts
+from agent.changes.item_parts import RunParts
 from agent.changes.journal import now_of
 from agent.changes.machine import Event, Gate, fold
 from agent.changes.plans import Loaded
@@ -104,8 +104,14 @@ class Worker:
         self._trust_version: int | None = None
         """Under which what is approved was judged last."""
         self._running: set[bytes] = set()
+        self._runs: dict[str, Run] = {}
+        """Those that are being applied, by the short id of their plan."""
         self._resumed: list[bytes] = []
         self._poked = trio.Event()
+
+    def waiting_for(self, target: str) -> list[str]:
+        """Return the short ids of the changes that wait for a device to call in."""
+        return sorted(short for short, run in self._runs.items() if run.waits_for(target))
 
     def resume(self, plan_id: bytes) -> None:
         """Go on with a run that was opened again."""
@@ -247,8 +253,11 @@ class Worker:
         return Supersede(services, row.reason[1:], row.short, row.plan_id, seals).run
 
     async def _apply(self, loaded: Loaded) -> None:
-        run = Run(self._parts, loaded, self._bell.ring)
-        stopped = await run.run()
+        run = self._runs[loaded.row.short] = Run(self._parts, loaded, self._bell.ring)
+        try:
+            stopped = await run.run()
+        finally:
+            del self._runs[loaded.row.short]
         await self._finish(loaded.row, run.journal.states, stopped)
 
     async def _finish(self, row: PlanRow, states: Mapping[int, ItemState], stopped: str) -> None:

@@ -30,7 +30,7 @@ import librouteros
 import trio
 
 from agent.changes.apply import Run
-from agent.changes.item_run import RunParts
+from agent.changes.item_parts import RunParts
 from agent.changes.sessions import Sessions
 from agent.connectors.routeros.addresses import Resource, address
 from agent.connectors.routeros.connector import WINDOW, RouterosConnector

@@ -182,6 +182,44 @@ async def test_a_secret_that_the_house_changed_can_be_put_back(at: CpeSite) -> N
         cpe.device.put(key, "as the house set it")
 
 
+# --- half of a change -------------------------------------------------------------------------------------------------
+
+
+async def half_applied(at: CpeSite, cpe: Cpe, on_failure: str) -> Json:
+    """Return a change of two steps whose second one the CPE refuses."""
+    await at.refresh("LAB0001", "Device.NAT.")
+    cpe.device.quirks = Quirks(fails_on=("AddObject",))
+    fields = "InternalClient=192.168.1.20,InternalPort=80,Protocol=TCP,Enable=true"
+    settings = {"wifi.1.ssid": "Half", "+Device.NAT.PortMapping.[ExternalPort=2222]": fields}
+    change = await at.site.ask("cpe-set", ref(WHO), settings=settings, on_failure=on_failure)
+    await waiting(at, change)
+    await cpe.call_in("2 PERIODIC")
+    return change
+
+
+async def test_what_stands_of_a_half_applied_change_is_taken_back_by_hand(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    before = cpe.device.tree.get(SSID)
+    change = await half_applied(at, cpe, "stop")
+    assert state_of(await at.site.wait_end(change))[0] == "needs-a-person"
+    assert cpe.device.tree.get(SSID) == "Half"
+    asked = len(cpe.executed("DeleteObject"))
+    done = await sent(at, cpe, await at.site.ask("revert", change=change["id"]))
+    assert state_of(done) == ("applied", "read-back")
+    assert (cpe.device.tree.get(SSID), len(cpe.executed("DeleteObject"))) == (before, asked)
+
+
+async def test_what_stands_of_a_half_applied_change_is_taken_back_by_the_change_itself(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    before = cpe.device.tree.get(SSID)
+    change = await half_applied(at, cpe, "revert")
+    with trio.fail_after(20):
+        while state_of(await at.site.show(change))[0] in ("waiting", "running", "needs-a-person"):
+            await cpe.call_in("2 PERIODIC")
+    assert state_of(await at.site.wait_end(change)) == ("reverted", "reverted")
+    assert cpe.device.tree.get(SSID) == before
+
+
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from agent.changes.apply import Run
 from agent.changes.audit import Recorder
 from agent.changes.commands import Deadline, NewItem, SavePlan
 from agent.changes.evidence import Evidence
-from agent.changes.item_run import RunParts
+from agent.changes.item_parts import RunParts
 from agent.changes.journal import now_of
 from agent.changes.machine import Gate
 from agent.changes.perform import Patience

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from agent.changes.commands import MoveItem, move_item
 from agent.changes.machine import Event
 from agent.connectors.base import Busy, Enforced, Judgement, Reach
 from agent.inventory.book import Broken
-from agent.model import Address, Pace, Ticket, Wave
+from agent.model import Address, Item, Pace, Step, Ticket, Wave
 from agent.model import ItemState as S
 from agent.store.db import Tx
 from tests.agent.changes.rig import Rig, item
@@ -302,6 +302,36 @@ async def test_a_session_that_cannot_be_ended_on_the_way_back_needs_a_person(
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [state, S.NOT_APPLIED]
     assert world.values[world.user("u0")] == {"plan": "20M"}
+
+
+def two_writes(world: World) -> Item:
+    """Return an item of two steps, each of which writes one resource."""
+    first, second = item(1, "u0", world), item(2, "u1", world)
+    steps = (first.steps[0], Step(2, second.steps[0].target, second.steps[0].do))
+    return replace(first, steps=steps, enforce=None)
+
+
+async def test_on_failure_revert_takes_back_half_an_item(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.faults["u1"] = ["refused"]
+    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.REVERTED]
+    assert [world.values[world.user(u)] for u in ("u0", "u1")] == [{"plan": "20M"}] * 2
+    assert [login for login, _ in world.writes] == ["u0", "u0"]  # there and back; nothing of the other
+    assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
+
+
+async def test_half_an_item_of_which_a_step_is_in_doubt_is_left_to_a_person(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    world.faults["u1"] = ["reply-lost"]
+    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    world.on_took = lambda ticket: setattr(world, "unreadable", 10_000) if ticket.step == 2 else None
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+    assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
 
 
 async def test_busy_address_is_refused_for_a_suspension(rig: Rig, autojump_clock: MockClock, world: World) -> None:

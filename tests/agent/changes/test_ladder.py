@@ -10,7 +10,7 @@ import pytest
 from trio.testing import MockClock
 
 from agent.changes import plans
-from agent.changes.item_run import ladders
+from agent.changes.item_parts import ladders
 from agent.changes.machine import Event, StepFact, settle
 from agent.connectors.base import Enforced, Judgement
 from agent.model import (

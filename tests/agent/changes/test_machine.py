@@ -52,7 +52,6 @@ def test_every_state_has_a_leaf_code() -> None:
 
 CLOSED = [
     S.BLOCKED, S.EXCLUDED, S.SKIPPED, S.STALE, S.SUPERSEDED, S.CANCELLED, S.EXPIRED, S.NOT_APPLIED, S.REVERTED,
-    S.NEEDS_A_PERSON,
 ]  # fmt: skip
 
 
@@ -82,7 +81,8 @@ def test_what_is_in_doubt_is_never_called_cancelled_or_expired() -> None:
 
 
 def test_only_what_stands_can_be_reverted() -> None:
-    assert {old for old, e in TRANSITIONS if e is E.REVERT} == set(TOUCHED)
+    half = S.NEEDS_A_PERSON  # some of its writes may stand
+    assert {old for old, e in TRANSITIONS if e is E.REVERT} == {*TOUCHED, half}
     assert not set(TOUCHED) & {S.NOT_APPLIED, S.DIVERGED}
 
 

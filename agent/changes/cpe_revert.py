@@ -1,0 +1,169 @@
+"""Reverts of changes on CPE: what takes back what stands of a change, all of it or half."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agent.changes.cpe_intake import CpeIntake
+from agent.changes.machine import TOUCHED
+from agent.changes.plans import Loaded
+from agent.changes.preview import Scope
+from agent.changes.request import Request, RequestError
+from agent.changes.trust_state import Pinned
+from agent.connectors.cwmp import addresses, rows
+from agent.connectors.cwmp.addresses import Row, what_of
+from agent.connectors.cwmp.errors import LocalCwmpError
+from agent.connectors.cwmp.identity import name_of
+from agent.connectors.cwmp.known import Known
+from agent.connectors.cwmp.profiles import normalise
+from agent.model import (
+    ABSENT,
+    Address,
+    Direction,
+    Effect,
+    Item,
+    ItemState,
+    Listed,
+    SecretRef,
+    Seen,
+    Step,
+    Transition,
+    Value,
+    Verdict,
+)
+from agent.services import cpe_verbs
+from agent.services.cpe_verbs import CpePlan, Subject
+from agent.services.verbs import Leave
+
+_MAY_STAND = (*TOUCHED, ItemState.NEEDS_A_PERSON, ItemState.DIVERGED)
+"""States of an item of which something may stand on its CPE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What is known of a step that was sent, and since when (unix seconds)."""
+
+    verdict: Verdict
+    at_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpeReverts:
+    """Answers requests for reverts of changes on CPE with plans."""
+
+    intake: CpeIntake
+    """Which knows the CPE, and makes the items."""
+
+    async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
+        """Return the id of the plan that takes back what a change set and nobody changed since.
+
+        Raises:
+            RequestError: nothing of it stands, or nothing of it can be taken back.
+        """
+        row = loaded.row
+        items = [i for i in loaded.items.items if loaded.rows[i.n].state in _MAY_STAND and i.steps]
+        if not items:
+            raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
+        fates = self._fates(row.plan_id)
+        made = [self.take_back(item, {n: fate for (of, n), fate in fates.items() if of == item.n}) for item in items]
+        writes = [t for i in made for s in i.steps if not isinstance(s.do, Effect) for t in s.do]
+        management = any(cpe_verbs.loses_us(Transition(t.address, t.before, t.before.value)) for t in writes)
+        own_age_s = int(self.intake.clock.wall_s()) - row.made_s if row.requester == request.requester else None
+        scope = Scope(
+            active_services=self.intake.accepted(),
+            facts_age_s=None,
+            facts_empty=False,
+            own_revert_age_s=own_age_s,
+            reverts=row.plan_id,
+            source=f"reverts {row.short}",
+            device_config=management,
+            guarded=not management,
+            run_for_s=self.intake.wait_s,
+        )
+        return await self.intake.previewer.propose(request, made, scope, pinned)
+
+    def _fates(self, plan_id: bytes) -> Mapping[tuple[int, int], Fate]:
+        """Return what became of each step of a plan that was sent, by item and step."""
+        rows = self.intake.previewer.store.query(
+            "SELECT s.item, s.n, s.verdict, e.at_s FROM step s"
+            " JOIN event e ON e.seq = coalesce(s.outcome_seq, s.about_seq)"
+            " WHERE s.plan_id = ? AND s.direction = ? ORDER BY s.attempt",
+            (plan_id, Direction.FORWARD.value),
+        )
+        unknown = Verdict.UNKNOWN.value
+        return {(r["item"], r["n"]): Fate(Verdict(r["verdict"] or unknown), r["at_s"]) for r in rows}
+
+    def take_back(self, item: Item, fates: Mapping[int, Fate]) -> Item:
+        """Return the item that takes another back, or says why it is left alone. `fates`: by the number of its step."""
+        name, now_s = name_of(item.steps[0].target), int(self.intake.clock.wall_s())
+        cpe = self.intake.cpes.find(name)
+        if cpe is None:
+            gone = {"title": name, "cpe": name, "why_not": "the CPE is no longer in the inventory"}
+            return Item(1, secrets.token_hex(16), item.subject, Listed.BLOCKED, "unknown-cpe", gone)
+        subject = self.intake.subject(cpe)
+        return self.intake.made(subject, cpe_verbs.usable(subject) or self.inverse(subject, item, fates), now_s)
+
+    def inverse(self, subject: Subject, item: Item, fates: Mapping[int, Fate]) -> CpePlan | Leave:
+        """Return what takes an item back, the last step first, or why it is left alone."""
+        steps: list[Step] = []
+        for step in reversed(item.steps):
+            if isinstance(step.do, Effect):
+                return Leave("irreversible", f"a {step.do.verb} cannot be taken back")
+            fate = fates.get(step.n)
+            if fate is None or fate.verdict is Verdict.NOT_APPLIED:
+                continue  # of a half applied item, the other half
+            writes: list[Transition] = []
+            for write in reversed(step.do):
+                made = self._unwrite(subject, write, fate)
+                if isinstance(made, Leave):
+                    return made
+                if made is not None:
+                    writes.append(made)
+            if writes:
+                steps.append(Step(len(steps) + 1, step.target, tuple(writes)))
+        if not steps:
+            return Leave("as-before", "nothing of the change stands on it")
+        return CpePlan(tuple(steps), {"after": "as before the change"}, management=False)
+
+    def _unwrite(self, subject: Subject, write: Transition, fate: Fate) -> Transition | Leave | None:
+        """Return what takes a write back; None: it is known by now that it had no effect."""
+        now = last_known(subject, write.address)
+        if fate.verdict is not Verdict.APPLIED:
+            if now is None or now.at_s <= fate.at_s:
+                how = f"ispagent cpe refresh {subject.cpe.name}, then again"
+                return Leave("unknown", f"what became of {write.address} is not known: {how}", blocked=True)
+            if now.value == write.before.value:
+                return None
+        if now is None or now.value != write.after:
+            return Leave("changed-since", f"{write.address} was changed since")
+        back = write.before.value
+        for field in () if back is ABSENT else back.values():
+            lost = isinstance(field, SecretRef) and self.intake.cpes.secret(field.commit) is None
+            if lost or (field == "" and isinstance(_field(write.after), SecretRef)):
+                return Leave("secret-unknown", f"{write.address}: what it was before is not known: set a new one")
+        return Transition(write.address, now, back)
+
+
+def _field(value: Value) -> object:
+    return None if value is ABSENT else value.get(addresses.VALUE)
+
+
+def last_known(subject: Subject, addr: Address) -> Seen | None:
+    """Return what an address was when it was last read; None: it never was, or it names nothing that is read."""
+    try:
+        what = what_of(addr)
+    except LocalCwmpError:
+        return None
+    if isinstance(what, Row):
+        known = {path: k for path, k in subject.values.items() if path.startswith(what.table)}
+        at_s = max((k.at_s for k in known.values()), default=0)
+        return Seen(rows.value(what, known), at_s, live=False)
+    found: Known | None = subject.values.get(what)
+    if found is None:
+        return None
+    if found.value is None:
+        commit = subject.taken.get(what)
+        return Seen({addresses.VALUE: SecretRef(commit) if commit else ""}, found.at_s, live=False)
+    return Seen({addresses.VALUE: normalise(found.type, found.value)}, found.at_s, live=False)

@@ -1,0 +1,33 @@
+"""What the tests of changes on CPE share: an intake whose CPE is known by given values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from agent.changes.cpe_intake import CpeIntake
+from agent.connectors.cwmp.known import Cpe, Known
+from tests.agent.connectors.cwmp.acs_rig import Book, called
+
+NAME = "02AC5F-LabGate-LAB0001"
+ACS = "Device.ManagementServer."
+
+
+def known(value: str | None, kind: str = "string", at_s: int = 5) -> Known:
+    return Known(value, kind, at_s)
+
+
+async def intake(book: Book, values: Mapping[str, Known], taken: Mapping[str, str] | None = None) -> CpeIntake:
+    """Return an intake whose CPE is known by these values; it proposes nothing."""
+    await book.cpes.called(called())
+    await book.decide(NAME)
+    await book.cpes.learned(NAME, values)
+    await book.cpes.was_set(NAME, taken or {})
+    fields: dict[str, Any] = {"cpes": book.cpes, "vault": book.vault, "clock": book.clock, "wait_s": 60}
+    return CpeIntake(**fields, previewer=cast(Any, None), images=cast(Any, None))
+
+
+def found(book: Book) -> Cpe:
+    cpe_ = book.cpes.find(NAME)
+    assert cpe_ is not None
+    return cpe_
