@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Final
 from xml.parsers import expat
 
@@ -34,9 +35,9 @@ Name = tuple[str, str]
 """Namespace and local name. The namespace of a prefix that is declared nowhere is that prefix with a colon."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Element:
-    """One element.
+    """One element. Nobody changes it; not frozen, since that makes making one three times as slow.
 
     `namespace`: empty where it has none. `text`: all of its character data; empty where it has children.
     `scope`: prefix -> namespace where it stands, for names inside values.
@@ -63,17 +64,9 @@ class Element:
 
 # --- in ---
 
-
-@dataclass(slots=True)
-class _Open:
-    """An element that is not closed yet."""
-
-    name: Name
-    attributes: dict[Name, str]
-    scope: Mapping[str, str]
-    children: list[Element] = field(default_factory=list)
-    text: list[str] = field(default_factory=list)
-    chars: int = 0
+_Open = tuple[Name, Mapping[Name, str], Mapping[str, str], list[Element]]
+"""An element that is not closed yet: its name, attributes, scope, and its children so far."""
+_NO_ATTRIBUTES: Final[Mapping[Name, str]] = MappingProxyType({})
 
 
 class _Builder:
@@ -83,7 +76,12 @@ class _Builder:
         self.root: Element | None = None
         self._stack: list[_Open] = []
         self._elements = 0
-        self._no_attributes: dict[Name, str] = {}
+        self._text: list[str] = []
+        """Of the innermost element, since the last tag: beside children it is passed over."""
+        self._chars = 0
+        self._scope: Mapping[str, str] = {}
+        """In which the names of `_names` were resolved."""
+        self._names: dict[str, Name] = {}
 
     def declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding is not None and encoding.lower() not in _ENCODINGS:
@@ -98,49 +96,63 @@ class _Builder:
             raise MalformedXmlError(f"XML: expected at most {limits.ELEMENTS} elements")
         if len(self._stack) >= limits.DEPTH:
             raise MalformedXmlError(f"XML: expected at most {limits.DEPTH} elements inside each other")
-        if len(name) > limits.NAME_CHARS:
-            raise MalformedXmlError(f"XML: expected names of at most {limits.NAME_CHARS}, got {len(name)} characters")
-        scope: Mapping[str, str] = self._stack[-1].scope if self._stack else {}
-        if not attributes:
-            self._stack.append(_Open(_resolve(name, scope, scope.get("", "")), self._no_attributes, scope))
-            return
-        pairs = list(zip(attributes[::2], attributes[1::2], strict=True))
-        if len(pairs) > limits.ATTRIBUTES:
-            raise MalformedXmlError(f"XML: expected at most {limits.ATTRIBUTES} attributes, got {len(pairs)}")
-        declared = {key[6:]: value for key, value in pairs if key == "xmlns" or key.startswith("xmlns:")}
-        if declared:
-            scope = {**scope, **declared}
-            if len(scope) > limits.PREFIXES:
-                raise MalformedXmlError(f"XML: expected at most {limits.PREFIXES} prefixes, got {len(scope)}")
-        own: dict[Name, str] = {}
-        for key, value in pairs:
-            if key == "xmlns" or key.startswith("xmlns:"):
-                continue
-            if len(key) > limits.NAME_CHARS:
-                raise MalformedXmlError(
-                    f"XML: expected names of at most {limits.NAME_CHARS}, got {len(key)} characters"
-                )
-            resolved = _resolve(key, scope, "")
-            if resolved in own:
-                raise MalformedXmlError(f"XML: expected one attribute {presentable(key)}, got two")
-            own[resolved] = value
-        self._stack.append(_Open(_resolve(name, scope, scope.get("", "")), own, scope))
+        scope: Mapping[str, str] = self._stack[-1][2] if self._stack else {}
+        own = _NO_ATTRIBUTES
+        if attributes:
+            own, scope = _attributes(attributes, scope)
+        if scope is not self._scope:
+            self._scope, self._names = scope, {}
+        resolved = self._names.get(name)
+        if resolved is None:
+            _check_name(name)
+            resolved = self._names[name] = _resolve(name, scope, scope.get("", ""))
+        self._stack.append((resolved, own, scope, []))
+        self._text.clear()
+        self._chars = 0
 
     def text(self, data: str) -> None:
-        top = self._stack[-1]
-        top.chars += len(data)
-        if top.chars > limits.TEXT_CHARS:
+        self._chars += len(data)
+        if self._chars > limits.TEXT_CHARS:
             raise MalformedXmlError(f"XML: expected at most {limits.TEXT_CHARS} characters in an element")
-        top.text.append(data)
+        self._text.append(data)
 
     def end(self, _name: str) -> None:
-        top = self._stack.pop()
-        text = "" if top.children else "".join(top.text)
-        element = Element(*top.name, text, tuple(top.children), top.attributes, top.scope)
+        (namespace, name), attributes, scope, children = self._stack.pop()
+        text = "" if children else "".join(self._text)
+        self._text.clear()
+        self._chars = 0
+        element = Element(namespace, name, text, tuple(children), attributes, scope)
         if self._stack:
-            self._stack[-1].children.append(element)
+            self._stack[-1][3].append(element)
         else:
             self.root = element
+
+
+def _attributes(listed: list[str], scope: Mapping[str, str]) -> tuple[Mapping[Name, str], Mapping[str, str]]:
+    """Return an element's attributes, and the scope with the prefixes that it declares."""
+    pairs = list(zip(listed[::2], listed[1::2], strict=True))
+    if len(pairs) > limits.ATTRIBUTES:
+        raise MalformedXmlError(f"XML: expected at most {limits.ATTRIBUTES} attributes, got {len(pairs)}")
+    declared = {key[6:]: value for key, value in pairs if key == "xmlns" or key.startswith("xmlns:")}
+    if declared:
+        scope = {**scope, **declared}
+        if len(scope) > limits.PREFIXES:
+            raise MalformedXmlError(f"XML: expected at most {limits.PREFIXES} prefixes, got {len(scope)}")
+    own: dict[Name, str] = {}
+    for key, value in pairs:
+        if key == "xmlns" or key.startswith("xmlns:"):
+            continue
+        _check_name(key)
+        resolved = _resolve(key, scope, "")
+        if resolved in own:
+            raise MalformedXmlError(f"XML: expected one attribute {presentable(key)}, got two")
+        own[resolved] = value
+    return own, scope
+
+
+def _check_name(name: str) -> None:
+    if len(name) > limits.NAME_CHARS:
+        raise MalformedXmlError(f"XML: expected names of at most {limits.NAME_CHARS}, got {len(name)} characters")
 
 
 def parse_untrusted(data: bytes) -> Element:
