@@ -491,7 +491,7 @@ KEYS: Final[tuple[Key, ...]] = (
         "user",
         Kind("1 to 64 printable characters, or empty", _text_or_empty(_ROUTER_USER.read)),
         "",
-        "The user that new CPE log in with; empty: only CPE with a password of their own get in.",
+        "The user that new CPE log in with; empty: only CPE with a password or certificate of their own get in.",
     ),
     Key(_CWMP, "secret", _SECRET_OR_EMPTY, "", "The secret that is that user's password."),
     Key(

@@ -28,6 +28,7 @@ from agent.connectors.cwmp.refresh_session import refresh
 from agent.connectors.cwmp.vocabulary import INSTANCE, TABLE
 from agent.inventory.cpes import CpeStore, DecideCpe, KeepBreaker
 from agent.runtime.clock import Clock
+from agent.services import cpe_verbs
 from agent.store.db import Store
 from agent.store.errors import RefusedCommandError
 
@@ -103,7 +104,8 @@ class CpeDesk:
         subject = self.intake.subject(cpe)
         profile, now_s = subject.profile, int(self.clock.wall_s())
         line, woken = self.connector.line(cpe.name), self.connector.visits.woken(cpe.name)
-        named = [] if profile is None else _named(profile, subject.values, now_s)
+        every = self.cpes.values(cpe.name)
+        named = [] if profile is None else _named(profile, every, now_s, cpe.reset_s)
         return {
             **self._short(cpe),
             "oui": cpe.oui,
@@ -111,6 +113,7 @@ class CpeDesk:
             "hardware": cpe.hardware,
             "user": cpe.user,
             "own_credentials": cpe.own,
+            "proven": cpe_verbs.proven_text(cpe),
             "address": cpe.address,
             "request_url": cpe.request_url,
             "can_be_called": self.cpes.request_credentials(cpe.name) is not None,
@@ -122,7 +125,7 @@ class CpeDesk:
             "profile": None if profile is None else profile.name,
             "tripped": [str(tripped) for tripped in line.breaker.tripped()],
             "secrets_set": sorted(subject.taken),
-            "parameters": len(subject.values),
+            "parameters": len(every),
             "named": named,
             "missing": [] if profile is None else _missing(profile, subject.values),
             "waiting": self.waiting_for(target_id(cpe.name)),
@@ -138,7 +141,7 @@ class CpeDesk:
         if not found and profile is not None:
             every = self.cpes.values(cpe.name).items()
             found = [(p, k) for p, k in every if (profile.name_of(p) or "").startswith(prefix)]
-        return [_value(profile, p, k, now_s) for p, k in found[:SHOWN]]
+        return [_value(profile, p, k, now_s, cpe.reset_s) for p, k in found[:SHOWN]]
 
     def matrix(self) -> list[dict[str, object]]:
         """Return what each model was seen to do, a row for each workflow."""
@@ -214,7 +217,7 @@ class CpeDesk:
         return len(tripped)
 
 
-def _value(profile: Profile | None, path: str, known: Known, now_s: int) -> dict[str, object]:
+def _value(profile: Profile | None, path: str, known: Known, now_s: int, reset_s: int) -> dict[str, object]:
     mapped = None if profile is None else profile.mapped_at(path)
     shown = known.value if known.value is None or mapped is None else mapped.shown(known.value)
     return {
@@ -225,13 +228,16 @@ def _value(profile: Profile | None, path: str, known: Known, now_s: int) -> dict
         "type": known.type,
         "class": classify(path).value,
         "age_s": now_s - known.at_s,
+        "before_reset": known.at_s < reset_s,
     }
 
 
-def _named(profile: Profile, values: Mapping[str, Known], now_s: int) -> list[dict[str, object]]:
+def _named(profile: Profile, values: Mapping[str, Known], now_s: int, reset_s: int) -> list[dict[str, object]]:
     """Return what is known of the vocabulary, tables' rows included."""
     named = [(path, known) for path, known in values.items() if profile.mapped_at(path) is not None]
-    return sorted((_value(profile, p, known, now_s) for p, known in named), key=lambda value: str(value["name"]))
+    return sorted(
+        (_value(profile, p, known, now_s, reset_s) for p, known in named), key=lambda value: str(value["name"])
+    )
 
 
 def _missing(profile: Profile, values: Mapping[str, Known]) -> list[str]:

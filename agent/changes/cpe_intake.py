@@ -154,10 +154,11 @@ class CpeIntake:
             raise RequestError(f"firmware: {err}") from err
 
     def subject(self, cpe: Cpe) -> Subject:
-        """Return a CPE with what is known of it."""
+        """Return a CPE with what is known of it: what was read before it was reset, it no longer is."""
+        values = {path: known for path, known in self.cpes.values(cpe.name).items() if known.at_s >= cpe.reset_s}
         can_be_called = self.cpes.request_credentials(cpe.name) is not None
         taken = self.cpes.secrets_set(cpe.name)
-        return Subject(cpe, self.cpes.values(cpe.name), self.profile(cpe), taken, can_be_called)
+        return Subject(cpe, values, self.profile(cpe), taken, can_be_called)
 
     @staticmethod
     def profile(cpe: Cpe) -> Profile | None:

@@ -87,7 +87,7 @@ def get(
     if not found:
         fail(f"nothing is known below {name or 'it'}: ispagent cpe refresh {cpe} {name}".rstrip(), client.FAILED)
     for value in found:
-        print(neutralise(f"{value['path']} = {value['shown']}  ({_ago(value['age_s'])})"))
+        print(neutralise(f"{value['path']} = {value['shown']}  ({_read(value)})"))
 
 
 @app.command()
@@ -136,6 +136,11 @@ def _state(c: Json) -> str:
     return {"accepted": "accepted", "quarantined": "QUARANTINED", "refused": "refused"}[str(c["trust"])]
 
 
+def _read(value: Json) -> str:
+    """Return when a value was read."""
+    return f"{_ago(value['age_s'])}{', before it was reset' if value['before_reset'] else ''}"
+
+
 def _ago(age_s: object) -> str:
     return "never" if age_s is None else f"{age_text(cast('int', age_s))} ago"
 
@@ -145,10 +150,13 @@ def _print_cpe(c: Json) -> None:
     print(neutralise(f"{c['name']} · {model} · serial {c['serial']}"))
     serves = f"serves {c['service']}" if c["service"] else "serves nobody: ispagent cpe bind"
     print(neutralise(f"{'STATE':<10} {_state(c)}{' · ' + str(c['why']) if c['why'] else ''} · {serves}"))
-    proven = "a password of its own" if c["own_credentials"] else "credentials that many share"
     where = f" from {c['address']}" if c["address"] else ""
     line = "on the line now" if c["online"] else f"called in {_ago(c['age_s'])}"
-    print(neutralise(f"{'CALLS':<10} {line}{where} · {', '.join(cast('list[str]', c['events'])) or '-'} · by {proven}"))
+    print(
+        neutralise(
+            f"{'CALLS':<10} {line}{where} · {', '.join(cast('list[str]', c['events'])) or '-'} · by {c['proven']}"
+        )
+    )
     wake = "can be asked to call in" if c["can_be_called"] else "cannot be asked to: ispagent cpe rotate"
     print(neutralise(f"{'':<10} {wake}{' · last asked: ' + str(c['woken']) if c['woken'] else ''}"))
     print(
@@ -166,7 +174,7 @@ def _print_cpe(c: Json) -> None:
     named = cast("list[Json]", c["named"])
     for group in _GROUPS:
         for value in (v for v in named if str(v["name"]).partition(".")[0] == group):
-            print(neutralise(f"{value['name']:<28} {value['shown']}  ({_ago(value['age_s'])})"))
+            print(neutralise(f"{value['name']:<28} {value['shown']}  ({_read(value)})"))
     missing = cast("list[str]", c["missing"])
     if missing:
         print(
@@ -184,7 +192,7 @@ def support_lines(c: Json) -> list[str]:
     lines = [f"  CPE {c['name']} · {c['product_class']} · {runs} · {line} · {_state(c)}"]
     named = {str(v["name"]): v for v in cast("list[Json]", c["named"])}
     parts = [
-        f"{title} {named[name]['shown']} ({_ago(named[name]['age_s'])})"
+        f"{title} {named[name]['shown']} ({_read(named[name])})"
         for name, title in _SUPPORT.items()
         if name in named and named[name]["shown"] not in ("", None)
     ]

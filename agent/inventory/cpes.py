@@ -63,6 +63,7 @@ def _cpe(row: sqlite3.Row) -> Cpe:
         boots=row["boots"],
         resets=row["resets"],
         provisioned=row["provisioned"],
+        reset_s=row["reset_s"],
     )
 
 
@@ -153,7 +154,8 @@ class CpeCalled:
         if trust is Trust.ACCEPTED:
             why = ""
         row = tx.one(
-            "INSERT INTO cpe VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1) ON CONFLICT (name) DO UPDATE SET"
+            "INSERT INTO cpe VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,?)"
+            " ON CONFLICT (name) DO UPDATE SET"
             " manufacturer = excluded.manufacturer, trust = excluded.trust, why = excluded.why,"
             " root = iif(excluded.root = '', root, excluded.root),"
             " software = iif(excluded.software = '', software, excluded.software),"
@@ -161,7 +163,8 @@ class CpeCalled:
             " own = excluded.own, address = excluded.address,"
             " request_url = iif(excluded.request_url = '', request_url, excluded.request_url),"
             " udp_address = excluded.udp_address, events = excluded.events, last_s = excluded.last_s,"
-            " boots = boots + excluded.boots, resets = resets + excluded.resets RETURNING *",
+            " boots = boots + excluded.boots, resets = resets + excluded.resets,"
+            " reset_s = max(reset_s, excluded.reset_s) RETURNING *",
             (
                 called.name,
                 called.oui,
@@ -183,6 +186,7 @@ class CpeCalled:
                 called.at_s,
                 boots,
                 resets,
+                called.at_s if resets else 0,
             ),
         )
         if called.own:  # it has taken these: older ones of it are over, newer ones it may still take

@@ -118,7 +118,9 @@ def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
         return Leave("too-many", f"{few}: got {len(writes)}", blocked=True)
     every = ([tuple(writes)] if writes else []) + steps
     if not every:
-        return Leave("already", "it already reads so")
+        paths = {profile.path(name) or name for name in wanted.settings}
+        read = [known for path, known in subject.values.items() if path in paths]
+        return Leave("already", f"it already reads so{f', as of {ages(read, now_s)} ago' if read else ''}")
     target = target_id(subject.cpe.name)
     return CpePlan(
         tuple(Step(n, target, do) for n, do in enumerate(every, start=1)),
@@ -181,7 +183,8 @@ def _parameter(subject: Subject, profile: Profile, name: str, text: str, wanted:
         return Leave("not-writable", f"{path} cannot be written", blocked=True)
     known = subject.values.get(path)
     if known is None:
-        never = f"{path} was never read of this CPE: ispagent cpe refresh {subject.cpe.name} {name}"
+        since = " since it was reset" if subject.cpe.resets > 1 else ""
+        never = f"{path} was never read of this CPE{since}: ispagent cpe refresh {subject.cpe.name} {name}"
         return Leave("never-read", never, blocked=True)
     where = address(subject.cpe.name, path)
     if known.value is None:
@@ -352,8 +355,16 @@ def title(cpe: Cpe) -> str:
 def now_text(cpe: Cpe, now_s: int) -> str:
     """Return how a CPE stands: its firmware, when it called in, what its name rests on."""
     seen = f"called in {age_text(now_s - cpe.last_s)} ago" if cpe.last_s else "never called in"
-    proven = "by a password of its own" if cpe.own else "by credentials that many share"
-    return " · ".join(filter(None, (cpe.software and f"firmware {cpe.software}", seen, f"proven {proven}")))
+    return " · ".join(
+        filter(None, (cpe.software and f"firmware {cpe.software}", seen, f"proven by {proven_text(cpe)}"))
+    )
+
+
+def proven_text(cpe: Cpe) -> str:
+    """Return what a CPE's name rests on."""
+    if not cpe.own:
+        return "credentials that many share"
+    return "a password of its own" if cpe.user else "a certificate with its name"
 
 
 def _when(subject: Subject, now_s: int) -> str:

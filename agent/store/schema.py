@@ -224,7 +224,12 @@ CREATE TABLE cpe_evidence (
 CREATE TABLE cpe_breaker (name TEXT PRIMARY KEY, rows TEXT NOT NULL) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3)
+V4 = """
+-- When a CPE said last that it was reset: what was read before that, it no longer is.
+ALTER TABLE cpe ADD COLUMN reset_s INTEGER NOT NULL DEFAULT 0;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 VERSION = len(MIGRATIONS)

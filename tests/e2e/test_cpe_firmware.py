@@ -96,6 +96,31 @@ async def test_a_factory_reset_is_done_when_it_comes_as_new(at: CpeSite) -> None
     assert state_of(done)[0] == "applied"
 
 
+async def test_what_was_read_before_a_reset_is_not_taken_for_what_it_is(tmp_path: Path) -> None:
+    clock = MovableClock()
+    async with acs_site(tmp_path, clock=clock) as at:
+        cpe = await at_home(at)
+        clock.pass_s(3600)
+        cpe.device.reset_later()  # by its owner
+        await cpe.call_in("2 PERIODIC")
+        await until(lambda: cpe.device.boots == 2)
+        await cpe.wait_sessions(4)
+        shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}")
+        [ssid] = [value for value in shown["named"] if value["name"] == "wifi.1.ssid"]
+        assert ssid["before_reset"]
+        assert ssid["age_s"] >= 3600
+        assert "wifi.1.ssid" in shown["missing"]
+        with pytest.raises(ApiRefusedError, match="since it was reset: ispagent cpe refresh"):
+            await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "x"})
+        await at.refresh("LAB0001")
+        assert (
+            state_of(await sent(at, cpe, await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "x"})))[0]
+            == "applied"
+        )
+        shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}")
+        assert [v["before_reset"] for v in shown["named"] if v["name"] == "wifi.1.ssid"] == [False]
+
+
 async def test_a_test_runs_and_its_results_are_there(at: CpeSite) -> None:
     cpe = await at_home(at)
     await at.refresh("LAB0001", "Device.IP.Diagnostics.")

@@ -43,8 +43,8 @@ class Cpe:
     """A CPE. Times are unix seconds, 0: never. `service`: the subscriber's service that it serves, "": none.
 
     `user`: whose password it proved itself with last; `own`: that password is its own, not one that many share.
-    `boots`, `resets`: how often it said so; `provisioned`: how many resets it had when it got its baseline, -1: it
-    never did. `why`: why it is quarantined, for people.
+    `boots`, `resets`: how often it said so; `reset_s`: when it said last that it was reset; `provisioned`: how many
+    resets it had when it got its baseline, -1: it never did. `why`: why it is quarantined, for people.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Cpe:
     boots: int = 0
     resets: int = 0
     provisioned: int = -1
+    reset_s: int = 0
     booted: bool = False
     """Whether it told of a boot by calling in just now, one that it had not told of before."""
 

@@ -1,6 +1,7 @@
 """The ACS' HTTP server: CPE post, prove who they are, and are told what to do (TR-069 section 3.4).
 
-    POST without credentials  ->  401 with challenges; nothing of the body is looked at
+    POST without credentials  ->  401 with challenges; nothing of the body is looked at. Where CPE have certificates and
+                                  no user is configured, the certificate is the credentials
     POST Inform               ->  a session: its cookie is set, and its connection remembered: some CPE keep no cookie
     further POSTs             ->  of the session of their cookie, else of their connection
     GET /files/…              ->  a firmware image that is offered to a CPE (`images_session`)
@@ -27,7 +28,7 @@ import trio
 from agent.connectors.cwmp import http_text, limits
 from agent.connectors.cwmp.acs_session import AcsSession, Ended, Informed, Reason, SessionEvent
 from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.digest import KEY_BYTES, Accepted, Gate
+from agent.connectors.cwmp.digest import KEY_BYTES, Accepted, Gate, Rejected
 from agent.connectors.cwmp.errors import RemoteCwmpError
 from agent.connectors.cwmp.images import PATH
 from agent.connectors.cwmp.schema import CwmpConfig
@@ -53,7 +54,10 @@ _ALGORITHMS: Final = ("MD5",)
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a connection proved: a user of Digest or Basic, a certificate's common name; where it comes from."""
+    """What a connection proved: a user of Digest or Basic, a certificate's common name; where it comes from.
+
+    `user`: "" where the certificate alone let it in.
+    """
 
     user: str
     certificate: str | None
@@ -240,8 +244,8 @@ class Acs:
 
     async def _first(self, wire: Wire, headers: Mapping[str, str], target: str, proof: Proof) -> _Open | None:
         """Answer who is not in a session: by a challenge, by 503, or by beginning one."""
-        given = headers.get("authorization")
-        body = await wire.body(limits.FIRST_BODY_BYTES if given is not None else limits.STRANGER_BODY_BYTES)
+        given, certified = headers.get("authorization"), proof.certificate is not None and not self._config.user
+        body = await wire.body(limits.FIRST_BODY_BYTES if certified or given else limits.STRANGER_BODY_BYTES)
         if len(self._open) >= self._config.sessions:
             self.refused += 1
             wait_s = limits.RETRY_AFTER_S + secrets.randbelow(limits.RETRY_AFTER_S)
@@ -251,13 +255,14 @@ class Acs:
         judged = None
         if given is not None:
             judged = self._gate.judge_untrusted(given, "POST", target, self._password_of, now, body)
-        if not isinstance(judged, Accepted):
-            stale = judged is not None and judged.stale
+        user = judged.user if isinstance(judged, Accepted) else ""
+        if not user and not certified:
+            stale = isinstance(judged, Rejected) and judged.stale
             challenges = self._gate.challenges(now, secrets.token_bytes(8), stale=stale)
             await wire.answer(401, [("www-authenticate", each) for each in challenges])
             return None
         session = AcsSession(secrets.token_hex(6), self._clock.boot_s())
-        opened = _Open(Call(session), secrets.token_urlsafe(18), replace(proof, user=judged.user), wire)
+        opened = _Open(Call(session), secrets.token_urlsafe(18), replace(proof, user=user), wire)
         self._open[opened.token] = opened
         return await self._exchange(wire, headers, opened, body)
 

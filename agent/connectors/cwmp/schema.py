@@ -34,12 +34,12 @@ class CwmpConfig:
     `listen`, `port`: where it listens. `url`: how CPE reach it, without a path; "": where it listens. `path`: of CPE's
     posts. `certificate`, `key`: files in PEM; None: no TLS. `client_ca`: of whom a CPE's certificate must be; None:
     none is asked for. `user`, `secret`: what CPE prove themselves with that have no password of their own yet; "": they
-    cannot call in. `request_user`, `request_secret`: what connection requests need to CPE that have no credentials of
-    their own for it yet; "": they cannot be called. `basic`: whether Basic is taken where the connection is in clear.
-    `request_networks`: where a connection request may go besides to where the CPE called from. `files`: folder of
-    firmware images; None: none. `sessions`: at once, more are told to come again. `wait_s`: how long a change waits for
-    its CPE. `trust_shared`: whether a CPE that was reset, and comes with what many share, is acted on before a person
-    accepts it again. `baselines`: what new CPE get, the first that is for one.
+    cannot call in, but by a certificate with their name. `request_user`, `request_secret`: what connection requests
+    need to CPE that have no credentials of their own for it yet; "": they cannot be called. `basic`: whether Basic is
+    taken where the connection is in clear. `request_networks`: where a connection request may go besides to where the
+    CPE called from. `files`: folder of firmware images; None: none. `sessions`: at once, more are told to come again.
+    `wait_s`: how long a change waits for its CPE. `trust_shared`: whether a CPE that was reset, and comes with what
+    many share, is acted on before a person accepts it again. `baselines`: what new CPE get, the first that is for one.
     """
 
     listen: str = ""

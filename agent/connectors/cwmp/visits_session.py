@@ -96,11 +96,15 @@ class Visits:
             call.session.answer(refusal(AcsFault.INVALID_ARGUMENTS, "DeviceId: expected an OUI and a SerialNumber"))
             return
         oui, product_class, serial = inform.device_id.key
-        owner = self._book.owner(proof.user)
+        owner = self._book.owner(proof.user) if proof.user else None
         certified = proof.certificate is not None and http_text.names_cpe(proof.certificate, oui, product_class, serial)
         if owner is not None and owner != name:
             _log.warning("cwmp-wrong-name", extra={"target": target_id(name), "reason": "password of another"})
             call.session.answer(refusal(AcsFault.REQUEST_DENIED, "these credentials are of another CPE"))
+            return
+        if not proof.user and not certified:
+            _log.warning("cwmp-wrong-name", extra={"target": target_id(name), "reason": "certificate of another"})
+            call.session.answer(refusal(AcsFault.REQUEST_DENIED, "this certificate does not name this CPE"))
             return
         cpe = await self._book.called(self._called(name, inform, proof, own=owner == name or certified))
         self._ended_well.discard(name)

@@ -68,6 +68,17 @@ async def test_boots_and_resets_are_counted(book: Book) -> None:
     assert (found.boots, found.resets) == (3, 1)
 
 
+async def test_when_it_was_reset_last_is_known(book: Book) -> None:
+    async def says(*events: str, at_s: int, retry: bool = False) -> int:
+        return (await book.cpes.called(called(events=events, at_s=at_s, retry=retry))).reset_s
+
+    assert await says("1 BOOT", at_s=100) == 0
+    assert await says("0 BOOTSTRAP", "1 BOOT", at_s=200) == 200
+    assert await says("0 BOOTSTRAP", "1 BOOT", at_s=210, retry=True) == 200  # the same reset, told again
+    assert await says("2 PERIODIC", at_s=300) == 200
+    assert await says("0 BOOTSTRAP", "1 BOOT", at_s=400) == 400
+
+
 async def test_more_new_cpe_than_are_remembered_are_not(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "NEW_CPE", 2)
     for serial in ("A", "B"):

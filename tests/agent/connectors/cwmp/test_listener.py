@@ -940,6 +940,37 @@ async def test_a_clients_certificate_is_told(tmp_path: Path, server: tuple[Path,
         assert at.desk.informs[0][2] == Proof(USER, "02AC5F-Box-S1", "127.0.0.1")
 
 
+async def test_a_certificate_is_enough_where_no_user_is_configured(tmp_path: Path, server: tuple[Path, Path]) -> None:
+    own = written(tmp_path, "cpe", make_certificate("02AC5F-Box-S1"))
+    async with acs(certificate=server[0], key=server[1], client_ca=own[0], user="", secret="") as at:
+        for wrong in ([], [("Authorization", basic("nobody", "x"))]):
+            cpe = await secured(at, trusting(server[0], own))
+            answer = await cpe.post(INFORM, wrong)
+            assert (answer.status, answer.message) == (200, m.InformResponse(1))
+            cpe.cookie = answer.cookie
+            assert (await cpe.post()).status == 204
+        cpe = await secured(at, trusting(server[0], own))
+        assert (await cpe.post(INFORM, [("Authorization", basic(USER, PASSWORD))])).status == 200  # looked at as before
+        assert [proof.user for _, _, proof in at.desk.informs] == ["", "", USER]
+
+
+async def test_a_certificate_is_not_enough_where_a_user_is_configured(
+    tmp_path: Path, server: tuple[Path, Path]
+) -> None:
+    own = written(tmp_path, "cpe", make_certificate("02AC5F-Box-S1"))
+    async with acs(certificate=server[0], key=server[1], client_ca=own[0]) as at:
+        cpe = await secured(at, trusting(server[0], own))
+        assert (await cpe.post(INFORM)).status == 401
+        assert at.desk.informs == []
+
+
+async def test_without_a_user_and_without_a_certificate_nobody_comes_in(server: tuple[Path, Path]) -> None:
+    async with acs(certificate=server[0], key=server[1], user="", secret="") as at:
+        cpe = await secured(at, trusting(server[0]))
+        assert (await cpe.post(INFORM)).status == 401
+        assert at.desk.informs == []
+
+
 async def test_without_a_certificate_of_that_authority_nobody_comes_in(
     tmp_path: Path, server: tuple[Path, Path]
 ) -> None:

@@ -210,6 +210,22 @@ async def test_credentials_of_another_cpe_prove_nothing(
         assert [r.getMessage() for r in caplog.records] == ["cwmp-wrong-name"]
 
 
+@pytest.mark.parametrize("certificate", ["02AC5F-Box-S2", "02AC5F-Box-S", "model of the year", ""])
+async def test_a_certificate_alone_must_name_the_cpe(
+    certificate: str, autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running(Book(ACCEPTED)) as at:
+        with caplog.at_level(logging.WARNING):
+            talk = await at.calls(Proof("", certificate, "192.0.2.8"))
+        assert fault(at.reply) == AcsFault.REQUEST_DENIED
+        assert talk.call.over.is_set()
+        assert (at.book.calls, at.worker.came) == ([], [])
+        assert [r.getMessage() for r in caplog.records] == ["cwmp-wrong-name"]
+        await at.calls(Proof("", "02AC5F-Box-S1", "192.0.2.7"))
+        assert fault(at.reply) is None
+        assert (at.book.calls[0].own, at.book.calls[0].user, len(at.worker.came)) == (True, "", 1)
+
+
 @pytest.mark.parametrize(
     ("proof", "own"),
     [
