@@ -16,7 +16,7 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from agent.config_schema import HANDLE, Key, Required, documented_keys, keys_of
-from agent.connectors.cwmp.schema import Baseline, CwmpConfig
+from agent.connectors.cwmp.schema import Baseline, CwmpConfig, is_misplaced
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SqlTarget
 from agent.connectors.routeros.schema import (
     DhcpMethod,
@@ -446,6 +446,10 @@ class _Builder:
             values["values"] = self.reader.free(
                 "baseline.NAME.values", inner, self.reader.table(table, "values", inner)
             )
+            for parameter, text in values["values"].items():
+                if is_misplaced(text):
+                    alone = "expected {password} or {secret:NAME} alone, the name as `ispagent secret set` takes it"
+                    self.reader.problem(f"{inner}.{parameter}", alone)
             if len(self.reader.problems) == before:
                 found.append(Baseline(name, **values))
         return tuple(found)

@@ -536,7 +536,8 @@ KEYS: Final[tuple[Key, ...]] = (
         Kind("text of at most 256 characters", _text(longest=256)),
         REQUIRED,
         "What a name such as `inform.interval`, or a path, is to read; `{login}` is that of the service that it "
-        "serves, `{spread}` a moment of its own.",
+        "serves, `{spread}` a moment of its own. Alone, `{password}` is that login's password in RADIUS, "
+        "`{secret:NAME}` a secret of `ispagent secret set`.",
         "none",
     ),
 )

@@ -20,6 +20,7 @@ from agent.changes import machine, recovery
 from agent.changes.approval import Approvals
 from agent.changes.audit import Recorder
 from agent.changes.clock_watch import ClockWatch
+from agent.changes.cpe_baseline import SecretSources
 from agent.changes.cpe_desk import CpeDesk
 from agent.changes.cpe_intake import CpeIntake
 from agent.changes.devices import Devices
@@ -40,14 +41,15 @@ from agent.changes.views import Views
 from agent.changes.witnesses import Witnesses
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
-from agent.connectors.base import Connector, UnreadableError
+from agent.connectors.base import AccessRecipe, Connector, UnreadableError
 from agent.connectors.cwmp.connection_request import Credentials
 from agent.connectors.cwmp.connector import CwmpConnector
+from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.registry import CONNECTORS, Given
 from agent.inventory import book
 from agent.inventory.cpes import CpeStore
 from agent.inventory.importing import Importer
-from agent.model import Address
+from agent.model import Address, Service
 from agent.runtime import redacting_log
 from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock, SystemClock
@@ -124,7 +126,25 @@ def wanted_secrets(config: AgentConfig) -> frozenset[str]:
     """Return the names of secrets that the configuration uses."""
     names = {t.secret for t in config.radius.targets} | {n.secret for n in config.radius.nas}
     names = names.union(*(t.secrets for t in config.routeros.targets), {config.cwmp.secret, config.cwmp.request_secret})
+    names = names.union(*(baseline.secrets for baseline in config.cwmp.baselines))
     return frozenset(names - {""})
+
+
+async def password_of(
+    connectors: Mapping[str, Connector], recipes: Mapping[str, AccessRecipe], service: Service
+) -> str:
+    """Return the password of a service's login, from the database that its access method rests on.
+
+    Raises:
+        UnreadableError: it is kept elsewhere, or cannot be read.
+    """
+    recipe, radius = recipes.get(service.method), connectors.get("radius")
+    if recipe is None or not isinstance(radius, RadiusConnector) or not recipe.target.startswith("radius/"):
+        where = (
+            f"{service.ref} is not on RADIUS ({service.method}): its password is kept where the agent cannot read it"
+        )
+        raise UnreadableError(where, reason="no-password")
+    return await radius.password_of(recipe.target, service.login)
 
 
 class Link:
@@ -365,6 +385,7 @@ def build(
             config.cwmp.baselines,
             config.cwmp.stun,
             standings,
+            SecretSources(lambda service: password_of(connectors, recipes, service), secret),
         )
         problems: dict[str, str] = {}
         cpe_desk = CpeDesk(

@@ -6,12 +6,12 @@ the CPE, and is checked against it then.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agent.changes import standings
+from agent.changes.cpe_baseline import Declared, SecretSources, declared
 from agent.changes.preview import Previewer, Scope
 from agent.changes.request import Ask, Request, RequestError
 from agent.changes.standings import Standings
@@ -46,6 +46,10 @@ BASELINE = "@baseline"
 _MOST_SETTINGS = 200
 
 
+_Given = ImageFile | Declared | Leave | None
+"""What an item needs besides the ask: an image, or what a baseline wants of the CPE."""
+
+
 @dataclass(frozen=True, slots=True)
 class CpeIntake:
     """Answers requests for changes on CPE with plans."""
@@ -62,6 +66,8 @@ class CpeIntake:
     """Where the STUN server is, as CPE see it; None: there is none."""
     standings: Standings | None = None
     """Approves what a standing authority covers; None: everything waits for people."""
+    sources: SecretSources | None = None
+    """Where the secrets of baselines are kept; None: nowhere."""
 
     async def plan(self, request: Request, pinned: Pinned) -> bytes:
         """Return the id of the plan that answers the request.
@@ -80,7 +86,11 @@ class CpeIntake:
         self._refuse_secrets(ask, chosen)
         image = await self._image(ask) if ask.action is Action.CPE_FIRMWARE else None
         keep: dict[str, str] = {}
-        made = [self._item(ask, cpe, image, keep) for cpe in chosen]
+        wanted: dict[str, Declared | Leave] = {}
+        for cpe in chosen if BASELINE in ask.settings else ():
+            if cpe.trust is Trust.ACCEPTED:
+                wanted[cpe.name] = await self._declared(cpe)
+        made = [self._item(ask, cpe, image or wanted.get(cpe.name), keep) for cpe in chosen]
         management = any(m for _, m in made)
         if keep:
             await self.cpes.keep_secrets(keep)
@@ -168,13 +178,17 @@ class CpeIntake:
         except ProfileError:
             return None
 
-    def _item(self, ask: Ask, cpe: Cpe, image: ImageFile | None, keep: dict[str, str]) -> tuple[Item, bool]:
+    def _item(self, ask: Ask, cpe: Cpe, given: _Given, keep: dict[str, str]) -> tuple[Item, bool]:
         subject, now_s = self.subject(cpe), int(self.clock.wall_s())
         planned: CpePlan | Leave
         if (leave := cpe_verbs.usable(subject)) is not None:
             planned = leave
+        elif isinstance(given, Leave):
+            planned = given
+        elif isinstance(given, Declared):
+            planned = self._baseline(subject, given, keep, now_s)
         else:
-            planned = self._planned(ask, subject, image, keep, now_s)
+            planned = self._planned(ask, subject, given, keep, now_s)
         return self.made(subject, planned, now_s), isinstance(planned, CpePlan) and planned.management
 
     def _planned(
@@ -192,9 +206,7 @@ class CpeIntake:
                 test = ask.settings.get("test", "")
                 return cpe_verbs.diagnose(subject, Wanted(diagnostic=test, arguments=arguments), now_s)
             case _ if ROTATE in ask.settings:
-                return self._rotate(subject, {}, keep, now_s)
-            case _ if BASELINE in ask.settings:
-                return self._baseline(subject, keep, now_s)
+                return self._rotate(subject, Declared({}, {}), keep, now_s)
             case _:
                 settings = {**ask.settings, **dict.fromkeys(ask.secrets, "")}
                 commit = self._committing(subject.cpe, ask.secrets, keep)
@@ -216,24 +228,28 @@ class CpeIntake:
         """Return what the configuration declares of such a CPE, None: nothing."""
         return next((b for b in self.baselines if b.is_for(cpe.oui, cpe.product_class)), None)
 
-    def _baseline(self, subject: Subject, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
-        """Return the step that gives a CPE its declared baseline."""
-        cpe, found = subject.cpe, self.baseline(subject.cpe)
-        if found is None:
+    async def _declared(self, cpe: Cpe) -> Declared | Leave:
+        """Return what a CPE's declared baseline wants of it."""
+        found = self.baseline(cpe)
+        if found is None or self.sources is None:
             return Leave("no-baseline", "the configuration declares no baseline for it ([baseline.NAME])", blocked=True)
         service = book.services(self.previewer.store.reader).get(cpe.service)
-        settings: dict[str, str] = {}
-        for name, text in found.values.items():
-            if "{login}" in text and service is None:
-                return Leave("no-service", f"{name}: whose login? ispagent cpe bind {cpe.name} SERVICE", blocked=True)
-            login = service.login if service is not None else ""
-            settings[name] = text.replace("{login}", login).replace("{spread}", spread(cpe.name))
-        if found.rotate and not cpe.own:
-            return self._rotate(subject, settings, keep, now_s)
-        return cpe_verbs.set_values(subject, Wanted(settings), now_s)
+        return await declared(found, cpe, service, self.sources)
 
-    def _rotate(self, subject: Subject, more: Mapping[str, str], keep: dict[str, str], now_s: int) -> CpePlan | Leave:
-        """Return the step that gives a CPE new credentials, both ways. Those before are taken until it used these."""
+    def _baseline(self, subject: Subject, wanted: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
+        """Return the step that gives a CPE its declared baseline."""
+        found = self.baseline(subject.cpe)
+        if found is not None and found.rotate and not subject.cpe.own:
+            return self._rotate(subject, wanted, keep, now_s)
+        every = {**wanted.settings, **dict.fromkeys(wanted.secrets, "")}
+        commit = self._committing(subject.cpe, wanted.secrets, keep)
+        return cpe_verbs.set_values(subject, Wanted(every, commit, secrets=wanted.secrets), now_s)
+
+    def _rotate(self, subject: Subject, more: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
+        """Return the step that gives a CPE new credentials, both ways. Those before are taken until it used these.
+
+        `more`: what it is to have besides.
+        """
         cpe = subject.cpe
         settings = {"acs.username": f"{cpe.name}.{secrets.token_hex(2)}", "request.username": cpe.name}
         given = {"acs.password": secrets.token_urlsafe(18), "request.password": secrets.token_urlsafe(18)}
@@ -244,9 +260,12 @@ class CpeIntake:
             given |= {"stun.password": given["request.password"]} if self._has(subject, "stun.password") else {}
         profile = subject.profile
         ours = {profile.path(name) or name for name in (*settings, *given)} if profile is not None else set()
-        if profile is not None and (twice := [name for name in more if (profile.path(name) or name) in ours]):
+        if profile is not None and (
+            twice := [name for name in (*more.settings, *more.secrets) if (profile.path(name) or name) in ours]
+        ):
             return Leave("bad-baseline", f"{', '.join(twice)}: new credentials are made for it (rotate)", blocked=True)
-        every = {**more, **settings, **dict.fromkeys(given, "")}
+        given = {**more.secrets, **given}
+        every = {**more.settings, **settings, **dict.fromkeys(given, "")}
         planned = cpe_verbs.set_values(subject, Wanted(every, self._committing(cpe, given, keep), secrets=given), now_s)
         if isinstance(planned, Leave):
             return planned
@@ -275,12 +294,6 @@ class CpeIntake:
             requires=(inventory.same_cpe(cpe),),
             steps=planned.steps,
         )
-
-
-def spread(name: str) -> str:
-    """Return a moment that is a CPE's own, so that periodic informs of a fleet do not come at once (TR-069 3.7.1.5)."""
-    second = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % 86_400
-    return f"2026-01-01T{second // 3600:02}:{second // 60 % 60:02}:{second % 60:02}Z"
 
 
 def select(every: Sequence[Cpe], ref: str) -> list[Cpe]:

@@ -160,7 +160,7 @@ class Provisioner:
             attempt.plan = await self.intake.plan(Request(ask, self.handle, intent, digest), pinned)
         except NothingToDoError as err:
             if err.codes != {"already"}:
-                raise
+                raise RequestError("; ".join(err.lines)) from err
             await self.intake.cpes.provisioned(cpe.name, attempt.resets)
             return
         self.poke()

@@ -333,6 +333,15 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     assert load(path).path == path
 
 
+def test_a_secret_of_a_baseline_stands_alone() -> None:
+    good = GOOD + '\n[baseline.a.values]\n"wan.ppp.password" = "{password}"\n"wifi.1.key" = "{secret:cpe/wifi}"\n'
+    (baseline,) = read(good).cwmp.baselines
+    assert baseline.secrets == {"cpe/wifi"}
+    expected = "expected {password} or {secret:NAME} alone, the name as `ispagent secret set` takes it"
+    assert problems(good.replace("{password}", "p{password}")) == [f"baseline.a.values.wan.ppp.password: {expected}"]
+    assert problems(good.replace("cpe/wifi", "CPE wifi")) == [f"baseline.a.values.wifi.1.key: {expected}"]
+
+
 TOML_VALUES = st.sampled_from(['"x"', "1", "-1", "true", "1.5", "nan", "[]", "[1]", "{}", "{a=1}", "2026-01-01", '""'])
 SECTIONS = st.sampled_from(
     ["agent", "people", "policy", "billing", "radius.a", "nas.a", "method.a", "method.a.tariffs"]

@@ -132,9 +132,11 @@ async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
 
 
 @asynccontextmanager
-async def acs_site(folder: Path, more: str = "", *, clock: MovableClock | None = None) -> AsyncIterator[CpeSite]:
-    """Run an agent with an ACS for the block; its log adds up at the end."""
-    async with open_site(acs_files(folder, more), clock=clock) as site, trio.open_nursery() as nursery:
+async def acs_site(
+    folder: Path, more: str = "", *, clock: MovableClock | None = None, files: Files | None = None
+) -> AsyncIterator[CpeSite]:
+    """Run an agent with an ACS for the block; its log adds up at the end. `files`: of it, if it has more than that."""
+    async with open_site(files or acs_files(folder, more), clock=clock) as site, trio.open_nursery() as nursery:
         acs = site.daemon.sessions.by_kind("cwmp")
         assert isinstance(acs, CwmpConnector)
         await acs.port.wait()

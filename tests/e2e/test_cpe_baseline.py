@@ -5,7 +5,8 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from tests.e2e.cpe_site import SHARED, WHO, CpeSite, acs_site, name, until
+from tests.e2e.cpe_site import ACS, SHARED, WHO, CpeSite, acs_site, name, until
+from tests.e2e.files import lab_mapping, lab_secrets, make_files, ordinary, ref_of, small_isp
 from tests.e2e.site import Json
 from tests.e2e.test_cpe import SSID
 from tests.e2e.test_routers import ref
@@ -78,6 +79,53 @@ async def test_a_new_cpe_gets_its_baseline_by_standing_authority(tmp_path: Path)
         await cpe.call_in("0 BOOTSTRAP")
         await until(lambda: len(cpe.executed("SetParameterValues")) > before)
         assert tree.get("Device.PPP.Interface.1.Username") == WHO
+
+
+SECRETS = """
+[baseline.gate]
+oui = ["02AC5F"]
+[baseline.gate.values]
+"wan.ppp.username" = "{login}"
+"wan.ppp.password" = "{password}"
+"wifi.1.key" = "{secret:cpe/wifi}"
+"""
+
+
+async def test_a_subscribers_password_and_the_agents_secrets_are_set_and_never_shown(tmp_path: Path) -> None:
+    async with small_isp(tmp_path) as isp:
+        service, other = ordinary(isp, 2)
+        wifi = "correct horse battery staple"
+        kept = {**lab_secrets(isp), "cwmp/shared": SHARED, "cpe/wifi": wifi}
+        files = make_files(tmp_path, lab_mapping(isp) + ACS + SECRETS, isp.services, kept)
+        async with acs_site(tmp_path, files=files) as at:
+            (answer,) = await at.site.hand_in(standing(at))
+            assert answer["accepted"], answer
+            cpe = await at.plug_in("LAB0001")
+            body = {"trust": "accepted", "forget": False, "service": ref_of(service)}
+            await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", body)
+            await until(lambda: at.acs.visits.is_waited_for(name("LAB0001")))
+            await cpe.call_in("2 PERIODIC")
+            await until(lambda: bool(cpe.executed("SetParameterValues")))
+            assert cpe.device.tree.get("Device.PPP.Interface.1.Username") == service.login
+            assert cpe.device.tree.get("Device.PPP.Interface.1.Password") == service.password
+            assert cpe.device.tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase") == wifi
+            (change,) = await changes(at)
+            done = await at.site.wait_end(change)
+            shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}")
+            for text in (service.password, wifi):
+                assert text not in str(done) + str(shown) + str(await at.site.call("GET", "/v1/audit"))
+                assert all(text.encode() not in path.read_bytes() for path in files.state.rglob("*") if path.is_file())
+            # Of a login that RADIUS has no password for, nothing is set, and it is said why
+            await isp.database.execute("DELETE FROM radcheck WHERE username = ?", (other.login,))
+            cpe = await at.plug_in("LAB0002")
+            body = {"trust": "accepted", "forget": False, "service": ref_of(other)}
+            await at.site.call("POST", f"/v1/cpes/{name('LAB0002')}/decide", body)
+            await until(lambda: at.acs.visits.is_waited_for(name("LAB0002")))
+            await cpe.call_in("2 PERIODIC")
+            await until(lambda: bool(at.site.daemon.provisioner.problems.get(name("LAB0002"))))  # type: ignore[union-attr]  # there is one
+            shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0002')}")
+            assert "expected one Cleartext-Password" in shown["not_provisioned"]
+            assert cpe.executed("SetParameterValues") == []
 
 
 async def test_without_authority_the_baseline_waits_for_people(tmp_path: Path) -> None:

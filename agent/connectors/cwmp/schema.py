@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
+
+PASSWORD: Final = "{password}"
+"""Stands in a baseline for the password of the login of the service that a CPE serves."""
+_SECRET: Final = re.compile(r"\{secret:([a-z0-9][a-z0-9._/-]{0,63})\}", re.ASCII)
+
+
+def secret_named(text: str) -> str | None:
+    """Return the name of the agent's secret for which a text stands in a baseline, `{secret:NAME}`; None: for none."""
+    found = _SECRET.fullmatch(text)
+    return None if found is None else found[1]
+
+
+def is_misplaced(text: str) -> bool:
+    """Tell whether a secret is named in a text that is more than that: it would be seen in a preview."""
+    return (PASSWORD in text and text != PASSWORD) or ("{secret" in text and secret_named(text) is None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +38,11 @@ class Baseline:
     product_class: str
     rotate: bool
     values: Mapping[str, str]
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """The names of the agent's secrets that it uses."""
+        return frozenset(named for text in self.values.values() if (named := secret_named(text)) is not None)
 
     def is_for(self, oui: str, product_class: str) -> bool:
         """Return whether it is for a CPE."""

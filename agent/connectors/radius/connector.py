@@ -13,6 +13,7 @@ from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthClient
 from agent.connectors.radius.dynauth_session import DynAuths
 from agent.connectors.radius.errors import NasUnreachableError
+from agent.connectors.radius.rowset import Table
 from agent.connectors.radius.session import SETTLE_S, RadiusSession
 from agent.connectors.radius.sql import SqlAuthority
 from agent.connectors.shared import boot_time_s
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from agent.connectors.radius.rowset import Commit
     from agent.connectors.radius.schema import Nas, RadiusConfig
 
+_CLEARTEXT: Final = "Cleartext-Password"
 WINDOW: Final = 8
 """Steps in flight per target (DESIGN section 3)."""
 
@@ -83,6 +85,32 @@ class RadiusConnector:
                 )
         finally:
             await sql.aclose()
+
+    async def password_of(self, target: str, login: str) -> str:
+        """Return the password that a target checks a login by: its one Cleartext-Password.
+
+        The one way on which a secret leaves this connector: a CPE that is given its subscriber's password must get it
+        from somewhere. Everything else reads it as a commitment.
+
+        Raises:
+            UnreadableError: the database cannot be asked, or has no such password, or several, or of another login too.
+        """
+        sql_target = self._sql_targets.get(target)
+        if sql_target is None:
+            raise UnreadableError(f"no target {target} is configured", reason="refused")
+        sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), 1)
+        try:
+            user = (await sql.read_users([login]))[login]
+        finally:
+            await sql.aclose()
+        found = {row.value for row in user.rows if row.table is Table.CHECK and row.name == _CLEARTEXT}
+        if user.same_as:
+            raise UnreadableError(f"{target}: {login} is also {', '.join(user.same_as)} there", reason="no-password")
+        if len(found) != 1:
+            raise UnreadableError(
+                f"{target}: expected one {_CLEARTEXT} of {login}, got {len(found)}", reason="no-password"
+            )
+        return found.pop()
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         """Return at once: RADIUS targets are dialled."""

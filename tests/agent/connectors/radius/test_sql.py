@@ -19,8 +19,9 @@ import trio
 
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
+from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.rowset import Row, Table, to_value
-from agent.connectors.radius.schema import Database
+from agent.connectors.radius.schema import Database, RadiusConfig
 from agent.connectors.radius.sql import KEYS_PER_READ, Drift, SqlAuthority
 from agent.model import ABSENT, SecretRef, Value
 from tests.agent.connectors.radius.fakes import TcpCutter
@@ -197,6 +198,42 @@ async def test_text_dates_in_sqlite(sqlite_radius: RadiusDatabase) -> None:
     async with authority(sqlite_radius) as sql:
         (session,) = (await sql.read_sessions(["amina.h"]))["amina.h"]
     assert session.since_s == 1_700_000_000
+
+
+# --- the password of a login ------------------------------------------------------------------------------------------
+
+
+async def password_of(database: RadiusDatabase, login: str) -> str:
+    target = database.target(secret="db")
+    connector = RadiusConnector(RadiusConfig((target,), (), ()), {"db": database.password.encode()}.__getitem__, commit)
+    return await connector.password_of(target.id, login)
+
+
+async def test_the_password_of_a_login(database: RadiusDatabase) -> None:
+    amina(database)
+    assert await password_of(database, "amina.h") == "wonder"
+    with pytest.raises(UnreadableError, match="expected one Cleartext-Password of nobody, got 0"):
+        await password_of(database, "nobody")
+    database.run("UPDATE radcheck SET attribute = 'MD5-Password'")
+    with pytest.raises(UnreadableError, match="got 0"):
+        await password_of(database, "amina.h")
+
+
+async def test_which_of_two_passwords_it_is_nobody_says(database: RadiusDatabase) -> None:
+    amina(database)
+    database.run(
+        "INSERT INTO radcheck (username, attribute, op, value) VALUES ('amina.h', 'Cleartext-Password', ':=', 'other')"
+    )
+    with pytest.raises(UnreadableError, match="got 2"):
+        await password_of(database, "amina.h")
+
+
+async def test_a_password_that_is_another_persons_too_is_nobodys(mariadb: MariaDB) -> None:
+    database = mariadb.fresh()
+    amina(database, "josé")
+    with pytest.raises(UnreadableError, match="jose is also josé there"):
+        await password_of(database, "jose")
+    assert await password_of(database, "josé") == "wonder"
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
