@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from lab.cpe.client import Cpe
 from tests.e2e.cpe_site import ACS, SHARED, WHO, CpeSite, acs_site, name, until
 from tests.e2e.files import lab_mapping, lab_secrets, make_files, ordinary, ref_of, small_isp
 from tests.e2e.site import Json
@@ -48,15 +49,21 @@ async def changes(at: CpeSite) -> list[Json]:
     return found
 
 
+async def installed(at: CpeSite, serial: str, service: str) -> Cpe:
+    """Return a new CPE that was accepted for a service, and called in when it was asked to."""
+    cpe = await at.plug_in(serial)
+    body = {"trust": "accepted", "forget": False, "service": service}
+    await at.site.call("POST", f"/v1/cpes/{name(serial)}/decide", body)
+    await until(lambda: at.acs.visits.is_waited_for(name(serial)))
+    await cpe.call_in("2 PERIODIC")
+    return cpe
+
+
 async def test_a_new_cpe_gets_its_baseline_by_standing_authority(tmp_path: Path) -> None:
     async with acs_site(tmp_path, BASELINE) as at:
         (answer,) = await at.site.hand_in(standing(at))
         assert answer["accepted"], answer
-        cpe = await at.plug_in("LAB0001")
-        body = {"trust": "accepted", "forget": False, "service": ref(WHO)}
-        await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", body)
-        await until(lambda: at.acs.visits.is_waited_for(name("LAB0001")))
-        await cpe.call_in("2 PERIODIC")
+        cpe = await installed(at, "LAB0001", ref(WHO))
         await until(lambda: bool(cpe.executed("SetParameterValues")))
         tree = cpe.device.tree
         assert tree.get("Device.PPP.Interface.1.Username") == WHO
@@ -100,11 +107,7 @@ async def test_a_subscribers_password_and_the_agents_secrets_are_set_and_never_s
         async with acs_site(tmp_path, files=files) as at:
             (answer,) = await at.site.hand_in(standing(at))
             assert answer["accepted"], answer
-            cpe = await at.plug_in("LAB0001")
-            body = {"trust": "accepted", "forget": False, "service": ref_of(service)}
-            await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", body)
-            await until(lambda: at.acs.visits.is_waited_for(name("LAB0001")))
-            await cpe.call_in("2 PERIODIC")
+            cpe = await installed(at, "LAB0001", ref_of(service))
             await until(lambda: bool(cpe.executed("SetParameterValues")))
             assert cpe.device.tree.get("Device.PPP.Interface.1.Username") == service.login
             assert cpe.device.tree.get("Device.PPP.Interface.1.Password") == service.password
@@ -117,11 +120,7 @@ async def test_a_subscribers_password_and_the_agents_secrets_are_set_and_never_s
                 assert all(text.encode() not in path.read_bytes() for path in files.state.rglob("*") if path.is_file())
             # Of a login that RADIUS has no password for, nothing is set, and it is said why
             await isp.database.execute("DELETE FROM radcheck WHERE username = ?", (other.login,))
-            cpe = await at.plug_in("LAB0002")
-            body = {"trust": "accepted", "forget": False, "service": ref_of(other)}
-            await at.site.call("POST", f"/v1/cpes/{name('LAB0002')}/decide", body)
-            await until(lambda: at.acs.visits.is_waited_for(name("LAB0002")))
-            await cpe.call_in("2 PERIODIC")
+            cpe = await installed(at, "LAB0002", ref_of(other))
             await until(lambda: bool(at.site.daemon.provisioner.problems.get(name("LAB0002"))))  # type: ignore[union-attr]  # there is one
             shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0002')}")
             assert "expected one Cleartext-Password" in shown["not_provisioned"]

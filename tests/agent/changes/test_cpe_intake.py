@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from agent.changes.cpe_baseline import Declared
 from agent.changes.cpe_intake import select
 from agent.changes.request import Ask, RequestError
 from agent.connectors.cwmp.addresses import what_of
@@ -67,7 +68,7 @@ async def test_new_credentials_are_its_own_both_ways_and_nobody_sees_them(book: 
     values = {f"{ACS}{n}": known("cpe") for n in names} | {f"{ACS}{n}": known(None) for n in secrets}
     made = await intake(book, values)
     keep: dict[str, str] = {}
-    plan = made._rotate(made.subject(found(book)), {}, keep, 9)
+    plan = made._rotate(made.subject(found(book)), Declared({}, {}), keep, 9)
     assert isinstance(plan, CpePlan)
     assert not plan.management  # it is safe: those before are taken until these were used
     [step] = plan.steps
@@ -92,7 +93,7 @@ async def test_what_a_baseline_declares_beside_new_credentials_is_judged_as_any(
     made = await intake(book, {**values, SSID: known("home")})
 
     def rotated(more: dict[str, str]) -> CpePlan | Leave:
-        return made._rotate(made.subject(found(book)), more, {}, 9)
+        return made._rotate(made.subject(found(book)), Declared(more, {}), {}, 9)
 
     plain, elsewhere = rotated({"wifi.1.ssid": "new"}), rotated({"acs.url": "http://elsewhere/"})
     assert isinstance(plain, CpePlan)
