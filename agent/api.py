@@ -27,7 +27,7 @@ from agent.changes.cpe_desk import CpeDesk
 from agent.changes.devices import Devices
 from agent.changes.evidence import Event, Evidence, all_plans
 from agent.changes.intake import Intake
-from agent.changes.machine import EXIT_CODES, ChangeState, Gate, fold
+from agent.changes.machine import EXIT_CODES, ChangeState, Gate
 from agent.changes.mailroom import is_stop
 from agent.changes.preview import NothingToDoError
 from agent.changes.request import Ask, RequestError
@@ -503,7 +503,7 @@ class Api:
                 after = event.seq
                 yield _event(event)
             now = plans.find(p.store.reader, row.short)
-            state = fold(now.gate, plans.counts(p.store.reader, now))
+            state = plans.state_of(now, plans.counts(p.store.reader, now))
             if now.finished_seq is not None or now.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
                 yield {"end": True, "state": state.value, "exit": EXIT_CODES[state]}
                 return
@@ -685,7 +685,7 @@ def _ask(r: Reader) -> Ask:
 
 
 def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
-    state = fold(row.gate, counts)
+    state = plans.state_of(row, counts)
     return {
         "id": row.short,
         "plan_id": row.plan_id.hex(),
@@ -697,7 +697,7 @@ def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
         "gate": row.gate.value,
         "hold": row.hold,
         "exit": EXIT_CODES[state],
-        "finished": row.finished_seq is not None or state not in (ChangeState.RUNNING, ChangeState.WAITING_FOR_DEVICE),
+        "finished": state not in (ChangeState.RUNNING, ChangeState.WAITING_FOR_DEVICE),
         "counts": {state.value: n for state, n in counts.items()},
         "made": row.made_s,
         "start_by": int(row.start_by.wall_s),

@@ -447,9 +447,9 @@ class _Builder:
                 "baseline.NAME.values", inner, self.reader.table(table, "values", inner)
             )
             for parameter, text in values["values"].items():
-                if is_misplaced(text):
-                    alone = "expected {password} or {secret:NAME} alone, the name as `ispagent secret set` takes it"
-                    self.reader.problem(f"{inner}.{parameter}", alone)
+                if is_misplaced(parameter, text):
+                    alone = "expected {password} or {secret:NAME} alone, NAME as in `ispagent secret set`, for no row"
+                    self.reader.problem(f"{inner}.{_name(parameter)}", alone)
             if len(self.reader.problems) == before:
                 found.append(Baseline(name, **values))
         return tuple(found)

@@ -19,7 +19,7 @@ from agent.changes.journal import Journal
 from agent.changes.machine import FAILED, FINAL, TOUCHED, Event
 from agent.changes.plans import Loaded
 from agent.connectors.base import UnreadableError
-from agent.model import ABSENT, Item, ItemState, Wave
+from agent.model import ABSENT, Direction, Item, ItemState, Wave
 from agent.runtime.clock import Clock
 
 S = ItemState
@@ -65,10 +65,10 @@ class Run:
         self._stop: str = ""
 
     def waits_for(self, target: str) -> bool:
-        """Tell whether an item waits for its device to call in, and that is `target`."""
-        states = self.journal.states
+        """Tell whether an item waits for its device to call in, to be sent or taken back, and that is `target`."""
+        states, back = self.journal.states, self._reverter.waiting
         return any(
-            states[item.n] is S.WAITING and item.steps[0].target == target
+            (states[item.n] is S.WAITING or item.n in back) and item.steps[0].target == target
             for item in self._loaded.items.items
             if item.steps
         )
@@ -209,7 +209,7 @@ class Run:
 
     def _failed(self) -> int:
         states = self.journal.states.items()
-        return sum(1 for n, state in states if state in FAILED and not self._steps.in_doubt(n))
+        return sum(1 for n, state in states if state in FAILED and not self._steps.in_doubt(n, Direction.FORWARD))
 
     def _check_stop(self) -> None:
         if self._loaded.plan.on_failure.value == "continue":
@@ -235,11 +235,12 @@ class Run:
         """`--on-failure revert`: take back what stands, as the approved plan declares."""
         async with trio.open_nursery() as nursery:
             for item in self._loaded.items.items:
-                if self._stands_in_part(item) and can_be_taken_back(item):
+                if self._to_take_back(item) and can_be_taken_back(item):
                     await self._pace(item)
                     nursery.start_soon(self._reverter.revert, item)
 
-    def _stands_in_part(self, item: Item) -> bool:
+    def _to_take_back(self, item: Item) -> bool:
+        """Tell whether anything of an item stands, all of it or a half whose other half is proven not to."""
         state = self.journal.states[item.n]
         return state in TOUCHED or (state is S.NEEDS_A_PERSON and self._steps.half_stands(item))
 

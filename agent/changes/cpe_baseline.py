@@ -43,12 +43,14 @@ async def declared(baseline: Baseline, cpe: Cpe, service: Service | None, source
             if text == PASSWORD and service is not None:
                 secrets[name] = await sources.password_of(service)
             elif named is not None:
-                secrets[name] = sources.secret(named).decode("utf-8", "replace")
+                secrets[name] = sources.secret(named).decode()
             else:
                 login = service.login if service is not None else ""
                 settings[name] = text.replace("{login}", login).replace("{spread}", spread(cpe.name))
         except UnreadableError as err:
             return Leave("secret-unreadable", f"{name}: {err}", blocked=True)
+        except UnicodeDecodeError:
+            return Leave("secret-unreadable", f"{name}: the secret {named} is no text in UTF-8", blocked=True)
     return Declared(settings, secrets)
 
 

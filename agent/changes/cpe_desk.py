@@ -105,7 +105,7 @@ class CpeDesk:
         profile, now_s = subject.profile, int(self.clock.wall_s())
         line, woken = self.connector.line(cpe.name), self.connector.visits.woken(cpe.name)
         every = self.cpes.values(cpe.name)
-        named = [] if profile is None else _named(profile, every, now_s, cpe.reset_s)
+        named = [] if profile is None else _named(profile, every, now_s)
         return {
             **self._short(cpe),
             "oui": cpe.oui,
@@ -141,7 +141,7 @@ class CpeDesk:
         if not found and profile is not None:
             every = self.cpes.values(cpe.name).items()
             found = [(p, k) for p, k in every if (profile.name_of(p) or "").startswith(prefix)]
-        return [_value(profile, p, k, now_s, cpe.reset_s) for p, k in found[:SHOWN]]
+        return [_value(profile, p, k, now_s) for p, k in found[:SHOWN]]
 
     def matrix(self) -> list[dict[str, object]]:
         """Return what each model was seen to do, a row for each workflow."""
@@ -217,7 +217,7 @@ class CpeDesk:
         return len(tripped)
 
 
-def _value(profile: Profile | None, path: str, known: Known, now_s: int, reset_s: int) -> dict[str, object]:
+def _value(profile: Profile | None, path: str, known: Known, now_s: int) -> dict[str, object]:
     mapped = None if profile is None else profile.mapped_at(path)
     shown = known.value if known.value is None or mapped is None else mapped.shown(known.value)
     return {
@@ -228,16 +228,14 @@ def _value(profile: Profile | None, path: str, known: Known, now_s: int, reset_s
         "type": known.type,
         "class": classify(path).value,
         "age_s": now_s - known.at_s,
-        "before_reset": known.at_s < reset_s,
+        "before_reset": known.before_reset,
     }
 
 
-def _named(profile: Profile, values: Mapping[str, Known], now_s: int, reset_s: int) -> list[dict[str, object]]:
+def _named(profile: Profile, values: Mapping[str, Known], now_s: int) -> list[dict[str, object]]:
     """Return what is known of the vocabulary, tables' rows included."""
     named = [(path, known) for path, known in values.items() if profile.mapped_at(path) is not None]
-    return sorted(
-        (_value(profile, p, known, now_s, reset_s) for p, known in named), key=lambda value: str(value["name"])
-    )
+    return sorted((_value(profile, p, known, now_s) for p, known in named), key=lambda value: str(value["name"]))
 
 
 def _missing(profile: Profile, values: Mapping[str, Known]) -> list[str]:

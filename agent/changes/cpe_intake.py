@@ -1,4 +1,4 @@
-"""Intake of changes on CPE: which CPE, what is wanted of each, from what is last known of them; and reverts of those.
+"""Intake of changes on CPE: which CPE, and what is wanted of each, from what is last known of them.
 
 Nothing is asked of a CPE for a preview: it calls in when it likes. The plan says how old what it rests on is, waits for
 the CPE, and is checked against it then.
@@ -165,7 +165,7 @@ class CpeIntake:
 
     def subject(self, cpe: Cpe) -> Subject:
         """Return a CPE with what is known of it: what was read before it was reset, it no longer is."""
-        values = {path: known for path, known in self.cpes.values(cpe.name).items() if known.at_s >= cpe.reset_s}
+        values = {path: known for path, known in self.cpes.values(cpe.name).items() if not known.before_reset}
         can_be_called = self.cpes.request_credentials(cpe.name) is not None
         taken = self.cpes.secrets_set(cpe.name)
         return Subject(cpe, values, self.profile(cpe), taken, can_be_called)
@@ -239,7 +239,7 @@ class CpeIntake:
     def _baseline(self, subject: Subject, wanted: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
         """Return the step that gives a CPE its declared baseline."""
         found = self.baseline(subject.cpe)
-        if found is not None and found.rotate and not subject.cpe.own:
+        if found is not None and found.rotate and not subject.cpe.own_password:
             return self._rotate(subject, wanted, keep, now_s)
         every = {**wanted.settings, **dict.fromkeys(wanted.secrets, "")}
         commit = self._committing(subject.cpe, wanted.secrets, keep)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from agent.changes.cpe_intake import CpeIntake
 from agent.changes.machine import TOUCHED
@@ -37,6 +37,7 @@ from agent.services import cpe_verbs
 from agent.services.cpe_verbs import CpePlan, Subject
 from agent.services.verbs import Leave
 
+_UNKNOWN = Verdict.UNKNOWN.value
 _MAY_STAND = (*TOUCHED, ItemState.NEEDS_A_PERSON, ItemState.DIVERGED)
 """States of an item of which something may stand on its CPE."""
 
@@ -85,15 +86,20 @@ class CpeReverts:
         return await self.intake.previewer.propose(request, made, scope, pinned)
 
     def _fates(self, plan_id: bytes) -> Mapping[tuple[int, int], Fate]:
-        """Return what became of each step of a plan that was sent, by item and step."""
+        """Return what stands of each step of a plan that was sent, by item and step: it may have taken some back."""
         rows = self.intake.previewer.store.query(
-            "SELECT s.item, s.n, s.verdict, e.at_s FROM step s"
+            "SELECT s.item, s.n, s.direction, s.verdict, e.at_s FROM step s"
             " JOIN event e ON e.seq = coalesce(s.outcome_seq, s.about_seq)"
-            " WHERE s.plan_id = ? AND s.direction = ? ORDER BY s.attempt",
-            (plan_id, Direction.FORWARD.value),
+            " WHERE s.plan_id = ? ORDER BY s.attempt",
+            (plan_id,),
         )
-        unknown = Verdict.UNKNOWN.value
-        return {(r["item"], r["n"]): Fate(Verdict(r["verdict"] or unknown), r["at_s"]) for r in rows}
+        last = {
+            (Direction(r["direction"]), r["item"], r["n"]): Fate(Verdict(r["verdict"] or _UNKNOWN), r["at_s"])
+            for r in rows
+        }
+        forward = {(item, n): fate for (way, item, n), fate in last.items() if way is Direction.FORWARD}
+        back = {(item, n): fate for (way, item, n), fate in last.items() if way is Direction.REVERT}
+        return {key: _after(fate, back.get(key)) for key, fate in forward.items()}
 
     def take_back(self, item: Item, fates: Mapping[int, Fate]) -> Item:
         """Return the item that takes another back, or says why it is left alone. `fates`: by the number of its step."""
@@ -114,28 +120,48 @@ class CpeReverts:
             fate = fates.get(step.n)
             if fate is None or fate.verdict is Verdict.NOT_APPLIED:
                 continue  # of a half applied item, the other half
+            taken = fate.verdict is Verdict.APPLIED or self._was_taken(subject, step.do, fate)
+            if isinstance(taken, Leave):
+                return taken
             writes: list[Transition] = []
-            for write in reversed(step.do):
-                made = self._unwrite(subject, write, fate)
+            for write in reversed(step.do if taken else ()):
+                made = self._unwrite(subject, write, sure=fate.verdict is Verdict.APPLIED)
                 if isinstance(made, Leave):
                     return made
-                if made is not None:
-                    writes.append(made)
+                writes.append(made)
             if writes:
                 steps.append(Step(len(steps) + 1, step.target, tuple(writes)))
         if not steps:
             return Leave("as-before", "nothing of the change stands on it")
         return CpePlan(tuple(steps), {"after": "as before the change"}, management=False)
 
-    def _unwrite(self, subject: Subject, write: Transition, fate: Fate) -> Transition | Leave | None:
-        """Return what takes a write back; None: it is known by now that it had no effect."""
+    def _was_taken(self, subject: Subject, writes: Sequence[Transition], fate: Fate) -> bool | Leave:
+        """Tell whether a step of unknown outcome was taken, by what was read since: all of it was, or nothing."""
+        says = {self._says(subject, write, fate) for write in writes}
+        if True in says or False in says:
+            return True in says
+        return _unknown(subject, writes[0])
+
+    def _says(self, subject: Subject, write: Transition, fate: Fate) -> bool | None:
+        """Tell whether what was read of an address since a step was sent says that it was taken; None: it says nothing.
+
+        Of a secret nothing can be read: that the CPE took it is known (by its answer, or its ParameterKey), or is not.
+        """
+        now, after, what = last_known(subject, write.address), _field(write.after), what_of(write.address)
+        if isinstance(after, SecretRef):
+            return True if now is not None and _field(now.value) == after else None
+        if now is None:
+            return None
+        read_s = now.at_s
+        if isinstance(what, Row) and now.value is ABSENT:
+            read_s = self.intake.cpes.read_whole_s(subject.cpe.name, what.table)
+        return None if read_s <= fate.at_s else now.value != write.before.value
+
+    def _unwrite(self, subject: Subject, write: Transition, *, sure: bool) -> Transition | Leave:
+        """Return what takes a write back that was taken. `sure`: as its own outcome says."""
         now = last_known(subject, write.address)
-        if fate.verdict is not Verdict.APPLIED:
-            if now is None or now.at_s <= fate.at_s:
-                how = f"ispagent cpe refresh {subject.cpe.name}, then again"
-                return Leave("unknown", f"what became of {write.address} is not known: {how}", blocked=True)
-            if now.value == write.before.value:
-                return None
+        if not sure and isinstance(_field(write.after), SecretRef) and (now is None or now.value != write.after):
+            return _unknown(subject, write)
         if now is None or now.value != write.after:
             return Leave("changed-since", f"{write.address} was changed since")
         back = write.before.value
@@ -144,6 +170,20 @@ class CpeReverts:
             if lost or (field == "" and isinstance(_field(write.after), SecretRef)):
                 return Leave("secret-unknown", f"{write.address}: what it was before is not known: set a new one")
         return Transition(write.address, now, back)
+
+
+def _unknown(subject: Subject, write: Transition) -> Leave:
+    what = what_of(write.address)
+    where = what.table if isinstance(what, Row) else what
+    how = f"ispagent cpe refresh {subject.cpe.name} {where}, then again; or set it anew"
+    return Leave("unknown", f"what became of {where} is not known: {how}", blocked=True)
+
+
+def _after(forward: Fate, back: Fate | None) -> Fate:
+    """Return what stands of a step that the change itself took back, or tried to."""
+    if back is None or back.verdict is Verdict.NOT_APPLIED:
+        return forward
+    return replace(back, verdict=Verdict.NOT_APPLIED if back.verdict is Verdict.APPLIED else Verdict.UNKNOWN)
 
 
 def _field(value: Value) -> object:
@@ -158,7 +198,9 @@ def last_known(subject: Subject, addr: Address) -> Seen | None:
         return None
     if isinstance(what, Row):
         known = {path: k for path, k in subject.values.items() if path.startswith(what.table)}
-        at_s = max((k.at_s for k in known.values()), default=0)
+        number = rows.number_of(what, known)
+        of_it = known if number is None else {p: k for p, k in known.items() if p.startswith(f"{what.table}{number}.")}
+        at_s = min((k.at_s for k in of_it.values()), default=0)
         return Seen(rows.value(what, known), at_s, live=False)
     found: Known | None = subject.values.get(what)
     if found is None:

@@ -24,6 +24,8 @@ class ItemReverter:
     def __init__(self, steps: ItemSteps) -> None:
         """Go by what is known of their steps."""
         self._steps, self._journal, self._clock = steps, steps.journal, steps.parts.clock
+        self.waiting: set[int] = set()
+        """Items that wait for their device to call in."""
 
     async def revert(self, item: Item) -> None:
         """Take back an item whose writes stand, all or half: writes last first, then the declared effects."""
@@ -45,6 +47,7 @@ class ItemReverter:
         if not item.steps:
             return None
         within_s = self._revert_within_s(item)
+        self.waiting.add(item.n)
         try:
             with trio.move_on_after(within_s) as waiting:
                 async with (
@@ -53,6 +56,7 @@ class ItemReverter:
                     Turn(self._steps.parts.sessions) as turn,
                 ):
                     waiting.deadline = float("inf")
+                    self.waiting.discard(item.n)
                     for step in writes:
                         outcome = await self._revert_step(item, step, lines, turn)
                         if outcome is not None and outcome.verdict is not Verdict.APPLIED:
@@ -63,6 +67,8 @@ class ItemReverter:
                             return outcome.reason, outcome.detail
         except (UnreadableError, RefusedCommandError) as err:
             return err.reason, str(err)
+        finally:
+            self.waiting.discard(item.n)
         if waiting.cancelled_caught:
             return "not-on-the-line", f"the device did not call in for {within_s:.0f} s to be given back what it was"
         return None

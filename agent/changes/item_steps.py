@@ -86,12 +86,12 @@ class ItemSteps:
         return known.attempts.get(key, 0) < MAX_ATTEMPTS + (key in known.crashed)
 
     def half_stands(self, item: Item) -> bool:
-        """Tell whether some of an item's writes stand and all others are proven not to: nothing of it is in doubt."""
-        known = self.known(item.n)
-        done = [known.done(step.n) for step in item.steps if not isinstance(step.do, Effect)]
-        sure = all(each is None or each.verdict in (Verdict.APPLIED, Verdict.NOT_APPLIED) for each in done)
-        stand = [known.stands(step.n) for step in item.steps if not isinstance(step.do, Effect)]
-        return sure and any(stand) and not all(stand) and not known.in_doubt
+        """Tell whether some of an item's writes were applied and all others are proven not to have been."""
+        if self.in_doubt(item.n, Direction.FORWARD):
+            return False
+        done = [self.known(item.n).done(step.n) for step in item.steps if not isinstance(step.do, Effect)]
+        verdicts = {Verdict.NOT_APPLIED if each is None else each.verdict for each in done}  # None: never sent
+        return verdicts == {Verdict.APPLIED, Verdict.NOT_APPLIED}
 
     @staticmethod
     def _hung_up(outcome: StepOutcome) -> bool:
@@ -168,9 +168,9 @@ class ItemSteps:
         self._doubts.setdefault(item.n, []).append(row)
         self.known(item.n).in_doubt.add((row.n, row.direction))
 
-    def in_doubt(self, n: int) -> bool:
-        """Tell whether the fate of a step of item `n` is still to be found, from before a restart."""
-        return n in self._doubts
+    def in_doubt(self, n: int, way: Direction | None = None) -> bool:
+        """Tell whether the fate of a step of item `n` is still to be found, from before a restart. `way`: None: any."""
+        return any(way in (None, row.direction) for row in self._doubts.get(n, ()))
 
     async def resolve_doubts(self, item: Item) -> None:
         """Find the fate of what was about to be sent to a device that calls in when it likes."""

@@ -9,6 +9,8 @@ The life of an item::
     planned ──begin──▶ running ──prove──▶ applied ──revert──▶ reverted
        │  └─wait─▶ waiting ◀─▶ ─────┤ └─lose──▶ unknown ─(re-read)─▶ applied, not-applied, diverged …
        └─skip, drift, supersede, cancel, expire, fail ─▶ skipped, stale, superseded, cancelled, expired, not-applied
+
+What is half applied needs a person, or is reverted by the plan's own declaration.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from agent.changes.commands import PlanRow, decode_bound, read_plan_row
-from agent.changes.machine import ChangeState, fold
+from agent.changes.machine import ChangeState, Gate, fold
 from agent.model import Address, Direction, Item, Items, ItemState, Seen, Verdict
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.vault import Vault
@@ -59,7 +59,14 @@ class Loaded:
 
     def state(self) -> ChangeState:
         """Return the change, folded."""
-        return fold(self.row.gate, Counter(r.state for r in self.rows.values()))
+        return state_of(self.row, Counter(r.state for r in self.rows.values()))
+
+
+def state_of(row: PlanRow, items: Counter[ItemState]) -> ChangeState:
+    """Return what a change is. Until its run is over it is running, whatever its items are: some may be taken back."""
+    state = fold(row.gate, items)
+    goes_on = row.gate is Gate.CONSUMED and row.finished_seq is None
+    return ChangeState.RUNNING if goes_on and state is not ChangeState.WAITING_FOR_DEVICE else state
 
 
 def find(reader: sqlite3.Connection, ref: str) -> PlanRow:

@@ -135,6 +135,8 @@ class Provisioner:
             problems = await self.desk.refresh(cpe, names)
             if problems:
                 raise UnreadableError("; ".join(problems), reason="unreadable")
+            if (now := self.intake.cpes.find(cpe.name)) is None or now.resets != attempt.resets:
+                return  # another attempt is for what it is since
             await self._plan(cpe, baseline, attempt, pinned)
             with trio.move_on_after(KEEP_S):
                 while attempt.plan is not None and self._is_begun(attempt.plan):

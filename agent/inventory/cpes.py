@@ -63,7 +63,6 @@ def _cpe(row: sqlite3.Row) -> Cpe:
         boots=row["boots"],
         resets=row["resets"],
         provisioned=row["provisioned"],
-        reset_s=row["reset_s"],
     )
 
 
@@ -81,7 +80,11 @@ def values(
         rows = query("SELECT * FROM cpe_value WHERE name = ? ORDER BY path", (name,))
     else:
         rows = [r for p in paths for r in query("SELECT * FROM cpe_value WHERE name = ? AND path = ?", (name, p))]
-    return {r["path"]: Known(r["value"], r["type"], r["at_s"]) for r in rows}
+    return {r["path"]: _known(r) for r in rows}
+
+
+def _known(row: sqlite3.Row) -> Known:
+    return Known(row["value"], row["type"], row["at_s"], before_reset=bool(row["before_reset"]))
 
 
 # --- what a change rests on -------------------------------------------------------------------------------------------
@@ -154,7 +157,7 @@ class CpeCalled:
         if trust is Trust.ACCEPTED:
             why = ""
         row = tx.one(
-            "INSERT INTO cpe VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,?)"
+            "INSERT INTO cpe VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1)"
             " ON CONFLICT (name) DO UPDATE SET"
             " manufacturer = excluded.manufacturer, trust = excluded.trust, why = excluded.why,"
             " root = iif(excluded.root = '', root, excluded.root),"
@@ -163,8 +166,7 @@ class CpeCalled:
             " own = excluded.own, address = excluded.address,"
             " request_url = iif(excluded.request_url = '', request_url, excluded.request_url),"
             " udp_address = excluded.udp_address, events = excluded.events, last_s = excluded.last_s,"
-            " boots = boots + excluded.boots, resets = resets + excluded.resets,"
-            " reset_s = max(reset_s, excluded.reset_s) RETURNING *",
+            " boots = boots + excluded.boots, resets = resets + excluded.resets RETURNING *",
             (
                 called.name,
                 called.oui,
@@ -186,7 +188,6 @@ class CpeCalled:
                 called.at_s,
                 boots,
                 resets,
-                called.at_s if resets else 0,
             ),
         )
         if called.own:  # it has taken these: older ones of it are over, newer ones it may still take
@@ -195,8 +196,17 @@ class CpeCalled:
                 " AND at_s < (SELECT at_s FROM cpe_login WHERE name = ? AND user = ?)",
                 (called.name, called.user, called.name, called.user),
             )
+        if called.own and not called.user:  # by its certificate, which does not tell what it has taken: its answer did
+            taken = "SELECT commitment FROM cpe_secret_set WHERE name = ?"
+            tx.run(
+                f"DELETE FROM cpe_login WHERE name = ? AND commitment NOT IN ({taken})"  # noqa: S608  a query of the line above
+                f" AND at_s < (SELECT max(at_s) FROM cpe_login WHERE name = ? AND commitment IN ({taken}))",
+                (called.name,) * 4,
+            )
         if called.resets:  # it lost all secrets that it was given
             forget_secrets(tx, called.name)
+        if resets:
+            outdate(tx, called.name)
         self._keep_values(tx, trust)
         if row is None:
             raise RefusedCommandError("unknown-cpe", f"there is no CPE {called.name}")
@@ -213,7 +223,7 @@ class CpeCalled:
         if trust is not Trust.ACCEPTED:
             tx.run("DELETE FROM cpe_value WHERE name = ?", (name,))
         updates = [(known.value, known.type, known.at_s, name, path) for path, known in found.items()]
-        known_all = "UPDATE cpe_value SET value = ?, type = ?, at_s = ? WHERE name = ? AND path = ?"
+        known_all = "UPDATE cpe_value SET value = ?, type = ?, at_s = ?, before_reset = 0 WHERE name = ? AND path = ?"
         if tx.many(known_all, updates) == len(found):
             return
         write_values(tx, name, found)
@@ -250,6 +260,12 @@ def forget_secrets(tx: Tx, name: str) -> None:
     tx.run("DELETE FROM cpe_value WHERE name = ? AND path LIKE ?", (name, f"%.{USERNAME}"))
 
 
+def outdate(tx: Tx, name: str) -> None:
+    """Take note that a CPE was reset: it no longer is what was read of it."""
+    tx.run("DELETE FROM cpe_read WHERE name = ?", (name,))
+    tx.run("UPDATE cpe_value SET before_reset = 1 WHERE name = ?", (name,))
+
+
 def let_go(tx: Tx, where: str, of: tuple[str, ...]) -> None:
     """Keep secrets that are being replaced for `SECRET_KEEP_S` from now: a change may be taken back until then."""
     query = f"UPDATE cpe_secret SET at_s = ? WHERE commitment IN (SELECT commitment FROM cpe_secret_set WHERE {where})"  # noqa: S608  constants of this file
@@ -259,7 +275,7 @@ def let_go(tx: Tx, where: str, of: tuple[str, ...]) -> None:
 def write_values(tx: Tx, name: str, found: Mapping[str, Known]) -> None:
     """Keep values; of one that was read before it, the later stands."""
     tx.many(
-        "INSERT OR REPLACE INTO cpe_value VALUES (?,?,?,?,?)",
+        "INSERT OR REPLACE INTO cpe_value VALUES (?,?,?,?,?,0)",
         [(name, path, known.value, known.type, known.at_s) for path, known in found.items()],
     )
 
@@ -276,6 +292,7 @@ class CpeLearned:
     def run(self, tx: Tx) -> None:
         """Do it."""
         if self.below:
+            tx.run("INSERT OR REPLACE INTO cpe_read VALUES (?,?,?)", (self.name, self.below, int(tx.now_s)))
             tx.run(
                 "DELETE FROM cpe_value WHERE name = ? AND path >= ? AND path < ?",
                 (self.name, self.below, self.below + _LAST),
@@ -363,15 +380,17 @@ class DecideCpe:
             raise RefusedCommandError("unknown-service", f"there is no service {self.service}")
         tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
         if self.forget:
-            for table in ("cpe", "cpe_value", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker"):
+            for table in ("cpe", "cpe_value", "cpe_read", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker"):
                 tx.run(f"DELETE FROM {table} WHERE name = ?", (self.name,))  # noqa: S608  a name of the line above
             return None
         if self.trust is not None:
             tx.run("UPDATE cpe SET trust = ?, why = ? WHERE name = ?", (self.trust.value, self.why, self.name))
             if self.trust is Trust.ACCEPTED:  # by whatever it came with: a person looked
                 tx.run("UPDATE cpe SET own = 0 WHERE name = ?", (self.name,))
-                if before.why.startswith(_SHARED):  # and it was reset, or is another
+                if before.why.startswith(_SHARED):  # it was reset, or is another: of that nothing was heard
                     forget_secrets(tx, self.name)
+                    outdate(tx, self.name)
+                    tx.run("UPDATE cpe SET resets = resets + 1 WHERE name = ?", (self.name,))
         if self.service is not None:
             tx.run("UPDATE cpe SET service = ? WHERE name = ?", (self.service, self.name))
         return find(tx.all, self.name)
@@ -489,7 +508,12 @@ class CpeStore:
         """Return what is known of a CPE's parameters whose paths begin so."""
         query = "SELECT * FROM cpe_value WHERE name = ? AND path >= ? AND path < ? ORDER BY path"
         rows = self._store.query(query, (name, path, path + _LAST))
-        return {r["path"]: Known(r["value"], r["type"], r["at_s"]) for r in rows}
+        return {r["path"]: _known(r) for r in rows}
+
+    def read_whole_s(self, name: str, path: str) -> int:
+        """Return when all that a CPE has below a path was read last, unix seconds; 0: never since it was reset."""
+        query = "SELECT max(at_s) AS at_s FROM cpe_read WHERE name = ? AND substr(?, 1, length(below)) = below"
+        return int(self._store.query(query, (name, path))[0]["at_s"] or 0)
 
     def own_password(self, user: str) -> str | None:
         """Return the password of a user that is one CPE's own."""

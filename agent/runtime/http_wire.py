@@ -40,9 +40,6 @@ class WireLimits:
 GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, SlowError)
 """What ends a connection without a word: the client is gone, or too slow to be told so."""
 
-_READ_WHOLE: Final = frozenset({h11.DONE, h11.MUST_CLOSE, h11.CLOSED})
-"""States of a client of whose request nothing is left to be read."""
-
 Headers = Sequence[tuple[str, str]]
 
 
@@ -117,11 +114,9 @@ class Wire:
     async def linger(self, most: int) -> None:
         """Drop what a client that was refused still sends, up to so many bytes, before its connection is closed.
 
-        A socket that is closed with something unread is reset, and the client may never read why (RFC 9112 9.6). One
-        whose request was read to its end is answered and sends nothing more: it is not waited for.
+        A socket that is closed with something unread is reset, and the client may never read why (RFC 9112 9.6). Nor
+        one that sent an empty line too many after its request, as old clients do: so each is waited for.
         """
-        if self._http.their_state in _READ_WHOLE and not self._http.trailing_data[0]:
-            return
         dropped = 0
         with trio.move_on_after(self.limits.linger_s), contextlib.suppress(*GONE):
             if isinstance(self.stream, trio.SocketStream):

@@ -102,6 +102,8 @@ def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     steps: list[tuple[Transition, ...]] = []
     for name, text in wanted.settings.items():
         is_row = name[:1] in ("+", "-")
+        if is_row and name in wanted.secrets:
+            return Leave("secret", f"{name}: a row is given by its fields, not by a secret", blocked=True)
         made = _row(subject, name, text, now_s) if is_row else _parameter(subject, profile, name, text, wanted)
         if isinstance(made, Leave):
             return made
@@ -364,7 +366,7 @@ def proven_text(cpe: Cpe) -> str:
     """Return what a CPE's name rests on."""
     if not cpe.own:
         return "credentials that many share"
-    return "a password of its own" if cpe.user else "a certificate with its name"
+    return "a password of its own" if cpe.own_password else "a certificate with its name"
 
 
 def _when(subject: Subject, now_s: int) -> str:

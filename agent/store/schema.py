@@ -225,8 +225,11 @@ CREATE TABLE cpe_breaker (name TEXT PRIMARY KEY, rows TEXT NOT NULL) WITHOUT ROW
 """
 
 V4 = """
--- When a CPE said last that it was reset: what was read before that, it no longer is.
-ALTER TABLE cpe ADD COLUMN reset_s INTEGER NOT NULL DEFAULT 0;
+-- Whether the CPE was reset since a value was read: it no longer is that.
+ALTER TABLE cpe_value ADD COLUMN before_reset INTEGER NOT NULL DEFAULT 0;
+-- When all that there is below a path was read: that something is not there, no single value tells.
+CREATE TABLE cpe_read (name TEXT NOT NULL, below TEXT NOT NULL, at_s INTEGER NOT NULL, PRIMARY KEY (name, below))
+WITHOUT ROWID;
 """
 
 MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4)

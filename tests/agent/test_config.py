@@ -337,8 +337,10 @@ def test_a_secret_of_a_baseline_stands_alone() -> None:
     good = GOOD + '\n[baseline.a.values]\n"wan.ppp.password" = "{password}"\n"wifi.1.key" = "{secret:cpe/wifi}"\n'
     (baseline,) = read(good).cwmp.baselines
     assert baseline.secrets == {"cpe/wifi"}
-    expected = "expected {password} or {secret:NAME} alone, the name as `ispagent secret set` takes it"
+    expected = "expected {password} or {secret:NAME} alone, NAME as in `ispagent secret set`, for no row"
     assert problems(good.replace("{password}", "p{password}")) == [f"baseline.a.values.wan.ppp.password: {expected}"]
+    row = "+Device.NAT.PortMapping.[ExternalPort=81]"
+    assert problems(good.replace("wan.ppp.password", row)) == [f"baseline.a.values.{row}: {expected}"]
     assert problems(good.replace("cpe/wifi", "CPE wifi")) == [f"baseline.a.values.wifi.1.key: {expected}"]
 
 

@@ -220,6 +220,39 @@ async def test_what_stands_of_a_half_applied_change_is_taken_back_by_the_change_
     assert cpe.device.tree.get(SSID) == before
 
 
+async def test_what_a_change_took_back_of_itself_does_not_keep_the_rest_from_being_taken_back(
+    at: CpeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpe = await at_home(at)
+    before = cpe.device.tree.get(SSID)
+    await at.refresh("LAB0001", "Device.NAT.")
+    fields = "InternalClient=192.168.1.20,InternalPort=80,Protocol=TCP,Enable=true"
+    rows = {f"+Device.NAT.PortMapping.[ExternalPort={port}]": fields for port in (2222, 2223)}
+    change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Half", **rows}, on_failure="revert")
+    await waiting(at, change)
+
+    receive = cpe.device.receive
+
+    def trouble(body: bytes) -> bytes | None:
+        """The second AddObject fails; on the way back the row goes, and the SSID does not."""
+        fails = ["AddObject"] if cpe.executed("AddObject") else []
+        fails += ["SetParameterValues"] if cpe.executed("DeleteObject") else []
+        cpe.device.quirks = Quirks(fails_on=tuple(fails))
+        return receive(body)
+
+    monkeypatch.setattr(cpe.device, "receive", trouble)
+    with trio.fail_after(25):
+        while not (await at.site.show(change))["finished"]:
+            await cpe.call_in("2 PERIODIC")
+    monkeypatch.undo()
+    assert state_of(await at.site.show(change))[0] == "needs-a-person"
+    assert cpe.device.tree.get(SSID) == "Half"
+    cpe.device.quirks = Quirks()
+    done = await sent(at, cpe, await at.site.ask("revert", change=change["id"]))
+    assert state_of(done) == ("applied", "read-back")
+    assert cpe.device.tree.get(SSID) == before
+
+
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 

@@ -29,22 +29,24 @@ class Trust(enum.Enum):
 class Known:
     """A parameter as it was last read. `value` None: a secret, or what reads as one: only that it is there is kept.
 
-    `at_s`: unix seconds. `writable` None: never asked.
+    `at_s`: unix seconds. `writable` None: never asked. `before_reset`: the CPE was reset since, and no longer is that.
     """
 
     value: str | None
     type: str
     at_s: int
     writable: bool | None = None
+    before_reset: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Cpe:
     """A CPE. Times are unix seconds, 0: never. `service`: the subscriber's service that it serves, "": none.
 
-    `user`: whose password it proved itself with last; `own`: that password is its own, not one that many share.
-    `boots`, `resets`: how often it said so; `reset_s`: when it said last that it was reset; `provisioned`: how many
-    resets it had when it got its baseline, -1: it never did. `why`: why it is quarantined, for people.
+    `user`: whose password it proved itself with last, "": a certificate alone; `own`: that password or a certificate is
+    its own, not one that many share.
+    `boots`, `resets`: how often it said so; `provisioned`: how many resets it had when it got its
+    baseline, -1: it never did. `why`: why it is quarantined, for people.
     """
 
     name: str
@@ -69,9 +71,13 @@ class Cpe:
     boots: int = 0
     resets: int = 0
     provisioned: int = -1
-    reset_s: int = 0
     booted: bool = False
     """Whether it told of a boot by calling in just now, one that it had not told of before."""
+
+    @property
+    def own_password(self) -> bool:
+        """Whether its name rests on a password of its own: its own users begin with its name (`cpe rotate`)."""
+        return self.own and f"{self.user}.".startswith(f"{self.name}.")
 
 
 def says(events: Sequence[str], code: str) -> bool:

@@ -373,11 +373,19 @@ class CpeLine:
 
     async def _look_at_pending(self, call: Call) -> None:
         """Find out whether a secret in doubt was taken: its ParameterKey tells, and will not after the next setting."""
+        try:
+            await self.settle_secrets(call)
+        except UnreadableError as err:
+            raise NotSentError(f"it could not be read: {err}", reason=err.reason) from err
+
+    async def settle_secrets(self, call: Call) -> None:
+        """Find out whether secrets in doubt were taken.
+
+        Raises:
+            UnreadableError: the CPE hung up, or refused to be asked.
+        """
         if self._book.pending(self.name):
-            try:
-                await self._values_and_key(call, [self._pending_path()])
-            except UnreadableError as err:
-                raise NotSentError(f"it could not be read: {err}", reason=err.reason) from err
+            await self._values_and_key(call, [self._pending_path()])
 
     async def _unchanged(self, writes: Sequence[Transition]) -> None:
         try:

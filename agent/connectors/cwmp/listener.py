@@ -1,7 +1,7 @@
 """The ACS' HTTP server: CPE post, prove who they are, and are told what to do (TR-069 section 3.4).
 
-    POST without credentials  ->  401 with challenges; nothing of the body is looked at. Where CPE have certificates and
-                                  no user is configured, the certificate is the credentials
+    POST without credentials  ->  401 with challenges; nothing of the body is looked at. Where no user is configured, a
+                                  certificate that names who informs is the credentials
     POST Inform               ->  a session: its cookie is set, and its connection remembered: some CPE keep no cookie
     further POSTs             ->  of the session of their cookie, else of their connection
     GET /files/…              ->  a firmware image that is offered to a CPE (`images_session`)
@@ -25,12 +25,13 @@ from typing import Final, Protocol
 import h11
 import trio
 
-from agent.connectors.cwmp import http_text, limits
+from agent.connectors.cwmp import envelope, http_text, limits
 from agent.connectors.cwmp.acs_session import AcsSession, Ended, Informed, Reason, SessionEvent
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.digest import KEY_BYTES, Accepted, Gate, Rejected
 from agent.connectors.cwmp.errors import RemoteCwmpError
 from agent.connectors.cwmp.images import PATH
+from agent.connectors.cwmp.messages import Inform
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.runtime.clock import Clock
 from agent.runtime.errors import MalformedRequestError
@@ -244,8 +245,8 @@ class Acs:
 
     async def _first(self, wire: Wire, headers: Mapping[str, str], target: str, proof: Proof) -> _Open | None:
         """Answer who is not in a session: by a challenge, by 503, or by beginning one."""
-        given, certified = headers.get("authorization"), proof.certificate is not None and not self._config.user
-        body = await wire.body(limits.FIRST_BODY_BYTES if certified or given else limits.STRANGER_BODY_BYTES)
+        given, known = headers.get("authorization"), proof.certificate is not None and not self._config.user
+        body = await wire.body(limits.FIRST_BODY_BYTES if known or given is not None else limits.STRANGER_BODY_BYTES)
         if len(self._open) >= self._config.sessions:
             self.refused += 1
             wait_s = limits.RETRY_AFTER_S + secrets.randbelow(limits.RETRY_AFTER_S)
@@ -256,7 +257,7 @@ class Acs:
         if given is not None:
             judged = self._gate.judge_untrusted(given, "POST", target, self._password_of, now, body)
         user = judged.user if isinstance(judged, Accepted) else ""
-        if not user and not certified:
+        if not user and not (known and self._is_certified(proof, headers, body)):
             stale = isinstance(judged, Rejected) and judged.stale
             challenges = self._gate.challenges(now, secrets.token_bytes(8), stale=stale)
             await wire.answer(401, [("www-authenticate", each) for each in challenges])
@@ -265,6 +266,16 @@ class Acs:
         opened = _Open(Call(session), secrets.token_urlsafe(18), replace(proof, user=user), wire)
         self._open[opened.token] = opened
         return await self._exchange(wire, headers, opened, body)
+
+    @staticmethod
+    def _is_certified(proof: Proof, headers: Mapping[str, str], body: bytes) -> bool:
+        """Tell whether a body is an Inform of the CPE that the certificate names. A certificate of many proves none."""
+        try:
+            clear = http_text.body_untrusted(body, headers.get("content-encoding", ""), limits.FIRST_BODY_BYTES)
+            message = envelope.read_untrusted(clear).message
+        except RemoteCwmpError:
+            return False
+        return isinstance(message, Inform) and http_text.names_cpe(proof.certificate or "", *message.device_id.key)
 
     async def _exchange(
         self, wire: Wire, headers: Mapping[str, str], opened: _Open, first: bytes | None = None

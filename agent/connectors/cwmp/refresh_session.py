@@ -32,6 +32,7 @@ async def refresh(line: CpeLine, call: Call, wanted: Sequence[str]) -> tuple[str
     """
     profile = line.profile()
     problems: list[str] = []
+    await line.settle_secrets(call)
     if not wanted:
         return await _vocabulary(line, call, profile)
     for name in wanted:

@@ -21,9 +21,11 @@ def secret_named(text: str) -> str | None:
     return None if found is None else found[1]
 
 
-def is_misplaced(text: str) -> bool:
-    """Tell whether a secret is named in a text that is more than that: it would be seen in a preview."""
-    return (PASSWORD in text and text != PASSWORD) or ("{secret" in text and secret_named(text) is None)
+def is_misplaced(name: str, text: str) -> bool:
+    """Tell whether a secret is named in a text that is more than that (it would be seen in a preview), or for a row."""
+    if PASSWORD not in text and "{secret" not in text:
+        return False
+    return name[:1] in ("+", "-") or (text != PASSWORD and secret_named(text) is None)
 
 
 @dataclass(frozen=True, slots=True)

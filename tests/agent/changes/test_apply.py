@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ import trio
 from trio.testing import MockClock
 
 from agent.changes import stops
+from agent.changes.apply import Run
 from agent.changes.commands import MoveItem, move_item
-from agent.changes.machine import Event
+from agent.changes.machine import ChangeState, Event
 from agent.connectors.base import Busy, Enforced, Judgement, Reach
 from agent.inventory.book import Broken
-from agent.model import Address, Item, Pace, Step, Ticket, Wave
+from agent.model import Address, Direction, Item, Pace, Step, Ticket, Wave
 from agent.model import ItemState as S
 from agent.store.db import Tx
 from tests.agent.changes.rig import Rig, item
@@ -322,6 +324,68 @@ async def test_on_failure_revert_takes_back_half_an_item(rig: Rig, autojump_cloc
     assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
 
 
+async def test_a_half_that_is_being_taken_back_at_a_stop_is_read_back_after_it(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    world.faults["u1"] = ["refused"] * 10
+    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    with trio.CancelScope() as stop:
+
+        def hung_up(ticket: Ticket) -> None:
+            if ticket.direction is Direction.REVERT:
+                world.unreadable = 3
+                stop.cancel()
+
+        world.on_took = hung_up
+        await rig.apply(plan_id, partial(calls_in, rig))
+    assert stop.cancelled_caught
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+    rig.close()
+    world.on_took, world.unreadable = lambda ticket: None, 0
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    await rig.apply(plan_id, partial(calls_in, rig))
+    assert rig.states(plan_id) == [S.REVERTED]
+    assert rig.store.query("SELECT * FROM step WHERE outcome_seq IS NULL") == []
+    rig.close()
+
+
+async def test_a_half_that_waits_to_be_taken_back_is_not_finished(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    world.faults["u1"] = ["refused"] * 10
+    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    async with rig.parts() as parts, trio.open_nursery() as nursery:
+        run = Run(parts, rig.loaded(plan_id))
+        nursery.start_soon(run.run)
+        await trio.sleep(2)
+        assert run.waits_for("fake/d")
+        rig.connector.calls_in.set()
+        await becomes(rig, plan_id, S.NEEDS_A_PERSON)
+        await trio.sleep(5)
+        assert run.waits_for("fake/d")
+        assert rig.loaded(plan_id).state() is ChangeState.RUNNING
+        nursery.start_soon(calls_in, rig)
+        await becomes(rig, plan_id, S.REVERTED)
+        assert not run.waits_for("fake/d")
+        nursery.cancel_scope.cancel()
+    rig.close()
+
+
+async def becomes(rig: Rig, plan_id: bytes, state: S) -> None:
+    while rig.states(plan_id) != [state]:  # noqa: ASYNC110  the store tells nobody
+        await trio.sleep(1)
+
+
+async def calls_in(rig: Rig) -> None:
+    while True:
+        await trio.sleep(5)
+        rig.connector.calls_in.set()
+
+
 async def test_half_an_item_of_which_a_step_is_in_doubt_is_left_to_a_person(
     rig: Rig, autojump_clock: MockClock, world: World
 ) -> None:
@@ -338,8 +402,6 @@ async def test_busy_address_is_refused_for_a_suspension(rig: Rig, autojump_clock
     first = await rig.save_plan([item(1, "u0", world)])
     await rig.consume(first)
     async with rig.parts() as parts:
-        from agent.changes.apply import Run
-
         run = Run(parts, rig.loaded(first))
         assert await run.journal.lock(rig.loaded(first).items.items[0]) is None
         second = await rig.save_plan([item(1, "u0", world)])

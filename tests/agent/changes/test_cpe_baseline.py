@@ -28,6 +28,8 @@ async def password(service: Service) -> str:
 
 
 def secret(name: str) -> bytes:
+    if name == "cpe/binary":
+        return b"ab\xff"
     if name != "cpe/admin":
         raise UnreadableError(f"there is no secret {name}", reason="missing-secret")
     return b"correct horse"
@@ -52,7 +54,7 @@ async def test_of_a_cpe_that_serves_nobody_it_is_said(text: str) -> None:
     assert (left.code, left.blocked) == ("no-service", True)
 
 
-@pytest.mark.parametrize("text", ["{password}", "{secret:cpe/other}"])
+@pytest.mark.parametrize("text", ["{password}", "{secret:cpe/other}", "{secret:cpe/binary}"])
 async def test_a_secret_that_cannot_be_read_leaves_the_cpe_alone(text: str) -> None:
     left = await declared(baseline(key=text), CPE, SERVICE, SecretSources(no_password, secret))
     assert isinstance(left, Leave)
@@ -75,5 +77,6 @@ async def test_a_secret_that_cannot_be_read_leaves_the_cpe_alone(text: str) -> N
     ],
 )
 def test_a_secret_stands_alone(text: str, misplaced: bool) -> None:
-    assert is_misplaced(text) is misplaced
+    assert is_misplaced("wan.ppp.password", text) is misplaced
+    assert is_misplaced("+Device.T.[A=1]", text) is ("{login}" not in text or misplaced)
     assert secret_named("{secret:cpe/admin}") == "cpe/admin"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 
 from agent.changes.cpe_revert import CpeReverts, Fate, last_known
 from agent.connectors.cwmp.addresses import Row, address, row_address, what_of
+from agent.connectors.cwmp.known import Pending
 from agent.model import (
     ABSENT,
     Address,
@@ -55,8 +57,8 @@ async def test_what_an_address_was_when_it_was_last_read(book: Book) -> None:
     assert now(address(NAME, "Device.On")) == Seen({"value": "true"}, 5, live=False)
     assert now(address(NAME, KEY)) == Seen({"value": SecretRef("ab")}, 5, live=False)
     assert now(address(NAME, f"{ACS}Password")) == Seen({"value": ""}, 5, live=False)
-    assert now(row) == Seen({"ExternalPort": "80", "Enable": "true"}, 4, live=False)
-    assert now(row_address(NAME, Row(PORTS, {"ExternalPort": "81"}, ()))) == Seen(ABSENT, 4, live=False)
+    assert now(row) == Seen({"ExternalPort": "80", "Enable": "true"}, 3, live=False)
+    assert now(row_address(NAME, Row(PORTS, {"ExternalPort": "81"}, ()))) == Seen(ABSENT, 3, live=False)
     assert now(address(NAME, "Device.Never")) is None
     assert now(Address("radius/main/user/x")) is None
 
@@ -169,3 +171,63 @@ async def test_of_a_step_that_nobody_knows_of_nothing_is_said_before_it_is_read(
     left = inverse(reverts, book, done, fates)
     assert isinstance(left, Leave)
     assert left.code == "changed-since"
+
+
+NEVER_TOLD = Fate(Verdict.UNKNOWN, 9)
+
+
+def is_unknown(left: CpePlan | Leave, what: str) -> bool:
+    """Tell whether nothing is said, and it is said what to read."""
+    return isinstance(left, Leave) and left.code == "unknown" and f"cpe refresh {NAME} {what}, then" in left.why
+
+
+async def test_of_a_secret_that_may_have_been_taken_no_reading_tells(book: Book) -> None:
+    reverts = CpeReverts(await intake(book, {KEY: known(None)}, {KEY: "old"}))
+    await book.cpes.keep_secrets({"old": "the old one", "new": "the new one"})
+    await book.cpes.setting(NAME, Pending("k", {KEY: "new"}))
+    await book.cpes.learned(NAME, {KEY: known(None, at_s=20)})  # it reads empty whatever it is
+    done = item(step(1, write(KEY, SecretRef("old"), SecretRef("new"))))
+    assert is_unknown(inverse(reverts, book, done, {1: NEVER_TOLD}), KEY)
+    await book.cpes.was_set(NAME, {KEY: "new"})  # by its ParameterKey
+    assert isinstance(inverse(reverts, book, done, {1: NEVER_TOLD}), CpePlan)
+
+
+async def test_a_parameter_tells_of_the_secret_that_was_set_with_it(book: Book) -> None:
+    reverts = CpeReverts(await intake(book, {SSID: known("new", at_s=20), KEY: known(None, at_s=20)}, {KEY: "old"}))
+    await book.cpes.keep_secrets({"old": "the old one", "new": "the new one"})
+    done = item(step(1, write(SSID, "home", "new"), write(KEY, SecretRef("old"), SecretRef("new"))))
+    left = inverse(reverts, book, done, {1: NEVER_TOLD})
+    assert is_unknown(left, KEY)  # it has the new one, which is not known to be taken yet: never half of it
+    await book.cpes.was_set(NAME, {KEY: "new"})
+    plan = inverse(reverts, book, done, {1: NEVER_TOLD})
+    assert isinstance(plan, CpePlan)
+    assert [len(cast(Any, s.do)) for s in plan.steps] == [2]
+    await book.cpes.learned(NAME, {SSID: known("home", at_s=21)})
+    await book.cpes.was_set(NAME, {KEY: "old"})
+    assert inverse(reverts, book, done, {1: NEVER_TOLD}) == Leave("as-before", "nothing of the change stands on it")
+
+
+async def test_that_a_row_is_not_there_only_its_whole_table_tells(book: Book) -> None:
+    there = {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", 3)}
+    reverts = CpeReverts(await intake(book, there))
+    where = row_address(NAME, Row(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
+    added = item(step(1, Transition(where, Seen(ABSENT, 1, live=False), {"ExternalPort": "2222", "Enable": "true"})))
+    soon = Fate(Verdict.UNKNOWN, int(book.clock.wall_s()))
+    later = soon.at_s + 60
+    await book.cpes.learned(NAME, {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", later)})  # another row
+    assert is_unknown(inverse(reverts, book, added, {1: soon}), PORTS)
+    book.clock.forward(60)
+    await book.cpes.learned(NAME, {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", later)}, below="Device.NAT.")
+    assert inverse(reverts, book, added, {1: soon}) == Leave("as-before", "nothing of the change stands on it")
+
+
+async def test_that_a_row_is_still_there_only_itself_tells(book: Book) -> None:
+    there = {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", 3)}
+    mine = {f"{PORTS}2.ExternalPort": known("2222", "unsignedInt", 3), f"{PORTS}2.Enable": known("1", "boolean", 3)}
+    reverts = CpeReverts(await intake(book, there | mine))
+    where = row_address(NAME, Row(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
+    gone = item(step(1, Transition(where, Seen({"ExternalPort": "2222", "Enable": "true"}, 3, live=False), ABSENT)))
+    await book.cpes.learned(NAME, {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", 20)})
+    assert is_unknown(inverse(reverts, book, gone, {1: NEVER_TOLD}), PORTS)
+    await book.cpes.learned(NAME, {path: replace(known_, at_s=20) for path, known_ in mine.items()})
+    assert inverse(reverts, book, gone, {1: NEVER_TOLD}) == Leave("as-before", "nothing of the change stands on it")

@@ -288,6 +288,27 @@ async def test_dies_on_what_proves_nothing(case: Case, tmp_path: Path, autojump_
     assert end.states == (S.APPLIED,)
 
 
+class HalfWorld(FakeWorld):
+    """Its items write somebody else's resource too, in a second step, which is refused."""
+
+    def add(self, login: str, *, online: bool) -> None:
+        super().add(login, online=online)
+        super().add("other", online=online)
+
+    async def item(self, n: int, login: str) -> Item:
+        first, second = await super().item(n, login), await super().item(n, "other")
+        steps = (first.steps[0], replace(second.steps[0], n=2))
+        return replace(first, steps=steps, enforce=None)
+
+
+@pytest.mark.parametrize("reach", list(Reach), ids=lambda reach: reach.value)
+async def test_dies_while_a_half_is_taken_back(reach: Reach, tmp_path: Path, autojump_clock: MockClock) -> None:
+    case = Case(reach=reach, on_failure=OnFailure.REVERT, refused="other")
+    end = await die_everywhere(tmp_path, case, lambda clock, case: HalfWorld(clock, case.reach))
+    assert end.states == (S.REVERTED,)
+    assert [login for login, _ in end.writes] == ["u0", "u0"]
+
+
 async def die_everywhere(folder: Path, case: Case, make: MakeWorld) -> End:
     """Run a case whole, then once for each boundary at which it dies: the end is the same, and is returned."""
     expected, died = await run_case(new(folder / "whole"), case, make, die_at=None, die_after=False)

@@ -201,10 +201,10 @@ class PlanLife(RuleBasedStateMachine):
         assert reader.execute("SELECT count(*) FROM step WHERE outcome_seq IS NULL").fetchone()[0] == 0
         assert reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
         states = Counter(self.rig.states(self.plan_id))
-        change = self.rig.loaded(self.plan_id).state()
+        assert self.rig.loaded(self.plan_id).state() is ChangeState.RUNNING  # until the worker has said that it is over
+        change = machine.fold(Gate.CONSUMED, states)
         assert change not in (ChangeState.RUNNING, ChangeState.WAITING_FOR_DEVICE)
         assert (change is ChangeState.DONE) == (set(states) <= {S.APPLIED, S.SET_AT_NEXT_LOGIN, S.SKIPPED})
-        assert change is machine.fold(Gate.CONSUMED, states)
 
     @precondition(lambda self: self.ended() and self.on_failure is not OnFailure.REVERT)
     @rule()

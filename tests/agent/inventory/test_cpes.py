@@ -11,7 +11,7 @@ import pytest
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.breaker import Breaker, Signature
 from agent.connectors.cwmp.connection_request import Credentials
-from agent.connectors.cwmp.known import Known, Pending, Trust
+from agent.connectors.cwmp.known import Called, Known, Pending, Trust
 from agent.inventory import cpes
 from agent.inventory.cpes import EVIDENCE_MEMO, EVIDENCE_S, SECRET_KEEP_S, DecideCpe, KeepBreaker
 from agent.model import Address, Requirement
@@ -22,6 +22,7 @@ from tests.agent.connectors.cwmp.acs_rig import Book, called, opened
 NAME = "02AC5F-LabGate-LAB0001"
 PASSWORD = "Device.ManagementServer.Password"
 USERNAME = "Device.ManagementServer.Username"
+SSID, KEY, PORT = "Device.WiFi.SSID.1.SSID", "Device.WiFi.AccessPoint.1.Security.KeyPassphrase", "Device.T.1.Port"
 
 
 @pytest.fixture
@@ -68,15 +69,24 @@ async def test_boots_and_resets_are_counted(book: Book) -> None:
     assert (found.boots, found.resets) == (3, 1)
 
 
-async def test_when_it_was_reset_last_is_known(book: Book) -> None:
-    async def says(*events: str, at_s: int, retry: bool = False) -> int:
-        return (await book.cpes.called(called(events=events, at_s=at_s, retry=retry))).reset_s
+async def test_what_was_read_before_a_reset_is_known_as_that(book: Book) -> None:
+    async def stale() -> set[str]:
+        return {path for path, known in book.cpes.values(NAME).items() if known.before_reset}
 
-    assert await says("1 BOOT", at_s=100) == 0
-    assert await says("0 BOOTSTRAP", "1 BOOT", at_s=200) == 200
-    assert await says("0 BOOTSTRAP", "1 BOOT", at_s=210, retry=True) == 200  # the same reset, told again
-    assert await says("2 PERIODIC", at_s=300) == 200
-    assert await says("0 BOOTSTRAP", "1 BOOT", at_s=400) == 400
+    def told(*events: str, retry: bool = False) -> Called:
+        return called(events=events, values={SSID: Known("home", "string", 5)}, retry=retry)
+
+    await accepted(book)
+    await book.cpes.learned(NAME, {KEY: Known(None, "string", 5), PORT: Known("80", "string", 5)})
+    await book.cpes.called(told("1 BOOT"))
+    assert await stale() == set()
+    await book.cpes.called(told("0 BOOTSTRAP", "1 BOOT"))
+    assert await stale() == {KEY, PORT}  # not what it says itself
+    await book.cpes.learned(NAME, {KEY: Known(None, "string", 4)})  # by a clock that is behind by now
+    await book.cpes.called(told("0 BOOTSTRAP", "1 BOOT", retry=True))  # the same reset, told again
+    assert await stale() == {PORT}
+    assert book.cpes.values(NAME, [PORT])[PORT].before_reset
+    assert book.cpes.below(NAME, PORT)[PORT].before_reset
 
 
 async def test_more_new_cpe_than_are_remembered_are_not(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +153,30 @@ async def test_who_was_reset_by_us_may_come_with_what_all_share_for_a_while(book
     assert late.trust is Trust.QUARANTINED
     back = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), at_s=1_767_226_000))
     assert (back.trust, back.own, back.resets) == (Trust.ACCEPTED, False, 1)
+
+
+async def test_a_reset_that_was_not_believed_counts_once_a_person_accepts_the_cpe_again(book: Book) -> None:
+    await own(book)
+    await book.cpes.learned(NAME, {PORT: Known("80", "string", 5)})
+    before = row(book)["resets"]
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    assert not book.cpes.values(NAME)[PORT].before_reset  # somebody who knows what all share may have said that
+    await book.decide(NAME)
+    assert book.cpes.values(NAME)[PORT].before_reset
+    assert row(book)["resets"] == before + 1  # so that its baseline is due
+
+
+async def test_old_logins_of_a_cpe_that_comes_by_its_certificate_are_over_once_it_took_a_new_one(book: Book) -> None:
+    await own(book)
+    await book.cpes.keep_secrets({"c1": "one", "c2": "two"})
+    for n, commit in enumerate(("c1", "c2"), start=1):
+        await book.cpes.setting(NAME, Pending(f"k{n}", {PASSWORD: commit}), f"{NAME}.{n}")
+        book.clock.forward(100)
+    await book.cpes.called(called(user="", own=True))
+    assert [book.cpes.own_password(f"{NAME}.{n}") for n in (1, 2)] == ["one", "two"]  # it may have taken either
+    await book.cpes.was_set(NAME, {PASSWORD: "c2"})
+    await book.cpes.called(called(user="", own=True))
+    assert [book.cpes.own_password(f"{NAME}.{n}") for n in (1, 2)] == [None, "two"]
 
 
 async def test_a_person_who_accepts_it_again_takes_it_as_it_comes(book: Book) -> None:

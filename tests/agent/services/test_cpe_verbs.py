@@ -62,34 +62,6 @@ def writes(plan: CpePlan | Leave) -> list[Transition]:
     return [t for step in plan.steps if not isinstance(step.do, Effect) for t in step.do]
 
 
-def test_what_is_left_alone_says_as_of_when() -> None:
-    left = asked({"wifi.1.ssid": "home"})
-    assert left == Leave("already", "it already reads so, as of 1m ago")
-
-
-def test_what_was_not_read_since_a_reset_says_so() -> None:
-    for resets, why in (
-        (1, "was never read of this CPE: ispagent"),
-        (2, "was never read of this CPE since it was reset:"),
-    ):
-        left = asked({"wifi.2.ssid": "x"}, values=VALUES, resets=resets)
-        assert isinstance(left, Leave)
-        assert why in left.why
-
-
-def test_what_a_name_rests_on() -> None:
-    made = subject(user="cpe").cpe
-    proofs = {
-        (user, own): cpe_verbs.proven_text(replace(made, user=user, own=own)) for user in ("cpe", "") for own in (0, 1)
-    }
-    assert proofs == {
-        ("cpe", 0): "credentials that many share",
-        ("cpe", 1): "a password of its own",
-        ("", 0): "credentials that many share",
-        ("", 1): "a certificate with its name",
-    }
-
-
 def left(plan: CpePlan | Leave | None) -> tuple[str, bool]:
     assert isinstance(plan, Leave), plan
     return plan.code, plan.blocked
@@ -106,6 +78,40 @@ def test_only_accepted_cpe_of_a_known_root_are_usable() -> None:
     assert left(cpe_verbs.usable(unknown)) == ("unknown-model", True)
     assert left(cpe_verbs.set_values(unknown, Wanted({"wifi.1.ssid": "x"}), NOW)) == ("unknown-model", True)
     assert left(cpe_verbs.diagnose(unknown, Wanted(diagnostic="ping"), NOW)) == ("no-such-test", True)
+
+
+def test_what_is_left_alone_says_as_of_when() -> None:
+    assert asked({"wifi.1.ssid": "home"}) == Leave("already", "it already reads so, as of 1m ago")
+
+
+def test_what_was_not_read_since_a_reset_says_so() -> None:
+    for resets, why in (
+        (1, "was never read of this CPE: ispagent"),
+        (2, "was never read of this CPE since it was reset:"),
+    ):
+        never = asked({"wifi.2.ssid": "x"}, values=VALUES, resets=resets)
+        assert isinstance(never, Leave)
+        assert why in never.why
+
+
+def test_a_row_has_no_secret() -> None:
+    row = f"+{PORTS}[ExternalPort=81]"
+    wanted = Wanted({row: ""}, lambda _name, _path: "c0", secrets={row: "x"})
+    assert left(cpe_verbs.set_values(subject(), wanted, NOW)) == ("secret", True)
+
+
+def test_what_a_name_rests_on() -> None:
+    made = subject(user="cpe").cpe
+    users = ("cpe", "", f"{NAME}.0a1b")
+    proofs = {(user, own): cpe_verbs.proven_text(replace(made, user=user, own=own)) for user in users for own in (0, 1)}
+    assert proofs == {
+        ("cpe", 0): "credentials that many share",
+        ("cpe", 1): "a certificate with its name",
+        ("", 0): "credentials that many share",
+        ("", 1): "a certificate with its name",
+        (users[2], 0): "credentials that many share",
+        (users[2], 1): "a password of its own",
+    }
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------
@@ -354,7 +360,7 @@ def test_what_a_profile_calls_unsafe_is_not_planned(method: str) -> None:
 
 
 def test_how_a_cpe_is_named_and_how_it_stands() -> None:
-    cpe = subject(manufacturer="Lab", service="C-1/home", user="cpe", own=True).cpe
+    cpe = subject(manufacturer="Lab", service="C-1/home", user=NAME, own=True).cpe
     assert cpe_verbs.title(cpe) == f"{NAME} · Lab LabGate · serves C-1/home"
     assert cpe_verbs.title(subject().cpe) == f"{NAME} · LabGate · serves nobody"
     assert cpe_verbs.now_text(cpe, NOW) == "firmware 1.0 · called in 2m ago · proven by a password of its own"

@@ -258,9 +258,9 @@ async def test_a_new_enrolment_starts_anew_and_the_same_one_goes_on(store: Store
 def test_a_database_of_version_3_is_brought_up_to_date(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "agent.db", isolation_level=None)) as con:
         con.executescript(f"BEGIN;{schema.V1};{schema.V2};{schema.V3};PRAGMA user_version = 3;COMMIT;")
-        con.execute("INSERT INTO cpe VALUES ('a'" + ", 'x'" * 15 + ", 1" * 7 + ")")
+        con.execute("INSERT INTO cpe_value VALUES ('a', 'p', 'x', 'string', 1)")
     with closing(open_store(tmp_path)) as store:
-        assert [(row["name"], row["reset_s"]) for row in store.query("SELECT * FROM cpe")] == [("a", 0)]
+        assert [tuple(row) for row in store.query("SELECT * FROM cpe_value")] == [("a", "p", "x", "string", 1, 0)]
 
 
 async def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path) -> None:

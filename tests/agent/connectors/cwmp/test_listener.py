@@ -954,6 +954,19 @@ async def test_a_certificate_is_enough_where_no_user_is_configured(tmp_path: Pat
         assert [proof.user for _, _, proof in at.desk.informs] == ["", "", USER]
 
 
+@pytest.mark.parametrize("name", ["model of the year", "02AC5F-Box-S2"])
+async def test_a_certificate_that_does_not_name_the_cpe_leaves_it_its_password(
+    name: str, tmp_path: Path, server: tuple[Path, Path]
+) -> None:
+    own = written(tmp_path, "cpe", make_certificate(name))
+    async with acs(certificate=server[0], key=server[1], client_ca=own[0], user="", secret="") as at:
+        cpe = await secured(at, trusting(server[0], own))
+        for body in (b"", b"<nonsense", gzip.compress(INFORM)[:40], INFORM):
+            assert (await cpe.post(body)).status == 401
+        assert (await cpe.log_in()).status == 200
+        assert [proof.user for _, _, proof in at.desk.informs] == [USER]
+
+
 async def test_a_certificate_is_not_enough_where_a_user_is_configured(
     tmp_path: Path, server: tuple[Path, Path]
 ) -> None:

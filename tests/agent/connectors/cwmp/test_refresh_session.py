@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.connectors.base import UnreadableError
-from agent.connectors.cwmp.known import Known
+from agent.connectors.cwmp.known import Known, Pending
 from agent.connectors.cwmp.refresh_session import ALL, refresh
 from agent.connectors.cwmp.vocabulary import Unsafe
 from lab.cpe.quirks import Quirks
@@ -156,3 +156,16 @@ async def test_a_cpe_that_hangs_up_between_two_parameters_ends_the_look(tmp_path
             await look(rig)
         assert caught.value.reason == "session-ended"
         assert reads == 4
+
+
+async def test_a_look_finds_out_what_became_of_a_secret_in_doubt(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        await look(rig, KEY)
+        await rig.keep({"old": "the old passphrase", "new": "the new passphrase"})
+        await rig.book.cpes.setting(rig.name(), Pending("f00d", {KEY: rig.commits["new"]}))
+        await look(rig, SSID)
+        assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["old"]
+        rig.cpe.device.put("Device.ManagementServer.ParameterKey", "f00d")  # it took it, and the answer was lost
+        await look(rig, SSID)
+        assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["new"]
+        assert rig.book.cpes.pending(rig.name()) == []
