@@ -505,7 +505,7 @@ class AboutTo:
         if forward and state in FINAL:
             raise RefusedCommandError("over", f"the item is {state.value}")
         begun = state not in (ItemState.PLANNED, ItemState.WAITING)
-        if forward and (broken := self.unmet(tx, begun)) is not None:
+        if (broken := self.unmet(tx, begun)) is not None:
             raise RefusedCommandError("stale" if broken.stale else "not-required", broken.why)
         if forward and not begun:
             move_item(tx, MoveItem(self.plan_id, self.n, Event.BEGIN, "", "", self.began))

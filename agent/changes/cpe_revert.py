@@ -120,11 +120,11 @@ class CpeReverts:
             fate = fates.get(step.n)
             if fate is None or fate.verdict is Verdict.NOT_APPLIED:
                 continue  # of a half applied item, the other half
-            taken = fate.verdict is Verdict.APPLIED or self._was_taken(subject, step.do, fate)
-            if isinstance(taken, Leave):
-                return taken
+            stand = step.do if fate.verdict is Verdict.APPLIED else self._standing(subject, step.do, fate)
+            if isinstance(stand, Leave):
+                return stand
             writes: list[Transition] = []
-            for write in reversed(step.do if taken else ()):
+            for write in reversed(stand):
                 made = self._unwrite(subject, write, sure=fate.verdict is Verdict.APPLIED)
                 if isinstance(made, Leave):
                     return made
@@ -135,12 +135,17 @@ class CpeReverts:
             return Leave("as-before", "nothing of the change stands on it")
         return CpePlan(tuple(steps), {"after": "as before the change"}, management=False)
 
-    def _was_taken(self, subject: Subject, writes: Sequence[Transition], fate: Fate) -> bool | Leave:
-        """Tell whether a step of unknown outcome was taken, by what was read since: all of it was, or nothing."""
-        says = {self._says(subject, write, fate) for write in writes}
-        if True in says or False in says:
-            return True in says
-        return _unknown(subject, writes[0])
+    def _standing(self, subject: Subject, writes: Sequence[Transition], fate: Fate) -> Sequence[Transition] | Leave:
+        """Return what stands of a step of unknown outcome, by what was read since.
+
+        A CPE takes all of a step or nothing of it (TR-069 A.3.2.1). So what was seen to be set tells of what cannot be
+        read, and where all that was seen is as before, nothing was set. What reads as before beside something that was
+        set is left alone: the CPE took it and let it be.
+        """
+        says = [self._says(subject, write, fate) for write in writes]
+        if True in says:
+            return [write for write, set_ in zip(writes, says, strict=True) if set_ is not False]
+        return () if False in says else _unknown(subject, writes[0])
 
     def _says(self, subject: Subject, write: Transition, fate: Fate) -> bool | None:
         """Tell whether what was read of an address since a step was sent says that it was taken; None: it says nothing.
@@ -160,11 +165,14 @@ class CpeReverts:
     def _unwrite(self, subject: Subject, write: Transition, *, sure: bool) -> Transition | Leave:
         """Return what takes a write back that was taken. `sure`: as its own outcome says."""
         now = last_known(subject, write.address)
-        if not sure and isinstance(_field(write.after), SecretRef) and (now is None or now.value != write.after):
-            return _unknown(subject, write)
         if now is None or now.value != write.after:
+            unread = now is None or isinstance(_field(write.after), SecretRef)
+            if unread and not sure:
+                return _unknown(subject, write)
             return Leave("changed-since", f"{write.address} was changed since")
-        back = write.before.value
+        back, what = write.before.value, what_of(write.address)
+        if isinstance(what, Row) and write.after is ABSENT and (hidden := rows.secrets(what)):
+            return Leave("secret-unknown", f"{what.table}: {', '.join(hidden)} of the row is not known: make it anew")
         for field in () if back is ABSENT else back.values():
             lost = isinstance(field, SecretRef) and self.intake.cpes.secret(field.commit) is None
             if lost or (field == "" and isinstance(_field(write.after), SecretRef)):

@@ -132,7 +132,8 @@ class Intake:
     async def _revert(self, request: Request, services: Mapping[str, Service], pinned: Pinned) -> bytes:
         row = plans.find(self.store.reader, request.ask.change)
         if row.gate is not Gate.CONSUMED or row.finished_seq is None:
-            raise RequestError(f"{row.short} has nothing to revert: it is {row.gate.value}", refused=True)
+            now = "running" if row.gate is Gate.CONSUMED else row.gate.value
+            raise RequestError(f"{row.short} has nothing to revert yet: it is {now}", refused=True)
         loaded = plans.load(self.store.reader, self.vault, row)
         if Action(row.action).on_cpe or _is_of_cpes(loaded):
             return await CpeReverts(self._of_cpes()).revert(request, loaded, pinned)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.changes import commands
 from agent.changes.audit import Json, Recorder, do_json, outcome_json, seen_json
 from agent.changes.commands import Now, PlanRow
 from agent.changes.machine import FINAL, Event
-from agent.inventory.book import AS_PREVIEWED, Broken, inventory_address
+from agent.inventory.book import AS_PREVIEWED, SAME_CPE, Broken, inventory_address
 from agent.model import (
     Address,
     Direction,
@@ -81,6 +81,8 @@ class Journal:
             RefusedCommandError: nothing may be sent; `reason` says why.
         """
         service = item.subject
+        same = replace(item, requires=tuple(r for r in item.requires if r.test == SAME_CPE))
+        back = doing.direction is Direction.REVERT  # which rests on nothing but that the device is still that one
         record: dict[str, Json] = {
             "what": "about-to",
             "direction": doing.direction.value,
@@ -96,7 +98,9 @@ class Journal:
                 do=json.dumps(do_json(doing.do)).encode(),
                 bound=doing.bound,
                 now=now_of(self._clock),
-                unmet=lambda tx, begun: self._unmet(tx, item, begun),
+                unmet=lambda tx, begun: (
+                    self._unmet(tx, same if back else item, begun) if same.requires or not back else None
+                ),
                 sealed=self._recorder.record(service, record),
                 began=self._recorder.record(service, {"what": "item", "event": Event.BEGIN.value}),
             )

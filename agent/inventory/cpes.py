@@ -10,12 +10,13 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.breaker import BreakerRow
 from agent.connectors.cwmp.connection_request import Credentials
-from agent.connectors.cwmp.known import Called, Cpe, Known, Pending, Trust, says
+from agent.connectors.cwmp.known import Called, Cpe, Known, Pending, Trust, retried_within_s, says
 from agent.model import Address, Requirement
 from agent.runtime.bell import Bell
 from agent.store.db import Store, Tx
@@ -33,6 +34,8 @@ PASSWORD: Final = "ManagementServer.Password"
 USERNAME: Final = "ManagementServer.Username"
 REQUEST_USERNAME: Final = "ManagementServer.ConnectionRequestUsername"
 REQUEST_PASSWORD: Final = "ManagementServer.ConnectionRequestPassword"
+_OURS = "M Reboot"
+"""The event of a boot that an ACS asked for (TR-069 section 3.7.1.5)."""
 _TOO_MANY = "more CPE wait to be accepted than are remembered"
 _SHARED = "it came with credentials that many share, having had its own: it was reset, or is another"
 _LAST: Final = "\uffff"
@@ -63,6 +66,8 @@ def _cpe(row: sqlite3.Row) -> Cpe:
         boots=row["boots"],
         resets=row["resets"],
         provisioned=row["provisioned"],
+        accepted_seq=row["accepted_seq"],
+        claimed=bool(row["claimed"]),
     )
 
 
@@ -95,7 +100,8 @@ _REQUIRED = "inventory/cpe/"
 def previewed_text(cpe: Cpe) -> str:
     """Return what a plan rests on of a CPE: which it is, whose, and how often it was reset."""
     whose = f"serves {cpe.service}" if cpe.service else "serves nobody"
-    return f"{cpe.name} · {cpe.trust.value} · {whose} · was reset {cpe.resets} times"
+    trust = f"{cpe.trust.value} by log entry {cpe.accepted_seq}" if cpe.trust is Trust.ACCEPTED else cpe.trust.value
+    return f"{cpe.name} · {trust} · {whose} · was reset {cpe.resets} times"
 
 
 def same_cpe(cpe: Cpe) -> Requirement:
@@ -119,17 +125,16 @@ _BASELINE = "baseline"
 
 def baseline_reason(cpe: Cpe) -> str:
     """Return the reason of a plan that sets a CPE's declared baseline: which CPE, and after which of its resets."""
-    return f"{_BASELINE}:{cpe.name}:{cpe.resets}"
+    return f"{_BASELINE}:{cpe.name}:{cpe.accepted_seq}.{cpe.resets}"
 
 
 def baseline_due(query: Callable[[str, Sequence[object]], list[sqlite3.Row]], reason: str) -> bool:
     """Return whether what a plan's reason says still holds: the CPE was not given its baseline since that reset."""
     kind, _, rest = reason.partition(":")
-    name, _, resets = rest.rpartition(":")
-    if kind != _BASELINE or not resets.isdigit():
+    cpe = find(query, rest.rpartition(":")[0]) if kind == _BASELINE else None
+    if cpe is None or cpe.trust is not Trust.ACCEPTED:
         return False
-    cpe = find(query, name)
-    return cpe is not None and cpe.trust is Trust.ACCEPTED and cpe.provisioned < cpe.resets == int(resets)
+    return cpe.provisioned < cpe.resets and reason == baseline_reason(cpe)
 
 
 # --- commands: what a CPE says ----------------------------------------------------------------------------------------
@@ -150,20 +155,20 @@ class CpeCalled:
             return Cpe(called.name, called.oui, called.product_class, called.serial, why=_TOO_MANY)
         if before is not None and self._only_claims(tx, before):
             why = f"{_SHARED} (from {called.address})"
-            tx.run("UPDATE cpe SET why = ? WHERE name = ?", (why, called.name))
+            tx.run("UPDATE cpe SET why = ?, claimed = 1 WHERE name = ?", (why, called.name))
             return replace(before, trust=Trust.QUARANTINED, why=why)
         boots, resets = self._news(before, "1"), self._news(before, "0")
         trust, why = (before.trust, before.why) if before else (Trust.QUARANTINED, "never seen before")
         if trust is Trust.ACCEPTED:
             why = ""
         row = tx.one(
-            "INSERT INTO cpe VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1)"
+            "INSERT INTO cpe VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,0,0)"
             " ON CONFLICT (name) DO UPDATE SET"
             " manufacturer = excluded.manufacturer, trust = excluded.trust, why = excluded.why,"
             " root = iif(excluded.root = '', root, excluded.root),"
             " software = iif(excluded.software = '', software, excluded.software),"
             " hardware = iif(excluded.hardware = '', hardware, excluded.hardware), user = excluded.user,"
-            " own = excluded.own, address = excluded.address,"
+            " own = excluded.own, claimed = iif(excluded.own, 0, claimed), address = excluded.address,"
             " request_url = iif(excluded.request_url = '', request_url, excluded.request_url),"
             " udp_address = excluded.udp_address, events = excluded.events, last_s = excluded.last_s,"
             " boots = boots + excluded.boots, resets = resets + excluded.resets RETURNING *",
@@ -203,9 +208,8 @@ class CpeCalled:
                 f" AND at_s < (SELECT max(at_s) FROM cpe_login WHERE name = ? AND commitment IN ({taken}))",
                 (called.name,) * 4,
             )
-        if called.resets:  # it lost all secrets that it was given
+        if resets:  # it lost all secrets that it was given
             forget_secrets(tx, called.name)
-        if resets:
             outdate(tx, called.name)
         self._keep_values(tx, trust)
         if row is None:
@@ -214,14 +218,19 @@ class CpeCalled:
 
     def _news(self, before: Cpe | None, code: str) -> bool:
         """Tell whether it says a thing that it has not said already, in a session that then failed."""
-        said_before = self.called.retry and before is not None and says(before.events, code)
-        return says(self.called.events, code) and not said_before
+        called = self.called
+        if not says(called.events, code) or before is None or not says(before.events, code):
+            return says(called.events, code)
+        if _OURS in called.events and _OURS not in before.events:
+            return True  # it did what it was told to in that session
+        return not called.retry or called.at_s - before.last_s > retried_within_s(called.retry)
 
     def _keep_values(self, tx: Tx, trust: Trust) -> None:
         """Keep what its Inform says; of one that nobody accepted, only that, so that it cannot fill the database."""
         name, found = self.called.name, self.called.values
         if trust is not Trust.ACCEPTED:
             tx.run("DELETE FROM cpe_value WHERE name = ?", (name,))
+            found = dict(islice(found.items(), limits.STRANGER_VALUES))
         updates = [(known.value, known.type, known.at_s, name, path) for path, known in found.items()]
         known_all = "UPDATE cpe_value SET value = ?, type = ?, at_s = ?, before_reset = 0 WHERE name = ? AND path = ?"
         if tx.many(known_all, updates) == len(found):
@@ -378,19 +387,19 @@ class DecideCpe:
             raise RefusedCommandError("unknown-cpe", f"there is no CPE {self.name}: ispagent cpe list")
         if self.service and tx.one("SELECT 1 FROM service WHERE ref = ?", (self.service,)) is None:
             raise RefusedCommandError("unknown-service", f"there is no service {self.service}")
-        tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
+        seq = tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
         if self.forget:
             for table in ("cpe", "cpe_value", "cpe_read", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker"):
                 tx.run(f"DELETE FROM {table} WHERE name = ?", (self.name,))  # noqa: S608  a name of the line above
             return None
         if self.trust is not None:
             tx.run("UPDATE cpe SET trust = ?, why = ? WHERE name = ?", (self.trust.value, self.why, self.name))
-            if self.trust is Trust.ACCEPTED:  # by whatever it came with: a person looked
-                tx.run("UPDATE cpe SET own = 0 WHERE name = ?", (self.name,))
-                if before.why.startswith(_SHARED):  # it was reset, or is another: of that nothing was heard
-                    forget_secrets(tx, self.name)
-                    outdate(tx, self.name)
-                    tx.run("UPDATE cpe SET resets = resets + 1 WHERE name = ?", (self.name,))
+            if self.trust is Trust.ACCEPTED and before.claimed:  # by what it came with: a person looked
+                forget_secrets(tx, self.name)
+                outdate(tx, self.name)  # it was reset, or is another: of that nothing was heard
+                tx.run("UPDATE cpe SET own = 0, claimed = 0, resets = resets + 1 WHERE name = ?", (self.name,))
+            if self.trust is Trust.ACCEPTED and (before.claimed or before.trust is not Trust.ACCEPTED):
+                tx.run("UPDATE cpe SET accepted_seq = ? WHERE name = ?", (seq, self.name))
         if self.service is not None:
             tx.run("UPDATE cpe SET service = ? WHERE name = ?", (self.service, self.name))
         return find(tx.all, self.name)

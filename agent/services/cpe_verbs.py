@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent.connectors.cwmp import addresses, limits, rows
-from agent.connectors.cwmp.addresses import Row, address, row_address
+from agent.connectors.cwmp.addresses import Row, address, row_address, what_of
 from agent.connectors.cwmp.effects import DIAGNOSE, FACTORY_RESET, FIRMWARE, REBOOT, UNKNOWN_VERSION, WITHIN_S
 from agent.connectors.cwmp.errors import LocalCwmpError
 from agent.connectors.cwmp.identity import target_id
@@ -126,7 +126,7 @@ def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     target = target_id(subject.cpe.name)
     return CpePlan(
         tuple(Step(n, target, do) for n, do in enumerate(every, start=1)),
-        {"after": _when(subject, now_s), **_proof(every)},
+        {"after": _when(subject, now_s), **_proof(every), **_undo(subject, every)},
         management=any(loses_us(t) for do in every for t in do),
     )
 
@@ -155,6 +155,21 @@ def _proof(steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
     if not secret:
         return {}
     return {"proof": "what is set is read back; a secret cannot be: it is done when the CPE answered that it took it"}
+
+
+def _undo(subject: Subject, steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
+    """Return what is lost of rows that are deleted."""
+    lost: list[str] = []
+    for row in (what_of(t.address) for s in steps for t in s if t.after is ABSENT):
+        if not isinstance(row, Row):
+            continue
+        inside = f"{row.table}{rows.number_of(row, subject.values)}."
+        deeper = sum(path.startswith(inside) and "." in path.removeprefix(inside) for path in subject.values)
+        if hidden := rows.secrets(row):
+            lost.append(f"{row.table} row cannot be taken back: its {', '.join(hidden)} is not known")
+        elif deeper:
+            lost.append(f"{row.table} row is made again without the {deeper} parameters below it")
+    return {"undo": " · ".join(lost)} if lost else {}
 
 
 def path_of(write: Transition) -> str:
@@ -261,7 +276,7 @@ def _delete(
     if number is None:
         return None
     fields = rows.instances(table, known)[number]
-    kept = tuple(f for f, k in fields.items() if f not in key and k.value is not None and not _read_only(table, f))
+    kept = tuple(f for f in fields if f not in key and not _read_only(table, f))
     row = Row(table, key, kept)
     return Transition(
         row_address(subject.cpe.name, row),

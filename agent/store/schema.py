@@ -225,6 +225,9 @@ CREATE TABLE cpe_breaker (name TEXT PRIMARY KEY, rows TEXT NOT NULL) WITHOUT ROW
 """
 
 V4 = """
+-- Whether somebody came under its name by what many share, and which entry of the log accepted it.
+ALTER TABLE cpe ADD COLUMN claimed INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE cpe ADD COLUMN accepted_seq INTEGER NOT NULL DEFAULT 0;
 -- Whether the CPE was reset since a value was read: it no longer is that.
 ALTER TABLE cpe_value ADD COLUMN before_reset INTEGER NOT NULL DEFAULT 0;
 -- When all that there is below a path was read: that something is not there, no single value tells.

@@ -279,6 +279,29 @@ async def test_a_stop_ends_the_waiting_and_takes_back_what_stands(
         assert (first.device.tree.get(SSID), third.executed("SetParameterValues")) == (before, [])
 
 
+async def test_a_revert_is_not_given_to_a_cpe_that_serves_somebody_else_by_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(e2e_files, "DEFAULT_POLICY", {**e2e_files.DEFAULT_POLICY, "stop_failed_percent": 2})
+    async with acs_site(tmp_path) as at:
+        first, second = await plugged(at, "LAB0001", "LAB0002")
+        serials = ("LAB0001", "LAB0002")
+        change = await at.site.ask("cpe-set", *serials, settings={"wifi.1.ssid": "Z"}, on_failure="revert")
+        await waiting(at, change)
+        await first.call_in("2 PERIODIC")
+        await at.site.wait_for(change, lambda c: by_cpe(c)["LAB0001"] == "applied")
+        second.device.quirks = Quirks(fails_on=("SetParameterValues",))
+        decided = {"trust": "", "forget": False, "service": ""}  # it serves nobody any more
+        await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", decided)
+        await second.call_in("2 PERIODIC")
+        await at.site.wait_for(change, lambda c: by_cpe(c)["LAB0002"] == "not-applied")
+        with trio.fail_after(20):
+            while not (await at.site.show(change))["finished"]:
+                await first.call_in("2 PERIODIC")
+        assert by_cpe(await at.site.show(change)) == {"LAB0001": "needs-a-person", "LAB0002": "not-applied"}
+        assert len(first.executed("SetParameterValues")) == 1
+
+
 async def test_what_is_in_doubt_at_a_restart_is_found_out_also_where_the_batch_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from agent.connectors.base import Reply
@@ -67,24 +67,31 @@ def refusal(code: AcsFault, text: str) -> Fault:
     return Fault(int(code), text, soap_code="Client" if caller else "Server")
 
 
-def fault_text(fault: Fault) -> str:
+def fault_text(fault: Fault, asked: Collection[str] | None = None) -> str:
     """Return what a CPE refused something with, for people: `9007 Invalid parameter value: Device.X.Y 9007`.
 
-    Texts of the CPE's own are made safe; they may repeat a value, so they are clipped and values of parameters are not
-    in them.
+    `asked`: the parameters that were to be set, perhaps to secrets; nothing but these and codes is said then, since
+    texts of the CPE's own may repeat a value. Else they are made safe, and clipped.
     """
     code = fault.fault_code
     name = _NAMES.get(code or 0, "")
-    said = presentable(fault.fault_string) if fault.fault_string and not name else ""
-    parts = [f"{p.parameter_name[:256]} {p.fault_code}" for p in fault.parameters[:10]]
+    said = presentable(fault.fault_string) if fault.fault_string and not name and asked is None else ""
+    parts = [f"{_parameter(p.parameter_name, asked)} {p.fault_code}" for p in fault.parameters[:10]]
     more = f" and {len(fault.parameters) - 10} more" if len(fault.parameters) > 10 else ""
     listed = f": {', '.join(parts)}{more}" if parts else ""
     return f"{code if code is not None else 'a SOAP fault'} {name or said}".rstrip() + listed
 
 
-def refused(fault: Fault) -> Reply:
-    """Return a fault as the reply to what was to be done: its code, and what it says of each parameter."""
-    return Reply(False, f"fault-{fault.fault_code or 'soap'}", fault_text(fault))
+def _parameter(name: str, asked: Collection[str] | None) -> str:
+    return presentable(name) if asked is None or name in asked else "another"
+
+
+def refused(fault: Fault, asked: Collection[str] | None = None) -> Reply:
+    """Return a fault as the reply to what was to be done: its code, and what it says of each parameter.
+
+    `asked`: as of `fault_text`.
+    """
+    return Reply(False, f"fault-{fault.fault_code or 'soap'}", fault_text(fault, asked))
 
 
 _NAMES: Final[Mapping[int, str]] = {

@@ -71,6 +71,10 @@ class Cpe:
     boots: int = 0
     resets: int = 0
     provisioned: int = -1
+    accepted_seq: int = 0
+    """Of which entry in the log the decision is by which it is accepted: another one is another CPE to a plan."""
+    claimed: bool = False
+    """Whether somebody came under its name with credentials that many share, having had its own."""
     booted: bool = False
     """Whether it told of a boot by calling in just now, one that it had not told of before."""
 
@@ -78,6 +82,16 @@ class Cpe:
     def own_password(self) -> bool:
         """Whether its name rests on a password of its own: its own users begin with its name (`cpe rotate`)."""
         return self.own and f"{self.user}.".startswith(f"{self.name}.")
+
+
+def retried_within_s(count: int) -> int:
+    """Return within what time, in seconds, a CPE comes again that many times after a session that failed, at most.
+
+    The waits are 10 s, 20 s, and so on twice as long up to the tenth (TR-069 section 3.2.1.1); each try may take a
+    while too.
+    """
+    doublings = min(count, 10)
+    return 10 * ((1 << doublings) - 1) + 5120 * (count - doublings) + 120 * count
 
 
 def says(events: Sequence[str], code: str) -> bool:
@@ -104,8 +118,8 @@ class Called:
     udp_address: str
     events: tuple[str, ...]
     at_s: int
-    retry: bool = False
-    """Whether it tries again after a session that failed: what it says then it may have said before."""
+    retry: int = 0
+    """How often it tried again since a session that failed: what it says then it may have said before."""
     values: Mapping[str, Known] = field(default_factory=dict)
 
     @property

@@ -109,6 +109,9 @@ NEW_CPE: Final = 5000
 VALUES: Final = 20_000
 """Parameters that are remembered of one CPE: more than twice the largest recorded tree (9,000)."""
 
+STRANGER_VALUES: Final = 64
+"""Of one that nobody accepted: what an Inform must have (TR-106 appendix, a dozen), and a few more."""
+
 VALUE_CHARS: Final = 32_768
 """A value that is remembered; of a longer one its length is. Vendor configurations have megabytes."""
 

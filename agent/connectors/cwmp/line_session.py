@@ -260,11 +260,15 @@ class CpeLine:
             return found
         answer = await self.asked(call, m.GetParameterValues((path,)))
         if isinstance(answer, m.GetParameterValuesResponse):
-            found = self._known(answer)
+            found, said = self._known(answer), len(answer.parameter_list)
+            if said > limits.VALUES:
+                await self._keep(found)
+                few = f"{path}: {said} parameters, of which the first {limits.VALUES} are kept: read less of it"
+                raise UnreadableError(few, reason="too-many")
             await self._keep(found, below=path)
             return found
         if isinstance(answer, m.Fault) and answer.fault_code == _NOT_THERE:
-            await self._book.forget(self.name, path)
+            await self._keep({}, below=path)
             return {}
         raise UnreadableError(f"{path}: {_said(answer)}", reason="refused")
 
@@ -414,7 +418,10 @@ class CpeLine:
                 raise NotSentError(f"{path}: the secret to be set is no longer kept: ask anew", reason="secret-gone")
             values.append(self.typed(path, text))
         if secrets:
-            await self._book.setting(self.name, Pending(key, secrets), self._user_after(values))
+            user = self._user_after(values)
+            if (owner := self._book.owner(user)) is not None and owner != self.name:
+                raise NotSentError(f"{user} is the user of {owner}", reason="login-taken")
+            await self._book.setting(self.name, Pending(key, secrets), user)
         reply = await self.set_values(call, values, key)
         if reply.accepted and secrets:
             await self._book.was_set(self.name, secrets)
@@ -447,7 +454,7 @@ class CpeLine:
         answer = await self.ask(call, m.SetParameterValues(tuple(values), key))
         if isinstance(answer, m.Fault):
             await self.worked("set-parameters", answer)
-            return refused(answer)
+            return refused(answer, [value.name for value in values])
         later = isinstance(answer, m.SetParameterValuesResponse) and answer.status == 1
         return Reply(True, _LATER if later else "ok", "the CPE applies it later" if later else "")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from agent.connectors.cwmp.addresses import Row
+from agent.connectors.cwmp.kinds import Class, classify
 from agent.connectors.cwmp.known import Known
 from agent.connectors.cwmp.profiles import normalise
 from agent.model import ABSENT, SecretRef, Value
@@ -18,6 +19,11 @@ def instances(table: str, found: Mapping[str, Known]) -> dict[int, dict[str, Kno
         if path.startswith(table) and dot and number.isdigit() and field and "." not in field:
             rows.setdefault(int(number), {})[field] = known
     return rows
+
+
+def secrets(row: Row) -> tuple[str, ...]:
+    """Return which fields of a row are secrets, of which only that they are there is known."""
+    return tuple(field for field in row.fields if classify(f"{row.table}1.{field}") is Class.SECRET)
 
 
 def number_of(row: Row, found: Mapping[str, Known]) -> int | None:

@@ -42,6 +42,8 @@ async def send(line: CpeLine, call: Call, writes: Sequence[Transition], key: str
             raise NotSentError(f"there is no such row of {row.table}", reason="drifted")
         return await _delete(line, call, f"{row.table}{number}.", key)
     fields = {name: text for name, text in write.after.items() if isinstance(text, str)}
+    if number is None and (lost := rows.secrets(row)):  # it was deleted, and is to be made again
+        raise NotSentError(f"{', '.join(lost)} of the row is not known: make it anew", reason="secret-unknown")
     if number is None:
         return await _add(line, call, row, fields, key)
     before = {} if isinstance(write.before.value, Absent) else write.before.value

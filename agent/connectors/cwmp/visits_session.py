@@ -31,6 +31,7 @@ from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.stun import Binding
 from agent.connectors.cwmp.stun_listener import StunSocket
 from agent.connectors.cwmp.wake_session import request_http, request_udp
+from agent.connectors.cwmp.words import presentable
 from agent.runtime.clock import Clock
 from agent.runtime.supervise import contain
 
@@ -141,7 +142,7 @@ class Visits:
             udp_address=told("ManagementServer.UDPConnectionRequestAddress"),
             events=tuple(event.event_code for event in inform.event),
             at_s=now_s,
-            retry=inform.retry_count > 0 and name not in self._ended_well,
+            retry=0 if name in self._ended_well else inform.retry_count,
             values=values,
         )
 
@@ -222,7 +223,7 @@ class Visits:
             return
         code, text = done.fault_struct.fault_code, done.fault_struct.fault_string
         accepted = code == 0
-        detail = "TransferComplete without a fault" if accepted else f"{code} {text}".strip()
+        detail = "TransferComplete without a fault" if accepted else f"{code} {presentable(text)}".strip()
         line.tell(done.command_key, Reply(accepted, "transferred" if accepted else f"fault-{code}", detail))
         if line.flash is not None and line.flash.key == done.command_key:
             line.flash.reported = accepted

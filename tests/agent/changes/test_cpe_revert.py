@@ -231,3 +231,20 @@ async def test_that_a_row_is_still_there_only_itself_tells(book: Book) -> None:
     assert is_unknown(inverse(reverts, book, gone, {1: NEVER_TOLD}), PORTS)
     await book.cpes.learned(NAME, {path: replace(known_, at_s=20) for path, known_ in mine.items()})
     assert inverse(reverts, book, gone, {1: NEVER_TOLD}) == Leave("as-before", "nothing of the change stands on it")
+
+
+async def test_what_a_cpe_let_be_keeps_the_rest_from_nothing(book: Book) -> None:
+    reverts = CpeReverts(await intake(book, {SSID: known("new", at_s=20), "Device.A": known("1", at_s=20)}))
+    done = item(step(1, write(SSID, "home", "new"), write("Device.A", "1", "2")))  # it took one and ignored the other
+    plan = inverse(reverts, book, done, {1: Fate(Verdict.DIVERGED, 9)})
+    assert isinstance(plan, CpePlan)
+    assert [[what_of(t.address) for t in cast(Any, s.do)] for s in plan.steps] == [[SSID]]
+
+
+async def test_a_deleted_row_with_a_secret_is_not_made_again(book: Book) -> None:
+    reverts = CpeReverts(await intake(book, {f"{PORTS}1.ExternalPort": known("80", "unsignedInt")}))
+    where = row_address(NAME, Row(PORTS, {"ExternalPort": "2222"}, ("Enable", "Password")))
+    was = Seen({"ExternalPort": "2222", "Enable": "true", "Password": ""}, 3, live=False)
+    left = inverse(reverts, book, item(step(1, Transition(where, was, ABSENT))))
+    assert isinstance(left, Leave)
+    assert (left.code, "Password" in left.why) == ("secret-unknown", True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.breaker import Breaker, Signature
 from agent.connectors.cwmp.connection_request import Credentials
-from agent.connectors.cwmp.known import Called, Known, Pending, Trust
+from agent.connectors.cwmp.known import Called, Cpe, Known, Pending, Trust
 from agent.inventory import cpes
 from agent.inventory.cpes import EVIDENCE_MEMO, EVIDENCE_S, SECRET_KEEP_S, DecideCpe, KeepBreaker
 from agent.model import Address, Requirement
@@ -33,6 +33,22 @@ def book(tmp_path: Path) -> Iterator[Book]:
 
 def row(book: Book, name: str = NAME) -> dict[str, object]:
     return next(r for r in book.rows("cpe") if r["name"] == name)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Why a CPE is not what a plan rests on."""
+
+    rests: Requirement
+
+    def run(self, tx: Tx) -> str | None:
+        return cpes.changed_since(tx, self.rests)
+
+
+def found_in(book: Book) -> Cpe:
+    cpe = book.cpes.find(NAME)
+    assert cpe is not None
+    return cpe
 
 
 async def accepted(book: Book, **more: object) -> None:
@@ -131,7 +147,7 @@ async def test_a_claim_changes_nothing_but_a_note(book: Book) -> None:
     assert found.trust is Trust.QUARANTINED  # this one is not acted on
     assert "credentials that many share" in found.why
     assert "203.0.113.9" in found.why
-    assert {**row(book), "why": ""} == {**before, "why": ""}
+    assert {**row(book), "why": ""} == {**before, "why": "", "claimed": 1}
     assert row(book)["trust"] == "accepted"  # and the one who has the name still is
     assert book.cpes.values(NAME) == values
     assert book.cpes.secrets_set(NAME) == {PASSWORD: "aa"}
@@ -177,6 +193,91 @@ async def test_old_logins_of_a_cpe_that_comes_by_its_certificate_are_over_once_i
     await book.cpes.was_set(NAME, {PASSWORD: "c2"})
     await book.cpes.called(called(user="", own=True))
     assert [book.cpes.own_password(f"{NAME}.{n}") for n in (1, 2)] == [None, "two"]
+
+
+async def test_accepting_it_once_more_takes_nothing_from_a_cpe_that_nobody_claimed(book: Book) -> None:
+    await own(book)
+    before = row(book)
+    await book.decide(NAME)  # to bind it, say
+    assert row(book) == before
+    claim = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    assert claim.trust is Trust.QUARANTINED
+
+
+@pytest.mark.parametrize("between", [Trust.REFUSED, None])
+async def test_a_claim_is_remembered_whatever_a_person_says_in_between(book: Book, between: Trust | None) -> None:
+    await own(book)
+    await book.cpes.learned(NAME, {PORT: Known("80", "string", 5)})
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    before = found_in(book).resets
+    if between is not None:
+        await book.decide(NAME, between)
+    await book.decide(NAME)
+    assert book.cpes.values(NAME)[PORT].before_reset
+    assert book.cpes.secrets_set(NAME) == {}
+    now = found_in(book)
+    assert (now.resets, now.own, now.claimed) == (before + 1, False, False)
+
+
+async def test_who_comes_with_its_own_again_ends_a_claim(book: Book) -> None:
+    await own(book)
+    await book.cpes.called(called())
+    assert row(book)["claimed"] == 1
+    await book.cpes.called(called(user=f"{NAME}.1", own=True))
+    before = row(book)
+    assert before["claimed"] == 0
+    await book.decide(NAME)
+    assert row(book) == before
+
+
+async def test_a_cpe_that_was_forgotten_or_refused_is_another_to_a_plan(book: Book) -> None:
+    await accepted(book)
+    rests = cpes.same_cpe(found_in(book))
+    due = cpes.baseline_reason(found_in(book))
+    for trust, forget in ((Trust.REFUSED, False), (None, True)):
+        await book.decide(NAME, trust, forget=forget)
+        await accepted(book)
+        changed = await book.store.run(Changed(rests))
+        assert changed is not None
+        assert cpes.baseline_reason(found_in(book)) != due
+
+
+async def test_the_same_reset_told_again_forgets_nothing_that_was_set_after_it(book: Book) -> None:
+    await accepted(book)
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), retry=1))
+    assert book.cpes.secrets_set(NAME) == {PASSWORD: "aa"}
+
+
+@pytest.mark.parametrize(
+    ("events", "retry", "later_s", "counts"),
+    [
+        (("1 BOOT",), 1, 60, False),
+        (("1 BOOT",), 1, 600, True),  # a first retry comes within seconds: this is another boot, whose first try failed
+        (("1 BOOT",), 6, 600, False),
+        (("1 BOOT",), 30, 90_000, False),
+        (("1 BOOT", "M Reboot"), 1, 5, True),  # it did what it was told to in the session that failed
+        (("1 BOOT",), 0, 5, True),
+    ],
+)
+async def test_a_boot_that_was_told_before_is_told_from_another(
+    book: Book, events: tuple[str, ...], retry: int, later_s: int, counts: bool
+) -> None:
+    await accepted(book)
+    first = await book.cpes.called(called(events=("1 BOOT",), at_s=1000))
+    again = await book.cpes.called(called(events=events, retry=retry, at_s=1000 + later_s))
+    assert (again.boots - first.boots, again.booted) == (counts, counts)
+
+
+async def test_of_a_stranger_little_is_kept(book: Book) -> None:
+    told = {f"Device.X.{n}": Known("x", "string", 5) for n in range(1000)}
+    await book.cpes.called(called(values=told))
+    assert len(book.cpes.values(NAME)) == limits.STRANGER_VALUES
+    await book.decide(NAME)
+    await book.cpes.called(called(values=told))
+    assert len(book.cpes.values(NAME)) == 1000
 
 
 async def test_a_person_who_accepts_it_again_takes_it_as_it_comes(book: Book) -> None:
@@ -440,13 +541,8 @@ async def test_a_cpe_that_is_not_what_the_preview_rested_on(book: Book) -> None:
     rests = cpes.same_cpe(found)
     assert rests == Requirement(Address(f"inventory/cpe/{NAME}"), "same-cpe", cpes.previewed_text(found))
 
-    class Look:
-        def run(self, tx: Tx) -> tuple[str | None]:
-            return (cpes.changed_since(tx, rests),)
-
     async def changed() -> str | None:
-        (why,) = await book.store.run(Look())
-        return why
+        return await book.store.run(Changed(rests))
 
     await book.cpes.called(called(events=("1 BOOT",), software="2.0", address="127.0.0.9"))
     assert await changed() is None  # it booted, or moved: it is still the one

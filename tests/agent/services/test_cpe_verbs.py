@@ -247,8 +247,22 @@ def test_a_row_that_is_there_is_changed() -> None:
 def test_a_row_is_deleted_with_what_would_make_it_again() -> None:
     [gone] = writes(asked({f"-{PORTS}[ExternalPort=8080]": ""}))
     assert gone.after is ABSENT
-    assert gone.before.value == {"ExternalPort": "8080", "InternalPort": "80", "Enable": "true"}
+    assert gone.before.value == {"ExternalPort": "8080", "InternalPort": "80", "Enable": "true", "Password": ""}
     assert left(asked({f"-{PORTS}[ExternalPort=1]": ""})) == ("already", False)
+
+
+def test_what_is_lost_of_a_row_that_is_deleted_is_said() -> None:
+    delete = {f"-{PORTS}[ExternalPort=8080]": ""}
+    plan = asked(delete)
+    assert isinstance(plan, CpePlan)
+    assert plan.display["undo"] == f"{PORTS} row cannot be taken back: its Password is not known"
+    without = {path: known for path, known in VALUES.items() if not path.endswith("Password")}
+    plan = asked(delete, values={**without, f"{PORTS}1.X_Sub.Language": Known("de", "string", NOW)})
+    assert isinstance(plan, CpePlan)
+    assert plan.display["undo"] == f"{PORTS} row is made again without the 1 parameters below it"
+    plan = asked(delete, values=without)
+    assert isinstance(plan, CpePlan)
+    assert "undo" not in plan.display
 
 
 def test_rows_are_steps_of_their_own_after_the_parameters() -> None:

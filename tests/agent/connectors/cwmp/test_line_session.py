@@ -16,7 +16,7 @@ from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, 
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.fields import Value as Typed
-from agent.connectors.cwmp.known import Known
+from agent.connectors.cwmp.known import Known, Pending
 from agent.connectors.cwmp.line_session import known, paths_of, signature_of, step_key
 from agent.connectors.cwmp.structs import ParameterValue
 from agent.connectors.cwmp.vocabulary import BooleanStyle, Profile, Unsafe
@@ -462,6 +462,20 @@ async def test_a_secret_that_was_never_known_is_not_made_empty_by_taking_back(tm
             await rig.line.send(ticket(writes))
         assert caught.value.reason == "secret-unknown"
         assert rig.cpe.executed("SetParameterValues") == []
+
+
+async def test_a_user_of_another_cpe_is_not_given_away(tmp_path: Path) -> None:
+    """A serial number may hold a dot: the users of `…-1.x` begin as those of `…-1` do."""
+    async with acs_rig(tmp_path) as rig:
+        password, user = (f"Device.ManagementServer.{last}" for last in ("Password", "Username"))
+        await rig.keep({"old": OLD, "new": NEW}, password)
+        theirs = f"{rig.name()}.x"
+        await rig.book.cpes.setting("another", Pending("k", {password: rig.commits["old"]}), theirs)
+        writes = await changes(rig, {user: text(theirs), password: {"value": SecretRef(rig.commits["new"])}})
+        with pytest.raises(NotSentError) as caught:
+            await rig.line.send(ticket(writes))
+        assert caught.value.reason == "login-taken"
+        assert rig.book.cpes.owner(theirs) == "another"
 
 
 async def test_secrets_are_in_no_text(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.connectors.base import UnreadableError
+from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.known import Known, Pending
 from agent.connectors.cwmp.refresh_session import ALL, refresh
 from agent.connectors.cwmp.vocabulary import Unsafe
@@ -169,3 +170,23 @@ async def test_a_look_finds_out_what_became_of_a_secret_in_doubt(tmp_path: Path)
         await look(rig, SSID)
         assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["new"]
         assert rig.book.cpes.pending(rig.name()) == []
+
+
+async def test_a_tree_that_is_too_large_is_said_to_be_and_does_not_count_as_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with acs_rig(tmp_path) as rig:
+        monkeypatch.setattr(limits, "VALUES", 60)
+        (problem,) = await look(rig, ALL)
+        assert "of which the first 60 are kept" in problem
+        assert rig.book.cpes.read_whole_s(rig.name(), "Device.") == 0
+        monkeypatch.undo()
+        assert await look(rig, ALL) == ()
+        assert rig.book.cpes.read_whole_s(rig.name(), SSID) > 0
+
+
+async def test_that_a_cpe_has_no_such_table_counts_as_read(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path) as rig:
+        await look(rig, "Device.No.Such.Table.")
+        assert rig.book.cpes.read_whole_s(rig.name(), "Device.No.Such.Table.") > 0
+        assert rig.book.cpes.read_whole_s(rig.name(), "Device.") == 0
