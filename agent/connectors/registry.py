@@ -64,7 +64,7 @@ def _routeros(given: Given) -> Connector:
 
 
 def _cwmp(given: Given) -> Connector:
-    return CwmpConnector(given.config.cwmp, given.secrets, given.cpes, given.clock)
+    return CwmpConnector(given.config.cwmp, given.secrets, given.commit, given.cpes, given.clock)
 
 
 CONNECTORS: Final[Mapping[str, Callable[[Given], Connector]]] = {

@@ -37,15 +37,30 @@ REREAD_S: Final = 2 * 86_400.0
 class CwmpConnector:
     """Implements `agent.connectors.base.Connector`."""
 
-    def __init__(self, config: CwmpConfig, secrets: Callable[[str], bytes], book: CpeBook, clock: Clock) -> None:
-        """Take the configuration; nothing listens before `serve`."""
+    def __init__(
+        self,
+        config: CwmpConfig,
+        secrets: Callable[[str], bytes],
+        commit: Callable[[str, str], str],
+        book: CpeBook,
+        clock: Clock,
+    ) -> None:
+        """Take the configuration; nothing listens before `serve`.
+
+        Args:
+            config: of the ACS.
+            secrets: the vault: name -> secret, or UnreadableError.
+            commit: keyed commitment (label, value) -> 64 hex digits.
+            book: what is known of CPE.
+            clock: of all that takes time.
+        """
         self.traits = Traits(
             conditional=False, settle_s=0.0, window=1, reach=Reach.ARRIVE, send_s=SEND_S, reread_s=REREAD_S
         )
         self.targets: Sequence[Target] = ()
         self.recipes: Mapping[str, AccessRecipe] = {}
         self.config, self._secrets, self._book = config, secrets, book
-        self.images = Images(config.files, config.url, clock)
+        self.images = Images(config.files, config.url, clock, commit)
         self.visits = Visits(config, book, clock, self.images.offer)
         self.acs = Acs(config, clock, self._password_of, self.visits, self.images.serve)
         self.port = trio.Event()

@@ -1,13 +1,17 @@
-"""Serving firmware images to CPE from a folder of the operator's (`images`)."""
+"""Serving firmware images to CPE from a folder of the operator's (`images`).
+
+Nothing is remembered of an offer: its name in the URL carries until when it holds and a MAC over the file as it was
+looked at. So a CPE that was told to fetch an image gets it after the agent was started anew, and only that image.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -21,31 +25,31 @@ from agent.runtime.http_wire import Wire
 
 OFFER_S: Final = 24 * 3600.0
 """How long an image can be fetched after it was offered: a CPE may begin when nobody is home."""
-OFFERS: Final = 10_000
 CHUNK_BYTES: Final = 65_536
 FILE_BYTES: Final = 512 << 20
+_TOKEN: Final = re.compile(r"([0-9a-f]{1,12})-([0-9a-f]{16})-([0-9a-f]{32})", re.ASCII)
+"""Until when, unix seconds; a number of its own; the MAC."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 _Stamp = tuple[int, int, int, int, int]
 """What tells that a file is not the one that was looked at, without reading it again: see `_stamp`."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Offer:
-    path: Path
-    size_bytes: int
-    stamp: _Stamp
-    until_s: float
+_SIZE: Final = 2
 
 
 class Images:
     """The folder, and what is offered of it."""
 
-    def __init__(self, folder: Path | None, base_url: str, clock: Clock) -> None:
-        """`folder` None: no images. `base_url`: how a CPE reaches the ACS, without a path."""
-        self._folder, self.base_url, self._clock = folder, base_url, clock
-        self._offers: dict[str, _Offer] = {}
+    def __init__(self, folder: Path | None, base_url: str, clock: Clock, commit: Callable[[str, str], str]) -> None:
+        """Serve a folder, None: no images.
+
+        Args:
+            folder: of the operator's.
+            base_url: how a CPE reaches the ACS, without a path.
+            clock: of how long an offer holds.
+            commit: the vault's keyed commitment, (label, value) -> hex digits: the MAC.
+        """
+        self._folder, self.base_url, self._clock, self._commit = folder, base_url, clock, commit
 
     async def look(self, name: str) -> ImageFile:
         """Return what a file is now.
@@ -89,31 +93,40 @@ class Images:
         found, stamp = await self._look(args["file"])
         if found.sha256 != args["sha256"]:
             raise NotSentError(f"{found.name} is another file since the preview", reason="drifted")
-        now = self._clock.boot_s()
-        self._offers = {token: o for token, o in self._offers.items() if o.until_s > now}
-        if len(self._offers) >= OFFERS:
-            raise NotSentError(f"more than {OFFERS} images are offered", reason="too-many")
-        token = secrets.token_urlsafe(12)
-        self._offers[token] = _Offer(self._path(found.name), found.size_bytes, stamp, now + OFFER_S)
+        terms = f"{int(self._clock.wall_s() + OFFER_S):x}-{secrets.token_hex(8)}"
+        token = f"{terms}-{self._mac(found.name, stamp, terms)}"
         return Image(f"{self.base_url}{PATH}{token}/{found.name}", found.size_bytes)
+
+    def _mac(self, name: str, stamp: _Stamp, terms: str) -> str:
+        return self._commit(f"cwmp/image/{name}", f"{terms} {stamp}")[:32]
+
+    def _offered(self, target: str) -> tuple[Path, str, str] | None:
+        """Return which file a target names, by what terms it was offered, and their MAC; None: that is no offer."""
+        token, _, name = target.removeprefix(PATH).partition("/")
+        found = _TOKEN.fullmatch(token)
+        if found is None or not _NAME.fullmatch(name) or int(found[1], 16) <= self._clock.wall_s():
+            return None
+        return (self._folder / name, f"{found[1]}-{found[2]}", found[3]) if self._folder is not None else None
 
     async def serve(self, target: str, wire: Wire) -> None:
         """Answer a GET: the image, or 404, also where the file is no longer the one that was offered."""
-        token, _, name = target.removeprefix(PATH).partition("/")
-        offer = self._offers.get(token)
-        if offer is None or offer.path.name != name or offer.until_s <= self._clock.boot_s():
+        offer = self._offered(target)
+        if offer is None:
             await wire.answer(404, [], close=True)
             return
-        headers = [("content-type", "application/octet-stream"), ("content-length", str(offer.size_bytes))]
-        left = offer.size_bytes
+        path, terms, mac = offer
+        left = 0
         try:
-            async with await trio.open_file(offer.path, "rb") as file:
-                if _stamp(file.fileno()) != offer.stamp:
+            async with await trio.open_file(path, "rb") as file:
+                stamp = _stamp(file.fileno())
+                if not hmac.compare_digest(self._mac(path.name, stamp, terms), mac):
                     await wire.answer(404, [], close=True)
                     return
+                left = stamp[_SIZE]
+                headers = [("content-type", "application/octet-stream"), ("content-length", str(left))]
                 await wire.send(h11.Response(status_code=200, headers=headers))
                 while left and (chunk := await file.read(min(CHUNK_BYTES, left))):
-                    if _stamp(file.fileno()) != offer.stamp:
+                    if _stamp(file.fileno()) != stamp:
                         return  # an image that breaks off is no image
                     await wire.send(h11.Data(data=chunk))
                     left -= len(chunk)

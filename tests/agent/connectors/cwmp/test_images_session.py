@@ -34,7 +34,11 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def images(folder: Path) -> Images:
-    return Images(folder, BASE, FakeClock())
+    return Images(folder, BASE, FakeClock(), commit)
+
+
+def commit(label: str, value: str) -> str:
+    return hashlib.sha256(f"key {label} {value}".encode()).hexdigest()
 
 
 async def offered(images: Images) -> str:
@@ -150,7 +154,7 @@ async def test_what_is_not_there_or_no_file(folder: Path, images: Images) -> Non
             await images.look(name)
         assert caught.value.reason == "no-file"
     with pytest.raises(NotSentError) as caught:
-        await Images(None, BASE, FakeClock()).look("fw-2.0.bin")
+        await Images(None, BASE, FakeClock(), commit).look("fw-2.0.bin")
     assert caught.value.reason == "no-files"
 
 
@@ -167,8 +171,31 @@ async def test_an_offer_ends(images: Images, autojump_clock: trio.testing.MockCl
     assert (await fetch(images, path))[0] == 200
     await trio.sleep(2)
     assert (await fetch(images, path))[0] == 404
-    await offered(images)
-    assert len(images._offers) == 1, "and is forgotten"
+
+
+async def test_an_offer_outlives_the_process(folder: Path, images: Images) -> None:
+    path = await offered(images)
+    assert await fetch(Images(folder, BASE, FakeClock(), commit), path) == (200, CONTENT, True)
+
+    def another(label: str, value: str) -> str:
+        return commit(f"another agent {label}", value)
+
+    for other in (Images(folder, BASE, FakeClock(), another), Images(None, BASE, FakeClock(), commit)):
+        assert (await fetch(other, path))[0] == 404
+
+
+async def test_an_offer_cannot_be_made_longer_or_for_another_file(folder: Path, images: Images) -> None:
+    (folder / "other.bin").write_bytes(CONTENT)
+    until, number, mac = (await offered(images)).split("/")[2].split("-")
+    later = f"{int(until, 16) + 3600:x}"
+    for wrong in (
+        f"/files/{later}-{number}-{mac}/fw-2.0.bin",
+        f"/files/{until}-{number[::-1]}-{mac}/fw-2.0.bin",
+        f"/files/{until}-{number}-{mac[:-1]}/fw-2.0.bin",
+        f"/files/{until}-{number}-{mac}/other.bin",
+        f"/files/{'f' * 12}-{number}-{mac}/fw-2.0.bin",
+    ):
+        assert await fetch(images, wrong) == (404, b"", True)
 
 
 async def test_a_file_that_is_another_since_the_offer_is_not_served(folder: Path, images: Images) -> None:

@@ -42,6 +42,7 @@ from lab.cpe.quirks import Quirks
 from lab.cpe.tr181 import tr181
 from tests.agent.connectors.cwmp.books import Book, Login
 from tests.agent.connectors.cwmp.http_rig import CONFIG, GET, GOT, NAME, USER, inform, said, until
+from tests.agent.connectors.cwmp.test_images_session import commit
 from tests.fakes import FakeClock
 
 SHARED = Proof(USER, None, "192.0.2.7")
@@ -654,7 +655,7 @@ async def test_many_that_are_waited_for_are_not_all_called_at_once(autojump_cloc
 @asynccontextmanager
 async def connector(book: Book, worker: Worker, **options: Any) -> AsyncIterator[tuple[CwmpConnector, trio.Nursery]]:
     config = replace(CONFIG, request_networks=(ipaddress.ip_network("127.0.0.0/8"),), **options)
-    made = CwmpConnector(config, lambda _name: b"shared-by-all", book, FakeClock())
+    made = CwmpConnector(config, lambda _name: b"shared-by-all", commit, book, FakeClock())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(made.serve, worker.arrived)
         await made.port.wait()
