@@ -445,7 +445,14 @@ class Api:
             "plan": _b64(row.envelope),
             "documents": [d.decode() for d in loaded.items.documents],
             "items": [
-                {"n": i.n, "service": i.service, "state": i.state.value, "reason": i.reason, "detail": i.detail}
+                {
+                    "n": i.n,
+                    "service": i.service,
+                    "cpe": plans.item_by_number(loaded.items, i.n).display.get("cpe"),
+                    "state": i.state.value,
+                    "reason": i.reason,
+                    "detail": i.detail,
+                }
                 for i in loaded.rows.values()
             ],
             "steps": [

@@ -85,7 +85,8 @@ class Run:
             if self._stop:
                 break
             rest = waves[number + 1 :]
-            await self._run_wave(wave, soak=bool(rest) and not self._begun(rest), canary=number == 0 and bool(rest))
+            soaked = self._begun(rest, wave if number == 0 else None)
+            await self._run_wave(wave, soak=bool(rest) and not soaked, canary=number == 0 and bool(rest))
         if self._stop:
             await self._cancel_rest()
         await self._find_doubts()
@@ -98,9 +99,18 @@ class Run:
     def _items(self, wave: Wave) -> tuple[Item, ...]:
         return self._loaded.items.items[wave.first - 1 : wave.last]
 
-    def _begun(self, waves: Sequence[Wave]) -> bool:
-        """Return whether a restarted run was already past the soak before these waves."""
-        return any(self.journal.states[i.n] is not S.PLANNED for wave in waves for i in self._items(wave) if i.steps)
+    def _begun(self, waves: Sequence[Wave], canary: Wave | None) -> bool:
+        """Return whether a restarted run was already past the soak before these waves.
+
+        `canary`: the wave before, if it is the first. Where nothing of it stands, others stood in for it one by one, up
+        to the first that stands: those do not count.
+        """
+        states = self.journal.states
+        items = [i for wave in waves for i in self._items(wave) if i.steps]
+        if canary is not None and not any(states[i.n] in TOUCHED for i in self._items(canary)):
+            stood = next((k for k, i in enumerate(items, start=1) if states[i.n] in TOUCHED), len(items))
+            items = items[stood:]
+        return any(states[i.n] is not S.PLANNED for i in items)
 
     async def _run_wave(self, wave: Wave, *, soak: bool, canary: bool) -> None:
         items = self._items(wave)

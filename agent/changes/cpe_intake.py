@@ -44,6 +44,8 @@ ROTATE = "@rotate"
 BASELINE = "@baseline"
 """The setting that asks for what the configuration declares of such CPE."""
 _MOST_SETTINGS = 200
+PROBLEMS_MAX = 50
+"""References that are named in one refusal."""
 
 
 _Given = ImageFile | Declared | Leave | None
@@ -138,9 +140,15 @@ class CpeIntake:
                 problems.append(f"{ref} has several CPE: {', '.join(c.name for c in matching[:10])}")
             else:
                 found[matching[0].name] = matching[0]
+        out: set[str] = set()
+        for ref in ask.exclude:
+            matching = select(every, ref)
+            out.update(cpe.name for cpe in matching)
+            if not matching:
+                problems.append(f"exclude {ref}: there is no such CPE: ispagent cpe list")
         if problems:
-            raise RequestError("\n".join(problems[:50]))
-        out = {cpe.name for ref in ask.exclude for cpe in select(every, ref)}
+            more = [f"… and {len(problems) - PROBLEMS_MAX} more"] if len(problems) > PROBLEMS_MAX else []
+            raise RequestError("\n".join([*problems[:PROBLEMS_MAX], *more]))
         left = [cpe for name, cpe in found.items() if name not in out]
         if not left:
             raise RequestError("no CPE is left to change")

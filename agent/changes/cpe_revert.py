@@ -125,7 +125,7 @@ class CpeReverts:
                 return stand
             writes: list[Transition] = []
             for write in reversed(stand):
-                made = self._unwrite(subject, write, sure=fate.verdict is Verdict.APPLIED)
+                made = self._unwrite(subject, write, fate)
                 if isinstance(made, Leave):
                     return made
                 writes.append(made)
@@ -162,12 +162,11 @@ class CpeReverts:
             read_s = self.intake.cpes.read_whole_s(subject.cpe.name, what.table)
         return None if read_s <= fate.at_s else now.value != write.before.value
 
-    def _unwrite(self, subject: Subject, write: Transition, *, sure: bool) -> Transition | Leave:
-        """Return what takes a write back that was taken. `sure`: as its own outcome says."""
+    def _unwrite(self, subject: Subject, write: Transition, fate: Fate) -> Transition | Leave:
+        """Return what takes a write back that was taken, as its outcome says or what was read since."""
         now = last_known(subject, write.address)
         if now is None or now.value != write.after:
-            unread = now is None or isinstance(_field(write.after), SecretRef)
-            if unread and not sure:
+            if fate.verdict is not Verdict.APPLIED and self._says(subject, write, fate) is None:
                 return _unknown(subject, write)
             return Leave("changed-since", f"{write.address} was changed since")
         back, what = write.before.value, what_of(write.address)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, cast
 from urllib.parse import quote
@@ -35,15 +36,22 @@ Signed = Annotated[Path, typer.Option("--file", help="The envelope that the pers
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 
 
+_COMMENT = re.compile(r"(?:^|\s)#")
+
+
 def references(refs: list[str] | None, file: Path | None) -> list[str]:
-    """Return the references of the command line and of the file, in order; `#` begins a comment there."""
+    """Return the references of the command line and of the file, in order.
+
+    A `#` at the beginning of a line or behind a blank begins a comment there; elsewhere it may be of a serial number.
+    """
     found = list(refs or [])
     if file is not None:
         try:
             text = read_file(file).decode()
         except UnicodeDecodeError as err:
             fail(f"{file}: expected UTF-8 text, got byte 0x{err.object[err.start]:02x} at {err.start}", client.USAGE)
-        found += [line for raw in text.splitlines() if (line := raw.split("#", 1)[0].strip())]
+        lines = text.removeprefix("\ufeff").splitlines()
+        found += [line for raw in lines if (line := _COMMENT.split(raw, maxsplit=1)[0].strip())]
         if not found:
             fail(f"{file}: expected one reference a line, got none", client.USAGE)
     return found

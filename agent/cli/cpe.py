@@ -247,6 +247,8 @@ def bind(
     as_json: AsJson = False,
 ) -> None:
     """Say which subscriber's service a CPE serves."""
+    if not service.strip():
+        fail("expected a service, or - for none; got an empty one", client.USAGE)
     _decide(cpe, as_json, service="" if service == "-" else service)
 
 
@@ -319,6 +321,8 @@ def set_(
         name, sign, value = text.partition("=")
         if not sign or not name:
             fail(f"--value: expected NAME=VALUE, got {text!r}", client.USAGE)
+        if name in settings:
+            fail(f"--value: expected {name} once, got it twice", client.USAGE)
         settings[name] = value
     for text in row or []:
         where, sign, fields = text.partition("]:")
@@ -334,9 +338,17 @@ def set_(
 
 
 def _secret(name: str) -> str:
-    text = getpass.getpass(f"{name}: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-    if not text:
+    if sys.stdin.isatty():
+        text = getpass.getpass(f"{name}: ")
+    else:  # of the bytes below the text, which reads ahead: a --file - that follows must find its lines
+        try:
+            text = sys.stdin.buffer.readline().decode().rstrip("\r\n")
+        except UnicodeDecodeError:
+            fail(f"--secret {name}: expected UTF-8 text, got other bytes", client.USAGE)
+    if not text.strip():
         fail(f"--secret {name}: expected a secret, got nothing", client.USAGE)
+    if not text.isprintable():
+        fail(f"--secret {name}: expected printable characters, got others among them", client.USAGE)
     return text
 
 
@@ -425,7 +437,8 @@ def diagnose(
 ) -> None:
     """Have CPE run a test; its results are then in `ispagent cpe get CPE TEST`."""
     pairs = [text.partition("=") for text in values or []]
-    if bad := next((name for name, sign, _ in pairs if not sign or not name), None):
-        fail(f"--value: expected NAME=VALUE, got {bad!r}", client.USAGE)
+    for name, sign, value in pairs:
+        if not sign or not name:
+            fail(f"--value: expected NAME=VALUE, got {name + sign + value!r}", client.USAGE)
     settings = {"test": test, **{name: value for name, _, value in pairs}}
     _ask("cpe-diagnose", refs, file, exclude, on_failure, hold, as_json, settings)

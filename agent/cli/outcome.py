@@ -113,7 +113,11 @@ def _single(change: Json, item: Json) -> list[str]:
 
 def _one_line(item: Json) -> str:
     detail = neutralise(str(item["detail"] or item["reason"]))
-    return f"  {item['service'] or item['n']}: {_word(item)} · {detail}"
+    return f"  {_whose(item)}: {_word(item)} · {detail}"
+
+
+def _whose(item: Json) -> str:
+    return neutralise(str(item["cpe"] or item["service"] or f"item {item['n']}"))
 
 
 def _groups(items: Sequence[Json]) -> list[str]:
@@ -127,7 +131,7 @@ def _groups(items: Sequence[Json]) -> list[str]:
     for (state, word, reason), found in sorted(groups.items(), key=lambda g: order.index(g[0][0])):
         names = ""
         if state in _ALWAYS_NAMED:
-            shown = ", ".join(neutralise(str(i["service"])) for i in found[:NAMES_SHOWN])
+            shown = ", ".join(_whose(i) for i in found[:NAMES_SHOWN])
             names = f" ({shown}{f' and {len(found) - NAMES_SHOWN} more' if len(found) > NAMES_SHOWN else ''})"
         why = f" · {neutralise(reason)}" if reason else ""
         lines.append(f"{len(found):>4} {word}{why}{names}")

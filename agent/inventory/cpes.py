@@ -100,7 +100,8 @@ _REQUIRED = "inventory/cpe/"
 def previewed_text(cpe: Cpe) -> str:
     """Return what a plan rests on of a CPE: which it is, whose, and how often it was reset."""
     whose = f"serves {cpe.service}" if cpe.service else "serves nobody"
-    trust = f"{cpe.trust.value} by log entry {cpe.accepted_seq}" if cpe.trust is Trust.ACCEPTED else cpe.trust.value
+    by = f" by log entry {cpe.accepted_seq}" if cpe.trust is Trust.ACCEPTED and cpe.accepted_seq else ""
+    trust = f"{cpe.trust.value}{by}"
     return f"{cpe.name} · {trust} · {whose} · was reset {cpe.resets} times"
 
 
@@ -125,7 +126,8 @@ _BASELINE = "baseline"
 
 def baseline_reason(cpe: Cpe) -> str:
     """Return the reason of a plan that sets a CPE's declared baseline: which CPE, and after which of its resets."""
-    return f"{_BASELINE}:{cpe.name}:{cpe.accepted_seq}.{cpe.resets}"
+    accepted = f"{cpe.accepted_seq}." if cpe.accepted_seq else ""  # 0: by a version that did not write that down
+    return f"{_BASELINE}:{cpe.name}:{accepted}{cpe.resets}"
 
 
 def baseline_due(query: Callable[[str, Sequence[object]], list[sqlite3.Row]], reason: str) -> bool:
@@ -221,7 +223,7 @@ class CpeCalled:
         called = self.called
         if not says(called.events, code) or before is None or not says(before.events, code):
             return says(called.events, code)
-        if _OURS in called.events and _OURS not in before.events:
+        if code == "1" and _OURS in called.events and _OURS not in before.events:
             return True  # it did what it was told to in that session
         return not called.retry or called.at_s - before.last_s > retried_within_s(called.retry)
 

@@ -109,6 +109,8 @@ def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
             return made
         if made is None:
             continue
+        if any(made.address == other.address for other in (*writes, *(t for s in steps for t in s))):
+            return Leave("twice", f"{name}: expected each parameter once, got it by another name as well", blocked=True)
         if is_row:
             steps.append((made,))
         else:
@@ -235,6 +237,10 @@ def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Lea
     if subject.profile is not None and not table.startswith(subject.profile.root):
         table = subject.profile.root + table
     key, fields = _pairs(found["key"]), _pairs(text)
+    if isinstance(key, Leave):
+        return key
+    if isinstance(fields, Leave):
+        return fields
     if not key or (name[0] == "+" and text and not fields):
         return Leave("bad-row", f"{name[:80]!r}: expected field=value,…", blocked=True)
     if secret := [f for f in (*key, *fields) if classify(f"{table}1.{f}") is Class.SECRET]:
@@ -289,9 +295,17 @@ def _read_only(table: str, name: str) -> bool:
     return name == "Status" or classify(f"{table}1.{name}") in (Class.READ_ONLY, Class.VOLATILE)
 
 
-def _pairs(text: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    return {name.strip(): value.strip() for name, sign, value in pairs if sign and name.strip()}
+def _pairs(text: str) -> dict[str, str] | Leave:
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, sign, value = (each.strip() for each in part.partition("="))
+        if not part.strip():
+            continue
+        if not sign or not name or name in found:
+            wanted = "expected field=value,…, each once and no comma in a value"
+            return Leave("bad-row", f"{wanted}, got {text[:80]!r}", blocked=True)
+        found[name] = value
+    return found
 
 
 # --- effects ----------------------------------------------------------------------------------------------------------

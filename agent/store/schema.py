@@ -228,6 +228,7 @@ V4 = """
 -- Whether somebody came under its name by what many share, and which entry of the log accepted it.
 ALTER TABLE cpe ADD COLUMN claimed INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE cpe ADD COLUMN accepted_seq INTEGER NOT NULL DEFAULT 0;
+UPDATE cpe SET claimed = 1 WHERE own = 1 AND why LIKE 'it came with credentials that many share%';
 -- Whether the CPE was reset since a value was read: it no longer is that.
 ALTER TABLE cpe_value ADD COLUMN before_reset INTEGER NOT NULL DEFAULT 0;
 -- When all that there is below a path was read: that something is not there, no single value tells.

@@ -454,7 +454,8 @@ class CpeLine:
         answer = await self.ask(call, m.SetParameterValues(tuple(values), key))
         if isinstance(answer, m.Fault):
             await self.worked("set-parameters", answer)
-            return refused(answer, [value.name for value in values])
+            names = [value.name for value in values]
+            return refused(answer, names if any(classify(name) is Class.SECRET for name in names) else None)
         later = isinstance(answer, m.SetParameterValuesResponse) and answer.status == 1
         return Reply(True, _LATER if later else "ok", "the CPE applies it later" if later else "")
 

@@ -255,6 +255,26 @@ async def test_soak_between_waves(rig: Rig, autojump_clock: MockClock, world: Wo
     assert set(rig.states(plan_id)) == {S.APPLIED}
 
 
+async def test_a_restart_does_not_end_the_soak_of_what_stood_in_for_the_canary(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock())
+    items = [item(n + 1, f"u{n}", world) for n in range(3)]
+    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 600), Wave(2, 3, 0)])
+    await rig.consume(plan_id)
+    world.values[world.user("u0")] = {"plan": "another"}  # the canary is stale: the next stands in for it
+    with trio.move_on_after(100):
+        await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.STALE, S.APPLIED, S.PLANNED]
+    rig.close()
+    rig = Rig(tmp_path, world, FakeClock())
+    started = trio.current_time()
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.STALE, S.APPLIED, S.APPLIED]
+    assert trio.current_time() - started >= 600
+    rig.close()
+
+
 async def test_pace_spaces_the_starts(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(8)]
     plan_id = await rig.save_plan(items, pace=Pace(2, 100, 0))

@@ -138,3 +138,14 @@ class Ages:
 
     def run(self, tx: Tx) -> None:
         tx.run("UPDATE cpe_secret SET at_s = at_s - 41 * 86400")
+
+
+async def test_who_is_not_there_cannot_be_left_out(book: Book) -> None:
+    made = await intake(book, {})
+    assert [cpe.name for cpe in made._select(Ask(Action.CPE_RESET, refs=(NAME,)))] == [NAME]
+    with pytest.raises(RequestError, match="exclude LAB00O1: there is no such CPE"):
+        made._select(Ask(Action.CPE_RESET, refs=(NAME,), exclude=("LAB00O1",)))
+    with pytest.raises(RequestError, match="no CPE is left"):
+        made._select(Ask(Action.CPE_RESET, refs=(NAME,), exclude=("LAB0001",)))
+    with pytest.raises(RequestError, match="and 30 more"):
+        made._select(Ask(Action.CPE_RESET, refs=tuple(f"X{n}" for n in range(80))))

@@ -248,3 +248,9 @@ async def test_a_deleted_row_with_a_secret_is_not_made_again(book: Book) -> None
     left = inverse(reverts, book, item(step(1, Transition(where, was, ABSENT))))
     assert isinstance(left, Leave)
     assert (left.code, "Password" in left.why) == ("secret-unknown", True)
+
+
+async def test_what_was_not_read_since_is_not_said_to_be_changed(book: Book) -> None:
+    reverts = CpeReverts(await intake(book, {SSID: known("new", at_s=20), "Device.A": known("1", at_s=1)}))
+    done = item(step(1, write(SSID, "home", "new"), write("Device.A", "1", "6")))
+    assert is_unknown(inverse(reverts, book, done, {1: NEVER_TOLD}), "Device.A")

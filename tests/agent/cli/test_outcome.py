@@ -7,7 +7,7 @@ from agent.cli.outcome import outcome_text
 
 
 def item(n: int, state: str = "applied", reason: str = "read-back", detail: str = "seen online") -> Json:
-    return {"n": n, "service": f"C-{n}/home", "state": state, "reason": reason, "detail": detail}
+    return {"n": n, "service": f"C-{n}/home", "cpe": None, "state": state, "reason": reason, "detail": detail}
 
 
 def change(*items: Json, state: str = "done") -> Json:

@@ -271,6 +271,20 @@ async def test_a_boot_that_was_told_before_is_told_from_another(
     assert (again.boots - first.boots, again.booted) == (counts, counts)
 
 
+async def test_a_reset_told_again_with_a_boot_that_we_asked_for_is_one_reset(book: Book) -> None:
+    await accepted(book)
+    first = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), at_s=1000))
+    again = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT", "M Reboot"), at_s=1060, retry=1))
+    assert (again.resets, again.boots) == (first.resets, first.boots + 1)
+
+
+async def test_what_a_plan_of_an_earlier_version_rests_on_still_holds(book: Book) -> None:
+    await accepted(book)
+    before = replace(found_in(book), accepted_seq=0)
+    assert cpes.previewed_text(before) == f"{NAME} · accepted · serves nobody · was reset 0 times"
+    assert cpes.baseline_reason(before) == f"baseline:{NAME}:0"
+
+
 async def test_of_a_stranger_little_is_kept(book: Book) -> None:
     told = {f"Device.X.{n}": Known("x", "string", 5) for n in range(1000)}
     await book.cpes.called(called(values=told))

@@ -94,6 +94,16 @@ def test_what_was_not_read_since_a_reset_says_so() -> None:
         assert why in never.why
 
 
+@pytest.mark.parametrize("fields", ["Description=door, garage,Enable=1", "Enable", "=1", "Enable=1,Enable=0"])
+def test_no_part_of_a_row_is_dropped(fields: str) -> None:
+    assert left(asked({f"+{PORTS}[ExternalPort=81]": fields})) == ("bad-row", True)
+
+
+def test_a_parameter_is_set_once() -> None:
+    twice = {"wifi.1.ssid": "One", "Device.WiFi.SSID.1.SSID": "Two"}
+    assert left(asked(twice)) == ("twice", True)
+
+
 def test_a_row_has_no_secret() -> None:
     row = f"+{PORTS}[ExternalPort=81]"
     wanted = Wanted({row: ""}, lambda _name, _path: "c0", secrets={row: "x"})

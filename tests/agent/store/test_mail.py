@@ -259,7 +259,18 @@ def test_a_database_of_version_3_is_brought_up_to_date(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "agent.db", isolation_level=None)) as con:
         con.executescript(f"BEGIN;{schema.V1};{schema.V2};{schema.V3};PRAGMA user_version = 3;COMMIT;")
         con.execute("INSERT INTO cpe_value VALUES ('a', 'p', 'x', 'string', 1)")
+        why = "it came with credentials that many share, having had its own: it was reset, or is another (from x)"
+        for name, own, text in (("a", 1, why), ("b", 1, ""), ("c", 0, why)):
+            con.execute(
+                "INSERT INTO cpe VALUES (?,'','','','','accepted',?,'','','','','',?,'','','','[]',0,0,0,0,0,0)",
+                (name, text, own),
+            )
     with closing(open_store(tmp_path)) as store:
+        assert [(row["name"], row["claimed"]) for row in store.query("SELECT * FROM cpe")] == [
+            ("a", 1),
+            ("b", 0),
+            ("c", 0),
+        ]
         assert [tuple(row) for row in store.query("SELECT * FROM cpe_value")] == [("a", "p", "x", "string", 1, 0)]
 
 

@@ -1,0 +1,87 @@
+"""`ispagent cpe` and references as people type them, as far as it needs no agent."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from agent.cli import client
+from agent.cli.change import references
+from agent.cli.cpe import _secret, bind
+from agent.cli.outcome import outcome_text
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Have bytes stand on standard input, which is no terminal."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data), encoding="utf-8"))
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_a_piped_secret_ends_with_its_line(end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    piped(monkeypatch, b" correct horse " + end)
+    assert _secret("wifi.1.key") == " correct horse "
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "got nothing"),
+        (b"  \n", "got nothing"),
+        (b"a\tb\n", "printable characters"),
+        (b"a\x1b[2Jb\n", "printable characters"),
+        (b"caf\xe9\n", "UTF-8"),
+    ],
+)
+def test_what_is_no_secret(
+    data: bytes, why: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    piped(monkeypatch, data)
+    with pytest.raises(typer.Exit) as caught:
+        _secret("wifi.1.key")
+    assert caught.value.exit_code == client.USAGE
+    said = capsys.readouterr().err
+    assert why in said
+    assert "caf" not in said
+
+
+def test_secrets_take_no_line_of_a_file_that_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    piped(monkeypatch, b"one\ntwo\n" + b"".join(b"LAB%04d\n" % n for n in range(2000)))
+    assert [_secret("a"), _secret("b")] == ["one", "two"]
+    found = references(None, Path("-"))
+    assert (found[0], found[-1], len(found)) == ("LAB0000", "LAB1999", 2000)
+
+
+def test_a_file_of_references(tmp_path: Path) -> None:
+    file = tmp_path / "list"
+    file.write_bytes("\ufeffLAB0001\r\n# all of it\nLAB#02 # a serial number may have one\n\n  LAB0003\t#x\n".encode())
+    assert references(["FIRST"], file) == ["FIRST", "LAB0001", "LAB#02", "LAB0003"]
+
+
+@pytest.mark.parametrize("service", ["", "  "])
+def test_an_empty_variable_takes_no_service_away(service: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit):
+        bind("LAB0001", service)
+    assert "or - for none" in capsys.readouterr().err
+
+
+def test_a_batch_names_its_cpe() -> None:
+    shared = {"service": None, "state": "not-applied", "reason": "fault-9002", "detail": "9002 Internal error"}
+    items = [{"n": n, "cpe": f"02AC5F-Lab-{n}", **shared} for n in (1, 2)]
+    change = {
+        "id": "ABCDE",
+        "gate": "consumed",
+        "state": "finished, needs you",
+        "approvals": [],
+        "standing": "",
+        "items": items,
+        "steps": [],
+        "finished_at": None,
+        "finished_seq": 1,
+        "witnessed": "not witnessed",
+    }
+    assert "2 NOT APPLIED · 9002 Internal error (02AC5F-Lab-1, 02AC5F-Lab-2)" in outcome_text(change)
+    assert "02AC5F-Lab-2: NOT APPLIED" in outcome_text(change, only_open=True)
