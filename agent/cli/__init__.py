@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import typer
 
-from agent.cli import audit, change, cloud, cpe, device, local, secret, subscriber, trust
+from agent.cli import audit, change, client, cloud, cpe, device, local, secret, subscriber, trust
 
 app = typer.Typer(
     name="ispagent",
@@ -32,4 +35,12 @@ app.command("unfreeze")(local.unfreeze)
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end what is said
+    try:
+        "".join(sys.argv[1:]).encode()
+    except UnicodeEncodeError:
+        print("ispagent: expected words in UTF-8, got other bytes", file=sys.stderr)
+        sys.exit(client.USAGE)
     app()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +15,8 @@ from agent.cli import client
 from agent.cli.change import references
 from agent.cli.cpe import _secret, bind
 from agent.cli.outcome import outcome_text
+
+REPO = Path(__file__).parents[3]
 
 
 def piped(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
@@ -85,3 +89,22 @@ def test_a_batch_names_its_cpe() -> None:
     }
     assert "2 NOT APPLIED · 9002 Internal error (02AC5F-Lab-1, 02AC5F-Lab-2)" in outcome_text(change)
     assert "02AC5F-Lab-2: NOT APPLIED" in outcome_text(change, only_open=True)
+
+
+@pytest.mark.parametrize("words", [[b"cpe", b"show", b"caf\xe9"], [b"change", b"show", b"\xff"]])
+def test_words_that_are_no_text_are_refused_in_a_sentence(words: list[bytes], tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", "agent", *words], cwd=REPO, capture_output=True, check=False)
+    assert done.returncode == client.USAGE
+    assert done.stderr == b"ispagent: expected words in UTF-8, got other bytes\n"
+
+
+def test_a_terminal_that_cannot_show_a_name_ends_nothing() -> None:
+    script = "import agent.cli as cli; cli.app = lambda: print('caf\\u00e9'); cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=REPO,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\\xe9\n", b"")
