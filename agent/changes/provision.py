@@ -10,6 +10,7 @@ in its own name, and can approve nothing.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Final
 import trio
 
 from agent.changes import plans
+from agent.changes.commands import SetGate
 from agent.changes.cpe_desk import CpeDesk
 from agent.changes.cpe_intake import BASELINE, CpeIntake
 from agent.changes.machine import Gate
@@ -34,6 +36,7 @@ from agent.runtime.clock import Clock
 from agent.store.errors import RefusedCommandError
 from trust import envelope as envelopes
 from trust import statements
+from trust.leaf import LeafKind
 from trust.policy import Action
 from trust.statements import Intent
 
@@ -155,6 +158,7 @@ class Provisioner:
         return row.finished_seq is None and row.gate in (Gate.APPROVED, Gate.CONSUMED)
 
     async def _plan(self, cpe: Cpe, baseline: Baseline, attempt: _Try, pinned: Pinned) -> None:
+        await self._void_older(cpe)
         ask = Ask(Action.CPE_SET, refs=(cpe.name,), settings={BASELINE: baseline.name})
         intent = intent_of(ask, self.handle, pinned.trust, self.trust.agent, self.clock.wall_s())
         digest = envelopes.digest_of(statements.payload_type(Intent), statements.encode(intent))
@@ -167,6 +171,19 @@ class Provisioner:
             return
         self.poke()
         self.problems[cpe.name] = f"change {plans.find(self.desk.store.reader, attempt.plan.hex()).short}"
+
+    async def _void_older(self, cpe: Cpe) -> None:
+        """End the plans that wait and rest on what the CPE was before it was reset or accepted again: nobody is to
+        look at two.
+        """
+        reason = inventory.baseline_reason(cpe)
+        prefix = reason[: reason.rindex(":") + 1]
+        query = "SELECT plan_id FROM plan WHERE gate IN (?, ?) AND substr(reason, 1, ?) = ? AND reason <> ?"
+        gates = (Gate.OPEN.value, Gate.APPROVED.value)
+        for row in self.desk.store.query(query, (*gates, len(prefix), prefix, reason)):
+            sealed = self.desk.recorder.record(cpe.service or None, {"what": "expired", "cpe": cpe.name})
+            with contextlib.suppress(RefusedCommandError):  # it started meanwhile: then it is stale
+                await self.desk.store.run(SetGate(bytes(row["plan_id"]), Gate.EXPIRED, LeafKind.PLAN_VOID, sealed))
 
     async def _look(self, cpe: Cpe, attempt: _Try) -> None:
         """See what became of the plan."""

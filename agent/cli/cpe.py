@@ -102,11 +102,13 @@ def refresh(
     found = call_object("POST", f"{_path(cpe)}/refresh", body, timeout_s=timeout_s + MARGIN_S)
     if as_json:
         print_json(found)
-        return
+        raise typer.Exit(client.FAILED if found["problems"] else 0)
     _print_cpe(found)
     for problem in cast("list[str]", found["problems"]):
         print(neutralise(f"! {problem}"))
     print("\nnothing was written on it")
+    if found["problems"]:
+        raise typer.Exit(client.FAILED)
 
 
 @app.command()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+import trio
+
 from lab.cpe.client import Cpe
 from tests.e2e.cpe_site import ACS, SHARED, WHO, CpeSite, acs_site, name, until
 from tests.e2e.files import lab_mapping, lab_secrets, make_files, ordinary, ref_of, small_isp
@@ -145,3 +147,11 @@ async def test_without_authority_the_baseline_waits_for_people(tmp_path: Path) -
         await cpe.call_in("2 PERIODIC")
         await until(lambda: [t.plan for t in provisioner._tries.values()] not in ([], [None]))
         assert len(await changes(at)) == 1, "it is not asked for twice"
+        cpe.device.reset_later()  # by its owner, having no credentials of its own yet
+        await cpe.call_in("2 PERIODIC")
+        await until(lambda: cpe.device.boots == 2 and not cpe.device.wants_session)
+        with trio.fail_after(20):
+            while len(found := await changes(at)) < 2:
+                await cpe.call_in("2 PERIODIC")
+        states = sorted(change["state"] for change in found)
+        assert states == ["expired", "waiting for approval"], "nobody is to look at what it was before"
