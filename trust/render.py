@@ -117,7 +117,8 @@ def _changes(t: Transition) -> Iterator[tuple[str, str, str]]:
         if name not in before:
             yield "+", name, f"{_field(value)} (was: none){note}"
         elif before[name] != value:
-            yield "~", name, f"{_field(value)} (was: {_field(before[name])}){note}"
+            unread = isinstance(value, SecretRef) and before[name] == ""  # a secret reads empty, whatever it is
+            yield "~", name, f"{_field(value)} (was: {'not known' if unread else _field(before[name])}){note}"
     for name, value in before.items():
         if name not in after:
             yield "-", name, f"removed (was: {_field(value)})"

@@ -85,6 +85,7 @@ WRITES = [
     ({}, {"x": ""}, ['+ a/b/c x "" (was: none)']),
     ({"x": ("=", "1")}, {"x": (":=", "1")}, ["~ a/b/c x := 1 (was: = 1)"]),
     ({}, {"pw": SecretRef("00" * 32)}, ["+ a/b/c pw a secret (was: none) [cannot be read back]"]),
+    ({"pw": ""}, {"pw": SecretRef("00" * 32)}, ["~ a/b/c pw a secret (was: not known) [cannot be read back]"]),
     ({"x": "1"}, ABSENT, ["- a/b/c x removed (was: 1)", "- a/b/c as a whole"]),
     (ABSENT, {"x": "1"}, ["+ a/b/c x 1 (was: none)", "+ a/b/c is new"]),
     ({"x": "1", "y": "2"}, {"y": "2", "x": "1"}, ["~ a/b/c order of the rows"]),
