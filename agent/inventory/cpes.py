@@ -158,7 +158,8 @@ class CpeCalled:
         if before is not None and self._only_claims(tx, before):
             why = f"{_SHARED} (from {called.address})"
             tx.run("UPDATE cpe SET why = ?, claimed = 1 WHERE name = ?", (why, called.name))
-            return replace(before, trust=Trust.QUARANTINED, why=why)
+            trust = Trust.REFUSED if before.trust is Trust.REFUSED else Trust.QUARANTINED
+            return replace(before, trust=trust, why=why, claimed=True)
         boots, resets = self._news(before, "1"), self._news(before, "0")
         trust, why = (before.trust, before.why) if before else (Trust.QUARANTINED, "never seen before")
         if trust is Trust.ACCEPTED:
@@ -255,7 +256,7 @@ class CpeCalled:
         Nothing of it is believed then, and the CPE that has the name stays what it is: else whoever knows what all
         share could put a town into quarantine.
         """
-        regressed = before.trust is Trust.ACCEPTED and before.own and not self.called.own
+        regressed = before.own and not self.called.own
         return regressed and not self.trust_shared and not self._reset_by_us(tx)
 
     def _reset_by_us(self, tx: Tx) -> bool:

@@ -36,6 +36,12 @@ async def at(tmp_path: Path) -> AsyncIterator[CpeSite]:
         yield site
 
 
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one failure stop a batch."""
+    monkeypatch.setattr(e2e_files, "DEFAULT_POLICY", {**e2e_files.DEFAULT_POLICY, "stop_failed_percent": 2})
+
+
 async def plugged(at: CpeSite, *serials: str) -> list[Cpe]:
     cpes = [await at.plug_in(serial) for serial in serials]
     for serial in serials:
@@ -256,10 +262,7 @@ async def test_what_a_change_took_back_of_itself_does_not_keep_the_rest_from_bei
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_stop_ends_the_waiting_and_takes_back_what_stands(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(e2e_files, "DEFAULT_POLICY", {**e2e_files.DEFAULT_POLICY, "stop_failed_percent": 2})
+async def test_a_stop_ends_the_waiting_and_takes_back_what_stands(tmp_path: Path, strict: None) -> None:
     async with acs_site(tmp_path) as at:
         first, second, third = await plugged(at, "LAB0001", "LAB0002", "LAB0003")
         before = first.device.tree.get(SSID)
@@ -279,10 +282,7 @@ async def test_a_stop_ends_the_waiting_and_takes_back_what_stands(
         assert (first.device.tree.get(SSID), third.executed("SetParameterValues")) == (before, [])
 
 
-async def test_a_revert_is_not_given_to_a_cpe_that_serves_somebody_else_by_now(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(e2e_files, "DEFAULT_POLICY", {**e2e_files.DEFAULT_POLICY, "stop_failed_percent": 2})
+async def test_a_revert_is_not_given_to_a_cpe_that_serves_somebody_else_by_now(tmp_path: Path, strict: None) -> None:
     async with acs_site(tmp_path) as at:
         first, second = await plugged(at, "LAB0001", "LAB0002")
         serials = ("LAB0001", "LAB0002")
@@ -303,9 +303,8 @@ async def test_a_revert_is_not_given_to_a_cpe_that_serves_somebody_else_by_now(
 
 
 async def test_what_is_in_doubt_at_a_restart_is_found_out_also_where_the_batch_stops(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, strict: None
 ) -> None:
-    monkeypatch.setattr(e2e_files, "DEFAULT_POLICY", {**e2e_files.DEFAULT_POLICY, "stop_failed_percent": 2})
     port = free_port()
     files = acs_files(tmp_path, port=port)
     office, programs = Office(files), [await started(AgentProgram(files))]
@@ -366,10 +365,7 @@ async def until_ended(office: Office, change: Json, holds: Callable[[Json], bool
             await trio.sleep(0.1)
 
 
-async def test_a_revert_that_waits_too_long_for_its_device_needs_a_person(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(e2e_files, "DEFAULT_POLICY", {**e2e_files.DEFAULT_POLICY, "stop_failed_percent": 2})
+async def test_a_revert_that_waits_too_long_for_its_device_needs_a_person(tmp_path: Path, strict: None) -> None:
     async with acs_site(tmp_path) as at:
         first, second = await plugged(at, "LAB0001", "LAB0002")
         settings = {"wifi.1.ssid": "Z"}

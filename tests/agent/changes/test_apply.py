@@ -344,13 +344,19 @@ async def test_on_failure_revert_takes_back_half_an_item(rig: Rig, autojump_cloc
     assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
 
 
-async def test_a_half_that_is_being_taken_back_at_a_stop_is_read_back_after_it(
-    tmp_path: Path, autojump_clock: MockClock, world: World
-) -> None:
-    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+async def about_to_be_half(folder: Path, world: World) -> tuple[Rig, bytes]:
+    """Return a plan that is to be taken back on failure, whose device calls in and refuses its second write."""
+    rig = Rig(folder, world, FakeClock(), Reach.ARRIVE)
     world.faults["u1"] = ["refused"] * 10
     plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
     await rig.consume(plan_id)
+    return rig, plan_id
+
+
+async def test_a_half_that_is_being_taken_back_at_a_stop_is_read_back_after_it(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig, plan_id = await about_to_be_half(tmp_path, world)
     with trio.CancelScope() as stop:
 
         def hung_up(ticket: Ticket) -> None:
@@ -374,10 +380,7 @@ async def test_a_half_that_is_being_taken_back_at_a_stop_is_read_back_after_it(
 async def test_a_half_that_waits_to_be_taken_back_is_not_finished(
     tmp_path: Path, autojump_clock: MockClock, world: World
 ) -> None:
-    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
-    world.faults["u1"] = ["refused"] * 10
-    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
-    await rig.consume(plan_id)
+    rig, plan_id = await about_to_be_half(tmp_path, world)
     async with rig.parts() as parts, trio.open_nursery() as nursery:
         run = Run(parts, rig.loaded(plan_id))
         nursery.start_soon(run.run)

@@ -220,6 +220,19 @@ async def test_a_claim_is_remembered_whatever_a_person_says_in_between(book: Boo
     assert (now.resets, now.own, now.claimed) == (before + 1, False, False)
 
 
+@pytest.mark.parametrize("trust", [Trust.REFUSED, Trust.QUARANTINED])
+async def test_who_is_not_accepted_cannot_be_claimed_either(book: Book, trust: Trust) -> None:
+    await own(book)
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.decide(NAME, trust)
+    before = row(book)
+    claim = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), address="203.0.113.9"))
+    assert claim.trust is trust
+    assert {**row(book), "why": ""} == {**before, "why": "", "claimed": 1}
+    await book.decide(NAME)  # a person looked, and takes it as it comes: nothing of before holds
+    assert book.cpes.secrets_set(NAME) == {}
+
+
 async def test_who_comes_with_its_own_again_ends_a_claim(book: Book) -> None:
     await own(book)
     await book.cpes.called(called())
