@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from agent.changes import standings
 from agent.changes.cpe_baseline import Declared, SecretSources, declared
 from agent.changes.preview import Previewer, Scope
-from agent.changes.request import Ask, Request, RequestError
+from agent.changes.request import Ask, Request, RequestError, refusal
 from agent.changes.standings import Standings
 from agent.changes.trust_state import Pinned
 from agent.connectors.base import NotSentError
@@ -26,11 +26,7 @@ from agent.connectors.cwmp.schema import Baseline
 from agent.inventory import book
 from agent.inventory import cpes as inventory
 from agent.inventory.cpes import CpeStore
-from agent.model import (
-    Effect,
-    Item,
-    Listed,
-)
+from agent.model import Effect, Item, Listed
 from agent.runtime.clock import Clock
 from agent.services import cpe_verbs
 from agent.services.cpe_verbs import CpePlan, Subject, Wanted, path_of
@@ -44,8 +40,6 @@ ROTATE = "@rotate"
 BASELINE = "@baseline"
 """The setting that asks for what the configuration declares of such CPE."""
 _MOST_SETTINGS = 200
-PROBLEMS_MAX = 50
-"""References that are named in one refusal."""
 
 
 _Given = ImageFile | Declared | Leave | None
@@ -147,8 +141,7 @@ class CpeIntake:
             if not matching:
                 problems.append(f"exclude {ref}: there is no such CPE: ispagent cpe list")
         if problems:
-            more = [f"… and {len(problems) - PROBLEMS_MAX} more"] if len(problems) > PROBLEMS_MAX else []
-            raise RequestError("\n".join([*problems[:PROBLEMS_MAX], *more]))
+            raise refusal(problems)
         left = [cpe for name, cpe in found.items() if name not in out]
         if not left:
             raise RequestError("no CPE is left to change")

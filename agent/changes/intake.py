@@ -20,7 +20,7 @@ from agent.changes.cpe_revert import CpeReverts
 from agent.changes.machine import TOUCHED, Gate
 from agent.changes.perform import same
 from agent.changes.preview import Chosen, Previewer, Scope
-from agent.changes.request import Ask, Request, RequestError
+from agent.changes.request import Ask, Request, RequestError, refusal
 from agent.changes.sessions import Sessions, by_target
 from agent.changes.standings import Standings
 from agent.changes.trust_state import Pinned
@@ -42,8 +42,6 @@ LOOK_FROM = 11
 """A batch, by the risk classes."""
 _RESTORE = RiskClass.RESTORE.value
 _MOVING = (ItemState.RUNNING, ItemState.UNKNOWN)
-PROBLEMS_MAX = 50
-"""Unknown references that one message names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,9 +251,7 @@ def select(ask: Ask, services: Mapping[str, Service]) -> list[Service]:
     """
     found = resolve.select(services, ask.refs, on_tariff=ask.on_tariff, exclude=ask.exclude)
     if found.problems:
-        left = len(found.problems) - PROBLEMS_MAX
-        more = [f"… and {left} more"] if left > 0 else []
-        raise RequestError("\n".join([*found.problems[:PROBLEMS_MAX], *more]))
+        raise refusal(found.problems)
     if not found.services:
         raise RequestError("no service is left to change")
     return list(found.services)

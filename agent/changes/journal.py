@@ -81,8 +81,9 @@ class Journal:
             RefusedCommandError: nothing may be sent; `reason` says why.
         """
         service = item.subject
-        same = replace(item, requires=tuple(r for r in item.requires if r.test == SAME_CPE))
-        back = doing.direction is Direction.REVERT  # which rests on nothing but that the device is still that one
+        rests_on = item
+        if doing.direction is Direction.REVERT:  # on nothing but that the device is still that one
+            rests_on = replace(item, requires=tuple(r for r in item.requires if r.test == SAME_CPE))
         record: dict[str, Json] = {
             "what": "about-to",
             "direction": doing.direction.value,
@@ -98,9 +99,7 @@ class Journal:
                 do=json.dumps(do_json(doing.do)).encode(),
                 bound=doing.bound,
                 now=now_of(self._clock),
-                unmet=lambda tx, begun: (
-                    self._unmet(tx, same if back else item, begun) if same.requires or not back else None
-                ),
+                unmet=lambda tx, begun: self._unmet(tx, rests_on, begun),
                 sealed=self._recorder.record(service, record),
                 began=self._recorder.record(service, {"what": "item", "event": Event.BEGIN.value}),
             )

@@ -7,7 +7,7 @@ requester, whom policy refuses or asks one more approver for.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agent.services.verbs import REASONS
@@ -32,6 +32,16 @@ class RequestError(Exception):
     def __init__(self, message: str, *, refused: bool = False) -> None:
         super().__init__(message)
         self.refused = refused
+
+
+PROBLEMS_MAX = 50
+"""References that are named in one refusal."""
+
+
+def refusal(problems: Sequence[str]) -> RequestError:
+    """Return the refusal that names what is wrong, a line each, and how many more there are."""
+    left = len(problems) - PROBLEMS_MAX
+    return RequestError("\n".join([*problems[:PROBLEMS_MAX], *([f"… and {left} more"] if left > 0 else [])]))
 
 
 @dataclass(frozen=True, slots=True)

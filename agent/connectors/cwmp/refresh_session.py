@@ -32,9 +32,14 @@ async def refresh(line: CpeLine, call: Call, wanted: Sequence[str]) -> tuple[str
     """
     profile = line.profile()
     problems: list[str] = []
-    await line.settle_secrets(call)
+    try:
+        await line.settle_secrets(call)
+    except UnreadableError as err:
+        if call.over.is_set():
+            raise
+        problems.append(str(err))
     if not wanted:
-        return await _vocabulary(line, call, profile)
+        return (*problems, *await _vocabulary(line, call, profile))
     for name in wanted:
         try:
             path = profile.root if name == ALL else profile.resolve(name)

@@ -190,3 +190,13 @@ async def test_that_a_cpe_has_no_such_table_counts_as_read(tmp_path: Path) -> No
         await look(rig, "Device.No.Such.Table.")
         assert rig.book.cpes.read_whole_s(rig.name(), "Device.No.Such.Table.") > 0
         assert rig.book.cpes.read_whole_s(rig.name(), "Device.") == 0
+
+
+async def test_a_secret_in_doubt_that_cannot_be_asked_for_hides_nothing_else(tmp_path: Path) -> None:
+    async with acs_rig(tmp_path, quirks=Quirks(fails_on=(f"GetParameterValues:{KEY}",))) as rig:
+        await rig.keep({"old": "the old passphrase", "new": "the new passphrase"})
+        await rig.book.cpes.setting(rig.name(), Pending("f00d", {KEY: rig.commits["new"]}))
+        (problem,) = await look(rig, SSID)
+        assert problem.startswith(f"{KEY}: 9002")
+        assert rig.known_values()[SSID].value == "home"
+        assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["old"]
