@@ -18,26 +18,26 @@ from dataclasses import asdict, dataclass
 
 import trio
 
-from agent.changes import plans, request
-from agent.changes.approval import Answer, Approvals
-from agent.changes.audit import Recorder
+from agent.changes.auditlog.evidence import Event, Evidence, all_plans
+from agent.changes.auditlog.witnesses import NOT_WITNESSED
+from agent.changes.authority.approval import Answer, Approvals
+from agent.changes.authority.standings import InForce
 from agent.changes.clock_watch import ClockWatch
-from agent.changes.commands import PlanRow, Release
-from agent.changes.cpe_desk import CpeDesk
-from agent.changes.devices import Devices
-from agent.changes.evidence import Event, Evidence, all_plans
-from agent.changes.intake import Intake
-from agent.changes.machine import EXIT_CODES, ChangeState, Gate
-from agent.changes.mailroom import is_stop
-from agent.changes.preview import NothingToDoError
-from agent.changes.request import Ask, RequestError
+from agent.changes.engine.devices import Devices
+from agent.changes.journal import plans, request
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.commands import PlanRow, Release
+from agent.changes.journal.machine import EXIT_CODES, ChangeState, Gate
+from agent.changes.journal.request import Ask, RequestError
+from agent.changes.journal.trust_state import TrustState, freezes
+from agent.changes.planning.intake import Intake
+from agent.changes.planning.preview import NothingToDoError
+from agent.changes.remote.mailroom import is_stop
 from agent.changes.retry import Retry
-from agent.changes.standings import InForce
-from agent.changes.trust_state import TrustState, freezes
-from agent.changes.witnesses import NOT_WITNESSED
 from agent.changes.worker import Worker
 from agent.connectors.base import DeviceReport, UnreadableError
-from agent.connectors.cwmp.known import Trust
+from agent.cpe.desk import CpeDesk
+from agent.cpe_model.known import Trust
 from agent.inventory import book
 from agent.inventory.importing import Importer, ImportRefusedError
 from agent.model import ItemState

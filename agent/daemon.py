@@ -16,38 +16,39 @@ import trio
 import agent
 import trust
 from agent.api import Api, ApiParts, agent_words
-from agent.changes import machine, recovery
-from agent.changes.approval import Approvals
-from agent.changes.audit import Recorder
+from agent.changes.auditlog import recovery
+from agent.changes.auditlog.evidence import Evidence
+from agent.changes.auditlog.witnesses import Witnesses
+from agent.changes.authority.approval import Approvals
+from agent.changes.authority.standings import Standings
 from agent.changes.clock_watch import ClockWatch
-from agent.changes.cpe_baseline import SecretSources
-from agent.changes.cpe_desk import CpeDesk
-from agent.changes.cpe_intake import CpeIntake
-from agent.changes.devices import Devices
-from agent.changes.digest import Signer
-from agent.changes.evidence import Evidence
-from agent.changes.intake import Intake
-from agent.changes.item_parts import RunParts
-from agent.changes.mailroom import Mailroom, MailroomParts
-from agent.changes.perform import Patience
-from agent.changes.preview import Pacing, Previewer
-from agent.changes.provision import Provisioner
+from agent.changes.engine.devices import Devices
+from agent.changes.engine.item_parts import RunParts
+from agent.changes.engine.perform import Patience
+from agent.changes.engine.sessions import Sessions
+from agent.changes.journal import machine
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.digest import Signer
+from agent.changes.journal.trust_state import TrustState
+from agent.changes.planning.intake import Intake
+from agent.changes.planning.preview import Pacing, Previewer
+from agent.changes.remote.mailroom import Mailroom, MailroomParts
+from agent.changes.remote.sealing import Sealing
+from agent.changes.remote.views import Views
 from agent.changes.retry import Retry
-from agent.changes.sealing import Sealing
-from agent.changes.sessions import Sessions
-from agent.changes.standings import Standings
-from agent.changes.trust_state import TrustState
-from agent.changes.views import Views
-from agent.changes.witnesses import Witnesses
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
 from agent.connectors.base import AccessRecipe, Connector, UnreadableError
-from agent.connectors.cwmp.connection_request import Credentials
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.registry import CONNECTORS, Given
+from agent.cpe.baseline import SecretSources
+from agent.cpe.desk import CpeDesk
+from agent.cpe.intake import CpeIntake
+from agent.cpe.provision import Provisioner
+from agent.cpe.store import CpeStore
+from agent.cpe_model.known import Credentials
 from agent.inventory import book
-from agent.inventory.cpes import CpeStore
 from agent.inventory.importing import Importer
 from agent.model import Address, Service
 from agent.runtime import redacting_log

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from agent.changes.audit import Recorder
-from agent.changes.commands import HALT
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.commands import HALT
 from agent.runtime.clock import Clock, ClockGuard, ClockMark
 from agent.store.db import Store, Tx
 from agent.store.log_store import Entry, Sealed

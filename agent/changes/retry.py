@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.changes import commands, plans
-from agent.changes.audit import Recorder
-from agent.changes.commands import MoveItem, PlanRow
-from agent.changes.journal import now_of
-from agent.changes.machine import Event
+from agent.changes.engine.journal import now_of
+from agent.changes.journal import commands, plans
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.commands import MoveItem, PlanRow
+from agent.changes.journal.machine import Event
 from agent.changes.worker import Worker
 from agent.inventory import book
 from agent.model import Item, ItemState

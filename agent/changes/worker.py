@@ -14,16 +14,16 @@ from zoneinfo import ZoneInfo
 
 import trio
 
-from agent.changes import commands, plans
-from agent.changes.apply import Run
-from agent.changes.approval import Approvals
-from agent.changes.audit import Recorder
-from agent.changes.commands import MoveItem, PlanRow
-from agent.changes.digest import Signer
-from agent.changes.item_parts import RunParts
-from agent.changes.journal import now_of
-from agent.changes.machine import Event, Gate, fold
-from agent.changes.plans import Loaded
+from agent.changes.authority.approval import Approvals
+from agent.changes.engine.apply import Run
+from agent.changes.engine.item_parts import RunParts
+from agent.changes.engine.journal import now_of
+from agent.changes.journal import commands, plans
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.commands import MoveItem, PlanRow
+from agent.changes.journal.digest import Signer
+from agent.changes.journal.machine import Event, Gate, fold
+from agent.changes.journal.plans import Loaded
 from agent.model import ItemState
 from agent.runtime.bell import Bell
 from agent.runtime.supervise import Crash, contain

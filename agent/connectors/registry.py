@@ -9,12 +9,12 @@ from typing import Final, Protocol
 
 from agent.connectors.base import Connector
 from agent.connectors.cwmp.connector import CwmpConnector
-from agent.connectors.cwmp.known import CpeBook
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.schema import RadiusConfig
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.schema import RouterosConfig
+from agent.cpe_model.known import CpeBook
 from agent.runtime.clock import Clock
 
 Secrets = Callable[[str], bytes]

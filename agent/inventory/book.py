@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from agent.inventory import cpes
+from agent.cpe import store as cpes
 from agent.inventory.facts import BillingFact, describe, earliest, fact_address, in_future, latest, owes
 from agent.inventory.subscribers_csv import Row
 from agent.model import Address, Item, Requirement, Service

@@ -18,8 +18,8 @@ import trio
 
 from agent import daemon as daemons
 from agent.api import ROUTES, STRANGERS_PER_MIN, Role
-from agent.changes import recovery
-from agent.changes.perform import Patience
+from agent.changes.auditlog import recovery
+from agent.changes.engine.perform import Patience
 from agent.cli.outcome import outcome_text
 from agent.config import AgentConfig, parse_untrusted
 from agent.runtime.clock import SystemClock

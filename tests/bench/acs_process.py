@@ -19,7 +19,7 @@ from typing import Any
 
 import trio
 
-from agent.changes.sessions import Visits
+from agent.changes.engine.sessions import Visits
 from agent.connectors.base import LostError, NotSentError, Session, UnreadableError
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.runtime.clock import SystemClock

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from agent.changes.audit import Recorder
+from agent.changes.journal.audit import Recorder
 from agent.connectors.cwmp.connector import CwmpConnector
-from agent.connectors.cwmp.known import Called, Known, Trust
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.registry import CONNECTORS
-from agent.inventory.cpes import CpeCalled, CpeStore
+from agent.cpe.store import CpeCalled, CpeStore
+from agent.cpe_model.known import Called, Known, Trust
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.vault import Vault

@@ -19,14 +19,14 @@ from typing import cast
 import lxml.etree  # type: ignore[import-untyped] # it has no annotations
 import trio
 
-from agent.changes.cpe_desk import CpeDesk
-from agent.changes.cpe_intake import CpeIntake
-from agent.changes.preview import Previewer
-from agent.changes.sessions import Sessions
+from agent.changes.engine.sessions import Sessions
+from agent.changes.planning.preview import Previewer
 from agent.connectors.cwmp import envelope
-from agent.connectors.cwmp.known import Known
 from agent.connectors.cwmp.line_session import known
 from agent.connectors.cwmp.messages import GetParameterValuesResponse
+from agent.cpe.desk import CpeDesk
+from agent.cpe.intake import CpeIntake
+from agent.cpe_model.known import Known
 from agent.runtime.clock import SystemClock
 from tests.bench import acs_cpe, acs_site
 from tests.bench.processes import BenchError

@@ -26,7 +26,7 @@ from typing import cast
 import trio
 import trio.testing
 
-from agent.changes.sessions import Visits
+from agent.changes.engine.sessions import Visits
 from tests.bench import acs_cpe
 from tests.bench.acs_cpe import Said, TurnedAway, take_answer
 from tests.bench.acs_load import RETRY_DOUBLINGS, RETRY_FIRST_S

@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from agent import daemon
-from agent.changes import recovery
+from agent.changes.auditlog import recovery
 from agent.config import load
 from agent.runtime import redacting_log
 from agent.runtime.clock import SystemClock

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from agent.changes.journal import Doing, Journal
+from agent.changes.engine.journal import Doing, Journal
 from agent.model import Direction, Item, StepOutcome, Verdict
 from agent.runtime.clock import SystemClock
 from agent.store.db import Store, Tx

@@ -24,7 +24,7 @@ from pathlib import Path
 import librouteros
 import trio
 
-from agent.changes.sessions import Sessions
+from agent.changes.engine.sessions import Sessions
 from agent.connectors.routeros.addresses import Resource, address
 from agent.model import ABSENT
 from agent.store.vault import Vault

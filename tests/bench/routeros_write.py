@@ -29,9 +29,9 @@ from pathlib import Path
 import librouteros
 import trio
 
-from agent.changes.apply import Run
-from agent.changes.item_parts import RunParts
-from agent.changes.sessions import Sessions
+from agent.changes.engine.apply import Run
+from agent.changes.engine.item_parts import RunParts
+from agent.changes.engine.sessions import Sessions
 from agent.connectors.routeros.addresses import Resource, address
 from agent.connectors.routeros.connector import WINDOW, RouterosConnector
 from agent.model import Absent, Item, ItemState, Listed, Seen, Step, Transition

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from agent.changes.intake import Intake
-from agent.changes.mailroom import REFUSED_PER_HOUR
+from agent.changes.planning.intake import Intake
+from agent.changes.remote.mailroom import REFUSED_PER_HOUR
 from control_plane.desk import cloud_client, cloud_identity
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError
 from lab.population import LabService

@@ -19,8 +19,8 @@ from typing import Any
 import trio
 
 from agent import daemon as daemon_module
-from agent.changes import recovery
-from agent.changes.perform import Patience
+from agent.changes.auditlog import recovery
+from agent.changes.engine.perform import Patience
 from agent.config import load
 from agent.daemon import Daemon
 from agent.runtime import http_client

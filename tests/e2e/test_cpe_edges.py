@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from agent.changes import plans
-from agent.changes.commands import Lock
+from agent.changes.journal import plans
+from agent.changes.journal.commands import Lock
 from agent.model import Address
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from agent.changes import item_run
+from agent.changes.engine import item_run
 from agent.connectors.routeros import line
 from lab.router.device import Router
 from tests.e2e.files import Files, Typed

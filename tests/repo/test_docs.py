@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from agent.api import ROUTES
-from agent.changes.machine import TRANSITIONS
+from agent.changes.journal.machine import TRANSITIONS
 from agent.config import documented_keys
 from tests.repo import documented, tree
 from tests.repo.cli_reference import CLI_MD, commands, render

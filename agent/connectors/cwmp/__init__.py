@@ -1,19 +1,17 @@
 """CWMP (TR-069): an ACS. CPE call in, prove who they are, are read and changed. For users: docs/connectors/cwmp.md.
 
 Pure, from the wire up: `xml_tree` has bytes to a tree and back, `soap` the envelope, `fields` how a dataclass stands
-in XML (on `values`, the simple types), `structs` and `messages` what there is to say, `methods` who says which (with
+in XML (on `simple_types`), `structs` and `messages` what there is to say, `methods` who says which (with
 `versions`, `events` and `faults`), `envelope` puts it together. `acs_session` is one session, posts in and replies
 out; `auth` reads HTTP's authentication headers, `digest` proves by them who is who, `http_text` reads the rest of
 HTTP.
 
-What a CPE is and has: `identity` (its name), `addresses` (of its parameters and rows), `known` (what is known of it,
-and the `CpeBook` that keeps it), `kinds` (what is secret), `vocabulary`, `profiles` and `profile_files` (names and
-quirks of models), `rows`, `effects`, `images`, `matrix` (what models were seen to do), `breaker` (what boots them).
+What a CPE has: `identity` (its name), `addresses` (of its parameters and rows), `rows`, `effects`, `images`. Its data
+models, which other protocols share, are in `agent.cpe_model`.
 
 I/O: `listener` is the HTTP server, `call_session` one session joined to who works on the CPE, `visits_session` who
 has called in and how one is called, `line_session` the `Session` of the connector contract (with `rows_session`,
 `effects_session`, `refresh_session`), `images_session` serves firmware. `connection_request` says how a CPE is woken,
 `wake_session` does it, `stun` and `stun_listener` for those behind NAT. `connector` puts it together, `schema` is its
-configuration, `limits` says what is taken from a CPE, `errors` what can go wrong, `words` makes names fit for an
-error.
+configuration, `limits` says what is taken from a CPE, `errors` what can go wrong.
 """

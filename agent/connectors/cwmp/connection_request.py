@@ -22,12 +22,13 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 from agent.connectors.cwmp import digest, limits
 from agent.connectors.cwmp.errors import LocalCwmpError, MalformedAuthError
+from agent.cpe_model.known import Credentials
 
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -43,7 +44,6 @@ _LABEL: Final = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 # The last label is no number: 2130706433 and 127.0x1 are addresses to some resolvers
 _NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?!0x|[0-9]+\.?$){_LABEL}\.?", re.ASCII | re.IGNORECASE)
 _NAME_CHARS: Final = 253
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 # --- how it went ------------------------------------------------------------------------------------------------------
@@ -81,28 +81,6 @@ class Result:
     outcome: Outcome
     detail: str
     status: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """ConnectionRequestUsername and ConnectionRequestPassword, which the ACS sets in the CPE."""
-
-    user: str
-    password: str = field(repr=False)
-
-    def __post_init__(self) -> None:
-        """Refuse what no header can hold.
-
-        Raises:
-            LocalCwmpError: a control character in the user, or one of either that is no UTF-8.
-        """
-        try:
-            (self.user + self.password).encode()
-        except UnicodeEncodeError:
-            # Without the cause, which holds the text
-            raise LocalCwmpError("connection request: expected user and password in Unicode") from None
-        if _CONTROL.search(self.user):
-            raise LocalCwmpError("connection request: expected a user without control characters")
 
 
 # --- where it may go --------------------------------------------------------------------------------------------------

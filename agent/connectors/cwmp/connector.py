@@ -16,13 +16,13 @@ import trio
 from agent.connectors.base import AccessRecipe, Reach, Session, Traits, UnreadableError
 from agent.connectors.cwmp.connection_request import Result
 from agent.connectors.cwmp.images_session import Images
-from agent.connectors.cwmp.known import CpeBook
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.listener import Acs
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.stun import StunServer
 from agent.connectors.cwmp.stun_listener import serve_stun
 from agent.connectors.cwmp.visits_session import Visits
+from agent.cpe_model.known import CpeBook
 from agent.model import Target
 from agent.runtime.clock import Clock
 from agent.runtime.errors import BindError

@@ -15,8 +15,8 @@ from agent.connectors.cwmp.messages import Fault, FaultDetail
 from agent.connectors.cwmp.methods import MESSAGES, Message, is_in
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.versions import SOAP, Version
-from agent.connectors.cwmp.words import presentable
 from agent.connectors.cwmp.xml_tree import Element
+from agent.cpe_model.words import presentable
 
 
 @dataclass(frozen=True, slots=True)

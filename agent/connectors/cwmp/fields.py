@@ -17,11 +17,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Final, Protocol, TypeVar, get_type_hints
 
-from agent.connectors.cwmp import values
+from agent.connectors.cwmp import simple_types
 from agent.connectors.cwmp.errors import LocalCwmpError, MalformedMessageError
 from agent.connectors.cwmp.versions import ENCODING, XSI, Version
-from agent.connectors.cwmp.words import presentable
 from agent.connectors.cwmp.xml_tree import Element, Name, is_char_data
+from agent.cpe_model import values
+from agent.cpe_model.words import presentable
 
 T = TypeVar("T")
 
@@ -99,7 +100,7 @@ class Number:
     absent: object = REQUIRED
 
     def read_untrusted(self, element: Element) -> int:
-        return values.read_number_untrusted(_leaf(element).text)
+        return simple_types.read_number_untrusted(_leaf(element).text)
 
     def write(self, name: str, value: object, version: Version) -> Element:
         ranges = self.old_ranges.get(version, self.ranges)
@@ -120,7 +121,7 @@ class Boolean:
     absent: ClassVar[object] = REQUIRED
 
     def read_untrusted(self, element: Element) -> bool:
-        return values.read_boolean_untrusted(_leaf(element).text)
+        return simple_types.read_boolean_untrusted(_leaf(element).text)
 
     def write(self, name: str, value: object, version: Version) -> Element:  # noqa: ARG002  the same in all
         if not isinstance(value, bool):

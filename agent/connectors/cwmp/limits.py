@@ -30,12 +30,6 @@ NAME_CHARS: Final = 256
 TEXT_CHARS: Final = 4 << 20
 """Text of one element. The longest values are vendors' configuration in base64; chosen arbitrarily."""
 
-SHOWN_CHARS: Final = 60
-"""A name that came, in an error."""
-
-NUMBER_CHARS: Final = 20
-"""Digits of a number, sign included: an unsignedLong has 20."""
-
 ID_CHARS: Final = 1024
 """The envelope's ID, which we repeat. TR-069 gives no maximum; recorded ones have up to 36."""
 
@@ -102,18 +96,6 @@ WRITE_S: Final = 30.0
 
 RETRY_AFTER_S: Final = 60
 """What a CPE that is not let in is told to wait at least, and as much again at random: not all are to come at once."""
-
-NEW_CPE: Final = 5000
-"""CPE in quarantine that are remembered; with more, new ones are refused until some are accepted or forgotten."""
-
-VALUES: Final = 20_000
-"""Parameters that are remembered of one CPE: more than twice the largest recorded tree (9,000)."""
-
-STRANGER_VALUES: Final = 64
-"""Of one that nobody accepted: what an Inform must have (TR-106 appendix, a dozen), and a few more."""
-
-VALUE_CHARS: Final = 32_768
-"""A value that is remembered; of a longer one its length is. Vendor configurations have megabytes."""
 
 # --- HTTP authentication ---
 

@@ -21,7 +21,6 @@ from agent.connectors.base import Busy, DriftedError, LostError, NotSentError, R
 from agent.connectors.cwmp import addresses, effects_session, limits, rows, rows_session
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.addresses import Row, what_of
-from agent.connectors.cwmp.breaker import Breaker, Signature
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.effects import DIAGNOSE, Flash
 from agent.connectors.cwmp.errors import LocalCwmpError
@@ -29,12 +28,14 @@ from agent.connectors.cwmp.faults import CpeFault, fault_text, refused
 from agent.connectors.cwmp.fields import Value as Typed
 from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.images import Image
-from agent.connectors.cwmp.kinds import Class, classify
-from agent.connectors.cwmp.known import Cpe, CpeBook, Known, Pending
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse
-from agent.connectors.cwmp.profiles import Profile, ProfileError, normalise, profile_of
 from agent.connectors.cwmp.structs import ParameterValue
-from agent.connectors.cwmp.values import TYPES
+from agent.cpe_model import limits as model_limits
+from agent.cpe_model.breaker import Breaker, Signature
+from agent.cpe_model.kinds import Class, classify
+from agent.cpe_model.known import Cpe, CpeBook, Known, Pending
+from agent.cpe_model.profiles import Profile, ProfileError, normalise, profile_of
+from agent.cpe_model.values import TYPES
 from agent.model import ABSENT, Address, Effect, SecretRef, Seen, Target, Ticket, Transition, Value
 from agent.runtime.clock import Clock
 
@@ -261,9 +262,9 @@ class CpeLine:
         answer = await self.asked(call, m.GetParameterValues((path,)))
         if isinstance(answer, m.GetParameterValuesResponse):
             found, said = self._known(answer), len(answer.parameter_list)
-            if said > limits.VALUES:
+            if said > model_limits.VALUES:
                 await self._keep(found)
-                few = f"{path}: {said} parameters, of which the first {limits.VALUES} are kept: read less of it"
+                few = f"{path}: {said} parameters, of which the first {model_limits.VALUES} are kept: read less of it"
                 raise UnreadableError(few, reason="too-many")
             await self._keep(found, below=path)
             return found
@@ -287,7 +288,7 @@ class CpeLine:
 
     def _known(self, answer: m.GetParameterValuesResponse) -> dict[str, Known]:
         now_s = int(self._clock.wall_s())
-        return {p.name: known(p, now_s) for p in answer.parameter_list[: limits.VALUES]}
+        return {p.name: known(p, now_s) for p in answer.parameter_list[: model_limits.VALUES]}
 
     async def _keep(self, found: Mapping[str, Known], below: str = "") -> None:
         await self._book.learned(self.name, found, below=below)
@@ -552,7 +553,7 @@ def known(parameter: ParameterValue, now_s: int) -> Known:
     text = parameter.value.text
     if classify(parameter.name) is Class.SECRET:
         return Known(None, parameter.value.type, now_s)
-    if len(text) > limits.VALUE_CHARS:
+    if len(text) > model_limits.VALUE_CHARS:
         text = f"({len(text)} characters)"
     return Known(text, parameter.value.type, now_s)
 

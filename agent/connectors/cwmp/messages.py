@@ -47,7 +47,7 @@ from agent.connectors.cwmp.structs import (
     UpdateOperation,
     UploadType,
 )
-from agent.connectors.cwmp.values import UNSIGNED_INT
+from agent.cpe_model.values import UNSIGNED_INT
 
 _OPERATIONS = OneOf(
     {"InstallOpStruct": InstallOperation, "UpdateOpStruct": UpdateOperation, "UninstallOpStruct": UninstallOperation}

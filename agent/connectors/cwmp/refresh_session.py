@@ -12,8 +12,8 @@ from typing import Final
 from agent.connectors.base import UnreadableError
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.line_session import CpeLine
-from agent.connectors.cwmp.profiles import Profile
-from agent.connectors.cwmp.vocabulary import INSTANCE, TABLE, UnknownNameError
+from agent.cpe_model.profiles import Profile
+from agent.cpe_model.vocabulary import INSTANCE, TABLE, UnknownNameError
 
 ALL: Final = "all"
 """What stands for everything that a CPE has."""

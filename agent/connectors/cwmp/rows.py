@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from agent.connectors.cwmp.addresses import Row
-from agent.connectors.cwmp.kinds import Class, classify
-from agent.connectors.cwmp.known import Known
-from agent.connectors.cwmp.profiles import normalise
+from agent.cpe_model.kinds import Class, classify
+from agent.cpe_model.known import Known
+from agent.cpe_model.profiles import normalise
 from agent.model import ABSENT, SecretRef, Value
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from agent.connectors.cwmp import limits, values, xml_tree
+from agent.connectors.cwmp import limits, simple_types, xml_tree
 from agent.connectors.cwmp.errors import (
     LocalCwmpError,
     MalformedMessageError,
@@ -19,8 +19,9 @@ from agent.connectors.cwmp.errors import (
     NotUnderstoodError,
 )
 from agent.connectors.cwmp.versions import ENCODING, SOAP, XSD, XSI, Version, version_of
-from agent.connectors.cwmp.words import presentable
 from agent.connectors.cwmp.xml_tree import Element, Name
+from agent.cpe_model import values
+from agent.cpe_model.words import presentable
 
 _PREFIXES: Final = {SOAP: "soapenv", ENCODING: "soapenc", XSD: "xsd", XSI: "xsi"}
 
@@ -120,9 +121,9 @@ def _header_untrusted(entries: tuple[Element, ...]) -> Header:
         timeout = found.get("SessionTimeout")
         return Header(
             id=identity,
-            hold_requests="HoldRequests" in found and values.read_boolean_untrusted(found["HoldRequests"]),
-            no_more_requests="NoMoreRequests" in found and values.read_boolean_untrusted(found["NoMoreRequests"]),
-            session_timeout_s=None if timeout is None else values.read_number_untrusted(timeout),
+            hold_requests="HoldRequests" in found and simple_types.read_boolean_untrusted(found["HoldRequests"]),
+            no_more_requests="NoMoreRequests" in found and simple_types.read_boolean_untrusted(found["NoMoreRequests"]),
+            session_timeout_s=None if timeout is None else simple_types.read_number_untrusted(timeout),
             supported_versions=tuple(v for each in versions.split(",") if (v := each.strip())),
             use_version=found["UseCWMPVersion"].strip() if "UseCWMPVersion" in found else None,
         )

@@ -11,8 +11,8 @@ from typing import Annotated, Final
 
 from agent.connectors.cwmp.events import EventCode, event_code
 from agent.connectors.cwmp.fields import Array, Boolean, Number, Struct, Text, Time, Typed, Value
-from agent.connectors.cwmp.values import INT, UNSIGNED_INT
 from agent.connectors.cwmp.versions import Version
+from agent.cpe_model.values import INT, UNSIGNED_INT
 
 # --- kinds ----------------------------------------------------------------------------------------------------------
 

@@ -24,14 +24,15 @@ from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.connection_request import Outcome, Reach, Result, UdpTarget, Waking
 from agent.connectors.cwmp.faults import AcsFault, refusal
 from agent.connectors.cwmp.identity import cpe_id, name_of, target_id
-from agent.connectors.cwmp.known import Called, Cpe, CpeBook, Trust
 from agent.connectors.cwmp.line_session import CpeLine, Offer, known
 from agent.connectors.cwmp.listener import Proof
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.stun import Binding
 from agent.connectors.cwmp.stun_listener import StunSocket
 from agent.connectors.cwmp.wake_session import request_http, request_udp
-from agent.connectors.cwmp.words import presentable
+from agent.cpe_model import limits as model_limits
+from agent.cpe_model.known import Called, Cpe, CpeBook, Trust
+from agent.cpe_model.words import presentable
 from agent.runtime.clock import Clock
 from agent.runtime.supervise import contain
 
@@ -118,7 +119,7 @@ class Visits:
 
     def _called(self, name: str, inform: m.Inform, proof: Proof, *, own: bool) -> Called:
         now_s = int(self._clock.wall_s())
-        values = {p.name: known(p, now_s) for p in inform.parameter_list[: limits.VALUES]}
+        values = {p.name: known(p, now_s) for p in inform.parameter_list[: model_limits.VALUES]}
         root = next((r for r in _ROOTS if any(path.startswith(r) for path in values)), "")
         oui, product_class, serial = inform.device_id.key
 

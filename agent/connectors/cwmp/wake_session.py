@@ -21,7 +21,6 @@ import trio
 
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.connection_request import (
-    Credentials,
     HttpTarget,
     Outcome,
     Result,
@@ -30,6 +29,7 @@ from agent.connectors.cwmp.connection_request import (
     udp_message,
     unreachable,
 )
+from agent.cpe_model.known import Credentials
 
 _READ_BYTES: Final = 4096
 _CNONCE_BYTES: Final = 16

@@ -12,10 +12,10 @@ from pathlib import Path
 import trio
 
 from agent import daemon as daemons
-from agent.changes.commands import PlanRow, read_plan_row
-from agent.changes.mailroom import Mailroom, MailroomParts
-from agent.changes.perform import Patience
-from agent.changes.request import Ask, local
+from agent.changes.engine.perform import Patience
+from agent.changes.journal.commands import PlanRow, read_plan_row
+from agent.changes.journal.request import Ask, local
+from agent.changes.remote.mailroom import Mailroom, MailroomParts
 from agent.config import parse_untrusted
 from agent.daemon import Daemon, Files
 from agent.runtime.clock import SystemClock

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from agent.changes.cpe_intake import CpeIntake
-from agent.connectors.cwmp.known import Cpe, Known
+from agent.cpe.intake import CpeIntake
+from agent.cpe_model.known import Cpe, Known
 from tests.agent.connectors.cwmp.acs_rig import Book, called
 
 NAME = "02AC5F-LabGate-LAB0001"

@@ -21,7 +21,7 @@ from typing import Any
 
 import trio
 
-from agent.changes import commands
+from agent.changes.journal import commands
 from agent.model import Address, Ticket
 from agent.runtime.clock import Clock
 from agent.store.db import Command, Store, _Job

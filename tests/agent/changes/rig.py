@@ -10,16 +10,16 @@ from typing import Any, TypeVar
 
 import trio
 
-from agent.changes import commands, machine, plans
-from agent.changes.apply import Run
-from agent.changes.audit import Recorder
-from agent.changes.commands import Deadline, NewItem, SavePlan
-from agent.changes.evidence import Evidence
-from agent.changes.item_parts import RunParts
-from agent.changes.journal import now_of
-from agent.changes.machine import Gate
-from agent.changes.perform import Patience
-from agent.changes.sessions import Sessions
+from agent.changes.auditlog.evidence import Evidence
+from agent.changes.engine.apply import Run
+from agent.changes.engine.item_parts import RunParts
+from agent.changes.engine.journal import now_of
+from agent.changes.engine.perform import Patience
+from agent.changes.engine.sessions import Sessions
+from agent.changes.journal import commands, machine, plans
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.commands import Deadline, NewItem, SavePlan
+from agent.changes.journal.machine import Gate
 from agent.connectors.base import Connector, Reach
 from agent.inventory.book import Broken
 from agent.model import ABSENT, Address, Enforcement, Head, Item, ItemState, Listed, Pace, Wave

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from agent.changes.sessions import Lines, Sessions
+from agent.changes.engine.sessions import Lines, Sessions
 from agent.connectors.base import RecipePlan
 from agent.connectors.routeros.carrier_session import Carrier, Dial, Endpoint
 from agent.connectors.routeros.connector import RouterosConnector

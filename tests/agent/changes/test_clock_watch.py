@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent.changes.apply import Run
 from agent.changes.clock_watch import EVERY_S, ClockWatch
+from agent.changes.engine.apply import Run
 from agent.model import ItemState
 from tests.agent.changes.rig import Rig, item
 from tests.agent.connectors.fake import World

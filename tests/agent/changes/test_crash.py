@@ -16,7 +16,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent.changes import commands, plans
+from agent.changes.journal import commands, plans
 from agent.connectors.base import Reach
 from agent.model import Address, Item, ItemState, Wave
 from tests.agent.changes.rig import CrashedError, Rig

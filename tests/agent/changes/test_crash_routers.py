@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent.changes import plans
+from agent.changes.journal import plans
 from agent.connectors.base import Reach
 from agent.model import ItemState, Verdict
 from tests.agent.changes.router_world import RouterWorld

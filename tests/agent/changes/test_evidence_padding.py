@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.changes.evidence import PAD_LEAVES, PAD_SMALLEST, padded
+from agent.changes.auditlog.evidence import PAD_LEAVES, PAD_SMALLEST, padded
 from agent.store.log_store import Entry
 from tests.agent.changes.witnessing import Witness, desk_and_cloud, site_in
 from tests.agent.connectors.fake import World

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
-from agent.changes import plans
+from agent.changes.journal import plans
 from agent.model import ItemState
 from tests.agent.changes.lives import open_rig, run_whole
 from tests.agent.changes.rig import CrashingStore

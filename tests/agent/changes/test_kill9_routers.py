@@ -15,7 +15,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent.changes import plans
+from agent.changes.journal import plans
 from agent.model import ItemState
 from lab.router.device import Router
 from lab.router.server import RouterThread

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
-from agent.changes import plans
-from agent.changes.item_parts import ladders
-from agent.changes.machine import Event, StepFact, settle
+from agent.changes.engine.item_parts import ladders
+from agent.changes.journal import plans
+from agent.changes.journal.machine import Event, StepFact, settle
 from agent.connectors.base import Enforced, Judgement
 from agent.model import (
     ABSENT,

@@ -20,8 +20,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from agent.changes import machine, stops
-from agent.changes.machine import ChangeState, Gate
+from agent.changes.authority import stops
+from agent.changes.journal import machine
+from agent.changes.journal.machine import ChangeState, Gate
 from agent.connectors.base import Reach
 from agent.model import Direction, ItemState, Ticket
 from tests.agent.changes.rig import TRANSITIONS, CrashedError, Rig, item
@@ -214,7 +215,7 @@ class PlanLife(RuleBasedStateMachine):
 
         async def scene() -> None:
             async with self.rig.parts() as parts:
-                from agent.changes.apply import Run
+                from agent.changes.engine.apply import Run
 
                 run = Run(parts, self.rig.loaded(self.plan_id))
                 await run._recover()

@@ -11,17 +11,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent.changes import commands, plans, stops
-from agent.changes.apply import Run
-from agent.changes.journal import now_of
-from agent.changes.machine import Event
+from agent.changes.authority import stops
+from agent.changes.engine.apply import Run
+from agent.changes.engine.journal import now_of
+from agent.changes.journal import commands, plans
+from agent.changes.journal.machine import Event
 from agent.changes.retry import Reopen
 from agent.connectors.base import Reach, Session, UnreadableError
 from agent.model import Item, ItemState, Pace, Target, Wave
 from agent.store.db import Tx
 from tests.agent.changes.cloud_office import Desk, office_in
+from tests.agent.changes.remote.test_mailroom import approval
 from tests.agent.changes.rig import CrashedError, Rig, item
-from tests.agent.changes.test_mailroom import approval
 from tests.agent.connectors.fake import World
 from tests.fakes import FakeClock
 from trust.leaf import LeafKind

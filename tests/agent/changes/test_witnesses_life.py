@@ -13,7 +13,7 @@ import trio
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from agent.changes.witnesses import Witnesses
+from agent.changes.auditlog.witnesses import Witnesses
 from agent.runtime.bell import Bell
 from tests.agent.changes.witnessing import Site, Witness, life, site_in, snapshot
 from trust.document import Operator

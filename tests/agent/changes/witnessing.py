@@ -10,9 +10,9 @@ from pathlib import Path
 
 import trio
 
-from agent.changes import recovery
-from agent.changes.trust_state import TrustState
-from agent.changes.witnesses import Witnesses
+from agent.changes.auditlog import recovery
+from agent.changes.auditlog.witnesses import Witnesses
+from agent.changes.journal.trust_state import TrustState
 from agent.runtime.bell import Bell
 from agent.store import mail
 from agent.store.mail import JoinCloud, MarkSent, Outgoing

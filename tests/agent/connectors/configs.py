@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import cast
 
-from agent.connectors.cwmp.known import CpeBook
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.radius.schema import RadiusConfig
 from agent.connectors.registry import Given
 from agent.connectors.routeros.schema import RouterosConfig
+from agent.cpe_model.known import CpeBook
 from agent.runtime.clock import Clock, SystemClock
 
 

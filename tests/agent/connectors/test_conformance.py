@@ -14,7 +14,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from agent.changes.sessions import Sessions
+from agent.changes.engine.sessions import Sessions
 from agent.connectors.base import Connector, Reach, Session
 from agent.connectors.cwmp.addresses import Row, address, row_address
 from agent.connectors.radius.dictionary import profile

@@ -8,9 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.changes import machine
-from agent.changes.audit import Recorder
-from agent.changes.evidence import Evidence
+from agent.changes.auditlog.evidence import Evidence
+from agent.changes.journal import machine
+from agent.changes.journal.audit import Recorder
 from agent.store.db import Store, Tx
 from agent.store.log_store import Entry, Sealed
 from agent.store.vault import Vault

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
-from agent.changes import commands, recovery
-from agent.changes.journal import now_of
-from agent.changes.machine import Gate
+from agent.changes.auditlog import recovery
+from agent.changes.engine.journal import now_of
+from agent.changes.journal import commands
+from agent.changes.journal.machine import Gate
 from agent.model import ItemState
 from agent.store.errors import MissingKeyError, RefusedCommandError, StoreFailedError
 from agent.store.vault import NOBODY, Vault, create_store_key, load_store_key

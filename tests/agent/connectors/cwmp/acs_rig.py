@@ -11,15 +11,15 @@ from typing import Any
 
 import trio
 
-from agent.changes.audit import Recorder
+from agent.changes.journal.audit import Recorder
 from agent.connectors.base import Session
 from agent.connectors.cwmp.addresses import address
 from agent.connectors.cwmp.connector import CwmpConnector
-from agent.connectors.cwmp.known import Called, Known, Trust
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.registry import CONNECTORS
-from agent.inventory.cpes import CpeStore, DecideCpe
+from agent.cpe.store import CpeStore, DecideCpe
+from agent.cpe_model.known import Called, Known, Trust
 from agent.model import Address, Direction, Effect, Seen, Ticket, Transition
 from agent.runtime.clock import SystemClock
 from agent.store.db import Store

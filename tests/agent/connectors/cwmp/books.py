@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from agent.connectors.cwmp.breaker import BreakerRow
 from agent.connectors.cwmp.connection_request import Credentials
-from agent.connectors.cwmp.known import Called, Cpe, Known, Pending, Trust, says
+from agent.cpe_model.breaker import BreakerRow
+from agent.cpe_model.known import Called, Cpe, Known, Pending, Trust, says
 
 
 @dataclass

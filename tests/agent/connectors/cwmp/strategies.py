@@ -7,11 +7,12 @@ from typing import TypeVar
 
 from hypothesis import strategies as st
 
-from agent.connectors.cwmp import fields, values
+from agent.connectors.cwmp import fields
 from agent.connectors.cwmp.messages import Fault
 from agent.connectors.cwmp.methods import MESSAGES, Message, is_in
 from agent.connectors.cwmp.structs import ParameterFault
 from agent.connectors.cwmp.versions import Version
+from agent.cpe_model import values
 
 T = TypeVar("T")
 OLD = (Version.V1_0, Version.V1_1)

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.connection_request import (
-    Credentials,
     HttpTarget,
     Outcome,
     Reach,
@@ -29,6 +28,8 @@ from agent.connectors.cwmp.connection_request import (
     way,
 )
 from agent.connectors.cwmp.errors import LocalCwmpError
+from agent.cpe_model.errors import BadCredentialsError
+from agent.cpe_model.known import Credentials
 
 CALLED_FROM = ipaddress.ip_address("203.0.113.7")
 REACH = Reach(CALLED_FROM, (ipaddress.ip_network("10.20.0.0/16"), ipaddress.ip_network("2001:db8::/32")))
@@ -253,7 +254,7 @@ def test_credentials_do_not_show_the_password() -> None:
 
 @pytest.mark.parametrize(("user", "password"), [("a\nb", "p"), ("a\ud800", "p"), ("a", "p\ud800")])
 def test_credentials_that_no_header_holds(user: str, password: str) -> None:
-    with pytest.raises(LocalCwmpError) as caught:
+    with pytest.raises(BadCredentialsError) as caught:
         Credentials(user, password)
     assert caught.value.__cause__ is None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.connectors.base import LostError, NotSentError, Reply, UnreadableError
-from agent.connectors.cwmp.vocabulary import Unsafe
+from agent.cpe_model.vocabulary import Unsafe
 from agent.model import Address, Effect, ProofKind, Replay, Seen, Value
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware

@@ -16,10 +16,11 @@ from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, 
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.fields import Value as Typed
-from agent.connectors.cwmp.known import Known, Pending
 from agent.connectors.cwmp.line_session import known, paths_of, signature_of, step_key
 from agent.connectors.cwmp.structs import ParameterValue
-from agent.connectors.cwmp.vocabulary import BooleanStyle, Profile, Unsafe
+from agent.cpe_model import limits as model_limits
+from agent.cpe_model.known import Known, Pending
+from agent.cpe_model.vocabulary import BooleanStyle, Profile, Unsafe
 from agent.model import ABSENT, Address, Direction, Effect, ProofKind, Replay, SecretRef, Seen, Transition, Value
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
@@ -232,7 +233,10 @@ def test_what_is_kept_of_a_parameter() -> None:
 
     assert kept(SSID, "home") == Known("home", "string", 7)
     assert kept(KEY, "in clear, as some do") == Known(None, "string", 7)
-    assert kept("Device.X.Config", "x" * (limits.VALUE_CHARS + 1)).value == f"({limits.VALUE_CHARS + 1} characters)"
+    assert (
+        kept("Device.X.Config", "x" * (model_limits.VALUE_CHARS + 1)).value
+        == f"({model_limits.VALUE_CHARS + 1} characters)"
+    )
 
 
 # --- setting ----------------------------------------------------------------------------------------------------------

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agent.connectors.cwmp import envelope, values
+from agent.connectors.cwmp import envelope
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.events import EventCode
 from agent.connectors.cwmp.fields import Value
 from agent.connectors.cwmp.structs import DeviceId, Event, ParameterValue, TransferFault
 from agent.connectors.cwmp.versions import Version
+from agent.cpe_model import values
 from tests.agent.connectors.cwmp.data import TR069, recorded
 
 FOLDERS = ("captured", "messages", "traces")

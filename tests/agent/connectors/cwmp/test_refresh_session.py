@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from agent.connectors.base import UnreadableError
-from agent.connectors.cwmp import limits
-from agent.connectors.cwmp.known import Known, Pending
 from agent.connectors.cwmp.refresh_session import ALL, refresh
-from agent.connectors.cwmp.vocabulary import Unsafe
+from agent.cpe_model import limits
+from agent.cpe_model.known import Known, Pending
+from agent.cpe_model.vocabulary import Unsafe
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.connectors.cwmp import rows
 from agent.connectors.cwmp.addresses import Row
-from agent.connectors.cwmp.known import Known
+from agent.cpe_model.known import Known
 from agent.model import ABSENT
 
 TABLE = "Device.NAT.PortMapping."

@@ -10,10 +10,10 @@ import pytest
 
 from agent.connectors.base import DriftedError, LostError, NotSentError
 from agent.connectors.cwmp.addresses import Row, row_address
-from agent.connectors.cwmp.profiles import profile_of
+from agent.cpe import verbs as cpe_verbs
+from agent.cpe.verbs import CpePlan, Subject, Wanted
+from agent.cpe_model.profiles import profile_of
 from agent.model import ABSENT, Address, Transition, Value
-from agent.services import cpe_verbs
-from agent.services.cpe_verbs import CpePlan, Subject, Wanted
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
 from tests.agent.connectors.cwmp.acs_rig import PORTS, SSID, AcsRig, acs_rig, ticket

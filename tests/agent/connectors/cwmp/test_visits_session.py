@@ -20,20 +20,20 @@ from agent.connectors.cwmp import limits
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.acs_session import AcsSession, Reply
 from agent.connectors.cwmp.addresses import FIRMWARE, address
-from agent.connectors.cwmp.breaker import Signature
 from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.connection_request import Credentials, Outcome
+from agent.connectors.cwmp.connection_request import Outcome
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.cwmp.effects import Flash
 from agent.connectors.cwmp.envelope import read_untrusted
 from agent.connectors.cwmp.faults import AcsFault
 from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.images import Image
-from agent.connectors.cwmp.known import Cpe, Known, Trust
 from agent.connectors.cwmp.listener import Proof
 from agent.connectors.cwmp.methods import Message
 from agent.connectors.cwmp.structs import DeviceId, TransferFault
 from agent.connectors.cwmp.visits_session import WAKE_TIMEOUT_S, Visits
+from agent.cpe_model.breaker import Signature
+from agent.cpe_model.known import Cpe, Credentials, Known, Trust
 from agent.model import Direction, Effect, ProofKind, Replay, Ticket
 from lab.cpe.auth import Server
 from lab.cpe.client import Cpe as LabCpe

@@ -26,7 +26,6 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.connection_request import (
-    Credentials,
     HttpTarget,
     Outcome,
     Reach,
@@ -38,6 +37,7 @@ from agent.connectors.cwmp.connection_request import (
 from agent.connectors.cwmp.stun import Binding, StunServer
 from agent.connectors.cwmp.stun_listener import StunSocket, serve_stun
 from agent.connectors.cwmp.wake_session import request_http, request_udp
+from agent.cpe_model.known import Credentials
 
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
 REACH = Reach(LOOPBACK)

@@ -1,0 +1,341 @@
+"""Evidence: checkpoints of the log, proofs of its leaves, exports that anybody can verify offline."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.commands import PlanRow, read_plan_row
+from agent.store import log_store
+from agent.store.db import Store, Tx
+from agent.store.errors import LogCorruptError, MissingKeyError
+from agent.store.log_store import Entry, Sealed
+from agent.store.vault import Vault
+from trust import envelope as envelopes
+from trust import leaf as leaves
+from trust import merkle, proof
+from trust.checkpoint import (
+    Checkpoint,
+    encode_vkey,
+    read_checkpoint_untrusted,
+    sign_checkpoint,
+    split_note_untrusted,
+)
+from trust.errors import TrustError
+from trust.keys import SigningKey
+from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, Leaf, LeafKind
+
+_STATES = {code: word for word, code in ITEM_STATE_CODES.items()}
+_VERDICTS = {code: word for word, code in VERDICT_CODES.items()}
+
+
+PAD_SMALLEST = 128
+"""Leaves by which the log grows at least between two signed checkpoints, if it grows at all.
+
+A change of ten services has some 70 leaves, one of two some 20: all of one size bucket must look alike.
+"""
+PAD_LEAVES = 256
+"""Padding leaves of one command, so that a commit stays short."""
+
+
+def padded(grown: int) -> int:
+    """Return what a growth of the log is padded to before it is signed: tree sizes would tell how much goes on."""
+    return max(PAD_SMALLEST, 1 << (grown - 1).bit_length()) if grown else 0
+
+
+@dataclass(frozen=True, slots=True)
+class SignHead:
+    """Pad the log and sign what it holds, in one transaction: a checkpoint is stored before it is shown to anybody.
+
+    A padding leaf holds 16 random bytes where others say who: its hash cannot be guessed in a proof. `grow`: pad even
+    if nothing happened since the last checkpoint.
+    """
+
+    origin: str
+    key: SigningKey
+    grow: bool = False
+
+    def run(self, tx: Tx) -> bytes | None:
+        """Return the signed note, or None: the log needs more padding than one command adds.
+
+        Raises:
+            LogCorruptError: the last checkpoint was of the same size, and of another tree.
+        """
+        size, last = _count(tx), tx.one("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+        grown = size - (last["size"] if last else 0)
+        missing = padded(max(grown, 1) if self.grow else grown) - grown
+        for _ in range(min(missing, PAD_LEAVES)):
+            tx.append(Entry(LeafKind.PADDING, actor=secrets.token_bytes(leaves.ACTOR_BYTES)))
+        if missing > PAD_LEAVES:
+            return None
+        size += missing
+        checkpoint = Checkpoint(self.origin, size, merkle.root_at(size, _nodes(tx)))
+        if last is not None and last["size"] == size and _said(bytes(last["note"])) != (size, checkpoint.root):
+            raise LogCorruptError(f"the log's first {size} leaves are not those that were signed")
+        note = sign_checkpoint(checkpoint, self.key, self.origin)
+        tx.run("INSERT OR REPLACE INTO checkpoint (size, note, at_s) VALUES (?,?,?)", (size, note, int(tx.now_s)))
+        tx.raise_high_water = True
+        return note
+
+
+def _count(tx: Tx) -> int:
+    return int(tx.all("SELECT coalesce(max(seq), 0) AS n FROM event")[0]["n"])
+
+
+def _nodes(tx: Tx) -> merkle.Nodes:
+    def get(level: int, index: int) -> bytes:
+        row = tx.one("SELECT hash FROM node WHERE level = ? AND idx = ?", (level, index))
+        if row is None:
+            raise LogCorruptError(f"the tree lacks node {index} of level {level}")
+        return bytes(row["hash"])
+
+    return get
+
+
+def _said(note: bytes) -> tuple[int, bytes]:
+    """Return size and root of a checkpoint of our own; the key and the origin may have been renewed since."""
+    try:
+        checkpoint = read_checkpoint_untrusted(split_note_untrusted(note)[0])
+    except TrustError as err:
+        raise LogCorruptError(f"a stored checkpoint is malformed: {err}") from err
+    return checkpoint.size, checkpoint.root
+
+
+@dataclass(frozen=True, slots=True)
+class NoteExport:
+    """Items were given to somebody."""
+
+    plan_id: bytes
+    plan_digest: bytes
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> int:
+        """Return the sequence number of the event."""
+        return tx.append(Entry(LeafKind.EXPORTED, self.plan_id, self.plan_digest, sealed=self.sealed))
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event as people and programs see it. `record` None: it has none, or its subscriber was erased."""
+
+    seq: int
+    kind: str
+    at_s: int
+    short: str
+    item: int
+    step: int
+    what: str
+    record: object | None
+
+
+class Evidence:
+    """Reads the log. `origin` names it; `key` signs its checkpoints."""
+
+    def __init__(self, store: Store, vault: Vault, recorder: Recorder, origin: str, key: SigningKey) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._vault = vault
+        self.origin = origin
+        self._key = key
+        self.vkey = encode_vkey(origin, key.public)
+
+    def head(self) -> tuple[int, bytes]:
+        """Return size and root of the log as it is durable now."""
+        row = self._store.reader.execute("SELECT coalesce(max(seq), 0) AS n FROM event").fetchone()
+        return row["n"], merkle.root_at(row["n"], log_store.stored_nodes(self._store.reader))
+
+    def published(self) -> tuple[int, bytes]:
+        """Return size and root of the newest signed checkpoint; before the first, of the empty log.
+
+        It is what leaves the agent of its log: sizes there are padded.
+        """
+        row = self._store.reader.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
+        return (0, merkle.EMPTY_ROOT) if row is None else _said(bytes(row["note"]))
+
+    async def checkpoint(self, *, grow: bool = False) -> bytes:
+        """Return a signed checkpoint of the log now, padded, stored first; `grow`: larger than the one before.
+
+        Raises:
+            LogCorruptError: the log is not the one that was signed before.
+        """
+        while (note := await self._store.run(SignHead(self.origin, self._key, grow))) is None:
+            pass  # more padding than one command adds
+        return note
+
+    def consistency(self, old: int, new: int) -> tuple[bytes, ...]:
+        """Return the proof that the log's first `new` leaves begin with its first `old` ones."""
+        return merkle.consistency(old, new, log_store.stored_nodes(self._store.reader))
+
+    def events(self, plan: PlanRow | None = None, after: int = 0, limit: int = 1000) -> Iterator[Event]:
+        """Yield events after sequence number `after`, at most `limit`, of one plan or of all; padding tells nothing."""
+        where, args = ("AND e.plan = ?", [plan.plan_id]) if plan else (f"AND e.kind <> {LeafKind.PADDING.value}", [])
+        rows = self._store.reader.execute(
+            f"SELECT e.*, p.short FROM event e LEFT JOIN plan p ON p.plan_id = e.plan"  # noqa: S608  # fixed clauses
+            f" WHERE e.seq > ? {where} ORDER BY e.seq LIMIT ?",
+            (after, *args, limit),
+        )
+        for r in rows:
+            kind = LeafKind(r["kind"])
+            words = _VERDICTS if kind is LeafKind.STEP_OUTCOME else _STATES if kind is LeafKind.ITEM_STATE else {}
+            opened = self._open(r["subject"], r["record"])
+            record = None if opened is None else json.loads(opened[1])
+            what = words.get(r["code"], "")
+            yield Event(r["seq"], kind.word, r["at_s"], r["short"] or "", r["item"], r["step"], what, record)
+
+    def _open(self, subject: bytes | None, record: bytes | None) -> tuple[bytes, bytes] | None:
+        return None if subject is None or record is None else self._vault.open_record(bytes(subject), bytes(record))
+
+    def verify(self) -> int:
+        """Recompute every leaf, node and commitment from the events; return how many leaves there are.
+
+        Raises:
+            LogCorruptError: something does not add up; the message says what.
+        """
+        reader = self._store.reader
+        reader.execute("BEGIN")  # one moment of the log: the writer goes on meanwhile
+        try:
+            return self._verify(reader)
+        finally:
+            reader.execute("ROLLBACK")
+
+    def _verify(self, reader: sqlite3.Connection) -> int:
+        tail, nodes = log_store.Tail(), _StoredNodes(reader)
+        for r in reader.execute(
+            "SELECT e.*, p.digest FROM event e LEFT JOIN plan p ON p.plan_id = e.plan ORDER BY seq"
+        ):
+            if r["seq"] != tail.size + 1:
+                raise LogCorruptError(f"expected event {tail.size + 1}, got {r['seq']}")
+            self._check_event(r)
+            for level, index, digest in tail.append(merkle.leaf_hash(bytes(r["leaf"]))):
+                nodes.check(level, index, digest)
+        nodes.check_no_more()
+        return tail.size
+
+    def _check_event(self, r: sqlite3.Row) -> None:
+        """Compare an event's columns and its record with what its leaf says."""
+        seq, leaf = r["seq"], self._leaf(r["seq"], bytes(r["leaf"]))
+        columns = (r["kind"], r["item"], r["step"], r["code"], r["at_s"] // 60)
+        if (leaf.kind, leaf.item, leaf.step, leaf.code, leaf.minute) != columns:
+            raise LogCorruptError(f"event {seq}: its columns are not what its leaf says")
+        if r["plan"] is not None and (r["digest"] is None or bytes(r["digest"]) != leaf.plan):
+            raise LogCorruptError(f"event {seq}: its plan is not the one of its leaf")
+        if (leaf.commitment == log_store.ZERO32) != (r["subject"] is None):
+            raise LogCorruptError(f"event {seq}: its leaf and its row do not agree on whether there is a record")
+        try:
+            opened = self._open(r["subject"], r["record"])
+        except MissingKeyError as err:
+            raise LogCorruptError(f"event {seq}: {err}") from err
+        if opened is not None and leaves.commitment(*opened) != leaf.commitment:
+            raise LogCorruptError(f"event {seq}: its record is not the one that its leaf commits to")
+
+    def _leaf(self, seq: int, data: bytes) -> Leaf:
+        try:
+            return leaves.decode_untrusted(data)
+        except TrustError as err:
+            raise LogCorruptError(f"event {seq}: {err}") from err
+
+    def _entry(self, seq: int, size: int, *, opened: bool) -> proof.Entry:
+        row = self._store.reader.execute("SELECT * FROM event WHERE seq = ?", (seq,)).fetchone()
+        if row is None or seq > size:
+            raise LogCorruptError(f"there is no event {seq}: the log has {size}")
+        path = merkle.inclusion(seq - 1, size, log_store.stored_nodes(self._store.reader))
+        record = self._open(row["subject"], row["record"]) if opened else None
+        salt, clear = (None, None) if record is None else record
+        return proof.Entry(bytes(row["leaf"]), seq - 1, path, clear, salt)
+
+    async def prove(self, seq: int, *, opened: bool) -> bytes:
+        """Return the proof file of one event under a checkpoint, a cosigned one if there is; `opened`: with its record.
+
+        Raises:
+            LogCorruptError: there is no such event.
+        """
+        size, note = await self._note_over(seq)
+        return proof.encode(proof.ProofFile(self._entry(seq, size, opened=opened), note, self.vkey))
+
+    async def export(self, plan: PlanRow, *, opened: bool) -> bytes:
+        """Return one change's evidence: its leaves with proofs, its plan, approvals, outcome, and the trust documents.
+
+        `opened` adds the records and the items, which name subscribers.
+        """
+        reader = self._store.reader
+        seqs = [r["seq"] for r in reader.execute("SELECT seq FROM event WHERE plan = ? ORDER BY seq", (plan.plan_id,))]
+        size, note = await self._note_over(max(seqs))
+        found = [bytes(r["envelope"]) for r in reader.execute("SELECT envelope FROM trust ORDER BY version")]
+        found.append(plan.envelope)
+        approvals = reader.execute("SELECT envelope FROM approval WHERE plan_id = ? ORDER BY seq", (plan.plan_id,))
+        found += [bytes(r["envelope"]) for r in approvals]
+        standing = "SELECT envelope FROM standing_use JOIN standing USING (standing_id) WHERE plan_id = ?"
+        found += [bytes(r["envelope"]) for r in reader.execute(standing, (plan.plan_id,))]
+        outcome = reader.execute("SELECT outcome FROM plan WHERE plan_id = ?", (plan.plan_id,)).fetchone()["outcome"]
+        if outcome is not None:
+            found.append(bytes(outcome))
+        export = proof.Export(
+            vkey=self.vkey,
+            note=note,
+            entries=tuple(self._entry(s, size, opened=opened) for s in seqs),
+            envelopes=tuple(envelopes.decode_untrusted(e) for e in found),
+            items={plan.digest.hex(): tuple(self.documents(plan))} if opened else {},
+        )
+        return proof.encode_export(export)
+
+    async def _note_over(self, seq: int) -> tuple[int, bytes]:
+        """Return size and note of a checkpoint over event `seq`: one that most witnesses cosigned, or a fresh one."""
+        cosigned: dict[tuple[int, bytes], list[str]] = {}
+        for r in self._store.reader.execute("SELECT * FROM witness_seen WHERE size >= ? AND conflict = 0", (seq,)):
+            if bytes(r["note"]).startswith(f"{self.origin}\n".encode()):
+                cosigned.setdefault((r["size"], bytes(r["note"])), []).append(r["line"])
+        if cosigned:
+            size, note = max(cosigned, key=lambda head: (len(cosigned[head]), head[0]))
+            return size, note + "".join(f"{line}\n" for line in cosigned[size, note]).encode()
+        note = await self.checkpoint()
+        return _said(note)[0], note
+
+    async def note_export(self, plan: PlanRow, who: str) -> None:
+        """Record that somebody was given a change's items."""
+        record = self._recorder.record(None, {"what": "exported", "to": who})
+        await self._store.run(NoteExport(plan.plan_id, plan.digest, record))
+
+    def documents(self, plan: PlanRow) -> list[bytes]:
+        """Return the documents of a plan's head and items."""
+        documents = [plan.head]
+        rows = self._store.reader.execute("SELECT subject, doc FROM item WHERE plan_id = ? ORDER BY n", (plan.plan_id,))
+        for r in rows:
+            opened = self._vault.open_record(bytes(r["subject"]), bytes(r["doc"]))
+            if opened is None:
+                raise LogCorruptError(f"{plan.short}: an item cannot be opened: its subscriber was erased")
+            documents.append(opened[1])
+        return documents
+
+
+class _StoredNodes:
+    """The stored tree, read level by level in step with the leaves, so that a long log needs no memory."""
+
+    def __init__(self, reader: sqlite3.Connection) -> None:
+        self._reader = reader
+        self._levels: dict[int, sqlite3.Cursor] = {}
+        self._left: int = reader.execute("SELECT count(*) FROM node").fetchone()[0]
+
+    def check(self, level: int, index: int, digest: bytes) -> None:
+        """Compare the next node of a level."""
+        if level not in self._levels:
+            query = "SELECT idx, hash FROM node WHERE level = ? ORDER BY idx"
+            self._levels[level] = self._reader.execute(query, (level,))
+        row = self._levels[level].fetchone()
+        if row is None or row["idx"] != index or bytes(row["hash"]) != digest:
+            raise LogCorruptError(f"the tree's node {index} of level {level} is not the one over its leaves")
+        self._left -= 1
+
+    def check_no_more(self) -> None:
+        """Expect that every stored node was compared."""
+        if self._left:
+            raise LogCorruptError(f"the tree has {self._left} nodes over no leaves")
+
+
+def all_plans(store: Store, limit: int = 200) -> list[PlanRow]:
+    """Return the newest plans, newest first."""
+    rows = store.reader.execute("SELECT * FROM plan ORDER BY gate_seq DESC LIMIT ?", (limit,)).fetchall()
+    return [read_plan_row(r) for r in rows]

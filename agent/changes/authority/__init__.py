@@ -1,0 +1,6 @@
+"""Authority: whether a plan may start, and what stops one.
+
+Takes: signed approvals (`approval`), standing authorities (`standings`), cancels and freezes (`stops`).
+Gives: policy met, or the approvals that are missing.
+Durable: each approval, refusal, standing authority and stop.
+"""

@@ -1,0 +1,258 @@
+"""Standing authority: what two people allowed by day for the night, and its use (DESIGN section 4).
+
+A standing authority approves one kind of plan: the verb on one subject, where the evidence is there (a payment matched
+after the suspension), so many in any hour. It is judged when the plan is made and again when it is consumed, each time
+under today's trust, billing data and freezes. What it does not cover waits for a person.
+
+There is no revocation of its own: a freeze of one of its signers, or a trust document without them, stops it, and it
+ends by its date.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from agent.changes.journal import plans
+from agent.changes.journal.audit import Json, Recorder
+from agent.changes.journal.commands import HOUR_S, PlanRow, plan_row
+from agent.changes.journal.machine import Gate
+from agent.changes.journal.request import RequestError
+from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
+from agent.cpe.store import baseline_due
+from agent.inventory.facts import BillingFact
+from agent.runtime.clock import Clock
+from agent.services.verbs import Billing, payment_matched
+from agent.store.db import Store, Tx
+from agent.store.log_store import Entry, Sealed
+from trust import envelope as envelopes
+from trust import verify
+from trust.document import EVERYWHERE, Trust
+from trust.envelope import Envelope
+from trust.errors import Reason, RefusedError, TrustError
+from trust.leaf import LeafKind
+from trust.policy import Action, RiskClass
+from trust.statements import Evidence, Standing
+from trust.verify import BY_STANDING, VerificationResult
+
+LIFTS_DEBT = "-debt"
+"""The reason of plans that a matched payment can speak for."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """A standing authority that holds now, and who signed it."""
+
+    standing: Standing
+    people: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KeepStanding:
+    """Keep a standing authority; one that is known already changes nothing."""
+
+    standing: Standing
+    digest: bytes
+    envelope: bytes
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> bool:
+        """Return whether it is new."""
+        standing_id = bytes.fromhex(self.standing.standing_id)
+        if tx.one("SELECT 1 FROM standing WHERE standing_id = ?", (standing_id,)):
+            return False
+        seq = tx.append(Entry(LeafKind.STANDING, actor=standing_id, sealed=self.sealed))
+        row = (standing_id, self.digest, self.envelope, self.standing.not_after * 60, seq)
+        tx.run("INSERT INTO standing (standing_id, digest, envelope, not_after_s, seq) VALUES (?,?,?,?,?)", row)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What came of judging a plan by the standing authorities; `standing_id` is of the one that covers it."""
+
+    result: VerificationResult
+    standing_id: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UseStanding:
+    """Approve an open plan by a standing authority that covers it, in one transaction with the count of its uses."""
+
+    plan_id: bytes
+    judge: Callable[[Query, PlanRow], Judged]
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> Judged | None:
+        """Return how it was judged; None: the plan is not open any more."""
+        row = plan_row(tx, self.plan_id)
+        if row.gate is not Gate.OPEN:
+            return None
+        judged = self.judge(tx.all, row)
+        if judged.standing_id is not None:
+            entry = Entry(
+                LeafKind.STANDING_USED, self.plan_id, row.digest, actor=judged.standing_id, sealed=self.sealed
+            )
+            seq = tx.append(entry)
+            tx.run("INSERT INTO standing_use VALUES (?,?,?)", (self.plan_id, judged.standing_id, int(tx.now_s)))
+            tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (Gate.APPROVED.value, seq, self.plan_id))
+        return judged
+
+
+class Standings:
+    """Keeps standing authorities and judges plans by them. `doubt`: why a subscriber's billing data does not count."""
+
+    def __init__(
+        self,
+        store: Store,
+        recorder: Recorder,
+        trust: TrustState,
+        clock: Clock,
+        doubt: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        self._store = store
+        self._recorder = recorder
+        self._trust = trust
+        self._clock = clock
+        self._doubt = doubt
+        self.waiting: dict[bytes, str] = {}
+        """Why a plan that a standing authority might have approved waits for a person."""
+
+    async def take(self, envelope: Envelope, data: bytes) -> str:
+        """Keep a standing authority that two people signed; return what to say.
+
+        Raises:
+            RefusedError: not signed by two people who count, for other agents, past its date.
+        """
+        standing, people = verify.verify_standing(envelope, self._pinned().trust, int(self._clock.wall_s()))
+        if EVERYWHERE not in standing.scope and self._trust.agent not in standing.scope:
+            raise RefusedError(Reason.WRONG_AGENT, "this standing authority is for other agents: nothing was kept")
+        handles = [p.handle for p in people]
+        fields: dict[str, Json] = {"what": "standing", "verb": standing.verb.value, "people": ", ".join(handles)}
+        record = self._recorder.record(None, {**fields, "rate": standing.rate_per_hour})
+        if not await self._store.run(KeepStanding(standing, envelopes.digest(envelope), data, record)):
+            return "this standing authority was already recorded"
+        rate = f"at most {standing.rate_per_hour} an hour"
+        return f"standing authority for {standing.verb.value}, {rate}, by {', '.join(handles)}"
+
+    def in_force(self, now_s: float) -> list[InForce]:
+        """Return what holds now: enough people of today's trust document signed it, none of them frozen."""
+        pinned = self._trust.pinned
+        if pinned is None:
+            return []
+        return in_force(self._store.query, pinned.trust, self._trust.agent, now_s)
+
+    def judge(self, query: Query, row: PlanRow, only: bytes | None = None) -> Judged:
+        """Return whether a standing authority (of this id only) covers the plan now.
+
+        `query` reads inside the transaction that acts on it, or on the read-only connection.
+        """
+        plan, pinned, now_s = plans.signed(row), self._pinned(), self._clock.wall_s()
+        evidence = self._evidence(query, row, now_s)
+        c = circumstances(plan, row.plan_id, pinned, query, now_s)
+        c = replace(c, from_cloud=frozenset({0}))  # it is not kept which way one came: a local class takes none
+        best = Judged(VerificationResult(False, 0, (), Reason.NO_STANDING, "no standing authority is in force"))
+        for kept in query("SELECT * FROM standing WHERE not_after_s >= ? ORDER BY seq", (int(now_s),)):
+            standing_id = bytes(kept["standing_id"])
+            if only not in (None, standing_id):
+                continue
+            result = verify.get_standing_result(
+                plan,
+                [(envelopes.decode_untrusted(bytes(kept["envelope"])), self._uses(query, standing_id, row, now_s))],
+                pinned.trust,
+                int(now_s),
+                requester=row.requester,
+                evidence=evidence,
+                circumstances=c,
+            )
+            if result.approved:
+                return Judged(result, standing_id)
+            if best.result.reason is not Reason.OVER_BUDGET:
+                best = Judged(result)
+        return best
+
+    def _uses(self, query: Query, standing_id: bytes, row: PlanRow, now_s: float) -> int:
+        """Return how often it was used within the hour, by other plans."""
+        counted = "SELECT count(*) AS n FROM standing_use WHERE standing_id = ? AND at_s > ? AND plan_id <> ?"
+        return int(query(counted, (standing_id, int(now_s) - HOUR_S, row.plan_id))[0]["n"])
+
+    def _evidence(self, query: Query, row: PlanRow, now_s: float) -> frozenset[Evidence]:
+        if row.risk == RiskClass.PROVISION.value:
+            return frozenset({Evidence.BASELINE_DUE}) if baseline_due(query, row.reason) else frozenset()
+        if row.reason != LIFTS_DEBT:
+            return frozenset()
+        quiet = "SELECT service FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')"
+        services = [r["service"] for r in query(quiet, (row.plan_id,))]
+        matched = len(services) == 1 and has_matched_payment(query, services[0], now_s, self._doubt)
+        return frozenset({Evidence.PAYMENT_MATCHED}) if matched else frozenset()
+
+    async def use(self, plan_id: bytes) -> bool:
+        """Approve an open plan by a standing authority; False: it waits for a person, and says why."""
+        record = self._recorder.record(None, {"what": "standing-used"})
+        judged = await self._store.run(UseStanding(plan_id, lambda query, row: self.judge(query, row), record))
+        if judged is None or judged.standing_id is not None:
+            self.waiting.pop(plan_id, None)
+            return judged is not None
+        await self.tell(plan_id, judged.result)
+        return False
+
+    async def go_on(self) -> None:
+        """Use standing authority where a crash came between a plan and its use: at a start, once."""
+        marks = ",".join("?" * len(BY_STANDING))
+        found = self._store.reader.execute(
+            f"SELECT plan_id FROM plan WHERE gate = ? AND risk IN ({marks})",  # noqa: S608  only question marks
+            (Gate.OPEN.value, *(risk.value for risk in BY_STANDING)),
+        ).fetchall()
+        for row in found:
+            await self.use(bytes(row["plan_id"]))
+
+    async def tell(self, plan_id: bytes, result: VerificationResult) -> None:
+        """Record that a standing authority does not cover a plan, and say so while it waits."""
+        reason = result.reason or Reason.NO_STANDING
+        self.waiting[plan_id] = f"it waits for a person: {result.message}"
+        record = self._recorder.record(None, {"what": "refused", "reason": reason.value, "claims": "standing"})
+        row = plans.find(self._store.reader, plan_id.hex())
+        await self._store.run(NoteRefusal(plan_id, row.digest, record))
+
+    def _pinned(self) -> Pinned:
+        if self._trust.pinned is None:
+            raise RequestError("no trust is installed yet: ispagent trust install FILE", refused=True)
+        return self._trust.pinned
+
+
+def in_force(query: Query, trust: Trust, agent: str, now_s: float) -> list[InForce]:
+    """Return the standing authorities that hold for an agent (id, hex) now."""
+    frozen = freezes(query, now_s)
+    found = []
+    for row in query("SELECT envelope FROM standing WHERE not_after_s >= ? ORDER BY seq", (int(now_s),)):
+        envelope = envelopes.decode_untrusted(bytes(row["envelope"]))
+        try:
+            standing, signers = verify.verify_standing(envelope, trust, int(now_s))
+            by_frozen = any(person.handle in frozen.people for person in signers)
+            stopped = by_frozen or envelopes.signed_by(envelope, frozen.keys)
+        except TrustError:
+            continue  # a signer left, or their key is past its date
+        covers = EVERYWHERE in standing.scope or agent in standing.scope
+        if covers and standing.not_before * 60 <= now_s and not stopped:
+            found.append(InForce(standing, tuple(p.handle for p in signers)))
+    return found
+
+
+def may_cover(found: Sequence[InForce], trust: Trust, action: Action) -> bool:
+    """Return whether a plan of this verb, with its evidence, is one that a standing authority may approve now."""
+    risk = RiskClass.PROVISION if action is Action.CPE_SET else RiskClass.RESTORE
+    return trust.policy_class(risk) is not None and any(i.standing.verb is action for i in found)
+
+
+def has_matched_payment(query: Query, service: str, now_s: float, doubt: Callable[[str], str]) -> bool:
+    """Return whether billing says now that the service's subscriber paid after it was suspended for debt."""
+    rows = query(
+        "SELECT f.*, e.at_s FROM reason r JOIN event e ON e.seq = r.seq JOIN service s ON s.ref = r.service"
+        " JOIN fact f ON f.subscriber = s.subscriber WHERE r.service = ? AND r.reason = 'debt'",
+        (service,),
+    )
+    if not rows:
+        return False
+    r = rows[0]
+    fact = BillingFact(r["subscriber"], r["balance"], r["due"], r["paid_at"], r["as_of"])
+    return payment_matched(Billing(fact, now_s, doubt(fact.subscriber)), r["at_s"])

@@ -1,0 +1,98 @@
+"""Cancel, freeze, unfreeze: signed by a person, ordered by the writer against `Consume` and every "about to"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agent.changes.journal.commands import plan_row
+from agent.changes.journal.machine import Gate
+from agent.store.db import Tx
+from agent.store.errors import RefusedCommandError
+from agent.store.log_store import Entry, Sealed
+from trust.leaf import LeafKind
+from trust.statements import Cancel, Freeze, Unfreeze
+
+
+@dataclass(frozen=True, slots=True)
+class RecordCancel:
+    """Take plans back, by digest; a cancel may come before its plan does."""
+
+    cancel: Cancel
+    envelope: bytes
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> list[str]:
+        """Return the short ids of the plans that were not started and now never will be."""
+        stopped = []
+        for digest in (bytes.fromhex(p) for p in self.cancel.plans):
+            if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (digest,)):
+                continue  # again: it stopped already what it can stop
+            seq = tx.append(Entry(LeafKind.CANCEL, plan_digest=digest, sealed=self.sealed))
+            tx.run("INSERT OR IGNORE INTO cancelled VALUES (?,?,?)", (digest, self.envelope, seq))
+            row = tx.one("SELECT plan_id FROM plan WHERE digest = ?", (digest,))
+            if row is None:
+                continue
+            plan = plan_row(tx, bytes(row["plan_id"]))
+            if plan.gate in (Gate.OPEN, Gate.APPROVED):
+                tx.run(
+                    "UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?",
+                    (Gate.CANCELLED.value, seq, plan.plan_id),
+                )
+                stopped.append(plan.short)
+        return stopped
+
+
+@dataclass(frozen=True, slots=True)
+class RecordFreeze:
+    """From now on nothing that the freeze covers is sent. A replayed one changes nothing, even once lifted."""
+
+    freeze: Freeze
+    digest: bytes
+    envelope: bytes
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> bool:
+        """Return whether it is new."""
+        freeze_id = bytes.fromhex(self.freeze.freeze_id)
+        if tx.one("SELECT 1 FROM freeze WHERE freeze_id = ?", (freeze_id,)):
+            return False
+        seq = tx.append(Entry(LeafKind.FREEZE, sealed=self.sealed))
+        tx.run(
+            "INSERT INTO freeze VALUES (?,?,?,?,?,?,?,?,NULL,NULL)",
+            (
+                freeze_id,
+                self.digest,
+                self.freeze.scope.value,
+                self.freeze.target,
+                self.freeze.person,
+                self.freeze.expires * 60 or None,
+                self.envelope,
+                seq,
+            ),
+        )
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class RecordUnfreeze:
+    """Lift a freeze: two people signed this envelope."""
+
+    unfreeze: Unfreeze
+    envelope: bytes
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> int:
+        """Return the sequence number of the event."""
+        row = tx.one(
+            "SELECT freeze_id, lifted_seq FROM freeze WHERE digest = ?", (bytes.fromhex(self.unfreeze.freeze_sha256),)
+        )
+        if row is None:
+            raise RefusedCommandError("unknown-freeze", "there is no such freeze")
+        if row["lifted_seq"] is not None:
+            raise RefusedCommandError("lifted", "this freeze was lifted already")
+        seq = tx.append(Entry(LeafKind.UNFREEZE, sealed=self.sealed))
+        tx.run(
+            "UPDATE freeze SET lifted_seq = ?, lifted_by = ? WHERE freeze_id = ?",
+            (seq, self.envelope, row["freeze_id"]),
+        )
+        return seq

@@ -1,0 +1,44 @@
+"""The devices that the agent talks to, as people ask for them: what is known of each, and a look at one now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from agent.changes.engine.sessions import Sessions
+from agent.connectors.base import Connector, DeviceReport, DeviceState, Reporting, UnreadableError
+
+
+class Devices:
+    """The devices of all connectors that report on theirs."""
+
+    def __init__(self, connectors: Mapping[str, Connector], sessions: Sessions) -> None:
+        self._connectors = [c for c in connectors.values() if isinstance(c, Reporting)]
+        self._sessions = sessions
+
+    def reports(self) -> Sequence[DeviceReport]:
+        """Return what is known of each device; nothing is sent."""
+        return [report for connector in self._connectors for report in connector.reports()]
+
+    def find(self, name: str) -> DeviceReport | None:
+        """Return what is known of one device, by its target's id or the name in it; None: there is no such device."""
+        return next((r for r in self.reports() if name in (r.target, r.name)), None)
+
+    async def probe(self, target: str) -> DeviceReport:
+        """Ask a device now, on the connection that changes would use, and return what is known then.
+
+        Raises:
+            UnreadableError: there is no such device, or the agent is not running.
+        """
+        await self._sessions.dialled(target)
+        connector = self._sessions.connector(target)
+        if not isinstance(connector, Reporting):
+            raise UnreadableError(f"{target} has nothing to probe", reason="unknown-target")
+        return await connector.probe(target)
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many there are: `configured`, each state, and `findings` (those with at least one)."""
+        reports = self.reports()
+        states = Counter(report.state for report in reports)
+        found = sum(1 for report in reports if report.findings)
+        return {"configured": len(reports), **{state.value: states[state] for state in DeviceState}, "findings": found}

@@ -1,0 +1,164 @@
+"""Reading plans back: what was signed, what is run, where each item stands."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass
+
+from agent.changes.journal.commands import PlanRow, decode_bound, read_plan_row
+from agent.changes.journal.machine import ChangeState, Gate, fold
+from agent.model import Address, Direction, Item, Items, ItemState, Seen, Verdict
+from agent.store.errors import LogCorruptError, RefusedCommandError
+from agent.store.vault import Vault
+from trust import envelope as envelopes
+from trust import statements
+from trust.errors import TrustError
+from trust.items import open_items_untrusted
+from trust.statements import Plan
+
+_ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """Where an item stands."""
+
+    n: int
+    service: str | None
+    state: ItemState
+    reason: str
+    detail: str
+    state_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """One attempt at a step. `verdict` None: about to, no outcome yet."""
+
+    item: int
+    n: int
+    direction: Direction
+    attempt: int
+    bound: dict[Address, Seen]
+    verdict: Verdict | None
+    reason: str
+    detail: str
+    outcome_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A plan, whole."""
+
+    row: PlanRow
+    plan: Plan
+    items: Items
+    rows: dict[int, ItemRow]
+
+    def state(self) -> ChangeState:
+        """Return the change, folded."""
+        return state_of(self.row, Counter(r.state for r in self.rows.values()))
+
+
+def state_of(row: PlanRow, items: Counter[ItemState]) -> ChangeState:
+    """Return what a change is. Until its run is over it is running, whatever its items are: some may be taken back."""
+    state = fold(row.gate, items)
+    goes_on = row.gate is Gate.CONSUMED and row.finished_seq is None
+    return ChangeState.RUNNING if goes_on and state is not ChangeState.WAITING_FOR_DEVICE else state
+
+
+def find(reader: sqlite3.Connection, ref: str) -> PlanRow:
+    """Return the plan that `ref` names: its short id (any case) or its 32 hex digits.
+
+    Raises:
+        RefusedCommandError: no such change.
+    """
+    if _ID.fullmatch(ref):
+        row = reader.execute("SELECT * FROM plan WHERE plan_id = ?", (bytes.fromhex(ref),)).fetchone()
+    else:
+        row = reader.execute("SELECT * FROM plan WHERE short = ?", (ref.upper(),)).fetchone()
+    if row is None:
+        raise RefusedCommandError("unknown-change", f"there is no change {ref}: ispagent change list shows them")
+    return read_plan_row(row)
+
+
+def signed(row: PlanRow) -> Plan:
+    """Return what the plan's envelope says.
+
+    Raises:
+        LogCorruptError: the stored envelope is no plan.
+    """
+    try:
+        return statements.decode_as_untrusted(Plan, envelopes.decode_untrusted(row.envelope))
+    except TrustError as err:
+        raise LogCorruptError(f"{row.short}: the stored envelope is no plan: {err}") from err
+
+
+def counts(reader: sqlite3.Connection, row: PlanRow) -> Counter[ItemState]:
+    """Return how many of a plan's items are in each state."""
+    found = reader.execute("SELECT state, count(*) AS n FROM item WHERE plan_id = ? GROUP BY state", (row.plan_id,))
+    return Counter({ItemState(r["state"]): r["n"] for r in found})
+
+
+def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
+    """Return the plan with its items, proven to be what was signed.
+
+    Raises:
+        LogCorruptError: the stored items do not hash to the plan's items_root, or a subject was erased.
+    """
+    rows: dict[int, ItemRow] = {}
+    documents = [row.head]
+    for r in reader.execute("SELECT * FROM item WHERE plan_id = ? ORDER BY n", (row.plan_id,)):
+        opened = vault.open_record(bytes(r["subject"]), bytes(r["doc"]))
+        if opened is None:
+            raise LogCorruptError(f"{row.short}: item {r['n']} cannot be opened: its subscriber was erased")
+        documents.append(opened[1])
+        rows[r["n"]] = ItemRow(r["n"], r["service"], ItemState(r["state"]), r["reason"], r["detail"], r["state_seq"])
+    plan = signed(row)
+    try:
+        items = open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
+    except TrustError as err:
+        raise LogCorruptError(f"{row.short}: the stored plan does not verify: {err}") from err
+    return Loaded(row, plan, items, rows)
+
+
+def steps(reader: sqlite3.Connection, plan_id: bytes) -> list[StepRow]:
+    """Return every attempt at every step of a plan, in order."""
+    found = reader.execute(
+        "SELECT * FROM step WHERE plan_id = ? ORDER BY item, direction, n, attempt", (plan_id,)
+    ).fetchall()
+    return [
+        StepRow(
+            item=r["item"],
+            n=r["n"],
+            direction=Direction(r["direction"]),
+            attempt=r["attempt"],
+            bound=decode_bound(bytes(r["bound"])),
+            verdict=None if r["verdict"] is None else Verdict(r["verdict"]),
+            reason=r["reason"] or "",
+            detail=r["detail"] or "",
+            outcome_seq=r["outcome_seq"],
+        )
+        for r in found
+    ]
+
+
+def locked(reader: sqlite3.Connection, plan_id: bytes) -> list[int]:
+    """Return the items of a plan that hold addresses."""
+    rows = reader.execute("SELECT DISTINCT item FROM address_lock WHERE plan_id = ? ORDER BY item", (plan_id,))
+    return [r["item"] for r in rows.fetchall()]
+
+
+def unfinished(reader: sqlite3.Connection) -> list[PlanRow]:
+    """Return the plans that were consumed and whose run is not over, oldest first."""
+    found = reader.execute(
+        "SELECT * FROM plan WHERE consumed_seq IS NOT NULL AND finished_seq IS NULL ORDER BY consumed_seq"
+    ).fetchall()
+    return [read_plan_row(r) for r in found]
+
+
+def item_by_number(items: Items, n: int) -> Item:
+    """Return item `n` (1-based)."""
+    return items.items[n - 1]

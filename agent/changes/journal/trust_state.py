@@ -1,0 +1,300 @@
+"""The trust in force: which version of the chain this agent pins, and its installation.
+
+Nothing is trusted on first use: the head's words are typed at the console, and each later version must follow from the
+one that is pinned, by file or as a link that an approval carries.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.request import RequestError
+from agent.model import ItemState
+from agent.store.db import Store, Tx
+from agent.store.errors import LogCorruptError, RefusedCommandError
+from agent.store.log_store import Entry, Sealed
+from trust import chain, statements
+from trust import envelope as envelopes
+from trust.document import Trust
+from trust.envelope import Envelope
+from trust.errors import MalformedEnvelopeError, Reason, RefusedError, TrustError
+from trust.leaf import LeafKind
+from trust.policy import PolicyClass, RiskClass
+from trust.statements import Plan
+from trust.verify import Circumstances
+
+WARN_S = 14 * 86_400
+"""How long before its end a trust document's expiry is warned of."""
+_FORKS = (Reason.FORKED, Reason.WRONG_PREVIOUS, Reason.VERSION_OLD)
+"""Why a document does not follow ours that enough of our own owners signed: then there are two chains."""
+Query = Callable[[str, Sequence[object]], list[sqlite3.Row]]
+"""Runs a query and returns its rows: on the read-only connection, or inside a command's transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """The trust document in force and the digest (32 bytes) that names it."""
+
+    trust: Trust
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class InstallTrust:
+    """Pin a version. `after` is the version pinned so far (0: none): two installs cannot race."""
+
+    version: int
+    after: int
+    sha256: bytes
+    envelope: bytes
+    witnesses: tuple[str, ...]
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> int:
+        """Return the sequence number of the event."""
+        row = tx.one("SELECT coalesce(max(version), 0) AS v FROM trust")
+        if row is None or row["v"] != self.after:
+            raise RefusedCommandError("trust-moved", "another trust version was installed meanwhile")
+        kind = LeafKind.TRUST_CHANGED if self.after else LeafKind.TRUST_INSTALLED
+        tx.trust_version = self.version
+        seq = tx.append(Entry(kind, sealed=self.sealed))
+        tx.run("INSERT INTO trust VALUES (?,?,?,?)", (self.version, self.sha256, self.envelope, seq))
+        for row in tx.all("SELECT name FROM witness_seen"):
+            if row["name"] not in self.witnesses:  # what it says means nothing any more
+                tx.run("DELETE FROM witness_seen WHERE name = ?", (row["name"],))
+        return seq
+
+
+@dataclass(frozen=True, slots=True)
+class NoteRefusal:
+    """A statement that was refused leaves a leaf as well."""
+
+    plan_id: bytes | None
+    plan_digest: bytes
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> int:
+        """Return the sequence number of the event."""
+        return tx.append(Entry(LeafKind.REFUSED, self.plan_id, self.plan_digest, sealed=self.sealed))
+
+
+class TrustState:
+    """Holds what is pinned. `agent` is our id (hex), `plan_key` our public plan key."""
+
+    def __init__(self, store: Store, recorder: Recorder, agent: str, plan_key: bytes) -> None:
+        self._store = store
+        self._recorder = recorder
+        self.agent = agent
+        self._plan_key = plan_key
+        self._pinned = _load(store)
+        self._lock = trio.Lock()
+
+    @property
+    def pinned(self) -> Pinned | None:
+        """Return what is pinned, whether or not it has expired."""
+        return self._pinned
+
+    def current(self, now_s: float) -> Pinned:
+        """Return the trust in force.
+
+        Raises:
+            RequestError: none is installed, or it has expired.
+        """
+        if self._pinned is None:
+            raise RequestError("no trust is installed yet: ispagent trust install FILE", refused=True)
+        try:
+            chain.verify_not_expired(self._pinned.trust, int(now_s))
+        except TrustError as err:
+            raise RequestError(f"trust: {err}", refused=True) from err
+        return self._pinned
+
+    def warning(self, now_s: float) -> str | None:
+        """Return what to say of the document's end, when it is near or past; None: nothing."""
+        if self._pinned is None:
+            return None
+        left_s = self._pinned.trust.expires - now_s
+        if left_s > WARN_S:
+            return None
+        which = f"trust version {self._pinned.trust.version}"
+        if left_s < 0:
+            return f"{which} has expired: nothing is approved until its owners sign a new one"
+        return f"{which} expires in {int(left_s // 86_400)} days: its owners sign a new one before"
+
+    async def install(self, data: bytes, typed: str, now_s: float) -> Pinned:
+        """Pin the document in `data`: the first one against the typed words of its head, later ones by the chain.
+
+        `data` may hold several later versions, one a line, oldest first.
+
+        Raises:
+            RequestError: malformed, wrong words, does not follow from what is pinned, expired, or names another key
+                for this agent.
+        """
+        async with self._lock:
+            if self._pinned is None:
+                return await self._install_first(data, typed, now_s)
+            *older, last = split_envelopes(data)
+            for document in older:
+                await self._follow(document)
+            if self._known(_decoded(last)) is not None:
+                raise RequestError(f"trust: version {self._pinned.trust.version} is in force already", refused=True)
+            return await self._follow(last, now_s)
+
+    async def follow(self, data: bytes, now_s: float) -> Pinned:  # noqa: ARG002  whoever acts on it asks its expiry
+        """Pin the next version by the chain alone; one that is known already changes nothing.
+
+        Expiry is not asked here: a version that expired may be the way to the one in force.
+
+        Raises:
+            RequestError: nothing is pinned yet, malformed, or it does not follow; a fork leaves an alarm in the log.
+        """
+        async with self._lock:
+            return await self._follow(data)
+
+    async def _install_first(self, data: bytes, typed: str, now_s: float) -> Pinned:
+        envelope = _decoded(data)
+        try:
+            trust = chain.verify_first(envelope, typed)
+            chain.verify_not_expired(trust, int(now_s))
+        except TrustError as err:
+            raise RequestError(f"trust: {err}", refused=True) from err
+        return await self._pin(trust, envelope, data)
+
+    async def _follow(self, data: bytes, fresh_s: float | None = None) -> Pinned:
+        envelope = _decoded(data)
+        pinned = self._pinned
+        if pinned is None:
+            raise RequestError("no trust is installed yet: ispagent trust install FILE", refused=True)
+        if self._known(envelope) is not None:
+            return pinned
+        try:
+            trust = chain.verify_next(pinned.trust, pinned.sha256.hex(), envelope)
+            if fresh_s is not None:
+                chain.verify_not_expired(trust, int(fresh_s))
+        except TrustError as err:
+            if isinstance(err, RefusedError) and err.reason in _FORKS:
+                await self._alarm(envelope, err.reason)
+            raise RequestError(f"trust: {err}", refused=True) from err
+        return await self._pin(trust, envelope, data)
+
+    def _known(self, envelope: Envelope) -> int | None:
+        query = "SELECT version FROM trust WHERE sha256 = ?"
+        row = self._store.reader.execute(query, (envelopes.digest(envelope),)).fetchone()
+        return None if row is None else int(row["version"])
+
+    async def _alarm(self, envelope: Envelope, reason: Reason) -> None:
+        """Record that enough of our owners signed another chain, unless it is older than what was pinned first."""
+        version = getattr(statements.decode_untrusted(envelope.payload_type, envelope.payload), "version", 0)
+        first = self._store.reader.execute("SELECT min(version) FROM trust").fetchone()[0]
+        if version >= first:
+            digest = envelopes.digest(envelope).hex()
+            fields = {"what": "trust-forked", "reason": reason.value, "version": version, "sha256": digest}
+            await self._store.run(NoteRefusal(None, bytes(32), self._recorder.record(None, fields)))
+
+    async def _pin(self, trust: Trust, envelope: Envelope, data: bytes) -> Pinned:
+        self._check_names_us(trust)
+        digest = envelopes.digest(envelope)
+        record = self._recorder.record(None, {"what": "trust", "version": trust.version, "sha256": digest.hex()})
+        after = 0 if self._pinned is None else self._pinned.trust.version
+        witnesses = tuple(w.name for w in trust.witnesses) if trust.quorum.n else ()  # with quorum 0 the rule is off
+        await self._store.run(InstallTrust(trust.version, after, digest, data, witnesses, record))
+        self._pinned = Pinned(trust, digest)
+        return self._pinned
+
+    def _check_names_us(self, trust: Trust) -> None:
+        mine = trust.agent(self.agent)
+        if mine is None or mine.plan_key != self._plan_key.hex():
+            raise RequestError(
+                "trust: expected this agent with its own key in the document, got "
+                + ("no such agent" if mine is None else "another key under its id"),
+                refused=True,
+            )
+
+
+def split_envelopes(data: bytes) -> list[bytes]:
+    """Return the envelopes of a file: one, or one a line (at least one; they may still be malformed)."""
+    try:
+        envelopes.decode_untrusted(data)
+    except MalformedEnvelopeError:
+        return [line for line in data.splitlines() if line.strip()] or [data]
+    return [data]
+
+
+def _decoded(data: bytes) -> Envelope:
+    try:
+        return envelopes.decode_untrusted(data)
+    except TrustError as err:
+        raise RequestError(f"trust: {err}", refused=True) from err
+
+
+def version_of(version: int, query: Query) -> Trust | None:
+    """Return a version that was pinned once, or None."""
+    rows = query("SELECT envelope FROM trust WHERE version = ?", (version,))
+    if not rows:
+        return None
+    return statements.decode_as_untrusted(Trust, envelopes.decode_untrusted(bytes(rows[0]["envelope"])))
+
+
+@dataclass(frozen=True, slots=True)
+class Freezes:
+    """The freezes that hold. `rows`: (scope, target, who froze) of each; `people`: handles; `keys`: public keys."""
+
+    rows: tuple[tuple[str, str, str], ...]
+    people: frozenset[str]
+    keys: frozenset[bytes]
+
+
+def freezes(query: Query, now_s: float) -> Freezes:
+    """Return the freezes that hold now."""
+    held = "SELECT scope, target, person FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
+    rows = tuple((r["scope"], r["target"], r["person"]) for r in query(held, (now_s,)))
+    return Freezes(
+        rows,
+        people=frozenset(target for scope, target, _ in rows if scope == "person"),
+        keys=frozenset(bytes.fromhex(target) for scope, target, _ in rows if scope == "key"),
+    )
+
+
+def circumstances(plan: Plan, plan_id: bytes, pinned: Pinned, query: Query, now_s: float) -> Circumstances:
+    """Return what the agent's own state has to do with whether a plan is approved."""
+    quiet = (ItemState.BLOCKED.value, ItemState.EXCLUDED.value)
+    counted = "SELECT count(*) FROM item WHERE plan_id = ? AND state NOT IN (?, ?)"
+    frozen = freezes(query, now_s)
+    return Circumstances(
+        then=version_of(plan.trust_version, query),
+        trust_sha256=pinned.sha256.hex(),
+        items=query(counted, (plan_id, *quiet))[0][0],
+        frozen_people=frozen.people,
+        frozen_keys=frozen.keys,
+    )
+
+
+def policy_for(trust: Trust, risk: RiskClass) -> PolicyClass:
+    """Return the policy of a class.
+
+    Raises:
+        RequestError: the document has none: refused, not guessed.
+    """
+    policy = trust.policy_class(risk)
+    if policy is not None:
+        return policy
+    raise RequestError(f"policy: the trust document has no rule for class {risk.value}", refused=True)
+
+
+def _load(store: Store) -> Pinned | None:
+    row = store.reader.execute("SELECT * FROM trust ORDER BY version DESC LIMIT 1").fetchone()
+    if row is None:
+        return None
+    try:
+        envelope = envelopes.decode_untrusted(bytes(row["envelope"]))
+        trust = statements.decode_untrusted(envelope.payload_type, envelope.payload)
+    except TrustError as err:
+        raise LogCorruptError(f"the stored trust document is malformed: {err}") from err
+    digest = envelopes.digest(envelope)
+    if not isinstance(trust, Trust) or digest != bytes(row["sha256"]):
+        raise LogCorruptError("the stored trust document is not the one that was pinned")
+    return Pinned(trust, digest)

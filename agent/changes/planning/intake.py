@@ -1,0 +1,308 @@
+"""Intake: from a verified request to a plan: which services, what is wanted of each, what it is judged by.
+
+A restore is never lost: when a suspension of the same service is being applied right now, the intake waits for it to
+come to rest; when one is planned and unsent, the restore is a change even if the network needs nothing, since starting
+it supersedes the suspension. After a matched payment a standing authority may approve it at once.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import trio
+
+from agent.changes.authority import standings
+from agent.changes.authority.standings import Standings
+from agent.changes.engine.perform import same
+from agent.changes.engine.sessions import Sessions, by_target
+from agent.changes.journal import plans
+from agent.changes.journal.machine import TOUCHED, Gate
+from agent.changes.journal.request import Ask, Request, RequestError, refusal
+from agent.changes.journal.trust_state import Pinned
+from agent.changes.planning.preview import Chosen, Previewer, Scope
+from agent.connectors.base import UnreadableError
+from agent.cpe.intake import CpeIntake
+from agent.cpe.revert import CpeReverts
+from agent.inventory import book, mapping_check, resolve
+from agent.inventory.facts import BillingFact, latest
+from agent.inventory.mapping_check import AccessMap
+from agent.model import Address, Effect, Item, ItemState, Seen, Service
+from agent.runtime.clock import Clock
+from agent.services import verbs
+from agent.services.verbs import Billing, Leave, Params, Wish
+from agent.store.db import Store
+from agent.store.vault import Vault
+from trust.policy import Action, RiskClass
+
+REST_S = 120.0
+"""How long a restore waits for a suspension that is being applied to come to rest."""
+LOOK_FROM = 11
+"""A batch, by the risk classes."""
+_RESTORE = RiskClass.RESTORE.value
+_MOVING = (ItemState.RUNNING, ItemState.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Answers requests with plans."""
+
+    store: Store
+    vault: Vault
+    sessions: Sessions
+    previewer: Previewer
+    access: Sequence[AccessMap]
+    clock: Clock
+    doubt: Callable[[str], str] = lambda _: ""
+    """Why what billing says of a subscriber must not count as owing now; "": it may."""
+    standings: Standings | None = None
+    """Approves what a standing authority covers; None: everything waits for people."""
+    cpes: CpeIntake | None = None
+    """Answers for changes on CPE; None: there is no ACS."""
+
+    async def plan(self, request: Request, pinned: Pinned) -> bytes:
+        """Return the id of the plan that answers the request.
+
+        Raises:
+            RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses.
+            UnreadableError: a target could not be read.
+        """
+        ask = request.ask
+        if ask.action.on_cpe:
+            return await self._of_cpes().plan(request, pinned)
+        services = book.services(self.store.reader)
+        if ask.action is Action.REVERT:
+            return await self._revert(request, services, pinned)
+        selected = select(ask, services)
+        if ask.action is Action.RESTORE:
+            await self._wait_for_rest([s.ref for s in selected])
+            services = book.services(self.store.reader)  # the suspension that it waited for left its reason
+            selected = [services[s.ref] for s in selected]
+        facts = book.facts(self.store.reader)
+        params = Params(ask.action, self.clock.wall_s(), ask.reason, ask.tariff)
+        others = _logins(services)
+        shared = {ref: s for s in mapping_check.check(services.values(), self.access).shared_logins for ref in s.refs}
+        chosen = [
+            Chosen(
+                s,
+                _refuse_shared(shared, s)
+                or self._supersede(s, verbs.decide(params, s, facts.get(s.subscriber), self.doubt(s.subscriber)), ask),
+                tuple(login for login in others[s.subscriber] if login != s.login),
+            )
+            for s in selected
+        ]
+        scope = self._scope(ask, chosen, services, facts, pinned)
+        plan_id = await self.previewer.preview(request, chosen, scope, pinned)
+        if scope.standing and self.standings and plans.find(self.store.reader, plan_id.hex()).risk == _RESTORE:
+            await self.standings.use(plan_id)
+        return plan_id
+
+    def _of_cpes(self) -> CpeIntake:
+        if self.cpes is None:
+            raise RequestError("this agent has no ACS: section [cwmp] of its configuration")
+        return self.cpes
+
+    # --- restore against suspension ---
+
+    async def _wait_for_rest(self, refs: Sequence[str]) -> None:
+        with trio.move_on_after(REST_S):
+            while busy := [r for r in refs if suspensions(self.store.reader, r, _MOVING)]:
+                await self.clock.sleep(0.5)
+            return
+        raise RequestError(f"{busy[0]} is being suspended right now and did not come to rest: ask again")
+
+    def _supersede(self, service: Service, wish: Wish | Leave, ask: Ask) -> Wish | Leave:
+        if ask.action is not Action.RESTORE:
+            return wish
+        unsent = suspensions(self.store.reader, service.ref, (ItemState.PLANNED, ItemState.WAITING), ask.reason)
+        if not unsent:
+            return wish
+        why = f"supersedes {', '.join(unsent)}, which was not sent yet"
+        if isinstance(wish, Wish) and wish.network:
+            return Wish(
+                wish.state, wish.desired, wish.requires, why=f"{wish.why}; {why}" if wish.why else why, always=True
+            )
+        return Wish(None, wish.desired if isinstance(wish, Wish) else (), (), network=False, why=why)
+
+    # --- revert ---
+
+    async def _revert(self, request: Request, services: Mapping[str, Service], pinned: Pinned) -> bytes:
+        row = plans.find(self.store.reader, request.ask.change)
+        if row.gate is not Gate.CONSUMED or row.finished_seq is None:
+            now = "running" if row.gate is Gate.CONSUMED else row.gate.value
+            raise RequestError(f"{row.short} has nothing to revert yet: it is {now}", refused=True)
+        loaded = plans.load(self.store.reader, self.vault, row)
+        if Action(row.action).on_cpe or _is_of_cpes(loaded):
+            return await CpeReverts(self._of_cpes()).revert(request, loaded, pinned)
+        items = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.subject in services]
+        if not items:
+            raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
+        now = await self._now(items)
+        facts = book.facts(self.store.reader)
+        chosen = [self._take_back(i, services[i.subject or ""], now, facts) for i in items]
+        suspends = any(verbs.suspends(c.wish) for c in chosen)
+        own = int(self.clock.wall_s()) - row.made_s if row.requester == request.requester else None
+        debts = [c for c in chosen if isinstance(c.wish, Wish) and "+debt" in c.wish.desired]
+        scope = Scope(
+            active_services=len(services),
+            facts_age_s=self._facts_age_s(debts, facts),
+            facts_empty=False,
+            own_revert_age_s=None if suspends else own,  # to suspend needs a second person, under any name
+            reverts=row.plan_id,
+            source=f"reverts {row.short}",
+            look=_look(chosen, facts) if debts else _cautions(chosen),
+        )
+        return await self.previewer.preview(request, chosen, scope, pinned)
+
+    async def _now(self, items: Sequence[Item]) -> Mapping[Address, Seen | UnreadableError]:
+        """Return what the resources that the items wrote read now, or why that cannot be read.
+
+        Raises:
+            UnreadableError: nothing could be read.
+        """
+        wanted = by_target([t.address for i in items for s in i.steps if not isinstance(s.do, Effect) for t in s.do])
+        seen: dict[Address, Seen | UnreadableError] = {}
+
+        async def read(target: str, addresses: list[Address]) -> None:
+            try:
+                session = await self.sessions.dialled(target)
+                seen.update(await session.read(addresses))
+            except UnreadableError as err:
+                seen.update(dict.fromkeys(addresses, err))
+
+        async with trio.open_nursery() as nursery:
+            for target, addresses in wanted.items():
+                nursery.start_soon(read, target, addresses)
+        errors = [found for found in seen.values() if isinstance(found, UnreadableError)]
+        if errors and len(errors) == len(seen):
+            raise errors[0]
+        return seen
+
+    def _take_back(
+        self,
+        item: Item,
+        service: Service,
+        now: Mapping[Address, Seen | UnreadableError],
+        facts: Mapping[str, BillingFact],
+    ) -> Chosen:
+        for step in item.steps:
+            if isinstance(step.do, Effect):
+                continue
+            for write in step.do:
+                found = now[write.address]
+                if isinstance(found, UnreadableError):
+                    return Chosen(service, Leave("unreachable", str(found), blocked=True))
+                if not same(found.value, write.after, write.unprovable):
+                    return Chosen(service, Leave("changed-since", f"{write.address} was changed since"))
+        billing = Billing(facts.get(service.subscriber), self.clock.wall_s(), self.doubt(service.subscriber))
+        return Chosen(service, verbs.take_back(book.opposite(item.desired), service, billing))
+
+    # --- what it is judged by ---
+
+    def _scope(
+        self,
+        ask: Ask,
+        chosen: Sequence[Chosen],
+        services: Mapping[str, Service],
+        facts: Mapping[str, BillingFact],
+        pinned: Pinned,
+    ) -> Scope:
+        active = sum(1 for s in services.values() if not s.reasons)
+        if ask.action is Action.RESTORE and ask.reason == "debt" and not ask.alone:
+            return self._restoring(active, chosen, pinned)
+        if ask.action is not Action.SUSPEND or ask.reason != "debt":
+            return Scope(active, None, False, look=_cautions(chosen) if ask.action is Action.SET_PLAN else "")
+        age = self._facts_age_s(chosen, facts)
+        source = "no billing data" if age is None else f"billing data {age // 60} min old"
+        return Scope(active, age, not facts, source=source, look=_look(chosen, facts))
+
+    def _restoring(self, active: int, chosen: Sequence[Chosen], pinned: Pinned) -> Scope:
+        changing = [c.service.ref for c in chosen if isinstance(c.wish, Wish)]
+        if self.standings is None or len(changing) != 1:
+            return Scope(active, None, False)
+        found = self.standings.in_force(self.clock.wall_s())
+        return Scope(
+            active,
+            None,
+            False,
+            matched_payment=standings.has_matched_payment(
+                self.store.query, changing[0], self.clock.wall_s(), self.doubt
+            ),
+            standing=standings.may_cover(found, pinned.trust, Action.RESTORE),
+        )
+
+    def _facts_age_s(self, chosen: Sequence[Chosen], facts: Mapping[str, BillingFact]) -> int | None:
+        asked = [facts[c.service.subscriber] for c in chosen if c.service.subscriber in facts]
+        oldest = min((latest(f.as_of).timestamp() for f in asked), default=None)
+        return None if oldest is None else max(int(self.clock.wall_s() - oldest), 0)
+
+
+def _is_of_cpes(loaded: plans.Loaded) -> bool:
+    """Return whether a change is of CPE, also one that reverts such a change."""
+    return any(step.target.startswith("cwmp/") for item in loaded.items.items for step in item.steps)
+
+
+def select(ask: Ask, services: Mapping[str, Service]) -> list[Service]:
+    """Return the services that an ask names, in the order asked, each once.
+
+    Raises:
+        RequestError: references that are unknown or ambiguous, each named.
+    """
+    found = resolve.select(services, ask.refs, on_tariff=ask.on_tariff, exclude=ask.exclude)
+    if found.problems:
+        raise refusal(found.problems)
+    if not found.services:
+        raise RequestError("no service is left to change")
+    return list(found.services)
+
+
+def suspensions(
+    reader: sqlite3.Connection, service: str, states: Sequence[ItemState], reason: str | None = None
+) -> list[str]:
+    """Return the short ids of what suspends a service (reverts of restores too) and has its item in one of `states`.
+
+    `reason`: only those for it; None: for any.
+    """
+    marks = ",".join("?" * len(states))
+    rows = reader.execute(
+        f"SELECT DISTINCT p.short FROM item i JOIN plan p USING (plan_id) WHERE i.service = ? AND i.state IN ({marks})"  # noqa: S608  # only question marks
+        " AND p.reason LIKE '+%' AND p.reason = coalesce(?, p.reason) AND p.gate IN ('open', 'approved', 'consumed')",
+        (service, *(s.value for s in states), None if reason is None else f"+{reason}"),
+    ).fetchall()
+    return [r["short"] for r in rows]
+
+
+def _refuse_shared(shared: Mapping[str, mapping_check.SharedLogin], service: Service) -> Leave | None:
+    if service.ref not in shared:
+        return None
+    others = ", ".join(ref for ref in shared[service.ref].refs if ref != service.ref)
+    return Leave(
+        "shared-login", f"the login {service.login} is also that of {others}: whose it is, nobody can say", blocked=True
+    )
+
+
+def _logins(services: Mapping[str, Service]) -> Mapping[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for service in services.values():
+        found.setdefault(service.subscriber, []).append(service.login)
+    return found
+
+
+def _cautions(chosen: Sequence[Chosen]) -> str:
+    """Return how many of those that would change are protected, or have others hanging on them."""
+    found = sum(1 for c in chosen if isinstance(c.wish, Wish) and (c.service.protected or c.service.feeds))
+    return f"{found} protected, or feeding others" if found else ""
+
+
+def _look(chosen: Sequence[Chosen], facts: Mapping[str, BillingFact]) -> str:
+    """Return what is worth a second look in a batch: the smallest debt, subscribers with several services."""
+    changing = [c for c in chosen if isinstance(c.wish, Wish)]
+    if len(changing) < LOOK_FROM:
+        return ""
+    debts = [Decimal(facts[c.service.subscriber].balance) for c in changing if c.service.subscriber in facts]
+    several = sum(1 for c in changing if c.others)
+    parts = [f"smallest debt {min(debts)}"] if debts else []
+    parts += [f"{several} have other services"] if several else []
+    return " · ".join(parts)

@@ -1,0 +1,530 @@
+"""Preview: what would happen to whom, from live reads, as a plan that the agent signs.
+
+The same readers and the same recipes serve preview, apply and read-back. What the approver signs is this plan; what it
+stands for are the item documents under `items_root`; what runs are those very documents.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import trio
+
+from agent.changes.engine.sessions import Sessions, by_target
+from agent.changes.journal import machine
+from agent.changes.journal.audit import Recorder, subject_of
+from agent.changes.journal.commands import Deadline, NewItem, SavePlan
+from agent.changes.journal.request import Ask, Request, RequestError
+from agent.changes.journal.trust_state import Pinned, policy_for
+from agent.connectors.base import AccessRecipe, CannotEnforce, RecipePlan, UnreadableError
+from agent.inventory.book import as_previewed
+from agent.model import Address, Effect, Head, Item, Listed, Pace, Seen, Service, Wave, target_of
+from agent.runtime.clock import Clock
+from agent.services.verbs import Leave, Wish
+from agent.store.db import Store
+from agent.store.vault import Vault
+from trust import envelope as envelopes
+from trust import statements
+from trust.document import UNKNOWN
+from trust.items import encode_head, encode_item, items_root
+from trust.keys import SigningKey
+from trust.policy import Action, PolicyClass, RiskClass, UnknownRequester, Window, risk_class
+from trust.statements import EffectKind, GuardKind, OnStale, Plan, size_bucket
+
+SHORT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+DAY_MINUTES = 24 * 60
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""Not `strftime`'s: those are of the machine's language."""
+ROUNDS_MAX = 8
+"""Read rounds of a recipe; each may name what the last one made necessary."""
+
+
+class NothingToDoError(RequestError):
+    """Nothing would change; `lines` say why for each service, `codes` are their reasons."""
+
+    def __init__(self, message: str, lines: Sequence[str], codes: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.lines = tuple(lines)
+        self.codes = frozenset(codes)
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How a plan is to run, from the configuration."""
+
+    ttl_s: int
+    run_for_s: int
+    canary: int
+    soak_s: int
+    per_target_per_s: int
+    stop_failed_percent: int
+    stop_lost_sessions: int
+    usual: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A service that was asked for, what is wanted of it, and the logins of its subscriber's other services."""
+
+    service: Service
+    wish: Wish | Leave
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the risk class is judged by, beside the items. Ages in seconds; None: not known or not used.
+
+    `matched_payment`: of the one subject, since its suspension; `standing`: an authority for that is in force. `notes`:
+    what the targets' sessions have to say. `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`.
+    `reason`: what the plan is for, where its items do not say. `run_for_s`: how long it may run once it started,
+    seconds; None: as configured.
+    """
+
+    active_services: int
+    facts_age_s: int | None
+    facts_empty: bool
+    own_revert_age_s: int | None = None
+    reverts: bytes | None = None
+    source: str = ""
+    look: str = ""
+    notes: str = ""
+    matched_payment: bool = False
+    standing: bool = False
+    device_config: bool = False
+    guarded: bool = True
+    baseline_due: bool = False
+    reason: str = ""
+    run_for_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Previewer:
+    """Makes plans."""
+
+    store: Store
+    vault: Vault
+    recorder: Recorder
+    sessions: Sessions
+    recipes: Mapping[str, AccessRecipe]
+    clock: Clock
+    agent: str
+    plan_key: SigningKey
+    pacing: Pacing
+    timezone: ZoneInfo
+    config_sha256: str
+    build_sha256: str
+    log_head: Callable[[], tuple[int, bytes]]
+    """Size and root of the log as they may leave the agent (`Evidence.published`)."""
+
+    async def preview(self, request: Request, chosen: Sequence[Chosen], scope: Scope, pinned: Pinned) -> bytes:
+        """Read what the services' resources are now, plan the items, sign and save the plan; return its id.
+
+        A service is blocked whose target could not be read; others go on.
+
+        Raises:
+            NothingToDoError: no service would change.
+            RequestError: the policy refuses such a change outright.
+            UnreadableError: nothing would change, and not everything could be read.
+        """
+        seen, unread, notes = await self._read(chosen)
+        items = [self._item(c, seen, unread) for c in chosen]
+        if unread and not any(i.listed is Listed.CHANGE for i in items):
+            raise next(iter(unread.values()))
+        return await self.propose(request, items, replace(scope, notes=notes), pinned)
+
+    async def propose(self, request: Request, found: Sequence[Item], scope: Scope, pinned: Pinned) -> bytes:
+        """Sign and save a plan of items, whose numbers it gives them; return its id.
+
+        Raises:
+            NothingToDoError: none of them would change anything.
+            RequestError: the policy refuses such a change outright.
+        """
+        items = self._order(list(found))
+        changing = [i for i in items if i.listed is Listed.CHANGE]
+        if not changing:
+            raise NothingToDoError("nothing would change", [_why_not(i) for i in items], [i.reason for i in items])
+        risk = risk_class(
+            request.ask.action,
+            len(changing),
+            scope.active_services,
+            usual=self.pacing.usual or None,
+            facts_age_s=scope.facts_age_s,
+            facts_empty=scope.facts_empty,
+            alone=request.ask.alone,
+            own_revert_age_s=scope.own_revert_age_s,
+            matched_payment=scope.matched_payment,
+            standing=scope.standing,
+            device_config=scope.device_config,
+            guarded=scope.guarded,
+            baseline_due=scope.baseline_due,
+        )
+        policy = policy_for(pinned.trust, risk)
+        self._check_policy(policy, request, len(changing))
+        return await self._save(request, items, scope, pinned, policy)
+
+    # --- reading ---
+
+    async def _read(
+        self, chosen: Sequence[Chosen]
+    ) -> tuple[Mapping[Address, Seen], Mapping[str, UnreadableError], str]:
+        """Return what the recipes need, as far as it can be read, by target why the rest cannot; and notes."""
+        seen: dict[Address, Seen] = {}
+        unread: dict[str, UnreadableError] = {}
+        notes: dict[str, Sequence[str]] = {}
+        wanted = [(self.recipes[c.service.method], c.service) for c in chosen if self._needs_network(c)]
+        for _ in range(ROUNDS_MAX):
+            needed = by_target([a for recipe, service in wanted for a in recipe.reads(service, seen)])
+            missing = {target: addresses for target, addresses in needed.items() if target not in unread}
+            if not missing:
+                return seen, unread, " · ".join(text for target in sorted(notes) for text in notes[target])
+            async with trio.open_nursery() as nursery:
+                for target, addresses in missing.items():
+                    nursery.start_soon(self._read_target, target, addresses, seen, unread, notes)
+        raise UnreadableError(f"a recipe asked for more than {ROUNDS_MAX} rounds of reads", reason="endless")
+
+    async def _read_target(
+        self,
+        target: str,
+        addresses: list[Address],
+        seen: dict[Address, Seen],
+        unread: dict[str, UnreadableError],
+        notes: dict[str, Sequence[str]],
+    ) -> None:
+        try:
+            session = await self.sessions.dialled(target)
+            seen.update(await session.read(addresses))
+            notes[target] = session.notes()
+        except UnreadableError as err:
+            unread[target] = err
+
+    def _needs_network(self, chosen: Chosen) -> bool:
+        return isinstance(chosen.wish, Wish) and chosen.wish.network and chosen.service.method in self.recipes
+
+    # --- items ---
+
+    def _item(self, chosen: Chosen, seen: Mapping[Address, Seen], unread: Mapping[str, UnreadableError]) -> Item:
+        service, wish = chosen.service, chosen.wish
+        display = {"title": title(service), "login": service.login, "tariff": service.tariff}
+        if isinstance(wish, Leave):
+            return _leave(service, wish, display)
+        if wish.why:
+            display["why"] = wish.why
+        if chosen.others:
+            display["other_services"] = f"other services stay as they are: {', '.join(chosen.others)}"
+        if not wish.network:
+            return _change(service, wish, RecipePlan((), None, {}), display)
+        recipe = self.recipes.get(service.method)
+        if recipe is None:
+            return _leave(
+                service,
+                Leave("unmapped-method", f"no access mapping for method {service.method}", blocked=True),
+                display,
+            )
+        if missing := sorted({target for a in recipe.reads(service, seen) if (target := target_of(a)) in unread}):
+            why = "; ".join(str(unread[target]) for target in missing)
+            return _leave(service, Leave("unreachable", why, blocked=True), display)
+        planned = recipe.kick(service, seen) if wish.state is None else recipe.plan(wish.state, service, seen)
+        if isinstance(planned, CannotEnforce):
+            return _leave(service, Leave(planned.reason, planned.detail, blocked=True), display)
+        if not planned.steps and not wish.desired and not wish.always:
+            return _leave(service, Leave("already", "the network already is as wanted"), {**display, **planned.display})
+        return _change(service, wish, planned, display)
+
+    def _order(self, items: list[Item]) -> tuple[Item, ...]:
+        """Number the items: those that would change first, online ones leading so that the canary proves something."""
+        changing = [i for i in items if i.listed is Listed.CHANGE]
+        changing.sort(key=lambda i: i.display.get("online") != "online")
+        rest = [i for i in items if i.listed is not Listed.CHANGE]
+        return tuple(replace(item, n=n) for n, item in enumerate([*changing, *rest], start=1))
+
+    def _check_policy(self, policy: PolicyClass, request: Request, items: int) -> None:
+        if request.ask.action not in policy.actions:
+            raise RequestError(
+                f"policy: class {policy.risk_class.value} does not allow {request.ask.action.value}", refused=True
+            )
+        if items > policy.max_items:
+            raise RequestError(
+                f"policy: class {policy.risk_class.value} allows {policy.max_items} services, got {items}", refused=True
+            )
+        if request.requester == UNKNOWN and policy.unknown_requester is UnknownRequester.REFUSE:
+            raise RequestError(
+                f"policy: class {policy.risk_class.value} needs a known requester; your uid is mapped to nobody",
+                refused=True,
+            )
+
+    # --- the plan ---
+
+    async def _save(
+        self, request: Request, items: tuple[Item, ...], scope: Scope, pinned: Pinned, policy: PolicyClass
+    ) -> bytes:
+        now_s = self.clock.wall_s()
+        ttl_s = min(self.pacing.ttl_s, policy.max_ttl_s)
+        made = int(now_s) // 60
+        start_by = made + -(-ttl_s // 60)
+        run_until = start_by + -(-(scope.run_for_s or self.pacing.run_for_s) // 60)
+        plan_id = secrets.token_bytes(16)
+        short = "".join(secrets.choice(SHORT_ALPHABET) for _ in range(5))
+        times = self._times(policy, start_by, run_until)
+        head = self._head(request, items, scope, policy, plan_id, short, times)
+        documents = [encode_head(head), *(encode_item(i) for i in items)]
+        size, root = self.log_head()
+        plan = Plan(
+            trust_id=pinned.trust.trust_id,
+            plan_id=plan_id.hex(),
+            agent=self.agent,
+            trust_version=pinned.trust.version,
+            intent_sha256=request.digest.hex(),
+            requester=request.requester,
+            risk_class=policy.risk_class,
+            action=request.ask.action,
+            made=made,
+            start_by=start_by,
+            run_until=run_until,
+            size_bucket=size_bucket(sum(i.listed is Listed.CHANGE for i in items)),
+            effect_kinds=_effect_kinds(request.ask.action, items),
+            guard_kind=GuardKind.NONE,
+            cannot_enforce=any(i.listed is Listed.BLOCKED for i in items),
+            on_failure=request.ask.on_failure,
+            on_stale=OnStale.SKIP,
+            items_root=items_root(documents).hex(),
+            build_sha256=self.build_sha256,
+            log_size=size,
+            log_root=root.hex(),
+        )
+        envelope = statements.sign(plan, [self.plan_key])
+        self.recorder.ensure([i.subject for i in items])
+        boot = self.clock.boot_s() - now_s
+        await self.store.run(
+            SavePlan(
+                plan_id=plan_id,
+                short=short,
+                digest=envelopes.digest(envelope),
+                envelope=envelopes.encode(envelope),
+                intent_id=bytes.fromhex(request.intent.intent_id),
+                intent_digest=request.digest,
+                intent_envelope=request.envelope,
+                action=request.ask.action.value,
+                risk=policy.risk_class.value,
+                reason=scope.reason or _reason(request.ask, items),
+                requester=request.requester,
+                made_s=int(now_s),
+                start_by=Deadline(start_by * 60, start_by * 60 + boot, self.clock.boot_id),
+                run_until=Deadline(run_until * 60, run_until * 60 + boot, self.clock.boot_id),
+                reverts=scope.reverts,
+                head=documents[0],
+                hold=request.ask.hold,
+                items=tuple(self._row(i, d) for i, d in zip(items, documents[1:], strict=True)),
+                intent_record=self.recorder.record(
+                    None, {"what": "intent", "requester": request.requester, "verb": request.ask.action.value}
+                ),
+                plan_record=self.recorder.record(
+                    None, {"what": "plan", "short": short, "items": len(items), "class": policy.risk_class.value}
+                ),
+            )
+        )
+        return plan_id
+
+    def _row(self, item: Item, document: bytes) -> NewItem:
+        sealed = self.vault.seal_record(subject_of(item.subject), document)
+        return NewItem(
+            n=item.n,
+            doc=sealed.ciphertext,
+            subject=sealed.subject,
+            service=item.subject,
+            state=machine.first_state(item.listed),
+            reason=item.reason,
+        )
+
+    def _local(self, unix_s: float) -> str:
+        return datetime.fromtimestamp(unix_s, UTC).astimezone(self.timezone).strftime("%H:%M")
+
+    def _times(self, policy: PolicyClass, start_by: int, run_until: int) -> Mapping[str, str]:
+        """Return what a preview says of a plan's times, in unix minutes, on the operator's own clock."""
+        now_s = self.clock.wall_s()
+        return {
+            "asked_at": self._local(now_s),
+            "until": moment_text(start_by * 60, now_s, self.timezone),
+            "ends": moment_text(run_until * 60, now_s, self.timezone),
+            "window": windows_text(policy.windows, now_s, self.timezone),
+        }
+
+    def _head(
+        self,
+        request: Request,
+        items: tuple[Item, ...],
+        scope: Scope,
+        policy: PolicyClass,
+        plan_id: bytes,
+        short: str,
+        times: Mapping[str, str],
+    ) -> Head:
+        counts = Counter(i.listed.value for i in items)
+        changing = counts[Listed.CHANGE.value]
+        needs = f"{policy.approvals} approver{'s' if policy.approvals != 1 else ''}"
+        if policy.risk_class is RiskClass.ALONE:
+            needs = "your own signature"
+        elif policy.risk_class in (RiskClass.RESTORE, RiskClass.PROVISION):
+            needs = f"the standing authority, or {needs}"
+        elif request.requester == UNKNOWN:
+            needs = f"{policy.approvals + 1} approvers, since nobody knows who asked"
+        waves = self._waves(changing, request.ask.canary, staged=request.ask.action is Action.CPE_FIRMWARE)
+        display = {
+            "verb": request.ask.action.value,
+            "asked_by": request.requester,
+            **times,
+            "needs": needs,
+            "class": policy.risk_class.value,
+            "tariff": request.ask.tariff,
+            "source": scope.source,
+            "look": scope.look,
+            "notes": scope.notes,
+            "undo": _undo(request.ask.action, short),
+        }
+        if len(waves) > 1:
+            display["share"] = f"{changing * 100 / max(scope.active_services, 1):.1f} % of active"
+        return Head(
+            plan_id=plan_id.hex(),
+            salt=secrets.token_hex(16),
+            items_n=len(items),
+            counts=dict(counts),
+            waves=waves,
+            pace=Pace(self.pacing.per_target_per_s, self.pacing.stop_failed_percent, self.pacing.stop_lost_sessions),
+            config_sha256=self.config_sha256,
+            display={k: v for k, v in display.items() if v},
+        )
+
+    def _waves(self, changing: int, canary: int | None, *, staged: bool = False) -> tuple[Wave, ...]:
+        """Return the waves. `staged`: a tenth goes first, one of few: what it does to one it does to all."""
+        first = self.pacing.canary
+        if staged and changing > 1:
+            first = min(max(1, changing // 10), first if canary is None else min(canary or 1, first))
+            return (Wave(1, first, self.pacing.soak_s), Wave(first + 1, changing, 0))
+        if (
+            canary is not None
+        ):  # who asks may want a smaller canary than the operator's configuration, never a larger one
+            first = min(canary, first) if first else canary
+        if changing <= max(first, 1) * 2 or first < 1:
+            return (Wave(1, changing, 0),)
+        return (Wave(1, first, self.pacing.soak_s), Wave(first + 1, changing, 0))
+
+
+def _reason(ask: Ask, items: Sequence[Item]) -> str:
+    """Return the reason that a plan adds (`+debt`) or lifts (`-debt`), or "": what supersedes what goes by it.
+
+    A restore lifts its reason also of services that do not have it yet, since a suspension may be on its way. The items
+    of a revert have one in common: that of the change which they revert.
+    """
+    if ask.action is Action.RESTORE:
+        return f"-{ask.reason}"
+    return next((d for i in items for d in i.desired if d[0] in "+-"), "")
+
+
+def moment_text(unix_s: float, now_s: float, zone: ZoneInfo) -> str:
+    """Return a moment for people, with the zone's name, and its date when that is not today's.
+
+    `02:32 EAT on 26 Nov`; of a zone without a name of its own `23:10 UTC-03`.
+    """
+    at, now = (datetime.fromtimestamp(s, UTC).astimezone(zone) for s in (unix_s, now_s))
+    day = "" if at.date() == now.date() else f" on {at.day} {_MONTHS[at.month - 1]}"
+    return f"{at:%H:%M} {_zone_name(at)}{day}"
+
+
+def windows_text(windows: Sequence[Window], now_s: float, zone: ZoneInfo) -> str:
+    """Return when a policy lets a change start: `Mon-Fri 09:00-16:00 EAT`, days with equal hours together."""
+    days: dict[str, list[int]] = {}
+    longer: list[str] = []
+    for window in sorted((w for w in windows if w.start < w.end), key=lambda w: w.start):
+        (day, start), (last, end) = divmod(window.start, DAY_MINUTES), divmod(window.end - 1, DAY_MINUTES)
+        if day == last:
+            days.setdefault(f"{_hour(start)}-{_hour(end + 1)}", []).append(day)
+        else:
+            longer.append(f"{_DAYS[day]} {_hour(start)}-{_DAYS[last]} {_hour(end + 1)}")
+    if not days and not longer:
+        return "never" if windows else ""
+    name = _zone_name(datetime.fromtimestamp(now_s, UTC).astimezone(zone))
+    return ", ".join([*(f"{_days(of)} {hours}" for hours, of in days.items()), *longer]) + f" {name}"
+
+
+def _zone_name(at: datetime) -> str:
+    name = at.tzname() or "UTC"
+    return f"UTC{name}" if name[0] in "+-" else name
+
+
+def _hour(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def _days(days: Sequence[int]) -> str:
+    """Return days of the week, 0 Monday, as text: neighbours as a range."""
+    whole = days[-1] - days[0] + 1 == len(days) > 2
+    return f"{_DAYS[days[0]]}-{_DAYS[days[-1]]}" if whole else " ".join(_DAYS[d] for d in days)
+
+
+_NO_UNDO: Mapping[Action, str] = {
+    Action.CPE_REBOOT: "cannot be undone: the CPE comes back by itself",
+    Action.CPE_RESET: "cannot be undone: what was set on the CPE is lost, and is provisioned anew",
+    Action.CPE_FIRMWARE: "cannot be undone by itself: a change to the image from before, if the CPE takes it",
+    Action.CPE_DIAGNOSE: "nothing to undo: a test changes nothing that lasts",
+}
+_CPE_EFFECTS: Mapping[str, EffectKind] = {"reboot": EffectKind.REBOOT, "firmware": EffectKind.FIRMWARE}
+
+
+def _effect_kinds(action: Action, items: Sequence[Item]) -> tuple[EffectKind, ...]:
+    steps = [step for item in items for step in item.steps]
+    if not any(step.target.startswith("cwmp/") for step in steps):
+        return (EffectKind.DISCONNECT,) if steps else ()
+    effects = [step.do for step in steps if isinstance(step.do, Effect)]
+    kinds = {_CPE_EFFECTS.get(effect.verb, EffectKind.OTHER) for effect in effects}
+    if action is Action.CPE_FIRMWARE:
+        kinds.add(EffectKind.REBOOT)  # a CPE that takes an image boots it
+    return tuple(sorted(kinds, key=lambda kind: kind.value))
+
+
+def _undo(action: Action, short: str) -> str:
+    if action in _NO_UNDO:
+        return _NO_UNDO[action]
+    if action is Action.DISCONNECT:
+        return "cannot be undone: the sessions log in again by themselves"
+    return f"ispagent change revert {short} · per item, skips what was changed since"
+
+
+def title(service: Service) -> str:
+    """Return how a service is named to people."""
+    return " · ".join(p for p in (f"{service.subscriber} {service.name}".strip(), service.tariff, service.login) if p)
+
+
+def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:
+    return Item(
+        n=1,
+        salt=secrets.token_hex(16),
+        subject=service.ref,
+        listed=Listed.BLOCKED if leave.blocked else Listed.EXCLUDED,
+        reason=leave.code,
+        display={**display, "why_not": leave.why},
+    )
+
+
+def _change(service: Service, wish: Wish, planned: RecipePlan, display: Mapping[str, str]) -> Item:
+    return Item(
+        n=1,
+        salt=secrets.token_hex(16),
+        subject=service.ref,
+        listed=Listed.CHANGE,
+        reason="",
+        display={**display, **planned.display},
+        requires=(as_previewed(service), *wish.requires),
+        steps=planned.steps,
+        enforce=planned.enforce,
+        desired=wish.desired,
+    )
+
+
+def _why_not(item: Item) -> str:
+    return f"{item.display.get('cpe') or item.subject}: {item.display.get('why_not', item.reason)}"

@@ -1,0 +1,250 @@
+"""CPE as people ask for them: what is known of each and how old that is, a look at one now, whose it is.
+
+Reading a CPE changes nothing and needs no approval, as a probe of a router; accepting one gives the agent authority to
+act on it, so it is in the log with who did it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import trio
+
+from agent.changes.engine.sessions import Sessions
+from agent.changes.journal.audit import Recorder
+from agent.connectors.base import UnreadableError
+from agent.connectors.cwmp.connector import CwmpConnector
+from agent.connectors.cwmp.identity import target_id
+from agent.connectors.cwmp.refresh_session import refresh
+from agent.cpe import verbs as cpe_verbs
+from agent.cpe.intake import CpeIntake, select
+from agent.cpe.store import CpeStore, DecideCpe, KeepBreaker
+from agent.cpe_model.breaker import Signature
+from agent.cpe_model.kinds import Class, classify
+from agent.cpe_model.known import Cpe, Known, Trust
+from agent.cpe_model.matrix import Evidence, Matrix, Model, Result, Workflow, render
+from agent.cpe_model.profiles import Profile
+from agent.cpe_model.vocabulary import INSTANCE, TABLE
+from agent.runtime.clock import Clock
+from agent.store.db import Store
+from agent.store.errors import RefusedCommandError
+
+REFRESH_S: Final = 170.0
+"""How long a look waits for a CPE: it is asked to call in, and may be training its line."""
+SHOWN: Final = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class CpeDesk:
+    """What is known of CPE, for the local API."""
+
+    connector: CwmpConnector
+    store: Store
+    cpes: CpeStore
+    intake: CpeIntake
+    sessions: Sessions
+    recorder: Recorder
+    clock: Clock
+    not_provisioned: Callable[[str], str] = lambda _: ""
+    """Why a CPE has not got its baseline; "": it has, or there is none."""
+    waiting_for: Callable[[str], list[str]] = lambda _: []
+    """Which changes wait for a target, by their short ids."""
+
+    def of_service(self, ref: str) -> list[dict[str, object]]:
+        """Return what support is told of the CPE of a service."""
+        return [self.shown(cpe) for cpe in self.cpes.of_service(ref)]
+
+    def find(self, ref: str) -> Cpe:
+        """Return a CPE by its name, its serial number or the service that it serves.
+
+        Raises:
+            RefusedCommandError: there is none, or there are several.
+        """
+        found = select(self.cpes.all(), ref)
+        if not found:
+            raise RefusedCommandError("unknown-cpe", f"there is no CPE {ref[:80]}: ispagent cpe list")
+        if len(found) > 1:
+            names = ", ".join(cpe.name for cpe in found[:10])
+            raise RefusedCommandError("ambiguous-cpe", f"{ref[:80]} has several CPE: {names}")
+        return found[0]
+
+    # --- what is known
+
+    def listed(self) -> list[dict[str, object]]:
+        """Return every CPE, a line's worth each."""
+        return [self._short(cpe) for cpe in self.cpes.all()]
+
+    def counts(self) -> Mapping[str, int]:
+        """Return how many there are of each trust, and how many sessions are open now."""
+        by = Counter(cpe.trust for cpe in self.cpes.all())
+        refused = self.connector.acs.refused
+        told = {trust.value: by[trust] for trust in Trust}
+        return {**told, "sessions": self.connector.acs.sessions, "turned_away": refused}
+
+    def _short(self, cpe: Cpe) -> dict[str, object]:
+        now_s = int(self.clock.wall_s())
+        return {
+            "name": cpe.name,
+            "manufacturer": cpe.manufacturer,
+            "product_class": cpe.product_class,
+            "serial": cpe.serial,
+            "software": cpe.software,
+            "trust": cpe.trust.value,
+            "why": cpe.why,
+            "service": cpe.service,
+            "age_s": now_s - cpe.last_s if cpe.last_s else None,
+            "online": self.connector.line(cpe.name).live is not None,
+        }
+
+    def shown(self, cpe: Cpe) -> dict[str, object]:
+        """Return all that is known of a CPE but its parameters without a name, and what is missing."""
+        subject = self.intake.subject(cpe)
+        profile, now_s = subject.profile, int(self.clock.wall_s())
+        line, woken = self.connector.line(cpe.name), self.connector.visits.woken(cpe.name)
+        every = self.cpes.values(cpe.name)
+        named = [] if profile is None else _named(profile, every, now_s)
+        return {
+            **self._short(cpe),
+            "oui": cpe.oui,
+            "root": cpe.root,
+            "hardware": cpe.hardware,
+            "user": cpe.user,
+            "own_credentials": cpe.own,
+            "proven": cpe_verbs.proven_text(cpe),
+            "address": cpe.address,
+            "request_url": cpe.request_url,
+            "can_be_called": self.cpes.request_credentials(cpe.name) is not None,
+            "woken": None if woken is None else woken.detail,
+            "events": list(cpe.events),
+            "first_s": cpe.first_s,
+            "boots": cpe.boots,
+            "resets": cpe.resets,
+            "profile": None if profile is None else profile.name,
+            "tripped": [str(tripped) for tripped in line.breaker.tripped()],
+            "secrets_set": sorted(subject.taken),
+            "parameters": len(every),
+            "named": named,
+            "missing": [] if profile is None else _missing(profile, subject.values),
+            "waiting": self.waiting_for(target_id(cpe.name)),
+            "not_provisioned": self.not_provisioned(cpe.name),
+        }
+
+    def values(self, cpe: Cpe, prefix: str) -> list[dict[str, object]]:
+        """Return the last known parameters below a path, of a name or its beginning, or of a test."""
+        profile, now_s = self.intake.profile(cpe), int(self.clock.wall_s())
+        test = profile.diagnostic(prefix) if profile is not None else None
+        path = (profile.path(prefix) if profile is not None else None) or (prefix if test is None else test.path)
+        found = list(self.cpes.below(cpe.name, path).items())
+        if not found and profile is not None:
+            every = self.cpes.values(cpe.name).items()
+            found = [(p, k) for p, k in every if (profile.name_of(p) or "").startswith(prefix)]
+        return [_value(profile, p, k, now_s) for p, k in found[:SHOWN]]
+
+    def matrix(self) -> list[dict[str, object]]:
+        """Return what each model was seen to do, a row for each workflow."""
+        evidence = [
+            Evidence(
+                Model(row["oui"], row["product_class"], row["software"]),
+                Workflow(row["workflow"]),
+                Result.PROVEN if row["worked"] else Result.FAILED,
+                row["last_s"],
+                row["detail"],
+            )
+            for row in self.cpes.evidence_rows()
+        ]
+        fields = ("oui", "product_class", "software", "workflow", "state", "last", "detail")
+        return [{name: getattr(row, name) for name in fields} for row in render(Matrix.of(evidence))]
+
+    # --- a look now
+
+    async def refresh(self, cpe: Cpe, wanted: Sequence[str], timeout_s: float = REFRESH_S) -> tuple[str, ...]:
+        """Read a CPE, having asked it to call in; return what could not be read.
+
+        Raises:
+            UnreadableError: it is not accepted, does not call in, or hung up.
+        """
+        if cpe.trust is not Trust.ACCEPTED:
+            raise UnreadableError(f"{cpe.name} is {cpe.trust.value}: {cpe.why}", reason="not-accepted")
+        line = self.connector.line(cpe.name)
+        with trio.move_on_after(min(timeout_s, REFRESH_S)):
+            async with self.sessions.use(target_id(cpe.name)):
+                return await refresh(line, await line.wait(), wanted)
+        woken = self.connector.visits.woken(cpe.name)
+        how = f"; asked to: {woken.detail}" if woken is not None else ""
+        raise UnreadableError(f"{cpe.name} did not call in within {timeout_s:.0f} s{how}", reason="not-on-the-line")
+
+    # --- what people decide
+
+    async def decide(self, cpe: Cpe, who: str, *, trust: Trust | None, service: str | None, forget: bool) -> Cpe | None:
+        """Accept, refuse or forget a CPE, or say whose it is; return it then.
+
+        Raises:
+            RefusedCommandError: there is no such service.
+        """
+        if service:
+            self.recorder.ensure([service])
+        record = self.recorder.record(
+            service or cpe.service or None,
+            {
+                "what": "cpe",
+                "cpe": cpe.name,
+                "trust": None if trust is None else trust.value,
+                "service": service,
+                "forget": forget,
+                "by": who,
+            },
+        )
+        why = "" if trust is Trust.ACCEPTED else f"{trust.value} by {who}" if trust else cpe.why
+        found = await self.store.run(DecideCpe(cpe.name, trust, service, why, record, forget))
+        self.cpes.reset_bell.ring()
+        if trust is not Trust.ACCEPTED and (trust is not None or forget):
+            call = self.connector.line(cpe.name).live
+            if call is not None:
+                call.hang_up()
+        return found
+
+    async def clear(self, cpe: Cpe, who: str) -> int:
+        """Let what was tripped be sent to a CPE again; return how much that was."""
+        breaker = self.connector.line(cpe.name).breaker
+        tripped: list[Signature] = [each.signature for each in breaker.tripped()]
+        for signature in tripped:
+            breaker.clear(signature)
+        record = self.recorder.record(None, {"what": "cpe", "cpe": cpe.name, "cleared": len(tripped), "by": who})
+        await self.store.run(KeepBreaker(cpe.name, breaker.rows(), record))
+        return len(tripped)
+
+
+def _value(profile: Profile | None, path: str, known: Known, now_s: int) -> dict[str, object]:
+    mapped = None if profile is None else profile.mapped_at(path)
+    shown = known.value if known.value is None or mapped is None else mapped.shown(known.value)
+    return {
+        "path": path,
+        "name": None if mapped is None else mapped.name,
+        "value": known.value,
+        "shown": "(a secret)" if shown is None else shown,
+        "type": known.type,
+        "class": classify(path).value,
+        "age_s": now_s - known.at_s,
+        "before_reset": known.before_reset,
+    }
+
+
+def _named(profile: Profile, values: Mapping[str, Known], now_s: int) -> list[dict[str, object]]:
+    """Return what is known of the vocabulary, tables' rows included."""
+    named = [(path, known) for path, known in values.items() if profile.mapped_at(path) is not None]
+    return sorted((_value(profile, p, known, now_s) for p, known in named), key=lambda value: str(value["name"]))
+
+
+def _missing(profile: Profile, values: Mapping[str, Known]) -> list[str]:
+    """Return the names that nothing is known of; a table that this firmware never shows is not missing."""
+    return [
+        mapped.name
+        for mapped in profile.parameters
+        if INSTANCE not in mapped.path
+        and mapped.path not in values
+        and mapped.kind != TABLE
+        and classify(mapped.path) is not Class.SECRET
+    ]

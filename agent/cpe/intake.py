@@ -1,0 +1,305 @@
+"""Intake of changes on CPE: which CPE, and what is wanted of each, from what is last known of them.
+
+Nothing is asked of a CPE for a preview: it calls in when it likes. The plan says how old what it rests on is, waits for
+the CPE, and is checked against it then.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agent.changes.authority import standings
+from agent.changes.authority.standings import Standings
+from agent.changes.journal.request import Ask, Request, RequestError, refusal
+from agent.changes.journal.trust_state import Pinned
+from agent.changes.planning.preview import Previewer, Scope
+from agent.connectors.base import NotSentError
+from agent.connectors.cwmp.images import ImageFile
+from agent.connectors.cwmp.images_session import Images
+from agent.connectors.cwmp.schema import Baseline
+from agent.cpe import store as inventory
+from agent.cpe import verbs as cpe_verbs
+from agent.cpe.baseline import Declared, SecretSources, declared
+from agent.cpe.store import CpeStore
+from agent.cpe.verbs import CpePlan, Subject, Wanted, path_of
+from agent.cpe_model.kinds import Class, classify
+from agent.cpe_model.known import Cpe, Trust
+from agent.cpe_model.profiles import Profile, ProfileError, profile_of
+from agent.inventory import book
+from agent.model import Effect, Item, Listed
+from agent.runtime.clock import Clock
+from agent.services.verbs import Leave
+from agent.store.vault import Vault
+from trust.policy import Action
+from trust.statements import OnFailure
+
+ROTATE = "@rotate"
+"""The setting that asks for new credentials, both ways."""
+BASELINE = "@baseline"
+"""The setting that asks for what the configuration declares of such CPE."""
+_MOST_SETTINGS = 200
+
+
+_Given = ImageFile | Declared | Leave | None
+"""What an item needs besides the ask: an image, or what a baseline wants of the CPE."""
+
+
+@dataclass(frozen=True, slots=True)
+class CpeIntake:
+    """Answers requests for changes on CPE with plans."""
+
+    cpes: CpeStore
+    vault: Vault
+    previewer: Previewer
+    clock: Clock
+    images: Images
+    wait_s: int
+    """How long a change waits for its CPE, seconds."""
+    baselines: Sequence[Baseline] = ()
+    stun: tuple[str, int] | None = None
+    """Where the STUN server is, as CPE see it; None: there is none."""
+    standings: Standings | None = None
+    """Approves what a standing authority covers; None: everything waits for people."""
+    sources: SecretSources | None = None
+    """Where the secrets of baselines are kept; None: nowhere."""
+
+    async def plan(self, request: Request, pinned: Pinned) -> bytes:
+        """Return the id of the plan that answers the request.
+
+        Raises:
+            RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses.
+        """
+        ask = request.ask
+        if len(ask.settings) + len(ask.secrets) > _MOST_SETTINGS:
+            raise RequestError(f"expected at most {_MOST_SETTINGS} settings in one change")
+        if ask.settings.keys() & {ROTATE, BASELINE} and len(ask.settings) + len(ask.secrets) > 1:
+            raise RequestError("a baseline, or new credentials, are a change of their own: nothing else goes with it")
+        if ask.on_failure is OnFailure.REVERT and ask.action is not Action.CPE_SET:
+            raise RequestError(f"{ask.action.value} cannot be taken back: expected another --on-failure than revert")
+        chosen = sorted(self._select(ask), key=lambda cpe: -cpe.last_s)  # whoever called in last is the canary
+        self._refuse_secrets(ask, chosen)
+        image = await self._image(ask) if ask.action is Action.CPE_FIRMWARE else None
+        keep: dict[str, str] = {}
+        wanted: dict[str, Declared | Leave] = {}
+        for cpe in chosen if BASELINE in ask.settings else ():
+            if cpe.trust is Trust.ACCEPTED:
+                wanted[cpe.name] = await self._declared(cpe)
+        made = [self._item(ask, cpe, image or wanted.get(cpe.name), keep) for cpe in chosen]
+        management = any(m for _, m in made)
+        if keep:
+            await self.cpes.keep_secrets(keep)
+        heavy = ask.action in (Action.CPE_FIRMWARE, Action.CPE_RESET)
+        alone = chosen[0] if BASELINE in ask.settings and len(chosen) == 1 else None
+        reason = inventory.baseline_reason(alone) if alone is not None else ""
+        due = alone is not None and inventory.baseline_due(self.previewer.store.query, reason)
+        scope = Scope(
+            active_services=self.accepted(),
+            facts_age_s=None,
+            facts_empty=False,
+            source="from last known values",
+            device_config=heavy or management,
+            guarded=not management,
+            look="it changes how the CPE finds us: a mistake loses it" if management else "",
+            run_for_s=self.wait_s,
+            baseline_due=due,
+            standing=due and self._standing(pinned),
+            reason=reason,
+        )
+        plan_id = await self.previewer.propose(request, [item for item, _ in made], scope, pinned)
+        if scope.standing and self.standings is not None:
+            await self.standings.use(plan_id)
+        return plan_id
+
+    def _standing(self, pinned: Pinned) -> bool:
+        if self.standings is None:
+            return False
+        found = self.standings.in_force(self.clock.wall_s())
+        return standings.may_cover(found, pinned.trust, Action.CPE_SET)
+
+    def accepted(self) -> int:
+        return sum(1 for cpe in self.cpes.all() if cpe.trust is Trust.ACCEPTED)
+
+    def _select(self, ask: Ask) -> list[Cpe]:
+        """Return the CPE that an ask names: by name, by serial number, or by the service that they serve."""
+        every = self.cpes.all()
+        found: dict[str, Cpe] = {}
+        problems: list[str] = []
+        for ref in ask.refs:
+            matching = select(every, ref)
+            if not matching:
+                problems.append(f"there is no CPE {ref}: ispagent cpe list")
+            elif len(matching) > 1:
+                problems.append(f"{ref} has several CPE: {', '.join(c.name for c in matching[:10])}")
+            else:
+                found[matching[0].name] = matching[0]
+        out: set[str] = set()
+        for ref in ask.exclude:
+            matching = select(every, ref)
+            out.update(cpe.name for cpe in matching)
+            if not matching:
+                problems.append(f"exclude {ref}: there is no such CPE: ispagent cpe list")
+        if problems:
+            raise refusal(problems)
+        left = [cpe for name, cpe in found.items() if name not in out]
+        if not left:
+            raise RequestError("no CPE is left to change")
+        return left
+
+    def _refuse_secrets(self, ask: Ask, chosen: Sequence[Cpe]) -> None:
+        """Refuse a secret that is given in clear, as any value: it would stand in the intent, which is kept."""
+        for cpe in chosen:
+            profile = self.subject(cpe).profile
+            for name in ask.settings if profile is not None and ask.action is Action.CPE_SET else ():
+                path = profile.path(name) if profile is not None else None
+                if classify(path or name) is Class.SECRET:
+                    raise RequestError(f"{name} is a secret: give it by --secret {name}, on the agent's own machine")
+
+    async def _image(self, ask: Ask) -> ImageFile:
+        if set(ask.settings) != {"file", "version"}:
+            raise RequestError("cpe-firmware: expected a file and the version that it makes the CPE say")
+        try:
+            return await self.images.look(ask.settings["file"])
+        except NotSentError as err:
+            raise RequestError(f"firmware: {err}") from err
+
+    def subject(self, cpe: Cpe) -> Subject:
+        """Return a CPE with what is known of it: what was read before it was reset, it no longer is."""
+        values = {path: known for path, known in self.cpes.values(cpe.name).items() if not known.before_reset}
+        can_be_called = self.cpes.request_credentials(cpe.name) is not None
+        taken = self.cpes.secrets_set(cpe.name)
+        return Subject(cpe, values, self.profile(cpe), taken, can_be_called)
+
+    @staticmethod
+    def profile(cpe: Cpe) -> Profile | None:
+        """Return the profile of a CPE's model, None where its data model is not known."""
+        try:
+            return profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root) if cpe.root else None
+        except ProfileError:
+            return None
+
+    def _item(self, ask: Ask, cpe: Cpe, given: _Given, keep: dict[str, str]) -> tuple[Item, bool]:
+        subject, now_s = self.subject(cpe), int(self.clock.wall_s())
+        planned: CpePlan | Leave
+        if (leave := cpe_verbs.usable(subject)) is not None:
+            planned = leave
+        elif isinstance(given, Leave):
+            planned = given
+        elif isinstance(given, Declared):
+            planned = self._baseline(subject, given, keep, now_s)
+        else:
+            planned = self._planned(ask, subject, given, keep, now_s)
+        return self.made(subject, planned, now_s), isinstance(planned, CpePlan) and planned.management
+
+    def _planned(
+        self, ask: Ask, subject: Subject, image: ImageFile | None, keep: dict[str, str], now_s: int
+    ) -> CpePlan | Leave:
+        match ask.action:
+            case Action.CPE_REBOOT:
+                return cpe_verbs.reboot(subject, now_s)
+            case Action.CPE_RESET:
+                return cpe_verbs.factory_reset(subject, now_s)
+            case Action.CPE_FIRMWARE:
+                return cpe_verbs.firmware(subject, Wanted(image=image, version=ask.settings["version"]), now_s)
+            case Action.CPE_DIAGNOSE:
+                arguments = {k: v for k, v in ask.settings.items() if k != "test"}
+                test = ask.settings.get("test", "")
+                return cpe_verbs.diagnose(subject, Wanted(diagnostic=test, arguments=arguments), now_s)
+            case _ if ROTATE in ask.settings:
+                return self._rotate(subject, Declared({}, {}), keep, now_s)
+            case _:
+                settings = {**ask.settings, **dict.fromkeys(ask.secrets, "")}
+                commit = self._committing(subject.cpe, ask.secrets, keep)
+                return cpe_verbs.set_values(subject, Wanted(settings, commit, secrets=ask.secrets), now_s)
+
+    def _committing(self, cpe: Cpe, given: Mapping[str, str], keep: dict[str, str]) -> Callable[[str, str], str | None]:
+        def commit(name: str, path: str) -> str | None:
+            text = given.get(name)
+            if text is None:
+                return None
+            # As set now: what reads as an earlier one, with the same text, was not set by this change
+            made = self.vault.commit(f"cwmp/{cpe.name}/{path}/{secrets.token_hex(8)}", text)
+            keep[made] = text
+            return made
+
+        return commit
+
+    def baseline(self, cpe: Cpe) -> Baseline | None:
+        """Return what the configuration declares of such a CPE, None: nothing."""
+        return next((b for b in self.baselines if b.is_for(cpe.oui, cpe.product_class)), None)
+
+    async def _declared(self, cpe: Cpe) -> Declared | Leave:
+        """Return what a CPE's declared baseline wants of it."""
+        found = self.baseline(cpe)
+        if found is None or self.sources is None:
+            return Leave("no-baseline", "the configuration declares no baseline for it ([baseline.NAME])", blocked=True)
+        service = book.services(self.previewer.store.reader).get(cpe.service)
+        return await declared(found, cpe, service, self.sources)
+
+    def _baseline(self, subject: Subject, wanted: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
+        """Return the step that gives a CPE its declared baseline."""
+        found = self.baseline(subject.cpe)
+        if found is not None and found.rotate and not subject.cpe.own_password:
+            return self._rotate(subject, wanted, keep, now_s)
+        every = {**wanted.settings, **dict.fromkeys(wanted.secrets, "")}
+        commit = self._committing(subject.cpe, wanted.secrets, keep)
+        return cpe_verbs.set_values(subject, Wanted(every, commit, secrets=wanted.secrets), now_s)
+
+    def _rotate(self, subject: Subject, more: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
+        """Return the step that gives a CPE new credentials, both ways. Those before are taken until it used these.
+
+        `more`: what it is to have besides.
+        """
+        cpe = subject.cpe
+        settings = {"acs.username": f"{cpe.name}.{secrets.token_hex(2)}", "request.username": cpe.name}
+        given = {"acs.password": secrets.token_urlsafe(18), "request.password": secrets.token_urlsafe(18)}
+        if self.stun is not None:  # its binding is known by the name that we call it by
+            host, port = self.stun
+            stun = {"stun.username": cpe.name, "stun.server": host, "stun.port": str(port), "stun.enabled": "true"}
+            settings |= {name: text for name, text in stun.items() if self._has(subject, name)}
+            given |= {"stun.password": given["request.password"]} if self._has(subject, "stun.password") else {}
+        profile = subject.profile
+        ours = {profile.path(name) or name for name in (*settings, *given)} if profile is not None else set()
+        if profile is not None and (
+            twice := [name for name in (*more.settings, *more.secrets) if (profile.path(name) or name) in ours]
+        ):
+            return Leave("bad-baseline", f"{', '.join(twice)}: new credentials are made for it (rotate)", blocked=True)
+        given = {**more.secrets, **given}
+        every = {**more.settings, **settings, **dict.fromkeys(given, "")}
+        planned = cpe_verbs.set_values(subject, Wanted(every, self._committing(cpe, given, keep), secrets=given), now_s)
+        if isinstance(planned, Leave):
+            return planned
+        writes = [t for s in planned.steps if not isinstance(s.do, Effect) for t in s.do]
+        return replace(planned, management=any(cpe_verbs.loses_us(t) for t in writes if path_of(t) not in ours))
+
+    @staticmethod
+    def _has(subject: Subject, name: str) -> bool:
+        path = None if subject.profile is None else subject.profile.path(name)
+        return path is not None and path in subject.values
+
+    def made(self, subject: Subject, planned: CpePlan | Leave, now_s: int) -> Item:
+        cpe = subject.cpe
+        display = {"title": cpe_verbs.title(cpe), "cpe": cpe.name, "now": cpe_verbs.now_text(cpe, now_s)}
+        salt, whose = secrets.token_hex(16), cpe.service or None
+        if isinstance(planned, Leave):
+            listed = Listed.BLOCKED if planned.blocked else Listed.EXCLUDED
+            return Item(1, salt, whose, listed, planned.code, {**display, "why_not": planned.why})
+        return Item(
+            n=1,
+            salt=salt,
+            subject=whose,
+            listed=Listed.CHANGE,
+            reason="",
+            display={**display, **planned.display},
+            requires=(inventory.same_cpe(cpe),),
+            steps=planned.steps,
+        )
+
+
+def select(every: Sequence[Cpe], ref: str) -> list[Cpe]:
+    """Return the CPE that a reference names: one by its name, else those of a service or subscriber, or by serial."""
+    if exact := [cpe for cpe in every if cpe.name == ref]:
+        return exact
+    served = [cpe for cpe in every if cpe.service and (cpe.service == ref or cpe.service.split("/", 1)[0] == ref)]
+    return served or [cpe for cpe in every if cpe.serial == ref]

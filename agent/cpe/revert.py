@@ -1,0 +1,218 @@
+"""Reverts of changes on CPE: what takes back what stands of a change, all of it or half."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from agent.changes.journal.machine import TOUCHED
+from agent.changes.journal.plans import Loaded
+from agent.changes.journal.request import Request, RequestError
+from agent.changes.journal.trust_state import Pinned
+from agent.changes.planning.preview import Scope
+from agent.connectors.cwmp import addresses, rows
+from agent.connectors.cwmp.addresses import Row, what_of
+from agent.connectors.cwmp.errors import LocalCwmpError
+from agent.connectors.cwmp.identity import name_of
+from agent.cpe import verbs as cpe_verbs
+from agent.cpe.intake import CpeIntake
+from agent.cpe.verbs import CpePlan, Subject
+from agent.cpe_model.known import Known
+from agent.cpe_model.profiles import normalise
+from agent.model import (
+    ABSENT,
+    Address,
+    Direction,
+    Effect,
+    Item,
+    ItemState,
+    Listed,
+    SecretRef,
+    Seen,
+    Step,
+    Transition,
+    Value,
+    Verdict,
+)
+from agent.services.verbs import Leave
+
+_UNKNOWN = Verdict.UNKNOWN.value
+_MAY_STAND = (*TOUCHED, ItemState.NEEDS_A_PERSON, ItemState.DIVERGED)
+"""States of an item of which something may stand on its CPE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What is known of a step that was sent, and since when (unix seconds)."""
+
+    verdict: Verdict
+    at_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpeReverts:
+    """Answers requests for reverts of changes on CPE with plans."""
+
+    intake: CpeIntake
+    """Which knows the CPE, and makes the items."""
+
+    async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
+        """Return the id of the plan that takes back what a change set and nobody changed since.
+
+        Raises:
+            RequestError: nothing of it stands, or nothing of it can be taken back.
+        """
+        row = loaded.row
+        items = [i for i in loaded.items.items if loaded.rows[i.n].state in _MAY_STAND and i.steps]
+        if not items:
+            raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
+        fates = self._fates(row.plan_id)
+        made = [self.take_back(item, {n: fate for (of, n), fate in fates.items() if of == item.n}) for item in items]
+        writes = [t for i in made for s in i.steps if not isinstance(s.do, Effect) for t in s.do]
+        management = any(cpe_verbs.loses_us(Transition(t.address, t.before, t.before.value)) for t in writes)
+        own_age_s = int(self.intake.clock.wall_s()) - row.made_s if row.requester == request.requester else None
+        scope = Scope(
+            active_services=self.intake.accepted(),
+            facts_age_s=None,
+            facts_empty=False,
+            own_revert_age_s=own_age_s,
+            reverts=row.plan_id,
+            source=f"reverts {row.short}",
+            device_config=management,
+            guarded=not management,
+            run_for_s=self.intake.wait_s,
+        )
+        return await self.intake.previewer.propose(request, made, scope, pinned)
+
+    def _fates(self, plan_id: bytes) -> Mapping[tuple[int, int], Fate]:
+        """Return what stands of each step of a plan that was sent, by item and step: it may have taken some back."""
+        rows = self.intake.previewer.store.query(
+            "SELECT s.item, s.n, s.direction, s.verdict, e.at_s FROM step s"
+            " JOIN event e ON e.seq = coalesce(s.outcome_seq, s.about_seq)"
+            " WHERE s.plan_id = ? ORDER BY s.attempt",
+            (plan_id,),
+        )
+        last = {
+            (Direction(r["direction"]), r["item"], r["n"]): Fate(Verdict(r["verdict"] or _UNKNOWN), r["at_s"])
+            for r in rows
+        }
+        forward = {(item, n): fate for (way, item, n), fate in last.items() if way is Direction.FORWARD}
+        back = {(item, n): fate for (way, item, n), fate in last.items() if way is Direction.REVERT}
+        return {key: _after(fate, back.get(key)) for key, fate in forward.items()}
+
+    def take_back(self, item: Item, fates: Mapping[int, Fate]) -> Item:
+        """Return the item that takes another back, or says why it is left alone. `fates`: by the number of its step."""
+        name, now_s = name_of(item.steps[0].target), int(self.intake.clock.wall_s())
+        cpe = self.intake.cpes.find(name)
+        if cpe is None:
+            gone = {"title": name, "cpe": name, "why_not": "the CPE is no longer in the inventory"}
+            return Item(1, secrets.token_hex(16), item.subject, Listed.BLOCKED, "unknown-cpe", gone)
+        subject = self.intake.subject(cpe)
+        return self.intake.made(subject, cpe_verbs.usable(subject) or self.inverse(subject, item, fates), now_s)
+
+    def inverse(self, subject: Subject, item: Item, fates: Mapping[int, Fate]) -> CpePlan | Leave:
+        """Return what takes an item back, the last step first, or why it is left alone."""
+        steps: list[Step] = []
+        for step in reversed(item.steps):
+            if isinstance(step.do, Effect):
+                return Leave("irreversible", f"a {step.do.verb} cannot be taken back")
+            fate = fates.get(step.n)
+            if fate is None or fate.verdict is Verdict.NOT_APPLIED:
+                continue  # of a half applied item, the other half
+            stand = step.do if fate.verdict is Verdict.APPLIED else self._standing(subject, step.do, fate)
+            if isinstance(stand, Leave):
+                return stand
+            writes: list[Transition] = []
+            for write in reversed(stand):
+                made = self._unwrite(subject, write, fate)
+                if isinstance(made, Leave):
+                    return made
+                writes.append(made)
+            if writes:
+                steps.append(Step(len(steps) + 1, step.target, tuple(writes)))
+        if not steps:
+            return Leave("as-before", "nothing of the change stands on it")
+        return CpePlan(tuple(steps), {"after": "as before the change"}, management=False)
+
+    def _standing(self, subject: Subject, writes: Sequence[Transition], fate: Fate) -> Sequence[Transition] | Leave:
+        """Return what stands of a step of unknown outcome, by what was read since.
+
+        A CPE takes all of a step or nothing of it (TR-069 A.3.2.1). So what was seen to be set tells of what cannot be
+        read, and where all that was seen is as before, nothing was set. What reads as before beside something that was
+        set is left alone: the CPE took it and let it be.
+        """
+        says = [self._says(subject, write, fate) for write in writes]
+        if True in says:
+            return [write for write, set_ in zip(writes, says, strict=True) if set_ is not False]
+        return () if False in says else _unknown(subject, writes[0])
+
+    def _says(self, subject: Subject, write: Transition, fate: Fate) -> bool | None:
+        """Tell whether what was read of an address since a step was sent says that it was taken; None: it says nothing.
+
+        Of a secret nothing can be read: that the CPE took it is known (by its answer, or its ParameterKey), or is not.
+        """
+        now, after, what = last_known(subject, write.address), _field(write.after), what_of(write.address)
+        if isinstance(after, SecretRef):
+            return True if now is not None and _field(now.value) == after else None
+        if now is None:
+            return None
+        read_s = now.at_s
+        if isinstance(what, Row) and now.value is ABSENT:
+            read_s = self.intake.cpes.read_whole_s(subject.cpe.name, what.table)
+        return None if read_s <= fate.at_s else now.value != write.before.value
+
+    def _unwrite(self, subject: Subject, write: Transition, fate: Fate) -> Transition | Leave:
+        """Return what takes a write back that was taken, as its outcome says or what was read since."""
+        now = last_known(subject, write.address)
+        if now is None or now.value != write.after:
+            if fate.verdict is not Verdict.APPLIED and self._says(subject, write, fate) is None:
+                return _unknown(subject, write)
+            return Leave("changed-since", f"{write.address} was changed since")
+        back, what = write.before.value, what_of(write.address)
+        if isinstance(what, Row) and write.after is ABSENT and (hidden := rows.secrets(what)):
+            return Leave("secret-unknown", f"{what.table}: {', '.join(hidden)} of the row is not known: make it anew")
+        for field in () if back is ABSENT else back.values():
+            lost = isinstance(field, SecretRef) and self.intake.cpes.secret(field.commit) is None
+            if lost or (field == "" and isinstance(_field(write.after), SecretRef)):
+                return Leave("secret-unknown", f"{write.address}: what it was before is not known: set a new one")
+        return Transition(write.address, now, back)
+
+
+def _unknown(subject: Subject, write: Transition) -> Leave:
+    what = what_of(write.address)
+    where = what.table if isinstance(what, Row) else what
+    how = f"ispagent cpe refresh {subject.cpe.name} {where}, then again; or set it anew"
+    return Leave("unknown", f"what became of {where} is not known: {how}", blocked=True)
+
+
+def _after(forward: Fate, back: Fate | None) -> Fate:
+    """Return what stands of a step that the change itself took back, or tried to."""
+    if back is None or back.verdict is Verdict.NOT_APPLIED:
+        return forward
+    return replace(back, verdict=Verdict.NOT_APPLIED if back.verdict is Verdict.APPLIED else Verdict.UNKNOWN)
+
+
+def _field(value: Value) -> object:
+    return None if value is ABSENT else value.get(addresses.VALUE)
+
+
+def last_known(subject: Subject, addr: Address) -> Seen | None:
+    """Return what an address was when it was last read; None: it never was, or it names nothing that is read."""
+    try:
+        what = what_of(addr)
+    except LocalCwmpError:
+        return None
+    if isinstance(what, Row):
+        known = {path: k for path, k in subject.values.items() if path.startswith(what.table)}
+        number = rows.number_of(what, known)
+        of_it = known if number is None else {p: k for p, k in known.items() if p.startswith(f"{what.table}{number}.")}
+        at_s = min((k.at_s for k in of_it.values()), default=0)
+        return Seen(rows.value(what, known), at_s, live=False)
+    found: Known | None = subject.values.get(what)
+    if found is None:
+        return None
+    if found.value is None:
+        commit = subject.taken.get(what)
+        return Seen({addresses.VALUE: SecretRef(commit) if commit else ""}, found.at_s, live=False)
+    return Seen({addresses.VALUE: normalise(found.type, found.value)}, found.at_s, live=False)

@@ -1,0 +1,647 @@
+"""CPE in the database: implements `connectors.cwmp.known.CpeBook`, and what people decide about a CPE.
+
+What a CPE says is kept as the last known value, with its age; secrets are kept sealed, and only those that a change is
+to set or has set. Nothing here sends anything.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Final
+
+from agent.cpe_model import limits
+from agent.cpe_model.breaker import BreakerRow
+from agent.cpe_model.known import Called, Cpe, Credentials, Known, Pending, Trust, retried_within_s, says
+from agent.model import Address, Requirement
+from agent.runtime.bell import Bell
+from agent.store.db import Store, Tx
+from agent.store.errors import RefusedCommandError
+from agent.store.log_store import Entry, Sealed
+from agent.store.vault import Vault
+from trust.leaf import LeafKind
+
+EVIDENCE_S: Final = 3600
+"""The same evidence of a model is written once in so many seconds: how often it worked is counted by the hour."""
+EVIDENCE_MEMO: Final = 10_000
+SECRET_KEEP_S: Final = 40 * 86_400
+"""How long a secret is kept that no CPE is known to have taken: longer than any change may wait."""
+PASSWORD: Final = "ManagementServer.Password"
+USERNAME: Final = "ManagementServer.Username"
+REQUEST_USERNAME: Final = "ManagementServer.ConnectionRequestUsername"
+REQUEST_PASSWORD: Final = "ManagementServer.ConnectionRequestPassword"
+_OURS = "M Reboot"
+"""The event of a boot that an ACS asked for (TR-069 section 3.7.1.5)."""
+_TOO_MANY = "more CPE wait to be accepted than are remembered"
+_SHARED = "it came with credentials that many share, having had its own: it was reset, or is another"
+_LAST: Final = "\uffff"
+"""After every character of a path."""
+
+
+def _cpe(row: sqlite3.Row) -> Cpe:
+    return Cpe(
+        name=row["name"],
+        oui=row["oui"],
+        product_class=row["product_class"],
+        serial=row["serial"],
+        manufacturer=row["manufacturer"],
+        trust=Trust(row["trust"]),
+        why=row["why"],
+        root=row["root"],
+        software=row["software"],
+        hardware=row["hardware"],
+        service=row["service"],
+        user=row["user"],
+        own=bool(row["own"]),
+        address=row["address"],
+        request_url=row["request_url"],
+        udp_address=row["udp_address"],
+        events=tuple(json.loads(row["events"])),
+        first_s=row["first_s"],
+        last_s=row["last_s"],
+        boots=row["boots"],
+        resets=row["resets"],
+        provisioned=row["provisioned"],
+        accepted_seq=row["accepted_seq"],
+        claimed=bool(row["claimed"]),
+    )
+
+
+def find(query: Callable[[str, Sequence[object]], list[sqlite3.Row]], name: str) -> Cpe | None:
+    """Return a CPE by its name; `query` is a reader's, or a transaction's `all`."""
+    rows = query("SELECT * FROM cpe WHERE name = ?", (name,))
+    return _cpe(rows[0]) if rows else None
+
+
+def values(
+    query: Callable[[str, Sequence[object]], list[sqlite3.Row]], name: str, paths: Sequence[str] | None = None
+) -> dict[str, Known]:
+    """Return what is known of a CPE's parameters, of all or of some."""
+    if paths is None:
+        rows = query("SELECT * FROM cpe_value WHERE name = ? ORDER BY path", (name,))
+    else:
+        rows = [r for p in paths for r in query("SELECT * FROM cpe_value WHERE name = ? AND path = ?", (name, p))]
+    return {r["path"]: _known(r) for r in rows}
+
+
+def _known(row: sqlite3.Row) -> Known:
+    return Known(row["value"], row["type"], row["at_s"], before_reset=bool(row["before_reset"]))
+
+
+# --- what a change rests on -------------------------------------------------------------------------------------------
+
+_REQUIRED = "inventory/cpe/"
+
+
+def previewed_text(cpe: Cpe) -> str:
+    """Return what a plan rests on of a CPE: which it is, whose, and how often it was reset."""
+    whose = f"serves {cpe.service}" if cpe.service else "serves nobody"
+    by = f" by log entry {cpe.accepted_seq}" if cpe.trust is Trust.ACCEPTED and cpe.accepted_seq else ""
+    trust = f"{cpe.trust.value}{by}"
+    return f"{cpe.name} · {trust} · {whose} · was reset {cpe.resets} times"
+
+
+def same_cpe(cpe: Cpe) -> Requirement:
+    """Return the requirement that a CPE is still what the preview rested on."""
+    return Requirement(Address(f"{_REQUIRED}{cpe.name}"), "same-cpe", previewed_text(cpe))
+
+
+def changed_since(tx: Tx, requirement: Requirement) -> str | None:
+    """Return what changed of a CPE since the preview: replaced, reset, refused, another's; or None."""
+    cpe = find(tx.all, requirement.address.removeprefix(_REQUIRED))
+    if cpe is None:
+        return "the CPE is no longer in the inventory"
+    now = previewed_text(cpe)
+    return (
+        None if now == requirement.shown else f"the CPE changed since the preview: was {requirement.shown}; now {now}"
+    )
+
+
+_BASELINE = "baseline"
+
+
+def baseline_reason(cpe: Cpe) -> str:
+    """Return the reason of a plan that sets a CPE's declared baseline: which CPE, and after which of its resets."""
+    accepted = f"{cpe.accepted_seq}." if cpe.accepted_seq else ""  # 0: by a version that did not write that down
+    return f"{_BASELINE}:{cpe.name}:{accepted}{cpe.resets}"
+
+
+def baseline_due(query: Callable[[str, Sequence[object]], list[sqlite3.Row]], reason: str) -> bool:
+    """Return whether what a plan's reason says still holds: the CPE was not given its baseline since that reset."""
+    kind, _, rest = reason.partition(":")
+    cpe = find(query, rest.rpartition(":")[0]) if kind == _BASELINE else None
+    if cpe is None or cpe.trust is not Trust.ACCEPTED:
+        return False
+    return cpe.provisioned < cpe.resets and reason == baseline_reason(cpe)
+
+
+# --- commands: what a CPE says ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CpeCalled:
+    """A CPE called in. `trust_shared`: whether shared credentials are enough for a CPE that had its own."""
+
+    called: Called
+    trust_shared: bool
+
+    def run(self, tx: Tx) -> Cpe:
+        """Return the CPE as it is known then."""
+        called = self.called
+        before = find(tx.all, called.name)
+        if before is None and self._full(tx):
+            return Cpe(called.name, called.oui, called.product_class, called.serial, why=_TOO_MANY)
+        if before is not None and self._only_claims(tx, before):
+            why = f"{_SHARED} (from {called.address})"
+            tx.run("UPDATE cpe SET why = ?, claimed = 1 WHERE name = ?", (why, called.name))
+            trust = Trust.REFUSED if before.trust is Trust.REFUSED else Trust.QUARANTINED
+            return replace(before, trust=trust, why=why, claimed=True)
+        boots, resets = self._news(before, "1"), self._news(before, "0")
+        trust, why = (before.trust, before.why) if before else (Trust.QUARANTINED, "never seen before")
+        if trust is Trust.ACCEPTED:
+            why = ""
+        row = tx.one(
+            "INSERT INTO cpe VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,0,0)"
+            " ON CONFLICT (name) DO UPDATE SET"
+            " manufacturer = excluded.manufacturer, trust = excluded.trust, why = excluded.why,"
+            " root = iif(excluded.root = '', root, excluded.root),"
+            " software = iif(excluded.software = '', software, excluded.software),"
+            " hardware = iif(excluded.hardware = '', hardware, excluded.hardware), user = excluded.user,"
+            " own = excluded.own, claimed = iif(excluded.own, 0, claimed), address = excluded.address,"
+            " request_url = iif(excluded.request_url = '', request_url, excluded.request_url),"
+            " udp_address = excluded.udp_address, events = excluded.events, last_s = excluded.last_s,"
+            " boots = boots + excluded.boots, resets = resets + excluded.resets RETURNING *",
+            (
+                called.name,
+                called.oui,
+                called.product_class,
+                called.serial,
+                called.manufacturer,
+                trust.value,
+                why,
+                called.root,
+                called.software,
+                called.hardware,
+                called.user,
+                called.own,
+                called.address,
+                called.request_url,
+                called.udp_address,
+                json.dumps(called.events),
+                called.at_s,
+                called.at_s,
+                boots,
+                resets,
+            ),
+        )
+        if called.own:  # it has taken these: older ones of it are over, newer ones it may still take
+            tx.run(
+                "DELETE FROM cpe_login WHERE name = ? AND user <> ?"
+                " AND at_s < (SELECT at_s FROM cpe_login WHERE name = ? AND user = ?)",
+                (called.name, called.user, called.name, called.user),
+            )
+        if called.own and not called.user:  # by its certificate, which does not tell what it has taken: its answer did
+            taken = "SELECT commitment FROM cpe_secret_set WHERE name = ?"
+            tx.run(
+                f"DELETE FROM cpe_login WHERE name = ? AND commitment NOT IN ({taken})"  # noqa: S608  a query of the line above
+                f" AND at_s < (SELECT max(at_s) FROM cpe_login WHERE name = ? AND commitment IN ({taken}))",
+                (called.name,) * 4,
+            )
+        if resets:  # it lost all secrets that it was given
+            forget_secrets(tx, called.name)
+            outdate(tx, called.name)
+        self._keep_values(tx, trust)
+        if row is None:
+            raise RefusedCommandError("unknown-cpe", f"there is no CPE {called.name}")
+        return replace(_cpe(row), booted=boots)
+
+    def _news(self, before: Cpe | None, code: str) -> bool:
+        """Tell whether it says a thing that it has not said already, in a session that then failed."""
+        called = self.called
+        if not says(called.events, code) or before is None or not says(before.events, code):
+            return says(called.events, code)
+        if code == "1" and _OURS in called.events and _OURS not in before.events:
+            return True  # it did what it was told to in that session
+        return not called.retry or called.at_s - before.last_s > retried_within_s(called.retry)
+
+    def _keep_values(self, tx: Tx, trust: Trust) -> None:
+        """Keep what its Inform says; of one that nobody accepted, only that, so that it cannot fill the database."""
+        name, found = self.called.name, self.called.values
+        if trust is not Trust.ACCEPTED:
+            tx.run("DELETE FROM cpe_value WHERE name = ?", (name,))
+            found = dict(islice(found.items(), limits.STRANGER_VALUES))
+        updates = [(known.value, known.type, known.at_s, name, path) for path, known in found.items()]
+        known_all = "UPDATE cpe_value SET value = ?, type = ?, at_s = ?, before_reset = 0 WHERE name = ? AND path = ?"
+        if tx.many(known_all, updates) == len(found):
+            return
+        write_values(tx, name, found)
+        if tx.all("SELECT count(*) AS n FROM cpe_value WHERE name = ?", (name,))[0]["n"] > limits.VALUES:
+            oldest = "SELECT path FROM cpe_value WHERE name = ? ORDER BY at_s LIMIT ?"
+            tx.run(
+                f"DELETE FROM cpe_value WHERE name = ? AND path IN ({oldest})",  # noqa: S608  a query of the line above
+                (name, name, limits.VALUES // 10),
+            )
+
+    def _full(self, tx: Tx) -> bool:
+        rows = tx.all("SELECT count(*) AS n FROM cpe WHERE trust = ?", (Trust.QUARANTINED.value,))
+        return int(rows[0]["n"]) >= limits.NEW_CPE
+
+    def _only_claims(self, tx: Tx, before: Cpe) -> bool:
+        """Tell whether the name is only claimed: by credentials that many share, of a CPE that has had its own.
+
+        Nothing of it is believed then, and the CPE that has the name stays what it is: else whoever knows what all
+        share could put a town into quarantine.
+        """
+        regressed = before.own and not self.called.own
+        return regressed and not self.trust_shared and not self._reset_by_us(tx)
+
+    def _reset_by_us(self, tx: Tx) -> bool:
+        row = tx.one("SELECT reset_until_s FROM cpe WHERE name = ?", (self.called.name,))
+        return row is not None and self.called.resets and row["reset_until_s"] >= self.called.at_s
+
+
+def forget_secrets(tx: Tx, name: str) -> None:
+    """Take note that nothing is known of a CPE's secrets any more, nor as whom it calls: it was reset."""
+    let_go(tx, "name = ?", (name,))
+    for table in ("cpe_secret_set", "cpe_pending"):
+        tx.run(f"DELETE FROM {table} WHERE name = ?", (name,))  # noqa: S608  a name of the line above
+    tx.run("DELETE FROM cpe_value WHERE name = ? AND path LIKE ?", (name, f"%.{USERNAME}"))
+
+
+def outdate(tx: Tx, name: str) -> None:
+    """Take note that a CPE was reset: it no longer is what was read of it."""
+    tx.run("DELETE FROM cpe_read WHERE name = ?", (name,))
+    tx.run("UPDATE cpe_value SET before_reset = 1 WHERE name = ?", (name,))
+
+
+def let_go(tx: Tx, where: str, of: tuple[str, ...]) -> None:
+    """Keep secrets that are being replaced for `SECRET_KEEP_S` from now: a change may be taken back until then."""
+    query = f"UPDATE cpe_secret SET at_s = ? WHERE commitment IN (SELECT commitment FROM cpe_secret_set WHERE {where})"  # noqa: S608  constants of this file
+    tx.run(query, (int(tx.now_s), *of))
+
+
+def write_values(tx: Tx, name: str, found: Mapping[str, Known]) -> None:
+    """Keep values; of one that was read before it, the later stands."""
+    tx.many(
+        "INSERT OR REPLACE INTO cpe_value VALUES (?,?,?,?,?,0)",
+        [(name, path, known.value, known.type, known.at_s) for path, known in found.items()],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CpeLearned:
+    """Values were read. `below`: all that there is below this path; `gone`: paths that are not there."""
+
+    name: str
+    values: Mapping[str, Known]
+    below: str = ""
+    gone: tuple[str, ...] = ()
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        if self.below:
+            tx.run("INSERT OR REPLACE INTO cpe_read VALUES (?,?,?)", (self.name, self.below, int(tx.now_s)))
+            tx.run(
+                "DELETE FROM cpe_value WHERE name = ? AND path >= ? AND path < ?",
+                (self.name, self.below, self.below + _LAST),
+            )
+        for path in self.gone:
+            last = path + _LAST if path.endswith(".") else path
+            tx.run("DELETE FROM cpe_value WHERE name = ? AND path >= ? AND path <= ?", (self.name, path, last))
+        write_values(tx, self.name, self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class CpeSetting:
+    """Secrets are about to be set; a new password of the CPE's own is taken from now on beside the one before."""
+
+    name: str
+    pending: Pending
+    user: str
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        secrets = json.dumps(dict(self.pending.secrets))
+        tx.run("INSERT OR REPLACE INTO cpe_pending VALUES (?,?,?)", (self.name, self.pending.key, secrets))
+        commits = [c for path, c in self.pending.secrets.items() if path.endswith(PASSWORD)]
+        if self.user and commits:
+            tx.run(
+                "INSERT OR REPLACE INTO cpe_login VALUES (?,?,?,?)", (self.user, self.name, commits[0], int(tx.now_s))
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class CpeSet:
+    """A CPE took secrets."""
+
+    name: str
+    secrets: Mapping[str, str]
+
+    def run(self, tx: Tx) -> None:
+        """Do it; what was pending is over."""
+        rows = [(self.name, path, commit) for path, commit in self.secrets.items()]
+        for _, path, _ in rows:
+            let_go(tx, "name = ? AND path = ?", (self.name, path))
+        tx.many("INSERT OR REPLACE INTO cpe_secret_set VALUES (?,?,?)", rows)
+        tx.run("DELETE FROM cpe_pending WHERE name = ?", (self.name,))
+
+
+@dataclass(frozen=True, slots=True)
+class CpeEvidence:
+    """A workflow worked with a model, or did not."""
+
+    cpe: Cpe
+    workflow: str
+    worked: bool
+    detail: str
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        model = (self.cpe.oui, self.cpe.product_class, self.cpe.software, self.workflow, self.worked)
+        tx.run(
+            "INSERT INTO cpe_evidence VALUES (?,?,?,?,?,1,?,?) ON CONFLICT DO UPDATE SET times = times + 1,"
+            " last_s = excluded.last_s, detail = excluded.detail",
+            (*model, int(tx.now_s), self.detail[:200]),
+        )
+
+
+# --- commands: what people decide -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DecideCpe:
+    """A person accepts, refuses or forgets a CPE, or says whose it is. `service` None: as it is."""
+
+    name: str
+    trust: Trust | None
+    service: str | None
+    why: str
+    sealed: Sealed
+    forget: bool = False
+
+    def run(self, tx: Tx) -> Cpe | None:
+        """Return the CPE then, None when it is forgotten."""
+        before = find(tx.all, self.name)
+        if before is None:
+            raise RefusedCommandError("unknown-cpe", f"there is no CPE {self.name}: ispagent cpe list")
+        if self.service and tx.one("SELECT 1 FROM service WHERE ref = ?", (self.service,)) is None:
+            raise RefusedCommandError("unknown-service", f"there is no service {self.service}")
+        seq = tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
+        if self.forget:
+            for table in ("cpe", "cpe_value", "cpe_read", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker"):
+                tx.run(f"DELETE FROM {table} WHERE name = ?", (self.name,))  # noqa: S608  a name of the line above
+            return None
+        if self.trust is not None:
+            tx.run("UPDATE cpe SET trust = ?, why = ? WHERE name = ?", (self.trust.value, self.why, self.name))
+            if self.trust is Trust.ACCEPTED and before.claimed:  # by what it came with: a person looked
+                forget_secrets(tx, self.name)
+                outdate(tx, self.name)  # it was reset, or is another: of that nothing was heard
+                tx.run("UPDATE cpe SET own = 0, claimed = 0, resets = resets + 1 WHERE name = ?", (self.name,))
+            if self.trust is Trust.ACCEPTED and (before.claimed or before.trust is not Trust.ACCEPTED):
+                tx.run("UPDATE cpe SET accepted_seq = ? WHERE name = ?", (seq, self.name))
+        if self.service is not None:
+            tx.run("UPDATE cpe SET service = ? WHERE name = ?", (self.service, self.name))
+        return find(tx.all, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectReset:
+    """A factory reset was asked for: the CPE may come with shared credentials until then (unix seconds)."""
+
+    name: str
+    until_s: int
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run("UPDATE cpe SET reset_until_s = ? WHERE name = ?", (self.until_s, self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A CPE has its baseline, as of so many resets."""
+
+    name: str
+    resets: int
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run("UPDATE cpe SET provisioned = max(provisioned, ?) WHERE name = ?", (self.resets, self.name))
+
+
+@dataclass(frozen=True, slots=True)
+class PutCpeSecrets:
+    """Keep secrets that a change is to set: (commitment, sealed). What nobody took in a long time goes."""
+
+    secrets: tuple[tuple[str, bytes], ...]
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run(
+            "DELETE FROM cpe_secret WHERE at_s < ? AND commitment NOT IN (SELECT commitment FROM cpe_secret_set)"
+            " AND commitment NOT IN (SELECT commitment FROM cpe_login)",
+            (int(tx.now_s) - SECRET_KEEP_S,),
+        )
+        tx.many("INSERT OR REPLACE INTO cpe_secret VALUES (?,?,?)", [(c, s, int(tx.now_s)) for c, s in self.secrets])
+
+
+@dataclass(frozen=True, slots=True)
+class KeepBreaker:
+    """Keep what the circuit breaker of a CPE knows. `sealed`: a person cleared it, and the log says so."""
+
+    name: str
+    rows: tuple[BreakerRow, ...]
+    sealed: Sealed | None = None
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        if self.sealed is not None:
+            tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
+        tx.run("INSERT OR REPLACE INTO cpe_breaker VALUES (?,?)", (self.name, json.dumps(self.rows)))
+
+
+# --- the book ---------------------------------------------------------------------------------------------------------
+
+
+class CpeStore:
+    """Implements `CpeBook` over the store."""
+
+    def __init__(
+        self,
+        store: Store,
+        vault: Vault,
+        *,
+        trust_shared: bool = False,
+        shared_request: Callable[[], Credentials | None] = lambda: None,
+    ) -> None:
+        """Use a store that is open.
+
+        Args:
+            store: of the agent.
+            vault: that seals secrets.
+            trust_shared: see `CpeCalled`.
+            shared_request: what connection requests need to CPE that were not given credentials of their own for it.
+        """
+        self._store, self._vault, self._trust_shared = store, vault, trust_shared
+        self._shared_request = shared_request
+        self._told: dict[tuple[str, str, str, str, bool], float] = {}
+        self._recent: dict[tuple[str, str, str, bool], float] = {}
+        self._software: dict[str, str] = {}
+        self._now_s = 0.0
+        self.reset_bell = Bell()
+        """Rung when a CPE is due to be given its baseline."""
+        self.rings_for: Callable[[Cpe], bool] = lambda _: True
+        """Whether anything is to be given to such a CPE."""
+
+    def find(self, name: str) -> Cpe | None:
+        """Return a CPE by its name."""
+        return find(self._store.query, name)
+
+    def all(self) -> list[Cpe]:
+        """Return every CPE, by name."""
+        return [_cpe(row) for row in self._store.query("SELECT * FROM cpe ORDER BY name")]
+
+    def of_service(self, ref: str) -> list[Cpe]:
+        """Return the CPE that are bound to a service."""
+        return [_cpe(row) for row in self._store.query("SELECT * FROM cpe WHERE service = ? ORDER BY name", (ref,))]
+
+    def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, Known]:
+        """Return what is known of a CPE's parameters."""
+        return values(self._store.query, name, paths)
+
+    def _login(self, user: str) -> sqlite3.Row | None:
+        rows = self._store.query("SELECT name, commitment FROM cpe_login WHERE user = ?", (user,))
+        return rows[0] if rows else None
+
+    def below(self, name: str, path: str) -> Mapping[str, Known]:
+        """Return what is known of a CPE's parameters whose paths begin so."""
+        query = "SELECT * FROM cpe_value WHERE name = ? AND path >= ? AND path < ? ORDER BY path"
+        rows = self._store.query(query, (name, path, path + _LAST))
+        return {r["path"]: _known(r) for r in rows}
+
+    def read_whole_s(self, name: str, path: str) -> int:
+        """Return when all that a CPE has below a path was read last, unix seconds; 0: never since it was reset."""
+        query = "SELECT max(at_s) AS at_s FROM cpe_read WHERE name = ? AND substr(?, 1, length(below)) = below"
+        return int(self._store.query(query, (name, path))[0]["at_s"] or 0)
+
+    def own_password(self, user: str) -> str | None:
+        """Return the password of a user that is one CPE's own."""
+        row = self._login(user)
+        return None if row is None else self.secret(row["commitment"])
+
+    def owner(self, user: str) -> str | None:
+        """Return whose own user it is."""
+        row = self._login(user)
+        return None if row is None else row["name"]
+
+    def request_owner(self, user: str) -> str | None:
+        """Return which CPE's user of connection requests it is: they are called as their CPE is."""
+        return user if self.find(user) is not None else None
+
+    def request_credentials(self, name: str) -> Credentials | None:
+        """Return what a connection request to a CPE needs: its own, else what many share; None: neither is known."""
+        cpe = self.find(name)
+        if cpe is None:
+            return None
+        commit = self.secrets_set(name).get(cpe.root + REQUEST_PASSWORD)
+        password = None if commit is None else self.secret(commit)
+        known = self.values(name, [cpe.root + REQUEST_USERNAME]).get(cpe.root + REQUEST_USERNAME)
+        if password is None or known is None or not known.value:
+            return self._shared_request()
+        return Credentials(known.value, password)
+
+    async def called(self, called: Called) -> Cpe:
+        """Take note that a CPE calls in, durably."""
+        self._now_s = called.at_s
+        cpe = await self._store.run(CpeCalled(called, self._trust_shared))
+        self._software[cpe.name] = cpe.software
+        if len(self._software) > 10 * EVIDENCE_MEMO:
+            del self._software[next(iter(self._software))]
+        if cpe.trust is Trust.ACCEPTED and cpe.resets > cpe.provisioned and self.rings_for(cpe):
+            self.reset_bell.ring()
+        return cpe
+
+    async def learned(self, name: str, values: Mapping[str, Known], *, below: str = "") -> None:
+        """Take note of what was read of a CPE."""
+        await self._store.run(CpeLearned(name, values, below))
+
+    async def forget(self, name: str, path: str) -> None:
+        """Take note that nothing is at or below a path any more."""
+        await self._store.run(CpeLearned(name, {}, gone=(path,)))
+
+    def secret(self, commit: str) -> str | None:
+        """Return a secret by its commitment."""
+        rows = self._store.query("SELECT sealed FROM cpe_secret WHERE commitment = ?", (commit,))
+        return self._vault.open(bytes(rows[0]["sealed"])).decode() if rows else None
+
+    async def keep_secrets(self, found: Mapping[str, str]) -> None:
+        """Keep secrets, commitment -> text, sealed."""
+        rows = tuple((commit, self._vault.seal(text.encode())) for commit, text in found.items())
+        await self._store.run(PutCpeSecrets(rows))
+
+    async def setting(self, name: str, pending: Pending, user: str = "") -> None:
+        """Take note, durably, that secrets are about to be set."""
+        await self._store.run(CpeSetting(name, pending, user))
+
+    async def was_set(self, name: str, secrets: Mapping[str, str]) -> None:
+        """Take note that a CPE took secrets."""
+        await self._store.run(CpeSet(name, secrets))
+
+    def secrets_set(self, name: str) -> Mapping[str, str]:
+        """Return the commitment of each secret that a CPE took last, by path."""
+        rows = self._store.query("SELECT path, commitment FROM cpe_secret_set WHERE name = ?", (name,))
+        return {r["path"]: r["commitment"] for r in rows}
+
+    def pending(self, name: str) -> Sequence[Pending]:
+        """Return what was about to be set, and is not known to have been taken."""
+        rows = self._store.query("SELECT key, secrets FROM cpe_pending WHERE name = ?", (name,))
+        return [Pending(r["key"], json.loads(r["secrets"])) for r in rows]
+
+    def due(self) -> list[Cpe]:
+        """Return the CPE that are accepted and new, or were reset since they had their baseline."""
+        query = "SELECT * FROM cpe WHERE trust = ? AND resets > provisioned ORDER BY last_s DESC"
+        return [_cpe(row) for row in self._store.query(query, (Trust.ACCEPTED.value,))]
+
+    async def provisioned(self, name: str, resets: int) -> None:
+        """Take note that a CPE has its baseline, as of so many resets."""
+        await self._store.run(Provisioned(name, resets))
+
+    async def expect_reset(self, name: str, until_s: int) -> None:
+        """Take note that a CPE is being reset by us."""
+        await self._store.run(ExpectReset(name, until_s))
+
+    async def evidence(self, name: str, workflow: str, worked: bool, detail: str, software: str | None = None) -> None:
+        """Take note that a workflow worked with a CPE's model, or did not; of the same again, once in a while."""
+        said = (name, self._software.get(name, "") if software is None else software, workflow, worked)
+        if self._recent.get(said, float("-inf")) + EVIDENCE_S > self._now_s:
+            return
+        self._recent[said] = self._now_s
+        if len(self._recent) > 4 * EVIDENCE_MEMO:
+            del self._recent[next(iter(self._recent))]
+        cpe = self.find(name)
+        if cpe is None:
+            return
+        if software is not None:
+            cpe = replace(cpe, software=software)
+        key = (cpe.oui, cpe.product_class, cpe.software, workflow, worked)
+        if self._told.get(key, float("-inf")) + EVIDENCE_S > cpe.last_s:
+            return
+        self._told[key] = cpe.last_s
+        if len(self._told) > EVIDENCE_MEMO:
+            del self._told[next(iter(self._told))]
+        await self._store.run(CpeEvidence(cpe, workflow, worked, detail))
+
+    def breaker(self, name: str) -> Sequence[BreakerRow]:
+        """Return what the breaker of a CPE knows."""
+        rows = self._store.query("SELECT rows FROM cpe_breaker WHERE name = ?", (name,))
+        return [tuple(row) for row in json.loads(rows[0]["rows"])] if rows else []
+
+    async def keep_breaker(self, name: str, rows: Sequence[BreakerRow]) -> None:
+        """Keep what the breaker of a CPE knows."""
+        await self._store.run(KeepBreaker(name, tuple(rows)))
+
+    def evidence_rows(self) -> list[sqlite3.Row]:
+        """Return all evidence, one row a model, workflow and outcome."""
+        return self._store.query("SELECT * FROM cpe_evidence ORDER BY oui, product_class, software, workflow")

@@ -1,0 +1,413 @@
+"""What a verb wants of one CPE: steps from what is known of it, or why it is left alone. Pure.
+
+A CPE is planned for from its last known values, each with its age: it calls in when it likes. What was never read is
+not written, since nothing could tell whether somebody else changed it: `ispagent cpe refresh` reads it first.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent.connectors.cwmp import addresses, rows
+from agent.connectors.cwmp.addresses import Row, address, row_address, what_of
+from agent.connectors.cwmp.effects import DIAGNOSE, FACTORY_RESET, FIRMWARE, REBOOT, UNKNOWN_VERSION, WITHIN_S
+from agent.connectors.cwmp.errors import LocalCwmpError
+from agent.connectors.cwmp.identity import target_id
+from agent.connectors.cwmp.images import ImageFile
+from agent.connectors.shared import age_text
+from agent.cpe_model import limits
+from agent.cpe_model.kinds import Class, classify
+from agent.cpe_model.known import Cpe, Known, Trust
+from agent.cpe_model.profiles import Profile, normalise
+from agent.cpe_model.values import TYPES
+from agent.cpe_model.vocabulary import UnknownNameError
+from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value
+from agent.services.verbs import Leave
+
+MANAGEMENT: Final = "ManagementServer."
+_ROW: Final = re.compile(r"(?P<table>[^\[\]]+\.)\[(?P<key>[^\]]+)\]")
+_CLIPPED: Final = re.compile(r"\([0-9]+ characters\)")
+"""What stands for a value that is too long to be kept (`line_session.known`)."""
+_REQUEST_USER: Final = frozenset({"ConnectionRequestUsername", "ConnectionRequestPassword"})
+_KEEPS_US: Final = _REQUEST_USER | {"URL", "Username", "Password", "EnableCWMP", "PeriodicInformEnable"}
+"""Below ManagementServer: what a CPE needs to find us and to be let in, and what we need to call it."""
+_INTERVAL: Final = "PeriodicInformInterval"
+_SELDOM_S: Final = 86_400
+"""A CPE that calls in less often than once a day is as good as lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A CPE and what is known of it. `profile` None: nothing is known of such a model, as `why` says."""
+
+    cpe: Cpe
+    values: Mapping[str, Known]
+    profile: Profile | None
+    taken: Mapping[str, str] = field(default_factory=dict)
+    """The commitment of each secret that it took last, by path."""
+    callable: bool = False
+    """Whether it can be asked to call in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of each CPE.
+
+    `settings`: name or path -> text, `+TABLE[field=text,…]` -> `field=text,…`, `-TABLE[field=text,…]` -> "".
+    `commit`: (name or path, path) -> a new commitment to the secret to set, None: none was given. `secrets`: the names
+    of those that were given. `image`: of a firmware, and
+    `version` what it makes SoftwareVersion read. `diagnostic`: its name, `arguments` by their words.
+    """
+
+    settings: Mapping[str, str] = field(default_factory=dict)
+    commit: Callable[[str, str], str | None] = lambda _name, _path: None
+    secrets: Collection[str] = ()
+    image: ImageFile | None = None
+    version: str = ""
+    diagnostic: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CpePlan:
+    """Steps for one CPE. `management`: they touch what the CPE needs to find us. `display`: texts for its preview."""
+
+    steps: tuple[Step, ...]
+    display: Mapping[str, str]
+    management: bool = False
+
+
+def usable(subject: Subject) -> Leave | None:
+    """Return why nothing is done with a CPE, or None."""
+    cpe = subject.cpe
+    if cpe.trust is not Trust.ACCEPTED:
+        return Leave("not-accepted", f"{cpe.trust.value}: {cpe.why}", blocked=True)
+    if subject.profile is None:
+        return Leave("unknown-model", "its data model has neither root that is known", blocked=True)
+    return None
+
+
+# --- parameters and rows ----------------------------------------------------------------------------------------------
+
+
+def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
+    """Return the step that sets parameters, and one for each row of a table."""
+    profile = subject.profile
+    if profile is None:
+        return Leave("unknown-model", "its data model has neither root that is known", blocked=True)
+    writes: list[Transition] = []
+    steps: list[tuple[Transition, ...]] = []
+    for name, text in wanted.settings.items():
+        is_row = name[:1] in ("+", "-")
+        if is_row and name in wanted.secrets:
+            return Leave("secret", f"{name}: a row is given by its fields, not by a secret", blocked=True)
+        made = _row(subject, name, text, now_s) if is_row else _parameter(subject, profile, name, text, wanted)
+        if isinstance(made, Leave):
+            return made
+        if made is None:
+            continue
+        if any(made.address == other.address for other in (*writes, *(t for s in steps for t in s))):
+            return Leave("twice", f"{name}: expected each parameter once, got it by another name as well", blocked=True)
+        if is_row:
+            steps.append((made,))
+        else:
+            writes.append(made)
+    if (lost := _locked_out(subject, writes)) is not None:
+        return lost
+    if writes and profile.values_batch and len(writes) > profile.values_batch:
+        few = f"this model takes {profile.values_batch} parameters at once, and they go together or not at all"
+        return Leave("too-many", f"{few}: got {len(writes)}", blocked=True)
+    every = ([tuple(writes)] if writes else []) + steps
+    if not every:
+        paths = {profile.path(name) or name for name in wanted.settings}
+        read = [known for path, known in subject.values.items() if path in paths]
+        return Leave("already", f"it already reads so{f', as of {ages(read, now_s)} ago' if read else ''}")
+    target = target_id(subject.cpe.name)
+    return CpePlan(
+        tuple(Step(n, target, do) for n, do in enumerate(every, start=1)),
+        {"after": _when(subject, now_s), **_proof(every), **_undo(subject, every)},
+        management=any(loses_us(t) for do in every for t in do),
+    )
+
+
+def _locked_out(subject: Subject, writes: Sequence[Transition]) -> Leave | None:
+    """Return why a CPE would not be let in any more: a password is found by its user, which must be this CPE's."""
+    paths = {f"{subject.cpe.root}{MANAGEMENT}{last}": last for last in ("Username", "Password")}
+    found = {paths[p]: w for w in writes if (p := path_of(w)) in paths}
+    if not found:
+        return None
+    has = subject.values.get(f"{subject.cpe.root}{MANAGEMENT}Username")
+    user: object = has.value if has is not None else None
+    if "Username" in found and found["Username"].after is not ABSENT:
+        user = found["Username"].after[addresses.VALUE]
+    its_own = isinstance(user, str) and f"{user}.".startswith(f"{subject.cpe.name}.")
+    if "Password" in found and its_own:
+        return None
+    how = f"expected both, and a user that begins with {subject.cpe.name}.: ispagent cpe rotate {subject.cpe.name}"
+    return Leave("credentials", f"by these the CPE would not be let in any more: {how}", blocked=True)
+
+
+def _proof(steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
+    secret = any(
+        isinstance(t.after, Mapping) and isinstance(t.after.get(addresses.VALUE), SecretRef) for s in steps for t in s
+    )
+    if not secret:
+        return {}
+    return {"proof": "what is set is read back; a secret cannot be: it is done when the CPE answered that it took it"}
+
+
+def _undo(subject: Subject, steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
+    """Return what is lost of rows that are deleted."""
+    lost: list[str] = []
+    for row in (what_of(t.address) for s in steps for t in s if t.after is ABSENT):
+        if not isinstance(row, Row):
+            continue
+        inside = f"{row.table}{rows.number_of(row, subject.values)}."
+        deeper = sum(path.startswith(inside) and "." in path.removeprefix(inside) for path in subject.values)
+        if hidden := rows.secrets(row):
+            lost.append(f"{row.table} row cannot be taken back: its {', '.join(hidden)} is not known")
+        elif deeper:
+            lost.append(f"{row.table} row is made again without the {deeper} parameters below it")
+    return {"undo": " · ".join(lost)} if lost else {}
+
+
+def path_of(write: Transition) -> str:
+    """Return the full name of the parameter that is written."""
+    return write.address.split("/", 2)[2]
+
+
+def loses_us(write: Transition) -> bool:
+    """Return whether a write is of what a CPE needs to find us, to be let in and to be called; a mistake loses it."""
+    before, _, last = path_of(write).rpartition(".")
+    if not f"{before}.".endswith(MANAGEMENT):
+        return False
+    if last == _INTERVAL:
+        text = write.after.get(addresses.VALUE) if isinstance(write.after, Mapping) else None
+        return not (isinstance(text, str) and text.isdecimal() and 0 < int(text) <= _SELDOM_S)
+    return last in _KEEPS_US
+
+
+def _parameter(subject: Subject, profile: Profile, name: str, text: str, wanted: Wanted) -> Transition | Leave | None:
+    """Return what sets one parameter, None where it reads so already."""
+    try:
+        path = profile.resolve(name)
+    except UnknownNameError as err:
+        return Leave("unknown-parameter", str(err), blocked=True)
+    if path.endswith("."):
+        return Leave("unknown-parameter", f"{path} is an object, not a parameter", blocked=True)
+    if classify(path) is Class.READ_ONLY:
+        return Leave("not-writable", f"{path} cannot be written", blocked=True)
+    known = subject.values.get(path)
+    if known is None:
+        since = " since it was reset" if subject.cpe.resets > 1 else ""
+        never = f"{path} was never read of this CPE{since}: ispagent cpe refresh {subject.cpe.name} {name}"
+        return Leave("never-read", never, blocked=True)
+    where = address(subject.cpe.name, path)
+    if known.value is None:
+        commit = wanted.commit(name, path)
+        if commit is None:
+            return Leave("secret", f"{path} is a secret: give it by --secret {name}", blocked=True)
+        last = subject.taken.get(path)
+        before_ = Seen({addresses.VALUE: SecretRef(last) if last else ""}, known.at_s, live=False)
+        return Transition(where, before_, {addresses.VALUE: SecretRef(commit)})
+    if name in wanted.secrets:
+        return Leave("no-secret", f"{path} is no secret: give it by --value {name}=…", blocked=True)
+    if len(text) > limits.VALUE_CHARS or _CLIPPED.fullmatch(known.value):
+        return Leave("too-long", f"{path}: longer values than {limits.VALUE_CHARS} are not kept", blocked=True)
+    check = TYPES.get(known.type)
+    value = normalise(known.type, text)
+    if check is not None and not check(value):
+        return Leave("bad-value", f"{path}: expected a value of type {known.type}, got {text[:60]!r}", blocked=True)
+    before = normalise(known.type, known.value)
+    if before == value:
+        return None
+    return Transition(where, Seen({addresses.VALUE: before}, known.at_s, live=False), {addresses.VALUE: value})
+
+
+def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Leave | None:
+    """Return what makes, changes or deletes a row."""
+    found = _ROW.fullmatch(name[1:])
+    if found is None:
+        wanted = "expected +TABLE.[field=value,…] or -TABLE.[field=value,…]"
+        return Leave("bad-row", f"{wanted}, got {name[:80]!r}", blocked=True)
+    table = found["table"]
+    if subject.profile is not None and not table.startswith(subject.profile.root):
+        table = subject.profile.root + table
+    key, fields = _pairs(found["key"]), _pairs(text)
+    if isinstance(key, Leave):
+        return key
+    if isinstance(fields, Leave):
+        return fields
+    if not key or (name[0] == "+" and text and not fields):
+        return Leave("bad-row", f"{name[:80]!r}: expected field=value,…", blocked=True)
+    if secret := [f for f in (*key, *fields) if classify(f"{table}1.{f}") is Class.SECRET]:
+        return Leave("secret", f"{', '.join(secret)} of {table} is a secret, which a row cannot take yet", blocked=True)
+    known = {path: k for path, k in subject.values.items() if path.startswith(table)}
+    if not any(path == table or path.startswith(table) for path in subject.values) and not _counted(subject, table):
+        never = f"{table} was never read of this CPE: ispagent cpe refresh {subject.cpe.name} {table}"
+        return Leave("never-read", never, blocked=True)
+    number = rows.number_of(Row(table, key, ()), known)
+    if name[0] == "-":
+        return _delete(subject, table, key, number, known)
+    row = Row(table, key, tuple(f for f in fields if f not in key))
+    try:
+        where = row_address(subject.cpe.name, row)
+    except LocalCwmpError as err:
+        return Leave("bad-row", str(err), blocked=True)
+    before = rows.value(row, known)
+    at_s = max((k.at_s for k in known.values()), default=now_s)
+    after: Value = {**key, **{f: _typed(table, number, f, t, known) for f, t in fields.items()}}
+    return None if before == after else Transition(where, Seen(before, at_s, live=False), after)
+
+
+def _counted(subject: Subject, table: str) -> bool:
+    """Return whether an empty table is known to be one: by what counts its rows (TR-106 section 3.7.1)."""
+    parent, _, last = table.rstrip(".").rpartition(".")
+    return f"{parent}.{last}NumberOfEntries" in subject.values
+
+
+def _typed(table: str, number: int | None, name: str, text: str, known: Mapping[str, Known]) -> str:
+    found = known.get(f"{table}{number}.{name}") if number is not None else None
+    sibling = next((k for p, k in known.items() if p.endswith(f".{name}")), None)
+    kind = (found or sibling or Known("", "string", 0)).type
+    return normalise(kind, text)
+
+
+def _delete(
+    subject: Subject, table: str, key: Mapping[str, str], number: int | None, known: Mapping[str, Known]
+) -> Transition | Leave | None:
+    if number is None:
+        return None
+    fields = rows.instances(table, known)[number]
+    kept = tuple(f for f in fields if f not in key and not _read_only(table, f))
+    row = Row(table, key, kept)
+    return Transition(
+        row_address(subject.cpe.name, row),
+        Seen(rows.value(row, known), max(k.at_s for k in fields.values()), live=False),
+        ABSENT,
+    )
+
+
+def _read_only(table: str, name: str) -> bool:
+    return name == "Status" or classify(f"{table}1.{name}") in (Class.READ_ONLY, Class.VOLATILE)
+
+
+def _pairs(text: str) -> dict[str, str] | Leave:
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, sign, value = (each.strip() for each in part.partition("="))
+        if not part.strip():
+            continue
+        if not sign or not name or name in found:
+            wanted = "expected field=value,…, each once and no comma in a value"
+            return Leave("bad-row", f"{wanted}, got {text[:80]!r}", blocked=True)
+        found[name] = value
+    return found
+
+
+# --- effects ----------------------------------------------------------------------------------------------------------
+
+
+def reboot(subject: Subject, now_s: int) -> CpePlan | Leave:
+    """Return the step that reboots a CPE."""
+    return _effect(subject, REBOOT, "Reboot", {}, Replay.IF_UNPROVEN, ProofKind.CHANGED, addresses.BOOTS, now_s)
+
+
+def factory_reset(subject: Subject, now_s: int) -> CpePlan | Leave:
+    """Return the step that resets a CPE to its factory's settings."""
+    return _effect(subject, FACTORY_RESET, "FactoryReset", {}, Replay.NEVER, ProofKind.CHANGED, addresses.RESETS, now_s)
+
+
+def firmware(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
+    """Return the step that has a CPE fetch a firmware image; done when its SoftwareVersion is the wanted one."""
+    image, profile = wanted.image, subject.profile
+    if image is None or profile is None:
+        raise ValueError("a firmware change needs an image, and a profile")
+    if subject.cpe.software == wanted.version:
+        return Leave("already", f"it already runs {wanted.version}")
+    args = {
+        "file": image.name,
+        "sha256": image.sha256,
+        "bytes": str(image.size_bytes),
+        "type": profile.firmware_types[0],
+        "version": wanted.version,
+        "from": subject.cpe.software or UNKNOWN_VERSION,
+    }
+    return _effect(subject, FIRMWARE, "Download", args, Replay.NEVER, ProofKind.EQUAL, addresses.FIRMWARE, now_s)
+
+
+def diagnose(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
+    """Return the step that has a CPE run a test."""
+    profile = subject.profile
+    test = None if profile is None else profile.diagnostic(wanted.diagnostic)
+    if profile is None or test is None:
+        return Leave("no-such-test", f"this model is not known to have the test {wanted.diagnostic}", blocked=True)
+    args = {"object": test.path, "workflow": wanted.diagnostic}
+    for word, text in wanted.arguments.items():
+        argument = test.argument(word)
+        if argument is None:
+            known = ", ".join(a.name.partition(".")[2] for a in test.arguments)
+            return Leave("bad-value", f"{wanted.diagnostic}: expected {known}, got {word[:40]}", blocked=True)
+        args[argument.path.removeprefix(test.path)] = text
+    what = addresses.RUN + test.path
+    return _effect(subject, DIAGNOSE, "Diagnose", args, Replay.SAFE, ProofKind.EQUAL, what, now_s)
+
+
+def _effect(
+    subject: Subject,
+    verb: str,
+    method: str,
+    args: Mapping[str, str],
+    replay: Replay,
+    proof: ProofKind,
+    what: str,
+    now_s: int,
+) -> CpePlan | Leave:
+    if subject.profile is not None and (why := subject.profile.unsafe_call(method)) is not None:
+        return Leave("unsafe", f"{method} is not asked of this model: {why}", blocked=True)
+    target, key = target_id(subject.cpe.name), secrets.token_hex(12)
+    effect = Effect(address(subject.cpe.name, what), verb, args, key, replay, proof, WITHIN_S[verb])
+    return CpePlan((Step(1, target, effect),), {"after": _when(subject, now_s)})
+
+
+# --- texts ------------------------------------------------------------------------------------------------------------
+
+
+def title(cpe: Cpe) -> str:
+    """Return how a CPE is named to people."""
+    model = " ".join(filter(None, (cpe.manufacturer, cpe.product_class)))
+    whose = f"serves {cpe.service}" if cpe.service else "serves nobody"
+    return " · ".join(filter(None, (cpe.name, model, whose)))
+
+
+def now_text(cpe: Cpe, now_s: int) -> str:
+    """Return how a CPE stands: its firmware, when it called in, what its name rests on."""
+    seen = f"called in {age_text(now_s - cpe.last_s)} ago" if cpe.last_s else "never called in"
+    return " · ".join(
+        filter(None, (cpe.software and f"firmware {cpe.software}", seen, f"proven by {proven_text(cpe)}"))
+    )
+
+
+def proven_text(cpe: Cpe) -> str:
+    """Return what a CPE's name rests on."""
+    if not cpe.own:
+        return "credentials that many share"
+    return "a password of its own" if cpe.own_password else "a certificate with its name"
+
+
+def _when(subject: Subject, now_s: int) -> str:
+    known = None if subject.profile is None else subject.profile.path("inform.interval")
+    interval = subject.values.get(known) if known else None
+    often = f", every {interval.value} s by itself" if interval is not None and interval.value else ""
+    last = f"it last did {age_text(now_s - subject.cpe.last_s)} ago" if subject.cpe.last_s else "it never did"
+    asked = "it is asked to now" if subject.callable else "it cannot be asked to (ispagent cpe rotate)"
+    return f"sent when it calls in: {last}{often}; {asked}"
+
+
+def ages(known: Sequence[Known], now_s: int) -> str:
+    """Return the age of the oldest of some values."""
+    return age_text(now_s - min(k.at_s for k in known)) if known else ""

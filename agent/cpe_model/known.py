@@ -1,0 +1,242 @@
+"""What is known of a CPE, and where it is kept: the connector says what it learned, an inventory keeps it.
+
+A connector does not know the database: `CpeBook` is what it asks of whoever does. What a CPE says of itself is not
+proven by its saying so; `Trust` says what its name rests on.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from agent.cpe_model.breaker import BreakerRow
+from agent.cpe_model.errors import BadCredentialsError
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """ConnectionRequestUsername and ConnectionRequestPassword, which the ACS sets in the CPE."""
+
+    user: str
+    password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse what no header can hold.
+
+        Raises:
+            BadCredentialsError: a control character in the user, or one of either that is no UTF-8.
+        """
+        try:
+            (self.user + self.password).encode()
+        except UnicodeEncodeError:
+            # Without the cause, which holds the text
+            raise BadCredentialsError("connection request: expected user and password in Unicode") from None
+        if _CONTROL.search(self.user):
+            raise BadCredentialsError("connection request: expected a user without control characters")
+
+
+class Trust(enum.Enum):
+    """Whether the agent acts on a CPE."""
+
+    QUARANTINED = "quarantined"
+    """It called in, and nobody has accepted it: nothing is asked of it, nothing is written."""
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    """A person said that it is none of ours: its sessions are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A parameter as it was last read. `value` None: a secret, or what reads as one: only that it is there is kept.
+
+    `at_s`: unix seconds. `writable` None: never asked. `before_reset`: the CPE was reset since, and no longer is that.
+    """
+
+    value: str | None
+    type: str
+    at_s: int
+    writable: bool | None = None
+    before_reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cpe:
+    """A CPE. Times are unix seconds, 0: never. `service`: the subscriber's service that it serves, "": none.
+
+    `user`: whose password it proved itself with last, "": a certificate alone; `own`: that password or a certificate is
+    its own, not one that many share.
+    `boots`, `resets`: how often it said so; `provisioned`: how many resets it had when it got its
+    baseline, -1: it never did. `why`: why it is quarantined, for people.
+    """
+
+    name: str
+    oui: str
+    product_class: str
+    serial: str
+    manufacturer: str = ""
+    trust: Trust = Trust.QUARANTINED
+    why: str = "never seen before"
+    root: str = ""
+    software: str = ""
+    hardware: str = ""
+    service: str = ""
+    user: str = ""
+    own: bool = False
+    address: str = ""
+    request_url: str = ""
+    udp_address: str = ""
+    events: tuple[str, ...] = ()
+    first_s: int = 0
+    last_s: int = 0
+    boots: int = 0
+    resets: int = 0
+    provisioned: int = -1
+    accepted_seq: int = 0
+    """Of which entry in the log the decision is by which it is accepted: another one is another CPE to a plan."""
+    claimed: bool = False
+    """Whether somebody came under its name with credentials that many share, having had its own."""
+    booted: bool = False
+    """Whether it told of a boot by calling in just now, one that it had not told of before."""
+
+    @property
+    def own_password(self) -> bool:
+        """Whether its name rests on a password of its own: its own users begin with its name (`cpe rotate`)."""
+        return self.own and f"{self.user}.".startswith(f"{self.name}.")
+
+
+def retried_within_s(count: int) -> int:
+    """Return within what time, in seconds, a CPE comes again that many times after a session that failed, at most.
+
+    The waits are 10 s, 20 s, and so on twice as long up to the tenth (TR-069 section 3.2.1.1); each try may take a
+    while too.
+    """
+    doublings = min(count, 10)
+    return 10 * ((1 << doublings) - 1) + 5120 * (count - doublings) + 120 * count
+
+
+def says(events: Sequence[str], code: str) -> bool:
+    """Return whether an event of a code, such as `1`, is among events: `1 BOOT`."""
+    return any(event.partition(" ")[0] == code for event in events)
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A CPE calls in: what its Inform says, and what its name rests on."""
+
+    name: str
+    oui: str
+    product_class: str
+    serial: str
+    manufacturer: str
+    root: str
+    software: str
+    hardware: str
+    user: str
+    own: bool
+    address: str
+    request_url: str
+    udp_address: str
+    events: tuple[str, ...]
+    at_s: int
+    retry: int = 0
+    """How often it tried again since a session that failed: what it says then it may have said before."""
+    values: Mapping[str, Known] = field(default_factory=dict)
+
+    @property
+    def boots(self) -> bool:
+        """Whether it says that it was started anew."""
+        return says(self.events, "1")
+
+    @property
+    def resets(self) -> bool:
+        """Whether it says that it never spoke to this ACS before: new, or reset to its factory's settings."""
+        return says(self.events, "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Secrets that a SetParameterValues sets: path -> commitment. `key`: the ParameterKey that proves it was done."""
+
+    key: str
+    secrets: Mapping[str, str]
+
+
+class CpeBook(Protocol):
+    """Where what is known of CPE is kept."""
+
+    def find(self, name: str) -> Cpe | None:
+        """Return a CPE by its name."""
+        ...
+
+    def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, Known]:
+        """Return what is known of a CPE's parameters, of all or of some."""
+        ...
+
+    def own_password(self, user: str) -> str | None:
+        """Return the password of a user that is one CPE's own."""
+        ...
+
+    def owner(self, user: str) -> str | None:
+        """Return whose own user it is: a CPE's name."""
+        ...
+
+    def request_owner(self, user: str) -> str | None:
+        """Return which CPE's user of connection requests it is."""
+        ...
+
+    def request_credentials(self, name: str) -> Credentials | None:
+        """Return what a connection request to a CPE needs."""
+        ...
+
+    async def called(self, called: Called) -> Cpe:
+        """Take note that a CPE calls in, durably; return what is known of it then."""
+        ...
+
+    async def learned(self, name: str, values: Mapping[str, Known], *, below: str = "") -> None:
+        """Take note of what was read of a CPE. `below`: all that is there below this path; the rest of it is gone."""
+        ...
+
+    async def forget(self, name: str, path: str) -> None:
+        """Take note that nothing is below a path (an object's, or a parameter's) any more."""
+        ...
+
+    def secret(self, commit: str) -> str | None:
+        """Return a secret that a change is to set, by its commitment; None where it is not kept (any more)."""
+        ...
+
+    async def setting(self, name: str, pending: Pending, user: str = "") -> None:
+        """Take note, durably, that secrets are about to be set. `user`: whose password is among them, of its own."""
+        ...
+
+    async def expect_reset(self, name: str, until_s: int) -> None:
+        """Take note that a factory reset was asked for: until then it may come with credentials that many share."""
+        ...
+
+    async def was_set(self, name: str, secrets: Mapping[str, str]) -> None:
+        """Take note that a CPE took secrets: path -> commitment."""
+        ...
+
+    def secrets_set(self, name: str) -> Mapping[str, str]:
+        """Return the commitment of each secret that a CPE took last, by path."""
+        ...
+
+    def pending(self, name: str) -> Sequence[Pending]:
+        """Return what was about to be set, and is not known to have been taken."""
+        ...
+
+    def breaker(self, name: str) -> Sequence[BreakerRow]:
+        """Return what the circuit breaker of a CPE knows."""
+        ...
+
+    async def keep_breaker(self, name: str, rows: Sequence[BreakerRow]) -> None:
+        """Keep what the circuit breaker of a CPE knows."""
+        ...
+
+    async def evidence(self, name: str, workflow: str, worked: bool, detail: str, software: str | None = None) -> None:
+        """Take note that a workflow worked with a CPE, or did not. `software`: of which firmware; None: it runs it."""
+        ...

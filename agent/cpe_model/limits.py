@@ -1,0 +1,23 @@
+"""Limits on what is stored and shown of a CPE, each with its reason or "chosen arbitrarily"."""
+
+from __future__ import annotations
+
+from typing import Final
+
+NUMBER_CHARS: Final = 20
+"""Digits of a number, sign included: an unsignedLong has 20."""
+
+SHOWN_CHARS: Final = 60
+"""A name that came, in an error."""
+
+VALUES: Final = 20_000
+"""Parameters that are remembered of one CPE: more than twice the largest recorded tree (9,000)."""
+
+STRANGER_VALUES: Final = 64
+"""Of one that nobody accepted: what an Inform must have (TR-106 appendix, a dozen), and a few more."""
+
+NEW_CPE: Final = 5000
+"""CPE in quarantine that are remembered; with more, new ones are refused until some are accepted or forgotten."""
+
+VALUE_CHARS: Final = 32_768
+"""A value that is remembered; of a longer one its length is. Vendor configurations have megabytes."""

@@ -1,0 +1,281 @@
+"""One vocabulary for both data models: `wifi.1.ssid` is a path of TR-098 here and of TR-181 there. Pure.
+
+A profile says, for one kind of CPE, where each name stands, and how that CPE must be spoken to (its quirks). Profiles
+are data: `profiles/*.toml`, read by `profile_files`, chosen by `profiles.profile_of`.
+
+* CpeModelError
+  x UnknownNameError: neither a name of the vocabulary nor a path below the root
+"""
+
+from __future__ import annotations
+
+import difflib
+import enum
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Final
+
+from agent.cpe_model import values
+from agent.cpe_model.errors import CpeModelError
+from agent.cpe_model.words import presentable
+
+TABLE: Final = "table"
+"""The kind of a name that stands for a table; its path ends in a dot."""
+KINDS: Final = frozenset(values.TYPES) - {"base64Binary"} | {TABLE}
+"""The kinds of a name: the types of a parameter's value, and `table`."""
+INSTANCE: Final = "{i}"
+"""Stands for the instance number, in the name and in the path of a table's column."""
+UNITS: Final[Mapping[str, tuple[Decimal, str]]] = {
+    "": (Decimal(1), ""),
+    "s": (Decimal(1), "s"),
+    "ms": (Decimal(1), "ms"),
+    "bytes": (Decimal(1), "bytes"),
+    "dBm": (Decimal(1), "dBm"),
+    "0.001 dBm": (Decimal("0.001"), "dBm"),
+}
+"""What a number counts: unit -> (what to multiply by, the unit that people are shown)."""
+
+_NUMBERS: Final = frozenset({"int", "unsignedInt", "long", "unsignedLong"})
+_NUMBER: Final = re.compile(r"([+-]?)0*([0-9]+)", re.ASCII)
+_DECIMAL: Final = re.compile(r"[+-]?[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
+_TRUE: Final = frozenset({"true", "1"})
+_FALSE: Final = frozenset({"false", "0"})
+
+
+class UnknownNameError(CpeModelError):
+    """Neither a name of a profile's vocabulary nor a path below its root."""
+
+
+class BooleanStyle(enum.Enum):
+    """How a CPE takes booleans."""
+
+    WORDS = "true"
+    DIGITS = "1"
+
+
+class Reports(enum.Enum):
+    """Whether a CPE's word that a transfer succeeded is worth something."""
+
+    TRUSTED = "trusted"
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """A name and where it stands.
+
+    `name` and `path` have `{i}` where a table's instance goes. `kind`: one of KINDS. `unit`: one of UNITS.
+    """
+
+    name: str
+    path: str
+    kind: str
+    secret: bool = False
+    writable: bool = False
+    unit: str = ""
+
+    def shown(self, text: str) -> str:
+        """Return a value for people, with its unit: `-21500` of a thousandth of a dBm is `-21.5 dBm`.
+
+        A boolean is `true` or `false`; what is no number of this unit stays as it came.
+
+        Args:
+            text: the device's own string. Not for secrets.
+        """
+        factor, unit = UNITS[self.unit]
+        text = normalise(self.kind, text)
+        if not unit or not _DECIMAL.fullmatch(text):
+            return text
+        number = Decimal(text) * factor
+        return f"{number.normalize() if factor != 1 else number:f} {unit}"
+
+    def at(self, instance: str) -> Mapped:
+        """Return the name and path of one instance of a column."""
+        return Mapped(
+            self.name.replace(INSTANCE, instance, 1),
+            self.path.replace(INSTANCE, instance, 1),
+            self.kind,
+            self.secret,
+            self.writable,
+            self.unit,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """A test that a CPE runs when its state is written to `Requested`.
+
+    `path`: its object. `state`: its DiagnosticsState. `complete`: what that says at the end (an error begins with
+    `Error`). `arguments` are written, `results` read; their names begin with the diagnostic's: `ping.host`.
+    """
+
+    name: str
+    path: str
+    state: Mapped
+    complete: tuple[str, ...]
+    arguments: tuple[Mapped, ...]
+    results: tuple[Mapped, ...]
+
+    def argument(self, word: str) -> Mapped | None:
+        """Return the argument of a word, `host`, or None where this test has none."""
+        return next((mapped for mapped in self.arguments if mapped.name == f"{self.name}.{word}"), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsafe:
+    """A call that is not made. `path`: what must not be asked for as a whole, None where no path matters."""
+
+    method: str
+    path: str | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Where a kind of CPE has what, and how it must be spoken to.
+
+    Attributes:
+        name: of its file, without `.toml`.
+        root: `InternetGatewayDevice.` or `Device.`.
+        boolean: how booleans are written.
+        names_batch: most parameters in one GetParameterValues, 0 for no limit.
+        values_batch: most parameters in one SetParameterValues, 0 for no limit.
+        get_by_path: whether values may be asked for by a path that ends in a dot.
+        empty_tables: paths of tables that this firmware leaves empty: "not shown", not "none".
+        unsafe: calls that are not made.
+        firmware_types: the FileType of a firmware download, best first.
+        download_reports: whether TransferComplete means anything. SoftwareVersion decides in any case.
+        parameters: the vocabulary, without the diagnostics'.
+        diagnostics: what tests there are.
+    """
+
+    name: str
+    root: str
+    boolean: BooleanStyle
+    names_batch: int
+    values_batch: int
+    get_by_path: bool
+    empty_tables: tuple[str, ...]
+    unsafe: tuple[Unsafe, ...]
+    firmware_types: tuple[str, ...]
+    download_reports: Reports
+    parameters: tuple[Mapped, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    _by_name: Mapping[str, Mapped] = field(init=False, repr=False, compare=False)
+    _by_path: Mapping[str, Mapped] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {mapped.name: mapped for mapped in self.all()})
+        object.__setattr__(self, "_by_path", {mapped.path: mapped for mapped in self.all()})
+
+    def all(self) -> Iterator[Mapped]:
+        """Yield every name with its place: the parameters, then each diagnostic's state, arguments and results."""
+        yield from self.parameters
+        for diagnostic in self.diagnostics:
+            yield from (diagnostic.state, *diagnostic.arguments, *diagnostic.results)
+
+    def mapped(self, name: str) -> Mapped | None:
+        """Return a name with its place; `hosts.3.mac` gives that of row 3. None where this CPE has no such thing."""
+        return _instance_of(self._by_name, name)
+
+    def mapped_at(self, path: str) -> Mapped | None:
+        """Return the name that stands at a path, of a row or not. None where the vocabulary has none."""
+        return _instance_of(self._by_path, path)
+
+    def path(self, name: str) -> str | None:
+        """Return where a name stands, or None where this CPE has no such thing."""
+        found = self.mapped(name)
+        return None if found is None else found.path
+
+    def name_of(self, path: str) -> str | None:
+        """Return the name of a path, or None where the vocabulary has none."""
+        found = self.mapped_at(path)
+        return None if found is None else found.name
+
+    def diagnostic(self, name: str) -> Diagnostic | None:
+        """Return a test, `ping`, or None where this CPE has none."""
+        return next((diagnostic for diagnostic in self.diagnostics if diagnostic.name == name), None)
+
+    def resolve(self, name_or_path: str) -> str:
+        """Return the path of a name, or a path below the root as it is.
+
+        Raises:
+            UnknownNameError: neither; it says what is near.
+        """
+        if (found := self.path(name_or_path)) is not None:
+            return found
+        if name_or_path.startswith(self.root):
+            return name_or_path
+        near = difflib.get_close_matches(name_or_path, self._by_name, 3)
+        hint = f"; near: {', '.join(near)}" if near else ""
+        raise UnknownNameError(
+            f"profile {self.name}: expected a name of its vocabulary or a path below {self.root}, "
+            f"got {presentable(name_or_path)}{hint}"
+        )
+
+    def write_value(self, type_name: str, text: str) -> str:
+        """Return a value as this CPE takes it: a boolean in its style, anything else as it is."""
+        if values.read_type(type_name) != "boolean":
+            return text
+        word = normalise(type_name, text)
+        if self.boolean is BooleanStyle.DIGITS:
+            return {"true": "1", "false": "0"}.get(word, word)
+        return word
+
+    def is_empty_table(self, path: str) -> bool:
+        """Return whether a path is, or lies in, a table that this firmware leaves empty."""
+        return any(path.startswith(table) for table in self.empty_tables)
+
+    def unsafe_call(self, method: str, path: str = "") -> str | None:
+        """Return why a call must not be made, None where it may.
+
+        Args:
+            method: `Reboot`, `GetParameterValues` …
+            path: what it is called for: a full name, a path that ends in a dot, or empty for the whole tree. A call
+                for a path is a call for all that lies below it.
+        """
+        for unsafe in self.unsafe:
+            if unsafe.method != method:
+                continue
+            if unsafe.path is None or unsafe.path == path or (unsafe.path.startswith(path) and path[-1:] in ("", ".")):
+                return unsafe.why
+        return None
+
+
+def normalise(type_name: str, text: str) -> str:
+    """Return a value in the one form that it is compared in; idempotent.
+
+    Booleans are `true` and `false`; whole numbers have no plus, no leading zeros and no minus before 0; hexBinary is in
+    capitals, a dateTime with a zone in UTC. What is none of these, and every other type, stays as it came.
+
+    Args:
+        type_name: with or without a prefix: `boolean`, `xsd:unsignedInt`.
+        text: the device's own string.
+    """
+    kind = values.read_type(type_name)
+    if kind == "boolean":
+        word = text.strip().lower()
+        return "true" if word in _TRUE else "false" if word in _FALSE else text
+    if kind in _NUMBERS and (found := _NUMBER.fullmatch(text.strip())) is not None:
+        return f"-{found[2]}" if found[1] == "-" and found[2] != "0" else found[2]
+    if kind == "hexBinary":
+        return text.upper()
+    if kind == "dateTime" and (at := values.moment(text)) is not None:
+        return at.isoformat().replace("+00:00", "Z")
+    return text
+
+
+def _instance_of(known: Mapping[str, Mapped], text: str) -> Mapped | None:
+    """Return what stands under a name or path, with the last number in it taken for a row where it must be."""
+    if INSTANCE in text:  # a column, and of no row
+        return None
+    if (found := known.get(text)) is not None:
+        return found
+    parts = text.split(".")
+    for at in range(len(parts) - 1, -1, -1):
+        if parts[at].isascii() and parts[at].isdigit():
+            row = known.get(".".join((*parts[:at], INSTANCE, *parts[at + 1 :])))
+            return None if row is None else row.at(parts[at])
+    return None

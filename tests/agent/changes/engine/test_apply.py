@@ -1,0 +1,576 @@
+"""A consumed plan against a fake connector: what is sent, what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agent.changes.authority import stops
+from agent.changes.engine.apply import Run
+from agent.changes.journal.commands import MoveItem, move_item
+from agent.changes.journal.machine import ChangeState, Event
+from agent.connectors.base import Busy, Enforced, Judgement, Reach
+from agent.inventory.book import Broken
+from agent.model import Address, Direction, Item, Pace, Step, Ticket, Wave
+from agent.model import ItemState as S
+from agent.store.db import Tx
+from tests.agent.changes.rig import Rig, item
+from tests.agent.connectors.fake import FakeRecipe, World
+from tests.fakes import FakeClock
+from trust.policy import Action
+from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    for n in range(8):
+        world.add(f"u{n}")
+    return world
+
+
+@pytest.fixture
+def rig(tmp_path: Path, world: World) -> Iterator[Rig]:
+    rig = Rig(tmp_path, world, FakeClock())
+    yield rig
+    rig.close()
+
+
+async def run_one(rig: Rig, login: str = "u0", **plan: object) -> S:
+    plan_id = await rig.save_plan([item(1, login, rig.world)], **plan)  # type: ignore[arg-type]  # keywords are for the test to choose
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    rig.evidence.verify()
+    return rig.states(plan_id)[0]
+
+
+async def test_one_item_is_applied_and_enforced(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    assert await run_one(rig) is S.APPLIED
+    assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
+    assert world.kicks == ["u0"]
+
+
+async def test_reason_is_recorded_with_applied(rig: Rig, autojump_clock: MockClock) -> None:
+    await run_one(rig)
+    rows = rig.store.reader.execute("SELECT service, reason FROM reason").fetchall()
+    assert [tuple(r) for r in rows] == [("C-u0/home", "debt")]
+
+
+async def test_offline_is_set_at_next_login_at_once(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    del world.sessions["u0"]
+    started = trio.current_time()
+    assert await run_one(rig) is S.SET_AT_NEXT_LOGIN
+    assert trio.current_time() - started < 1
+    assert world.kicks == []
+
+
+@pytest.mark.parametrize(("polls", "state"), [(3, S.APPLIED), (1000, S.SET_NOT_ENFORCED)])
+async def test_what_takes_hold_a_while_later_is_waited_for(
+    rig: Rig, autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch, polls: int, state: S
+) -> None:
+    """Also where there was no session to end."""
+    del world.sessions["u0"]
+    answers = [Judgement(Enforced.NO, "not-in-effect")] * polls
+    monkeypatch.setattr(FakeRecipe, "judge", lambda *_: answers.pop() if answers else Judgement(Enforced.YES, "seen"))
+    started = trio.current_time()
+    assert await run_one(rig) is state
+    within_s = 10  # the fake's
+    waited_s = trio.current_time() - started
+    assert waited_s < within_s if state is S.APPLIED else within_s <= waited_s < within_s + 5
+
+
+async def test_no_redial_in_time_is_set_at_next_login(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.no_redial.add("u0")
+    assert await run_one(rig) is S.SET_AT_NEXT_LOGIN
+
+
+@pytest.mark.parametrize(
+    ("faults", "state", "writes", "kicks"),
+    [
+        (["command-lost"], S.APPLIED, 1, 1),  # proven without effect, sent once more
+        (["command-lost", "command-lost"], S.NOT_APPLIED, 0, 0),
+        (["reply-lost"], S.APPLIED, 1, 1),
+        (["third-value"], S.DIVERGED, 1, 0),
+        (["no-effect"], S.NOT_APPLIED, 0, 0),
+        (["refused"], S.NOT_APPLIED, 0, 0),
+        (["", "nak"], S.SET_NOT_ENFORCED, 1, 0),
+        (["", "ack-without-effect"], S.SET_NOT_ENFORCED, 1, 0),
+        (["", "command-lost"], S.APPLIED, 1, 1),
+        (["", "reply-lost"], S.APPLIED, 1, 1),
+    ],
+)
+async def test_faults(
+    rig: Rig, autojump_clock: MockClock, world: World, faults: list[str], state: S, writes: int, kicks: int
+) -> None:
+    world.faults["u0"] = faults
+    assert await run_one(rig) is state
+    assert (len(world.writes), len(world.kicks)) == (writes, kicks)
+
+
+async def test_drift_is_stale_and_nothing_is_sent(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    world.values[world.user("u0")] = {"plan": "50M"}
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.STALE]
+    assert world.writes == []
+
+
+BUSY = Busy("busy-cpu", "CPU at 93 %")
+
+
+async def test_a_busy_device_is_spared_and_then_changed(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.busy = [BUSY] * 3
+    sent: list[float] = []
+    world.on_send = lambda _: sent.append(trio.current_time())
+    began = trio.current_time()
+    assert await run_one(rig) is S.APPLIED
+    assert sent[0] - began >= 5 + 10 + 20  # each pause longer than the one before
+
+
+async def test_a_device_that_stays_busy_is_not_changed(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.busy = [BUSY] * 10_000
+    plan_id = await rig.save_plan([item(1, "u0", world)], run_for_s=600)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.EXPIRED]
+    row = rig.store.reader.execute("SELECT reason FROM item WHERE plan_id = ?", (plan_id,)).fetchone()
+    assert row["reason"] == "busy-cpu"
+    assert (world.writes, world.kicks) == ([], [])
+
+
+async def test_what_was_begun_is_finished_though_the_device_is_busy(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    """Half done it would hold its addresses, against the restore of who paid meanwhile, until the plan's time is up."""
+    sent: list[float] = []
+
+    def busy_from_now_on(_: Ticket) -> None:
+        world.busy = [BUSY] * 10_000
+        sent.append(trio.current_time())
+
+    world.on_send = busy_from_now_on
+    assert await run_one(rig) is S.APPLIED
+    assert world.kicks == ["u0"]
+    assert 5 <= sent[1] - sent[0] < 60
+
+
+async def test_a_cancel_ends_the_wait_for_a_busy_device(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.busy = [BUSY] * 10_000
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    cancel = Cancel("1" * 32, "4" * 32, (rig.loaded(plan_id).row.digest.hex(),), "joseph", 0)
+    began = trio.current_time()
+
+    async def change_of_mind() -> None:
+        await trio.sleep(100)
+        await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(change_of_mind)
+        await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.CANCELLED]
+    assert 100 <= trio.current_time() - began < 100 + 31
+    assert world.writes == []
+
+
+@dataclass(frozen=True)
+class Move:
+    """An item is moved by somebody else than its run."""
+
+    to: MoveItem
+
+    def run(self, tx: Tx) -> None:
+        move_item(tx, self.to)
+
+
+async def test_a_restore_does_not_wait_behind_a_suspension_that_waits(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    """Who paid while the device was busy: the suspension gives its addresses back."""
+    world.busy = [BUSY] * 10_000
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+
+    async def supersede() -> None:
+        await trio.sleep(60)
+        sealed = rig.recorder.record("C-u0/home", {})
+        await rig.store.run(Move(MoveItem(plan_id, 1, Event.SUPERSEDE, "superseded", "superseded by R", sealed)))
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supersede)
+        await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.SUPERSEDED]
+    assert trio.current_time() - began < 60 + 31
+    assert world.writes == []
+
+
+async def test_paid_meanwhile_is_skipped(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    rig.unmet = lambda tx, item, begun: Broken("paid 09:03")
+    assert await run_one(rig) is S.SKIPPED
+    assert world.writes == []
+
+
+async def test_unreadable_while_reading_back_is_read_again(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    world.unreadable = 4
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.APPLIED]
+
+
+async def test_unreadable_for_ever_needs_a_person(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.faults["u0"] = ["reply-lost"]
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    world.unreadable = 10_000
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+
+
+async def test_canary_failure_stops_the_rest(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(6)]
+    world.faults["u1"] = ["refused"]
+    plan_id = await rig.save_plan(items, waves=[Wave(1, 2, 30), Wave(3, 6, 0)])
+    await rig.consume(plan_id)
+    stopped = await rig.apply(plan_id)
+    assert stopped.startswith("canary")
+    assert rig.states(plan_id) == [S.APPLIED, S.NOT_APPLIED, S.CANCELLED, S.CANCELLED, S.CANCELLED, S.CANCELLED]
+
+
+async def test_soak_between_waves(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(4)]
+    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 120), Wave(2, 4, 0)])
+    await rig.consume(plan_id)
+    started = trio.current_time()
+    await rig.apply(plan_id)
+    assert trio.current_time() - started >= 120
+    assert set(rig.states(plan_id)) == {S.APPLIED}
+
+
+async def test_a_restart_does_not_end_the_soak_of_what_stood_in_for_the_canary(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock())
+    items = [item(n + 1, f"u{n}", world) for n in range(3)]
+    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 600), Wave(2, 3, 0)])
+    await rig.consume(plan_id)
+    world.values[world.user("u0")] = {"plan": "another"}  # the canary is stale: the next stands in for it
+    with trio.move_on_after(100):
+        await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.STALE, S.APPLIED, S.PLANNED]
+    rig.close()
+    rig = Rig(tmp_path, world, FakeClock())
+    started = trio.current_time()
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.STALE, S.APPLIED, S.APPLIED]
+    assert trio.current_time() - started >= 600
+    rig.close()
+
+
+async def test_pace_spaces_the_starts(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(8)]
+    plan_id = await rig.save_plan(items, pace=Pace(2, 100, 0))
+    await rig.consume(plan_id)
+    started = trio.current_time()
+    await rig.apply(plan_id)
+    assert trio.current_time() - started >= 3.5
+
+
+async def test_percent_stops(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(8)]
+    for n in range(3):
+        world.faults[f"u{n}"] = ["refused"]
+    plan_id = await rig.save_plan(items, pace=Pace(1, 20, 0))
+    await rig.consume(plan_id)
+    stopped = await rig.apply(plan_id)
+    assert "2 of 8 failed (limit 20 %)" in stopped
+    assert rig.states(plan_id).count(S.CANCELLED) >= 5
+
+
+async def test_on_failure_revert_takes_back_what_stands(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(3)]
+    world.faults["u2"] = ["refused"]
+    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.REVERTED, S.REVERTED, S.NOT_APPLIED]
+    assert all(world.values[world.user(f"u{n}")] == {"plan": "20M"} for n in range(3))
+    assert world.kicks.count("u0") == 2
+    assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("faults", "state"),
+    [
+        (["", "", "", *["nak"] * 20], S.NEEDS_A_PERSON),  # suspended and ended; the row is back, the session is not
+        (["", "", "", "", *["nak"] * 20], S.REVERTED),
+    ],
+)
+async def test_a_session_that_cannot_be_ended_on_the_way_back_needs_a_person(
+    rig: Rig, autojump_clock: MockClock, world: World, faults: list[str], state: S
+) -> None:
+    world.faults["u0"], world.faults["u1"] = faults, ["refused"]
+    items = [item(n + 1, f"u{n}", world) for n in range(2)]
+    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [state, S.NOT_APPLIED]
+    assert world.values[world.user("u0")] == {"plan": "20M"}
+
+
+def two_writes(world: World) -> Item:
+    """Return an item of two steps, each of which writes one resource."""
+    first, second = item(1, "u0", world), item(2, "u1", world)
+    steps = (first.steps[0], Step(2, second.steps[0].target, second.steps[0].do))
+    return replace(first, steps=steps, enforce=None)
+
+
+async def test_on_failure_revert_takes_back_half_an_item(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    world.faults["u1"] = ["refused"]
+    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.REVERTED]
+    assert [world.values[world.user(u)] for u in ("u0", "u1")] == [{"plan": "20M"}] * 2
+    assert [login for login, _ in world.writes] == ["u0", "u0"]  # there and back; nothing of the other
+    assert rig.store.reader.execute("SELECT count(*) FROM reason").fetchone()[0] == 0
+
+
+async def about_to_be_half(folder: Path, world: World) -> tuple[Rig, bytes]:
+    """Return a plan that is to be taken back on failure, whose device calls in and refuses its second write."""
+    rig = Rig(folder, world, FakeClock(), Reach.ARRIVE)
+    world.faults["u1"] = ["refused"] * 10
+    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    return rig, plan_id
+
+
+async def test_a_half_that_is_being_taken_back_at_a_stop_is_read_back_after_it(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig, plan_id = await about_to_be_half(tmp_path, world)
+    with trio.CancelScope() as stop:
+
+        def hung_up(ticket: Ticket) -> None:
+            if ticket.direction is Direction.REVERT:
+                world.unreadable = 3
+                stop.cancel()
+
+        world.on_took = hung_up
+        await rig.apply(plan_id, partial(calls_in, rig))
+    assert stop.cancelled_caught
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+    rig.close()
+    world.on_took, world.unreadable = lambda ticket: None, 0
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    await rig.apply(plan_id, partial(calls_in, rig))
+    assert rig.states(plan_id) == [S.REVERTED]
+    assert rig.store.query("SELECT * FROM step WHERE outcome_seq IS NULL") == []
+    rig.close()
+
+
+async def test_a_half_that_waits_to_be_taken_back_is_not_finished(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig, plan_id = await about_to_be_half(tmp_path, world)
+    async with rig.parts() as parts, trio.open_nursery() as nursery:
+        run = Run(parts, rig.loaded(plan_id))
+        nursery.start_soon(run.run)
+        await trio.sleep(2)
+        assert run.waits_for("fake/d")
+        rig.connector.calls_in.set()
+        await becomes(rig, plan_id, S.NEEDS_A_PERSON)
+        await trio.sleep(5)
+        assert run.waits_for("fake/d")
+        assert rig.loaded(plan_id).state() is ChangeState.RUNNING
+        nursery.start_soon(calls_in, rig)
+        await becomes(rig, plan_id, S.REVERTED)
+        assert not run.waits_for("fake/d")
+        nursery.cancel_scope.cancel()
+    rig.close()
+
+
+async def becomes(rig: Rig, plan_id: bytes, state: S) -> None:
+    while rig.states(plan_id) != [state]:  # noqa: ASYNC110  the store tells nobody
+        await trio.sleep(1)
+
+
+async def calls_in(rig: Rig) -> None:
+    while True:
+        await trio.sleep(5)
+        rig.connector.calls_in.set()
+
+
+async def test_half_an_item_of_which_a_step_is_in_doubt_is_left_to_a_person(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    world.faults["u1"] = ["reply-lost"]
+    plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    world.on_took = lambda ticket: setattr(world, "unreadable", 10_000) if ticket.step == 2 else None
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+    assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
+
+
+async def test_busy_address_is_refused_for_a_suspension(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    first = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(first)
+    async with rig.parts() as parts:
+        run = Run(parts, rig.loaded(first))
+        assert await run.journal.lock(rig.loaded(first).items.items[0]) is None
+        second = await rig.save_plan([item(1, "u0", world)])
+        await rig.consume(second)
+        await Run(parts, rig.loaded(second)).run()
+    assert rig.states(second) == [S.NOT_APPLIED]
+    assert rig.loaded(second).rows[1].reason == "busy"
+
+
+async def test_cancel_before_the_step_sends_nothing(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    digest = rig.loaded(plan_id).row.digest.hex()
+    cancel = Cancel("1" * 32, "4" * 32, (digest,), "joseph", 0)
+    await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.CANCELLED]
+    assert world.writes == []
+
+
+async def test_freeze_pauses_and_unfreeze_goes_on(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
+    await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
+
+    async def lift() -> None:
+        await trio.sleep(100)
+        assert world.writes == []
+        unfreeze = Unfreeze("1" * 32, bytes(32).hex(), "joseph", 0)
+        await rig.store.run(stops.RecordUnfreeze(unfreeze, b"e", rig.recorder.record(None, {})))
+
+    await rig.apply(plan_id, lift)
+    assert rig.states(plan_id) == [S.APPLIED]
+
+
+async def test_frozen_until_the_deadline_is_expired(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    freeze = Freeze("1" * 32, "5" * 32, FreezeScope.PERSON, "maria", "joseph", 0)
+    await rig.store.run(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.EXPIRED]
+    assert world.writes == []
+
+
+async def test_device_that_calls_in_is_waited_for(tmp_path: Path, world: World, autojump_clock: MockClock) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+
+    async def call_in() -> None:
+        await trio.sleep(600)
+        assert rig.states(plan_id) == [S.WAITING]
+        assert rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
+        rig.connector.calls_in.set()
+
+    await rig.apply(plan_id, call_in)
+    assert rig.states(plan_id) == [S.APPLIED]
+    rig.close()
+
+
+async def test_device_that_never_calls_in_expires(tmp_path: Path, world: World, autojump_clock: MockClock) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.EXPIRED]
+    assert world.writes == []
+    rig.close()
+
+
+async def test_restore_follows_a_suspension_that_holds_the_address(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    from agent.changes.journal import commands
+
+    first = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(first)
+    second = await rig.save_plan([item(1, "u0", world)], action=Action.RESTORE)
+    await rig.consume(second)
+    address = world.user("u0")
+    assert await rig.store.run(commands.Lock(first, 1, (address,))) is None
+
+    async def give_back() -> None:
+        await trio.sleep(20)
+        await rig.store.run(commands.Unlock(first, 1, (address,)))
+
+    await rig.apply(second, give_back)
+    assert rig.states(second) == [S.APPLIED]
+
+
+async def test_giving_back_leaves_what_others_hold(rig: Rig, world: World) -> None:
+    from agent.changes.journal import commands
+
+    plan_id = await rig.save_plan([item(1, "u0", world), item(2, "u1", world)])
+    mine, shared, theirs = (Address(f"fake/d/user/{name}") for name in ("mine", "shared", "theirs"))
+    await rig.store.run(commands.Lock(plan_id, 1, (mine, shared)))
+    await rig.store.run(commands.Lock(plan_id, 2, (shared, theirs)))
+    await rig.store.run(commands.Unlock(plan_id, 2, (shared, theirs, mine)))
+    held = rig.store.query("SELECT address FROM address_lock ORDER BY address")
+    assert [row["address"] for row in held] == [mine, shared]
+
+
+@pytest.mark.parametrize(("lost", "stops"), [(2, False), (3, True)])
+async def test_lost_sessions_that_are_not_on_the_list_stop_it(
+    rig: Rig, autojump_clock: MockClock, world: World, lost: int, stops: bool
+) -> None:
+    rig.census = {"fake/d": Address("fake/d/online/all")}
+    items = [item(n + 1, f"u{n}", world) for n in range(4)]
+    plan_id = await rig.save_plan(items, waves=[Wave(1, 1, 60), Wave(2, 4, 0)], pace=Pace(0, 100, 2))
+    await rig.consume(plan_id)
+
+    async def outage() -> None:
+        await trio.sleep(30)
+        for n in range(lost):
+            del world.sessions[f"u{7 - n}"]
+
+    stopped = await rig.apply(plan_id, outage)
+    assert stopped == ("3 sessions lost at fake/d that are not on the list" if stops else "")
+    assert rig.states(plan_id).count(S.CANCELLED) == (3 if stops else 0)
+
+
+async def test_a_freeze_holds_the_declared_revert_and_keeps_nothing_locked(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(2)]
+    world.faults["u1"] = ["refused"]
+    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, 5), Wave(2, 2, 0)])
+    await rig.consume(plan_id)
+    freeze = Freeze("1" * 32, "5" * 32, FreezeScope.ALL, "", "joseph", 0)
+
+    def frozen_while_the_second_fails(ticket: Ticket) -> None:
+        if ticket.item == 2:
+            rig.store.now(stops.RecordFreeze(freeze, bytes(32), b"e", rig.recorder.record(None, {})))
+
+    world.on_send = frozen_while_the_second_fails
+
+    async def lift() -> None:
+        await trio.sleep(200)
+        assert rig.states(plan_id) == [S.APPLIED, S.NOT_APPLIED]
+        assert len(world.writes) == 1
+        assert rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
+        unfreeze = Unfreeze("1" * 32, bytes(32).hex(), "joseph", 0)
+        await rig.store.run(stops.RecordUnfreeze(unfreeze, b"e", rig.recorder.record(None, {})))
+
+    await rig.apply(plan_id, lift)
+    assert rig.states(plan_id) == [S.REVERTED, S.NOT_APPLIED]
+    assert world.values[world.user("u0")] == {"plan": "20M"}

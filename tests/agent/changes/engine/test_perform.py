@@ -1,0 +1,299 @@
+"""One step, every way it can end: what is said of it, and that it is recorded whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agent.changes.engine.perform import Patience, perform_step, recover_step, same
+from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, UnreadableError
+from agent.model import (
+    ABSENT,
+    Address,
+    Direction,
+    Effect,
+    ProofKind,
+    Replay,
+    SecretRef,
+    Seen,
+    StepOutcome,
+    Target,
+    Ticket,
+    Transition,
+    Value,
+    Verdict,
+)
+from tests.fakes import FakeClock
+
+V = Verdict
+A = Address("t/user/a")
+BEFORE, AFTER, THIRD = {"plan": "20M"}, {"plan": "20M", "suspended": "yes"}, {"plan": "50M"}
+OK, NAK = Reply(True, "ack"), Reply(False, "nak-503", "no such session")
+WRITE = (Transition(A, Seen(BEFORE, 0), AFTER),)
+PATIENCE = Patience(send_s=15, reread_s=60)
+
+
+@dataclass
+class Play:
+    """A device that reads as the script says, one value a read (the last one for ever), and answers a send so."""
+
+    reads: list[Value | Exception]
+    send_gives: Reply | Exception | None = None
+    after_settle: Value | None = None
+    sent: int = 0
+    settled: int = 0
+    read_times: int = 0
+    target: Target = field(default_factory=lambda: Target("t", "fake"))
+
+    async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        await trio.lowlevel.checkpoint()
+        self.read_times += 1
+        value = self.reads.pop(0) if len(self.reads) > 1 else self.reads[0]
+        if isinstance(value, Exception):
+            raise value
+        return {a: Seen(value, 0) for a in addresses}
+
+    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+        raise NotImplementedError
+
+    async def send(self, ticket: Ticket) -> Reply:
+        self.sent += 1
+        if self.send_gives is None:
+            await trio.sleep_forever()
+        if isinstance(self.send_gives, Exception):
+            raise self.send_gives
+        assert self.send_gives is not None
+        return self.send_gives
+
+    async def settle(self) -> None:
+        await trio.lowlevel.checkpoint()
+        self.settled += 1
+        if self.after_settle is not None:
+            self.reads = [self.after_settle]
+
+
+@dataclass
+class Notes:
+    """A journal that remembers."""
+
+    outcomes: list[StepOutcome] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    async def doubt(self, ticket: Ticket, reason: str) -> None:
+        self.doubts.append(reason)
+
+    async def outcome(self, ticket: Ticket, outcome: StepOutcome) -> None:
+        await trio.lowlevel.checkpoint()
+        self.outcomes.append(outcome)
+
+
+def ticket(
+    do: tuple[Transition, ...] | Effect = WRITE, *, attempt: int = 1, deadline_s: float = float("inf")
+) -> Ticket:
+    bound = {A: Seen(BEFORE, 0)} if isinstance(do, Effect) else {}
+    return Ticket("p", 1, 1, Direction.FORWARD, attempt, "t", do, bound, deadline_s)
+
+
+async def perform(play: Play, with_ticket: Ticket) -> tuple[StepOutcome, Notes]:
+    notes = Notes()
+    outcome = await perform_step(play, with_ticket, notes, FakeClock(), PATIENCE)
+    assert notes.outcomes == [outcome]
+    return outcome, notes
+
+
+UNREADABLE = UnreadableError("no", reason="unreachable")
+LOST = LostError("no reply", reason="timeout")
+
+
+@pytest.mark.parametrize(
+    ("reads", "reply", "verdict", "reason", "settled"),
+    [
+        ([AFTER], OK, V.APPLIED, "read-back", 0),
+        ([AFTER], LOST, V.APPLIED, "read-back", 0),
+        ([AFTER], NAK, V.APPLIED, "read-back", 0),  # the device's state counts, not its reply
+        ([BEFORE], OK, V.NOT_APPLIED, "accepted-without-effect", 1),
+        ([BEFORE], LOST, V.NOT_APPLIED, "lost-timeout", 1),
+        ([BEFORE, AFTER], LOST, V.APPLIED, "read-back", 1),  # it took effect while it settled
+        ([THIRD], OK, V.DIVERGED, "third-value", 1),
+        ([THIRD], LOST, V.DIVERGED, "third-value", 1),
+        ([THIRD, AFTER], OK, V.APPLIED, "read-back", 1),
+        ([BEFORE, THIRD], LOST, V.DIVERGED, "third-value", 1),
+        ([ABSENT], OK, V.DIVERGED, "third-value", 1),
+        ([UNREADABLE, UNREADABLE, AFTER], LOST, V.APPLIED, "read-back", 0),
+        ([UNREADABLE], LOST, V.UNKNOWN, "unreadable", 0),
+        ([UNREADABLE], OK, V.UNKNOWN, "unreadable", 0),
+        ([BEFORE, UNREADABLE], LOST, V.UNKNOWN, "unreadable", 1),
+    ],
+)
+async def test_writes(
+    autojump_clock: MockClock,
+    reads: list[Value | Exception],
+    reply: Reply | Exception,
+    verdict: V,
+    reason: str,
+    settled: int,
+) -> None:
+    play = Play(list(reads), reply)
+    outcome, notes = await perform(play, ticket())
+    assert (outcome.verdict, outcome.reason, play.settled) == (verdict, reason, settled)
+    assert notes.doubts == (["timeout"] if reply is LOST else [])
+    if verdict in (V.APPLIED, V.DIVERGED):
+        assert outcome.observed is not None
+
+
+async def test_nothing_sent_is_said_at_once(autojump_clock: MockClock) -> None:
+    play = Play([BEFORE], NotSentError("refused", reason="unreachable"))
+    outcome, notes = await perform(play, ticket())
+    assert (outcome.verdict, outcome.reason, play.read_times) == (V.NOT_APPLIED, "unreachable", 0)
+    assert notes.doubts == []
+
+
+async def test_drift_shows_what_was_read(autojump_clock: MockClock) -> None:
+    seen = {A: Seen(THIRD, 5)}
+    outcome, _ = await perform(Play([THIRD], DriftedError("drifted", observed=seen)), ticket())
+    assert (outcome.verdict, outcome.reason, outcome.observed) == (V.NOT_APPLIED, "drifted", seen)
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(AFTER, V.APPLIED), (THIRD, V.DIVERGED)])
+async def test_drift_after_an_earlier_attempt_is_judged_by_what_it_reads(
+    autojump_clock: MockClock, value: Value, verdict: V
+) -> None:
+    """The first attempt may have come late: "drifted, nothing sent" would be a lie."""
+    play = Play([value], DriftedError("drifted", observed={A: Seen(value, 5)}))
+    assert (await perform(play, ticket(attempt=2)))[0].verdict is verdict
+
+
+async def test_a_send_that_hangs_is_in_doubt(autojump_clock: MockClock) -> None:
+    started = trio.current_time()
+    outcome, notes = await perform(Play([BEFORE]), ticket())
+    assert trio.current_time() - started >= PATIENCE.send_s
+    assert (outcome.verdict, outcome.reason, notes.doubts) == (V.NOT_APPLIED, "lost-timeout", ["timeout"])
+
+
+async def test_nothing_is_sent_at_the_deadline(autojump_clock: MockClock) -> None:
+    play = Play([BEFORE], OK)
+    outcome, _ = await perform(play, ticket(deadline_s=1000.0))
+    assert (outcome.verdict, outcome.reason, play.sent) == (V.NOT_APPLIED, "expired", 0)
+    assert (await perform(Play([AFTER], OK), ticket(deadline_s=1000.1)))[0].verdict is V.APPLIED
+
+
+async def test_reading_back_goes_on_after_the_deadline(autojump_clock: MockClock) -> None:
+    play = Play([UNREADABLE, UNREADABLE, UNREADABLE, AFTER], OK)
+    assert (await perform(play, ticket(deadline_s=1000.01)))[0].verdict is V.APPLIED
+
+
+async def test_two_writes_of_which_one_stands_are_diverged(autojump_clock: MockClock) -> None:
+    other = Transition(Address("t/user/b"), Seen(THIRD, 0), AFTER)
+    outcome, _ = await perform(Play([BEFORE], OK), ticket((*WRITE, other)))
+    assert outcome.verdict is V.DIVERGED
+
+
+def effect(proof: ProofKind | None = ProofKind.GONE) -> Effect:
+    return Effect(A, "disconnect", {}, "k", Replay.IF_UNPROVEN, proof, 5)
+
+
+@pytest.mark.parametrize(
+    ("proof", "reads", "reply", "verdict", "reason"),
+    [
+        (ProofKind.GONE, [ABSENT], OK, V.APPLIED, "ack"),
+        (ProofKind.GONE, [BEFORE, BEFORE, ABSENT], OK, V.APPLIED, "ack"),
+        (ProofKind.GONE, [BEFORE], OK, V.NOT_APPLIED, "ack-without-effect"),
+        (ProofKind.GONE, [BEFORE], NAK, V.NOT_APPLIED, "nak-503"),
+        (ProofKind.GONE, [ABSENT], NAK, V.APPLIED, "nak-503"),  # it went by itself
+        (ProofKind.GONE, [ABSENT], LOST, V.APPLIED, "read-back"),
+        (ProofKind.GONE, [BEFORE], LOST, V.NOT_APPLIED, "lost-timeout"),
+        (ProofKind.GONE, [UNREADABLE, UNREADABLE, ABSENT], OK, V.APPLIED, "ack"),
+        (ProofKind.GONE, [UNREADABLE], OK, V.UNKNOWN, "unreadable"),
+        (ProofKind.CHANGED, [THIRD], OK, V.APPLIED, "ack"),
+        (ProofKind.CHANGED, [BEFORE], OK, V.NOT_APPLIED, "ack-without-effect"),
+        (ProofKind.EQUAL, [THIRD, BEFORE], OK, V.APPLIED, "ack"),
+        (ProofKind.EQUAL, [THIRD], OK, V.NOT_APPLIED, "ack-without-effect"),
+        (None, [BEFORE], OK, V.APPLIED, "ack"),
+        (None, [BEFORE], NAK, V.NOT_APPLIED, "nak-503"),
+        (None, [BEFORE], LOST, V.UNKNOWN, "lost-timeout"),
+    ],
+)
+async def test_effects(
+    autojump_clock: MockClock,
+    proof: ProofKind | None,
+    reads: list[Value | Exception],
+    reply: Reply | Exception,
+    verdict: V,
+    reason: str,
+) -> None:
+    play = Play(list(reads), reply)
+    outcome, _ = await perform(play, ticket(effect(proof)))
+    assert (outcome.verdict, outcome.reason) == (verdict, reason)
+    assert play.sent == 1
+    if proof is None:
+        assert play.read_times == 0
+
+
+async def test_an_effect_is_waited_for_no_longer_than_it_may_take(autojump_clock: MockClock) -> None:
+    started = trio.current_time()
+    await perform(Play([BEFORE], OK), ticket(effect()))
+    assert 5 <= trio.current_time() - started < 8
+
+
+async def test_an_effect_that_comes_while_it_settles_is_applied(autojump_clock: MockClock) -> None:
+    play = Play([BEFORE], LOST, after_settle=ABSENT)
+    outcome, _ = await perform(play, ticket(effect()))
+    assert (outcome.verdict, play.settled) == (V.APPLIED, 1)
+
+
+async def test_an_effect_unreadable_after_it_settled_is_unknown(autojump_clock: MockClock) -> None:
+    class Gone(Play):
+        async def settle(self) -> None:
+            self.reads = [UNREADABLE]
+
+    outcome, _ = await perform(Gone([BEFORE], LOST), ticket(effect()))
+    assert (outcome.verdict, outcome.reason) == (V.UNKNOWN, "unreadable")
+
+
+@pytest.mark.parametrize(
+    ("do", "reads", "verdict", "reason"),
+    [
+        (WRITE, [AFTER], V.APPLIED, "read-back"),
+        (WRITE, [BEFORE], V.NOT_APPLIED, "lost-crash"),
+        (WRITE, [THIRD], V.DIVERGED, "third-value"),
+        (effect(), [ABSENT], V.APPLIED, "read-back"),
+        (effect(), [BEFORE], V.NOT_APPLIED, "lost-crash"),
+        (effect(None), [BEFORE], V.UNKNOWN, "lost-crash"),
+    ],
+)
+async def test_recovery_reads_and_never_sends(
+    autojump_clock: MockClock,
+    do: tuple[Transition, ...] | Effect,
+    reads: list[Value | Exception],
+    verdict: V,
+    reason: str,
+) -> None:
+    play, notes = Play(list(reads), OK), Notes()
+    outcome = await recover_step(play, ticket(do, deadline_s=0), notes, FakeClock(), PATIENCE)
+    assert (outcome.verdict, outcome.reason, play.sent) == (verdict, reason, 0)
+    assert notes.outcomes == [outcome]
+
+
+async def test_a_cancel_from_outside_does_not_lose_the_outcome(autojump_clock: MockClock) -> None:
+    notes = Notes()
+    with trio.move_on_after(1):
+        await perform_step(Play([AFTER]), ticket(), notes, FakeClock(), PATIENCE)
+    assert [o.verdict for o in notes.outcomes] == [V.APPLIED]
+
+
+def test_same() -> None:
+    secret = SecretRef("0" * 64)
+    assert same({"a": "1", "pw": secret}, {"a": "1"}, frozenset({"pw"}))
+    assert not same({"a": "1", "pw": secret}, {"a": "1"}, frozenset())
+    assert same(ABSENT, ABSENT, frozenset())
+    assert not same(ABSENT, {}, frozenset())
+    assert not same({}, ABSENT, frozenset())
+
+
+def test_unprovable_fields_are_not_compared() -> None:
+    hidden = replace(WRITE[0], after={**AFTER, "pw": "x"}, unprovable=frozenset({"pw"}))
+    assert same(AFTER, hidden.after, hidden.unprovable)

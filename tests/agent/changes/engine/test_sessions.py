@@ -1,0 +1,223 @@
+"""Sessions that are dialled and held, and devices that call in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from agent.changes.engine.coalesce import CoalescedSession
+from agent.changes.engine.sessions import Sessions
+from agent.connectors.base import Reach, Session, UnreadableError
+from agent.model import Target
+from tests.agent.connectors.fake import FakeConnector, FakeSession, World
+
+
+class CountingConnector(FakeConnector):
+    def __init__(self, *, fails: int = 0) -> None:
+        super().__init__(World())
+        self.open, self.dialled, self.fails = 0, 0, fails
+        self.opened: Callable[[], None] = lambda: None
+
+    @asynccontextmanager
+    async def dial(self, target: Target) -> AsyncIterator[Session]:
+        await trio.sleep(1)
+        self.dialled += 1
+        if self.fails:
+            self.fails -= 1
+            raise UnreadableError("no route", reason="unreachable")
+        self.open += 1
+        self.opened()
+        try:
+            yield FakeSession(self.world, target)
+        finally:
+            self.open -= 1
+
+
+async def test_a_dialled_session_is_opened_once_and_shared(autojump_clock: MockClock) -> None:
+    connector = CountingConnector()
+    sessions = Sessions({"fake": connector})
+    got: list[object] = []
+
+    async def use() -> None:
+        async with sessions.use("fake/d") as session:
+            got.append(session)
+            got.append(await sessions.limiter("fake/d"))
+
+    async with trio.open_nursery() as nursery:
+        await sessions.host(nursery)
+        async with trio.open_nursery() as users:
+            for _ in range(5):
+                users.start_soon(use)
+        assert connector.dialled == connector.open == 1
+        assert len(set(map(id, got))) == 2
+        limiter = await sessions.limiter("fake/d")
+        assert limiter.total_tokens == connector.traits.window
+        assert isinstance(await sessions.dialled("fake/d"), CoalescedSession)
+        nursery.cancel_scope.cancel()
+    assert connector.open == 0
+
+
+async def test_a_failed_dial_is_unreadable_and_tried_again(autojump_clock: MockClock) -> None:
+    sessions = Sessions({"fake": CountingConnector(fails=1)})
+    async with trio.open_nursery() as nursery:
+        await sessions.host(nursery)
+        with pytest.raises(UnreadableError, match="no route"):
+            await sessions.dialled("fake/d")
+        await sessions.dialled("fake/d")
+        nursery.cancel_scope.cancel()
+
+
+async def test_unknown_targets_and_a_stopped_agent(autojump_clock: MockClock) -> None:
+    sessions = Sessions({"fake": CountingConnector()})
+    with pytest.raises(UnreadableError) as caught:
+        sessions.arrives("fake/other")
+    assert caught.value.reason == "unknown-target"
+    with pytest.raises(UnreadableError) as caught:
+        await sessions.dialled("fake/d")
+    assert caught.value.reason == "stopped"
+
+
+async def test_a_session_that_is_kept_outlives_the_stop(autojump_clock: MockClock) -> None:
+    connector = CountingConnector()
+    sessions = Sessions({"fake": connector})
+    log: list[str] = []
+
+    async def step(task_status: trio.TaskStatus[None]) -> None:
+        await sessions.dialled("fake/d")
+        async with sessions.kept("fake/d"):
+            with trio.CancelScope(shield=True):
+                task_status.started()
+                await trio.sleep(5)
+                log.append(f"{connector.open} open, {await sessions.dialled('fake/d') is not None}")
+        with pytest.raises(trio.Cancelled):
+            async with sessions.kept("fake/d"):
+                await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        await sessions.host(nursery)
+        await nursery.start(step)
+        nursery.cancel_scope.cancel()
+    assert log == ["1 open, True"]
+    assert connector.open == 0
+    with pytest.raises(UnreadableError) as caught:
+        async with sessions.kept("fake/d"):
+            pytest.fail("it is closed")
+    assert caught.value.reason == "stopped"
+
+
+async def test_who_is_cancelled_while_it_is_opened_leaves_nothing_open(autojump_clock: MockClock) -> None:
+    """Also at the very moment at which it is open: trio then leaves it with whoever is cancelled."""
+    connector = CountingConnector()
+    sessions = Sessions({"fake": connector})
+    async with trio.open_nursery() as nursery:
+        await sessions.host(nursery)
+        with trio.CancelScope() as caller:
+            connector.opened = caller.cancel
+            await sessions.dialled("fake/d")
+        assert caller.cancelled_caught
+        assert connector.open == 0
+        connector.opened = lambda: None
+        await sessions.dialled("fake/d")
+        assert connector.open == 1
+        nursery.cancel_scope.cancel()
+    assert connector.open == 0
+
+
+class Line:
+    """Sessions that arrive when told to, each held by a task of its own."""
+
+    def __init__(self) -> None:
+        self.connector = FakeConnector(World(), Reach.ARRIVE)
+        self.connector.serve = self._serve  # type: ignore[method-assign]  # a stand-in of the test
+        self.sessions = Sessions({"fake": self.connector})
+        self.arrived: Callable[[Session], Awaitable[None]] | None = None
+        self.hung_up: list[Session] = []
+
+    async def _serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
+        self.arrived = arrived
+
+    async def call_in(self, nursery: trio.Nursery) -> Session:
+        session = FakeSession(self.connector.world, self.connector.targets[0])
+
+        async def line() -> None:
+            assert self.arrived is not None
+            await self.arrived(session)
+            self.hung_up.append(session)
+
+        nursery.start_soon(line)
+        await wait_all_tasks_blocked()
+        return session
+
+
+@asynccontextmanager
+async def lines() -> AsyncIterator[tuple[Line, trio.Nursery]]:
+    line = Line()
+    async with trio.open_nursery() as nursery:
+        await line.sessions.host(nursery)
+        await wait_all_tasks_blocked()
+        yield line, nursery
+        nursery.cancel_scope.cancel()
+
+
+async def test_nobody_wants_it_so_it_hangs_up() -> None:
+    async with lines() as (line, nursery):
+        assert line.hung_up == [await line.call_in(nursery)]
+
+
+async def test_it_is_lent_to_all_who_wait_and_ends_with_the_last() -> None:
+    async with lines() as (line, nursery):
+        assert line.sessions.arrives("fake/d")
+        got: list[Session] = []
+        leave = [trio.Event(), trio.Event()]
+
+        async def work(event: trio.Event) -> None:
+            async with line.sessions.use("fake/d") as session:
+                got.append(session)
+                await event.wait()
+
+        for event in leave:
+            nursery.start_soon(work, event)
+        await wait_all_tasks_blocked()
+        assert got == []
+        session = await line.call_in(nursery)
+        assert got == [session, session]
+        leave[0].set()
+        await wait_all_tasks_blocked()
+        assert line.hung_up == []
+        leave[1].set()
+        await wait_all_tasks_blocked()
+        assert line.hung_up == [session]
+
+
+async def test_who_gives_up_waiting_does_not_hold_the_next_session(autojump_clock: MockClock) -> None:
+    async with lines() as (line, nursery):
+        with trio.move_on_after(60) as scope:
+            async with line.sessions.use("fake/d"):
+                pytest.fail("nobody called in")
+        assert scope.cancelled_caught
+        assert line.hung_up == [await line.call_in(nursery)]
+
+
+async def test_a_device_that_calls_in_twice() -> None:
+    async with lines() as (line, nursery):
+        leave = trio.Event()
+
+        async def work() -> None:
+            async with line.sessions.use("fake/d"):
+                await leave.wait()
+
+        nursery.start_soon(work)
+        await wait_all_tasks_blocked()
+        first = await line.call_in(nursery)
+        second = await line.call_in(nursery)
+        leave.set()
+        await wait_all_tasks_blocked()
+        assert sorted(map(id, line.hung_up)) == sorted(map(id, [first, second]))
+        assert line.hung_up[2:] == []
+        third = await line.call_in(nursery)
+        assert line.hung_up[2:] == [third]

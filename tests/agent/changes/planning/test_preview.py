@@ -1,0 +1,67 @@
+"""The texts of a preview's times, on the operator's own clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from agent.changes.planning.preview import moment_text, windows_text
+from tests.agent.changes.cloud_office import Desk, office_in
+from trust.policy import Window, daily, in_windows
+
+NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
+HOUR = 3600
+
+
+@pytest.mark.parametrize(
+    ("zone", "after_s", "says"),
+    [
+        ("UTC", 0, "20:30 UTC"),
+        ("UTC", 6 * HOUR, "02:30 UTC on 26 Nov"),
+        ("Africa/Nairobi", 0, "23:30 EAT"),
+        ("Africa/Nairobi", HOUR, "00:30 EAT on 26 Nov"),
+        ("America/Sao_Paulo", HOUR, "18:30 UTC-03"),
+        ("Asia/Kathmandu", 0, "02:15 UTC+0545"),
+        ("UTC", 40 * 24 * HOUR, "20:30 UTC on 4 Jan"),
+    ],
+)
+def test_a_moment_has_its_zone_and_its_date_where_that_is_not_today(zone: str, after_s: int, says: str) -> None:
+    assert moment_text(NOW_S + after_s, NOW_S, ZoneInfo(zone)) == says
+
+
+@pytest.mark.parametrize(
+    ("windows", "says"),
+    [
+        ((), ""),
+        (daily(0, 4, 9, 16), "Mon-Fri 09:00-16:00 EAT"),
+        (daily(0, 6, 1, 5), "Mon-Sun 01:00-05:00 EAT"),
+        ((*daily(0, 1, 9, 16), *daily(3, 3, 9, 16)), "Mon Tue Thu 09:00-16:00 EAT"),
+        ((*daily(5, 6, 8, 24), *daily(0, 0, 22, 24)), "Mon 22:00-24:00, Sat Sun 08:00-24:00 EAT"),
+        ((Window(30, 90),), "Mon 00:30-01:30 EAT"),
+        ((Window(23 * 60, 27 * 60),), "Mon 23:00-Tue 03:00 EAT"),
+        ((Window(0, 7 * 1440),), "Mon 00:00-Sun 24:00 EAT"),
+        ((Window(0, 0),), "never"),
+    ],
+)
+def test_windows(windows: tuple[Window, ...], says: str) -> None:
+    assert windows_text(windows, NOW_S, ZoneInfo("Africa/Nairobi")) == says
+
+
+def test_what_is_called_never_is_never() -> None:
+    assert not any(in_windows((Window(0, 0),), minute) for minute in range(7 * 1440))
+
+
+async def test_who_asks_can_make_the_canary_smaller_and_never_larger(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        previewer = office.parts.intake.previewer
+
+        def first(configured: int, asked: int | None) -> int:
+            paced = replace(previewer, pacing=replace(previewer.pacing, canary=configured))
+            return paced._waves(1000, asked)[0].last
+
+        assert [first(5, asked) for asked in (None, 2, 5, 6, 1000)] == [5, 2, 5, 5, 5]
+        assert [first(0, asked) for asked in (None, 3)] == [1000, 3]  # the operator wants none: who asks may

@@ -1,0 +1,639 @@
+"""The mailroom: what comes through the cloud is judged by its signatures, takes effect once, and is answered once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from agent.changes.engine.journal import now_of
+from agent.changes.journal import commands
+from agent.changes.journal.machine import Event
+from agent.changes.journal.request import RequestError
+from agent.changes.journal.trust_state import TrustState
+from agent.changes.remote import mailroom
+from agent.changes.remote.mailroom import REFUSED_PER_HOUR, STRANGER, reason_of, signer_of
+from agent.store import mail
+from agent.store.errors import RefusedCommandError
+from agent.store.mail import JoinCloud, NewEpoch
+from tests.agent.changes.cloud_office import Desk, Office, office_in
+from tests.agent.changes.rig import CrashedError
+from trust import envelope as envelopes
+from trust import seal, statements
+from trust.errors import MalformedSealError, NotUnderstoodError, Reason, RefusedError
+from trust.keys import SigningKey
+from trust.leaf import LeafKind
+from trust.policy import Action
+from trust.seal import SealingKey
+from trust.statements import Approval, Decision, FreezeScope, SeenHeads
+
+ACCEPTED = "accepted"
+
+
+def approval(office: Office, who: str = "joseph", **more: object) -> bytes:
+    pinned = office.parts.trust.pinned
+    assert pinned is not None
+    seen = SeenHeads(pinned.trust.version, pinned.sha256.hex())
+    return office.people.approve(office.plan_envelope(), who, seen=seen, **more)  # type: ignore[arg-type]  # its keywords
+
+
+def next_trust(office: Office) -> bytes:
+    pinned = office.parts.trust.pinned
+    assert pinned is not None
+    trust = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), issued=pinned.trust.issued + 1)
+    return office.people.sign_trust(trust)[0]
+
+
+# --- each kind ---
+
+
+async def test_an_approval_by_the_cloud_counts(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        await office.all_sent()
+        await office.receive("approval", approval(office))
+        assert office.gate() == "approved"
+        (receipt,) = office.receipts()
+        assert (receipt.of_type, receipt.result.value, receipt.have, receipt.need) == ("approval", ACCEPTED, 1, 1)
+        assert office.number("SELECT from_cloud FROM approval") == 1
+        assert mail.next_in(office.store.reader) is None
+
+
+async def test_stops_and_their_end(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        await office.all_sent()
+        people, plan = office.people, office.plan_envelope()
+        freeze = people.freeze("maria")
+        unfreeze = people.unfreeze(freeze, ("lena", "joseph"))
+        for body in (freeze, freeze, unfreeze, unfreeze, freeze):
+            await office.receive("freeze", body)  # the label is the cloud's: what it is stands inside
+        for _ in range(2):
+            await office.receive("cancel", people.cancel(plan, "joseph"))
+        assert {result for _, result, _ in office.results()} == {ACCEPTED}
+        assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 0
+        assert (office.gate(), office.leaves(LeafKind.CANCEL), office.leaves(LeafKind.FREEZE)) == ("cancelled", 1, 1)
+
+
+async def test_trust_and_standing(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        document = next_trust(office)
+        for kind, body in (("trust", document), ("trust", document), ("standing", office.people.standing())):
+            await office.receive(kind, body)
+        assert office.results() == [("trust", ACCEPTED, ""), ("trust", ACCEPTED, ""), ("standing", ACCEPTED, "")]
+        assert office.leaves(LeafKind.TRUST_CHANGED) == 1
+        assert office.number("SELECT count(*) FROM standing") == 1
+
+
+async def test_an_intent_becomes_a_plan_on_the_board(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.receive("intent", office.sealed(office.intent("C-1")))
+        assert [o.kind for o in office.out()] == ["plan", "receipt"]
+        assert office.results() == [("intent", ACCEPTED, "")]
+        plan = office.store.reader.execute("SELECT requester, action FROM plan").fetchone()
+        assert tuple(plan) == ("maria", "suspend")
+
+
+async def test_a_service_asks_and_cannot_approve(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        await office.receive("intent", office.sealed(office.intent("C-1", who="billing", key=desk.billing)))
+        assert office.number("SELECT count(*) FROM plan WHERE requester = 'billing'") == 1
+        await office.all_sent()
+        await office.receive("approval", approval(office, "joseph", key=desk.billing))
+        assert office.results() == [("approval", "refused", "unknown-signer")]
+        assert office.gate() == "open"
+
+
+async def test_links_come_before_what_they_carry(tmp_path: Path) -> None:
+    """A person whom only the next version knows signs an intent, which carries that version."""
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        pinned = office.parts.trust.pinned
+        assert pinned is not None
+        newcomer = SigningKey.generate()
+        maria = pinned.trust.people[0]
+        rina = replace(maria, handle="rina", keys=(replace(maria.keys[0], pub=newcomer.public.hex()),))
+        trust = replace(
+            pinned.trust,
+            version=2,
+            prev=pinned.sha256.hex(),
+            issued=pinned.trust.issued + 1,
+            people=(*pinned.trust.people, rina),
+        )
+        link = office.people.sign_trust(trust)[0]
+        body = office.sealed(office.intent("C-1", who="rina", key=newcomer))
+        await office.receive("intent", body)
+        await office.deliver("intent", body, links=(link, b"not one"))
+        await office.handle()
+        assert [reason for _, _, reason in office.results()] == ["unknown-signer", ""]
+
+
+async def test_a_witness_answer_goes_to_the_witnesses(tmp_path: Path) -> None:
+    taken: list[tuple[bytes, bytes]] = []
+
+    class Taker:
+        async def take(self, witness_key_id: bytes, body: bytes) -> None:
+            taken.append((witness_key_id, body))
+
+    async with office_in(tmp_path, Desk()) as office:
+        office.mailroom = office.with_parts(witnesses=Taker())
+        await office.receive("cosignature", b"conflict 7\n", witness=b"wkey")
+        assert taken == [(b"wkey", b"conflict 7\n")]
+        assert (office.out("receipt"), mail.next_in(office.store.reader)) == ([], None)
+
+
+# --- again ---
+
+
+async def test_again_under_another_ref_has_no_second_effect(tmp_path: Path) -> None:
+    """The cloud may deliver what it likes as often as it likes."""
+    async with office_in(tmp_path, Desk()) as office:
+        intent = office.intent("C-1")
+        for _ in range(3):
+            await office.receive("intent", office.sealed(intent))
+        assert office.results() == [("intent", ACCEPTED, "")] * 3
+        assert office.number("SELECT count(*) FROM plan") == 1
+        await office.all_sent()
+        body = approval(office)
+        for _ in range(3):
+            await office.receive("approval", body)
+        assert office.results() == [("approval", ACCEPTED, "")] * 3
+        assert office.leaves(LeafKind.APPROVAL) == 1
+
+
+async def test_an_intent_id_is_answered_once_whatever_stands_beside_it(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.receive("intent", office.sealed(office.intent("C-1", intent_id="7" * 32)))
+        await office.receive("intent", office.sealed(office.intent("C-2/shop", intent_id="7" * 32)))
+        assert [r[2] for r in office.results()] == ["", "not-taken"]
+        assert office.number("SELECT count(*) FROM plan") == 1
+
+
+async def test_an_approval_that_was_taken_stays_taken_after_the_start(tmp_path: Path) -> None:
+    """We died between the approval and its receipt, and the change started meanwhile."""
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        body = approval(office)
+        await office.receive("approval", body)
+        await office.all_sent()
+        await office.store.run(commands_consumed(office))
+        await office.receive("approval", body)
+        await office.receive("approval", approval(office, "lena"))
+        assert [r[1:] for r in office.results()] == [(ACCEPTED, ""), ("refused", "consumed")]
+
+
+def commands_consumed(office: Office) -> commands.Consume:
+    row = office.store.reader.execute("SELECT plan_id FROM plan").fetchone()
+    record = office.parts.recorder.record(None, {"what": "consumed"})
+    now = now_of(office.parts.clock)
+    return commands.Consume(bytes(row[0]), now, lambda tx, kept: None, lambda tx: None, 10**6, record)
+
+
+# --- dying at every command ---
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is there before, and what comes."""
+
+    kind: str
+    body: Callable[[Office], bytes]
+    planned: bool = True
+
+
+SCENES = {
+    "approval": Scene("approval", approval),
+    "rejection": Scene("approval", lambda o: approval(o, decision=Decision.REJECT)),
+    "refused": Scene("approval", lambda o: approval(o, "maria")),
+    "cancel": Scene("cancel", lambda o: o.people.cancel(o.plan_envelope(), "joseph")),
+    "freeze": Scene("freeze", lambda o: o.people.freeze("lena")),
+    "trust": Scene("trust", next_trust),
+    "standing": Scene("standing", lambda o: o.people.standing()),
+    "intent": Scene("intent", lambda o: o.sealed(o.intent("C-1")), planned=False),
+    "not-taken": Scene("intent", lambda o: o.sealed(o.intent("C-99")), planned=False),
+    "stranger": Scene("intent", lambda o: o.sealed(o.intent("C-1", key=SigningKey.generate())), planned=False),
+    "unopened": Scene("intent", lambda o: seal.seal(b"x", SealingKey.generate().public), planned=False),
+    "view": Scene("view", lambda o: o.people.view(o.plan_envelope(), "joseph", SealingKey.generate())),
+    "view-late": Scene("view", lambda o: o.people.view(o.plan_envelope(), "joseph", SealingKey.generate(), minutes=-9)),
+}  # fmt: skip
+LIFTED = Scene("unfreeze", lambda o: b"")
+AT_NIGHT = Scene("intent", lambda o: o.sealed(restore(o)), planned=False)
+COUNTED = ("standing_use", "approval", "cancelled", "freeze", "standing", "intent", "plan", "view", "cloud_refusal")
+
+
+def ending(office: Office) -> dict[str, object]:
+    """What must not depend on whether and where we died."""
+    rows = {table: office.number(f"SELECT count(*) FROM {table}") for table in COUNTED}
+    gates = [r[0] for r in office.store.reader.execute("SELECT gate FROM plan")]
+    pinned = office.parts.trust.pinned
+    return {
+        **rows,
+        "gates": gates,
+        "trust": pinned.trust.version if pinned else 0,
+        "lifted": office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NOT NULL"),
+        "receipts": office.results(),
+        "pages": [o.last for o in office.out("view-page")],
+        "waiting": office.number("SELECT count(*) FROM inbox WHERE done_s IS NULL"),
+        "disclosed": office.leaves(LeafKind.DISCLOSED),
+    }
+
+
+async def prepared(office: Office, scene: Scene) -> None:
+    if scene.planned:
+        await office.plan()
+    if scene is LIFTED:
+        freeze = office.people.freeze("lena")
+        await office.receive("freeze", freeze)
+        body = office.people.unfreeze(freeze, ("lena", "joseph"))
+    else:
+        body = scene.body(office)
+    if scene is AT_NIGHT:
+        await office.receive("standing", office.people.standing())
+    await office.all_sent()
+    await office.deliver(scene.kind, body)
+
+
+def restore(office: Office) -> bytes:
+    return office.intent("C-5", who="billing", key=office.desk.billing, verb=Action.RESTORE)
+
+
+async def test_a_restore_at_night_starts_by_standing_authority(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await prepared(office, AT_NIGHT)
+        await office.handle()
+        assert (office.gate(), office.number("SELECT count(*) FROM standing_use")) == ("approved", 1)
+
+
+@pytest.mark.parametrize("name", [*SCENES, "unfreeze", "at-night"])
+async def test_dies_before_and_after_every_command(tmp_path: Path, name: str) -> None:
+    scene = {**SCENES, "unfreeze": LIFTED, "at-night": AT_NIGHT}[name]
+    (tmp_path / "whole").mkdir()
+    async with office_in(tmp_path / "whole", Desk()) as office:
+        await prepared(office, scene)
+        before = office.store.seen
+        await office.handle()
+        want, steps = ending(office), office.store.seen - before
+    assert want["waiting"] == 0
+    assert steps >= 1
+    for n in range(1, steps + 1):
+        for after in (False, True):
+            folder = tmp_path / f"{n}-{after}"
+            folder.mkdir()
+            assert await die(folder, scene, n, after) == want, (n, after)
+
+
+async def die(folder: Path, scene: Scene, n: int, after: bool) -> dict[str, object]:
+    desk = Desk()
+    with pytest.RaisesGroup(CrashedError, flatten_subgroups=True):
+        async with office_in(folder, desk) as office:
+            await prepared(office, scene)
+            office.store.die_at, office.store.die_after = office.store.seen + n, after
+            await office.handle()
+    async with office_in(folder, desk) as office:
+        await office.daemon.api.parts.approvals.standings.go_on()  # as the worker does when it starts
+        await office.handle()
+        office.daemon.evidence.verify()
+        return ending(office)
+
+
+# --- refusals ---
+
+
+async def test_every_refusal_about_subscribers_is_one_answer(tmp_path: Path) -> None:
+    """C15: an intent is no way to ask whether somebody is a customer."""
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        asks = {
+            "unknown": office.intent("C-99"),
+            "ambiguous": office.intent("C-2"),
+            "protected": office.intent("C-3"),
+            "paid": office.intent("C-4"),
+            "no-tariff": office.intent("C-1", verb=Action.SET_PLAN, reason=""),
+            "none": office.intent(),
+            "no-reason": office.intent("C-1", reason="whim"),
+            "huge": office.intent(*(f"C-{n}/home" for n in range(12_000))),
+        }
+        for envelope in asks.values():
+            await office.receive("intent", office.sealed(envelope))
+        desk.world.unreadable = 1
+        unreadable = office.intent("C-1")
+        await office.receive("intent", office.sealed(unreadable))
+        assert office.results() == [("intent", "refused", "not-taken")] * (len(asks) + 1)
+        plain = {replace(r, of_sha256="", at=0) for r in office.receipts()}
+        assert len(plain) == 1
+        assert len({len(o.body) for o in office.out()}) == 1
+        assert office.leaves(LeafKind.REFUSED) == len(asks) + 1
+        digests = {envelopes.digest(envelopes.decode_untrusted(e)).hex() for e in (*asks.values(), unreadable)}
+        assert {r.of_sha256 for r in office.receipts()} == digests
+
+
+async def test_the_record_of_a_refusal_names_no_subscriber(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.receive("intent", office.sealed(office.intent("C-99")))
+        (event,) = [e for e in office.daemon.evidence.events() if e.kind == "refused"]
+        assert event.record == {
+            "what": "refused", "kind": "intent", "reason": "not-taken", "claims": "maria", "by": "cloud",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"agent": "9" * 32}, "not-taken"),
+        ({"expires_in_s": -5}, "expired"),
+        ({"expires_in_s": 48 * 3600}, "not-taken"),
+        ({"key": SigningKey.generate()}, "unknown-signer"),
+        ({"who": "joseph", "key": SigningKey(bytes(32))}, "unknown-signer"),
+    ],
+)
+async def test_an_intent_that_is_not_in_order(tmp_path: Path, change: dict[str, object], reason: str) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.receive("intent", office.sealed(office.intent("C-1", **change)))  # type: ignore[arg-type]  # its keywords
+        assert office.results() == [("intent", "refused", reason)]
+        assert office.number("SELECT count(*) FROM plan") == 0
+        assert office.leaves(LeafKind.REFUSED) == 1
+
+
+async def test_somebody_elses_name_under_ones_own_key(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.receive("intent", office.sealed(office.intent("C-1", key=office.people.keys["joseph"])))
+        assert office.results() == [("intent", "refused", "signer-is-another")]
+        assert office.number("SELECT count(*) FROM cloud_refusal WHERE requester = 'joseph'") == 1
+
+
+async def test_bytes_that_are_nothing(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        for kind in ("approval", "freeze", "view", "plan", "no-kind"):
+            await office.receive(kind, b"\xff\x00")
+        assert office.out() == []
+        await office.receive("intent", b"\xff\x00")
+        await office.receive("intent", office.sealed(b"no envelope"))
+        assert office.results() == [("intent", "refused", "malformed")] * 2
+        unknown = envelopes.encode(envelopes.sign("application/x", b"{}", [office.people.keys["maria"]]))
+        await office.all_sent()
+        await office.receive("approval", unknown)
+        assert [r[0] for r in office.results()] == ["approval"]
+        assert mail.next_in(office.store.reader) is None
+
+
+async def test_what_comes_before_a_trust_is_installed_waits_for_it(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        waits = TrustState(
+            office.store, office.parts.recorder, office.parts.agent, office.daemon.files.identity.plan_key.public
+        )
+        pinned, waits._pinned = waits.pinned, None  # as on the first day
+        office.mailroom = office.with_parts(trust=waits)
+        await office.deliver("freeze", office.people.freeze("maria"), links=(b"x",))
+        await office.deliver("intent", office.sealed(office.intent("C-1")))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(office.mailroom.run)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert (mail.state(office.store.reader).inbox, office.leaves(LeafKind.FREEZE)) == (2, 0)
+            waits._pinned = pinned
+            with trio.fail_after(20):
+                while mail.state(office.store.reader).inbox:
+                    office.parts.bells.inbox.ring()
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
+        assert {(kind, result) for kind, result, _ in office.results()} == {("freeze", ACCEPTED), ("intent", ACCEPTED)}
+
+
+async def test_an_intent_that_waits_for_a_device_holds_up_no_other(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan("C-1")
+        await office.receive("approval", approval(office))
+        row = office.row()
+        assert await office.daemon.worker._consume(row)
+        record = office.parts.recorder.record(None, {})
+        begins = commands.MoveItem(row.plan_id, 1, Event.BEGIN, "", "", record)
+        await office.store.run(begins)  # it is being suspended, and its router does not answer
+        waits = office.sealed(office.intent("C-1", who="billing", key=office.desk.billing, verb=Action.RESTORE))
+        await office.all_sent()
+        await office.deliver("intent", waits)
+        for ref in ("C-2/home", "C-2/shop"):
+            await office.deliver("intent", office.sealed(office.intent(ref)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(office.mailroom.run)
+            with trio.fail_after(20):
+                while len(office.results()) < 2:
+                    await office.parts.changed.wait()
+            assert mail.state(office.store.reader).inbox == 1
+            nursery.cancel_scope.cancel()
+        assert [(r.of_type, r.result.value) for r in office.receipts()] == [("intent", ACCEPTED)] * 2
+
+
+@pytest.mark.parametrize(
+    ("gate", "reason"),
+    [
+        ("consumed", "consumed"),
+        ("rejected", "rejected"),
+        ("cancelled", "cancelled"),
+        ("expired", "expired"),
+        ("void", "void"),
+    ],
+)
+async def test_an_approval_that_comes_too_late_is_told_what_became_of_the_plan(
+    tmp_path: Path, gate: str, reason: str
+) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        office.store._con.execute("UPDATE plan SET gate = ?", (gate,))
+        await office.all_sent()
+        await office.receive("approval", approval(office))
+        assert office.results() == [("approval", "refused", reason)]
+
+
+async def test_a_control_plane_that_may_not_know_them_is_told_of_open_plans(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan("C-1")
+        office.store._con.execute("UPDATE plan SET gate = 'consumed'")
+        waits = await office.plan("C-2/shop")
+        await office.all_sent()
+        await office.store.run(NewEpoch(b"1" * 16))  # the first connection
+        assert office.out("plan") == []
+        for epoch in (b"2" * 16, b"2" * 16, b"3" * 16):  # restored from backups, and not read in between
+            await office.store.run(NewEpoch(epoch))
+            assert [o.body for o in office.out("plan")] == [waits.envelope]
+        await office.store.run(JoinCloud(b"m" * 32))
+        assert [o.body for o in office.out("plan")] == [waits.envelope]
+
+
+# --- how often ---
+
+
+async def test_an_approval_in_other_bytes_is_the_same_approval(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan(requester=1)  # nobody knows who asked: two must approve
+        body = approval(office)
+        await office.receive("approval", body)
+        for n in range(5):  # DSSE says that unknown fields are ignored: whoever carries it can write them
+            await office.receive("approval", json.dumps({**json.loads(body), "x": n}).encode())
+        assert office.gate() == "open"
+        assert office.leaves(LeafKind.APPROVAL) == 1
+        assert {r.result.value for r in office.receipts()} == {ACCEPTED}
+
+
+async def test_a_replayed_intent_does_not_try_its_standing_authority_again(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.receive("standing", office.people.standing())
+        body = office.sealed(office.intent("C-5", who="billing", key=office.desk.billing, verb=Action.RESTORE))
+        await office.receive("intent", body)
+        assert office.gate() == "approved"
+        await office.receive("freeze", office.people.freeze("maria", FreezeScope.PERSON, "joseph"))
+        assert not await office.daemon.worker._consume(office.row())
+        assert office.gate() == "open"
+        refusals = office.leaves(LeafKind.REFUSED)
+        for _ in range(5):
+            await office.receive("intent", body)
+        assert (office.gate(), office.leaves(LeafKind.REFUSED)) == ("open", refusals)
+
+
+async def test_what_a_colleague_replays_from_the_board_silences_no_approval(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        old = office.people.standing(("joseph", "lena"), starts_in_min=-1000, minutes=100)
+        for _ in range(REFUSED_PER_HOUR + 2):
+            await office.receive("standing", old)
+        assert office.results()[-1] == ("standing", "refused", "rate-limited")
+        await office.receive("approval", approval(office))
+        assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "approved")
+
+
+async def test_a_requester_gets_so_many_plans_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mailroom, "PLANS_PER_HOUR", 2)
+    async with office_in(tmp_path, Desk()) as office:
+        first = office.sealed(office.intent("C-1"))
+        for body in (first, office.sealed(office.intent("C-2/shop")), office.sealed(office.intent("C-2/home")), first):
+            await office.receive("intent", body)
+        refused = ("intent", "refused", "rate-limited")
+        taken = ("intent", ACCEPTED, "")
+        assert office.results() == [taken, taken, refused, taken]
+        await office.receive("intent", office.sealed(office.intent("C-2/home", who="lena")))
+        assert office.results()[-1] == taken
+
+
+async def test_who_is_refused_too_often_is_not_looked_at(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        for n in range(REFUSED_PER_HOUR):
+            await office.receive("intent", office.sealed(office.intent(f"C-9{n}")))
+        await office.all_sent()
+        await office.receive("intent", office.sealed(office.intent("C-1")))
+        assert office.results() == [("intent", "refused", "rate-limited")]
+        assert office.number("SELECT count(*) FROM plan") == 0
+        assert office.leaves(LeafKind.REFUSED) == REFUSED_PER_HOUR
+        await office.receive("intent", office.sealed(office.intent("C-1", who="lena")))
+        assert office.results()[-1] == ("intent", ACCEPTED, "")
+        age = "UPDATE cloud_refusal SET at_s = at_s - 3600"
+        office.store._con.execute(age)
+        await office.receive("intent", office.sealed(office.intent("C-2/shop")))
+        assert office.results()[-1] == ("intent", ACCEPTED, "")
+
+
+async def test_strangers_fill_neither_log_nor_outbox(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        await office.all_sent()
+        stranger = SigningKey.generate()
+        for _ in range(REFUSED_PER_HOUR + 5):
+            await office.receive("approval", approval(office, key=stranger))
+            await office.receive("intent", b"junk")
+            await office.receive(
+                "view", office.people.view(office.plan_envelope(), "joseph", SealingKey.generate(), signer=stranger)
+            )
+        assert len(office.out()) == 3 * REFUSED_PER_HOUR
+        assert office.leaves(LeafKind.REFUSED) == 3 * REFUSED_PER_HOUR
+        await office.receive("approval", approval(office))
+        assert office.gate() == "approved"
+
+
+async def test_a_stop_is_never_too_often(tmp_path: Path) -> None:
+    """Somebody has a person's old approvals refused again and again: their freeze is heard all the same."""
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        for _ in range(REFUSED_PER_HOUR):
+            await office.receive("approval", approval(office, "maria"))  # who asked
+        await office.all_sent()
+        await office.receive("approval", approval(office, "maria"))
+        assert office.results() == [("approval", "refused", "rate-limited")]
+        await office.receive("freeze", office.people.freeze("maria"))
+        assert office.results()[-1] == ("freeze", ACCEPTED, "")
+        assert office.leaves(LeafKind.FREEZE) == 1
+
+
+# --- the lanes ---
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    with trio.fail_after(30):
+        while not condition():  # noqa: ASYNC110  what is waited for stands in the database
+            await trio.sleep(0.005)
+
+
+async def test_a_stop_does_not_wait_for_a_preview(tmp_path: Path) -> None:
+    release = trio.Event()
+    async with office_in(tmp_path, Desk()) as office, trio.open_nursery() as nursery:
+        nursery.start_soon(office.with_parts(refresh_facts=release.wait).run)
+        await office.deliver("intent", office.sealed(office.intent("C-1")))
+        office.parts.bells.inbox.ring()
+        await trio.testing.wait_all_tasks_blocked()
+        await office.deliver("freeze", office.people.freeze("maria"))
+        office.parts.bells.inbox.ring()
+        await until(lambda: office.leaves(LeafKind.FREEZE) == 1 and bool(office.out("receipt")))
+        assert office.results() == [("freeze", ACCEPTED, "")]
+        release.set()
+        await until(lambda: len(office.results()) == 2)
+        assert office.number("SELECT count(*) FROM inbox WHERE done_s IS NULL") == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_fault_of_ours_does_not_hold_up_the_next(tmp_path: Path) -> None:
+    class Broken:
+        async def take(self, witness_key_id: bytes, body: bytes) -> None:
+            raise ValueError("a fault")
+
+    async with office_in(tmp_path, Desk()) as office, trio.open_nursery() as nursery:
+        await office.deliver("cosignature", b"x", witness=b"wkey")
+        await office.deliver("freeze", office.people.freeze("maria"))
+        nursery.start_soon(office.with_parts(witnesses=Broken()).run)
+        await until(lambda: office.leaves(LeafKind.FREEZE) == 1 and bool(office.out("receipt")))
+        assert mail.next_in(office.store.reader) is None
+        nursery.cancel_scope.cancel()
+
+
+# --- small parts ---
+
+
+def chained(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RefusedError(Reason.FROZEN, "x"), Reason.FROZEN),
+        (chained(RequestError("x"), RefusedError(Reason.EXPIRED, "x")), Reason.EXPIRED),
+        (chained(RequestError("x"), NotUnderstoodError("x")), Reason.NOT_UNDERSTOOD),
+        (MalformedSealError("x"), Reason.MALFORMED),
+        (RequestError("x"), Reason.NOT_TAKEN),
+        (RefusedCommandError("lifted", "x"), Reason.NOT_TAKEN),
+    ],
+)
+def test_reasons(error: Exception, reason: Reason) -> None:
+    assert reason_of(error) is reason
+
+
+async def test_whose_signature_it_is(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        pinned = office.parts.trust.pinned
+        assert pinned is not None
+        keys = {"maria": desk.people.keys["maria"], "billing": desk.billing, STRANGER: SigningKey.generate()}
+        for handle, key in keys.items():
+            assert signer_of(envelopes.sign(statements.payload_type(Approval), b"{}", [key]), pinned.trust) == handle

@@ -1,0 +1,151 @@
+"""Intake of changes on CPE, as far as it is not played end to end: which CPE, and new credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from agent.changes.journal.request import Ask, RequestError
+from agent.connectors.cwmp.addresses import what_of
+from agent.cpe.baseline import Declared
+from agent.cpe.intake import select
+from agent.cpe.verbs import CpePlan
+from agent.cpe_model.known import Cpe
+from agent.model import ABSENT
+from agent.services.verbs import Leave
+from agent.store.db import Tx
+from tests.agent.changes.cpe_rig import ACS, NAME, found, intake, known
+from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, Book, opened
+from trust.policy import Action
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    with opened(tmp_path) as made:
+        yield made
+
+
+# --- which ------------------------------------------------------------------------------------------------------------
+
+
+def cpe(name: str, serial: str, service: str = "") -> Cpe:
+    return Cpe(name, "02AC5F", "LabGate", serial, service=service)
+
+
+def test_a_cpe_is_named_by_its_name_its_service_or_its_serial_in_that_order() -> None:
+    every = [
+        cpe("A", "S1", "C-1/home"),
+        cpe("B", "S2", "C-1/office"),
+        cpe("C", "S3", "S1"),
+        cpe("S3", "S4"),
+        cpe("D", "S2"),
+        cpe("E", ""),
+    ]
+
+    def found(ref: str) -> list[str]:
+        return [each.name for each in select(every, ref)]
+
+    assert found("A") == ["A"]
+    assert found("C-1/home") == ["A"]
+    assert found("C-1") == ["A", "B"]
+    assert found("S1") == ["C"]  # a service by that name, before a serial number
+    assert found("S3") == ["S3"]  # a name, before a serial number
+    assert found("S2") == ["B", "D"]
+    assert found("C") == ["C"]
+    assert found("C-") == found("nobody") == []
+
+
+# --- new credentials --------------------------------------------------------------------------------------------------
+
+
+async def test_new_credentials_are_its_own_both_ways_and_nobody_sees_them(book: Book) -> None:
+    names = ("Username", "ConnectionRequestUsername")
+    secrets = ("Password", "ConnectionRequestPassword")
+    values = {f"{ACS}{n}": known("cpe") for n in names} | {f"{ACS}{n}": known(None) for n in secrets}
+    made = await intake(book, values)
+    keep: dict[str, str] = {}
+    plan = made._rotate(made.subject(found(book)), Declared({}, {}), keep, 9)
+    assert isinstance(plan, CpePlan)
+    assert not plan.management  # it is safe: those before are taken until these were used
+    [step] = plan.steps
+    assert isinstance(step.do, tuple)
+    after = {str(what_of(t.address)).removeprefix(ACS): t.after for t in step.do}
+    assert set(after) == {*names, *secrets}
+    user = after["Username"]
+    assert user is not ABSENT
+    assert str(user["value"]).startswith(f"{NAME}.")
+    assert after["ConnectionRequestUsername"] == {"value": NAME}
+    refs = {after[n]["value"].commit for n in secrets}  # type: ignore[index,union-attr]  # secrets, as is asserted next
+    assert refs == set(keep)
+    assert len(set(keep.values())) == 2
+    assert min(map(len, keep.values())) >= 24
+    assert not any(text in repr(plan) for text in keep.values())
+
+
+async def test_what_a_baseline_declares_beside_new_credentials_is_judged_as_any(book: Book) -> None:
+    names = ("Username", "ConnectionRequestUsername", "URL")
+    secrets = ("Password", "ConnectionRequestPassword")
+    values = {f"{ACS}{n}": known("cpe") for n in names} | {f"{ACS}{n}": known(None) for n in secrets}
+    made = await intake(book, {**values, SSID: known("home")})
+
+    def rotated(more: dict[str, str]) -> CpePlan | Leave:
+        return made._rotate(made.subject(found(book)), Declared(more, {}), {}, 9)
+
+    plain, elsewhere = rotated({"wifi.1.ssid": "new"}), rotated({"acs.url": "http://elsewhere/"})
+    assert isinstance(plain, CpePlan)
+    assert isinstance(elsewhere, CpePlan)
+    assert (plain.management, elsewhere.management) == (False, True)
+    twice = rotated({f"{ACS}Username": "mine"})
+    assert isinstance(twice, Leave)
+    assert twice.code == "bad-baseline"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"@baseline": "x", "@rotate": "both"},
+        {"@baseline": "x", "wifi.1.ssid": "y"},
+        {"@rotate": "both", f"{ACS}URL": "http://elsewhere/"},
+    ],
+)
+async def test_nothing_goes_with_a_baseline_or_new_credentials(book: Book, settings: dict[str, str]) -> None:
+    made = await intake(book, {})
+    ask = Ask(Action.CPE_SET, refs=(NAME,), settings=settings)
+    with pytest.raises(RequestError, match="a change of their own"):
+        await made.plan(cast(Any, SimpleNamespace(ask=ask)), cast(Any, None))
+
+
+async def test_a_replaced_secret_is_kept_from_when_it_is_replaced(book: Book) -> None:
+    await intake(book, {})
+    await book.cpes.keep_secrets({"old": "A"})
+    await book.cpes.was_set(NAME, {KEY: "old"})
+    await book.store.run(Ages())
+    await book.cpes.keep_secrets({"new": "B"})
+    await book.cpes.was_set(NAME, {KEY: "new"})
+    await book.cpes.keep_secrets({"another": "C"})
+    assert book.cpes.secret("old") == "A"
+    await book.store.run(Ages())
+    await book.cpes.keep_secrets({"yet another": "D"})
+    assert (book.cpes.secret("old"), book.cpes.secret("new")) == (None, "B")
+
+
+class Ages:
+    """All secrets that are kept become 41 days older."""
+
+    def run(self, tx: Tx) -> None:
+        tx.run("UPDATE cpe_secret SET at_s = at_s - 41 * 86400")
+
+
+async def test_who_is_not_there_cannot_be_left_out(book: Book) -> None:
+    made = await intake(book, {})
+    assert [cpe.name for cpe in made._select(Ask(Action.CPE_RESET, refs=(NAME,)))] == [NAME]
+    with pytest.raises(RequestError, match="exclude LAB00O1: there is no such CPE"):
+        made._select(Ask(Action.CPE_RESET, refs=(NAME,), exclude=("LAB00O1",)))
+    with pytest.raises(RequestError, match="no CPE is left"):
+        made._select(Ask(Action.CPE_RESET, refs=(NAME,), exclude=("LAB0001",)))
+    with pytest.raises(RequestError, match="and 30 more"):
+        made._select(Ask(Action.CPE_RESET, refs=tuple(f"X{n}" for n in range(80))))

@@ -1,0 +1,578 @@
+"""CPE in the database: what is believed of what they say, what is kept of it, and what people decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from agent.cpe import store as cpes
+from agent.cpe.store import EVIDENCE_MEMO, EVIDENCE_S, SECRET_KEEP_S, DecideCpe, KeepBreaker
+from agent.cpe_model import limits
+from agent.cpe_model.breaker import Breaker, Signature
+from agent.cpe_model.known import Called, Cpe, Credentials, Known, Pending, Trust
+from agent.model import Address, Requirement
+from agent.store.db import Tx
+from agent.store.errors import RefusedCommandError
+from tests.agent.connectors.cwmp.acs_rig import Book, called, opened
+
+NAME = "02AC5F-LabGate-LAB0001"
+PASSWORD = "Device.ManagementServer.Password"
+USERNAME = "Device.ManagementServer.Username"
+SSID, KEY, PORT = "Device.WiFi.SSID.1.SSID", "Device.WiFi.AccessPoint.1.Security.KeyPassphrase", "Device.T.1.Port"
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    with opened(tmp_path) as made:
+        yield made
+
+
+def row(book: Book, name: str = NAME) -> dict[str, object]:
+    return next(r for r in book.rows("cpe") if r["name"] == name)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """Why a CPE is not what a plan rests on."""
+
+    rests: Requirement
+
+    def run(self, tx: Tx) -> str | None:
+        return cpes.changed_since(tx, self.rests)
+
+
+def found_in(book: Book) -> Cpe:
+    cpe = book.cpes.find(NAME)
+    assert cpe is not None
+    return cpe
+
+
+async def accepted(book: Book, **more: object) -> None:
+    await book.cpes.called(called(**more))
+    await book.decide(NAME)
+
+
+# --- who calls in -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_new_cpe_is_quarantined_and_what_it_says_is_kept(book: Book) -> None:
+    values = {"Device.DeviceInfo.SoftwareVersion": Known("1.0.0", "string", 5)}
+    found = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), values=values))
+    assert (found.trust, found.why) == (Trust.QUARANTINED, "never seen before")
+    assert (found.boots, found.resets, found.events) == (1, 1, ("0 BOOTSTRAP", "1 BOOT"))
+    assert found.booted
+    assert book.cpes.find(NAME) == replace(found, booted=False) == book.cpes.all()[0]
+    assert book.cpes.values(NAME) == values
+    assert book.cpes.find("nobody") is None
+
+
+async def test_what_an_inform_leaves_out_stays(book: Book) -> None:
+    await accepted(book)
+    found = await book.cpes.called(called(root="", software="", hardware="", request_url="", at_s=1_767_225_700))
+    assert (found.root, found.software, found.hardware) == ("Device.", "1.0.0", "A1")
+    assert found.request_url == "http://127.0.0.1:1/"
+    assert found.last_s - found.first_s == 100
+    assert (found.trust, found.why) == (Trust.ACCEPTED, "")
+
+
+async def test_boots_and_resets_are_counted(book: Book) -> None:
+    for events in (("0 BOOTSTRAP", "1 BOOT"), ("1 BOOT",), ("2 PERIODIC",), ("1 BOOT", "4 VALUE CHANGE")):
+        found = await book.cpes.called(called(events=events))
+    assert (found.boots, found.resets) == (3, 1)
+
+
+async def test_what_was_read_before_a_reset_is_known_as_that(book: Book) -> None:
+    async def stale() -> set[str]:
+        return {path for path, known in book.cpes.values(NAME).items() if known.before_reset}
+
+    def told(*events: str, retry: bool = False) -> Called:
+        return called(events=events, values={SSID: Known("home", "string", 5)}, retry=retry)
+
+    await accepted(book)
+    await book.cpes.learned(NAME, {KEY: Known(None, "string", 5), PORT: Known("80", "string", 5)})
+    await book.cpes.called(told("1 BOOT"))
+    assert await stale() == set()
+    await book.cpes.called(told("0 BOOTSTRAP", "1 BOOT"))
+    assert await stale() == {KEY, PORT}  # not what it says itself
+    await book.cpes.learned(NAME, {KEY: Known(None, "string", 4)})  # by a clock that is behind by now
+    await book.cpes.called(told("0 BOOTSTRAP", "1 BOOT", retry=True))  # the same reset, told again
+    assert await stale() == {PORT}
+    assert book.cpes.values(NAME, [PORT])[PORT].before_reset
+    assert book.cpes.below(NAME, PORT)[PORT].before_reset
+
+
+async def test_more_new_cpe_than_are_remembered_are_not(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "NEW_CPE", 2)
+    for serial in ("A", "B"):
+        await book.cpes.called(called(serial))
+    full = await book.cpes.called(called("C"))
+    assert full.trust is Trust.QUARANTINED
+    assert "more CPE wait to be accepted" in full.why
+    assert [c.serial for c in book.cpes.all()] == ["A", "B"]
+    assert (await book.cpes.called(called("A"))).serial == "A"  # who is known is heard
+    await book.cpes.evidence(full.name, "inform", True, "")
+    assert book.cpes.evidence_rows() == []
+    await book.decide("02AC5F-LabGate-A")
+    await book.cpes.called(called("C"))
+    assert [c.serial for c in book.cpes.all()] == ["A", "B", "C"]
+
+
+# --- claims: credentials that many share, of who had its own ----------------------------------------------------------
+
+
+async def own(book: Book, **more: object) -> None:
+    """The CPE is accepted and has proven itself by a password of its own."""
+    await accepted(book)
+    await book.cpes.called(called(user=f"{NAME}.1", own=True, **more))
+
+
+async def test_a_claim_changes_nothing_but_a_note(book: Book) -> None:
+    values = {"Device.WiFi.SSID.1.SSID": Known("home", "string", 5)}
+    await own(book, values=values)
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    before = row(book)
+    lies = {
+        "software": "6.6.6",
+        "address": "203.0.113.9",
+        "request_url": "http://203.0.113.9/",
+        "events": ("0 BOOTSTRAP", "1 BOOT"),
+        "at_s": 1_767_229_999,
+        "values": {"Device.WiFi.SSID.1.SSID": Known("evil", "string", 9)},
+    }
+    found = await book.cpes.called(called(**lies))
+    assert found.trust is Trust.QUARANTINED  # this one is not acted on
+    assert "credentials that many share" in found.why
+    assert "203.0.113.9" in found.why
+    assert {**row(book), "why": ""} == {**before, "why": "", "claimed": 1}
+    assert row(book)["trust"] == "accepted"  # and the one who has the name still is
+    assert book.cpes.values(NAME) == values
+    assert book.cpes.secrets_set(NAME) == {PASSWORD: "aa"}
+    again = await book.cpes.called(called(user=f"{NAME}.1", own=True))
+    assert (again.trust, again.why) == (Trust.ACCEPTED, "")
+
+
+async def test_a_claim_is_believed_where_the_operator_says_so(tmp_path: Path) -> None:
+    with opened(tmp_path, trust_shared=True) as book:
+        await own(book)
+        assert (await book.cpes.called(called())).trust is Trust.ACCEPTED
+
+
+async def test_who_was_reset_by_us_may_come_with_what_all_share_for_a_while(book: Book) -> None:
+    await own(book)
+    await book.cpes.expect_reset(NAME, 1_767_226_000)
+    assert (await book.cpes.called(called())).trust is Trust.QUARANTINED  # it does not say that it was reset
+    late = await book.cpes.called(called(events=("0 BOOTSTRAP",), at_s=1_767_226_001))
+    assert late.trust is Trust.QUARANTINED
+    back = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), at_s=1_767_226_000))
+    assert (back.trust, back.own, back.resets) == (Trust.ACCEPTED, False, 1)
+
+
+async def test_a_reset_that_was_not_believed_counts_once_a_person_accepts_the_cpe_again(book: Book) -> None:
+    await own(book)
+    await book.cpes.learned(NAME, {PORT: Known("80", "string", 5)})
+    before = row(book)["resets"]
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    assert not book.cpes.values(NAME)[PORT].before_reset  # somebody who knows what all share may have said that
+    await book.decide(NAME)
+    assert book.cpes.values(NAME)[PORT].before_reset
+    assert row(book)["resets"] == before + 1  # so that its baseline is due
+
+
+async def test_old_logins_of_a_cpe_that_comes_by_its_certificate_are_over_once_it_took_a_new_one(book: Book) -> None:
+    await own(book)
+    await book.cpes.keep_secrets({"c1": "one", "c2": "two"})
+    for n, commit in enumerate(("c1", "c2"), start=1):
+        await book.cpes.setting(NAME, Pending(f"k{n}", {PASSWORD: commit}), f"{NAME}.{n}")
+        book.clock.forward(100)
+    await book.cpes.called(called(user="", own=True))
+    assert [book.cpes.own_password(f"{NAME}.{n}") for n in (1, 2)] == ["one", "two"]  # it may have taken either
+    await book.cpes.was_set(NAME, {PASSWORD: "c2"})
+    await book.cpes.called(called(user="", own=True))
+    assert [book.cpes.own_password(f"{NAME}.{n}") for n in (1, 2)] == [None, "two"]
+
+
+async def test_accepting_it_once_more_takes_nothing_from_a_cpe_that_nobody_claimed(book: Book) -> None:
+    await own(book)
+    before = row(book)
+    await book.decide(NAME)  # to bind it, say
+    assert row(book) == before
+    claim = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    assert claim.trust is Trust.QUARANTINED
+
+
+@pytest.mark.parametrize("between", [Trust.REFUSED, None])
+async def test_a_claim_is_remembered_whatever_a_person_says_in_between(book: Book, between: Trust | None) -> None:
+    await own(book)
+    await book.cpes.learned(NAME, {PORT: Known("80", "string", 5)})
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    before = found_in(book).resets
+    if between is not None:
+        await book.decide(NAME, between)
+    await book.decide(NAME)
+    assert book.cpes.values(NAME)[PORT].before_reset
+    assert book.cpes.secrets_set(NAME) == {}
+    now = found_in(book)
+    assert (now.resets, now.own, now.claimed) == (before + 1, False, False)
+
+
+@pytest.mark.parametrize("trust", [Trust.REFUSED, Trust.QUARANTINED])
+async def test_who_is_not_accepted_cannot_be_claimed_either(book: Book, trust: Trust) -> None:
+    await own(book)
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.decide(NAME, trust)
+    before = row(book)
+    claim = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), address="203.0.113.9"))
+    assert claim.trust is trust
+    assert {**row(book), "why": ""} == {**before, "why": "", "claimed": 1}
+    await book.decide(NAME)  # a person looked, and takes it as it comes: nothing of before holds
+    assert book.cpes.secrets_set(NAME) == {}
+
+
+async def test_who_comes_with_its_own_again_ends_a_claim(book: Book) -> None:
+    await own(book)
+    await book.cpes.called(called())
+    assert row(book)["claimed"] == 1
+    await book.cpes.called(called(user=f"{NAME}.1", own=True))
+    before = row(book)
+    assert before["claimed"] == 0
+    await book.decide(NAME)
+    assert row(book) == before
+
+
+async def test_a_cpe_that_was_forgotten_or_refused_is_another_to_a_plan(book: Book) -> None:
+    await accepted(book)
+    rests = cpes.same_cpe(found_in(book))
+    due = cpes.baseline_reason(found_in(book))
+    for trust, forget in ((Trust.REFUSED, False), (None, True)):
+        await book.decide(NAME, trust, forget=forget)
+        await accepted(book)
+        changed = await book.store.run(Changed(rests))
+        assert changed is not None
+        assert cpes.baseline_reason(found_in(book)) != due
+
+
+async def test_the_same_reset_told_again_forgets_nothing_that_was_set_after_it(book: Book) -> None:
+    await accepted(book)
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), retry=1))
+    assert book.cpes.secrets_set(NAME) == {PASSWORD: "aa"}
+
+
+@pytest.mark.parametrize(
+    ("events", "retry", "later_s", "counts"),
+    [
+        (("1 BOOT",), 1, 60, False),
+        (("1 BOOT",), 1, 600, True),  # a first retry comes within seconds: this is another boot, whose first try failed
+        (("1 BOOT",), 6, 600, False),
+        (("1 BOOT",), 30, 90_000, False),
+        (("1 BOOT", "M Reboot"), 1, 5, True),  # it did what it was told to in the session that failed
+        (("1 BOOT",), 0, 5, True),
+    ],
+)
+async def test_a_boot_that_was_told_before_is_told_from_another(
+    book: Book, events: tuple[str, ...], retry: int, later_s: int, counts: bool
+) -> None:
+    await accepted(book)
+    first = await book.cpes.called(called(events=("1 BOOT",), at_s=1000))
+    again = await book.cpes.called(called(events=events, retry=retry, at_s=1000 + later_s))
+    assert (again.boots - first.boots, again.booted) == (counts, counts)
+
+
+async def test_a_reset_told_again_with_a_boot_that_we_asked_for_is_one_reset(book: Book) -> None:
+    await accepted(book)
+    first = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), at_s=1000))
+    again = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT", "M Reboot"), at_s=1060, retry=1))
+    assert (again.resets, again.boots) == (first.resets, first.boots + 1)
+
+
+async def test_what_a_plan_of_an_earlier_version_rests_on_still_holds(book: Book) -> None:
+    await accepted(book)
+    before = replace(found_in(book), accepted_seq=0)
+    assert cpes.previewed_text(before) == f"{NAME} · accepted · serves nobody · was reset 0 times"
+    assert cpes.baseline_reason(before) == f"baseline:{NAME}:0"
+
+
+async def test_of_a_stranger_little_is_kept(book: Book) -> None:
+    told = {f"Device.X.{n}": Known("x", "string", 5) for n in range(1000)}
+    await book.cpes.called(called(values=told))
+    assert len(book.cpes.values(NAME)) == limits.STRANGER_VALUES
+    await book.decide(NAME)
+    await book.cpes.called(called(values=told))
+    assert len(book.cpes.values(NAME)) == 1000
+
+
+async def test_a_person_who_accepts_it_again_takes_it_as_it_comes(book: Book) -> None:
+    await own(book)
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.cpes.called(called(events=("0 BOOTSTRAP",)))
+    await book.decide(NAME)
+    assert (await book.cpes.called(called())).trust is Trust.ACCEPTED
+    assert book.cpes.secrets_set(NAME) == {}  # it was reset, or is another: it has none of those
+
+
+async def test_accepting_who_is_accepted_keeps_what_is_known(book: Book) -> None:
+    await own(book)
+    await book.cpes.was_set(NAME, {PASSWORD: "aa"})
+    await book.decide(NAME)
+    assert book.cpes.secrets_set(NAME) == {PASSWORD: "aa"}
+
+
+async def test_what_is_quarantined_or_refused_stays_so_whatever_it_comes_with(book: Book) -> None:
+    await book.cpes.called(called())
+    assert (await book.cpes.called(called(own=True, user="x"))).trust is Trust.QUARANTINED
+    await book.decide(NAME, Trust.REFUSED)
+    found = await book.cpes.called(called(own=True, user="x"))
+    assert (found.trust, found.why) == (Trust.REFUSED, "by amina")
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def known(value: str | None, at_s: int = 1) -> Known:
+    return Known(value, "string", at_s)
+
+
+async def test_what_is_below_a_path_is_replaced(book: Book) -> None:
+    await book.cpes.learned(NAME, {p: known("1") for p in ("Device.A.B", "Device.A.C", "Device.AB.C", "Device.A", "Z")})
+    await book.cpes.learned("other", {"Device.A.B": known("1")})
+    await book.cpes.learned(NAME, {"Device.A.C": known("2")}, below="Device.A.")
+    assert {p: k.value for p, k in book.cpes.values(NAME).items()} == {
+        "Device.A.C": "2",
+        "Device.AB.C": "1",
+        "Device.A": "1",
+        "Z": "1",
+    }
+    assert set(book.cpes.values("other")) == {"Device.A.B"}
+    assert book.cpes.values(NAME, ["Z", "nothing"]) == {"Z": known("1")}
+
+
+async def test_what_is_forgotten_is_a_parameter_or_all_below(book: Book) -> None:
+    await book.cpes.learned(NAME, {p: known("1") for p in ("Device.A.B", "Device.A.BC", "Device.A.B.D", "Device.AB")})
+    await book.cpes.forget(NAME, "Device.A.B")
+    assert set(book.cpes.values(NAME)) == {"Device.A.BC", "Device.A.B.D", "Device.AB"}
+    await book.cpes.forget(NAME, "Device.A.")
+    assert set(book.cpes.values(NAME)) == {"Device.AB"}
+
+
+# --- secrets and credentials ------------------------------------------------------------------------------------------
+
+
+async def give(book: Book, user: str, password: str, key: str = "k1") -> str:
+    """Have a password be about to be set."""
+    commit = book.vault.commit("c", password)
+    await book.cpes.keep_secrets({commit: password})
+    await book.cpes.setting(NAME, Pending(key, {PASSWORD: commit}), user)
+    return commit
+
+
+async def test_both_passwords_are_taken_until_the_new_one_was_used(book: Book) -> None:
+    await accepted(book)
+    await give(book, "first", "old password")
+    assert book.cpes.owner("first") == NAME
+    book.clock.forward(60)
+    commit = await give(book, "second", "new password", "k2")
+    assert (book.cpes.own_password("first"), book.cpes.own_password("second")) == ("old password", "new password")
+    await book.cpes.called(called(user="first", own=True))  # it has not taken it yet, or the answer was lost
+    assert book.cpes.own_password("second") == "new password"
+    await book.cpes.was_set(NAME, {PASSWORD: commit})
+    await book.cpes.called(called(user="first", own=True))  # it applies it later
+    assert book.cpes.own_password("second") == "new password"
+    await book.cpes.called(called(user="second", own=True))
+    assert book.cpes.own_password("first") is None
+    assert book.cpes.owner("first") is None
+    assert book.cpes.own_password("second") == "new password"
+
+
+async def test_who_comes_by_a_certificate_keeps_its_password(book: Book) -> None:
+    await accepted(book)
+    await give(book, "first", "a password")
+    await book.cpes.called(called(user="cpe", own=True))
+    assert book.cpes.own_password("first") == "a password"
+
+
+async def test_a_secret_that_is_no_password_of_its_own_lets_nobody_in(book: Book) -> None:
+    await accepted(book)
+    await book.cpes.setting(NAME, Pending("k", {"Device.WiFi.AccessPoint.1.Security.KeyPassphrase": "aa"}), "first")
+    await book.cpes.setting(NAME, Pending("l", {PASSWORD: "aa"}), "")
+    assert book.rows("cpe_login") == []
+
+
+async def test_what_is_pending_is_over_when_it_was_set(book: Book) -> None:
+    pending = [Pending("k1", {"A": "1"}), Pending("k2", {"A": "2", "B": "3"})]
+    for each in pending:
+        await book.cpes.setting(NAME, each)
+    assert book.cpes.pending(NAME) == pending
+    await book.cpes.was_set(NAME, {"A": "2", "B": "3"})
+    assert book.cpes.pending(NAME) == []
+    assert book.cpes.secrets_set(NAME) == {"A": "2", "B": "3"}
+
+
+async def test_a_cpe_that_was_reset_has_no_secret_of_ours(book: Book) -> None:
+    """Else "it reads so already" would be said of a key that is the factory's again."""
+    await accepted(book)
+    await book.cpes.was_set(NAME, {"A": "1"})
+    await book.cpes.setting(NAME, Pending("k", {"B": "1"}))
+    await book.cpes.learned(NAME, {USERNAME: known(f"{NAME}.1"), "Device.X": known("1")})
+    await book.cpes.called(called(events=("1 BOOT",)))
+    assert book.cpes.secrets_set(NAME) == {"A": "1"}
+    await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
+    assert book.cpes.secrets_set(NAME) == {}
+    assert book.cpes.pending(NAME) == []
+    assert set(book.cpes.values(NAME)) == {"Device.X"}  # nor is it known as whom it calls in
+
+
+async def test_a_cpe_can_be_called_once_a_change_has_set_both(book: Book) -> None:
+    await accepted(book)
+    prefix = "Device.ManagementServer.ConnectionRequest"
+    assert book.cpes.request_credentials("nobody") is None
+    assert book.cpes.request_credentials(NAME) is None
+    assert (book.cpes.request_owner(NAME), book.cpes.request_owner("x")) == (NAME, None)
+    await book.cpes.keep_secrets({"ab": "ring ring"})
+    await book.cpes.was_set(NAME, {f"{prefix}Password": "ab"})
+    assert book.cpes.request_credentials(NAME) is None
+    await book.cpes.learned(NAME, {f"{prefix}Username": known("")})
+    assert book.cpes.request_credentials(NAME) is None
+    await book.cpes.learned(NAME, {f"{prefix}Username": known(NAME)})
+    assert book.cpes.request_credentials(NAME) == Credentials(NAME, "ring ring")
+
+
+async def test_secrets_are_sealed_and_go_when_nobody_took_them(book: Book) -> None:
+    await accepted(book)
+    for name in ("taken", "login", "idle"):
+        await book.cpes.keep_secrets({name: f"{name} in clear"})
+    await book.cpes.was_set(NAME, {"A": "taken"})
+    await book.cpes.setting(NAME, Pending("k", {PASSWORD: "login"}), "user")
+    assert b"in clear" not in book.bytes_on_disk()
+    book.clock.forward(SECRET_KEEP_S)
+    await book.cpes.keep_secrets({"young": "young in clear"})
+    assert book.cpes.secret("idle") == "idle in clear"
+    book.clock.forward(1)
+    await book.cpes.keep_secrets({})
+    assert book.cpes.secret("idle") is None
+    for name in ("taken", "login", "young"):
+        assert book.cpes.secret(name) == f"{name} in clear"
+    assert book.cpes.own_password("user") == "login in clear"
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+def evidence(book: Book) -> list[tuple[str, int, int, str]]:
+    return [(r["workflow"], r["worked"], r["times"], r["detail"]) for r in book.cpes.evidence_rows()]
+
+
+async def test_evidence_is_counted_by_the_hour(book: Book) -> None:
+    start = 1_767_225_600
+    await accepted(book)
+    for at_s in (start, start + 1, start + EVIDENCE_S - 1, start + EVIDENCE_S, start + 2 * EVIDENCE_S):
+        await book.cpes.called(called(at_s=at_s))
+        await book.cpes.evidence(NAME, "reboot", True, "")
+    assert evidence(book) == [("reboot", 1, 3, "")]
+    await book.cpes.evidence(NAME, "reboot", False, "9" * 300)
+    assert evidence(book) == [("reboot", 0, 1, "9" * 200), ("reboot", 1, 3, "")]
+
+
+async def test_evidence_is_of_a_model_and_a_firmware(book: Book) -> None:
+    for serial, software in (("A", "1.0"), ("B", "1.0"), ("B", "2.0")):
+        await book.cpes.called(called(serial, software=software))
+        await book.cpes.evidence(f"02AC5F-LabGate-{serial}", "inform", True, "")
+    assert [(r["software"], r["times"]) for r in book.cpes.evidence_rows()] == [("1.0", 1), ("2.0", 1)]
+    await book.cpes.evidence("nobody", "inform", True, "")
+
+
+async def test_the_memory_of_evidence_is_bounded(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpes, "EVIDENCE_MEMO", 2)
+    await accepted(book)
+    for n in range(5):
+        await book.cpes.evidence(NAME, f"w{n}", True, "")
+    assert len(book.cpes._told) == 2 < EVIDENCE_MEMO
+    assert len(evidence(book)) == 5
+
+
+# --- what people decide -----------------------------------------------------------------------------------------------
+
+
+async def test_a_cpe_that_is_forgotten_leaves_nothing(book: Book) -> None:
+    await accepted(book, values={"Device.A": known("1")})
+    await give(book, "user", "a password")
+    await book.cpes.was_set(NAME, {"A": "1"})
+    await book.cpes.setting(NAME, Pending("k", {"B": "1"}))
+    breaker = Breaker()
+    breaker.task(Signature("Reboot", ""), 1.0)
+    await book.cpes.keep_breaker(NAME, breaker.rows())
+    await book.cpes.called(called("B"))
+    await book.decide(NAME, None, forget=True)
+    assert [c.serial for c in book.cpes.all()] == ["B"]
+    for table in ("cpe_value", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker"):
+        assert [r for r in book.rows(table) if r["name"] == NAME] == []
+    assert (await book.cpes.called(called())).trust is Trust.QUARANTINED
+
+
+async def test_decisions_about_nobody_or_for_nobody_are_refused(book: Book) -> None:
+    sealed = book.recorder.record(None, {})
+    with pytest.raises(RefusedCommandError, match="there is no CPE"):
+        await book.store.run(DecideCpe(NAME, Trust.ACCEPTED, None, "", sealed))
+    await book.cpes.called(called())
+    with pytest.raises(RefusedCommandError, match="there is no service"):
+        await book.store.run(DecideCpe(NAME, Trust.ACCEPTED, "C-1/home", "", sealed))
+    assert row(book)["trust"] == "quarantined"
+
+
+async def test_whose_a_cpe_is(book: Book) -> None:
+    await accepted(book)
+    sealed = book.recorder.record(None, {})
+    fields = "('C-1/home', 'C-1', 'Amina', 'home', 'amina', 'pppoe', 'Home 20M', '', 0, '')"
+
+    class AddService:
+        def run(self, tx: Tx) -> None:
+            tx.run(f"INSERT INTO service VALUES {fields}")
+
+    await book.store.run(AddService())
+    found = await book.store.run(DecideCpe(NAME, None, "C-1/home", "", sealed))
+    assert found is not None
+    assert (found.service, found.trust) == ("C-1/home", Trust.ACCEPTED)
+    assert [c.name for c in book.cpes.of_service("C-1/home")] == [NAME]
+    assert (await book.cpes.called(called())).service == "C-1/home"
+    await book.store.run(DecideCpe(NAME, None, "", "", sealed))
+    assert book.cpes.of_service("C-1/home") == []
+
+
+async def test_the_breaker_is_kept_and_cleared_by_a_person(book: Book) -> None:
+    breaker = Breaker()
+    for at_s in (0.0, 100.0):
+        breaker.task(Signature("GetParameterValues", "Device."), at_s)
+        breaker.boot(at_s + 10)
+    assert book.cpes.breaker(NAME) == []
+    await book.cpes.keep_breaker(NAME, breaker.rows())
+    again = Breaker.of(book.cpes.breaker(NAME))
+    assert again.rows() == breaker.rows()
+    assert len(again.tripped()) == 1
+    again.clear(Signature("GetParameterValues", "Device."))
+    await book.store.run(KeepBreaker(NAME, again.rows(), book.recorder.record(None, {})))
+    assert Breaker.of(book.cpes.breaker(NAME)).tripped() == ()
+
+
+# --- what a change rests on -------------------------------------------------------------------------------------------
+
+
+async def test_a_cpe_that_is_not_what_the_preview_rested_on(book: Book) -> None:
+    await accepted(book)
+    found = book.cpes.find(NAME)
+    assert found is not None
+    rests = cpes.same_cpe(found)
+    assert rests == Requirement(Address(f"inventory/cpe/{NAME}"), "same-cpe", cpes.previewed_text(found))
+
+    async def changed() -> str | None:
+        return await book.store.run(Changed(rests))
+
+    await book.cpes.called(called(events=("1 BOOT",), software="2.0", address="127.0.0.9"))
+    assert await changed() is None  # it booted, or moved: it is still the one
+    await book.cpes.called(called(events=("0 BOOTSTRAP",)))
+    assert "was reset 0 times; now" in str(await changed())
+    await book.decide(NAME, None, forget=True)
+    assert await changed() == "the CPE is no longer in the inventory"

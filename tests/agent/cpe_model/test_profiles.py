@@ -1,0 +1,96 @@
+"""Which profile a CPE gets, and that the standard agrees with what the profiles say."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.cpe_model import profiles, values
+from agent.cpe_model.profiles import Profile, ProfileError
+from tests.agent.connectors.cwmp import datamodel
+
+IGD = "InternetGatewayDevice."
+NOT_WRITTEN = {
+    "wan.ip": "of a static address alone",
+    "wan.ipoe.ip": "of a static address alone",
+    "wan.mac": "where MACAddressOverride says so alone",
+}
+"""What the standard lets an ACS write and we never do."""
+
+
+@pytest.mark.parametrize(
+    ("oui", "product_class", "root", "name"),
+    [
+        ("00259E", "HG8245H", IGD, "huawei-hg8245"),
+        ("00259e", "hg8245q2 ", "InternetGatewayDevice", "huawei-hg8245"),
+        ("00259E", "HG8546M", IGD, "tr098"),
+        ("001122", "HG8245H", IGD, "tr098"),
+        ("00259E", "HG8245H", "Device.", "tr181"),
+        ("C006C3", "TD-W9970", IGD, "tplink-td-w9970"),
+        ("C006C3", "TD-W9970B", IGD, "tplink-td-w9970"),
+        ("00507F", "Vigor2860Ln", IGD, "draytek-vigor2860"),
+        ("00507F", "Vigor 2860", IGD, "draytek-vigor2860"),
+        ("00507F", "Vigor2862", IGD, "tr098"),
+        ("02AC15", "LAB098", IGD, "lab098"),
+        ("02AC15", "LAB181", "Device.", "lab181"),
+        ("02AC15", "LAB181", IGD, "tr098"),
+        ("02ac5f", "LabGate", IGD, "lab098"),
+        ("02AC5F", "LabGate", "Device.", "lab181"),
+        ("02AC15", "LAB0981", IGD, "tr098"),
+        ("", "", "Device", "tr181"),
+    ],
+)
+def test_the_profile_of_a_cpe(oui: str, product_class: str, root: str, name: str) -> None:
+    assert profiles.profile_of(oui, product_class, "V1", root).name == name
+
+
+@given(oui=st.text(), product_class=st.text(), software=st.text(), root=st.sampled_from(["Device.", IGD]))
+def test_every_cpe_has_a_profile_of_its_root(oui: str, product_class: str, software: str, root: str) -> None:
+    assert profiles.profile_of(oui, product_class, software, root).root == root
+
+
+def test_an_unknown_root_or_name_is_refused() -> None:
+    with pytest.raises(ProfileError, match=r"expected a root of Device\., InternetGatewayDevice\., got Gateway\."):
+        profiles.profile_of("", "", "", "Gateway")
+    with pytest.raises(ProfileError, match=r"expected one of draytek-vigor2860, .*, got \.\./tr098"):
+        profiles.profile_named("../tr098")
+
+
+def test_the_quirks_that_were_reported() -> None:
+    huawei = profiles.profile_named("huawei-hg8245")
+    assert huawei.download_reports is profiles.Reports.NEVER
+    assert huawei.path("wifi.2.ssid") == f"{IGD}LANDevice.1.WLANConfiguration.5.SSID"
+    rx = huawei.mapped("optical.rx")
+    assert rx is not None
+    assert (rx.path, rx.unit) == (f"{IGD}WANDevice.1.X_GponInterafceConfig.RXPower", "dBm")
+    assert profiles.profile_named("tplink-td-w9970").boolean is profiles.BooleanStyle.DIGITS
+    assert profiles.profile_named("tr098").boolean is profiles.BooleanStyle.WORDS
+    assert not profiles.profile_named("draytek-vigor2860").get_by_path
+
+
+@pytest.mark.parametrize("profile", [pytest.param(each, id=each.name) for each in profiles.profiles()])
+def test_the_standard_has_every_path_with_its_type_and_writability(profile: Profile) -> None:
+    standard = datamodel.model(profile.root)
+    wrong = []
+    for mapped in profile.all():
+        if ".X_" in mapped.path:  # a vendor's own
+            continue
+        said = standard.get(datamodel.generic(mapped.path))
+        if said is None:
+            wrong.append(f"{mapped.name}: {mapped.path} is not in the standard")
+        elif said.type != mapped.kind:
+            wrong.append(f"{mapped.name}: {said.type}, not {mapped.kind}")
+        elif said.writable != (mapped.writable or mapped.name in NOT_WRITTEN) and said.type != "table":
+            if not (profile.root == "Device." and mapped.name == "wan.ip"):  # IPCP's: read only
+                wrong.append(f"{mapped.name}: writable is {said.writable}")
+        elif said.hidden != mapped.secret:
+            wrong.append(f"{mapped.name}: hidden is {said.hidden}")
+    assert wrong == []
+
+
+def test_the_states_of_a_diagnostic_are_of_a_text_type() -> None:
+    assert {diagnostic.state.kind for profile in profiles.profiles() for diagnostic in profile.diagnostics} == {
+        "string"
+    }
+    assert {mapped.kind for profile in profiles.profiles() for mapped in profile.all()} <= {*values.TYPES, "table"}
