@@ -393,28 +393,6 @@ def get_approval_result(
     return _conclude(count, need, policy)
 
 
-def verify_approved(
-    plan: Plan,
-    plan_digest: bytes,
-    approvals: Sequence[Envelope],
-    trust: Trust,
-    now_s: int,
-    *,
-    requester: str,
-    circumstances: Circumstances = Circumstances(),
-) -> None:
-    """Refuse a plan that may not be consumed now; arguments as for `get_approval_result`.
-
-    Raises:
-        RefusedError: with the result's reason and message.
-    """
-    result = get_approval_result(
-        plan, plan_digest, approvals, trust, now_s, requester=requester, circumstances=circumstances
-    )
-    if result.reason is not None:
-        raise RefusedError(result.reason, result.message)
-
-
 def _plan_blocked(
     plan: Plan, policy: PolicyClass | None, trust: Trust, now_s: int, requester: str, c: Circumstances
 ) -> tuple[Reason, str] | None:
