@@ -11,12 +11,9 @@ which is tripped in turn. What is meant to boot (Reboot, a firmware) is never su
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
-
-from agent.cpe_model.matrix import Model
 
 TIMES: Final = 2
 """Boots after the same task, in a row. One is a power cut; three would be a customer on the telephone."""
@@ -161,12 +158,3 @@ class Breaker:
         harmless = [known for known, record in self._records.items() if record.tripped_at_s is None]
         for known in harmless[: max(0, len(harmless) - REMEMBERED)]:
             del self._records[known]
-
-
-def count_by_model(found: Iterable[tuple[Model, str, Signature]]) -> Mapping[tuple[Model, Signature], int]:
-    """Return on how many CPE of a model each signature is tripped: one is a bad modem, ten are a bad firmware.
-
-    Args:
-        found: model, the CPE's key, and a signature that is tripped there; the same may come twice.
-    """
-    return Counter((model, signature) for model, _, signature in set(found))

@@ -224,10 +224,6 @@ class Profile:
             return {"true": "1", "false": "0"}.get(word, word)
         return word
 
-    def is_empty_table(self, path: str) -> bool:
-        """Return whether a path is, or lies in, a table that this firmware leaves empty."""
-        return any(path.startswith(table) for table in self.empty_tables)
-
     def unsafe_call(self, method: str, path: str = "") -> str | None:
         """Return why a call must not be made, None where it may.
 

@@ -126,28 +126,3 @@ def select(
         if (left_out := find(ref, "exclude ")) is not None:
             chosen.pop(left_out.ref, None)
     return Selection(tuple(chosen.values()), tuple(problems))
-
-
-def read_refs_untrusted(text: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the references of a `--file`, one a line, and what is wrong with others.
-
-    Empty lines and `#` comments are skipped; of a line with commas, semicolons or tabs the first field counts.
-    """
-    refs: list[str] = []
-    problems: list[str] = []
-    for number, line in enumerate(text.removeprefix(b"\xef\xbb\xbf").splitlines(), 1):
-        try:
-            ref = line.decode("utf-8")
-        except UnicodeDecodeError:
-            problems.append(f"line {number}: UTF-8 expected")
-            continue
-        for delimiter in (",", ";", "\t"):
-            ref = ref.partition(delimiter)[0]
-        ref = ref.strip().strip('"')
-        if not ref or ref.startswith("#"):
-            continue
-        if not ref.isprintable():
-            problems.append(f"line {number}: a reference without control characters expected")
-            continue
-        refs.append(ref)
-    return tuple(refs), tuple(problems)

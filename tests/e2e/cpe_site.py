@@ -106,6 +106,10 @@ class CpeSite:
         await self.site.call("POST", f"/v1/cpes/{name(serial)}/decide", body)
         return await self.refresh(serial)
 
+    def calls_for(self, serial: str) -> bool:
+        """Return whether the ACS has called for a CPE, which it does as soon as somebody waits for it."""
+        return self.acs.visits.woken(name(serial)) is not None
+
     async def refresh(self, serial: str, *names: str) -> Json:
         """Read a CPE that calls in meanwhile."""
         found: Json = {}
@@ -119,7 +123,7 @@ class CpeSite:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(look)
-            await until(lambda: bool(self.acs.visits.is_waited_for(name(serial))))
+            await until(lambda: self.calls_for(serial))
             await self.cpes[serial].call_in("2 PERIODIC")
         return found
 
@@ -137,7 +141,7 @@ async def acs_site(
 ) -> AsyncIterator[CpeSite]:
     """Run an agent with an ACS for the block; its log adds up at the end. `files`: of it, if it has more than that."""
     async with open_site(files or acs_files(folder, more), clock=clock) as site, trio.open_nursery() as nursery:
-        acs = site.daemon.sessions.by_kind("cwmp")
+        acs = site.daemon.sessions.connector("cwmp/")
         assert isinstance(acs, CwmpConnector)
         await acs.port.wait()
         yield CpeSite(site, acs, nursery)

@@ -23,7 +23,7 @@ from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.versions import Version
 from agent.connectors.radius import codec
 from agent.connectors.radius.errors import RadiusError
-from agent.inventory import resolve, subscribers_csv
+from agent.inventory import subscribers_csv
 from agent.runtime import json_text
 from agent.runtime.errors import MalformedJsonError
 from control_plane.desk import heads, trust_edit
@@ -86,7 +86,6 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], bytes, tuple[type[Exception]
     ),
     "json": (json_text.decode_untrusted, b'{"a": [1, 2.5, null, "x"]}', (MalformedJsonError,)),
     "csv": (subscribers_csv.parse_untrusted, CSV, ()),
-    "references": (resolve.read_refs_untrusted, b"C-1/home\n# x\n", ()),
     "config": (_toml, TOML, (config.ConfigError,)),
     "xml": (xml_tree.parse_untrusted, CWMP, (CwmpError,)),
     "cwmp": (cwmp_envelope.read_untrusted, CWMP, (CwmpError,)),

@@ -110,10 +110,6 @@ class Sessions:
             raise UnreadableError(f"target {target} is not configured", reason="unknown-target")
         return calling  # its devices come and go
 
-    def by_kind(self, kind: str) -> Connector | None:
-        """Return the connector of a kind of system, None: there is none."""
-        return self._connectors.get(kind)
-
     def arrives(self, target: str) -> bool:
         """Return whether the target calls in by itself."""
         return self.connector(target).traits.reach is Reach.ARRIVE

@@ -7,9 +7,10 @@ binding open to our STUN server (`stun`): one signed datagram, and nothing comes
     GET http://HOST:PORT?ts=TIME&id=NUMBER&un=USER&cn=CNONCE&sig=SIGNATURE HTTP/1.1
     sig = HMAC-SHA1(password, ts id un cn), 40 hexadecimal digits; the values one after another, as before any escape
 
-Both addresses are what a CPE says, which is in the customer's house: it could have us ask any host that we can reach.
-So a request goes only to the address that the CPE called in from, or into networks that the operator allows (`Reach`),
-and only a `HttpTarget` or `UdpTarget`, made by `*_target_untrusted`, can be asked.
+A CPE stands in the customer's house and tells its URL itself: it could have us ask any host that we can reach. So a GET
+goes only to the address that the CPE called in from, or into networks that the operator allows (`Reach`), and only a
+`HttpTarget`, made by `http_target_untrusted`, can be asked. A datagram goes only where our STUN server saw the CPE;
+the address that the CPE itself tells (UDPConnectionRequestAddress) is kept and never used.
 
 XMPP (Annex K) is left out on purpose: it needs an XMPP server that both sides log in to, with an account for every CPE,
 which an ISP would have to run for this alone.
@@ -35,7 +36,6 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _CGNAT: Final = ipaddress.IPv4Network("100.64.0.0/10")
 _HTTP_PORTS: Final = {"http": 80, "https": 443}
-_UDP_PORT: Final = 80
 _PORT_MOST: Final = 65_535
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@]+))(?::([0-9]{0,5}))?", re.ASCII)
 _URL: Final = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.ASCII | re.IGNORECASE)
@@ -149,7 +149,7 @@ class HttpTarget:
 
 @dataclass(frozen=True, slots=True)
 class UdpTarget:
-    """Where a CPE listens for UDP connection requests, as seen from here. Made by `udp_target*`."""
+    """Where a CPE listens for UDP connection requests, as our STUN server saw it."""
 
     address: IpAddress
     port: int
@@ -187,32 +187,6 @@ def http_target_untrusted(url: str, reach: Reach) -> HttpTarget | Result:
         return refusal
     resource = parts[3] if parts[3].startswith("/") else "/" + parts[3]
     return HttpTarget(scheme, host, address, port, resource, reach)
-
-
-def udp_target_untrusted(text: str, reach: Reach) -> UdpTarget | Result:
-    """Return what UDPConnectionRequestAddress says (`host:port`, or `host` for port 80), or why it is not used. Total.
-
-    With a STUN server of ours, what that saw is newer: `udp_target`.
-
-    Args:
-        text: the parameter's value, as the CPE gave it.
-        reach: of this CPE.
-    """
-    if not text.strip():
-        return Result(Outcome.NO_WAY, "it has told no UDPConnectionRequestAddress")
-    place = _authority_untrusted(text.strip(), _UDP_PORT)
-    if isinstance(place, Result):
-        return place
-    address, _, port = place
-    if address is None:
-        return _unusable("expected an IP address for UDP")
-    return udp_target(address, port, reach)
-
-
-def udp_target(address: IpAddress, port: int, reach: Reach) -> UdpTarget | Result:
-    """Return a binding that our STUN server saw, or why nothing is sent there."""
-    refusal = reach.refusal(address)
-    return UdpTarget(unmapped(address), port) if refusal is None else refusal
 
 
 def _authority_untrusted(text: str, port: int) -> tuple[IpAddress | None, str, int] | Result:

@@ -259,10 +259,6 @@ class Visits:
                 self._came.discard(name)
                 self._woken.pop(name, None)
 
-    def is_waited_for(self, name: str) -> bool:
-        """Return whether somebody waits for a CPE to call in."""
-        return name in self._waited
-
     def woken(self, name: str) -> Result | None:
         """Return how the last connection request went, since somebody waits for the CPE; None: there was none."""
         waking = self._woken.get(name)

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agent.cpe_model import breaker
-from agent.cpe_model.breaker import Breaker, Signature, Tripped, count_by_model
-from agent.cpe_model.matrix import Model
+from agent.cpe_model.breaker import Breaker, Signature, Tripped
 
 REFRESH = Signature("GetParameterNames", "InternetGatewayDevice.")
 READ = Signature("GetParameterValues", "InternetGatewayDevice.DeviceInfo.SoftwareVersion")
@@ -110,19 +109,6 @@ def test_what_is_remembered_is_bounded_and_what_is_tripped_stays() -> None:
     assert len(machine.rows()) == breaker.REMEMBERED + 1
     assert machine.allowed(REFRESH) is not None
     assert machine.rows()[-1][1] == "Device.X.1999"
-
-
-def test_models_are_counted_by_cpe() -> None:
-    model, other = Model("00507F", "Vigor2860", "3.8"), Model("00507F", "Vigor2860", "3.9")
-    found = [
-        (model, "a", REFRESH),
-        (model, "b", REFRESH),
-        (model, "a", REFRESH),
-        (other, "c", REFRESH),
-        (model, "a", READ),
-    ]
-    assert count_by_model(found) == {(model, REFRESH): 2, (other, REFRESH): 1, (model, READ): 1}
-    assert count_by_model([]) == {}
 
 
 @given(

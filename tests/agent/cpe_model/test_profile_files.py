@@ -85,9 +85,6 @@ def test_a_profile_is_what_it_extends_and_its_own() -> None:
 
 def test_empty_tables_and_unsafe_calls() -> None:
     vendor = _read(base=BASE, vendor=VENDOR)["vendor"].profile
-    assert vendor.is_empty_table("Device.Hosts.Host.")
-    assert vendor.is_empty_table("Device.Hosts.Host.1.PhysAddress")
-    assert not vendor.is_empty_table("Device.Hosts.HostNumberOfEntries")
     assert vendor.unsafe_call("Reboot") == "it burns"
     assert vendor.unsafe_call("Reboot", "Device.") == "it burns"
     assert vendor.unsafe_call("FactoryReset") is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.inventory.resolve import Ambiguous, Index, Unknown, read_refs_untrusted, resolve, select
+from agent.inventory.resolve import Ambiguous, Index, Unknown, resolve, select
 from agent.model import Service
 
 
@@ -116,18 +116,3 @@ def test_select_names_every_problem() -> None:
         "tariff Home 20: no service is on it (known: Business 100M, Home 20M)",
         "exclude nobody-at-all: no such service",
     )
-
-
-def test_a_file_of_references() -> None:
-    data = (
-        '\ufeffC-1/home\r\n# gone\n\nC-2;x\n"C-3",Amina\nC-4\tx\n  C-5 # not a comment\n'.encode() + b"\xff\nC\x1b6\n"
-    )
-    refs, problems = read_refs_untrusted(data)
-    assert refs == ("C-1/home", "C-2", "C-3", "C-4", "C-5 # not a comment")
-    assert problems == ("line 8: UTF-8 expected", "line 9: a reference without control characters expected")
-
-
-@given(st.binary(max_size=100))
-def test_any_bytes_as_a_file(data: bytes) -> None:
-    refs, _ = read_refs_untrusted(data)
-    assert all(ref and ref.isprintable() for ref in refs)

@@ -22,8 +22,6 @@ from agent.connectors.cwmp.connection_request import (
     http_target_untrusted,
     judge_untrusted,
     udp_message,
-    udp_target,
-    udp_target_untrusted,
     unmapped,
     way,
 )
@@ -151,37 +149,6 @@ def test_any_url_gives_a_target_or_a_reason(url: str) -> None:
         assert re.fullmatch(r"/[!-~]*", got.resource)
         assert got.address is None or got.address == CALLED_FROM or REACH.refusal(got.address) is None
         assert re.fullmatch(r"[a-z0-9.:\[\]-]+", got.authority)
-
-
-@pytest.mark.parametrize(
-    ("text", "want"),
-    [
-        ("203.0.113.7:40001", UdpTarget(CALLED_FROM, 40001)),
-        (" 203.0.113.7 ", UdpTarget(CALLED_FROM, 80)),
-        ("[2001:db8::5]:9", UdpTarget(ipaddress.ip_address("2001:db8::5"), 9)),
-        ("", Outcome.NO_WAY),
-        ("203.0.113.7:0", Outcome.NO_WAY),
-        ("cpe.example:9", Outcome.NO_WAY),
-        ("a" * 300, Outcome.NO_WAY),
-        ("192.168.1.5:7547", Outcome.BEHIND_NAT),
-        ("8.8.8.8:53", Outcome.ELSEWHERE),
-    ],
-)
-def test_udp_addresses_that_a_cpe_tells(text: str, want: UdpTarget | Outcome) -> None:
-    got = udp_target_untrusted(text, REACH)
-    assert (got.outcome if isinstance(got, Result) else got) == want
-
-
-@given(st.text())
-def test_any_udp_address_gives_a_target_or_a_reason(text: str) -> None:
-    assert isinstance(udp_target_untrusted(text, REACH), UdpTarget | Result)
-
-
-def test_a_binding_that_was_seen_is_judged_as_well() -> None:
-    assert udp_target(ipaddress.ip_address("::ffff:10.20.0.9"), 7, REACH) == UdpTarget(
-        ipaddress.ip_address("10.20.0.9"), 7
-    )
-    assert isinstance(udp_target(ipaddress.ip_address("8.8.8.8"), 7, REACH), Result)
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
