@@ -45,7 +45,9 @@ from agent.connectors.registry import CONNECTORS, Given
 from agent.cpe.baseline import SecretSources
 from agent.cpe.desk import CpeDesk
 from agent.cpe.intake import CpeIntake
+from agent.cpe.planner import planners
 from agent.cpe.provision import Provisioner
+from agent.cpe.requirements import EVIDENCE_TESTS, REQUIREMENT_TESTS
 from agent.cpe.store import CpeStore
 from agent.cpe_model.known import Credentials
 from agent.inventory import book
@@ -333,19 +335,20 @@ def build(
         trust_id = pinned.trust.trust_id if pinned else "0" * 32
         return Signer(trust_id, identity.agent, identity.plan_key, evidence.published)
 
-    standings = Standings(store, recorder, trust_state, clock, importer.doubt)
+    standings = Standings(store, recorder, trust_state, clock, importer.doubt, EVIDENCE_TESTS)
     approvals = Approvals(store, recorder, trust_state, clock, signer, standings)
     bell, bells = Bell(), MailBells()
     store.on_post = bells.outbox.ring
     witnesses = Witnesses(store, recorder, evidence, trust_state, clock, bell, cadence_s=config.cloud.checkpoint_s)
     link = Link(config, files, clock, bells, trust_state)
+    tests = {**book.requirement_tests(importer.doubt), **REQUIREMENT_TESTS}
     run_parts = RunParts(
         store=store,
         recorder=recorder,
         sessions=sessions,
         recipes=recipes,
         clock=clock,
-        unmet=lambda tx, item, begun: book.unmet(tx, item, begun, importer.doubt),
+        unmet=lambda tx, item, begun: book.unmet(tx, item, begun, tests),
         patience=patience or Patience(),
         census={
             name: Address(f"{name}/online/all")
@@ -401,7 +404,9 @@ def build(
             waiting_for=worker.waiting_for,
         )
         provisioner = Provisioner(cpe_desk, cpe_intake, trust_state, clock, config.name, worker.poke, problems)
-    intake = Intake(store, vault, sessions, previewer, config.access, clock, importer.doubt, standings, cpe_intake)
+    intake = Intake(
+        store, vault, sessions, previewer, config.access, clock, importer.doubt, standings, planners(cpe_intake)
+    )
     sealing = Sealing(store, vault, recorder, trust_state, clock, signer)
     mailroom = Mailroom(
         MailroomParts(

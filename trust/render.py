@@ -273,11 +273,16 @@ def _counted(items: Iterable[Item], key: str) -> list[str]:
     return [f"{name} {n}" if key == "nas" else f"{n} {name}" for name, n in counts.most_common()]
 
 
+def item_name(item: Item) -> str:
+    """Return how an item is named to people: by its CPE, else by its service."""
+    return neutralise(item.display.get("cpe") or item.subject or f"item {item.n}")
+
+
 def _groups(items: Iterable[Item]) -> list[str]:
     groups: dict[tuple[Listed, str], list[str]] = {}
     for item in items:
         if item.listed is not Listed.CHANGE:
-            name = neutralise(item.display.get("cpe") or item.subject or f"item {item.n}")
+            name = item_name(item)
             why = _shown(item.display, "why_not", "not_why")
             groups.setdefault((item.listed, item.reason), []).append(" ".join([name, *(f"({w})" for w in why)]))
     lines = []

@@ -19,7 +19,7 @@ from agent.connectors.base import NotSentError
 from agent.connectors.cwmp.images import ImageFile
 from agent.connectors.cwmp.images_session import Images
 from agent.connectors.cwmp.schema import Baseline
-from agent.cpe import store as inventory
+from agent.cpe import requirements
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.baseline import Declared, SecretSources, declared
 from agent.cpe.store import CpeStore
@@ -32,8 +32,8 @@ from agent.model import Effect, Item, Listed
 from agent.runtime.clock import Clock
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
-from trust.policy import Action
-from trust.statements import OnFailure
+from trust.policy import Action, RiskClass
+from trust.statements import EffectKind, OnFailure
 
 ROTATE = "@rotate"
 """The setting that asks for new credentials, both ways."""
@@ -41,6 +41,20 @@ BASELINE = "@baseline"
 """The setting that asks for what the configuration declares of such CPE."""
 _MOST_SETTINGS = 200
 
+
+_NO_UNDO: Mapping[Action, str] = {
+    Action.CPE_REBOOT: "cannot be undone: the CPE comes back by itself",
+    Action.CPE_RESET: "cannot be undone: what was set on the CPE is lost, and is provisioned anew",
+    Action.CPE_FIRMWARE: "cannot be undone by itself: a change to the image from before, if the CPE takes it",
+    Action.CPE_DIAGNOSE: "nothing to undo: a test changes nothing that lasts",
+}
+_EFFECTS: Mapping[Action, tuple[EffectKind, ...]] = {
+    Action.CPE_REBOOT: (EffectKind.REBOOT,),
+    Action.CPE_RESET: (EffectKind.OTHER,),
+    Action.CPE_FIRMWARE: (EffectKind.FIRMWARE, EffectKind.REBOOT),  # a CPE that takes an image boots it
+    Action.CPE_DIAGNOSE: (EffectKind.OTHER,),
+}
+"""What each verb does that cannot be undone; setting values is undone by a revert."""
 
 _Given = ImageFile | Declared | Leave | None
 """What an item needs besides the ask: an image, or what a baseline wants of the CPE."""
@@ -92,8 +106,8 @@ class CpeIntake:
             await self.cpes.keep_secrets(keep)
         heavy = ask.action in (Action.CPE_FIRMWARE, Action.CPE_RESET)
         alone = chosen[0] if BASELINE in ask.settings and len(chosen) == 1 else None
-        reason = inventory.baseline_reason(alone) if alone is not None else ""
-        due = alone is not None and inventory.baseline_due(self.previewer.store.query, reason)
+        reason = requirements.baseline_reason(alone) if alone is not None else ""
+        due = alone is not None and requirements.baseline_due(self.previewer.store.query, reason)
         scope = Scope(
             active_services=self.accepted(),
             facts_age_s=None,
@@ -106,6 +120,9 @@ class CpeIntake:
             baseline_due=due,
             standing=due and self._standing(pinned),
             reason=reason,
+            effects=_EFFECTS.get(ask.action, ()),
+            undo=_NO_UNDO.get(ask.action, ""),
+            staged=ask.action is Action.CPE_FIRMWARE,
         )
         plan_id = await self.previewer.propose(request, [item for item, _ in made], scope, pinned)
         if scope.standing and self.standings is not None:
@@ -116,7 +133,7 @@ class CpeIntake:
         if self.standings is None:
             return False
         found = self.standings.in_force(self.clock.wall_s())
-        return standings.may_cover(found, pinned.trust, Action.CPE_SET)
+        return standings.may_cover(found, pinned.trust, Action.CPE_SET, RiskClass.PROVISION)
 
     def accepted(self) -> int:
         return sum(1 for cpe in self.cpes.all() if cpe.trust is Trust.ACCEPTED)
@@ -292,7 +309,7 @@ class CpeIntake:
             listed=Listed.CHANGE,
             reason="",
             display={**display, **planned.display},
-            requires=(inventory.same_cpe(cpe),),
+            requires=(requirements.same_cpe(cpe),),
             steps=planned.steps,
         )
 

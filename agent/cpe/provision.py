@@ -27,7 +27,7 @@ from agent.changes.planning.preview import NothingToDoError
 from agent.connectors.base import UnreadableError
 from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.schema import Baseline
-from agent.cpe import store as inventory
+from agent.cpe import requirements
 from agent.cpe.desk import CpeDesk
 from agent.cpe.intake import BASELINE, CpeIntake
 from agent.cpe_model.known import Cpe
@@ -149,7 +149,7 @@ class Provisioner:
         """Return the plan that was made for this reset of the CPE and is not over yet, or None."""
         query = "SELECT plan_id FROM plan WHERE reason = ? AND finished_seq IS NULL AND gate IN (?, ?, ?)"
         gates = (Gate.OPEN.value, Gate.APPROVED.value, Gate.CONSUMED.value)
-        rows = self.desk.store.query(query, (inventory.baseline_reason(cpe), *gates))
+        rows = self.desk.store.query(query, (requirements.baseline_reason(cpe), *gates))
         return bytes(rows[0]["plan_id"]) if rows else None
 
     def _is_begun(self, plan_id: bytes) -> bool:
@@ -176,7 +176,7 @@ class Provisioner:
         """End the plans that wait and rest on what the CPE was before it was reset or accepted again: nobody is to
         look at two.
         """
-        reason = inventory.baseline_reason(cpe)
+        reason = requirements.baseline_reason(cpe)
         prefix = reason[: reason.rindex(":") + 1]
         query = "SELECT plan_id FROM plan WHERE gate IN (?, ?) AND substr(reason, 1, ?) = ? AND reason <> ?"
         gates = (Gate.OPEN.value, Gate.APPROVED.value)

@@ -82,6 +82,7 @@ class CpeReverts:
             device_config=management,
             guarded=not management,
             run_for_s=self.intake.wait_s,
+            effects=(),
         )
         return await self.intake.previewer.propose(request, made, scope, pinned)
 

@@ -16,7 +16,6 @@ from typing import Final
 from agent.cpe_model import limits
 from agent.cpe_model.breaker import BreakerRow
 from agent.cpe_model.known import Called, Cpe, Credentials, Known, Pending, Trust, retried_within_s, says
-from agent.model import Address, Requirement
 from agent.runtime.bell import Bell
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
@@ -89,53 +88,6 @@ def values(
 
 def _known(row: sqlite3.Row) -> Known:
     return Known(row["value"], row["type"], row["at_s"], before_reset=bool(row["before_reset"]))
-
-
-# --- what a change rests on -------------------------------------------------------------------------------------------
-
-_REQUIRED = "inventory/cpe/"
-
-
-def previewed_text(cpe: Cpe) -> str:
-    """Return what a plan rests on of a CPE: which it is, whose, and how often it was reset."""
-    whose = f"serves {cpe.service}" if cpe.service else "serves nobody"
-    by = f" by log entry {cpe.accepted_seq}" if cpe.trust is Trust.ACCEPTED and cpe.accepted_seq else ""
-    trust = f"{cpe.trust.value}{by}"
-    return f"{cpe.name} · {trust} · {whose} · was reset {cpe.resets} times"
-
-
-def same_cpe(cpe: Cpe) -> Requirement:
-    """Return the requirement that a CPE is still what the preview rested on."""
-    return Requirement(Address(f"{_REQUIRED}{cpe.name}"), "same-cpe", previewed_text(cpe))
-
-
-def changed_since(tx: Tx, requirement: Requirement) -> str | None:
-    """Return what changed of a CPE since the preview: replaced, reset, refused, another's; or None."""
-    cpe = find(tx.all, requirement.address.removeprefix(_REQUIRED))
-    if cpe is None:
-        return "the CPE is no longer in the inventory"
-    now = previewed_text(cpe)
-    return (
-        None if now == requirement.shown else f"the CPE changed since the preview: was {requirement.shown}; now {now}"
-    )
-
-
-_BASELINE = "baseline"
-
-
-def baseline_reason(cpe: Cpe) -> str:
-    """Return the reason of a plan that sets a CPE's declared baseline: which CPE, and after which of its resets."""
-    accepted = f"{cpe.accepted_seq}." if cpe.accepted_seq else ""  # 0: by a version that did not write that down
-    return f"{_BASELINE}:{cpe.name}:{accepted}{cpe.resets}"
-
-
-def baseline_due(query: Callable[[str, Sequence[object]], list[sqlite3.Row]], reason: str) -> bool:
-    """Return whether what a plan's reason says still holds: the CPE was not given its baseline since that reset."""
-    kind, _, rest = reason.partition(":")
-    cpe = find(query, rest.rpartition(":")[0]) if kind == _BASELINE else None
-    if cpe is None or cpe.trust is not Trust.ACCEPTED:
-        return False
-    return cpe.provisioned < cpe.resets and reason == baseline_reason(cpe)
 
 
 # --- commands: what a CPE says ----------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
-from agent.cpe import store as cpes
 from agent.inventory.facts import BillingFact, describe, earliest, fact_address, in_future, latest, owes
 from agent.inventory.subscribers_csv import Row
 from agent.model import Address, Item, Requirement, Service
@@ -17,7 +17,8 @@ from trust.leaf import LeafKind
 
 OWES = "owes"
 AS_PREVIEWED = "as-previewed"
-SAME_CPE = "same-cpe"
+OF_SUBJECTS: Final = frozenset({OWES, AS_PREVIEWED})
+"""Requirements on the service and its subscriber; the others are on the device that is changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,13 @@ class Broken:
 
     why: str
     stale: bool = False
+
+
+RequirementTest = Callable[[Tx, Item, Requirement, bool], Broken | None]
+"""Returns why a requirement of an item no longer holds, or None: (transaction, item, requirement, begun).
+
+`begun`: the item's run has begun, so the facts that it records may be recorded already.
+"""
 
 
 def services(reader: sqlite3.Connection) -> dict[str, Service]:
@@ -103,25 +111,33 @@ def with_desired(service: Service, desired: tuple[str, ...]) -> Service:
     return replace(service, reasons=frozenset(reasons), tariff=tariff)
 
 
-def unmet(tx: Tx, item: Item, begun: bool, doubt: Callable[[str], str] = lambda _: "") -> Broken | None:
-    """Return what no longer holds of the facts that the item requires, or None; read in the caller's transaction.
+def requirement_tests(doubt: Callable[[str], str]) -> Mapping[str, RequirementTest]:
+    """Return the tests of requirements on services and subscribers, by their names.
 
-    `begun`: the item's run has begun, so what it records may be recorded already. `doubt` says why nothing may be
-    concluded of a subscriber's billing data now ("": it may).
+    `doubt` says why nothing may be concluded of a subscriber's billing data now ("": it may).
+    """
+
+    def owing(tx: Tx, _item: Item, requirement: Requirement, _begun: bool) -> Broken | None:
+        why = _not_owing(tx, requirement.address.removeprefix(fact_address("")), doubt)
+        return None if why is None else Broken(why)
+
+    def as_it_was(tx: Tx, item: Item, requirement: Requirement, begun: bool) -> Broken | None:
+        why = _changed_since(tx, item, requirement.shown, begun=begun)
+        return None if why is None else Broken(why)
+
+    return {OWES: owing, AS_PREVIEWED: as_it_was}
+
+
+def unmet(tx: Tx, item: Item, begun: bool, tests: Mapping[str, RequirementTest]) -> Broken | None:
+    """Return why the first requirement of an item that no longer holds does not, or None; read in `tx`.
+
+    A requirement that no test knows counts as broken: an older version must not run a newer version's plan.
     """
     for requirement in item.requires:
-        match requirement.test:
-            case "owes":
-                why = _not_owing(tx, requirement.address.removeprefix(fact_address("")), doubt)
-            case "as-previewed":
-                why = _changed_since(tx, item, requirement.shown, begun=begun)
-            case "same-cpe":
-                if (why := cpes.changed_since(tx, requirement)) is not None:
-                    return Broken(why, stale=True)
-            case other:
-                why = f"requires {other}, which this version cannot check"
-        if why is not None:
-            return Broken(why)
+        if (test := tests.get(requirement.test)) is None:
+            return Broken(f"requires {requirement.test}, which this version cannot check")
+        if (broken := test(tx, item, requirement, begun)) is not None:
+            return broken
     return None
 
 

@@ -79,7 +79,7 @@ def decide(params: Params, service: Service, fact: BillingFact | None, doubt: st
         case Action.REVERT:
             raise ValueError("a revert is decided from the change that it reverts: see `take_back`")
         case _:
-            raise ValueError(f"{params.action.value} is of CPE: see `cpe_verbs`")
+            raise ValueError(f"{params.action.value} is not done to services: see `Intake.planners`")
 
 
 def _cautions(service: Service) -> str:

@@ -10,8 +10,9 @@ ends by its date.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from agent.changes.journal import plans
 from agent.changes.journal.audit import Json, Recorder
@@ -19,7 +20,6 @@ from agent.changes.journal.commands import HOUR_S, PlanRow, plan_row
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
-from agent.cpe.store import baseline_due
 from agent.inventory.facts import BillingFact
 from agent.runtime.clock import Clock
 from agent.services.verbs import Billing, payment_matched
@@ -37,6 +37,10 @@ from trust.verify import BY_STANDING, VerificationResult
 
 LIFTS_DEBT = "-debt"
 """The reason of plans that a matched payment can speak for."""
+
+
+EvidenceTest = Callable[[Query, PlanRow], bool]
+"""Returns whether the evidence for a plan is there now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class UseStanding:
 
 
 class Standings:
-    """Keeps standing authorities and judges plans by them. `doubt`: why a subscriber's billing data does not count."""
+    """Keeps standing authorities and judges plans by them."""
 
     def __init__(
         self,
@@ -109,11 +113,23 @@ class Standings:
         trust: TrustState,
         clock: Clock,
         doubt: Callable[[str], str] = lambda _: "",
+        evidence: Mapping[Evidence, EvidenceTest] = MappingProxyType({}),
     ) -> None:
+        """Judge by what the store holds.
+
+        Args:
+            store: of the agent.
+            recorder: of what is refused and kept.
+            trust: whose keys and policy count.
+            clock: of dates and rates.
+            doubt: says why a subscriber's billing data does not count now; "": it does.
+            evidence: tests of evidence beside that of payments, which others know.
+        """
         self._store = store
         self._recorder = recorder
         self._trust = trust
         self._clock = clock
+        self._tests = {Evidence.PAYMENT_MATCHED: self._is_paid, **evidence}
         self._doubt = doubt
         self.waiting: dict[bytes, str] = {}
         """Why a plan that a standing authority might have approved waits for a person."""
@@ -148,7 +164,7 @@ class Standings:
         `query` reads inside the transaction that acts on it, or on the read-only connection.
         """
         plan, pinned, now_s = plans.signed(row), self._pinned(), self._clock.wall_s()
-        evidence = self._evidence(query, row, now_s)
+        evidence = frozenset(kind for kind, holds in self._tests.items() if holds(query, row))
         c = circumstances(plan, row.plan_id, pinned, query, now_s)
         c = replace(c, from_cloud=frozenset({0}))  # it is not kept which way one came: a local class takes none
         best = Judged(VerificationResult(False, 0, (), Reason.NO_STANDING, "no standing authority is in force"))
@@ -176,15 +192,12 @@ class Standings:
         counted = "SELECT count(*) AS n FROM standing_use WHERE standing_id = ? AND at_s > ? AND plan_id <> ?"
         return int(query(counted, (standing_id, int(now_s) - HOUR_S, row.plan_id))[0]["n"])
 
-    def _evidence(self, query: Query, row: PlanRow, now_s: float) -> frozenset[Evidence]:
-        if row.risk == RiskClass.PROVISION.value:
-            return frozenset({Evidence.BASELINE_DUE}) if baseline_due(query, row.reason) else frozenset()
+    def _is_paid(self, query: Query, row: PlanRow) -> bool:
         if row.reason != LIFTS_DEBT:
-            return frozenset()
+            return False
         quiet = "SELECT service FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')"
         services = [r["service"] for r in query(quiet, (row.plan_id,))]
-        matched = len(services) == 1 and has_matched_payment(query, services[0], now_s, self._doubt)
-        return frozenset({Evidence.PAYMENT_MATCHED}) if matched else frozenset()
+        return len(services) == 1 and has_matched_payment(query, services[0], self._clock.wall_s(), self._doubt)
 
     async def use(self, plan_id: bytes) -> bool:
         """Approve an open plan by a standing authority; False: it waits for a person, and says why."""
@@ -238,9 +251,8 @@ def in_force(query: Query, trust: Trust, agent: str, now_s: float) -> list[InFor
     return found
 
 
-def may_cover(found: Sequence[InForce], trust: Trust, action: Action) -> bool:
-    """Return whether a plan of this verb, with its evidence, is one that a standing authority may approve now."""
-    risk = RiskClass.PROVISION if action is Action.CPE_SET else RiskClass.RESTORE
+def may_cover(found: Sequence[InForce], trust: Trust, action: Action, risk: RiskClass) -> bool:
+    """Return whether a standing authority may approve a plan of this verb and class now, if its evidence is there."""
     return trust.policy_class(risk) is not None and any(i.standing.verb is action for i in found)
 
 

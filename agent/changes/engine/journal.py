@@ -14,7 +14,7 @@ from agent.changes.journal import commands
 from agent.changes.journal.audit import Json, Recorder, do_json, outcome_json, seen_json
 from agent.changes.journal.commands import Now, PlanRow
 from agent.changes.journal.machine import FINAL, Event
-from agent.inventory.book import AS_PREVIEWED, SAME_CPE, Broken, inventory_address
+from agent.inventory.book import AS_PREVIEWED, OF_SUBJECTS, Broken, inventory_address
 from agent.model import (
     Address,
     Direction,
@@ -82,8 +82,8 @@ class Journal:
         """
         service = item.subject
         rests_on = item
-        if doing.direction is Direction.REVERT:  # on nothing but that the device is still that one
-            rests_on = replace(item, requires=tuple(r for r in item.requires if r.test == SAME_CPE))
+        if doing.direction is Direction.REVERT:  # it keeps only the precondition that the device is the same one
+            rests_on = replace(item, requires=tuple(r for r in item.requires if r.test not in OF_SUBJECTS))
         record: dict[str, Json] = {
             "what": "about-to",
             "direction": doing.direction.value,

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Protocol
 
 import trio
 
@@ -19,13 +20,13 @@ from agent.changes.authority.standings import Standings
 from agent.changes.engine.perform import same
 from agent.changes.engine.sessions import Sessions, by_target
 from agent.changes.journal import plans
+from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.machine import TOUCHED, Gate
+from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Ask, Request, RequestError, refusal
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.preview import Chosen, Previewer, Scope
 from agent.connectors.base import UnreadableError
-from agent.cpe.intake import CpeIntake
-from agent.cpe.revert import CpeReverts
 from agent.inventory import book, mapping_check, resolve
 from agent.inventory.facts import BillingFact, latest
 from agent.inventory.mapping_check import AccessMap
@@ -45,6 +46,27 @@ _RESTORE = RiskClass.RESTORE.value
 _MOVING = (ItemState.RUNNING, ItemState.UNKNOWN)
 
 
+class Planner(Protocol):
+    """Answers requests for some actions; registered by action at composition."""
+
+    async def plan(self, request: Request, pinned: Pinned) -> bytes:
+        """Return the id of the plan that answers the request.
+
+        Raises:
+            RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses.
+            UnreadableError: a target could not be read.
+        """
+        ...
+
+    async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
+        """Return the id of the plan that takes back what stands of a change.
+
+        Raises:
+            RequestError: nothing of it stands, or nothing of it can be taken back.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """Answers requests with plans."""
@@ -59,8 +81,8 @@ class Intake:
     """Why what billing says of a subscriber must not count as owing now; "": it may."""
     standings: Standings | None = None
     """Approves what a standing authority covers; None: everything waits for people."""
-    cpes: CpeIntake | None = None
-    """Answers for changes on CPE; None: there is no ACS."""
+    planners: Mapping[Action, Planner] = field(default_factory=dict)
+    """Answer requests for other actions than those on services."""
 
     async def plan(self, request: Request, pinned: Pinned) -> bytes:
         """Return the id of the plan that answers the request.
@@ -70,8 +92,8 @@ class Intake:
             UnreadableError: a target could not be read.
         """
         ask = request.ask
-        if ask.action.on_cpe:
-            return await self._of_cpes().plan(request, pinned)
+        if (planner := self.planners.get(ask.action)) is not None:
+            return await planner.plan(request, pinned)
         services = book.services(self.store.reader)
         if ask.action is Action.REVERT:
             return await self._revert(request, services, pinned)
@@ -98,11 +120,6 @@ class Intake:
         if scope.standing and self.standings and plans.find(self.store.reader, plan_id.hex()).risk == _RESTORE:
             await self.standings.use(plan_id)
         return plan_id
-
-    def _of_cpes(self) -> CpeIntake:
-        if self.cpes is None:
-            raise RequestError("this agent has no ACS: section [cwmp] of its configuration")
-        return self.cpes
 
     # --- restore against suspension ---
 
@@ -134,8 +151,8 @@ class Intake:
             now = "running" if row.gate is Gate.CONSUMED else row.gate.value
             raise RequestError(f"{row.short} has nothing to revert yet: it is {now}", refused=True)
         loaded = plans.load(self.store.reader, self.vault, row)
-        if Action(row.action).on_cpe or _is_of_cpes(loaded):
-            return await CpeReverts(self._of_cpes()).revert(request, loaded, pinned)
+        if (planner := self.planners.get(self._first_action(row))) is not None:
+            return await planner.revert(request, loaded, pinned)
         items = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.subject in services]
         if not items:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
@@ -155,6 +172,12 @@ class Intake:
             look=_look(chosen, facts) if debts else _cautions(chosen),
         )
         return await self.previewer.preview(request, chosen, scope, pinned)
+
+    def _first_action(self, row: PlanRow) -> Action:
+        """Return the action of a plan; of one that reverts another, that of the plan at the beginning."""
+        while (action := Action(row.action)) is Action.REVERT and row.reverts is not None:
+            row = plans.find(self.store.reader, row.reverts.hex())
+        return action
 
     async def _now(self, items: Sequence[Item]) -> Mapping[Address, Seen | UnreadableError]:
         """Return what the resources that the items wrote read now, or why that cannot be read.
@@ -230,18 +253,13 @@ class Intake:
             matched_payment=standings.has_matched_payment(
                 self.store.query, changing[0], self.clock.wall_s(), self.doubt
             ),
-            standing=standings.may_cover(found, pinned.trust, Action.RESTORE),
+            standing=standings.may_cover(found, pinned.trust, Action.RESTORE, RiskClass.RESTORE),
         )
 
     def _facts_age_s(self, chosen: Sequence[Chosen], facts: Mapping[str, BillingFact]) -> int | None:
         asked = [facts[c.service.subscriber] for c in chosen if c.service.subscriber in facts]
         oldest = min((latest(f.as_of).timestamp() for f in asked), default=None)
         return None if oldest is None else max(int(self.clock.wall_s() - oldest), 0)
-
-
-def _is_of_cpes(loaded: plans.Loaded) -> bool:
-    """Return whether a change is of CPE, also one that reverts such a change."""
-    return any(step.target.startswith("cwmp/") for item in loaded.items.items for step in item.steps)
 
 
 def select(ask: Ask, services: Mapping[str, Service]) -> list[Service]:

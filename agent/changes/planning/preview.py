@@ -23,7 +23,7 @@ from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.connectors.base import AccessRecipe, CannotEnforce, RecipePlan, UnreadableError
 from agent.inventory.book import as_previewed
-from agent.model import Address, Effect, Head, Item, Listed, Pace, Seen, Service, Wave, target_of
+from agent.model import Address, Head, Item, Listed, Pace, Seen, Service, Wave, target_of
 from agent.runtime.clock import Clock
 from agent.services.verbs import Leave, Wish
 from agent.store.db import Store
@@ -34,6 +34,7 @@ from trust.document import UNKNOWN
 from trust.items import encode_head, encode_item, items_root
 from trust.keys import SigningKey
 from trust.policy import Action, PolicyClass, RiskClass, UnknownRequester, Window, risk_class
+from trust.render import item_name
 from trust.statements import EffectKind, GuardKind, OnStale, Plan, size_bucket
 
 SHORT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -84,7 +85,8 @@ class Scope:
     `matched_payment`: of the one subject, since its suspension; `standing`: an authority for that is in force. `notes`:
     what the targets' sessions have to say. `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`.
     `reason`: what the plan is for, where its items do not say. `run_for_s`: how long it may run once it started,
-    seconds; None: as configured.
+    seconds; None: as configured. `effects`: what it does that cannot be undone; None: its steps end sessions. `undo`:
+    how it is taken back; "": by `change revert`. `staged`: a tenth of the items, at least one, goes first.
     """
 
     active_services: int
@@ -102,6 +104,9 @@ class Scope:
     baseline_due: bool = False
     reason: str = ""
     run_for_s: int | None = None
+    effects: tuple[EffectKind, ...] | None = None
+    undo: str = ""
+    staged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +293,7 @@ class Previewer:
             start_by=start_by,
             run_until=run_until,
             size_bucket=size_bucket(sum(i.listed is Listed.CHANGE for i in items)),
-            effect_kinds=_effect_kinds(request.ask.action, items),
+            effect_kinds=_effect_kinds(items) if scope.effects is None else scope.effects,
             guard_kind=GuardKind.NONE,
             cannot_enforce=any(i.listed is Listed.BLOCKED for i in items),
             on_failure=request.ask.on_failure,
@@ -374,7 +379,7 @@ class Previewer:
             needs = f"the standing authority, or {needs}"
         elif request.requester == UNKNOWN:
             needs = f"{policy.approvals + 1} approvers, since nobody knows who asked"
-        waves = self._waves(changing, request.ask.canary, staged=request.ask.action is Action.CPE_FIRMWARE)
+        waves = self._waves(changing, request.ask.canary, staged=scope.staged)
         display = {
             "verb": request.ask.action.value,
             "asked_by": request.requester,
@@ -385,7 +390,7 @@ class Previewer:
             "source": scope.source,
             "look": scope.look,
             "notes": scope.notes,
-            "undo": _undo(request.ask.action, short),
+            "undo": scope.undo or _undo(request.ask.action, short),
         }
         if len(waves) > 1:
             display["share"] = f"{changing * 100 / max(scope.active_services, 1):.1f} % of active"
@@ -401,7 +406,10 @@ class Previewer:
         )
 
     def _waves(self, changing: int, canary: int | None, *, staged: bool = False) -> tuple[Wave, ...]:
-        """Return the waves. `staged`: a tenth goes first, one of few: what it does to one it does to all."""
+        """Return the waves.
+
+        `staged`: a tenth goes first, at least one: what fails on one, as a bad image, fails on all of its kind.
+        """
         first = self.pacing.canary
         if staged and changing > 1:
             first = min(max(1, changing // 10), first if canary is None else min(canary or 1, first))
@@ -467,29 +475,11 @@ def _days(days: Sequence[int]) -> str:
     return f"{_DAYS[days[0]]}-{_DAYS[days[-1]]}" if whole else " ".join(_DAYS[d] for d in days)
 
 
-_NO_UNDO: Mapping[Action, str] = {
-    Action.CPE_REBOOT: "cannot be undone: the CPE comes back by itself",
-    Action.CPE_RESET: "cannot be undone: what was set on the CPE is lost, and is provisioned anew",
-    Action.CPE_FIRMWARE: "cannot be undone by itself: a change to the image from before, if the CPE takes it",
-    Action.CPE_DIAGNOSE: "nothing to undo: a test changes nothing that lasts",
-}
-_CPE_EFFECTS: Mapping[str, EffectKind] = {"reboot": EffectKind.REBOOT, "firmware": EffectKind.FIRMWARE}
-
-
-def _effect_kinds(action: Action, items: Sequence[Item]) -> tuple[EffectKind, ...]:
-    steps = [step for item in items for step in item.steps]
-    if not any(step.target.startswith("cwmp/") for step in steps):
-        return (EffectKind.DISCONNECT,) if steps else ()
-    effects = [step.do for step in steps if isinstance(step.do, Effect)]
-    kinds = {_CPE_EFFECTS.get(effect.verb, EffectKind.OTHER) for effect in effects}
-    if action is Action.CPE_FIRMWARE:
-        kinds.add(EffectKind.REBOOT)  # a CPE that takes an image boots it
-    return tuple(sorted(kinds, key=lambda kind: kind.value))
+def _effect_kinds(items: Sequence[Item]) -> tuple[EffectKind, ...]:
+    return (EffectKind.DISCONNECT,) if any(item.steps for item in items) else ()
 
 
 def _undo(action: Action, short: str) -> str:
-    if action in _NO_UNDO:
-        return _NO_UNDO[action]
     if action is Action.DISCONNECT:
         return "cannot be undone: the sessions log in again by themselves"
     return f"ispagent change revert {short} · per item, skips what was changed since"
@@ -527,4 +517,4 @@ def _change(service: Service, wish: Wish, planned: RecipePlan, display: Mapping[
 
 
 def _why_not(item: Item) -> str:
-    return f"{item.display.get('cpe') or item.subject}: {item.display.get('why_not', item.reason)}"
+    return f"{item_name(item)}: {item.display.get('why_not', item.reason)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.cpe import requirements
 from agent.cpe import store as cpes
 from agent.cpe.store import EVIDENCE_MEMO, EVIDENCE_S, SECRET_KEEP_S, DecideCpe, KeepBreaker
 from agent.cpe_model import limits
@@ -41,7 +42,7 @@ class Changed:
     rests: Requirement
 
     def run(self, tx: Tx) -> str | None:
-        return cpes.changed_since(tx, self.rests)
+        return requirements.changed_since(tx, self.rests)
 
 
 def found_in(book: Book) -> Cpe:
@@ -245,14 +246,14 @@ async def test_who_comes_with_its_own_again_ends_a_claim(book: Book) -> None:
 
 async def test_a_cpe_that_was_forgotten_or_refused_is_another_to_a_plan(book: Book) -> None:
     await accepted(book)
-    rests = cpes.same_cpe(found_in(book))
-    due = cpes.baseline_reason(found_in(book))
+    rests = requirements.same_cpe(found_in(book))
+    due = requirements.baseline_reason(found_in(book))
     for trust, forget in ((Trust.REFUSED, False), (None, True)):
         await book.decide(NAME, trust, forget=forget)
         await accepted(book)
         changed = await book.store.run(Changed(rests))
         assert changed is not None
-        assert cpes.baseline_reason(found_in(book)) != due
+        assert requirements.baseline_reason(found_in(book)) != due
 
 
 async def test_the_same_reset_told_again_forgets_nothing_that_was_set_after_it(book: Book) -> None:
@@ -293,8 +294,8 @@ async def test_a_reset_told_again_with_a_boot_that_we_asked_for_is_one_reset(boo
 async def test_what_a_plan_of_an_earlier_version_rests_on_still_holds(book: Book) -> None:
     await accepted(book)
     before = replace(found_in(book), accepted_seq=0)
-    assert cpes.previewed_text(before) == f"{NAME} · accepted · serves nobody · was reset 0 times"
-    assert cpes.baseline_reason(before) == f"baseline:{NAME}:0"
+    assert requirements.previewed_text(before) == f"{NAME} · accepted · serves nobody · was reset 0 times"
+    assert requirements.baseline_reason(before) == f"baseline:{NAME}:0"
 
 
 async def test_of_a_stranger_little_is_kept(book: Book) -> None:
@@ -564,8 +565,8 @@ async def test_a_cpe_that_is_not_what_the_preview_rested_on(book: Book) -> None:
     await accepted(book)
     found = book.cpes.find(NAME)
     assert found is not None
-    rests = cpes.same_cpe(found)
-    assert rests == Requirement(Address(f"inventory/cpe/{NAME}"), "same-cpe", cpes.previewed_text(found))
+    rests = requirements.same_cpe(found)
+    assert rests == Requirement(Address(f"inventory/cpe/{NAME}"), "same-cpe", requirements.previewed_text(found))
 
     async def changed() -> str | None:
         return await book.store.run(Changed(rests))

@@ -1,0 +1,80 @@
+"""What plans on CPE rest on: that a CPE is the same as in the preview, that its baseline is still due.
+
+The rooms of `agent.changes` know no CPE: they look such tests up by name in tables that are given to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from agent.changes.authority.standings import EvidenceTest
+from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.trust_state import Query
+from agent.cpe import store
+from agent.cpe_model.known import Cpe, Trust
+from agent.inventory.book import Broken, RequirementTest
+from agent.model import Address, Item, Requirement
+from agent.store.db import Tx
+from trust.policy import RiskClass
+from trust.statements import Evidence
+
+_REQUIRED = "inventory/cpe/"
+SAME_CPE: Final = "same-cpe"
+_BASELINE: Final = "baseline"
+
+
+def previewed_text(cpe: Cpe) -> str:
+    """Return what a plan rests on of a CPE: which it is, whose, and how often it was reset."""
+    whose = f"serves {cpe.service}" if cpe.service else "serves nobody"
+    by = f" by log entry {cpe.accepted_seq}" if cpe.trust is Trust.ACCEPTED and cpe.accepted_seq else ""
+    trust = f"{cpe.trust.value}{by}"
+    return f"{cpe.name} · {trust} · {whose} · was reset {cpe.resets} times"
+
+
+def same_cpe(cpe: Cpe) -> Requirement:
+    """Return the requirement that a CPE is still what the preview rested on."""
+    return Requirement(Address(f"{_REQUIRED}{cpe.name}"), SAME_CPE, previewed_text(cpe))
+
+
+def changed_since(tx: Tx, requirement: Requirement) -> str | None:
+    """Return what changed of a CPE since the preview: replaced, reset, refused, another's; or None."""
+    cpe = store.find(tx.all, requirement.address.removeprefix(_REQUIRED))
+    if cpe is None:
+        return "the CPE is no longer in the inventory"
+    now = previewed_text(cpe)
+    return (
+        None if now == requirement.shown else f"the CPE changed since the preview: was {requirement.shown}; now {now}"
+    )
+
+
+def _still_same(tx: Tx, _item: Item, requirement: Requirement, _begun: bool) -> Broken | None:
+    why = changed_since(tx, requirement)
+    return None if why is None else Broken(why, stale=True)
+
+
+REQUIREMENT_TESTS: Final[Mapping[str, RequirementTest]] = {SAME_CPE: _still_same}
+"""The tests of requirements on CPE, by their names (`agent.inventory.book.unmet`)."""
+
+
+def baseline_reason(cpe: Cpe) -> str:
+    """Return the reason of a plan that sets a CPE's declared baseline: which CPE, and after which of its resets."""
+    accepted = f"{cpe.accepted_seq}." if cpe.accepted_seq else ""  # 0: by a version that did not write that down
+    return f"{_BASELINE}:{cpe.name}:{accepted}{cpe.resets}"
+
+
+def baseline_due(query: Query, reason: str) -> bool:
+    """Return whether what a plan's reason says still holds: the CPE was not given its baseline since that reset."""
+    kind, _, rest = reason.partition(":")
+    cpe = store.find(query, rest.rpartition(":")[0]) if kind == _BASELINE else None
+    if cpe is None or cpe.trust is not Trust.ACCEPTED:
+        return False
+    return cpe.provisioned < cpe.resets and reason == baseline_reason(cpe)
+
+
+def _is_baseline_due(query: Query, row: PlanRow) -> bool:
+    return row.risk == RiskClass.PROVISION.value and baseline_due(query, row.reason)
+
+
+EVIDENCE_TESTS: Final[Mapping[Evidence, EvidenceTest]] = {Evidence.BASELINE_DUE: _is_baseline_due}
+"""The tests of evidence on CPE for standing authorities (`agent.changes.authority.standings`)."""
