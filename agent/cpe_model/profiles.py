@@ -32,7 +32,6 @@ __all__ = [
     "UnknownNameError",
     "Unsafe",
     "normalise",
-    "profile_named",
     "profile_of",
     "profiles",
     "roots",
@@ -55,19 +54,6 @@ def roots() -> tuple[str, ...]:
         ProfileError: a file is wrong.
     """
     return tuple(sorted({profile.root for profile in profiles()}))
-
-
-def profile_named(name: str) -> Profile:
-    """Return the profile of a file, named without `.toml`.
-
-    Raises:
-        ProfileError: none is shipped by this name; or a file is wrong.
-    """
-    found = next((profile for profile in profiles() if profile.name == name), None)
-    if found is None:
-        names = ", ".join(profile.name for profile in profiles())
-        raise ProfileError(f"profile: expected one of {names}, got {presentable(name)}")
-    return found
 
 
 @lru_cache(maxsize=4096)

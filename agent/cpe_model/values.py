@@ -16,8 +16,6 @@ from agent.cpe_model import limits
 
 UNSIGNED_INT: Final = (1 << 32) - 1
 INT: Final = (1 << 31) - 1
-UNKNOWN_TIME: Final = "0001-01-01T00:00:00Z"
-"""What a CPE says for a time that it does not know (TR-106 annex A.2.2)."""
 
 _NUMBER: Final = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _TIME: Final = re.compile(

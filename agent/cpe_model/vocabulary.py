@@ -143,7 +143,6 @@ class Profile:
         names_batch: most parameters in one GetParameterValues, 0 for no limit.
         values_batch: most parameters in one SetParameterValues, 0 for no limit.
         get_by_path: whether values may be asked for by a path that ends in a dot.
-        empty_tables: paths of tables that this firmware leaves empty: "not shown", not "none".
         unsafe: calls that are not made.
         firmware_types: the FileType of a firmware download, best first.
         download_reports: whether TransferComplete means anything. SoftwareVersion decides in any case.
@@ -157,7 +156,6 @@ class Profile:
     names_batch: int
     values_batch: int
     get_by_path: bool
-    empty_tables: tuple[str, ...]
     unsafe: tuple[Unsafe, ...]
     firmware_types: tuple[str, ...]
     download_reports: Reports

@@ -17,7 +17,6 @@ values_batch = 20
 get_by_path = true
 download_reports = "trusted"
 firmware_types = ["1 Firmware Upgrade Image"]
-empty_tables = []
 unsafe = []
 [parameters]
 "software" = { path = "DeviceInfo.SoftwareVersion", kind = "string" }
@@ -40,7 +39,6 @@ product_class_prefix = ["AB"]
 [quirks]
 boolean = "1"
 download_reports = "never"
-empty_tables = ["Hosts.Host."]
 unsafe = [{ method = "Reboot", why = "it burns" }, { method = "GetParameterValues", path = "Hosts.", why = "it hangs" }]
 [parameters]
 "software" = { path = "X_Software" }
@@ -67,7 +65,7 @@ def test_a_profile_is_what_it_extends_and_its_own() -> None:
     found = _read(base=BASE, vendor=VENDOR, model=MODEL)
     assert list(found) == ["base", "model", "vendor"]
     base, vendor, model = (found[name].profile for name in ("base", "vendor", "model"))
-    assert (base.boolean, base.values_batch, base.empty_tables) == (BooleanStyle.WORDS, 20, ())
+    assert (base.boolean, base.values_batch) == (BooleanStyle.WORDS, 20)
     assert (model.boolean, model.values_batch, model.names_batch) == (BooleanStyle.DIGITS, 20, 4)
     assert (vendor.names_batch, vendor.download_reports) == (0, Reports.NEVER)
     assert vendor.path("software") == model.path("software") == "Device.X_Software"
@@ -83,7 +81,7 @@ def test_a_profile_is_what_it_extends_and_its_own() -> None:
     assert key.writable
 
 
-def test_empty_tables_and_unsafe_calls() -> None:
+def test_unsafe_calls() -> None:
     vendor = _read(base=BASE, vendor=VENDOR)["vendor"].profile
     assert vendor.unsafe_call("Reboot") == "it burns"
     assert vendor.unsafe_call("Reboot", "Device.") == "it burns"
@@ -159,12 +157,8 @@ WRONG = {
         "quirks.firmware_types: expected a list of texts, at least 1, got []",
     ),
     "texts": (
-        BASE.replace("empty_tables = []", "empty_tables = [1]"),
-        "quirks.empty_tables: expected a list of texts, got [1]",
-    ),
-    "empty table": (
-        BASE.replace("empty_tables = []", 'empty_tables = ["A"]'),
-        "quirks.empty_tables: expected a path that ends in a dot, got 'A'",
+        BASE.replace('["1 Firmware Upgrade Image"]', "[1]"),
+        "quirks.firmware_types: expected a list of texts, at least 1, got [1]",
     ),
     "unsafe": (BASE.replace("unsafe = []", 'unsafe = ["Reboot"]'), "quirks.unsafe: expected a list of tables"),
     "unsafe without why": (

@@ -10,8 +10,9 @@ from agent.cpe_model import profiles, values
 from agent.cpe_model.profiles import Mapped, Profile, UnknownNameError, normalise
 
 IGD = "InternetGatewayDevice."
-TR098 = profiles.profile_named("tr098")
-TR181 = profiles.profile_named("tr181")
+SHIPPED = {profile.name: profile for profile in profiles.profiles()}
+TR098 = SHIPPED["tr098"]
+TR181 = SHIPPED["tr181"]
 EVERY = [pytest.param(profile, id=profile.name) for profile in profiles.profiles()]
 
 WANTED = [
@@ -143,7 +144,7 @@ def test_numbers_are_compared_by_what_they_count(number: int) -> None:
 
 
 def test_booleans_are_written_in_the_profiles_style() -> None:
-    odd = profiles.profile_named("tplink-td-w9970")
+    odd = SHIPPED["tplink-td-w9970"]
     for text in ("true", "1", "TRUE"):
         assert TR098.write_value("boolean", text) == "true"
         assert odd.write_value("xsd:boolean", text) == "1"
@@ -176,7 +177,7 @@ def test_anything_can_be_shown(kind: str, unit: str, text: str) -> None:
 
 
 def test_unsafe_calls() -> None:
-    vigor = profiles.profile_named("draytek-vigor2860")
+    vigor = SHIPPED["draytek-vigor2860"]
     assert not vigor.get_by_path
     for path in ("", IGD):
         assert "78" in str(vigor.unsafe_call("GetParameterNames", path))
