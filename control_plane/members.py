@@ -39,7 +39,6 @@ TOKEN_LIFE_S: Final = 86_400
 """A day: an invitation travels by hand; one that is found later is of no use."""
 
 OPERATOR_BYTES: Final = 16
-AGENT_BYTES: Final = 16
 
 _HANDLE: Final = re.compile(rf"[a-z0-9-]{{1,{limits.HANDLE_CHARS}}}", re.ASCII)
 _URI: Final = re.compile(r"ispagents://(?P<operator>[0-9a-f]{32})/(?P<kind>agent|person|service)/(?P<who>[0-9a-z-]+)")

@@ -78,11 +78,6 @@ def _one_edit_away(text: str, alphabet: Collection[str]) -> Iterable[str]:
         yield from (head + char + tail for char in alphabet)
 
 
-def resolve(ref: str, services: Mapping[str, Service]) -> Service | Unknown | Ambiguous:
-    """Return the service that `ref` means, for one look-up; for many, build an `Index`."""
-    return services.get(ref) or Index(services).resolve(ref)
-
-
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The services that a batch names, each once, in order; and one sentence for each reference that fits none."""

@@ -22,7 +22,6 @@ LINKS_MAX: Final = 32
 """Trust documents that come with one message: eight years of quarterly ones."""
 
 REF_BYTES: Final = 16
-AGENT_BYTES: Final = 16
 EPOCH_BYTES: Final = 16
 WITNESS_BYTES: Final = 4
 

@@ -61,6 +61,12 @@ def _top(path: Path) -> str:
     return path.relative_to(ROOT).parts[0]
 
 
+def module(path: Path) -> str:
+    """Return the dotted name of a Python file's module."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 @cache
 def parsed(path: Path) -> ast.Module:
     """Return a Python file's syntax tree."""

@@ -25,7 +25,6 @@ from agent.connectors.cwmp.errors import LocalCwmpError, MalformedXmlError
 from agent.cpe_model.words import presentable
 
 _ENCODINGS: Final = frozenset({"utf-8", "utf-16", "utf-16le", "utf-16be", "iso-8859-1", "us-ascii"})
-_BLANKS: Final = " \t\r\n"
 _DECLARATIONS: Final = ("<!DOCTYPE", "<!ENTITY")
 _FORBIDDEN: Final = tuple(
     word.encode(encoding) for word in _DECLARATIONS for encoding in ("ascii", "utf-16-le", "utf-16-be")

@@ -25,7 +25,7 @@ import enum
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from agent.connectors.radius.attributes import untagged
 from agent.connectors.radius.errors import RadiusError
@@ -264,23 +264,3 @@ def bind(rows: Iterable[Row], wanted: Iterable[RowChange]) -> tuple[BoundChange,
             raise RowsMovedError(f"row set: row {change.index} of {change.key} is not the one that was read")
         bound.append(BoundChange(change, found[0].id))
     return tuple(bound)
-
-
-def apply(rows: Iterable[Row], wanted: Iterable[RowChange]) -> tuple[Row, ...]:
-    """Return the rows after the changes, as the database would have them; inserted rows have id 0.
-
-    Raises:
-        RowsMovedError: a row to be updated or deleted is not there, or reads otherwise.
-    """
-    rows = tuple(rows)
-    bound = bind(rows, wanted)
-    touched = {(b.change.table, b.id): b.change for b in bound if b.id is not None}
-    after: list[Row] = []
-    for row in rows:
-        change = touched.get((row.table, row.id))
-        if change is None:
-            after.append(row)
-        elif change.kind is ChangeKind.UPDATE:
-            after.append(replace(row, op=change.op, value=change.value))
-    inserted = [b.change for b in bound if b.id is None]
-    return (*after, *(Row(c.table, c.name, c.op, c.value) for c in inserted))

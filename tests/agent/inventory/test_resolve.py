@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.inventory.resolve import Ambiguous, Index, Unknown, resolve, select
+from agent.inventory.resolve import Ambiguous, Index, Unknown, select
 from agent.model import Service
 
 
@@ -45,7 +45,7 @@ ALL = {
     ],
 )
 def test_one(ref: str, means: str) -> None:
-    assert resolve(ref, ALL) == ALL[means]
+    assert Index(ALL).resolve(ref) == ALL[means]
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_one(ref: str, means: str) -> None:
     ],
 )
 def test_several_are_never_guessed(ref: str, refs: list[str]) -> None:
-    found = resolve(ref, ALL)
+    found = Index(ALL).resolve(ref)
     assert isinstance(found, Ambiguous)
     assert sorted(s.ref for s in found.services) == refs
 
@@ -77,18 +77,18 @@ def test_several_are_never_guessed(ref: str, refs: list[str]) -> None:
     ],
 )
 def test_unknown_with_suggestions(ref: str, suggestions: set[str]) -> None:
-    found = resolve(ref, ALL)
+    found = Index(ALL).resolve(ref)
     assert isinstance(found, Unknown)
     assert set(found.suggestions) == suggestions
 
 
 def test_nobody_is_known() -> None:
-    assert resolve("C-1", {}) == Unknown(())
+    assert Index({}).resolve("C-1") == Unknown(())
 
 
 @given(st.text(max_size=20))
 def test_total(ref: str) -> None:
-    assert isinstance(resolve(ref, ALL), (Service, Unknown, Ambiguous))
+    assert isinstance(Index(ALL).resolve(ref), (Service, Unknown, Ambiguous))
 
 
 def test_thousands_of_wrong_references_are_quick() -> None:

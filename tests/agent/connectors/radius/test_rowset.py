@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -17,7 +19,6 @@ from agent.connectors.radius.rowset import (
     RowsMovedError,
     SecretChangeError,
     Table,
-    apply,
     bind,
     changes,
     fields_of,
@@ -46,6 +47,21 @@ VALUE: Value = {
     "reply:Framed-Route": ("+= 10.1.0.0/24 100.64.1.7 1", "+= 10.2.0.0/24 100.64.1.7 1"),
     "group:home20": "1",
 }
+
+
+def apply(rows: tuple[Row, ...], wanted: Iterable[RowChange]) -> tuple[Row, ...]:
+    """Return the rows as a database has them after the changes; inserted rows have id 0."""
+    bound = bind(rows, wanted)
+    touched = {(b.change.table, b.id): b.change for b in bound if b.id is not None}
+    after: list[Row] = []
+    for row in rows:
+        change = touched.get((row.table, row.id))
+        if change is None:
+            after.append(row)
+        elif change.kind is ChangeKind.UPDATE:
+            after.append(replace(row, op=change.op, value=change.value))
+    inserted = [b.change for b in bound if b.id is None]
+    return (*after, *(Row(c.table, c.name, c.op, c.value) for c in inserted))
 
 
 def test_value_is_the_rows_in_their_order() -> None:
