@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 import agent
+import durable
 import trust
 from agent.api import Api, ApiParts, agent_words
 from agent.changes.auditlog import recovery
@@ -86,9 +87,9 @@ TRANSITIONS = [(old.value, new.value) for (old, _), new in machine.TRANSITIONS.i
 
 
 def build_sha256() -> str:
-    """Return a digest of this code, 64 hex digits: every .py file of the agent and of trust, by path."""
+    """Return a digest of this code, 64 hex digits: every .py file of the agent, of durable and of trust, by path."""
     digest = hashlib.sha256()
-    for package in (agent, trust):
+    for package in (agent, durable, trust):
         root = Path(package.__file__ or "").parent
         for path in sorted(root.rglob("*.py")):
             digest.update(f"{path.relative_to(root.parent)}\n".encode())

@@ -43,7 +43,7 @@ from control_plane.members import (
     token_is_open,
 )
 from control_plane.refusals import refuse
-from control_plane.store import CloudStore, connect
+from control_plane.store import CloudStore, open_reader
 from protos.enrolment_pb2 import EnrollReply, EnrollRequest
 from protos.enrolment_pb2_grpc import EnrolmentServicer as _EnrolmentServicer
 from protos.message_pb2 import Refusal
@@ -102,7 +102,7 @@ class Auth:
         self._authority = authority
         self._wall_s = wall_s
         self._monotonic = monotonic
-        self._reader = connect(store.path, readonly=True)
+        self._reader = open_reader(store.path)
         self._version: int | None = None
         self._read_at = float("-inf")
         self._rows: dict[tuple[bytes, IdentityKind, str], _Row] = {}

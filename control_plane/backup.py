@@ -29,7 +29,7 @@ from control_plane import config
 from control_plane.config import DataDir
 from control_plane.desk import files
 from control_plane.errors import InputError, LocalFailureError
-from control_plane.store import connect, prepare, renew_epoch
+from control_plane.store import open_reader, prepare, renew_epoch
 from trust.errors import MalformedError
 from trust.keys import SigningKey
 from trust.strict_json import read_object_untrusted
@@ -76,7 +76,7 @@ def write(data: DataDir, out: Path, now_s: int) -> None:
 
 def _copy_database(source: Path, copy: Path) -> None:
     try:
-        with closing(connect(source, readonly=True)) as old, closing(sqlite3.connect(copy)) as new:
+        with closing(open_reader(source)) as old, closing(sqlite3.connect(copy)) as new:
             old.backup(new)
             new.execute("PRAGMA journal_mode = DELETE")  # one file, no other beside it
     except sqlite3.Error as err:

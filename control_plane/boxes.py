@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from control_plane import limits
-from control_plane.store import Tx
+from control_plane.store import CloudTx
 from protos import message_pb2 as pb
 
 NUMBER_MAX: Final = 2**63 - 1
@@ -80,7 +80,7 @@ class Keep:
     operator_max: int
     sender_max: int
 
-    def run(self, tx: Tx) -> Stored:
+    def run(self, tx: CloudTx) -> Stored:
         """Do it; refs and messages are one transaction: a ref that is taken is a message that is kept."""
         ((taken, of_operator, of_sender),) = tx.all(_LOOK, (self.operator, self.sender, self.ref))
         if taken is not None:
@@ -91,7 +91,7 @@ class Keep:
         self._keep(tx)
         return Stored()
 
-    def _keep(self, tx: Tx) -> None:
+    def _keep(self, tx: CloudTx) -> None:
         life_s = self.expires_s - self.now_s
         remembered_s = self.now_s + max(life_s, min(limits.REF_KEEP_S, limits.REF_LIVES * life_s))
         tx.run(
@@ -110,14 +110,14 @@ class Keep:
         )
 
 
-def _put(tx: Tx, box: bytes, letter: int) -> None:
+def _put(tx: CloudTx, box: bytes, letter: int) -> None:
     ((number,),) = tx.all(
         "INSERT INTO box VALUES (?, 1) ON CONFLICT DO UPDATE SET newest = newest + 1 RETURNING newest", (box,)
     )
     tx.run("INSERT INTO message VALUES (?, ?, ?)", (box, number, letter))
 
 
-def catch_up(tx: Tx, operator: bytes, agent: bytes) -> None:
+def catch_up(tx: CloudTx, operator: bytes, agent: bytes) -> None:
     """Put what was said to all agents into the box of one that comes later, in its order, as far as it lacks it."""
     box = agent_box(operator, agent)
     lacking = tx.all(
@@ -137,7 +137,7 @@ class Forget:
     now_s: int
     most: int = limits.FORGET_MAX
 
-    def run(self, tx: Tx) -> int:
+    def run(self, tx: CloudTx) -> int:
         """Do it; numbers are not used again."""
         gone = tx.all(
             "SELECT id, operator, sender, length(message) AS bytes FROM letter"
@@ -165,7 +165,7 @@ class Seen:
     agent: bytes
     minute: int
 
-    def run(self, tx: Tx) -> None:
+    def run(self, tx: CloudTx) -> None:
         """Do it."""
         tx.run(
             "INSERT INTO seen VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET minute = excluded.minute",

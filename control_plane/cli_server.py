@@ -27,7 +27,7 @@ from control_plane.errors import InputError, LocalFailureError
 from control_plane.invitation import Invitation
 from control_plane.limits import Quota
 from control_plane.members import IdentityKind, Member, Operator, Standing
-from control_plane.store import Command, Tx, prepare
+from control_plane.store import CloudTx, Command, prepare
 
 T = TypeVar("T")
 
@@ -234,7 +234,7 @@ def _run(con: sqlite3.Connection, command: Command[T], also: Callable[[], None] 
     """Run a command as a transaction of its own; nothing of it stays when it, or `also`, refuses."""
     con.execute("BEGIN IMMEDIATE")
     try:
-        result = command.run(Tx(con))
+        result = command.run(CloudTx(con))
         also()
         con.execute("COMMIT")
     finally:

@@ -27,7 +27,7 @@ from control_plane.errors import (
     TooManyCertificatesError,
 )
 from control_plane.limits import CERTIFICATES_PER_MEMBER
-from control_plane.store import Tx
+from control_plane.store import CloudTx
 from trust import envelope as envelopes
 from trust import limits, verify
 from trust.checkpoint import VerifierKey, parse_vkey_untrusted
@@ -114,7 +114,7 @@ class AddOperator:
     operator: bytes
     handle: str
 
-    def run(self, tx: Tx) -> None:
+    def run(self, tx: CloudTx) -> None:
         if tx.one("SELECT 1 FROM operator WHERE handle = ?", (self.handle,)):
             raise InputError(f"operator {self.handle!r} is there already")
         tx.run("INSERT INTO operator (id, handle) VALUES (?, ?)", (self.operator, self.handle))
@@ -130,7 +130,7 @@ class Invite:
     token_sha256: bytes
     now_s: int
 
-    def run(self, tx: Tx) -> None:
+    def run(self, tx: CloudTx) -> None:
         tx.run("DELETE FROM token WHERE expires_s <= ?", (self.now_s,))
         tx.run(
             "DELETE FROM token WHERE operator = ? AND kind = ? AND name = ? AND used_s IS NULL",
@@ -157,7 +157,7 @@ class UseToken:
     issue: Callable[[str], Issued]
     now_s: int
 
-    def run(self, tx: Tx) -> Issued:
+    def run(self, tx: CloudTx) -> Issued:
         row = tx.one(
             "SELECT operator, kind, name FROM token WHERE sha256 = ? AND used_s IS NULL AND expires_s > ?",
             (self.token_sha256, self.now_s),
@@ -189,7 +189,7 @@ class Renew:
     issue: Callable[[str], Issued]
     now_s: int
 
-    def run(self, tx: Tx) -> Issued:
+    def run(self, tx: CloudTx) -> Issued:
         who = (self.identity.operator, self.identity.kind.value, self.identity.name)
         row = tx.one("SELECT revoked_s, agent FROM member WHERE operator = ? AND kind = ? AND name = ?", who)
         if row is None or bytes(row[1]) != self.identity.agent:
@@ -217,7 +217,7 @@ class Revoke:
     name: str
     now_s: int
 
-    def run(self, tx: Tx) -> bool:
+    def run(self, tx: CloudTx) -> bool:
         who = (self.operator, self.kind.value, self.name)
         members = tx.run(
             "UPDATE member SET revoked_s = ? WHERE operator = ? AND kind = ? AND name = ? AND revoked_s IS NULL",
@@ -239,7 +239,7 @@ def _read_enroll(kind: IdentityKind, envelope: bytes) -> Enroll | None:
         raise MalformedIdentityError(f"expected an agent's enrolment statement: {err}") from err
 
 
-def _check_same_agent(tx: Tx, operator: bytes, name: str, enroll: Enroll) -> None:
+def _check_same_agent(tx: CloudTx, operator: bytes, name: str, enroll: Enroll) -> None:
     """Refuse a second agent: another one under this id, or under the name of one that is in force."""
     rows = tx.all(
         "SELECT name, agent, identity, revoked_s FROM member "
@@ -255,14 +255,14 @@ def _check_same_agent(tx: Tx, operator: bytes, name: str, enroll: Enroll) -> Non
             raise AgentTakenError("expected an agent that is not there yet, got the id or the name of another")
 
 
-def _end_certificates(tx: Tx, operator: bytes, kind: IdentityKind, name: str, now_s: int) -> None:
+def _end_certificates(tx: CloudTx, operator: bytes, kind: IdentityKind, name: str, now_s: int) -> None:
     tx.run(
         "UPDATE certificate SET revoked_s = ? WHERE operator = ? AND kind = ? AND name = ? AND revoked_s IS NULL",
         (now_s, operator, kind.value, name),
     )
 
 
-def _issue(tx: Tx, identity: Identity, issue: Callable[[str], Issued]) -> Issued:
+def _issue(tx: CloudTx, identity: Identity, issue: Callable[[str], Issued]) -> Issued:
     issued = issue(identity.uri)
     tx.run(
         "INSERT INTO certificate (serial, operator, kind, name, not_after_s, revoked_s) VALUES (?, ?, ?, ?, ?, NULL)",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from control_plane.store import CloudStore, Tx
+from control_plane.store import CloudStore, CloudTx
 from protos import message_pb2 as pb
 from protos.agent_pb2 import AddCheckpointReply
 from trust import checkpoint, witness
@@ -38,7 +38,7 @@ class Remember:
     request: AddCheckpoint
     log_key: VerifierKey
 
-    def run(self, tx: Tx) -> Checkpoint | Refusal:
+    def run(self, tx: CloudTx) -> Checkpoint | Refusal:
         """Do it; return the checkpoint that may be cosigned now, or why none may."""
         row = tx.one(
             "SELECT size, root FROM witness WHERE operator = ? AND agent = ? AND origin = ?",

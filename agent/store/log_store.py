@@ -52,10 +52,6 @@ class Tail:
     size: int = 0
     edge: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
-    def copy(self) -> Tail:
-        """Return an independent copy, for a savepoint."""
-        return Tail(self.size, dict(self.edge))
-
     def append(self, leaf_hash: bytes) -> list[tuple[int, int, bytes]]:
         """Append a leaf hash; return the nodes to store."""
         made = merkle.appended(self.size, leaf_hash, lambda level, index: self.edge[level, index])
@@ -76,11 +72,20 @@ def load_tail(con: sqlite3.Connection) -> Tail:
     count, last = con.execute("SELECT count(*), coalesce(max(seq), 0) FROM event").fetchone()
     if count != last:
         raise LogCorruptError(f"expected events 1 to {last}, got {count} of them")
-    tail = Tail(size=count)
+    return tail_at(con, count)
+
+
+def tail_at(con: sqlite3.Connection, size: int) -> Tail:
+    """Return the right edge of the first `size` leaves, `size` being all that the database holds.
+
+    Raises:
+        LogCorruptError: a node of the edge is missing.
+    """
+    tail = Tail(size)
     nodes = stored_nodes(con)
-    for level in range(count.bit_length()):
-        if count >> level & 1:
-            index = (count >> level) - 1
+    for level in range(size.bit_length()):
+        if size >> level & 1:
+            index = (size >> level) - 1
             tail.edge[level, index] = nodes(level, index)
     return tail
 

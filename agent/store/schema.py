@@ -239,8 +239,6 @@ WITHOUT ROWID;
 MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
-VERSION = len(MIGRATIONS)
-
 
 def transition_rows(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return the rows of the `transition` table, made anew at each start from the machine's own table."""

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from control_plane import certificates, config, members
 from control_plane.config import DataDir
 from control_plane.members import IdentityKind
-from control_plane.store import Tx, prepare
+from control_plane.store import CloudTx, prepare
 from tests.bench.processes import REPO, STOP_S, BenchError, running
 from tests.control_plane.cloud import enrolment_statement
 
@@ -80,13 +80,13 @@ def enrol_agents(data: DataDir, count: int) -> list[Member]:
     operator = secrets.token_bytes(16)
     with closing(prepare(data.database)) as con:
         con.execute("BEGIN IMMEDIATE")
-        members.AddOperator(operator, "bench").run(Tx(con))
-        found = [_enrol(data, Tx(con), operator, f"agent-{n}") for n in range(count)]
+        members.AddOperator(operator, "bench").run(CloudTx(con))
+        found = [_enrol(data, CloudTx(con), operator, f"agent-{n}") for n in range(count)]
         con.execute("COMMIT")
     return found
 
 
-def _enrol(data: DataDir, tx: Tx, operator: bytes, name: str) -> Member:
+def _enrol(data: DataDir, tx: CloudTx, operator: bytes, name: str) -> Member:
     agent, digest = secrets.token_bytes(16), secrets.token_bytes(32)
     key = certificates.new_key()
     request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())

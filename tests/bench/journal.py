@@ -19,7 +19,7 @@ import trio
 from agent.changes.engine.journal import Doing, Journal
 from agent.model import Direction, Item, StepOutcome, Verdict
 from agent.runtime.clock import SystemClock
-from agent.store.db import Store, Tx
+from agent.store.db import Job, Store, Tx
 from agent.store.log_store import Entry, Sealed
 from agent.store.vault import Vault
 from tests.agent.changes.rig import STORE_KEY, TRANSITIONS, Rig, item
@@ -149,7 +149,7 @@ class _SlowDiskStore(Store):
 
     slow_s = 0.0
 
-    def _commit(self, jobs: list) -> None:  # type: ignore[type-arg]  # the writer's own job type
+    def _commit(self, jobs: list[Job]) -> None:
         super()._commit(jobs)
         time.sleep(self.slow_s)
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from control_plane import certificates, config, members
 from control_plane.config import DataDir
 from control_plane.members import Identity, IdentityKind
-from control_plane.store import Command, Tx, prepare
+from control_plane.store import CloudTx, Command, prepare
 from protos import message_pb2 as pb
 from protos.agent_pb2_grpc import AgentCloudStub
 from protos.desk_pb2_grpc import DeskCloudStub
@@ -108,7 +108,7 @@ class Cloud:
     def change(self, command: Command[object]) -> object:
         with contextlib.closing(prepare(self.data.database)) as con:
             con.execute("BEGIN IMMEDIATE")
-            result = command.run(Tx(con))
+            result = command.run(CloudTx(con))
             con.execute("COMMIT")
         return result
 

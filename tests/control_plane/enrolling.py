@@ -118,7 +118,7 @@ def in_cloud(folder: Path, test: Callable[[Cloud], Coroutine[object, object, Non
 
     async def main() -> None:
         data = config.create(folder / "cloud", config_text(), NOW)
-        store = CloudStore.open(data.database)
+        store = CloudStore(data.database)
         operator = secrets.token_bytes(16)
         clock = Clock()
         auth = Auth(store, data.authority, lambda: clock.wall_s, lambda: clock.monotonic_s)

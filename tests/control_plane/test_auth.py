@@ -25,7 +25,7 @@ from control_plane.errors import (
 )
 from control_plane.limits import CERTIFICATES_PER_MEMBER
 from control_plane.members import Revoke, Standing, parse_uri_untrusted, token_digest
-from control_plane.store import Tx, prepare
+from control_plane.store import CloudTx, prepare
 from protos.message_pb2 import Refusal
 from tests.control_plane.enrolling import NOW, AgentKeys, Cloud, csr, in_cloud, pem
 from trust.keys import SigningKey
@@ -296,7 +296,7 @@ def test_what_another_process_revokes_is_seen_a_second_later(tmp_path: Path) -> 
         identity = cloud.auth.identity_of_untrusted(certificate)
         with closing(prepare(cloud.data.database)) as other:
             other.execute("BEGIN IMMEDIATE")
-            assert Revoke(cloud.operator, PERSON, "lena", NOW).run(Tx(other))
+            assert Revoke(cloud.operator, PERSON, "lena", NOW).run(CloudTx(other))
             other.execute("COMMIT")
         cloud.clock.monotonic_s += REREAD_S
         assert cloud.auth.revoked(identity)

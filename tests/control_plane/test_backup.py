@@ -54,7 +54,7 @@ def test_there_and_back(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["backup", "cloud", "restored"], "nothing is left beside"
 
     async def after() -> None:
-        store = CloudStore.open(done.data.database)
+        store = CloudStore(done.data.database)
         auth = Auth(store, done.data.authority, lambda: NOW)
         try:
             assert auth.identity_of_untrusted(lena).name == "lena"

@@ -21,7 +21,8 @@ from control_plane.members import Identity, IdentityKind
 from control_plane.metrics import Metrics
 from control_plane.refusals import PROBLEM_KEY
 from control_plane.service import AgentService, Parts, _pass_on
-from control_plane.store import CloudStore, Tx, connect
+from control_plane.store import CloudStore, CloudTx
+from durable import files
 from protos import message_pb2 as pb
 from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest
 from protos.desk_pb2 import AgentsRequest, ListRequest, ViewRequest
@@ -272,7 +273,7 @@ class _Fill:
     def __init__(self, box: bytes, operator: bytes, n: int) -> None:
         self.box, self.operator, self.n = box, operator, n
 
-    def run(self, tx: Tx) -> None:
+    def run(self, tx: CloudTx) -> None:
         letter = tx.insert(
             "INSERT INTO letter (operator, sender, kind, message, minute, expires_s) VALUES (?, '', ?, ?, 1, ?)",
             (self.operator, pb.KIND_PLAN, b"", 2**40),
@@ -474,7 +475,7 @@ def test_who_is_cut_off_while_it_becomes_durable_has_woken_its_receiver(tmp_path
         assert isinstance(letter, Letter)
         stream = Stream(north, letter.boxes[0], asyncio.timeout(None))
         service._live.join(stream)
-        with contextlib.closing(connect(store.path)) as other:
+        with contextlib.closing(files.connect(store.path, readonly=False)) as other:
             other.execute("BEGIN IMMEDIATE")  # the writer waits for it
             call = asyncio.create_task(service._keep(lena, cancel, letter, anything))
             for _ in range(5):

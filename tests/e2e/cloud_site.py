@@ -31,7 +31,7 @@ from control_plane.cli import app
 from control_plane.desk import cli_cloud, cloud_identity, key_files
 from control_plane.desk.board import Received
 from control_plane.desk.cloud_client import CloudClient
-from control_plane.store import Command, Tx, prepare
+from control_plane.store import CloudTx, Command, prepare
 from lab.isp import Isp
 from protos import message_pb2 as pb
 from tests.e2e.files import ROOT, Billing, Files, Typed, lab_files, small_isp
@@ -138,7 +138,7 @@ class CloudProgram:
         """Change its database from outside: whoever runs a control plane can."""
         with contextlib.closing(prepare(self.database)) as con:
             con.execute("BEGIN IMMEDIATE")
-            result = command.run(Tx(con))
+            result = command.run(CloudTx(con))
             con.execute("COMMIT")
         return result
 
@@ -169,7 +169,7 @@ class Withhold:
     box: bytes
     kind: int
 
-    def run(self, tx: Tx) -> int:
+    def run(self, tx: CloudTx) -> int:
         return tx.run(
             "DELETE FROM message WHERE box = ? AND letter IN (SELECT id FROM letter WHERE kind = ?)",
             (self.box, self.kind),

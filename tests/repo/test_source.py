@@ -20,6 +20,7 @@ BORDERS = {
 
 TREES = {
     "trust": "trust/errors.py",
+    "durable": "durable/errors.py",
     "agent/store": "agent/store/errors.py",
     "agent/runtime": "agent/runtime/errors.py",
     "agent/connectors/cwmp": "agent/connectors/cwmp/errors.py",

@@ -24,7 +24,7 @@ import trio
 from agent.changes.journal import commands
 from agent.model import Address, Ticket
 from agent.runtime.clock import Clock
-from agent.store.db import Command, Store, _Job
+from agent.store.db import Command, Job, Store
 from tests.agent.changes.rig import CrashingStore, Rig, item
 from tests.agent.connectors.fake import World
 
@@ -78,7 +78,7 @@ class RealStore(CrashingStore):
     async def run(self, command: Command[Any]) -> Any:
         return await Store.run(self, command)
 
-    def _commit(self, jobs: list[_Job[Any]]) -> None:
+    def _commit(self, jobs: list[Job]) -> None:
         for job in jobs:
             self.dies("before", type(job.command).__name__)
         super()._commit(jobs)

@@ -24,7 +24,7 @@ from agent.connectors.base import Connector, Reach
 from agent.inventory.book import Broken
 from agent.model import ABSENT, Address, Enforcement, Head, Item, ItemState, Listed, Pace, Wave
 from agent.runtime.clock import Clock
-from agent.store.db import Command, Store, _Job
+from agent.store.db import Command, Job, Store
 from agent.store.vault import Vault
 from tests.agent.connectors.fake import FakeConnector, World, steps_for
 from trust import envelope as envelopes
@@ -64,11 +64,11 @@ class CrashingStore(Store):
 
     def now(self, command: Command[T]) -> T:
         """Write at once, as somebody beside the run does."""
-        job = _Job(command, trio.lowlevel.current_task())
+        job = Job(command, trio.lowlevel.current_task())
         self._commit([job])
-        if job.result is None:
-            raise AssertionError("a command has a result")
-        return job.result.unwrap()
+        if job.error is not None:
+            raise job.error
+        return job.value
 
     async def run(self, command: Command[Any]) -> Any:
         with self.boundary():

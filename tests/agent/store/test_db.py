@@ -12,8 +12,9 @@ import pytest
 import trio
 
 from agent.store import schema
-from agent.store.db import BATCH_MAX, Store, Tx
+from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError, StoreFailedError, StoreInUseError, StoreVersionError
+from durable.writer import BATCH_MAX
 from tests.agent.store.stores import TRANSITIONS, WALL_S, Put, keys, open_store
 
 
@@ -212,9 +213,11 @@ async def test_two_daemons_on_one_folder(tmp_path: Path) -> None:
 def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> None:
     open_store(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / "agent.db")) as con:
-        con.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+        con.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     for _ in range(2):  # the lock is given back
-        with pytest.raises(StoreVersionError, match=f"version {schema.VERSION} or older, got {schema.VERSION + 1}"):
+        with pytest.raises(
+            StoreVersionError, match=f"version {len(schema.MIGRATIONS)} or older, got {len(schema.MIGRATIONS) + 1}"
+        ):
             open_store(tmp_path)
 
 
@@ -230,7 +233,7 @@ def test_an_unusable_file_is_refused(tmp_path: Path) -> None:
 def test_migrations_from_nothing_and_again(tmp_path: Path) -> None:
     def layout() -> list[tuple[str, str]]:
         with closing(sqlite3.connect(tmp_path / "agent.db")) as con:
-            assert con.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+            assert con.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
             return con.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
 
     open_store(tmp_path).close()

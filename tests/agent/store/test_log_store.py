@@ -32,15 +32,6 @@ def test_tail_appends_like_the_whole_tree() -> None:
         assert merkle.root_at(tail.size, lambda level, index: tail.edge[level, index]) == merkle.root(hashes)
 
 
-def test_a_copied_tail_is_independent() -> None:
-    tail = Tail()
-    tail.append(bytes(32))
-    copy = tail.copy()
-    copy.append(bytes(32))
-    assert (tail.size, copy.size) == (1, 2)
-    assert tail.edge != copy.edge
-
-
 @pytest.mark.parametrize("size", SIZES)
 async def test_tail_is_read_back_and_proofs_from_stored_nodes_verify(tmp_path: Path, size: int) -> None:
     store = open_store(tmp_path)

@@ -282,7 +282,7 @@ async def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path) -> 
         con.execute("INSERT INTO checkpoint VALUES (1, x'00', 0)")
         con.execute("INSERT INTO node VALUES (0, 0, x'00')")
     with closing(open_store(tmp_path)) as store:
-        assert store.reader.execute("PRAGMA user_version").fetchone()[0] == schema.VERSION
+        assert store.reader.execute("PRAGMA user_version").fetchone()[0] == len(schema.MIGRATIONS)
         assert mail.next_out(store.reader, NOW, 9) == []
         await store.run(JoinCloud(ENROLMENT))
         await store.run(PostAll((Post("plan", b"a"),)))

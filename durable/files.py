@@ -1,0 +1,66 @@
+"""Opening a database: the settings that make a commit durable, and the migrations that bring it up to date.
+
+* A commit returns after its fsync (WAL, synchronous FULL).
+* Deleted content is overwritten (secure_delete): an erased record must not be left in free pages.
+* Migrations only go forward, each in a transaction of its own; a newer database is refused and left as it is.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Final
+
+from durable.errors import NewerDatabaseError
+
+LOCKED_S: Final = 5.0
+"""How long to wait for the transaction of another process, such as a command at the shell. Chosen arbitrarily."""
+
+STATEMENTS: Final = 512
+"""Prepared statements that a connection keeps: more than either program has. The default, 128, is fewer."""
+
+
+def connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
+    """Return a connection in autocommit mode, with `sqlite3.Row` rows and foreign keys enforced.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened.
+    """
+    con = sqlite3.connect(
+        f"{path.absolute().as_uri()}{'?mode=ro' if readonly else ''}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=LOCKED_S,
+        cached_statements=STATEMENTS,
+    )
+    con.row_factory = sqlite3.Row
+    con.execute("PRAGMA foreign_keys = ON")
+    return con
+
+
+def open_database(path: Path, migrations: Sequence[str]) -> sqlite3.Connection:
+    """Return a connection that may write, to a database that exists and is of version `len(migrations)`.
+
+    Args:
+        path: the file; its folder exists.
+        migrations: SQL scripts; number `i` takes version `i` to `i + 1`.
+
+    Raises:
+        NewerDatabaseError: its version is higher.
+        sqlite3.Error: it cannot be opened or written, or a migration failed and left the version before it.
+    """
+    with ExitStack() as undo:
+        con = undo.enter_context(closing(connect(path, readonly=False)))
+        con.execute("PRAGMA journal_mode = WAL")
+        con.execute("PRAGMA synchronous = FULL")
+        con.execute("PRAGMA secure_delete = ON")
+        version = con.execute("PRAGMA user_version").fetchone()[0]
+        if version > len(migrations):
+            raise NewerDatabaseError(len(migrations), version)
+        for number, script in enumerate(migrations[version:], start=version + 1):
+            con.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+        undo.pop_all()
+    return con
