@@ -673,12 +673,13 @@ def _unb64(text: str, what: str) -> bytes:
 
 
 def _ask(r: Reader) -> Ask:
+    action = r.enum("action", Action)
     ask = Ask(
-        action=r.enum("action", Action),
+        action=action,
         refs=tuple(r.texts("refs")),
         on_tariff=r.text("on_tariff"),
         exclude=tuple(r.texts("exclude")),
-        reason=r.text("reason"),
+        reason=request.reason_of(action, r.text("reason")),
         tariff=r.text("tariff"),
         on_failure=r.enum("on_failure", OnFailure),
         change=r.text("change"),

@@ -14,6 +14,7 @@ from trust.items import (
     ABSENT,
     Absent,
     Address,
+    DesiredChange,
     Effect,
     Enforcement,
     Field,
@@ -23,14 +24,18 @@ from trust.items import (
     Listed,
     Pace,
     ProofKind,
+    ReasonChange,
     Replay,
     Requirement,
     SecretRef,
     Seen,
     Step,
+    SuspensionReason,
+    TariffChange,
     Transition,
     Value,
     Wave,
+    write_changes,
 )
 
 __all__ = [
@@ -38,6 +43,7 @@ __all__ = [
     "Absent",
     "Access",
     "Address",
+    "DesiredChange",
     "Direction",
     "Effect",
     "Enforcement",
@@ -49,6 +55,7 @@ __all__ = [
     "Listed",
     "Pace",
     "ProofKind",
+    "ReasonChange",
     "Replay",
     "Requirement",
     "SecretRef",
@@ -57,13 +64,16 @@ __all__ = [
     "ServiceState",
     "Step",
     "StepOutcome",
+    "SuspensionReason",
     "Target",
+    "TariffChange",
     "Ticket",
     "Transition",
     "Value",
     "Verdict",
     "Wave",
     "target_of",
+    "write_changes",
 ]
 
 
@@ -100,7 +110,7 @@ class ServiceState:
 class Service:
     """A subscriber's service as the inventory knows it: the subject of changes.
 
-    `reasons` are why it is suspended by us (`debt`, `abuse`, `request`; empty: active). `extra` holds the columns of
+    `reasons` are why it is suspended by us (empty: active). `extra` holds the columns of
     the import that have no meaning here.
     """
 
@@ -113,7 +123,7 @@ class Service:
     tariff: str
     protected: str = ""
     feeds: int = 0
-    reasons: frozenset[str] = frozenset()
+    reasons: frozenset[SuspensionReason] = frozenset()
     extra: Mapping[str, str] | None = None
 
 

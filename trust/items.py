@@ -130,6 +130,90 @@ class Enforcement:
     within_s: int
 
 
+class SuspensionReason(enum.StrEnum):
+    """Why a service may be suspended. Each reason is lifted by itself."""
+
+    DEBT = "debt"
+    ABUSE = "abuse"
+    REQUEST = "request"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonChange:
+    """A suspension reason that is recorded for a service (`added`), or lifted from it."""
+
+    reason: SuspensionReason
+    added: bool
+
+    def __str__(self) -> str:
+        """Return the text that documents hold: `+debt`, `-debt`."""
+        return f"{'+' if self.added else '-'}{self.reason.value}"
+
+    def inverse(self) -> ReasonChange:
+        """Return the change that takes this one back."""
+        return ReasonChange(self.reason, not self.added)
+
+
+@dataclass(frozen=True, slots=True)
+class TariffChange:
+    """A service's tariff that is replaced by another."""
+
+    before: str
+    after: str
+
+    def inverse(self) -> TariffChange:
+        """Return the change that takes this one back."""
+        return TariffChange(self.after, self.before)
+
+
+DesiredChange = ReasonChange | TariffChange
+"""What an applied item records about its service."""
+
+
+def write_changes(changes: Sequence[DesiredChange]) -> list[str]:
+    """Return changes as an item's document holds them: `+debt`, `-debt`, `was=Home 20M` and `tariff=Home 50M`."""
+    texts: list[str] = []
+    for change in changes:
+        if isinstance(change, ReasonChange):
+            texts.append(str(change))
+        else:
+            texts += [f"was={change.before}", f"tariff={change.after}"]
+    return texts
+
+
+def read_changes_untrusted(texts: Sequence[str]) -> tuple[DesiredChange, ...]:
+    """Return the changes that a document's texts name.
+
+    The two texts of a tariff may come in either order: earlier agents wrote `tariff=` first when they reverted one.
+
+    Raises:
+        MalformedStatementError: a text of another form, a reason that is not known, or half of a tariff's pair.
+    """
+    changes: list[DesiredChange] = []
+    rest = list(texts)
+    while rest:
+        text = rest.pop(0)
+        if text[:1] in ("+", "-"):
+            changes.append(_read_reason(text))
+            continue
+        pair = dict(part.split("=", 1) for part in (text, *rest[:1]) if "=" in part)
+        if pair.keys() != {"was", "tariff"}:
+            raise MalformedStatementError(
+                "item: desired: expected +REASON, -REASON, or was=TARIFF and tariff=TARIFF together"
+            )
+        rest.pop(0)
+        changes.append(TariffChange(pair["was"], pair["tariff"]))
+    return tuple(changes)
+
+
+def _read_reason(text: str) -> ReasonChange:
+    try:
+        return ReasonChange(SuspensionReason(text[1:]), text[0] == "+")
+    except ValueError as err:
+        known = ", ".join(reason.value for reason in SuspensionReason)
+        raise MalformedStatementError(f"item: desired: expected one of the reasons {known}") from err
+
+
 class Listed(enum.Enum):
     """Why an item is in the list: it would change, or it would not and says why."""
 
@@ -142,8 +226,8 @@ class Listed(enum.Enum):
 class Item:
     """One subject of a change. `subject` is a service (`C-10482/home`), or None for a device change.
 
-    `display` is text for people; `desired` is what is recorded about the service once it is applied (`+debt`, `-debt`,
-    `tariff=Home 20M`). `reason` says why an item is blocked or excluded (a short code; `display["why_not"]` explains).
+    `display` is text for people; `desired` is what is recorded about the service once it is applied.
+    `reason` says why an item is blocked or excluded (a short code; `display["why_not"]` explains).
     """
 
     n: int
@@ -155,7 +239,7 @@ class Item:
     requires: tuple[Requirement, ...] = ()
     steps: tuple[Step, ...] = ()
     enforce: Enforcement | None = None
-    desired: tuple[str, ...] = ()
+    desired: tuple[DesiredChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +357,7 @@ def encode_item(item: Item) -> bytes:
                 "expect": dict(item.enforce.expect),
                 "within_s": item.enforce.within_s,
             },
-            "desired": list(item.desired),
+            "desired": write_changes(item.desired),
         }
     )
 
@@ -413,7 +497,7 @@ def decode_item_untrusted(data: bytes) -> Item:
         requires=tuple(_requirement(q) for q in r.objects("requires")),
         steps=tuple(_step(s) for s in r.objects("steps")),
         enforce=_enforce(r.object_or_none("enforce")),
-        desired=tuple(r.texts("desired")),
+        desired=read_changes_untrusted(r.texts("desired")),
     )
     r.done()
     for index, step in enumerate(item.steps, start=1):

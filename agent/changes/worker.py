@@ -24,7 +24,7 @@ from agent.changes.journal.commands import MoveItem, PlanRow
 from agent.changes.journal.digest import Signer
 from agent.changes.journal.machine import Event, Gate, fold
 from agent.changes.journal.plans import Loaded
-from agent.model import ItemState
+from agent.model import ItemState, ReasonChange, SuspensionReason
 from agent.runtime.bell import Bell
 from agent.runtime.supervise import Crash, contain
 from agent.store.db import Tx
@@ -47,7 +47,7 @@ class Supersede:
     """
 
     services: tuple[str, ...]
-    reason: str
+    reason: SuspensionReason
     by: str
     plan_id: bytes
     seals: Mapping[str, Sealed]
@@ -63,7 +63,7 @@ class Supersede:
                     service,
                     ItemState.PLANNED.value,
                     ItemState.WAITING.value,
-                    f"+{self.reason}",
+                    str(ReasonChange(self.reason, added=True)),
                     self.plan_id,
                     Gate.OPEN.value,
                     Gate.APPROVED.value,
@@ -242,7 +242,8 @@ class Worker:
 
     def _supersede(self, row: PlanRow) -> Callable[[Tx], object]:
         """Return what happens in the transaction of the start: a restore takes the place of unsent suspensions."""
-        if not row.reason.startswith("-"):
+        lifted = row.lifts
+        if lifted is None:
             return lambda _: None
         found = self._parts.store.reader.execute(
             "SELECT service FROM item WHERE plan_id = ? AND state = ? AND service IS NOT NULL",
@@ -250,7 +251,7 @@ class Worker:
         ).fetchall()
         services = tuple(r["service"] for r in found)
         seals = {s: self._recorder.record(s, {"what": "item", "event": "supersede"}) for s in services}
-        return Supersede(services, row.reason[1:], row.short, row.plan_id, seals).run
+        return Supersede(services, lifted, row.short, row.plan_id, seals).run
 
     async def _apply(self, loaded: Loaded) -> None:
         run = self._runs[loaded.row.short] = Run(self._parts, loaded, self._bell.ring)

@@ -10,7 +10,7 @@ from typing import Final
 
 from agent.inventory.facts import BillingFact, describe, earliest, fact_address, in_future, latest, owes
 from agent.inventory.subscribers_csv import Row
-from agent.model import Address, Item, Requirement, Service
+from agent.model import Address, DesiredChange, Item, Requirement, Service, SuspensionReason, TariffChange
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
 from trust.leaf import LeafKind
@@ -38,14 +38,14 @@ RequirementTest = Callable[[Tx, Item, Requirement, bool], Broken | None]
 
 def services(reader: sqlite3.Connection) -> dict[str, Service]:
     """Return every service by its ref, with the reasons that are recorded for it."""
-    reasons: dict[str, set[str]] = {}
+    reasons: dict[str, set[SuspensionReason]] = {}
     for r in reader.execute("SELECT service, reason FROM reason"):
-        reasons.setdefault(r["service"], set()).add(r["reason"])
+        reasons.setdefault(r["service"], set()).add(SuspensionReason(r["reason"]))
     rows = reader.execute("SELECT * FROM service ORDER BY ref")
     return {r["ref"]: _read_service(r, frozenset(reasons.get(r["ref"], ()))) for r in rows}
 
 
-def _read_service(row: sqlite3.Row, reasons: frozenset[str]) -> Service:
+def _read_service(row: sqlite3.Row, reasons: frozenset[SuspensionReason]) -> Service:
     return Service(
         ref=row["ref"],
         subscriber=row["subscriber"],
@@ -94,20 +94,21 @@ def _service(tx: Tx, ref: str) -> Service | None:
     row = tx.one("SELECT * FROM service WHERE ref = ?", (ref,))
     if row is None:
         return None
-    reasons = frozenset(r["reason"] for r in tx.all("SELECT reason FROM reason WHERE service = ?", (ref,)))
+    rows = tx.all("SELECT reason FROM reason WHERE service = ?", (ref,))
+    reasons = frozenset(SuspensionReason(r["reason"]) for r in rows)
     return _read_service(row, reasons)
 
 
-def with_desired(service: Service, desired: tuple[str, ...]) -> Service:
+def with_desired(service: Service, desired: tuple[DesiredChange, ...]) -> Service:
     """Return the service as recording `desired` leaves it."""
     reasons, tariff = set(service.reasons), service.tariff
-    for entry in desired:
-        if entry.startswith("+"):
-            reasons.add(entry[1:])
-        elif entry.startswith("-"):
-            reasons.discard(entry[1:])
-        elif entry.startswith("tariff="):
-            tariff = entry.removeprefix("tariff=")
+    for change in desired:
+        if isinstance(change, TariffChange):
+            tariff = change.after
+        elif change.added:
+            reasons.add(change.reason)
+        else:
+            reasons.discard(change.reason)
     return replace(service, reasons=frozenset(reasons), tariff=tariff)
 
 
@@ -162,20 +163,12 @@ def _changed_since(tx: Tx, item: Item, shown: str, *, begun: bool) -> str | None
     return f"its entry changed since the preview: was {shown}; now {now}"
 
 
-def opposite(desired: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what takes back a record of desired state: `+debt` -> `-debt`; `was=A, tariff=B` -> `was=B, tariff=A`."""
-    swap = {"+": "-", "-": "+"}
-    renamed = []
-    for entry in desired:
-        if entry[:1] in swap:
-            renamed.append(swap[entry[0]] + entry[1:])
-        else:
-            key, _, value = entry.partition("=")
-            renamed.append(f"{'was' if key == 'tariff' else 'tariff'}={value}")
-    return tuple(renamed)
+def opposite(desired: tuple[DesiredChange, ...]) -> tuple[DesiredChange, ...]:
+    """Return the changes that take a record of desired state back."""
+    return tuple(change.inverse() for change in desired)
 
 
-def stands(tx: Tx, ref: str, desired: tuple[str, ...]) -> bool:
+def stands(tx: Tx, ref: str, desired: tuple[DesiredChange, ...]) -> bool:
     """Return whether what an item recorded of a service is still recorded."""
     service = _service(tx, ref)
     return service is not None and with_desired(service, desired) == service
@@ -224,7 +217,9 @@ class ImportServices:
         """Return the sequence number of the event."""
         seq = tx.append(Entry(LeafKind.IMPORTED, sealed=self.sealed))
         tx.many(
-            "INSERT OR REPLACE INTO service VALUES (?,?,?,?,?,?,?,?,?,?)",
+            "INSERT OR REPLACE INTO service"
+            " (ref, subscriber, name, service, login, method, tariff, protected, feeds, extra)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?)",
             [
                 (
                     s.ref,
@@ -267,7 +262,7 @@ def write_facts(tx: Tx, found: list[BillingFact]) -> None:
     """
     kept = {r["subscriber"]: r["as_of"] for r in tx.all("SELECT subscriber, as_of FROM fact")}
     tx.many(
-        "INSERT OR REPLACE INTO fact VALUES (?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO fact (subscriber, balance, due, paid_at, as_of, read_s) VALUES (?,?,?,?,?,?)",
         [
             (f.subscriber, f.balance, f.due, f.paid_at, f.as_of, int(tx.now_s))
             for f in found

@@ -6,17 +6,22 @@ and touches nothing; lifting one leaves the others; service returns when the set
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 from agent.inventory.facts import CLOCK_SLACK_S, BillingFact, describe, earliest, fact_address, in_future, owes
-from agent.model import Access, Requirement, Service, ServiceState
+from agent.model import (
+    Access,
+    DesiredChange,
+    ReasonChange,
+    Requirement,
+    Service,
+    ServiceState,
+    SuspensionReason,
+    TariffChange,
+)
 from trust.policy import Action
-
-REASONS = ("debt", "abuse", "request")
-"""Why a service may be suspended; each is lifted by itself."""
 
 OWES = "owes"
 
@@ -27,7 +32,7 @@ class Params:
 
     action: Action
     now_s: float
-    reason: str = "debt"
+    reason: SuspensionReason = SuspensionReason.DEBT
     tariff: str = ""
 
 
@@ -45,7 +50,7 @@ class Wish:
     """What is wanted. `state` None: only end its sessions. `network` False: only record `desired`."""
 
     state: ServiceState | None
-    desired: tuple[str, ...] = ()
+    desired: tuple[DesiredChange, ...] = ()
     requires: tuple[Requirement, ...] = ()
     network: bool = True
     why: str = ""
@@ -89,27 +94,27 @@ def _cautions(service: Service) -> str:
     return " · ".join(filter(None, (protected, feeds)))
 
 
-def _suspend(reason: str, service: Service, billing: Billing) -> Wish | Leave:
+def _suspend(reason: SuspensionReason, service: Service, billing: Billing) -> Wish | Leave:
     if reason in service.reasons:
         return Leave("already", f"already suspended for {reason}")
     requires = may_suspend(reason, service, billing)
     if isinstance(requires, Leave):
         return requires
-    desired = (f"+{reason}",)
+    desired = (ReasonChange(reason, added=True),)
     if service.reasons:
         why = f"already suspended for {', '.join(sorted(service.reasons))}: {reason} is added to it"
         return Wish(None, desired, requires, network=False, why=why)
     return Wish(ServiceState(Access.SUSPENDED, service.tariff), desired, requires, why=_why(reason, billing.fact))
 
 
-def may_suspend(reason: str, service: Service, billing: Billing) -> tuple[Requirement, ...] | Leave:
+def may_suspend(reason: SuspensionReason, service: Service, billing: Billing) -> tuple[Requirement, ...] | Leave:
     """Return what must still hold when the service is suspended for `reason`, or why it is left alone.
 
     All that suspends asks here: the verb itself, and a revert that ends in a suspension.
     """
     if cautions := _cautions(service):
         return Leave("protected", cautions)
-    if reason != "debt":
+    if reason is not SuspensionReason.DEBT:
         return ()
     left = _not_due(service, billing)
     if left is not None:
@@ -142,8 +147,8 @@ def _promised(promise: str, now_s: float) -> Leave | None:
     return Leave("promised", f"promised to pay until {promise}")
 
 
-def _why(reason: str, fact: BillingFact | None) -> str:
-    return describe(fact) if reason == "debt" and fact is not None else reason
+def _why(reason: SuspensionReason, fact: BillingFact | None) -> str:
+    return describe(fact) if reason is SuspensionReason.DEBT and fact is not None else reason
 
 
 def _restore(params: Params, service: Service, fact: BillingFact | None) -> Wish | Leave:
@@ -151,11 +156,11 @@ def _restore(params: Params, service: Service, fact: BillingFact | None) -> Wish
         others = ", ".join(sorted(service.reasons))
         return Leave("other-reason", f"suspended for {others}, not for {params.reason}: that is not lifted by this")
     left = service.reasons - {params.reason}
-    desired = (f"-{params.reason}",) if params.reason in service.reasons else ()
+    desired = (ReasonChange(params.reason, added=False),) if params.reason in service.reasons else ()
     if left:
         why = f"stays suspended for {', '.join(sorted(left))}: only {params.reason} is lifted"
         return Wish(None, desired, (), network=False, why=why)
-    why = describe(fact) if fact is not None and params.reason == "debt" else params.reason
+    why = describe(fact) if fact is not None and params.reason is SuspensionReason.DEBT else params.reason
     return Wish(ServiceState(Access.ACTIVE, service.tariff), desired, why=why)
 
 
@@ -182,29 +187,29 @@ def _set_plan(params: Params, service: Service) -> Wish | Leave:
     if service.tariff == params.tariff:
         return Leave("already", f"already on {params.tariff}")
     access = Access.SUSPENDED if service.reasons else Access.ACTIVE
-    desired = (f"was={service.tariff}", f"tariff={params.tariff}")
+    desired = (TariffChange(service.tariff, params.tariff),)
     why = " · ".join(filter(None, (f"{service.tariff} to {params.tariff}", _cautions(service))))
     return Wish(ServiceState(access, params.tariff), desired, why=why)
 
 
-def take_back(desired: tuple[str, ...], service: Service, billing: Billing) -> Wish | Leave:
+def take_back(desired: tuple[DesiredChange, ...], service: Service, billing: Billing) -> Wish | Leave:
     """Return what reverting an applied item wants: today's desired state decides, not an old pre-image.
 
     Where it ends in a suspension, all holds that holds of a suspension: protection, what hangs on it, the debt.
 
     Args:
-        desired: the opposite of what the item recorded (`-debt`; `was=B, tariff=A`).
+        desired: the inverse of what the item recorded.
         service: as it is now.
         billing: of its subscriber, now.
     """
     if not desired:
         return Leave("irreversible", "it recorded no state: a disconnect cannot be taken back")
-    added = frozenset(d[1:] for d in desired if d.startswith("+"))
-    lifted = frozenset(d[1:] for d in desired if d.startswith("-"))
-    fields: Mapping[str, str] = dict(d.split("=", 1) for d in desired if "=" in d)
+    added = frozenset(d.reason for d in desired if isinstance(d, ReasonChange) and d.added)
+    lifted = frozenset(d.reason for d in desired if isinstance(d, ReasonChange) and not d.added)
+    tariff = next((d for d in desired if isinstance(d, TariffChange)), None)
     if not lifted <= service.reasons or added & service.reasons:
         return Leave("changed-since", "its reasons were changed since")
-    if "was" in fields and fields["was"] != service.tariff:
+    if tariff is not None and tariff.before != service.tariff:
         return Leave("changed-since", f"its tariff was changed since, to {service.tariff}")
     requires: tuple[Requirement, ...] = ()
     for reason in sorted(added):
@@ -215,14 +220,15 @@ def take_back(desired: tuple[str, ...], service: Service, billing: Billing) -> W
     reasons = (service.reasons | added) - lifted
     access = Access.SUSPENDED if reasons else Access.ACTIVE
     was = Access.SUSPENDED if service.reasons else Access.ACTIVE
-    if access is was and "tariff" not in fields:
+    if access is was and tariff is None:
         others = ", ".join(sorted(reasons)) or "none"
         why = f"the network stays as it is: reasons left: {others}"
         return Wish(None, desired, requires, network=False, why=why)
     whys = [_why(r, billing.fact) for r in sorted(added)] or [_cautions(service)]
-    return Wish(ServiceState(access, fields.get("tariff", service.tariff)), desired, requires, why=" · ".join(whys))
+    after = service.tariff if tariff is None else tariff.after
+    return Wish(ServiceState(access, after), desired, requires, why=" · ".join(whys))
 
 
 def suspends(wish: Wish | Leave) -> bool:
     """Return whether a wish adds a reason: it suspends, or keeps a suspended service so."""
-    return isinstance(wish, Wish) and any(d.startswith("+") for d in wish.desired)
+    return isinstance(wish, Wish) and any(isinstance(d, ReasonChange) and d.added for d in wish.desired)

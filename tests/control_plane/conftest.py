@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from control_plane.cli import app
 from trust import checkpoint, envelope, items, keys, policy, statements
 from trust.document import Person, PersonKey, Root, RootKey, Trust, TrustedAgent
+from trust.items import ReasonChange, SuspensionReason
 from trust.keys import SigningKey
 from trust.policy import Action, RiskClass, Role
 from trust.statements import EffectKind, GuardKind, OnFailure, OnStale, Plan, SizeBucket
@@ -75,7 +76,7 @@ def make_item(n: int, now_s: int, **changes: object) -> items.Item:
         reason="",
         display={"title": f"C-{n} Amina Hassan", "why": "12 days late"},
         steps=(items.Step(1, "radius/main", (transition,)),),
-        desired=("+debt",),
+        desired=(ReasonChange(SuspensionReason.DEBT, added=True),),
     )
     return dataclasses.replace(base, **changes)
 

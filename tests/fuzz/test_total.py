@@ -32,7 +32,7 @@ from tests.people import People, trusted
 from trust import checkpoint, envelope, items, keys, leaf, proof, statements
 from trust.checkpoint import Checkpoint
 from trust.errors import TrustError
-from trust.items import Head, Item, Listed, Pace, Wave
+from trust.items import Head, Item, Listed, Pace, ReasonChange, SuspensionReason, Wave
 from trust.keys import SigningKey
 from trust.leaf import Leaf, LeafKind
 
@@ -40,7 +40,15 @@ KEY = SigningKey(bytes(range(32)))
 ENTRY = trusted("1" * 32, "noc-1", KEY, "fuzz.local/agent/a", SigningKey(bytes(range(1, 33))))
 TRUST = People().sign_trust(People().trust(ENTRY))[0]
 HEAD = Head("1" * 32, "2" * 32, 1, {"change": 1}, (Wave(1, 1, 0),), Pace(2, 2, 10), "0" * 64, {"verb": "suspend"})
-ITEM = Item(1, "2" * 32, "C-1/home", Listed.CHANGE, "", {"title": "Amina"}, desired=("+debt",))
+ITEM = Item(
+    1,
+    "2" * 32,
+    "C-1/home",
+    Listed.CHANGE,
+    "",
+    {"title": "Amina"},
+    desired=(ReasonChange(SuspensionReason.DEBT, added=True),),
+)
 NOTE = checkpoint.sign_checkpoint(Checkpoint("fuzz.local/a", 1, bytes(32)), KEY, "fuzz.local/a")
 LEAF = leaf.encode(
     Leaf(kind=LeafKind.START, minute=1, plan=bytes(32), trust_version=0, item=0, step=0, code=0, actor=bytes(16),

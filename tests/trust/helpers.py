@@ -9,6 +9,7 @@ import pytest
 
 from trust import chain, checkpoint, envelope, items, policy, statements
 from trust.document import Person, PersonKey, Root, RootKey, ServiceAccount, Trust, TrustedAgent
+from trust.items import ReasonChange, SuspensionReason
 from trust.keys import SigningKey
 from trust.policy import Action, RiskClass, Role
 from trust.statements import (
@@ -129,7 +130,7 @@ def item(n: int = 1, **changes: object) -> items.Item:
         enforce=items.Enforcement(
             "radius/main", items.Address("radius/main/sessions/amina.h"), {"state": "garden"}, 60
         ),
-        desired=("+debt",),
+        desired=(ReasonChange(SuspensionReason.DEBT, added=True),),
     )
     return dataclasses.replace(base, **changes)
 

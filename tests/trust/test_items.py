@@ -41,6 +41,9 @@ steps = st.builds(
     Step, st.just(1), text, st.lists(transitions, max_size=2).map(tuple) | effects, st.just(()),
     st.lists(effects, max_size=1).map(tuple),
 )  # fmt: skip
+changes = st.builds(items.ReasonChange, st.sampled_from(items.SuspensionReason), st.booleans()) | st.builds(
+    items.TariffChange, text, text
+)
 all_items = st.builds(
     Item,
     n=st.integers(1, limits.ITEMS_MAX),
@@ -52,7 +55,7 @@ all_items = st.builds(
     requires=st.lists(st.builds(Requirement, addresses, text, text), max_size=1).map(tuple),
     steps=st.lists(steps, max_size=1).map(tuple),
     enforce=st.none() | st.builds(Enforcement, text, addresses, text_maps, number),
-    desired=st.lists(text, max_size=2).map(tuple),
+    desired=st.lists(changes, max_size=3).map(tuple),
 )
 
 
@@ -150,3 +153,40 @@ def test_unknown_fields_of_the_head():
         target["x"] = 1
         with pytest.raises(MalformedStatementError, match="unknown field"):
             items.decode_head_untrusted(json.dumps(document).encode())
+
+
+# --- desired state ---
+
+
+def test_a_pair_of_tariffs_reads_in_either_order():
+    change = items.TariffChange("Home 20M", "Home=50M")
+    assert items.read_changes_untrusted(["was=Home 20M", "tariff=Home=50M"]) == (change,)
+    assert items.read_changes_untrusted(["tariff=Home=50M", "was=Home 20M", "+debt"]) == (
+        change,
+        items.ReasonChange(items.SuspensionReason.DEBT, added=True),
+    )
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [""],
+        ["debt"],
+        ["+"],
+        ["+Debt"],
+        ["-no-such-reason"],
+        ["was=A"],
+        ["tariff=A"],
+        ["was=A", "was=B"],
+        ["was=A", "+debt"],
+    ],
+)
+def test_another_change_is_refused(texts):
+    with pytest.raises(MalformedStatementError, match="desired"):
+        items.read_changes_untrusted(texts)
+
+
+@given(changes)
+def test_taking_a_change_back_twice_changes_nothing(change):
+    assert change.inverse().inverse() == change
+    assert change.inverse() != change or change == items.TariffChange(change.before, change.before)

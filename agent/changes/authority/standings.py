@@ -21,6 +21,7 @@ from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
 from agent.inventory.facts import BillingFact
+from agent.model import SuspensionReason
 from agent.runtime.clock import Clock
 from agent.services.verbs import Billing, payment_matched
 from agent.store.db import Store, Tx
@@ -34,10 +35,6 @@ from trust.leaf import LeafKind
 from trust.policy import Action, RiskClass
 from trust.statements import Evidence, Standing
 from trust.verify import BY_STANDING, VerificationResult
-
-LIFTS_DEBT = "-debt"
-"""The reason of plans that a matched payment can speak for."""
-
 
 EvidenceTest = Callable[[Query, PlanRow], bool]
 """Returns whether the evidence for a plan is there now."""
@@ -193,7 +190,7 @@ class Standings:
         return int(query(counted, (standing_id, int(now_s) - HOUR_S, row.plan_id))[0]["n"])
 
     def _is_paid(self, query: Query, row: PlanRow) -> bool:
-        if row.reason != LIFTS_DEBT:
+        if row.lifts is not SuspensionReason.DEBT:
             return False
         quiet = "SELECT service FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')"
         services = [r["service"] for r in query(quiet, (row.plan_id,))]

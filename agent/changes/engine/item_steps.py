@@ -15,7 +15,7 @@ from agent.changes.engine.sessions import Lines, Turn
 from agent.changes.journal.machine import Event
 from agent.changes.journal.plans import ItemRow, StepRow
 from agent.connectors.base import UnreadableError
-from agent.model import Direction, Effect, Item, ItemState, Replay, Step, StepOutcome, Ticket, Verdict
+from agent.model import DesiredChange, Direction, Effect, Item, ItemState, Replay, Step, StepOutcome, Ticket, Verdict
 
 MAX_ATTEMPTS = 2
 """How often a step is sent when the first try proved to have had no effect at all; a crash of ours allows one more."""
@@ -40,7 +40,7 @@ class ItemSteps:
         return self._known.setdefault(n, Known())
 
     async def move(
-        self, item: Item, event: Event, reason: str, detail: str = "", desired: tuple[str, ...] = ()
+        self, item: Item, event: Event, reason: str, detail: str = "", desired: tuple[DesiredChange, ...] = ()
     ) -> None:
         """Move an item to the state that an event leads to, durably."""
         await self.journal.move(item, event, reason, detail, desired)

@@ -17,6 +17,7 @@ from agent.changes.journal.machine import FINAL, Event
 from agent.inventory.book import AS_PREVIEWED, OF_SUBJECTS, Broken, inventory_address
 from agent.model import (
     Address,
+    DesiredChange,
     Direction,
     Effect,
     Item,
@@ -26,6 +27,7 @@ from agent.model import (
     StepOutcome,
     Ticket,
     Transition,
+    write_changes,
 )
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
@@ -167,13 +169,13 @@ class Journal:
         )
 
     async def move(
-        self, item: Item, event: Event, reason: str, detail: str = "", desired: tuple[str, ...] = ()
+        self, item: Item, event: Event, reason: str, detail: str = "", desired: tuple[DesiredChange, ...] = ()
     ) -> ItemState:
         """Move an item along the machine's table; return its new state."""
         return await self.move_n(item.n, event, reason, detail, desired)
 
     async def move_n(
-        self, n: int, event: Event, reason: str, detail: str = "", desired: tuple[str, ...] = ()
+        self, n: int, event: Event, reason: str, detail: str = "", desired: tuple[DesiredChange, ...] = ()
     ) -> ItemState:
         """As `move`, by the item's number."""
         service = self._services[n]
@@ -182,7 +184,7 @@ class Journal:
             "event": event.value,
             "reason": reason,
             "detail": detail,
-            "desired": list(desired),
+            "desired": [*write_changes(desired)],
         }
         state = await self._store.run(
             commands.MoveItem(
@@ -205,7 +207,11 @@ class Journal:
         Raises:
             RefusedCommandError: it is not; `reason` says why.
         """
-        record: dict[str, Json] = {"what": "item", "event": Event.PROVE.value, "desired": list(item.desired)}
+        record: dict[str, Json] = {
+            "what": "item",
+            "event": Event.PROVE.value,
+            "desired": [*write_changes(item.desired)],
+        }
         move = commands.MoveItem(
             self.plan.plan_id,
             item.n,

@@ -15,7 +15,17 @@ from dataclasses import dataclass
 from agent.changes.journal.machine import FINAL, Event, Gate, next_state
 from agent.changes.journal.trust_state import freezes, version_of
 from agent.inventory.book import Broken
-from agent.model import Address, Direction, ItemState, Seen, StepOutcome
+from agent.model import (
+    Address,
+    DesiredChange,
+    Direction,
+    ItemState,
+    ReasonChange,
+    Seen,
+    StepOutcome,
+    SuspensionReason,
+    TariffChange,
+)
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
@@ -246,6 +256,11 @@ class PlanRow:
     consumed_seq: int | None
     finished_seq: int | None
 
+    @property
+    def lifts(self) -> SuspensionReason | None:
+        """The suspension reason that the plan lifts; None where it lifts none."""
+        return next((r for r in SuspensionReason if self.reason == str(ReasonChange(r, added=False))), None)
+
 
 def read_plan_row(row: sqlite3.Row) -> PlanRow:
     """Return a row of the `plan` table, typed."""
@@ -402,7 +417,7 @@ class MoveItem:
     reason: str
     detail: str
     sealed: Sealed
-    desired: tuple[str, ...] = ()
+    desired: tuple[DesiredChange, ...] = ()
     service: str | None = None
 
     def run(self, tx: Tx) -> ItemState:
@@ -446,13 +461,16 @@ def move_item(tx: Tx, move: MoveItem) -> ItemState:
     return state
 
 
-def _record_desired(tx: Tx, service: str, change: str, plan_id: bytes, seq: int) -> None:
-    if change.startswith("+"):
-        tx.run("INSERT OR REPLACE INTO reason VALUES (?,?,?,?)", (service, change[1:], plan_id, seq))
-    elif change.startswith("-"):
-        tx.run("DELETE FROM reason WHERE service = ? AND reason = ?", (service, change[1:]))
-    elif change.startswith("tariff="):
-        tx.run("UPDATE service SET tariff = ? WHERE ref = ?", (change.removeprefix("tariff="), service))
+def _record_desired(tx: Tx, service: str, change: DesiredChange, plan_id: bytes, seq: int) -> None:
+    if isinstance(change, TariffChange):
+        tx.run("UPDATE service SET tariff = ? WHERE ref = ?", (change.after, service))
+    elif change.added:
+        tx.run(
+            "INSERT OR REPLACE INTO reason (service, reason, plan_id, seq) VALUES (?,?,?,?)",
+            (service, change.reason.value, plan_id, seq),
+        )
+    else:
+        tx.run("DELETE FROM reason WHERE service = ? AND reason = ?", (service, change.reason.value))
 
 
 def encode_bound(bound: Mapping[Address, Seen]) -> bytes:

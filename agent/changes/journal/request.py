@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agent.services.verbs import REASONS
+from agent.model import SuspensionReason
 from trust import envelope as envelopes
 from trust import statements, verify
 from trust.document import UNKNOWN, Trust
@@ -57,7 +57,7 @@ class Ask:
     refs: tuple[str, ...] = ()
     on_tariff: str = ""
     exclude: tuple[str, ...] = ()
-    reason: str = "debt"
+    reason: SuspensionReason = SuspensionReason.DEBT
     tariff: str = ""
     on_failure: OnFailure = OnFailure.STOP
     change: str = ""
@@ -79,18 +79,30 @@ class Request:
     envelope: bytes | None = field(default=None, repr=False)
 
 
+def reason_of(action: Action, text: str) -> SuspensionReason:
+    """Return the suspension reason that a request names; "" means debt. Only suspend and restore have one.
+
+    Raises:
+        RequestError: suspend or restore with a reason that is not known.
+    """
+    if action not in (Action.SUSPEND, Action.RESTORE) or not text:
+        return SuspensionReason.DEBT
+    try:
+        return SuspensionReason(text)
+    except ValueError as err:
+        raise RequestError(f"expected a reason out of {', '.join(SuspensionReason)}, got {text!r}") from err
+
+
 def check_ask(ask: Ask) -> None:
     """Refuse what no inventory could make sense of.
 
     Raises:
-        RequestError: nothing selected, too many, an unknown reason, set-plan without a tariff.
+        RequestError: nothing selected, too many, set-plan without a tariff.
     """
     if ask.action is not Action.REVERT and not ask.refs and not ask.on_tariff:
         raise RequestError("expected at least one service, a file of them, or --on-tariff; got none")
     if len(ask.refs) > SUBJECTS_MAX:
         raise RequestError(f"expected at most {SUBJECTS_MAX} services, got {len(ask.refs)}")
-    if ask.action in (Action.SUSPEND, Action.RESTORE) and ask.reason not in REASONS:
-        raise RequestError(f"expected a reason out of {', '.join(REASONS)}, got {ask.reason!r}")
     if ask.action.on_cpe and ask.on_tariff:
         raise RequestError("expected CPE by name, or by the service that they serve, not by tariff")
     if ask.action in (Action.CPE_SET, Action.CPE_FIRMWARE, Action.CPE_DIAGNOSE) and not (ask.settings or ask.secrets):
@@ -149,7 +161,7 @@ def ask_of(intent: Intent) -> Ask:
         refs=tuple(s.value for s in intent.subjects if s.by == "service"),
         on_tariff=by.get("tariff", ""),
         exclude=intent.exclude,
-        reason=intent.reason or "debt",
+        reason=reason_of(intent.verb, intent.reason),
         tariff=intent.params.get("tariff", ""),
         on_failure=intent.on_failure,
         change=by.get("change", ""),
@@ -189,5 +201,5 @@ def intent_of(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> 
         on_stale=OnStale.SKIP,
         canary=ask.canary or 0,
         expires=int(now_s) + INTENT_LIFE_S,
-        reason=ask.reason if ask.action in (Action.SUSPEND, Action.RESTORE) else "",
+        reason=ask.reason.value if ask.action in (Action.SUSPEND, Action.RESTORE) else "",
     )

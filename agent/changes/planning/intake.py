@@ -30,7 +30,7 @@ from agent.connectors.base import UnreadableError
 from agent.inventory import book, mapping_check, resolve
 from agent.inventory.facts import BillingFact, latest
 from agent.inventory.mapping_check import AccessMap
-from agent.model import Address, Effect, Item, ItemState, Seen, Service
+from agent.model import Address, Effect, Item, ItemState, ReasonChange, Seen, Service, SuspensionReason
 from agent.runtime.clock import Clock
 from agent.services import verbs
 from agent.services.verbs import Billing, Leave, Params, Wish
@@ -161,7 +161,8 @@ class Intake:
         chosen = [self._take_back(i, services[i.subject or ""], now, facts) for i in items]
         suspends = any(verbs.suspends(c.wish) for c in chosen)
         own = int(self.clock.wall_s()) - row.made_s if row.requester == request.requester else None
-        debts = [c for c in chosen if isinstance(c.wish, Wish) and "+debt" in c.wish.desired]
+        owing = ReasonChange(SuspensionReason.DEBT, added=True)
+        debts = [c for c in chosen if isinstance(c.wish, Wish) and owing in c.wish.desired]
         scope = Scope(
             active_services=len(services),
             facts_age_s=self._facts_age_s(debts, facts),
@@ -233,9 +234,9 @@ class Intake:
         pinned: Pinned,
     ) -> Scope:
         active = sum(1 for s in services.values() if not s.reasons)
-        if ask.action is Action.RESTORE and ask.reason == "debt" and not ask.alone:
+        if ask.action is Action.RESTORE and ask.reason is SuspensionReason.DEBT and not ask.alone:
             return self._restoring(active, chosen, pinned)
-        if ask.action is not Action.SUSPEND or ask.reason != "debt":
+        if ask.action is not Action.SUSPEND or ask.reason is not SuspensionReason.DEBT:
             return Scope(active, None, False, look=_cautions(chosen) if ask.action is Action.SET_PLAN else "")
         age = self._facts_age_s(chosen, facts)
         source = "no billing data" if age is None else f"billing data {age // 60} min old"
@@ -277,17 +278,18 @@ def select(ask: Ask, services: Mapping[str, Service]) -> list[Service]:
 
 
 def suspensions(
-    reader: sqlite3.Connection, service: str, states: Sequence[ItemState], reason: str | None = None
+    reader: sqlite3.Connection, service: str, states: Sequence[ItemState], reason: SuspensionReason | None = None
 ) -> list[str]:
     """Return the short ids of what suspends a service (reverts of restores too) and has its item in one of `states`.
 
     `reason`: only those for it; None: for any.
     """
     marks = ",".join("?" * len(states))
+    added = [str(ReasonChange(r, added=True)) for r in (SuspensionReason if reason is None else [reason])]
     rows = reader.execute(
         f"SELECT DISTINCT p.short FROM item i JOIN plan p USING (plan_id) WHERE i.service = ? AND i.state IN ({marks})"  # noqa: S608  # only question marks
-        " AND p.reason LIKE '+%' AND p.reason = coalesce(?, p.reason) AND p.gate IN ('open', 'approved', 'consumed')",
-        (service, *(s.value for s in states), None if reason is None else f"+{reason}"),
+        f" AND p.reason IN ({','.join('?' * len(added))}) AND p.gate IN ('open', 'approved', 'consumed')",
+        (service, *(s.value for s in states), *added),
     ).fetchall()
     return [r["short"] for r in rows]
 

@@ -23,7 +23,7 @@ from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.connectors.base import AccessRecipe, CannotEnforce, RecipePlan, UnreadableError
 from agent.inventory.book import as_previewed
-from agent.model import Address, Head, Item, Listed, Pace, Seen, Service, Wave, target_of
+from agent.model import Address, Head, Item, Listed, Pace, ReasonChange, Seen, Service, Wave, target_of
 from agent.runtime.clock import Clock
 from agent.services.verbs import Leave, Wish
 from agent.store.db import Store
@@ -430,8 +430,8 @@ def _reason(ask: Ask, items: Sequence[Item]) -> str:
     of a revert have one in common: that of the change which they revert.
     """
     if ask.action is Action.RESTORE:
-        return f"-{ask.reason}"
-    return next((d for i in items for d in i.desired if d[0] in "+-"), "")
+        return str(ReasonChange(ask.reason, added=False))
+    return next((str(d) for i in items for d in i.desired if isinstance(d, ReasonChange)), "")
 
 
 def moment_text(unix_s: float, now_s: float, zone: ZoneInfo) -> str:

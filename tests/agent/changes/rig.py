@@ -29,7 +29,7 @@ from agent.store.vault import Vault
 from tests.agent.connectors.fake import FakeConnector, World, steps_for
 from trust import envelope as envelopes
 from trust import statements
-from trust.items import Seen, encode_head, encode_item, items_root
+from trust.items import ReasonChange, Seen, SuspensionReason, encode_head, encode_item, items_root
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
 from trust.policy import Action, RiskClass
@@ -114,7 +114,7 @@ def item(n: int, login: str, world: World, *, listed: Listed = Listed.CHANGE) ->
         display={"title": login, "login": login, "nas": "bng"},
         steps=steps_for(login, before, {**value, "suspended": "yes"}),
         enforce=Enforcement("fake/d", Address(f"fake/d/sessions/{login}"), {"method": "fake"}, 10),
-        desired=("+debt",),
+        desired=(ReasonChange(SuspensionReason.DEBT, added=True),),
     )
 
 

@@ -31,6 +31,7 @@ from lab.router.table import Row
 from tests.agent.changes.rig import CrashedError, CrashingStore, Rig
 from tests.agent.connectors.fake import World
 from tests.agent.connectors.routeros.wires import Wire
+from trust.items import ReasonChange, SuspensionReason
 
 SECRETS, ACTIVE, FILTER = "/ppp/secret", "/ppp/active", "/ip/firewall/filter"
 CHANGING = (f"{SECRETS}/set", f"{ACTIVE}/remove")
@@ -318,7 +319,7 @@ async def suspension(connector: RouterosConnector, method: str, n: int, login: s
         display={"title": login, "login": login},
         steps=plan.steps,
         enforce=plan.enforce,
-        desired=("+debt",),
+        desired=(ReasonChange(SuspensionReason.DEBT, added=True),),
     )
 
 

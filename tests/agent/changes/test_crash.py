@@ -23,6 +23,7 @@ from tests.agent.changes.rig import CrashedError, Rig
 from tests.agent.changes.test_ladder import SeenRecipe, told_first, two_rungs
 from tests.agent.changes.worlds import CrashWorld, FakeWorld
 from tests.fakes import FakeClock
+from trust.items import ReasonChange, SuspensionReason
 from trust.statements import OnFailure
 
 S = ItemState
@@ -78,7 +79,7 @@ async def make_items(case: Case, world: CrashWorld) -> list[Item]:
     items = [await world.item(n + 1, f"u{n}") for n in range(case.items)]
     if case.reason_only:
         last = items[-1]
-        items[-1] = replace(last, steps=(), enforce=None, desired=("+abuse",))
+        items[-1] = replace(last, steps=(), enforce=None, desired=(ReasonChange(SuspensionReason.ABUSE, added=True),))
     return items
 
 

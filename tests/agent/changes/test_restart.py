@@ -25,6 +25,7 @@ from tests.agent.changes.remote.test_mailroom import approval
 from tests.agent.changes.rig import CrashedError, Rig, item
 from tests.agent.connectors.fake import World
 from tests.fakes import FakeClock
+from trust.items import ReasonChange, SuspensionReason
 from trust.leaf import LeafKind
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure
 
@@ -194,7 +195,9 @@ async def test_nothing_to_disconnect_is_done(rig: Rig, autojump_clock: MockClock
 async def test_reason_only_items_are_recorded_once_and_taken_back(
     rig: Rig, autojump_clock: MockClock, world: World
 ) -> None:
-    alone = replace(item(1, "u0", world), steps=(), enforce=None, desired=("+abuse",))
+    alone = replace(
+        item(1, "u0", world), steps=(), enforce=None, desired=(ReasonChange(SuspensionReason.ABUSE, added=True),)
+    )
     plan_id = await consumed(rig, [alone, item(2, "u1", world)], on_failure=OnFailure.REVERT)
     world.faults["u1"] = ["refused"]
     await rig.apply(plan_id)

@@ -10,9 +10,20 @@ import pytest
 
 from agent.inventory.book import opposite
 from agent.inventory.facts import BillingFact
-from agent.model import Access, Service, ServiceState
-from agent.services.verbs import OWES, REASONS, Billing, Leave, Params, Wish, decide, suspends, take_back
+from agent.model import (
+    Access,
+    DesiredChange,
+    ReasonChange,
+    Service,
+    ServiceState,
+    SuspensionReason,
+    TariffChange,
+)
+from agent.services.verbs import OWES, Billing, Leave, Params, Wish, decide, suspends, take_back
+from trust.items import read_changes_untrusted, write_changes
 from trust.policy import Action
+
+REASONS = tuple(SuspensionReason)
 
 NOW_S = datetime(2026, 10, 15, 9, 0, tzinfo=UTC).timestamp()
 SERVICE = Service("C-10482/home", "C-10482", "Amina Hassan", "home", "amina.h", "pppoe", "Home 20M")
@@ -23,15 +34,15 @@ ACTIVE, SUSPENDED = (ServiceState(a, "Home 20M") for a in (Access.ACTIVE, Access
 
 
 def with_reasons(*reasons: str) -> Service:
-    return replace(SERVICE, reasons=frozenset(reasons))
+    return replace(SERVICE, reasons=frozenset(map(SuspensionReason, reasons)))
 
 
 def suspend(reason: str = "debt") -> Params:
-    return Params(Action.SUSPEND, NOW_S, reason=reason)
+    return Params(Action.SUSPEND, NOW_S, reason=SuspensionReason(reason))
 
 
 def restore(reason: str = "debt") -> Params:
-    return Params(Action.RESTORE, NOW_S, reason=reason)
+    return Params(Action.RESTORE, NOW_S, reason=SuspensionReason(reason))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +95,7 @@ def test_wanted(
 ) -> None:
     wish = decide(params, service, fact)
     assert isinstance(wish, Wish)
-    assert (wish.state, wish.desired, wish.network) == (state, desired, True)
+    assert (wish.state, tuple(write_changes(wish.desired)), wish.network) == (state, desired, True)
 
 
 def test_only_a_suspension_for_debt_requires_that_it_still_owes() -> None:
@@ -106,17 +117,22 @@ def test_a_revert_is_not_decided_here() -> None:
 # --- reasons are a set ---
 
 
-def record(service: Service, desired: tuple[str, ...]) -> Service:
-    """Do as the journal does with what an applied item recorded."""
+def record(service: Service, desired: tuple[DesiredChange, ...]) -> Service:
+    """Do as the journal does with the desired state of an applied item."""
     reasons = set(service.reasons)
-    for entry in desired:
-        if entry.startswith("+"):
-            reasons.add(entry[1:])
-        elif entry.startswith("-"):
-            reasons.discard(entry[1:])
-        elif entry.startswith("tariff="):
-            service = replace(service, tariff=entry.removeprefix("tariff="))
+    for change in desired:
+        match change:
+            case ReasonChange(reason, added=True):
+                reasons.add(reason)
+            case ReasonChange(reason):
+                reasons.discard(reason)
+            case TariffChange(after=after):
+                service = replace(service, tariff=after)
     return replace(service, reasons=frozenset(reasons))
+
+
+def changes(*texts: str) -> tuple[DesiredChange, ...]:
+    return read_changes_untrusted(texts)
 
 
 @pytest.mark.parametrize("order", list(permutations(REASONS)), ids=str)
@@ -168,13 +184,13 @@ OWING = Billing(DEBTOR, NOW_S)
 
 
 def test_taking_back_a_restore_suspends_again_while_it_still_owes() -> None:
-    back = take_back(opposite(("-debt",)), SERVICE, OWING)
+    back = take_back(opposite(changes("-debt")), SERVICE, OWING)
     assert isinstance(back, Wish)
-    assert (back.state, back.desired) == (SUSPENDED, ("+debt",))
+    assert (back.state, back.desired) == (SUSPENDED, changes("+debt"))
     assert [(r.address, r.test) for r in back.requires] == [("billing/file/C-10482", OWES)]
     assert "34.00 due 2026-10-03" in back.why
     assert suspends(back)
-    abuse = take_back(("+abuse",), SERVICE, NOTHING)
+    abuse = take_back(changes("+abuse"), SERVICE, NOTHING)
     assert isinstance(abuse, Wish)
     assert (abuse.state, abuse.requires, suspends(abuse)) == (SUSPENDED, (), True)
 
@@ -193,8 +209,8 @@ def test_taking_back_a_restore_suspends_again_while_it_still_owes() -> None:
 def test_a_revert_that_would_suspend_is_checked_as_a_suspension(
     desired: tuple[str, ...], service: Service, billing: Billing, code: str
 ) -> None:
-    for reasons in (frozenset[str](), frozenset({"request"})):
-        left = take_back(desired, replace(service, reasons=reasons), billing)
+    for reasons in (frozenset[SuspensionReason](), frozenset({SuspensionReason.REQUEST})):
+        left = take_back(changes(*desired), replace(service, reasons=reasons), billing)
         assert isinstance(left, Leave)
         assert left.code == code
         assert not suspends(left)
@@ -202,7 +218,7 @@ def test_a_revert_that_would_suspend_is_checked_as_a_suspension(
 
 def test_taking_back_a_tariff() -> None:
     now = replace(SERVICE, tariff="Home 50M")
-    back = take_back(opposite(("was=Home 20M", "tariff=Home 50M")), now, NOTHING)
+    back = take_back(opposite(changes("was=Home 20M", "tariff=Home 50M")), now, NOTHING)
     assert isinstance(back, Wish)
     assert back.state == ACTIVE
     assert record(now, back.desired) == SERVICE
@@ -218,16 +234,16 @@ def test_taking_back_a_tariff() -> None:
     ],
 )
 def test_what_changed_since_is_left_alone(desired: tuple[str, ...], service: Service, code: str) -> None:
-    left = take_back(desired, service, NOTHING)
+    left = take_back(changes(*desired), service, NOTHING)
     assert isinstance(left, Leave)
     assert left.code == code
 
 
 def test_todays_reasons_decide_not_an_old_picture() -> None:
     """Suspended for debt; meanwhile for abuse too: taking the first back leaves the line down."""
-    back = take_back(("-debt",), with_reasons("debt", "abuse"), NOTHING)
+    back = take_back(changes("-debt"), with_reasons("debt", "abuse"), NOTHING)
     assert isinstance(back, Wish)
-    assert (back.network, back.desired) == (False, ("-debt",))
+    assert (back.network, back.desired) == (False, changes("-debt"))
 
 
 # --- what is left alone in doubt ---
@@ -274,6 +290,6 @@ def test_what_hangs_on_a_service_is_said_or_it_is_left_alone(service: Service, s
     wish = decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 50M"), service, None)
     assert isinstance(wish, Wish)
     assert wish.why == f"Home 20M to Home 50M · {says}"
-    back = take_back(("was=Home 20M", "tariff=Home 10M"), service, NOTHING)
+    back = take_back(changes("was=Home 20M", "tariff=Home 10M"), service, NOTHING)
     assert isinstance(back, Wish)
     assert back.why == says
