@@ -40,9 +40,12 @@ from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
 from agent.connectors.base import AccessRecipe, Connector, UnreadableError
+from agent.connectors.cwmp import SPEC as CWMP
 from agent.connectors.cwmp.connector import CwmpConnector
+from agent.connectors.radius import SPEC as RADIUS
 from agent.connectors.radius.connector import RadiusConnector
-from agent.connectors.registry import CONNECTORS, Given
+from agent.connectors.routeros import SPEC as ROUTEROS
+from agent.connectors.spec import ConnectorContext
 from agent.cpe.baseline import SecretSources
 from agent.cpe.desk import CpeDesk
 from agent.cpe.intake import CpeIntake
@@ -124,14 +127,6 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
             store.close()
     finally:
         vault.close()
-
-
-def wanted_secrets(config: AgentConfig) -> frozenset[str]:
-    """Return the names of secrets that the configuration uses."""
-    names = {t.secret for t in config.radius.targets} | {n.secret for n in config.radius.nas}
-    names = names.union(*(t.secrets for t in config.routeros.targets), {config.cwmp.secret, config.cwmp.request_secret})
-    names = names.union(*(baseline.secrets for baseline in config.cwmp.baselines))
-    return frozenset(names - {""})
 
 
 async def password_of(
@@ -297,7 +292,7 @@ def build(
         store,
         vault,
         lambda name, who: recorder.record(None, {"what": "secret", "name": name, "by": who}),
-        wanted_secrets(config),
+        config.secrets,
         redacting_log.register_secret,
     )
 
@@ -307,19 +302,21 @@ def build(
         except MissingKeyError as err:  # to a connector it is one more reason why a target cannot be reached
             raise UnreadableError(str(err), reason="missing-secret") from err
 
+    cwmp, radius = config.of(CWMP), config.of(RADIUS)
+
     def shared_request() -> Credentials | None:
-        if not config.cwmp.request_user:
+        if not cwmp.request_user:
             return None
         try:
-            return Credentials(config.cwmp.request_user, secret(config.cwmp.request_secret).decode("utf-8", "replace"))
+            return Credentials(cwmp.request_user, secret(cwmp.request_secret).decode("utf-8", "replace"))
         except UnreadableError:
             return None
 
-    cpe_store = CpeStore(store, vault, trust_shared=config.cwmp.trust_shared, shared_request=shared_request)
+    cpe_store = CpeStore(store, vault, trust_shared=cwmp.trust_shared, shared_request=shared_request)
     if connectors is None:
-        given = Given(config, secret, vault.commit, config.timezone, clock, cpe_store)
-        connectors = {kind: make(given) for kind, make in CONNECTORS.items()}
-    recipes = with_routers({n: recipe for c in connectors.values() for n, recipe in c.recipes.items()}, config.radius)
+        context = ConnectorContext(secret, vault.commit, config.timezone, clock, cpe_store)
+        connectors = {one.spec.name: one.make(context) for one in config.connectors}
+    recipes = with_routers({n: recipe for c in connectors.values() for n, recipe in c.recipes.items()}, radius)
     sessions = Sessions(connectors)
     clock_watch = ClockWatch(store, recorder, clock)
     importer = Importer(
@@ -353,7 +350,7 @@ def build(
         patience=patience or Patience(),
         census={
             name: Address(f"{name}/online/all")
-            for name in (*(t.id for t in config.radius.targets), *(t.id for t in config.routeros.targets))
+            for name in (*(t.id for t in radius.targets), *(t.id for t in config.of(ROUTEROS).targets))
         },
         paced=paced,
         check_clock=clock_watch.check,
@@ -386,9 +383,9 @@ def build(
             previewer,
             clock,
             acs.images,
-            config.cwmp.wait_s,
-            config.cwmp.baselines,
-            config.cwmp.stun,
+            cwmp.wait_s,
+            cwmp.baselines,
+            cwmp.stun,
             standings,
             SecretSources(lambda service: password_of(connectors, recipes, service), secret),
         )

@@ -1,74 +1,21 @@
-"""Which connectors there are: kind -> how one is made from its configuration. A new connector is one line here."""
+"""The connectors that the agent has: one line each. Nothing else above `agent.connectors` names one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import tzinfo
-from typing import Final, Protocol
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Any, Final
 
-from agent.connectors.base import Connector
-from agent.connectors.cwmp.connector import CwmpConnector
-from agent.connectors.cwmp.schema import CwmpConfig
-from agent.connectors.radius.connector import RadiusConnector
-from agent.connectors.radius.schema import RadiusConfig
-from agent.connectors.routeros.connector import RouterosConnector
-from agent.connectors.routeros.schema import RouterosConfig
-from agent.cpe_model.known import CpeBook
-from agent.runtime.clock import Clock
+from agent.connectors.spec import ConnectorSpec
 
-Secrets = Callable[[str], bytes]
-"""The vault: name -> secret."""
-
-Commit = Callable[[str, str], str]
-"""Keyed commitment: (label, secret value) -> 64 hex digits."""
+DEFAULT: Final = (
+    "agent.connectors.radius",
+    "agent.connectors.routeros",
+    "agent.connectors.cwmp",
+)
+"""Packages that export a `SPEC`. Order: of documentation, and of problems in a configuration file."""
 
 
-class Configured(Protocol):
-    """What the connectors are configured with, each by its own part."""
-
-    @property
-    def radius(self) -> RadiusConfig:
-        """Databases, NAS and methods."""
-        ...
-
-    @property
-    def routeros(self) -> RouterosConfig:
-        """Routers and methods."""
-        ...
-
-    @property
-    def cwmp(self) -> CwmpConfig:
-        """The ACS."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a connector is made from. `zone`: of the operator; `cpes`: where what is known of CPE is kept."""
-
-    config: Configured
-    secrets: Secrets
-    commit: Commit
-    zone: tzinfo
-    clock: Clock
-    cpes: CpeBook
-
-
-def _radius(given: Given) -> Connector:
-    return RadiusConnector(given.config.radius, given.secrets, given.commit, zone=given.zone)
-
-
-def _routeros(given: Given) -> Connector:
-    return RouterosConnector(given.config.routeros, given.secrets, given.commit)
-
-
-def _cwmp(given: Given) -> Connector:
-    return CwmpConnector(given.config.cwmp, given.secrets, given.commit, given.cpes, given.clock)
-
-
-CONNECTORS: Final[Mapping[str, Callable[[Given], Connector]]] = {
-    "radius": _radius,
-    "routeros": _routeros,
-    "cwmp": _cwmp,
-}
+def specs(packages: Iterable[str] = DEFAULT) -> tuple[ConnectorSpec[Any], ...]:
+    """Return the spec of each package."""
+    return tuple(import_module(package).SPEC for package in packages)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import trio
 
+from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check
-from agent.inventory.mapping_check import AccessMap
 from agent.inventory.merge import MergeResult, merge
 from agent.inventory.subscribers_csv import Parsed, parse_untrusted
 from agent.store.db import Store

@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
+from agent.connectors.spec import AccessMap
 from agent.model import Service
-
-
-@dataclass(frozen=True, slots=True)
-class AccessMap:
-    """An access method as the inventory sees it: who decides it, and for which tariffs.
-
-    `same`: brings a login to the one spelling in which the target compares it, as where that ignores case. `also_on`:
-    other targets on which the same login is the subscriber's. `addressed`: a login is addresses and networks, comma
-    separated, not a name.
-    """
-
-    name: str
-    target: str
-    tariffs: frozenset[str]
-    same: Callable[[str], str] = str
-    also_on: tuple[str, ...] = ()
-    addressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.config import AgentConfig, ConfigError, documented_keys, load, parse_untrusted
-from agent.config_schema import KEYS, nas_profiles
+from agent.config import AgentConfig, ConfigError, all_keys, documented_keys, load, parse_untrusted
+from agent.connectors import cwmp, radius, registry, routeros
+from agent.connectors.radius.configuration import nas_profiles
 from agent.connectors.radius.schema import Database, Tables
 from agent.connectors.routeros.schema import Use
-from agent.daemon import wanted_secrets
 
 ROOT = Path(__file__).parents[2]
 GOOD = """
@@ -63,7 +63,8 @@ def test_a_good_file_and_its_defaults() -> None:
     assert (config.policy.stop_failed_percent, config.policy.stop_lost_sessions, config.policy.usual) == (2, 10, 0)
     assert (config.billing.file, config.billing.max_age_s) == (None, 7200)
     assert (config.cloud.checkpoint_s, config.cloud.witness_wait_s, config.cloud.uplink) == (60, 30, True)
-    (target,), (nas,), (method,) = config.radius.targets, config.radius.nas, config.radius.methods
+    found = config.of(radius.SPEC)
+    (target,), (nas,), (method,) = found.targets, found.nas, found.methods
     assert (target.id, target.database, target.tables, target.secret, target.path) == (
         "radius/main", Database.POSTGRESQL, Tables.STOCK, "radius/main", "",
     )  # fmt: skip
@@ -84,7 +85,7 @@ def test_paths_are_relative_to_the_file() -> None:
     config = read(text.replace('database = "postgresql"', 'database = "sqlite"\npath = "radius.db"'))
     assert (config.state_dir, config.socket) == (Path("/etc/isp/state"), Path("/run/a.sock"))
     assert config.key_file == Path("/etc/isp/k")
-    assert config.radius.targets[0].path == "/etc/isp/radius.db"
+    assert config.of(radius.SPEC).targets[0].path == "/etc/isp/radius.db"
 
 
 def test_the_key_comes_from_a_credential_if_there_is_one(tmp_path: Path) -> None:
@@ -181,15 +182,15 @@ suspended_profile = "suspended"
 
 def test_a_router_and_its_defaults() -> None:
     config = read(ROUTER)
-    (target,), (method,) = config.routeros.targets, config.routeros.methods
+    (target,), (method,) = config.of(routeros.SPEC).targets, config.of(routeros.SPEC).methods
     assert (target.id, target.port, target.fingerprint) == ("routeros/edge-1", 8729, bytes.fromhex(FINGERPRINT))
     assert (target.insecure, target.serial, target.timeout_s) == (False, "", 10.0)
     assert (method.name, method.suspended_profile, method.tariffs) == ("pppoe", "suspended", {"Home 20M": "home20"})
     assert (method.disconnect_within_s, method.redial_within_s) == (20, 60)
     assert [(m.name, m.target, m.tariffs) for m in config.access] == [("pppoe", "routeros/edge-1", {"Home 20M"})]
     colons = ":".join(["94"] * 32)
-    assert read(ROUTER.replace(FINGERPRINT, colons)).routeros.targets == (target,)
-    plain = read(ROUTER.replace(f'fingerprint = "{FINGERPRINT}"', "insecure = true")).routeros.targets[0]
+    assert read(ROUTER.replace(FINGERPRINT, colons)).of(routeros.SPEC).targets == (target,)
+    plain = read(ROUTER.replace(f'fingerprint = "{FINGERPRINT}"', "insecure = true")).of(routeros.SPEC).targets[0]
     assert (plain.insecure, plain.fingerprint) == (True, b"")
     assert (target.cpu_limit, set(target.credentials), target.secrets) == (80, {Use.SERVICE}, {"routeros/edge-1"})
 
@@ -203,7 +204,7 @@ cpu_limit = 0
 
 
 def test_three_users_of_a_router() -> None:
-    (target,) = read(ROUTER.replace("[ppp.pppoe]", f"{THREE}[ppp.pppoe]", 1)).routeros.targets
+    (target,) = read(ROUTER.replace("[ppp.pppoe]", f"{THREE}[ppp.pppoe]", 1)).of(routeros.SPEC).targets
     assert {use: (found.user, found.secret) for use, found in target.credentials.items()} == {
         Use.SERVICE: ("ispagents", "routeros/edge-1"),
         Use.READ: ("viewer", "routeros/edge-1/read"),
@@ -211,7 +212,7 @@ def test_three_users_of_a_router() -> None:
     }
     assert target.cpu_limit == 0
     config = read(ROUTER.replace("[ppp.pppoe]", f"{THREE}[ppp.pppoe]", 1))
-    assert wanted_secrets(config) == {"routeros/edge-1", "routeros/edge-1/read", "routeros/edge-1/config"}
+    assert config.secrets == {"routeros/edge-1", "routeros/edge-1/read", "routeros/edge-1/config"}
 
 
 def test_access_methods_of_both_kinds() -> None:
@@ -281,7 +282,7 @@ suspended_limit = "64k/64k"
 
 
 def test_fixed_addresses() -> None:
-    method = read(STATIC).routeros.methods[1]
+    method = read(STATIC).of(routeros.SPEC).methods[1]
     assert method.tariffs == {"Office 20M": "20M/20M", "Radio": ""}
     for before, after, says in (
         ('"64k/64k"', '"64k/64k"\nsuspended_list = "suspended"', "expected either suspended_list or suspended_limit"),
@@ -335,7 +336,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 def test_a_secret_of_a_baseline_stands_alone() -> None:
     good = GOOD + '\n[baseline.a.values]\n"wan.ppp.password" = "{password}"\n"wifi.1.key" = "{secret:cpe/wifi}"\n'
-    (baseline,) = read(good).cwmp.baselines
+    (baseline,) = read(good).of(cwmp.SPEC).baselines
     assert baseline.secrets == {"cpe/wifi"}
     expected = "expected {password} or {secret:NAME} alone, NAME as in `ispagent secret set`, for no row"
     assert problems(good.replace("{password}", "p{password}")) == [f"baseline.a.values.wan.ppp.password: {expected}"]
@@ -350,7 +351,12 @@ SECTIONS = st.sampled_from(
 )
 
 
-@given(st.dictionaries(SECTIONS, st.dictionaries(st.sampled_from([k.name for k in KEYS]), TOML_VALUES, max_size=4)))
+@given(
+    st.dictionaries(
+        SECTIONS,
+        st.dictionaries(st.sampled_from([k.name for k in all_keys(registry.specs())]), TOML_VALUES, max_size=4),
+    )
+)
 def test_any_toml_gives_a_config_or_problems(sections: dict[str, dict[str, str]]) -> None:
     text = "".join(f"[{name}]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items()) for name, keys in sections.items())
     found: tuple[str, ...] | None = None

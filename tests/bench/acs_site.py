@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from agent.changes.journal.audit import Recorder
+from agent.connectors.cwmp import SPEC
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.cwmp.schema import CwmpConfig
-from agent.connectors.registry import CONNECTORS
 from agent.cpe.store import CpeCalled, CpeStore
 from agent.cpe_model.known import Called, Known, Trust
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.vault import Vault
-from tests.agent.connectors.configs import Configs, given
+from tests.agent.connectors.contexts import context
 from tests.agent.store.stores import STORE_KEY, TRANSITIONS
 from tests.bench import acs_cpe
 from tests.bench.cloud import Client
@@ -127,7 +127,7 @@ def opened(folder: Path, clock: Clock, *, sessions: int = 0) -> Iterator[Site]:
     if sessions:
         config = replace(config, sessions=sessions)
     cpes = CpeStore(store, vault)
-    made = CONNECTORS["cwmp"](given(Configs(cwmp=config), {"shared": acs_cpe.PASSWORD.encode()}, cpes, clock))
+    made = SPEC.make(config, context({"shared": acs_cpe.PASSWORD.encode()}, cpes, clock))
     if not isinstance(made, CwmpConnector):
         raise BenchError(f"expected a CwmpConnector, got {type(made).__name__}")
     try:

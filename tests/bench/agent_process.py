@@ -18,6 +18,7 @@ import trio
 from agent import daemon
 from agent.changes.auditlog import recovery
 from agent.config import load
+from agent.connectors.radius import SPEC
 from agent.runtime import redacting_log
 from agent.runtime.clock import SystemClock
 
@@ -26,8 +27,9 @@ async def serve(config_path: Path) -> None:
     """Run the daemon as `daemon.main` does, but unpaced: the pace is the operator's choice, not the agent's speed."""
     config = load(config_path)
     # Redial is excluded: nobody comes back, and "at next login" is said at once.
-    methods = tuple(replace(m, redial_within_s=0) for m in config.radius.methods)
-    config = replace(config, radius=replace(config.radius, methods=methods))
+    impatient = replace(config.of(SPEC), methods=tuple(replace(m, redial_within_s=0) for m in config.of(SPEC).methods))
+    connectors = tuple(replace(c, config=impatient) if c.spec is SPEC else c for c in config.connectors)
+    config = replace(config, connectors=connectors)
     redacting_log.install()
     clock = SystemClock()
     async with daemon.open_files(config, clock) as files:

@@ -27,9 +27,9 @@ from agent.changes.journal.request import Ask, Request, RequestError, refusal
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.preview import Chosen, Previewer, Scope
 from agent.connectors.base import UnreadableError
+from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check, resolve
 from agent.inventory.facts import BillingFact, latest
-from agent.inventory.mapping_check import AccessMap
 from agent.model import Address, Effect, Item, ItemState, ReasonChange, Seen, Service, SuspensionReason
 from agent.runtime.clock import Clock
 from agent.services import verbs

@@ -15,3 +15,7 @@ has called in and how one is called, `line_session` the `Session` of the connect
 `wake_session` does it, `stun` and `stun_listener` for those behind NAT. `connector` puts it together, `schema` is its
 configuration, `limits` says what is taken from a CPE, `errors` what can go wrong.
 """
+
+from agent.connectors.cwmp.spec import SPEC
+
+__all__ = ["SPEC"]

@@ -5,3 +5,7 @@ database, `rowset` turns rows into values, `evaluator` says what a login would g
 method, `dynauth` (on `codec`) the Dynamic Authorization Client, `dynauth_session` its sockets, `session` puts them
 together.
 """
+
+from agent.connectors.radius.spec import SPEC
+
+__all__ = ["SPEC"]

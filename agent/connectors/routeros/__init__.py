@@ -14,3 +14,7 @@ recipe of each kind of access method: `access` for PPP secrets, `hotspot_access`
 `static_queue`), `several` for more than one router. `onboard` is what an administrator pastes. `limits` says what is
 taken from a router, `errors` what can go wrong.
 """
+
+from agent.connectors.routeros.spec import SPEC
+
+__all__ = ["SPEC"]

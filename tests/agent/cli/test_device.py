@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from agent.cli import app
 from agent.config import parse_untrusted
+from agent.connectors.routeros import SPEC
 from lab.router.device import Router
 from lab.router.server import RouterThread
 
@@ -37,7 +38,7 @@ def test_what_onboard_prints_is_a_configuration() -> None:
         .replace('fingerprint = "…', f'fingerprint = "{"94" * 32}')
     )
     config = parse_untrusted(f'[agent]\nname = "hill"\n[routeros.edge-1]{section}'.encode(), Path("/a.toml"), {})
-    (target,) = config.routeros.targets
+    (target,) = config.of(SPEC).targets
     assert {use.value: found.user for use, found in target.credentials.items()} == {
         "service": "ispagents",
         "read": "ispagents-read",

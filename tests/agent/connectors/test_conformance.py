@@ -15,11 +15,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from agent.changes.engine.sessions import Sessions
+from agent.connectors import radius, registry, routeros
 from agent.connectors.base import Connector, Reach, Session
 from agent.connectors.cwmp.addresses import Row, address, row_address
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
-from agent.connectors.registry import CONNECTORS
 from agent.connectors.routeros.schema import (
     DhcpMethod,
     HotspotMethod,
@@ -47,7 +47,6 @@ from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
-from tests.agent.connectors.configs import Configs, given
 from tests.agent.connectors.conformance import (
     ACCESS_CHECKS,
     CHECKS,
@@ -59,6 +58,7 @@ from tests.agent.connectors.conformance import (
     seen_for,
     write_step,
 )
+from tests.agent.connectors.contexts import context
 from tests.agent.connectors.cwmp.acs_rig import SHARED, AcsRig, opened, until
 from tests.agent.connectors.fake import FakeConnector, World
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, attributes_of, reply
@@ -239,7 +239,7 @@ async def radius_lab(database: RadiusDatabase) -> AsyncIterator[AccessLab]:
             (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
         )
         secrets = {"db": database.password.encode(), "nas": SECRET}
-        lab.connector = CONNECTORS["radius"](given(Configs(radius=config), secrets))
+        lab.connector = radius.SPEC.make(config, context(secrets))
         yield lab
 
 
@@ -415,8 +415,8 @@ async def serving(router: Router, method: RouterMethod) -> AsyncIterator[Connect
             serial=router.serial,
             timeout_s=1.0,
         )
-        config = Configs(routeros=RouterosConfig((target,), (method,)))
-        yield CONNECTORS["routeros"](given(config, {"edge-1": b"api-password"}))
+        config = RouterosConfig((target,), (method,))
+        yield routeros.SPEC.make(config, context({"edge-1": b"api-password"}))
         nursery.cancel_scope.cancel()
 
 
@@ -510,7 +510,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_registered_connector_has_a_lab() -> None:
-    assert set(CONNECTORS) <= set(LABS)
+    assert {spec.name for spec in registry.specs()} <= set(LABS)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda c: c.__name__)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agent.inventory.mapping_check import AccessMap, SharedLogin, check
+from agent.connectors.spec import AccessMap
+from agent.inventory.mapping_check import SharedLogin, check
 from agent.model import Service
 
 TARIFFS = frozenset({"Home 20M"})

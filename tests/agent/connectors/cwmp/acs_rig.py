@@ -13,11 +13,11 @@ import trio
 
 from agent.changes.journal.audit import Recorder
 from agent.connectors.base import Session
+from agent.connectors.cwmp import SPEC
 from agent.connectors.cwmp.addresses import address
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.schema import CwmpConfig
-from agent.connectors.registry import CONNECTORS
 from agent.cpe.store import CpeStore, DecideCpe
 from agent.cpe_model.known import Called, Known, Trust
 from agent.model import Address, Direction, Effect, Seen, Ticket, Transition
@@ -29,7 +29,7 @@ from lab.cpe.device import Device, Identity
 from lab.cpe.model import Model
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr181 import tr181
-from tests.agent.connectors.configs import Configs, given
+from tests.agent.connectors.contexts import context
 from tests.agent.store.stores import STORE_KEY, TRANSITIONS
 
 SHARED = "shared-by-all-new-cpe"
@@ -145,7 +145,7 @@ class AcsRig:
     def __post_init__(self) -> None:
         config = CwmpConfig(listen="127.0.0.1", port=0, user="cpe", secret="shared", files=self.files)
         secrets = {"shared": SHARED.encode()}
-        made = CONNECTORS["cwmp"](given(Configs(cwmp=config), secrets, self.book.cpes, self.book.clock))
+        made = SPEC.make(config, context(secrets, self.book.cpes, self.book.clock))
         assert isinstance(made, CwmpConnector)
         self.connector = made
         self.nursery: trio.Nursery | None = None

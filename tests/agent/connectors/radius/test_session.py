@@ -22,13 +22,12 @@ from agent.connectors.base import (
     Session,
     UnreadableError,
 )
-from agent.connectors.radius import dictionary
+from agent.connectors.radius import SPEC, dictionary
 from agent.connectors.radius import sql as sql_module
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.radius.session import SETTLE_S, identification
-from agent.connectors.registry import CONNECTORS
 from agent.connectors.shared import boot_time_s
 from agent.model import (
     ABSENT,
@@ -47,7 +46,7 @@ from agent.model import (
     Transition,
     Value,
 )
-from tests.agent.connectors.configs import Configs, given
+from tests.agent.connectors.contexts import context
 from tests.agent.connectors.radius.fakes import (
     SECRET,
     TcpCutter,
@@ -124,7 +123,7 @@ def ticket(
 
 
 def test_it_is_a_connector_and_registered(database: RadiusDatabase) -> None:
-    made: Connector = CONNECTORS["radius"](given(Configs(), {}))
+    made: Connector = SPEC.make(RadiusConfig((), (), ()), context({}))
     assert made.traits.conditional
     assert (made.traits.reach, made.traits.window) == (Reach.DIAL, 8)
     assert connector(database).targets == (MAIN,)

@@ -1,0 +1,30 @@
+"""The descriptor of the RADIUS connector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.radius import configuration
+from agent.connectors.spec import ConnectorContext, ConnectorSpec
+
+if TYPE_CHECKING:
+    from agent.connectors.radius.connector import RadiusConnector
+    from agent.connectors.radius.schema import RadiusConfig
+
+
+def _make(config: RadiusConfig, context: ConnectorContext) -> RadiusConnector:
+    from agent.connectors.radius.connector import RadiusConnector
+
+    return RadiusConnector(config, context.secrets, context.commit, zone=context.zone)
+
+
+SPEC: Final = ConnectorSpec(
+    name="radius",
+    keys=configuration.KEYS,
+    parse=configuration.parse,
+    secrets=configuration.secrets,
+    make=_make,
+    docs="docs/connectors/radius.md",
+    access=configuration.access,
+    method_sections=("method",),
+)

@@ -1,0 +1,30 @@
+"""The descriptor of the RouterOS connector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.routeros import configuration
+from agent.connectors.spec import ConnectorContext, ConnectorSpec
+
+if TYPE_CHECKING:
+    from agent.connectors.routeros.connector import RouterosConnector
+    from agent.connectors.routeros.schema import RouterosConfig
+
+
+def _make(config: RouterosConfig, context: ConnectorContext) -> RouterosConnector:
+    from agent.connectors.routeros.connector import RouterosConnector
+
+    return RouterosConnector(config, context.secrets, context.commit)
+
+
+SPEC: Final = ConnectorSpec(
+    name="routeros",
+    keys=configuration.KEYS,
+    parse=configuration.parse,
+    secrets=configuration.secrets,
+    make=_make,
+    docs="docs/connectors/routeros.md",
+    access=configuration.access,
+    method_sections=configuration.METHOD_SECTIONS,
+)

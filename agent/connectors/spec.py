@@ -1,0 +1,113 @@
+"""The one thing that a connector's folder exports: `SPEC`, a `ConnectorSpec`.
+
+Configuration, wanted secrets, daemon, API and command line are built from the specs that `registry` lists; nothing
+above `agent.connectors` names a connector. Importing a spec is cheap: the factory imports the connector itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Generic, TypeVar
+
+from agent.config_reader import ConfigReader
+from agent.config_schema import Key
+from agent.connectors.base import Connector
+from agent.cpe_model.known import CpeBook
+from agent.runtime.clock import Clock
+
+C = TypeVar("C")
+"""A connector's own configuration, a frozen dataclass."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessMap:
+    """An access method as the inventory sees it: who decides it, and for which tariffs.
+
+    `same`: brings a login to the one spelling in which the target compares it, as where that ignores case. `also_on`:
+    other targets on which the same login is the subscriber's. `addressed`: a login is addresses and networks, comma
+    separated, not a name.
+    """
+
+    name: str
+    target: str
+    tariffs: frozenset[str]
+    same: Callable[[str], str] = str
+    also_on: tuple[str, ...] = ()
+    addressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorContext:
+    """Everything beside its configuration that a connector is made from.
+
+    Args:
+        secrets: the vault: name -> secret, or UnreadableError. May be called from any thread.
+        commit: keyed commitment: (label, secret value) -> 64 hex digits.
+        zone: the operator's time zone.
+        clock: the clocks of everything that takes time.
+        cpes: the store of CPE, for connectors by which CPE are managed.
+    """
+
+    secrets: Callable[[str], bytes]
+    commit: Callable[[str, str], str]
+    zone: tzinfo
+    clock: Clock
+    cpes: CpeBook
+
+
+def _no_access_methods(_: object) -> Sequence[AccessMap]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectorSpec(Generic[C]):
+    """One connector.
+
+    Args:
+        name: first word of its targets' ids, a-z, 0-9 and -.
+        keys: every key of its sections in the configuration file.
+        parse: reads its sections; problems go to the reader.
+        secrets: the names of the secrets that a configuration uses.
+        make: the factory. It imports the connector when it is called.
+        docs: its page, relative to the repository's root.
+        access: the access methods that a configuration declares.
+        method_sections: the sections that declare them. A name stands in one of all connectors' sections only.
+    """
+
+    name: str
+    keys: tuple[Key, ...]
+    parse: Callable[[ConfigReader], C]
+    secrets: Callable[[C], Collection[str]]
+    make: Callable[[C, ConnectorContext], Connector]
+    docs: str
+    access: Callable[[C], Sequence[AccessMap]] = _no_access_methods
+    method_sections: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Configured(Generic[C]):
+    """A connector with the configuration that it was given."""
+
+    spec: ConnectorSpec[C]
+    config: C
+
+    @property
+    def secrets(self) -> Collection[str]:
+        """The names of the secrets that it uses."""
+        return self.spec.secrets(self.config)
+
+    @property
+    def access(self) -> Sequence[AccessMap]:
+        """The access methods that it decides."""
+        return self.spec.access(self.config)
+
+    def make(self, context: ConnectorContext) -> Connector:
+        """Return the connector; nothing is opened yet."""
+        return self.spec.make(self.config, context)
+
+
+def configured(spec: ConnectorSpec[C], reader: ConfigReader) -> Configured[C]:
+    """Return a connector with what stands in the configuration file for it."""
+    return Configured(spec, spec.parse(reader))

@@ -1,0 +1,25 @@
+"""What a connector is made from in tests."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC
+from typing import cast
+
+from agent.connectors.spec import ConnectorContext
+from agent.cpe_model.known import CpeBook
+from agent.runtime.clock import Clock, SystemClock
+
+
+def commit(label: str, value: str) -> str:
+    return hashlib.sha256(f"{label}\0{value}".encode()).hexdigest()
+
+
+NO_BOOK = cast(CpeBook, None)
+"""For connectors that know nothing of CPE."""
+
+
+def context(secrets: Mapping[str, bytes], cpes: CpeBook = NO_BOOK, clock: Clock | None = None) -> ConnectorContext:
+    """Return a context with secrets in a mapping and the machine's clocks."""
+    return ConnectorContext(secrets.__getitem__, commit, UTC, clock or SystemClock(), cpes)

@@ -1,0 +1,40 @@
+"""The specs of the registry: what each says of itself holds."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from agent.connectors import registry
+from agent.connectors.spec import ConnectorSpec
+
+ROOT = Path(__file__).parents[3]
+SPECS = registry.specs()
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_its_page_is_there(spec: ConnectorSpec[object]) -> None:
+    assert (ROOT / spec.docs).is_file()
+
+
+def test_names_and_sections_are_of_one_connector_only() -> None:
+    sections = [section for spec in SPECS for section in {key.section for key in spec.keys}]
+    for found in (Counter(spec.name for spec in SPECS), Counter(sections)):
+        assert [name for name, times in found.items() if times > 1] == []
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_sections_of_methods_have_keys(spec: ConnectorSpec[object]) -> None:
+    assert {f"{section}.NAME" for section in spec.method_sections} <= {key.section for key in spec.keys}
+
+
+def test_specs_import_no_connector() -> None:
+    """Whoever reads the configuration pays for no connection, protocol or server."""
+    code = "import sys; from agent.connectors import registry; registry.specs(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout.split()
+    assert [n for n in loaded if n.startswith("agent.connectors.") and n.endswith((".connector", "_session"))] == []
+    assert {"h11", "psycopg", "pymysql", "librouteros", "pyrad"}.isdisjoint(loaded)
