@@ -44,7 +44,6 @@ from agent.connectors.cwmp import SPEC as CWMP
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.radius import SPEC as RADIUS
 from agent.connectors.radius.connector import RadiusConnector
-from agent.connectors.routeros import SPEC as ROUTEROS
 from agent.connectors.spec import ConnectorContext
 from agent.cpe.baseline import SecretSources
 from agent.cpe.desk import CpeDesk
@@ -349,8 +348,10 @@ def build(
         unmet=lambda tx, item, begun: book.unmet(tx, item, begun, tests),
         patience=patience or Patience(),
         census={
-            name: Address(f"{name}/online/all")
-            for name in (*(t.id for t in radius.targets), *(t.id for t in config.of(ROUTEROS).targets))
+            target.id: Address(f"{target.id}/{connector.traits.census}")
+            for connector in connectors.values()
+            if connector.traits.census
+            for target in connector.targets
         },
         paced=paced,
         check_clock=clock_watch.check,

@@ -76,6 +76,7 @@ class Traits:
     written, and the preview says so. `settle_s`: how long after its carrier was closed a command may still take effect.
     `window`: steps in flight per target. `send_s`: how long one command may take, `reread_s`: for how long what became
     of it is asked for, before it is left unknown; None: as for every target (`changes.perform.Patience`).
+    `census`: the resource of each target that lists everybody who is online, below the target's id; empty: none does.
     """
 
     conditional: bool
@@ -84,6 +85,7 @@ class Traits:
     reach: Reach
     send_s: float | None = None
     reread_s: float | None = None
+    census: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class RadiusConnector:
             zone: the RADIUS servers', in which they read dates.
             boottime: the clock of tickets' deadlines.
         """
-        self.traits = Traits(conditional=True, settle_s=SETTLE_S, window=window, reach=Reach.DIAL)
+        self.traits = Traits(conditional=True, settle_s=SETTLE_S, window=window, reach=Reach.DIAL, census="online/all")
         self._sql_targets = {t.id: t for t in config.targets}
         self.targets: Sequence[Target] = tuple(Target(t.id, "radius") for t in config.targets)
         self._nas = {n.accounting: n for n in config.nas}

@@ -57,7 +57,7 @@ class RouterosConnector:
             walltime: the clock of what is read, unix seconds.
             reach: how a router is reached.
         """
-        self.traits = Traits(conditional=False, settle_s=SETTLE_S, window=window, reach=Reach.DIAL)
+        self.traits = Traits(conditional=False, settle_s=SETTLE_S, window=window, reach=Reach.DIAL, census="online/all")
         self._routers = {t.id: t for t in config.targets}
         self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.identity) for t in config.targets)
         self.recipes: Mapping[str, AccessRecipe] = {m.name: recipe_of(m) for m in config.methods}
