@@ -10,7 +10,9 @@ Written from MikroTik's description of the API and from recordings of real route
 - `table`: ordered rows with an index; `ppp`: CPE and their sessions (it asks no RADIUS by itself, `lab.router_nas` does
   for it); `dhcp`: clients and leases; `hotspot`: hosts that log in, `gate` what holds the others back; `hosts`: fixed
   addresses; `pools`: addresses to give out
-- `packets`: whose packets get out and how fast; `firewall`: by which rule; `queues`: by which simple queue
+- `state`: rows, clock and timers, under all kinds of access; `device` puts the router together from its parts
+- `packets`: subscribers by name, their packets and speed; `flows`: connections, and what a packet meets; `firewall`:
+  by which rule; `queues`: by which simple queue
 - `faults`: what it can be told to get wrong; `rsc`, `export`: an export read and written
 - `script`: RouterOS's scripting language, read as RouterOS reads it; nothing runs it
 """

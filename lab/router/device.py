@@ -6,36 +6,33 @@ API's back with `add`, `set`, `remove` and read it with `rows`; property names m
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Final
 
 from lab.router import values as v
 from lab.router.dhcp import LEASES, Dhcp, DhcpClient
-from lab.router.facts import facts_of, parse_version
+from lab.router.facts import parse_version
 from lab.router.faults import FaultKind, Faults
-from lab.router.firewall import AddressLists, Firewall, Verdict
+from lab.router.firewall import Verdict
+from lab.router.flows import Flows
 from lab.router.gate import ACTIVE as LOGGED_IN
+from lab.router.gate import Gate
 from lab.router.hosts import Host, Hosts, plain
 from lab.router.hotspot import HOSTS, Hotspot, HotspotClient
 from lab.router.limits import HISTORY_MAX, SESSIONS_MAX
 from lab.router.packets import Packets
-from lab.router.pools import Pools
 from lab.router.ppp import ACTIVE, BINDINGS, Access, Cpe
-from lab.router.store import Event, Store
+from lab.router.state import RouterState
+from lab.router.store import Event
 from lab.router.table import Row
-from lab.router.verbs import Answer, Command, User
+from lab.router.verbs import Answer, Command, Special, User
 
-_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _HISTORY: Final = "/system/history"
 _USERS_ONLINE: Final = "/user/active"
 _TIMED: Final = ("/ip/firewall/address-list", "/ipv6/firewall/address-list")
 _PAST: Final = {"add": "added", "remove": "removed", "move": "moved"}
-
-Special = Callable[[Mapping[str, str], User], Answer]
 
 
 def _named(props: Mapping[str, str]) -> dict[str, str]:
@@ -47,7 +44,7 @@ def _mac(kind: int, number: int) -> str:
     return v.mac(f"02{kind:02X}{number:08X}")
 
 
-class Router:
+class Router(RouterState):
     """One router. `clock` gives seconds since 1970; uptime, dates and timeouts follow from it.
 
     A new router has ethernet interfaces, the user `admin` (group full, no password) and a PPPoE server on ether2.
@@ -67,7 +64,7 @@ class Router:
         ports: int = 8,
         with_services: bool = True,
     ) -> None:
-        numbers = parse_version(version)
+        super().__init__(version, clock)
         self.version = version
         self.serial = serial
         self.software_id = software_id
@@ -77,28 +74,20 @@ class Router:
         self.clock_off_s = 0.0
         self.gmt_offset = "+00:00"
         self.device_mode = {"mode": "advanced", "scheduler": "true", "flagged": "false"}
-        self.faults = Faults()
-        self.boots = 1
-        self.says_empty = numbers >= (7, 18, 0)
+        self.faults: Faults[Router] = Faults()
+        self.says_empty = parse_version(version) >= (7, 18, 0)
         self.on_restart: list[Callable[[], None]] = []
-        self.on_change: list[Callable[[], None]] = []
-        self._clock = clock
-        self._booted = clock()
-        self._up_at = self._booted
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
+        self._booted = self._up_at = clock()
         self._connections = 0
         self._numbers = itertools.count(1)
-        self.store = Store(facts_of(version))
-        self.lists = AddressLists()
-        self.firewall = Firewall(self.store, self.lists)
         self.store.watchers += [self._on_row, self.lists.watch]
-        self.pools = Pools(self.store)
-        self.access = Access(self)
-        self.hotspot = Hotspot(self)
-        self.dhcp = Dhcp(self)
-        self.hosts = Hosts(self)
-        self.packets = Packets(self, (self.access, self.hotspot, self.dhcp, self.hosts))
+        gate = Gate(self.store, self.firewall)
+        self.flows = Flows(self.store, self.firewall, gate)
+        self.access = Access(self, self.flows)
+        self.dhcp = Dhcp(self, self.flows)
+        self.hotspot = Hotspot(self, self.flows, gate, self.dhcp.address_of)
+        self.hosts = Hosts(self.store, self.flows)
+        self.packets = Packets(self.store, self.flows, (self.access, self.hotspot, self.dhcp, self.hosts))
         self.specials: dict[str, Special] = {
             "/system/reboot": self._reboot_command,
         }
@@ -163,43 +152,12 @@ class Router:
         left = max(0.0, row.expires_at - self.now())
         return {"timeout": v.format_duration(int(left) * 1000), "dynamic": "true"}
 
-    def now(self) -> float:
-        """The router's clock."""
-        return self._clock()
-
-    def date_time(self, ahead_s: float = 0.0) -> str:
-        """The time as this version writes it: version 7.10 and later as ISO 8601 does. `ahead_s`: of UTC."""
-        at = datetime.fromtimestamp(self.now() + ahead_s, UTC)
-        if self.store.facts.version >= (7, 10, 0):
-            return f"{at:%Y-%m-%d %H:%M:%S}"
-        return f"{_MONTHS[at.month - 1]}/{at:%d/%Y %H:%M:%S}"
-
     # --- timers -------------------------------------------------------------------------------------------------------
-
-    def schedule(self, due: float, act: Callable[[], None]) -> None:
-        """Have something done at a time of the router's clock."""
-        heapq.heappush(self._timers, (due, next(self._order), act))
-        self.tell_change()
-
-    def get_timer(self) -> float | None:
-        """When `handle_timer` is to be called next, by the router's clock."""
-        return self._timers[0][0] if self._timers else None
-
-    def handle_timer(self, now: float | None = None) -> None:
-        """Do what is due: CPE redial, clients renew, timeouts run out."""
-        at = self.now() if now is None else now
-        while self._timers and self._timers[0][0] <= at:
-            heapq.heappop(self._timers)[2]()
 
     def refresh(self, path: str) -> None:
         """Make a menu show what is so now."""
         if path in _TIMED:
             self.handle_timer()
-
-    def tell_change(self) -> None:
-        """Let whoever runs the router ask for its timer again."""
-        for act in tuple(self.on_change):
-            act()
 
     def _on_row(self, path: str, row: Row, event: Event) -> None:
         if path in _TIMED and event != "removed":

@@ -15,17 +15,15 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from lab.router import values as v
 from lab.router.firewall import LISTS
-from lab.router.packets import Line
+from lab.router.flows import Flows, Line
 from lab.router.queues import QUEUES, place_of, queue_of
+from lab.router.state import RouterState
 from lab.router.store import Event
 from lab.router.table import Row
-
-if TYPE_CHECKING:
-    from lab.router.device import Router
 
 SERVERS: Final = "/ip/dhcp-server"
 LEASES: Final = "/ip/dhcp-server/lease"
@@ -123,9 +121,9 @@ class _Index:
 class Dhcp:
     """The DHCP servers of one router and their clients. `applies` may be set at any time."""
 
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._store = router.store
+    def __init__(self, state: RouterState, flows: Flows) -> None:
+        self._state, self._flows = state, flows
+        self._store = state.store
         self.applies: Applies = "at-renewal"
         self.clients: dict[str, DhcpClient] = {}
         self._index = _Index()
@@ -140,7 +138,7 @@ class Dhcp:
         binding = self._bound.get(row.id)
         if binding is None:
             return {}
-        now = self._router.now()
+        now = self._state.now()
         shown = {"last-seen": v.format_duration(int(now - binding.seen) * 1000)}
         if binding.expires is not None:
             shown["expires-after"] = v.format_duration(int(max(0.0, binding.expires - now)) * 1000)
@@ -208,12 +206,12 @@ class Dhcp:
         """A client no longer uses its address."""
         if self._holders.get(client.address) is client:
             del self._holders[client.address]
-        self._router.packets.close_flow(client.flow)
+        self._flows.close(client.flow)
         client.address, client.flow, client.expires = "", None, None
-        self._router.tell_change()
+        self._state.tell_change()
 
     def _ask_again(self, client: DhcpClient) -> None:
-        now = self._router.now()
+        now = self._state.now()
         if client.expires is None:
             self._later(client, now + client.retry_s)
         else:
@@ -230,7 +228,7 @@ class Dhcp:
                 self._lose(client)
             self.ask(client)
 
-        self._router.schedule(due, again)
+        self._state.schedule(due, again)
 
     # --- the server's answer ------------------------------------------------------------------------------------------
 
@@ -298,13 +296,9 @@ class Dhcp:
     def _of_pool(self, client: DhcpClient, pool: str) -> str:
         if pool == "static-only":
             raise _RefusedError("the server has static leases only")
-        if (
-            client.address
-            and self._router.pools.holds(pool, client.address)
-            and not self._taken(client.address, client)
-        ):
+        if client.address and self._state.pools.holds(pool, client.address) and not self._taken(client.address, client):
             return client.address
-        address = self._router.pools.take(pool, lambda a: self._taken(a, client))
+        address = self._state.pools.take(pool, lambda a: self._taken(a, client))
         if not address:
             raise _RefusedError(f"no address is free in pool {pool}")
         return address
@@ -331,7 +325,7 @@ class Dhcp:
     # --- a lease in use -----------------------------------------------------------------------------------------------
 
     def _bind(self, client: DhcpClient, offer: _Offer) -> None:
-        now = self._router.now()
+        now = self._state.now()
         old = self._of_client.get(client.mac)
         if old is not None and old.row is not offer.row:
             self._end(old)
@@ -358,13 +352,13 @@ class Dhcp:
         client.address, client.expires = offer.address, expires
         client.interface = offer.server.props.get("interface", "")
         self._holders[offer.address] = client
-        if not self._router.packets.alive(client.flow):
+        if not self._flows.alive(client.flow):
             line = self.line(client.mac)
-            client.flow = self._router.packets.open_flow(line, offer.address) if line else None
+            client.flow = self._flows.open(line, offer.address) if line else None
         if expires is not None and offer.lease_s is not None:
-            self._router.schedule(expires, self._run_out(binding, expires))
+            self._state.schedule(expires, self._run_out(binding, expires))
             self._later(client, now + offer.lease_s / 2)
-        self._router.tell_change()
+        self._state.tell_change()
 
     def _run_out(self, binding: _Binding, expires: float) -> Callable[[], None]:
         def act() -> None:
@@ -462,4 +456,4 @@ class Dhcp:
             self._bring(binding)
         for client in self.clients.values():
             if client.address and (line := self.line(client.mac)):
-                client.flow = self._router.packets.open_flow(line, client.address)
+                client.flow = self._flows.open(line, client.address)

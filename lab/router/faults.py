@@ -21,12 +21,12 @@ import enum
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from lab.router.errors import UnknownRouterFaultError
 
-if TYPE_CHECKING:
-    from lab.router.device import Router
+DriftingT = TypeVar("DriftingT")
+"""The router that a drift changes. Faults only keep that change for it."""
 
 
 class FaultKind(enum.Enum):
@@ -50,7 +50,7 @@ _STANDING = (FaultKind.MAX_SESSIONS, FaultKind.REUSE_IDS)
 
 
 @dataclass(slots=True)
-class Fault:
+class Fault(Generic[DriftingT]):
     """A fault in force. `seconds` for SLOW, `text` for TRAP, `drift` for DRIFT; `times` counts down to nothing."""
 
     kind: FaultKind
@@ -58,7 +58,7 @@ class Fault:
     times: int = 1
     seconds: float = 0.0
     text: str = ""
-    drift: Callable[[Router], object] | None = None
+    drift: Callable[[DriftingT], object] | None = None
 
 
 def parse_fault(described: str) -> tuple[FaultKind, float, str]:
@@ -82,11 +82,11 @@ def parse_fault(described: str) -> tuple[FaultKind, float, str]:
     return kind, 0.0, ""
 
 
-class Faults:
+class Faults(Generic[DriftingT]):
     """A router's faults in force, and what became of them: `met` counts by kind."""
 
     def __init__(self) -> None:
-        self._waiting: list[Fault] = []
+        self._waiting: list[Fault[DriftingT]] = []
         self._standing: set[FaultKind] = set()
         self.met: dict[FaultKind, int] = {}
 
@@ -96,8 +96,8 @@ class Faults:
         *,
         match: str = "",
         times: int = 1,
-        drift: Callable[[Router], object] | None = None,
-    ) -> Fault:
+        drift: Callable[[DriftingT], object] | None = None,
+    ) -> Fault[DriftingT]:
         """Put a fault in force, as named in the module's list.
 
         Raises:
@@ -122,9 +122,9 @@ class Faults:
         """Tell whether a standing fault is in force."""
         return kind in self._standing
 
-    def take(self, command: str) -> list[Fault]:
+    def take(self, command: str) -> list[Fault[DriftingT]]:
         """The faults that meet this command; at most one of each kind, and each is used up by one."""
-        taken: list[Fault] = []
+        taken: list[Fault[DriftingT]] = []
         for fault in self._waiting:
             if command.startswith(fault.match) and fault.times > 0 and all(f.kind is not fault.kind for f in taken):
                 fault.times -= 1

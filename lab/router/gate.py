@@ -23,12 +23,12 @@ _SERVER: Final = frozenset(("server",))
 
 
 class Gate:
-    """The gates of one router. `why`: says of an address why it has not logged in, or nothing."""
+    """The gates of one router. `why`: gives the reason why an address has not logged in; the hotspot sets it."""
 
-    def __init__(self, store: Store, firewall: Firewall, why: Callable[[str], str]) -> None:
+    def __init__(self, store: Store, firewall: Firewall) -> None:
         self._store = store
         self._firewall = firewall
-        self._why = why
+        self.why: Callable[[str], str] = lambda _: ""
         self._let_in: dict[str, str] = {}
         self._by_mac: dict[str, dict[str, Row]] = {}
         self._mac_of: dict[str, str] = {}
@@ -89,7 +89,7 @@ class Gate:
                 if row.props.get("action", "accept") == "accept":
                     return None
                 break
-        reason = self._why(packet.source)
+        reason = self.why(packet.source)
         comment = f"not logged in to hotspot {server}" + (f": {reason}" if reason else "")
         return Walk(out=False, action="reject", comment=comment, unsure=tuple(unsure), menu=SERVERS)
 

@@ -5,13 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from lab.router.packets import Line
+from lab.router.flows import Flows, Line
+from lab.router.store import Store
 from lab.router.table import Row
-
-if TYPE_CHECKING:
-    from lab.router.device import Router
 
 
 @dataclass(slots=True)
@@ -37,9 +34,8 @@ def plain(addresses: Iterable[str]) -> tuple[str, ...]:
 class Hosts:
     """The hosts behind one router."""
 
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._store = router.store
+    def __init__(self, store: Store, flows: Flows) -> None:
+        self._store, self._flows = store, flows
         self._by: dict[str, Host] = {}
 
     def plug_in(self, host: Host) -> None:
@@ -54,15 +50,15 @@ class Hosts:
         for key in [key for key, known in self._by.items() if known is host]:
             del self._by[key]
         for flow in host.flows:
-            self._router.packets.close_flow(flow)
+            self._flows.close(flow)
         host.flows.clear()
 
     def open(self, host: Host) -> None:
         """Let a host open its connections anew."""
         for flow in host.flows:
-            self._router.packets.close_flow(flow)
+            self._flows.close(flow)
         line = _line_of(host)
-        opened = (self._router.packets.open_flow(line, address) for address in host.addresses)
+        opened = (self._flows.open(line, address) for address in host.addresses)
         host.flows = [flow for flow in opened if flow is not None]
 
     def line(self, which: str) -> Line | None:

@@ -15,18 +15,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from lab.router import values as v
 from lab.router.firewall import LISTS, covers
+from lab.router.flows import Flows, Line
 from lab.router.gate import ACTIVE, BINDINGS, SERVERS, Gate
-from lab.router.packets import Line
 from lab.router.queues import QUEUES, place_of, queue_of
+from lab.router.state import RouterState
 from lab.router.store import Event
 from lab.router.table import Row
-
-if TYPE_CHECKING:
-    from lab.router.device import Router
 
 PROFILES: Final = "/ip/hotspot/profile"
 USERS: Final = "/ip/hotspot/user"
@@ -82,11 +80,11 @@ class HotspotClient:
 
 
 class Hotspot:
-    """The hotspots of one router and the hosts behind them."""
+    """The hotspots of one router and the hosts behind them. `address_of`: gives the address that a MAC has by DHCP."""
 
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._store = router.store
+    def __init__(self, state: RouterState, flows: Flows, gate: Gate, address_of: Callable[[str], str]) -> None:
+        self._state, self._flows, self._address_of = state, flows, address_of
+        self._store = state.store
         self.clients: dict[str, HotspotClient] = {}
         self._by_address: dict[str, HotspotClient] = {}
         self._by_active: dict[str, HotspotClient] = {}
@@ -94,8 +92,9 @@ class Hotspot:
         self._sessions: dict[str, list[HotspotClient]] = {}
         self._seen: dict[str, float] = {}
         self._mac_cookies: dict[str, tuple[Row, str]] = {}
-        self.gate = Gate(router.store, router.firewall, self._why)
-        self._store.watchers += [self.gate.watch, self._on_row]
+        self._gate = gate
+        gate.why = self._why
+        self._store.watchers += [gate.watch, self._on_row]
         self._store.computed.update(
             {
                 ACTIVE: self._active_times,
@@ -114,7 +113,7 @@ class Hotspot:
         client = self._by_active.get(row.id)
         if client is None or client.session is None:
             return {}
-        now = self._router.now()
+        now = self._state.now()
         left = {} if row.expires_at is None else {"session-time-left": self._for(row.expires_at - now)}
         return {"uptime": self._for(now - client.session.started), "idle-time": "0s", **left}
 
@@ -124,17 +123,17 @@ class Hotspot:
             return {}
         bypassed = self._type(client) == "bypassed"
         return {
-            "uptime": self._for(self._router.now() - self._seen[row.id]),
+            "uptime": self._for(self._state.now() - self._seen[row.id]),
             "authorized": "true" if client.online else "false",
             "bypassed": "true" if bypassed else "false",
         }
 
     def _cookie_times(self, row: Row) -> dict[str, str]:
-        return {} if row.expires_at is None else {"expires-in": self._for(row.expires_at - self._router.now())}
+        return {} if row.expires_at is None else {"expires-in": self._for(row.expires_at - self._state.now())}
 
     def _used_s(self, user: Row) -> float:
         """The seconds that a user has been logged in, over all sessions."""
-        now = self._router.now()
+        now = self._state.now()
         running = (c.session for c in self._sessions.get(user.props.get("name", ""), ()))
         past = (v.milliseconds(user.state.get("uptime", "0s")) or 0) / 1000
         return past + sum(now - session.started for session in running if session)
@@ -157,7 +156,7 @@ class Hotspot:
         client.next_login = None
         self.log_out(client, "lost")
         self._leave(client)
-        self._router.packets.close_flow(client.flow)
+        self._flows.close(client.flow)
         client.flow = None
 
     def line(self, which: str) -> Line | None:
@@ -187,10 +186,10 @@ class Hotspot:
     def _arrive(self, client: HotspotClient, server: Row) -> None:
         """Make the host known to the hotspot, with the address that it has."""
         pool = self._shown(SERVERS, server, "address-pool")
-        address = client.fixed or self._router.dhcp.address_of(client.mac)
-        if not address and client.address and self._router.pools.holds(pool, client.address):
+        address = client.fixed or self._address_of(client.mac)
+        if not address and client.address and self._state.pools.holds(pool, client.address):
             address = client.address
-        address = address or self._router.pools.take(pool, self._by_address.__contains__)
+        address = address or self._state.pools.take(pool, self._by_address.__contains__)
         if not address:
             raise _RefusedError("the host has no address")
         name = server.props.get("name", "")
@@ -202,7 +201,7 @@ class Hotspot:
         client.host = self._store.insert(HOSTS, props, dynamic=True)
         client.address, client.interface = address, server.props.get("interface", "")
         self._by_address[address] = self._by_host[client.host.id] = client
-        self._seen[client.host.id] = self._router.now()
+        self._seen[client.host.id] = self._state.now()
 
     def _leave(self, client: HotspotClient) -> None:
         host, client.host = client.host, None
@@ -232,9 +231,9 @@ class Hotspot:
             client.refused = str(err)
             self._later(client, client.retry_s)
             return
-        if not self._router.packets.alive(client.flow) and (line := self.line(client.mac)):
-            client.flow = self._router.packets.open_flow(line, client.address)
-        self._router.tell_change()
+        if not self._flows.alive(client.flow) and (line := self.line(client.mac)):
+            client.flow = self._flows.open(line, client.address)
+        self._state.tell_change()
 
     def _pass(self, client: HotspotClient, server: Row) -> None:
         kind = self._type(client)
@@ -244,13 +243,13 @@ class Hotspot:
             self._begin(client, server)
 
     def _later(self, client: HotspotClient, delay_s: float) -> None:
-        due = client.next_login = self._router.now() + delay_s
+        due = client.next_login = self._state.now() + delay_s
 
         def again() -> None:
             if client.next_login == due:
                 self.log_in(client)
 
-        self._router.schedule(due, again)
+        self._state.schedule(due, again)
 
     def _check(self, client: HotspotClient, server: Row, name: str, password: str | None) -> Row:
         """The user of a login. `password` None: a cookie says who it is."""
@@ -310,7 +309,7 @@ class Hotspot:
     def _begin(self, client: HotspotClient, server: Row) -> None:
         methods = self._shown(PROFILES, self._server_profile(server), "login-by").split(",")
         how, user = self._authenticate(client, server, methods)
-        name, now = user.props.get("name", ""), self._router.now()
+        name, now = user.props.get("name", ""), self._state.now()
         profile = self._profile(user)
         active = self._store.insert(
             ACTIVE,
@@ -366,7 +365,7 @@ class Hotspot:
             if client.session is session:
                 self.log_out(client, "session timeout")
 
-        self._router.schedule(due, end)
+        self._state.schedule(due, end)
 
     # --- cookies ------------------------------------------------------------------------------------------------------
 
@@ -386,8 +385,8 @@ class Hotspot:
     def _cookie(self, user: str, mac: str, lifetime: str) -> Row:
         row = self._store.insert(COOKIES, {"user": user, "mac-address": mac}, dynamic=True)
         if seconds := (v.milliseconds(lifetime) or 0) / 1000:
-            row.expires_at = self._router.now() + seconds
-            self._router.schedule(row.expires_at, self._expire(row))
+            row.expires_at = self._state.now() + seconds
+            self._state.schedule(row.expires_at, self._expire(row))
         return row
 
     def _expire(self, row: Row) -> Callable[[], None]:
@@ -424,7 +423,7 @@ class Hotspot:
         self._sessions[session.user].remove(client)
         if user := self._store.named(USERS, session.user):
             past = (v.milliseconds(user.state.get("uptime", "0s")) or 0) / 1000
-            user.state["uptime"] = self._for(past + self._router.now() - session.started)
+            user.state["uptime"] = self._for(past + self._state.now() - session.started)
         for path, row in [*reversed(session.rows), (ACTIVE, session.active)]:
             if self._store.table(path).get(row.id) is row:
                 self._store.remove(path, row)
@@ -432,7 +431,7 @@ class Hotspot:
             self._forget_mac(client.mac)
         if self.clients.get(client.mac) is client:
             self._later(client, client.redial_s)
-        self._router.tell_change()
+        self._state.tell_change()
 
     def restart(self) -> None:
         """What a restart does: sessions and hosts are gone; who is there logs in again."""
@@ -453,7 +452,7 @@ class Hotspot:
 
     def _type(self, client: HotspotClient) -> str:
         server = client.host.props["server"] if client.host else ""
-        return self.gate.type_of(client.mac, client.address, server)
+        return self._gate.type_of(client.mac, client.address, server)
 
     def _why(self, address: str) -> str:
         """Why the host of an address has not logged in."""

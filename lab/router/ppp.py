@@ -14,16 +14,14 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import Final, Protocol
 
 from lab.router import values as v
 from lab.router.firewall import CONNECTIONS, LISTS, Verdict
-from lab.router.packets import Line
+from lab.router.flows import Flows, Line
 from lab.router.queues import LIMITS, QUEUES, queue_of
+from lab.router.state import RouterState
 from lab.router.table import Row
-
-if TYPE_CHECKING:
-    from lab.router.device import Router
 
 SECRETS: Final = "/ppp/secret"
 PROFILES: Final = "/ppp/profile"
@@ -131,9 +129,9 @@ class _RefusedError(Exception):
 class Access:
     """The CPE of one router and their sessions. `aaa`: who speaks RADIUS, None for nobody."""
 
-    def __init__(self, router: Router) -> None:
-        self._router = router
-        self._store = router.store
+    def __init__(self, state: RouterState, flows: Flows) -> None:
+        self._state, self._flows = state, flows
+        self._store = state.store
         self.aaa: Aaa | None = None
         self.cpes: dict[tuple[str, str], Cpe] = {}
         self._of_login: dict[str, list[Cpe]] = {}
@@ -148,7 +146,7 @@ class Access:
         cpe = self._by_active.get(row.id)
         if cpe is None or cpe.session is None:
             return {}
-        return {"uptime": v.format_duration(int(self._router.now() - cpe.session.started) * 1000)}
+        return {"uptime": v.format_duration(int(self._state.now() - cpe.session.started) * 1000)}
 
     # --- CPE ----------------------------------------------------------------------------------------------------------
 
@@ -255,13 +253,13 @@ class Access:
         return next((row for row in shown if row["disabled"] == "false"), {})
 
     def _later(self, cpe: Cpe, delay_s: float) -> None:
-        due = cpe.next_dial = self._router.now() + delay_s
+        due = cpe.next_dial = self._state.now() + delay_s
 
         def again() -> None:
             if cpe.next_dial == due:
                 self.dial(cpe)
 
-        self._router.schedule(due, again)
+        self._state.schedule(due, again)
 
     # --- a session's beginning ----------------------------------------------------------------------------------------
 
@@ -356,7 +354,7 @@ class Access:
 
     def _begin(self, cpe: Cpe, terms: Terms, number: int) -> Session:
         address = self._address(terms.remote)
-        store, now = self._store, self._router.now()
+        store, now = self._store, self._state.now()
         interface = f"<pppoe-{cpe.login}>"
         again = 1
         while store.named("/interface", interface):
@@ -371,7 +369,7 @@ class Access:
                 "address": address,
                 "encoding": "",
                 # the service, the restarts, the sessions: as the field reports Acct-Session-Id to be made
-                "session-id": f"0x81{self._router.boots % 256:02x}{number:04x}",
+                "session-id": f"0x81{self._state.boots % 256:02x}{number:04x}",
                 "limit-bytes-in": terms.limits[0],
                 "limit-bytes-out": terms.limits[1],
             }
@@ -386,9 +384,9 @@ class Access:
         self._bring(cpe, session)
         if terms.timeout_s:
             session.ends = now + terms.timeout_s
-            self._router.schedule(session.ends, lambda: self._time_out(cpe, session))
+            self._state.schedule(session.ends, lambda: self._time_out(cpe, session))
         self._open_flow(session)
-        self._router.tell_change()
+        self._state.tell_change()
         return session
 
     def _add(self, session: Session, path: str, props: dict[str, str], before: Row | None = None) -> None:
@@ -451,7 +449,7 @@ class Access:
 
     def _open_flow(self, session: Session) -> None:
         """Open the session's one connection, where a new one gets out."""
-        session.flow = self._router.packets.open_flow(_line_of(self._used[session.address]), session.address)
+        session.flow = self._flows.open(_line_of(self._used[session.address]), session.address)
 
     # --- a session's end ----------------------------------------------------------------------------------------------
 
@@ -486,7 +484,7 @@ class Access:
             self._store.remove(CONNECTIONS, session.flow)
         secret = None if session.terms.radius else self._store.named(SECRETS, cpe.login)
         if secret:
-            secret.state["last-logged-out"] = self._router.date_time()
+            secret.state["last-logged-out"] = self._state.date_time()
             if self._store.facts.version[0] >= 7:
                 secret.state["last-caller-id"] = cpe.mac
                 secret.state["last-disconnect-reason"] = reason.replace(" ", "-")
@@ -494,7 +492,7 @@ class Access:
             self.aaa.ended(cpe, session, reason)
         if cpe.redials:
             self._later(cpe, cpe.redial_s)
-        self._router.tell_change()
+        self._state.tell_change()
 
     def hang_up_all(self) -> None:
         """What a restart does to the sessions."""
@@ -511,7 +509,7 @@ class Access:
         """What the packets of one session of a CPE meet."""
         if cpe.session is not session:
             return Verdict(online=False, out=False, reason="the session has ended")
-        return self._router.packets.gets_out(session.address, "", "tcp", 443)
+        return self._flows.meets(_line_of(cpe), session.address)
 
     def line(self, which: str) -> Line | None:
         """The line of the CPE of that login, MAC or address; of several CPE, of one that is online."""

@@ -226,7 +226,7 @@ class ApiSession:
         elif FaultKind.REPLY_LOST not in met:
             self._send(said)
 
-    def _perform(self, words: tuple[str, ...], tag: str, refuse: Fault | None) -> bytes:
+    def _perform(self, words: tuple[str, ...], tag: str, refuse: Fault[Router] | None) -> bytes:
         """Do a command and return the bytes of its answer."""
         self._router.store.reuse_ids = self._router.faults.holds(FaultKind.REUSE_IDS)
         try:
@@ -242,7 +242,7 @@ class ApiSession:
         sentences.append(["!done"] if answer.ret is None else ["!done", f"=ret={answer.ret}"])
         return self._encoded(sentences, tag)
 
-    def _answer(self, words: tuple[str, ...], tag: str, refuse: Fault | None) -> Answer:
+    def _answer(self, words: tuple[str, ...], tag: str, refuse: Fault[Router] | None) -> Answer:
         if refuse:
             raise Trap(refuse.text)
         user = self._router.user(self.user)

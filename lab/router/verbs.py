@@ -9,16 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol, TypeAlias
 
 from lab.router import values as v
 from lab.router.errors import Trap
 from lab.router.lore import HIDDEN, SENSITIVE, Model
 from lab.router.query import Test, looked_up, parse_query
+from lab.router.store import Store
 from lab.router.table import Row
-
-if TYPE_CHECKING:
-    from lab.router.device import Router
 
 REFUSED: Final = "not enough permissions (9)"
 UNDONE: Final = "failure: the lab's router does not perform this command"
@@ -88,6 +86,28 @@ class Answer:
 
 _DONE: Final = Answer()
 
+Special: TypeAlias = Callable[[Mapping[str, str], User], Answer]
+"""A command that acts on the router itself: its arguments and its user, and the answer."""
+
+
+class Commanded(Protocol):
+    """The router, as far as commands act on it.
+
+    `specials`: commands that are no verb of a menu's rows, by their text.
+    """
+
+    store: Store
+    specials: dict[str, Special]
+
+    def refresh(self, path: str) -> None:
+        """Bring a menu's rows up to date before they are shown."""
+
+    def take_away(self, path: str, row: Row) -> None:
+        """Remove a row, or end the session that it stands for."""
+
+    def note(self, command: Command, user: User) -> None:
+        """Remember a change."""
+
 
 def parse_command(words: Sequence[str]) -> Command:
     """Take a sentence apart: `/ppp/secret/print`, `=name=value`, `?query`.
@@ -124,7 +144,7 @@ def needed_policy(command: Command) -> str:
 class _Run:
     """One command under way."""
 
-    router: Router
+    router: Commanded
     command: Command
     user: User
     model: Model
@@ -297,7 +317,7 @@ class _Run:
         return _DONE
 
 
-def run(router: Router, command: Command, user: User) -> Answer:
+def run(router: Commanded, command: Command, user: User) -> Answer:
     """Perform a command for a user.
 
     Raises:

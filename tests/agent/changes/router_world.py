@@ -59,7 +59,7 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
 """The suite's faults as the lab's. `third-value`: somebody else changes the row between our look and our write."""
 
 
-class Script(Faults):
+class Script(Faults[Router]):
     """Faults by their turn: the first command that changes something meets the first of `turns`, and so on."""
 
     def __init__(self, drift: Callable[[Router], None], on_fault: Callable[[], None]) -> None:
@@ -67,7 +67,7 @@ class Script(Faults):
         self.turns: list[str] = []
         self._drift, self._on_fault = drift, on_fault
 
-    def take(self, command: str) -> list[Fault]:
+    def take(self, command: str) -> list[Fault[Router]]:
         if command in CHANGING and self.turns:
             faults = FAULTS[self.turns.pop(0)]
             if faults:

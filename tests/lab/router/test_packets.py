@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.router.packets import host_of
+from lab.router.flows import host_of
 from tests.lab.router.routers import access_bench
 
 

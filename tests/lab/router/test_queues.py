@@ -63,7 +63,7 @@ def test_parents_bound_their_children_and_pass_packets_down():
 
 
 def test_a_circle_of_parents_ends():
-    packet = with_host().packets.packet(with_host().packets.line("192.0.2.9"), "192.0.2.9")
+    packet = with_host().flows.packet(with_host().packets.line("192.0.2.9"), "192.0.2.9")
     rows = [
         Row("*1", {"name": "a", "parent": "b", "target": "192.0.2.9/32", "max-limit": "9/9"}),
         Row("*2", {"name": "b", "parent": "a", "target": "192.0.2.9/32", "max-limit": "8/8"}),
