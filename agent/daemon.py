@@ -16,7 +16,8 @@ import trio
 import agent
 import durable
 import trust
-from agent.api import Api, ApiParts, agent_words
+from agent.api.call import ApiParts
+from agent.api.routes import Api
 from agent.changes.auditlog import recovery
 from agent.changes.auditlog.evidence import Evidence
 from agent.changes.auditlog.witnesses import Witnesses
@@ -72,6 +73,7 @@ from agent.store.secrets import SecretStore
 from agent.store.vault import Vault, load_store_key
 from trust.checkpoint import parse_witness_vkey_untrusted
 from trust.document import Operator
+from trust.keys import fingerprint
 
 if TYPE_CHECKING:
     from agent.uplink.link import Uplink
@@ -445,7 +447,7 @@ def build(
             people=config.people,
             agent=identity.agent,
             handle=config.name,
-            words=agent_words(identity.plan_key.public, identity.log_key.public),
+            words=fingerprint(identity.plan_key.public, identity.log_key.public),
             targets=tuple(t.id for c in connectors.values() for t in c.targets),
             devices=Devices(connectors, sessions),
             cpes=cpe_desk,

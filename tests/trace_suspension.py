@@ -1,8 +1,8 @@
 """Trace one suspension: `python -m tests.trace_suspension [--routers] [--files] [--edges]` prints how far it goes.
 
 Agent and lab run in this process, as in the end-to-end tests. One service on plain RADIUS (with `--routers`: behind
-simulated routers) is suspended. Everything is counted from the call of `Api.change_ask` until the people who asked have
-seen the end: the API, the worker beside it, the store's thread, and what people sign meanwhile.
+simulated routers) is suspended. Everything is counted from the call of `_ask` in `agent.api.changes` until the people
+who asked have seen the end: the API, the worker beside it, the store's thread, and what people sign meanwhile.
 
 * A file counts when one of its functions is called. Product files only: `agent/`, `trust/`, `durable/`, `protos/`.
 * A move is a call into another file: caller and callee stand in different product files. The caller is the nearest
@@ -29,7 +29,7 @@ from types import CodeType, FrameType
 
 import trio
 
-from agent.api import Api
+from agent.api import changes
 from tests.e2e.files import ordinary, ref_of
 from tests.e2e.site import at_work, state_of
 
@@ -134,7 +134,7 @@ async def _suspend(folder: Path, tracer: Tracer, routers: bool) -> None:
 
 def traced(*, routers: bool = False) -> tuple[Trace, Trace]:
     """Suspend one service; return the trace of all, and that of the agent alone."""
-    tracer = Tracer(Api.change_ask.__code__)
+    tracer = Tracer(changes._ask.__code__)
     with tempfile.TemporaryDirectory() as folder, tracer.installed():
         trio.run(_suspend, Path(folder), tracer, routers)
     return tracer.all, tracer.agent

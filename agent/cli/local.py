@@ -31,12 +31,12 @@ def init(
     ] = False,
 ) -> None:
     """Make this agent's keys and print the words that are typed where it is added to the trust document."""
-    from agent.api import agent_words
     from agent.config import ConfigError, load
     from agent.store.errors import StoreError
     from agent.store.identity import create_identity, load_identity, renew_log_key
     from agent.store.vault import create_store_key, load_store_key
     from trust import envelope as envelopes
+    from trust.keys import fingerprint
 
     try:
         settings = load(config or client.config_path())
@@ -56,7 +56,7 @@ def init(
     write_file(enroll, envelopes.encode(envelope))
     said = "" if made else ": a new log key" if new_log_key else ": it has its keys already"
     print(f"agent     {settings.name} ({identity.agent}){said}")
-    print(f"words     {agent_words(identity.plan_key.public, identity.log_key.public)}")
+    print(f"words     {fingerprint(identity.plan_key.public, identity.log_key.public)}")
     print(f"enrolment {enroll}: take it to where the trust document is kept:")
     print("          ispcloud trust add agent --enroll FILE   asks for these words")
 

@@ -45,6 +45,11 @@ def services(reader: sqlite3.Connection) -> dict[str, Service]:
     return {r["ref"]: _read_service(r, frozenset(reasons.get(r["ref"], ()))) for r in rows}
 
 
+def count_services(reader: sqlite3.Connection) -> int:
+    """Return the number of services."""
+    return int(reader.execute("SELECT count(*) FROM service").fetchone()[0])
+
+
 def _read_service(row: sqlite3.Row, reasons: frozenset[SuspensionReason]) -> Service:
     return Service(
         ref=row["ref"],

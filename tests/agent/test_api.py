@@ -17,7 +17,8 @@ import pytest
 import trio
 
 from agent import daemon as daemons
-from agent.api import ROUTES, STRANGERS_PER_MIN, Role
+from agent.api.call import STRANGERS_PER_MIN, Role
+from agent.api.routes import ROUTES
 from agent.changes.auditlog import recovery
 from agent.changes.engine.perform import Patience
 from agent.cli.outcome import outcome_text

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.api import ROUTES
+from agent.api.routes import ROUTES
 from agent.changes.journal.machine import TRANSITIONS
 from agent.config import documented_keys
 from tests.repo import documented, tree

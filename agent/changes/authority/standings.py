@@ -265,3 +265,9 @@ def has_matched_payment(query: Query, service: str, now_s: float, doubt: Callabl
     r = rows[0]
     fact = BillingFact(r["subscriber"], r["balance"], r["due"], r["paid_at"], r["as_of"])
     return payment_matched(Billing(fact, now_s, doubt(fact.subscriber)), r["at_s"])
+
+
+def used_by(query: Query, plan_id: bytes) -> str:
+    """Return the id of the standing authority that approved a plan, hex; "" where people did, or nobody."""
+    rows = query("SELECT standing_id FROM standing_use WHERE plan_id = ?", (plan_id,))
+    return bytes(rows[0]["standing_id"]).hex() if rows else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.changes.journal.commands import PlanRow, decode_bound, read_plan_row
@@ -162,3 +163,39 @@ def unfinished(reader: sqlite3.Connection) -> list[PlanRow]:
 def item_by_number(items: Items, n: int) -> Item:
     """Return item `n` (1-based)."""
     return items.items[n - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDecision:
+    """A person's kept approval or rejection of a plan."""
+
+    person: str
+    decision: str
+
+
+def decisions(reader: sqlite3.Connection, row: PlanRow) -> list[KeptDecision]:
+    """Return the kept approvals and rejections of a plan, in the order in which they came."""
+    found = reader.execute("SELECT person, decision FROM approval WHERE plan_id = ? ORDER BY seq", (row.plan_id,))
+    return [KeptDecision(r["person"], r["decision"]) for r in found.fetchall()]
+
+
+def finished_s(reader: sqlite3.Connection, row: PlanRow) -> int | None:
+    """Return when a plan's run ended, unix seconds; None while it has not."""
+    found = reader.execute("SELECT at_s FROM event WHERE seq = ?", (row.finished_seq,)).fetchone()
+    return None if found is None else int(found["at_s"])
+
+
+def gates(reader: sqlite3.Connection) -> dict[Gate, int]:
+    """Return how many plans are at each gate."""
+    return {Gate(r["gate"]): r["n"] for r in reader.execute("SELECT gate, count(*) AS n FROM plan GROUP BY gate")}
+
+
+def last_event_before_end(reader: sqlite3.Connection, row: PlanRow, kinds: Sequence[int]) -> int | None:
+    """Return the kind (`LeafKind` value) of the last event out of `kinds` before the plan left its gate; None: none."""
+    marks = ",".join("?" * len(kinds))
+    found = reader.execute(
+        f"SELECT kind FROM event WHERE seq < (SELECT gate_seq FROM plan WHERE plan_id = ?) AND kind IN ({marks})"  # noqa: S608  # only question marks
+        " ORDER BY seq DESC LIMIT 1",
+        (row.plan_id, *kinds),
+    ).fetchone()
+    return None if found is None else int(found["kind"])

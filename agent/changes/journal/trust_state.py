@@ -99,6 +99,11 @@ class TrustState:
         """Return what is pinned, whether or not it has expired."""
         return self._pinned
 
+    def envelope(self, pinned: Pinned) -> bytes:
+        """Return the signed document of a pinned version, as it was installed."""
+        rows = self._store.query("SELECT envelope FROM trust WHERE version = ?", (pinned.trust.version,))
+        return bytes(rows[0]["envelope"])
+
     def current(self, now_s: float) -> Pinned:
         """Return the trust in force.
 

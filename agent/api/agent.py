@@ -1,0 +1,77 @@
+"""Routes of the agent itself: status, control plane, clock."""
+
+from __future__ import annotations
+
+from agent.api.call import ApiCall, Role, Route
+from agent.changes.auditlog.witnesses import NOT_WITNESSED
+from agent.changes.authority.standings import InForce
+from agent.changes.journal import plans
+from agent.changes.journal.trust_state import freezes
+from agent.inventory import book
+from agent.runtime.http import Response
+
+
+async def _status(call: ApiCall) -> Response:
+    p = call.parts
+    size, root = p.evidence.head()
+    pinned = p.trust.pinned
+    counts = {gate.value: n for gate, n in plans.gates(p.store.reader).items()}
+    frozen = freezes(p.store.query, p.clock.wall_s()).rows
+    return Response(
+        200,
+        {
+            "agent": p.handle,
+            "agent_id": p.agent,
+            "words": p.words,
+            "trust_version": pinned.trust.version if pinned else None,
+            "trust_expires": pinned.trust.expires if pinned else None,
+            "trust_warning": p.trust.warning(p.clock.wall_s()),
+            "log": {
+                "size": size,
+                "root": root.hex(),
+                "vkey": p.evidence.vkey,
+                "witnessed": p.witnessed(1) != NOT_WITNESSED,
+                "witnessed_text": p.witnessed(1),
+            },
+            "changes": counts,
+            "frozen": [dict(zip(("scope", "target", "person"), row, strict=True)) for row in frozen],
+            "standings": [_standing(found) for found in p.approvals.standings.in_force(p.clock.wall_s())],
+            "cloud": p.cloud(),
+            "clock_halt": p.clock_watch.halted(),
+            "billing_problem": p.importer.billing_problem(),
+            "targets": list(p.targets),
+            "devices": p.devices.counts(),
+            "cpes": None if p.cpes is None else p.cpes.counts(),
+            "services": book.count_services(p.store.reader),
+        },
+    )
+
+
+async def _cloud(call: ApiCall) -> Response:
+    return Response(200, call.parts.cloud())
+
+
+async def _accept_clock(call: ApiCall) -> Response:
+    call.body().done()
+    await call.parts.clock_watch.accept(call.who)
+    call.parts.worker.poke()
+    return Response(200, {"accepted": True})
+
+
+def _standing(found: InForce) -> dict[str, object]:
+    standing = found.standing
+    return {
+        "id": standing.standing_id,
+        "verb": standing.verb.value,
+        "evidence": standing.evidence.value,
+        "rate_per_hour": standing.rate_per_hour,
+        "not_after": standing.not_after * 60,
+        "people": list(found.people),
+    }
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/v1/status", Role.ANYONE, "", "agent, trust, log, changes", _status),
+    Route("GET", "/v1/cloud", Role.ANYONE, "", "enrolled, connected, outbox…", _cloud),
+    Route("POST", "/v1/clock/accept", Role.OPERATOR, "", "accepted", _accept_clock),
+)

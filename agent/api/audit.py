@@ -1,0 +1,54 @@
+"""Routes of the audit log."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from agent.api.call import ApiCall, Role, Route, number
+from agent.changes.journal import plans
+from agent.runtime.errors import HttpError
+from agent.runtime.http import Response
+
+
+async def _list_events(call: ApiCall) -> Response:
+    q = call.request.query
+    plan = plans.find(call.parts.store.reader, q["change"]) if "change" in q else None
+    after = number(q.get("after", "0"), "after")
+    return Response(200, [asdict(e) for e in call.parts.evidence.events(plan, after)])
+
+
+async def _verify(call: ApiCall) -> Response:
+    leaves = call.parts.evidence.verify()
+    note = await call.parts.evidence.checkpoint()
+    return Response(
+        200,
+        {
+            "leaves": leaves,
+            "checkpoint": note.decode(),
+            "vkey": call.parts.evidence.vkey,
+            "witnessed_text": call.parts.witnessed(1),
+        },
+    )
+
+
+async def _proof(call: ApiCall) -> Response:
+    seq = number(call.values[0], "event")
+    if not 1 <= seq <= call.parts.evidence.head()[0]:
+        raise HttpError(404, "unknown-event", f"there is no event {seq}: the log has {call.parts.evidence.head()[0]}")
+    data = await call.parts.evidence.prove(seq, opened=call.request.query.get("open") == "1")
+    return Response(200, {"file": data.decode()})
+
+
+async def _export(call: ApiCall) -> Response:
+    row = plans.find(call.parts.store.reader, call.values[0])
+    await call.parts.evidence.note_export(row, call.who)
+    data = await call.parts.evidence.export(row, opened=call.request.query.get("open") == "1")
+    return Response(200, {"file": data.decode()})
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/v1/audit", Role.OPERATOR, "", "events", _list_events),
+    Route("GET", "/v1/audit/verify", Role.OPERATOR, "", "leaves, checkpoint, vkey, witnessed_text", _verify),
+    Route("GET", "/v1/audit/proof/{seq}", Role.OPERATOR, "", "file", _proof),
+    Route("POST", "/v1/audit/export/{id}", Role.OPERATOR, "", "file", _export),
+)

@@ -1,0 +1,175 @@
+"""One request to the local API, and the parts that its handlers use."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import enum
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent.changes.auditlog.evidence import Evidence
+from agent.changes.authority.approval import Approvals
+from agent.changes.clock_watch import ClockWatch
+from agent.changes.engine.devices import Devices
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.trust_state import TrustState
+from agent.changes.planning.intake import Intake
+from agent.changes.retry import Retry
+from agent.changes.worker import Worker
+from agent.cpe.desk import CpeDesk
+from agent.inventory.importing import Importer
+from agent.runtime.bell import Bell
+from agent.runtime.clock import Clock
+from agent.runtime.errors import HttpError
+from agent.runtime.http import Request, Response, StreamResponse
+from agent.store.db import Store
+from agent.store.secrets import SecretStore
+from agent.store.vault import Vault
+from trust.strict_json import Reader, read_object_untrusted
+
+BODY_BYTES: Final = 4 * 1024 * 1024
+"""Most bytes of a request's JSON body."""
+STRANGERS_PER_MIN: Final = 6
+"""Most requests a minute by all local users that the configuration maps to no person."""
+
+
+class Role(enum.Enum):
+    """Minimum standing of a caller."""
+
+    ANYONE = "anyone"
+    OPERATOR = "operator"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiParts:
+    """The parts of the agent that the API works with."""
+
+    store: Store
+    vault: Vault
+    recorder: Recorder
+    trust: TrustState
+    approvals: Approvals
+    intake: Intake
+    worker: Worker
+    evidence: Evidence
+    importer: Importer
+    secrets: SecretStore
+    clock_watch: ClockWatch
+    retry: Retry
+    clock: Clock
+    bell: Bell
+    people: Mapping[int, str]
+    agent: str
+    handle: str
+    words: str
+    targets: tuple[str, ...]
+    devices: Devices
+    cpes: CpeDesk | None
+    cloud: Callable[[], Mapping[str, object]]
+    witnessed: Callable[[int], str]
+
+
+@dataclass(slots=True)
+class Strangers:
+    """Requests of local users that are mapped to no person: unix seconds of each in the last minute."""
+
+    at_s: list[float] = field(default_factory=list)
+
+    def admit(self, now_s: float) -> None:
+        """Refuse one more request of such a user when there were many in the last minute.
+
+        Raises:
+            HttpError: there were `STRANGERS_PER_MIN`.
+        """
+        self.at_s = [at for at in self.at_s if at > now_s - 60]
+        if len(self.at_s) >= STRANGERS_PER_MIN:
+            raise HttpError(429, "too-many", f"at most {STRANGERS_PER_MIN} requests a minute by unknown local users")
+
+    def count(self, now_s: float) -> None:
+        """Count one request."""
+        self.at_s.append(now_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCall:
+    """One request on its way through a handler. `values`: the segments of the path that vary."""
+
+    parts: ApiParts
+    request: Request
+    values: tuple[str, ...]
+    strangers: Strangers
+
+    @property
+    def known(self) -> bool:
+        """Whether the caller is an operator or an administrator."""
+        return is_operator(self.request.peer_uid, self.parts.people)
+
+    @property
+    def who(self) -> str:
+        """The caller's handle, or their uid."""
+        return self.parts.people.get(self.request.peer_uid, f"uid {self.request.peer_uid}")
+
+    def body(self) -> Reader:
+        """Return a reader of the JSON body.
+
+        Raises:
+            MalformedError: it is not strict JSON.
+        """
+        return read_object_untrusted(self.request.body or b"{}", BODY_BYTES, "request")
+
+
+Handler = Callable[[ApiCall], Awaitable[Response | StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of a table. `path` has `{name}` where a segment varies; `body` names the JSON body's fields."""
+
+    method: str
+    path: str
+    role: Role
+    body: str
+    answer: str
+    handler: Handler
+
+
+def is_admin(uid: int) -> bool:
+    """Return whether a uid is root or the daemon's own user."""
+    return uid in (0, os.getuid())
+
+
+def is_operator(uid: int, people: Mapping[int, str]) -> bool:
+    """Return whether a uid is mapped to a person, or is an administrator."""
+    return is_admin(uid) or uid in people
+
+
+def number(text: str, name: str) -> int:
+    """Return a whole number from a path or a query.
+
+    Raises:
+        HttpError: not decimal digits, at most 15.
+    """
+    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+        raise HttpError(400, "bad-request", f"{name}: expected a number, got {text[:40]!r}")
+    return int(text)
+
+
+def b64(data: bytes) -> str:
+    """Return bytes in base64."""
+    return base64.b64encode(data).decode()
+
+
+def unb64(text: str, name: str) -> bytes:
+    """Return the bytes of a base64 text.
+
+    Raises:
+        HttpError: it is not base64.
+    """
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as err:
+        raise HttpError(400, "bad-request", f"{name}: expected base64") from err

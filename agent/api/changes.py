@@ -1,0 +1,242 @@
+"""Routes of changes: ask, look, export for an approver, watch, apply, retry."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import asdict
+from typing import Final
+
+import trio
+
+from agent.api.call import BODY_BYTES, ApiCall, Role, Route, b64, number, unb64
+from agent.changes.auditlog.evidence import all_plans
+from agent.changes.auditlog.witnesses import NOT_WITNESSED
+from agent.changes.authority import standings
+from agent.changes.journal import plans, request
+from agent.changes.journal.commands import PlanRow, Release
+from agent.changes.journal.machine import EXIT_CODES, ChangeState, Gate
+from agent.changes.journal.request import Ask, RequestError
+from agent.model import ItemState
+from agent.runtime.http import Response, StreamResponse
+from trust import envelope as envelopes
+from trust.leaf import LeafKind
+from trust.policy import Action
+from trust.statements import OnFailure
+from trust.strict_json import Reader
+
+WATCH_S: Final = 2.0
+"""Longest wait of a watcher between two looks: deadlines pass without an event."""
+_VOIDED: Final[Mapping[int, str]] = {
+    LeafKind.UNWITNESSED_START.value: "the agent started, and its witnesses did not confirm its log: ask for it anew",
+    LeafKind.RESTORED_DATABASE.value: "the agent's database was restored from a backup: ask for it anew",
+    LeafKind.WITNESS_ANOMALY.value: "a witness has seen another log of this agent: ispagent status says which",
+}
+"""Events that void all plans that were not started, and the text for each."""
+
+
+async def _ask(call: ApiCall) -> Response:
+    p = call.parts
+    now_s = p.clock.wall_s()
+    pinned = p.trust.current(now_s)
+    r = call.body()
+    if r.has("intent"):
+        envelope = envelopes.decode_untrusted(unb64(r.text("intent", BODY_BYTES), "intent"))
+        r.done()
+        asked = request.signed(envelope, pinned.trust, p.agent, now_s)
+    else:
+        asked = request.local(_read_ask(r), call.request.peer_uid, p.people, pinned.trust, p.agent, now_s)
+    await p.importer.refresh()
+    known = call.known
+    if not known:
+        call.strangers.admit(now_s)
+        call.strangers.count(now_s)
+    try:
+        plan_id = await p.intake.plan(asked, pinned)
+    except RequestError as err:
+        if known:
+            raise
+        raise RequestError("this was not taken; ask somebody whom the configuration knows", refused=True) from err
+    p.bell.ring()
+    p.worker.poke()  # a standing authority may have approved it
+    row = plans.find(p.store.reader, plan_id.hex())
+    if not known:  # asking is free to whoever may open the socket; what the agent knows of people is not
+        return Response(201, _summary(row, plans.counts(p.store.reader, row)))
+    return Response(201, _change(call, row.short))
+
+
+async def _show(call: ApiCall) -> Response:
+    return Response(200, _change(call, call.values[0]))
+
+
+async def _list_changes(call: ApiCall) -> Response:
+    p = call.parts
+    return Response(200, [_summary(row, plans.counts(p.store.reader, row)) for row in all_plans(p.store)])
+
+
+async def _export(call: ApiCall) -> Response:
+    """Return the plan, its documents, trust and a checkpoint, to be carried to an approver's workstation by file."""
+    p = call.parts
+    row = plans.find(p.store.reader, call.values[0])
+    await p.evidence.note_export(row, call.who)
+    pinned = p.trust.current(p.clock.wall_s())
+    return Response(
+        200,
+        {
+            "short": row.short,
+            "plan": b64(row.envelope),
+            "documents": [d.decode() for d in p.evidence.documents(row)],
+            "trust": b64(p.trust.envelope(pinned)),
+            "checkpoint": (await p.evidence.checkpoint()).decode(),
+        },
+    )
+
+
+async def _watch(call: ApiCall) -> StreamResponse:
+    row = plans.find(call.parts.store.reader, call.values[0])
+    after = number(call.request.query.get("after", "0"), "after")
+    return StreamResponse(_events(call, row, after))
+
+
+async def _events(call: ApiCall, row: PlanRow, after: int) -> AsyncGenerator[object, None]:
+    """Yield the change's events after a sequence number, then its end."""
+    p = call.parts
+    while True:
+        for event in p.evidence.events(row, after):
+            after = event.seq
+            yield asdict(event)
+        now = plans.find(p.store.reader, row.short)
+        state = plans.state_of(now, plans.counts(p.store.reader, now))
+        if now.finished_seq is not None or now.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
+            yield {"end": True, "state": state.value, "exit": EXIT_CODES[state]}
+            return
+        with trio.move_on_after(WATCH_S):  # deadlines pass without a bell
+            await p.bell.wait()
+
+
+async def _apply(call: ApiCall) -> Response:
+    call.body().done()
+    row = plans.find(call.parts.store.reader, call.values[0])
+    await call.parts.store.run(Release(row.plan_id))
+    call.parts.worker.poke()
+    return Response(200, _change(call, row.short))
+
+
+async def _retry(call: ApiCall) -> Response:
+    call.body().done()
+    row = plans.find(call.parts.store.reader, call.values[0])
+    await call.parts.retry.retry(row)
+    return Response(200, _change(call, row.short))
+
+
+def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
+    p = call.parts
+    row = plans.find(p.store.reader, ref)
+    loaded = plans.load(p.store.reader, p.vault, row)
+    have, need = p.approvals.count(row)
+    return {
+        **_summary(row, plans.counts(p.store.reader, row)),
+        "finished_at": plans.finished_s(p.store.reader, row),
+        "finished_seq": row.finished_seq,
+        "witnessed": _witnessed(call, row.finished_seq),
+        "waits_because": p.worker.waiting.get(row.plan_id) or _void_because(call, row),
+        "approvals": [{"person": d.person, "decision": d.decision} for d in plans.decisions(p.store.reader, row)],
+        "standing": standings.used_by(p.store.query, row.plan_id),
+        "have": have,
+        "need": need,
+        "plan": b64(row.envelope),
+        "documents": [d.decode() for d in loaded.items.documents],
+        "items": [
+            {
+                "n": i.n,
+                "service": i.service,
+                "cpe": plans.item_by_number(loaded.items, i.n).display.get("cpe"),
+                "state": i.state.value,
+                "reason": i.reason,
+                "detail": i.detail,
+            }
+            for i in loaded.rows.values()
+        ],
+        "steps": [
+            {
+                "item": s.item,
+                "step": s.n,
+                "direction": s.direction.value,
+                "attempt": s.attempt,
+                "verdict": None if s.verdict is None else s.verdict.value,
+                "reason": s.reason,
+                "detail": s.detail,
+                "bound": sorted(s.bound),
+            }
+            for s in plans.steps(p.store.reader, row.plan_id)
+        ],
+    }
+
+
+def _witnessed(call: ApiCall, seq: int | None) -> str:
+    """Return who has witnessed the log up to an event; a cosignature comes a while after it."""
+    if seq is None:
+        return ""
+    text = call.parts.witnessed(seq)
+    expected = text == NOT_WITNESSED and call.parts.witnessed(1) != NOT_WITNESSED
+    return f"{NOT_WITNESSED} yet" if expected else text
+
+
+def _void_because(call: ApiCall, row: PlanRow) -> str:
+    """Return why a plan is void, by the agent's own event before its end; "" where it is not void."""
+    if row.gate is not Gate.VOID:
+        return ""
+    kind = plans.last_event_before_end(call.parts.store.reader, row, tuple(_VOIDED))
+    return "" if kind is None else _VOIDED[kind]
+
+
+def _read_ask(r: Reader) -> Ask:
+    action = r.enum("action", Action)
+    ask = Ask(
+        action=action,
+        refs=tuple(r.texts("refs")),
+        on_tariff=r.text("on_tariff"),
+        exclude=tuple(r.texts("exclude")),
+        reason=request.reason_of(action, r.text("reason")),
+        tariff=r.text("tariff"),
+        on_failure=r.enum("on_failure", OnFailure),
+        change=r.text("change"),
+        alone=r.boolean("alone"),
+        hold=r.boolean("hold"),
+        settings=r.text_map("settings") if r.has("settings") else {},
+        secrets=r.text_map("secrets") if r.has("secrets") else {},
+    )
+    r.done()
+    return ask
+
+
+def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
+    state = plans.state_of(row, counts)
+    return {
+        "id": row.short,
+        "plan_id": row.plan_id.hex(),
+        "sha256": row.digest.hex(),
+        "action": row.action,
+        "class": plans.signed(row).risk_class.value,
+        "requester": row.requester,
+        "state": state.value,
+        "gate": row.gate.value,
+        "hold": row.hold,
+        "exit": EXIT_CODES[state],
+        "finished": state not in (ChangeState.RUNNING, ChangeState.WAITING_FOR_DEVICE),
+        "counts": {state.value: n for state, n in counts.items()},
+        "made": row.made_s,
+        "start_by": int(row.start_by.wall_s),
+        "run_until": int(row.run_until.wall_s),
+    }
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("POST", "/v1/changes", Role.ANYONE, "the ask, or intent", "the change", _ask),
+    Route("GET", "/v1/changes", Role.OPERATOR, "", "changes", _list_changes),
+    Route("GET", "/v1/changes/{id}", Role.OPERATOR, "", "the change", _show),
+    Route("POST", "/v1/changes/{id}/export", Role.OPERATOR, "", "what an approver needs", _export),
+    Route("GET", "/v1/changes/{id}/watch", Role.OPERATOR, "", "events, one a line", _watch),
+    Route("POST", "/v1/changes/{id}/apply", Role.OPERATOR, "", "the change", _apply),
+    Route("POST", "/v1/changes/{id}/retry", Role.OPERATOR, "", "the change", _retry),
+)

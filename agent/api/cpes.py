@@ -1,0 +1,75 @@
+"""Routes of CPE: the devices in customers' houses."""
+
+from __future__ import annotations
+
+from agent.api.call import ApiCall, Role, Route
+from agent.cpe.desk import CpeDesk
+from agent.cpe_model.known import Trust
+from agent.runtime.errors import HttpError
+from agent.runtime.http import Response
+
+
+def _desk(call: ApiCall) -> CpeDesk:
+    if call.parts.cpes is None:
+        raise HttpError(404, "no-acs", "this agent has no ACS: section [cwmp] of its configuration")
+    return call.parts.cpes
+
+
+def of_service(call: ApiCall, ref: str) -> list[dict[str, object]]:
+    """Return the CPE of a service, for the subscriber's page; empty where the agent has no ACS."""
+    return [] if call.parts.cpes is None else call.parts.cpes.of_service(ref)
+
+
+async def _list_cpes(call: ApiCall) -> Response:
+    return Response(200, _desk(call).listed())
+
+
+async def _show(call: ApiCall) -> Response:
+    return Response(200, _desk(call).shown(_desk(call).find(call.values[0])))
+
+
+async def _values(call: ApiCall) -> Response:
+    return Response(200, _desk(call).values(_desk(call).find(call.values[0]), call.request.query.get("below", "")))
+
+
+async def _refresh(call: ApiCall) -> Response:
+    r = call.body()
+    wanted, timeout_s = r.texts("names"), r.integer("timeout_s", 1, 3600)
+    r.done()
+    cpe = _desk(call).find(call.values[0])
+    problems = await _desk(call).refresh(cpe, wanted, timeout_s)
+    return Response(200, {"problems": list(problems), **_desk(call).shown(_desk(call).find(cpe.name))})
+
+
+async def _decide(call: ApiCall) -> Response:
+    r = call.body()
+    trust, service = r.text("trust"), r.text("service") if r.has("service") else None
+    forget = r.boolean("forget")
+    r.done()
+    if trust not in ("", Trust.ACCEPTED.value, Trust.REFUSED.value, Trust.QUARANTINED.value):
+        raise HttpError(400, "bad-request", f"trust: expected accepted, refused or quarantined, got {trust[:40]}")
+    cpe, who = _desk(call).find(call.values[0]), call.who
+    decided = Trust(trust) if trust else None
+    found = await _desk(call).decide(cpe, who, trust=decided, service=service, forget=forget)
+    return Response(200, {} if found is None else _desk(call).shown(found))
+
+
+async def _clear(call: ApiCall) -> Response:
+    call.body().done()
+    cleared = await _desk(call).clear(_desk(call).find(call.values[0]), call.who)
+    return Response(200, {"cleared": cleared})
+
+
+async def _matrix(call: ApiCall) -> Response:
+    return Response(200, _desk(call).matrix())
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/v1/cpes", Role.OPERATOR, "", "CPE", _list_cpes),
+    Route("GET", "/v1/cpes/{name}", Role.OPERATOR, "", "the CPE, as last known", _show),
+    Route("GET", "/v1/cpes/{name}/values", Role.OPERATOR, "", "parameters, as last known", _values),
+    Route("POST", "/v1/cpes/{name}/refresh", Role.OPERATOR, "names, timeout_s", "problems, the CPE", _refresh),
+    Route("POST", "/v1/cpes/{name}/decide", Role.OPERATOR, "trust, service, forget", "the CPE", _decide),
+    Route("POST", "/v1/cpes/{name}/clear", Role.OPERATOR, "", "cleared", _clear),
+    Route("GET", "/v1/cpe-matrix", Role.OPERATOR, "", "a row for each model and workflow", _matrix),
+)

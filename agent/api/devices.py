@@ -1,0 +1,49 @@
+"""Routes of the operator's devices."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from agent.api.call import ApiCall, Role, Route
+from agent.connectors.base import DeviceReport
+from agent.runtime.errors import HttpError
+from agent.runtime.http import Response
+
+
+async def _list_devices(call: ApiCall) -> Response:
+    now_s = call.parts.clock.wall_s()
+    return Response(200, [_device(report, now_s) for report in call.parts.devices.reports()])
+
+
+async def _show(call: ApiCall) -> Response:
+    return Response(200, _device(_named(call, call.values[0]), call.parts.clock.wall_s()))
+
+
+async def _probe(call: ApiCall) -> Response:
+    call.body().done()
+    found = await call.parts.devices.probe(_named(call, call.values[0]).target)
+    return Response(200, _device(found, call.parts.clock.wall_s()))
+
+
+def _named(call: ApiCall, name: str) -> DeviceReport:
+    found = call.parts.devices.find(name)
+    if found is None:
+        known = ", ".join(report.name for report in call.parts.devices.reports()) or "none"
+        raise HttpError(404, "unknown-device", f"there is no device {name[:40]!r}; configured: {known}")
+    return found
+
+
+def _device(report: DeviceReport, now_s: float) -> dict[str, object]:
+    return {
+        "name": report.name,
+        **asdict(report),
+        "state": report.state.value,
+        "age_s": None if report.read_s is None else max(int(now_s) - report.read_s, 0),
+    }
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/v1/devices", Role.OPERATOR, "", "devices", _list_devices),
+    Route("GET", "/v1/devices/{name}", Role.OPERATOR, "", "the device, as last read", _show),
+    Route("POST", "/v1/devices/{name}/probe", Role.OPERATOR, "", "the device, as read now", _probe),
+)

@@ -1,0 +1,90 @@
+"""The table of routes, and the dispatch by it."""
+
+from __future__ import annotations
+
+from agent.api import agent, audit, changes, cpes, devices, secrets, statements, subscribers, trust
+from agent.api.call import ApiCall, ApiParts, Role, Route, Strangers, is_admin, is_operator
+from agent.changes.journal.request import RequestError
+from agent.changes.planning.preview import NothingToDoError
+from agent.connectors.base import UnreadableError
+from agent.inventory.importing import ImportRefusedError
+from agent.runtime.errors import HttpError
+from agent.runtime.http import Request, Response, StreamResponse
+from agent.store.errors import LogCorruptError, RefusedCommandError
+from trust.errors import MalformedError
+
+ROUTES: tuple[Route, ...] = (
+    *agent.ROUTES,
+    *trust.ROUTES,
+    *secrets.ROUTES,
+    *subscribers.ROUTES,
+    *devices.ROUTES,
+    *cpes.ROUTES,
+    *changes.ROUTES,
+    *statements.ROUTES,
+    *audit.ROUTES,
+)
+"""Every route there is."""
+
+
+class Api:
+    """Answers requests by the table of routes."""
+
+    def __init__(self, parts: ApiParts) -> None:
+        self.parts = parts
+        self._strangers = Strangers()
+
+    async def __call__(self, request_: Request) -> Response | StreamResponse:
+        """Answer one request; every refusal is an HttpError with a code for programs."""
+        segments = request_.segments
+        allowed = False
+        for route in ROUTES:
+            values = _match(route.path, segments)
+            if values is None:
+                continue
+            allowed = True
+            if route.method == request_.method:
+                self._check_role(route.role, request_.peer_uid)
+                return await _answer(route, ApiCall(self.parts, request_, values, self._strangers))
+        if allowed:
+            raise HttpError(405, "method", f"{request_.method} is not offered on {request_.path}")
+        raise HttpError(404, "no-route", f"there is no {request_.path}")
+
+    def _check_role(self, role: Role, uid: int) -> None:
+        if role is Role.ADMIN and not is_admin(uid):
+            raise HttpError(403, "role", "only root or the agent's own user may do this")
+        if role is Role.OPERATOR and not is_operator(uid, self.parts.people):
+            raise HttpError(403, "role", f"uid {uid} is mapped to no person in the configuration ([people])")
+
+
+async def _answer(route: Route, call: ApiCall) -> Response | StreamResponse:
+    try:
+        return await route.handler(call)
+    except NothingToDoError as err:
+        lines = list(err.lines)
+        raise HttpError(409, "nothing-to-do", "\n".join([str(err), *lines])) from err
+    except RequestError as err:
+        raise HttpError(403 if err.refused else 400, "refused" if err.refused else "bad-request", str(err)) from err
+    except (MalformedError, ImportRefusedError) as err:
+        raise HttpError(400, "bad-request", str(err)) from err
+    except RefusedCommandError as err:
+        status = 404 if err.reason.startswith("unknown-") else 403
+        raise HttpError(status, err.reason, str(err)) from err
+    except UnreadableError as err:
+        status = 409 if err.reason == "missing-secret" else 503
+        raise HttpError(status, err.reason, str(err)) from err
+    except LogCorruptError as err:
+        raise HttpError(500, "log-corrupt", str(err)) from err
+
+
+def _match(path: str, segments: tuple[str, ...]) -> tuple[str, ...] | None:
+    parts = path.split("/")[1:]
+    if len(parts) != len(segments):
+        return None
+    values = []
+    for part, segment in zip(parts, segments, strict=True):
+        if part.startswith("{"):
+            values.append(segment)
+        elif part != segment:
+            return None
+    return tuple(values)

@@ -1,0 +1,24 @@
+"""Routes of the agent's secrets: passwords of devices and databases. A secret is set, never shown."""
+
+from __future__ import annotations
+
+from agent.api.call import ApiCall, Role, Route, unb64
+from agent.runtime.http import Response
+
+
+async def _list_secrets(call: ApiCall) -> Response:
+    return Response(200, {"secrets": call.parts.secrets.names(), "wanted": sorted(call.parts.secrets.wanted)})
+
+
+async def _set_secret(call: ApiCall) -> Response:
+    r = call.body()
+    secret = unb64(r.text("secret"), "secret")
+    r.done()
+    await call.parts.secrets.put(call.values[0], secret, call.who)
+    return Response(200, {"name": call.values[0]})
+
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/v1/secrets", Role.OPERATOR, "", "secrets, wanted", _list_secrets),
+    Route("POST", "/v1/secrets/{name}", Role.ADMIN, "secret", "name", _set_secret),
+)
