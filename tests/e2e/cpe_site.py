@@ -137,10 +137,16 @@ async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
 
 @asynccontextmanager
 async def acs_site(
-    folder: Path, more: str = "", *, clock: MovableClock | None = None, files: Files | None = None
+    folder: Path,
+    more: str = "",
+    *,
+    clock: MovableClock | None = None,
+    files: Files | None = None,
+    install: bool = True,
 ) -> AsyncIterator[CpeSite]:
     """Run an agent with an ACS for the block; its log adds up at the end. `files`: of it, if it has more than that."""
-    async with open_site(files or acs_files(folder, more), clock=clock) as site, trio.open_nursery() as nursery:
+    found = files or acs_files(folder, more)
+    async with open_site(found, clock=clock, install=install) as site, trio.open_nursery() as nursery:
         acs = site.daemon.sessions.connector("cwmp/")
         assert isinstance(acs, CwmpConnector)
         await acs.port.wait()

@@ -22,6 +22,7 @@ from agent import daemon as daemon_module
 from agent.changes.auditlog import recovery
 from agent.changes.engine.perform import Patience
 from agent.config import load
+from agent.connectors.base import Connector
 from agent.daemon import Daemon
 from agent.runtime import http_client
 from agent.runtime.clock import SystemClock
@@ -231,11 +232,26 @@ class Site(Office):
 
 
 @asynccontextmanager
-async def open_site(files: Files, *, clock: MovableClock | None = None, install: bool = True) -> AsyncIterator[Site]:
-    """Run the agent in this process, as `ispagent run` does, until the block ends."""
+async def open_site(
+    files: Files,
+    *,
+    clock: MovableClock | None = None,
+    install: bool = True,
+    connectors: Mapping[str, Connector] | None = None,
+    patience: Patience = PATIENCE,
+) -> AsyncIterator[Site]:
+    """Run the agent in this process, as `ispagent run` does, until the block ends.
+
+    Args:
+        files: its folder.
+        clock: its clock; None: the machine's.
+        install: whether trust, secrets and subscribers are to be installed first.
+        connectors: in the place of those that the configuration names.
+        patience: how long it waits for its targets.
+    """
     clock = clock or MovableClock()
     async with daemon_module.open_files(load(files.config), clock) as opened:
-        daemon = daemon_module.build(load(files.config), opened, clock, patience=PATIENCE)
+        daemon = daemon_module.build(load(files.config), opened, clock, patience=patience, connectors=connectors)
         await recovery.void_if_restored(opened.store, opened.vault, daemon.api.parts.recorder)
         await recovery.note_start(opened.store, daemon.api.parts.recorder)
         async with trio.open_nursery() as nursery:
