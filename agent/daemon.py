@@ -40,7 +40,7 @@ from agent.changes.remote.views import Views
 from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
-from agent.connectors.base import AccessRecipe, Connector, UnreadableError
+from agent.connectors.base import AccessMethod, Connector, UnreadableError
 from agent.connectors.cwmp import SPEC as CWMP
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.radius import SPEC as RADIUS
@@ -131,20 +131,20 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
 
 
 async def password_of(
-    connectors: Mapping[str, Connector], recipes: Mapping[str, AccessRecipe], service: Service
+    connectors: Mapping[str, Connector], access_methods: Mapping[str, AccessMethod], service: Service
 ) -> str:
     """Return the password of a service's login, from the database that its access method rests on.
 
     Raises:
         UnreadableError: it is kept elsewhere, or cannot be read.
     """
-    recipe, radius = recipes.get(service.method), connectors.get("radius")
-    if recipe is None or not isinstance(radius, RadiusConnector) or not recipe.target.startswith("radius/"):
+    method, radius = access_methods.get(service.method), connectors.get("radius")
+    if method is None or not isinstance(radius, RadiusConnector) or not method.target.startswith("radius/"):
         where = (
             f"{service.ref} is not on RADIUS ({service.method}): its password is kept where the agent cannot read it"
         )
         raise UnreadableError(where, reason="no-password")
-    return await radius.password_of(recipe.target, service.login)
+    return await radius.password_of(method.target, service.login)
 
 
 class Link:
@@ -317,7 +317,9 @@ def build(
     if connectors is None:
         context = ConnectorContext(secret, vault.commit, config.timezone, clock, cpe_store)
         connectors = {one.spec.name: one.make(context) for one in config.connectors}
-    recipes = with_routers({n: recipe for c in connectors.values() for n, recipe in c.recipes.items()}, radius)
+    access_methods = with_routers(
+        {n: method for c in connectors.values() for n, method in c.access_methods.items()}, radius
+    )
     sessions = Sessions(connectors)
     clock_watch = ClockWatch(store, recorder, clock)
     importer = Importer(
@@ -345,7 +347,7 @@ def build(
         store=store,
         recorder=recorder,
         sessions=sessions,
-        recipes=recipes,
+        access_methods=access_methods,
         clock=clock,
         unmet=lambda tx, item, begun: book.unmet(tx, item, begun, tests),
         patience=patience or Patience(),
@@ -365,7 +367,7 @@ def build(
         vault=vault,
         recorder=recorder,
         sessions=sessions,
-        recipes=recipes,
+        access_methods=access_methods,
         clock=clock,
         agent=identity.agent,
         plan_key=identity.plan_key,
@@ -390,7 +392,7 @@ def build(
             cwmp.baselines,
             cwmp.stun,
             standings,
-            SecretSources(lambda service: password_of(connectors, recipes, service), secret),
+            SecretSources(lambda service: password_of(connectors, access_methods, service), secret),
         )
         problems: dict[str, str] = {}
         cpe_desk = CpeDesk(

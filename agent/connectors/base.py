@@ -1,6 +1,6 @@
 """The contract of a connector: how the main job talks to a system, whichever it is.
 
-A connector is one folder. It knows how a service state becomes resources (its access recipes, pure), how to read and
+A connector is one folder. It knows how a service state becomes resources (its access methods, pure), how to read and
 write resources (its session, I/O), and how enforcement is judged (pure). It knows nothing of plans, trust or the
 journal. Systems that are dialled (`Reach.DIAL`: SQL, RouterOS) and devices that call in (`Reach.ARRIVE`: TR-069, USP)
 have the same session; only how it comes about differs.
@@ -141,7 +141,7 @@ class DeviceReport:
 
 
 @runtime_checkable
-class Reporting(Protocol):
+class DeviceFacts(Protocol):
     """A connector that knows something of its devices beside what changes need."""
 
     def reports(self) -> Sequence[DeviceReport]:
@@ -212,7 +212,7 @@ class Session(Protocol):
 
 
 @runtime_checkable
-class Telling(Protocol):
+class LateResult(Protocol):
     """A session whose device says later what became of an effect that it had accepted."""
 
     def told(self, ticket: Ticket) -> Reply | None:
@@ -221,7 +221,7 @@ class Telling(Protocol):
 
 
 @runtime_checkable
-class Calling(Protocol):
+class ConnectionRequests(Protocol):
     """A connector of devices that call in, which can be asked to do so."""
 
     def waited_for(self, target: str) -> AbstractContextManager[None]:
@@ -231,15 +231,15 @@ class Calling(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CannotEnforce:
-    """A recipe's refusal: `reason` is a short code, `detail` one sentence for the operator."""
+    """An access method's refusal: `reason` is a short code, `detail` one sentence for the operator."""
 
     reason: str
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class RecipePlan:
-    """A recipe's answer: steps that make the state real, how enforcement will be judged, and texts for the preview.
+class AccessPlan:
+    """An access method's answer: steps that make the state real, how enforcement is judged, and texts for the preview.
 
     No steps and no `CannotEnforce`: the network already is as wanted. `display` keys: see `trust.render`.
     """
@@ -270,7 +270,7 @@ class Judgement:
     detail: str = ""
 
 
-class AccessRecipe(Protocol):
+class AccessMethod(Protocol):
     """How one access method makes a service state real. Pure: it is given what was read."""
 
     target: str
@@ -279,11 +279,11 @@ class AccessRecipe(Protocol):
         """Return the addresses that `plan` needs for this service and that `seen` lacks; empty when it has all."""
         ...
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the steps from what was seen to what is wanted; steps are numbered from 1."""
         ...
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the steps that end the service's sessions and change nothing else."""
         ...
 
@@ -301,7 +301,7 @@ class Connector(Protocol):
 
     traits: Traits
     targets: Sequence[Target]
-    recipes: Mapping[str, AccessRecipe]
+    access_methods: Mapping[str, AccessMethod]
     """By access method name, as in the inventory's `method` column."""
 
     def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:

@@ -86,7 +86,7 @@ def _overlaps(target: str, services: Iterable[Service]) -> Iterator[SharedLogin]
 
 @lru_cache(maxsize=65_536)
 def _nets(login: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    """Return the networks of a login, without what is none: its recipe refuses that."""
+    """Return the networks of a login, without what is none: its access method refuses that."""
     found = []
     for text in login.split(","):
         try:

@@ -1,4 +1,4 @@
-"""PPPoE (or a hotspot) by RADIUS, with the routers that serve it looked at too: composes two connectors' recipes. Pure.
+"""PPPoE (or a hotspot) by RADIUS, and the routers that serve it: composes two connectors' access methods. Pure.
 
 RADIUS decides what a subscriber gets; whether that means anything is up to the routers. So where a NAS is known as a
 router too (`[nas.NAME] router`), a suspension is refused whose address list no rule drops, or whose login has a secret
@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.connectors.radius.addresses import sessions_of
 from agent.connectors.radius.garden import in_garden
 from agent.connectors.radius.schema import Method, RadiusConfig
@@ -54,15 +54,15 @@ Session = Mapping[str, str]
 
 
 class RoutedAccess:
-    """Implements `agent.connectors.base.AccessRecipe` over a RADIUS recipe."""
+    """Implements `agent.connectors.base.AccessMethod` over a RADIUS access method."""
 
     def __init__(
-        self, inner: AccessRecipe, method: Method, routers: Mapping[str, str], others: Sequence[str] = ()
+        self, inner: AccessMethod, method: Method, routers: Mapping[str, str], others: Sequence[str] = ()
     ) -> None:
-        """Take the recipe that it completes.
+        """Take the access method that it completes.
 
         Args:
-            inner: the RADIUS recipe.
+            inner: the RADIUS access method.
             method: its access mapping.
             routers: accounting address of a NAS -> id of the target that is its API; those that have one.
             others: names of the NAS that have none.
@@ -129,8 +129,8 @@ class RoutedAccess:
 
     # --- what is done ---
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
-        """Return the RADIUS recipe's plan and the last rung, or why the routers would not do it."""
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+        """Return the RADIUS access method's plan and the last rung, or why the routers would not do it."""
         planned = self._inner.plan(wanted, service, seen)
         if isinstance(planned, CannotEnforce):
             return planned
@@ -146,7 +146,7 @@ class RoutedAccess:
         if enforce is not None:
             steps, cut_on = self._with_cuts(steps, enforce.expect.get(OWN, ""), service, seen)
             enforce = replace(enforce, expect={**enforce.expect, _LISTS: ",".join(self._lists), **cut_on})
-        return RecipePlan(steps, enforce, display)
+        return AccessPlan(steps, enforce, display)
 
     def _with_cuts(
         self, steps: tuple[Step, ...], own: str, service: Service, seen: Mapping[Address, Seen]
@@ -170,8 +170,8 @@ class RoutedAccess:
         key = f"{service.ref}:suspended:cut:{target}"
         return end_of(address(target, Resource.FLOWS, own), key, self._method.disconnect_within_s)
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
-        """Return the RADIUS recipe's disconnect and the last rung."""
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+        """Return the RADIUS access method's disconnect and the last rung."""
         planned = self._inner.kick(service, seen)
         if isinstance(planned, CannotEnforce):
             return planned
@@ -364,9 +364,9 @@ def _name(target: str) -> str:
     return target.removeprefix("routeros/")
 
 
-def with_routers(recipes: Mapping[str, AccessRecipe], radius: RadiusConfig) -> Mapping[str, AccessRecipe]:
-    """Return the recipes, those of RADIUS completed by the routers that its NAS are."""
+def with_routers(access_methods: Mapping[str, AccessMethod], radius: RadiusConfig) -> Mapping[str, AccessMethod]:
+    """Return the access methods, those of RADIUS completed by the routers that its NAS are."""
     routers = {nas.accounting: f"routeros/{nas.router}" for nas in radius.nas if nas.router}
     others = [nas.name for nas in radius.nas if not nas.router]
-    completed = {m.name: RoutedAccess(recipes[m.name], m, routers, others) for m in radius.methods if routers}
-    return {**recipes, **completed}
+    completed = {m.name: RoutedAccess(access_methods[m.name], m, routers, others) for m in radius.methods if routers}
+    return {**access_methods, **completed}

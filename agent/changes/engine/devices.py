@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from agent.changes.engine.sessions import Sessions
-from agent.connectors.base import Connector, DeviceReport, DeviceState, Reporting, UnreadableError
+from agent.connectors.base import Connector, DeviceFacts, DeviceReport, DeviceState, UnreadableError
 
 
 class Devices:
     """The devices of all connectors that report on theirs."""
 
     def __init__(self, connectors: Mapping[str, Connector], sessions: Sessions) -> None:
-        self._connectors = [c for c in connectors.values() if isinstance(c, Reporting)]
+        self._connectors = [c for c in connectors.values() if isinstance(c, DeviceFacts)]
         self._sessions = sessions
 
     def reports(self) -> Sequence[DeviceReport]:
@@ -32,7 +32,7 @@ class Devices:
         """
         await self._sessions.dialled(target)
         connector = self._sessions.connector(target)
-        if not isinstance(connector, Reporting):
+        if not isinstance(connector, DeviceFacts):
             raise UnreadableError(f"{target} has nothing to probe", reason="unknown-target")
         return await connector.probe(target)
 

@@ -93,8 +93,8 @@ class ItemEnd:
         enforce = item.enforce
         if enforce is None:
             return Judgement(Enforced.NO, "unmapped-method", "nothing says what must hold")
-        recipe = self._parts.recipes.get(enforce.expect["method"])
-        if recipe is None:
+        method = self._parts.access_methods.get(enforce.expect["method"])
+        if method is None:
             return Judgement(Enforced.NO, "unmapped-method", "its access method is no longer configured")
         ended = self._steps.known(item.n).ended
         until = self._clock.boot_s() + within_s
@@ -104,9 +104,9 @@ class ItemEnd:
             judgement = Judgement(Enforced.NO, "unreadable", "could not be read")
             try:
                 seen.update(await lines.read([enforce.address]))
-                while missing := [a for a in recipe.enforcement_reads(enforce, seen) if a not in seen]:
+                while missing := [a for a in method.enforcement_reads(enforce, seen) if a not in seen]:
                     seen.update(await lines.read(missing))
-                judgement = recipe.judge(enforce, seen, list(ended))
+                judgement = method.judge(enforce, seen, list(ended))
             except UnreadableError as err:
                 judgement = Judgement(Enforced.NO, err.reason, str(err))
             over = judgement.enforced is Enforced.YES or (judgement.enforced is Enforced.PENDING and not redials)

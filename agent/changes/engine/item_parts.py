@@ -12,7 +12,7 @@ from agent.changes.engine.perform import Patience
 from agent.changes.engine.sessions import Sessions
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.machine import Event, StepFact
-from agent.connectors.base import AccessRecipe
+from agent.connectors.base import AccessMethod
 from agent.model import (
     Address,
     Direction,
@@ -37,12 +37,12 @@ PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class RunParts:
-    """What a run needs of the agent. `recipes` by method name; `census` names each target's who-is-online address."""
+    """Everything that a run needs. `census`: where a target lists everybody who is online, by target."""
 
     store: Store
     recorder: Recorder
     sessions: Sessions
-    recipes: Mapping[str, AccessRecipe]
+    access_methods: Mapping[str, AccessMethod]
     clock: Clock
     unmet: Unmet
     patience: Patience = field(default_factory=Patience)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import trio
 
-from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, Session, Telling, UnreadableError
+from agent.connectors.base import DriftedError, LateResult, LostError, NotSentError, Reply, Session, UnreadableError
 from agent.model import (
     ABSENT,
     Address,
@@ -257,7 +257,7 @@ async def _wait_for_proof(
         except UnreadableError:
             last = None
         now = clock.boot_s()
-        later = session.told(ticket) if isinstance(session, Telling) else None
+        later = session.told(ticket) if isinstance(session, LateResult) else None
         over = now >= until or (later is not None and not later.accepted)
         if last is not None and (_effect_holds(ticket.bound, proof, last) or over):
             return last, later

@@ -14,7 +14,7 @@ from typing import Self
 import trio
 
 from agent.changes.engine.coalesce import CoalescedSession
-from agent.connectors.base import Calling, Connector, Reach, Session, UnreadableError
+from agent.connectors.base import ConnectionRequests, Connector, Reach, Session, UnreadableError
 from agent.model import Address, Seen, Target, target_of
 from agent.runtime.bell import Bell
 
@@ -218,7 +218,7 @@ class Sessions:
     async def _visit(self, target: str) -> AsyncIterator[Session]:
         """Wait for a device to call in, asking it to if that can be done; its session is lent inside the block."""
         connector = self.connector(target)
-        asked = connector.waited_for(target) if isinstance(connector, Calling) else nullcontext()
+        asked = connector.waited_for(target) if isinstance(connector, ConnectionRequests) else nullcontext()
         with asked:
             async with self._visits.visit(target) as session:
                 yield session

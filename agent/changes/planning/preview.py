@@ -1,7 +1,7 @@
 """Preview: what would happen to whom, from live reads, as a plan that the agent signs.
 
-The same readers and the same recipes serve preview, apply and read-back. What the approver signs is this plan; what it
-stands for are the item documents under `items_root`; what runs are those very documents.
+Preview, apply and read-back use the same readers and the same access methods. The approver signs this plan; it stands
+for the item documents under `items_root`, and those very documents are run.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agent.changes.journal.audit import Recorder, subject_of
 from agent.changes.journal.commands import Deadline, NewItem, SavePlan
 from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
-from agent.connectors.base import AccessRecipe, CannotEnforce, RecipePlan, UnreadableError
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, UnreadableError
 from agent.inventory.book import as_previewed
 from agent.model import Address, Head, Item, Listed, Pace, ReasonChange, Seen, Service, Wave, target_of
 from agent.runtime.clock import Clock
@@ -43,7 +43,7 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """Not `strftime`'s: those are of the machine's language."""
 ROUNDS_MAX = 8
-"""Read rounds of a recipe; each may name what the last one made necessary."""
+"""Read rounds of an access method; each may name what the last one made necessary."""
 
 
 class NothingToDoError(RequestError):
@@ -117,7 +117,7 @@ class Previewer:
     vault: Vault
     recorder: Recorder
     sessions: Sessions
-    recipes: Mapping[str, AccessRecipe]
+    access_methods: Mapping[str, AccessMethod]
     clock: Clock
     agent: str
     plan_key: SigningKey
@@ -179,20 +179,20 @@ class Previewer:
     async def _read(
         self, chosen: Sequence[Chosen]
     ) -> tuple[Mapping[Address, Seen], Mapping[str, UnreadableError], str]:
-        """Return what the recipes need, as far as it can be read, by target why the rest cannot; and notes."""
+        """Return what the access methods need, as far as it can be read, by target why the rest cannot; and notes."""
         seen: dict[Address, Seen] = {}
         unread: dict[str, UnreadableError] = {}
         notes: dict[str, Sequence[str]] = {}
-        wanted = [(self.recipes[c.service.method], c.service) for c in chosen if self._needs_network(c)]
+        wanted = [(self.access_methods[c.service.method], c.service) for c in chosen if self._needs_network(c)]
         for _ in range(ROUNDS_MAX):
-            needed = by_target([a for recipe, service in wanted for a in recipe.reads(service, seen)])
+            needed = by_target([a for method, service in wanted for a in method.reads(service, seen)])
             missing = {target: addresses for target, addresses in needed.items() if target not in unread}
             if not missing:
                 return seen, unread, " · ".join(text for target in sorted(notes) for text in notes[target])
             async with trio.open_nursery() as nursery:
                 for target, addresses in missing.items():
                     nursery.start_soon(self._read_target, target, addresses, seen, unread, notes)
-        raise UnreadableError(f"a recipe asked for more than {ROUNDS_MAX} rounds of reads", reason="endless")
+        raise UnreadableError(f"an access method asked for more than {ROUNDS_MAX} rounds of reads", reason="endless")
 
     async def _read_target(
         self,
@@ -210,7 +210,7 @@ class Previewer:
             unread[target] = err
 
     def _needs_network(self, chosen: Chosen) -> bool:
-        return isinstance(chosen.wish, Wish) and chosen.wish.network and chosen.service.method in self.recipes
+        return isinstance(chosen.wish, Wish) and chosen.wish.network and chosen.service.method in self.access_methods
 
     # --- items ---
 
@@ -224,18 +224,18 @@ class Previewer:
         if chosen.others:
             display["other_services"] = f"other services stay as they are: {', '.join(chosen.others)}"
         if not wish.network:
-            return _change(service, wish, RecipePlan((), None, {}), display)
-        recipe = self.recipes.get(service.method)
-        if recipe is None:
+            return _change(service, wish, AccessPlan((), None, {}), display)
+        method = self.access_methods.get(service.method)
+        if method is None:
             return _leave(
                 service,
                 Leave("unmapped-method", f"no access mapping for method {service.method}", blocked=True),
                 display,
             )
-        if missing := sorted({target for a in recipe.reads(service, seen) if (target := target_of(a)) in unread}):
+        if missing := sorted({target for a in method.reads(service, seen) if (target := target_of(a)) in unread}):
             why = "; ".join(str(unread[target]) for target in missing)
             return _leave(service, Leave("unreachable", why, blocked=True), display)
-        planned = recipe.kick(service, seen) if wish.state is None else recipe.plan(wish.state, service, seen)
+        planned = method.kick(service, seen) if wish.state is None else method.plan(wish.state, service, seen)
         if isinstance(planned, CannotEnforce):
             return _leave(service, Leave(planned.reason, planned.detail, blocked=True), display)
         if not planned.steps and not wish.desired and not wish.always:
@@ -501,7 +501,7 @@ def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:
     )
 
 
-def _change(service: Service, wish: Wish, planned: RecipePlan, display: Mapping[str, str]) -> Item:
+def _change(service: Service, wish: Wish, planned: AccessPlan, display: Mapping[str, str]) -> Item:
     return Item(
         n=1,
         salt=secrets.token_hex(16),

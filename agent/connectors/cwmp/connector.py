@@ -1,4 +1,4 @@
-"""The CWMP connector: the ACS, and the CPE that call in. It has no access recipe: a CPE is no place to suspend anybody.
+"""The CWMP connector: the ACS, and the CPE that call in. It has no access method: a CPE is no place to suspend anybody.
 
 Targets are the CPE that are accepted, which come and go; `targets` is empty, and a target's id is its CPE's name.
 """
@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from agent.connectors.base import AccessRecipe, Reach, Session, Traits, UnreadableError
+from agent.connectors.base import AccessMethod, Reach, Session, Traits, UnreadableError
 from agent.connectors.cwmp.connection_request import Result
 from agent.connectors.cwmp.images_session import Images
 from agent.connectors.cwmp.line_session import CpeLine
@@ -58,7 +58,7 @@ class CwmpConnector:
             conditional=False, settle_s=0.0, window=1, reach=Reach.ARRIVE, send_s=SEND_S, reread_s=REREAD_S
         )
         self.targets: Sequence[Target] = ()
-        self.recipes: Mapping[str, AccessRecipe] = {}
+        self.access_methods: Mapping[str, AccessMethod] = {}
         self.config, self._secrets, self._book = config, secrets, book
         self.images = Images(config.files, config.url, clock, commit)
         self.visits = Visits(config, book, clock, self.images.offer)

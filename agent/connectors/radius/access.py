@@ -1,4 +1,4 @@
-"""How a service state becomes RADIUS rows: the access recipe. Pure: it is given what was read.
+"""How a service state becomes RADIUS rows: the access method. Pure: it is given what was read.
 
 Suspended is a marker group at a low priority, added beside the tariff's group and taken away again: nothing of the
 tariff is lost. Whether the marker wins is computed (`evaluator`) before anything is written, since Fall-Through and
@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.connectors.radius.access_text import after_text, mixed_text, now_text, proof_text, unmet_text
 from agent.connectors.radius.addresses import (
     CONFIGURED,
@@ -69,7 +69,7 @@ Session = Mapping[str, str]
 
 
 class RadiusAccess:
-    """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
+    """One access method: implements `agent.connectors.base.AccessMethod`."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class RadiusAccess:
 
     # --- what is done ---
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the row set transition and the disconnect, or why the state would not take effect."""
         before = seen[self._user(service.login)]
         sessions = self._open_sessions(service, seen)
@@ -148,17 +148,17 @@ class RadiusAccess:
         drop = self._disconnect(service, wanted.access, sessions)
         if after == before.value:
             at_large = wanted.access is Access.SUSPENDED and self._at_large(sessions, enforce, outcome)
-            ending = RecipePlan((Step(1, self.target, drop),), enforce, display)
-            return ending if at_large else RecipePlan((), None, display)
+            ending = AccessPlan((Step(1, self.target, drop),), enforce, display)
+            return ending if at_large else AccessPlan((), None, display)
         write = Step(1, self.target, (Transition(self._user(service.login), before, after),))
         again = (self._disconnect(service, _OPPOSITE[wanted.access], {}, f"{wanted.access.value}-revert"),)
         live = self._live_change(wanted, service, outcome, sessions, seen)
         if live is None:
-            return RecipePlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
+            return AccessPlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
         rungs = Step(2, self.target, live, after=(1,)), Step(3, self.target, drop, (1,), again, unless=(2,))
-        return RecipePlan((write, *rungs), enforce, display)
+        return AccessPlan((write, *rungs), enforce, display)
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""
         sessions = self._open_sessions(service, seen)
         value = seen[self._user(service.login)].value
@@ -167,7 +167,7 @@ class RadiusAccess:
             return refusal
         display = {**self._display(service, seen), "after": "logs in again, to what it had"}
         steps = (Step(1, self.target, self._disconnect(service, None, sessions, "kick")),) if sessions else ()
-        return RecipePlan(steps, None, display)
+        return AccessPlan(steps, None, display)
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Judge from the sessions that are open now; those in `ended` must be gone."""

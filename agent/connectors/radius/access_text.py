@@ -1,4 +1,4 @@
-"""What the recipe says to people: what is now, what would hold after, why something would not."""
+"""Texts of the access method: the present state, the state after the change, and why it would not hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The RADIUS connector: its targets (FreeRADIUS databases), and the recipe of each access method on them."""
+"""The RADIUS connector: its targets (FreeRADIUS databases), and each access method on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from agent.connectors.shared import boot_time_s
 from agent.model import Target
 
 if TYPE_CHECKING:
-    from agent.connectors.base import AccessRecipe
+    from agent.connectors.base import AccessMethod
     from agent.connectors.radius.rowset import Commit
     from agent.connectors.radius.schema import Nas, RadiusConfig
 
@@ -58,7 +58,7 @@ class RadiusConnector:
         self._nas = {n.accounting: n for n in config.nas}
         names = {n.accounting: n.name for n in config.nas}
         watched = frozenset(n.accounting for n in config.nas if n.router)
-        self.recipes: Mapping[str, AccessRecipe] = {
+        self.access_methods: Mapping[str, AccessMethod] = {
             m.name: RadiusAccess(m, self._sql_targets[m.target], names, zone, watched) for m in config.methods
         }
         self._secrets, self._commit, self._boottime = secrets, commit, boottime

@@ -171,7 +171,7 @@ class RadiusSession:
         return None
 
     def notes(self) -> Sequence[str]:
-        """Return nothing: what a preview should say of the database, the recipe says."""
+        """Return nothing: what a preview should say of the database, the access method says."""
         return ()
 
     def _check_deadline(self, ticket: Ticket) -> None:

@@ -8,8 +8,8 @@ users may), `backoff` (when a router is left alone) and `health` (what people sh
 `menus`, on `versions` and `values`; `marks` are what we append to comments. `addresses` names the resources, `rows` and
 `running` are those that are written and those that are ended, `readers` asks for them, `session` puts it together.
 `firewall` says whether an address list's members are kept in, `queues` whether a simple queue is the one that takes a
-subscriber's traffic, `fasttrack` whether that passes it by. `recipes` has the
-recipe of each kind of access method: `access` for PPP secrets, `hotspot_access` for hotspot users, `dhcp_access` with
+subscriber's traffic, `fasttrack` whether that passes it by. `access_methods` has the
+access method of each kind: `access` for PPP secrets, `hotspot_access` for hotspot users, `dhcp_access` with
 `dhcp_text` for leases, `static_access` for fixed addresses (`static_addresses`, and its halves `static_lists` and
 `static_queue`), `several` for more than one router. `onboard` is what an administrator pastes. `limits` says what is
 taken from a router, `errors` what can go wrong.

@@ -1,4 +1,4 @@
-"""How a service state becomes the profile of a subscriber's row: the access recipe. Pure: it is given what was read.
+"""How a service state becomes the profile of a subscriber's row: the access method. Pure: it is given what was read.
 
 Suspended is a profile of its own. A row has one profile, so the tariff's is written back at the restore: only profiles
 that the configuration maps are touched, and a row whose profile is not its tariff's is refused, since what it had would
@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.connectors.routeros.access_text import after_text, now_text, proof_text
 from agent.connectors.routeros.addresses import (
     ALL,
@@ -79,7 +79,7 @@ class Menus:
 
 
 class ProfileAccess:
-    """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
+    """One access method: implements `agent.connectors.base.AccessMethod`."""
 
     menus: ClassVar[Menus]
 
@@ -128,7 +128,7 @@ class ProfileAccess:
 
     # --- what is done ---
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the row's transition and the disconnect, or why the state would not take effect."""
         before = seen[self._at(self.menus.row, service.login)]
         if isinstance(before.value, Absent):
@@ -150,8 +150,8 @@ class ProfileAccess:
         if all(texts_of(before.value).get(name) == text for name, text in fields.items()):
             stays = wanted.tariff != service.tariff and bool(self._sessions(service, seen))
             if not stays and not self._at_large(wanted.access, service, seen):
-                return RecipePlan((), None, display)
-            return RecipePlan(tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1)), enforce, display)
+                return AccessPlan((), None, display)
+            return AccessPlan(tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1)), enforce, display)
         after = self._become(before.value, fields)
         write = Step(1, self.target, (Transition(self._at(self.menus.row, service.login), before, after),))
         again = (self._disconnect(service, {}, f"{_OPPOSITE[wanted.access].value}-revert"),)
@@ -159,16 +159,16 @@ class ProfileAccess:
             Step(n, self.target, end, after=(1,), on_revert=again if end.address == again[0].address else ())
             for n, end in enumerate(ends, 2)
         ]
-        return RecipePlan((write, *steps), enforce, display)
+        return AccessPlan((write, *steps), enforce, display)
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""
         refusal = self._refuse_copies(service.login, seen[self._at(self.menus.row, service.login)].value)
         if refusal:
             return refusal
         display = {**self._display(service, seen), "after": "logs in again, to what it had"}
         drop = Step(1, self.target, self._disconnect(service, seen, "kick"))
-        return RecipePlan((drop,) if self._sessions(service, seen) else (), None, display)
+        return AccessPlan((drop,) if self._sessions(service, seen) else (), None, display)
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Judge from the sessions that are open now; those in `ended` must be gone."""
@@ -419,14 +419,14 @@ class PppAccess(ProfileAccess):
         return replace(enforce, expect={**enforce.expect, _FLOWS: own}) if own else enforce
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what a profile's recipe needs, then the connections of an address of its own."""
+        """Return what a profile's access method needs, then the connections of an address of its own."""
         missing = list(super().enforcement_reads(enforce, seen))
         own = enforce.expect.get(_FLOWS)
         flows = self._at(Resource.FLOWS, own) if own else None
         return [flows] if flows is not None and not missing and flows not in seen else missing
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
-        """Judge as a profile's recipe does; and of an address of its own no connection from before may be left."""
+        """Judge as a profile's access method does; no connection of an address of its own may be left from before."""
         found, own = super().judge(enforce, seen, ended), enforce.expect.get(_FLOWS)
         if found.enforced is Enforced.NO or not own:
             return found

@@ -1,4 +1,4 @@
-"""The RouterOS connector: its targets (routers, by their API), and the recipe of each access method on them."""
+"""The RouterOS connector: its targets (routers, by their API), and each access method on them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import trio
 
 from agent.connectors.base import DeviceReport, Reach, Session, Traits, UnreadableError
 from agent.connectors.routeros import api_session
+from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.api_session import Endpoint
 from agent.connectors.routeros.carrier_session import dial
 from agent.connectors.routeros.line import Line
-from agent.connectors.routeros.recipes import recipe_of
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
 from agent.connectors.shared import boot_time_s
 from agent.model import Target
 
 if TYPE_CHECKING:
-    from agent.connectors.base import AccessRecipe
+    from agent.connectors.base import AccessMethod
     from agent.connectors.routeros.api_session import Api
     from agent.connectors.routeros.carrier_session import Dial
     from agent.connectors.routeros.rows import Commit
@@ -33,7 +33,7 @@ for everybody."""
 
 
 class RouterosConnector:
-    """Implements `agent.connectors.base.Connector` and `Reporting`."""
+    """Implements `agent.connectors.base.Connector` and `DeviceFacts`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class RouterosConnector:
         self.traits = Traits(conditional=False, settle_s=SETTLE_S, window=window, reach=Reach.DIAL, census="online/all")
         self._routers = {t.id: t for t in config.targets}
         self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.identity) for t in config.targets)
-        self.recipes: Mapping[str, AccessRecipe] = {m.name: recipe_of(m) for m in config.methods}
+        self.access_methods: Mapping[str, AccessMethod] = {m.name: access_method_of(m) for m in config.methods}
         self._secrets, self._commit, self._reach = secrets, commit, reach
         self._boottime, self._walltime = boottime, walltime
         self._lines: dict[str, Line] = {}

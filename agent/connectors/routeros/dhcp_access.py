@@ -1,4 +1,4 @@
-"""How a service state becomes a DHCP lease's address lists, or its being blocked: the access recipe. Pure.
+"""How a service state becomes a DHCP lease's address lists, or its being blocked: the access method. Pure.
 
 A subscriber is a static lease, by its MAC. Suspended is one address list more on the lease, which a rule must keep in;
 or, where no list is configured, `block-access`. The speed is the lease's `rate-limit`, and only that of a tariff is
@@ -18,7 +18,7 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.connectors.routeros import dhcp_text
 from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.firewall import LetOut, keeps_in
@@ -46,7 +46,7 @@ SeenAll = Mapping[Address, Seen]
 
 
 class DhcpAccess:
-    """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
+    """One access method: implements `agent.connectors.base.AccessMethod`."""
 
     def __init__(self, method: DhcpMethod) -> None:
         """Take the access mapping."""
@@ -88,7 +88,7 @@ class DhcpAccess:
 
     # --- what is done ---
 
-    def plan(self, wanted: ServiceState, service: Service, seen: SeenAll) -> RecipePlan | CannotEnforce:
+    def plan(self, wanted: ServiceState, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the lease's transition and the cut of its connections, or why the state would not take effect."""
         mac = mac_of(service.login)
         if not mac:
@@ -113,28 +113,28 @@ class DhcpAccess:
         cut = self._cut(lease["address"], service, "suspended") if wanted.access is Access.SUSPENDED else None
         if after == before.value:
             again = (Step(1, self.target, cut),) if cut else ()
-            return self._as_wanted(wanted, mac, seen, RecipePlan(again, enforce, display))
+            return self._as_wanted(wanted, mac, seen, AccessPlan(again, enforce, display))
         write = Step(1, self.target, (Transition(self._at(Resource.LEASE, mac), before, after),))
         steps = (write, Step(2, self.target, cut, after=(1,))) if cut and not self._holds(lease) else (write,)
-        return RecipePlan(steps, enforce, display)
+        return AccessPlan(steps, enforce, display)
 
     def _as_wanted(
-        self, wanted: ServiceState, mac: str, seen: SeenAll, again: RecipePlan
-    ) -> RecipePlan | CannotEnforce:
+        self, wanted: ServiceState, mac: str, seen: SeenAll, again: AccessPlan
+    ) -> AccessPlan | CannotEnforce:
         """Return what is to be done where the lease is as wanted: nothing, unless the client is not."""
         lease, client = texts_of(seen[self._at(Resource.LEASE, mac)].value), self._bound(mac, seen)
         place = client.get("active-address", "")
         listed = self._listed(place, seen)
         if wanted.access is Access.ACTIVE:
             if not listed:
-                return RecipePlan((), None, again.display)
+                return AccessPlan((), None, again.display)
             why = f"its lease is as wanted, but {self._still_in(place, listed, client)}"
             return CannotEnforce("not-in-effect", why)
         held = not client or listed
         at_large = not held or self._at_large(self._places(lease, client), seen)
-        return again if at_large else RecipePlan((), None, again.display)
+        return again if at_large else AccessPlan((), None, again.display)
 
-    def kick(self, service: Service, seen: SeenAll) -> RecipePlan | CannotEnforce:
+    def kick(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the cut of its connections: a DHCP client cannot be sent away. No steps when it has no address."""
         mac = mac_of(service.login)
         where = self._at(Resource.LEASE, mac)
@@ -148,7 +148,7 @@ class DhcpAccess:
             return self._no_address(place)
         display = self._display(mac, seen) | {"after": "its connections begin anew; it keeps its address"}
         steps = (Step(1, self.target, self._cut(place, service, "kick")),)
-        return RecipePlan(steps if self._bound(mac, seen) else (), None, display)
+        return AccessPlan(steps if self._bound(mac, seen) else (), None, display)
 
     # --- judging ---
 

@@ -1,4 +1,4 @@
-"""What the recipe of DHCP leases says to people: what is now, what would hold after, how it will be proven."""
+"""Texts of the access method for DHCP leases: the present state, the state after the change, and its proof."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a service state becomes a hotspot user's profile, or its being disabled: the access recipe. Pure.
+"""How a service state becomes a hotspot user's profile, or its being disabled: the access method. Pure.
 
 As for PPP secrets (`access`), but for what a hotspot has beside a login. A cookie lets a client in again without
 asking, so the cookies are forgotten after the write and before the sessions end. An ip-binding that bypasses the
@@ -60,7 +60,7 @@ class HotspotAccess(ProfileAccess):
         self._hotspot = method
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what a profile's recipe needs, then the connections of who is online."""
+        """Return what a profile's access method needs, then the connections of who is online."""
         missing = super().reads(service, seen)
         return missing or [a for a in self._flows_at(_macs(self._sessions(service, seen))) if a not in seen]
 

@@ -3,7 +3,7 @@
 A comment holds an address, a phone number, or another tool's tag, so nothing of it is ever replaced. `unmark` gives
 back what `mark` was given, to the letter, whatever that was: a mark of another, one of ours, blanks at the end. A mark
 is no proof of anything, since anybody may write one: what we own is what our own records say, and the mark is there
-for the people who look at the router. `marked` sets it in a row, as every recipe does while somebody is suspended.
+for the people who look at the router. `marked` sets it in a row, as every access method does during a suspension.
 
     comment      = [ text ] *( " " mark )
     mark         = "isp:" what

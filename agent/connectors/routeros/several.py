@@ -1,4 +1,4 @@
-"""One recipe on several routers: a subscriber may be served by any of them, so all of them must hold. Pure.
+"""One access method on several routers: a subscriber may be served by any of them, so all of them must hold. Pure.
 
 Each router has rows of its own, and steps of its own. A router that does not know the login serves it nobody, and is
 left out; one that refuses for any other reason refuses all, since a subscriber who is suspended on one of two routers
@@ -11,21 +11,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.model import Address, Enforcement, Seen, Service, ServiceState, Step
 
 NOT_HERE: Final = "no-such-login"
-"""A recipe's reason for refusing that says that its router has nothing of the subscriber."""
+"""An access method's reason for refusing that says that its router has nothing of the subscriber."""
 _METHOD: Final = "method"
 _WORST: Final = (Enforced.NO, Enforced.YES, Enforced.PENDING)
 """Of several routers: one that does not hold decides; else one that holds; all may be without a session."""
 
 
 class SeveralAccess:
-    """Implements `agent.connectors.base.AccessRecipe` by one recipe for each router."""
+    """Implements `agent.connectors.base.AccessMethod` by one for each router."""
 
-    def __init__(self, parts: Sequence[AccessRecipe]) -> None:
-        """Take the recipes, by router; the first one's is the method's home."""
+    def __init__(self, parts: Sequence[AccessMethod]) -> None:
+        """Take the access methods, by router; the first one's is the method's home."""
         self.target = parts[0].target
         self._parts = {part.target: part for part in parts}
 
@@ -33,11 +33,11 @@ class SeveralAccess:
         """Return what any of them needs."""
         return [a for part in self._parts.values() for a in part.reads(service, seen)]
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the steps on every router that knows the login, or the first refusal."""
         return self._together(lambda part: part.plan(wanted, service, seen))
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnects on every router that knows the login."""
         return self._together(lambda part: part.kick(service, seen))
 
@@ -58,17 +58,17 @@ class SeveralAccess:
         """Return what any of them needs to judge."""
         return [a for t, own in self._own(enforce).items() for a in self._parts[t].enforcement_reads(own, seen)]
 
-    def _together(self, plan: Callable[[AccessRecipe], RecipePlan | CannotEnforce]) -> RecipePlan | CannotEnforce:
+    def _together(self, plan: Callable[[AccessMethod], AccessPlan | CannotEnforce]) -> AccessPlan | CannotEnforce:
         found = {target: plan(part) for target, part in self._parts.items()}
         refused = [answer for answer in found.values() if isinstance(answer, CannotEnforce)]
         decisive = [refusal for refusal in refused if refusal.reason != NOT_HERE]
         if decisive or len(refused) == len(found):
             return (decisive or refused)[0]
-        plans = {target: answer for target, answer in found.items() if isinstance(answer, RecipePlan)}
+        plans = {target: answer for target, answer in found.items() if isinstance(answer, AccessPlan)}
         steps: list[Step] = []
         for one in plans.values():
             steps += _renumbered(one.steps, len(steps))
-        return RecipePlan(tuple(steps), _enforcement(plans), _display(plans))
+        return AccessPlan(tuple(steps), _enforcement(plans), _display(plans))
 
     def _own(self, enforce: Enforcement) -> Mapping[str, Enforcement]:
         """Return each router's own part of an enforcement, by its target; of one router, all of it."""
@@ -97,7 +97,7 @@ def _renumbered(steps: Sequence[Step], by: int) -> list[Step]:
     return [replace(step, n=step.n + by, after=moved(step.after), unless=moved(step.unless)) for step in steps]
 
 
-def _enforcement(plans: Mapping[str, RecipePlan]) -> Enforcement | None:
+def _enforcement(plans: Mapping[str, AccessPlan]) -> Enforcement | None:
     own = {target: one.enforce for target, one in plans.items() if one.enforce is not None}
     if not own:
         return None
@@ -111,7 +111,7 @@ def _enforcement(plans: Mapping[str, RecipePlan]) -> Enforcement | None:
     return replace(first, expect=expect, within_s=max(enforce.within_s for enforce in own.values()))
 
 
-def _display(plans: Mapping[str, RecipePlan]) -> dict[str, str]:
+def _display(plans: Mapping[str, AccessPlan]) -> dict[str, str]:
     """Return what is said of all routers: what differs with the router's name, where somebody is online as it is."""
     every = {target: one.display for target, one in plans.items()}
     online = [display for display in every.values() if display.get("online") == "online"]

@@ -1,4 +1,4 @@
-"""How a service state becomes an address list's entries and a simple queue's limit: the recipe for fixed addresses.
+"""The access method for fixed addresses: a service state becomes a list's entries and a simple queue's limit.
 
 Pure: it is given what was read. A login is the subscriber's addresses. Suspended is an entry of each in a list that the
 firewall drops, for IPv4 and IPv6 alike (`static_lists`); or, where the operator says so, a limit of the subscriber's
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.connectors.routeros.addresses import ALL, Network, Resource, Tables, address
 from agent.connectors.routeros.running import end_of
 from agent.connectors.routeros.static_addresses import addresses_of, families, refuse_moving, spelt
@@ -35,7 +35,7 @@ _WORST: Final = (Enforced.NO, Enforced.PENDING, Enforced.YES)
 
 
 class StaticAccess:
-    """The recipe of one access method: implements `agent.connectors.base.AccessRecipe`."""
+    """One access method: implements `agent.connectors.base.AccessMethod`."""
 
     def __init__(self, method: StaticMethod) -> None:
         """Take the access mapping."""
@@ -77,7 +77,7 @@ class StaticAccess:
 
     # --- what is done ---
 
-    def plan(self, wanted: ServiceState, service: Service, seen: SeenAll) -> RecipePlan | CannotEnforce:
+    def plan(self, wanted: ServiceState, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the entries' and the queue's transitions and the cut, or why the state would not take effect."""
         gives_back = wanted.access is Access.ACTIVE and wanted.tariff == service.tariff
         mine = addresses_of(service.login) if gives_back else self._mine_for_good(service, seen)
@@ -112,16 +112,16 @@ class StaticAccess:
             "proof": self._proof(wanted.access, shaped, by_list=by_list),
         }
         enforce = self._enforcement(wanted.access, mine, shaped, by_list=by_list) if steps else None
-        return RecipePlan(tuple(steps), enforce, display)
+        return AccessPlan(tuple(steps), enforce, display)
 
-    def kick(self, service: Service, seen: SeenAll) -> RecipePlan | CannotEnforce:
+    def kick(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the cut of what is open. It cannot be proven: the next packet connects the same ends again."""
         mine = self._mine_for_good(service, seen)
         if isinstance(mine, CannotEnforce):
             return mine
         display = {**self._now(mine, seen), "after": "opens its connections anew, to what it had"}
         steps = self._cuts(service, mine, "kick", self._method.cut_within_s, after=0, proof=None)
-        return RecipePlan(tuple(steps), None, display)
+        return AccessPlan(tuple(steps), None, display)
 
     def judge(self, enforce: Enforcement, seen: SeenAll, ended: Collection[Address]) -> Judgement:
         """Judge from the lists, rules and queues as they are now; of what is in `ended`, none may pass by them."""

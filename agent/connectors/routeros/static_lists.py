@@ -1,4 +1,4 @@
-"""Fixed addresses in an address list: the half of the recipe that suspends by the firewall. Pure.
+"""Fixed addresses in an address list: the half of the access method that suspends by the firewall. Pure.
 
 Each address is an entry of its own. An entry of ours is removed at the restore, one that was there disabled is disabled
 again, and one that somebody else made is removed too, since the list is the one that the operator named: the preview

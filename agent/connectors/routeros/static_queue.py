@@ -1,4 +1,4 @@
-"""The simple queue of fixed addresses: the half of the recipe that says how fast somebody is. Pure.
+"""The simple queue of fixed addresses: the half of the access method that says how fast somebody is. Pure.
 
 A tariff is the `max-limit` of the one queue whose target is exactly the subscriber's addresses; a suspension may be a
 limit too. Its limits are written only from one that the configuration maps to another, since what it had is nowhere

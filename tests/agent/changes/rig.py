@@ -159,7 +159,7 @@ class Rig:
                 store=self.store,
                 recorder=self.recorder,
                 sessions=sessions,
-                recipes={name: r for c in self.connectors.values() for name, r in c.recipes.items()},
+                access_methods={name: r for c in self.connectors.values() for name, r in c.access_methods.items()},
                 clock=self.clock,
                 unmet=self.unmet,
                 patience=Patience(reread_s=30),

@@ -16,7 +16,7 @@ from pathlib import Path
 import trio
 
 from agent.changes.engine.sessions import Lines, Sessions
-from agent.connectors.base import RecipePlan
+from agent.connectors.base import AccessPlan
 from agent.connectors.routeros.carrier_session import Carrier, Dial, Endpoint
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.errors import UnreachableRouterError
@@ -301,7 +301,7 @@ def connector_to(where: Mapping[str, tuple[str, int]], clock: Clock, reach: Dial
 async def suspension(connector: RouterosConnector, method: str, n: int, login: str) -> Item:
     """Return the item that the method's recipe plans."""
     service = Service(f"C-{login}/home", f"C-{login}", login, "home", login, method, TARIFF)
-    recipe, seen = connector.recipes[method], dict[Address, Seen]()
+    recipe, seen = connector.access_methods[method], dict[Address, Seen]()
     sessions = Sessions({"routeros": connector})
     async with trio.open_nursery() as nursery:
         await sessions.host(nursery)
@@ -309,7 +309,7 @@ async def suspension(connector: RouterosConnector, method: str, n: int, login: s
             seen.update(await Lines(sessions).read(missing))
         nursery.cancel_scope.cancel()
     plan = recipe.plan(ServiceState(Access.SUSPENDED, TARIFF), service, seen)
-    assert isinstance(plan, RecipePlan), plan
+    assert isinstance(plan, AccessPlan), plan
     return Item(
         n=n,
         salt=secrets.token_hex(16),

@@ -272,7 +272,7 @@ class ToldWorld(FakeWorld):
 
     def rig(self, folder: Path) -> Rig:
         rig = super().rig(folder)
-        rig.connector.recipes = {"fake": SeenRecipe()}
+        rig.connector.access_methods = {"fake": SeenRecipe()}
         return rig
 
     def at_large(self, login: str) -> bool:

@@ -28,7 +28,7 @@ from agent.model import (
     Verdict,
 )
 from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import FakeRecipe, World
+from tests.agent.connectors.fake import FakeMethod, World
 from tests.fakes import FakeClock
 from trust import render
 from trust.errors import MalformedStatementError
@@ -51,7 +51,7 @@ def two_rungs(login: str, world: World) -> Item:
     return replace(base, steps=(*base.steps, rung))
 
 
-class SeenRecipe(FakeRecipe):
+class SeenRecipe(FakeMethod):
     """Judges an old session too: by the policy that it is seen to have."""
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
@@ -153,7 +153,7 @@ async def test_lost_reply_of_a_rung_that_worked_is_no_reason_for_the_next(
 async def test_what_proves_nothing_is_judged_before_the_next_rung(
     rig: Rig, autojump_clock: MockClock, world: World
 ) -> None:
-    rig.connector.recipes = {"fake": SeenRecipe()}
+    rig.connector.access_methods = {"fake": SeenRecipe()}
     loaded = await run(rig, told_first("alice", world))
     assert loaded.rows[1].state is S.APPLIED
     assert rungs(rig, loaded) == [(1, "read-back"), (2, "ack")]
@@ -163,7 +163,7 @@ async def test_what_proves_nothing_is_judged_before_the_next_rung(
 async def test_what_is_not_seen_to_hold_goes_on_to_the_next_rung(
     rig: Rig, autojump_clock: MockClock, world: World
 ) -> None:
-    rig.connector.recipes = {"fake": SeenRecipe()}
+    rig.connector.access_methods = {"fake": SeenRecipe()}
     world.faults["alice"] = ["", "ack-without-effect"]
     loaded = await run(rig, told_first("alice", world))
     assert loaded.rows[1].state is S.APPLIED
@@ -214,7 +214,7 @@ RUNGS: list[tuple[list[StepFact], Event]] = [
 async def test_lost_reply_of_what_proves_nothing_is_judged_too(
     rig: Rig, autojump_clock: MockClock, world: World, fault: str, kicks: int
 ) -> None:
-    rig.connector.recipes = {"fake": SeenRecipe()}
+    rig.connector.access_methods = {"fake": SeenRecipe()}
     world.faults["alice"] = ["", fault]
     loaded = await run(rig, told_first("alice", world))
     assert loaded.rows[1].state is S.APPLIED

@@ -14,12 +14,12 @@ import pytest
 import trio
 
 from agent.connectors.base import (
+    AccessPlan,
     Connector,
     DriftedError,
     Enforced,
     LostError,
     NotSentError,
-    RecipePlan,
     Session,
 )
 from agent.model import (
@@ -103,25 +103,25 @@ class AccessLab(Lab, Protocol):
 
 async def seen_for(lab: AccessLab, session: Session, service: Service) -> dict[Address, Seen]:
     """Read all that the recipe asks for."""
-    recipe, seen = lab.connector.recipes[service.method], dict[Address, Seen]()
+    recipe, seen = lab.connector.access_methods[service.method], dict[Address, Seen]()
     while missing := list(recipe.reads(service, seen)):
         seen |= await session.read(missing)
     return seen
 
 
-async def plan_for(lab: AccessLab, session: Session, service: Service, access: Access) -> RecipePlan:
-    recipe = lab.connector.recipes[service.method]
+async def plan_for(lab: AccessLab, session: Session, service: Service, access: Access) -> AccessPlan:
+    recipe = lab.connector.access_methods[service.method]
     plan = recipe.plan(ServiceState(access, service.tariff), service, await seen_for(lab, session, service))
-    assert isinstance(plan, RecipePlan), plan
+    assert isinstance(plan, AccessPlan), plan
     return plan
 
 
-def write_step(plan: RecipePlan) -> Step:
+def write_step(plan: AccessPlan) -> Step:
     [step] = [s for s in plan.steps if not isinstance(s.do, Effect)]
     return step
 
 
-def kick_step(plan: RecipePlan) -> Step:
+def kick_step(plan: AccessPlan) -> Step:
     [step] = [s for s in plan.steps if isinstance(s.do, Effect)]
     return step
 
@@ -342,7 +342,7 @@ async def secrets_are_references(lab: Lab) -> None:
         seen = await session.read(list(await lab.reads(session)))
         steps = (await lab.write(session), await lab.effect(session))
         refs = [f for s in seen.values() if not isinstance(s.value, Absent) for f in s.value.values()]
-        said = [repr(seen), repr(steps), repr(session), repr(lab.connector), repr(lab.connector.recipes)]
+        said = [repr(seen), repr(steps), repr(session), repr(lab.connector), repr(lab.connector.access_methods)]
     for secret in lab.secrets:
         assert not any(secret in text for text in said)
         assert secret not in refs
@@ -375,7 +375,7 @@ async def applying_twice_changes_nothing(lab: AccessLab) -> None:
 
 
 async def enforcement_is_judged_from_what_is_read(lab: AccessLab) -> None:
-    recipe = lab.connector.recipes[lab.online.method]
+    recipe = lab.connector.access_methods[lab.online.method]
 
     async def judged(service: Service, ended: Mapping[Address, Seen]) -> Enforced:
         assert plan.enforce is not None
@@ -409,7 +409,7 @@ async def recipes_are_of_the_targets(lab: AccessLab) -> None:
     async with lab.session() as session:
         assert session.target.id in targets
         for service in (lab.online, lab.offline):
-            recipe = lab.connector.recipes[service.method]
+            recipe = lab.connector.access_methods[service.method]
             assert recipe.target in targets
             plan = await plan_for(lab, session, service, Access.SUSPENDED)
             assert all(step.target == recipe.target for step in plan.steps)
@@ -420,9 +420,9 @@ async def recipes_are_of_the_targets(lab: AccessLab) -> None:
 
 async def bind_of_who_is_offline_is_empty(lab: AccessLab) -> None:
     async with lab.session() as session:
-        recipe = lab.connector.recipes[lab.offline.method]
+        recipe = lab.connector.access_methods[lab.offline.method]
         kick = recipe.kick(lab.offline, await seen_for(lab, session, lab.offline))
-        if isinstance(kick, RecipePlan) and kick.steps:
+        if isinstance(kick, AccessPlan) and kick.steps:
             assert await session.bind(effect_of(kick_step(kick))) == {}
 
 

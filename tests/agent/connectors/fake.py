@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import trio
 
 from agent.connectors.base import (
-    AccessRecipe,
+    AccessMethod,
+    AccessPlan,
     Busy,
     DriftedError,
     Enforced,
@@ -17,7 +18,6 @@ from agent.connectors.base import (
     LostError,
     NotSentError,
     Reach,
-    RecipePlan,
     Reply,
     Session,
     Traits,
@@ -189,7 +189,7 @@ class FakeSession:
         return self.world.notes
 
 
-class FakeRecipe:
+class FakeMethod:
     """Suspended is one more field of the user."""
 
     target = "fake/d"
@@ -198,7 +198,7 @@ class FakeRecipe:
         user = Address(f"fake/d/user/{service.login}")
         return [a for a in (user, Address(f"fake/d/sessions/{service.login}")) if a not in seen]
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         before = seen[Address(f"fake/d/user/{service.login}")]
         value = {} if isinstance(before.value, Absent) else dict(before.value)
         value["plan"] = wanted.tariff
@@ -206,16 +206,16 @@ class FakeRecipe:
         if wanted.access is Access.SUSPENDED:
             value["suspended"] = "yes"
         if value == before.value:
-            return RecipePlan((), None, {})
+            return AccessPlan((), None, {})
         online = not isinstance(seen[Address(f"fake/d/sessions/{service.login}")].value, Absent)
-        return RecipePlan(
+        return AccessPlan(
             steps_for(service.login, before, value),
             Enforcement("fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake"}, 10),
             {"online": "online" if online else "offline", "nas": "bng"},
         )
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
-        return RecipePlan((Step(1, "fake/d", disconnect(service.login)),), None, {})
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
+        return AccessPlan((Step(1, "fake/d", disconnect(service.login)),), None, {})
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         login = enforce.address.rsplit("/", 1)[1]
@@ -251,7 +251,7 @@ class FakeConnector:
         self.world = world
         self.traits = Traits(conditional=True, settle_s=0.0, window=8, reach=reach)
         self.targets: Sequence[Target] = (Target("fake/d", "fake"), Target("fake/r", "fake"))
-        self.recipes: Mapping[str, AccessRecipe] = {"fake": FakeRecipe()}
+        self.access_methods: Mapping[str, AccessMethod] = {"fake": FakeMethod()}
         self.calls_in = trio.Event()
 
     @asynccontextmanager

@@ -532,7 +532,7 @@ async def test_access(name: str, check: Callable[[AccessLab], Awaitable[None]], 
 @pytest.mark.parametrize("name", LABS)
 async def test_who_has_recipes_has_an_access_lab(name: str, request: pytest.FixtureRequest) -> None:
     async with LABS[name](request) as lab:
-        assert bool(lab.connector.recipes) == (name in ACCESS_LABS)
+        assert bool(lab.connector.access_methods) == (name in ACCESS_LABS)
 
 
 @pytest.mark.parametrize("name", LABS)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, Judgement, RecipePlan
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.radius.schema import Sessions as Kind
 from agent.connectors.routeros.addresses import rows_value
@@ -53,16 +53,16 @@ class Inner:
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         return [a for a in (WHERE,) if a not in seen]
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         write = Step(1, self.target, (Transition(Address("radius/main/user/x"), Seen(ABSENT, 0), {"a": "b"}),))
         rungs = [Step(2, self.target, effect("coa", None), (1,))] if self.coa else []
         n = len(rungs) + 2
         drop = Step(n, self.target, effect("disconnect"), (1,), (effect("disconnect"),), tuple(range(2, n)))
         enforce = Enforcement(self.target, WHERE, {"method": "pppoe", "state": wanted.access.value}, 60)
-        return RecipePlan((write, *rungs, drop), enforce, {"after": "pay page only"})
+        return AccessPlan((write, *rungs, drop), enforce, {"after": "pay page only"})
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
-        return RecipePlan((Step(1, self.target, effect("disconnect")),), None, {})
+    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
+        return AccessPlan((Step(1, self.target, effect("disconnect")),), None, {})
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         return self.verdict
@@ -75,7 +75,7 @@ def effect(verb: str, proof: ProofKind | None = ProofKind.GONE) -> Effect:
     return Effect(WHERE, verb, {}, f"C-1/home:{verb}", Replay.IF_UNPROVEN, proof, 20)
 
 
-def recipe(inner: Inner | None = None, method: Method = METHOD) -> AccessRecipe:
+def recipe(inner: Inner | None = None, method: Method = METHOD) -> AccessMethod:
     return RoutedAccess(inner or Inner(), method, ROUTERS)
 
 
@@ -100,13 +100,13 @@ def seen_of(
     return {Address(a): Seen(v, 1_700_000_000) for a, v in values.items()}
 
 
-def refused(found: RecipePlan | CannotEnforce) -> tuple[str, str]:
+def refused(found: AccessPlan | CannotEnforce) -> tuple[str, str]:
     assert isinstance(found, CannotEnforce), found
     return found.reason, found.detail
 
 
-def plan_of(found: RecipePlan | CannotEnforce) -> RecipePlan:
-    assert isinstance(found, RecipePlan), found
+def plan_of(found: AccessPlan | CannotEnforce) -> AccessPlan:
+    assert isinstance(found, AccessPlan), found
     return found
 
 
@@ -335,7 +335,7 @@ FLOW = "tcp 100.64.0.9:50000 203.0.113.80:443"
 class Pinned(Inner):
     """RADIUS gives the login the same address at every login."""
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         plan = super().plan(wanted, service, seen)
         assert plan.enforce is not None
         expect = {**plan.enforce.expect, "own-address": "100.64.0.9"}

@@ -21,7 +21,7 @@ from agent.model import Address, Direction, Item, Pace, Step, Ticket, Wave
 from agent.model import ItemState as S
 from agent.store.db import Tx
 from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import FakeRecipe, World
+from tests.agent.connectors.fake import FakeMethod, World
 from tests.fakes import FakeClock
 from trust.policy import Action
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
@@ -77,7 +77,7 @@ async def test_what_takes_hold_a_while_later_is_waited_for(
     """Also where there was no session to end."""
     del world.sessions["u0"]
     answers = [Judgement(Enforced.NO, "not-in-effect")] * polls
-    monkeypatch.setattr(FakeRecipe, "judge", lambda *_: answers.pop() if answers else Judgement(Enforced.YES, "seen"))
+    monkeypatch.setattr(FakeMethod, "judge", lambda *_: answers.pop() if answers else Judgement(Enforced.YES, "seen"))
     started = trio.current_time()
     assert await run_one(rig) is state
     within_s = 10  # the fake's

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from agent.connectors.base import RecipePlan
+from agent.connectors.base import AccessPlan
 from agent.model import Address, Effect, Seen, Service, ServiceState
 from agent.runtime.clock import SystemClock
-from tests.agent.connectors.fake import FakeConnector, FakeRecipe, World
+from tests.agent.connectors.fake import FakeConnector, FakeMethod, World
 from tests.agent.test_api import CSV, Agent, agent_in, chain_time, refused
 
 
@@ -94,7 +94,7 @@ async def test_a_restore_supersedes_an_unsent_revert_that_would_suspend_again(tm
 # --- one device that is away ---
 
 
-class Elsewhere(FakeRecipe):
+class Elsewhere(FakeMethod):
     """The same on another target, by one write."""
 
     target = "fake/r"
@@ -102,17 +102,17 @@ class Elsewhere(FakeRecipe):
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         return [a for a in (Address(f"fake/r/user/{service.login}"),) if a not in seen]
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> RecipePlan:
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         here = {Address(a.replace("fake/r", "fake/d")): value for a, value in seen.items()}
         step = super().plan(wanted, service, {Address(f"fake/d/sessions/{service.login}"): Seen({}, 0)} | here).steps[0]
         assert not isinstance(step.do, Effect)
         there = tuple(replace(t, address=Address(t.address.replace("fake/d", "fake/r"))) for t in step.do)
-        return RecipePlan((replace(step, target="fake/r", do=there),), None, {})
+        return AccessPlan((replace(step, target="fake/r", do=there),), None, {})
 
 
 async def test_a_revert_goes_on_where_one_device_is_away(tmp_path: Path, world: World) -> None:
     connector = FakeConnector(world)
-    connector.recipes = {"fake": FakeRecipe(), "there": Elsewhere()}
+    connector.access_methods = {"fake": FakeMethod(), "there": Elsewhere()}
     world.values[Address("fake/r/user/u1")] = {"plan": "20M"}
     async with agent_in(tmp_path, world, connector=connector) as agent:
         await bring(agent, b"C-2,Joao Silva,home,u1,there,20M,,0,12.50,2025-10-03,,%(now)s")

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
-from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, RecipePlan
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced
 from agent.connectors.radius.access import RadiusAccess
 from agent.connectors.radius.rowset import Row, Table, to_value
 from agent.connectors.radius.schema import Database, Method, SqlTarget
@@ -80,19 +80,19 @@ def planned(
     groups: Mapping[str, Value] = GROUPS,
     database: Database = Database.POSTGRESQL,
     method: Method = METHOD,
-) -> RecipePlan | CannotEnforce:
+) -> AccessPlan | CannotEnforce:
     return recipe(database, method).plan(wanted, SERVICE, seen_of(user, sessions, groups))
 
 
-def after_of(plan: RecipePlan | CannotEnforce) -> Value:
-    assert isinstance(plan, RecipePlan), plan
+def after_of(plan: AccessPlan | CannotEnforce) -> Value:
+    assert isinstance(plan, AccessPlan), plan
     write = plan.steps[0].do
     assert isinstance(write, tuple)
     return write[0].after
 
 
 def test_it_is_an_access_recipe() -> None:
-    made: AccessRecipe = recipe()
+    made: AccessMethod = recipe()
     assert made.target == "radius/main"
 
 
@@ -119,7 +119,7 @@ def fields(value: Value) -> dict[str, object]:
 
 def test_suspension_adds_the_marker_and_ends_the_sessions() -> None:
     plan = planned(sessions=ONLINE)
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     write, drop = plan.steps
     assert (write.n, write.after, drop.n, drop.after) == (1, (), 2, (1,))
     assert after_of(plan) == {**fields(USER), "group:suspended": "-1"}
@@ -158,7 +158,7 @@ def test_suspension_adds_the_marker_and_ends_the_sessions() -> None:
 
 def test_offline_has_the_same_steps_and_says_so() -> None:
     plan = planned()
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     assert len(plan.steps) == 2
     assert (plan.display["now"], plan.display["online"], plan.display["sessions"]) == ("offline", "offline", "0")
     assert "nas" not in plan.display
@@ -170,7 +170,7 @@ SUSPENDED: Value = {**fields(USER), "group:suspended": "-1"}  # type: ignore[dic
 def test_restoring_takes_the_marker_away_and_nothing_else() -> None:
     plan = planned(RESTORE, SUSPENDED)
     assert after_of(plan) == USER
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     assert plan.enforce is not None
     assert plan.enforce.expect["state"] == "active"
     assert "tariff-group" not in plan.enforce.expect
@@ -180,7 +180,7 @@ def test_restoring_takes_the_marker_away_and_nothing_else() -> None:
 @pytest.mark.parametrize(("wanted", "user"), [(SUSPEND, SUSPENDED), (RESTORE, USER)])
 def test_what_is_so_already_has_no_steps(wanted: ServiceState, user: Value) -> None:
     plan = planned(wanted, user)
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     assert (plan.steps, plan.enforce) == ((), None)
 
 
@@ -192,7 +192,7 @@ def test_a_tariff_change_replaces_the_tariffs_group_in_its_place() -> None:
     user: Value = {"check:Cleartext-Password": SecretRef("ab" * 32), "group:vip": "9", "group:home20": "4"}
     plan = planned(ServiceState(Access.ACTIVE, "Home 50M"), user, groups={**GROUPS, "vip": ABSENT})
     assert after_of(plan) == {"check:Cleartext-Password": SecretRef("ab" * 32), "group:vip": "9", "group:home50": "4"}
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     assert plan.enforce is not None
     assert plan.enforce.expect["tariff-group"] == "home50"
 
@@ -211,7 +211,7 @@ def test_group_names_are_compared_as_mariadb_compares_them() -> None:
     user: Value = {**fields(USER), "group:Suspended": "-1"}  # type: ignore[dict-item]  # dict is invariant in its values
     groups = {**GROUPS, "Suspended": GROUPS["suspended"]}
     same = planned(SUSPEND, user, groups=groups, database=Database.MARIADB)
-    assert isinstance(same, RecipePlan)
+    assert isinstance(same, AccessPlan)
     assert same.steps == ()
     assert after_of(planned(RESTORE, user, groups=groups, database=Database.MARIADB)) == USER
     user = {**fields(USER), "group:Suspended": "7"}  # type: ignore[dict-item]  # dict is invariant in its values
@@ -291,17 +291,17 @@ def test_refusals(reason: str, told: str, arguments: dict[str, object]) -> None:
 
 def test_kick_is_one_effect_and_nothing_when_offline() -> None:
     online = recipe().kick(SERVICE, seen_of(sessions=ONLINE))
-    assert isinstance(online, RecipePlan)
+    assert isinstance(online, AccessPlan)
     (step,) = online.steps
     assert isinstance(step.do, Effect)
     assert (step.n, step.on_revert, online.enforce) == (1, (), None)
     offline = recipe().kick(SERVICE, seen_of())
-    assert isinstance(offline, RecipePlan)
+    assert isinstance(offline, AccessPlan)
     assert offline.steps == ()
     ambiguous = recipe().kick(SERVICE, seen_of({**fields(USER), "same-as": ("Amina.H",)}, ONLINE))  # type: ignore[dict-item]  # dict is invariant in its values
     assert isinstance(ambiguous, CannotEnforce)
     gone = recipe().kick(SERVICE, seen_of(ABSENT, ONLINE))
-    assert isinstance(gone, RecipePlan), "a session may outlive its user's rows"
+    assert isinstance(gone, AccessPlan), "a session may outlive its user's rows"
 
 
 # --- judging --------------------------------------------------------------------------------------------------------
@@ -309,7 +309,7 @@ def test_kick_is_one_effect_and_nothing_when_offline() -> None:
 
 def enforcement(wanted: ServiceState = SUSPEND, user: Value = USER) -> Enforcement:
     plan = planned(wanted, user)
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     assert plan.enforce is not None
     return plan.enforce
 
@@ -381,7 +381,7 @@ def test_one_of_two_new_sessions_outside_the_garden_is_enough() -> None:
 def test_an_address_of_a_family_without_a_garden_disproves_nothing() -> None:
     only4 = replace(METHOD, garden6=())
     plan = planned(method=only4)
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     assert plan.enforce is not None
     seen = seen_of(SUSPENDED, session("u2", pd="2001:db8:4a00::/56"))
     assert recipe(method=only4).judge(plan.enforce, seen, []).how == "inferred"
@@ -448,7 +448,7 @@ STALE: Value = {"u0": ("login=amina.h", "nas=10.9.9.9", "sid=dead", f"since={NOW
 
 def test_a_restore_leaves_out_sessions_on_an_unknown_nas_and_says_so() -> None:
     plan = planned(RESTORE, SUSPENDED, {**fields(ONLINE), **fields(STALE)})  # type: ignore[dict-item]  # dict is invariant in its values
-    assert isinstance(plan, RecipePlan), plan
+    assert isinstance(plan, AccessPlan), plan
     assert plan.display["now"] == (
         "online 6d on bng-2 · 100.64.12.9 · 2001:db8:4a00::/56; "
         "left as accounting has it, on no configured NAS: online 2h on 10.9.9.9"
@@ -460,7 +460,7 @@ def test_a_restore_leaves_out_sessions_on_an_unknown_nas_and_says_so() -> None:
     (again,) = plan.steps[1].on_revert
     assert again.args == {}, "back to suspended, nobody may be left online"
     alone = planned(RESTORE, SUSPENDED, STALE)
-    assert isinstance(alone, RecipePlan)
+    assert isinstance(alone, AccessPlan)
     assert alone.display["online"] == "offline"
     assert alone.display["now"].startswith("offline; left as accounting has it")
     got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(USER, STALE), [])
@@ -485,7 +485,7 @@ def test_a_session_of_another_login_that_the_database_holds_equal() -> None:
         assert (got.reason, "amina.h and amína.h" in got.detail) == ("ambiguous-login", True)
     assert judged(foreign)[:2] == (Enforced.PENDING, "offline"), "it came after the preview, and is not this login's"
     cased = {"u9": ("login=AMINA.H ", "nas=10.0.0.1", "sid=9")}
-    assert isinstance(planned(SUSPEND, USER, cased), RecipePlan)
+    assert isinstance(planned(SUSPEND, USER, cased), AccessPlan)
 
 
 def test_rows_that_came_to_be_mixed_prove_nothing() -> None:
@@ -513,7 +513,7 @@ def test_marked_already_but_online_outside_of_the_garden_is_ended_and_judged(
     known: dict[str, str], user: Value
 ) -> None:
     plan = planned(SUSPEND, user, session("u1", sid="s1", **known))
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     (step,) = plan.steps
     assert isinstance(step.do, Effect)
     assert (step.n, step.after, step.on_revert, step.do.args) == (1, (), (), {"now": "s1 on bng-1"})
@@ -533,7 +533,7 @@ def test_marked_already_but_online_outside_of_the_garden_is_ended_and_judged(
 )
 def test_marked_already_and_where_it_can_be_has_no_steps(sessions: Value, user: Value, method: Method) -> None:
     plan = planned(SUSPEND, user, sessions, method=method)
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     assert (plan.steps, plan.enforce) == ((), None)
 
 
@@ -553,7 +553,7 @@ def test_secrets_in_replies_are_masked_in_what_people_read() -> None:
         ),
     }
     plan = planned(RESTORE, SUSPENDED, groups=groups)
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     assert plan.display["after"] == (
         "Mikrotik-Rate-Limit=20M/20M · Cisco-AVPair=*** · MS-MPPE-Send-Key=*** (groups home20)"
     )
@@ -614,7 +614,7 @@ def effects(
     method = replace(METHOD, coa=coa)
     made = RadiusAccess(method, SqlTarget("main", Database.POSTGRESQL), {"10.0.0.1": "", "10.0.0.2": ""}, watched=[nas])
     plan = made.plan(ServiceState(Access.ACTIVE, "Home 50M"), SERVICE, seen_of(USER, ONLINE, of))
-    assert isinstance(plan, RecipePlan)
+    assert isinstance(plan, AccessPlan)
     return [(step.do.verb, dict(step.do.args)) for step in plan.steps if isinstance(step.do, Effect)][:1]
 
 

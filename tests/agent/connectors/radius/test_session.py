@@ -11,13 +11,13 @@ import pytest
 import trio
 
 from agent.connectors.base import (
+    AccessPlan,
     CannotEnforce,
     Connector,
     DriftedError,
     LostError,
     NotSentError,
     Reach,
-    RecipePlan,
     Reply,
     Session,
     UnreadableError,
@@ -127,7 +127,7 @@ def test_it_is_a_connector_and_registered(database: RadiusDatabase) -> None:
     assert made.traits.conditional
     assert (made.traits.reach, made.traits.window) == (Reach.DIAL, 8)
     assert connector(database).targets == (MAIN,)
-    assert connector(database).recipes.keys() == {"pppoe"}
+    assert connector(database).access_methods.keys() == {"pppoe"}
 
 
 async def test_serve_returns_at_once(database: RadiusDatabase) -> None:
@@ -198,7 +198,7 @@ async def test_two_logins_that_the_database_holds_equal_are_refused(cluster: Clu
     database = cluster.fresh()
     fill(database)
     made = connector(database)
-    recipe = made.recipes["pppoe"]
+    recipe = made.access_methods["pppoe"]
     twin = replace(SERVICE, login="Amina.H", ref="C-2")
     async with dialled(made) as session:
         seen: dict[Address, Seen] = {}
@@ -209,13 +209,13 @@ async def test_two_logins_that_the_database_holds_equal_are_refused(cluster: Clu
     if database.kind.value == "mariadb":
         assert [g.reason for g in got if isinstance(g, CannotEnforce)] == ["ambiguous-login"] * 2
     else:
-        assert isinstance(got[0], RecipePlan)
+        assert isinstance(got[0], AccessPlan)
         assert isinstance(got[1], CannotEnforce)
         assert got[1].reason == "no-such-login"
 
 
-async def planned(made: RadiusConnector, session: Session, login: str) -> RecipePlan | CannotEnforce:
-    recipe, service, seen = made.recipes["pppoe"], replace(SERVICE, login=login), dict[Address, Seen]()
+async def planned(made: RadiusConnector, session: Session, login: str) -> AccessPlan | CannotEnforce:
+    recipe, service, seen = made.access_methods["pppoe"], replace(SERVICE, login=login), dict[Address, Seen]()
     while missing := recipe.reads(service, seen):
         seen |= await session.read(missing)
     return recipe.plan(ServiceState(Access.SUSPENDED, "Home 20M"), service, seen)
@@ -260,7 +260,7 @@ async def test_one_spelling_in_another_case_is_the_same_person(mariadb: MariaDB)
     made = connector(database)
     async with dialled(made) as session:
         plan = await planned(made, session, "alice")
-        assert isinstance(plan, RecipePlan), plan
+        assert isinstance(plan, AccessPlan), plan
         await session.send(ticket(plan.steps[0].do))
         drop = plan.steps[1].do
         assert isinstance(drop, Effect)
@@ -548,13 +548,13 @@ async def test_suspension_planned_written_dropped_and_judged(radius_database: Ra
 
     with UdpNas(answer).run() as nas:
         made = connector(radius_database, nas.port)
-        recipe = made.recipes["pppoe"]
+        recipe = made.access_methods["pppoe"]
         async with dialled(made) as session:
             seen: dict[Address, Seen] = {}
             while missing := recipe.reads(SERVICE, seen):
                 seen |= await session.read(missing)
             plan = recipe.plan(ServiceState(Access.SUSPENDED, "Home 20M"), SERVICE, seen)
-            assert isinstance(plan, RecipePlan)
+            assert isinstance(plan, AccessPlan)
             assert plan.enforce is not None
             await session.send(ticket(plan.steps[0].do))
             bound = await session.bind(DISCONNECT)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, RecipePlan
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced
 from agent.connectors.routeros.access import PppAccess
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.schema import PppMethod
@@ -84,16 +84,16 @@ def seen_of(
 
 def planned(
     wanted: ServiceState = SUSPEND, method: PppMethod = METHOD, service: Service = SERVICE, **seen: object
-) -> RecipePlan | CannotEnforce:
+) -> AccessPlan | CannotEnforce:
     return PppAccess(method).plan(wanted, service, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
 
 
-def plan_of(found: RecipePlan | CannotEnforce) -> RecipePlan:
-    assert isinstance(found, RecipePlan), found
+def plan_of(found: AccessPlan | CannotEnforce) -> AccessPlan:
+    assert isinstance(found, AccessPlan), found
     return found
 
 
-def refused(found: RecipePlan | CannotEnforce, reason: str, *words: str) -> None:
+def refused(found: AccessPlan | CannotEnforce, reason: str, *words: str) -> None:
     assert isinstance(found, CannotEnforce), found
     assert found.reason == reason
     for word in words:
@@ -101,7 +101,7 @@ def refused(found: RecipePlan | CannotEnforce, reason: str, *words: str) -> None
 
 
 def test_it_is_an_access_recipe() -> None:
-    made: AccessRecipe = PppAccess(METHOD)
+    made: AccessMethod = PppAccess(METHOD)
     assert made.target == "routeros/edge-1"
 
 

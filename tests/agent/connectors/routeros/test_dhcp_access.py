@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import CannotEnforce, Enforced, RecipePlan
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced
+from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.dhcp_access import DhcpAccess
-from agent.connectors.routeros.recipes import recipe_of
 from agent.connectors.routeros.schema import DhcpMethod
 from agent.connectors.routeros.values import mac_of
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Transition, Value
@@ -69,16 +69,16 @@ HELD = {PLACE: "dynamic"}
 
 def planned(
     wanted: ServiceState = SUSPEND, method: DhcpMethod = LISTED, service: Service = SERVICE, **seen: object
-) -> RecipePlan | CannotEnforce:
+) -> AccessPlan | CannotEnforce:
     return DhcpAccess(method).plan(wanted, service, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
 
 
-def write_of(plan: RecipePlan) -> Transition:
+def write_of(plan: AccessPlan) -> Transition:
     ((only,),) = [step.do for step in plan.steps if isinstance(step.do, tuple)]
     return only
 
 
-def cuts_of(plan: RecipePlan) -> list[str]:
+def cuts_of(plan: AccessPlan) -> list[str]:
     return [step.do.address for step in plan.steps if isinstance(step.do, Effect)]
 
 
@@ -100,7 +100,7 @@ def test_what_is_no_mac(login: str) -> None:
 
 @pytest.mark.parametrize("method", [LISTED, BLOCKED], ids=["list", "block"])
 def test_connections_are_read_only_where_a_suspension_may_not_hold(method: DhcpMethod) -> None:
-    recipe = recipe_of(method)
+    recipe = access_method_of(method)
     for lease, more in ((LEASE, []), (IN_LIST if method is LISTED else IN_BLOCK, [at("ip/flows", PLACE)])):
         seen = seen_of(lease)
         got = {where: seen[where] for where in recipe.reads(SERVICE, {})}

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import CannotEnforce, Enforced, RecipePlan
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced
+from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.hotspot_access import HotspotAccess
-from agent.connectors.routeros.recipes import recipe_of
 from agent.connectors.routeros.schema import HotspotMethod
 from agent.model import ABSENT, Address, Effect, Enforcement, SecretRef, Seen, ServiceState, Transition, Value
 from tests.agent.connectors.routeros.test_access import (
@@ -83,16 +83,16 @@ def seen_of(
 
 def planned(
     wanted: ServiceState = SUSPEND, method: HotspotMethod = GARDEN, **seen: object
-) -> RecipePlan | CannotEnforce:
+) -> AccessPlan | CannotEnforce:
     return HotspotAccess(method).plan(wanted, SERVICE, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
 
 
-def write_of(plan: RecipePlan) -> Transition:
+def write_of(plan: AccessPlan) -> Transition:
     ((only,),) = [step.do for step in plan.steps if isinstance(step.do, tuple)]
     return only
 
 
-def verbs_of(plan: RecipePlan) -> list[str]:
+def verbs_of(plan: AccessPlan) -> list[str]:
     return [step.do.verb for step in plan.steps if isinstance(step.do, Effect)]
 
 
@@ -103,7 +103,7 @@ def verbs_of(plan: RecipePlan) -> list[str]:
 )
 def test_reads_in_rounds(method: HotspotMethod, rounds: list[list[Address]]) -> None:
     """All connections of a router are read last, and only where somebody is online."""
-    recipe, seen = recipe_of(method), seen_of(sessions=ONLINE)
+    recipe, seen = access_method_of(method), seen_of(sessions=ONLINE)
     got = {where: seen[where] for where in recipe.reads(SERVICE, {})}
     for wanted in rounds:
         assert list(recipe.reads(SERVICE, got)) == wanted

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import CannotEnforce, Enforced, RecipePlan
-from agent.connectors.routeros.recipes import recipe_of
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced
+from agent.connectors.routeros.access_methods import access_method_of
 from agent.model import ABSENT, Address, Effect, Enforcement, Seen, ServiceState, Value
 from tests.agent.connectors.routeros.test_access import (
     METHOD,
@@ -35,17 +35,17 @@ def on_both(first: Mapping[str, object] = HERE, second: Mapping[str, object] = H
     return seen | {Address(a.replace("edge-1", "edge-2", 1)): value for a, value in other.items()}
 
 
-def plan(wanted: ServiceState, seen: Mapping[Address, Seen]) -> RecipePlan | CannotEnforce:
-    return recipe_of(BOTH).plan(wanted, SERVICE, seen)
+def plan(wanted: ServiceState, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+    return access_method_of(BOTH).plan(wanted, SERVICE, seen)
 
 
-def plan_of(found: RecipePlan | CannotEnforce) -> RecipePlan:
-    assert isinstance(found, RecipePlan), found
+def plan_of(found: AccessPlan | CannotEnforce) -> AccessPlan:
+    assert isinstance(found, AccessPlan), found
     return found
 
 
 def test_reads_of_both() -> None:
-    recipe = recipe_of(BOTH)
+    recipe = access_method_of(BOTH)
     found = list(recipe.reads(SERVICE, {}))
     assert {a.split("/")[1] for a in found} == {"edge-1", "edge-2"}
     assert recipe.reads(SERVICE, on_both()) == []
@@ -91,7 +91,7 @@ def test_what_is_so_already_on_one_is_done_on_the_other() -> None:
 
 
 def test_kick_is_where_the_sessions_are() -> None:
-    found = plan_of(recipe_of(BOTH).kick(SERVICE, on_both({}, {"sessions": ONLINE})))
+    found = plan_of(access_method_of(BOTH).kick(SERVICE, on_both({}, {"sessions": ONLINE})))
     assert [(s.n, s.target) for s in found.steps] == [(1, "routeros/edge-2")]
     assert isinstance(found.steps[0].do, Effect)
 
@@ -112,7 +112,7 @@ def judged(first: Mapping[str, object], second: Mapping[str, object]) -> tuple[E
         value = seen[began].value
         if value is not ABSENT:
             seen[began] = Seen(dict.fromkeys(value, str(NOW_S + 30)), NOW_S)
-    recipe, enforce = recipe_of(BOTH), enforcement()
+    recipe, enforce = access_method_of(BOTH), enforcement()
     assert not [a for a in recipe.enforcement_reads(enforce, seen) if a not in seen]
     found = recipe.judge(enforce, seen, ())
     return found.enforced, found.how, found.detail
@@ -147,9 +147,9 @@ def test_it_is_said_where() -> None:
 
 def test_what_was_planned_on_one_router_before_there_were_two() -> None:
     """The agent was started anew with another configuration while the change ran."""
-    own = plan_of(recipe_of(METHOD).plan(SUSPEND, SERVICE, seen_of(sessions=ONLINE))).enforce
+    own = plan_of(access_method_of(METHOD).plan(SUSPEND, SERVICE, seen_of(sessions=ONLINE))).enforce
     assert own is not None
-    seen, both = on_both(OFF, NOT), recipe_of(BOTH)
+    seen, both = on_both(OFF, NOT), access_method_of(BOTH)
     assert not [a for a in both.enforcement_reads(own, seen) if a not in seen]
     assert both.judge(own, seen, ()).how == "offline"
 
@@ -157,17 +157,17 @@ def test_what_was_planned_on_one_router_before_there_were_two() -> None:
 def test_a_router_that_the_method_has_no_more_is_not_said_to_hold() -> None:
     seen = on_both(HELD, HELD)
     for also_on in (("routeros/edge-3",), ("routeros/edge-3", "routeros/edge-4")):
-        other = recipe_of(replace(METHOD, target="routeros/edge-1", also_on=also_on))
+        other = access_method_of(replace(METHOD, target="routeros/edge-1", also_on=also_on))
         found = other.judge(enforcement(), seen, ())
         assert (found.enforced, found.how) == (Enforced.NO, "unmapped-method")
         assert "edge-2" in found.detail
-    none = recipe_of(replace(METHOD, target="routeros/edge-3", also_on=("routeros/edge-4",)))
+    none = access_method_of(replace(METHOD, target="routeros/edge-3", also_on=("routeros/edge-4",)))
     assert none.judge(enforcement(), seen, ()).how == "unmapped-method"
 
 
 def test_planned_on_two_and_judged_by_one_and_the_other_way_round() -> None:
     """The configuration changed while the change ran: it is said, and no run falls over it."""
-    one, both = recipe_of(METHOD), recipe_of(BOTH)
+    one, both = access_method_of(METHOD), access_method_of(BOTH)
     two = enforcement()
     assert one.judge(two, on_both(HELD, HELD), ()).how == "unmapped-method"
     assert list(one.enforcement_reads(two, {}))

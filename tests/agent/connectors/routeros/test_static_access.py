@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessRecipe, CannotEnforce, Enforced, RecipePlan
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced
+from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import rows_value
-from agent.connectors.routeros.recipes import recipe_of
 from agent.connectors.routeros.schema import StaticMethod
 from agent.connectors.routeros.static_access import StaticAccess
 from agent.model import (
@@ -120,11 +120,11 @@ class World:
 
     def plan(
         self, wanted: ServiceState, method: StaticMethod = LISTED, service: Service = SERVICE
-    ) -> RecipePlan | CannotEnforce:
+    ) -> AccessPlan | CannotEnforce:
         recipe = StaticAccess(method)
         return recipe.plan(wanted, service, self.seen(recipe, service))
 
-    def write(self, plan: RecipePlan) -> None:
+    def write(self, plan: AccessPlan) -> None:
         """Let the plan's writes take effect."""
         for change in writes(plan):
             if change.address.split("/")[2:4] == ["queue", "simple"]:
@@ -136,7 +136,7 @@ class World:
             else:
                 self.entries[change.address] = change.after
 
-    def judged(self, plan: RecipePlan, *ended: str, method: StaticMethod = LISTED) -> tuple[Enforced, str, str]:
+    def judged(self, plan: AccessPlan, *ended: str, method: StaticMethod = LISTED) -> tuple[Enforced, str, str]:
         recipe, enforce = StaticAccess(method), plan.enforce
         assert enforce is not None
         seen: dict[Address, Seen] = {enforce.address: Seen(self.value(enforce.address), NOW_S)}
@@ -146,20 +146,20 @@ class World:
         return found.enforced, found.how, found.detail
 
 
-def plan_of(found: RecipePlan | CannotEnforce) -> RecipePlan:
-    assert isinstance(found, RecipePlan), found
+def plan_of(found: AccessPlan | CannotEnforce) -> AccessPlan:
+    assert isinstance(found, AccessPlan), found
     return found
 
 
-def writes(plan: RecipePlan) -> list[Transition]:
+def writes(plan: AccessPlan) -> list[Transition]:
     return [change for step in plan.steps if not isinstance(step.do, Effect) for change in step.do]
 
 
-def cuts(plan: RecipePlan) -> list[Effect]:
+def cuts(plan: AccessPlan) -> list[Effect]:
     return [step.do for step in plan.steps if isinstance(step.do, Effect)]
 
 
-def refused(found: RecipePlan | CannotEnforce, reason: str, *words: str) -> None:
+def refused(found: AccessPlan | CannotEnforce, reason: str, *words: str) -> None:
     assert isinstance(found, CannotEnforce), found
     assert found.reason == reason, found
     for word in words:
@@ -167,10 +167,10 @@ def refused(found: RecipePlan | CannotEnforce, reason: str, *words: str) -> None
 
 
 def test_it_is_an_access_recipe() -> None:
-    made: AccessRecipe = StaticAccess(LISTED)
+    made: AccessMethod = StaticAccess(LISTED)
     assert made.target == "routeros/edge-1"
-    assert recipe_of(LISTED).target == "routeros/edge-1"
-    assert recipe_of(replace(LISTED, also_on=("routeros/edge-2",))).target == "routeros/edge-1"
+    assert access_method_of(LISTED).target == "routeros/edge-1"
+    assert access_method_of(replace(LISTED, also_on=("routeros/edge-2",))).target == "routeros/edge-1"
 
 
 # --- by list ---
@@ -324,7 +324,7 @@ def test_a_suspension_by_list_hangs_on_no_queue() -> None:
 # --- judging by list ---
 
 
-def suspended_world() -> tuple[World, RecipePlan]:
+def suspended_world() -> tuple[World, AccessPlan]:
     world = World()
     plan = plan_of(world.plan(SUSPEND))
     world.write(plan)
@@ -570,7 +570,7 @@ def test_a_row_that_went_between_two_reads() -> None:
 
 def test_two_routers_hold_or_it_does_not() -> None:
     """Both have all of the subscriber's entries; one that does not suspends nobody."""
-    world, recipe = World(), recipe_of(replace(LISTED, also_on=("routeros/edge-2",)))
+    world, recipe = World(), access_method_of(replace(LISTED, also_on=("routeros/edge-2",)))
     plan = plan_of(recipe.plan(SUSPEND, SERVICE, seen_all(world, recipe)))
     assert [s.target for s in plan.steps] == ["routeros/edge-1"] * 4 + ["routeros/edge-2"] * 4
     assert [s.after for s in plan.steps] == [(), (1,), (2,), (2,), (), (5,), (6,), (6,)]
@@ -588,7 +588,7 @@ def test_two_routers_hold_or_it_does_not() -> None:
     refused(recipe.plan(SUSPEND, SERVICE, {**seen_all(world, recipe), **without}), "list-without-rule")
 
 
-def seen_all(world: World, recipe: AccessRecipe) -> dict[Address, Seen]:
+def seen_all(world: World, recipe: AccessMethod) -> dict[Address, Seen]:
     seen: dict[Address, Seen] = {}
     while missing := recipe.reads(SERVICE, seen):
         seen |= {where: Seen(world.value(where), NOW_S) for where in missing}
@@ -620,4 +620,4 @@ def test_who_is_held_by_another_list_too_is_not_said_to_be_restored() -> None:
     slowed = world.plan(RESTORE, SLOWED)  # suspended by a limit since
     assert isinstance(slowed, CannotEnforce)
     world.rules = [DROP]  # a list that no rule drops holds nobody
-    assert isinstance(world.plan(RESTORE), RecipePlan)
+    assert isinstance(world.plan(RESTORE), AccessPlan)

@@ -16,7 +16,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agent.connectors.base import CannotEnforce, Enforced, RecipePlan, Session
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Session
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget, StaticMethod
 from agent.connectors.routeros.static_access import StaticAccess
@@ -67,7 +67,7 @@ class Site:
 
     async def plan(
         self, access: Access, method: StaticMethod = LISTED, service: Service = SERVICE, tariff: str = "Home 20M"
-    ) -> RecipePlan | CannotEnforce:
+    ) -> AccessPlan | CannotEnforce:
         recipe, seen = StaticAccess(method), dict[Address, Seen]()
         while missing := recipe.reads(service, seen):
             seen |= await self.session.read(missing)
@@ -78,7 +78,7 @@ class Site:
     ) -> Enforced | None:
         """Plan, send every step, read back each write, and judge; None: there was nothing to do."""
         plan = await self.plan(access, method, service, tariff)
-        assert isinstance(plan, RecipePlan), plan
+        assert isinstance(plan, AccessPlan), plan
         ended = [where for step in plan.steps for where in await self._send(step)]
         recipe, enforce = StaticAccess(method), plan.enforce
         if enforce is None:
@@ -88,7 +88,7 @@ class Site:
         while missing := recipe.enforcement_reads(enforce, seen):
             seen |= await self.session.read(missing)
         again = await self.plan(access, method, service, tariff)
-        assert isinstance(again, RecipePlan)
+        assert isinstance(again, AccessPlan)
         assert again.steps == (), "a plan of what is already so"
         return recipe.judge(enforce, seen, ended).enforced
 

@@ -1,4 +1,4 @@
-"""Which recipe an access method has. A new kind of method is one line here."""
+"""The access method of each kind of section. A new kind is one line here."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from agent.connectors.routeros.several import SeveralAccess
 from agent.connectors.routeros.static_access import StaticAccess
 
 if TYPE_CHECKING:
-    from agent.connectors.base import AccessRecipe
+    from agent.connectors.base import AccessMethod
     from agent.connectors.routeros.schema import RouterMethod
 
-_RECIPES: Final[Mapping[type, Callable[[Any], AccessRecipe]]] = {
+_METHODS: Final[Mapping[type, Callable[[Any], AccessMethod]]] = {
     PppMethod: PppAccess,
     DhcpMethod: DhcpAccess,
     HotspotMethod: HotspotAccess,
@@ -25,10 +25,10 @@ _RECIPES: Final[Mapping[type, Callable[[Any], AccessRecipe]]] = {
 }
 
 
-def recipe_of(method: RouterMethod) -> AccessRecipe:
-    """Return the recipe of a method, on all of its routers.
+def access_method_of(method: RouterMethod) -> AccessMethod:
+    """Return the access method of a section, on all of its routers.
 
-    Of one router too: a change that was planned on two is judged then by a recipe that knows what it lacks.
+    Of one router too: a change that was planned on two is judged then by an access method that knows what it lacks.
     """
     targets = (method.target, *method.also_on)
-    return SeveralAccess([_RECIPES[type(method)](replace(method, target=target, also_on=())) for target in targets])
+    return SeveralAccess([_METHODS[type(method)](replace(method, target=target, also_on=())) for target in targets])

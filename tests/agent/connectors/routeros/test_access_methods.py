@@ -10,7 +10,7 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.connectors.base import RecipePlan, Session
+from agent.connectors.base import AccessPlan, Session
 from agent.model import Absent, Access, Effect, Value
 from lab.router.device import Router
 from tests.agent.connectors.conformance import Lab, plan_for, ticket
@@ -52,7 +52,7 @@ _users = st.fixed_dictionaries(
 
 async def write(lab: Lab, session: Session, access: Access) -> tuple[Value, Value]:
     """Write what a plan says; return what the row read before and after, as planned and as read."""
-    plan: RecipePlan = await plan_for(lab, session, lab.offline, access)
+    plan: AccessPlan = await plan_for(lab, session, lab.offline, access)
     (step,) = [s for s in plan.steps if not isinstance(s.do, Effect)]
     assert isinstance(step.do, tuple)
     (done,) = step.do
