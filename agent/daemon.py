@@ -15,6 +15,7 @@ import trio
 
 import agent
 import durable
+import protos
 import trust
 from agent.api.call import ApiParts
 from agent.api.routes import Api
@@ -91,9 +92,9 @@ TRANSITIONS = [(old.value, new.value) for (old, _), new in machine.TRANSITIONS.i
 
 
 def build_sha256() -> str:
-    """Return a digest of this code, 64 hex digits: every .py file of the agent, of durable and of trust, by path."""
+    """Return a digest of this code, 64 hex digits: every .py file of the agent, durable, protos and trust, by path."""
     digest = hashlib.sha256()
-    for package in (agent, durable, trust):
+    for package in (agent, durable, protos, trust):
         root = Path(package.__file__ or "").parent
         for path in sorted(root.rglob("*.py")):
             digest.update(f"{path.relative_to(root.parent)}\n".encode())

@@ -8,9 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-MESSAGE_BYTES: Final = 4 << 20
-"""One gRPC message, either way: gRPC's own default, said here so that both ends say the same."""
-
 ENROLMENT_BYTES: Final = 32 << 10
 """One message to the port that strangers reach: a token, a request of 2 KiB, a statement of 1 KiB."""
 
@@ -21,7 +18,7 @@ TRUST_BYTES: Final = 1 << 20
 """A trust document in its envelope: 512 people with two keys each are some 250 KiB, in base64 330 KiB."""
 
 CARRIED_BYTES: Final = 3 << 20
-"""Body and links of one message together; leaves room for framing under MESSAGE_BYTES."""
+"""Body and links of one message together; leaves room for framing under the protocol's MESSAGE_BYTES."""
 
 PLAN_BYTES: Final = 8 << 10
 """A plan is some 1.3 KiB in its envelope. Chosen arbitrarily, as are the next five."""

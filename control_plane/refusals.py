@@ -7,9 +7,8 @@ from typing import Any, Final, NoReturn
 import grpc
 import grpc.aio
 
+from protos import PROBLEM_KEY
 from protos.message_pb2 import Problem, Refusal
-
-PROBLEM_KEY: Final = "problem-bin"
 
 STATUS: Final = {
     Refusal.REFUSAL_MALFORMED: grpc.StatusCode.INVALID_ARGUMENT,

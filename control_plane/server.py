@@ -42,6 +42,7 @@ from protos import message_pb2 as pb
 from protos.agent_pb2_grpc import add_AgentCloudServicer_to_server
 from protos.desk_pb2_grpc import add_DeskCloudServicer_to_server
 from protos.enrolment_pb2_grpc import add_EnrolmentServicer_to_server
+from protos.limits import MESSAGE_BYTES
 
 GRACE_S: Final = 10.0
 """What a drain waits for calls under way; they have 20 s at most, and rarely need one."""
@@ -50,7 +51,7 @@ CLOSE_S: Final = 0.5
 """Then, for last bytes to leave; who watches health, or does not read, is cut off."""
 
 OPTIONS: Final = (
-    ("grpc.max_send_message_length", limits.MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
     # One connection carries one member's calls; above it calls fail (REFUSED_STREAM), they do not wait
     ("grpc.max_concurrent_streams", 1024),
     # A second server on the port is a mistake, not a way to share load: views meet in one process
@@ -118,7 +119,7 @@ class CloudServer:
             self._live,
             Witness(self._store, self._data.config.witness_name, self._data.witness_key),
         )
-        self._members = self._server(limits.MESSAGE_BYTES)
+        self._members = self._server(MESSAGE_BYTES)
         add_AgentCloudServicer_to_server(AgentService(parts), self._members)
         add_DeskCloudServicer_to_server(DeskService(parts), self._members)
         self._strangers = self._server(limits.ENROLMENT_BYTES)

@@ -1,5 +1,13 @@
-"""What the programs say to each other through the control plane: generated code, committed; `make protos` makes it anew.
+"""The protocol between the programs: generated code, and the little that both ends write by hand.
 
-`message_pb2` (messages, kinds, refusals), `agent_pb2`, `desk_pb2`, `enrolment_pb2` and their `_grpc` halves. The rules
-that every change keeps are in `README.md` beside them.
+Generated and committed; `make protos` makes it anew: `message_pb2` (messages, kinds, refusals), `agent_pb2`,
+`desk_pb2`, `enrolment_pb2` and their `_grpc` halves. By hand: `channel` (a client's hardened connection), `limits`. The
+rules that every change keeps are in `README.md` beside them.
 """
+
+from __future__ import annotations
+
+from typing import Final
+
+PROBLEM_KEY: Final = "problem-bin"
+"""The trailing metadata of a call that carries a `Problem`."""

@@ -1,9 +1,9 @@
-"""The calls to the control plane over mTLS: gRPC's synchronous stubs driven by trio. The one file that imports grpc.
+"""The calls to the control plane over mTLS: gRPC's synchronous stubs driven by trio. The one file that speaks gRPC.
 
 gRPC runs in threads of its own. A unary call is a future that wakes its task; a stream is read by a thread that asks
 for one message at a time, so that what is not asked for stays with the sender (HTTP/2 flow control) and nothing piles
-up here. Every call has a deadline. What a peer wrote into a status (its details, its metadata) goes no further than
-`_translated`: only the status' name and our own list of refusals leave it.
+up here. Every call has a deadline. The connection and its hardening are `protos.channel`'s; so is reading a status: no
+text that a peer wrote into it goes further.
 """
 
 from __future__ import annotations
@@ -11,12 +11,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import grpc
 import trio
-from google.protobuf.message import DecodeError
 
 from agent.uplink import limits
 from agent.uplink.errors import (
@@ -27,67 +25,23 @@ from agent.uplink.errors import (
 )
 from agent.uplink.identity import CloudIdentity
 from protos import agent_pb2, agent_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc
+from protos import channel as channels
 from protos import message_pb2 as pb
+from protos.channel import Keepalive
 
 T = TypeVar("T")
-
-SERVER_NAME: Final = "ispcloud"
-"""The name that the server's certificate carries, whatever host is dialled: its authority is the operator's own."""
-
-PROBLEM_BYTES: Final = 64
-"""A serialized `Problem` has at most 12 bytes; more is not read."""
 
 EXPIRED_AT: Final = 0.9
 """Share of a stream's time after which its deadline is believed to be ours: gRPC's clock is not trio's."""
 
-_UNREACHABLE: Final = frozenset({"unavailable", "deadline-exceeded", "cancelled", "aborted"})
-
-
-@dataclass(frozen=True, slots=True)
-class Keepalive:
-    """How soon a dead connection is noticed: a ping after `quiet_ms`, the end when none answers in `answer_ms`."""
-
-    quiet_ms: int = 15_000
-    answer_ms: int = 5_000
-
-
-def _options(keepalive: Keepalive) -> list[tuple[str, int | str]]:
-    return [
-        ("grpc.ssl_target_name_override", SERVER_NAME),
-        ("grpc.max_receive_message_length", limits.MESSAGE_BYTES),
-        ("grpc.max_send_message_length", limits.MESSAGE_BYTES),
-        ("grpc.max_metadata_size", limits.METADATA_BYTES),
-        ("grpc.absolute_max_metadata_size", limits.METADATA_BYTES),
-        ("grpc.compression_enabled_algorithms_bitset", 1),  # identity only: nothing is inflated here
-        ("grpc.keepalive_time_ms", keepalive.quiet_ms),
-        ("grpc.keepalive_timeout_ms", keepalive.answer_ms),
-        ("grpc.http2.ping_timeout_ms", keepalive.answer_ms),  # the one that decides; a minute unless set
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.use_local_subchannel_pool", 1),  # a new client is a new connection, without an old one's pause
-        ("grpc.enable_retries", 0),  # who retries what is decided in `link` and `sending`
-        ("grpc.service_config_disable_resolution", 1),  # DNS has no say in how calls are made
-        ("grpc.enable_http_proxy", 0),
-    ]
-
-
-def _channel(server: str, credentials: grpc.ChannelCredentials, keepalive: Keepalive) -> grpc.Channel:
-    # With its scheme: else a host called `unix` would be a socket's path.
-    return grpc.secure_channel(f"dns:///{server}", credentials, options=_options(keepalive))
-
 
 def _translated(error: grpc.RpcError) -> RemoteUplinkError:
-    call = cast("grpc.Call", error)
-    code = call.code().name.lower().replace("_", "-")
-    for key, value in call.trailing_metadata() or ():
-        if key == "problem-bin" and isinstance(value, bytes) and len(value) <= PROBLEM_BYTES:
-            try:
-                problem = pb.Problem.FromString(value)
-                word = pb.Refusal.Name(problem.refusal).removeprefix("REFUSAL_").lower().replace("_", "-")
-            except (DecodeError, ValueError):  # ValueError: a number that this version does not know
-                break
-            return RemoteRefusedError(word, min(problem.retry_after_s, limits.RETRY_AFTER_S_MAX))
-    return UnreachableError(code) if code in _UNREACHABLE else RemoteMisbehavedError(code, f"status {code}")
+    failure = channels.failure_of_untrusted(error)
+    if failure.refusal:
+        return RemoteRefusedError(failure.refusal, failure.retry_after_s)
+    if failure.unreachable:
+        return UnreachableError(failure.status)
+    return RemoteMisbehavedError(failure.status, f"status {failure.status}")
 
 
 async def _call(method: grpc.UnaryUnaryMultiCallable[object, T], request: object, timeout_s: float) -> T:
@@ -157,9 +111,10 @@ def _next(call: Iterator[pb.WatchEvent]) -> pb.WatchEvent | None:
 class CloudClient:
     """One connection to the control plane. Nothing is dialled before the first call; `close` it."""
 
-    def __init__(self, identity: CloudIdentity, keepalive: Keepalive | None = None) -> None:
-        credentials = grpc.ssl_channel_credentials(identity.ca, identity.key, identity.certificate)
-        self._channel = _channel(identity.server, credentials, keepalive or Keepalive())
+    def __init__(self, identity: CloudIdentity, keepalive: Keepalive = channels.DEFAULT) -> None:
+        self._channel = channels.open_channel(
+            identity.server, identity.ca, identity.key, identity.certificate, keepalive
+        )
         self._stub = agent_pb2_grpc.AgentCloudStub(self._channel)
 
     def close(self) -> None:
@@ -227,7 +182,7 @@ async def enroll(server: str, ca: bytes, token: bytes, csr: bytes, statement: by
     Raises:
         RemoteUplinkError: it was refused, or nobody knows.
     """
-    channel = _channel(server, grpc.ssl_channel_credentials(ca), Keepalive())
+    channel = channels.open_channel(server, ca)
     try:
         stub = enrolment_pb2_grpc.EnrolmentStub(channel)
         request = enrolment_pb2.EnrollRequest(token=token, csr=csr, identity=statement)

@@ -6,14 +6,8 @@ from typing import Final
 
 from trust import limits as trust_limits
 
-MESSAGE_BYTES: Final = 4 << 20
-"""One gRPC message, both ways: gRPC's own default. Larger ones end the call before they are read whole."""
-
 OVERHEAD_BYTES: Final = 4096
 """What a message's other fields need at most."""
-
-METADATA_BYTES: Final = 16_384
-"""Headers and trailers of a call; ours have under 200 bytes."""
 
 BODY_BYTES: Final = trust_limits.ENVELOPE_BYTES
 """A body that comes in: a DSSE envelope, or an intent sealed around one."""
@@ -50,9 +44,6 @@ COST_PER_S: Final = 200.0
 """Cost of events taken per second after that. A flood then costs a few percent of one core. Chosen arbitrarily."""
 
 COST_BYTES: Final = 65_536
-
-RETRY_AFTER_S_MAX: Final = 60
-"""The longest pause that the control plane may ask for: it must not be able to silence an agent for long."""
 
 HELLO_S: Final = 15.0
 """From dialling to the first event: TCP, TLS and one answer."""

@@ -21,7 +21,7 @@ from agent.store.mail import JoinCloud, LeaveCloud, MailBells
 from agent.store.vault import Vault
 from agent.uplink import enrolment
 from agent.uplink import identity as identities
-from agent.uplink.client import CloudClient, Keepalive
+from agent.uplink.client import CloudClient
 from agent.uplink.errors import CredentialsError, RemoteRefusedError, RemoteUplinkError, UnreachableError, UplinkError
 from agent.uplink.identity import CloudIdentity
 from agent.uplink.receiving import Receiver
@@ -76,7 +76,7 @@ class Uplink:
         agent: str,
         *,
         cloud_witnesses: Callable[[], Collection[bytes]] = frozenset,
-        keepalive: Keepalive | None = None,
+        dial: Callable[[CloudIdentity], CloudClient] = CloudClient,
         backoff: Backoff = BACKOFF,
         dice: Callable[[], float] = _dice,
     ) -> None:
@@ -90,13 +90,13 @@ class Uplink:
             clock: the wall clock says when to renew.
             agent: this agent's id, 32 hex digits.
             cloud_witnesses: gives the key ids (4 bytes) of witnesses that the control plane runs.
-            keepalive: how soon a dead connection is noticed.
+            dial: makes a connection.
             backoff: pauses between attempts.
             dice: random numbers in [0, 1) for their jitter.
         """
         self._store, self._state_dir, self._vault, self._clock = store, state_dir, vault, clock
         self._agent = agent
-        self._keepalive, self._backoff, self._dice = keepalive, backoff, dice
+        self._dial, self._backoff, self._dice = dial, backoff, dice
         self._receiver = Receiver(store, bells, bytes.fromhex(agent))
         self._sender = Sender(store, bells, clock, bytes.fromhex(agent), cloud_witnesses, backoff, dice)
         self._identity: CloudIdentity | None = None
@@ -184,7 +184,7 @@ class Uplink:
         if identity is None:
             return None
         error: UplinkError | None = None
-        connection = CloudClient(identity, self._keepalive)
+        connection = self._dial(identity)
         try:
             async with trio.open_nursery() as nursery:
 

@@ -12,6 +12,7 @@ from typing import Final
 from agent.store.mail import Incoming, Outgoing
 from agent.uplink import limits
 from protos import message_pb2 as pb
+from protos.limits import MESSAGE_BYTES
 
 KINDS_IN: Final = {
     pb.KIND_INTENT: "intent",
@@ -87,7 +88,7 @@ def incoming_untrusted(message: pb.Message, number: int, agent: bytes) -> Incomi
 def outgoing(out: Outgoing, agent: bytes) -> pb.Message | None:
     """Return what is sent for a row of the outbox; None: no control plane takes it (its kind, or its size)."""
     kind = KINDS_OUT.get(out.kind)
-    if kind is None or len(out.body) > limits.MESSAGE_BYTES - limits.OVERHEAD_BYTES:
+    if kind is None or len(out.body) > MESSAGE_BYTES - limits.OVERHEAD_BYTES:
         return None
     return pb.Message(
         kind=kind,

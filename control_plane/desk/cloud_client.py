@@ -1,6 +1,7 @@
 """The control plane as the desk calls it: sync gRPC over mTLS, a deadline on every call, nothing believed.
 
-What it says about itself is shown as an enum's word or not at all: error texts of a server may hold anything.
+The connection and its hardening are `protos.channel`'s. Of an error only the name of its status, or an enum's word, is
+shown: error texts of a server may hold anything.
 """
 
 from __future__ import annotations
@@ -9,17 +10,16 @@ import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, Self, cast
+from typing import Any, Final, Protocol, Self
 
 import grpc
-from google.protobuf.message import DecodeError
 
 from control_plane.desk import cloud_identity
 from control_plane.desk.board import Received
 from control_plane.desk.cloud_identity import CloudIdentity, Invitation, Request
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError, UnexpectedAnswerError
-from protos import desk_pb2, desk_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, message_pb2
-from protos.message_pb2 import Kind, Refusal
+from protos import channel, desk_pb2, desk_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, message_pb2
+from protos.message_pb2 import Kind
 
 CALL_S: Final = 15.0
 VIEW_S: Final = 60.0
@@ -34,22 +34,6 @@ BOARD_BYTES_MAX: Final = 1 << 30
 
 BOARD_PAGES_MAX: Final = 10_000
 """And in answers, which may be empty, or of another board each time. Chosen arbitrarily."""
-
-_SERVER_NAME: Final = "ispcloud"
-_MESSAGE_BYTES: Final = 4 << 20
-_OPTIONS: Final = (
-    ("grpc.ssl_target_name_override", _SERVER_NAME),
-    ("grpc.max_receive_message_length", _MESSAGE_BYTES),
-    ("grpc.max_send_message_length", _MESSAGE_BYTES),
-    ("grpc.keepalive_time_ms", 15_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.ping_timeout_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.enable_retries", 0),
-    ("grpc.enable_http_proxy", 0),
-)
-_AWAY: Final = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,33 +71,12 @@ def _told() -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as err:
-        call = cast("grpc.Call", err)
-        problem = _problem(call)
-        if problem is None and call.code() in _AWAY:
+        failure = channel.failure_of_untrusted(err)
+        if failure.unreachable:
             raise CloudAwayError("the control plane does not answer") from err
-        if problem is None:
-            word, again = f"code-{call.code().name.lower().replace('_', '-')}", ""
-        else:
-            word = _word(problem.refusal)
-            again = f", come back in {problem.retry_after_s} s" if problem.retry_after_s else ""
+        word = failure.refusal or f"code-{failure.status}"
+        again = f", come back in {failure.retry_after_s} s" if failure.retry_after_s else ""
         raise CloudRefusedError(word, f"the control plane refused: {word}{again}") from err
-
-
-def _problem(call: grpc.Call) -> message_pb2.Problem | None:
-    for key, value in call.trailing_metadata() or ():
-        if key == "problem-bin" and isinstance(value, bytes):
-            try:
-                return message_pb2.Problem.FromString(value)
-            except DecodeError:
-                return None
-    return None
-
-
-def _word(refusal: int) -> str:
-    try:
-        return Refusal.Name(refusal).removeprefix("REFUSAL_").lower().replace("_", "-")
-    except ValueError:
-        return "unknown"
 
 
 def enroll(invitation: Invitation) -> CloudIdentity:
@@ -125,9 +88,8 @@ def enroll(invitation: Invitation) -> CloudIdentity:
         UnexpectedAnswerError: the answer is no certificate of this desk's key.
     """
     request = cloud_identity.new_request(invitation.name)
-    credentials = grpc.ssl_channel_credentials(invitation.ca.encode())
-    with grpc.secure_channel(invitation.enrolment, credentials, _OPTIONS) as channel, _told():
-        stub = enrolment_pb2_grpc.EnrolmentStub(channel)
+    with channel.open_channel(invitation.enrolment, invitation.ca.encode()) as connection, _told():
+        stub = enrolment_pb2_grpc.EnrolmentStub(connection)
         asked = enrolment_pb2.EnrollRequest(token=invitation.token, csr=request.csr)
         reply: enrolment_pb2.EnrollReply = stub.Enroll(asked, timeout=CALL_S)
     chain = cloud_identity.chain_untrusted(request, reply.certificate, reply.issuer)
@@ -139,10 +101,9 @@ class CloudClient:
 
     def __init__(self, identity: CloudIdentity) -> None:
         self.life = cloud_identity.life(identity)
-        credentials = grpc.ssl_channel_credentials(
-            identity.ca.encode(), identity.key.encode(), identity.certificate.encode()
+        self._channel = channel.open_channel(
+            identity.server, identity.ca.encode(), identity.key.encode(), identity.certificate.encode()
         )
-        self._channel = grpc.secure_channel(identity.server, credentials, _OPTIONS)
         self._stub = desk_pb2_grpc.DeskCloudStub(self._channel)
 
     def __enter__(self) -> Self:

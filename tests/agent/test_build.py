@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+import agent
 import durable
+import protos
+import trust
 from agent.daemon import build_sha256
 
 
-def test_the_digest_covers_the_durable_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("package", "name"),
+    [(agent, "daemon.py"), (durable, "writer.py"), (protos, "channel.py"), (trust, "merkle.py")],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_the_digest_covers(package: ModuleType, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = build_sha256()
-    copy = tmp_path / "durable"
-    shutil.copytree(Path(durable.__file__).parent, copy)
-    monkeypatch.setattr(durable, "__file__", str(copy / "__init__.py"))
+    copy = tmp_path / package.__name__
+    shutil.copytree(Path(package.__file__ or "").parent, copy)
+    monkeypatch.setattr(package, "__file__", str(copy / "__init__.py"))
     assert build_sha256() == before, "a digest of contents and paths inside, wherever it is installed"
-    with (copy / "writer.py").open("a") as file:
+    with (copy / name).open("a") as file:
         file.write("# changed\n")
     assert build_sha256() != before

@@ -24,9 +24,10 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from agent.uplink import client as uplink_client
 from agent.uplink import limits
 from agent.uplink.link import BACKOFF
+from protos import channel as channels
+from protos import limits as protocol_limits
 from protos import message_pb2 as pb
 
 _METHOD = "/ispagents.v0.AgentCloud/"
@@ -44,8 +45,8 @@ class Member:
         self.dials = 0
 
     def channel(self, address: str) -> grpc.aio.Channel:
-        options = uplink_client._options(uplink_client.Keepalive())
-        return grpc.aio.secure_channel(f"dns:///{address}", self._credentials, options=options)
+        options = channels.options()
+        return grpc.aio.secure_channel(channels.target(address), self._credentials, options=options)
 
     async def watch(self, address: str) -> None:
         """Stay connected."""
@@ -84,7 +85,7 @@ def _dice() -> float:
 def _retry_after_s(error: grpc.aio.AioRpcError) -> int:
     for key, value in error.trailing_metadata() or ():
         if key == "problem-bin" and isinstance(value, bytes):
-            return min(pb.Problem.FromString(value).retry_after_s, limits.RETRY_AFTER_S_MAX)
+            return min(pb.Problem.FromString(value).retry_after_s, protocol_limits.RETRY_AFTER_S_MAX)
     return 0
 
 

@@ -463,6 +463,15 @@ def test_error_texts_of_a_server_are_not_shown(online: Connected) -> None:
         pb.Problem(refusal=6, retry_after_s=9).SerializeToString(),
     )
     refused(online.run("changes", "list"), REFUSED, "refused: quota, come back in 9 s")
+    padded = pb.Problem(refusal=6).SerializeToString() + b"\xfa\x07\x7f" + bytes(127)
+    online.cloud.fail = (grpc.StatusCode.ABORTED, evil, padded)
+    refused(online.run("changes", "list"), REFUSED, "refused: code-aborted")
+    online.cloud.fail = (
+        grpc.StatusCode.ABORTED,
+        evil,
+        pb.Problem(refusal=6, retry_after_s=4_000_000_000).SerializeToString(),
+    )
+    refused(online.run("changes", "list"), REFUSED, "refused: quota, come back in 60 s")
     online.cloud.fail = (grpc.StatusCode.ABORTED, evil, b"\xff\xff")
     refused(online.run("changes", "list"), REFUSED, "refused: code-aborted")
     online.cloud.fail = (grpc.StatusCode.ABORTED, evil, pb.Problem(refusal=999).SerializeToString())  # type: ignore[arg-type] # the lie

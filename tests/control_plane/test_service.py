@@ -19,13 +19,14 @@ from control_plane.limits import Quota
 from control_plane.live import Live, Stream, View
 from control_plane.members import Identity, IdentityKind
 from control_plane.metrics import Metrics
-from control_plane.refusals import PROBLEM_KEY
 from control_plane.service import AgentService, Parts, _pass_on
 from control_plane.store import CloudStore, CloudTx
 from durable import files
+from protos import PROBLEM_KEY
 from protos import message_pb2 as pb
 from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest
 from protos.desk_pb2 import AgentsRequest, ListRequest, ViewRequest
+from protos.limits import MESSAGE_BYTES
 from tests.control_plane.cloud import Cloud, Log, Member, Site, message, refusal_of, submit, wait_for
 
 T = 15.0
@@ -208,7 +209,7 @@ def test_refusals_say_why_and_no_more(site: Site) -> None:
 
 
 def test_a_call_over_the_largest_message_is_not_read(site: Site) -> None:
-    huge = site.to_north(pb.KIND_INTENT, body=b"x" * (limits.MESSAGE_BYTES + 1))
+    huge = site.to_north(pb.KIND_INTENT, body=b"x" * (MESSAGE_BYTES + 1))
     with pytest.raises(grpc.RpcError) as caught:
         site.desk().Submit(huge, timeout=T)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # a compiled module
 
-from agent.uplink import client as agent_client
 from control_plane import server
-from control_plane.desk import cloud_client as desk_client
 from control_plane.desk.errors import CloudRefusedError
 from lab.population import LabService
+from protos import channel
 from protos import message_pb2 as pb
 from tests.e2e.cloud_site import CloudProgram, Company, Desk, cloud_program, company, plan_sha256
 from tests.e2e.files import Files, ordinary, ref_of, stamp
@@ -48,7 +47,7 @@ def newcomer(files: Files, handle: str) -> SigningKey:
 def test_grpc_knows_every_option_that_is_set() -> None:
     """gRPC passes over a misspelt option in silence: then pings every 15 s end a connection as too many."""
     known = Path(cygrpc.__file__).read_bytes()
-    for options in (server.OPTIONS, desk_client._OPTIONS, agent_client._options(agent_client.Keepalive())):
+    for options in (server.OPTIONS, channel.options()):
         assert [name for name, _ in options if name.encode() not in known] == []
 
 

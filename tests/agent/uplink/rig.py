@@ -19,9 +19,10 @@ from agent.store.mail import MailBells, Post, post
 from agent.store.vault import Vault
 from agent.uplink import enrolment
 from agent.uplink import identity as identities
-from agent.uplink.client import Keepalive
+from agent.uplink.client import CloudClient
 from agent.uplink.identity import CloudIdentity
 from agent.uplink.link import Uplink
+from protos.channel import DEFAULT, Keepalive
 from tests.agent.store.stores import STORE_KEY, TRANSITIONS
 from tests.agent.uplink.clouds import AGENT, OPERATOR, Authority, Proxy, proxied
 
@@ -57,7 +58,7 @@ class Rig:
     bells: MailBells
     authority: Authority
     proxy: Proxy
-    keepalive: Keepalive | None = None
+    keepalive: Keepalive = DEFAULT
 
     def enroll(self, **dates: object) -> CloudIdentity:
         found = make_identity(self.authority, self.proxy.port, **dates)
@@ -85,7 +86,7 @@ class Rig:
             SystemClock(),
             AGENT,
             cloud_witnesses=lambda: {WITNESS},
-            keepalive=self.keepalive,
+            dial=lambda identity: CloudClient(identity, self.keepalive),
             backoff=QUICK,
         )
         async with trio.open_nursery() as nursery:

@@ -15,10 +15,12 @@ from agent.store import mail
 from agent.store.mail import PassOver, Post
 from agent.uplink import enrolment, limits, link
 from agent.uplink import identity as identities
-from agent.uplink.client import CloudClient, Keepalive
+from agent.uplink.client import CloudClient
 from agent.uplink.errors import RemoteRefusedError
 from protos import agent_pb2
 from protos import message_pb2 as pb
+from protos.channel import Keepalive
+from protos.limits import MESSAGE_BYTES, RETRY_AFTER_S_MAX
 from tests.agent.uplink.clouds import NASTY, Authority, Cloud, abort, message, serving, until
 from tests.agent.uplink.rig import WITNESS, rigged
 
@@ -213,7 +215,7 @@ async def test_refusals_drop_what_never_fits_and_keep_the_rest(
             Post("plan", b"bad"),
             Post("plan", b"later"),
             Post("nonsense", b"of a newer version"),
-            Post("plan", bytes(limits.MESSAGE_BYTES)),
+            Post("plan", bytes(MESSAGE_BYTES)),
             Post("plan", b"last"),
         )
         await until(lambda: not rig.outbox())
@@ -326,7 +328,7 @@ async def test_a_pause_that_is_asked_for_is_bounded(tmp_path: Path, cloud: Cloud
         with pytest.raises(RemoteRefusedError) as refused:
             await connection.submit(message(pb.KIND_PLAN))
         connection.close()
-    assert (refused.value.refusal, refused.value.retry_after_s) == ("draining", limits.RETRY_AFTER_S_MAX)
+    assert (refused.value.refusal, refused.value.retry_after_s) == ("draining", RETRY_AFTER_S_MAX)
     assert NASTY not in str(refused.value)
 
 

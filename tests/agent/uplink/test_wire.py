@@ -13,6 +13,7 @@ from agent.store.mail import Incoming, Outgoing
 from agent.uplink import limits, wire
 from agent.uplink.wire import Unusable
 from protos import message_pb2 as pb
+from protos.limits import MESSAGE_BYTES
 
 US = b"\xa1" * 16
 REF = b"r" * 16
@@ -83,8 +84,6 @@ def test_what_goes_out_keeps_its_ref(kind: str) -> None:
     assert sent == want
 
 
-@pytest.mark.parametrize(
-    "out", [Outgoing(1, REF, "intent", b"b"), Outgoing(1, REF, "plan", bytes(limits.MESSAGE_BYTES))]
-)
+@pytest.mark.parametrize("out", [Outgoing(1, REF, "intent", b"b"), Outgoing(1, REF, "plan", bytes(MESSAGE_BYTES))])
 def test_what_no_control_plane_takes_is_not_sent(out: Outgoing) -> None:
     assert wire.outgoing(out, US) is None
