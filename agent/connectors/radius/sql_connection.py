@@ -18,6 +18,7 @@ import psycopg
 import pymysql
 
 from agent.connectors.radius.schema import Database
+from agent.connectors.radius.sql_postgresql import Statements
 
 if TYPE_CHECKING:
     from agent.connectors.radius.schema import SqlTarget
@@ -124,6 +125,7 @@ class Connection:
         self.fresh = True
         self._socket: socket.socket | None = None
         self._connection: Any = None
+        self._statements: Statements | None = None
         port = target.port or _PORTS.get(self.kind, 0)
         match self.kind:
             case Database.POSTGRESQL:
@@ -154,11 +156,10 @@ class Connection:
             application_name="ispagent",
             tcp_user_timeout=limit_ms,
             autocommit=True,
-            # Names of prepared statements get lost behind a pooler that shares connections.
-            prepare_threshold=None,
         )
         self._connection = connection
         self._socket = socket.socket(fileno=socket.dup(connection.fileno()))
+        self._statements = Statements(connection)
 
     def _open_mariadb(self, target: SqlTarget, password: str, port: int) -> None:
         # Our own socket: PyMySQL leaks the one it makes when the login is refused, and takes it away to wrap it in TLS.
@@ -187,6 +188,8 @@ class Connection:
 
     def run(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Execute one statement (parameters are `%s`) and return its rows."""
+        if self._statements is not None:
+            return self._statements.run(sql, parameters)[0]
         cursor = self._execute(sql, parameters)
         try:
             return list(cursor.fetchall()) if cursor.description else []
@@ -195,6 +198,8 @@ class Connection:
 
     def change(self, sql: str, parameters: Sequence[object]) -> int:
         """Execute one statement and return how many rows it changed."""
+        if self._statements is not None:
+            return self._statements.run(sql, parameters)[1]
         cursor = self._execute(sql, parameters)
         try:
             return cursor.rowcount

@@ -1,0 +1,81 @@
+"""Statements on a PostgreSQL connection, by libpq itself: one blocking call each, parameters and rows as text.
+
+psycopg's cursors cost four times the CPU (adaptation of types, a cursor and a wait loop in Python for each statement),
+and the agent runs some twenty statements for each suspension. psycopg still connects, and its error classes stay.
+Nothing is prepared on the server: names of prepared statements get lost behind a pooler that shares connections.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any, Final
+
+import psycopg
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+
+_DONE: Final = frozenset({ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK})
+_INTEGERS: Final = frozenset({20, 21, 23})
+"""Type OIDs of int8, int2 and int4; every other column is given as text."""
+
+
+class Statements:
+    """Runs statements on one open connection. Used by one thread at a time."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        """Take the connection, which must be in autocommit mode: transactions are statements here."""
+        self._pgconn = connection.pgconn
+        encoding = connection.info.encoding
+        # A database in SQL_ASCII declares no encoding: what it holds is told as bytes.
+        self._write_as = "utf-8" if encoding == "ascii" else encoding
+        self._read_as = None if encoding == "ascii" else encoding
+
+    def run(self, sql: str, parameters: Sequence[object]) -> tuple[list[tuple[Any, ...]], int]:
+        """Execute one statement, with `%s` for parameters; return its rows, and how many rows it changed.
+
+        Raises:
+            psycopg.Error: the server refuses, or is gone.
+        """
+        sent = [_parameter(value, self._write_as) for value in parameters]
+        result = self._pgconn.exec_params(_numbered(sql), sent) if sent else self._pgconn.exec_(sql.encode())
+        if result.status not in _DONE:
+            error = error_from_result(result, self._read_as or "utf-8")
+            if error.sqlstate is None:  # the server did not say it: libpq lost the server
+                raise psycopg.OperationalError(str(error))
+            raise error
+        columns = range(result.nfields)
+        integer = [result.ftype(column) in _INTEGERS for column in columns]
+        rows = [
+            tuple(self._value(result.get_value(row, column), integer=integer[column]) for column in columns)
+            for row in range(result.ntuples)
+        ]
+        return rows, result.command_tuples or 0
+
+    def _value(self, data: bytes | None, *, integer: bool) -> int | str | bytes | None:
+        if data is None:
+            return None
+        if integer:
+            return int(data)
+        return data if self._read_as is None else data.decode(self._read_as)
+
+
+@functools.lru_cache(maxsize=256)
+def _numbered(sql: str) -> bytes:
+    """Return a statement with `$1`, `$2`... for its `%s`, as libpq wants them."""
+    first, *rest = sql.split("%s")
+    return "".join([first, *(f"${n}{text}" for n, text in enumerate(rest, start=1))]).encode()
+
+
+def _parameter(value: object, encoding: str) -> bytes:
+    """Return a parameter as PostgreSQL reads it from text: a list is an array of texts."""
+    text = _array(value) if isinstance(value, list) else str(value)
+    if "\x00" in text:  # libpq takes C strings: it would silently end there
+        raise psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes")
+    return text.encode(encoding)
+
+
+def _array(values: Sequence[str]) -> str:
+    """Return an array literal: PostgreSQL manual, section 8.15.2."""
+    quoted = (value.replace("\\", "\\\\").replace('"', '\\"') for value in values)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"

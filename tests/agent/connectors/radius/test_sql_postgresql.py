@@ -1,0 +1,120 @@
+"""Statements by libpq itself, compared with the values that PostgreSQL gives back and the errors that psycopg has."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from agent.connectors.radius.sql_postgresql import Statements
+from tests.servers import PostgreSQL
+
+pytestmark = pytest.mark.servers
+
+NASTY = ["", "a,b", 'say "x"', "back\\slash", "{x}", "NULL", "o'x", " é ", "%s $1", "tab\t"]
+
+
+def connect(server: PostgreSQL, options: str = "") -> psycopg.Connection[tuple[object, ...]]:
+    database = server.fresh()
+    return psycopg.connect(
+        host=database.host,
+        port=database.port,
+        dbname=database.dbname,
+        user=database.user,
+        password=database.password,
+        options=options,
+        autocommit=True,
+    )
+
+
+@pytest.fixture
+def connection(postgresql: PostgreSQL) -> Iterator[psycopg.Connection[tuple[object, ...]]]:
+    with connect(postgresql) as connection:
+        yield connection
+
+
+def test_texts_come_back_as_they_went_alone_and_in_an_array(
+    connection: psycopg.Connection[tuple[object, ...]],
+) -> None:
+    statements = Statements(connection)
+    for text in NASTY:
+        assert statements.run("SELECT %s::text, 'and'", (text,)) == ([(text, "and")], 1)
+    rows, _ = statements.run("SELECT k FROM unnest(%s::text[]) WITH ORDINALITY AS u(k, n) ORDER BY n", (NASTY,))
+    assert [text for (text,) in rows] == NASTY
+    assert statements.run("SELECT k FROM unnest(%s::text[]) AS u(k)", ([],)) == ([], 0)
+
+
+def test_integers_are_integers_and_null_is_none(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    statements = Statements(connection)
+    row = (1, -2, 2**40, None, "7")
+    assert statements.run("SELECT 1::int2, -2::int4, (2::int8 ^ 40)::int8, NULL, '7'", ()) == ([row], 1)
+
+
+def test_changed_rows_are_counted(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    statements = Statements(connection)
+    add = "INSERT INTO radusergroup (username, groupname, priority) VALUES (%s, %s, %s)"
+    assert statements.run(add, ("amina", "home", 1)) == ([], 1)
+    assert statements.run(add, ("amina", "more", -1)) == ([], 1)
+    change = "UPDATE radusergroup SET priority = %s WHERE username = %s"
+    assert statements.run(change, (5, "amina")) == ([], 2)
+    assert statements.run(change, (5, "nobody")) == ([], 0)
+    assert statements.run("BEGIN", ()) == ([], 0)
+    assert statements.run("ROLLBACK", ()) == ([], 0)
+
+
+def test_text_with_a_nul_is_refused_before_it_is_sent(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    statements = Statements(connection)
+    for parameter in ("ami\0na", ["ok", "ami\0na"]):
+        with pytest.raises(psycopg.DataError):
+            statements.run("SELECT %s::text", (parameter,))
+    assert statements.run("SELECT 1", ()) == ([(1,)], 1)
+
+
+def test_a_refusal_has_its_class_and_code(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    statements = Statements(connection)
+    with pytest.raises(psycopg.errors.UndefinedTable) as missing:
+        statements.run("SELECT * FROM not_there WHERE x = %s", ("1",))
+    assert missing.value.sqlstate == "42P01"
+    statements.run("SET statement_timeout = 50", ())
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        statements.run("SELECT pg_sleep(10)", ())
+
+
+def test_a_lost_server_is_an_operational_error_each_time(
+    postgresql: PostgreSQL, connection: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    statements = Statements(connection)
+    ((pid,),), _ = statements.run("SELECT pg_backend_pid()", ())
+    with connect(postgresql) as other:
+        Statements(other).run("SELECT pg_terminate_backend(%s)", (pid,))
+    with pytest.raises(psycopg.OperationalError):
+        statements.run("SELECT pg_sleep(10)", ())
+    with pytest.raises(psycopg.OperationalError) as gone:
+        statements.run("SELECT 1", ())
+    assert gone.value.sqlstate is None
+
+
+def test_other_threads_run_while_the_server_works(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    statements = Statements(connection)
+    ended: list[float] = []
+
+    def sleep() -> None:
+        statements.run("SELECT pg_sleep(0.5)", ())
+        ended.append(time.monotonic())
+
+    thread = threading.Thread(target=sleep)
+    thread.start()
+    free = time.monotonic()
+    thread.join()
+    assert ended[0] - free > 0.2
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_texts_are_in_the_encoding_of_the_connection(postgresql: PostgreSQL, encoding: str) -> None:
+    with connect(postgresql, f"-c client_encoding={encoding}") as connection:
+        ((text, length),), _ = Statements(connection).run("SELECT %s::text, length(%s::text)", ("josé", "josé"))
+    assert text == ("josé" if encoding == "LATIN1" else "josé".encode())
+    assert length == 4
