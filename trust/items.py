@@ -332,9 +332,12 @@ def _step_json(s: Step) -> object:
     }
 
 
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
+
 def _dump(document: object) -> bytes:
     # Key order is kept: the order of a row set's fields has a meaning (FreeRADIUS reads rows in order).
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    return _ENCODER.encode(document).encode()
 
 
 def encode_item(item: Item) -> bytes:

@@ -1,4 +1,5 @@
 import enum
+import json
 
 import pytest
 from hypothesis import given
@@ -54,6 +55,50 @@ def test_depth_is_counted_outside_of_strings():
     assert read(deep).kind("a") is list
     brackets = read(rb'{"a":"[[[[[[[[[[[[[[[[[[[[[[\"{{{{{{{{{{{{{{{{{{{{{", "b":"\\"}')
     assert brackets.text("b") == "\\"
+
+
+def depth_by_character(text: str) -> int:
+    """Return how deep brackets outside of strings nest, read one character after the other."""
+    deepest = depth = 0
+    inside = escaped = False
+    for character in text:
+        if inside:
+            inside, escaped = escaped or character != '"', not escaped and character == "\\"
+        elif character == '"':
+            inside = True
+        elif character in "[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif character in "]}":
+            depth -= 1
+    return deepest
+
+
+any_json = st.recursive(
+    st.text(alphabet='"\\[]{}a\n', max_size=6) | st.integers(0, 9),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(alphabet='"\\[{', max_size=3), inner, max_size=2)
+    ),
+    max_leaves=30,
+)
+
+
+@given(any_json, st.integers(0, limits.JSON_DEPTH + 1))
+def test_nesting_is_refused_exactly_above_the_limit_whatever_strings_hold(value, wrapped):
+    for _ in range(wrapped):
+        value = [value, '\\"[']
+    text = json.dumps({"a": value}, ensure_ascii=False)
+    if depth_by_character(text) <= limits.JSON_DEPTH:
+        assert read(text.encode()).has("a")
+    else:
+        with pytest.raises(MalformedStatementError, match="nested deeper"):
+            read(text.encode())
+
+
+@given(st.text(alphabet='"\\[{]}:,1 ', max_size=60))
+def test_malformed_text_is_refused_and_nothing_else_happens(text):
+    with pytest.raises(MalformedStatementError):
+        read(b'{"a":[' + text.encode() + b"!" + b"[" * 5000)
 
 
 def test_hostile_quotes_take_linear_time():
