@@ -21,11 +21,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import nacl.exceptions
+from nacl.bindings import crypto_secretbox_easy
 from nacl.secret import SecretBox
 
+from agent.runtime.random_blocks import random_bytes
 from agent.store.errors import MissingKeyError, StoreFailedError
 from agent.store.log_store import Sealed
-from trust.leaf import commitment
+from trust.leaf import SALT_BYTES, commitment
 
 KEY_BYTES = SecretBox.KEY_SIZE
 KEYS_SCHEMA = """
@@ -102,7 +104,7 @@ class Vault:
         self._commit_key = _derive(store_key, b"commit")
         self._lock = threading.Lock()
         self._ids: dict[str, bytes] = {}
-        self._boxes: dict[bytes, SecretBox] = {}
+        self._keys: dict[bytes, bytes] = {}
         with ExitStack() as undo:
             try:
                 con = sqlite3.connect(keys_path, isolation_level=None, check_same_thread=False)
@@ -125,7 +127,7 @@ class Vault:
 
     def _remember(self, subject: bytes, name: str, key: bytes) -> None:
         self._ids[name] = subject
-        self._boxes[subject] = SecretBox(key)
+        self._keys[subject] = key
 
     # --- under the store key ---
 
@@ -175,9 +177,12 @@ class Vault:
     def seal_record(self, name: str, record: bytes) -> Sealed:
         """Return the record sealed under the subject's key, with its salt and commitment. The key must exist."""
         subject = self._ids[name]
-        salt = secrets.token_bytes(32)
-        # The salt is sealed too: erasing the key leaves the leaf's commitment unlinkable to a guessed record.
-        return Sealed(subject, bytes(self._boxes[subject].encrypt(salt + record)), commitment(salt, record))
+        drawn = random_bytes(SALT_BYTES + SecretBox.NONCE_SIZE)
+        salt, nonce = drawn[:SALT_BYTES], drawn[SALT_BYTES:]
+        # The salt is sealed too: erasing the key leaves the leaf's commitment unlinkable to a guessed record. The
+        # bytes are those of `SecretBox.encrypt`, which makes three more objects and copies for each record.
+        ciphertext = nonce + crypto_secretbox_easy(salt + record, nonce, self._keys[subject])
+        return Sealed(subject, ciphertext, commitment(salt, record))
 
     def open_record(self, subject: bytes, ciphertext: bytes) -> tuple[bytes, bytes] | None:
         """Return (salt, record), or None when the subject's key was erased.
@@ -185,14 +190,14 @@ class Vault:
         Raises:
             MissingKeyError: the record was damaged.
         """
-        box = self._boxes.get(subject)
-        if box is None:
+        key = self._keys.get(subject)
+        if key is None:
             return None
         try:
-            clear = box.decrypt(ciphertext)
+            clear = SecretBox(key).decrypt(ciphertext)
         except (nacl.exceptions.CryptoError, ValueError) as err:
             raise MissingKeyError("a record does not open under its subject's key: it was damaged") from err
-        return clear[:32], clear[32:]
+        return clear[:SALT_BYTES], clear[SALT_BYTES:]
 
     # --- sealing keys: what is sealed to the agent ---
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from nacl.secret import SecretBox
 from trio.testing import MockClock
 
 from agent.changes.auditlog import recovery
@@ -97,6 +98,17 @@ def test_records_open_after_a_restart_and_are_bound_to_their_subject(tmp_path: P
     with pytest.raises(MissingKeyError, match="damaged"):
         vault.open_record(other.subject, sealed.ciphertext)
     assert vault.open_record(bytes(16), sealed.ciphertext) is None
+    vault.close()
+
+
+def test_each_record_has_a_salt_and_a_nonce_of_its_own(tmp_path: Path) -> None:
+    vault = Vault(STORE_KEY, tmp_path / "keys.db")
+    vault.ensure_subjects(["C-1"])
+    sealed = [vault.seal_record("C-1", b"paid") for _ in range(500)]
+    assert len({s.ciphertext[: SecretBox.NONCE_SIZE] for s in sealed}) == 500
+    salts = [opened[0] for s in sealed if (opened := vault.open_record(s.subject, s.ciphertext)) is not None]
+    assert len({*salts}) == 500
+    assert all(len(salt) == 32 for salt in salts)
     vault.close()
 
 

@@ -278,7 +278,7 @@ async def test_an_erased_subscriber_is_not_told_apart(tmp_path: Path) -> None:
         await office.plan()
         await office.all_sent()
         vault = office.daemon.files.vault
-        del vault._boxes[vault._ids["C-1"]]
+        del vault._keys[vault._ids["C-1"]]
         await ask(office)
         assert office.results() == [("view", "refused", "not-taken")]
 
