@@ -277,13 +277,17 @@ class Head:
 # --- documents ------------------------------------------------------------------------------------------------------
 
 
-def _value_json(value: Value) -> object:
+FieldJson = str | list[str] | dict[str, str]
+
+
+def value_json(value: Value) -> dict[str, FieldJson] | None:
+    """Return the JSON of `encode_value` before it is bytes: a value that becomes a part of a larger document."""
     if isinstance(value, Absent):
         return None
     return {k: _field_json(f) for k, f in value.items()}
 
 
-def _field_json(f: Field) -> object:
+def _field_json(f: Field) -> FieldJson:
     match f:
         case SecretRef(commit):
             return {"secret": commit}
@@ -308,10 +312,10 @@ def _effect_json(e: Effect) -> object:
 def _transition_json(t: Transition) -> object:
     return {
         "address": t.address,
-        "before": _value_json(t.before.value),
+        "before": value_json(t.before.value),
         "at_s": t.before.at_s,
         "live": t.before.live,
-        "after": _value_json(t.after),
+        "after": value_json(t.after),
         "unprovable": sorted(t.unprovable),
     }
 
@@ -390,7 +394,7 @@ _T = TypeVar("_T")
 
 def encode_value(value: Value) -> bytes:
     """Return a value's document: a JSON object of fields, or `null` for ABSENT."""
-    return _dump(_value_json(value))
+    return _dump(value_json(value))
 
 
 def decode_value_untrusted(data: bytes) -> Value:

@@ -7,14 +7,16 @@ full. Secrets of devices are `SecretRef`s by the time they come here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from agent.model import Address, Effect, Seen, StepOutcome, Transition
 from agent.store.log_store import Sealed
 from agent.store.vault import NOBODY, Vault
-from trust.items import encode_value
+from trust.items import value_json
 
-Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def subject_of(service: str | None) -> str:
@@ -22,23 +24,20 @@ def subject_of(service: str | None) -> str:
     return NOBODY if service is None else service.split("/", 1)[0]
 
 
-def value_json(seen: Seen) -> Json:
-    """Return what was seen, for a record."""
-    return {"value": json.loads(encode_value(seen.value)), "at_s": seen.at_s, "live": seen.live}
+def _seen_json(seen: Seen) -> Json:
+    return {"value": value_json(seen.value), "at_s": seen.at_s, "live": seen.live}
 
 
 def seen_json(seen: Mapping[Address, Seen]) -> Json:
     """Return what was seen, by address, for a record."""
-    return {address: value_json(s) for address, s in seen.items()}
+    return {address: _seen_json(s) for address, s in seen.items()}
 
 
 def do_json(do: tuple[Transition, ...] | Effect) -> Json:
     """Return what a step does, for a record and for the journal."""
     if isinstance(do, Effect):
         return {"effect": do.verb, "address": do.address, "args": dict(do.args), "key": do.key}
-    return [
-        {"address": t.address, "before": value_json(t.before), "after": json.loads(encode_value(t.after))} for t in do
-    ]
+    return [{"address": t.address, "before": _seen_json(t.before), "after": value_json(t.after)} for t in do]
 
 
 def outcome_json(outcome: StepOutcome) -> dict[str, Json]:
@@ -64,5 +63,4 @@ class Recorder:
 
     def record(self, service: str | None, fields: Mapping[str, Json]) -> Sealed:
         """Return the record about this service (or about nobody), sealed."""
-        data = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-        return self._vault.seal_record(subject_of(service), data)
+        return self._vault.seal_record(subject_of(service), _ENCODER.encode(fields).encode())
