@@ -16,11 +16,12 @@ from typing import Final
 import trio
 
 from lab.cpe.caller import Caller
-from lab.cpe.device import Device, Identity
+from lab.cpe.device import Device
 from lab.cpe.doorbell import Doorbell
 from lab.cpe.http import Network
 from lab.cpe.model import Model
 from lab.cpe.quirks import NONE, Quirks
+from lab.cpe.state import Identity
 from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
 

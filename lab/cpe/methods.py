@@ -5,18 +5,16 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from lab.cpe import soap
 from lab.cpe.diagnostics import diagnostic_of
 from lab.cpe.errors import CwmpFault, ParameterFault
 from lab.cpe.soap import Envelope
+from lab.cpe.state import CpeState
 from lab.cpe.transfers import DOWNLOADS, Transfer
 
-if TYPE_CHECKING:
-    from lab.cpe.device import Device
-
-Method = Callable[["Device", Envelope], str]
+Method = Callable[[CpeState, Envelope], str]
 _COMMAND_KEY_MAX: Final = 32
 # where downloads and uploads are in one list, uploads have other numbers (A.4.1.7)
 _ALL_TYPES: Final = {
@@ -60,27 +58,27 @@ def names_of(request: Envelope) -> tuple[str, ...]:
     return ()
 
 
-def _get_rpc_methods(device: Device, request: Envelope) -> str:
-    return soap.method_list(device.methods())
+def _get_rpc_methods(cpe: CpeState, request: Envelope) -> str:
+    return soap.method_list(tuple(methods_of(cpe.version)))
 
 
-def _get_parameter_values(device: Device, request: Envelope) -> str:
+def _get_parameter_values(cpe: CpeState, request: Envelope) -> str:
     names = names_of(request)
     if not names:
         raise CwmpFault(9003)
-    values = [one for name in names for one in device.tree.show(name)]
-    most = device.quirks.names_max
+    values = [one for name in names for one in cpe.tree.show(name)]
+    most = cpe.quirks.names_max
     if most and len(values) > most:
         raise CwmpFault(9004)
     return soap.value_list(values)
 
 
-def _get_parameter_names(device: Device, request: Envelope) -> str:
+def _get_parameter_names(cpe: CpeState, request: Envelope) -> str:
     deep = not soap.is_true(request.text("NextLevel"))
-    return soap.name_list(device.tree.names(request.text("ParameterPath"), next_level=not deep))
+    return soap.name_list(cpe.tree.names(request.text("ParameterPath"), next_level=not deep))
 
 
-def _set_parameter_values(device: Device, request: Envelope) -> str:
+def _set_parameter_values(cpe: CpeState, request: Envelope) -> str:
     """All or none: every parameter is checked before the first is set (A.3.2.1)."""
     key = _key(request, "ParameterKey")
     wanted: dict[str, str] = {}
@@ -89,9 +87,9 @@ def _set_parameter_values(device: Device, request: Envelope) -> str:
     for struct in structs:
         name = soap.text_of(struct, "Name")
         value = soap.child(struct, "Value")
-        kind = "" if value is None or device.quirks.any_type else soap.kind_of(value)
+        kind = "" if value is None or cpe.quirks.any_type else soap.kind_of(value)
         text = "" if value is None else value.text or ""
-        code = 9003 if name in wanted else _check(device, name, kind, text)
+        code = 9003 if name in wanted else _check(cpe, name, kind, text)
         wanted[name] = text
         if code:
             faults.append(ParameterFault(name, code))
@@ -99,11 +97,11 @@ def _set_parameter_values(device: Device, request: Envelope) -> str:
         raise CwmpFault(9003, tuple(faults))
     if not structs:
         raise CwmpFault(9003)
-    return soap.element("Status", int(device.set_values(wanted, key)))
+    return soap.element("Status", int(cpe.set_values(wanted, key)))
 
 
-def _check(device: Device, name: str, kind: str, text: str) -> int:
-    code = device.tree.check(name, kind, text)
+def _check(cpe: CpeState, name: str, kind: str, text: str) -> int:
+    code = cpe.tree.check(name, kind, text)
     diagnostic = diagnostic_of(name)
     # the ACS may ask for a diagnostic or end one; the other states are the CPE's to say (TR-181)
     if code == 0 and diagnostic and diagnostic[1] and text not in ("Requested", "Canceled", "None"):
@@ -111,17 +109,17 @@ def _check(device: Device, name: str, kind: str, text: str) -> int:
     return code
 
 
-def _get_parameter_attributes(device: Device, request: Envelope) -> str:
+def _get_parameter_attributes(cpe: CpeState, request: Envelope) -> str:
     names = names_of(request)
     if not names:
         raise CwmpFault(9003)
-    tree = device.tree
+    tree = cpe.tree
     found = [(one, tree.attributes(one)) for name in names for one in tree.parameters(name)]
     return soap.attribute_list(found)
 
 
-def _set_parameter_attributes(device: Device, request: Envelope) -> str:
-    tree = device.tree
+def _set_parameter_attributes(cpe: CpeState, request: Envelope) -> str:
+    tree = cpe.tree
     changes: list[tuple[str, int | None, tuple[str, ...] | None]] = []
     for struct in soap.items(request.body, "ParameterList"):
         level = access = None
@@ -144,21 +142,21 @@ def _set_parameter_attributes(device: Device, request: Envelope) -> str:
     return ""
 
 
-def _add_object(device: Device, request: Envelope) -> str:
+def _add_object(cpe: CpeState, request: Envelope) -> str:
     key = _key(request, "ParameterKey")
-    number = device.tree.add(request.text("ObjectName"))
-    device.keep_parameter_key(key)
+    number = cpe.tree.add(request.text("ObjectName"))
+    cpe.keep_parameter_key(key)
     return soap.element("InstanceNumber", number) + soap.element("Status", 0)
 
 
-def _delete_object(device: Device, request: Envelope) -> str:
+def _delete_object(cpe: CpeState, request: Envelope) -> str:
     key = _key(request, "ParameterKey")
-    device.tree.delete(request.text("ObjectName"))
-    device.keep_parameter_key(key)
+    cpe.tree.delete(request.text("ObjectName"))
+    cpe.keep_parameter_key(key)
     return soap.element("Status", 0)
 
 
-def _download(device: Device, request: Envelope) -> str:
+def _download(cpe: CpeState, request: Envelope) -> str:
     kind = request.text("FileType")
     if kind not in DOWNLOADS:
         raise CwmpFault(9003)
@@ -170,13 +168,13 @@ def _download(device: Device, request: Envelope) -> str:
         request.text("Password"),
         size_bytes=_number(request.body, "FileSize"),
         target=request.text("TargetFileName"),
-        due=device.now() + _number(request.body, "DelaySeconds"),
+        due=cpe.now() + _number(request.body, "DelaySeconds"),
     )
-    device.transfers.queue(transfer)
+    cpe.transfers.queue(transfer)
     return _LATER
 
 
-def _upload(device: Device, request: Envelope) -> str:
+def _upload(cpe: CpeState, request: Envelope) -> str:
     kind = request.text("FileType")
     if _UPLOADS.fullmatch(kind) is None:
         raise CwmpFault(9003)
@@ -187,10 +185,10 @@ def _upload(device: Device, request: Envelope) -> str:
         request.text("Username"),
         request.text("Password"),
         is_download=False,
-        due=device.now() + _number(request.body, "DelaySeconds"),
+        due=cpe.now() + _number(request.body, "DelaySeconds"),
         method="Upload",
     )
-    device.transfers.queue(transfer)
+    cpe.transfers.queue(transfer)
     return _LATER
 
 
@@ -199,7 +197,7 @@ _UNKNOWN: Final = soap.time_text(None)
 _LATER: Final = f"<Status>1</Status><StartTime>{_UNKNOWN}</StartTime><CompleteTime>{_UNKNOWN}</CompleteTime>"
 
 
-def _schedule_download(device: Device, request: Envelope) -> str:
+def _schedule_download(cpe: CpeState, request: Envelope) -> str:
     windows = soap.items(request.body, "TimeWindowList")
     if request.text("FileType") not in DOWNLOADS or not 1 <= len(windows) <= 2:
         raise CwmpFault(9003)
@@ -214,25 +212,25 @@ def _schedule_download(device: Device, request: Envelope) -> str:
         request.text("Password"),
         size_bytes=_number(request.body, "FileSize"),
         target=request.text("TargetFileName"),
-        due=device.now() + start,
-        until=device.now() + end,
+        due=cpe.now() + start,
+        until=cpe.now() + end,
         method="ScheduleDownload",
     )
-    device.transfers.queue(transfer)
+    cpe.transfers.queue(transfer)
     return ""
 
 
-def _cancel_transfer(device: Device, request: Envelope) -> str:
-    device.transfers.cancel(request.text("CommandKey"))
+def _cancel_transfer(cpe: CpeState, request: Envelope) -> str:
+    cpe.transfers.cancel(request.text("CommandKey"))
     return ""
 
 
-def _get_queued_transfers(device: Device, request: Envelope) -> str:
-    queued = [(("CommandKey", one.command_key), ("State", one.state)) for one in device.transfers.queued]
+def _get_queued_transfers(cpe: CpeState, request: Envelope) -> str:
+    queued = [(("CommandKey", one.command_key), ("State", one.state)) for one in cpe.transfers.queued]
     return soap.transfer_list("QueuedTransferStruct", queued)
 
 
-def _get_all_queued_transfers(device: Device, request: Envelope) -> str:
+def _get_all_queued_transfers(cpe: CpeState, request: Envelope) -> str:
     queued = [
         (
             ("CommandKey", one.command_key),
@@ -242,26 +240,26 @@ def _get_all_queued_transfers(device: Device, request: Envelope) -> str:
             ("FileSize", one.size_bytes),
             ("TargetFileName", one.target),
         )
-        for one in device.transfers.queued
+        for one in cpe.transfers.queued
     ]
     return soap.transfer_list("AllQueuedTransferStruct", queued)
 
 
-def _reboot(device: Device, request: Envelope) -> str:
-    device.reboot_later(_key(request))
+def _reboot(cpe: CpeState, request: Envelope) -> str:
+    cpe.reboot_later(_key(request))
     return ""
 
 
-def _factory_reset(device: Device, request: Envelope) -> str:
-    device.reset_later()
+def _factory_reset(cpe: CpeState, request: Envelope) -> str:
+    cpe.reset_later()
     return ""
 
 
-def _schedule_inform(device: Device, request: Envelope) -> str:
+def _schedule_inform(cpe: CpeState, request: Envelope) -> str:
     delay_s = _number(request.body, "DelaySeconds")
     if delay_s == 0:
         raise CwmpFault(9003)
-    device.inform_later(delay_s, _key(request))
+    cpe.inform_later(delay_s, _key(request))
     return ""
 
 

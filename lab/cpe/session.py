@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from lab.cpe import soap
 from lab.cpe.errors import CwmpFault, HangUp, MalformedSoapError
@@ -22,11 +22,8 @@ from lab.cpe.methods import methods_of, names_of
 from lab.cpe.quirks import meets
 from lab.cpe.records import Executed, SessionBegun
 from lab.cpe.soap import Envelope, Finished
+from lab.cpe.state import VERSIONS, CpeState
 
-if TYPE_CHECKING:
-    from lab.cpe.device import Device
-
-VERSIONS: Final = ("1.0", "1.1", "1.2", "1.3", "1.4")
 # how often a request is repeated that the ACS wants repeated (fault 8005); chosen arbitrarily
 _TRIES_MAX: Final = 3
 _NAMES_LOGGED: Final = 8
@@ -45,61 +42,61 @@ class _Own:
 class Session:
     """A session. `sent`: its Inform's events; `informed`: that was answered; `executed`: requests of the ACS."""
 
-    __slots__ = ("_device", "_own", "_told", "_tries", "_waits_for", "executed", "informed", "sent")
+    __slots__ = ("_cpe", "_own", "_told", "_tries", "_waits_for", "executed", "informed", "sent")
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, cpe: CpeState) -> None:
+        self._cpe = cpe
         self.informed = False
         self.executed = 0
         self._tries = 0
         self._waits_for = ""
-        events = device.events
-        if device.server("URL") != device.known_acs and not events.has(BOOTSTRAP):
+        events = cpe.events
+        if cpe.server("URL") != cpe.known_acs and not events.has(BOOTSTRAP):
             events.add(BOOTSTRAP)
-        if device.tree.noticed:
+        if cpe.tree.noticed:
             events.add(VALUE_CHANGE)
         self._own = self._requests()
-        self.sent: tuple[Event, ...] = events.for_inform()
-        self._told = tuple(device.tree.noticed)
-        device.note(SessionBegun(device.now(), self.sent, device.retry_count))
+        self.sent = cpe.being_said = events.for_inform()
+        self._told = tuple(cpe.tree.noticed)
+        cpe.note(SessionBegun(cpe.now(), self.sent, cpe.retry_count))
 
     def _requests(self) -> list[_Own]:
         """What the CPE itself has to ask the ACS in this session."""
-        device, found = self._device, []
-        for finished in device.transfers.finished:
+        cpe, found = self._cpe, []
+        for finished in cpe.transfers.finished:
             done = functools.partial(self._told_of, finished)
             found.append(_Own("TransferComplete", soap.transfer_complete(finished), done))
-        if device.version == "1.0":
-            device.transfers.autonomous.clear()  # it has no word for them
-        for transfer in device.transfers.autonomous:
-            forget = functools.partial(device.transfers.autonomous.remove, transfer)
+        if cpe.version == "1.0":
+            cpe.transfers.autonomous.clear()  # it has no word for them
+        for transfer in cpe.transfers.autonomous:
+            forget = functools.partial(cpe.transfers.autonomous.remove, transfer)
             body = soap.autonomous_transfer_complete(transfer)
             found.append(_Own("AutonomousTransferComplete", body, forget))
-        if device.quirks.asks_methods and device.events.has(BOOT):
+        if cpe.quirks.asks_methods and cpe.events.has(BOOT):
             found.append(_Own("GetRPCMethods", "<cwmp:GetRPCMethods/>", lambda: None))
         return found
 
     def _told_of(self, finished: Finished) -> None:
         """TransferComplete was answered: only now its events are delivered."""
-        device = self._device
-        device.transfers.finished.remove(finished)
-        said = (event for event in device.events if event[0] in OF_TRANSFERS and event[1] == finished.command_key)
-        device.events.delivered(list(said)[:1])
-        if not device.transfers.finished:
-            device.events.drop(TRANSFER_COMPLETE)
+        cpe = self._cpe
+        cpe.transfers.finished.remove(finished)
+        said = (event for event in cpe.events if event[0] in OF_TRANSFERS and event[1] == finished.command_key)
+        cpe.events.delivered(list(said)[:1])
+        if not cpe.transfers.finished:
+            cpe.events.drop(TRANSFER_COMPLETE)
 
     def inform(self) -> bytes:
         """The Inform."""
-        device = self._device
-        tree, who = device.tree, device.identity
+        cpe = self._cpe
+        tree, who = cpe.tree, cpe.identity
         names = dict.fromkeys((*tree.informed(), *self._told))
         values = [one for name in names if tree.leaf(name) is not None for one in tree.show(name)]
-        oui = who.oui.lower() if device.quirks.lower_oui else who.oui
+        oui = who.oui.lower() if cpe.quirks.lower_oui else who.oui
         identity = (who.manufacturer, oui, who.product_class, who.serial)
-        body = soap.inform(identity, self.sent, values, device.now(), device.retry_count)
+        body = soap.inform(identity, self.sent, values, cpe.now(), cpe.retry_count)
         self._waits_for = "InformResponse"
-        supported = VERSIONS if device.version == "1.4" else ()
-        return soap.envelope(body, device.next_id(), device.version, supported=supported)
+        supported = VERSIONS if cpe.version == "1.4" else ()
+        return soap.envelope(body, cpe.next_id(), cpe.version, supported=supported)
 
     def receive(self, data: bytes) -> bytes | None:
         """Take the body of an ACS's answer, and give the body of the next POST; None when the session is over.
@@ -130,7 +127,7 @@ class Session:
         own = self._own[0]
         own.tries += 1
         self._waits_for = f"{own.method}Response"
-        return soap.envelope(own.body, self._device.next_id(), self._device.version)
+        return soap.envelope(own.body, self._cpe.next_id(), self._cpe.version)
 
     def _receive_response(self, envelope: Envelope) -> bytes:
         if envelope.method != self._waits_for:
@@ -144,22 +141,23 @@ class Session:
 
     def _delivered(self, envelope: Envelope) -> None:
         """The Inform was answered: the ACS knows what it says, but for what another answer delivers."""
-        device = self._device
+        cpe = self._cpe
         self.informed = True
-        device.known_acs = device.server("URL")
-        device.agree_version(envelope.version, envelope.use_version)
-        waits = {finished.command_key for finished in device.transfers.finished}
+        cpe.being_said = ()
+        cpe.known_acs = cpe.server("URL")
+        cpe.agree_version(envelope.version, envelope.use_version)
+        waits = {finished.command_key for finished in cpe.transfers.finished}
 
         def is_delivered(event: Event) -> bool:
             if event[0] in OF_TRANSFERS:
                 return event[1] not in waits
             return not (event[0] == TRANSFER_COMPLETE and waits)
 
-        device.events.delivered(event for event in self.sent if is_delivered(event))
+        cpe.events.delivered(event for event in self.sent if is_delivered(event))
         for name in self._told:
-            device.tree.noticed.pop(name, None)
-        if not device.transfers.autonomous:
-            device.events.drop(AUTONOMOUS_TRANSFER_COMPLETE)
+            cpe.tree.noticed.pop(name, None)
+        if not cpe.transfers.autonomous:
+            cpe.events.drop(AUTONOMOUS_TRANSFER_COMPLETE)
 
     def _receive_fault(self, envelope: Envelope) -> bytes:
         if not self._waits_for:
@@ -177,36 +175,36 @@ class Session:
         return self._speak(hold=envelope.hold)
 
     def _execute(self, request: Envelope) -> bytes:
-        device = self._device
+        cpe = self._cpe
         names = names_of(request)
-        if meets(device.quirks.cut_on, request.method, names):
-            device.note(Executed(device.now(), request.method, names[:_NAMES_LOGGED], 9002, answered=False))
+        if meets(cpe.quirks.cut_on, request.method, names):
+            cpe.note(Executed(cpe.now(), request.method, names[:_NAMES_LOGGED], 9002, answered=False))
             raise HangUp(f"told to at {request.method}")
         code, body = self._done(request, names)
         self.executed += 1
-        lost = device.loses_answer(request.method, names)
-        device.note(Executed(device.now(), request.method, names[:_NAMES_LOGGED], code, answered=not lost))
-        if meets(device.quirks.reboots_on, request.method, names):
-            device.boots_left = device.quirks.reboots
+        lost = cpe.loses_answer(request.method, names)
+        cpe.note(Executed(cpe.now(), request.method, names[:_NAMES_LOGGED], code, answered=not lost))
+        if meets(cpe.quirks.reboots_on, request.method, names):
+            cpe.boots_left = cpe.quirks.reboots
         if lost:
             raise HangUp(f"told to after {request.method}")
-        return soap.envelope(body, self._answer_id(request), device.version)
+        return soap.envelope(body, self._answer_id(request), cpe.version)
 
     def _done(self, request: Envelope, names: tuple[str, ...]) -> tuple[int, str]:
         """Do a request: the fault's code, 0 for none, and the body of the answer."""
-        device = self._device
-        method = methods_of(device.version).get(request.method)
+        cpe = self._cpe
+        method = methods_of(cpe.version).get(request.method)
         if method is None:
             return 9000, soap.fault(9000)
-        if meets(device.quirks.fails_on, request.method, names):
+        if meets(cpe.quirks.fails_on, request.method, names):
             return 9002, soap.fault(9002)
         try:
-            return 0, soap.response(request.method, method(device, request))
+            return 0, soap.response(request.method, method(cpe, request))
         except CwmpFault as refused:
             return refused.code, soap.fault(refused.code, refused.parameters)
 
     def _answer_id(self, request: Envelope) -> str | None:
-        quirks = self._device.quirks
+        quirks = self._cpe.quirks
         if quirks.no_id:
             return None
-        return self._device.next_id() if quirks.id_not_echoed else request.id
+        return self._cpe.next_id() if quirks.id_not_echoed else request.id

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from lab.cpe.errors import CwmpFault
 from lab.cpe.events import AUTONOMOUS_TRANSFER_COMPLETE, TRANSFER_COMPLETE
-from lab.cpe.records import Transferred
+from lab.cpe.quirks import Quirks
+from lab.cpe.records import Record, Transferred
 from lab.cpe.soap import AutonomousTransfer, Finished
-
-if TYPE_CHECKING:
-    from lab.cpe.device import Device
-    from lab.cpe.tree import Tree
+from lab.cpe.tree import Tree
 
 FIRMWARE: Final = "1 Firmware Upgrade Image"
 WEB_CONTENT: Final = "2 Web Content"
@@ -73,15 +71,44 @@ def read_configuration(content: bytes, tree: Tree) -> list[tuple[str, str]] | No
     return found
 
 
+class Transferring(Protocol):
+    """A CPE, as far as its transfers act on it. `version`: of CWMP."""
+
+    version: str
+    tree: Tree
+
+    @property
+    def quirks(self) -> Quirks:
+        """Its faults."""
+
+    def now(self) -> float:
+        """The time by its clock."""
+
+    def note(self, record: Record) -> None:
+        """Write something into its log."""
+
+    def put(self, name: str, value: str) -> None:
+        """Change a parameter."""
+
+    def add_event(self, code: str, command_key: str = "") -> None:
+        """Have its next Inform say something."""
+
+    def run_firmware(self, version: str) -> None:
+        """Run another image."""
+
+    def reboot_when_idle(self) -> None:
+        """Reboot as soon as no session is under way."""
+
+
 class Transfers:
     """A CPE's transfers. `queued`: those that the ACS asked for; `finished`: those that it is not told of yet;
     `autonomous`: those that it did not ask for; `files`: what was fetched, by target or type.
     """
 
-    __slots__ = ("_device", "_staged", "autonomous", "files", "finished", "queued")
+    __slots__ = ("_cpe", "_staged", "autonomous", "files", "finished", "queued")
 
-    def __init__(self, device: Device) -> None:
-        self._device = device
+    def __init__(self, cpe: Transferring) -> None:
+        self._cpe = cpe
         self.queued: list[Transfer] = []
         self.finished: list[Finished] = []
         self.autonomous: list[AutonomousTransfer] = []
@@ -126,38 +153,38 @@ class Transfers:
 
     def done(self, transfer: Transfer, content: bytes, code: int) -> None:
         """A transfer ended: with what was fetched, or with a fault code."""
-        device = self._device
+        cpe = self._cpe
         if transfer not in self.queued:
             return  # a factory reset came between
-        if device.quirks.firmware == "stall" and transfer.is_download:
-            device.note(Transferred(device.now(), transfer.command_key, code))
+        if cpe.quirks.firmware == "stall" and transfer.is_download:
+            cpe.note(Transferred(cpe.now(), transfer.command_key, code))
             return
-        if not code and transfer.until is not None and device.now() > transfer.until:
+        if not code and transfer.until is not None and cpe.now() > transfer.until:
             code = 9020
         if not code and transfer.is_download:
             code = self._apply(transfer, content)
-        if device.version == "1.0" and code > 9012:
+        if cpe.version == "1.0" and code > 9012:
             code = 9010  # the later codes are CWMP 1.1's
-        finished = Finished(transfer.command_key, code, "", transfer.started, device.now())
+        finished = Finished(transfer.command_key, code, "", transfer.started, cpe.now())
         transfer.state = COMPLETED
         if transfer.file_type == FIRMWARE and transfer.is_download and not code:
             self._staged = (transfer, finished, version_of(content) or "")
-            device.note(Transferred(device.now(), transfer.command_key, code))
-            device.reboot_when_idle()
+            cpe.note(Transferred(cpe.now(), transfer.command_key, code))
+            cpe.reboot_when_idle()
         else:
             self._complete(transfer, finished)
-            device.note(Transferred(device.now(), transfer.command_key, code))
+            cpe.note(Transferred(cpe.now(), transfer.command_key, code))
 
     def _apply(self, transfer: Transfer, content: bytes) -> int:
-        device = self._device
+        cpe = self._cpe
         if transfer.size_bytes and transfer.size_bytes != len(content):
             return 9018
         if transfer.file_type == FIRMWARE:
-            return 9018 if version_of(content) is None or device.quirks.firmware == "faults" else 0
+            return 9018 if version_of(content) is None or cpe.quirks.firmware == "faults" else 0
         if transfer.file_type == CONFIGURATION:
-            values = read_configuration(content, device.tree)
+            values = read_configuration(content, cpe.tree)
             for name, value in values or ():
-                device.put(name, value)
+                cpe.put(name, value)
             return 9018 if values is None else 0
         self.files[transfer.target or transfer.file_type] = content
         return 0
@@ -165,20 +192,20 @@ class Transfers:
     def _complete(self, transfer: Transfer, finished: Finished) -> None:
         self.queued.remove(transfer)
         self.finished.append(finished)
-        self._device.add_event(TRANSFER_COMPLETE)
-        self._device.add_event(f"M {transfer.method}", finished.command_key)
+        self._cpe.add_event(TRANSFER_COMPLETE)
+        self._cpe.add_event(f"M {transfer.method}", finished.command_key)
 
     def after_boot(self) -> None:
         """What a boot does: a staged image runs, what was being fetched is fetched again."""
-        device = self._device
+        cpe = self._cpe
         if self._staged is not None:
             transfer, finished, version = self._staged
             self._staged = None
-            if device.quirks.firmware != "silent":
-                device.run_firmware(version)
+            if cpe.quirks.firmware != "silent":
+                cpe.run_firmware(version)
             self._complete(transfer, finished)
         for transfer in self.queued:
-            if device.quirks.firmware != "stall":
+            if cpe.quirks.firmware != "stall":
                 transfer.state = NOT_BEGUN
 
     def forget(self) -> None:
@@ -191,4 +218,4 @@ class Transfers:
     def by_itself(self, transfer: AutonomousTransfer) -> None:
         """Have the ACS told of a transfer that it did not ask for (CWMP 1.1 and later)."""
         self.autonomous.append(transfer)
-        self._device.add_event(AUTONOMOUS_TRANSFER_COMPLETE)
+        self._cpe.add_event(AUTONOMOUS_TRANSFER_COMPLETE)

@@ -11,8 +11,9 @@ import re
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from lab.cpe.device import Device, Identity
+from lab.cpe.device import Device
 from lab.cpe.model import Model
+from lab.cpe.state import Identity
 from lab.cpe.tr181 import tr181
 from tests.bench.processes import BenchError
 

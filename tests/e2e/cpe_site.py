@@ -14,8 +14,9 @@ import trio
 from agent.connectors.cwmp import effects
 from agent.connectors.cwmp.connector import CwmpConnector
 from lab.cpe.client import Cpe
-from lab.cpe.device import Device, Identity
+from lab.cpe.device import Device
 from lab.cpe.quirks import Quirks
+from lab.cpe.state import Identity
 from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
 from tests.e2e.files import Files, make_files

@@ -15,8 +15,9 @@ import trio
 import trio.testing
 
 from lab.cpe.client import Cpe
-from lab.cpe.device import Device, Identity
+from lab.cpe.device import Device
 from lab.cpe.http import Network, connect_loopback
+from lab.cpe.state import Identity
 from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
 

@@ -25,9 +25,10 @@ from agent.runtime.clock import SystemClock
 from agent.store.db import Store
 from agent.store.vault import Vault
 from lab.cpe.client import Cpe
-from lab.cpe.device import Device, Identity
+from lab.cpe.device import Device
 from lab.cpe.model import Model
 from lab.cpe.quirks import Quirks
+from lab.cpe.state import Identity
 from lab.cpe.tr181 import tr181
 from tests.agent.connectors.contexts import context
 from tests.agent.store.stores import STORE_KEY, TRANSITIONS

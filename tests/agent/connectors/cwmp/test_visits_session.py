@@ -37,8 +37,9 @@ from agent.cpe_model.known import Cpe, Credentials, Known, Trust
 from agent.model import Direction, Effect, ProofKind, Replay, Ticket
 from lab.cpe.auth import Server
 from lab.cpe.client import Cpe as LabCpe
-from lab.cpe.device import Device, Identity
+from lab.cpe.device import Device
 from lab.cpe.quirks import Quirks
+from lab.cpe.state import Identity
 from lab.cpe.tr181 import tr181
 from tests.agent.connectors.cwmp.books import Book, Login
 from tests.agent.connectors.cwmp.http_rig import CONFIG, GET, GOT, NAME, USER, inform, said, until
