@@ -42,19 +42,15 @@ from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
 from agent.connectors.base import AccessMethod, Connector, UnreadableError
-from agent.connectors.cwmp import SPEC as CWMP
-from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.radius import SPEC as RADIUS
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.spec import ConnectorContext
+from agent.cpe import build as cpe
 from agent.cpe.baseline import SecretSources
-from agent.cpe.desk import CpeDesk
-from agent.cpe.intake import CpeIntake
-from agent.cpe.planner import planners
+from agent.cpe.build import CpeContext
 from agent.cpe.provision import Provisioner
 from agent.cpe.requirements import EVIDENCE_TESTS, REQUIREMENT_TESTS
 from agent.cpe.store import CpeStore
-from agent.cpe_model.known import Credentials
 from agent.inventory import book
 from agent.inventory.importing import Importer
 from agent.model import Address, Service
@@ -304,17 +300,8 @@ def build(
         except MissingKeyError as err:  # to a connector it is one more reason why a target cannot be reached
             raise UnreadableError(str(err), reason="missing-secret") from err
 
-    cwmp, radius = config.of(CWMP), config.of(RADIUS)
-
-    def shared_request() -> Credentials | None:
-        if not cwmp.request_user:
-            return None
-        try:
-            return Credentials(cwmp.request_user, secret(cwmp.request_secret).decode("utf-8", "replace"))
-        except UnreadableError:
-            return None
-
-    cpe_store = CpeStore(store, vault, trust_shared=cwmp.trust_shared, shared_request=shared_request)
+    radius = config.of(RADIUS)
+    cpe_store = CpeStore(store, vault)
     if connectors is None:
         context = ConnectorContext(secret, vault.commit, config.timezone, clock, cpe_store)
         connectors = {one.spec.name: one.make(context) for one in config.connectors}
@@ -378,39 +365,25 @@ def build(
         build_sha256=build_sha256(),
         log_head=evidence.published,
     )
-    acs = connectors.get("cwmp")
-    cpe_intake: CpeIntake | None = None
-    cpe_desk: CpeDesk | None = None
-    provisioner: Provisioner | None = None
-    if isinstance(acs, CwmpConnector) and acs.config.enabled:
-        cpe_intake = CpeIntake(
-            cpe_store,
-            vault,
-            previewer,
-            clock,
-            acs.images,
-            cwmp.wait_s,
-            cwmp.baselines,
-            cwmp.stun,
-            standings,
-            SecretSources(lambda service: password_of(connectors, access_methods, service), secret),
-        )
-        problems: dict[str, str] = {}
-        cpe_desk = CpeDesk(
-            acs,
-            store,
-            cpe_store,
-            cpe_intake,
-            sessions,
-            recorder,
-            clock,
-            not_provisioned=lambda name: problems.get(name, ""),
+    cpes = cpe.build(
+        CpeContext(
+            store=store,
+            vault=vault,
+            cpes=cpe_store,
+            recorder=recorder,
+            clock=clock,
+            sessions=sessions,
+            trust=trust_state,
+            standings=standings,
+            previewer=previewer,
+            sources=SecretSources(lambda service: password_of(connectors, access_methods, service), secret),
+            handle=config.name,
             waiting_for=worker.waiting_for,
-        )
-        provisioner = Provisioner(cpe_desk, cpe_intake, trust_state, clock, config.name, worker.poke, problems)
-    intake = Intake(
-        store, vault, sessions, previewer, config.access, clock, importer.doubt, standings, planners(cpe_intake)
+            poke=worker.poke,
+        ),
+        connectors.values(),
     )
+    intake = Intake(store, vault, sessions, previewer, config.access, clock, importer.doubt, standings, cpes.planners)
     sealing = Sealing(store, vault, recorder, trust_state, clock, signer)
     mailroom = Mailroom(
         MailroomParts(
@@ -453,7 +426,7 @@ def build(
             words=fingerprint(identity.plan_key.public, identity.log_key.public),
             targets=tuple(t.id for c in connectors.values() for t in c.targets),
             devices=Devices(connectors, sessions),
-            cpes=cpe_desk,
+            cpes=cpes.desk,
             cloud=link.state,
             witnessed=witnesses.witnessed_text,
         )
@@ -472,7 +445,7 @@ def build(
         mailroom=mailroom,
         witnesses=witnesses,
         link=link,
-        provisioner=provisioner,
+        provisioner=cpes.provisioner,
     )
 
 

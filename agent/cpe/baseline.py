@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agent.connectors.base import UnreadableError
-from agent.connectors.cwmp.schema import PASSWORD, Baseline, secret_named
+from agent.cpe_model.baseline import PASSWORD, Baseline, secret_named
 from agent.cpe_model.known import Cpe
 from agent.model import Service
 from agent.services.verbs import Leave

@@ -16,15 +16,13 @@ import trio
 from agent.changes.engine.sessions import Sessions
 from agent.changes.journal.audit import Recorder
 from agent.connectors.base import UnreadableError
-from agent.connectors.cwmp.connector import CwmpConnector
-from agent.connectors.cwmp.identity import target_id
-from agent.connectors.cwmp.refresh_session import refresh
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.intake import CpeIntake, select
 from agent.cpe.store import CpeStore, DecideCpe, KeepBreaker
 from agent.cpe_model.breaker import Signature
 from agent.cpe_model.kinds import Class, classify
 from agent.cpe_model.known import Cpe, Known, Trust
+from agent.cpe_model.manager import CpeManager
 from agent.cpe_model.matrix import Evidence, Matrix, Model, Result, Workflow, render
 from agent.cpe_model.profiles import Profile
 from agent.cpe_model.vocabulary import INSTANCE, TABLE
@@ -41,7 +39,7 @@ SHOWN: Final = 5000
 class CpeDesk:
     """What is known of CPE, for the local API."""
 
-    connector: CwmpConnector
+    manager: CpeManager
     store: Store
     cpes: CpeStore
     intake: CpeIntake
@@ -80,9 +78,8 @@ class CpeDesk:
     def counts(self) -> Mapping[str, int]:
         """Return how many there are of each trust, and how many sessions are open now."""
         by = Counter(cpe.trust for cpe in self.cpes.all())
-        refused = self.connector.acs.refused
-        told = {trust.value: by[trust] for trust in Trust}
-        return {**told, "sessions": self.connector.acs.sessions, "turned_away": refused}
+        sessions, turned_away = self.manager.counts()
+        return {**{trust.value: by[trust] for trust in Trust}, "sessions": sessions, "turned_away": turned_away}
 
     def _short(self, cpe: Cpe) -> dict[str, object]:
         now_s = int(self.clock.wall_s())
@@ -96,14 +93,13 @@ class CpeDesk:
             "why": cpe.why,
             "service": cpe.service,
             "age_s": now_s - cpe.last_s if cpe.last_s else None,
-            "online": self.connector.line(cpe.name).live is not None,
+            "online": self.manager.is_online(cpe.name),
         }
 
     def shown(self, cpe: Cpe) -> dict[str, object]:
         """Return all that is known of a CPE but its parameters without a name, and what is missing."""
         subject = self.intake.subject(cpe)
         profile, now_s = subject.profile, int(self.clock.wall_s())
-        line, woken = self.connector.line(cpe.name), self.connector.visits.woken(cpe.name)
         every = self.cpes.values(cpe.name)
         named = [] if profile is None else _named(profile, every, now_s)
         return {
@@ -116,19 +112,19 @@ class CpeDesk:
             "proven": cpe_verbs.proven_text(cpe),
             "address": cpe.address,
             "request_url": cpe.request_url,
-            "can_be_called": self.cpes.request_credentials(cpe.name) is not None,
-            "woken": None if woken is None else woken.detail,
+            "can_be_called": subject.callable,
+            "woken": self.manager.last_request(cpe.name),
             "events": list(cpe.events),
             "first_s": cpe.first_s,
             "boots": cpe.boots,
             "resets": cpe.resets,
             "profile": None if profile is None else profile.name,
-            "tripped": [str(tripped) for tripped in line.breaker.tripped()],
+            "tripped": [str(tripped) for tripped in self.manager.breaker(cpe.name).tripped()],
             "secrets_set": sorted(subject.taken),
             "parameters": len(every),
             "named": named,
             "missing": [] if profile is None else _missing(profile, subject.values),
-            "waiting": self.waiting_for(target_id(cpe.name)),
+            "waiting": self.waiting_for(subject.target),
             "not_provisioned": self.not_provisioned(cpe.name),
         }
 
@@ -168,12 +164,11 @@ class CpeDesk:
         """
         if cpe.trust is not Trust.ACCEPTED:
             raise UnreadableError(f"{cpe.name} is {cpe.trust.value}: {cpe.why}", reason="not-accepted")
-        line = self.connector.line(cpe.name)
         with trio.move_on_after(min(timeout_s, REFRESH_S)):
-            async with self.sessions.use(target_id(cpe.name)):
-                return await refresh(line, await line.wait(), wanted)
-        woken = self.connector.visits.woken(cpe.name)
-        how = f"; asked to: {woken.detail}" if woken is not None else ""
+            async with self.sessions.use(self.manager.target_id(cpe.name)):
+                return await self.manager.refresh(cpe.name, wanted)
+        asked = self.manager.last_request(cpe.name)
+        how = f"; asked to: {asked}" if asked is not None else ""
         raise UnreadableError(f"{cpe.name} did not call in within {timeout_s:.0f} s{how}", reason="not-on-the-line")
 
     # --- what people decide
@@ -201,14 +196,12 @@ class CpeDesk:
         found = await self.store.run(DecideCpe(cpe.name, trust, service, why, record, forget))
         self.cpes.reset_bell.ring()
         if trust is not Trust.ACCEPTED and (trust is not None or forget):
-            call = self.connector.line(cpe.name).live
-            if call is not None:
-                call.hang_up()
+            self.manager.hang_up(cpe.name)
         return found
 
     async def clear(self, cpe: Cpe, who: str) -> int:
         """Let what was tripped be sent to a CPE again; return how much that was."""
-        breaker = self.connector.line(cpe.name).breaker
+        breaker = self.manager.breaker(cpe.name)
         tripped: list[Signature] = [each.signature for each in breaker.tripped()]
         for signature in tripped:
             breaker.clear(signature)

@@ -16,16 +16,15 @@ from agent.changes.journal.request import Ask, Request, RequestError, refusal
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.preview import Previewer, Scope
 from agent.connectors.base import NotSentError
-from agent.connectors.cwmp.images import ImageFile
-from agent.connectors.cwmp.images_session import Images
-from agent.connectors.cwmp.schema import Baseline
 from agent.cpe import requirements
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.baseline import Declared, SecretSources, declared
 from agent.cpe.store import CpeStore
 from agent.cpe.verbs import CpePlan, Subject, Wanted, path_of
+from agent.cpe_model.baseline import Baseline
 from agent.cpe_model.kinds import Class, classify
 from agent.cpe_model.known import Cpe, Trust
+from agent.cpe_model.manager import CpeManager, CpeTerms, ImageFile
 from agent.cpe_model.profiles import Profile, ProfileError, profile_of
 from agent.inventory import book
 from agent.model import Effect, Item, Listed
@@ -68,12 +67,8 @@ class CpeIntake:
     vault: Vault
     previewer: Previewer
     clock: Clock
-    images: Images
-    wait_s: int
-    """How long a change waits for its CPE, seconds."""
-    baselines: Sequence[Baseline] = ()
-    stun: tuple[str, int] | None = None
-    """Where the STUN server is, as CPE see it; None: there is none."""
+    manager: CpeManager
+    terms: CpeTerms
     standings: Standings | None = None
     """Approves what a standing authority covers; None: everything waits for people."""
     sources: SecretSources | None = None
@@ -116,7 +111,7 @@ class CpeIntake:
             device_config=heavy or management,
             guarded=not management,
             look="it changes how the CPE finds us: a mistake loses it" if management else "",
-            run_for_s=self.wait_s,
+            run_for_s=self.terms.wait_s,
             baseline_due=due,
             standing=due and self._standing(pinned),
             reason=reason,
@@ -177,16 +172,16 @@ class CpeIntake:
         if set(ask.settings) != {"file", "version"}:
             raise RequestError("cpe-firmware: expected a file and the version that it makes the CPE say")
         try:
-            return await self.images.look(ask.settings["file"])
+            return await self.manager.image(ask.settings["file"])
         except NotSentError as err:
             raise RequestError(f"firmware: {err}") from err
 
     def subject(self, cpe: Cpe) -> Subject:
         """Return a CPE with what is known of it: what was read before it was reset, it no longer is."""
         values = {path: known for path, known in self.cpes.values(cpe.name).items() if not known.before_reset}
-        can_be_called = self.cpes.request_credentials(cpe.name) is not None
         taken = self.cpes.secrets_set(cpe.name)
-        return Subject(cpe, values, self.profile(cpe), taken, can_be_called)
+        target, can_be_called = self.manager.target_id(cpe.name), self.manager.can_be_called(cpe.name)
+        return Subject(cpe, target, values, self.profile(cpe), taken, can_be_called)
 
     @staticmethod
     def profile(cpe: Cpe) -> Profile | None:
@@ -236,7 +231,7 @@ class CpeIntake:
             if text is None:
                 return None
             # As set now: what reads as an earlier one, with the same text, was not set by this change
-            made = self.vault.commit(f"cwmp/{cpe.name}/{path}/{secrets.token_hex(8)}", text)
+            made = self.vault.commit(f"{self.manager.target_id(cpe.name)}/{path}/{secrets.token_hex(8)}", text)
             keep[made] = text
             return made
 
@@ -244,7 +239,7 @@ class CpeIntake:
 
     def baseline(self, cpe: Cpe) -> Baseline | None:
         """Return what the configuration declares of such a CPE, None: nothing."""
-        return next((b for b in self.baselines if b.is_for(cpe.oui, cpe.product_class)), None)
+        return next((b for b in self.terms.baselines if b.is_for(cpe.oui, cpe.product_class)), None)
 
     async def _declared(self, cpe: Cpe) -> Declared | Leave:
         """Return what a CPE's declared baseline wants of it."""
@@ -271,8 +266,8 @@ class CpeIntake:
         cpe = subject.cpe
         settings = {"acs.username": f"{cpe.name}.{secrets.token_hex(2)}", "request.username": cpe.name}
         given = {"acs.password": secrets.token_urlsafe(18), "request.password": secrets.token_urlsafe(18)}
-        if self.stun is not None:  # its binding is known by the name that we call it by
-            host, port = self.stun
+        if self.terms.stun is not None:  # its binding is known by the name that we call it by
+            host, port = self.terms.stun
             stun = {"stun.username": cpe.name, "stun.server": host, "stun.port": str(port), "stun.enabled": "true"}
             settings |= {name: text for name, text in stun.items() if self._has(subject, name)}
             given |= {"stun.password": given["request.password"]} if self._has(subject, "stun.password") else {}

@@ -25,11 +25,10 @@ from agent.changes.journal.request import Ask, Request, RequestError, intent_of
 from agent.changes.journal.trust_state import Pinned, TrustState
 from agent.changes.planning.preview import NothingToDoError
 from agent.connectors.base import UnreadableError
-from agent.connectors.cwmp.identity import target_id
-from agent.connectors.cwmp.schema import Baseline
 from agent.cpe import requirements
 from agent.cpe.desk import CpeDesk
 from agent.cpe.intake import BASELINE, CpeIntake
+from agent.cpe_model.baseline import Baseline
 from agent.cpe_model.known import Cpe
 from agent.model import ItemState
 from agent.runtime.clock import Clock
@@ -83,7 +82,7 @@ class Provisioner:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        if not self.intake.baselines:
+        if not self.intake.terms.baselines:
             return
         self.intake.cpes.rings_for = lambda cpe: self.intake.baseline(cpe) is not None
         async with trio.open_nursery() as nursery:
@@ -118,7 +117,7 @@ class Provisioner:
 
     def _later(self, cpe: Cpe, attempt: _Try, why: str) -> None:
         if self.problems.get(cpe.name) != why:
-            _log.info("cwmp-not-provisioned", extra={"target": target_id(cpe.name)})
+            _log.info("cpe-not-provisioned", extra={"target": self.intake.manager.target_id(cpe.name)})
         self.problems[cpe.name] = why
         attempt.plan, attempt.again_at = None, self.clock.boot_s() + attempt.pause_s
         attempt.pause_s = min(attempt.pause_s * 2, AGAIN_MAX_S)
@@ -133,7 +132,7 @@ class Provisioner:
             attempt.plan = asked
             return
         names = [*baseline.values, *(_CREDENTIALS if baseline.rotate else ())]
-        async with self.desk.sessions.use(target_id(cpe.name)):
+        async with self.desk.sessions.use(self.intake.manager.target_id(cpe.name)):
             await self.desk.refresh(cpe, ())  # what support wants to know of a new CPE; it need not have all of it
             problems = await self.desk.refresh(cpe, names)
             if problems:

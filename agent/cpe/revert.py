@@ -11,13 +11,12 @@ from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.preview import Scope
-from agent.connectors.cwmp import addresses, rows
-from agent.connectors.cwmp.addresses import Row, what_of
-from agent.connectors.cwmp.errors import LocalCwmpError
-from agent.connectors.cwmp.identity import name_of
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.intake import CpeIntake
 from agent.cpe.verbs import CpePlan, Subject
+from agent.cpe_model import addresses, rows
+from agent.cpe_model.addresses import Row, name_of, what_of
+from agent.cpe_model.errors import BadAddressError
 from agent.cpe_model.known import Known
 from agent.cpe_model.profiles import normalise
 from agent.model import (
@@ -81,7 +80,7 @@ class CpeReverts:
             source=f"reverts {row.short}",
             device_config=management,
             guarded=not management,
-            run_for_s=self.intake.wait_s,
+            run_for_s=self.intake.terms.wait_s,
             effects=(),
         )
         return await self.intake.previewer.propose(request, made, scope, pinned)
@@ -202,7 +201,7 @@ def last_known(subject: Subject, addr: Address) -> Seen | None:
     """Return what an address was when it was last read; None: it never was, or it names nothing that is read."""
     try:
         what = what_of(addr)
-    except LocalCwmpError:
+    except BadAddressError:
         return None
     if isinstance(what, Row):
         known = {path: k for path, k in subject.values.items() if path.startswith(what.table)}

@@ -1,4 +1,4 @@
-"""CPE in the database: implements `connectors.cwmp.known.CpeBook`, and what people decide about a CPE.
+"""CPE in the database: implements `cpe_model.known.CpeBook`, and what people decide about a CPE.
 
 What a CPE says is kept as the last known value, with its age; secrets are kept sealed, and only those that a change is
 to set or has set. Nothing here sends anything.
@@ -95,10 +95,9 @@ def _known(row: sqlite3.Row) -> Known:
 
 @dataclass(frozen=True, slots=True)
 class CpeCalled:
-    """A CPE called in. `trust_shared`: whether shared credentials are enough for a CPE that had its own."""
+    """A CPE called in."""
 
     called: Called
-    trust_shared: bool
 
     def run(self, tx: Tx) -> Cpe:
         """Return the CPE as it is known then."""
@@ -208,7 +207,7 @@ class CpeCalled:
         share could put a town into quarantine.
         """
         regressed = before.own and not self.called.own
-        return regressed and not self.trust_shared and not self._reset_by_us(tx)
+        return regressed and not self.called.trust_shared and not self._reset_by_us(tx)
 
     def _reset_by_us(self, tx: Tx) -> bool:
         row = tx.one("SELECT reset_until_s FROM cpe WHERE name = ?", (self.called.name,))
@@ -420,24 +419,9 @@ class KeepBreaker:
 class CpeStore:
     """Implements `CpeBook` over the store."""
 
-    def __init__(
-        self,
-        store: Store,
-        vault: Vault,
-        *,
-        trust_shared: bool = False,
-        shared_request: Callable[[], Credentials | None] = lambda: None,
-    ) -> None:
-        """Use a store that is open.
-
-        Args:
-            store: of the agent.
-            vault: that seals secrets.
-            trust_shared: see `CpeCalled`.
-            shared_request: what connection requests need to CPE that were not given credentials of their own for it.
-        """
-        self._store, self._vault, self._trust_shared = store, vault, trust_shared
-        self._shared_request = shared_request
+    def __init__(self, store: Store, vault: Vault) -> None:
+        """Use a store that is open, and the vault that seals its secrets."""
+        self._store, self._vault = store, vault
         self._told: dict[tuple[str, str, str, str, bool], float] = {}
         self._recent: dict[tuple[str, str, str, bool], float] = {}
         self._software: dict[str, str] = {}
@@ -493,7 +477,7 @@ class CpeStore:
         return user if self.find(user) is not None else None
 
     def request_credentials(self, name: str) -> Credentials | None:
-        """Return what a connection request to a CPE needs: its own, else what many share; None: neither is known."""
+        """Return the credentials for connection requests that the CPE was given; None: it was given none."""
         cpe = self.find(name)
         if cpe is None:
             return None
@@ -501,13 +485,13 @@ class CpeStore:
         password = None if commit is None else self.secret(commit)
         known = self.values(name, [cpe.root + REQUEST_USERNAME]).get(cpe.root + REQUEST_USERNAME)
         if password is None or known is None or not known.value:
-            return self._shared_request()
+            return None
         return Credentials(known.value, password)
 
     async def called(self, called: Called) -> Cpe:
         """Take note that a CPE calls in, durably."""
         self._now_s = called.at_s
-        cpe = await self._store.run(CpeCalled(called, self._trust_shared))
+        cpe = await self._store.run(CpeCalled(called))
         self._software[cpe.name] = cpe.software
         if len(self._software) > 10 * EVIDENCE_MEMO:
             del self._software[next(iter(self._software))]

@@ -12,16 +12,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent.connectors.cwmp import addresses, rows
-from agent.connectors.cwmp.addresses import Row, address, row_address, what_of
-from agent.connectors.cwmp.effects import DIAGNOSE, FACTORY_RESET, FIRMWARE, REBOOT, UNKNOWN_VERSION, WITHIN_S
-from agent.connectors.cwmp.errors import LocalCwmpError
-from agent.connectors.cwmp.identity import target_id
-from agent.connectors.cwmp.images import ImageFile
 from agent.connectors.shared import age_text
-from agent.cpe_model import limits
+from agent.cpe_model import addresses, limits, rows
+from agent.cpe_model.addresses import Row, address, row_address, what_of
+from agent.cpe_model.effects import DIAGNOSE, FACTORY_RESET, FIRMWARE, METHODS, REBOOT, UNKNOWN_VERSION, WITHIN_S
+from agent.cpe_model.errors import BadAddressError
 from agent.cpe_model.kinds import Class, classify
 from agent.cpe_model.known import Cpe, Known, Trust
+from agent.cpe_model.manager import ImageFile
 from agent.cpe_model.profiles import Profile, normalise
 from agent.cpe_model.values import TYPES
 from agent.cpe_model.vocabulary import UnknownNameError
@@ -42,9 +40,10 @@ _SELDOM_S: Final = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A CPE and what is known of it. `profile` None: nothing is known of such a model, as `why` says."""
+    """A CPE, its target's id, and what is known of it. `profile` None: nothing is known of such a model."""
 
     cpe: Cpe
+    target: str
     values: Mapping[str, Known]
     profile: Profile | None
     taken: Mapping[str, str] = field(default_factory=dict)
@@ -126,9 +125,8 @@ def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
         paths = {profile.path(name) or name for name in wanted.settings}
         read = [known for path, known in subject.values.items() if path in paths]
         return Leave("already", f"it already reads so{f', as of {ages(read, now_s)} ago' if read else ''}")
-    target = target_id(subject.cpe.name)
     return CpePlan(
-        tuple(Step(n, target, do) for n, do in enumerate(every, start=1)),
+        tuple(Step(n, subject.target, do) for n, do in enumerate(every, start=1)),
         {"after": _when(subject, now_s), **_proof(every), **_undo(subject, every)},
         management=any(loses_us(t) for do in every for t in do),
     )
@@ -206,7 +204,7 @@ def _parameter(subject: Subject, profile: Profile, name: str, text: str, wanted:
         since = " since it was reset" if subject.cpe.resets > 1 else ""
         never = f"{path} was never read of this CPE{since}: ispagent cpe refresh {subject.cpe.name} {name}"
         return Leave("never-read", never, blocked=True)
-    where = address(subject.cpe.name, path)
+    where = address(subject.target, path)
     if known.value is None:
         commit = wanted.commit(name, path)
         if commit is None:
@@ -255,8 +253,8 @@ def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Lea
         return _delete(subject, table, key, number, known)
     row = Row(table, key, tuple(f for f in fields if f not in key))
     try:
-        where = row_address(subject.cpe.name, row)
-    except LocalCwmpError as err:
+        where = row_address(subject.target, row)
+    except BadAddressError as err:
         return Leave("bad-row", str(err), blocked=True)
     before = rows.value(row, known)
     at_s = max((k.at_s for k in known.values()), default=now_s)
@@ -286,7 +284,7 @@ def _delete(
     kept = tuple(f for f in fields if f not in key and not _read_only(table, f))
     row = Row(table, key, kept)
     return Transition(
-        row_address(subject.cpe.name, row),
+        row_address(subject.target, row),
         Seen(rows.value(row, known), max(k.at_s for k in fields.values()), live=False),
         ABSENT,
     )
@@ -314,12 +312,12 @@ def _pairs(text: str) -> dict[str, str] | Leave:
 
 def reboot(subject: Subject, now_s: int) -> CpePlan | Leave:
     """Return the step that reboots a CPE."""
-    return _effect(subject, REBOOT, "Reboot", {}, Replay.IF_UNPROVEN, ProofKind.CHANGED, addresses.BOOTS, now_s)
+    return _effect(subject, REBOOT, {}, Replay.IF_UNPROVEN, ProofKind.CHANGED, addresses.BOOTS, now_s)
 
 
 def factory_reset(subject: Subject, now_s: int) -> CpePlan | Leave:
     """Return the step that resets a CPE to its factory's settings."""
-    return _effect(subject, FACTORY_RESET, "FactoryReset", {}, Replay.NEVER, ProofKind.CHANGED, addresses.RESETS, now_s)
+    return _effect(subject, FACTORY_RESET, {}, Replay.NEVER, ProofKind.CHANGED, addresses.RESETS, now_s)
 
 
 def firmware(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
@@ -337,7 +335,7 @@ def firmware(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
         "version": wanted.version,
         "from": subject.cpe.software or UNKNOWN_VERSION,
     }
-    return _effect(subject, FIRMWARE, "Download", args, Replay.NEVER, ProofKind.EQUAL, addresses.FIRMWARE, now_s)
+    return _effect(subject, FIRMWARE, args, Replay.NEVER, ProofKind.EQUAL, addresses.FIRMWARE, now_s)
 
 
 def diagnose(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
@@ -354,24 +352,24 @@ def diagnose(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
             return Leave("bad-value", f"{wanted.diagnostic}: expected {known}, got {word[:40]}", blocked=True)
         args[argument.path.removeprefix(test.path)] = text
     what = addresses.RUN + test.path
-    return _effect(subject, DIAGNOSE, "Diagnose", args, Replay.SAFE, ProofKind.EQUAL, what, now_s)
+    return _effect(subject, DIAGNOSE, args, Replay.SAFE, ProofKind.EQUAL, what, now_s)
 
 
 def _effect(
     subject: Subject,
     verb: str,
-    method: str,
     args: Mapping[str, str],
     replay: Replay,
     proof: ProofKind,
     what: str,
     now_s: int,
 ) -> CpePlan | Leave:
+    method = METHODS[verb]
     if subject.profile is not None and (why := subject.profile.unsafe_call(method)) is not None:
         return Leave("unsafe", f"{method} is not asked of this model: {why}", blocked=True)
-    target, key = target_id(subject.cpe.name), secrets.token_hex(12)
-    effect = Effect(address(subject.cpe.name, what), verb, args, key, replay, proof, WITHIN_S[verb])
-    return CpePlan((Step(1, target, effect),), {"after": _when(subject, now_s)})
+    key = secrets.token_hex(12)
+    effect = Effect(address(subject.target, what), verb, args, key, replay, proof, WITHIN_S[verb])
+    return CpePlan((Step(1, subject.target, effect),), {"after": _when(subject, now_s)})
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------

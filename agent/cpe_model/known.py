@@ -146,6 +146,8 @@ class Called:
     retry: int = 0
     """How often it tried again since a session that failed: what it says then it may have said before."""
     values: Mapping[str, Known] = field(default_factory=dict)
+    trust_shared: bool = False
+    """Whether credentials that many share are enough for a CPE that had its own, as the operator decided."""
 
     @property
     def boots(self) -> bool:
@@ -190,7 +192,7 @@ class CpeBook(Protocol):
         ...
 
     def request_credentials(self, name: str) -> Credentials | None:
-        """Return what a connection request to a CPE needs."""
+        """Return the credentials for connection requests that the CPE was given; None: it was given none."""
         ...
 
     async def called(self, called: Called) -> Cpe:

@@ -62,7 +62,7 @@ class _Know:
                 at_s=self.at_s,
                 values=parameters,
             )
-            CpeCalled(called, trust_shared=False).run(tx)
+            CpeCalled(called).run(tx)
         tx.run("UPDATE cpe SET trust = ?, why = ''", (Trust.ACCEPTED.value,))
 
 

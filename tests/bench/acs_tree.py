@@ -27,6 +27,7 @@ from agent.connectors.cwmp.messages import GetParameterValuesResponse
 from agent.cpe.desk import CpeDesk
 from agent.cpe.intake import CpeIntake
 from agent.cpe_model.known import Known
+from agent.cpe_model.manager import CpeTerms
 from agent.runtime.clock import SystemClock
 from tests.bench import acs_cpe, acs_site
 from tests.bench.processes import BenchError
@@ -94,7 +95,7 @@ def _parsing(body: bytes, rounds: int) -> Result:
 
 def _desk(site: acs_site.Site) -> CpeDesk:
     nobody = cast(Previewer, None)  # nothing is proposed here
-    intake = CpeIntake(site.cpes, site.vault, nobody, site.clock, site.connector.images, 0)
+    intake = CpeIntake(site.cpes, site.vault, nobody, site.clock, site.connector, CpeTerms(0))
     sessions = Sessions({"cwmp": site.connector})
     return CpeDesk(site.connector, site.store, site.cpes, intake, sessions, site.recorder, site.clock)
 

@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import trio
 
-from agent.connectors.cwmp import effects
 from agent.connectors.cwmp.connector import CwmpConnector
+from agent.cpe_model import effects
 from lab.cpe.client import Cpe
 from lab.cpe.device import Device
 from lab.cpe.quirks import Quirks

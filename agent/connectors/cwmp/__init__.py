@@ -6,8 +6,8 @@ in XML (on `simple_types`), `structs` and `messages` what there is to say, `meth
 out; `auth` reads HTTP's authentication headers, `digest` proves by them who is who, `http_text` reads the rest of
 HTTP.
 
-What a CPE has: `identity` (its name), `addresses` (of its parameters and rows), `rows`, `effects`, `images`. Its data
-models, which other protocols share, are in `agent.cpe_model`.
+What a CPE has: `identity` (its name), `effects`, `images`. What other protocols share is in `agent.cpe_model`: its
+data models, the addresses of its parameters and rows, what it can be told to do.
 
 I/O: `listener` is the HTTP server, `call_session` one session joined to who works on the CPE, `visits_session` who
 has called in and how one is called, `line_session` the `Session` of the connector contract (with `rows_session`,

@@ -20,7 +20,8 @@ from agent.config_schema import (
     text,
     whole,
 )
-from agent.connectors.cwmp.schema import Baseline, CwmpConfig, is_misplaced
+from agent.connectors.cwmp.schema import CwmpConfig
+from agent.cpe_model.baseline import Baseline, is_misplaced
 
 _OUI: Final = re.compile(r"[0-9A-Fa-f]{6}", re.ASCII)
 _URL: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)

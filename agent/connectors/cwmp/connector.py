@@ -15,14 +15,18 @@ import trio
 
 from agent.connectors.base import AccessMethod, Reach, Session, Traits, UnreadableError
 from agent.connectors.cwmp.connection_request import Result
+from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.images_session import Images
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.listener import Acs
+from agent.connectors.cwmp.refresh_session import refresh
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.stun import StunServer
 from agent.connectors.cwmp.stun_listener import serve_stun
 from agent.connectors.cwmp.visits_session import Visits
-from agent.cpe_model.known import CpeBook
+from agent.cpe_model.breaker import Breaker
+from agent.cpe_model.known import CpeBook, Credentials
+from agent.cpe_model.manager import CpeTerms, ImageFile
 from agent.model import Target
 from agent.runtime.clock import Clock
 from agent.runtime.errors import BindError
@@ -35,7 +39,7 @@ REREAD_S: Final = 2 * 86_400.0
 
 
 class CwmpConnector:
-    """Implements `agent.connectors.base.Connector`."""
+    """Implements `agent.connectors.base.Connector` and `agent.cpe_model.manager.CpeManager`."""
 
     def __init__(
         self,
@@ -61,7 +65,7 @@ class CwmpConnector:
         self.access_methods: Mapping[str, AccessMethod] = {}
         self.config, self._secrets, self._book = config, secrets, book
         self.images = Images(config.files, config.url, clock, commit)
-        self.visits = Visits(config, book, clock, self.images.offer)
+        self.visits = Visits(config, book, clock, self.images.offer, self._shared_request)
         self.acs = Acs(config, clock, self._password_of, self.visits, self.images.serve)
         self.port = trio.Event()
         self.listens_on: int | None = None
@@ -108,6 +112,60 @@ class CwmpConnector:
         """Return the line to a CPE."""
         return self.visits.line(name)
 
+    # --- as the manager of CPE
+
+    def terms(self) -> CpeTerms | None:
+        """Return what changes on CPE go by; None: there is no ACS."""
+        return self.config.terms if self.config.enabled else None
+
+    def target_id(self, name: str) -> str:
+        """Return the id of a CPE's target."""
+        return target_id(name)
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many sessions are open now, and how many were turned away since the start."""
+        return self.acs.sessions, self.acs.refused
+
+    def is_online(self, name: str) -> bool:
+        """Return whether a session of the CPE is open now."""
+        return self.line(name).live is not None
+
+    def can_be_called(self, name: str) -> bool:
+        """Return whether credentials for connection requests to the CPE are known."""
+        return self.visits.request_credentials(name) is not None
+
+    def last_request(self, name: str) -> str | None:
+        """Return how the last connection request to a CPE that somebody waits for went; None: there was none."""
+        found = self.visits.woken(name)
+        return None if found is None else found.detail
+
+    def breaker(self, name: str) -> Breaker:
+        """Return the circuit breaker of a CPE."""
+        return self.line(name).breaker
+
+    def hang_up(self, name: str) -> None:
+        """End the CPE's session, if one is open."""
+        call = self.line(name).live
+        if call is not None:
+            call.hang_up()
+
+    async def refresh(self, name: str, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Read a CPE once it calls in; return what could not be read, a sentence each.
+
+        Raises:
+            UnreadableError: the CPE did not call in, or hung up, or a name is unknown.
+        """
+        line = self.line(name)
+        return await refresh(line, await line.wait(), wanted)
+
+    async def image(self, name: str) -> ImageFile:
+        """Return what a firmware image of this file name is now.
+
+        Raises:
+            NotSentError: there is no such file, or none is served.
+        """
+        return await self.images.look(name)
+
     async def wake(self, name: str) -> Result:
         """Send one connection request now.
 
@@ -118,8 +176,19 @@ class CwmpConnector:
 
     def _request_password_of(self, user: str) -> str | None:
         owner = self._book.request_owner(user)
-        credentials = None if owner is None else self._book.request_credentials(owner)
+        credentials = None if owner is None else self.visits.request_credentials(owner)
         return None if credentials is None else credentials.password
+
+    def _shared_request(self) -> Credentials | None:
+        """Return what connection requests need to CPE that were not given credentials of their own for it."""
+        if not self.config.request_user:
+            return None
+        try:
+            return Credentials(
+                self.config.request_user, self._secrets(self.config.request_secret).decode("utf-8", "replace")
+            )
+        except UnreadableError:
+            return None
 
     def _password_of(self, user: str) -> str | None:
         own = self._book.own_password(user)

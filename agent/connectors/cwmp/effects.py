@@ -1,27 +1,12 @@
-"""What a CPE can be told to do that cannot be taken back: verbs of effects, and how long each may take. Pure."""
+"""What CWMP adds to the effects on a CPE (`agent.cpe_model.effects`): a firmware's way, a test's state. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-REBOOT: Final = "reboot"
-FACTORY_RESET: Final = "factory-reset"
-FIRMWARE: Final = "firmware"
-DIAGNOSE: Final = "diagnose"
-UNKNOWN_VERSION: Final = "an unknown version"
-"""What a firmware is upgraded from, of a CPE that does not say."""
-
-METHODS: Final[Mapping[str, str]] = {
-    REBOOT: "Reboot",
-    FACTORY_RESET: "FactoryReset",
-    FIRMWARE: "Download",
-    DIAGNOSE: "Diagnose",
-}
-"""Verb -> the method that a profile may call unsafe."""
-WITHIN_S: Final[Mapping[str, int]] = {REBOOT: 600, FACTORY_RESET: 900, FIRMWARE: 1800, DIAGNOSE: 300}
-"""Verb -> seconds until its proof must be there. A firmware is fetched, written and booted; chosen arbitrarily."""
+STATE: Final = "DiagnosticsState"
+"""The parameter of a diagnostic's object that starts it, and says how it stands."""
 
 
 @dataclass(slots=True)
@@ -32,6 +17,3 @@ class Flash:
     version: str
     before: str
     reported: bool = False
-
-
-STATE: Final = "DiagnosticsState"

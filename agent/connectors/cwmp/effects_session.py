@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from agent.connectors.base import DriftedError, NotSentError, Reply, UnreadableError
-from agent.connectors.cwmp import addresses
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.addresses import address
 from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.effects import METHODS, STATE, UNKNOWN_VERSION, Flash
+from agent.connectors.cwmp.effects import STATE, Flash
 from agent.connectors.cwmp.faults import refused
 from agent.connectors.cwmp.methods import AcsRequest
+from agent.cpe_model import addresses
+from agent.cpe_model.addresses import address
+from agent.cpe_model.effects import METHODS, UNKNOWN_VERSION
 from agent.model import Address, Effect, Seen
 
 if TYPE_CHECKING:
@@ -35,20 +36,20 @@ _NOT_OVER: Final = frozenset({"", "None", "Requested"})
 
 
 async def bind(line: CpeLine, effect: Effect, now_s: int) -> Mapping[Address, Seen]:
-    """Return what proves an effect: what must change, or what must be read then.
+    """Return the addresses that prove an effect, with the value that must change, or that must be read then.
 
     Raises:
         UnreadableError: nothing is known of the CPE.
     """
     match effect.verb:
         case "reboot":
-            return dict(await line.read([address(line.name, addresses.BOOTS)]))
+            return dict(await line.read([address(line.target.id, addresses.BOOTS)]))
         case "factory-reset":
-            return dict(await line.read([address(line.name, addresses.RESETS)]))
+            return dict(await line.read([address(line.target.id, addresses.RESETS)]))
         case "firmware":
-            return {address(line.name, addresses.FIRMWARE): Seen({"version": effect.args["version"]}, now_s)}
+            return {address(line.target.id, addresses.FIRMWARE): Seen({"version": effect.args["version"]}, now_s)}
         case "diagnose":
-            run = address(line.name, addresses.RUN + effect.args["object"])
+            run = address(line.target.id, addresses.RUN + effect.args["object"])
             return {run: Seen({"key": effect.key, "over": "yes"}, now_s)}
         case _:
             return {}
@@ -109,7 +110,7 @@ async def _ask(line: CpeLine, call: Call, workflow: str, request: AcsRequest) ->
 async def _download(line: CpeLine, call: Call, effect: Effect) -> Reply:
     runs, was = line.cpe().software or UNKNOWN_VERSION, effect.args["from"]
     if runs != was:
-        now = {address(line.name, addresses.FIRMWARE): line.seen({"version": runs})}
+        now = {address(line.target.id, addresses.FIRMWARE): line.seen({"version": runs})}
         raise DriftedError(f"it runs {runs}, no more {was}", observed=now)
     image = await line.offer(effect.args)
     request = m.Download(

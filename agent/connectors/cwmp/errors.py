@@ -1,8 +1,8 @@
-"""The errors of CWMP: reading what a CPE sent, writing what it is sent, and proving who is who.
+"""The errors of CWMP: reading and writing messages, and authentication.
 
 * CwmpError
   x LocalCwmpError: we misused it: a message that the schema does not have; nothing was written
-  x RemoteCwmpError: what came from the CPE
+  x RemoteCwmpError: the CPE sent something that is not understood
     + MalformedXmlError: not the XML that is taken: not well-formed, a DTD, another encoding, a limit passed
     + MalformedSoapError: XML, and no SOAP envelope with one message
     + NotUnderstoodError: a header that must be understood and is not known (SOAP 1.1 section 4.2.3)
@@ -26,7 +26,7 @@ class LocalCwmpError(CwmpError):
 
 
 class RemoteCwmpError(CwmpError):
-    """What came from the CPE."""
+    """The CPE sent something that is not understood."""
 
 
 class MalformedXmlError(RemoteCwmpError):

@@ -33,8 +33,3 @@ def _escaped(part: str) -> str:
 def target_id(name: str) -> str:
     """Return the id of a CPE's target: `cwmp/00259E-HG8245-48575443`."""
     return f"{KIND}/{name}"
-
-
-def name_of(target: str) -> str:
-    """Return the CPE's name of a target's id."""
-    return target.partition("/")[2]

@@ -12,15 +12,6 @@ PATH = "/files/"
 
 
 @dataclass(frozen=True, slots=True)
-class ImageFile:
-    """A file in the operator's folder. `sha256`: 64 hex digits."""
-
-    name: str
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class Image:
     """A file as a CPE is to fetch it. `size_bytes`: of the file."""
 

@@ -19,7 +19,8 @@ import h11
 import trio
 
 from agent.connectors.base import NotSentError
-from agent.connectors.cwmp.images import PATH, Image, ImageFile
+from agent.connectors.cwmp.images import PATH, Image
+from agent.cpe_model.manager import ImageFile
 from agent.runtime.clock import Clock
 from agent.runtime.http_wire import Wire
 

@@ -18,25 +18,27 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 import trio
 
 from agent.connectors.base import Busy, DriftedError, LostError, NotSentError, Reply, UnreadableError
-from agent.connectors.cwmp import addresses, effects_session, limits, rows, rows_session
+from agent.connectors.cwmp import effects_session, limits, rows_session
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.addresses import Row, what_of
 from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.effects import DIAGNOSE, Flash
-from agent.connectors.cwmp.errors import LocalCwmpError
+from agent.connectors.cwmp.effects import Flash
 from agent.connectors.cwmp.faults import CpeFault, fault_text, refused
 from agent.connectors.cwmp.fields import Value as Typed
 from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.images import Image
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse
 from agent.connectors.cwmp.structs import ParameterValue
+from agent.cpe_model import addresses, rows
 from agent.cpe_model import limits as model_limits
+from agent.cpe_model.addresses import Row, what_of
 from agent.cpe_model.breaker import Breaker, Signature
+from agent.cpe_model.effects import DIAGNOSE
+from agent.cpe_model.errors import BadAddressError
 from agent.cpe_model.kinds import Class, classify
 from agent.cpe_model.known import Cpe, CpeBook, Known, Pending
 from agent.cpe_model.profiles import Profile, ProfileError, normalise, profile_of
 from agent.cpe_model.values import TYPES
-from agent.model import ABSENT, Address, Effect, SecretRef, Seen, Target, Ticket, Transition, Value
+from agent.model import ABSENT, Address, Effect, SecretRef, Seen, Target, Ticket, Transition, Value, target_of
 from agent.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
@@ -138,13 +140,15 @@ class CpeLine:
     # --- reading
 
     async def read(self, addresses_: Collection[Address]) -> Mapping[Address, Seen]:
-        """Return what each address reads now. What a CPE tells by itself counts as read while it is on the line only:
-        of one that is silent, what it said last is no sign of what it did since.
+        """Return the present value of each address, once the CPE calls in.
+
+        Its count of boots and its firmware version, which it reports by itself, count as read only while it is on the
+        line: a silent CPE may have booted since its last Inform.
 
         Raises:
             UnreadableError: the CPE did not call in, or hung up, or refused to be asked.
         """
-        whats = {a: _what(a) for a in addresses_}
+        whats = {a: self._what(a) for a in addresses_}
         runs = {a: w for a, w in whats.items() if isinstance(w, str) and w.startswith(addresses.RUN)}
         if runs:
             rest = await self.read([a for a in addresses_ if a not in runs])
@@ -161,6 +165,15 @@ class CpeLine:
         seen = {a: self._seen(w, found, tables, cpe, now_s) for a, w in whats.items()}
         await self._judge_written(seen)
         return seen
+
+    def _what(self, addr: Address) -> str | Row:
+        """Return what an address names at this CPE."""
+        if target_of(addr) != self.target.id:
+            raise UnreadableError(f"{addr}: expected an address of {self.target.id}", reason="unknown-target")
+        try:
+            return what_of(addr)
+        except BadAddressError as err:
+            raise UnreadableError(f"{addr}: {err}", reason="unknown-target") from err
 
     async def _judge_written(self, seen: Mapping[Address, Seen]) -> None:
         """Take note of whether setting works with this model, once what was set last is read back."""
@@ -341,7 +354,7 @@ class CpeLine:
     # --- sending
 
     async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
-        """Return what an effect acts on, or what it is proven by.
+        """Return the addresses that an effect acts on, or by which it is proven.
 
         Raises:
             UnreadableError: it cannot be read now.
@@ -366,7 +379,7 @@ class CpeLine:
         await self._unchanged(ticket.do)
         await self._look_at_pending(call)
         self._doubt = call
-        if any(isinstance(_what(t.address), Row) for t in ticket.do):
+        if any(isinstance(self._what(t.address), Row) for t in ticket.do):
             reply = await rows_session.send(self, call, ticket.do, step_key(ticket))
         else:
             reply = await self._set(call, ticket.do, step_key(ticket))
@@ -605,13 +618,6 @@ def _code(fault: m.Fault) -> str:
 
 def _said(answer: CpeResponse | m.Fault) -> str:
     return fault_text(answer) if isinstance(answer, m.Fault) else f"expected values, got a {type(answer).__name__}"
-
-
-def _what(addr: Address) -> str | Row:
-    try:
-        return what_of(addr)
-    except LocalCwmpError as err:
-        raise UnreadableError(f"{addr}: {err}", reason="unknown-target") from err
 
 
 def _path(addr: Address) -> str:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from agent.connectors.base import LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp import rows
-from agent.connectors.cwmp.addresses import Row, what_of
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.faults import refused
+from agent.cpe_model import rows
+from agent.cpe_model.addresses import Row, what_of
 from agent.model import Absent, Transition
 
 if TYPE_CHECKING:

@@ -2,53 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Final
 from urllib.parse import urlsplit
 
-PASSWORD: Final = "{password}"
-"""Stands in a baseline for the password of the login of the service that a CPE serves."""
-_SECRET: Final = re.compile(r"\{secret:([a-z0-9][a-z0-9._/-]{0,63})\}", re.ASCII)
-
-
-def secret_named(text: str) -> str | None:
-    """Return the name of the agent's secret for which a text stands in a baseline, `{secret:NAME}`; None: for none."""
-    found = _SECRET.fullmatch(text)
-    return None if found is None else found[1]
-
-
-def is_misplaced(name: str, text: str) -> bool:
-    """Tell whether a secret is named in a text that is more than that (it would be seen in a preview), or for a row."""
-    if PASSWORD not in text and "{secret" not in text:
-        return False
-    return name[:1] in ("+", "-") or (text != PASSWORD and secret_named(text) is None)
-
-
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """What CPE of a kind are to have when they are new, or were reset. `values`: name or path -> text.
-
-    `oui`: of them, empty: any; `product_class`: what theirs begins with. `rotate`: each gets credentials of its own.
-    """
-
-    name: str
-    oui: tuple[str, ...]
-    product_class: str
-    rotate: bool
-    values: Mapping[str, str]
-
-    @property
-    def secrets(self) -> frozenset[str]:
-        """The names of the agent's secrets that it uses."""
-        return frozenset(named for text in self.values.values() if (named := secret_named(text)) is not None)
-
-    def is_for(self, oui: str, product_class: str) -> bool:
-        """Return whether it is for a CPE."""
-        return (not self.oui or oui in self.oui) and product_class.startswith(self.product_class)
+from agent.cpe_model.baseline import Baseline
+from agent.cpe_model.manager import CpeTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +57,11 @@ class CwmpConfig:
         if not self.stun_port:
             return None
         return (urlsplit(self.url).hostname or self.listen) if self.url else self.listen, self.stun_port
+
+    @property
+    def terms(self) -> CpeTerms:
+        """What changes on CPE go by."""
+        return CpeTerms(self.wait_s, self.baselines, self.stun)
 
     @property
     def tls(self) -> bool:

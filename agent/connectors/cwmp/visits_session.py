@@ -23,7 +23,7 @@ from agent.connectors.cwmp.acs_session import CpeAsks, Ended, Informed, Reason, 
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.connection_request import Outcome, Reach, Result, UdpTarget, Waking
 from agent.connectors.cwmp.faults import AcsFault, refusal
-from agent.connectors.cwmp.identity import cpe_id, name_of, target_id
+from agent.connectors.cwmp.identity import cpe_id, target_id
 from agent.connectors.cwmp.line_session import CpeLine, Offer, known
 from agent.connectors.cwmp.listener import Proof
 from agent.connectors.cwmp.schema import CwmpConfig
@@ -31,7 +31,8 @@ from agent.connectors.cwmp.stun import Binding
 from agent.connectors.cwmp.stun_listener import StunSocket
 from agent.connectors.cwmp.wake_session import request_http, request_udp
 from agent.cpe_model import limits as model_limits
-from agent.cpe_model.known import Called, Cpe, CpeBook, Trust
+from agent.cpe_model.addresses import name_of
+from agent.cpe_model.known import Called, Cpe, CpeBook, Credentials, Trust
 from agent.cpe_model.words import presentable
 from agent.runtime.clock import Clock
 from agent.runtime.supervise import contain
@@ -51,9 +52,25 @@ _CAME = frozenset({Outcome.ACCEPTED, Outcome.SENT})
 class Visits:
     """Implements `listener.Visit`; knows each CPE's line."""
 
-    def __init__(self, config: CwmpConfig, book: CpeBook, clock: Clock, offer: Offer) -> None:
-        """Know nobody yet."""
+    def __init__(
+        self,
+        config: CwmpConfig,
+        book: CpeBook,
+        clock: Clock,
+        offer: Offer,
+        shared_request: Callable[[], Credentials | None] = lambda: None,
+    ) -> None:
+        """Know no CPE yet.
+
+        Args:
+            config: of the ACS.
+            book: what is known of CPE.
+            clock: of all that takes time.
+            offer: makes a firmware image ready to be fetched.
+            shared_request: credentials for connection requests to CPE that have none of their own; None: not known.
+        """
         self._config, self._book, self._clock, self._offer = config, book, clock, offer
+        self._shared_request = shared_request
         self._lines: dict[str, CpeLine] = {}
         self._calls: dict[Call, CpeLine] = {}
         self._waited: dict[str, int] = {}
@@ -71,6 +88,10 @@ class Visits:
         """The STUN server's socket, while there is one: UDP connection requests go out from it."""
         self._nursery: trio.Nursery | None = None
         self._arrived: Callable[[Session], Awaitable[None]] | None = None
+
+    def request_credentials(self, name: str) -> Credentials | None:
+        """Return the credentials for connection requests to a CPE: its own, else the shared ones; None: not known."""
+        return self._book.request_credentials(name) or self._shared_request()
 
     def line(self, name: str) -> CpeLine:
         """Return the line to a CPE, on which it may be or not."""
@@ -144,6 +165,7 @@ class Visits:
             events=tuple(event.event_code for event in inform.event),
             at_s=now_s,
             retry=0 if name in self._ended_well else inform.retry_count,
+            trust_shared=self._config.trust_shared,
             values=values,
         )
 
@@ -309,7 +331,7 @@ class Visits:
         cpe = self._book.find(name)
         if cpe is None:
             raise UnreadableError(f"there is no CPE {name}", reason="unknown-target")
-        credentials = self._book.request_credentials(name)
+        credentials = self.request_credentials(name)
         if credentials is None:
             return Result(Outcome.NO_WAY, "no credentials for connection requests are known: ispagent cpe rotate")
         called_from = ipaddress.ip_address(cpe.address) if cpe.address else None

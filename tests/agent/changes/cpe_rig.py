@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
+from agent.connectors.cwmp.connector import CwmpConnector
+from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe.intake import CpeIntake
 from agent.cpe_model.known import Cpe, Known
+from agent.cpe_model.manager import CpeTerms
 from tests.agent.connectors.cwmp.acs_rig import Book, called
 
 NAME = "02AC5F-LabGate-LAB0001"
+TARGET = f"cwmp/{NAME}"
 ACS = "Device.ManagementServer."
 
 
@@ -23,8 +27,8 @@ async def intake(book: Book, values: Mapping[str, Known], taken: Mapping[str, st
     await book.decide(NAME)
     await book.cpes.learned(NAME, values)
     await book.cpes.was_set(NAME, taken or {})
-    fields: dict[str, Any] = {"cpes": book.cpes, "vault": book.vault, "clock": book.clock, "wait_s": 60}
-    return CpeIntake(**fields, previewer=cast(Any, None), images=cast(Any, None))
+    manager = CwmpConnector(CwmpConfig(), lambda _name: b"", book.vault.commit, book.cpes, book.clock)
+    return CpeIntake(book.cpes, book.vault, cast(Any, None), book.clock, manager, CpeTerms(wait_s=60))
 
 
 def found(book: Book) -> Cpe:

@@ -17,7 +17,6 @@ from trio.testing import wait_all_tasks_blocked
 from agent.changes.engine.sessions import Sessions
 from agent.connectors import radius, registry, routeros
 from agent.connectors.base import Connector, Reach, Session
-from agent.connectors.cwmp.addresses import Row, address, row_address
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.routeros.schema import (
@@ -29,6 +28,7 @@ from agent.connectors.routeros.schema import (
     RouterTarget,
     StaticMethod,
 )
+from agent.cpe_model.addresses import Row, address, row_address
 from agent.model import (
     Access,
     Address,
@@ -258,7 +258,7 @@ class CwmpLab(BaseLab):
 
     def at(self, what: str) -> Address:
         profile = self.rig.connector.line(self.rig.name()).profile()
-        return address(self.rig.name(), what if what.startswith("@") else profile.resolve(what))
+        return address(self.rig.line.target.id, what if what.startswith("@") else profile.resolve(what))
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
@@ -286,7 +286,7 @@ class CwmpLab(BaseLab):
         ping = self.rig.connector.line(self.rig.name()).profile().diagnostic("ping")
         assert ping is not None
         told = [self.at(what) for what in ("@boots", "@resets", "@firmware", f"@run:{ping.path}")]
-        return [*map(self.at, names), *told, row_address(self.rig.name(), row)]
+        return [*map(self.at, names), *told, row_address(self.rig.line.target.id, row)]
 
     async def write(self, session: Session) -> Step:
         where = [self.at(name) for name in ("wifi.1.ssid", "wifi.1.key", "wifi.1.auto-channel")]

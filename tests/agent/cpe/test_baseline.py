@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent.connectors.base import UnreadableError
-from agent.connectors.cwmp.schema import Baseline, is_misplaced, secret_named
 from agent.cpe.baseline import Declared, SecretSources, declared, spread
+from agent.cpe_model.baseline import Baseline, is_misplaced, secret_named
 from agent.cpe_model.known import Cpe
 from agent.model import Service
 from agent.services.verbs import Leave

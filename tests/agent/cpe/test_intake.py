@@ -10,10 +10,10 @@ from typing import Any, cast
 import pytest
 
 from agent.changes.journal.request import Ask, RequestError
-from agent.connectors.cwmp.addresses import what_of
 from agent.cpe.baseline import Declared
 from agent.cpe.intake import select
 from agent.cpe.verbs import CpePlan
+from agent.cpe_model.addresses import what_of
 from agent.cpe_model.known import Cpe
 from agent.model import ABSENT
 from agent.services.verbs import Leave

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from agent.connectors.cwmp.addresses import Row, address, row_address, what_of
 from agent.cpe.revert import CpeReverts, Fate, last_known
 from agent.cpe.verbs import CpePlan
+from agent.cpe_model.addresses import Row, address, row_address, what_of
 from agent.cpe_model.known import Pending
 from agent.model import (
     ABSENT,
@@ -28,7 +28,7 @@ from agent.model import (
     Verdict,
 )
 from agent.services.verbs import Leave
-from tests.agent.changes.cpe_rig import ACS, NAME, found, intake, known
+from tests.agent.changes.cpe_rig import ACS, NAME, TARGET, found, intake, known
 from tests.agent.connectors.cwmp.acs_rig import KEY, PORTS, SSID, Book, called, opened
 
 
@@ -48,18 +48,18 @@ async def test_what_an_address_was_when_it_was_last_read(book: Book) -> None:
         f"{PORTS}1.Enable": known("1", "boolean", 4),
     }
     subject = (await intake(book, values, {KEY: "ab"})).subject(found(book))
-    row = row_address(NAME, Row(PORTS, {"ExternalPort": "80"}, ("Enable",)))
+    row = row_address(TARGET, Row(PORTS, {"ExternalPort": "80"}, ("Enable",)))
 
     def now(addr: Address) -> Seen | None:
         return last_known(subject, addr)
 
-    assert now(address(NAME, SSID)) == Seen({"value": "home"}, 5, live=False)
-    assert now(address(NAME, "Device.On")) == Seen({"value": "true"}, 5, live=False)
-    assert now(address(NAME, KEY)) == Seen({"value": SecretRef("ab")}, 5, live=False)
-    assert now(address(NAME, f"{ACS}Password")) == Seen({"value": ""}, 5, live=False)
+    assert now(address(TARGET, SSID)) == Seen({"value": "home"}, 5, live=False)
+    assert now(address(TARGET, "Device.On")) == Seen({"value": "true"}, 5, live=False)
+    assert now(address(TARGET, KEY)) == Seen({"value": SecretRef("ab")}, 5, live=False)
+    assert now(address(TARGET, f"{ACS}Password")) == Seen({"value": ""}, 5, live=False)
     assert now(row) == Seen({"ExternalPort": "80", "Enable": "true"}, 3, live=False)
-    assert now(row_address(NAME, Row(PORTS, {"ExternalPort": "81"}, ()))) == Seen(ABSENT, 3, live=False)
-    assert now(address(NAME, "Device.Never")) is None
+    assert now(row_address(TARGET, Row(PORTS, {"ExternalPort": "81"}, ()))) == Seen(ABSENT, 3, live=False)
+    assert now(address(TARGET, "Device.Never")) is None
     assert now(Address("radius/main/user/x")) is None
 
 
@@ -81,7 +81,7 @@ def inverse(reverts: CpeReverts, book: Book, done: Item, fates: Mapping[int, Fat
 
 
 def write(path: str, before: Any, after: Any) -> Transition:
-    return Transition(address(NAME, path), Seen({"value": before}, 1, live=False), {"value": after})
+    return Transition(address(TARGET, path), Seen({"value": before}, 1, live=False), {"value": after})
 
 
 async def test_what_was_set_is_taken_back_in_reverse(book: Book) -> None:
@@ -121,7 +121,7 @@ async def test_a_secret_goes_back_only_to_one_that_is_kept(book: Book) -> None:
 
 async def test_an_effect_is_not_taken_back(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {}))
-    reboot = Effect(address(NAME, "@boots"), "reboot", {}, "k", Replay.IF_UNPROVEN, ProofKind.CHANGED, 60)
+    reboot = Effect(address(TARGET, "@boots"), "reboot", {}, "k", Replay.IF_UNPROVEN, ProofKind.CHANGED, 60)
     left = inverse(reverts, book, item(Step(1, f"cwmp/{NAME}", reboot)))
     assert left == Leave("irreversible", "a reboot cannot be taken back")
 
@@ -210,7 +210,7 @@ async def test_a_parameter_tells_of_the_secret_that_was_set_with_it(book: Book) 
 async def test_that_a_row_is_not_there_only_its_whole_table_tells(book: Book) -> None:
     there = {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", 3)}
     reverts = CpeReverts(await intake(book, there))
-    where = row_address(NAME, Row(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
+    where = row_address(TARGET, Row(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
     added = item(step(1, Transition(where, Seen(ABSENT, 1, live=False), {"ExternalPort": "2222", "Enable": "true"})))
     soon = Fate(Verdict.UNKNOWN, int(book.clock.wall_s()))
     later = soon.at_s + 60
@@ -225,7 +225,7 @@ async def test_that_a_row_is_still_there_only_itself_tells(book: Book) -> None:
     there = {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", 3)}
     mine = {f"{PORTS}2.ExternalPort": known("2222", "unsignedInt", 3), f"{PORTS}2.Enable": known("1", "boolean", 3)}
     reverts = CpeReverts(await intake(book, there | mine))
-    where = row_address(NAME, Row(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
+    where = row_address(TARGET, Row(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
     gone = item(step(1, Transition(where, Seen({"ExternalPort": "2222", "Enable": "true"}, 3, live=False), ABSENT)))
     await book.cpes.learned(NAME, {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", 20)})
     assert is_unknown(inverse(reverts, book, gone, {1: NEVER_TOLD}), PORTS)
@@ -243,7 +243,7 @@ async def test_what_a_cpe_let_be_keeps_the_rest_from_nothing(book: Book) -> None
 
 async def test_a_deleted_row_with_a_secret_is_not_made_again(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {f"{PORTS}1.ExternalPort": known("80", "unsignedInt")}))
-    where = row_address(NAME, Row(PORTS, {"ExternalPort": "2222"}, ("Enable", "Password")))
+    where = row_address(TARGET, Row(PORTS, {"ExternalPort": "2222"}, ("Enable", "Password")))
     was = Seen({"ExternalPort": "2222", "Enable": "true", "Password": ""}, 3, live=False)
     left = inverse(reverts, book, item(step(1, Transition(where, was, ABSENT))))
     assert isinstance(left, Leave)

@@ -156,9 +156,9 @@ async def test_a_claim_changes_nothing_but_a_note(book: Book) -> None:
 
 
 async def test_a_claim_is_believed_where_the_operator_says_so(tmp_path: Path) -> None:
-    with opened(tmp_path, trust_shared=True) as book:
+    with opened(tmp_path) as book:
         await own(book)
-        assert (await book.cpes.called(called())).trust is Trust.ACCEPTED
+        assert (await book.cpes.called(called(trust_shared=True))).trust is Trust.ACCEPTED
 
 
 async def test_who_was_reset_by_us_may_come_with_what_all_share_for_a_while(book: Book) -> None:

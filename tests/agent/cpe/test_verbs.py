@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.cwmp.addresses import what_of
-from agent.connectors.cwmp.images import ImageFile
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.verbs import CpePlan, Subject, Wanted
 from agent.cpe_model import limits
+from agent.cpe_model.addresses import what_of
 from agent.cpe_model.known import Cpe, Known, Trust
+from agent.cpe_model.manager import ImageFile
 from agent.cpe_model.profiles import profile_of
 from agent.cpe_model.vocabulary import Unsafe
 from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Transition
@@ -47,7 +47,7 @@ VALUES = {
 def subject(taken: Mapping[str, str] | None = None, values: Mapping[str, Known] = VALUES, **cpe: object) -> Subject:
     fields: dict[str, object] = {"trust": Trust.ACCEPTED, "root": "Device.", "software": "1.0", "last_s": NOW - 120}
     made = Cpe(NAME, "02AC5F", "LabGate", "LAB0001", **(fields | cpe))  # type: ignore[arg-type]  # as they come
-    return Subject(made, values, profile_of("02AC5F", "LabGate", "1.0", "Device."), taken or {})
+    return Subject(made, f"cwmp/{NAME}", values, profile_of("02AC5F", "LabGate", "1.0", "Device."), taken or {})
 
 
 def asked(settings: Mapping[str, str], taken: Mapping[str, str] | None = None, **more: object) -> CpePlan | Leave:

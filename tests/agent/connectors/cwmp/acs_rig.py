@@ -14,11 +14,11 @@ import trio
 from agent.changes.journal.audit import Recorder
 from agent.connectors.base import Session
 from agent.connectors.cwmp import SPEC
-from agent.connectors.cwmp.addresses import address
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe.store import CpeStore, DecideCpe
+from agent.cpe_model.addresses import address
 from agent.cpe_model.known import Called, Known, Trust
 from agent.model import Address, Direction, Effect, Seen, Ticket, Transition
 from agent.runtime.clock import SystemClock
@@ -90,14 +90,14 @@ class Book:
 
 
 @contextmanager
-def opened(folder: Path, *, trust_shared: bool = False) -> Iterator[Book]:
+def opened(folder: Path) -> Iterator[Book]:
     """Open a book in a folder; it is not waited for the disk."""
     clock, vault = HandClock(), Vault(STORE_KEY, folder / "keys.db")
     store = Store(folder, TRANSITIONS, clock.wall_s, high_water=vault.raise_mark)
     for con in (store._con, vault._con):
         con.execute("PRAGMA synchronous = OFF")
     try:
-        yield Book(folder, store, vault, Recorder(vault), clock, CpeStore(store, vault, trust_shared=trust_shared))
+        yield Book(folder, store, vault, Recorder(vault), clock, CpeStore(store, vault))
     finally:
         store.close()
         vault.close()
@@ -159,7 +159,7 @@ class AcsRig:
         return f"{OUI}-LabGate-{self.serial}"
 
     def at(self, what: str) -> Address:
-        return address(self.name(), what if what.startswith("@") else self.model.prefix + what)
+        return address(self.line.target.id, what if what.startswith("@") else self.model.prefix + what)
 
     @property
     def ports(self) -> str:

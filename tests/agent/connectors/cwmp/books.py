@@ -33,7 +33,6 @@ class Book:
     logins: dict[str, Login] = field(default_factory=dict)
     requests: dict[str, Credentials] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
-    trust_shared: bool = False
     crash: Exception | None = None
     slow: trio.Event | None = None
     cpes: dict[str, Cpe] = field(default_factory=dict)
@@ -106,7 +105,7 @@ class Book:
 
     def _only_claims(self, before: Cpe, called: Called) -> bool:
         reset = called.resets and self.resets_until_s.get(called.name, 0) >= called.at_s
-        return before.own and not called.own and not self.trust_shared and not reset
+        return before.own and not called.own and not called.trust_shared and not reset
 
     async def learned(self, name: str, values: Mapping[str, Known], *, below: str = "") -> None:
         await trio.lowlevel.checkpoint()

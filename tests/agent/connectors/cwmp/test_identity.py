@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectors.cwmp.identity import cpe_id, name_of, target_id
+from agent.connectors.cwmp.identity import cpe_id, target_id
 from agent.connectors.cwmp.structs import DeviceId
+from agent.cpe_model.addresses import name_of
 
 PARTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=64)
 OUIS = st.text("0123456789abcdefABCDEF", min_size=6, max_size=6)

@@ -13,8 +13,9 @@ import trio
 import trio.testing
 
 from agent.connectors.base import NotSentError
-from agent.connectors.cwmp.images import Image, ImageFile
+from agent.connectors.cwmp.images import Image
 from agent.connectors.cwmp.images_session import CHUNK_BYTES, OFFER_S, Images
+from agent.cpe_model.manager import ImageFile
 from agent.runtime.http_wire import GONE, Wire, WireLimits
 from tests.fakes import FakeClock
 

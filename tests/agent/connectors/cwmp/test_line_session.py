@@ -155,7 +155,8 @@ async def test_a_session_that_comes_ends_the_one_before(tmp_path: Path) -> None:
 
 async def test_addresses_of_others_cannot_be_read(tmp_path: Path) -> None:
     async with acs_rig(tmp_path) as rig:
-        for bad in (Address("radius/main/user/x"), Address(f"cwmp/{rig.name()}/no path")):
+        others = ("radius/main/user/x", "cwmp/02AC5F-Other-S1/Device.DeviceInfo.UpTime", f"cwmp/{rig.name()}/no path")
+        for bad in map(Address, others):
             with pytest.raises(UnreadableError) as caught:
                 await rig.line.read([bad])
             assert caught.value.reason == "unknown-target"

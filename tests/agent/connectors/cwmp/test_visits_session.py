@@ -19,7 +19,6 @@ from agent.connectors.base import LostError, NotSentError, Session, UnreadableEr
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.acs_session import AcsSession, Reply
-from agent.connectors.cwmp.addresses import FIRMWARE, address
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.connection_request import Outcome
 from agent.connectors.cwmp.connector import CwmpConnector
@@ -32,6 +31,7 @@ from agent.connectors.cwmp.listener import Proof
 from agent.connectors.cwmp.methods import Message
 from agent.connectors.cwmp.structs import DeviceId, TransferFault
 from agent.connectors.cwmp.visits_session import WAKE_TIMEOUT_S, Visits
+from agent.cpe_model.addresses import FIRMWARE, address
 from agent.cpe_model.breaker import Signature
 from agent.cpe_model.known import Cpe, Credentials, Known, Trust
 from agent.model import Direction, Effect, ProofKind, Replay, Ticket
@@ -268,7 +268,7 @@ def signature_now() -> tuple[Signature, float]:
 
 
 def ticket_of(key: str) -> Ticket:
-    effect = Effect(address(NAME, FIRMWARE), "firmware", {}, key, Replay.NEVER, ProofKind.EQUAL, 60)
+    effect = Effect(address(target_id(NAME), FIRMWARE), "firmware", {}, key, Replay.NEVER, ProofKind.EQUAL, 60)
     return Ticket("0f" * 16, 1, 1, Direction.FORWARD, 1, target_id(NAME), effect, {}, math.inf)
 
 

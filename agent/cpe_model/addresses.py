@@ -1,4 +1,4 @@
-"""Addresses of what a CPE has, below `cwmp/NAME/`. Natural keys: an instance number is nobody's name for long.
+"""Addresses of what a CPE has, below its target `KIND/NAME/`. Natural keys: instance numbers may change.
 
     Device.WiFi.SSID.1.SSID                                     a parameter: {"value": text}
     Device.NAT.PortMapping.[ExternalPort=8080](Enable,InternalPort)
@@ -18,8 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from agent.connectors.cwmp.errors import LocalCwmpError
-from agent.connectors.cwmp.identity import target_id
+from agent.cpe_model.errors import BadAddressError
 from agent.model import Address
 
 VALUE: Final = "value"
@@ -54,46 +53,51 @@ class Row:
         return (*self.key, *self.fields)
 
 
+def name_of(target: str) -> str:
+    """Return the CPE's name of a target's id."""
+    return target.partition("/")[2]
+
+
 def is_path(text: str) -> bool:
     """Return whether a text is the full name of a parameter, or an object's with its dot."""
     return len(text) <= PATH_CHARS and _PATH.fullmatch(text) is not None
 
 
-def address(name: str, what: str) -> Address:
-    """Return the address of a parameter's path, or of one of `TOLD`, at a CPE."""
-    return Address(f"{target_id(name)}/{what}")
+def address(target: str, what: str) -> Address:
+    """Return the address of a parameter's path, or of one of `TOLD`, at a CPE's target."""
+    return Address(f"{target}/{what}")
 
 
-def row_address(name: str, row: Row) -> Address:
+def row_address(target: str, row: Row) -> Address:
     """Return the address of a row.
 
     Raises:
-        LocalCwmpError: a key that an address cannot hold.
+        BadAddressError: a key that an address cannot hold.
     """
     for field, text in row.key.items():
         if not _FIELD.fullmatch(field) or not text or set(text) & set("[](),="):
-            raise LocalCwmpError("row: expected key fields whose values have none of [ ] ( ) , =")
+            raise BadAddressError("row: expected key fields whose values have none of [ ] ( ) , =")
     if not row.key or not all(_FIELD.fullmatch(f) for f in row.fields) or not is_path(row.table):
-        raise LocalCwmpError("row: expected a table's path, a key and field names")
+        raise BadAddressError("row: expected a table's path, a key and field names")
     key = ",".join(f"{field}={text}" for field, text in row.key.items())
-    return address(name, f"{row.table}[{key}]({','.join(row.fields)})")
+    return address(target, f"{row.table}[{key}]({','.join(row.fields)})")
 
 
 def what_of(addr: Address) -> str | Row:
     """Return what an address names at its CPE: a path, one of `TOLD`, or a row.
 
     Raises:
-        LocalCwmpError: it is none of ours.
+        BadAddressError: it names nothing that a CPE has.
     """
     parts = addr.split("/", 2)
-    if len(parts) != 3 or f"{parts[0]}/" != target_id(""):
-        raise LocalCwmpError("address: expected cwmp/NAME/PATH")
+    if len(parts) != 3:
+        raise BadAddressError("address: expected KIND/NAME/PATH")
     what = parts[2]
     if what in TOLD or is_path(what.removeprefix(RUN)):
         return what
     if (found := _ROW.fullmatch(what)) and is_path(found["table"]):
         key = dict(pair.partition("=")[::2] for pair in found["key"].split(","))
         row = Row(found["table"], key, tuple(f for f in found["fields"].split(",") if f))
-        if row_address(parts[1], row) == addr:
+        if row_address(f"{parts[0]}/{parts[1]}", row) == addr:
             return row
-    raise LocalCwmpError("address: expected a parameter's path, or a table's with a key")
+    raise BadAddressError("address: expected a parameter's path, or a table's with a key")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agent.connectors.cwmp import rows
-from agent.connectors.cwmp.addresses import Row
+from agent.cpe_model import rows
+from agent.cpe_model.addresses import Row
 from agent.cpe_model.known import Known
 from agent.model import ABSENT
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from agent.connectors.cwmp.addresses import Row
+from agent.cpe_model.addresses import Row
 from agent.cpe_model.kinds import Class, classify
 from agent.cpe_model.known import Known
 from agent.cpe_model.profiles import normalise

@@ -1,0 +1,23 @@
+"""What a CPE can be told to do that cannot be taken back: verbs of effects, and how long each may take. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+REBOOT: Final = "reboot"
+FACTORY_RESET: Final = "factory-reset"
+FIRMWARE: Final = "firmware"
+DIAGNOSE: Final = "diagnose"
+UNKNOWN_VERSION: Final = "an unknown version"
+"""What a firmware is upgraded from, of a CPE that does not say."""
+
+METHODS: Final[Mapping[str, str]] = {
+    REBOOT: "Reboot",
+    FACTORY_RESET: "FactoryReset",
+    FIRMWARE: "Download",
+    DIAGNOSE: "Diagnose",
+}
+"""Verb -> the name by which a profile calls it unsafe: TR-069's, which profiles are written in."""
+WITHIN_S: Final[Mapping[str, int]] = {REBOOT: 600, FACTORY_RESET: 900, FIRMWARE: 1800, DIAGNOSE: 300}
+"""Verb -> seconds until its proof must be there. A firmware is fetched, written and booted; chosen arbitrarily."""

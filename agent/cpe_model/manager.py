@@ -1,0 +1,92 @@
+"""The interface between the CPE domain and a protocol that manages CPE: `CpeManager`, which a connector implements.
+
+The domain plans in paths, rows and effects (`addresses`, `effects`); how they go to the CPE is the connector's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from agent.cpe_model.baseline import Baseline
+from agent.cpe_model.breaker import Breaker
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A firmware image in the operator's folder. `sha256`: 64 hex digits."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class CpeTerms:
+    """What the configuration says of changes on CPE.
+
+    `wait_s`: how long a change waits for its CPE. `baselines`: what new CPE get, the first that is for one. `stun`:
+    where the STUN server is, as CPE see it; None: there is none.
+    """
+
+    wait_s: int
+    baselines: tuple[Baseline, ...] = ()
+    stun: tuple[str, int] | None = None
+
+
+@runtime_checkable
+class CpeManager(Protocol):
+    """A connector that manages CPE, which call in. A CPE goes by its name, as the inventory has it."""
+
+    def terms(self) -> CpeTerms | None:
+        """Return what changes on CPE go by; None: the configuration says that no CPE is managed."""
+        ...
+
+    def target_id(self, name: str) -> str:
+        """Return the id of a CPE's target: `KIND/NAME`."""
+        ...
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many sessions are open now, and how many were turned away since the start."""
+        ...
+
+    def is_online(self, name: str) -> bool:
+        """Return whether a session of the CPE is open now."""
+        ...
+
+    def can_be_called(self, name: str) -> bool:
+        """Return whether the CPE can be asked to call in."""
+        ...
+
+    def last_request(self, name: str) -> str | None:
+        """Return how the last connection request to a CPE that somebody waits for went; None: there was none."""
+        ...
+
+    def breaker(self, name: str) -> Breaker:
+        """Return the circuit breaker of a CPE."""
+        ...
+
+    def hang_up(self, name: str) -> None:
+        """End the CPE's session, if one is open."""
+        ...
+
+    async def refresh(self, name: str, wanted: Sequence[str]) -> tuple[str, ...]:
+        """Read a CPE once it calls in; return what could not be read, a sentence each.
+
+        Args:
+            name: of the CPE.
+            wanted: names, paths, objects' paths, or `all`; empty: what its profile has names for.
+
+        Raises:
+            UnreadableError: the CPE hung up, or a name is unknown.
+        """
+        ...
+
+    async def image(self, name: str) -> ImageFile:
+        """Return what a firmware image of this file name is now.
+
+        Raises:
+            NotSentError: there is no such file, or none is served.
+        """
+        ...
