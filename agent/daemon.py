@@ -54,6 +54,7 @@ from agent.cpe.store import CpeStore
 from agent.inventory import book
 from agent.inventory.importing import Importer
 from agent.model import Address, Service
+from agent.reasons import TargetReason
 from agent.runtime import redacting_log
 from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock, SystemClock
@@ -140,7 +141,7 @@ async def password_of(
         where = (
             f"{service.ref} is not on RADIUS ({service.method}): its password is kept where the agent cannot read it"
         )
-        raise UnreadableError(where, reason="no-password")
+        raise UnreadableError(where, reason=TargetReason.NO_PASSWORD)
     return await radius.password_of(method.target, service.login)
 
 
@@ -298,7 +299,7 @@ def build(
         try:
             return secrets.get(name)
         except MissingKeyError as err:  # to a connector it is one more reason why a target cannot be reached
-            raise UnreadableError(str(err), reason="missing-secret") from err
+            raise UnreadableError(str(err), reason=TargetReason.MISSING_SECRET) from err
 
     radius = config.of(RADIUS)
     cpe_store = CpeStore(store, vault)

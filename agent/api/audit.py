@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from agent.api.call import ApiCall, Role, Route, number
 from agent.changes.journal import plans
+from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
 
@@ -34,7 +35,9 @@ async def _verify(call: ApiCall) -> Response:
 async def _proof(call: ApiCall) -> Response:
     seq = number(call.values[0], "event")
     if not 1 <= seq <= call.parts.evidence.head()[0]:
-        raise HttpError(404, "unknown-event", f"there is no event {seq}: the log has {call.parts.evidence.head()[0]}")
+        raise HttpError(
+            404, HttpReason.UNKNOWN_EVENT, f"there is no event {seq}: the log has {call.parts.evidence.head()[0]}"
+        )
     data = await call.parts.evidence.prove(seq, opened=call.request.query.get("open") == "1")
     return Response(200, {"file": data.decode()})
 

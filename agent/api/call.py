@@ -21,6 +21,7 @@ from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.cpe.desk import CpeDesk
 from agent.inventory.importing import Importer
+from agent.reasons import HttpReason
 from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock
 from agent.runtime.errors import HttpError
@@ -87,7 +88,9 @@ class Strangers:
         """
         self.at_s = [at for at in self.at_s if at > now_s - 60]
         if len(self.at_s) >= STRANGERS_PER_MIN:
-            raise HttpError(429, "too-many", f"at most {STRANGERS_PER_MIN} requests a minute by unknown local users")
+            raise HttpError(
+                429, HttpReason.TOO_MANY, f"at most {STRANGERS_PER_MIN} requests a minute by unknown local users"
+            )
 
     def count(self, now_s: float) -> None:
         """Count one request."""
@@ -154,7 +157,7 @@ def number(text: str, name: str) -> int:
         HttpError: not decimal digits, at most 15.
     """
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):
-        raise HttpError(400, "bad-request", f"{name}: expected a number, got {text[:40]!r}")
+        raise HttpError(400, HttpReason.BAD_REQUEST, f"{name}: expected a number, got {text[:40]!r}")
     return int(text)
 
 
@@ -172,4 +175,4 @@ def unb64(text: str, name: str) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as err:
-        raise HttpError(400, "bad-request", f"{name}: expected base64") from err
+        raise HttpError(400, HttpReason.BAD_REQUEST, f"{name}: expected base64") from err

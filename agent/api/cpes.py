@@ -5,13 +5,14 @@ from __future__ import annotations
 from agent.api.call import ApiCall, Role, Route
 from agent.cpe.desk import CpeDesk
 from agent.cpe_model.known import Trust
+from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
 
 
 def _desk(call: ApiCall) -> CpeDesk:
     if call.parts.cpes is None:
-        raise HttpError(404, "no-acs", "this agent has no ACS: section [cwmp] of its configuration")
+        raise HttpError(404, HttpReason.NO_ACS, "this agent has no ACS: section [cwmp] of its configuration")
     return call.parts.cpes
 
 
@@ -47,7 +48,9 @@ async def _decide(call: ApiCall) -> Response:
     forget = r.boolean("forget")
     r.done()
     if trust not in ("", Trust.ACCEPTED.value, Trust.REFUSED.value, Trust.QUARANTINED.value):
-        raise HttpError(400, "bad-request", f"trust: expected accepted, refused or quarantined, got {trust[:40]}")
+        raise HttpError(
+            400, HttpReason.BAD_REQUEST, f"trust: expected accepted, refused or quarantined, got {trust[:40]}"
+        )
     cpe, who = _desk(call).find(call.values[0]), call.who
     decided = Trust(trust) if trust else None
     found = await _desk(call).decide(cpe, who, trust=decided, service=service, forget=forget)

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from agent.api.call import ApiCall, Role, Route
 from agent.connectors.base import DeviceReport
+from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
 
@@ -29,7 +30,7 @@ def _named(call: ApiCall, name: str) -> DeviceReport:
     found = call.parts.devices.find(name)
     if found is None:
         known = ", ".join(report.name for report in call.parts.devices.reports()) or "none"
-        raise HttpError(404, "unknown-device", f"there is no device {name[:40]!r}; configured: {known}")
+        raise HttpError(404, HttpReason.UNKNOWN_DEVICE, f"there is no device {name[:40]!r}; configured: {known}")
     return found
 
 

@@ -8,6 +8,7 @@ from agent.changes.journal.request import RequestError
 from agent.changes.planning.preview import NothingToDoError
 from agent.connectors.base import UnreadableError
 from agent.inventory.importing import ImportRefusedError
+from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Request, Response, StreamResponse
 from agent.store.errors import LogCorruptError, RefusedCommandError
@@ -47,14 +48,14 @@ class Api:
                 self._check_role(route.role, request_.peer_uid)
                 return await _answer(route, ApiCall(self.parts, request_, values, self._strangers))
         if allowed:
-            raise HttpError(405, "method", f"{request_.method} is not offered on {request_.path}")
-        raise HttpError(404, "no-route", f"there is no {request_.path}")
+            raise HttpError(405, HttpReason.METHOD, f"{request_.method} is not offered on {request_.path}")
+        raise HttpError(404, HttpReason.NO_ROUTE, f"there is no {request_.path}")
 
     def _check_role(self, role: Role, uid: int) -> None:
         if role is Role.ADMIN and not is_admin(uid):
-            raise HttpError(403, "role", "only root or the agent's own user may do this")
+            raise HttpError(403, HttpReason.ROLE, "only root or the agent's own user may do this")
         if role is Role.OPERATOR and not is_operator(uid, self.parts.people):
-            raise HttpError(403, "role", f"uid {uid} is mapped to no person in the configuration ([people])")
+            raise HttpError(403, HttpReason.ROLE, f"uid {uid} is mapped to no person in the configuration ([people])")
 
 
 async def _answer(route: Route, call: ApiCall) -> Response | StreamResponse:
@@ -62,11 +63,13 @@ async def _answer(route: Route, call: ApiCall) -> Response | StreamResponse:
         return await route.handler(call)
     except NothingToDoError as err:
         lines = list(err.lines)
-        raise HttpError(409, "nothing-to-do", "\n".join([str(err), *lines])) from err
+        raise HttpError(409, HttpReason.NOTHING_TO_DO, "\n".join([str(err), *lines])) from err
     except RequestError as err:
-        raise HttpError(403 if err.refused else 400, "refused" if err.refused else "bad-request", str(err)) from err
+        raise HttpError(
+            403 if err.refused else 400, HttpReason.REFUSED if err.refused else HttpReason.BAD_REQUEST, str(err)
+        ) from err
     except (MalformedError, ImportRefusedError) as err:
-        raise HttpError(400, "bad-request", str(err)) from err
+        raise HttpError(400, HttpReason.BAD_REQUEST, str(err)) from err
     except RefusedCommandError as err:
         status = 404 if err.reason.startswith("unknown-") else 403
         raise HttpError(status, err.reason, str(err)) from err
@@ -74,7 +77,7 @@ async def _answer(route: Route, call: ApiCall) -> Response | StreamResponse:
         status = 409 if err.reason == "missing-secret" else 503
         raise HttpError(status, err.reason, str(err)) from err
     except LogCorruptError as err:
-        raise HttpError(500, "log-corrupt", str(err)) from err
+        raise HttpError(500, HttpReason.LOG_CORRUPT, str(err)) from err
 
 
 def _match(path: str, segments: tuple[str, ...]) -> tuple[str, ...] | None:

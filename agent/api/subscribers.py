@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.api import cpes
 from agent.api.call import BODY_BYTES, ApiCall, Role, Route, unb64
 from agent.inventory import book
+from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
 
@@ -26,7 +27,7 @@ async def _show(call: ApiCall) -> Response:
     services = book.services(call.parts.store.reader)
     found = [s for s in services.values() if s.ref == call.values[0] or s.subscriber == call.values[0]]
     if not found:
-        raise HttpError(404, "unknown-service", f"there is no subscriber or service {call.values[0]}")
+        raise HttpError(404, HttpReason.UNKNOWN_SERVICE, f"there is no subscriber or service {call.values[0]}")
     fact = book.facts(call.parts.store.reader).get(found[0].subscriber)
     return Response(
         200,

@@ -12,6 +12,7 @@ from agent.changes.journal.machine import Event
 from agent.changes.worker import Worker
 from agent.inventory import book
 from agent.model import Item, ItemState
+from agent.reasons import ItemReason, RefusalReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
@@ -33,17 +34,21 @@ class Reopen:
         """Do it; raises RefusedCommandError when it may not be."""
         plan = commands.plan_row(tx, self.plan_id)
         if plan.finished_seq is None:
-            raise RefusedCommandError("running", "the run is not over yet")
+            raise RefusedCommandError(RefusalReason.RUNNING, "the run is not over yet")
         if plan.run_until.passed(self.now):
-            raise RefusedCommandError("expired", "the plan's run-until time has passed: ask for the change anew")
+            raise RefusedCommandError(
+                RefusalReason.EXPIRED, "the plan's run-until time has passed: ask for the change anew"
+            )
         commands.refuse_if_stopped(tx, self.plan_id, plan.requester)
         commands.refuse_if_contradicted(tx)
         left = [(i, s) for i, s in self.items if i.subject is None or book.stands(tx, i.subject, i.desired)]
         if not left:
-            raise RefusedCommandError("nothing-to-retry", "what it set was changed since: ask for the change anew")
+            raise RefusedCommandError(
+                RefusalReason.NOTHING_TO_RETRY, "what it set was changed since: ask for the change anew"
+            )
         tx.append(Entry(LeafKind.RESUMED, self.plan_id, plan.digest, sealed=self.sealed))
         for item, sealed in left:
-            commands.move_item(tx, MoveItem(self.plan_id, item.n, Event.RETRY, "retry", "", sealed))
+            commands.move_item(tx, MoveItem(self.plan_id, item.n, Event.RETRY, ItemReason.RETRY, "", sealed))
         tx.run("UPDATE plan SET finished_seq = NULL WHERE plan_id = ?", (self.plan_id,))
 
 
@@ -68,7 +73,7 @@ class Retry:
             i for i in loaded.items.items if loaded.rows[i.n].state is ItemState.SET_NOT_ENFORCED and i.steps
         ]
         if not items:
-            raise RefusedCommandError("nothing-to-retry", f"{row.short}: no item is set and not enforced")
+            raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, f"{row.short}: no item is set and not enforced")
         seals = tuple((i, self.recorder.record(i.subject, {"what": "item", "event": "retry"})) for i in items)
         record = self.recorder.record(None, {"what": "retry", "items": len(items)})
         await self.store.run(Reopen(row.plan_id, seals, now_of(self.clock), record))

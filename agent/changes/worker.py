@@ -25,6 +25,7 @@ from agent.changes.journal.digest import Signer
 from agent.changes.journal.machine import Event, Gate, fold
 from agent.changes.journal.plans import Loaded
 from agent.model import ItemState, ReasonChange, SuspensionReason
+from agent.reasons import ItemReason
 from agent.runtime.bell import Bell
 from agent.runtime.supervise import Crash, contain
 from agent.store.db import Tx
@@ -73,7 +74,7 @@ class Supersede:
             for row in rows:
                 why, sealed = f"superseded by {self.by}", self.seals[service]
                 commands.move_item(
-                    tx, MoveItem(bytes(row["plan_id"]), row["n"], Event.SUPERSEDE, "superseded", why, sealed)
+                    tx, MoveItem(bytes(row["plan_id"]), row["n"], Event.SUPERSEDE, ItemReason.SUPERSEDED, why, sealed)
                 )
                 done.append((row["short"], row["n"]))
         return done

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import cast
 
 from agent.cli.client import Json
+from agent.reasons import ItemReason, MethodReason, ProofReason, TargetReason, explain
 from trust.render import neutralise
 
 _WORDS = {
@@ -29,11 +30,11 @@ _WORDS = {
 }
 _OPEN = frozenset({"set-not-enforced", "diverged", "unknown", "needs-a-person", "not-applied"})
 _ALWAYS_NAMED = _OPEN | {"stale", "skipped", "superseded"}
-RECORDED = "recorded"
-"""The reason of an item that was applied without a step: only why the service is suspended was written down."""
 _RECORDED_WORDS = "recorded, nothing sent"
 _SINGLE = {"applied": "ENFORCED", "set-at-next-login": "SET, HOLDS AT THE NEXT LOGIN", "skipped": "SKIPPED"}
 NAMES_SHOWN = 8
+_LAYERS = (ProofReason, ItemReason, TargetReason, MethodReason)
+"""Reasons that an item of a change may have, the more exact ones first."""
 
 
 def clock_text(unix_s: float) -> str:
@@ -84,7 +85,7 @@ def _headline(change: Json, items: Sequence[Json], needs: int) -> str:
 
 
 def _recorded(item: Json) -> bool:
-    return item["state"] == "applied" and item["reason"] == RECORDED
+    return item["state"] == "applied" and item["reason"] == ItemReason.RECORDED
 
 
 def _word(item: Json) -> str:
@@ -98,7 +99,7 @@ def _proof(change: Json) -> str:
 
 
 def _single(change: Json, item: Json) -> list[str]:
-    why = "" if _recorded(item) else f": {neutralise(str(item['detail'] or item['reason']))}"
+    why = "" if _recorded(item) else f": {_because(item)}"
     lines = [f"{_word(item)}{why}"]
     for step in cast("list[Json]", change["steps"]):
         what = "session" if step["bound"] else "row"
@@ -112,8 +113,20 @@ def _single(change: Json, item: Json) -> list[str]:
 
 
 def _one_line(item: Json) -> str:
-    detail = neutralise(str(item["detail"] or item["reason"]))
-    return f"  {_whose(item)}: {_word(item)} · {detail}"
+    return f"  {_whose(item)}: {_word(item)} · {_because(item)}{_remedy(item)}"
+
+
+def _because(item: Json) -> str:
+    """Return why an item is in its state: the detail, or else the meaning of its reason code."""
+    code = str(item["reason"])
+    known = explain(code, *_LAYERS)
+    return neutralise(str(item["detail"] or (known.meaning.rstrip(".") if known else code)))
+
+
+def _remedy(item: Json) -> str:
+    """Return what a person can do about an open item, as a line of its own; "" where nothing is known."""
+    known = explain(str(item["reason"]), *_LAYERS)
+    return f"\n    > {known.remedy}" if known and known.remedy else ""
 
 
 def _whose(item: Json) -> str:
@@ -124,7 +137,7 @@ def _groups(items: Sequence[Json]) -> list[str]:
     groups: dict[tuple[str, str, str], list[Json]] = {}
     for item in items:
         state = str(item["state"])
-        reason = str(item["detail"] or item["reason"]) if state in _ALWAYS_NAMED else ""
+        reason = _because(item) if state in _ALWAYS_NAMED else ""
         groups.setdefault((state, _word(item), reason), []).append(item)
     order = list(_WORDS)
     lines = []
@@ -133,7 +146,7 @@ def _groups(items: Sequence[Json]) -> list[str]:
         if state in _ALWAYS_NAMED:
             shown = ", ".join(_whose(i) for i in found[:NAMES_SHOWN])
             names = f" ({shown}{f' and {len(found) - NAMES_SHOWN} more' if len(found) > NAMES_SHOWN else ''})"
-        why = f" · {neutralise(reason)}" if reason else ""
+        why = f" · {reason}" if reason else ""
         lines.append(f"{len(found):>4} {word}{why}{names}")
     return lines
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from agent.model import Address, Effect, Enforcement, Seen, Service, ServiceState, Step, Target, Ticket
+from agent.reasons import AnyReason, ExplainedReason, TargetReason
 
 
 class ConnectorError(Exception):
@@ -32,7 +33,7 @@ class ConnectorError(Exception):
 class NotSentError(ConnectorError):
     """Nothing was sent: the device is as it was. `reason` is a short code for the journal."""
 
-    def __init__(self, message: str, *, reason: str) -> None:
+    def __init__(self, message: str, *, reason: AnyReason) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -41,14 +42,14 @@ class DriftedError(NotSentError):
     """The resource no longer reads *before*; nothing was written."""
 
     def __init__(self, message: str, *, observed: Mapping[Address, Seen]) -> None:
-        super().__init__(message, reason="drifted")
+        super().__init__(message, reason=TargetReason.DRIFTED)
         self.observed = observed
 
 
 class LostError(ConnectorError):
     """What was sent may or may not have taken effect. `reason` is a short code for the journal."""
 
-    def __init__(self, message: str, *, reason: str) -> None:
+    def __init__(self, message: str, *, reason: AnyReason) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -56,7 +57,7 @@ class LostError(ConnectorError):
 class UnreadableError(ConnectorError):
     """The resource could not be read now. `reason`: `unreachable`, `refused`, `timeout`."""
 
-    def __init__(self, message: str, *, reason: str) -> None:
+    def __init__(self, message: str, *, reason: AnyReason) -> None:
         super().__init__(message)
         self.reason = reason
 
@@ -92,7 +93,7 @@ class Traits:
 class Busy:
     """Why a target should be spared for now. `reason` is a short code for the journal, `detail` one sentence."""
 
-    reason: str
+    reason: AnyReason
     detail: str
 
 
@@ -100,7 +101,7 @@ class Busy:
 class Finding:
     """Something about a device that a person should know. `code` is for programs and stays, `text` is for people."""
 
-    code: str
+    code: ExplainedReason
     text: str
 
 
@@ -161,7 +162,7 @@ class Reply:
     """What the device said; evidence, never the verdict. `reason` is a code (`ack`, `nak-503`), `detail` for people."""
 
     accepted: bool
-    reason: str
+    reason: AnyReason
     detail: str = ""
 
 
@@ -233,7 +234,7 @@ class ConnectionRequests(Protocol):
 class CannotEnforce:
     """An access method's refusal: `reason` is a short code, `detail` one sentence for the operator."""
 
-    reason: str
+    reason: AnyReason
     detail: str
 
 
@@ -266,7 +267,7 @@ class Judgement:
     """
 
     enforced: Enforced
-    how: str
+    how: AnyReason
     detail: str = ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agent.connectors.base import UnreadableError
+from agent.cpe.reasons import CpeSkipReason
 from agent.cpe_model.baseline import PASSWORD, Baseline, secret_named
 from agent.cpe_model.known import Cpe
 from agent.model import Service
@@ -37,7 +38,9 @@ async def declared(baseline: Baseline, cpe: Cpe, service: Service | None, source
     secrets: dict[str, str] = {}
     for name, text in baseline.values.items():
         if service is None and ("{login}" in text or text == PASSWORD):
-            return Leave("no-service", f"{name}: whose login? ispagent cpe bind {cpe.name} SERVICE", blocked=True)
+            return Leave(
+                CpeSkipReason.NO_SERVICE, f"{name}: whose login? ispagent cpe bind {cpe.name} SERVICE", blocked=True
+            )
         named = secret_named(text)
         try:
             if text == PASSWORD and service is not None:
@@ -48,9 +51,11 @@ async def declared(baseline: Baseline, cpe: Cpe, service: Service | None, source
                 login = service.login if service is not None else ""
                 settings[name] = text.replace("{login}", login).replace("{spread}", spread(cpe.name))
         except UnreadableError as err:
-            return Leave("secret-unreadable", f"{name}: {err}", blocked=True)
+            return Leave(CpeSkipReason.SECRET_UNREADABLE, f"{name}: {err}", blocked=True)
         except UnicodeDecodeError:
-            return Leave("secret-unreadable", f"{name}: the secret {named} is no text in UTF-8", blocked=True)
+            return Leave(
+                CpeSkipReason.SECRET_UNREADABLE, f"{name}: the secret {named} is no text in UTF-8", blocked=True
+            )
     return Declared(settings, secrets)
 
 

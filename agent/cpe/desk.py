@@ -18,6 +18,7 @@ from agent.changes.journal.audit import Recorder
 from agent.connectors.base import UnreadableError
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.intake import CpeIntake, select
+from agent.cpe.reasons import CpeSkipReason
 from agent.cpe.store import CpeStore, DecideCpe, KeepBreaker
 from agent.cpe_model.breaker import Signature
 from agent.cpe_model.kinds import Class, classify
@@ -26,6 +27,7 @@ from agent.cpe_model.manager import CpeManager
 from agent.cpe_model.matrix import Evidence, Matrix, Model, Result, Workflow, render
 from agent.cpe_model.profiles import Profile
 from agent.cpe_model.vocabulary import INSTANCE, TABLE
+from agent.reasons import RefusalReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store
 from agent.store.errors import RefusedCommandError
@@ -63,10 +65,10 @@ class CpeDesk:
         """
         found = select(self.cpes.all(), ref)
         if not found:
-            raise RefusedCommandError("unknown-cpe", f"there is no CPE {ref[:80]}: ispagent cpe list")
+            raise RefusedCommandError(RefusalReason.UNKNOWN_CPE, f"there is no CPE {ref[:80]}: ispagent cpe list")
         if len(found) > 1:
             names = ", ".join(cpe.name for cpe in found[:10])
-            raise RefusedCommandError("ambiguous-cpe", f"{ref[:80]} has several CPE: {names}")
+            raise RefusedCommandError(RefusalReason.AMBIGUOUS_CPE, f"{ref[:80]} has several CPE: {names}")
         return found[0]
 
     # --- what is known
@@ -163,13 +165,15 @@ class CpeDesk:
             UnreadableError: it is not accepted, does not call in, or hung up.
         """
         if cpe.trust is not Trust.ACCEPTED:
-            raise UnreadableError(f"{cpe.name} is {cpe.trust.value}: {cpe.why}", reason="not-accepted")
+            raise UnreadableError(f"{cpe.name} is {cpe.trust.value}: {cpe.why}", reason=CpeSkipReason.NOT_ACCEPTED)
         with trio.move_on_after(min(timeout_s, REFRESH_S)):
             async with self.sessions.use(self.manager.target_id(cpe.name)):
                 return await self.manager.refresh(cpe.name, wanted)
         asked = self.manager.last_request(cpe.name)
         how = f"; asked to: {asked}" if asked is not None else ""
-        raise UnreadableError(f"{cpe.name} did not call in within {timeout_s:.0f} s{how}", reason="not-on-the-line")
+        raise UnreadableError(
+            f"{cpe.name} did not call in within {timeout_s:.0f} s{how}", reason=TargetReason.NOT_ON_THE_LINE
+        )
 
     # --- what people decide
 

@@ -19,6 +19,7 @@ from agent.connectors.base import NotSentError
 from agent.cpe import requirements
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.baseline import Declared, SecretSources, declared
+from agent.cpe.reasons import CpeSkipReason
 from agent.cpe.store import CpeStore
 from agent.cpe.verbs import CpePlan, Subject, Wanted, path_of
 from agent.cpe_model.baseline import Baseline
@@ -245,7 +246,11 @@ class CpeIntake:
         """Return what a CPE's declared baseline wants of it."""
         found = self.baseline(cpe)
         if found is None or self.sources is None:
-            return Leave("no-baseline", "the configuration declares no baseline for it ([baseline.NAME])", blocked=True)
+            return Leave(
+                CpeSkipReason.NO_BASELINE,
+                "the configuration declares no baseline for it ([baseline.NAME])",
+                blocked=True,
+            )
         service = book.services(self.previewer.store.reader).get(cpe.service)
         return await declared(found, cpe, service, self.sources)
 
@@ -276,7 +281,11 @@ class CpeIntake:
         if profile is not None and (
             twice := [name for name in (*more.settings, *more.secrets) if (profile.path(name) or name) in ours]
         ):
-            return Leave("bad-baseline", f"{', '.join(twice)}: new credentials are made for it (rotate)", blocked=True)
+            return Leave(
+                CpeSkipReason.BAD_BASELINE,
+                f"{', '.join(twice)}: new credentials are made for it (rotate)",
+                blocked=True,
+            )
         given = {**more.secrets, **given}
         every = {**more.settings, **settings, **dict.fromkeys(given, "")}
         planned = cpe_verbs.set_values(subject, Wanted(every, self._committing(cpe, given, keep), secrets=given), now_s)

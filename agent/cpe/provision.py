@@ -31,6 +31,7 @@ from agent.cpe.intake import BASELINE, CpeIntake
 from agent.cpe_model.baseline import Baseline
 from agent.cpe_model.known import Cpe
 from agent.model import ItemState
+from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.store.errors import RefusedCommandError
 from trust import envelope as envelopes
@@ -136,7 +137,7 @@ class Provisioner:
             await self.desk.refresh(cpe, ())  # what support wants to know of a new CPE; it need not have all of it
             problems = await self.desk.refresh(cpe, names)
             if problems:
-                raise UnreadableError("; ".join(problems), reason="unreadable")
+                raise UnreadableError("; ".join(problems), reason=TargetReason.UNREADABLE)
             if (now := self.intake.cpes.find(cpe.name)) is None or now.resets != attempt.resets:
                 return  # another attempt is for what it is since
             await self._plan(cpe, baseline, attempt, pinned)

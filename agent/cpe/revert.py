@@ -13,6 +13,7 @@ from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.preview import Scope
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.intake import CpeIntake
+from agent.cpe.reasons import CpeSkipReason
 from agent.cpe.verbs import CpePlan, Subject
 from agent.cpe_model import addresses, rows
 from agent.cpe_model.addresses import Row, name_of, what_of
@@ -34,6 +35,7 @@ from agent.model import (
     Value,
     Verdict,
 )
+from agent.reasons import SkipReason
 from agent.services.verbs import Leave
 
 _UNKNOWN = Verdict.UNKNOWN.value
@@ -116,7 +118,7 @@ class CpeReverts:
         steps: list[Step] = []
         for step in reversed(item.steps):
             if isinstance(step.do, Effect):
-                return Leave("irreversible", f"a {step.do.verb} cannot be taken back")
+                return Leave(SkipReason.IRREVERSIBLE, f"a {step.do.verb} cannot be taken back")
             fate = fates.get(step.n)
             if fate is None or fate.verdict is Verdict.NOT_APPLIED:
                 continue  # of a half applied item, the other half
@@ -132,7 +134,7 @@ class CpeReverts:
             if writes:
                 steps.append(Step(len(steps) + 1, step.target, tuple(writes)))
         if not steps:
-            return Leave("as-before", "nothing of the change stands on it")
+            return Leave(CpeSkipReason.AS_BEFORE, "nothing of the change stands on it")
         return CpePlan(tuple(steps), {"after": "as before the change"}, management=False)
 
     def _standing(self, subject: Subject, writes: Sequence[Transition], fate: Fate) -> Sequence[Transition] | Leave:
@@ -168,14 +170,18 @@ class CpeReverts:
         if now is None or now.value != write.after:
             if fate.verdict is not Verdict.APPLIED and self._says(subject, write, fate) is None:
                 return _unknown(subject, write)
-            return Leave("changed-since", f"{write.address} was changed since")
+            return Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since")
         back, what = write.before.value, what_of(write.address)
         if isinstance(what, Row) and write.after is ABSENT and (hidden := rows.secrets(what)):
-            return Leave("secret-unknown", f"{what.table}: {', '.join(hidden)} of the row is not known: make it anew")
+            return Leave(
+                CpeSkipReason.SECRET_UNKNOWN, f"{what.table}: {', '.join(hidden)} of the row is not known: make it anew"
+            )
         for field in () if back is ABSENT else back.values():
             lost = isinstance(field, SecretRef) and self.intake.cpes.secret(field.commit) is None
             if lost or (field == "" and isinstance(_field(write.after), SecretRef)):
-                return Leave("secret-unknown", f"{write.address}: what it was before is not known: set a new one")
+                return Leave(
+                    CpeSkipReason.SECRET_UNKNOWN, f"{write.address}: what it was before is not known: set a new one"
+                )
         return Transition(write.address, now, back)
 
 
@@ -183,7 +189,7 @@ def _unknown(subject: Subject, write: Transition) -> Leave:
     what = what_of(write.address)
     where = what.table if isinstance(what, Row) else what
     how = f"ispagent cpe refresh {subject.cpe.name} {where}, then again; or set it anew"
-    return Leave("unknown", f"what became of {where} is not known: {how}", blocked=True)
+    return Leave(CpeSkipReason.UNKNOWN, f"what became of {where} is not known: {how}", blocked=True)
 
 
 def _after(forward: Fate, back: Fate | None) -> Fate:

@@ -16,6 +16,7 @@ from typing import Final
 from agent.cpe_model import limits
 from agent.cpe_model.breaker import BreakerRow
 from agent.cpe_model.known import Called, Cpe, Credentials, Known, Pending, Trust, retried_within_s, says
+from agent.reasons import RefusalReason
 from agent.runtime.bell import Bell
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
@@ -166,7 +167,7 @@ class CpeCalled:
             outdate(tx, called.name)
         self._keep_values(tx, trust)
         if row is None:
-            raise RefusedCommandError("unknown-cpe", f"there is no CPE {called.name}")
+            raise RefusedCommandError(RefusalReason.UNKNOWN_CPE, f"there is no CPE {called.name}")
         return replace(_cpe(row), booted=boots)
 
     def _news(self, before: Cpe | None, code: str) -> bool:
@@ -337,9 +338,9 @@ class DecideCpe:
         """Return the CPE then, None when it is forgotten."""
         before = find(tx.all, self.name)
         if before is None:
-            raise RefusedCommandError("unknown-cpe", f"there is no CPE {self.name}: ispagent cpe list")
+            raise RefusedCommandError(RefusalReason.UNKNOWN_CPE, f"there is no CPE {self.name}: ispagent cpe list")
         if self.service and tx.one("SELECT 1 FROM service WHERE ref = ?", (self.service,)) is None:
-            raise RefusedCommandError("unknown-service", f"there is no service {self.service}")
+            raise RefusedCommandError(RefusalReason.UNKNOWN_SERVICE, f"there is no service {self.service}")
         seq = tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
         if self.forget:
             for table in ("cpe", "cpe_value", "cpe_read", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker"):

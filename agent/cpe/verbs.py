@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent.connectors.shared import age_text
+from agent.cpe.reasons import CpeSkipReason
 from agent.cpe_model import addresses, limits, rows
 from agent.cpe_model.addresses import Row, address, row_address, what_of
 from agent.cpe_model.effects import DIAGNOSE, FACTORY_RESET, FIRMWARE, METHODS, REBOOT, UNKNOWN_VERSION, WITHIN_S
@@ -24,6 +25,7 @@ from agent.cpe_model.profiles import Profile, normalise
 from agent.cpe_model.values import TYPES
 from agent.cpe_model.vocabulary import UnknownNameError
 from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value
+from agent.reasons import SkipReason
 from agent.services.verbs import Leave
 
 MANAGEMENT: Final = "ManagementServer."
@@ -84,9 +86,9 @@ def usable(subject: Subject) -> Leave | None:
     """Return why nothing is done with a CPE, or None."""
     cpe = subject.cpe
     if cpe.trust is not Trust.ACCEPTED:
-        return Leave("not-accepted", f"{cpe.trust.value}: {cpe.why}", blocked=True)
+        return Leave(CpeSkipReason.NOT_ACCEPTED, f"{cpe.trust.value}: {cpe.why}", blocked=True)
     if subject.profile is None:
-        return Leave("unknown-model", "its data model has neither root that is known", blocked=True)
+        return Leave(CpeSkipReason.UNKNOWN_MODEL, "its data model has neither root that is known", blocked=True)
     return None
 
 
@@ -97,20 +99,24 @@ def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     """Return the step that sets parameters, and one for each row of a table."""
     profile = subject.profile
     if profile is None:
-        return Leave("unknown-model", "its data model has neither root that is known", blocked=True)
+        return Leave(CpeSkipReason.UNKNOWN_MODEL, "its data model has neither root that is known", blocked=True)
     writes: list[Transition] = []
     steps: list[tuple[Transition, ...]] = []
     for name, text in wanted.settings.items():
         is_row = name[:1] in ("+", "-")
         if is_row and name in wanted.secrets:
-            return Leave("secret", f"{name}: a row is given by its fields, not by a secret", blocked=True)
+            return Leave(CpeSkipReason.SECRET, f"{name}: a row is given by its fields, not by a secret", blocked=True)
         made = _row(subject, name, text, now_s) if is_row else _parameter(subject, profile, name, text, wanted)
         if isinstance(made, Leave):
             return made
         if made is None:
             continue
         if any(made.address == other.address for other in (*writes, *(t for s in steps for t in s))):
-            return Leave("twice", f"{name}: expected each parameter once, got it by another name as well", blocked=True)
+            return Leave(
+                CpeSkipReason.TWICE,
+                f"{name}: expected each parameter once, got it by another name as well",
+                blocked=True,
+            )
         if is_row:
             steps.append((made,))
         else:
@@ -119,12 +125,12 @@ def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
         return lost
     if writes and profile.values_batch and len(writes) > profile.values_batch:
         few = f"this model takes {profile.values_batch} parameters at once, and they go together or not at all"
-        return Leave("too-many", f"{few}: got {len(writes)}", blocked=True)
+        return Leave(CpeSkipReason.TOO_MANY, f"{few}: got {len(writes)}", blocked=True)
     every = ([tuple(writes)] if writes else []) + steps
     if not every:
         paths = {profile.path(name) or name for name in wanted.settings}
         read = [known for path, known in subject.values.items() if path in paths]
-        return Leave("already", f"it already reads so{f', as of {ages(read, now_s)} ago' if read else ''}")
+        return Leave(SkipReason.ALREADY, f"it already reads so{f', as of {ages(read, now_s)} ago' if read else ''}")
     return CpePlan(
         tuple(Step(n, subject.target, do) for n, do in enumerate(every, start=1)),
         {"after": _when(subject, now_s), **_proof(every), **_undo(subject, every)},
@@ -146,7 +152,7 @@ def _locked_out(subject: Subject, writes: Sequence[Transition]) -> Leave | None:
     if "Password" in found and its_own:
         return None
     how = f"expected both, and a user that begins with {subject.cpe.name}.: ispagent cpe rotate {subject.cpe.name}"
-    return Leave("credentials", f"by these the CPE would not be let in any more: {how}", blocked=True)
+    return Leave(CpeSkipReason.CREDENTIALS, f"by these the CPE would not be let in any more: {how}", blocked=True)
 
 
 def _proof(steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
@@ -194,32 +200,36 @@ def _parameter(subject: Subject, profile: Profile, name: str, text: str, wanted:
     try:
         path = profile.resolve(name)
     except UnknownNameError as err:
-        return Leave("unknown-parameter", str(err), blocked=True)
+        return Leave(CpeSkipReason.UNKNOWN_PARAMETER, str(err), blocked=True)
     if path.endswith("."):
-        return Leave("unknown-parameter", f"{path} is an object, not a parameter", blocked=True)
+        return Leave(CpeSkipReason.UNKNOWN_PARAMETER, f"{path} is an object, not a parameter", blocked=True)
     if classify(path) is Class.READ_ONLY:
-        return Leave("not-writable", f"{path} cannot be written", blocked=True)
+        return Leave(CpeSkipReason.NOT_WRITABLE, f"{path} cannot be written", blocked=True)
     known = subject.values.get(path)
     if known is None:
         since = " since it was reset" if subject.cpe.resets > 1 else ""
         never = f"{path} was never read of this CPE{since}: ispagent cpe refresh {subject.cpe.name} {name}"
-        return Leave("never-read", never, blocked=True)
+        return Leave(CpeSkipReason.NEVER_READ, never, blocked=True)
     where = address(subject.target, path)
     if known.value is None:
         commit = wanted.commit(name, path)
         if commit is None:
-            return Leave("secret", f"{path} is a secret: give it by --secret {name}", blocked=True)
+            return Leave(CpeSkipReason.SECRET, f"{path} is a secret: give it by --secret {name}", blocked=True)
         last = subject.taken.get(path)
         before_ = Seen({addresses.VALUE: SecretRef(last) if last else ""}, known.at_s, live=False)
         return Transition(where, before_, {addresses.VALUE: SecretRef(commit)})
     if name in wanted.secrets:
-        return Leave("no-secret", f"{path} is no secret: give it by --value {name}=…", blocked=True)
+        return Leave(CpeSkipReason.NO_SECRET, f"{path} is no secret: give it by --value {name}=…", blocked=True)
     if len(text) > limits.VALUE_CHARS or _CLIPPED.fullmatch(known.value):
-        return Leave("too-long", f"{path}: longer values than {limits.VALUE_CHARS} are not kept", blocked=True)
+        return Leave(
+            CpeSkipReason.TOO_LONG, f"{path}: longer values than {limits.VALUE_CHARS} are not kept", blocked=True
+        )
     check = TYPES.get(known.type)
     value = normalise(known.type, text)
     if check is not None and not check(value):
-        return Leave("bad-value", f"{path}: expected a value of type {known.type}, got {text[:60]!r}", blocked=True)
+        return Leave(
+            CpeSkipReason.BAD_VALUE, f"{path}: expected a value of type {known.type}, got {text[:60]!r}", blocked=True
+        )
     before = normalise(known.type, known.value)
     if before == value:
         return None
@@ -231,7 +241,7 @@ def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Lea
     found = _ROW.fullmatch(name[1:])
     if found is None:
         wanted = "expected +TABLE.[field=value,…] or -TABLE.[field=value,…]"
-        return Leave("bad-row", f"{wanted}, got {name[:80]!r}", blocked=True)
+        return Leave(CpeSkipReason.BAD_ROW, f"{wanted}, got {name[:80]!r}", blocked=True)
     table = found["table"]
     if subject.profile is not None and not table.startswith(subject.profile.root):
         table = subject.profile.root + table
@@ -241,13 +251,17 @@ def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Lea
     if isinstance(fields, Leave):
         return fields
     if not key or (name[0] == "+" and text and not fields):
-        return Leave("bad-row", f"{name[:80]!r}: expected field=value,…", blocked=True)
+        return Leave(CpeSkipReason.BAD_ROW, f"{name[:80]!r}: expected field=value,…", blocked=True)
     if secret := [f for f in (*key, *fields) if classify(f"{table}1.{f}") is Class.SECRET]:
-        return Leave("secret", f"{', '.join(secret)} of {table} is a secret, which a row cannot take yet", blocked=True)
+        return Leave(
+            CpeSkipReason.SECRET,
+            f"{', '.join(secret)} of {table} is a secret, which a row cannot take yet",
+            blocked=True,
+        )
     known = {path: k for path, k in subject.values.items() if path.startswith(table)}
     if not any(path == table or path.startswith(table) for path in subject.values) and not _counted(subject, table):
         never = f"{table} was never read of this CPE: ispagent cpe refresh {subject.cpe.name} {table}"
-        return Leave("never-read", never, blocked=True)
+        return Leave(CpeSkipReason.NEVER_READ, never, blocked=True)
     number = rows.number_of(Row(table, key, ()), known)
     if name[0] == "-":
         return _delete(subject, table, key, number, known)
@@ -255,7 +269,7 @@ def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Lea
     try:
         where = row_address(subject.target, row)
     except BadAddressError as err:
-        return Leave("bad-row", str(err), blocked=True)
+        return Leave(CpeSkipReason.BAD_ROW, str(err), blocked=True)
     before = rows.value(row, known)
     at_s = max((k.at_s for k in known.values()), default=now_s)
     after: Value = {**key, **{f: _typed(table, number, f, t, known) for f, t in fields.items()}}
@@ -302,7 +316,7 @@ def _pairs(text: str) -> dict[str, str] | Leave:
             continue
         if not sign or not name or name in found:
             wanted = "expected field=value,…, each once and no comma in a value"
-            return Leave("bad-row", f"{wanted}, got {text[:80]!r}", blocked=True)
+            return Leave(CpeSkipReason.BAD_ROW, f"{wanted}, got {text[:80]!r}", blocked=True)
         found[name] = value
     return found
 
@@ -326,7 +340,7 @@ def firmware(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     if image is None or profile is None:
         raise ValueError("a firmware change needs an image, and a profile")
     if subject.cpe.software == wanted.version:
-        return Leave("already", f"it already runs {wanted.version}")
+        return Leave(SkipReason.ALREADY, f"it already runs {wanted.version}")
     args = {
         "file": image.name,
         "sha256": image.sha256,
@@ -343,13 +357,17 @@ def diagnose(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     profile = subject.profile
     test = None if profile is None else profile.diagnostic(wanted.diagnostic)
     if profile is None or test is None:
-        return Leave("no-such-test", f"this model is not known to have the test {wanted.diagnostic}", blocked=True)
+        return Leave(
+            CpeSkipReason.NO_SUCH_TEST, f"this model is not known to have the test {wanted.diagnostic}", blocked=True
+        )
     args = {"object": test.path, "workflow": wanted.diagnostic}
     for word, text in wanted.arguments.items():
         argument = test.argument(word)
         if argument is None:
             known = ", ".join(a.name.partition(".")[2] for a in test.arguments)
-            return Leave("bad-value", f"{wanted.diagnostic}: expected {known}, got {word[:40]}", blocked=True)
+            return Leave(
+                CpeSkipReason.BAD_VALUE, f"{wanted.diagnostic}: expected {known}, got {word[:40]}", blocked=True
+            )
         args[argument.path.removeprefix(test.path)] = text
     what = addresses.RUN + test.path
     return _effect(subject, DIAGNOSE, args, Replay.SAFE, ProofKind.EQUAL, what, now_s)
@@ -366,7 +384,7 @@ def _effect(
 ) -> CpePlan | Leave:
     method = METHODS[verb]
     if subject.profile is not None and (why := subject.profile.unsafe_call(method)) is not None:
-        return Leave("unsafe", f"{method} is not asked of this model: {why}", blocked=True)
+        return Leave(CpeSkipReason.UNSAFE, f"{method} is not asked of this model: {why}", blocked=True)
     key = secrets.token_hex(12)
     effect = Effect(address(subject.target, what), verb, args, key, replay, proof, WITHIN_S[verb])
     return CpePlan((Step(1, subject.target, effect),), {"after": _when(subject, now_s)})

@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl, unquote
 import h11
 import trio
 
+from agent.reasons import HttpReason
 from agent.runtime import json_text
 from agent.runtime.errors import HttpError, MalformedJsonError, MalformedRequestError
 from agent.runtime.http_wire import GONE, Wire, WireLimits
@@ -136,7 +137,7 @@ class _Connection:
 
     async def run(self, *, refuse: bool) -> None:
         if refuse:
-            await self._refuse(HttpError(503, "busy", "too many connections; close a watch or try again"))
+            await self._refuse(HttpError(503, HttpReason.BUSY, "too many connections; close a watch or try again"))
             return
         try:
             while (head := await self.wire.head()) is not None:

@@ -36,6 +36,7 @@ from agent.model import (
     ServiceState,
     Step,
 )
+from agent.reasons import MethodReason, ProofReason
 
 _LIST_ATTRIBUTE: Final = "mikrotik-address-list"
 _ACTIVE: Final = {Kind.PPP: Resource.ACTIVE, Kind.HOTSPOT: Resource.HOTSPOT_ACTIVE}
@@ -198,13 +199,13 @@ class RoutedAccess:
             if seen[self._own(target, service.login)].value is not ABSENT:
                 what = _OWN[self._method.sessions][1]
                 why = f"{_name(target)} has a {what} {service.login}: it hides RADIUS there"
-                return CannotEnforce("local-secret", why)
+                return CannotEnforce(MethodReason.LOCAL_SECRET, why)
             if let_out := _let_out(target, self._lists, seen):
-                return CannotEnforce("list-without-rule", f"{_name(target)}: {let_out}")
+                return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"{_name(target)}: {let_out}")
         loose = [text for session in self._open(service, seen).values() for text in _ipv6(session).values()]
         if loose and self._lists and not self._method.garden6:
             why = f"its session has {', '.join(loose)}, which no list holds, and the method has no garden6"
-            return CannotEnforce("ipv6-not-held", why)
+            return CannotEnforce(MethodReason.IPV6_NOT_HELD, why)
         return None
 
     def _checked(self) -> str:
@@ -249,17 +250,17 @@ class RoutedAccess:
         for target, where in self._flows(enforce).items():
             if left := connections_left(target, seen[where].value, ended):
                 text = f"{left} connection(s) of {enforce.expect[OWN]} on {_name(target)} carry on as before"
-                return Judgement(Enforced.NO, "still-online", text)
+                return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text)
         if found.enforced is Enforced.PENDING:
             return self._judge_unaccounted(enforce, seen) or found
         sessions = self._sessions(enforce, seen)
         evidence = [self._of_session(enforce, session, seen) for session in sessions.values()]
         wrong = [text for how, text in evidence if how is Enforced.NO]
         if wrong:
-            return Judgement(Enforced.NO, "not-in-effect", "; ".join(wrong))
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, "; ".join(wrong))
         told = [text for how, text in evidence if how is Enforced.YES]
         if sessions and len(told) == len(sessions) and (found.enforced is Enforced.YES or found.how == "old-session"):
-            return Judgement(Enforced.YES, "seen", "; ".join(told))
+            return Judgement(Enforced.YES, ProofReason.SEEN, "; ".join(told))
         return found
 
     def _judge_unaccounted(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Judgement | None:
@@ -272,9 +273,9 @@ class RoutedAccess:
                 if how is not Enforced.YES:
                     where = f"{row.get('address', '?')} on {_name(target)}"
                     text = f"{text or where}: a session that accounting does not tell of"
-                    return Judgement(Enforced.NO, "not-in-effect", text)
+                    return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
                 told.append(text)
-        return Judgement(Enforced.YES, "seen", "; ".join(told)) if told else None
+        return Judgement(Enforced.YES, ProofReason.SEEN, "; ".join(told)) if told else None
 
     def _login(self, enforce: Enforcement) -> str:
         return enforce.address.removeprefix(f"{self.target}/sessions/")

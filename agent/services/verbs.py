@@ -21,6 +21,7 @@ from agent.model import (
     SuspensionReason,
     TariffChange,
 )
+from agent.reasons import AnyReason, SkipReason
 from trust.policy import Action
 
 OWES = "owes"
@@ -40,7 +41,7 @@ class Params:
 class Leave:
     """The service would not change: `code` groups them in the preview, `why` is for people."""
 
-    code: str
+    code: AnyReason
     why: str
     blocked: bool = False
 
@@ -80,7 +81,7 @@ def decide(params: Params, service: Service, fact: BillingFact | None, doubt: st
         case Action.SET_PLAN:
             return _set_plan(params, service)
         case Action.DISCONNECT:
-            return Leave("protected", cautions) if (cautions := _cautions(service)) else Wish(None)
+            return Leave(SkipReason.PROTECTED, cautions) if (cautions := _cautions(service)) else Wish(None)
         case Action.REVERT:
             raise ValueError("a revert is decided from the change that it reverts: see `take_back`")
         case _:
@@ -96,7 +97,7 @@ def _cautions(service: Service) -> str:
 
 def _suspend(reason: SuspensionReason, service: Service, billing: Billing) -> Wish | Leave:
     if reason in service.reasons:
-        return Leave("already", f"already suspended for {reason}")
+        return Leave(SkipReason.ALREADY, f"already suspended for {reason}")
     requires = may_suspend(reason, service, billing)
     if isinstance(requires, Leave):
         return requires
@@ -113,7 +114,7 @@ def may_suspend(reason: SuspensionReason, service: Service, billing: Billing) ->
     All that suspends asks here: the verb itself, and a revert that ends in a suspension.
     """
     if cautions := _cautions(service):
-        return Leave("protected", cautions)
+        return Leave(SkipReason.PROTECTED, cautions)
     if reason is not SuspensionReason.DEBT:
         return ()
     left = _not_due(service, billing)
@@ -125,13 +126,15 @@ def may_suspend(reason: SuspensionReason, service: Service, billing: Billing) ->
 def _not_due(service: Service, billing: Billing) -> Leave | None:
     fact = billing.fact
     if fact is None:
-        return Leave("no-billing-data", "no billing data: nothing says that it owes", blocked=True)
+        return Leave(SkipReason.NO_BILLING_DATA, "no billing data: nothing says that it owes", blocked=True)
     if billing.doubt:
-        return Leave("billing-in-doubt", f"what billing says may be old: {billing.doubt}", blocked=True)
+        return Leave(SkipReason.BILLING_IN_DOUBT, f"what billing says may be old: {billing.doubt}", blocked=True)
     if in_future(fact.as_of, billing.now_s):
-        return Leave("billing-in-doubt", f"its billing data lies in the future: {describe(fact)}", blocked=True)
+        return Leave(
+            SkipReason.BILLING_IN_DOUBT, f"its billing data lies in the future: {describe(fact)}", blocked=True
+        )
     if not owes(fact, billing.now_s):
-        return Leave("paid", f"paid: {describe(fact)}")
+        return Leave(SkipReason.PAID, f"paid: {describe(fact)}")
     return _promised((service.extra or {}).get("promise_until", ""), billing.now_s)
 
 
@@ -141,10 +144,10 @@ def _promised(promise: str, now_s: float) -> Leave | None:
     try:
         last = date.fromisoformat(promise[:10])
     except ValueError:  # somebody promised something, and a person can read what: nobody is cut off by it
-        return Leave("promised", f"promised to pay until {promise}, which is no date (YYYY-MM-DD expected)")
+        return Leave(SkipReason.PROMISED, f"promised to pay until {promise}, which is no date (YYYY-MM-DD expected)")
     if last < datetime.fromtimestamp(now_s, UTC).date():
         return None
-    return Leave("promised", f"promised to pay until {promise}")
+    return Leave(SkipReason.PROMISED, f"promised to pay until {promise}")
 
 
 def _why(reason: SuspensionReason, fact: BillingFact | None) -> str:
@@ -154,7 +157,9 @@ def _why(reason: SuspensionReason, fact: BillingFact | None) -> str:
 def _restore(params: Params, service: Service, fact: BillingFact | None) -> Wish | Leave:
     if params.reason not in service.reasons and service.reasons:
         others = ", ".join(sorted(service.reasons))
-        return Leave("other-reason", f"suspended for {others}, not for {params.reason}: that is not lifted by this")
+        return Leave(
+            SkipReason.OTHER_REASON, f"suspended for {others}, not for {params.reason}: that is not lifted by this"
+        )
     left = service.reasons - {params.reason}
     desired = (ReasonChange(params.reason, added=False),) if params.reason in service.reasons else ()
     if left:
@@ -185,7 +190,7 @@ def payment_matched(billing: Billing, suspended_s: float) -> bool:
 
 def _set_plan(params: Params, service: Service) -> Wish | Leave:
     if service.tariff == params.tariff:
-        return Leave("already", f"already on {params.tariff}")
+        return Leave(SkipReason.ALREADY, f"already on {params.tariff}")
     access = Access.SUSPENDED if service.reasons else Access.ACTIVE
     desired = (TariffChange(service.tariff, params.tariff),)
     why = " · ".join(filter(None, (f"{service.tariff} to {params.tariff}", _cautions(service))))
@@ -203,14 +208,14 @@ def take_back(desired: tuple[DesiredChange, ...], service: Service, billing: Bil
         billing: of its subscriber, now.
     """
     if not desired:
-        return Leave("irreversible", "it recorded no state: a disconnect cannot be taken back")
+        return Leave(SkipReason.IRREVERSIBLE, "it recorded no state: a disconnect cannot be taken back")
     added = frozenset(d.reason for d in desired if isinstance(d, ReasonChange) and d.added)
     lifted = frozenset(d.reason for d in desired if isinstance(d, ReasonChange) and not d.added)
     tariff = next((d for d in desired if isinstance(d, TariffChange)), None)
     if not lifted <= service.reasons or added & service.reasons:
-        return Leave("changed-since", "its reasons were changed since")
+        return Leave(SkipReason.CHANGED_SINCE, "its reasons were changed since")
     if tariff is not None and tariff.before != service.tariff:
-        return Leave("changed-since", f"its tariff was changed since, to {service.tariff}")
+        return Leave(SkipReason.CHANGED_SINCE, f"its tariff was changed since, to {service.tariff}")
     requires: tuple[Requirement, ...] = ()
     for reason in sorted(added):
         asked = may_suspend(reason, service, billing)

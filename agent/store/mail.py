@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
+from agent.reasons import RefusalReason
 from agent.runtime.bell import Bell
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
@@ -169,7 +170,7 @@ class TakeIn:
         waiting = Counter({r["kind"]: r["n"] for r in rows})
         if waiting.total() + len(self.messages) > INBOX_MAX:
             raise RefusedCommandError(
-                "inbox-full", f"expected at most {INBOX_MAX} messages to wait, got {waiting.total()}"
+                RefusalReason.INBOX_FULL, f"expected at most {INBOX_MAX} messages to wait, got {waiting.total()}"
             )
         new = 0
         for m in self.messages:
@@ -283,7 +284,7 @@ class Done:
         now_s = int(tx.now_s)
         done = "UPDATE inbox SET done_s = ?, body = x'', links = x'' WHERE id = ? AND done_s IS NULL"
         if tx.run(done, (now_s, self.id)) != 1:
-            raise RefusedCommandError("done", "this message was handled already")
+            raise RefusedCommandError(RefusalReason.DONE, "this message was handled already")
         tx.run("DELETE FROM inbox WHERE done_s < ?", (now_s - REFS_KEPT_S,))
         tx.run("DELETE FROM inbox WHERE done_s IS NOT NULL AND id <= ?", (self.id - REFS_KEPT,))
         for p in self.posts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from agent.reasons import RefusalReason
 from agent.store.db import Store, Tx
 from agent.store.errors import MissingKeyError, RefusedCommandError
 from agent.store.log_store import Entry, Sealed
@@ -72,10 +73,12 @@ class SecretStore:
             RefusedCommandError: empty, too long, or a name that the configuration does not use.
         """
         if not 0 < len(secret) <= SECRET_MAX:
-            raise RefusedCommandError("bad-secret", f"expected a secret of 1 to {SECRET_MAX} bytes, got {len(secret)}")
+            raise RefusedCommandError(
+                RefusalReason.BAD_SECRET, f"expected a secret of 1 to {SECRET_MAX} bytes, got {len(secret)}"
+            )
         if name not in self.wanted:
             raise RefusedCommandError(
-                "unwanted-secret",
+                RefusalReason.UNWANTED_SECRET,
                 f"expected a secret that the configuration names ({', '.join(sorted(self.wanted))}), got {name}",
             )
         self._learn(secret)

@@ -27,6 +27,7 @@ from agent.changes.journal.trust_state import (
     split_envelopes,
     version_of,
 )
+from agent.reasons import RefusalReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
@@ -344,7 +345,9 @@ class Approvals:
             RefusedCommandError: policy is no longer met, or a newer trust version was written a moment ago.
         """
         if query("SELECT max(version) AS v FROM trust", ())[0]["v"] != self.trust_version():
-            raise RefusedCommandError("trust-moved", "a new trust version is being pinned: it is judged by that")
+            raise RefusedCommandError(
+                RefusalReason.TRUST_MOVED, "a new trust version is being pinned: it is judged by that"
+            )
         result = self._judge(row, kept, query)
         if result.reason is not None:
             raise RefusedCommandError(result.reason.value, result.message)

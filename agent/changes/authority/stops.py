@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from agent.changes.journal.commands import plan_row
 from agent.changes.journal.machine import Gate
+from agent.reasons import RefusalReason
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
@@ -87,9 +88,9 @@ class RecordUnfreeze:
             "SELECT freeze_id, lifted_seq FROM freeze WHERE digest = ?", (bytes.fromhex(self.unfreeze.freeze_sha256),)
         )
         if row is None:
-            raise RefusedCommandError("unknown-freeze", "there is no such freeze")
+            raise RefusedCommandError(RefusalReason.UNKNOWN_FREEZE, "there is no such freeze")
         if row["lifted_seq"] is not None:
-            raise RefusedCommandError("lifted", "this freeze was lifted already")
+            raise RefusedCommandError(RefusalReason.LIFTED, "this freeze was lifted already")
         seq = tx.append(Entry(LeafKind.UNFREEZE, sealed=self.sealed))
         tx.run(
             "UPDATE freeze SET lifted_seq = ?, lifted_by = ? WHERE freeze_id = ?",

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from agent.changes.engine.sessions import Sessions
 from agent.connectors.base import Connector, DeviceFacts, DeviceReport, DeviceState, UnreadableError
+from agent.reasons import TargetReason
 
 
 class Devices:
@@ -33,7 +34,7 @@ class Devices:
         await self._sessions.dialled(target)
         connector = self._sessions.connector(target)
         if not isinstance(connector, DeviceFacts):
-            raise UnreadableError(f"{target} has nothing to probe", reason="unknown-target")
+            raise UnreadableError(f"{target} has nothing to probe", reason=TargetReason.UNKNOWN_TARGET)
         return await connector.probe(target)
 
     def counts(self) -> Mapping[str, int]:

@@ -10,6 +10,7 @@ from agent.changes.engine.sessions import Lines
 from agent.changes.journal.machine import Event, settle
 from agent.connectors.base import Enforced, Judgement, UnreadableError
 from agent.model import ABSENT, Address, Effect, Item, Seen, Verdict
+from agent.reasons import ProofReason
 
 _SAID = {"ack-without-effect": "the NAS answered ACK"}
 
@@ -31,7 +32,7 @@ class ItemEnd:
         writes_stand = all(f.verdict is Verdict.APPLIED for f in facts if not f.effect)
         judgement: Judgement | None = None
         if item.enforce is not None and writes_stand:
-            judgement = Judgement(Enforced.NO, "unreadable")
+            judgement = Judgement(Enforced.NO, ProofReason.UNREADABLE)
             if lines:
                 redials = bool(self._steps.known(item.n).ended)
                 judgement = await self.enforce(item, lines, item.enforce.within_s, redials=redials)
@@ -92,16 +93,16 @@ class ItemEnd:
         """
         enforce = item.enforce
         if enforce is None:
-            return Judgement(Enforced.NO, "unmapped-method", "nothing says what must hold")
+            return Judgement(Enforced.NO, ProofReason.UNMAPPED_METHOD, "nothing says what must hold")
         method = self._parts.access_methods.get(enforce.expect["method"])
         if method is None:
-            return Judgement(Enforced.NO, "unmapped-method", "its access method is no longer configured")
+            return Judgement(Enforced.NO, ProofReason.UNMAPPED_METHOD, "its access method is no longer configured")
         ended = self._steps.known(item.n).ended
         until = self._clock.boot_s() + within_s
         pause = self._parts.patience.poll_s
         while True:
             seen: dict[Address, Seen] = {}
-            judgement = Judgement(Enforced.NO, "unreadable", "could not be read")
+            judgement = Judgement(Enforced.NO, ProofReason.UNREADABLE, "could not be read")
             try:
                 seen.update(await lines.read([enforce.address]))
                 while missing := [a for a in method.enforcement_reads(enforce, seen) if a not in seen]:

@@ -16,6 +16,7 @@ from agent.changes.journal.machine import Event
 from agent.changes.journal.plans import ItemRow, StepRow
 from agent.connectors.base import UnreadableError
 from agent.model import DesiredChange, Direction, Effect, Item, ItemState, Replay, Step, StepOutcome, Ticket, Verdict
+from agent.reasons import TargetReason
 
 MAX_ATTEMPTS = 2
 """How often a step is sent when the first try proved to have had no effect at all; a crash of ours allows one more."""
@@ -208,4 +209,4 @@ class ItemSteps:
             async with sessions.use(target) as session, sessions.kept(target):
                 scope.deadline = float("inf")
                 return await recover_step(session, ticket, self.journal, self.parts.clock, patience, leave=arrives)
-        raise UnreadableError(f"{target} did not call in for {patience.reread_s:.0f} s", reason="timeout")
+        raise UnreadableError(f"{target} did not call in for {patience.reread_s:.0f} s", reason=TargetReason.TIMEOUT)

@@ -16,6 +16,7 @@ import trio
 from agent.changes.engine.coalesce import CoalescedSession
 from agent.connectors.base import ConnectionRequests, Connector, Reach, Session, UnreadableError
 from agent.model import Address, Seen, Target, target_of
+from agent.reasons import TargetReason
 from agent.runtime.bell import Bell
 
 
@@ -107,7 +108,7 @@ class Sessions:
             return self._by_target[target][0]
         calling = self._connectors.get(target.partition("/")[0])
         if calling is None or calling.traits.reach is not Reach.ARRIVE:
-            raise UnreadableError(f"target {target} is not configured", reason="unknown-target")
+            raise UnreadableError(f"target {target} is not configured", reason=TargetReason.UNKNOWN_TARGET)
         return calling  # its devices come and go
 
     def arrives(self, target: str) -> bool:
@@ -141,7 +142,7 @@ class Sessions:
         async with lock:
             if target not in self._hosts:
                 if self._nursery is None:
-                    raise UnreadableError("the agent is not running", reason="stopped")
+                    raise UnreadableError("the agent is not running", reason=TargetReason.STOPPED)
                 await self._nursery.start(self._hold, connector, self._by_target[target][1], self._nursery)
             return self._hosts[target]
 
@@ -195,7 +196,7 @@ class Sessions:
         if host is None:
             if not self.arrives(target):
                 await trio.lowlevel.checkpoint()  # being stopped: whoever comes too late is cancelled here
-                raise UnreadableError(f"the session of {target} is closed", reason="stopped")
+                raise UnreadableError(f"the session of {target} is closed", reason=TargetReason.STOPPED)
             yield  # a device that called in is held by its visit
             return
         host.kept += 1

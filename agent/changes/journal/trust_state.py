@@ -15,6 +15,7 @@ import trio
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.request import RequestError
 from agent.model import ItemState
+from agent.reasons import RefusalReason
 from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.log_store import Entry, Sealed
@@ -59,7 +60,7 @@ class InstallTrust:
         """Return the sequence number of the event."""
         row = tx.one("SELECT coalesce(max(version), 0) AS v FROM trust")
         if row is None or row["v"] != self.after:
-            raise RefusedCommandError("trust-moved", "another trust version was installed meanwhile")
+            raise RefusedCommandError(RefusalReason.TRUST_MOVED, "another trust version was installed meanwhile")
         kind = LeafKind.TRUST_CHANGED if self.after else LeafKind.TRUST_INSTALLED
         tx.trust_version = self.version
         seq = tx.append(Entry(kind, sealed=self.sealed))

@@ -31,6 +31,7 @@ from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check, resolve
 from agent.inventory.facts import BillingFact, latest
 from agent.model import Address, Effect, Item, ItemState, ReasonChange, Seen, Service, SuspensionReason
+from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
 from agent.services import verbs
 from agent.services.verbs import Billing, Leave, Params, Wish
@@ -217,9 +218,9 @@ class Intake:
             for write in step.do:
                 found = now[write.address]
                 if isinstance(found, UnreadableError):
-                    return Chosen(service, Leave("unreachable", str(found), blocked=True))
+                    return Chosen(service, Leave(SkipReason.UNREACHABLE, str(found), blocked=True))
                 if not same(found.value, write.after, write.unprovable):
-                    return Chosen(service, Leave("changed-since", f"{write.address} was changed since"))
+                    return Chosen(service, Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since"))
         billing = Billing(facts.get(service.subscriber), self.clock.wall_s(), self.doubt(service.subscriber))
         return Chosen(service, verbs.take_back(book.opposite(item.desired), service, billing))
 
@@ -299,7 +300,9 @@ def _refuse_shared(shared: Mapping[str, mapping_check.SharedLogin], service: Ser
         return None
     others = ", ".join(ref for ref in shared[service.ref].refs if ref != service.ref)
     return Leave(
-        "shared-login", f"the login {service.login} is also that of {others}: whose it is, nobody can say", blocked=True
+        SkipReason.SHARED_LOGIN,
+        f"the login {service.login} is also that of {others}: whose it is, nobody can say",
+        blocked=True,
     )
 
 

@@ -24,6 +24,7 @@ from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, UnreadableError
 from agent.inventory.book import as_previewed
 from agent.model import Address, Head, Item, Listed, Pace, ReasonChange, Seen, Service, Wave, target_of
+from agent.reasons import SkipReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.services.verbs import Leave, Wish
 from agent.store.db import Store
@@ -192,7 +193,9 @@ class Previewer:
             async with trio.open_nursery() as nursery:
                 for target, addresses in missing.items():
                     nursery.start_soon(self._read_target, target, addresses, seen, unread, notes)
-        raise UnreadableError(f"an access method asked for more than {ROUNDS_MAX} rounds of reads", reason="endless")
+        raise UnreadableError(
+            f"an access method asked for more than {ROUNDS_MAX} rounds of reads", reason=TargetReason.ENDLESS
+        )
 
     async def _read_target(
         self,
@@ -229,17 +232,19 @@ class Previewer:
         if method is None:
             return _leave(
                 service,
-                Leave("unmapped-method", f"no access mapping for method {service.method}", blocked=True),
+                Leave(SkipReason.UNMAPPED_METHOD, f"no access mapping for method {service.method}", blocked=True),
                 display,
             )
         if missing := sorted({target for a in method.reads(service, seen) if (target := target_of(a)) in unread}):
             why = "; ".join(str(unread[target]) for target in missing)
-            return _leave(service, Leave("unreachable", why, blocked=True), display)
+            return _leave(service, Leave(SkipReason.UNREACHABLE, why, blocked=True), display)
         planned = method.kick(service, seen) if wish.state is None else method.plan(wish.state, service, seen)
         if isinstance(planned, CannotEnforce):
             return _leave(service, Leave(planned.reason, planned.detail, blocked=True), display)
         if not planned.steps and not wish.desired and not wish.always:
-            return _leave(service, Leave("already", "the network already is as wanted"), {**display, **planned.display})
+            return _leave(
+                service, Leave(SkipReason.ALREADY, "the network already is as wanted"), {**display, **planned.display}
+            )
         return _change(service, wish, planned, display)
 
     def _order(self, items: list[Item]) -> tuple[Item, ...]:

@@ -18,6 +18,7 @@ from agent.connectors.cwmp.acs_session import AcsSession, Answered, Ended, Infor
 from agent.connectors.cwmp.errors import LocalCwmpError
 from agent.connectors.cwmp.messages import Fault
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse
+from agent.reasons import TargetReason
 
 Take = Callable[[SessionEvent], Awaitable[None]]
 """What the listener does with an event before it is acknowledged."""
@@ -63,12 +64,12 @@ class Call:
         """
         async with self._turn:
             if self.over.is_set():
-                raise NotSentError("the CPE hung up before anything was sent", reason="session-ended")
+                raise NotSentError("the CPE hung up before anything was sent", reason=TargetReason.SESSION_ENDED)
             asked = _Asked(request)
             try:
                 self.session.send(request)
             except LocalCwmpError as err:
-                raise NotSentError(f"the CPE cannot be asked this: {err}", reason="unsupported") from err
+                raise NotSentError(f"the CPE cannot be asked this: {err}", reason=TargetReason.UNSUPPORTED) from err
             self._asked = asked
             self.changed()
             try:
@@ -81,8 +82,8 @@ class Call:
             if asked.answer is not None:
                 return asked.answer
             if asked.sent:
-                raise LostError("the CPE hung up before it answered", reason="session-ended")
-            raise NotSentError("the CPE hung up before it was asked", reason="session-ended")
+                raise LostError("the CPE hung up before it answered", reason=TargetReason.SESSION_ENDED)
+            raise NotSentError("the CPE hung up before it was asked", reason=TargetReason.SESSION_ENDED)
 
     def hold(self) -> None:
         """Keep the CPE on the line for work to come."""

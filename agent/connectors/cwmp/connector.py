@@ -28,6 +28,7 @@ from agent.cpe_model.breaker import Breaker
 from agent.cpe_model.known import CpeBook, Credentials
 from agent.cpe_model.manager import CpeTerms, ImageFile
 from agent.model import Target
+from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.errors import BindError
 
@@ -76,7 +77,7 @@ class CwmpConnector:
         Raises:
             UnreadableError: always.
         """
-        raise UnreadableError(f"{target.id} calls in by itself", reason="not-on-the-line")
+        raise UnreadableError(f"{target.id} calls in by itself", reason=TargetReason.NOT_ON_THE_LINE)
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         """Listen for CPE until cancelled; returns at once when there is no ACS.

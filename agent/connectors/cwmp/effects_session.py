@@ -20,10 +20,12 @@ from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.effects import STATE, Flash
 from agent.connectors.cwmp.faults import refused
 from agent.connectors.cwmp.methods import AcsRequest
+from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model import addresses
 from agent.cpe_model.addresses import address
 from agent.cpe_model.effects import METHODS, UNKNOWN_VERSION
 from agent.model import Address, Effect, Seen
+from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.cwmp.line_session import CpeLine
@@ -62,13 +64,13 @@ async def send(line: CpeLine, call: Call, effect: Effect) -> Reply:
         NotSentError, DriftedError: nothing was sent. LostError: the CPE hung up.
     """
     if (method := METHODS.get(effect.verb)) is None:
-        raise NotSentError(f"a CPE cannot be told to {effect.verb}", reason="unsupported")
+        raise NotSentError(f"a CPE cannot be told to {effect.verb}", reason=TargetReason.UNSUPPORTED)
     try:
         why = line.profile().unsafe_call(method)
     except UnreadableError as err:
         raise NotSentError(str(err), reason=err.reason) from err
     if why is not None:
-        raise NotSentError(f"{method} is not asked of this model: {why}", reason="unsafe")
+        raise NotSentError(f"{method} is not asked of this model: {why}", reason=CwmpReason.UNSAFE)
     match effect.verb:
         case "reboot":
             return await _ask(line, call, effect.verb, m.Reboot(effect.key))
@@ -104,7 +106,7 @@ async def _ask(line: CpeLine, call: Call, workflow: str, request: AcsRequest) ->
         await line.worked(workflow, answer)
         return refused(answer)
     call.release()  # it does so when the session is over
-    return Reply(True, "accepted")
+    return Reply(True, TargetReason.ACCEPTED)
 
 
 async def _download(line: CpeLine, call: Call, effect: Effect) -> Reply:

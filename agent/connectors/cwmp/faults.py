@@ -9,6 +9,7 @@ from typing import Final
 from agent.connectors.base import Reply
 from agent.connectors.cwmp.messages import Fault
 from agent.cpe_model.words import presentable
+from agent.reasons import TargetReason
 
 
 class AcsFault(enum.IntEnum):
@@ -91,7 +92,7 @@ def refused(fault: Fault, asked: Collection[str] | None = None) -> Reply:
 
     `asked`: as of `fault_text`.
     """
-    return Reply(False, f"fault-{fault.fault_code or 'soap'}", fault_text(fault, asked))
+    return Reply(False, TargetReason.FAULT.numbered(fault.fault_code or "soap"), fault_text(fault, asked))
 
 
 _NAMES: Final[Mapping[int, str]] = {

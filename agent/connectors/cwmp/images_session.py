@@ -20,7 +20,9 @@ import trio
 
 from agent.connectors.base import NotSentError
 from agent.connectors.cwmp.images import PATH, Image
+from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model.manager import ImageFile
+from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.http_wire import Wire
 
@@ -70,16 +72,16 @@ class Images:
                     digest.update(chunk)
                     size += len(chunk)
                     if size > FILE_BYTES:
-                        raise NotSentError(f"{name}: expected at most {FILE_BYTES} bytes", reason="bad-file")
+                        raise NotSentError(f"{name}: expected at most {FILE_BYTES} bytes", reason=CwmpReason.BAD_FILE)
         except OSError as err:
-            raise NotSentError(f"{name}: cannot be read: {err.strerror}", reason="no-file") from err
+            raise NotSentError(f"{name}: cannot be read: {err.strerror}", reason=CwmpReason.NO_FILE) from err
         return ImageFile(name, size, digest.hexdigest()), stamp
 
     def _path(self, name: str) -> Path:
         if self._folder is None:
-            raise NotSentError("this agent serves no images ([cwmp] files)", reason="no-files")
+            raise NotSentError("this agent serves no images ([cwmp] files)", reason=CwmpReason.NO_FILES)
         if not _NAME.fullmatch(name):
-            raise NotSentError("expected a file's name of letters, digits, . _ and -", reason="no-file")
+            raise NotSentError("expected a file's name of letters, digits, . _ and -", reason=CwmpReason.NO_FILE)
         return self._folder / name
 
     async def offer(self, args: Mapping[str, str]) -> Image:
@@ -93,7 +95,7 @@ class Images:
         """
         found, stamp = await self._look(args["file"])
         if found.sha256 != args["sha256"]:
-            raise NotSentError(f"{found.name} is another file since the preview", reason="drifted")
+            raise NotSentError(f"{found.name} is another file since the preview", reason=TargetReason.DRIFTED)
         terms = f"{int(self._clock.wall_s() + OFFER_S):x}-{secrets.token_hex(8)}"
         token = f"{terms}-{self._mac(found.name, stamp, terms)}"
         return Image(f"{self.base_url}{PATH}{token}/{found.name}", found.size_bytes)

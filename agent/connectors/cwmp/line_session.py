@@ -27,6 +27,7 @@ from agent.connectors.cwmp.fields import Value as Typed
 from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.images import Image
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse
+from agent.connectors.cwmp.reasons import CwmpReason
 from agent.connectors.cwmp.structs import ParameterValue
 from agent.cpe_model import addresses, rows
 from agent.cpe_model import limits as model_limits
@@ -39,10 +40,10 @@ from agent.cpe_model.known import Cpe, CpeBook, Known, Pending
 from agent.cpe_model.profiles import Profile, ProfileError, normalise, profile_of
 from agent.cpe_model.values import TYPES
 from agent.model import ABSENT, Address, Effect, SecretRef, Seen, Target, Ticket, Transition, Value, target_of
+from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 
 _log = logging.getLogger(__name__)
-_LATER = "ok-later"
 _USERNAME = "ManagementServer.Username"
 _NOT_THERE = CpeFault.INVALID_PARAMETER_NAME
 Offer = Callable[[Mapping[str, str]], Awaitable[Image]]
@@ -101,7 +102,7 @@ class CpeLine:
             while self.live is None:
                 await self._came.wait()
         if (call := self.live) is None:
-            raise UnreadableError(f"{self.name} is not on the line", reason="not-on-the-line")
+            raise UnreadableError(f"{self.name} is not on the line", reason=TargetReason.NOT_ON_THE_LINE)
         return call
 
     def seen(self, value: Value) -> Seen:
@@ -116,7 +117,7 @@ class CpeLine:
         """
         found = self._book.find(self.name)
         if found is None:
-            raise UnreadableError(f"there is no CPE {self.name}", reason="unknown-target")
+            raise UnreadableError(f"there is no CPE {self.name}", reason=TargetReason.UNKNOWN_TARGET)
         return found
 
     def profile(self) -> Profile:
@@ -129,7 +130,7 @@ class CpeLine:
         try:
             return profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root)
         except ProfileError as err:
-            raise UnreadableError(f"{self.name}: {err}", reason="unknown-model") from err
+            raise UnreadableError(f"{self.name}: {err}", reason=CwmpReason.UNKNOWN_MODEL) from err
 
     def named(self) -> frozenset[str]:
         """Return the names of the profile's vocabulary of which something is known."""
@@ -169,11 +170,13 @@ class CpeLine:
     def _what(self, addr: Address) -> str | Row:
         """Return what an address names at this CPE."""
         if target_of(addr) != self.target.id:
-            raise UnreadableError(f"{addr}: expected an address of {self.target.id}", reason="unknown-target")
+            raise UnreadableError(
+                f"{addr}: expected an address of {self.target.id}", reason=TargetReason.UNKNOWN_TARGET
+            )
         try:
             return what_of(addr)
         except BadAddressError as err:
-            raise UnreadableError(f"{addr}: {err}", reason="unknown-target") from err
+            raise UnreadableError(f"{addr}: {err}", reason=TargetReason.UNKNOWN_TARGET) from err
 
     async def _judge_written(self, seen: Mapping[Address, Seen]) -> None:
         """Take note of whether setting works with this model, once what was set last is read back."""
@@ -252,9 +255,9 @@ class CpeLine:
         if len(paths) == 1:
             if code == _NOT_THERE:
                 return {}
-            raise UnreadableError(f"{paths[0]}: {_said(answer)}", reason="refused")
+            raise UnreadableError(f"{paths[0]}: {_said(answer)}", reason=TargetReason.REFUSED)
         if code not in (_NOT_THERE, CpeFault.RESOURCES_EXCEEDED, CpeFault.INTERNAL_ERROR):
-            raise UnreadableError(f"{len(paths)} parameters: {_said(answer)}", reason="refused")
+            raise UnreadableError(f"{len(paths)} parameters: {_said(answer)}", reason=TargetReason.REFUSED)
         half = len(paths) // 2
         return {**await self._some(call, paths[:half]), **await self._some(call, paths[half:])}
 
@@ -266,7 +269,7 @@ class CpeLine:
         """
         profile = self.profile()
         if (why := profile.unsafe_call("GetParameterValues", path)) is not None:
-            raise UnreadableError(f"{path} is not read of this model: {why}", reason="unsafe")
+            raise UnreadableError(f"{path} is not read of this model: {why}", reason=CwmpReason.UNSAFE)
         if not profile.get_by_path:
             listed = await self.names(call, path)
             found = await self.values(call, [name for name in listed if not name.endswith(".")])
@@ -278,13 +281,13 @@ class CpeLine:
             if said > model_limits.VALUES:
                 await self._keep(found)
                 few = f"{path}: {said} parameters, of which the first {model_limits.VALUES} are kept: read less of it"
-                raise UnreadableError(few, reason="too-many")
+                raise UnreadableError(few, reason=TargetReason.TOO_MANY)
             await self._keep(found, below=path)
             return found
         if isinstance(answer, m.Fault) and answer.fault_code == _NOT_THERE:
             await self._keep({}, below=path)
             return {}
-        raise UnreadableError(f"{path}: {_said(answer)}", reason="refused")
+        raise UnreadableError(f"{path}: {_said(answer)}", reason=TargetReason.REFUSED)
 
     async def names(self, call: Call, path: str) -> dict[str, bool]:
         """Return name -> writable of all below a path; nothing where the CPE does not have it.
@@ -296,7 +299,7 @@ class CpeLine:
         if isinstance(answer, m.Fault) and answer.fault_code == _NOT_THERE:
             return {}
         if not isinstance(answer, m.GetParameterNamesResponse):
-            raise UnreadableError(f"{path}: {_said(answer)}", reason="refused")
+            raise UnreadableError(f"{path}: {_said(answer)}", reason=TargetReason.REFUSED)
         return {info.name: info.writable for info in answer.parameter_list}
 
     def _known(self, answer: m.GetParameterValuesResponse) -> dict[str, Known]:
@@ -326,7 +329,7 @@ class CpeLine:
         signature = signature_of(request)
         self._refuse_unsafe(request)
         if (tripped := self.breaker.allowed(signature)) is not None:
-            raise NotSentError(f"{tripped}: ispagent cpe clear {self.name}", reason="tripped")
+            raise NotSentError(f"{tripped}: ispagent cpe clear {self.name}", reason=CwmpReason.TRIPPED)
         if not call.over.is_set():  # else it is not sent, and no boot comes of it
             self.breaker.task(signature, self._clock.wall_s())
         return await call.ask(request)
@@ -340,7 +343,7 @@ class CpeLine:
             raise NotSentError(str(err), reason=err.reason) from err
         for path in paths_of(request):
             if (why := profile.unsafe_call(method, path)) is not None:
-                raise NotSentError(f"{method} {path} is not asked of this model: {why}", reason="unsafe")
+                raise NotSentError(f"{method} {path} is not asked of this model: {why}", reason=CwmpReason.UNSAFE)
 
     async def booted(self) -> None:
         """Take note that the CPE booted: what was sent last may be why."""
@@ -370,7 +373,7 @@ class CpeLine:
         """
         call = self.live
         if call is None:
-            raise NotSentError(f"{self.name} is not on the line", reason="session-ended")
+            raise NotSentError(f"{self.name} is not on the line", reason=TargetReason.SESSION_ENDED)
         if isinstance(ticket.do, Effect):
             self._told.pop(ticket.do.key, None)
             if ticket.do.verb == DIAGNOSE:
@@ -386,7 +389,7 @@ class CpeLine:
         self._doubt = None
         if reply.accepted:
             self._written, self._settled = _provable(ticket.do), False
-            self._later = call if reply.reason == _LATER else None
+            self._later = call if reply.reason is TargetReason.OK_LATER else None
         return reply
 
     async def _look_at_pending(self, call: Call) -> None:
@@ -424,17 +427,21 @@ class CpeLine:
             field = after.get(addresses.VALUE)
             text = field if isinstance(field, str) else None
             if text is not None and classify(path) is Class.SECRET:  # the inverse of a secret that we never knew
-                raise NotSentError(f"{path}: what it was before is not known: set a new one", reason="secret-unknown")
+                raise NotSentError(
+                    f"{path}: what it was before is not known: set a new one", reason=CwmpReason.SECRET_UNKNOWN
+                )
             if isinstance(field, SecretRef):
                 secrets[path] = field.commit
                 text = self._book.secret(field.commit)
             if text is None:
-                raise NotSentError(f"{path}: the secret to be set is no longer kept: ask anew", reason="secret-gone")
+                raise NotSentError(
+                    f"{path}: the secret to be set is no longer kept: ask anew", reason=CwmpReason.SECRET_GONE
+                )
             values.append(self.typed(path, text))
         if secrets:
             user = self._user_after(values)
             if (owner := self._book.owner(user)) is not None and owner != self.name:
-                raise NotSentError(f"{user} is the user of {owner}", reason="login-taken")
+                raise NotSentError(f"{user} is the user of {owner}", reason=CwmpReason.LOGIN_TAKEN)
             await self._book.setting(self.name, Pending(key, secrets), user)
         reply = await self.set_values(call, values, key)
         if reply.accepted and secrets:
@@ -471,7 +478,9 @@ class CpeLine:
             names = [value.name for value in values]
             return refused(answer, names if any(classify(name) is Class.SECRET for name in names) else None)
         later = isinstance(answer, m.SetParameterValuesResponse) and answer.status == 1
-        return Reply(True, _LATER if later else "ok", "the CPE applies it later" if later else "")
+        return Reply(
+            True, TargetReason.OK_LATER if later else TargetReason.OK, "the CPE applies it later" if later else ""
+        )
 
     async def settle(self) -> None:
         """Hang up if a request is in doubt: nothing of a session that is over takes effect later.
@@ -492,7 +501,7 @@ class CpeLine:
         """Return that the CPE is not on the line, or not to be touched, or None."""
         await trio.lowlevel.checkpoint()
         if self.live is None:
-            return Busy("not-on-the-line", f"{self.name} has not called in")
+            return Busy(TargetReason.NOT_ON_THE_LINE, f"{self.name} has not called in")
         return None
 
     def notes(self) -> Sequence[str]:

@@ -12,6 +12,7 @@ from typing import Final
 from agent.connectors.base import UnreadableError
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.line_session import CpeLine
+from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model.profiles import Profile
 from agent.cpe_model.vocabulary import INSTANCE, TABLE, UnknownNameError
 
@@ -44,7 +45,7 @@ async def refresh(line: CpeLine, call: Call, wanted: Sequence[str]) -> tuple[str
         try:
             path = profile.root if name == ALL else profile.resolve(name)
         except UnknownNameError as err:
-            raise UnreadableError(str(err), reason="unknown-parameter") from err
+            raise UnreadableError(str(err), reason=CwmpReason.UNKNOWN_PARAMETER) from err
         try:
             if path.endswith("."):
                 await line.below(call, path)

@@ -13,9 +13,11 @@ from agent.connectors.base import LostError, NotSentError, Reply, UnreadableErro
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.faults import refused
+from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model import rows
 from agent.cpe_model.addresses import Row, what_of
 from agent.model import Absent, Transition
+from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.cwmp.line_session import CpeLine
@@ -28,22 +30,22 @@ async def send(line: CpeLine, call: Call, writes: Sequence[Transition], key: str
         NotSentError: nothing was sent. LostError: the CPE hung up.
     """
     if len(writes) != 1 or not isinstance(row := what_of(writes[0].address), Row):
-        raise NotSentError("expected one row in a step, and nothing beside it", reason="unsupported")
+        raise NotSentError("expected one row in a step, and nothing beside it", reason=TargetReason.UNSUPPORTED)
     write = writes[0]
     try:
         found = await line.below(call, row.table)
     except UnreadableError as err:
         raise NotSentError(f"it could not be read before it was to be written: {err}", reason=err.reason) from err
     if rows.is_ambiguous(row, found):
-        raise NotSentError(f"several rows of {row.table} have this key", reason="ambiguous")
+        raise NotSentError(f"several rows of {row.table} have this key", reason=TargetReason.AMBIGUOUS)
     number = rows.number_of(row, found)
     if isinstance(write.after, Absent):
         if number is None:
-            raise NotSentError(f"there is no such row of {row.table}", reason="drifted")
+            raise NotSentError(f"there is no such row of {row.table}", reason=TargetReason.DRIFTED)
         return await _delete(line, call, f"{row.table}{number}.", key)
     fields = {name: text for name, text in write.after.items() if isinstance(text, str)}
     if number is None and (lost := rows.secrets(row)):  # it was deleted, and is to be made again
-        raise NotSentError(f"{', '.join(lost)} of the row is not known: make it anew", reason="secret-unknown")
+        raise NotSentError(f"{', '.join(lost)} of the row is not known: make it anew", reason=CwmpReason.SECRET_UNKNOWN)
     if number is None:
         return await _add(line, call, row, fields, key)
     before = {} if isinstance(write.before.value, Absent) else write.before.value
@@ -57,7 +59,7 @@ async def _add(line: CpeLine, call: Call, row: Row, fields: dict[str, str], key:
     if isinstance(added, m.Fault):
         return refused(added)
     if not isinstance(added, m.AddObjectResponse) or added.instance_number < 1:
-        return Reply(False, "no-instance", f"{row.table}: the CPE gave the new row no number")
+        return Reply(False, TargetReason.NO_INSTANCE, f"{row.table}: the CPE gave the new row no number")
     new = f"{row.table}{added.instance_number}."
     try:
         set_ = await _fill(line, call, new, fields, key)
@@ -86,4 +88,4 @@ async def _fill(line: CpeLine, call: Call, new: str, fields: dict[str, str], key
 
 async def _delete(line: CpeLine, call: Call, path: str, key: str) -> Reply:
     answer = await line.ask(call, m.DeleteObject(path, key))
-    return refused(answer) if isinstance(answer, m.Fault) else Reply(True, "ok")
+    return refused(answer) if isinstance(answer, m.Fault) else Reply(True, TargetReason.OK)

@@ -34,6 +34,7 @@ from agent.cpe_model import limits as model_limits
 from agent.cpe_model.addresses import name_of
 from agent.cpe_model.known import Called, Cpe, CpeBook, Credentials, Trust
 from agent.cpe_model.words import presentable
+from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.supervise import contain
 
@@ -247,7 +248,10 @@ class Visits:
         code, text = done.fault_struct.fault_code, done.fault_struct.fault_string
         accepted = code == 0
         detail = "TransferComplete without a fault" if accepted else f"{code} {presentable(text)}".strip()
-        line.tell(done.command_key, Reply(accepted, "transferred" if accepted else f"fault-{code}", detail))
+        line.tell(
+            done.command_key,
+            Reply(accepted, TargetReason.TRANSFERRED if accepted else TargetReason.FAULT.numbered(code), detail),
+        )
         if line.flash is not None and line.flash.key == done.command_key:
             line.flash.reported = accepted
             if not accepted:
@@ -330,7 +334,7 @@ class Visits:
         """
         cpe = self._book.find(name)
         if cpe is None:
-            raise UnreadableError(f"there is no CPE {name}", reason="unknown-target")
+            raise UnreadableError(f"there is no CPE {name}", reason=TargetReason.UNKNOWN_TARGET)
         credentials = self.request_credentials(name)
         if credentials is None:
             return Result(Outcome.NO_WAY, "no credentials for connection requests are known: ispagent cpe rotate")

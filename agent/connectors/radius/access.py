@@ -28,6 +28,7 @@ from agent.connectors.radius.addresses import (
 )
 from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, effective_reply, holds
 from agent.connectors.radius.garden import addresses_text, goes_on_outside, in_garden, outside
+from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import fields_of, rows_of
 from agent.connectors.radius.schema import Database
 from agent.model import (
@@ -45,6 +46,7 @@ from agent.model import (
     Transition,
     Value,
 )
+from agent.reasons import MethodReason, ProofReason
 
 if TYPE_CHECKING:
     from agent.connectors.radius.schema import Method, SqlTarget
@@ -175,20 +177,22 @@ class RadiusAccess:
         sessions = self._judged(enforce, where.value)
         left = [uid for uid in sessions if address(self.target, Resource.SESSION, uid) in ended]
         if left:
-            return Judgement(Enforced.NO, "still-online", f"{len(left)} session(s) carry on as before")
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
         if not sessions:
-            return Judgement(Enforced.PENDING, "offline", "no session: it holds at the next login")
+            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
         suspended = enforce.expect["state"] == Access.SUSPENDED.value
         gardens = {uid: in_garden(s, enforce.expect) for uid, s in sessions.items()}
         told = " · ".join(filter(None, map(addresses_text, sessions.values())))
         if suspended and all(gardens.values()):
-            return Judgement(Enforced.YES, "garden", f"{told} in the garden")
+            return Judgement(Enforced.YES, ProofReason.GARDEN, f"{told} in the garden")
         if not suspended and any(gardens.values()):
-            return Judgement(Enforced.NO, "garden", f"{told} still in the garden")
+            return Judgement(Enforced.NO, ProofReason.GARDEN, f"{told} still in the garden")
         before_s = self._began_before(enforce, where.at_s, ended)
         old = [uid for uid, s in sessions.items() if not gardens[uid] and began_s(s, before_s) < before_s]
         if old:
-            return Judgement(Enforced.NO, "old-session", f"{len(old)} session(s) from before the change carry on")
+            return Judgement(
+                Enforced.NO, ProofReason.OLD_SESSION, f"{len(old)} session(s) from before the change carry on"
+            )
         return self._inferred(enforce, sessions, seen, told)
 
     def _judged(self, enforce: Enforcement, value: Value) -> Mapping[str, Session]:
@@ -218,17 +222,19 @@ class RadiusAccess:
         outcome = self._outcome(login, user, seen)
         why = mixed_text(login, user.value) or self._not_in_effect(enforce, outcome)
         if why or not isinstance(outcome, Accepted):
-            return Judgement(Enforced.NO, "not-in-effect", why)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         pinned = ""
         if enforce.expect["state"] == Access.SUSPENDED.value:
             outs = [outside(s, enforce.expect, outcome) for s in sessions.values()]
             loose = [text for out in outs for text in out.loose]
             if loose:
-                return Judgement(Enforced.NO, "outside-garden", f"{', '.join(loose)} is outside of the garden")
+                return Judgement(
+                    Enforced.NO, ProofReason.OUTSIDE_GARDEN, f"{', '.join(loose)} is outside of the garden"
+                )
             pinned = ", ".join(text for out in outs for text in out.pinned)
         static = f" ({pinned} is static, by its login's reply: outside of the garden at every login)" if pinned else ""
         new = f"new session {told}".rstrip()
-        return Judgement(Enforced.YES, "inferred", f"{new}: its login got what is wanted{static}")
+        return Judgement(Enforced.YES, ProofReason.INFERRED, f"{new}: its login got what is wanted{static}")
 
     # --- addresses ---
 
@@ -257,9 +263,9 @@ class RadiusAccess:
         others = {s.get("login", login) for s in sessions.values()}
         mixed = mixed_text(login, value, {other for other in others if not same_login(other, login)})
         if mixed:
-            return CannotEnforce("ambiguous-login", mixed)
+            return CannotEnforce(MethodReason.AMBIGUOUS_LOGIN, mixed)
         if value is ABSENT and not may_be_absent:
-            return CannotEnforce("no-such-login", f"{self.target} has no user {service.login}")
+            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no user {service.login}")
         return None
 
     def _refuse_nas(self, wanted: Access | None, sessions: Mapping[str, Session]) -> CannotEnforce | None:
@@ -267,7 +273,9 @@ class RadiusAccess:
         unknown = sorted({s.get("nas", "") for s in sessions.values()} - self._nas_names.keys())
         if not unknown or wanted is Access.ACTIVE:
             return None
-        return CannotEnforce("unknown-nas", f"it has a session on {', '.join(unknown)}, which is no configured NAS")
+        return CannotEnforce(
+            RadiusReason.UNKNOWN_NAS, f"it has a session on {', '.join(unknown)}, which is no configured NAS"
+        )
 
     def _refuse_groups(
         self, wanted: ServiceState, tariff: str | None, seen: Mapping[Address, Seen]
@@ -275,11 +283,13 @@ class RadiusAccess:
         needed = [self._sql.marker_group] if wanted.access is Access.SUSPENDED else []
         if tariff is not None:
             if tariff not in self._method.tariffs:
-                return CannotEnforce("unmapped-tariff", f"method {self._method.name} maps no group to tariff {tariff}")
+                return CannotEnforce(
+                    MethodReason.UNMAPPED_TARIFF, f"method {self._method.name} maps no group to tariff {tariff}"
+                )
             needed.append(self._method.tariffs[tariff])
         for name in needed:
             if seen[self._group(name)].value is ABSENT:
-                return CannotEnforce("no-such-group", f"{self.target} has no rows for group {name}")
+                return CannotEnforce(RadiusReason.NO_SUCH_GROUP, f"{self.target} has no rows for group {name}")
         return None
 
     def _refuse_outcome(
@@ -287,17 +297,17 @@ class RadiusAccess:
     ) -> CannotEnforce | None:
         match outcome:
             case CannotTell():
-                return CannotEnforce("cannot-tell", outcome.reason)
+                return CannotEnforce(MethodReason.CANNOT_TELL, outcome.reason)
             case Rejected():
-                return CannotEnforce("rejected", outcome.reason)
+                return CannotEnforce(MethodReason.REJECTED, outcome.reason)
         unmet = holds(outcome.reply, reply)
         if not unmet:
             return None
         if access is Access.SUSPENDED:
             applied = any(self._same(name, self._sql.marker_group) for name in outcome.groups)
             why = unmet_text(unmet, outcome, "" if applied else self._sql.marker_group, after)
-            return CannotEnforce("marker-would-not-win", why)
-        return CannotEnforce("active-would-not-hold", unmet_text(unmet, outcome, "", after))
+            return CannotEnforce(RadiusReason.MARKER_WOULD_NOT_WIN, why)
+        return CannotEnforce(RadiusReason.ACTIVE_WOULD_NOT_HOLD, unmet_text(unmet, outcome, "", after))
 
     # --- rows ---
 

@@ -18,6 +18,7 @@ from agent.connectors.radius.session import SETTLE_S, RadiusSession
 from agent.connectors.radius.sql import SqlAuthority
 from agent.connectors.shared import boot_time_s
 from agent.model import Target
+from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod
@@ -76,7 +77,7 @@ class RadiusConnector:
     async def _dial(self, target: Target) -> AsyncIterator[Session]:
         sql_target = self._sql_targets.get(target.id)
         if sql_target is None:
-            raise UnreadableError(f"no target {target.id} is configured", reason="refused")
+            raise UnreadableError(f"no target {target.id} is configured", reason=TargetReason.REFUSED)
         sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), self.traits.window)
         try:
             async with DynAuths(self._client, self._learned, self._secret) as dynauths:
@@ -97,7 +98,7 @@ class RadiusConnector:
         """
         sql_target = self._sql_targets.get(target)
         if sql_target is None:
-            raise UnreadableError(f"no target {target} is configured", reason="refused")
+            raise UnreadableError(f"no target {target} is configured", reason=TargetReason.REFUSED)
         sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), 1)
         try:
             user = (await sql.read_users([login]))[login]
@@ -105,10 +106,12 @@ class RadiusConnector:
             await sql.aclose()
         found = {row.value for row in user.rows if row.table is Table.CHECK and row.name == _CLEARTEXT}
         if user.same_as:
-            raise UnreadableError(f"{target}: {login} is also {', '.join(user.same_as)} there", reason="no-password")
+            raise UnreadableError(
+                f"{target}: {login} is also {', '.join(user.same_as)} there", reason=TargetReason.NO_PASSWORD
+            )
         if len(found) != 1:
             raise UnreadableError(
-                f"{target}: expected one {_CLEARTEXT} of {login}, got {len(found)}", reason="no-password"
+                f"{target}: expected one {_CLEARTEXT} of {login}, got {len(found)}", reason=TargetReason.NO_PASSWORD
             )
         return found.pop()
 

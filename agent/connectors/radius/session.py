@@ -40,8 +40,10 @@ from agent.connectors.radius.codec import Kind
 from agent.connectors.radius.dictionary import cause_name, profile
 from agent.connectors.radius.dynauth import Answer, Silence
 from agent.connectors.radius.errors import RadiusError
+from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.shared import boot_time_s
 from agent.model import ABSENT, Seen
+from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.radius.dynauth_session import DynAuths
@@ -129,7 +131,9 @@ class RadiusSession:
         """
         resource, login = self._parse(effect.address)
         if effect.verb not in _KINDS or resource is not Resource.SESSIONS:
-            raise UnreadableError(f"{self.target.id}: no effect {effect.verb!r} on that address", reason="refused")
+            raise UnreadableError(
+                f"{self.target.id}: no effect {effect.verb!r} on that address", reason=TargetReason.REFUSED
+            )
         seen = (await self.read([effect.address]))[effect.address]
         anywhere = effect.args.get(NAS) != CONFIGURED
         return {
@@ -176,14 +180,16 @@ class RadiusSession:
 
     def _check_deadline(self, ticket: Ticket) -> None:
         if self._boottime() >= ticket.deadline_s:
-            raise NotSentError(f"{self.target.id}: the deadline passed while waiting for a turn", reason="expired")
+            raise NotSentError(
+                f"{self.target.id}: the deadline passed while waiting for a turn", reason=TargetReason.EXPIRED
+            )
 
     # --- the database ---
 
     def _parse(self, text: Address) -> tuple[Resource, str]:
         found = parse(self.target.id, text)
         if found is None:
-            raise UnreadableError(f"{self.target.id}: not an address of this target", reason="refused")
+            raise UnreadableError(f"{self.target.id}: not an address of this target", reason=TargetReason.REFUSED)
         return found
 
     def _committer(self, where: Address) -> Commit:
@@ -197,12 +203,14 @@ class RadiusSession:
     async def _write(self, transitions: tuple[Transition, ...]) -> Reply:
         found = parse(self.target.id, transitions[0].address) if len(transitions) == 1 else None
         if found is None or found[0] is not Resource.USER:
-            raise NotSentError(f"{self.target.id}: a step changes the rows of one user here", reason="unsupported")
+            raise NotSentError(
+                f"{self.target.id}: a step changes the rows of one user here", reason=TargetReason.UNSUPPORTED
+            )
         transition, login = transitions[0], found[1]
         try:
             changes = rowset.changes(transition.before.value, transition.after)
         except rowset.RowSetError as err:
-            raise NotSentError(str(err), reason="unwritable") from err
+            raise NotSentError(str(err), reason=TargetReason.UNWRITABLE) from err
         to_value = self._committer(transition.address)
         drift = await self._sql.write_user(
             login, transition.before.value, changes, lambda rows: rowset.to_value(rows, to_value)
@@ -210,21 +218,21 @@ class RadiusSession:
         if drift is not None:
             observed = {transition.address: Seen(drift.observed, int(time.time()))}
             raise DriftedError(f"{self.target.id}: the user's rows no longer read as planned", observed=observed)
-        return Reply(True, "committed", f"{len(changes)} row(s)")
+        return Reply(True, TargetReason.COMMITTED, f"{len(changes)} row(s)")
 
     # --- the NAS ---
 
     async def _ask_nas(self, effect: Effect, ticket: Ticket) -> Reply:
         kind = _KINDS.get(effect.verb)
         if kind is None:
-            raise NotSentError(f"{self.target.id}: no effect {effect.verb!r}", reason="unsupported")
+            raise NotSentError(f"{self.target.id}: no effect {effect.verb!r}", reason=TargetReason.UNSUPPORTED)
         if not ticket.bound:
-            return Reply(True, "no-session", "no session is open")
+            return Reply(True, TargetReason.NO_SESSION, "no session is open")
         sessions = [session_fields(seen.value) for seen in ticket.bound.values()]
         unknown = sorted({s.get("nas", "") for s in sessions} - self._nas.keys())
         if unknown:
             raise NotSentError(
-                f"no NAS is configured with accounting address {', '.join(unknown)}", reason="unknown-nas"
+                f"no NAS is configured with accounting address {', '.join(unknown)}", reason=RadiusReason.UNKNOWN_NAS
             )
         deadline = trio.current_time() + ticket.deadline_s - self._boottime()
         changes = effect.args if kind is Kind.COA else {}
@@ -254,7 +262,7 @@ def _answered(outcomes: list[Answer | Silence | RadiusError]) -> Reply:
     """Return what the NAS said of all sessions, the worst of it first: unknown, refused, done."""
     errors = [o for o in outcomes if isinstance(o, RadiusError)]
     if len(errors) == len(outcomes):
-        raise NotSentError(str(errors[0]), reason="nas-unreachable")
+        raise NotSentError(str(errors[0]), reason=RadiusReason.NAS_UNREACHABLE)
     silent = [o for o in outcomes if isinstance(o, Silence)]
     if silent:
         first = silent[0]
@@ -262,17 +270,19 @@ def _answered(outcomes: list[Answer | Silence | RadiusError]) -> Reply:
         raise LostError(
             f"no answer to {len(silent)} of {len(outcomes)} requests: {first.attempts} datagrams "
             f"in {first.waited_s:.1f} s{heard}",
-            reason="timeout",
+            reason=TargetReason.TIMEOUT,
         )
     if errors:
-        raise LostError(f"{len(errors)} of {len(outcomes)} requests not sent: {errors[0]}", reason="partly-sent")
+        raise LostError(
+            f"{len(errors)} of {len(outcomes)} requests not sent: {errors[0]}", reason=TargetReason.PARTLY_SENT
+        )
     naks = [o for o in outcomes if isinstance(o, Answer) and not o.ack]
     if not naks:
-        return Reply(True, "ack", f"{len(outcomes)} session(s)")
+        return Reply(True, TargetReason.ACK, f"{len(outcomes)} session(s)")
     # Any other refusal says more than a session that the NAS no longer has.
     nak = next((o for o in naks if o.cause != _SESSION_NOT_FOUND), naks[0])
     stale = ": open in radacct, unknown to the NAS" if nak.cause == _SESSION_NOT_FOUND else ""
-    code = "nak" if nak.cause is None else f"nak-{nak.cause}"
+    code = TargetReason.NAK if nak.cause is None else TargetReason.NAK.numbered(nak.cause)
     return Reply(False, code, f"{cause_name(nak.cause)}{stale}, {len(naks)} of {len(outcomes)} session(s)".lstrip(", "))
 
 

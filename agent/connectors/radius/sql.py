@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
 from agent.connectors.radius.addresses import SAME_AS, other_spellings
+from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import Row, RowChange, Table
 from agent.connectors.radius.schema import Database
 from agent.connectors.radius.sql_connection import DRIVER_ERRORS, Connection, Fault, code, fault
@@ -36,6 +37,7 @@ from agent.connectors.radius.sql_statements import (
     text_of,
     user_rows,
 )
+from agent.reasons import AnyReason, TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.radius.schema import SqlTarget
@@ -54,6 +56,15 @@ _PAUSE_S: Final = 0.02
 _PAUSE_MAX_S: Final = 0.3
 _PAUSES_S: Final = TRIES_MAX * _PAUSE_MAX_S
 _T = TypeVar("_T")
+
+
+_REASONS: Final[Mapping[Fault, AnyReason]] = {
+    Fault.CONFLICT: RadiusReason.CONFLICT,
+    Fault.BUSY: TargetReason.TIMEOUT,
+    Fault.GONE: TargetReason.UNREACHABLE,
+    Fault.REFUSED: TargetReason.REFUSED,
+}
+"""The reason code for each meaning of a driver's error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +184,8 @@ class SqlAuthority:
         if done:
             return result
         if guard.committing:
-            raise LostError(f"{self._pool.target.id}: no answer to COMMIT in time", reason="timeout")
-        raise NotSentError(f"{self._pool.target.id}: the write was given up before COMMIT", reason="timeout")
+            raise LostError(f"{self._pool.target.id}: no answer to COMMIT in time", reason=TargetReason.TIMEOUT)
+        raise NotSentError(f"{self._pool.target.id}: the write was given up before COMMIT", reason=TargetReason.TIMEOUT)
 
     async def aclose(self) -> None:
         """Close the connections that are not in use."""
@@ -225,7 +236,7 @@ class SqlAuthority:
             work = functools.partial(self._read_chunk, guard, chunk, read, alone=statements == 1)
             done, rows = await self._pool.in_thread(work, guard, 2 * self._pool.target.timeout_s)
             if not done or rows is None:
-                raise UnreadableError(f"{self._pool.target.id}: no answer in time", reason="timeout")
+                raise UnreadableError(f"{self._pool.target.id}: no answer in time", reason=TargetReason.TIMEOUT)
             found |= rows
         return found
 
@@ -251,7 +262,7 @@ class SqlAuthority:
                 self._pool.drop(connection, guard)
                 if stale and fault(err) is Fault.GONE and not guard.aborted:
                     continue  # the server was restarted since: that connection is no news about it now
-                reason = "timeout" if fault(err) in (Fault.BUSY, Fault.CONFLICT) else fault(err).value
+                reason = TargetReason.TIMEOUT if fault(err) in (Fault.BUSY, Fault.CONFLICT) else _REASONS[fault(err)]
                 raise UnreadableError(f"{self._pool.target.id}: cannot be read: {code(err)}", reason=reason) from None
             self._pool.give_back(connection, guard)
             return found
@@ -303,9 +314,11 @@ class _Write:
         for bound in rowset.bind(rows, self.changes):
             counted = change_row(connection, spelling, bound)
             if counted != 1:
-                raise NotSentError(f"row change: expected 1 row, the database changed {counted}", reason="row-count")
+                raise NotSentError(
+                    f"row change: expected 1 row, the database changed {counted}", reason=RadiusReason.ROW_COUNT
+                )
         if not self.guard.commit_begins():
-            raise NotSentError("the write was given up before COMMIT", reason="timeout")
+            raise NotSentError("the write was given up before COMMIT", reason=TargetReason.TIMEOUT)
         connection.commit()
         return None
 
@@ -324,9 +337,13 @@ class _Write:
             # The server says that it rolled back, even in answer to COMMIT.
             self.guard.rolled_back()
             if last or self.guard.aborted:
-                raise NotSentError(f"{target}: lost to other writers {TRIES_MAX} times", reason="busy") from None
+                raise NotSentError(
+                    f"{target}: lost to other writers {TRIES_MAX} times", reason=TargetReason.BUSY
+                ) from None
         elif self.guard.committing:
-            raise LostError(f"{target}: the answer to COMMIT was lost: {code(err)}", reason="commit-lost") from None
+            raise LostError(
+                f"{target}: the answer to COMMIT was lost: {code(err)}", reason=RadiusReason.COMMIT_LOST
+            ) from None
         elif not (stale and kind is Fault.GONE) or self.guard.aborted:
-            reason = "timeout" if kind is Fault.BUSY else kind.value
+            reason = _REASONS[kind]
             raise NotSentError(f"{target}: nothing was written: {code(err)}", reason=reason) from None

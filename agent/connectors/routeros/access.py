@@ -30,6 +30,7 @@ from agent.connectors.routeros.addresses import (
 )
 from agent.connectors.routeros.firewall import LetOut, keeps_in
 from agent.connectors.routeros.marks import marked
+from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.running import end_of
 from agent.model import (
     ABSENT,
@@ -46,6 +47,7 @@ from agent.model import (
     Transition,
     Value,
 )
+from agent.reasons import MethodReason, ProofReason
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod, PppMethod
@@ -132,7 +134,7 @@ class ProfileAccess:
         """Return the row's transition and the disconnect, or why the state would not take effect."""
         before = seen[self._at(self.menus.row, service.login)]
         if isinstance(before.value, Absent):
-            return CannotEnforce("no-such-login", f"{self.target} has no {self.menus.what} {service.login}")
+            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no {self.menus.what} {service.login}")
         refusal = self._refuse_row(wanted, service, before.value) or self._refuse_more(wanted, service, seen)
         if refusal:
             return refusal
@@ -176,23 +178,23 @@ class ProfileAccess:
         sessions = rows_of(where.value)
         left = [sid for sid in sessions if self._at(self.menus.session, sid) in ended]
         if left:
-            return Judgement(Enforced.NO, "still-online", f"{len(left)} session(s) carry on as before")
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
         if not sessions:
-            return Judgement(Enforced.PENDING, "offline", "no session: it holds at the next login")
+            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
         name = self._name(enforce)
         differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, name)].value))
         if differs:
-            return Judgement(Enforced.NO, "not-in-effect", differs)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
         old = self._older(enforce, sessions, texts_of(seen[self._at(self.menus.began, name)].value))
         if old:
-            return Judgement(Enforced.NO, "old-session", f"{old} session(s) from before the change carry on")
+            return Judgement(Enforced.NO, ProofReason.OLD_SESSION, f"{old} session(s) from before the change carry on")
         if any(session.get("radius") == "true" for session in sessions.values()):
             why = f"a session came by RADIUS: its {self.menus.what} here says nothing"
-            return Judgement(Enforced.NO, "not-in-effect", why)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         if enforce.expect["state"] == Access.SUSPENDED.value:
             how = self._effect_of(enforce.expect[PROFILE], Access.SUSPENDED, seen)
             if isinstance(how, CannotEnforce):
-                return Judgement(Enforced.NO, "not-in-effect", how.detail)
+                return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
         return self._by_lists(enforce, sessions, seen)
 
     def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
@@ -217,15 +219,15 @@ class ProfileAccess:
         names = ", ".join(sorted(lists))
         listed = self._listed(sessions, lists, seen)
         if not all(session.get("address") for session in sessions.values()):
-            return Judgement(Enforced.NO, "not-in-effect", "a session has no address yet")
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, "a session has no address yet")
         if enforce.expect["state"] == Access.ACTIVE.value:
             if any(listed):
-                return Judgement(Enforced.NO, "garden", f"{told} still in list {names}")
-            how = "seen" if lists or DISABLED in enforce.expect else "inferred"
+                return Judgement(Enforced.NO, ProofReason.GARDEN, f"{told} still in list {names}")
+            how = ProofReason.SEEN if lists or DISABLED in enforce.expect else ProofReason.INFERRED
             return Judgement(Enforced.YES, how, f"new session {told}{f', not in {names}' if names else ''}")
         if all(lists <= found for found in listed):
-            return Judgement(Enforced.YES, "seen", f"{told} in list {names}")
-        return Judgement(Enforced.NO, "not-in-effect", f"{told} is not in list {names}")
+            return Judgement(Enforced.YES, ProofReason.SEEN, f"{told} in list {names}")
+        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{told} is not in list {names}")
 
     def _listed(
         self, sessions: Mapping[str, Mapping[str, str]], lists: Collection[str], seen: Mapping[Address, Seen]
@@ -280,7 +282,7 @@ class ProfileAccess:
         copies = texts_of(value).get(COPIES)
         if copies is None:
             return None
-        return CannotEnforce("ambiguous-login", f"{self.target} has {copies} {self.menus.what}s {login}")
+        return CannotEnforce(MethodReason.AMBIGUOUS_LOGIN, f"{self.target} has {copies} {self.menus.what}s {login}")
 
     def _refuse_row(self, wanted: ServiceState, service: Service, value: Value) -> CannotEnforce | None:
         """Refuse what would lose a profile that nobody mapped, or would not let the subscriber in."""
@@ -291,17 +293,21 @@ class ProfileAccess:
         tariffs = self._method.tariffs
         for tariff in (service.tariff, wanted.tariff):
             if tariff not in tariffs:
-                return CannotEnforce("unmapped-tariff", f"method {self._method.name} maps no profile to {tariff}")
+                return CannotEnforce(
+                    MethodReason.UNMAPPED_TARIFF, f"method {self._method.name} maps no profile to {tariff}"
+                )
         now, mine = row.get(PROFILE, ""), tariffs[service.tariff]
         if now not in (self._method.suspended_profile, mine, tariffs[wanted.tariff]):
             why = f"its profile is {now}, and tariff {service.tariff} is profile {mine}: correct one of them first"
-            return CannotEnforce("other-profile", why)
+            return CannotEnforce(RouterReason.OTHER_PROFILE, why)
         if {**row, **self._fields(wanted)}.get(DISABLED) == "true" and wanted.access is Access.ACTIVE:
-            return CannotEnforce("disabled", f"its {self.menus.what} is disabled: with any profile it cannot log in")
+            return CannotEnforce(
+                MethodReason.DISABLED, f"its {self.menus.what} is disabled: with any profile it cannot log in"
+            )
         beside = [name for name in _BESIDE if row.get(name)]
         if beside and wanted.access is Access.SUSPENDED and self._method.suspended_profile:
             why = f"its {self.menus.what} has {', '.join(beside)}, which no list holds"
-            return CannotEnforce("routes-not-held", why)
+            return CannotEnforce(MethodReason.ROUTES_NOT_HELD, why)
         return None
 
     def _refuse_more(
@@ -321,7 +327,7 @@ class ProfileAccess:
         """Return what a profile does to those who have it, or why that is not what `access` says."""
         value = seen[self._at(self.menus.profile, profile)].value
         if isinstance(value, Absent):
-            return CannotEnforce("no-such-profile", f"{self.target} has no {self.menus.kind} {profile}")
+            return CannotEnforce(MethodReason.NO_SUCH_PROFILE, f"{self.target} has no {self.menus.kind} {profile}")
         row = texts_of(value)
         rate = f"rate-limit {row['rate-limit']}" if row.get("rate-limit") else ""
         if access is Access.ACTIVE:
@@ -331,11 +337,15 @@ class ProfileAccess:
             return not_held
         lists = _lists(value)
         if not lists:
-            return CannotEnforce("no-list", f"profile {profile} has no address-list, so nothing keeps anybody in")
+            return CannotEnforce(
+                MethodReason.NO_LIST, f"profile {profile} has no address-list, so nothing keeps anybody in"
+            )
         rules = list(rows_of(seen[self._at(Resource.FILTER, ALL)].value).values())
         kept = [keeps_in(rules, name) for name in lists]
         if any(isinstance(k, LetOut) for k in kept):
-            return CannotEnforce("list-without-rule", "; ".join(k.text for k in kept if isinstance(k, LetOut)))
+            return CannotEnforce(
+                MethodReason.LIST_WITHOUT_RULE, "; ".join(k.text for k in kept if isinstance(k, LetOut))
+            )
         return " · ".join(filter(None, (*(k.text for k in kept), rate)))
 
     def _enforcement(
@@ -402,7 +412,7 @@ class PppAccess(ProfileAccess):
         ipv6 = [name for name in _IPV6 if row.get(name)]
         if not ipv6:
             return None
-        return CannotEnforce("ipv6-not-held", f"profile {profile} hands out IPv6 ({', '.join(ipv6)})")
+        return CannotEnforce(MethodReason.IPV6_NOT_HELD, f"profile {profile} hands out IPv6 ({', '.join(ipv6)})")
 
     def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
         ends, own = super()._ends(service, access, seen), self._own_address(service.login, seen)
@@ -432,7 +442,7 @@ class PppAccess(ProfileAccess):
             return found
         left = connections_left(self.target, seen[self._at(Resource.FLOWS, own)].value, ended)
         if left:
-            return Judgement(Enforced.NO, "still-online", f"{left} connection(s) of {own} carry on as before")
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{left} connection(s) of {own} carry on as before")
         return found
 
     def _own_address(self, login: str, seen: Mapping[Address, Seen]) -> str:

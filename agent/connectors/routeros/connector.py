@@ -19,6 +19,7 @@ from agent.connectors.routeros.line import Line
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
 from agent.connectors.shared import boot_time_s
 from agent.model import Target
+from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod
@@ -77,7 +78,7 @@ class RouterosConnector:
     async def _dial(self, target: Target) -> AsyncIterator[Session]:
         router = self._routers.get(target.id)
         if router is None:
-            raise UnreadableError(f"no target {target.id} is configured", reason="refused")
+            raise UnreadableError(f"no target {target.id} is configured", reason=TargetReason.REFUSED)
         async with trio.open_nursery() as nursery:
             connect = partial(self._connect, nursery, router)
             line = self._lines[target.id] = Line(target, router, self._secrets, connect)
@@ -107,7 +108,7 @@ class RouterosConnector:
         """
         line = self._lines.get(target)
         if line is None:
-            raise UnreadableError(f"no target {target} is dialled", reason="unknown-target")
+            raise UnreadableError(f"no target {target} is dialled", reason=TargetReason.UNKNOWN_TARGET)
         return await line.probe()
 
     async def _connect(

@@ -24,9 +24,11 @@ from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, 
 from agent.connectors.routeros.firewall import LetOut, keeps_in
 from agent.connectors.routeros.marks import marked
 from agent.connectors.routeros.queues import speed_of
+from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.running import end_of
 from agent.connectors.routeros.values import Kind, mac_of, normalise
 from agent.model import Absent, Access, Address, Effect, Enforcement, Seen, Step, Transition
+from agent.reasons import MethodReason, ProofReason
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import DhcpMethod
@@ -92,10 +94,12 @@ class DhcpAccess:
         """Return the lease's transition and the cut of its connections, or why the state would not take effect."""
         mac = mac_of(service.login)
         if not mac:
-            return CannotEnforce("no-such-login", f"a lease is known by its MAC address, and {service.login} is none")
+            return CannotEnforce(
+                MethodReason.NO_SUCH_LOGIN, f"a lease is known by its MAC address, and {service.login} is none"
+            )
         before = seen[self._at(Resource.LEASE, mac)]
         if isinstance(before.value, Absent):
-            return CannotEnforce("no-such-login", f"{self.target} has no DHCP lease of {mac}")
+            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no DHCP lease of {mac}")
         refusal = self._refuse(mac, before.value) or self._refuse_lease(wanted, service, texts_of(before.value))
         if refusal:
             return refusal
@@ -129,7 +133,7 @@ class DhcpAccess:
             if not listed:
                 return AccessPlan((), None, again.display)
             why = f"its lease is as wanted, but {self._still_in(place, listed, client)}"
-            return CannotEnforce("not-in-effect", why)
+            return CannotEnforce(MethodReason.NOT_IN_EFFECT, why)
         held = not client or listed
         at_large = not held or self._at_large(self._places(lease, client), seen)
         return again if at_large else AccessPlan((), None, again.display)
@@ -139,7 +143,7 @@ class DhcpAccess:
         mac = mac_of(service.login)
         where = self._at(Resource.LEASE, mac)
         if not mac or isinstance(seen[where].value, Absent):
-            return CannotEnforce("no-such-login", f"{self.target} has no DHCP lease of {service.login}")
+            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no DHCP lease of {service.login}")
         refusal = self._refuse(mac, seen[where].value)
         if refusal:
             return refusal
@@ -162,7 +166,7 @@ class DhcpAccess:
             return found
         left = self._at_large(self._watched(enforce, seen), seen)
         if left:
-            return Judgement(Enforced.NO, "still-online", f"{left} connection(s) carry on as before")
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{left} connection(s) carry on as before")
         return found
 
     def _at_large(self, places: Collection[str], seen: SeenAll) -> int:
@@ -183,10 +187,10 @@ class DhcpAccess:
         mac = self._key(enforce)
         differs = self._differs(enforce, seen[self._at(Resource.LEASE, mac)].value)
         if differs:
-            return Judgement(Enforced.NO, "not-in-effect", differs)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
         clients = rows_of(seen[enforce.address].value)
         if len(clients) > 1:
-            return Judgement(Enforced.NO, "not-in-effect", f"there are {len(clients)} leases of {mac} now")
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"there are {len(clients)} leases of {mac} now")
         client = self._bound(mac, seen)
         if not _is_suspended(enforce):
             return self._judge_active(enforce, client, seen)
@@ -195,34 +199,36 @@ class DhcpAccess:
     def _judge_list(self, client: Mapping[str, str], seen: SeenAll) -> Judgement:
         how = self._kept_in(seen)
         if isinstance(how, CannotEnforce):
-            return Judgement(Enforced.NO, "not-in-effect", how.detail)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
         if not client:
-            return Judgement(Enforced.PENDING, "offline", "no address now: it holds with the next one")
+            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no address now: it holds with the next one")
         place = client["active-address"]
         if self._listed(place, seen):
-            return Judgement(Enforced.YES, "seen", f"{place} in list {self._list}")
+            return Judgement(Enforced.YES, ProofReason.SEEN, f"{place} in list {self._list}")
         why = f"{place} is not in list {self._list} yet: {dhcp_text.left_text(client)}"
-        return Judgement(Enforced.NO, "not-in-effect", why)
+        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
 
     def _judge_block(self, client: Mapping[str, str]) -> Judgement:
         if not client:
-            return Judgement(Enforced.YES, "inferred", "it has no address, and is given none")
+            return Judgement(Enforced.YES, ProofReason.INFERRED, "it has no address, and is given none")
         why = f"blocked, and keeps {client['active-address']} meanwhile: {dhcp_text.left_text(client)}"
-        return Judgement(Enforced.NO, "not-in-effect", why)
+        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
 
     def _judge_active(self, enforce: Enforcement, client: Mapping[str, str], seen: SeenAll) -> Judgement:
         if not client:
-            return Judgement(Enforced.PENDING, "offline", "no address now: it holds with the next one")
+            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no address now: it holds with the next one")
         place = client["active-address"]
         listed = self._listed(place, seen)
         if listed:
-            return Judgement(Enforced.NO, "garden", self._still_in(place, listed, client))
+            return Judgement(Enforced.NO, ProofReason.GARDEN, self._still_in(place, listed, client))
         if _SPEED in enforce.expect:
             queues = list(rows_of(seen[self._at(Resource.QUEUES, ALL)].value).values())
             other = speed_of(queues, place, enforce.expect[RATE])
             if other:
-                return Judgement(Enforced.NO, "not-in-effect", f"{other}: {dhcp_text.left_text(client)}")
-        return Judgement(Enforced.YES, "seen", f"{place}{f', not in list {self._list}' if self._list else ''}")
+                return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{other}: {dhcp_text.left_text(client)}")
+        return Judgement(
+            Enforced.YES, ProofReason.SEEN, f"{place}{f', not in list {self._list}' if self._list else ''}"
+        )
 
     def _differs(self, enforce: Enforcement, value: Value) -> str:
         """Return what the lease has that it should not have, or nothing."""
@@ -307,11 +313,15 @@ class DhcpAccess:
         """Refuse what is no static lease of one subscriber."""
         lease = texts_of(value)
         if COPIES in lease:
-            return CannotEnforce("ambiguous-login", f"{self.target} has {lease[COPIES]} DHCP leases of {mac}")
+            return CannotEnforce(
+                MethodReason.AMBIGUOUS_LOGIN, f"{self.target} has {lease[COPIES]} DHCP leases of {mac}"
+            )
         if lease.get("radius") == "true":
-            return CannotEnforce("by-radius", f"the lease of {mac} comes from RADIUS")
+            return CannotEnforce(RouterReason.BY_RADIUS, f"the lease of {mac} comes from RADIUS")
         if lease.get("dynamic") == "true":
-            return CannotEnforce("dynamic-lease", f"the lease of {mac} is dynamic and goes by itself: make it static")
+            return CannotEnforce(
+                RouterReason.DYNAMIC_LEASE, f"the lease of {mac} is dynamic and goes by itself: make it static"
+            )
         return None
 
     def _refuse_lease(self, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> CannotEnforce | None:
@@ -319,35 +329,39 @@ class DhcpAccess:
         tariffs = self._method.tariffs
         for tariff in (service.tariff, wanted.tariff):
             if tariff not in tariffs:
-                return CannotEnforce("unmapped-tariff", f"method {self._method.name} maps no rate-limit to {tariff}")
+                return CannotEnforce(
+                    MethodReason.UNMAPPED_TARIFF, f"method {self._method.name} maps no rate-limit to {tariff}"
+                )
         mine = normalise(Kind.RATE_LIMIT, tariffs[service.tariff])
         if lease.get(RATE, "") not in (mine, self._rate(wanted)):
             now = lease.get(RATE) or "none"
             why = f"its rate-limit is {now}, and tariff {service.tariff} is {mine or 'none'}: correct one of them first"
-            return CannotEnforce("other-limit", why)
+            return CannotEnforce(RouterReason.OTHER_LIMIT, why)
         if lease.get("disabled") == "true":
             why = "its lease is disabled: the router gives it another one, or none"
-            return CannotEnforce("disabled", why)
+            return CannotEnforce(MethodReason.DISABLED, why)
         if self._list and wanted.access is Access.ACTIVE and lease.get(BLOCK) == "true":
-            return CannotEnforce("blocked", "its lease has block-access: with any list it gets no address")
+            return CannotEnforce(RouterReason.BLOCKED, "its lease has block-access: with any list it gets no address")
         place = lease.get("address", "")
         if wanted.access is Access.SUSPENDED and not _is_address(place):
             return self._no_address(place)
         if wanted.access is Access.SUSPENDED and self._list and lease.get(_ROUTES):
-            return CannotEnforce("routes-not-held", f"its lease has routes ({lease[_ROUTES]}), which no list holds")
+            return CannotEnforce(
+                MethodReason.ROUTES_NOT_HELD, f"its lease has routes ({lease[_ROUTES]}), which no list holds"
+            )
         return None
 
     def _no_address(self, place: str) -> CannotEnforce:
         where = f"pool {place}" if place and place != "0.0.0.0" else "the server's pool"  # noqa: S104  no listener
         why = f"its lease has no address of its own but one of {where}: later it may be another subscriber's"
-        return CannotEnforce("no-fixed-address", why)
+        return CannotEnforce(RouterReason.NO_FIXED_ADDRESS, why)
 
     def _kept_in(self, seen: SeenAll) -> str | CannotEnforce:
         """Return what keeps the list's members in; nothing where there is no list."""
         if not self._list:
             return ""
         found = keeps_in(list(rows_of(seen[self._at(Resource.FILTER, ALL)].value).values()), self._list)
-        return CannotEnforce("list-without-rule", found.text) if isinstance(found, LetOut) else found.text
+        return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, found.text) if isinstance(found, LetOut) else found.text
 
     def _enforcement(self, mac: str, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> Enforcement:
         rate = self._rate(wanted)

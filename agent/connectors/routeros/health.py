@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import Finding
 from agent.connectors.routeros.policies import Rights, missing, missing_text, see_alike, superfluous, unlike_text
+from agent.connectors.routeros.reasons import RouterFinding
 from agent.connectors.routeros.values import seconds
 from agent.connectors.routeros.versions import known, not_known_text
 from agent.connectors.routeros.words import presentable
@@ -184,85 +185,95 @@ def _radius_text(printed: Printed) -> str:
 
 def _of_version(version: Version) -> Iterator[Finding]:
     if not known(version):
-        yield Finding("version-unknown", f"{not_known_text(version)}: only service changes")
+        yield Finding(RouterFinding.VERSION_UNKNOWN, f"{not_known_text(version)}: only service changes")
 
 
 def _of_identity(printed: Printed, config: RouterTarget) -> Iterator[Finding]:
     if config.insecure:
-        yield Finding("insecure", "the API is spoken without TLS: passwords and subscribers pass in clear")
+        yield Finding(RouterFinding.INSECURE, "the API is spoken without TLS: passwords and subscribers pass in clear")
     if not config.serial and (found := sorted(serials(printed))):
-        yield Finding("serial-unset", f"no serial is configured: set serial to one of {', '.join(found)}")
+        yield Finding(RouterFinding.SERIAL_UNSET, f"no serial is configured: set serial to one of {', '.join(found)}")
 
 
 def _of_users(rights: Mapping[Use, Rights]) -> Iterator[Finding]:
     for use, has in rights.items():
         if has.policies is None:
             text = f"the router does not say what user {has.user} may: what it may not is refused when it is tried"
-            yield Finding(f"{use.value}-policies-unknown", text)
+            yield Finding(RouterFinding(f"{use.value}-policies-unknown"), text)
         if missing(use, has):
-            yield Finding(f"{use.value}-policies-missing", missing_text(use, has))
+            yield Finding(RouterFinding(f"{use.value}-policies-missing"), missing_text(use, has))
         if more := superfluous(use, has):
             text = f"user {has.user} (group {has.group}) may more than it needs: {', '.join(more)}"
-            yield Finding(f"{use.value}-policies-superfluous", text)
+            yield Finding(RouterFinding(f"{use.value}-policies-superfluous"), text)
 
 
 def _of_sight(rights: Mapping[Use, Rights]) -> Iterator[Finding]:
     if not see_alike(rights):
-        yield Finding("users-see-unlike", f"{unlike_text(rights)}: till then nothing is written")
+        yield Finding(RouterFinding.USERS_SEE_UNLIKE, f"{unlike_text(rights)}: till then nothing is written")
 
 
 def _of_services(printed: Printed, config: RouterTarget) -> Iterator[Finding]:
     plain, tls = _service(printed, "api"), _service(printed, "api-ssl")
     if plain and not _yes(plain.get("disabled", "")) and not config.insecure:
-        yield Finding("api-plain", "service api is on beside api-ssl: passwords of others pass in clear")
+        yield Finding(RouterFinding.API_PLAIN, "service api is on beside api-ssl: passwords of others pass in clear")
     own = plain if config.insecure else tls
     if own and not (own.get("address") or own.get("available-from")):
         name = own["name"]
-        yield Finding("api-open", f"service {name} may be reached from any address: /ip/service set {name} address=…")
+        yield Finding(
+            RouterFinding.API_OPEN, f"service {name} may be reached from any address: /ip/service set {name} address=…"
+        )
     most = sessions_max(printed, tls=not config.insecure)
     if most and _in_use(printed) * 100 >= most * SESSIONS_PERCENT:
-        yield Finding("api-sessions", f"{_in_use(printed)} of {most} API sessions are in use (max-sessions)")
+        yield Finding(
+            RouterFinding.API_SESSIONS, f"{_in_use(printed)} of {most} API sessions are in use (max-sessions)"
+        )
 
 
 def _of_clock(printed: Printed) -> Iterator[Finding]:
     off_s = _clock_off_s(printed)
     if off_s is not None and abs(off_s) > CLOCK_OFF_S:
         way = "ahead of" if off_s > 0 else "behind"
-        yield Finding("clock", f"its clock is {abs(off_s):.0f} s {way} ours: logs and certificates lie")
+        yield Finding(RouterFinding.CLOCK, f"its clock is {abs(off_s):.0f} s {way} ours: logs and certificates lie")
     enabled = printed.one(_NTP).get("enabled")
     if enabled is not None and not _yes(enabled):
-        yield Finding("ntp-off", "its NTP client is off: nothing keeps its clock right")
+        yield Finding(RouterFinding.NTP_OFF, "its NTP client is off: nothing keeps its clock right")
 
 
 def _of_load(printed: Printed, config: RouterTarget) -> Iterator[Finding]:
     load = cpu_load(printed)
     if load is not None and config.cpu_limit and load >= config.cpu_limit:
-        yield Finding("cpu", f"CPU at {load} %: changes wait while it is {config.cpu_limit} % or more")
+        yield Finding(RouterFinding.CPU, f"CPU at {load} %: changes wait while it is {config.cpu_limit} % or more")
     free, total = _memory(printed.one(RESOURCE))
     if total and free * 100 < total * MEMORY_PERCENT:
-        yield Finding("memory", f"{free // _MIB} of {total // _MIB} MiB of memory are free")
+        yield Finding(RouterFinding.MEMORY, f"{free // _MIB} of {total // _MIB} MiB of memory are free")
 
 
 def _of_radius(printed: Printed) -> Iterator[Finding]:
     if not _yes(printed.one(_AAA).get("use-radius", "")):
         return
     if printed.menus.get(_RADIUS) is not None and not _ppp_servers(printed):
-        yield Finding("radius-no-server", "PPP logins go to RADIUS, and /radius has no enabled server for ppp")
+        yield Finding(
+            RouterFinding.RADIUS_NO_SERVER, "PPP logins go to RADIUS, and /radius has no enabled server for ppp"
+        )
     incoming = printed.one(_INCOMING)
     if incoming and not _yes(incoming.get("accept", "")):
-        yield Finding("radius-no-coa", "PPP logins go to RADIUS, and /radius/incoming accepts no CoA or Disconnect")
+        yield Finding(
+            RouterFinding.RADIUS_NO_COA, "PPP logins go to RADIUS, and /radius/incoming accepts no CoA or Disconnect"
+        )
 
 
 def _of_mode(printed: Printed) -> Iterator[Finding]:
     mode = printed.one(_MODE)
     if _yes(mode.get("flagged", "")):
         yield Finding(
-            "flagged", "device-mode is flagged: RouterOS found suspicious configuration; look before you trust it"
+            RouterFinding.FLAGGED,
+            "device-mode is flagged: RouterOS found suspicious configuration; look before you trust it",
         )
     if "scheduler" in mode and not _yes(mode["scheduler"]):
         name = mode.get("mode", "")
         yield Finding(
-            "no-scheduler", f"device-mode {name} forbids the scheduler: no configuration change could be guarded"
+            RouterFinding.NO_SCHEDULER,
+            f"device-mode {name} forbids the scheduler: no configuration change could be guarded",
         )
 
 

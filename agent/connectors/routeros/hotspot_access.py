@@ -20,9 +20,11 @@ from agent.connectors.base import CannotEnforce, Enforced, Judgement
 from agent.connectors.routeros.access import DISABLED, PROFILE, Menus, ProfileAccess
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, Resource, member, parse, rows_of, texts_of
+from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.running import end_of
 from agent.connectors.routeros.values import Kind, normalise
 from agent.model import Access, Address, Effect, Field, Seen
+from agent.reasons import ProofReason
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod
@@ -94,7 +96,9 @@ class HotspotAccess(ProfileAccess):
             if not self._was_cut(mac, enforce, ended):
                 left = [key for key, flow in flows.items() if flow.get("fasttrack") != "false"]
             if left:
-                return Judgement(Enforced.NO, "still-online", f"{len(left)} connection(s) of {mac} carry on as before")
+                return Judgement(
+                    Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} connection(s) of {mac} carry on as before"
+                )
         known = {place for _, place in _online(enforce)}
         known |= {session.get("address", "") for session in rows_of(seen[enforce.address].value).values()}
         for where in ended:
@@ -103,7 +107,7 @@ class HotspotAccess(ProfileAccess):
                 place = found[1].rpartition("@")[0].rpartition(" ")[2]
                 if place not in known:
                     why = f"it logged in from {place} after the preview: connections of there may carry on"
-                    return Judgement(Enforced.NO, "not-in-effect", why)
+                    return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         return None
 
     def _was_cut(self, mac: str, enforce: Enforcement, ended: Collection[Address]) -> bool:
@@ -122,7 +126,7 @@ class HotspotAccess(ProfileAccess):
             places = {*_places(sessions), *(place for _, place in _online(enforce))}
             by = self._bound(macs, places, seen, "bypassed")
             if by:
-                return Judgement(Enforced.NO, "not-in-effect", f"an ip-binding lets {by} by the hotspot")
+                return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"an ip-binding lets {by} by the hotspot")
             if DISABLED in enforce.expect:
                 return self._judge_disabled(enforce, sessions, cookies, seen, ended)
         return super().judge(enforce, seen, ended)
@@ -137,16 +141,16 @@ class HotspotAccess(ProfileAccess):
     ) -> Judgement:
         differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, self._name(enforce))].value))
         if differs:
-            return Judgement(Enforced.NO, "not-in-effect", differs)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
         if not self._logins(seen):
-            return Judgement(Enforced.NO, "not-in-effect", _NO_HOTSPOT)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, _NO_HOTSPOT)
         if sessions:
             as_before = any(self._at(self.menus.session, sid) in ended for sid in sessions)
-            how = "still-online" if as_before else "not-in-effect"
+            how = ProofReason.STILL_ONLINE if as_before else ProofReason.NOT_IN_EFFECT
             return Judgement(Enforced.NO, how, f"{len(sessions)} session(s) are open though the user is disabled")
         if cookies:
-            return Judgement(Enforced.NO, "not-in-effect", f"{len(cookies)} cookie(s) may let it in again")
-        return Judgement(Enforced.YES, "seen", "the user is disabled, and has no session and no cookie")
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{len(cookies)} cookie(s) may let it in again")
+        return Judgement(Enforced.YES, ProofReason.SEEN, "the user is disabled, and has no session and no cookie")
 
     def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
         wanted = enforce.expect.get(DISABLED)
@@ -186,25 +190,31 @@ class HotspotAccess(ProfileAccess):
         if row.get("transparent-proxy") not in ("yes", "true"):
             return None
         # The router fetches pages itself, and its own packets are not in chain forward
-        return CannotEnforce("proxy-not-held", f"profile {profile} has transparent-proxy, which no list holds")
+        return CannotEnforce(
+            RouterReason.PROXY_NOT_HELD, f"profile {profile} has transparent-proxy, which no list holds"
+        )
 
     def _refuse_more(
         self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]
     ) -> CannotEnforce | None:
         row, sessions = self._row(service, seen), self._sessions(service, seen)
         if "true" in (row.get("default"), row.get("dynamic")):
-            return CannotEnforce("not-a-subscriber", f"hotspot user {service.login} is the router's own")
+            return CannotEnforce(RouterReason.NOT_A_SUBSCRIBER, f"hotspot user {service.login} is the router's own")
         if any(session.get("radius") == "true" for session in sessions.values()):
             why = f"its session came by RADIUS: hotspot user {service.login} says nothing"
-            return CannotEnforce("by-radius", why)
+            return CannotEnforce(RouterReason.BY_RADIUS, why)
         if wanted.access is Access.SUSPENDED:
             if self._disables and not self._logins(seen):
-                return CannotEnforce("no-hotspot", _NO_HOTSPOT)
+                return CannotEnforce(RouterReason.NO_HOTSPOT, _NO_HOTSPOT)
             by = self._bound(self._clients(service, seen), _places(sessions), seen, "bypassed")
             if by:
-                return CannotEnforce("bypassed", f"an ip-binding lets {by} by the hotspot, whatever its user is")
+                return CannotEnforce(
+                    RouterReason.BYPASSED, f"an ip-binding lets {by} by the hotspot, whatever its user is"
+                )
         elif by := self._bound(self._pinned(row), (), seen, "blocked"):
-            return CannotEnforce("blocked", f"an ip-binding blocks {by}: it cannot log in, whatever its user is")
+            return CannotEnforce(
+                RouterReason.BLOCKED, f"an ip-binding blocks {by}: it cannot log in, whatever its user is"
+            )
         return None
 
     def _bound(self, macs: Collection[str], places: Collection[str], seen: Mapping[Address, Seen], how: str) -> str:

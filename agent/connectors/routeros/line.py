@@ -31,6 +31,7 @@ from agent.connectors.routeros.errors import (
 )
 from agent.connectors.routeros.health import Printed
 from agent.connectors.routeros.policies import Rights, missing, missing_text, rights_of, see_alike, unlike_text
+from agent.connectors.routeros.reasons import RouterFinding
 from agent.connectors.routeros.schema import Credential, Use
 from agent.connectors.routeros.versions import (
     RECORDED,
@@ -41,6 +42,7 @@ from agent.connectors.routeros.versions import (
     served,
 )
 from agent.connectors.routeros.words import presentable
+from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import Api
@@ -147,7 +149,7 @@ class Line:
                 await self._recognise_again(self._wires[use])
             reached = await self._reach(wire)
         if text := self._may_not_write():
-            raise UnreadableError(f"{self.target.id}: {text}: nothing is written", reason="missing-policy")
+            raise UnreadableError(f"{self.target.id}: {text}: nothing is written", reason=TargetReason.MISSING_POLICY)
         return reached.api, reached.version
 
     def _may_not_write(self) -> str:
@@ -160,7 +162,8 @@ class Line:
     def unreadable(self, err: RouterError) -> UnreadableError:
         """Return what an error of the conversation is for the main job."""
         refused = isinstance(err, TrapError | LoginRefusedError)
-        reason = "refused" if refused else "timeout" if isinstance(err, RouterTimeoutError) else "unreachable"
+        silent = TargetReason.TIMEOUT if isinstance(err, RouterTimeoutError) else TargetReason.UNREACHABLE
+        reason = TargetReason.REFUSED if refused else silent
         return UnreadableError(f"{self.target.id}: {err}", reason=reason)
 
     # --- sparing the router ---
@@ -171,7 +174,9 @@ class Line:
         load = await self._cpu_load() if limit else None
         if load is None or load < limit:
             return None
-        return Busy("busy-cpu", f"{self.target.id}: CPU at {load} %, changes wait while it is {limit} % or more")
+        return Busy(
+            TargetReason.BUSY_CPU, f"{self.target.id}: CPU at {load} %, changes wait while it is {limit} % or more"
+        )
 
     async def _cpu_load(self) -> int | None:
         async with self._asking_cpu:
@@ -222,7 +227,7 @@ class Line:
     def _refused_logins(self) -> Iterable[Finding]:
         for use, wire in self._wires.items():
             if use is not self._read_use and wire.refused is not None:
-                yield Finding(f"{use.value}-login", f"user {wire.credential.user}: {wire.refused}")
+                yield Finding(RouterFinding(f"{use.value}-login"), f"user {wire.credential.user}: {wire.refused}")
 
     async def probe(self) -> DeviceReport:
         """Ask the router anew by each of our users, and return what is known then. Nothing is written.
@@ -313,7 +318,7 @@ class Line:
         most = None if self._printed is None else health.sessions_max(self._printed, tls=not self._config.insecure)
         limit = "not known" if most is None else most
         return UnreadableError(
-            f"{self.target.id}: {_HUNG_UP[err.reason]} (max-sessions {limit}): {err}", reason="unreachable"
+            f"{self.target.id}: {_HUNG_UP[err.reason]} (max-sessions {limit}): {err}", reason=TargetReason.UNREACHABLE
         )
 
     # --- recognising ---
@@ -328,7 +333,7 @@ class Line:
         printed = await self._print(api, tuple(health.PRINTS) if reads else _OF_A_USER)
         if printed.menus.get(health.RESOURCE) is None:
             text = f"{self.target.id}: user {credential.user} may not read /system/resource: policy read is missing"
-            raise UnreadableError(text, reason="missing-policy")
+            raise UnreadableError(text, reason=TargetReason.MISSING_POLICY)
         version = self._version_of(printed)
         found = health.serials(printed)
         self._check_serial(found)
@@ -370,22 +375,22 @@ class Line:
         try:
             version = Version.parse_untrusted(printed.one(health.RESOURCE).get("version", ""))
         except MalformedVersionError as err:
-            raise UnreadableError(f"{self.target.id}: {err}", reason="refused") from err
+            raise UnreadableError(f"{self.target.id}: {err}", reason=TargetReason.REFUSED) from err
         if not served(version):
             text = f"{self.target.id}: RouterOS {version} is older than {RECORDED[0]}: nothing is changed on it"
-            raise UnreadableError(text, reason="refused")
+            raise UnreadableError(text, reason=TargetReason.REFUSED)
         return version
 
     def _check_serial(self, found: frozenset[str]) -> None:
         wanted = self._config.serial
         if wanted and wanted not in found:
             text = f"{self.target.id}: another router answers: none of its serial numbers is the configured one"
-            raise UnreadableError(text, reason="refused")
+            raise UnreadableError(text, reason=TargetReason.REFUSED)
         if self._serials and not self._serials & found:
             was = f"({_listed(found)}, not {_listed(self._serials)})"
             then = f"if it was exchanged, ispagent device probe {self._config.name}"
             text = f"{self.target.id}: another router answers than before {was}: {then}"
-            raise UnreadableError(text, reason="refused")
+            raise UnreadableError(text, reason=TargetReason.REFUSED)
         self._serials = self._serials or found
 
 

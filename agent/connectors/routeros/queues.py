@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 from agent.connectors.routeros.addresses import Network, networks, within
+from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.values import Kind, normalise
 
 Queue = Mapping[str, str]
@@ -29,7 +30,7 @@ _UNLIMITED: Final = "0/0"
 class Unfit:
     """No queue that can be worked with: `reason` is a short code, `detail` for people."""
 
-    reason: str
+    reason: RouterReason
     detail: str
 
 
@@ -48,16 +49,20 @@ def own(queues: Sequence[Queue], mine: Collection[Network]) -> Queue | Unfit:
     wanted = set(mine)
     found = [queue for queue in queues if len(_targets(queue)) >= len(wanted) and set(_targets(queue)) == wanted]
     if not found:
-        return Unfit("no-queue", "no simple queue has exactly its addresses as target")
+        return Unfit(RouterReason.NO_QUEUE, "no simple queue has exactly its addresses as target")
     if len(found) > 1:
-        return Unfit("several-queues", f"{len(found)} simple queues have its addresses as target: {_names(found)}")
+        return Unfit(
+            RouterReason.SEVERAL_QUEUES, f"{len(found)} simple queues have its addresses as target: {_names(found)}"
+        )
     (queue,) = found
-    for reason, prop in (("dynamic-queue", "dynamic"), ("disabled-queue", "disabled"), ("invalid-queue", "invalid")):
+    for prop in ("dynamic", "disabled", "invalid"):
         if queue.get(prop) == "true":
-            return Unfit(reason, f"its simple queue {_name(queue)} is {prop}")
+            return Unfit(RouterReason(f"{prop}-queue"), f"its simple queue {_name(queue)} is {prop}")
     narrower = _narrower(queue)
     if narrower:
-        return Unfit("queue-in-part", f"its simple queue {_name(queue)} takes only what has its {', '.join(narrower)}")
+        return Unfit(
+            RouterReason.QUEUE_IN_PART, f"its simple queue {_name(queue)} takes only what has its {', '.join(narrower)}"
+        )
     return _refuse_place(queues, queue, mine) or queue
 
 
@@ -91,12 +96,14 @@ def _refuse_place(queues: Sequence[Queue], queue: Queue, mine: Collection[Networ
     above = list(_ancestors(named, queue))
     for parent in above:
         if not _takes_all(parent, mine):
-            return Unfit("queue-parent", f"parent {_name(parent)} of its simple queue may not take all its traffic")
+            return Unfit(
+                RouterReason.QUEUE_PARENT, f"parent {_name(parent)} of its simple queue may not take all its traffic"
+            )
     until = max(_place(queues, one) for one in (queue, *above))
     for other in queues[:until]:
         if other is not queue and _takes_some(other, mine) and not _in_line(named, other, queue, above):
             text = f"simple queue {_name(other)} stands above {_name(queue)} and may take its traffic first"
-            return Unfit("queue-behind", text)
+            return Unfit(RouterReason.QUEUE_BEHIND, text)
     return None
 
 

@@ -16,6 +16,7 @@ from agent.connectors.routeros.rows import KEPT, Kept, by_key, value_of
 from agent.connectors.routeros.running import BEGAN_S, BY_ONE, RUNNING, began_s, by_owner, names
 from agent.connectors.routeros.values import Kind, normalise
 from agent.model import ABSENT, Absent
+from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import Answer, Api
@@ -157,7 +158,7 @@ class Readers:
         for row in rows:
             if not running.key_of(row, now_s):
                 raise UnreadableError(
-                    f"expected a session-id of each row of {running.path}, got none", reason="refused"
+                    f"expected a session-id of each row of {running.path}, got none", reason=TargetReason.REFUSED
                 )
         return {key: rows_value(found.items()) for key, found in by_owner(running, rows, keys, now_s).items()}
 

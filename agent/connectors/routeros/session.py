@@ -31,6 +31,7 @@ from agent.connectors.routeros.running import RUNNING, names
 from agent.connectors.routeros.versions import not_known_text
 from agent.connectors.shared import boot_time_s
 from agent.model import ABSENT, Seen
+from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import Api
@@ -114,12 +115,14 @@ class RouterSession:
         resource, _ = self._parse(effect.address)
         running = RUNNING.get(resource)
         if running is None or effect.verb != running.verb:
-            raise UnreadableError(f"{self.target.id}: no effect {effect.verb!r} on that address", reason="refused")
+            raise UnreadableError(
+                f"{self.target.id}: no effect {effect.verb!r} on that address", reason=TargetReason.REFUSED
+            )
         seen = (await self.read([effect.address]))[effect.address]
         rows = rows_of(seen.value)
         if len(rows) > BOUND_MAX:
             text = f"{self.target.id}: expected at most {BOUND_MAX} rows of {running.path} to end, got {len(rows)}"
-            raise UnreadableError(text, reason="too-many")
+            raise UnreadableError(text, reason=TargetReason.TOO_MANY)
         return {address(self.target.id, running.one, key): Seen(dict(row), seen.at_s) for key, row in rows.items()}
 
     # --- writing ---
@@ -155,26 +158,28 @@ class RouterSession:
         found = parse(self.target.id, transitions[0].address) if len(transitions) == 1 else None
         kept = KEPT.get(found[0]) if found else None
         if found is None or kept is None or (verb := verb_of(transitions[0])) not in kept.verbs:
-            raise NotSentError(f"{self.target.id}: no such step is done here", reason="unsupported")
+            raise NotSentError(f"{self.target.id}: no such step is done here", reason=TargetReason.UNSUPPORTED)
         transition, key = transitions[0], found[1]
         try:
             menu = menus.menu(kept.path, version)
             words = words_of(menu, transition)
         except MenuError as err:
-            raise NotSentError(f"{self.target.id}: {err}", reason="unwritable") from err
+            raise NotSentError(f"{self.target.id}: {err}", reason=TargetReason.UNWRITABLE) from err
         try:
             rows = await self._readers.rows(api, version, kept, key)
         except RouterError as err:
-            raise NotSentError(str(self._line.unreadable(err)), reason="unreadable") from err
+            raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
         now = value_of(menu, transition.address, rows, self._commit) if rows else ABSENT
         if now != transition.before.value:
             observed = {transition.address: Seen(now, int(self._walltime()))}
             raise DriftedError(f"{self.target.id}: the row no longer reads as planned", observed=observed)
         if rows and ".id" not in rows[0]:
-            raise NotSentError(f"{self.target.id}: expected a row with an .id, got none", reason="unreadable")
+            raise NotSentError(
+                f"{self.target.id}: expected a row with an .id, got none", reason=TargetReason.UNREADABLE
+            )
         if rows and (hidden := menus.unshown(kept.path, version, rows[0], words)):
             text = f"{not_known_text(version)}, and its row does not show {', '.join(hidden)}"
-            raise NotSentError(f"{self.target.id}: {text}", reason="unwritable")
+            raise NotSentError(f"{self.target.id}: {text}", reason=TargetReason.UNWRITABLE)
         which = [f"=.id={rows[0]['.id']}"] if rows else []
         return await self._command(api, ticket, f"{menu.path}/{verb}", *which, *words)
 
@@ -182,16 +187,16 @@ class RouterSession:
         found = parse(self.target.id, effect.address)
         running = RUNNING.get(found[0]) if found else None
         if running is None or effect.verb != running.verb:
-            raise NotSentError(f"{self.target.id}: no effect {effect.verb!r}", reason="unsupported")
+            raise NotSentError(f"{self.target.id}: no effect {effect.verb!r}", reason=TargetReason.UNSUPPORTED)
         wanted = {found[1]: seen for where, seen in ticket.bound.items() if (found := parse(self.target.id, where))}
         if not wanted:
-            return Reply(True, "no-session", "nothing is open")
+            return Reply(True, TargetReason.NO_SESSION, "nothing is open")
         try:
             rows = await self._readers.running(api, running.one, wanted)
         except RouterError as err:
-            raise NotSentError(str(self._line.unreadable(err)), reason="unreadable") from err
+            raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
         if not all(".id" in row for row in rows):
-            raise NotSentError(f"{self.target.id}: expected rows with an .id, got none", reason="unreadable")
+            raise NotSentError(f"{self.target.id}: expected rows with an .id, got none", reason=TargetReason.UNREADABLE)
         own = self._own(running, rows, wanted)
         return await self._end(api, ticket, running, [row[".id"] for row in own])
 
@@ -212,31 +217,31 @@ class RouterSession:
                 reply = await self._command(api, ticket, f"{running.path}/remove", f"=.id={id_}")
             except NotSentError as err:
                 if n:
-                    raise LostError(f"{n} of {len(ids)} were ended: {err}", reason="partly-sent") from err
+                    raise LostError(f"{n} of {len(ids)} were ended: {err}", reason=TargetReason.PARTLY_SENT) from err
                 raise
             if not reply.accepted and _GONE not in reply.detail:
                 refused = reply
-        return refused or Reply(True, "done" if ids else "no-session", f"{len(ids)} ended")
+        return refused or Reply(True, TargetReason.DONE if ids else TargetReason.NO_SESSION, f"{len(ids)} ended")
 
     async def _command(self, api: Api, ticket: Ticket, *words: str) -> Reply:
         """Send what changes something, once; what a refusal of the router changed is read back by the main job."""
         if self._boottime() >= ticket.deadline_s:
-            raise NotSentError(f"{self.target.id}: the deadline passed before its turn", reason="expired")
+            raise NotSentError(f"{self.target.id}: the deadline passed before its turn", reason=TargetReason.EXPIRED)
         timeout_s = min(self._config.timeout_s, ticket.deadline_s - self._boottime())
         try:
             await self._call(api, *words, timeout_s=timeout_s)
         except TrapError as err:
-            return Reply(False, "refused", str(err))
+            return Reply(False, TargetReason.REFUSED, str(err))
         except LocalRouterError as err:
-            raise NotSentError(f"{self.target.id}: {err}", reason="unwritable") from err
+            raise NotSentError(f"{self.target.id}: {err}", reason=TargetReason.UNWRITABLE) from err
         except (CarrierLostError, RouterTimeoutError) as err:
             if err.sent:
-                reason = "timeout" if isinstance(err, RouterTimeoutError) else "cut"
+                reason = TargetReason.TIMEOUT if isinstance(err, RouterTimeoutError) else TargetReason.CUT
                 raise LostError(f"{self.target.id}: {err}", reason=reason) from err
-            raise NotSentError(f"{self.target.id}: {err}", reason="unreachable") from err
+            raise NotSentError(f"{self.target.id}: {err}", reason=TargetReason.UNREACHABLE) from err
         except RouterError as err:
-            raise LostError(f"{self.target.id}: {err}", reason="malformed") from err
-        return Reply(True, "done")
+            raise LostError(f"{self.target.id}: {err}", reason=TargetReason.MALFORMED) from err
+        return Reply(True, TargetReason.DONE)
 
     async def _call(self, api: Api, *words: str, timeout_s: float) -> None:
         """Send a command whose fate, given up for whatever reason, is in doubt for a while."""
@@ -256,5 +261,5 @@ class RouterSession:
     def _parse(self, text: Address) -> tuple[Resource, str]:
         found = parse(self.target.id, text)
         if found is None:
-            raise UnreadableError(f"{self.target.id}: not an address of this target", reason="refused")
+            raise UnreadableError(f"{self.target.id}: not an address of this target", reason=TargetReason.REFUSED)
         return found

@@ -13,6 +13,7 @@ from typing import Final
 
 from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.model import Address, Enforcement, Seen, Service, ServiceState, Step
+from agent.reasons import ProofReason
 
 NOT_HERE: Final = "no-such-login"
 """An access method's reason for refusing that says that its router has nothing of the subscriber."""
@@ -46,7 +47,7 @@ class SeveralAccess:
         gone = sorted(_targets(enforce) - self._parts.keys())
         if gone:  # the configuration changed while the change ran
             text = f"its access method is no longer configured on {', '.join(map(_name, gone))}"
-            return Judgement(Enforced.NO, "unmapped-method", text)
+            return Judgement(Enforced.NO, ProofReason.UNMAPPED_METHOD, text)
         found = {t: self._parts[t].judge(own, seen, ended) for t, own in self._own(enforce).items()}
         worst = min(found.values(), key=lambda judgement: _WORST.index(judgement.enforced))
         if len(found) == 1:

@@ -25,6 +25,7 @@ from agent.connectors.routeros.static_lists import SeenAll, StaticLists
 from agent.connectors.routeros.static_queue import Shaped, StaticQueue
 from agent.connectors.routeros.static_text import now_text, proof_text, queue_after
 from agent.model import Access, Address, Enforcement, ProofKind, Service, ServiceState, Step
+from agent.reasons import ProofReason
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import StaticMethod
@@ -132,7 +133,7 @@ class StaticAccess:
         if mine and expect["list"]:
             parts.append(self._list_of(enforce).judge(Access(expect["state"]), mine, seen, ended))
         if not parts:
-            return Judgement(Enforced.NO, "not-in-effect", "nothing says what must hold")
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, "nothing says what must hold")
         worst = min(parts, key=lambda part: _WORST.index(part.enforced))
         told = [part.detail for part in parts if part.enforced is worst.enforced]
         return Judgement(worst.enforced, worst.how, " · ".join(told))

@@ -13,6 +13,7 @@ from typing import Final
 
 from agent.connectors.base import CannotEnforce
 from agent.connectors.routeros.addresses import ALL, Network, Resource, address, networks, texts_of
+from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.values import Kind, normalise
 from agent.model import Address, Seen
 
@@ -94,7 +95,7 @@ def _network(text: str) -> Network | CannotEnforce:
 
 
 def _refuse(detail: str) -> CannotEnforce:
-    return CannotEnforce("not-an-address", f"its login: {detail}")
+    return CannotEnforce(RouterReason.NOT_AN_ADDRESS, f"its login: {detail}")
 
 
 def spelt(one: Network) -> str:
@@ -125,7 +126,7 @@ def refuse_moving(target: str, mine: Collection[Network], seen: Mapping[Address,
         for name, ranges in texts_of(seen[address(target, family.pools, ALL)].value).items():
             if hit := _touched(own, ranges.split(",")):
                 why = f"{spelt(hit)} is in pool {name}: after a redial it is somebody else's"
-                return CannotEnforce("pool-address", why)
+                return CannotEnforce(RouterReason.POOL_ADDRESS, why)
         held = texts_of(seen[address(target, family.held, ALL)].value)
         # An address alone is looked up: thousands may be held, and hundreds are asked for at once
         whole = all(one.num_addresses == 1 for one in own)
@@ -134,7 +135,7 @@ def refuse_moving(target: str, mine: Collection[Network], seen: Mapping[Address,
         for text in among:
             if hit := _touched(own, (text,)):
                 why = f"{spelt(hit)} is given out now, by a {held[text]}: after a redial it is somebody else's"
-                return CannotEnforce("pool-address", why)
+                return CannotEnforce(RouterReason.POOL_ADDRESS, why)
     return None
 
 

@@ -25,10 +25,12 @@ from agent.connectors.routeros.addresses import (
 )
 from agent.connectors.routeros.firewall import LetOut, Rule, keeps_in, keeps_out
 from agent.connectors.routeros.marks import COMMENT, SUSPENDED, marked, marks_in
+from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.static_addresses import Family, families, family_of, of_family, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_text import entry_text, list_after
 from agent.model import ABSENT, Absent, Access, Address, Field, Seen, Transition
+from agent.reasons import MethodReason, ProofReason
 
 _ENABLED: Final = "enabled"
 """The mark of an entry that was there, disabled, before we enabled it."""
@@ -94,7 +96,7 @@ class StaticLists:
                 kept = None if name == self._name else keeps_in(self._rules(family_of(one), seen), name)
                 if kept is not None and not isinstance(kept, LetOut):
                     why = f"{spelt(one)} is also in list {name}, and {kept.text}: lift that entry first"
-                    return CannotEnforce("other-list", why)
+                    return CannotEnforce(RouterReason.OTHER_LIST, why)
         return None
 
     def _listed(self, one: Network) -> Address:
@@ -104,16 +106,16 @@ class StaticLists:
         entry = texts_of(seen[self._entry(one)].value)
         name = f"{spelt(one)} in list {self._name}"
         if COPIES in entry:
-            return CannotEnforce("ambiguous-entry", f"{self._target} has {entry[COPIES]} entries of {name}")
+            return CannotEnforce(RouterReason.AMBIGUOUS_ENTRY, f"{self._target} has {entry[COPIES]} entries of {name}")
         if entry.get("dynamic") == "true":
             # RouterOS takes no second equal entry; this one ends by its timeout or a reboot, or is made again
             why = f"{name} is a dynamic entry, which ends by itself and is somebody else's: remove it first"
-            return CannotEnforce("dynamic-entry", why)
+            return CannotEnforce(RouterReason.DYNAMIC_ENTRY, why)
         members = seen[address(self._target, family_of(one).members, self._name)].value
         others = [text for text in touching(members, one) if text != spelt(one)]
         if others and access is Access.ACTIVE:
             why = f"{spelt(one)} is also in list {self._name} by {', '.join(others)}, which is not its own entry"
-            return CannotEnforce("wider-entry", why)
+            return CannotEnforce(RouterReason.WIDER_ENTRY, why)
         return None
 
     def _entered(self, one: Network, seen: SeenAll) -> Mapping[str, Field]:
@@ -129,7 +131,7 @@ class StaticLists:
         for family in families(mine):
             found = keeps_in(self._rules(family, seen), self._name)
             if isinstance(found, LetOut):
-                return CannotEnforce("list-without-rule", f"IPv{family.version}: {found.text}")
+                return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"IPv{family.version}: {found.text}")
             texts.append(f"IPv{family.version} {found.text}")
         return texts
 
@@ -165,24 +167,28 @@ class StaticLists:
             members = seen[address(self._target, family.members, self._name)].value
             missing = [spelt(one) for one in of_family(family, mine) if not member(members, spelt(one))]
             if missing:
-                return Judgement(Enforced.NO, "not-in-effect", f"{missing[0]} is not in list {self._name}")
+                return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{missing[0]} is not in list {self._name}")
         kept = self.kept(mine, seen)
         if isinstance(kept, CannotEnforce):
-            return Judgement(Enforced.NO, "not-in-effect", kept.detail)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, kept.detail)
         flows = open_now(self._target, mine, seen, ended)
         if flows.left:
-            return Judgement(Enforced.NO, "still-online", f"{len(flows.left)} connection(s) carry on as before")
+            return Judgement(
+                Enforced.NO, ProofReason.STILL_ONLINE, f"{len(flows.left)} connection(s) carry on as before"
+            )
         if not flows.many and not any(where.startswith(f"{self._target}/") for where in ended):
-            return Judgement(Enforced.PENDING, "offline", f"{told}; no connection was open: it holds for the next one")
-        return Judgement(Enforced.YES, "seen", f"{told}; nothing passes by the rule")
+            return Judgement(
+                Enforced.PENDING, ProofReason.OFFLINE, f"{told}; no connection was open: it holds for the next one"
+            )
+        return Judgement(Enforced.YES, ProofReason.SEEN, f"{told}; nothing passes by the rule")
 
     def _judge_out(self, mine: Collection[Network], seen: SeenAll) -> Judgement:
         for one in mine:
             held = touching(seen[address(self._target, family_of(one).members, self._name)].value, one)
             if held:
                 why = f"{spelt(one)} still in list {self._name} by {', '.join(held)}"
-                return Judgement(Enforced.NO, "garden", why)
-        return Judgement(Enforced.YES, "seen", f"{' · '.join(map(spelt, mine))} not in {self._name}")
+                return Judgement(Enforced.NO, ProofReason.GARDEN, why)
+        return Judgement(Enforced.YES, ProofReason.SEEN, f"{' · '.join(map(spelt, mine))} not in {self._name}")
 
     def _rules(self, family: Family, seen: SeenAll) -> Sequence[Rule]:
         return self._tables.rows(rules_at(self._target, family), seen)

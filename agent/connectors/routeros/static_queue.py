@@ -17,12 +17,14 @@ from agent.connectors.routeros import fasttrack, queues
 from agent.connectors.routeros.addresses import ALL, COPIES, Network, Resource, Tables, address, member
 from agent.connectors.routeros.firewall import Rule
 from agent.connectors.routeros.marks import marked
+from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.static_addresses import Family, families, of_family, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_lists import SeenAll, rules_at
 from agent.connectors.routeros.static_text import queue_text, rate_text
 from agent.connectors.routeros.values import Kind, normalise
 from agent.model import Absent, Access, Address, Field, Service, ServiceState, Transition
+from agent.reasons import MethodReason, ProofReason
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import StaticMethod
@@ -92,9 +94,11 @@ class StaticQueue:
         """Return the queue as wanted, or why its limit would not hold, or what it had would be lost."""
         for tariff in (service.tariff, wanted.tariff):
             if tariff not in self._limits:
-                return CannotEnforce("unmapped-tariff", f"method {self._name} maps no limit to {tariff}")
+                return CannotEnforce(MethodReason.UNMAPPED_TARIFF, f"method {self._name} maps no limit to {tariff}")
         if not self._limits[wanted.tariff]:
-            return CannotEnforce("not-shaped", f"method {self._name} shapes nobody on tariff {wanted.tariff}")
+            return CannotEnforce(
+                RouterReason.NOT_SHAPED, f"method {self._name} shapes nobody on tariff {wanted.tariff}"
+            )
         suspends = self.suspends and wanted.access is Access.SUSPENDED
         goal = self._suspended if suspends else self._limits[wanted.tariff]
         queue = queues.own(self._queues(seen), mine)
@@ -112,14 +116,14 @@ class StaticQueue:
             return None
         tariff = f"tariff {service.tariff} is {rate_text(mine) if mine else 'not shaped'}"
         why = f"queue {queue.get('name', '')} is at {rate_text(now)}, and {tariff}: correct one of them first"
-        return CannotEnforce("other-limit", why)
+        return CannotEnforce(RouterReason.OTHER_LIMIT, why)
 
     def _write(self, queue: queues.Queue, goal: str, seen: SeenAll, *, strictly: bool) -> Shaped | CannotEnforce:
         name, now = queue.get("name", ""), queues.limit_of(queue)
         where = address(self._target, Resource.QUEUE, name)
         row = seen[where].value
         if isinstance(row, Absent) or COPIES in row:
-            reason = "no-queue" if isinstance(row, Absent) else "several-queues"
+            reason = RouterReason.NO_QUEUE if isinstance(row, Absent) else RouterReason.SEVERAL_QUEUES
             return CannotEnforce(reason, f"queue {name} of {self._target} was changed meanwhile: ask again")
         if now == goal:
             return Shaped(name, goal, strictly, None)
@@ -134,17 +138,19 @@ class StaticQueue:
         """Refuse a queue that lets more through than its limit, or that FastTrack may pass by."""
         name, burst = queue.get("name", ""), _limit(queue.get("burst-limit", _NO_LIMIT))
         if burst != _NO_LIMIT:
-            return CannotEnforce("queue-burst", f"queue {name} has a burst-limit, {rate_text(burst)}, above its limit")
+            return CannotEnforce(
+                RouterReason.QUEUE_BURST, f"queue {name} has a burst-limit, {rate_text(burst)}, above its limit"
+            )
         guaranteed = _limit(queue.get("limit-at", _NO_LIMIT))
         for rate, most in zip(guaranteed.split("/"), goal.split("/"), strict=False):
             if not (rate.isdecimal() and most.isdecimal()) or 0 < int(most) < int(rate):
                 why = f"queue {name} is guaranteed {rate_text(guaranteed)} (limit-at), more than {rate_text(goal)}"
-                return CannotEnforce("queue-guaranteed", why)
+                return CannotEnforce(RouterReason.QUEUE_GUARANTEED, why)
         for family in families(mine):
             rule = self._taken(family, of_family(family, mine), seen)
             if rule:
                 why = f"IPv{family.version} {rule} may take its connections past the queues"
-                return CannotEnforce("fasttrack-bypasses-queues", why)
+                return CannotEnforce(RouterReason.FASTTRACK_BYPASSES_QUEUES, why)
         return None
 
     def _taken(self, family: Family, own: Collection[Network], seen: SeenAll) -> str:
@@ -181,17 +187,17 @@ class StaticQueue:
         """
         queue = queues.own(self._queues(seen), mine)
         if isinstance(queue, queues.Unfit):
-            return Judgement(Enforced.NO, "not-in-effect", queue.detail)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, queue.detail)
         told = queue_text(queue.get("name", ""), queues.limit_of(queue))
         if queues.limit_of(queue) != limit:
-            return Judgement(Enforced.NO, "not-in-effect", f"{told}, not {rate_text(limit)}")
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{told}, not {rate_text(limit)}")
         refusal = self._refuse_loose(queue, limit, mine, seen) if strictly else None
         if refusal:
-            return Judgement(Enforced.NO, "not-in-effect", refusal.detail)
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, refusal.detail)
         left = open_now(self._target, mine, seen, ended).left if strictly else ()
         if left:
-            return Judgement(Enforced.NO, "still-online", f"{len(left)} connection(s) pass by {told}")
-        return Judgement(Enforced.YES, "seen", told)
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} connection(s) pass by {told}")
+        return Judgement(Enforced.YES, ProofReason.SEEN, told)
 
     def _rules(self, family: Family, seen: SeenAll) -> Sequence[Rule]:
         return self._tables.rows(rules_at(self._target, family), seen)

@@ -1,0 +1,32 @@
+"""Reason codes of CWMP, beside those of `agent.reasons`."""
+
+from __future__ import annotations
+
+from agent.reasons import ExplainedReason
+
+
+class CwmpReason(ExplainedReason):
+    """Reasons that only CWMP has."""
+
+    BAD_FILE = "bad-file", "The image file is too large or not readable.", "Give another file."
+    NO_FILE = "no-file", "There is no such image file.", "Put it into the configured folder."
+    NO_FILES = "no-files", "This agent serves no image files.", "Configure a folder for them."
+    LOGIN_TAKEN = "login-taken", "Another CPE has this user.", "Ask again: another one is made."
+    SECRET_GONE = "secret-gone", "The secret that was to be set is no longer kept.", "Ask for the change again."
+    SECRET_UNKNOWN = (
+        "secret-unknown",
+        "The secret from before is not known, so it cannot be set again.",
+        "Set a new one.",
+    )
+    TRIPPED = (
+        "tripped",
+        "The circuit breaker holds the request back: the CPE rebooted after it.",
+        "Look at the CPE, then ispagent cpe clear.",
+    )
+    UNKNOWN_MODEL = "unknown-model", "The CPE's data model has no known root.", "Report the model."
+    UNKNOWN_PARAMETER = (
+        "unknown-parameter",
+        "The CPE's profile has no such parameter.",
+        "Use a name of the profile or a full path.",
+    )
+    UNSAFE = "unsafe", "This model is known to fail on the request.", "Do it by hand, with somebody at the device."

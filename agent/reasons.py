@@ -1,0 +1,386 @@
+"""Reason codes: short texts for programs that stay the same, each with its meaning and what a person can do about it.
+
+A reason code stands in journals, events, API answers and `--json` output. `docs/reasons.md` is generated from these
+enums; the command line takes its texts from them. Codes of one connector stand in that connector's folder.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Self
+
+
+class ExplainedReason(enum.StrEnum):
+    """A code, equal to its text. `meaning`: one sentence; `remedy`: what to do about it, "" where nothing helps."""
+
+    meaning: str
+    remedy: str
+
+    def __new__(cls, code: str, meaning: str = "", remedy: str = "") -> Self:
+        """Return the member of a code."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        member.remedy = remedy
+        return member
+
+    def numbered(self, number: object) -> NumberedReason:
+        """Return this code with the peer's own number or word behind it: `nak-503`, `fault-9005`, `lost-timeout`."""
+        return NumberedReason(f"{self.value}-{number}")
+
+
+class NumberedReason(str):
+    """A reason code that ends with a peer's own number or word."""
+
+    __slots__ = ()
+
+
+AnyReason = ExplainedReason | NumberedReason
+
+
+def explain(code: str, *layers: type[ExplainedReason]) -> ExplainedReason | None:
+    """Return the reason that a code stands for in the first of some layers that has it, also one with a number."""
+    known: dict[str, ExplainedReason] = {reason.value: reason for layer in reversed(layers) for reason in layer}
+    return known.get(code) or known.get(code.rpartition("-")[0])
+
+
+class TargetReason(ExplainedReason):
+    """Why a target was not read, not written, or left in doubt; and how it answered."""
+
+    UNREACHABLE = (
+        "unreachable",
+        "The target did not accept a connection.",
+        "Check that it is up and that the agent can reach it.",
+    )
+    TIMEOUT = (
+        "timeout",
+        "The target did not answer in time.",
+        "Check its load and the network in between, then ask again.",
+    )
+    HUNG_UP = "hung-up", "The target closed the connection.", "Check its log and its limit of sessions, then ask again."
+    CUT = "cut", "The connection broke before the answer came.", "Nothing: the resource is read again."
+    REFUSED = (
+        "refused",
+        "The target refused the request.",
+        "Read the detail: permissions, a password, or a rule of the target.",
+    )
+    BUSY = "busy", "Other writers changed the same resource each time the agent tried.", "Ask again later."
+    BUSY_CPU = (
+        "busy-cpu",
+        "The target's CPU load is above its configured limit.",
+        "Wait: the change goes on when the load falls.",
+    )
+    DRIFTED = (
+        "drifted",
+        "The resource no longer reads as in the preview. Nothing was written.",
+        "Find who changed it, then ask for the change again.",
+    )
+    EXPIRED = "expired", "The deadline passed before the first byte was sent.", "Ask for the change again."
+    UNKNOWN_TARGET = (
+        "unknown-target",
+        "The configuration has no such target.",
+        "Add the target to the configuration, or correct the name.",
+    )
+    UNREADABLE = "unreadable", "The resource could not be read.", "Check the target, then ask again."
+    UNWRITABLE = "unwritable", "The target does not take this value.", "Read the detail and ask for another value."
+    UNSUPPORTED = "unsupported", "The target cannot do this.", "Read the detail."
+    PARTLY_SENT = (
+        "partly-sent",
+        "Only some of the requests of one step were sent.",
+        "Check the sessions that the detail names.",
+    )
+    TOO_MANY = "too-many", "The request covers more than is read or written at once.", "Ask for less at a time."
+    MALFORMED = "malformed", "The target's answer could not be understood.", "Report it with the target's version."
+    AMBIGUOUS = "ambiguous", "Several resources have the same key.", "Remove the duplicates on the target."
+    MISSING_SECRET = (
+        "missing-secret",
+        "A secret that the configuration names is not set.",
+        "Set it: ispagent secret set NAME.",
+    )
+    MISSING_POLICY = (
+        "missing-policy",
+        "The target's user lacks a permission that writing needs.",
+        "Grant the permission that the detail names.",
+    )
+    CERTIFICATE = (
+        "certificate",
+        "The target's certificate is not the pinned one.",
+        "Find out why it changed before you pin the new one.",
+    )
+    NO_PASSWORD = (
+        "no-password",
+        "The login's password is not kept where the agent can read it.",
+        "Set the password by hand.",
+    )
+    NOT_ON_THE_LINE = (
+        "not-on-the-line",
+        "The device has not called in.",
+        "Wait for its next call, or check its power and line.",
+    )
+    SESSION_ENDED = (
+        "session-ended",
+        "The device ended its session before it was asked or before it answered.",
+        "Nothing: it is asked again at its next call.",
+    )
+    STOPPED = "stopped", "The agent is stopping.", "Start the agent: the change goes on."
+    ENDLESS = (
+        "endless",
+        "An access method asked for more reads than are allowed.",
+        "Report it: this is a fault of the agent.",
+    )
+    ACK = "ack", "The NAS acknowledged the request.", ""
+    NAK = "nak", "The NAS refused the request, with its Error-Cause.", "Look the number up in RFC 5176 section 3.5."
+    ACK_WITHOUT_EFFECT = (
+        "ack-without-effect",
+        "The NAS acknowledged the request, and the session carries on.",
+        "Disconnect the session on the NAS by hand.",
+    )
+    COMMITTED = "committed", "The database committed the rows.", ""
+    DONE = "done", "The target took the request.", ""
+    NO_SESSION = "no-session", "No session is open.", ""
+    ACCEPTED = "accepted", "The device accepted the request.", ""
+    OK = "ok", "The device took the values.", ""
+    OK_LATER = "ok-later", "The device applies the values later, as it said.", ""
+    TRANSFERRED = "transferred", "The device reported that the transfer is complete.", ""
+    NO_INSTANCE = "no-instance", "The device gave a new row no number.", "Read the table again, then ask again."
+    FAULT = "fault", "The device answered with a fault of this number.", "Look the number up in the device's protocol."
+    READ_BACK = "read-back", "The resource was read back and decided the outcome.", ""
+    NOTHING_TO_DO = "nothing-to-do", "Nothing was there to act on.", ""
+    LOST = "lost", "No answer came: the request was sent, and its fate is read from the device.", ""
+
+
+class MethodReason(ExplainedReason):
+    """Why an access method cannot make a state real for a service."""
+
+    NO_SUCH_LOGIN = (
+        "no-such-login",
+        "The target does not know the login.",
+        "Correct the login in the subscriber list, or create it on the target.",
+    )
+    AMBIGUOUS_LOGIN = (
+        "ambiguous-login",
+        "The target knows the login several times.",
+        "Remove the duplicates on the target.",
+    )
+    NO_SUCH_PROFILE = (
+        "no-such-profile",
+        "The target has no profile of the configured name.",
+        "Create it on the target, or correct the method's configuration.",
+    )
+    UNMAPPED_TARIFF = (
+        "unmapped-tariff",
+        "The method maps nothing to the service's tariff.",
+        "Add the tariff to the method's configuration.",
+    )
+    UNMAPPED_METHOD = (
+        "unmapped-method",
+        "No configured access method has this name.",
+        "Add the method to the configuration, or correct the subscriber list.",
+    )
+    DISABLED = "disabled", "The entry of the login is disabled on the target.", "Enable it, or leave the service out."
+    LIST_WITHOUT_RULE = (
+        "list-without-rule",
+        "Nothing on the router blocks members of the address list.",
+        "Add a rule for the list above FastTrack and accept rules.",
+    )
+    NO_LIST = "no-list", "The profile puts nobody into an address list.", "Set the profile's address-list."
+    IPV6_NOT_HELD = "ipv6-not-held", "The suspended state does not hold for IPv6.", "Block IPv6 too, or hand out none."
+    ROUTES_NOT_HELD = (
+        "routes-not-held",
+        "Routes of the entry would carry on unblocked.",
+        "Remove the routes, or block them.",
+    )
+    NOT_IN_EFFECT = "not-in-effect", "The state would not be in effect.", "Read the detail."
+    REJECTED = "rejected", "The login would be rejected anyway.", "Find out why before you change anything."
+    CANNOT_TELL = (
+        "cannot-tell",
+        "The reply that the login would get cannot be computed.",
+        "Simplify the user's rows as the detail says.",
+    )
+    SEVERAL = (
+        "several",
+        "Several targets hold an entry of the login and disagree.",
+        "Remove the entries that are not used.",
+    )
+    LOCAL_SECRET = (
+        "local-secret",
+        "A local entry on the router answers before the login server does.",
+        "Remove the local entry.",
+    )
+
+
+class ProofReason(ExplainedReason):
+    """How it is known that a state is enforced, or why it is not."""
+
+    SEEN = "seen", "The device shows it.", ""
+    GARDEN = "garden", "The session has an address of the walled garden, or is still in it where it should not be.", ""
+    INFERRED = "inferred", "A new session began after the change, and its login gets the wanted reply.", ""
+    OFFLINE = "offline", "No session is open: it holds from the next login.", ""
+    STILL_ONLINE = (
+        "still-online",
+        "Sessions or connections carry on as before.",
+        "Disconnect them on the device, or retry the change.",
+    )
+    OLD_SESSION = (
+        "old-session",
+        "Sessions from before the change carry on.",
+        "Disconnect them on the device, or retry the change.",
+    )
+    OUTSIDE_GARDEN = (
+        "outside-garden",
+        "A session has an address outside of the walled garden.",
+        "Check the address pool of the suspended group.",
+    )
+    NOT_IN_EFFECT = "not-in-effect", "The device shows another state.", "Read the detail."
+    UNREADABLE = "unreadable", "The device could not be read.", "Check the device; the state is judged again."
+    UNMAPPED_METHOD = (
+        "unmapped-method",
+        "The access method is no longer configured.",
+        "Configure it, then retry the change.",
+    )
+
+
+class SkipReason(ExplainedReason):
+    """Why a request leaves a service or a device as it is."""
+
+    ALREADY = "already", "It already is as wanted.", ""
+    PROTECTED = (
+        "protected",
+        "The service is protected, or feeds others.",
+        "Name it alone, after a look at who depends on it.",
+    )
+    PAID = "paid", "Billing says that it owes nothing.", ""
+    PROMISED = "promised", "A promise to pay has not run out.", ""
+    NO_BILLING_DATA = (
+        "no-billing-data",
+        "No billing data says that it owes.",
+        "Import billing data, or ask for another reason.",
+    )
+    BILLING_IN_DOUBT = (
+        "billing-in-doubt",
+        "The billing data may be old or lies in the future.",
+        "Export billing data again.",
+    )
+    OTHER_REASON = (
+        "other-reason",
+        "It is suspended for another reason than the one to be lifted.",
+        "Lift the reason that the detail names.",
+    )
+    CHANGED_SINCE = (
+        "changed-since",
+        "It was changed since the change that is to be reverted.",
+        "Look at today's state and ask for what is wanted.",
+    )
+    IRREVERSIBLE = "irreversible", "It cannot be taken back.", ""
+    SHARED_LOGIN = "shared-login", "Several services have the same login.", "Correct the subscriber list."
+    UNREACHABLE = "unreachable", "The target could not be read for the preview.", "Check the target, then ask again."
+    UNMAPPED_METHOD = (
+        "unmapped-method",
+        "No configured access method has this name.",
+        "Add the method to the configuration, or correct the subscriber list.",
+    )
+
+
+class RefusalReason(ExplainedReason):
+    """Why the agent refused a command or a statement."""
+
+    UNKNOWN_CHANGE = "unknown-change", "There is no change with this id.", "ispagent change list shows them."
+    UNKNOWN_PLAN = "unknown-plan", "There is no such plan.", "ispagent change list shows them."
+    UNKNOWN_ITEM = "unknown-item", "The plan has no such item.", ""
+    UNKNOWN_CPE = "unknown-cpe", "There is no such CPE.", "ispagent cpe list shows them."
+    AMBIGUOUS_CPE = "ambiguous-cpe", "The service has several CPE.", "Name one of them."
+    UNKNOWN_SERVICE = "unknown-service", "There is no such service.", "ispagent subscriber list shows them."
+    UNKNOWN_FREEZE = "unknown-freeze", "There is no such freeze.", "ispagent status shows those in force."
+    BUSY = "busy", "Another change holds the address.", "Wait for that change to finish."
+    CANCELLED = "cancelled", "The change was cancelled.", "Ask for it again if it is still wanted."
+    CLOCK_HALT = (
+        "clock-halt",
+        "The clock jumped: nothing is applied until a person has looked.",
+        "ispagent clock accept.",
+    )
+    CLOSED = "closed", "The change takes no more decisions.", ""
+    CONSUMED = "consumed", "The plan has been used: a plan is used once.", ""
+    DONE = "done", "The message was handled before.", ""
+    EXPIRED = "expired", "The time in which the plan could start or run is over.", "Ask for the change again."
+    FROZEN = "frozen", "A freeze is in force.", "Two people lift it."
+    LIFTED = "lifted", "The freeze was lifted before.", ""
+    INBOX_FULL = "inbox-full", "Too many messages wait to be handled.", "Wait, or look at who sends them."
+    NO_TICKET = "no-ticket", "The step has no such attempt.", "Report it: this is a fault of the agent."
+    NOT_APPROVED = (
+        "not-approved",
+        "The policy's approvals are not there.",
+        "ispagent change show ID says what is missing.",
+    )
+    NOT_CONSUMED = "not-consumed", "The plan was not started.", ""
+    NOT_REQUIRED = "not-required", "A fact that the item requires no longer holds.", ""
+    NOT_WITNESSED = (
+        "not-witnessed",
+        "A witness knows another log of this agent.",
+        "ispagent status says which; find out why.",
+    )
+    NOTHING_TO_RETRY = "nothing-to-retry", "No item can be retried.", "Ask for the change again."
+    OVER = "over", "The item has ended.", ""
+    OVER_BUDGET = (
+        "over-budget",
+        "The policy's hourly limit of its risk class is used up.",
+        "Wait, or let a person approve it.",
+    )
+    REPLAYED_INTENT = "replayed-intent", "This intent was answered before with a plan.", "Sign a new one."
+    REPLAYED = "replayed", "This view was answered before.", "Sign a new one."
+    RATE_LIMITED = "rate-limited", "This person was shown many plans within the hour.", "Wait."
+    RUNNING = "running", "The run is not over yet.", "Wait for its end."
+    STALE = "stale", "The device or CPE is not the one of the preview any more.", "Ask for the change again."
+    TRUST_MOVED = "trust-moved", "A newer trust document was installed meanwhile.", "Try again."
+    BAD_SECRET = "bad-secret", "The secret is empty or too long.", "Give one of the length that the detail names."
+    UNWANTED_SECRET = (
+        "unwanted-secret",
+        "The configuration names no secret like this.",
+        "Correct the name, or the configuration.",
+    )
+
+
+class ItemReason(ExplainedReason):
+    """Why an item moved to its state, where no target and no proof says so."""
+
+    RECORDED = "recorded", "Only the reason for a suspension was recorded: the network is as it was.", ""
+    SUPERSEDED = "superseded", "A restore took the place of this suspension before it was sent.", ""
+    RETRY = "retry", "A person asked to end the sessions once more.", ""
+    REVERTED = "reverted", "The change took it back as declared.", ""
+    GIVEN_UP = (
+        "given-up",
+        "The run was ended after a restored backup.",
+        "Look at the device, then ask for what is wanted.",
+    )
+    NOT_ON_THE_LINE = (
+        "not-on-the-line",
+        "The device has not called in yet.",
+        "Wait for its next call, or check its power and line.",
+    )
+    UNREADABLE = "unreadable", "The device could not be read in the end.", "Check the device; the item is judged again."
+
+
+class HttpReason(ExplainedReason):
+    """Why the local API refused a request."""
+
+    BAD_REQUEST = "bad-request", "The request is not well-formed, or a value in it is not taken.", "Read the message."
+    BUSY = "busy", "Too many connections are open.", "Close a watch, or try again."
+    INTERNAL = "internal", "The agent failed to answer.", "Look at the agent's log and report it."
+    LOG_CORRUPT = (
+        "log-corrupt",
+        "The audit log or a stored plan does not verify.",
+        "Stop the agent and keep the files: docs/operations.md.",
+    )
+    METHOD = "method", "The path does not take this HTTP method.", ""
+    NO_ACS = "no-acs", "This agent manages no CPE.", "Configure a connector for CPE."
+    NO_ROUTE = "no-route", "There is no such path.", "docs/api.md lists them."
+    NOTHING_TO_DO = "nothing-to-do", "Nothing would change.", ""
+    REFUSED = "refused", "Trust or policy refuses it.", "Read the message."
+    ROLE = "role", "The caller may not do this.", "Run it as another user, or map the uid in [people]."
+    TOO_MANY = "too-many", "Unknown local users asked too often.", "Wait a minute."
+    UNKNOWN_DEVICE = "unknown-device", "There is no such device.", "ispagent device list shows them."
+    UNKNOWN_EVENT = "unknown-event", "The log has no such event.", ""
+    UNKNOWN_SERVICE = (
+        "unknown-service",
+        "There is no such subscriber or service.",
+        "ispagent subscriber list shows them.",
+    )

@@ -1,0 +1,54 @@
+"""The page of reason codes, from the code: `python -m tests.repo.reasons_page` writes docs/reasons.md."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator
+
+import agent
+from agent import reasons
+from agent.reasons import ExplainedReason
+from tests.repo import tree
+
+REASONS_MD = tree.ROOT / "docs" / "reasons.md"
+PREFACE = """\
+# Reason codes
+
+Written from the code by `python -m tests.repo.reasons_page`; a test compares. A code stands in journals, events, API
+answers and `--json` output, and stays the same; the text beside it is for people and may change. A code that ends
+with `-N` below carries the peer's own number or word: `nak-503`, `fault-9005`, `lost-timeout`.
+
+Codes of refused statements (approvals, cancels, trust) are those of `Reason` in `trust/errors.py`; each comes with a
+sentence of its own.
+"""
+NUMBERED = frozenset({reasons.TargetReason.NAK, reasons.TargetReason.FAULT, reasons.TargetReason.LOST})
+
+
+def layers() -> Iterator[type[ExplainedReason]]:
+    """Yield every enum of reasons in the agent: the common ones, then those of single folders."""
+    for found in pkgutil.walk_packages(agent.__path__, "agent."):
+        if found.name.rpartition(".")[2] == "reasons":
+            importlib.import_module(found.name)
+    yield from sorted(ExplainedReason.__subclasses__(), key=_place)
+
+
+def _place(layer: type[ExplainedReason]) -> tuple[bool, str]:
+    return layer.__module__ != reasons.__name__, layer.__module__
+
+
+def render() -> str:
+    """Return the page."""
+    parts = [PREFACE]
+    for layer in layers():
+        parts.append(f"## {(layer.__doc__ or '').partition('.')[0]}\n\n`{layer.__module__}` `{layer.__name__}`\n")
+        rows = ["| code | meaning | what to do |", "|---|---|---|"]
+        for reason in layer:
+            code = f"{reason.value}-N" if reason in NUMBERED and layer is reasons.TargetReason else reason.value
+            rows.append(f"| `{code}` | {reason.meaning} | {reason.remedy or '–'} |")
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    REASONS_MD.write_text(render(), encoding="utf-8")
