@@ -41,9 +41,9 @@ from agent.changes.remote.views import Views
 from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
-from agent.connectors.base import AccessMethod, Connector, UnreadableError
-from agent.connectors.radius import SPEC as RADIUS
-from agent.connectors.radius.connector import RadiusConnector
+from agent.connectors import roles
+from agent.connectors.base import Connector, UnreadableError
+from agent.connectors.roles import Connectors
 from agent.connectors.spec import ConnectorContext
 from agent.cpe import build as cpe
 from agent.cpe.baseline import SecretSources
@@ -53,7 +53,6 @@ from agent.cpe.requirements import EVIDENCE_TESTS, REQUIREMENT_TESTS
 from agent.cpe.store import CpeStore
 from agent.inventory import book
 from agent.inventory.importing import Importer
-from agent.model import Address, Service
 from agent.reasons import TargetReason
 from agent.runtime import redacting_log
 from agent.runtime.bell import Bell
@@ -61,7 +60,6 @@ from agent.runtime.clock import Clock, SystemClock
 from agent.runtime.http import serve_http
 from agent.runtime.supervise import supervise
 from agent.runtime.unix_socket import bind_unix
-from agent.services.routed_access import with_routers
 from agent.store import mail
 from agent.store.db import Store
 from agent.store.errors import MissingKeyError, StoreFailedError
@@ -126,23 +124,6 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
             store.close()
     finally:
         vault.close()
-
-
-async def password_of(
-    connectors: Mapping[str, Connector], access_methods: Mapping[str, AccessMethod], service: Service
-) -> str:
-    """Return the password of a service's login, from the database that its access method rests on.
-
-    Raises:
-        UnreadableError: it is kept elsewhere, or cannot be read.
-    """
-    method, radius = access_methods.get(service.method), connectors.get("radius")
-    if method is None or not isinstance(radius, RadiusConnector) or not method.target.startswith("radius/"):
-        where = (
-            f"{service.ref} is not on RADIUS ({service.method}): its password is kept where the agent cannot read it"
-        )
-        raise UnreadableError(where, reason=TargetReason.NO_PASSWORD)
-    return await radius.password_of(method.target, service.login)
 
 
 class Link:
@@ -301,15 +282,15 @@ def build(
         except MissingKeyError as err:  # to a connector it is one more reason why a target cannot be reached
             raise UnreadableError(str(err), reason=TargetReason.MISSING_SECRET) from err
 
-    radius = config.of(RADIUS)
     cpe_store = CpeStore(store, vault)
     if connectors is None:
-        context = ConnectorContext(secret, vault.commit, config.timezone, clock, cpe_store)
-        connectors = {one.spec.name: one.make(context) for one in config.connectors}
-    access_methods = with_routers(
-        {n: method for c in connectors.values() for n, method in c.access_methods.items()}, radius
-    )
-    sessions = Sessions(connectors)
+        hosts = {one.spec.name: one.spec.host() for one in config.connectors if one.spec.host is not None}
+        context = ConnectorContext(secret, vault.commit, config.timezone, clock, cpe_store, hosts)
+        found = roles.make(config.connectors, context)
+    else:
+        found = Connectors(connectors)
+    access_methods = found.access_methods
+    sessions = Sessions(found.in_sessions)
     clock_watch = ClockWatch(store, recorder, clock)
     importer = Importer(
         store,
@@ -340,12 +321,7 @@ def build(
         clock=clock,
         unmet=lambda tx, item, begun: book.unmet(tx, item, begun, tests),
         patience=patience or Patience(),
-        census={
-            target.id: Address(f"{target.id}/{connector.traits.census}")
-            for connector in connectors.values()
-            if connector.traits.census
-            for target in connector.targets
-        },
+        census=found.census,
         paced=paced,
         check_clock=clock_watch.check,
         refresh_facts=importer.refresh,
@@ -377,12 +353,12 @@ def build(
             trust=trust_state,
             standings=standings,
             previewer=previewer,
-            sources=SecretSources(lambda service: password_of(connectors, access_methods, service), secret),
+            sources=SecretSources(found.password_of, secret),
             handle=config.name,
             waiting_for=worker.waiting_for,
             poke=worker.poke,
         ),
-        connectors.values(),
+        found.by_name.values(),
     )
     intake = Intake(store, vault, sessions, previewer, config.access, clock, importer.doubt, standings, cpes.planners)
     sealing = Sealing(store, vault, recorder, trust_state, clock, signer)
@@ -425,8 +401,8 @@ def build(
             agent=identity.agent,
             handle=config.name,
             words=fingerprint(identity.plan_key.public, identity.log_key.public),
-            targets=tuple(t.id for c in connectors.values() for t in c.targets),
-            devices=Devices(connectors, sessions),
+            targets=found.targets,
+            devices=Devices(found.by_name, sessions),
             cpes=cpes.desk,
             cloud=link.state,
             witnessed=witnesses.witnessed_text,

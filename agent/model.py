@@ -79,7 +79,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A system that changes are made on. `id` is `radius/main`; `identity` pins which one it is (may be empty)."""
+    """A system that changes are made on. `id` is CONNECTOR/NAME; `identity` pins which one it is (may be empty)."""
 
     id: str
     kind: str
@@ -87,7 +87,7 @@ class Target:
 
 
 def target_of(address: Address) -> str:
-    """Return the id of the target that an address belongs to: its first two words, `radius/main`."""
+    """Return the id of the target that an address belongs to: its first two words, CONNECTOR/NAME."""
     return "/".join(address.split("/", 2)[:2])
 
 

@@ -4,33 +4,53 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Sequence
 
 import typer
 
 from agent.cli import audit, change, client, cloud, cpe, device, local, secret, subscriber, trust
+from agent.cli.connector_groups import ConnectorGroup, RootGroup
 
-app = typer.Typer(
-    name="ispagent",
-    help="Service changes that are previewed, approved, audited and reversible.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-)
-app.add_typer(change.app, name="change")
-app.add_typer(subscriber.app, name="subscriber")
-app.add_typer(trust.app, name="trust")
-app.add_typer(secret.app, name="secret")
-app.add_typer(audit.app, name="audit")
-app.add_typer(cloud.app, name="cloud")
-app.add_typer(device.app, name="device")
-app.add_typer(cpe.app, name="cpe")
-app.add_typer(local.clock, name="clock")
-app.command("init")(local.init)
-app.command("run")(local.run)
-app.command("status")(local.status)
-app.command("freeze")(local.freeze)
-app.command("unfreeze")(local.unfreeze)
+
+def make(connectors: Sequence[str] | None = None) -> typer.Typer:
+    """Return the command line. `connectors`: packages of those whose commands it has; None: of the registry."""
+
+    class Root(RootGroup):
+        packages = connectors
+
+    class Shared(ConnectorGroup):
+        packages = connectors
+
+    made = typer.Typer(
+        name="ispagent",
+        help="Service changes that are previewed, approved, audited and reversible.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        cls=Root,
+    )
+    for group, name in (
+        (change.app, "change"),
+        (subscriber.app, "subscriber"),
+        (trust.app, "trust"),
+        (secret.app, "secret"),
+        (audit.app, "audit"),
+        (cloud.app, "cloud"),
+        (device.app, "device"),
+        (cpe.app, "cpe"),
+        (local.clock, "clock"),
+    ):
+        made.add_typer(group, name=name, cls=Shared)
+    made.command("init")(local.init)
+    made.command("run")(local.run)
+    made.command("status")(local.status)
+    made.command("freeze")(local.freeze)
+    made.command("unfreeze")(local.unfreeze)
+    return made
+
+
+app = make()
 
 
 def main() -> None:

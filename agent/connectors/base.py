@@ -1,9 +1,17 @@
-"""The contract of a connector: how the main job talks to a system, whichever it is.
+"""The contract of connectors: the roles that one may play, and the types that cross between it and the agent.
 
-A connector is one folder. It knows how a service state becomes resources (its access methods, pure), how to read and
-write resources (its session, I/O), and how enforcement is judged (pure). It knows nothing of plans, trust or the
-journal. Systems that are dialled (`Reach.DIAL`: SQL, RouterOS) and devices that call in (`Reach.ARRIVE`: TR-069, USP)
-have the same session; only how it comes about differs.
+A connector is one folder. It plays any of these roles, each a protocol here, and says which in its `SPEC`:
+
+* `Changes`: it knows how a service state becomes resources (its access methods, pure), how to read and write resources
+  (its sessions, I/O), and how enforcement is judged (pure).
+* `Reads`: its sessions read and do nothing else.
+* `Polls`: it returns values of its targets, again and again.
+* `DeviceFacts`: it reports the state of its devices.
+* `ConnectionRequests`: its devices call in, and it can ask them to.
+* `KnowsPasswords`: it keeps its logins' passwords.
+
+None of them knows plans, trust or the journal. Systems that are dialed (`Reach.DIAL`: databases, routers) and devices
+that call in (`Reach.ARRIVE`: CPE) have the same session; only how it comes about differs.
 
 Errors (what is known of the device decides the class):
 
@@ -22,7 +30,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from agent.model import Address, Effect, Enforcement, Seen, Service, ServiceState, Step, Target, Ticket
+from agent.model import Address, Effect, Enforcement, Seen, Service, ServiceState, Step, Target, Ticket, Value
 from agent.reasons import AnyReason, ExplainedReason, TargetReason
 
 
@@ -141,9 +149,16 @@ class DeviceReport:
         return self.target.partition("/")[2]
 
 
+class Connector(Protocol):
+    """Any connector, whichever roles it plays."""
+
+    targets: Sequence[Target]
+    """Its configured targets; those that come and go are not among them."""
+
+
 @runtime_checkable
-class DeviceFacts(Protocol):
-    """A connector that knows something of its devices beside what changes need."""
+class DeviceFacts(Connector, Protocol):
+    """Role: it reports the state of its devices."""
 
     def reports(self) -> Sequence[DeviceReport]:
         """Return what is known of each device, as it was last read; nothing is sent."""
@@ -166,8 +181,8 @@ class Reply:
     detail: str = ""
 
 
-class Session(Protocol):
-    """One conversation with a target, dialled or arrived. Used by several steps at once, up to `Traits.window`."""
+class ReadSession(Protocol):
+    """One conversation with a target in which it is only read. Used by several readers at once."""
 
     target: Target
 
@@ -178,6 +193,14 @@ class Session(Protocol):
             UnreadableError: the target could not be asked.
         """
         ...
+
+    def notes(self) -> Sequence[str]:
+        """Return what a preview says of the target beside the change, from what was read of it; nothing is sent."""
+        ...
+
+
+class Session(ReadSession, Protocol):
+    """One conversation with a target, dialled or arrived. Used by several steps at once, up to `Traits.window`."""
 
     async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
         """Return the resources that `effect` would act on now (each open session), to be journalled before it is sent.
@@ -207,10 +230,6 @@ class Session(Protocol):
         """
         ...
 
-    def notes(self) -> Sequence[str]:
-        """Return what a preview says of the target beside the change, from what was read of it; nothing is sent."""
-        ...
-
 
 @runtime_checkable
 class LateResult(Protocol):
@@ -222,8 +241,8 @@ class LateResult(Protocol):
 
 
 @runtime_checkable
-class ConnectionRequests(Protocol):
-    """A connector of devices that call in, which can be asked to do so."""
+class ConnectionRequests(Connector, Protocol):
+    """Role: its devices call in, and it can ask them to."""
 
     def waited_for(self, target: str) -> AbstractContextManager[None]:
         """Ask the device to call in, again and again, inside the block."""
@@ -297,13 +316,13 @@ class AccessMethod(Protocol):
         ...
 
 
-class Connector(Protocol):
-    """A system that the agent can act on."""
+@runtime_checkable
+class Changes(Connector, Protocol):
+    """Role: the agent can act on its targets."""
 
     traits: Traits
-    targets: Sequence[Target]
     access_methods: Mapping[str, AccessMethod]
-    """By access method name, as in the inventory's `method` column."""
+    """By name, as in the inventory's `method` column."""
 
     def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
         """Open a session to a `Reach.DIAL` target. Raises UnreadableError inside when it cannot be reached."""
@@ -311,4 +330,93 @@ class Connector(Protocol):
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         """Listen for devices of `Reach.ARRIVE` and call `arrived` for each session; returns at once for DIAL."""
+        ...
+
+
+@runtime_checkable
+class Reads(Connector, Protocol):
+    """Role: the agent can read its targets. A connector that plays `Changes` need not play this one too."""
+
+    window: int
+    """Readers in flight per target."""
+
+    def dial(self, target: Target) -> AbstractAsyncContextManager[ReadSession]:
+        """Open a session to a target. Raises UnreadableError inside when it cannot be reached."""
+        ...
+
+
+@runtime_checkable
+class KnowsPasswords(Connector, Protocol):
+    """Role: it keeps its logins' passwords, and can tell one to a device that must have it."""
+
+    async def password_of(self, target: str, login: str) -> str:
+        """Return the password by which a target checks a login.
+
+        Raises:
+            UnreadableError: the target cannot be asked, or has not exactly one.
+        """
+        ...
+
+
+Rows = Mapping[str, Mapping[str, str]]
+"""Rows of a table by key, each with its properties."""
+
+
+class SessionHost(Protocol):
+    """A kind of device on which sessions run that another connector decides about. Pure: it is given what was read.
+
+    A connector that hands out policies (a RADIUS server) cannot see whether they take effect; the device on which the
+    session runs can. `target` is the id of such a device; `kind` is `ppp` or `hotspot`.
+    """
+
+    def rules(self, target: str) -> Address:
+        """Return where its rules are read."""
+        ...
+
+    def let_out(self, rules: Value, lists: Collection[str]) -> str:
+        """Return why its rules let members of the address lists out; empty when they keep them in."""
+        ...
+
+    def own_entry(self, target: str, kind: str, login: str) -> Address:
+        """Return where an entry of its own for a login is read, which hides the other connector's."""
+        ...
+
+    def entry_noun(self, kind: str) -> str:
+        """Return what such an entry is called."""
+        ...
+
+    def sessions(self, target: str, kind: str, login: str) -> Address:
+        """Return where a login's sessions are read; ending that address ends them."""
+        ...
+
+    def sessions_of(self, sessions: Value) -> Rows:
+        """Return the sessions that were read there; `address` is a session's own."""
+        ...
+
+    def members(self, target: str, list_name: str) -> Address:
+        """Return where the members of an address list are read."""
+        ...
+
+    def is_member(self, members: Value, address: str) -> bool:
+        """Return whether an address is a member."""
+        ...
+
+    def speeds(self, target: str) -> Address:
+        """Return where the speeds of sessions are read."""
+        ...
+
+    def speed_of(self, speeds: Value, login: str, rate: str) -> tuple[Enforced, str]:
+        """Judge whether a login's session has a rate, PENDING where that cannot be told; and the rate that it has."""
+        ...
+
+    def connections(self, target: str, address: str) -> Address | None:
+        """Return where the open connections of an address are read; None: that text is no address."""
+        ...
+
+    def connections_left(self, target: str, connections: Value, ended: Collection[Address]) -> int:
+        """Return how many connections may be from before. `ended`: everything that the item set out to end."""
+        ...
+
+    def end_of(self, where: Address, key: str, within_s: int) -> Effect:
+        """Return the effect that ends what runs at an address of `sessions` or `connections`."""
         ...

@@ -6,14 +6,14 @@ above `agent.connectors` names a connector. Importing a spec is cheap: the facto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Generic, TypeVar
 
 from agent.config_reader import ConfigReader
 from agent.config_schema import Key
-from agent.connectors.base import Connector
+from agent.connectors.base import Connector, SessionHost
 from agent.cpe_model.known import CpeBook
 from agent.runtime.clock import Clock
 
@@ -48,6 +48,7 @@ class ConnectorContext:
         zone: the operator's time zone.
         clock: the clocks of everything that takes time.
         cpes: the store of CPE, for connectors by which CPE are managed.
+        hosts: what each kind of device knows of other connectors' sessions, by the first word of a target's id.
     """
 
     secrets: Callable[[str], bytes]
@@ -55,6 +56,20 @@ class ConnectorContext:
     zone: tzinfo
     clock: Clock
     cpes: CpeBook
+    hosts: Mapping[str, SessionHost] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Commands of a connector on the command line, imported when they are needed.
+
+    Args:
+        group: the group of `ispagent` that they join; one that does not exist is made.
+        app: `MODULE:NAME` of a `typer.Typer`.
+    """
+
+    group: str
+    app: str
 
 
 def _no_access_methods(_: object) -> Sequence[AccessMap]:
@@ -72,8 +87,11 @@ class ConnectorSpec(Generic[C]):
         secrets: the names of the secrets that a configuration uses.
         make: the factory. It imports the connector when it is called.
         docs: its page, relative to the repository's root.
+        roles: the protocols of `base` that it plays.
         access: the access methods that a configuration declares.
         method_sections: the sections that declare them. A name stands in one of all connectors' sections only.
+        host: what it knows of sessions on its targets that other connectors decide about.
+        commands: its own commands, a `typer.Typer` named as MODULE:NAME, and the group that they join or make.
     """
 
     name: str
@@ -82,8 +100,11 @@ class ConnectorSpec(Generic[C]):
     secrets: Callable[[C], Collection[str]]
     make: Callable[[C, ConnectorContext], Connector]
     docs: str
+    roles: tuple[type, ...]
     access: Callable[[C], Sequence[AccessMap]] = _no_access_methods
     method_sections: tuple[str, ...] = ()
+    host: Callable[[], SessionHost] | None = None
+    commands: Commands | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +125,16 @@ class Configured(Generic[C]):
         return self.spec.access(self.config)
 
     def make(self, context: ConnectorContext) -> Connector:
-        """Return the connector; nothing is opened yet."""
-        return self.spec.make(self.config, context)
+        """Return the connector; nothing is opened yet.
+
+        Raises:
+            TypeError: it does not play a role that its spec declares.
+        """
+        made = self.spec.make(self.config, context)
+        for role in self.spec.roles:
+            if not isinstance(made, role):
+                raise TypeError(f"connector {self.spec.name}: expected it to play {role.__name__}")
+        return made
 
 
 def configured(spec: ConnectorSpec[C], reader: ConfigReader) -> Configured[C]:

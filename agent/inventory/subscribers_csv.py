@@ -36,7 +36,7 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 """About half a million services. Chosen arbitrarily."""
 ID_CHARS: Final = 64
 LOGIN_CHARS: Final = 253
-"""What a RADIUS User-Name can hold, RFC 2865 section 5: 255 less type and length, in bytes."""
+"""A User-Name holds no more (RFC 2865 section 5): 255 less type and length, in bytes."""
 TEXT_CHARS: Final = 256
 _BALANCE: Final = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,4})?", re.ASCII)
 _FEEDS: Final = re.compile(r"[0-9]{1,6}", re.ASCII)

@@ -13,7 +13,7 @@ from agent.store.vault import Vault
 from trust.leaf import LeafKind
 
 SECRET_MAX = 1024
-"""Bytes; RADIUS secrets and passwords are far shorter."""
+"""Bytes; passwords and shared secrets are far shorter."""
 
 
 @dataclass(frozen=True, slots=True)

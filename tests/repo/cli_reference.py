@@ -77,10 +77,12 @@ def _commands(name: str, app: typer.Typer) -> Iterator[Command]:
 
 
 def _walk(words: tuple[str, ...], group: TyperGroup) -> Iterator[Command]:
-    for name, command in group.commands.items():
+    context = typer.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         if isinstance(command, TyperGroup):
             yield from _walk((*words, name), command)
-        else:
+        elif command is not None:
             found = tuple(_parameter(p) for p in command.params if isinstance(p, TyperArgument | TyperOption))
             yield Command((*words, name), " ".join((command.help or "").split()), found)
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from agent.changes.engine.sessions import Sessions
-from agent.connectors.base import Connector, DeviceFacts, DeviceReport, DeviceState, UnreadableError
+from agent.connectors.base import Changes, Connector, DeviceFacts, DeviceReport, DeviceState, Reads, UnreadableError
 from agent.reasons import TargetReason
 
 
@@ -14,6 +14,7 @@ class Devices:
     """The devices of all connectors that report on theirs."""
 
     def __init__(self, connectors: Mapping[str, Connector], sessions: Sessions) -> None:
+        """Take all connectors by name, and the sessions by which their devices are reached."""
         self._connectors = [c for c in connectors.values() if isinstance(c, DeviceFacts)]
         self._sessions = sessions
 
@@ -31,10 +32,12 @@ class Devices:
         Raises:
             UnreadableError: there is no such device, or the agent is not running.
         """
-        await self._sessions.dialled(target)
-        connector = self._sessions.connector(target)
-        if not isinstance(connector, DeviceFacts):
+        connector = next((c for c in self._connectors if any(t.id == target for t in c.targets)), None)
+        if connector is None:
+            self._sessions.connector(target)
             raise UnreadableError(f"{target} has nothing to probe", reason=TargetReason.UNKNOWN_TARGET)
+        if isinstance(connector, Changes | Reads):
+            await self._sessions.dialled(target)
         return await connector.probe(target)
 
     def counts(self) -> Mapping[str, int]:

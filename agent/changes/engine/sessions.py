@@ -14,7 +14,7 @@ from typing import Self
 import trio
 
 from agent.changes.engine.coalesce import CoalescedSession
-from agent.connectors.base import ConnectionRequests, Connector, Reach, Session, UnreadableError
+from agent.connectors.base import Changes, ConnectionRequests, Reach, Session, UnreadableError
 from agent.model import Address, Seen, Target, target_of
 from agent.reasons import TargetReason
 from agent.runtime.bell import Bell
@@ -81,8 +81,8 @@ class Visits:
 class Sessions:
     """All targets of all connectors. Runs inside the nursery that `host` is given."""
 
-    def __init__(self, connectors: Mapping[str, Connector]) -> None:
-        self._by_target: dict[str, tuple[Connector, Target]] = {
+    def __init__(self, connectors: Mapping[str, Changes]) -> None:
+        self._by_target: dict[str, tuple[Changes, Target]] = {
             target.id: (connector, target) for connector in connectors.values() for target in connector.targets
         }
         self._connectors = connectors
@@ -98,7 +98,7 @@ class Sessions:
             if connector.traits.reach is Reach.ARRIVE:
                 nursery.start_soon(connector.serve, self._visits.arrived)
 
-    def connector(self, target: str) -> Connector:
+    def connector(self, target: str) -> Changes:
         """Return the connector of a target.
 
         Raises:
@@ -148,7 +148,7 @@ class Sessions:
 
     async def _hold(
         self,
-        connector: Connector,
+        connector: Changes,
         target: Target,
         nursery: trio.Nursery,
         *,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agent.connectors.base import Changes, ConnectionRequests
 from agent.connectors.cwmp import configuration
 from agent.connectors.spec import ConnectorContext, ConnectorSpec
+from agent.cpe_model.manager import CpeManager
 
 if TYPE_CHECKING:
     from agent.connectors.cwmp.connector import CwmpConnector
@@ -25,4 +27,5 @@ SPEC: Final = ConnectorSpec(
     secrets=configuration.secrets,
     make=_make,
     docs="docs/connectors/cwmp.md",
+    roles=(Changes, ConnectionRequests, CpeManager),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, tzinfo
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import Reach, Session, Traits, UnreadableError
@@ -13,6 +14,7 @@ from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthClient
 from agent.connectors.radius.dynauth_session import DynAuths
 from agent.connectors.radius.errors import NasUnreachableError
+from agent.connectors.radius.routed_access import with_routers
 from agent.connectors.radius.rowset import Table
 from agent.connectors.radius.session import SETTLE_S, RadiusSession
 from agent.connectors.radius.sql import SqlAuthority
@@ -21,7 +23,7 @@ from agent.model import Target
 from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
-    from agent.connectors.base import AccessMethod
+    from agent.connectors.base import AccessMethod, SessionHost
     from agent.connectors.radius.rowset import Commit
     from agent.connectors.radius.schema import Nas, RadiusConfig
 
@@ -41,6 +43,7 @@ class RadiusConnector:
         *,
         window: int = WINDOW,
         zone: tzinfo = UTC,
+        hosts: Mapping[str, SessionHost] = MappingProxyType({}),
         boottime: Callable[[], float] = boot_time_s,
     ) -> None:
         """Take the configuration; nothing is opened before `dial`.
@@ -51,6 +54,7 @@ class RadiusConnector:
             commit: keyed commitment (label, secret value) -> 64 hex digits.
             window: steps in flight per target.
             zone: the RADIUS servers', in which they read dates.
+            hosts: the kinds of devices that a NAS may be, by the first word of their targets' ids.
             boottime: the clock of tickets' deadlines.
         """
         self.traits = Traits(conditional=True, settle_s=SETTLE_S, window=window, reach=Reach.DIAL, census="online/all")
@@ -59,9 +63,8 @@ class RadiusConnector:
         self._nas = {n.accounting: n for n in config.nas}
         names = {n.accounting: n.name for n in config.nas}
         watched = frozenset(n.accounting for n in config.nas if n.router)
-        self.access_methods: Mapping[str, AccessMethod] = {
-            m.name: RadiusAccess(m, self._sql_targets[m.target], names, zone, watched) for m in config.methods
-        }
+        alone = {m.name: RadiusAccess(m, self._sql_targets[m.target], names, zone, watched) for m in config.methods}
+        self.access_methods: Mapping[str, AccessMethod] = with_routers(alone, config, hosts)
         self._secrets, self._commit, self._boottime = secrets, commit, boottime
         self._learned: dict[str, frozenset[str]] = {}
 

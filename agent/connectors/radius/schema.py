@@ -75,6 +75,11 @@ class Nas:
     source: str = ""
     router: str = ""
 
+    @property
+    def router_target(self) -> str:
+        """The id of the target that its API is; empty: none."""
+        return f"routeros/{self.router}" if self.router else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Method:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agent.connectors.base import Changes, KnowsPasswords
 from agent.connectors.radius import configuration
 from agent.connectors.spec import ConnectorContext, ConnectorSpec
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def _make(config: RadiusConfig, context: ConnectorContext) -> RadiusConnector:
     from agent.connectors.radius.connector import RadiusConnector
 
-    return RadiusConnector(config, context.secrets, context.commit, zone=context.zone)
+    return RadiusConnector(config, context.secrets, context.commit, zone=context.zone, hosts=context.hosts)
 
 
 SPEC: Final = ConnectorSpec(
@@ -25,6 +26,7 @@ SPEC: Final = ConnectorSpec(
     secrets=configuration.secrets,
     make=_make,
     docs="docs/connectors/radius.md",
+    roles=(Changes, KnowsPasswords),
     access=configuration.access,
     method_sections=("method",),
 )

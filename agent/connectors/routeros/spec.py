@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from agent.connectors.base import Changes, DeviceFacts, SessionHost
 from agent.connectors.routeros import configuration
-from agent.connectors.spec import ConnectorContext, ConnectorSpec
+from agent.connectors.spec import Commands, ConnectorContext, ConnectorSpec
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.connector import RouterosConnector
@@ -18,6 +19,12 @@ def _make(config: RouterosConfig, context: ConnectorContext) -> RouterosConnecto
     return RouterosConnector(config, context.secrets, context.commit)
 
 
+def _host() -> SessionHost:
+    from agent.connectors.routeros.hosting import RouterHost
+
+    return RouterHost()
+
+
 SPEC: Final = ConnectorSpec(
     name="routeros",
     keys=configuration.KEYS,
@@ -25,6 +32,9 @@ SPEC: Final = ConnectorSpec(
     secrets=configuration.secrets,
     make=_make,
     docs="docs/connectors/routeros.md",
+    roles=(Changes, DeviceFacts),
     access=configuration.access,
     method_sections=configuration.METHOD_SECTIONS,
+    host=_host,
+    commands=Commands("device", "agent.connectors.routeros.cli:app"),
 )

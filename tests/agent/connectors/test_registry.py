@@ -5,15 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agent.config import all_keys
+from agent.config_reader import ConfigReader
 from agent.connectors import registry
-from agent.connectors.spec import ConnectorSpec
+from agent.connectors.base import Changes, ConnectionRequests, DeviceFacts, KnowsPasswords, Reads
+from agent.connectors.spec import ConnectorSpec, configured
+from agent.cpe_model.manager import CpeManager
+from tests.agent.connectors.contexts import context
 
 ROOT = Path(__file__).parents[3]
 SPECS = registry.specs()
+ROLES = (Changes, Reads, DeviceFacts, ConnectionRequests, KnowsPasswords, CpeManager)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
@@ -30,6 +37,21 @@ def test_names_and_sections_are_of_one_connector_only() -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
 def test_sections_of_methods_have_keys(spec: ConnectorSpec[object]) -> None:
     assert {f"{section}.NAME" for section in spec.method_sections} <= {key.section for key in spec.keys}
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_it_plays_the_roles_that_it_declares_and_no_other(spec: ConnectorSpec[object]) -> None:
+    unconfigured = configured(spec, ConfigReader(Path("/a.toml"), {}, all_keys(SPECS)))
+    made = unconfigured.make(context({}))
+    assert tuple(role for role in ROLES if isinstance(made, role)) == spec.roles
+    assert unconfigured.secrets == set()
+
+
+def test_a_role_that_a_connector_does_not_play_is_no_start() -> None:
+    (radius, *_) = SPECS
+    boasting = replace(radius, roles=(*radius.roles, DeviceFacts))
+    with pytest.raises(TypeError, match="radius: expected it to play DeviceFacts"):
+        configured(boasting, ConfigReader(Path("/a.toml"), {}, all_keys(SPECS))).make(context({}))
 
 
 def test_specs_import_no_connector() -> None:

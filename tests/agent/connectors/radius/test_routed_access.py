@@ -9,9 +9,11 @@ from types import MappingProxyType
 import pytest
 
 from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement
+from agent.connectors.radius.routed_access import RoutedAccess, with_routers
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.radius.schema import Sessions as Kind
 from agent.connectors.routeros.addresses import rows_value
+from agent.connectors.routeros.hosting import RouterHost
 from agent.model import (
     ABSENT,
     Access,
@@ -27,7 +29,6 @@ from agent.model import (
     Transition,
     Value,
 )
-from agent.services.routed_access import RoutedAccess, with_routers
 
 LOGIN = "amina.h"
 SERVICE = Service("C-1/home", "C-1", "Amina", "home", LOGIN, "pppoe", "Home 20M")
@@ -35,6 +36,7 @@ SUSPENDED_ONE = replace(SERVICE, reasons=frozenset({"debt"}))
 SUSPEND, RESTORE = ServiceState(Access.SUSPENDED, "Home 20M"), ServiceState(Access.ACTIVE, "Home 20M")
 METHOD = Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"})
 ROUTERS = {"10.0.0.1": "routeros/bng-1", "10.0.0.2": "routeros/bng-2"}
+HOSTS = {"routeros": RouterHost()}
 WHERE = Address(f"radius/main/sessions/{LOGIN}")
 DROP = {"chain": "forward", "action": "drop", "src-address-list": "suspended"}
 FAST = {"chain": "forward", "action": "fasttrack-connection"}
@@ -76,7 +78,7 @@ def effect(verb: str, proof: ProofKind | None = ProofKind.GONE) -> Effect:
 
 
 def recipe(inner: Inner | None = None, method: Method = METHOD) -> AccessMethod:
-    return RoutedAccess(inner or Inner(), method, ROUTERS)
+    return RoutedAccess(inner or Inner(), method, ROUTERS, HOSTS)
 
 
 def seen_of(
@@ -378,11 +380,11 @@ def test_what_is_left_of_them_is_no_suspension(
 # --- where it comes from ---
 
 
-def test_only_methods_of_radius_with_routers_are_completed() -> None:
+def test_only_methods_with_routers_are_completed() -> None:
     nas = Nas("bng-1", "10.0.0.1", "10.0.0.1", 3799, "nas/bng-1", router="bng-1")
-    inner, other = Inner(), Inner()
+    inner = Inner()
     config = RadiusConfig((), (nas,), (METHOD,))
-    found = with_routers({"pppoe": inner, "ppp": other}, config)
+    found = with_routers({"pppoe": inner}, config, HOSTS)
     assert isinstance(found["pppoe"], RoutedAccess)
-    assert found["ppp"] is other
-    assert with_routers({"pppoe": inner}, replace(config, nas=(replace(nas, router=""),)))["pppoe"] is inner
+    assert with_routers({"pppoe": inner}, replace(config, nas=(replace(nas, router=""),)), HOSTS)["pppoe"] is inner
+    assert with_routers({"pppoe": inner}, config, {})["pppoe"] is inner

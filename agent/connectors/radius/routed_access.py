@@ -1,9 +1,11 @@
-"""PPPoE (or a hotspot) by RADIUS, and the routers that serve it: composes two connectors' access methods. Pure.
+"""Access by RADIUS, with the routers that serve it: completes an access method by the hosts of its sessions. Pure.
 
 RADIUS decides what a subscriber gets; whether that means anything is up to the routers. So where a NAS is known as a
 router too (`[nas.NAME] router`), a suspension is refused whose address list no rule drops, or whose login has a secret
-(or a hotspot's user) there, which hides RADIUS; what came of it is seen in that router's lists and queues; and a
-session that neither CoA nor Disconnect changed is removed there: the last rung of the ladder.
+(or a hotspot's user) there, which hides RADIUS; its effect is seen in that router's lists and queues; and a session
+that neither CoA nor Disconnect changed is removed there: the last rung of the ladder.
+
+A router is another connector's target. All that is known of it here is `agent.connectors.base.SessionHost`.
 
 A service that is suspended needs nothing of this to be restored, so a router that is away holds up no restore.
 """
@@ -14,34 +16,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement, SessionHost
 from agent.connectors.radius.addresses import sessions_of
 from agent.connectors.radius.garden import in_garden
 from agent.connectors.radius.schema import Method, RadiusConfig
-from agent.connectors.radius.schema import Sessions as Kind
-from agent.connectors.routeros.access import connections_left
-from agent.connectors.routeros.addresses import ALL, Resource, address, member, networks, rows_of
-from agent.connectors.routeros.firewall import LetOut, keeps_in
-from agent.connectors.routeros.running import end_of
-from agent.connectors.routeros.values import Kind as ValueKind
-from agent.connectors.routeros.values import normalise
-from agent.model import (
-    ABSENT,
-    Access,
-    Address,
-    Effect,
-    Enforcement,
-    Seen,
-    Service,
-    ServiceState,
-    Step,
-)
+from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import MethodReason, ProofReason
 
 _LIST_ATTRIBUTE: Final = "mikrotik-address-list"
-_ACTIVE: Final = {Kind.PPP: Resource.ACTIVE, Kind.HOTSPOT: Resource.HOTSPOT_ACTIVE}
-_OWN: Final = {Kind.PPP: (Resource.SECRET, "PPP secret"), Kind.HOTSPOT: (Resource.HOTSPOT_USER, "hotspot user")}
-"""What of a router's own hides RADIUS from a login."""
 _LISTS: Final = "router-lists"
 """In an enforcement's `expect`: the address lists of the suspended policy, comma separated."""
 OWN: Final = "own-address"
@@ -58,18 +40,25 @@ class RoutedAccess:
     """Implements `agent.connectors.base.AccessMethod` over a RADIUS access method."""
 
     def __init__(
-        self, inner: AccessMethod, method: Method, routers: Mapping[str, str], others: Sequence[str] = ()
+        self,
+        inner: AccessMethod,
+        method: Method,
+        routers: Mapping[str, str],
+        hosts: Mapping[str, SessionHost],
+        others: Sequence[str] = (),
     ) -> None:
         """Take the access method that it completes.
 
         Args:
-            inner: the RADIUS access method.
-            method: its access mapping.
+            inner: the access method by RADIUS alone.
+            method: its section of the configuration.
             routers: accounting address of a NAS -> id of the target that is its API; those that have one.
+            hosts: what is known of such targets, by the first word of their ids.
             others: names of the NAS that have none.
         """
         self.target = inner.target
         self._inner, self._method, self._routers, self._others = inner, method, routers, others
+        self._hosts, self._kind = hosts, method.sessions.value
         texts = [text for name, text in method.suspended_reply.items() if name.lower() == _LIST_ATTRIBUTE]
         self._lists = tuple(texts)
 
@@ -101,13 +90,14 @@ class RoutedAccess:
     def _flows(self, enforce: Enforcement) -> Mapping[str, Address]:
         """Return where the connections of an address of its own are read, by router."""
         targets = filter(None, enforce.expect.get(_CUT_ON, "").split(","))
-        return {target: address(target, Resource.FLOWS, enforce.expect[OWN]) for target in targets}
+        found = {target: self._host(target).connections(target, enforce.expect[OWN]) for target in targets}
+        return {target: where for target, where in found.items() if where is not None}
 
     def _of_router(self, target: str, login: str) -> tuple[Address, ...]:
-        return address(target, Resource.FILTER, ALL), self._own(target, login), self._active(target, login)
+        return self._host(target).rules(target), self._own(target, login), self._active(target, login)
 
     def _active(self, target: str, login: str) -> Address:
-        return address(target, _ACTIVE[self._method.sessions], login)
+        return self._host(target).sessions(target, self._kind, login)
 
     def _unaccounted(
         self, login: str, sessions: Mapping[str, Session], seen: Mapping[Address, Seen]
@@ -115,17 +105,21 @@ class RoutedAccess:
         """Return the sessions that a router has and accounting tells nothing of, by router."""
         told = self._targets_of(sessions)
         found = {t: seen[a] for t in self._targets() if t not in told and (a := self._active(t, login)) in seen}
-        return {target: rows for target, one in found.items() if (rows := rows_of(one.value))}
+        return {target: rows for target, one in found.items() if (rows := self._host(target).sessions_of(one.value))}
 
     def _own(self, target: str, login: str) -> Address:
-        return address(target, _OWN[self._method.sessions][0], login)
+        return self._host(target).own_entry(target, self._kind, login)
+
+    def _host(self, target: str) -> SessionHost:
+        return self._hosts[target.partition("/")[0]]
 
     def _evidence(self, enforce: Enforcement, target: str) -> list[Address]:
-        wanted = [address(target, Resource.MEMBERS, name) for name in _lists_of(enforce)]
+        host = self._host(target)
+        wanted = [host.members(target, name) for name in _lists_of(enforce)]
         if enforce.expect["state"] == Access.SUSPENDED.value:
-            wanted.append(address(target, Resource.FILTER, ALL))
+            wanted.append(host.rules(target))
         elif RATE in enforce.expect:
-            wanted.append(address(target, Resource.QUEUES, ALL))
+            wanted.append(host.speeds(target))
         return wanted
 
     # --- what is done ---
@@ -159,17 +153,18 @@ class RoutedAccess:
         sessions = self._open(service, seen)
         targets = (*self._targets_of(sessions), *self._unaccounted(service.login, sessions, seen))
         last = [step for step in steps if isinstance(step.do, Effect)]
-        if not networks(own) or not last or not targets:
+        open_there = {t: where for t in targets if (where := self._host(t).connections(t, own)) is not None}
+        if not last or not open_there:
             return steps, {}
         cuts = [
-            Step(n, target, self._cut(target, own, service), last[0].after)
-            for n, target in enumerate(targets, start=len(steps) + 1)
+            Step(n, target, self._cut(target, where, service), last[0].after)
+            for n, (target, where) in enumerate(open_there.items(), start=len(steps) + 1)
         ]
-        return (*steps, *cuts), {_CUT_ON: ",".join(targets)}
+        return (*steps, *cuts), {_CUT_ON: ",".join(open_there)}
 
-    def _cut(self, target: str, own: str, service: Service) -> Effect:
+    def _cut(self, target: str, where: Address, service: Service) -> Effect:
         key = f"{service.ref}:suspended:cut:{target}"
-        return end_of(address(target, Resource.FLOWS, own), key, self._method.disconnect_within_s)
+        return self._host(target).end_of(where, key, self._method.disconnect_within_s)
 
     def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the RADIUS access method's disconnect and the last rung."""
@@ -197,10 +192,10 @@ class RoutedAccess:
         """Return why a suspension would not hold on one of the routers that may serve the login."""
         for target in self._targets():
             if seen[self._own(target, service.login)].value is not ABSENT:
-                what = _OWN[self._method.sessions][1]
-                why = f"{_name(target)} has a {what} {service.login}: it hides RADIUS there"
+                noun = self._host(target).entry_noun(self._kind)
+                why = f"{_name(target)} has a {noun} {service.login}: it hides RADIUS there"
                 return CannotEnforce(MethodReason.LOCAL_SECRET, why)
-            if let_out := _let_out(target, self._lists, seen):
+            if let_out := self._let_out(target, self._lists, seen):
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"{_name(target)}: {let_out}")
         loose = [text for session in self._open(service, seen).values() for text in _ipv6(session).values()]
         if loose and self._lists and not self._method.garden6:
@@ -238,7 +233,8 @@ class RoutedAccess:
         return (*steps, *added)
 
     def _remove(self, target: str, service: Service, key: str) -> Effect:
-        return end_of(self._active(target, service.login), f"{key}:{target}", self._method.disconnect_within_s)
+        where = self._active(target, service.login)
+        return self._host(target).end_of(where, f"{key}:{target}", self._method.disconnect_within_s)
 
     # --- what came of it ---
 
@@ -248,7 +244,7 @@ class RoutedAccess:
         if found.how == "still-online":
             return found
         for target, where in self._flows(enforce).items():
-            if left := connections_left(target, seen[where].value, ended):
+            if left := self._host(target).connections_left(target, seen[where].value, ended):
                 text = f"{left} connection(s) of {enforce.expect[OWN]} on {_name(target)} carry on as before"
                 return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text)
         if found.enforced is Enforced.PENDING:
@@ -285,15 +281,15 @@ class RoutedAccess:
         target, ip = self._routers.get(session.get("nas", ""), ""), session.get("ip", "")
         if not target or not ip:
             return Enforced.PENDING, ""
-        where = f"{ip} on {_name(target)}"
+        host, where = self._host(target), f"{ip} on {_name(target)}"
         lists = _lists_of(enforce)
-        held = [n for n in lists if member(seen[address(target, Resource.MEMBERS, n)].value, ip)]
+        held = [n for n in lists if host.is_member(seen[host.members(target, n)].value, ip)]
         if enforce.expect["state"] == Access.SUSPENDED.value:
             if not lists:
                 return Enforced.PENDING, ""
             if len(held) < len(lists):
                 return Enforced.NO, f"{where} is not in list {', '.join(n for n in lists if n not in held)}"
-            if let_out := _let_out(target, lists, seen):
+            if let_out := self._let_out(target, lists, seen):
                 return Enforced.NO, let_out
             loose = _ipv6(session)
             if loose and not enforce.expect.get("garden6"):
@@ -310,16 +306,15 @@ class RoutedAccess:
     ) -> tuple[Enforced, str]:
         """Return whether the queue that the session brought has the speed that its login gets."""
         rate = enforce.expect[RATE].split(" ")[0]  # rx[/tx]
-        wanted = normalise(ValueKind.RATE_PAIR, rate if "/" in rate else f"{rate}/{rate}")
-        login = session.get("login", "")
-        queues = rows_of(seen[address(target, Resource.QUEUES, ALL)].value).values()
-        limits = [q.get("max-limit", "") for q in queues if q.get("dynamic") == "true" and _is_of(q["name"], login)]
-        if not limits:
-            return Enforced.PENDING, ""
-        other = [limit for limit in limits if normalise(ValueKind.RATE_PAIR, limit) != wanted]
-        if other:
-            return Enforced.NO, f"its queue on {_name(target)} has {other[0]}, not {wanted}"
-        return Enforced.YES, f"queue {wanted} on {_name(target)}"
+        host = self._host(target)
+        found, text = host.speed_of(seen[host.speeds(target)].value, session.get("login", ""), rate)
+        if found is Enforced.NO:
+            return found, f"its queue on {_name(target)} has {text}"
+        return found, f"queue {text} on {_name(target)}" if found is Enforced.YES else ""
+
+    def _let_out(self, target: str, lists: Collection[str], seen: Mapping[Address, Seen]) -> str:
+        host = self._host(target)
+        return host.let_out(seen[host.rules(target)].value, lists)
 
     # --- parts ---
 
@@ -347,27 +342,22 @@ def _ipv6(session: Session) -> dict[str, str]:
     return {name: session[name] for name in ("ip6", "pd") if session.get(name)}
 
 
-def _let_out(target: str, lists: Collection[str], seen: Mapping[Address, Seen]) -> str:
-    """Return why a router's rules let members of the lists out; empty when they keep them in."""
-    rules = list(rows_of(seen[address(target, Resource.FILTER, ALL)].value).values())
-    return "; ".join(k.text for name in lists if isinstance(k := keeps_in(rules, name), LetOut))
-
-
-def _is_of(queue: str, login: str) -> bool:
-    """Tell whether a dynamic queue is that of a login's session: `<pppoe-LOGIN>`.
-
-    A second session's is `<pppoe-LOGIN-1>`, which may as well be the first one of another login: it tells nothing.
-    """
-    return queue.startswith("<") and queue.removeprefix("<").removesuffix(">").partition("-")[2] == login
-
-
 def _name(target: str) -> str:
-    return target.removeprefix("routeros/")
+    return target.partition("/")[2]
 
 
-def with_routers(access_methods: Mapping[str, AccessMethod], radius: RadiusConfig) -> Mapping[str, AccessMethod]:
-    """Return the access methods, those of RADIUS completed by the routers that its NAS are."""
-    routers = {nas.accounting: f"routeros/{nas.router}" for nas in radius.nas if nas.router}
-    others = [nas.name for nas in radius.nas if not nas.router]
-    completed = {m.name: RoutedAccess(access_methods[m.name], m, routers, others) for m in radius.methods if routers}
-    return {**access_methods, **completed}
+def with_routers(
+    access_methods: Mapping[str, AccessMethod], config: RadiusConfig, hosts: Mapping[str, SessionHost]
+) -> Mapping[str, AccessMethod]:
+    """Return the access methods of RADIUS, completed by the routers that its NAS are.
+
+    Args:
+        access_methods: by name.
+        config: of this connector.
+        hosts: by the first word of a target's id. A router of a kind that has none is not looked at.
+    """
+    routers = {n.accounting: n.router_target for n in config.nas if n.router_target.partition("/")[0] in hosts}
+    others = [nas.name for nas in config.nas if nas.accounting not in routers]
+    if not routers:
+        return access_methods
+    return {m.name: RoutedAccess(access_methods[m.name], m, routers, hosts, others) for m in config.methods}

@@ -1,0 +1,91 @@
+"""A router as the host of sessions that another connector decides about. Pure: it is given what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from agent.connectors.base import Enforced, Rows
+from agent.connectors.routeros.access import connections_left
+from agent.connectors.routeros.addresses import ALL, Resource, address, member, networks, rows_of
+from agent.connectors.routeros.firewall import LetOut, keeps_in
+from agent.connectors.routeros.running import end_of
+from agent.connectors.routeros.values import Kind, normalise
+from agent.model import Address, Effect, Value
+
+_ACTIVE: Final = {"ppp": Resource.ACTIVE, "hotspot": Resource.HOTSPOT_ACTIVE}
+_OWN: Final = {"ppp": (Resource.SECRET, "PPP secret"), "hotspot": (Resource.HOTSPOT_USER, "hotspot user")}
+"""Rows of a router's own that hide RADIUS from a login."""
+
+
+class RouterHost:
+    """Implements `agent.connectors.base.SessionHost`."""
+
+    def rules(self, target: str) -> Address:
+        """Return where the firewall's filter rules are read."""
+        return address(target, Resource.FILTER, ALL)
+
+    def let_out(self, rules: Value, lists: Collection[str]) -> str:
+        """Return why the filter rules let members of the lists out; empty when they keep them in."""
+        rows = list(rows_of(rules).values())
+        return "; ".join(k.text for name in lists if isinstance(k := keeps_in(rows, name), LetOut))
+
+    def own_entry(self, target: str, kind: str, login: str) -> Address:
+        """Return where a login's PPP secret or hotspot user is read."""
+        return address(target, _OWN[kind][0], login)
+
+    def entry_noun(self, kind: str) -> str:
+        """Return what such an entry is called."""
+        return _OWN[kind][1]
+
+    def sessions(self, target: str, kind: str, login: str) -> Address:
+        """Return where a login's sessions are read."""
+        return address(target, _ACTIVE[kind], login)
+
+    def sessions_of(self, sessions: Value) -> Rows:
+        """Return the sessions that were read there."""
+        return rows_of(sessions)
+
+    def members(self, target: str, list_name: str) -> Address:
+        """Return where the members of an address list are read."""
+        return address(target, Resource.MEMBERS, list_name)
+
+    def is_member(self, members: Value, address: str) -> bool:
+        """Return whether a list holds an address."""
+        return bool(member(members, address))
+
+    def speeds(self, target: str) -> Address:
+        """Return where the simple queues are read."""
+        return address(target, Resource.QUEUES, ALL)
+
+    def speed_of(self, speeds: Value, login: str, rate: str) -> tuple[Enforced, str]:
+        """Judge whether the queue that a session brought has a rate, `RX` or `RX/TX`."""
+        wanted = normalise(Kind.RATE_PAIR, rate if "/" in rate else f"{rate}/{rate}")
+        queues = rows_of(speeds).values()
+        limits = [q.get("max-limit", "") for q in queues if q.get("dynamic") == "true" and _is_of(q["name"], login)]
+        if not limits:
+            return Enforced.PENDING, ""
+        other = [limit for limit in limits if normalise(Kind.RATE_PAIR, limit) != wanted]
+        if other:
+            return Enforced.NO, f"{other[0]}, not {wanted}"
+        return Enforced.YES, wanted
+
+    def connections(self, target: str, address_text: str) -> Address | None:
+        """Return where the connections of an address are read; None: that text is no address."""
+        return address(target, Resource.FLOWS, address_text) if networks(address_text) else None
+
+    def connections_left(self, target: str, connections: Value, ended: Collection[Address]) -> int:
+        """Return how many connections may be from before."""
+        return connections_left(target, connections, ended)
+
+    def end_of(self, where: Address, key: str, within_s: int) -> Effect:
+        """Return the effect that ends sessions or connections."""
+        return end_of(where, key, within_s)
+
+
+def _is_of(queue: str, login: str) -> bool:
+    """Tell whether a dynamic queue is that of a login's session: `<pppoe-LOGIN>`.
+
+    A second session's is `<pppoe-LOGIN-1>`, which may as well be the first one of another login: it tells nothing.
+    """
+    return queue.startswith("<") and queue.removeprefix("<").removesuffix(">").partition("-")[2] == login
