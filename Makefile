@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 
-.PHONY: demo test check bench fuzz protos lock clean
+.PHONY: demo test test-slow check bench fuzz protos lock clean
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ispagents needs python >= 3.11, this is " + sys.version.split()[0])'
@@ -18,7 +19,11 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@CI="$(CI)" tests/system-packages
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+
+test-slow: $(STAMP)
+	@CI="$(CI)" tests/system-packages
+	$(BIN)/python -m pytest $(PARALLEL) -m slow
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -48,6 +48,7 @@ def _sane(results: list[Result]) -> dict[str, Result]:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_suspend(programs: None) -> None:
     found = _sane(suspend.bench(count=24, nas=2))
     assert list(found) == ["suspend_24", "suspend_24_cpu", "suspend_24_memory", "suspend_24_preview"]
@@ -80,6 +81,7 @@ def test_routeros_read() -> None:
     assert _sane(routeros_read.bench(rows=200, rounds=1))
 
 
+@pytest.mark.slow
 def test_routeros_write() -> None:
     # That every row was written, and of ours that every step was read back, the benchmark itself insists on
     found = _sane(routeros_write.bench(count=3, secrets=6))
@@ -96,6 +98,7 @@ def test_a_writer_that_wrote_nothing_is_found() -> None:
         routeros_write._measured("nobody", 1, 2, idle)
 
 
+@pytest.mark.slow
 def test_routeros_held() -> None:
     memory, idle, opened = routeros_held.bench(count=6, processes=2, idle_s=0.1)
     assert (memory.name, idle.name, opened.name) == ("routeros_held_6", "routeros_held_6_idle", "routeros_held_6_open")
@@ -104,6 +107,7 @@ def test_routeros_held() -> None:
     assert idle.more["seconds"] == 0.1
 
 
+@pytest.mark.slow
 def test_routers_batch() -> None:
     results = routers_batch.bench(services=120, batch=12, soak_s=0, pace=50)
     assert [r.value > 0 for r in results] == [True] * 3
@@ -111,6 +115,7 @@ def test_routers_batch() -> None:
     assert (more["enforced"], more["suspended though not listed"], more["listed and let out"]) == (12, 0, 0)
 
 
+@pytest.mark.slow
 def test_cloud_submits() -> None:
     # That each message was taken, once, and is in the database, the benchmark itself insists on
     found = _sane(cloud_submit.bench(calls=64, rounds=1))
@@ -120,6 +125,7 @@ def test_cloud_submits() -> None:
         assert result.ratio == pytest.approx(result.value / result.reference_value)
 
 
+@pytest.mark.slow
 def test_cloud_connections() -> None:
     memory, idle = cloud_connections.bench(agents=24, settle_s=0, idle_s=0.1)
     assert (memory.name, idle.name) == ("cloud_connections_24", "cloud_connections_24_idle")
@@ -128,6 +134,7 @@ def test_cloud_connections() -> None:
     assert memory.more["RLIMIT_NOFILE"] > 24
 
 
+@pytest.mark.slow
 def test_cloud_storm() -> None:
     found = _sane(cloud_connections.bench_storm(agents=12))
     assert list(found) == ["cloud_storm_12_killed", "cloud_storm_12_drained"]
@@ -136,11 +143,13 @@ def test_cloud_storm() -> None:
 
 
 @pytest.mark.servers
+@pytest.mark.slow
 def test_cloud_approval(programs: None) -> None:
     found = _sane(cloud_approval.bench(rounds=2))["cloud_approval"]
     assert found.more["p95 ms"] >= found.value
 
 
+@pytest.mark.slow
 def test_acs(tmp_path: Path) -> None:
     # That each session set its parameter, the benchmark itself insists on
     found = _sane(acs.bench(sessions=200, known=8, rounds=1, profile=tmp_path / "profile"))
@@ -151,6 +160,7 @@ def test_acs(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"profile", "profile.writer"}
 
 
+@pytest.mark.slow
 def test_acs_fleet() -> None:
     # That each CPE was served in each storm, and once, the benchmark itself insists on
     results = acs_fleet.bench(virtual=1000, interval_s=10, seconds=0.1, sockets=240, paced_s=0.2, wait_scale=0.005)
@@ -167,6 +177,7 @@ def test_acs_fleet() -> None:
     assert real.more["let in at once"] >= 200
 
 
+@pytest.mark.slow
 def test_acs_tree() -> None:
     found = _sane(acs_tree.bench(rows=4, rounds=2))
     parsed, kept = found["acs_tree_parse"], found["acs_tree_keep"]
@@ -175,6 +186,7 @@ def test_acs_tree() -> None:
     assert found["acs_tree_values"].more["shown"] == acs_cpe.said(4).parameters
 
 
+@pytest.mark.slow
 def test_acs_malformed() -> None:
     core, memory, listener = acs_malformed.bench(count=400)
     assert core.met

@@ -185,6 +185,7 @@ async def test_a_clock_set_back_an_hour(tmp_path: Path) -> None:
         assert (watched.code, "enforced now" in watched.out) == (0, True), watched
 
 
+@pytest.mark.slow
 def test_the_machines_own_clock_set_back(tmp_path: Path) -> None:
     library = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
     if library is None:

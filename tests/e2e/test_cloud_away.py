@@ -87,6 +87,7 @@ async def test_killed_after_the_approval_was_delivered(tmp_path: Path, cloud: Cl
         assert sent(here.isp) == datagrams
 
 
+@pytest.mark.slow
 async def test_killed_before_the_approval_was_delivered_and_the_agent_restarted(
     tmp_path: Path, cloud: CloudProgram
 ) -> None:
@@ -154,6 +155,7 @@ async def test_an_answer_that_was_lost_has_no_second_effect(tmp_path: Path, clou
         assert sent(here.isp) == 1
 
 
+@pytest.mark.slow
 async def test_a_watching_desk_comes_back(tmp_path: Path, cloud: CloudProgram) -> None:
     """Neither a restart as it should be nor a kill ends `ispcloud changes watch`, which may be a witness."""
     async with reachable(tmp_path, cloud) as here, here.at_work() as site:

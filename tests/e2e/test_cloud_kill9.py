@@ -270,6 +270,7 @@ async def crowded(folder: Path, cloud: CloudProgram) -> AsyncIterator[Crowd]:
             joseph.close()
 
 
+@pytest.mark.slow
 async def test_killed_at_any_instant(tmp_path: Path, cloud: CloudProgram) -> None:
     print("seed", SEED)
     async with crowded(tmp_path, cloud) as crowd:

@@ -39,6 +39,7 @@ from trust.statements import (
 )
 
 S = TypeVar("S", bound=Statement)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

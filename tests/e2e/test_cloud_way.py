@@ -127,6 +127,7 @@ async def restores(billing: Desk, service: LabService) -> None:
     assert "RECEIPT noc-1: intent accepted" in said
 
 
+@pytest.mark.slow
 async def test_restored_at_night_by_standing_authority(tmp_path: Path, cloud: CloudProgram) -> None:
     async with company(tmp_path, cloud, change_trust=with_billing) as here, here.at_work() as site:
         early, late = ordinary(here.isp, 2)
@@ -183,6 +184,7 @@ async def test_a_service_sees_no_plans_and_approves_nothing(tmp_path: Path, clou
 # --- two operators ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_two_operators_do_not_see_each_other(tmp_path: Path, cloud: CloudProgram) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()

@@ -302,6 +302,7 @@ async def test_a_revert_is_not_given_to_a_cpe_that_serves_somebody_else_by_now(t
         assert len(first.executed("SetParameterValues")) == 1
 
 
+@pytest.mark.slow
 async def test_what_is_in_doubt_at_a_restart_is_found_out_also_where_the_batch_stops(
     tmp_path: Path, strict: None
 ) -> None:
@@ -382,6 +383,7 @@ async def test_a_revert_that_waits_too_long_for_its_device_needs_a_person(tmp_pa
         assert "did not call in for 1 s" in done["items"][0]["detail"] + done["items"][1]["detail"]
 
 
+@pytest.mark.slow
 async def test_a_canary_is_still_looked_for_after_a_restart(tmp_path: Path) -> None:
     port, images = free_port(), tmp_path / "images"
     images.mkdir()

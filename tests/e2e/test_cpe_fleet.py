@@ -48,6 +48,7 @@ async def at_homes(at: CpeSite, count: int, quirks: Quirks) -> list[Cpe]:
     return cpes
 
 
+@pytest.mark.slow
 async def test_a_firmware_that_fails_on_the_canary_spares_the_rest(tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
@@ -76,6 +77,7 @@ async def test_a_firmware_that_fails_on_the_canary_spares_the_rest(tmp_path: Pat
         assert len([cpe for cpe in cpes if cpe.executed("Download")]) == 1
 
 
+@pytest.mark.slow
 async def test_a_storm_is_told_to_come_again_and_nobody_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from tests.e2e.cpe_site import WHO, acs_files, device, free_port, name, until
 from tests.e2e.site import AgentProgram, Json, Office, state_of
 from tests.e2e.test_cpe import SSID
 from tests.e2e.test_routers import ref
+from tests.marks import slow_unless
 
 
 async def started(program: AgentProgram) -> AgentProgram:
@@ -35,7 +36,7 @@ async def accepted(office: Office, cpe: Cpe) -> None:
                 await trio.sleep(0.05)
 
 
-@pytest.mark.parametrize("instant", ["waiting", "taken", "answer-lost"])
+@pytest.mark.parametrize("instant", slow_unless(lambda at: at == "taken", ["waiting", "taken", "answer-lost"]))
 async def test_killed(tmp_path: Path, instant: str) -> None:
     port = free_port()
     files = acs_files(tmp_path, port=port)

@@ -23,6 +23,7 @@ from tests.agent.changes.rig import CrashedError, Rig
 from tests.agent.changes.test_ladder import SeenRecipe, told_first, two_rungs
 from tests.agent.changes.worlds import CrashWorld, FakeWorld
 from tests.fakes import FakeClock
+from tests.marks import slow_unless
 from trust.items import ReasonChange, SuspensionReason
 from trust.statements import OnFailure
 
@@ -236,7 +237,12 @@ SAID = frozenset({"no-effect", "nak", "ack-without-effect"})
 """Faults that only the reply tells: a crash that loses it leaves a proven "nothing happened": sent once more."""
 
 
-@pytest.mark.parametrize("case", list(cases()), ids=name)
+def plain(case: Case) -> bool:
+    """Choose what the quick suite runs of the cases."""
+    return case.items == 1 and case.reach is Reach.DIAL and case.faults in ((), ("reply-lost",))
+
+
+@pytest.mark.parametrize("case", slow_unless(plain, cases()), ids=name)
 async def test_dies_at_every_boundary(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
     end = await die_everywhere(tmp_path, case, lambda clock, case: FakeWorld(clock, case.reach))
     assert end.states[0] is becomes(case)
@@ -258,7 +264,7 @@ LADDERS = (
 )
 
 
-@pytest.mark.parametrize("case", LADDERS, ids=name)
+@pytest.mark.parametrize("case", slow_unless(lambda case: case is LADDERS[0], LADDERS), ids=name)
 async def test_dies_on_a_ladder(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
     end = await die_everywhere(tmp_path, case, lambda clock, case: LadderWorld(clock))
     assert end.states[0] is (S.REVERTED if case.refused else S.APPLIED)  # the second rung saw to it
@@ -283,7 +289,7 @@ class ToldWorld(FakeWorld):
 TOLD = (Case(), Case(("", "reply-lost")), Case(("", "command-lost")))
 
 
-@pytest.mark.parametrize("case", TOLD, ids=name)
+@pytest.mark.parametrize("case", slow_unless(lambda case: case is TOLD[0], TOLD), ids=name)
 async def test_dies_on_what_proves_nothing(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
     end = await die_everywhere(tmp_path, case, lambda clock, case: ToldWorld(clock))
     assert end.states == (S.APPLIED,)
@@ -302,7 +308,7 @@ class HalfWorld(FakeWorld):
         return replace(first, steps=steps, enforce=None)
 
 
-@pytest.mark.parametrize("reach", list(Reach), ids=lambda reach: reach.value)
+@pytest.mark.parametrize("reach", slow_unless(lambda r: r is Reach.DIAL, Reach), ids=lambda reach: reach.value)
 async def test_dies_while_a_half_is_taken_back(reach: Reach, tmp_path: Path, autojump_clock: MockClock) -> None:
     case = Case(reach=reach, on_failure=OnFailure.REVERT, refused="other")
     end = await die_everywhere(tmp_path, case, lambda clock, case: HalfWorld(clock, case.reach))

@@ -18,6 +18,7 @@ from agent.model import ItemState, Verdict
 from tests.agent.changes.router_world import RouterWorld
 from tests.agent.changes.test_crash import Case, becomes, cases, die_everywhere, name
 from tests.fakes import FakeClock
+from tests.marks import slow_unless
 from trust.statements import OnFailure
 
 S = ItemState
@@ -37,7 +38,7 @@ def shared() -> list[Case]:
     return [*all_of_one, *chosen]
 
 
-@pytest.mark.parametrize("case", [*shared(), *OWN], ids=name)
+@pytest.mark.parametrize("case", slow_unless(lambda case: case == Case(), [*shared(), *OWN]), ids=name)
 async def test_dies_at_every_boundary(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
     end = await die_everywhere(tmp_path, case, lambda clock, case: RouterWorld(clock))
     assert end.states[0] is becomes(case)
@@ -52,6 +53,7 @@ BOTH: list[tuple[Case, tuple[str, ...], ItemState]] = [
 """What the first router's commands meet, what the second's, and what becomes of who is on both."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "second", "state"), BOTH, ids=("well", "lost", "second-refuses", "first-refuses"))
 async def test_steps_on_two_routers(
     case: Case, second: tuple[str, ...], state: ItemState, tmp_path: Path, autojump_clock: MockClock

@@ -24,8 +24,9 @@ from lab.router.table import Row
 from tests.agent.changes.lives import RealClock, run_whole
 from tests.agent.changes.router_lives import TARGET
 from tests.agent.changes.router_world import RouterWorld
-from tests.agent.changes.test_kill9 import BOUNDARIES, ROOT
+from tests.agent.changes.test_kill9 import BOUNDARIES, ROOT, sent
 from tests.fakes import FakeClock
+from tests.marks import slow_unless
 
 ONLINE = "/user/active"
 
@@ -57,7 +58,7 @@ def first_life(router: Router, folder: Path, boundary: tuple[str, str, int]) -> 
     router.store.watchers.remove(see)
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES, ids=lambda b: "-".join(map(str, b)))
+@pytest.mark.parametrize("boundary", slow_unless(sent, BOUNDARIES), ids=lambda b: "-".join(map(str, b)))
 async def test_kill_9(tmp_path: Path, autojump_clock: MockClock, boundary: tuple[str, str, int]) -> None:
     world = RouterWorld(RealClock())
     world.add("u0", online=True)
