@@ -2,13 +2,13 @@
 
 Agent and lab run in this process, as in the end-to-end tests. One service on plain RADIUS (with `--routers`: behind
 simulated routers) is suspended. Everything is counted from the call of `_ask` in `agent.api.changes` until the people
-who asked have seen the end: the API, the worker beside it, the store's thread, and what people sign meanwhile.
+who asked have seen the end: the API, the worker beside it and the store's thread.
 
 * A file counts when one of its functions is called. Product files only: `agent/`, `trust/`, `durable/`, `protos/`.
 * A move is a call into another file: caller and callee stand in different product files. The caller is the nearest
   product function below it on the stack, so a call through trio or the standard library counts as well. The return
   belongs to its call and is not counted again; a coroutine that goes on after a wait is not called again.
-* The people and their client run in the same process. Their part is included, and left out in the line `agent alone`.
+* The people and their client run in the same process and do not count: a test function is the first on their stack.
 
 The figures differ by less than 1 % from run to run: the agent polls, and a slow machine lets it poll more often.
 """
@@ -57,15 +57,12 @@ class Trace:
     def moves(self) -> int:
         return sum(self.edges.values())
 
-    def summary(self) -> str:
-        return f"files {self.files}, functions {len(self.functions)}, moves {self.moves}"
-
 
 class Tracer:
     """Sees each call in every thread that starts while it is installed; counts from the first call of `begin` on."""
 
     def __init__(self, begin: CodeType) -> None:
-        self.all, self.agent = Trace(), Trace()
+        self.trace = Trace()
         self._begin, self._counting = begin, False
         self._files: dict[str, str] = {}
         self._starts: dict[CodeType, int] = {}
@@ -103,11 +100,12 @@ class Tracer:
             elif below.f_code.co_filename.startswith(_PEOPLE):
                 by_people = True
             below = below.f_back
-        for trace in (self.all,) if by_people else (self.all, self.agent):
-            trace.calls[file] += 1
-            trace.functions.add((file, frame.f_code.co_qualname))
-            if caller and caller != file:
-                trace.edges[caller, file] += 1
+        if by_people:
+            return
+        self.trace.calls[file] += 1
+        self.trace.functions.add((file, frame.f_code.co_qualname))
+        if caller and caller != file:
+            self.trace.edges[caller, file] += 1
 
     def _file(self, code: CodeType) -> str:
         """Return the product file of this code, or ""."""
@@ -132,12 +130,12 @@ async def _suspend(folder: Path, tracer: Tracer, routers: bool) -> None:
             raise AssertionError(f"expected an applied suspension, got {state_of(done)}")
 
 
-def traced(*, routers: bool = False) -> tuple[Trace, Trace]:
-    """Suspend one service; return the trace of all, and that of the agent alone."""
+def traced(*, routers: bool = False) -> Trace:
+    """Suspend one service and return the trace."""
     tracer = Tracer(changes._ask.__code__)
     with tempfile.TemporaryDirectory() as folder, tracer.installed():
         trio.run(_suspend, Path(folder), tracer, routers)
-    return tracer.all, tracer.agent
+    return tracer.trace
 
 
 def main() -> None:
@@ -146,9 +144,8 @@ def main() -> None:
     parser.add_argument("--files", action="store_true", help="list the files with their calls, moves in and moves out")
     parser.add_argument("--edges", action="store_true", help="list the moves by calling and called file")
     args = parser.parse_args()
-    trace, agent = traced(routers=args.routers)
-    print(trace.summary())
-    print(f"agent alone: {agent.summary()}")
+    trace = traced(routers=args.routers)
+    print(f"files {trace.files}, functions {len(trace.functions)}, moves {trace.moves}")
     if args.files:
         print(f"\n{'calls':>6} {'in':>6} {'out':>6}  file")
         for file, calls in trace.calls.most_common():
