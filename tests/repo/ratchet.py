@@ -91,9 +91,13 @@ class Ratchet:
     def write(self) -> str:
         """Hold what is measured now; return what was done."""
         measured, path = self.measure(), HELD / f"{self.name}.toml"
-        if path.exists() and total(measured).exceeds(total(self.held())):
-            return f"{self.name}: refused: the total is {total(measured).value}, and {total(self.held()).value} is held"
-        lines = [f'"{key}" = {figure.text()}' for key, figure in sorted(measured.items())]
+        held = self.held() if path.exists() else {}
+        if held and total(measured).exceeds(total(held)):
+            return f"{self.name}: refused: the total is {total(measured).value}, and {total(held).value} is held"
+        changed = {*self.above(measured, held), *self.below(measured, held)}
+        # A line that still holds stays as it is, so that few lines are written by two people at once
+        figures = {key: held[key] if key in held and key not in changed else measured[key] for key in measured}
+        lines = [f'"{key}" = {figure.text()}' for key, figure in sorted(figures.items())]
         path.write_text("\n".join([f"# Written by `{COMMAND}`. {self.says}", *lines, ""]), encoding="utf-8")
         return f"{self.name}: {total(measured).value} is held"
 

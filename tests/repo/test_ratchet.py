@@ -55,6 +55,13 @@ def test_what_moved_is_written_and_what_got_worse_is_not(held: Path) -> None:
     assert of(moved).held() == moved
 
 
+def test_only_lines_that_changed_are_written(held: Path) -> None:
+    of(BEFORE).write()
+    now = {"a": Figure(19, 1000), "b": Figure(1, 300)}
+    of(now).write()
+    assert of(now).held() == {"a": BEFORE["a"], "b": now["b"]}
+
+
 def test_counts_are_added_up(held: Path) -> None:
     counts = Ratchet("x", "Less is better.", lambda: {"a": Figure(2), "b/c.py": Figure(3)})
     assert counts.write() == "x: 5 is held"
