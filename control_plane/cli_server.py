@@ -18,16 +18,17 @@ from typing import Annotated, Final, TypeVar
 import typer
 
 from control_plane import backup as backups
-from control_plane import config, invitation, members
+from control_plane import config, members
 from control_plane.boxes import seen_minutes
 from control_plane.config import Address, DataDir, parse_address
 from control_plane.desk import files
 from control_plane.desk.cli_shared import AsJson, now_s, print_json
 from control_plane.errors import InputError, LocalFailureError
-from control_plane.invitation import Invitation
 from control_plane.limits import Quota
 from control_plane.members import IdentityKind, Member, Operator, Standing
 from control_plane.store import CloudTx, Command, prepare
+from protos import member_files
+from protos.member_files import Invitation
 
 T = TypeVar("T")
 
@@ -140,10 +141,18 @@ def _invite(data: DataDir, kind: IdentityKind, name: str, operator: str, out: Pa
     token, now = secrets.token_bytes(members.TOKEN_BYTES), now_s()
     with _database(data) as con:
         of = members.find_operator(con, operator)
-        made = Invitation(of.operator, kind, name, server, enrolment, data.authority.pem, token)
+        made = Invitation(
+            operator=of.operator.hex(),
+            kind=kind.value,
+            name=name,
+            server=str(server),
+            enrolment=str(enrolment),
+            ca=data.authority.pem.decode("ascii"),
+            token=token,
+        )
         command = members.Invite(of.operator, kind, name, members.token_digest(token), now)
         # Before the commit: when the file cannot be written, an invitation given out before stays good
-        _run(con, command, lambda: files.write_new(out, invitation.encode(made)))
+        _run(con, command, lambda: files.write_new(out, member_files.encode_invitation(made)))
     until = _time(now + members.TOKEN_LIFE_S)
     typer.echo(f"{out}: an invitation for {kind.value} {name} of {operator}, once, until {until}")
     typer.echo("whoever has the file first becomes that member: carry it to nobody else")

@@ -15,8 +15,8 @@ from agent.cli.client import call_object, fail, print_json, read_file
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
-    from agent.uplink.enrolment import Invitation
     from agent.uplink.identity import CloudIdentity
+    from protos.member_files import Invitation
 
 app = typer.Typer(help="The control plane that carries requests and approvals.", no_args_is_help=True)
 

@@ -6,10 +6,8 @@ back is checked as any other bytes: it must be ours (our key, our name) and of t
 
 from __future__ import annotations
 
-import re
 import secrets
-from dataclasses import dataclass, field, replace
-from typing import Final
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -20,58 +18,24 @@ from agent.uplink import client, limits
 from agent.uplink.client import CloudClient
 from agent.uplink.errors import CredentialsError, MalformedInvitationError, RemoteMisbehavedError
 from agent.uplink.identity import CloudIdentity
+from protos import member_files
+from protos.member_files import Invitation
 from trust.errors import MalformedStatementError
-from trust.strict_json import read_object_untrusted
-
-_FORMAT: Final = "ispagents-invitation-v0"
-_SERVER: Final = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:]{2,39}\]):([1-9][0-9]{0,4})", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Invitation:
-    """What `ispcloud agents enroll` wrote. `server`, `enrolment`: `host:port`; `ca`: PEM; `token`: 32 bytes, once."""
-
-    operator: str
-    name: str
-    server: str
-    enrolment: str
-    ca: bytes
-    token: bytes = field(repr=False)
 
 
 def read_invitation_untrusted(data: bytes) -> Invitation:
-    """Return the invitation that a file holds.
+    """Return the invitation that a file holds, once its authority is a certificate.
 
     Raises:
         MalformedInvitationError: not an invitation, or one for a person or a service.
     """
     try:
-        r = read_object_untrusted(data, limits.INVITATION_BYTES, "invitation")
-        if r.text("format") != _FORMAT:
-            raise MalformedInvitationError(f"invitation: expected format {_FORMAT}, got another")
-        if r.text("kind") != "agent":
-            raise MalformedInvitationError("invitation: expected one for an agent, got one for a person or service")
-        invitation = Invitation(
-            operator=r.hex("operator", 16),
-            name=r.handle("name"),
-            server=_server(r.text("server"), "server"),
-            enrolment=_server(r.text("enrolment"), "enrolment"),
-            ca=r.text("ca").encode(),
-            token=bytes.fromhex(r.hex("token", 32)),
-        )
-        r.done()
-        x509.load_pem_x509_certificate(invitation.ca)
+        invitation = member_files.read_invitation_untrusted(data, member_files.AGENTS)
+        x509.load_pem_x509_certificate(invitation.ca.encode())
     except (MalformedStatementError, ValueError, UnsupportedAlgorithm) as err:
         detail = str(err) if isinstance(err, MalformedStatementError) else "expected a certificate (PEM) as its ca"
         raise MalformedInvitationError(detail) from err
     return invitation
-
-
-def _server(text: str, name: str) -> str:
-    found = _SERVER.fullmatch(text)
-    if found is None or int(found[1]) > 65_535:
-        raise MalformedInvitationError(f"invitation: expected host:port as its {name}, got another text")
-    return text
 
 
 def new_key() -> tuple[bytes, bytes]:
@@ -144,13 +108,13 @@ async def enroll(invitation: Invitation, agent: str, statement: bytes, now_s: fl
         RemoteUplinkError: refused, out of reach, or what came is not a certificate for us.
     """
     key, csr = new_key()
-    der = await client.enroll(invitation.enrolment, invitation.ca, invitation.token, csr, statement)
+    der = await client.enroll(invitation.enrolment, invitation.ca.encode(), invitation.token, csr, statement)
     identity = CloudIdentity(
         operator=invitation.operator,
         name=invitation.name,
         server=invitation.server,
         enrolment=secrets.token_hex(32),
-        ca=invitation.ca,
+        ca=invitation.ca.encode(),
         certificate=b"",
         key=key,
     )

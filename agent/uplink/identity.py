@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import Final
 
 from agent.store.errors import MissingKeyError
 from agent.store.vault import Vault
-from agent.uplink import limits
 from agent.uplink.errors import CredentialsError
+from protos import member_files
+from protos.member_files import Credentials
 from trust.errors import MalformedStatementError
-from trust.strict_json import read_object_untrusted
 
 FILE_NAME: Final = "cloud.json"
-_FORMAT: Final = "ispagents-cloud-v0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +56,25 @@ def load(state_dir: Path, vault: Vault) -> CloudIdentity | None:
     """
     try:
         with (state_dir / FILE_NAME).open("rb") as file:
-            data = file.read(limits.CREDENTIALS_BYTES + 1)
+            data = file.read(member_files.FILE_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as err:
         raise CredentialsError(f"{FILE_NAME}: cannot be read: {err.strerror}") from err
     try:
-        r = read_object_untrusted(data, limits.CREDENTIALS_BYTES, FILE_NAME)
-        if r.text("format") != _FORMAT:
-            raise CredentialsError(f"{FILE_NAME}: expected format {_FORMAT}, got another")
-        found = CloudIdentity(
-            operator=r.hex("operator", 16),
-            name=r.handle("name"),
-            server=r.text("server"),
-            enrolment=r.hex("enrolment", 32),
-            ca=r.text("ca").encode(),
-            certificate=r.text("certificate").encode(),
-            key=vault.open(base64.b64decode(r.text("sealed_key"), validate=True)),
-        )
-        r.done()
+        saved = member_files.read_credentials_untrusted(data, member_files.AGENTS, FILE_NAME)
+        key = vault.open(base64.b64decode(saved.key, validate=True))
     except (MalformedStatementError, MissingKeyError, binascii.Error, ValueError) as err:
         raise CredentialsError(f"{FILE_NAME}: {err}: enrol again (ispagent cloud enroll --again)") from err
-    return found
+    return CloudIdentity(
+        operator=saved.operator,
+        name=saved.name,
+        server=saved.server,
+        enrolment=saved.enrolment,
+        ca=saved.ca.encode(),
+        certificate=saved.certificate.encode(),
+        key=key,
+    )
 
 
 def save(state_dir: Path, vault: Vault, identity: CloudIdentity) -> None:
@@ -88,22 +83,22 @@ def save(state_dir: Path, vault: Vault, identity: CloudIdentity) -> None:
     Raises:
         CredentialsError: it cannot be written.
     """
-    document = {
-        "format": _FORMAT,
-        "operator": identity.operator,
-        "name": identity.name,
-        "server": identity.server,
-        "enrolment": identity.enrolment,
-        "ca": identity.ca.decode(),
-        "certificate": identity.certificate.decode(),
-        "sealed_key": base64.b64encode(vault.seal(identity.key)).decode(),
-    }
+    saved = Credentials(
+        operator=identity.operator,
+        kind="agent",
+        name=identity.name,
+        server=identity.server,
+        ca=identity.ca.decode(),
+        certificate=identity.certificate.decode(),
+        key=base64.b64encode(vault.seal(identity.key)).decode(),
+        enrolment=identity.enrolment,
+    )
     temporary = state_dir / f"{FILE_NAME}.new"
     try:
         temporary.unlink(missing_ok=True)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
-            file.write(json.dumps(document, indent=1).encode() + b"\n")
+            file.write(member_files.encode_credentials(saved))
             if os.geteuid() == 0:  # the daemon is another user, and has to read and renew it
                 owner = state_dir.stat()
                 os.fchown(file.fileno(), owner.st_uid, owner.st_gid)

@@ -25,12 +25,6 @@ COSIGNATURE_BYTES: Final = trust_limits.NOTE_BYTES
 CERTIFICATE_BYTES: Final = 16_384
 """A certificate, DER; ours have under 1 KiB. Chosen arbitrarily."""
 
-INVITATION_BYTES: Final = 16_384
-"""An invitation; its CA has about 1 KiB. Chosen arbitrarily."""
-
-CREDENTIALS_BYTES: Final = 65_536
-"""`cloud.json`. Chosen arbitrarily."""
-
 INBOX_ROWS: Final = 1000
 """Undone messages above which no more are taken in: the stream waits, and gRPC's flow control holds the sender."""
 

@@ -10,6 +10,7 @@ import typer
 from control_plane.desk import cloud_client, cloud_identity, files
 from control_plane.desk.cli_shared import AsJson, CloudFile, home, now_s, print_json
 from control_plane.errors import InputError
+from protos import member_files
 
 app = typer.Typer(help="This desk at the control plane.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -23,12 +24,11 @@ def enroll(
     path = cloud or home("cloud.json")
     if path.exists():
         raise InputError(f"{path}: this desk is enrolled already; remove that file first to enrol anew")
-    invitation = cloud_identity.parse_invitation_untrusted(
-        files.read(invite, cloud_identity.FILE_BYTES, "an invitation")
-    )
+    data = files.read(invite, member_files.FILE_BYTES, "an invitation")
+    invitation = member_files.read_invitation_untrusted(data, member_files.AT_DESKS)
     files.make_private_folder(path.parent)
     identity = cloud_client.enroll(invitation)
-    files.write_new(path, cloud_identity.encode(identity))
+    files.write_new(path, member_files.encode_credentials(identity))
     ends = cloud_identity.until(cloud_identity.life(identity).ends_s)
     typer.echo(f"{path}: enrolled as {identity.kind} {identity.name} at {identity.server}; renews by itself ({ends})")
 
@@ -37,7 +37,7 @@ def enroll(
 def show(cloud: CloudFile = None, as_json: AsJson = False) -> None:
     """Say where this desk connects, as whom, and until when its certificate holds."""
     path = cloud or home("cloud.json")
-    identity = cloud_identity.decode_untrusted(files.read(path, cloud_identity.FILE_BYTES, "a desk's cloud identity"))
+    identity = cloud_identity.load(path)
     ends_s = cloud_identity.life(identity).ends_s
     if as_json:
         print_json(

@@ -16,9 +16,10 @@ import grpc
 
 from control_plane.desk import cloud_identity
 from control_plane.desk.board import Received
-from control_plane.desk.cloud_identity import CloudIdentity, Invitation, Request
+from control_plane.desk.cloud_identity import Request
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError, UnexpectedAnswerError
 from protos import channel, desk_pb2, desk_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, message_pb2
+from protos.member_files import Credentials, Invitation
 from protos.message_pb2 import Kind
 
 CALL_S: Final = 15.0
@@ -79,7 +80,7 @@ def _told() -> Iterator[None]:
         raise CloudRefusedError(word, f"the control plane refused: {word}{again}") from err
 
 
-def enroll(invitation: Invitation) -> CloudIdentity:
+def enroll(invitation: Invitation) -> Credentials:
     """Return the identity that the invitation's token buys, once.
 
     Raises:
@@ -99,7 +100,7 @@ def enroll(invitation: Invitation) -> CloudIdentity:
 class CloudClient:
     """A connection of a desk; a context manager. `life` is its certificate's: past it every call is refused."""
 
-    def __init__(self, identity: CloudIdentity) -> None:
+    def __init__(self, identity: Credentials) -> None:
         self.life = cloud_identity.life(identity)
         self._channel = channel.open_channel(
             identity.server, identity.ca.encode(), identity.key.encode(), identity.certificate.encode()

@@ -5,11 +5,9 @@ This identity opens the connection and nothing else: what counts with agents is 
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,108 +15,22 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from control_plane.desk import files
 from control_plane.desk.errors import UnexpectedAnswerError
-from control_plane.errors import InputError
+from protos import member_files
+from protos.member_files import Credentials, Invitation
 from trust.errors import MalformedStatementError
-from trust.strict_json import Reader, read_object_untrusted
-
-FILE_BYTES: Final = 65_536
-"""An invitation or an identity: a few PEM blocks. Chosen arbitrarily."""
-
-INVITATION_FORMAT: Final = "ispagents-invitation-v0"
-IDENTITY_FORMAT: Final = "ispcloud-desk-v0"
-_PEM_BYTES: Final = 16_384
-_ADDRESS: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9a-fA-F:.]{2,45}\]):[0-9]{1,5}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Invitation:
-    """What an operator's cloud admin hands to a person or a service: where, under which CA, and a one-time token."""
-
-    operator: str
-    kind: str
-    name: str
-    server: str
-    enrolment: str
-    ca: str
-    token: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class CloudIdentity:
-    """An enrolled desk. `ca` and `certificate` (with its issuer) are PEM, `key` the TLS key's PEM."""
-
-    operator: str
-    kind: str
-    name: str
-    server: str
-    ca: str
-    certificate: str
-    key: str = field(repr=False)
-
-
-def _address(r: Reader, name: str) -> str:
-    value = r.text(name, 300)
-    if not _ADDRESS.fullmatch(value):
-        raise r.error(name, "should be HOST:PORT")
-    return value
-
-
-def parse_invitation_untrusted(data: bytes) -> Invitation:
-    """Return what an invitation file says.
+def load(path: Path) -> Credentials:
+    """Return the credentials of this desk.
 
     Raises:
-        MalformedStatementError: not such a file.
-        InputError: it invites an agent, which enrols by itself.
+        InputError: the file cannot be read.
+        MalformedStatementError: it holds no credentials of a desk.
     """
-    r = read_object_untrusted(data, FILE_BYTES, "invitation")
-    if r.text("format") != INVITATION_FORMAT:
-        raise r.error("format", f"should be {INVITATION_FORMAT}")
-    invitation = Invitation(
-        operator=r.hex("operator", 16),
-        kind=r.text("kind"),
-        name=r.handle("name"),
-        server=_address(r, "server"),
-        enrolment=_address(r, "enrolment"),
-        ca=r.text("ca", _PEM_BYTES),
-        token=bytes.fromhex(r.hex("token", 32)),
-    )
-    r.done()
-    if invitation.kind not in ("person", "service"):
-        raise InputError(f"expected the invitation of a person or a service, got one of kind {invitation.kind[:20]!r}")
-    return invitation
-
-
-def encode(identity: CloudIdentity) -> bytes:
-    """Return the file of an identity; it holds a secret."""
-    names = ("operator", "kind", "name", "server", "ca", "certificate", "key")
-    document = {"format": IDENTITY_FORMAT, **{name: getattr(identity, name) for name in names}}
-    return json.dumps(document, indent=1).encode() + b"\n"
-
-
-def decode_untrusted(data: bytes) -> CloudIdentity:
-    """Read what `encode` wrote.
-
-    Raises:
-        MalformedStatementError: not such a file.
-    """
-    r = read_object_untrusted(data, FILE_BYTES, "cloud identity")
-    if r.text("format") != IDENTITY_FORMAT:
-        raise r.error("format", f"should be {IDENTITY_FORMAT}")
-    identity = CloudIdentity(
-        operator=r.hex("operator", 16),
-        kind=r.text("kind"),
-        name=r.handle("name"),
-        server=_address(r, "server"),
-        ca=r.text("ca", _PEM_BYTES),
-        certificate=r.text("certificate", _PEM_BYTES),
-        key=r.text("key", _PEM_BYTES),
-    )
-    r.done()
-    return identity
-
-
-# --- keys and certificates ------------------------------------------------------------------------------------------
+    data = files.read(path, member_files.FILE_BYTES, "a desk's cloud identity")
+    return member_files.read_credentials_untrusted(data, member_files.AT_DESKS, "cloud identity")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +76,9 @@ def chain_untrusted(request: Request, certificate: bytes, issuer: bytes) -> str:
     return "".join(c.public_bytes(serialization.Encoding.PEM).decode() for c in parsed)
 
 
-def enrolled(invitation: Invitation, request: Request, chain: str) -> CloudIdentity:
-    """Return the identity that an invitation became."""
-    return CloudIdentity(
+def enrolled(invitation: Invitation, request: Request, chain: str) -> Credentials:
+    """Return the credentials that an invitation became."""
+    return Credentials(
         operator=invitation.operator,
         kind=invitation.kind,
         name=invitation.name,
@@ -177,7 +89,7 @@ def enrolled(invitation: Invitation, request: Request, chain: str) -> CloudIdent
     )
 
 
-def renewed(identity: CloudIdentity, request: Request, chain: str) -> CloudIdentity:
+def renewed(identity: Credentials, request: Request, chain: str) -> Credentials:
     """Return the identity with its next key and certificate."""
     return replace(identity, certificate=chain, key=request.key)
 
@@ -194,7 +106,7 @@ class Life:
         return 3 * (now_s - self.begins_s) >= 2 * (self.ends_s - self.begins_s)
 
 
-def life(identity: CloudIdentity) -> Life:
+def life(identity: Credentials) -> Life:
     """Return from when until when the identity's certificate holds.
 
     Raises:

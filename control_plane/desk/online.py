@@ -18,12 +18,13 @@ from control_plane.desk import cloud_identity, exported, files, heads, signing
 from control_plane.desk.board import Board, Change, Fold, Received
 from control_plane.desk.cli_shared import Own, change_memory, home, note, now_s
 from control_plane.desk.cloud_client import VIEW_S, CloudClient, Position
-from control_plane.desk.cloud_identity import CloudIdentity
 from control_plane.desk.errors import NO_RECEIPT, CloudAwayError, CloudRefusedError, NotProvenError
 from control_plane.desk.exported import Exported, ExportFiles
 from control_plane.desk.memory import Memory, Sent
 from control_plane.desk.signing import Signer
 from control_plane.errors import InputError, RefusedHereError
+from protos import member_files
+from protos.member_files import Credentials
 from protos.message_pb2 import Kind
 from trust import answer as answers
 from trust import envelope as envelopes
@@ -53,14 +54,14 @@ def connect(cloud_file: Path | None) -> Iterator[CloudClient]:
     path = cloud_file or home("cloud.json")
     if not os.path.lexists(path):
         raise InputError(f"{path}: this desk is not enrolled (ispcloud desk enroll --invite FILE); or use --file")
-    identity = cloud_identity.decode_untrusted(files.read(path, cloud_identity.FILE_BYTES, "a desk's cloud identity"))
+    identity = cloud_identity.load(path)
     if cloud_identity.life(identity).renewal_due(now_s()):
         identity = _renew(path, identity)
     with CloudClient(identity) as client:
         yield client
 
 
-def _renew(path: Path, identity: CloudIdentity) -> CloudIdentity:
+def _renew(path: Path, identity: Credentials) -> Credentials:
     request = cloud_identity.new_request(identity.name)
     try:
         with CloudClient(identity) as client:
@@ -70,7 +71,7 @@ def _renew(path: Path, identity: CloudIdentity) -> CloudIdentity:
         note(f"the certificate of this desk ends {ends} and was not renewed: {err}")
         return identity
     after = cloud_identity.renewed(identity, request, chain)
-    files.write(path, cloud_identity.encode(after))
+    files.write(path, member_files.encode_credentials(after))
     return after
 
 

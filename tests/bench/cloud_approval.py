@@ -78,7 +78,7 @@ def _joined(data: DataDir, log: Path, site: _Site) -> Iterator[CloudClient]:
     invite = _invitation(data, enrolment, "people", APPROVER)
     _type(cli_cloud.app, "enroll", "--invite", invite, "--cloud", str(cloud_json))
     wait_until(lambda: _call(site, "GET", "/v1/cloud")["connected"], "the agent to be connected")
-    with CloudClient(cloud_identity.decode_untrusted(cloud_json.read_bytes())) as desk:
+    with CloudClient(cloud_identity.load(cloud_json)) as desk:
         desk.agents()  # dials: a desk that is in use has a connection
         yield desk
 

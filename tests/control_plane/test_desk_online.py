@@ -18,7 +18,7 @@ from control_plane.desk import cli_watch, cloud_client, cloud_identity, files, h
 from control_plane.desk import online as desk_online
 from control_plane.desk.cli_shared import load_own
 from control_plane.errors import LocalFailureError
-from protos import desk_pb2
+from protos import desk_pb2, member_files
 from protos import message_pb2 as pb
 from tests.control_plane.cloud import Cloud, Member, running
 from tests.control_plane.conftest import AGENT, ORIGIN, PASSPHRASE, Desk, key, sign_trust, trust_document
@@ -56,7 +56,7 @@ def refused(result, code: int, *words: str) -> None:
 def test_an_invitation_is_used_once(online: Connected) -> None:
     path = online.desk.path / "cloud.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    identity = cloud_identity.decode_untrusted(path.read_bytes())
+    identity = cloud_identity.load(path)
     assert (identity.kind, identity.name) == ("person", "joseph")
     assert "BEGIN" not in repr(identity.key) or identity.key not in repr(identity)
     shown = json.loads(ok(online.run("desk", "show", "--json")).stdout)
@@ -128,18 +128,18 @@ def test_a_certificate_renews_at_two_thirds_of_its_life(online: Connected) -> No
 
 def test_without_a_control_plane(online: Connected) -> None:
     refused(online.run("changes", "list", ISPCLOUD_CLOUD=str(online.desk.path / "none")), 2, "not enrolled")
-    identity = cloud_identity.decode_untrusted((online.desk.path / "cloud.json").read_bytes())
+    identity = cloud_identity.load(online.desk.path / "cloud.json")
     moved = dataclasses.replace(identity, server="127.0.0.1:1")
-    (online.desk.path / "cloud.json").write_bytes(cloud_identity.encode(moved))
+    (online.desk.path / "cloud.json").write_bytes(member_files.encode_credentials(moved))
     refused(online.run("changes", "list"), 1, "does not answer")
 
 
 def test_another_servers_certificate_is_not_spoken_to(online: Connected) -> None:
     other = FakeCloud()
     with other.serving():
-        identity = cloud_identity.decode_untrusted((online.desk.path / "cloud.json").read_bytes())
+        identity = cloud_identity.load(online.desk.path / "cloud.json")
         moved = dataclasses.replace(identity, server=other.address)
-        (online.desk.path / "cloud.json").write_bytes(cloud_identity.encode(moved))
+        (online.desk.path / "cloud.json").write_bytes(member_files.encode_credentials(moved))
         refused(online.run("changes", "list"), 1, "does not answer")
 
 
@@ -535,9 +535,9 @@ def test_a_board_that_does_not_end(
     online.cloud.List = lie  # type: ignore[method-assign] # the lie
     # The servicer's method was bound when serving began: serve the lie on a new server
     with online.cloud.serving():
-        identity = cloud_identity.decode_untrusted((online.desk.path / "cloud.json").read_bytes())
+        identity = cloud_identity.load(online.desk.path / "cloud.json")
         moved = dataclasses.replace(identity, server=online.cloud.address)
-        (online.desk.path / "cloud.json").write_bytes(cloud_identity.encode(moved))
+        (online.desk.path / "cloud.json").write_bytes(member_files.encode_credentials(moved))
         refused(online.run("changes", "list"), REFUSED, "expected a board that ends")
     assert len(asked) <= (11 if how is large_without_end else 50)
 

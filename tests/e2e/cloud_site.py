@@ -28,11 +28,12 @@ from typer.testing import CliRunner
 from control_plane import boxes
 from control_plane.boxes import Keep, Stored
 from control_plane.cli import app
-from control_plane.desk import cli_cloud, cloud_identity, key_files
+from control_plane.desk import cli_cloud, key_files
 from control_plane.desk.board import Received
 from control_plane.desk.cloud_client import CloudClient
 from control_plane.store import CloudTx, Command, prepare
 from lab.isp import Isp
+from protos import member_files
 from protos import message_pb2 as pb
 from tests.e2e.files import ROOT, Billing, Files, Typed, lab_files, small_isp
 from tests.e2e.site import END_S, AgentProgram, Json, MovableClock, Site, check_log, open_site
@@ -385,7 +386,9 @@ class Desk:
         """Return the desk's own connection, opened once."""
         if self._client is None:
             data = (self.own / "cloud.json").read_bytes()
-            self._client = CloudClient(cloud_identity.decode_untrusted(data))
+            self._client = CloudClient(
+                member_files.read_credentials_untrusted(data, member_files.AT_DESKS, "cloud.json")
+            )
         return self._client
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ from agent.changes.remote.mailroom import REFUSED_PER_HOUR
 from control_plane.desk import cloud_client, cloud_identity
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError
 from lab.population import LabService
+from protos import member_files
 from protos import message_pb2 as pb
 from tests.e2e import sweep
 from tests.e2e.canaries import AGENT_OPTIONS, Canaries, plain, staff
@@ -217,7 +218,9 @@ async def refused_by_the_cloud(day: Day, cloud: RecordingCloud) -> None:
         return False
 
     await wait_until("a refusal of who was revoked", shut_out)
-    used = cloud_identity.parse_invitation_untrusted(next(here.folder.glob("people-joseph-*.json")).read_bytes())
+    used = member_files.read_invitation_untrusted(
+        next(here.folder.glob("people-joseph-*.json")).read_bytes(), member_files.AT_DESKS
+    )
     with pytest.raises(CloudRefusedError):
         await trio.to_thread.run_sync(cloud_client.enroll, used)
 

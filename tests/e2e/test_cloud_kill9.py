@@ -67,7 +67,7 @@ class Courier:
     """A desk's connection that sends a message under its one ref until it is taken, and reads the board as it can."""
 
     def __init__(self, desk: Desk) -> None:
-        identity = cloud_identity.decode_untrusted((desk.own / "cloud.json").read_bytes())
+        identity = cloud_identity.load(desk.own / "cloud.json")
         credentials = grpc.ssl_channel_credentials(
             identity.ca.encode(), identity.key.encode(), identity.certificate.encode()
         )

@@ -22,7 +22,7 @@ from agent.store.vault import Vault, create_store_key, load_store_key
 from agent.uplink import enrolment, limits
 from agent.uplink import identity as identities
 from agent.uplink.client import CloudClient
-from agent.uplink.enrolment import Invitation, read_invitation_untrusted
+from agent.uplink.enrolment import read_invitation_untrusted
 from agent.uplink.errors import (
     CredentialsError,
     MalformedInvitationError,
@@ -33,6 +33,7 @@ from agent.uplink.errors import (
 )
 from protos import agent_pb2
 from protos import message_pb2 as pb
+from protos.member_files import Invitation
 from tests.agent.uplink.clouds import AGENT, NASTY, NOW, OPERATOR, TOKEN, Authority, Cloud, message, serving
 from tests.agent.uplink.rig import make_identity
 from trust import envelope, verify
