@@ -4,9 +4,10 @@ Standard library and PyNaCl; no I/O, no clock (`now` is a parameter, in unix sec
 
 * `errors`, `limits`, `strict_json`
 * `keys` (Ed25519, words, sealed keys), `envelope` (DSSE), `merkle` (RFC 6962), `checkpoint` (C2SP notes)
-* `policy` (classes, presets, the risk class), `document` (the trust document), `statements` (all payload types)
+* `policy` (classes, presets, the risk class), `document` (the trust document), `items` (what a plan would do),
+  `statements` (all payload types)
 * `seal` (X25519 sealed bodies and pages), `chain` (trust, link after link), `verify` (is this plan approved, or covered
-  by a standing authority?), `items` (what a plan would do), `answer` (what an agent shows a viewer)
+  by a standing authority?), `answer` (what an agent shows a viewer)
 * `leaf` (one entry of the log), `witness` (who else saw the log), `proof` (evidence files), `render` (previews from
   verified bytes)
 """

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NewType, TypeVar
 
@@ -78,6 +78,14 @@ class Replay(enum.Enum):
     NEVER = "never"
 
 
+class GuardKind(enum.Enum):
+    """How a device takes writes back by itself when the path by which they came is lost."""
+
+    NONE = "none"
+    CONFIRMED_COMMIT = "confirmed-commit"
+    """RFC 6241 section 8.4: the device goes back unless the writes are confirmed in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """What has no *before* to go back to: disconnect a session, reboot, send a message.
@@ -109,6 +117,8 @@ class Step:
     after: tuple[int, ...] = ()
     on_revert: tuple[Effect, ...] = ()
     unless: tuple[int, ...] = ()
+    guard: GuardKind = GuardKind.NONE
+    """Of its transitions; an effect cannot be taken back, so it has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +343,7 @@ def _step_json(s: Step) -> object:
         "after": list(s.after),
         "on_revert": [_effect_json(e) for e in s.on_revert],
         **({"unless": list(s.unless)} if s.unless else {}),
+        **({} if s.guard is GuardKind.NONE else {"guard": s.guard.value}),
     }
 
 
@@ -454,6 +465,16 @@ def _transition(r: Reader) -> Transition:
     return transition
 
 
+def _guard(r: Reader) -> GuardKind:
+    """Return the guard. "None" has one spelling, its absence: documents from before guards keep their bytes."""
+    if not r.has("guard"):
+        return GuardKind.NONE
+    guard = r.enum("guard", GuardKind)
+    if guard is GuardKind.NONE:
+        raise r.error("guard", "should be left out where there is none")
+    return guard
+
+
 def _step(r: Reader) -> Step:
     effect = r.object_if_present("effect")
     step = Step(
@@ -463,6 +484,7 @@ def _step(r: Reader) -> Step:
         after=tuple(r.integers("after", 1, limits.STEPS_MAX)),
         on_revert=tuple(_effect(e) for e in r.objects("on_revert")),
         unless=tuple(r.integers("unless", 1, limits.STEPS_MAX)) if r.has("unless") else (),
+        guard=_guard(r),
     )
     r.done()
     return step
@@ -513,6 +535,8 @@ def decode_item_untrusted(data: bytes) -> Item:
         rungs = [n for n in step.unless if n < step.n and isinstance(item.steps[n - 1].do, Effect)]
         if step.unless and (len(rungs) < len(step.unless) or not isinstance(step.do, Effect)):
             raise MalformedStatementError(f"item: expected an effect after the rungs before it, got step {step.n}")
+        if step.guard is not GuardKind.NONE and isinstance(step.do, Effect):
+            raise MalformedStatementError(f"item: expected a guard on transitions only, got step {step.n}")
     return item
 
 
@@ -551,6 +575,15 @@ def _wave(r: Reader) -> Wave:
     )
     r.done()
     return wave
+
+
+def guard_of(found: Iterable[Item]) -> GuardKind:
+    """Return the guard of a plan: that of its writes if each has it, else none.
+
+    One write without a guard can lose the device.
+    """
+    guards = {step.guard for item in found for step in item.steps if not isinstance(step.do, Effect)}
+    return guards.pop() if len(guards) == 1 else GuardKind.NONE
 
 
 # --- the tree -------------------------------------------------------------------------------------------------------

@@ -12,13 +12,13 @@ import re
 import textwrap
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from trust.items import Absent, Effect, Field, Item, Items, Listed, SecretRef, Step, Transition, Value
+from trust.items import Absent, Effect, Field, GuardKind, Item, Items, Listed, SecretRef, Step, Transition, Value
 from trust.policy import RiskClass
-from trust.statements import GuardKind, OnFailure, Plan, SizeBucket
+from trust.statements import OnFailure, Plan, SizeBucket
 
 _LABEL: Final = 7
 _NAMES_SHOWN: Final = 12
@@ -149,6 +149,14 @@ def _effect_lines(item: Item) -> Iterator[str]:
             yield f"{_rung(step)}{_effect(step.do)}"
 
 
+def _guard_lines(found: Sequence[Item]) -> Iterator[str]:
+    """Yield what the device takes back by itself, for one item or counted for many."""
+    writes = [step for item in found for step in item.steps if not isinstance(step.do, Effect)]
+    for guard, n in Counter(step.guard for step in writes if step.guard is not GuardKind.NONE).items():
+        which = "all writes" if n == len(writes) else f"{n} of {len(writes)} writes"
+        yield f"{guard.value}: the device takes {which} back by itself unless they are confirmed"
+
+
 def _rung(step: Step) -> str:
     return _FALLBACK if step.unless else ""
 
@@ -204,6 +212,7 @@ def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("LOOK", _shown(head, "notes"), width),
         *_lines("NOW", _shown(item.display, "now"), width),
         *_lines("WRITE", [line for t in _transitions(item) for line in _write(t)], width),
+        *_lines("GUARD", _guard_lines([item]), width),
         *_lines("EFFECT", _effect_lines(item), width),
         *_lines("AFTER", _shown(item.display, "after"), width),
         *_lines("PROOF", _shown(item.display, "proof") or _enforce(item), width),
@@ -260,6 +269,7 @@ def _many(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("NOT", _groups(items.items), width),
         *_lines("LOOK", _shown(head, "look", "notes"), width),
         *_lines("WRITE", _write_many(change), width),
+        *_lines("GUARD", _guard_lines(change), width),
         *_lines("EFFECT", _effect_many(change), width),
         *_lines("PACE", [_join(_pace(items), *_shown(head, "pace"))], width),
         *_lines("STOP", [_join(*_stop(plan, items), *_shown(head, "stop"))], width),

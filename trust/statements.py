@@ -20,6 +20,7 @@ from trust import limits
 from trust.document import EVERYWHERE, Trust, read_trust
 from trust.envelope import Envelope
 from trust.errors import NotUnderstoodError, Reason
+from trust.items import GuardKind
 from trust.keys import SigningKey
 from trust.policy import Action, RiskClass
 from trust.strict_json import Reader, read_object_untrusted
@@ -64,15 +65,6 @@ class EffectKind(enum.Enum):
     MESSAGE = "message"
     FIRMWARE = "firmware"
     OTHER = "other"
-
-
-class GuardKind(enum.Enum):
-    """What undoes a device change when the management path is lost."""
-
-    NONE = "none"
-    SAFE_MODE = "safe-mode"
-    SCHEDULED = "scheduled"
-    CONFIRMED_COMMIT = "confirmed-commit"
 
 
 class Decision(enum.Enum):

@@ -9,7 +9,7 @@ import pytest
 
 from trust import chain, checkpoint, envelope, items, policy, statements
 from trust.document import Person, PersonKey, Root, RootKey, ServiceAccount, Trust, TrustedAgent
-from trust.items import ReasonChange, SuspensionReason
+from trust.items import GuardKind, ReasonChange, SuspensionReason
 from trust.keys import SigningKey
 from trust.policy import Action, RiskClass, Role
 from trust.statements import (
@@ -17,7 +17,6 @@ from trust.statements import (
     Decision,
     EffectKind,
     Evidence,
-    GuardKind,
     OnFailure,
     OnStale,
     Plan,

@@ -1,4 +1,6 @@
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -40,6 +42,8 @@ effects = st.builds(
 steps = st.builds(
     Step, st.just(1), text, st.lists(transitions, max_size=2).map(tuple) | effects, st.just(()),
     st.lists(effects, max_size=1).map(tuple),
+) | st.builds(
+    Step, st.just(1), text, st.lists(transitions, max_size=2).map(tuple), guard=st.sampled_from(items.GuardKind),
 )  # fmt: skip
 changes = st.builds(items.ReasonChange, st.sampled_from(items.SuspensionReason), st.booleans()) | st.builds(
     items.TariffChange, text, text
@@ -124,6 +128,10 @@ BAD = {
     "unknown in requirement": lambda d: d["requires"][0].update(x=1),
     "unknown in enforcement": lambda d: d["enforce"].update(x=1),
     "proof": lambda d: d["steps"][1]["effect"].update(proof="hope"),
+    "a guard that is none is left out": lambda d: d["steps"][0].update(guard="none"),
+    "a guard that nobody knows": lambda d: d["steps"][0].update(guard="prayer"),
+    "a guard that is no text": lambda d: d["steps"][0].update(guard=True),
+    "a guard of an effect": lambda d: d["steps"][1].update(guard="confirmed-commit"),
     "field a number": lambda d: d["steps"][0]["transitions"][0].update(after={"p": 1}),
 }
 
@@ -190,3 +198,39 @@ def test_another_change_is_refused(texts):
 def test_taking_a_change_back_twice_changes_nothing(change):
     assert change.inverse().inverse() == change
     assert change.inverse() != change or change == items.TariffChange(change.before, change.before)
+
+
+# --- guards -----------------------------------------------------------------------------------------------------------
+
+
+def guarded(*guards):
+    write = item().steps[0]
+    steps = [dataclasses.replace(write, n=n, guard=guard) for n, guard in enumerate(guards, start=1)]
+    drop = dataclasses.replace(item().steps[1], n=len(steps) + 1)
+    return item(steps=(*steps, drop))
+
+
+NONE, COMMIT = items.GuardKind.NONE, items.GuardKind.CONFIRMED_COMMIT
+
+
+def test_a_guard_is_part_of_the_signed_document():
+    plain, document = items.encode_item(guarded(NONE)), items.encode_item(guarded(COMMIT))
+    assert b"guard" not in plain
+    assert document.replace(b',"guard":"confirmed-commit"', b"") == plain
+    assert items.decode_item_untrusted(document) == guarded(COMMIT)
+    assert items.items_root([document]) != items.items_root([plain])
+
+
+def test_an_item_with_a_guard_is_written_as_its_vector():
+    vector = (Path(__file__).parent / "vectors" / "item-guarded.json").read_bytes()
+    assert items.encode_item(guarded(COMMIT)) == vector
+    assert items.decode_item_untrusted(vector).steps[0].guard is COMMIT
+
+
+@pytest.mark.parametrize(
+    ("guards", "whole"),
+    [((), NONE), ((NONE,), NONE), ((COMMIT,), COMMIT), ((COMMIT, COMMIT), COMMIT), ((COMMIT, NONE), NONE)],
+)
+def test_a_plan_is_guarded_if_each_of_its_writes_is(guards, whole):
+    assert items.guard_of([guarded(*guards)]) is whole
+    assert items.guard_of([guarded(*guards), guarded(NONE)]) is NONE

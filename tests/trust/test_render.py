@@ -7,9 +7,21 @@ from hypothesis import strategies as st
 
 from tests.trust.helpers import NOW, documents, item, plan
 from trust import items, render
-from trust.items import ABSENT, Address, Enforcement, Listed, Requirement, SecretRef, Seen, Step, Transition, Wave
+from trust.items import (
+    ABSENT,
+    Address,
+    Enforcement,
+    GuardKind,
+    Listed,
+    Requirement,
+    SecretRef,
+    Seen,
+    Step,
+    Transition,
+    Wave,
+)
 from trust.policy import Action, RiskClass
-from trust.statements import EffectKind, GuardKind, OnFailure, SizeBucket
+from trust.statements import EffectKind, OnFailure, SizeBucket
 
 
 def opened(*entries, **head):
@@ -63,14 +75,24 @@ RISK   LOW · not maria · start by 2025-10-09 09:24 UTC · run until 2025-10-09
 
 
 def test_class_alone_guard_and_what_cannot_be_enforced():
-    p = plan(risk_class=RiskClass.ALONE, action=Action.RESTORE, guard_kind=GuardKind.SAFE_MODE, cannot_enforce=True)
+    p = plan(
+        risk_class=RiskClass.ALONE, action=Action.RESTORE, guard_kind=GuardKind.CONFIRMED_COMMIT, cannot_enforce=True
+    )
     assert "RESTORE 1 service" in preview(p=p)
     risk = " ".join(preview(p=p).partition("RISK")[2].split())
-    assert (
-        "ALONE · 1 approver · alone: a review opens · until 09:34 · run until 2025-10-09 09:54 UTC · guard safe-mode"
-        in risk
-    )
+    assert "ALONE · 1 approver · alone: a review opens · until 09:34 · run until 2025-10-09 09:54 UTC · guard " in risk
+    assert "· guard confirmed-commit" in risk
     assert "SOME CANNOT BE ENFORCED" in risk
+
+
+def test_what_a_device_takes_back_by_itself_is_said():
+    write, drop = item().steps
+    guarded = item(steps=(dataclasses.replace(write, guard=GuardKind.CONFIRMED_COMMIT), drop))
+    assert "GUARD" not in preview()
+    (line,) = [line for line in preview(guarded).splitlines() if line.startswith("GUARD")]
+    assert line == "GUARD  confirmed-commit: the device takes all writes back by itself unless they are confirmed"
+    both = render.render_preview(plan(), opened(guarded, item(2)), "K7QF")
+    assert "GUARD  confirmed-commit: the device takes 1 of 2 writes back by itself" in both
 
 
 def write_lines(before, after, **seen):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import trio
 
+from agent.changes.engine import guards
 from agent.changes.engine.item_end import ItemEnd
 from agent.changes.engine.item_parts import AWAY, EXPIRED, HUNG_UP, PAUSE_S, PAUSES, UNSENT, Stopped
 from agent.changes.engine.item_steps import ItemSteps
@@ -54,6 +55,9 @@ class ItemRunner:
         """Run one item to a final state (or to a pause that the plan's deadline ends)."""
         if not item.steps:
             await self._finish_reason_only(item)
+            return
+        if why := guards.refusal(item):
+            await self._steps.move(item, Event.FAIL, guards.UNSUPPORTED, why)
             return
         await self._steps.resolve_doubts(item)
         while await self._visit(item):

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import trio
 
+from agent.changes.engine import guards
 from agent.changes.engine.sessions import Sessions, by_target
 from agent.changes.journal import machine
 from agent.changes.journal.audit import Recorder, subject_of
@@ -32,11 +33,11 @@ from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust import statements
 from trust.document import UNKNOWN
-from trust.items import encode_head, encode_item, items_root
+from trust.items import encode_head, encode_item, guard_of, items_root
 from trust.keys import SigningKey
 from trust.policy import Action, PolicyClass, RiskClass, UnknownRequester, Window, risk_class
 from trust.render import item_name
-from trust.statements import EffectKind, GuardKind, OnStale, Plan, size_bucket
+from trust.statements import EffectKind, OnStale, Plan, size_bucket
 
 SHORT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 DAY_MINUTES = 24 * 60
@@ -150,12 +151,14 @@ class Previewer:
 
         Raises:
             NothingToDoError: none of them would change anything.
-            RequestError: the policy refuses such a change outright.
+            RequestError: the policy refuses such a change outright, or a step asks for a guard.
         """
         items = self._order(list(found))
         changing = [i for i in items if i.listed is Listed.CHANGE]
         if not changing:
             raise NothingToDoError("nothing would change", [_why_not(i) for i in items], [i.reason for i in items])
+        if why := next(filter(None, map(guards.refusal, changing)), ""):
+            raise RequestError(why, refused=True)
         risk = risk_class(
             request.ask.action,
             len(changing),
@@ -299,7 +302,7 @@ class Previewer:
             run_until=run_until,
             size_bucket=size_bucket(sum(i.listed is Listed.CHANGE for i in items)),
             effect_kinds=_effect_kinds(items) if scope.effects is None else scope.effects,
-            guard_kind=GuardKind.NONE,
+            guard_kind=guard_of(items),
             cannot_enforce=any(i.listed is Listed.BLOCKED for i in items),
             on_failure=request.ask.on_failure,
             on_stale=OnStale.SKIP,

@@ -17,7 +17,7 @@ from agent.changes.journal.commands import MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
 from agent.connectors.base import Busy, Enforced, Judgement, Reach
 from agent.inventory.book import Broken
-from agent.model import Address, Direction, Item, Pace, Step, Ticket, Wave
+from agent.model import Address, Direction, GuardKind, Item, Pace, Step, Ticket, Wave
 from agent.model import ItemState as S
 from agent.store.db import Tx
 from tests.agent.changes.rig import Rig, item
@@ -574,3 +574,26 @@ async def test_a_freeze_holds_the_declared_revert_and_keeps_nothing_locked(
     await rig.apply(plan_id, lift)
     assert rig.states(plan_id) == [S.REVERTED, S.NOT_APPLIED]
     assert world.values[world.user("u0")] == {"plan": "20M"}
+
+
+# --- guards ---
+
+
+def guarded(n: int, login: str, world: World) -> Item:
+    """Return an item whose last write asks for a confirmed commit."""
+    plain = item(n, login, world)
+    write, drop = plain.steps
+    return replace(plain, steps=(write, drop, replace(write, n=3, after=(2,), guard=GuardKind.CONFIRMED_COMMIT)))
+
+
+async def test_a_guard_that_no_connector_has_sends_nothing_of_its_item(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    plan_id = await rig.save_plan([guarded(1, "u0", world), item(2, "u1", world)], on_failure=OnFailure.CONTINUE)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NOT_APPLIED, S.APPLIED]
+    row = rig.loaded(plan_id).rows[1]
+    assert row.reason == "guard-unsupported"
+    assert "step 3 on fake/d asks for confirmed-commit" in row.detail
+    assert [login for login, _ in world.writes] == ["u1"]

@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from agent.changes.journal import plans
+from agent.changes.journal.request import RequestError
 from agent.changes.planning.preview import moment_text, windows_text
+from agent.connectors.base import RecipePlan
+from agent.model import GuardKind
 from tests.agent.changes.cloud_office import Desk, office_in
+from tests.agent.connectors.fake import FakeRecipe
 from trust.policy import Window, daily, in_windows
 
 NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
@@ -65,3 +71,22 @@ async def test_who_asks_can_make_the_canary_smaller_and_never_larger(tmp_path: P
 
         assert [first(5, asked) for asked in (None, 2, 5, 6, 1000)] == [5, 2, 5, 5, 5]
         assert [first(0, asked) for asked in (None, 3)] == [1000, 3]  # the operator wants none: who asks may
+
+
+async def test_a_step_that_asks_for_a_guard_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connector has a confirmed commit: the plan would promise what nobody keeps."""
+    planned = FakeRecipe.plan
+
+    def guarded(self: FakeRecipe, *given: Any) -> RecipePlan:
+        found = planned(self, *given)
+        write, *rest = found.steps
+        return replace(found, steps=(replace(write, guard=GuardKind.CONFIRMED_COMMIT), *rest))
+
+    monkeypatch.setattr(FakeRecipe, "plan", guarded)
+    async with office_in(tmp_path, Desk()) as office:
+        with pytest.raises(RequestError, match="step 1 on fake/d asks for confirmed-commit, which no connector"):
+            await office.plan("C-1")
+        assert office.number("SELECT count(*) FROM plan") == 0
+        monkeypatch.undo()
+        row = await office.plan("C-1")
+        assert plans.signed(row).guard_kind is GuardKind.NONE
