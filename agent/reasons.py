@@ -357,6 +357,11 @@ class ItemReason(ExplainedReason):
         "Wait for its next call, or check its power and line.",
     )
     UNREADABLE = "unreadable", "The device could not be read in the end.", "Check the device; the item is judged again."
+    GUARD_UNSUPPORTED = (
+        "guard-unsupported",
+        "A step asks for a guard that no connector of this agent has. Nothing was sent.",
+        "Ask for the change without the guard, or update the agent.",
+    )
 
 
 class HttpReason(ExplainedReason):

@@ -78,8 +78,23 @@ class Replay(enum.Enum):
     NEVER = "never"
 
 
+class EffectKind(enum.Enum):
+    """The kind of an effect, as a plan names it to people without access to its items."""
+
+    DISCONNECT = "disconnect"
+    CHANGE_OF_AUTHORIZATION = "change-of-authorization"
+    CUT_CONNECTIONS = "cut-connections"
+    FORGET_COOKIES = "forget-cookies"
+    REBOOT = "reboot"
+    FACTORY_RESET = "factory-reset"
+    FIRMWARE = "firmware"
+    DIAGNOSTIC = "diagnostic"
+    MESSAGE = "message"
+    OTHER = "other"
+
+
 class GuardKind(enum.Enum):
-    """How a device takes writes back by itself when the path by which they came is lost."""
+    """How a device undoes writes by itself when they cut the management path."""
 
     NONE = "none"
     CONFIRMED_COMMIT = "confirmed-commit"

@@ -150,7 +150,7 @@ def _effect_lines(item: Item) -> Iterator[str]:
 
 
 def _guard_lines(found: Sequence[Item]) -> Iterator[str]:
-    """Yield what the device takes back by itself, for one item or counted for many."""
+    """Yield one line for each guard, with the number of writes under it."""
     writes = [step for item in found for step in item.steps if not isinstance(step.do, Effect)]
     for guard, n in Counter(step.guard for step in writes if step.guard is not GuardKind.NONE).items():
         which = "all writes" if n == len(writes) else f"{n} of {len(writes)} writes"

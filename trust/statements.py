@@ -20,7 +20,7 @@ from trust import limits
 from trust.document import EVERYWHERE, Trust, read_trust
 from trust.envelope import Envelope
 from trust.errors import NotUnderstoodError, Reason
-from trust.items import GuardKind
+from trust.items import EffectKind, GuardKind
 from trust.keys import SigningKey
 from trust.policy import Action, RiskClass
 from trust.strict_json import Reader, read_object_untrusted
@@ -54,17 +54,6 @@ class SizeBucket(enum.Enum):
     TO_1000 = "101-1000"
     TO_10000 = "1001-10000"
     MORE = "more"
-
-
-class EffectKind(enum.Enum):
-    """What a plan does that cannot be undone."""
-
-    DISCONNECT = "disconnect"
-    CHANGE_OF_AUTHORIZATION = "change-of-authorization"
-    REBOOT = "reboot"
-    MESSAGE = "message"
-    FIRMWARE = "firmware"
-    OTHER = "other"
 
 
 class Decision(enum.Enum):

@@ -30,7 +30,19 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from agent.model import Address, Effect, Enforcement, Seen, Service, ServiceState, Step, Target, Ticket, Value
+from agent.model import (
+    Address,
+    Effect,
+    EffectKind,
+    Enforcement,
+    Seen,
+    Service,
+    ServiceState,
+    Step,
+    Target,
+    Ticket,
+    Value,
+)
 from agent.reasons import AnyReason, ExplainedReason, TargetReason
 
 
@@ -86,6 +98,7 @@ class Traits:
     `window`: steps in flight per target. `send_s`: how long one command may take, `reread_s`: for how long what became
     of it is asked for, before it is left unknown; None: as for every target (`changes.perform.Patience`).
     `census`: the resource of each target that lists everybody who is online, below the target's id; empty: none does.
+    `effects`: every verb of an effect that its sessions accept, with the kinds under which a plan lists it.
     """
 
     conditional: bool
@@ -95,6 +108,7 @@ class Traits:
     send_s: float | None = None
     reread_s: float | None = None
     census: str = ""
+    effects: Mapping[str, frozenset[EffectKind]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from agent.runtime.clock import Clock
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
 from trust.policy import Action, RiskClass
-from trust.statements import EffectKind, OnFailure
+from trust.statements import OnFailure
 
 ROTATE = "@rotate"
 """The setting that asks for new credentials, both ways."""
@@ -48,14 +48,6 @@ _NO_UNDO: Mapping[Action, str] = {
     Action.CPE_FIRMWARE: "cannot be undone by itself: a change to the image from before, if the CPE takes it",
     Action.CPE_DIAGNOSE: "nothing to undo: a test changes nothing that lasts",
 }
-_EFFECTS: Mapping[Action, tuple[EffectKind, ...]] = {
-    Action.CPE_REBOOT: (EffectKind.REBOOT,),
-    Action.CPE_RESET: (EffectKind.OTHER,),
-    Action.CPE_FIRMWARE: (EffectKind.FIRMWARE, EffectKind.REBOOT),  # a CPE that takes an image boots it
-    Action.CPE_DIAGNOSE: (EffectKind.OTHER,),
-}
-"""What each verb does that cannot be undone; setting values is undone by a revert."""
-
 _Given = ImageFile | Declared | Leave | None
 """What an item needs besides the ask: an image, or what a baseline wants of the CPE."""
 
@@ -116,7 +108,6 @@ class CpeIntake:
             baseline_due=due,
             standing=due and self._standing(pinned),
             reason=reason,
-            effects=_EFFECTS.get(ask.action, ()),
             undo=_NO_UNDO.get(ask.action, ""),
             staged=ask.action is Action.CPE_FIRMWARE,
         )

@@ -83,7 +83,6 @@ class CpeReverts:
             device_config=management,
             guarded=not management,
             run_for_s=self.intake.terms.wait_s,
-            effects=(),
         )
         return await self.intake.previewer.propose(request, made, scope, pinned)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from agent.model import EffectKind
+
 REBOOT: Final = "reboot"
 FACTORY_RESET: Final = "factory-reset"
 FIRMWARE: Final = "firmware"
@@ -19,5 +21,12 @@ METHODS: Final[Mapping[str, str]] = {
     DIAGNOSE: "Diagnose",
 }
 """Verb -> the name by which a profile calls it unsafe: TR-069's, which profiles are written in."""
+EFFECTS: Final[Mapping[str, frozenset[EffectKind]]] = {
+    REBOOT: frozenset({EffectKind.REBOOT}),
+    FACTORY_RESET: frozenset({EffectKind.FACTORY_RESET, EffectKind.REBOOT}),
+    FIRMWARE: frozenset({EffectKind.FIRMWARE, EffectKind.REBOOT}),
+    DIAGNOSE: frozenset({EffectKind.DIAGNOSTIC}),
+}
+"""Kinds by verb. A CPE boots after a reset, and to run a new image."""
 WITHIN_S: Final[Mapping[str, int]] = {REBOOT: 600, FACTORY_RESET: 900, FIRMWARE: 1800, DIAGNOSE: 300}
 """Verb -> seconds until its proof must be there. A firmware is fetched, written and booted; chosen arbitrarily."""

@@ -14,10 +14,10 @@ from typer.testing import CliRunner, Result
 from control_plane.cli import app
 from trust import checkpoint, envelope, items, keys, policy, statements
 from trust.document import Person, PersonKey, Root, RootKey, Trust, TrustedAgent
-from trust.items import GuardKind, ReasonChange, SuspensionReason
+from trust.items import EffectKind, GuardKind, ReasonChange, SuspensionReason
 from trust.keys import SigningKey
 from trust.policy import Action, RiskClass, Role
-from trust.statements import EffectKind, OnFailure, OnStale, Plan, SizeBucket
+from trust.statements import OnFailure, OnStale, Plan, SizeBucket
 
 DAY = 86_400
 TRUST_ID = "11" * 16

@@ -14,6 +14,11 @@ from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name, until
 from tests.e2e.site import ApiRefusedError, Json, MovableClock, state_of
 from tests.e2e.test_cpe import at_home, sent
 from tests.e2e.test_routers import ref
+from tests.people import plan_of
+from trust import statements
+from trust.items import EffectKind
+from trust.policy import RiskClass
+from trust.statements import Plan
 
 
 @pytest.fixture
@@ -92,7 +97,11 @@ async def test_a_reset_that_nobody_asked_for_makes_what_was_planned_stale(at: Cp
 
 async def test_a_factory_reset_is_done_when_it_comes_as_new(at: CpeSite) -> None:
     cpe = await at_home(at)
-    done = await sent(at, cpe, await at.site.ask("cpe-factory-reset", ref(WHO)), "joseph", "lena")
+    change = await at.site.ask("cpe-factory-reset", ref(WHO))
+    plan = statements.decode_as_untrusted(Plan, plan_of(change))
+    assert plan.effect_kinds == (EffectKind.FACTORY_RESET, EffectKind.REBOOT)
+    assert plan.risk_class is RiskClass.CONFIG, "no milder than before its effects had names"
+    done = await sent(at, cpe, change, "joseph", "lena")
     assert state_of(done)[0] == "applied"
 
 

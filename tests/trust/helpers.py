@@ -9,13 +9,12 @@ import pytest
 
 from trust import chain, checkpoint, envelope, items, policy, statements
 from trust.document import Person, PersonKey, Root, RootKey, ServiceAccount, Trust, TrustedAgent
-from trust.items import GuardKind, ReasonChange, SuspensionReason
+from trust.items import EffectKind, GuardKind, ReasonChange, SuspensionReason
 from trust.keys import SigningKey
 from trust.policy import Action, RiskClass, Role
 from trust.statements import (
     Approval,
     Decision,
-    EffectKind,
     Evidence,
     OnFailure,
     OnStale,

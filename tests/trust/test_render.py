@@ -10,6 +10,7 @@ from trust import items, render
 from trust.items import (
     ABSENT,
     Address,
+    EffectKind,
     Enforcement,
     GuardKind,
     Listed,
@@ -21,7 +22,7 @@ from trust.items import (
     Wave,
 )
 from trust.policy import Action, RiskClass
-from trust.statements import EffectKind, OnFailure, SizeBucket
+from trust.statements import OnFailure, SizeBucket
 
 
 def opened(*entries, **head):

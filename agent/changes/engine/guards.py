@@ -1,17 +1,12 @@
 """Guards: a device that takes writes back by itself when they are not confirmed.
 
-The signed step has a field for it, and no connector can do it yet. A step that asks for it is refused before anything
-of its item is sent: approvers were told of a guard, and a write without one could lose the device.
+No connector can do it yet. A step that asks for it is refused before anything of its item is sent: its approvers relied
+on the guard, and a write without one could lose the device.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from agent.model import GuardKind, Item
-
-UNSUPPORTED: Final = "guard-unsupported"
-"""Reason of an item that is refused."""
 
 
 def refusal(item: Item) -> str:

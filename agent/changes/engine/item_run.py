@@ -15,6 +15,7 @@ from agent.changes.engine.sessions import Lines, Turn
 from agent.changes.journal.machine import Event
 from agent.connectors.base import Enforced, Session, UnreadableError
 from agent.model import Address, Direction, Effect, Item, ItemState, Seen, Step, StepOutcome, Verdict
+from agent.reasons import ItemReason
 from agent.store.errors import RefusedCommandError
 
 S = ItemState
@@ -57,7 +58,7 @@ class ItemRunner:
             await self._finish_reason_only(item)
             return
         if why := guards.refusal(item):
-            await self._steps.move(item, Event.FAIL, guards.UNSUPPORTED, why)
+            await self._steps.move(item, Event.FAIL, ItemReason.GUARD_UNSUPPORTED, why)
             return
         await self._steps.resolve_doubts(item)
         while await self._visit(item):

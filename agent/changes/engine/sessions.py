@@ -15,7 +15,7 @@ import trio
 
 from agent.changes.engine.coalesce import CoalescedSession
 from agent.connectors.base import Changes, ConnectionRequests, Reach, Session, UnreadableError
-from agent.model import Address, Seen, Target, target_of
+from agent.model import Address, Effect, EffectKind, Seen, Target, target_of
 from agent.reasons import TargetReason
 from agent.runtime.bell import Bell
 
@@ -121,6 +121,14 @@ class Sessions:
             return self.arrives(target)
         except UnreadableError:
             return False
+
+    def kinds_of(self, target: str, effect: Effect) -> frozenset[EffectKind]:
+        """Return the kinds of an effect, as its connector declares them; OTHER if it does not know the verb."""
+        try:
+            known = self.connector(target).traits.effects
+        except UnreadableError:
+            known = {}
+        return known.get(effect.verb, frozenset({EffectKind.OTHER}))
 
     async def dialled(self, target: str) -> CoalescedSession:
         """Return the shared session of a target that we dial, opening it at first use.

@@ -24,7 +24,20 @@ from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, UnreadableError
 from agent.inventory.book import as_previewed
-from agent.model import Address, Head, Item, Listed, Pace, ReasonChange, Seen, Service, Wave, target_of
+from agent.model import (
+    Address,
+    Effect,
+    EffectKind,
+    Head,
+    Item,
+    Listed,
+    Pace,
+    ReasonChange,
+    Seen,
+    Service,
+    Wave,
+    target_of,
+)
 from agent.reasons import SkipReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.services.verbs import Leave, Wish
@@ -37,7 +50,7 @@ from trust.items import encode_head, encode_item, guard_of, items_root
 from trust.keys import SigningKey
 from trust.policy import Action, PolicyClass, RiskClass, UnknownRequester, Window, risk_class
 from trust.render import item_name
-from trust.statements import EffectKind, OnStale, Plan, size_bucket
+from trust.statements import OnStale, Plan, size_bucket
 
 SHORT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 DAY_MINUTES = 24 * 60
@@ -87,8 +100,8 @@ class Scope:
     `matched_payment`: of the one subject, since its suspension; `standing`: an authority for that is in force. `notes`:
     what the targets' sessions have to say. `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`.
     `reason`: what the plan is for, where its items do not say. `run_for_s`: how long it may run once it started,
-    seconds; None: as configured. `effects`: what it does that cannot be undone; None: its steps end sessions. `undo`:
-    how it is taken back; "": by `change revert`. `staged`: a tenth of the items, at least one, goes first.
+    seconds; None: as configured. `undo`: how it is taken back; "": by `change revert`. `staged`: a tenth
+    of the items, at least one, goes first.
     """
 
     active_services: int
@@ -106,7 +119,6 @@ class Scope:
     baseline_due: bool = False
     reason: str = ""
     run_for_s: int | None = None
-    effects: tuple[EffectKind, ...] | None = None
     undo: str = ""
     staged: bool = False
 
@@ -301,7 +313,7 @@ class Previewer:
             start_by=start_by,
             run_until=run_until,
             size_bucket=size_bucket(sum(i.listed is Listed.CHANGE for i in items)),
-            effect_kinds=_effect_kinds(items) if scope.effects is None else scope.effects,
+            effect_kinds=self._effect_kinds(items),
             guard_kind=guard_of(items),
             cannot_enforce=any(i.listed is Listed.BLOCKED for i in items),
             on_failure=request.ask.on_failure,
@@ -343,6 +355,14 @@ class Previewer:
             )
         )
         return plan_id
+
+    def _effect_kinds(self, items: Sequence[Item]) -> tuple[EffectKind, ...]:
+        """Return the kinds of the plan's effects, and of those that a revert inside the run has."""
+        steps = [step for item in items for step in item.steps]
+        own = [(step.target, step.do) for step in steps if isinstance(step.do, Effect)]
+        on_revert = [(step.target, effect) for step in steps for effect in step.on_revert]
+        kinds = {kind for target, effect in own + on_revert for kind in self.sessions.kinds_of(target, effect)}
+        return tuple(sorted(kinds, key=lambda kind: kind.value))
 
     def _row(self, item: Item, document: bytes) -> NewItem:
         sealed = self.vault.seal_record(subject_of(item.subject), document)
@@ -481,10 +501,6 @@ def _days(days: Sequence[int]) -> str:
     """Return days of the week, 0 Monday, as text: neighbours as a range."""
     whole = days[-1] - days[0] + 1 == len(days) > 2
     return f"{_DAYS[days[0]]}-{_DAYS[days[-1]]}" if whole else " ".join(_DAYS[d] for d in days)
-
-
-def _effect_kinds(items: Sequence[Item]) -> tuple[EffectKind, ...]:
-    return (EffectKind.DISCONNECT,) if any(item.steps for item in items) else ()
 
 
 def _undo(action: Action, short: str) -> str:

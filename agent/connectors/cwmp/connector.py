@@ -25,6 +25,7 @@ from agent.connectors.cwmp.stun import StunServer
 from agent.connectors.cwmp.stun_listener import serve_stun
 from agent.connectors.cwmp.visits_session import Visits
 from agent.cpe_model.breaker import Breaker
+from agent.cpe_model.effects import EFFECTS
 from agent.cpe_model.known import CpeBook, Credentials
 from agent.cpe_model.manager import CpeTerms, ImageFile
 from agent.model import Target
@@ -60,7 +61,13 @@ class CwmpConnector:
             clock: of all that takes time.
         """
         self.traits = Traits(
-            conditional=False, settle_s=0.0, window=1, reach=Reach.ARRIVE, send_s=SEND_S, reread_s=REREAD_S
+            conditional=False,
+            settle_s=0.0,
+            window=1,
+            reach=Reach.ARRIVE,
+            send_s=SEND_S,
+            reread_s=REREAD_S,
+            effects=EFFECTS,
         )
         self.targets: Sequence[Target] = ()
         self.access_methods: Mapping[str, AccessMethod] = {}

@@ -36,6 +36,7 @@ from agent.model import (
     Access,
     Address,
     Effect,
+    EffectKind,
     Enforcement,
     ProofKind,
     Replay,
@@ -61,7 +62,13 @@ _OPPOSITE: Final = {Access.SUSPENDED: Access.ACTIVE, Access.ACTIVE: Access.SUSPE
 _PRIORITY: Final = "1"
 """Of a tariff's group where the user had none: the column's default."""
 
+DISCONNECT: Final = "disconnect"
 COA: Final = "coa"
+EFFECTS: Final[Mapping[str, frozenset[EffectKind]]] = {
+    DISCONNECT: frozenset({EffectKind.DISCONNECT}),
+    COA: frozenset({EffectKind.CHANGE_OF_AUTHORIZATION}),
+}
+"""Kinds by verb. Both are requests to a NAS (RFC 5176)."""
 _RATE: Final = "Mikrotik-Rate-Limit"
 _OWN_ADDRESS: Final = "Framed-IP-Address"
 _SEEN_S: Final = 5
@@ -421,7 +428,7 @@ class RadiusAccess:
         shown = ", ".join(f"{s.get('sid', uid)} on {self._nas_name(s)}" for uid, s in ending.items())
         return Effect(
             address=self._sessions(service.login),
-            verb="disconnect",
+            verb=DISCONNECT,
             args=({"now": shown} if shown else {}) | ({NAS: CONFIGURED} if active else {}),
             key=f"{service.ref}:{what or (wanted.value if wanted else '')}",
             replay=Replay.IF_UNPROVEN,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import Reach, Session, Traits, UnreadableError
-from agent.connectors.radius.access import RadiusAccess
+from agent.connectors.radius.access import EFFECTS, RadiusAccess
 from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthClient
 from agent.connectors.radius.dynauth_session import DynAuths
@@ -57,7 +57,14 @@ class RadiusConnector:
             hosts: the kinds of devices that a NAS may be, by the first word of their targets' ids.
             boottime: the clock of tickets' deadlines.
         """
-        self.traits = Traits(conditional=True, settle_s=SETTLE_S, window=window, reach=Reach.DIAL, census="online/all")
+        self.traits = Traits(
+            conditional=True,
+            settle_s=SETTLE_S,
+            window=window,
+            reach=Reach.DIAL,
+            census="online/all",
+            effects=EFFECTS,
+        )
         self._sql_targets = {t.id: t for t in config.targets}
         self.targets: Sequence[Target] = tuple(Target(t.id, "radius") for t in config.targets)
         self._nas = {n.accounting: n for n in config.nas}

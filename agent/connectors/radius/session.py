@@ -22,7 +22,7 @@ import trio
 
 from agent.connectors.base import Busy, DriftedError, LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.radius import rowset
-from agent.connectors.radius.access import COA
+from agent.connectors.radius.access import COA, DISCONNECT
 from agent.connectors.radius.addresses import (
     CONFIGURED,
     NAS,
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 SETTLE_S: Final = 2.0
 """How long a datagram may still be under way, or a server busy with a COMMIT whose connection is gone."""
 
-_KINDS: Final = {"disconnect": Kind.DISCONNECT, COA: Kind.COA}
+_KINDS: Final = {DISCONNECT: Kind.DISCONNECT, COA: Kind.COA}
 """By the verb of an effect."""
 
 _SESSION_NOT_FOUND: Final = 503

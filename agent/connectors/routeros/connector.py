@@ -16,6 +16,7 @@ from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.api_session import Endpoint
 from agent.connectors.routeros.carrier_session import dial
 from agent.connectors.routeros.line import Line
+from agent.connectors.routeros.running import EFFECTS
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
 from agent.connectors.shared import boot_time_s
 from agent.model import Target
@@ -58,7 +59,14 @@ class RouterosConnector:
             walltime: the clock of what is read, unix seconds.
             reach: how a router is reached.
         """
-        self.traits = Traits(conditional=False, settle_s=SETTLE_S, window=window, reach=Reach.DIAL, census="online/all")
+        self.traits = Traits(
+            conditional=False,
+            settle_s=SETTLE_S,
+            window=window,
+            reach=Reach.DIAL,
+            census="online/all",
+            effects=EFFECTS,
+        )
         self._routers = {t.id: t for t in config.targets}
         self.targets: Sequence[Target] = tuple(Target(t.id, "routeros", t.identity) for t in config.targets)
         self.access_methods: Mapping[str, AccessMethod] = {m.name: access_method_of(m) for m in config.methods}

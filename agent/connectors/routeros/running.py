@@ -14,7 +14,7 @@ from typing import Final
 
 from agent.connectors.routeros.addresses import Resource, parse
 from agent.connectors.routeros.values import seconds
-from agent.model import Address, Effect, ProofKind, Replay, target_of
+from agent.model import Address, Effect, EffectKind, ProofKind, Replay, target_of
 
 Row = Mapping[str, str]
 Owners = Callable[[Row], Collection[str]]
@@ -133,12 +133,22 @@ def _ends(row: Row) -> Iterable[IPv4Address | IPv6Address]:
             continue
 
 
+DISCONNECT: Final = "disconnect"
+CUT: Final = "cut"
+FORGET: Final = "forget"
+EFFECTS: Final[Mapping[str, frozenset[EffectKind]]] = {
+    DISCONNECT: frozenset({EffectKind.DISCONNECT}),
+    CUT: frozenset({EffectKind.CUT_CONNECTIONS}),
+    FORGET: frozenset({EffectKind.FORGET_COOKIES}),
+}
+"""Kinds by verb. Each verb removes rows from a menu."""
+
 _FLOW: Final = ("protocol", "src-address", "src-port", "dst-address", "dst-port", "reply-src-address", "fasttrack")
 
 _FLOWS: Final = Running(
     path="/ip/firewall/connection",
     one=Resource.FLOW,
-    verb="cut",
+    verb=CUT,
     props=_FLOW,
     steady=("fasttrack",),
     query="",
@@ -152,7 +162,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
     Resource.ACTIVE: Running(
         path="/ppp/active",
         one=Resource.SESSION,
-        verb="disconnect",
+        verb=DISCONNECT,
         props=("name", "service", "caller-id", "address", "session-id", "radius", "uptime"),
         steady=("name", "service", "caller-id", "address", "radius"),
         query="name",
@@ -164,7 +174,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
     Resource.HOTSPOT_ACTIVE: Running(
         path="/ip/hotspot/active",
         one=Resource.HOTSPOT_SESSION,
-        verb="disconnect",
+        verb=DISCONNECT,
         props=("server", "user", "address", "mac-address", "login-by", "radius", "uptime"),
         steady=("server", "user", "address", "mac-address", "login-by", "radius"),
         query="user",
@@ -176,7 +186,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
     Resource.COOKIES: Running(
         path="/ip/hotspot/cookie",
         one=Resource.COOKIE,
-        verb="forget",
+        verb=FORGET,
         props=("user", "mac-address"),
         steady=("user", "mac-address"),
         query="user",
@@ -191,7 +201,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
     Resource.FLOWS6: Running(
         path="/ipv6/firewall/connection",
         one=Resource.FLOW6,
-        verb="cut",
+        verb=CUT,
         props=_FLOW,
         steady=("fasttrack",),
         query="",

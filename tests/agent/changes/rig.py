@@ -29,11 +29,20 @@ from agent.store.vault import Vault
 from tests.agent.connectors.fake import FakeConnector, World, steps_for
 from trust import envelope as envelopes
 from trust import statements
-from trust.items import GuardKind, ReasonChange, Seen, SuspensionReason, encode_head, encode_item, items_root
+from trust.items import (
+    EffectKind,
+    GuardKind,
+    ReasonChange,
+    Seen,
+    SuspensionReason,
+    encode_head,
+    encode_item,
+    items_root,
+)
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
 from trust.policy import Action, RiskClass
-from trust.statements import EffectKind, OnFailure, OnStale, Plan, SizeBucket
+from trust.statements import OnFailure, OnStale, Plan, SizeBucket
 
 KEY = SigningKey(bytes(range(32)))
 TRANSITIONS = [(s.value, t.value) for (s, _), t in machine.TRANSITIONS.items()]

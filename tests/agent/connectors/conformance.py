@@ -277,6 +277,7 @@ async def an_effect_on_what_is_bound_is_proven(lab: Lab) -> None:
     async with lab.session() as session:
         step = await lab.effect(session)
         effect = effect_of(step)
+        assert lab.connector.traits.effects[effect.verb]
         bound = await session.bind(effect)
         assert not proven(effect, bound, await session.read(list(bound))), "it is so already"
         reply = await session.send(ticket(effect, step, bound))
@@ -426,6 +427,20 @@ async def bind_of_who_is_offline_is_empty(lab: AccessLab) -> None:
             assert await session.bind(effect_of(kick_step(kick))) == {}
 
 
+async def effects_have_kinds(lab: AccessLab) -> None:
+    """A plan says what its effects are: a verb without a kind would be shown as something else."""
+    known = lab.connector.traits.effects
+    async with lab.session() as session:
+        for service in (lab.online, lab.offline):
+            kick = lab.connector.access_methods[service.method].kick(service, await seen_for(lab, session, service))
+            plan = await plan_for(lab, session, service, Access.SUSPENDED)
+            steps = [*plan.steps, *(kick.steps if isinstance(kick, AccessPlan) else ())]
+            effects = [step.do for step in steps if isinstance(step.do, Effect)]
+            effects += [effect for step in steps for effect in step.on_revert]
+            assert {effect.verb for effect in effects} <= known.keys()
+            assert all(known[effect.verb] for effect in effects)
+
+
 async def a_disconnect_proves_gone(lab: AccessLab) -> None:
     async with lab.session() as session:
         step = kick_step(await plan_for(lab, session, lab.online, Access.SUSPENDED))
@@ -460,5 +475,6 @@ ACCESS_CHECKS: tuple[Callable[[AccessLab], Awaitable[None]], ...] = (
     secrets_are_no_part_of_a_plan,
     recipes_are_of_the_targets,
     bind_of_who_is_offline_is_empty,
+    effects_have_kinds,
     a_disconnect_proves_gone,
 )

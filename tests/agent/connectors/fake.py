@@ -29,6 +29,7 @@ from agent.model import (
     Access,
     Address,
     Effect,
+    EffectKind,
     Enforcement,
     ProofKind,
     Replay,
@@ -41,6 +42,11 @@ from agent.model import (
     Transition,
     Value,
 )
+
+EFFECTS = {
+    "disconnect": frozenset({EffectKind.DISCONNECT}),
+    "tell": frozenset({EffectKind.CHANGE_OF_AUTHORIZATION}),
+}
 
 
 @dataclass
@@ -249,7 +255,7 @@ class FakeConnector:
 
     def __init__(self, world: World, reach: Reach = Reach.DIAL) -> None:
         self.world = world
-        self.traits = Traits(conditional=True, settle_s=0.0, window=8, reach=reach)
+        self.traits = Traits(conditional=True, settle_s=0.0, window=8, reach=reach, effects=EFFECTS)
         self.targets: Sequence[Target] = (Target("fake/d", "fake"), Target("fake/r", "fake"))
         self.access_methods: Mapping[str, AccessMethod] = {"fake": FakeMethod()}
         self.calls_in = trio.Event()

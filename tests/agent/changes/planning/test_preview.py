@@ -13,10 +13,10 @@ import pytest
 from agent.changes.journal import plans
 from agent.changes.journal.request import RequestError
 from agent.changes.planning.preview import moment_text, windows_text
-from agent.connectors.base import RecipePlan
-from agent.model import GuardKind
+from agent.connectors.base import AccessPlan
+from agent.model import EffectKind, GuardKind
 from tests.agent.changes.cloud_office import Desk, office_in
-from tests.agent.connectors.fake import FakeRecipe
+from tests.agent.connectors.fake import FakeMethod
 from trust.policy import Window, daily, in_windows
 
 NOW_S = datetime(2026, 11, 25, 20, 30, tzinfo=UTC).timestamp()
@@ -73,16 +73,46 @@ async def test_who_asks_can_make_the_canary_smaller_and_never_larger(tmp_path: P
         assert [first(0, asked) for asked in (None, 3)] == [1000, 3]  # the operator wants none: who asks may
 
 
+@pytest.mark.parametrize(
+    ("steps", "kinds"),
+    [
+        (lambda write, drop, tell: (write,), set()),
+        (lambda write, drop, tell: (write, drop), {EffectKind.DISCONNECT}),
+        (lambda write, drop, tell: (write, tell), {EffectKind.CHANGE_OF_AUTHORIZATION}),
+        (
+            lambda write, drop, tell: (write, replace(tell, on_revert=(drop.do,))),
+            {EffectKind.CHANGE_OF_AUTHORIZATION, EffectKind.DISCONNECT},
+        ),
+        (lambda write, drop, tell: (write, replace(tell, do=replace(tell.do, verb="hum"))), {EffectKind.OTHER}),
+    ],
+)
+async def test_a_plan_says_what_its_effects_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: Any, kinds: set[EffectKind]
+) -> None:
+    planned = FakeMethod.plan
+
+    def other(self: FakeMethod, *given: Any) -> AccessPlan:
+        found = planned(self, *given)
+        write, drop = found.steps
+        tell = replace(drop, do=replace(drop.do, verb="tell", proof=None), on_revert=())
+        return replace(found, steps=steps(write, replace(drop, on_revert=()), tell))
+
+    monkeypatch.setattr(FakeMethod, "plan", other)
+    async with office_in(tmp_path, Desk()) as office:
+        plan = plans.signed(await office.plan("C-1"))
+        assert plan.effect_kinds == tuple(sorted(kinds, key=lambda kind: kind.value))
+
+
 async def test_a_step_that_asks_for_a_guard_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No connector has a confirmed commit: the plan would promise what nobody keeps."""
-    planned = FakeRecipe.plan
+    planned = FakeMethod.plan
 
-    def guarded(self: FakeRecipe, *given: Any) -> RecipePlan:
+    def guarded(self: FakeMethod, *given: Any) -> AccessPlan:
         found = planned(self, *given)
         write, *rest = found.steps
         return replace(found, steps=(replace(write, guard=GuardKind.CONFIRMED_COMMIT), *rest))
 
-    monkeypatch.setattr(FakeRecipe, "plan", guarded)
+    monkeypatch.setattr(FakeMethod, "plan", guarded)
     async with office_in(tmp_path, Desk()) as office:
         with pytest.raises(RequestError, match="step 1 on fake/d asks for confirmed-commit, which no connector"):
             await office.plan("C-1")
