@@ -107,6 +107,7 @@ def in_threads(work: list[Callable[[], None]]) -> None:
 # --- load -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_operators_and_four_agents_under_load(cloud: Cloud) -> None:
     sites = [Site.create(cloud, name) for name in ("north-isp", "south-isp")]
     cloud.start()
@@ -280,6 +281,7 @@ def test_submit_killed_before_it_was_durable(site: Site, kind: int) -> None:
     assert kept(site.cloud) == 1
 
 
+@pytest.mark.slow
 def test_watch_killed_between_deliveries(site: Site) -> None:
     made = [site.to_north(pb.KIND_INTENT) for _ in range(250)]
     for call in [site.desk().Submit.future(m, timeout=T) for m in made]:
@@ -334,6 +336,7 @@ def test_add_checkpoint_killed_before_it_was_durable(site: Site) -> None:
     assert site.agent().AddCheckpoint(AddCheckpointRequest(body=log.ask(0, 10)), timeout=T).cosignatures
 
 
+@pytest.mark.slow
 def test_power_cuts_while_everybody_sends(site: Site) -> None:
     each, members = 40, (site.north, site.south, site.lena, site.joseph)
     sent = {

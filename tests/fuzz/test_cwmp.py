@@ -151,6 +151,7 @@ def test_malformed_bodies_by_the_thousand(part: int) -> None:
     assert min(ends.get(end, 0) for end in wanted) >= examples / 60, ends
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow() -> None:
     dice = random.Random(2)
     play(dice, 200)
