@@ -26,9 +26,9 @@ from agent.changes.authority.approval import Approvals
 from agent.changes.authority.standings import Standings
 from agent.changes.clock_watch import ClockWatch
 from agent.changes.engine.devices import Devices
-from agent.changes.engine.item_parts import RunParts
 from agent.changes.engine.perform import Patience
 from agent.changes.engine.sessions import Sessions
+from agent.changes.engine.steps import RunParts
 from agent.changes.journal import machine
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.digest import Signer

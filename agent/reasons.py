@@ -144,6 +144,16 @@ class TargetReason(ExplainedReason):
     TRANSFERRED = "transferred", "The device reported that the transfer is complete.", ""
     NO_INSTANCE = "no-instance", "The device gave a new row no number.", "Read the table again, then ask again."
     FAULT = "fault", "The device answered with a fault of this number.", "Look the number up in the device's protocol."
+    ACCEPTED_WITHOUT_EFFECT = (
+        "accepted-without-effect",
+        "The target accepted the request, and the resource reads as before.",
+        "Look at the target's log.",
+    )
+    THIRD_VALUE = (
+        "third-value",
+        "The resource reads neither as before nor as wanted.",
+        "Find who else changes it, and set it right by hand.",
+    )
     READ_BACK = "read-back", "The resource was read back and decided the outcome.", ""
     NOTHING_TO_DO = "nothing-to-do", "Nothing was there to act on.", ""
     LOST = "lost", "No answer came: the request was sent, and its fate is read from the device.", ""
@@ -351,6 +361,7 @@ class ItemReason(ExplainedReason):
         "The run was ended after a restored backup.",
         "Look at the device, then ask for what is wanted.",
     )
+    STOPPED = "stopped", "The run was stopped before this item began.", "Read the detail: what failed before it."
     NOT_ON_THE_LINE = (
         "not-on-the-line",
         "The device has not called in yet.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.changes.engine.journal import now_of
+from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import MoveItem, PlanRow

@@ -16,8 +16,8 @@ import trio
 
 from agent.changes.authority.approval import Approvals
 from agent.changes.engine.apply import Run
-from agent.changes.engine.item_parts import RunParts
-from agent.changes.engine.journal import now_of
+from agent.changes.engine.steps import RunParts
+from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import MoveItem, PlanRow
@@ -260,7 +260,7 @@ class Worker:
             stopped = await run.run()
         finally:
             del self._runs[loaded.row.short]
-        await self._finish(loaded.row, run.journal.states, stopped)
+        await self._finish(loaded.row, run.tickets.states, stopped)
 
     async def _finish(self, row: PlanRow, states: Mapping[int, ItemState], stopped: str) -> None:
         """Sign and store what became of a run; a run that was opened again has a later outcome."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import trio
 
-from agent.changes.engine.sessions import Visits
+from agent.changes.engine.sessions import ArrivedSessions
 from agent.connectors.base import LostError, NotSentError, Session, UnreadableError
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.runtime.clock import SystemClock
@@ -38,7 +38,7 @@ class Jobs:
     def __init__(self) -> None:
         self.done = self.lost = 0
         self.took_s: list[float] = []
-        self._nobody = Visits()
+        self._nobody = ArrivedSessions()
 
     async def none(self, session: Session) -> None:
         await self._nobody.arrived(session)

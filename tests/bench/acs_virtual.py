@@ -26,7 +26,7 @@ from typing import cast
 import trio
 import trio.testing
 
-from agent.changes.engine.sessions import Visits
+from agent.changes.engine.sessions import ArrivedSessions
 from tests.bench import acs_cpe
 from tests.bench.acs_cpe import Said, TurnedAway, take_answer
 from tests.bench.acs_load import RETRY_DOUBLINGS, RETRY_FIRST_S
@@ -253,7 +253,7 @@ async def _run(folder: Path, clock: trio.testing.MockClock, first: dict[str, int
     cpes = first["cpes"]
     with opened(folder, VirtualClock(clock)) as site:
         acs, visits = site.connector.acs, site.connector.visits
-        nobody = Visits()
+        nobody = ArrivedSessions()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(visits.run, nobody.arrived)
             nursery.start_soon(acs._sweep)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import trio
 
-from agent.changes.engine.journal import Doing, Journal
+from agent.changes.engine.tickets import Owed, StepAction, Tickets
 from agent.model import Direction, Item, StepOutcome, Verdict
 from agent.runtime.clock import SystemClock
 from agent.store.db import Job, Store, Tx
@@ -68,16 +68,16 @@ async def _journal_steps(folder: Path, steps: int, in_flight: int) -> float:
     plan_id = await rig.save_plan(items)
     await rig.consume(plan_id)
     loaded = rig.loaded(plan_id)
-    journal = Journal(loaded.row, rig.store, rig.recorder, rig.clock, rig.unmet)
+    tickets = Tickets(loaded.row, rig.store, rig.recorder, rig.clock, rig.unmet)
     for i in items:
-        journal.track(i, loaded.rows[i.n].state)
+        tickets.track(i, loaded.rows[i.n].state)
     turns = trio.CapacityLimiter(in_flight)
 
     async def one(i: Item) -> None:
         async with turns:
             step = i.steps[0]
-            ticket = await journal.about_to(i, Doing(step.n, step.target, Direction.FORWARD, step.do, {}))
-            await journal.outcome(ticket, StepOutcome(Verdict.APPLIED, "read-back"))
+            ticket = await tickets.about_to(i, StepAction(step.n, step.target, Direction.FORWARD, step.do, {}))
+            await tickets.outcome(Owed(ticket, StepOutcome(Verdict.APPLIED, "read-back")))
 
     with stopwatch() as watch:
         async with trio.open_nursery() as nursery:

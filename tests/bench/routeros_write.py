@@ -30,8 +30,8 @@ import librouteros
 import trio
 
 from agent.changes.engine.apply import Run
-from agent.changes.engine.item_parts import RunParts
 from agent.changes.engine.sessions import Sessions
+from agent.changes.engine.steps import RunParts
 from agent.connectors.routeros.addresses import Resource, address
 from agent.connectors.routeros.connector import WINDOW, RouterosConnector
 from agent.model import Absent, Item, ItemState, Listed, Seen, Step, Transition

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from agent.changes.engine import item_run
+from agent.changes.engine import item
 from agent.connectors.routeros import line
 from lab.router.device import Router
 from tests.e2e.files import Files, Typed
@@ -165,7 +165,7 @@ async def test_a_user_that_may_not_write_is_said_in_the_preview_and_refused_befo
 
 
 async def test_a_busy_router_is_spared_until_its_cpu_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(item_run, "SPARE_S", 0.1)
+    monkeypatch.setattr(item, "SPARE_S", 0.1)
     monkeypatch.setattr(line, "CPU_S", 0.0)
     async with network(tmp_path) as net:
         router = net.routers["edge-1"]

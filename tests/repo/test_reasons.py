@@ -11,8 +11,6 @@ from agent.reasons import ExplainedReason, ItemReason, ProofReason, TargetReason
 from tests.repo import tree
 from tests.repo.reasons_page import REASONS_MD, layers, render
 
-PENDING = ("agent/changes/engine/", "agent/changes/journal/commands.py", "agent/changes/journal/plans.py")
-"""Files that still write codes as texts."""
 POSITIONS = {
     "NotSentError": None,
     "LostError": None,
@@ -58,8 +56,7 @@ def _texts(value: ast.expr) -> list[str]:
 
 @pytest.mark.parametrize("path", tree.python_files("agent"), ids=tree.name)
 def test_no_reason_is_written_as_a_text(path: Path) -> None:
-    if not tree.name(path).startswith(PENDING):
-        assert literals(path.read_text(encoding="utf-8")) == []
+    assert literals(path.read_text(encoding="utf-8")) == []
 
 
 def test_a_reason_that_is_a_text_is_seen() -> None:

@@ -1,4 +1,4 @@
-"""Apply a consumed plan: waves of items, each item's steps through `perform_step`, then the enforcement check.
+"""Apply a consumed plan: waves of items, each run by an `ItemRun`; what stands taken back by `Undo` where declared.
 
 The run can be started again at any point (a crash, a restart): it begins by finding the fate of every step that was
 about to be sent, and goes on from what the database has. Nothing that was applied is sent again.
@@ -10,16 +10,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
-from agent.changes.engine.item_parts import CANCELLED, EXPIRED, RunParts, Stopped, can_be_taken_back
-from agent.changes.engine.item_revert import ItemReverter
-from agent.changes.engine.item_run import ItemRunner
-from agent.changes.engine.item_steps import ItemSteps
-from agent.changes.engine.journal import Journal
+from agent.changes.engine.item import CANCELLED, EXPIRED, ItemRun, Stopped, Stopping
+from agent.changes.engine.steps import RunParts, Steps
+from agent.changes.engine.tickets import Tickets, addresses_of
+from agent.changes.engine.undo import Undo, can_be_undone
 from agent.changes.journal import plans
 from agent.changes.journal.machine import FAILED, FINAL, TOUCHED, Event
 from agent.changes.journal.plans import Loaded
 from agent.connectors.base import UnreadableError
 from agent.model import ABSENT, Direction, Item, ItemState, Wave
+from agent.reasons import ItemReason
 from agent.runtime.clock import Clock
 
 S = ItemState
@@ -53,22 +53,23 @@ class Run:
         self._parts = parts
         self._loaded = loaded
         self._clock = parts.clock
-        self.journal = Journal(loaded.row, parts.store, parts.recorder, parts.clock, parts.unmet)
+        self.tickets = Tickets(loaded.row, parts.store, parts.recorder, parts.clock, parts.unmet)
+        self._steps: dict[int, Steps] = {}
         for item in loaded.items.items:
-            self.journal.track(item, loaded.rows[item.n].state)
-        self._steps = ItemSteps(parts, self.journal, changed)
-        self._runner = ItemRunner(self._steps, loaded.row.run_until.wall_s, lambda: self._stop)
-        self._reverter = ItemReverter(self._steps)
+            self.tickets.track(item, loaded.rows[item.n].state)
+            self._steps[item.n] = Steps(item, parts, self.tickets, changed)
+        self._stopping = Stopping()
+        self._undoing: dict[int, Undo] = {}
         self._changed = changed
         pace = loaded.items.head.pace
         self._pacer = Pacer(pace.per_target_per_s if parts.paced else 0, parts.clock)
-        self._stop: str = ""
 
     def waits_for(self, target: str) -> bool:
         """Tell whether an item waits for its device to call in, to be sent or taken back, and that is `target`."""
-        states, back = self.journal.states, self._reverter.waiting
+        states = self.tickets.states
         return any(
-            (states[item.n] is S.WAITING or item.n in back) and item.steps[0].target == target
+            (states[item.n] is S.WAITING or (item.n in self._undoing and self._undoing[item.n].waiting))
+            and item.steps[0].target == target
             for item in self._loaded.items.items
             if item.steps
         )
@@ -82,17 +83,17 @@ class Run:
         await self._recover()
         waves = self._loaded.items.head.waves
         for number, wave in enumerate(waves):
-            if self._stop:
+            if self._stopping.why:
                 break
             rest = waves[number + 1 :]
             soaked = self._begun(rest, wave if number == 0 else None)
             await self._run_wave(wave, soak=bool(rest) and not soaked, canary=number == 0 and bool(rest))
-        if self._stop:
+        if self._stopping.why:
             await self._cancel_rest()
         await self._find_doubts()
         if self._loaded.plan.on_failure.value == "revert" and self._failed():
             await self._revert_all()
-        return self._stop
+        return self._stopping.why
 
     # --- waves ---
 
@@ -105,7 +106,7 @@ class Run:
         `canary`: the wave before, if it is the first. Where nothing of it stands, others stood in for it one by one, up
         to the first that stands: those do not count.
         """
-        states = self.journal.states
+        states = self.tickets.states
         items = [i for wave in waves for i in self._items(wave) if i.steps]
         if canary is not None and not any(states[i.n] in TOUCHED for i in self._items(canary)):
             stood = next((k for k, i in enumerate(items, start=1) if states[i.n] in TOUCHED), len(items))
@@ -114,7 +115,7 @@ class Run:
 
     async def _run_wave(self, wave: Wave, *, soak: bool, canary: bool) -> None:
         items = self._items(wave)
-        left = [i for i in items if self.journal.states[i.n] not in FINAL]
+        left = [i for i in items if self.tickets.states[i.n] not in FINAL]
         if not left and not soak and (not canary or self._stands()):
             return
         before = await self._census()
@@ -125,7 +126,7 @@ class Run:
             if canary:
                 await self._judge_canary(items)
             watching.cancel_scope.cancel()
-        if soak and not self._stop:
+        if soak and not self._stopping.why:
             await self._clock.sleep(wave.soak_s)
         await self._health(before)
 
@@ -136,22 +137,22 @@ class Run:
             tried += [i for i in self._loaded.items.items if i not in items and self._ended(i) and i.steps]
         rest = [i for i in self._loaded.items.items if i not in items and not self._ended(i)]
         while True:
-            states = [self.journal.states[i.n] for i in tried]
+            states = [self.tickets.states[i.n] for i in tried]
             if failed := sum(state in FAILED for state in states):
-                self._stop = self._stop or f"canary: {failed} of {len(tried)} failed"
-            if self._stop or not rest or self._stands():
+                self._stopping.stop(f"canary: {failed} of {len(tried)} failed")
+            if self._stopping.why or not rest or self._stands():
                 return
             tried.append(rest.pop(0))
             await self._run_items(tried[-1:])
 
     def _stands(self) -> bool:
         """Tell whether anything of the plan was applied and stands."""
-        return any(state in TOUCHED for state in self.journal.states.values())
+        return any(state in TOUCHED for state in self.tickets.states.values())
 
     async def _run_items(self, items: Sequence[Item]) -> None:
         async with trio.open_nursery() as nursery:
             for item in items:
-                if self._stop:
+                if self._stopping.why:
                     break
                 await self._pace(item)
                 nursery.start_soon(self._run_one, item)
@@ -161,36 +162,36 @@ class Run:
             await self._pacer.wait(item.display.get("nas") or item.steps[0].target)
 
     async def _watch_health(self, before: Mapping[str, frozenset[str]]) -> None:
-        while not self._stop:
+        while not self._stopping.why:
             await self._clock.sleep(HEALTH_S)
             await self._health(before)
 
     async def _find_doubts(self) -> None:
         """Find the fate of what was sent before a restart, also where the run is over: its outcome is owed."""
-        doubted = [i for i in self._loaded.items.items if self._steps.in_doubt(i.n) and not self._ended(i)]
+        doubted = [i for i in self._loaded.items.items if self._steps[i.n].doubted() and not self._ended(i)]
         if not doubted:
             return
         async with trio.open_nursery() as watching:
             watching.start_soon(self._watch_waiting)
             async with trio.open_nursery() as nursery:
                 for item in doubted:
-                    nursery.start_soon(self._runner.run, item)
+                    nursery.start_soon(self._item_run(item).run)
             watching.cancel_scope.cancel()
 
     def _ended(self, item: Item) -> bool:
-        return self.journal.states[item.n] in FINAL
+        return self.tickets.states[item.n] in FINAL
 
     async def _watch_waiting(self) -> None:
         """End the waiting for devices that have not called in, once the change is stopped, cancelled or out of time."""
-        while not self.journal.cancelled():
-            if self._stop:
-                self._runner.leave(Stopped(Event.CANCEL, "stopped", self._stop))
+        while not self.tickets.cancelled():
+            if self._stopping.why:
+                self._stopping.leave(Stopped(Event.CANCEL, ItemReason.STOPPED, self._stopping.why))
                 return
             if self._clock.wall_s() >= self._loaded.row.run_until.wall_s:
-                self._runner.leave(EXPIRED)
+                self._stopping.leave(EXPIRED)
                 return
             await self._clock.sleep(CANCEL_S)
-        self._runner.leave(CANCELLED)
+        self._stopping.leave(CANCELLED)
 
     async def _census(self) -> Mapping[str, frozenset[str]]:
         """Return who is online, by target; empty where a target has no census or cannot be asked now."""
@@ -215,58 +216,71 @@ class Run:
         for target, online in before.items():
             lost = {login for login in online - after.get(target, online) if login.casefold() not in listed}
             if len(lost) > limit:
-                self._stop = self._stop or f"{len(lost)} sessions lost at {target} that are not on the list"
+                self._stopping.stop(f"{len(lost)} sessions lost at {target} that are not on the list")
 
     def _failed(self) -> int:
-        states = self.journal.states.items()
-        return sum(1 for n, state in states if state in FAILED and not self._steps.in_doubt(n, Direction.FORWARD))
+        states = self.tickets.states.items()
+        return sum(1 for n, state in states if state in FAILED and not self._steps[n].doubted(Direction.FORWARD))
 
     def _check_stop(self) -> None:
         if self._loaded.plan.on_failure.value == "continue":
             return
         failed = self._failed()  # of what is in doubt since before a restart, nothing is known yet
-        total = sum(1 for i in self._loaded.items.items if self.journal.states[i.n] not in (S.BLOCKED, S.EXCLUDED))
+        total = sum(1 for i in self._loaded.items.items if self.tickets.states[i.n] not in (S.BLOCKED, S.EXCLUDED))
         percent = self._loaded.items.head.pace.stop_failed_percent
         if failed and total > 1 and failed * 100 > percent * total:
-            self._stop = self._stop or f"{failed} of {total} failed (limit {percent} %)"
+            self._stopping.stop(f"{failed} of {total} failed (limit {percent} %)")
 
     async def _cancel_rest(self) -> None:
         for item in self._loaded.items.items:
-            if self.journal.states[item.n] in (S.PLANNED, S.WAITING):
-                await self.journal.move(item, Event.CANCEL, "stopped", self._stop)
+            if self.tickets.states[item.n] in (S.PLANNED, S.WAITING):
+                await self.tickets.move(item, Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
                 self._changed()
 
+    def _item_run(self, item: Item) -> ItemRun:
+        return ItemRun(self._steps[item.n], self._loaded.row.run_until.wall_s, self._stopping)
+
     async def _run_one(self, item: Item) -> None:
-        await self._runner.run(item)
-        if self.journal.states[item.n] in FAILED:  # nothing else brings a run nearer to its stop
+        await self._item_run(item).run()
+        if self.tickets.states[item.n] in FAILED:  # nothing else brings a run nearer to its stop
             self._check_stop()
 
     async def _revert_all(self) -> None:
         """`--on-failure revert`: take back what stands, as the approved plan declares."""
         async with trio.open_nursery() as nursery:
             for item in self._loaded.items.items:
-                if self._to_take_back(item) and can_be_taken_back(item):
+                if self._to_undo(item) and can_be_undone(item):
                     await self._pace(item)
-                    nursery.start_soon(self._reverter.revert, item)
+                    nursery.start_soon(self.undo, item)
 
-    def _to_take_back(self, item: Item) -> bool:
+    async def undo(self, item: Item) -> None:
+        """Take one item back."""
+        self._undoing[item.n] = Undo(self._steps[item.n])
+        await self._undoing[item.n].run()
+
+    def _to_undo(self, item: Item) -> bool:
         """Tell whether anything of an item stands, all of it or a half whose other half is proven not to."""
-        state = self.journal.states[item.n]
-        return state in TOUCHED or (state is S.NEEDS_A_PERSON and self._steps.half_stands(item))
+        state = self.tickets.states[item.n]
+        return state in TOUCHED or (state is S.NEEDS_A_PERSON and self._steps[item.n].half_stands())
 
     async def _recover(self) -> None:
         """Find the fate of every step in doubt, and take note of what is known of the others."""
         async with trio.open_nursery() as nursery:
             for row in plans.steps(self._parts.store.reader, self._loaded.row.plan_id):
-                item = plans.item_by_number(self._loaded.items, row.item)
-                self._steps.note(item, row, self._loaded.rows[row.item])
-                if row.verdict is None and self._parts.sessions.arrives_later(item.steps[row.n - 1].target):
-                    self._steps.recover_later(item, row)  # others need not wait for it to call in
+                steps = self._steps[row.item]
+                steps.note(row, self._loaded.rows[row.item])
+                if row.verdict is None and self._parts.sessions.arrives_later(steps.item.steps[row.n - 1].target):
+                    steps.recover_later(row)  # others need not wait for it to call in
                 elif row.verdict is None:
-                    nursery.start_soon(self._steps.recover, item, row)
+                    nursery.start_soon(steps.recover, row)
         for n in plans.locked(self._parts.store.reader, self._loaded.row.plan_id):
-            if self.journal.states[n] not in (S.RUNNING, S.UNKNOWN) and not self._steps.in_doubt(n):
-                await self.journal.unlock(plans.item_by_number(self._loaded.items, n), whole=True)
+            steps = self._steps[n]
+            steps.locked = True
+            if self.tickets.states[n] not in (S.RUNNING, S.UNKNOWN) and not steps.doubted():
+                await self.tickets.unlock(steps.item, addresses_of(steps.item, whole=True))
+                steps.locked = False
         self._check_stop()  # a run that was being stopped when the agent died stays stopped
-        stopped = (r.detail for r in self._loaded.rows.values() if r.state is S.CANCELLED and r.reason == "stopped")
-        self._stop = next(stopped, self._stop)
+        stopped = (
+            r.detail for r in self._loaded.rows.values() if r.state is S.CANCELLED and r.reason == ItemReason.STOPPED
+        )
+        self._stopping.why = next(stopped, self._stopping.why)

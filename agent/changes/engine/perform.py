@@ -7,6 +7,7 @@ stays *unknown*. From the first byte to the recorded outcome nothing here can be
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,18 +27,62 @@ from agent.model import (
     Value,
     Verdict,
 )
+from agent.reasons import NumberedReason, TargetReason
 from agent.runtime.clock import Clock
+
+CRASH = "crash"
+"""Why a reply is lost that nobody waited for: the agent died."""
+_HUNG_UP = frozenset({TargetReason.SESSION_ENDED, TargetReason.NOT_ON_THE_LINE})
+"""Reasons of connectors whose device ended its session before anything was sent: it will call in again."""
+
+
+class OutcomeKind(enum.Enum):
+    """How the engine goes on after an outcome or a failed read: the one place where their reasons are told apart."""
+
+    SETTLED = enum.auto()
+    EXPIRED = enum.auto()
+    """The deadline passed, and nothing was sent."""
+    DRIFTED = enum.auto()
+    """It no longer reads as planned, and nothing was sent."""
+    HUNG_UP = enum.auto()
+    """The device ended its session, and nothing was sent."""
+    LOST = enum.auto()
+    """It was sent, and is proven to have had no effect: it may be sent once more."""
+    CRASHED = enum.auto()
+    """As LOST, where the agent died: that attempt is not counted."""
+
+
+def kind_of(outcome: StepOutcome) -> OutcomeKind:
+    """Return how to go on after an outcome."""
+    if outcome.reason == TargetReason.EXPIRED:
+        return OutcomeKind.EXPIRED
+    if outcome.reason == TargetReason.DRIFTED:
+        return OutcomeKind.DRIFTED
+    if outcome.verdict is Verdict.NOT_APPLIED and outcome.reason in _HUNG_UP:
+        return OutcomeKind.HUNG_UP
+    if outcome.verdict is not Verdict.NOT_APPLIED or not outcome.reason.startswith(f"{TargetReason.LOST}-"):
+        return OutcomeKind.SETTLED
+    return OutcomeKind.CRASHED if outcome.reason == _lost(None) else OutcomeKind.LOST
+
+
+def _lost(why: Reply | str | None) -> NumberedReason:
+    return TargetReason.LOST.numbered(why or CRASH)
+
+
+def hung_up(reason: str) -> bool:
+    """Tell whether a device could not be read, or is busy, because it ended its session: it will call in again."""
+    return reason in _HUNG_UP
 
 
 class OutcomeJournal(Protocol):
-    """Where outcomes are made durable."""
+    """Takes what becomes of tickets, to make it durable."""
 
     async def doubt(self, ticket: Ticket, reason: str) -> None:
         """Record that the step's fate is unknown while it is being re-read, so that nobody is shown "running"."""
         ...
 
     async def outcome(self, ticket: Ticket, outcome: StepOutcome) -> None:
-        """Record the outcome; the ticket is used up."""
+        """Take the outcome; the ticket is used up. It is durable before any step whose `after` names the ticket's."""
         ...
 
 
@@ -118,21 +163,21 @@ async def _send(
 ) -> _Sent | StepOutcome:
     """Send a step; a StepOutcome says that nothing was sent."""
     if clock.boot_s() >= ticket.deadline_s:
-        return StepOutcome(Verdict.NOT_APPLIED, "expired", "the deadline passed before the first byte")
+        return StepOutcome(Verdict.NOT_APPLIED, TargetReason.EXPIRED, "the deadline passed before the first byte")
     said: Reply | str
     try:
         with trio.fail_after(patience.send_s):
             said = await session.send(ticket)
     except DriftedError as err:
         if ticket.attempt > 1:  # an earlier attempt of ours was sent: only what it reads now can be said
-            return _Sent("drifted")
-        return StepOutcome(Verdict.NOT_APPLIED, "drifted", str(err), err.observed)
+            return _Sent(TargetReason.DRIFTED)
+        return StepOutcome(Verdict.NOT_APPLIED, TargetReason.DRIFTED, str(err), err.observed)
     except NotSentError as err:
         return StepOutcome(Verdict.NOT_APPLIED, err.reason, str(err))
     except LostError as err:
         said = err.reason
     except trio.TooSlowError:
-        said = "timeout"
+        said = TargetReason.TIMEOUT
     if isinstance(said, str):
         await journal.doubt(ticket, said)
     return _Sent(said)
@@ -171,21 +216,21 @@ async def _prove_writes(
     addresses = [w.address for w in writes]
     seen = await _reread(session, addresses, until, clock, patience)
     if seen is None:
-        return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time")
+        return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time")
     verdict = _judge_writes(writes, seen)
     if verdict is Verdict.APPLIED:
-        return StepOutcome(verdict, "read-back", said.detail if isinstance(said, Reply) else "", seen)
+        return StepOutcome(verdict, TargetReason.READ_BACK, said.detail if isinstance(said, Reply) else "", seen)
     # Not what was wanted. Before saying so: nothing of ours may still be on its way, and a second read must agree.
     await session.settle()
     again = await _reread(session, addresses, until, clock, patience)
     if again is None:
-        return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time", seen)
+        return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time", seen)
     verdict = _judge_writes(writes, again)
     refused = said if isinstance(said, Reply) and not said.accepted else None
-    without = "accepted-without-effect" if isinstance(said, Reply) else f"lost-{said or 'crash'}"
+    without = TargetReason.ACCEPTED_WITHOUT_EFFECT if isinstance(said, Reply) else _lost(said)
     reasons = {
-        Verdict.APPLIED: "read-back",
-        Verdict.DIVERGED: "third-value",
+        Verdict.APPLIED: TargetReason.READ_BACK,
+        Verdict.DIVERGED: TargetReason.THIRD_VALUE,
         Verdict.NOT_APPLIED: refused.reason if refused else without,
     }
     return StepOutcome(verdict, reasons[verdict], refused.detail if refused else "", again)
@@ -213,25 +258,25 @@ async def _prove_effect(
         if reply is not None:
             verdict = Verdict.APPLIED if reply.accepted else Verdict.NOT_APPLIED
             return StepOutcome(verdict, reply.reason, "accepted, not provable" if reply.accepted else reply.detail)
-        return StepOutcome(Verdict.UNKNOWN, f"lost-{said or 'crash'}", "no reply, and no way to prove it")
+        return StepOutcome(Verdict.UNKNOWN, _lost(said), "no reply, and no way to prove it")
     until = clock.boot_s() + (effect.within_s if reply is None or reply.accepted else patience.poll_s)
     observed, later = await _wait_for_proof(session, ticket, effect.proof, until, clock, patience)
     reply = later or reply
     if observed is None:
-        return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time")
+        return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time")
     if _effect_holds(ticket.bound, effect.proof, observed):
-        return StepOutcome(Verdict.APPLIED, reply.reason if reply else "read-back", observed=observed)
+        return StepOutcome(Verdict.APPLIED, reply.reason if reply else TargetReason.READ_BACK, observed=observed)
     if reply is not None:
-        reason = "ack-without-effect" if reply.accepted else reply.reason
+        reason = TargetReason.ACK_WITHOUT_EFFECT if reply.accepted else reply.reason
         return StepOutcome(Verdict.NOT_APPLIED, reason, reply.detail, observed)
     # No reply, and it did not hold. Before saying so: nothing may still be on its way, and a second read must agree.
     await session.settle()
     again = await _reread(session, list(ticket.bound), clock.boot_s() + patience.reread_s, clock, patience)
     if again is None:
-        return StepOutcome(Verdict.UNKNOWN, "unreadable", "could not be read back in time", observed)
+        return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time", observed)
     if _effect_holds(ticket.bound, effect.proof, again):
-        return StepOutcome(Verdict.APPLIED, "read-back", observed=again)
-    return StepOutcome(Verdict.NOT_APPLIED, f"lost-{said or 'crash'}", "no reply, and it reads as before", again)
+        return StepOutcome(Verdict.APPLIED, TargetReason.READ_BACK, observed=again)
+    return StepOutcome(Verdict.NOT_APPLIED, _lost(said), "no reply, and it reads as before", again)
 
 
 def _effect_holds(bound: Mapping[Address, Seen], proof: ProofKind, now: Mapping[Address, Seen]) -> bool:

@@ -1,28 +1,107 @@
 """Sessions by target: those that we dial are held open; those that arrive are lent to whoever waits for them.
 
-An item may act on several targets, a device that called in among them: `Lines` are its sessions, and `Turn` is its
-place among those in flight, at one target at a time.
+* Reads of a dialled session are shared: while one bulk read is under way, later readers join the next one. So 300
+  items that poll their sessions cost the database one query a round, not 300; a lone reader waits for nothing.
+* An item may act on several targets, one that called in among them: `ItemSessions` finds the session of each.
+* `WindowSlot` is an item's place among the steps in flight, at one target at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Self
 
 import trio
 
-from agent.changes.engine.coalesce import CoalescedSession
-from agent.connectors.base import Changes, ConnectionRequests, Reach, Session, UnreadableError
-from agent.model import Address, Effect, EffectKind, Seen, Target, target_of
+from agent.connectors.base import Busy, Changes, ConnectionRequests, Reach, Reply, Session, UnreadableError
+from agent.model import Address, Effect, EffectKind, Seen, Target, Ticket, target_of
 from agent.reasons import TargetReason
 from agent.runtime.bell import Bell
 
+BULK_MAX = 2000
+"""Addresses in one read; keeps a query under the databases' parameter limits."""
+
+
+class _SharedRead:
+    """One bulk read for all who joined it. `ready`: one of them must read now; `finished`: it was read."""
+
+    def __init__(self) -> None:
+        self.addresses: dict[Address, None] = {}
+        self.ready = trio.Event()
+        self.led = False
+        self.finished = trio.Event()
+        self.seen: Mapping[Address, Seen] = {}
+        self.error: UnreadableError | None = None
+
+
+class CoalescedSession:
+    """A session whose reads are shared. Everything else passes through."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.target: Target = session.target
+        self._reading = False
+        self._next = _SharedRead()
+
+    async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        """Return what each address reads, from a bulk read that began after this call."""
+        mine = self._next
+        mine.addresses.update(dict.fromkeys(addresses))
+        if self._reading:
+            await mine.ready.wait()
+        if mine.led:
+            await mine.finished.wait()
+        else:
+            await self._lead(mine)
+        if mine.error is not None:
+            raise UnreadableError(str(mine.error), reason=mine.error.reason) from mine.error
+        return {a: mine.seen[a] for a in addresses}
+
+    async def _lead(self, mine: _SharedRead) -> None:
+        """Read one round for all who joined it. Not cancellable: the others depend on it."""
+        mine.led, self._reading, self._next = True, True, _SharedRead()
+        try:
+            with trio.CancelScope(shield=True):
+                mine.seen = await self._read_bulk(list(mine.addresses))
+        except UnreadableError as err:
+            mine.error = err
+        finally:
+            self._reading = False
+            mine.finished.set()
+            self._next.ready.set()  # the first of its waiters to wake leads; with none, the next caller does
+
+    async def _read_bulk(self, wanted: list[Address]) -> Mapping[Address, Seen]:
+        seen: dict[Address, Seen] = {}
+        for start in range(0, len(wanted), BULK_MAX):
+            seen.update(await self._session.read(wanted[start : start + BULK_MAX]))
+        return seen
+
+    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+        """Pass through."""
+        return await self._session.bind(effect)
+
+    async def send(self, ticket: Ticket) -> Reply:
+        """Pass through."""
+        return await self._session.send(ticket)
+
+    async def settle(self) -> None:
+        """Pass through."""
+        await self._session.settle()
+
+    async def busy(self) -> Busy | None:
+        """Pass through."""
+        return await self._session.busy()
+
+    def notes(self) -> Sequence[str]:
+        """Pass through."""
+        return self._session.notes()
+
 
 @dataclass(slots=True)
-class _Host:
-    """A dialled target with its open session. `kept`: by how many it must not be closed now; `left`: one less."""
+class _Dialled:
+    """A dialled target with its open session. `kept`: number of steps that need it open; `left`: rung when one ends."""
 
     session: CoalescedSession
     limiter: trio.CapacityLimiter
@@ -32,50 +111,53 @@ class _Host:
 
 
 @dataclass(slots=True)
-class _Door:
-    """Where one device comes in. `wanted`: by how many; who waits at one door is not woken by what comes to another."""
+class _Arrival:
+    """The session of one device while it is connected, and the number of items that want it (`wanted`).
+
+    One bell for each device: a device that calls in wakes nobody who waits for another.
+    """
 
     session: Session | None = None
     wanted: int = 0
     changed: Bell = field(default_factory=Bell)
 
 
-class Visits:
-    """Devices that called in and are on the line now."""
+class ArrivedSessions:
+    """Sessions of devices that called in, for as long as they are connected."""
 
     def __init__(self) -> None:
-        self._doors: dict[str, _Door] = {}
+        self._arrivals: dict[str, _Arrival] = {}
 
     async def arrived(self, session: Session) -> None:
-        """Hold a device's session open for as long as somebody has work for it (called by the connector)."""
-        door = self._doors.setdefault(session.target.id, _Door())
-        door.session = session
-        door.changed.ring()
+        """Hold a device's session open while an item wants it (called by the connector)."""
+        arrival = self._arrivals.setdefault(session.target.id, _Arrival())
+        arrival.session = session
+        arrival.changed.ring()
         try:
-            while door.wanted:
-                await door.changed.wait()
+            while arrival.wanted:
+                await arrival.changed.wait()
         finally:
-            if door.session is session:  # it may have called in again meanwhile
-                door.session = None
-            self._close(session.target.id, door)
+            if arrival.session is session:  # it may have called in again meanwhile
+                arrival.session = None
+            self._close(session.target.id, arrival)
 
     @asynccontextmanager
-    async def visit(self, target: str) -> AsyncIterator[Session]:
+    async def wait_for(self, target: str) -> AsyncIterator[Session]:
         """Wait for the device to call in; its session stays open inside the block."""
-        door = self._doors.setdefault(target, _Door())
-        door.wanted += 1
+        arrival = self._arrivals.setdefault(target, _Arrival())
+        arrival.wanted += 1
         try:
-            while door.session is None:
-                await door.changed.wait()
-            yield door.session
+            while arrival.session is None:
+                await arrival.changed.wait()
+            yield arrival.session
         finally:
-            door.wanted -= 1
-            door.changed.ring()
-            self._close(target, door)
+            arrival.wanted -= 1
+            arrival.changed.ring()
+            self._close(target, arrival)
 
-    def _close(self, target: str, door: _Door) -> None:
-        if not door.wanted and door.session is None and self._doors.get(target) is door:
-            del self._doors[target]
+    def _close(self, target: str, arrival: _Arrival) -> None:
+        if not arrival.wanted and arrival.session is None and self._arrivals.get(target) is arrival:
+            del self._arrivals[target]
 
 
 class Sessions:
@@ -86,9 +168,9 @@ class Sessions:
             target.id: (connector, target) for connector in connectors.values() for target in connector.targets
         }
         self._connectors = connectors
-        self._hosts: dict[str, _Host] = {}
+        self._hosts: dict[str, _Dialled] = {}
         self._opening: dict[str, trio.Lock] = {}
-        self._visits = Visits()
+        self._arrived = ArrivedSessions()
         self._nursery: trio.Nursery | None = None
 
     async def host(self, nursery: trio.Nursery) -> None:
@@ -96,7 +178,7 @@ class Sessions:
         self._nursery = nursery
         for connector in self._connectors.values():
             if connector.traits.reach is Reach.ARRIVE:
-                nursery.start_soon(connector.serve, self._visits.arrived)
+                nursery.start_soon(connector.serve, self._arrived.arrived)
 
     def connector(self, target: str) -> Changes:
         """Return the connector of a target.
@@ -142,7 +224,7 @@ class Sessions:
         """Return the bound on steps in flight at a target."""
         return (await self._host(target)).limiter
 
-    async def _host(self, target: str) -> _Host:
+    async def _host(self, target: str) -> _Dialled:
         if target in self._hosts:
             return self._hosts[target]
         connector = self.connector(target)
@@ -165,7 +247,7 @@ class Sessions:
         """Hold a session open until `_release` says that it is over."""
         with trio.CancelScope() as scope:
             async with connector.dial(target) as session:
-                host = _Host(CoalescedSession(session), trio.CapacityLimiter(connector.traits.window))
+                host = _Dialled(CoalescedSession(session), trio.CapacityLimiter(connector.traits.window))
                 self._hosts[target.id] = host
                 task_status.started()
                 try:
@@ -178,7 +260,7 @@ class Sessions:
                     scope.shield = False
                     self._forget(target.id, host)
 
-    async def _release(self, target: str, host: _Host) -> None:
+    async def _release(self, target: str, host: _Dialled) -> None:
         """Wait to be cancelled, then for those who keep the session."""
         try:
             await trio.sleep_forever()
@@ -189,7 +271,7 @@ class Sessions:
             self._forget(target, host)
             host.over.set()
 
-    def _forget(self, target: str, host: _Host) -> None:
+    def _forget(self, target: str, host: _Dialled) -> None:
         if self._hosts.get(target) is host:
             del self._hosts[target]
 
@@ -205,7 +287,7 @@ class Sessions:
             if not self.arrives(target):
                 await trio.lowlevel.checkpoint()  # being stopped: whoever comes too late is cancelled here
                 raise UnreadableError(f"the session of {target} is closed", reason=TargetReason.STOPPED)
-            yield  # a device that called in is held by its visit
+            yield  # a device that called in is held by those who wait for it
             return
         host.kept += 1
         try:
@@ -218,36 +300,36 @@ class Sessions:
     async def use(self, target: str) -> AsyncIterator[Session]:
         """Lend the target's session: at once when it is dialled, when it calls in otherwise."""
         if self.arrives(target):
-            async with self._visit(target) as session:
+            async with self._arriving(target) as session:
                 yield session
         else:
             yield await self.dialled(target)
 
     @asynccontextmanager
-    async def _visit(self, target: str) -> AsyncIterator[Session]:
+    async def _arriving(self, target: str) -> AsyncIterator[Session]:
         """Wait for a device to call in, asking it to if that can be done; its session is lent inside the block."""
         connector = self.connector(target)
         asked = connector.waited_for(target) if isinstance(connector, ConnectionRequests) else nullcontext()
         with asked:
-            async with self._visits.visit(target) as session:
+            async with self._arrived.wait_for(target) as session:
                 yield session
 
     @asynccontextmanager
-    async def lines(self, target: str) -> AsyncIterator[Lines]:
+    async def for_item(self, target: str) -> AsyncIterator[ItemSessions]:
         """Lend the sessions of an item whose first step is at `target`, waiting for a device that must call in."""
         if self.arrives(target):
-            async with self._visit(target) as session:
-                yield Lines(self, session)
+            async with self._arriving(target) as session:
+                yield ItemSessions(self, session)
         else:
             await self.dialled(target)  # what is not configured is found before anything else is done
-            yield Lines(self)
+            yield ItemSessions(self)
 
 
-class Lines:
-    """An item's sessions, by target. `visitor`: of the device that called in for it, if one did."""
+class ItemSessions:
+    """An item's sessions, by target. `arrived`: the session of the device that called in for it, if one did."""
 
-    def __init__(self, sessions: Sessions, visitor: Session | None = None) -> None:
-        self._sessions, self._visitor = sessions, visitor
+    def __init__(self, sessions: Sessions, arrived: Session | None = None) -> None:
+        self._sessions, self._arrived = sessions, arrived
 
     async def at(self, target: str) -> Session:
         """Return the session of a target.
@@ -255,8 +337,8 @@ class Lines:
         Raises:
             UnreadableError: it cannot be reached now.
         """
-        if self._visitor is not None and self._visitor.target.id == target:
-            return self._visitor
+        if self._arrived is not None and self._arrived.target.id == target:
+            return self._arrived
         return await self._sessions.dialled(target)
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
@@ -280,8 +362,8 @@ def by_target(addresses: Collection[Address]) -> Mapping[str, list[Address]]:
     return found
 
 
-class Turn:
-    """A place among those in flight, at one target at a time: nobody waits for one place while holding another."""
+class WindowSlot:
+    """A place among the steps in flight at a target, one at a time: an item that holds one waits for no other."""
 
     def __init__(self, sessions: Sessions) -> None:
         """Hold no place yet."""
@@ -305,7 +387,7 @@ class Turn:
             self._held = target, limiter
 
     def over(self) -> None:
-        """Give the place to the next, if one is held."""
+        """Give the place back, if one is held."""
         if self._held is not None:
             (_, limiter), self._held = self._held, None
             limiter.release_on_behalf_of(self)

@@ -1,8 +1,13 @@
 """The journal of changes: every command that moves a plan, an item or a step, each one transaction with its leaf.
 
-Order is the safety: `Consume` before anything, `AboutTo` durable before the first byte, `StepDone` durable before any
-step whose `after` names it. `AboutTo` itself checks, in its own transaction, everything that may have changed since:
-cancel, freeze, clock halt, deadlines, the facts that the item requires.
+Order is the safety:
+
+* `Consume` before anything else of the plan.
+* `AboutTo` is durable before the step's first byte. It checks, in its own transaction, everything that may have changed
+  since: cancel, freeze, clock halt, deadlines, addresses that another change holds, the facts that the item requires.
+  It refuses before it writes. The first one of an item takes the item's addresses.
+* `StepDone` is durable before any step whose `after` names it: before the next `AboutTo`, or with it (`NextStep`).
+* The item's addresses are given back with its last move (`EndItem`), which brings the outcome that is still owed.
 """
 
 from __future__ import annotations
@@ -12,7 +17,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agent.changes.journal.machine import FINAL, Event, Gate, next_state
+from agent.changes.journal.machine import FINAL, UNSENT, Event, Gate, next_state
 from agent.changes.journal.trust_state import freezes, version_of
 from agent.inventory.book import Broken
 from agent.model import (
@@ -26,6 +31,7 @@ from agent.model import (
     SuspensionReason,
     TariffChange,
 )
+from agent.reasons import ItemReason, RefusalReason
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
@@ -104,15 +110,17 @@ class SavePlan:
     def run(self, tx: Tx) -> int:
         """Return the sequence number of the plan's event."""
         if tx.one("SELECT 1 FROM intent WHERE intent_id = ?", (self.intent_id,)):
-            raise RefusedCommandError("replayed-intent", "this intent was already answered with a plan")
+            raise RefusedCommandError(RefusalReason.REPLAYED_INTENT, "this intent was already answered with a plan")
         intent_seq = tx.append(Entry(LeafKind.INTENT, sealed=self.intent_record))
         tx.run(
-            "INSERT INTO intent VALUES (?,?,?,?,?)",
+            "INSERT INTO intent (intent_id, digest, requester, envelope, seq) VALUES (?,?,?,?,?)",
             (self.intent_id, self.intent_digest, self.requester, self.intent_envelope, intent_seq),
         )
         seq = tx.append(Entry(LeafKind.PLAN, self.plan_id, self.digest, sealed=self.plan_record))
         tx.run(
-            "INSERT INTO plan VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,NULL,NULL,NULL)",
+            "INSERT INTO plan (plan_id, short, digest, envelope, intent_id, action, risk, reason, requester, made_s,"
+            " start_by_s, run_until_s, boot_id, start_by_boot, run_until_boot, reverts, head, hold, gate, gate_seq)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 self.plan_id,
                 self.short,
@@ -157,7 +165,7 @@ class SetGate:
         """Return the sequence number of the event."""
         row = plan_row(tx, self.plan_id)
         if row.gate is Gate.CONSUMED:
-            raise RefusedCommandError("consumed", "the change has already started")
+            raise RefusedCommandError(RefusalReason.CONSUMED, "the change has already started")
         seq = tx.append(Entry(self.kind, self.plan_id, row.digest, sealed=self.sealed))
         tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (self.gate.value, seq, self.plan_id))
         return seq
@@ -173,7 +181,7 @@ class Release:
         """Do it."""
         row = plan_row(tx, self.plan_id)
         if row.gate not in (Gate.OPEN, Gate.APPROVED):
-            raise RefusedCommandError("closed", f"the change is {row.gate.value}")
+            raise RefusedCommandError(RefusalReason.CLOSED, f"the change is {row.gate.value}")
         tx.run("UPDATE plan SET hold = 0 WHERE plan_id = ?", (self.plan_id,))
 
 
@@ -214,7 +222,7 @@ class AddApproval:
         """Return where the plan stands now."""
         row = plan_row(tx, self.plan_id)
         if row.gate not in (Gate.OPEN, Gate.APPROVED):
-            raise RefusedCommandError("closed", f"the change is {row.gate.value}: it takes no approvals")
+            raise RefusedCommandError(RefusalReason.CLOSED, f"the change is {row.gate.value}: it takes no approvals")
         mine = Kept(self.envelope, self.from_cloud and not self._came_by_hand(tx))
         gate = self.judge(tx, kept_approvals(tx, self.plan_id, self.person), mine)
         kind = LeafKind.APPROVAL if self.decision == "approve" else LeafKind.REJECTION
@@ -294,7 +302,7 @@ def plan_row(tx: Tx, plan_id: bytes) -> PlanRow:
     """
     row = tx.one("SELECT * FROM plan WHERE plan_id = ?", (plan_id,))
     if row is None:
-        raise RefusedCommandError("unknown-plan", "there is no such change")
+        raise RefusedCommandError(RefusalReason.UNKNOWN_PLAN, "there is no such change")
     return read_plan_row(row)
 
 
@@ -336,9 +344,11 @@ def refuse_if_stopped(tx: Tx, plan_id: bytes, requester: str) -> None:
         RefusedCommandError: `clock-halt` or `frozen`.
     """
     if tx.one("SELECT 1 FROM meta WHERE key = ?", (HALT,)):
-        raise RefusedCommandError("clock-halt", "applying is halted: the clock jumped (ispagent clock accept)")
+        raise RefusedCommandError(
+            RefusalReason.CLOCK_HALT, "applying is halted: the clock jumped (ispagent clock accept)"
+        )
     if (who := frozen_by(tx, plan_id, requester)) is not None:
-        raise RefusedCommandError("frozen", f"frozen by {who}: nothing is sent until it is lifted")
+        raise RefusedCommandError(RefusalReason.FROZEN, f"frozen by {who}: nothing is sent until it is lifted")
 
 
 def refuse_if_contradicted(tx: Tx) -> None:
@@ -349,7 +359,8 @@ def refuse_if_contradicted(tx: Tx) -> None:
     """
     if (witness := tx.one("SELECT name FROM witness_seen WHERE conflict <> 0")) is not None:
         raise RefusedCommandError(
-            "not-witnessed", f"the witness {witness['name']} has seen another log of this agent: nothing starts"
+            RefusalReason.NOT_WITNESSED,
+            f"the witness {witness['name']} has seen another log of this agent: nothing starts",
         )
 
 
@@ -368,13 +379,13 @@ class Consume:
         """Return the sequence number of the event; raises RefusedCommandError with the reason."""
         row = plan_row(tx, self.plan_id)
         if row.consumed_seq is not None:
-            raise RefusedCommandError("consumed", "the plan was already used")
+            raise RefusedCommandError(RefusalReason.CONSUMED, "the plan was already used")
         if row.gate is not Gate.APPROVED:
-            raise RefusedCommandError("not-approved", f"the change is {row.gate.value}")
+            raise RefusedCommandError(RefusalReason.NOT_APPROVED, f"the change is {row.gate.value}")
         if row.start_by.passed(self.now):
-            raise RefusedCommandError("expired", "the plan's start-by time has passed")
+            raise RefusedCommandError(RefusalReason.EXPIRED, "the plan's start-by time has passed")
         if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (row.digest,)):
-            raise RefusedCommandError("cancelled", "a cancel arrived before the start")
+            raise RefusedCommandError(RefusalReason.CANCELLED, "a cancel arrived before the start")
         refuse_if_stopped(tx, self.plan_id, row.requester)
         refuse_if_contradicted(tx)
         self._refuse_over_budget(tx, row)
@@ -402,7 +413,7 @@ class Consume:
         )[0]["n"]
         if used + mine > self.budget_per_hour:
             raise RefusedCommandError(
-                "over-budget",
+                RefusalReason.OVER_BUDGET,
                 f"class {row.risk} may change {self.budget_per_hour} services an hour: {used} were, this adds {mine}",
             )
 
@@ -422,10 +433,8 @@ class MoveItem:
 
     def run(self, tx: Tx) -> ItemState:
         """Return the new state; an item that a restore superseded meanwhile stays so, and the run learns it here."""
-        row = tx.one("SELECT state FROM item WHERE plan_id = ? AND n = ?", (self.plan_id, self.n))
-        if row is not None and ItemState(row["state"]) is ItemState.SUPERSEDED:
-            return ItemState.SUPERSEDED
-        return move_item(tx, self)
+        state, digest = _standing(tx, self.plan_id, self.n)
+        return state if state is ItemState.SUPERSEDED else _moved(tx, self, state, digest)
 
 
 def move_item(tx: Tx, move: MoveItem) -> ItemState:
@@ -435,21 +444,23 @@ def move_item(tx: Tx, move: MoveItem) -> ItemState:
         RefusedCommandError: there is no such item.
         ImpossibleTransitionError: the table has no such way.
     """
+    return _moved(tx, move, *_standing(tx, move.plan_id, move.n))
+
+
+def _standing(tx: Tx, plan_id: bytes, n: int) -> tuple[ItemState, bytes]:
+    """Return an item's state and its plan's digest."""
     row = tx.one(
-        "SELECT i.state, p.digest FROM item i JOIN plan p USING (plan_id) WHERE plan_id = ? AND n = ?",
-        (move.plan_id, move.n),
+        "SELECT i.state, p.digest FROM item i JOIN plan p USING (plan_id) WHERE plan_id = ? AND n = ?", (plan_id, n)
     )
     if row is None:
-        raise RefusedCommandError("unknown-item", f"there is no item {move.n}")
-    state = next_state(ItemState(row["state"]), move.event)
-    entry = Entry(
-        LeafKind.ITEM_STATE,
-        move.plan_id,
-        bytes(row["digest"]),
-        item=move.n,
-        code=ITEM_STATE_CODES[state.value],
-        sealed=move.sealed,
-    )
+        raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {n}")
+    return ItemState(row["state"]), bytes(row["digest"])
+
+
+def _moved(tx: Tx, move: MoveItem, before: ItemState, digest: bytes) -> ItemState:
+    state = next_state(before, move.event)
+    code = ITEM_STATE_CODES[state.value]
+    entry = Entry(LeafKind.ITEM_STATE, move.plan_id, digest, item=move.n, code=code, sealed=move.sealed)
     seq = tx.append(entry)
     tx.run(
         "UPDATE item SET state = ?, state_seq = ?, reason = ?, detail = ? WHERE plan_id = ? AND n = ?",
@@ -490,6 +501,8 @@ class AboutTo:
     """About to do a step: durable before its first byte. Moves a planned or waiting item to running as well.
 
     `unmet` reads the facts that the item requires, in this very transaction, and returns why one no longer holds.
+    `take`: the addresses to hold from now on, all or none. `began`: the record of the item's first move; None: it was
+    begun before.
     """
 
     plan_id: bytes
@@ -500,61 +513,72 @@ class AboutTo:
     bound: Mapping[Address, Seen]
     now: Now
     unmet: Callable[[Tx, bool], Broken | None]
+    take: tuple[Address, ...]
     sealed: Sealed
-    began: Sealed
+    began: Sealed | None
 
     def run(self, tx: Tx) -> int:
         """Return the attempt's number, from 1.
 
         Raises:
-            RefusedCommandError: `clock-halt`, `frozen`, `cancelled`, `expired`, `over` (nothing is written), or
-                `not-required` or `stale` with what changed meanwhile.
+            RefusedCommandError: `clock-halt`, `frozen`, `cancelled`, `expired`, `over`, `busy`, or `not-required` or
+                `stale` with what changed meanwhile. Nothing was written then.
         """
-        plan = plan_row(tx, self.plan_id)
-        forward = self.direction is Direction.FORWARD
-        if forward:
-            refuse_step(tx, plan, self.now)
-        else:  # the plan's declared revert may finish after its deadline, but not against a freeze
-            refuse_if_stopped(tx, self.plan_id, plan.requester)
-        item = tx.one("SELECT state FROM item WHERE plan_id = ? AND n = ?", (self.plan_id, self.n))
-        if item is None:
-            raise RefusedCommandError("unknown-item", f"there is no item {self.n}")
-        state = ItemState(item["state"])
-        if forward and state in FINAL:
-            raise RefusedCommandError("over", f"the item is {state.value}")
-        begun = state not in (ItemState.PLANNED, ItemState.WAITING)
-        if (broken := self.unmet(tx, begun)) is not None:
-            raise RefusedCommandError("stale" if broken.stale else "not-required", broken.why)
-        if forward and not begun:
-            move_item(tx, MoveItem(self.plan_id, self.n, Event.BEGIN, "", "", self.began))
-        seq = tx.append(
-            Entry(LeafKind.ABOUT_TO, self.plan_id, plan.digest, item=self.n, step=self.step, sealed=self.sealed)
-        )
         key = (self.plan_id, self.n, self.step, self.direction.value)
-        last = tx.one(
-            "SELECT max(attempt) AS n FROM step WHERE plan_id = ? AND item = ? AND n = ? AND direction = ?", key
-        )
-        attempt = 1 + (last["n"] or 0 if last else 0)
+        row = tx.one(_BEFORE_STEP, (*key, self.plan_id, self.n))
+        if row is None:
+            raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.n}")
+        self._refuse(tx, row)
+        digest = bytes(row["digest"])
+        state = ItemState(row["state"])
+        if self.began is not None and state in UNSENT:
+            _moved(tx, MoveItem(self.plan_id, self.n, Event.BEGIN, "", "", self.began), state, digest)
+        take_addresses(tx, self.plan_id, self.n, self.take)
+        entry = Entry(LeafKind.ABOUT_TO, self.plan_id, digest, item=self.n, step=self.step, sealed=self.sealed)
+        seq, attempt = tx.append(entry), 1 + int(row["attempts"])
         tx.run(
             "INSERT INTO step (plan_id, item, n, direction, attempt, about_seq, do, bound) VALUES (?,?,?,?,?,?,?,?)",
             (*key, attempt, seq, self.do, encode_bound(self.bound)),
         )
         return attempt
 
+    def _refuse(self, tx: Tx, row: sqlite3.Row) -> None:
+        state = ItemState(row["state"])
+        if self.direction is Direction.FORWARD:
+            _refuse_if_over(row, self.now)
+        # The plan's declared revert may finish after its deadline, but not against a freeze
+        if row["halted"] or row["freezes"]:
+            refuse_if_stopped(tx, self.plan_id, row["requester"])
+        if self.direction is Direction.FORWARD and state in FINAL:
+            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
+        refuse_if_held(tx, self.plan_id, self.take)
+        if (broken := self.unmet(tx, state not in UNSENT)) is not None:
+            raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)
 
-def refuse_step(tx: Tx, plan: PlanRow, now: Now) -> None:
-    """Refuse the next step of a plan that was stopped, cancelled, or whose time is over.
+
+_BEFORE_STEP = """
+SELECT p.digest, p.requester, p.consumed_seq, p.run_until_s, p.run_until_boot, p.boot_id, i.state,
+    EXISTS (SELECT 1 FROM cancelled WHERE plan_digest = p.digest) AS cancelled,
+    EXISTS (SELECT 1 FROM meta WHERE key = 'clock_halt') AS halted,
+    EXISTS (SELECT 1 FROM freeze WHERE lifted_seq IS NULL) AS freezes,
+    (SELECT coalesce(max(attempt), 0) FROM step WHERE plan_id = ? AND item = ? AND n = ? AND direction = ?) AS attempts
+FROM plan p JOIN item i USING (plan_id) WHERE plan_id = ? AND i.n = ?
+"""
+"""Everything that one "about to" rests on, but for facts and for freezes in detail, in one statement."""
+
+
+def _refuse_if_over(row: sqlite3.Row, now: Now) -> None:
+    """Refuse the next step of a plan that was cancelled, or whose time is over.
 
     Raises:
-        RefusedCommandError: `not-consumed`, `cancelled`, `expired`, `clock-halt` or `frozen`.
+        RefusedCommandError: `not-consumed`, `cancelled` or `expired`.
     """
-    if plan.consumed_seq is None:
-        raise RefusedCommandError("not-consumed", "the plan was not consumed")
-    if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (plan.digest,)):
-        raise RefusedCommandError("cancelled", "cancelled before this step")
-    if plan.run_until.passed(now):
-        raise RefusedCommandError("expired", "the plan's run-until time has passed")
-    refuse_if_stopped(tx, plan.plan_id, plan.requester)
+    if row["consumed_seq"] is None:
+        raise RefusedCommandError(RefusalReason.NOT_CONSUMED, "the plan was not consumed")
+    if row["cancelled"]:
+        raise RefusedCommandError(RefusalReason.CANCELLED, "cancelled before this step")
+    if Deadline(row["run_until_s"], row["run_until_boot"], row["boot_id"]).passed(now):
+        raise RefusedCommandError(RefusalReason.EXPIRED, "the plan's run-until time has passed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -568,14 +592,17 @@ class RecordReason:
     began: Sealed
 
     def run(self, tx: Tx) -> ItemState:
-        """Return the new state; raises RefusedCommandError as `AboutTo`, or `busy`."""
-        plan = plan_row(tx, self.move.plan_id)
-        refuse_step(tx, plan, self.now)
-        if (holder := holder_of(tx, self.move.plan_id, (self.address,))) is not None:
-            raise RefusedCommandError("busy", f"busy with change {holder}")
+        """Return the new state; raises RefusedCommandError as `AboutTo` does."""
+        plan_id = self.move.plan_id
+        row = tx.one(_BEFORE_STEP, (plan_id, self.move.n, 0, "", plan_id, self.move.n))
+        if row is None:
+            raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.move.n}")
+        _refuse_if_over(row, self.now)
+        refuse_if_stopped(tx, plan_id, row["requester"])
+        refuse_if_held(tx, plan_id, (self.address,))
         if (broken := self.unmet(tx, False)) is not None:
-            raise RefusedCommandError("not-required", broken.why)
-        move_item(tx, MoveItem(plan.plan_id, self.move.n, Event.BEGIN, "", "", self.began))
+            raise RefusedCommandError(RefusalReason.NOT_REQUIRED, broken.why)
+        move_item(tx, MoveItem(plan_id, self.move.n, Event.BEGIN, "", "", self.began))
         return move_item(tx, self.move)
 
 
@@ -593,63 +620,74 @@ class StepDone:
 
     def run(self, tx: Tx) -> int:
         """Return the sequence number of the event."""
-        plan = plan_row(tx, self.plan_id)
+        plan = tx.one("SELECT digest FROM plan WHERE plan_id = ?", (self.plan_id,))
+        if plan is None:
+            raise RefusedCommandError(RefusalReason.UNKNOWN_PLAN, "there is no such change")
         entry = Entry(
             LeafKind.STEP_OUTCOME,
             self.plan_id,
-            plan.digest,
+            bytes(plan["digest"]),
             item=self.n,
             step=self.step,
             code=VERDICT_CODES[self.outcome.verdict.value],
             sealed=self.sealed,
         )
         seq = tx.append(entry)
+        said = (seq, self.outcome.verdict.value, self.outcome.reason, self.outcome.detail)
         changed = tx.run(
             "UPDATE step SET outcome_seq = ?, verdict = ?, reason = ?, detail = ?"
             " WHERE plan_id = ? AND item = ? AND n = ? AND direction = ? AND attempt = ?",
-            (
-                seq,
-                self.outcome.verdict.value,
-                self.outcome.reason,
-                self.outcome.detail,
-                self.plan_id,
-                self.n,
-                self.step,
-                self.direction.value,
-                self.attempt,
-            ),
+            (*said, self.plan_id, self.n, self.step, self.direction.value, self.attempt),
         )
         if changed != 1:
-            raise RefusedCommandError("no-ticket", f"item {self.n} step {self.step} has no such ticket")
+            raise RefusedCommandError(RefusalReason.NO_TICKET, f"item {self.n} step {self.step} has no such ticket")
         return seq
 
 
 @dataclass(frozen=True, slots=True)
+class NextStep:
+    """The outcome of one step, and "about to" of the next, in one commit."""
+
+    done: StepDone
+    about: AboutTo
+
+    def run(self, tx: Tx) -> int | RefusedCommandError:
+        """Return the attempt's number, or why the next step is refused: the outcome stands in either case."""
+        self.done.run(tx)
+        try:
+            return self.about.run(tx)
+        except RefusedCommandError as refused:  # it refuses before it writes
+            return refused
+
+
+@dataclass(frozen=True, slots=True)
+class EndItem:
+    """The last move of an item's run, in one commit with its addresses given back and the outcome that is owed."""
+
+    move: MoveItem
+    done: StepDone | None
+    give_back: tuple[Address, ...]
+
+    def run(self, tx: Tx) -> ItemState:
+        """Return the new state, as `MoveItem` does."""
+        if self.done is not None:
+            self.done.run(tx)
+        give_back_addresses(tx, self.move.plan_id, self.move.n, self.give_back)
+        return self.move.run(tx)
+
+
+@dataclass(frozen=True, slots=True)
 class Lock:
-    """Take the addresses of an item, all or none."""
+    """Take the addresses of an item, all or none, before its first "about to": what it acts on must be read first."""
 
     plan_id: bytes
     n: int
     addresses: tuple[Address, ...]
 
-    def run(self, tx: Tx) -> str | None:
-        """Return None, or the short id of the change that holds one of them."""
-        holder = holder_of(tx, self.plan_id, self.addresses)
-        if holder is None:
-            rows = [(address, self.plan_id, self.n) for address in self.addresses]
-            tx.many("INSERT OR IGNORE INTO address_lock VALUES (?,?,?)", rows)
-        return holder
-
-
-def holder_of(tx: Tx, plan_id: bytes, addresses: Sequence[Address]) -> str | None:
-    """Return the short id of another change that holds one of the addresses, or None."""
-    for address in addresses:
-        row = tx.one(
-            "SELECT p.short, p.plan_id FROM address_lock l JOIN plan p USING (plan_id) WHERE address = ?", (address,)
-        )
-        if row is not None and bytes(row["plan_id"]) != plan_id:
-            return str(row["short"])
-    return None
+    def run(self, tx: Tx) -> None:
+        """Do it; raises RefusedCommandError, `busy`."""
+        refuse_if_held(tx, self.plan_id, self.addresses)
+        take_addresses(tx, self.plan_id, self.n, self.addresses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -662,8 +700,33 @@ class Unlock:
 
     def run(self, tx: Tx) -> None:
         """Do it; what another item holds stays held."""
-        rows = [(address, self.plan_id, self.n) for address in self.addresses]
-        tx.many("DELETE FROM address_lock WHERE address = ? AND plan_id = ? AND item = ?", rows)
+        give_back_addresses(tx, self.plan_id, self.n, self.addresses)
+
+
+def refuse_if_held(tx: Tx, plan_id: bytes, addresses: Sequence[Address]) -> None:
+    """Refuse while another change holds one of the addresses.
+
+    Raises:
+        RefusedCommandError: `busy`.
+    """
+    for address in addresses:
+        row = tx.one(
+            "SELECT p.short, p.plan_id FROM address_lock l JOIN plan p USING (plan_id) WHERE address = ?", (address,)
+        )
+        if row is not None and bytes(row["plan_id"]) != plan_id:
+            raise RefusedCommandError(RefusalReason.BUSY, f"busy with change {row['short']}")
+
+
+def take_addresses(tx: Tx, plan_id: bytes, n: int, addresses: Sequence[Address]) -> None:
+    """Hold the addresses for an item; those that its plan holds already stay as they are."""
+    rows = [(address, plan_id, n) for address in addresses]
+    tx.many("INSERT OR IGNORE INTO address_lock (address, plan_id, item) VALUES (?,?,?)", rows)
+
+
+def give_back_addresses(tx: Tx, plan_id: bytes, n: int, addresses: Sequence[Address]) -> None:
+    """Give the addresses back that this item holds."""
+    rows = [(address, plan_id, n) for address in addresses]
+    tx.many("DELETE FROM address_lock WHERE address = ? AND plan_id = ? AND item = ?", rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -721,6 +784,8 @@ class GiveUp:
         for row in tx.all("SELECT n, state FROM item WHERE plan_id = ?", (self.plan_id,)):
             state = ItemState(row["state"])
             if state in ways:
-                state = move_item(tx, MoveItem(self.plan_id, row["n"], ways[state], "given-up", self.why, self.sealed))
+                state = move_item(
+                    tx, MoveItem(self.plan_id, row["n"], ways[state], ItemReason.GIVEN_UP, self.why, self.sealed)
+                )
             states[row["n"]] = state
         return states

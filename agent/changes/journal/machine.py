@@ -47,20 +47,21 @@ class Event(enum.Enum):
     REVERT = "revert"
 
 
-_UNSENT = (S.PLANNED, S.WAITING)
+UNSENT = (S.PLANNED, S.WAITING)
+"""States of an item of which nothing was sent."""
 _IN_DOUBT = (S.RUNNING, S.UNKNOWN)
 TOUCHED = (S.APPLIED, S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
 """States in which the item's writes stand."""
 
 TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
     **dict.fromkeys([(s, Event.WAIT) for s in (S.PLANNED, S.RUNNING)], S.WAITING),
-    **dict.fromkeys([(s, Event.BEGIN) for s in _UNSENT], S.RUNNING),
-    **dict.fromkeys([(s, Event.SKIP) for s in _UNSENT], S.SKIPPED),
-    **dict.fromkeys([(s, Event.DRIFT) for s in (*_UNSENT, *_IN_DOUBT)], S.STALE),
-    **dict.fromkeys([(s, Event.SUPERSEDE) for s in _UNSENT], S.SUPERSEDED),
-    **dict.fromkeys([(s, Event.CANCEL) for s in (*_UNSENT, S.RUNNING)], S.CANCELLED),
-    **dict.fromkeys([(s, Event.EXPIRE) for s in (*_UNSENT, S.RUNNING)], S.EXPIRED),
-    **dict.fromkeys([(s, Event.FAIL) for s in (*_UNSENT, *_IN_DOUBT)], S.NOT_APPLIED),
+    **dict.fromkeys([(s, Event.BEGIN) for s in UNSENT], S.RUNNING),
+    **dict.fromkeys([(s, Event.SKIP) for s in UNSENT], S.SKIPPED),
+    **dict.fromkeys([(s, Event.DRIFT) for s in (*UNSENT, *_IN_DOUBT)], S.STALE),
+    **dict.fromkeys([(s, Event.SUPERSEDE) for s in UNSENT], S.SUPERSEDED),
+    **dict.fromkeys([(s, Event.CANCEL) for s in (*UNSENT, S.RUNNING)], S.CANCELLED),
+    **dict.fromkeys([(s, Event.EXPIRE) for s in (*UNSENT, S.RUNNING)], S.EXPIRED),
+    **dict.fromkeys([(s, Event.FAIL) for s in (*UNSENT, *_IN_DOUBT)], S.NOT_APPLIED),
     (S.RUNNING, Event.LOSE): S.UNKNOWN,
     **dict.fromkeys([(s, Event.PROVE) for s in (*_IN_DOUBT, S.SET_AT_NEXT_LOGIN)], S.APPLIED),
     **dict.fromkeys([(s, Event.SET_OFFLINE) for s in _IN_DOUBT], S.SET_AT_NEXT_LOGIN),
@@ -106,7 +107,8 @@ def first_state(listed: Listed) -> ItemState:
 class StepFact:
     """What is known of one step of an item: None when it was never sent; `effect` tells a disconnect from a write.
 
-    `unless`: the earlier rungs of its ladder, by the number of their step. `provable`: it can be read back.
+    `unless`: the earlier effects that it is a fallback for, by the number of their step. `provable`: it can be read
+    back.
     """
 
     verdict: Verdict | None
@@ -141,7 +143,7 @@ def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Even
 
 
 def _decisive(steps: Sequence[StepFact]) -> list[StepFact]:
-    """Return the steps without rungs that did not come to it, or that a later rung of their ladder stood in for."""
+    """Return the steps without fallbacks that were not needed, and without effects that a later fallback made good."""
     moot: set[int] = set()
     for n, step in enumerate(steps, start=1):
         if step.unless and step.verdict is None:

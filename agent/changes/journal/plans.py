@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from agent.changes.journal.commands import PlanRow, decode_bound, read_plan_row
 from agent.changes.journal.machine import ChangeState, Gate, fold
 from agent.model import Address, Direction, Item, Items, ItemState, Seen, Verdict
+from agent.reasons import RefusalReason
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.vault import Vault
 from trust import envelope as envelopes
@@ -81,7 +82,9 @@ def find(reader: sqlite3.Connection, ref: str) -> PlanRow:
     else:
         row = reader.execute("SELECT * FROM plan WHERE short = ?", (ref.upper(),)).fetchone()
     if row is None:
-        raise RefusedCommandError("unknown-change", f"there is no change {ref}: ispagent change list shows them")
+        raise RefusedCommandError(
+            RefusalReason.UNKNOWN_CHANGE, f"there is no change {ref}: ispagent change list shows them"
+        )
     return read_plan_row(row)
 
 

@@ -12,10 +12,10 @@ import trio
 
 from agent.changes.auditlog.evidence import Evidence
 from agent.changes.engine.apply import Run
-from agent.changes.engine.item_parts import RunParts
-from agent.changes.engine.journal import now_of
 from agent.changes.engine.perform import Patience
 from agent.changes.engine.sessions import Sessions
+from agent.changes.engine.steps import RunParts
+from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, machine, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import Deadline, NewItem, SavePlan

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import trio
 
-from agent.changes.engine.sessions import Lines, Sessions
+from agent.changes.engine.sessions import ItemSessions, Sessions
 from agent.connectors.base import AccessPlan
 from agent.connectors.routeros.carrier_session import Carrier, Dial, Endpoint
 from agent.connectors.routeros.connector import RouterosConnector
@@ -306,7 +306,7 @@ async def suspension(connector: RouterosConnector, method: str, n: int, login: s
     async with trio.open_nursery() as nursery:
         await sessions.host(nursery)
         while missing := list(recipe.reads(service, seen)):
-            seen.update(await Lines(sessions).read(missing))
+            seen.update(await ItemSessions(sessions).read(missing))
         nursery.cancel_scope.cancel()
     plan = recipe.plan(ServiceState(Access.SUSPENDED, TARIFF), service, seen)
     assert isinstance(plan, AccessPlan), plan

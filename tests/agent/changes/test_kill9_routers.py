@@ -30,9 +30,9 @@ from tests.marks import slow_unless
 
 ONLINE = "/user/active"
 
-UNWRITTEN = [("before", "AboutTo", 1), ("after", "AboutTo", 1), ("before", "send", 1), ("before", "Lock", 1)]
-NOT_ENDED = [*UNWRITTEN, ("after", "send", 1), *((when, "StepDone", 1) for when in ("before", "after"))]
-NOT_ENDED += [*((when, "AboutTo", 2) for when in ("before", "after")), ("before", "send", 2)]
+UNWRITTEN = [("before", "AboutTo", 1), ("after", "AboutTo", 1), ("before", "send", 1)]
+NOT_ENDED = [*UNWRITTEN, ("after", "send", 1), *((when, "NextStep", 1) for when in ("before", "after"))]
+NOT_ENDED += [("before", "send", 2)]
 
 
 def first_life(router: Router, folder: Path, boundary: tuple[str, str, int]) -> None:

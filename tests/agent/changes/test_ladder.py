@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from trio.testing import MockClock
 
-from agent.changes.engine.item_parts import ladders
+from agent.changes.engine.undo import fallbacks
 from agent.changes.journal import plans
 from agent.changes.journal.machine import Event, StepFact, settle
 from agent.connectors.base import Enforced, Judgement
@@ -300,9 +300,9 @@ def test_an_item_without_a_ladder_is_written_as_before_there_were_any(world: Wor
     assert b'"unless":[2]' in encode_item(two_rungs("alice", world))
 
 
-def test_ladders_of_an_item(world: World) -> None:
-    assert [[s.n for s in ladder] for ladder in ladders(two_rungs("alice", world).steps)] == [[2, 3]]
-    assert [[s.n for s in ladder] for ladder in ladders(item(1, "alice", world).steps)] == [[2]]
+def test_fallbacks_of_an_item(world: World) -> None:
+    assert [[s.n for s in ladder] for ladder in fallbacks(two_rungs("alice", world).steps)] == [[2, 3]]
+    assert [[s.n for s in ladder] for ladder in fallbacks(item(1, "alice", world).steps)] == [[2]]
 
 
 @pytest.mark.parametrize("unless", [(3,), (4,), (1,)])

@@ -222,7 +222,7 @@ class PlanLife(RuleBasedStateMachine):
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._calls)
                     for n in stand:
-                        await run._reverter.revert(self.rig.loaded(self.plan_id).items.items[n - 1])
+                        await run.undo(self.rig.loaded(self.plan_id).items.items[n - 1])
                     nursery.cancel_scope.cancel()
 
         self.rig.store.die_at, self.rig.store.between = None, None

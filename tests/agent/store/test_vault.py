@@ -13,7 +13,7 @@ from nacl.secret import SecretBox
 from trio.testing import MockClock
 
 from agent.changes.auditlog import recovery
-from agent.changes.engine.journal import now_of
+from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands
 from agent.changes.journal.machine import Gate
 from agent.model import ItemState

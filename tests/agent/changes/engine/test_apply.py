@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from agent.changes.authority import stops
 from agent.changes.engine.apply import Run
+from agent.changes.engine.tickets import addresses_of
 from agent.changes.journal.commands import MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
 from agent.connectors.base import Busy, Enforced, Judgement, Reach
@@ -426,7 +427,8 @@ async def test_busy_address_is_refused_for_a_suspension(rig: Rig, autojump_clock
     await rig.consume(first)
     async with rig.parts() as parts:
         run = Run(parts, rig.loaded(first))
-        assert await run.journal.lock(rig.loaded(first).items.items[0]) is None
+        held = rig.loaded(first).items.items[0]
+        await run.tickets.lock(held, addresses_of(held))
         second = await rig.save_plan([item(1, "u0", world)])
         await rig.consume(second)
         await Run(parts, rig.loaded(second)).run()
@@ -507,7 +509,7 @@ async def test_restore_follows_a_suspension_that_holds_the_address(
     second = await rig.save_plan([item(1, "u0", world)], action=Action.RESTORE)
     await rig.consume(second)
     address = world.user("u0")
-    assert await rig.store.run(commands.Lock(first, 1, (address,))) is None
+    await rig.store.run(commands.Lock(first, 1, (address,)))
 
     async def give_back() -> None:
         await trio.sleep(20)

@@ -9,8 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agent.changes.engine.coalesce import CoalescedSession
-from agent.changes.engine.sessions import Sessions
+from agent.changes.engine.sessions import CoalescedSession, Sessions
 from agent.connectors.base import Reach, Session, UnreadableError
 from agent.model import Target
 from tests.agent.connectors.fake import FakeConnector, FakeSession, World

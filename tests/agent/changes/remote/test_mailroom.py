@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from agent.changes.engine.journal import now_of
+from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands
 from agent.changes.journal.machine import Event
 from agent.changes.journal.request import RequestError

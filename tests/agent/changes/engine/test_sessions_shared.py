@@ -8,8 +8,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from agent.changes.engine import coalesce
-from agent.changes.engine.coalesce import CoalescedSession
+from agent.changes.engine import sessions as engine_sessions
+from agent.changes.engine.sessions import CoalescedSession
 from agent.connectors.base import Busy, Reply, UnreadableError
 from agent.model import Address, Effect, Seen, Target, Ticket
 
@@ -90,7 +90,7 @@ async def test_read_after_read_sees_a_fresh_value(autojump_clock: MockClock) -> 
 
 
 async def test_large_rounds_are_cut(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(coalesce, "BULK_MAX", 10)
+    monkeypatch.setattr(engine_sessions, "BULK_MAX", 10)
     inner = SlowSession()
     wanted = [Address(str(n)) for n in range(25)]
     seen = await CoalescedSession(inner).read(wanted)

@@ -1,0 +1,426 @@
+"""One item of a plan, from its beginning to its end: the way forward.
+
+It waits for its device and its place, performs its steps in order, falls back to another way where one did nothing,
+waits until what it set is enforced, and moves to the state in which it ends.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from agent.changes.engine import guards
+from agent.changes.engine.perform import OutcomeKind, hung_up, kind_of
+from agent.changes.engine.sessions import ItemSessions, WindowSlot
+from agent.changes.engine.steps import Steps
+from agent.changes.engine.tickets import StepAction
+from agent.changes.journal.machine import Event, settle
+from agent.connectors.base import Enforced, Judgement, Session, UnreadableError
+from agent.model import ABSENT, Address, Direction, Effect, ItemState, Seen, Step, StepOutcome, Verdict
+from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
+from agent.store.errors import RefusedCommandError
+from trust.policy import Action
+
+S = ItemState
+PAUSE_S = 1.0
+"""How often an item that is frozen, halted or kept out by another change looks whether it may go on."""
+PAUSE_MAX_S = 30.0
+"""How long an item that was begun waits while it is frozen or halted; then it ends as what it is: set, not enforced."""
+SPARE_S = 5.0
+"""How soon a target that is to be spared is asked again; then twice as long each time, up to `SPARE_MAX_S`."""
+SPARE_MAX_S = 30.0
+_FOLLOW = frozenset({Action.RESTORE.value, Action.REVERT.value})
+"""Actions that wait for a change which holds their addresses: a restore follows a suspension, it is never lost."""
+_SAID: Mapping[str, str] = {TargetReason.ACK_WITHOUT_EFFECT: "the NAS answered ACK"}
+
+
+class Then(enum.Enum):
+    """How an item goes on whose next step was not sent."""
+
+    END = enum.auto()
+    PAUSE = enum.auto()
+    """Frozen or halted: look again."""
+    FOLLOW = enum.auto()
+    """Another change holds an address: wait for it, where the action does that."""
+    CALL_AGAIN = enum.auto()
+    """The device went away before anything was sent: wait until it calls in again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Why an item's next step was not sent."""
+
+    event: Event
+    reason: str
+    detail: str
+    then: Then = Then.END
+
+
+_REFUSALS: Mapping[str, tuple[Event, Then]] = {
+    RefusalReason.CANCELLED: (Event.CANCEL, Then.END),
+    RefusalReason.EXPIRED: (Event.EXPIRE, Then.END),
+    RefusalReason.NOT_REQUIRED: (Event.SKIP, Then.END),
+    RefusalReason.STALE: (Event.DRIFT, Then.END),
+    RefusalReason.FROZEN: (Event.FAIL, Then.PAUSE),
+    RefusalReason.CLOCK_HALT: (Event.FAIL, Then.PAUSE),
+    RefusalReason.BUSY: (Event.FAIL, Then.FOLLOW),
+}
+"""Reasons of the journal's refusals that mean more than a failure."""
+AWAY = Stopped(Event.WAIT, ItemReason.NOT_ON_THE_LINE, "until the device calls in again", Then.CALL_AGAIN)
+"""Nothing was sent yet: the item waits as one that was not begun, and holds no address meanwhile."""
+EXPIRED = Stopped(Event.EXPIRE, RefusalReason.EXPIRED, "the device did not call in before the deadline")
+CANCELLED = Stopped(Event.CANCEL, RefusalReason.CANCELLED, "cancelled while it waited")
+
+
+def refused(err: RefusedCommandError) -> Stopped:
+    """Return how an item goes on that the journal refused."""
+    event, then = _REFUSALS.get(err.reason, (Event.FAIL, Then.END))
+    return Stopped(event, err.reason, str(err), then)
+
+
+@dataclass(slots=True)
+class Stopping:
+    """Why a run is being stopped, as its items ask for it ("": it is not). An item that waits is then not begun."""
+
+    why: str = ""
+    left: Stopped | None = None
+    """Why no device is waited for any more."""
+    waiting: set[trio.CancelScope] = field(default_factory=set)
+
+    def stop(self, why: str) -> None:
+        """Begin no more items; the first reason stays."""
+        self.why = self.why or why
+
+    def leave(self, why: Stopped) -> None:
+        """Wait no longer for devices that have not called in."""
+        self.left = why
+        for scope in self.waiting:
+            scope.cancel()
+
+
+class ItemRun:
+    """The run of one item, in a task of its own."""
+
+    def __init__(self, steps: Steps, run_until_s: float, stopping: Stopping) -> None:
+        """Take the item's steps, the plan's deadline (wall clock, unix seconds) and the run's stop."""
+        self._steps, self._item = steps, steps.item
+        self._parts, self._tickets, self._clock = steps.parts, steps.tickets, steps.parts.clock
+        self._run_until_s, self._stopping = run_until_s, stopping
+
+    async def run(self) -> None:
+        """Run the item to a final state (or to a pause that the plan's deadline ends)."""
+        if not self._item.steps:
+            await self._finish_reason_only()
+            return
+        if why := guards.refusal(self._item):
+            await self._steps.move(Event.FAIL, ItemReason.GUARD_UNSUPPORTED, why)
+            return
+        try:
+            await self._steps.resolve_doubts()
+            while await self._visit():
+                await self._clock.sleep(PAUSE_S)
+        finally:
+            await self._steps.leave()
+
+    # --- waiting for its device, its addresses and its place ---
+
+    async def _visit(self) -> bool:
+        """Run the item with the sessions of its targets; return whether its device went away before it was begun."""
+        away, stopped = False, None
+        target, waiting = self._item.steps[0].target, trio.CancelScope()
+        try:
+            waiting.deadline = trio.current_time() + self._patience_s()
+            self._stopping.waiting.add(waiting)
+            with waiting:
+                if self._stopping.left:
+                    waiting.cancel()
+                if self._parts.sessions.arrives(target) and self._state is S.PLANNED:
+                    await self._steps.move(Event.WAIT, "", "until the device calls in")
+                async with self._parts.sessions.for_item(target) as sessions:
+                    waiting.deadline = float("inf")  # from here on each step has its own deadline
+                    self._stopping.waiting.discard(waiting)
+                    away = await self._run_with(sessions)
+        except UnreadableError as err:
+            stopped = Stopped(Event.FAIL, err.reason, str(err))
+        finally:
+            self._stopping.waiting.discard(waiting)
+        if waiting.cancelled_caught:
+            stopped = self._stopping.left or EXPIRED
+        if stopped is not None:
+            await self._end(None, stopped)
+        return away
+
+    @property
+    def _state(self) -> ItemState:
+        """The item's state, as the database has it."""
+        return self._tickets.states[self._item.n]
+
+    def _unsent(self) -> bool:
+        return self._tickets.unsent(self._item)
+
+    def _patience_s(self) -> float:
+        """Return how long to wait for the item's session. What was begun is read to its end, after the deadline too."""
+        if not self._unsent() and not self._parts.sessions.arrives(self._item.steps[0].target):
+            return float("inf")
+        return max(self._run_until_s - self._clock.wall_s(), 0)
+
+    async def _run_with(self, sessions: ItemSessions) -> bool:
+        stopped = await self._lock_first() or await self._run_in_window(sessions)
+        if stopped is None or stopped.then is not Then.CALL_AGAIN:
+            await self._end(sessions, stopped)
+            return False
+        if self._state is S.RUNNING:
+            await self._steps.end(stopped.event, stopped.reason, stopped.detail)
+        else:
+            await self._steps.leave()
+        return True
+
+    async def _lock_first(self) -> Stopped | None:
+        """Take the addresses of an item that looks at its device before its first "about to"; return why it may not.
+
+        What is seen of a device that calls in, or of sessions that are to end, must be no other change's doing.
+        """
+        arrives = self._steps.arrives()
+        if not arrives and not isinstance(self._item.steps[0].do, Effect):
+            return None
+        while True:
+            try:
+                await self._steps.lock()
+            except RefusedCommandError as err:
+                stopped = refused(err)
+            else:
+                return None
+            if self._stopping.left is not None and self._stopping.left.event is Event.CANCEL:
+                return self._stopping.left
+            if not (arrives or self._follows()):
+                return stopped
+            await self._clock.sleep(PAUSE_S)
+
+    def _follows(self) -> bool:
+        """Tell whether the item waits for a change that holds one of its addresses."""
+        return self._tickets.plan.action in _FOLLOW and self._clock.wall_s() < self._run_until_s
+
+    async def _run_in_window(self, sessions: ItemSessions) -> Stopped | None:
+        """Perform the item's steps; while it is frozen, halted or kept out it gives its place to others."""
+        give_up = self._clock.boot_s() + PAUSE_MAX_S
+        while True:
+            async with WindowSlot(self._parts.sessions) as slot:
+                stopped = await self._run_steps(sessions, slot)
+            # Half done and frozen: it says so, and gives its addresses back (to a restore)
+            pauses = self._unsent() or self._clock.boot_s() < give_up
+            if stopped is None or not (
+                (stopped.then is Then.PAUSE and pauses) or (stopped.then is Then.FOLLOW and self._follows())
+            ):
+                return stopped
+            await self._steps.say()
+            await self._clock.sleep(PAUSE_S)
+
+    async def _spare(self, session: Session) -> Stopped | None:
+        """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out.
+
+        What was begun is finished after a short wait: half done it would hold its addresses against a restore.
+        """
+        arrives = self._parts.sessions.arrives(session.target.id)
+        pause_s, most_s, patience_s = SPARE_S, SPARE_MAX_S, PAUSE_MAX_S
+        if arrives:  # it stays for seconds when it comes, and may come tomorrow
+            pause_s, most_s, patience_s = PAUSE_S, PAUSE_S, self._steps.patience_with(session.target.id).reread_s
+        go_on = self._clock.boot_s() + patience_s
+        while (busy := await session.busy()) is not None and self._tickets.wanted(self._item):
+            await self._steps.say()
+            if arrives and hung_up(busy.reason) and self._steps.nothing_sent():
+                return AWAY
+            if not self._unsent() and self._clock.boot_s() >= go_on:
+                return None
+            if self._unsent() and self._stopping.why:
+                return Stopped(Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
+            left_s = self._run_until_s - self._clock.wall_s()
+            if left_s <= 0:
+                return Stopped(Event.EXPIRE, busy.reason, busy.detail)
+            await self._clock.sleep(min(pause_s, left_s))
+            pause_s = min(pause_s * 2, most_s)
+        return None
+
+    # --- its steps ---
+
+    async def _run_steps(self, sessions: ItemSessions, slot: WindowSlot) -> Stopped | None:
+        """Perform the item's steps in order; return why it was stopped before its next step, or None."""
+        steps = self._steps
+        for step in self._item.steps:
+            done = steps.done(step.n)
+            if done is not None and not steps.try_again(step, Direction.FORWARD, done):
+                continue
+            after = [outcome for a in step.after if (outcome := steps.done(a)) is not None]
+            if any(outcome.verdict is not Verdict.APPLIED for outcome in after):
+                break
+            if await self._stood_in_for(step, sessions):
+                continue
+            await slot.at(step.target)
+            if self._unsent() and self._stopping.why:
+                return Stopped(Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
+            if (stopped := await self._run_step(step, sessions, slot)) is not None:
+                return stopped
+        return None
+
+    async def _stood_in_for(self, fallback: Step, sessions: ItemSessions) -> bool:
+        """Return whether an effect that a step is a fallback for did its work, or may have."""
+        for n in fallback.unless:
+            effect, outcome = self._item.steps[n - 1].do, self._steps.done(n)
+            if outcome is None or outcome.verdict in (Verdict.NOT_APPLIED, Verdict.DIVERGED):
+                continue
+            if not isinstance(effect, Effect) or effect.proof is not None:
+                return True
+            # Its reply proves nothing, so a lost one leaves nothing open: what is seen says whether to go on
+            if (await self._enforce(sessions, effect.within_s)).enforced is Enforced.YES:
+                return True
+        return False
+
+    async def _run_step(self, step: Step, sessions: ItemSessions, slot: WindowSlot) -> Stopped | None:
+        steps = self._steps
+        while True:
+            try:
+                if (spared := await self._spare(await sessions.at(step.target))) is not None:
+                    return spared
+                outcome = await self._once(step, sessions, slot)
+            except RefusedCommandError as err:
+                return refused(err)
+            except UnreadableError as err:
+                if hung_up(err.reason) and steps.arrives() and steps.nothing_sent():
+                    return AWAY
+                if not steps.outcomes:
+                    raise  # nothing of this item was sent: it is not applied
+                steps.last = StepOutcome(Verdict.NOT_APPLIED, err.reason, str(err))
+                return None
+            if kind_of(outcome) is OutcomeKind.EXPIRED:
+                return Stopped(Event.EXPIRE, outcome.reason, outcome.detail)
+            steps.note_outcome((step.n, Direction.FORWARD), outcome)
+            if not steps.try_again(step, Direction.FORWARD, outcome):
+                return None
+
+    async def _once(self, step: Step, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome:
+        bound: Mapping[Address, Seen] = {}
+        if isinstance(step.do, Effect):
+            bound = await (await sessions.at(step.target)).bind(step.do)
+            self._steps.note_bound(step, bound)
+            if not bound and step.do.proof is not None:
+                return StepOutcome(Verdict.APPLIED, TargetReason.NOTHING_TO_DO, "no session now")
+        return await self._steps.send(
+            StepAction(step.n, step.target, Direction.FORWARD, step.do, bound), sessions, slot
+        )
+
+    # --- its end ---
+
+    async def _end(self, sessions: ItemSessions | None, stopped: Stopped | None) -> None:
+        """Move the item to the state in which its run ends. `sessions` None: nothing can be read now."""
+        if stopped is not None and self._unsent():
+            await self._steps.end(stopped.event, stopped.reason, stopped.detail)
+        else:
+            await self._settle(sessions, stopped)
+
+    async def _settle(self, sessions: ItemSessions | None, stopped: Stopped | None) -> None:
+        """Move an item that was begun to the state in which it ends. `stopped` None: it did all its steps."""
+        item, steps = self._item, self._steps
+        if self._unsent():
+            await steps.move(Event.BEGIN, "")  # there was nothing to send: no session to end
+        facts = steps.facts()
+        writes_stand = all(f.verdict is Verdict.APPLIED for f in facts if not f.effect)
+        judgement: Judgement | None = None
+        if item.enforce is not None and writes_stand:
+            judgement = Judgement(Enforced.NO, ProofReason.UNREADABLE)
+            if sessions:
+                judgement = await self._enforce(sessions, item.enforce.within_s, redials=bool(steps.ended))
+        elif item.enforce is None and self._fallbacks_text() and not await self._gone(sessions):
+            facts = [
+                replace(f, verdict=Verdict.NOT_APPLIED) if f.unless and f.verdict is Verdict.APPLIED else f
+                for f in facts
+            ]
+        event = settle(facts, judgement, None if stopped is None else stopped.event)
+        if event is Event.LOSE:
+            event = Event.ESCALATE  # the time for re-reading is over
+        stands = writes_stand and event in (Event.PROVE, Event.SET_OFFLINE, Event.SET_UNENFORCED)
+        reason, detail = self._explain(judgement, stopped)
+        await steps.end(event, reason, detail, item.desired if stands else ())
+
+    async def _enforce(self, sessions: ItemSessions, within_s: float, *, redials: bool = True) -> Judgement:
+        """Judge until it is enforced or `within_s` seconds are up: some writes take effect a while later.
+
+        Where nobody is online and there was no session to end (`redials` is False) nobody is waited for.
+        """
+        enforce = self._item.enforce
+        if enforce is None:
+            return Judgement(Enforced.NO, ProofReason.UNMAPPED_METHOD, "nothing says what must hold")
+        method = self._parts.access_methods.get(enforce.expect["method"])
+        if method is None:
+            return Judgement(Enforced.NO, ProofReason.UNMAPPED_METHOD, "its access method is no longer configured")
+        until = self._clock.boot_s() + within_s
+        pause = self._parts.patience.poll_s
+        while True:
+            try:
+                seen = dict(await sessions.read([enforce.address]))
+                while missing := [a for a in method.enforcement_reads(enforce, seen) if a not in seen]:
+                    seen.update(await sessions.read(missing))
+                judgement = method.judge(enforce, seen, list(self._steps.ended))
+            except UnreadableError as err:
+                judgement = Judgement(Enforced.NO, err.reason, str(err))
+            over = judgement.enforced is Enforced.YES or (judgement.enforced is Enforced.PENDING and not redials)
+            if over or self._clock.boot_s() >= until:
+                return judgement
+            await self._steps.say()
+            await self._clock.sleep(pause)
+            pause = min(pause * 1.5, self._parts.patience.poll_max_s)
+
+    async def _gone(self, sessions: ItemSessions | None) -> bool:
+        """Tell whether all that the item was to end is gone: a fallback may have ended something else, or nothing."""
+        await self._steps.say()
+        until = self._clock.boot_s() + max(s.do.within_s for s in self._item.steps if isinstance(s.do, Effect))
+        while sessions is not None:
+            try:
+                if all(seen.value is ABSENT for seen in (await sessions.read(self._steps.ended)).values()):
+                    return True
+            except UnreadableError:
+                pass  # as long as it cannot be read, it is not known to be gone
+            if self._clock.boot_s() >= until:
+                break
+            await self._clock.sleep(self._parts.patience.poll_max_s)
+        return False
+
+    def _explain(self, judgement: Judgement | None, stopped: Stopped | None) -> tuple[str, str]:
+        """Return reason and detail of the item's last move."""
+        if stopped is not None:
+            return stopped.reason, stopped.detail
+        last, fallbacks = self._steps.last, self._fallbacks_text()
+        if judgement is not None:
+            detail = " · ".join(filter(None, (fallbacks, judgement.detail)))
+            if judgement.enforced is Enforced.NO and last is not None and last.verdict is not Verdict.APPLIED:
+                return last.reason, " · ".join(filter(None, (_SAID.get(last.reason, last.detail), detail)))
+            return judgement.how, detail
+        return (last.reason, fallbacks or last.detail) if last is not None else ("", "")
+
+    def _fallbacks_text(self) -> str:
+        """Return what became of each effect, where the first one did not do and a fallback was tried."""
+        if not any(step.unless and self._steps.done(step.n) for step in self._item.steps):
+            return ""
+        tried = [
+            (s.do.verb, done) for s in self._item.steps if isinstance(s.do, Effect) and (done := self._steps.done(s.n))
+        ]
+        return ", then ".join(f"{verb}: {done.reason}" for verb, done in tried)
+
+    async def _finish_reason_only(self) -> None:
+        """Record a reason for a service whose network state stays as it is."""
+        while self._unsent():
+            try:
+                await self._parts.check_clock()
+                await self._parts.refresh_facts()
+                await self._tickets.record_reason(self._item)
+                self._steps.changed()
+            except RefusedCommandError as err:
+                stopped = refused(err)
+                waits = stopped.then is Then.PAUSE or (
+                    stopped.then is Then.FOLLOW and self._tickets.plan.action in _FOLLOW
+                )
+                if not waits:
+                    await self._steps.move(stopped.event, stopped.reason, stopped.detail)
+                    return
+                await self._clock.sleep(PAUSE_S)

@@ -1,0 +1,351 @@
+"""The steps of one item: what is known of each, the one way in which any is sent, and the doubts that a crash left.
+
+* A step is sent by `Steps.send` and nowhere else: "about to" is durable before the first byte.
+* An outcome that a crash would only lose until it is read again may be *owed*: the item's next command brings it, so
+  that it is durable before any step that must follow. Everything that waits says it first (`say`).
+* The item's addresses are taken with its first "about to" and given back with its last move (`end`). While the fate of
+  a step is in doubt they stay its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from agent.changes.engine.perform import CRASH, OutcomeKind, Patience, kind_of, perform_step, recover_step
+from agent.changes.engine.sessions import ItemSessions, Sessions, WindowSlot
+from agent.changes.engine.tickets import Owed, StepAction, Tickets, Unmet, addresses_of
+from agent.changes.journal.audit import Recorder
+from agent.changes.journal.machine import Event, StepFact
+from agent.changes.journal.plans import ItemRow, StepRow
+from agent.connectors.base import AccessMethod, UnreadableError
+from agent.model import (
+    Address,
+    DesiredChange,
+    Direction,
+    Effect,
+    Item,
+    ProofKind,
+    Replay,
+    Seen,
+    Step,
+    StepOutcome,
+    Ticket,
+    Transition,
+    Verdict,
+)
+from agent.reasons import ItemReason, TargetReason
+from agent.runtime.clock import Clock
+from agent.store.db import Store
+from agent.store.errors import RefusedCommandError
+
+MAX_ATTEMPTS = 2
+"""How often a step is sent when the first try proved to have had no effect at all; a crash of ours allows one more."""
+MOST_VISITS = 20
+"""How often a step is begun at a device that hangs up before anything was sent."""
+_Key = tuple[int, Direction]
+
+
+@dataclass(frozen=True, slots=True)
+class RunParts:
+    """Everything that a run needs. `census`: where a target lists everybody who is online, by target."""
+
+    store: Store
+    recorder: Recorder
+    sessions: Sessions
+    access_methods: Mapping[str, AccessMethod]
+    clock: Clock
+    unmet: Unmet
+    patience: Patience = field(default_factory=Patience)
+    census: Mapping[str, Address] = field(default_factory=dict)
+    paced: bool = True
+    check_clock: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
+    """Halts applying, durably, if the clock jumped."""
+    refresh_facts: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
+    """Reads the billing file again if it changed."""
+
+
+class Steps:
+    """The steps of one item. `changed` is called after every move, for those who watch."""
+
+    def __init__(self, item: Item, parts: RunParts, tickets: Tickets, changed: Callable[[], None]) -> None:
+        """Know nothing of them yet."""
+        self.item, self.parts, self.tickets, self.changed = item, parts, tickets, changed
+        self.outcomes: dict[_Key, StepOutcome] = {}
+        """The last outcome of each step, each way."""
+        self.last: StepOutcome | None = None
+        self.ended: set[Address] = set()
+        """Sessions that the item set out to end: they must be gone in the end."""
+        self.locked = False
+        """Whether the item holds its addresses."""
+        self._attempts: dict[_Key, int] = {}
+        self._crashed: set[_Key] = set()
+        self._in_doubt: set[_Key] = set()
+        """About to be sent, and without an outcome: until there is one, the item's addresses stay its own."""
+        self._doubts: list[StepRow] = []
+        """Of `_in_doubt`, those from before a restart."""
+        self._owed: Owed | None = None
+
+    # --- what is known ---
+
+    def done(self, n: int) -> StepOutcome | None:
+        """Return the outcome of step `n` as planned, or None."""
+        return self.outcomes.get((n, Direction.FORWARD))
+
+    def stands(self, n: int) -> bool:
+        """Tell whether step `n` was applied as planned."""
+        done = self.done(n)
+        return done is not None and done.verdict is Verdict.APPLIED
+
+    def facts(self) -> list[StepFact]:
+        """Return what the machine needs to know of each step."""
+        return [_fact(step, self.done(step.n)) for step in self.item.steps]
+
+    def note_outcome(self, key: _Key, outcome: StepOutcome) -> None:
+        """Take note of an outcome."""
+        self.outcomes[key] = outcome
+        if key[1] is Direction.FORWARD:
+            self.last = outcome
+
+    def note_bound(self, step: Step, bound: Collection[Address]) -> None:
+        """Take note of the sessions that a step is to end."""
+        if isinstance(step.do, Effect) and step.do.proof is ProofKind.GONE:
+            self.ended.update(bound)
+
+    def arrives(self) -> bool:
+        """Tell whether the item's device calls in when it likes: then one change at a time acts on it, all of it."""
+        return bool(self.item.steps) and self.parts.sessions.arrives_later(self.item.steps[0].target)
+
+    def patience_with(self, target: str) -> Patience:
+        """Return how long to wait for a target: its connector may know better than for all."""
+        traits, patience = self.parts.sessions.connector(target).traits, self.parts.patience
+        if traits.send_s is None and traits.reread_s is None:
+            return patience
+        return replace(
+            patience,
+            send_s=patience.send_s if traits.send_s is None else traits.send_s,
+            reread_s=patience.reread_s if traits.reread_s is None else traits.reread_s,
+        )
+
+    def try_again(self, step: Step, direction: Direction, outcome: StepOutcome) -> bool:
+        """Return whether a step that proved to have had no effect may be sent once more."""
+        kind, key = kind_of(outcome), (step.n, direction)
+        if kind is OutcomeKind.HUNG_UP and self.parts.sessions.arrives_later(step.target):
+            return self._attempts.get(key, 0) < MOST_VISITS
+        if kind not in (OutcomeKind.LOST, OutcomeKind.CRASHED):
+            return False
+        if isinstance(step.do, Effect) and step.do.replay is Replay.NEVER:
+            return False
+        return self._attempts.get(key, 0) < MAX_ATTEMPTS + (key in self._crashed)
+
+    def half_stands(self) -> bool:
+        """Tell whether some of the item's writes were applied and all others are proven not to have been."""
+        if self.doubted(Direction.FORWARD):
+            return False
+        done = [self.done(step.n) for step in self.item.steps if not isinstance(step.do, Effect)]
+        verdicts = {Verdict.NOT_APPLIED if each is None else each.verdict for each in done}  # None: never sent
+        return verdicts == {Verdict.APPLIED, Verdict.NOT_APPLIED}
+
+    def nothing_sent(self) -> bool:
+        """Tell whether the item is as if it had not been begun: its device hung up before each first byte."""
+        return not self._in_doubt and all(kind_of(done) is OutcomeKind.HUNG_UP for done in self.outcomes.values())
+
+    # --- sending ---
+
+    async def send(self, action: StepAction, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome:
+        """Send a step once it is durable that it is about to be; return what was read back of it.
+
+        Raises:
+            RefusedCommandError: it may not be sent now. UnreadableError: its device cannot be read before it is.
+        """
+        session = await sessions.at(action.target)
+        async with self.parts.sessions.kept(action.target):
+            await self.parts.check_clock()
+            if action.direction is Direction.FORWARD and self.item.requires:
+                await self.parts.refresh_facts()
+            ticket = await self._about_to(action)
+            key = action.step, action.direction
+            self._attempts[key] = ticket.attempt
+            self._in_doubt.add(key)
+            self.changed()
+            # No checkpoint up to here: between "about to" and the shield in `perform_step` nothing can be cancelled
+            done = await perform_step(
+                session,
+                ticket,
+                self,
+                self.parts.clock,
+                self.patience_with(action.target),
+                self._last_reply(action, slot),
+                leave=self.parts.sessions.arrives(action.target),
+            )
+            self._in_doubt.discard(key)
+        return done
+
+    async def _about_to(self, action: StepAction) -> Ticket:
+        take = () if self.locked else self._addresses()
+        try:
+            ticket = await self.tickets.about_to(self.item, action, take, self._owed)
+        except RefusedCommandError:
+            self._owed = None  # it was said, whatever the next step is refused for
+            raise
+        self._owed, self.locked = None, True
+        return ticket
+
+    def _last_reply(self, action: StepAction, slot: WindowSlot) -> Callable[[], None]:
+        """Return what to do when an effect is accepted: after its last one an item only reads, in nobody's way."""
+        last = all(action.step in later.unless for later in self.item.steps[action.step :])
+        return slot.over if last and action.direction is Direction.FORWARD else lambda: None
+
+    # --- the journal, as `perform_step` sees it ---
+
+    async def doubt(self, ticket: Ticket, reason: str) -> None:
+        """Record that a step is being re-read."""
+        await self.tickets.doubt(ticket, reason)
+
+    async def outcome(self, ticket: Ticket, outcome: StepOutcome) -> None:
+        """Make an outcome durable, now or with the item's next command."""
+        self._owed = Owed(ticket, outcome)
+        if not self._may_be_owed(ticket, outcome):
+            await self.say()
+
+    def _may_be_owed(self, ticket: Ticket, outcome: StepOutcome) -> bool:
+        """Tell whether recovery would find the same outcome by reading: a crash then loses nothing.
+
+        Not where only a reply says so; nor of a device that calls in, which may be away for days.
+        """
+        provable = not isinstance(ticket.do, Effect) or ticket.do.proof is not None
+        forward = ticket.direction is Direction.FORWARD
+        return forward and provable and outcome.verdict is Verdict.APPLIED and not self.arrives()
+
+    async def say(self) -> None:
+        """Make the outcome durable that is owed, if there is one."""
+        if self._owed is not None:
+            with trio.CancelScope(shield=True):
+                await self.tickets.outcome(self._owed)
+            self._owed = None
+
+    # --- moves and addresses ---
+
+    async def move(self, event: Event, reason: str, detail: str = "") -> None:
+        """Move the item to the state that an event leads to, durably; its run goes on."""
+        await self.tickets.move(self.item, event, reason, detail)
+        self.changed()
+
+    async def end(self, event: Event, reason: str, detail: str = "", desired: tuple[DesiredChange, ...] = ()) -> None:
+        """Move the item for the last time of its run, and give its addresses back, unless a step is in doubt."""
+        give_back = () if self._in_doubt else self._addresses()
+        await self.tickets.end(self.item, event, reason, detail, desired, self._owed, give_back)
+        self._owed, self.locked = None, self.locked and not give_back
+        self.changed()
+
+    async def lock(self) -> None:
+        """Take the item's addresses before its first "about to": for an item that must read them first.
+
+        Raises:
+            RefusedCommandError: `busy`: another change holds one.
+        """
+        await self.tickets.lock(self.item, self._addresses())
+        self.locked = True
+
+    async def leave(self) -> None:
+        """Say what is owed and give the addresses back, where the item does not end: unless a step is in doubt."""
+        await self.say()
+        if self.locked and not self._in_doubt:
+            with trio.CancelScope(shield=True):
+                await self.tickets.unlock(self.item, self._addresses())
+            self.locked = False
+
+    def _addresses(self) -> tuple[Address, ...]:
+        return addresses_of(self.item, whole=self.arrives())
+
+    # --- after a crash ---
+
+    def note(self, row: StepRow, at: ItemRow) -> None:
+        """Take note of an attempt that the journal has. `at`: the item's row."""
+        step = self.item.steps[row.n - 1]
+        ended = row.direction is Direction.FORWARD and isinstance(step.do, Effect)
+        if at.reason == ItemReason.RETRY and ended and row.outcome_seq is not None and row.outcome_seq < at.state_seq:
+            return  # a person asked for it once more
+        key = (row.n, row.direction)
+        self._attempts[key] = max(row.attempt, self._attempts.get(key, 0))
+        self.note_bound(step, row.bound)
+        if row.verdict is not None:
+            self._note_recorded(key, StepOutcome(row.verdict, row.reason, row.detail))
+
+    def _note_recorded(self, key: _Key, outcome: StepOutcome) -> None:
+        kind = kind_of(outcome)
+        if kind is OutcomeKind.EXPIRED:
+            return  # nothing was sent
+        if kind is OutcomeKind.CRASHED:
+            self._crashed.add(key)
+        self.note_outcome(key, outcome)
+
+    def recover_later(self, row: StepRow) -> None:
+        """Find the fate of a step when its item is gone on with: its device must call in first."""
+        self._doubts.append(row)
+        self._in_doubt.add((row.n, row.direction))
+
+    def doubted(self, way: Direction | None = None) -> bool:
+        """Tell whether the fate of a step is still to be found, from before a restart. `way`: None: any."""
+        return any(way in (None, row.direction) for row in self._doubts)
+
+    async def resolve_doubts(self) -> None:
+        """Find the fate of what was about to be sent to a device that calls in when it likes."""
+        while self._doubts:
+            row = self._doubts[0]
+            await self.recover(row)
+            self._in_doubt.discard((row.n, row.direction))
+            del self._doubts[0]
+
+    async def recover(self, row: StepRow) -> None:
+        """Find the fate of a step that was about to be sent when the agent died."""
+        step = self.item.steps[row.n - 1]
+        do = step.do if row.direction is Direction.FORWARD else inverse_of(step)
+        if do is None:
+            raise ValueError(f"item {self.item.n} step {row.n} has no revert, yet one was journalled")
+        action = StepAction(row.n, step.target, row.direction, do, row.bound)
+        ticket = self.tickets.ticket(self.item, action, row.attempt)
+        await self.doubt(ticket, CRASH)
+        self.changed()
+        try:
+            outcome = await self._recovered(step.target, ticket)
+        except UnreadableError as err:
+            outcome = StepOutcome(Verdict.UNKNOWN, err.reason, f"what became of it cannot be read: {err}")
+            await self.outcome(ticket, outcome)
+        await self.say()
+        self._note_recorded((row.n, row.direction), outcome)
+
+    async def _recovered(self, target: str, ticket: Ticket) -> StepOutcome:
+        """Read what became of a ticket.
+
+        Raises:
+            UnreadableError: the target cannot be read, or does not call in for too long.
+        """
+        sessions, patience = self.parts.sessions, self.patience_with(target)
+        arrives = sessions.arrives(target)
+        with trio.move_on_after(patience.reread_s if arrives else float("inf")) as scope:
+            async with sessions.use(target) as session, sessions.kept(target):
+                scope.deadline = float("inf")
+                return await recover_step(session, ticket, self, self.parts.clock, patience, leave=arrives)
+        raise UnreadableError(f"{target} did not call in for {patience.reread_s:.0f} s", reason=TargetReason.TIMEOUT)
+
+
+def _fact(step: Step, outcome: StepOutcome | None) -> StepFact:
+    return StepFact(
+        None if outcome is None else outcome.verdict,
+        effect=isinstance(step.do, Effect),
+        drifted=outcome is not None and kind_of(outcome) is OutcomeKind.DRIFTED,
+        unless=step.unless,
+        provable=not isinstance(step.do, Effect) or step.do.proof is not None,
+    )
+
+
+def inverse_of(step: Step) -> tuple[Transition, ...] | Effect | None:
+    """Return what takes a step back: transitions inverted, last first; an effect's declared `on_revert`, or None."""
+    if isinstance(step.do, Effect):
+        return step.on_revert[0] if step.on_revert else None
+    return tuple(
+        Transition(t.address, Seen(t.after, t.before.at_s), t.before.value, t.unprovable) for t in reversed(step.do)
+    )

@@ -1,0 +1,285 @@
+"""Tickets of one plan: leave to perform a step once, and what became of it.
+
+It turns what happens into commands with their sealed records, and keeps the item states as the database has them. It
+is the only caller of the commands of steps and of `MoveItem`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from agent.changes.journal import commands
+from agent.changes.journal.audit import Json, Recorder, do_json, outcome_json, seen_json
+from agent.changes.journal.commands import Now, PlanRow
+from agent.changes.journal.machine import FINAL, UNSENT, Event
+from agent.inventory.book import AS_PREVIEWED, OF_SUBJECTS, Broken, inventory_address
+from agent.model import (
+    Address,
+    DesiredChange,
+    Direction,
+    Effect,
+    Item,
+    ItemState,
+    Seen,
+    StepOutcome,
+    Ticket,
+    Transition,
+    write_changes,
+)
+from agent.reasons import ItemReason, TargetReason
+from agent.runtime.clock import Clock
+from agent.store.db import Store, Tx
+from agent.store.errors import RefusedCommandError
+
+Unmet = Callable[[Tx, Item, bool], Broken | None]
+"""Reads the facts that an item requires (begun already?) and returns the first one that no longer holds."""
+
+
+def now_of(clock: Clock) -> Now:
+    """Return the moment by both clocks."""
+    return Now(clock.wall_s(), clock.boot_s(), clock.boot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class StepAction:
+    """A step that is about to be sent: its transitions or effect, and the resources that the effect was bound to."""
+
+    step: int
+    target: str
+    direction: Direction
+    do: tuple[Transition, ...] | Effect
+    bound: Mapping[Address, Seen]
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """An outcome that is known and not durable yet: the next command of its item brings it."""
+
+    ticket: Ticket
+    outcome: StepOutcome
+
+
+class Tickets:
+    """One plan's tickets."""
+
+    def __init__(self, plan: PlanRow, store: Store, recorder: Recorder, clock: Clock, unmet: Unmet) -> None:
+        self.plan = plan
+        self._store = store
+        self._recorder = recorder
+        self._clock = clock
+        self._unmet = unmet
+        self.states: dict[int, ItemState] = {}
+        self._services: dict[int, str | None] = {}
+
+    def track(self, item: Item, state: ItemState) -> None:
+        """Take note of an item and the state that the database has for it."""
+        self.states[item.n] = state
+        self._services[item.n] = item.subject
+
+    def unsent(self, item: Item) -> bool:
+        """Tell whether nothing of an item was sent."""
+        return self.states[item.n] in UNSENT
+
+    async def about_to(
+        self, item: Item, action: StepAction, take: tuple[Address, ...] = (), owed: Owed | None = None
+    ) -> Ticket:
+        """Return the ticket, once "about to" is durable, and with it `owed`. `take`: the addresses to hold from now on.
+
+        Raises:
+            RefusedCommandError: nothing may be sent; `reason` says why. The outcome that was owed is durable.
+        """
+        about = self._about(item, action, take)
+        attempt: int | RefusedCommandError
+        if owed is None:
+            attempt = await self._store.run(about)
+        else:
+            attempt = await self._store.run(commands.NextStep(self._done(owed), about))
+        if isinstance(attempt, RefusedCommandError):
+            raise attempt
+        if about.began is not None:
+            self.states[item.n] = ItemState.RUNNING
+        return self.ticket(item, action, attempt)
+
+    def _about(self, item: Item, action: StepAction, take: tuple[Address, ...]) -> commands.AboutTo:
+        service, do = item.subject, do_json(action.do)
+        begins = action.direction is Direction.FORWARD and self.unsent(item)
+        rests_on = item
+        if action.direction is Direction.REVERT:  # it keeps only the precondition that the device is the same one
+            rests_on = replace(item, requires=tuple(r for r in item.requires if r.test not in OF_SUBJECTS))
+        record: dict[str, Json] = {
+            "what": "about-to",
+            "direction": action.direction.value,
+            "do": do,
+            "bound": seen_json(action.bound),
+        }
+        return commands.AboutTo(
+            plan_id=self.plan.plan_id,
+            n=item.n,
+            step=action.step,
+            direction=action.direction,
+            do=json.dumps(do).encode(),
+            bound=action.bound,
+            now=now_of(self._clock),
+            unmet=lambda tx, begun: self._unmet(tx, rests_on, begun),
+            take=take,
+            sealed=self._recorder.record(service, record),
+            began=self._recorder.record(service, _event_record(Event.BEGIN)) if begins else None,
+        )
+
+    def cancelled(self) -> bool:
+        """Tell whether a person cancelled the plan: what was not sent yet never is."""
+        found = self._store.reader.execute("SELECT 1 FROM cancelled WHERE plan_digest = ?", (self.plan.digest,))
+        return found.fetchone() is not None
+
+    def wanted(self, item: Item) -> bool:
+        """Tell whether the item is still to be done, as the database has it now: not cancelled, nor over otherwise.
+
+        An item that waits asks this. Then `about_to` decides, and gives the reason.
+        """
+        if self.cancelled():
+            return False
+        row = self._store.reader.execute(
+            "SELECT state FROM item WHERE plan_id = ? AND n = ?", (self.plan.plan_id, item.n)
+        )
+        return ItemState(row.fetchone()["state"]) not in FINAL
+
+    def ticket(self, item: Item, action: StepAction, attempt: int) -> Ticket:
+        """Return the ticket of an "about to" that is durable."""
+        until = self.plan.run_until
+        left_s = until.wall_s - self._clock.wall_s()
+        deadline_s = self._clock.boot_s() + left_s
+        if until.boot_id == self._clock.boot_id:
+            deadline_s = min(deadline_s, until.boot_s)
+        return Ticket(
+            plan_id=self.plan.plan_id.hex(),
+            item=item.n,
+            step=action.step,
+            direction=action.direction,
+            attempt=attempt,
+            target=action.target,
+            do=action.do,
+            bound=action.bound,
+            # A declared revert may finish after the deadline (DESIGN section 2).
+            deadline_s=deadline_s if action.direction is Direction.FORWARD else float("inf"),
+        )
+
+    async def doubt(self, ticket: Ticket, reason: str) -> None:
+        """Move the item to unknown while its step is re-read."""
+        if self.states[ticket.item] is ItemState.RUNNING and ticket.direction is Direction.FORWARD:
+            move = self._move(ticket.item, Event.LOSE, TargetReason.LOST.numbered(reason), "being re-read")
+            self.states[ticket.item] = await self._store.run(move)
+
+    async def outcome(self, owed: Owed) -> None:
+        """Make a step's outcome durable; the ticket is used up."""
+        await self._store.run(self._done(owed))
+
+    def _done(self, owed: Owed) -> commands.StepDone:
+        ticket = owed.ticket
+        record: dict[str, Json] = {
+            "what": "outcome",
+            "direction": ticket.direction.value,
+            **outcome_json(owed.outcome),
+        }
+        return commands.StepDone(
+            plan_id=self.plan.plan_id,
+            n=ticket.item,
+            step=ticket.step,
+            direction=ticket.direction,
+            attempt=ticket.attempt,
+            outcome=owed.outcome,
+            sealed=self._recorder.record(self._services[ticket.item], record),
+        )
+
+    async def move(
+        self, item: Item, event: Event, reason: str, detail: str = "", desired: tuple[DesiredChange, ...] = ()
+    ) -> None:
+        """Move an item along the machine's table."""
+        self.states[item.n] = await self._store.run(self._move(item.n, event, reason, detail, desired))
+
+    async def end(
+        self,
+        item: Item,
+        event: Event,
+        reason: str,
+        detail: str,
+        desired: tuple[DesiredChange, ...],
+        owed: Owed | None,
+        give_back: tuple[Address, ...],
+    ) -> None:
+        """Move an item for the last time of its run, make `owed` durable and give the addresses back, all in one."""
+        done = None if owed is None else self._done(owed)
+        move = self._move(item.n, event, reason, detail, desired)
+        self.states[item.n] = await self._store.run(commands.EndItem(move, done, give_back))
+
+    def _move(
+        self, n: int, event: Event, reason: str, detail: str, desired: tuple[DesiredChange, ...] = ()
+    ) -> commands.MoveItem:
+        service = self._services[n]
+        record: dict[str, Json] = {
+            **_event_record(event),
+            "reason": reason,
+            "detail": detail,
+            "desired": [*write_changes(desired)],
+        }
+        sealed = self._recorder.record(service, record)
+        return commands.MoveItem(self.plan.plan_id, n, event, reason, detail, sealed, desired, service)
+
+    async def record_reason(self, item: Item) -> None:
+        """Record what an item without steps records, if everything still is as previewed.
+
+        Raises:
+            RefusedCommandError: it is not; `reason` says why.
+        """
+        record: dict[str, Json] = {**_event_record(Event.PROVE), "desired": [*write_changes(item.desired)]}
+        move = commands.MoveItem(
+            self.plan.plan_id,
+            item.n,
+            Event.PROVE,
+            ItemReason.RECORDED,
+            "",
+            self._recorder.record(item.subject, record),
+            item.desired,
+            item.subject,
+        )
+        self.states[item.n] = await self._store.run(
+            commands.RecordReason(
+                move,
+                inventory_address(item.subject or ""),
+                now_of(self._clock),
+                lambda tx, begun: self._unmet(tx, item, begun),
+                self._recorder.record(item.subject, _event_record(Event.BEGIN)),
+            )
+        )
+
+    async def lock(self, item: Item, addresses: tuple[Address, ...]) -> None:
+        """Take addresses for an item, all or none.
+
+        Raises:
+            RefusedCommandError: `busy`: another change holds one.
+        """
+        await self._store.run(commands.Lock(self.plan.plan_id, item.n, addresses))
+
+    async def unlock(self, item: Item, addresses: tuple[Address, ...]) -> None:
+        """Give an item's addresses back."""
+        await self._store.run(commands.Unlock(self.plan.plan_id, item.n, addresses))
+
+
+def _event_record(event: Event) -> dict[str, Json]:
+    return {"what": "item", "event": event.value}
+
+
+def addresses_of(item: Item, *, whole: bool = False) -> tuple[Address, ...]:
+    """Return the addresses that an item holds while it acts, without repeats. `whole`: its devices' own as well.
+
+    Those that its steps act on; and its service in the inventory, if it rests on it: a CPE's firmware is no reason for
+    a restore of its subscriber to wait.
+    """
+    found: dict[Address, None] = {Address(step.target): None for step in item.steps} if whole else {}
+    if item.subject is not None and any(r.test == AS_PREVIEWED for r in item.requires):
+        found[inventory_address(item.subject)] = None
+    for step in item.steps:
+        for address in (step.do.address,) if isinstance(step.do, Effect) else (t.address for t in step.do):
+            found[address] = None
+    return tuple(found)

@@ -1,0 +1,145 @@
+"""The declared revert of an item, inside the run (`--on-failure revert`): all of it, or the half that stands."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+
+import trio
+
+from agent.changes.engine.item import PAUSE_S, Stopped, Then, refused
+from agent.changes.engine.sessions import ItemSessions, WindowSlot
+from agent.changes.engine.steps import Steps, inverse_of
+from agent.changes.engine.tickets import StepAction
+from agent.changes.journal.machine import TOUCHED, Event
+from agent.connectors.base import UnreadableError
+from agent.inventory.book import opposite
+from agent.model import Direction, Effect, Item, Step, StepOutcome, Verdict
+from agent.reasons import ItemReason
+from agent.store.errors import RefusedCommandError
+
+
+def can_be_undone(item: Item) -> bool:
+    """Tell whether anything of an item can be: of one that only had effects which have no inverse, nothing is."""
+    return not item.steps or any(inverse_of(step) is not None for step in item.steps)
+
+
+def fallbacks(steps: Collection[Step]) -> list[list[Step]]:
+    """Return the effects among the steps, each first one together with its fallbacks, in their order."""
+    found: dict[int, list[Step]] = {}
+    for step in steps:
+        if isinstance(step.do, Effect):
+            found.setdefault(min((*step.unless, step.n)), []).append(step)
+    return list(found.values())
+
+
+class Undo:
+    """Takes one item back, in a task of its own."""
+
+    def __init__(self, steps: Steps) -> None:
+        """Go by what is known of the item's steps."""
+        self._steps, self._item = steps, steps.item
+        self._tickets, self._clock = steps.tickets, steps.parts.clock
+        self.waiting = False
+        """Whether it waits for the item's device to call in."""
+
+    async def run(self) -> None:
+        """Take back an item whose writes stand, all or half: writes last first, then the declared effects."""
+        item, stands = self._item, self._tickets.states[self._item.n] in TOUCHED
+        desired = opposite(item.desired) if stands else ()
+        await self._steps.resolve_doubts()
+        failed = await self._revert_steps() if item.steps else None
+        while failed is not None and failed.then is Then.PAUSE:
+            await self._clock.sleep(PAUSE_S)  # frozen: what was applied stands until it is lifted, in nobody's way
+            failed = await self._revert_steps()
+        if failed is None:
+            await self._steps.end(Event.REVERT, ItemReason.REVERTED, desired=desired)
+        else:
+            await self._steps.end(Event.ESCALATE, f"revert-{failed.reason}", failed.detail)
+
+    async def _revert_steps(self) -> Stopped | None:
+        """Revert what is not reverted yet; return None, or why it stopped."""
+        sessions, within_s = self._steps.parts.sessions, self._within_s()
+        self.waiting = True
+        try:
+            with trio.move_on_after(within_s) as waiting:
+                async with (
+                    sessions.for_item(self._item.steps[0].target) as own,
+                    self._locked(),
+                    WindowSlot(sessions) as slot,
+                ):
+                    waiting.deadline = float("inf")
+                    self.waiting = False
+                    failed = await self._revert_each(own, slot)
+                    return None if failed is None else Stopped(Event.ESCALATE, failed.reason, failed.detail)
+        except UnreadableError as err:
+            return Stopped(Event.ESCALATE, err.reason, str(err))
+        except RefusedCommandError as err:
+            return refused(err)
+        finally:
+            self.waiting = False
+        late = f"the device did not call in for {within_s:.0f} s to be given back what it was"
+        return Stopped(Event.ESCALATE, ItemReason.NOT_ON_THE_LINE, late)
+
+    async def _revert_each(self, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome | None:
+        """Revert writes, last first, then effects; return the outcome of the first that failed, or None."""
+        for step in reversed(self._item.steps):
+            if isinstance(step.do, Effect) or not self._steps.stands(step.n):
+                continue
+            outcome = await self._revert_step(step, sessions, slot)
+            if outcome is not None and outcome.verdict is not Verdict.APPLIED:
+                return outcome
+        for effects in fallbacks(self._item.steps):
+            outcome = await self._revert_effect(effects, sessions, slot)
+            # One that never took effect left the sessions as they were, so nothing of it is left behind
+            if outcome is not None and any(self._steps.stands(step.n) for step in effects):
+                return outcome
+        return None
+
+    def _within_s(self) -> float:
+        """Return how long a revert waits for the item's device: one that we dial says at once whether it is there."""
+        if not self._steps.arrives():
+            return float("inf")
+        return self._steps.patience_with(self._item.steps[0].target).reread_s
+
+    async def _revert_effect(
+        self, effects: Collection[Step], sessions: ItemSessions, slot: WindowSlot
+    ) -> StepOutcome | None:
+        """Take an effect back by the first of its ways that can; return the outcome of the last if none could."""
+        outcome: StepOutcome | None = None
+        for step in effects:
+            if inverse_of(step) is None:
+                continue
+            outcome = await self._revert_step(step, sessions, slot)
+            if outcome is None or outcome.verdict is Verdict.APPLIED:
+                return None
+        return outcome
+
+    @asynccontextmanager
+    async def _locked(self) -> AsyncIterator[None]:
+        """Hold the item's addresses, waiting while another change has them."""
+        while True:
+            try:
+                await self._steps.lock()
+                break
+            except RefusedCommandError:
+                await self._clock.sleep(PAUSE_S)
+        try:
+            yield
+        finally:
+            await self._steps.leave()
+
+    async def _revert_step(self, step: Step, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome | None:
+        do = inverse_of(step)
+        if do is None:
+            return None
+        steps, key = self._steps, (step.n, Direction.REVERT)
+        outcome = steps.outcomes.get(key)
+        while outcome is None or steps.try_again(step, Direction.REVERT, outcome):
+            await slot.at(step.target)
+            bound = await (await sessions.at(step.target)).bind(do) if isinstance(do, Effect) else {}
+            if isinstance(do, Effect) and not bound:
+                return None
+            outcome = await steps.send(StepAction(step.n, step.target, Direction.REVERT, do, bound), sessions, slot)
+            steps.note_outcome(key, outcome)
+        return outcome
