@@ -271,5 +271,6 @@ class Worker:
         ).fetchone()[0]
         envelope = self._signer().outcome(row.digest, earlier + 1, state, states, self._parts.clock.wall_s())
         await self._parts.store.run(commands.Finish(row.plan_id, envelope, record))
+        plans.forget(self._vault, row.plan_id)
         self._running.discard(row.plan_id)
         self._bell.ring()

@@ -1,12 +1,18 @@
-"""Reading plans back: what was signed, what is run, where each item stands."""
+"""Reading plans back: what was signed, what is run, where each item stands.
+
+* Items are proven against the signed root and decoded once; later loads of a plan that is not over share them. They are
+  immutable; rows of state are read each time.
+* Shared items are plain in memory, as the keys are that open them: erasing a subscriber ends with a restart.
+"""
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from agent.changes.journal.commands import PlanRow, decode_bound, read_plan_row
 from agent.changes.journal.machine import ChangeState, Gate, fold
@@ -21,6 +27,8 @@ from trust.items import open_items_untrusted
 from trust.statements import Plan
 
 _ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
+ITEMS_KEPT = 10_000
+"""Decoded items that later loads may share; some 10 KB each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,20 +120,80 @@ def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
     Raises:
         LogCorruptError: the stored items do not hash to the plan's items_root, or a subject was erased.
     """
-    rows: dict[int, ItemRow] = {}
+    kept = _kept.setdefault(vault, _Kept())
+    opened = kept.get(row)
+    if opened is None:
+        opened = _open(reader, vault, row)
+        kept.put(row, opened)
+    found = reader.execute(
+        "SELECT n, service, state, reason, detail, state_seq FROM item WHERE plan_id = ? ORDER BY n", (row.plan_id,)
+    )
+    rows = {n: ItemRow(n, service, ItemState(state), *rest) for n, service, state, *rest in found}
+    return Loaded(row, opened.plan, opened.items, rows)
+
+
+def forget(vault: Vault, plan_id: bytes) -> None:
+    """Share the items of a plan no more: its run is over."""
+    if (kept := _kept.get(vault)) is not None:
+        kept.drop(plan_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What was signed: proven and decoded."""
+
+    plan: Plan
+    items: Items
+
+
+class _Kept:
+    """Opened plans that are not over, the one used last at the end; at most `ITEMS_KEPT` items of all of them."""
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[bytes, _Opened] = OrderedDict()
+        self._items = 0
+
+    def get(self, row: PlanRow) -> _Opened | None:
+        """Return what is kept of a plan."""
+        opened = self._plans.get(row.plan_id)
+        if opened is not None:
+            self._plans.move_to_end(row.plan_id)
+        return opened
+
+    def put(self, row: PlanRow, opened: _Opened) -> None:
+        """Keep a plan that may be run, or is."""
+        if row.finished_seq is not None or row.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
+            return
+        self._plans[row.plan_id] = opened
+        self._items += len(opened.items.items)
+        while self._items > ITEMS_KEPT:
+            self.drop(next(iter(self._plans)))
+
+    def drop(self, plan_id: bytes) -> None:
+        """Keep a plan no more."""
+        if (opened := self._plans.pop(plan_id, None)) is not None:
+            self._items -= len(opened.items.items)
+
+
+_kept: WeakKeyDictionary[Vault, _Kept] = WeakKeyDictionary()
+"""By the vault that opened them: an agent has one."""
+
+
+def _open(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> _Opened:
     documents = [row.head]
-    for r in reader.execute("SELECT * FROM item WHERE plan_id = ? ORDER BY n", (row.plan_id,)):
-        opened = vault.open_record(bytes(r["subject"]), bytes(r["doc"]))
+    for n, subject, doc in reader.execute(
+        "SELECT n, subject, doc FROM item WHERE plan_id = ? ORDER BY n", (row.plan_id,)
+    ):
+        opened = vault.open_record(bytes(subject), bytes(doc))
         if opened is None:
-            raise LogCorruptError(f"{row.short}: item {r['n']} cannot be opened: its subscriber was erased")
+            raise LogCorruptError(f"{row.short}: item {n} cannot be opened: its subscriber was erased")
         documents.append(opened[1])
-        rows[r["n"]] = ItemRow(r["n"], r["service"], ItemState(r["state"]), r["reason"], r["detail"], r["state_seq"])
     plan = signed(row)
     try:
         items = open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
     except TrustError as err:
         raise LogCorruptError(f"{row.short}: the stored plan does not verify: {err}") from err
-    return Loaded(row, plan, items, rows)
+    return _Opened(plan, items)
 
 
 def steps(reader: sqlite3.Connection, plan_id: bytes) -> list[StepRow]:
