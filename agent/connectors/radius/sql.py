@@ -18,13 +18,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
+import trio
+
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
 from agent.connectors.radius.addresses import SAME_AS, other_spellings
 from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import Row, RowChange, Table
 from agent.connectors.radius.schema import Database
-from agent.connectors.radius.sql_connection import DRIVER_ERRORS, Connection, Fault, code, fault
+from agent.connectors.radius.sql_connection import DRIVER_ERRORS, Connection, Fault, Reading, code, fault
 from agent.connectors.radius.sql_pool import Guard, Pool
 from agent.connectors.radius.sql_statements import (
     GROUP_TABLES,
@@ -107,6 +109,8 @@ class SqlAuthority:
     def __init__(self, target: SqlTarget, password: Callable[[], bytes], window: int) -> None:
         """Take the target, a way to its password (asked for at each new connection) and the number of connections."""
         self._pool = Pool(target, password, window)
+        self._kind = target.database
+        self._limit_s = 2 * target.timeout_s
 
     async def read_users(self, logins: Collection[str]) -> Mapping[str, UserRows]:
         """Return the rows of each login, none for one that the database does not have.
@@ -157,11 +161,11 @@ class SqlAuthority:
             UnreadableError: the database cannot be asked.
         """
 
-        def read(connection: Connection, chunk: Sequence[str]) -> dict[str, list[tuple[str, int]]]:
-            words = ("SELECT username, count(*) FROM radacct WHERE", OPEN[connection.kind], "GROUP BY username")
-            return {chunk[0]: [(text_of(login), int(n)) for login, n in connection.run(" ".join(words))]}
+        def read() -> Reading[dict[str, int]]:
+            words = ("SELECT username, count(*) FROM radacct WHERE", OPEN[self._kind], "GROUP BY username")
+            return {text_of(login): int(n) for login, n in (yield " ".join(words), ())}
 
-        return dict((await self._read_chunks(["all"], read, statements=1))["all"])
+        return await self._read_in_thread(read, alone=True)  # its rows are many: other tasks go on meanwhile
 
     async def write_user(
         self, login: str, before: Value, changes: Sequence[RowChange], to_value: Callable[[Iterable[Row]], Value]
@@ -196,65 +200,81 @@ class SqlAuthority:
     async def _read_keyed(
         self, tables: Mapping[Table, tuple[str, str]], key: str, names: Collection[str]
     ) -> dict[str, tuple[Row, ...]]:
-        def read(connection: Connection, chunk: Sequence[str]) -> dict[str, list[Row]]:
+        def read(chunk: Sequence[str]) -> Reading[dict[str, list[Row]]]:
             found: dict[str, list[Row]] = {name: [] for name in chunk}
-            for table, n, row_id, *texts in keyed_rows(connection, tables, key, chunk):
+            for table, n, row_id, *texts in (yield from keyed_rows(self._kind, tables, key, chunk)):
                 spelled, name, op, value = map(text_of, texts)
                 found[chunk[n]].append(Row(table, name, op, value, int(row_id), spelled))
             return found
 
-        statements = 1 if self._pool.target.database is Database.POSTGRESQL else len(tables)
-        chunks = await self._read_chunks(names, read, statements=statements)
+        chunks = await self._read_chunks(names, read, alone=len(tables) == 1)
         return {name: tuple(rows) for name, rows in chunks.items()}
 
     async def _read_open(self, key: str, values: Collection[str]) -> dict[str, tuple[OpenSession, ...]]:
-        def read(connection: Connection, chunk: Sequence[str]) -> dict[str, list[OpenSession]]:
+        def read(chunk: Sequence[str]) -> Reading[dict[str, list[OpenSession]]]:
             found: dict[str, list[OpenSession]] = {value: [] for value in chunk}
-            columns = f"radacctid AS id, {SESSION_COLUMNS[connection.kind]}"
-            query = look_up(connection.kind, columns, "radacct", key, OPEN[connection.kind], chunk)
-            for n, _, *texts, since in connection.run(*query):
+            columns = f"radacctid AS id, {SESSION_COLUMNS[self._kind]}"
+            for n, _, *texts, since in (yield look_up(self._kind, columns, "radacct", key, OPEN[self._kind], chunk)):
                 unique, session, login, nas, ip, ip6, delegated, mac = map(text_of, texts)
                 found[chunk[n]].append(
                     OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0))
                 )
             return found
 
-        return {value: tuple(rows) for value, rows in (await self._read_chunks(values, read, statements=1)).items()}
+        return {value: tuple(rows) for value, rows in (await self._read_chunks(values, read, alone=True)).items()}
 
     async def _read_chunks(
-        self,
-        keys: Collection[str],
-        read: Callable[[Connection, Sequence[str]], dict[str, list[_T]]],
-        *,
-        statements: int,
+        self, keys: Collection[str], read: Callable[[Sequence[str]], Reading[dict[str, list[_T]]]], *, alone: bool
     ) -> dict[str, list[_T]]:
-        """Read by chunks of keys; more than one statement a chunk reads one state of the database in a transaction."""
+        """Read by chunks of keys. `alone`: one statement a chunk; more read one state of the database together."""
         wanted, found = list(dict.fromkeys(keys)), dict[str, list[_T]]()
         for start in range(0, len(wanted), KEYS_PER_READ):
-            chunk = wanted[start : start + KEYS_PER_READ]
-            guard = Guard()
-            work = functools.partial(self._read_chunk, guard, chunk, read, alone=statements == 1)
-            done, rows = await self._pool.in_thread(work, guard, 2 * self._pool.target.timeout_s)
-            if not done or rows is None:
-                raise UnreadableError(f"{self._pool.target.id}: no answer in time", reason=TargetReason.TIMEOUT)
-            found |= rows
+            reading = functools.partial(read, wanted[start : start + KEYS_PER_READ])
+            if self._kind is Database.POSTGRESQL:  # always one statement
+                found |= await self._read_here(reading)
+            else:
+                found |= await self._read_in_thread(reading, alone=alone)
         return found
 
-    def _read_chunk(
-        self,
-        guard: Guard,
-        chunk: Sequence[str],
-        read: Callable[[Connection, Sequence[str]], dict[str, list[_T]]],
-        *,
-        alone: bool,
-    ) -> dict[str, list[_T]]:
+    async def _read_here(self, reading: Callable[[], Reading[_T]]) -> _T:
+        """Read in this task: a thread to wait in costs twice the CPU of the query."""
+        with trio.move_on_after(self._limit_s):
+            while True:
+                connection = self._pool.kept()
+                stale = connection is not None
+                try:
+                    connection = connection or await self._pool.open(self._limit_s)
+                    if connection is None:
+                        break
+                    found = await connection.follow_here(reading())
+                except DRIVER_ERRORS as err:
+                    self._pool.drop(connection, Guard())
+                    if stale and fault(err) is Fault.GONE:
+                        continue  # the server was restarted since: that connection is no news about it now
+                    raise self._unreadable(err) from None
+                except BaseException:  # cancelled: the answer would be taken for the next question's
+                    self._pool.drop(connection, Guard())
+                    raise
+                self._pool.give_back(connection, Guard())
+                return found
+        raise self._late()
+
+    async def _read_in_thread(self, reading: Callable[[], Reading[_T]], *, alone: bool) -> _T:
+        guard = Guard()
+        work = functools.partial(self._read, guard, reading, alone=alone)
+        done, found = await self._pool.in_thread(work, guard, self._limit_s)
+        if not done or found is None:
+            raise self._late()
+        return found
+
+    def _read(self, guard: Guard, reading: Callable[[], Reading[_T]], *, alone: bool) -> _T:
         while True:
             connection = None
             try:
                 connection = self._pool.take(guard)
                 if not alone:
                     connection.begin_reading()
-                found = read(connection, chunk)
+                found = connection.follow(reading())
                 if not alone:
                     connection.commit()
             except DRIVER_ERRORS as err:
@@ -262,10 +282,16 @@ class SqlAuthority:
                 self._pool.drop(connection, guard)
                 if stale and fault(err) is Fault.GONE and not guard.aborted:
                     continue  # the server was restarted since: that connection is no news about it now
-                reason = TargetReason.TIMEOUT if fault(err) in (Fault.BUSY, Fault.CONFLICT) else _REASONS[fault(err)]
-                raise UnreadableError(f"{self._pool.target.id}: cannot be read: {code(err)}", reason=reason) from None
+                raise self._unreadable(err) from None
             self._pool.give_back(connection, guard)
             return found
+
+    def _unreadable(self, err: BaseException) -> UnreadableError:
+        reason = TargetReason.TIMEOUT if fault(err) in (Fault.BUSY, Fault.CONFLICT) else _REASONS[fault(err)]
+        return UnreadableError(f"{self._pool.target.id}: cannot be read: {code(err)}", reason=reason)
+
+    def _late(self) -> UnreadableError:
+        return UnreadableError(f"{self._pool.target.id}: no answer in time", reason=TargetReason.TIMEOUT)
 
 
 @dataclass(frozen=True, slots=True)

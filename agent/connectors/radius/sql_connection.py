@@ -11,8 +11,8 @@ import enum
 import math
 import socket
 import sqlite3
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Generator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import psycopg
 import pymysql
@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 
 DRIVER_ERRORS: Final = (psycopg.Error, pymysql.err.MySQLError, sqlite3.Error, OSError)
 """Everything that the drivers raise for a server, a network or a statement."""
+
+_T = TypeVar("_T")
+Query = tuple[str, Sequence[object]]
+"""A statement with `%s` for its parameters, and the parameters."""
+Rows = list[tuple[Any, ...]]
+Reading = Generator[Query, Rows, _T]
+"""Gives statements, takes the rows of each, and returns their meaning: the same in a thread and in a task."""
 
 _PORTS: Final = {Database.POSTGRESQL: 5432, Database.MARIADB: 3306}
 
@@ -186,7 +193,32 @@ class Connection:
             sock.close()
             raise
 
-    def run(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def follow(self, reading: Reading[_T]) -> _T:
+        """Execute the statements of a reading, one after the other, and return what they mean."""
+        try:
+            query = next(reading)
+            while True:
+                query = reading.send(self.run(*query))
+        except StopIteration as end:
+            found: _T = end.value
+        return found
+
+    async def follow_here(self, reading: Reading[_T]) -> _T:
+        """Do as `follow`, in the task that calls: only with PostgreSQL, whose client need not block.
+
+        Cancelled, it leaves the connection useless.
+        """
+        if self._statements is None:
+            raise TypeError(f"expected a PostgreSQL connection, got {self.kind.value}")
+        try:
+            query = next(reading)
+            while True:
+                query = reading.send((await self._statements.ask(*query))[0])
+        except StopIteration as end:
+            found: _T = end.value
+        return found
+
+    def run(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Execute one statement (parameters are `%s`) and return its rows."""
         if self._statements is not None:
             return self._statements.run(sql, parameters)[0]

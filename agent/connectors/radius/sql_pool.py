@@ -78,18 +78,40 @@ class Pool:
         finally:
             guard.abort()
 
-    def take(self, guard: Guard) -> Connection:
-        """Return a connection, a kept one if there is one. For threads, as the next two.
+    async def open(self, limit_s: float) -> Connection | None:
+        """Return a new connection, or None when it took too long.
 
         Raises:
             DRIVER_ERRORS: the database cannot be reached, or refuses.
         """
+        guard = Guard()
+
+        def connect() -> Connection | None:
+            connection = self._connect()
+            if guard.release():
+                connection.close()
+                return None
+            return connection
+
+        return (await self.in_thread(connect, guard, limit_s))[1]
+
+    def kept(self) -> Connection | None:
+        """Take a connection that was kept, if there is one."""
         with self._lock:
-            connection = self._idle.pop() if self._idle else None
-        if connection is None:
-            connection = Connection(self.target, self._password().decode() if self.target.secret else "")
+            return self._idle.pop() if self._idle else None
+
+    def take(self, guard: Guard) -> Connection:
+        """Return a connection, a kept one if there is one. For threads.
+
+        Raises:
+            DRIVER_ERRORS: the database cannot be reached, or refuses.
+        """
+        connection = self.kept() or self._connect()
         guard.uses(connection)
         return connection
+
+    def _connect(self) -> Connection:
+        return Connection(self.target, self._password().decode() if self.target.secret else "")
 
     def give_back(self, connection: Connection, guard: Guard) -> None:
         """Keep a connection for the next one, unless there are enough or the call was given up."""

@@ -13,7 +13,7 @@ from agent.connectors.radius.rowset import BoundChange, ChangeKind, Table
 from agent.connectors.radius.schema import Database
 
 if TYPE_CHECKING:
-    from agent.connectors.radius.sql_connection import Connection
+    from agent.connectors.radius.sql_connection import Connection, Query, Reading, Rows
 
 USER_TABLES: Final = {
     Table.CHECK: ("radcheck", "attribute, op, value"),
@@ -69,18 +69,15 @@ def user_rows(connection: Connection, login: str) -> Iterable[tuple[Any, ...]]:
             yield table, *row
 
 
-def keyed_rows(
-    connection: Connection, tables: Mapping[Table, tuple[str, str]], key: str, keys: Sequence[str]
-) -> Iterable[tuple[Any, ...]]:
+def keyed_rows(kind: Database, tables: Mapping[Table, tuple[str, str]], key: str, keys: Sequence[str]) -> Reading[Rows]:
     """Return (table, index of the key, id, key as it is spelled, name, op, value) of each row, by table and id."""
     order = list(tables)
-    if connection.kind is not Database.POSTGRESQL:
+    found: Rows = []
+    if kind is not Database.POSTGRESQL:
         for table, (sql_table, columns) in tables.items():
-            for n, *rest in connection.run(
-                *look_up(connection.kind, f"id, {key}, {columns}", sql_table, key, "", keys)
-            ):
-                yield table, n, *rest
-        return
+            for row in (yield look_up(kind, f"id, {key}, {columns}", sql_table, key, "", keys)):
+                found.append((table, *row))
+        return found
     # One statement: one state of the database in one round trip. Where it reads rows of a table, it reads only those.
     parts = []
     for number, (sql_table, columns) in enumerate(tables.values()):
@@ -92,13 +89,12 @@ def keyed_rows(
         )
         parts.append(" ".join((*words, "JOIN", sql_table, "ON", key, "= w.k")))
     named = "WITH k AS MATERIALIZED (SELECT * FROM unnest(%s::text[]) WITH ORDINALITY AS u(k, n)) "
-    for number, *rest in connection.run(named + " UNION ALL ".join(parts) + " ORDER BY t, id", (list(keys),)):
-        yield order[number], *rest
+    for number, *rest in (yield named + " UNION ALL ".join(parts) + " ORDER BY t, id", (list(keys),)):
+        found.append((order[number], *rest))
+    return found
 
 
-def look_up(
-    kind: Database, columns: str, table: str, key: str, condition: str, keys: Sequence[str]
-) -> tuple[str, tuple[object, ...]]:
+def look_up(kind: Database, columns: str, table: str, key: str, condition: str, keys: Sequence[str]) -> Query:
     """Return a statement that finds rows by many keys, each compared as the database compares it with a literal.
 
     Its first column is the index of the key, its second is named `id`, by which the rows are ordered.

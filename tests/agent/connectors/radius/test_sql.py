@@ -106,6 +106,21 @@ async def test_users_and_groups_are_read_in_bulk_in_the_databases_order(database
     assert groups["home50"] == ()
 
 
+async def test_a_read_that_was_given_up_answers_no_later_one(database: RadiusDatabase) -> None:
+    amina(database)
+    amina(database, "basim.k")
+    async with authority(database) as sql:
+        expected = {login: await read(sql, login) for login in ("amina.h", "basim.k")}
+        for turns in range(12):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(read, sql, "amina.h")
+                for _ in range(turns):
+                    await trio.lowlevel.checkpoint()
+                nursery.cancel_scope.cancel()
+            assert await read(sql, "basim.k") == expected["basim.k"]
+        assert expected["amina.h"] != ABSENT
+
+
 async def test_logins_are_compared_as_the_database_compares_them(database: RadiusDatabase) -> None:
     amina(database, "Amina.H")
     async with authority(database) as sql:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+import trio
 
 from agent.connectors.radius.sql_postgresql import Statements
 from tests.servers import PostgreSQL
@@ -118,3 +119,55 @@ def test_texts_are_in_the_encoding_of_the_connection(postgresql: PostgreSQL, enc
         ((text, length),), _ = Statements(connection).run("SELECT %s::text, length(%s::text)", ("josé", "josé"))
     assert text == ("josé" if encoding == "LATIN1" else "josé".encode())
     assert length == 4
+
+
+# --- in a task ---
+
+
+async def test_a_task_is_given_what_a_thread_is_given(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    statements = Statements(connection)
+    asked: list[tuple[str, tuple[object, ...]]] = [
+        ("SELECT k, n FROM unnest(%s::text[]) WITH ORDINALITY AS u(k, n) ORDER BY n", (NASTY,)),
+        ("SELECT 1, NULL, %s::text", ("x",)),
+        ("SELECT repeat('x', 10000) FROM generate_series(1, 300)", ()),
+        ("SELECT 1 WHERE false", ()),
+        ("SET application_name = 'x'", ()),
+    ]
+    for query in asked:
+        assert await statements.ask(*query) == statements.run(*query)
+
+
+async def test_a_long_statement_is_sent_whole(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    keys = ["k" * 1000 for _ in range(5000)]
+    assert await Statements(connection).ask("SELECT count(*) FROM unnest(%s::text[])", (keys,)) == ([(5000,)], 1)
+
+
+async def test_other_tasks_go_on_while_one_asks(connection: psycopg.Connection[tuple[object, ...]]) -> None:
+    order: list[str] = []
+
+    async def ask() -> None:
+        await Statements(connection).ask("SELECT pg_sleep(0.5)", ())
+        order.append("answered")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.sleep(0.05)
+        order.append("elsewhere")
+    assert order == ["elsewhere", "answered"]
+
+
+async def test_refusals_and_a_lost_server_are_told_to_a_task_too(
+    postgresql: PostgreSQL, connection: psycopg.Connection[tuple[object, ...]]
+) -> None:
+    statements = Statements(connection)
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        await statements.ask("SELECT * FROM not_there", ())
+    with pytest.raises(psycopg.DataError):
+        await statements.ask("SELECT %s::text", ("ami\0na",))
+    ((pid,),), _ = await statements.ask("SELECT pg_backend_pid()", ())
+    with connect(postgresql) as other:
+        Statements(other).run("SELECT pg_terminate_backend(%s)", (pid,))
+    for _ in range(2):
+        with pytest.raises(psycopg.Error) as gone:
+            await statements.ask("SELECT 1", ())
+        assert gone.value.sqlstate in {None, "57P01"}
