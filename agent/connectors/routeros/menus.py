@@ -17,8 +17,8 @@ import enum
 import functools
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypedDict, cast
@@ -103,16 +103,19 @@ class Menu:
     single: bool
     properties: Mapping[str, Property]
     one_of: tuple[str, ...] = ()
+    proplist: tuple[str, ...] = field(init=False)
+    """Names that a bulk read asks for: `.id`, the keys, then every property that is compared, sorted.
 
-    def proplist(self) -> tuple[str, ...]:
-        """Return what a bulk read asks for: `.id`, the keys, then every property that is compared, by name.
+    Secrets are among them, since a password that somebody else changed is a change. RouterOS passes over names that it
+    does not know.
+    """
+    _compared: tuple[Property, ...] = field(init=False, repr=False)
 
-        Secrets are among them, since a password that somebody else changed is a change. RouterOS passes over names that
-        it does not know.
-        """
-        names = sorted(name for name, known in self.properties.items() if known.role in _COMPARED)
-        first = self.keys if self.single else (".id", *self.keys)
-        return (*first, *(name for name in names if name not in self.keys))
+    def __post_init__(self) -> None:
+        compared = tuple(known for known in self.properties.values() if known.role in _COMPARED)
+        names = sorted(known.name for known in compared if known.name not in self.keys)
+        object.__setattr__(self, "_compared", compared)  # looked at for each row of each read
+        object.__setattr__(self, "proplist", (*(() if self.single else (".id",)), *self.keys, *names))
 
     def readable(self, row: Mapping[str, str]) -> Mapping[str, str]:
         """Return what is compared of a row that was read with `proplist`, or with no proplist at all.
@@ -122,14 +125,13 @@ class Menu:
         RouterOS treats alike are equal. A row that was read with fewer properties would be given defaults that it may
         not have: do not bring one here.
         """
-        return self.sort(row).settled
+        return MappingProxyType(self._settled(row))
 
     def sort(self, row: Mapping[str, str]) -> Reading:
         """Return every property of a row, normalised and sorted by what may be done with it; as `readable`, and all.
 
         Words of the API itself, which begin with a dot (`.id`, `.nextid`), are no properties and are left out.
         """
-        settled = dict(self._settled(row))
         volatile: dict[str, str] = {}
         unknown: dict[str, str] = {}
         for name, text in row.items():
@@ -138,17 +140,18 @@ class Menu:
                 unknown[name] = text
             elif known is not None and known.role not in _COMPARED:
                 volatile[name] = normalise(known.kind, text)
-        return Reading(*map(MappingProxyType, (settled, volatile, unknown)))
+        return Reading(*map(MappingProxyType, (self._settled(row), volatile, unknown)))
 
-    def _settled(self, row: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-        for name, known in self.properties.items():
-            if known.role not in _COMPARED:
-                continue
-            text = row.get(name, known.default)
-            if text == "" and known.default is None and known.kind not in _EMPTY_IS_A_VALUE:
-                continue
-            if text is not None:
-                yield name, normalise(known.kind, text)
+    def _settled(self, row: Mapping[str, str]) -> dict[str, str]:
+        settled: dict[str, str] = {}
+        for known in self._compared:
+            text = row.get(known.name)
+            if text is None:
+                if known.default is not None:
+                    settled[known.name] = known.default  # the tables have it normalised
+            elif text or known.default is not None or known.kind in _EMPTY_IS_A_VALUE:
+                settled[known.name] = normalise(known.kind, text)
+        return settled
 
     def writable(self, name: str) -> Property:
         """Return the property of that name, which is to be set.

@@ -112,7 +112,7 @@ class Readers:
     async def rows(self, api: Api, version: Version, kept: Kept, key: str) -> Sequence[_Row]:
         """Return the rows of one key, with their `.id`."""
         menu = menus.menu(kept.path, version)
-        found = await self.print(api, menu.path, menu.proplist(), kept.query, [kept.queried(key)])
+        found = await self.print(api, menu.path, menu.proplist, kept.query, [kept.queried(key)])
         return by_key(kept, found).get(key, ())
 
     async def running(self, api: Api, resource: Resource, keys: Collection[str]) -> Sequence[_Row]:
@@ -142,7 +142,7 @@ class Readers:
     async def _rows(self, resource: Resource, api: Api, version: Version, keys: Sequence[str]) -> dict[str, Value]:
         kept = KEPT[resource]
         menu = menus.menu(kept.path, version)
-        rows = await self.print(api, menu.path, menu.proplist(), kept.query, [kept.queried(key) for key in keys])
+        rows = await self.print(api, menu.path, menu.proplist, kept.query, [kept.queried(key) for key in keys])
         found = by_key(kept, rows)
         return {
             key: value_of(menu, address(self._target, resource, key), found[key], self._commit)

@@ -152,7 +152,7 @@ def test_what_routers_print_is_known(name: str, path: str, release: Version) -> 
 @every_menu
 def test_a_bulk_read_asks_for_what_is_compared_and_no_more(release: Version, path: str) -> None:
     found = menu(path, release)
-    asked = found.proplist()
+    asked = found.proplist
     assert len(set(asked)) == len(asked)
     assert asked[: 1 + len(found.keys)] == (".id", *found.keys) if not found.single else ".id" not in asked
     roles = {found.properties[name].role for name in asked if name != ".id"}
@@ -270,7 +270,7 @@ def test_what_hands_out_ipv6_is_read_on_6_49_and_not_written() -> None:
     """No record of 6.49 has it: a profile that is asked for without it would look as if it handed out none."""
     found = menu("/ppp/profile", RECORDED[0])
     for name in ("remote-ipv6-prefix-pool", "dhcpv6-pd-pool"):
-        assert name in found.proplist()
+        assert name in found.proplist
         with pytest.raises(UnwritableError):
             found.writable(name)
     for name in ("block-access", "rate-limit", "address-lists"):
