@@ -68,7 +68,7 @@ from agent.store.mail import LeaveCloud, MailBells
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault, load_store_key
 from trust.checkpoint import parse_witness_vkey_untrusted
-from trust.document import Operator
+from trust.document import WitnessOperator
 from trust.keys import fingerprint
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Link:
         """Return the key ids of the witnesses that the control plane runs, by the trust in force."""
         pinned = self._trust.pinned
         witnesses = pinned.trust.witnesses if pinned else ()
-        texts = [key for w in witnesses if w.operated_by is Operator.CLOUD for key in w.vkeys]
+        texts = [key for w in witnesses if w.operated_by is WitnessOperator.CLOUD for key in w.vkeys]
         return frozenset(parse_witness_vkey_untrusted(text).key_id for text in texts)
 
     async def run(self) -> None:

@@ -13,7 +13,7 @@ from trust import envelope as _envelope
 from trust import keys as _keys
 from trust import limits, statements
 from trust.checkpoint import parse_vkey_untrusted, parse_witness_vkey_untrusted
-from trust.document import ED25519, EVERYWHERE, UNKNOWN, Operator, Root, Trust
+from trust.document import ED25519, EVERYWHERE, UNKNOWN, Root, Trust, WitnessOperator
 from trust.envelope import Envelope
 from trust.errors import MalformedKeyError, MalformedNoteError, Reason, RefusedError
 
@@ -176,7 +176,7 @@ def _twice(what: str, names: Iterable[str]) -> Iterator[str]:
 def _quorum_problems(trust: Trust) -> Iterator[str]:
     """A quorum that cannot be met would hold the agents for ever."""
     usable = [w for w in trust.witnesses if w.vkeys]
-    own = sum(w.operated_by is not Operator.CLOUD for w in usable)
+    own = sum(w.operated_by is not WitnessOperator.CLOUD for w in usable)
     n, non_cloud = trust.quorum.n, trust.quorum.non_cloud
     if n > len(usable) or non_cloud > min(n, own):
         yield f"expected a quorum that {len(usable)} witnesses ({own} not of the cloud) can meet, got {n} ({non_cloud})"

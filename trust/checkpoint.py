@@ -69,7 +69,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class SignedNote:
     """A note whose text was signed by `signers`, each of them a known key."""
 
     text: str
@@ -196,7 +196,7 @@ def split_note_untrusted(note: bytes) -> tuple[str, list[str]]:
     return text, lines
 
 
-def open_note_untrusted(note: bytes, vkeys: Sequence[VerifierKey]) -> Note:
+def open_note_untrusted(note: bytes, vkeys: Sequence[VerifierKey]) -> SignedNote:
     """Return the text of a note that at least one of `vkeys` signed; unknown keys are passed over, as C2SP says.
 
     Raises:
@@ -215,7 +215,7 @@ def open_note_untrusted(note: bytes, vkeys: Sequence[VerifierKey]) -> Note:
         signers[vkey] = None
     if not signers:
         raise MalformedNoteError("note: none of the known keys signed it")
-    return Note(text, tuple(signers))
+    return SignedNote(text, tuple(signers))
 
 
 def _signature_line(line: str) -> tuple[str, bytes, bytes]:

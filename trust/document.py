@@ -24,7 +24,7 @@ UNKNOWN: Final = "unknown"
 """The requester when nobody knows who asked; no person may have this handle."""
 
 
-class Operator(enum.Enum):
+class WitnessOperator(enum.Enum):
     """Who runs a witness: "witnessed" is said only with one that the cloud does not run."""
 
     CLOUD = "cloud"
@@ -92,7 +92,7 @@ class Witness:
 
     name: str
     vkeys: tuple[str, ...]
-    operated_by: Operator
+    operated_by: WitnessOperator
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,7 @@ def _agent(r: Reader) -> TrustedAgent:
 
 
 def _witness(r: Reader) -> Witness:
-    witness = Witness(r.handle("name"), tuple(r.texts("vkeys")), r.enum("operated_by", Operator))
+    witness = Witness(r.handle("name"), tuple(r.texts("vkeys")), r.enum("operated_by", WitnessOperator))
     r.done()
     return witness
 

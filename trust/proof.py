@@ -39,7 +39,7 @@ from trust.errors import (
 )
 from trust.items import open_items_untrusted
 from trust.leaf import Leaf, LeafKind
-from trust.statements import Approval, Evidence, Outcome, Plan, SizeBucket, Standing
+from trust.statements import Approval, Outcome, Plan, SizeBucket, Standing, StandingEvidence
 from trust.strict_json import Reader, read_object_untrusted
 
 PROOF_HEADER: Final = "c2sp.org/tlog-proof@v1"
@@ -49,7 +49,7 @@ _INDEX: Final = re.compile(r"index (0|[1-9][0-9]{0,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ProvenLeaf:
     """A leaf, where it is, and how that is proven. `record` and `salt` open it; both None: it stays closed."""
 
     leaf: bytes
@@ -63,7 +63,7 @@ class Entry:
 class ProofFile:
     """One entry under a signed checkpoint. `vkey` is the log's verifier key, as the file says."""
 
-    entry: Entry
+    entry: ProvenLeaf
     note: bytes
     vkey: str
 
@@ -78,7 +78,7 @@ class Export:
 
     vkey: str
     note: bytes
-    entries: tuple[Entry, ...]
+    entries: tuple[ProvenLeaf, ...]
     envelopes: tuple[Envelope, ...] = ()
     items: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)
 
@@ -101,7 +101,7 @@ def _dump(document: Mapping[str, object]) -> bytes:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _opened(entry: Entry) -> dict[str, object]:
+def _opened(entry: ProvenLeaf) -> dict[str, object]:
     if entry.record is None or entry.salt is None:
         return {}
     return {"record": _b64(entry.record), "salt": entry.salt.hex()}
@@ -147,7 +147,7 @@ def decode_untrusted(data: bytes) -> ProofFile:
     except MalformedStatementError as err:
         raise MalformedProofError(f"proof file: {err}") from err
     proof = tuple(_unb64(line, "proof") for line in lines[3:])
-    return ProofFile(Entry(leaf, int(index[1]), proof, *opened), note, vkey)
+    return ProofFile(ProvenLeaf(leaf, int(index[1]), proof, *opened), note, vkey)
 
 
 def encode_export(export: Export) -> bytes:
@@ -170,7 +170,7 @@ def decode_export_untrusted(data: bytes) -> Export:
     if len(data) > limits.EXPORT_BYTES or data.count(b"\n") > limits.EXPORT_LINES_MAX:
         raise MalformedProofError("export: larger than this tool reads")
     first, *lines = data.removesuffix(b"\n").split(b"\n")
-    entries: list[Entry] = []
+    entries: list[ProvenLeaf] = []
     envelopes: list[Envelope] = []
     items: dict[str, list[bytes]] = {}
     try:
@@ -187,11 +187,13 @@ def decode_export_untrusted(data: bytes) -> Export:
     return Export(vkey, note, tuple(entries), tuple(envelopes), {plan: tuple(ds) for plan, ds in items.items()})
 
 
-def _export_line(r: Reader, entries: list[Entry], envelopes: list[Envelope], items: dict[str, list[bytes]]) -> None:
+def _export_line(
+    r: Reader, entries: list[ProvenLeaf], envelopes: list[Envelope], items: dict[str, list[bytes]]
+) -> None:
     if r.has("leaf"):
         leaf, index = _unb64(r.text("leaf"), "leaf"), r.integer("index", 0, limits.TREE_SIZE_MAX)
         proof = tuple(_unb64(h, "proof") for h in r.texts("proof"))
-        entries.append(Entry(leaf, index, proof, *_read_opened(r)))
+        entries.append(ProvenLeaf(leaf, index, proof, *_read_opened(r)))
     elif r.has("envelope"):
         text = r.text("envelope", 2 * limits.ENVELOPE_BYTES)
         envelopes.append(_envelope.decode_untrusted(_unb64(text, "envelope")))
@@ -205,7 +207,7 @@ def _export_line(r: Reader, entries: list[Entry], envelopes: list[Envelope], ite
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ReportLine:
     """One thing that was checked."""
 
     ok: bool
@@ -216,7 +218,7 @@ class Line:
 class Report:
     """All that was checked, in order. `pinned`: the log's key is the reader's, not only the file's own word."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[ReportLine, ...]
     pinned: bool
 
     @property
@@ -225,7 +227,7 @@ class Report:
         return self.pinned and all(line.ok for line in self.lines)
 
 
-def verify_entry(entry: Entry, checkpoint: Checkpoint) -> Leaf:
+def verify_entry(entry: ProvenLeaf, checkpoint: Checkpoint) -> Leaf:
     """Return the entry's leaf once it is proven to be in the log, and the record to be the one it commits to.
 
     Raises:
@@ -237,7 +239,7 @@ def verify_entry(entry: Entry, checkpoint: Checkpoint) -> Leaf:
     return leaf
 
 
-def _open_leaf(entry: Entry) -> Leaf:
+def _open_leaf(entry: ProvenLeaf) -> Leaf:
     leaf = _leaf.decode_untrusted(entry.leaf)
     opened = entry.record is not None and entry.salt is not None
     if opened and _leaf.commitment(entry.salt or b"", entry.record or b"") != leaf.commitment:
@@ -286,13 +288,13 @@ def verify_export(export: Export, vkey: str | None = None, head: str | None = No
 
 @dataclass(slots=True)
 class _Check:
-    lines: list[Line] = field(default_factory=list)
+    lines: list[ReportLine] = field(default_factory=list)
 
     def good(self, text: str) -> None:
-        self.lines.append(Line(True, text))
+        self.lines.append(ReportLine(True, text))
 
     def bad(self, text: str) -> None:
-        self.lines.append(Line(False, text))
+        self.lines.append(ReportLine(False, text))
 
 
 def _of_type(export: Export, kind: type[object]) -> Iterator[Envelope]:
@@ -370,7 +372,7 @@ def _check_log(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> li
     return leaves
 
 
-def _verify_entries(entries: Sequence[Entry], checkpoint: Checkpoint) -> list[tuple[int, Leaf]]:
+def _verify_entries(entries: Sequence[ProvenLeaf], checkpoint: Checkpoint) -> list[tuple[int, Leaf]]:
     whole = [e.index for e in entries] == list(range(checkpoint.size)) and not any(e.proof for e in entries)
     if not whole:
         return [(e.index, verify_entry(e, checkpoint)) for e in entries]
@@ -455,7 +457,7 @@ def _check_approved(
             trust,
             at_s,
             requester=plan.requester,
-            evidence=frozenset(Evidence),
+            evidence=frozenset(StandingEvidence),
             circumstances=dataclasses.replace(then, items=1),
         )
         if standing.approved:

@@ -81,7 +81,7 @@ class ReasonCode(enum.Enum):
     OTHER = "other"
 
 
-class Result(enum.Enum):
+class ReceiptResult(enum.Enum):
     """Whether the agent took a statement."""
 
     ACCEPTED = "accepted"
@@ -117,7 +117,7 @@ class OutcomeBucket(enum.Enum):
     REVERTED = "reverted"
 
 
-class Evidence(enum.Enum):
+class StandingEvidence(enum.Enum):
     """What must be known of a plan's subject for a standing authority to cover it."""
 
     PAYMENT_MATCHED = "payment-matched"
@@ -134,7 +134,7 @@ class FreezeScope(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class IntentSubject:
     """Whom a change is about: `by` is `service`, `file`, `tariff`…; `value` is the reference."""
 
     by: str
@@ -181,7 +181,7 @@ class Intent:
     requester: str
     verb: Action
     params: Mapping[str, str]
-    subjects: tuple[Subject, ...]
+    subjects: tuple[IntentSubject, ...]
     exclude: tuple[str, ...]
     on_failure: OnFailure
     on_stale: OnStale
@@ -248,7 +248,7 @@ class Receipt:
     agent: str
     of_type: str
     of_sha256: str
-    result: Result
+    result: ReceiptResult
     reason: Reason | None
     have: int
     need: int
@@ -356,7 +356,7 @@ class Standing:
     verb: Action
     person: str
     scope: tuple[str, ...]
-    evidence: Evidence
+    evidence: StandingEvidence
     rate_per_hour: int
     not_before: int
     not_after: int
@@ -444,8 +444,8 @@ def _enroll(r: Reader) -> Enroll:
     return Enroll(r.hex("agent", 16), r.handle("handle"), r.hex("plan_key", 32), r.text("log_key"), r.hex("nonce", 16))
 
 
-def _subject(r: Reader) -> Subject:
-    subject = Subject(r.handle("by"), r.text("value"))
+def _subject(r: Reader) -> IntentSubject:
+    subject = IntentSubject(r.handle("by"), r.text("value"))
     r.done()
     return subject
 
@@ -537,7 +537,7 @@ def _receipt(r: Reader) -> Receipt:
         agent=r.hex("agent", 16),
         of_type=r.handle("of_type"),
         of_sha256=r.hex("of_sha256", 32),
-        result=r.enum("result", Result),
+        result=r.enum("result", ReceiptResult),
         reason=None if r.text_or_none("reason") is None else r.enum("reason", Reason),
         have=r.integer("have", 0, limits.PEOPLE_MAX),
         need=r.integer("need", 0, limits.PEOPLE_MAX),
@@ -644,7 +644,7 @@ def _standing(r: Reader) -> Standing:
         verb=r.enum("verb", Action),
         person=r.handle("person"),
         scope=_scope(r),
-        evidence=r.enum("evidence", Evidence),
+        evidence=r.enum("evidence", StandingEvidence),
         rate_per_hour=r.integer("rate_per_hour", 1, limits.STANDING_RATE_MAX),
         not_before=not_before,
         not_after=not_after,

@@ -31,7 +31,6 @@ from trust.statements import (
     Cancel,
     Decision,
     Enroll,
-    Evidence,
     Freeze,
     Intent,
     Outcome,
@@ -40,6 +39,7 @@ from trust.statements import (
     Saw,
     SealKey,
     Standing,
+    StandingEvidence,
     Unfreeze,
     View,
 )
@@ -516,7 +516,7 @@ def get_standing_result(
     now_s: int,
     *,
     requester: str,
-    evidence: frozenset[Evidence],
+    evidence: frozenset[StandingEvidence],
     circumstances: Circumstances = Circumstances(),
 ) -> VerificationResult:
     """Return whether two people or more allowed such a plan beforehand, and why not. Never raises.
@@ -565,7 +565,7 @@ def get_standing_result(
 
 
 def _judge_standing(
-    judge: _Judge, index: int, envelope: Envelope, evidence: frozenset[Evidence]
+    judge: _Judge, index: int, envelope: Envelope, evidence: frozenset[StandingEvidence]
 ) -> tuple[Standing, list[Person]]:
     """Return it and the people who count, once it covers the plan now."""
     plan, c = judge.plan, judge.circumstances

@@ -18,7 +18,7 @@ from typing import Final
 from trust import checkpoint as _checkpoint
 from trust import limits, merkle
 from trust.checkpoint import Checkpoint, VerifierKey
-from trust.document import Operator, Trust, Witness
+from trust.document import Trust, Witness, WitnessOperator
 from trust.errors import MalformedNoteError, MalformedProofError
 
 _OLD: Final = re.compile(r"old (0|[1-9][0-9]{0,18})", re.ASCII)
@@ -159,7 +159,7 @@ def get_witness_result(trust: Trust, note: bytes, lines: Sequence[str]) -> Witne
     except MalformedNoteError:
         text = None
     seen = [w for w in trust.witnesses if text is not None and _cosigned_by(w, text, lines)]
-    non_cloud = sum(w.operated_by is not Operator.CLOUD for w in seen)
+    non_cloud = sum(w.operated_by is not WitnessOperator.CLOUD for w in seen)
     quorum = trust.quorum
     confirmed = quorum.n == 0 or (len(seen) >= quorum.n and non_cloud >= quorum.non_cloud)
     return WitnessResult(confirmed, tuple(w.name for w in seen), non_cloud, quorum.n, quorum.non_cloud)

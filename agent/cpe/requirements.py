@@ -17,7 +17,7 @@ from agent.inventory.book import Broken, RequirementTest
 from agent.model import Address, Item, Requirement
 from agent.store.db import Tx
 from trust.policy import RiskClass
-from trust.statements import Evidence
+from trust.statements import StandingEvidence
 
 _REQUIRED = "inventory/cpe/"
 SAME_CPE: Final = "same-cpe"
@@ -76,5 +76,5 @@ def _is_baseline_due(query: Query, row: PlanRow) -> bool:
     return row.risk == RiskClass.PROVISION.value and baseline_due(query, row.reason)
 
 
-EVIDENCE_TESTS: Final[Mapping[Evidence, EvidenceTest]] = {Evidence.BASELINE_DUE: _is_baseline_due}
+EVIDENCE_TESTS: Final[Mapping[StandingEvidence, EvidenceTest]] = {StandingEvidence.BASELINE_DUE: _is_baseline_due}
 """The tests of evidence on CPE for standing authorities (`agent.changes.authority.standings`)."""

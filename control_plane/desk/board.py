@@ -20,7 +20,7 @@ from trust import envelope as envelopes
 from trust.document import UNKNOWN, Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedError, Reason, RefusedError, TrustError
-from trust.statements import Freeze, Outcome, OutcomeState, Plan, Receipt, Result, SealKey, Standing
+from trust.statements import Freeze, Outcome, OutcomeState, Plan, Receipt, ReceiptResult, SealKey, Standing
 
 RECEIPT_S: Final = 60
 """How long a receipt may take before somebody should ask why."""
@@ -325,7 +325,7 @@ def _state(
 ) -> str:
     if outcome is not None:
         return outcome.state.value
-    taken = {sent.what for sent, receipt in about if receipt.result is Result.ACCEPTED}
+    taken = {sent.what for sent, receipt in about if receipt.result is ReceiptResult.ACCEPTED}
     if "cancel" in taken:
         return "cancelled"
     if "reject" in taken:

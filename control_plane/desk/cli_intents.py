@@ -35,7 +35,7 @@ from trust import chain, seal
 from trust import envelope as envelopes
 from trust.document import TrustedAgent
 from trust.policy import Action
-from trust.statements import Intent, OnFailure, OnStale, Subject
+from trust.statements import Intent, IntentSubject, OnFailure, OnStale
 
 INTENT_S = 3600
 _FILE_BYTES = 1 << 20
@@ -172,7 +172,7 @@ def _intent(asked: _Asked, trust_id: str, agent: str, requester: str) -> Intent:
         requester=requester,
         verb=asked.verb,
         params=asked.params,
-        subjects=tuple(Subject("service", ref) for ref in asked.refs),
+        subjects=tuple(IntentSubject("service", ref) for ref in asked.refs),
         exclude=(),
         on_failure=OnFailure.STOP,
         on_stale=OnStale.SKIP,

@@ -38,7 +38,7 @@ from trust.document import EVERYWHERE, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError
 from trust.policy import Action
-from trust.statements import Evidence, Standing
+from trust.statements import Standing, StandingEvidence
 
 app = typer.Typer(help="What two people allow beforehand.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -84,7 +84,7 @@ def new(
         verb=Action.CPE_SET if provision else Action.RESTORE,
         person=person.handle,
         scope=agents,
-        evidence=Evidence.BASELINE_DUE if provision else Evidence.PAYMENT_MATCHED,
+        evidence=StandingEvidence.BASELINE_DUE if provision else StandingEvidence.PAYMENT_MATCHED,
         rate_per_hour=rate,
         not_before=now // 60,
         not_after=now // 60 + days * 1440,

@@ -38,7 +38,7 @@ from control_plane.errors import InputError
 from protos.message_pb2 import Kind
 from trust import chain, limits, statements, verify
 from trust import envelope as envelopes
-from trust.document import EVERYWHERE, Operator, Trust
+from trust.document import EVERYWHERE, Trust, WitnessOperator
 from trust.envelope import Envelope
 from trust.errors import MalformedEnvelopeError, MalformedError, MalformedStatementError
 from trust.policy import Role
@@ -174,7 +174,7 @@ def add_agent(
 def add_witness(
     name: Annotated[str, typer.Argument(help="A name, [a-z0-9-]{1,32}")],
     vkey: Annotated[str, typer.Option("--vkey", help="Its verifier key (ispcloud keys show --witness-name)")],
-    operated_by: Annotated[Operator, typer.Option("--operated-by", help="Who runs it")],
+    operated_by: Annotated[WitnessOperator, typer.Option("--operated-by", help="Who runs it")],
     draft: Draft = _DRAFT,
 ) -> None:
     """Add a witness of agents' logs: a second site, a desk, the control plane; or one more key of it."""

@@ -34,7 +34,7 @@ from trust.document import Person, Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedError, RefusedError
 from trust.seal import SealingKey
-from trust.statements import Receipt, Result, SeenHeads, View
+from trust.statements import Receipt, ReceiptResult, SeenHeads, View
 
 VIEW_MINUTES = 5
 LINKS_MAX = 8
@@ -211,7 +211,7 @@ class Desk:
             with suppress(CloudAwayError, CloudRefusedError):
                 for message, _ in board:
                     receipt = _receipt(message, sent, self.own.trust)
-                    if receipt is not None and receipt.result is Result.REFUSED:
+                    if receipt is not None and receipt.result is ReceiptResult.REFUSED:
                         refusals.append(receipt)
                         stream.cancel()
                         return
@@ -311,7 +311,7 @@ class Desk:
         refused = []
         for agent, receipt in got.items():
             people = f" · {receipt.have} of {receipt.need} people" if receipt.need else ""
-            if receipt.result is Result.ACCEPTED:
+            if receipt.result is ReceiptResult.ACCEPTED:
                 typer.echo(f"RECEIPT {handles.get(agent, agent)}: {sent.what} accepted{people}")
             else:
                 refused.append(f"{handles.get(agent, agent)} refused it: {_reason(receipt)}")

@@ -17,7 +17,6 @@ from trust import checkpoint, keys, limits, policy, statements
 from trust.document import (
     ED25519,
     EVERYWHERE,
-    Operator,
     Person,
     PersonKey,
     Quorum,
@@ -27,6 +26,7 @@ from trust.document import (
     Trust,
     TrustedAgent,
     Witness,
+    WitnessOperator,
 )
 from trust.errors import MalformedKeyError
 from trust.policy import PolicyClass, Role
@@ -261,7 +261,7 @@ def add_agent(trust: Trust, enroll: Enroll) -> Trust:
 # --- witnesses ------------------------------------------------------------------------------------------------------
 
 
-def add_witness(trust: Trust, name: str, vkey: str, operated_by: Operator) -> Trust:
+def add_witness(trust: Trust, name: str, vkey: str, operated_by: WitnessOperator) -> Trust:
     """Return the document with one more witness, or one more key of it.
 
     Args:
@@ -295,7 +295,7 @@ def with_quorum(trust: Trust, n: int, non_cloud: int) -> Trust:
     Raises:
         InputError: more than the document has witnesses, or more of them not run by the cloud than all.
     """
-    own = sum(w.operated_by is not Operator.CLOUD for w in trust.witnesses)
+    own = sum(w.operated_by is not WitnessOperator.CLOUD for w in trust.witnesses)
     if n > len(trust.witnesses) or non_cloud > min(n, own):
         raise InputError(
             f"expected a quorum that the witnesses can meet ({len(trust.witnesses)}, of them {own} not run by the "

@@ -521,12 +521,12 @@ async def test_a_signed_intent_wins_over_the_uid(tmp_path: Path, world: World) -
 
     from trust import statements
     from trust.policy import Action
-    from trust.statements import Intent, OnFailure, OnStale, Subject
+    from trust.statements import Intent, IntentSubject, OnFailure, OnStale
 
     async with agent_in(tmp_path, world) as agent:
         intent = Intent(
             agent.people.trust_id, secrets.token_hex(16), secrets.token_hex(16), agent.daemon.files.identity.agent,
-            "lena", Action.SUSPEND, {}, (Subject("service", "C-1"),), (), OnFailure.STOP, OnStale.SKIP, 0,
+            "lena", Action.SUSPEND, {}, (IntentSubject("service", "C-1"),), (), OnFailure.STOP, OnStale.SKIP, 0,
             int(time.time()) + 600, "debt",
         )  # fmt: skip
         data = envelopes.encode(statements.sign(intent, [agent.people.keys["lena"]]))

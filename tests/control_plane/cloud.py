@@ -296,7 +296,7 @@ def statement(kind: int, agent: bytes) -> statements.Statement:
     made: dict[int, statements.Statement] = {
         pb.KIND_PLAN: helpers.plan(agent=name, plan_id=random16),
         pb.KIND_RECEIPT: statements.Receipt(
-            *head, name, "approval", random32, statements.Result.ACCEPTED, None, 1, 2, 1, 0, "00" * 32, _MINUTE
+            *head, name, "approval", random32, statements.ReceiptResult.ACCEPTED, None, 1, 2, 1, 0, "00" * 32, _MINUTE
         ),
         pb.KIND_OUTCOME: statements.Outcome(
             *head, name, random32, 1, True, statements.OutcomeState.DONE,
@@ -314,7 +314,7 @@ def statement(kind: int, agent: bytes) -> statements.Statement:
         pb.KIND_UNFREEZE: statements.Unfreeze(*head, random32, "lena", _MINUTE),
         pb.KIND_TRUST: helpers.trust(prev=random32),
         pb.KIND_STANDING: statements.Standing(
-            *head, random16, Action.RESTORE, "lena", ("all",), statements.Evidence.PAYMENT_MATCHED, 60,
+            *head, random16, Action.RESTORE, "lena", ("all",), statements.StandingEvidence.PAYMENT_MATCHED, 60,
             _MINUTE, _MINUTE + 1440,
         ),
         pb.KIND_VIEW: statements.View(*head, random16, name, random32, "lena", random32, _SEEN, _MINUTE + 10),

@@ -32,7 +32,7 @@ from trust.errors import Reason
 from trust.keys import SigningKey
 from trust.seal import SealingKey
 from trust.statements import Approval, Intent, Outcome, OutcomeState, Plan, Receipt, SealKey, View
-from trust.statements import Result as Taken
+from trust.statements import ReceiptResult as Taken
 
 OPERATOR = "0f" * 16
 TOKEN = "5a" * 32

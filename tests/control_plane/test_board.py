@@ -19,7 +19,7 @@ from trust import chain, envelope, statements
 from trust.checkpoint import Checkpoint
 from trust.errors import MalformedStatementError, Reason, RefusedError
 from trust.policy import Action
-from trust.statements import Evidence, Freeze, FreezeScope, OutcomeState, SeenLog, Standing, Unfreeze
+from trust.statements import Freeze, FreezeScope, OutcomeState, SeenLog, Standing, StandingEvidence, Unfreeze
 
 NUMBERS = itertools.count(1)
 NOTHING = Memory()
@@ -206,7 +206,7 @@ def test_standing_authorities_that_hold(desk: Desk) -> None:
         verb=Action.RESTORE,
         person="lena",
         scope=("all",),
-        evidence=Evidence.PAYMENT_MATCHED,
+        evidence=StandingEvidence.PAYMENT_MATCHED,
         rate_per_hour=10,
         not_before=minute,
         not_after=minute + 60,

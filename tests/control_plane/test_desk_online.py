@@ -24,7 +24,7 @@ from tests.control_plane.cloud import Cloud, Member, running
 from tests.control_plane.conftest import AGENT, ORIGIN, PASSPHRASE, Desk, key, sign_trust, trust_document
 from tests.control_plane.desk_cloud import Connected, FakeAgent, FakeCloud, Planned, approval_of, connected
 from trust import chain, checkpoint, envelope, seal, statements, verify, witness
-from trust.document import Operator, PersonKey, Quorum, ServiceAccount, Witness
+from trust.document import PersonKey, Quorum, ServiceAccount, Witness, WitnessOperator
 from trust.errors import Reason
 from trust.statements import Cancel, Decision, Freeze, Intent, OutcomeState, Saw, SeenLog, Standing
 from trust.witness import AddCheckpoint
@@ -913,7 +913,9 @@ def test_watch_takes_over_trust_that_follows(online: Connected) -> None:
 
 def witness_trust(online: Connected, name: str = "desk-joseph") -> str:
     vkey = checkpoint.encode_witness_vkey(name, key("witness").public)
-    document = trust_document(online.desk.now_s, witnesses=(Witness(name, (vkey,), Operator.OWN),), quorum=Quorum(1, 1))
+    document = trust_document(
+        online.desk.now_s, witnesses=(Witness(name, (vkey,), WitnessOperator.OWN),), quorum=Quorum(1, 1)
+    )
     online.desk.write_trust(document)
     return vkey
 
@@ -1107,7 +1109,7 @@ def real(desk: Desk) -> Iterator[tuple[Connected, RealAgent]]:
         document = dataclasses.replace(
             base,
             agents=(dataclasses.replace(base.agents[0], agent=agent.fake.agent),),
-            witnesses=(Witness("desk-joseph", (vkey,), Operator.OWN),),
+            witnesses=(Witness("desk-joseph", (vkey,), WitnessOperator.OWN),),
             quorum=Quorum(1, 1),
         )
         desk.write_trust(document)

@@ -18,7 +18,7 @@ from lab import population
 from lab.isp import Isp
 from lab.population import LabService
 from tests.e2e.files import COLUMNS, Billing, Files, ref_of
-from trust.document import Operator, Person, PersonKey, Quorum, ServiceAccount, Trust, Witness
+from trust.document import Person, PersonKey, Quorum, ServiceAccount, Trust, Witness, WitnessOperator
 from trust.keys import SigningKey
 from trust.policy import Role
 
@@ -157,7 +157,7 @@ def staff(trust: Trust, files: Files, vkey: str = "", quorum: int = 0) -> Trust:
         trust,
         people=(*trust.people, Person("blind", (Role.APPROVER,), ("all",), False, (blind,))),
         services=(ServiceAccount("billing", (billing,)),),
-        witnesses=(Witness("cloud", (vkey,), Operator.CLOUD),) if vkey else (),
+        witnesses=(Witness("cloud", (vkey,), WitnessOperator.CLOUD),) if vkey else (),
         quorum=Quorum(quorum, 0),
     )
 

@@ -27,13 +27,13 @@ from trust.policy import Action
 from trust.seal import SealingKey
 from trust.statements import (
     Intent,
+    IntentSubject,
     OnFailure,
     OnStale,
     Outcome,
     Receipt,
-    Result,
+    ReceiptResult,
     Statement,
-    Subject,
 )
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ class Day:
             requester=who,
             verb=verb,
             params={},
-            subjects=tuple(Subject("service", ref) for ref in refs),
+            subjects=tuple(IntentSubject("service", ref) for ref in refs),
             exclude=(),
             on_failure=OnFailure.CONTINUE,
             on_stale=OnStale.SKIP,
@@ -128,7 +128,7 @@ class Day:
     async def accepted(self, who: str, kind: pb.Kind, data: bytes, agent: str = "") -> None:
         """Send a statement that the agent takes."""
         await self.desk(who).send(kind, data, agent)
-        assert (await self.receipt(data)).result is Result.ACCEPTED
+        assert (await self.receipt(data)).result is ReceiptResult.ACCEPTED
 
     async def outcome(self, plan: bytes) -> Outcome:
         """Return what became of a plan, once it is there."""
@@ -143,7 +143,7 @@ class Day:
     async def refused(self, data: bytes) -> str:
         """Return why the agent refused what was sent."""
         receipt = await self.receipt(data)
-        assert receipt.result is Result.REFUSED
+        assert receipt.result is ReceiptResult.REFUSED
         assert receipt.reason is not None
         return receipt.reason.value
 
@@ -151,7 +151,7 @@ class Day:
         """Ask; return the plan's envelope from the board."""
         asked = await self.ask(who, verb, *refs, **changes)
         receipt = await self.receipt(asked)
-        assert receipt.result is Result.ACCEPTED, receipt
+        assert receipt.result is ReceiptResult.ACCEPTED, receipt
         (plan,) = [p for p in self.board.found.plans if p.intent_sha256 == digest_of(asked)]
         return self.board.found.envelope_of(plan)
 
@@ -164,7 +164,7 @@ class Day:
     async def ended(self, plan: bytes, *who: str) -> Outcome:
         """Approve; return what came of it."""
         for one in who or ("joseph",):
-            assert (await self.decide(plan, one)).result is Result.ACCEPTED
+            assert (await self.decide(plan, one)).result is ReceiptResult.ACCEPTED
         return await self.outcome(plan)
 
     async def view(self, plan: bytes, who: str) -> tuple[bytes, ...]:

@@ -35,7 +35,7 @@ from trust.statements import (
     OutcomeState,
     Plan,
     Receipt,
-    Result,
+    ReceiptResult,
 )
 
 SERVICES = 30
@@ -120,7 +120,7 @@ async def trouble(day: Day, services: Sequence[LabService], monkeypatch: pytest.
     )
     assert (await day.ended(plan)).state is OutcomeState.NOTHING_DONE
     plan = await day.planned("billing", Action.SUSPEND, ref_of(four))
-    assert (await day.decide(plan, "lena", decision=Decision.REJECT)).result is Result.ACCEPTED
+    assert (await day.decide(plan, "lena", decision=Decision.REJECT)).result is ReceiptResult.ACCEPTED
     plan = await day.planned("billing", Action.DISCONNECT, ref_of(four))
     cancel = people.cancel(envelopes.decode_untrusted(plan), "lena")
     await day.accepted("lena", pb.KIND_CANCEL, cancel, here.agent)
@@ -150,7 +150,7 @@ async def refused(day: Day, service: LabService, suspended: LabService) -> None:
     """Have the agent refuse what it can refuse."""
     here, people = day.here, day.here.files.people
     for receipt in await refusals(day, suspended):
-        assert receipt.result is Result.REFUSED
+        assert receipt.result is ReceiptResult.REFUSED
     everybody = await day.ask("billing", Action.SUSPEND, *map(ref_of, here.isp.services))
     await day.receipt(everybody)
     for changes in ({"params": {"tariff": service.name}}, {"agent": "ab" * 16}, {"expires": 1}):
@@ -165,9 +165,9 @@ async def refused(day: Day, service: LabService, suspended: LabService) -> None:
     await here.desks["billing"].send(pb.KIND_INTENT, nobody, here.agent)
     await day.quiet()
     plan = await day.planned("lena", Action.DISCONNECT, ref_of(service))
-    assert (await day.decide(plan, "lena")).result is Result.REFUSED  # who asked does not count
+    assert (await day.decide(plan, "lena")).result is ReceiptResult.REFUSED  # who asked does not count
     wrong = await day.decide(plan, "joseph", key=people.keys["lena"])
-    assert wrong.result is Result.REFUSED
+    assert wrong.result is ReceiptResult.REFUSED
     await view_refused(day, plan)
     await guess(day)
 
@@ -198,7 +198,7 @@ async def view_refused(day: Day, plan: bytes) -> None:
 
 
 def may_not_see(receipts: Sequence[Receipt]) -> list[Receipt]:
-    return [r for r in receipts if r.of_type == "view" and r.result is Result.REFUSED]
+    return [r for r in receipts if r.of_type == "view" and r.result is ReceiptResult.REFUSED]
 
 
 async def refused_by_the_cloud(day: Day, cloud: RecordingCloud) -> None:

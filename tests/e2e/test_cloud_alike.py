@@ -27,7 +27,7 @@ from trust.policy import Action
 from trust.statements import (
     OutcomeState,
     Receipt,
-    Result,
+    ReceiptResult,
 )
 
 SERVICES = 30
@@ -179,7 +179,7 @@ def test_plans_of_two_and_of_ten_look_alike(two_days: TwoDays) -> None:
 def test_a_refusal_is_no_oracle(two_days: TwoDays) -> None:
     known, protected, ambiguous, stranger = two_days.short.not_taken
     for one in (known, protected, ambiguous, stranger):
-        assert (one.result, one.reason and one.reason.value) == (Result.REFUSED, "not-taken")
+        assert (one.result, one.reason and one.reason.value) == (ReceiptResult.REFUSED, "not-taken")
     encoded = [len(statements.encode(r)) for r in two_days.short.not_taken]
     assert len(set(encoded)) == 1
     different = [replace(r, of_sha256="", log_root="", log_size=0, at=0) for r in two_days.short.not_taken]

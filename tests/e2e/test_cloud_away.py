@@ -25,7 +25,7 @@ from tests.e2e.cloud_site import (
 )
 from tests.e2e.files import ordinary, ref_of
 from tests.e2e.site import Json, Site, check_log, item_states, open_site, state_of
-from trust.statements import OutcomeState, Result
+from trust.statements import OutcomeState, ReceiptResult
 
 SLOW: dict[str, Any] = {"policy": {"pace": 2, "canary": 10}}
 
@@ -107,7 +107,7 @@ async def test_killed_before_the_approval_was_delivered_and_the_agent_restarted(
             assert (await site.show(change))["gate"] == "open"
             await trio.to_thread.run_sync(cloud.start)
             assert state_of(await site.wait_end(change)) == ("applied", "garden")
-            assert (await here.joseph.receipt(approval)).result is Result.ACCEPTED
+            assert (await here.joseph.receipt(approval)).result is ReceiptResult.ACCEPTED
             await here.joseph.outcome(sha256)
             assert once(await here.joseph.board(), sha256)
             await check_log(site)
@@ -150,7 +150,7 @@ async def test_an_answer_that_was_lost_has_no_second_effect(tmp_path: Path, clou
         await here.joseph.outcome(plan_sha256(change))
         await here.joseph.wait("a receipt for each", lambda b: len(b.receipts_of(approval)) == 4)
         board = await here.joseph.board()
-        assert {r.result for r in board.receipts_of(approval)} == {Result.ACCEPTED}
+        assert {r.result for r in board.receipts_of(approval)} == {ReceiptResult.ACCEPTED}
         assert once(board, plan_sha256(change))
         assert sent(here.isp) == 1
 

@@ -42,9 +42,9 @@ from tests.e2e.files import Files, ordinary, ref_of
 from tests.e2e.site import Office
 from trust import envelope as envelopes
 from trust import seal, statements
-from trust.document import Operator, Quorum, Trust, Witness
+from trust.document import Quorum, Trust, Witness, WitnessOperator
 from trust.policy import Action
-from trust.statements import Intent, OnFailure, OnStale, Result, Subject
+from trust.statements import Intent, IntentSubject, OnFailure, OnStale, ReceiptResult
 
 CHAOS_S = 15.0
 KILLS = 2
@@ -166,7 +166,7 @@ class Crowd:
             requester="maria",
             verb=verb,
             params={},
-            subjects=(Subject("service", ref),),
+            subjects=(IntentSubject("service", ref),),
             exclude=(),
             on_failure=OnFailure.STOP,
             on_stale=OnStale.SKIP,
@@ -248,7 +248,7 @@ class Chaos:
 
 def with_witness(cloud: CloudProgram, trust: Trust) -> Trust:
     """Let each start wait for the control plane's own witness, so that it is asked all the time."""
-    witness = Witness("ispcloud-witness", (cloud.vkey,), Operator.CLOUD)
+    witness = Witness("ispcloud-witness", (cloud.vkey,), WitnessOperator.CLOUD)
     return replace(trust, witnesses=(witness,), quorum=Quorum(1, 0))
 
 
@@ -318,9 +318,9 @@ async def check(crowd: Crowd, office: Office, chaos: Chaos) -> None:
     assert Counter(p.intent_sha256 for p in found.plans) == intents
     outcomes = Counter(o.plan_sha256 for o in found.outcomes if o.final)
     assert outcomes == Counter(digest_of(found.envelope_of(p)) for p in found.plans)
-    receipts = Counter(r.of_sha256 for r in found.receipts if r.result is Result.ACCEPTED)
+    receipts = Counter(r.of_sha256 for r in found.receipts if r.result is ReceiptResult.ACCEPTED)
     assert receipts == Counter(digest_of(s) for s in (*crowd.intents, *crowd.approvals))
-    assert [r for r in found.receipts if r.result is Result.REFUSED] == []
+    assert [r for r in found.receipts if r.result is ReceiptResult.REFUSED] == []
 
     events = Counter(e["kind"] for e in await office.call("GET", "/v1/audit"))
     assert events["consumed"] == len(crowd.intents)

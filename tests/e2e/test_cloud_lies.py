@@ -37,13 +37,13 @@ from trust.statements import (
     Approval,
     Decision,
     Intent,
+    IntentSubject,
     OnFailure,
     OnStale,
     Plan,
     ReasonCode,
-    Result,
+    ReceiptResult,
     Saw,
-    Subject,
     View,
 )
 
@@ -196,8 +196,8 @@ async def test_what_it_invents_is_refused_each_with_its_reason(tmp_path: Path, c
         assert {what: r.reason.value if r.reason else "accepted" for what, r in got.items()} == {
             what: reason for what, (_, _, reason) in LIES.items()
         }
-        assert {r.result for r in got.values()} == {Result.REFUSED}
-        assert (await here.joseph.receipt(bytes(replayed))).result is Result.ACCEPTED  # it was, once
+        assert {r.result for r in got.values()} == {ReceiptResult.REFUSED}
+        assert (await here.joseph.receipt(bytes(replayed))).result is ReceiptResult.ACCEPTED  # it was, once
 
         assert ((await site.show(stage.opened))["gate"], (await site.show(alone))["gate"]) == ("open", "open")
         assert (await site.call("GET", "/v1/trust"))["version"] == 1
@@ -227,7 +227,7 @@ async def test_an_intent_by_nobody_makes_no_plan(tmp_path: Path, cloud: CloudPro
                 requester="maria",
                 verb=Action.SUSPEND,
                 params={},
-                subjects=(Subject("service", ref),),
+                subjects=(IntentSubject("service", ref),),
                 exclude=(),
                 on_failure=OnFailure.STOP,
                 on_stale=OnStale.SKIP,
@@ -285,7 +285,7 @@ async def test_a_cancel_that_is_withheld_is_missed_and_carried_by_file(tmp_path:
         assert refused.code == 3, refused
         assert (await site.wait_end(change))["state"] == "cancelled"
         assert sent(here.isp) == 0
-        assert (await here.lena.receipt(file.read_bytes().strip())).result is Result.ACCEPTED
+        assert (await here.lena.receipt(file.read_bytes().strip())).result is ReceiptResult.ACCEPTED
         assert "cancelled" in await here.lena.do("changes", "list")
 
 
@@ -300,7 +300,7 @@ async def test_an_approval_that_is_delivered_late_does_not_count(tmp_path: Path,
         clock.pass_s(5 * 3600)
         here.proxy.mend()
         receipt = await here.joseph.receipt(approval)
-        assert receipt.result is Result.REFUSED
+        assert receipt.result is ReceiptResult.REFUSED
         assert receipt.reason is not None
         assert receipt.reason.value in ("expired", "consumed")
         assert (await site.wait_end(change))["state"] == "expired"
@@ -326,7 +326,7 @@ async def test_who_was_removed_is_shown_nothing_any_more(tmp_path: Path, cloud: 
         approval = site.approval(change, "joseph", seen=old)
         await here.joseph.send(pb.KIND_APPROVAL, approval, here.agent)
         receipt = await here.joseph.receipt(approval)
-        assert (receipt.result, receipt.reason) == (Result.REFUSED, Reason.UNKNOWN_SIGNER)
+        assert (receipt.result, receipt.reason) == (ReceiptResult.REFUSED, Reason.UNKNOWN_SIGNER)
         assert "disclosed" not in {e["kind"] for e in await site.call("GET", "/v1/audit")}
         assert ((await site.show(change))["gate"], sent(here.isp)) == ("open", 0)
 
@@ -347,7 +347,7 @@ async def test_a_view_is_answered_once(tmp_path: Path, cloud: CloudProgram) -> N
             receipt = await here.joseph.receipt(view)
         finally:
             again.cancel()
-        assert (receipt.result, receipt.reason) == (Result.REFUSED, Reason.CONSUMED)
+        assert (receipt.result, receipt.reason) == (ReceiptResult.REFUSED, Reason.CONSUMED)
         assert [e["kind"] for e in await site.call("GET", "/v1/audit")].count("disclosed") == 1
 
 

@@ -23,7 +23,7 @@ from trust import envelope as envelopes
 from trust.document import PersonKey, ServiceAccount, Trust
 from trust.errors import Reason
 from trust.keys import SigningKey
-from trust.statements import OutcomeState, Result
+from trust.statements import OutcomeState, ReceiptResult
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ async def test_two_operators_do_not_see_each_other(tmp_path: Path, cloud: CloudP
         theirs.inject(theirs.message(pb.KIND_APPROVAL, approval))
         await theirs.joseph.send(pb.KIND_APPROVAL, approval, theirs.agent)
         receipt = await theirs.joseph.receipt(approval)
-        assert receipt.result is Result.REFUSED
+        assert receipt.result is ReceiptResult.REFUSED
         assert (await other.show(mine))["gate"] == "open"
         assert (await site.show(change))["gate"] == "open"
         assert plan.agent == ours.agent

@@ -23,10 +23,10 @@ from tests.e2e.files import Billing, Files, ordinary, ref_of
 from tests.e2e.site import Json, Site, open_site, state_of
 from trust import keys
 from trust.checkpoint import encode_witness_vkey
-from trust.document import Operator, Quorum, Trust, Witness
+from trust.document import Quorum, Trust, Witness, WitnessOperator
 from trust.errors import Reason
 from trust.keys import SigningKey
-from trust.statements import Result
+from trust.statements import ReceiptResult
 
 KEY = SigningKey.generate()
 NAME = "desk-joseph"
@@ -50,8 +50,8 @@ async def witnessed(folder: Path, cloud: CloudProgram, *, wait_s: int = 20) -> A
 
     def quorum(trust: Trust, files: Files) -> Trust:
         witnesses = (
-            Witness(NAME, (encode_witness_vkey(NAME, KEY.public),), Operator.OWN),
-            Witness("ispcloud-witness", (cloud.vkey,), Operator.CLOUD),
+            Witness(NAME, (encode_witness_vkey(NAME, KEY.public),), WitnessOperator.OWN),
+            Witness("ispcloud-witness", (cloud.vkey,), WitnessOperator.CLOUD),
         )
         return replace(trust, witnesses=witnesses, quorum=Quorum(2, 1))
 
@@ -193,8 +193,8 @@ async def test_an_older_database_is_noticed_without_a_witness(tmp_path: Path, cl
                 "a second receipt", lambda b: b.receipts_of(approval) if len(b.receipts_of(approval)) > 1 else None
             )
             assert [(r.result, r.reason) for r in receipts] == [
-                (Result.ACCEPTED, None),
-                (Result.REFUSED, Reason.VOID),
+                (ReceiptResult.ACCEPTED, None),
+                (ReceiptResult.REFUSED, Reason.VOID),
             ]
             assert (await site.show(change))["gate"] == "void"
             assert ((await kinds(site))["restored-database"], sent(here.isp)) == (1, 1)

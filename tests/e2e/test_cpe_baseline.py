@@ -16,7 +16,7 @@ from tests.e2e.test_routers import ref
 from trust import envelope as envelopes
 from trust import statements
 from trust.policy import Action
-from trust.statements import Evidence, Standing
+from trust.statements import Standing, StandingEvidence
 
 BASELINE = """
 [baseline.gate]
@@ -38,7 +38,7 @@ def standing(at: CpeSite, **fields: object) -> bytes:
         Action.CPE_SET,
         "joseph",
         ("all",),
-        Evidence.BASELINE_DUE,
+        StandingEvidence.BASELINE_DUE,
         10,
         now,
         now + 60,

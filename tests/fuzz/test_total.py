@@ -55,8 +55,8 @@ LEAF = leaf.encode(
          commitment=bytes(32))
 )  # fmt: skip
 VKEY = checkpoint.encode_vkey("fuzz.local/a", KEY.public)
-PROOF = proof.encode(proof.ProofFile(proof.Entry(LEAF, 0, ()), NOTE, VKEY))
-EXPORT = proof.encode_export(proof.Export(VKEY, NOTE, (proof.Entry(LEAF, 0, ()),)))
+PROOF = proof.encode(proof.ProofFile(proof.ProvenLeaf(LEAF, 0, ()), NOTE, VKEY))
+EXPORT = proof.encode_export(proof.Export(VKEY, NOTE, (proof.ProvenLeaf(LEAF, 0, ()),)))
 SEALED = keys.seal_key(secrets.token_bytes(32), b"a passphrase", 1, 8192)
 CSV = (
     b"subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of\n"

@@ -15,7 +15,6 @@ from trust.policy import Action, RiskClass, Role
 from trust.statements import (
     Approval,
     Decision,
-    Evidence,
     OnFailure,
     OnStale,
     Plan,
@@ -24,6 +23,7 @@ from trust.statements import (
     SeenHeads,
     SizeBucket,
     Standing,
+    StandingEvidence,
 )
 
 DAY = 86_400
@@ -202,7 +202,7 @@ def standing(**changes: object) -> Standing:
         verb=Action.RESTORE,
         person="joseph",
         scope=(AGENT,),
-        evidence=Evidence.PAYMENT_MATCHED,
+        evidence=StandingEvidence.PAYMENT_MATCHED,
         rate_per_hour=60,
         not_before=MINUTE,
         not_after=MINUTE + 720,

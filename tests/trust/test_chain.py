@@ -4,7 +4,7 @@ import pytest
 
 from tests.trust.helpers import AGENT, DAY, NOW, ZEROS, key, person, plan, root_key, sha, signed_trust, trust
 from trust import chain, checkpoint, envelope, limits, statements
-from trust.document import Operator, Person, PersonKey, Quorum, Root, ServiceAccount, TrustedAgent, Witness
+from trust.document import Person, PersonKey, Quorum, Root, ServiceAccount, TrustedAgent, Witness, WitnessOperator
 from trust.errors import MalformedKeyError, MalformedStatementError, NotUnderstoodError, Reason, RefusedError
 from trust.policy import Role, preset
 
@@ -130,7 +130,7 @@ def test_T13_small_order_keys_are_refused_everywhere():
     assert "prime order" in invalid(agents=(agent,))
     agent = dataclasses.replace(FIRST.agents[0], log_key=checkpoint.encode_vkey("o", bytes.fromhex(bad)))
     assert "prime order" in invalid(agents=(agent,))
-    witness = Witness("w", (checkpoint.encode_witness_vkey("w", bytes.fromhex(bad)),), Operator.OWN)
+    witness = Witness("w", (checkpoint.encode_witness_vkey("w", bytes.fromhex(bad)),), WitnessOperator.OWN)
     assert "prime order" in invalid(witnesses=(witness,))
 
 
@@ -201,17 +201,17 @@ def test_documents_that_contradict_themselves():
     assert "agent handle" in invalid(agents=(agent, dataclasses.replace(other, handle="north")))
     assert "vkey" in invalid(agents=(dataclasses.replace(agent, log_key="a+b+c"),))
     assert "policy class low" in invalid(policy=(*preset(), preset()[1]))
-    witness = Witness("w", (checkpoint.encode_witness_vkey("w", key("w").public),), Operator.OWN)
+    witness = Witness("w", (checkpoint.encode_witness_vkey("w", key("w").public),), WitnessOperator.OWN)
     chain.check_document(trust(witnesses=(witness,), quorum=Quorum(1, 1)), None)
     assert "witness" in invalid(witnesses=(witness, witness))
-    assert "vkey" in invalid(witnesses=(Witness("w", (agent.log_key,), Operator.OWN),))
+    assert "vkey" in invalid(witnesses=(Witness("w", (agent.log_key,), WitnessOperator.OWN),))
     for operator, quorum in (
-        (Operator.OWN, Quorum(2, 1)),
-        (Operator.CLOUD, Quorum(1, 1)),
-        (Operator.OWN, Quorum(0, 1)),
+        (WitnessOperator.OWN, Quorum(2, 1)),
+        (WitnessOperator.CLOUD, Quorum(1, 1)),
+        (WitnessOperator.OWN, Quorum(0, 1)),
     ):
         assert "quorum" in invalid(witnesses=(dataclasses.replace(witness, operated_by=operator),), quorum=quorum)
-    assert "quorum" in invalid(witnesses=(Witness("w", (), Operator.OWN),), quorum=Quorum(1, 0))
+    assert "quorum" in invalid(witnesses=(Witness("w", (), WitnessOperator.OWN),), quorum=Quorum(1, 0))
     assert "scope" in invalid(people=(dataclasses.replace(maria, scope=("north",)), *FIRST.people[1:]))
     assert "scope" in invalid(people=(dataclasses.replace(maria, scope=("g" * 32,)), *FIRST.people[1:]))
     assert "none of the people" in invalid(root=Root(2, (*FIRST.root.keys, root_key("eve"))))
@@ -223,9 +223,9 @@ def test_T4_no_key_belongs_to_two():
     assert "twice" in invalid(services=(ServiceAccount("s", (maria,)),))
     assert "twice" in invalid(agents=(dataclasses.replace(FIRST.agents[0], plan_key=maria.pub),))
     witness_key = checkpoint.encode_witness_vkey("w", key("maria").public)
-    assert "twice" in invalid(witnesses=(Witness("w", (witness_key,), Operator.OWN),))
+    assert "twice" in invalid(witnesses=(Witness("w", (witness_key,), WitnessOperator.OWN),))
     same = [checkpoint.encode_witness_vkey(name, key("w").public) for name in ("w", "v")]
-    two = tuple(Witness(f"w{n}", (vkey,), Operator.OWN) for n, vkey in enumerate(same))
+    two = tuple(Witness(f"w{n}", (vkey,), WitnessOperator.OWN) for n, vkey in enumerate(same))
     assert "twice" in invalid(witnesses=two)
     log_as_plan = checkpoint.parse_vkey_untrusted(FIRST.agents[0].log_key).public.hex()
     assert "twice" in invalid(agents=(dataclasses.replace(FIRST.agents[0], plan_key=log_as_plan),))

@@ -29,11 +29,11 @@ from tests.trust.helpers import (
 from trust import chain, checkpoint, leaf, limits, merkle, proof, statements, witness
 from trust.__main__ import main
 from trust.checkpoint import Checkpoint
-from trust.document import Operator, TrustedAgent, Witness
+from trust.document import TrustedAgent, Witness, WitnessOperator
 from trust.errors import MalformedLeafError, MalformedProofError
 from trust.leaf import Leaf, LeafKind
 from trust.policy import Action, RiskClass
-from trust.proof import Entry, Export, ProofFile
+from trust.proof import Export, ProofFile, ProvenLeaf
 from trust.statements import Cancel, Decision, Outcome, OutcomeState, SizeBucket
 
 PLAN = plan()
@@ -78,7 +78,7 @@ def note_of(data, name="agent-log", origin=ORIGIN):
 
 def proof_file(index=3, opened=True, **changes):
     data = leaves()
-    entry = Entry(
+    entry = ProvenLeaf(
         data[index], index, merkle.inclusion(index, len(data), nodes_of(data)),
         record(index) if opened else None, salt(index) if opened else None,
     )  # fmt: skip
@@ -94,7 +94,7 @@ def export(data=None, proofs=False, **changes):
     data = leaves() if data is None else data
     nodes = nodes_of(data)
     entries = tuple(
-        Entry(d, n, merkle.inclusion(n, len(data), nodes) if proofs else (), record(n), salt(n))
+        ProvenLeaf(d, n, merkle.inclusion(n, len(data), nodes) if proofs else (), record(n), salt(n))
         for n, d in enumerate(data)
     )
     base = Export(
@@ -370,8 +370,10 @@ def cosigned(*names):
 
 def told(note):
     witnesses = (
-        Witness("cloud", (checkpoint.encode_witness_vkey("cloud", key("cloud").public),), Operator.CLOUD),
-        Witness("desk-lena", (checkpoint.encode_witness_vkey("desk-lena", key("desk-lena").public),), Operator.OWN),
+        Witness("cloud", (checkpoint.encode_witness_vkey("cloud", key("cloud").public),), WitnessOperator.CLOUD),
+        Witness(
+            "desk-lena", (checkpoint.encode_witness_vkey("desk-lena", key("desk-lena").public),), WitnessOperator.OWN
+        ),
     )
     first = signed_trust(trust(witnesses=witnesses))
     e = export(note=note, envelopes=(first, *export().envelopes[1:]))

@@ -15,7 +15,7 @@ from trust.answer import ViewAnswer
 from trust.errors import MalformedKeyError, MalformedSealError, MalformedStatementError
 from trust.policy import Action
 from trust.seal import SealingKey
-from trust.statements import Intent, OnFailure, OnStale, Receipt, Result, SealKey, Standing, Subject, View
+from trust.statements import Intent, IntentSubject, OnFailure, OnStale, Receipt, ReceiptResult, SealKey, Standing, View
 
 KEY, OTHER = SealingKey(b"k" * 32), SealingKey(b"o" * 32)
 VIEW = b"v" * 16
@@ -268,7 +268,7 @@ def guessed_plan(name, salt):
 
 def guessed_intent(name, salt):
     base = Intent(
-        TRUST_ID, "01" * 16, salt, AGENT, "maria", Action.SUSPEND, {}, (Subject("service", name),), (),
+        TRUST_ID, "01" * 16, salt, AGENT, "maria", Action.SUSPEND, {}, (IntentSubject("service", name),), (),
         OnFailure.STOP, OnStale.SKIP, 0, NOW, "",
     )  # fmt: skip
     return envelope.digest_of(statements.payload_type(Intent), statements.encode(base))
@@ -281,7 +281,7 @@ def test_E9_a_dictionary_confirms_no_name_in_what_the_cloud_sees():
     signed = statements.sign(guessed_plan("C-10482", secret), [key("agent-plan")])
     view = json.loads(envelope.decode_untrusted(people.view(signed, "lena", one_time)).payload)
     receipt = Receipt(
-        TRUST_ID, AGENT, "intent", guessed_intent("C-10482", secret).hex(), Result.ACCEPTED, None, 0, 0, 1, 0,
+        TRUST_ID, AGENT, "intent", guessed_intent("C-10482", secret).hex(), ReceiptResult.ACCEPTED, None, 0, 0, 1, 0,
         "00" * 32, MINUTE,
     )  # fmt: skip
     digests = {name: {digest(guessed_plan(name, secret)).hex(), guessed_intent(name, secret).hex()} for name in NAMES}

@@ -30,7 +30,6 @@ from trust.statements import (
     Cancel,
     Decision,
     Enroll,
-    Evidence,
     Freeze,
     FreezeScope,
     Intent,
@@ -39,10 +38,11 @@ from trust.statements import (
     Outcome,
     OutcomeState,
     Receipt,
-    Result,
+    ReceiptResult,
     Saw,
     SealKey,
     SeenHeads,
+    StandingEvidence,
     Unfreeze,
     View,
 )
@@ -331,7 +331,7 @@ def test_plans_are_their_agents():
 
 def test_receipts_and_outcomes():
     receipt = Receipt(
-        TRUST_ID, AGENT, "approval", "ab" * 32, Result.REFUSED, Reason.EXPIRED, 0, 1, 1, 3, "cd" * 32, MINUTE
+        TRUST_ID, AGENT, "approval", "ab" * 32, ReceiptResult.REFUSED, Reason.EXPIRED, 0, 1, 1, 3, "cd" * 32, MINUTE
     )
     outcome = Outcome(TRUST_ID, AGENT, "ab" * 32, 1, True, OutcomeState.DONE, {}, "cd" * 32, 3, "ef" * 32, MINUTE)
     assert verify.verify_receipt(statements.sign(receipt, [key("agent-plan")]), TRUST) == receipt
@@ -511,7 +511,7 @@ def test_T13_a_view_for_a_key_that_hides_nothing():
 # --- standing authority ---------------------------------------------------------------------------------------------
 
 RESTORE = plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester="billing")
-PAID = frozenset(Evidence)
+PAID = frozenset(StandingEvidence)
 
 
 def test_two_people_sign_by_day_for_the_night():

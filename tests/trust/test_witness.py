@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.trust.helpers import ORIGIN, key, trust
 from trust import checkpoint, limits, merkle, witness
 from trust.checkpoint import Checkpoint, VerifierKey
-from trust.document import Operator, Quorum, Witness
+from trust.document import Quorum, Witness, WitnessOperator
 from trust.errors import MalformedNoteError
 from trust.witness import AddCheckpoint, Refusal, WitnessResult
 
@@ -170,9 +170,9 @@ def vkey(name):
 
 
 W = (
-    Witness("cloud", (vkey("cloud"),), Operator.CLOUD),
-    Witness("site-2", (vkey("site-2-old"), vkey("site-2")), Operator.OWN),
-    Witness("desk", (vkey("desk"),), Operator.THIRD),
+    Witness("cloud", (vkey("cloud"),), WitnessOperator.CLOUD),
+    Witness("site-2", (vkey("site-2-old"), vkey("site-2")), WitnessOperator.OWN),
+    Witness("desk", (vkey("desk"),), WitnessOperator.THIRD),
 )
 NOTE = note(cp(64))
 
@@ -202,7 +202,7 @@ def test_cosignatures_that_are_no_ones_or_for_another_tree_are_passed_over():
     lines = ["", "rubbish", line("eve"), line("desk", 63), line("cloud", 80)]
     assert result(lines).names == ()
     assert result([*lines, line("desk"), line("cloud")]).confirmed
-    assert result([line("desk")], witnesses=(Witness("desk", ("rubbish", str(LOG)), Operator.OWN),)).names == ()
+    assert result([line("desk")], witnesses=(Witness("desk", ("rubbish", str(LOG)), WitnessOperator.OWN),)).names == ()
     for bad in (b"", b"rubbish", b"\xff"):
         assert result([line("desk"), line("cloud")], note_=bad) == WitnessResult(False, (), 0, 2, 1)
 

@@ -238,14 +238,14 @@ class Evidence:
         except TrustError as err:
             raise LogCorruptError(f"event {seq}: {err}") from err
 
-    def _entry(self, seq: int, size: int, *, opened: bool) -> proof.Entry:
+    def _entry(self, seq: int, size: int, *, opened: bool) -> proof.ProvenLeaf:
         row = self._store.reader.execute("SELECT * FROM event WHERE seq = ?", (seq,)).fetchone()
         if row is None or seq > size:
             raise LogCorruptError(f"there is no event {seq}: the log has {size}")
         path = merkle.inclusion(seq - 1, size, log_store.stored_nodes(self._store.reader))
         record = self._open(row["subject"], row["record"]) if opened else None
         salt, clear = (None, None) if record is None else record
-        return proof.Entry(bytes(row["leaf"]), seq - 1, path, clear, salt)
+        return proof.ProvenLeaf(bytes(row["leaf"]), seq - 1, path, clear, salt)
 
     async def prove(self, seq: int, *, opened: bool) -> bytes:
         """Return the proof file of one event under a checkpoint, a cosigned one if there is; `opened`: with its record.

@@ -33,7 +33,7 @@ from agent.store.log_store import Entry, Sealed
 from agent.store.mail import Post, post
 from trust import limits
 from trust.checkpoint import VerifierKey, parse_witness_vkey_untrusted, verify_cosignature_untrusted
-from trust.document import Operator, Trust, Witness
+from trust.document import Trust, Witness, WitnessOperator
 from trust.errors import MalformedNoteError
 from trust.leaf import LeafKind
 from trust.witness import AddCheckpoint, encode_request, note_text
@@ -219,7 +219,7 @@ class Witnesses:
         if self._start is None or self.contradicted_by():
             return False
         names = [w for w in trust.witnesses if self._seen.get(w.name, 0) >= self._start]
-        non_cloud = sum(w.operated_by is not Operator.CLOUD for w in names)
+        non_cloud = sum(w.operated_by is not WitnessOperator.CLOUD for w in names)
         return len(names) >= trust.quorum.n and non_cloud >= trust.quorum.non_cloud
 
     def contradicted_by(self) -> list[str]:
@@ -239,7 +239,7 @@ class Witnesses:
             return f"CONTRADICTED by {', '.join(against)}: a witness has seen another log of this agent"
         sizes = dict(self._store.reader.execute("SELECT name, size FROM witness_seen").fetchall())
         found = [w for w in trust.witnesses if sizes.get(w.name, 0) >= max(seq, 1)]
-        if all(w.operated_by is Operator.CLOUD for w in found):
+        if all(w.operated_by is WitnessOperator.CLOUD for w in found):
             return NOT_WITNESSED
         return f"witnessed by {', '.join(w.name for w in found)}"
 

@@ -33,7 +33,7 @@ from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
 from trust.policy import Action, RiskClass
-from trust.statements import Evidence, Standing
+from trust.statements import Standing, StandingEvidence
 from trust.verify import BY_STANDING, VerificationResult
 
 EvidenceTest = Callable[[Query, PlanRow], bool]
@@ -110,7 +110,7 @@ class Standings:
         trust: TrustState,
         clock: Clock,
         doubt: Callable[[str], str] = lambda _: "",
-        evidence: Mapping[Evidence, EvidenceTest] = MappingProxyType({}),
+        evidence: Mapping[StandingEvidence, EvidenceTest] = MappingProxyType({}),
     ) -> None:
         """Judge by what the store holds.
 
@@ -126,7 +126,7 @@ class Standings:
         self._recorder = recorder
         self._trust = trust
         self._clock = clock
-        self._tests = {Evidence.PAYMENT_MATCHED: self._is_paid, **evidence}
+        self._tests = {StandingEvidence.PAYMENT_MATCHED: self._is_paid, **evidence}
         self._doubt = doubt
         self.waiting: dict[bytes, str] = {}
         """Why a plan that a standing authority might have approved waits for a person."""

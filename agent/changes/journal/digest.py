@@ -17,7 +17,7 @@ from trust import envelope as envelopes
 from trust import merkle, statements
 from trust.errors import Reason
 from trust.keys import SigningKey
-from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, Result, SealKey, size_bucket
+from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, ReceiptResult, SealKey, size_bucket
 
 S = ItemState
 
@@ -106,7 +106,7 @@ class Signer:
             agent=self.agent,
             of_type=of_type,
             of_sha256=of_digest.hex(),
-            result=Result.ACCEPTED if reason is None else Result.REFUSED,
+            result=ReceiptResult.ACCEPTED if reason is None else ReceiptResult.REFUSED,
             reason=reason,
             have=people[0],
             need=people[1],

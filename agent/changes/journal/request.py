@@ -17,7 +17,7 @@ from trust.document import UNKNOWN, Trust
 from trust.envelope import Envelope
 from trust.errors import TrustError
 from trust.policy import Action
-from trust.statements import Intent, OnFailure, OnStale, Subject
+from trust.statements import Intent, IntentSubject, OnFailure, OnStale
 
 INTENT_LIFE_S = 3600
 INTENT_LIFE_MAX_S = 24 * 3600
@@ -182,11 +182,11 @@ def _params(ask: Ask) -> Mapping[str, str]:
 
 def intent_of(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> Intent:
     """Return the intent that stands for an ask made on the agent's own machine."""
-    subjects = [Subject("service", ref) for ref in ask.refs]
+    subjects = [IntentSubject("service", ref) for ref in ask.refs]
     if ask.on_tariff:
-        subjects.append(Subject("tariff", ask.on_tariff))
+        subjects.append(IntentSubject("tariff", ask.on_tariff))
     if ask.change:
-        subjects.append(Subject("change", ask.change))
+        subjects.append(IntentSubject("change", ask.change))
     return Intent(
         trust_id=trust.trust_id,
         intent_id=secrets.token_hex(16),

@@ -32,7 +32,7 @@ from trust.document import PersonKey, ServiceAccount, Trust
 from trust.envelope import Envelope
 from trust.keys import SigningKey
 from trust.policy import Action
-from trust.statements import Intent, OnFailure, OnStale, Receipt, Subject
+from trust.statements import Intent, IntentSubject, OnFailure, OnStale, Receipt
 
 EPOCH = b"e" * 16
 MARIA_UID = 4242
@@ -148,7 +148,7 @@ class Office:
             requester=who,
             verb=verb,
             params=params or {},
-            subjects=tuple(Subject("service", ref) for ref in refs),
+            subjects=tuple(IntentSubject("service", ref) for ref in refs),
             exclude=(),
             on_failure=OnFailure.STOP,
             on_stale=OnStale.SKIP,

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from tests.agent.changes.witnessing import Site, Witness, desk_and_cloud, life, site_in, snapshot
-from trust.document import Operator, Quorum
+from trust.document import Quorum, WitnessOperator
 from trust.leaf import LeafKind
 
 
@@ -60,7 +60,7 @@ async def test_j9_silence_of_the_witnesses_voids_what_is_unconsumed(tmp_path: Pa
 
 
 async def test_the_cloud_alone_does_not_confirm(tmp_path: Path, autojump_clock: MockClock) -> None:
-    witnesses = [*desk_and_cloud(), Witness("cloud-2", Operator.CLOUD)]
+    witnesses = [*desk_and_cloud(), Witness("cloud-2", WitnessOperator.CLOUD)]
     async with site_in(tmp_path, witnesses, Quorum(2, 1)) as site:
         plan_id = await site.plan()
         await site.start("desk-lena")
@@ -69,7 +69,7 @@ async def test_the_cloud_alone_does_not_confirm(tmp_path: Path, autojump_clock: 
 
 
 async def test_a_third_party_counts_as_not_the_clouds(tmp_path: Path, autojump_clock: MockClock) -> None:
-    witnesses = [*desk_and_cloud(), Witness("university", Operator.THIRD)]
+    witnesses = [*desk_and_cloud(), Witness("university", WitnessOperator.THIRD)]
     async with site_in(tmp_path, witnesses, Quorum(2, 1)) as site:
         plan_id = await site.plan()
         await site.start("desk-lena")
@@ -110,7 +110,7 @@ async def test_j4_a_restored_machine_starts_nothing_and_goes_on_with_nothing(
 
 
 async def test_j4_a_restored_machine_whose_log_grew_to_the_same_size(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with site_in(tmp_path / "one", [Witness("desk-lena", Operator.OWN)]) as site:
+    async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         plan_id = await site.plan()
         folder = snapshot(site, tmp_path / "two")
@@ -123,7 +123,7 @@ async def test_j4_a_restored_machine_whose_log_grew_to_the_same_size(tmp_path: P
 
 
 async def test_one_contradiction_outweighs_a_quorum(tmp_path: Path, autojump_clock: MockClock) -> None:
-    witnesses = [*desk_and_cloud(), Witness("site-2", Operator.OWN)]
+    witnesses = [*desk_and_cloud(), Witness("site-2", WitnessOperator.OWN)]
     async with site_in(tmp_path, witnesses, Quorum(2, 1)) as site:
         await site.cosigned()
         plan_id = await site.plan()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from agent.changes.auditlog.witnesses import Witnesses
 from agent.runtime.bell import Bell
 from tests.agent.changes.witnessing import Site, Witness, life, site_in, snapshot
-from trust.document import Operator
+from trust.document import WitnessOperator
 
 OPS = st.lists(
     st.sampled_from(["grow", "publish", "send", "handle", "hear", "lose answer", "lose request"]), max_size=40
@@ -61,7 +61,7 @@ class Wire:
 
 async def honest(ops: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with site_in(Path(folder) / "a", [Witness("desk-lena", Operator.OWN)]) as site:
+        async with site_in(Path(folder) / "a", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
             site.rig.without_fsync()
             wire = Wire(site)
             for op in ops:
@@ -81,7 +81,7 @@ def test_an_honest_agent_is_never_contradicted(ops: list[str]) -> None:
 
 async def cloned(ops: list[str], grown: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with site_in(Path(folder) / "a", [Witness("desk-lena", Operator.OWN)]) as site:
+        async with site_in(Path(folder) / "a", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
             site.rig.without_fsync()
             await site.cosigned()
             copy = snapshot(site, Path(folder) / "b")
@@ -107,7 +107,7 @@ def test_a_clone_is_always_contradicted(ops: list[str], grown: int) -> None:
 
 async def restarted(ops: list[str], more: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        async with site_in(Path(folder) / "a", [Witness("desk-lena", Operator.OWN)]) as site:
+        async with site_in(Path(folder) / "a", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
             site.rig.without_fsync()
             wire = Wire(site)
             for op in ops:

@@ -30,7 +30,7 @@ from trust.checkpoint import (
     parse_vkey_untrusted,
     parse_witness_vkey_untrusted,
 )
-from trust.document import Operator, Quorum, Trust
+from trust.document import Quorum, Trust, WitnessOperator
 from trust.keys import SigningKey
 from trust.witness import Refusal, decode_request_untrusted, judge, note_text
 
@@ -42,7 +42,7 @@ class Witness:
     """A witness that remembers one checkpoint of each log, as C2SP says. `skew_s`: how far its clock is off."""
 
     name: str
-    operated_by: Operator
+    operated_by: WitnessOperator
     skew_s: int = 0
     key: SigningKey = field(default_factory=SigningKey.generate)
     known: dict[str, Checkpoint] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Witness:
 
 
 def desk_and_cloud() -> list[Witness]:
-    return [Witness("desk-lena", Operator.OWN), Witness("cloud", Operator.CLOUD)]
+    return [Witness("desk-lena", WitnessOperator.OWN), Witness("cloud", WitnessOperator.CLOUD)]
 
 
 class Site:

@@ -21,7 +21,7 @@ from agent.runtime.bell import Bell
 from agent.store.errors import RefusedCommandError
 from tests.agent.changes.witnessing import AGENT, Site, Witness, desk_and_cloud, life, site_in, snapshot
 from trust.checkpoint import cosign
-from trust.document import Operator, Quorum
+from trust.document import Quorum, WitnessOperator
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
 from trust.witness import decode_request_untrusted, note_text
@@ -112,7 +112,7 @@ async def test_a_witness_that_knows_nothing_is_asked_from_size_0(tmp_path: Path)
 
 
 async def test_a_lost_answer_and_what_was_asked_twice_are_no_contradiction(tmp_path: Path) -> None:
-    async with site_in(tmp_path, [Witness("desk-lena", Operator.OWN)]) as site:
+    async with site_in(tmp_path, [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         desk, vkey = site.witnesses[0], site.rig.evidence.vkey
         await site.plan()
@@ -129,7 +129,7 @@ async def test_a_lost_answer_and_what_was_asked_twice_are_no_contradiction(tmp_p
 
 
 async def test_a_late_answer_after_an_outage_is_no_contradiction(tmp_path: Path) -> None:
-    async with site_in(tmp_path, [Witness("desk-lena", Operator.OWN)]) as site:
+    async with site_in(tmp_path, [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         desk, vkey = site.witnesses[0], site.rig.evidence.vkey
         await site.plan()
@@ -207,7 +207,7 @@ async def test_a_long_answer_or_many_that_fit_nothing_cost_little(tmp_path: Path
 async def test_only_witnesses_of_the_trust_document_are_heard(tmp_path: Path) -> None:
     async with site_in(tmp_path, desk_and_cloud()) as site:
         await site.asking.publish()
-        eve, note = Witness("desk-lena", Operator.OWN), decode_request_untrusted(site.waiting()[0].body).note
+        eve, note = Witness("desk-lena", WitnessOperator.OWN), decode_request_untrusted(site.waiting()[0].body).note
         await site.asking.take(eve.key_id, b"conflict 4096\n")
         line = cosign(note_text(note), "desk-lena", eve.key, int(site.clock.wall_s())).encode()
         await site.asking.take(eve.key_id, line)
@@ -218,7 +218,7 @@ async def test_only_witnesses_of_the_trust_document_are_heard(tmp_path: Path) ->
 async def test_a_replayed_cosignature_of_an_older_checkpoint_confirms_nothing(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with site_in(tmp_path, [Witness("desk-lena", Operator.OWN)]) as site:
+    async with site_in(tmp_path, [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         old = site.witnesses[0].said[-1]
         await site.plan()
@@ -247,7 +247,7 @@ async def test_a_replayed_cosignature_of_an_older_checkpoint_confirms_nothing(
 async def test_c17_witness_time_far_off_is_an_alarm_and_stops_nothing(
     tmp_path: Path, autojump_clock: MockClock, skew_s: int
 ) -> None:
-    async with site_in(tmp_path, [Witness("desk-lena", Operator.OWN, skew_s)]) as site:
+    async with site_in(tmp_path, [Witness("desk-lena", WitnessOperator.OWN, skew_s)]) as site:
         plan_id = await site.plan()
         await site.start()
         assert site.asking.confirmed
@@ -289,7 +289,7 @@ async def test_j5_a_clone_of_the_agent_is_contradicted_and_starts_nothing(tmp_pa
 
 
 async def test_j5_a_clone_of_the_same_size_is_contradicted_too(tmp_path: Path) -> None:
-    async with site_in(tmp_path / "one", [Witness("desk-lena", Operator.OWN)]) as site:
+    async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         folder = snapshot(site, tmp_path / "two")
         await site.note_start()
@@ -304,7 +304,7 @@ async def test_j5_a_clone_of_the_same_size_is_contradicted_too(tmp_path: Path) -
 
 
 async def test_a_contradiction_stands_over_restarts_until_the_witness_cosigns_what_came_after(tmp_path: Path) -> None:
-    async with site_in(tmp_path / "one", [Witness("desk-lena", Operator.OWN)]) as site:
+    async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         desk = site.witnesses[0]
         await site.asking.publish()
         (withheld,) = await site.sent()
@@ -322,7 +322,7 @@ async def test_a_contradiction_stands_over_restarts_until_the_witness_cosigns_wh
 
 
 async def test_a_renewed_log_key_ends_a_contradiction_of_the_log_that_was_lost(tmp_path: Path) -> None:
-    async with site_in(tmp_path / "one", [Witness("desk-lena", Operator.OWN)]) as site:
+    async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         folder = snapshot(site, tmp_path / "two")
         for _ in range(80):

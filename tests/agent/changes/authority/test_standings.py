@@ -28,7 +28,7 @@ from trust import envelope as envelopes
 from trust.document import Person
 from trust.leaf import LeafKind
 from trust.policy import Action, Role
-from trust.statements import Evidence, FreezeScope, Standing
+from trust.statements import FreezeScope, Standing, StandingEvidence
 
 PAID = b"%s,Amina Hassan,home,%s,fake,20M,,0,0.00,2025-10-03,%%(now)s,%%(now)s"
 
@@ -52,7 +52,7 @@ def standing(
         verb=Action.RESTORE,
         person=(who or ("joseph",))[0],
         scope=(scope,),
-        evidence=Evidence.PAYMENT_MATCHED,
+        evidence=StandingEvidence.PAYMENT_MATCHED,
         rate_per_hour=rate,
         not_before=now + begins,
         not_after=now + ends,

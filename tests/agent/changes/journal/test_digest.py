@@ -14,7 +14,7 @@ from trust import envelope as envelopes
 from trust import statements
 from trust.errors import Reason
 from trust.keys import SigningKey
-from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, Result, SizeBucket
+from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, ReceiptResult, SizeBucket
 
 S = ItemState
 KEY = SigningKey(bytes(range(32)))
@@ -111,9 +111,11 @@ def test_an_outcome_is_signed_with_the_plan_key() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reason", "result"), [(None, Result.ACCEPTED), (next(iter(Reason)), Result.REFUSED)], ids=["taken", "refused"]
+    ("reason", "result"),
+    [(None, ReceiptResult.ACCEPTED), (next(iter(Reason)), ReceiptResult.REFUSED)],
+    ids=["taken", "refused"],
 )
-def test_receipts(reason: Reason | None, result: Result) -> None:
+def test_receipts(reason: Reason | None, result: ReceiptResult) -> None:
     data = signer().receipt("approval", PLAN, reason, (1, 2), 3, NOW_S)
     sealed = envelopes.decode_untrusted(data)
     receipt = statements.decode_untrusted(sealed.payload_type, sealed.payload)
