@@ -6,6 +6,7 @@ one that is pinned, by file or as a link that an approval carries.
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,7 +65,10 @@ class InstallTrust:
         kind = LeafKind.TRUST_CHANGED if self.after else LeafKind.TRUST_INSTALLED
         tx.trust_version = self.version
         seq = tx.append(Entry(kind, sealed=self.sealed))
-        tx.run("INSERT INTO trust VALUES (?,?,?,?)", (self.version, self.sha256, self.envelope, seq))
+        tx.run(
+            "INSERT INTO trust (version, sha256, envelope, seq) VALUES (?,?,?,?)",
+            (self.version, self.sha256, self.envelope, seq),
+        )
         for row in tx.all("SELECT name FROM witness_seen"):
             if row["name"] not in self.witnesses:  # what it says means nothing any more
                 tx.run("DELETE FROM witness_seen WHERE name = ?", (row["name"],))
@@ -242,7 +246,16 @@ def version_of(version: int, query: Query) -> Trust | None:
     rows = query("SELECT envelope FROM trust WHERE version = ?", (version,))
     if not rows:
         return None
-    return statements.decode_as_untrusted(Trust, envelopes.decode_untrusted(bytes(rows[0]["envelope"])))
+    return _trust_in(bytes(rows[0]["envelope"]))
+
+
+@functools.lru_cache(maxsize=4)
+def _trust_in(envelope: bytes) -> Trust:
+    """Return the trust document in an envelope that was pinned: verified then, and these very bytes since.
+
+    Kept by its bytes: a plan is judged under the same one or two versions a dozen times before it ends.
+    """
+    return statements.decode_as_untrusted(Trust, envelopes.decode_untrusted(envelope))
 
 
 @dataclass(frozen=True, slots=True)
