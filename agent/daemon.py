@@ -53,6 +53,7 @@ from agent.cpe.requirements import EVIDENCE_TESTS, REQUIREMENT_TESTS
 from agent.cpe.store import CpeStore
 from agent.inventory import book
 from agent.inventory.importing import Importer
+from agent.polling.poller import Poller
 from agent.reasons import TargetReason
 from agent.runtime import redacting_log
 from agent.runtime.bell import Bell
@@ -203,6 +204,7 @@ class Daemon:
     mailroom: Mailroom
     witnesses: Witnesses
     link: Link
+    poller: Poller
     provisioner: Provisioner | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -225,6 +227,7 @@ class Daemon:
             nursery.start_soon(self._supervised, "mailroom", self.mailroom.run)
             nursery.start_soon(self._supervised, "sealing", self.sealing.run)
             nursery.start_soon(self._supervised, "link", self.link.run)
+            nursery.start_soon(self._supervised, "polling", self.poller.run)
             if self.provisioner is not None:
                 nursery.start_soon(self._supervised, "provisioning", self.provisioner.run)
             nursery.start_soon(self._billing)
@@ -289,6 +292,7 @@ def build(
         found = roles.make(config.connectors, context)
     else:
         found = Connectors(connectors)
+    poller = Poller(found.by_name, store, clock)
     access_methods = found.access_methods
     sessions = Sessions(found.in_sessions)
     clock_watch = ClockWatch(store, recorder, clock)
@@ -402,7 +406,7 @@ def build(
             handle=config.name,
             words=fingerprint(identity.plan_key.public, identity.log_key.public),
             targets=found.targets,
-            devices=Devices(found.by_name, sessions),
+            devices=Devices({**found.by_name, "polled": poller}, sessions),
             cpes=cpes.desk,
             cloud=link.state,
             witnessed=witnesses.witnessed_text,
@@ -422,6 +426,7 @@ def build(
         mailroom=mailroom,
         witnesses=witnesses,
         link=link,
+        poller=poller,
         provisioner=cpes.provisioner,
     )
 

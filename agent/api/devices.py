@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from agent.api.call import ApiCall, Role, Route
 from agent.connectors.base import DeviceReport
+from agent.polling import samples
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
@@ -17,13 +18,27 @@ async def _list_devices(call: ApiCall) -> Response:
 
 
 async def _show(call: ApiCall) -> Response:
-    return Response(200, _device(_named(call, call.values[0]), call.parts.clock.wall_s()))
+    return Response(200, _with_samples(call, _named(call, call.values[0])))
+
+
+async def _series(call: ApiCall) -> Response:
+    target, name = _named(call, call.values[0]).target, call.request.query.get("name", "")
+    found = samples.series(call.parts.store, target, name)
+    return Response(200, [{"value": one.value, "at_s": one.at_s} for one in found])
 
 
 async def _probe(call: ApiCall) -> Response:
     call.body().done()
     found = await call.parts.devices.probe(_named(call, call.values[0]).target)
-    return Response(200, _device(found, call.parts.clock.wall_s()))
+    return Response(200, _with_samples(call, found))
+
+
+def _with_samples(call: ApiCall, report: DeviceReport) -> dict[str, object]:
+    """Return a device with the newest of each of its polled values."""
+    now_s = call.parts.clock.wall_s()
+    found = samples.latest(call.parts.store, report.target)
+    polled = [{"name": one.name, "value": one.value, "age_s": max(int(now_s) - one.at_s, 0)} for one in found]
+    return {**_device(report, now_s), "polled": polled}
 
 
 def _named(call: ApiCall, name: str) -> DeviceReport:
@@ -46,5 +61,6 @@ def _device(report: DeviceReport, now_s: float) -> dict[str, object]:
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/devices", Role.OPERATOR, "", "devices", _list_devices),
     Route("GET", "/v1/devices/{name}", Role.OPERATOR, "", "the device, as last read", _show),
+    Route("GET", "/v1/devices/{name}/series", Role.OPERATOR, "", "values of one name over time", _series),
     Route("POST", "/v1/devices/{name}/probe", Role.OPERATOR, "", "the device, as read now", _probe),
 )

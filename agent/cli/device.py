@@ -81,6 +81,8 @@ def _print_device(d: Json) -> None:
         print(f"what follows is {_age(d)}")
     for label, text in cast("dict[str, str]", d["facts"]).items():
         print(neutralise(f"{label:<13} {text}"))
+    for one in cast("list[Json]", d["polled"]):
+        print(neutralise(f"{one['name']:<24} {one['value']} ({age_text(cast('int', one['age_s']))} ago)"))
     findings = cast("list[Json]", d["findings"])
     if findings:
         print(f"{len(findings)} FINDING{'S' if len(findings) > 1 else ''}")

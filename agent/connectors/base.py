@@ -359,6 +359,30 @@ class Reads(Connector, Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One value of a target: its name, and the device's own text."""
+
+    name: str
+    value: str
+
+
+@runtime_checkable
+class Polls(Connector, Protocol):
+    """Role: its targets have values that are asked for again and again."""
+
+    poll_every_s: float
+    """Seconds between an answer and the next question to the same target."""
+
+    async def poll(self, target: Target) -> Sequence[Sample]:
+        """Ask a target for all of its values.
+
+        Raises:
+            UnreadableError: it could not be asked.
+        """
+        ...
+
+
 @runtime_checkable
 class KnowsPasswords(Connector, Protocol):
     """Role: it keeps its logins' passwords, and can tell one to a device that must have it."""

@@ -236,7 +236,15 @@ CREATE TABLE cpe_read (name TEXT NOT NULL, below TEXT NOT NULL, at_s INTEGER NOT
 WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4)
+V5 = """
+-- Values that connectors polled from their devices; the newest of each name are kept.
+CREATE TABLE sample (
+    target TEXT NOT NULL, name TEXT NOT NULL, at_s INTEGER NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (target, name, at_s)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

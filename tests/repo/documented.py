@@ -95,3 +95,25 @@ def problems(path: Path) -> list[str]:
         if s.text.split(" ", 1)[0] in PROGRAMS and (wrong := problem(s.text, whole=s.whole, known=known)):
             found.append(f"{path.name}:{s.line}: {wrong}")
     return found
+
+
+def rows(text: str, heading: str) -> list[tuple[str, ...]]:
+    """Return the cells of the tables under headings that begin with `heading`, without their header rows."""
+    found: list[tuple[str, ...]] = []
+    inside = header = False
+    for line in text.splitlines():
+        if line.startswith("#"):
+            inside, header = line.startswith(heading), True
+        elif inside and line.startswith("|"):
+            if not header and not re.fullmatch(r"[|: -]+", line):
+                found.append(tuple(c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]))
+            header = False
+        else:
+            header = True
+    return found
+
+
+def shown_keys(text: str) -> list[tuple[str, ...]]:
+    """Return (section, key, default, meaning) of every key under the headings ``## `[SECTION]` `` of a document."""
+    sections = re.findall(r"(?m)^## `\[(.+)\]`$", text)
+    return [(s, row[0].strip("`"), *row[1:]) for s in sections for row in rows(text, f"## `[{s}]`")]

@@ -13,26 +13,11 @@ from agent.changes.journal.machine import TRANSITIONS
 from agent.config import documented_keys
 from tests.repo import documented, tree
 from tests.repo.cli_reference import CLI_MD, commands, render
+from tests.repo.documented import rows, shown_keys
 
 DOCS = [p for p in tree.files() if p.suffix == ".md"]
 README = tree.ROOT / "README.md"
 ARCHITECTURE = tree.ROOT / "docs" / "ARCHITECTURE.md"
-
-
-def rows(text: str, heading: str) -> list[tuple[str, ...]]:
-    """Return the cells of the tables under headings that begin with `heading`, without their header rows."""
-    found: list[tuple[str, ...]] = []
-    inside = header = False
-    for line in text.splitlines():
-        if line.startswith("#"):
-            inside, header = line.startswith(heading), True
-        elif inside and line.startswith("|"):
-            if not header and not re.fullmatch(r"[|: -]+", line):
-                found.append(tuple(c.strip() for c in re.split(r"(?<!\\)\|", line)[1:-1]))
-            header = False
-        else:
-            header = True
-    return found
 
 
 def test_cli_md_is_what_the_code_says() -> None:
@@ -51,10 +36,7 @@ def test_reads_have_json() -> None:
 
 
 def test_config_md_has_every_key_and_no_other() -> None:
-    text = (tree.ROOT / "docs" / "config.md").read_text(encoding="utf-8")
-    sections = re.findall(r"(?m)^## `\[(.+)\]`$", text)
-    shown = [(s, row[0].strip("`"), *row[1:]) for s in sections for row in rows(text, f"## `[{s}]`")]
-    assert shown == documented_keys()
+    assert shown_keys((tree.ROOT / "docs" / "config.md").read_text(encoding="utf-8")) == documented_keys()
 
 
 def test_api_md_is_the_table_of_routes() -> None:

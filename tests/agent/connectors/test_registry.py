@@ -13,14 +13,12 @@ import pytest
 from agent.config import all_keys
 from agent.config_reader import ConfigReader
 from agent.connectors import registry
-from agent.connectors.base import Changes, ConnectionRequests, DeviceFacts, KnowsPasswords, Reads
+from agent.connectors.base import DeviceFacts
 from agent.connectors.spec import ConnectorSpec, configured
-from agent.cpe_model.manager import CpeManager
-from tests.agent.connectors.contexts import context
+from tests.agent.connectors.contexts import ROLES, context
 
 ROOT = Path(__file__).parents[3]
 SPECS = registry.specs()
-ROLES = (Changes, Reads, DeviceFacts, ConnectionRequests, KnowsPasswords, CpeManager)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)

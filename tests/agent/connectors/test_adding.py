@@ -1,0 +1,198 @@
+"""docs/adding-a-connector.md is true: its connector lands with its folder and one line, and the whole agent has it."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from typer.testing import CliRunner
+
+from agent import daemon as daemons
+from agent.cli import make
+from agent.config import AgentConfig, all_keys, documented_keys, load
+from agent.config_reader import ConfigReader
+from agent.config_schema import documented
+from agent.connectors import registry
+from agent.connectors.base import NotSentError
+from agent.connectors.spec import ConnectorSpec, configured
+from agent.runtime.clock import SystemClock
+from agent.runtime.errors import HttpError
+from agent.runtime.http import Request, Response
+from agent.store.identity import create_identity
+from agent.store.vault import create_store_key, load_store_key
+from tests.agent.connectors.adding import write_package
+from tests.agent.connectors.contexts import ROLES, context
+from tests.repo.documented import shown_keys
+
+CONFIG = """
+[agent]
+name = "noc-1"
+state_dir = "{folder}"
+[people]
+{uid} = "maria"
+[meter.hill]
+file = "hill.txt"
+secret = "meter/hill"
+every_s = 0.01
+"""
+CONFIG_PAGE = """
+## `[meter.NAME]`
+
+| key | default | meaning |
+|---|---|---|
+| `file` | required | The file that the meter writes. |
+| `secret` | `""` | The name of its password in the vault; empty: none. |
+| `every_s` | `300.0` | How often it is polled, seconds. |
+"""
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, ...]]:
+    """The registry's list with one line more."""
+    import sys
+
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    package = write_package(folder)
+    yield (*registry.DEFAULT, package)
+    for name in [n for n in sys.modules if n.partition(".")[0] == package]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def specs(packages: tuple[str, ...]) -> tuple[ConnectorSpec[Any], ...]:
+    return registry.specs(packages)
+
+
+@pytest.fixture
+def config(tmp_path: Path, specs: tuple[ConnectorSpec[Any], ...]) -> AgentConfig:
+    path = tmp_path / "agent.toml"
+    path.write_text(CONFIG.format(folder=tmp_path, uid=os.getuid()))
+    return load(path, {}, specs)
+
+
+class Agent:
+    def __init__(self, daemon: daemons.Daemon) -> None:
+        self.daemon = daemon
+
+    async def call(self, method: str, path: str, body: str = "", query: dict[str, str] | None = None) -> Any:
+        answer = await self.daemon.api(Request(method, path, query or {}, {}, body.encode(), os.getuid(), 1))
+        assert isinstance(answer, Response)
+        return answer.json
+
+
+@asynccontextmanager
+async def running(config: AgentConfig) -> AsyncIterator[Agent]:
+    create_store_key(config.key_file)
+    create_identity(config.state_dir, load_store_key(config.key_file))
+    clock = SystemClock()
+    async with daemons.open_files(config, clock) as files:
+        daemon = daemons.build(config, files, clock)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(daemon.run)
+            yield Agent(daemon)
+            nursery.cancel_scope.cancel()
+
+
+async def test_the_daemon_reads_and_polls_it(config: AgentConfig, tmp_path: Path) -> None:
+    (tmp_path / "hill.txt").write_text("volts=12.1\nstate=ok\n")
+    assert config.secrets == {"meter/hill"}
+    async with running(config) as agent:
+        assert (await agent.call("GET", "/v1/secrets"))["wanted"] == ["meter/hill"]
+        assert (await agent.call("GET", "/v1/status"))["targets"] == ["meter/hill"]
+        (listed,) = await agent.call("GET", "/v1/devices")
+        assert (listed["name"], listed["address"]) == ("hill", str(tmp_path / "hill.txt"))
+        shown = await agent.call("POST", "/v1/devices/hill/probe", "{}")
+        assert (shown["state"], shown["polled"]) == ("unreachable", [])
+        assert "meter/hill" in shown["problem"], "its password is missing"
+
+        password = base64.b64encode(b"pass").decode()
+        await agent.call("POST", "/v1/secrets/meter%2Fhill", f'{{"secret": "{password}"}}')
+        await polled(agent, {"state": "ok", "volts": "12.1"})
+        assert (await agent.call("GET", "/v1/devices/hill"))["facts"] == {"values": "2"}
+        (tmp_path / "hill.txt").write_text("volts=11.9\nstate=ok\n")
+        await polled(agent, {"state": "ok", "volts": "11.9"})
+        series = await agent.call("GET", "/v1/devices/hill/series", query={"name": "volts"})
+        assert series[-1]["value"] == "11.9"
+
+        session = await agent.daemon.sessions.dialled("meter/hill")
+        assert session.target.id == "meter/hill"
+        (tmp_path / "hill.txt").unlink()
+        assert (await agent.call("POST", "/v1/devices/hill/probe", "{}"))["state"] == "unreachable"
+        assert (await agent.call("GET", "/v1/devices/hill"))["polled"], "the last values are still known"
+
+
+async def polled(agent: Agent, wanted: dict[str, str]) -> None:
+    with trio.fail_after(10):
+        while True:
+            shown = await agent.call("GET", "/v1/devices/hill")
+            if {one["name"]: one["value"] for one in shown["polled"]} == wanted:
+                return
+            await trio.sleep(0.01)
+
+
+async def test_the_command_line_shows_it(
+    config: AgentConfig, packages: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hill.txt").write_text("volts=12.1\n")
+    monkeypatch.setenv("ISPAGENT_SOCKET", str(config.socket))
+    app = make(packages)
+
+    async def run(*words: str, text: str = "") -> str:
+        result = await trio.to_thread.run_sync(lambda: CliRunner().invoke(app, list(words), input=text))
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    async with running(config) as agent:
+        assert await run("secret", "set", "meter/hill", "--stdin", text="pass\n") == "secret meter/hill is set\n"
+        await polled(agent, {"volts": "12.1"})
+        said = await run("device", "show", "hill")
+        assert "values        1" in said
+        assert "volts                    12.1 (" in said
+        assert "hill" in await run("device", "list")
+    assert await run("meter", "onboard", "hill") == '[meter.hill]\nfile = "…"\n'
+    assert "meter" in await run("--help")
+    assert "onboard" in await run("device", "--help"), "the routers' own is still there"
+
+
+def test_its_mistakes_are_told_with_all_others(tmp_path: Path, specs: tuple[ConnectorSpec[Any], ...]) -> None:
+    reader = ConfigReader(tmp_path / "a.toml", {"meter": {"hill": {"fil": "x"}}}, all_keys(specs))
+    assert configured(specs[-1], reader).config.meters == ()
+    assert [p.partition(" ")[2] for p in reader.problems] == [
+        "meter.hill.fil: unknown; did you mean file?",
+        "meter.hill.file: missing; expected a path",
+    ]
+
+
+def test_its_keys_are_compared_with_its_page(specs: tuple[ConnectorSpec[Any], ...]) -> None:
+    assert shown_keys(CONFIG_PAGE) == documented(specs[-1].keys)
+    assert documented_keys(specs) == [*documented_keys(), *shown_keys(CONFIG_PAGE)]
+
+
+def test_it_plays_its_roles(config: AgentConfig) -> None:
+    made = config.connectors[-1].make(context({}))
+    assert {role for role in ROLES if isinstance(made, role)} == set(config.connectors[-1].spec.roles)
+
+
+async def test_nothing_is_sent_to_it(config: AgentConfig) -> None:
+    from agent.connectors.roles import Connectors
+    from agent.model import Address, Direction, Effect, Replay, Target, Ticket
+
+    connectors = Connectors({"meter": config.connectors[-1].make(context({"meter/hill": b""}))})
+    effect = Effect(Address("meter/hill/value/volts"), "set", {}, "k", Replay.NEVER, None, 1)
+    async with connectors.in_sessions["meter"].dial(Target("meter/hill", "meter")) as session:
+        with pytest.raises(NotSentError, match="is only read"):
+            await session.send(Ticket("0" * 32, 1, 1, Direction.FORWARD, 1, "meter/hill", effect, {}, float("inf")))
+
+
+async def test_a_secret_that_no_connector_wants_is_refused(config: AgentConfig) -> None:
+    async with running(config) as agent:
+        with pytest.raises(HttpError, match="got meter/valley"):
+            await agent.call("POST", "/v1/secrets/meter%2Fvalley", '{"secret": "cGFzcw=="}')
