@@ -122,8 +122,8 @@ class Effect:
 class Step:
     """Atomic unit: transitions on one target, or one effect. `after` lists steps that must have been applied first.
 
-    `unless` makes an effect the next rung of a ladder: it names the rungs before it, and is for when none of them did
-    what they are for. A rung that cannot be proven did it if the item's enforcement is seen to hold.
+    `fallback_for` makes an effect a fallback for the earlier effects that it names: it runs if none of them worked. An
+    effect without a proof worked if the item's enforcement is seen to hold. The field's signed name is `unless`.
     """
 
     n: int
@@ -131,7 +131,7 @@ class Step:
     do: tuple[Transition, ...] | Effect
     after: tuple[int, ...] = ()
     on_revert: tuple[Effect, ...] = ()
-    unless: tuple[int, ...] = ()
+    fallback_for: tuple[int, ...] = ()
     guard: GuardKind = GuardKind.NONE
     """Of its transitions; an effect cannot be taken back, so it has none."""
 
@@ -357,7 +357,7 @@ def _step_json(s: Step) -> object:
         **do,
         "after": list(s.after),
         "on_revert": [_effect_json(e) for e in s.on_revert],
-        **({"unless": list(s.unless)} if s.unless else {}),
+        **({"unless": list(s.fallback_for)} if s.fallback_for else {}),
         **({} if s.guard is GuardKind.NONE else {"guard": s.guard.value}),
     }
 
@@ -498,7 +498,7 @@ def _step(r: Reader) -> Step:
         do=tuple(_transition(t) for t in r.objects("transitions")) if effect is None else _effect(effect),
         after=tuple(r.integers("after", 1, limits.STEPS_MAX)),
         on_revert=tuple(_effect(e) for e in r.objects("on_revert")),
-        unless=tuple(r.integers("unless", 1, limits.STEPS_MAX)) if r.has("unless") else (),
+        fallback_for=tuple(r.integers("unless", 1, limits.STEPS_MAX)) if r.has("unless") else (),
         guard=_guard(r),
     )
     r.done()
@@ -547,9 +547,9 @@ def decode_item_untrusted(data: bytes) -> Item:
     for index, step in enumerate(item.steps, start=1):
         if step.n != index or any(a >= step.n for a in step.after):
             raise MalformedStatementError(f"item: expected steps 1..n that follow earlier ones, got step {step.n}")
-        rungs = [n for n in step.unless if n < step.n and isinstance(item.steps[n - 1].do, Effect)]
-        if step.unless and (len(rungs) < len(step.unless) or not isinstance(step.do, Effect)):
-            raise MalformedStatementError(f"item: expected an effect after the rungs before it, got step {step.n}")
+        earlier = [n for n in step.fallback_for if n < step.n and isinstance(item.steps[n - 1].do, Effect)]
+        if step.fallback_for and (len(earlier) < len(step.fallback_for) or not isinstance(step.do, Effect)):
+            raise MalformedStatementError(f"item: expected a fallback for earlier effects, got step {step.n}")
         if step.guard is not GuardKind.NONE and isinstance(step.do, Effect):
             raise MalformedStatementError(f"item: expected a guard on transitions only, got step {step.n}")
     return item

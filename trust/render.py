@@ -146,7 +146,7 @@ def _transitions(item: Item) -> Iterator[Transition]:
 def _effect_lines(item: Item) -> Iterator[str]:
     for step in item.steps:
         if isinstance(step.do, Effect):
-            yield f"{_rung(step)}{_effect(step.do)}"
+            yield f"{_fallback_mark(step)}{_effect(step.do)}"
 
 
 def _guard_lines(found: Sequence[Item]) -> Iterator[str]:
@@ -157,8 +157,8 @@ def _guard_lines(found: Sequence[Item]) -> Iterator[str]:
         yield f"{guard.value}: the device takes {which} back by itself unless they are confirmed"
 
 
-def _rung(step: Step) -> str:
-    return _FALLBACK if step.unless else ""
+def _fallback_mark(step: Step) -> str:
+    return _FALLBACK if step.fallback_for else ""
 
 
 def _undone(item: Item) -> Iterator[tuple[Step, bool]]:
@@ -166,7 +166,7 @@ def _undone(item: Item) -> Iterator[tuple[Step, bool]]:
     undone: set[int] = set()
     for step in item.steps:
         if step.on_revert:
-            yield step, not undone.isdisjoint(step.unless)
+            yield step, not undone.isdisjoint(step.fallback_for)
             undone.add(step.n)
 
 
@@ -316,7 +316,7 @@ def _write_many(items: Iterable[Item]) -> list[str]:
 
 
 def _effect_many(items: list[Item]) -> list[str]:
-    effects = [(bool(step.unless), step.do) for i in items for step in i.steps if isinstance(step.do, Effect)]
+    effects = [(bool(step.fallback_for), step.do) for i in items for step in i.steps if isinstance(step.do, Effect)]
     now = Counter(neutralise(e.verb) for fallback, e in effects if not fallback)
     fallbacks = Counter(neutralise(e.verb) for fallback, e in effects if fallback)
     first = [step for item in items for step, fallback in _undone(item) if not fallback]

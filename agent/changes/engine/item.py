@@ -266,7 +266,7 @@ class ItemRun:
 
     async def _stood_in_for(self, fallback: Step, sessions: ItemSessions) -> bool:
         """Return whether an effect that a step is a fallback for did its work, or may have."""
-        for n in fallback.unless:
+        for n in fallback.fallback_for:
             effect, outcome = self._item.steps[n - 1].do, self._steps.done(n)
             if outcome is None or outcome.verdict in (Verdict.NOT_APPLIED, Verdict.DIVERGED):
                 continue
@@ -333,7 +333,7 @@ class ItemRun:
                 judgement = await self._enforce(sessions, item.enforce.within_s, redials=bool(steps.ended))
         elif item.enforce is None and self._fallbacks_text() and not await self._gone(sessions):
             facts = [
-                replace(f, verdict=Verdict.NOT_APPLIED) if f.unless and f.verdict is Verdict.APPLIED else f
+                replace(f, verdict=Verdict.NOT_APPLIED) if f.fallback_for and f.verdict is Verdict.APPLIED else f
                 for f in facts
             ]
         event = settle(facts, judgement, None if stopped is None else stopped.event)
@@ -400,7 +400,7 @@ class ItemRun:
 
     def _fallbacks_text(self) -> str:
         """Return what became of each effect, where the first one did not do and a fallback was tried."""
-        if not any(step.unless and self._steps.done(step.n) for step in self._item.steps):
+        if not any(step.fallback_for and self._steps.done(step.n) for step in self._item.steps):
             return ""
         tried = [
             (s.do.verb, done) for s in self._item.steps if isinstance(s.do, Effect) and (done := self._steps.done(s.n))

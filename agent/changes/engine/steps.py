@@ -195,7 +195,7 @@ class Steps:
 
     def _last_reply(self, action: StepAction, slot: WindowSlot) -> Callable[[], None]:
         """Return what to do when an effect is accepted: after its last one an item only reads, in nobody's way."""
-        last = all(action.step in later.unless for later in self.item.steps[action.step :])
+        last = all(action.step in later.fallback_for for later in self.item.steps[action.step :])
         return slot.over if last and action.direction is Direction.FORWARD else lambda: None
 
     # --- the journal, as `perform_step` sees it ---
@@ -337,7 +337,7 @@ def _fact(step: Step, outcome: StepOutcome | None) -> StepFact:
         None if outcome is None else outcome.verdict,
         effect=isinstance(step.do, Effect),
         drifted=outcome is not None and kind_of(outcome) is OutcomeKind.DRIFTED,
-        unless=step.unless,
+        fallback_for=step.fallback_for,
         provable=not isinstance(step.do, Effect) or step.do.proof is not None,
     )
 

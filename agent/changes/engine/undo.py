@@ -29,7 +29,7 @@ def fallbacks(steps: Collection[Step]) -> list[list[Step]]:
     found: dict[int, list[Step]] = {}
     for step in steps:
         if isinstance(step.do, Effect):
-            found.setdefault(min((*step.unless, step.n)), []).append(step)
+            found.setdefault(min((*step.fallback_for, step.n)), []).append(step)
     return list(found.values())
 
 

@@ -107,14 +107,13 @@ def first_state(listed: Listed) -> ItemState:
 class StepFact:
     """What is known of one step of an item: None when it was never sent; `effect` tells a disconnect from a write.
 
-    `unless`: the earlier effects that it is a fallback for, by the number of their step. `provable`: it can be read
-    back.
+    `fallback_for`: numbers of the earlier steps that it is a fallback for. `provable`: it can be read back.
     """
 
     verdict: Verdict | None
     effect: bool
     drifted: bool = False
-    unless: tuple[int, ...] = ()
+    fallback_for: tuple[int, ...] = ()
     provable: bool = True
 
 
@@ -146,10 +145,10 @@ def _decisive(steps: Sequence[StepFact]) -> list[StepFact]:
     """Return the steps without fallbacks that were not needed, and without effects that a later fallback made good."""
     moot: set[int] = set()
     for n, step in enumerate(steps, start=1):
-        if step.unless and step.verdict is None:
+        if step.fallback_for and step.verdict is None:
             moot.add(n)
         elif step.verdict is Verdict.APPLIED:
-            moot.update(step.unless)
+            moot.update(step.fallback_for)
     return [step for n, step in enumerate(steps, start=1) if n not in moot]
 
 

@@ -164,8 +164,8 @@ class RadiusAccess:
         live = self._live_change(wanted, service, outcome, sessions, seen)
         if live is None:
             return AccessPlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
-        rungs = Step(2, self.target, live, after=(1,)), Step(3, self.target, drop, (1,), again, unless=(2,))
-        return AccessPlan((write, *rungs), enforce, display)
+        effects = Step(2, self.target, live, after=(1,)), Step(3, self.target, drop, (1,), again, fallback_for=(2,))
+        return AccessPlan((write, *effects), enforce, display)
 
     def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""

@@ -147,7 +147,7 @@ KEYS: Final[tuple[Key, ...]] = (
         [],
         "Attributes that a CoA may change, where a `router` shows it: of Mikrotik-Rate-Limit alone.",
     ),
-    Key("method.NAME", "sessions", choice(Sessions), "ppp", "What a session is on the router: where its last rung is."),
+    Key("method.NAME", "sessions", choice(Sessions), "ppp", "The kind of session on the router, ended there at last."),
     Key(
         "method.NAME.suspended_reply",
         "ATTRIBUTE",

@@ -227,9 +227,9 @@ class RoutedAccess:
             *self._unaccounted(service.login, sessions, seen),
         ):
             again = tuple(self._remove(target, service, effect.key) for effect in undone)
-            unless = rungs if target in self._targets_of(sessions) else ()
+            fallback_for = rungs if target in self._targets_of(sessions) else ()
             n = len(steps) + len(added) + 1
-            added.append(Step(n, target, self._remove(target, service, key), after, again, unless))
+            added.append(Step(n, target, self._remove(target, service, key), after, again, fallback_for))
         return (*steps, *added)
 
     def _remove(self, target: str, service: Service, key: str) -> Effect:

@@ -95,7 +95,9 @@ def _renumbered(steps: Sequence[Step], by: int) -> list[Step]:
     def moved(numbers: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(n + by for n in numbers)
 
-    return [replace(step, n=step.n + by, after=moved(step.after), unless=moved(step.unless)) for step in steps]
+    return [
+        replace(step, n=step.n + by, after=moved(step.after), fallback_for=moved(step.fallback_for)) for step in steps
+    ]
 
 
 def _enforcement(plans: Mapping[str, AccessPlan]) -> Enforcement | None:

@@ -20,7 +20,7 @@ from agent.changes.journal import commands, plans
 from agent.connectors.base import Reach
 from agent.model import Address, Item, ItemState, Wave
 from tests.agent.changes.rig import CrashedError, Rig
-from tests.agent.changes.test_ladder import SeenRecipe, told_first, two_rungs
+from tests.agent.changes.test_fallbacks import SeenRecipe, told_first, two_rungs
 from tests.agent.changes.worlds import CrashWorld, FakeWorld
 from tests.fakes import FakeClock
 from tests.marks import slow_unless

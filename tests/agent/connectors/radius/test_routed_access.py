@@ -162,7 +162,7 @@ def test_what_radius_refuses_is_refused() -> None:
 
 def test_the_last_rung_is_at_the_router_that_has_the_session() -> None:
     steps = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION]))).steps
-    assert [(s.n, s.target, s.after, s.unless) for s in steps[1:]] == [
+    assert [(s.n, s.target, s.after, s.fallback_for) for s in steps[1:]] == [
         (2, "radius/main", (1,), ()),
         (3, "routeros/bng-1", (1,), (2,)),
     ]
@@ -174,13 +174,13 @@ def test_the_last_rung_is_at_the_router_that_has_the_session() -> None:
 
 def test_it_stands_behind_all_rungs_before_it() -> None:
     steps = plan_of(recipe(Inner(coa=True)).plan(RESTORE, SERVICE, seen_of([SESSION]))).steps
-    assert [(s.n, s.unless) for s in steps] == [(1, ()), (2, ()), (3, (2,)), (4, (2, 3))]
+    assert [(s.n, s.fallback_for) for s in steps] == [(1, ()), (2, ()), (3, (2,)), (4, (2, 3))]
 
 
 def test_sessions_on_two_routers_and_none() -> None:
     other = {**SESSION, "nas": "10.0.0.2"}
     two = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION, other]))).steps
-    assert [(s.target, s.unless) for s in two[2:]] == [("routeros/bng-1", (2,)), ("routeros/bng-2", (2,))]
+    assert [(s.target, s.fallback_for) for s in two[2:]] == [("routeros/bng-1", (2,)), ("routeros/bng-2", (2,))]
     assert len(plan_of(recipe().plan(SUSPEND, SERVICE, seen_of())).steps) == 2
     assert len(plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([{**SESSION, "nas": "10.9.9.9"}]))).steps) == 2
 
@@ -188,7 +188,7 @@ def test_sessions_on_two_routers_and_none() -> None:
 def test_a_kick_and_a_hotspot() -> None:
     hotspot = replace(METHOD, sessions=Kind.HOTSPOT)
     steps = plan_of(recipe(method=hotspot).kick(SERVICE, seen_of([SESSION]))).steps
-    assert [(s.n, s.unless, s.after) for s in steps] == [(1, (), ()), (2, (1,), ())]
+    assert [(s.n, s.fallback_for, s.after) for s in steps] == [(1, (), ()), (2, (1,), ())]
     assert isinstance(steps[1].do, Effect)
     assert steps[1].do.address == f"routeros/bng-1/hotspot/active/{LOGIN}"
 
@@ -308,14 +308,14 @@ LOST = {"bng-2": [("0x82", {"login": LOGIN, "address": "100.64.7.7"})]}
 
 def test_a_session_that_only_its_router_knows_is_ended_there() -> None:
     found = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of(only_here=LOST)))
-    assert [(s.n, s.target, s.after, s.unless) for s in found.steps] == [
+    assert [(s.n, s.target, s.after, s.fallback_for) for s in found.steps] == [
         (1, "radius/main", (), ()),
         (2, "radius/main", (1,), ()),
         (3, "routeros/bng-2", (1,), ()),  # whatever became of a Disconnect that knows of no session
     ]
     assert found.display["now"] == "online on bng-2 · 100.64.7.7, which accounting does not tell of"
     both = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION], only_here=LOST)))
-    assert [(s.target, s.unless) for s in both.steps[2:]] == [("routeros/bng-1", (2,)), ("routeros/bng-2", ())]
+    assert [(s.target, s.fallback_for) for s in both.steps[2:]] == [("routeros/bng-1", (2,)), ("routeros/bng-2", ())]
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_connections_of_an_address_that_comes_again_are_cut() -> None:
     plan = plan_of(recipe(Pinned()).plan(SUSPEND, SERVICE, seen_of([SESSION])))
     cut = plan.steps[-1]
     assert isinstance(cut.do, Effect)
-    assert (cut.n, cut.target, cut.after, cut.unless) == (4, "routeros/bng-1", (1,), ())
+    assert (cut.n, cut.target, cut.after, cut.fallback_for) == (4, "routeros/bng-1", (1,), ())
     assert (cut.do.verb, cut.do.address) == ("cut", FLOWS)
     offline = plan_of(recipe(Pinned()).plan(SUSPEND, SERVICE, seen_of()))
     assert [s.n for s in offline.steps] == [1, 2]  # nobody had a connection

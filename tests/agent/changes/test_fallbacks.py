@@ -1,4 +1,4 @@
-"""Rungs of a ladder: the next one is for when none before it did what they are for; each one's result is kept."""
+"""Fallbacks: an effect that runs only if none before it worked; the result of each is kept."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def effect(login: str, target: str, verb: str, proof: ProofKind | None) -> Effec
     return Effect(where, verb, {}, f"{verb}-{target}-{login}", Replay.IF_UNPROVEN, proof, 5)
 
 
-def two_rungs(login: str, world: World) -> Item:
+def with_fallback(login: str, world: World) -> Item:
     """The write, a disconnect, and a disconnect at another target in case the first does not work."""
     base = item(1, login, world)
     second = effect(login, "fake/r", "disconnect", ProofKind.GONE)
-    rung = Step(3, "fake/r", second, after=(1,), on_revert=(second,), unless=(2,))
-    return replace(base, steps=(*base.steps, rung))
+    second_way = Step(3, "fake/r", second, after=(1,), on_revert=(second,), fallback_for=(2,))
+    return replace(base, steps=(*base.steps, second_way))
 
 
 class SeenRecipe(FakeMethod):
@@ -69,7 +69,7 @@ def told_first(login: str, world: World) -> Item:
     """The write, a change of the running session that proves nothing by itself, and a disconnect if that did not."""
     base = item(1, login, world)
     tell = Step(2, "fake/d", effect(login, "fake/d", "tell", None), after=(1,))
-    drop = replace(base.steps[1], n=3, unless=(2,))
+    drop = replace(base.steps[1], n=3, fallback_for=(2,))
     return replace(base, steps=(base.steps[0], tell, drop))
 
 
@@ -95,28 +95,24 @@ async def run(rig: Rig, one: Item, on_failure: OnFailure = OnFailure.STOP) -> pl
     return rig.loaded(plan_id)
 
 
-def rungs(rig: Rig, loaded: plans.Loaded, way: Direction = Direction.FORWARD) -> list[tuple[int, str]]:
+def sent(rig: Rig, loaded: plans.Loaded, way: Direction = Direction.FORWARD) -> list[tuple[int, str]]:
     found = plans.steps(rig.store.reader, loaded.row.plan_id)
     return [(row.n, row.reason) for row in found if row.direction is way]
 
 
-async def test_second_rung_is_left_alone_when_the_first_worked(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
-    loaded = await run(rig, two_rungs("alice", world))
+async def test_fallback_is_left_alone_when_the_first_worked(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    loaded = await run(rig, with_fallback("alice", world))
     assert loaded.rows[1].state is S.APPLIED
-    assert rungs(rig, loaded) == [(1, "read-back"), (2, "ack")]
+    assert sent(rig, loaded) == [(1, "read-back"), (2, "ack")]
     assert world.kicks == ["alice"]
 
 
 @pytest.mark.parametrize("fault", ["nak", "ack-without-effect", "refused"])
-async def test_second_rung_when_the_first_did_not(
-    rig: Rig, autojump_clock: MockClock, world: World, fault: str
-) -> None:
+async def test_fallback_when_the_first_did_not(rig: Rig, autojump_clock: MockClock, world: World, fault: str) -> None:
     world.faults["alice"] = ["", fault]
-    loaded = await run(rig, two_rungs("alice", world))
+    loaded = await run(rig, with_fallback("alice", world))
     assert loaded.rows[1].state is S.APPLIED
-    ran = rungs(rig, loaded)
+    ran = sent(rig, loaded)
     assert [n for n, _ in ran] == [1, 2, 3]
     assert ran[1][1] != "ack"
     assert ran[2][1] == "ack"
@@ -125,73 +121,71 @@ async def test_second_rung_when_the_first_did_not(
     assert world.kicks == ["alice"]
 
 
-async def test_command_that_is_lost_twice_then_the_second_rung(
-    rig: Rig, autojump_clock: MockClock, world: World
-) -> None:
+async def test_command_that_is_lost_twice_then_the_fallback(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     world.faults["alice"] = ["", "command-lost", "command-lost"]
-    loaded = await run(rig, two_rungs("alice", world))
+    loaded = await run(rig, with_fallback("alice", world))
     assert loaded.rows[1].state is S.APPLIED
-    assert [n for n, _ in rungs(rig, loaded)] == [1, 2, 2, 3]
+    assert [n for n, _ in sent(rig, loaded)] == [1, 2, 2, 3]
 
 
-async def test_no_rung_worked_is_set_and_not_enforced(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_no_effect_worked_is_set_and_not_enforced(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     world.faults = {"alice": ["", "nak"], "alice@fake/r": ["nak"]}
-    loaded = await run(rig, two_rungs("alice", world))
+    loaded = await run(rig, with_fallback("alice", world))
     assert loaded.rows[1].state is S.SET_NOT_ENFORCED
     assert "disconnect: nak-503, then disconnect: nak-503" in loaded.rows[1].detail
 
 
-async def test_lost_reply_of_a_rung_that_worked_is_no_reason_for_the_next(
+async def test_lost_reply_of_an_effect_that_worked_is_no_reason_for_the_next(
     rig: Rig, autojump_clock: MockClock, world: World
 ) -> None:
     world.faults["alice"] = ["", "reply-lost"]
-    loaded = await run(rig, two_rungs("alice", world))
-    assert [n for n, _ in rungs(rig, loaded)] == [1, 2]
+    loaded = await run(rig, with_fallback("alice", world))
+    assert [n for n, _ in sent(rig, loaded)] == [1, 2]
     assert world.kicks == ["alice"]
 
 
-async def test_what_proves_nothing_is_judged_before_the_next_rung(
+async def test_what_proves_nothing_is_judged_before_the_fallback(
     rig: Rig, autojump_clock: MockClock, world: World
 ) -> None:
     rig.connector.access_methods = {"fake": SeenRecipe()}
     loaded = await run(rig, told_first("alice", world))
     assert loaded.rows[1].state is S.APPLIED
-    assert rungs(rig, loaded) == [(1, "read-back"), (2, "ack")]
+    assert sent(rig, loaded) == [(1, "read-back"), (2, "ack")]
     assert world.kicks == []  # the session goes on, with what it is to have
 
 
-async def test_what_is_not_seen_to_hold_goes_on_to_the_next_rung(
+async def test_what_is_not_seen_to_hold_goes_on_to_the_fallback(
     rig: Rig, autojump_clock: MockClock, world: World
 ) -> None:
     rig.connector.access_methods = {"fake": SeenRecipe()}
     world.faults["alice"] = ["", "ack-without-effect"]
     loaded = await run(rig, told_first("alice", world))
     assert loaded.rows[1].state is S.APPLIED
-    assert rungs(rig, loaded) == [(1, "read-back"), (2, "ack"), (3, "ack")]
+    assert sent(rig, loaded) == [(1, "read-back"), (2, "ack"), (3, "ack")]
     assert world.kicks == ["alice"]
 
 
-async def test_revert_goes_up_the_same_ladder(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_revert_goes_up_the_same_fallbacks(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     world.add("bob")
     world.faults = {"alice": ["", "nak", "", "nak"], "bob": ["command-lost", "command-lost"]}
-    items = [two_rungs("alice", world), item(2, "bob", world)]
+    items = [with_fallback("alice", world), item(2, "bob", world)]
     plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
     await rig.consume(plan_id)
     await rig.apply(plan_id)
     loaded = rig.loaded(plan_id)
     assert loaded.rows[1].state is S.REVERTED
-    assert [n for n, _ in rungs(rig, loaded, Direction.REVERT)] == [1, 2, 3]
+    assert [n for n, _ in sent(rig, loaded, Direction.REVERT)] == [1, 2, 3]
     assert world.kicks == ["alice", "alice"]
 
 
-async def test_revert_that_no_rung_takes_back_needs_a_person(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_revert_that_nothing_takes_back_needs_a_person(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     world.add("bob")
     world.faults = {
         "alice": ["", "nak", "", "nak"],
         "alice@fake/r": ["", "nak"],
         "bob": ["command-lost", "command-lost"],
     }
-    items = [two_rungs("alice", world), item(2, "bob", world)]
+    items = [with_fallback("alice", world), item(2, "bob", world)]
     plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT)
     await rig.consume(plan_id)
     await rig.apply(plan_id)
@@ -200,13 +194,13 @@ async def test_revert_that_no_rung_takes_back_needs_a_person(rig: Rig, autojump_
 
 A, N, U = Verdict.APPLIED, Verdict.NOT_APPLIED, Verdict.UNKNOWN
 WRITE = StepFact(A, effect=False)
-RUNGS: list[tuple[list[StepFact], Event]] = [
-    ([StepFact(A, effect=True), StepFact(None, effect=True, unless=(1,))], Event.PROVE),
-    ([StepFact(N, effect=True), StepFact(A, effect=True, unless=(1,))], Event.PROVE),
-    ([StepFact(N, effect=True), StepFact(N, effect=True, unless=(1,))], Event.FAIL),
-    ([StepFact(U, effect=True), StepFact(None, effect=True, unless=(1,))], Event.LOSE),
-    ([WRITE, StepFact(N, effect=True), StepFact(N, effect=True, unless=(2,))], Event.SET_UNENFORCED),
-    ([WRITE, StepFact(N, effect=True), StepFact(A, effect=True, unless=(2,))], Event.PROVE),
+FALLBACKS: list[tuple[list[StepFact], Event]] = [
+    ([StepFact(A, effect=True), StepFact(None, effect=True, fallback_for=(1,))], Event.PROVE),
+    ([StepFact(N, effect=True), StepFact(A, effect=True, fallback_for=(1,))], Event.PROVE),
+    ([StepFact(N, effect=True), StepFact(N, effect=True, fallback_for=(1,))], Event.FAIL),
+    ([StepFact(U, effect=True), StepFact(None, effect=True, fallback_for=(1,))], Event.LOSE),
+    ([WRITE, StepFact(N, effect=True), StepFact(N, effect=True, fallback_for=(2,))], Event.SET_UNENFORCED),
+    ([WRITE, StepFact(N, effect=True), StepFact(A, effect=True, fallback_for=(2,))], Event.PROVE),
 ]
 
 
@@ -234,23 +228,23 @@ def test_lost_and_not_provable_is_what_is_seen(enforced: Enforced | None, event:
     judgement = None if enforced is None else Judgement(enforced, "seen")
     facts = [WRITE, StepFact(U, effect=True, provable=False)]
     assert settle(facts, judgement, None) is event
-    assert settle([*facts, StepFact(U, effect=True, unless=(2,))], judgement, None) is Event.LOSE
+    assert settle([*facts, StepFact(U, effect=True, fallback_for=(2,))], judgement, None) is Event.LOSE
 
 
 def kick_of(login: str, world: World, second: str) -> Item:
     """A disconnect that changes nothing else, and one of `second` at another target in case the first does not work."""
     steps = (
         Step(1, "fake/d", effect(login, "fake/d", "disconnect", ProofKind.GONE)),
-        Step(2, "fake/r", effect(second, "fake/r", "disconnect", ProofKind.GONE), unless=(1,)),
+        Step(2, "fake/r", effect(second, "fake/r", "disconnect", ProofKind.GONE), fallback_for=(1,)),
     )
     return replace(item(1, login, world), steps=steps, enforce=None, desired=())
 
 
 @pytest.mark.parametrize("second", ["nobody", "bob"])
-async def test_a_rung_that_ends_something_else_stands_in_for_none_that_failed(
+async def test_a_fallback_that_ends_something_else_stands_in_for_none_that_failed(
     rig: Rig, autojump_clock: MockClock, world: World, second: str
 ) -> None:
-    """The session is not where the rung looks, which finds none there, or another one: it goes on."""
+    """The session is not where the fallback looks, which finds none there, or another one: it goes on."""
     world.add("bob")
     world.faults["alice"] = ["nak"]
     loaded = await run(rig, kick_of("alice", world, second))
@@ -259,33 +253,33 @@ async def test_a_rung_that_ends_something_else_stands_in_for_none_that_failed(
     assert loaded.rows[1].detail.startswith("disconnect: nak-503, then disconnect: ")
 
 
-async def test_a_rung_of_a_kick_that_worked(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_a_fallback_of_a_kick_that_worked(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     world.faults["alice"] = ["nak"]
     loaded = await run(rig, kick_of("alice", world, "alice"))
     assert world.kicks == ["alice"]
     assert loaded.rows[1].state is S.APPLIED
 
 
-@pytest.mark.parametrize(("facts", "event"), RUNGS)
-def test_a_ladder_is_what_its_best_rung_is(facts: list[StepFact], event: Event) -> None:
+@pytest.mark.parametrize(("facts", "event"), FALLBACKS)
+def test_fallbacks_count_as_the_best_of_them(facts: list[StepFact], event: Event) -> None:
     assert settle(facts, None, None) is event
 
 
-def test_the_preview_says_that_a_rung_may_come_to_nothing(world: World) -> None:
-    lines = list(render._effect_lines(two_rungs("alice", world)))
+def test_the_preview_says_that_a_fallback_may_come_to_nothing(world: World) -> None:
+    lines = list(render._effect_lines(with_fallback("alice", world)))
     assert lines[0].startswith("! disconnect fake/d/")
     assert lines[1].startswith("only if that fails: ! disconnect fake/r/")
     assert "only if that fails: ! up to 1 × disconnect (irreversible)" in render._effect_many(
-        [two_rungs("alice", world)]
+        [with_fallback("alice", world)]
     )
 
 
-def test_the_undo_of_a_ladder_whose_first_rung_has_none(world: World) -> None:
+def test_the_undo_of_a_fallback_whose_first_effect_has_none(world: World) -> None:
     """Nothing undoes a CoA, so the disconnect is what an undo begins with: no "only if"."""
     told = told_first("alice", world)
     again = told.steps[2].on_revert
     assert again
-    third = Step(4, "fake/r", again[0], after=(1,), on_revert=again, unless=(2, 3))
+    third = Step(4, "fake/r", again[0], after=(1,), on_revert=again, fallback_for=(2, 3))
     one = replace(told, steps=(*told.steps, third))
     assert list(render._undo_lines(one)) == [
         f"on undo: {render._effect(again[0])}",
@@ -294,21 +288,21 @@ def test_the_undo_of_a_ladder_whose_first_rung_has_none(world: World) -> None:
     assert "on undo: ! 2 × disconnect (irreversible)" in render._effect_many([one, one])
 
 
-def test_an_item_without_a_ladder_is_written_as_before_there_were_any(world: World) -> None:
-    """Plans of an earlier version are opened and taken back, and an older tool reads those that have no ladder."""
+def test_an_item_without_a_fallback_is_written_as_before_there_were_any(world: World) -> None:
+    """Plans of an earlier version are opened and taken back, and an older tool reads those that have no fallback."""
     assert b"unless" not in encode_item(item(1, "alice", world))
-    assert b'"unless":[2]' in encode_item(two_rungs("alice", world))
+    assert b'"unless":[2]' in encode_item(with_fallback("alice", world))
 
 
 def test_fallbacks_of_an_item(world: World) -> None:
-    assert [[s.n for s in ladder] for ladder in fallbacks(two_rungs("alice", world).steps)] == [[2, 3]]
-    assert [[s.n for s in ladder] for ladder in fallbacks(item(1, "alice", world).steps)] == [[2]]
+    assert [[s.n for s in group] for group in fallbacks(with_fallback("alice", world).steps)] == [[2, 3]]
+    assert [[s.n for s in group] for group in fallbacks(item(1, "alice", world).steps)] == [[2]]
 
 
-@pytest.mark.parametrize("unless", [(3,), (4,), (1,)])
-def test_a_rung_stands_behind_effects_only(world: World, unless: tuple[int, ...]) -> None:
-    one = two_rungs("alice", world)
-    broken = replace(one, steps=(*one.steps[:2], replace(one.steps[2], unless=unless)))
-    with pytest.raises(MalformedStatementError, match="expected an effect after the rungs before it"):
+@pytest.mark.parametrize("fallback_for", [(3,), (4,), (1,)])
+def test_a_fallback_stands_behind_effects_only(world: World, fallback_for: tuple[int, ...]) -> None:
+    one = with_fallback("alice", world)
+    broken = replace(one, steps=(*one.steps[:2], replace(one.steps[2], fallback_for=fallback_for)))
+    with pytest.raises(MalformedStatementError, match="expected a fallback for earlier effects"):
         decode_item_untrusted(encode_item(broken))
     assert decode_item_untrusted(encode_item(one)) == one
