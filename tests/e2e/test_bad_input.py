@@ -60,6 +60,7 @@ def bare_files(folder: Path) -> Files:
 # --- what people type -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_unknown_and_misspelt_services(tmp_path: Path) -> None:
     async with at_work(tmp_path) as (isp, site):
         (service,) = ordinary(isp, 1)
@@ -107,6 +108,7 @@ async def test_a_broken_billing_file_keeps_what_was_known(tmp_path: Path) -> Non
         assert (shown.code, "billing: 34.00 due" in shown.out) == (0, True)
 
 
+@pytest.mark.slow
 async def test_envelopes_that_are_none(tmp_path: Path) -> None:
     async with at_work(tmp_path) as (isp, site):
         (service,) = ordinary(isp, 1)
@@ -424,6 +426,7 @@ def work_until_it_stops(files: Files, agent: AgentProgram) -> str:
     return said.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path: Path) -> None:
     disk, files = tmp_path / "disk", bare_files(tmp_path)
     with small_disk(disk) as mounted:

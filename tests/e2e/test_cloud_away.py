@@ -114,6 +114,7 @@ async def test_killed_before_the_approval_was_delivered_and_the_agent_restarted(
         assert sent(here.isp) == 1
 
 
+@pytest.mark.slow
 async def test_the_agent_dies_while_the_outcome_waits(tmp_path: Path, cloud: CloudProgram) -> None:
     async with reachable(tmp_path, cloud) as here:
         (service,) = ordinary(here.isp, 1)

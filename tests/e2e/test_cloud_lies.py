@@ -255,6 +255,7 @@ async def test_an_intent_by_nobody_makes_no_plan(tmp_path: Path, cloud: CloudPro
 # --- what it keeps back -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_a_cancel_that_is_withheld_is_missed_and_carried_by_file(tmp_path: Path, cloud: CloudProgram) -> None:
     """(C4, C5) No receipt comes, the desk says so; the same cancel by file stops the change."""
     async with company(tmp_path, cloud, desks=("joseph", "lena")) as here, here.at_work() as site:

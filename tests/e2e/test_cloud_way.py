@@ -84,6 +84,7 @@ async def test_asked_and_approved_at_desks_applied_at_the_site(tmp_path: Path, c
         assert "NO RECEIPT" not in line
 
 
+@pytest.mark.slow
 async def test_asked_at_the_site_and_approved_elsewhere(tmp_path: Path, cloud: CloudProgram) -> None:
     async with company(tmp_path, cloud, desks=("joseph",)) as here:
         # As an operator's: enrolled and trusted by nothing but commands
