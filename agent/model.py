@@ -76,6 +76,7 @@ __all__ = [
     "Value",
     "Verdict",
     "Wave",
+    "age_text",
     "target_of",
     "write_changes",
 ]
@@ -198,3 +199,11 @@ class ItemState(enum.Enum):
     DIVERGED = "diverged"
     REVERTED = "reverted"
     NEEDS_A_PERSON = "needs-a-person"
+
+
+def age_text(seconds: int) -> str:
+    """Return a duration in its largest unit: `6d`, `3h`, `12m`, `40s`."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length:
+            return f"{seconds // length}{unit}"
+    return f"{max(seconds, 0)}s"

@@ -12,7 +12,7 @@ import typer
 
 from agent.cli import change, client
 from agent.cli.client import Json, call_list, call_object, fail, print_json
-from agent.connectors.shared import age_text
+from agent.model import age_text
 from trust.render import neutralise
 
 app = typer.Typer(help="CPE (TR-069): what is known of them, and changes on them.", no_args_is_help=True)

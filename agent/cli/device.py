@@ -10,7 +10,7 @@ import typer
 
 from agent.cli import client
 from agent.cli.client import Json, call_list, call_object, print_json
-from agent.connectors.shared import age_text
+from agent.model import age_text
 from trust.render import neutralise
 
 app = typer.Typer(help="Routers: what is known of them, and how one is brought in.", no_args_is_help=True)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent.connectors.shared import age_text
 from agent.cpe.reasons import CpeSkipReason
 from agent.cpe_model import addresses, limits, rows
 from agent.cpe_model.addresses import Row, address, row_address, what_of
@@ -24,7 +23,7 @@ from agent.cpe_model.manager import ImageFile
 from agent.cpe_model.profiles import Profile, normalise
 from agent.cpe_model.values import TYPES
 from agent.cpe_model.vocabulary import UnknownNameError
-from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value
+from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value, age_text
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
 

@@ -138,3 +138,8 @@ class ClockGuard:
         """Take the present reading as right: a person looked at the clock and cleared the halt."""
         self._mark = ClockMark(wall_s, boot_s, boot_id)
         self._halted_by_s = None
+
+
+def boot_time_s() -> float:
+    """Return the boot-time clock, on which tickets' deadlines are."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from agent.connectors.radius.addresses import SAME_AS
 from agent.connectors.radius.evaluator import SECRET
 from agent.connectors.radius.rowset import fields_of, holds_secret
-from agent.connectors.shared import age_text
-from agent.model import Access
+from agent.model import Access, age_text
 
 if TYPE_CHECKING:
     from agent.connectors.radius.evaluator import Accepted, Unmet

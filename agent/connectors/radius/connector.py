@@ -18,9 +18,9 @@ from agent.connectors.radius.routed_access import with_routers
 from agent.connectors.radius.rowset import Table
 from agent.connectors.radius.session import SETTLE_S, RadiusSession
 from agent.connectors.radius.sql import SqlAuthority
-from agent.connectors.shared import boot_time_s
 from agent.model import Target
 from agent.reasons import TargetReason
+from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod, SessionHost

@@ -41,9 +41,9 @@ from agent.connectors.radius.dictionary import cause_name, profile
 from agent.connectors.radius.dynauth import Answer, Silence
 from agent.connectors.radius.errors import RadiusError
 from agent.connectors.radius.reasons import RadiusReason
-from agent.connectors.shared import boot_time_s
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
+from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
     from agent.connectors.radius.dynauth_session import DynAuths

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from agent.connectors.shared import age_text
-from agent.model import Access
+from agent.model import Access, age_text
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod, PppMethod

@@ -18,9 +18,9 @@ from agent.connectors.routeros.carrier_session import dial
 from agent.connectors.routeros.line import Line
 from agent.connectors.routeros.running import EFFECTS
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
-from agent.connectors.shared import boot_time_s
 from agent.model import Target
 from agent.reasons import TargetReason
+from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod

@@ -29,9 +29,9 @@ from agent.connectors.routeros.readers import Readers
 from agent.connectors.routeros.rows import KEPT, value_of, verb_of, words_of
 from agent.connectors.routeros.running import RUNNING, names
 from agent.connectors.routeros.versions import not_known_text
-from agent.connectors.shared import boot_time_s
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
+from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
     from agent.connectors.routeros.api_session import Api

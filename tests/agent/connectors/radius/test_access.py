@@ -12,7 +12,6 @@ from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enfor
 from agent.connectors.radius.access import RadiusAccess
 from agent.connectors.radius.rowset import Row, Table, to_value
 from agent.connectors.radius.schema import Database, Method, SqlTarget
-from agent.connectors.shared import age_text
 from agent.model import (
     ABSENT,
     Access,
@@ -26,6 +25,7 @@ from agent.model import (
     Service,
     ServiceState,
     Value,
+    age_text,
 )
 
 NOW_S = 1_700_600_000

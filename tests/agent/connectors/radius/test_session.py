@@ -28,7 +28,6 @@ from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.radius.session import SETTLE_S, identification
-from agent.connectors.shared import boot_time_s
 from agent.model import (
     ABSENT,
     Access,
@@ -46,6 +45,7 @@ from agent.model import (
     Transition,
     Value,
 )
+from agent.runtime.clock import boot_time_s
 from tests.agent.connectors.contexts import context
 from tests.agent.connectors.radius.fakes import (
     SECRET,
