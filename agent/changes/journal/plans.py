@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import sqlite3
 from collections import Counter, OrderedDict
@@ -103,9 +104,15 @@ def signed(row: PlanRow) -> Plan:
         LogCorruptError: the stored envelope is no plan.
     """
     try:
-        return statements.decode_as_untrusted(Plan, envelopes.decode_untrusted(row.envelope))
+        return _plan_in(row.envelope)
     except TrustError as err:
         raise LogCorruptError(f"{row.short}: the stored envelope is no plan: {err}") from err
+
+
+@functools.lru_cache(maxsize=64)
+def _plan_in(envelope: bytes) -> Plan:
+    """Return the plan in an envelope, kept by its bytes: each look at a change asks for it again."""
+    return statements.decode_as_untrusted(Plan, envelopes.decode_untrusted(envelope))
 
 
 def counts(reader: sqlite3.Connection, row: PlanRow) -> Counter[ItemState]:

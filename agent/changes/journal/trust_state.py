@@ -309,11 +309,10 @@ def _load(store: Store) -> Pinned | None:
     if row is None:
         return None
     try:
-        envelope = envelopes.decode_untrusted(bytes(row["envelope"]))
-        trust = statements.decode_untrusted(envelope.payload_type, envelope.payload)
+        envelope = bytes(row["envelope"])
+        trust, digest = _trust_in(envelope), envelopes.digest(envelopes.decode_untrusted(envelope))
     except TrustError as err:
         raise LogCorruptError(f"the stored trust document is malformed: {err}") from err
-    digest = envelopes.digest(envelope)
-    if not isinstance(trust, Trust) or digest != bytes(row["sha256"]):
+    if digest != bytes(row["sha256"]):
         raise LogCorruptError("the stored trust document is not the one that was pinned")
     return Pinned(trust, digest)
