@@ -17,7 +17,7 @@ import grpc
 import grpc.aio
 
 from control_plane import certificates
-from control_plane.certificates import Authority, Issued, Pair, Peer
+from control_plane.certificates import Authority, CertifiedPeer, Issued, Pair
 from control_plane.config import DataDir
 from control_plane.errors import (
     AgentTakenError,
@@ -33,8 +33,8 @@ from control_plane.errors import (
 )
 from control_plane.members import (
     TOKEN_BYTES,
-    Identity,
     IdentityKind,
+    MemberIdentity,
     Renew,
     UseToken,
     log_key_of,
@@ -49,7 +49,7 @@ from protos.enrolment_pb2_grpc import EnrolmentServicer as _EnrolmentServicer
 from protos.message_pb2 import Refusal
 from trust.checkpoint import VerifierKey
 
-__all__ = ["Auth", "EnrolmentServicer", "Identity", "IdentityKind", "refusal_of", "server_credentials"]
+__all__ = ["Auth", "EnrolmentServicer", "IdentityKind", "MemberIdentity", "refusal_of", "server_credentials"]
 
 REREAD_S: Final = 1.0
 """How old the list of members may be: what a revocation takes to be in force."""
@@ -113,7 +113,7 @@ class Auth:
         """Close its reader."""
         self._reader.close()
 
-    async def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> Identity:
+    async def identify(self, context: grpc.aio.ServicerContext[Any, Any]) -> MemberIdentity:
         """Return who calls; a caller who is not welcome is refused, and this does not return."""
         pem = b"".join(context.auth_context().get("x509_pem_cert", ()))
         try:
@@ -121,7 +121,7 @@ class Auth:
         except EnrolmentError as err:
             await refuse(context, refusal_of(err))
 
-    def identity_of_untrusted(self, pem: bytes) -> Identity:
+    def identity_of_untrusted(self, pem: bytes) -> MemberIdentity:
         """Return the member whose certificate this is; TLS has verified its chain and that the peer has its key.
 
         Raises:
@@ -141,9 +141,9 @@ class Auth:
             raise NotEnrolledError("expected a member, got one that is not")
         if row.revoked or peer.serial in self._ended:
             raise RevokedError("expected a member in force, got one that was revoked")
-        return Identity(operator, kind, row.name, row.agent, peer.serial)
+        return MemberIdentity(operator, kind, row.name, row.agent, peer.serial)
 
-    def revoked(self, identity: Identity) -> bool:
+    def revoked(self, identity: MemberIdentity) -> bool:
         """Return whether a caller whom `identify` let in is no longer welcome: its streams should end."""
         self._reread()
         row = self._rows.get((identity.operator, identity.kind, identity.who))
@@ -154,7 +154,7 @@ class Auth:
         self._reread()
         return self._agents.get(operator, ())
 
-    def log_key(self, identity: Identity) -> VerifierKey | None:
+    def log_key(self, identity: MemberIdentity) -> VerifierKey | None:
         """Return the key of an agent's log, out of the enrolment statement that came with its token; None: no agent."""
         return log_key_of(self._reader, identity)
 
@@ -182,7 +182,7 @@ class Auth:
         self._read_at = float("-inf")  # it will connect at once
         return issued.der, self._authority.der
 
-    async def renew(self, identity: Identity, csr: bytes) -> tuple[bytes, bytes]:
+    async def renew(self, identity: MemberIdentity, csr: bytes) -> tuple[bytes, bytes]:
         """Return the next certificate of a member, and its issuer's, DER. The one before stays good to its end.
 
         Raises:
@@ -223,7 +223,7 @@ class Auth:
 
 
 @functools.lru_cache(PEERS_MAX)
-def _read_peer_untrusted(pem: bytes) -> Peer:
+def _read_peer_untrusted(pem: bytes) -> CertifiedPeer:
     return certificates.read_peer_untrusted(pem)
 
 
@@ -256,7 +256,7 @@ def server_credentials(
         wall_s: the clock.
 
     Raises:
-        ConfigError: the server's certificate file holds something else.
+        ServerConfigError: the server's certificate file holds something else.
         LocalFailureError: it cannot be written.
     """
     lock = threading.Lock()

@@ -39,7 +39,7 @@ def board(operator: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class QueuedMessage:
     """A message in a box: its number there, its bytes as the sender's protobuf, and the unix minute it came."""
 
     number: int
@@ -158,7 +158,7 @@ class Forget:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class RecordSeen:
     """An agent is or was connected in this minute."""
 
     operator: bytes
@@ -175,7 +175,7 @@ class Seen:
 
 def read_box(
     reader: sqlite3.Connection, box: bytes, after: int, kinds: Collection[int], most: int, until: int = NUMBER_MAX
-) -> list[Kept]:
+) -> list[QueuedMessage]:
     """Return the messages of a box after a number, in order, of these kinds (none: all).
 
     Args:
@@ -191,14 +191,14 @@ def read_box(
         "SELECT number, message, minute FROM message JOIN letter ON letter.id = message.letter "  # noqa: S608 # `among` is question marks
         f"WHERE box = ? AND number > ? AND number <= ? {among} ORDER BY number LIMIT ?"
     )
-    found: list[Kept] = []
+    found: list[QueuedMessage] = []
     size_bytes = 0
     with closing(reader.execute(sql, (box, after, until, *kinds, most))) as rows:
         for row in rows:
             size_bytes += len(row["message"])
             if found and size_bytes > limits.READ_BYTES:
                 break
-            found.append(Kept(row["number"], row["message"], row["minute"]))
+            found.append(QueuedMessage(row["number"], row["message"], row["minute"]))
     return found
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from control_plane import limits
 from control_plane.boxes import agent_box, board
 from control_plane.limits import Quota
-from control_plane.members import Identity, IdentityKind
+from control_plane.members import IdentityKind, MemberIdentity
 from protos import message_pb2 as pb
 from trust import envelope as _envelope
 from trust import statements, witness
@@ -123,12 +123,12 @@ _WRONG_KIND: Final = Refused(pb.REFUSAL_WRONG_KIND)
 _UNKNOWN_AGENT: Final = Refused(pb.REFUSAL_UNKNOWN_AGENT)
 
 
-def sender_name(sender: Identity) -> str:
+def sender_name(sender: MemberIdentity) -> str:
     """Return what names a sender among its operator's: refs and quotas are its own."""
     return f"{sender.kind.value}/{sender.who}"
 
 
-def route(sender: Identity, message: pb.Message, agents: Collection[bytes]) -> Letter | Refused:
+def route(sender: MemberIdentity, message: pb.Message, agents: Collection[bytes]) -> Letter | Refused:
     """Return where a message goes, or why it does not.
 
     Args:
@@ -263,7 +263,7 @@ class Quotas:
         self.quota = quota
         self._buckets: dict[tuple[bytes, str], _Bucket] = {}
 
-    def take(self, sender: Identity, now_s: float, calls: int = 1) -> int:
+    def take(self, sender: MemberIdentity, now_s: float, calls: int = 1) -> int:
         """Take calls; return 0, or in how many seconds there will be as many again (then nothing is taken).
 
         Args:

@@ -30,7 +30,7 @@ _Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 HEALTH: Final = "/grpc.health.v1.Health/"
 
 
-class Event(enum.Enum):
+class LogEvent(enum.Enum):
     """What a line of the log says happened."""
 
     STARTED = "started"
@@ -44,7 +44,7 @@ class Event(enum.Enum):
     LIBRARY = "library"
 
 
-def write_event(event: Event, **facts: str | int) -> None:
+def write_event(event: LogEvent, **facts: str | int) -> None:
     """Write one line to standard error. `facts` are names out of our code, and numbers."""
     line = json.dumps({"at": int(time.time()), "event": event.value, **facts}, separators=(",", ":"))
     sys.stderr.write(line + "\n")
@@ -55,7 +55,7 @@ class _WithoutMessages(logging.Handler):
     """Says that a library logged something, and not what: it may quote a peer."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        write_event(Event.LIBRARY, logger=record.name[:64], level=record.levelname)
+        write_event(LogEvent.LIBRARY, logger=record.name[:64], level=record.levelname)
 
 
 def silence_libraries() -> None:
@@ -63,7 +63,7 @@ def silence_libraries() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[_WithoutMessages()], force=True)
 
 
-class Guard(grpc.aio.ServerInterceptor):
+class CallGuard(grpc.aio.ServerInterceptor):
     """Wraps every handler. While `draining`, only health answers."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -102,14 +102,14 @@ class Guard(grpc.aio.ServerInterceptor):
                     return await behaviour(request, context)
             except grpc.aio.AbortError:
                 status = _status(context)
-                write_event(Event.CALL_REFUSED, method=method, status=status.name)
+                write_event(LogEvent.CALL_REFUSED, method=method, status=status.name)
                 raise
             except asyncio.CancelledError:
                 status = grpc.StatusCode.CANCELLED
                 raise
             except BaseException as err:
                 status = grpc.StatusCode.INTERNAL
-                write_event(Event.CALL_BROKE, method=method, error=type(err).__name__)
+                write_event(LogEvent.CALL_BROKE, method=method, error=type(err).__name__)
                 # In the place of what gRPC would send, which is the error's own text
                 await _say_nothing_more(context)
                 raise

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from control_plane.errors import BadCsrError, ConfigError, MalformedCertificateError
+from control_plane.errors import BadCsrError, MalformedCertificateError, ServerConfigError
 
 SERVER_NAME: Final = "ispcloud"
 """What clients check in the server's certificate, whatever host they dial: the authority is ours alone."""
@@ -62,7 +62,7 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class CertifiedPeer:
     """What a client's certificate says. Its chain was verified by TLS; whether it is revoked, the database says."""
 
     uri: str
@@ -114,7 +114,7 @@ class Authority:
         """Return the authority that two files hold.
 
         Raises:
-            ConfigError: they hold something else, or do not belong together.
+            ServerConfigError: they hold something else, or do not belong together.
         """
         certificate, key = _load(pair, "authority")
         return cls(certificate, key)
@@ -204,9 +204,9 @@ def _load(pair: Pair, what: str) -> tuple[x509.Certificate, ec.EllipticCurvePriv
         certificate = x509.load_pem_x509_certificate(pair.certificate)
         key = serialization.load_pem_private_key(pair.key, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
-        raise ConfigError(f"expected the {what}'s certificate and key as PEM, got something else") from err
+        raise ServerConfigError(f"expected the {what}'s certificate and key as PEM, got something else") from err
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
-        raise ConfigError(f"expected the {what}'s certificate to be that of its P-256 key, it is another's")
+        raise ServerConfigError(f"expected the {what}'s certificate to be that of its P-256 key, it is another's")
     return certificate, key
 
 
@@ -214,7 +214,7 @@ def needs_renewal(pair: Pair, authority: Authority, now_s: int) -> bool:
     """Return whether under a third of the server certificate's life is left, or another authority signed it.
 
     Raises:
-        ConfigError: the pair holds something else.
+        ServerConfigError: the pair holds something else.
     """
     certificate, _ = _load(pair, "server")
     if certificate.issuer != authority.certificate.subject:
@@ -238,7 +238,7 @@ def _key_of_csr_untrusted(csr: bytes) -> ec.EllipticCurvePublicKey:
     return key
 
 
-def read_peer_untrusted(pem: bytes) -> Peer:
+def read_peer_untrusted(pem: bytes) -> CertifiedPeer:
     """Return what a client's certificate says.
 
     Raises:
@@ -253,4 +253,4 @@ def read_peer_untrusted(pem: bytes) -> Peer:
     if len(uris) != 1:
         raise MalformedCertificateError(f"expected a certificate with one identity, got {len(uris)}")
     not_after_s = int(certificate.not_valid_after_utc.timestamp())
-    return Peer(uris[0], f"{certificate.serial_number:x}", not_after_s)
+    return CertifiedPeer(uris[0], f"{certificate.serial_number:x}", not_after_s)

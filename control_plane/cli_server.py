@@ -25,7 +25,7 @@ from control_plane.desk import files
 from control_plane.desk.cli_shared import AsJson, now_s, print_json
 from control_plane.errors import InputError, LocalFailureError
 from control_plane.limits import Quota
-from control_plane.members import IdentityKind, Member, Operator, Standing
+from control_plane.members import IdentityKind, Member, MemberStanding, RegisteredOperator
 from control_plane.store import CloudTx, Command, prepare
 from protos import member_files
 from protos.member_files import Invitation
@@ -175,12 +175,12 @@ def _list(data: DataDir, kind: IdentityKind, operator: str, *, as_json: bool) ->
         print_json([_as_json(m, seen) for m in found])
         return
     for m in found:
-        until = f"until {_time(m.until_s)}" if m.until_s and m.standing is not Standing.REVOKED else ""
+        until = f"until {_time(m.until_s)}" if m.until_s and m.standing is not MemberStanding.REVOKED else ""
         last = f"seen {_time(seen[m.operator, m.agent] * 60)}" if (m.operator, m.agent) in seen else ""
         typer.echo("  ".join((f"{m.operator:16}", f"{m.name:32}", f"{m.standing.value:8}", until, last)).rstrip())
 
 
-def _seen(con: sqlite3.Connection, found: list[Operator]) -> dict[tuple[str, bytes], int]:
+def _seen(con: sqlite3.Connection, found: list[RegisteredOperator]) -> dict[tuple[str, bytes], int]:
     return {(o.handle, agent): minute for o in found for agent, minute in seen_minutes(con, o.operator).items()}
 
 

@@ -24,7 +24,7 @@ from typing import Final
 from control_plane import certificates
 from control_plane.certificates import Authority, Pair
 from control_plane.desk import files
-from control_plane.errors import ConfigError, InputError, LocalFailureError
+from control_plane.errors import InputError, LocalFailureError, ServerConfigError
 from control_plane.limits import Quota
 from trust.checkpoint import encode_witness_vkey
 from trust.errors import MalformedError
@@ -88,12 +88,12 @@ def parse_address(text: str, key: str) -> Address:
     """Return the address that `HOST:PORT` says; IPv6 in brackets.
 
     Raises:
-        ConfigError: it says none.
+        ServerConfigError: it says none.
     """
     found = _ADDRESS.fullmatch(text)
     host = (found["six"] or found["host"]) if found else ""
     if found is None or int(found["port"]) > 65535 or not _is_host(host):
-        raise ConfigError(f"{key}: expected HOST:PORT, got {text!r}")
+        raise ServerConfigError(f"{key}: expected HOST:PORT, got {text!r}")
     return Address(host, int(found["port"]))
 
 
@@ -109,22 +109,24 @@ def parse(text: str) -> Config:
     """Return what a `config.toml` says.
 
     Raises:
-        ConfigError: not TOML, a key is missing, unknown or of the wrong kind.
+        ServerConfigError: not TOML, a key is missing, unknown or of the wrong kind.
     """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as err:
-        raise ConfigError(f"expected TOML: {err}") from err
+        raise ServerConfigError(f"expected TOML: {err}") from err
     known = {f.name for f in fields(Config)}
     if unknown := sorted(document.keys() - known):
-        raise ConfigError(f"{unknown[0]}: expected one of {', '.join(sorted(known))}")
+        raise ServerConfigError(f"{unknown[0]}: expected one of {', '.join(sorted(known))}")
     metrics = _text(document, "metrics_listen", "")
     host = _text(document, "public_host")
     if not _is_host(host):
-        raise ConfigError(f"public_host: expected a host name or address, got {host!r}")
+        raise ServerConfigError(f"public_host: expected a host name or address, got {host!r}")
     metrics_listen = parse_address(metrics, "metrics_listen") if metrics else None
     if metrics_listen is not None and not _is_loopback(metrics_listen.host):
-        raise ConfigError(f"metrics_listen: expected an address of loopback, got {metrics!r}: metrics have no password")
+        raise ServerConfigError(
+            f"metrics_listen: expected an address of loopback, got {metrics!r}: metrics have no password"
+        )
     return Config(
         parse_address(_text(document, "listen"), "listen"),
         parse_address(_text(document, "enrolment_listen"), "enrolment_listen"),
@@ -145,9 +147,9 @@ def _is_loopback(host: str) -> bool:
 def _text(document: Mapping[str, object], key: str, default: str | None = None) -> str:
     value = document.get(key, default)
     if value is None:
-        raise ConfigError(f"{key}: expected a text, the key is missing")
+        raise ServerConfigError(f"{key}: expected a text, the key is missing")
     if not isinstance(value, str):
-        raise ConfigError(f"{key}: expected a text, got {type(value).__name__}")
+        raise ServerConfigError(f"{key}: expected a text, got {type(value).__name__}")
     return value
 
 
@@ -155,19 +157,19 @@ def _witness_name(name: str) -> str:
     try:
         encode_witness_vkey(name, bytes(32))
     except MalformedError as err:
-        raise ConfigError(f"witness_name: {err}") from err
+        raise ServerConfigError(f"witness_name: {err}") from err
     return name
 
 
 def _quotas(table: object) -> Quota:
     if not isinstance(table, dict):
-        raise ConfigError(f"quotas: expected a table, got {type(table).__name__}")
+        raise ServerConfigError(f"quotas: expected a table, got {type(table).__name__}")
     known = {f.name for f in fields(Quota)}
     for key, value in table.items():
         if key not in known:
-            raise ConfigError(f"quotas.{key}: expected one of {', '.join(sorted(known))}")
+            raise ServerConfigError(f"quotas.{key}: expected one of {', '.join(sorted(known))}")
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= QUOTA_MAX:
-            raise ConfigError(f"quotas.{key}: expected a number from 1 to {QUOTA_MAX}, got {value!r}")
+            raise ServerConfigError(f"quotas.{key}: expected a number from 1 to {QUOTA_MAX}, got {value!r}")
     return Quota(**table)
 
 
@@ -196,7 +198,7 @@ class DataDir:
         """Return the server's certificate and key, made anew when under a third of its life is left.
 
         Raises:
-            ConfigError: the file holds something else.
+            ServerConfigError: the file holds something else.
             LocalFailureError: it cannot be written.
         """
         path = self.path / "server.pem"
@@ -215,7 +217,7 @@ def create(path: Path, config_text: str, now_s: int) -> DataDir:
     """Make a data directory with new keys; a missing or empty folder is wanted.
 
     Raises:
-        ConfigError: the text is no configuration.
+        ServerConfigError: the text is no configuration.
         InputError: there is something in the folder.
         LocalFailureError: it cannot be written.
     """
@@ -270,21 +272,21 @@ def open_dir(path: Path) -> DataDir:
     """Return an open data directory.
 
     Raises:
-        ConfigError: it is none, others may read it, or a file in it is not what was expected.
+        ServerConfigError: it is none, others may read it, or a file in it is not what was expected.
     """
     try:
         mode = path.stat().st_mode
     except OSError as err:
-        raise ConfigError(f"{path}: expected a data directory (ispcloud init makes one): {err.strerror}") from err
+        raise ServerConfigError(f"{path}: expected a data directory (ispcloud init makes one): {err.strerror}") from err
     if not stat.S_ISDIR(mode) or mode & 0o077 or (os.geteuid() and path.stat().st_uid != os.geteuid()):
-        raise ConfigError(f"{path}: expected a folder of ours with mode 0700, got mode {stat.S_IMODE(mode):04o}")
+        raise ServerConfigError(f"{path}: expected a folder of ours with mode 0700, got mode {stat.S_IMODE(mode):04o}")
     config = _named(path / "config.toml")
     try:
         parsed = parse(config.decode("utf-8"))
     except UnicodeDecodeError as err:
-        raise ConfigError(f"{path / 'config.toml'}: expected UTF-8, got other bytes") from err
-    except ConfigError as err:
-        raise ConfigError(f"{path / 'config.toml'}: {err}") from err
+        raise ServerConfigError(f"{path / 'config.toml'}: expected UTF-8, got other bytes") from err
+    except ServerConfigError as err:
+        raise ServerConfigError(f"{path / 'config.toml'}: {err}") from err
     pair = Pair(_named(path / "authority.pem"), _named(path / "authority.key"))
     return DataDir(path, parsed, Authority.load(pair), _witness_key(path / "witness.key"))
 
@@ -297,4 +299,4 @@ def _witness_key(path: Path) -> SigningKey:
     try:
         return SigningKey(bytes.fromhex(_named(path).decode("ascii").strip()))
     except (ValueError, MalformedError) as err:
-        raise ConfigError(f"{path}: expected the witness's seed, 64 hex digits, got something else") from err
+        raise ServerConfigError(f"{path}: expected the witness's seed, 64 hex digits, got something else") from err

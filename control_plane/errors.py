@@ -2,7 +2,7 @@
 
 * ControlPlaneError
   x InputError: an option or a file is not what was expected (exit code 2)
-    + ConfigError: the control plane's data directory, or config.toml in it
+    + ServerConfigError: the control plane's data directory, or config.toml in it
   x RefusedHereError: well-formed, and this tool does not go on (exit code 3)
     + TamperedExportError: what was exported does not fit what its agent signed
     + WrongWordsError: the typed words are not those of the keys
@@ -38,7 +38,7 @@ class InputError(ControlPlaneError):
     """An option or a file is not what was expected."""
 
 
-class ConfigError(InputError):
+class ServerConfigError(InputError):
     """The control plane's data directory, or `config.toml` in it, is not what was expected."""
 
 

@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from control_plane import limits
-from control_plane.members import Identity, IdentityKind
+from control_plane.members import IdentityKind, MemberIdentity
 from protos import message_pb2 as pb
 
 
 @dataclass(slots=True, eq=False)
-class Stream:
+class WatchStream:
     """One open Watch: whose, of which box. `ended`: why it should end; `deadline` is what interrupts it then."""
 
-    peer: Identity
+    peer: MemberIdentity
     box: bytes
     deadline: asyncio.Timeout
     wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -43,10 +43,10 @@ class Page:
 
 
 @dataclass(slots=True, eq=False)
-class View:
+class OpenView:
     """A view that lasts: who asked, which agent, and the pages that the desk has not read yet."""
 
-    viewer: Identity
+    viewer: MemberIdentity
     agent: bytes
     pages: asyncio.Queue[Page | None] = field(default_factory=lambda: asyncio.Queue(limits.PAGES_MAX))
     refs: set[bytes] = field(default_factory=set)
@@ -63,15 +63,15 @@ class Live:
     """All streams and views of the process."""
 
     def __init__(self) -> None:
-        self._streams: dict[bytes, list[Stream]] = {}
-        self._views: dict[tuple[bytes, bytes, bytes], View] = {}
+        self._streams: dict[bytes, list[WatchStream]] = {}
+        self._views: dict[tuple[bytes, bytes, bytes], OpenView] = {}
 
     # --- streams ---
 
-    def __iter__(self) -> Iterator[Stream]:
+    def __iter__(self) -> Iterator[WatchStream]:
         return iter([stream for streams in self._streams.values() for stream in streams])
 
-    def join(self, stream: Stream) -> bool:
+    def join(self, stream: WatchStream) -> bool:
         """Let a stream in; return False when its peer has too many. An agent's new stream takes the old one's place."""
         of_box = self._streams.setdefault(stream.box, [])
         of_peer = [s for s in of_box if s.peer == stream.peer]
@@ -83,7 +83,7 @@ class Live:
         of_box.append(stream)
         return True
 
-    def leave(self, stream: Stream) -> bool:
+    def leave(self, stream: WatchStream) -> bool:
         """Take a stream out; return whether its box has none left. Views that its agent did not answer end."""
         of_box = [s for s in self._streams.get(stream.box, []) if s is not stream]
         if of_box:
@@ -103,7 +103,7 @@ class Live:
             for stream in self._streams.get(box, ()):
                 stream.wake.set()
 
-    def end(self, why: pb.Refusal, which: Callable[[Identity], bool] = lambda _: True) -> int:
+    def end(self, why: pb.Refusal, which: Callable[[MemberIdentity], bool] = lambda _: True) -> int:
         """End the streams of the peers for which `which` says so; return how many."""
         ended = [stream for stream in self if stream.ended is None and which(stream.peer)]
         for stream in ended:
@@ -120,7 +120,7 @@ class Live:
 
     # --- views ---
 
-    def open_view(self, viewer: Identity, message: pb.Message, box: bytes) -> View | pb.Refusal:
+    def open_view(self, viewer: MemberIdentity, message: pb.Message, box: bytes) -> OpenView | pb.Refusal:
         """Hand a view to its agent's stream; return what its pages come through, or why not."""
         key = (viewer.operator, message.agent, message.ref)
         if key in self._views:
@@ -130,15 +130,15 @@ class Live:
         streams = [s for s in self._streams.get(box, ()) if s.ended is None and len(s.live) < limits.LIVE_MAX]
         if not streams:
             return pb.REFUSAL_AGENT_AWAY
-        view = self._views[key] = View(viewer, message.agent)
+        view = self._views[key] = OpenView(viewer, message.agent)
         streams[-1].live.append(message)
         streams[-1].wake.set()
         return view
 
-    def close_view(self, viewer: Identity, message: pb.Message) -> None:
+    def close_view(self, viewer: MemberIdentity, message: pb.Message) -> None:
         """Forget a view: pages that still come go nowhere."""
         self._views.pop((viewer.operator, message.agent, message.ref), None)
 
-    def view_of(self, agent: Identity, answers: bytes) -> View | None:
+    def view_of(self, agent: MemberIdentity, answers: bytes) -> OpenView | None:
         """Return the view that an agent answers: of its own operator, and asked of it; None when it is over."""
         return self._views.get((agent.operator, agent.agent, answers))

@@ -53,7 +53,7 @@ class IdentityKind(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class MemberIdentity:
     """Who calls: proven by a certificate of ours.
 
     `operator`: 16 bytes. `name`: the handle. `agent`: 16 bytes of an agent, else empty. `serial`: of the certificate
@@ -178,14 +178,14 @@ class UseToken:
         )
         if agent:
             boxes.catch_up(tx, operator, agent)
-        return _issue(tx, Identity(operator, kind, name, agent), self.issue)
+        return _issue(tx, MemberIdentity(operator, kind, name, agent), self.issue)
 
 
 @dataclass(frozen=True, slots=True)
 class Renew:
     """The next certificate of a member that is in force."""
 
-    identity: Identity
+    identity: MemberIdentity
     issue: Callable[[str], Issued]
     now_s: int
 
@@ -262,7 +262,7 @@ def _end_certificates(tx: CloudTx, operator: bytes, kind: IdentityKind, name: st
     )
 
 
-def _issue(tx: CloudTx, identity: Identity, issue: Callable[[str], Issued]) -> Issued:
+def _issue(tx: CloudTx, identity: MemberIdentity, issue: Callable[[str], Issued]) -> Issued:
     issued = issue(identity.uri)
     tx.run(
         "INSERT INTO certificate (serial, operator, kind, name, not_after_s, revoked_s) VALUES (?, ?, ?, ?, ?, NULL)",
@@ -275,14 +275,14 @@ def _issue(tx: CloudTx, identity: Identity, issue: Callable[[str], Issued]) -> I
 
 
 @dataclass(frozen=True, slots=True)
-class Operator:
+class RegisteredOperator:
     """One operator, as administrators see it."""
 
     operator: bytes
     handle: str
 
 
-class Standing(enum.Enum):
+class MemberStanding(enum.Enum):
     """How a member stands."""
 
     INVITED = "invited"
@@ -298,7 +298,7 @@ class Member:
     kind: IdentityKind
     name: str
     agent: bytes
-    standing: Standing
+    standing: MemberStanding
     until_s: int
 
 
@@ -308,7 +308,7 @@ def token_is_open(con: sqlite3.Connection, token_sha256: bytes, now_s: int) -> b
     return con.execute(sql, (token_sha256, now_s)).fetchone() is not None
 
 
-def log_key_of(con: sqlite3.Connection, identity: Identity) -> VerifierKey | None:
+def log_key_of(con: sqlite3.Connection, identity: MemberIdentity) -> VerifierKey | None:
     """Return the key of an agent's log as its enrolment statement says; None: no agent of ours."""
     sql = "SELECT identity FROM member WHERE operator = ? AND kind = 'agent' AND agent = ?"
     row = con.execute(sql, (identity.operator, identity.agent)).fetchone() if identity.agent else None
@@ -316,12 +316,14 @@ def log_key_of(con: sqlite3.Connection, identity: Identity) -> VerifierKey | Non
     return parse_vkey_untrusted(enroll.log_key) if enroll else None
 
 
-def operators(con: sqlite3.Connection) -> list[Operator]:
+def operators(con: sqlite3.Connection) -> list[RegisteredOperator]:
     """Return all operators."""
-    return [Operator(bytes(i), str(h)) for i, h in con.execute("SELECT id, handle FROM operator ORDER BY handle")]
+    return [
+        RegisteredOperator(bytes(i), str(h)) for i, h in con.execute("SELECT id, handle FROM operator ORDER BY handle")
+    ]
 
 
-def find_operator(con: sqlite3.Connection, handle: str) -> Operator:
+def find_operator(con: sqlite3.Connection, handle: str) -> RegisteredOperator:
     """Return an operator.
 
     Raises:
@@ -340,7 +342,7 @@ def members(con: sqlite3.Connection, kind: IdentityKind, now_s: int, operator: b
         if operator in (None, one.operator):
             rows = con.execute(_MEMBERS, {"operator": one.operator, "kind": kind.value, "now": now_s})
             for name, agent, standing, until_s in rows:
-                found.append(Member(one.handle, kind, name, bytes(agent), Standing(standing), until_s))
+                found.append(Member(one.handle, kind, name, bytes(agent), MemberStanding(standing), until_s))
     return found
 
 

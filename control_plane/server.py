@@ -29,7 +29,7 @@ from control_plane import limits
 from control_plane.auth import Auth, EnrolmentServicer, server_credentials
 from control_plane.boxes import Forget
 from control_plane.broker import Quotas
-from control_plane.calls import Event, Guard, silence_libraries, write_event
+from control_plane.calls import CallGuard, LogEvent, silence_libraries, write_event
 from control_plane.config import Address, DataDir
 from control_plane.errors import LocalFailureError
 from control_plane.live import Live
@@ -37,7 +37,7 @@ from control_plane.members import IdentityKind
 from control_plane.metrics import Metrics
 from control_plane.service import AgentService, DeskService, Parts
 from control_plane.store import CloudStore
-from control_plane.witness import Witness
+from control_plane.witness import CloudWitness
 from protos import message_pb2 as pb
 from protos.agent_pb2_grpc import add_AgentCloudServicer_to_server
 from protos.desk_pb2_grpc import add_DeskCloudServicer_to_server
@@ -94,7 +94,7 @@ class CloudServer:
         self.metrics = Metrics()
         self._data = data
         self._live = Live()
-        self._guard = Guard(self.metrics)
+        self._guard = CallGuard(self.metrics)
         self._health = health_aio.HealthServicer()
         self._interceptors = (*interceptors, self._guard)
         with ExitStack() as undo:
@@ -110,14 +110,14 @@ class CloudServer:
 
         Raises:
             LocalFailureError: a port cannot be had.
-            ConfigError: the server's certificate file holds something else.
+            ServerConfigError: the server's certificate file holds something else.
         """
         parts = Parts(
             self._store,
             self._auth,
             Quotas(self._data.config.quotas),
             self._live,
-            Witness(self._store, self._data.config.witness_name, self._data.witness_key),
+            CloudWitness(self._store, self._data.config.witness_name, self._data.witness_key),
         )
         self._members = self._server(MESSAGE_BYTES)
         add_AgentCloudServicer_to_server(AgentService(parts), self._members)
@@ -132,7 +132,7 @@ class CloudServer:
         )
         await self._members.start()
         await self._strangers.start()
-        write_event(Event.STARTED)
+        write_event(LogEvent.STARTED)
         return bound
 
     def _server(self, largest_bytes: int) -> grpc.aio.Server:
@@ -167,18 +167,18 @@ class CloudServer:
         await self._drain(grace_s)
         self.close()
         if self._store.failed is not None:
-            write_event(Event.STORE_FAILED)
+            write_event(LogEvent.STORE_FAILED)
             raise LocalFailureError(self._store.failed)
         for task in done:
             task.result()
-        write_event(Event.STOPPED)
+        write_event(LogEvent.STOPPED)
 
     def close(self) -> None:
         """Close everything that is no server: once."""
         self._closing.close()
 
     async def _drain(self, grace_s: float) -> None:
-        write_event(Event.DRAINING, streams=sum(1 for _ in self._live))
+        write_event(LogEvent.DRAINING, streams=sum(1 for _ in self._live))
         await self._health.enter_graceful_shutdown()
         self._guard.draining = True
         self._end(pb.REFUSAL_DRAINING)
@@ -190,7 +190,7 @@ class CloudServer:
         ended = self._live.end(why, which)
         if ended:
             self.metrics.ended.labels(pb.Refusal.Name(why)).inc(ended)
-            write_event(Event.STREAMS_ENDED, refusal=pb.Refusal.Name(why), streams=ended)
+            write_event(LogEvent.STREAMS_ENDED, refusal=pb.Refusal.Name(why), streams=ended)
 
     async def _look_after_streams(self) -> None:
         while True:
@@ -206,7 +206,7 @@ class CloudServer:
             forgotten = await self._store.run(Forget(int(time.time())))
             self.metrics.forgotten.inc(forgotten)
             if forgotten:
-                write_event(Event.FORGOT, messages=forgotten)
+                write_event(LogEvent.FORGOT, messages=forgotten)
             if forgotten < limits.FORGET_MAX:
                 await asyncio.sleep(limits.FORGET_EVERY_S)
 
@@ -259,7 +259,7 @@ def run(data: DataDir, *, grace_s: float = GRACE_S, interceptors: Sequence[grpc.
 
     Raises:
         LocalFailureError: the database or a port cannot be had, or a commit failed.
-        ConfigError: the server's certificate file holds something else.
+        ServerConfigError: the server's certificate file holds something else.
     """
     _allow_files()
     silence_libraries()

@@ -18,14 +18,14 @@ import grpc.aio
 
 from control_plane import boxes, broker, limits
 from control_plane.auth import Auth, refusal_of
-from control_plane.boxes import Keep, Seen, Stored
+from control_plane.boxes import Keep, RecordSeen, Stored
 from control_plane.broker import Letter, Quotas, Refused
 from control_plane.errors import EnrolmentError
-from control_plane.live import Live, Page, Stream, View
-from control_plane.members import Identity, IdentityKind
+from control_plane.live import Live, OpenView, Page, WatchStream
+from control_plane.members import IdentityKind, MemberIdentity
 from control_plane.refusals import refuse
 from control_plane.store import CloudStore
-from control_plane.witness import Witness
+from control_plane.witness import CloudWitness
 from protos import message_pb2 as pb
 from protos.agent_pb2 import AddCheckpointReply, AddCheckpointRequest
 from protos.agent_pb2_grpc import AgentCloudServicer
@@ -47,7 +47,7 @@ class Parts:
     auth: Auth
     quotas: Quotas
     live: Live
-    witness: Witness
+    witness: CloudWitness
 
 
 class _Calls:
@@ -60,7 +60,7 @@ class _Calls:
         self._live = parts.live
         self._witness = parts.witness
 
-    async def _peer(self, context: Context, kinds: Collection[IdentityKind]) -> Identity:
+    async def _peer(self, context: Context, kinds: Collection[IdentityKind]) -> MemberIdentity:
         """Return who calls, of one of these kinds and within its quota; others are refused."""
         peer = await self._auth.identify(context)
         wait_s = self._quotas.take(peer, time.monotonic())
@@ -70,7 +70,7 @@ class _Calls:
             await refuse(context, pb.REFUSAL_WRONG_KIND)
         return peer
 
-    async def _route(self, peer: Identity, message: pb.Message, context: Context) -> Letter:
+    async def _route(self, peer: MemberIdentity, message: pb.Message, context: Context) -> Letter:
         agents, more = self._auth.agents_of(peer.operator), broker.reading_calls(message)
         if more:
             wait_s = self._quotas.take(peer, time.monotonic(), more)
@@ -84,7 +84,7 @@ class _Calls:
             await refuse(context, routed.refusal, routed.retry_after_s)
         return routed
 
-    async def _keep(self, peer: Identity, sent: pb.Message, letter: Letter, context: Context) -> pb.SubmitReply:
+    async def _keep(self, peer: MemberIdentity, sent: pb.Message, letter: Letter, context: Context) -> pb.SubmitReply:
         now_s = int(time.time())
         data = letter.message.SerializeToString(deterministic=True)
         command = Keep(
@@ -113,7 +113,7 @@ class _Calls:
         self._live.ring(command.boxes)
         return stored
 
-    async def _renew(self, peer: Identity, request: pb.RenewRequest, context: Context) -> pb.RenewReply:
+    async def _renew(self, peer: MemberIdentity, request: pb.RenewRequest, context: Context) -> pb.RenewReply:
         try:
             certificate, issuer = await self._auth.renew(peer, request.csr)
         except EnrolmentError as err:
@@ -122,7 +122,7 @@ class _Calls:
 
     # --- streams ---
 
-    async def _watch(self, stream: Stream, cursor: pb.Cursor, kinds: Collection[int], context: Context) -> None:
+    async def _watch(self, stream: WatchStream, cursor: pb.Cursor, kinds: Collection[int], context: Context) -> None:
         """Feed a stream until it is ended, or old enough to be called again."""
         if not self._live.join(stream):
             await refuse(context, pb.REFUSAL_QUOTA, limits.DRAIN_RETRY_S)
@@ -136,11 +136,11 @@ class _Calls:
         if stream.ended:
             await refuse(context, stream.ended, limits.DRAIN_RETRY_S if stream.ended == pb.REFUSAL_DRAINING else 0)
 
-    def _left(self, stream: Stream) -> None:
+    def _left(self, stream: WatchStream) -> None:
         if self._live.leave(stream) and stream.peer.kind is IdentityKind.AGENT:
-            self._store.post(Seen(stream.peer.operator, stream.peer.agent, int(time.time()) // 60))
+            self._store.post(RecordSeen(stream.peer.operator, stream.peer.agent, int(time.time()) // 60))
 
-    async def _feed(self, stream: Stream, cursor: pb.Cursor, kinds: Collection[int], context: Context) -> None:
+    async def _feed(self, stream: WatchStream, cursor: pb.Cursor, kinds: Collection[int], context: Context) -> None:
         newest = boxes.newest(self._store.reader, stream.box)
         hello = pb.Hello(epoch=self._store.epoch, newest=newest, minute=int(time.time()) // 60)
         await context.write(pb.WatchEvent(hello=hello))
@@ -171,7 +171,7 @@ class _Calls:
         return cursor.after if cursor.epoch == self._store.epoch and cursor.after <= newest else 0
 
 
-def _delivery(kept: boxes.Kept) -> pb.Delivery:
+def _delivery(kept: boxes.QueuedMessage) -> pb.Delivery:
     return pb.Delivery(number=kept.number, message=pb.Message.FromString(kept.message), minute=kept.minute)
 
 
@@ -191,7 +191,7 @@ class AgentService(_Calls, AgentCloudServicer):
             return await self._page(peer, letter.message)
         return await self._keep(peer, request.message, letter, context)
 
-    async def _page(self, peer: Identity, page: pb.Message) -> pb.SubmitReply:
+    async def _page(self, peer: MemberIdentity, page: pb.Message) -> pb.SubmitReply:
         view = self._live.view_of(peer, page.answers)
         if view is None or page.ref in view.refs:
             return pb.SubmitReply(again=True)  # the desk has gone, or has it: nothing is left to do for the agent
@@ -210,8 +210,8 @@ class AgentService(_Calls, AgentCloudServicer):
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:  # noqa: N802 # the proto's
         """Send what is for this agent, from its cursor on."""
         peer = await self._peer(context, AGENTS)
-        self._store.post(Seen(peer.operator, peer.agent, int(time.time()) // 60))
-        stream = Stream(peer, boxes.agent_box(peer.operator, peer.agent), _deadline())
+        self._store.post(RecordSeen(peer.operator, peer.agent, int(time.time()) // 60))
+        stream = WatchStream(peer, boxes.agent_box(peer.operator, peer.agent), _deadline())
         await self._watch(stream, request.cursor, (), context)
 
     async def AddCheckpoint(  # noqa: N802 # the proto's
@@ -243,7 +243,7 @@ class DeskService(_Calls, DeskCloudServicer):
             agents=[self._agent(peer, agent, seen, now) for agent in self._auth.agents_of(peer.operator)]
         )
 
-    def _agent(self, peer: Identity, agent: bytes, seen: dict[bytes, int], now_minute: int) -> Agent:
+    def _agent(self, peer: MemberIdentity, agent: bytes, seen: dict[bytes, int], now_minute: int) -> Agent:
         connected = self._live.is_connected(boxes.agent_box(peer.operator, agent))
         return Agent(agent=agent, connected=connected, seen_minute=now_minute if connected else seen.get(agent, 0))
 
@@ -267,7 +267,7 @@ class DeskService(_Calls, DeskCloudServicer):
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:  # noqa: N802 # the proto's
         """Send the board, from a cursor on."""
         peer = await self._peer(context, DESKS)
-        stream = Stream(peer, boxes.board(peer.operator), _deadline())
+        stream = WatchStream(peer, boxes.board(peer.operator), _deadline())
         await self._watch(stream, request.cursor, _kinds_for(peer, ()) or (), context)
 
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitReply:  # noqa: N802 # the proto's
@@ -285,7 +285,7 @@ class DeskService(_Calls, DeskCloudServicer):
         if request.message.kind != pb.KIND_VIEW:
             await refuse(context, pb.REFUSAL_WRONG_KIND)
         view = self._live.open_view(peer, letter.message, boxes.agent_box(peer.operator, letter.message.agent))
-        if not isinstance(view, View):
+        if not isinstance(view, OpenView):
             await refuse(context, view, limits.DRAIN_RETRY_S)
         try:
             async with asyncio.timeout(limits.VIEW_S):
@@ -302,7 +302,7 @@ class DeskService(_Calls, DeskCloudServicer):
         return await self._renew(await self._peer(context, DESKS), request, context)
 
 
-async def _pass_on(view: View, context: Context) -> bool:
+async def _pass_on(view: OpenView, context: Context) -> bool:
     """Write pages as they come; return whether the last one was among them."""
     for _ in range(limits.VIEW_PAGES_TOTAL):
         if view.cut and view.pages.empty():
@@ -316,7 +316,7 @@ async def _pass_on(view: View, context: Context) -> bool:
     return False
 
 
-def _kinds_for(peer: Identity, wanted: Collection[int]) -> Collection[int] | None:
+def _kinds_for(peer: MemberIdentity, wanted: Collection[int]) -> Collection[int] | None:
     """Return the kinds to read (empty: all), or None when the peer sees none of those that it wants."""
     sees = broker.SERVICE_READS if peer.kind is IdentityKind.SERVICE else broker.RULES.keys()
     if not wanted:

@@ -55,7 +55,7 @@ class Remember:
         return judged
 
 
-class Witness:
+class CloudWitness:
     """Cosigns the logs of enrolled agents."""
 
     def __init__(self, store: CloudStore, name: str, key: SigningKey, wall_s: Callable[[], float] = time.time) -> None:

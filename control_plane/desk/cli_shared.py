@@ -15,7 +15,7 @@ import typer
 from control_plane.desk import files, heads, key_files, memory, unlock
 from control_plane.desk.heads import Heads
 from control_plane.desk.memory import Memory
-from control_plane.desk.signing import Signer
+from control_plane.desk.signing import DeskSigner
 from control_plane.errors import InputError, NotConfirmedError
 from trust import chain, limits
 from trust import envelope as envelopes
@@ -68,7 +68,7 @@ def note(text: str) -> None:
     typer.echo(f"note: {text}", err=True)
 
 
-def open_key(path: Path, passphrase_file: Path | None) -> Signer:
+def open_key(path: Path, passphrase_file: Path | None) -> DeskSigner:
     """Return what signs with the key of a file: the unlocked key, or the file's after its passphrase.
 
     Raises:

@@ -28,7 +28,7 @@ from control_plane.desk.cli_shared import (
 )
 from control_plane.desk.cloud_client import BOARD_MAX
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError
-from control_plane.desk.notify import Event
+from control_plane.desk.notify import FeedEvent
 from control_plane.desk.online import Desk, connect, red
 from control_plane.desk.witnessing import DeskWitness
 from protos.message_pb2 import Kind
@@ -185,19 +185,19 @@ class _Watching:
             self._line(
                 f"{change.state}: {change.name} {plan.action.value} {plan.size_bucket.value} at {change.agent}, "
                 f"class {plan.risk_class.value}, by {plan.requester}{start_by}",
-                Event("change", change.sha256, change.state, plan.risk_class.value),
+                FeedEvent("change", change.sha256, change.state, plan.risk_class.value),
             )
         for missing in board.missing:
             self._once(
                 f"NO RECEIPT from {', '.join(missing.agents)} of the {missing.sent.what} {missing.sent.sha256[:8]}",
-                Event("no-receipt", missing.sent.sha256, "", ""),
+                FeedEvent("no-receipt", missing.sent.sha256, "", ""),
             )
         for alarm in board.alarms:
-            self._once(alarm, Event("alarm", "", "forked", ""))
+            self._once(alarm, FeedEvent("alarm", "", "forked", ""))
         for found in board.not_verified:
-            self._once(_not_verified(found), Event("alarm", "", "not-verified", ""))
+            self._once(_not_verified(found), FeedEvent("alarm", "", "not-verified", ""))
 
-    def _once(self, text: str, event: Event) -> None:
+    def _once(self, text: str, event: FeedEvent) -> None:
         if text not in self.told:
             self.told.add(text)
             self._line(text, event, alarm=True)
@@ -213,16 +213,16 @@ class _Watching:
                 )
             except CloudRefusedError as err:
                 note(f"the cosignature was not taken: {err}")
-        event = Event("alarm", "", "not-cosigned", "") if answer.alarm else None
+        event = FeedEvent("alarm", "", "not-cosigned", "") if answer.alarm else None
         said = neutralise(answer.said)
         # A log that stands still is asked for again and again: that would bury what happens at night
         if answer.alarm or said not in self.told:
             self.told.add(said)
             self._line(said, event, alarm=answer.alarm)
 
-    def _line(self, text: str, event: Event | None, *, alarm: bool = False) -> None:
+    def _line(self, text: str, event: FeedEvent | None, *, alarm: bool = False) -> None:
         if self.as_json:
-            known = event or Event("cosigned", "", "", "")
+            known = event or FeedEvent("cosigned", "", "", "")
             typer.echo(json.dumps({**dataclasses.asdict(known), "text": text}, ensure_ascii=False))
         elif alarm:
             red(text)

@@ -16,7 +16,7 @@ import grpc
 
 from control_plane.desk import cloud_identity
 from control_plane.desk.board import Received
-from control_plane.desk.cloud_identity import Request
+from control_plane.desk.cloud_identity import CertificateRequest
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError, UnexpectedAnswerError
 from protos import channel, desk_pb2, desk_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, message_pb2
 from protos.member_files import Credentials, Invitation
@@ -97,7 +97,7 @@ def enroll(invitation: Invitation) -> Credentials:
     return cloud_identity.enrolled(invitation, request, chain)
 
 
-class CloudClient:
+class DeskClient:
     """A connection of a desk; a context manager. `life` is its certificate's: past it every call is refused."""
 
     def __init__(self, identity: Credentials) -> None:
@@ -113,7 +113,7 @@ class CloudClient:
     def __exit__(self, *_: object) -> None:
         self._channel.close()
 
-    def renew(self, request: Request) -> str:
+    def renew(self, request: CertificateRequest) -> str:
         """Return the chain (PEM) of the next certificate.
 
         Raises:

@@ -34,7 +34,7 @@ def load(path: Path) -> Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class CertificateRequest:
     """A new TLS key (PEM, and its public half) and the request for its certificate (PKCS #10, DER)."""
 
     csr: bytes
@@ -42,20 +42,20 @@ class Request:
     key: str = field(repr=False)
 
 
-def new_request(name: str) -> Request:
+def new_request(name: str) -> CertificateRequest:
     """Return a new key and its request for a certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, hashes.SHA256())
     pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return Request(csr.public_bytes(serialization.Encoding.DER), _public(key.public_key()), pem.decode())
+    return CertificateRequest(csr.public_bytes(serialization.Encoding.DER), _public(key.public_key()), pem.decode())
 
 
 def _public(key: ec.EllipticCurvePublicKey) -> bytes:
     return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def chain_untrusted(request: Request, certificate: bytes, issuer: bytes) -> str:
+def chain_untrusted(request: CertificateRequest, certificate: bytes, issuer: bytes) -> str:
     """Return the PEM chain that the control plane answered, once the certificate is for the key that asked.
 
     Args:
@@ -76,7 +76,7 @@ def chain_untrusted(request: Request, certificate: bytes, issuer: bytes) -> str:
     return "".join(c.public_bytes(serialization.Encoding.PEM).decode() for c in parsed)
 
 
-def enrolled(invitation: Invitation, request: Request, chain: str) -> Credentials:
+def enrolled(invitation: Invitation, request: CertificateRequest, chain: str) -> Credentials:
     """Return the credentials that an invitation became."""
     return Credentials(
         operator=invitation.operator,
@@ -89,7 +89,7 @@ def enrolled(invitation: Invitation, request: Request, chain: str) -> Credential
     )
 
 
-def renewed(identity: Credentials, request: Request, chain: str) -> Credentials:
+def renewed(identity: Credentials, request: CertificateRequest, chain: str) -> Credentials:
     """Return the identity with its next key and certificate."""
     return replace(identity, certificate=chain, key=request.key)
 

@@ -26,7 +26,7 @@ _KEPT: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class FeedEvent:
     """What happened: `change`, `alarm` or `no-receipt`; the plan's or statement's digest; a state and a class."""
 
     event: str
@@ -50,7 +50,7 @@ def command(text: str) -> tuple[str, ...]:
     return words
 
 
-def run(words: tuple[str, ...], event: Event, environment: Mapping[str, str]) -> str | None:
+def run(words: tuple[str, ...], event: FeedEvent, environment: Mapping[str, str]) -> str | None:
     """Run the command for an event, and return what went wrong, if anything.
 
     Args:

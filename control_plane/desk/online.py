@@ -17,11 +17,11 @@ from control_plane.desk import board as boards
 from control_plane.desk import cloud_identity, exported, files, heads, signing
 from control_plane.desk.board import Board, Change, Fold, Received
 from control_plane.desk.cli_shared import Own, change_memory, home, note, now_s
-from control_plane.desk.cloud_client import VIEW_S, CloudClient, Position
+from control_plane.desk.cloud_client import VIEW_S, DeskClient, Position
 from control_plane.desk.errors import NO_RECEIPT, CloudAwayError, CloudRefusedError, NotProvenError
 from control_plane.desk.exported import Exported, ExportFiles
 from control_plane.desk.memory import Memory, Sent
-from control_plane.desk.signing import Signer
+from control_plane.desk.signing import DeskSigner
 from control_plane.errors import InputError, RefusedHereError
 from protos import member_files
 from protos.member_files import Credentials
@@ -44,7 +44,7 @@ _RETRY_S = 0.5
 
 
 @contextmanager
-def connect(cloud_file: Path | None) -> Iterator[CloudClient]:
+def connect(cloud_file: Path | None) -> Iterator[DeskClient]:
     """Connect as the desk that was enrolled; its certificate is renewed when two thirds of its life are over.
 
     Raises:
@@ -57,14 +57,14 @@ def connect(cloud_file: Path | None) -> Iterator[CloudClient]:
     identity = cloud_identity.load(path)
     if cloud_identity.life(identity).renewal_due(now_s()):
         identity = _renew(path, identity)
-    with CloudClient(identity) as client:
+    with DeskClient(identity) as client:
         yield client
 
 
 def _renew(path: Path, identity: Credentials) -> Credentials:
     request = cloud_identity.new_request(identity.name)
     try:
-        with CloudClient(identity) as client:
+        with DeskClient(identity) as client:
             chain = client.renew(request)
     except (CloudAwayError, CloudRefusedError) as err:
         ends = cloud_identity.until(cloud_identity.life(identity).ends_s)
@@ -80,7 +80,7 @@ class Desk:
     """A person's own files and a connection. `refresh` first; then `board` is what there is to believe."""
 
     own: Own
-    client: CloudClient
+    client: DeskClient
     messages: list[Received] = field(default_factory=list)
     position: Position = field(default_factory=Position)
     memory: Memory = field(default_factory=Memory)
@@ -145,7 +145,7 @@ class Desk:
 
     # --- looking ---
 
-    def look(self, change: Change, person: Person, signer: Signer) -> Exported:
+    def look(self, change: Change, person: Person, signer: DeskSigner) -> Exported:
         """Return a change as this person may see it: its items by a view, or the summary on the board.
 
         Raises:
@@ -179,7 +179,7 @@ class Desk:
         )
         return replace(shown, short=change.name, warnings=("the summary holds no checkpoint of the agent's log",))
 
-    def _ask(self, change: Change, person: Person, signer: Signer) -> ViewAnswer:
+    def _ask(self, change: Change, person: Person, signer: DeskSigner) -> ViewAnswer:
         own, key, view_id = self.own, SealingKey.generate(), secrets.token_bytes(16)
         log = own.seen.log(change.plan.agent)
         view = View(

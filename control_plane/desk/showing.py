@@ -12,7 +12,7 @@ import typer
 from control_plane.desk import decide, exported, files
 from control_plane.desk.cli_shared import Json, Own, agree, note, now_s, open_key
 from control_plane.desk.exported import Exported, ExportFiles
-from control_plane.desk.signing import Signer
+from control_plane.desk.signing import DeskSigner
 from control_plane.desk.trust_text import warning
 from control_plane.errors import InputError, NotConfirmedError
 from trust import limits, statements
@@ -116,7 +116,7 @@ def confirm(change: Exported, person: Person, read_it: int | None) -> None:
         agree(f"approve as {person.handle}? type yes", "yes")
 
 
-def open_signing(key: Path, passphrase_file: Path | None, person: Person, own: Own) -> Signer:
+def open_signing(key: Path, passphrase_file: Path | None, person: Person, own: Own) -> DeskSigner:
     """Return what signs for this person.
 
     Raises:
@@ -130,5 +130,5 @@ def open_signing(key: Path, passphrase_file: Path | None, person: Person, own: O
     return signing
 
 
-SignerOf = Callable[[], Signer]
+SignerOf = Callable[[], DeskSigner]
 """Gives the signer when it is needed: a passphrase is asked for once, and not before somebody agreed, where it can."""

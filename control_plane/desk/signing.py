@@ -10,7 +10,7 @@ from trust.envelope import Envelope, Signature
 from trust.statements import Statement
 
 
-class Signer(Protocol):
+class DeskSigner(Protocol):
     """An Ed25519 key that signs, wherever its secret half is."""
 
     @property
@@ -23,13 +23,13 @@ class Signer(Protocol):
         ...
 
 
-def sign(statement: Statement, signer: Signer) -> Envelope:
+def sign(statement: Statement, signer: DeskSigner) -> Envelope:
     """Return the statement's envelope with one signature."""
     unsigned = Envelope(statements.payload_type(type(statement)), statements.encode(statement), ())
     return add_signature(unsigned, signer)
 
 
-def add_signature(envelope: Envelope, signer: Signer) -> Envelope:
+def add_signature(envelope: Envelope, signer: DeskSigner) -> Envelope:
     """Return the envelope with one more signature."""
     signature = signer.sign(envelopes.pae(envelope.payload_type, envelope.payload))
     added = Signature(keys.key_id(signer.public), signature)

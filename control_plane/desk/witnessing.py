@@ -22,7 +22,7 @@ BAD_PROOF = 422
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class WitnessAnswer:
     """What goes back to the agent (None: nothing), and what to tell the person; `alarm`: they should look now."""
 
     body: bytes | None
@@ -41,7 +41,7 @@ class DeskWitness:
         """Return whether a checkpoint is addressed to this witness."""
         return message.witness == self.vkey.key_id
 
-    def answer(self, message: Received, own: Own, now_s: int) -> Answer:
+    def answer(self, message: Received, own: Own, now_s: int) -> WitnessAnswer:
         """Return the answer to an add-checkpoint request; what it says is durable before.
 
         Raises:
@@ -49,22 +49,22 @@ class DeskWitness:
         """
         agent = own.trust.agent(message.agent)
         if agent is None:
-            return Answer(None, "a checkpoint of an agent that your trust document does not know: not cosigned")
+            return WitnessAnswer(None, "a checkpoint of an agent that your trust document does not know: not cosigned")
         try:
             request = witness.decode_request_untrusted(message.body)
             log_key = checkpoint.parse_vkey_untrusted(agent.log_key)
         except MalformedNoteError as err:
-            return Answer(None, f"{agent.handle}: a malformed checkpoint request: {err}")
+            return WitnessAnswer(None, f"{agent.handle}: a malformed checkpoint request: {err}")
         judged = _judge_and_remember(request, log_key, agent.agent, own)
         if isinstance(judged, Checkpoint):
             line = checkpoint.cosign(witness.note_text(request.note), self.vkey.name, self.key, now_s)
-            return Answer(line.encode(), f"{agent.handle}: cosigned its log of {judged.size} entries")
+            return WitnessAnswer(line.encode(), f"{agent.handle}: cosigned its log of {judged.size} entries")
         if judged.status == CONFLICT:
             said = f"{agent.handle}: asked from {request.old} entries, this witness has seen {judged.size}"
-            return Answer(b"conflict %d\n" % (judged.size or 0), said)
+            return WitnessAnswer(b"conflict %d\n" % (judged.size or 0), said)
         # The very size that it was asked from: the agent learns that its log of that size is another one
         body = b"conflict %d\n" % request.old if judged.status == BAD_PROOF and request.old else None
-        return Answer(body, f"{agent.handle}: NOT cosigned ({judged.status}): {_WHY[judged.status]}", alarm=True)
+        return WitnessAnswer(body, f"{agent.handle}: NOT cosigned ({judged.status}): {_WHY[judged.status]}", alarm=True)
 
 
 _WHY = {

@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 from control_plane.cli import app
 from control_plane.config import DataDir
 from control_plane.desk import cli_cloud, cloud_identity
-from control_plane.desk.cloud_client import CloudClient
+from control_plane.desk.cloud_client import DeskClient
 from protos import message_pb2 as pb
 from tests.bench.cloud import create, serving
 from tests.bench.network import Network, Target, open_network
@@ -65,7 +65,7 @@ def _invitation(data: DataDir, enrolment: str, kind: str, name: str) -> str:
 
 
 @contextmanager
-def _joined(data: DataDir, log: Path, site: _Site) -> Iterator[CloudClient]:
+def _joined(data: DataDir, log: Path, site: _Site) -> Iterator[DeskClient]:
     """Enrol the agent that runs, and a desk, with the control plane; give the desk's connection."""
     enrolment = log.read_text().split("enrolment on ")[1].split()[0].rstrip(",")
     _type(app, "operators", "add", "bench", "--dir", str(data.path))
@@ -78,7 +78,7 @@ def _joined(data: DataDir, log: Path, site: _Site) -> Iterator[CloudClient]:
     invite = _invitation(data, enrolment, "people", APPROVER)
     _type(cli_cloud.app, "enroll", "--invite", invite, "--cloud", str(cloud_json))
     wait_until(lambda: _call(site, "GET", "/v1/cloud")["connected"], "the agent to be connected")
-    with CloudClient(cloud_identity.load(cloud_json)) as desk:
+    with DeskClient(cloud_identity.load(cloud_json)) as desk:
         desk.agents()  # dials: a desk that is in use has a connection
         yield desk
 

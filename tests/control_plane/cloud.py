@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from control_plane import certificates, config, members
 from control_plane.config import DataDir
-from control_plane.members import Identity, IdentityKind
+from control_plane.members import IdentityKind, MemberIdentity
 from control_plane.store import CloudTx, Command, prepare
 from protos import message_pb2 as pb
 from protos.agent_pb2_grpc import AgentCloudStub
@@ -52,7 +52,7 @@ def ref() -> bytes:
 class Member:
     """Somebody with a certificate. `log`: of an agent, the name of its log."""
 
-    identity: Identity
+    identity: MemberIdentity
     certificate: bytes
     private_key: bytes
     authority: bytes
@@ -138,7 +138,10 @@ class Cloud:
         )
         assert isinstance(issued, certificates.Issued)
         return Member(
-            Identity(operator, kind, name, agent), issued.pem, certificates.key_pem(private), self.data.authority.pem
+            MemberIdentity(operator, kind, name, agent),
+            issued.pem,
+            certificates.key_pem(private),
+            self.data.authority.pem,
         )
 
     def agent(self, operator: bytes, name: str) -> Member:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from control_plane import members
-from control_plane.auth import REREAD_S, Identity, IdentityKind, refusal_of
+from control_plane.auth import REREAD_S, IdentityKind, MemberIdentity, refusal_of
 from control_plane.certificates import read_peer_untrusted
 from control_plane.errors import (
     AgentTakenError,
@@ -24,7 +24,7 @@ from control_plane.errors import (
     TooManyCertificatesError,
 )
 from control_plane.limits import CERTIFICATES_PER_MEMBER
-from control_plane.members import Revoke, Standing, parse_uri_untrusted, token_digest
+from control_plane.members import MemberStanding, Revoke, parse_uri_untrusted, token_digest
 from control_plane.store import CloudTx, prepare
 from protos.message_pb2 import Refusal
 from tests.control_plane.enrolling import NOW, AgentKeys, Cloud, csr, in_cloud, pem
@@ -39,7 +39,7 @@ def test_a_token_gives_a_certificate_that_names_the_member(tmp_path: Path, kind:
     async def test(cloud: Cloud) -> None:
         certificate = await cloud.enroll("lena", kind)
         identity = cloud.auth.identity_of_untrusted(certificate)
-        assert identity == Identity(cloud.operator, kind, "lena")
+        assert identity == MemberIdentity(cloud.operator, kind, "lena")
         assert read_peer_untrusted(certificate).uri == f"ispagents://{cloud.operator.hex()}/{kind.value}/lena"
         assert not cloud.auth.revoked(identity)
         assert cloud.auth.log_key(identity) is None
@@ -53,7 +53,7 @@ def test_an_agent_is_known_by_its_statement(tmp_path: Path) -> None:
         first, second = sorted((AgentKeys.new(), AgentKeys.new()), key=lambda a: a.agent)
         for name, keys in (("pop-2", second), ("pop-1", first)):
             identity = cloud.auth.identity_of_untrusted(await cloud.enroll(name, AGENT, keys.statement()))
-            assert identity == Identity(cloud.operator, AGENT, name, keys.agent)
+            assert identity == MemberIdentity(cloud.operator, AGENT, name, keys.agent)
             vkey = cloud.auth.log_key(identity)
             assert vkey is not None
             assert vkey.public == keys.log.public
@@ -363,9 +363,9 @@ def test_lists_tell_how_members_stand(tmp_path: Path) -> None:
         await cloud.store.run(Revoke(cloud.operator, PERSON, "maria", NOW))
         found = members.members(cloud.store.reader, PERSON, NOW)
         assert [(m.operator, m.name, m.standing, m.until_s) for m in found] == [
-            ("acme", "joseph", Standing.INVITED, NOW + DAY),
-            ("acme", "lena", Standing.ENROLLED, NOW + 7 * DAY),
-            ("acme", "maria", Standing.REVOKED, 0),
+            ("acme", "joseph", MemberStanding.INVITED, NOW + DAY),
+            ("acme", "lena", MemberStanding.ENROLLED, NOW + 7 * DAY),
+            ("acme", "maria", MemberStanding.REVOKED, 0),
         ]
         assert members.members(cloud.store.reader, AGENT, NOW) == []
         assert members.members(cloud.store.reader, PERSON, NOW, secrets.token_bytes(16)) == []

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from control_plane import broker, limits
 from control_plane.broker import RULES, Letter, Quotas, Refused, agent_box, board, route
 from control_plane.limits import Quota
-from control_plane.members import Identity, IdentityKind
+from control_plane.members import IdentityKind, MemberIdentity
 from protos import agent_pb2, desk_pb2, enrolment_pb2
 from protos import message_pb2 as pb
 from tests.control_plane.cloud import checkpoint_note, message, ref, signed, statement
@@ -21,9 +21,9 @@ OPERATOR, OTHER = b"o" * 16, b"p" * 16
 ONE, TWO, FOREIGN = b"1" * 16, b"2" * 16, b"3" * 16
 AGENTS = (ONE, TWO)
 
-AGENT = Identity(OPERATOR, IdentityKind.AGENT, "north", ONE)
-PERSON = Identity(OPERATOR, IdentityKind.PERSON, "lena")
-SERVICE = Identity(OPERATOR, IdentityKind.SERVICE, "billing")
+AGENT = MemberIdentity(OPERATOR, IdentityKind.AGENT, "north", ONE)
+PERSON = MemberIdentity(OPERATOR, IdentityKind.PERSON, "lena")
+SERVICE = MemberIdentity(OPERATOR, IdentityKind.SERVICE, "billing")
 MEMBERS = {"agent": AGENT, "person": PERSON, "service": SERVICE}
 
 FROM_AGENTS = {
@@ -36,11 +36,11 @@ kinds = pytest.mark.parametrize("kind", KINDS, ids=pb.Kind.Name)
 signed_kinds = pytest.mark.parametrize("kind", STATEMENTS, ids=pb.Kind.Name)
 
 
-def sender(kind: int) -> Identity:
+def sender(kind: int) -> MemberIdentity:
     return AGENT if kind in FROM_AGENTS else PERSON
 
 
-def refusal(made: pb.Message, who: Identity | None = None) -> int:
+def refusal(made: pb.Message, who: MemberIdentity | None = None) -> int:
     routed = route(who or sender(made.kind), made, AGENTS)
     assert isinstance(routed, Refused), "it was taken"
     return routed.refusal

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from control_plane import certificates, config
 from control_plane.auth import CHECK_S, server_credentials
 from control_plane.certificates import Authority, Pair
-from control_plane.errors import BadCsrError, ConfigError, MalformedCertificateError
+from control_plane.errors import BadCsrError, MalformedCertificateError, ServerConfigError
 from tests.control_plane.enrolling import NOW, config_text, csr, key_pem, new_key
 
 URI = f"ispagents://{'00' * 16}/person/lena"
@@ -44,7 +44,7 @@ def test_a_client_certificate_names_one_identity_and_lasts_seven_days(authority:
     usage = made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     assert made.extensions.get_extension_for_class(x509.BasicConstraints).value.ca is False
-    assert certificates.read_peer_untrusted(issued.pem) == certificates.Peer(URI, issued.serial, NOW + 7 * DAY)
+    assert certificates.read_peer_untrusted(issued.pem) == certificates.CertifiedPeer(URI, issued.serial, NOW + 7 * DAY)
 
 
 def test_a_request_gives_its_key_and_nothing_else(authority: Authority) -> None:
@@ -129,7 +129,7 @@ def test_files_that_are_no_authority(authority: Authority) -> None:
     pair = authority.pair()
     assert Authority.load(pair).pem == authority.pem
     for bad in (Pair(b"", pair.key), Pair(pair.certificate, b""), Pair(pair.certificate, key_pem(new_key()))):
-        with pytest.raises(ConfigError, match="authority"):
+        with pytest.raises(ServerConfigError, match="authority"):
             Authority.load(bad)
 
 

@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from control_plane import limits
-from control_plane.boxes import Forget, Keep, Kept, Seen, Stored, newest, read_box, scan_end, seen_minutes
+from control_plane.boxes import (
+    Forget,
+    Keep,
+    QueuedMessage,
+    RecordSeen,
+    Stored,
+    newest,
+    read_box,
+    scan_end,
+    seen_minutes,
+)
 from control_plane.errors import InputError, LocalFailureError
 from control_plane.store import CloudStore, CloudTx, open_reader, prepare, renew_epoch
 from durable import files
@@ -190,8 +200,8 @@ def test_a_message_is_kept_once_and_numbered_in_each_box(path: Path) -> None:
     async def work(store: CloudStore) -> None:
         assert await store.run(keep(1)) == Stored()
         assert await store.run(keep(2, boxes=(BOX, OTHER_BOX))) == Stored()
-        assert read_box(store.reader, BOX, 0, (), 10) == [Kept(1, b"m1", 100), Kept(2, b"m2", 100)]
-        assert read_box(store.reader, OTHER_BOX, 0, (), 10) == [Kept(1, b"m2", 100)]
+        assert read_box(store.reader, BOX, 0, (), 10) == [QueuedMessage(1, b"m1", 100), QueuedMessage(2, b"m2", 100)]
+        assert read_box(store.reader, OTHER_BOX, 0, (), 10) == [QueuedMessage(1, b"m2", 100)]
         assert (newest(store.reader, BOX), newest(store.reader, OTHER_BOX), newest(store.reader, b"c")) == (2, 1, 0)
 
     with_store(path, work)
@@ -301,8 +311,8 @@ def test_refs_of_what_is_kept_for_an_hour_do_not_pile_up_for_a_week(path: Path) 
 def test_when_an_agent_was_seen(path: Path) -> None:
     async def work(store: CloudStore) -> None:
         for minute in (5, 7):
-            await store.run(Seen(b"o" * 16, b"1" * 16, minute))
-        await store.run(Seen(b"p" * 16, b"1" * 16, 9))
+            await store.run(RecordSeen(b"o" * 16, b"1" * 16, minute))
+        await store.run(RecordSeen(b"p" * 16, b"1" * 16, 9))
         assert seen_minutes(store.reader, b"o" * 16) == {b"1" * 16: 7}
 
     with_store(path, work)

@@ -8,7 +8,7 @@ import pytest
 
 from control_plane.errors import LocalFailureError
 from control_plane.store import CloudStore
-from control_plane.witness import Witness
+from control_plane.witness import CloudWitness
 from protos import message_pb2 as pb
 from protos.agent_pb2 import AddCheckpointReply
 from tests.control_plane.cloud import Log, key
@@ -29,7 +29,7 @@ Ask = Callable[..., Awaitable[AddCheckpointReply | int]]
 def play(path: Path, work: Callable[[Ask, CloudStore], Awaitable[None]]) -> None:
     async def main() -> None:
         store = CloudStore(path)
-        witness = Witness(store, NAME, key("witness"), lambda: NOW_S)
+        witness = CloudWitness(store, NAME, key("witness"), lambda: NOW_S)
 
         async def ask(
             body: bytes, *, operator: bytes = OPERATOR, log_key: VerifierKey | None = LOG_KEY

@@ -8,7 +8,7 @@ import pytest
 from control_plane import certificates, config
 from control_plane.certificates import Authority
 from control_plane.config import Address, parse, parse_address
-from control_plane.errors import ConfigError, InputError, LocalFailureError
+from control_plane.errors import InputError, LocalFailureError, ServerConfigError
 from control_plane.limits import Quota
 from tests.control_plane.enrolling import NOW, config_text
 from trust.checkpoint import parse_witness_vkey_untrusted
@@ -45,7 +45,7 @@ def test_addresses(text: str, host: str, port: int) -> None:
     "text", ["", "host", ":1", "a:b", "127.0.0.1:65536", "::1:80", "[::1]", "[x]:1", "a b:1", "-a:1", "a:1\n", "a..b:1"]
 )
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ConfigError, match="listen: expected HOST:PORT"):
+    with pytest.raises(ServerConfigError, match="listen: expected HOST:PORT"):
         parse_address(text, "listen")
 
 
@@ -68,7 +68,7 @@ def test_what_is_no_address(text: str) -> None:
     ],
 )
 def test_bad_configuration(text: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ServerConfigError, match=says):
         parse(text)
 
 
@@ -84,7 +84,7 @@ def test_a_data_directory_is_ours_alone(tmp_path: Path) -> None:
     assert again.authority.pem == made.authority.pem
     assert parse_witness_vkey_untrusted(again.witness_vkey()).public == made.witness_key.public
     folder.chmod(0o750)
-    with pytest.raises(ConfigError, match="mode 0700, got mode 0750"):
+    with pytest.raises(ServerConfigError, match="mode 0700, got mode 0750"):
         config.open_dir(folder)
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_made_over_something(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected an empty or a new folder"):
             config.create(path, config_text(), NOW)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    with pytest.raises(ConfigError):
+    with pytest.raises(ServerConfigError):
         config.create(tmp_path / "new", "rubbish", NOW)
     assert not (tmp_path / "new").exists()
     with pytest.raises(LocalFailureError, match="cannot be made"):
@@ -127,7 +127,7 @@ def test_files_that_are_not_what_was_expected(tmp_path: Path, name: str, content
 def test_what_is_no_data_directory(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "none", tmp_path / "file"):
-        with pytest.raises(ConfigError, match=r"data directory|a folder of ours"):
+        with pytest.raises(ServerConfigError, match=r"data directory|a folder of ours"):
             config.open_dir(path)
 
 
@@ -140,5 +140,5 @@ def test_the_server_certificate_is_kept_and_made_anew_when_it_is_due(tmp_path: P
     assert not certificates.needs_renewal(second, data.authority, NOW + 120 * DAY)
     for rubbish in (b"", b"rubbish", second.certificate):
         (data.path / "server.pem").write_bytes(rubbish)
-        with pytest.raises(ConfigError, match="server's certificate and key"):
+        with pytest.raises(ServerConfigError, match="server's certificate and key"):
             data.server_pair(NOW)

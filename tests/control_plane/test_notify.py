@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from control_plane.desk import notify
-from control_plane.desk.notify import Event
+from control_plane.desk.notify import FeedEvent
 from control_plane.errors import InputError
 
-EVENT = Event("change", "ab" * 32, "waiting", "low")
+EVENT = FeedEvent("change", "ab" * 32, "waiting", "low")
 
 
 def test_no_shell_reads_the_command(tmp_path: Path) -> None:

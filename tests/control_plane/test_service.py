@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from control_plane import boxes, broker, calls, certificates, limits
 from control_plane.broker import Letter, Quotas
-from control_plane.calls import Guard
+from control_plane.calls import CallGuard
 from control_plane.limits import Quota
-from control_plane.live import Live, Stream, View
-from control_plane.members import Identity, IdentityKind
+from control_plane.live import Live, OpenView, WatchStream
+from control_plane.members import IdentityKind, MemberIdentity
 from control_plane.metrics import Metrics
 from control_plane.service import AgentService, Parts, _pass_on
 from control_plane.store import CloudStore, CloudTx
@@ -416,8 +416,8 @@ def in_process(store: Any = None) -> AgentService:
 
 def test_a_desk_that_does_not_read_loses_its_view_and_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PAGE_WAIT_S", 0.01)
-    agent = Identity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
-    viewer = Identity(b"o" * 16, IdentityKind.PERSON, "lena")
+    agent = MemberIdentity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
+    viewer = MemberIdentity(b"o" * 16, IdentityKind.PERSON, "lena")
 
     class Written(_Context):
         async def write(self, reply: Any) -> None:
@@ -425,10 +425,10 @@ def test_a_desk_that_does_not_read_loses_its_view_and_holds_nobody_up(monkeypatc
 
     async def main() -> None:
         service, view = in_process(), message(pb.KIND_VIEW, agent.agent)
-        stream = Stream(agent, b"box", asyncio.timeout(None))
+        stream = WatchStream(agent, b"box", asyncio.timeout(None))
         service._live.join(stream)
         opened = service._live.open_view(viewer, view, b"box")
-        assert isinstance(opened, View)
+        assert isinstance(opened, OpenView)
         pages = [message(pb.KIND_VIEW_PAGE, agent.agent, answers=view.ref) for _ in range(limits.PAGES_MAX + 2)]
         replies = [await service._page(agent, page) for page in pages]
         assert [r.again for r in replies] == [False] * (limits.PAGES_MAX + 1) + [True]
@@ -441,13 +441,13 @@ def test_a_desk_that_does_not_read_loses_its_view_and_holds_nobody_up(monkeypatc
 
 
 def test_a_page_whose_agent_was_cut_off_is_taken_when_it_comes_again() -> None:
-    agent = Identity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
+    agent = MemberIdentity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
 
     async def main() -> None:
         service, view = in_process(), message(pb.KIND_VIEW, agent.agent)
-        service._live.join(Stream(agent, b"box", asyncio.timeout(None)))
-        opened = service._live.open_view(Identity(b"o" * 16, IdentityKind.PERSON, "lena"), view, b"box")
-        assert isinstance(opened, View)
+        service._live.join(WatchStream(agent, b"box", asyncio.timeout(None)))
+        opened = service._live.open_view(MemberIdentity(b"o" * 16, IdentityKind.PERSON, "lena"), view, b"box")
+        assert isinstance(opened, OpenView)
         for _ in range(limits.PAGES_MAX):
             await service._page(agent, message(pb.KIND_VIEW_PAGE, agent.agent, answers=view.ref))
         last = message(pb.KIND_VIEW_PAGE, agent.agent, answers=view.ref, last=True)
@@ -465,8 +465,8 @@ def test_a_page_whose_agent_was_cut_off_is_taken_when_it_comes_again() -> None:
 
 
 def test_who_is_cut_off_while_it_becomes_durable_has_woken_its_receiver(tmp_path: Path) -> None:
-    lena = Identity(b"o" * 16, IdentityKind.PERSON, "lena")
-    north = Identity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
+    lena = MemberIdentity(b"o" * 16, IdentityKind.PERSON, "lena")
+    north = MemberIdentity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
 
     async def main() -> None:
         store = CloudStore(tmp_path / "cloud.db")
@@ -474,7 +474,7 @@ def test_who_is_cut_off_while_it_becomes_durable_has_woken_its_receiver(tmp_path
         anything: Any = context
         letter = broker.route(lena, cancel, [north.agent])
         assert isinstance(letter, Letter)
-        stream = Stream(north, letter.boxes[0], asyncio.timeout(None))
+        stream = WatchStream(north, letter.boxes[0], asyncio.timeout(None))
         service._live.join(stream)
         with contextlib.closing(files.connect(store.path, readonly=False)) as other:
             other.execute("BEGIN IMMEDIATE")  # the writer waits for it
@@ -498,8 +498,8 @@ def test_who_is_cut_off_while_it_becomes_durable_has_woken_its_receiver(tmp_path
 
 def test_a_stream_whose_time_is_over_is_not_ended_twice() -> None:
     async def main() -> None:
-        agent = Identity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
-        stream, live = Stream(agent, b"box", asyncio.timeout(0.0)), Live()
+        agent = MemberIdentity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
+        stream, live = WatchStream(agent, b"box", asyncio.timeout(0.0)), Live()
         live.join(stream)
         # In one turn of the event loop, after the deadline and before its task runs
         with contextlib.suppress(TimeoutError):
@@ -523,9 +523,9 @@ def test_a_stream_ends_after_a_while_without_an_error(tmp_path: Path) -> None:
     async def main() -> None:
         store = CloudStore(tmp_path / "cloud.db")
         service, context = in_process(store), Written()
-        who = Identity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
+        who = MemberIdentity(b"o" * 16, IdentityKind.AGENT, "north", b"1" * 16)
         anything: Any = context
-        await service._watch(Stream(who, b"box", asyncio.timeout(0.01)), pb.Cursor(), (), anything)
+        await service._watch(WatchStream(who, b"box", asyncio.timeout(0.01)), pb.Cursor(), (), anything)
         assert not service._live.is_connected(b"box")
         assert context.said == ()
         store.close()
@@ -645,7 +645,7 @@ def test_an_errors_own_words_do_not_leave(capsys: pytest.CaptureFixture[str]) ->
         raise RuntimeError("Amina Hassan")
 
     context = _Context()
-    wrapped = Guard(Metrics())._wrap("Submit", broken, 1.0)
+    wrapped = CallGuard(Metrics())._wrap("Submit", broken, 1.0)
     with pytest.raises(grpc.aio.AbortError):
         asyncio.run(wrapped(None, context))
     assert context.said == (grpc.StatusCode.INTERNAL, "REFUSAL_INTERNAL")
@@ -658,7 +658,7 @@ def test_a_call_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
     context = _Context()
     with pytest.raises(grpc.aio.AbortError):
-        asyncio.run(Guard(Metrics())._wrap("Submit", hangs, 0.0)(None, context))
+        asyncio.run(CallGuard(Metrics())._wrap("Submit", hangs, 0.0)(None, context))
     assert context.said == (grpc.StatusCode.INTERNAL, "REFUSAL_INTERNAL")
 
 
@@ -666,7 +666,7 @@ def test_while_draining_calls_are_told_to_come_back() -> None:
     async def works(request: object, context: object) -> object:
         return "done"
 
-    guard, context = Guard(Metrics()), _Context()
+    guard, context = CallGuard(Metrics()), _Context()
     call = guard._wrap("Submit", works, 1.0)
     assert asyncio.run(call(None, context)) == "done"
     guard.draining = True

@@ -30,7 +30,7 @@ from control_plane.boxes import Keep, Stored
 from control_plane.cli import app
 from control_plane.desk import cli_cloud, key_files
 from control_plane.desk.board import Received
-from control_plane.desk.cloud_client import CloudClient
+from control_plane.desk.cloud_client import DeskClient
 from control_plane.store import CloudTx, Command, prepare
 from lab.isp import Isp
 from protos import member_files
@@ -323,7 +323,7 @@ class Desk:
 
     who: str
     home: Path
-    _client: CloudClient | None = field(default=None, repr=False)
+    _client: DeskClient | None = field(default=None, repr=False)
 
     @property
     def own(self) -> Path:
@@ -382,11 +382,11 @@ class Desk:
 
     # --- its connection ---
 
-    def connection(self) -> CloudClient:
+    def connection(self) -> DeskClient:
         """Return the desk's own connection, opened once."""
         if self._client is None:
             data = (self.own / "cloud.json").read_bytes()
-            self._client = CloudClient(
+            self._client = DeskClient(
                 member_files.read_credentials_untrusted(data, member_files.AT_DESKS, "cloud.json")
             )
         return self._client

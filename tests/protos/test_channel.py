@@ -58,7 +58,7 @@ def dials(authority: Authority) -> dict[str, Callable[[], object]]:
     return {
         "agent": lambda: agent_client.CloudClient(at_agent),
         "agent-enrolment": lambda: trio.run(agent_client.enroll, SERVER, pem, bytes(32), b"", b""),
-        "desk": lambda: cloud_client.CloudClient(at_desk),
+        "desk": lambda: cloud_client.DeskClient(at_desk),
         "desk-enrolment": lambda: cloud_client.enroll(invitation),
     }
 
