@@ -1,4 +1,4 @@
-"""Who may send what to whom: one pure function from a message to the boxes that it goes to, and the quotas.
+"""Who may send what to whom: one pure function from a message to the queues that it goes to, and the quotas.
 
 The control plane opens nothing that is sealed. Of what is not, it takes only what it can read as the statement of its
 kind, written as `trust` writes it: an unknown field of an envelope or of a statement, an extension, or a stray byte is
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from control_plane import limits
-from control_plane.boxes import agent_box, board
 from control_plane.limits import Quota
 from control_plane.members import IdentityKind, MemberIdentity
+from control_plane.queues import agent_queue, board
 from protos import message_pb2 as pb
 from trust import envelope as _envelope
 from trust import statements, witness
@@ -109,11 +109,11 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A message that may go. `message` holds known fields only; `boxes` is empty for what is kept nowhere."""
+class RoutedMessage:
+    """A message that may go. `message` holds known fields only; `queues` is empty for what is kept nowhere."""
 
     message: pb.Message
-    boxes: tuple[bytes, ...]
+    queues: tuple[bytes, ...]
     keep_s: int
 
 
@@ -128,7 +128,7 @@ def sender_name(sender: MemberIdentity) -> str:
     return f"{sender.kind.value}/{sender.who}"
 
 
-def route(sender: MemberIdentity, message: pb.Message, agents: Collection[bytes]) -> Letter | Refused:
+def route(sender: MemberIdentity, message: pb.Message, agents: Collection[bytes]) -> RoutedMessage | Refused:
     """Return where a message goes, or why it does not.
 
     Args:
@@ -152,7 +152,7 @@ def route(sender: MemberIdentity, message: pb.Message, agents: Collection[bytes]
         return _UNKNOWN_AGENT
     if not _body_fits(message, rule, agent):
         return _MALFORMED
-    return Letter(_known_fields(message, agent), _boxes(sender.operator, rule, agent, agents), rule.keep_s)
+    return RoutedMessage(_known_fields(message, agent), _queues(sender.operator, rule, agent, agents), rule.keep_s)
 
 
 def _well_formed(message: pb.Message, rule: Rule, agent: bytes) -> bool:
@@ -228,16 +228,16 @@ def _known_fields(message: pb.Message, agent: bytes) -> pb.Message:
     )
 
 
-def _boxes(operator: bytes, rule: Rule, agent: bytes, agents: Collection[bytes]) -> tuple[bytes, ...]:
+def _queues(operator: bytes, rule: Rule, agent: bytes, agents: Collection[bytes]) -> tuple[bytes, ...]:
     match rule.to:
         case To.LIVE:
             return ()
         case To.BOARD:
             return (board(operator),)
         case _ if agent:
-            return (agent_box(operator, agent),)
+            return (agent_queue(operator, agent),)
         case _:
-            return (*(agent_box(operator, a) for a in sorted(agents)), board(operator))
+            return (*(agent_queue(operator, a) for a in sorted(agents)), board(operator))
 
 
 def reading_calls(message: pb.Message) -> int:

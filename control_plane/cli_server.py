@@ -19,13 +19,13 @@ import typer
 
 from control_plane import backup as backups
 from control_plane import config, members
-from control_plane.boxes import seen_minutes
 from control_plane.config import Address, DataDir, parse_address
 from control_plane.desk import files
 from control_plane.desk.cli_shared import AsJson, now_s, print_json
 from control_plane.errors import InputError, LocalFailureError
 from control_plane.limits import Quota
 from control_plane.members import IdentityKind, Member, MemberStanding, RegisteredOperator
+from control_plane.queues import seen_minutes
 from control_plane.store import CloudTx, Command, prepare
 from protos import member_files
 from protos.member_files import Invitation

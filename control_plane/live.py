@@ -18,10 +18,10 @@ from protos import message_pb2 as pb
 
 @dataclass(slots=True, eq=False)
 class WatchStream:
-    """One open Watch: whose, of which box. `ended`: why it should end; `deadline` is what interrupts it then."""
+    """One open Watch: whose, of which queue. `ended`: why it should end; `deadline` is what interrupts it then."""
 
     peer: MemberIdentity
-    box: bytes
+    queue: bytes
     deadline: asyncio.Timeout
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     live: deque[pb.Message] = field(default_factory=deque)
@@ -73,34 +73,34 @@ class Live:
 
     def join(self, stream: WatchStream) -> bool:
         """Let a stream in; return False when its peer has too many. An agent's new stream takes the old one's place."""
-        of_box = self._streams.setdefault(stream.box, [])
-        of_peer = [s for s in of_box if s.peer == stream.peer]
+        of_queue = self._streams.setdefault(stream.queue, [])
+        of_peer = [s for s in of_queue if s.peer == stream.peer]
         if stream.peer.kind is IdentityKind.AGENT:
             for old in of_peer:
                 old.end()
         elif len(of_peer) >= limits.STREAMS_PER_PEER:
             return False
-        of_box.append(stream)
+        of_queue.append(stream)
         return True
 
     def leave(self, stream: WatchStream) -> bool:
-        """Take a stream out; return whether its box has none left. Views that its agent did not answer end."""
-        of_box = [s for s in self._streams.get(stream.box, []) if s is not stream]
-        if of_box:
-            self._streams[stream.box] = of_box
-            of_box[-1].live.extend(stream.live)
-            of_box[-1].wake.set()
+        """Take a stream out; return whether its queue has none left. Views that its agent did not answer end."""
+        of_queue = [s for s in self._streams.get(stream.queue, []) if s is not stream]
+        if of_queue:
+            self._streams[stream.queue] = of_queue
+            of_queue[-1].live.extend(stream.live)
+            of_queue[-1].wake.set()
             return False
-        self._streams.pop(stream.box, None)
+        self._streams.pop(stream.queue, None)
         for view in self._views.values():
             if (view.viewer.operator, view.agent) == (stream.peer.operator, stream.peer.agent) and not view.refs:
                 view.gone()
         return True
 
-    def ring(self, boxes: Iterable[bytes]) -> None:
-        """Wake the streams of these boxes."""
-        for box in boxes:
-            for stream in self._streams.get(box, ()):
+    def ring(self, queues: Iterable[bytes]) -> None:
+        """Wake the streams of these queues."""
+        for queue in queues:
+            for stream in self._streams.get(queue, ()):
                 stream.wake.set()
 
     def end(self, why: pb.Refusal, which: Callable[[MemberIdentity], bool] = lambda _: True) -> int:
@@ -110,9 +110,9 @@ class Live:
             stream.end(why)
         return len(ended)
 
-    def is_connected(self, box: bytes) -> bool:
-        """Return whether somebody watches this box."""
-        return box in self._streams
+    def is_connected(self, queue: bytes) -> bool:
+        """Return whether somebody watches this queue."""
+        return queue in self._streams
 
     def count(self, kind: IdentityKind) -> int:
         """Return how many streams members of this kind have open."""
@@ -120,14 +120,14 @@ class Live:
 
     # --- views ---
 
-    def open_view(self, viewer: MemberIdentity, message: pb.Message, box: bytes) -> OpenView | pb.Refusal:
+    def open_view(self, viewer: MemberIdentity, message: pb.Message, queue: bytes) -> OpenView | pb.Refusal:
         """Hand a view to its agent's stream; return what its pages come through, or why not."""
         key = (viewer.operator, message.agent, message.ref)
         if key in self._views:
             return pb.REFUSAL_REF_REUSED
         if sum(view.viewer == viewer for view in self._views.values()) >= limits.VIEWS_PER_PERSON:
             return pb.REFUSAL_QUOTA
-        streams = [s for s in self._streams.get(box, ()) if s.ended is None and len(s.live) < limits.LIVE_MAX]
+        streams = [s for s in self._streams.get(queue, ()) if s.ended is None and len(s.live) < limits.LIVE_MAX]
         if not streams:
             return pb.REFUSAL_AGENT_AWAY
         view = self._views[key] = OpenView(viewer, message.agent)

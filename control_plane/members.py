@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from control_plane import boxes
+from control_plane import queues
 from control_plane.certificates import Issued
 from control_plane.errors import (
     AgentTakenError,
@@ -177,7 +177,7 @@ class UseToken:
             (operator, kind.value, name, agent, self.envelope),
         )
         if agent:
-            boxes.catch_up(tx, operator, agent)
+            queues.catch_up(tx, operator, agent)
         return _issue(tx, MemberIdentity(operator, kind, name, agent), self.issue)
 
 

@@ -27,7 +27,6 @@ from grpc_health.v1.health import aio as health_aio  # type: ignore[import-untyp
 
 from control_plane import limits
 from control_plane.auth import Auth, EnrolmentServicer, server_credentials
-from control_plane.boxes import Forget
 from control_plane.broker import Quotas
 from control_plane.calls import CallGuard, LogEvent, silence_libraries, write_event
 from control_plane.config import Address, DataDir
@@ -35,6 +34,7 @@ from control_plane.errors import LocalFailureError
 from control_plane.live import Live
 from control_plane.members import IdentityKind
 from control_plane.metrics import Metrics
+from control_plane.queues import Forget
 from control_plane.service import AgentService, DeskService, Parts
 from control_plane.store import CloudStore
 from control_plane.witness import CloudWitness

@@ -16,13 +16,13 @@ from typing import Any, Final, TypeAlias
 
 import grpc.aio
 
-from control_plane import boxes, broker, limits
+from control_plane import broker, limits, queues
 from control_plane.auth import Auth, refusal_of
-from control_plane.boxes import Keep, RecordSeen, Stored
-from control_plane.broker import Letter, Quotas, Refused
+from control_plane.broker import Quotas, Refused, RoutedMessage
 from control_plane.errors import EnrolmentError
 from control_plane.live import Live, OpenView, Page, WatchStream
 from control_plane.members import IdentityKind, MemberIdentity
+from control_plane.queues import Keep, RecordSeen, Stored
 from control_plane.refusals import refuse
 from control_plane.store import CloudStore
 from control_plane.witness import CloudWitness
@@ -70,7 +70,7 @@ class _Calls:
             await refuse(context, pb.REFUSAL_WRONG_KIND)
         return peer
 
-    async def _route(self, peer: MemberIdentity, message: pb.Message, context: Context) -> Letter:
+    async def _route(self, peer: MemberIdentity, message: pb.Message, context: Context) -> RoutedMessage:
         agents, more = self._auth.agents_of(peer.operator), broker.reading_calls(message)
         if more:
             wait_s = self._quotas.take(peer, time.monotonic(), more)
@@ -84,9 +84,11 @@ class _Calls:
             await refuse(context, routed.refusal, routed.retry_after_s)
         return routed
 
-    async def _keep(self, peer: MemberIdentity, sent: pb.Message, letter: Letter, context: Context) -> pb.SubmitReply:
+    async def _keep(
+        self, peer: MemberIdentity, sent: pb.Message, routed: RoutedMessage, context: Context
+    ) -> pb.SubmitReply:
         now_s = int(time.time())
-        data = letter.message.SerializeToString(deterministic=True)
+        data = routed.message.SerializeToString(deterministic=True)
         command = Keep(
             operator=peer.operator,
             sender=broker.sender_name(peer),
@@ -94,9 +96,9 @@ class _Calls:
             sha256=hashlib.sha256(data).digest(),
             kind=sent.kind,
             message=data,
-            boxes=letter.boxes,
+            queues=routed.queues,
             now_s=now_s,
-            expires_s=now_s + letter.keep_s,
+            expires_s=now_s + routed.keep_s,
             operator_max=self._quotas.quota.operator_stored_bytes,
             sender_max=self._quotas.quota.member_stored_bytes,
         )
@@ -110,7 +112,7 @@ class _Calls:
 
     async def _run_and_ring(self, command: Keep) -> Stored:
         stored = await self._store.run(command)
-        self._live.ring(command.boxes)
+        self._live.ring(command.queues)
         return stored
 
     async def _renew(self, peer: MemberIdentity, request: pb.RenewRequest, context: Context) -> pb.RenewReply:
@@ -141,14 +143,14 @@ class _Calls:
             self._store.post(RecordSeen(stream.peer.operator, stream.peer.agent, int(time.time()) // 60))
 
     async def _feed(self, stream: WatchStream, cursor: pb.Cursor, kinds: Collection[int], context: Context) -> None:
-        newest = boxes.newest(self._store.reader, stream.box)
+        newest = queues.newest(self._store.reader, stream.queue)
         hello = pb.Hello(epoch=self._store.epoch, newest=newest, minute=int(time.time()) // 60)
         await context.write(pb.WatchEvent(hello=hello))
         after = self._start(cursor, newest)
         while True:
             stream.wake.clear()
-            until = self._until(stream.box, after, kinds)
-            page = boxes.read_box(self._store.reader, stream.box, after, kinds, limits.READ_MESSAGES, until)
+            until = self._until(stream.queue, after, kinds)
+            page = queues.read_queue(self._store.reader, stream.queue, after, kinds, limits.READ_MESSAGES, until)
             for kept in page:
                 await context.write(pb.WatchEvent(delivery=_delivery(kept)))
                 after = kept.number
@@ -160,18 +162,18 @@ class _Calls:
                 after = until
                 await asyncio.sleep(0)
 
-    def _until(self, box: bytes, after: int, kinds: Collection[int]) -> int:
+    def _until(self, queue: bytes, after: int, kinds: Collection[int]) -> int:
         """Return the last number to look at now: of many messages, few may be of the kinds that are wanted."""
         if kinds:
-            return boxes.scan_end(self._store.reader, box, after)
-        return max(after, boxes.newest(self._store.reader, box))
+            return queues.scan_end(self._store.reader, queue, after)
+        return max(after, queues.newest(self._store.reader, queue))
 
     def _start(self, cursor: pb.Cursor, newest: int) -> int:
         """Return after which number to go on: from the beginning, where the cursor is of another life of ours."""
         return cursor.after if cursor.epoch == self._store.epoch and cursor.after <= newest else 0
 
 
-def _delivery(kept: boxes.QueuedMessage) -> pb.Delivery:
+def _delivery(kept: queues.QueuedMessage) -> pb.Delivery:
     return pb.Delivery(number=kept.number, message=pb.Message.FromString(kept.message), minute=kept.minute)
 
 
@@ -186,10 +188,10 @@ class AgentService(_Calls, AgentCloudServicer):
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitReply:  # noqa: N802 # the proto's
         """Keep a message for the board, or hand a page to the desk that waits for it."""
         peer = await self._peer(context, AGENTS)
-        letter = await self._route(peer, request.message, context)
+        routed = await self._route(peer, request.message, context)
         if request.message.kind == pb.KIND_VIEW_PAGE:
-            return await self._page(peer, letter.message)
-        return await self._keep(peer, request.message, letter, context)
+            return await self._page(peer, routed.message)
+        return await self._keep(peer, request.message, routed, context)
 
     async def _page(self, peer: MemberIdentity, page: pb.Message) -> pb.SubmitReply:
         view = self._live.view_of(peer, page.answers)
@@ -211,7 +213,7 @@ class AgentService(_Calls, AgentCloudServicer):
         """Send what is for this agent, from its cursor on."""
         peer = await self._peer(context, AGENTS)
         self._store.post(RecordSeen(peer.operator, peer.agent, int(time.time()) // 60))
-        stream = WatchStream(peer, boxes.agent_box(peer.operator, peer.agent), _deadline())
+        stream = WatchStream(peer, queues.agent_queue(peer.operator, peer.agent), _deadline())
         await self._watch(stream, request.cursor, (), context)
 
     async def AddCheckpoint(  # noqa: N802 # the proto's
@@ -237,14 +239,14 @@ class DeskService(_Calls, DeskCloudServicer):
     async def Agents(self, request: AgentsRequest, context: Context) -> AgentsReply:  # noqa: ARG002, N802 # the proto's
         """List the operator's agents."""
         peer = await self._peer(context, PEOPLE)
-        seen = boxes.seen_minutes(self._store.reader, peer.operator)
+        seen = queues.seen_minutes(self._store.reader, peer.operator)
         now = int(time.time()) // 60
         return AgentsReply(
             agents=[self._agent(peer, agent, seen, now) for agent in self._auth.agents_of(peer.operator)]
         )
 
     def _agent(self, peer: MemberIdentity, agent: bytes, seen: dict[bytes, int], now_minute: int) -> Agent:
-        connected = self._live.is_connected(boxes.agent_box(peer.operator, agent))
+        connected = self._live.is_connected(queues.agent_queue(peer.operator, agent))
         return Agent(agent=agent, connected=connected, seen_minute=now_minute if connected else seen.get(agent, 0))
 
     async def List(self, request: ListRequest, context: Context) -> ListReply:  # noqa: N802 # the proto's
@@ -253,11 +255,11 @@ class DeskService(_Calls, DeskCloudServicer):
         kinds = _kinds_for(peer, request.kinds)
         if kinds is None:
             await refuse(context, pb.REFUSAL_WRONG_KIND)
-        board = boxes.board(peer.operator)
-        after = self._start(request.cursor, boxes.newest(self._store.reader, board))
+        board = queues.board(peer.operator)
+        after = self._start(request.cursor, queues.newest(self._store.reader, board))
         most = min(request.limit or limits.READ_MESSAGES, limits.READ_MESSAGES)
         until = self._until(board, after, kinds)
-        page = boxes.read_box(self._store.reader, board, after, kinds, most, until)
+        page = queues.read_queue(self._store.reader, board, after, kinds, most, until)
         return ListReply(
             epoch=self._store.epoch,
             deliveries=map(_delivery, page),
@@ -267,24 +269,24 @@ class DeskService(_Calls, DeskCloudServicer):
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:  # noqa: N802 # the proto's
         """Send the board, from a cursor on."""
         peer = await self._peer(context, DESKS)
-        stream = WatchStream(peer, boxes.board(peer.operator), _deadline())
+        stream = WatchStream(peer, queues.board(peer.operator), _deadline())
         await self._watch(stream, request.cursor, _kinds_for(peer, ()) or (), context)
 
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitReply:  # noqa: N802 # the proto's
         """Keep a message for an agent, or for all and the board."""
         peer = await self._peer(context, DESKS)
-        letter = await self._route(peer, request.message, context)
-        if not letter.boxes:
+        routed = await self._route(peer, request.message, context)
+        if not routed.queues:
             await refuse(context, pb.REFUSAL_WRONG_KIND)
-        return await self._keep(peer, request.message, letter, context)
+        return await self._keep(peer, request.message, routed, context)
 
     async def View(self, request: ViewRequest, context: Context) -> None:  # noqa: N802 # the proto's
         """Ask an agent, and pass its sealed pages on while this call lasts."""
         peer = await self._peer(context, PEOPLE)
-        letter = await self._route(peer, request.message, context)
+        routed = await self._route(peer, request.message, context)
         if request.message.kind != pb.KIND_VIEW:
             await refuse(context, pb.REFUSAL_WRONG_KIND)
-        view = self._live.open_view(peer, letter.message, boxes.agent_box(peer.operator, letter.message.agent))
+        view = self._live.open_view(peer, routed.message, queues.agent_queue(peer.operator, routed.message.agent))
         if not isinstance(view, OpenView):
             await refuse(context, view, limits.DRAIN_RETRY_S)
         try:
@@ -293,7 +295,7 @@ class DeskService(_Calls, DeskCloudServicer):
         except TimeoutError:
             finished = False
         finally:
-            self._live.close_view(peer, letter.message)
+            self._live.close_view(peer, routed.message)
         if not finished:
             await refuse(context, pb.REFUSAL_AGENT_AWAY)
 

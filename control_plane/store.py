@@ -3,7 +3,9 @@
 The errors follow the policy of `durable.writer`. Where it says that the program ends, `broken` is set: the server waits
 for that, and stops.
 
-`operator` to `certificate` are tables of `auth`, `seen` to `ref_seen` of `boxes`, `witness` of `witness`.
+`operator` to `certificate` are tables of `auth`, `seen` to `ref_seen` of `queues`, `witness` of `witness`.
+The tables of `queues` keep their first names, since a migration would gain nothing: `box` is a queue, `letter` a
+message, and `message` the place of a message in a queue.
 """
 
 from __future__ import annotations

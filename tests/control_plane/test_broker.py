@@ -8,7 +8,7 @@ from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
 
 from control_plane import broker, limits
-from control_plane.broker import RULES, Letter, Quotas, Refused, agent_box, board, route
+from control_plane.broker import RULES, Quotas, Refused, RoutedMessage, agent_queue, board, route
 from control_plane.limits import Quota
 from control_plane.members import IdentityKind, MemberIdentity
 from protos import agent_pb2, desk_pb2, enrolment_pb2
@@ -58,18 +58,18 @@ def test_every_kind_has_a_rule() -> None:
 def test_a_kind_has_its_senders(kind: int, who: str) -> None:
     may = {"agent": kind in FROM_AGENTS, "person": kind not in FROM_AGENTS, "service": kind == pb.KIND_INTENT}[who]
     routed = route(MEMBERS[who], message(kind, ONE), AGENTS)
-    assert isinstance(routed, Letter) if may else routed == Refused(pb.REFUSAL_WRONG_KIND)
+    assert isinstance(routed, RoutedMessage) if may else routed == Refused(pb.REFUSAL_WRONG_KIND)
 
 
 @kinds
 def test_a_message_goes_to_its_box(kind: int) -> None:
     made = message(kind, ONE)
     routed = route(sender(kind), made, AGENTS)
-    assert isinstance(routed, Letter)
+    assert isinstance(routed, RoutedMessage)
     if kind in (pb.KIND_VIEW, pb.KIND_VIEW_PAGE):
-        assert (routed.boxes, routed.keep_s) == ((), 0)
+        assert (routed.queues, routed.keep_s) == ((), 0)
     else:
-        assert routed.boxes == ((board(OPERATOR) if kind in FROM_AGENTS else agent_box(OPERATOR, ONE)),)
+        assert routed.queues == ((board(OPERATOR) if kind in FROM_AGENTS else agent_queue(OPERATOR, ONE)),)
         assert routed.keep_s >= limits.HOUR_S
     assert routed.message == made
 
@@ -79,10 +79,10 @@ def test_a_message_for_all_goes_to_all_and_the_board(kind: int) -> None:
     made = message(kind, ONE, agent=b"")
     routed = route(sender(kind), made, AGENTS)
     if kind in EVERYWHERE:
-        assert isinstance(routed, Letter)
-        assert routed.boxes == (agent_box(OPERATOR, ONE), agent_box(OPERATOR, TWO), board(OPERATOR))
+        assert isinstance(routed, RoutedMessage)
+        assert routed.queues == (agent_queue(OPERATOR, ONE), agent_queue(OPERATOR, TWO), board(OPERATOR))
     elif kind in FROM_AGENTS:  # its certificate says who it is
-        assert isinstance(routed, Letter)
+        assert isinstance(routed, RoutedMessage)
         assert routed.message.agent == ONE
     else:
         assert routed == Refused(pb.REFUSAL_MALFORMED)
@@ -136,7 +136,7 @@ def test_fields_of_other_kinds_stay_empty(kind: int) -> None:
     witness = kind in (pb.KIND_CHECKPOINT, pb.KIND_COSIGNATURE)
     for change, its_own in (({"answers": ref()}, page), ({"last": True}, page), ({"witness": b"1234"}, witness)):
         routed = route(sender(kind), message(kind, ONE, **change), AGENTS)
-        assert isinstance(routed, Letter) if its_own else routed == Refused(pb.REFUSAL_MALFORMED)
+        assert isinstance(routed, RoutedMessage) if its_own else routed == Refused(pb.REFUSAL_MALFORMED)
 
 
 @kinds
@@ -146,7 +146,7 @@ def test_bodies_have_a_largest_size(kind: int) -> None:
 
 def test_links_are_trust_documents_and_few() -> None:
     link = signed(statement(pb.KIND_TRUST, ONE))
-    assert isinstance(route(PERSON, message(pb.KIND_APPROVAL, ONE, links=[link] * 8), AGENTS), Letter)
+    assert isinstance(route(PERSON, message(pb.KIND_APPROVAL, ONE, links=[link] * 8), AGENTS), RoutedMessage)
     assert refusal(message(pb.KIND_APPROVAL, ONE, links=[link] * 9)) == pb.REFUSAL_TOO_LARGE
     assert refusal(message(pb.KIND_APPROVAL, ONE, links=[b"x" * (limits.TRUST_BYTES + 1)])) == pb.REFUSAL_TOO_LARGE
     assert refusal(message(pb.KIND_APPROVAL, ONE, links=[b"x" * limits.TRUST_BYTES] * 4)) == pb.REFUSAL_TOO_LARGE
@@ -161,7 +161,7 @@ def test_unknown_fields_of_the_protocol_do_not_travel() -> None:
     smuggled = pb.Message.FromString(made.SerializeToString() + b"\xba\x06\x0aAmina Hass")  # field 103, bytes
     assert b"Amina" in smuggled.SerializeToString()
     routed = route(PERSON, smuggled, AGENTS)
-    assert isinstance(routed, Letter)
+    assert isinstance(routed, RoutedMessage)
     assert routed.message.SerializeToString() == made.SerializeToString()
 
 
@@ -190,7 +190,7 @@ def _with_payload(kind: int, change: dict[str, object]) -> bytes:
     "change", [{"note": "Amina"}, {"ext": {"note": "Amina"}}, {"ext": {}}, {"crit": []}, {"crit": ["Amina"]}], ids=str
 )
 def test_a_statement_has_no_more_fields_than_its_own(kind: int, change: dict[str, object]) -> None:
-    assert isinstance(route(sender(kind), message(kind, ONE, body=_with_payload(kind, {})), AGENTS), Letter)
+    assert isinstance(route(sender(kind), message(kind, ONE, body=_with_payload(kind, {})), AGENTS), RoutedMessage)
     assert refusal(message(kind, ONE, body=_with_payload(kind, change))) == pb.REFUSAL_MALFORMED
 
 
@@ -250,7 +250,7 @@ def test_a_checkpoint_is_one(body: bytes) -> None:
     ],
 )
 def test_a_cosignature_is_lines_or_a_conflict(body: bytes, taken: bool) -> None:
-    assert isinstance(route(PERSON, message(pb.KIND_COSIGNATURE, ONE, body=body), AGENTS), Letter) is taken
+    assert isinstance(route(PERSON, message(pb.KIND_COSIGNATURE, ONE, body=body), AGENTS), RoutedMessage) is taken
 
 
 # --- quotas ---------------------------------------------------------------------------------------------------------

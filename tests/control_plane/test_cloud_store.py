@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 
 from control_plane import limits
-from control_plane.boxes import (
+from control_plane.errors import InputError, LocalFailureError
+from control_plane.queues import (
     Forget,
     Keep,
     QueuedMessage,
     RecordSeen,
     Stored,
     newest,
-    read_box,
+    read_queue,
     scan_end,
     seen_minutes,
 )
-from control_plane.errors import InputError, LocalFailureError
 from control_plane.store import CloudStore, CloudTx, open_reader, prepare, renew_epoch
 from durable import files
 from protos import message_pb2 as pb
 
-BOX, OTHER_BOX = b"a" * 33, b"b" * 17
+QUEUE, OTHER_QUEUE = b"a" * 33, b"b" * 17
 
 
 def keep(ref: int, **changes: object) -> Keep:
@@ -35,7 +35,7 @@ def keep(ref: int, **changes: object) -> Keep:
         "sha256": b"d" * 32,
         "kind": pb.KIND_PLAN,
         "message": b"m%d" % ref,
-        "boxes": (BOX,),
+        "queues": (QUEUE,),
         "now_s": 6000,
         "expires_s": 9000,
         "operator_max": 10_000,
@@ -193,16 +193,19 @@ def test_the_epoch_stays_until_it_is_renewed(path: Path) -> None:
     assert epoch() != first
 
 
-# --- boxes ----------------------------------------------------------------------------------------------------------
+# --- queues ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_message_is_kept_once_and_numbered_in_each_box(path: Path) -> None:
+def test_a_message_is_kept_once_and_numbered_in_each_queue(path: Path) -> None:
     async def work(store: CloudStore) -> None:
         assert await store.run(keep(1)) == Stored()
-        assert await store.run(keep(2, boxes=(BOX, OTHER_BOX))) == Stored()
-        assert read_box(store.reader, BOX, 0, (), 10) == [QueuedMessage(1, b"m1", 100), QueuedMessage(2, b"m2", 100)]
-        assert read_box(store.reader, OTHER_BOX, 0, (), 10) == [QueuedMessage(1, b"m2", 100)]
-        assert (newest(store.reader, BOX), newest(store.reader, OTHER_BOX), newest(store.reader, b"c")) == (2, 1, 0)
+        assert await store.run(keep(2, queues=(QUEUE, OTHER_QUEUE))) == Stored()
+        assert read_queue(store.reader, QUEUE, 0, (), 10) == [
+            QueuedMessage(1, b"m1", 100),
+            QueuedMessage(2, b"m2", 100),
+        ]
+        assert read_queue(store.reader, OTHER_QUEUE, 0, (), 10) == [QueuedMessage(1, b"m2", 100)]
+        assert (newest(store.reader, QUEUE), newest(store.reader, OTHER_QUEUE), newest(store.reader, b"c")) == (2, 1, 0)
 
     with_store(path, work)
     assert outside(path, "SELECT count(*) FROM letter") == [(2,)]
@@ -213,7 +216,7 @@ def test_the_same_ref_has_no_second_effect(path: Path) -> None:
         same = [keep(1), keep(1), keep(1, sha256=b"e" * 32), keep(1, sender="agent/north"), keep(1, operator=b"p" * 16)]
         results = await asyncio.gather(*map(store.run, same))
         assert results == [Stored(), Stored(again=True), Stored(reused=True), Stored(), Stored()]
-        assert [k.number for k in read_box(store.reader, BOX, 0, (), 10)] == [1, 2, 3]
+        assert [k.number for k in read_queue(store.reader, QUEUE, 0, (), 10)] == [1, 2, 3]
 
     with_store(path, work)
 
@@ -222,10 +225,10 @@ def test_reading_goes_on_after_a_number_and_takes_some_kinds(path: Path) -> None
     async def work(store: CloudStore) -> None:
         for n in range(1, 7):
             await store.run(keep(n, kind=n % 2))
-        assert [k.number for k in read_box(store.reader, BOX, 2, (), 3)] == [3, 4, 5]
-        assert [k.number for k in read_box(store.reader, BOX, 0, (0,), 10)] == [2, 4, 6]
-        assert [k.number for k in read_box(store.reader, BOX, 0, (0, 1, 2), 10)] == [1, 2, 3, 4, 5, 6]
-        assert read_box(store.reader, BOX, 6, (), 10) == []
+        assert [k.number for k in read_queue(store.reader, QUEUE, 2, (), 3)] == [3, 4, 5]
+        assert [k.number for k in read_queue(store.reader, QUEUE, 0, (0,), 10)] == [2, 4, 6]
+        assert [k.number for k in read_queue(store.reader, QUEUE, 0, (0, 1, 2), 10)] == [1, 2, 3, 4, 5, 6]
+        assert read_queue(store.reader, QUEUE, 6, (), 10) == []
 
     with_store(path, work)
 
@@ -238,10 +241,10 @@ def test_what_was_forgotten_is_not_scanned(path: Path, monkeypatch: pytest.Monke
         for n in range(1, 9):
             await store.run(keep(n, expires_s=6001 if n < 5 or n == 8 else 7000))
         await store.run(Forget(6010))
-        assert [k.number for k in read_box(store.reader, BOX, 0, (), 10)] == [5, 6, 7]
-        assert scan_end(store.reader, BOX, 0) == 6
-        assert scan_end(store.reader, BOX, 6) == 8
-        assert scan_end(store.reader, BOX, 8) == 8
+        assert [k.number for k in read_queue(store.reader, QUEUE, 0, (), 10)] == [5, 6, 7]
+        assert scan_end(store.reader, QUEUE, 0) == 6
+        assert scan_end(store.reader, QUEUE, 6) == 8
+        assert scan_end(store.reader, QUEUE, 8) == 8
         assert scan_end(store.reader, b"nobody's", 3) == 3
 
     with_store(path, work)
@@ -253,8 +256,8 @@ def test_one_page_is_bounded_in_bytes_and_never_empty(path: Path) -> None:
     async def work(store: CloudStore) -> None:
         for n in range(1, 4):
             await store.run(keep(n, message=large * n, operator_max=1 << 30, sender_max=1 << 30))
-        assert [k.number for k in read_box(store.reader, BOX, 0, (), 10)] == [1]
-        assert [k.number for k in read_box(store.reader, BOX, 1, (), 10)] == [2], "larger than a page, alone"
+        assert [k.number for k in read_queue(store.reader, QUEUE, 0, (), 10)] == [1]
+        assert [k.number for k in read_queue(store.reader, QUEUE, 1, (), 10)] == [2], "larger than a page, alone"
 
     with_store(path, work)
 
@@ -284,14 +287,14 @@ def test_room_is_limited_for_a_member_and_its_operator(path: Path) -> None:
 def test_what_expired_is_forgotten_and_its_numbers_and_refs_are_not(path: Path) -> None:
     async def work(store: CloudStore) -> None:
         for n in range(1, 6):
-            await store.run(keep(n, expires_s=9000 if n < 5 else 9001, boxes=(BOX, OTHER_BOX)))
+            await store.run(keep(n, expires_s=9000 if n < 5 else 9001, queues=(QUEUE, OTHER_QUEUE)))
         assert await store.run(Forget(8999)) == 0
         assert [await store.run(Forget(9000, most=3)) for _ in range(3)] == [3, 1, 0]
-        assert [k.number for k in read_box(store.reader, BOX, 0, (), 10)] == [5]
+        assert [k.number for k in read_queue(store.reader, QUEUE, 0, (), 10)] == [5]
         assert await store.run(keep(1)) == Stored(again=True)
         assert await store.run(Forget(9001)) == 1
         assert await store.run(keep(6)) == Stored()
-        assert [k.number for k in read_box(store.reader, BOX, 0, (), 10)] == [6], "numbers are used once"
+        assert [k.number for k in read_queue(store.reader, QUEUE, 0, (), 10)] == [6], "numbers are used once"
         assert await store.run(Forget(6000 + limits.REF_KEEP_S)) == 1
         assert await store.run(keep(1)) == Stored(), "a week later the ref is new"
 

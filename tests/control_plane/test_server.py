@@ -70,7 +70,7 @@ def watch(site: Site, member: Member, after: int = 0, epoch: bytes = b"") -> Ite
 
 
 def everything(site: Site, member: Member) -> list[pb.Delivery]:
-    """All that is in a member's box now."""
+    """All that is in a member's queue now."""
     stream = watch(site, member)
     newest = next(stream).hello.newest
     return [next(stream).delivery for _ in range(newest)]
@@ -245,17 +245,17 @@ def stub_of(channel: grpc.Channel, member: Member) -> Any:
 def test_submit_killed_after_it_was_durable(site: Site, kind: int) -> None:
     member = by(site, kind)
     made = submit(message(kind, site.north.identity.agent, **({"agent": b""} if kind == pb.KIND_FREEZE else {})))
-    boxes = 3 if kind == pb.KIND_FREEZE else 1
+    queues = 3 if kind == pb.KIND_FREEZE else 1
     with unanswered(site, member) as channel:
         call = stub_of(channel, member).Submit.future(made, timeout=T)
-        wait_for("the message to be durable", lambda: call.done() or kept(site.cloud) == boxes)
+        wait_for("the message to be durable", lambda: call.done() or kept(site.cloud) == queues)
         assert not call.done(), call
         site.cloud.kill()
         call.cancel()
     site.cloud.start()
     stub = site.agent(member) if member.identity.agent else site.desk(member)
     assert stub.Submit(made, timeout=T).again, "it was taken; its answer was lost"
-    assert kept(site.cloud) == boxes
+    assert kept(site.cloud) == queues
     found = board(site) if kind != pb.KIND_APPROVAL else everything(site, site.north)
     assert [(d.number, d.message) for d in found] == [(1, found[0].message)]
     assert found[0].message.ref == made.message.ref

@@ -12,8 +12,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from control_plane import boxes, broker, calls, certificates, limits
-from control_plane.broker import Letter, Quotas
+from control_plane import broker, calls, certificates, limits, queues
+from control_plane.broker import Quotas, RoutedMessage
 from control_plane.calls import CallGuard
 from control_plane.limits import Quota
 from control_plane.live import Live, OpenView, WatchStream
@@ -271,20 +271,20 @@ def test_a_service_asks_and_reads_what_came_of_it(site: Site) -> None:
 class _Fill:
     """Plans on a board, as many as a year brings."""
 
-    def __init__(self, box: bytes, operator: bytes, n: int) -> None:
-        self.box, self.operator, self.n = box, operator, n
+    def __init__(self, queue: bytes, operator: bytes, n: int) -> None:
+        self.queue, self.operator, self.n = queue, operator, n
 
     def run(self, tx: CloudTx) -> None:
-        letter = tx.insert(
+        routed = tx.insert(
             "INSERT INTO letter (operator, sender, kind, message, minute, expires_s) VALUES (?, '', ?, ?, 1, ?)",
             (self.operator, pb.KIND_PLAN, b"", 2**40),
         )
-        tx.many("INSERT INTO message VALUES (?, ?, ?)", [(self.box, n, letter) for n in range(1, self.n + 1)])
-        tx.run("INSERT INTO box VALUES (?, ?)", (self.box, self.n))
+        tx.many("INSERT INTO message VALUES (?, ?, ?)", [(self.queue, n, routed) for n in range(1, self.n + 1)])
+        tx.run("INSERT INTO box VALUES (?, ?)", (self.queue, self.n))
 
 
 def test_who_wants_few_kinds_does_not_make_the_others_wait(site: Site) -> None:
-    site.cloud.change(_Fill(boxes.board(site.operator), site.operator, limits.SCAN_MESSAGES + 1))
+    site.cloud.change(_Fill(queues.board(site.operator), site.operator, limits.SCAN_MESSAGES + 1))
     receipt = message(pb.KIND_RECEIPT, site.north.identity.agent)
     site.agent().Submit(submit(receipt), timeout=T)
     desk, cursor, found, ends = site.desk(site.billing), pb.Cursor(), list[int](), list[int]()
@@ -472,13 +472,13 @@ def test_who_is_cut_off_while_it_becomes_durable_has_woken_its_receiver(tmp_path
         store = CloudStore(tmp_path / "cloud.db")
         service, context, cancel = in_process(store), _Context(), message(pb.KIND_CANCEL, north.agent)
         anything: Any = context
-        letter = broker.route(lena, cancel, [north.agent])
-        assert isinstance(letter, Letter)
-        stream = WatchStream(north, letter.boxes[0], asyncio.timeout(None))
+        routed = broker.route(lena, cancel, [north.agent])
+        assert isinstance(routed, RoutedMessage)
+        stream = WatchStream(north, routed.queues[0], asyncio.timeout(None))
         service._live.join(stream)
         with contextlib.closing(files.connect(store.path, readonly=False)) as other:
             other.execute("BEGIN IMMEDIATE")  # the writer waits for it
-            call = asyncio.create_task(service._keep(lena, cancel, letter, anything))
+            call = asyncio.create_task(service._keep(lena, cancel, routed, anything))
             for _ in range(5):
                 await asyncio.sleep(0)
             call.cancel()
@@ -487,9 +487,9 @@ def test_who_is_cut_off_while_it_becomes_durable_has_woken_its_receiver(tmp_path
             assert not stream.wake.is_set()
             other.execute("COMMIT")
         await asyncio.wait_for(stream.wake.wait(), T)
-        assert len(boxes.read_box(store.reader, stream.box, 0, (), 10)) == 1
+        assert len(queues.read_queue(store.reader, stream.queue, 0, (), 10)) == 1
         stream.wake.clear()
-        assert (await service._keep(lena, cancel, letter, anything)).again
+        assert (await service._keep(lena, cancel, routed, anything)).again
         assert stream.wake.is_set()
         store.close()
 

@@ -25,12 +25,12 @@ from typing import Any, TypeVar
 import trio
 from typer.testing import CliRunner
 
-from control_plane import boxes
-from control_plane.boxes import Keep, Stored
+from control_plane import queues
 from control_plane.cli import app
 from control_plane.desk import cli_cloud, key_files
 from control_plane.desk.board import Received
 from control_plane.desk.cloud_client import DeskClient
+from control_plane.queues import Keep, Stored
 from control_plane.store import CloudTx, Command, prepare
 from lab.isp import Isp
 from protos import member_files
@@ -165,15 +165,15 @@ class MortalAgent(AgentProgram):
 
 @dataclass(frozen=True, slots=True)
 class Withhold:
-    """Take the messages of a kind out of a box, as if they had never come; returns how many."""
+    """Take the messages of a kind out of a queue, as if they had never come; returns how many."""
 
-    box: bytes
+    queue: bytes
     kind: int
 
     def run(self, tx: CloudTx) -> int:
         return tx.run(
             "DELETE FROM message WHERE box = ? AND letter IN (SELECT id FROM letter WHERE kind = ?)",
-            (self.box, self.kind),
+            (self.queue, self.kind),
         )
 
 
@@ -513,11 +513,11 @@ class Company:
         typed = await (files or self.files).type("cloud", "enroll", "--invite", str(invitation))
         assert typed.code == 0, typed
 
-    def inject(self, message: pb.Message, box: bytes | None = None) -> None:
-        """Put a message into a box (the agent's) as whoever runs the control plane could; nobody is told."""
+    def inject(self, message: pb.Message, queue: bytes | None = None) -> None:
+        """Put a message into a queue (the agent's) as whoever runs the control plane could; nobody is told."""
         now = int(time.time())
         data = message.SerializeToString()
-        boxed = (self.agent_box if box is None else box,)
+        queued = (self.agent_queue if queue is None else queue,)
         keep = Keep(
             operator=self.operator_id,
             sender="person/nobody",
@@ -525,7 +525,7 @@ class Company:
             sha256=secrets.token_bytes(32),
             kind=message.kind,
             message=data,
-            boxes=boxed,
+            queues=queued,
             now_s=now,
             expires_s=now + MONTH_S,
             operator_max=1 << 40,
@@ -535,8 +535,8 @@ class Company:
         assert stored == Stored()
 
     @property
-    def agent_box(self) -> bytes:
-        return boxes.agent_box(self.operator_id, bytes.fromhex(self.agent))
+    def agent_queue(self) -> bytes:
+        return queues.agent_queue(self.operator_id, bytes.fromhex(self.agent))
 
     def message(self, kind: pb.Kind, body: bytes, links: Sequence[bytes] = ()) -> pb.Message:
         """Return a message to the agent."""

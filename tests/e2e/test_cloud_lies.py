@@ -18,7 +18,7 @@ from agent.changes.journal.digest import Signer
 from agent.config import load
 from agent.store.identity import load_identity
 from agent.store.vault import load_store_key
-from control_plane import boxes
+from control_plane import queues
 from lab.isp import Isp
 from protos import message_pb2 as pb
 from tests.e2e.cloud_site import CloudProgram, Company, Withhold, cloud_program, company, plan_sha256, wait_until
@@ -269,7 +269,7 @@ async def test_a_cancel_that_is_withheld_is_missed_and_carried_by_file(tmp_path:
 
             async def withhold() -> None:
                 async def look() -> bool:
-                    return cloud.change(Withhold(here.agent_box, pb.KIND_CANCEL)) > 0
+                    return cloud.change(Withhold(here.agent_queue, pb.KIND_CANCEL)) > 0
 
                 await wait_until("a cancel", look)
                 here.proxy.mend()
@@ -362,7 +362,7 @@ async def test_plans_that_no_agent_signed_are_not_shown(tmp_path: Path, cloud: C
         await here.joseph.wait("the plan", lambda b: b.plans)
         real = statements.decode_as_untrusted(Plan, plan_of(change))
         fake = statements.sign(replace(real, plan_id="ab" * 16), [SigningKey.generate()])
-        board = boxes.board(here.operator_id)
+        board = queues.board(here.operator_id)
         here.inject(here.message(pb.KIND_PLAN, envelopes.encode(fake)), board)
         typed = await here.joseph.type("changes", "list")
         assert "1 messages NOT VERIFIED" in typed.err
@@ -384,7 +384,7 @@ async def test_a_forked_log_is_an_alarm_at_the_desk(tmp_path: Path, cloud: Cloud
         assert size > 0
         twin = Signer(site.people.trust_id, identity.agent, identity.plan_key, lambda: (size, bytes(32)))
         lie = twin.receipt("cancel", secrets.token_bytes(32), None, (0, 0), 1, time.time())
-        here.inject(here.message(pb.KIND_RECEIPT, lie), boxes.board(here.operator_id))
+        here.inject(here.message(pb.KIND_RECEIPT, lie), queues.board(here.operator_id))
 
         typed = await here.joseph.type("changes", "list")
         assert (typed.code, f"noc-1 FORKED: two different trees of {size} entries" in typed.err) == (4, True), typed

@@ -1,7 +1,7 @@
-"""What the database keeps of the mail: boxes, and the commands that fill and empty them.
+"""What the database keeps of the mail: queues, and the commands that fill and empty them.
 
-Boxes: an agent's is `b"a" + operator + agent`, an operator's board `b"b" + operator`. Each numbers what it gets from 1
-on, without gaps, and never a number twice: `box.newest` outlives what expires. A message that goes to many boxes is
+Queues: an agent's is `b"a" + operator + agent`, an operator's board `b"b" + operator`. Each numbers what it gets from 1
+on, without gaps, and never a number twice: `box.newest` outlives what expires. A message that goes to many queues is
 kept once.
 """
 
@@ -28,8 +28,8 @@ STOPS: Final = frozenset({pb.KIND_CANCEL, pb.KIND_FREEZE})
 """For these there is room when there is none for anything else."""
 
 
-def agent_box(operator: bytes, agent: bytes) -> bytes:
-    """Return the name of an agent's box; both ids have 16 bytes."""
+def agent_queue(operator: bytes, agent: bytes) -> bytes:
+    """Return the name of an agent's queue; both ids have 16 bytes."""
     return b"a" + operator + agent
 
 
@@ -40,7 +40,7 @@ def board(operator: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class QueuedMessage:
-    """A message in a box: its number there, its bytes as the sender's protobuf, and the unix minute it came."""
+    """A message in a queue: its number there, its bytes as the sender's protobuf, and the unix minute it came."""
 
     number: int
     message: bytes
@@ -66,7 +66,7 @@ SELECT (SELECT sha256 FROM ref_seen WHERE operator = ?1 AND sender = ?2 AND ref 
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """Put a message into boxes, unless its sender's ref was taken before. `sha256`: of what the sender sent."""
+    """Put a message into queues, unless its sender's ref was taken before. `sha256`: of what the sender sent."""
 
     operator: bytes
     sender: str
@@ -74,7 +74,7 @@ class Keep:
     sha256: bytes
     kind: int
     message: bytes
-    boxes: tuple[bytes, ...]
+    queues: tuple[bytes, ...]
     now_s: int
     expires_s: int
     operator_max: int
@@ -98,36 +98,36 @@ class Keep:
             "INSERT INTO ref_seen VALUES (?, ?, ?, ?, ?)",
             (self.operator, self.sender, self.ref, self.sha256, remembered_s),
         )
-        letter = tx.insert(
+        stored = tx.insert(
             "INSERT INTO letter (operator, sender, kind, message, minute, expires_s) VALUES (?, ?, ?, ?, ?, ?)",
             (self.operator, self.sender, self.kind, self.message, self.now_s // 60, self.expires_s),
         )
-        for box in self.boxes:
-            _put(tx, box, letter)
+        for queue in self.queues:
+            _put(tx, queue, stored)
         tx.many(
             "INSERT INTO usage VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes",
             [(self.operator, who, len(self.message)) for who in ("", self.sender)],
         )
 
 
-def _put(tx: CloudTx, box: bytes, letter: int) -> None:
+def _put(tx: CloudTx, queue: bytes, stored: int) -> None:
     ((number,),) = tx.all(
-        "INSERT INTO box VALUES (?, 1) ON CONFLICT DO UPDATE SET newest = newest + 1 RETURNING newest", (box,)
+        "INSERT INTO box VALUES (?, 1) ON CONFLICT DO UPDATE SET newest = newest + 1 RETURNING newest", (queue,)
     )
-    tx.run("INSERT INTO message VALUES (?, ?, ?)", (box, number, letter))
+    tx.run("INSERT INTO message VALUES (?, ?, ?)", (queue, number, stored))
 
 
 def catch_up(tx: CloudTx, operator: bytes, agent: bytes) -> None:
-    """Put what was said to all agents into the box of one that comes later, in its order, as far as it lacks it."""
-    box = agent_box(operator, agent)
+    """Put what was said to all agents into the queue of one that comes later, in its order, as far as it lacks it."""
+    queue = agent_queue(operator, agent)
     lacking = tx.all(
         f"SELECT letter FROM message JOIN letter ON letter.id = message.letter WHERE box = ?"  # noqa: S608 # only question marks
         f" AND kind IN ({','.join('?' * len(STANDING_ORDERS))})"
         " AND letter NOT IN (SELECT letter FROM message WHERE box = ?) ORDER BY number",
-        (board(operator), *STANDING_ORDERS, box),
+        (board(operator), *STANDING_ORDERS, queue),
     )
     for row in lacking:
-        _put(tx, box, row["letter"])
+        _put(tx, queue, row["letter"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,14 +173,14 @@ class RecordSeen:
         )
 
 
-def read_box(
-    reader: sqlite3.Connection, box: bytes, after: int, kinds: Collection[int], most: int, until: int = NUMBER_MAX
+def read_queue(
+    reader: sqlite3.Connection, queue: bytes, after: int, kinds: Collection[int], most: int, until: int = NUMBER_MAX
 ) -> list[QueuedMessage]:
-    """Return the messages of a box after a number, in order, of these kinds (none: all).
+    """Return the messages of a queue after a number, in order, of these kinds (none: all).
 
     Args:
         reader: a connection.
-        box: whose.
+        queue: whose.
         after: the number after which to begin.
         kinds: which; empty: all.
         most: how many at most; fewer when they reach `limits.READ_BYTES`, but one when there is one.
@@ -193,7 +193,7 @@ def read_box(
     )
     found: list[QueuedMessage] = []
     size_bytes = 0
-    with closing(reader.execute(sql, (box, after, until, *kinds, most))) as rows:
+    with closing(reader.execute(sql, (queue, after, until, *kinds, most))) as rows:
         for row in rows:
             size_bytes += len(row["message"])
             if found and size_bytes > limits.READ_BYTES:
@@ -202,19 +202,19 @@ def read_box(
     return found
 
 
-def scan_end(reader: sqlite3.Connection, box: bytes, after: int) -> int:
+def scan_end(reader: sqlite3.Connection, queue: bytes, after: int) -> int:
     """Return the last number to look at for some kinds: `limits.SCAN_MESSAGES` messages further, or the newest.
 
-    Messages, not numbers: of a box that is years old, most numbers are of messages that were forgotten.
+    Messages, not numbers: of a queue that is years old, most numbers are of messages that were forgotten.
     """
     sql = "SELECT number FROM message WHERE box = ? AND number > ? ORDER BY number LIMIT 1 OFFSET ?"
-    row = reader.execute(sql, (box, after, limits.SCAN_MESSAGES - 1)).fetchone()
-    return row["number"] if row else max(after, newest(reader, box))
+    row = reader.execute(sql, (queue, after, limits.SCAN_MESSAGES - 1)).fetchone()
+    return row["number"] if row else max(after, newest(reader, queue))
 
 
-def newest(reader: sqlite3.Connection, box: bytes) -> int:
-    """Return the newest number of a box, 0 when nothing ever came."""
-    row = reader.execute("SELECT newest FROM box WHERE box = ?", (box,)).fetchone()
+def newest(reader: sqlite3.Connection, queue: bytes) -> int:
+    """Return the newest number of a queue, 0 when nothing ever came."""
+    row = reader.execute("SELECT newest FROM box WHERE box = ?", (queue,)).fetchone()
     return row["newest"] if row else 0
 
 
