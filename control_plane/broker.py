@@ -18,7 +18,7 @@ from typing import Final
 from control_plane import limits
 from control_plane.limits import Quota
 from control_plane.members import IdentityKind, MemberIdentity
-from control_plane.queues import agent_queue, board
+from control_plane.queues import agent_queue, feed
 from protos import message_pb2 as pb
 from trust import envelope as _envelope
 from trust import statements, witness
@@ -52,9 +52,9 @@ SERVICE: Final = IdentityKind.SERVICE
 
 
 class To(enum.Enum):
-    """Where a kind goes. EVERYWHERE: the agent that is named, or all of them and the board."""
+    """Where a kind goes. EVERYWHERE: the agent that is named, or all of them and the shared feed."""
 
-    BOARD = "board"
+    FEED = "feed"
     AGENT = "agent"
     EVERYWHERE = "everywhere"
     LIVE = "live"
@@ -77,11 +77,11 @@ _WEEK_S: Final = 7 * limits.DAY_S
 _QUARTER_S: Final = 90 * limits.DAY_S
 
 RULES: Final[Mapping[int, Rule]] = {
-    pb.KIND_PLAN: Rule(_AGENTS, To.BOARD, limits.PLAN_BYTES, _WEEK_S, Plan),
-    pb.KIND_RECEIPT: Rule(_AGENTS, To.BOARD, limits.RECEIPT_BYTES, _WEEK_S, Receipt),
-    pb.KIND_OUTCOME: Rule(_AGENTS, To.BOARD, limits.OUTCOME_BYTES, _WEEK_S, Outcome),
-    pb.KIND_SEALKEY: Rule(_AGENTS, To.BOARD, limits.SEALKEY_BYTES, _QUARTER_S, SealKey),
-    pb.KIND_CHECKPOINT: Rule(_AGENTS, To.BOARD, limits.CHECKPOINT_BYTES, limits.HOUR_S),
+    pb.KIND_PLAN: Rule(_AGENTS, To.FEED, limits.PLAN_BYTES, _WEEK_S, Plan),
+    pb.KIND_RECEIPT: Rule(_AGENTS, To.FEED, limits.RECEIPT_BYTES, _WEEK_S, Receipt),
+    pb.KIND_OUTCOME: Rule(_AGENTS, To.FEED, limits.OUTCOME_BYTES, _WEEK_S, Outcome),
+    pb.KIND_SEALKEY: Rule(_AGENTS, To.FEED, limits.SEALKEY_BYTES, _QUARTER_S, SealKey),
+    pb.KIND_CHECKPOINT: Rule(_AGENTS, To.FEED, limits.CHECKPOINT_BYTES, limits.HOUR_S),
     pb.KIND_INTENT: Rule(frozenset({PERSON, SERVICE}), To.AGENT, limits.INTENT_BYTES, limits.DAY_S),
     pb.KIND_APPROVAL: Rule(_PEOPLE, To.AGENT, limits.APPROVAL_BYTES, limits.DAY_S, Approval),
     pb.KIND_CANCEL: Rule(_PEOPLE, To.AGENT, limits.CANCEL_BYTES, _QUARTER_S, Cancel),
@@ -96,8 +96,8 @@ RULES: Final[Mapping[int, Rule]] = {
 """Every kind that there is. What is not here is refused."""
 
 SERVICE_READS: Final = frozenset({pb.KIND_SEALKEY, pb.KIND_RECEIPT, pb.KIND_OUTCOME, pb.KIND_TRUST})
-"""What a service (billing) sees of the board: what it needs to ask (next month too: under the next trust document), and
-what came of it."""
+"""The part of the shared feed that a service (billing) sees: enough to ask, next month too (under the next trust
+document), and what came of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,12 +232,12 @@ def _queues(operator: bytes, rule: Rule, agent: bytes, agents: Collection[bytes]
     match rule.to:
         case To.LIVE:
             return ()
-        case To.BOARD:
-            return (board(operator),)
+        case To.FEED:
+            return (feed(operator),)
         case _ if agent:
             return (agent_queue(operator, agent),)
         case _:
-            return (*(agent_queue(operator, a) for a in sorted(agents)), board(operator))
+            return (*(agent_queue(operator, a) for a in sorted(agents)), feed(operator))
 
 
 def reading_calls(message: pb.Message) -> int:

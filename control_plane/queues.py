@@ -1,7 +1,7 @@
 """What the database keeps of the mail: queues, and the commands that fill and empty them.
 
-Queues: an agent's is `b"a" + operator + agent`, an operator's board `b"b" + operator`. Each numbers what it gets from 1
-on, without gaps, and never a number twice: `box.newest` outlives what expires. A message that goes to many queues is
+Queues: an agent's is `b"a" + operator + agent`, an operator's shared feed `b"b" + operator`. Each numbers its messages
+from 1 on, without gaps, and never a number twice: `box.newest` outlives what expires. A message for many queues is
 kept once.
 """
 
@@ -33,8 +33,8 @@ def agent_queue(operator: bytes, agent: bytes) -> bytes:
     return b"a" + operator + agent
 
 
-def board(operator: bytes) -> bytes:
-    """Return the name of an operator's board."""
+def feed(operator: bytes) -> bytes:
+    """Return the name of an operator's shared feed."""
     return b"b" + operator
 
 
@@ -124,7 +124,7 @@ def catch_up(tx: CloudTx, operator: bytes, agent: bytes) -> None:
         f"SELECT letter FROM message JOIN letter ON letter.id = message.letter WHERE box = ?"  # noqa: S608 # only question marks
         f" AND kind IN ({','.join('?' * len(STANDING_ORDERS))})"
         " AND letter NOT IN (SELECT letter FROM message WHERE box = ?) ORDER BY number",
-        (board(operator), *STANDING_ORDERS, queue),
+        (feed(operator), *STANDING_ORDERS, queue),
     )
     for row in lacking:
         _put(tx, queue, row["letter"])

@@ -186,7 +186,7 @@ class AgentService(_Calls, AgentCloudServicer):
     """What agents call."""
 
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitReply:  # noqa: N802 # the proto's
-        """Keep a message for the board, or hand a page to the desk that waits for it."""
+        """Keep a message for the shared feed, or hand a page to the desk that waits for it."""
         peer = await self._peer(context, AGENTS)
         routed = await self._route(peer, request.message, context)
         if request.message.kind == pb.KIND_VIEW_PAGE:
@@ -250,16 +250,16 @@ class DeskService(_Calls, DeskCloudServicer):
         return Agent(agent=agent, connected=connected, seen_minute=now_minute if connected else seen.get(agent, 0))
 
     async def List(self, request: ListRequest, context: Context) -> ListReply:  # noqa: N802 # the proto's
-        """Read one page of the board."""
+        """Read one page of the shared feed."""
         peer = await self._peer(context, DESKS)
         kinds = _kinds_for(peer, request.kinds)
         if kinds is None:
             await refuse(context, pb.REFUSAL_WRONG_KIND)
-        board = queues.board(peer.operator)
-        after = self._start(request.cursor, queues.newest(self._store.reader, board))
+        feed = queues.feed(peer.operator)
+        after = self._start(request.cursor, queues.newest(self._store.reader, feed))
         most = min(request.limit or limits.READ_MESSAGES, limits.READ_MESSAGES)
-        until = self._until(board, after, kinds)
-        page = queues.read_queue(self._store.reader, board, after, kinds, most, until)
+        until = self._until(feed, after, kinds)
+        page = queues.read_queue(self._store.reader, feed, after, kinds, most, until)
         return ListReply(
             epoch=self._store.epoch,
             deliveries=map(_delivery, page),
@@ -267,13 +267,13 @@ class DeskService(_Calls, DeskCloudServicer):
         )
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:  # noqa: N802 # the proto's
-        """Send the board, from a cursor on."""
+        """Send the shared feed, from a cursor on."""
         peer = await self._peer(context, DESKS)
-        stream = WatchStream(peer, queues.board(peer.operator), _deadline())
+        stream = WatchStream(peer, queues.feed(peer.operator), _deadline())
         await self._watch(stream, request.cursor, _kinds_for(peer, ()) or (), context)
 
     async def Submit(self, request: pb.SubmitRequest, context: Context) -> pb.SubmitReply:  # noqa: N802 # the proto's
-        """Keep a message for an agent, or for all and the board."""
+        """Keep a message for an agent, or for all and the shared feed."""
         peer = await self._peer(context, DESKS)
         routed = await self._route(peer, request.message, context)
         if not routed.queues:

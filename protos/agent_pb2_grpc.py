@@ -61,7 +61,7 @@ class AgentCloudServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Submit(self, request, context):
-        """Leave one message: to the board, or a page of a view. Durable when it returns (pages: handed over).
+        """Leave one message: to the shared feed, or a page of a view. Durable when it returns (pages: handed over).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

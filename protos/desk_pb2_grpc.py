@@ -78,14 +78,14 @@ class DeskCloudServicer:
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """One page of the board.
+        """One page of the shared feed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """The board after a cursor, and then as it comes.
+        """The shared feed after a cursor, and then as it comes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -16,7 +16,6 @@ from typing import Annotated
 import typer
 
 from control_plane.desk import cli_freeze, cli_intents, cli_watch, decide
-from control_plane.desk.board import Board, Change
 from control_plane.desk.cli_shared import (
     AsJson,
     CloudFile,
@@ -37,6 +36,7 @@ from control_plane.desk.cli_shared import (
 )
 from control_plane.desk.errors import NO_RECEIPT
 from control_plane.desk.exported import Exported
+from control_plane.desk.feed import Change, SharedFeed
 from control_plane.desk.key_files import read_public
 from control_plane.desk.online import Desk, connect, red
 from control_plane.desk.showing import SignerOf, change_json, confirm, open_signing, print_change, read_export
@@ -51,7 +51,7 @@ from trust.statements import Decision, ReasonCode
 
 app = typer.Typer(help="Look at a change and decide.", no_args_is_help=True, rich_markup_mode=None)
 
-Id = Annotated[str, typer.Argument(metavar="[ID]", help="A change on the board; not with --file")]
+Id = Annotated[str, typer.Argument(metavar="[ID]", help="A change on the shared feed; not with --file")]
 Export = Annotated[
     Path | None, typer.Option("--file", help="The folder that `ispagent change show ID --export` wrote: no cloud")
 ]
@@ -66,20 +66,20 @@ ReadIt = Annotated[
 
 def _is_offline(change_id: str, file: Path | None, out: Path | None, *, signs: bool) -> bool:
     if bool(change_id) == (file is not None):
-        raise InputError("expected the ID of a change on the board, or --file FOLDER of an export: one of them")
+        raise InputError("expected the ID of a change on the shared feed, or --file FOLDER of an export: one of them")
     if signs and file is not None and out is None:
         raise InputError("expected --out FILE with --file: where your signed statement goes")
     return file is not None
 
 
 @contextmanager
-def _connected(own: Own, cloud: Path | None) -> Iterator[tuple[Desk, Board]]:
+def _connected(own: Own, cloud: Path | None) -> Iterator[tuple[Desk, SharedFeed]]:
     with connect(cloud) as client:
         desk = Desk(own, client)
-        board = desk.refresh()
-        for alarm in board.alarms:
+        feed = desk.refresh()
+        for alarm in feed.alarms:
             red(alarm)
-        yield desk, board
+        yield desk, feed
 
 
 @app.command("list")
@@ -90,29 +90,29 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="Also what is over for more than a day")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the changes on the board, as far as agents that you trust signed them."""
+    """List the changes on the shared feed, as far as agents that you trust signed them."""
     own = load_own(trust, state)
-    with _connected(own, cloud) as (desk, board):
+    with _connected(own, cloud) as (desk, feed):
         seen = {a.agent: a for a in desk.client.agents()}
         if as_json:
-            print_json(_board_json(board))
+            print_json(_feed_json(feed))
         else:
-            for freeze in board.freezes:
+            for freeze in feed.freezes:
                 typer.echo(f"FROZEN: {freeze.scope.value} {neutralise(freeze.target)} by {freeze.person}")
             yesterday = now_s() // 60 - 1440
-            for change in board.changes:
+            for change in feed.changes:
                 if everything or change.is_open or change.plan.start_by >= yesterday:
                     typer.echo(_line(change))
             away = [a.handle for a in desk.own.trust.agents if a.agent in seen and not seen[a.agent].connected]
             if away:
                 note(f"not connected now, says the control plane: {', '.join(away)}")
-    if board.not_verified:
-        note(f"{len(board.not_verified)} messages NOT VERIFIED, and not shown as changes:")
-        for found in board.not_verified[:10]:
+    if feed.not_verified:
+        note(f"{len(feed.not_verified)} messages NOT VERIFIED, and not shown as changes:")
+        for found in feed.not_verified[:10]:
             note(f"  message {found.number}, {found.kind}: {neutralise(found.why)}")
-    for missing in board.missing:
+    for missing in feed.missing:
         red(f"NO RECEIPT from {', '.join(missing.agents)} of the {missing.sent.what} {missing.sent.sha256[:8]}")
-    if board.missing or board.alarms:
+    if feed.missing or feed.alarms:
         raise typer.Exit(NO_RECEIPT)
 
 
@@ -125,7 +125,7 @@ def _line(change: Change) -> str:
     )
 
 
-def _board_json(board: Board) -> dict[str, Json]:
+def _feed_json(feed: SharedFeed) -> dict[str, Json]:
     return {
         "changes": [
             {
@@ -138,12 +138,12 @@ def _board_json(board: Board) -> dict[str, Json]:
                 "need": c.need,
                 "plan": json.loads(statements.encode(c.plan)),
             }
-            for c in board.changes
+            for c in feed.changes
         ],
-        "freezes": [{"scope": f.scope.value, "target": f.target, "person": f.person} for f in board.freezes],
-        "not_verified": [{"number": n.number, "kind": n.kind, "why": n.why} for n in board.not_verified],
-        "no_receipt": [{"what": m.sent.what, "sha256": m.sent.sha256, "agents": list(m.agents)} for m in board.missing],
-        "alarms": list(board.alarms),
+        "freezes": [{"scope": f.scope.value, "target": f.target, "person": f.person} for f in feed.freezes],
+        "not_verified": [{"number": n.number, "kind": n.kind, "why": n.why} for n in feed.not_verified],
+        "no_receipt": [{"what": m.sent.what, "sha256": m.sent.sha256, "agents": list(m.agents)} for m in feed.missing],
+        "alarms": list(feed.alarms),
     }
 
 
@@ -168,10 +168,10 @@ def show(
     elif key is None:
         raise InputError("expected --key FILE: the agent shows items to a person who signs that they look")
     else:
-        with _connected(own, cloud) as (desk, board):
+        with _connected(own, cloud) as (desk, feed):
             person = decide.signer(desk.own.trust, read_public(key), now_s())
             signer_of = functools.cache(lambda: open_signing(key, passphrase_file, person, desk.own))
-            change, own = _look(desk, board.find(change_id), person, signer_of), desk.own
+            change, own = _look(desk, feed.find(change_id), person, signer_of), desk.own
     if as_json:
         print_json(change_json(change, own))
     else:
@@ -213,8 +213,8 @@ def _online(
     refuse: Callable[[Exported, Person, Own], None],
     decided: Decide,
 ) -> None:
-    with _connected(own, cloud) as (desk, board):
-        found = board.find(change_id)
+    with _connected(own, cloud) as (desk, feed):
+        found = feed.find(change_id)
         person = decide.signer(desk.own.trust, read_public(key), now_s())
         signer_of = functools.cache(lambda: open_signing(key, passphrase_file, person, desk.own))
         if not found.is_open:
@@ -225,16 +225,16 @@ def _online(
         envelope, said = decided(change, desk.own, person, signer_of)
         if out is not None:
             write_envelope(out, envelope)
-        links = _links(desk, board, found)
+        links = _links(desk, feed, found)
         sent = desk.send(kind, envelope, what, (found.plan.agent,), plan=found.sha256, links=links)
         # How many approve is the agent's to say: its receipt does
         typer.echo(f"{change.short}: {said.partition(' · ')[0]}, sent to {found.agent}")
         desk.settle(sent, wait_s)
 
 
-def _links(desk: Desk, board: Board, change: Change) -> tuple[bytes, ...]:
+def _links(desk: Desk, feed: SharedFeed, change: Change) -> tuple[bytes, ...]:
     agent = change.plan.agent
-    return desk.links_for(agent, max(change.plan.trust_version, board.versions.get(agent, 0)))
+    return desk.links_for(agent, max(change.plan.trust_version, feed.versions.get(agent, 0)))
 
 
 def _approve(
@@ -381,8 +381,8 @@ def _cancel_online(
     decided: Decide,
 ) -> None:
     """Cancel on the plan alone: stopping must not depend on the agent answering a view."""
-    with _connected(own, cloud) as (desk, board):
-        found = board.find(change_id)
+    with _connected(own, cloud) as (desk, feed):
+        found = feed.find(change_id)
         person = decide.signer(desk.own.trust, read_public(key), now_s())
         envelope, said = decided(
             desk.summary(found), desk.own, person, lambda: open_signing(key, passphrase_file, person, desk.own)
@@ -390,7 +390,7 @@ def _cancel_online(
         if out is not None:
             write_envelope(out, envelope)
         # An agent with an older document may not know who cancels
-        links = _links(desk, board, found)
+        links = _links(desk, feed, found)
         sent = desk.send(Kind.KIND_CANCEL, envelope, "cancel", (found.plan.agent,), plan=found.sha256, links=links)
         typer.echo(f"{found.name}: {said}, sent to {found.agent}")
         desk.settle(sent, wait_s)

@@ -46,11 +46,11 @@ def _send(
     agents = (stopped.target,) if one_agent else tuple(a.agent for a in own.trust.agents)
     with connect(cloud) as client:
         desk = Desk(own, client)
-        # Trust documents alone: stopping does not wait until a long board was read
+        # Trust documents alone: stopping does not wait until a long shared feed was read
         desk.refresh((Kind.KIND_TRUST,))
         # An agent that is a version behind may not know who freezes
         links = desk.links_for("", desk.own.trust.version - 1)
-        # To all, and so to the board: every desk sees that something is frozen
+        # To all, and so to the shared feed: every desk sees that something is frozen
         sent = desk.send(kind, envelope, what, agents, everybody=True, links=links)
         typer.echo(f"{what} sent; receipts are expected of {len(agents)} agents")
         desk.settle(sent, wait_s)

@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 
 from control_plane.desk import decide, files
-from control_plane.desk.board import Board
 from control_plane.desk.cli_shared import (
     CloudFile,
     KeyFile,
@@ -27,6 +26,7 @@ from control_plane.desk.cli_shared import (
     now_s,
     open_key,
 )
+from control_plane.desk.feed import SharedFeed
 from control_plane.desk.online import Desk, connect
 from control_plane.desk.signing import sign
 from control_plane.errors import InputError, RefusedHereError
@@ -59,7 +59,7 @@ def suspend(
     passphrase_file: PassphraseFile = None,
     wait: Wait = 60,
 ) -> None:
-    """Ask that services are suspended; a preview appears on the board."""
+    """Ask that services are suspended; a preview appears on the shared feed."""
     asked = _Asked(Action.SUSPEND, _refs(refs, refs_file), reason=reason)
     _ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait)
 
@@ -76,7 +76,7 @@ def restore(
     passphrase_file: PassphraseFile = None,
     wait: Wait = 60,
 ) -> None:
-    """Ask that a reason for suspension is lifted; a preview appears on the board."""
+    """Ask that a reason for suspension is lifted; a preview appears on the shared feed."""
     asked = _Asked(Action.RESTORE, _refs(refs, refs_file), reason=reason)
     _ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait)
 
@@ -93,7 +93,7 @@ def set_plan(
     passphrase_file: PassphraseFile = None,
     wait: Wait = 60,
 ) -> None:
-    """Ask for another tariff; a preview appears on the board."""
+    """Ask for another tariff; a preview appears on the shared feed."""
     asked = _Asked(Action.SET_PLAN, _refs(refs, refs_file), params={"tariff": tariff})
     _ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait)
 
@@ -109,7 +109,7 @@ def disconnect(
     passphrase_file: PassphraseFile = None,
     wait: Wait = 60,
 ) -> None:
-    """Ask that sessions are ended; a preview appears on the board."""
+    """Ask that sessions are ended; a preview appears on the shared feed."""
     asked = _Asked(Action.DISCONNECT, _refs(refs, refs_file))
     _ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait)
 
@@ -138,28 +138,28 @@ def _ask(
 ) -> None:
     with connect(cloud) as client:
         desk = Desk(own, client)
-        board = desk.refresh()
+        feed = desk.refresh()
         trust = desk.own.trust
         chain.verify_not_expired(trust, now_s())
         signer = open_key(key, passphrase_file)
         requester = decide.requester(trust, signer.public, now_s())
         target = decide.find_agent(trust, agent)
-        public = _sealkey(board, target)
+        public = _sealkey(feed, target)
         intent = _intent(asked, trust.trust_id, target.agent, requester)
         envelope = sign(intent, signer)
         body = seal.seal(envelopes.encode(envelope), public)
         sent = desk.send(Kind.KIND_INTENT, envelope, "intent", (target.agent,), body=body)
         typer.echo(f"asked {target.handle} as {requester}: a preview will appear (ispcloud changes list)")
         desk.settle(sent, wait_s)
-        for change in desk.board().changes:
+        for change in desk.feed().changes:
             if change.plan.intent_sha256 == sent.sha256:
                 typer.echo(f"PREVIEW {change.name}: ispcloud changes show {change.name}")
 
 
-def _sealkey(board: Board, agent: TrustedAgent) -> bytes:
-    found = board.sealkeys.get(agent.agent)
+def _sealkey(feed: SharedFeed, agent: TrustedAgent) -> bytes:
+    found = feed.sealkeys.get(agent.agent)
     if found is None:
-        raise RefusedHereError(f"expected a sealing key in force that {agent.handle} signed, the board has none")
+        raise RefusedHereError(f"expected a sealing key in force that {agent.handle} signed, the shared feed has none")
     return bytes.fromhex(found.x25519)
 
 

@@ -149,7 +149,7 @@ def send(
         standing, people = verify.verify_standing(envelope, desk.own.trust, now_s())
         everywhere = EVERYWHERE in standing.scope
         agents = tuple(a.agent for a in desk.own.trust.agents) if everywhere else standing.scope
-        # To all, and so to the board: other desks see what is allowed; agents outside its scope do not use it
+        # To all, and so to the shared feed: other desks see what is allowed; agents outside its scope do not use it
         sent = desk.send(Kind.KIND_STANDING, envelope, "standing", agents, everybody=True)
         typer.echo(f"standing authority of {', '.join(p.handle for p in people)} sent to {len(agents)} agents")
         desk.settle(sent, wait)
@@ -157,18 +157,18 @@ def send(
 
 @app.command("list")
 def list_(trust: TrustFile = None, state: StateFile = None, cloud: CloudFile = None, as_json: AsJson = False) -> None:
-    """List the standing authorities on the board that hold, who signed them, and which agents took them."""
+    """List the standing authorities on the shared feed that hold, who signed them, and which agents took them."""
     own = load_own(trust, state)
     with connect(cloud) as client:
         desk = Desk(own, client)
-        board = desk.refresh()
+        feed = desk.refresh()
     shown: list[Json] = []
-    for allowed in board.standings:
+    for allowed in feed.standings:
         standing = allowed.standing
         answers = {
             a.handle: receipt.result.value
             for a in desk.own.trust.agents
-            if (receipt := board.receipts.get((a.agent, allowed.sha256))) is not None
+            if (receipt := feed.receipts.get((a.agent, allowed.sha256))) is not None
         }
         shown.append({"standing_id": standing.standing_id, "signed_by": list(allowed.people), "receipts": answers})
         if not as_json:

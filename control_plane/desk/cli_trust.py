@@ -345,7 +345,7 @@ def publish(
     cloud: CloudFile = None,
     wait: Wait = 60,
 ) -> None:
-    """Send a complete trust document to all agents, and to the board, where desks take it over."""
+    """Send a complete trust document to all agents, and to the shared feed, where desks take it over."""
     own = load_own(trust, state)
     envelope = read_envelope(file, "a signed trust document")
     with connect(cloud) as client:
@@ -356,5 +356,5 @@ def publish(
             desk.follow([envelope])
         agents = tuple(a.agent for a in desk.own.trust.agents)
         sent = desk.send(Kind.KIND_TRUST, envelope, "trust", agents, everybody=True)
-        typer.echo(f"trust version {desk.own.trust.version} sent to the board and {len(agents)} agents")
+        typer.echo(f"trust version {desk.own.trust.version} sent to the shared feed and {len(agents)} agents")
         desk.settle(sent, wait)

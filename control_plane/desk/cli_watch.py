@@ -1,4 +1,4 @@
-"""`ispcloud changes watch`: what changes on the board, as it comes; and the desk as a witness of agents' logs."""
+"""`ispcloud changes watch`: what changes on the shared feed, as it comes; and the desk as a witness of agents' logs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 
 from control_plane.desk import notify, witnessing
-from control_plane.desk.board import KINDS, Board, NotVerified, Received
 from control_plane.desk.cli_shared import (
     AsJson,
     CloudFile,
@@ -26,8 +25,9 @@ from control_plane.desk.cli_shared import (
     now_s,
     open_key_here,
 )
-from control_plane.desk.cloud_client import BOARD_MAX
+from control_plane.desk.cloud_client import FEED_MAX
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError
+from control_plane.desk.feed import KINDS, NotVerified, Received, SharedFeed
 from control_plane.desk.notify import FeedEvent
 from control_plane.desk.online import Desk, connect, red
 from control_plane.desk.witnessing import DeskWitness
@@ -63,7 +63,7 @@ def watch(
     count: Annotated[int, typer.Option("--count", min=0, help="End after so many lines; 0: when interrupted")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Say what changes on the board, until you interrupt it."""
+    """Say what changes on the shared feed, until you interrupt it."""
     words = notify.command(exec_) if exec_ else ()
     own = load_own(trust, state)
     key = None if witness_key is None else open_key_here(witness_key, passphrase_file)
@@ -117,25 +117,25 @@ class _Watching:
         return 0 < self.count <= self.lines
 
     def run(self) -> None:
-        """Follow the board until `count` lines were said, or it is time to connect again: for a certificate, or memory.
+        """Follow the shared feed until `count` lines were said, or it is time to connect again (certificate, memory).
 
         Raises:
             CloudAwayError: the control plane went away.
             RefusedHereError: the trust document has no witness with this key.
         """
-        board = self.desk.refresh((*KINDS, Kind.KIND_CHECKPOINT) if self.key else KINDS)
+        feed = self.desk.refresh((*KINDS, Kind.KIND_CHECKPOINT) if self.key else KINDS)
         if self.key is not None:
             self.witness = witnessing.find(self.desk.own.trust, self.key)
         if self.first:
-            for change in board.changes:
+            for change in feed.changes:
                 if change.state == "waiting" and not self.as_json:
                     typer.echo(f"waiting: {change.name} {change.plan.action.value} {change.plan.size_bucket.value}")
                 self.states[change.sha256] = change.state
-            if board.not_verified:
-                note(f"{len(board.not_verified)} messages NOT VERIFIED so far (ispcloud changes list)")
-            self.told.update(map(_not_verified, board.not_verified))
+            if feed.not_verified:
+                note(f"{len(feed.not_verified)} messages NOT VERIFIED so far (ispcloud changes list)")
+            self.told.update(map(_not_verified, feed.not_verified))
             self.first = False
-        self._say(board)
+        self._say(feed)
         # An agent asks again and again: of what piled up, only its last request is still waited for
         for message in {m.agent: m for m in self.desk.messages if self._is_asked(m)}.values():
             self._cosign(message)
@@ -145,8 +145,8 @@ class _Watching:
                 return
 
     def _is_full(self) -> bool:
-        """Return whether so much came that the board is better read anew, without what was forgotten there."""
-        return len(self.desk.messages) > BOARD_MAX
+        """Return whether so much came that the shared feed is better read anew, without what was forgotten there."""
+        return len(self.desk.messages) > FEED_MAX
 
     def _is_asked(self, message: Received) -> bool:
         return self.witness is not None and message.kind == Kind.KIND_CHECKPOINT and self.witness.is_asked(message)
@@ -164,7 +164,7 @@ class _Watching:
             if time.monotonic() < ends - 1:
                 raise
         self.desk.recall()
-        self._say(self.desk.board())
+        self._say(self.desk.feed())
 
     def _take(self, message: Received) -> None:
         if message.kind == Kind.KIND_CHECKPOINT:
@@ -173,10 +173,10 @@ class _Watching:
             return
         self.desk.take(message)
         self.desk.recall()
-        self._say(self.desk.board())
+        self._say(self.desk.feed())
 
-    def _say(self, board: Board) -> None:
-        for change in board.changes:
+    def _say(self, feed: SharedFeed) -> None:
+        for change in feed.changes:
             if self.states.get(change.sha256) == change.state:
                 continue
             self.states[change.sha256] = change.state
@@ -187,14 +187,14 @@ class _Watching:
                 f"class {plan.risk_class.value}, by {plan.requester}{start_by}",
                 FeedEvent("change", change.sha256, change.state, plan.risk_class.value),
             )
-        for missing in board.missing:
+        for missing in feed.missing:
             self._once(
                 f"NO RECEIPT from {', '.join(missing.agents)} of the {missing.sent.what} {missing.sent.sha256[:8]}",
                 FeedEvent("no-receipt", missing.sent.sha256, "", ""),
             )
-        for alarm in board.alarms:
+        for alarm in feed.alarms:
             self._once(alarm, FeedEvent("alarm", "", "forked", ""))
-        for found in board.not_verified:
+        for found in feed.not_verified:
             self._once(_not_verified(found), FeedEvent("alarm", "", "not-verified", ""))
 
     def _once(self, text: str, event: FeedEvent) -> None:

@@ -15,9 +15,9 @@ from typing import Any, Final, Protocol, Self
 import grpc
 
 from control_plane.desk import cloud_identity
-from control_plane.desk.board import Received
 from control_plane.desk.cloud_identity import CertificateRequest
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError, UnexpectedAnswerError
+from control_plane.desk.feed import Received
 from protos import channel, desk_pb2, desk_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, message_pb2
 from protos.member_files import Credentials, Invitation
 from protos.message_pb2 import Kind
@@ -27,19 +27,19 @@ VIEW_S: Final = 60.0
 PAGES_MAX: Final = 512
 """Pages of one view, of 1 MiB at most: more than any plan has. Chosen arbitrarily."""
 
-BOARD_MAX: Final = 200_000
-"""Messages of a board that are read: against a server that goes on for ever. Chosen arbitrarily."""
+FEED_MAX: Final = 200_000
+"""Messages of a shared feed that are read: against a server that goes on for ever. Chosen arbitrarily."""
 
-BOARD_BYTES_MAX: Final = 1 << 30
+FEED_BYTES_MAX: Final = 1 << 30
 """The same in bytes: as much as a control plane keeps of one operator, unless it is told otherwise."""
 
-BOARD_PAGES_MAX: Final = 10_000
-"""And in answers, which may be empty, or of another board each time. Chosen arbitrarily."""
+FEED_PAGES_MAX: Final = 10_000
+"""And in answers, which may be empty, or of another feed each time. Chosen arbitrarily."""
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a reader of the board stands."""
+    """Where a reader of the shared feed stands."""
 
     epoch: bytes = b""
     after: int = 0
@@ -136,8 +136,8 @@ class DeskClient:
             reply: desk_pb2.AgentsReply = self._stub.Agents(desk_pb2.AgentsRequest(), timeout=CALL_S)
         return tuple(AgentSeen(a.agent.hex(), a.connected, a.seen_minute) for a in reply.agents)
 
-    def board(self, kinds: Sequence[Kind] = ()) -> tuple[list[Received], Position]:
-        """Return the whole board, of these kinds (none: all), and where it ends.
+    def feed(self, kinds: Sequence[Kind] = ()) -> tuple[list[Received], Position]:
+        """Return the whole shared feed, of these kinds (none: all), and where it ends.
 
         Raises:
             CloudAwayError: no answer.
@@ -147,31 +147,31 @@ class DeskClient:
         found: list[Received] = []
         size_bytes = 0
         position = Position()
-        for _ in range(BOARD_PAGES_MAX):
+        for _ in range(FEED_PAGES_MAX):
             cursor = message_pb2.Cursor(epoch=position.epoch, after=position.after)
             with _told():
                 reply: desk_pb2.ListReply = self._stub.List(
                     desk_pb2.ListRequest(cursor=cursor, limit=100, kinds=kinds), timeout=CALL_S
                 )
             if position.epoch not in (b"", reply.epoch):
-                # Restored from a backup in between: what was read belongs to another board
+                # Restored from a backup in between: what was read belongs to another feed
                 found, size_bytes, position = [], 0, Position()
                 continue
             found.extend(map(_received, reply.deliveries))
             size_bytes += reply.ByteSize()
-            if reply.after < position.after or len(found) > BOARD_MAX or size_bytes > BOARD_BYTES_MAX:
+            if reply.after < position.after or len(found) > FEED_MAX or size_bytes > FEED_BYTES_MAX:
                 break
             ended = reply.after == position.after
             position = Position(reply.epoch, reply.after)
             if ended:
                 return found, position
-        raise UnexpectedAnswerError(f"expected a board that ends within {BOARD_MAX} messages, got another")
+        raise UnexpectedAnswerError(f"expected a shared feed that ends within {FEED_MAX} messages, got another")
 
-    def watch(self, position: Position, timeout_s: float | None = None) -> BoardStream:
-        """Return the board after a position as it comes; it ends at `timeout_s`."""
+    def watch(self, position: Position, timeout_s: float | None = None) -> FeedStream:
+        """Return the shared feed after a position as it comes; it ends at `timeout_s`."""
         cursor = message_pb2.Cursor(epoch=position.epoch, after=position.after)
         stream = self._stub.Watch(message_pb2.WatchRequest(cursor=cursor), timeout=timeout_s)
-        return BoardStream(stream, position.epoch)
+        return FeedStream(stream, position.epoch)
 
     def submit(
         self, kind: Kind, body: bytes, agent: str = "", *, links: Sequence[bytes] = (), witness: bytes = b""
@@ -217,8 +217,8 @@ class _Call(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class BoardStream:
-    """Messages of the board as they come, each with the position behind it."""
+class FeedStream:
+    """Messages of the shared feed as they come, each with the position behind it."""
 
     def __init__(self, call: _Call, epoch: bytes) -> None:
         self._call, self._epoch = call, epoch

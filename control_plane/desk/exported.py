@@ -102,7 +102,7 @@ def open_view_untrusted(plan_file: bytes, answer: ViewAnswer, trust: Trust, seen
     """Return what an agent answered to a view, once it proves to be what the agent signed and its log goes on.
 
     Args:
-        plan_file: the plan's envelope, as the board has it.
+        plan_file: the plan's envelope, as the shared feed has it.
         answer: what was in the sealed pages; the pages prove no sender.
         trust: the approver's own document.
         seen: what the approver's tool had seen when it asked.

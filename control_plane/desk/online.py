@@ -1,4 +1,4 @@
-"""A desk that is connected: the board as this person may believe it, views, and what they send with its receipts."""
+"""A desk that is connected: the shared feed as this person may believe it, views, and messages with their receipts."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 
 import typer
 
-from control_plane.desk import board as boards
 from control_plane.desk import cloud_identity, exported, files, heads, signing
-from control_plane.desk.board import Board, Change, Fold, Received
+from control_plane.desk import feed as feeds
 from control_plane.desk.cli_shared import Own, change_memory, home, note, now_s
 from control_plane.desk.cloud_client import VIEW_S, DeskClient, Position
 from control_plane.desk.errors import NO_RECEIPT, CloudAwayError, CloudRefusedError, NotProvenError
 from control_plane.desk.exported import Exported, ExportFiles
+from control_plane.desk.feed import Change, Fold, Received, SharedFeed
 from control_plane.desk.memory import Memory, Sent
 from control_plane.desk.signing import DeskSigner
 from control_plane.errors import InputError, RefusedHereError
@@ -77,7 +77,7 @@ def _renew(path: Path, identity: Credentials) -> Credentials:
 
 @dataclass(slots=True)
 class Desk:
-    """A person's own files and a connection. `refresh` first; then `board` is what there is to believe."""
+    """A person's own files and a connection. `refresh` first; then `feed` is what there is to believe."""
 
     own: Own
     client: DeskClient
@@ -86,18 +86,18 @@ class Desk:
     memory: Memory = field(default_factory=Memory)
     fold: Fold | None = None
 
-    def refresh(self, kinds: Sequence[Kind] = boards.KINDS) -> Board:
-        """Read the board; a newer trust document is taken over only where it follows from one's own.
+    def refresh(self, kinds: Sequence[Kind] = feeds.KINDS) -> SharedFeed:
+        """Read the shared feed; a newer trust document is taken over only where it follows from one's own.
 
         Raises:
             CloudAwayError: no answer.
             CloudRefusedError: a refusal.
         """
-        self.messages, self.position = self.client.board(kinds)
+        self.messages, self.position = self.client.feed(kinds)
         self.memory = self._change_memory(lambda m: m)
         self.fold = None
         self.follow(self._trusts())
-        return self.board()
+        return self.feed()
 
     def take(self, message: Received) -> None:
         """Add a message that came after `refresh`."""
@@ -115,16 +115,16 @@ class Desk:
         """
         self.memory = self._change_memory(lambda m: m)
 
-    def board(self) -> Board:
+    def feed(self) -> SharedFeed:
         """Return what the messages read so far show."""
         if self.fold is None:
             self.fold = Fold(self.own.trust, self.own.seen)
             for message in self.messages:
                 self.fold.take(message, now_s())
-        return self.fold.board(self.memory, now_s())
+        return self.fold.feed(self.memory, now_s())
 
     def _trusts(self) -> list[Envelope]:
-        return boards.trust_envelopes(self.messages)
+        return feeds.trust_envelopes(self.messages)
 
     def follow(self, candidates: Sequence[Envelope]) -> None:
         """Take over newer trust documents, as far as each follows from the one before.
@@ -132,7 +132,7 @@ class Desk:
         Raises:
             LocalFailureError: one's own file cannot be written.
         """
-        for trust, envelope in boards.followed(self.own.trust, self.own.envelope, candidates):
+        for trust, envelope in feeds.followed(self.own.trust, self.own.envelope, candidates):
             _, seen = heads.accept_trust(self.own.seen, envelope)
             self.own = replace(self.own, trust=trust, envelope=envelope, seen=seen)
             self.own.keep_trust()
@@ -146,7 +146,7 @@ class Desk:
     # --- looking ---
 
     def look(self, change: Change, person: Person, signer: DeskSigner) -> Exported:
-        """Return a change as this person may see it: its items by a view, or the summary on the board.
+        """Return a change as this person may see it: its items by a view, or the summary on the shared feed.
 
         Raises:
             CloudAwayError: no answer, or the agent's answer stopped.
@@ -169,7 +169,7 @@ class Desk:
         return replace(shown, warnings=(*shown.warnings, f"the answer says, unproven: {', '.join(said)}"))
 
     def summary(self, change: Change) -> Exported:
-        """Return what the board itself has of a change: its plan.
+        """Return what the shared feed itself has of a change: its plan.
 
         Raises:
             RefusedError: the plan is not what it should be.
@@ -192,7 +192,7 @@ class Desk:
             seen=SeenHeads(own.trust.version, own.sha256, () if log is None else (log,)),
             expires=now_s() // 60 + VIEW_MINUTES,
         )
-        version = max(change.plan.trust_version, self.board().versions.get(change.plan.agent, 0))
+        version = max(change.plan.trust_version, self.feed().versions.get(change.plan.agent, 0))
         links = self.links_for(change.plan.agent, version)  # an older document may not know who asks
         pages = self._pages(change, signing.sign(view, signer), links)
         try:
@@ -201,15 +201,15 @@ class Desk:
             raise NotProvenError(f"expected the agent's answer to this view, got other pages: {err}") from err
 
     def _pages(self, change: Change, view: Envelope, links: Sequence[bytes]) -> list[bytes]:
-        """Return the sealed pages; an agent that refuses says so in a receipt on the board, and sends none."""
+        """Return the sealed pages; an agent that refuses says so in a receipt on the shared feed, and sends none."""
         agent = change.plan.agent
         sent = Sent(envelopes.digest(view).hex(), "view", change.sha256, (agent,), now_s())
         stream = self.client.view(agent, envelopes.encode(view), links=links)
-        board, refusals = self.client.watch(self.position, VIEW_S), list[Receipt]()
+        feed, refusals = self.client.watch(self.position, VIEW_S), list[Receipt]()
 
         def listen() -> None:
             with suppress(CloudAwayError, CloudRefusedError):
-                for message, _ in board:
+                for message, _ in feed:
                     receipt = _receipt(message, sent, self.own.trust)
                     if receipt is not None and receipt.result is ReceiptResult.REFUSED:
                         refusals.append(receipt)
@@ -225,14 +225,14 @@ class Desk:
                 raise RefusedHereError(f"{change.agent} does not show it: {_reason(refusals[0])}") from err
             raise
         finally:
-            board.cancel()
+            feed.cancel()
             listener.join()
 
     # --- sending ---
 
     def links_for(self, agent: str, version: int) -> tuple[bytes, ...]:
         """Return the trust documents that an agent lacks, which was last known to have `version`."""
-        links = boards.links_since(version, self.own.trust, self.own.envelope, self._trusts())
+        links = feeds.links_since(version, self.own.trust, self.own.envelope, self._trusts())
         data = tuple(map(envelopes.encode, links.envelopes))
         fits = all(len(d) <= LINK_BYTES_MAX for d in data) and sum(map(len, data)) <= LINKS_BYTES_MAX
         if not links.complete or len(data) > LINKS_MAX or not fits:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from control_plane.desk import heads
-from control_plane.desk.board import Received
 from control_plane.desk.cli_shared import Own
+from control_plane.desk.feed import Received
 from control_plane.desk.heads import Heads
 from control_plane.errors import RefusedHereError
 from trust import checkpoint, witness

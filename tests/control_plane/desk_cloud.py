@@ -1,4 +1,4 @@
-"""A control plane and an agent in this process, for desks: mTLS, a board, views; and every lie that they may tell."""
+"""A control plane and an agent in this process, for desks: mTLS, a shared feed, views; and every lie they may tell."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ class FakeAgent:
         )
 
     def reply(self, desk: Desk, message: pb.Message) -> list[tuple[pb.Kind, bytes]]:
-        """What an honest agent answers on the board: a receipt, and for an intent the plan."""
+        """What an honest agent answers on the shared feed: a receipt, and for an intent the plan."""
         if message.kind == pb.KIND_COSIGNATURE:
             return []
         found: list[tuple[pb.Kind, bytes]] = []
@@ -269,7 +269,7 @@ class FakeCloud(desk_pb2_grpc.DeskCloudServicer, enrolment_pb2_grpc.EnrolmentSer
     """Serves desks. `on_submit` and `on_view` are where it and its agent lie."""
 
     authority: Authority = field(default_factory=Authority)
-    board: list[pb.Delivery] = field(default_factory=list)
+    feed: list[pb.Delivery] = field(default_factory=list)
     submitted: list[pb.Message] = field(default_factory=list)
     on_submit: Callable[[pb.Message], None] = lambda message: None
     on_view: Callable[[pb.Message], list[bytes]] = lambda message: []
@@ -293,7 +293,7 @@ class FakeCloud(desk_pb2_grpc.DeskCloudServicer, enrolment_pb2_grpc.EnrolmentSer
                 kind=kind, ref=secrets.token_bytes(16), agent=bytes.fromhex(agent), body=body, witness=witness
             )
             minute = int(time.time()) // 60
-            self.board.append(pb.Delivery(number=len(self.board) + 1, message=message, minute=minute))
+            self.feed.append(pb.Delivery(number=len(self.feed) + 1, message=message, minute=minute))
             self._changed.notify_all()
 
     def post_plan(self, planned: Planned) -> None:
@@ -363,7 +363,7 @@ class FakeCloud(desk_pb2_grpc.DeskCloudServicer, enrolment_pb2_grpc.EnrolmentSer
 
     def List(self, request, context):
         self._check(context)
-        found = [d for d in self.board if d.number > request.cursor.after]
+        found = [d for d in self.feed if d.number > request.cursor.after]
         page = [d for d in found if not request.kinds or d.message.kind in request.kinds][
             : min(request.limit or 100, 3)
         ]
@@ -372,12 +372,12 @@ class FakeCloud(desk_pb2_grpc.DeskCloudServicer, enrolment_pb2_grpc.EnrolmentSer
 
     def Watch(self, request, context):
         self._check(context)
-        yield pb.WatchEvent(hello=pb.Hello(epoch=self.epoch, newest=len(self.board)))
+        yield pb.WatchEvent(hello=pb.Hello(epoch=self.epoch, newest=len(self.feed)))
         self.on_watch()
         after = request.cursor.after
         while context.is_active():
             with self._changed:
-                new = [d for d in self.board if d.number > after]
+                new = [d for d in self.feed if d.number > after]
                 if not new:
                     self._changed.wait(0.2)
             for delivery in new:

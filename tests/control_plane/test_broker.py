@@ -8,7 +8,7 @@ from google.protobuf import descriptor
 from google.protobuf.descriptor import FieldDescriptor
 
 from control_plane import broker, limits
-from control_plane.broker import RULES, Quotas, Refused, RoutedMessage, agent_queue, board, route
+from control_plane.broker import RULES, Quotas, Refused, RoutedMessage, agent_queue, feed, route
 from control_plane.limits import Quota
 from control_plane.members import IdentityKind, MemberIdentity
 from protos import agent_pb2, desk_pb2, enrolment_pb2
@@ -62,25 +62,25 @@ def test_a_kind_has_its_senders(kind: int, who: str) -> None:
 
 
 @kinds
-def test_a_message_goes_to_its_box(kind: int) -> None:
+def test_a_message_goes_to_its_queue(kind: int) -> None:
     made = message(kind, ONE)
     routed = route(sender(kind), made, AGENTS)
     assert isinstance(routed, RoutedMessage)
     if kind in (pb.KIND_VIEW, pb.KIND_VIEW_PAGE):
         assert (routed.queues, routed.keep_s) == ((), 0)
     else:
-        assert routed.queues == ((board(OPERATOR) if kind in FROM_AGENTS else agent_queue(OPERATOR, ONE)),)
+        assert routed.queues == ((feed(OPERATOR) if kind in FROM_AGENTS else agent_queue(OPERATOR, ONE)),)
         assert routed.keep_s >= limits.HOUR_S
     assert routed.message == made
 
 
 @kinds
-def test_a_message_for_all_goes_to_all_and_the_board(kind: int) -> None:
+def test_a_message_for_all_goes_to_all_and_the_feed(kind: int) -> None:
     made = message(kind, ONE, agent=b"")
     routed = route(sender(kind), made, AGENTS)
     if kind in EVERYWHERE:
         assert isinstance(routed, RoutedMessage)
-        assert routed.queues == (agent_queue(OPERATOR, ONE), agent_queue(OPERATOR, TWO), board(OPERATOR))
+        assert routed.queues == (agent_queue(OPERATOR, ONE), agent_queue(OPERATOR, TWO), feed(OPERATOR))
     elif kind in FROM_AGENTS:  # its certificate says who it is
         assert isinstance(routed, RoutedMessage)
         assert routed.message.agent == ONE

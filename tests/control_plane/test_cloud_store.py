@@ -234,7 +234,7 @@ def test_reading_goes_on_after_a_number_and_takes_some_kinds(path: Path) -> None
 
 
 def test_what_was_forgotten_is_not_scanned(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a board that is years old, a reader from the beginning takes as many steps as there are messages left."""
+    """Of a feed that is years old, a reader from the beginning takes as many steps as there are messages left."""
     monkeypatch.setattr(limits, "SCAN_MESSAGES", 2)
 
     async def work(store: CloudStore) -> None:

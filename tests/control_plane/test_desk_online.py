@@ -381,7 +381,7 @@ def test_a_proof_from_another_size_is_refused(online: Connected) -> None:
     refused(online.change("show", "joseph", "2222"), REFUSED, "expected a proof from the 8 entries")
 
 
-def test_two_trees_of_one_size_on_the_board_are_an_alarm(online: Connected) -> None:
+def test_two_trees_of_one_size_on_the_feed_are_an_alarm(online: Connected) -> None:
     online.planned()
     online.planned(plan_id="55" * 16, log_root="77" * 32)
     result = online.run("changes", "list")
@@ -514,14 +514,14 @@ def large_without_end(request: desk_pb2.ListRequest, reply: desk_pb2.ListReply) 
 
 
 @pytest.mark.parametrize("how", [backwards, another_each_time, empty_without_end, large_without_end])
-def test_a_board_that_does_not_end(
+def test_a_feed_that_does_not_end(
     online: Connected,
     monkeypatch: pytest.MonkeyPatch,
     how: Callable[[desk_pb2.ListRequest, desk_pb2.ListReply], None],
 ) -> None:
-    monkeypatch.setattr(cloud_client, "BOARD_PAGES_MAX", 50)
+    monkeypatch.setattr(cloud_client, "FEED_PAGES_MAX", 50)
     if how is large_without_end:
-        monkeypatch.setattr(cloud_client, "BOARD_BYTES_MAX", 10_000)
+        monkeypatch.setattr(cloud_client, "FEED_BYTES_MAX", 10_000)
     online.planned()
     honest = online.cloud.List
     asked: list[int] = []
@@ -538,7 +538,7 @@ def test_a_board_that_does_not_end(
         identity = cloud_identity.load(online.desk.path / "cloud.json")
         moved = dataclasses.replace(identity, server=online.cloud.address)
         (online.desk.path / "cloud.json").write_bytes(member_files.encode_credentials(moved))
-        refused(online.run("changes", "list"), REFUSED, "expected a board that ends")
+        refused(online.run("changes", "list"), REFUSED, "expected a shared feed that ends")
     assert len(asked) <= (11 if how is large_without_end else 50)
 
 
@@ -598,11 +598,11 @@ def test_a_command_that_is_behind_takes_no_newer_trust_back(online: Connected) -
     assert load_own(path, state).trust.version == 2
 
 
-def test_a_freeze_does_not_wait_until_a_long_board_was_read(online: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cloud_client, "BOARD_MAX", 3)
+def test_a_freeze_does_not_wait_until_a_long_feed_was_read(online: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloud_client, "FEED_MAX", 3)
     for n in range(4):
         online.planned(plan_id=f"{n:032x}")
-    refused(online.run("changes", "list"), REFUSED, "a board that ends within 3 messages")
+    refused(online.run("changes", "list"), REFUSED, "a shared feed that ends within 3 messages")
     ok(online.change("freeze", "tech4", "--scope", "all", "--send"))
     assert [m.kind for m in online.cloud.submitted] == [pb.KIND_FREEZE]
 
@@ -657,7 +657,7 @@ def test_publish(online: Connected) -> None:
     second = next_trust(online)
     path.write_bytes(envelope.encode(second))
     result = ok(online.run("trust", "publish", path))
-    assert "trust version 2 sent to the board" in result.stdout
+    assert "trust version 2 sent to the shared feed" in result.stdout
     assert "RECEIPT north: trust accepted" in result.stdout
     assert (online.cloud.submitted[0].kind, online.cloud.submitted[0].agent) == (pb.KIND_TRUST, b"")
     assert envelope.decode_untrusted((online.desk.path / "trust.json").read_bytes()) == second
@@ -827,13 +827,13 @@ def test_watch_outlives_its_certificate(online: Connected, monkeypatch: pytest.M
     assert (watched[0], watched[-1], online.cloud.renewed) == (0, 1, 1)
 
 
-def test_watch_reads_the_board_anew_when_much_came(online: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A witness runs for months: it holds what the board holds, not what ever came."""
+def test_watch_reads_the_feed_anew_when_much_came(online: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A witness runs for months: it holds what the shared feed holds, not what ever came."""
     planned = online.planned()
     watched: list[int] = []
 
     def on_watch() -> None:
-        watched.append(len(online.cloud.board))
+        watched.append(len(online.cloud.feed))
         if len(watched) == 1:
             for _ in range(2):
                 online.cloud.post(pb.KIND_RECEIPT, b"one of many")
@@ -841,7 +841,7 @@ def test_watch_reads_the_board_anew_when_much_came(online: Connected, monkeypatc
             online.cloud.post(pb.KIND_OUTCOME, online.agent.outcome(planned, OutcomeState.DONE))
 
     online.cloud.on_watch = on_watch
-    monkeypatch.setattr(cli_watch, "BOARD_MAX", len(online.cloud.board) + 1)
+    monkeypatch.setattr(cli_watch, "FEED_MAX", len(online.cloud.feed) + 1)
     result = ok(online.run("changes", "watch", "--count", "3"))  # two NOT VERIFIED, each said once, and the outcome
     assert "done: 22222222" in result.stdout
     assert len(watched) == 2

@@ -76,7 +76,7 @@ def everything(site: Site, member: Member) -> list[pb.Delivery]:
     return [next(stream).delivery for _ in range(newest)]
 
 
-def board(site: Site) -> list[pb.Delivery]:
+def feed(site: Site) -> list[pb.Delivery]:
     desk, found, cursor = site.desk(), [], pb.Cursor()
     while (page := desk.List(ListRequest(cursor=cursor), timeout=T)).deliveries:
         found += page.deliveries
@@ -115,8 +115,8 @@ def test_two_operators_and_four_agents_under_load(cloud: Cloud) -> None:
     sent: dict[tuple[bytes, bytes], set[bytes]] = {}
     agents = [(site, member) for site in sites for member in (site.north, site.south)]
     live = {member.identity: watch(site, member) for site, member in agents}
-    boards = [watch(site, site.joseph) for site in sites]
-    for stream in (*live.values(), *boards):
+    feeds = [watch(site, site.joseph) for site in sites]
+    for stream in (*live.values(), *feeds):
         assert next(stream).hello.newest == 0
 
     def down(site: Site, member: Member) -> Callable[[], None]:
@@ -135,11 +135,11 @@ def test_two_operators_and_four_agents_under_load(cloud: Cloud) -> None:
         assert [d.number for d in got] == list(range(1, each + 1))
         assert {d.message.agent for d in got} == {member.identity.agent}
         assert {d.message.ref for d in got} == sent[site.operator, member.identity.agent]
-    for site, stream in zip(sites, boards, strict=True):
+    for site, stream in zip(sites, feeds, strict=True):
         got = [next(stream).delivery for _ in range(2 * each)]
         assert [d.number for d in got] == list(range(1, 2 * each + 1))
         assert {d.message.ref for d in got} == sent[site.operator, b""]
-        assert [d.message.ref for d in board(site)] == [d.message.ref for d in got]
+        assert [d.message.ref for d in feed(site)] == [d.message.ref for d in got]
 
 
 def _send(stub: Any, messages: list[pb.Message]) -> None:
@@ -256,7 +256,7 @@ def test_submit_killed_after_it_was_durable(site: Site, kind: int) -> None:
     stub = site.agent(member) if member.identity.agent else site.desk(member)
     assert stub.Submit(made, timeout=T).again, "it was taken; its answer was lost"
     assert kept(site.cloud) == queues
-    found = board(site) if kind != pb.KIND_APPROVAL else everything(site, site.north)
+    found = feed(site) if kind != pb.KIND_APPROVAL else everything(site, site.north)
     assert [(d.number, d.message) for d in found] == [(1, found[0].message)]
     assert found[0].message.ref == made.message.ref
 
@@ -365,7 +365,7 @@ def test_power_cuts_while_everybody_sends(site: Site) -> None:
             up.set()
 
     in_threads([cut, *(lambda m=member: send(m) for member in members)])
-    for found, senders in ((board(site), members[:2]), (everything(site, site.north), members[2:])):
+    for found, senders in ((feed(site), members[:2]), (everything(site, site.north), members[2:])):
         assert [d.number for d in found] == list(range(1, 2 * each + 1))
         assert sorted(d.message.ref for d in found) == sorted(m.ref for s in senders for m in sent[s])
 
@@ -529,7 +529,7 @@ def test_what_expired_is_deleted(site: Site) -> None:
         con.commit()
     site.cloud.start()
     wait_for("it to be deleted", lambda: kept(site.cloud) == 1)
-    assert [(d.number, d.message.kind) for d in board(site)] == [(2, pb.KIND_RECEIPT)]
+    assert [(d.number, d.message.kind) for d in feed(site)] == [(2, pb.KIND_RECEIPT)]
 
 
 # --- what it shows of itself ----------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ class _Context:
 # --- mail -----------------------------------------------------------------------------------------------------------
 
 
-def test_what_an_agent_says_is_on_the_board(site: Site) -> None:
+def test_what_an_agent_says_is_on_the_feed(site: Site) -> None:
     desk, live = site.desk(), watch(site.desk())
     assert next(live).hello.newest == 0
     sent = [message(kind, site.north.identity.agent) for kind in FROM_AGENTS]
@@ -119,7 +119,7 @@ def test_what_a_person_sends_reaches_that_agent(site: Site) -> None:
     assert take(south, 1) == [(1, pb.KIND_CANCEL)], "and nothing before it"
 
 
-def test_what_is_for_all_reaches_all_and_the_board(site: Site) -> None:
+def test_what_is_for_all_reaches_all_and_the_feed(site: Site) -> None:
     kinds = [pb.KIND_TRUST, pb.KIND_FREEZE, pb.KIND_UNFREEZE, pb.KIND_STANDING]
     for kind in kinds:
         site.desk().Submit(submit(message(kind, site.north.identity.agent, agent=b"")), timeout=T)
@@ -155,7 +155,7 @@ def test_reading_goes_on_from_a_cursor(site: Site) -> None:
         assert [n for n, _ in take(stream, len(expected))] == expected
 
 
-def test_the_board_is_read_in_pages(site: Site) -> None:
+def test_the_feed_is_read_in_pages(site: Site) -> None:
     for n in range(5):
         kind = pb.KIND_OUTCOME if n % 2 else pb.KIND_RECEIPT
         site.agent().Submit(site.to_north(kind), timeout=T)
@@ -269,7 +269,7 @@ def test_a_service_asks_and_reads_what_came_of_it(site: Site) -> None:
 
 
 class _Fill:
-    """Plans on a board, as many as a year brings."""
+    """Plans on a shared feed, as many as a year brings."""
 
     def __init__(self, queue: bytes, operator: bytes, n: int) -> None:
         self.queue, self.operator, self.n = queue, operator, n
@@ -284,7 +284,7 @@ class _Fill:
 
 
 def test_who_wants_few_kinds_does_not_make_the_others_wait(site: Site) -> None:
-    site.cloud.change(_Fill(queues.board(site.operator), site.operator, limits.SCAN_MESSAGES + 1))
+    site.cloud.change(_Fill(queues.feed(site.operator), site.operator, limits.SCAN_MESSAGES + 1))
     receipt = message(pb.KIND_RECEIPT, site.north.identity.agent)
     site.agent().Submit(submit(receipt), timeout=T)
     desk, cursor, found, ends = site.desk(site.billing), pb.Cursor(), list[int](), list[int]()

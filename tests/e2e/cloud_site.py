@@ -28,8 +28,8 @@ from typer.testing import CliRunner
 from control_plane import queues
 from control_plane.cli import app
 from control_plane.desk import cli_cloud, key_files
-from control_plane.desk.board import Received
 from control_plane.desk.cloud_client import DeskClient
+from control_plane.desk.feed import Received
 from control_plane.queues import Keep, Stored
 from control_plane.store import CloudTx, Command, prepare
 from lab.isp import Isp
@@ -256,11 +256,11 @@ async def open_proxy(cloud: CloudProgram) -> AsyncIterator[Proxy]:
         nursery.cancel_scope.cancel()
 
 
-# --- what stands on a board -------------------------------------------------------------------------------------------
+# --- what stands on a shared feed --------------------------------------------------------------------------------
 
 
 def statements_of(messages: Sequence[Received], kind: type[S]) -> list[S]:
-    """Return the statements of a kind on a board, in the order in which they came."""
+    """Return the statements of a kind on a shared feed, in the order in which they came."""
     found = []
     for message in messages:
         if message.kind in (pb.KIND_CHECKPOINT, pb.KIND_COSIGNATURE):
@@ -282,7 +282,7 @@ def plan_sha256(change: Json) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a board shows."""
+    """What a shared feed shows."""
 
     messages: list[Received]
 
@@ -400,16 +400,16 @@ class Desk:
         """Leave a message as it stands."""
         await trio.to_thread.run_sync(lambda: self.connection().submit(kind, body, agent, links=links))
 
-    async def board(self) -> Found:
-        """Return what the board shows this desk."""
-        messages, _ = await trio.to_thread.run_sync(lambda: self.connection().board())
+    async def feed(self) -> Found:
+        """Return what the shared feed shows this desk."""
+        messages, _ = await trio.to_thread.run_sync(lambda: self.connection().feed())
         return Found(messages)
 
     async def wait(self, what: str, holds: Callable[[Found], T | None]) -> T:
-        """Return what `holds` finds on the board, once it is there."""
+        """Return what `holds` finds on the shared feed, once it is there."""
 
         async def look() -> T | None:
-            return holds(await self.board())
+            return holds(await self.feed())
 
         return await wait_until(what, look)
 
@@ -545,7 +545,7 @@ class Company:
         )
 
     async def connected(self, site: Site) -> None:
-        """Wait until the agent is connected, and its sealing key is on the board."""
+        """Wait until the agent is connected, and its sealing key is on the shared feed."""
 
         async def look() -> bool:
             return bool((await site.call("GET", "/v1/cloud"))["connected"])

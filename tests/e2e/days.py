@@ -1,4 +1,4 @@
-"""A day of people who ask and decide elsewhere, by the bytes that their desks send and by the board that they read."""
+"""A day of people who ask and decide elsewhere, by the bytes that their desks send and the feed that they read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import trio
 
-from control_plane.desk.board import Received
 from control_plane.desk.cloud_client import Position
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError
+from control_plane.desk.feed import Received
 from lab.population import LabService
 from protos import message_pb2 as pb
 from tests.e2e.cloud_site import Company, Desk, Found, digest_of, wait_until
@@ -40,8 +40,8 @@ T = TypeVar("T")
 S = TypeVar("S", bound=Statement)
 
 
-class Board:
-    """What stands on the board, as it comes."""
+class SharedFeed:
+    """What stands on the shared feed, as it comes."""
 
     def __init__(self) -> None:
         self.found = Found([])
@@ -53,7 +53,7 @@ class Board:
         self._news = trio.Event()
 
     async def wait(self, holds: Callable[[Found], T | None]) -> T:
-        """Return what `holds` finds on the board, once it is there."""
+        """Return what `holds` finds on the shared feed, once it is there."""
         with trio.fail_after(END_S):
             while not (found := holds(self.found)):
                 await self._news.wait()
@@ -61,19 +61,19 @@ class Board:
 
 
 @asynccontextmanager
-async def following(desk: Desk) -> AsyncIterator[Board]:
-    """Read the board at a desk for the block."""
-    board, stream = Board(), desk.connection().watch(Position())
+async def following(desk: Desk) -> AsyncIterator[SharedFeed]:
+    """Read the shared feed at a desk for the block."""
+    feed, stream = SharedFeed(), desk.connection().watch(Position())
 
     def read() -> None:
         with contextlib.suppress(CloudAwayError, CloudRefusedError):
             for message, _ in stream:
-                trio.from_thread.run_sync(board.add, message)
+                trio.from_thread.run_sync(feed.add, message)
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(trio.to_thread.run_sync, read)
         try:
-            yield board
+            yield feed
         finally:
             stream.cancel()
 
@@ -84,7 +84,7 @@ class Day:
 
     here: Company
     site: Site
-    board: Board
+    feed: SharedFeed
     intents: list[Intent] = field(default_factory=list)
     documents: list[tuple[bytes, ...]] = field(default_factory=list)
 
@@ -116,14 +116,14 @@ class Day:
 
     async def send_sealed(self, who: str, data: bytes) -> bytes:
         """Send something sealed to the agent's key."""
-        key = await self.board.wait(lambda b: next(iter(b.sealkeys), None))
+        key = await self.feed.wait(lambda b: next(iter(b.sealkeys), None))
         body = seal.seal(data, bytes.fromhex(key.x25519))
         await self.desk(who).send(pb.KIND_INTENT, body, self.here.agent)
         return data
 
     async def receipt(self, data: bytes) -> Receipt:
         """Return the receipt of a statement, once it is there."""
-        return await self.board.wait(lambda b: next(iter(b.receipts_of(data)), None))
+        return await self.feed.wait(lambda b: next(iter(b.receipts_of(data)), None))
 
     async def accepted(self, who: str, kind: pb.Kind, data: bytes, agent: str = "") -> None:
         """Send a statement that the agent takes."""
@@ -132,7 +132,7 @@ class Day:
 
     async def outcome(self, plan: bytes) -> Outcome:
         """Return what became of a plan, once it is there."""
-        return await self.board.wait(lambda b: next(iter(b.outcomes_of(digest_of(plan))), None))
+        return await self.feed.wait(lambda b: next(iter(b.outcomes_of(digest_of(plan))), None))
 
     def note_intents(self) -> None:
         """Add the intents that people typed: the agent knows them."""
@@ -148,12 +148,12 @@ class Day:
         return receipt.reason.value
 
     async def planned(self, who: str, verb: Action, *refs: str, **changes: object) -> bytes:
-        """Ask; return the plan's envelope from the board."""
+        """Ask; return the plan's envelope from the shared feed."""
         asked = await self.ask(who, verb, *refs, **changes)
         receipt = await self.receipt(asked)
         assert receipt.result is ReceiptResult.ACCEPTED, receipt
-        (plan,) = [p for p in self.board.found.plans if p.intent_sha256 == digest_of(asked)]
-        return self.board.found.envelope_of(plan)
+        (plan,) = [p for p in self.feed.found.plans if p.intent_sha256 == digest_of(asked)]
+        return self.feed.found.envelope_of(plan)
 
     async def decide(self, plan: bytes, who: str, **changes: object) -> Receipt:
         people = self.here.files.people

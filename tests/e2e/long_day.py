@@ -64,7 +64,7 @@ class Captured:
         for n, call in enumerate(self.calls):
             name = f"call {n} {call.method.rpartition('/')[2]}"
             replies = call.replies
-            if name.endswith(" List"):  # the whole board, time and again: each message of it once
+            if name.endswith(" List"):  # the whole shared feed, time and again: each message of it once
                 fields = [v for r in replies for v in sweep.fields_of(r) or [r] if isinstance(v, bytes)]
                 replies = [v for v in fields if v not in listed]
                 listed.update(fields)
@@ -192,7 +192,7 @@ async def view_refused(day: Day, plan: bytes) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask)
-        (refusal,) = await day.board.wait(lambda b: may_not_see(b.receipts))
+        (refusal,) = await day.feed.wait(lambda b: may_not_see(b.receipts))
         assert refusal.reason is Reason.NOT_ALLOWED_TO_SEE
         desk.close()
 
@@ -212,7 +212,7 @@ async def refused_by_the_cloud(day: Day, cloud: RecordingCloud) -> None:
 
     async def shut_out() -> bool:
         try:
-            await here.joseph.board()
+            await here.joseph.feed()
         except CloudRefusedError:
             return True
         return False
@@ -251,20 +251,20 @@ async def long_day(folder: Path, cloud: RecordingCloud, canaries: Canaries, patc
         here.desk("billing", "services")
         services = plain(here.isp.services)
         canaries.note_sessions(here.isp)
-        async with here.at_work() as site, following(here.lena) as board:
-            day = Day(here, site, board)
+        async with here.at_work() as site, following(here.lena) as feed:
+            day = Day(here, site, feed)
             await good_work(day, services, canaries)
             await day.checkpoint()
             await trouble(day, services[2:], patch)
             await day.checkpoint()
             running = cloud.files()
         with canaries.database_away():
-            async with here.at_work(install=False) as site, following(here.lena) as board:
-                day.site, day.board = site, board
+            async with here.at_work(install=False) as site, following(here.lena) as feed:
+                day.site, day.feed = site, feed
                 asked = await day.ask("billing", Action.SUSPEND, ref_of(services[9]))
                 assert await day.refused(asked) == "not-taken"
-        async with here.at_work(install=False) as site, following(here.lena) as board:
-            day.site, day.board = site, board
+        async with here.at_work(install=False) as site, following(here.lena) as feed:
+            day.site, day.feed = site, feed
             await refused(day, services[9], services[4])
             await new_trust(day)
             canaries.note_sessions(here.isp)

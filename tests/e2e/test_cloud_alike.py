@@ -61,8 +61,8 @@ async def short_day(folder: Path, cloud: RecordingCloud, canaries: Canaries) -> 
         **options,
     ) as here:
         here.desk("billing", "services")
-        async with here.at_work() as site, following(here.lena) as board:
-            day = Day(here, site, board)
+        async with here.at_work() as site, following(here.lena) as feed:
+            day = Day(here, site, feed)
             grown, size = [], await day.checkpoint()
             ordinary = plain(here.isp.services)
             for few in (ordinary[:2], ordinary[2:12]):

@@ -50,10 +50,10 @@ async def reachable(folder: Path, cloud: CloudProgram, **options: Any) -> AsyncI
         yield here
 
 
-def once(board: Found, plan: str) -> bool:
-    """Return whether a plan and its outcome stand on the board once each."""
-    plans = [m for m in board.messages if m.kind == pb.KIND_PLAN and digest_of(m.body) == plan]
-    return (len(plans), len(board.outcomes_of(plan))) == (1, 1)
+def once(feed: Found, plan: str) -> bool:
+    """Return whether a plan and its outcome stand on the shared feed once each."""
+    plans = [m for m in feed.messages if m.kind == pb.KIND_PLAN and digest_of(m.body) == plan]
+    return (len(plans), len(feed.outcomes_of(plan))) == (1, 1)
 
 
 async def begun(site: Site, change: Json) -> Json:
@@ -81,9 +81,9 @@ async def test_killed_after_the_approval_was_delivered(tmp_path: Path, cloud: Cl
         await trio.to_thread.run_sync(cloud.start)
         assert (await here.joseph.outcome(sha256)).state is OutcomeState.DONE
         await here.joseph.wait("both outcomes", lambda b: len(b.outcomes) == 2)
-        board = await here.joseph.board()
-        assert once(board, sha256)
-        assert len(board.plans) == 2
+        feed = await here.joseph.feed()
+        assert once(feed, sha256)
+        assert len(feed.plans) == 2
         assert sent(here.isp) == datagrams
 
 
@@ -109,7 +109,7 @@ async def test_killed_before_the_approval_was_delivered_and_the_agent_restarted(
             assert state_of(await site.wait_end(change)) == ("applied", "garden")
             assert (await here.joseph.receipt(approval)).result is ReceiptResult.ACCEPTED
             await here.joseph.outcome(sha256)
-            assert once(await here.joseph.board(), sha256)
+            assert once(await here.joseph.feed(), sha256)
             await check_log(site)
         assert sent(here.isp) == 1
 
@@ -127,7 +127,7 @@ async def test_the_agent_dies_while_the_outcome_waits(tmp_path: Path, cloud: Clo
         async with open_site(here.files, install=False) as site:
             await trio.to_thread.run_sync(cloud.start)
             await here.joseph.outcome(plan_sha256(change))
-            assert once(await here.joseph.board(), plan_sha256(change))
+            assert once(await here.joseph.feed(), plan_sha256(change))
 
             async def empty() -> bool:
                 return bool((await site.call("GET", "/v1/cloud"))["outbox"] == 0)
@@ -150,9 +150,9 @@ async def test_an_answer_that_was_lost_has_no_second_effect(tmp_path: Path, clou
         assert state_of(await site.wait_end(change)) == ("applied", "garden")
         await here.joseph.outcome(plan_sha256(change))
         await here.joseph.wait("a receipt for each", lambda b: len(b.receipts_of(approval)) == 4)
-        board = await here.joseph.board()
-        assert {r.result for r in board.receipts_of(approval)} == {ReceiptResult.ACCEPTED}
-        assert once(board, plan_sha256(change))
+        feed = await here.joseph.feed()
+        assert {r.result for r in feed.receipts_of(approval)} == {ReceiptResult.ACCEPTED}
+        assert once(feed, plan_sha256(change))
         assert sent(here.isp) == 1
 
 

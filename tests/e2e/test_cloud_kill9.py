@@ -21,7 +21,7 @@ import pytest
 import trio
 
 from control_plane.desk import cloud_identity
-from control_plane.desk.board import Received
+from control_plane.desk.feed import Received
 from lab.population import LabService
 from protos import desk_pb2
 from protos import message_pb2 as pb
@@ -64,7 +64,7 @@ def cloud(tmp_path: Path) -> Iterator[CloudProgram]:
 
 
 class Courier:
-    """A desk's connection that sends a message under its one ref until it is taken, and reads the board as it can."""
+    """A desk's connection that sends a message under its one ref until it is taken, and reads the feed as it can."""
 
     def __init__(self, desk: Desk) -> None:
         identity = cloud_identity.load(desk.own / "cloud.json")
@@ -107,13 +107,13 @@ class Courier:
             return None
         return reply
 
-    async def follow(self, board: Board) -> None:
-        """Keep the board up to date until cancelled."""
+    async def follow(self, feed: SharedFeed) -> None:
+        """Keep the shared feed up to date until cancelled."""
         epoch, after = b"", 0
         while True:
             reply = await trio.to_thread.run_sync(self._read, epoch, after)
             if reply is not None:
-                board.found.messages.extend(
+                feed.found.messages.extend(
                     Received(d.number, int(d.message.kind), d.message.agent.hex(), d.message.body, d.minute)
                     for d in reply.deliveries
                 )
@@ -122,8 +122,8 @@ class Courier:
 
 
 @dataclass
-class Board:
-    """What was read of the board so far; numbers are read once each."""
+class SharedFeed:
+    """What was read of the shared feed so far; numbers are read once each."""
 
     found: Found = field(default_factory=lambda: Found([]))
 
@@ -149,7 +149,7 @@ class Crowd:
     here: Company
     maria: Courier
     joseph: Courier
-    board: Board
+    feed: SharedFeed
     changes: Counter[str] = field(default_factory=Counter)
     """Changes by login."""
     intents: list[bytes] = field(default_factory=list)
@@ -184,13 +184,13 @@ class Crowd:
             self.intents.append(intent)
             self.changes[service.login] += 1
             await self.maria.submit(self.here.message(pb.KIND_INTENT, seal.seal(intent, public)))
-            plan = await self.board.plan_for(digest_of(intent))
+            plan = await self.feed.plan_for(digest_of(intent))
             approval = self.here.files.people.approve(
                 envelopes.decode_untrusted(plan), "joseph", seen=self.here.files.seen()
             )
             self.approvals.append(approval)
             await self.joseph.submit(self.here.message(pb.KIND_APPROVAL, approval))
-            await self.board.outcome_of(digest_of(plan))
+            await self.feed.outcome_of(digest_of(plan))
             verb = Action.RESTORE if verb is Action.SUSPEND else Action.SUSPEND
 
 
@@ -264,7 +264,7 @@ async def crowded(folder: Path, cloud: CloudProgram) -> AsyncIterator[Crowd]:
     ):
         maria, joseph = (Courier(here.desk(who, server=proxy.address)) for who in ("maria", "joseph"))
         try:
-            yield Crowd(here, maria, joseph, Board())
+            yield Crowd(here, maria, joseph, SharedFeed())
         finally:
             maria.close()
             joseph.close()
@@ -274,17 +274,17 @@ async def crowded(folder: Path, cloud: CloudProgram) -> AsyncIterator[Crowd]:
 async def test_killed_at_any_instant(tmp_path: Path, cloud: CloudProgram) -> None:
     print("seed", SEED)
     async with crowded(tmp_path, cloud) as crowd:
-        here, office, board = crowd.here, Office(crowd.here.files), crowd.board
+        here, office, feed = crowd.here, Office(crowd.here.files), crowd.feed
         chaos = Chaos(here, MortalAgent(here.files), random.Random(SEED))
         try:
             await trio.to_thread.run_sync(chaos.agent.wait_ready)
             await office.install()
             await chaos.kill_agent()
             async with trio.open_nursery() as readers:
-                readers.start_soon(crowd.joseph.follow, board)
+                readers.start_soon(crowd.joseph.follow, feed)
 
                 async def sealkey() -> bytes | None:
-                    return next((bytes.fromhex(k.x25519) for k in board.found.sealkeys), None)
+                    return next((bytes.fromhex(k.x25519) for k in feed.found.sealkeys), None)
 
                 public = await wait_until("a sealing key", sealkey)
                 async with trio.open_nursery() as people:
@@ -313,7 +313,7 @@ async def check(crowd: Crowd, office: Office, chaos: Chaos) -> None:
     print(dict(chaos.count), "changes", sum(crowd.changes.values()), "tries", crowd.maria.tries + crowd.joseph.tries)
     assert min(chaos.count["kill_agent"], chaos.count["kill_cloud"]) >= KILLS
 
-    found = await crowd.here.joseph.board()
+    found = await crowd.here.joseph.feed()
     intents = Counter(digest_of(i) for i in crowd.intents)
     assert Counter(p.intent_sha256 for p in found.plans) == intents
     outcomes = Counter(o.plan_sha256 for o in found.outcomes if o.final)

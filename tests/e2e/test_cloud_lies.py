@@ -248,7 +248,7 @@ async def test_an_intent_by_nobody_makes_no_plan(tmp_path: Path, cloud: CloudPro
         here.proxy.mend()
         receipts = [await here.joseph.receipt(body) for body in (nobodys, unknown, online_nobody)]
         assert [r.reason.value for r in receipts if r.reason] == ["unknown-signer", "not-taken", "unknown-signer"]
-        assert len({len(m.body) for m in (await here.joseph.board()).messages if m.kind == pb.KIND_RECEIPT}) <= 2
+        assert len({len(m.body) for m in (await here.joseph.feed()).messages if m.kind == pb.KIND_RECEIPT}) <= 2
         assert await site.call("GET", "/v1/changes") == []
 
 
@@ -362,8 +362,8 @@ async def test_plans_that_no_agent_signed_are_not_shown(tmp_path: Path, cloud: C
         await here.joseph.wait("the plan", lambda b: b.plans)
         real = statements.decode_as_untrusted(Plan, plan_of(change))
         fake = statements.sign(replace(real, plan_id="ab" * 16), [SigningKey.generate()])
-        board = queues.board(here.operator_id)
-        here.inject(here.message(pb.KIND_PLAN, envelopes.encode(fake)), board)
+        feed = queues.feed(here.operator_id)
+        here.inject(here.message(pb.KIND_PLAN, envelopes.encode(fake)), feed)
         typed = await here.joseph.type("changes", "list")
         assert "1 messages NOT VERIFIED" in typed.err
         assert typed.out.count("suspend") == 1
@@ -384,7 +384,7 @@ async def test_a_forked_log_is_an_alarm_at_the_desk(tmp_path: Path, cloud: Cloud
         assert size > 0
         twin = Signer(site.people.trust_id, identity.agent, identity.plan_key, lambda: (size, bytes(32)))
         lie = twin.receipt("cancel", secrets.token_bytes(32), None, (0, 0), 1, time.time())
-        here.inject(here.message(pb.KIND_RECEIPT, lie), queues.board(here.operator_id))
+        here.inject(here.message(pb.KIND_RECEIPT, lie), queues.feed(here.operator_id))
 
         typed = await here.joseph.type("changes", "list")
         assert (typed.code, f"noc-1 FORKED: two different trees of {size} entries" in typed.err) == (4, True), typed

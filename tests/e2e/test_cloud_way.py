@@ -60,7 +60,7 @@ async def test_asked_and_approved_at_desks_applied_at_the_site(tmp_path: Path, c
         await sealed(here, site)
         said = await here.desks["maria"].do("changes", "suspend", ref_of(service), "--agent", "noc-1")
         assert "RECEIPT noc-1: intent accepted" in said
-        (plan,) = (await here.joseph.board()).plans
+        (plan,) = (await here.joseph.feed()).plans
         assert (plan.requester, plan.agent) == ("maria", here.agent)
 
         shown = await here.joseph.do("changes", "show", plan.plan_id[:8])
@@ -176,7 +176,7 @@ async def test_a_service_sees_no_plans_and_approves_nothing(tmp_path: Path, clou
         (service,) = ordinary(here.isp, 1)
         change = await site.ask("suspend", ref_of(service))
         await here.joseph.wait("the plan", lambda b: b.plans)
-        assert (await billing.board()).plans == []
+        assert (await billing.feed()).plans == []
         typed = await billing.type("changes", "approve", plan_sha256(change)[:8], "--yes-i-read-it", "1")
         assert typed.code != 0
         assert (await site.show(change))["gate"] == "open"
@@ -200,12 +200,12 @@ async def test_two_operators_do_not_see_each_other(tmp_path: Path, cloud: CloudP
         mine = await other.ask("suspend", ref_of(ordinary(theirs.isp, 1)[0]))
         await theirs.joseph.wait("their own plan", lambda b: b.plans)
 
-        assert [p.agent for p in (await theirs.joseph.board()).plans] == [theirs.agent]
+        assert [p.agent for p in (await theirs.joseph.feed()).plans] == [theirs.agent]
         assert "noc-1" in await ours.joseph.do("changes", "list")
         approval = site.approval(change, "joseph")
         with pytest.raises(CloudRefusedError, match="unknown-agent"):
             await theirs.joseph.send(pb.KIND_APPROVAL, approval, ours.agent)
-        # And what their own cloud's board is fed with by us changes nothing there
+        # And what their own cloud's feed is fed with by us changes nothing there
         theirs.inject(theirs.message(pb.KIND_APPROVAL, approval))
         await theirs.joseph.send(pb.KIND_APPROVAL, approval, theirs.agent)
         receipt = await theirs.joseph.receipt(approval)
@@ -262,5 +262,5 @@ async def test_a_version_that_is_published_reaches_agents_and_desks(tmp_path: Pa
         await here.joseph.do("changes", "list")
         head = chain.head_sha256(envelopes.decode_untrusted(signed.read_bytes()))
         assert chain.head_sha256(envelopes.decode_untrusted((here.joseph.own / "trust.json").read_bytes())) == head
-        (receipt,) = (await here.joseph.board()).receipts_of(signed.read_bytes())
+        (receipt,) = (await here.joseph.feed()).receipts_of(signed.read_bytes())
         assert receipt.trust_version == 2

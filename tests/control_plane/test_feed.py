@@ -1,4 +1,4 @@
-"""The board as one person may believe it: what is folded, in any order, and what is not believed."""
+"""The shared feed as one person may believe it: what is folded, in any order, and what is not believed."""
 
 import dataclasses
 import itertools
@@ -6,9 +6,9 @@ import secrets
 
 import pytest
 
-from control_plane.desk import board as boards
+from control_plane.desk import feed as feeds
 from control_plane.desk import heads, memory
-from control_plane.desk.board import Board, Fold, Received
+from control_plane.desk.feed import Fold, Received, SharedFeed
 from control_plane.desk.heads import Heads, LogKey, SeenTrust
 from control_plane.desk.memory import Memory, Sent
 from control_plane.errors import InputError
@@ -35,11 +35,13 @@ def planned(desk: Desk, agent: FakeAgent, **changes: object) -> tuple[Planned, R
     return made, received(pb.KIND_PLAN, envelope.encode(made.envelope))
 
 
-def fold(desk: Desk, *messages: Received, remembered: Memory = NOTHING, now_s: int = 0, seen: Heads = UNSEEN) -> Board:
+def fold(
+    desk: Desk, *messages: Received, remembered: Memory = NOTHING, now_s: int = 0, seen: Heads = UNSEEN
+) -> SharedFeed:
     found = Fold(trust_document(desk.now_s), seen)
     for message in messages:
         found.take(message, now_s or desk.now_s)
-    return found.board(remembered, now_s or desk.now_s)
+    return found.feed(remembered, now_s or desk.now_s)
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ def test_an_outcome_by_another_agent_changes_nothing(desk: Desk, agent: FakeAgen
     lie = FakeAgent(desk.now_s, agent="cc" * 16, plan_key=key("south")).outcome(made, OutcomeState.DONE)
     for message in (plan, received(pb.KIND_OUTCOME, lie)):
         found.take(message, desk.now_s)
-    assert found.board(Memory(), desk.now_s).changes[0].state == "waiting"
+    assert found.feed(Memory(), desk.now_s).changes[0].state == "waiting"
 
 
 def test_receipts_that_do_not_come(desk: Desk, agent: FakeAgent) -> None:
@@ -108,7 +110,7 @@ def test_receipts_that_do_not_come(desk: Desk, agent: FakeAgent) -> None:
     assert [m.agents for m in fold(desk, remembered=mine, now_s=later).missing] == [("north",)]
     receipt = received(pb.KIND_RECEIPT, agent.receipt(statement, "freeze"))
     assert fold(desk, receipt, remembered=mine, now_s=later).missing == ()
-    assert fold(desk, remembered=mine, now_s=desk.now_s + boards.MISSED_S).missing == ()
+    assert fold(desk, remembered=mine, now_s=desk.now_s + feeds.MISSED_S).missing == ()
 
 
 # --- lies -----------------------------------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ def test_receipts_that_do_not_come(desk: Desk, agent: FakeAgent) -> None:
 def test_what_is_not_verified_is_counted_and_named(desk: Desk, agent: FakeAgent) -> None:
     stranger = FakeAgent(desk.now_s, plan_key=key("stranger"))
     made, forged = planned(desk, stranger)
-    board = fold(
+    feed = fold(
         desk,
         forged,
         received(pb.KIND_RECEIPT, stranger.receipt(made.envelope, "approval")),
@@ -129,8 +131,8 @@ def test_what_is_not_verified_is_counted_and_named(desk: Desk, agent: FakeAgent)
         received(pb.KIND_CHECKPOINT, b"a witness judges it"),
         received(pb.KIND_TRUST, b"the chain judges it"),
     )
-    assert (board.changes, board.sealkeys, board.freezes) == ((), {}, ())
-    assert [n.kind for n in board.not_verified] == [
+    assert (feed.changes, feed.sealkeys, feed.freezes) == ((), {}, ())
+    assert [n.kind for n in feed.not_verified] == [
         "plan",
         "receipt",
         "outcome",
@@ -164,12 +166,12 @@ def test_ids(desk: Desk, agent: FakeAgent) -> None:
     made, one = planned(desk, agent)
     _, two = planned(desk, agent, plan_id="22" * 15 + "33")
     mine = Memory().with_short(made.sha256, "K7QF", desk.now_s)
-    board = fold(desk, one, two, remembered=mine)
+    feed = fold(desk, one, two, remembered=mine)
     for name in ("k7qf", "K7QF", made.sha256[:8], "22" * 16):
-        assert board.find(name).sha256 == made.sha256
+        assert feed.find(name).sha256 == made.sha256
     for name in ("2222", "", "zzzz", "K7Q"):
         with pytest.raises(InputError):
-            board.find(name)
+            feed.find(name)
 
 
 # --- dates ----------------------------------------------------------------------------------------------------------
@@ -234,20 +236,20 @@ def versions(desk: Desk, n: int) -> list[envelope.Envelope]:
 def test_following_goes_as_far_as_the_chain(desk: Desk) -> None:
     one, two, three, four = versions(desk, 4)
     trust = trust_document(desk.now_s)
-    follow = boards.followed(trust, one, [four, three, two])
+    follow = feeds.followed(trust, one, [four, three, two])
     assert [t.version for t, _ in follow] == [2, 3, 4]
-    assert boards.followed(trust, one, [four, three]) == []
+    assert feeds.followed(trust, one, [four, three]) == []
     forged = sign_trust(trust_document(desk.now_s, version=2, prev=chain.head_sha256(one)), "lena")
-    assert [t.version for t, _ in boards.followed(trust, one, [forged, two])] == [2]
+    assert [t.version for t, _ in feeds.followed(trust, one, [forged, two])] == [2]
 
 
 def test_links_for_an_agent_that_is_behind(desk: Desk) -> None:
     one, two, three, four = versions(desk, 4)
     newest = statements.decode_as_untrusted(type(trust_document(1)), four)
-    assert boards.links_since(4, newest, four, [one, two, three]) == boards.Links((), complete=True)
-    assert boards.links_since(2, newest, four, [three, one, two]) == boards.Links((three, four), complete=True)
-    assert boards.links_since(1, newest, four, [three, two]) == boards.Links((two, three, four), complete=True)
-    assert boards.links_since(1, newest, four, [two]) == boards.Links((four,), complete=False)
+    assert feeds.links_since(4, newest, four, [one, two, three]) == feeds.Links((), complete=True)
+    assert feeds.links_since(2, newest, four, [three, one, two]) == feeds.Links((three, four), complete=True)
+    assert feeds.links_since(1, newest, four, [three, two]) == feeds.Links((two, three, four), complete=True)
+    assert feeds.links_since(1, newest, four, [two]) == feeds.Links((four,), complete=False)
 
 
 def test_trust_envelopes_are_told_apart(desk: Desk) -> None:
@@ -258,7 +260,7 @@ def test_trust_envelopes_are_told_apart(desk: Desk) -> None:
         received(pb.KIND_TRUST, envelope.encode(some_statement("x"))),
         received(pb.KIND_PLAN, envelope.encode(one)),
     ]
-    assert boards.trust_envelopes(messages) == [one]
+    assert feeds.trust_envelopes(messages) == [one]
 
 
 # --- what is remembered ---------------------------------------------------------------------------------------------

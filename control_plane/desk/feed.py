@@ -1,4 +1,4 @@
-"""The board as one person may believe it: messages that known agents signed, folded into changes.
+"""The shared feed as one person may believe it: messages that known agents signed, folded into changes.
 
 Pure. Every message is verified against the person's own trust document; what does not verify is counted and named,
 never shown as a change. The control plane may leave messages out, repeat them or change their order: a plan is the
@@ -44,7 +44,7 @@ KINDS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message of the board, as it came; nothing of it is verified. `agent` is an id in hex."""
+    """A message of the shared feed, as it came; nothing of it is verified. `agent` is an id in hex."""
 
     number: int
     kind: int
@@ -56,7 +56,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class NotVerified:
-    """A message that nobody known signed as it stands: its number on the board, its kind, and why."""
+    """A message that nobody known signed as it stands: its number on the shared feed, its kind, and why."""
 
     number: int
     kind: str
@@ -110,8 +110,8 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True)
-class Board:
-    """What a board shows.
+class SharedFeed:
+    """What a shared feed shows.
 
     `receipts` by (agent id, digest of what was sent); `alarms` are sentences about lies; `versions` the newest trust
     version that each agent (id) spoke of; `freezes` those that nobody lifted here.
@@ -139,13 +139,13 @@ class Board:
         found = [c for c in self.changes if c.short.lower() == lower]
         found = found or [c for c in self.changes if c.plan.plan_id.startswith(lower) or c.sha256.startswith(lower)]
         if len(found) != 1:
-            raise InputError(f"expected the id of one change on the board, {len(found)} begin with {name[:64]!r}")
+            raise InputError(f"expected the id of one change on the shared feed, {len(found)} begin with {name[:64]!r}")
         return found[0]
 
 
 @dataclass(slots=True)
 class Fold:
-    """What was read of a board so far, as the holder of one trust document may believe it.
+    """What was read of a shared feed so far, as the holder of one trust document may believe it.
 
     `seen` are log heads that this desk saw: another root of the same size is an alarm. `since`: the trust version that
     gave an agent's log a new key; before it, it was another log.
@@ -177,7 +177,7 @@ class Fold:
         except TrustError as err:
             self.not_verified.append(NotVerified(message.number, _kind_word(message.kind), str(err)))
 
-    def board(self, memory: Memory, now_s: int) -> Board:
+    def feed(self, memory: Memory, now_s: int) -> SharedFeed:
         """Return what all that shows now; `memory` is what this desk sent, and the short names that it knows."""
         handles = {a.agent: a.handle for a in self.trust.agents}
         alarms = tuple(
@@ -186,7 +186,7 @@ class Fold:
         )
         sent, counted = _by_plan(memory.sent), _counted(self.receipts.values())
         changes = [_change(sha256, self, memory, sent, counted, now_s) for sha256 in self.plans]
-        return Board(
+        return SharedFeed(
             changes=tuple(sorted(changes, key=lambda c: (c.plan.made, c.sha256))),
             receipts=dict(self.receipts),
             sealkeys=dict(self.sealkeys),
@@ -233,7 +233,7 @@ def _take(message: Received, trust: Trust, now_s: int, found: Fold) -> None:
         case Kind.KIND_TRUST | Kind.KIND_CHECKPOINT:
             pass  # `followed` judges the one, a witness the other
         case _:
-            raise RefusedError(Reason.WRONG_TYPE, "a board holds no such message")
+            raise RefusedError(Reason.WRONG_TYPE, "a shared feed holds no such message")
 
 
 def _take_dated(message: Received, trust: Trust, now_s: int, found: Fold) -> None:
@@ -275,7 +275,7 @@ def _by_plan(sent: Iterable[Sent]) -> dict[str, list[Sent]]:
 
 
 def _counted(receipts: Iterable[Receipt]) -> dict[tuple[str, str], Receipt]:
-    """Return each agent's newest receipt that counts people of a plan, by agent and plan: a board has thousands."""
+    """Return each agent's newest receipt that counts people of a plan, by agent and plan: a feed has thousands."""
     newest: dict[tuple[str, str], Receipt] = {}
     for r in receipts:
         last = newest.get((r.agent, r.plan_sha256))
