@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from control_plane.desk import files, heads, key_files, memory, unlock
-from control_plane.desk.heads import Heads
+from control_plane.desk import files, key_files, memory, remembered_checkpoints, unlock
 from control_plane.desk.memory import Memory
+from control_plane.desk.remembered_checkpoints import RememberedCheckpoints
 from control_plane.desk.signing import DeskSigner
 from control_plane.errors import InputError, NotConfirmedError
 from trust import chain, limits
@@ -131,7 +131,7 @@ class Own:
 
     envelope: Envelope
     trust: Trust
-    seen: Heads
+    seen: RememberedCheckpoints
     path: Path
     state: Path
 
@@ -140,13 +140,13 @@ class Own:
         """The digest of the trust document, hex."""
         return chain.head_sha256(self.envelope)
 
-    def remember(self, seen: Heads) -> None:
+    def remember(self, seen: RememberedCheckpoints) -> None:
         """Keep what was seen, beside what other commands of this person saw meanwhile.
 
         Raises:
             LocalFailureError: it cannot be written.
         """
-        self.change_seen(lambda stored: heads.merge(stored, seen))
+        self.change_seen(lambda stored: remembered_checkpoints.merge(stored, seen))
 
     def keep_trust(self) -> None:
         """Make this document one's own file, unless another command of this person took over a newer one meanwhile.
@@ -157,8 +157,8 @@ class Own:
             LocalFailureError: it cannot be written.
         """
 
-        def change(stored: Heads) -> Heads:
-            after = heads.merge(stored, self.seen)
+        def change(stored: RememberedCheckpoints) -> RememberedCheckpoints:
+            after = remembered_checkpoints.merge(stored, self.seen)
             newest = after.trust(self.trust.trust_id)
             if newest is not None and newest.sha256 == self.sha256:
                 files.write(self.path, envelopes.encode(self.envelope) + b"\n")
@@ -166,7 +166,7 @@ class Own:
 
         self.change_seen(change)
 
-    def change_seen(self, change: Callable[[Heads], Heads]) -> Heads:
+    def change_seen(self, change: Callable[[RememberedCheckpoints], RememberedCheckpoints]) -> RememberedCheckpoints:
         """Change what was seen, as it is in the file now; it is durable when this returns.
 
         Raises:
@@ -174,20 +174,20 @@ class Own:
             MalformedError: the file is malformed.
         """
         with files.locked(self.state):
-            stored = _read_heads(self.state)
-            after = change(stored or Heads())
+            stored = _read_remembered(self.state)
+            after = change(stored or RememberedCheckpoints())
             if after != stored:
-                files.write(self.state, heads.encode(after))
+                files.write(self.state, remembered_checkpoints.encode(after))
         return after
 
 
-def _read_heads(state: Path) -> Heads | None:
-    data = files.read_if_there(state, heads.FILE_BYTES, "what you have seen")
-    return None if data is None else heads.decode_untrusted(data)
+def _read_remembered(state: Path) -> RememberedCheckpoints | None:
+    data = files.read_if_there(state, remembered_checkpoints.FILE_BYTES, "what you have seen")
+    return None if data is None else remembered_checkpoints.decode_untrusted(data)
 
 
 def change_memory(state: Path, change: Callable[[Memory], Memory]) -> Memory:
-    """Return what this desk remembers beside its heads, changed; other commands of this person wait meanwhile.
+    """Return this desk's memory after a change; other commands of this person wait meanwhile.
 
     Raises:
         InputError: the file cannot be read.
@@ -217,8 +217,8 @@ def load_own(trust_file: Path | None, state_file: Path | None) -> Own:
     if not os.path.lexists(path):
         raise InputError(f"{path}: expected your own trust file (--trust FILE or ISPCLOUD_TRUST), there is none")
     envelope = read_envelope(path, "a trust file")
-    before = _read_heads(state) or Heads()
-    trust, seen = heads.accept_trust(before, envelope)
+    before = _read_remembered(state) or RememberedCheckpoints()
+    trust, seen = remembered_checkpoints.accept_trust(before, envelope)
     if before.trust(trust.trust_id) is None:
         note(f"first use of trust version {trust.version} here; its words: {chain.head_words(envelope)}")
     return Own(envelope, trust, seen, path, state)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from control_plane.desk import heads
-from control_plane.desk.heads import Heads
+from control_plane.desk import remembered_checkpoints
+from control_plane.desk.remembered_checkpoints import RememberedCheckpoints
 from control_plane.errors import TamperedExportError
 from trust import chain, checkpoint, statements, verify
 from trust import envelope as envelopes
@@ -53,7 +53,7 @@ class Exported:
     items: Items | None
     log: SeenLog
     short: str
-    seen: Heads
+    seen: RememberedCheckpoints
     warnings: tuple[str, ...]
 
     @property
@@ -63,7 +63,7 @@ class Exported:
 
 
 def open_export_untrusted(
-    files: ExportFiles, trust: Trust, trust_sha256: str, seen: Heads, *, opened: bool = True
+    files: ExportFiles, trust: Trust, trust_sha256: str, seen: RememberedCheckpoints, *, opened: bool = True
 ) -> Exported:
     """Return what was exported, once it proves to be the agent's.
 
@@ -98,7 +98,7 @@ def open_export_untrusted(
     )
 
 
-def open_view_untrusted(plan_file: bytes, answer: ViewAnswer, trust: Trust, seen: Heads) -> Exported:
+def open_view_untrusted(plan_file: bytes, answer: ViewAnswer, trust: Trust, seen: RememberedCheckpoints) -> Exported:
     """Return what an agent answered to a view, once it proves to be what the agent signed and its log goes on.
 
     Args:
@@ -115,7 +115,7 @@ def open_view_untrusted(plan_file: bytes, answer: ViewAnswer, trust: Trust, seen
     plan, digest, agent = _open_plan(plan_file, trust)
     items = _items_of(answer.documents, plan, "the agent's answer")
     head = _open_checkpoint(answer.checkpoint, plan, agent, "the answer's checkpoint")
-    after = heads.accept_proven_log(seen, agent.agent, head, answer.old_size, answer.consistency)
+    after = remembered_checkpoints.accept_proven_log(seen, agent.agent, head, answer.old_size, answer.consistency)
     _compare_trust(None, plan, trust, "")
     log = SeenLog(agent.agent, head.size, head.root.hex())
     return Exported(plan, digest, agent, items, log, _short(answer.short, plan), after, ())
@@ -149,13 +149,15 @@ def _items_of(documents: Sequence[bytes], plan: Plan, what: str) -> Items:
         raise TamperedExportError(f"{what} is not what the agent signed: {err}") from err
 
 
-def _check_log(note: bytes | None, plan: Plan, agent: TrustedAgent, seen: Heads) -> tuple[SeenLog, Heads]:
+def _check_log(
+    note: bytes | None, plan: Plan, agent: TrustedAgent, seen: RememberedCheckpoints
+) -> tuple[SeenLog, RememberedCheckpoints]:
     """Return the largest log head that is proven, and what is then seen."""
-    heads.check_root(seen, agent.agent, plan.log_size, plan.log_root)
+    remembered_checkpoints.check_root(seen, agent.agent, plan.log_size, plan.log_root)
     if note is None:
         return SeenLog(agent.agent, plan.log_size, plan.log_root), seen
     head = _open_checkpoint(note, plan, agent, "checkpoint.txt")
-    after = heads.accept_log(seen, agent.agent, head)
+    after = remembered_checkpoints.accept_log(seen, agent.agent, head)
     return SeenLog(agent.agent, head.size, head.root.hex()), after
 
 

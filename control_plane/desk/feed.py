@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import InitVar, dataclass, field
 from typing import Final
 
-from control_plane.desk.heads import Heads
 from control_plane.desk.memory import Memory, Sent
+from control_plane.desk.remembered_checkpoints import RememberedCheckpoints
 from control_plane.errors import InputError
 from protos.message_pb2 import Kind
 from trust import chain, statements, verify
@@ -152,7 +152,7 @@ class Fold:
     """
 
     trust: Trust
-    seen: InitVar[Heads]
+    seen: InitVar[RememberedCheckpoints]
     plans: dict[str, tuple[Plan, bytes]] = field(default_factory=dict)
     receipts: dict[tuple[str, str], Receipt] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -166,7 +166,7 @@ class Fold:
     standings: dict[str, Allowed] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
 
-    def __post_init__(self, seen: Heads) -> None:
+    def __post_init__(self, seen: RememberedCheckpoints) -> None:
         self.since = {k.agent: k.version for k in seen.log_keys}
         self.roots = {(log.agent, log.size): log.root for log in seen.logs}
 

@@ -1,4 +1,4 @@
-"""What this desk did and learned, in a file beside its heads: what it sent and expects receipts of, short names.
+"""A desk's own memory, in a file beside its remembered checkpoints: sent messages, expected receipts, short names.
 
 Nothing here is believed where something is signed or approved: it says which receipt belongs to what, and what people
 may type for a plan that they saw before.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import typer
 
-from control_plane.desk import cloud_identity, exported, files, heads, signing
+from control_plane.desk import cloud_identity, exported, files, remembered_checkpoints, signing
 from control_plane.desk import feed as feeds
 from control_plane.desk.cli_shared import Own, change_memory, home, note, now_s
 from control_plane.desk.cloud_client import VIEW_S, DeskClient, Position
@@ -133,7 +133,7 @@ class Desk:
             LocalFailureError: one's own file cannot be written.
         """
         for trust, envelope in feeds.followed(self.own.trust, self.own.envelope, candidates):
-            _, seen = heads.accept_trust(self.own.seen, envelope)
+            _, seen = remembered_checkpoints.accept_trust(self.own.seen, envelope)
             self.own = replace(self.own, trust=trust, envelope=envelope, seen=seen)
             self.own.keep_trust()
             self.fold = None  # who may be believed is another question now

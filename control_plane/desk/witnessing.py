@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from control_plane.desk import heads
+from control_plane.desk import remembered_checkpoints
 from control_plane.desk.cli_shared import Own
 from control_plane.desk.feed import Received
-from control_plane.desk.heads import Heads
+from control_plane.desk.remembered_checkpoints import RememberedCheckpoints
 from control_plane.errors import RefusedHereError
 from trust import checkpoint, witness
 from trust.checkpoint import Checkpoint, VerifierKey
@@ -78,12 +78,12 @@ _WHY = {
 def _judge_and_remember(request: AddCheckpoint, log_key: VerifierKey, agent: str, own: Own) -> Checkpoint | Refusal:
     judged: list[Checkpoint | Refusal] = []
 
-    def change(seen: Heads) -> Heads:
+    def change(seen: RememberedCheckpoints) -> RememberedCheckpoints:
         last = seen.last_cosigned(agent)
         known = None if last is None else Checkpoint(log_key.name, last.size, bytes.fromhex(last.root))
         result = _contradiction(witness.judge(request, log_key, known), seen.log(agent))
         judged.append(result)
-        return seen if isinstance(result, Refusal) else heads.with_cosigned(seen, agent, result)
+        return seen if isinstance(result, Refusal) else remembered_checkpoints.with_cosigned(seen, agent, result)
 
     # Judged and written under one lock: two at a time would roll it back
     own.change_seen(change)

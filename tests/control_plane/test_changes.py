@@ -322,10 +322,10 @@ def test_c7_a_log_that_shrinks_or_forks(desk: Desk) -> None:
     plan_forked = desk.export(log=(10, b"\x10" * 32), log_size=9, log_root="0a" * 32)
     refused(desk.run("changes", "show", "--file", plan_forked), 3, "forked")
     assert desk.run("changes", "show", "--file", desk.export(log=(12, b"\x0c" * 32))).exit_code == 0
-    heads = desk.path / "state" / "heads.json"
-    assert json.loads(heads.read_bytes())["logs"] == [{"agent": AGENT, "size": 12, "root": "0c" * 32}]
-    assert stat.S_IMODE(heads.stat().st_mode) == 0o600
-    assert stat.S_IMODE(heads.parent.stat().st_mode) == 0o700
+    remembered_checkpoints = desk.path / "state" / "heads.json"
+    assert json.loads(remembered_checkpoints.read_bytes())["logs"] == [{"agent": AGENT, "size": 12, "root": "0c" * 32}]
+    assert stat.S_IMODE(remembered_checkpoints.stat().st_mode) == 0o600
+    assert stat.S_IMODE(remembered_checkpoints.parent.stat().st_mode) == 0o700
 
 
 def test_checkpoints_that_do_not_fit(desk: Desk) -> None:
@@ -342,10 +342,10 @@ def test_checkpoints_that_do_not_fit(desk: Desk) -> None:
 def test_the_state_file_is_read_strictly(desk: Desk) -> None:
     folder = desk.export()
     assert desk.run("changes", "show", "--file", folder).exit_code == 0
-    heads = desk.path / "state" / "heads.json"
-    good = heads.read_text()
+    remembered_checkpoints = desk.path / "state" / "heads.json"
+    good = remembered_checkpoints.read_text()
     for bad in ("{}", good.replace("heads-v0", "heads-v9"), good.replace('"envelope": "', '"envelope": "!'), "\x00"):
-        heads.write_text(bad)
+        remembered_checkpoints.write_text(bad)
         refused(desk.run("changes", "show", "--file", folder), 2)
 
 

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import grpc
 import pytest
 
-from control_plane.desk import cli_watch, cloud_client, cloud_identity, files, heads, unlock
+from control_plane.desk import cli_watch, cloud_client, cloud_identity, files, remembered_checkpoints, unlock
 from control_plane.desk import online as desk_online
 from control_plane.desk.cli_shared import load_own
 from control_plane.errors import LocalFailureError
@@ -343,7 +343,7 @@ def test_a_log_that_does_not_go_on_is_refused(online: Connected) -> None:
     assert (online.desk.path / "state" / "heads.json").read_bytes() == state
     online.agent.leaves = [*leaves, b"more"]
     ok(online.change("show", "joseph", "2222"))
-    seen = heads.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes()).log(AGENT)
+    seen = remembered_checkpoints.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes()).log(AGENT)
     assert seen is not None
     assert seen.size == 9
 
@@ -368,7 +368,7 @@ def test_a_log_under_a_new_key_is_another_log(online: Connected) -> None:
     ask(online, 0, vkey)
     (line,) = cosign(online)
     assert witness.get_witness_result(second, online.agent.note(), [line.body.decode()]).confirmed
-    kept = heads.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes())
+    kept = remembered_checkpoints.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes())
     assert kept.log(AGENT) == kept.last_cosigned(AGENT) == SeenLog(AGENT, size, root)
 
 
@@ -952,7 +952,7 @@ def test_a_desk_cosigns_what_follows(online: Connected) -> None:
     ask(online, 8, vkey)
     (second,) = cosign(online)
     assert witness.get_witness_result(document, online.agent.note(), [second.body.decode()]).confirmed
-    seen = heads.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes()).log(AGENT)
+    seen = remembered_checkpoints.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes()).log(AGENT)
     assert seen is not None
     assert (seen.size, seen.root) == (13, online.agent.head().root.hex())
 
@@ -997,7 +997,7 @@ def test_what_approvals_saw_and_what_was_cosigned_are_compared(online: Connected
     ask(online, 8, vkey)  # longer, and only a proof from 16 would show the fork: the next view demands it
     assert len(cosign(online)) == 1
     refused(online.change("show", "joseph", "2222"), REFUSED, "forked")
-    kept = heads.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes())
+    kept = remembered_checkpoints.decode_untrusted((online.desk.path / "state" / "heads.json").read_bytes())
     signed, seen = kept.last_cosigned(AGENT), kept.log(AGENT)
     assert signed is not None
     assert seen is not None

@@ -7,10 +7,10 @@ import secrets
 import pytest
 
 from control_plane.desk import feed as feeds
-from control_plane.desk import heads, memory
+from control_plane.desk import memory, remembered_checkpoints
 from control_plane.desk.feed import Fold, Received, SharedFeed
-from control_plane.desk.heads import Heads, LogKey, SeenTrust
 from control_plane.desk.memory import Memory, Sent
+from control_plane.desk.remembered_checkpoints import LogKey, RememberedCheckpoints, SeenTrust
 from control_plane.errors import InputError
 from protos import message_pb2 as pb
 from tests.control_plane.conftest import AGENT, ORIGIN, TRUST_ID, Desk, key, sign_trust, trust_document
@@ -23,7 +23,7 @@ from trust.statements import Freeze, FreezeScope, OutcomeState, SeenLog, Standin
 
 NUMBERS = itertools.count(1)
 NOTHING = Memory()
-UNSEEN = Heads()
+UNSEEN = RememberedCheckpoints()
 
 
 def received(kind: pb.Kind, body: bytes, minute: int = 0) -> Received:
@@ -36,7 +36,7 @@ def planned(desk: Desk, agent: FakeAgent, **changes: object) -> tuple[Planned, R
 
 
 def fold(
-    desk: Desk, *messages: Received, remembered: Memory = NOTHING, now_s: int = 0, seen: Heads = UNSEEN
+    desk: Desk, *messages: Received, remembered: Memory = NOTHING, now_s: int = 0, seen: RememberedCheckpoints = UNSEEN
 ) -> SharedFeed:
     found = Fold(trust_document(desk.now_s), seen)
     for message in messages:
@@ -95,7 +95,7 @@ def test_an_outcome_by_another_agent_changes_nothing(desk: Desk, agent: FakeAgen
     made, plan = planned(desk, agent)
     document = trust_document(desk.now_s)
     south = dataclasses.replace(document.agents[0], agent="cc" * 16, handle="south", plan_key=key("south").public.hex())
-    found = Fold(dataclasses.replace(document, agents=(*document.agents, south)), Heads())
+    found = Fold(dataclasses.replace(document, agents=(*document.agents, south)), RememberedCheckpoints())
     lie = FakeAgent(desk.now_s, agent="cc" * 16, plan_key=key("south")).outcome(made, OutcomeState.DONE)
     for message in (plan, received(pb.KIND_OUTCOME, lie)):
         found.take(message, desk.now_s)
@@ -148,7 +148,7 @@ def test_forks_are_alarms(desk: Desk, agent: FakeAgent) -> None:
     _, two = planned(desk, agent, plan_id="55" * 16, log_root="ee" * 32)
     assert fold(desk, one).alarms == ()
     assert "FORKED: two different trees of 8" in fold(desk, one, two).alarms[0]
-    seen = Heads(logs=(SeenLog(AGENT, 8, "77" * 32),))
+    seen = RememberedCheckpoints(logs=(SeenLog(AGENT, 8, "77" * 32),))
     assert "north FORKED" in fold(desk, one, seen=seen).alarms[0]
 
 
@@ -157,7 +157,7 @@ def test_a_log_under_a_new_key_is_no_fork_of_the_one_before(desk: Desk, agent: F
     done = received(pb.KIND_OUTCOME, agent.outcome(made, OutcomeState.DONE))
     _, new = planned(desk, agent, plan_id="55" * 16, trust_version=2, log_root="ee" * 32)
     _, forked = planned(desk, agent, plan_id="66" * 16, trust_version=2, log_root="dd" * 32)
-    seen = Heads(log_keys=(LogKey(AGENT, "log+2", 2),))
+    seen = RememberedCheckpoints(log_keys=(LogKey(AGENT, "log+2", 2),))
     assert fold(desk, old, done, new, seen=seen).alarms == ()
     assert "FORKED" in fold(desk, old, done, new, forked, seen=seen).alarms[0]
 
@@ -284,47 +284,51 @@ def test_memory_round_trip_and_forgetting(desk: Desk) -> None:
 
 def test_two_commands_remember_the_newest_of_both(desk: Desk) -> None:
     one, two = versions(desk, 2)
-    stored = Heads((SeenTrust(TRUST_ID, two),), (SeenLog(AGENT, 5, "05" * 32),))
-    seen = Heads((SeenTrust(TRUST_ID, one),), (SeenLog(AGENT, 9, "09" * 32), SeenLog("cc" * 16, 1, "01" * 32)))
-    for merged in (heads.merge(stored, seen), heads.merge(seen, stored)):
+    stored = RememberedCheckpoints((SeenTrust(TRUST_ID, two),), (SeenLog(AGENT, 5, "05" * 32),))
+    seen = RememberedCheckpoints(
+        (SeenTrust(TRUST_ID, one),), (SeenLog(AGENT, 9, "09" * 32), SeenLog("cc" * 16, 1, "01" * 32))
+    )
+    for merged in (remembered_checkpoints.merge(stored, seen), remembered_checkpoints.merge(seen, stored)):
         trust, log = merged.trust(TRUST_ID), merged.log(AGENT)
         assert trust is not None
         assert log is not None
         assert (trust.envelope, log.size, len(merged.logs)) == (two, 9, 2)
-    assert heads.merge(Heads(), seen) == seen
+    assert remembered_checkpoints.merge(RememberedCheckpoints(), seen) == seen
 
 
 def test_what_is_cosigned_is_kept(desk: Desk) -> None:
     (one,) = versions(desk, 1)
-    made = Heads((SeenTrust(TRUST_ID, one),), (SeenLog(AGENT, 5, "05" * 32),), (SeenLog(AGENT, 4, "04" * 32),))
-    assert heads.decode_untrusted(heads.encode(made)) == made
-    assert b"cosigned" not in heads.encode(dataclasses.replace(made, cosigned=()))
-    newer = Heads(cosigned=(SeenLog(AGENT, 6, "06" * 32),))
-    for merged in (heads.merge(made, newer), heads.merge(newer, made)):
+    made = RememberedCheckpoints(
+        (SeenTrust(TRUST_ID, one),), (SeenLog(AGENT, 5, "05" * 32),), (SeenLog(AGENT, 4, "04" * 32),)
+    )
+    assert remembered_checkpoints.decode_untrusted(remembered_checkpoints.encode(made)) == made
+    assert b"cosigned" not in remembered_checkpoints.encode(dataclasses.replace(made, cosigned=()))
+    newer = RememberedCheckpoints(cosigned=(SeenLog(AGENT, 6, "06" * 32),))
+    for merged in (remembered_checkpoints.merge(made, newer), remembered_checkpoints.merge(newer, made)):
         assert merged.last_cosigned(AGENT) == SeenLog(AGENT, 6, "06" * 32)
 
 
 def test_what_was_seen_of_a_log_goes_with_its_key(desk: Desk) -> None:
     old, new = LogKey(AGENT, "log+1", 1), LogKey(AGENT, "log+2", 3)
     long = SeenLog(AGENT, 900, "09" * 32)
-    before = Heads(logs=(long, SeenLog("cc" * 16, 1, "01" * 32)), cosigned=(long,), log_keys=(old,))
-    after = Heads(logs=(SeenLog(AGENT, 5, "05" * 32),), log_keys=(new,))
-    assert heads.decode_untrusted(heads.encode(before)) == before
-    for merged in (heads.merge(before, after), heads.merge(after, before)):
+    before = RememberedCheckpoints(logs=(long, SeenLog("cc" * 16, 1, "01" * 32)), cosigned=(long,), log_keys=(old,))
+    after = RememberedCheckpoints(logs=(SeenLog(AGENT, 5, "05" * 32),), log_keys=(new,))
+    assert remembered_checkpoints.decode_untrusted(remembered_checkpoints.encode(before)) == before
+    for merged in (remembered_checkpoints.merge(before, after), remembered_checkpoints.merge(after, before)):
         assert (merged.log(AGENT), merged.last_cosigned(AGENT)) == (after.logs[0], None)
         assert (len(merged.logs), merged.log_keys) == (2, (new,))
 
 
 def test_a_log_proves_that_it_goes_on(agent: FakeAgent) -> None:
-    before = heads.accept_proven_log(Heads(), AGENT, agent.head(), 0, ())
+    before = remembered_checkpoints.accept_proven_log(RememberedCheckpoints(), AGENT, agent.head(), 0, ())
     agent.grow(5)
-    after = heads.accept_proven_log(before, AGENT, agent.head(), 8, agent.consistency(8))
+    after = remembered_checkpoints.accept_proven_log(before, AGENT, agent.head(), 8, agent.consistency(8))
     assert after.log(AGENT) == SeenLog(AGENT, 13, agent.head().root.hex())
-    assert heads.accept_proven_log(after, AGENT, agent.head(), 13, ()) == after
+    assert remembered_checkpoints.accept_proven_log(after, AGENT, agent.head(), 13, ()) == after
     for old, proof in ((7, agent.consistency(7)), (8, ()), (8, (*agent.consistency(8), b"\0" * 32)), (8, (b"short",))):
         with pytest.raises(RefusedError) as caught:
-            heads.accept_proven_log(before, AGENT, agent.head(), old, proof)
+            remembered_checkpoints.accept_proven_log(before, AGENT, agent.head(), old, proof)
         assert caught.value.reason is Reason.FORKED
     with pytest.raises(RefusedError) as caught:
-        heads.accept_proven_log(after, AGENT, Checkpoint(ORIGIN, 8, secrets.token_bytes(32)), 8, ())
+        remembered_checkpoints.accept_proven_log(after, AGENT, Checkpoint(ORIGIN, 8, secrets.token_bytes(32)), 8, ())
     assert caught.value.reason is Reason.VERSION_OLD

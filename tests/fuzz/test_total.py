@@ -26,7 +26,7 @@ from agent.connectors.radius.errors import RadiusError
 from agent.inventory import subscribers_csv
 from agent.runtime import json_text
 from agent.runtime.errors import MalformedJsonError
-from control_plane.desk import heads, trust_edit
+from control_plane.desk import remembered_checkpoints, trust_edit
 from control_plane.errors import ControlPlaneError
 from tests.people import People, trusted
 from trust import checkpoint, envelope, items, keys, leaf, proof, statements
@@ -86,7 +86,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], bytes, tuple[type[Exception]
     "export": (proof.verify_file_untrusted, EXPORT, (TrustError,)),
     "key file": (keys.sealed_public_untrusted, SEALED, (TrustError,)),
     "public key": (keys.check_public_untrusted, KEY.public, (TrustError,)),
-    "heads": (heads.decode_untrusted, b"{}", (ControlPlaneError, TrustError)),
+    "heads": (remembered_checkpoints.decode_untrusted, b"{}", (ControlPlaneError, TrustError)),
     "draft": (
         trust_edit.decode_draft_untrusted,
         envelope.decode_untrusted(TRUST).payload,

@@ -22,7 +22,7 @@ from trust.statements import SeenLog
 from trust.strict_json import Reader, read_object_untrusted
 
 FILE_BYTES: Final = 32 << 20
-"""The file of heads: an envelope of each chain, a line of each agent. Chosen arbitrarily."""
+"""The file of remembered checkpoints: an envelope of each chain, a line of each agent. Chosen arbitrarily."""
 
 _FORMAT: Final = "ispcloud-heads-v0"
 
@@ -50,7 +50,7 @@ class LogKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Heads:
+class RememberedCheckpoints:
     """Everything that was seen. `cosigned`: the heads that this desk signed as a witness, which it must never undo.
 
     Heads of a log count while the trust document names the same key for it (`log_keys`): after a restored backup an
@@ -78,20 +78,20 @@ class Heads:
 # --- the file -------------------------------------------------------------------------------------------------------
 
 
-def encode(heads: Heads) -> bytes:
-    """Return the file of heads, JSON."""
+def encode(remembered: RememberedCheckpoints) -> bytes:
+    """Return the file of remembered checkpoints, JSON."""
     document: dict[str, object] = {
         "format": _FORMAT,
         "trusts": [
             {"trust_id": t.trust_id, "envelope": base64.b64encode(envelopes.encode(t.envelope)).decode()}
-            for t in heads.trusts
+            for t in remembered.trusts
         ],
-        "logs": list(map(_log_json, heads.logs)),
+        "logs": list(map(_log_json, remembered.logs)),
     }
-    if heads.cosigned:
-        document["cosigned"] = list(map(_log_json, heads.cosigned))
-    if heads.log_keys:
-        document["log_keys"] = [{"agent": k.agent, "vkey": k.vkey, "version": k.version} for k in heads.log_keys]
+    if remembered.cosigned:
+        document["cosigned"] = list(map(_log_json, remembered.cosigned))
+    if remembered.log_keys:
+        document["log_keys"] = [{"agent": k.agent, "vkey": k.vkey, "version": k.version} for k in remembered.log_keys]
     return json.dumps(document, indent=1).encode() + b"\n"
 
 
@@ -99,7 +99,7 @@ def _log_json(seen: SeenLog) -> dict[str, object]:
     return {"agent": seen.agent, "size": seen.size, "root": seen.root}
 
 
-def decode_untrusted(data: bytes) -> Heads:
+def decode_untrusted(data: bytes) -> RememberedCheckpoints:
     """Read what `encode` wrote.
 
     Raises:
@@ -109,14 +109,14 @@ def decode_untrusted(data: bytes) -> Heads:
     r = read_object_untrusted(data, FILE_BYTES, "heads")
     if r.text("format") != _FORMAT:
         raise r.error("format", f"should be {_FORMAT}")
-    heads = Heads(
+    remembered = RememberedCheckpoints(
         trusts=tuple(map(_seen_trust, r.objects("trusts"))),
         logs=tuple(map(_seen_log, r.objects("logs"))),
         cosigned=tuple(map(_seen_log, r.objects("cosigned"))) if r.has("cosigned") else (),
         log_keys=tuple(map(_log_key, r.objects("log_keys"))) if r.has("log_keys") else (),
     )
     r.done()
-    return heads
+    return remembered
 
 
 def _seen_trust(r: Reader) -> SeenTrust:
@@ -143,7 +143,7 @@ def _log_key(r: Reader) -> LogKey:
 # --- what may follow ------------------------------------------------------------------------------------------------
 
 
-def accept_trust(heads: Heads, envelope: Envelope) -> tuple[Trust, Heads]:
+def accept_trust(remembered: RememberedCheckpoints, envelope: Envelope) -> tuple[Trust, RememberedCheckpoints]:
     """Return the document and what is then seen, once it is the remembered one or follows from it.
 
     Raises:
@@ -152,10 +152,10 @@ def accept_trust(heads: Heads, envelope: Envelope) -> tuple[Trust, Heads]:
     """
     digest = chain.head_sha256(envelope)
     trust = chain.verify_first(envelope, digest)
-    seen = heads.trust(trust.trust_id)
+    seen = remembered.trust(trust.trust_id)
     if seen is not None and seen.sha256 != digest:
         before = statements.decode_as_untrusted(Trust, seen.envelope)
-        heads = _under(heads, before)
+        remembered = _under(remembered, before)
         try:
             chain.verify_next(before, seen.sha256, envelope)
         except RefusedError as err:
@@ -163,51 +163,53 @@ def accept_trust(heads: Heads, envelope: Envelope) -> tuple[Trust, Heads]:
                 raise
             message = f"{err}: first show the versions between (ispcloud trust show FILE --remember), oldest first"
             raise RefusedError(err.reason, message) from err
-    others = tuple(t for t in heads.trusts if t.trust_id != trust.trust_id)
-    return trust, _under(replace(heads, trusts=(*others, SeenTrust(trust.trust_id, envelope))), trust)
+    others = tuple(t for t in remembered.trusts if t.trust_id != trust.trust_id)
+    return trust, _under(replace(remembered, trusts=(*others, SeenTrust(trust.trust_id, envelope))), trust)
 
 
-def _under(heads: Heads, trust: Trust) -> Heads:
-    known = {k.agent: k for k in heads.log_keys}
+def _under(remembered: RememberedCheckpoints, trust: Trust) -> RememberedCheckpoints:
+    known = {k.agent: k for k in remembered.log_keys}
     for agent in trust.agents:
         before = known.setdefault(agent.agent, LogKey(agent.agent, agent.log_key, 0))
         if before.vkey != agent.log_key:
             known[agent.agent] = LogKey(agent.agent, agent.log_key, trust.version)
-    return _with_keys(heads, known)
+    return _with_keys(remembered, known)
 
 
-def _with_keys(heads: Heads, keys: Mapping[str, LogKey]) -> Heads:
-    """Return the heads without those of logs that have another key now."""
-    gone = {k.agent for k in heads.log_keys if keys[k.agent].vkey != k.vkey}
+def _with_keys(remembered: RememberedCheckpoints, keys: Mapping[str, LogKey]) -> RememberedCheckpoints:
+    """Return the remembered checkpoints without those of logs that have another key now."""
+    gone = {k.agent for k in remembered.log_keys if keys[k.agent].vkey != k.vkey}
     return replace(
-        heads,
-        logs=tuple(log for log in heads.logs if log.agent not in gone),
-        cosigned=tuple(log for log in heads.cosigned if log.agent not in gone),
+        remembered,
+        logs=tuple(log for log in remembered.logs if log.agent not in gone),
+        cosigned=tuple(log for log in remembered.cosigned if log.agent not in gone),
         log_keys=tuple(keys.values()),
     )
 
 
-def accept_log(heads: Heads, agent: str, checkpoint: Checkpoint) -> Heads:
+def accept_log(remembered: RememberedCheckpoints, agent: str, checkpoint: Checkpoint) -> RememberedCheckpoints:
     """Return what is then seen, once the log did not shrink and kept its root at an equal size.
 
     Raises:
         RefusedError: `version-old` where it shrank, `forked` where it holds other leaves.
     """
-    seen = heads.log(agent)
+    seen = remembered.log(agent)
     if seen is not None and checkpoint.size < seen.size:
         raise RefusedError(
             Reason.VERSION_OLD,
             f"the agent's log shrank: expected at least the {seen.size} entries seen before, got {checkpoint.size}",
         )
-    check_root(heads, agent, checkpoint.size, checkpoint.root.hex())
-    return _with_log(heads, agent, checkpoint)
+    check_root(remembered, agent, checkpoint.size, checkpoint.root.hex())
+    return _with_log(remembered, agent, checkpoint)
 
 
-def accept_proven_log(heads: Heads, agent: str, checkpoint: Checkpoint, old_size: int, proof: Sequence[bytes]) -> Heads:
+def accept_proven_log(
+    remembered: RememberedCheckpoints, agent: str, checkpoint: Checkpoint, old_size: int, proof: Sequence[bytes]
+) -> RememberedCheckpoints:
     """Return what is then seen, once the log proves that it begins with what was seen.
 
     Args:
-        heads: what was seen.
+        remembered: what was seen.
         agent: whose log it is.
         checkpoint: the log now, signed by its key.
         old_size: from which size on the proof leads; it must be the size that was seen.
@@ -216,10 +218,10 @@ def accept_proven_log(heads: Heads, agent: str, checkpoint: Checkpoint, old_size
     Raises:
         RefusedError: `version-old` where it shrank, `forked` where it does not prove that it goes on from there.
     """
-    seen = heads.log(agent)
+    seen = remembered.log(agent)
     if seen is None or seen.size == 0:
-        return _with_log(heads, agent, checkpoint)
-    after = accept_log(heads, agent, checkpoint)
+        return _with_log(remembered, agent, checkpoint)
+    after = accept_log(remembered, agent, checkpoint)
     if old_size != seen.size:
         raise RefusedError(
             Reason.FORKED,
@@ -234,12 +236,12 @@ def accept_proven_log(heads: Heads, agent: str, checkpoint: Checkpoint, old_size
     return after
 
 
-def _with_log(heads: Heads, agent: str, checkpoint: Checkpoint) -> Heads:
-    others = tuple(log for log in heads.logs if log.agent != agent)
-    return replace(heads, logs=(*others, SeenLog(agent, checkpoint.size, checkpoint.root.hex())))
+def _with_log(remembered: RememberedCheckpoints, agent: str, checkpoint: Checkpoint) -> RememberedCheckpoints:
+    others = tuple(log for log in remembered.logs if log.agent != agent)
+    return replace(remembered, logs=(*others, SeenLog(agent, checkpoint.size, checkpoint.root.hex())))
 
 
-def merge(stored: Heads, seen: Heads) -> Heads:
+def merge(stored: RememberedCheckpoints, seen: RememberedCheckpoints) -> RememberedCheckpoints:
     """Return the newest of both: two commands of one person run at a time, and neither forgets what the other saw."""
     trusts = {t.trust_id: t for t in stored.trusts}
     for mine in seen.trusts:
@@ -249,7 +251,7 @@ def merge(stored: Heads, seen: Heads) -> Heads:
     keys = {k.agent: k for k in stored.log_keys}
     keys |= {k.agent: k for k in seen.log_keys if k.agent not in keys or keys[k.agent].version < k.version}
     stored, seen = _with_keys(stored, keys), _with_keys(seen, keys)
-    return Heads(
+    return RememberedCheckpoints(
         tuple(trusts.values()),
         _largest(stored.logs, seen.logs),
         _largest(stored.cosigned, seen.cosigned),
@@ -269,23 +271,23 @@ def _version(seen: SeenTrust) -> int:
     return statements.decode_as_untrusted(Trust, seen.envelope).version
 
 
-def with_cosigned(heads: Heads, agent: str, checkpoint: Checkpoint) -> Heads:
+def with_cosigned(remembered: RememberedCheckpoints, agent: str, checkpoint: Checkpoint) -> RememberedCheckpoints:
     """Return what was seen once a checkpoint is to be cosigned, which a proof from `last_cosigned` led to.
 
     What approvals saw moves along only where the proof began there: otherwise a later view must still prove it.
     """
-    before, seen = heads.last_cosigned(agent), heads.log(agent)
-    others = tuple(log for log in heads.cosigned if log.agent != agent)
-    after = replace(heads, cosigned=(*others, SeenLog(agent, checkpoint.size, checkpoint.root.hex())))
+    before, seen = remembered.last_cosigned(agent), remembered.log(agent)
+    others = tuple(log for log in remembered.cosigned if log.agent != agent)
+    after = replace(remembered, cosigned=(*others, SeenLog(agent, checkpoint.size, checkpoint.root.hex())))
     return _with_log(after, agent, checkpoint) if seen is None or seen == before else after
 
 
-def check_root(heads: Heads, agent: str, size: int, root: str) -> None:
+def check_root(remembered: RememberedCheckpoints, agent: str, size: int, root: str) -> None:
     """Refuse another root of a size that was seen.
 
     Raises:
         RefusedError: `forked`.
     """
-    seen = heads.log(agent)
+    seen = remembered.log(agent)
     if seen is not None and seen.size == size and seen.root != root:
         raise RefusedError(Reason.FORKED, f"the agent's log forked: its {size} entries are not those seen before")
