@@ -5,7 +5,7 @@
     + ServerConfigError: the control plane's data directory, or config.toml in it
   x RefusedHereError: well-formed, and this tool does not go on (exit code 3)
     + TamperedExportError: what was exported does not fit what its agent signed
-    + WrongWordsError: the typed words are not those of the keys
+    + WrongFingerprintWordsError: the typed words are not those of the keys
     + NotConfirmedError: the person did not type what agreeing needs
   x LocalFailureError: this machine could not do it: a file cannot be written (exit code 1)
   x EnrolmentError: the control plane gives no certificate
@@ -50,7 +50,7 @@ class TamperedExportError(RefusedHereError):
     """What was exported does not fit what its agent signed."""
 
 
-class WrongWordsError(RefusedHereError):
+class WrongFingerprintWordsError(RefusedHereError):
     """The typed words are not those of the keys."""
 
 

@@ -158,15 +158,15 @@ def add_service(handle: Handle, key: PublicKey, draft: Draft = _DRAFT) -> None:
 @add.command("agent")
 def add_agent(
     enroll: Annotated[Path, typer.Option("--enroll", help="The file that `ispagent init` wrote")],
-    words: Annotated[str, typer.Option("--words", help="The words that it printed [asked for]")] = "",
+    fingerprint_words: Annotated[str, typer.Option("--words", help="The words that it printed [asked for]")] = "",
     draft: Draft = _DRAFT,
 ) -> None:
     """Add an agent, once you typed the words that its own console showed."""
     trust = _load(draft)
     named = verify.verify_enroll(read_envelope(enroll, "an agent's enrolment"))
     typer.echo(f"agent {named.handle} · {named.agent}")
-    typed: str = words or typer.prompt("type the eight words that `ispagent init` printed there")
-    trust_edit.verify_words(named, typed)
+    typed: str = fingerprint_words or typer.prompt("type the eight words that `ispagent init` printed there")
+    trust_edit.verify_fingerprint_words(named, typed)
     _save(draft, trust_edit.add_agent(trust, named), f"agent {named.handle} added: its words match")
 
 
@@ -314,12 +314,12 @@ def show(
     trust, envelope, is_draft = _read_begun(file)
     before = None if previous is None else _read_previous(trust, previous)
     signatures = trust_sign.count(envelope, trust, before.trust if before else None)
-    words = None if is_draft else chain.head_words(envelope)
+    fingerprint_words = None if is_draft else chain.head_words(envelope)
     if as_json:
         print_json(
             {
                 "draft": is_draft,
-                "words": words,
+                "words": fingerprint_words,
                 "sha256": None if is_draft else chain.head_sha256(envelope),
                 "signed_by": list(signatures.own.have),
                 "need": signatures.own.need,
@@ -328,7 +328,7 @@ def show(
             }
         )
     else:
-        typer.echo(render_trust(trust, words, signatures, now_s()), nl=False)
+        typer.echo(render_trust(trust, fingerprint_words, signatures, now_s()), nl=False)
     warned = warning(trust, now_s())
     if warned is not None:
         note(warned)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from control_plane.desk.decide import find_agent
-from control_plane.errors import InputError, WrongWordsError
+from control_plane.errors import InputError, WrongFingerprintWordsError
 from trust import checkpoint, keys, limits, policy, statements
 from trust.document import (
     ED25519,
@@ -230,17 +230,17 @@ def remove(trust: Trust, handle: str) -> Trust:
 # --- agents ---------------------------------------------------------------------------------------------------------
 
 
-def verify_words(enroll: Enroll, typed: str) -> None:
+def verify_fingerprint_words(enroll: Enroll, typed: str) -> None:
     """Refuse an enrolment whose keys are not those whose words the agent's own console showed (T20).
 
     Raises:
         MalformedKeyError: not eight words.
-        WrongWordsError: the words of other keys.
+        WrongFingerprintWordsError: the words of other keys.
     """
     log_key = checkpoint.parse_vkey_untrusted(enroll.log_key)
     expected = keys.parse_words_untrusted(keys.fingerprint(bytes.fromhex(enroll.plan_key), log_key.public))
     if not hmac.compare_digest(keys.parse_words_untrusted(typed), expected):
-        raise WrongWordsError(
+        raise WrongFingerprintWordsError(
             f"the typed words are not those of the keys in this enrolment of {enroll.handle}: expected what "
             "`ispagent init` printed on the agent itself, so these keys may be somebody else's"
         )

@@ -18,16 +18,18 @@ _DAY_S: Final = 86_400
 _DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
-def render_trust(trust: Trust, words: str | None, signatures: Signatures, now_s: int) -> str:
+def render_trust(trust: Trust, fingerprint_words: str | None, signatures: Signatures, now_s: int) -> str:
     """Return the whole document for a terminal.
 
     Args:
         trust: the document.
-        words: its head's words; None: a draft, which has none.
+        fingerprint_words: its head's words; None: a draft, which has none.
         signatures: how they stand.
         now_s: unix seconds.
     """
-    title = f"TRUST version {trust.version}" + (" · DRAFT, nobody signed it" if words is None else f" · {words}")
+    title = f"TRUST version {trust.version}" + (
+        " · DRAFT, nobody signed it" if fingerprint_words is None else f" · {fingerprint_words}"
+    )
     lines = [
         title,
         f"chain  {trust.trust_id} · until {_date(trust.expires)} ({_remaining(trust, now_s)})",

@@ -10,7 +10,7 @@ from typer.testing import Result
 
 from control_plane.desk import trust_edit, trust_sign
 from control_plane.desk.trust_text import warning, windows_text
-from control_plane.errors import InputError, WrongWordsError, exit_code
+from control_plane.errors import InputError, WrongFingerprintWordsError, exit_code
 from tests.control_plane.conftest import AGENT, DAY, ORIGIN, Desk, alter_payload, key, sign_trust, trust_document
 from trust import chain, checkpoint, envelope, keys, policy, statements
 from trust.document import Trust
@@ -366,7 +366,7 @@ def test_verify_complete_is_what_an_agent_says() -> None:
 
 
 def test_exit_codes() -> None:
-    assert exit_code(WrongWordsError("x")) == 3
+    assert exit_code(WrongFingerprintWordsError("x")) == 3
     assert exit_code(RefusedError(Reason.EXPIRED, "x")) == 3
     assert exit_code(MalformedKeyError("x")) == 2
     assert exit_code(InputError("x")) == 2
