@@ -47,7 +47,7 @@ class Invitation:
 
 
 @dataclass(frozen=True, slots=True)
-class Credentials:
+class MemberCredentials:
     """A member's certificate and key. `ca` and `certificate` (with its issuer) are PEM.
 
     `key` is the private key: PEM, or what an agent's vault made of it, base64. `enrolment` is 32 random bytes, hex, new
@@ -104,7 +104,7 @@ def read_invitation_untrusted(data: bytes, kinds: frozenset[str]) -> Invitation:
     return invitation
 
 
-def encode_credentials(credentials: Credentials) -> bytes:
+def encode_credentials(credentials: MemberCredentials) -> bytes:
     """Return the file's bytes; those of a desk hold a secret."""
     mine = {"sealed_key": credentials.key, "enrolment": credentials.enrolment}
     theirs = {"key": credentials.key, "kind": credentials.kind}
@@ -122,7 +122,7 @@ def encode_credentials(credentials: Credentials) -> bytes:
     )
 
 
-def read_credentials_untrusted(data: bytes, kinds: frozenset[str], what: str) -> Credentials:
+def read_credentials_untrusted(data: bytes, kinds: frozenset[str], what: str) -> MemberCredentials:
     """Return the credentials that a file holds.
 
     Args:
@@ -135,7 +135,7 @@ def read_credentials_untrusted(data: bytes, kinds: frozenset[str], what: str) ->
     """
     of_agent = kinds == AGENTS
     r = _open_untrusted(data, _OF_AGENT if of_agent else _OF_DESK, what)
-    credentials = Credentials(
+    credentials = MemberCredentials(
         operator=r.hex("operator", 16),
         kind="agent" if of_agent else _kind(r, kinds),
         name=r.handle("name"),

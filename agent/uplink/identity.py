@@ -16,7 +16,7 @@ from agent.store.errors import MissingKeyError
 from agent.store.vault import Vault
 from agent.uplink.errors import CredentialsError
 from protos import member_files
-from protos.member_files import Credentials
+from protos.member_files import MemberCredentials
 from trust.errors import MalformedStatementError
 
 FILE_NAME: Final = "cloud.json"
@@ -83,7 +83,7 @@ def save(state_dir: Path, vault: Vault, identity: CloudIdentity) -> None:
     Raises:
         CredentialsError: it cannot be written.
     """
-    saved = Credentials(
+    saved = MemberCredentials(
         operator=identity.operator,
         kind="agent",
         name=identity.name,

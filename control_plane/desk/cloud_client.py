@@ -19,7 +19,7 @@ from control_plane.desk.cloud_identity import CertificateRequest
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError, UnexpectedAnswerError
 from control_plane.desk.feed import Received
 from protos import channel, desk_pb2, desk_pb2_grpc, enrolment_pb2, enrolment_pb2_grpc, message_pb2
-from protos.member_files import Credentials, Invitation
+from protos.member_files import Invitation, MemberCredentials
 from protos.message_pb2 import Kind
 
 CALL_S: Final = 15.0
@@ -80,7 +80,7 @@ def _told() -> Iterator[None]:
         raise CloudRefusedError(word, f"the control plane refused: {word}{again}") from err
 
 
-def enroll(invitation: Invitation) -> Credentials:
+def enroll(invitation: Invitation) -> MemberCredentials:
     """Return the identity that the invitation's token buys, once.
 
     Raises:
@@ -100,7 +100,7 @@ def enroll(invitation: Invitation) -> Credentials:
 class DeskClient:
     """A connection of a desk; a context manager. `life` is its certificate's: past it every call is refused."""
 
-    def __init__(self, identity: Credentials) -> None:
+    def __init__(self, identity: MemberCredentials) -> None:
         self.life = cloud_identity.life(identity)
         self._channel = channel.open_channel(
             identity.server, identity.ca.encode(), identity.key.encode(), identity.certificate.encode()

@@ -18,11 +18,11 @@ from cryptography.x509.oid import NameOID
 from control_plane.desk import files
 from control_plane.desk.errors import UnexpectedAnswerError
 from protos import member_files
-from protos.member_files import Credentials, Invitation
+from protos.member_files import Invitation, MemberCredentials
 from trust.errors import MalformedStatementError
 
 
-def load(path: Path) -> Credentials:
+def load(path: Path) -> MemberCredentials:
     """Return the credentials of this desk.
 
     Raises:
@@ -76,9 +76,9 @@ def chain_untrusted(request: CertificateRequest, certificate: bytes, issuer: byt
     return "".join(c.public_bytes(serialization.Encoding.PEM).decode() for c in parsed)
 
 
-def enrolled(invitation: Invitation, request: CertificateRequest, chain: str) -> Credentials:
+def enrolled(invitation: Invitation, request: CertificateRequest, chain: str) -> MemberCredentials:
     """Return the credentials that an invitation became."""
-    return Credentials(
+    return MemberCredentials(
         operator=invitation.operator,
         kind=invitation.kind,
         name=invitation.name,
@@ -89,7 +89,7 @@ def enrolled(invitation: Invitation, request: CertificateRequest, chain: str) ->
     )
 
 
-def renewed(identity: Credentials, request: CertificateRequest, chain: str) -> Credentials:
+def renewed(identity: MemberCredentials, request: CertificateRequest, chain: str) -> MemberCredentials:
     """Return the identity with its next key and certificate."""
     return replace(identity, certificate=chain, key=request.key)
 
@@ -106,7 +106,7 @@ class Life:
         return 3 * (now_s - self.begins_s) >= 2 * (self.ends_s - self.begins_s)
 
 
-def life(identity: Credentials) -> Life:
+def life(identity: MemberCredentials) -> Life:
     """Return from when until when the identity's certificate holds.
 
     Raises:

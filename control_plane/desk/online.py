@@ -24,7 +24,7 @@ from control_plane.desk.memory import Memory, Sent
 from control_plane.desk.signing import DeskSigner
 from control_plane.errors import InputError, RefusedHereError
 from protos import member_files
-from protos.member_files import Credentials
+from protos.member_files import MemberCredentials
 from protos.message_pb2 import Kind
 from trust import answer as answers
 from trust import envelope as envelopes
@@ -61,7 +61,7 @@ def connect(cloud_file: Path | None) -> Iterator[DeskClient]:
         yield client
 
 
-def _renew(path: Path, identity: Credentials) -> Credentials:
+def _renew(path: Path, identity: MemberCredentials) -> MemberCredentials:
     request = cloud_identity.new_request(identity.name)
     try:
         with DeskClient(identity) as client:

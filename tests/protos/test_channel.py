@@ -18,7 +18,7 @@ from control_plane.desk import cloud_client
 from control_plane.desk import errors as desk_errors
 from protos import PROBLEM_KEY, channel
 from protos.limits import METADATA_BYTES, PROBLEM_BYTES, RETRY_AFTER_S_MAX
-from protos.member_files import Credentials, Invitation
+from protos.member_files import Invitation, MemberCredentials
 from protos.message_pb2 import Problem, Refusal
 from tests.agent.uplink.clouds import Authority
 
@@ -54,7 +54,7 @@ def dials(authority: Authority) -> dict[str, Callable[[], object]]:
     pem = authority.pem
     at_agent = AgentIdentity("0b" * 16, "north", SERVER, "00" * 32, pem, certificate, key)
     invitation = Invitation("0b" * 16, "person", "lena", SERVER, SERVER, pem.decode(), bytes(32))
-    at_desk = Credentials("0b" * 16, "person", "lena", SERVER, pem.decode(), certificate.decode(), key.decode())
+    at_desk = MemberCredentials("0b" * 16, "person", "lena", SERVER, pem.decode(), certificate.decode(), key.decode())
     return {
         "agent": lambda: agent_client.CloudClient(at_agent),
         "agent-enrolment": lambda: trio.run(agent_client.enroll, SERVER, pem, bytes(32), b"", b""),

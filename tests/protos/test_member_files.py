@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protos import member_files
-from protos.member_files import AGENTS, AT_DESKS, FILE_BYTES, Credentials, Invitation
+from protos.member_files import AGENTS, AT_DESKS, FILE_BYTES, Invitation, MemberCredentials
 from trust.errors import MalformedStatementError
 
 PERSON = Invitation(
@@ -26,8 +26,10 @@ PERSON = Invitation(
     token=bytes(range(32)),
 )
 NORTH = replace(PERSON, kind="agent", name="noc-1")
-OF_LENA = Credentials("0b" * 16, "person", "lena", "cloud.example:8443", "CA", "CERTIFICATE", "PRIVATE")
-OF_NORTH = Credentials("0b" * 16, "agent", "noc-1", "cloud.example:8443", "CA", "CERTIFICATE", "SEALED", "ee" * 32)
+OF_LENA = MemberCredentials("0b" * 16, "person", "lena", "cloud.example:8443", "CA", "CERTIFICATE", "PRIVATE")
+OF_NORTH = MemberCredentials(
+    "0b" * 16, "agent", "noc-1", "cloud.example:8443", "CA", "CERTIFICATE", "SEALED", "ee" * 32
+)
 
 
 @pytest.mark.parametrize(("invitation", "kinds"), [(PERSON, AT_DESKS), (NORTH, AGENTS)])
@@ -41,7 +43,7 @@ def test_an_invitation_there_and_back(invitation: Invitation, kinds: frozenset[s
 
 
 @pytest.mark.parametrize(("credentials", "kinds"), [(OF_LENA, AT_DESKS), (OF_NORTH, AGENTS)])
-def test_credentials_there_and_back(credentials: Credentials, kinds: frozenset[str]) -> None:
+def test_credentials_there_and_back(credentials: MemberCredentials, kinds: frozenset[str]) -> None:
     data = member_files.encode_credentials(credentials)
     assert member_files.read_credentials_untrusted(data, kinds, "cloud.json") == credentials
     assert credentials.key not in repr(credentials)
