@@ -25,7 +25,7 @@ class KeepMark:
 
     def run(self, tx: Tx) -> None:
         """Do it."""
-        tx.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (MARK, self.mark))
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (MARK, self.mark))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Halt:
         if tx.one("SELECT 1 FROM meta WHERE key = ?", (HALT,)):
             return
         tx.append(Entry(LeafKind.CLOCK_HALT, sealed=self.sealed))
-        tx.run("INSERT INTO meta VALUES (?, ?)", (HALT, str(self.jump_s).encode()))
+        tx.run("INSERT INTO meta (key, value) VALUES (?, ?)", (HALT, str(self.jump_s).encode()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Accept:
         """Do it."""
         tx.append(Entry(LeafKind.CLOCK_ACCEPT, sealed=self.sealed))
         tx.run("DELETE FROM meta WHERE key = ?", (HALT,))
-        tx.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", (MARK, self.mark))
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (MARK, self.mark))
 
 
 def _encode(mark: ClockMark) -> bytes:

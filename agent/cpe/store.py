@@ -116,7 +116,10 @@ class CpeCalled:
         if trust is Trust.ACCEPTED:
             why = ""
         row = tx.one(
-            "INSERT INTO cpe VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,0,0)"
+            "INSERT INTO cpe (name, oui, product_class, serial, manufacturer, trust, why, root, software, "
+            "hardware, service, user, own, address, request_url, udp_address, events, first_s, last_s, boots, "
+            "resets, reset_until_s, provisioned, claimed, accepted_seq)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?,'',?,?,?,?,?,?,?,?,?,?,0,-1,0,0)"
             " ON CONFLICT (name) DO UPDATE SET"
             " manufacturer = excluded.manufacturer, trust = excluded.trust, why = excluded.why,"
             " root = iif(excluded.root = '', root, excluded.root),"
@@ -238,7 +241,7 @@ def let_go(tx: Tx, where: str, of: tuple[str, ...]) -> None:
 def write_values(tx: Tx, name: str, found: Mapping[str, Known]) -> None:
     """Keep values; of one that was read before it, the later stands."""
     tx.many(
-        "INSERT OR REPLACE INTO cpe_value VALUES (?,?,?,?,?,0)",
+        "INSERT OR REPLACE INTO cpe_value (name, path, value, type, at_s, before_reset) VALUES (?,?,?,?,?,0)",
         [(name, path, known.value, known.type, known.at_s) for path, known in found.items()],
     )
 
@@ -255,7 +258,10 @@ class CpeLearned:
     def run(self, tx: Tx) -> None:
         """Do it."""
         if self.below:
-            tx.run("INSERT OR REPLACE INTO cpe_read VALUES (?,?,?)", (self.name, self.below, int(tx.now_s)))
+            tx.run(
+                "INSERT OR REPLACE INTO cpe_read (name, below, at_s) VALUES (?,?,?)",
+                (self.name, self.below, int(tx.now_s)),
+            )
             tx.run(
                 "DELETE FROM cpe_value WHERE name = ? AND path >= ? AND path < ?",
                 (self.name, self.below, self.below + _LAST),
@@ -277,11 +283,15 @@ class CpeSetting:
     def run(self, tx: Tx) -> None:
         """Do it."""
         secrets = json.dumps(dict(self.pending.secrets))
-        tx.run("INSERT OR REPLACE INTO cpe_pending VALUES (?,?,?)", (self.name, self.pending.key, secrets))
+        tx.run(
+            "INSERT OR REPLACE INTO cpe_pending (name, key, secrets) VALUES (?,?,?)",
+            (self.name, self.pending.key, secrets),
+        )
         commits = [c for path, c in self.pending.secrets.items() if path.endswith(PASSWORD)]
         if self.user and commits:
             tx.run(
-                "INSERT OR REPLACE INTO cpe_login VALUES (?,?,?,?)", (self.user, self.name, commits[0], int(tx.now_s))
+                "INSERT OR REPLACE INTO cpe_login (user, name, commitment, at_s) VALUES (?,?,?,?)",
+                (self.user, self.name, commits[0], int(tx.now_s)),
             )
 
 
@@ -297,7 +307,7 @@ class CpeSet:
         rows = [(self.name, path, commit) for path, commit in self.secrets.items()]
         for _, path, _ in rows:
             let_go(tx, "name = ? AND path = ?", (self.name, path))
-        tx.many("INSERT OR REPLACE INTO cpe_secret_set VALUES (?,?,?)", rows)
+        tx.many("INSERT OR REPLACE INTO cpe_secret_set (name, path, commitment) VALUES (?,?,?)", rows)
         tx.run("DELETE FROM cpe_pending WHERE name = ?", (self.name,))
 
 
@@ -314,7 +324,8 @@ class CpeEvidence:
         """Do it."""
         model = (self.cpe.oui, self.cpe.product_class, self.cpe.software, self.workflow, self.worked)
         tx.run(
-            "INSERT INTO cpe_evidence VALUES (?,?,?,?,?,1,?,?) ON CONFLICT DO UPDATE SET times = times + 1,"
+            "INSERT INTO cpe_evidence (oui, product_class, software, workflow, worked, times, last_s, detail)"
+            " VALUES (?,?,?,?,?,1,?,?) ON CONFLICT DO UPDATE SET times = times + 1,"
             " last_s = excluded.last_s, detail = excluded.detail",
             (*model, int(tx.now_s), self.detail[:200]),
         )
@@ -396,7 +407,10 @@ class PutCpeSecrets:
             " AND commitment NOT IN (SELECT commitment FROM cpe_login)",
             (int(tx.now_s) - SECRET_KEEP_S,),
         )
-        tx.many("INSERT OR REPLACE INTO cpe_secret VALUES (?,?,?)", [(c, s, int(tx.now_s)) for c, s in self.secrets])
+        tx.many(
+            "INSERT OR REPLACE INTO cpe_secret (commitment, sealed, at_s) VALUES (?,?,?)",
+            [(c, s, int(tx.now_s)) for c, s in self.secrets],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +425,7 @@ class KeepBreaker:
         """Do it."""
         if self.sealed is not None:
             tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
-        tx.run("INSERT OR REPLACE INTO cpe_breaker VALUES (?,?)", (self.name, json.dumps(self.rows)))
+        tx.run("INSERT OR REPLACE INTO cpe_breaker (name, rows) VALUES (?,?)", (self.name, json.dumps(self.rows)))
 
 
 # --- the book ---------------------------------------------------------------------------------------------------------

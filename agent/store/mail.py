@@ -134,7 +134,7 @@ class MarkSent:
     def run(self, tx: Tx) -> None:
         """Do it."""
         tx.run("DELETE FROM outbox WHERE id = ?", (self.id,))
-        tx.run("INSERT OR REPLACE INTO meta VALUES (?,?)", (SENT, int(tx.now_s)))
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (SENT, int(tx.now_s)))
 
 
 # --- in ---------------------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ class TakeIn:
         epoch, after = _read_cursor(row)
         numbers = [m.number for m in self.messages] + ([after] if epoch == self.epoch else [])
         _keep_cursor(tx, self.epoch, max(numbers, default=0))
-        tx.run("INSERT OR REPLACE INTO meta VALUES (?,?)", (RECEIVED, int(tx.now_s)))
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (RECEIVED, int(tx.now_s)))
         return new
 
     def _take(self, tx: Tx, m: Incoming, passed_over: bool) -> int:
@@ -237,7 +237,7 @@ def _read_cursor(row: sqlite3.Row | None) -> tuple[bytes, int]:
 
 
 def _keep_cursor(tx: Tx, epoch: bytes, after: int) -> None:
-    tx.run("INSERT OR REPLACE INTO meta VALUES (?,?)", (CURSOR, after.to_bytes(8, "big") + epoch))
+    tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (CURSOR, after.to_bytes(8, "big") + epoch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +318,7 @@ class JoinCloud:
         if row is not None and bytes(row["value"]) == self.enrolment:
             return False
         _forget(tx)
-        tx.run("INSERT OR REPLACE INTO meta VALUES (?,?)", (CLOUD, self.enrolment))
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (CLOUD, self.enrolment))
         _tell_open(tx)
         return True
 

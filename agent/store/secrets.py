@@ -27,7 +27,7 @@ class PutSecret:
     def run(self, tx: Tx) -> None:
         """Do it."""
         seq = tx.append(Entry(LeafKind.SECRET_SET, sealed=self.sealed))
-        tx.run("INSERT OR REPLACE INTO secret VALUES (?,?,?)", (self.name, self.sealed_secret, seq))
+        tx.run("INSERT OR REPLACE INTO secret (name, sealed, seq) VALUES (?,?,?)", (self.name, self.sealed_secret, seq))
 
 
 class SecretStore:

@@ -110,7 +110,10 @@ class Contradict:
         """Return whether it is new."""
         row = tx.one("SELECT conflict FROM witness_seen WHERE name = ?", (self.name,))
         if row is None:
-            tx.run("INSERT INTO witness_seen VALUES (?,0,x'','',?,?)", (self.name, int(tx.now_s), self.size))
+            tx.run(
+                "INSERT INTO witness_seen (name, size, note, line, at_s, conflict) VALUES (?,0,x'','',?,?)",
+                (self.name, int(tx.now_s), self.size),
+            )
         else:
             tx.run("UPDATE witness_seen SET conflict = ? WHERE name = ?", (self.size, self.name))
         if row is not None and row["conflict"]:

@@ -95,7 +95,10 @@ class UseStanding:
                 LeafKind.STANDING_USED, self.plan_id, row.digest, actor=judged.standing_id, sealed=self.sealed
             )
             seq = tx.append(entry)
-            tx.run("INSERT INTO standing_use VALUES (?,?,?)", (self.plan_id, judged.standing_id, int(tx.now_s)))
+            tx.run(
+                "INSERT INTO standing_use (plan_id, standing_id, at_s) VALUES (?,?,?)",
+                (self.plan_id, judged.standing_id, int(tx.now_s)),
+            )
             tx.run("UPDATE plan SET gate = ?, gate_seq = ? WHERE plan_id = ?", (Gate.APPROVED.value, seq, self.plan_id))
         return judged
 

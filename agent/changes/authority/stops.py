@@ -29,7 +29,10 @@ class RecordCancel:
             if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (digest,)):
                 continue  # again: it stopped already what it can stop
             seq = tx.append(Entry(LeafKind.CANCEL, plan_digest=digest, sealed=self.sealed))
-            tx.run("INSERT OR IGNORE INTO cancelled VALUES (?,?,?)", (digest, self.envelope, seq))
+            tx.run(
+                "INSERT OR IGNORE INTO cancelled (plan_digest, envelope, seq) VALUES (?,?,?)",
+                (digest, self.envelope, seq),
+            )
             row = tx.one("SELECT plan_id FROM plan WHERE digest = ?", (digest,))
             if row is None:
                 continue
@@ -59,7 +62,8 @@ class RecordFreeze:
             return False
         seq = tx.append(Entry(LeafKind.FREEZE, sealed=self.sealed))
         tx.run(
-            "INSERT INTO freeze VALUES (?,?,?,?,?,?,?,?,NULL,NULL)",
+            "INSERT INTO freeze (freeze_id, digest, scope, target, person, expires_s, envelope, seq)"
+            " VALUES (?,?,?,?,?,?,?,?)",
             (
                 freeze_id,
                 self.digest,

@@ -85,7 +85,7 @@ class Refuse:
         """Do it. `sealed` None: it left its leaf already."""
         now_s = int(tx.now_s)
         tx.run("DELETE FROM cloud_refusal WHERE at_s < ?", (now_s - HOUR_S,))
-        tx.run("INSERT INTO cloud_refusal VALUES (?,?,?)", (self.requester, self.what, now_s))
+        tx.run("INSERT INTO cloud_refusal (requester, what, at_s) VALUES (?,?,?)", (self.requester, self.what, now_s))
         if self.sealed is not None:
             tx.append(Entry(LeafKind.REFUSED, plan_digest=ZERO32, sealed=self.sealed))
         self.done.run(tx)

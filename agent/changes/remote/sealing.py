@@ -45,7 +45,7 @@ class PostSealKey:
         """Do it."""
         tx.append(Entry(LeafKind.SEALKEY, sealed=self.sealed))
         mail.post(tx, Post("sealkey", self.envelope))
-        tx.run("INSERT OR REPLACE INTO meta VALUES (?,?)", (mail.SEALKEY, self.mark))
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (mail.SEALKEY, self.mark))
 
 
 class Sealing:

@@ -66,7 +66,10 @@ class Disclose:
         if asked[0]["n"] >= VIEWS_PER_HOUR:
             raise RefusedCommandError(RATE_LIMITED, f"{self.person} was shown {VIEWS_PER_HOUR} plans within the hour")
         seq = tx.append(Entry(LeafKind.DISCLOSED, self.plan_id, self.plan_digest, sealed=self.sealed))
-        tx.run("INSERT INTO view VALUES (?,?,?,?)", (self.view_id, self.person, now_s, self.expires_s))
+        tx.run(
+            "INSERT INTO view (view_id, person, at_s, expires_s) VALUES (?,?,?,?)",
+            (self.view_id, self.person, now_s, self.expires_s),
+        )
         Done(self.row_id, self.pages).run(tx)
         return seq
 
