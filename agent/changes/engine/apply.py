@@ -1,7 +1,7 @@
-"""Apply a consumed plan: waves of items, each run by an `ItemRun`; what stands taken back by `Undo` where declared.
+"""Apply a consumed plan: waves of items, each run by an `ItemRun`, and taken back by `Undo` where the plan declares it.
 
 The run can be started again at any point (a crash, a restart): it begins by finding the fate of every step that was
-about to be sent, and goes on from what the database has. Nothing that was applied is sent again.
+about to be sent, and goes on from the states in the database. Nothing that was applied is sent again.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Pacer:
 
 
 class Run:
-    """One consumed plan being applied. `changed` is called after every move, for those who watch."""
+    """One consumed plan being applied. `changed` is called after every move."""
 
     def __init__(self, parts: RunParts, loaded: Loaded, changed: Callable[[], None] = lambda: None) -> None:
         self._parts = parts
@@ -75,7 +75,7 @@ class Run:
         )
 
     async def run(self) -> str:
-        """Apply what is left of the plan; return why it stopped early, or "" when it went through all waves.
+        """Apply the rest of the plan; return why it stopped early, or "" when it went through all waves.
 
         Raises:
             StoreFailedError: the journal cannot be written: the daemon must stop.
@@ -167,7 +167,7 @@ class Run:
             await self._health(before)
 
     async def _find_doubts(self) -> None:
-        """Find the fate of what was sent before a restart, also where the run is over: its outcome is owed."""
+        """Find the fate of steps that were sent before a restart, also where the run is over."""
         doubted = [i for i in self._loaded.items.items if self._steps[i.n].doubted() and not self._ended(i)]
         if not doubted:
             return
@@ -194,7 +194,7 @@ class Run:
         self._stopping.leave(CANCELLED)
 
     async def _census(self) -> Mapping[str, frozenset[str]]:
-        """Return who is online, by target; empty where a target has no census or cannot be asked now."""
+        """Return the logins that are online, by target; empty where a target has no census or cannot be asked now."""
         online: dict[str, frozenset[str]] = {}
         for target, address in self._parts.census.items():
             if any(s.target == target for i in self._loaded.items.items for s in i.steps):
@@ -246,7 +246,7 @@ class Run:
             self._check_stop()
 
     async def _revert_all(self) -> None:
-        """`--on-failure revert`: take back what stands, as the approved plan declares."""
+        """Take back the items that stand, as the approved plan declares (`--on-failure revert`)."""
         async with trio.open_nursery() as nursery:
             for item in self._loaded.items.items:
                 if self._to_undo(item) and can_be_undone(item):
@@ -259,12 +259,12 @@ class Run:
         await self._undoing[item.n].run()
 
     def _to_undo(self, item: Item) -> bool:
-        """Tell whether anything of an item stands, all of it or a half whose other half is proven not to."""
+        """Tell whether anything of an item stands, all of it, or one half where the other is proven not to."""
         state = self.tickets.states[item.n]
         return state in TOUCHED or (state is S.NEEDS_A_PERSON and self._steps[item.n].half_stands())
 
     async def _recover(self) -> None:
-        """Find the fate of every step in doubt, and take note of what is known of the others."""
+        """Find the fate of every step in doubt, and take note of the outcomes of the others."""
         async with trio.open_nursery() as nursery:
             for row in plans.steps(self._parts.store.reader, self._loaded.row.plan_id):
                 steps = self._steps[row.item]

@@ -1,4 +1,4 @@
-"""The devices that the agent talks to, as people ask for them: what is known of each, and a look at one now."""
+"""The devices that the agent talks to, for people: the last facts of each, and a look at one now."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Devices:
         self._sessions = sessions
 
     def reports(self) -> Sequence[DeviceReport]:
-        """Return what is known of each device; nothing is sent."""
+        """Return the last facts of each device; nothing is sent."""
         return [report for connector in self._connectors for report in connector.reports()]
 
     def find(self, name: str) -> DeviceReport | None:
-        """Return what is known of one device, by its target's id or the name in it; None: there is no such device."""
+        """Return the last facts of one device, by its target's id or the name in it; None: there is no such device."""
         return next((r for r in self.reports() if name in (r.target, r.name)), None)
 
     async def probe(self, target: str) -> DeviceReport:
-        """Ask a device now, on the connection that changes would use, and return what is known then.
+        """Ask a device now, on the connection that changes would use, and return its report.
 
         Raises:
             UnreadableError: there is no such device, or the agent is not running.

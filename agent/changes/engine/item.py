@@ -1,7 +1,7 @@
 """One item of a plan, from its beginning to its end: the way forward.
 
 It waits for its device and its place, performs its steps in order, falls back to another way where one did nothing,
-waits until what it set is enforced, and moves to the state in which it ends.
+waits until its writes are enforced, and moves to the state in which it ends.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ S = ItemState
 PAUSE_S = 1.0
 """How often an item that is frozen, halted or kept out by another change looks whether it may go on."""
 PAUSE_MAX_S = 30.0
-"""How long an item that was begun waits while it is frozen or halted; then it ends as what it is: set, not enforced."""
+"""How long an item that was begun waits while it is frozen or halted; then it ends as set and not enforced."""
 SPARE_S = 5.0
 """How soon a target that is to be spared is asked again; then twice as long each time, up to `SPARE_MAX_S`."""
 SPARE_MAX_S = 30.0
@@ -38,7 +38,7 @@ _SAID: Mapping[str, str] = {TargetReason.ACK_WITHOUT_EFFECT: "the NAS answered A
 
 
 class Then(enum.Enum):
-    """How an item goes on whose next step was not sent."""
+    """How an item goes on when its next step was not sent."""
 
     END = enum.auto()
     PAUSE = enum.auto()
@@ -162,7 +162,7 @@ class ItemRun:
         return self._tickets.unsent(self._item)
 
     def _patience_s(self) -> float:
-        """Return how long to wait for the item's session. What was begun is read to its end, after the deadline too."""
+        """Return how long to wait for the item's session, seconds; one that was begun is read to its end."""
         if not self._unsent() and not self._parts.sessions.arrives(self._item.steps[0].target):
             return float("inf")
         return max(self._run_until_s - self._clock.wall_s(), 0)
@@ -181,7 +181,7 @@ class ItemRun:
     async def _lock_first(self) -> Stopped | None:
         """Take the addresses of an item that looks at its device before its first "about to"; return why it may not.
 
-        What is seen of a device that calls in, or of sessions that are to end, must be no other change's doing.
+        No other change may be the cause of the state that is seen of a device, or of sessions that are to end.
         """
         arrives = self._steps.arrives()
         if not arrives and not isinstance(self._item.steps[0].do, Effect):
@@ -221,7 +221,7 @@ class ItemRun:
     async def _spare(self, session: Session) -> Stopped | None:
         """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out.
 
-        What was begun is finished after a short wait: half done it would hold its addresses against a restore.
+        An item that was begun is finished after a short wait: half done it would hold its addresses against a restore.
         """
         arrives = self._parts.sessions.arrives(session.target.id)
         pause_s, most_s, patience_s = SPARE_S, SPARE_MAX_S, PAUSE_MAX_S
@@ -399,7 +399,7 @@ class ItemRun:
         return (last.reason, fallbacks or last.detail) if last is not None else ("", "")
 
     def _fallbacks_text(self) -> str:
-        """Return what became of each effect, where the first one did not do and a fallback was tried."""
+        """Return the result of each effect, where the first one did nothing and a fallback was tried."""
         if not any(step.fallback_for and self._steps.done(step.n) for step in self._item.steps):
             return ""
         tried = [
@@ -408,7 +408,7 @@ class ItemRun:
         return ", then ".join(f"{verb}: {done.reason}" for verb, done in tried)
 
     async def _finish_reason_only(self) -> None:
-        """Record a reason for a service whose network state stays as it is."""
+        """Record a reason for a service; its network state stays as it is."""
         while self._unsent():
             try:
                 await self._parts.check_clock()

@@ -1,8 +1,8 @@
-"""One step: send it, read it back, record what is known. The second half alone is the recovery after a crash.
+"""One step: send it, read it back, record the verdict. The second half alone is the recovery after a crash.
 
 The verdict comes from the device's state, never from its reply: *applied* is "read back, equal"; *not applied* is "the
-carrier is closed, it settled, and it reads as before"; a third value is *diverged*; what cannot be re-read in time
-stays *unknown*. From the first byte to the recorded outcome nothing here can be cancelled.
+carrier is closed, it settled, and it reads as before"; a third value is *diverged*; a resource that is not re-read in
+time stays *unknown*. From the first byte to the recorded outcome nothing here can be cancelled.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from agent.runtime.clock import Clock
 CRASH = "crash"
 """Why a reply is lost that nobody waited for: the agent died."""
 _HUNG_UP = frozenset({TargetReason.SESSION_ENDED, TargetReason.NOT_ON_THE_LINE})
-"""Reasons of connectors whose device ended its session before anything was sent: it will call in again."""
+"""Reasons of connectors: the device ended its session before anything was sent, and will call in again."""
 
 
 class OutcomeKind(enum.Enum):
@@ -75,7 +75,7 @@ def hung_up(reason: str) -> bool:
 
 
 class OutcomeJournal(Protocol):
-    """Takes what becomes of tickets, to make it durable."""
+    """Takes the outcomes of tickets, to make them durable."""
 
     async def doubt(self, ticket: Ticket, reason: str) -> None:
         """Record that the step's fate is unknown while it is being re-read, so that nobody is shown "running"."""
@@ -110,11 +110,11 @@ async def perform_step(
     *,
     leave: bool = False,
 ) -> StepOutcome:
-    """Send the ticket's step and return what came of it, recorded.
+    """Send the ticket's step and return its outcome, recorded.
 
     `replied` is called once the target has accepted an effect: nothing is under way to it any more, only reads follow.
-    `leave`: whether reading back may be cancelled: of a device that calls in when it likes it may take days, and what
-    became of the step is then found after the next start, as after a crash.
+    `leave`: whether reading back may be cancelled: of a device that calls in when it likes it may take days, and the
+    fate of the step is then found after the next start, as after a crash.
 
     Raises:
         StoreFailedError: the outcome could not be made durable (the step's fate is found again by recovery).
@@ -153,7 +153,7 @@ async def recover_step(
 
 @dataclass(frozen=True, slots=True)
 class _Sent:
-    """A step was sent, or may have been: what the target said, or why that is in doubt."""
+    """A step was sent, or may have been: the target's reply, or why it is in doubt."""
 
     said: Reply | str | None
 
@@ -290,8 +290,8 @@ def _effect_holds(bound: Mapping[Address, Seen], proof: ProofKind, now: Mapping[
 async def _wait_for_proof(
     session: Session, ticket: Ticket, proof: ProofKind, until: float, clock: Clock, patience: Patience
 ) -> tuple[Mapping[Address, Seen] | None, Reply | None]:
-    """Return the last reading, which may or may not hold, None when nothing could be read for `reread_s`; and what the
-    device said later of what it had accepted: a refusal ends the waiting.
+    """Return the last reading, which may or may not hold, None when nothing could be read for `reread_s`; and the
+    device's later reply to an effect that it had accepted: a refusal ends the waiting.
     """
     pause = patience.proof_s
     last: Mapping[Address, Seen] | None = None

@@ -25,7 +25,7 @@ BULK_MAX = 2000
 
 
 class _SharedRead:
-    """One bulk read for all who joined it. `ready`: one of them must read now; `finished`: it was read."""
+    """One bulk read, shared by its readers. `ready`: one of them must read now; `finished`: it was read."""
 
     def __init__(self) -> None:
         self.addresses: dict[Address, None] = {}
@@ -37,7 +37,7 @@ class _SharedRead:
 
 
 class CoalescedSession:
-    """A session whose reads are shared. Everything else passes through."""
+    """A session that shares its reads. Everything else passes through."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -46,7 +46,7 @@ class CoalescedSession:
         self._next = _SharedRead()
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
-        """Return what each address reads, from a bulk read that began after this call."""
+        """Return the value of each address, from a bulk read that began after this call."""
         mine = self._next
         mine.addresses.update(dict.fromkeys(addresses))
         if self._reading:
@@ -60,7 +60,7 @@ class CoalescedSession:
         return {a: mine.seen[a] for a in addresses}
 
     async def _lead(self, mine: _SharedRead) -> None:
-        """Read one round for all who joined it. Not cancellable: the others depend on it."""
+        """Read once for all its readers. Not cancellable: the others depend on it."""
         mine.led, self._reading, self._next = True, True, _SharedRead()
         try:
             with trio.CancelScope(shield=True):
@@ -114,7 +114,7 @@ class _Dialled:
 class _Arrival:
     """The session of one device while it is connected, and the number of items that want it (`wanted`).
 
-    One bell for each device: a device that calls in wakes nobody who waits for another.
+    One bell for each device: a device that calls in wakes only the items that wait for it.
     """
 
     session: Session | None = None
@@ -261,7 +261,7 @@ class Sessions:
                     self._forget(target.id, host)
 
     async def _release(self, target: str, host: _Dialled) -> None:
-        """Wait to be cancelled, then for those who keep the session."""
+        """Wait to be cancelled, then for the steps that keep the session."""
         try:
             await trio.sleep_forever()
         finally:
@@ -316,7 +316,7 @@ class Sessions:
 
     @asynccontextmanager
     async def for_item(self, target: str) -> AsyncIterator[ItemSessions]:
-        """Lend the sessions of an item whose first step is at `target`, waiting for a device that must call in."""
+        """Lend the sessions of an item with its first step at `target`, waiting for a device that must call in."""
         if self.arrives(target):
             async with self._arriving(target) as session:
                 yield ItemSessions(self, session)
@@ -342,7 +342,7 @@ class ItemSessions:
         return await self._sessions.dialled(target)
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
-        """Return what each address reads now, target by target.
+        """Return the value of each address now, target by target.
 
         Raises:
             UnreadableError: a target could not be asked.

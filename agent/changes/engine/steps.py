@@ -1,4 +1,4 @@
-"""The steps of one item: what is known of each, the one way in which any is sent, and the doubts that a crash left.
+"""The steps of one item: their known outcomes, the one way in which any is sent, and the doubts that a crash left.
 
 * A step is sent by `Steps.send` and nowhere else: "about to" is durable before the first byte.
 * An outcome that a crash would only lose until it is read again may be *owed*: the item's next command brings it, so
@@ -68,10 +68,10 @@ class RunParts:
 
 
 class Steps:
-    """The steps of one item. `changed` is called after every move, for those who watch."""
+    """The steps of one item. `changed` is called after every move."""
 
     def __init__(self, item: Item, parts: RunParts, tickets: Tickets, changed: Callable[[], None]) -> None:
-        """Know nothing of them yet."""
+        """Begin without any outcome."""
         self.item, self.parts, self.tickets, self.changed = item, parts, tickets, changed
         self.outcomes: dict[_Key, StepOutcome] = {}
         """The last outcome of each step, each way."""
@@ -100,7 +100,7 @@ class Steps:
         return done is not None and done.verdict is Verdict.APPLIED
 
     def facts(self) -> list[StepFact]:
-        """Return what the machine needs to know of each step."""
+        """Return the facts of each step that the machine judges by."""
         return [_fact(step, self.done(step.n)) for step in self.item.steps]
 
     def note_outcome(self, key: _Key, outcome: StepOutcome) -> None:
@@ -155,7 +155,7 @@ class Steps:
     # --- sending ---
 
     async def send(self, action: StepAction, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome:
-        """Send a step once it is durable that it is about to be; return what was read back of it.
+        """Send a step once it is durable that it is about to be; return the outcome that was read back.
 
         Raises:
             RefusedCommandError: it may not be sent now. UnreadableError: its device cannot be read before it is.
@@ -194,7 +194,7 @@ class Steps:
         return ticket
 
     def _last_reply(self, action: StepAction, slot: WindowSlot) -> Callable[[], None]:
-        """Return what to do when an effect is accepted: after its last one an item only reads, in nobody's way."""
+        """Return the call to make when an effect is accepted: after its last one an item only reads."""
         last = all(action.step in later.fallback_for for later in self.item.steps[action.step :])
         return slot.over if last and action.direction is Direction.FORWARD else lambda: None
 
@@ -250,7 +250,7 @@ class Steps:
         self.locked = True
 
     async def leave(self) -> None:
-        """Say what is owed and give the addresses back, where the item does not end: unless a step is in doubt."""
+        """Say the outcome that is owed and give the addresses back, unless a step is in doubt."""
         await self.say()
         if self.locked and not self._in_doubt:
             with trio.CancelScope(shield=True):
@@ -292,7 +292,7 @@ class Steps:
         return any(way in (None, row.direction) for row in self._doubts)
 
     async def resolve_doubts(self) -> None:
-        """Find the fate of what was about to be sent to a device that calls in when it likes."""
+        """Find the fate of steps that were about to be sent to a device that calls in when it likes."""
         while self._doubts:
             row = self._doubts[0]
             await self.recover(row)
@@ -318,7 +318,7 @@ class Steps:
         self._note_recorded((row.n, row.direction), outcome)
 
     async def _recovered(self, target: str, ticket: Ticket) -> StepOutcome:
-        """Read what became of a ticket.
+        """Read the outcome of a ticket.
 
         Raises:
             UnreadableError: the target cannot be read, or does not call in for too long.
@@ -343,7 +343,7 @@ def _fact(step: Step, outcome: StepOutcome | None) -> StepFact:
 
 
 def inverse_of(step: Step) -> tuple[Transition, ...] | Effect | None:
-    """Return what takes a step back: transitions inverted, last first; an effect's declared `on_revert`, or None."""
+    """Return the inverse of a step: transitions inverted, last first; an effect's declared `on_revert`, or None."""
     if isinstance(step.do, Effect):
         return step.on_revert[0] if step.on_revert else None
     return tuple(

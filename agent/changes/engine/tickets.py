@@ -1,6 +1,6 @@
-"""Tickets of one plan: leave to perform a step once, and what became of it.
+"""Tickets of one plan: leave to perform a step once, and its outcome.
 
-It turns what happens into commands with their sealed records, and keeps the item states as the database has them. It
+It turns events into commands with their sealed records, and keeps the item states as the database has them. It
 is the only caller of the commands of steps and of `MoveItem`.
 """
 
@@ -129,7 +129,7 @@ class Tickets:
         )
 
     def cancelled(self) -> bool:
-        """Tell whether a person cancelled the plan: what was not sent yet never is."""
+        """Tell whether a person cancelled the plan: unsent steps are then never sent."""
         found = self._store.reader.execute("SELECT 1 FROM cancelled WHERE plan_digest = ?", (self.plan.digest,))
         return found.fetchone() is not None
 
@@ -227,7 +227,7 @@ class Tickets:
         return commands.MoveItem(self.plan.plan_id, n, event, reason, detail, sealed, desired, service)
 
     async def record_reason(self, item: Item) -> None:
-        """Record what an item without steps records, if everything still is as previewed.
+        """Record the reason of an item without steps, if everything still is as previewed.
 
         Raises:
             RefusedCommandError: it is not; `reason` says why.

@@ -37,14 +37,14 @@ class Undo:
     """Takes one item back, in a task of its own."""
 
     def __init__(self, steps: Steps) -> None:
-        """Go by what is known of the item's steps."""
+        """Take the item's steps, with their known outcomes."""
         self._steps, self._item = steps, steps.item
         self._tickets, self._clock = steps.tickets, steps.parts.clock
         self.waiting = False
         """Whether it waits for the item's device to call in."""
 
     async def run(self) -> None:
-        """Take back an item whose writes stand, all or half: writes last first, then the declared effects."""
+        """Take back an item of which all writes stand, or half: writes last first, then the declared effects."""
         item, stands = self._item, self._tickets.states[self._item.n] in TOUCHED
         desired = opposite(item.desired) if stands else ()
         await self._steps.resolve_doubts()
@@ -58,7 +58,7 @@ class Undo:
             await self._steps.end(Event.ESCALATE, f"revert-{failed.reason}", failed.detail)
 
     async def _revert_steps(self) -> Stopped | None:
-        """Revert what is not reverted yet; return None, or why it stopped."""
+        """Revert the steps that are not reverted yet; return None, or why it stopped."""
         sessions, within_s = self._steps.parts.sessions, self._within_s()
         self.waiting = True
         try:

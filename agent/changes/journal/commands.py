@@ -307,7 +307,7 @@ def plan_row(tx: Tx, plan_id: bytes) -> PlanRow:
 
 
 def frozen_by(tx: Tx, plan_id: bytes, requester: str) -> str | None:
-    """Return who froze what this plan would do, or None. A freeze of another agent is never stored."""
+    """Return the person who froze a part of this plan, or None. A freeze of another agent is never stored."""
     approvals = tx.all("SELECT person, key FROM approval WHERE plan_id = ?", (plan_id,))
     people = {requester, *(r["person"] for r in approvals)}
     keys = {r["key"] for r in approvals}
@@ -438,7 +438,7 @@ class MoveItem:
 
 
 def move_item(tx: Tx, move: MoveItem) -> ItemState:
-    """Do what `MoveItem` says, inside a larger command.
+    """Move an item as `MoveItem` does, inside a larger command.
 
     Raises:
         RefusedCommandError: there is no such item.
@@ -485,14 +485,14 @@ def _record_desired(tx: Tx, service: str, change: DesiredChange, plan_id: bytes,
 
 
 def encode_bound(bound: Mapping[Address, Seen]) -> bytes:
-    """Return the document of what an effect was bound to."""
+    """Return the document of the resources that an effect was bound to."""
     return json.dumps(
         {a: [encode_value(s.value).decode(), s.at_s] for a, s in bound.items()}, separators=(",", ":")
     ).encode()
 
 
 def decode_bound(data: bytes) -> dict[Address, Seen]:
-    """Read what `encode_bound` wrote (our own database: malformed means corrupt)."""
+    """Read a document of `encode_bound` (our own database: malformed means corrupt)."""
     return {Address(a): Seen(decode_value_untrusted(v.encode()), at) for a, (v, at) in json.loads(data).items()}
 
 
@@ -522,7 +522,7 @@ class AboutTo:
 
         Raises:
             RefusedCommandError: `clock-halt`, `frozen`, `cancelled`, `expired`, `over`, `busy`, or `not-required` or
-                `stale` with what changed meanwhile. Nothing was written then.
+                `stale` with the fact that changed meanwhile. Nothing was written then.
         """
         key = (self.plan_id, self.n, self.step, self.direction.value)
         row = tx.one(_BEFORE_STEP, (*key, self.plan_id, self.n))
@@ -568,7 +568,7 @@ FROM plan p JOIN item i USING (plan_id) WHERE plan_id = ? AND i.n = ?
 
 
 def _refuse_if_over(row: sqlite3.Row, now: Now) -> None:
-    """Refuse the next step of a plan that was cancelled, or whose time is over.
+    """Refuse the next step of a plan that was cancelled, or is out of time.
 
     Raises:
         RefusedCommandError: `not-consumed`, `cancelled` or `expired`.
@@ -678,7 +678,7 @@ class EndItem:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """Take the addresses of an item, all or none, before its first "about to": what it acts on must be read first."""
+    """Take the addresses of an item, all or none, before its first "about to": the item must read them first."""
 
     plan_id: bytes
     n: int
@@ -699,7 +699,7 @@ class Unlock:
     addresses: tuple[Address, ...]
 
     def run(self, tx: Tx) -> None:
-        """Do it; what another item holds stays held."""
+        """Do it; addresses that another item holds stay held."""
         give_back_addresses(tx, self.plan_id, self.n, self.addresses)
 
 
@@ -766,7 +766,7 @@ class Conclude:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """End a run that cannot go on: what was not sent never is, what was begun needs a person."""
+    """End a run that cannot go on: unsent items are cancelled, items that were begun need a person."""
 
     plan_id: bytes
     why: str

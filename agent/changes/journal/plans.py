@@ -1,4 +1,4 @@
-"""Reading plans back: what was signed, what is run, where each item stands.
+"""Reads plans back: the signed document, its items, and where each item stands.
 
 * Items are proven against the signed root and decoded once; later loads of a plan that is not over share them. They are
   immutable; rows of state are read each time.
@@ -74,7 +74,7 @@ class Loaded:
 
 
 def state_of(row: PlanRow, items: Counter[ItemState]) -> ChangeState:
-    """Return what a change is. Until its run is over it is running, whatever its items are: some may be taken back."""
+    """Return the state of a change: running until its run is over, since items may be taken back."""
     state = fold(row.gate, items)
     goes_on = row.gate is Gate.CONSUMED and row.finished_seq is None
     return ChangeState.RUNNING if goes_on and state is not ChangeState.WAITING_FOR_DEVICE else state
@@ -98,7 +98,7 @@ def find(reader: sqlite3.Connection, ref: str) -> PlanRow:
 
 
 def signed(row: PlanRow) -> Plan:
-    """Return what the plan's envelope says.
+    """Return the plan in a row's envelope.
 
     Raises:
         LogCorruptError: the stored envelope is no plan.
@@ -122,7 +122,7 @@ def counts(reader: sqlite3.Connection, row: PlanRow) -> Counter[ItemState]:
 
 
 def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
-    """Return the plan with its items, proven to be what was signed.
+    """Return the plan with its items, proven to be the signed ones.
 
     Raises:
         LogCorruptError: the stored items do not hash to the plan's items_root, or a subject was erased.
@@ -147,7 +147,7 @@ def forget(vault: Vault, plan_id: bytes) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """What was signed: proven and decoded."""
+    """A signed plan: proven and decoded."""
 
     plan: Plan
     items: Items
@@ -161,7 +161,7 @@ class _Kept:
         self._items = 0
 
     def get(self, row: PlanRow) -> _Opened | None:
-        """Return what is kept of a plan."""
+        """Return a plan that is kept, or None."""
         opened = self._plans.get(row.plan_id)
         if opened is not None:
             self._plans.move_to_end(row.plan_id)
@@ -231,7 +231,7 @@ def locked(reader: sqlite3.Connection, plan_id: bytes) -> list[int]:
 
 
 def unfinished(reader: sqlite3.Connection) -> list[PlanRow]:
-    """Return the plans that were consumed and whose run is not over, oldest first."""
+    """Return the plans that were consumed and are not finished, oldest first."""
     found = reader.execute(
         "SELECT * FROM plan WHERE consumed_seq IS NOT NULL AND finished_seq IS NULL ORDER BY consumed_seq"
     ).fetchall()
