@@ -17,28 +17,29 @@ import agent
 import durable
 import protos
 import trust
-from agent.api.call import ApiParts
+from agent.api import build as api
+from agent.api.build import MainJob, ShownNetwork
 from agent.api.routes import Api
+from agent.changes.auditlog import build as auditlog
 from agent.changes.auditlog import recovery
-from agent.changes.auditlog.evidence import Evidence
-from agent.changes.auditlog.witnesses import Witnesses
-from agent.changes.authority.approval import Approvals
-from agent.changes.authority.standings import Standings
+from agent.changes.auditlog.build import AuditLog
+from agent.changes.authority import build as authority
 from agent.changes.clock_watch import ClockWatch
+from agent.changes.engine import build as engine
+from agent.changes.engine.build import RunTempo
 from agent.changes.engine.devices import Devices
 from agent.changes.engine.perform import Patience
 from agent.changes.engine.sessions import Sessions
-from agent.changes.engine.steps import RunParts
+from agent.changes.journal import build as journal
 from agent.changes.journal import machine
-from agent.changes.journal.audit import Recorder
-from agent.changes.journal.digest import Signer
+from agent.changes.journal.build import Ground
 from agent.changes.journal.trust_state import TrustState
-from agent.changes.planning.intake import Intake
-from agent.changes.planning.preview import Pacing, Previewer
-from agent.changes.remote.mailroom import Mailroom, MailroomParts
+from agent.changes.planning import build as planning
+from agent.changes.planning.build import PlanTerms
+from agent.changes.planning.preview import Pacing
+from agent.changes.remote import build as remote
+from agent.changes.remote.mailroom import Mailroom
 from agent.changes.remote.sealing import Sealing
-from agent.changes.remote.views import Views
-from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
 from agent.connectors import roles
@@ -56,7 +57,6 @@ from agent.inventory.importing import Importer
 from agent.polling.poller import Poller
 from agent.reasons import TargetReason
 from agent.runtime import redacting_log
-from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock, SystemClock
 from agent.runtime.http import serve_http
 from agent.runtime.supervise import supervise
@@ -70,7 +70,6 @@ from agent.store.secrets import SecretStore
 from agent.store.vault import Vault, load_store_key
 from trust.checkpoint import parse_witness_vkey_untrusted
 from trust.document import WitnessOperator
-from trust.keys import fingerprint
 
 if TYPE_CHECKING:
     from agent.uplink.link import Uplink
@@ -194,15 +193,12 @@ class Daemon:
     config: AgentConfig
     files: Files
     clock: Clock
+    job: MainJob
+    log: AuditLog
     sessions: Sessions
-    worker: Worker
-    importer: Importer
-    evidence: Evidence
-    clock_watch: ClockWatch
     api: Api
     sealing: Sealing
     mailroom: Mailroom
-    witnesses: Witnesses
     link: Link
     poller: Poller
     provisioner: Provisioner | None = None
@@ -214,16 +210,16 @@ class Daemon:
             StoreFailedError: the store cannot be written: nothing more may be done.
             BindError: the socket cannot be made, or another daemon listens on it.
         """
-        await self.clock_watch.check()
-        await self.importer.refresh()  # before anything goes on that rests on what it says
+        await self.job.clock_watch.check()
+        await self.job.importer.refresh()  # before anything goes on that rests on what it says
         await self.link.join()
         listener = bind_unix(self.config.socket, group=self.config.socket_group)
         async with trio.open_nursery() as nursery:
             await self.sessions.host(nursery)
             await nursery.start(serve_http, listener, self.api)
-            nursery.start_soon(self.clock_watch.run)
+            nursery.start_soon(self.job.clock_watch.run)
             nursery.start_soon(self._work)
-            nursery.start_soon(self._supervised, "witnesses", self.witnesses.run)
+            nursery.start_soon(self._supervised, "witnesses", self.log.witnesses.run)
             nursery.start_soon(self._supervised, "mailroom", self.mailroom.run)
             nursery.start_soon(self._supervised, "sealing", self.sealing.run)
             nursery.start_soon(self._supervised, "link", self.link.run)
@@ -242,8 +238,8 @@ class Daemon:
 
     async def _work(self) -> None:
         """Start what is approved, once the witnesses confirmed that this log is the one that they know."""
-        await self.witnesses.start_rule(self.config.cloud.witness_wait_s)
-        await self.worker.run()
+        await self.log.witnesses.start_rule(self.config.cloud.witness_wait_s)
+        await self.job.worker.run()
 
     async def _supervised(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         await supervise(name, run, log=_log, fatal=(StoreFailedError,))
@@ -251,7 +247,7 @@ class Daemon:
     async def _billing(self) -> None:
         async def read_again() -> None:
             while True:
-                await self.importer.refresh()
+                await self.job.importer.refresh()
                 await self.clock.sleep(BILLING_S)
 
         await self._supervised("billing", read_again)
@@ -266,169 +262,90 @@ def build(
     connectors: Mapping[str, Connector] | None = None,
     paced: bool = True,
 ) -> Daemon:
-    """Return an agent, put together; nothing runs yet."""
-    store, vault, identity = files.store, files.vault, files.identity
-    recorder = Recorder(vault)
-    evidence = Evidence(store, vault, recorder, identity.origin(config.origin), identity.log_key)
-    trust_state = TrustState(store, recorder, identity.agent, identity.plan_key.public)
-    secrets = SecretStore(
-        store,
-        vault,
-        lambda name, who: recorder.record(None, {"what": "secret", "name": name, "by": who}),
+    """Return an agent, put together room by room, each on those below it; nothing runs yet."""
+    ground = journal.build(files.store, files.vault, files.identity, clock)
+    log = auditlog.build(ground, config.origin, cadence_s=config.cloud.checkpoint_s)
+    secrets, cpe_store = _secrets(config, ground), CpeStore(files.store, files.vault)
+    if connectors is None:
+        context = ConnectorContext(_lent(secrets), files.vault.commit, config.timezone, clock, cpe_store)
+        made = roles.build(config.connectors, context)
+    else:
+        made = Connectors(connectors)
+    clock_watch, importer = ClockWatch(files.store, ground.recorder, clock), _importer(config, ground)
+    approvals = authority.build(ground, log.signer, importer.doubt, EVIDENCE_TESTS)
+    tests = {**book.requirement_tests(importer.doubt), **REQUIREMENT_TESTS}
+    run = engine.build(
+        ground,
+        made,
+        RunTempo(patience or Patience(), paced),
+        lambda tx, item, begun: book.unmet(tx, item, begun, tests),
+        check_clock=clock_watch.check,
+        refresh_facts=importer.refresh,
+    )
+    worker = Worker(run, files.vault, approvals, log.signer, ground.recorder, config.timezone, ground.changed)
+    previewer = planning.build(ground, log, run, _terms(config))
+    cpes = cpe.build(
+        CpeContext(
+            ground,
+            cpe_store,
+            run.sessions,
+            approvals.standings,
+            previewer,
+            SecretSources(made.password_of, _lent(secrets)),
+            config.name,
+            waiting_for=worker.waiting_for,
+            poke=worker.poke,
+        ),
+        made.by_name.values(),
+    )
+    intake = planning.build_intake(ground, previewer, config.access, importer.doubt, approvals.standings, cpes.planners)
+    sealing, mailroom = remote.build(ground, log, approvals, intake, wake=worker.poke, refresh_facts=importer.refresh)
+    link, poller = Link(config, files, clock, ground.mail, ground.trust), Poller(made.by_name, files.store, clock)
+    job = MainJob(approvals, intake, worker, importer, clock_watch)
+    devices = Devices({**made.by_name, "polled": poller}, run.sessions)
+    network = ShownNetwork(made.targets, devices, cpes.desk)
+    served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)
+    return Daemon(
+        config, files, clock, job, log, run.sessions, served, sealing, mailroom, link, poller, cpes.provisioner
+    )
+
+
+def _secrets(config: AgentConfig, ground: Ground) -> SecretStore:
+    return SecretStore(
+        ground.store,
+        ground.vault,
+        lambda name, who: ground.recorder.record(None, {"what": "secret", "name": name, "by": who}),
         config.secrets,
         redacting_log.register_secret,
     )
 
+
+def _lent(secrets: SecretStore) -> Callable[[str], bytes]:
+    """Return the secrets as connectors ask for them: one that is missing is a target that cannot be reached."""
+
     def secret(name: str) -> bytes:
         try:
             return secrets.get(name)
-        except MissingKeyError as err:  # to a connector it is one more reason why a target cannot be reached
+        except MissingKeyError as err:
             raise UnreadableError(str(err), reason=TargetReason.MISSING_SECRET) from err
 
-    cpe_store = CpeStore(store, vault)
-    if connectors is None:
-        hosts = {one.spec.name: one.spec.host() for one in config.connectors if one.spec.host is not None}
-        context = ConnectorContext(secret, vault.commit, config.timezone, clock, cpe_store, hosts)
-        found = roles.make(config.connectors, context)
-    else:
-        found = Connectors(connectors)
-    poller = Poller(found.by_name, store, clock)
-    access_methods = found.access_methods
-    sessions = Sessions(found.in_sessions)
-    clock_watch = ClockWatch(store, recorder, clock)
-    importer = Importer(
-        store,
+    return secret
+
+
+def _importer(config: AgentConfig, ground: Ground) -> Importer:
+    recorder = ground.recorder
+    return Importer(
+        ground.store,
         lambda fields: recorder.record(None, dict(fields)),
         recorder.ensure,
         config.billing.file,
         config.access,
-        clock.wall_s,
+        ground.clock.wall_s,
     )
 
-    def signer() -> Signer:
-        pinned = trust_state.pinned
-        trust_id = pinned.trust.trust_id if pinned else "0" * 32
-        return Signer(trust_id, identity.agent, identity.plan_key, evidence.published)
 
-    standings = Standings(store, recorder, trust_state, clock, importer.doubt, EVIDENCE_TESTS)
-    approvals = Approvals(store, recorder, trust_state, clock, signer, standings)
-    bell, bells = Bell(), MailBells()
-    store.on_post = bells.outbox.ring
-    witnesses = Witnesses(store, recorder, evidence, trust_state, clock, bell, cadence_s=config.cloud.checkpoint_s)
-    link = Link(config, files, clock, bells, trust_state)
-    tests = {**book.requirement_tests(importer.doubt), **REQUIREMENT_TESTS}
-    run_parts = RunParts(
-        store=store,
-        recorder=recorder,
-        sessions=sessions,
-        access_methods=access_methods,
-        clock=clock,
-        unmet=lambda tx, item, begun: book.unmet(tx, item, begun, tests),
-        patience=patience or Patience(),
-        census=found.census,
-        paced=paced,
-        check_clock=clock_watch.check,
-        refresh_facts=importer.refresh,
-    )
-    worker = Worker(run_parts, vault, approvals, signer, recorder, config.timezone, bell)
-    previewer = Previewer(
-        store=store,
-        vault=vault,
-        recorder=recorder,
-        sessions=sessions,
-        access_methods=access_methods,
-        clock=clock,
-        agent=identity.agent,
-        plan_key=identity.plan_key,
-        pacing=_pacing(config),
-        timezone=config.timezone,
-        config_sha256=config.config_sha256,
-        build_sha256=build_sha256(),
-        log_head=evidence.published,
-    )
-    cpes = cpe.build(
-        CpeContext(
-            store=store,
-            vault=vault,
-            cpes=cpe_store,
-            recorder=recorder,
-            clock=clock,
-            sessions=sessions,
-            trust=trust_state,
-            standings=standings,
-            previewer=previewer,
-            sources=SecretSources(found.password_of, secret),
-            handle=config.name,
-            waiting_for=worker.waiting_for,
-            poke=worker.poke,
-        ),
-        found.by_name.values(),
-    )
-    intake = Intake(store, vault, sessions, previewer, config.access, clock, importer.doubt, standings, cpes.planners)
-    sealing = Sealing(store, vault, recorder, trust_state, clock, signer)
-    mailroom = Mailroom(
-        MailroomParts(
-            store=store,
-            recorder=recorder,
-            clock=clock,
-            trust=trust_state,
-            approvals=approvals,
-            intake=intake,
-            views=Views(store, recorder, evidence, clock, identity.agent),
-            sealing=sealing,
-            witnesses=witnesses,
-            signer=signer,
-            bells=bells,
-            changed=bell,
-            wake=worker.poke,
-            refresh_facts=importer.refresh,
-            agent=identity.agent,
-        )
-    )
-    api = Api(
-        ApiParts(
-            store=store,
-            vault=vault,
-            recorder=recorder,
-            trust=trust_state,
-            approvals=approvals,
-            intake=intake,
-            worker=worker,
-            evidence=evidence,
-            importer=importer,
-            secrets=secrets,
-            clock_watch=clock_watch,
-            retry=Retry(store, vault, recorder, worker, clock),
-            clock=clock,
-            bell=bell,
-            people=config.people,
-            agent=identity.agent,
-            handle=config.name,
-            words=fingerprint(identity.plan_key.public, identity.log_key.public),
-            targets=found.targets,
-            devices=Devices({**found.by_name, "polled": poller}, sessions),
-            cpes=cpes.desk,
-            cloud=link.state,
-            witnessed=witnesses.witnessed_text,
-        )
-    )
-    return Daemon(
-        config=config,
-        files=files,
-        clock=clock,
-        sessions=sessions,
-        worker=worker,
-        importer=importer,
-        evidence=evidence,
-        clock_watch=clock_watch,
-        api=api,
-        sealing=sealing,
-        mailroom=mailroom,
-        witnesses=witnesses,
-        link=link,
-        poller=poller,
-        provisioner=cpes.provisioner,
-    )
+def _terms(config: AgentConfig) -> PlanTerms:
+    return PlanTerms(_pacing(config), config.timezone, config.config_sha256, build_sha256())
 
 
 def _pacing(config: AgentConfig) -> Pacing:

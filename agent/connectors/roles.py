@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agent.connectors.base import (
@@ -71,10 +71,12 @@ class Connectors:
         return await connector.password_of(method.target, service.login)
 
 
-def make(configured: Iterable[Configured[Any]], context: ConnectorContext) -> Connectors:
-    """Return the connectors; nothing is opened yet.
+def build(configured: Iterable[Configured[Any]], context: ConnectorContext) -> Connectors:
+    """Return the connectors, which know each other as hosts of sessions; nothing is opened yet.
 
     Raises:
         TypeError: a connector does not play a role that its spec declares.
     """
-    return Connectors({one.spec.name: one.make(context) for one in configured})
+    every = tuple(configured)
+    hosts = {one.spec.name: one.spec.host() for one in every if one.spec.host is not None}
+    return Connectors({one.spec.name: one.make(replace(context, hosts=hosts)) for one in every})

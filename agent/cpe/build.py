@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from agent.changes.authority.standings import Standings
 from agent.changes.engine.sessions import Sessions
-from agent.changes.journal.audit import Recorder
-from agent.changes.journal.trust_state import TrustState
+from agent.changes.journal.build import Ground
 from agent.changes.planning.intake import Planner
 from agent.changes.planning.preview import Previewer
 from agent.cpe.baseline import SecretSources
@@ -18,9 +17,6 @@ from agent.cpe.planner import planners
 from agent.cpe.provision import Provisioner
 from agent.cpe.store import CpeStore
 from agent.cpe_model.manager import CpeManager
-from agent.runtime.clock import Clock
-from agent.store.db import Store
-from agent.store.vault import Vault
 from trust.policy import Action
 
 
@@ -32,13 +28,9 @@ class CpeContext:
     plans.
     """
 
-    store: Store
-    vault: Vault
+    ground: Ground
     cpes: CpeStore
-    recorder: Recorder
-    clock: Clock
     sessions: Sessions
-    trust: TrustState
     standings: Standings
     previewer: Previewer
     sources: SecretSources
@@ -62,19 +54,19 @@ def build(context: CpeContext, connectors: Iterable[object]) -> CpeParts:
     terms = None if manager is None else manager.terms()
     if manager is None or terms is None:
         return CpeParts(planners(None))
-    c = context
-    intake = CpeIntake(c.cpes, c.vault, c.previewer, c.clock, manager, terms, c.standings, c.sources)
+    c, g = context, context.ground
+    intake = CpeIntake(c.cpes, g.vault, c.previewer, g.clock, manager, terms, c.standings, c.sources)
     problems: dict[str, str] = {}
     desk = CpeDesk(
         manager,
-        c.store,
+        g.store,
         c.cpes,
         intake,
         c.sessions,
-        c.recorder,
-        c.clock,
+        g.recorder,
+        g.clock,
         not_provisioned=lambda name: problems.get(name, ""),
         waiting_for=c.waiting_for,
     )
-    provisioner = Provisioner(desk, intake, c.trust, c.clock, c.handle, c.poke, problems)
+    provisioner = Provisioner(desk, intake, g.trust, g.clock, c.handle, c.poke, problems)
     return CpeParts(planners(intake), desk, provisioner)

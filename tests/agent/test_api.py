@@ -136,7 +136,7 @@ async def agent_in(
         agent = Agent(daemon, people, words)
         async with trio.open_nursery() as nursery:
             await daemon.sessions.host(nursery)
-            nursery.start_soon(daemon.worker.run)
+            nursery.start_soon(daemon.job.worker.run)
             if install:
                 body = {"document": base64.b64encode(document).decode(), "words": words}
                 await agent.call("POST", "/v1/trust", body, os.getuid())
@@ -365,7 +365,7 @@ async def test_what_ends_before_it_starts_is_told_to_every_desk(tmp_path: Path, 
         with trio.fail_after(20):
             while len(told := [o for o in mail.next_out(store.reader, 0, 100) if o.kind == "outcome"]) < 2:  # noqa: ASYNC110  the worker tells nobody
                 await trio.sleep(0.02)
-        await agent.daemon.worker._conclude()
+        await agent.daemon.job.worker._conclude()
         assert len([o for o in mail.next_out(store.reader, 0, 100) if o.kind == "outcome"]) == 2
         outcomes = [statements.decode_as_untrusted(Outcome, envelopes.decode_untrusted(o.body)) for o in told]
         by_plan = {o.plan_sha256: (o.state, o.final, dict(o.buckets)) for o in outcomes}
@@ -632,7 +632,7 @@ async def test_the_audit_answers(tmp_path: Path, world: World) -> None:
         events = await agent.call("GET", f"/v1/audit?change={change['id']}")
         kinds = [e["kind"] for e in events]
         assert kinds.index("about-to") < kinds.index("step-outcome") < kinds.index("change-finished")
-        vkey = agent.daemon.evidence.vkey
+        vkey = agent.daemon.log.evidence.vkey
         for opened in ("0", "1"):
             found = await agent.call("GET", f"/v1/audit/proof/{events[-1]['seq']}?open={opened}")
             assert proof.verify_file_untrusted(found["file"].encode(), vkey).ok

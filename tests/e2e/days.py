@@ -180,8 +180,8 @@ class Day:
 
     async def checkpoint(self) -> int:
         """Have the log signed and cosigned; return its size."""
-        await self.site.daemon.witnesses.publish()
-        size, _ = self.site.daemon.evidence.published()
+        await self.site.daemon.log.witnesses.publish()
+        size, _ = self.site.daemon.log.evidence.published()
 
         async def seen() -> bool:
             row = self.site.daemon.files.store.reader.execute("SELECT max(size) FROM witness_seen").fetchone()

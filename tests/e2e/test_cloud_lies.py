@@ -380,7 +380,7 @@ async def test_a_forked_log_is_an_alarm_at_the_desk(tmp_path: Path, cloud: Cloud
 
         config = load(here.files.config)
         identity = load_identity(config.state_dir, load_store_key(config.key_file))
-        size, root = site.daemon.evidence.published()
+        size, root = site.daemon.log.evidence.published()
         assert size > 0
         twin = Signer(site.people.trust_id, identity.agent, identity.plan_key, lambda: (size, bytes(32)))
         lie = twin.receipt("cancel", secrets.token_bytes(32), None, (0, 0), 1, time.time())

@@ -78,14 +78,14 @@ async def cosigned(site: Site) -> None:
     size = (await site.call("GET", "/v1/status"))["log"]["size"]
 
     async def look() -> bool:
-        return site.daemon.witnesses.witnessed_text(size) == f"witnessed by {NAME}, ispcloud-witness"
+        return site.daemon.log.witnesses.witnessed_text(size) == f"witnessed by {NAME}, ispcloud-witness"
 
     await wait_until("cosignatures of both", look)
 
 
 async def confirmed(site: Site) -> None:
     async def look() -> bool:
-        return site.daemon.witnesses.confirmed
+        return site.daemon.log.witnesses.confirmed
 
     await wait_until("a confirmed start", look)
 
@@ -158,7 +158,7 @@ async def test_a_restored_database_meets_a_witness_that_has_seen_more(tmp_path: 
                 found = await kinds(site)
                 assert found["witness-anomaly"] >= 1
                 assert (found["unwitnessed-start"], found["restored-database"]) == (1, 0)
-                assert "CONTRADICTED by" in site.daemon.witnesses.witnessed_text()
+                assert "CONTRADICTED by" in site.daemon.log.witnesses.witnessed_text()
                 # Nothing new starts either, while this stands
                 again = await site.ask("suspend", ref_of(ordinary(here.isp, 1)[0]))
                 await site.approve(again, "joseph")
@@ -213,7 +213,7 @@ async def test_of_two_agents_with_one_identity_one_is_contradicted(tmp_path: Pat
                 await cosigned(site)
                 async with open_site(clone, install=False) as twin:
                     shown = await twin.wait_for(change, lambda c: c["gate"] == "void")
-                    assert "CONTRADICTED by" in twin.daemon.witnesses.witnessed_text()
+                    assert "CONTRADICTED by" in twin.daemon.log.witnesses.witnessed_text()
                     assert shown["gate"] == "void"
                     assert (await kinds(twin))["witness-anomaly"] >= 1
                     assert sent(here.isp) == 0

@@ -107,10 +107,10 @@ async def test_padding_is_nobodys_news(agent: Agent) -> None:
 
 async def test_what_leaves_names_a_padded_head(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
-        await agent.daemon.evidence.checkpoint()
+        await agent.daemon.log.evidence.checkpoint()
         change = await agent.ask("suspend", "C-1")
-        published = agent.daemon.evidence.published()
-        assert agent.daemon.evidence.head()[0] > published[0]
+        published = agent.daemon.log.evidence.published()
+        assert agent.daemon.log.evidence.head()[0] > published[0]
         plan = statements.decode_as_untrusted(Plan, plan_of(change))
         answer = await agent.approve(change, "joseph")
         pinned = agent.daemon.api.parts.trust.pinned

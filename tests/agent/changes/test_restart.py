@@ -356,7 +356,7 @@ async def test_what_was_opened_again_before_anything_ran_is_run_once(tmp_path: P
     async with office_in(tmp_path, Desk()) as office:
         await office.plan()
         await office.receive("approval", approval(office))
-        worker, plan_id = office.daemon.worker, office.row().plan_id
+        worker, plan_id = office.daemon.job.worker, office.row().plan_id
         assert await worker._consume(office.row())
         worker.resume(plan_id)
         async with trio.open_nursery() as nursery:

@@ -78,7 +78,7 @@ def lines(*envelopes_: Envelope | bytes) -> bytes:
 
 
 def refusals(agent: Agent) -> list[dict[str, Any]]:
-    found = [e.record for e in agent.daemon.evidence.events(limit=100_000) if e.kind == "refused"]
+    found = [e.record for e in agent.daemon.log.evidence.events(limit=100_000) if e.kind == "refused"]
     return [r for r in found if isinstance(r, dict)]
 
 
@@ -209,7 +209,7 @@ async def test_two_that_come_at_once_pin_the_version_once(tmp_path: Path, world:
                 nursery.start_soon(state(agent).follow, data, agent.people.now_s)
         rows = agent.daemon.files.store.reader.execute("SELECT version FROM trust ORDER BY version").fetchall()
         assert [r["version"] for r in rows] == [1, 2]
-        kinds = [e.kind for e in agent.daemon.evidence.events(limit=100_000)]
+        kinds = [e.kind for e in agent.daemon.log.evidence.events(limit=100_000)]
         assert kinds.count("trust-changed") == 1
 
 
@@ -266,7 +266,7 @@ async def test_a2_by_a_file_that_the_worker_alone_notices(tmp_path: Path, world:
         await agent.call("POST", f"/v1/changes/{change['id']}/apply", {})
         with trio.fail_after(20):
             while plans.find(agent.daemon.files.store.reader, change["id"]).gate.value != "open":
-                agent.daemon.worker.poke()
+                agent.daemon.job.worker.poke()
                 await trio.lowlevel.checkpoint()
         assert world.writes == []
 
@@ -280,8 +280,8 @@ async def test_a2_a_version_that_is_being_pinned_holds_the_start(tmp_path: Path)
         digest = envelopes.digest(envelopes.decode_untrusted(data))
         await office.store.run(InstallTrust(2, 1, digest, data, (), office.parts.recorder.record(None, {})))
         assert office.gate() == "approved"
-        assert not await office.daemon.worker._consume(office.row())
-        assert office.daemon.worker.waiting[office.row().plan_id].startswith("a new trust version is being pinned")
+        assert not await office.daemon.job.worker._consume(office.row())
+        assert office.daemon.job.worker.waiting[office.row().plan_id].startswith("a new trust version is being pinned")
 
 
 async def test_a_stricter_policy_reopens_what_was_approved_under_the_old_one(tmp_path: Path, world: World) -> None:
@@ -371,7 +371,7 @@ async def test_a12_many_plans_of_one_item_are_not_low_risk(tmp_path: Path, world
         await agent.approve(third, "joseph")
         with trio.fail_after(20):
             while not (shown := await agent.call("GET", f"/v1/changes/{third['id']}"))["waits_because"]:
-                agent.daemon.worker.poke()
+                agent.daemon.job.worker.poke()
                 await trio.lowlevel.checkpoint()
         assert "may change 2 services an hour: 2 were, this adds 1" in shown["waits_because"]
         assert (shown["gate"], len(world.kicks)) == ("approved", 2)

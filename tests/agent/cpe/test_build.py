@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from agent.changes.journal.build import Ground
 from agent.changes.journal.request import Ask, RequestError
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.cwmp.schema import CwmpConfig
@@ -28,13 +29,9 @@ def book(tmp_path: Path) -> Iterator[Book]:
 def context(book: Book) -> CpeContext:
     nobody = cast(Any, None)  # nothing is planned here
     return CpeContext(
-        store=book.store,
-        vault=book.vault,
+        ground=Ground(book.store, book.vault, nobody, book.clock, book.recorder, nobody, nobody, nobody),
         cpes=book.cpes,
-        recorder=book.recorder,
-        clock=book.clock,
         sessions=nobody,
-        trust=nobody,
         standings=nobody,
         previewer=nobody,
         sources=nobody,

@@ -103,8 +103,8 @@ async def test_a_matched_payment_restores_at_night_without_anybody(tmp_path: Pat
         assert world.values[world.user("u0")] == {"plan": "20M"}
         assert (leaves(agent, LeafKind.STANDING), leaves(agent, LeafKind.STANDING_USED), uses(agent)) == (1, 1, 1)
         row = plans.find(agent.daemon.files.store.reader, change["id"])
-        export = await agent.daemon.evidence.export(row, opened=True)
-        report = proof.verify_export_untrusted(export, agent.daemon.evidence.vkey, agent.head)
+        export = await agent.daemon.log.evidence.export(row, opened=True)
+        report = proof.verify_export_untrusted(export, agent.daemon.log.evidence.vkey, agent.head)
         assert report.ok, [line.text for line in report.lines if not line.ok]
         assert any("by the standing authority of joseph, lena" in line.text for line in report.lines)
 
@@ -268,7 +268,7 @@ async def restoring(office: Office) -> commands.PlanRow:
 async def test_a_freeze_stops_what_it_has_begun_before_its_next_step(tmp_path: Path, scope: FreezeScope) -> None:
     async with office_in(tmp_path, Desk()) as office:
         row = await restoring(office)
-        assert await office.daemon.worker._consume(row)
+        assert await office.daemon.job.worker._consume(row)
         await office.store.run(NextStep(row.plan_id, row.requester))
         targets = {
             FreezeScope.ALL: "",
@@ -287,8 +287,8 @@ async def test_a_frozen_requester_has_nothing_done_at_night(tmp_path: Path, scop
         target = "billing" if scope is FreezeScope.PERSON else office.desk.billing.public.hex()
         await office.receive("freeze", office.people.freeze("lena", scope, target))
         row = await restoring(office)
-        assert not await office.daemon.worker._consume(row)
-        assert "frozen by lena" in office.daemon.worker.waiting[row.plan_id]
+        assert not await office.daemon.job.worker._consume(row)
+        assert "frozen by lena" in office.daemon.job.worker.waiting[row.plan_id]
 
 
 async def test_a_freeze_of_somebody_else_stops_nothing(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ async def test_a_freeze_of_somebody_else_stops_nothing(tmp_path: Path) -> None:
             await office.receive("freeze", office.people.freeze("maria", scope, target))
         await office.receive("freeze", office.people.freeze("lena", FreezeScope.PERSON, "maria"))
         row = await restoring(office)
-        assert await office.daemon.worker._consume(row)
+        assert await office.daemon.job.worker._consume(row)
         await office.store.run(NextStep(row.plan_id, row.requester))
 
 

@@ -298,7 +298,7 @@ async def die(folder: Path, scene: Scene, n: int, after: bool) -> dict[str, obje
     async with office_in(folder, desk) as office:
         await office.daemon.api.parts.approvals.standings.go_on()  # as the worker does when it starts
         await office.handle()
-        office.daemon.evidence.verify()
+        office.daemon.log.evidence.verify()
         return ending(office)
 
 
@@ -336,7 +336,7 @@ async def test_every_refusal_about_subscribers_is_one_answer(tmp_path: Path) -> 
 async def test_the_record_of_a_refusal_names_no_subscriber(tmp_path: Path) -> None:
     async with office_in(tmp_path, Desk()) as office:
         await office.receive("intent", office.sealed(office.intent("C-99")))
-        (event,) = [e for e in office.daemon.evidence.events() if e.kind == "refused"]
+        (event,) = [e for e in office.daemon.log.evidence.events() if e.kind == "refused"]
         assert event.record == {
             "what": "refused", "kind": "intent", "reason": "not-taken", "claims": "maria", "by": "cloud",
         }  # fmt: skip
@@ -409,7 +409,7 @@ async def test_an_intent_that_waits_for_a_device_holds_up_no_other(tmp_path: Pat
         await office.plan("C-1")
         await office.receive("approval", approval(office))
         row = office.row()
-        assert await office.daemon.worker._consume(row)
+        assert await office.daemon.job.worker._consume(row)
         record = office.parts.recorder.record(None, {})
         begins = commands.MoveItem(row.plan_id, 1, Event.BEGIN, "", "", record)
         await office.store.run(begins)  # it is being suspended, and its router does not answer
@@ -486,7 +486,7 @@ async def test_a_replayed_intent_does_not_try_its_standing_authority_again(tmp_p
         await office.receive("intent", body)
         assert office.gate() == "approved"
         await office.receive("freeze", office.people.freeze("maria", FreezeScope.PERSON, "joseph"))
-        assert not await office.daemon.worker._consume(office.row())
+        assert not await office.daemon.job.worker._consume(office.row())
         assert office.gate() == "open"
         refusals = office.leaves(LeafKind.REFUSED)
         for _ in range(5):

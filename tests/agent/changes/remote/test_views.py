@@ -53,7 +53,7 @@ async def test_a_person_sees_the_items_that_the_plan_stands_for(tmp_path: Path) 
         found = items.open_items_untrusted(list(answer.documents), bytes.fromhex(plan.items_root), plan.plan_id)
         assert [i.subject for i in found.items] == ["C-1/home", "C-2/home"]
         assert (answer.short, answer.approvals, answer.links, answer.old_size) == (row.short, (), (), 0)
-        (event,) = [e for e in office.daemon.evidence.events() if e.kind == "disclosed"]
+        (event,) = [e for e in office.daemon.log.evidence.events() if e.kind == "disclosed"]
         assert (event.short, event.record) == (row.short, {"what": "disclosed", "to": "joseph", "view": VIEW_ID})
         with pytest.raises(MalformedSealError):
             opened(office, SealingKey.generate())
@@ -85,7 +85,7 @@ async def test_a_long_answer_comes_in_pages(tmp_path: Path, monkeypatch: pytest.
 async def test_the_answer_leads_on_from_what_the_viewer_has_seen(tmp_path: Path) -> None:
     async with office_in(tmp_path, Desk()) as office:
         await office.plan()
-        agent, evidence = office.parts.agent, office.daemon.evidence
+        agent, evidence = office.parts.agent, office.daemon.log.evidence
         await evidence.checkpoint()
         old_size, old_root = evidence.published()
         await office.receive(
@@ -237,7 +237,7 @@ async def test_two_of_the_same_at_once_are_answered_once(tmp_path: Path) -> None
         record = office.parts.recorder.record(None, {"what": "disclosed"})
         other = Disclose(b"p" * 16, bytes(32), bytes.fromhex(VIEW_ID), "joseph", 2**31, again.id, (), record)
         await office.all_sent()
-        await office.daemon.evidence.checkpoint()
+        await office.daemon.log.evidence.checkpoint()
         office.store.between = between
         await office.handle_one(first)
         assert office.results() == [("view", "refused", "consumed")]

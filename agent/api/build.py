@@ -1,0 +1,93 @@
+"""Puts the local API together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agent.api.call import ApiParts
+from agent.api.routes import Api
+from agent.changes.auditlog.build import AuditLog
+from agent.changes.authority.approval import Approvals
+from agent.changes.clock_watch import ClockWatch
+from agent.changes.engine.devices import Devices
+from agent.changes.journal.build import Ground
+from agent.changes.planning.intake import Intake
+from agent.changes.retry import Retry
+from agent.changes.worker import Worker
+from agent.cpe.desk import CpeDesk
+from agent.inventory.importing import Importer
+from agent.store.secrets import SecretStore
+from trust.keys import fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class MainJob:
+    """The parts of the main job that answer people: requests, statements, runs, facts and the clock."""
+
+    approvals: Approvals
+    intake: Intake
+    worker: Worker
+    importer: Importer
+    clock_watch: ClockWatch
+
+
+@dataclass(frozen=True, slots=True)
+class ShownNetwork:
+    """The network as people ask for it. `cpes` None: this agent manages no CPE."""
+
+    targets: tuple[str, ...]
+    devices: Devices
+    cpes: CpeDesk | None
+
+
+def build(
+    ground: Ground,
+    log: AuditLog,
+    job: MainJob,
+    network: ShownNetwork,
+    secrets: SecretStore,
+    *,
+    handle: str,
+    people: Mapping[int, str],
+    cloud: Callable[[], Mapping[str, object]],
+) -> Api:
+    """Return the API.
+
+    Args:
+        ground: of the main job.
+        log: the audit log.
+        job: the main job.
+        network: devices and CPE.
+        secrets: the secrets that the configuration names.
+        handle: the agent's name.
+        people: local users by uid.
+        cloud: how the connection to the control plane stands.
+    """
+    g, identity = ground, ground.identity
+    parts = ApiParts(
+        store=g.store,
+        vault=g.vault,
+        recorder=g.recorder,
+        trust=g.trust,
+        approvals=job.approvals,
+        intake=job.intake,
+        worker=job.worker,
+        evidence=log.evidence,
+        importer=job.importer,
+        secrets=secrets,
+        clock_watch=job.clock_watch,
+        retry=Retry(g.store, g.vault, g.recorder, job.worker, g.clock),
+        clock=g.clock,
+        bell=g.changed,
+        people=people,
+        agent=identity.agent,
+        handle=handle,
+        words=fingerprint(identity.plan_key.public, identity.log_key.public),
+        targets=network.targets,
+        devices=network.devices,
+        cpes=network.cpes,
+        cloud=cloud,
+        witnessed=log.witnesses.witnessed_text,
+    )
+    return Api(parts)

@@ -1,0 +1,34 @@
+"""Puts the audit log together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agent.changes.auditlog.evidence import Evidence
+from agent.changes.auditlog.witnesses import Witnesses
+from agent.changes.journal.build import Ground
+from agent.changes.journal.digest import Signer
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    """The log's proofs and its witnesses. `signer` signs by the trust in force, with the log's newest head."""
+
+    evidence: Evidence
+    witnesses: Witnesses
+    signer: Callable[[], Signer]
+
+
+def build(ground: Ground, origin: str, *, cadence_s: float) -> AuditLog:
+    """Return the audit log. `cadence_s`: seconds between signed checkpoints."""
+    g, identity = ground, ground.identity
+    evidence = Evidence(g.store, g.vault, g.recorder, identity.origin(origin), identity.log_key)
+    witnesses = Witnesses(g.store, g.recorder, evidence, g.trust, g.clock, g.changed, cadence_s=cadence_s)
+
+    def signer() -> Signer:
+        pinned = g.trust.pinned
+        trust_id = pinned.trust.trust_id if pinned else "0" * 32
+        return Signer(trust_id, identity.agent, identity.plan_key, evidence.published)
+
+    return AuditLog(evidence, witnesses, signer)

@@ -1,0 +1,30 @@
+"""Puts the authority together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from agent.changes.authority.approval import Approvals
+from agent.changes.authority.standings import EvidenceTest, Standings
+from agent.changes.journal.build import Ground
+from agent.changes.journal.digest import Signer
+from trust.statements import StandingEvidence
+
+
+def build(
+    ground: Ground,
+    signer: Callable[[], Signer],
+    doubt: Callable[[str], str],
+    evidence: Mapping[StandingEvidence, EvidenceTest],
+) -> Approvals:
+    """Return the approvals, with the standing authorities that they count.
+
+    Args:
+        ground: of the main job.
+        signer: signs receipts.
+        doubt: why billing's word on a subscriber must not count now; empty: it may.
+        evidence: tests of the evidence that a standing authority wants, by its kind.
+    """
+    g = ground
+    standings = Standings(g.store, g.recorder, g.trust, g.clock, doubt, evidence)
+    return Approvals(g.store, g.recorder, g.trust, g.clock, signer, standings)

@@ -1,0 +1,55 @@
+"""Puts together the parts of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from agent.changes.engine.perform import Patience
+from agent.changes.engine.sessions import Sessions
+from agent.changes.engine.steps import RunParts
+from agent.changes.engine.tickets import Unmet
+from agent.changes.journal.build import Ground
+from agent.connectors.roles import Connectors
+
+
+@dataclass(frozen=True, slots=True)
+class RunTempo:
+    """How long a run waits. `paced`: whether a batch keeps to the operator's pace."""
+
+    patience: Patience = field(default_factory=Patience)
+    paced: bool = True
+
+
+def build(
+    ground: Ground,
+    connectors: Connectors,
+    tempo: RunTempo,
+    unmet: Unmet,
+    *,
+    check_clock: Callable[[], Awaitable[None]],
+    refresh_facts: Callable[[], Awaitable[object]],
+) -> RunParts:
+    """Return the parts of a run.
+
+    Args:
+        ground: of the main job.
+        connectors: by which targets are reached.
+        tempo: how long it waits.
+        unmet: tests the requirements of an item.
+        check_clock: halts applying if the clock jumped.
+        refresh_facts: reads the billing file again if it changed.
+    """
+    return RunParts(
+        store=ground.store,
+        recorder=ground.recorder,
+        sessions=Sessions(connectors.in_sessions),
+        access_methods=connectors.access_methods,
+        clock=ground.clock,
+        unmet=unmet,
+        patience=tempo.patience,
+        census=connectors.census,
+        paced=tempo.paced,
+        check_clock=check_clock,
+        refresh_facts=refresh_facts,
+    )

@@ -1,0 +1,67 @@
+"""Puts planning together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from agent.changes.auditlog.build import AuditLog
+from agent.changes.authority.standings import Standings
+from agent.changes.engine.steps import RunParts
+from agent.changes.journal.build import Ground
+from agent.changes.planning.intake import Intake, Planner
+from agent.changes.planning.preview import Pacing, Previewer
+from agent.connectors.spec import AccessMap
+from trust.policy import Action
+
+
+@dataclass(frozen=True, slots=True)
+class PlanTerms:
+    """Facts of the agent that every plan names or goes by. The digests are 64 hex digits."""
+
+    pacing: Pacing
+    timezone: ZoneInfo
+    config_sha256: str
+    build_sha256: str
+
+
+def build(ground: Ground, log: AuditLog, run: RunParts, terms: PlanTerms) -> Previewer:
+    """Return the previewer. It reads by the sessions and access methods of the run, as apply does."""
+    return Previewer(
+        store=ground.store,
+        vault=ground.vault,
+        recorder=ground.recorder,
+        sessions=run.sessions,
+        access_methods=run.access_methods,
+        clock=ground.clock,
+        agent=ground.identity.agent,
+        plan_key=ground.identity.plan_key,
+        pacing=terms.pacing,
+        timezone=terms.timezone,
+        config_sha256=terms.config_sha256,
+        build_sha256=terms.build_sha256,
+        log_head=log.evidence.published,
+    )
+
+
+def build_intake(
+    ground: Ground,
+    previewer: Previewer,
+    access: Sequence[AccessMap],
+    doubt: Callable[[str], str],
+    standings: Standings,
+    planners: Mapping[Action, Planner],
+) -> Intake:
+    """Return the intake.
+
+    Args:
+        ground: of the main job.
+        previewer: makes its plans.
+        access: the access methods that the configuration declares.
+        doubt: why billing's word on a subscriber must not count now; empty: it may.
+        standings: approve by themselves where a standing authority covers a plan.
+        planners: of actions that are not on services.
+    """
+    g = ground
+    return Intake(g.store, g.vault, previewer.sessions, previewer, access, g.clock, doubt, standings, planners)
