@@ -336,7 +336,7 @@ class RefusalReason(ExplainedReason):
         "Wait, or let a person approve it.",
     )
     REPLAYED_INTENT = "replayed-intent", "This intent was answered before with a plan.", "Sign a new one."
-    REPLAYED = "replayed", "This view was answered before.", "Sign a new one."
+    REPLAYED_VIEW = "replayed-view", "This view was answered before.", "Sign a new one."
     RATE_LIMITED = "rate-limited", "This person was shown many plans within the hour.", "Wait."
     RUNNING = "running", "The run is not over yet.", "Wait for its end."
     STALE = "stale", "The device or CPE is not the one of the preview any more.", "Ask for the change again."
@@ -379,6 +379,9 @@ class HttpReason(ExplainedReason):
     """Why the local API refused a request."""
 
     BAD_REQUEST = "bad-request", "The request is not well-formed, or a value in it is not taken.", "Read the message."
+    BAD_JSON = "bad-json", "The request's body is not strict JSON.", "Correct the body."
+    MALFORMED = "malformed", "The request is not well-formed HTTP.", "Correct the request."
+    TOO_LARGE = "too-large", "The request's body is too large.", "Send less at once."
     BUSY = "busy", "Too many connections are open.", "Close a watch, or try again."
     INTERNAL = "internal", "The agent failed to answer.", "Look at the agent's log and report it."
     LOG_CORRUPT = (

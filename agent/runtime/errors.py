@@ -15,6 +15,8 @@
 
 from __future__ import annotations
 
+from agent.reasons import HttpReason
+
 
 class AgentRuntimeError(Exception):
     """Anything that the runtime raises."""
@@ -44,7 +46,7 @@ class HttpError(AgentRuntimeError):
 class MalformedRequestError(HttpError):
     """The client sent what is not the HTTP, JSON or query that was expected."""
 
-    def __init__(self, message: str, *, status: int = 400, code: str = "malformed") -> None:
+    def __init__(self, message: str, *, status: int = 400, code: str = HttpReason.MALFORMED) -> None:
         super().__init__(status, code, message)
 
 

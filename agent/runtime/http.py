@@ -66,7 +66,7 @@ class Request:
         try:
             return json_text.decode_untrusted(self.body)
         except MalformedJsonError as err:
-            raise MalformedRequestError(f"request body: {err}", code="bad-json") from err
+            raise MalformedRequestError(f"request body: {err}", code=HttpReason.BAD_JSON) from err
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class _Connection:
         answer = await contain("http", lambda: _ask(self.app, request), log=_log)
         match answer:
             case Crash():
-                body = _error("internal", "the agent failed at this; its log says where")
+                body = _error(HttpReason.INTERNAL, "the agent failed at this; its log says where")
                 await self._send_whole(500, json_text.encode(body))
             case StreamResponse():
                 # A crash ends the connection without the last chunk: the client sees that the stream broke off.

@@ -14,6 +14,7 @@ from typing import Final
 import h11
 import trio
 
+from agent.reasons import HttpReason
 from agent.runtime.errors import MalformedRequestError, SlowError
 
 _READ_BYTES: Final = 65_536
@@ -77,7 +78,7 @@ class Wire:
             body += event.data
             if len(body) > most:
                 message = f"request body of at most {most} bytes expected"
-                raise MalformedRequestError(message, status=413, code="too-large")
+                raise MalformedRequestError(message, status=413, code=HttpReason.TOO_LARGE)
         return bytes(body)
 
     async def _next_event(self, deadline: float) -> h11.Event | None:

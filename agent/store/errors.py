@@ -11,6 +11,9 @@
 
 from __future__ import annotations
 
+from agent.reasons import AnyReason
+from trust.errors import Reason
+
 
 class StoreError(Exception):
     """Anything that the store raises."""
@@ -39,6 +42,6 @@ class LogCorruptError(StoreError):
 class RefusedCommandError(StoreError):
     """A typed command was refused; nothing of it was written. `reason` is a short code, the message is for people."""
 
-    def __init__(self, reason: str, message: str) -> None:
+    def __init__(self, reason: AnyReason | Reason, message: str) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason: str = reason.value if isinstance(reason, Reason) else reason

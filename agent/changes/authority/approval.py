@@ -240,9 +240,9 @@ class Approvals:
             judged.append(result)
             refused = next((n for n in result.not_counted if n.index == len(others)), None)
             if refused is not None:
-                raise RefusedCommandError(refused.reason.value, refused.message)
+                raise RefusedCommandError(refused.reason, refused.message)
             if result.reason not in (None, Reason.THRESHOLD, Reason.OWNER_MISSING, Reason.REJECTED):
-                raise RefusedCommandError(result.reason.value, result.message)
+                raise RefusedCommandError(result.reason, result.message)
             if result.rejected_by and not result.approved:
                 return Gate.REJECTED
             standing = None if result.approved else self._by_standing(row, tx.all)
@@ -350,7 +350,7 @@ class Approvals:
             )
         result = self._judge(row, kept, query)
         if result.reason is not None:
-            raise RefusedCommandError(result.reason.value, result.message)
+            raise RefusedCommandError(result.reason, result.message)
 
     async def rejudge(self) -> None:
         """Judge what is approved under the trust that is pinned now: whom a new version removed does not count."""

@@ -7,6 +7,7 @@ the request is over; no key that anybody still holds opens a copy of them later.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +16,7 @@ from agent.changes.journal import commands
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.trust_state import Pinned, freezes
+from agent.reasons import RefusalReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, RefusedCommandError
@@ -32,11 +34,13 @@ from trust.statements import View
 HOUR_S: Final = 3600
 VIEWS_PER_HOUR: Final = 120
 """Views of one person that are answered in an hour: more than an approver reads. Chosen arbitrarily."""
+_RECEIPTS: Final[Mapping[str, Reason]] = {
+    RefusalReason.REPLAYED_VIEW: Reason.CONSUMED,
+    RefusalReason.RATE_LIMITED: Reason.RATE_LIMITED,
+}
+"""The receipt's reason for each refusal of a view."""
 CONTENT_BYTES: Final = 64 << 20
 """The documents of one view: what one transaction writes into the outbox in under a second."""
-
-REPLAYED: Final = "replayed-view"
-RATE_LIMITED: Final = "rate-limited"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +65,12 @@ class Disclose:
         now_s = int(tx.now_s)
         tx.run("DELETE FROM view WHERE expires_s < ? AND at_s < ?", (now_s, now_s - HOUR_S))
         if tx.one("SELECT 1 FROM view WHERE view_id = ?", (self.view_id,)):
-            raise RefusedCommandError(REPLAYED, "this view was answered already")
+            raise RefusedCommandError(RefusalReason.REPLAYED_VIEW, "this view was answered already")
         asked = tx.all("SELECT count(*) AS n FROM view WHERE person = ? AND at_s > ?", (self.person, now_s - HOUR_S))
         if asked[0]["n"] >= VIEWS_PER_HOUR:
-            raise RefusedCommandError(RATE_LIMITED, f"{self.person} was shown {VIEWS_PER_HOUR} plans within the hour")
+            raise RefusedCommandError(
+                RefusalReason.RATE_LIMITED, f"{self.person} was shown {VIEWS_PER_HOUR} plans within the hour"
+            )
         seq = tx.append(Entry(LeafKind.DISCLOSED, self.plan_id, self.plan_digest, sealed=self.sealed))
         tx.run(
             "INSERT INTO view (view_id, person, at_s, expires_s) VALUES (?,?,?,?)",
@@ -117,7 +123,7 @@ class Views:
         try:
             await self.store.run(command)
         except RefusedCommandError as err:
-            reason = {REPLAYED: Reason.CONSUMED, RATE_LIMITED: Reason.RATE_LIMITED}.get(err.reason)
+            reason = _RECEIPTS.get(err.reason)
             if reason is None:
                 raise
             raise RefusedError(reason, str(err)) from err
