@@ -294,6 +294,15 @@ class SqlAuthority:
         return UnreadableError(f"{self._pool.target.id}: no answer in time", reason=TargetReason.TIMEOUT)
 
 
+def _roll_back(connection: Connection) -> bool:
+    """Return whether a transaction that lost to others is over and its connection as good as before."""
+    try:
+        connection.rollback()
+    except DRIVER_ERRORS:  # SQLite refuses where no transaction had begun
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class _Write:
     """One conditional write, in its thread."""
@@ -314,7 +323,10 @@ class _Write:
                 drift = self._transaction(connection)
             except DRIVER_ERRORS as err:
                 stale = connection is not None and not connection.fresh
-                self.pool.drop(connection, self.guard)
+                if connection is not None and fault(err) is Fault.CONFLICT and _roll_back(connection):
+                    self.pool.give_back(connection, self.guard)
+                else:
+                    self.pool.drop(connection, self.guard)
                 tries += 0 if stale and fault(err) is Fault.GONE else 1
                 self._judge(err, stale=stale, last=tries >= TRIES_MAX)
                 if fault(err) is Fault.CONFLICT:

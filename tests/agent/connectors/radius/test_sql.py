@@ -473,6 +473,34 @@ async def test_a_row_that_another_changes_meanwhile_is_waited_for_and_is_drift(r
         assert results == [Drift({**rowset.fields_of(before), "group:home20": "3"})]
 
 
+async def test_a_transaction_that_loses_to_another_keeps_its_connection(postgresql: PostgreSQL) -> None:
+    database = postgresql.fresh()
+    amina(database)
+
+    def connections() -> list[int]:
+        return [pid for (pid,) in database.run("SELECT pid FROM pg_stat_activity WHERE application_name = 'ispagent'")]
+
+    async with authority(database) as sql:
+        before = await read(sql)
+        first = connections()
+        results: list[Drift | None] = []
+
+        async def ours() -> None:
+            results.append(await write(sql, before, {**rowset.fields_of(before), "group:home20": "5"}))
+
+        with held(database, "UPDATE radusergroup SET priority = 3 WHERE username = 'amina.h'") as release:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ours)
+                await wait_until_blocked(database)
+                release.set()  # 40001: ours is rolled back, and run again
+        changed = {**rowset.fields_of(before), "group:home20": "3"}
+        assert results == [Drift(changed)]
+        assert await write(sql, changed, with_marker(changed)) is None
+        assert await read(sql) == with_marker(changed)
+        assert connections() == first
+    assert len(first) == 1
+
+
 async def wait_until_blocked(database: RadiusDatabase) -> None:
     question = {
         Database.POSTGRESQL: "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'",
