@@ -121,7 +121,8 @@ def append(con: sqlite3.Connection, tail: Tail, entry: Entry, now_s: float, trus
     seq = tail.size + 1
     sealed = entry.sealed
     con.execute(
-        "INSERT INTO event VALUES (?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO event (seq, kind, at_s, plan, item, step, code, leaf, subject, record)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?)",
         (
             seq,
             entry.kind.value,
@@ -135,5 +136,5 @@ def append(con: sqlite3.Connection, tail: Tail, entry: Entry, now_s: float, trus
             sealed.ciphertext if sealed else None,
         ),
     )
-    con.executemany("INSERT INTO node VALUES (?,?,?)", tail.append(merkle.leaf_hash(data)))
+    con.executemany("INSERT INTO node (level, idx, hash) VALUES (?,?,?)", tail.append(merkle.leaf_hash(data)))
     return seq

@@ -167,7 +167,7 @@ class Vault:
         try:
             with self._lock:
                 self._con.execute("BEGIN IMMEDIATE")
-                self._con.executemany("INSERT INTO subject VALUES (?,?,?)", rows)
+                self._con.executemany("INSERT INTO subject (id, name, key) VALUES (?,?,?)", rows)
                 self._con.execute("COMMIT")
         except sqlite3.Error as err:
             raise StoreFailedError(f"subject keys cannot be written: {err}") from err
@@ -210,14 +210,18 @@ class Vault:
         row = (key.public, self.seal(key.private), key.not_before_s, key.not_after_s)
         try:
             with self._lock:
-                self._con.execute("INSERT INTO sealing VALUES (?,?,?,?)", row)
+                self._con.execute(
+                    "INSERT INTO sealing (public, private, not_before_s, not_after_s) VALUES (?,?,?,?)", row
+                )
         except sqlite3.Error as err:
             raise StoreFailedError(f"a sealing key cannot be written: {err}") from err
 
     def sealing_keys(self) -> list[StoredSealing]:
         """Return the sealing keys that are kept, the newest first."""
         with self._lock:
-            rows = self._con.execute("SELECT * FROM sealing ORDER BY not_after_s DESC, public").fetchall()
+            rows = self._con.execute(
+                "SELECT public, private, not_before_s, not_after_s FROM sealing ORDER BY not_after_s DESC, public"
+            ).fetchall()
         return [StoredSealing(bytes(public), self.open(bytes(key)), *dates) for public, key, *dates in rows]
 
     def drop_sealing(self, before_s: float) -> int:
@@ -240,7 +244,7 @@ class Vault:
     def raise_mark(self, size: int, root: bytes) -> None:
         """Remember durably that the log had `size` leaves and this root (called by the writer's thread)."""
         with self._lock:
-            self._con.execute("INSERT OR REPLACE INTO mark VALUES (1, ?, ?)", (size, root))
+            self._con.execute("INSERT OR REPLACE INTO mark (one, size, root) VALUES (1, ?, ?)", (size, root))
 
     def mark(self) -> tuple[int, bytes] | None:
         """Return the remembered (size, root) of the log, or None."""
