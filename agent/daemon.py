@@ -301,7 +301,7 @@ def build(
     intake = planning.build_intake(ground, previewer, config.access, importer.doubt, approvals.standings, cpes.planners)
     sealing, mailroom = remote.build(ground, log, approvals, intake, wake=worker.poke, refresh_facts=importer.refresh)
     link, poller = Link(config, files, clock, ground.mail, ground.trust), Poller(made.by_name, files.store, clock)
-    job = MainJob(approvals, intake, worker, importer, clock_watch)
+    job = MainJob(approvals, intake, worker, importer, clock_watch, sealing.open_untrusted)
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
     network = ShownNetwork(made.targets, devices, cpes.desk)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)

@@ -6,8 +6,9 @@ Standard library and PyNaCl; no I/O, no clock (`now` is a parameter, in unix sec
 * `keys` (Ed25519, words, sealed keys), `envelope` (DSSE), `merkle` (RFC 6962), `checkpoint` (C2SP notes)
 * `policy` (classes, presets, the risk class), `document` (the trust document), `items` (what a plan would do),
   `statements` (all payload types)
-* `seal` (X25519 sealed bodies and pages), `chain` (trust, link after link), `verify` (is this plan approved, or covered
-  by a standing authority?), `answer` (what an agent shows a viewer)
+* `seal` (X25519 sealed bodies and pages), `sealed_secret` and `cpe_settings` (what an intent sets on CPE)
+* `chain` (trust, link after link), `verify` (is this plan approved, or covered by a standing authority?), `answer`
+  (what an agent shows a viewer)
 * `leaf` (one entry of the log), `witness` (who else saw the log), `proof` (evidence files), `render` (previews from
   verified bytes)
 """

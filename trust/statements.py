@@ -172,7 +172,11 @@ class Enroll:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What is wanted; it gives no authority. `expires` is unix seconds; `supersedes` an intent id, or empty."""
+    """What is wanted; it gives no authority. `expires` is unix seconds; `supersedes` an intent id, or empty.
+
+    `secrets`: name -> what is to be set and nobody is to see, sealed by itself (`trust.sealed_secret`); left out of the
+    document where there are none.
+    """
 
     trust_id: str
     intent_id: str
@@ -189,6 +193,7 @@ class Intent:
     expires: int
     reason: str
     supersedes: str = ""
+    secrets: Mapping[str, str] = dataclasses.field(default_factory=dict, metadata={"optional": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,7 +417,8 @@ def _plain(value: object) -> object:
         case Mapping():
             return {_plain(k): _plain(v) for k, v in value.items()}
         case _ if dataclasses.is_dataclass(value):
-            return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+            named = ((f, getattr(value, f.name)) for f in dataclasses.fields(value))
+            return {f.name: _plain(v) for f, v in named if v or not f.metadata}
         case _:
             return value
 
@@ -467,6 +473,7 @@ def _intent(r: Reader) -> Intent:
         expires=r.integer("expires", 0, limits.SECONDS_MAX),
         reason=r.text("reason"),
         supersedes="" if r.text("supersedes") == "" else r.hex("supersedes", 16),
+        secrets=r.text_map("secrets") if r.has("secrets") else {},
     )
 
 

@@ -23,13 +23,17 @@ from trust.keys import fingerprint
 
 @dataclass(frozen=True, slots=True)
 class MainJob:
-    """The parts of the main job that answer people: requests, statements, runs, facts and the clock."""
+    """The parts of the main job that answer people: requests, statements, runs, facts and the clock.
+
+    `open_sealed` opens bytes that were sealed to one of the agent's keys, or raises MalformedSealError.
+    """
 
     approvals: Approvals
     intake: Intake
     worker: Worker
     importer: Importer
     clock_watch: ClockWatch
+    open_sealed: Callable[[bytes], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,5 +93,6 @@ def build(
         cpes=network.cpes,
         cloud=cloud,
         witnessed=log.witnesses.witnessed_text,
+        open_sealed=job.open_sealed,
     )
     return Api(parts)

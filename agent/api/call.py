@@ -72,6 +72,8 @@ class ApiParts:
     cpes: CpeDesk | None
     cloud: Callable[[], Mapping[str, object]]
     witnessed: Callable[[int], str]
+    open_sealed: Callable[[bytes], bytes]
+    """Opens bytes that were sealed to one of the agent's keys, or raises MalformedSealError."""
 
 
 @dataclass(slots=True)

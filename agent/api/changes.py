@@ -43,7 +43,7 @@ async def _ask(call: ApiCall) -> Response:
     if r.has("intent"):
         envelope = envelopes.decode_untrusted(unb64(r.text("intent", BODY_BYTES), "intent"))
         r.done()
-        asked = request.signed(envelope, pinned.trust, p.agent, now_s)
+        asked = request.signed(envelope, pinned.trust, p.agent, now_s, p.open_sealed)
     else:
         asked = request.local(_read_ask(r), call.request.peer_uid, p.people, pinned.trust, p.agent, now_s)
     await p.importer.refresh()

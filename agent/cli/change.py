@@ -251,6 +251,17 @@ def submit(file: Path, as_json: bool, id_: str = "") -> None:
         raise typer.Exit(client.REFUSED)
 
 
+@app.command("ask")
+def ask_signed(file: Signed, as_json: AsJson = False) -> None:
+    """Hand in an ask that was signed at a desk (ispcloud changes suspend, cpe-reboot… --out FILE)."""
+    body: Json = {"intent": client.b64(read_file(file))}
+    change = call_object("POST", "/v1/changes", body, timeout_s=client.PREVIEW_S)
+    if "plan" in change:
+        show(change, as_json, listing=False)
+    else:  # somebody whom the configuration does not know sees no plan
+        print_json(change)
+
+
 @app.command()
 def approve(id_: Id, file: Signed, as_json: AsJson = False) -> None:
     """Hand in an approval that its person signed with their own tool (ispcloud changes approve)."""

@@ -13,6 +13,8 @@ import typer
 from agent.cli import change, client
 from agent.cli.client import Json, call_list, call_object, fail, print_json
 from agent.model import age_text
+from trust.cpe_settings import BASELINE, ROTATE, read_settings
+from trust.errors import MalformedError
 from trust.render import neutralise
 
 app = typer.Typer(help="CPE (TR-069): what is known of them, and changes on them.", no_args_is_help=True)
@@ -263,7 +265,7 @@ def forget(cpe: Ref) -> None:
 
 @app.command()
 def clear(cpe: Ref) -> None:
-    """Let be sent again what the circuit breaker holds back, since it was followed by boots."""
+    """Reset the circuit breaker: allow requests again that were blocked because the CPE rebooted after them."""
     found = call_object("POST", f"{_path(cpe)}/clear", {})
     print(f"{found['cleared']} cleared")
 
@@ -318,21 +320,10 @@ def set_(
     as_json: AsJson = False,
 ) -> None:
     """Set parameters, secrets and rows of tables of CPE."""
-    settings: dict[str, str] = {}
-    for text in values or []:
-        name, sign, value = text.partition("=")
-        if not sign or not name:
-            fail(f"--value: expected NAME=VALUE, got {text!r}", client.USAGE)
-        if name in settings:
-            fail(f"--value: expected {name} once, got it twice", client.USAGE)
-        settings[name] = value
-    for text in row or []:
-        where, sign, fields = text.partition("]:")
-        if not sign:
-            fail(f"--row: expected TABLE.[FIELD=VALUE]:FIELD=VALUE,…, got {text!r}", client.USAGE)
-        settings[f"+{where}]"] = fields
-    for text in delete_row or []:
-        settings[f"-{text}"] = ""
+    try:
+        settings = read_settings(values or (), row or (), delete_row or ())
+    except MalformedError as err:
+        fail(str(err), client.USAGE)
     secrets = {name: _secret(name) for name in secret or []}
     if not settings and not secrets:
         fail("expected --value, --secret, --row or --delete-row; got none", client.USAGE)
@@ -363,8 +354,8 @@ def provision(
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
-    """Give CPE what the configuration declares of such CPE ([baseline.NAME]); of new ones the agent asks by itself."""
-    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {"@baseline": "as configured"})
+    """Apply the matching [baseline.NAME] to CPE. New CPE are provisioned automatically."""
+    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {BASELINE: "as configured"})
 
 
 @app.command()
@@ -377,7 +368,7 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Give CPE new credentials of their own, both ways. The ones before are taken until the CPE used these."""
-    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {"@rotate": "new credentials"})
+    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {ROTATE: "new credentials"})
 
 
 @app.command()
@@ -409,7 +400,7 @@ def factory_reset(
 @app.command()
 def firmware(
     refs: Refs = None,
-    image: Annotated[str, typer.Option("--image", help="A file in the folder of images ([cwmp] files)")] = "",
+    image: Annotated[str, typer.Option("--image", help="A file in the agent's folder of images")] = "",
     version: Annotated[str, typer.Option("--version", help="What SoftwareVersion reads once it runs")] = "",
     file: File = None,
     exclude: Exclude = None,

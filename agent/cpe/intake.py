@@ -32,13 +32,10 @@ from agent.model import Effect, Item, Listed
 from agent.runtime.clock import Clock
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
+from trust.cpe_settings import BASELINE, ROTATE
 from trust.policy import Action, RiskClass
 from trust.statements import OnFailure
 
-ROTATE = "@rotate"
-"""The setting that asks for new credentials, both ways."""
-BASELINE = "@baseline"
-"""The setting that asks for what the configuration declares of such CPE."""
 _MOST_SETTINGS = 200
 
 
@@ -158,7 +155,7 @@ class CpeIntake:
             for name in ask.settings if profile is not None and ask.action is Action.CPE_SET else ():
                 path = profile.path(name) if profile is not None else None
                 if classify(path or name) is Class.SECRET:
-                    raise RequestError(f"{name} is a secret: give it by --secret {name}, on the agent's own machine")
+                    raise RequestError(f"{name} is a secret: give it by --secret {name}")
 
     async def _image(self, ask: Ask) -> ImageFile:
         if set(ask.settings) != {"file", "version"}:

@@ -27,7 +27,7 @@ from agent.changes.planning.preview import NothingToDoError
 from agent.connectors.base import UnreadableError
 from agent.cpe import requirements
 from agent.cpe.desk import CpeDesk
-from agent.cpe.intake import BASELINE, CpeIntake
+from agent.cpe.intake import CpeIntake
 from agent.cpe_model.baseline import Baseline
 from agent.cpe_model.known import Cpe
 from agent.model import ItemState
@@ -36,6 +36,7 @@ from agent.runtime.clock import Clock
 from agent.store.errors import RefusedCommandError
 from trust import envelope as envelopes
 from trust import statements
+from trust.cpe_settings import BASELINE
 from trust.leaf import LeafKind
 from trust.policy import Action
 from trust.statements import Intent

@@ -9,6 +9,6 @@ exported, or answered to a view), `remembered_checkpoints` (the logs and trust d
 `cloud_identity` (key, certificate).
 I/O: `files`, `key_files`, `unlock` (a key for a shift, in a process of its own), `cloud_client` (alone calls the
 control plane), `online` (both halves together), `witnessing` (the desk as a witness), `notify`, `showing`, and the
-typer modules `cli_keys`, `cli_trust`, `cli_changes` (with `cli_freeze`, `cli_intents`, `cli_watch`), `cli_standing`,
-`cli_cloud` over `cli_shared`.
+typer modules `cli_keys`, `cli_trust`, `cli_changes` (with `cli_freeze`, `cli_intents`, `cli_cpes`, `cli_watch`),
+`cli_standing`, `cli_cloud` over `cli_shared`.
 """

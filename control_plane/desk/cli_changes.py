@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from control_plane.desk import cli_freeze, cli_intents, cli_watch, decide
+from control_plane.desk import cli_cpes, cli_freeze, cli_intents, cli_watch, decide
 from control_plane.desk.cli_shared import (
     AsJson,
     CloudFile,
@@ -402,4 +402,11 @@ app.command("suspend")(cli_intents.suspend)
 app.command("restore")(cli_intents.restore)
 app.command("set-plan")(cli_intents.set_plan)
 app.command("disconnect")(cli_intents.disconnect)
+app.command("cpe-set")(cli_cpes.set_)
+app.command("cpe-rotate")(cli_cpes.rotate)
+app.command("cpe-provision")(cli_cpes.provision)
+app.command("cpe-reboot")(cli_cpes.reboot)
+app.command("cpe-factory-reset")(cli_cpes.factory_reset)
+app.command("cpe-firmware")(cli_cpes.firmware)
+app.command("cpe-diagnose")(cli_cpes.diagnose)
 app.command("watch")(cli_watch.watch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -25,16 +26,18 @@ from control_plane.desk.cli_shared import (
     load_own,
     now_s,
     open_key,
+    write_envelope,
 )
 from control_plane.desk.feed import SharedFeed
 from control_plane.desk.online import Desk, connect
-from control_plane.desk.signing import sign
+from control_plane.desk.signing import DeskSigner, sign
 from control_plane.errors import InputError, RefusedHereError
 from protos.message_pb2 import Kind
 from trust import chain, seal
 from trust import envelope as envelopes
-from trust.document import TrustedAgent
+from trust.document import Trust, TrustedAgent
 from trust.policy import Action
+from trust.sealed_secret import seal_secret
 from trust.statements import Intent, IntentSubject, OnFailure, OnStale
 
 INTENT_S = 3600
@@ -43,6 +46,9 @@ _FILE_BYTES = 1 << 20
 Refs = Annotated[list[str] | None, typer.Argument(metavar="REF...", help="Services or subscribers: C-10482/home")]
 RefsFile = Annotated[Path | None, typer.Option("--refs-file", help="A file with one REF a line")]
 Agent = Annotated[str, typer.Option("--agent", help="The agent's handle")]
+OutFile = Annotated[
+    Path | None, typer.Option("--out", help="Write the signed ask here, for `ispagent change ask`; send nothing")
+]
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 Tariff = Annotated[str, typer.Option("--tariff", help="The tariff to set")]
 
@@ -58,10 +64,11 @@ def suspend(
     cloud: CloudFile = None,
     passphrase_file: PassphraseFile = None,
     wait: Wait = 60,
+    out: OutFile = None,
 ) -> None:
     """Ask that services are suspended; a preview appears on the shared feed."""
-    asked = _Asked(Action.SUSPEND, _refs(refs, refs_file), reason=reason)
-    _ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait)
+    asked = DeskAsk(Action.SUSPEND, references(refs, refs_file), reason=reason)
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
 def restore(
@@ -75,10 +82,11 @@ def restore(
     cloud: CloudFile = None,
     passphrase_file: PassphraseFile = None,
     wait: Wait = 60,
+    out: OutFile = None,
 ) -> None:
     """Ask that a reason for suspension is lifted; a preview appears on the shared feed."""
-    asked = _Asked(Action.RESTORE, _refs(refs, refs_file), reason=reason)
-    _ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait)
+    asked = DeskAsk(Action.RESTORE, references(refs, refs_file), reason=reason)
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
 def set_plan(
@@ -92,10 +100,11 @@ def set_plan(
     cloud: CloudFile = None,
     passphrase_file: PassphraseFile = None,
     wait: Wait = 60,
+    out: OutFile = None,
 ) -> None:
     """Ask for another tariff; a preview appears on the shared feed."""
-    asked = _Asked(Action.SET_PLAN, _refs(refs, refs_file), params={"tariff": tariff})
-    _ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait)
+    asked = DeskAsk(Action.SET_PLAN, references(refs, refs_file), params={"tariff": tariff})
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
 def disconnect(
@@ -108,45 +117,66 @@ def disconnect(
     cloud: CloudFile = None,
     passphrase_file: PassphraseFile = None,
     wait: Wait = 60,
+    out: OutFile = None,
 ) -> None:
     """Ask that sessions are ended; a preview appears on the shared feed."""
-    asked = _Asked(Action.DISCONNECT, _refs(refs, refs_file))
-    _ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait)
+    asked = DeskAsk(Action.DISCONNECT, references(refs, refs_file))
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
-class _Asked:
-    """What is wanted, before it is somebody's intent."""
+@dataclass(frozen=True, slots=True)
+class DeskAsk:
+    """What is wanted, before it is somebody's intent. `secrets`: name -> text that only the agent may read."""
 
-    def __init__(
-        self, verb: Action, refs: Sequence[str], reason: str = "", params: Mapping[str, str] | None = None
-    ) -> None:
-        self.verb, self.refs, self.reason, self.params = verb, tuple(refs), reason, dict(params or {})
+    verb: Action
+    refs: Sequence[str]
+    reason: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    exclude: Sequence[str] = ()
+    on_failure: OnFailure = OnFailure.STOP
 
 
-def _refs(refs: Sequence[str] | None, file: Path | None) -> list[str]:
+def references(refs: Sequence[str] | None, file: Path | None) -> list[str]:
+    """Return the references that were typed, and those of a file, one a line.
+
+    Raises:
+        InputError: the file cannot be read, or there are none.
+    """
     found = list(refs or ())
     if file is not None:
         text = files.read(file, _FILE_BYTES, "a list of services").decode("utf-8", "replace")
         found += [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
-        raise InputError("expected at least one service (REF, or --refs-file FILE), got none")
+        raise InputError("expected at least one service or CPE (REF, or --refs-file FILE), got none")
     return found
 
 
-def _ask(
-    asked: _Asked, agent: str, key: Path, own: Own, cloud: Path | None, passphrase_file: Path | None, wait_s: int
+def ask(
+    asked: DeskAsk,
+    agent: str,
+    key: Path,
+    own: Own,
+    cloud: Path | None,
+    passphrase_file: Path | None,
+    wait_s: int,
+    out: Path | None,
 ) -> None:
+    """Sign an intent; send it sealed to the agent and say what became of it, or write it to a file.
+
+    Raises:
+        RefusedHereError: the agent is not known, or its sealing key is not.
+        InputError: a secret, which only the control plane's shared feed has a key for, is to go by file.
+    """
+    if out is not None:
+        _write(asked, agent, key, own, passphrase_file, out)
+        return
     with connect(cloud) as client:
         desk = Desk(own, client)
         feed = desk.refresh()
-        trust = desk.own.trust
-        chain.verify_not_expired(trust, now_s())
-        signer = open_key(key, passphrase_file)
-        requester = decide.requester(trust, signer.public, now_s())
-        target = decide.find_agent(trust, agent)
+        target, requester, signer = _who(desk.own.trust, agent, key, passphrase_file)
         public = _sealkey(feed, target)
-        intent = _intent(asked, trust.trust_id, target.agent, requester)
-        envelope = sign(intent, signer)
+        envelope = sign(_intent(asked, desk.own.trust.trust_id, target.agent, requester, public), signer)
         body = seal.seal(envelopes.encode(envelope), public)
         sent = desk.send(Kind.KIND_INTENT, envelope, "intent", (target.agent,), body=body)
         typer.echo(f"asked {target.handle} as {requester}: a preview will appear (ispcloud changes list)")
@@ -156,6 +186,22 @@ def _ask(
                 typer.echo(f"PREVIEW {change.name}: ispcloud changes show {change.name}")
 
 
+def _write(asked: DeskAsk, agent: str, key: Path, own: Own, passphrase_file: Path | None, out: Path) -> None:
+    if asked.secrets:
+        raise InputError("--secret: expected no --out; the key that seals a secret to the agent is on the shared feed")
+    target, requester, signer = _who(own.trust, agent, key, passphrase_file)
+    intent = _intent(asked, own.trust.trust_id, target.agent, requester, b"")
+    write_envelope(out, sign(intent, signer))
+    typer.echo(f"{out}: signed as {requester} for {target.handle} (ispagent change ask --file {out})")
+
+
+def _who(trust: Trust, agent: str, key: Path, passphrase_file: Path | None) -> tuple[TrustedAgent, str, DeskSigner]:
+    """Return the agent that is asked, the requester's handle, and the key that signs for them."""
+    chain.verify_not_expired(trust, now_s())
+    signer = open_key(key, passphrase_file)
+    return decide.find_agent(trust, agent), decide.requester(trust, signer.public, now_s()), signer
+
+
 def _sealkey(feed: SharedFeed, agent: TrustedAgent) -> bytes:
     found = feed.sealkeys.get(agent.agent)
     if found is None:
@@ -163,20 +209,22 @@ def _sealkey(feed: SharedFeed, agent: TrustedAgent) -> bytes:
     return bytes.fromhex(found.x25519)
 
 
-def _intent(asked: _Asked, trust_id: str, agent: str, requester: str) -> Intent:
+def _intent(asked: DeskAsk, trust_id: str, agent: str, requester: str, public: bytes) -> Intent:
+    intent_id = secrets.token_hex(16)
     return Intent(
         trust_id=trust_id,
-        intent_id=secrets.token_hex(16),
+        intent_id=intent_id,
         salt=secrets.token_hex(16),
         agent=agent,
         requester=requester,
         verb=asked.verb,
         params=asked.params,
         subjects=tuple(IntentSubject("service", ref) for ref in asked.refs),
-        exclude=(),
-        on_failure=OnFailure.STOP,
+        exclude=tuple(asked.exclude),
+        on_failure=asked.on_failure,
         on_stale=OnStale.SKIP,
         canary=0,
         expires=now_s() + INTENT_S,
         reason=asked.reason,
+        secrets={name: seal_secret(intent_id, name, text, public) for name, text in asked.secrets.items()},
     )

@@ -58,7 +58,7 @@ BY_NAME = {
     "plans": st.lists(hexes(32), min_size=1, max_size=3, unique=True).map(tuple),
     "supersedes": st.just("") | hexes(16),
     "buckets": st.dictionaries(st.sampled_from(OutcomeBucket), st.sampled_from(SizeBucket)),
-    "params": st.dictionaries(text, text, max_size=3),
+    "params": st.dictionaries(text, text, max_size=3), "secrets": st.dictionaries(text, text, max_size=3),
 }  # fmt: skip
 
 
@@ -116,6 +116,13 @@ def test_round_trip(kind):
         assert statements.decode_untrusted(statements.payload_type(kind), data) == statement
 
     check()
+
+
+@given(build(Intent))
+def test_an_intent_without_secrets_is_the_document_that_it_always_was(intent: Intent) -> None:
+    without = json.loads(statements.encode(dataclasses.replace(intent, secrets={})))
+    assert list(without) == [f.name for f in dataclasses.fields(Intent) if f.name != "secrets"]
+    assert without == {k: v for k, v in json.loads(statements.encode(intent)).items() if k != "secrets"}
 
 
 EXAMPLES = {

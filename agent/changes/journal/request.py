@@ -7,8 +7,8 @@ requester, whom policy refuses or asks one more approver for.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from agent.model import SuspensionReason
 from trust import envelope as envelopes
@@ -17,13 +17,14 @@ from trust.document import UNKNOWN, Trust
 from trust.envelope import Envelope
 from trust.errors import TrustError
 from trust.policy import Action
+from trust.sealed_secret import open_secret_untrusted
 from trust.statements import Intent, IntentSubject, OnFailure, OnStale
 
 INTENT_LIFE_S = 3600
 INTENT_LIFE_MAX_S = 24 * 3600
 SUBJECTS_MAX = 10_000
 SECRET = "(a secret)"
-"""Stands in an intent for a secret, which is given on the agent's own machine alone."""
+"""Stands in an intent that is made on the agent's own machine for a secret that was given there."""
 
 
 class RequestError(Exception):
@@ -50,7 +51,7 @@ class Ask:
 
     `refs`: services or subscribers; `on_tariff`: all services on it; `exclude`: refs taken out again. `change`: the
     plan (hex) to revert. `alone`: the person wants to do it without a second one, where policy lets them.
-    `settings`: what is asked of CPE, name -> text; `secrets`: those whose text nobody is to see, by the local API.
+    `settings`: parameters of CPE and the like, name -> text; `secrets`: settings that must not be shown.
     """
 
     action: Action
@@ -134,11 +135,19 @@ def local(ask: Ask, uid: int, people: Mapping[int, str], trust: Trust, agent: st
     return Request(ask, handle, intent, envelope)
 
 
-def signed(envelope: Envelope, trust: Trust, agent: str, now_s: float) -> Request:
+def signed(envelope: Envelope, trust: Trust, agent: str, now_s: float, opener: Callable[[bytes], bytes]) -> Request:
     """Return the request that a signed intent makes; its signer is the requester, whoever brought it.
 
+    Args:
+        envelope: the intent's.
+        trust: the trust in force.
+        agent: our agent id, hex.
+        now_s: unix seconds.
+        opener: opens bytes that were sealed to this agent (`Sealing.open_untrusted`).
+
     Raises:
-        RequestError: not an intent for this agent, expired, or not signed by the person or service that it names.
+        RequestError: not an intent for this agent, expired, not signed by the person or service that it names, or with
+            a secret that was not sealed for it.
     """
     try:
         statement = verify.verify_intent(envelope, trust, int(now_s))
@@ -148,13 +157,26 @@ def signed(envelope: Envelope, trust: Trust, agent: str, now_s: float) -> Reques
         raise RequestError("this intent is for another agent", refused=True)
     if statement.expires > now_s + INTENT_LIFE_MAX_S:
         raise RequestError("expected an intent that lives for a day at most", refused=True)
-    ask = ask_of(statement)
+    ask = replace(ask_of(statement), secrets=_opened(statement, opener))
     check_ask(ask)
     return Request(ask, statement.requester, statement, envelopes.digest(envelope), envelopes.encode(envelope))
 
 
+def _opened(intent: Intent, opener: Callable[[bytes], bytes]) -> Mapping[str, str]:
+    """Return the secrets of an intent by the names of what they are for."""
+    if intent.secrets and (not intent.verb.on_cpe or intent.secrets.keys() & intent.params.keys()):
+        raise RequestError("intent: expected secrets of CPE, and none that is a setting too", refused=True)
+    try:
+        return {
+            name: open_secret_untrusted(sealed, intent.intent_id, name, opener)
+            for name, sealed in intent.secrets.items()
+        }
+    except TrustError as err:
+        raise RequestError(f"intent: {err}", refused=True) from err
+
+
 def ask_of(intent: Intent) -> Ask:
-    """Return what an intent asks."""
+    """Return the ask of an intent."""
     by = {s.by: s.value for s in intent.subjects if s.by in ("tariff", "change")}
     return Ask(
         action=intent.verb,

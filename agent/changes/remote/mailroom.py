@@ -241,7 +241,8 @@ class Mailroom:
             return
         try:
             now_s = self._p.clock.wall_s()
-            asked = request.signed(envelope, self._p.trust.current(now_s).trust, self._p.agent, now_s)
+            trust, opener = self._p.trust.current(now_s).trust, self._p.sealing.open_untrusted
+            asked = request.signed(envelope, trust, self._p.agent, now_s, opener)
         except RequestError as err:
             await self._refuse(row, "intent", who, envelope, reason_of(err))
             return
