@@ -12,7 +12,6 @@ import pytest
 from tests.repo import tree
 
 STILL_THERE = (
-    {"agent.connectors.radius.addresses", "agent.connectors.radius.sql"},
     {
         "agent.connectors.cwmp.effects_session",
         "agent.connectors.cwmp.line_session",

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
 from agent.model import ABSENT, Absent, Address, Value
-
-if TYPE_CHECKING:
-    from agent.connectors.radius.sql import OpenSession
 
 SAME_AS: Final = "same-as"
 """Field of a user's value: other logins, or spellings of its rows, that the database holds equal to this one."""
@@ -27,6 +25,21 @@ class Resource(enum.Enum):
     SESSIONS = "sessions"
     SESSION = "session"
     ONLINE = "online"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """An open row of radacct; texts are empty and `since_s` 0 where it has none."""
+
+    unique_id: str
+    session_id: str
+    login: str
+    nas: str
+    ip: str
+    ip6: str
+    delegated: str
+    mac: str
+    since_s: int
 
 
 def address(target: str, resource: Resource, key: str) -> Address:

@@ -22,7 +22,7 @@ import trio
 
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
-from agent.connectors.radius.addresses import SAME_AS, other_spellings
+from agent.connectors.radius.addresses import SAME_AS, OpenSession, other_spellings
 from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import Row, RowChange, Table
 from agent.connectors.radius.schema import Database
@@ -79,21 +79,6 @@ class UserRows:
 
     rows: tuple[Row, ...]
     same_as: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class OpenSession:
-    """An open row of radacct; texts are empty and `since_s` 0 where it has none."""
-
-    unique_id: str
-    session_id: str
-    login: str
-    nas: str
-    ip: str
-    ip6: str
-    delegated: str
-    mac: str
-    since_s: int
 
 
 @dataclass(frozen=True, slots=True)
