@@ -109,7 +109,7 @@ def test_io_is_seen(source: str, found: bool) -> None:
     ("name", "allowed"),
     [
         ("api_session.py", True),
-        ("sql_pool.py", True),
+        ("sql_connection.py", True),
         ("connector.py", True),
         ("sessions.py", False),
         ("spec.py", False),
