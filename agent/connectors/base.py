@@ -317,7 +317,7 @@ class AccessMethod(Protocol):
         """Return the steps from what was seen to what is wanted; steps are numbered from 1."""
         ...
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+    def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the steps that end the service's sessions and change nothing else."""
         ...
 

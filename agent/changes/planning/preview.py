@@ -253,7 +253,7 @@ class Previewer:
         if missing := sorted({target for a in method.reads(service, seen) if (target := target_of(a)) in unread}):
             why = "; ".join(str(unread[target]) for target in missing)
             return _leave(service, Leave(SkipReason.UNREACHABLE, why, blocked=True), display)
-        planned = method.kick(service, seen) if wish.state is None else method.plan(wish.state, service, seen)
+        planned = method.disconnect(service, seen) if wish.state is None else method.plan(wish.state, service, seen)
         if isinstance(planned, CannotEnforce):
             return _leave(service, Leave(planned.reason, planned.detail, blocked=True), display)
         if not planned.steps and not wish.desired and not wish.always:

@@ -167,7 +167,7 @@ class RadiusAccess:
         effects = Step(2, self.target, live, after=(1,)), Step(3, self.target, drop, (1,), again, fallback_for=(2,))
         return AccessPlan((write, *effects), enforce, display)
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+    def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""
         sessions = self._open_sessions(service, seen)
         value = seen[self._user(service.login)].value

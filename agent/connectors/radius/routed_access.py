@@ -166,9 +166,9 @@ class RoutedAccess:
         key = f"{service.ref}:suspended:cut:{target}"
         return self._host(target).end_of(where, key, self._method.disconnect_within_s)
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+    def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the RADIUS access method's disconnect and the last rung."""
-        planned = self._inner.kick(service, seen)
+        planned = self._inner.disconnect(service, seen)
         if isinstance(planned, CannotEnforce):
             return planned
         display = self._with_unaccounted(planned.display, service, seen)

@@ -163,7 +163,7 @@ class ProfileAccess:
         ]
         return AccessPlan((write, *steps), enforce, display)
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+    def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""
         refusal = self._refuse_copies(service.login, seen[self._at(self.menus.row, service.login)].value)
         if refusal:

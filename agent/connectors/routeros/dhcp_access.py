@@ -138,7 +138,7 @@ class DhcpAccess:
         at_large = not held or self._at_large(self._places(lease, client), seen)
         return again if at_large else AccessPlan((), None, again.display)
 
-    def kick(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
+    def disconnect(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the cut of its connections: a DHCP client cannot be sent away. No steps when it has no address."""
         mac = mac_of(service.login)
         where = self._at(Resource.LEASE, mac)

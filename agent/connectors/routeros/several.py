@@ -38,9 +38,9 @@ class SeveralAccess:
         """Return the steps on every router that knows the login, or the first refusal."""
         return self._together(lambda part: part.plan(wanted, service, seen))
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+    def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnects on every router that knows the login."""
-        return self._together(lambda part: part.kick(service, seen))
+        return self._together(lambda part: part.disconnect(service, seen))
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Return what holds on all routers together."""

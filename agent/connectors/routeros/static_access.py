@@ -115,7 +115,7 @@ class StaticAccess:
         enforce = self._enforcement(wanted.access, mine, shaped, by_list=by_list) if steps else None
         return AccessPlan(tuple(steps), enforce, display)
 
-    def kick(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
+    def disconnect(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the cut of what is open. It cannot be proven: the next packet connects the same ends again."""
         mine = self._mine_for_good(service, seen)
         if isinstance(mine, CannotEnforce):

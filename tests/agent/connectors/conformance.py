@@ -422,7 +422,7 @@ async def recipes_are_of_the_targets(lab: AccessLab) -> None:
 async def bind_of_who_is_offline_is_empty(lab: AccessLab) -> None:
     async with lab.session() as session:
         recipe = lab.connector.access_methods[lab.offline.method]
-        kick = recipe.kick(lab.offline, await seen_for(lab, session, lab.offline))
+        kick = recipe.disconnect(lab.offline, await seen_for(lab, session, lab.offline))
         if isinstance(kick, AccessPlan) and kick.steps:
             assert await session.bind(effect_of(kick_step(kick))) == {}
 
@@ -432,7 +432,9 @@ async def effects_have_kinds(lab: AccessLab) -> None:
     known = lab.connector.traits.effects
     async with lab.session() as session:
         for service in (lab.online, lab.offline):
-            kick = lab.connector.access_methods[service.method].kick(service, await seen_for(lab, session, service))
+            kick = lab.connector.access_methods[service.method].disconnect(
+                service, await seen_for(lab, session, service)
+            )
             plan = await plan_for(lab, session, service, Access.SUSPENDED)
             steps = [*plan.steps, *(kick.steps if isinstance(kick, AccessPlan) else ())]
             effects = [step.do for step in steps if isinstance(step.do, Effect)]

@@ -220,7 +220,7 @@ class FakeMethod:
             {"online": "online" if online else "offline", "nas": "bng"},
         )
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
+    def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         return AccessPlan((Step(1, "fake/d", disconnect(service.login)),), None, {})
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:

@@ -290,17 +290,17 @@ def test_refusals(reason: str, told: str, arguments: dict[str, object]) -> None:
 
 
 def test_kick_is_one_effect_and_nothing_when_offline() -> None:
-    online = recipe().kick(SERVICE, seen_of(sessions=ONLINE))
+    online = recipe().disconnect(SERVICE, seen_of(sessions=ONLINE))
     assert isinstance(online, AccessPlan)
     (step,) = online.steps
     assert isinstance(step.do, Effect)
     assert (step.n, step.on_revert, online.enforce) == (1, (), None)
-    offline = recipe().kick(SERVICE, seen_of())
+    offline = recipe().disconnect(SERVICE, seen_of())
     assert isinstance(offline, AccessPlan)
     assert offline.steps == ()
-    ambiguous = recipe().kick(SERVICE, seen_of({**fields(USER), "same-as": ("Amina.H",)}, ONLINE))  # type: ignore[dict-item]  # dict is invariant in its values
+    ambiguous = recipe().disconnect(SERVICE, seen_of({**fields(USER), "same-as": ("Amina.H",)}, ONLINE))  # type: ignore[dict-item]  # dict is invariant in its values
     assert isinstance(ambiguous, CannotEnforce)
-    gone = recipe().kick(SERVICE, seen_of(ABSENT, ONLINE))
+    gone = recipe().disconnect(SERVICE, seen_of(ABSENT, ONLINE))
     assert isinstance(gone, AccessPlan), "a session may outlive its user's rows"
 
 
@@ -468,7 +468,7 @@ def test_a_restore_leaves_out_sessions_on_an_unknown_nas_and_says_so() -> None:
 
 
 def test_a_suspension_and_a_kick_do_not_leave_out_anybody() -> None:
-    for got in (planned(SUSPEND, USER, STALE), recipe().kick(SERVICE, seen_of(USER, STALE))):
+    for got in (planned(SUSPEND, USER, STALE), recipe().disconnect(SERVICE, seen_of(USER, STALE))):
         assert isinstance(got, CannotEnforce)
         assert got.reason == "unknown-nas"
     assert judged(STALE)[0] is Enforced.NO
@@ -479,7 +479,7 @@ def test_a_session_of_another_login_that_the_database_holds_equal() -> None:
     for got in (
         planned(SUSPEND, USER, foreign),
         planned(RESTORE, SUSPENDED, foreign),
-        recipe().kick(SERVICE, seen_of(USER, foreign)),
+        recipe().disconnect(SERVICE, seen_of(USER, foreign)),
     ):
         assert isinstance(got, CannotEnforce)
         assert (got.reason, "amina.h and amína.h" in got.detail) == ("ambiguous-login", True)

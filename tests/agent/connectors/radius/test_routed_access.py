@@ -63,7 +63,7 @@ class Inner:
         enforce = Enforcement(self.target, WHERE, {"method": "pppoe", "state": wanted.access.value}, 60)
         return AccessPlan((write, *rungs, drop), enforce, {"after": "pay page only"})
 
-    def kick(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
+    def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         return AccessPlan((Step(1, self.target, effect("disconnect")),), None, {})
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
@@ -187,7 +187,7 @@ def test_sessions_on_two_routers_and_none() -> None:
 
 def test_a_kick_and_a_hotspot() -> None:
     hotspot = replace(METHOD, sessions=Kind.HOTSPOT)
-    steps = plan_of(recipe(method=hotspot).kick(SERVICE, seen_of([SESSION]))).steps
+    steps = plan_of(recipe(method=hotspot).disconnect(SERVICE, seen_of([SESSION]))).steps
     assert [(s.n, s.fallback_for, s.after) for s in steps] == [(1, (), ()), (2, (1,), ())]
     assert isinstance(steps[1].do, Effect)
     assert steps[1].do.address == f"routeros/bng-1/hotspot/active/{LOGIN}"

@@ -224,10 +224,10 @@ def test_addresses_beside_the_sessions_own_are_held_by_no_list(name: str) -> Non
 
 def test_a_kick_ends_what_is_open_and_changes_nothing() -> None:
     recipe = PppAccess(METHOD)
-    kick = plan_of(recipe.kick(SERVICE, seen_of(sessions=ONLINE)))
+    kick = plan_of(recipe.disconnect(SERVICE, seen_of(sessions=ONLINE)))
     assert [isinstance(s.do, Effect) for s in kick.steps] == [True]
-    assert plan_of(recipe.kick(SERVICE, seen_of())).steps == ()
-    refused(recipe.kick(SERVICE, seen_of(secret={"copies": "2"})), "ambiguous-login")
+    assert plan_of(recipe.disconnect(SERVICE, seen_of())).steps == ()
+    refused(recipe.disconnect(SERVICE, seen_of(secret={"copies": "2"})), "ambiguous-login")
 
 
 # --- judging ---

@@ -95,7 +95,7 @@ def test_what_is_no_mac(login: str) -> None:
     stranger = replace(SERVICE, login=login)
     assert list(DhcpAccess(LISTED).reads(stranger, {})) == []
     refused(planned(service=stranger), "no-such-login", "MAC")
-    refused(DhcpAccess(LISTED).kick(stranger, {}), "no-such-login")
+    refused(DhcpAccess(LISTED).disconnect(stranger, {}), "no-such-login")
 
 
 @pytest.mark.parametrize("method", [LISTED, BLOCKED], ids=["list", "block"])
@@ -218,7 +218,7 @@ def test_an_address_that_may_be_anothers_tomorrow(place: str) -> None:
     lease = {**LEASE, "address": place}
     refused(planned(lease=lease), "no-fixed-address", "pool")
     assert plan_of(planned(RESTORE, lease={**IN_LIST, "address": place})).steps
-    refused(DhcpAccess(LISTED).kick(SERVICE, seen_of(lease)), "no-fixed-address")
+    refused(DhcpAccess(LISTED).disconnect(SERVICE, seen_of(lease)), "no-fixed-address")
 
 
 def test_networks_behind_a_client_are_held_by_no_list() -> None:
@@ -242,10 +242,10 @@ def test_who_is_blocked_by_somebody_else_is_not_said_to_be_restored() -> None:
 
 def test_a_kick_begins_connections_anew_and_changes_nothing() -> None:
     recipe = DhcpAccess(LISTED)
-    assert cuts_of(plan_of(recipe.kick(SERVICE, seen_of()))) == [at("ip/flows", PLACE)]
-    assert plan_of(recipe.kick(SERVICE, seen_of(client=OFFLINE))).steps == ()
-    refused(recipe.kick(SERVICE, seen_of(ABSENT)), "no-such-login")
-    refused(recipe.kick(SERVICE, seen_of({"copies": "2"})), "ambiguous-login")
+    assert cuts_of(plan_of(recipe.disconnect(SERVICE, seen_of()))) == [at("ip/flows", PLACE)]
+    assert plan_of(recipe.disconnect(SERVICE, seen_of(client=OFFLINE))).steps == ()
+    refused(recipe.disconnect(SERVICE, seen_of(ABSENT)), "no-such-login")
+    refused(recipe.disconnect(SERVICE, seen_of({"copies": "2"})), "ambiguous-login")
 
 
 # --- judging ---

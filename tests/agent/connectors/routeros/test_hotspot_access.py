@@ -284,7 +284,7 @@ def test_who_is_blocked_is_not_said_to_be_restored() -> None:
 
 
 def test_a_kick_ends_what_is_open_and_keeps_the_cookies() -> None:
-    kick = plan_of(HotspotAccess(GARDEN).kick(SERVICE, seen_of(sessions=ONLINE, cookies=COOKIE)))
+    kick = plan_of(HotspotAccess(GARDEN).disconnect(SERVICE, seen_of(sessions=ONLINE, cookies=COOKIE)))
     assert verbs_of(kick) == ["disconnect"]
 
 

@@ -91,7 +91,7 @@ def test_what_is_so_already_on_one_is_done_on_the_other() -> None:
 
 
 def test_kick_is_where_the_sessions_are() -> None:
-    found = plan_of(access_method_of(BOTH).kick(SERVICE, on_both({}, {"sessions": ONLINE})))
+    found = plan_of(access_method_of(BOTH).disconnect(SERVICE, on_both({}, {"sessions": ONLINE})))
     assert [(s.n, s.target) for s in found.steps] == [(1, "routeros/edge-2")]
     assert isinstance(found.steps[0].do, Effect)
 

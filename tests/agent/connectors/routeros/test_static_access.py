@@ -289,11 +289,11 @@ def test_logins_that_are_no_fixed_addresses() -> None:
     nobody = replace(SERVICE, login="amina.h")
     assert recipe.reads(nobody, {}) == []
     refused(recipe.plan(SUSPEND, nobody, {}), "not-an-address", "amina.h")
-    refused(recipe.kick(nobody, {}), "not-an-address")
+    refused(recipe.disconnect(nobody, {}), "not-an-address")
     world.more = {at("ip/pools", "all"): {"cgnat": "192.0.2.2-192.0.2.250"}}
     refused(world.plan(SUSPEND), "pool-address", "cgnat")
     refused(world.plan(UPGRADE), "pool-address")
-    refused(recipe.kick(SERVICE, world.seen(recipe, SERVICE)), "pool-address")
+    refused(recipe.disconnect(SERVICE, world.seen(recipe, SERVICE)), "pool-address")
 
 
 def test_what_became_a_pools_since_is_given_back() -> None:
@@ -600,7 +600,7 @@ def seen_all(world: World, recipe: AccessMethod) -> dict[Address, Seen]:
 
 def test_a_kick_cuts_what_is_open_and_changes_nothing() -> None:
     world, recipe = World(), StaticAccess(LISTED)
-    plan = plan_of(recipe.kick(SERVICE, world.seen(recipe, SERVICE)))
+    plan = plan_of(recipe.disconnect(SERVICE, world.seen(recipe, SERVICE)))
     assert [(s.n, s.after) for s in plan.steps] == [(1, ()), (2, ())]
     assert all(isinstance(s, Step) and isinstance(s.do, Effect) and s.do.proof is None for s in plan.steps)
     assert plan.enforce is None
