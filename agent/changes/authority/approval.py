@@ -25,7 +25,7 @@ from agent.changes.journal.trust_state import (
     TrustState,
     circumstances,
     split_envelopes,
-    version_of,
+    trust_of,
 )
 from agent.reasons import RefusalReason
 from agent.runtime.clock import Clock
@@ -370,7 +370,7 @@ class Approvals:
         return True
 
     def _then(self, plan: Plan) -> Trust | None:
-        return version_of(plan.trust_version, self._store.query)
+        return trust_of(plan, self._pinned(), self._store.query)
 
     def budget(self, plan: Plan) -> int:
         """Return how many services the plan's class may change in an hour, by the stricter policy of then and now."""

@@ -249,6 +249,11 @@ def version_of(version: int, query: Query) -> Trust | None:
     return _trust_in(bytes(rows[0]["envelope"]))
 
 
+def trust_of(plan: Plan, pinned: Pinned, query: Query) -> Trust | None:
+    """Return the trust under which a plan was made, which mostly is the one in force."""
+    return pinned.trust if plan.trust_version == pinned.trust.version else version_of(plan.trust_version, query)
+
+
 @functools.lru_cache(maxsize=4)
 def _trust_in(envelope: bytes) -> Trust:
     """Return the trust document in an envelope that was pinned: verified then, and these very bytes since.
@@ -284,7 +289,7 @@ def circumstances(plan: Plan, plan_id: bytes, pinned: Pinned, query: Query, now_
     counted = "SELECT count(*) FROM item WHERE plan_id = ? AND state NOT IN (?, ?)"
     frozen = freezes(query, now_s)
     return Circumstances(
-        then=version_of(plan.trust_version, query),
+        then=trust_of(plan, pinned, query),
         trust_sha256=pinned.sha256.hex(),
         items=query(counted, (plan_id, *quiet))[0][0],
         frozen_people=frozen.people,
