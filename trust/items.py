@@ -215,18 +215,16 @@ def read_changes_untrusted(texts: Sequence[str]) -> tuple[DesiredChange, ...]:
         MalformedStatementError: a text of another form, a reason that is not known, or half of a tariff's pair.
     """
     changes: list[DesiredChange] = []
-    rest = list(texts)
-    while rest:
-        text = rest.pop(0)
+    rest = iter(texts)
+    for text in rest:
         if text[:1] in ("+", "-"):
             changes.append(_read_reason(text))
             continue
-        pair = dict(part.split("=", 1) for part in (text, *rest[:1]) if "=" in part)
+        pair = dict(part.split("=", 1) for part in (text, next(rest, "")) if "=" in part)
         if pair.keys() != {"was", "tariff"}:
             raise MalformedStatementError(
                 "item: desired: expected +REASON, -REASON, or was=TARIFF and tariff=TARIFF together"
             )
-        rest.pop(0)
         changes.append(TariffChange(pair["was"], pair["tariff"]))
     return tuple(changes)
 

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,14 @@ def test_a_pair_of_tariffs_reads_in_either_order():
 def test_another_change_is_refused(texts):
     with pytest.raises(MalformedStatementError, match="desired"):
         items.read_changes_untrusted(texts)
+
+
+@pytest.mark.parametrize("texts", [["+debt"], ["was=", "tariff="]])
+def test_as_many_changes_as_an_item_can_hold_are_read_in_linear_time(texts):
+    many = texts * (limits.ITEM_BYTES // len(json.dumps(texts)))
+    start = time.process_time()
+    assert len(items.read_changes_untrusted(many)) == len(many) // len(texts)
+    assert time.process_time() - start < 1.5  # taking each from the front of a list took many seconds
 
 
 @given(changes)
