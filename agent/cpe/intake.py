@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from agent.changes.authority import standings
 from agent.changes.authority.standings import Standings
-from agent.changes.journal.request import Ask, Request, RequestError, refusal
+from agent.changes.journal.request import SETTINGS_MAX, Ask, Request, RequestError, refusal
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.preview import Previewer, Scope
 from agent.connectors.base import NotSentError
@@ -35,9 +35,6 @@ from agent.store.vault import Vault
 from trust.cpe_settings import BASELINE, ROTATE
 from trust.policy import Action, RiskClass
 from trust.statements import OnFailure
-
-_MOST_SETTINGS = 200
-
 
 _NO_UNDO: Mapping[Action, str] = {
     Action.CPE_REBOOT: "cannot be undone: the CPE comes back by itself",
@@ -71,8 +68,8 @@ class CpeIntake:
             RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses.
         """
         ask = request.ask
-        if len(ask.settings) + len(ask.secrets) > _MOST_SETTINGS:
-            raise RequestError(f"expected at most {_MOST_SETTINGS} settings in one change")
+        if len(ask.settings) + len(ask.secrets) > SETTINGS_MAX:
+            raise RequestError(f"expected at most {SETTINGS_MAX} settings in one change")
         if ask.settings.keys() & {ROTATE, BASELINE} and len(ask.settings) + len(ask.secrets) > 1:
             raise RequestError("a baseline, or new credentials, are a change of their own: nothing else goes with it")
         if ask.on_failure is OnFailure.REVERT and ask.action is not Action.CPE_SET:

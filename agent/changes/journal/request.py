@@ -23,6 +23,8 @@ from trust.statements import Intent, IntentSubject, OnFailure, OnStale
 INTENT_LIFE_S = 3600
 INTENT_LIFE_MAX_S = 24 * 3600
 SUBJECTS_MAX = 10_000
+SETTINGS_MAX = 200
+"""Settings and secrets of one change."""
 SECRET = "(a secret)"
 """Stands in an intent that is made on the agent's own machine for a secret that was given there."""
 
@@ -166,6 +168,8 @@ def _opened(intent: Intent, opener: Callable[[bytes], bytes]) -> Mapping[str, st
     """Return the secrets of an intent by the names of what they are for."""
     if intent.secrets and (not intent.verb.on_cpe or intent.secrets.keys() & intent.params.keys()):
         raise RequestError("intent: expected secrets of CPE, and none that is a setting too", refused=True)
+    if len(intent.secrets) > SETTINGS_MAX:  # before they are opened: thousands would keep everything else waiting
+        raise RequestError(f"intent: expected at most {SETTINGS_MAX} secrets", refused=True)
     try:
         return {
             name: open_secret_untrusted(sealed, intent.intent_id, name, opener)

@@ -1,0 +1,67 @@
+"""Requests by signed intents: what is refused before anything of it is opened or looked up."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from agent.changes.journal import request
+from agent.changes.journal.request import SETTINGS_MAX, RequestError
+from tests.people import People, trusted
+from trust import statements
+from trust.envelope import Envelope
+from trust.keys import SigningKey
+from trust.policy import Action
+from trust.seal import SealingKey, open_sealed_untrusted
+from trust.sealed_secret import seal_secret
+from trust.statements import Intent, IntentSubject, OnFailure, OnStale
+
+AGENT, ID = "0a" * 16, "0b" * 16
+KEY = SealingKey(b"\1" * 32)
+PEOPLE = People()
+KEYS = SigningKey.generate(), SigningKey.generate()
+TRUST = PEOPLE.trust(trusted(AGENT, "noc-1", KEYS[0], "ispagents.local/agent/noc-1", KEYS[1]))
+
+
+def signed(sealed: Mapping[str, str]) -> Envelope:
+    intent = Intent(
+        trust_id=PEOPLE.trust_id,
+        intent_id=ID,
+        salt=secrets.token_hex(16),
+        agent=AGENT,
+        requester="maria",
+        verb=Action.CPE_SET,
+        params={},
+        subjects=(IntentSubject("service", "LAB0001"),),
+        exclude=(),
+        on_failure=OnFailure.STOP,
+        on_stale=OnStale.SKIP,
+        canary=0,
+        expires=PEOPLE.now_s + 600,
+        reason="",
+        secrets=sealed,
+    )
+    return statements.sign(intent, [PEOPLE.keys["maria"]])
+
+
+def test_an_intent_has_its_secrets_opened() -> None:
+    envelope = signed({"wifi.1.key": seal_secret(ID, "wifi.1.key", "hidden", KEY.public)})
+    asked = request.signed(envelope, TRUST, AGENT, time.time(), lambda data: open_sealed_untrusted(data, [KEY]))
+    assert asked.ask.secrets == {"wifi.1.key": "hidden"}
+
+
+def test_more_secrets_than_a_change_takes_are_not_even_opened() -> None:
+    """A statement holds thousands: to open them all would keep a freeze waiting."""
+    sealed = seal_secret(ID, "0", "hidden", KEY.public)
+    opened: list[bytes] = []
+
+    def opener(data: bytes) -> bytes:
+        opened.append(data)
+        return open_sealed_untrusted(data, [KEY])
+
+    with pytest.raises(RequestError, match=f"at most {SETTINGS_MAX} secrets") as caught:
+        request.signed(signed({str(n): sealed for n in range(SETTINGS_MAX + 1)}), TRUST, AGENT, time.time(), opener)
+    assert (caught.value.refused, opened) == (True, [])
