@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agent.api.call import ApiCall, Role, Route
 from agent.cpe.desk import CpeDesk
+from agent.cpe.planner import NO_ACS
 from agent.cpe_model.known import Trust
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
@@ -12,7 +13,7 @@ from agent.runtime.http import Response
 
 def _desk(call: ApiCall) -> CpeDesk:
     if call.parts.cpes is None:
-        raise HttpError(404, HttpReason.NO_ACS, "this agent has no ACS: section [cwmp] of its configuration")
+        raise HttpError(404, HttpReason.NO_ACS, NO_ACS)
     return call.parts.cpes
 
 

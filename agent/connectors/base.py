@@ -249,7 +249,7 @@ class Session(ReadSession, Protocol):
 class LateResult(Protocol):
     """A session whose device says later what became of an effect that it had accepted."""
 
-    def told(self, ticket: Ticket) -> Reply | None:
+    def late_result(self, ticket: Ticket) -> Reply | None:
         """Return that later reply: a refusal ends the waiting for proof. None: nothing was said yet."""
         ...
 
@@ -258,7 +258,7 @@ class LateResult(Protocol):
 class ConnectionRequests(Connector, Protocol):
     """Role: its devices call in, and it can ask them to."""
 
-    def waited_for(self, target: str) -> AbstractContextManager[None]:
+    def requested(self, target: str) -> AbstractContextManager[None]:
         """Ask the device to call in, again and again, inside the block."""
         ...
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Request, RequestError
@@ -12,6 +13,8 @@ from agent.changes.planning.intake import Planner
 from agent.cpe.intake import CpeIntake
 from agent.cpe.revert import CpeReverts
 from trust.policy import Action
+
+NO_ACS: Final = "this agent has no ACS: section [cwmp] of its configuration"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class CpePlanner:
 
     def _managed(self) -> CpeIntake:
         if self.intake is None:
-            raise RequestError("this agent has no ACS: section [cwmp] of its configuration")
+            raise RequestError(NO_ACS)
         return self.intake
 
 

@@ -302,7 +302,7 @@ async def _wait_for_proof(
         except UnreadableError:
             last = None
         now = clock.boot_s()
-        later = session.told(ticket) if isinstance(session, LateResult) else None
+        later = session.late_result(ticket) if isinstance(session, LateResult) else None
         over = now >= until or (later is not None and not later.accepted)
         if last is not None and (_effect_holds(ticket.bound, proof, last) or over):
             return last, later

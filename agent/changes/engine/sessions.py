@@ -309,7 +309,7 @@ class Sessions:
     async def _arriving(self, target: str) -> AsyncIterator[Session]:
         """Wait for a device to call in, asking it to if that can be done; its session is lent inside the block."""
         connector = self.connector(target)
-        asked = connector.waited_for(target) if isinstance(connector, ConnectionRequests) else nullcontext()
+        asked = connector.requested(target) if isinstance(connector, ConnectionRequests) else nullcontext()
         with asked:
             async with self._arrived.wait_for(target) as session:
                 yield session

@@ -112,7 +112,7 @@ class CwmpConnector:
             _log.info("acs-listens", extra={"port": self.listens_on})
             self.port.set()
 
-    def waited_for(self, target: str) -> AbstractContextManager[None]:
+    def requested(self, target: str) -> AbstractContextManager[None]:
         """Call for a CPE inside the block."""
         return self.visits.waited_for(target)
 

@@ -516,7 +516,7 @@ class CpeLine:
         if len(self._told) > limits.TOLD:
             del self._told[next(iter(self._told))]
 
-    def told(self, ticket: Ticket) -> Reply | None:
+    def late_result(self, ticket: Ticket) -> Reply | None:
         """Return what the CPE said later of an effect that it had accepted; None: nothing yet."""
         return self._told.get(ticket.do.key) if isinstance(ticket.do, Effect) else None
 

@@ -623,11 +623,11 @@ def test_a_steps_key_fits_and_tells_attempts_and_directions_apart() -> None:
 async def test_what_a_cpe_tells_later_is_remembered_by_its_key(tmp_path: Path) -> None:
     async with acs_rig(tmp_path) as rig:
         firmware = Effect(rig.at("@firmware"), "firmware", {}, "key", Replay.NEVER, ProofKind.EQUAL, 60)
-        assert rig.line.told(ticket(firmware)) is None
-        assert rig.line.told(ticket(())) is None
+        assert rig.line.late_result(ticket(firmware)) is None
+        assert rig.line.late_result(ticket(())) is None
         rig.line.tell("key", Reply(False, "fault-9018"))
-        assert rig.line.told(ticket(firmware)) == Reply(False, "fault-9018")
+        assert rig.line.late_result(ticket(firmware)) == Reply(False, "fault-9018")
         for n in range(limits.TOLD):
             rig.line.tell(f"other {n}", Reply(True, "transferred"))
-        assert rig.line.told(ticket(firmware)) is None
+        assert rig.line.late_result(ticket(firmware)) is None
         assert rig.line.notes() == ()

@@ -258,7 +258,7 @@ async def test_who_only_claims_to_be_a_cpe_changes_nothing_of_it(autojump_clock:
             assert told.status == 200
             assert (await claims.post()).status == 204
         assert (at.visits.line(NAME).breaker.rows(), book.proven, book.breakers, book.find(NAME)) == before
-        assert at.visits.line(NAME).told(ticket_of("k1")) is None
+        assert at.visits.line(NAME).late_result(ticket_of("k1")) is None
         assert at.visits.line(NAME).live is real.call
         assert not real.call.over.is_set()
 
@@ -382,12 +382,12 @@ async def test_what_is_told_of_a_transfer_reaches_who_asked_for_it(autojump_cloc
         assert at.worker.here == 0, "nobody has work any more"
         told = await talk.post(TRANSFER, "c2")
         assert read_untrusted(told.body).message == m.TransferCompleteResponse()
-        reply = at.visits.line(NAME).told(ticket_of("k1"))
+        reply = at.visits.line(NAME).late_result(ticket_of("k1"))
         assert reply is not None
         assert (reply.accepted, reply.reason) == (False, "fault-9010")
         assert (NAME, "firmware", False, "fault 9010") in at.book.proven
         await talk.post(replace(TRANSFER, command_key="k2", fault_struct=TransferFault(0, "")), "c3")
-        good = at.visits.line(NAME).told(ticket_of("k2"))
+        good = at.visits.line(NAME).late_result(ticket_of("k2"))
         assert good is not None
         assert good.accepted
 
@@ -719,7 +719,7 @@ async def test_a_cpe_is_woken_and_calls_in() -> None:
     async with connector(book, worker) as (made, nursery):
         cpe = await plug_in(made, nursery)
         book.requests[LAB] = Credentials("acs", "bell")
-        with made.waited_for(target_id(LAB)):
+        with made.requested(target_id(LAB)):
             await cpe.wait_sessions(2)
         assert "6 CONNECTION REQUEST" in book.calls[-1].events
         await cpe.call_in()
