@@ -5,7 +5,7 @@ from __future__ import annotations
 from agent.api.call import ApiCall, Role, Route
 from agent.cpe.desk import CpeDesk
 from agent.cpe.planner import NO_ACS
-from agent.cpe_model.known import Trust
+from agent.cpe_model.known import Acceptance
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
@@ -48,12 +48,12 @@ async def _decide(call: ApiCall) -> Response:
     trust, service = r.text("trust"), r.text("service") if r.has("service") else None
     forget = r.boolean("forget")
     r.done()
-    if trust not in ("", Trust.ACCEPTED.value, Trust.REFUSED.value, Trust.QUARANTINED.value):
+    if trust not in ("", Acceptance.ACCEPTED.value, Acceptance.REFUSED.value, Acceptance.QUARANTINED.value):
         raise HttpError(
             400, HttpReason.BAD_REQUEST, f"trust: expected accepted, refused or quarantined, got {trust[:40]}"
         )
     cpe, who = _desk(call).find(call.values[0]), call.who
-    decided = Trust(trust) if trust else None
+    decided = Acceptance(trust) if trust else None
     found = await _desk(call).decide(cpe, who, trust=decided, service=service, forget=forget)
     return Response(200, {} if found is None else _desk(call).shown(found))
 

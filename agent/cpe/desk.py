@@ -20,12 +20,12 @@ from agent.cpe import verbs as cpe_verbs
 from agent.cpe.intake import CpeIntake, select
 from agent.cpe.reasons import CpeSkipReason
 from agent.cpe.store import CpeStore, DecideCpe, KeepBreaker
-from agent.cpe_model.breaker import Signature
-from agent.cpe_model.kinds import Class, classify
-from agent.cpe_model.known import Cpe, Known, Trust
+from agent.cpe_model.breaker import TaskSignature
+from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
 from agent.cpe_model.manager import CpeManager
-from agent.cpe_model.matrix import Evidence, Matrix, Model, Result, Workflow, render
-from agent.cpe_model.profiles import Profile
+from agent.cpe_model.matrix import Matrix, Model, Workflow, WorkflowEvidence, WorkflowResult, render
+from agent.cpe_model.profiles import CpeProfile
+from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.vocabulary import INSTANCE, TABLE
 from agent.reasons import RefusalReason, TargetReason
 from agent.runtime.clock import Clock
@@ -81,7 +81,7 @@ class CpeDesk:
         """Return how many there are of each trust, and how many sessions are open now."""
         by = Counter(cpe.trust for cpe in self.cpes.all())
         sessions, turned_away = self.manager.counts()
-        return {**{trust.value: by[trust] for trust in Trust}, "sessions": sessions, "turned_away": turned_away}
+        return {**{trust.value: by[trust] for trust in Acceptance}, "sessions": sessions, "turned_away": turned_away}
 
     def _short(self, cpe: Cpe) -> dict[str, object]:
         now_s = int(self.clock.wall_s())
@@ -144,10 +144,10 @@ class CpeDesk:
     def matrix(self) -> list[dict[str, object]]:
         """Return what each model was seen to do, a row for each workflow."""
         evidence = [
-            Evidence(
+            WorkflowEvidence(
                 Model(row["oui"], row["product_class"], row["software"]),
                 Workflow(row["workflow"]),
-                Result.PROVEN if row["worked"] else Result.FAILED,
+                WorkflowResult.PROVEN if row["worked"] else WorkflowResult.FAILED,
                 row["last_s"],
                 row["detail"],
             )
@@ -164,7 +164,7 @@ class CpeDesk:
         Raises:
             UnreadableError: it is not accepted, does not call in, or hung up.
         """
-        if cpe.trust is not Trust.ACCEPTED:
+        if cpe.trust is not Acceptance.ACCEPTED:
             raise UnreadableError(f"{cpe.name} is {cpe.trust.value}: {cpe.why}", reason=CpeSkipReason.NOT_ACCEPTED)
         with trio.move_on_after(min(timeout_s, REFRESH_S)):
             async with self.sessions.use(self.manager.target_id(cpe.name)):
@@ -177,7 +177,9 @@ class CpeDesk:
 
     # --- what people decide
 
-    async def decide(self, cpe: Cpe, who: str, *, trust: Trust | None, service: str | None, forget: bool) -> Cpe | None:
+    async def decide(
+        self, cpe: Cpe, who: str, *, trust: Acceptance | None, service: str | None, forget: bool
+    ) -> Cpe | None:
         """Accept, refuse or forget a CPE, or say whose it is; return it then.
 
         Raises:
@@ -196,17 +198,17 @@ class CpeDesk:
                 "by": who,
             },
         )
-        why = "" if trust is Trust.ACCEPTED else f"{trust.value} by {who}" if trust else cpe.why
+        why = "" if trust is Acceptance.ACCEPTED else f"{trust.value} by {who}" if trust else cpe.why
         found = await self.store.run(DecideCpe(cpe.name, trust, service, why, record, forget))
         self.cpes.reset_bell.ring()
-        if trust is not Trust.ACCEPTED and (trust is not None or forget):
+        if trust is not Acceptance.ACCEPTED and (trust is not None or forget):
             self.manager.hang_up(cpe.name)
         return found
 
     async def clear(self, cpe: Cpe, who: str) -> int:
         """Let what was tripped be sent to a CPE again; return how much that was."""
         breaker = self.manager.breaker(cpe.name)
-        tripped: list[Signature] = [each.signature for each in breaker.tripped()]
+        tripped: list[TaskSignature] = [each.signature for each in breaker.tripped()]
         for signature in tripped:
             breaker.clear(signature)
         record = self.recorder.record(None, {"what": "cpe", "cpe": cpe.name, "cleared": len(tripped), "by": who})
@@ -214,7 +216,7 @@ class CpeDesk:
         return len(tripped)
 
 
-def _value(profile: Profile | None, path: str, known: Known, now_s: int) -> dict[str, object]:
+def _value(profile: CpeProfile | None, path: str, known: CachedParameter, now_s: int) -> dict[str, object]:
     mapped = None if profile is None else profile.mapped_at(path)
     shown = known.value if known.value is None or mapped is None else mapped.shown(known.value)
     return {
@@ -229,13 +231,13 @@ def _value(profile: Profile | None, path: str, known: Known, now_s: int) -> dict
     }
 
 
-def _named(profile: Profile, values: Mapping[str, Known], now_s: int) -> list[dict[str, object]]:
+def _named(profile: CpeProfile, values: Mapping[str, CachedParameter], now_s: int) -> list[dict[str, object]]:
     """Return what is known of the vocabulary, tables' rows included."""
     named = [(path, known) for path, known in values.items() if profile.mapped_at(path) is not None]
     return sorted((_value(profile, p, known, now_s) for p, known in named), key=lambda value: str(value["name"]))
 
 
-def _missing(profile: Profile, values: Mapping[str, Known]) -> list[str]:
+def _missing(profile: CpeProfile, values: Mapping[str, CachedParameter]) -> list[str]:
     """Return the names that nothing is known of; a table that this firmware never shows is not missing."""
     return [
         mapped.name
@@ -243,5 +245,5 @@ def _missing(profile: Profile, values: Mapping[str, Known]) -> list[str]:
         if INSTANCE not in mapped.path
         and mapped.path not in values
         and mapped.kind != TABLE
-        and classify(mapped.path) is not Class.SECRET
+        and classify(mapped.path) is not Sensitivity.SECRET
     ]

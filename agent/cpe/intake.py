@@ -21,12 +21,12 @@ from agent.cpe import verbs as cpe_verbs
 from agent.cpe.baseline import Declared, SecretSources, declared
 from agent.cpe.reasons import CpeSkipReason
 from agent.cpe.store import CpeStore
-from agent.cpe.verbs import CpePlan, Subject, Wanted, path_of
+from agent.cpe.verbs import CpePlan, CpeSubject, Wanted, path_of
 from agent.cpe_model.baseline import Baseline
-from agent.cpe_model.kinds import Class, classify
-from agent.cpe_model.known import Cpe, Trust
+from agent.cpe_model.known import Acceptance, Cpe
 from agent.cpe_model.manager import CpeManager, CpeTerms, ImageFile
-from agent.cpe_model.profiles import Profile, ProfileError, profile_of
+from agent.cpe_model.profiles import CpeProfile, ProfileError, profile_of
+from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.inventory import book
 from agent.model import Effect, Item, Listed
 from agent.runtime.clock import Clock
@@ -80,7 +80,7 @@ class CpeIntake:
         keep: dict[str, str] = {}
         wanted: dict[str, Declared | Leave] = {}
         for cpe in chosen if BASELINE in ask.settings else ():
-            if cpe.trust is Trust.ACCEPTED:
+            if cpe.trust is Acceptance.ACCEPTED:
                 wanted[cpe.name] = await self._declared(cpe)
         made = [self._item(ask, cpe, image or wanted.get(cpe.name), keep) for cpe in chosen]
         management = any(m for _, m in made)
@@ -117,7 +117,7 @@ class CpeIntake:
         return standings.may_cover(found, pinned.trust, Action.CPE_SET, RiskClass.PROVISION)
 
     def accepted(self) -> int:
-        return sum(1 for cpe in self.cpes.all() if cpe.trust is Trust.ACCEPTED)
+        return sum(1 for cpe in self.cpes.all() if cpe.trust is Acceptance.ACCEPTED)
 
     def _select(self, ask: Ask) -> list[Cpe]:
         """Return the CPE that an ask names: by name, by serial number, or by the service that they serve."""
@@ -151,7 +151,7 @@ class CpeIntake:
             profile = self.subject(cpe).profile
             for name in ask.settings if profile is not None and ask.action is Action.CPE_SET else ():
                 path = profile.path(name) if profile is not None else None
-                if classify(path or name) is Class.SECRET:
+                if classify(path or name) is Sensitivity.SECRET:
                     raise RequestError(f"{name} is a secret: give it by --secret {name}")
 
     async def _image(self, ask: Ask) -> ImageFile:
@@ -162,15 +162,15 @@ class CpeIntake:
         except NotSentError as err:
             raise RequestError(f"firmware: {err}") from err
 
-    def subject(self, cpe: Cpe) -> Subject:
+    def subject(self, cpe: Cpe) -> CpeSubject:
         """Return a CPE with what is known of it: what was read before it was reset, it no longer is."""
         values = {path: known for path, known in self.cpes.values(cpe.name).items() if not known.before_reset}
         taken = self.cpes.secrets_set(cpe.name)
         target, can_be_called = self.manager.target_id(cpe.name), self.manager.can_be_called(cpe.name)
-        return Subject(cpe, target, values, self.profile(cpe), taken, can_be_called)
+        return CpeSubject(cpe, target, values, self.profile(cpe), taken, can_be_called)
 
     @staticmethod
-    def profile(cpe: Cpe) -> Profile | None:
+    def profile(cpe: Cpe) -> CpeProfile | None:
         """Return the profile of a CPE's model, None where its data model is not known."""
         try:
             return profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root) if cpe.root else None
@@ -191,7 +191,7 @@ class CpeIntake:
         return self.made(subject, planned, now_s), isinstance(planned, CpePlan) and planned.management
 
     def _planned(
-        self, ask: Ask, subject: Subject, image: ImageFile | None, keep: dict[str, str], now_s: int
+        self, ask: Ask, subject: CpeSubject, image: ImageFile | None, keep: dict[str, str], now_s: int
     ) -> CpePlan | Leave:
         match ask.action:
             case Action.CPE_REBOOT:
@@ -239,7 +239,7 @@ class CpeIntake:
         service = book.services(self.previewer.store.reader).get(cpe.service)
         return await declared(found, cpe, service, self.sources)
 
-    def _baseline(self, subject: Subject, wanted: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
+    def _baseline(self, subject: CpeSubject, wanted: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
         """Return the step that gives a CPE its declared baseline."""
         found = self.baseline(subject.cpe)
         if found is not None and found.rotate and not subject.cpe.own_password:
@@ -248,7 +248,7 @@ class CpeIntake:
         commit = self._committing(subject.cpe, wanted.secrets, keep)
         return cpe_verbs.set_values(subject, Wanted(every, commit, secrets=wanted.secrets), now_s)
 
-    def _rotate(self, subject: Subject, more: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
+    def _rotate(self, subject: CpeSubject, more: Declared, keep: dict[str, str], now_s: int) -> CpePlan | Leave:
         """Return the step that gives a CPE new credentials, both ways. Those before are taken until it used these.
 
         `more`: what it is to have besides.
@@ -280,11 +280,11 @@ class CpeIntake:
         return replace(planned, management=any(cpe_verbs.loses_us(t) for t in writes if path_of(t) not in ours))
 
     @staticmethod
-    def _has(subject: Subject, name: str) -> bool:
+    def _has(subject: CpeSubject, name: str) -> bool:
         path = None if subject.profile is None else subject.profile.path(name)
         return path is not None and path in subject.values
 
-    def made(self, subject: Subject, planned: CpePlan | Leave, now_s: int) -> Item:
+    def made(self, subject: CpeSubject, planned: CpePlan | Leave, now_s: int) -> Item:
         cpe = subject.cpe
         display = {"title": cpe_verbs.title(cpe), "cpe": cpe.name, "now": cpe_verbs.now_text(cpe, now_s)}
         salt, whose = secrets.token_hex(16), cpe.service or None

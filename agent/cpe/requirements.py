@@ -12,7 +12,7 @@ from agent.changes.authority.standings import EvidenceTest
 from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.trust_state import Query
 from agent.cpe import store
-from agent.cpe_model.known import Cpe, Trust
+from agent.cpe_model.known import Acceptance, Cpe
 from agent.inventory.book import Broken, RequirementTest
 from agent.model import Address, Item, Requirement
 from agent.store.db import Tx
@@ -27,7 +27,7 @@ _BASELINE: Final = "baseline"
 def previewed_text(cpe: Cpe) -> str:
     """Return what a plan rests on of a CPE: which it is, whose, and how often it was reset."""
     whose = f"serves {cpe.service}" if cpe.service else "serves nobody"
-    by = f" by log entry {cpe.accepted_seq}" if cpe.trust is Trust.ACCEPTED and cpe.accepted_seq else ""
+    by = f" by log entry {cpe.accepted_seq}" if cpe.trust is Acceptance.ACCEPTED and cpe.accepted_seq else ""
     trust = f"{cpe.trust.value}{by}"
     return f"{cpe.name} · {trust} · {whose} · was reset {cpe.resets} times"
 
@@ -67,7 +67,7 @@ def baseline_due(query: Query, reason: str) -> bool:
     """Return whether what a plan's reason says still holds: the CPE was not given its baseline since that reset."""
     kind, _, rest = reason.partition(":")
     cpe = store.find(query, rest.rpartition(":")[0]) if kind == _BASELINE else None
-    if cpe is None or cpe.trust is not Trust.ACCEPTED:
+    if cpe is None or cpe.trust is not Acceptance.ACCEPTED:
         return False
     return cpe.provisioned < cpe.resets and reason == baseline_reason(cpe)
 

@@ -14,11 +14,11 @@ from agent.changes.planning.preview import Scope
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.intake import CpeIntake
 from agent.cpe.reasons import CpeSkipReason
-from agent.cpe.verbs import CpePlan, Subject
+from agent.cpe.verbs import CpePlan, CpeSubject
 from agent.cpe_model import addresses, rows
-from agent.cpe_model.addresses import Row, name_of, what_of
+from agent.cpe_model.addresses import TableRow, name_of, what_of
 from agent.cpe_model.errors import BadAddressError
-from agent.cpe_model.known import Known
+from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.profiles import normalise
 from agent.model import (
     ABSENT,
@@ -112,7 +112,7 @@ class CpeReverts:
         subject = self.intake.subject(cpe)
         return self.intake.made(subject, cpe_verbs.usable(subject) or self.inverse(subject, item, fates), now_s)
 
-    def inverse(self, subject: Subject, item: Item, fates: Mapping[int, Fate]) -> CpePlan | Leave:
+    def inverse(self, subject: CpeSubject, item: Item, fates: Mapping[int, Fate]) -> CpePlan | Leave:
         """Return what takes an item back, the last step first, or why it is left alone."""
         steps: list[Step] = []
         for step in reversed(item.steps):
@@ -136,7 +136,7 @@ class CpeReverts:
             return Leave(CpeSkipReason.AS_BEFORE, "nothing of the change stands on it")
         return CpePlan(tuple(steps), {"after": "as before the change"}, management=False)
 
-    def _standing(self, subject: Subject, writes: Sequence[Transition], fate: Fate) -> Sequence[Transition] | Leave:
+    def _standing(self, subject: CpeSubject, writes: Sequence[Transition], fate: Fate) -> Sequence[Transition] | Leave:
         """Return what stands of a step of unknown outcome, by what was read since.
 
         A CPE takes all of a step or nothing of it (TR-069 A.3.2.1). So what was seen to be set tells of what cannot be
@@ -148,7 +148,7 @@ class CpeReverts:
             return [write for write, set_ in zip(writes, says, strict=True) if set_ is not False]
         return () if False in says else _unknown(subject, writes[0])
 
-    def _says(self, subject: Subject, write: Transition, fate: Fate) -> bool | None:
+    def _says(self, subject: CpeSubject, write: Transition, fate: Fate) -> bool | None:
         """Tell whether what was read of an address since a step was sent says that it was taken; None: it says nothing.
 
         Of a secret nothing can be read: that the CPE took it is known (by its answer, or its ParameterKey), or is not.
@@ -159,11 +159,11 @@ class CpeReverts:
         if now is None:
             return None
         read_s = now.at_s
-        if isinstance(what, Row) and now.value is ABSENT:
+        if isinstance(what, TableRow) and now.value is ABSENT:
             read_s = self.intake.cpes.read_whole_s(subject.cpe.name, what.table)
         return None if read_s <= fate.at_s else now.value != write.before.value
 
-    def _unwrite(self, subject: Subject, write: Transition, fate: Fate) -> Transition | Leave:
+    def _unwrite(self, subject: CpeSubject, write: Transition, fate: Fate) -> Transition | Leave:
         """Return what takes a write back that was taken, as its outcome says or what was read since."""
         now = last_known(subject, write.address)
         if now is None or now.value != write.after:
@@ -171,7 +171,7 @@ class CpeReverts:
                 return _unknown(subject, write)
             return Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since")
         back, what = write.before.value, what_of(write.address)
-        if isinstance(what, Row) and write.after is ABSENT and (hidden := rows.secrets(what)):
+        if isinstance(what, TableRow) and write.after is ABSENT and (hidden := rows.secrets(what)):
             return Leave(
                 CpeSkipReason.SECRET_UNKNOWN, f"{what.table}: {', '.join(hidden)} of the row is not known: make it anew"
             )
@@ -184,9 +184,9 @@ class CpeReverts:
         return Transition(write.address, now, back)
 
 
-def _unknown(subject: Subject, write: Transition) -> Leave:
+def _unknown(subject: CpeSubject, write: Transition) -> Leave:
     what = what_of(write.address)
-    where = what.table if isinstance(what, Row) else what
+    where = what.table if isinstance(what, TableRow) else what
     how = f"ispagent cpe refresh {subject.cpe.name} {where}, then again; or set it anew"
     return Leave(CpeSkipReason.UNKNOWN, f"what became of {where} is not known: {how}", blocked=True)
 
@@ -202,19 +202,19 @@ def _field(value: Value) -> object:
     return None if value is ABSENT else value.get(addresses.VALUE)
 
 
-def last_known(subject: Subject, addr: Address) -> Seen | None:
+def last_known(subject: CpeSubject, addr: Address) -> Seen | None:
     """Return what an address was when it was last read; None: it never was, or it names nothing that is read."""
     try:
         what = what_of(addr)
     except BadAddressError:
         return None
-    if isinstance(what, Row):
+    if isinstance(what, TableRow):
         known = {path: k for path, k in subject.values.items() if path.startswith(what.table)}
         number = rows.number_of(what, known)
         of_it = known if number is None else {p: k for p, k in known.items() if p.startswith(f"{what.table}{number}.")}
         at_s = min((k.at_s for k in of_it.values()), default=0)
         return Seen(rows.value(what, known), at_s, live=False)
-    found: Known | None = subject.values.get(what)
+    found: CachedParameter | None = subject.values.get(what)
     if found is None:
         return None
     if found.value is None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from agent.cpe_model import limits
 from agent.cpe_model.breaker import BreakerRow
-from agent.cpe_model.known import Called, Cpe, Credentials, Known, Pending, Trust, retried_within_s, says
+from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Credentials, Pending, retried_within_s, says
 from agent.reasons import RefusalReason
 from agent.runtime.bell import Bell
 from agent.store.db import Store, Tx
@@ -48,7 +48,7 @@ def _cpe(row: sqlite3.Row) -> Cpe:
         product_class=row["product_class"],
         serial=row["serial"],
         manufacturer=row["manufacturer"],
-        trust=Trust(row["trust"]),
+        trust=Acceptance(row["trust"]),
         why=row["why"],
         root=row["root"],
         software=row["software"],
@@ -78,7 +78,7 @@ def find(query: Callable[[str, Sequence[object]], list[sqlite3.Row]], name: str)
 
 def values(
     query: Callable[[str, Sequence[object]], list[sqlite3.Row]], name: str, paths: Sequence[str] | None = None
-) -> dict[str, Known]:
+) -> dict[str, CachedParameter]:
     """Return what is known of a CPE's parameters, of all or of some."""
     if paths is None:
         rows = query("SELECT * FROM cpe_value WHERE name = ? ORDER BY path", (name,))
@@ -87,8 +87,8 @@ def values(
     return {r["path"]: _known(r) for r in rows}
 
 
-def _known(row: sqlite3.Row) -> Known:
-    return Known(row["value"], row["type"], row["at_s"], before_reset=bool(row["before_reset"]))
+def _known(row: sqlite3.Row) -> CachedParameter:
+    return CachedParameter(row["value"], row["type"], row["at_s"], before_reset=bool(row["before_reset"]))
 
 
 # --- commands: what a CPE says ----------------------------------------------------------------------------------------
@@ -109,11 +109,11 @@ class CpeCalled:
         if before is not None and self._only_claims(tx, before):
             why = f"{_SHARED} (from {called.address})"
             tx.run("UPDATE cpe SET why = ?, claimed = 1 WHERE name = ?", (why, called.name))
-            trust = Trust.REFUSED if before.trust is Trust.REFUSED else Trust.QUARANTINED
+            trust = Acceptance.REFUSED if before.trust is Acceptance.REFUSED else Acceptance.QUARANTINED
             return replace(before, trust=trust, why=why, claimed=True)
         boots, resets = self._news(before, "1"), self._news(before, "0")
-        trust, why = (before.trust, before.why) if before else (Trust.QUARANTINED, "never seen before")
-        if trust is Trust.ACCEPTED:
+        trust, why = (before.trust, before.why) if before else (Acceptance.QUARANTINED, "never seen before")
+        if trust is Acceptance.ACCEPTED:
             why = ""
         row = tx.one(
             "INSERT INTO cpe (name, oui, product_class, serial, manufacturer, trust, why, root, software, "
@@ -182,10 +182,10 @@ class CpeCalled:
             return True  # it did what it was told to in that session
         return not called.retry or called.at_s - before.last_s > retried_within_s(called.retry)
 
-    def _keep_values(self, tx: Tx, trust: Trust) -> None:
+    def _keep_values(self, tx: Tx, trust: Acceptance) -> None:
         """Keep what its Inform says; of one that nobody accepted, only that, so that it cannot fill the database."""
         name, found = self.called.name, self.called.values
-        if trust is not Trust.ACCEPTED:
+        if trust is not Acceptance.ACCEPTED:
             tx.run("DELETE FROM cpe_value WHERE name = ?", (name,))
             found = dict(islice(found.items(), limits.STRANGER_VALUES))
         updates = [(known.value, known.type, known.at_s, name, path) for path, known in found.items()]
@@ -201,7 +201,7 @@ class CpeCalled:
             )
 
     def _full(self, tx: Tx) -> bool:
-        rows = tx.all("SELECT count(*) AS n FROM cpe WHERE trust = ?", (Trust.QUARANTINED.value,))
+        rows = tx.all("SELECT count(*) AS n FROM cpe WHERE trust = ?", (Acceptance.QUARANTINED.value,))
         return int(rows[0]["n"]) >= limits.NEW_CPE
 
     def _only_claims(self, tx: Tx, before: Cpe) -> bool:
@@ -238,7 +238,7 @@ def let_go(tx: Tx, where: str, of: tuple[str, ...]) -> None:
     tx.run(query, (int(tx.now_s), *of))
 
 
-def write_values(tx: Tx, name: str, found: Mapping[str, Known]) -> None:
+def write_values(tx: Tx, name: str, found: Mapping[str, CachedParameter]) -> None:
     """Keep values; of one that was read before it, the later stands."""
     tx.many(
         "INSERT OR REPLACE INTO cpe_value (name, path, value, type, at_s, before_reset) VALUES (?,?,?,?,?,0)",
@@ -251,7 +251,7 @@ class CpeLearned:
     """Values were read. `below`: all that there is below this path; `gone`: paths that are not there."""
 
     name: str
-    values: Mapping[str, Known]
+    values: Mapping[str, CachedParameter]
     below: str = ""
     gone: tuple[str, ...] = ()
 
@@ -339,7 +339,7 @@ class DecideCpe:
     """A person accepts, refuses or forgets a CPE, or says whose it is. `service` None: as it is."""
 
     name: str
-    trust: Trust | None
+    trust: Acceptance | None
     service: str | None
     why: str
     sealed: Sealed
@@ -359,11 +359,11 @@ class DecideCpe:
             return None
         if self.trust is not None:
             tx.run("UPDATE cpe SET trust = ?, why = ? WHERE name = ?", (self.trust.value, self.why, self.name))
-            if self.trust is Trust.ACCEPTED and before.claimed:  # by what it came with: a person looked
+            if self.trust is Acceptance.ACCEPTED and before.claimed:  # by what it came with: a person looked
                 forget_secrets(tx, self.name)
                 outdate(tx, self.name)  # it was reset, or is another: of that nothing was heard
                 tx.run("UPDATE cpe SET own = 0, claimed = 0, resets = resets + 1 WHERE name = ?", (self.name,))
-            if self.trust is Trust.ACCEPTED and (before.claimed or before.trust is not Trust.ACCEPTED):
+            if self.trust is Acceptance.ACCEPTED and (before.claimed or before.trust is not Acceptance.ACCEPTED):
                 tx.run("UPDATE cpe SET accepted_seq = ? WHERE name = ?", (seq, self.name))
         if self.service is not None:
             tx.run("UPDATE cpe SET service = ? WHERE name = ?", (self.service, self.name))
@@ -458,7 +458,7 @@ class CpeStore:
         """Return the CPE that are bound to a service."""
         return [_cpe(row) for row in self._store.query("SELECT * FROM cpe WHERE service = ? ORDER BY name", (ref,))]
 
-    def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, Known]:
+    def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, CachedParameter]:
         """Return what is known of a CPE's parameters."""
         return values(self._store.query, name, paths)
 
@@ -466,7 +466,7 @@ class CpeStore:
         rows = self._store.query("SELECT name, commitment FROM cpe_login WHERE user = ?", (user,))
         return rows[0] if rows else None
 
-    def below(self, name: str, path: str) -> Mapping[str, Known]:
+    def below(self, name: str, path: str) -> Mapping[str, CachedParameter]:
         """Return what is known of a CPE's parameters whose paths begin so."""
         query = "SELECT * FROM cpe_value WHERE name = ? AND path >= ? AND path < ? ORDER BY path"
         rows = self._store.query(query, (name, path, path + _LAST))
@@ -510,11 +510,11 @@ class CpeStore:
         self._software[cpe.name] = cpe.software
         if len(self._software) > 10 * EVIDENCE_MEMO:
             del self._software[next(iter(self._software))]
-        if cpe.trust is Trust.ACCEPTED and cpe.resets > cpe.provisioned and self.rings_for(cpe):
+        if cpe.trust is Acceptance.ACCEPTED and cpe.resets > cpe.provisioned and self.rings_for(cpe):
             self.reset_bell.ring()
         return cpe
 
-    async def learned(self, name: str, values: Mapping[str, Known], *, below: str = "") -> None:
+    async def learned(self, name: str, values: Mapping[str, CachedParameter], *, below: str = "") -> None:
         """Take note of what was read of a CPE."""
         await self._store.run(CpeLearned(name, values, below))
 
@@ -553,7 +553,7 @@ class CpeStore:
     def due(self) -> list[Cpe]:
         """Return the CPE that are accepted and new, or were reset since they had their baseline."""
         query = "SELECT * FROM cpe WHERE trust = ? AND resets > provisioned ORDER BY last_s DESC"
-        return [_cpe(row) for row in self._store.query(query, (Trust.ACCEPTED.value,))]
+        return [_cpe(row) for row in self._store.query(query, (Acceptance.ACCEPTED.value,))]
 
     async def provisioned(self, name: str, resets: int) -> None:
         """Take note that a CPE has its baseline, as of so many resets."""

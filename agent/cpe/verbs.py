@@ -14,13 +14,13 @@ from typing import Final
 
 from agent.cpe.reasons import CpeSkipReason
 from agent.cpe_model import addresses, limits, rows
-from agent.cpe_model.addresses import Row, address, row_address, what_of
+from agent.cpe_model.addresses import TableRow, address, row_address, what_of
 from agent.cpe_model.effects import DIAGNOSE, FACTORY_RESET, FIRMWARE, METHODS, REBOOT, UNKNOWN_VERSION, WITHIN_S
 from agent.cpe_model.errors import BadAddressError
-from agent.cpe_model.kinds import Class, classify
-from agent.cpe_model.known import Cpe, Known, Trust
+from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
 from agent.cpe_model.manager import ImageFile
-from agent.cpe_model.profiles import Profile, normalise
+from agent.cpe_model.profiles import CpeProfile, normalise
+from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import TYPES
 from agent.cpe_model.vocabulary import UnknownNameError
 from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value, age_text
@@ -40,13 +40,13 @@ _SELDOM_S: Final = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class CpeSubject:
     """A CPE, its target's id, and what is known of it. `profile` None: nothing is known of such a model."""
 
     cpe: Cpe
     target: str
-    values: Mapping[str, Known]
-    profile: Profile | None
+    values: Mapping[str, CachedParameter]
+    profile: CpeProfile | None
     taken: Mapping[str, str] = field(default_factory=dict)
     """The commitment of each secret that it took last, by path."""
     callable: bool = False
@@ -81,10 +81,10 @@ class CpePlan:
     management: bool = False
 
 
-def usable(subject: Subject) -> Leave | None:
+def usable(subject: CpeSubject) -> Leave | None:
     """Return why nothing is done with a CPE, or None."""
     cpe = subject.cpe
-    if cpe.trust is not Trust.ACCEPTED:
+    if cpe.trust is not Acceptance.ACCEPTED:
         return Leave(CpeSkipReason.NOT_ACCEPTED, f"{cpe.trust.value}: {cpe.why}", blocked=True)
     if subject.profile is None:
         return Leave(CpeSkipReason.UNKNOWN_MODEL, "its data model has neither root that is known", blocked=True)
@@ -94,7 +94,7 @@ def usable(subject: Subject) -> Leave | None:
 # --- parameters and rows ----------------------------------------------------------------------------------------------
 
 
-def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
+def set_values(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     """Return the step that sets parameters, and one for each row of a table."""
     profile = subject.profile
     if profile is None:
@@ -137,7 +137,7 @@ def set_values(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     )
 
 
-def _locked_out(subject: Subject, writes: Sequence[Transition]) -> Leave | None:
+def _locked_out(subject: CpeSubject, writes: Sequence[Transition]) -> Leave | None:
     """Return why a CPE would not be let in any more: a password is found by its user, which must be this CPE's."""
     paths = {f"{subject.cpe.root}{MANAGEMENT}{last}": last for last in ("Username", "Password")}
     found = {paths[p]: w for w in writes if (p := path_of(w)) in paths}
@@ -163,11 +163,11 @@ def _proof(steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
     return {"proof": "what is set is read back; a secret cannot be: it is done when the CPE answered that it took it"}
 
 
-def _undo(subject: Subject, steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
+def _undo(subject: CpeSubject, steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
     """Return what is lost of rows that are deleted."""
     lost: list[str] = []
     for row in (what_of(t.address) for s in steps for t in s if t.after is ABSENT):
-        if not isinstance(row, Row):
+        if not isinstance(row, TableRow):
             continue
         inside = f"{row.table}{rows.number_of(row, subject.values)}."
         deeper = sum(path.startswith(inside) and "." in path.removeprefix(inside) for path in subject.values)
@@ -194,7 +194,9 @@ def loses_us(write: Transition) -> bool:
     return last in _KEEPS_US
 
 
-def _parameter(subject: Subject, profile: Profile, name: str, text: str, wanted: Wanted) -> Transition | Leave | None:
+def _parameter(
+    subject: CpeSubject, profile: CpeProfile, name: str, text: str, wanted: Wanted
+) -> Transition | Leave | None:
     """Return what sets one parameter, None where it reads so already."""
     try:
         path = profile.resolve(name)
@@ -202,7 +204,7 @@ def _parameter(subject: Subject, profile: Profile, name: str, text: str, wanted:
         return Leave(CpeSkipReason.UNKNOWN_PARAMETER, str(err), blocked=True)
     if path.endswith("."):
         return Leave(CpeSkipReason.UNKNOWN_PARAMETER, f"{path} is an object, not a parameter", blocked=True)
-    if classify(path) is Class.READ_ONLY:
+    if classify(path) is Sensitivity.READ_ONLY:
         return Leave(CpeSkipReason.NOT_WRITABLE, f"{path} cannot be written", blocked=True)
     known = subject.values.get(path)
     if known is None:
@@ -235,7 +237,7 @@ def _parameter(subject: Subject, profile: Profile, name: str, text: str, wanted:
     return Transition(where, Seen({addresses.VALUE: before}, known.at_s, live=False), {addresses.VALUE: value})
 
 
-def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Leave | None:
+def _row(subject: CpeSubject, name: str, text: str, now_s: int) -> Transition | Leave | None:
     """Return what makes, changes or deletes a row."""
     found = _ROW.fullmatch(name[1:])
     if found is None:
@@ -251,7 +253,7 @@ def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Lea
         return fields
     if not key or (name[0] == "+" and text and not fields):
         return Leave(CpeSkipReason.BAD_ROW, f"{name[:80]!r}: expected field=value,…", blocked=True)
-    if secret := [f for f in (*key, *fields) if classify(f"{table}1.{f}") is Class.SECRET]:
+    if secret := [f for f in (*key, *fields) if classify(f"{table}1.{f}") is Sensitivity.SECRET]:
         return Leave(
             CpeSkipReason.SECRET,
             f"{', '.join(secret)} of {table} is a secret, which a row cannot take yet",
@@ -261,10 +263,10 @@ def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Lea
     if not any(path == table or path.startswith(table) for path in subject.values) and not _counted(subject, table):
         never = f"{table} was never read of this CPE: ispagent cpe refresh {subject.cpe.name} {table}"
         return Leave(CpeSkipReason.NEVER_READ, never, blocked=True)
-    number = rows.number_of(Row(table, key, ()), known)
+    number = rows.number_of(TableRow(table, key, ()), known)
     if name[0] == "-":
         return _delete(subject, table, key, number, known)
-    row = Row(table, key, tuple(f for f in fields if f not in key))
+    row = TableRow(table, key, tuple(f for f in fields if f not in key))
     try:
         where = row_address(subject.target, row)
     except BadAddressError as err:
@@ -275,27 +277,27 @@ def _row(subject: Subject, name: str, text: str, now_s: int) -> Transition | Lea
     return None if before == after else Transition(where, Seen(before, at_s, live=False), after)
 
 
-def _counted(subject: Subject, table: str) -> bool:
+def _counted(subject: CpeSubject, table: str) -> bool:
     """Return whether an empty table is known to be one: by what counts its rows (TR-106 section 3.7.1)."""
     parent, _, last = table.rstrip(".").rpartition(".")
     return f"{parent}.{last}NumberOfEntries" in subject.values
 
 
-def _typed(table: str, number: int | None, name: str, text: str, known: Mapping[str, Known]) -> str:
+def _typed(table: str, number: int | None, name: str, text: str, known: Mapping[str, CachedParameter]) -> str:
     found = known.get(f"{table}{number}.{name}") if number is not None else None
     sibling = next((k for p, k in known.items() if p.endswith(f".{name}")), None)
-    kind = (found or sibling or Known("", "string", 0)).type
+    kind = (found or sibling or CachedParameter("", "string", 0)).type
     return normalise(kind, text)
 
 
 def _delete(
-    subject: Subject, table: str, key: Mapping[str, str], number: int | None, known: Mapping[str, Known]
+    subject: CpeSubject, table: str, key: Mapping[str, str], number: int | None, known: Mapping[str, CachedParameter]
 ) -> Transition | Leave | None:
     if number is None:
         return None
     fields = rows.instances(table, known)[number]
     kept = tuple(f for f in fields if f not in key and not _read_only(table, f))
-    row = Row(table, key, kept)
+    row = TableRow(table, key, kept)
     return Transition(
         row_address(subject.target, row),
         Seen(rows.value(row, known), max(k.at_s for k in fields.values()), live=False),
@@ -304,7 +306,7 @@ def _delete(
 
 
 def _read_only(table: str, name: str) -> bool:
-    return name == "Status" or classify(f"{table}1.{name}") in (Class.READ_ONLY, Class.VOLATILE)
+    return name == "Status" or classify(f"{table}1.{name}") in (Sensitivity.READ_ONLY, Sensitivity.VOLATILE)
 
 
 def _pairs(text: str) -> dict[str, str] | Leave:
@@ -323,17 +325,17 @@ def _pairs(text: str) -> dict[str, str] | Leave:
 # --- effects ----------------------------------------------------------------------------------------------------------
 
 
-def reboot(subject: Subject, now_s: int) -> CpePlan | Leave:
+def reboot(subject: CpeSubject, now_s: int) -> CpePlan | Leave:
     """Return the step that reboots a CPE."""
     return _effect(subject, REBOOT, {}, Replay.IF_UNPROVEN, ProofKind.CHANGED, addresses.BOOTS, now_s)
 
 
-def factory_reset(subject: Subject, now_s: int) -> CpePlan | Leave:
+def factory_reset(subject: CpeSubject, now_s: int) -> CpePlan | Leave:
     """Return the step that resets a CPE to its factory's settings."""
     return _effect(subject, FACTORY_RESET, {}, Replay.NEVER, ProofKind.CHANGED, addresses.RESETS, now_s)
 
 
-def firmware(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
+def firmware(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     """Return the step that has a CPE fetch a firmware image; done when its SoftwareVersion is the wanted one."""
     image, profile = wanted.image, subject.profile
     if image is None or profile is None:
@@ -351,7 +353,7 @@ def firmware(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     return _effect(subject, FIRMWARE, args, Replay.NEVER, ProofKind.EQUAL, addresses.FIRMWARE, now_s)
 
 
-def diagnose(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
+def diagnose(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
     """Return the step that has a CPE run a test."""
     profile = subject.profile
     test = None if profile is None else profile.diagnostic(wanted.diagnostic)
@@ -373,7 +375,7 @@ def diagnose(subject: Subject, wanted: Wanted, now_s: int) -> CpePlan | Leave:
 
 
 def _effect(
-    subject: Subject,
+    subject: CpeSubject,
     verb: str,
     args: Mapping[str, str],
     replay: Replay,
@@ -414,7 +416,7 @@ def proven_text(cpe: Cpe) -> str:
     return "a password of its own" if cpe.own_password else "a certificate with its name"
 
 
-def _when(subject: Subject, now_s: int) -> str:
+def _when(subject: CpeSubject, now_s: int) -> str:
     known = None if subject.profile is None else subject.profile.path("inform.interval")
     interval = subject.values.get(known) if known else None
     often = f", every {interval.value} s by itself" if interval is not None and interval.value else ""
@@ -423,6 +425,6 @@ def _when(subject: Subject, now_s: int) -> str:
     return f"sent when it calls in: {last}{often}; {asked}"
 
 
-def ages(known: Sequence[Known], now_s: int) -> str:
+def ages(known: Sequence[CachedParameter], now_s: int) -> str:
     """Return the age of the oldest of some values."""
     return age_text(now_s - min(k.at_s for k in known)) if known else ""

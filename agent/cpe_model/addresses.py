@@ -40,7 +40,7 @@ PATH_CHARS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TableRow:
     """A row of a table. `table` ends in a dot; `key`: field -> text; `fields`: the others that matter, in order."""
 
     table: str
@@ -68,7 +68,7 @@ def address(target: str, what: str) -> Address:
     return Address(f"{target}/{what}")
 
 
-def row_address(target: str, row: Row) -> Address:
+def row_address(target: str, row: TableRow) -> Address:
     """Return the address of a row.
 
     Raises:
@@ -83,7 +83,7 @@ def row_address(target: str, row: Row) -> Address:
     return address(target, f"{row.table}[{key}]({','.join(row.fields)})")
 
 
-def what_of(addr: Address) -> str | Row:
+def what_of(addr: Address) -> str | TableRow:
     """Return what an address names at its CPE: a path, one of `TOLD`, or a row.
 
     Raises:
@@ -97,7 +97,7 @@ def what_of(addr: Address) -> str | Row:
         return what
     if (found := _ROW.fullmatch(what)) and is_path(found["table"]):
         key = dict(pair.partition("=")[::2] for pair in found["key"].split(","))
-        row = Row(found["table"], key, tuple(f for f in found["fields"].split(",") if f))
+        row = TableRow(found["table"], key, tuple(f for f in found["fields"].split(",") if f))
         if row_address(f"{parts[0]}/{parts[1]}", row) == addr:
             return row
     raise BadAddressError("address: expected a parameter's path, or a table's with a key")

@@ -32,7 +32,7 @@ BreakerRow = tuple[str, str, int, float, bool, float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
+class TaskSignature:
     """What makes two tasks the same: the method and what it is called for, a path or a name."""
 
     method: str
@@ -47,7 +47,7 @@ class Signature:
 class Tripped:
     """A task that is not to be sent. `at_s`: of the boot that tripped it. `times`: boots in a row."""
 
-    signature: Signature
+    signature: TaskSignature
     at_s: float
     times: int
 
@@ -78,7 +78,7 @@ class Breaker:
         """
         self._times = times
         self._within_s = within_s
-        self._records: dict[Signature, _Record] = {}  # in the order of sending
+        self._records: dict[TaskSignature, _Record] = {}  # in the order of sending
 
     @classmethod
     def of(cls, rows: Iterable[BreakerRow], *, times: int = TIMES, within_s: float = WITHIN_S) -> Breaker:
@@ -91,7 +91,7 @@ class Breaker:
         """
         breaker = cls(times=times, within_s=within_s)
         for method, path, in_a_row, sent_at_s, booted, tripped_at_s in sorted(rows, key=lambda row: row[3]):
-            breaker._records[Signature(method, path)] = _Record(in_a_row, sent_at_s, booted, tripped_at_s)
+            breaker._records[TaskSignature(method, path)] = _Record(in_a_row, sent_at_s, booted, tripped_at_s)
         return breaker
 
     def rows(self) -> tuple[BreakerRow, ...]:
@@ -101,7 +101,7 @@ class Breaker:
             for known, record in self._records.items()
         )
 
-    def task(self, signature: Signature, at_s: float) -> None:
+    def task(self, signature: TaskSignature, at_s: float) -> None:
         """Note that a task is being sent. A run before it that no boot followed in time ends what came in a row."""
         before = self._records.pop(signature, _Record(0, at_s))
         survived = not before.booted and at_s - before.sent_at_s > self._within_s
@@ -130,7 +130,7 @@ class Breaker:
         self._records[signature] = replace(suspect, tripped_at_s=at_s) if trips else suspect
         return Tripped(signature, at_s, suspect.in_a_row) if trips else None
 
-    def allowed(self, signature: Signature) -> Tripped | None:
+    def allowed(self, signature: TaskSignature) -> Tripped | None:
         """Return why a task is not to be sent, None where it may be."""
         record = self._records.get(signature)
         if record is None or record.tripped_at_s is None:
@@ -142,7 +142,7 @@ class Breaker:
         found = [tripped for tripped in map(self.allowed, self._records) if tripped is not None]
         return tuple(sorted(found, key=lambda tripped: tripped.at_s))
 
-    def clear(self, signature: Signature) -> bool:
+    def clear(self, signature: TaskSignature) -> bool:
         """Let a task be sent again, as a person decided; return whether it was tripped. Its boots count anew."""
         record = self._records.get(signature)
         if record is None:

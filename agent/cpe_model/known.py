@@ -1,7 +1,7 @@
 """What is known of a CPE, and where it is kept: the connector says what it learned, an inventory keeps it.
 
 A connector does not know the database: `CpeBook` is what it asks of whoever does. What a CPE says of itself is not
-proven by its saying so; `Trust` says what its name rests on.
+proven by its saying so; `Acceptance` says what its name rests on.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Credentials:
             raise BadCredentialsError("connection request: expected a user without control characters")
 
 
-class Trust(enum.Enum):
+class Acceptance(enum.Enum):
     """Whether the agent acts on a CPE."""
 
     QUARANTINED = "quarantined"
@@ -51,7 +51,7 @@ class Trust(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class CachedParameter:
     """A parameter as it was last read. `value` None: a secret, or what reads as one: only that it is there is kept.
 
     `at_s`: unix seconds. `writable` None: never asked. `before_reset`: the CPE was reset since, and no longer is that.
@@ -79,7 +79,7 @@ class Cpe:
     product_class: str
     serial: str
     manufacturer: str = ""
-    trust: Trust = Trust.QUARANTINED
+    trust: Acceptance = Acceptance.QUARANTINED
     why: str = "never seen before"
     root: str = ""
     software: str = ""
@@ -145,7 +145,7 @@ class Called:
     at_s: int
     retry: int = 0
     """How often it tried again since a session that failed: what it says then it may have said before."""
-    values: Mapping[str, Known] = field(default_factory=dict)
+    values: Mapping[str, CachedParameter] = field(default_factory=dict)
     trust_shared: bool = False
     """Whether credentials that many share are enough for a CPE that had its own, as the operator decided."""
 
@@ -175,7 +175,7 @@ class CpeBook(Protocol):
         """Return a CPE by its name."""
         ...
 
-    def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, Known]:
+    def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, CachedParameter]:
         """Return what is known of a CPE's parameters, of all or of some."""
         ...
 
@@ -199,7 +199,7 @@ class CpeBook(Protocol):
         """Take note that a CPE calls in, durably; return what is known of it then."""
         ...
 
-    async def learned(self, name: str, values: Mapping[str, Known], *, below: str = "") -> None:
+    async def learned(self, name: str, values: Mapping[str, CachedParameter], *, below: str = "") -> None:
         """Take note of what was read of a CPE. `below`: all that is there below this path; the rest of it is gone."""
         ...
 

@@ -35,7 +35,7 @@ class Workflow(enum.Enum):
     CONNECTION_REQUEST = "connection-request"
 
 
-class Result(enum.Enum):
+class WorkflowResult(enum.Enum):
     """How a workflow ended, as read back from the CPE. One that is not known is no evidence."""
 
     PROVEN = "proven"
@@ -61,12 +61,12 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class WorkflowEvidence:
     """One workflow that was run on one CPE. `at_s`: seconds since 1970. `detail`: for people, without secrets."""
 
     model: Model
     workflow: Workflow
-    result: Result
+    result: WorkflowResult
     at_s: float
     detail: str = ""
 
@@ -79,7 +79,7 @@ class Cell:
     workflow: Workflow
     proven: int = 0
     failed: int = 0
-    last: Evidence | None = None
+    last: WorkflowEvidence | None = None
 
     @property
     def state(self) -> State:
@@ -89,15 +89,15 @@ class Cell:
             return State.PROVEN
         return State.FAILED if self.failed else State.NEVER_TRIED
 
-    def with_(self, evidence: Evidence) -> Cell:
+    def with_(self, evidence: WorkflowEvidence) -> Cell:
         """Return this cell with one more evidence. Of two of the same moment, the one told later is the last."""
-        worked = evidence.result is Result.PROVEN
+        worked = evidence.result is WorkflowResult.PROVEN
         last = evidence if self.last is None or evidence.at_s >= self.last.at_s else self.last
         return Cell(self.model, self.workflow, self.proven + worked, self.failed + (not worked), last)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class MatrixRow:
     """A cell as people see it: texts that are safe on a terminal. `last`: when, in UTC, empty where never."""
 
     oui: str
@@ -116,7 +116,7 @@ class Matrix:
     cells: Mapping[tuple[Model, Workflow], Cell]
 
     @classmethod
-    def of(cls, evidence: Iterable[Evidence]) -> Matrix:
+    def of(cls, evidence: Iterable[WorkflowEvidence]) -> Matrix:
         """Return the matrix of all evidence, in any order."""
         cells: dict[tuple[Model, Workflow], Cell] = {}
         for one in evidence:
@@ -138,7 +138,7 @@ class Matrix:
         return tuple(self.cell(model, workflow) for workflow in Workflow)
 
 
-def render(matrix: Matrix, *, tried_only: bool = False) -> tuple[Row, ...]:
+def render(matrix: Matrix, *, tried_only: bool = False) -> tuple[MatrixRow, ...]:
     """Return the rows of a table: by model, and in each the workflows in their order.
 
     Args:
@@ -148,12 +148,12 @@ def render(matrix: Matrix, *, tried_only: bool = False) -> tuple[Row, ...]:
     return tuple(_rows(matrix, tried_only))
 
 
-def _rows(matrix: Matrix, tried_only: bool) -> Iterator[Row]:
+def _rows(matrix: Matrix, tried_only: bool) -> Iterator[MatrixRow]:
     for model in matrix.models:
         for cell in matrix.of_model(model):
             if tried_only and cell.last is None:
                 continue
-            yield Row(
+            yield MatrixRow(
                 oui=neutralise(model.oui),
                 product_class=neutralise(model.product_class),
                 software=neutralise(model.software),

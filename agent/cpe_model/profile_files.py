@@ -25,9 +25,9 @@ from agent.cpe_model.vocabulary import (
     TABLE,
     UNITS,
     BooleanStyle,
+    CpeProfile,
     Diagnostic,
     Mapped,
-    Profile,
     Reports,
     Unsafe,
 )
@@ -74,10 +74,10 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ProfileEntry:
     """A profile and the CPE that it is for; a generic one is for any of its root."""
 
-    profile: Profile
+    profile: CpeProfile
     match: Match
 
 
@@ -86,7 +86,7 @@ def _longest(beginnings: Iterable[str], text: str) -> int | None:
 
 
 @functools.cache
-def load() -> tuple[Entry, ...]:
+def load() -> tuple[ProfileEntry, ...]:
     """Return the profiles that are shipped, sorted by name, read once.
 
     Raises:
@@ -97,7 +97,7 @@ def load() -> tuple[Entry, ...]:
     return read({path.name.removesuffix(".toml"): path.read_text(encoding="utf-8") for path in files})
 
 
-def read(texts: Mapping[str, str]) -> tuple[Entry, ...]:
+def read(texts: Mapping[str, str]) -> tuple[ProfileEntry, ...]:
     """Return the profiles of a set of files, sorted by name.
 
     Args:
@@ -189,14 +189,14 @@ class _Table:
 # --- a file on top of another ---------------------------------------------------------------------------------------
 
 
-def _entry(name: str, tables: Mapping[str, _Table]) -> Entry:
+def _entry(name: str, tables: Mapping[str, _Table]) -> ProfileEntry:
     chain = _chain(name, tables)
     root = chain[0].text("root")
     if not root.endswith(".") or root.count(".") != 1:
         raise chain[0].error("root", "one word and a dot", root)
     own = tables[name]
     merged = _Table(name, "", _merged([dict(table.items) for table in chain]))
-    return Entry(_profile(name, root, merged), _match(own) if "extends" in own.items else Match())
+    return ProfileEntry(_profile(name, root, merged), _match(own) if "extends" in own.items else Match())
 
 
 def _chain(name: str, tables: Mapping[str, _Table]) -> list[_Table]:
@@ -243,7 +243,7 @@ def _match(table: _Table) -> Match:
     return found
 
 
-def _profile(name: str, root: str, table: _Table) -> Profile:
+def _profile(name: str, root: str, table: _Table) -> CpeProfile:
     quirks = table.table("quirks")
     quirks.only(
         {
@@ -257,7 +257,7 @@ def _profile(name: str, root: str, table: _Table) -> Profile:
         }
     )
     parameters = _parameters(table.table("parameters"), root)
-    profile = Profile(
+    profile = CpeProfile(
         name=name,
         root=root,
         boolean=BooleanStyle(quirks.text("boolean", [style.value for style in BooleanStyle])),
@@ -274,7 +274,7 @@ def _profile(name: str, root: str, table: _Table) -> Profile:
     return profile
 
 
-def _once(table: _Table, profile: Profile) -> None:
+def _once(table: _Table, profile: CpeProfile) -> None:
     """Check that no name and no path stands twice.
 
     Raises:

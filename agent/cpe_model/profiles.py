@@ -9,24 +9,24 @@ from __future__ import annotations
 from functools import lru_cache
 
 from agent.cpe_model import profile_files
+from agent.cpe_model.presentable import presentable
 from agent.cpe_model.profile_files import ProfileError
 from agent.cpe_model.vocabulary import (
     BooleanStyle,
+    CpeProfile,
     Diagnostic,
     Mapped,
-    Profile,
     Reports,
     UnknownNameError,
     Unsafe,
     normalise,
 )
-from agent.cpe_model.words import presentable
 
 __all__ = [
     "BooleanStyle",
+    "CpeProfile",
     "Diagnostic",
     "Mapped",
-    "Profile",
     "ProfileError",
     "Reports",
     "UnknownNameError",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-def profiles() -> tuple[Profile, ...]:
+def profiles() -> tuple[CpeProfile, ...]:
     """Return the profiles that are shipped, sorted by name.
 
     Raises:
@@ -57,7 +57,7 @@ def roots() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def profile_of(oui: str, product_class: str, software: str, root: str) -> Profile:
+def profile_of(oui: str, product_class: str, software: str, root: str) -> CpeProfile:
     """Return the profile of a CPE: the most specific one that matches, the root's generic one where none does.
 
     Args:
@@ -71,7 +71,7 @@ def profile_of(oui: str, product_class: str, software: str, root: str) -> Profil
         ProfileError: there is no profile for this root; or a file is wrong.
     """
     root = root.rstrip(".") + "."
-    found: list[tuple[tuple[bool, int, int, bool], Profile]] = []
+    found: list[tuple[tuple[bool, int, int, bool], CpeProfile]] = []
     for entry in profile_files.load():
         score = entry.match.score(oui, product_class, software)
         if entry.profile.root == root and score is not None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from agent.cpe_model.addresses import Row
-from agent.cpe_model.kinds import Class, classify
-from agent.cpe_model.known import Known
+from agent.cpe_model.addresses import TableRow
+from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.profiles import normalise
+from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.model import ABSENT, SecretRef, Value
 
 
-def instances(table: str, found: Mapping[str, Known]) -> dict[int, dict[str, Known]]:
+def instances(table: str, found: Mapping[str, CachedParameter]) -> dict[int, dict[str, CachedParameter]]:
     """Return the rows of a table by their number: field -> what is known of it. `table` ends in a dot."""
-    rows: dict[int, dict[str, Known]] = {}
+    rows: dict[int, dict[str, CachedParameter]] = {}
     for path, known in found.items():
         number, dot, field = path.removeprefix(table).partition(".")
         if path.startswith(table) and dot and number.isdigit() and field and "." not in field:
@@ -21,35 +21,35 @@ def instances(table: str, found: Mapping[str, Known]) -> dict[int, dict[str, Kno
     return rows
 
 
-def secrets(row: Row) -> tuple[str, ...]:
+def secrets(row: TableRow) -> tuple[str, ...]:
     """Return which fields of a row are secrets, of which only that they are there is known."""
-    return tuple(field for field in row.fields if classify(f"{row.table}1.{field}") is Class.SECRET)
+    return tuple(field for field in row.fields if classify(f"{row.table}1.{field}") is Sensitivity.SECRET)
 
 
-def number_of(row: Row, found: Mapping[str, Known]) -> int | None:
+def number_of(row: TableRow, found: Mapping[str, CachedParameter]) -> int | None:
     """Return the number of a row, the lowest where several have its key; None: there is none."""
     return min(_matching(row, found), default=None)
 
 
-def is_ambiguous(row: Row, found: Mapping[str, Known]) -> bool:
+def is_ambiguous(row: TableRow, found: Mapping[str, CachedParameter]) -> bool:
     """Return whether several rows have a row's key."""
     return len(list(_matching(row, found))) > 1
 
 
-def _matching(row: Row, found: Mapping[str, Known]) -> Iterator[int]:
+def _matching(row: TableRow, found: Mapping[str, CachedParameter]) -> Iterator[int]:
     for number, fields in instances(row.table, found).items():
         if all(_text(fields.get(field), text) == text for field, text in row.key.items()):
             yield number
 
 
-def _text(known: Known | None, wanted: str) -> str | None:
+def _text(known: CachedParameter | None, wanted: str) -> str | None:
     if known is None or known.value is None:
         return None
     text = normalise(known.type, known.value)
     return wanted if text == normalise(known.type, wanted) else text
 
 
-def value(row: Row, found: Mapping[str, Known]) -> Value:
+def value(row: TableRow, found: Mapping[str, CachedParameter]) -> Value:
     """Return what a row reads, in the fields that matter; ABSENT where there is none with its key."""
     number = number_of(row, found)
     if number is None:

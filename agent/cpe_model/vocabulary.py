@@ -19,7 +19,7 @@ from typing import Final
 
 from agent.cpe_model import values
 from agent.cpe_model.errors import CpeModelError
-from agent.cpe_model.words import presentable
+from agent.cpe_model.presentable import presentable
 
 TABLE: Final = "table"
 """The kind of a name that stands for a table; its path ends in a dot."""
@@ -133,7 +133,7 @@ class Unsafe:
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class CpeProfile:
     """Where a kind of CPE has what, and how it must be spoken to.
 
     Attributes:

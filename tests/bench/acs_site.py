@@ -19,7 +19,7 @@ from agent.connectors.cwmp import SPEC
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe.store import CpeCalled, CpeStore
-from agent.cpe_model.known import Called, Known, Trust
+from agent.cpe_model.known import Acceptance, CachedParameter, Called
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.vault import Vault
@@ -42,7 +42,7 @@ class _Know:
     at_s: int
 
     def run(self, tx: Tx) -> None:
-        parameters = {acs_cpe.SSID: Known("home", "string", self.at_s)}
+        parameters = {acs_cpe.SSID: CachedParameter("home", "string", self.at_s)}
         for number in range(self.first, self.first + self.count):
             called = Called(
                 name=acs_cpe.name(number),
@@ -63,7 +63,7 @@ class _Know:
                 values=parameters,
             )
             CpeCalled(called).run(tx)
-        tx.run("UPDATE cpe SET trust = ?, why = ''", (Trust.ACCEPTED.value,))
+        tx.run("UPDATE cpe SET trust = ?, why = ''", (Acceptance.ACCEPTED.value,))
 
 
 class Warnings(logging.Handler):

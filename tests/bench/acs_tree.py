@@ -26,7 +26,7 @@ from agent.connectors.cwmp.line_session import known
 from agent.connectors.cwmp.messages import GetParameterValuesResponse
 from agent.cpe.desk import CpeDesk
 from agent.cpe.intake import CpeIntake
-from agent.cpe_model.known import Known
+from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.manager import CpeTerms
 from agent.runtime.clock import SystemClock
 from tests.bench import acs_cpe, acs_site
@@ -55,7 +55,7 @@ def _peak_mb(do: Callable[[], object]) -> float:
     return peak / 2**20
 
 
-def _parsed(body: bytes) -> dict[str, Known]:
+def _parsed(body: bytes) -> dict[str, CachedParameter]:
     """Return a tree as the ACS has it when it is about to be kept."""
     message = envelope.read_untrusted(body).message
     if not isinstance(message, GetParameterValuesResponse):
@@ -100,7 +100,7 @@ def _desk(site: acs_site.Site) -> CpeDesk:
     return CpeDesk(site.connector, site.store, site.cpes, intake, sessions, site.recorder, site.clock)
 
 
-async def _kept_and_shown(folder: Path, found: dict[str, Known], rounds: int) -> list[Result]:
+async def _kept_and_shown(folder: Path, found: dict[str, CachedParameter], rounds: int) -> list[Result]:
     learned: list[float] = []
     shown: list[float] = []
     listed: list[float] = []

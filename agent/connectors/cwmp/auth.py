@@ -18,7 +18,7 @@ from typing import Final
 
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.errors import LocalCwmpError, MalformedAuthError
-from agent.cpe_model.words import presentable
+from agent.cpe_model.presentable import presentable
 
 _TOKEN: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _SCHEME: Final = re.compile(rf"({_TOKEN})(?:[ \t]+|(?=,)|$)")

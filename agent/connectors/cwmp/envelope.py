@@ -16,7 +16,7 @@ from agent.connectors.cwmp.methods import MESSAGES, Message, is_in
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.versions import SOAP, Version
 from agent.connectors.cwmp.xml_tree import Element
-from agent.cpe_model.words import presentable
+from agent.cpe_model.presentable import presentable
 
 
 @dataclass(frozen=True, slots=True)

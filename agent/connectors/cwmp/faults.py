@@ -8,7 +8,7 @@ from typing import Final
 
 from agent.connectors.base import Reply
 from agent.connectors.cwmp.messages import Fault
-from agent.cpe_model.words import presentable
+from agent.cpe_model.presentable import presentable
 from agent.reasons import TargetReason
 
 

@@ -22,7 +22,7 @@ from agent.connectors.cwmp.errors import LocalCwmpError, MalformedMessageError
 from agent.connectors.cwmp.versions import ENCODING, XSI, Version
 from agent.connectors.cwmp.xml_tree import Element, Name, is_char_data
 from agent.cpe_model import values
-from agent.cpe_model.words import presentable
+from agent.cpe_model.presentable import presentable
 
 T = TypeVar("T")
 

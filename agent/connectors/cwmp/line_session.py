@@ -31,13 +31,13 @@ from agent.connectors.cwmp.reasons import CwmpReason
 from agent.connectors.cwmp.structs import ParameterValue
 from agent.cpe_model import addresses, rows
 from agent.cpe_model import limits as model_limits
-from agent.cpe_model.addresses import Row, what_of
-from agent.cpe_model.breaker import Breaker, Signature
+from agent.cpe_model.addresses import TableRow, what_of
+from agent.cpe_model.breaker import Breaker, TaskSignature
 from agent.cpe_model.effects import DIAGNOSE
 from agent.cpe_model.errors import BadAddressError
-from agent.cpe_model.kinds import Class, classify
-from agent.cpe_model.known import Cpe, CpeBook, Known, Pending
-from agent.cpe_model.profiles import Profile, ProfileError, normalise, profile_of
+from agent.cpe_model.known import CachedParameter, Cpe, CpeBook, Pending
+from agent.cpe_model.profiles import CpeProfile, ProfileError, normalise, profile_of
+from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import TYPES
 from agent.model import ABSENT, Address, Effect, SecretRef, Seen, Target, Ticket, Transition, Value, target_of
 from agent.reasons import TargetReason
@@ -120,7 +120,7 @@ class CpeLine:
             raise UnreadableError(f"there is no CPE {self.name}", reason=TargetReason.UNKNOWN_TARGET)
         return found
 
-    def profile(self) -> Profile:
+    def profile(self) -> CpeProfile:
         """Return the profile of the CPE's model and firmware.
 
         Raises:
@@ -155,19 +155,19 @@ class CpeLine:
             rest = await self.read([a for a in addresses_ if a not in runs])
             return {**rest, **{a: await effects_session.run_seen(self, w) for a, w in runs.items()}}
         asked = [w for w in whats.values() if w not in addresses.TOLD]
-        found: dict[str, Known] = {}
-        tables: dict[str, dict[str, Known]] = {}
+        found: dict[str, CachedParameter] = {}
+        tables: dict[str, dict[str, CachedParameter]] = {}
         call = await self.wait()
         if asked:
             found = await self._values_and_key(call, [w for w in asked if isinstance(w, str)])
-            for table in dict.fromkeys(w.table for w in asked if isinstance(w, Row)):
+            for table in dict.fromkeys(w.table for w in asked if isinstance(w, TableRow)):
                 tables[table] = await self.below(call, table)
         now_s, cpe = int(self._clock.wall_s()), self.cpe()
         seen = {a: self._seen(w, found, tables, cpe, now_s) for a, w in whats.items()}
         await self._judge_written(seen)
         return seen
 
-    def _what(self, addr: Address) -> str | Row:
+    def _what(self, addr: Address) -> str | TableRow:
         """Return what an address names at this CPE."""
         if target_of(addr) != self.target.id:
             raise UnreadableError(
@@ -190,29 +190,29 @@ class CpeLine:
 
     def _seen(
         self,
-        what: str | Row,
-        found: Mapping[str, Known],
-        tables: Mapping[str, Mapping[str, Known]],
+        what: str | TableRow,
+        found: Mapping[str, CachedParameter],
+        tables: Mapping[str, Mapping[str, CachedParameter]],
         cpe: Cpe,
         now_s: int,
     ) -> Seen:
-        if isinstance(what, Row):
+        if isinstance(what, TableRow):
             return Seen(rows.value(what, tables[what.table]), now_s)
         if what in addresses.TOLD:
             return Seen(told_value(what, cpe), now_s)
         known = found.get(what)
         return Seen(ABSENT if known is None else self.value_of(what, known), now_s)
 
-    def value_of(self, path: str, known: Known) -> Value:
+    def value_of(self, path: str, known: CachedParameter) -> Value:
         """Return what a parameter that was read is, as changes see it."""
         if known.value is not None:
             return {addresses.VALUE: normalise(known.type, known.value)}
         commit = self._book.secrets_set(self.name).get(path)
         return {addresses.VALUE: SecretRef(commit) if commit else ""}
 
-    async def _values_and_key(self, call: Call, paths: Sequence[str]) -> dict[str, Known]:
+    async def _values_and_key(self, call: Call, paths: Sequence[str]) -> dict[str, CachedParameter]:
         """Return parameters, having found out which secrets the CPE took whose answer was lost."""
-        pending = self._book.pending(self.name) if any(classify(p) is Class.SECRET for p in paths) else ()
+        pending = self._book.pending(self.name) if any(classify(p) is Sensitivity.SECRET for p in paths) else ()
         key_path = self.parameter_key_path()
         found = await self.values(call, [*paths, *([key_path] if pending else [])])
         held = found.get(key_path)
@@ -229,14 +229,14 @@ class CpeLine:
         """Return where the CPE keeps the ParameterKey of what was set last."""
         return f"{self.cpe().root}ManagementServer.ParameterKey"
 
-    async def values(self, call: Call, paths: Sequence[str]) -> dict[str, Known]:
+    async def values(self, call: Call, paths: Sequence[str]) -> dict[str, CachedParameter]:
         """Return parameters by their full names; what the CPE does not have is left out. What was read is kept.
 
         Raises:
             UnreadableError: the CPE hung up, or refused for another reason.
         """
         batch = self.profile().names_batch or limits.READ_BATCH
-        found: dict[str, Known] = {}
+        found: dict[str, CachedParameter] = {}
         every = list(dict.fromkeys(paths))
         for at in range(0, len(every), batch):
             found.update(await self._some(call, every[at : at + batch]))
@@ -246,7 +246,7 @@ class CpeLine:
             await self._book.forget(self.name, path)
         return found
 
-    async def _some(self, call: Call, paths: Sequence[str]) -> dict[str, Known]:
+    async def _some(self, call: Call, paths: Sequence[str]) -> dict[str, CachedParameter]:
         """Return some parameters in one request; where one is not there, in halves until that one is found."""
         answer = await self.asked(call, m.GetParameterValues(tuple(paths)))
         if isinstance(answer, m.GetParameterValuesResponse):
@@ -261,11 +261,11 @@ class CpeLine:
         half = len(paths) // 2
         return {**await self._some(call, paths[:half]), **await self._some(call, paths[half:])}
 
-    async def below(self, call: Call, path: str) -> dict[str, Known]:
+    async def below(self, call: Call, path: str) -> dict[str, CachedParameter]:
         """Return all parameters below a path that ends in a dot; nothing where the CPE does not have it.
 
         Raises:
-            UnreadableError: the CPE hung up, refused, or must not be asked this (`Profile.unsafe`).
+            UnreadableError: the CPE hung up, refused, or must not be asked this (`CpeProfile.unsafe`).
         """
         profile = self.profile()
         if (why := profile.unsafe_call("GetParameterValues", path)) is not None:
@@ -293,7 +293,7 @@ class CpeLine:
         """Return name -> writable of all below a path; nothing where the CPE does not have it.
 
         Raises:
-            UnreadableError: the CPE hung up, refused, or must not be asked this (`Profile.unsafe`).
+            UnreadableError: the CPE hung up, refused, or must not be asked this (`CpeProfile.unsafe`).
         """
         answer = await self.asked(call, m.GetParameterNames(path, next_level=False))
         if isinstance(answer, m.Fault) and answer.fault_code == _NOT_THERE:
@@ -302,11 +302,11 @@ class CpeLine:
             raise UnreadableError(f"{path}: {_said(answer)}", reason=TargetReason.REFUSED)
         return {info.name: info.writable for info in answer.parameter_list}
 
-    def _known(self, answer: m.GetParameterValuesResponse) -> dict[str, Known]:
+    def _known(self, answer: m.GetParameterValuesResponse) -> dict[str, CachedParameter]:
         now_s = int(self._clock.wall_s())
         return {p.name: known(p, now_s) for p in answer.parameter_list[: model_limits.VALUES]}
 
-    async def _keep(self, found: Mapping[str, Known], below: str = "") -> None:
+    async def _keep(self, found: Mapping[str, CachedParameter], below: str = "") -> None:
         await self._book.learned(self.name, found, below=below)
 
     async def asked(self, call: Call, request: AcsRequest) -> CpeResponse | m.Fault:
@@ -382,7 +382,7 @@ class CpeLine:
         await self._unchanged(ticket.do)
         await self._look_at_pending(call)
         self._doubt = call
-        if any(isinstance(self._what(t.address), Row) for t in ticket.do):
+        if any(isinstance(self._what(t.address), TableRow) for t in ticket.do):
             reply = await rows_session.send(self, call, ticket.do, step_key(ticket))
         else:
             reply = await self._set(call, ticket.do, step_key(ticket))
@@ -426,7 +426,7 @@ class CpeLine:
             after = {} if write.after is ABSENT else write.after
             field = after.get(addresses.VALUE)
             text = field if isinstance(field, str) else None
-            if text is not None and classify(path) is Class.SECRET:  # the inverse of a secret that we never knew
+            if text is not None and classify(path) is Sensitivity.SECRET:  # the inverse of a secret that we never knew
                 raise NotSentError(
                     f"{path}: what it was before is not known: set a new one", reason=CwmpReason.SECRET_UNKNOWN
                 )
@@ -476,7 +476,7 @@ class CpeLine:
         if isinstance(answer, m.Fault):
             await self.worked("set-parameters", answer)
             names = [value.name for value in values]
-            return refused(answer, names if any(classify(name) is Class.SECRET for name in names) else None)
+            return refused(answer, names if any(classify(name) is Sensitivity.SECRET for name in names) else None)
         later = isinstance(answer, m.SetParameterValuesResponse) and answer.status == 1
         return Reply(
             True, TargetReason.OK_LATER if later else TargetReason.OK, "the CPE applies it later" if later else ""
@@ -570,17 +570,17 @@ def told_value(what: str, cpe: Cpe) -> Value:
             return {"version": cpe.software}
 
 
-def known(parameter: ParameterValue, now_s: int) -> Known:
+def known(parameter: ParameterValue, now_s: int) -> CachedParameter:
     """Return a parameter as it is kept: a secret's value never is."""
     text = parameter.value.text
-    if classify(parameter.name) is Class.SECRET:
-        return Known(None, parameter.value.type, now_s)
+    if classify(parameter.name) is Sensitivity.SECRET:
+        return CachedParameter(None, parameter.value.type, now_s)
     if len(text) > model_limits.VALUE_CHARS:
         text = f"({len(text)} characters)"
-    return Known(text, parameter.value.type, now_s)
+    return CachedParameter(text, parameter.value.type, now_s)
 
 
-def signature_of(request: AcsRequest) -> Signature:
+def signature_of(request: AcsRequest) -> TaskSignature:
     """Return what makes two requests the same to the breaker: the method, and what it is called for."""
     match request:
         case m.GetParameterValues(parameter_names=names):
@@ -593,7 +593,7 @@ def signature_of(request: AcsRequest) -> Signature:
             what = name
         case _:
             what = ""
-    return Signature(type(request).__name__, what)
+    return TaskSignature(type(request).__name__, what)
 
 
 def _first(names: Sequence[str]) -> str:

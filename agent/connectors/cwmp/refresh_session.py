@@ -13,7 +13,7 @@ from agent.connectors.base import UnreadableError
 from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.reasons import CwmpReason
-from agent.cpe_model.profiles import Profile
+from agent.cpe_model.profiles import CpeProfile
 from agent.cpe_model.vocabulary import INSTANCE, TABLE, UnknownNameError
 
 ALL: Final = "all"
@@ -75,7 +75,7 @@ async def _each(line: CpeLine, call: Call, paths: Sequence[str], problems: list[
                 problems.append(str(err))
 
 
-async def _vocabulary(line: CpeLine, call: Call, profile: Profile) -> tuple[str, ...]:
+async def _vocabulary(line: CpeLine, call: Call, profile: CpeProfile) -> tuple[str, ...]:
     """Read what the profile has names for and the CPE has; tables whole."""
     wanted = [mapped for mapped in profile.parameters if INSTANCE not in mapped.path]
     if profile.unsafe_call("GetParameterNames", profile.root) is None:

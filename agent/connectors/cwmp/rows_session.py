@@ -15,7 +15,7 @@ from agent.connectors.cwmp.call_session import Call
 from agent.connectors.cwmp.faults import refused
 from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model import rows
-from agent.cpe_model.addresses import Row, what_of
+from agent.cpe_model.addresses import TableRow, what_of
 from agent.model import Absent, Transition
 from agent.reasons import TargetReason
 
@@ -29,7 +29,7 @@ async def send(line: CpeLine, call: Call, writes: Sequence[Transition], key: str
     Raises:
         NotSentError: nothing was sent. LostError: the CPE hung up.
     """
-    if len(writes) != 1 or not isinstance(row := what_of(writes[0].address), Row):
+    if len(writes) != 1 or not isinstance(row := what_of(writes[0].address), TableRow):
         raise NotSentError("expected one row in a step, and nothing beside it", reason=TargetReason.UNSUPPORTED)
     write = writes[0]
     try:
@@ -53,7 +53,7 @@ async def send(line: CpeLine, call: Call, writes: Sequence[Transition], key: str
     return await line.set_values(call, [line.typed(f"{row.table}{number}.{n}", t) for n, t in changed.items()], key)
 
 
-async def _add(line: CpeLine, call: Call, row: Row, fields: dict[str, str], key: str) -> Reply:
+async def _add(line: CpeLine, call: Call, row: TableRow, fields: dict[str, str], key: str) -> Reply:
     added = await line.ask(call, m.AddObject(row.table, key))
     await line.worked("add-object", added)
     if isinstance(added, m.Fault):

@@ -21,7 +21,7 @@ from agent.connectors.cwmp.errors import (
 from agent.connectors.cwmp.versions import ENCODING, SOAP, XSD, XSI, Version, version_of
 from agent.connectors.cwmp.xml_tree import Element, Name
 from agent.cpe_model import values
-from agent.cpe_model.words import presentable
+from agent.cpe_model.presentable import presentable
 
 _PREFIXES: Final = {SOAP: "soapenv", ENCODING: "soapenc", XSD: "xsd", XSI: "xsi"}
 

@@ -1,6 +1,6 @@
 """CPE that call in: who they are, whether they are worked on, what they say; and how one is called for.
 
-A name is not proven by saying it. A CPE is worked on (`Trust.ACCEPTED`) after a person accepted it, as long as it
+A name is not proven by saying it. A CPE is worked on (`Acceptance.ACCEPTED`) after a person accepted it, as long as it
 proves itself by what it did then: its own password, or a certificate with its name in it. Credentials that many share
 prove only that it is one of many; `CpeBook.called` decides what that is enough for.
 """
@@ -32,8 +32,8 @@ from agent.connectors.cwmp.stun_listener import StunSocket
 from agent.connectors.cwmp.wake_session import request_http, request_udp
 from agent.cpe_model import limits as model_limits
 from agent.cpe_model.addresses import name_of
-from agent.cpe_model.known import Called, Cpe, CpeBook, Credentials, Trust
-from agent.cpe_model.words import presentable
+from agent.cpe_model.known import Acceptance, Called, Cpe, CpeBook, Credentials
+from agent.cpe_model.presentable import presentable
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.supervise import contain
@@ -132,10 +132,10 @@ class Visits:
             return
         cpe = await self._book.called(self._called(name, inform, proof, own=owner == name or certified))
         self._ended_well.discard(name)
-        if cpe.trust is Trust.REFUSED:
+        if cpe.trust is Acceptance.REFUSED:
             call.session.answer(refusal(AcsFault.REQUEST_DENIED, "this CPE is refused here"))
             return
-        if cpe.trust is Trust.ACCEPTED:  # of another, not even what it says of itself is believed
+        if cpe.trust is Acceptance.ACCEPTED:  # of another, not even what it says of itself is believed
             await self._noted(cpe, inform)
             self._lend(call, cpe)
 

@@ -22,7 +22,7 @@ from xml.parsers import expat
 
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.errors import LocalCwmpError, MalformedXmlError
-from agent.cpe_model.words import presentable
+from agent.cpe_model.presentable import presentable
 
 _ENCODINGS: Final = frozenset({"utf-8", "utf-16", "utf-16le", "utf-16be", "iso-8859-1", "us-ascii"})
 _DECLARATIONS: Final = ("<!DOCTYPE", "<!ENTITY")

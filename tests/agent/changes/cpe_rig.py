@@ -8,7 +8,7 @@ from typing import Any, cast
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe.intake import CpeIntake
-from agent.cpe_model.known import Cpe, Known
+from agent.cpe_model.known import CachedParameter, Cpe
 from agent.cpe_model.manager import CpeTerms
 from tests.agent.connectors.cwmp.acs_rig import Book, called
 
@@ -17,11 +17,13 @@ TARGET = f"cwmp/{NAME}"
 ACS = "Device.ManagementServer."
 
 
-def known(value: str | None, kind: str = "string", at_s: int = 5) -> Known:
-    return Known(value, kind, at_s)
+def known(value: str | None, kind: str = "string", at_s: int = 5) -> CachedParameter:
+    return CachedParameter(value, kind, at_s)
 
 
-async def intake(book: Book, values: Mapping[str, Known], taken: Mapping[str, str] | None = None) -> CpeIntake:
+async def intake(
+    book: Book, values: Mapping[str, CachedParameter], taken: Mapping[str, str] | None = None
+) -> CpeIntake:
     """Return an intake whose CPE is known by these values; it proposes nothing."""
     await book.cpes.called(called())
     await book.decide(NAME)

@@ -28,7 +28,7 @@ from agent.connectors.routeros.schema import (
     RouterTarget,
     StaticMethod,
 )
-from agent.cpe_model.addresses import Row, address, row_address
+from agent.cpe_model.addresses import TableRow, address, row_address
 from agent.model import (
     Access,
     Address,
@@ -281,7 +281,7 @@ class CwmpLab(BaseLab):
         await until(lambda: line.live is not None and cpe.device.boots == boots)
 
     async def reads(self, session: Session) -> Collection[Address]:
-        row = Row(self.rig.ports, {self.rig.port_key: "8080"}, ("InternalPort", "InternalClient"))
+        row = TableRow(self.rig.ports, {self.rig.port_key: "8080"}, ("InternalPort", "InternalClient"))
         names = ("wifi.1.ssid", "wifi.1.key", "wifi.1.channel", "wifi.1.auto-channel", "wan.ppp.username")
         ping = self.rig.connector.line(self.rig.name()).profile().diagnostic("ping")
         assert ping is not None

@@ -11,7 +11,7 @@ import pytest
 
 from agent.cpe.revert import CpeReverts, Fate, last_known
 from agent.cpe.verbs import CpePlan
-from agent.cpe_model.addresses import Row, address, row_address, what_of
+from agent.cpe_model.addresses import TableRow, address, row_address, what_of
 from agent.cpe_model.known import Pending
 from agent.model import (
     ABSENT,
@@ -48,7 +48,7 @@ async def test_what_an_address_was_when_it_was_last_read(book: Book) -> None:
         f"{PORTS}1.Enable": known("1", "boolean", 4),
     }
     subject = (await intake(book, values, {KEY: "ab"})).subject(found(book))
-    row = row_address(TARGET, Row(PORTS, {"ExternalPort": "80"}, ("Enable",)))
+    row = row_address(TARGET, TableRow(PORTS, {"ExternalPort": "80"}, ("Enable",)))
 
     def now(addr: Address) -> Seen | None:
         return last_known(subject, addr)
@@ -58,7 +58,7 @@ async def test_what_an_address_was_when_it_was_last_read(book: Book) -> None:
     assert now(address(TARGET, KEY)) == Seen({"value": SecretRef("ab")}, 5, live=False)
     assert now(address(TARGET, f"{ACS}Password")) == Seen({"value": ""}, 5, live=False)
     assert now(row) == Seen({"ExternalPort": "80", "Enable": "true"}, 3, live=False)
-    assert now(row_address(TARGET, Row(PORTS, {"ExternalPort": "81"}, ()))) == Seen(ABSENT, 3, live=False)
+    assert now(row_address(TARGET, TableRow(PORTS, {"ExternalPort": "81"}, ()))) == Seen(ABSENT, 3, live=False)
     assert now(address(TARGET, "Device.Never")) is None
     assert now(Address("radius/main/user/x")) is None
 
@@ -210,7 +210,7 @@ async def test_a_parameter_tells_of_the_secret_that_was_set_with_it(book: Book) 
 async def test_that_a_row_is_not_there_only_its_whole_table_tells(book: Book) -> None:
     there = {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", 3)}
     reverts = CpeReverts(await intake(book, there))
-    where = row_address(TARGET, Row(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
+    where = row_address(TARGET, TableRow(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
     added = item(step(1, Transition(where, Seen(ABSENT, 1, live=False), {"ExternalPort": "2222", "Enable": "true"})))
     soon = Fate(Verdict.UNKNOWN, int(book.clock.wall_s()))
     later = soon.at_s + 60
@@ -225,7 +225,7 @@ async def test_that_a_row_is_still_there_only_itself_tells(book: Book) -> None:
     there = {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", 3)}
     mine = {f"{PORTS}2.ExternalPort": known("2222", "unsignedInt", 3), f"{PORTS}2.Enable": known("1", "boolean", 3)}
     reverts = CpeReverts(await intake(book, there | mine))
-    where = row_address(TARGET, Row(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
+    where = row_address(TARGET, TableRow(PORTS, {"ExternalPort": "2222"}, ("Enable",)))
     gone = item(step(1, Transition(where, Seen({"ExternalPort": "2222", "Enable": "true"}, 3, live=False), ABSENT)))
     await book.cpes.learned(NAME, {f"{PORTS}1.ExternalPort": known("80", "unsignedInt", 20)})
     assert is_unknown(inverse(reverts, book, gone, {1: NEVER_TOLD}), PORTS)
@@ -243,7 +243,7 @@ async def test_what_a_cpe_let_be_keeps_the_rest_from_nothing(book: Book) -> None
 
 async def test_a_deleted_row_with_a_secret_is_not_made_again(book: Book) -> None:
     reverts = CpeReverts(await intake(book, {f"{PORTS}1.ExternalPort": known("80", "unsignedInt")}))
-    where = row_address(TARGET, Row(PORTS, {"ExternalPort": "2222"}, ("Enable", "Password")))
+    where = row_address(TARGET, TableRow(PORTS, {"ExternalPort": "2222"}, ("Enable", "Password")))
     was = Seen({"ExternalPort": "2222", "Enable": "true", "Password": ""}, 3, live=False)
     left = inverse(reverts, book, item(step(1, Transition(where, was, ABSENT))))
     assert isinstance(left, Leave)

@@ -12,8 +12,8 @@ from agent.cpe import requirements
 from agent.cpe import store as cpes
 from agent.cpe.store import EVIDENCE_MEMO, EVIDENCE_S, SECRET_KEEP_S, DecideCpe, KeepBreaker
 from agent.cpe_model import limits
-from agent.cpe_model.breaker import Breaker, Signature
-from agent.cpe_model.known import Called, Cpe, Credentials, Known, Pending, Trust
+from agent.cpe_model.breaker import Breaker, TaskSignature
+from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Credentials, Pending
 from agent.model import Address, Requirement
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
@@ -60,9 +60,9 @@ async def accepted(book: Book, **more: object) -> None:
 
 
 async def test_a_new_cpe_is_quarantined_and_what_it_says_is_kept(book: Book) -> None:
-    values = {"Device.DeviceInfo.SoftwareVersion": Known("1.0.0", "string", 5)}
+    values = {"Device.DeviceInfo.SoftwareVersion": CachedParameter("1.0.0", "string", 5)}
     found = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), values=values))
-    assert (found.trust, found.why) == (Trust.QUARANTINED, "never seen before")
+    assert (found.trust, found.why) == (Acceptance.QUARANTINED, "never seen before")
     assert (found.boots, found.resets, found.events) == (1, 1, ("0 BOOTSTRAP", "1 BOOT"))
     assert found.booted
     assert book.cpes.find(NAME) == replace(found, booted=False) == book.cpes.all()[0]
@@ -76,7 +76,7 @@ async def test_what_an_inform_leaves_out_stays(book: Book) -> None:
     assert (found.root, found.software, found.hardware) == ("Device.", "1.0.0", "A1")
     assert found.request_url == "http://127.0.0.1:1/"
     assert found.last_s - found.first_s == 100
-    assert (found.trust, found.why) == (Trust.ACCEPTED, "")
+    assert (found.trust, found.why) == (Acceptance.ACCEPTED, "")
 
 
 async def test_boots_and_resets_are_counted(book: Book) -> None:
@@ -90,15 +90,15 @@ async def test_what_was_read_before_a_reset_is_known_as_that(book: Book) -> None
         return {path for path, known in book.cpes.values(NAME).items() if known.before_reset}
 
     def told(*events: str, retry: bool = False) -> Called:
-        return called(events=events, values={SSID: Known("home", "string", 5)}, retry=retry)
+        return called(events=events, values={SSID: CachedParameter("home", "string", 5)}, retry=retry)
 
     await accepted(book)
-    await book.cpes.learned(NAME, {KEY: Known(None, "string", 5), PORT: Known("80", "string", 5)})
+    await book.cpes.learned(NAME, {KEY: CachedParameter(None, "string", 5), PORT: CachedParameter("80", "string", 5)})
     await book.cpes.called(told("1 BOOT"))
     assert await stale() == set()
     await book.cpes.called(told("0 BOOTSTRAP", "1 BOOT"))
     assert await stale() == {KEY, PORT}  # not what it says itself
-    await book.cpes.learned(NAME, {KEY: Known(None, "string", 4)})  # by a clock that is behind by now
+    await book.cpes.learned(NAME, {KEY: CachedParameter(None, "string", 4)})  # by a clock that is behind by now
     await book.cpes.called(told("0 BOOTSTRAP", "1 BOOT", retry=True))  # the same reset, told again
     assert await stale() == {PORT}
     assert book.cpes.values(NAME, [PORT])[PORT].before_reset
@@ -110,7 +110,7 @@ async def test_more_new_cpe_than_are_remembered_are_not(book: Book, monkeypatch:
     for serial in ("A", "B"):
         await book.cpes.called(called(serial))
     full = await book.cpes.called(called("C"))
-    assert full.trust is Trust.QUARANTINED
+    assert full.trust is Acceptance.QUARANTINED
     assert "more CPE wait to be accepted" in full.why
     assert [c.serial for c in book.cpes.all()] == ["A", "B"]
     assert (await book.cpes.called(called("A"))).serial == "A"  # who is known is heard
@@ -131,7 +131,7 @@ async def own(book: Book, **more: object) -> None:
 
 
 async def test_a_claim_changes_nothing_but_a_note(book: Book) -> None:
-    values = {"Device.WiFi.SSID.1.SSID": Known("home", "string", 5)}
+    values = {"Device.WiFi.SSID.1.SSID": CachedParameter("home", "string", 5)}
     await own(book, values=values)
     await book.cpes.was_set(NAME, {PASSWORD: "aa"})
     before = row(book)
@@ -141,10 +141,10 @@ async def test_a_claim_changes_nothing_but_a_note(book: Book) -> None:
         "request_url": "http://203.0.113.9/",
         "events": ("0 BOOTSTRAP", "1 BOOT"),
         "at_s": 1_767_229_999,
-        "values": {"Device.WiFi.SSID.1.SSID": Known("evil", "string", 9)},
+        "values": {"Device.WiFi.SSID.1.SSID": CachedParameter("evil", "string", 9)},
     }
     found = await book.cpes.called(called(**lies))
-    assert found.trust is Trust.QUARANTINED  # this one is not acted on
+    assert found.trust is Acceptance.QUARANTINED  # this one is not acted on
     assert "credentials that many share" in found.why
     assert "203.0.113.9" in found.why
     assert {**row(book), "why": ""} == {**before, "why": "", "claimed": 1}
@@ -152,28 +152,28 @@ async def test_a_claim_changes_nothing_but_a_note(book: Book) -> None:
     assert book.cpes.values(NAME) == values
     assert book.cpes.secrets_set(NAME) == {PASSWORD: "aa"}
     again = await book.cpes.called(called(user=f"{NAME}.1", own=True))
-    assert (again.trust, again.why) == (Trust.ACCEPTED, "")
+    assert (again.trust, again.why) == (Acceptance.ACCEPTED, "")
 
 
 async def test_a_claim_is_believed_where_the_operator_says_so(tmp_path: Path) -> None:
     with opened(tmp_path) as book:
         await own(book)
-        assert (await book.cpes.called(called(trust_shared=True))).trust is Trust.ACCEPTED
+        assert (await book.cpes.called(called(trust_shared=True))).trust is Acceptance.ACCEPTED
 
 
 async def test_who_was_reset_by_us_may_come_with_what_all_share_for_a_while(book: Book) -> None:
     await own(book)
     await book.cpes.expect_reset(NAME, 1_767_226_000)
-    assert (await book.cpes.called(called())).trust is Trust.QUARANTINED  # it does not say that it was reset
+    assert (await book.cpes.called(called())).trust is Acceptance.QUARANTINED  # it does not say that it was reset
     late = await book.cpes.called(called(events=("0 BOOTSTRAP",), at_s=1_767_226_001))
-    assert late.trust is Trust.QUARANTINED
+    assert late.trust is Acceptance.QUARANTINED
     back = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT"), at_s=1_767_226_000))
-    assert (back.trust, back.own, back.resets) == (Trust.ACCEPTED, False, 1)
+    assert (back.trust, back.own, back.resets) == (Acceptance.ACCEPTED, False, 1)
 
 
 async def test_a_reset_that_was_not_believed_counts_once_a_person_accepts_the_cpe_again(book: Book) -> None:
     await own(book)
-    await book.cpes.learned(NAME, {PORT: Known("80", "string", 5)})
+    await book.cpes.learned(NAME, {PORT: CachedParameter("80", "string", 5)})
     before = row(book)["resets"]
     await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
     assert not book.cpes.values(NAME)[PORT].before_reset  # somebody who knows what all share may have said that
@@ -201,13 +201,13 @@ async def test_accepting_it_once_more_takes_nothing_from_a_cpe_that_nobody_claim
     await book.decide(NAME)  # to bind it, say
     assert row(book) == before
     claim = await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
-    assert claim.trust is Trust.QUARANTINED
+    assert claim.trust is Acceptance.QUARANTINED
 
 
-@pytest.mark.parametrize("between", [Trust.REFUSED, None])
-async def test_a_claim_is_remembered_whatever_a_person_says_in_between(book: Book, between: Trust | None) -> None:
+@pytest.mark.parametrize("between", [Acceptance.REFUSED, None])
+async def test_a_claim_is_remembered_whatever_a_person_says_in_between(book: Book, between: Acceptance | None) -> None:
     await own(book)
-    await book.cpes.learned(NAME, {PORT: Known("80", "string", 5)})
+    await book.cpes.learned(NAME, {PORT: CachedParameter("80", "string", 5)})
     await book.cpes.was_set(NAME, {PASSWORD: "aa"})
     await book.cpes.called(called(events=("0 BOOTSTRAP", "1 BOOT")))
     before = found_in(book).resets
@@ -220,8 +220,8 @@ async def test_a_claim_is_remembered_whatever_a_person_says_in_between(book: Boo
     assert (now.resets, now.own, now.claimed) == (before + 1, False, False)
 
 
-@pytest.mark.parametrize("trust", [Trust.REFUSED, Trust.QUARANTINED])
-async def test_who_is_not_accepted_cannot_be_claimed_either(book: Book, trust: Trust) -> None:
+@pytest.mark.parametrize("trust", [Acceptance.REFUSED, Acceptance.QUARANTINED])
+async def test_who_is_not_accepted_cannot_be_claimed_either(book: Book, trust: Acceptance) -> None:
     await own(book)
     await book.cpes.was_set(NAME, {PASSWORD: "aa"})
     await book.decide(NAME, trust)
@@ -248,7 +248,7 @@ async def test_a_cpe_that_was_forgotten_or_refused_is_another_to_a_plan(book: Bo
     await accepted(book)
     rests = requirements.same_cpe(found_in(book))
     due = requirements.baseline_reason(found_in(book))
-    for trust, forget in ((Trust.REFUSED, False), (None, True)):
+    for trust, forget in ((Acceptance.REFUSED, False), (None, True)):
         await book.decide(NAME, trust, forget=forget)
         await accepted(book)
         changed = await book.store.run(Changed(rests))
@@ -299,7 +299,7 @@ async def test_what_a_plan_of_an_earlier_version_rests_on_still_holds(book: Book
 
 
 async def test_of_a_stranger_little_is_kept(book: Book) -> None:
-    told = {f"Device.X.{n}": Known("x", "string", 5) for n in range(1000)}
+    told = {f"Device.X.{n}": CachedParameter("x", "string", 5) for n in range(1000)}
     await book.cpes.called(called(values=told))
     assert len(book.cpes.values(NAME)) == limits.STRANGER_VALUES
     await book.decide(NAME)
@@ -312,7 +312,7 @@ async def test_a_person_who_accepts_it_again_takes_it_as_it_comes(book: Book) ->
     await book.cpes.was_set(NAME, {PASSWORD: "aa"})
     await book.cpes.called(called(events=("0 BOOTSTRAP",)))
     await book.decide(NAME)
-    assert (await book.cpes.called(called())).trust is Trust.ACCEPTED
+    assert (await book.cpes.called(called())).trust is Acceptance.ACCEPTED
     assert book.cpes.secrets_set(NAME) == {}  # it was reset, or is another: it has none of those
 
 
@@ -325,17 +325,17 @@ async def test_accepting_who_is_accepted_keeps_what_is_known(book: Book) -> None
 
 async def test_what_is_quarantined_or_refused_stays_so_whatever_it_comes_with(book: Book) -> None:
     await book.cpes.called(called())
-    assert (await book.cpes.called(called(own=True, user="x"))).trust is Trust.QUARANTINED
-    await book.decide(NAME, Trust.REFUSED)
+    assert (await book.cpes.called(called(own=True, user="x"))).trust is Acceptance.QUARANTINED
+    await book.decide(NAME, Acceptance.REFUSED)
     found = await book.cpes.called(called(own=True, user="x"))
-    assert (found.trust, found.why) == (Trust.REFUSED, "by amina")
+    assert (found.trust, found.why) == (Acceptance.REFUSED, "by amina")
 
 
 # --- values -----------------------------------------------------------------------------------------------------------
 
 
-def known(value: str | None, at_s: int = 1) -> Known:
-    return Known(value, "string", at_s)
+def known(value: str | None, at_s: int = 1) -> CachedParameter:
+    return CachedParameter(value, "string", at_s)
 
 
 async def test_what_is_below_a_path_is_replaced(book: Book) -> None:
@@ -504,23 +504,23 @@ async def test_a_cpe_that_is_forgotten_leaves_nothing(book: Book) -> None:
     await book.cpes.was_set(NAME, {"A": "1"})
     await book.cpes.setting(NAME, Pending("k", {"B": "1"}))
     breaker = Breaker()
-    breaker.task(Signature("Reboot", ""), 1.0)
+    breaker.task(TaskSignature("Reboot", ""), 1.0)
     await book.cpes.keep_breaker(NAME, breaker.rows())
     await book.cpes.called(called("B"))
     await book.decide(NAME, None, forget=True)
     assert [c.serial for c in book.cpes.all()] == ["B"]
     for table in ("cpe_value", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker"):
         assert [r for r in book.rows(table) if r["name"] == NAME] == []
-    assert (await book.cpes.called(called())).trust is Trust.QUARANTINED
+    assert (await book.cpes.called(called())).trust is Acceptance.QUARANTINED
 
 
 async def test_decisions_about_nobody_or_for_nobody_are_refused(book: Book) -> None:
     sealed = book.recorder.record(None, {})
     with pytest.raises(RefusedCommandError, match="there is no CPE"):
-        await book.store.run(DecideCpe(NAME, Trust.ACCEPTED, None, "", sealed))
+        await book.store.run(DecideCpe(NAME, Acceptance.ACCEPTED, None, "", sealed))
     await book.cpes.called(called())
     with pytest.raises(RefusedCommandError, match="there is no service"):
-        await book.store.run(DecideCpe(NAME, Trust.ACCEPTED, "C-1/home", "", sealed))
+        await book.store.run(DecideCpe(NAME, Acceptance.ACCEPTED, "C-1/home", "", sealed))
     assert row(book)["trust"] == "quarantined"
 
 
@@ -536,7 +536,7 @@ async def test_whose_a_cpe_is(book: Book) -> None:
     await book.store.run(AddService())
     found = await book.store.run(DecideCpe(NAME, None, "C-1/home", "", sealed))
     assert found is not None
-    assert (found.service, found.trust) == ("C-1/home", Trust.ACCEPTED)
+    assert (found.service, found.trust) == ("C-1/home", Acceptance.ACCEPTED)
     assert [c.name for c in book.cpes.of_service("C-1/home")] == [NAME]
     assert (await book.cpes.called(called())).service == "C-1/home"
     await book.store.run(DecideCpe(NAME, None, "", "", sealed))
@@ -546,14 +546,14 @@ async def test_whose_a_cpe_is(book: Book) -> None:
 async def test_the_breaker_is_kept_and_cleared_by_a_person(book: Book) -> None:
     breaker = Breaker()
     for at_s in (0.0, 100.0):
-        breaker.task(Signature("GetParameterValues", "Device."), at_s)
+        breaker.task(TaskSignature("GetParameterValues", "Device."), at_s)
         breaker.boot(at_s + 10)
     assert book.cpes.breaker(NAME) == []
     await book.cpes.keep_breaker(NAME, breaker.rows())
     again = Breaker.of(book.cpes.breaker(NAME))
     assert again.rows() == breaker.rows()
     assert len(again.tripped()) == 1
-    again.clear(Signature("GetParameterValues", "Device."))
+    again.clear(TaskSignature("GetParameterValues", "Device."))
     await book.store.run(KeepBreaker(NAME, again.rows(), book.recorder.record(None, {})))
     assert Breaker.of(book.cpes.breaker(NAME)).tripped() == ()
 

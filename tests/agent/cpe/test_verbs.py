@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from agent.cpe import verbs as cpe_verbs
-from agent.cpe.verbs import CpePlan, Subject, Wanted
+from agent.cpe.verbs import CpePlan, CpeSubject, Wanted
 from agent.cpe_model import limits
 from agent.cpe_model.addresses import what_of
-from agent.cpe_model.known import Cpe, Known, Trust
+from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
 from agent.cpe_model.manager import ImageFile
 from agent.cpe_model.profiles import profile_of
 from agent.cpe_model.vocabulary import Unsafe
@@ -27,27 +27,34 @@ AUTO = "Device.WiFi.Radio.1.AutoChannelEnable"
 ACS = "Device.ManagementServer."
 PORTS = "Device.NAT.PortMapping."
 VALUES = {
-    SSID: Known("home", "string", NOW - 60),
-    KEY: Known(None, "string", NOW - 60),
-    CHANNEL: Known("06", "unsignedInt", NOW - 60),
-    AUTO: Known("1", "boolean", NOW - 60),
-    f"{ACS}URL": Known("http://acs.example/", "string", NOW),
-    f"{ACS}Username": Known("cpe", "string", NOW),
-    f"{ACS}Password": Known(None, "string", NOW),
-    f"{ACS}PeriodicInformInterval": Known("300", "unsignedInt", NOW),
-    f"{PORTS}1.ExternalPort": Known("8080", "unsignedInt", NOW - 9),
-    f"{PORTS}1.InternalPort": Known("80", "unsignedInt", NOW - 5),
-    f"{PORTS}1.Enable": Known("1", "boolean", NOW - 5),
-    f"{PORTS}1.Status": Known("Enabled", "string", NOW - 5),
-    f"{PORTS}1.Password": Known(None, "string", NOW - 5),
-    "Device.Empty.TableNumberOfEntries": Known("0", "unsignedInt", NOW),
+    SSID: CachedParameter("home", "string", NOW - 60),
+    KEY: CachedParameter(None, "string", NOW - 60),
+    CHANNEL: CachedParameter("06", "unsignedInt", NOW - 60),
+    AUTO: CachedParameter("1", "boolean", NOW - 60),
+    f"{ACS}URL": CachedParameter("http://acs.example/", "string", NOW),
+    f"{ACS}Username": CachedParameter("cpe", "string", NOW),
+    f"{ACS}Password": CachedParameter(None, "string", NOW),
+    f"{ACS}PeriodicInformInterval": CachedParameter("300", "unsignedInt", NOW),
+    f"{PORTS}1.ExternalPort": CachedParameter("8080", "unsignedInt", NOW - 9),
+    f"{PORTS}1.InternalPort": CachedParameter("80", "unsignedInt", NOW - 5),
+    f"{PORTS}1.Enable": CachedParameter("1", "boolean", NOW - 5),
+    f"{PORTS}1.Status": CachedParameter("Enabled", "string", NOW - 5),
+    f"{PORTS}1.Password": CachedParameter(None, "string", NOW - 5),
+    "Device.Empty.TableNumberOfEntries": CachedParameter("0", "unsignedInt", NOW),
 }
 
 
-def subject(taken: Mapping[str, str] | None = None, values: Mapping[str, Known] = VALUES, **cpe: object) -> Subject:
-    fields: dict[str, object] = {"trust": Trust.ACCEPTED, "root": "Device.", "software": "1.0", "last_s": NOW - 120}
+def subject(
+    taken: Mapping[str, str] | None = None, values: Mapping[str, CachedParameter] = VALUES, **cpe: object
+) -> CpeSubject:
+    fields: dict[str, object] = {
+        "trust": Acceptance.ACCEPTED,
+        "root": "Device.",
+        "software": "1.0",
+        "last_s": NOW - 120,
+    }
     made = Cpe(NAME, "02AC5F", "LabGate", "LAB0001", **(fields | cpe))  # type: ignore[arg-type]  # as they come
-    return Subject(made, f"cwmp/{NAME}", values, profile_of("02AC5F", "LabGate", "1.0", "Device."), taken or {})
+    return CpeSubject(made, f"cwmp/{NAME}", values, profile_of("02AC5F", "LabGate", "1.0", "Device."), taken or {})
 
 
 def asked(settings: Mapping[str, str], taken: Mapping[str, str] | None = None, **more: object) -> CpePlan | Leave:
@@ -72,8 +79,8 @@ def left(plan: CpePlan | Leave | None) -> tuple[str, bool]:
 
 def test_only_accepted_cpe_of_a_known_root_are_usable() -> None:
     assert cpe_verbs.usable(subject()) is None
-    assert left(cpe_verbs.usable(subject(trust=Trust.QUARANTINED))) == ("not-accepted", True)
-    assert left(cpe_verbs.usable(subject(trust=Trust.REFUSED))) == ("not-accepted", True)
+    assert left(cpe_verbs.usable(subject(trust=Acceptance.QUARANTINED))) == ("not-accepted", True)
+    assert left(cpe_verbs.usable(subject(trust=Acceptance.REFUSED))) == ("not-accepted", True)
     unknown = replace(subject(), profile=None)
     assert left(cpe_verbs.usable(unknown)) == ("unknown-model", True)
     assert left(cpe_verbs.set_values(unknown, Wanted({"wifi.1.ssid": "x"}), NOW)) == ("unknown-model", True)
@@ -168,7 +175,7 @@ def test_what_cannot_be_asked_blocks_all_of_it(settings: dict[str, str], code: s
 
 
 def test_a_value_that_is_too_long_to_be_kept_is_not_replaced_by_its_length_later() -> None:
-    values = {**VALUES, SSID: Known("(40000 characters)", "string", NOW)}
+    values = {**VALUES, SSID: CachedParameter("(40000 characters)", "string", NOW)}
     assert left(asked({SSID: "x"}, values=values)) == ("too-long", True)
 
 
@@ -232,7 +239,7 @@ def test_nobody_is_locked_out_by_new_credentials(settings: dict[str, str]) -> No
 
 
 def test_a_password_alone_is_for_a_user_of_its_own() -> None:
-    values = {**VALUES, f"{ACS}Username": Known(f"{NAME}.ab", "string", NOW)}
+    values = {**VALUES, f"{ACS}Username": CachedParameter(f"{NAME}.ab", "string", NOW)}
     assert len(writes(asked({"acs.password": ""}, values=values))) == 1
     assert left(asked({"acs.username": "cpe"}, values=values)) == ("credentials", True)
 
@@ -267,7 +274,7 @@ def test_what_is_lost_of_a_row_that_is_deleted_is_said() -> None:
     assert isinstance(plan, CpePlan)
     assert plan.display["undo"] == f"{PORTS} row cannot be taken back: its Password is not known"
     without = {path: known for path, known in VALUES.items() if not path.endswith("Password")}
-    plan = asked(delete, values={**without, f"{PORTS}1.X_Sub.Language": Known("de", "string", NOW)})
+    plan = asked(delete, values={**without, f"{PORTS}1.X_Sub.Language": CachedParameter("de", "string", NOW)})
     assert isinstance(plan, CpePlan)
     assert plan.display["undo"] == f"{PORTS} row is made again without the 1 parameters below it"
     plan = asked(delete, values=without)
@@ -396,5 +403,5 @@ def test_how_a_cpe_is_named_and_how_it_stands() -> None:
     plan = cpe_verbs.reboot(replace(subject(last_s=0, values={}), callable=True), NOW)
     assert isinstance(plan, CpePlan)
     assert plan.display["after"] == "sent when it calls in: it never did; it is asked to now"
-    assert cpe_verbs.ages([Known("x", "string", NOW - 60), Known("x", "string", NOW)], NOW) == "1m"
+    assert cpe_verbs.ages([CachedParameter("x", "string", NOW - 60), CachedParameter("x", "string", NOW)], NOW) == "1m"
     assert cpe_verbs.ages([], NOW) == ""

@@ -12,7 +12,7 @@ from agent.cpe_model.addresses import (
     PATH_CHARS,
     RESETS,
     RUN,
-    Row,
+    TableRow,
     address,
     is_path,
     row_address,
@@ -29,7 +29,7 @@ TABLES = st.lists(FIELDS | st.integers(1, 99).map(str), max_size=4).map(
     lambda parts: ".".join(["Device", *parts]) + "."
 )
 ROWS = st.builds(
-    Row, TABLES, st.dictionaries(FIELDS, TEXTS, min_size=1, max_size=3), st.lists(FIELDS, max_size=3).map(tuple)
+    TableRow, TABLES, st.dictionaries(FIELDS, TEXTS, min_size=1, max_size=3), st.lists(FIELDS, max_size=3).map(tuple)
 )
 
 
@@ -65,7 +65,7 @@ def test_what_an_address_names(what: str) -> None:
 
 
 def test_a_row() -> None:
-    row = Row("Device.NAT.PortMapping.", {"ExternalPort": "8080", "Protocol": "TCP"}, ("Enable", "InternalPort"))
+    row = TableRow("Device.NAT.PortMapping.", {"ExternalPort": "8080", "Protocol": "TCP"}, ("Enable", "InternalPort"))
     addr = row_address(TARGET, row)
     assert addr == f"cwmp/{NAME}/Device.NAT.PortMapping.[ExternalPort=8080,Protocol=TCP](Enable,InternalPort)"
     assert what_of(addr) == row
@@ -73,24 +73,24 @@ def test_a_row() -> None:
 
 
 @given(ROWS)
-def test_rows_and_back(row: Row) -> None:
+def test_rows_and_back(row: TableRow) -> None:
     assert what_of(row_address(TARGET, row)) == row
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        Row("Device.T.", {}, ("A",)),
-        Row("Device.T.", {"A": ""}, ()),
-        Row("Device.T.", {"A b": "1"}, ()),
-        *(Row("Device.T.", {"A": f"1{c}"}, ()) for c in "[](),="),
-        Row("Device.T.", {"A": "1"}, ("B,C",)),
-        Row("Device.T.", {"A": "1"}, ("",)),
-        Row("Device T.", {"A": "1"}, ()),
-        Row("", {"A": "1"}, ()),
+        TableRow("Device.T.", {}, ("A",)),
+        TableRow("Device.T.", {"A": ""}, ()),
+        TableRow("Device.T.", {"A b": "1"}, ()),
+        *(TableRow("Device.T.", {"A": f"1{c}"}, ()) for c in "[](),="),
+        TableRow("Device.T.", {"A": "1"}, ("B,C",)),
+        TableRow("Device.T.", {"A": "1"}, ("",)),
+        TableRow("Device T.", {"A": "1"}, ()),
+        TableRow("", {"A": "1"}, ()),
     ],
 )
-def test_rows_that_no_address_can_hold(row: Row) -> None:
+def test_rows_that_no_address_can_hold(row: TableRow) -> None:
     with pytest.raises(BadAddressError):
         row_address(TARGET, row)
 
@@ -130,4 +130,4 @@ def test_any_text_names_something_or_is_refused(text: str) -> None:
         what = what_of(addr)
     except BadAddressError:
         return
-    assert (row_address(TARGET, what) if isinstance(what, Row) else address(TARGET, what)) == addr
+    assert (row_address(TARGET, what) if isinstance(what, TableRow) else address(TARGET, what)) == addr

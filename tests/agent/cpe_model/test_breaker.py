@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agent.cpe_model import breaker
-from agent.cpe_model.breaker import Breaker, Signature, Tripped
+from agent.cpe_model.breaker import Breaker, TaskSignature, Tripped
 
-REFRESH = Signature("GetParameterNames", "InternetGatewayDevice.")
-READ = Signature("GetParameterValues", "InternetGatewayDevice.DeviceInfo.SoftwareVersion")
-REBOOT = Signature("Reboot", "")
+REFRESH = TaskSignature("GetParameterNames", "InternetGatewayDevice.")
+READ = TaskSignature("GetParameterValues", "InternetGatewayDevice.DeviceInfo.SoftwareVersion")
+REBOOT = TaskSignature("Reboot", "")
 
 
 def test_a_refresh_that_reboots_for_ever_is_stopped_after_two() -> None:
@@ -78,7 +78,7 @@ def test_what_is_meant_to_boot_is_never_tripped_and_takes_its_boot(method: str) 
     machine = Breaker(times=1)
     for start in (0, 1000, 2000):
         machine.task(READ, start)
-        machine.task(Signature(method, "x"), start + 1)
+        machine.task(TaskSignature(method, "x"), start + 1)
         assert machine.boot(start + 60) is None
         assert machine.boot(start + 120) is None
     assert machine.tripped() == ()
@@ -105,7 +105,7 @@ def test_what_is_remembered_is_bounded_and_what_is_tripped_stays() -> None:
     machine.task(REFRESH, 0)
     machine.boot(1)
     for at in range(2000):
-        machine.task(Signature("GetParameterValues", f"Device.X.{at}"), 10_000 + at)
+        machine.task(TaskSignature("GetParameterValues", f"Device.X.{at}"), 10_000 + at)
     assert len(machine.rows()) == breaker.REMEMBERED + 1
     assert machine.allowed(REFRESH) is not None
     assert machine.rows()[-1][1] == "Device.X.1999"
@@ -115,7 +115,7 @@ def test_what_is_remembered_is_bounded_and_what_is_tripped_stays() -> None:
     events=st.lists(st.tuples(st.sampled_from([REFRESH, READ, REBOOT, None]), st.integers(0, 900)), max_size=40),
     cut=st.integers(0, 40),
 )
-def test_a_restart_anywhere_changes_nothing(events: list[tuple[Signature | None, int]], cut: int) -> None:
+def test_a_restart_anywhere_changes_nothing(events: list[tuple[TaskSignature | None, int]], cut: int) -> None:
     whole, parts, now = Breaker(), Breaker(), 0.0
     for at, (signature, pause) in enumerate(events):
         now += pause + 1
@@ -132,7 +132,7 @@ def test_a_restart_anywhere_changes_nothing(events: list[tuple[Signature | None,
 
 @dataclass
 class Run:
-    signature: Signature
+    signature: TaskSignature
     at_s: float
     laid: bool = False
     boots: list[float] = field(default_factory=list)
@@ -146,11 +146,11 @@ class Machine(RuleBasedStateMachine):
         self.machine = Breaker(times=2, within_s=100)
         self.now = 1.0
         self.runs: list[Run] = []
-        self.tripped: set[Signature] = set()
-        self.since: dict[Signature, int] = {}
+        self.tripped: set[TaskSignature] = set()
+        self.since: dict[TaskSignature, int] = {}
 
     @rule(signature=st.sampled_from([REFRESH, READ, REBOOT]))
-    def task(self, signature: Signature) -> None:
+    def task(self, signature: TaskSignature) -> None:
         self.machine.task(signature, self.now)
         self.runs.append(Run(signature, self.now))
 
@@ -176,7 +176,7 @@ class Machine(RuleBasedStateMachine):
         assert (got and got.signature) == newly
 
     @rule(signature=st.sampled_from([REFRESH, READ, REBOOT]))
-    def clear(self, signature: Signature) -> None:
+    def clear(self, signature: TaskSignature) -> None:
         assert self.machine.clear(signature) == (signature in self.tripped)
         self.tripped.discard(signature)
         self.since[signature] = len(self.runs)
@@ -185,7 +185,7 @@ class Machine(RuleBasedStateMachine):
     def restart(self) -> None:
         self.machine = Breaker.of(self.machine.rows(), times=2, within_s=100)
 
-    def in_a_row(self, signature: Signature) -> int:
+    def in_a_row(self, signature: TaskSignature) -> int:
         """Runs since the last that is known to have survived: no boot within 100 s, and the next one came later."""
         count = 0
         mine = [run for run in self.runs[self.since.get(signature, 0) :] if run.signature == signature]

@@ -7,7 +7,17 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.cpe_model.matrix import Cell, Evidence, Matrix, Model, Result, Row, State, Workflow, render
+from agent.cpe_model.matrix import (
+    Cell,
+    Matrix,
+    MatrixRow,
+    Model,
+    State,
+    Workflow,
+    WorkflowEvidence,
+    WorkflowResult,
+    render,
+)
 
 HG = Model("00259E", "HG8245H", "V3R017C10S115")
 HG_OLD = Model("00259E", "HG8245H", "V3R016C00S100")
@@ -17,7 +27,12 @@ MODELS = st.builds(
     Model, st.sampled_from(["00259E", "02AC15"]), st.sampled_from(["A", "B"]), st.sampled_from(["1", "2"])
 )
 EVIDENCE = st.builds(
-    Evidence, MODELS, st.sampled_from(Workflow), st.sampled_from(Result), st.integers(0, 1 << 40).map(float), st.text()
+    WorkflowEvidence,
+    MODELS,
+    st.sampled_from(Workflow),
+    st.sampled_from(WorkflowResult),
+    st.integers(0, 1 << 40).map(float),
+    st.text(),
 )
 
 
@@ -32,29 +47,33 @@ def test_nothing_is_known_without_evidence() -> None:
 def test_the_states_of_a_cell() -> None:
     matrix = Matrix.of(
         [
-            Evidence(HG, Workflow.PING, Result.PROVEN, NOON, "4 of 4"),
-            Evidence(HG, Workflow.PING, Result.PROVEN, NOON - 60, "3 of 4"),
-            Evidence(HG, Workflow.FIRMWARE, Result.FAILED, NOON, "SoftwareVersion is as before"),
-            Evidence(HG, Workflow.REBOOT, Result.PROVEN, NOON - 3600, "booted after 81 s"),
-            Evidence(HG, Workflow.REBOOT, Result.FAILED, NOON, "no boot within 600 s"),
-            Evidence(HG, Workflow.REBOOT, Result.PROVEN, NOON - 7200, "booted after 80 s"),
+            WorkflowEvidence(HG, Workflow.PING, WorkflowResult.PROVEN, NOON, "4 of 4"),
+            WorkflowEvidence(HG, Workflow.PING, WorkflowResult.PROVEN, NOON - 60, "3 of 4"),
+            WorkflowEvidence(HG, Workflow.FIRMWARE, WorkflowResult.FAILED, NOON, "SoftwareVersion is as before"),
+            WorkflowEvidence(HG, Workflow.REBOOT, WorkflowResult.PROVEN, NOON - 3600, "booted after 81 s"),
+            WorkflowEvidence(HG, Workflow.REBOOT, WorkflowResult.FAILED, NOON, "no boot within 600 s"),
+            WorkflowEvidence(HG, Workflow.REBOOT, WorkflowResult.PROVEN, NOON - 7200, "booted after 80 s"),
         ]
     )
     assert [matrix.cell(HG, w).state for w in (Workflow.PING, Workflow.FIRMWARE, Workflow.REBOOT, Workflow.WIFI)] == [
         State.PROVEN, State.FAILED, State.MIXED, State.NEVER_TRIED,
     ]  # fmt: skip
     assert render(matrix, tried_only=True) == (
-        Row("00259E", "HG8245H", HG.software, "reboot", "mixed: 2 proven, 1 failed, last failed", "2025-11-25 12:00",
+        MatrixRow(
+            "00259E", "HG8245H", HG.software, "reboot", "mixed: 2 proven, 1 failed, last failed", "2025-11-25 12:00",
             "no boot within 600 s"),
-        Row("00259E", "HG8245H", HG.software, "firmware", "failed (1)", "2025-11-25 12:00",
+        MatrixRow("00259E", "HG8245H", HG.software, "firmware", "failed (1)", "2025-11-25 12:00",
             "SoftwareVersion is as before"),
-        Row("00259E", "HG8245H", HG.software, "ping", "proven (2)", "2025-11-25 12:00", "4 of 4"),
+        MatrixRow("00259E", "HG8245H", HG.software, "ping", "proven (2)", "2025-11-25 12:00", "4 of 4"),
     )  # fmt: skip
 
 
 def test_every_model_has_every_workflow() -> None:
     matrix = Matrix.of(
-        [Evidence(HG, Workflow.INFORM, Result.PROVEN, NOON), Evidence(HG_OLD, Workflow.INFORM, Result.PROVEN, NOON)]
+        [
+            WorkflowEvidence(HG, Workflow.INFORM, WorkflowResult.PROVEN, NOON),
+            WorkflowEvidence(HG_OLD, Workflow.INFORM, WorkflowResult.PROVEN, NOON),
+        ]
     )
     rows = render(matrix)
     assert [row.software for row in rows] == [HG_OLD.software] * 15 + [HG.software] * 15
@@ -64,31 +83,37 @@ def test_every_model_has_every_workflow() -> None:
 
 
 def test_of_two_at_the_same_moment_the_later_told_is_the_last() -> None:
-    told = [Evidence(HG, Workflow.READ, Result.FAILED, NOON), Evidence(HG, Workflow.READ, Result.PROVEN, NOON)]
+    told = [
+        WorkflowEvidence(HG, Workflow.READ, WorkflowResult.FAILED, NOON),
+        WorkflowEvidence(HG, Workflow.READ, WorkflowResult.PROVEN, NOON),
+    ]
     last = Matrix.of(told).cell(HG, Workflow.READ).last
     assert last is not None
-    assert last.result is Result.PROVEN
+    assert last.result is WorkflowResult.PROVEN
 
 
 def test_texts_of_a_cpe_are_made_harmless_and_times_that_are_none_are_left_out() -> None:
     model = Model("00259E", "HG\x1b[2J", "V1\n")
     (row,) = render(
-        Matrix.of([Evidence(model, Workflow.READ, Result.FAILED, float("inf"), "a\u202eb")]), tried_only=True
+        Matrix.of([WorkflowEvidence(model, Workflow.READ, WorkflowResult.FAILED, float("inf"), "a\u202eb")]),
+        tried_only=True,
     )
     assert (row.product_class, row.software, row.last, row.detail) == ("HG\\u001b[2J", "V1\\u000a", "", "a\\u202eb")
-    (row,) = render(Matrix.of([Evidence(HG, Workflow.READ, Result.FAILED, float("nan"))]), tried_only=True)
+    (row,) = render(
+        Matrix.of([WorkflowEvidence(HG, Workflow.READ, WorkflowResult.FAILED, float("nan"))]), tried_only=True
+    )
     assert row.last == ""
 
 
 @given(evidence=st.lists(EVIDENCE, unique_by=lambda one: one.at_s), seed=st.integers())
-def test_the_order_of_evidence_does_not_matter(evidence: list[Evidence], seed: int) -> None:
+def test_the_order_of_evidence_does_not_matter(evidence: list[WorkflowEvidence], seed: int) -> None:
     shuffled = list(evidence)
     random.Random(seed).shuffle(shuffled)
     assert Matrix.of(shuffled) == Matrix.of(evidence)
 
 
 @given(evidence=st.lists(EVIDENCE))
-def test_no_evidence_is_lost_and_none_is_made_up(evidence: list[Evidence]) -> None:
+def test_no_evidence_is_lost_and_none_is_made_up(evidence: list[WorkflowEvidence]) -> None:
     matrix = Matrix.of(evidence)
     cells = [cell for model in matrix.models for cell in matrix.of_model(model)]
     assert sum(cell.proven + cell.failed for cell in cells) == len(evidence)

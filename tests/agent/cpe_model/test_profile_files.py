@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.cpe_model import profile_files
-from agent.cpe_model.profile_files import Entry, Match, ProfileError
+from agent.cpe_model.profile_files import Match, ProfileEntry, ProfileError
 from agent.cpe_model.profiles import BooleanStyle, Reports
 
 BASE = """
@@ -57,7 +57,7 @@ names_batch = 4
 """
 
 
-def _read(**texts: str) -> dict[str, Entry]:
+def _read(**texts: str) -> dict[str, ProfileEntry]:
     return {entry.profile.name: entry for entry in profile_files.read(texts)}
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cpe_model import profiles, values
-from agent.cpe_model.profiles import Profile, ProfileError
+from agent.cpe_model.profiles import CpeProfile, ProfileError
 from tests.agent.connectors.cwmp import datamodel
 
 IGD = "InternetGatewayDevice."
@@ -69,7 +69,7 @@ def test_the_quirks_that_were_reported() -> None:
 
 
 @pytest.mark.parametrize("profile", [pytest.param(each, id=each.name) for each in profiles.profiles()])
-def test_the_standard_has_every_path_with_its_type_and_writability(profile: Profile) -> None:
+def test_the_standard_has_every_path_with_its_type_and_writability(profile: CpeProfile) -> None:
     standard = datamodel.model(profile.root)
     wrong = []
     for mapped in profile.all():

@@ -3,33 +3,33 @@
 from __future__ import annotations
 
 from agent.cpe_model import rows
-from agent.cpe_model.addresses import Row
-from agent.cpe_model.known import Known
+from agent.cpe_model.addresses import TableRow
+from agent.cpe_model.known import CachedParameter
 from agent.model import ABSENT
 
 TABLE = "Device.NAT.PortMapping."
 
 
-def found(**values: str | None) -> dict[str, Known]:
+def found(**values: str | None) -> dict[str, CachedParameter]:
     """`_1_ExternalPort="80"` is field ExternalPort of row 1."""
     kinds = {"ExternalPort": "unsignedInt", "Enable": "boolean"}
     known = {}
     for name, value in values.items():
         _, number, field = name.split("_", 2)
-        known[f"{TABLE}{number}.{field}"] = Known(value, kinds.get(field, "string"), 1)
+        known[f"{TABLE}{number}.{field}"] = CachedParameter(value, kinds.get(field, "string"), 1)
     return known
 
 
-def row(key: dict[str, str], *fields: str) -> Row:
-    return Row(TABLE, key, fields)
+def row(key: dict[str, str], *fields: str) -> TableRow:
+    return TableRow(TABLE, key, fields)
 
 
 def test_instances_are_rows_and_nothing_below_them() -> None:
     known = found(_1_Enable="1", _12_Enable="0")
-    known[f"{TABLE}1.Stats.Bytes"] = Known("7", "unsignedInt", 1)
-    known[f"{TABLE}NumberOfEntries"] = Known("2", "unsignedInt", 1)
-    known["Device.NAT.PortMappingOther.1.Enable"] = Known("1", "boolean", 1)
-    known[f"{TABLE}1."] = Known("", "string", 1)
+    known[f"{TABLE}1.Stats.Bytes"] = CachedParameter("7", "unsignedInt", 1)
+    known[f"{TABLE}NumberOfEntries"] = CachedParameter("2", "unsignedInt", 1)
+    known["Device.NAT.PortMappingOther.1.Enable"] = CachedParameter("1", "boolean", 1)
+    known[f"{TABLE}1."] = CachedParameter("", "string", 1)
     assert {n: list(fields) for n, fields in rows.instances(TABLE, known).items()} == {1: ["Enable"], 12: ["Enable"]}
 
 

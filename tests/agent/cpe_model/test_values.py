@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agent.connectors.cwmp.events import EventCode, event_code
 from agent.cpe_model import values
-from agent.cpe_model.words import presentable
+from agent.cpe_model.presentable import presentable
 
 
 @pytest.mark.parametrize(

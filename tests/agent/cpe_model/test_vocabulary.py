@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.cpe_model import profiles, values
-from agent.cpe_model.profiles import Mapped, Profile, UnknownNameError, normalise
+from agent.cpe_model.profiles import CpeProfile, Mapped, UnknownNameError, normalise
 
 IGD = "InternetGatewayDevice."
 SHIPPED = {profile.name: profile for profile in profiles.profiles()}
@@ -29,7 +29,7 @@ SECRETS = ["wan.ppp.password", "wifi.1.key", "wifi.2.key", "acs.password", "requ
 
 
 @pytest.mark.parametrize("profile", EVERY)
-def test_every_profile_has_the_whole_vocabulary(profile: Profile) -> None:
+def test_every_profile_has_the_whole_vocabulary(profile: CpeProfile) -> None:
     assert [name for name in WANTED if profile.path(name) is None] == []
     assert sorted(mapped.name for mapped in profile.all() if mapped.secret) == sorted(SECRETS)
 
@@ -44,7 +44,7 @@ def test_what_a_model_lacks_is_none() -> None:
 
 
 @pytest.mark.parametrize("profile", EVERY)
-def test_names_and_paths_are_one_to_one(profile: Profile) -> None:
+def test_names_and_paths_are_one_to_one(profile: CpeProfile) -> None:
     for mapped in profile.all():
         one = mapped.at("7") if "{i}" in mapped.name else mapped
         assert profile.path(one.name) == one.path

@@ -19,7 +19,7 @@ from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe.store import CpeStore, DecideCpe
 from agent.cpe_model.addresses import address
-from agent.cpe_model.known import Called, Known, Trust
+from agent.cpe_model.known import Acceptance, CachedParameter, Called
 from agent.model import Address, Direction, Effect, Seen, Ticket, Transition
 from agent.runtime.clock import SystemClock
 from agent.store.db import Store
@@ -76,10 +76,10 @@ class Book:
     clock: HandClock
     cpes: CpeStore
 
-    async def decide(self, name: str, trust: Trust | None = Trust.ACCEPTED, *, forget: bool = False) -> None:
+    async def decide(self, name: str, trust: Acceptance | None = Acceptance.ACCEPTED, *, forget: bool = False) -> None:
         sealed = self.recorder.record(None, {"what": "cpe", "cpe": name})
         await self.store.run(
-            DecideCpe(name, trust, None, "" if trust is Trust.ACCEPTED else "by amina", sealed, forget)
+            DecideCpe(name, trust, None, "" if trust is Acceptance.ACCEPTED else "by amina", sealed, forget)
         )
 
     def rows(self, table: str) -> list[dict[str, Any]]:
@@ -192,7 +192,7 @@ class AcsRig:
         first = next(iter(secrets))
         await self.book.cpes.was_set(self.name(), {path: self.commits[first]})
 
-    def known_values(self) -> Mapping[str, Known]:
+    def known_values(self) -> Mapping[str, CachedParameter]:
         return self.book.cpes.values(self.name())
 
     # --- on the line

@@ -9,7 +9,7 @@ import trio
 
 from agent.connectors.cwmp.connection_request import Credentials
 from agent.cpe_model.breaker import BreakerRow
-from agent.cpe_model.known import Called, Cpe, Known, Pending, Trust, says
+from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Pending, says
 
 
 @dataclass
@@ -29,14 +29,14 @@ class Book:
     `slow`: `called` waits for it.
     """
 
-    trust: dict[str, Trust] = field(default_factory=dict)
+    trust: dict[str, Acceptance] = field(default_factory=dict)
     logins: dict[str, Login] = field(default_factory=dict)
     requests: dict[str, Credentials] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
     crash: Exception | None = None
     slow: trio.Event | None = None
     cpes: dict[str, Cpe] = field(default_factory=dict)
-    known: dict[str, dict[str, Known]] = field(default_factory=dict)
+    known: dict[str, dict[str, CachedParameter]] = field(default_factory=dict)
     taken: dict[str, dict[str, str]] = field(default_factory=dict)
     wanted: dict[str, list[Pending]] = field(default_factory=dict)
     breakers: dict[str, tuple[BreakerRow, ...]] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Book:
     def find(self, name: str) -> Cpe | None:
         return self.cpes.get(name)
 
-    def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, Known]:
+    def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, CachedParameter]:
         found = self.known.get(name, {})
         return {path: found[path] for path in (sorted(found) if paths is None else paths) if path in found}
 
@@ -73,15 +73,15 @@ class Book:
             raise self.crash
         self.calls.append(called)
         before = self.cpes.get(called.name)
-        trust = self.trust.get(called.name, Trust.QUARANTINED)
-        if before is not None and trust is Trust.ACCEPTED and self._only_claims(before, called):
-            return replace(before, trust=Trust.QUARANTINED, why="only claimed")
+        trust = self.trust.get(called.name, Acceptance.QUARANTINED)
+        if before is not None and trust is Acceptance.ACCEPTED and self._only_claims(before, called):
+            return replace(before, trust=Acceptance.QUARANTINED, why="only claimed")
         blank = Cpe(called.name, called.oui, called.product_class, called.serial, first_s=called.at_s)
         self.cpes[called.name] = cpe = replace(
             before or blank,
             manufacturer=called.manufacturer,
             trust=trust,
-            why="" if trust is Trust.ACCEPTED else "never seen before",
+            why="" if trust is Acceptance.ACCEPTED else "never seen before",
             root=called.root or (before or blank).root,
             software=called.software or (before or blank).software,
             hardware=called.hardware or (before or blank).hardware,
@@ -107,7 +107,7 @@ class Book:
         reset = called.resets and self.resets_until_s.get(called.name, 0) >= called.at_s
         return before.own and not called.own and not called.trust_shared and not reset
 
-    async def learned(self, name: str, values: Mapping[str, Known], *, below: str = "") -> None:
+    async def learned(self, name: str, values: Mapping[str, CachedParameter], *, below: str = "") -> None:
         await trio.lowlevel.checkpoint()
         known = self.known.setdefault(name, {})
         for path in [path for path in known if below and path.startswith(below)]:

@@ -19,8 +19,8 @@ from agent.connectors.cwmp.fields import Value as Typed
 from agent.connectors.cwmp.line_session import known, paths_of, signature_of, step_key
 from agent.connectors.cwmp.structs import ParameterValue
 from agent.cpe_model import limits as model_limits
-from agent.cpe_model.known import Known, Pending
-from agent.cpe_model.vocabulary import BooleanStyle, Profile, Unsafe
+from agent.cpe_model.known import CachedParameter, Pending
+from agent.cpe_model.vocabulary import BooleanStyle, CpeProfile, Unsafe
 from agent.model import ABSENT, Address, Direction, Effect, ProofKind, Replay, SecretRef, Seen, Transition, Value
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
@@ -69,7 +69,7 @@ async def test_one_parameter_of_many_that_is_not_there_is_found_by_halves(tmp_pa
 
 async def test_a_parameter_that_is_gone_is_forgotten(tmp_path: Path) -> None:
     async with acs_rig(tmp_path) as rig:
-        await rig.book.cpes.learned(rig.name(), {"Device.Old.Name": Known("x", "string", 1)})
+        await rig.book.cpes.learned(rig.name(), {"Device.Old.Name": CachedParameter("x", "string", 1)})
         assert await reads(rig, "Device.Old.Name") is ABSENT
         assert "Device.Old.Name" not in rig.known_values()
 
@@ -215,7 +215,9 @@ async def test_a_value_is_written_with_the_type_that_it_was_read_with(tmp_path: 
     async with acs_rig(tmp_path) as rig:
         writes = await changes(rig, {CHANNEL: text("11"), SSID: text("x")})
         assert (await rig.line.send(ticket(writes))).accepted  # the lab's CPE refuses other types
-        await rig.book.cpes.learned(rig.name(), {SSID: Known("x", "", 1), CHANNEL: Known("1", "X_int", 1)})
+        await rig.book.cpes.learned(
+            rig.name(), {SSID: CachedParameter("x", "", 1), CHANNEL: CachedParameter("1", "X_int", 1)}
+        )
         assert rig.line.typed(SSID, "y").value.type == "string"  # it said none, or one of its own: the vocabulary's
         assert rig.line.typed(CHANNEL, "2").value.type == "unsignedInt"
         assert rig.line.typed("Device.X_Vendor.Thing", "2").value.type == "string"
@@ -229,11 +231,11 @@ async def test_a_number_with_leading_zeros_is_no_drift(tmp_path: Path) -> None:
 
 
 def test_what_is_kept_of_a_parameter() -> None:
-    def kept(name: str, value: str) -> Known:
+    def kept(name: str, value: str) -> CachedParameter:
         return known(ParameterValue(name, Typed(value, "string")), 7)
 
-    assert kept(SSID, "home") == Known("home", "string", 7)
-    assert kept(KEY, "in clear, as some do") == Known(None, "string", 7)
+    assert kept(SSID, "home") == CachedParameter("home", "string", 7)
+    assert kept(KEY, "in clear, as some do") == CachedParameter(None, "string", 7)
     assert (
         kept("Device.X.Config", "x" * (model_limits.VALUE_CHARS + 1)).value
         == f"({model_limits.VALUE_CHARS + 1} characters)"
@@ -557,7 +559,7 @@ async def test_what_a_profile_calls_unsafe_is_not_asked(
         assert asked == (["GetParameterValues"] if asks == "send" else [])
 
 
-def with_unsafe(rig: AcsRig, monkeypatch: pytest.MonkeyPatch, method: str, path: str | None) -> Profile:
+def with_unsafe(rig: AcsRig, monkeypatch: pytest.MonkeyPatch, method: str, path: str | None) -> CpeProfile:
     profile = replace(rig.line.profile(), unsafe=(Unsafe(method, path, "it dies of it"),))
     monkeypatch.setattr(rig.line, "profile", lambda: profile)
     return profile
@@ -570,7 +572,7 @@ async def test_a_model_that_is_not_read_by_path_is_read_by_its_names(
         profile = replace(rig.line.profile(), get_by_path=False, names_batch=4)
         monkeypatch.setattr(rig.line, "profile", lambda: profile)
         hosts = "InternetGatewayDevice.LANDevice.1.Hosts.Host."
-        await rig.book.cpes.learned(rig.name(), {f"{hosts}9.HostName": Known("gone", "string", 1)})
+        await rig.book.cpes.learned(rig.name(), {f"{hosts}9.HostName": CachedParameter("gone", "string", 1)})
         found = await rig.line.below(await rig.line.wait(), hosts)
         assert {p.rpartition(".")[2] for p in found} >= {"HostName", "IPAddress", "Active"}
         asked = rig.cpe.executed("GetParameterValues")

@@ -11,7 +11,7 @@ import pytest
 from agent.connectors.base import UnreadableError
 from agent.connectors.cwmp.refresh_session import ALL, refresh
 from agent.cpe_model import limits
-from agent.cpe_model.known import Known, Pending
+from agent.cpe_model.known import CachedParameter, Pending
 from agent.cpe_model.vocabulary import Unsafe
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
@@ -66,7 +66,9 @@ async def test_one_parameter_that_is_refused_hides_no_other(tmp_path: Path) -> N
 async def test_a_path_is_read_whole_and_what_is_gone_is_forgotten(tmp_path: Path) -> None:
     async with acs_rig(tmp_path) as rig:
         gone = "Device.WiFi.SSID.9.SSID"
-        await rig.book.cpes.learned(rig.name(), {gone: Known("x", "string", 1), "Device.A.B": Known("y", "string", 1)})
+        await rig.book.cpes.learned(
+            rig.name(), {gone: CachedParameter("x", "string", 1), "Device.A.B": CachedParameter("y", "string", 1)}
+        )
         assert await look(rig, "Device.WiFi.") == ()
         known = rig.known_values()
         assert known[SSID].value == "home"

@@ -10,8 +10,8 @@ import pytest
 
 from agent.connectors.base import DriftedError, LostError, NotSentError
 from agent.cpe import verbs as cpe_verbs
-from agent.cpe.verbs import CpePlan, Subject, Wanted
-from agent.cpe_model.addresses import Row, row_address
+from agent.cpe.verbs import CpePlan, CpeSubject, Wanted
+from agent.cpe_model.addresses import TableRow, row_address
 from agent.cpe_model.profiles import profile_of
 from agent.model import ABSENT, Address, Transition, Value
 from lab.cpe.quirks import Quirks
@@ -22,7 +22,7 @@ FIELDS = {"Enable": "true", "Protocol": "TCP", "InternalPort": "443", "InternalC
 
 
 def at(rig: AcsRig, key: Mapping[str, str], *fields: str) -> Address:
-    return row_address(rig.line.target.id, Row(rig.ports, key, fields))
+    return row_address(rig.line.target.id, TableRow(rig.ports, key, fields))
 
 
 async def change(rig: AcsRig, key: Mapping[str, str], after: Value, *fields: str) -> tuple[Transition, ...]:
@@ -198,7 +198,7 @@ async def test_the_inverse_of_a_deletion_makes_the_row_again_with_its_fields(tmp
         cpe = rig.line.cpe()
         profile = profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root)
         wanted = Wanted({f"-{rig.ports}[ExternalPort=8080]": ""})
-        plan = cpe_verbs.set_values(Subject(cpe, rig.line.target.id, rig.known_values(), profile), wanted, 1)
+        plan = cpe_verbs.set_values(CpeSubject(cpe, rig.line.target.id, rig.known_values(), profile), wanted, 1)
         assert isinstance(plan, CpePlan), plan
         do = plan.steps[0].do
         assert isinstance(do, tuple)
@@ -218,7 +218,7 @@ async def test_rows_and_parameters_are_read_together(tmp_path: Path) -> None:
     async with acs_rig(tmp_path) as rig:
         row, ssid = at(rig, {"ExternalPort": "8080"}, "InternalPort", "Enable"), rig.at("WiFi.SSID.1.SSID")
         none = at(rig, {"ExternalPort": "1"}, "InternalPort")
-        nowhere = row_address(rig.line.target.id, Row("Device.NoSuch.Table.", {"Key": "1"}, ("Field",)))
+        nowhere = row_address(rig.line.target.id, TableRow("Device.NoSuch.Table.", {"Key": "1"}, ("Field",)))
         seen = await rig.line.read([row, ssid, none, nowhere])
         assert {a: s.value for a, s in seen.items()} == {
             row: {"ExternalPort": "8080", "InternalPort": "80", "Enable": "true"},

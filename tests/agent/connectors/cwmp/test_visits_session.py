@@ -32,8 +32,8 @@ from agent.connectors.cwmp.methods import Message
 from agent.connectors.cwmp.structs import DeviceId, TransferFault
 from agent.connectors.cwmp.visits_session import WAKE_TIMEOUT_S, Visits
 from agent.cpe_model.addresses import FIRMWARE, address
-from agent.cpe_model.breaker import Signature
-from agent.cpe_model.known import Cpe, Credentials, Known, Trust
+from agent.cpe_model.breaker import TaskSignature
+from agent.cpe_model.known import Acceptance, CachedParameter, Cpe, Credentials
 from agent.model import Direction, Effect, ProofKind, Replay, Ticket
 from lab.cpe.auth import Server
 from lab.cpe.client import Cpe as LabCpe
@@ -49,7 +49,7 @@ from tests.fakes import FakeClock
 SHARED = Proof(USER, None, "192.0.2.7")
 OWN = Proof(NAME, None, "192.0.2.7")
 TRANSFER = m.TransferComplete("k1", TransferFault(9010, "no such file"), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
-ACCEPTED = {NAME: Trust.ACCEPTED}
+ACCEPTED = {NAME: Acceptance.ACCEPTED}
 
 
 async def no_image(_args: object) -> Image:
@@ -170,7 +170,7 @@ async def test_a_secret_in_an_inform_is_not_kept(autojump_clock: MockClock) -> N
 
 
 async def test_a_refused_cpe_is_told_so(autojump_clock: MockClock) -> None:
-    async with running(Book({NAME: Trust.REFUSED})) as at:
+    async with running(Book({NAME: Acceptance.REFUSED})) as at:
         talk = await at.calls()
         assert fault(at.reply) == AcsFault.REQUEST_DENIED
         assert talk.call.over.is_set()
@@ -200,7 +200,9 @@ async def test_who_does_not_say_who_it_is_is_refused(device: DeviceId, autojump_
 async def test_credentials_of_another_cpe_prove_nothing(
     autojump_clock: MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    book = Book({NAME: Trust.ACCEPTED, "02AC5F-Box-S2": Trust.ACCEPTED}, {"other": Login("02AC5F-Box-S2", "x")})
+    book = Book(
+        {NAME: Acceptance.ACCEPTED, "02AC5F-Box-S2": Acceptance.ACCEPTED}, {"other": Login("02AC5F-Box-S2", "x")}
+    )
     async with running(book) as at:
         mine = await at.calls()
         with caplog.at_level(logging.WARNING):
@@ -263,8 +265,8 @@ async def test_who_only_claims_to_be_a_cpe_changes_nothing_of_it(autojump_clock:
         assert not real.call.over.is_set()
 
 
-def signature_now() -> tuple[Signature, float]:
-    return Signature("GetParameterValues", "Device."), FakeClock().start_wall_s
+def signature_now() -> tuple[TaskSignature, float]:
+    return TaskSignature("GetParameterValues", "Device."), FakeClock().start_wall_s
 
 
 def ticket_of(key: str) -> Ticket:
@@ -697,8 +699,8 @@ async def plug_in(made: CwmpConnector, nursery: trio.Nursery, password: str = "s
     ],
 )
 async def test_cpe_of_all_kinds_are_asked_and_answer(quirks: dict[str, bool]) -> None:
-    book = Book({LAB: Trust.ACCEPTED})
-    found: list[Known] = []
+    book = Book({LAB: Acceptance.ACCEPTED})
+    found: list[CachedParameter] = []
 
     class Asks(Worker):
         async def arrived(self, session: Session) -> None:
@@ -715,7 +717,7 @@ async def test_cpe_of_all_kinds_are_asked_and_answer(quirks: dict[str, bool]) ->
 
 
 async def test_a_cpe_is_woken_and_calls_in() -> None:
-    book, worker = Book({LAB: Trust.ACCEPTED}), Worker(wants=False)
+    book, worker = Book({LAB: Acceptance.ACCEPTED}), Worker(wants=False)
     async with connector(book, worker) as (made, nursery):
         cpe = await plug_in(made, nursery)
         book.requests[LAB] = Credentials("acs", "bell")
@@ -727,7 +729,7 @@ async def test_a_cpe_is_woken_and_calls_in() -> None:
 
 
 async def test_a_cpe_with_a_wrong_password_gets_nowhere() -> None:
-    book = Book({LAB: Trust.ACCEPTED})
+    book = Book({LAB: Acceptance.ACCEPTED})
     async with connector(book, Worker()) as (made, nursery):
         await plug_in(made, nursery, password="wrong")
         assert book.calls == []

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Final
 
 
-class Class(enum.Enum):
+class Sensitivity(enum.Enum):
     """What a parameter's value is, most guarded first."""
 
     SECRET = "secret"
@@ -32,7 +32,7 @@ class Class(enum.Enum):
     @property
     def clear(self) -> bool:
         """Whether a value may be stored and shown as it is."""
-        return self not in (Class.SECRET, Class.PERSONAL)
+        return self not in (Sensitivity.SECRET, Sensitivity.PERSONAL)
 
 
 # --- secret -----------------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ _VENDOR: Final = re.compile(r"x_", re.IGNORECASE)
 
 
 @lru_cache(maxsize=65_536)
-def classify(path: str) -> Class:
+def classify(path: str) -> Sensitivity:
     """Return the class of a parameter. Any text has one; an object, whose path ends in a dot, is plain.
 
     Args:
@@ -117,15 +117,15 @@ def classify(path: str) -> Class:
     last = words[-1] if words else ""
     low = last.lower()
     if _is_secret(last, low):
-        return Class.SECRET
+        return Sensitivity.SECRET
     above = words[-2].lower() if len(words) > 1 else ""
     if _PERSONAL.search(low) or f"{above}.{low}" in _PERSONAL_PAIRS:
-        return Class.PERSONAL
+        return Sensitivity.PERSONAL
     if _VOLATILE.search(low) or (above in _STATISTICS and not _VENDOR.match(last) and low not in _SETTINGS):
-        return Class.VOLATILE
+        return Sensitivity.VOLATILE
     if _READ_ONLY.search(low):
-        return Class.READ_ONLY
-    return Class.PLAIN
+        return Sensitivity.READ_ONLY
+    return Sensitivity.PLAIN
 
 
 def _is_secret(last: str, low: str) -> bool:

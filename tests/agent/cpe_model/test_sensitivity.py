@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.cpe_model import profiles
-from agent.cpe_model.kinds import Class, classify
+from agent.cpe_model.sensitivity import Sensitivity, classify
 from tests.agent.connectors.cwmp import data, datamodel
 
 COMMANDS = {"Reset", "ForceSample"}
@@ -22,7 +22,7 @@ GUARDED = {"PersistentData", "ConfigFile", "ExamplePassword", "Key", "PrivateCre
 def test_what_the_standard_hides_is_secret_and_nothing_else(root: str) -> None:
     for path, said in datamodel.model(root).items():
         word = path.rsplit(".", 1)[-1]
-        secret = classify(datamodel.concrete(path)) is Class.SECRET
+        secret = classify(datamodel.concrete(path)) is Sensitivity.SECRET
         assert secret == (said.hidden and word not in COMMANDS) or (word in GUARDED and said.type != "table"), path
 
 
@@ -32,27 +32,27 @@ def test_what_is_called_read_only_or_volatile_is_read_only_in_the_standard(root:
     wrong = [
         path
         for path, kind in classes.items()
-        if kind in (Class.VOLATILE, Class.READ_ONLY) and datamodel.model(root)[path].writable
+        if kind in (Sensitivity.VOLATILE, Sensitivity.READ_ONLY) and datamodel.model(root)[path].writable
     ]
     assert wrong == []
-    assert set(classes.values()) == set(Class)
+    assert set(classes.values()) == set(Sensitivity)
 
 
 @pytest.mark.parametrize("root", datamodel.FILES)
 def test_hosts_and_addresses_are_personal_under_both_roots(root: str) -> None:
     for path, said in datamodel.model(root).items():
         if path.endswith((".SSID", ".BSSID", ".HostName", ".MACAddress", ".Username")) and said.type != "boolean":
-            assert classify(path) is Class.PERSONAL, path
+            assert classify(path) is Sensitivity.PERSONAL, path
 
 
 @pytest.mark.parametrize("profile", [pytest.param(each, id=each.name) for each in profiles.profiles()])
-def test_secrets_of_the_profiles_are_secret(profile: profiles.Profile) -> None:
+def test_secrets_of_the_profiles_are_secret(profile: profiles.CpeProfile) -> None:
     for mapped in profile.all():
-        assert (classify(mapped.path) is Class.SECRET) == mapped.secret, mapped.path
+        assert (classify(mapped.path) is Sensitivity.SECRET) == mapped.secret, mapped.path
         if mapped.name.endswith((".ssid", ".mac", ".ip", ".bssid", ".username")) or mapped.name == "wan.ip":
-            assert classify(mapped.path) is Class.PERSONAL, mapped.path
+            assert classify(mapped.path) is Sensitivity.PERSONAL, mapped.path
         if mapped.writable:
-            assert classify(mapped.path) not in (Class.READ_ONLY, Class.VOLATILE), mapped.path
+            assert classify(mapped.path) not in (Sensitivity.READ_ONLY, Sensitivity.VOLATILE), mapped.path
 
 
 IGD = "InternetGatewayDevice."
@@ -62,49 +62,49 @@ WIFI = f"{IGD}LANDevice.1.WLANConfiguration.1."
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        (f"{WIFI}KeyPassphrase", Class.SECRET),
-        (f"{WIFI}WEPKey.1.WEPKey", Class.SECRET),
-        (f"{WIFI}WEPKeyIndex", Class.PLAIN),
-        (f"{WIFI}X_TP_PreSharedKey", Class.SECRET),
-        (f"{WIFI}X_HW_WPSPin", Class.SECRET),
-        (f"{WIFI}X_HW_Shaping", Class.PLAIN),
-        (f"{WIFI}X_HW_PingCount", Class.PLAIN),
-        (f"{WIFI}WPS.PinPhrase", Class.SECRET),
-        (f"{IGD}X_VENDOR_Config.loginpasswd", Class.SECRET),
-        (f"{IGD}X_VENDOR_Config.BypassPassword", Class.SECRET),
-        (f"{IGD}X_VENDOR_Config.ByPasswd", Class.SECRET),
-        (f"{IGD}X_VENDOR_Config.UserPwd", Class.SECRET),
-        (f"{IGD}X_VENDOR_Snmp.RoCommunity", Class.SECRET),
-        (f"{IGD}X_VENDOR_VoIP.1.SIP.AuthPassword", Class.SECRET),
-        (f"{IGD}X_VENDOR_VoIP.1.SIP.AuthUserName", Class.PERSONAL),
-        (f"{IGD}X_VENDOR_ConfigFile", Class.SECRET),
-        (f"{IGD}X_VENDOR_Sum.ParameterKeyHash", Class.SECRET),
-        (f"{IGD}DeviceConfig.ConfigFile", Class.SECRET),
-        (f"{IGD}UserInterface.X_HUAWEI_Web.UserInfo.2.Userpassword", Class.SECRET),
-        (f"{IGD}Services.VoiceService.1.VoiceProfile.1.Line.1.DirectoryNumber", Class.PERSONAL),
-        (f"{IGD}DeviceInfo.DeviceLog", Class.PERSONAL),
-        (f"{IGD}ManagementServer.ConnectionRequestURL", Class.PERSONAL),
-        (f"{IGD}LANDevice.1.LANHostConfigManagement.DHCPConditionalServingPool.1.VendorClassID", Class.PLAIN),
-        (f"{IGD}WANDevice.1.X_GponInterafceConfig.RXPower", Class.VOLATILE),
-        (f"{IGD}DeviceInfo.UpTime", Class.VOLATILE),
-        (f"{IGD}DeviceInfo.SoftwareVersion", Class.READ_ONLY),
-        ("Device.IP.Interface.1.IPv6Prefix.1.Prefix", Class.PERSONAL),
-        ("Device.WiFi.SSID.1.Stats.BytesSent", Class.VOLATILE),
-        ("Device.WiFi.SSIDNumberOfEntries", Class.READ_ONLY),
-        ("Device.ManagementServer.ParameterKey", Class.READ_ONLY),
-        ("Device.ManagementServer.PeriodicInformInterval", Class.PLAIN),
-        ("Device.Hosts.Host.1.", Class.PLAIN),
-        ("Device.Bridging.Bridge.1.X_Bypass", Class.PLAIN),
-        ("", Class.PLAIN),
+        (f"{WIFI}KeyPassphrase", Sensitivity.SECRET),
+        (f"{WIFI}WEPKey.1.WEPKey", Sensitivity.SECRET),
+        (f"{WIFI}WEPKeyIndex", Sensitivity.PLAIN),
+        (f"{WIFI}X_TP_PreSharedKey", Sensitivity.SECRET),
+        (f"{WIFI}X_HW_WPSPin", Sensitivity.SECRET),
+        (f"{WIFI}X_HW_Shaping", Sensitivity.PLAIN),
+        (f"{WIFI}X_HW_PingCount", Sensitivity.PLAIN),
+        (f"{WIFI}WPS.PinPhrase", Sensitivity.SECRET),
+        (f"{IGD}X_VENDOR_Config.loginpasswd", Sensitivity.SECRET),
+        (f"{IGD}X_VENDOR_Config.BypassPassword", Sensitivity.SECRET),
+        (f"{IGD}X_VENDOR_Config.ByPasswd", Sensitivity.SECRET),
+        (f"{IGD}X_VENDOR_Config.UserPwd", Sensitivity.SECRET),
+        (f"{IGD}X_VENDOR_Snmp.RoCommunity", Sensitivity.SECRET),
+        (f"{IGD}X_VENDOR_VoIP.1.SIP.AuthPassword", Sensitivity.SECRET),
+        (f"{IGD}X_VENDOR_VoIP.1.SIP.AuthUserName", Sensitivity.PERSONAL),
+        (f"{IGD}X_VENDOR_ConfigFile", Sensitivity.SECRET),
+        (f"{IGD}X_VENDOR_Sum.ParameterKeyHash", Sensitivity.SECRET),
+        (f"{IGD}DeviceConfig.ConfigFile", Sensitivity.SECRET),
+        (f"{IGD}UserInterface.X_HUAWEI_Web.UserInfo.2.Userpassword", Sensitivity.SECRET),
+        (f"{IGD}Services.VoiceService.1.VoiceProfile.1.Line.1.DirectoryNumber", Sensitivity.PERSONAL),
+        (f"{IGD}DeviceInfo.DeviceLog", Sensitivity.PERSONAL),
+        (f"{IGD}ManagementServer.ConnectionRequestURL", Sensitivity.PERSONAL),
+        (f"{IGD}LANDevice.1.LANHostConfigManagement.DHCPConditionalServingPool.1.VendorClassID", Sensitivity.PLAIN),
+        (f"{IGD}WANDevice.1.X_GponInterafceConfig.RXPower", Sensitivity.VOLATILE),
+        (f"{IGD}DeviceInfo.UpTime", Sensitivity.VOLATILE),
+        (f"{IGD}DeviceInfo.SoftwareVersion", Sensitivity.READ_ONLY),
+        ("Device.IP.Interface.1.IPv6Prefix.1.Prefix", Sensitivity.PERSONAL),
+        ("Device.WiFi.SSID.1.Stats.BytesSent", Sensitivity.VOLATILE),
+        ("Device.WiFi.SSIDNumberOfEntries", Sensitivity.READ_ONLY),
+        ("Device.ManagementServer.ParameterKey", Sensitivity.READ_ONLY),
+        ("Device.ManagementServer.PeriodicInformInterval", Sensitivity.PLAIN),
+        ("Device.Hosts.Host.1.", Sensitivity.PLAIN),
+        ("Device.Bridging.Bridge.1.X_Bypass", Sensitivity.PLAIN),
+        ("", Sensitivity.PLAIN),
     ],
 )
-def test_classes(path: str, kind: Class) -> None:
+def test_classes(path: str, kind: Sensitivity) -> None:
     assert classify(path) is kind
 
 
 @given(path=st.text())
 def test_every_text_has_a_class(path: str) -> None:
-    assert isinstance(classify(path), Class)
+    assert isinstance(classify(path), Sensitivity)
 
 
 @given(
@@ -113,7 +113,7 @@ def test_every_text_has_a_class(path: str) -> None:
     parents=st.lists(st.sampled_from(["X_V_Some", "1", "Table", "Device"]), max_size=4),
 )
 def test_a_vendors_secret_is_secret_wherever_it_is(word: str, before: str, parents: list[str]) -> None:
-    assert classify(".".join(["InternetGatewayDevice", *parents, f"X_V_{before}{word}"])) is Class.SECRET
+    assert classify(".".join(["InternetGatewayDevice", *parents, f"X_V_{before}{word}"])) is Sensitivity.SECRET
 
 
 @given(row=st.integers(0, 1 << 32))
@@ -123,7 +123,7 @@ def test_instance_numbers_do_not_matter(row: int) -> None:
 
 
 def test_what_may_be_shown() -> None:
-    assert [kind for kind in Class if not kind.clear] == [Class.SECRET, Class.PERSONAL]
+    assert [kind for kind in Sensitivity if not kind.clear] == [Sensitivity.SECRET, Sensitivity.PERSONAL]
 
 
 def test_a_recorded_cpe_has_nothing_of_a_person_in_clear() -> None:
@@ -135,5 +135,7 @@ def test_a_recorded_cpe_has_nothing_of_a_person_in_clear() -> None:
     shown = " ".join(row["Value"] for row in clear)
     for planted in ("Lena-PC", "Munas-iphone", "40:B0:FA", "192.168.1.7", "fanoostelecom", "69t0mkjya1", "FANOOSADMIN"):
         assert planted not in shown
-    changed = [row["Parameter"] for row in rows if classify(row["Parameter"]) in (Class.VOLATILE, Class.READ_ONLY)]
+    changed = [
+        row["Parameter"] for row in rows if classify(row["Parameter"]) in (Sensitivity.VOLATILE, Sensitivity.READ_ONLY)
+    ]
     assert [row["Parameter"] for row in rows if row["Writable"] == "true" and row["Parameter"] in changed] == []
