@@ -258,13 +258,13 @@ _Serve = Callable[[None, trio.SocketStream], object]
 async def _posts(site: acs_site.Site, what: Said, bodies: Sequence[tuple[bytes, str]]) -> Counter[str]:
     """Have a CPE that proved itself post broken bodies, each in a session that has informed."""
     statuses: Counter[str] = Counter()
-    acs, visits = site.connector.acs, site.connector.visits
+    acs, fleet = site.connector.acs, site.connector.fleet
 
     async def nobody(_: object) -> None:
         await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(visits.run, nobody)
+        nursery.start_soon(fleet.run, nobody)
         for number, (body, coding) in enumerate(bodies):
             ours, theirs = trio.testing.memory_stream_pair()
             stream = cast(trio.SocketStream, Accepted(theirs, 1))

@@ -21,7 +21,7 @@ import trio
 
 from agent.changes.engine.sessions import ArrivedSessions
 from agent.connectors.base import LostError, NotSentError, Session, UnreadableError
-from agent.connectors.cwmp.line_session import CpeLine
+from agent.connectors.cwmp.cpe_session import CpeSession
 from agent.runtime.clock import SystemClock
 from agent.store.db import Store
 from tests.bench import acs_cpe
@@ -74,9 +74,9 @@ class Jobs:
         self.done += 1
 
 
-def _line(session: Session) -> CpeLine:
-    if not isinstance(session, CpeLine):
-        raise BenchError(f"expected a CpeLine, got {type(session).__name__}")
+def _line(session: Session) -> CpeSession:
+    if not isinstance(session, CpeSession):
+        raise BenchError(f"expected a CpeSession, got {type(session).__name__}")
     return session
 
 

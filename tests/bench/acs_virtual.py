@@ -252,10 +252,10 @@ async def _storm(fleet: _Fleet, cpes: int) -> tuple[float, float, int]:
 async def _run(folder: Path, clock: trio.testing.MockClock, first: dict[str, int]) -> Found:
     cpes = first["cpes"]
     with opened(folder, VirtualClock(clock)) as site:
-        acs, visits = site.connector.acs, site.connector.visits
+        acs, fleet = site.connector.acs, site.connector.fleet
         nobody = ArrivedSessions()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(visits.run, nobody.arrived)
+            nursery.start_soon(fleet.run, nobody.arrived)
             nursery.start_soon(acs._sweep)
             await site.know(cpes)
             fleet = _Fleet(site, acs_cpe.said(), clock, nursery, acs._serve_one)

@@ -109,7 +109,7 @@ class CpeSite:
 
     def calls_for(self, serial: str) -> bool:
         """Return whether the ACS has called for a CPE, which it does as soon as somebody waits for it."""
-        return self.acs.visits.woken(name(serial)) is not None
+        return self.acs.fleet.last_request(name(serial)) is not None
 
     async def refresh(self, serial: str, *names: str) -> Json:
         """Read a CPE that calls in meanwhile."""

@@ -32,7 +32,7 @@ async def test_a_cpe_behind_nat_is_called_by_udp(tmp_path: Path) -> None:
         change = await at.site.ask("cpe-set", "LAB0001", settings={"@rotate": "new credentials"})
         assert state_of(await sent(at, cpe, change))[0] == "applied"
         assert made.server("STUNEnable") == "1"
-        await until(lambda: bool(at.acs.visits.bindings))
+        await until(lambda: bool(at.acs.fleet.bindings))
         done = await at.site.do("cpe-set", "LAB0001", settings={"wifi.1.ssid": "Through NAT"})
         assert state_of(done) == ("applied", "read-back")
         matrix = {row["workflow"]: row["state"] for row in await at.site.call("GET", "/v1/cpe-matrix")}

@@ -17,10 +17,10 @@ from agent.connectors.cwmp import digest, envelope, limits
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.acs_session import AcsSession, Ended
 from agent.connectors.cwmp.errors import (
+    HeaderNotUnderstoodError,
     MalformedMessageError,
     MalformedSoapError,
     MalformedXmlError,
-    NotUnderstoodError,
     RemoteCwmpError,
     UnknownMethodError,
 )
@@ -36,7 +36,7 @@ from agent.connectors.cwmp.structs import (
     ParameterValue,
     TransferFault,
 )
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 from tests.marks import slow_unless
 
 BODIES_PER_EXAMPLE = 20
@@ -47,14 +47,17 @@ INFORM = m.Inform(
     (ParameterValue("Device.DeviceInfo.SoftwareVersion", Value("1 & 2", "string")),),
 )  # fmt: skip
 FAULTS = (ParameterFault("Device.X", 9007, "bad"), ParameterFault("Device.Y", 9008, None))
-SEEDS: list[tuple[Message, Version]] = [
-    (INFORM, Version.V1_0),
-    (m.GetParameterNamesResponse((ParameterInfo("Device.", True), ParameterInfo("Device.X", False))), Version.V1_1),
-    (m.GetParameterValuesResponse((ParameterValue("Device.X", Value("7", "unsignedInt")),)), Version.V1_2),
-    (m.TransferComplete("k", TransferFault(9010, "no"), "2026-11-24T22:49:33Z", "0001-01-01T00:00:00Z"), Version.V1_0),
-    (m.Fault(9003, "Invalid arguments", FAULTS, "Client"), Version.V1_0),
-    (m.ChangeDUState((InstallOperation("http://x/"),), "k"), Version.V1_2),
-    (m.SetParameterValuesResponse(0), Version.V1_0),
+SEEDS: list[tuple[Message, CwmpVersion]] = [
+    (INFORM, CwmpVersion.V1_0),
+    (m.GetParameterNamesResponse((ParameterInfo("Device.", True), ParameterInfo("Device.X", False))), CwmpVersion.V1_1),
+    (m.GetParameterValuesResponse((ParameterValue("Device.X", Value("7", "unsignedInt")),)), CwmpVersion.V1_2),
+    (
+        m.TransferComplete("k", TransferFault(9010, "no"), "2026-11-24T22:49:33Z", "0001-01-01T00:00:00Z"),
+        CwmpVersion.V1_0,
+    ),
+    (m.Fault(9003, "Invalid arguments", FAULTS, "Client"), CwmpVersion.V1_0),
+    (m.ChangeDUState((InstallOperation("http://x/"),), "k"), CwmpVersion.V1_2),
+    (m.SetParameterValuesResponse(0), CwmpVersion.V1_0),
 ]
 BODIES = [envelope.write(message, Header("s1-1"), version) for message, version in SEEDS]
 BITS = [
@@ -146,7 +149,13 @@ def test_malformed_bodies_by_the_thousand(part: int) -> None:
     print(f"seed {seed}")
     ends = play(random.Random(seed), examples * BODIES_PER_EXAMPLE)
     # Each error and each seed's method is reached often: the bodies are neither all noise nor all sound
-    errors = (MalformedXmlError, MalformedSoapError, MalformedMessageError, UnknownMethodError, NotUnderstoodError)
+    errors = (
+        MalformedXmlError,
+        MalformedSoapError,
+        MalformedMessageError,
+        UnknownMethodError,
+        HeaderNotUnderstoodError,
+    )
     wanted = [e.__name__ for e in errors] + [type(message).__name__ for message, _ in SEEDS]
     assert min(ends.get(end, 0) for end in wanted) >= examples / 60, ends
 
@@ -167,7 +176,7 @@ def test_memory_does_not_grow() -> None:
 
 def test_authentication_by_the_thousand() -> None:
     dice = random.Random(3)
-    gate = digest.Gate("acs", bytes(32), algorithms=("SHA-256", "MD5"), basic=True)
+    gate = digest.DigestGate("acs", bytes(32), algorithms=("SHA-256", "MD5"), basic=True)
     (first, *_) = gate.challenges(1000.0, b"12345678")
     sound = digest.credentials_untrusted([first], "POST", "/acs", "u", "p", "00")
     for _ in range(settings().max_examples * 20):
@@ -177,5 +186,5 @@ def test_authentication_by_the_thousand() -> None:
             text[at : at + dice.randrange(3)] = dice.choice([b'"', b",", b"=", b"\\", b" ", dice.randbytes(1)])
         header = text.decode("latin-1")
         got = gate.judge_untrusted(header, "POST", "/acs", {"u": "p"}.get, 1000.0)
-        assert isinstance(got, digest.Rejected | digest.Accepted)
+        assert isinstance(got, digest.DigestRejected | digest.DigestAccepted)
         assert len(header) < limits.HEADER_CHARS

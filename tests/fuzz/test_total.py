@@ -20,7 +20,7 @@ from agent.connectors.cwmp import envelope as cwmp_envelope
 from agent.connectors.cwmp import messages as cwmp
 from agent.connectors.cwmp.errors import CwmpError
 from agent.connectors.cwmp.soap import Header
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 from agent.connectors.radius import codec
 from agent.connectors.radius.errors import RadiusError
 from agent.inventory import subscribers_csv
@@ -63,7 +63,7 @@ CSV = (
     b"C-1,A,home,a,p,t,,0,1.00,2026-01-01,,2026-01-02\n"
 )
 TOML = b'[agent]\nname = "noc-1"\nstate_dir = "state"\n[people]\n1000 = "maria"\n[policy]\ncanary = 5\n'
-CWMP = cwmp_envelope.write(cwmp.Fault(9003, "no", (), "Client"), Header("1", hold_requests=True), Version.V1_2)
+CWMP = cwmp_envelope.write(cwmp.Fault(9003, "no", (), "Client"), Header("1", hold_requests=True), CwmpVersion.V1_2)
 
 
 def _statement(data: bytes) -> object:

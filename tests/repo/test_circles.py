@@ -14,7 +14,7 @@ from tests.repo import tree
 STILL_THERE = (
     {
         "agent.connectors.cwmp.effects_session",
-        "agent.connectors.cwmp.line_session",
+        "agent.connectors.cwmp.cpe_session",
         "agent.connectors.cwmp.rows_session",
     },
 )

@@ -31,8 +31,8 @@ from typing import Final
 
 from agent.connectors.cwmp import envelope, limits, soap
 from agent.connectors.cwmp.errors import (
+    HeaderNotUnderstoodError,
     LocalCwmpError,
-    NotUnderstoodError,
     RemoteCwmpError,
     UnknownMethodError,
 )
@@ -50,7 +50,7 @@ from agent.connectors.cwmp.methods import (
     standard_answer,
 )
 from agent.connectors.cwmp.soap import Header
-from agent.connectors.cwmp.versions import PROTOCOL_VERSIONS, Version
+from agent.connectors.cwmp.versions import PROTOCOL_VERSIONS, CwmpVersion
 
 # --- events -----------------------------------------------------------------------------------------------------------
 
@@ -61,7 +61,7 @@ class Informed:
 
     inform: Inform
     header: Header
-    version: Version
+    version: CwmpVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Misread:
     fault: AcsFault
 
 
-class Reason(enum.Enum):
+class EndReason(enum.Enum):
     """Why a session is over."""
 
     DONE = "done"  # neither side has more
@@ -109,7 +109,7 @@ class Ended:
     INFORMED_AGAIN is followed by `Informed`: the next session, in the same object.
     """
 
-    reason: Reason
+    reason: EndReason
     unanswered: AcsRequest | None = None
     unsent: tuple[AcsRequest, ...] = ()
     error: RemoteCwmpError | None = None
@@ -119,7 +119,7 @@ SessionEvent = Informed | CpeAsks | Answered | Misread | Ended
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class AcsReply:
     """What the HTTP response is: 200 with an envelope, 204, or 400. `ended`: the session ended by giving it."""
 
     status: int
@@ -144,7 +144,7 @@ class _Asked:
 
     request: CpeRequest
     id: str | None
-    version: Version
+    version: CwmpVersion
 
 
 class _Last(enum.Enum):
@@ -158,8 +158,8 @@ class _Last(enum.Enum):
     REFUSED = enum.auto()
 
 
-_BAD: Final = Reply(400)
-_NOTHING: Final = Reply(204)
+_BAD: Final = AcsReply(400)
+_NOTHING: Final = AcsReply(204)
 
 
 class AcsSession:
@@ -182,8 +182,8 @@ class AcsSession:
         self._queue: deque[AcsRequest] = deque()
         self._pending: _Pending | None = None
         self._asked: _Asked | None = None
-        self._reply: Reply | None = None  # decided by the POST alone
-        self._given: Reply | None = None  # the last that `respond` gave
+        self._reply: AcsReply | None = None  # decided by the POST alone
+        self._given: AcsReply | None = None  # the last that `respond` gave
         self._waiting = False  # for `respond`
         self._last, self._key = _Last.NOTHING, b""
         self._informed: Informed | None = None
@@ -217,7 +217,7 @@ class AcsSession:
         if deadline is None or now < deadline:
             return ()
         self._given = _BAD  # what was given last is not given again: it may hold a request
-        return (self._end(Reason.DONE if self._released else Reason.TIMEOUT),)
+        return (self._end(EndReason.DONE if self._released else EndReason.TIMEOUT),)
 
     # --- what we want
 
@@ -259,15 +259,15 @@ class AcsSession:
         refuses = isinstance(message, Fault) and isinstance(asked.request, Inform)
         if refuses and self._queue:
             raise LocalCwmpError("session: expected no request in the queue of a CPE that is refused")
-        reply = Reply(200, self._answer_written(message, asked))
+        reply = AcsReply(200, self._answer_written(message, asked))
         if isinstance(message, Fault) and refuses:
             self._informed = None
-            ended = self._end(Reason.REFUSED)
+            ended = self._end(EndReason.REFUSED)
             if message.fault_code == AcsFault.RETRY_REQUEST:
                 # The same Inform, perhaps the same bytes, is to come again and to be looked at again
                 self.ended, self._last = False, _Last.NOTHING
             else:
-                reply = Reply(200, reply.body, ended)
+                reply = AcsReply(200, reply.body, ended)
         self._asked, self._reply = None, reply
 
     # --- what comes
@@ -296,7 +296,7 @@ class AcsSession:
             self._reply = _BAD
             return ()
         if self._posts > limits.POSTS:
-            return self._break(Reason.TOO_LONG)
+            return self._break(EndReason.TOO_LONG)
         return self._take_empty() if empty else self._take_untrusted(body)
 
     def _is_repeated(self) -> bool:
@@ -315,7 +315,7 @@ class AcsSession:
     def _repeat(self) -> tuple[SessionEvent, ...]:
         self._repeats += 1
         if self._repeats > limits.REPEATS and not self.ended:
-            return self._break(Reason.REPEATED)
+            return self._break(EndReason.REPEATED)
         self._reply = self._given
         return ()
 
@@ -323,10 +323,10 @@ class AcsSession:
         if self._informed is None:
             # A session begins with an Inform; there is nothing to say to this
             self._reply = _NOTHING
-            return (self._end(Reason.UNEXPECTED),)
+            return (self._end(EndReason.UNEXPECTED),)
         if self._pending is not None:
             # The floor is handed over in place of an answer: what became of the request nobody knows
-            return self._break(Reason.UNEXPECTED)
+            return self._break(EndReason.UNEXPECTED)
         self._last = _Last.EMPTY
         return ()
 
@@ -337,7 +337,7 @@ class AcsSession:
             message = envelope.read_message_untrusted(opened.message)
         except RemoteCwmpError as err:
             return self._misread(err, opened)
-        version = opened.version or (self._informed.version if self._informed else Version.V1_0)
+        version = opened.version or (self._informed.version if self._informed else CwmpVersion.V1_0)
         if isinstance(message, Inform):
             return self._inform(message, opened.header, version)
         if isinstance(message, CpeRequest):
@@ -352,12 +352,12 @@ class AcsSession:
             return self._answered(message, opened.header.id)
         if isinstance(message, AcsRequest):
             return self._refuse(AcsFault.METHOD_NOT_SUPPORTED, "expected a method of an ACS", opened)
-        return self._break(Reason.UNEXPECTED)
+        return self._break(EndReason.UNEXPECTED)
 
-    def _inform(self, inform: Inform, header: Header, version: Version) -> tuple[SessionEvent, ...]:
+    def _inform(self, inform: Inform, header: Header, version: CwmpVersion) -> tuple[SessionEvent, ...]:
         ended: tuple[SessionEvent, ...] = ()
         if self._informed is not None:
-            ended = (self._end(Reason.INFORMED_AGAIN),)
+            ended = (self._end(EndReason.INFORMED_AGAIN),)
             self.ended = self.hold_requests = self._held = False
         self._strikes, self._last = 0, _Last.REQUEST
         self._timeout_s = min(max(limits.TIMEOUT_S, header.session_timeout_s or 0), limits.TIMEOUT_MOST_S)
@@ -368,11 +368,11 @@ class AcsSession:
     def _answered(self, message: CpeResponse | Fault, identity: str | None) -> tuple[SessionEvent, ...]:
         pending = self._pending
         if pending is None:
-            return self._break(Reason.UNEXPECTED)
+            return self._break(EndReason.UNEXPECTED)
         echoed = soap.same_id(identity, pending.id)
         of_another = not echoed and identity is not None and identity.strip().startswith(f"{self._name}-")
         if of_another or not isinstance(message, ANSWERS_OF_CPE[type(pending.request)] | Fault):
-            return self._break(Reason.UNEXPECTED)
+            return self._break(EndReason.UNEXPECTED)
         self._pending, self._strikes = None, 0
         self._last = _Last.ANSWER if echoed else _Last.ANSWER_WITHOUT_ID
         return (Answered(pending.request, message, echoed),)
@@ -386,9 +386,9 @@ class AcsSession:
         else:
             is_answer = name == "Fault" or name.endswith("Response")
         if is_answer:
-            return self._break(Reason.UNREADABLE, error)
+            return self._break(EndReason.UNREADABLE, error)
         match error:
-            case NotUnderstoodError():
+            case HeaderNotUnderstoodError():
                 return self._refuse(AcsFault.REQUEST_DENIED, "", opened, error)
             case UnknownMethodError():
                 return self._refuse(AcsFault.METHOD_NOT_SUPPORTED, "no method of an ACS", opened, error)
@@ -402,22 +402,22 @@ class AcsSession:
         self._strikes += 1
         self._last = _Last.REFUSED
         if self._strikes >= limits.STRIKES:
-            return self._break(Reason.UNREADABLE if error else Reason.UNEXPECTED, error)
-        version = self._informed.version if self._informed else ((opened and opened.version) or Version.V1_0)
+            return self._break(EndReason.UNREADABLE if error else EndReason.UNEXPECTED, error)
+        version = self._informed.version if self._informed else ((opened and opened.version) or CwmpVersion.V1_0)
         identity = opened.header.id if opened else None
-        if isinstance(error, NotUnderstoodError):
+        if isinstance(error, HeaderNotUnderstoodError):
             written = envelope.write_not_understood(Header(identity), version)
         else:
             written = self._written(refusal(code, text[:256]), identity, version)
-        self._reply = Reply(200, written)
+        self._reply = AcsReply(200, written)
         return (Misread(error, code),)
 
-    def _break(self, reason: Reason, error: RemoteCwmpError | None = None) -> tuple[SessionEvent, ...]:
+    def _break(self, reason: EndReason, error: RemoteCwmpError | None = None) -> tuple[SessionEvent, ...]:
         """End the session with HTTP 400."""
         self._last, self._reply = _Last.REFUSED, _BAD
         return (self._end(reason, error),)
 
-    def _end(self, reason: Reason, error: RemoteCwmpError | None = None) -> Ended:
+    def _end(self, reason: EndReason, error: RemoteCwmpError | None = None) -> Ended:
         ended = Ended(reason, self.pending, tuple(self._queue), error)
         self._pending = None
         self._queue.clear()
@@ -426,7 +426,7 @@ class AcsSession:
 
     # --- what goes out
 
-    def respond(self, now: float) -> Reply:
+    def respond(self, now: float) -> AcsReply:
         """Return the response to the POST that was received: the acknowledgement of what it said.
 
         Args:
@@ -440,26 +440,26 @@ class AcsSession:
         if self._reply is None:
             self._reply = self._answer_or_ask()
         reply, self._waiting, self._asked, self._silent_since = self._reply, False, None, now
-        self._given = Reply(reply.status, reply.body)
+        self._given = AcsReply(reply.status, reply.body)
         return reply
 
-    def _answer_or_ask(self) -> Reply:
+    def _answer_or_ask(self) -> AcsReply:
         if self._asked is not None:
             answer = standard_answer(self._asked.request, self._asked.version)
-            return Reply(200, self._answer_written(answer, self._asked))
+            return AcsReply(200, self._answer_written(answer, self._asked))
         if self._queue and self._informed is not None:
             request = self._queue.popleft()
             self._number += 1
             identity = f"{self._name}-{self._number}"
             written = self._written(request, identity, self._informed.version)
             self._pending = _Pending(request, identity)
-            return Reply(200, written)
+            return AcsReply(200, written)
         if self._held:
             # An empty response has no HoldRequests, so the CPE may ask now, or be silent: then the time runs out
             self.hold_requests = self._held = False
             self._released = True
             return _NOTHING
-        return Reply(204, ended=self._end(Reason.DONE))
+        return AcsReply(204, ended=self._end(EndReason.DONE))
 
     def _answer_written(self, answer: AcsResponse | Fault, asked: _Asked) -> bytes:
         use = None
@@ -468,7 +468,7 @@ class AcsSession:
         return self._written(answer, asked.id, asked.version, use)
 
     def _written(
-        self, message: Message, identity: str | None, version: Version, use_version: str | None = None
+        self, message: Message, identity: str | None, version: CwmpVersion, use_version: str | None = None
     ) -> bytes:
         hold = self.hold_requests and self._informed is not None
         header = Header(identity, hold_requests=hold, use_version=use_version)
@@ -477,8 +477,8 @@ class AcsSession:
         return written
 
 
-def _common_version(header: Header, version: Version) -> str | None:
+def _common_version(header: Header, version: CwmpVersion) -> str | None:
     """Return the newest version that both speak, for a CPE that says which it does (since 1.4)."""
-    if version is not Version.V1_2:
+    if version is not CwmpVersion.V1_2:
         return None
     return next((v for v in reversed(PROTOCOL_VERSIONS) if v in header.supported_versions), None)

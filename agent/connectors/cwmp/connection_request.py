@@ -1,4 +1,4 @@
-"""Connection requests: how a CPE is woken, so that it calls in at once and not at its next periodic Inform. Pure.
+"""Connection requests: they have a CPE call in at once, and not at its next periodic Inform. Pure.
 
 Over HTTP (TR-069 section 3.2.2): a GET of the CPE's ConnectionRequestURL, which the CPE challenges by Digest; 200 or
 204 says that it will call in. Over UDP (TR-069 Annex G, before that TR-111 part 2), for a CPE behind NAT that keeps a
@@ -7,10 +7,10 @@ binding open to our STUN server (`stun`): one signed datagram, and nothing comes
     GET http://HOST:PORT?ts=TIME&id=NUMBER&un=USER&cn=CNONCE&sig=SIGNATURE HTTP/1.1
     sig = HMAC-SHA1(password, ts id un cn), 40 hexadecimal digits; the values one after another, as before any escape
 
-A CPE stands in the customer's house and tells its URL itself: it could have us ask any host that we can reach. So a GET
-goes only to the address that the CPE called in from, or into networks that the operator allows (`Reach`), and only a
-`HttpTarget`, made by `http_target_untrusted`, can be asked. A datagram goes only where our STUN server saw the CPE;
-the address that the CPE itself tells (UDPConnectionRequestAddress) is kept and never used.
+A CPE stands in the customer's house and tells its URL itself: it could have us ask any host that we can reach. So a
+GET goes only to the address that the CPE called in from, or into networks that the operator allows (`RequestReach`),
+and only a `HttpTarget`, made by `http_target_untrusted`, can be asked. A datagram goes only where our STUN server saw
+the CPE; the address that the CPE itself tells (UDPConnectionRequestAddress) is kept and never used.
 
 XMPP (Annex K) is left out on purpose: it needs an XMPP server that both sides log in to, with an account for every CPE,
 which an ISP would have to run for this alone.
@@ -49,8 +49,8 @@ _NAME_CHARS: Final = 253
 # --- how it went ------------------------------------------------------------------------------------------------------
 
 
-class Outcome(enum.Enum):
-    """How an attempt to wake a CPE went. No value says that it called in: only its Inform does."""
+class RequestOutcome(enum.Enum):
+    """How an connection request went. No value says that it called in: only its Inform does."""
 
     ACCEPTED = "accepted"
     """It said so: 200 or 204."""
@@ -70,15 +70,15 @@ class Outcome(enum.Enum):
     """No URL, or none that can be used. Nothing was sent."""
 
 
-HOPELESS: Final = frozenset({Outcome.BEHIND_NAT, Outcome.ELSEWHERE, Outcome.NO_WAY})
+HOPELESS: Final = frozenset({RequestOutcome.BEHIND_NAT, RequestOutcome.ELSEWHERE, RequestOutcome.NO_WAY})
 """What another attempt cannot change: something must be learned of the CPE, or configured, first."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class RequestResult:
     """How it went. `detail`: a sentence for people. `status`: of HTTP, where there was an answer."""
 
-    outcome: Outcome
+    outcome: RequestOutcome
     detail: str
     status: int | None = None
 
@@ -87,7 +87,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class RequestReach:
     """Where a CPE may send us: the address that it called in from, and networks that the operator allows.
 
     The networks should hold CPE alone: whatever is in them can be asked for a URL that a CPE makes up.
@@ -96,17 +96,21 @@ class Reach:
     called_from: IpAddress | None
     allowed: tuple[IpNetwork, ...] = ()
 
-    def refusal(self, address: IpAddress) -> Result | None:
+    def refusal(self, address: IpAddress) -> RequestResult | None:
         """Return why nothing is sent to an address, None when it may be."""
         address, called_from = unmapped(address), None if self.called_from is None else unmapped(self.called_from)
         if address.is_unspecified or address.is_multicast:
-            return Result(Outcome.NO_WAY, f"its address is {address}, where nothing can be reached: it had none itself")
+            return RequestResult(
+                RequestOutcome.NO_WAY, f"its address is {address}, where nothing can be reached: it had none itself"
+            )
         if address == called_from or any(address in network for network in self.allowed):
             return None
         where = "where it called from is not known" if called_from is None else f"it called from {called_from}"
         if _inside(address) and called_from is not None:
-            return Result(Outcome.BEHIND_NAT, f"behind NAT: its URL says {address}, {where}")
-        return Result(Outcome.ELSEWHERE, f"its URL leads to {address}, {where}; no allowed network has that address")
+            return RequestResult(RequestOutcome.BEHIND_NAT, f"behind NAT: its URL says {address}, {where}")
+        return RequestResult(
+            RequestOutcome.ELSEWHERE, f"its URL leads to {address}, {where}; no allowed network has that address"
+        )
 
 
 def unmapped(address: IpAddress) -> IpAddress:
@@ -133,7 +137,7 @@ class HttpTarget:
     address: IpAddress | None
     port: int
     resource: str
-    reach: Reach
+    reach: RequestReach
 
     @property
     def authority(self) -> str:
@@ -164,7 +168,7 @@ def _place(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def http_target_untrusted(url: str, reach: Reach) -> HttpTarget | Result:
+def http_target_untrusted(url: str, reach: RequestReach) -> HttpTarget | RequestResult:
     """Return what a ConnectionRequestURL leads to, or why it is not asked. Total.
 
     Args:
@@ -172,7 +176,7 @@ def http_target_untrusted(url: str, reach: Reach) -> HttpTarget | Result:
         reach: of this CPE. A name can be judged only when it is resolved, which the session does.
     """
     if not url.strip():
-        return Result(Outcome.NO_WAY, "it has told no ConnectionRequestURL")
+        return RequestResult(RequestOutcome.NO_WAY, "it has told no ConnectionRequestURL")
     if len(url) > limits.CONNECTION_URL_CHARS:
         return _unusable(f"{len(url)} characters, expected at most {limits.CONNECTION_URL_CHARS}")
     # Blanks round it are an XML writer's; one inside could end the request line
@@ -180,7 +184,7 @@ def http_target_untrusted(url: str, reach: Reach) -> HttpTarget | Result:
         return _unusable("expected http:// or https:// and visible ASCII characters")
     scheme = parts[1].lower()
     place = _authority_untrusted(parts[2], _HTTP_PORTS[scheme])
-    if isinstance(place, Result):
+    if isinstance(place, RequestResult):
         return place
     address, host, port = place
     if address is not None and (refusal := reach.refusal(address)):
@@ -189,7 +193,7 @@ def http_target_untrusted(url: str, reach: Reach) -> HttpTarget | Result:
     return HttpTarget(scheme, host, address, port, resource, reach)
 
 
-def _authority_untrusted(text: str, port: int) -> tuple[IpAddress | None, str, int] | Result:
+def _authority_untrusted(text: str, port: int) -> tuple[IpAddress | None, str, int] | RequestResult:
     """Return address (None for a name), host and port."""
     if "@" in text:
         return _unusable("expected no user in it")
@@ -209,8 +213,8 @@ def _authority_untrusted(text: str, port: int) -> tuple[IpAddress | None, str, i
     return address, str(address), port
 
 
-def _unusable(why: str) -> Result:
-    return Result(Outcome.NO_WAY, f"its address for connection requests cannot be used: {why}")
+def _unusable(why: str) -> RequestResult:
+    return RequestResult(RequestOutcome.NO_WAY, f"its address for connection requests cannot be used: {why}")
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------
@@ -225,7 +229,7 @@ def judge_untrusted(
     *,
     answered: bool,
     basic: bool = False,
-) -> Result | str:
+) -> RequestResult | str:
     """Return what an answer means, or the Authorization field to ask once more with. Total.
 
     Args:
@@ -239,7 +243,7 @@ def judge_untrusted(
     """
     if status in (200, 204):
         open_to_all = "" if answered else ", and asked for no password"
-        return Result(Outcome.ACCEPTED, f"{target.place} accepted it{open_to_all}", status)
+        return RequestResult(RequestOutcome.ACCEPTED, f"{target.place} accepted it{open_to_all}", status)
     if status == 401 and not answered:
         basic = basic and ":" not in credentials.user  # which Basic cannot say
         try:
@@ -247,10 +251,14 @@ def judge_untrusted(
                 challenges, "GET", target.resource, credentials.user, credentials.password, cnonce, basic=basic
             )
         except MalformedAuthError as err:
-            return Result(Outcome.REFUSED, f"{target.place} has a challenge that is not answered: {err}", status)
+            return RequestResult(
+                RequestOutcome.REFUSED, f"{target.place} has a challenge that is not answered: {err}", status
+            )
     if status == 503:
-        return Result(Outcome.BUSY, f"{target.place} is busy (503): in a session, or asked too often", status)
-    return Result(Outcome.REFUSED, f"{target.place} refused it: {_meaning(status)}", status)
+        return RequestResult(
+            RequestOutcome.BUSY, f"{target.place} is busy (503): in a session, or asked too often", status
+        )
+    return RequestResult(RequestOutcome.REFUSED, f"{target.place} refused it: {_meaning(status)}", status)
 
 
 def _meaning(status: int) -> str:
@@ -265,9 +273,9 @@ def _meaning(status: int) -> str:
     return str(status)
 
 
-def unreachable(target: HttpTarget, why: str) -> Result:
+def unreachable(target: HttpTarget, why: str) -> RequestResult:
     """Return that nothing answered; `why` after the address."""
-    return Result(Outcome.UNREACHABLE, f"{target.place} {why}")
+    return RequestResult(RequestOutcome.UNREACHABLE, f"{target.place} {why}")
 
 
 # --- UDP --------------------------------------------------------------------------------------------------------------
@@ -298,7 +306,7 @@ def udp_message(target: UdpTarget, credentials: Credentials, *, at_s: int, numbe
 # --- which way, and when ----------------------------------------------------------------------------------------------
 
 
-def way(http: HttpTarget | Result, udp: UdpTarget | None) -> HttpTarget | UdpTarget | Result:
+def way(http: HttpTarget | RequestResult, udp: UdpTarget | None) -> HttpTarget | UdpTarget | RequestResult:
     """Return how a CPE is asked: by HTTP where that may reach it, else by UDP, else why not at all.
 
     Args:
@@ -309,22 +317,24 @@ def way(http: HttpTarget | Result, udp: UdpTarget | None) -> HttpTarget | UdpTar
         return http
     if udp is not None:
         return udp
-    if http.outcome is Outcome.BEHIND_NAT:
-        return Result(http.outcome, f"{http.detail}; no UDP binding of it is known, so it is heard at its next Inform")
+    if http.outcome is RequestOutcome.BEHIND_NAT:
+        return RequestResult(
+            http.outcome, f"{http.detail}; no UDP binding of it is known, so it is heard at its next Inform"
+        )
     return http
 
 
 @dataclass(frozen=True, slots=True)
-class Waking:
+class RequestSchedule:
     """When a CPE is asked next: at once, then after longer and longer pauses, and never where that is no use.
 
-    Starts anew, as `Waking()`, when the CPE calls in by itself, when there is something new for it, when its URL,
-    binding or credentials change, or when a person wants to know now.
+    Starts anew, as `RequestSchedule()`, when the CPE calls in by itself, when there is something new for it, when its
+    URL, binding or credentials change, or when a person wants to know now.
     """
 
     attempts: int = 0
     due_at: float = float("-inf")
-    last: Result | None = None
+    last: RequestResult | None = None
 
     @property
     def hopeless(self) -> bool:
@@ -335,7 +345,7 @@ class Waking:
         """Return how long the next attempt has to wait, 0 for not at all, None when there will be none."""
         return None if self.hopeless else max(self.due_at - now, 0.0)
 
-    def noted(self, result: Result, now: float, jitter: float) -> Waking:
+    def noted(self, result: RequestResult, now: float, jitter: float) -> RequestSchedule:
         """Return the schedule after an attempt.
 
         Args:
@@ -343,8 +353,8 @@ class Waking:
             now: seconds of the clock that all calls here go by.
             jitter: of dice, 0 <= jitter < 1.
         """
-        pause_s = limits.WAKE_PAUSES_S[min(self.attempts, len(limits.WAKE_PAUSES_S) - 1)]
-        pause_s *= 1 - limits.WAKE_JITTER * jitter
-        if result.outcome in (Outcome.ACCEPTED, Outcome.SENT):
+        pause_s = limits.REQUEST_PAUSES_S[min(self.attempts, len(limits.REQUEST_PAUSES_S) - 1)]
+        pause_s *= 1 - limits.REQUEST_JITTER * jitter
+        if result.outcome in (RequestOutcome.ACCEPTED, RequestOutcome.SENT):
             pause_s = max(pause_s, limits.CALL_IN_S)
-        return Waking(self.attempts + 1, now + pause_s, result)
+        return RequestSchedule(self.attempts + 1, now + pause_s, result)

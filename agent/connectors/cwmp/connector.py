@@ -14,16 +14,16 @@ from typing import Final
 import trio
 
 from agent.connectors.base import AccessMethod, Reach, Session, Traits, UnreadableError
-from agent.connectors.cwmp.connection_request import Result
+from agent.connectors.cwmp.connection_request import RequestResult
+from agent.connectors.cwmp.cpe_session import CpeSession
+from agent.connectors.cwmp.fleet_session import CpeFleet
 from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.images_session import Images
-from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.listener import Acs
 from agent.connectors.cwmp.refresh_session import refresh
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.stun import StunServer
 from agent.connectors.cwmp.stun_listener import serve_stun
-from agent.connectors.cwmp.visits_session import Visits
 from agent.cpe_model.breaker import Breaker
 from agent.cpe_model.effects import EFFECTS
 from agent.cpe_model.known import CpeBook, Credentials
@@ -73,8 +73,8 @@ class CwmpConnector:
         self.access_methods: Mapping[str, AccessMethod] = {}
         self.config, self._secrets, self._book = config, secrets, book
         self.images = Images(config.files, config.url, clock, commit)
-        self.visits = Visits(config, book, clock, self.images.offer, self._shared_request)
-        self.acs = Acs(config, clock, self._password_of, self.visits, self.images.serve)
+        self.fleet = CpeFleet(config, book, clock, self.images.offer, self._shared_request)
+        self.acs = Acs(config, clock, self._password_of, self.fleet, self.images.serve)
         self.port = trio.Event()
         self.listens_on: int | None = None
 
@@ -95,11 +95,11 @@ class CwmpConnector:
         if not self.config.enabled:
             return
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.visits.run, arrived)
+            nursery.start_soon(self.fleet.run, arrived)
             if self.config.stun_port:
                 server = StunServer(self._request_password_of)
-                start = partial(serve_stun, server, self.config.listen, self.config.stun_port, self.visits.bound)
-                self.visits.stun = await nursery.start(start)
+                start = partial(serve_stun, server, self.config.listen, self.config.stun_port, self.fleet.bound)
+                self.fleet.stun = await nursery.start(start)
             try:
                 self.listens_on = await nursery.start(self.acs.serve)
             except OSError as err:
@@ -114,11 +114,11 @@ class CwmpConnector:
 
     def requested(self, target: str) -> AbstractContextManager[None]:
         """Call for a CPE inside the block."""
-        return self.visits.waited_for(target)
+        return self.fleet.waited_for(target)
 
-    def line(self, name: str) -> CpeLine:
+    def line(self, name: str) -> CpeSession:
         """Return the line to a CPE."""
-        return self.visits.line(name)
+        return self.fleet.line(name)
 
     # --- as the manager of CPE
 
@@ -140,11 +140,11 @@ class CwmpConnector:
 
     def can_be_called(self, name: str) -> bool:
         """Return whether credentials for connection requests to the CPE are known."""
-        return self.visits.request_credentials(name) is not None
+        return self.fleet.request_credentials(name) is not None
 
     def last_request(self, name: str) -> str | None:
         """Return how the last connection request to a CPE that somebody waits for went; None: there was none."""
-        found = self.visits.woken(name)
+        found = self.fleet.last_request(name)
         return None if found is None else found.detail
 
     def breaker(self, name: str) -> Breaker:
@@ -174,17 +174,17 @@ class CwmpConnector:
         """
         return await self.images.look(name)
 
-    async def wake(self, name: str) -> Result:
+    async def request_connection(self, name: str) -> RequestResult:
         """Send one connection request now.
 
         Raises:
             UnreadableError: nothing is known of the CPE.
         """
-        return await self.visits.wake(name)
+        return await self.fleet.request_connection(name)
 
     def _request_password_of(self, user: str) -> str | None:
         owner = self._book.request_owner(user)
-        credentials = None if owner is None else self.visits.request_credentials(owner)
+        credentials = None if owner is None else self.fleet.request_credentials(owner)
         return None if credentials is None else credentials.password
 
     def _shared_request(self) -> Credentials | None:

@@ -4,10 +4,10 @@
     HA2      = H(method:uri)                              auth-int: H(method:uri:H(body))
     response = H(HA1:nonce:nc:cnonce:qop:HA2)             without qop: H(HA1:nonce:HA2)
 
-`Gate` is the server. Its nonces carry their time and a MAC, so that none has to be remembered: any process with the key
-can judge one. What that leaves open is said plainly: within a nonce's life the same credentials can be played again by
-who can read them off the wire. `Accepted.nonce` and `.count` are for a caller who remembers: a count that is not above
-the last one of that nonce is a replay. TLS is the remedy; TR-069 section 3.3 recommends it.
+`DigestGate` is the server. Its nonces carry their time and a MAC, so that none has to be remembered: any process with
+the key can judge one. One attack stays open: within a nonce's life, anybody on the wire can replay the same
+credentials. `DigestAccepted.nonce` and `.count` let a caller find replays: a count that is not above the last one of
+that nonce is one. TLS is the remedy; TR-069 section 3.3 recommends it.
 
 SHA-256 and MD5, with and without "-sess"; no SHA-512-256 and no `userhash`, which no CPE is known to ask for.
 """
@@ -39,7 +39,7 @@ KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class DigestInput:
     """What a response is computed over, besides the password.
 
     `algorithm`: `MD5`, `SHA-256`, or one of them with `-sess`. `qop`: `auth`, `auth-int`, None as in RFC 2069.
@@ -57,7 +57,7 @@ class Asked:
     body: bytes = b""
 
 
-def response_of(user: str, password: str, asked: Asked) -> str:
+def response_of(user: str, password: str, asked: DigestInput) -> str:
     """Return the response to a challenge, in hexadecimal (RFC 7616 section 3.4.1; RFC 2069 section 2.1.1).
 
     Raises:
@@ -87,7 +87,7 @@ def response_of(user: str, password: str, asked: Asked) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class DigestAccepted:
     """Who it is. `nonce`, `count`: for a caller who looks for replays; count is 0 without qop, and for Basic."""
 
     user: str
@@ -96,13 +96,13 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class DigestRejected:
     """Nobody is proven. `stale`: by a nonce that is too old, with a right password: a new challenge says so."""
 
     stale: bool = False
 
 
-class Gate:
+class DigestGate:
     """What a CPE must pass at our HTTP server."""
 
     def __init__(
@@ -162,7 +162,7 @@ class Gate:
         password_of: Callable[[str], str | None],
         now: float,
         body: bytes = b"",
-    ) -> Accepted | Rejected:
+    ) -> DigestAccepted | DigestRejected:
         """Return who a request is from. Total: what is no credentials is rejected.
 
         Args:
@@ -176,22 +176,22 @@ class Gate:
         try:
             credentials = auth.read_untrusted(header)
             if len(credentials) != 1:
-                return Rejected()
+                return DigestRejected()
             if credentials[0].scheme == "basic":
                 return self._judge_basic(credentials[0], password_of)
             if credentials[0].scheme == "digest":
                 return self._judge_digest(credentials[0].parameters, method, target, password_of, now, body)
         except MalformedAuthError:
             pass
-        return Rejected()
+        return DigestRejected()
 
     def _judge_basic(
         self, credentials: Authentication, password_of: Callable[[str], str | None]
-    ) -> Accepted | Rejected:
+    ) -> DigestAccepted | DigestRejected:
         user, given = auth.basic_of_untrusted(credentials)
         password = password_of(user)
         right = hmac.compare_digest(_bytes(password or ""), _bytes(given))
-        return Accepted(user) if self._basic and right and password is not None else Rejected()
+        return DigestAccepted(user) if self._basic and right and password is not None else DigestRejected()
 
     def _judge_digest(
         self,
@@ -201,23 +201,23 @@ class Gate:
         password_of: Callable[[str], str | None],
         now: float,
         body: bytes,
-    ) -> Accepted | Rejected:
+    ) -> DigestAccepted | DigestRejected:
         asked = self._asked(given, method, target, body)
         if asked is None:
-            return Rejected()
+            return DigestRejected()
         user = given["username"]
         password = password_of(user)
         # Computed for an unknown user as well, so that the time tells nothing
         want = response_of(user, password or "", asked)
         right = hmac.compare_digest(want.encode(), _bytes(given["response"].strip().lower()))
         if not right or password is None:
-            return Rejected()
+            return DigestRejected()
         age = self._age_s(asked.nonce, now)
         if age is None or not 0 <= age <= self._life_s:
-            return Rejected(stale=True)
-        return Accepted(user, asked.nonce, int(asked.count, 16) if asked.qop else 0)
+            return DigestRejected(stale=True)
+        return DigestAccepted(user, asked.nonce, int(asked.count, 16) if asked.qop else 0)
 
-    def _asked(self, given: Mapping[str, str], method: str, target: str, body: bytes) -> Asked | None:
+    def _asked(self, given: Mapping[str, str], method: str, target: str, body: bytes) -> DigestInput | None:
         """Return what the response must be over, None where credentials are none that could be right."""
         if not {"username", "realm", "nonce", "uri", "response"} <= given.keys() or given["realm"] != self._realm:
             return None
@@ -233,7 +233,7 @@ class Gate:
                 return None
         elif qop not in ("auth", "auth-int") or not cnonce or not _COUNT.fullmatch(count):
             return None
-        return Asked(self._realm, given["nonce"], method, given["uri"], algorithm, qop, cnonce, count, body)
+        return DigestInput(self._realm, given["nonce"], method, given["uri"], algorithm, qop, cnonce, count, body)
 
     def _nonce(self, stamp: bytes) -> str:
         mac = hmac.digest(self._key, b"cwmp nonce\x00" + _bytes(self._realm) + b"\x00" + stamp, "sha256")[:_MAC_BYTES]
@@ -343,7 +343,7 @@ def _digest_credentials(
     qop = None if not offered else "auth" if "auth" in offered else "auth-int"
     if not 1 <= count <= 0xFFFFFFFF or not _HEX.fullmatch(cnonce):
         raise LocalCwmpError("digest: expected a count of 1 or more and a hexadecimal cnonce")
-    asked = Asked(given["realm"], given["nonce"], method, uri, algorithm, qop, cnonce, f"{count:08x}")
+    asked = DigestInput(given["realm"], given["nonce"], method, uri, algorithm, qop, cnonce, f"{count:08x}")
     parts = [
         f"username={quoted(user)}",
         f"realm={quoted(given['realm'])}",

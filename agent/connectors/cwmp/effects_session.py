@@ -16,7 +16,7 @@ import trio
 
 from agent.connectors.base import DriftedError, NotSentError, Reply, UnreadableError
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.call_session import Call
+from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.effects import STATE, Flash
 from agent.connectors.cwmp.faults import refused
 from agent.connectors.cwmp.methods import AcsRequest
@@ -28,7 +28,7 @@ from agent.model import Address, Effect, Seen
 from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
-    from agent.connectors.cwmp.line_session import CpeLine
+    from agent.connectors.cwmp.cpe_session import CpeSession
 
 _WORKFLOWS: Final[Mapping[str, str]] = {"download": "download-test", "upload": "upload-test"}
 """The workflow of the matrix that a test is, where it has another name."""
@@ -37,7 +37,7 @@ _FAILED: Final = frozenset({"Error", "Error_Internal", "Error_Other"})
 _NOT_OVER: Final = frozenset({"", "None", "Requested"})
 
 
-async def bind(line: CpeLine, effect: Effect, now_s: int) -> Mapping[Address, Seen]:
+async def bind(line: CpeSession, effect: Effect, now_s: int) -> Mapping[Address, Seen]:
     """Return the addresses that prove an effect, with the value that must change, or that must be read then.
 
     Raises:
@@ -57,7 +57,7 @@ async def bind(line: CpeLine, effect: Effect, now_s: int) -> Mapping[Address, Se
             return {}
 
 
-async def send(line: CpeLine, call: Call, effect: Effect) -> Reply:
+async def send(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
     """Have a CPE do something.
 
     Raises:
@@ -82,7 +82,7 @@ async def send(line: CpeLine, call: Call, effect: Effect) -> Reply:
             return await _diagnose(line, call, effect)
 
 
-async def _reset(line: CpeLine, call: Call, effect: Effect) -> Reply:
+async def _reset(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
     """Have a CPE forget everything. That it may come without its password holds only where it may have been told to."""
     await line.expect_reset()
     line.awaits_reset = told = True
@@ -100,7 +100,7 @@ async def _reset(line: CpeLine, call: Call, effect: Effect) -> Reply:
     return reply
 
 
-async def _ask(line: CpeLine, call: Call, workflow: str, request: AcsRequest) -> Reply:
+async def _ask(line: CpeSession, call: CwmpSession, workflow: str, request: AcsRequest) -> Reply:
     answer = await line.ask(call, request)
     if isinstance(answer, m.Fault):
         await line.worked(workflow, answer)
@@ -109,7 +109,7 @@ async def _ask(line: CpeLine, call: Call, workflow: str, request: AcsRequest) ->
     return Reply(True, TargetReason.ACCEPTED)
 
 
-async def _download(line: CpeLine, call: Call, effect: Effect) -> Reply:
+async def _download(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
     runs, was = line.cpe().software or UNKNOWN_VERSION, effect.args["from"]
     if runs != was:
         now = {address(line.target.id, addresses.FIRMWARE): line.seen({"version": runs})}
@@ -133,7 +133,7 @@ async def _download(line: CpeLine, call: Call, effect: Effect) -> Reply:
     return reply
 
 
-async def _diagnose(line: CpeLine, call: Call, effect: Effect) -> Reply:
+async def _diagnose(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
     path = effect.args["object"]
     given = {name: text for name, text in effect.args.items() if name not in ("object", "workflow")}
     values = [line.typed(path + name, text) for name, text in given.items()]
@@ -143,7 +143,7 @@ async def _diagnose(line: CpeLine, call: Call, effect: Effect) -> Reply:
     return reply
 
 
-async def _ran(line: CpeLine, path: str, state: str) -> None:
+async def _ran(line: CpeSession, path: str, state: str) -> None:
     """Take note of whether a test works with this model: not whether the host that it asked answered."""
     test = next((d for d in line.profile().diagnostics if d.path == path), None)
     if test is not None and (state in test.complete or state in _FAILED):
@@ -151,7 +151,7 @@ async def _ran(line: CpeLine, path: str, state: str) -> None:
         await line.evidence(_WORKFLOWS.get(test.name, test.name), works, "" if works else state)
 
 
-async def run_seen(line: CpeLine, what: str) -> Seen:
+async def run_seen(line: CpeSession, what: str) -> Seen:
     """Return how a diagnostic stands: under which key it was begun, and whether it is over; then its results are kept.
 
     Raises:

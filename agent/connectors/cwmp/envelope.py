@@ -14,18 +14,18 @@ from agent.connectors.cwmp.fields import read_struct_untrusted, write_fields
 from agent.connectors.cwmp.messages import Fault, FaultDetail
 from agent.connectors.cwmp.methods import MESSAGES, Message, is_in
 from agent.connectors.cwmp.soap import Header
-from agent.connectors.cwmp.versions import SOAP, Version
+from agent.connectors.cwmp.versions import SOAP, CwmpVersion
 from agent.connectors.cwmp.xml_tree import Element
 from agent.cpe_model.presentable import presentable
 
 
 @dataclass(frozen=True, slots=True)
-class Envelope:
+class CwmpEnvelope:
     """A message with its header. `version`: 1.0's where no namespace says, which is what such CPE are of."""
 
     message: Message
     header: Header
-    version: Version
+    version: CwmpVersion
 
     @property
     def id(self) -> str | None:
@@ -36,7 +36,7 @@ class Envelope:
 # --- in ---
 
 
-def read_untrusted(data: bytes) -> Envelope:
+def read_untrusted(data: bytes) -> CwmpEnvelope:
     """Return the message that a POST's body holds.
 
     Raises:
@@ -45,7 +45,7 @@ def read_untrusted(data: bytes) -> Envelope:
         MalformedMessageError: a method, and not its arguments.
     """
     opened = soap.open_untrusted(data)
-    return Envelope(read_message_untrusted(opened.message), opened.header, opened.version or Version.V1_0)
+    return CwmpEnvelope(read_message_untrusted(opened.message), opened.header, opened.version or CwmpVersion.V1_0)
 
 
 def read_message_untrusted(element: Element) -> Message:
@@ -86,7 +86,7 @@ def _fault_untrusted(element: Element) -> Fault:
 _SOAP_CODES: Final = ("Client", "Server")
 
 
-def write(message: Message, header: Header, version: Version) -> bytes:
+def write(message: Message, header: Header, version: CwmpVersion) -> bytes:
     """Return the envelope of a message, as the schema of that version has it.
 
     Raises:
@@ -95,7 +95,7 @@ def write(message: Message, header: Header, version: Version) -> bytes:
     return soap.close(header, element_of(message, version), version)
 
 
-def element_of(message: Message, version: Version) -> Element:
+def element_of(message: Message, version: CwmpVersion) -> Element:
     """Return a message's element: what `write` puts into an envelope.
 
     Raises:
@@ -109,7 +109,7 @@ def element_of(message: Message, version: Version) -> Element:
     return Element(version.namespace, name, children=write_fields(message, version))
 
 
-def _fault_element(fault: Fault, version: Version) -> Element:
+def _fault_element(fault: Fault, version: CwmpVersion) -> Element:
     """Return a SOAP fault; TR-069 section 3.5 gives faultstring its text."""
     if fault.fault_code is None or fault.soap_code not in _SOAP_CODES:
         raise LocalCwmpError("Fault: expected a code, and Client or Server")
@@ -122,7 +122,7 @@ def _fault_element(fault: Fault, version: Version) -> Element:
     return Element(SOAP, "Fault", children=children)
 
 
-def write_not_understood(header: Header, version: Version) -> bytes:
+def write_not_understood(header: Header, version: CwmpVersion) -> bytes:
     """Return SOAP's own refusal of a header that is not understood (SOAP 1.1 section 4.4.1)."""
     children = (
         Element("", "faultcode", "soapenv:MustUnderstand"),

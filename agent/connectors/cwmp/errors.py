@@ -5,7 +5,7 @@
   x RemoteCwmpError: the CPE sent something that is not understood
     + MalformedXmlError: not the XML that is taken: not well-formed, a DTD, another encoding, a limit passed
     + MalformedSoapError: XML, and no SOAP envelope with one message
-    + NotUnderstoodError: a header that must be understood and is not known (SOAP 1.1 section 4.2.3)
+    + HeaderNotUnderstoodError: a header that must be understood and is not known (SOAP 1.1 section 4.2.3)
     + UnknownMethodError: an envelope, and no method of CWMP in it
     + MalformedMessageError: a method, and its arguments are not those of the schema, however liberally read
     + MalformedAuthError: no HTTP challenge or credentials
@@ -37,7 +37,7 @@ class MalformedSoapError(RemoteCwmpError):
     """XML, and no SOAP envelope with one message."""
 
 
-class NotUnderstoodError(RemoteCwmpError):
+class HeaderNotUnderstoodError(RemoteCwmpError):
     """A header that must be understood is not known."""
 
 

@@ -19,7 +19,7 @@ from typing import ClassVar, Final, Protocol, TypeVar, get_type_hints
 
 from agent.connectors.cwmp import simple_types
 from agent.connectors.cwmp.errors import LocalCwmpError, MalformedMessageError
-from agent.connectors.cwmp.versions import ENCODING, XSI, Version
+from agent.connectors.cwmp.versions import ENCODING, XSI, CwmpVersion
 from agent.connectors.cwmp.xml_tree import Element, Name, is_char_data
 from agent.cpe_model import values
 from agent.cpe_model.presentable import presentable
@@ -36,7 +36,7 @@ class _Required:
 REQUIRED: Final = _Required()
 
 
-class Kind(Protocol):
+class FieldKind(Protocol):
     """How a value of one kind stands in XML."""
 
     @property
@@ -52,7 +52,7 @@ class Kind(Protocol):
         """
         ...
 
-    def write(self, name: str, value: object, version: Version) -> Element:
+    def write(self, name: str, value: object, version: CwmpVersion) -> Element:
         """Return a value's element.
 
         Raises:
@@ -80,12 +80,12 @@ class Text:
     def read_untrusted(self, element: Element) -> str:
         return _leaf(element).text
 
-    def write(self, name: str, value: object, version: Version) -> Element:
+    def write(self, name: str, value: object, version: CwmpVersion) -> Element:
         if not isinstance(value, str) or not is_char_data(value):
             raise LocalCwmpError(f"{name}: expected a string of characters that XML has")
         if self.most is not None and len(value) > self.most:
             raise LocalCwmpError(f"{name}: expected at most {self.most} characters, got {len(value)}")
-        pattern = self.old_pattern if version is not Version.V1_2 and self.old_pattern else self.pattern
+        pattern = self.old_pattern if version is not CwmpVersion.V1_2 and self.old_pattern else self.pattern
         if pattern is not None and re.fullmatch(pattern, value, re.ASCII) is None:
             raise LocalCwmpError(f"{name}: expected a text of the form {pattern}")
         return Element("", name, value)
@@ -96,13 +96,13 @@ class Number:
     """A whole number in one of the `ranges`, both ends included; in `old_ranges` before 1.2, where those differ."""
 
     ranges: tuple[tuple[int, int], ...]
-    old_ranges: Mapping[Version, tuple[tuple[int, int], ...]] = dataclasses.field(default_factory=dict)
+    old_ranges: Mapping[CwmpVersion, tuple[tuple[int, int], ...]] = dataclasses.field(default_factory=dict)
     absent: object = REQUIRED
 
     def read_untrusted(self, element: Element) -> int:
         return simple_types.read_number_untrusted(_leaf(element).text)
 
-    def write(self, name: str, value: object, version: Version) -> Element:
+    def write(self, name: str, value: object, version: CwmpVersion) -> Element:
         ranges = self.old_ranges.get(version, self.ranges)
         if (
             not isinstance(value, int)
@@ -123,7 +123,7 @@ class Boolean:
     def read_untrusted(self, element: Element) -> bool:
         return simple_types.read_boolean_untrusted(_leaf(element).text)
 
-    def write(self, name: str, value: object, version: Version) -> Element:  # noqa: ARG002  the same in all
+    def write(self, name: str, value: object, version: CwmpVersion) -> Element:  # noqa: ARG002  the same in all
         if not isinstance(value, bool):
             raise LocalCwmpError(f"{name}: expected a boolean")
         return Element("", name, "1" if value else "0")
@@ -138,7 +138,7 @@ class Time:
     def read_untrusted(self, element: Element) -> str:
         return _leaf(element).text
 
-    def write(self, name: str, value: object, version: Version) -> Element:  # noqa: ARG002  the same in all
+    def write(self, name: str, value: object, version: CwmpVersion) -> Element:  # noqa: ARG002  the same in all
         if not isinstance(value, str) or not values.is_time(value):
             raise LocalCwmpError(f"{name}: expected a dateTime of XML Schema")
         return Element("", name, value)
@@ -161,7 +161,7 @@ class Typed:
     def read_untrusted(self, element: Element) -> Value:
         return Value(_leaf(element).text, values.read_type(element.attribute(XSI, "type") or ""))
 
-    def write(self, name: str, value: object, version: Version) -> Element:  # noqa: ARG002  the same in all
+    def write(self, name: str, value: object, version: CwmpVersion) -> Element:  # noqa: ARG002  the same in all
         if not isinstance(value, Value) or (check := values.TYPES.get(value.type)) is None:
             raise LocalCwmpError(f"{name}: expected a value of one of the types {', '.join(values.TYPES)}")
         if not check(value.text) or not is_char_data(value.text):
@@ -183,7 +183,7 @@ class Struct:
     def read_untrusted(self, element: Element) -> object:
         return read_struct_untrusted(self.cls, element)
 
-    def write(self, name: str, value: object, version: Version) -> Element:
+    def write(self, name: str, value: object, version: CwmpVersion) -> Element:
         if type(value) is not self.cls:
             raise LocalCwmpError(f"{name}: expected {self.cls.__name__}, got {type(value).__name__}")
         return Element("", name, children=write_fields(value, version))
@@ -203,7 +203,7 @@ class OneOf:
             raise MalformedMessageError(f"expected xsi:type to be one of {', '.join(self.classes)}")
         return read_struct_untrusted(cls, element)
 
-    def write(self, name: str, value: object, version: Version) -> Element:
+    def write(self, name: str, value: object, version: CwmpVersion) -> Element:
         for type_name, cls in self.classes.items():
             if type(value) is cls:
                 attributes: dict[Name, str] = {(XSI, "type"): f"cwmp:{type_name}"}
@@ -220,7 +220,7 @@ class Array:
     """
 
     item: str
-    kind: Kind
+    kind: FieldKind
     type: str
     least: int = 0
     most: int | None = None
@@ -235,7 +235,7 @@ class Array:
                 raise MalformedMessageError(f"element {number}: {err}") from err
         return tuple(found)
 
-    def write(self, name: str, value: object, version: Version) -> Element:
+    def write(self, name: str, value: object, version: CwmpVersion) -> Element:
         if not isinstance(value, tuple) or len(value) < self.least or len(value) > (self.most or len(value)):
             most = "" if self.most is None else f" to {self.most}"
             raise LocalCwmpError(f"{name}: expected a tuple of {self.least}{most} or more elements")
@@ -247,7 +247,7 @@ class Array:
 class Repeated:
     """Elements of one name and kind, `least` or more, beside the other fields."""
 
-    kind: Kind
+    kind: FieldKind
     least: int = 1
 
 
@@ -260,7 +260,7 @@ class _Field:
 
     attribute: str
     element: str
-    kind: Kind | Repeated
+    kind: FieldKind | Repeated
 
 
 _FIELDS: Final[dict[type[object], tuple[_Field, ...]]] = {}
@@ -307,7 +307,7 @@ def read_struct_untrusted(cls: type[T], element: Element) -> T:
     return cls(**arguments)
 
 
-def _read(kind: Kind | Repeated, elements: list[Element]) -> object:
+def _read(kind: FieldKind | Repeated, elements: list[Element]) -> object:
     if isinstance(kind, Repeated):
         return tuple(kind.kind.read_untrusted(each) for each in elements)
     if len(elements) > 1:
@@ -319,7 +319,7 @@ def _read(kind: Kind | Repeated, elements: list[Element]) -> object:
     return kind.absent
 
 
-def write_fields(value: object, version: Version) -> tuple[Element, ...]:
+def write_fields(value: object, version: CwmpVersion) -> tuple[Element, ...]:
     """Return the elements of a message's or structure's fields; one that is None is left out.
 
     Raises:

@@ -134,10 +134,10 @@ UDP_COPIES: Final = 3
 UDP_GAP_S: Final = 0.5
 """Between two copies: one short outage should not take all."""
 
-WAKE_PAUSES_S: Final = (10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
-"""Between attempts to wake a CPE; the last one then repeats. A CPE may refuse all but a few (TR-069 3.2.2)."""
+REQUEST_PAUSES_S: Final = (10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
+"""Between connection requests to a CPE; the last one then repeats. A CPE may refuse all but a few (TR-069 3.2.2)."""
 
-WAKE_JITTER: Final = 0.25
+REQUEST_JITTER: Final = 0.25
 """How much of a pause is left to chance, at most: a thousand CPE that lost power must not be asked in one second."""
 
 CALL_IN_S: Final = 30.0

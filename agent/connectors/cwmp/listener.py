@@ -26,9 +26,9 @@ import h11
 import trio
 
 from agent.connectors.cwmp import envelope, http_text, limits
-from agent.connectors.cwmp.acs_session import AcsSession, Ended, Informed, Reason, SessionEvent
-from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.digest import KEY_BYTES, Accepted, Gate, Rejected
+from agent.connectors.cwmp.acs_session import AcsSession, Ended, EndReason, Informed, SessionEvent
+from agent.connectors.cwmp.cwmp_session import CwmpSession
+from agent.connectors.cwmp.digest import KEY_BYTES, DigestAccepted, DigestGate, DigestRejected
 from agent.connectors.cwmp.errors import RemoteCwmpError
 from agent.connectors.cwmp.images import PATH
 from agent.connectors.cwmp.messages import Inform
@@ -68,11 +68,11 @@ class Proof:
 class Visit(Protocol):
     """Who works on a CPE that called in (`connector`)."""
 
-    async def informed(self, call: Call, informed: Informed, proof: Proof) -> None:
+    async def informed(self, call: CwmpSession, informed: Informed, proof: Proof) -> None:
         """Take note of an Inform, durably, and say whether the CPE is one to be worked on."""
         ...
 
-    async def event(self, call: Call, event: SessionEvent) -> None:
+    async def event(self, call: CwmpSession, event: SessionEvent) -> None:
         """Take note of anything else that a session says, durably."""
         ...
 
@@ -81,7 +81,7 @@ class Visit(Protocol):
 class _Open:
     """A session that is open: the call, its cookie, who it was."""
 
-    call: Call
+    call: CwmpSession
     token: str
     proof: Proof
     wire: Wire
@@ -118,7 +118,7 @@ class Acs:
         """
         self._config, self._clock, self._password_of = config, clock, password_of
         self._visit, self._files = visit, files
-        self._gate = Gate(
+        self._gate = DigestGate(
             _REALM, secrets.token_bytes(KEY_BYTES), algorithms=_ALGORITHMS, basic=config.basic or config.tls
         )
         self._open: dict[str, _Open] = {}
@@ -218,7 +218,7 @@ class Acs:
     async def _hung_up(self, opened: _Open) -> None:
         """Take note that the connection of a session's last POST is over; it may come back on another."""
         if opened.keeps_cookie is False:  # it was known by that connection alone
-            await self._drop(opened, Ended(Reason.TIMEOUT, opened.call.session.pending))
+            await self._drop(opened, Ended(EndReason.TIMEOUT, opened.call.session.pending))
         elif opened.call.session.pending is not None:
             opened.gone_at = self._clock.boot_s()
 
@@ -256,14 +256,14 @@ class Acs:
         judged = None
         if given is not None:
             judged = self._gate.judge_untrusted(given, "POST", target, self._password_of, now, body)
-        user = judged.user if isinstance(judged, Accepted) else ""
+        user = judged.user if isinstance(judged, DigestAccepted) else ""
         if not user and not (known and self._is_certified(proof, headers, body)):
-            stale = isinstance(judged, Rejected) and judged.stale
+            stale = isinstance(judged, DigestRejected) and judged.stale
             challenges = self._gate.challenges(now, secrets.token_bytes(8), stale=stale)
             await wire.answer(401, [("www-authenticate", each) for each in challenges])
             return None
         session = AcsSession(secrets.token_hex(6), self._clock.boot_s())
-        opened = _Open(Call(session), secrets.token_urlsafe(18), replace(proof, user=user), wire)
+        opened = _Open(CwmpSession(session), secrets.token_urlsafe(18), replace(proof, user=user), wire)
         self._open[opened.token] = opened
         return await self._exchange(wire, headers, opened, body)
 
@@ -289,12 +289,12 @@ class Acs:
             try:
                 clear = http_text.body_untrusted(body, headers.get("content-encoding", ""), limits.BODY_BYTES)
             except RemoteCwmpError as err:
-                await self._drop(opened, Ended(Reason.UNREADABLE, opened.call.session.pending, error=err))
+                await self._drop(opened, Ended(EndReason.UNREADABLE, opened.call.session.pending, error=err))
                 await wire.answer(400, [], close=True)
                 return None
             answer = await contain("acs session", lambda: self._take(opened, clear, wire), log=_log)
             if isinstance(answer, Crash):
-                await self._drop(opened, Ended(Reason.UNREADABLE, opened.call.session.pending))
+                await self._drop(opened, Ended(EndReason.UNREADABLE, opened.call.session.pending))
                 await wire.answer(500, [], close=True)
                 return None
             status, reply_body = answer
@@ -333,7 +333,7 @@ class Acs:
             for opened in list(self._open.values()):
                 deadline = opened.call.session.deadline()
                 if opened.gone_at is not None and now >= opened.gone_at + limits.GONE_S:
-                    await self._drop(opened, Ended(Reason.TIMEOUT, opened.call.session.pending))
+                    await self._drop(opened, Ended(EndReason.TIMEOUT, opened.call.session.pending))
                     continue
                 if opened.call.over.is_set() or (deadline is not None and now >= deadline):
                     for event in opened.call.session.handle_timer(now):

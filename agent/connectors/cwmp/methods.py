@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 
 AcsRequest = (
     m.GetRPCMethods
@@ -115,35 +115,35 @@ MESSAGES: Final[Mapping[str, type[Message]]] = {
 }
 """Every message but Fault, by the name of its element."""
 
-_SINCE: Final[Mapping[type[Message], Version]] = {
-    m.GetAllQueuedTransfers: Version.V1_1,
-    m.GetAllQueuedTransfersResponse: Version.V1_1,
-    m.AutonomousTransferComplete: Version.V1_1,
-    m.AutonomousTransferCompleteResponse: Version.V1_1,
-    m.ScheduleDownload: Version.V1_2,
-    m.ScheduleDownloadResponse: Version.V1_2,
-    m.CancelTransfer: Version.V1_2,
-    m.CancelTransferResponse: Version.V1_2,
-    m.ChangeDUState: Version.V1_2,
-    m.ChangeDUStateResponse: Version.V1_2,
-    m.DUStateChangeComplete: Version.V1_2,
-    m.DUStateChangeCompleteResponse: Version.V1_2,
-    m.AutonomousDUStateChangeComplete: Version.V1_2,
-    m.AutonomousDUStateChangeCompleteResponse: Version.V1_2,
+_SINCE: Final[Mapping[type[Message], CwmpVersion]] = {
+    m.GetAllQueuedTransfers: CwmpVersion.V1_1,
+    m.GetAllQueuedTransfersResponse: CwmpVersion.V1_1,
+    m.AutonomousTransferComplete: CwmpVersion.V1_1,
+    m.AutonomousTransferCompleteResponse: CwmpVersion.V1_1,
+    m.ScheduleDownload: CwmpVersion.V1_2,
+    m.ScheduleDownloadResponse: CwmpVersion.V1_2,
+    m.CancelTransfer: CwmpVersion.V1_2,
+    m.CancelTransferResponse: CwmpVersion.V1_2,
+    m.ChangeDUState: CwmpVersion.V1_2,
+    m.ChangeDUStateResponse: CwmpVersion.V1_2,
+    m.DUStateChangeComplete: CwmpVersion.V1_2,
+    m.DUStateChangeCompleteResponse: CwmpVersion.V1_2,
+    m.AutonomousDUStateChangeComplete: CwmpVersion.V1_2,
+    m.AutonomousDUStateChangeCompleteResponse: CwmpVersion.V1_2,
 }
 
 
-def since(cls: type[Message]) -> Version:
+def since(cls: type[Message]) -> CwmpVersion:
     """Return the first version whose schema has a message."""
-    return _SINCE.get(cls, Version.V1_0)
+    return _SINCE.get(cls, CwmpVersion.V1_0)
 
 
-def is_in(cls: type[Message], version: Version) -> bool:
+def is_in(cls: type[Message], version: CwmpVersion) -> bool:
     """Return whether a version's schema has a message."""
     return since(cls).value <= version.value
 
 
-def standard_answer(request: CpeRequest, version: Version) -> AcsResponse:
+def standard_answer(request: CpeRequest, version: CwmpVersion) -> AcsResponse:
     """Return what an ACS answers that has nothing against a request.
 
     A Kicked browser goes on to where it was going: we kick none.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from agent.connectors.base import LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.call_session import Call
+from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.faults import refused
 from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model import rows
@@ -20,10 +20,10 @@ from agent.model import Absent, Transition
 from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
-    from agent.connectors.cwmp.line_session import CpeLine
+    from agent.connectors.cwmp.cpe_session import CpeSession
 
 
-async def send(line: CpeLine, call: Call, writes: Sequence[Transition], key: str) -> Reply:
+async def send(line: CpeSession, call: CwmpSession, writes: Sequence[Transition], key: str) -> Reply:
     """Make, change or delete a row, which still reads *before*.
 
     Raises:
@@ -53,7 +53,7 @@ async def send(line: CpeLine, call: Call, writes: Sequence[Transition], key: str
     return await line.set_values(call, [line.typed(f"{row.table}{number}.{n}", t) for n, t in changed.items()], key)
 
 
-async def _add(line: CpeLine, call: Call, row: TableRow, fields: dict[str, str], key: str) -> Reply:
+async def _add(line: CpeSession, call: CwmpSession, row: TableRow, fields: dict[str, str], key: str) -> Reply:
     added = await line.ask(call, m.AddObject(row.table, key))
     await line.worked("add-object", added)
     if isinstance(added, m.Fault):
@@ -73,7 +73,7 @@ async def _add(line: CpeLine, call: Call, row: TableRow, fields: dict[str, str],
     return set_
 
 
-async def _fill(line: CpeLine, call: Call, new: str, fields: dict[str, str], key: str) -> Reply:
+async def _fill(line: CpeSession, call: CwmpSession, new: str, fields: dict[str, str], key: str) -> Reply:
     """Set the fields of a new row, but those that the CPE sets by itself; a refusal of ours is told like the CPE's."""
     try:
         there = await line.names(call, new)
@@ -86,6 +86,6 @@ async def _fill(line: CpeLine, call: Call, new: str, fields: dict[str, str], key
         return Reply(False, err.reason, str(err))
 
 
-async def _delete(line: CpeLine, call: Call, path: str, key: str) -> Reply:
+async def _delete(line: CpeSession, call: CwmpSession, path: str, key: str) -> Reply:
     answer = await line.ask(call, m.DeleteObject(path, key))
     return refused(answer) if isinstance(answer, m.Fault) else Reply(True, TargetReason.OK)

@@ -13,12 +13,12 @@ from typing import Final
 
 from agent.connectors.cwmp import limits, simple_types, xml_tree
 from agent.connectors.cwmp.errors import (
+    HeaderNotUnderstoodError,
     LocalCwmpError,
     MalformedMessageError,
     MalformedSoapError,
-    NotUnderstoodError,
 )
-from agent.connectors.cwmp.versions import ENCODING, SOAP, XSD, XSI, Version, version_of
+from agent.connectors.cwmp.versions import ENCODING, SOAP, XSD, XSI, CwmpVersion, version_of
 from agent.connectors.cwmp.xml_tree import Element, Name
 from agent.cpe_model import values
 from agent.cpe_model.presentable import presentable
@@ -57,7 +57,7 @@ class Opened:
     """An envelope that was read, and its message, which was not yet. `version`: None where no namespace says."""
 
     header: Header
-    version: Version | None
+    version: CwmpVersion | None
     message: Element
 
 
@@ -67,7 +67,7 @@ def open_untrusted(data: bytes) -> Opened:
     Raises:
         MalformedXmlError: see `xml_tree.parse_untrusted`.
         MalformedSoapError: no envelope, or not one message in its body, or a header that is none.
-        NotUnderstoodError: a header must be understood and is not known.
+        HeaderNotUnderstoodError: a header must be understood and is not known.
     """
     root = xml_tree.parse_untrusted(data)
     if root.name != "Envelope":
@@ -84,7 +84,7 @@ def open_untrusted(data: bytes) -> Opened:
     return Opened(_header_untrusted(entries), _version(messages[0], entries), messages[0])
 
 
-def _version(message: Element, entries: tuple[Element, ...]) -> Version | None:
+def _version(message: Element, entries: tuple[Element, ...]) -> CwmpVersion | None:
     """Return the version by the message's namespace, else by a header's, else by a fault's detail, else by a prefix."""
     for namespace in _namespaces(message, entries):
         version = version_of(namespace)
@@ -106,7 +106,9 @@ def _header_untrusted(entries: tuple[Element, ...]) -> Header:
     for entry in entries:
         if entry.name not in _KNOWN:
             if _must(entry):
-                raise NotUnderstoodError(f"SOAP: the header {presentable(entry.name)} must be understood, and is not")
+                raise HeaderNotUnderstoodError(
+                    f"SOAP: the header {presentable(entry.name)} must be understood, and is not"
+                )
             continue
         if entry.name in found:
             raise MalformedSoapError(f"SOAP: expected one header {entry.name}, got two")
@@ -143,7 +145,7 @@ def _must(entry: Element) -> bool:
 # --- out ---
 
 
-def close(header: Header, message: Element, version: Version) -> bytes:
+def close(header: Header, message: Element, version: CwmpVersion) -> bytes:
     """Return the envelope of a message.
 
     Args:
@@ -156,7 +158,7 @@ def close(header: Header, message: Element, version: Version) -> bytes:
     """
     namespace = version.namespace
     later = header.session_timeout_s is not None or header.supported_versions or header.use_version is not None
-    if later and version is not Version.V1_2:
+    if later and version is not CwmpVersion.V1_2:
         raise LocalCwmpError(f"SOAP: expected no header of a later version in one of {namespace}")
     entries = []
     if header.id is not None:

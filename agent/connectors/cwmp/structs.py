@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from agent.connectors.cwmp.events import EventCode, event_code
 from agent.connectors.cwmp.fields import Array, Boolean, Number, Struct, Text, Time, Typed, Value
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 from agent.cpe_model.values import INT, UNSIGNED_INT
 
 # --- kinds ----------------------------------------------------------------------------------------------------------
@@ -61,7 +61,7 @@ TransferType = Annotated[
     ),
 ]
 """What a transfer that the CPE began by itself, or has queued, is of."""
-Notification = Annotated[int, Number(((0, 6),), {Version.V1_0: ((0, 2),), Version.V1_1: ((0, 2),)})]
+Notification = Annotated[int, Number(((0, 6),), {CwmpVersion.V1_0: ((0, 2),), CwmpVersion.V1_1: ((0, 2),)})]
 """0 off · 1 passive · 2 active · 3 to 6 lightweight forms (since 1.2; TR-069 annex A.3.2.4)."""
 AccessList = Annotated[tuple[str, ...], Array("string", Text(64, "Subscriber"), "xsd:string", absent=())]
 """Who besides the ACS may write: `Subscriber`, or nobody."""
@@ -77,7 +77,7 @@ _CPE_FAULTS: Final = ((9000, 9899),)
 _DEPLOYMENT_FAULTS: Final = (
     (0, 0), (9001, 9001), (9003, 9003), (9012, 9013), (9015, 9018), (9022, 9899)
 )  # fmt: skip
-FaultCode = Annotated[int, Number(_FAULTS, {Version.V1_0: _OLD_FAULTS})]
+FaultCode = Annotated[int, Number(_FAULTS, {CwmpVersion.V1_0: _OLD_FAULTS})]
 """8000 to 8799 of the ACS, 8800 to 8899 of its vendor, 9000 to 9799 of the CPE, 9800 to 9899 of its vendor."""
 
 

@@ -75,7 +75,7 @@ class MalformedStunError(RemoteCwmpError):
 
 
 @dataclass(frozen=True, slots=True)
-class Attribute:
+class StunAttribute:
     """One attribute; `at`: its offset in the message, `value`: without padding."""
 
     type: int
@@ -89,14 +89,14 @@ class Message:
 
     data: bytes
     type: int
-    attributes: tuple[Attribute, ...]
+    attributes: tuple[StunAttribute, ...]
 
     @property
     def classic(self) -> bool:
         """Whether it is of RFC 3489, without the cookie."""
         return self.data[4:8] != COOKIE
 
-    def first(self, type_: int) -> Attribute | None:
+    def first(self, type_: int) -> StunAttribute | None:
         """Return the first attribute of a type: later ones are ignored (RFC 5389 section 15)."""
         return next((each for each in self.attributes if each.type == type_), None)
 
@@ -114,7 +114,7 @@ def read_untrusted(data: bytes) -> Message:
         raise MalformedStunError("STUN: expected a message that starts with two zero bits")
     if length != len(data) - _HEADER_BYTES:
         raise MalformedStunError(f"STUN: expected {length} bytes after the header, got {len(data) - _HEADER_BYTES}")
-    attributes: list[Attribute] = []
+    attributes: list[StunAttribute] = []
     at, covered, count = _HEADER_BYTES, True, 0
     while at < len(data):
         start = at + _ATTRIBUTE_BYTES
@@ -123,7 +123,7 @@ def read_untrusted(data: bytes) -> Message:
         if start + size > len(data) or count > limits.STUN_ATTRIBUTES:
             raise MalformedStunError(f"STUN: expected at most {limits.STUN_ATTRIBUTES} attributes within the message")
         if covered:
-            attributes.append(Attribute(kind, data[start : start + size], at))
+            attributes.append(StunAttribute(kind, data[start : start + size], at))
         covered = covered and kind != _MESSAGE_INTEGRITY
         at = start + size + -size % 4  # the last one may lack its padding, in classic STUN
     return Message(data, type_, tuple(attributes))

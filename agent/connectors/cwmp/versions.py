@@ -13,7 +13,7 @@ XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
 _CWMP: Final = re.compile(r"urn:dslforum-org:cwmp-1-(\d{1,2})", re.ASCII)
 
 
-class Version(enum.Enum):
+class CwmpVersion(enum.Enum):
     """A namespace of CWMP. The protocol's versions 1.3 and 1.4 are in that of 1.2 (cwmp-1-3.xsd, cwmp-1-4.xsd).
 
     Which of the three a CPE speaks is in its SupportedCWMPVersions header, if it is of 1.4.
@@ -29,13 +29,13 @@ class Version(enum.Enum):
         return f"urn:dslforum-org:cwmp-1-{self.value}"
 
 
-def version_of(namespace: str) -> Version | None:
+def version_of(namespace: str) -> CwmpVersion | None:
     """Return the version of a namespace, None where it is none of CWMP's.
 
     A later one than 1.2 is not in any schema, but CPE of 1.3 and 1.4 use it: they are of 1.2.
     """
     found = _CWMP.fullmatch(namespace.strip())
-    return Version(min(int(found[1]), Version.V1_2.value)) if found else None
+    return CwmpVersion(min(int(found[1]), CwmpVersion.V1_2.value)) if found else None
 
 
 PROTOCOL_VERSIONS: Final = ("1.0", "1.1", "1.2", "1.3", "1.4")

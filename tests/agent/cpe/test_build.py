@@ -74,4 +74,4 @@ async def test_a_cpe_without_credentials_of_its_own_is_called_with_the_shared_on
     shared = acs(book, request_user="acs", request_secret="request")
     assert isinstance(shared, CpeManager)
     assert shared.can_be_called(NAME)
-    assert shared.visits.request_credentials(NAME) == Credentials("acs", "ring ring")
+    assert shared.fleet.request_credentials(NAME) == Credentials("acs", "ring ring")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 from lab.cpe import soap
 from lab.cpe.device import Device
 from lab.cpe.errors import MalformedSoapError, ParameterFault
@@ -12,7 +12,7 @@ from lab.cpe.soap import AutonomousTransfer, Finished
 from tests.agent.connectors.cwmp.data import complaints
 from tests.lab.cpe import acs
 
-VERSIONS = {"1.0": Version.V1_0, "1.1": Version.V1_1, "1.2": Version.V1_2, "1.4": Version.V1_2}
+VERSIONS = {"1.0": CwmpVersion.V1_0, "1.1": CwmpVersion.V1_1, "1.2": CwmpVersion.V1_2, "1.4": CwmpVersion.V1_2}
 WIFI = "Device.WiFi.SSID.1.SSID"
 
 
@@ -87,12 +87,12 @@ def test_quirks_break_the_schema_and_the_oracle_sees_it():
     dev = acs.device(quirks=Quirks(lower_oui=True))
     dev.boot()
     said = acs.play(dev)
-    assert complaints(said[0].data, Version.V1_2) != []
+    assert complaints(said[0].data, CwmpVersion.V1_2) != []
 
 
 def test_a_fault_of_parameters():
     data = soap.envelope(soap.fault(9003, [ParameterFault("A&B", 9005)]), "1", "1.0")
-    assert complaints(data, Version.V1_0) == []
+    assert complaints(data, CwmpVersion.V1_0) == []
     read = acs.Read(data)
     assert (read.fault, read.faults, read.text("faultcode")) == ("9003", {"A&B": "9005"}, "soap-env:Client")
     assert acs.Read(soap.envelope(soap.fault(9002), None, "1.2")).text("faultcode") == "soap-env:Server"

@@ -15,7 +15,7 @@ from agent.changes.journal.audit import Recorder
 from agent.connectors.base import Session
 from agent.connectors.cwmp import SPEC
 from agent.connectors.cwmp.connector import CwmpConnector
-from agent.connectors.cwmp.line_session import CpeLine
+from agent.connectors.cwmp.cpe_session import CpeSession
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe.store import CpeStore, DecideCpe
 from agent.cpe_model.addresses import address
@@ -174,7 +174,7 @@ class AcsRig:
         return self.line.profile().resolve("wifi.1.key")
 
     @property
-    def line(self) -> CpeLine:
+    def line(self) -> CpeSession:
         return self.connector.line(self.name())
 
     # --- what is known of it
@@ -209,7 +209,7 @@ class AcsRig:
         cpe = self.cpe
         await self.nursery.start(lambda task_status: cpe.run(task_status=task_status))
 
-    async def on_the_line(self) -> CpeLine:
+    async def on_the_line(self) -> CpeSession:
         """Return the line with the CPE on it; it is asked to call in where it is not, as often as it must be."""
         if self.line.live is None:
             if not self.cpe.device.rebooting and not self.cpe.device.wants_session:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 
 TR069 = Path(__file__).parents[5] / "shared" / "data" / "tr069"
-_SCHEMAS = {Version.V1_0: "cwmp-1-0.xsd", Version.V1_1: "cwmp-1-1.xsd", Version.V1_2: "cwmp-1-4.xsd"}
+_SCHEMAS = {CwmpVersion.V1_0: "cwmp-1-0.xsd", CwmpVersion.V1_1: "cwmp-1-1.xsd", CwmpVersion.V1_2: "cwmp-1-4.xsd"}
 
 
 def recorded(path: str) -> Path:
@@ -37,7 +37,7 @@ class _Local(etree.Resolver):
 
 
 @cache
-def schema(version: Version) -> etree.XMLSchema:
+def schema(version: CwmpVersion) -> etree.XMLSchema:
     """The Broadband Forum's schema of a version, with SOAP's around it."""
     parser = etree.XMLParser()
     parser.resolvers.add(_Local())
@@ -50,7 +50,7 @@ def schema(version: Version) -> etree.XMLSchema:
     return etree.XMLSchema(etree.fromstring(top, parser))
 
 
-def complaints(data: bytes, version: Version) -> list[str]:
+def complaints(data: bytes, version: CwmpVersion) -> list[str]:
     """What the schema has against an envelope."""
     here = schema(version)
     here.validate(etree.fromstring(data))

@@ -13,14 +13,14 @@ import trio
 from agent.connectors.cwmp import envelope
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.acs_session import Informed, SessionEvent
-from agent.connectors.cwmp.call_session import Call
+from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.fields import Value
 from agent.connectors.cwmp.listener import Acs, Proof
 from agent.connectors.cwmp.methods import Message
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import DeviceId, Event, ParameterValue
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 from agent.runtime.clock import Clock
 from agent.runtime.http_wire import Wire
 from lab.cpe.auth import Client
@@ -41,7 +41,7 @@ def inform(*events: str, device: DeviceId = DEVICE, values: Sequence[tuple[str, 
 
 
 def said(message: Message, identity: str = "c1") -> bytes:
-    return envelope.write(message, Header(identity), Version.V1_0)
+    return envelope.write(message, Header(identity), CwmpVersion.V1_0)
 
 
 INFORM = said(inform())
@@ -182,25 +182,25 @@ class Desk:
     """Takes what sessions say. `holds`: whether a CPE is kept on the line. `on_inform`, `on_event`: may crash."""
 
     holds: bool = False
-    informs: list[tuple[Call, Informed, Proof]] = field(default_factory=list)
-    events: list[tuple[Call, SessionEvent]] = field(default_factory=list)
-    on_inform: Callable[[Call, Informed], None] = lambda _call, _informed: None
-    on_event: Callable[[Call, SessionEvent], None] = lambda _call, _event: None
+    informs: list[tuple[CwmpSession, Informed, Proof]] = field(default_factory=list)
+    events: list[tuple[CwmpSession, SessionEvent]] = field(default_factory=list)
+    on_inform: Callable[[CwmpSession, Informed], None] = lambda _call, _informed: None
+    on_event: Callable[[CwmpSession, SessionEvent], None] = lambda _call, _event: None
 
-    async def informed(self, call: Call, informed: Informed, proof: Proof) -> None:
+    async def informed(self, call: CwmpSession, informed: Informed, proof: Proof) -> None:
         await trio.lowlevel.checkpoint()
         self.informs.append((call, informed, proof))
         if self.holds:
             call.hold()
         self.on_inform(call, informed)
 
-    async def event(self, call: Call, event: SessionEvent) -> None:
+    async def event(self, call: CwmpSession, event: SessionEvent) -> None:
         await trio.lowlevel.checkpoint()
         self.events.append((call, event))
         self.on_event(call, event)
 
     @property
-    def call(self) -> Call:
+    def call(self) -> CwmpSession:
         """The newest session."""
         return self.informs[-1][0]
 

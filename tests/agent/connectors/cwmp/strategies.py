@@ -11,11 +11,11 @@ from agent.connectors.cwmp import fields
 from agent.connectors.cwmp.messages import Fault
 from agent.connectors.cwmp.methods import MESSAGES, Message, is_in
 from agent.connectors.cwmp.structs import ParameterFault
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 from agent.cpe_model import values
 
 T = TypeVar("T")
-OLD = (Version.V1_0, Version.V1_1)
+OLD = (CwmpVersion.V1_0, CwmpVersion.V1_1)
 CHARS = st.one_of(
     st.sampled_from("aZ09 .&<>\"'\r\n\t]é中\U0001f600\x85\xa0\ufeff"),
     st.characters(exclude_categories=("Cs",), exclude_characters="\ufffe\uffff" + "".join(map(chr, range(32)))),
@@ -31,7 +31,7 @@ SAMPLES = {
 DATES = ["0001-01-01T00:00:00Z", "2026-11-24T22:49:35.150Z", "2019-08-23T11:31:45+02:00", "1970-01-02T00:08:34"]
 
 
-def text(kind: fields.Text, version: Version) -> st.SearchStrategy[str]:
+def text(kind: fields.Text, version: CwmpVersion) -> st.SearchStrategy[str]:
     """Texts of a kind; those with a form are few and known, so that the schema judges the form and not our guess."""
     pattern = kind.pattern
     if pattern is None:
@@ -54,7 +54,7 @@ def text(kind: fields.Text, version: Version) -> st.SearchStrategy[str]:
     return st.sampled_from(["1 Firmware Upgrade Image", "3 Vendor Configuration File 12", "1 At Any Time", "X v own"])
 
 
-def of_kind(kind: fields.Kind, version: Version) -> st.SearchStrategy[object]:
+def of_kind(kind: fields.FieldKind, version: CwmpVersion) -> st.SearchStrategy[object]:
     match kind:
         case fields.Text():
             found: st.SearchStrategy[object] = text(kind, version)
@@ -101,7 +101,7 @@ def value() -> st.SearchStrategy[fields.Value]:
 
 
 @cache
-def of_class(cls: type[T], version: Version) -> st.SearchStrategy[T]:
+def of_class(cls: type[T], version: CwmpVersion) -> st.SearchStrategy[T]:
     parts = {}
     for field in fields.fields_of(cls):
         kind = field.kind
@@ -114,8 +114,8 @@ def of_class(cls: type[T], version: Version) -> st.SearchStrategy[T]:
     return st.builds(cls, **parts)
 
 
-def fault(version: Version, least: int = 8000) -> st.SearchStrategy[Fault]:
-    codes = [8000, 8005, 8800, 8899] + ([] if version is Version.V1_0 else [8006, 8799])
+def fault(version: CwmpVersion, least: int = 8000) -> st.SearchStrategy[Fault]:
+    codes = [8000, 8005, 8800, 8899] + ([] if version is CwmpVersion.V1_0 else [8006, 8799])
     if least >= 9000:
         codes = [9000, 9013, 9800, 9899]
     parameter = st.builds(ParameterFault, st.text(CHARS, max_size=20), st.just(9007), st.none() | st.text(CHARS))
@@ -125,11 +125,11 @@ def fault(version: Version, least: int = 8000) -> st.SearchStrategy[Fault]:
     )
 
 
-def names(version: Version) -> list[str]:
+def names(version: CwmpVersion) -> list[str]:
     return sorted(name for name, cls in MESSAGES.items() if is_in(cls, version))
 
 
-def message(name: str, version: Version) -> st.SearchStrategy[Message]:
+def message(name: str, version: CwmpVersion) -> st.SearchStrategy[Message]:
     if name == "Fault":
         return fault(version) | fault(version, 9000)
     return of_class(MESSAGES[name], version)

@@ -12,22 +12,22 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from agent.connectors.cwmp import envelope, limits
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.acs_session import (
+    AcsReply,
     AcsSession,
     Answered,
     CpeAsks,
     Ended,
+    EndReason,
     Informed,
     Misread,
-    Reason,
-    Reply,
     SessionEvent,
 )
-from agent.connectors.cwmp.errors import LocalCwmpError, MalformedXmlError, NotUnderstoodError, UnknownMethodError
+from agent.connectors.cwmp.errors import HeaderNotUnderstoodError, LocalCwmpError, MalformedXmlError, UnknownMethodError
 from agent.connectors.cwmp.faults import AcsFault, CpeFault, refusal
 from agent.connectors.cwmp.methods import AcsRequest, Message
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import DeviceId, Event, TransferFault
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 from tests.agent.connectors.cwmp import data as recordings
 
 INFORM = m.Inform(DeviceId("Maker", "00256D", "Box", "S1"), (Event("1 BOOT", ""),), 1, "2026-11-24T22:49:33Z", 0, ())
@@ -40,18 +40,18 @@ NAMES = m.GetParameterNamesResponse(())
 class Talk:
     """A session and the CPE's side of it: each post is answered at once, and what we say is of the schema."""
 
-    def __init__(self, version: Version = Version.V1_0) -> None:
+    def __init__(self, version: CwmpVersion = CwmpVersion.V1_0) -> None:
         self.session = AcsSession("s1", 0.0)
         self.version = version
         self.now = 0.0
-        self.reply = Reply(0)
+        self.reply = AcsReply(0)
 
     def hear(self, body: bytes) -> tuple[SessionEvent, ...]:
         """Post bytes; the reply is not asked for yet."""
         self.now += 1
         return self.session.receive_untrusted(body)
 
-    def answered(self) -> Reply:
+    def answered(self) -> AcsReply:
         self.reply = self.session.respond(self.now)
         if self.reply.status == 200 and recordings.TR069.is_dir():
             version = envelope.read_untrusted(self.reply.body).version
@@ -71,7 +71,7 @@ class Talk:
         self.answered()
         return events
 
-    def said(self) -> envelope.Envelope:
+    def said(self) -> envelope.CwmpEnvelope:
         """What the last reply holds."""
         assert self.reply.status == 200
         return envelope.read_untrusted(self.reply.body)
@@ -91,7 +91,7 @@ class Talk:
 
 def test_a_whole_session() -> None:
     t = Talk()
-    assert t.post(INFORM, "i1") == (Informed(INFORM, Header("i1"), Version.V1_0),)
+    assert t.post(INFORM, "i1") == (Informed(INFORM, Header("i1"), CwmpVersion.V1_0),)
     assert (t.said().message, t.said().id) == (m.InformResponse(1), "i1")
 
     assert t.post(DONE, "i2") == (CpeAsks(DONE),)
@@ -108,7 +108,7 @@ def test_a_whole_session() -> None:
 
     fault = m.Fault(9001, "no", (), "Client")
     assert t.post(fault, "s1-2") == (Answered(GET, fault, True),)
-    assert t.reply == Reply(204, b"", Ended(Reason.DONE))
+    assert t.reply == AcsReply(204, b"", Ended(EndReason.DONE))
     assert t.session.ended
     assert t.session.deadline() is None
 
@@ -116,7 +116,7 @@ def test_a_whole_session() -> None:
 def test_a_session_without_requests() -> None:
     t = Talk().informed()
     assert t.raw(b"\r\n") == ()
-    assert t.reply == Reply(204, b"", Ended(Reason.DONE))
+    assert t.reply == AcsReply(204, b"", Ended(EndReason.DONE))
 
 
 def test_requests_may_be_queued_while_an_answer_is_read() -> None:
@@ -130,7 +130,7 @@ def test_requests_may_be_queued_while_an_answer_is_read() -> None:
 def test_a_session_in_utf_16() -> None:
     body = Talk().say(INFORM).split(b"?>")[1].decode()
     for encoding in ("utf-16", "utf-16-be", "utf-16-le"):
-        assert Talk().raw(f"{body}\n".encode(encoding)) == (Informed(INFORM, Header("c1"), Version.V1_0),)
+        assert Talk().raw(f"{body}\n".encode(encoding)) == (Informed(INFORM, Header("c1"), CwmpVersion.V1_0),)
 
 
 def test_what_is_told_is_acknowledged_by_respond_alone() -> None:
@@ -144,14 +144,14 @@ def test_what_is_told_is_acknowledged_by_respond_alone() -> None:
         t.session.respond(t.now)
 
 
-@pytest.mark.parametrize("version", Version)
-def test_the_version_is_the_cpes(version: Version) -> None:
+@pytest.mark.parametrize("version", CwmpVersion)
+def test_the_version_is_the_cpes(version: CwmpVersion) -> None:
     t = Talk(version).informed(REBOOT)
     assert t.said().version is version
 
 
 def test_what_its_version_does_not_have_is_not_sent() -> None:
-    t = Talk(Version.V1_1).informed()
+    t = Talk(CwmpVersion.V1_1).informed()
     with pytest.raises(LocalCwmpError):
         t.session.send(m.CancelTransfer("k"))
     assert t.raw(b"") == ()
@@ -167,18 +167,18 @@ def test_a_newer_request_of_an_old_cpe_is_answered() -> None:
         b"</FaultCode></FaultStruct><StartTime>x</StartTime><CompleteTime>x</CompleteTime>"
     )).replace(b"Reboot", b"AutonomousTransferComplete")  # fmt: skip
     assert t.raw(body) == (CpeAsks(auto),)
-    assert (t.said().message, t.said().version) == (m.AutonomousTransferCompleteResponse(), Version.V1_1)
+    assert (t.said().message, t.said().version) == (m.AutonomousTransferCompleteResponse(), CwmpVersion.V1_1)
 
 
 def test_a_cpe_of_1_4_is_told_which_version() -> None:
-    t = Talk(Version.V1_2)
+    t = Talk(CwmpVersion.V1_2)
     t.hear(t.say(INFORM, Header("i1", supported_versions=("1.0", "1.2", "1.3", "9.9"), session_timeout_s=90)))
     t.answered()
     assert t.said().header == Header("i1", use_version="1.3")
     assert t.session.deadline() == t.now + 90
     t.post(DONE)
     assert t.said().header == Header("c1")
-    none = Talk(Version.V1_2)
+    none = Talk(CwmpVersion.V1_2)
     none.hear(none.say(INFORM, Header("i1", supported_versions=("9.9",), session_timeout_s=10**9)))
     none.answered()
     assert none.said().header == Header("i1")
@@ -215,11 +215,11 @@ def test_a_held_cpe_asks_after_our_requests() -> None:
     t.raw(b"")
     assert t.said().header.hold_requests
     t.post(NAMES, "s1-1")
-    assert t.reply == Reply(204)  # which releases it
+    assert t.reply == AcsReply(204)  # which releases it
     assert t.post(DONE) == (CpeAsks(DONE),)
     assert not t.said().header.hold_requests
     t.raw(b"")
-    assert t.reply.ended == Ended(Reason.DONE)
+    assert t.reply.ended == Ended(EndReason.DONE)
 
 
 def test_a_held_cpe_that_hands_over_the_floor_again_is_done() -> None:
@@ -228,9 +228,9 @@ def test_a_held_cpe_that_hands_over_the_floor_again_is_done() -> None:
     t.session.hold_requests = True
     t.answered()
     t.raw(b"")
-    assert t.reply == Reply(204)
+    assert t.reply == AcsReply(204)
     assert t.raw(b"") == ()
-    assert t.reply == Reply(204, b"", Ended(Reason.DONE))
+    assert t.reply == AcsReply(204, b"", Ended(EndReason.DONE))
 
 
 def test_a_held_cpe_without_requests_is_done_by_silence() -> None:
@@ -239,8 +239,8 @@ def test_a_held_cpe_without_requests_is_done_by_silence() -> None:
     t.session.hold_requests = True
     t.answered()
     t.raw(b"")
-    assert t.reply == Reply(204)
-    assert t.session.handle_timer(t.now + limits.TIMEOUT_S) == (Ended(Reason.DONE),)
+    assert t.reply == AcsReply(204)
+    assert t.session.handle_timer(t.now + limits.TIMEOUT_S) == (Ended(EndReason.DONE),)
 
 
 # --- answers of ours --------------------------------------------------------------------------------------------------
@@ -252,9 +252,9 @@ def test_an_inform_that_is_refused() -> None:
     t.session.answer(refusal(AcsFault.REQUEST_DENIED, "not one of ours"))
     reply = t.answered()
     assert t.said().message == m.Fault(8001, "not one of ours")
-    assert reply.ended == Ended(Reason.REFUSED)
+    assert reply.ended == Ended(EndReason.REFUSED)
     assert t.raw(b"") == ()
-    assert t.reply == Reply(400)
+    assert t.reply == AcsReply(400)
 
 
 def test_an_inform_that_is_to_come_again() -> None:
@@ -266,7 +266,7 @@ def test_an_inform_that_is_to_come_again() -> None:
     assert t.answered().ended is None
     with pytest.raises(LocalCwmpError):
         t.session.send(GET)
-    assert t.raw(body) == (Informed(INFORM, Header("c1"), Version.V1_0),)
+    assert t.raw(body) == (Informed(INFORM, Header("c1"), CwmpVersion.V1_0),)
     assert t.said().message == m.InformResponse()
 
 
@@ -348,8 +348,8 @@ def test_an_answer_with_the_id_of_another_request_does_not_count() -> None:
     t = Talk().informed(GET, GET)
     t.post(NAMES, "s1-1")
     late = m.GetParameterNamesResponse(())
-    assert t.hear(t.say(late, Header(" s1-1"))) == (Ended(Reason.UNEXPECTED, GET),)
-    assert t.answered() == Reply(400)
+    assert t.hear(t.say(late, Header(" s1-1"))) == (Ended(EndReason.UNEXPECTED, GET),)
+    assert t.answered() == AcsReply(400)
 
 
 def test_two_answers_alike_without_ids_are_two_answers() -> None:
@@ -382,7 +382,7 @@ def test_the_same_post_twice_is_handled_once() -> None:
     assert t.said().message == REBOOT
     assert t.session.pending == REBOOT
     twice(t, t.say(m.RebootResponse(), Header("s1-2")))
-    assert t.reply == Reply(204)
+    assert t.reply == AcsReply(204)
 
 
 def test_a_request_that_is_told_again_without_an_id_is_the_same() -> None:
@@ -394,7 +394,7 @@ def test_the_last_empty_post_again() -> None:
     t = Talk().informed()
     t.raw(b"")
     assert t.raw(b"") == ()
-    assert t.reply == Reply(204)
+    assert t.reply == AcsReply(204)
 
 
 def test_it_ends_when_one_post_comes_again_and_again() -> None:
@@ -402,15 +402,15 @@ def test_it_ends_when_one_post_comes_again_and_again() -> None:
     for _ in range(limits.REPEATS):
         assert t.raw(b"") == ()
         assert t.said().message == GET
-    assert t.raw(b"") == (Ended(Reason.REPEATED, GET),)
-    assert t.reply == Reply(400)
+    assert t.raw(b"") == (Ended(EndReason.REPEATED, GET),)
+    assert t.reply == AcsReply(400)
 
 
 def test_after_a_timeout_no_request_is_given_again() -> None:
     t = Talk().informed(GET)
-    assert t.session.handle_timer(t.now + limits.TIMEOUT_S) == (Ended(Reason.TIMEOUT, GET),)
+    assert t.session.handle_timer(t.now + limits.TIMEOUT_S) == (Ended(EndReason.TIMEOUT, GET),)
     assert t.raw(b"") == ()
-    assert t.reply == Reply(400)
+    assert t.reply == AcsReply(400)
 
 
 # --- what has no place ------------------------------------------------------------------------------------------------
@@ -419,16 +419,16 @@ def test_after_a_timeout_no_request_is_given_again() -> None:
 def test_the_floor_in_place_of_an_answer_leaves_the_request_unknown() -> None:
     t = Talk().informed(GET, REBOOT, GET)
     t.post(NAMES, "s1-1")
-    assert t.raw(b"") == (Ended(Reason.UNEXPECTED, REBOOT, (GET,)),)
-    assert t.reply == Reply(400)
+    assert t.raw(b"") == (Ended(EndReason.UNEXPECTED, REBOOT, (GET,)),)
+    assert t.reply == AcsReply(400)
 
 
 def test_an_inform_in_a_session_begins_anew() -> None:
     t = Talk().informed(REBOOT, GET)
     again = dataclasses.replace(INFORM, retry_count=1)
     assert t.post(again) == (
-        Ended(Reason.INFORMED_AGAIN, REBOOT, (GET,)),
-        Informed(again, Header("c1"), Version.V1_0),
+        Ended(EndReason.INFORMED_AGAIN, REBOOT, (GET,)),
+        Informed(again, Header("c1"), CwmpVersion.V1_0),
     )
     assert t.said().message == m.InformResponse()
     assert not t.session.ended
@@ -439,28 +439,28 @@ def test_an_inform_in_a_session_begins_anew() -> None:
 
 def test_nothing_before_an_inform() -> None:
     t = Talk()
-    assert t.raw(b"") == (Ended(Reason.UNEXPECTED),)
-    assert t.reply == Reply(204)
+    assert t.raw(b"") == (Ended(EndReason.UNEXPECTED),)
+    assert t.reply == AcsReply(204)
     t = Talk()
     assert t.post(DONE) == (Misread(None, AcsFault.REQUEST_DENIED),)
     assert t.said().message == m.Fault(8001, "expected an Inform first")
-    assert t.post(INFORM)[0] == Informed(INFORM, Header("c1"), Version.V1_0)
+    assert t.post(INFORM)[0] == Informed(INFORM, Header("c1"), CwmpVersion.V1_0)
     t = Talk()
-    assert t.post(NAMES) == (Ended(Reason.UNEXPECTED),)
-    assert t.reply == Reply(400)
+    assert t.post(NAMES) == (Ended(EndReason.UNEXPECTED),)
+    assert t.reply == AcsReply(400)
 
 
 @pytest.mark.parametrize("message", [m.RebootResponse(), m.InformResponse(), m.TransferCompleteResponse()])
 def test_an_answer_to_something_else(message: Message) -> None:
     t = Talk().informed(GET)
-    assert t.post(message, "s1-1") == (Ended(Reason.UNEXPECTED, GET),)
-    assert t.reply == Reply(400)
+    assert t.post(message, "s1-1") == (Ended(EndReason.UNEXPECTED, GET),)
+    assert t.reply == AcsReply(400)
 
 
 def test_an_answer_to_nothing() -> None:
     t = Talk().informed()
-    assert t.post(NAMES, "s1-1") == (Ended(Reason.UNEXPECTED),)
-    assert t.reply == Reply(400)
+    assert t.post(NAMES, "s1-1") == (Ended(EndReason.UNEXPECTED),)
+    assert t.reply == AcsReply(400)
 
 
 def test_a_request_that_only_an_acs_makes() -> None:
@@ -483,14 +483,14 @@ def test_requests_that_cannot_be_read_are_refused_and_then_it_ends() -> None:
     assert isinstance(misread, Misread)
     (ended,) = t.raw(b"<html>")
     assert isinstance(ended, Ended)
-    assert (ended.reason, t.reply) == (Reason.UNREADABLE, Reply(400))
+    assert (ended.reason, t.reply) == (EndReason.UNREADABLE, AcsReply(400))
 
 
 def test_a_sound_request_makes_up_for_the_unsound() -> None:
     t = Talk()
     for _ in range(5):
         t.raw(b"<html>")
-        assert t.post(INFORM)[-1] == Informed(INFORM, Header("c1"), Version.V1_0)
+        assert t.post(INFORM)[-1] == Informed(INFORM, Header("c1"), CwmpVersion.V1_0)
 
 
 def test_an_unknown_method_is_not_supported() -> None:
@@ -519,7 +519,7 @@ def test_a_header_that_is_not_understood_is_refused_in_soaps_words() -> None:
     body = t.say(DONE).replace(b"<soapenv:Header>", b'<soapenv:Header><Own soapenv:mustUnderstand="1"/>')
     (misread,) = t.raw(body)
     assert isinstance(misread, Misread)
-    assert isinstance(misread.error, NotUnderstoodError)
+    assert isinstance(misread.error, HeaderNotUnderstoodError)
     assert b"<faultcode>soapenv:MustUnderstand</faultcode>" in t.reply.body
 
 
@@ -528,16 +528,16 @@ def test_an_answer_that_cannot_be_read_leaves_the_request_unknown(old: bytes) ->
     t = Talk().informed(GET, REBOOT)
     (ended,) = t.raw(t.say(NAMES, Header("s1-1")).replace(old, b"<x"))
     assert isinstance(ended, Ended)
-    assert (ended.reason, ended.unanswered, ended.unsent) == (Reason.UNREADABLE, GET, (REBOOT,))
+    assert (ended.reason, ended.unanswered, ended.unsent) == (EndReason.UNREADABLE, GET, (REBOOT,))
     assert ended.error is not None
-    assert t.reply == Reply(400)
+    assert t.reply == AcsReply(400)
 
 
 def test_an_unreadable_answer_to_nothing() -> None:
     t = Talk().informed()
     (ended,) = t.raw(t.say(m.SetParameterValuesResponse(0)).replace(b">0<", b">x<"))
     assert isinstance(ended, Ended)
-    assert ended.reason is Reason.UNREADABLE
+    assert ended.reason is EndReason.UNREADABLE
 
 
 # --- time and length --------------------------------------------------------------------------------------------------
@@ -548,7 +548,7 @@ def test_silence_ends_it() -> None:
     deadline = t.session.deadline()
     assert deadline == t.now + limits.TIMEOUT_S
     assert t.session.handle_timer(deadline - 0.1) == ()
-    assert t.session.handle_timer(deadline) == (Ended(Reason.TIMEOUT, REBOOT, (GET,)),)
+    assert t.session.handle_timer(deadline) == (Ended(EndReason.TIMEOUT, REBOOT, (GET,)),)
     assert t.session.handle_timer(deadline + 1) == ()
     assert t.session.pending is None
 
@@ -559,7 +559,7 @@ def test_our_own_slowness_is_no_silence() -> None:
     assert t.session.deadline() is None
     t.now += 1000
     assert t.session.handle_timer(t.now) == ()
-    assert t.answered().ended == Ended(Reason.DONE)
+    assert t.answered().ended == Ended(EndReason.DONE)
 
 
 def test_it_ends_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -567,8 +567,8 @@ def test_it_ends_at_last(monkeypatch: pytest.MonkeyPatch) -> None:
     t = Talk().informed()
     t.post(DONE, "1")
     t.post(DONE, "2")
-    assert t.post(DONE, "3") == (Ended(Reason.TOO_LONG),)
-    assert t.reply == Reply(400)
+    assert t.post(DONE, "3") == (Ended(EndReason.TOO_LONG),)
+    assert t.reply == AcsReply(400)
 
 
 def test_codes_are_the_schemas() -> None:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.connection_request import (
     HttpTarget,
-    Outcome,
-    Reach,
-    Result,
+    RequestOutcome,
+    RequestReach,
+    RequestResult,
+    RequestSchedule,
     UdpTarget,
-    Waking,
     http_target_untrusted,
     judge_untrusted,
     udp_message,
@@ -30,20 +30,20 @@ from agent.cpe_model.errors import BadCredentialsError
 from agent.cpe_model.known import Credentials
 
 CALLED_FROM = ipaddress.ip_address("203.0.113.7")
-REACH = Reach(CALLED_FROM, (ipaddress.ip_network("10.20.0.0/16"), ipaddress.ip_network("2001:db8::/32")))
+REACH = RequestReach(CALLED_FROM, (ipaddress.ip_network("10.20.0.0/16"), ipaddress.ip_network("2001:db8::/32")))
 CREDENTIALS = Credentials("acs", "s3cret-canary")
 CNONCE = "0a1b2c3d"
 
 
-def target(url: str = "http://203.0.113.7:7547/cr", reach: Reach = REACH) -> HttpTarget:
+def target(url: str = "http://203.0.113.7:7547/cr", reach: RequestReach = REACH) -> HttpTarget:
     got = http_target_untrusted(url, reach)
     assert isinstance(got, HttpTarget), got
     return got
 
 
-def refused(url: str, reach: Reach = REACH) -> Result:
+def refused(url: str, reach: RequestReach = REACH) -> RequestResult:
     got = http_target_untrusted(url, reach)
-    assert isinstance(got, Result), got
+    assert isinstance(got, RequestResult), got
     return got
 
 
@@ -105,37 +105,37 @@ def test_urls_that_are_asked(url: str, host: str, port: int, resource: str, auth
 )
 def test_urls_that_cannot_be_used(url: str, words: str) -> None:
     got = refused(url)
-    assert got.outcome is Outcome.NO_WAY
+    assert got.outcome is RequestOutcome.NO_WAY
     assert words in got.detail
 
 
 def test_an_address_inside_a_house_is_behind_nat() -> None:
     got = refused("http://192.168.1.5:7547/")
-    assert got.outcome is Outcome.BEHIND_NAT
+    assert got.outcome is RequestOutcome.BEHIND_NAT
     assert got.detail == "behind NAT: its URL says 192.168.1.5, it called from 203.0.113.7"
     for host in ("10.0.0.1", "100.64.3.4", "169.254.1.1", "127.0.0.1", "[fe80::1]", "[fd00::1]", "[::1]"):
-        assert refused(f"http://{host}/").outcome is Outcome.BEHIND_NAT, host
+        assert refused(f"http://{host}/").outcome is RequestOutcome.BEHIND_NAT, host
 
 
 def test_another_public_address_is_elsewhere() -> None:
     got = refused("http://8.8.8.8:53/")
-    assert got.outcome is Outcome.ELSEWHERE
+    assert got.outcome is RequestOutcome.ELSEWHERE
     assert got.detail == "its URL leads to 8.8.8.8, it called from 203.0.113.7; no allowed network has that address"
 
 
 def test_without_knowing_where_it_called_from_only_allowed_networks_are_asked() -> None:
-    reach = Reach(None, REACH.allowed)
+    reach = RequestReach(None, REACH.allowed)
     assert target("http://10.20.0.1/", reach).port == 80
     for host in ("203.0.113.7", "192.168.1.5"):
         got = refused(f"http://{host}/", reach)
-        assert got.outcome is Outcome.ELSEWHERE
+        assert got.outcome is RequestOutcome.ELSEWHERE
         assert "not known" in got.detail
 
 
 def test_an_ipv4_address_in_ipv6_s_clothes_is_the_same() -> None:
     mapped = ipaddress.ip_address("::ffff:203.0.113.7")
     assert unmapped(mapped) == CALLED_FROM
-    assert target(reach=Reach(mapped)).host == "203.0.113.7"
+    assert target(reach=RequestReach(mapped)).host == "203.0.113.7"
     assert REACH.refusal(mapped) is None
     assert REACH.refusal(ipaddress.ip_address("::ffff:127.0.0.1")) is not None
 
@@ -143,8 +143,8 @@ def test_an_ipv4_address_in_ipv6_s_clothes_is_the_same() -> None:
 @given(st.one_of(st.text(), st.text("htp:/.@[]0123456789abcx?#%", max_size=40).map("http://".__add__)))
 def test_any_url_gives_a_target_or_a_reason(url: str) -> None:
     got = http_target_untrusted(url, REACH)
-    if isinstance(got, Result):
-        assert got.outcome in {Outcome.NO_WAY, Outcome.BEHIND_NAT, Outcome.ELSEWHERE}
+    if isinstance(got, RequestResult):
+        assert got.outcome in {RequestOutcome.NO_WAY, RequestOutcome.BEHIND_NAT, RequestOutcome.ELSEWHERE}
     else:
         assert re.fullmatch(r"/[!-~]*", got.resource)
         assert got.address is None or got.address == CALLED_FROM or REACH.refusal(got.address) is None
@@ -156,29 +156,29 @@ def test_any_url_gives_a_target_or_a_reason(url: str) -> None:
 CHALLENGE = 'Digest realm="cpe", qop="auth", nonce="abc"'
 
 
-def judge(status: int, *challenges: str, answered: bool = False, basic: bool = False) -> Result | str:
+def judge(status: int, *challenges: str, answered: bool = False, basic: bool = False) -> RequestResult | str:
     return judge_untrusted(target(), CREDENTIALS, status, challenges, CNONCE, answered=answered, basic=basic)
 
 
 @pytest.mark.parametrize(
     ("status", "answered", "outcome", "words"),
     [
-        (200, True, Outcome.ACCEPTED, "accepted it"),
-        (204, True, Outcome.ACCEPTED, "accepted it"),
-        (200, False, Outcome.ACCEPTED, "asked for no password"),
-        (503, False, Outcome.BUSY, "busy (503)"),
-        (503, True, Outcome.BUSY, "busy (503)"),
-        (401, True, Outcome.REFUSED, "ConnectionRequestPassword is another"),
-        (403, True, Outcome.REFUSED, "403"),
-        (404, False, Outcome.REFUSED, "ConnectionRequestURL has changed"),
-        (302, False, Outcome.REFUSED, "not followed"),
-        (500, False, Outcome.REFUSED, "500"),
-        (202, True, Outcome.REFUSED, "202"),
+        (200, True, RequestOutcome.ACCEPTED, "accepted it"),
+        (204, True, RequestOutcome.ACCEPTED, "accepted it"),
+        (200, False, RequestOutcome.ACCEPTED, "asked for no password"),
+        (503, False, RequestOutcome.BUSY, "busy (503)"),
+        (503, True, RequestOutcome.BUSY, "busy (503)"),
+        (401, True, RequestOutcome.REFUSED, "ConnectionRequestPassword is another"),
+        (403, True, RequestOutcome.REFUSED, "403"),
+        (404, False, RequestOutcome.REFUSED, "ConnectionRequestURL has changed"),
+        (302, False, RequestOutcome.REFUSED, "not followed"),
+        (500, False, RequestOutcome.REFUSED, "500"),
+        (202, True, RequestOutcome.REFUSED, "202"),
     ],
 )
-def test_what_a_status_means(status: int, answered: bool, outcome: Outcome, words: str) -> None:
+def test_what_a_status_means(status: int, answered: bool, outcome: RequestOutcome, words: str) -> None:
     got = judge(status, CHALLENGE, answered=answered)
-    assert isinstance(got, Result)
+    assert isinstance(got, RequestResult)
     assert (got.outcome, got.status) == (outcome, status)
     assert words in got.detail
     assert got.detail.startswith("203.0.113.7:7547 ")
@@ -194,8 +194,8 @@ def test_a_challenge_is_answered_once() -> None:
 @pytest.mark.parametrize("challenges", [(), ("Bearer x",), ('Basic realm="cpe"',), ("",), ("Digest \x00",)])
 def test_a_challenge_that_cannot_be_answered(challenges: tuple[str, ...]) -> None:
     got = judge(401, *challenges)
-    assert isinstance(got, Result)
-    assert (got.outcome, got.status) == (Outcome.REFUSED, 401)
+    assert isinstance(got, RequestResult)
+    assert (got.outcome, got.status) == (RequestOutcome.REFUSED, 401)
     assert "challenge" in got.detail
 
 
@@ -204,15 +204,15 @@ def test_basic_only_where_allowed_and_where_it_can_say_the_user() -> None:
     got = judge_untrusted(
         target(), Credentials("a:b", "p"), 401, ['Basic realm="cpe"'], CNONCE, answered=False, basic=True
     )
-    assert isinstance(got, Result)
+    assert isinstance(got, RequestResult)
 
 
 @given(st.integers(200, 999), st.lists(st.text(), max_size=3), st.booleans(), st.booleans())
 def test_any_answer_means_something(status: int, challenges: list[str], answered: bool, basic: bool) -> None:
     got = judge(status, *challenges, answered=answered, basic=basic)
-    assert isinstance(got, Result | str)
-    assert isinstance(got, Result) or (status == 401 and not answered)
-    assert not isinstance(got, Result) or "canary" not in got.detail
+    assert isinstance(got, RequestResult | str)
+    assert isinstance(got, RequestResult) or (status == 401 and not answered)
+    assert not isinstance(got, RequestResult) or "canary" not in got.detail
 
 
 def test_credentials_do_not_show_the_password() -> None:
@@ -279,44 +279,46 @@ def test_udp_values_that_are_none(at_s: int, number: int, cnonce: str) -> None:
 
 
 def test_udp_is_for_those_that_http_does_not_reach() -> None:
-    udp, away = UdpTarget(CALLED_FROM, 40001), Result(Outcome.UNREACHABLE, "away")
+    udp, away = UdpTarget(CALLED_FROM, 40001), RequestResult(RequestOutcome.UNREACHABLE, "away")
     http, nat = target(), refused("http://192.168.1.5/")
     assert way(http, udp) is http
     assert way(nat, udp) is udp
     assert way(away, udp) is udp
     assert way(away, None) is away
     got = way(nat, None)
-    assert isinstance(got, Result)
-    assert got.outcome is Outcome.BEHIND_NAT
+    assert isinstance(got, RequestResult)
+    assert got.outcome is RequestOutcome.BEHIND_NAT
     assert got.detail.startswith("behind NAT: its URL says 192.168.1.5, it called from 203.0.113.7; no UDP binding")
 
 
 def test_pauses_grow_to_an_hour_and_stay_there() -> None:
-    waking, now, pauses = Waking(), 1000.0, []
-    assert waking.wait_s(now) == 0
+    schedule, now, pauses = RequestSchedule(), 1000.0, []
+    assert schedule.wait_s(now) == 0
     for _ in range(8):
-        waking = waking.noted(Result(Outcome.UNREACHABLE, "away"), now, jitter=0.0)
-        wait_s = waking.wait_s(now)
+        schedule = schedule.noted(RequestResult(RequestOutcome.UNREACHABLE, "away"), now, jitter=0.0)
+        wait_s = schedule.wait_s(now)
         assert wait_s is not None
         pauses.append(wait_s)
         now += wait_s
-        assert waking.wait_s(now) == 0
+        assert schedule.wait_s(now) == 0
     assert pauses == [10, 30, 60, 300, 900, 3600, 3600, 3600]
-    assert waking.attempts == 8
+    assert schedule.attempts == 8
 
 
 def test_jitter_shortens_a_pause_and_a_cpe_that_took_it_has_its_time_to_call_in() -> None:
-    away, taken, sent = (Result(o, "") for o in (Outcome.UNREACHABLE, Outcome.ACCEPTED, Outcome.SENT))
-    assert Waking().noted(away, 0.0, jitter=0.999).wait_s(0.0) == pytest.approx(7.5, abs=0.01)
-    assert Waking().noted(taken, 0.0, jitter=0.5).wait_s(0.0) == limits.CALL_IN_S
-    assert Waking().noted(sent, 0.0, jitter=0.5).wait_s(0.0) == limits.CALL_IN_S
+    away, taken, sent = (
+        RequestResult(o, "") for o in (RequestOutcome.UNREACHABLE, RequestOutcome.ACCEPTED, RequestOutcome.SENT)
+    )
+    assert RequestSchedule().noted(away, 0.0, jitter=0.999).wait_s(0.0) == pytest.approx(7.5, abs=0.01)
+    assert RequestSchedule().noted(taken, 0.0, jitter=0.5).wait_s(0.0) == limits.CALL_IN_S
+    assert RequestSchedule().noted(sent, 0.0, jitter=0.5).wait_s(0.0) == limits.CALL_IN_S
 
 
-@pytest.mark.parametrize("outcome", list(Outcome))
-def test_what_is_hopeless_is_not_tried_again_and_says_why(outcome: Outcome) -> None:
-    waking = Waking().noted(Result(outcome, "why"), 5.0, jitter=0.0)
-    assert waking.last == Result(outcome, "why")
-    hopeless = outcome in {Outcome.BEHIND_NAT, Outcome.ELSEWHERE, Outcome.NO_WAY}
-    assert waking.hopeless is hopeless
-    assert (waking.wait_s(1e9) is None) is hopeless
-    assert Waking().wait_s(5.0) == 0, "a new URL, binding or Inform starts anew"
+@pytest.mark.parametrize("outcome", list(RequestOutcome))
+def test_what_is_hopeless_is_not_tried_again_and_says_why(outcome: RequestOutcome) -> None:
+    schedule = RequestSchedule().noted(RequestResult(outcome, "why"), 5.0, jitter=0.0)
+    assert schedule.last == RequestResult(outcome, "why")
+    hopeless = outcome in {RequestOutcome.BEHIND_NAT, RequestOutcome.ELSEWHERE, RequestOutcome.NO_WAY}
+    assert schedule.hopeless is hopeless
+    assert (schedule.wait_s(1e9) is None) is hopeless
+    assert RequestSchedule().wait_s(5.0) == 0, "a new URL, binding or Inform starts anew"

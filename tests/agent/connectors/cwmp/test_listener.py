@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from agent.connectors.base import LostError, NotSentError
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.acs_session import CpeAsks, Ended, Informed, Reason, SessionEvent
-from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.digest import Asked, response_of
+from agent.connectors.cwmp.acs_session import CpeAsks, Ended, EndReason, Informed, SessionEvent
+from agent.connectors.cwmp.cwmp_session import CwmpSession
+from agent.connectors.cwmp.digest import DigestInput, response_of
 from agent.connectors.cwmp.faults import AcsFault, refusal
 from agent.connectors.cwmp.listener import Acs, Proof, tls_context
 from agent.connectors.cwmp.schema import CwmpConfig
@@ -79,7 +79,7 @@ async def test_a_challenge_then_a_session_on_one_connection() -> None:
         assert (over.status, over.body) == (204, b"")
         assert over.get("content-length") == ""
         assert at.acs.sessions == 0
-        assert [e.reason for e in at.desk.of(Ended)] == [Reason.DONE]
+        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.DONE]
         assert at.desk.informs[0][2] == Proof(USER, None, "127.0.0.1")
 
 
@@ -118,7 +118,7 @@ async def test_without_cookies_the_connection_is_the_session() -> None:
         cpe.cookie = ""
         at.desk.call.release()
         assert (await cpe.post()).status == 204
-        assert [e.reason for e in at.desk.of(Ended)] == [Reason.DONE]
+        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.DONE]
 
 
 async def test_a_cookie_takes_a_session_to_another_connection() -> None:
@@ -271,7 +271,7 @@ async def test_a_wrong_password_is_challenged_again(user: str, password: str) ->
 def digest(challenge: str, user: str = USER, password: str = PASSWORD, uri: str = "/acs") -> str:
     """Answer a challenge of the ACS by hand."""
     nonce = challenge.partition('nonce="')[2].partition('"')[0]
-    asked = Asked("ispagent", nonce, "POST", uri, qop="auth", cnonce="00ff", count="00000001")
+    asked = DigestInput("ispagent", nonce, "POST", uri, qop="auth", cnonce="00ff", count="00000001")
     return (
         f'Digest username="{user}", realm="ispagent", nonce="{nonce}", uri="{uri}", qop=auth, nc=00000001,'
         f' cnonce="00ff", response="{response_of(user, password, asked)}"'
@@ -455,7 +455,7 @@ async def test_a_bomb_ends_its_session_alone() -> None:
         assert at.acs.sessions == 2
         assert (await bad.post(bomb, [("Content-Encoding", "gzip")])).status == 400
         assert at.acs.sessions == 1
-        assert [e.reason for e in at.desk.of(Ended)] == [Reason.UNREADABLE]
+        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.UNREADABLE]
         assert (await good.post(said(DONE))).status == 200
 
 
@@ -494,7 +494,7 @@ async def test_a_session_that_is_silent_ends_and_frees_its_memory(autojump_clock
         assert at.acs.sessions == 1
         await trio.sleep(10)
         assert at.acs.sessions == 0
-        assert [e.reason for e in at.desk.of(Ended)] == [Reason.TIMEOUT]
+        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.TIMEOUT]
         assert at.desk.call.over.is_set()
         late = await at.connect()
         late.cookie = cpe.cookie
@@ -508,12 +508,12 @@ async def test_a_handler_that_waits_is_not_swept(autojump_clock: trio.testing.Mo
         start = trio.current_time()
         assert (await cpe.post()).status == 204
         assert trio.current_time() - start == pytest.approx(limits.HOLD_S)
-        assert [e.reason for e in at.desk.of(Ended)] == [Reason.DONE]
+        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.DONE]
 
 
 async def test_a_slow_desk_is_waited_for(autojump_clock: trio.testing.MockClock) -> None:
     class Slow(Desk):
-        async def informed(self, call: Call, informed: Informed, proof: Proof) -> None:
+        async def informed(self, call: CwmpSession, informed: Informed, proof: Proof) -> None:
             await super().informed(call, informed, proof)
             await trio.sleep(100)
 
@@ -524,7 +524,7 @@ async def test_a_slow_desk_is_waited_for(autojump_clock: trio.testing.MockClock)
 async def test_a_sweep_whose_desk_crashes_goes_on(
     autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def crash(_call: Call, _event: SessionEvent) -> None:
+    def crash(_call: CwmpSession, _event: SessionEvent) -> None:
         raise KeyError("amina")
 
     async with acs(Desk(on_event=crash)) as at:
@@ -608,7 +608,7 @@ async def test_a_crash_costs_that_session_alone(where: str, caplog: pytest.LogCa
         good, bad = await at.connect(), await at.connect()
         await good.log_in()
 
-        def crash(_call: Call, _what: object) -> None:
+        def crash(_call: CwmpSession, _what: object) -> None:
             raise KeyError("amina")
 
         if where == "inform":
@@ -668,7 +668,7 @@ async def test_posts_that_overlap_are_taken_one_by_one() -> None:
             at.desk.call.release()
         assert got["empty"].status == 204
         assert got["again"].status == 204, "the same post again is given the same answer"
-        assert [e.reason for e in at.desk.of(Ended)] == [Reason.DONE]
+        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.DONE]
 
 
 # --- a CPE that begins anew, or goes ----------------------------------------------------------------------------------
@@ -711,7 +711,7 @@ async def test_another_inform_in_a_session_begins_the_next_one() -> None:
             assert asked.message == GET
             assert (await cpe.post(said(GOT, asked.id))).status == 204
         assert got == [GOT]
-        assert [e.reason for e in at.desk.of(Ended)] == [Reason.INFORMED_AGAIN, Reason.DONE]
+        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.INFORMED_AGAIN, EndReason.DONE]
         assert at.acs.sessions == 0
 
 

@@ -11,7 +11,7 @@ from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.events import EventCode
 from agent.connectors.cwmp.fields import Value
 from agent.connectors.cwmp.structs import DeviceId, Event, ParameterValue, TransferFault
-from agent.connectors.cwmp.versions import Version
+from agent.connectors.cwmp.versions import CwmpVersion
 from agent.cpe_model import values
 from tests.agent.connectors.cwmp.data import TR069, recorded
 
@@ -80,7 +80,7 @@ TABLE = {
 }
 
 
-def read(path: str) -> envelope.Envelope:
+def read(path: str) -> envelope.CwmpEnvelope:
     return envelope.read_untrusted(recorded(path).read_bytes())
 
 
@@ -97,7 +97,7 @@ def test_every_file_is_read(path: str) -> None:
 
 def test_an_inform_is_read_whole() -> None:
     got = read("captured/cwmp-sim-10-Inform-ev1_M.xml")
-    assert (got.id, got.version) == ("nzo47nti", Version.V1_0)
+    assert (got.id, got.version) == ("nzo47nti", CwmpVersion.V1_0)
     inform = got.message
     assert isinstance(inform, m.Inform)
     assert inform.device_id == DeviceId("Simulator", "C0FFEE", "Simulator", "SIM0000")
@@ -160,8 +160,8 @@ def test_a_large_answer_is_read_whole() -> None:
 
 
 def test_versions_are_the_namespaces() -> None:
-    assert read("traces/freeacs-Inform.xml").version is Version.V1_2
-    assert read("messages/cwmp_ex-cancel_transfer_test-0.xml").version is Version.V1_0  # though 1.2 has the method
+    assert read("traces/freeacs-Inform.xml").version is CwmpVersion.V1_2
+    assert read("messages/cwmp_ex-cancel_transfer_test-0.xml").version is CwmpVersion.V1_0  # though 1.2 has the method
 
 
 def test_no_more_requests_is_read() -> None:

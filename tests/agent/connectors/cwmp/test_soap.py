@@ -7,9 +7,9 @@ import pytest
 from agent.connectors.cwmp import envelope, limits, soap
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.errors import (
+    HeaderNotUnderstoodError,
     MalformedMessageError,
     MalformedSoapError,
-    NotUnderstoodError,
     UnknownMethodError,
 )
 from agent.connectors.cwmp.fields import Value
@@ -24,7 +24,7 @@ from agent.connectors.cwmp.structs import (
     UninstallOperation,
     UpdateOperation,
 )
-from agent.connectors.cwmp.versions import Version, version_of
+from agent.connectors.cwmp.versions import CwmpVersion, version_of
 
 read = envelope.read_untrusted
 
@@ -56,9 +56,9 @@ def test_prefixes(prefix: str) -> None:
 
 def test_no_header_and_no_id() -> None:
     bare = b'<Envelope><Body><RebootResponse xmlns="urn:dslforum-org:cwmp-1-1"/></Body></Envelope>'
-    assert read(bare) == envelope.Envelope(m.RebootResponse(), Header(), Version.V1_1)
+    assert read(bare) == envelope.CwmpEnvelope(m.RebootResponse(), Header(), CwmpVersion.V1_1)
     assert read(wrap(REBOOTED)).id is None
-    assert read(b"<Envelope><Body><RebootResponse/></Body></Envelope>").version is Version.V1_0
+    assert read(b"<Envelope><Body><RebootResponse/></Body></Envelope>").version is CwmpVersion.V1_0
 
 
 def test_blanks_round_an_id_are_kept_to_be_repeated_and_do_not_count() -> None:
@@ -97,20 +97,20 @@ def test_headers_of_1_4() -> None:
 @pytest.mark.parametrize(
     ("body", "header", "version"),
     [
-        (REBOOTED, "", Version.V1_0),
-        ('<c:RebootResponse xmlns:c="urn:dslforum-org:cwmp-1-2"/>', "<cwmp:ID>1</cwmp:ID>", Version.V1_2),
-        ("<RebootResponse/>", '<c:ID xmlns:c="urn:dslforum-org:cwmp-1-1">1</c:ID>', Version.V1_1),
-        ("<RebootResponse/>", "", Version.V1_0),
-        ('<c:RebootResponse xmlns:c="urn:dslforum-org:cwmp-1-4"/>', "", Version.V1_2),
-        (FAULT_OF_1_2, "", Version.V1_2),
+        (REBOOTED, "", CwmpVersion.V1_0),
+        ('<c:RebootResponse xmlns:c="urn:dslforum-org:cwmp-1-2"/>', "<cwmp:ID>1</cwmp:ID>", CwmpVersion.V1_2),
+        ("<RebootResponse/>", '<c:ID xmlns:c="urn:dslforum-org:cwmp-1-1">1</c:ID>', CwmpVersion.V1_1),
+        ("<RebootResponse/>", "", CwmpVersion.V1_0),
+        ('<c:RebootResponse xmlns:c="urn:dslforum-org:cwmp-1-4"/>', "", CwmpVersion.V1_2),
+        (FAULT_OF_1_2, "", CwmpVersion.V1_2),
     ],
 )
-def test_mixed_namespaces(body: str, header: str, version: Version) -> None:
+def test_mixed_namespaces(body: str, header: str, version: CwmpVersion) -> None:
     assert read(wrap(body, header)).version is version
 
 
 def test_version_of() -> None:
-    assert version_of("urn:dslforum-org:cwmp-1-1") is Version.V1_1
+    assert version_of("urn:dslforum-org:cwmp-1-1") is CwmpVersion.V1_1
     assert version_of("urn:dslforum-org:cwmp-2-0") is None
     assert version_of("") is None
 
@@ -186,10 +186,10 @@ def test_operations_by_their_type() -> None:
 
 def test_an_argument_list() -> None:
     body = (
-        "<cwmp:RequestDownload><FileType>2 Web Content</FileType><FileTypeArg><ArgStruct><Name>Version</Name>"
+        "<cwmp:RequestDownload><FileType>2 Web Content</FileType><FileTypeArg><ArgStruct><Name>CwmpVersion</Name>"
         "<Value>v2</Value></ArgStruct></FileTypeArg></cwmp:RequestDownload>"
     )
-    assert read(wrap(body)).message == m.RequestDownload("2 Web Content", (Argument("Version", "v2"),))
+    assert read(wrap(body)).message == m.RequestDownload("2 Web Content", (Argument("CwmpVersion", "v2"),))
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ WRONG = {
     "no timeout": (wrap(REBOOTED, "<cwmp:SessionTimeout>x</cwmp:SessionTimeout>"), MalformedSoapError, "whole number"),
     "no boolean": (wrap(REBOOTED, "<cwmp:HoldRequests>x</cwmp:HoldRequests>"), MalformedSoapError, "a boolean"),
     "a header that must": (
-        wrap(REBOOTED, '<x:Own xmlns:x="u" soapenv:mustUnderstand="1"/>'), NotUnderstoodError, "the header Own",
+        wrap(REBOOTED, '<x:Own xmlns:x="u" soapenv:mustUnderstand="1"/>'), HeaderNotUnderstoodError, "the header Own",
     ),
     "an unknown method": (wrap("<cwmp:Explode/>"), UnknownMethodError, "got Explode"),
     "a field is missing": (wrap("<cwmp:SetParameterValuesResponse/>"), MalformedMessageError, "Status: expected it"),

@@ -19,17 +19,23 @@ import trio
 from agent.connectors.base import Reply, Session, UnreadableError
 from agent.connectors.cwmp import connection_request, http_text, limits
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.acs_session import CpeAsks, Ended, Informed, Reason, SessionEvent
-from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.connection_request import Outcome, Reach, Result, UdpTarget, Waking
+from agent.connectors.cwmp.acs_session import CpeAsks, Ended, EndReason, Informed, SessionEvent
+from agent.connectors.cwmp.connection_request import (
+    RequestOutcome,
+    RequestReach,
+    RequestResult,
+    RequestSchedule,
+    UdpTarget,
+)
+from agent.connectors.cwmp.connection_request_session import request_http, request_udp
+from agent.connectors.cwmp.cpe_session import CpeSession, Offer, known
+from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.faults import AcsFault, refusal
 from agent.connectors.cwmp.identity import cpe_id, target_id
-from agent.connectors.cwmp.line_session import CpeLine, Offer, known
 from agent.connectors.cwmp.listener import Proof
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.stun import Binding
 from agent.connectors.cwmp.stun_listener import StunSocket
-from agent.connectors.cwmp.wake_session import request_http, request_udp
 from agent.cpe_model import limits as model_limits
 from agent.cpe_model.addresses import name_of
 from agent.cpe_model.known import Acceptance, Called, Cpe, CpeBook, Credentials
@@ -40,17 +46,17 @@ from agent.runtime.supervise import contain
 
 _log = logging.getLogger(__name__)
 _ROOTS = ("Device.", "InternetGatewayDevice.")
-WAKE_TIMEOUT_S = 10.0
-WAKERS = 32
+REQUEST_TIMEOUT_S = 10.0
+REQUESTS_AT_ONCE = 32
 """Connection requests that are under way at once: a campaign waits for thousands of CPE, and sockets are for all."""
 _LOOK_S = 1.0
 """Between two looks at who is waited for, where nobody is new: each goes through all of them."""
 _MOST_BINDINGS = 100_000
-_CAME = frozenset({Outcome.ACCEPTED, Outcome.SENT})
+_CAME = frozenset({RequestOutcome.ACCEPTED, RequestOutcome.SENT})
 """A CPE that calls in after these came because it was asked: if it is waited for again, the pauses go on growing."""
 
 
-class Visits:
+class CpeFleet:
     """Implements `listener.Visit`; knows each CPE's line."""
 
     def __init__(
@@ -72,16 +78,16 @@ class Visits:
         """
         self._config, self._book, self._clock, self._offer = config, book, clock, offer
         self._shared_request = shared_request
-        self._lines: dict[str, CpeLine] = {}
-        self._calls: dict[Call, CpeLine] = {}
+        self._lines: dict[str, CpeSession] = {}
+        self._calls: dict[CwmpSession, CpeSession] = {}
         self._waited: dict[str, int] = {}
-        self._woken: dict[str, Waking] = {}
+        self._requests: dict[str, RequestSchedule] = {}
         self._came: set[str] = set()
         """CPE that are waited for and called in because they were asked to."""
         self._asking: set[str] = set()
         self._ended_well: set[str] = set()
         """CPE whose last session was not cut off: what they say when they try again, they have not said before."""
-        self._wakers = trio.CapacityLimiter(WAKERS)
+        self._request_limit = trio.CapacityLimiter(REQUESTS_AT_ONCE)
         self._someone = trio.Event()
         self.bindings: dict[str, UdpTarget] = {}
         """Where CPE behind NAT listen, by the user that they gave the STUN server."""
@@ -94,10 +100,10 @@ class Visits:
         """Return the credentials for connection requests to a CPE: its own, else the shared ones; None: not known."""
         return self._book.request_credentials(name) or self._shared_request()
 
-    def line(self, name: str) -> CpeLine:
+    def line(self, name: str) -> CpeSession:
         """Return the line to a CPE, on which it may be or not."""
         if name not in self._lines:
-            self._lines[name] = CpeLine(name, self._book, self._clock, self._offer)
+            self._lines[name] = CpeSession(name, self._book, self._clock, self._offer)
         return self._lines[name]
 
     async def run(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
@@ -106,13 +112,13 @@ class Visits:
             self._nursery, self._arrived = nursery, arrived
             try:
                 while True:
-                    await self._wake_all(nursery)
+                    await self._request_all(nursery)
             finally:
                 self._nursery = self._arrived = None
 
     # --- what sessions say
 
-    async def informed(self, call: Call, informed: Informed, proof: Proof) -> None:
+    async def informed(self, call: CwmpSession, informed: Informed, proof: Proof) -> None:
         """Take note of an Inform, durably; lend the CPE, if it is one to be worked on."""
         inform = informed.inform
         name = cpe_id(inform.device_id)
@@ -174,14 +180,14 @@ class Visits:
         """Take note of what an Inform proves."""
         codes = [event.event_code.partition(" ")[0] for event in inform.event]
         await self._book.evidence(cpe.name, "inform", True, "")
-        if "6" in codes and cpe.name in self._woken:
+        if "6" in codes and cpe.name in self._requests:
             await self._book.evidence(cpe.name, "connection-request", True, "")
         if any(event.event_code == "M Reboot" for event in inform.event):
             await self._book.evidence(cpe.name, "reboot", True, "")
-        waking = self._woken.get(cpe.name)
-        if waking is not None and (waking.last is None or waking.last.outcome not in _CAME):
-            del self._woken[cpe.name]  # that it could not be called for says nothing any more
-        elif waking is not None:
+        schedule = self._requests.get(cpe.name)
+        if schedule is not None and (schedule.last is None or schedule.last.outcome not in _CAME):
+            del self._requests[cpe.name]  # that it could not be called for says nothing any more
+        elif schedule is not None:
             self._came.add(cpe.name)
         line = self.line(cpe.name)
         if "0" in codes and line.awaits_reset:
@@ -191,7 +197,7 @@ class Visits:
             await line.booted()
         await line.look_at_flash(cpe)
 
-    def _lend(self, call: Call, cpe: Cpe) -> None:
+    def _lend(self, call: CwmpSession, cpe: Cpe) -> None:
         if self._nursery is None or self._arrived is None:
             return
         line = self._calls[call] = self.line(cpe.name)
@@ -203,7 +209,7 @@ class Visits:
         self._nursery.start_soon(self._lent, call, line, self._arrived, limits.LINGER_S if due else 0.0)
 
     async def _lent(
-        self, call: Call, line: CpeLine, arrived: Callable[[Session], Awaitable[None]], linger_s: float
+        self, call: CwmpSession, line: CpeSession, arrived: Callable[[Session], Awaitable[None]], linger_s: float
     ) -> None:
         """Keep a CPE on the line until nobody has work for it, or it hung up; and know its line until it did."""
         try:
@@ -229,19 +235,19 @@ class Visits:
             if line.name in self._waited:
                 self._someone.set()  # it may have to be called for
 
-    async def event(self, call: Call, event: SessionEvent) -> None:
+    async def event(self, call: CwmpSession, event: SessionEvent) -> None:
         """Take note of what else a session says."""
         match event:
             case CpeAsks(request=m.TransferComplete() as done):
                 await self._transferred(call, done)
             case Ended(reason=reason) if call in self._calls:
                 self._calls[call].detach(call)
-                if reason is Reason.DONE:
+                if reason is EndReason.DONE:
                     self._ended_well.add(self._calls[call].name)
             case _:
                 pass
 
-    async def _transferred(self, call: Call, done: m.TransferComplete) -> None:
+    async def _transferred(self, call: CwmpSession, done: m.TransferComplete) -> None:
         line = self._calls.get(call)
         if line is None:
             return
@@ -269,12 +275,12 @@ class Visits:
 
     @contextmanager
     def waited_for(self, target: str) -> Iterator[None]:
-        """Call for a CPE inside the block, again and again, with pauses that grow."""
+        """Send connection requests to a CPE inside the block, with pauses that grow."""
         name = name_of(target)
         self._waited[name] = self._waited.get(name, 0) + 1
         if name in self._came:  # it came for something else, and there is something new for it
             self._came.discard(name)
-            self._woken.pop(name, None)
+            self._requests.pop(name, None)
         self._someone.set()
         try:
             yield
@@ -283,50 +289,52 @@ class Visits:
             if not self._waited[name]:
                 del self._waited[name]
                 self._came.discard(name)
-                self._woken.pop(name, None)
+                self._requests.pop(name, None)
 
-    def woken(self, name: str) -> Result | None:
+    def last_request(self, name: str) -> RequestResult | None:
         """Return how the last connection request went, since somebody waits for the CPE; None: there was none."""
-        waking = self._woken.get(name)
-        return None if waking is None else waking.last
+        schedule = self._requests.get(name)
+        return None if schedule is None else schedule.last
 
-    async def _wake_all(self, nursery: trio.Nursery) -> None:
+    async def _request_all(self, nursery: trio.Nursery) -> None:
         now = self._clock.boot_s()
         pauses: list[float] = []
         for name in list(self._waited):
             line = self._lines.get(name)
             if name in self._asking or (line is not None and line.live is not None):
                 continue
-            waking = self._woken.get(name, Waking())
-            wait_s = waking.wait_s(now)
+            schedule = self._requests.get(name, RequestSchedule())
+            wait_s = schedule.wait_s(now)
             if wait_s is None:
                 continue
             if wait_s > 0:
                 pauses.append(wait_s)
                 continue
             jitter = random.random()  # noqa: S311  spreads, hides nothing
-            asked = self._woken[name] = waking.noted(Result(Outcome.UNREACHABLE, "being asked"), now, jitter)
+            asked = self._requests[name] = schedule.noted(
+                RequestResult(RequestOutcome.UNREACHABLE, "being asked"), now, jitter
+            )
             pauses.append(asked.due_at - now)
             self._asking.add(name)
-            wake = partial(self._wake, name, waking, asked)
-            nursery.start_soon(partial(contain, "connection request", wake, log=_log))
+            request = partial(self._request, name, schedule, asked)
+            nursery.start_soon(partial(contain, "connection request", request, log=_log))
         self._someone = trio.Event()
         with trio.move_on_after(max(min([*pauses, 30.0]), _LOOK_S)):
             await self._someone.wait()
 
-    async def _wake(self, name: str, waking: Waking, asked: Waking) -> None:
-        """Call for a CPE and take note of how that went, unless it called in meanwhile: then it is an old story."""
+    async def _request(self, name: str, schedule: RequestSchedule, asked: RequestSchedule) -> None:
+        """Send a connection request and keep its result, unless the CPE called in meanwhile: then it is outdated."""
         try:
-            async with self._wakers:
-                result = await self.wake(name)
+            async with self._request_limit:
+                result = await self.request_connection(name)
         except UnreadableError as err:
-            result = Result(Outcome.NO_WAY, str(err))
+            result = RequestResult(RequestOutcome.NO_WAY, str(err))
         finally:
             self._asking.discard(name)
-        if self._woken.get(name) is asked:
-            self._woken[name] = waking.noted(result, self._clock.boot_s(), random.random())  # noqa: S311  as above
+        if self._requests.get(name) is asked:
+            self._requests[name] = schedule.noted(result, self._clock.boot_s(), random.random())  # noqa: S311  as above
 
-    async def wake(self, name: str) -> Result:
+    async def request_connection(self, name: str) -> RequestResult:
         """Send one connection request, and return how the CPE took it.
 
         Raises:
@@ -337,19 +345,23 @@ class Visits:
             raise UnreadableError(f"there is no CPE {name}", reason=TargetReason.UNKNOWN_TARGET)
         credentials = self.request_credentials(name)
         if credentials is None:
-            return Result(Outcome.NO_WAY, "no credentials for connection requests are known: ispagent cpe rotate")
+            return RequestResult(
+                RequestOutcome.NO_WAY, "no credentials for connection requests are known: ispagent cpe rotate"
+            )
         called_from = ipaddress.ip_address(cpe.address) if cpe.address else None
-        reach = Reach(called_from, self._config.request_networks)
+        reach = RequestReach(called_from, self._config.request_networks)
         http = (
             connection_request.http_target_untrusted(cpe.request_url, reach)
             if cpe.request_url
-            else Result(Outcome.NO_WAY, "it has told no ConnectionRequestURL")
+            else RequestResult(RequestOutcome.NO_WAY, "it has told no ConnectionRequestURL")
         )
         way = connection_request.way(http, self.bindings.get(credentials.user) if self.stun else None)
-        if isinstance(way, Result):
+        if isinstance(way, RequestResult):
             return way
         if isinstance(way, UdpTarget):
             if self.stun is None:
-                return Result(Outcome.NO_WAY, "it is behind NAT, and this ACS has no STUN server ([cwmp] stun_port)")
+                return RequestResult(
+                    RequestOutcome.NO_WAY, "it is behind NAT, and this ACS has no STUN server ([cwmp] stun_port)"
+                )
             return await request_udp(way, credentials, self.stun.send)
-        return await request_http(way, credentials, timeout_s=WAKE_TIMEOUT_S)
+        return await request_http(way, credentials, timeout_s=REQUEST_TIMEOUT_S)

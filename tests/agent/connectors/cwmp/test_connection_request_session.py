@@ -27,19 +27,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.connection_request import (
     HttpTarget,
-    Outcome,
-    Reach,
-    Result,
+    RequestOutcome,
+    RequestReach,
+    RequestResult,
     UdpTarget,
     http_target_untrusted,
 )
+from agent.connectors.cwmp.connection_request_session import request_http, request_udp
 from agent.connectors.cwmp.stun import Binding, StunServer
 from agent.connectors.cwmp.stun_listener import StunSocket, serve_stun
-from agent.connectors.cwmp.wake_session import request_http, request_udp
 from agent.cpe_model.known import Credentials
 
 LOOPBACK = ipaddress.ip_address("127.0.0.1")
-REACH = Reach(LOOPBACK)
+REACH = RequestReach(LOOPBACK)
 CREDENTIALS = Credentials("acs-üser", "s3cret-canary")
 HASHES = {"MD5": "md5", "SHA-256": "sha256"}
 
@@ -126,19 +126,19 @@ async def listening(handle: Handler) -> AsyncIterator[HttpTarget]:
         nursery.cancel_scope.cancel()
 
 
-def target(port: int, scheme: str = "http", host: str = "127.0.0.1", reach: Reach = REACH) -> HttpTarget:
+def target(port: int, scheme: str = "http", host: str = "127.0.0.1", reach: RequestReach = REACH) -> HttpTarget:
     got = http_target_untrusted(f"{scheme}://{host}:{port}/cr?a=1", reach)
     assert isinstance(got, HttpTarget), got
     return got
 
 
-async def ask(at: HttpTarget, *, timeout_s: float = 10, context: ssl.SSLContext | None = None) -> Result:
+async def ask(at: HttpTarget, *, timeout_s: float = 10, context: ssl.SSLContext | None = None) -> RequestResult:
     got = await request_http(at, CREDENTIALS, timeout_s=timeout_s, ssl_context=context)
     assert "canary" not in got.detail
     return got
 
 
-async def wake(cpe: Cpe) -> Result:
+async def request_connection(cpe: Cpe) -> RequestResult:
     async with listening(cpe.handle) as at:
         return await ask(at)
 
@@ -150,8 +150,8 @@ async def wake(cpe: Cpe) -> Result:
 @pytest.mark.parametrize("algorithm", ["MD5", "SHA-256"])
 async def test_digest(algorithm: str, qop: str | None) -> None:
     cpe = Cpe(algorithm, qop)
-    got = await wake(cpe)
-    assert (got.outcome, got.status) == (Outcome.ACCEPTED, 200)
+    got = await request_connection(cpe)
+    assert (got.outcome, got.status) == (RequestOutcome.ACCEPTED, 200)
     first, second = cpe.requests
     assert (first.method, first.target, second.target) == (b"GET", b"/cr?a=1", b"/cr?a=1")
     assert [name for name, _ in first.headers] == [b"host"]
@@ -171,8 +171,8 @@ async def test_digest(algorithm: str, qop: str | None) -> None:
     ids=["closes", "closes without a word", "large body", "204", "body"],
 )
 async def test_a_connection_that_ends_after_the_challenge_is_opened_once_more(cpe: Cpe) -> None:
-    got = await wake(cpe)
-    assert (got.outcome, got.status) == (Outcome.ACCEPTED, cpe.status)
+    got = await request_connection(cpe)
+    assert (got.outcome, got.status) == (RequestOutcome.ACCEPTED, cpe.status)
     ends = not cpe.keep or cpe.silent_end or len(cpe.body) > 1000
     assert (len(cpe.requests), cpe.connections) == (2, 2 if ends else 1)
 
@@ -183,17 +183,23 @@ async def test_a_connection_that_ends_after_the_challenge_is_opened_once_more(cp
 @pytest.mark.parametrize("keep", [True, False])
 async def test_a_wrong_password_is_said_after_two_exchanges(keep: bool) -> None:
     cpe = Cpe(password="another", keep=keep)
-    got = await wake(cpe)
-    assert (got.outcome, got.status) == (Outcome.REFUSED, 401)
+    got = await request_connection(cpe)
+    assert (got.outcome, got.status) == (RequestOutcome.REFUSED, 401)
     assert "ConnectionRequestPassword" in got.detail
     assert len(cpe.requests) == 2
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome"), [(503, Outcome.BUSY), (403, Outcome.REFUSED), (404, Outcome.REFUSED), (500, Outcome.REFUSED)]
+    ("status", "outcome"),
+    [
+        (503, RequestOutcome.BUSY),
+        (403, RequestOutcome.REFUSED),
+        (404, RequestOutcome.REFUSED),
+        (500, RequestOutcome.REFUSED),
+    ],
 )
-async def test_other_answers(status: int, outcome: Outcome) -> None:
-    got = await wake(Cpe(status=status))
+async def test_other_answers(status: int, outcome: RequestOutcome) -> None:
+    got = await request_connection(Cpe(status=status))
     assert (got.outcome, got.status) == (outcome, status)
 
 
@@ -201,8 +207,8 @@ async def test_redirects_are_not_followed() -> None:
     elsewhere = Cpe()
     async with listening(elsewhere.handle) as other:
         cpe = Cpe(status=302, headers=[("Location", f"http://127.0.0.1:{other.port}/cr")])
-        got = await wake(cpe)
-    assert (got.outcome, got.status) == (Outcome.REFUSED, 302)
+        got = await request_connection(cpe)
+    assert (got.outcome, got.status) == (RequestOutcome.REFUSED, 302)
     assert elsewhere.connections == 0
 
 
@@ -230,7 +236,7 @@ def saying(data: bytes, *, repeated: bool = False, hang: bool = False) -> Handle
 async def test_silence_ends_with_the_time_that_was_given(data: bytes) -> None:
     async with listening(saying(data, hang=True)) as at:
         got = await ask(at, timeout_s=0.1)
-    assert (got.outcome, got.status) == (Outcome.UNREACHABLE, None)
+    assert (got.outcome, got.status) == (RequestOutcome.UNREACHABLE, None)
     assert got.detail.endswith("took the connection and gave no answer within 0.1 s")
 
 
@@ -247,7 +253,7 @@ async def test_silence_ends_with_the_time_that_was_given(data: bytes) -> None:
 async def test_nonsense(data: bytes, words: str) -> None:
     async with listening(saying(data)) as at:
         got = await ask(at)
-    assert (got.outcome, got.status) == (Outcome.UNREACHABLE, None)
+    assert (got.outcome, got.status) == (RequestOutcome.UNREACHABLE, None)
     assert words in got.detail
 
 
@@ -256,7 +262,7 @@ async def test_a_head_that_never_ends(data: bytes) -> None:
     head = b"" if data[:4] == b"HTTP" else b"HTTP/1.1 200 OK\r\nx: "
     async with listening(saying(head + data, repeated=data[:4] == b"HTTP" or data[:1] == b"x")) as at:
         got = await ask(at, timeout_s=5)
-    assert (got.outcome, got.status) == (Outcome.UNREACHABLE, None)
+    assert (got.outcome, got.status) == (RequestOutcome.UNREACHABLE, None)
     assert "within" not in got.detail
 
 
@@ -284,7 +290,7 @@ async def test_a_body_of_megabytes_is_not_read(status: int, chunked: bool) -> No
 
     async with listening(handle) as at:
         got = await ask(at)
-    assert (got.outcome, got.status) == (Outcome.ACCEPTED if status == 200 else Outcome.REFUSED, status)
+    assert (got.outcome, got.status) == (RequestOutcome.ACCEPTED if status == 200 else RequestOutcome.REFUSED, status)
     assert sent < 40_000_000
 
 
@@ -293,7 +299,7 @@ async def test_a_slow_body_does_not_hold_what_is_decided(monkeypatch: pytest.Mon
     monkeypatch.setattr(limits, "CONNECTION_DRAIN_S", 0.05)
     async with listening(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nx", hang=True)) as at:
         got = await ask(at)
-    assert got.outcome is Outcome.ACCEPTED
+    assert got.outcome is RequestOutcome.ACCEPTED
 
 
 @pytest.mark.parametrize("body", [b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n", b"Content-Length: 9\r\n\r\nx"])
@@ -309,7 +315,7 @@ async def test_a_challenge_with_a_broken_body_is_answered(body: bytes) -> None:
         return await saying(head + body)(stream)
 
     async with listening(handle) as at:
-        assert (await ask(at)).outcome is Outcome.ACCEPTED
+        assert (await ask(at)).outcome is RequestOutcome.ACCEPTED
     assert len(cpe.requests) == 1
 
 
@@ -317,7 +323,7 @@ async def test_nobody_listens() -> None:
     with trio.socket.socket() as sock:
         await sock.bind(("127.0.0.1", 0))
         got = await ask(target(sock.getsockname()[1]))
-    assert (got.outcome, got.status) == (Outcome.UNREACHABLE, None)
+    assert (got.outcome, got.status) == (RequestOutcome.UNREACHABLE, None)
     assert got.detail.endswith("cannot be reached: Connection refused")
 
 
@@ -340,19 +346,19 @@ async def test_a_name_is_judged_by_what_it_leads_to_and_that_is_asked(monkeypatc
         monkeypatch.setattr(trio.socket, "getaddrinfo", either)
         named = target(at.port, host="cpe.example")
         got = await ask(named)
-        assert got.outcome is Outcome.UNREACHABLE
+        assert got.outcome is RequestOutcome.UNREACHABLE
         assert "no address is known" in got.detail
         names["cpe.example"] = ["8.8.8.8", "10.0.0.1"]
-        assert (await ask(named)).outcome is Outcome.ELSEWHERE
+        assert (await ask(named)).outcome is RequestOutcome.ELSEWHERE
         names["cpe.example"] = []
-        assert (await ask(named)).outcome is Outcome.UNREACHABLE
+        assert (await ask(named)).outcome is RequestOutcome.UNREACHABLE
         assert cpe.connections == 0
         names["cpe.example"] = ["8.8.8.8", "127.0.0.1"]
-        assert (await ask(named)).outcome is Outcome.ACCEPTED
+        assert (await ask(named)).outcome is RequestOutcome.ACCEPTED
         # The first address of several that may be asked has nobody
         names["cpe.example"] = ["127.0.0.2", "127.0.0.1"]
-        wide = Reach(None, (ipaddress.ip_network("127.0.0.0/8"),))
-        assert (await ask(target(at.port, host="cpe.example", reach=wide))).outcome is Outcome.ACCEPTED
+        wide = RequestReach(None, (ipaddress.ip_network("127.0.0.0/8"),))
+        assert (await ask(target(at.port, host="cpe.example", reach=wide))).outcome is RequestOutcome.ACCEPTED
     assert dict(cpe.requests[0].headers)[b"host"] == b"cpe.example:%d" % at.port
 
 
@@ -397,19 +403,19 @@ async def test_https(certificate: Path) -> None:
     async with listening(handle) as at:  # type: ignore[arg-type] # a listener of sockets gives socket streams
         secure = target(at.port, "https")
         trusting = ssl.create_default_context(cafile=str(certificate))
-        assert (await ask(secure, context=trusting)).outcome is Outcome.ACCEPTED
+        assert (await ask(secure, context=trusting)).outcome is RequestOutcome.ACCEPTED
         strict = ssl.create_default_context()
         got = await ask(secure, context=strict)
-        assert got.outcome is Outcome.UNREACHABLE
+        assert got.outcome is RequestOutcome.UNREACHABLE
         assert "CERTIFICATE_VERIFY_FAILED" in got.detail
-        assert (await ask(secure)).outcome is Outcome.NO_WAY
+        assert (await ask(secure)).outcome is RequestOutcome.NO_WAY
     async with listening(saying(b"HTTP/1.1 200 OK\r\n\r\n")) as plain:
         got = await ask(target(plain.port, "https"), context=trusting)
-    assert got.outcome is Outcome.UNREACHABLE
+    assert got.outcome is RequestOutcome.UNREACHABLE
     assert "TLS" in got.detail
     async with listening(saying(b"", hang=True)) as silent:
         got = await ask(target(silent.port, "https"), context=trusting, timeout_s=0.1)
-    assert got.outcome is Outcome.UNREACHABLE
+    assert got.outcome is RequestOutcome.UNREACHABLE
     assert "gave no answer within" in got.detail
 
 
@@ -447,7 +453,7 @@ async def test_a_cpe_behind_nat_binds_and_is_woken_through_its_binding() -> None
                 assert (binding.username, binding.address, binding.port) == ("cpe-1", LOOPBACK, own[1])
                 at = UdpTarget(binding.address, binding.port)
                 got = await request_udp(at, CREDENTIALS, server.send, gap_s=0.001)
-                assert got.outcome is Outcome.SENT
+                assert got.outcome is RequestOutcome.SENT
                 # Connected: what comes from another port, a NAT would drop, and so does this socket
                 copies = [await cpe.recv(2000) for _ in range(limits.UDP_COPIES)]
     assert len(set(copies)) == 1
@@ -518,7 +524,7 @@ async def test_what_could_not_be_sent(autojump_clock: trio.testing.MockClock) ->
     started = trio.current_time()
     got = await request_udp(at, CREDENTIALS, send)
     assert trio.current_time() - started == pytest.approx(limits.UDP_GAP_S * (limits.UDP_COPIES - 1))
-    assert got.outcome is Outcome.UNREACHABLE
+    assert got.outcome is RequestOutcome.UNREACHABLE
     assert got.detail == "127.0.0.1:9 by UDP: nothing could be sent: Network is unreachable"
     got = await request_udp(at, CREDENTIALS, send)
-    assert (got.outcome, len(sent)) == (Outcome.SENT, 2), "one lost copy is no failure"
+    assert (got.outcome, len(sent)) == (RequestOutcome.SENT, 2), "one lost copy is no failure"

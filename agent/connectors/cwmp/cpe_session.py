@@ -20,7 +20,7 @@ import trio
 from agent.connectors.base import Busy, DriftedError, LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.cwmp import effects_session, limits, rows_session
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.call_session import Call
+from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.effects import Flash
 from agent.connectors.cwmp.faults import CpeFault, fault_text, refused
 from agent.connectors.cwmp.fields import Value as Typed
@@ -50,19 +50,19 @@ Offer = Callable[[Mapping[str, str]], Awaitable[Image]]
 """Makes the image that an effect's arguments name ready to be fetched. Raises NotSentError where it is not that one."""
 
 
-class CpeLine:
+class CpeSession:
     """A CPE. `call` is its session that is open now."""
 
     def __init__(self, name: str, book: CpeBook, clock: Clock, offer: Offer) -> None:
         """Know a CPE that may not be on the line."""
         self.name = name
         self.target = Target(target_id(name), "cwmp")
-        self.call: Call | None = None
+        self.call: CwmpSession | None = None
         self._book, self._clock, self.offer = book, clock, offer
         self._came = trio.Event()
         self._told: dict[str, Reply] = {}
-        self._doubt: Call | None = None
-        self._later: Call | None = None
+        self._doubt: CwmpSession | None = None
+        self._later: CwmpSession | None = None
         """The session after which what was set takes effect: the CPE said that it applies it later."""
         self._written: dict[Address, Value] = {}
         self._settled = False
@@ -74,7 +74,7 @@ class CpeLine:
 
     # --- who is on the line
 
-    def attach(self, call: Call) -> None:
+    def attach(self, call: CwmpSession) -> None:
         """A session of the CPE is open, and the floor is ours."""
         if self.call is not None:
             self.call.hang_up()
@@ -82,17 +82,17 @@ class CpeLine:
         self._came.set()
         self._came = trio.Event()
 
-    def detach(self, call: Call) -> None:
+    def detach(self, call: CwmpSession) -> None:
         """That session is over."""
         if self.call is call:
             self.call = None
 
     @property
-    def live(self) -> Call | None:
+    def live(self) -> CwmpSession | None:
         """The session that can be used now."""
         return self.call if self.call is not None and not self.call.over.is_set() else None
 
-    async def wait(self, seconds: float = limits.READ_WAIT_S) -> Call:
+    async def wait(self, seconds: float = limits.READ_WAIT_S) -> CwmpSession:
         """Return the CPE's session, waiting for it to call in.
 
         Raises:
@@ -210,7 +210,7 @@ class CpeLine:
         commit = self._book.secrets_set(self.name).get(path)
         return {addresses.VALUE: SecretRef(commit) if commit else ""}
 
-    async def _values_and_key(self, call: Call, paths: Sequence[str]) -> dict[str, CachedParameter]:
+    async def _values_and_key(self, call: CwmpSession, paths: Sequence[str]) -> dict[str, CachedParameter]:
         """Return parameters, having found out which secrets the CPE took whose answer was lost."""
         pending = self._book.pending(self.name) if any(classify(p) is Sensitivity.SECRET for p in paths) else ()
         key_path = self.parameter_key_path()
@@ -229,7 +229,7 @@ class CpeLine:
         """Return where the CPE keeps the ParameterKey of what was set last."""
         return f"{self.cpe().root}ManagementServer.ParameterKey"
 
-    async def values(self, call: Call, paths: Sequence[str]) -> dict[str, CachedParameter]:
+    async def values(self, call: CwmpSession, paths: Sequence[str]) -> dict[str, CachedParameter]:
         """Return parameters by their full names; what the CPE does not have is left out. What was read is kept.
 
         Raises:
@@ -246,7 +246,7 @@ class CpeLine:
             await self._book.forget(self.name, path)
         return found
 
-    async def _some(self, call: Call, paths: Sequence[str]) -> dict[str, CachedParameter]:
+    async def _some(self, call: CwmpSession, paths: Sequence[str]) -> dict[str, CachedParameter]:
         """Return some parameters in one request; where one is not there, in halves until that one is found."""
         answer = await self.asked(call, m.GetParameterValues(tuple(paths)))
         if isinstance(answer, m.GetParameterValuesResponse):
@@ -261,7 +261,7 @@ class CpeLine:
         half = len(paths) // 2
         return {**await self._some(call, paths[:half]), **await self._some(call, paths[half:])}
 
-    async def below(self, call: Call, path: str) -> dict[str, CachedParameter]:
+    async def below(self, call: CwmpSession, path: str) -> dict[str, CachedParameter]:
         """Return all parameters below a path that ends in a dot; nothing where the CPE does not have it.
 
         Raises:
@@ -289,7 +289,7 @@ class CpeLine:
             return {}
         raise UnreadableError(f"{path}: {_said(answer)}", reason=TargetReason.REFUSED)
 
-    async def names(self, call: Call, path: str) -> dict[str, bool]:
+    async def names(self, call: CwmpSession, path: str) -> dict[str, bool]:
         """Return name -> writable of all below a path; nothing where the CPE does not have it.
 
         Raises:
@@ -309,7 +309,7 @@ class CpeLine:
     async def _keep(self, found: Mapping[str, CachedParameter], below: str = "") -> None:
         await self._book.learned(self.name, found, below=below)
 
-    async def asked(self, call: Call, request: AcsRequest) -> CpeResponse | m.Fault:
+    async def asked(self, call: CwmpSession, request: AcsRequest) -> CpeResponse | m.Fault:
         """Return the answer to a request that changes nothing.
 
         Raises:
@@ -320,7 +320,7 @@ class CpeLine:
         except (NotSentError, LostError) as err:
             raise UnreadableError(str(err), reason=err.reason) from err
 
-    async def ask(self, call: Call, request: AcsRequest) -> CpeResponse | m.Fault:
+    async def ask(self, call: CwmpSession, request: AcsRequest) -> CpeResponse | m.Fault:
         """Return the answer to a request, if the CPE's profile and its breaker let it out.
 
         Raises:
@@ -392,14 +392,14 @@ class CpeLine:
             self._later = call if reply.reason is TargetReason.OK_LATER else None
         return reply
 
-    async def _look_at_pending(self, call: Call) -> None:
+    async def _look_at_pending(self, call: CwmpSession) -> None:
         """Find out whether a secret in doubt was taken: its ParameterKey tells, and will not after the next setting."""
         try:
             await self.settle_secrets(call)
         except UnreadableError as err:
             raise NotSentError(f"it could not be read: {err}", reason=err.reason) from err
 
-    async def settle_secrets(self, call: Call) -> None:
+    async def settle_secrets(self, call: CwmpSession) -> None:
         """Find out whether secrets in doubt were taken.
 
         Raises:
@@ -417,7 +417,7 @@ class CpeLine:
         if drifted:
             raise DriftedError(f"{', '.join(_path(a) for a in drifted)} reads otherwise by now", observed=drifted)
 
-    async def _set(self, call: Call, writes: Sequence[Transition], key: str) -> Reply:
+    async def _set(self, call: CwmpSession, writes: Sequence[Transition], key: str) -> Reply:
         """Set parameters, all or none. Secrets that are set are noted before, by the key that proves it."""
         values: list[ParameterValue] = []
         secrets: dict[str, str] = {}
@@ -466,7 +466,7 @@ class CpeLine:
             kind = known_.type
         return ParameterValue(path, Typed(profile.write_value(kind, text), kind))
 
-    async def set_values(self, call: Call, values: Sequence[ParameterValue], key: str) -> Reply:
+    async def set_values(self, call: CwmpSession, values: Sequence[ParameterValue], key: str) -> Reply:
         """Set parameters in one request.
 
         Raises:

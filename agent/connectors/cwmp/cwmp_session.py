@@ -14,7 +14,7 @@ import trio
 
 from agent.connectors.base import LostError, NotSentError
 from agent.connectors.cwmp import limits
-from agent.connectors.cwmp.acs_session import AcsSession, Answered, Ended, Informed, Reply, SessionEvent
+from agent.connectors.cwmp.acs_session import AcsReply, AcsSession, Answered, Ended, Informed, SessionEvent
 from agent.connectors.cwmp.errors import LocalCwmpError
 from agent.connectors.cwmp.messages import Fault
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse
@@ -39,7 +39,7 @@ class _Asked:
         self.over = trio.Event()
 
 
-class Call:
+class CwmpSession:
     """One session. `over` is set when it ended; `held` says whether somebody still has work for the CPE."""
 
     def __init__(self, session: AcsSession) -> None:
@@ -47,7 +47,7 @@ class Call:
         self.session = session
         self.over = trio.Event()
         self.held = False
-        self.anew: Call | None = None
+        self.anew: CwmpSession | None = None
         """The next session, which the CPE began in this one by another Inform."""
         self._asked: _Asked | None = None
         self._turn = trio.Lock()
@@ -110,7 +110,7 @@ class Call:
 
     async def exchange(
         self, body: bytes, now: Callable[[], float], take: Take, gone: Gone = trio.sleep_forever
-    ) -> Reply:
+    ) -> AcsReply:
         """Take one POST and return the response to it; what it says is durable by then.
 
         Args:
@@ -120,19 +120,19 @@ class Call:
             gone: returns when the CPE is no longer there to be answered.
         """
         if self.over.is_set() and not self.session.ended:
-            return Reply(400)
+            return AcsReply(400)
         call = self
         for event in self.session.receive_untrusted(body):
             if isinstance(event, Informed) and self.over.is_set():
-                call = self.anew = Call(self.session)  # whoever has this one is not to speak to the next
+                call = self.anew = CwmpSession(self.session)  # whoever has this one is not to speak to the next
             await call._take(event, take)
         return await call._answer(now, take, gone)
 
-    async def _answer(self, now: Callable[[], float], take: Take, gone: Gone) -> Reply:
+    async def _answer(self, now: Callable[[], float], take: Take, gone: Gone) -> AcsReply:
         if self.session.idle and self.held:
             await self._hold(gone)
         if self.over.is_set() and not self.session.ended:
-            return Reply(400)
+            return AcsReply(400)
         pending = self._asked
         reply = self.session.respond(now())
         if pending is not None and self.session.pending is pending.request:

@@ -18,19 +18,19 @@ from trio.testing import MockClock
 from agent.connectors.base import LostError, NotSentError, Session, UnreadableError
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.acs_session import AcsSession, Reply
-from agent.connectors.cwmp.call_session import Call
-from agent.connectors.cwmp.connection_request import Outcome
+from agent.connectors.cwmp.acs_session import AcsReply, AcsSession
+from agent.connectors.cwmp.connection_request import RequestOutcome
 from agent.connectors.cwmp.connector import CwmpConnector
+from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.effects import Flash
 from agent.connectors.cwmp.envelope import read_untrusted
 from agent.connectors.cwmp.faults import AcsFault
+from agent.connectors.cwmp.fleet_session import REQUEST_TIMEOUT_S, CpeFleet
 from agent.connectors.cwmp.identity import target_id
 from agent.connectors.cwmp.images import Image
 from agent.connectors.cwmp.listener import Proof
 from agent.connectors.cwmp.methods import Message
 from agent.connectors.cwmp.structs import DeviceId, TransferFault
-from agent.connectors.cwmp.visits_session import WAKE_TIMEOUT_S, Visits
 from agent.cpe_model.addresses import FIRMWARE, address
 from agent.cpe_model.breaker import TaskSignature
 from agent.cpe_model.known import Acceptance, CachedParameter, Cpe, Credentials
@@ -86,34 +86,34 @@ class Worker:
 class Talk:
     """One session of a CPE, as the listener has it, without HTTP."""
 
-    visits: Visits
+    fleet: CpeFleet
     proof: Proof = SHARED
-    call: Call = field(default_factory=lambda: Call(AcsSession("s1", 0.0)))
+    call: CwmpSession = field(default_factory=lambda: CwmpSession(AcsSession("s1", 0.0)))
 
     async def take(self, event: Any) -> None:
         if type(event).__name__ == "Informed":
             self.call = self.call.anew or self.call
-            await self.visits.informed(self.call, event, self.proof)
+            await self.fleet.informed(self.call, event, self.proof)
         else:
-            await self.visits.event(self.call, event)
+            await self.fleet.event(self.call, event)
 
-    async def post(self, message: Message | None = None, identity: str = "c1") -> Reply:
+    async def post(self, message: Message | None = None, identity: str = "c1") -> AcsReply:
         body = b"" if message is None else said(message, identity)
         return await self.call.exchange(body, trio.current_time, self.take)
 
 
 @dataclass
 class Site:
-    """Visits that run, on trio's clock."""
+    """A fleet at work, on trio's clock."""
 
-    visits: Visits
+    fleet: CpeFleet
     book: Book
     worker: Worker
     nursery: trio.Nursery
 
     async def calls(self, proof: Proof = SHARED, message: m.Inform | None = None) -> Talk:
         """Have a CPE inform."""
-        talk = Talk(self.visits, proof)
+        talk = Talk(self.fleet, proof)
         self.reply = await talk.post(message or inform())
         await trio.testing.wait_all_tasks_blocked()
         return talk
@@ -122,15 +122,15 @@ class Site:
 @asynccontextmanager
 async def running(book: Book | None = None, worker: Worker | None = None, **options: Any) -> AsyncIterator[Site]:
     book, worker = book or Book(), worker or Worker()
-    visits = Visits(replace(CONFIG, **options), book, FakeClock(), no_image)
+    fleet = CpeFleet(replace(CONFIG, **options), book, FakeClock(), no_image)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(visits.run, worker.arrived)
+        nursery.start_soon(fleet.run, worker.arrived)
         await trio.testing.wait_all_tasks_blocked()
-        yield Site(visits, book, worker, nursery)
+        yield Site(fleet, book, worker, nursery)
         nursery.cancel_scope.cancel()
 
 
-def fault(reply: Reply) -> int | None:
+def fault(reply: AcsReply) -> int | None:
     message = read_untrusted(reply.body).message
     return message.fault_code if isinstance(message, m.Fault) else None
 
@@ -159,7 +159,7 @@ async def test_an_accepted_cpe_is_lent(autojump_clock: MockClock) -> None:
         await at.calls()
         (session,) = at.worker.came
         assert session.target.id == target_id(NAME)
-        assert session is at.visits.line(NAME)
+        assert session is at.fleet.line(NAME)
 
 
 async def test_a_secret_in_an_inform_is_not_kept(autojump_clock: MockClock) -> None:
@@ -191,7 +191,7 @@ async def test_who_does_not_say_who_it_is_is_refused(device: DeviceId, autojump_
         body = said(inform()).replace(b"<OUI>02AC5F<", f"<OUI>{device.oui}<".encode())
         body = body.replace(b">Box<", f">{device.product_class}<".encode())
         body = body.replace(b">S1<", f">{device.serial_number}<".encode())
-        talk = Talk(at.visits)
+        talk = Talk(at.fleet)
         reply = await talk.call.exchange(body, trio.current_time, talk.take)
         assert fault(reply) == AcsFault.INVALID_ARGUMENTS
         assert at.book.calls == []
@@ -252,16 +252,16 @@ async def test_who_only_claims_to_be_a_cpe_changes_nothing_of_it(autojump_clock:
     book = Book(ACCEPTED, {NAME: Login(NAME, "x")})
     async with running(book) as at:
         real = await at.calls(OWN)
-        at.visits.line(NAME).breaker.task(*signature_now())
-        before = (at.visits.line(NAME).breaker.rows(), list(book.proven), dict(book.breakers), book.find(NAME))
-        with at.visits.waited_for(target_id(NAME)):
+        at.fleet.line(NAME).breaker.task(*signature_now())
+        before = (at.fleet.line(NAME).breaker.rows(), list(book.proven), dict(book.breakers), book.find(NAME))
+        with at.fleet.waited_for(target_id(NAME)):
             claims = await at.calls(message=inform("1 BOOT", "6 CONNECTION REQUEST", "M Reboot"))
             told = await claims.post(TRANSFER, "c2")
             assert told.status == 200
             assert (await claims.post()).status == 204
-        assert (at.visits.line(NAME).breaker.rows(), book.proven, book.breakers, book.find(NAME)) == before
-        assert at.visits.line(NAME).late_result(ticket_of("k1")) is None
-        assert at.visits.line(NAME).live is real.call
+        assert (at.fleet.line(NAME).breaker.rows(), book.proven, book.breakers, book.find(NAME)) == before
+        assert at.fleet.line(NAME).late_result(ticket_of("k1")) is None
+        assert at.fleet.line(NAME).live is real.call
         assert not real.call.over.is_set()
 
 
@@ -280,8 +280,8 @@ async def test_new_names_without_end_leave_nothing_in_memory(autojump_clock: Moc
             device = DeviceId("Maker", "02AC5F", "Box", f"S{number}")
             talk = await at.calls(message=inform("0 BOOTSTRAP", "1 BOOT", "6 CONNECTION REQUEST", device=device))
             await talk.post()
-        assert at.visits._lines == {}
-        assert at.visits._calls == {}
+        assert at.fleet._lines == {}
+        assert at.fleet._calls == {}
         assert at.book.proven == []
 
 
@@ -291,7 +291,7 @@ async def test_new_names_without_end_leave_nothing_in_memory(autojump_clock: Moc
 async def test_the_floor_is_held_as_long_as_somebody_has_work(autojump_clock: MockClock) -> None:
     async with running(Book(ACCEPTED)) as at:
         talk = await at.calls()
-        replies: list[Reply] = []
+        replies: list[AcsReply] = []
 
         async def post() -> None:
             replies.append(await talk.post())
@@ -303,7 +303,7 @@ async def test_the_floor_is_held_as_long_as_somebody_has_work(autojump_clock: Mo
         await trio.testing.wait_all_tasks_blocked()
         assert [r.status for r in replies] == [204]
         assert at.worker.here == 0
-        assert at.visits._calls == {}
+        assert at.fleet._calls == {}
 
 
 async def test_the_floor_is_not_held_for_nobody(autojump_clock: MockClock) -> None:
@@ -313,8 +313,8 @@ async def test_the_floor_is_not_held_for_nobody(autojump_clock: MockClock) -> No
         assert (await talk.post()).status == 204
         assert trio.current_time() == start
         await trio.testing.wait_all_tasks_blocked()
-        assert at.visits._calls == {}
-        assert at.visits.line(NAME).live is None
+        assert at.fleet._calls == {}
+        assert at.fleet.line(NAME).live is None
 
 
 async def test_who_works_on_a_cpe_that_hangs_up_is_stopped(autojump_clock: MockClock) -> None:
@@ -324,8 +324,8 @@ async def test_who_works_on_a_cpe_that_hangs_up_is_stopped(autojump_clock: MockC
         talk.call.hang_up()
         await trio.testing.wait_all_tasks_blocked()
         assert at.worker.here == 0
-        assert at.visits.line(NAME).call is None
-        assert at.visits._calls == {}
+        assert at.fleet.line(NAME).call is None
+        assert at.fleet._calls == {}
 
 
 async def test_a_worker_that_crashes_costs_that_session_alone(
@@ -345,7 +345,7 @@ async def test_a_cpe_that_informs_again_ends_its_older_session(autojump_clock: M
         first = await at.calls()
         errors: list[Exception] = []
 
-        async def ask(call: Call) -> None:
+        async def ask(call: CwmpSession) -> None:
             try:
                 await call.ask(GET)
             except (NotSentError, LostError) as err:
@@ -359,10 +359,10 @@ async def test_a_cpe_that_informs_again_ends_its_older_session(autojump_clock: M
         await trio.testing.wait_all_tasks_blocked()
         assert [type(e) for e in errors] == [LostError, NotSentError], "what was sent is unknown, what was not is not"
         assert first.call.over.is_set()
-        assert at.visits.line(NAME).live is second.call
+        assert at.fleet.line(NAME).live is second.call
         assert (await first.post(GOT, "s1-1")).status == 400
-        assert at.visits.line(NAME).live is second.call, "the end of the older one is not that of the new one"
-        assert list(at.visits._calls) == [second.call]
+        assert at.fleet.line(NAME).live is second.call, "the end of the older one is not that of the new one"
+        assert list(at.fleet._calls) == [second.call]
 
 
 async def test_a_cpe_that_informs_again_in_its_session_is_lent_again(autojump_clock: MockClock) -> None:
@@ -372,24 +372,24 @@ async def test_a_cpe_that_informs_again_in_its_session_is_lent_again(autojump_cl
         await talk.post(inform("1 BOOT"))
         await trio.testing.wait_all_tasks_blocked()
         assert talk.call is not first
-        assert at.visits.line(NAME).live is talk.call
+        assert at.fleet.line(NAME).live is talk.call
         assert len(at.worker.came) == 2
         assert at.worker.here == 1
 
 
 async def test_what_is_told_of_a_transfer_reaches_who_asked_for_it(autojump_clock: MockClock) -> None:
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
-        at.visits.line(NAME).flash = Flash("k1", "2.0", "1.0")
+        at.fleet.line(NAME).flash = Flash("k1", "2.0", "1.0")
         talk = await at.calls(message=inform("7 TRANSFER COMPLETE", "M Download"))
         assert at.worker.here == 0, "nobody has work any more"
         told = await talk.post(TRANSFER, "c2")
         assert read_untrusted(told.body).message == m.TransferCompleteResponse()
-        reply = at.visits.line(NAME).late_result(ticket_of("k1"))
+        reply = at.fleet.line(NAME).late_result(ticket_of("k1"))
         assert reply is not None
         assert (reply.accepted, reply.reason) == (False, "fault-9010")
         assert (NAME, "firmware", False, "fault 9010") in at.book.proven
         await talk.post(replace(TRANSFER, command_key="k2", fault_struct=TransferFault(0, "")), "c3")
-        good = at.visits.line(NAME).late_result(ticket_of("k2"))
+        good = at.fleet.line(NAME).late_result(ticket_of("k2"))
         assert good is not None
         assert good.accepted
 
@@ -397,10 +397,10 @@ async def test_what_is_told_of_a_transfer_reaches_who_asked_for_it(autojump_cloc
 async def test_a_boot_is_told_once(autojump_clock: MockClock) -> None:
     """An Inform that is tried again tells the same boot (RetryCount above 0)."""
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
-        at.visits.line(NAME).breaker.task(*signature_now())
+        at.fleet.line(NAME).breaker.task(*signature_now())
         await at.calls(message=inform("1 BOOT"))
         assert [row[2] for row in at.book.breakers[NAME]] == [1]
-        at.visits.line(NAME).breaker.task(*signature_now())
+        at.fleet.line(NAME).breaker.task(*signature_now())
         await at.calls(message=inform("1 BOOT", retry=1))
         assert [row[2] for row in at.book.breakers[NAME]] == [1], "it says again what it has said"
         assert at.book.cpes[NAME].boots == 1
@@ -408,7 +408,7 @@ async def test_a_boot_is_told_once(autojump_clock: MockClock) -> None:
 
 async def test_a_boot_whose_first_inform_did_not_come_counts(autojump_clock: MockClock) -> None:
     async with running(Book(ACCEPTED), Worker(wants=False)) as at:
-        at.visits.line(NAME).breaker.task(*signature_now())
+        at.fleet.line(NAME).breaker.task(*signature_now())
         await at.calls(message=inform("1 BOOT", retry=3))
         assert [row[2] for row in at.book.breakers[NAME]] == [1]
 
@@ -463,7 +463,7 @@ class Bell:
 
 @asynccontextmanager
 async def ringing(bell: Bell, book: Book | None = None, **options: Any) -> AsyncIterator[Site]:
-    """Visits, and a CPE that called in before and can be asked to call in again."""
+    """CpeFleet, and a CPE that called in before and can be asked to call in again."""
     async with trio.open_nursery() as nursery:
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
         nursery.start_soon(trio.serve_listeners, bell.handle, [listener])
@@ -479,35 +479,35 @@ async def ringing(bell: Bell, book: Book | None = None, **options: Any) -> Async
 async def test_a_cpe_that_is_waited_for_is_called_at_once(autojump_clock: MockClock) -> None:
     bell = Bell()
     async with ringing(bell) as at:
-        assert at.visits.woken(NAME) is None
-        with at.visits.waited_for(target_id(NAME)):
+        assert at.fleet.last_request(NAME) is None
+        with at.fleet.waited_for(target_id(NAME)):
             start = trio.current_time()
             await until(lambda: bool(bell.at))
             assert trio.current_time() - start < 1
-            await until(lambda: (w := at.visits.woken(NAME)) is not None and w.outcome is Outcome.ACCEPTED)
-        assert at.visits.woken(NAME) is None
+            await until(lambda: (w := at.fleet.last_request(NAME)) is not None and w.outcome is RequestOutcome.ACCEPTED)
+        assert at.fleet.last_request(NAME) is None
 
 
 async def test_it_is_called_again_with_pauses_that_grow_until_nobody_waits(autojump_clock: MockClock) -> None:
     bell = Bell(status=503)
     async with ringing(bell) as at:
-        with at.visits.waited_for(target_id(NAME)):
+        with at.fleet.waited_for(target_id(NAME)):
             await trio.sleep(4000)
         number = len(bell.at)
         pauses = [later - earlier for earlier, later in zip(bell.at, bell.at[1:], strict=False)]
-        for pause, wanted in zip(pauses, limits.WAKE_PAUSES_S, strict=False):
-            assert wanted * (1 - limits.WAKE_JITTER) - 1 <= pause <= wanted + 2, pauses
+        for pause, wanted in zip(pauses, limits.REQUEST_PAUSES_S, strict=False):
+            assert wanted * (1 - limits.REQUEST_JITTER) - 1 <= pause <= wanted + 2, pauses
         assert number >= 5
         await trio.sleep(8000)
         assert len(bell.at) == number, "nobody waits any more"
-        with at.visits.waited_for(target_id(NAME)):
+        with at.fleet.waited_for(target_id(NAME)):
             await until(lambda: len(bell.at) > number)
 
 
 async def test_a_cpe_that_took_it_has_time_to_call_in(autojump_clock: MockClock) -> None:
     bell = Bell()
     async with ringing(bell) as at:
-        with at.visits.waited_for(target_id(NAME)):
+        with at.fleet.waited_for(target_id(NAME)):
             await trio.sleep(60)
         assert bell.at[1] - bell.at[0] >= limits.CALL_IN_S
 
@@ -516,7 +516,7 @@ async def test_a_cpe_that_came_and_is_waited_for_still_is_not_called_again_at_on
     bell = Bell()
     async with ringing(bell) as at:
         at.worker.done()
-        with at.visits.waited_for(target_id(NAME)):
+        with at.fleet.waited_for(target_id(NAME)):
             for sessions in (1, 2, 3):
                 while len(bell.at) < sessions:  # noqa: ASYNC110  a bell tells nobody
                     await trio.sleep(1)
@@ -524,19 +524,19 @@ async def test_a_cpe_that_came_and_is_waited_for_still_is_not_called_again_at_on
                 await talk.post()
             pauses = [later - earlier for earlier, later in zip(bell.at, bell.at[1:], strict=False)]
             assert pauses[0] >= limits.CALL_IN_S
-            assert pauses[1] >= limits.WAKE_PAUSES_S[1] * (1 - limits.WAKE_JITTER) - 1
-            assert pauses[1] < limits.WAKE_PAUSES_S[2]
-            with at.visits.waited_for(target_id(NAME)):  # there is something new for it
+            assert pauses[1] >= limits.REQUEST_PAUSES_S[1] * (1 - limits.REQUEST_JITTER) - 1
+            assert pauses[1] < limits.REQUEST_PAUSES_S[2]
+            with at.fleet.waited_for(target_id(NAME)):  # there is something new for it
                 await until(lambda: len(bell.at) == 4)
 
 
 async def test_two_who_wait_call_once(autojump_clock: MockClock) -> None:
     bell = Bell()
     async with ringing(bell) as at:
-        with at.visits.waited_for(target_id(NAME)):
-            with at.visits.waited_for(target_id(NAME)):
+        with at.fleet.waited_for(target_id(NAME)):
+            with at.fleet.waited_for(target_id(NAME)):
                 await trio.sleep(5)
-            assert at.visits.woken(NAME) is not None
+            assert at.fleet.last_request(NAME) is not None
             await trio.sleep(5)
         assert len(bell.at) == 1
 
@@ -545,7 +545,7 @@ async def test_a_cpe_on_the_line_is_not_called(autojump_clock: MockClock) -> Non
     bell = Bell()
     async with ringing(bell) as at:
         talk = await at.calls(Proof(USER, None, "127.0.0.1"))
-        with at.visits.waited_for(target_id(NAME)):
+        with at.fleet.waited_for(target_id(NAME)):
             await trio.sleep(15)
             assert bell.at == []
             start = trio.current_time()
@@ -558,7 +558,7 @@ async def test_that_a_cpe_called_in_because_it_was_asked_is_evidence(autojump_cl
     bell = Bell()
     async with ringing(bell) as at:
         at.worker.done()
-        with at.visits.waited_for(target_id(NAME)):
+        with at.fleet.waited_for(target_id(NAME)):
             await until(lambda: bool(bell.at))
             await at.calls(Proof(USER, None, "127.0.0.1"), inform("6 CONNECTION REQUEST"))
         assert (NAME, "connection-request", True, "") in at.book.proven
@@ -568,30 +568,30 @@ async def test_it_is_asked_nowhere_else_than_where_it_called_from(autojump_clock
     bell = Bell()
     async with ringing(bell) as at:
         at.book.cpes[NAME] = replace(at.book.cpes[NAME], address="192.0.2.7")
-        result = await at.visits.wake(NAME)
-        assert result.outcome in (Outcome.BEHIND_NAT, Outcome.ELSEWHERE)
+        result = await at.fleet.request_connection(NAME)
+        assert result.outcome in (RequestOutcome.BEHIND_NAT, RequestOutcome.ELSEWHERE)
         assert bell.at == []
     networks = (ipaddress.ip_network("127.0.0.0/8"),)
     async with ringing(bell, request_networks=networks) as at:
         at.book.cpes[NAME] = replace(at.book.cpes[NAME], address="192.0.2.7")
-        assert (await at.visits.wake(NAME)).outcome is Outcome.ACCEPTED
+        assert (await at.fleet.request_connection(NAME)).outcome is RequestOutcome.ACCEPTED
 
 
 async def test_ways_that_are_none(autojump_clock: MockClock) -> None:
     async with ringing(Bell()) as at:
         with pytest.raises(UnreadableError) as caught:
-            await at.visits.wake("02AC5F-Box-S9")
+            await at.fleet.request_connection("02AC5F-Box-S9")
         assert caught.value.reason == "unknown-target"
         at.book.cpes[NAME] = replace(at.book.cpes[NAME], request_url="")
-        assert (await at.visits.wake(NAME)).outcome is Outcome.NO_WAY
+        assert (await at.fleet.request_connection(NAME)).outcome is RequestOutcome.NO_WAY
         at.book.requests.clear()
-        result = await at.visits.wake(NAME)
-        assert (result.outcome, "no credentials" in result.detail) == (Outcome.NO_WAY, True)
-        with at.visits.waited_for(target_id("02AC5F-Box-S9")):
+        result = await at.fleet.request_connection(NAME)
+        assert (result.outcome, "no credentials" in result.detail) == (RequestOutcome.NO_WAY, True)
+        with at.fleet.waited_for(target_id("02AC5F-Box-S9")):
             await trio.sleep(10_000)
-            woken = at.visits.woken("02AC5F-Box-S9")
-            assert woken is not None
-            assert woken.outcome is Outcome.NO_WAY
+            result = at.fleet.last_request("02AC5F-Box-S9")
+            assert result is not None
+            assert result.outcome is RequestOutcome.NO_WAY
 
 
 async def test_one_that_takes_the_connection_and_says_nothing(autojump_clock: MockClock) -> None:
@@ -603,8 +603,8 @@ async def test_one_that_takes_the_connection_and_says_nothing(autojump_clock: Mo
     bell.handle = silent  # type: ignore[method-assign]  # a CPE that hangs
     async with ringing(bell) as at:
         start = trio.current_time()
-        assert (await at.visits.wake(NAME)).outcome is Outcome.UNREACHABLE
-        assert trio.current_time() - start == pytest.approx(WAKE_TIMEOUT_S, abs=1)
+        assert (await at.fleet.request_connection(NAME)).outcome is RequestOutcome.UNREACHABLE
+        assert trio.current_time() - start == pytest.approx(REQUEST_TIMEOUT_S, abs=1)
 
 
 async def test_a_crash_while_one_is_called_ends_nothing(
@@ -614,7 +614,7 @@ async def test_a_crash_while_one_is_called_ends_nothing(
     async with ringing(bell) as at:
         good = at.book.cpes[NAME]
         at.book.cpes[NAME] = replace(good, address="no address")
-        with at.visits.waited_for(target_id(NAME)):
+        with at.fleet.waited_for(target_id(NAME)):
             await trio.sleep(5)
             at.book.cpes[NAME] = good
             await until(lambda: bool(bell.at))
@@ -640,9 +640,9 @@ async def test_many_that_are_waited_for_are_not_all_called_at_once(autojump_cloc
         async def wait(name: str) -> None:
             at.book.cpes[name] = replace(at.book.cpes[NAME], name=name)
             at.book.requests[name] = Credentials("acs", "bell")
-            with at.visits.waited_for(target_id(name)):
+            with at.fleet.waited_for(target_id(name)):
                 await trio.sleep(8)
-                assert at.visits.woken(name) is not None
+                assert at.fleet.last_request(name) is not None
 
         for number in range(200):
             nursery.start_soon(wait, f"02AC5F-Box-{number}")
@@ -725,7 +725,7 @@ async def test_a_cpe_is_woken_and_calls_in() -> None:
             await cpe.wait_sessions(2)
         assert "6 CONNECTION REQUEST" in book.calls[-1].events
         await cpe.call_in()
-        assert (await made.wake(LAB)).outcome is Outcome.ACCEPTED
+        assert (await made.request_connection(LAB)).outcome is RequestOutcome.ACCEPTED
 
 
 async def test_a_cpe_with_a_wrong_password_gets_nowhere() -> None:

@@ -15,16 +15,16 @@ from agent.connectors.base import LostError, NotSentError
 from agent.connectors.cwmp import envelope, limits
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.acs_session import (
+    AcsReply,
     AcsSession,
     Answered,
     CpeAsks,
     Ended,
+    EndReason,
     Informed,
-    Reason,
-    Reply,
     SessionEvent,
 )
-from agent.connectors.cwmp.call_session import Call
+from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse, Message
 from agent.connectors.cwmp.structs import TransferFault
 from tests.agent.connectors.cwmp.http_rig import GET, GOT, inform, said
@@ -39,7 +39,7 @@ class Talk:
     """A call, and the CPE's side of it."""
 
     nursery: trio.Nursery
-    call: Call = field(default_factory=lambda: Call(AcsSession("s1", 0.0)))
+    call: CwmpSession = field(default_factory=lambda: CwmpSession(AcsSession("s1", 0.0)))
     events: list[SessionEvent] = field(default_factory=list)
     gone: trio.Event = field(default_factory=trio.Event)
     answers: list[CpeResponse | m.Fault | Exception] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Talk:
         await trio.lowlevel.checkpoint()
         self.events.append(event)
 
-    async def post(self, message: Message | None = None, identity: str = "c1") -> Reply:
+    async def post(self, message: Message | None = None, identity: str = "c1") -> AcsReply:
         body = b"" if message is None else said(message, identity)
         return await self.call.exchange(body, trio.current_time, self.take, self.gone.wait)
 
@@ -74,7 +74,7 @@ class Talk:
             await trio.lowlevel.checkpoint()
 
 
-def asked(reply: Reply) -> tuple[Message, str]:
+def asked(reply: AcsReply) -> tuple[Message, str]:
     """Return what a reply asks, and its ID."""
     opened = envelope.read_untrusted(reply.body)
     return opened.message, opened.id or ""
@@ -120,7 +120,7 @@ async def test_two_who_ask_at_once_have_their_own_answers(at: Talk, autojump_clo
 
 async def test_asking_ends_the_wait_of_a_cpe_at_once(at: Talk, autojump_clock: MockClock) -> None:
     await at.informed()
-    got: list[Reply] = []
+    got: list[AcsReply] = []
 
     async def post() -> None:
         got.append(await at.post())
@@ -174,7 +174,7 @@ async def test_the_floor_is_let_go_when_nobody_has_work_any_more(at: Talk, autoj
     start = trio.current_time()
     assert (await at.post()).status == 204
     assert trio.current_time() - start == 3
-    assert at.events[-1] == Ended(Reason.DONE)
+    assert at.events[-1] == Ended(EndReason.DONE)
 
 
 async def test_a_cpe_is_not_made_to_wait_too_long(at: Talk, autojump_clock: MockClock) -> None:
@@ -235,7 +235,7 @@ async def test_hung_up_after_it_was_sent(at: Talk, autojump_clock: MockClock) ->
 
 async def test_hung_up_while_the_floor_is_held(at: Talk, autojump_clock: MockClock) -> None:
     await at.informed()
-    replies: list[Reply] = []
+    replies: list[AcsReply] = []
 
     async def post() -> None:
         replies.append(await at.post())

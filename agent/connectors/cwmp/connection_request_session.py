@@ -22,8 +22,8 @@ import trio
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.connection_request import (
     HttpTarget,
-    Outcome,
-    Result,
+    RequestOutcome,
+    RequestResult,
     UdpTarget,
     judge_untrusted,
     udp_message,
@@ -52,7 +52,7 @@ async def request_http(
     timeout_s: float,
     ssl_context: ssl.SSLContext | None = None,
     basic: bool = False,
-) -> Result:
+) -> RequestResult:
     """Return how a CPE took a connection request (TR-069 section 3.2.2). Redirects are not followed.
 
     Args:
@@ -63,7 +63,9 @@ async def request_http(
         basic: whether the password may go out as it is, to a CPE that asks for Basic.
     """
     if target.scheme == "https" and ssl_context is None:
-        return Result(Outcome.NO_WAY, f"{target.place} is https, and no TLS is set up for connection requests")
+        return RequestResult(
+            RequestOutcome.NO_WAY, f"{target.place} is https, and no TLS is set up for connection requests"
+        )
     asking = _Asking(target, credentials, ssl_context, basic)
     with trio.move_on_after(timeout_s):
         return await asking.run()
@@ -81,9 +83,9 @@ class _Asking:
     basic: bool
     connected: bool = False
 
-    async def run(self) -> Result:
+    async def run(self) -> RequestResult:
         addresses = await self._addresses()
-        if isinstance(addresses, Result):
+        if isinstance(addresses, RequestResult):
             return addresses
         connection: _Connection | None = None
         authorization: str | None = None
@@ -112,7 +114,7 @@ class _Asking:
                     basic=self.basic,
                 )
                 usable = await connection.drain()
-                if isinstance(verdict, Result):
+                if isinstance(verdict, RequestResult):
                     return verdict
                 authorization = verdict
                 if not usable:
@@ -126,7 +128,7 @@ class _Asking:
             if connection is not None:
                 await connection.close()
 
-    async def _addresses(self) -> tuple[str, ...] | Result:
+    async def _addresses(self) -> tuple[str, ...] | RequestResult:
         """Return what may be connected to: the address that was checked, or those of a name, checked now."""
         target = self.target
         if target.address is not None:
@@ -263,7 +265,7 @@ async def request_udp(
     *,
     copies: int = limits.UDP_COPIES,
     gap_s: float = limits.UDP_GAP_S,
-) -> Result:
+) -> RequestResult:
     """Return that a UDP connection request was sent: a few copies, that the CPE takes for one (TR-069 Annex G).
 
     Two requests to a CPE within a second have the same time, and it may take the second for an old one.
@@ -293,5 +295,7 @@ async def request_udp(
         else:
             sent += 1
     if not sent:
-        return Result(Outcome.UNREACHABLE, f"{target.place} by UDP: nothing could be sent: {failure}")
-    return Result(Outcome.SENT, f"sent to {target.place} by UDP, which is never answered: it calls in, or it does not")
+        return RequestResult(RequestOutcome.UNREACHABLE, f"{target.place} by UDP: nothing could be sent: {failure}")
+    return RequestResult(
+        RequestOutcome.SENT, f"sent to {target.place} by UDP, which is never answered: it calls in, or it does not"
+    )
