@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agent.changes.engine.tickets import now_of
-from agent.changes.journal import commands, plans
+from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.audit import Recorder
-from agent.changes.journal.commands import MoveItem, PlanRow
+from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event
 from agent.changes.worker import Worker
 from agent.inventory import book
@@ -48,7 +49,7 @@ class Reopen:
             )
         tx.append(Entry(LeafKind.RESUMED, self.plan_id, plan.digest, sealed=self.sealed))
         for item, sealed in left:
-            commands.move_item(tx, MoveItem(self.plan_id, item.n, Event.RETRY, ItemReason.RETRY, "", sealed))
+            item_commands.move_item(tx, MoveItem(self.plan_id, item.n, Event.RETRY, ItemReason.RETRY, "", sealed))
         tx.run("UPDATE plan SET finished_seq = NULL WHERE plan_id = ?", (self.plan_id,))
 
 

@@ -18,10 +18,11 @@ from agent.changes.authority.approval import Approvals
 from agent.changes.engine.apply import Run
 from agent.changes.engine.steps import RunParts
 from agent.changes.engine.tickets import now_of
-from agent.changes.journal import commands, plans
+from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.audit import Recorder
-from agent.changes.journal.commands import MoveItem, PlanRow
+from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.digest import Signer
+from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event, Gate, fold
 from agent.changes.journal.plans import Loaded
 from agent.model import ItemState, ReasonChange, SuspensionReason
@@ -73,7 +74,7 @@ class Supersede:
             )
             for row in rows:
                 why, sealed = f"superseded by {self.by}", self.seals[service]
-                commands.move_item(
+                item_commands.move_item(
                     tx, MoveItem(bytes(row["plan_id"]), row["n"], Event.SUPERSEDE, ItemReason.SUPERSEDED, why, sealed)
                 )
                 done.append((row["short"], row["n"]))
@@ -163,7 +164,9 @@ class Worker:
         done = await contain(f"change {row.short}", load_and_apply, log=_log, fatal=(StoreFailedError,))
         if isinstance(done, Crash):
             record = self._recorder.record(None, {"what": "item", "event": "given-up"})
-            states = await self._parts.store.run(commands.GiveUp(row.plan_id, "a fault of the agent's own", record))
+            states = await self._parts.store.run(
+                item_commands.GiveUp(row.plan_id, "a fault of the agent's own", record)
+            )
             await self._finish(row, states, "given up")
 
     async def _look(self, nursery: trio.Nursery) -> None:

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from agent.changes.journal import plans
-from agent.changes.journal.commands import Lock
+from agent.changes.journal.item_commands import Lock
 from agent.model import Address
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks

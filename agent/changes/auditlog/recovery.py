@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from agent.changes.journal import commands
+from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.machine import Gate
 from agent.store import log_store
@@ -40,7 +40,7 @@ def give_up_unfinished(tx: Tx, record: Sealed) -> int:
     """
     rows = tx.all("SELECT plan_id FROM plan WHERE consumed_seq IS NOT NULL AND finished_seq IS NULL")
     for row in rows:
-        commands.GiveUp(bytes(row["plan_id"]), "the database was restored from a backup", record).run(tx)
+        item_commands.GiveUp(bytes(row["plan_id"]), "the database was restored from a backup", record).run(tx)
     return len(rows)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from agent.changes.journal import commands
+from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder, do_json, outcome_json, seen_json
 from agent.changes.journal.commands import Now, PlanRow
 from agent.changes.journal.machine import FINAL, UNSENT, Event
@@ -95,14 +95,14 @@ class Tickets:
         if owed is None:
             attempt = await self._store.run(about)
         else:
-            attempt = await self._store.run(commands.NextStep(self._done(owed), about))
+            attempt = await self._store.run(item_commands.NextStep(self._done(owed), about))
         if isinstance(attempt, RefusedCommandError):
             raise attempt
         if about.began is not None:
             self.states[item.n] = ItemState.RUNNING
         return self.ticket(item, action, attempt)
 
-    def _about(self, item: Item, action: StepAction, take: tuple[Address, ...]) -> commands.AboutTo:
+    def _about(self, item: Item, action: StepAction, take: tuple[Address, ...]) -> item_commands.AboutTo:
         service, do = item.subject, do_json(action.do)
         begins = action.direction is Direction.FORWARD and self.unsent(item)
         rests_on = item
@@ -114,7 +114,7 @@ class Tickets:
             "do": do,
             "bound": seen_json(action.bound),
         }
-        return commands.AboutTo(
+        return item_commands.AboutTo(
             plan_id=self.plan.plan_id,
             n=item.n,
             step=action.step,
@@ -175,14 +175,14 @@ class Tickets:
         """Make a step's outcome durable; the ticket is used up."""
         await self._store.run(self._done(owed))
 
-    def _done(self, owed: Owed) -> commands.StepDone:
+    def _done(self, owed: Owed) -> item_commands.StepDone:
         ticket = owed.ticket
         record: dict[str, Json] = {
             "what": "outcome",
             "direction": ticket.direction.value,
             **outcome_json(owed.outcome),
         }
-        return commands.StepDone(
+        return item_commands.StepDone(
             plan_id=self.plan.plan_id,
             n=ticket.item,
             step=ticket.step,
@@ -211,11 +211,11 @@ class Tickets:
         """Move an item for the last time of its run, make `owed` durable and give the addresses back, all in one."""
         done = None if owed is None else self._done(owed)
         move = self._move(item.n, event, reason, detail, desired)
-        self.states[item.n] = await self._store.run(commands.EndItem(move, done, give_back))
+        self.states[item.n] = await self._store.run(item_commands.EndItem(move, done, give_back))
 
     def _move(
         self, n: int, event: Event, reason: str, detail: str, desired: tuple[DesiredChange, ...] = ()
-    ) -> commands.MoveItem:
+    ) -> item_commands.MoveItem:
         service = self._services[n]
         record: dict[str, Json] = {
             **_event_record(event),
@@ -224,7 +224,7 @@ class Tickets:
             "desired": [*write_changes(desired)],
         }
         sealed = self._recorder.record(service, record)
-        return commands.MoveItem(self.plan.plan_id, n, event, reason, detail, sealed, desired, service)
+        return item_commands.MoveItem(self.plan.plan_id, n, event, reason, detail, sealed, desired, service)
 
     async def record_reason(self, item: Item) -> None:
         """Record the reason of an item without steps, if everything still is as previewed.
@@ -233,7 +233,7 @@ class Tickets:
             RefusedCommandError: it is not; `reason` says why.
         """
         record: dict[str, Json] = {**_event_record(Event.PROVE), "desired": [*write_changes(item.desired)]}
-        move = commands.MoveItem(
+        move = item_commands.MoveItem(
             self.plan.plan_id,
             item.n,
             Event.PROVE,
@@ -244,7 +244,7 @@ class Tickets:
             item.subject,
         )
         self.states[item.n] = await self._store.run(
-            commands.RecordReason(
+            item_commands.RecordReason(
                 move,
                 inventory_address(item.subject or ""),
                 now_of(self._clock),
@@ -259,11 +259,11 @@ class Tickets:
         Raises:
             RefusedCommandError: `busy`: another change holds one.
         """
-        await self._store.run(commands.Lock(self.plan.plan_id, item.n, addresses))
+        await self._store.run(item_commands.Lock(self.plan.plan_id, item.n, addresses))
 
     async def unlock(self, item: Item, addresses: tuple[Address, ...]) -> None:
         """Give an item's addresses back."""
-        await self._store.run(commands.Unlock(self.plan.plan_id, item.n, addresses))
+        await self._store.run(item_commands.Unlock(self.plan.plan_id, item.n, addresses))
 
 
 def _event_record(event: Event) -> dict[str, Json]:

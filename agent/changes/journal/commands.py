@@ -1,37 +1,22 @@
-"""The journal of changes: every command that moves a plan, an item or a step, each one transaction with its leaf.
+"""The commands of plans, each one transaction with its leaf: saved, approved, used once, finished.
 
-Order is the safety:
-
-* `Consume` before anything else of the plan.
-* `AboutTo` is durable before the step's first byte. It checks, in its own transaction, everything that may have changed
-  since: cancel, freeze, clock halt, deadlines, addresses that another change holds, the facts that the item requires.
-  It refuses before it writes. The first one of an item takes the item's addresses.
-* `StepDone` is durable before any step whose `after` names it: before the next `AboutTo`, or with it (`NextStep`).
-* The item's addresses are given back with its last move (`EndItem`), which brings the outcome that is still owed.
+`Consume` is durable before anything else of the plan: it checks everything that may have changed since the approval.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent.changes.journal.machine import FINAL, UNSENT, Event, Gate, next_state
+from agent.changes.journal.machine import Gate
 from agent.changes.journal.trust_state import freezes, version_of
-from agent.inventory.book import Broken
 from agent.model import (
-    Address,
-    DesiredChange,
-    Direction,
     ItemState,
     ReasonChange,
-    Seen,
-    StepOutcome,
     SuspensionReason,
-    TariffChange,
 )
-from agent.reasons import ItemReason, RefusalReason
+from agent.reasons import RefusalReason
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
@@ -39,9 +24,8 @@ from agent.store.mail import Post, post
 from trust import envelope as envelopes
 from trust.document import ED25519
 from trust.errors import TrustError
-from trust.items import decode_value_untrusted, encode_value
 from trust.keys import key_id
-from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, LeafKind
+from trust.leaf import LeafKind
 from trust.policy import RiskClass
 
 HALT = "clock_halt"
@@ -419,317 +403,6 @@ class Consume:
 
 
 @dataclass(frozen=True, slots=True)
-class MoveItem:
-    """Move an item along the machine's table; `desired` is recorded in the same transaction when its writes stand."""
-
-    plan_id: bytes
-    n: int
-    event: Event
-    reason: str
-    detail: str
-    sealed: Sealed
-    desired: tuple[DesiredChange, ...] = ()
-    service: str | None = None
-
-    def run(self, tx: Tx) -> ItemState:
-        """Return the new state; an item that a restore superseded meanwhile stays so, and the run learns it here."""
-        state, digest = _standing(tx, self.plan_id, self.n)
-        return state if state is ItemState.SUPERSEDED else _moved(tx, self, state, digest)
-
-
-def move_item(tx: Tx, move: MoveItem) -> ItemState:
-    """Move an item as `MoveItem` does, inside a larger command.
-
-    Raises:
-        RefusedCommandError: there is no such item.
-        ImpossibleTransitionError: the table has no such way.
-    """
-    return _moved(tx, move, *_standing(tx, move.plan_id, move.n))
-
-
-def _standing(tx: Tx, plan_id: bytes, n: int) -> tuple[ItemState, bytes]:
-    """Return an item's state and its plan's digest."""
-    row = tx.one(
-        "SELECT i.state, p.digest FROM item i JOIN plan p USING (plan_id) WHERE plan_id = ? AND n = ?", (plan_id, n)
-    )
-    if row is None:
-        raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {n}")
-    return ItemState(row["state"]), bytes(row["digest"])
-
-
-def _moved(tx: Tx, move: MoveItem, before: ItemState, digest: bytes) -> ItemState:
-    state = next_state(before, move.event)
-    code = ITEM_STATE_CODES[state.value]
-    entry = Entry(LeafKind.ITEM_STATE, move.plan_id, digest, item=move.n, code=code, sealed=move.sealed)
-    seq = tx.append(entry)
-    tx.run(
-        "UPDATE item SET state = ?, state_seq = ?, reason = ?, detail = ? WHERE plan_id = ? AND n = ?",
-        (state.value, seq, move.reason, move.detail, move.plan_id, move.n),
-    )
-    if move.service is not None:
-        for change in move.desired:
-            _record_desired(tx, move.service, change, move.plan_id, seq)
-    return state
-
-
-def _record_desired(tx: Tx, service: str, change: DesiredChange, plan_id: bytes, seq: int) -> None:
-    if isinstance(change, TariffChange):
-        tx.run("UPDATE service SET tariff = ? WHERE ref = ?", (change.after, service))
-    elif change.added:
-        tx.run(
-            "INSERT OR REPLACE INTO reason (service, reason, plan_id, seq) VALUES (?,?,?,?)",
-            (service, change.reason.value, plan_id, seq),
-        )
-    else:
-        tx.run("DELETE FROM reason WHERE service = ? AND reason = ?", (service, change.reason.value))
-
-
-def encode_bound(bound: Mapping[Address, Seen]) -> bytes:
-    """Return the document of the resources that an effect was bound to."""
-    return json.dumps(
-        {a: [encode_value(s.value).decode(), s.at_s] for a, s in bound.items()}, separators=(",", ":")
-    ).encode()
-
-
-def decode_bound(data: bytes) -> dict[Address, Seen]:
-    """Read a document of `encode_bound` (our own database: malformed means corrupt)."""
-    return {Address(a): Seen(decode_value_untrusted(v.encode()), at) for a, (v, at) in json.loads(data).items()}
-
-
-@dataclass(frozen=True, slots=True)
-class AboutTo:
-    """About to do a step: durable before its first byte. Moves a planned or waiting item to running as well.
-
-    `unmet` reads the facts that the item requires, in this very transaction, and returns why one no longer holds.
-    `take`: the addresses to hold from now on, all or none. `began`: the record of the item's first move; None: it was
-    begun before.
-    """
-
-    plan_id: bytes
-    n: int
-    step: int
-    direction: Direction
-    do: bytes
-    bound: Mapping[Address, Seen]
-    now: Now
-    unmet: Callable[[Tx, bool], Broken | None]
-    take: tuple[Address, ...]
-    sealed: Sealed
-    began: Sealed | None
-
-    def run(self, tx: Tx) -> int:
-        """Return the attempt's number, from 1.
-
-        Raises:
-            RefusedCommandError: `clock-halt`, `frozen`, `cancelled`, `expired`, `over`, `busy`, or `not-required` or
-                `stale` with the fact that changed meanwhile. Nothing was written then.
-        """
-        key = (self.plan_id, self.n, self.step, self.direction.value)
-        row = tx.one(_BEFORE_STEP, (*key, self.plan_id, self.n))
-        if row is None:
-            raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.n}")
-        self._refuse(tx, row)
-        digest = bytes(row["digest"])
-        state = ItemState(row["state"])
-        if self.began is not None and state in UNSENT:
-            _moved(tx, MoveItem(self.plan_id, self.n, Event.BEGIN, "", "", self.began), state, digest)
-        take_addresses(tx, self.plan_id, self.n, self.take)
-        entry = Entry(LeafKind.ABOUT_TO, self.plan_id, digest, item=self.n, step=self.step, sealed=self.sealed)
-        seq, attempt = tx.append(entry), 1 + int(row["attempts"])
-        tx.run(
-            "INSERT INTO step (plan_id, item, n, direction, attempt, about_seq, do, bound) VALUES (?,?,?,?,?,?,?,?)",
-            (*key, attempt, seq, self.do, encode_bound(self.bound)),
-        )
-        return attempt
-
-    def _refuse(self, tx: Tx, row: sqlite3.Row) -> None:
-        state = ItemState(row["state"])
-        if self.direction is Direction.FORWARD:
-            _refuse_if_over(row, self.now)
-        # The plan's declared revert may finish after its deadline, but not against a freeze
-        if row["halted"] or row["freezes"]:
-            refuse_if_stopped(tx, self.plan_id, row["requester"])
-        if self.direction is Direction.FORWARD and state in FINAL:
-            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
-        refuse_if_held(tx, self.plan_id, self.take)
-        if (broken := self.unmet(tx, state not in UNSENT)) is not None:
-            raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)
-
-
-_BEFORE_STEP = """
-SELECT p.digest, p.requester, p.consumed_seq, p.run_until_s, p.run_until_boot, p.boot_id, i.state,
-    EXISTS (SELECT 1 FROM cancelled WHERE plan_digest = p.digest) AS cancelled,
-    EXISTS (SELECT 1 FROM meta WHERE key = 'clock_halt') AS halted,
-    EXISTS (SELECT 1 FROM freeze WHERE lifted_seq IS NULL) AS freezes,
-    (SELECT coalesce(max(attempt), 0) FROM step WHERE plan_id = ? AND item = ? AND n = ? AND direction = ?) AS attempts
-FROM plan p JOIN item i USING (plan_id) WHERE plan_id = ? AND i.n = ?
-"""
-"""Everything that one "about to" rests on, but for facts and for freezes in detail, in one statement."""
-
-
-def _refuse_if_over(row: sqlite3.Row, now: Now) -> None:
-    """Refuse the next step of a plan that was cancelled, or is out of time.
-
-    Raises:
-        RefusedCommandError: `not-consumed`, `cancelled` or `expired`.
-    """
-    if row["consumed_seq"] is None:
-        raise RefusedCommandError(RefusalReason.NOT_CONSUMED, "the plan was not consumed")
-    if row["cancelled"]:
-        raise RefusedCommandError(RefusalReason.CANCELLED, "cancelled before this step")
-    if Deadline(row["run_until_s"], row["run_until_boot"], row["boot_id"]).passed(now):
-        raise RefusedCommandError(RefusalReason.EXPIRED, "the plan's run-until time has passed")
-
-
-@dataclass(frozen=True, slots=True)
-class RecordReason:
-    """An item that only records why a service is suspended: all checks of an about-to, and its end, in one."""
-
-    move: MoveItem
-    address: Address
-    now: Now
-    unmet: Callable[[Tx, bool], Broken | None]
-    began: Sealed
-
-    def run(self, tx: Tx) -> ItemState:
-        """Return the new state; raises RefusedCommandError as `AboutTo` does."""
-        plan_id = self.move.plan_id
-        row = tx.one(_BEFORE_STEP, (plan_id, self.move.n, 0, "", plan_id, self.move.n))
-        if row is None:
-            raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.move.n}")
-        _refuse_if_over(row, self.now)
-        refuse_if_stopped(tx, plan_id, row["requester"])
-        refuse_if_held(tx, plan_id, (self.address,))
-        if (broken := self.unmet(tx, False)) is not None:
-            raise RefusedCommandError(RefusalReason.NOT_REQUIRED, broken.why)
-        move_item(tx, MoveItem(plan_id, self.move.n, Event.BEGIN, "", "", self.began))
-        return move_item(tx, self.move)
-
-
-@dataclass(frozen=True, slots=True)
-class StepDone:
-    """The outcome of a ticket; a ticket is used once."""
-
-    plan_id: bytes
-    n: int
-    step: int
-    direction: Direction
-    attempt: int
-    outcome: StepOutcome
-    sealed: Sealed
-
-    def run(self, tx: Tx) -> int:
-        """Return the sequence number of the event."""
-        plan = tx.one("SELECT digest FROM plan WHERE plan_id = ?", (self.plan_id,))
-        if plan is None:
-            raise RefusedCommandError(RefusalReason.UNKNOWN_PLAN, "there is no such change")
-        entry = Entry(
-            LeafKind.STEP_OUTCOME,
-            self.plan_id,
-            bytes(plan["digest"]),
-            item=self.n,
-            step=self.step,
-            code=VERDICT_CODES[self.outcome.verdict.value],
-            sealed=self.sealed,
-        )
-        seq = tx.append(entry)
-        said = (seq, self.outcome.verdict.value, self.outcome.reason, self.outcome.detail)
-        changed = tx.run(
-            "UPDATE step SET outcome_seq = ?, verdict = ?, reason = ?, detail = ?"
-            " WHERE plan_id = ? AND item = ? AND n = ? AND direction = ? AND attempt = ?",
-            (*said, self.plan_id, self.n, self.step, self.direction.value, self.attempt),
-        )
-        if changed != 1:
-            raise RefusedCommandError(RefusalReason.NO_TICKET, f"item {self.n} step {self.step} has no such ticket")
-        return seq
-
-
-@dataclass(frozen=True, slots=True)
-class NextStep:
-    """The outcome of one step, and "about to" of the next, in one commit."""
-
-    done: StepDone
-    about: AboutTo
-
-    def run(self, tx: Tx) -> int | RefusedCommandError:
-        """Return the attempt's number, or why the next step is refused: the outcome stands in either case."""
-        self.done.run(tx)
-        try:
-            return self.about.run(tx)
-        except RefusedCommandError as refused:  # it refuses before it writes
-            return refused
-
-
-@dataclass(frozen=True, slots=True)
-class EndItem:
-    """The last move of an item's run, in one commit with its addresses given back and the outcome that is owed."""
-
-    move: MoveItem
-    done: StepDone | None
-    give_back: tuple[Address, ...]
-
-    def run(self, tx: Tx) -> ItemState:
-        """Return the new state, as `MoveItem` does."""
-        if self.done is not None:
-            self.done.run(tx)
-        give_back_addresses(tx, self.move.plan_id, self.move.n, self.give_back)
-        return self.move.run(tx)
-
-
-@dataclass(frozen=True, slots=True)
-class Lock:
-    """Take the addresses of an item, all or none, before its first "about to": the item must read them first."""
-
-    plan_id: bytes
-    n: int
-    addresses: tuple[Address, ...]
-
-    def run(self, tx: Tx) -> None:
-        """Do it; raises RefusedCommandError, `busy`."""
-        refuse_if_held(tx, self.plan_id, self.addresses)
-        take_addresses(tx, self.plan_id, self.n, self.addresses)
-
-
-@dataclass(frozen=True, slots=True)
-class Unlock:
-    """Give back an item's addresses, by name: thousands of others are held meanwhile, and none is looked at."""
-
-    plan_id: bytes
-    n: int
-    addresses: tuple[Address, ...]
-
-    def run(self, tx: Tx) -> None:
-        """Do it; addresses that another item holds stay held."""
-        give_back_addresses(tx, self.plan_id, self.n, self.addresses)
-
-
-def refuse_if_held(tx: Tx, plan_id: bytes, addresses: Sequence[Address]) -> None:
-    """Refuse while another change holds one of the addresses.
-
-    Raises:
-        RefusedCommandError: `busy`.
-    """
-    for address in addresses:
-        row = tx.one(
-            "SELECT p.short, p.plan_id FROM address_lock l JOIN plan p USING (plan_id) WHERE address = ?", (address,)
-        )
-        if row is not None and bytes(row["plan_id"]) != plan_id:
-            raise RefusedCommandError(RefusalReason.BUSY, f"busy with change {row['short']}")
-
-
-def take_addresses(tx: Tx, plan_id: bytes, n: int, addresses: Sequence[Address]) -> None:
-    """Hold the addresses for an item; those that its plan holds already stay as they are."""
-    rows = [(address, plan_id, n) for address in addresses]
-    tx.many("INSERT OR IGNORE INTO address_lock (address, plan_id, item) VALUES (?,?,?)", rows)
-
-
-def give_back_addresses(tx: Tx, plan_id: bytes, n: int, addresses: Sequence[Address]) -> None:
-    """Give the addresses back that this item holds."""
-    rows = [(address, plan_id, n) for address in addresses]
-    tx.many("DELETE FROM address_lock WHERE address = ? AND plan_id = ? AND item = ?", rows)
-
-
-@dataclass(frozen=True, slots=True)
 class Finish:
     """The run is over: its outcome envelope is durable, and in the outbox of an agent that has a control plane."""
 
@@ -762,30 +435,3 @@ class Conclude:
             return False
         post(tx, Post("outcome", self.envelope))
         return True
-
-
-@dataclass(frozen=True, slots=True)
-class GiveUp:
-    """End a run that cannot go on: unsent items are cancelled, items that were begun need a person."""
-
-    plan_id: bytes
-    why: str
-    sealed: Sealed
-
-    def run(self, tx: Tx) -> dict[int, ItemState]:
-        """Return every item's state afterwards."""
-        ways = {
-            ItemState.PLANNED: Event.CANCEL,
-            ItemState.WAITING: Event.CANCEL,
-            ItemState.RUNNING: Event.ESCALATE,
-            ItemState.UNKNOWN: Event.ESCALATE,
-        }
-        states: dict[int, ItemState] = {}
-        for row in tx.all("SELECT n, state FROM item WHERE plan_id = ?", (self.plan_id,)):
-            state = ItemState(row["state"])
-            if state in ways:
-                state = move_item(
-                    tx, MoveItem(self.plan_id, row["n"], ways[state], ItemReason.GIVEN_UP, self.why, self.sealed)
-                )
-            states[row["n"]] = state
-        return states

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from agent.changes.journal.commands import PlanRow, decode_bound, read_plan_row
+from agent.changes.journal.commands import PlanRow, read_plan_row
+from agent.changes.journal.item_commands import decode_bound
 from agent.changes.journal.machine import ChangeState, Gate, fold
 from agent.model import Address, Direction, Item, Items, ItemState, Seen, Verdict
 from agent.reasons import RefusalReason

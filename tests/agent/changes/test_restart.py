@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from agent.changes.authority import stops
 from agent.changes.engine.apply import Run
 from agent.changes.engine.tickets import addresses_of, now_of
-from agent.changes.journal import commands, plans
+from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.machine import Event
 from agent.changes.retry import Reopen
 from agent.connectors.base import Busy, Reach, Session, UnreadableError
@@ -94,7 +94,7 @@ async def test_what_a_restore_superseded_is_not_sent(rig: Rig, autojump_clock: M
 
     def between(n: int) -> None:
         rig.store.between = None
-        move = commands.MoveItem(plan_id, 1, Event.SUPERSEDE, "superseded", "by K7QF", sealed)
+        move = item_commands.MoveItem(plan_id, 1, Event.SUPERSEDE, "superseded", "by K7QF", sealed)
         rig.store.now(move)
 
     rig.store.between = between
@@ -112,7 +112,9 @@ async def test_stopping_the_rest_leaves_what_was_superseded(rig: Rig, autojump_c
     world.faults["u0"] = ["refused"]
 
     async def overtake() -> None:
-        move = commands.MoveItem(plan_id, 3, Event.SUPERSEDE, "superseded", "", rig.recorder.record("C-u2/home", {}))
+        move = item_commands.MoveItem(
+            plan_id, 3, Event.SUPERSEDE, "superseded", "", rig.recorder.record("C-u2/home", {})
+        )
         await rig.store.run(move)
 
     await rig.apply(plan_id, overtake)
@@ -297,7 +299,7 @@ async def test_locks_of_what_is_over_are_given_back_at_the_restart(
     plan_id = await consumed(rig, [one])
     await rig.apply(plan_id)
     assert plans.locked(rig.store.reader, plan_id) == []
-    await rig.store.run(commands.Lock(plan_id, 1, addresses_of(one)))
+    await rig.store.run(item_commands.Lock(plan_id, 1, addresses_of(one)))
     await rig.apply(plan_id)
     assert plans.locked(rig.store.reader, plan_id) == []
 

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from agent.changes.authority import stops
 from agent.changes.engine.apply import Run
 from agent.changes.engine.tickets import addresses_of
-from agent.changes.journal.commands import MoveItem, move_item
+from agent.changes.journal.item_commands import MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
 from agent.connectors.base import Busy, Enforced, Judgement, Reach
 from agent.inventory.book import Broken
@@ -502,31 +502,31 @@ async def test_device_that_never_calls_in_expires(tmp_path: Path, world: World, 
 async def test_restore_follows_a_suspension_that_holds_the_address(
     rig: Rig, autojump_clock: MockClock, world: World
 ) -> None:
-    from agent.changes.journal import commands
+    from agent.changes.journal import item_commands
 
     first = await rig.save_plan([item(1, "u0", world)])
     await rig.consume(first)
     second = await rig.save_plan([item(1, "u0", world)], action=Action.RESTORE)
     await rig.consume(second)
     address = world.user("u0")
-    await rig.store.run(commands.Lock(first, 1, (address,)))
+    await rig.store.run(item_commands.Lock(first, 1, (address,)))
 
     async def give_back() -> None:
         await trio.sleep(20)
-        await rig.store.run(commands.Unlock(first, 1, (address,)))
+        await rig.store.run(item_commands.Unlock(first, 1, (address,)))
 
     await rig.apply(second, give_back)
     assert rig.states(second) == [S.APPLIED]
 
 
 async def test_giving_back_leaves_what_others_hold(rig: Rig, world: World) -> None:
-    from agent.changes.journal import commands
+    from agent.changes.journal import item_commands
 
     plan_id = await rig.save_plan([item(1, "u0", world), item(2, "u1", world)])
     mine, shared, theirs = (Address(f"fake/d/user/{name}") for name in ("mine", "shared", "theirs"))
-    await rig.store.run(commands.Lock(plan_id, 1, (mine, shared)))
-    await rig.store.run(commands.Lock(plan_id, 2, (shared, theirs)))
-    await rig.store.run(commands.Unlock(plan_id, 2, (shared, theirs, mine)))
+    await rig.store.run(item_commands.Lock(plan_id, 1, (mine, shared)))
+    await rig.store.run(item_commands.Lock(plan_id, 2, (shared, theirs)))
+    await rig.store.run(item_commands.Unlock(plan_id, 2, (shared, theirs, mine)))
     held = rig.store.query("SELECT address FROM address_lock ORDER BY address")
     assert [row["address"] for row in held] == [mine, shared]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.changes.journal import commands, plans
+from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.machine import Event, Gate
 from agent.model import ItemState
 from agent.store.errors import LogCorruptError
@@ -38,7 +38,7 @@ async def test_loads_of_a_plan_share_its_items_and_read_its_states(rig: Rig) -> 
     first = rig.loaded(plan_id)
     await rig.consume(plan_id)
     record = rig.recorder.record(None, {})
-    await rig.store.run(commands.MoveItem(plan_id, 2, Event.BEGIN, "", "", record))
+    await rig.store.run(item_commands.MoveItem(plan_id, 2, Event.BEGIN, "", "", record))
     later = rig.loaded(plan_id)
     assert later.items is first.items
     assert (later.row.gate, later.rows[2].state) == (Gate.CONSUMED, ItemState.RUNNING)

@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from agent.changes.engine.tickets import now_of
-from agent.changes.journal import commands
+from agent.changes.journal import commands, item_commands
 from agent.changes.journal.machine import Event
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import TrustState
@@ -411,7 +411,7 @@ async def test_an_intent_that_waits_for_a_device_holds_up_no_other(tmp_path: Pat
         row = office.row()
         assert await office.daemon.job.worker._consume(row)
         record = office.parts.recorder.record(None, {})
-        begins = commands.MoveItem(row.plan_id, 1, Event.BEGIN, "", "", record)
+        begins = item_commands.MoveItem(row.plan_id, 1, Event.BEGIN, "", "", record)
         await office.store.run(begins)  # it is being suspended, and its router does not answer
         waits = office.sealed(office.intent("C-1", who="billing", key=office.desk.billing, verb=Action.RESTORE))
         await office.all_sent()
