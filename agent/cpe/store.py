@@ -15,6 +15,7 @@ from typing import Final
 
 from agent.cpe_model import limits
 from agent.cpe_model.breaker import BreakerRow
+from agent.cpe_model.errors import BadCredentialsError
 from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Credentials, Pending, retried_within_s, says
 from agent.reasons import RefusalReason
 from agent.runtime.bell import Bell
@@ -501,7 +502,10 @@ class CpeStore:
         known = self.values(name, [cpe.root + REQUEST_USERNAME]).get(cpe.root + REQUEST_USERNAME)
         if password is None or known is None or not known.value:
             return None
-        return Credentials(known.value, password)
+        try:
+            return Credentials(known.value, password)
+        except BadCredentialsError:  # the CPE tells a user that no header can hold: its word must stop nobody else
+            return None
 
     async def called(self, called: Called) -> Cpe:
         """Take note that a CPE calls in, durably."""

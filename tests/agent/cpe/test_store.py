@@ -440,6 +440,9 @@ async def test_a_cpe_can_be_called_once_a_change_has_set_both(book: Book) -> Non
     assert book.cpes.request_credentials(NAME) is None
     await book.cpes.learned(NAME, {f"{prefix}Username": known(NAME)})
     assert book.cpes.request_credentials(NAME) == Credentials(NAME, "ring ring")
+    # It may tell another user in any Inform; a STUN request in its name asks for the password outside of any session
+    await book.cpes.called(called(values={f"{prefix}Username": known("a\nb")}))
+    assert book.cpes.request_credentials(NAME) is None
 
 
 async def test_secrets_are_sealed_and_go_when_nobody_took_them(book: Book) -> None:
