@@ -4,6 +4,7 @@
 until the thread that writes the database lets it go on. Rules:
 
 * Each byte is given out once; a child process begins with a block of its own.
+* A block lives for `BLOCK_S` seconds: a snapshot of a virtual machine that is started twice repeats no older bytes.
 * Salts, nonces and references only. Keys are drawn one by one (`secrets`), so that no key lies in memory before it is
   needed.
 """
@@ -12,10 +13,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Final
 
 BLOCK_BYTES: Final = 4096
 """Drawn at once: the salts and nonces of 73 records. Chosen arbitrarily."""
+
+BLOCK_S: Final = 0.05
+"""Longest life of a block, seconds: a batch draws one within some 40 ms."""
 
 
 class _Blocks:
@@ -29,11 +34,14 @@ class _Blocks:
         self._lock = threading.Lock()
         self._block = b""
         self._at = 0
+        self._until_s = 0.0
 
     def take(self, size_bytes: int) -> bytes:
         with self._lock:
             start, end = self._at, self._at + size_bytes
-            if end > len(self._block):
+            now_s = time.monotonic()
+            if end > len(self._block) or now_s > self._until_s:
+                self._until_s = now_s + BLOCK_S
                 self._block = os.urandom(max(BLOCK_BYTES, size_bytes))
                 start, end = 0, size_bytes
             self._at = end

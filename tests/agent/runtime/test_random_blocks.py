@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from agent.runtime import random_blocks
-from agent.runtime.random_blocks import BLOCK_BYTES, random_bytes
+from agent.runtime.random_blocks import BLOCK_BYTES, BLOCK_S, random_bytes
 
 
 @pytest.fixture
@@ -22,6 +22,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
         return kept[-1]
 
     monkeypatch.setattr(os, "urandom", urandom)
+    monkeypatch.setattr(random_blocks.time, "monotonic", lambda: 0.0)
     random_blocks._BLOCKS.forget()
     return kept
 
@@ -44,6 +45,16 @@ def test_many_records_cost_one_draw(drawn: list[bytes]) -> None:
     assert len(drawn) == 1
     random_bytes(56)
     assert len(drawn) == 2
+
+
+def test_a_block_is_not_given_out_for_long(drawn: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A snapshot of a virtual machine that is started twice must not repeat bytes that were drawn long before it."""
+    random_bytes(16)
+    monkeypatch.setattr(random_blocks.time, "monotonic", lambda: BLOCK_S)
+    random_bytes(16)
+    assert len(drawn) == 1
+    monkeypatch.setattr(random_blocks.time, "monotonic", lambda: BLOCK_S + 0.001)
+    assert random_bytes(16) == drawn[1][:16]
 
 
 def test_threads_are_never_given_the_same_bytes() -> None:
