@@ -189,6 +189,7 @@ async def test_bodies_are_strict(tmp_path: Path, world: World) -> None:
         assert (await refused(agent.ask("explode", "C-1"))).status == 400
         assert (await refused(agent.ask("suspend"))).status == 400
         assert "reason" in str(await refused(agent.ask("suspend", "C-1", reason="spite")))
+        assert "reason" in str(await refused(agent.ask("suspend", "C-1", reason="")))
         assert "--tariff" in str(await refused(agent.ask("set-plan", "C-1")))
 
 

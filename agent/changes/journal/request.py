@@ -83,12 +83,12 @@ class Request:
 
 
 def reason_of(action: Action, text: str) -> SuspensionReason:
-    """Return the suspension reason that a request names; "" means debt. Only suspend and restore have one.
+    """Return the suspension reason that a request names; debt for actions that have none.
 
     Raises:
         RequestError: suspend or restore with a reason that is not known.
     """
-    if action not in (Action.SUSPEND, Action.RESTORE) or not text:
+    if action not in (Action.SUSPEND, Action.RESTORE):
         return SuspensionReason.DEBT
     try:
         return SuspensionReason(text)
@@ -187,7 +187,7 @@ def ask_of(intent: Intent) -> Ask:
         refs=tuple(s.value for s in intent.subjects if s.by == "service"),
         on_tariff=by.get("tariff", ""),
         exclude=intent.exclude,
-        reason=reason_of(intent.verb, intent.reason),
+        reason=reason_of(intent.verb, intent.reason or SuspensionReason.DEBT.value),
         tariff=intent.params.get("tariff", ""),
         on_failure=intent.on_failure,
         change=by.get("change", ""),
