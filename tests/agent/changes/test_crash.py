@@ -20,7 +20,7 @@ from agent.changes.journal import commands, plans
 from agent.connectors.base import Reach
 from agent.model import Address, Item, ItemState, Wave
 from tests.agent.changes.rig import CrashedError, Rig
-from tests.agent.changes.test_fallbacks import SeenRecipe, told_first, two_rungs
+from tests.agent.changes.test_fallbacks import SeenRecipe, told_first, with_fallback
 from tests.agent.changes.worlds import CrashWorld, FakeWorld
 from tests.fakes import FakeClock
 from tests.marks import slow_unless
@@ -252,7 +252,7 @@ class LadderWorld(FakeWorld):
     """Its items have a disconnect at another target, in case the first one comes to nothing."""
 
     async def item(self, n: int, login: str) -> Item:
-        return replace(two_rungs(login, self.world), n=n)
+        return replace(with_fallback(login, self.world), n=n)
 
 
 LADDERS = (
