@@ -52,15 +52,28 @@ class Statements:
         pgconn.send_query_params(_numbered(sql), self._encode(parameters))
         while pgconn.flush():
             await trio.lowlevel.wait_writable(pgconn.socket)
+        result = await self._next_result()
+        if result is None:
+            raise psycopg.OperationalError("the server gave no result")
+        try:
+            while await self._next_result() is not None:  # the answer's end: nothing else can be asked before it
+                pass
+        except psycopg.OperationalError:
+            if result.status in _DONE:
+                raise  # else the server said why before it went away
+        return self._read(result)
+
+    async def _next_result(self) -> PGresult | None:
+        """Return the next result, or None at the answer's end.
+
+        Asked too early, libpq blocks, and psycopg does not let other threads run meanwhile: a network that loses the
+        last segment of an answer would stop the whole agent.
+        """
+        pgconn = self._pgconn
         while pgconn.is_busy():
             await trio.lowlevel.wait_readable(pgconn.socket)
             pgconn.consume_input()
-        result = pgconn.get_result()
-        if result is None:
-            raise psycopg.OperationalError("the server gave no result")
-        while pgconn.get_result() is not None:  # the end of the answer; until it is taken nothing else can be asked
-            pass
-        return self._read(result)
+        return pgconn.get_result()
 
     def _encode(self, parameters: Sequence[object]) -> list[bytes]:
         return [_parameter(value, self._write_as) for value in parameters]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from multiprocessing.synchronize import Event
 
 import psycopg
 import pytest
@@ -171,3 +175,52 @@ async def test_refusals_and_a_lost_server_are_told_to_a_task_too(
         with pytest.raises(psycopg.Error) as gone:
             await statements.ask("SELECT 1", ())
         assert gone.value.sqlstate in {None, "57P01"}
+
+
+READY = b"Z\x00\x00\x00\x05I"
+"""ReadyForQuery, the end of an answer: PostgreSQL manual, section 53.7."""
+
+
+def relay(listener: socket.socket, upstream: tuple[str, int], release: Event) -> None:
+    """Pass one client's bytes on; hold the last segment of the answer to "held" back, for 5 s at most."""
+    client, _ = listener.accept()
+    server, asked = socket.create_connection(upstream), threading.Event()
+
+    def pass_on() -> None:
+        while data := client.recv(65536):
+            if b"held" in data:
+                asked.set()
+            server.sendall(data)
+
+    threading.Thread(target=pass_on, daemon=True).start()
+    while data := server.recv(65536):
+        if asked.is_set() and data.endswith(READY):
+            client.sendall(data.removesuffix(READY))
+            release.wait(5)
+            data = READY
+        client.sendall(data)
+
+
+async def test_other_tasks_go_on_while_the_end_of_an_answer_is_late(postgresql: PostgreSQL) -> None:
+    database, order, spawn = postgresql.fresh(), list[str](), multiprocessing.get_context("spawn")
+    release = spawn.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        # A process: libpq, asked too early, would hold the interpreter's lock against a thread
+        network = spawn.Process(target=relay, args=(listener, (database.host, database.port), release), daemon=True)
+        network.start()
+    login = {"dbname": database.dbname, "user": database.user, "password": database.password}
+    with closing(psycopg.connect(host="127.0.0.1", port=port, sslmode="disable", autocommit=True, **login)) as over:
+
+        async def ask() -> None:
+            assert await Statements(over).ask("SELECT %s::text", ("held",)) == ([("held",)], 1)
+            order.append("answered")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(ask)
+            await trio.sleep(0.2)
+            order.append("elsewhere")
+            release.set()
+    network.kill()
+    network.join()
+    assert order == ["elsewhere", "answered"]
