@@ -215,6 +215,8 @@ class RecordReason:
             raise RefusedCommandError(RefusalReason.UNKNOWN_ITEM, f"there is no item {self.move.n}")
         _refuse_if_over(row, self.now)
         refuse_if_stopped(tx, plan_id, row["requester"])
+        if (state := ItemState(row["state"])) in FINAL:
+            raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
         refuse_if_held(tx, plan_id, (self.address,))
         if (broken := self.unmet(tx, False)) is not None:
             raise RefusedCommandError(RefusalReason.NOT_REQUIRED, broken.why)
