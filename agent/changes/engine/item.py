@@ -181,10 +181,11 @@ class ItemRun:
     async def _lock_first(self) -> Stopped | None:
         """Take the addresses of an item that looks at its device before its first "about to"; return why it may not.
 
-        No other change may be the cause of the state that is seen of a device, or of sessions that are to end.
+        No other change may be the cause of the state that is seen of a device, or of sessions that are to end. An item
+        that was begun before, and is retried, rests on its writes: nobody may take them back while it waits.
         """
         arrives = self._steps.arrives()
-        if not arrives and not isinstance(self._item.steps[0].do, Effect):
+        if not arrives and self._unsent() and not isinstance(self._item.steps[0].do, Effect):
             return None
         while True:
             try:
@@ -195,7 +196,8 @@ class ItemRun:
                 return None
             if self._stopping.left is not None and self._stopping.left.event is Event.CANCEL:
                 return self._stopping.left
-            if not (arrives or self._follows()):
+            in_time = self._clock.wall_s() < self._run_until_s
+            if not (in_time and (arrives or self._follows())):
                 return stopped
             await self._clock.sleep(PAUSE_S)
 

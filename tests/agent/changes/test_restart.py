@@ -20,6 +20,7 @@ from agent.changes.retry import Reopen
 from agent.connectors.base import Busy, Reach, Session, UnreadableError
 from agent.model import Item, ItemState, Pace, Target, Ticket, Wave
 from agent.store.db import Tx
+from agent.store.errors import RefusedCommandError
 from tests.agent.changes.cloud_office import Desk, office_in
 from tests.agent.changes.remote.test_mailroom import approval
 from tests.agent.changes.rig import CrashedError, Rig, item
@@ -27,6 +28,7 @@ from tests.agent.connectors.fake import World
 from tests.fakes import FakeClock
 from trust.items import ReasonChange, SuspensionReason
 from trust.leaf import LeafKind
+from trust.policy import Action
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure
 
 S = ItemState
@@ -103,6 +105,24 @@ async def test_what_a_restore_superseded_is_not_sent(rig: Rig, autojump_clock: M
     assert not world.writes
     assert not world.kicks
     assert rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
+
+
+async def test_a_reason_that_a_restore_superseded_is_not_recorded(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    alone = replace(item(1, "u0", world), steps=(), enforce=None)
+    plan_id = await consumed(rig, [alone, item(2, "u1", world)])
+    sealed = rig.recorder.record("C-u0/home", {})
+
+    def between(n: int) -> None:
+        rig.store.between = None
+        move = item_commands.MoveItem(plan_id, 1, Event.SUPERSEDE, "superseded", "by K7QF", sealed)
+        rig.store.now(move)
+
+    rig.store.between = between
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.SUPERSEDED, S.APPLIED]
+    assert [r["service"] for r in rig.store.query("SELECT service FROM reason")] == ["C-u1/home"]
 
 
 async def test_stopping_the_rest_leaves_what_was_superseded(rig: Rig, autojump_clock: MockClock, world: World) -> None:
@@ -333,6 +353,27 @@ async def test_retry_ends_the_session_again_and_writes_nothing(
     await rig.store.run(Reopen(plan_id, seals, now_of(rig.clock), record))
     await rig.apply(plan_id)
     assert (rig.states(plan_id), world.kicks, len(world.writes)) == ([S.APPLIED], ["u0"], 1)
+
+
+async def test_a_retry_holds_the_addresses_while_it_waits(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    await rig.store.run(AddService("C-u0/home"))
+    world.faults["u0"] = ["", "nak"]
+    plan_id = await consumed(rig, [item(1, "u0", world)])
+    await rig.apply(plan_id)
+    await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
+    seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
+    await rig.store.run(Reopen(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
+    restore = await consumed(rig, [item(1, "u0", world)], action=Action.RESTORE)
+    world.busy = [Busy("busy-cpu", "CPU at 93 %")]
+
+    async def take() -> None:
+        await trio.sleep(2)
+        assert world.kicks == []
+        with pytest.raises(RefusedCommandError, match="busy"):
+            await rig.store.run(item_commands.Lock(restore, 1, (world.user("u0"),)))
+
+    await rig.apply(plan_id, take)
+    assert (rig.states(plan_id), plans.locked(rig.store.reader, plan_id)) == ([S.APPLIED], [])
 
 
 async def test_retry_after_a_disconnect_that_worked_disconnects_again(

@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from agent.changes.authority import stops
 from agent.changes.engine.apply import Run
 from agent.changes.engine.tickets import addresses_of
-from agent.changes.journal.item_commands import MoveItem, move_item
+from agent.changes.journal.item_commands import Lock, MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
 from agent.connectors.base import Busy, Enforced, Judgement, Reach
 from agent.inventory.book import Broken
@@ -495,6 +495,28 @@ async def test_device_that_never_calls_in_expires(tmp_path: Path, world: World, 
     await rig.consume(plan_id)
     await rig.apply(plan_id)
     assert rig.states(plan_id) == [S.EXPIRED]
+    assert world.writes == []
+    rig.close()
+
+
+async def test_a_device_that_another_change_holds_is_waited_for_until_the_deadline(
+    tmp_path: Path, world: World, autojump_clock: MockClock
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock(), Reach.ARRIVE)
+    other = await rig.save_plan([item(1, "u0", world)], run_for_s=36_000)
+    await rig.consume(other)
+    await rig.store.run(Lock(other, 1, (world.user("u0"),)))
+    plan_id = await rig.save_plan([item(1, "u0", world)], run_for_s=60)
+    await rig.consume(plan_id)
+
+    async def call_in() -> None:
+        await trio.sleep(5)
+        rig.connector.calls_in.set()
+
+    with trio.move_on_after(7_200) as patience:
+        await rig.apply(plan_id, call_in)
+    assert not patience.cancelled_caught
+    assert (rig.states(plan_id), rig.loaded(plan_id).rows[1].reason) == ([S.NOT_APPLIED], "busy")
     assert world.writes == []
     rig.close()
 
