@@ -90,7 +90,7 @@ class Run:
             await self._run_wave(wave, soak=bool(rest) and not soaked, canary=number == 0 and bool(rest))
         if self._stopping.why:
             await self._cancel_rest()
-        await self._find_doubts()
+        await self._finish_begun()
         if self._loaded.plan.on_failure.value == "revert" and self._failed():
             await self._revert_all()
         return self._stopping.why
@@ -166,15 +166,15 @@ class Run:
             await self._clock.sleep(HEALTH_S)
             await self._health(before)
 
-    async def _find_doubts(self) -> None:
-        """Find the fate of steps that were sent before a restart, also where the run is over."""
-        doubted = [i for i in self._loaded.items.items if self._steps[i.n].doubted() and not self._ended(i)]
-        if not doubted:
+    async def _finish_begun(self) -> None:
+        """Finish the items that were begun before a restart, also where the run is over."""
+        begun = [i for i in self._loaded.items.items if self.tickets.states[i.n] in (S.RUNNING, S.UNKNOWN)]
+        if not begun:
             return
         async with trio.open_nursery() as watching:
             watching.start_soon(self._watch_waiting)
             async with trio.open_nursery() as nursery:
-                for item in doubted:
+                for item in begun:
                     nursery.start_soon(self._item_run(item).run)
             watching.cancel_scope.cancel()
 
@@ -219,8 +219,12 @@ class Run:
                 self._stopping.stop(f"{len(lost)} sessions lost at {target} that are not on the list")
 
     def _failed(self) -> int:
-        states = self.tickets.states.items()
-        return sum(1 for n, state in states if state in FAILED and not self._steps[n].doubted(Direction.FORWARD))
+        return sum(1 for n, state in self.tickets.states.items() if state in FAILED and self._fate_known(n, state))
+
+    def _fate_known(self, n: int, state: ItemState) -> bool:
+        """Tell whether the state of a failed item counts: after a restart one in doubt does not until it goes on."""
+        steps = self._steps[n]
+        return not steps.doubted(Direction.FORWARD) and (state is not S.UNKNOWN or steps.in_doubt())
 
     def _check_stop(self) -> None:
         if self._loaded.plan.on_failure.value == "continue":

@@ -132,10 +132,12 @@ class ItemRun:
         away, stopped = False, None
         target, waiting = self._item.steps[0].target, trio.CancelScope()
         try:
-            waiting.deadline = trio.current_time() + self._patience_s()
-            self._stopping.waiting.add(waiting)
+            waits = self._unsent() or self._parts.sessions.arrives(target)
+            if waits:  # one that was begun at a target that we dial is read to its end
+                waiting.deadline = trio.current_time() + max(self._run_until_s - self._clock.wall_s(), 0)
+                self._stopping.waiting.add(waiting)
             with waiting:
-                if self._stopping.left:
+                if waits and self._stopping.left:
                     waiting.cancel()
                 if self._parts.sessions.arrives(target) and self._state is S.PLANNED:
                     await self._steps.move(Event.WAIT, "", "until the device calls in")
@@ -160,12 +162,6 @@ class ItemRun:
 
     def _unsent(self) -> bool:
         return self._tickets.unsent(self._item)
-
-    def _patience_s(self) -> float:
-        """Return how long to wait for the item's session, seconds; one that was begun is read to its end."""
-        if not self._unsent() and not self._parts.sessions.arrives(self._item.steps[0].target):
-            return float("inf")
-        return max(self._run_until_s - self._clock.wall_s(), 0)
 
     async def _run_with(self, sessions: ItemSessions) -> bool:
         stopped = await self._lock_first() or await self._run_in_window(sessions)

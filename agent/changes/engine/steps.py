@@ -152,6 +152,10 @@ class Steps:
         """Tell whether the item is as if it had not been begun: its device hung up before each first byte."""
         return not self._in_doubt and all(kind_of(done) is OutcomeKind.HUNG_UP for done in self.outcomes.values())
 
+    def in_doubt(self) -> bool:
+        """Tell whether the fate of a step is not known now."""
+        return bool(self._in_doubt)
+
     # --- sending ---
 
     async def send(self, action: StepAction, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome:

@@ -271,6 +271,33 @@ async def test_a_stop_outlives_a_crash_while_the_rest_is_cancelled(
     assert rig.states(plan_id).count(S.CANCELLED) == 3
 
 
+async def test_steps_whose_fate_a_crash_left_open_are_no_failures(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(4)]
+    plan_id = await consumed(rig, items, pace=Pace(0, 20, 0))
+    await die_when(rig, plan_id, "SELECT count(*) >= 2 FROM step")
+    assert await rig.apply(plan_id) == ""
+    assert rig.states(plan_id) == [S.APPLIED] * 4
+
+
+async def test_a_stop_finishes_what_was_begun_before_a_crash(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    items = [item(n + 1, f"u{n}", world) for n in range(4)]
+    plan_id = await consumed(rig, items, pace=Pace(0, 20, 0))
+    world.faults["u0"] = ["refused"]
+    world.no_redial.add("u3")  # it is waited for
+    await die_when(
+        rig,
+        plan_id,
+        "SELECT count(*) = 2 FROM item WHERE state = 'not-applied' OR (state = 'running' AND n = 4)",
+    )
+    assert rig.states(plan_id)[3] is S.RUNNING
+    assert (await rig.apply(plan_id)).startswith("1 of 4 failed")
+    assert rig.states(plan_id)[0] is S.NOT_APPLIED
+    assert rig.states(plan_id)[3] is S.SET_AT_NEXT_LOGIN
+    assert not {S.RUNNING, S.UNKNOWN} & set(rig.states(plan_id))
+
+
 async def test_a_soak_is_not_skipped_by_a_crash(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     items = [item(n + 1, f"u{n}", world) for n in range(2)]
     plan_id = await consumed(rig, items, waves=[Wave(1, 1, 300), Wave(2, 2, 0)])
