@@ -142,8 +142,8 @@ async def test_firmware_is_done_when_its_version_reads_back_after_the_boot(tmp_p
         assert await reads(rig, "@firmware") == {"version": "2.0"}
         assert evidence(rig)["firmware"] == [(1, "")]
         assert [r["software"] for r in rig.book.rows("cpe_evidence") if r["workflow"] == "firmware"] == ["1.0.0"]
-        await until(lambda: rig.line.told(ticket(upgrade(rig, args))) is not None)
-        told = rig.line.told(ticket(upgrade(rig, args)))
+        await until(lambda: rig.line.late_result(ticket(upgrade(rig, args))) is not None)
+        told = rig.line.late_result(ticket(upgrade(rig, args)))
         assert told == Reply(True, "transferred", "TransferComplete without a fault")
 
 
@@ -151,8 +151,8 @@ async def test_firmware_that_fails_silently_says_success_and_proves_nothing(tmp_
     async with acs_rig(tmp_path, files=tmp_path, quirks=Quirks(firmware="silent")) as rig:
         do = upgrade(rig, image(tmp_path, firmware("2.0")))
         await send(rig, do)
-        await until(lambda: rig.line.told(ticket(do)) is not None)
-        told = rig.line.told(ticket(do))
+        await until(lambda: rig.line.late_result(ticket(do)) is not None)
+        told = rig.line.late_result(ticket(do))
         assert told is not None
         assert told.accepted
         assert rig.cpe.device.boots == 2
@@ -166,7 +166,7 @@ async def test_firmware_that_stalls_says_nothing_and_proves_nothing(tmp_path: Pa
         await send(rig, do)
         await until(lambda: any("Transferred" in type(record).__name__ for record in rig.cpe.log))
         await rig.on_the_line()
-        assert rig.line.told(ticket(do)) is None
+        assert rig.line.late_result(ticket(do)) is None
         assert await reads(rig, "@firmware") == {"version": "1.0.0"}
 
 
@@ -174,14 +174,14 @@ async def test_a_fault_in_transfer_complete_ends_the_waiting(tmp_path: Path) -> 
     async with acs_rig(tmp_path, files=tmp_path, quirks=Quirks(firmware="faults")) as rig:
         do = upgrade(rig, image(tmp_path, firmware("2.0")))
         await send(rig, do)
-        await until(lambda: rig.line.told(ticket(do)) is not None)
-        told = rig.line.told(ticket(do))
+        await until(lambda: rig.line.late_result(ticket(do)) is not None)
+        told = rig.line.late_result(ticket(do))
         assert told is not None
         assert (told.accepted, told.reason) == (False, "fault-9018")
         await until(lambda: "firmware" in evidence(rig))
         assert [worked for worked, _ in evidence(rig)["firmware"]] == [0]
         assert (await rig.line.send(ticket(do, attempt=2))).accepted  # what it told of the one before is over
-        assert rig.line.told(ticket(do)) is None
+        assert rig.line.late_result(ticket(do)) is None
 
 
 async def test_a_file_that_is_another_since_the_preview_is_not_offered(tmp_path: Path) -> None:
