@@ -22,7 +22,7 @@ import trio
 from agent.changes.engine.sessions import Sessions
 from agent.changes.planning.preview import Previewer
 from agent.connectors.cwmp import envelope
-from agent.connectors.cwmp.cpe_session import known
+from agent.connectors.cwmp.line_session import known
 from agent.connectors.cwmp.messages import GetParameterValuesResponse
 from agent.cpe.desk import CpeDesk
 from agent.cpe.intake import CpeIntake

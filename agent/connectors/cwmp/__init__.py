@@ -10,8 +10,9 @@ What a CPE has: `identity` (its name), `effects`, `images`. What other protocols
 data models, the addresses of its parameters and rows, what it can be told to do.
 
 I/O: `listener` is the HTTP server, `cwmp_session` lends one CWMP session to the tasks that work on the CPE,
-`fleet_session` knows every CPE that is online and asks others to call in, `cpe_session` is the `Session` of the
-connector contract (with `rows_session`, `effects_session`, `refresh_session`), `images_session` serves firmware.
+`fleet_session` knows every CPE that is online and asks others to call in, `line_session` asks one CPE (`rows_session`,
+`effects_session` and `refresh_session` by it), `cpe_session` is the `Session` of the connector contract over them,
+`images_session` serves firmware.
 `connection_request` has a CPE call in, `connection_request_session` sends it, `stun` and `stun_listener` do so for
 those behind NAT. `connector` puts it together, `schema` is its configuration, `limits` says what is taken from a CPE,
 `errors` what can go wrong.

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
@@ -19,6 +19,7 @@ from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.effects import STATE, Flash
 from agent.connectors.cwmp.faults import refused
+from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.methods import AcsRequest
 from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model import addresses
@@ -27,9 +28,6 @@ from agent.cpe_model.effects import METHODS, UNKNOWN_VERSION
 from agent.model import Address, Effect, Seen
 from agent.reasons import TargetReason
 
-if TYPE_CHECKING:
-    from agent.connectors.cwmp.cpe_session import CpeSession
-
 _WORKFLOWS: Final[Mapping[str, str]] = {"download": "download-test", "upload": "upload-test"}
 """The workflow of the matrix that a test is, where it has another name."""
 _FAILED: Final = frozenset({"Error", "Error_Internal", "Error_Other"})
@@ -37,7 +35,7 @@ _FAILED: Final = frozenset({"Error", "Error_Internal", "Error_Other"})
 _NOT_OVER: Final = frozenset({"", "None", "Requested"})
 
 
-async def bind(line: CpeSession, effect: Effect, now_s: int) -> Mapping[Address, Seen]:
+async def bind(line: CpeLine, effect: Effect, now_s: int) -> Mapping[Address, Seen]:
     """Return the addresses that prove an effect, with the value that must change, or that must be read then.
 
     Raises:
@@ -45,9 +43,9 @@ async def bind(line: CpeSession, effect: Effect, now_s: int) -> Mapping[Address,
     """
     match effect.verb:
         case "reboot":
-            return dict(await line.read([address(line.target.id, addresses.BOOTS)]))
+            return {address(line.target.id, addresses.BOOTS): await line.read_told(addresses.BOOTS)}
         case "factory-reset":
-            return dict(await line.read([address(line.target.id, addresses.RESETS)]))
+            return {address(line.target.id, addresses.RESETS): await line.read_told(addresses.RESETS)}
         case "firmware":
             return {address(line.target.id, addresses.FIRMWARE): Seen({"version": effect.args["version"]}, now_s)}
         case "diagnose":
@@ -57,7 +55,7 @@ async def bind(line: CpeSession, effect: Effect, now_s: int) -> Mapping[Address,
             return {}
 
 
-async def send(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
+async def send(line: CpeLine, call: CwmpSession, effect: Effect) -> Reply:
     """Have a CPE do something.
 
     Raises:
@@ -82,7 +80,7 @@ async def send(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
             return await _diagnose(line, call, effect)
 
 
-async def _reset(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
+async def _reset(line: CpeLine, call: CwmpSession, effect: Effect) -> Reply:
     """Have a CPE forget everything. That it may come without its password holds only where it may have been told to."""
     await line.expect_reset()
     line.awaits_reset = told = True
@@ -100,7 +98,7 @@ async def _reset(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
     return reply
 
 
-async def _ask(line: CpeSession, call: CwmpSession, workflow: str, request: AcsRequest) -> Reply:
+async def _ask(line: CpeLine, call: CwmpSession, workflow: str, request: AcsRequest) -> Reply:
     answer = await line.ask(call, request)
     if isinstance(answer, m.Fault):
         await line.worked(workflow, answer)
@@ -109,7 +107,7 @@ async def _ask(line: CpeSession, call: CwmpSession, workflow: str, request: AcsR
     return Reply(True, TargetReason.ACCEPTED)
 
 
-async def _download(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
+async def _download(line: CpeLine, call: CwmpSession, effect: Effect) -> Reply:
     runs, was = line.cpe().software or UNKNOWN_VERSION, effect.args["from"]
     if runs != was:
         now = {address(line.target.id, addresses.FIRMWARE): line.seen({"version": runs})}
@@ -133,7 +131,7 @@ async def _download(line: CpeSession, call: CwmpSession, effect: Effect) -> Repl
     return reply
 
 
-async def _diagnose(line: CpeSession, call: CwmpSession, effect: Effect) -> Reply:
+async def _diagnose(line: CpeLine, call: CwmpSession, effect: Effect) -> Reply:
     path = effect.args["object"]
     given = {name: text for name, text in effect.args.items() if name not in ("object", "workflow")}
     values = [line.typed(path + name, text) for name, text in given.items()]
@@ -143,7 +141,7 @@ async def _diagnose(line: CpeSession, call: CwmpSession, effect: Effect) -> Repl
     return reply
 
 
-async def _ran(line: CpeSession, path: str, state: str) -> None:
+async def _ran(line: CpeLine, path: str, state: str) -> None:
     """Take note of whether a test works with this model: not whether the host that it asked answered."""
     test = next((d for d in line.profile().diagnostics if d.path == path), None)
     if test is not None and (state in test.complete or state in _FAILED):
@@ -151,7 +149,7 @@ async def _ran(line: CpeSession, path: str, state: str) -> None:
         await line.evidence(_WORKFLOWS.get(test.name, test.name), works, "" if works else state)
 
 
-async def run_seen(line: CpeSession, what: str) -> Seen:
+async def run_seen(line: CpeLine, what: str) -> Seen:
     """Return how a diagnostic stands: under which key it was begun, and whether it is over; then its results are kept.
 
     Raises:

@@ -28,10 +28,11 @@ from agent.connectors.cwmp.connection_request import (
     UdpTarget,
 )
 from agent.connectors.cwmp.connection_request_session import request_http, request_udp
-from agent.connectors.cwmp.cpe_session import CpeSession, Offer, known
+from agent.connectors.cwmp.cpe_session import CpeSession
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.faults import AcsFault, refusal
 from agent.connectors.cwmp.identity import cpe_id, target_id
+from agent.connectors.cwmp.line_session import Offer, known
 from agent.connectors.cwmp.listener import Proof
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.stun import Binding

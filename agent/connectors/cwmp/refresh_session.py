@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.connectors.base import UnreadableError
-from agent.connectors.cwmp.cpe_session import CpeSession
 from agent.connectors.cwmp.cwmp_session import CwmpSession
+from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model.profiles import CpeProfile
 from agent.cpe_model.vocabulary import INSTANCE, TABLE, UnknownNameError
@@ -20,7 +20,7 @@ ALL: Final = "all"
 """What stands for everything that a CPE has."""
 
 
-async def refresh(line: CpeSession, call: CwmpSession, wanted: Sequence[str]) -> tuple[str, ...]:
+async def refresh(line: CpeLine, call: CwmpSession, wanted: Sequence[str]) -> tuple[str, ...]:
     """Read what is wanted of a CPE on the line; return what could not be read, a sentence each.
 
     Args:
@@ -59,7 +59,7 @@ async def refresh(line: CpeSession, call: CwmpSession, wanted: Sequence[str]) ->
     return tuple(problems)
 
 
-async def _each(line: CpeSession, call: CwmpSession, paths: Sequence[str], problems: list[str]) -> None:
+async def _each(line: CpeLine, call: CwmpSession, paths: Sequence[str], problems: list[str]) -> None:
     """Read parameters together; where the CPE refuses one, each by itself, so that the others are known."""
     try:
         await line.values(call, paths)
@@ -75,7 +75,7 @@ async def _each(line: CpeSession, call: CwmpSession, paths: Sequence[str], probl
                 problems.append(str(err))
 
 
-async def _vocabulary(line: CpeSession, call: CwmpSession, profile: CpeProfile) -> tuple[str, ...]:
+async def _vocabulary(line: CpeLine, call: CwmpSession, profile: CpeProfile) -> tuple[str, ...]:
     """Read what the profile has names for and the CPE has; tables whole."""
     wanted = [mapped for mapped in profile.parameters if INSTANCE not in mapped.path]
     if profile.unsafe_call("GetParameterNames", profile.root) is None:
@@ -95,7 +95,7 @@ async def _vocabulary(line: CpeSession, call: CwmpSession, profile: CpeProfile) 
     return tuple(problems)
 
 
-async def _evidence(line: CpeSession) -> None:
+async def _evidence(line: CpeLine) -> None:
     """Take note of what this model shows: its values at all, its Wi-Fi, who is in the house."""
     known = line.named()
     await line.evidence("read", True, "")

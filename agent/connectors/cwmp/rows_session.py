@@ -7,23 +7,20 @@ between, an empty row stays behind that no key finds: its number is in the CPE's
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from agent.connectors.base import LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.faults import refused
+from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model import rows
 from agent.cpe_model.addresses import TableRow, what_of
 from agent.model import Absent, Transition
 from agent.reasons import TargetReason
 
-if TYPE_CHECKING:
-    from agent.connectors.cwmp.cpe_session import CpeSession
 
-
-async def send(line: CpeSession, call: CwmpSession, writes: Sequence[Transition], key: str) -> Reply:
+async def send(line: CpeLine, call: CwmpSession, writes: Sequence[Transition], key: str) -> Reply:
     """Make, change or delete a row, which still reads *before*.
 
     Raises:
@@ -53,7 +50,7 @@ async def send(line: CpeSession, call: CwmpSession, writes: Sequence[Transition]
     return await line.set_values(call, [line.typed(f"{row.table}{number}.{n}", t) for n, t in changed.items()], key)
 
 
-async def _add(line: CpeSession, call: CwmpSession, row: TableRow, fields: dict[str, str], key: str) -> Reply:
+async def _add(line: CpeLine, call: CwmpSession, row: TableRow, fields: dict[str, str], key: str) -> Reply:
     added = await line.ask(call, m.AddObject(row.table, key))
     await line.worked("add-object", added)
     if isinstance(added, m.Fault):
@@ -73,7 +70,7 @@ async def _add(line: CpeSession, call: CwmpSession, row: TableRow, fields: dict[
     return set_
 
 
-async def _fill(line: CpeSession, call: CwmpSession, new: str, fields: dict[str, str], key: str) -> Reply:
+async def _fill(line: CpeLine, call: CwmpSession, new: str, fields: dict[str, str], key: str) -> Reply:
     """Set the fields of a new row, but those that the CPE sets by itself; a refusal of ours is told like the CPE's."""
     try:
         there = await line.names(call, new)
@@ -86,6 +83,6 @@ async def _fill(line: CpeSession, call: CwmpSession, new: str, fields: dict[str,
         return Reply(False, err.reason, str(err))
 
 
-async def _delete(line: CpeSession, call: CwmpSession, path: str, key: str) -> Reply:
+async def _delete(line: CpeLine, call: CwmpSession, path: str, key: str) -> Reply:
     answer = await line.ask(call, m.DeleteObject(path, key))
     return refused(answer) if isinstance(answer, m.Fault) else Reply(True, TargetReason.OK)

@@ -15,8 +15,9 @@ import trio.testing
 from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.cpe_session import known, paths_of, signature_of, step_key
+from agent.connectors.cwmp.cpe_session import step_key
 from agent.connectors.cwmp.fields import Value as Typed
+from agent.connectors.cwmp.line_session import known, paths_of, signature_of
 from agent.connectors.cwmp.structs import ParameterValue
 from agent.cpe_model import limits as model_limits
 from agent.cpe_model.known import CachedParameter, Pending
