@@ -30,6 +30,7 @@ check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q --collect-only tests > /dev/null
 	$(BIN)/python -m pytest -q tests/repo
 
 bench: $(STAMP)

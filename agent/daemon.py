@@ -38,7 +38,7 @@ from agent.changes.planning import build as planning
 from agent.changes.planning.build import PlanTerms
 from agent.changes.planning.preview import Pacing
 from agent.changes.remote import build as remote
-from agent.changes.remote.mailroom import Mailroom
+from agent.changes.remote.inbox_handler import InboxHandler
 from agent.changes.remote.sealing import Sealing
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
@@ -198,7 +198,7 @@ class Daemon:
     sessions: Sessions
     api: Api
     sealing: Sealing
-    mailroom: Mailroom
+    inbox_handler: InboxHandler
     link: Link
     poller: Poller
     provisioner: Provisioner | None = None
@@ -220,7 +220,7 @@ class Daemon:
             nursery.start_soon(self.job.clock_watch.run)
             nursery.start_soon(self._work)
             nursery.start_soon(self._supervised, "witnesses", self.log.witnesses.run)
-            nursery.start_soon(self._supervised, "mailroom", self.mailroom.run)
+            nursery.start_soon(self._supervised, "inbox", self.inbox_handler.run)
             nursery.start_soon(self._supervised, "sealing", self.sealing.run)
             nursery.start_soon(self._supervised, "link", self.link.run)
             nursery.start_soon(self._supervised, "polling", self.poller.run)
@@ -299,14 +299,16 @@ def build(
         made.by_name.values(),
     )
     intake = planning.build_intake(ground, previewer, config.access, importer.doubt, approvals.standings, cpes.planners)
-    sealing, mailroom = remote.build(ground, log, approvals, intake, wake=worker.poke, refresh_facts=importer.refresh)
+    sealing, inbox_handler = remote.build(
+        ground, log, approvals, intake, wake=worker.poke, refresh_facts=importer.refresh
+    )
     link, poller = Link(config, files, clock, ground.mail, ground.trust), Poller(made.by_name, files.store, clock)
     job = MainJob(approvals, intake, worker, importer, clock_watch, sealing.open_untrusted)
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
     network = ShownNetwork(made.targets, devices, cpes.desk)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)
     return Daemon(
-        config, files, clock, job, log, run.sessions, served, sealing, mailroom, link, poller, cpes.provisioner
+        config, files, clock, job, log, run.sessions, served, sealing, inbox_handler, link, poller, cpes.provisioner
     )
 
 

@@ -34,7 +34,7 @@ import psycopg
 import pymysql
 import pytest
 
-from agent.connectors.radius.schema import Database, SqlTarget, Tables
+from agent.connectors.radius.schema import Database, SqlTarget, TableSet
 
 RADDB = Path("/etc/freeradius/3.0")
 """Where Debian keeps FreeRADIUS' stock schema, queries and filters; copied from, never changed."""
@@ -210,7 +210,7 @@ class Cluster(Protocol):
 
     kind: Database
 
-    def fresh(self, tables: Tables = Tables.STOCK) -> RadiusDatabase: ...
+    def fresh(self, tables: TableSet = TableSet.STOCK) -> RadiusDatabase: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ class RadiusDatabase:
     """A database with FreeRADIUS' tables, empty when it was made."""
 
     kind: Database
-    tables: Tables
+    tables: TableSet
     dbname: str
     host: str = "127.0.0.1"
     port: int = 0
@@ -331,8 +331,8 @@ _DALORADIUS = (
 )
 
 
-def _extra(tables: Tables, serial: str) -> list[str]:
-    return [s.format(serial=serial) for s in _DALORADIUS] if tables is Tables.DALORADIUS else []
+def _extra(tables: TableSet, serial: str) -> list[str]:
+    return [s.format(serial=serial) for s in _DALORADIUS] if tables is TableSet.DALORADIUS else []
 
 
 class PostgreSQL(_Server):
@@ -361,9 +361,9 @@ class PostgreSQL(_Server):
         _start_on_free_port(self._start)
         with self._superuser("postgres") as db:
             db.execute(f"CREATE ROLE radius LOGIN PASSWORD '{PASSWORD}'")
-            for tables in Tables:
+            for tables in TableSet:
                 db.execute(f"CREATE DATABASE template_{tables.value} OWNER radius")
-        for tables in Tables:
+        for tables in TableSet:
             with self._superuser(f"template_{tables.value}") as db:
                 db.execute("SET ROLE radius")
                 for statement in [self._schema, *_extra(tables, "serial")]:
@@ -397,7 +397,7 @@ class PostgreSQL(_Server):
     def _superuser(self, dbname: str) -> psycopg.Connection[tuple[Any, ...]]:
         return psycopg.connect(host=str(self.home), port=self.port, user="postgres", dbname=dbname, autocommit=True)
 
-    def fresh(self, tables: Tables = Tables.STOCK) -> RadiusDatabase:
+    def fresh(self, tables: TableSet = TableSet.STOCK) -> RadiusDatabase:
         """Return a new database, copied from a template."""
         name = f"radius_{next(_names)}"
         with self._superuser("postgres") as db:
@@ -469,7 +469,7 @@ class MariaDB(_Server):
     def _superuser(self) -> pymysql.Connection[Any]:
         return pymysql.connect(unix_socket=f"{self.home}/my.sock", user="root", autocommit=True)
 
-    def fresh(self, tables: Tables = Tables.STOCK) -> RadiusDatabase:
+    def fresh(self, tables: TableSet = TableSet.STOCK) -> RadiusDatabase:
         """Return a new database with the schema loaded."""
         name = f"radius_{next(_names)}"
         many = pymysql.constants.CLIENT.MULTI_STATEMENTS
@@ -486,7 +486,7 @@ class MariaDB(_Server):
         return database
 
 
-def sqlite_database(folder: Path, tables: Tables = Tables.STOCK) -> RadiusDatabase:
+def sqlite_database(folder: Path, tables: TableSet = TableSet.STOCK) -> RadiusDatabase:
     """Return a new SQLite database in `folder` with the stock schema.
 
     Raises:

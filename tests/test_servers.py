@@ -7,7 +7,7 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from agent.connectors.radius.schema import Database, Tables
+from agent.connectors.radius.schema import Database, TableSet
 from tests.servers import FreeRadius, MariaDB, PostgreSQL, RadiusDatabase, ServerMissingError, program
 
 pytestmark = pytest.mark.servers
@@ -61,12 +61,12 @@ def test_sqlite(sqlite_radius: RadiusDatabase, freeradius: Start) -> None:
 def test_databases_are_fresh_and_have_the_tables_asked_for(postgresql: PostgreSQL, mariadb: MariaDB) -> None:
     for cluster in (postgresql, mariadb):
         _fill(cluster.fresh())
-        fresh = cluster.fresh(Tables.DALORADIUS)
+        fresh = cluster.fresh(TableSet.DALORADIUS)
         assert fresh.run("SELECT count(*) FROM radcheck") == [(0,)]
         fresh.run("INSERT INTO userinfo (username) VALUES (%s)", "alice")
         assert fresh.run("SELECT username FROM userinfo") == [("alice",)]
         target = fresh.target("main", marker_group="pay")
-        assert (target.database, target.port, target.tables) == (cluster.kind, cluster.port, Tables.DALORADIUS)
+        assert (target.database, target.port, target.tables) == (cluster.kind, cluster.port, TableSet.DALORADIUS)
     assert mariadb.kind is Database.MARIADB
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.api.call import ApiCall, Role, Route
+from agent.api.call import ApiCall, CallerRole, Route
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority.standings import InForce
 from agent.changes.journal import plans
@@ -71,7 +71,7 @@ def _standing(found: InForce) -> dict[str, object]:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/status", Role.ANYONE, "", "agent, trust, log, changes", _status),
-    Route("GET", "/v1/cloud", Role.ANYONE, "", "enrolled, connected, outbox…", _cloud),
-    Route("POST", "/v1/clock/accept", Role.OPERATOR, "", "accepted", _accept_clock),
+    Route("GET", "/v1/status", CallerRole.ANYONE, "", "agent, trust, log, changes", _status),
+    Route("GET", "/v1/cloud", CallerRole.ANYONE, "", "enrolled, connected, outbox…", _cloud),
+    Route("POST", "/v1/clock/accept", CallerRole.OPERATOR, "", "accepted", _accept_clock),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from agent.api.call import ApiCall, Role, Route, number
+from agent.api.call import ApiCall, CallerRole, Route, number
 from agent.changes.journal import plans
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
@@ -50,8 +50,8 @@ async def _export(call: ApiCall) -> Response:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/audit", Role.OPERATOR, "", "events", _list_events),
-    Route("GET", "/v1/audit/verify", Role.OPERATOR, "", "leaves, checkpoint, vkey, witnessed_text", _verify),
-    Route("GET", "/v1/audit/proof/{seq}", Role.OPERATOR, "", "file", _proof),
-    Route("POST", "/v1/audit/export/{id}", Role.OPERATOR, "", "file", _export),
+    Route("GET", "/v1/audit", CallerRole.OPERATOR, "", "events", _list_events),
+    Route("GET", "/v1/audit/verify", CallerRole.OPERATOR, "", "leaves, checkpoint, vkey, witnessed_text", _verify),
+    Route("GET", "/v1/audit/proof/{seq}", CallerRole.OPERATOR, "", "file", _proof),
+    Route("POST", "/v1/audit/export/{id}", CallerRole.OPERATOR, "", "file", _export),
 )

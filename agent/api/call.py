@@ -22,10 +22,10 @@ from agent.changes.worker import Worker
 from agent.cpe.desk import CpeDesk
 from agent.inventory.importing import Importer
 from agent.reasons import HttpReason
-from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock
 from agent.runtime.errors import HttpError
-from agent.runtime.http import Request, Response, StreamResponse
+from agent.runtime.http import HttpRequest, Response, StreamResponse
+from agent.runtime.notifier import Notifier
 from agent.store.db import Store
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault
@@ -37,7 +37,7 @@ STRANGERS_PER_MIN: Final = 6
 """Most requests a minute by all local users that the configuration maps to no person."""
 
 
-class Role(enum.Enum):
+class CallerRole(enum.Enum):
     """Minimum standing of a caller."""
 
     ANYONE = "anyone"
@@ -62,7 +62,7 @@ class ApiParts:
     clock_watch: ClockWatch
     retry: Retry
     clock: Clock
-    bell: Bell
+    bell: Notifier
     people: Mapping[int, str]
     agent: str
     handle: str
@@ -104,7 +104,7 @@ class ApiCall:
     """One request on its way through a handler. `values`: the segments of the path that vary."""
 
     parts: ApiParts
-    request: Request
+    request: HttpRequest
     values: tuple[str, ...]
     strangers: Strangers
 
@@ -136,7 +136,7 @@ class Route:
 
     method: str
     path: str
-    role: Role
+    role: CallerRole
     body: str
     answer: str
     handler: Handler

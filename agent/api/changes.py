@@ -9,7 +9,7 @@ from typing import Final
 
 import trio
 
-from agent.api.call import BODY_BYTES, ApiCall, Role, Route, b64, number, unb64
+from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, b64, number, unb64
 from agent.changes.auditlog.evidence import all_plans
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority import standings
@@ -232,11 +232,11 @@ def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/changes", Role.ANYONE, "the ask, or intent", "the change", _ask),
-    Route("GET", "/v1/changes", Role.OPERATOR, "", "changes", _list_changes),
-    Route("GET", "/v1/changes/{id}", Role.OPERATOR, "", "the change", _show),
-    Route("POST", "/v1/changes/{id}/export", Role.OPERATOR, "", "what an approver needs", _export),
-    Route("GET", "/v1/changes/{id}/watch", Role.OPERATOR, "", "events, one a line", _watch),
-    Route("POST", "/v1/changes/{id}/apply", Role.OPERATOR, "", "the change", _apply),
-    Route("POST", "/v1/changes/{id}/retry", Role.OPERATOR, "", "the change", _retry),
+    Route("POST", "/v1/changes", CallerRole.ANYONE, "the ask, or intent", "the change", _ask),
+    Route("GET", "/v1/changes", CallerRole.OPERATOR, "", "changes", _list_changes),
+    Route("GET", "/v1/changes/{id}", CallerRole.OPERATOR, "", "the change", _show),
+    Route("POST", "/v1/changes/{id}/export", CallerRole.OPERATOR, "", "what an approver needs", _export),
+    Route("GET", "/v1/changes/{id}/watch", CallerRole.OPERATOR, "", "events, one a line", _watch),
+    Route("POST", "/v1/changes/{id}/apply", CallerRole.OPERATOR, "", "the change", _apply),
+    Route("POST", "/v1/changes/{id}/retry", CallerRole.OPERATOR, "", "the change", _retry),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.api.call import ApiCall, Role, Route
+from agent.api.call import ApiCall, CallerRole, Route
 from agent.cpe.desk import CpeDesk
 from agent.cpe.planner import NO_ACS
 from agent.cpe_model.known import Acceptance
@@ -69,11 +69,11 @@ async def _matrix(call: ApiCall) -> Response:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/cpes", Role.OPERATOR, "", "CPE", _list_cpes),
-    Route("GET", "/v1/cpes/{name}", Role.OPERATOR, "", "the CPE, as last known", _show),
-    Route("GET", "/v1/cpes/{name}/values", Role.OPERATOR, "", "parameters, as last known", _values),
-    Route("POST", "/v1/cpes/{name}/refresh", Role.OPERATOR, "names, timeout_s", "problems, the CPE", _refresh),
-    Route("POST", "/v1/cpes/{name}/decide", Role.OPERATOR, "trust, service, forget", "the CPE", _decide),
-    Route("POST", "/v1/cpes/{name}/clear", Role.OPERATOR, "", "cleared", _clear),
-    Route("GET", "/v1/cpe-matrix", Role.OPERATOR, "", "a row for each model and workflow", _matrix),
+    Route("GET", "/v1/cpes", CallerRole.OPERATOR, "", "CPE", _list_cpes),
+    Route("GET", "/v1/cpes/{name}", CallerRole.OPERATOR, "", "the CPE, as last known", _show),
+    Route("GET", "/v1/cpes/{name}/values", CallerRole.OPERATOR, "", "parameters, as last known", _values),
+    Route("POST", "/v1/cpes/{name}/refresh", CallerRole.OPERATOR, "names, timeout_s", "problems, the CPE", _refresh),
+    Route("POST", "/v1/cpes/{name}/decide", CallerRole.OPERATOR, "trust, service, forget", "the CPE", _decide),
+    Route("POST", "/v1/cpes/{name}/clear", CallerRole.OPERATOR, "", "cleared", _clear),
+    Route("GET", "/v1/cpe-matrix", CallerRole.OPERATOR, "", "a row for each model and workflow", _matrix),
 )

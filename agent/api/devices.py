@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from agent.api.call import ApiCall, Role, Route
+from agent.api.call import ApiCall, CallerRole, Route
 from agent.connectors.base import DeviceReport
 from agent.polling import samples
 from agent.reasons import HttpReason
@@ -59,8 +59,8 @@ def _device(report: DeviceReport, now_s: float) -> dict[str, object]:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/devices", Role.OPERATOR, "", "devices", _list_devices),
-    Route("GET", "/v1/devices/{name}", Role.OPERATOR, "", "the device, as last read", _show),
-    Route("GET", "/v1/devices/{name}/series", Role.OPERATOR, "", "values of one name over time", _series),
-    Route("POST", "/v1/devices/{name}/probe", Role.OPERATOR, "", "the device, as read now", _probe),
+    Route("GET", "/v1/devices", CallerRole.OPERATOR, "", "devices", _list_devices),
+    Route("GET", "/v1/devices/{name}", CallerRole.OPERATOR, "", "the device, as last read", _show),
+    Route("GET", "/v1/devices/{name}/series", CallerRole.OPERATOR, "", "values of one name over time", _series),
+    Route("POST", "/v1/devices/{name}/probe", CallerRole.OPERATOR, "", "the device, as read now", _probe),
 )

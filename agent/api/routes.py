@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from agent.api import agent, audit, changes, cpes, devices, secrets, statements, subscribers, trust
-from agent.api.call import ApiCall, ApiParts, Role, Route, Strangers, is_admin, is_operator
+from agent.api.call import ApiCall, ApiParts, CallerRole, Route, Strangers, is_admin, is_operator
 from agent.changes.journal.request import RequestError
 from agent.changes.planning.preview import NothingToDoError
 from agent.connectors.base import UnreadableError
 from agent.inventory.importing import ImportRefusedError
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
-from agent.runtime.http import Request, Response, StreamResponse
+from agent.runtime.http import HttpRequest, Response, StreamResponse
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from trust.errors import MalformedError
 
@@ -35,7 +35,7 @@ class Api:
         self.parts = parts
         self._strangers = Strangers()
 
-    async def __call__(self, request_: Request) -> Response | StreamResponse:
+    async def __call__(self, request_: HttpRequest) -> Response | StreamResponse:
         """Answer one request; every refusal is an HttpError with a code for programs."""
         segments = request_.segments
         allowed = False
@@ -51,10 +51,10 @@ class Api:
             raise HttpError(405, HttpReason.METHOD, f"{request_.method} is not offered on {request_.path}")
         raise HttpError(404, HttpReason.NO_ROUTE, f"there is no {request_.path}")
 
-    def _check_role(self, role: Role, uid: int) -> None:
-        if role is Role.ADMIN and not is_admin(uid):
+    def _check_role(self, role: CallerRole, uid: int) -> None:
+        if role is CallerRole.ADMIN and not is_admin(uid):
             raise HttpError(403, HttpReason.ROLE, "only root or the agent's own user may do this")
-        if role is Role.OPERATOR and not is_operator(uid, self.parts.people):
+        if role is CallerRole.OPERATOR and not is_operator(uid, self.parts.people):
             raise HttpError(403, HttpReason.ROLE, f"uid {uid} is mapped to no person in the configuration ([people])")
 
 

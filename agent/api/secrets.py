@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.api.call import ApiCall, Role, Route, unb64
+from agent.api.call import ApiCall, CallerRole, Route, unb64
 from agent.runtime.http import Response
 
 
@@ -19,6 +19,6 @@ async def _set_secret(call: ApiCall) -> Response:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/secrets", Role.OPERATOR, "", "secrets, wanted", _list_secrets),
-    Route("POST", "/v1/secrets/{name}", Role.ADMIN, "secret", "name", _set_secret),
+    Route("GET", "/v1/secrets", CallerRole.OPERATOR, "", "secrets, wanted", _list_secrets),
+    Route("POST", "/v1/secrets/{name}", CallerRole.ADMIN, "secret", "name", _set_secret),
 )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from agent.api.call import BODY_BYTES, ApiCall, Role, Route, b64, unb64
-from agent.changes.authority.approval import Answer
+from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, b64, unb64
+from agent.changes.authority.approval import StatementAnswer
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow
-from agent.changes.remote.mailroom import is_stop
+from agent.changes.remote.inbox_handler import is_stop
 from agent.runtime.http import Response
 from agent.store.mail import Post, PostAll
 
@@ -31,7 +31,7 @@ async def _submit(call: ApiCall) -> Response:
 
 async def _submitted(
     call: ApiCall, data: bytes, only: PlanRow | None, links: Sequence[bytes], *, known: bool
-) -> list[Answer]:
+) -> list[StatementAnswer]:
     """Hand a statement in; what unknown users had refused counts: each leaves a leaf. A stop is always taken."""
     p, now_s = call.parts, call.parts.clock.wall_s()
     if not known and not (p.trust.pinned and is_stop(data, p.trust.pinned.trust, int(now_s))):
@@ -47,5 +47,5 @@ async def _submitted(
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/statements", Role.ANYONE, "envelope, change, links", "answers with receipts", _submit),
+    Route("POST", "/v1/statements", CallerRole.ANYONE, "envelope, change, links", "answers with receipts", _submit),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.api import cpes
-from agent.api.call import BODY_BYTES, ApiCall, Role, Route, unb64
+from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, unb64
 from agent.inventory import book
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
@@ -40,7 +40,7 @@ async def _show(call: ApiCall) -> Response:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/subscribers/import", Role.OPERATOR, "csv, dry_run", "counts, problems", _import_csv),
-    Route("GET", "/v1/subscribers", Role.OPERATOR, "", "services", _list_services),
-    Route("GET", "/v1/subscribers/{ref}", Role.OPERATOR, "", "services, billing, cpes", _show),
+    Route("POST", "/v1/subscribers/import", CallerRole.OPERATOR, "csv, dry_run", "counts, problems", _import_csv),
+    Route("GET", "/v1/subscribers", CallerRole.OPERATOR, "", "services", _list_services),
+    Route("GET", "/v1/subscribers/{ref}", CallerRole.OPERATOR, "", "services, billing, cpes", _show),
 )

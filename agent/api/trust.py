@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.api.call import BODY_BYTES, ApiCall, Role, Route, b64, unb64
+from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, b64, unb64
 from agent.runtime.http import Response
 from trust import chain
 from trust import envelope as envelopes
@@ -43,6 +43,6 @@ async def _install(call: ApiCall) -> Response:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/trust", Role.ANYONE, "", "version, words, people, policy, envelope", _show),
-    Route("POST", "/v1/trust", Role.ADMIN, "document, words", "version, sha256", _install),
+    Route("GET", "/v1/trust", CallerRole.ANYONE, "", "version, words, people, policy, envelope", _show),
+    Route("POST", "/v1/trust", CallerRole.ADMIN, "document, words", "version, sha256", _install),
 )

@@ -23,7 +23,7 @@ from trust.leaf import LeafKind
 
 
 @dataclass(frozen=True, slots=True)
-class Reopen:
+class ReopenRun:
     """Open a finished run again for the items that are set and not enforced, while its deadline has not passed."""
 
     plan_id: bytes
@@ -77,6 +77,6 @@ class Retry:
             raise RefusedCommandError(RefusalReason.NOTHING_TO_RETRY, f"{row.short}: no item is set and not enforced")
         seals = tuple((i, self.recorder.record(i.subject, {"what": "item", "event": "retry"})) for i in items)
         record = self.recorder.record(None, {"what": "retry", "items": len(items)})
-        await self.store.run(Reopen(row.plan_id, seals, now_of(self.clock), record))
+        await self.store.run(ReopenRun(row.plan_id, seals, now_of(self.clock), record))
         self.worker.resume(row.plan_id)
         return len(items)

@@ -21,13 +21,13 @@ from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import PlanRow
-from agent.changes.journal.digest import Signer
 from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event, Gate, fold
 from agent.changes.journal.plans import Loaded
+from agent.changes.journal.signing import Signer
 from agent.model import ItemState, ReasonChange, SuspensionReason
 from agent.reasons import ItemReason
-from agent.runtime.bell import Bell
+from agent.runtime.notifier import Notifier
 from agent.runtime.supervise import Crash, contain
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError, StoreFailedError
@@ -92,7 +92,7 @@ class Worker:
         signer: Callable[[], Signer],
         recorder: Recorder,
         timezone: ZoneInfo,
-        bell: Bell,
+        bell: Notifier,
     ) -> None:
         self._parts = parts
         self._vault = vault

@@ -18,7 +18,7 @@ from agent.cpe_model.breaker import BreakerRow
 from agent.cpe_model.errors import BadCredentialsError
 from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Credentials, Pending, retried_within_s, says
 from agent.reasons import RefusalReason
-from agent.runtime.bell import Bell
+from agent.runtime.notifier import Notifier
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
@@ -442,7 +442,7 @@ class CpeStore:
         self._recent: dict[tuple[str, str, str, bool], float] = {}
         self._software: dict[str, str] = {}
         self._now_s = 0.0
-        self.reset_bell = Bell()
+        self.reset_bell = Notifier()
         """Rung when a CPE is due to be given its baseline."""
         self.rings_for: Callable[[Cpe], bool] = lambda _: True
         """Whether anything is to be given to such a CPE."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from agent.inventory.facts import BillingFact, describe, earliest, fact_address, in_future, latest, owes
-from agent.inventory.subscribers_csv import Row
+from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import Address, DesiredChange, Item, Requirement, Service, SuspensionReason, TariffChange
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
@@ -215,7 +215,7 @@ class ImportServices:
     """Store merged services and the facts of the same file; what the file leaves out stays."""
 
     services: tuple[Service, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[SubscriberRow, ...]
     sealed: Sealed
 
     def run(self, tx: Tx) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent.inventory.subscribers_csv import Row
+from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import Service
 
 FIELDS: Final = ("name", "login", "method", "tariff", "protected", "feeds")
@@ -48,7 +48,7 @@ class MergeResult:
         return (*self.added, *(changed.service for changed in self.changed))
 
 
-def merge(existing: Mapping[str, Service], rows: Iterable[Row]) -> MergeResult:
+def merge(existing: Mapping[str, Service], rows: Iterable[SubscriberRow]) -> MergeResult:
     """Return what the rows add to and change in `existing` (by ref); reasons and columns left out are kept."""
     added: list[Service] = []
     changed: list[Changed] = []

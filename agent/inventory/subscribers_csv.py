@@ -61,7 +61,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SubscriberRow:
     """One good line: a service (without reasons: those are ours), and what billing says if it says anything."""
 
     line: int
@@ -73,7 +73,7 @@ class Row:
 class Parsed:
     """The good lines, the broken ones, and the facts by subscriber."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[SubscriberRow, ...]
     problems: tuple[Problem, ...]
 
     @property
@@ -88,12 +88,12 @@ class _BadLineError(ValueError):
 
 @dataclass(slots=True)
 class _Reading:
-    rows: list[Row] = field(default_factory=list)
+    rows: list[SubscriberRow] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     refs: dict[str, int] = field(default_factory=dict)
-    facts: dict[str, Row] = field(default_factory=dict)
+    facts: dict[str, SubscriberRow] = field(default_factory=dict)
 
-    def take(self, row: Row) -> None:
+    def take(self, row: SubscriberRow) -> None:
         """Keep a row.
 
         Raises:
@@ -187,7 +187,7 @@ def _cells(text: str, delimiter: str) -> list[str]:
     return cells
 
 
-def _row(number: int, cells: list[str], header: list[str], now_s: float | None) -> Row:
+def _row(number: int, cells: list[str], header: list[str], now_s: float | None) -> SubscriberRow:
     if len(cells) != len(header):
         raise _BadLineError(f"{len(header)} fields expected as in the header, got {len(cells)}")
     cell = dict(zip(header, cells, strict=True))
@@ -204,7 +204,7 @@ def _row(number: int, cells: list[str], header: list[str], now_s: float | None) 
         feeds=_feeds(cell),
         extra={key: value for key, value in cell.items() if key not in COLUMNS} or None,
     )
-    return Row(number, service, _fact(cell, now_s))
+    return SubscriberRow(number, service, _fact(cell, now_s))
 
 
 def _text(cell: Mapping[str, str], column: str, chars: int = TEXT_CHARS) -> str:

@@ -41,7 +41,7 @@ class Limits(WireLimits):
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One request. `path` is still percent-encoded (`C-1%2Fhome`), `segments` are not. Header names are lower case."""
 
     method: str
@@ -89,7 +89,7 @@ class StreamResponse:
     status: int = 200
 
 
-App = Callable[[Request], Awaitable[Response | StreamResponse]]
+App = Callable[[HttpRequest], Awaitable[Response | StreamResponse]]
 
 
 async def serve_http(
@@ -150,7 +150,7 @@ class _Connection:
         except HttpError as err:
             await self._refuse(err)
 
-    async def _answer(self, request: Request) -> None:
+    async def _answer(self, request: HttpRequest) -> None:
         answer = await contain("http", lambda: _ask(self.app, request), log=_log)
         match answer:
             case Crash():
@@ -190,7 +190,7 @@ class _Connection:
             await self._send_whole(err.status, json_text.encode(_error(err.code, str(err))), close=True)
 
 
-async def _ask(app: App, request: Request) -> tuple[int, bytes] | StreamResponse:
+async def _ask(app: App, request: HttpRequest) -> tuple[int, bytes] | StreamResponse:
     try:
         answer = await app(request)
     except HttpError as err:
@@ -204,7 +204,7 @@ def _error(code: str, message: str) -> object:
     return {"error": {"code": code, "message": message}}
 
 
-def _request_untrusted(head: h11.Request, body: bytes, peer: Peer) -> Request:
+def _request_untrusted(head: h11.Request, body: bytes, peer: Peer) -> HttpRequest:
     """Return the request that h11 read.
 
     Raises:
@@ -229,4 +229,4 @@ def _request_untrusted(head: h11.Request, body: bytes, peer: Peer) -> Request:
     if len(query) != len(pairs):
         raise MalformedRequestError("each query field once expected, one stands twice")
     headers = {name.decode("ascii"): value.decode("latin-1") for name, value in head.headers}
-    return Request(head.method.decode("ascii"), path, query, headers, body, peer.uid, peer.pid)
+    return HttpRequest(head.method.decode("ascii"), path, query, headers, body, peer.uid, peer.pid)

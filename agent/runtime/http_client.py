@@ -28,7 +28,7 @@ LINE_BYTES: Final = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """A whole answer; errors of the agent are answers too (`status` 400 and above)."""
 
     status: int
@@ -37,7 +37,7 @@ class Answer:
 
 def request(
     socket_path: Path, method: str, path: str, json_body: object = None, *, timeout_s: float | None = 30.0
-) -> Answer:
+) -> HttpAnswer:
     """Return the agent's answer.
 
     Args:
@@ -60,7 +60,7 @@ def request(
             body += chunk
             if len(body) > ANSWER_BYTES:
                 raise MalformedAnswerError(f"an answer of at most {ANSWER_BYTES} bytes expected")
-    return Answer(status, _json(bytes(body)))
+    return HttpAnswer(status, _json(bytes(body)))
 
 
 @contextmanager

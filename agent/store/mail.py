@@ -16,7 +16,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Final
 
 from agent.reasons import RefusalReason
-from agent.runtime.bell import Bell
+from agent.runtime.notifier import Notifier
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 
@@ -374,5 +374,5 @@ def state(reader: sqlite3.Connection) -> MailState:
 class MailBells:
     """Rung when something came (by the uplink) and when something is to leave (by the store, once it is durable)."""
 
-    inbox: Bell = field(default_factory=Bell)
-    outbox: Bell = field(default_factory=Bell)
+    inbox: Notifier = field(default_factory=Notifier)
+    outbox: Notifier = field(default_factory=Notifier)

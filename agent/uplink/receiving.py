@@ -30,7 +30,7 @@ ROOM_S: Final = 0.25
 _log = logging.getLogger("agent.uplink")
 
 
-class Pace:
+class ReceivePace:
     """A token bucket. Pure: it is told what time it is.
 
     `burst` may be spent at once; `per_s` come back each second.
@@ -87,7 +87,7 @@ class Receiver:
     bells: MailBells
     agent: bytes
     passed_over: int = 0
-    _pace: Pace = field(default_factory=lambda: Pace(limits.BURST, limits.COST_PER_S))
+    _pace: ReceivePace = field(default_factory=lambda: ReceivePace(limits.BURST, limits.COST_PER_S))
 
     async def run(self, connection: CloudClient, greeted: Callable[[], None]) -> bool:
         """Receive until the stream ends; return whether it did so because it was open for long enough.

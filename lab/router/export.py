@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from lab.router import values as v
+from lab.router.assumed_facts import Model
 from lab.router.device import Router
-from lab.router.lore import Model
 from lab.router.rsc import Statement, format_statement, parse_export
 from lab.router.store import INTERFACES
 from lab.router.table import Row

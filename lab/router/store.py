@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal, TypeAlias
 
 from lab.router import values as v
+from lab.router.assumed_facts import INTERFACE_TYPES, Model, Reference, make_model
 from lab.router.errors import Trap
 from lab.router.facts import Facts
-from lab.router.lore import INTERFACE_TYPES, Model, Reference, make_model
 from lab.router.table import Row, Table
 
 Event: TypeAlias = Literal["added", "changed", "removed"]

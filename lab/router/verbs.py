@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
 from lab.router import values as v
+from lab.router.assumed_facts import HIDDEN, SENSITIVE, Model
 from lab.router.errors import Trap
-from lab.router.lore import HIDDEN, SENSITIVE, Model
 from lab.router.query import Test, looked_up, parse_query
 from lab.router.store import Store
 from lab.router.table import Row

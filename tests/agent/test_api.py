@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from agent import daemon as daemons
-from agent.api.call import STRANGERS_PER_MIN, Role
+from agent.api.call import STRANGERS_PER_MIN, CallerRole
 from agent.api.routes import ROUTES
 from agent.changes.auditlog import recovery
 from agent.changes.engine.perform import Patience
@@ -25,7 +25,7 @@ from agent.cli.outcome import outcome_text
 from agent.config import AgentConfig, parse_untrusted
 from agent.runtime.clock import SystemClock
 from agent.runtime.errors import HttpError
-from agent.runtime.http import Request, Response, StreamResponse
+from agent.runtime.http import HttpRequest, Response, StreamResponse
 from agent.store import mail
 from agent.store.db import Tx
 from agent.store.identity import create_identity
@@ -71,7 +71,7 @@ class Agent:
         path, _, query = path.partition("?")
         pairs = dict(p.split("=", 1) for p in query.split("&") if p)
         data = b"" if body is None else json.dumps(body).encode()
-        answer = await self.daemon.api(Request(method, path, pairs, {}, data, uid, 1))
+        answer = await self.daemon.api(HttpRequest(method, path, pairs, {}, data, uid, 1))
         assert isinstance(answer, Response)
         return answer.json
 
@@ -97,7 +97,7 @@ class Agent:
         return pinned.sha256.hex()
 
     async def end(self, change: Any) -> Any:
-        request = Request("GET", f"/v1/changes/{change['id']}/watch", {}, {}, b"", MARIA, 1)
+        request = HttpRequest("GET", f"/v1/changes/{change['id']}/watch", {}, {}, b"", MARIA, 1)
         answer = await self.daemon.api(request)
         assert isinstance(answer, StreamResponse)
         async for _ in answer.lines:
@@ -175,7 +175,7 @@ async def test_every_route_names_its_role_and_unknown_ones_are_404(tmp_path: Pat
         assert (await refused(agent.call("GET", "/v1/nothing"))).status == 404
         assert (await refused(agent.call("DELETE", "/v1/status"))).status == 405
         for route in ROUTES:
-            if route.role is Role.ANYONE:
+            if route.role is CallerRole.ANYONE:
                 continue
             path = route.path.replace("{id}", "X").replace("{ref}", "X").replace("{seq}", "1").replace("{name}", "x")
             assert (await refused(agent.call(route.method, path, {}, NOBODY))).status == 403

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agent.config import AgentConfig, ConfigError, all_keys, documented_keys, load, parse_untrusted
 from agent.connectors import cwmp, radius, registry, routeros
 from agent.connectors.radius.configuration import nas_profiles
-from agent.connectors.radius.schema import Database, Tables
+from agent.connectors.radius.schema import Database, TableSet
 from agent.connectors.routeros.schema import Use
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def test_a_good_file_and_its_defaults() -> None:
     found = config.of(radius.SPEC)
     (target,), (nas,), (method,) = found.targets, found.nas, found.methods
     assert (target.id, target.database, target.tables, target.secret, target.path) == (
-        "radius/main", Database.POSTGRESQL, Tables.STOCK, "radius/main", "",
+        "radius/main", Database.POSTGRESQL, TableSet.STOCK, "radius/main", "",
     )  # fmt: skip
     assert (target.marker_group, target.marker_priority, target.timeout_s) == ("suspended", -1, 5.0)
     assert (nas.dynauth_host, nas.dynauth_port, nas.profile, nas.source) == ("10.9.0.11", 3799, "mikrotik", "")

@@ -25,7 +25,7 @@ import librouteros
 import trio
 
 from agent.changes.engine.sessions import Sessions
-from agent.connectors.routeros.addresses import Resource, address
+from agent.connectors.routeros.addresses import RouterResource, address
 from agent.model import ABSENT
 from agent.store.vault import Vault
 from tests.bench.cloud import raise_nofile, rss_kib
@@ -79,7 +79,7 @@ async def _agent(at: Sequence[RouterAt], idle_s: float, folder: Path) -> Held:
         turns = trio.CapacityLimiter(AT_ONCE)
 
         async def open_one(number: int) -> None:
-            where = address(f"routeros/r{number}", Resource.SECRET, login(number, 0))
+            where = address(f"routeros/r{number}", RouterResource.SECRET, login(number, 0))
             async with turns:
                 seen = await (await sessions.dialled(f"routeros/r{number}")).read([where])
             if seen[where].value is ABSENT:

@@ -32,7 +32,7 @@ import trio
 from agent.changes.engine.apply import Run
 from agent.changes.engine.sessions import Sessions
 from agent.changes.engine.steps import RunParts
-from agent.connectors.routeros.addresses import Resource, address
+from agent.connectors.routeros.addresses import RouterResource, address
 from agent.connectors.routeros.connector import WINDOW, RouterosConnector
 from agent.model import Absent, Item, ItemState, Listed, Seen, Step, Transition
 from tests.agent.connectors.fake import World
@@ -182,7 +182,7 @@ async def _items(parts: RunParts, at: Sequence[RouterAt], secrets: int) -> list[
     seen: dict[str, Seen] = {}
     for n in range(len(at)):
         session = await parts.sessions.dialled(f"routeros/r{n}")
-        rows = [address(f"routeros/r{n}", Resource.SECRET, login(n, s)) for s in range(secrets)]
+        rows = [address(f"routeros/r{n}", RouterResource.SECRET, login(n, s)) for s in range(secrets)]
         seen.update(await session.read(rows))
     turns = [(n, s) for s in range(secrets) for n in range(len(at))]
     return [_item(number, n, login(n, s), seen) for number, (n, s) in enumerate(turns, start=1)]
@@ -190,7 +190,7 @@ async def _items(parts: RunParts, at: Sequence[RouterAt], secrets: int) -> list[
 
 def _item(number: int, router: int, name: str, seen: dict[str, Seen]) -> Item:
     target = f"routeros/r{router}"
-    where = address(target, Resource.SECRET, name)
+    where = address(target, RouterResource.SECRET, name)
     before = seen[where]
     if isinstance(before.value, Absent):
         raise BenchError(f"{name} is not on its router")

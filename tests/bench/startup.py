@@ -11,7 +11,7 @@ from pathlib import Path
 
 import trio
 
-from agent.runtime.http import Request, Response, serve_http
+from agent.runtime.http import HttpRequest, Response, serve_http
 from agent.runtime.unix_socket import bind_unix
 from tests.bench.processes import BenchError
 from tests.bench.result import Result, stopwatch
@@ -36,7 +36,7 @@ STATUS: dict[str, object] = {
 }
 
 
-async def _status(_: Request) -> Response:
+async def _status(_: HttpRequest) -> Response:
     return Response(200, STATUS)
 
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from agent.changes.planning.intake import Intake
-from agent.changes.remote.mailroom import REFUSED_PER_HOUR
+from agent.changes.remote.inbox_handler import REFUSED_PER_HOUR
 from control_plane.desk import cloud_client, cloud_identity
 from control_plane.desk.errors import CloudAwayError, CloudRefusedError
 from lab.population import LabService

@@ -99,7 +99,7 @@ class Office:
     async def call(self, method: str, path: str, body: object = None) -> Any:
         """Return the agent's answer. Raises ApiRefusedError when it refuses."""
 
-        def exchange() -> http_client.Answer:
+        def exchange() -> http_client.HttpAnswer:
             return http_client.request(self.files.socket, method, path, body, timeout_s=END_S)
 
         answer = await trio.to_thread.run_sync(exchange, abandon_on_cancel=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from agent.changes.journal.digest import Signer
+from agent.changes.journal.signing import Signer
 from agent.config import load
 from agent.store.identity import load_identity
 from agent.store.vault import load_store_key

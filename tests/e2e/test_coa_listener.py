@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from agent.connectors.radius.codec import Kind
+from agent.connectors.radius.codec import PacketKind
 from agent.connectors.radius.dictionary import load, profile
-from agent.connectors.radius.dynauth import Answer, DynAuthClient, Silence
+from agent.connectors.radius.dynauth import DynAuthAnswer, DynAuthClient, Silence
 from agent.connectors.radius.dynauth_session import DynAuths
 from agent.connectors.radius.schema import Nas
 from lab import population
@@ -176,20 +176,20 @@ async def test_a_coa_request_is_taken(sqlite_radius: RadiusDatabase, freeradius:
     nas = Nas("bng-1", NAS_ADDRESS, server.host, server.coa_port, "nas/bng-1")
     async with DynAuths(client, {}) as dynauths:
 
-        async def ask(user: str, within_s: float) -> Answer | Silence:
+        async def ask(user: str, within_s: float) -> DynAuthAnswer | Silence:
             attributes = {**session, "User-Name": user, "Mikrotik-Rate-Limit": "20M/20M"}
-            return await dynauths.get(nas).exchange(Kind.COA, attributes, trio.current_time() + within_s)
+            return await dynauths.get(nas).exchange(PacketKind.COA, attributes, trio.current_time() + within_s)
 
         taken = await ask("amina", 5)
         refused = await ask("nak-401@isp", 1.5)
-    assert isinstance(taken, Answer)
+    assert isinstance(taken, DynAuthAnswer)
     assert (taken.ack, taken.cause) == (True, None)
     # A NAK 401 makes the client leave out what the NAS may not know: a listener that demands it then says nothing
     if require_ma:
         assert isinstance(refused, Silence)
         assert refused.attempts > 1
     else:
-        assert isinstance(refused, Answer)
+        assert isinstance(refused, DynAuthAnswer)
         assert (refused.ack, refused.cause) == (False, 401)
     seen = server.dynauth_requests()
     assert (seen[0]["type"], seen[0]["rate"], seen[0]["user"]) == ("CoA-Request", "20M/20M", "amina")

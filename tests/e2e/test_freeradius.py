@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from agent.connectors.radius.schema import Database, Tables
+from agent.connectors.radius.schema import Database, TableSet
 from lab import radius_codec
 from lab.isp import Isp
 from lab.population import LabService
@@ -159,7 +159,7 @@ async def test_freeradius_answers_what_the_preview_said(tmp_path: Path, cluster:
 
 
 async def test_daloradius_tables(tmp_path: Path, cluster: Cluster, freeradius: Start) -> None:
-    database = cluster.fresh(Tables.DALORADIUS)
+    database = cluster.fresh(TableSet.DALORADIUS)
     async with real_site(tmp_path, database, freeradius) as (isp, site, login):
         await one_life(isp, site, login, database)
 

@@ -29,7 +29,7 @@ from agent.connectors.cwmp.methods import Message
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import (
     DeviceId,
-    Event,
+    InformEvent,
     InstallOperation,
     ParameterFault,
     ParameterInfo,
@@ -43,7 +43,7 @@ BODIES_PER_EXAMPLE = 20
 
 ID = DeviceId("Maker", "00256D", "Box", "S1")
 INFORM = m.Inform(
-    ID, (Event("1 BOOT", ""), Event("M Reboot", "k")), 1, "2026-11-24T22:49:33Z", 0,
+    ID, (InformEvent("1 BOOT", ""), InformEvent("M Reboot", "k")), 1, "2026-11-24T22:49:33Z", 0,
     (ParameterValue("Device.DeviceInfo.SoftwareVersion", Value("1 & 2", "string")),),
 )  # fmt: skip
 FAULTS = (ParameterFault("Device.X", 9007, "bad"), ParameterFault("Device.Y", 9008, None))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from agent.connectors.routeros import limits
-from agent.connectors.routeros.errors import CarrierLostError, MalformedReplyError, RouterError, TrapError
+from agent.connectors.routeros.errors import CarrierLostError, MalformedRouterReplyError, RouterError, TrapError
 from agent.connectors.routeros.exchanges import Exchange, Exchanges
 from agent.connectors.routeros.login import Login
 from agent.connectors.routeros.wire import ReplyReader
@@ -69,7 +69,7 @@ def hear(data: list[bytes]) -> str:
         for piece in data:
             for reply in reader.receive_untrusted(piece):
                 exchanges.take(reply)
-    except MalformedReplyError:
+    except MalformedRouterReplyError:
         end = "malformed"
     except CarrierLostError:
         end = "fatal"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from agent.changes.auditlog.evidence import Evidence
 from agent.changes.auditlog.witnesses import Witnesses
 from agent.changes.journal.build import Ground
-from agent.changes.journal.digest import Signer
+from agent.changes.journal.signing import Signer
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ class NoteExport:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class LoggedEvent:
     """One event as people and programs see it. `record` None: it has none, or its subscriber was erased."""
 
     seq: int
@@ -170,7 +170,7 @@ class Evidence:
         """Return the proof that the log's first `new` leaves begin with its first `old` ones."""
         return merkle.consistency(old, new, log_store.stored_nodes(self._store.reader))
 
-    def events(self, plan: PlanRow | None = None, after: int = 0, limit: int = 1000) -> Iterator[Event]:
+    def events(self, plan: PlanRow | None = None, after: int = 0, limit: int = 1000) -> Iterator[LoggedEvent]:
         """Yield events after sequence number `after`, at most `limit`, of one plan or of all; padding tells nothing."""
         where, args = ("AND e.plan = ?", [plan.plan_id]) if plan else (f"AND e.kind <> {LeafKind.PADDING.value}", [])
         rows = self._store.reader.execute(
@@ -184,7 +184,7 @@ class Evidence:
             opened = self._open(r["subject"], r["record"])
             record = None if opened is None else json.loads(opened[1])
             what = words.get(r["code"], "")
-            yield Event(r["seq"], kind.word, r["at_s"], r["short"] or "", r["item"], r["step"], what, record)
+            yield LoggedEvent(r["seq"], kind.word, r["at_s"], r["short"] or "", r["item"], r["step"], what, record)
 
     def _open(self, subject: bytes | None, record: bytes | None) -> tuple[bytes, bytes] | None:
         return None if subject is None or record is None else self._vault.open_record(bytes(subject), bytes(record))

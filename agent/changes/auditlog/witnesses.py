@@ -26,8 +26,8 @@ from agent.changes.auditlog.evidence import Evidence
 from agent.changes.auditlog.recovery import give_up_unfinished, void_unconsumed
 from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.trust_state import TrustState
-from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock
+from agent.runtime.notifier import Notifier
 from agent.store.db import Store, Tx
 from agent.store.log_store import Entry, Sealed
 from agent.store.mail import Post, post
@@ -157,7 +157,7 @@ class Witnesses:
         evidence: Evidence,
         trust: TrustState,
         clock: Clock,
-        bell: Bell,
+        bell: Notifier,
         *,
         cadence_s: float = CADENCE_S,
     ) -> None:
@@ -168,7 +168,7 @@ class Witnesses:
         self._clock = clock
         self._bell = bell
         self._cadence_s = cadence_s
-        self._news = Bell()
+        self._news = Notifier()
         self._known: dict[bytes, int] = {}
         """The size that each witness key says that it has."""
         self._asked: dict[bytes, tuple[int, int]] = {}

@@ -15,9 +15,9 @@ from agent.changes.authority.standings import Standings
 from agent.changes.journal import commands, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import Kept, PlanRow, kept_approvals, plan_row
-from agent.changes.journal.digest import Signer
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import RequestError
+from agent.changes.journal.signing import Signer
 from agent.changes.journal.trust_state import (
     NoteRefusal,
     Pinned,
@@ -56,7 +56,7 @@ LINKS_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StatementAnswer:
     """What became of a statement that was handed in. `receipt` is signed by this agent."""
 
     short: str
@@ -70,7 +70,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Reopen:
+class ReopenPlan:
     """An approved plan that is not approved any more waits for people again. `judge` says why, or None: it still is."""
 
     plan_id: bytes
@@ -109,7 +109,7 @@ class Approvals:
 
     async def submit(
         self, data: bytes, only: PlanRow | None = None, *, links: Sequence[bytes] = (), from_cloud: bool = False
-    ) -> list[Answer]:
+    ) -> list[StatementAnswer]:
         """Take a signed statement; return an answer for each plan that it names, or one.
 
         Args:
@@ -149,7 +149,9 @@ class Approvals:
             await self.rejudge()
         return problem
 
-    async def _take(self, envelope: Envelope, data: bytes, only: PlanRow | None, *, from_cloud: bool) -> list[Answer]:
+    async def _take(
+        self, envelope: Envelope, data: bytes, only: PlanRow | None, *, from_cloud: bool
+    ) -> list[StatementAnswer]:
         pinned = self._pinned()
         kinds: tuple[type[Statement], ...] = (Approval, Cancel, Freeze, Unfreeze, Trust, Standing)
         kind = next((k for k in kinds if envelope.payload_type == statements.payload_type(k)), None)
@@ -209,7 +211,7 @@ class Approvals:
 
     async def _approve(
         self, envelope: Envelope, data: bytes, only: PlanRow | None, *, from_cloud: bool
-    ) -> list[Answer]:
+    ) -> list[StatementAnswer]:
         try:
             approval = statements.decode_as_untrusted(Approval, envelope)
         except TrustError as err:
@@ -231,7 +233,7 @@ class Approvals:
 
     async def _approve_one(
         self, row: PlanRow, approval: Approval, envelope: Envelope, data: bytes, *, from_cloud: bool
-    ) -> Answer:
+    ) -> StatementAnswer:
         plan, pinned = plans.signed(row), self._pinned()
         judged: list[VerificationResult] = []
 
@@ -294,7 +296,7 @@ class Approvals:
         result: VerificationResult,
         envelope: Envelope,
         gate: str,
-    ) -> Answer:
+    ) -> StatementAnswer:
         pinned = self._pinned()
         receipt = self._signer().receipt(
             statements.kind_of(Approval),
@@ -306,7 +308,7 @@ class Approvals:
             row.digest,
         )
         code = "" if reason is None else reason.value
-        return Answer(row.short, reason is None, code, message, result.have, result.need, gate, receipt)
+        return StatementAnswer(row.short, reason is None, code, message, result.have, result.need, gate, receipt)
 
     def _count(
         self, plan: Plan, row: PlanRow, approvals: Sequence[Kept], pinned: Pinned, query: Query
@@ -363,7 +365,7 @@ class Approvals:
         if result.reason not in LOST:
             return False
         record = self._recorder.record(None, {"what": "refused", "reason": result.reason.value, "claims": ""})
-        command = Reopen(row.plan_id, lambda query, row, kept: self._judge(row, kept, query).reason, record)
+        command = ReopenPlan(row.plan_id, lambda query, row, kept: self._judge(row, kept, query).reason, record)
         if not await self._store.run(command):
             return False
         self.standings.waiting[row.plan_id] = f"it is not approved any more: {result.message}"
@@ -384,7 +386,9 @@ class Approvals:
 
     # --- stops ---
 
-    def _stop_answer(self, kind: type[Statement], envelope: Envelope, reason: Reason | None, message: str) -> Answer:
+    def _stop_answer(
+        self, kind: type[Statement], envelope: Envelope, reason: Reason | None, message: str
+    ) -> StatementAnswer:
         receipt = self._signer().receipt(
             statements.kind_of(kind),
             envelopes.digest(envelope),
@@ -393,7 +397,7 @@ class Approvals:
             self._pinned().trust.version,
             self._clock.wall_s(),
         )
-        return Answer("", reason is None, "" if reason is None else reason.value, message, receipt=receipt)
+        return StatementAnswer("", reason is None, "" if reason is None else reason.value, message, receipt=receipt)
 
     async def _cancel(self, cancel: Cancel, data: bytes, only: PlanRow | None) -> str:
         if only is not None and only.digest.hex() not in cancel.plans:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from agent.changes.authority.approval import Approvals
 from agent.changes.authority.standings import EvidenceTest, Standings
 from agent.changes.journal.build import Ground
-from agent.changes.journal.digest import Signer
+from agent.changes.journal.signing import Signer
 from trust.statements import StandingEvidence
 
 

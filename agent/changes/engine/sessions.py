@@ -18,7 +18,7 @@ import trio
 from agent.connectors.base import Busy, Changes, ConnectionRequests, Reach, Reply, Session, UnreadableError
 from agent.model import Address, Effect, EffectKind, Seen, Target, Ticket, target_of
 from agent.reasons import TargetReason
-from agent.runtime.bell import Bell
+from agent.runtime.notifier import Notifier
 
 BULK_MAX = 2000
 """Addresses in one read; keeps a query under the databases' parameter limits."""
@@ -106,7 +106,7 @@ class _Dialled:
     session: CoalescedSession
     limiter: trio.CapacityLimiter
     kept: int = 0
-    left: Bell = field(default_factory=Bell)
+    left: Notifier = field(default_factory=Notifier)
     over: trio.Event = field(default_factory=trio.Event)
 
 
@@ -119,7 +119,7 @@ class _Arrival:
 
     session: Session | None = None
     wanted: int = 0
-    changed: Bell = field(default_factory=Bell)
+    changed: Notifier = field(default_factory=Notifier)
 
 
 class ArrivedSessions:

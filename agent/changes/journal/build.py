@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.trust_state import TrustState
-from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock
+from agent.runtime.notifier import Notifier
 from agent.store.db import Store
 from agent.store.identity import Identity
 from agent.store.mail import MailBells
@@ -24,7 +24,7 @@ class Ground:
     clock: Clock
     recorder: Recorder
     trust: TrustState
-    changed: Bell
+    changed: Notifier
     mail: MailBells
 
 
@@ -33,4 +33,4 @@ def build(store: Store, vault: Vault, identity: Identity, clock: Clock) -> Groun
     recorder, bells = Recorder(vault), MailBells()
     store.on_post = bells.outbox.ring
     trust = TrustState(store, recorder, identity.agent, identity.plan_key.public)
-    return Ground(store, vault, identity, clock, recorder, trust, Bell(), bells)
+    return Ground(store, vault, identity, clock, recorder, trust, Notifier(), bells)

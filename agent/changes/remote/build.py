@@ -8,7 +8,7 @@ from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority.approval import Approvals
 from agent.changes.journal.build import Ground
 from agent.changes.planning.intake import Intake
-from agent.changes.remote.mailroom import Mailroom, MailroomParts
+from agent.changes.remote.inbox_handler import InboxHandler, InboxParts
 from agent.changes.remote.sealing import Sealing
 from agent.changes.remote.views import Views
 
@@ -21,8 +21,8 @@ def build(
     *,
     wake: Callable[[], None],
     refresh_facts: Callable[[], Awaitable[object]],
-) -> tuple[Sealing, Mailroom]:
-    """Return the sealing keys, and the mailroom that handles the inbox.
+) -> tuple[Sealing, InboxHandler]:
+    """Return the sealing keys, and the handler of the inbox.
 
     Args:
         ground: of the main job.
@@ -34,7 +34,7 @@ def build(
     """
     g, agent = ground, ground.identity.agent
     sealing = Sealing(g.store, g.vault, g.recorder, g.trust, g.clock, log.signer)
-    parts = MailroomParts(
+    parts = InboxParts(
         store=g.store,
         recorder=g.recorder,
         clock=g.clock,
@@ -51,4 +51,4 @@ def build(
         refresh_facts=refresh_facts,
         agent=agent,
     )
-    return sealing, Mailroom(parts)
+    return sealing, InboxHandler(parts)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent.changes.journal.audit import Recorder
-from agent.changes.journal.digest import Signer
+from agent.changes.journal.signing import Signer
 from agent.changes.journal.trust_state import TrustState
 from agent.runtime.clock import Clock
 from agent.store import mail

@@ -18,9 +18,9 @@ from agent.connectors.cwmp.structs import (
     Delay,
     DeviceId,
     DownloadType,
-    Event,
     FaultCode,
     Flag,
+    InformEvent,
     InstallOperation,
     ObjectName,
     Operation,
@@ -413,7 +413,9 @@ class Inform:
     """
 
     device_id: Annotated[DeviceId, Struct(DeviceId)]
-    event: Annotated[tuple[Event, ...], Array("EventStruct", Struct(Event), "cwmp:EventStruct", most=64, absent=())]
+    event: Annotated[
+        tuple[InformEvent, ...], Array("EventStruct", Struct(InformEvent), "cwmp:EventStruct", most=64, absent=())
+    ]
     max_envelopes: Annotated[int, Number(((0, UNSIGNED_INT),), absent=1)]
     current_time: DateTime
     retry_count: Annotated[int, Number(((0, UNSIGNED_INT),), absent=0)]

@@ -100,7 +100,7 @@ class DeviceId:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class InformEvent:
     """Why a CPE calls. `command_key`: of the request that it goes back to, empty where there is none."""
 
     event_code: Annotated[str, Text(64, rf"\d+( \S+)+|M \S+|{_VENDOR}")]

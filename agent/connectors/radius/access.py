@@ -19,7 +19,7 @@ from agent.connectors.radius.addresses import (
     CONFIGURED,
     NAS,
     SAME_AS,
-    Resource,
+    RadiusResource,
     address,
     began_s,
     parse,
@@ -182,7 +182,7 @@ class RadiusAccess:
         """Judge from the sessions that are open now; those in `ended` must be gone."""
         where = seen[enforce.address]
         sessions = self._judged(enforce, where.value)
-        left = [uid for uid in sessions if address(self.target, Resource.SESSION, uid) in ended]
+        left = [uid for uid in sessions if address(self.target, RadiusResource.SESSION, uid) in ended]
         if left:
             return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
         if not sessions:
@@ -246,13 +246,13 @@ class RadiusAccess:
     # --- addresses ---
 
     def _user(self, login: str) -> Address:
-        return address(self.target, Resource.USER, login)
+        return address(self.target, RadiusResource.USER, login)
 
     def _sessions(self, login: str) -> Address:
-        return address(self.target, Resource.SESSIONS, login)
+        return address(self.target, RadiusResource.SESSIONS, login)
 
     def _group(self, name: str) -> Address:
-        return address(self.target, Resource.GROUP, name)
+        return address(self.target, RadiusResource.GROUP, name)
 
     def _login(self, enforce: Enforcement) -> str:
         parsed = parse(self.target, enforce.address)

@@ -17,7 +17,7 @@ CONFIGURED: Final = "configured"
 """Argument of a disconnect: only sessions on a configured NAS. Accounting may have left others open for ever."""
 
 
-class Resource(enum.Enum):
+class RadiusResource(enum.Enum):
     """What an address names, by the word after the target's id."""
 
     USER = "user"
@@ -42,17 +42,17 @@ class OpenSession:
     since_s: int
 
 
-def address(target: str, resource: Resource, key: str) -> Address:
+def address(target: str, resource: RadiusResource, key: str) -> Address:
     """Return `TARGET/RESOURCE/KEY`; the key is the database's own text and may hold slashes."""
     return Address(f"{target}/{resource.value}/{key}")
 
 
-def parse(target: str, text: str) -> tuple[Resource, str] | None:
+def parse(target: str, text: str) -> tuple[RadiusResource, str] | None:
     """Return resource and key of an address of `target`, None when it is not one."""
     head, _, rest = text.removeprefix(f"{target}/").partition("/")
-    if not text.startswith(f"{target}/") or not rest or head not in {r.value for r in Resource}:
+    if not text.startswith(f"{target}/") or not rest or head not in {r.value for r in RadiusResource}:
         return None
-    return Resource(head), rest
+    return RadiusResource(head), rest
 
 
 def same_login(one: str, other: str) -> bool:

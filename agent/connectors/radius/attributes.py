@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 
-class Kind(enum.Enum):
+class AttributeKind(enum.Enum):
     """An attribute's type in FreeRADIUS' dictionary."""
 
     STRING = "string"
@@ -32,7 +32,7 @@ class Attribute:
     """`names`: an integer's named values. `internal`: known to the server only, never on the wire."""
 
     name: str
-    kind: Kind
+    kind: AttributeKind
     internal: bool = False
     names: Mapping[str, int] = field(default_factory=dict)
 
@@ -42,49 +42,51 @@ def _named(names: str, start: int = 0) -> dict[str, int]:
 
 
 _WIRE: Final = {
-    Kind.STRING: """User-Name Filter-Id Reply-Message Callback-Number Framed-Route Called-Station-Id Calling-Station-Id
-        NAS-Identifier NAS-Port-Id Framed-Pool Framed-IPv6-Pool Framed-IPv6-Route Delegated-IPv6-Prefix-Pool
+    AttributeKind.STRING: """User-Name Filter-Id Reply-Message Callback-Number Framed-Route Called-Station-Id
+        Calling-Station-Id NAS-Identifier NAS-Port-Id Framed-Pool Framed-IPv6-Pool Framed-IPv6-Route
+        Delegated-IPv6-Prefix-Pool
         Stateful-IPv6-Address-Pool Acct-Session-Id Connect-Info
         Mikrotik-Group Mikrotik-Rate-Limit Mikrotik-Realm Mikrotik-Mark-Id Mikrotik-Advertise-URL Mikrotik-Address-List
         Mikrotik-Wireless-PSK Mikrotik-Wireless-Comment Mikrotik-Delegated-IPv6-Pool Mikrotik-DHCP-Option-Set
         Mikrotik-Switching-Filter WISPr-Location-ID WISPr-Location-Name WISPr-Logoff-URL WISPr-Redirection-URL
         WISPr-Session-Terminate-Time""",
-    Kind.INTEGER: """NAS-Port Framed-MTU Login-TCP-Port Session-Timeout Idle-Timeout Port-Limit Acct-Interim-Interval
-        Mikrotik-Recv-Limit Mikrotik-Xmit-Limit Mikrotik-Advertise-Interval Mikrotik-Recv-Limit-Gigawords
+    AttributeKind.INTEGER: """NAS-Port Framed-MTU Login-TCP-Port Session-Timeout Idle-Timeout Port-Limit
+        Acct-Interim-Interval Mikrotik-Recv-Limit Mikrotik-Xmit-Limit Mikrotik-Advertise-Interval
+        Mikrotik-Recv-Limit-Gigawords
         Mikrotik-Xmit-Limit-Gigawords Mikrotik-Total-Limit Mikrotik-Total-Limit-Gigawords Mikrotik-Wireless-VLANID
         WISPr-Bandwidth-Min-Up WISPr-Bandwidth-Min-Down WISPr-Bandwidth-Max-Up WISPr-Bandwidth-Max-Down""",
-    Kind.IPV4: "NAS-IP-Address Framed-IP-Address Framed-IP-Netmask Login-IP-Host Mikrotik-Host-IP",
-    Kind.IPV6: "NAS-IPv6-Address Framed-IPv6-Address",
-    Kind.IPV6_PREFIX: "Framed-IPv6-Prefix Delegated-IPv6-Prefix",
-    Kind.OCTETS: "Class State",
+    AttributeKind.IPV4: "NAS-IP-Address Framed-IP-Address Framed-IP-Netmask Login-IP-Host Mikrotik-Host-IP",
+    AttributeKind.IPV6: "NAS-IPv6-Address Framed-IPv6-Address",
+    AttributeKind.IPV6_PREFIX: "Framed-IPv6-Prefix Delegated-IPv6-Prefix",
+    AttributeKind.OCTETS: "Class State",
 }
 _INTERNAL: Final = {
-    Kind.STRING: """Login-Time User-Profile Pool-Name Realm Stripped-User-Name Hint Huntgroup-Name SQL-User-Name
-        Proxy-To-Realm Home-Server-Pool User-Category""",
-    Kind.INTEGER: "Simultaneous-Use Autz-Type Acct-Type Session-Type Post-Auth-Type Strip-User-Name",
-    Kind.DATE: "Expiration",
+    AttributeKind.STRING: """Login-Time User-Profile Pool-Name Realm Stripped-User-Name Hint Huntgroup-Name
+        SQL-User-Name Proxy-To-Realm Home-Server-Pool User-Category""",
+    AttributeKind.INTEGER: "Simultaneous-Use Autz-Type Acct-Type Session-Type Post-Auth-Type Strip-User-Name",
+    AttributeKind.DATE: "Expiration",
 }
 _NAMED: Final = (
     Attribute(
         "Service-Type",
-        Kind.INTEGER,
+        AttributeKind.INTEGER,
         names=_named(
             "Login-User Framed-User Callback-Login-User Callback-Framed-User Outbound-User Administrative-User "
             "NAS-Prompt-User Authenticate-Only Callback-NAS-Prompt Call-Check Callback-Administrative",
             1,
         ),
     ),
-    Attribute("Framed-Protocol", Kind.INTEGER, names={"PPP": 1, "SLIP": 2}),
-    Attribute("Framed-Routing", Kind.INTEGER, names=_named("None Broadcast Listen Broadcast-Listen")),
+    Attribute("Framed-Protocol", AttributeKind.INTEGER, names={"PPP": 1, "SLIP": 2}),
+    Attribute("Framed-Routing", AttributeKind.INTEGER, names=_named("None Broadcast Listen Broadcast-Listen")),
     Attribute(
         "Framed-Compression",
-        Kind.INTEGER,
+        AttributeKind.INTEGER,
         names=_named("None Van-Jacobson-TCP-IP IPX-Header-Compression Stac-LZS"),
     ),
-    Attribute("Termination-Action", Kind.INTEGER, names=_named("Default RADIUS-Request")),
+    Attribute("Termination-Action", AttributeKind.INTEGER, names=_named("Default RADIUS-Request")),
     Attribute(
         "NAS-Port-Type",
-        Kind.INTEGER,
+        AttributeKind.INTEGER,
         names=_named(
             "Async Sync ISDN ISDN-V120 ISDN-V110 Virtual PIAFS HDLC-Clear-Channel X.25 X.75 G.3-Fax SDSL ADSL-CAP "
             "ADSL-DMT IDSL Ethernet xDSL Cable Wireless-Other Wireless-802.11"
@@ -93,11 +95,11 @@ _NAMED: Final = (
     # The numbers of modules' own types are given at start; negative: no text of digits means them.
     Attribute(
         "Auth-Type",
-        Kind.INTEGER,
+        AttributeKind.INTEGER,
         internal=True,
         names={"Local": 1, "Reject": 4, "Accept": 254, "PAP": -1, "CHAP": -2, "MS-CHAP": -3},
     ),
-    Attribute("Fall-Through", Kind.INTEGER, internal=True, names={"No": 0, "Yes": 1}),
+    Attribute("Fall-Through", AttributeKind.INTEGER, internal=True, names={"No": 0, "Yes": 1}),
 )
 
 _BY_NAME: Final[Mapping[str, Attribute]] = {
@@ -130,15 +132,15 @@ def canonical(attribute: Attribute, text: str) -> str | None:
     """
     try:
         match attribute.kind:
-            case Kind.INTEGER:
+            case AttributeKind.INTEGER:
                 return _integer(attribute, text)
-            case Kind.IPV4:
+            case AttributeKind.IPV4:
                 return str(ipaddress.IPv4Address(text.removesuffix("/32")))
-            case Kind.IPV6:
+            case AttributeKind.IPV6:
                 return None if "%" in text else str(ipaddress.IPv6Address(text.removesuffix("/128")))
-            case Kind.IPV6_PREFIX:
+            case AttributeKind.IPV6_PREFIX:
                 return None if "%" in text else str(ipaddress.IPv6Network(text, strict=False))
-            case Kind.OCTETS:
+            case AttributeKind.OCTETS:
                 return _octets(text)
             case _:
                 return text
@@ -168,9 +170,9 @@ def _integer(attribute: Attribute, text: str) -> str | None:
 def number(attribute: Attribute, value: str) -> int | None:
     """Return a canonical value as the number that FreeRADIUS compares by; None for types that it does not."""
     match attribute.kind:
-        case Kind.INTEGER:
+        case AttributeKind.INTEGER:
             return attribute.names[value] if value in attribute.names else int(value)
-        case Kind.IPV4:
+        case AttributeKind.IPV4:
             return int(ipaddress.IPv4Address(value))
         case _:
             return None

@@ -27,7 +27,7 @@ _ERROR_CAUSE: Final = 101
 _VENDOR_SPECIFIC: Final = 26
 
 
-class Kind(enum.Enum):
+class PacketKind(enum.Enum):
     """The two requests of RFC 5176, by packet code."""
 
     DISCONNECT = 40
@@ -38,7 +38,7 @@ class Kind(enum.Enum):
 class Encoded:
     """A request's bytes, as they are sent and sent again, and what is needed to verify a reply to them."""
 
-    kind: Kind
+    kind: PacketKind
     identifier: int
     data: bytes
     secret: bytes
@@ -54,7 +54,7 @@ class Decoded:
 
 
 def encode_request(
-    kind: Kind,
+    kind: PacketKind,
     identifier: int,
     attributes: Mapping[str, str],
     secret: bytes,
@@ -80,7 +80,7 @@ def encode_request(
     """
     if not secret:
         raise UnencodableRequestError("request: expected a shared secret, got an empty one")
-    if kind is Kind.DISCONNECT and (other := sorted(attributes.keys() - IDENTIFICATION)):
+    if kind is PacketKind.DISCONNECT and (other := sorted(attributes.keys() - IDENTIFICATION)):
         raise UnencodableRequestError(f"Disconnect-Request: expected identification attributes only, got {other}")
     try:
         request = pyrad_packet.CoAPacket(kind.value, identifier, secret, dict=dictionary)  # type: ignore[no-untyped-call]  # pyrad has no types

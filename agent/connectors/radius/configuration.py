@@ -27,7 +27,7 @@ from agent.config_schema import (
     text,
     whole,
 )
-from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, Sessions, SqlTarget, Tables
+from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SessionKind, SqlTarget, TableSet
 from agent.connectors.spec import AccessMap
 
 _TABLES_OF_METHOD: Final = ("suspended_reply", "active_reply", "tariffs")
@@ -75,7 +75,7 @@ KEYS: Final[tuple[Key, ...]] = (
         "The name of the password in the vault (`ispagent secret set`); empty: none.",
     ),
     Key("radius.NAME", "path", PATH_OR_EMPTY, "", "The file, for `sqlite`."),
-    Key("radius.NAME", "tables", choice(Tables), "stock", "Whose tables they are."),
+    Key("radius.NAME", "tables", choice(TableSet), "stock", "Whose tables they are."),
     Key("radius.NAME", "marker_group", _GROUP, "suspended", "The group that a suspended user is put into."),
     Key("radius.NAME", "marker_priority", whole(-32_768, 32_767), -1, "Its priority: below every tariff's."),
     Key("radius.NAME", "timeout_s", number(0.1, 60), 5.0, "How long a query may take, seconds."),
@@ -147,7 +147,9 @@ KEYS: Final[tuple[Key, ...]] = (
         [],
         "Attributes that a CoA may change, where a `router` shows it: of Mikrotik-Rate-Limit alone.",
     ),
-    Key("method.NAME", "sessions", choice(Sessions), "ppp", "The kind of session on the router, ended there at last."),
+    Key(
+        "method.NAME", "sessions", choice(SessionKind), "ppp", "The kind of session on the router, ended there at last."
+    ),
     Key(
         "method.NAME.suspended_reply",
         "ATTRIBUTE",

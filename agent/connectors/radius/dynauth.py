@@ -1,7 +1,7 @@
 """A Dynamic Authorization Client for one NAS, without I/O (RFC 5176): CoA- and Disconnect-Requests and their replies.
 
 The caller owns sockets, numbered from 0, each connected to the NAS. It passes in what arrived and the time, and does
-what is asked: `Send` a datagram on a numbered socket (opening it when it is new), take an `Answer`. Times are
+what is asked: `Send` a datagram on a numbered socket (opening it when it is new), take an `DynAuthAnswer`. Times are
 monotonic seconds of one clock; only the Event-Timestamp is wall clock.
 
     >> request(...)                      << Send(0, data)
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.radius.codec import (
     Encoded,
-    Kind,
+    PacketKind,
     decode_reply_untrusted,
     encode_request,
     identifier_untrusted,
@@ -59,7 +59,7 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DynAuthAnswer:
     """The NAS answered request `key`: ACK or NAK with its Error-Cause. `rtt_s` counts from the first datagram."""
 
     key: Key
@@ -89,7 +89,7 @@ class Ignored:
     reason: str
 
 
-Output = Send | Answer | Silence | Ignored
+Output = Send | DynAuthAnswer | Silence | Ignored
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class _Extras:
 @dataclass(slots=True)
 class _Pending:
     key: Key
-    kind: Kind
+    kind: PacketKind
     attributes: Mapping[str, str]
     at_s: int
     deadline: float
@@ -169,7 +169,7 @@ class DynAuthClient:
         return _lost(self._ladder[0], self._ladder[self._rung])
 
     def request(
-        self, kind: Kind, attributes: Mapping[str, str], *, now: float, at_s: int, deadline: float
+        self, kind: PacketKind, attributes: Mapping[str, str], *, now: float, at_s: int, deadline: float
     ) -> tuple[Key, Send]:
         """Return the new request's key and its first datagram.
 
@@ -208,7 +208,7 @@ class DynAuthClient:
                 pass
         elif reply.cause != _UNSUPPORTED_ATTRIBUTE:
             self._rung = max(self._rung, pending.rung)
-        return (Answer(pending.key, reply.ack, reply.cause, pending.attempts, now - pending.first_sent),)
+        return (DynAuthAnswer(pending.key, reply.ack, reply.cause, pending.attempts, now - pending.first_sent),)
 
     def get_timer(self) -> float | None:
         """Return when `handle_timer` is due, None while nothing is in flight."""
@@ -234,7 +234,14 @@ class DynAuthClient:
             self._close(pending, now)
 
     def _open(
-        self, key: Key, kind: Kind, attributes: Mapping[str, str], at_s: int, deadline: float, rung: int, now: float
+        self,
+        key: Key,
+        kind: PacketKind,
+        attributes: Mapping[str, str],
+        at_s: int,
+        deadline: float,
+        rung: int,
+        now: float,
     ) -> _Pending:
         extras = self._ladder[rung]
         socket, identifier = self._identifier(now)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final, Self
 import trio
 
 from agent.connectors.radius.codec import PACKET_BYTES_MAX
-from agent.connectors.radius.dynauth import Answer, Ignored, Send, Silence
+from agent.connectors.radius.dynauth import DynAuthAnswer, Ignored, Send, Silence
 from agent.connectors.radius.errors import NasUnreachableError
 
 if TYPE_CHECKING:
-    from agent.connectors.radius.codec import Kind
+    from agent.connectors.radius.codec import PacketKind
     from agent.connectors.radius.dynauth import DynAuthClient, Key, Output
     from agent.connectors.radius.schema import Nas
 
@@ -35,11 +35,13 @@ class DynAuthSession:
         self._nas, self._client, self._nursery = nas, client, nursery
         self._sockets: list[trio.socket.SocketType] = []
         self._opening = trio.Lock()
-        self._results: dict[Key, Answer | Silence] = {}
+        self._results: dict[Key, DynAuthAnswer | Silence] = {}
         self._done: dict[Key, trio.Event] = {}
         self._wake = trio.Event()
 
-    async def exchange(self, kind: Kind, attributes: Mapping[str, str], deadline: float) -> Answer | Silence:
+    async def exchange(
+        self, kind: PacketKind, attributes: Mapping[str, str], deadline: float
+    ) -> DynAuthAnswer | Silence:
         """Send a request until it is answered, its retries are used up or `deadline` (trio's clock) is there.
 
         Raises:
@@ -93,7 +95,7 @@ class DynAuthSession:
                     except OSError:
                         # A retransmission that could not be sent is a datagram lost on the way.
                         continue
-                case Answer() | Silence():
+                case DynAuthAnswer() | Silence():
                     if output.key in self._done:
                         self._results[output.key] = output
                         self._done[output.key].set()

@@ -30,8 +30,8 @@ from datetime import datetime
 from typing import Final
 
 from agent.connectors.radius import attributes
-from agent.connectors.radius.attributes import Attribute, Kind
-from agent.connectors.radius.rowset import Row, Table, fields_of, holds_secret, rows_of
+from agent.connectors.radius.attributes import Attribute, AttributeKind
+from agent.connectors.radius.rowset import Table, UserRow, fields_of, holds_secret, rows_of
 from agent.connectors.radius.schema import SECRET_CHECKS
 from agent.model import SecretRef, Value
 
@@ -201,7 +201,7 @@ def _forbid_lost_order(batch: Sequence[_Pair], source: str) -> None:
             raise _UndecidedError(f"{source}: {' and '.join(sorted(keys))} are one attribute with unlike operators")
 
 
-def _pair(row: Row, source: str) -> _Pair:
+def _pair(row: UserRow, source: str) -> _Pair:
     # An empty operator is logged as an error and taken as ==.
     op = row.op or "=="
     if op not in _OPERATORS:
@@ -219,7 +219,7 @@ def _pair(row: Row, source: str) -> _Pair:
     return _Pair(attributes.untagged(row.name), row.name, name, op, value, source, known)
 
 
-def _text(row: Row, source: str) -> str:
+def _text(row: UserRow, source: str) -> str:
     """Return the row's value without its quotes. A wholly quoted value loses them, a back-quoted one is run."""
     text = row.value
     quoted = text[:1] in ("'", '"', "`") and text[:1] == text[-1:]
@@ -300,13 +300,18 @@ def _satisfies(op: str, order: int) -> bool:
 def _order(left: _Pair, right: _Pair) -> int:
     """Return how two values of one attribute compare: below, at or above 0."""
     known = right.known
-    if known is None or known.kind in (Kind.IPV6, Kind.IPV6_PREFIX, Kind.DATE) or left.secret or right.secret:
+    if (
+        known is None
+        or known.kind in (AttributeKind.IPV6, AttributeKind.IPV6_PREFIX, AttributeKind.DATE)
+        or left.secret
+        or right.secret
+    ):
         raise _UndecidedError(f"{right.source}: values of {right.name} are compared in a way that is not known here")
     a, b = attributes.number(known, left.value), attributes.number(known, right.value)
     if a is None or b is None:
         x, y = (pair.value.encode("utf-8", "surrogatepass") for pair in (left, right))
         # Octets of another length are always "above".
-        above = len(x) != len(y) if known.kind is Kind.OCTETS else False
+        above = len(x) != len(y) if known.kind is AttributeKind.OCTETS else False
         return 1 if above else (x > y) - (x < y)
     # FreeRADIUS takes the difference of two unsigned 32-bit numbers as a signed one.
     difference = (a - b) & 0xFFFFFFFF

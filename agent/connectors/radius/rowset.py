@@ -73,7 +73,7 @@ _TABLES = tuple(Table)
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class UserRow:
     """One row. `name` is the attribute or the group; for a group `op` is empty and `value` the priority.
 
     `id` is the database's, 0 for a row that it does not have yet. `spelled` is the login (or the group whose row it is)
@@ -144,20 +144,20 @@ def holds_secret(attribute: str, value: str) -> bool:
     return is_secret(attribute) or (pairs and _SECRET_IN_PAIR.search(value) is not None)
 
 
-def to_value(rows: Iterable[Row], commit: Commit) -> Value:
+def to_value(rows: Iterable[UserRow], commit: Commit) -> Value:
     """Return the value of a user's rows, ABSENT when there are none.
 
     Args:
         rows: in database order (by id) within each table; the three tables in any order.
         commit: gives a secret's commitment.
     """
-    by_key: dict[str, list[Row]] = {}
+    by_key: dict[str, list[UserRow]] = {}
     for row in sorted(rows, key=lambda row: _TABLES.index(row.table)):
         by_key.setdefault(row.key, []).append(row)
     return {key: _field(key, found, commit) for key, found in by_key.items()} or ABSENT
 
 
-def _field(key: str, rows: Sequence[Row], commit: Commit) -> Field:
+def _field(key: str, rows: Sequence[UserRow], commit: Commit) -> Field:
     if rows[0].table is Table.GROUP:
         priorities = tuple(row.value for row in rows)
         return priorities[0] if len(priorities) == 1 else priorities
@@ -173,7 +173,7 @@ def fields_of(value: Value) -> Mapping[str, Field]:
     return {} if isinstance(value, Absent) else value
 
 
-def rows_of(key: str, field: Field) -> tuple[Row, ...]:
+def rows_of(key: str, field: Field) -> tuple[UserRow, ...]:
     """Return the rows that a field stands for, without ids.
 
     Raises:
@@ -190,16 +190,16 @@ def rows_of(key: str, field: Field) -> tuple[Row, ...]:
     return tuple(_row(table, name, text) for text in texts)
 
 
-def _row(table: Table, name: str, text: str) -> Row:
+def _row(table: Table, name: str, text: str) -> UserRow:
     if table is not Table.GROUP:
         op, space, value = text.partition(" ")
         if not space:
             raise MalformedRowSetError(f"row set: expected 'op value' in field {table.value}:{name}")
-        return Row(table, name, op, value)
+        return UserRow(table, name, op, value)
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit()):
         raise MalformedRowSetError(f"row set: expected a whole number as priority of group {name!r}")
-    return Row(table, name, "", text)
+    return UserRow(table, name, "", text)
 
 
 def changes(before: Value, after: Value) -> tuple[RowChange, ...]:
@@ -223,7 +223,7 @@ def changes(before: Value, after: Value) -> tuple[RowChange, ...]:
     return tuple(found)
 
 
-def _key_changes(old: tuple[Row, ...], new: tuple[Row, ...]) -> list[RowChange]:
+def _key_changes(old: tuple[UserRow, ...], new: tuple[UserRow, ...]) -> list[RowChange]:
     """Return the fewest changes between the rows of one key: keep, rewrite or delete old rows in order, then insert."""
     # cost[i][j]: fewest changes from old[i:] to new[j:].
     n, m = len(old), len(new)
@@ -244,13 +244,13 @@ def _key_changes(old: tuple[Row, ...], new: tuple[Row, ...]) -> list[RowChange]:
     return found + [RowChange(ChangeKind.INSERT, row.table, row.name, row.op, row.value) for row in new[j:]]
 
 
-def bind(rows: Iterable[Row], wanted: Iterable[RowChange]) -> tuple[BoundChange, ...]:
+def bind(rows: Iterable[UserRow], wanted: Iterable[RowChange]) -> tuple[BoundChange, ...]:
     """Return each change with the id of its row among `rows`, in database order as `to_value` takes them.
 
     Raises:
         RowsMovedError: a row to be updated or deleted is not there, or reads otherwise.
     """
-    by_key: dict[str, list[Row]] = {}
+    by_key: dict[str, list[UserRow]] = {}
     for row in rows:
         by_key.setdefault(row.key, []).append(row)
     bound: list[BoundChange] = []

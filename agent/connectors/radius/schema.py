@@ -20,14 +20,14 @@ class Database(enum.Enum):
     SQLITE = "sqlite"
 
 
-class Sessions(enum.Enum):
+class SessionKind(enum.Enum):
     """What a subscriber's session is on its router."""
 
     PPP = "ppp"
     HOTSPOT = "hotspot"
 
 
-class Tables(enum.Enum):
+class TableSet(enum.Enum):
     """Whose tables: the stock schema or daloRADIUS."""
 
     STOCK = "stock"
@@ -46,7 +46,7 @@ class SqlTarget:
     user: str = "radius"
     secret: str = ""
     path: str = ""
-    tables: Tables = Tables.STOCK
+    tables: TableSet = TableSet.STOCK
     marker_group: str = "suspended"
     marker_priority: int = -1
     timeout_s: float = 5.0
@@ -102,7 +102,7 @@ class Method:
     disconnect_within_s: int = 20
     redial_within_s: int = 60
     coa: tuple[str, ...] = ()
-    sessions: Sessions = Sessions.PPP
+    sessions: SessionKind = SessionKind.PPP
 
 
 @dataclass(frozen=True, slots=True)

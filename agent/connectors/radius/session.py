@@ -27,7 +27,7 @@ from agent.connectors.radius.addresses import (
     CONFIGURED,
     NAS,
     SAME_AS,
-    Resource,
+    RadiusResource,
     address,
     parse,
     same_login,
@@ -36,9 +36,9 @@ from agent.connectors.radius.addresses import (
     sessions_of,
     sessions_value,
 )
-from agent.connectors.radius.codec import Kind
+from agent.connectors.radius.codec import PacketKind
 from agent.connectors.radius.dictionary import cause_name, profile
-from agent.connectors.radius.dynauth import Answer, Silence
+from agent.connectors.radius.dynauth import DynAuthAnswer, Silence
 from agent.connectors.radius.errors import RadiusError
 from agent.connectors.radius.reasons import RadiusReason
 from agent.model import ABSENT, Seen
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 SETTLE_S: Final = 2.0
 """How long a datagram may still be under way, or a server busy with a COMMIT whose connection is gone."""
 
-_KINDS: Final = {DISCONNECT: Kind.DISCONNECT, COA: Kind.COA}
+_KINDS: Final = {DISCONNECT: PacketKind.DISCONNECT, COA: PacketKind.COA}
 """By the verb of an effect."""
 
 _SESSION_NOT_FOUND: Final = 503
@@ -98,24 +98,24 @@ class RadiusSession:
         Raises:
             UnreadableError: the database cannot be asked, or an address is not one of this target's.
         """
-        wanted: dict[Resource, dict[str, Address]] = {resource: {} for resource in Resource}
+        wanted: dict[RadiusResource, dict[str, Address]] = {resource: {} for resource in RadiusResource}
         for text in addresses:
             resource, key = self._parse(text)
             wanted[resource][key] = text
         at_s = int(time.time())
         found: dict[str, Value] = {}
         async with self._window:
-            users = await self._sql.read_users(wanted[Resource.USER]) if wanted[Resource.USER] else {}
+            users = await self._sql.read_users(wanted[RadiusResource.USER]) if wanted[RadiusResource.USER] else {}
             for login, user in users.items():
-                found[wanted[Resource.USER][login]] = self._user_value(login, user)
-            for name, rows in (await self._sql.read_groups(wanted[Resource.GROUP])).items():
-                where = wanted[Resource.GROUP][name]
+                found[wanted[RadiusResource.USER][login]] = self._user_value(login, user)
+            for name, rows in (await self._sql.read_groups(wanted[RadiusResource.GROUP])).items():
+                where = wanted[RadiusResource.GROUP][name]
                 found[where] = rowset.to_value(rows, self._committer(where))
-            for login, sessions in (await self._sql.read_sessions(wanted[Resource.SESSIONS])).items():
-                found[wanted[Resource.SESSIONS][login]] = sessions_value(sessions)
-            for unique_id, session in (await self._sql.read_session(wanted[Resource.SESSION])).items():
-                found[wanted[Resource.SESSION][unique_id]] = session_value(session)
-            for where in wanted[Resource.ONLINE].values():
+            for login, sessions in (await self._sql.read_sessions(wanted[RadiusResource.SESSIONS])).items():
+                found[wanted[RadiusResource.SESSIONS][login]] = sessions_value(sessions)
+            for unique_id, session in (await self._sql.read_session(wanted[RadiusResource.SESSION])).items():
+                found[wanted[RadiusResource.SESSION][unique_id]] = session_value(session)
+            for where in wanted[RadiusResource.ONLINE].values():
                 counts = await self._sql.read_online()
                 found[where] = {login: str(n) for login, n in counts.items()} or ABSENT
         return {text: Seen(found[text], at_s) for text in addresses}
@@ -130,14 +130,14 @@ class RadiusSession:
             UnreadableError: the database cannot be asked, or the effect is none of this connector's.
         """
         resource, login = self._parse(effect.address)
-        if effect.verb not in _KINDS or resource is not Resource.SESSIONS:
+        if effect.verb not in _KINDS or resource is not RadiusResource.SESSIONS:
             raise UnreadableError(
                 f"{self.target.id}: no effect {effect.verb!r} on that address", reason=TargetReason.REFUSED
             )
         seen = (await self.read([effect.address]))[effect.address]
         anywhere = effect.args.get(NAS) != CONFIGURED
         return {
-            address(self.target.id, Resource.SESSION, unique_id): Seen(dict(fields), seen.at_s)
+            address(self.target.id, RadiusResource.SESSION, unique_id): Seen(dict(fields), seen.at_s)
             for unique_id, fields in sessions_of(seen.value).items()
             if same_login(fields.get("login", ""), login) and (anywhere or fields.get("nas") in self._nas)
         }
@@ -186,7 +186,7 @@ class RadiusSession:
 
     # --- the database ---
 
-    def _parse(self, text: Address) -> tuple[Resource, str]:
+    def _parse(self, text: Address) -> tuple[RadiusResource, str]:
         found = parse(self.target.id, text)
         if found is None:
             raise UnreadableError(f"{self.target.id}: not an address of this target", reason=TargetReason.REFUSED)
@@ -196,13 +196,13 @@ class RadiusSession:
         return lambda label, value: self._commit(f"{where} {label}", value)
 
     def _user_value(self, login: str, user: UserRows) -> Value:
-        where = address(self.target.id, Resource.USER, login)
+        where = address(self.target.id, RadiusResource.USER, login)
         value = rowset.to_value(user.rows, self._committer(where))
         return {**rowset.fields_of(value), SAME_AS: user.same_as} if user.same_as else value
 
     async def _write(self, transitions: tuple[Transition, ...]) -> Reply:
         found = parse(self.target.id, transitions[0].address) if len(transitions) == 1 else None
-        if found is None or found[0] is not Resource.USER:
+        if found is None or found[0] is not RadiusResource.USER:
             raise NotSentError(
                 f"{self.target.id}: a step changes the rows of one user here", reason=TargetReason.UNSUPPORTED
             )
@@ -235,8 +235,8 @@ class RadiusSession:
                 f"no NAS is configured with accounting address {', '.join(unknown)}", reason=RadiusReason.UNKNOWN_NAS
             )
         deadline = trio.current_time() + ticket.deadline_s - self._boottime()
-        changes = effect.args if kind is Kind.COA else {}
-        outcomes: list[Answer | Silence | RadiusError] = []
+        changes = effect.args if kind is PacketKind.COA else {}
+        outcomes: list[DynAuthAnswer | Silence | RadiusError] = []
         async with trio.open_nursery() as nursery:
             for session in sessions:
                 nursery.start_soon(self._ask_about, kind, session, changes, deadline, outcomes)
@@ -244,11 +244,11 @@ class RadiusSession:
 
     async def _ask_about(
         self,
-        kind: Kind,
+        kind: PacketKind,
         session: Mapping[str, str],
         changes: Mapping[str, str],
         deadline: float,
-        outcomes: list[Answer | Silence | RadiusError],
+        outcomes: list[DynAuthAnswer | Silence | RadiusError],
     ) -> None:
         nas = self._nas[session["nas"]]
         try:
@@ -258,7 +258,7 @@ class RadiusSession:
             outcomes.append(err)
 
 
-def _answered(outcomes: list[Answer | Silence | RadiusError]) -> Reply:
+def _answered(outcomes: list[DynAuthAnswer | Silence | RadiusError]) -> Reply:
     """Return what the NAS said of all sessions, the worst of it first: unknown, refused, done."""
     errors = [o for o in outcomes if isinstance(o, RadiusError)]
     if len(errors) == len(outcomes):
@@ -276,7 +276,7 @@ def _answered(outcomes: list[Answer | Silence | RadiusError]) -> Reply:
         raise LostError(
             f"{len(errors)} of {len(outcomes)} requests not sent: {errors[0]}", reason=TargetReason.PARTLY_SENT
         )
-    naks = [o for o in outcomes if isinstance(o, Answer) and not o.ack]
+    naks = [o for o in outcomes if isinstance(o, DynAuthAnswer) and not o.ack]
     if not naks:
         return Reply(True, TargetReason.ACK, f"{len(outcomes)} session(s)")
     # Any other refusal says more than a session that the NAS no longer has.

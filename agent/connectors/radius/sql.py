@@ -27,17 +27,17 @@ from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
 from agent.connectors.radius.addresses import SAME_AS, OpenSession, other_spellings
 from agent.connectors.radius.reasons import RadiusReason
-from agent.connectors.radius.rowset import BoundChange, ChangeKind, Row, RowChange, Table
+from agent.connectors.radius.rowset import BoundChange, ChangeKind, RowChange, Table, UserRow
 from agent.connectors.radius.schema import Database
 from agent.connectors.radius.sql_connection import (
     DRIVER_ERRORS,
     Connection,
-    Fault,
     Guard,
     Pool,
     Query,
     Reading,
     Rows,
+    SqlFault,
     code,
     fault,
 )
@@ -186,11 +186,11 @@ _PAUSES_S: Final = TRIES_MAX * _PAUSE_MAX_S
 _T = TypeVar("_T")
 
 
-_REASONS: Final[Mapping[Fault, AnyReason]] = {
-    Fault.CONFLICT: RadiusReason.CONFLICT,
-    Fault.BUSY: TargetReason.TIMEOUT,
-    Fault.GONE: TargetReason.UNREACHABLE,
-    Fault.REFUSED: TargetReason.REFUSED,
+_REASONS: Final[Mapping[SqlFault, AnyReason]] = {
+    SqlFault.CONFLICT: RadiusReason.CONFLICT,
+    SqlFault.BUSY: TargetReason.TIMEOUT,
+    SqlFault.GONE: TargetReason.UNREACHABLE,
+    SqlFault.REFUSED: TargetReason.REFUSED,
 }
 """The reason code for each meaning of a driver's error."""
 
@@ -203,7 +203,7 @@ class UserRows:
     are another login or stand beside each other.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[UserRow, ...]
     same_as: tuple[str, ...] = ()
 
 
@@ -240,7 +240,7 @@ class SqlAuthority:
             for login, rows in found.items()
         }
 
-    async def read_groups(self, names: Collection[str]) -> Mapping[str, tuple[Row, ...]]:
+    async def read_groups(self, names: Collection[str]) -> Mapping[str, tuple[UserRow, ...]]:
         """Return the check and reply rows of each group, none for one that has no rows.
 
         Raises:
@@ -279,7 +279,7 @@ class SqlAuthority:
         return await self._read_in_thread(read, alone=True)  # its rows are many: other tasks go on meanwhile
 
     async def write_user(
-        self, login: str, before: Value, changes: Sequence[RowChange], to_value: Callable[[Iterable[Row]], Value]
+        self, login: str, before: Value, changes: Sequence[RowChange], to_value: Callable[[Iterable[UserRow]], Value]
     ) -> Drift | None:
         """Make the row changes if the user's rows still read `before`, in one transaction.
 
@@ -310,12 +310,12 @@ class SqlAuthority:
 
     async def _read_keyed(
         self, tables: Mapping[Table, tuple[str, str]], key: str, names: Collection[str]
-    ) -> dict[str, tuple[Row, ...]]:
-        def read(chunk: Sequence[str]) -> Reading[dict[str, list[Row]]]:
-            found: dict[str, list[Row]] = {name: [] for name in chunk}
+    ) -> dict[str, tuple[UserRow, ...]]:
+        def read(chunk: Sequence[str]) -> Reading[dict[str, list[UserRow]]]:
+            found: dict[str, list[UserRow]] = {name: [] for name in chunk}
             for table, n, row_id, *texts in (yield from keyed_rows(self._kind, tables, key, chunk)):
                 spelled, name, op, value = map(text_of, texts)
-                found[chunk[n]].append(Row(table, name, op, value, int(row_id), spelled))
+                found[chunk[n]].append(UserRow(table, name, op, value, int(row_id), spelled))
             return found
 
         chunks = await self._read_chunks(names, read, alone=len(tables) == 1)
@@ -360,7 +360,7 @@ class SqlAuthority:
                     found = await connection.follow_here(reading())
                 except DRIVER_ERRORS as err:
                     self._pool.drop(connection, Guard())
-                    if stale and fault(err) is Fault.GONE:
+                    if stale and fault(err) is SqlFault.GONE:
                         continue  # the server was restarted since: that connection is no news about it now
                     raise self._unreadable(err) from None
                 except BaseException:  # cancelled: the answer would be taken for the next question's
@@ -391,14 +391,14 @@ class SqlAuthority:
             except DRIVER_ERRORS as err:
                 stale = connection is not None and not connection.fresh
                 self._pool.drop(connection, guard)
-                if stale and fault(err) is Fault.GONE and not guard.aborted:
+                if stale and fault(err) is SqlFault.GONE and not guard.aborted:
                     continue  # the server was restarted since: that connection is no news about it now
                 raise self._unreadable(err) from None
             self._pool.give_back(connection, guard)
             return found
 
     def _unreadable(self, err: BaseException) -> UnreadableError:
-        reason = TargetReason.TIMEOUT if fault(err) in (Fault.BUSY, Fault.CONFLICT) else _REASONS[fault(err)]
+        reason = TargetReason.TIMEOUT if fault(err) in (SqlFault.BUSY, SqlFault.CONFLICT) else _REASONS[fault(err)]
         return UnreadableError(f"{self._pool.target.id}: cannot be read: {code(err)}", reason=reason)
 
     def _late(self) -> UnreadableError:
@@ -423,7 +423,7 @@ class _Write:
     login: str
     before: Value
     changes: tuple[RowChange, ...]
-    to_value: Callable[[Iterable[Row]], Value]
+    to_value: Callable[[Iterable[UserRow]], Value]
 
     def run(self) -> Drift | None:
         tries = 0
@@ -434,13 +434,13 @@ class _Write:
                 drift = self._transaction(connection)
             except DRIVER_ERRORS as err:
                 stale = connection is not None and not connection.fresh
-                if connection is not None and fault(err) is Fault.CONFLICT and _roll_back(connection):
+                if connection is not None and fault(err) is SqlFault.CONFLICT and _roll_back(connection):
                     self.pool.give_back(connection, self.guard)
                 else:
                     self.pool.drop(connection, self.guard)
-                tries += 0 if stale and fault(err) is Fault.GONE else 1
+                tries += 0 if stale and fault(err) is SqlFault.GONE else 1
                 self._judge(err, stale=stale, last=tries >= TRIES_MAX)
-                if fault(err) is Fault.CONFLICT:
+                if fault(err) is SqlFault.CONFLICT:
                     time.sleep(secrets.SystemRandom().uniform(0, min(_PAUSE_S * 2**tries, _PAUSE_MAX_S)))
                 continue
             except BaseException:
@@ -471,18 +471,18 @@ class _Write:
         connection.commit()
         return None
 
-    def _rows(self, connection: Connection) -> list[Row]:
+    def _rows(self, connection: Connection) -> list[UserRow]:
         """Return the user's rows, locked where the database needs it."""
-        rows: list[Row] = []
+        rows: list[UserRow] = []
         for table, row_id, *texts in user_rows(connection, self.login):
             spelled, name, op, value = map(text_of, texts)
-            rows.append(Row(table, name, op, value, int(row_id), spelled))
+            rows.append(UserRow(table, name, op, value, int(row_id), spelled))
         return rows
 
     def _judge(self, err: BaseException, *, stale: bool, last: bool) -> None:
         """Return when the transaction may be run again; raise what is known otherwise."""
         kind, target = fault(err), self.pool.target.id
-        if kind is Fault.CONFLICT:
+        if kind is SqlFault.CONFLICT:
             # The server says that it rolled back, even in answer to COMMIT.
             self.guard.rolled_back()
             if last or self.guard.aborted:
@@ -493,6 +493,6 @@ class _Write:
             raise LostError(
                 f"{target}: the answer to COMMIT was lost: {code(err)}", reason=RadiusReason.COMMIT_LOST
             ) from None
-        elif not (stale and kind is Fault.GONE) or self.guard.aborted:
+        elif not (stale and kind is SqlFault.GONE) or self.guard.aborted:
             reason = _REASONS[kind]
             raise NotSentError(f"{target}: nothing was written: {code(err)}", reason=reason) from None

@@ -1,6 +1,6 @@
 """Connections to the database that FreeRADIUS reads: PostgreSQL, MariaDB or SQLite, behind the same few methods.
 
-Blocking, for threads: psycopg's asynchronous half is asyncio's. `Fault` says what a driver's error means for a
+Blocking, for threads: psycopg's asynchronous half is asyncio's. `SqlFault` says what a driver's error means for a
 transaction; the drivers' messages may quote SQL and values, so none of them goes on. `Pool` lends connections to
 bounded threads; `Guard` gives up one that hangs without losing track of what it had sent.
 """
@@ -39,7 +39,7 @@ Reading = Generator[Query, Rows, _T]
 _PORTS: Final = {Database.POSTGRESQL: 5432, Database.MARIADB: 3306}
 
 
-class Fault(enum.Enum):
+class SqlFault(enum.Enum):
     """What a driver's error means.
 
     CONFLICT: the transaction was rolled back for another's sake, and may be run again. BUSY: it took longer than
@@ -54,26 +54,26 @@ class Fault(enum.Enum):
 
 
 _POSTGRESQL_FAULTS: Final = {
-    "40001": Fault.CONFLICT,  # serialization_failure
-    "40P01": Fault.CONFLICT,  # deadlock_detected
-    "55P03": Fault.BUSY,  # lock_not_available
-    "57014": Fault.BUSY,  # query_canceled: statement_timeout
+    "40001": SqlFault.CONFLICT,  # serialization_failure
+    "40P01": SqlFault.CONFLICT,  # deadlock_detected
+    "55P03": SqlFault.BUSY,  # lock_not_available
+    "57014": SqlFault.BUSY,  # query_canceled: statement_timeout
 }
 _POSTGRESQL_REFUSALS: Final = ("authentication failed", "pg_hba.conf", "does not exist", "not permitted to log in")
 _MARIADB_FAULTS: Final = {
-    1213: Fault.CONFLICT,  # ER_LOCK_DEADLOCK
-    1205: Fault.CONFLICT,  # ER_LOCK_WAIT_TIMEOUT
-    1969: Fault.BUSY,  # ER_STATEMENT_TIMEOUT
-    1044: Fault.REFUSED,  # ER_DBACCESS_DENIED_ERROR
-    1045: Fault.REFUSED,  # ER_ACCESS_DENIED_ERROR
-    1053: Fault.GONE,  # ER_SERVER_SHUTDOWN
-    1040: Fault.GONE,  # ER_CON_COUNT_ERROR
-    1927: Fault.GONE,  # ER_CONNECTION_KILLED
+    1213: SqlFault.CONFLICT,  # ER_LOCK_DEADLOCK
+    1205: SqlFault.CONFLICT,  # ER_LOCK_WAIT_TIMEOUT
+    1969: SqlFault.BUSY,  # ER_STATEMENT_TIMEOUT
+    1044: SqlFault.REFUSED,  # ER_DBACCESS_DENIED_ERROR
+    1045: SqlFault.REFUSED,  # ER_ACCESS_DENIED_ERROR
+    1053: SqlFault.GONE,  # ER_SERVER_SHUTDOWN
+    1040: SqlFault.GONE,  # ER_CON_COUNT_ERROR
+    1927: SqlFault.GONE,  # ER_CONNECTION_KILLED
 }
 _SQLITE_BUSY: Final = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def fault(err: BaseException) -> Fault:
+def fault(err: BaseException) -> SqlFault:
     """Return what an error of DRIVER_ERRORS means."""
     match err:
         case psycopg.Error():
@@ -81,21 +81,21 @@ def fault(err: BaseException) -> Fault:
         case pymysql.err.MySQLError():
             code = err.args[0] if err.args and isinstance(err.args[0], int) else 0
             # 2000 to 2999 are the client's own: it lost the server. 0: used after that.
-            return _MARIADB_FAULTS.get(code, Fault.REFUSED if 1000 <= code < 2000 else Fault.GONE)
+            return _MARIADB_FAULTS.get(code, SqlFault.REFUSED if 1000 <= code < 2000 else SqlFault.GONE)
         case sqlite3.Error():
-            return Fault.CONFLICT if getattr(err, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY else Fault.REFUSED
+            return SqlFault.CONFLICT if getattr(err, "sqlite_errorcode", 0) & 0xFF in _SQLITE_BUSY else SqlFault.REFUSED
         case _:
-            return Fault.GONE
+            return SqlFault.GONE
 
 
-def _postgresql_fault(err: psycopg.Error) -> Fault:
+def _postgresql_fault(err: psycopg.Error) -> SqlFault:
     state = err.sqlstate
     if state is None:
         # A login that fails has no SQLSTATE in libpq; its text is the server's and names no value of ours.
-        return Fault.REFUSED if any(text in str(err) for text in _POSTGRESQL_REFUSALS) else Fault.GONE
+        return SqlFault.REFUSED if any(text in str(err) for text in _POSTGRESQL_REFUSALS) else SqlFault.GONE
     if state[:2] in ("08", "53") or state[:4] == "57P0":
-        return Fault.GONE
-    return _POSTGRESQL_FAULTS.get(state, Fault.REFUSED)
+        return SqlFault.GONE
+    return _POSTGRESQL_FAULTS.get(state, SqlFault.REFUSED)
 
 
 def code(err: BaseException) -> str:

@@ -20,7 +20,7 @@ from agent.connectors.routeros.access_text import after_text, now_text, proof_te
 from agent.connectors.routeros.addresses import (
     ALL,
     COPIES,
-    Resource,
+    RouterResource,
     address,
     member,
     networks,
@@ -28,10 +28,10 @@ from agent.connectors.routeros.addresses import (
     rows_of,
     texts_of,
 )
+from agent.connectors.routeros.comment_marker import marked
 from agent.connectors.routeros.firewall import LetOut, keeps_in
-from agent.connectors.routeros.marks import marked
+from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.running import end_of
 from agent.model import (
     ABSENT,
     Absent,
@@ -73,11 +73,11 @@ class Menus:
 
     what: str
     kind: str
-    row: Resource
-    profile: Resource
-    active: Resource
-    session: Resource
-    began: Resource
+    row: RouterResource
+    profile: RouterResource
+    active: RouterResource
+    session: RouterResource
+    began: RouterResource
 
 
 class ProfileAccess:
@@ -101,14 +101,14 @@ class ProfileAccess:
             self._at(self.menus.active, service.login),
             self._at(self.menus.began, service.login),
             *(self._at(self.menus.profile, name) for name in sorted(names)),
-            self._at(Resource.FILTER, ALL),
+            self._at(RouterResource.FILTER, ALL),
             *self._also_read(service.login),
         ]
         missing = [a for a in wanted if a not in seen]
         return missing or self._members_to_read(self._suspended_lists(seen), seen)
 
     def _members_to_read(self, lists: Collection[str], seen: Mapping[Address, Seen]) -> Collection[Address]:
-        wanted = [self._at(Resource.MEMBERS, name) for name in sorted(lists)]
+        wanted = [self._at(RouterResource.MEMBERS, name) for name in sorted(lists)]
         return [a for a in wanted if a not in seen]
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
@@ -120,7 +120,7 @@ class ProfileAccess:
         wanted = [*also, self._at(self.menus.row, name)] if also or sessions else []
         if sessions:
             profile = self._at(self.menus.profile, enforce.expect[PROFILE])
-            wanted += [self._at(self.menus.began, name), profile, self._at(Resource.FILTER, ALL)]
+            wanted += [self._at(self.menus.began, name), profile, self._at(RouterResource.FILTER, ALL)]
         members = self._members_to_read(_expected(enforce), seen) if sessions else ()
         return [*(a for a in wanted if a not in seen), *members]
 
@@ -233,7 +233,7 @@ class ProfileAccess:
         self, sessions: Mapping[str, Mapping[str, str]], lists: Collection[str], seen: Mapping[Address, Seen]
     ) -> list[frozenset[str]]:
         """Return for each session's address which of the lists hold it."""
-        members = {name: seen[self._at(Resource.MEMBERS, name)].value for name in lists}
+        members = {name: seen[self._at(RouterResource.MEMBERS, name)].value for name in lists}
         return [
             frozenset(name for name, value in members.items() if member(value, ip))
             for ip in sorted(_addresses(sessions))
@@ -241,7 +241,7 @@ class ProfileAccess:
 
     # --- parts ---
 
-    def _at(self, resource: Resource, key: str) -> Address:
+    def _at(self, resource: RouterResource, key: str) -> Address:
         return address(self.target, resource, key)
 
     def _name(self, enforce: Enforcement) -> str:
@@ -340,7 +340,7 @@ class ProfileAccess:
             return CannotEnforce(
                 MethodReason.NO_LIST, f"profile {profile} has no address-list, so nothing keeps anybody in"
             )
-        rules = list(rows_of(seen[self._at(Resource.FILTER, ALL)].value).values())
+        rules = list(rows_of(seen[self._at(RouterResource.FILTER, ALL)].value).values())
         kept = [keeps_in(rules, name) for name in lists]
         if any(isinstance(k, LetOut) for k in kept):
             return CannotEnforce(
@@ -401,11 +401,11 @@ class PppAccess(ProfileAccess):
     menus = Menus(
         "PPP secret",
         "PPP profile",
-        Resource.SECRET,
-        Resource.PROFILE,
-        Resource.ACTIVE,
-        Resource.SESSION,
-        Resource.BEGAN,
+        RouterResource.SECRET,
+        RouterResource.PROFILE,
+        RouterResource.ACTIVE,
+        RouterResource.SESSION,
+        RouterResource.BEGAN,
     )
 
     def _not_held(self, profile: str, row: Mapping[str, str]) -> CannotEnforce | None:
@@ -419,7 +419,7 @@ class PppAccess(ProfileAccess):
         if not own or access is Access.ACTIVE:
             return ends
         key = f"{service.ref}:{access.value}:cut"
-        return (*ends, end_of(self._at(Resource.FLOWS, own), key, self._method.disconnect_within_s))
+        return (*ends, end_of(self._at(RouterResource.FLOWS, own), key, self._method.disconnect_within_s))
 
     def _enforcement(
         self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]
@@ -432,7 +432,7 @@ class PppAccess(ProfileAccess):
         """Return what a profile's access method needs, then the connections of an address of its own."""
         missing = list(super().enforcement_reads(enforce, seen))
         own = enforce.expect.get(_FLOWS)
-        flows = self._at(Resource.FLOWS, own) if own else None
+        flows = self._at(RouterResource.FLOWS, own) if own else None
         return [flows] if flows is not None and not missing and flows not in seen else missing
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
@@ -440,14 +440,14 @@ class PppAccess(ProfileAccess):
         found, own = super().judge(enforce, seen, ended), enforce.expect.get(_FLOWS)
         if found.enforced is Enforced.NO or not own:
             return found
-        left = connections_left(self.target, seen[self._at(Resource.FLOWS, own)].value, ended)
+        left = connections_left(self.target, seen[self._at(RouterResource.FLOWS, own)].value, ended)
         if left:
             return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{left} connection(s) of {own} carry on as before")
         return found
 
     def _own_address(self, login: str, seen: Mapping[Address, Seen]) -> str:
         """Return the address that a secret gives its subscriber at every login; empty: it comes out of a pool."""
-        value = texts_of(seen[self._at(Resource.SECRET, login)].value).get("remote-address", "")
+        value = texts_of(seen[self._at(RouterResource.SECRET, login)].value).get("remote-address", "")
         return value if networks(value) else ""
 
 
@@ -460,9 +460,9 @@ def connections_left(target: str, flows: Value, ended: Collection[Address]) -> i
         ended: all that the item set out to end.
     """
     rows = rows_of(flows)
-    cut = any((where := parse(target, a)) and where[0] is Resource.FLOW for a in ended)
+    cut = any((where := parse(target, a)) and where[0] is RouterResource.FLOW for a in ended)
     if cut:
-        return sum(address(target, Resource.FLOW, key) in ended for key in rows)
+        return sum(address(target, RouterResource.FLOW, key) in ended for key in rows)
     # None was bound: there was none, or the cut never came. What is not FastTrack's meets the rule with every packet
     return sum(flow.get("fasttrack") != "false" for flow in rows.values())
 

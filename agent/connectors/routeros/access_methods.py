@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from agent.connectors.routeros.access import PppAccess
 from agent.connectors.routeros.dhcp_access import DhcpAccess
 from agent.connectors.routeros.hotspot_access import HotspotAccess
+from agent.connectors.routeros.multi_router import SeveralAccess
 from agent.connectors.routeros.schema import DhcpMethod, HotspotMethod, PppMethod, StaticMethod
-from agent.connectors.routeros.several import SeveralAccess
 from agent.connectors.routeros.static_access import StaticAccess
 
 if TYPE_CHECKING:

@@ -42,7 +42,7 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network, summarize_address_range
 from typing import Final
 
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import ABSENT, Absent, Address, Seen, Value
 
 Network = IPv4Network | IPv6Network
@@ -51,7 +51,7 @@ COPIES: Final = "copies"
 ALL: Final = "all"
 
 
-class Resource(enum.Enum):
+class RouterResource(enum.Enum):
     """What an address names, by the words after the target's id."""
 
     SECRET = "ppp/secret"  # a menu
@@ -93,15 +93,15 @@ class Resource(enum.Enum):
     ONLINE = "online"
 
 
-_BY_WORDS: Final = {resource.value: resource for resource in Resource}
+_BY_WORDS: Final = {resource.value: resource for resource in RouterResource}
 
 
-def address(target: str, resource: Resource, key: str) -> Address:
+def address(target: str, resource: RouterResource, key: str) -> Address:
     """Return `TARGET/RESOURCE/KEY`; the key is the router's own text and may hold slashes."""
     return Address(f"{target}/{resource.value}/{key}")
 
 
-def parse(target: str, text: str) -> tuple[Resource, str] | None:
+def parse(target: str, text: str) -> tuple[RouterResource, str] | None:
     """Return resource and key of an address of `target`, None when it is not one."""
     if not text.startswith(f"{target}/"):
         return None
@@ -115,7 +115,7 @@ def parse(target: str, text: str) -> tuple[Resource, str] | None:
 
 def entry_key(address_or_prefix: str, list_name: str) -> str:
     """Return the key of an address list's entry; the address in RouterOS' own spelling."""
-    return f"{normalise(Kind.RANGE, address_or_prefix)} {list_name}"
+    return f"{normalise(RouterKind.RANGE, address_or_prefix)} {list_name}"
 
 
 def member(value: Value, address_or_prefix: str) -> str:
@@ -124,7 +124,7 @@ def member(value: Value, address_or_prefix: str) -> str:
     By an entry of its own, or by a wider one. An entry that is a name counts for nothing: RouterOS lists what it found.
     """
     entries = texts_of(value)
-    wanted = normalise(Kind.RANGE, address_or_prefix)
+    wanted = normalise(RouterKind.RANGE, address_or_prefix)
     if wanted in entries:
         return entries[wanted]
     try:

@@ -23,18 +23,18 @@ from agent.connectors.routeros.carrier_session import Carrier, Dial, Endpoint, c
 from agent.connectors.routeros.errors import (
     CarrierLostError,
     LocalRouterError,
-    MalformedReplyError,
+    MalformedRouterReplyError,
     RouterError,
     RouterTimeoutError,
     UnreachableRouterError,
 )
-from agent.connectors.routeros.exchanges import Answer, Exchange, Exchanges
+from agent.connectors.routeros.exchanges import Exchange, Exchanges, RouterAnswer
 from agent.connectors.routeros.login import Login
 from agent.connectors.routeros.wire import ReplyReader, encode_sentence
 from agent.connectors.routeros.words import secrets_of
-from agent.runtime.bell import Bell
+from agent.runtime.notifier import Notifier
 
-__all__ = ["Answer", "Api", "Endpoint", "carry", "connect", "fetch_certificate", "open_in"]
+__all__ = ["Endpoint", "RouterAnswer", "RouterApi", "carry", "connect", "fetch_certificate", "open_in"]
 
 _RESERVED: Final = frozenset({"/login", "/cancel", "/quit"})
 
@@ -51,7 +51,7 @@ class _Call:
         """Why the session ended, when it did before this call was over."""
 
 
-class Api:
+class RouterApi:
     """An open, logged-in API session. Made by `connect` or `open_in`."""
 
     def __init__(self, carrier: Carrier, reader: ReplyReader) -> None:
@@ -60,7 +60,7 @@ class Api:
         self._in_flight: set[_Call] = set()
         self._waiting: deque[_Call] = deque()
         self._cancels: deque[_Call] = deque()
-        self._changed = Bell()
+        self._changed = Notifier()
         self._over: RouterError | None = None
         self._end = trio.Event()
         self._closed = trio.Event()
@@ -81,7 +81,7 @@ class Api:
         with trio.CancelScope(shield=True):  # the closing itself waits for nobody
             await self._closed.wait()
 
-    async def call(self, *words: str, timeout_s: float) -> Answer:
+    async def call(self, *words: str, timeout_s: float) -> RouterAnswer:
         """Send a command and return its answer.
 
         Args:
@@ -120,13 +120,13 @@ class Api:
         tag = self._exchanges.new_tag()
         return _Call(encode_sentence((*words, f".tag={tag}")), tag, secrets, deadline)
 
-    def _outcome(self, call: _Call, command: str, timeout_s: float, *, given_up: bool) -> Answer:
+    def _outcome(self, call: _Call, command: str, timeout_s: float, *, given_up: bool) -> RouterAnswer:
         if not given_up or call.exchange.too_long:
             return call.exchange.answer()
         if call.lost is None:
             raise RouterTimeoutError(f"{command}: no end of the answer in {timeout_s:g} s", sent=call.sent)
-        if call.sent and isinstance(call.lost, MalformedReplyError):
-            raise MalformedReplyError(str(call.lost))
+        if call.sent and isinstance(call.lost, MalformedRouterReplyError):
+            raise MalformedRouterReplyError(str(call.lost))
         raise CarrierLostError(str(call.lost), sent=call.sent)
 
     # --- giving up ---
@@ -235,7 +235,7 @@ async def carry(
     *,
     timeout_s: float,
     dial: Dial = dial,
-    task_status: trio.TaskStatus[Api] = trio.TASK_STATUS_IGNORED,
+    task_status: trio.TaskStatus[RouterApi] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Log in, hand out the session by `task_status`, and carry it until it is over: for `nursery.start`.
 
@@ -252,22 +252,22 @@ async def carry(
 
 async def open_in(
     nursery: trio.Nursery, endpoint: Endpoint, user: str, password: bytes, *, timeout_s: float, dial: Dial = dial
-) -> Api:
+) -> RouterApi:
     """Return a session that lives in `nursery`: any task may use it, and any may end it with `aclose`.
 
     Raises:
         RouterError: as `carry`.
     """
 
-    async def start(task_status: trio.TaskStatus[Api]) -> None:
+    async def start(task_status: trio.TaskStatus[RouterApi]) -> None:
         await carry(endpoint, user, password, timeout_s=timeout_s, dial=dial, task_status=task_status)
 
-    api: Api = await nursery.start(start)
+    api: RouterApi = await nursery.start(start)
     return api
 
 
 @asynccontextmanager
-async def connect(endpoint: Endpoint, user: str, password: bytes, *, timeout_s: float) -> AsyncIterator[Api]:
+async def connect(endpoint: Endpoint, user: str, password: bytes, *, timeout_s: float) -> AsyncIterator[RouterApi]:
     """Give a session that lives as long as the block; it must be entered and left by the same task.
 
     Args:
@@ -293,7 +293,7 @@ async def connect(endpoint: Endpoint, user: str, password: bytes, *, timeout_s: 
         await manager.__aexit__(None, None, None)
 
 
-async def _log_in(endpoint: Endpoint, user: str, password: bytes, timeout_s: float, dial: Dial) -> Api:
+async def _log_in(endpoint: Endpoint, user: str, password: bytes, timeout_s: float, dial: Dial) -> RouterApi:
     check(endpoint)
     login = Login(user, password)
     first = encode_sentence(login.first())
@@ -301,7 +301,7 @@ async def _log_in(endpoint: Endpoint, user: str, password: bytes, timeout_s: flo
     try:
         with trio.move_on_after(timeout_s if timeout_s > 0 else 0.0):
             carrier = await dial(endpoint)
-            return Api(carrier, await _converse(carrier, login, first))
+            return RouterApi(carrier, await _converse(carrier, login, first))
     except BaseException:
         if carrier is not None:
             await carrier.close(in_doubt=False)

@@ -32,7 +32,7 @@ from agent.connectors.routeros.schema import (
     RouterTarget,
     StaticMethod,
 )
-from agent.connectors.routeros.values import Kind as ValueKind
+from agent.connectors.routeros.values import RouterKind as ValueKind
 from agent.connectors.routeros.values import mac_of, normalise
 from agent.connectors.spec import AccessMap
 

@@ -15,8 +15,8 @@ from agent.connectors.routeros import api_session
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.api_session import Endpoint
 from agent.connectors.routeros.carrier_session import dial
-from agent.connectors.routeros.line import Line
-from agent.connectors.routeros.running import EFFECTS
+from agent.connectors.routeros.line import RouterLine
+from agent.connectors.routeros.live_sessions import EFFECTS
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
 from agent.model import Target
 from agent.reasons import TargetReason
@@ -24,7 +24,7 @@ from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod
-    from agent.connectors.routeros.api_session import Api
+    from agent.connectors.routeros.api_session import RouterApi
     from agent.connectors.routeros.carrier_session import Dial
     from agent.connectors.routeros.rows import Commit
     from agent.connectors.routeros.schema import Credential, RouterosConfig, RouterTarget
@@ -72,7 +72,7 @@ class RouterosConnector:
         self.access_methods: Mapping[str, AccessMethod] = {m.name: access_method_of(m) for m in config.methods}
         self._secrets, self._commit, self._reach = secrets, commit, reach
         self._boottime, self._walltime = boottime, walltime
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, RouterLine] = {}
 
     def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
         """Return a session to `target`; the router is connected to when it is first needed, until the session is left.
@@ -89,7 +89,7 @@ class RouterosConnector:
             raise UnreadableError(f"no target {target.id} is configured", reason=TargetReason.REFUSED)
         async with trio.open_nursery() as nursery:
             connect = partial(self._connect, nursery, router)
-            line = self._lines[target.id] = Line(target, router, self._secrets, connect)
+            line = self._lines[target.id] = RouterLine(target, router, self._secrets, connect)
             clocks = {"boottime": self._boottime, "walltime": self._walltime}
             try:
                 yield RouterSession(target, router, line, self._commit, **clocks)
@@ -121,7 +121,7 @@ class RouterosConnector:
 
     async def _connect(
         self, nursery: trio.Nursery, router: RouterTarget, credential: Credential, password: bytes
-    ) -> Api:
+    ) -> RouterApi:
         endpoint = Endpoint(router.host, router.port, router.fingerprint or None, router.insecure)
         return await api_session.open_in(
             nursery, endpoint, credential.user, password, timeout_s=router.timeout_s, dial=self._reach

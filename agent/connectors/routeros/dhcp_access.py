@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.connectors.routeros import dhcp_text
-from agent.connectors.routeros.addresses import ALL, COPIES, Resource, address, member, parse, rows_of, texts_of
+from agent.connectors.routeros.addresses import ALL, COPIES, RouterResource, address, member, parse, rows_of, texts_of
+from agent.connectors.routeros.comment_marker import marked
 from agent.connectors.routeros.firewall import LetOut, keeps_in
-from agent.connectors.routeros.marks import marked
+from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.queues import speed_of
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.running import end_of
-from agent.connectors.routeros.values import Kind, mac_of, normalise
+from agent.connectors.routeros.values import RouterKind, mac_of, normalise
 from agent.model import Absent, Access, Address, Effect, Enforcement, Seen, Step, Transition
 from agent.reasons import MethodReason, ProofReason
 
@@ -64,9 +64,9 @@ class DhcpAccess:
         mac = mac_of(service.login)
         if not mac:
             return []
-        wanted = [self._at(Resource.LEASE, mac), self._at(Resource.LEASED, mac)]
+        wanted = [self._at(RouterResource.LEASE, mac), self._at(RouterResource.LEASED, mac)]
         if self._list:
-            wanted += [self._at(Resource.FILTER, ALL), self._at(Resource.MEMBERS, self._list)]
+            wanted += [self._at(RouterResource.FILTER, ALL), self._at(RouterResource.MEMBERS, self._list)]
         missing = [a for a in wanted if a not in seen]
         if missing:
             return missing
@@ -78,11 +78,11 @@ class DhcpAccess:
     def enforcement_reads(self, enforce: Enforcement, seen: SeenAll) -> Collection[Address]:
         """Return what `judge` needs; all connections of the router last, and only where nothing else decides."""
         mac = self._key(enforce)
-        wanted = [enforce.address, self._at(Resource.LEASE, mac)]
+        wanted = [enforce.address, self._at(RouterResource.LEASE, mac)]
         if self._list:
-            wanted += [self._at(Resource.MEMBERS, self._list)]
-            wanted += [self._at(Resource.FILTER, ALL)] if _is_suspended(enforce) else []
-        wanted += [self._at(Resource.QUEUES, ALL)] if _SPEED in enforce.expect else []
+            wanted += [self._at(RouterResource.MEMBERS, self._list)]
+            wanted += [self._at(RouterResource.FILTER, ALL)] if _is_suspended(enforce) else []
+        wanted += [self._at(RouterResource.QUEUES, ALL)] if _SPEED in enforce.expect else []
         missing = [a for a in wanted if a not in seen]
         if missing or not _is_suspended(enforce) or self._judge_lease(enforce, seen).enforced is Enforced.NO:
             return missing
@@ -97,7 +97,7 @@ class DhcpAccess:
             return CannotEnforce(
                 MethodReason.NO_SUCH_LOGIN, f"a lease is known by its MAC address, and {service.login} is none"
             )
-        before = seen[self._at(Resource.LEASE, mac)]
+        before = seen[self._at(RouterResource.LEASE, mac)]
         if isinstance(before.value, Absent):
             return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no DHCP lease of {mac}")
         refusal = self._refuse(mac, before.value) or self._refuse_lease(wanted, service, texts_of(before.value))
@@ -118,7 +118,7 @@ class DhcpAccess:
         if after == before.value:
             again = (Step(1, self.target, cut),) if cut else ()
             return self._as_wanted(wanted, mac, seen, AccessPlan(again, enforce, display))
-        write = Step(1, self.target, (Transition(self._at(Resource.LEASE, mac), before, after),))
+        write = Step(1, self.target, (Transition(self._at(RouterResource.LEASE, mac), before, after),))
         steps = (write, Step(2, self.target, cut, after=(1,))) if cut and not self._holds(lease) else (write,)
         return AccessPlan(steps, enforce, display)
 
@@ -126,7 +126,7 @@ class DhcpAccess:
         self, wanted: ServiceState, mac: str, seen: SeenAll, again: AccessPlan
     ) -> AccessPlan | CannotEnforce:
         """Return what is to be done where the lease is as wanted: nothing, unless the client is not."""
-        lease, client = texts_of(seen[self._at(Resource.LEASE, mac)].value), self._bound(mac, seen)
+        lease, client = texts_of(seen[self._at(RouterResource.LEASE, mac)].value), self._bound(mac, seen)
         place = client.get("active-address", "")
         listed = self._listed(place, seen)
         if wanted.access is Access.ACTIVE:
@@ -141,7 +141,7 @@ class DhcpAccess:
     def disconnect(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the cut of its connections: a DHCP client cannot be sent away. No steps when it has no address."""
         mac = mac_of(service.login)
-        where = self._at(Resource.LEASE, mac)
+        where = self._at(RouterResource.LEASE, mac)
         if not mac or isinstance(seen[where].value, Absent):
             return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no DHCP lease of {service.login}")
         refusal = self._refuse(mac, seen[where].value)
@@ -178,14 +178,14 @@ class DhcpAccess:
         found = 0
         for place in places:
             held = bool(self._listed(place, seen))
-            for key, flow in rows_of(seen[self._at(Resource.FLOWS, place)].value).items():
+            for key, flow in rows_of(seen[self._at(RouterResource.FLOWS, place)].value).items():
                 opened = not held and key.split(" ")[1].startswith(f"{place}:")
                 found += not self._list or opened or flow.get("fasttrack") != "false"
         return found
 
     def _judge_lease(self, enforce: Enforcement, seen: SeenAll) -> Judgement:
         mac = self._key(enforce)
-        differs = self._differs(enforce, seen[self._at(Resource.LEASE, mac)].value)
+        differs = self._differs(enforce, seen[self._at(RouterResource.LEASE, mac)].value)
         if differs:
             return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
         clients = rows_of(seen[enforce.address].value)
@@ -222,7 +222,7 @@ class DhcpAccess:
         if listed:
             return Judgement(Enforced.NO, ProofReason.GARDEN, self._still_in(place, listed, client))
         if _SPEED in enforce.expect:
-            queues = list(rows_of(seen[self._at(Resource.QUEUES, ALL)].value).values())
+            queues = list(rows_of(seen[self._at(RouterResource.QUEUES, ALL)].value).values())
             other = speed_of(queues, place, enforce.expect[RATE])
             if other:
                 return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, f"{other}: {dhcp_text.left_text(client)}")
@@ -247,7 +247,7 @@ class DhcpAccess:
 
     # --- parts ---
 
-    def _at(self, resource: Resource, key: str) -> Address:
+    def _at(self, resource: RouterResource, key: str) -> Address:
         return address(self.target, resource, key)
 
     def _key(self, enforce: Enforcement) -> str:
@@ -258,7 +258,7 @@ class DhcpAccess:
         return found[1] if found else ""
 
     def _flows_at(self, places: Collection[str]) -> list[Address]:
-        return [self._at(Resource.FLOWS, place) for place in sorted(places)]
+        return [self._at(RouterResource.FLOWS, place) for place in sorted(places)]
 
     def _places(self, lease: Mapping[str, str], client: Mapping[str, str]) -> frozenset[str]:
         """Return the addresses that the client may use: the lease's own, and the one that it has now."""
@@ -269,7 +269,7 @@ class DhcpAccess:
 
     def _bound(self, mac: str, seen: SeenAll) -> Mapping[str, str]:
         """Return what the client of a lease has, empty where it has no address now."""
-        for row in rows_of(seen[self._at(Resource.LEASED, mac)].value).values():
+        for row in rows_of(seen[self._at(RouterResource.LEASED, mac)].value).values():
             if row.get("status") == "bound" and row.get("active-address"):
                 return row
         return {}
@@ -278,7 +278,7 @@ class DhcpAccess:
         """Return how an address is in the list: `dynamic`, by its lease; `static`, by somebody's hand; or not."""
         if not self._list or not place:
             return ""
-        return member(seen[self._at(Resource.MEMBERS, self._list)].value, place)
+        return member(seen[self._at(RouterResource.MEMBERS, self._list)].value, place)
 
     def _still_in(self, place: str, listed: str, client: Mapping[str, str]) -> str:
         if listed == "static":
@@ -286,7 +286,7 @@ class DhcpAccess:
         return f"{place} is in list {self._list} still: {dhcp_text.left_text(client)}"
 
     def _rate(self, wanted: ServiceState) -> str:
-        return normalise(Kind.RATE_LIMIT, self._method.tariffs[wanted.tariff])
+        return normalise(RouterKind.RATE_LIMIT, self._method.tariffs[wanted.tariff])
 
     def _holds(self, lease: Mapping[str, Field]) -> bool:
         """Tell whether a lease that reads so keeps its subscriber suspended."""
@@ -303,7 +303,7 @@ class DhcpAccess:
             if self._list:
                 others = [name for name in str(lease.get(LISTS, "")).split(",") if name not in ("", self._list)]
                 names = [*others, self._list] if suspended else others
-                after[LISTS] = normalise(Kind.LIST, ",".join(names))
+                after[LISTS] = normalise(RouterKind.LIST, ",".join(names))
             else:
                 after[BLOCK] = "true" if suspended else "false"
             after = marked(after, suspended=suspended)
@@ -332,7 +332,7 @@ class DhcpAccess:
                 return CannotEnforce(
                     MethodReason.UNMAPPED_TARIFF, f"method {self._method.name} maps no rate-limit to {tariff}"
                 )
-        mine = normalise(Kind.RATE_LIMIT, tariffs[service.tariff])
+        mine = normalise(RouterKind.RATE_LIMIT, tariffs[service.tariff])
         if lease.get(RATE, "") not in (mine, self._rate(wanted)):
             now = lease.get(RATE) or "none"
             why = f"its rate-limit is {now}, and tariff {service.tariff} is {mine or 'none'}: correct one of them first"
@@ -360,7 +360,7 @@ class DhcpAccess:
         """Return what keeps the list's members in; nothing where there is no list."""
         if not self._list:
             return ""
-        found = keeps_in(list(rows_of(seen[self._at(Resource.FILTER, ALL)].value).values()), self._list)
+        found = keeps_in(list(rows_of(seen[self._at(RouterResource.FILTER, ALL)].value).values()), self._list)
         return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, found.text) if isinstance(found, LetOut) else found.text
 
     def _enforcement(self, mac: str, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> Enforcement:
@@ -373,16 +373,18 @@ class DhcpAccess:
         }
         if wanted.tariff != service.tariff or lease.get(RATE, "") != rate:
             expect[_SPEED] = "seen"
-        return Enforcement(self.target, self._at(Resource.LEASED, mac), expect, self._method.renew_within_s)
+        return Enforcement(self.target, self._at(RouterResource.LEASED, mac), expect, self._method.renew_within_s)
 
     def _cut(self, place: str, service: Service, what: str) -> Effect:
         now = f"connections of {place} on {self._router}"
-        return end_of(self._at(Resource.FLOWS, place), f"{service.ref}:{what}", self._method.cut_within_s, now=now)
+        return end_of(
+            self._at(RouterResource.FLOWS, place), f"{service.ref}:{what}", self._method.cut_within_s, now=now
+        )
 
     def _display(self, mac: str, seen: SeenAll) -> dict[str, str]:
         client = self._bound(mac, seen)
         display = {
-            "now": dhcp_text.now_text(client, texts_of(seen[self._at(Resource.LEASE, mac)].value), self._router),
+            "now": dhcp_text.now_text(client, texts_of(seen[self._at(RouterResource.LEASE, mac)].value), self._router),
             "online": "online" if client else "offline",
             "sessions": str(int(bool(client))),
         }

@@ -9,7 +9,7 @@
     + AnswerTooLongError: more came than we take; the command was cancelled
     + CarrierLostError: the connection is gone; `sent` says whether the command may have reached the router
     + RouterTimeoutError: no end of the answer in time; `sent` as before
-    + MalformedReplyError: what came is not the protocol; the connection is closed, the command's fate is unknown
+    + MalformedRouterReplyError: what came is not the protocol; the connection is closed, the command's fate is unknown
 
 No message holds what was sent, and a router's own words are in one only clipped and neutralised.
 """
@@ -100,5 +100,5 @@ class RouterTimeoutError(RemoteRouterError):
         self.sent = sent
 
 
-class MalformedReplyError(RemoteRouterError):
+class MalformedRouterReplyError(RemoteRouterError):
     """Bytes or sentences that the protocol does not have: nothing after them can be trusted to belong to anything."""

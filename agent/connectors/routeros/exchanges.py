@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent.connectors.routeros import limits
-from agent.connectors.routeros.errors import AnswerTooLongError, CarrierLostError, MalformedReplyError, TrapError
-from agent.connectors.routeros.wire import Reply, ReplyWord
+from agent.connectors.routeros.errors import AnswerTooLongError, CarrierLostError, MalformedRouterReplyError, TrapError
+from agent.connectors.routeros.wire import ReplyWord, WireReply
 from agent.connectors.routeros.words import presentable
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RouterAnswer:
     """What a command was answered: its rows, and the attributes of its `!done` (`ret` of an `add` is the new `.id`).
 
     Values are the device's own strings; bytes that are no UTF-8 are lone surrogates in them.
@@ -45,7 +45,7 @@ class Exchange:
         """Whether `!done` came: nothing more will."""
         return self._done is not None
 
-    def take(self, reply: Reply) -> None:
+    def take(self, reply: WireReply) -> None:
         """Take one reply; what comes after the answer grew too long is counted out, not kept."""
         if reply.word is ReplyWord.DONE:
             self._done = reply.values
@@ -62,7 +62,7 @@ class Exchange:
             elif len(self._traps) < limits.TRAPS_KEPT:
                 self._traps.append((presentable(reply.text, self.secrets), _category(reply.values.get("category", ""))))
 
-    def answer(self) -> Answer:
+    def answer(self) -> RouterAnswer:
         """Return the answer of an exchange that is finished.
 
         Raises:
@@ -77,7 +77,7 @@ class Exchange:
         if self._traps:
             (message, category), *more = self._traps
             raise TrapError(message, category, tuple(self._rows), tuple(text for text, _ in more))
-        return Answer(tuple(self._rows), self._done or {})
+        return RouterAnswer(tuple(self._rows), self._done or {})
 
 
 class Exchanges:
@@ -98,7 +98,7 @@ class Exchanges:
         """Expect replies to this command from now on."""
         self._open[exchange.tag] = exchange
 
-    def take(self, reply: Reply) -> None:
+    def take(self, reply: WireReply) -> None:
         """Give a reply to its command.
 
         Raises:
@@ -111,7 +111,7 @@ class Exchanges:
         exchange = self._open.get(reply.tag or "")
         if exchange is None:
             kind = "a tag that is not in flight" if reply.tag else "no tag"
-            raise MalformedReplyError(
+            raise MalformedRouterReplyError(
                 f"reply: expected the tag of a command in flight, got {reply.word.value} with {kind}"
             )
         if reply.word is ReplyWord.DONE:

@@ -60,7 +60,7 @@ _TURNED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptIn:
     """They are kept in. `text` says by which rule."""
 
     text: str
@@ -73,7 +73,7 @@ class LetOut:
     text: str
 
 
-def keeps_in(rules: Sequence[Rule], members_of: str, chain: str = "forward") -> Kept | LetOut:
+def keeps_in(rules: Sequence[Rule], members_of: str, chain: str = "forward") -> KeptIn | LetOut:
     """Return whether a chain drops what members of the list `members_of` send to the internet.
 
     Args:
@@ -85,7 +85,7 @@ def keeps_in(rules: Sequence[Rule], members_of: str, chain: str = "forward") -> 
     return LetOut(f"no rule of chain {chain} drops all of src-address-list={members_of}") if found is None else found
 
 
-def keeps_out(rules: Sequence[Rule], members_of: str) -> Kept | LetOut:
+def keeps_out(rules: Sequence[Rule], members_of: str) -> KeptIn | LetOut:
     """Return whether what the internet sends to members of a list is dropped: `keeps_in`, the other way round.
 
     A suspension does not hang on it: what they answer is dropped. But a connection from outside whose answer was seen
@@ -113,7 +113,7 @@ def garden_lists(rules: Iterable[Rule]) -> frozenset[str]:
     return frozenset(rule["dst-address-list"].removeprefix("!") for rule in rules if rule.get("dst-address-list"))
 
 
-def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> Kept | LetOut | None:
+def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> KeptIn | LetOut | None:
     """Return what becomes of the packets in a chain; None: some or all of them come out at its end."""
     if depth > _DEPTH_MAX:
         return LetOut(f"chains that jump more than {_DEPTH_MAX} deep are not followed")
@@ -127,10 +127,10 @@ def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> Kep
             continue
         name, all_of_them = f"rule {number} ({shown(rule)})", _matches_all(rule, members_of)
         if action in _DROPS:
-            found: Kept | LetOut | None = Kept(f"{name} drops list {members_of}") if all_of_them else None
+            found: KeptIn | LetOut | None = KeptIn(f"{name} drops list {members_of}") if all_of_them else None
         elif action == "jump":
             found = _walk(rules, members_of, rule.get("jump-target", ""), depth + 1)
-            found = None if isinstance(found, Kept) and not all_of_them else found
+            found = None if isinstance(found, KeptIn) and not all_of_them else found
         elif action == "return" and depth:
             leaks = True
             if all_of_them:
@@ -139,7 +139,7 @@ def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> Kep
         else:
             found = LetOut(f"{name} may let it out before it is dropped")
         if found is not None:
-            return None if leaks and isinstance(found, Kept) else found
+            return None if leaks and isinstance(found, KeptIn) else found
     return None
 
 

@@ -7,14 +7,14 @@ from typing import Final
 
 from agent.connectors.base import Enforced, Rows
 from agent.connectors.routeros.access import connections_left
-from agent.connectors.routeros.addresses import ALL, Resource, address, member, networks, rows_of
+from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, networks, rows_of
 from agent.connectors.routeros.firewall import LetOut, keeps_in
-from agent.connectors.routeros.running import end_of
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.live_sessions import end_of
+from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import Address, Effect, Value
 
-_ACTIVE: Final = {"ppp": Resource.ACTIVE, "hotspot": Resource.HOTSPOT_ACTIVE}
-_OWN: Final = {"ppp": (Resource.SECRET, "PPP secret"), "hotspot": (Resource.HOTSPOT_USER, "hotspot user")}
+_ACTIVE: Final = {"ppp": RouterResource.ACTIVE, "hotspot": RouterResource.HOTSPOT_ACTIVE}
+_OWN: Final = {"ppp": (RouterResource.SECRET, "PPP secret"), "hotspot": (RouterResource.HOTSPOT_USER, "hotspot user")}
 """Rows of a router's own that hide RADIUS from a login."""
 
 
@@ -23,7 +23,7 @@ class RouterHost:
 
     def rules(self, target: str) -> Address:
         """Return where the firewall's filter rules are read."""
-        return address(target, Resource.FILTER, ALL)
+        return address(target, RouterResource.FILTER, ALL)
 
     def let_out(self, rules: Value, lists: Collection[str]) -> str:
         """Return why the filter rules let members of the lists out; empty when they keep them in."""
@@ -48,7 +48,7 @@ class RouterHost:
 
     def members(self, target: str, list_name: str) -> Address:
         """Return where the members of an address list are read."""
-        return address(target, Resource.MEMBERS, list_name)
+        return address(target, RouterResource.MEMBERS, list_name)
 
     def is_member(self, members: Value, address: str) -> bool:
         """Return whether a list holds an address."""
@@ -56,23 +56,23 @@ class RouterHost:
 
     def speeds(self, target: str) -> Address:
         """Return where the simple queues are read."""
-        return address(target, Resource.QUEUES, ALL)
+        return address(target, RouterResource.QUEUES, ALL)
 
     def speed_of(self, speeds: Value, login: str, rate: str) -> tuple[Enforced, str]:
         """Judge whether the queue that a session brought has a rate, `RX` or `RX/TX`."""
-        wanted = normalise(Kind.RATE_PAIR, rate if "/" in rate else f"{rate}/{rate}")
+        wanted = normalise(RouterKind.RATE_PAIR, rate if "/" in rate else f"{rate}/{rate}")
         queues = rows_of(speeds).values()
         limits = [q.get("max-limit", "") for q in queues if q.get("dynamic") == "true" and _is_of(q["name"], login)]
         if not limits:
             return Enforced.PENDING, ""
-        other = [limit for limit in limits if normalise(Kind.RATE_PAIR, limit) != wanted]
+        other = [limit for limit in limits if normalise(RouterKind.RATE_PAIR, limit) != wanted]
         if other:
             return Enforced.NO, f"{other[0]}, not {wanted}"
         return Enforced.YES, wanted
 
     def connections(self, target: str, address_text: str) -> Address | None:
         """Return where the connections of an address are read; None: that text is no address."""
-        return address(target, Resource.FLOWS, address_text) if networks(address_text) else None
+        return address(target, RouterResource.FLOWS, address_text) if networks(address_text) else None
 
     def connections_left(self, target: str, connections: Value, ended: Collection[Address]) -> int:
         """Return how many connections may be from before."""

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Final
 from agent.connectors.base import CannotEnforce, Enforced, Judgement
 from agent.connectors.routeros.access import DISABLED, PROFILE, Menus, ProfileAccess
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
-from agent.connectors.routeros.addresses import ALL, Resource, member, parse, rows_of, texts_of
+from agent.connectors.routeros.addresses import ALL, RouterResource, member, parse, rows_of, texts_of
+from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.running import end_of
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import Access, Address, Effect, Field, Seen
 from agent.reasons import ProofReason
 
@@ -49,11 +49,11 @@ class HotspotAccess(ProfileAccess):
     menus = Menus(
         "hotspot user",
         "hotspot user profile",
-        Resource.HOTSPOT_USER,
-        Resource.HOTSPOT_PROFILE,
-        Resource.HOTSPOT_ACTIVE,
-        Resource.HOTSPOT_SESSION,
-        Resource.HOTSPOT_BEGAN,
+        RouterResource.HOTSPOT_USER,
+        RouterResource.HOTSPOT_PROFILE,
+        RouterResource.HOTSPOT_ACTIVE,
+        RouterResource.HOTSPOT_SESSION,
+        RouterResource.HOTSPOT_BEGAN,
     )
 
     def __init__(self, method: HotspotMethod) -> None:
@@ -74,8 +74,8 @@ class HotspotAccess(ProfileAccess):
         return [a for a in self._flows_at(self._watched(enforce, seen)) if a not in seen]
 
     def _also_read(self, login: str) -> Sequence[Address]:
-        hotspots = self._at(Resource.HOTSPOT_LOGINS, ALL)
-        return (self._at(Resource.COOKIES, login), self._at(Resource.BINDING, ALL), hotspots)
+        hotspots = self._at(RouterResource.HOTSPOT_LOGINS, ALL)
+        return (self._at(RouterResource.COOKIES, login), self._at(RouterResource.BINDING, ALL), hotspots)
 
     # --- judging ---
 
@@ -91,8 +91,8 @@ class HotspotAccess(ProfileAccess):
     ) -> Judgement | None:
         """Return why connections from before are not known to be gone, or None."""
         for mac in sorted(self._watched(enforce, seen)):
-            flows = rows_of(seen[self._at(Resource.HOTSPOT_FLOWS, mac)].value)
-            left = [key for key in flows if self._at(Resource.FLOW, key) in ended]
+            flows = rows_of(seen[self._at(RouterResource.HOTSPOT_FLOWS, mac)].value)
+            left = [key for key in flows if self._at(RouterResource.FLOW, key) in ended]
             if not self._was_cut(mac, enforce, ended):
                 left = [key for key, flow in flows.items() if flow.get("fasttrack") != "false"]
             if left:
@@ -103,7 +103,7 @@ class HotspotAccess(ProfileAccess):
         known |= {session.get("address", "") for session in rows_of(seen[enforce.address].value).values()}
         for where in ended:
             found = parse(self.target, where)
-            if found and found[0] is Resource.HOTSPOT_SESSION:
+            if found and found[0] is RouterResource.HOTSPOT_SESSION:
                 place = found[1].rpartition("@")[0].rpartition(" ")[2]
                 if place not in known:
                     why = f"it logged in from {place} after the preview: connections of there may carry on"
@@ -116,7 +116,7 @@ class HotspotAccess(ProfileAccess):
             return False
         places = [place for one, place in _online(enforce) if one == mac]
         found = [parse(self.target, where) for where in ended]
-        keys = [key for resource, key in filter(None, found) if resource is Resource.FLOW]
+        keys = [key for resource, key in filter(None, found) if resource is RouterResource.FLOW]
         return any(f" {place}:" in key for place in places for key in keys)
 
     def _judge_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
@@ -165,7 +165,7 @@ class HotspotAccess(ProfileAccess):
         return _macs(rows_of(seen[enforce.address].value)) | frozenset(mac for mac, _ in _online(enforce))
 
     def _flows_at(self, macs: Collection[str]) -> list[Address]:
-        return [self._at(Resource.HOTSPOT_FLOWS, mac) for mac in sorted(macs)]
+        return [self._at(RouterResource.HOTSPOT_FLOWS, mac) for mac in sorted(macs)]
 
     @property
     def _disables(self) -> bool:
@@ -219,14 +219,14 @@ class HotspotAccess(ProfileAccess):
 
     def _bound(self, macs: Collection[str], places: Collection[str], seen: Mapping[Address, Seen], how: str) -> str:
         """Return the first of the clients, or of their addresses, that an ip-binding is about; or nothing."""
-        for row in rows_of(seen[self._at(Resource.BINDING, ALL)].value).values():
+        for row in rows_of(seen[self._at(RouterResource.BINDING, ALL)].value).values():
             if row.get("type", "regular") != how or row.get(DISABLED) == "true":
                 continue
-            mac, place = normalise(Kind.MAC, row.get("mac-address", "")), row.get("address", "")
+            mac, place = normalise(RouterKind.MAC, row.get("mac-address", "")), row.get("address", "")
             if mac in macs:
                 return mac
             for one in places:
-                if mac in ("", _NO_MAC) and member({normalise(Kind.RANGE, place): how}, one):
+                if mac in ("", _NO_MAC) and member({normalise(RouterKind.RANGE, place): how}, one):
                     return one
         return ""
 
@@ -239,13 +239,13 @@ class HotspotAccess(ProfileAccess):
         return texts_of(seen[self._at(self.menus.row, service.login)].value)
 
     def _logins(self, seen: Mapping[Address, Seen]) -> Mapping[str, str]:
-        return texts_of(seen[self._at(Resource.HOTSPOT_LOGINS, ALL)].value)
+        return texts_of(seen[self._at(RouterResource.HOTSPOT_LOGINS, ALL)].value)
 
     def _pinned(self, row: Mapping[str, str]) -> frozenset[str]:
-        return frozenset({normalise(Kind.MAC, row.get("mac-address", ""))} - {"", _NO_MAC})
+        return frozenset({normalise(RouterKind.MAC, row.get("mac-address", ""))} - {"", _NO_MAC})
 
     def _cookies(self, login: str, seen: Mapping[Address, Seen]) -> _Rows:
-        return rows_of(seen[self._at(Resource.COOKIES, login)].value)
+        return rows_of(seen[self._at(RouterResource.COOKIES, login)].value)
 
     def _at_large(self, access: Access, service: Service, seen: Mapping[Address, Seen]) -> bool:
         if self._disables and access is Access.SUSPENDED:
@@ -274,7 +274,7 @@ class HotspotAccess(ProfileAccess):
     def _with_flows(self, service: Service, seen: Mapping[Address, Seen]) -> list[str]:
         """Return the clients with a session that have connections open."""
         online = sorted(_macs(self._sessions(service, seen)))
-        return [mac for mac in online if rows_of(seen[self._at(Resource.HOTSPOT_FLOWS, mac)].value)]
+        return [mac for mac in online if rows_of(seen[self._at(RouterResource.HOTSPOT_FLOWS, mac)].value)]
 
     def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
         ends = super()._ends(service, access, seen)
@@ -284,7 +284,7 @@ class HotspotAccess(ProfileAccess):
         # With a suspended profile a cookie that comes meanwhile lets the client in to that profile
         if cookies or self._disables:
             shown = ", ".join(f"cookie of {cookie.get('mac-address', '?')}" for cookie in cookies.values())
-            where = self._at(Resource.COOKIES, service.login)
+            where = self._at(RouterResource.COOKIES, service.login)
             ends = (self._end(where, shown, f"{service.ref}:suspended-cookies"), *ends)
         cuts = [
             self._end(where, f"{len(rows_of(seen[where].value))} connection(s)", f"{service.ref}:suspended-{mac}")
@@ -335,4 +335,4 @@ def _places(sessions: _Rows) -> frozenset[str]:
 
 
 def _macs(rows: _Rows) -> frozenset[str]:
-    return frozenset(normalise(Kind.MAC, r["mac-address"]) for r in rows.values() if r.get("mac-address"))
+    return frozenset(normalise(RouterKind.MAC, r["mac-address"]) for r in rows.values() if r.get("mac-address"))

@@ -45,7 +45,7 @@ from agent.connectors.routeros.words import presentable
 from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
-    from agent.connectors.routeros.api_session import Api
+    from agent.connectors.routeros.api_session import RouterApi
     from agent.connectors.routeros.schema import RouterTarget
     from agent.model import Target
 
@@ -54,7 +54,7 @@ CPU_S: Final = 5.0
 
 Passwords = Callable[[str], bytes]
 """The vault: name -> password, or UnreadableError."""
-Connect = Callable[[Credential, bytes], Awaitable["Api"]]
+Connect = Callable[[Credential, bytes], Awaitable["RouterApi"]]
 
 _HUNG_UP: Final = {"busy": "too many API sessions", "hung-up": "perhaps too many API sessions"}
 _OF_A_USER: Final = (
@@ -68,7 +68,7 @@ _AWAY: Final = frozenset({"unreachable", "timeout"})
 class _Reached:
     """An open connection to a router that was recognised."""
 
-    api: Api
+    api: RouterApi
     version: Version
     serials: frozenset[str]
 
@@ -101,7 +101,7 @@ class _Wire:
             await reached.api.aclose()
 
 
-class Line:
+class RouterLine:
     """The connections to one router. Used by several tasks at once."""
 
     def __init__(self, target: Target, config: RouterTarget, passwords: Passwords, connect: Connect) -> None:
@@ -127,7 +127,7 @@ class Line:
         self._cpu: tuple[float, int | None] = (float("-inf"), None)
         self._asking_cpu = trio.Lock()
 
-    async def reading(self) -> tuple[Api, Version]:
+    async def reading(self) -> tuple[RouterApi, Version]:
         """Return the open connection for reads, and the router's version.
 
         Raises:
@@ -136,7 +136,7 @@ class Line:
         reached = await self._reach(self._wires[self._read_use])
         return reached.api, reached.version
 
-    async def writing(self) -> tuple[Api, Version]:
+    async def writing(self) -> tuple[RouterApi, Version]:
         """Return the open connection for writes and for the look just before one, and the router's version.
 
         Raises:
@@ -329,7 +329,7 @@ class Line:
 
     # --- recognising ---
 
-    async def _recognise(self, api: Api, credential: Credential) -> _Reached:
+    async def _recognise(self, api: RouterApi, credential: Credential) -> _Reached:
         """Read which router it is and what our user may; on the connection for reads, everything that is shown.
 
         Raises:
@@ -352,7 +352,7 @@ class Line:
             self._cpu = (trio.current_time(), health.cpu_load(printed))
         return _Reached(api, version, found)
 
-    async def _print(self, api: Api, menus: Sequence[str]) -> Printed:
+    async def _print(self, api: RouterApi, menus: Sequence[str]) -> Printed:
         """Ask for menus, all at once. What is refused is None; so is what does not come, of a router that goes on."""
         found: dict[str, health.Rows | None] = {}
         failed: list[RouterError] = []

@@ -15,10 +15,10 @@ from agent.connectors.routeros import limits
 from agent.connectors.routeros.errors import (
     LocalRouterError,
     LoginRefusedError,
-    MalformedReplyError,
+    MalformedRouterReplyError,
     UnreachableRouterError,
 )
-from agent.connectors.routeros.wire import Reply, ReplyWord
+from agent.connectors.routeros.wire import ReplyWord, WireReply
 from agent.connectors.routeros.words import presentable
 
 _CHALLENGE: Final = re.compile(r"[0-9a-fA-F]*", re.ASCII)
@@ -54,7 +54,7 @@ class Login:
         """Return the first command."""
         return "/login", f"=name={self._user}", f"=password={self._text()}"
 
-    def receive(self, reply: Reply) -> tuple[str, ...] | None:
+    def receive(self, reply: WireReply) -> tuple[str, ...] | None:
         """Take a reply and return the next command, None when there is nothing to say.
 
         Raises:
@@ -65,17 +65,17 @@ class Login:
         self._replies += 1
         self._size_bytes += reply.size_bytes
         if self._replies > limits.LOGIN_REPLIES or self._size_bytes > limits.LOGIN_BYTES:
-            raise MalformedReplyError(
+            raise MalformedRouterReplyError(
                 f"login: expected at most {limits.LOGIN_REPLIES} replies of {limits.LOGIN_BYTES} bytes, "
                 f"got {self._replies} of {self._size_bytes}"
             )
         if self.done or reply.tag is not None:
-            raise MalformedReplyError("login: a reply to no command of ours")
+            raise MalformedRouterReplyError("login: a reply to no command of ours")
         match reply.word:
             case ReplyWord.EMPTY:
                 return None
             case ReplyWord.RE:
-                raise MalformedReplyError("login: expected !done or !trap, got !re")
+                raise MalformedRouterReplyError("login: expected !done or !trap, got !re")
             case ReplyWord.TRAP | ReplyWord.FATAL:
                 raise self._refusal(reply)
             case ReplyWord.DONE if "ret" in reply.values:
@@ -84,7 +84,7 @@ class Login:
                 self.done = True
                 return None
 
-    def _refusal(self, reply: Reply) -> LoginRefusedError | UnreachableRouterError:
+    def _refusal(self, reply: WireReply) -> LoginRefusedError | UnreachableRouterError:
         text = presentable(reply.text, (self._text(),))
         if _BUSY.search(text):
             return UnreachableRouterError(f"login: the router has no session left: {text}", reason="busy")
@@ -94,9 +94,11 @@ class Login:
 
     def _answer_untrusted(self, challenge: str) -> tuple[str, ...]:
         if self._challenged:
-            raise MalformedReplyError("login: expected an end after the challenge was answered, got another challenge")
+            raise MalformedRouterReplyError(
+                "login: expected an end after the challenge was answered, got another challenge"
+            )
         if len(challenge) != limits.CHALLENGE_CHARS or not _CHALLENGE.fullmatch(challenge):
-            raise MalformedReplyError(
+            raise MalformedRouterReplyError(
                 f"login: expected a challenge of {limits.CHALLENGE_CHARS} hexadecimal digits, "
                 f"got {len(challenge)} characters"
             )

@@ -24,12 +24,12 @@ from types import MappingProxyType
 from typing import Final, TypedDict, cast
 
 from agent.connectors.routeros import versions
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.values import RouterKind, normalise
 from agent.connectors.routeros.versions import Version, table_above, table_of
 
 _TABLES: Final = Path(__file__).parent / "tables"
 
-_EMPTY_IS_A_VALUE: Final = frozenset({Kind.SWITCH, Kind.MATCH_LIST})
+_EMPTY_IS_A_VALUE: Final = frozenset({RouterKind.SWITCH, RouterKind.MATCH_LIST})
 """Kinds whose empty text is something else than no value: a switch that is on, a set of nothing."""
 
 
@@ -45,7 +45,7 @@ class UnwritableError(MenuError):
     """The property is unknown, or nobody may set it on this release."""
 
 
-class Role(enum.Enum):
+class MenuRole(enum.Enum):
     """What may be done with a property."""
 
     PLAIN = "plain"
@@ -58,8 +58,8 @@ class Role(enum.Enum):
     """Changes without anybody changing the row, or follows from another property: neither compared nor written."""
 
 
-_WRITABLE: Final = frozenset({Role.PLAIN, Role.SECRET, Role.WRITE_ONLY})
-_COMPARED: Final = frozenset({Role.PLAIN, Role.SECRET, Role.READ_ONLY})
+_WRITABLE: Final = frozenset({MenuRole.PLAIN, MenuRole.SECRET, MenuRole.WRITE_ONLY})
+_COMPARED: Final = frozenset({MenuRole.PLAIN, MenuRole.SECRET, MenuRole.READ_ONLY})
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ class Property:
     """
 
     name: str
-    kind: Kind
-    role: Role
+    kind: RouterKind
+    role: MenuRole
     default: str | None = None
     can_unset: bool = False
     required: bool = False
@@ -270,7 +270,7 @@ def _menu(path: str, recorded: _RecordedMenu, overlay: _Overlay, release: Versio
     properties = {}
     for name in sorted(names):
         found = recorded["properties"].get(name, {})
-        kind = Kind(kinds.get(name) or found.get("kind", Kind.TEXT.value))
+        kind = RouterKind(kinds.get(name) or found.get("kind", RouterKind.TEXT.value))
         default = by_hand.get("defaults", {}).get(name, found.get("default"))
         properties[name] = Property(
             name=name,
@@ -290,17 +290,17 @@ def _menu(path: str, recorded: _RecordedMenu, overlay: _Overlay, release: Versio
     )
 
 
-def _role(name: str, recorded: _RecordedProperty, by_hand: _ByHand, writable: frozenset[str]) -> Role:
+def _role(name: str, recorded: _RecordedProperty, by_hand: _ByHand, writable: frozenset[str]) -> MenuRole:
     """Return a property's role: what was written by hand goes before what was recorded, a secret before all."""
     if name in by_hand.get("secret", []):
-        return Role.SECRET
+        return MenuRole.SECRET
     if name in by_hand.get("write_only", []):
-        return Role.WRITE_ONLY
+        return MenuRole.WRITE_ONLY
     if name in _all(by_hand.get("volatile", {})):
-        return Role.VOLATILE
+        return MenuRole.VOLATILE
     if name in _all(by_hand.get("read_only", {})):
-        return Role.READ_ONLY
-    return Role.PLAIN if name in writable else Role(recorded.get("role", Role.PLAIN.value))
+        return MenuRole.READ_ONLY
+    return MenuRole.PLAIN if name in writable else MenuRole(recorded.get("role", MenuRole.PLAIN.value))
 
 
 def _all(names_of: _Names) -> frozenset[str]:

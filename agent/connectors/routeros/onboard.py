@@ -22,7 +22,7 @@ _PASSWORD: Final = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OnboardLine:
     """One line for the terminal: a menu, a command, its properties in order."""
 
     menu: str
@@ -40,7 +40,7 @@ def policies(use: Use) -> tuple[str, ...]:
     return tuple(policy for policy in _ORDER if policy in NEEDED[use])
 
 
-def service_lines(router: str, agent_address: str = "") -> tuple[Line, ...]:
+def service_lines(router: str, agent_address: str = "") -> tuple[OnboardLine, ...]:
     """Return the lines that make a certificate and switch api-ssl on.
 
     Args:
@@ -50,13 +50,13 @@ def service_lines(router: str, agent_address: str = "") -> tuple[Line, ...]:
     certificate = (("name", NAME), ("common-name", router), ("key-size", "prime256v1"), ("days-valid", "3650"))
     service = (("", "api-ssl"), ("certificate", NAME), ("disabled", "no"), *_only_from(agent_address))
     return (
-        Line("/certificate", "add", (*certificate, ("key-usage", "tls-server"))),
-        Line("/certificate", "sign", (("", NAME),)),
-        Line("/ip/service", "set", service),
+        OnboardLine("/certificate", "add", (*certificate, ("key-usage", "tls-server"))),
+        OnboardLine("/certificate", "sign", (("", NAME),)),
+        OnboardLine("/ip/service", "set", service),
     )
 
 
-def user_lines(use: Use, password: str, agent_address: str = "") -> tuple[Line, ...]:
+def user_lines(use: Use, password: str, agent_address: str = "") -> tuple[OnboardLine, ...]:
     """Return the lines that make one of our users, and its group.
 
     Args:
@@ -71,16 +71,18 @@ def user_lines(use: Use, password: str, agent_address: str = "") -> tuple[Line, 
         raise ValueError("expected a password of 16 to 64 letters, digits, _ and -")
     name = USERS[use]
     return (
-        Line("/user/group", "add", (("name", name), ("policy", ",".join(policies(use))))),
-        Line("/user", "add", (("name", name), ("group", name), ("password", password), *_only_from(agent_address))),
+        OnboardLine("/user/group", "add", (("name", name), ("policy", ",".join(policies(use))))),
+        OnboardLine(
+            "/user", "add", (("name", name), ("group", name), ("password", password), *_only_from(agent_address))
+        ),
     )
 
 
-def look_lines() -> tuple[Line, ...]:
+def look_lines() -> tuple[OnboardLine, ...]:
     """Return the lines that show what goes into the configuration: the certificate's fingerprint, and the serial."""
     return (
-        Line("/certificate", "print", (("", "detail"), ("", "where"), ("name", NAME))),
-        Line("/system/license", "print", ()),
+        OnboardLine("/certificate", "print", (("", "detail"), ("", "where"), ("name", NAME))),
+        OnboardLine("/system/license", "print", ()),
     )
 
 

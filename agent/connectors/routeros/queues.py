@@ -16,7 +16,7 @@ from typing import Final
 
 from agent.connectors.routeros.addresses import Network, networks, within
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.values import RouterKind, normalise
 
 Queue = Mapping[str, str]
 
@@ -36,7 +36,7 @@ class Unfit:
 
 def limit_of(queue: Queue) -> str:
     """Return a queue's `max-limit`, upload/download, in its one spelling."""
-    return normalise(Kind.RATE_PAIR, queue.get(LIMIT, _UNLIMITED))
+    return normalise(RouterKind.RATE_PAIR, queue.get(LIMIT, _UNLIMITED))
 
 
 def own(queues: Sequence[Queue], mine: Collection[Network]) -> Queue | Unfit:

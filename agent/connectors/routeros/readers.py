@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import menus
-from agent.connectors.routeros.addresses import ALL, Resource, address, rows_value
+from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_value
 from agent.connectors.routeros.errors import TrapError
 from agent.connectors.routeros.firewall import WIDE, garden_lists, is_wide
-from agent.connectors.routeros.rows import KEPT, Kept, by_key, value_of
-from agent.connectors.routeros.running import BEGAN_S, BY_ONE, RUNNING, began_s, by_owner, names
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.live_sessions import BEGAN_S, BY_ONE, RUNNING, began_s, by_owner, names
+from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
+from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import ABSENT, Absent
 from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
-    from agent.connectors.routeros.api_session import Answer, Api
+    from agent.connectors.routeros.api_session import RouterAnswer, RouterApi
     from agent.connectors.routeros.rows import Commit
     from agent.connectors.routeros.versions import Version
     from agent.model import Value
@@ -34,25 +34,34 @@ BEGUN_MAX: Final = 50_000
 """Sessions whose beginning is remembered; chosen arbitrarily, some megabytes."""
 
 _Row = Mapping[str, str]
-_Reader = Callable[["Api", "Version", Sequence[str]], Awaitable[Mapping[str, "Value"]]]
+_Reader = Callable[["RouterApi", "Version", Sequence[str]], Awaitable[Mapping[str, "Value"]]]
 
-_RULES: Final = {Resource.FILTER: "/ip/firewall/filter", Resource.FILTER6: "/ipv6/firewall/filter"}
-_LISTS: Final = {Resource.MEMBERS: "/ip/firewall/address-list", Resource.MEMBERS6: "/ipv6/firewall/address-list"}
-_POOLS: Final = {Resource.POOLS: ("/ip/pool", "ranges"), Resource.POOLS6: ("/ipv6/pool", "prefix")}
+_RULES: Final = {RouterResource.FILTER: "/ip/firewall/filter", RouterResource.FILTER6: "/ipv6/firewall/filter"}
+_LISTS: Final = {
+    RouterResource.MEMBERS: "/ip/firewall/address-list",
+    RouterResource.MEMBERS6: "/ipv6/firewall/address-list",
+}
+_POOLS: Final = {RouterResource.POOLS: ("/ip/pool", "ranges"), RouterResource.POOLS6: ("/ipv6/pool", "prefix")}
 _HELD: Final = {
-    Resource.HELD: (
+    RouterResource.HELD: (
         ("/ppp/active", "PPP session", "name", ("address",), ""),
         ("/ip/hotspot/active", "hotspot session", "user", ("address",), ""),
         ("/ip/dhcp-server/lease", "DHCP lease", "mac-address", ("address", "active-address"), "dynamic"),
     ),
-    Resource.HELD6: (("/ipv6/dhcp-server/binding", "DHCPv6 binding", "duid", ("address",), "dynamic"),),
+    RouterResource.HELD6: (("/ipv6/dhcp-server/binding", "DHCPv6 binding", "duid", ("address",), "dynamic"),),
 }
 """Menus of those who have an address for a while: what it is called, its owner, the addresses, what must be `true`."""
 _NO_MENU: Final = "no such command"
 """RouterOS' text for a menu whose package is not installed: then nobody is in it."""
-_LISTED: Final = {Resource.LISTED: "/ip/firewall/address-list", Resource.LISTED6: "/ipv6/firewall/address-list"}
-_LISTS_OF: Final = {"/ip/firewall/filter": Resource.MEMBERS, "/ipv6/firewall/filter": Resource.MEMBERS6}
-_BEGINNINGS: Final = {Resource.BEGAN: Resource.ACTIVE, Resource.HOTSPOT_BEGAN: Resource.HOTSPOT_ACTIVE}
+_LISTED: Final = {
+    RouterResource.LISTED: "/ip/firewall/address-list",
+    RouterResource.LISTED6: "/ipv6/firewall/address-list",
+}
+_LISTS_OF: Final = {"/ip/firewall/filter": RouterResource.MEMBERS, "/ipv6/firewall/filter": RouterResource.MEMBERS6}
+_BEGINNINGS: Final = {
+    RouterResource.BEGAN: RouterResource.ACTIVE,
+    RouterResource.HOTSPOT_BEGAN: RouterResource.HOTSPOT_ACTIVE,
+}
 _COUNTERS: Final = frozenset({"bytes", "packets"})
 _QUEUE: Final = (
     "name",
@@ -81,16 +90,16 @@ class Readers:
         """Take the target's id, the keyed commitment of secrets, how long a command may take, and the clock."""
         self._target, self._commit, self._timeout_s, self._walltime = target, commit, timeout_s, walltime
         self._begun: dict[str, int] = {}
-        self._readers: dict[Resource, _Reader] = {
-            Resource.QUEUES: self._queues,
-            Resource.LEASED: self._leased,
-            Resource.BINDING: self._bindings,
-            Resource.HOTSPOT_LOGINS: self._logins,
-            Resource.AAA: self._aaa,
-            Resource.ONLINE: self._online,
+        self._readers: dict[RouterResource, _Reader] = {
+            RouterResource.QUEUES: self._queues,
+            RouterResource.LEASED: self._leased,
+            RouterResource.BINDING: self._bindings,
+            RouterResource.HOTSPOT_LOGINS: self._logins,
+            RouterResource.AAA: self._aaa,
+            RouterResource.ONLINE: self._online,
             **{resource: partial(self._rows, resource) for resource in KEPT},
             **{resource: partial(self._of_owners, resource) for resource in RUNNING},
-            Resource.HOTSPOT_FLOWS: self._flows_of_hosts,
+            RouterResource.HOTSPOT_FLOWS: self._flows_of_hosts,
             **{one: partial(self._ones, one) for one in BY_ONE},
             **{resource: partial(self._beginnings, owner) for resource, owner in _BEGINNINGS.items()},
             **{resource: partial(self._rules, path) for resource, path in _RULES.items()},
@@ -100,7 +109,9 @@ class Readers:
             **{resource: partial(self._held, resource) for resource in _HELD},
         }
 
-    async def read(self, api: Api, version: Version, resource: Resource, keys: Sequence[str]) -> Mapping[str, Value]:
+    async def read(
+        self, api: RouterApi, version: Version, resource: RouterResource, keys: Sequence[str]
+    ) -> Mapping[str, Value]:
         """Return what each key of a resource reads; one that is left out is ABSENT.
 
         Raises:
@@ -109,13 +120,13 @@ class Readers:
         """
         return await self._readers[resource](api, version, keys)
 
-    async def rows(self, api: Api, version: Version, kept: Kept, key: str) -> Sequence[_Row]:
+    async def rows(self, api: RouterApi, version: Version, kept: KeptMenu, key: str) -> Sequence[_Row]:
         """Return the rows of one key, with their `.id`."""
         menu = menus.menu(kept.path, version)
         found = await self.print(api, menu.path, menu.proplist, kept.query, [kept.queried(key)])
         return by_key(kept, found).get(key, ())
 
-    async def running(self, api: Api, resource: Resource, keys: Collection[str]) -> Sequence[_Row]:
+    async def running(self, api: RouterApi, resource: RouterResource, keys: Collection[str]) -> Sequence[_Row]:
         """Return the rows of those that are running and named by `keys`, with their `.id`."""
         running, now_s = RUNNING[BY_ONE[resource]], int(self._walltime())
         asked = sorted(keys) if running.one_query else ()
@@ -123,7 +134,7 @@ class Readers:
         return [row for row in rows if names(running, row, keys, now_s)]
 
     async def print(
-        self, api: Api, path: str, proplist: Collection[str], key: str, wanted: Sequence[str]
+        self, api: RouterApi, path: str, proplist: Collection[str], key: str, wanted: Sequence[str]
     ) -> tuple[_Row, ...]:
         """Return the rows whose `key` is one of `wanted`; a long list is looked up in the whole menu. None: all."""
         # What cannot be sent is not there: nobody's name on a router has such bytes
@@ -134,12 +145,14 @@ class Readers:
         chosen = frozenset(wanted)
         return tuple(row for row in answer.rows if not chosen or row.get(key, "") in chosen)
 
-    async def _ask(self, api: Api, *words: str) -> Answer:
+    async def _ask(self, api: RouterApi, *words: str) -> RouterAnswer:
         return await api.call(*words, timeout_s=self._timeout_s)
 
     # --- rows of menus ---
 
-    async def _rows(self, resource: Resource, api: Api, version: Version, keys: Sequence[str]) -> dict[str, Value]:
+    async def _rows(
+        self, resource: RouterResource, api: RouterApi, version: Version, keys: Sequence[str]
+    ) -> dict[str, Value]:
         kept = KEPT[resource]
         menu = menus.menu(kept.path, version)
         rows = await self.print(api, menu.path, menu.proplist, kept.query, [kept.queried(key) for key in keys])
@@ -152,7 +165,9 @@ class Readers:
 
     # --- what is running ---
 
-    async def _of_owners(self, resource: Resource, api: Api, _: Version, keys: Sequence[str]) -> dict[str, Value]:
+    async def _of_owners(
+        self, resource: RouterResource, api: RouterApi, _: Version, keys: Sequence[str]
+    ) -> dict[str, Value]:
         running, now_s = RUNNING[resource], int(self._walltime())
         rows = await self.print(api, running.path, running.props, running.query, keys if running.query else ())
         for row in rows:
@@ -162,26 +177,30 @@ class Readers:
                 )
         return {key: rows_value(found.items()) for key, found in by_owner(running, rows, keys, now_s).items()}
 
-    async def _flows_of_hosts(self, api: Api, _: Version, macs: Sequence[str]) -> dict[str, Value]:
+    async def _flows_of_hosts(self, api: RouterApi, _: Version, macs: Sequence[str]) -> dict[str, Value]:
         """Return a client's connections: of the address that it came with, and of the one that the hotspot gave."""
         props = ("mac-address", "address", "to-address")
         hosts = await self.print(api, "/ip/hotspot/host", props, "mac-address", macs)
-        running, places = RUNNING[Resource.HOTSPOT_FLOWS], {h.get(p, "") for h in hosts for p in props[1:]} - {""}
+        running, places = RUNNING[RouterResource.HOTSPOT_FLOWS], {h.get(p, "") for h in hosts for p in props[1:]} - {""}
         rows = await self.print(api, running.path, running.props, "", ()) if places else ()
         of_place = by_owner(running, rows, sorted(places), int(time.time()))
         found: dict[str, dict[str, Mapping[str, str]]] = {}
         for host in hosts:
-            flows = found.setdefault(normalise(Kind.MAC, host.get("mac-address", "")), {})
+            flows = found.setdefault(normalise(RouterKind.MAC, host.get("mac-address", "")), {})
             for prop in props[1:]:
                 flows |= of_place.get(host.get(prop, ""), {})
         return {mac: rows_value(flows.items()) for mac, flows in found.items()}
 
-    async def _ones(self, resource: Resource, api: Api, _: Version, keys: Sequence[str]) -> dict[str, Value]:
+    async def _ones(
+        self, resource: RouterResource, api: RouterApi, _: Version, keys: Sequence[str]
+    ) -> dict[str, Value]:
         running, now_s = RUNNING[BY_ONE[resource]], int(self._walltime())
         rows = await self.running(api, resource, keys)
         return {key: running.fields(row) for row in rows for key in names(running, row, keys, now_s)}
 
-    async def _beginnings(self, owner: Resource, api: Api, _: Version, logins: Sequence[str]) -> dict[str, Value]:
+    async def _beginnings(
+        self, owner: RouterResource, api: RouterApi, _: Version, logins: Sequence[str]
+    ) -> dict[str, Value]:
         running = RUNNING[owner]
         rows, now_s = await self.print(api, running.path, running.props, running.query, logins), int(self._walltime())
         found: dict[str, dict[str, str]] = {}
@@ -202,7 +221,7 @@ class Readers:
         self._begun[key] = at_s
         return at_s
 
-    async def _online(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+    async def _online(self, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         rows = await self.print(api, "/ppp/active", ("name",), "name", ())
         counts: dict[str, int] = {}
         for row in rows:
@@ -211,27 +230,27 @@ class Readers:
 
     # --- what is looked up ---
 
-    async def _members(self, path: str, api: Api, _: Version, lists: Sequence[str]) -> dict[str, Value]:
+    async def _members(self, path: str, api: RouterApi, _: Version, lists: Sequence[str]) -> dict[str, Value]:
         wanted = ("list", "address", "dynamic", "disabled")
         rows = await self.print(api, path, wanted, "list", lists)
         found: dict[str, dict[str, str]] = {}
         for row in rows:
             if row.get("disabled") != "true":
                 kind = "dynamic" if row.get("dynamic") == "true" else "static"
-                found.setdefault(row.get("list", ""), {})[normalise(Kind.RANGE, row.get("address", ""))] = kind
+                found.setdefault(row.get("list", ""), {})[normalise(RouterKind.RANGE, row.get("address", ""))] = kind
         return dict(found)
 
-    async def _listed(self, path: str, api: Api, _: Version, places: Sequence[str]) -> dict[str, Value]:
+    async def _listed(self, path: str, api: RouterApi, _: Version, places: Sequence[str]) -> dict[str, Value]:
         wanted = ("list", "address", "dynamic", "disabled")
         rows = await self.print(api, path, wanted, "address", places)
         found: dict[str, dict[str, str]] = {}
         for row in rows:
             if row.get("disabled") != "true":
                 kind = "dynamic" if row.get("dynamic") == "true" else "static"
-                found.setdefault(normalise(Kind.RANGE, row.get("address", "")), {})[row.get("list", "")] = kind
+                found.setdefault(normalise(RouterKind.RANGE, row.get("address", "")), {})[row.get("list", "")] = kind
         return dict(found)
 
-    async def _rules(self, path: str, api: Api, version: Version, _: Sequence[str]) -> dict[str, Value]:
+    async def _rules(self, path: str, api: RouterApi, version: Version, _: Sequence[str]) -> dict[str, Value]:
         # Every matcher counts, also one that this version of ours does not know: so without .proplist.
         rows = (await self._ask(api, f"{path}/print")).rows
         kept = [{k: v for k, v in row.items() if k not in _COUNTERS and not k.startswith(".")} for row in rows]
@@ -245,11 +264,11 @@ class Readers:
                 row[WIDE] = "true"
         return {ALL: rows_value((f"{n}", row) for n, row in enumerate(kept, start=1))}
 
-    async def _pools(self, path: str, prop: str, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+    async def _pools(self, path: str, prop: str, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         rows = await self.print(api, path, ("name", prop), "name", ())
         return {ALL: {row.get("name", ""): row.get(prop, "") for row in rows} or ABSENT}
 
-    async def _held(self, resource: Resource, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+    async def _held(self, resource: RouterResource, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         found: dict[str, str] = {}
         for path, what, owner, props, only in _HELD[resource]:
             wanted = (owner, *props, *((only,) if only else ()))
@@ -258,7 +277,7 @@ class Readers:
                     found |= {row[prop]: f"{what} of {row.get(owner, '')}" for prop in props if row.get(prop)}
         return {ALL: dict(found) or ABSENT}
 
-    async def _print_if_there(self, api: Api, path: str, proplist: Collection[str]) -> tuple[_Row, ...]:
+    async def _print_if_there(self, api: RouterApi, path: str, proplist: Collection[str]) -> tuple[_Row, ...]:
         try:
             return await self.print(api, path, proplist, "", ())
         except TrapError as err:
@@ -266,35 +285,35 @@ class Readers:
                 return ()
             raise
 
-    async def _queues(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+    async def _queues(self, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         rows = await self.print(api, "/queue/simple", _QUEUE, "name", ())
         return {ALL: rows_value((f"{n}", row) for n, row in enumerate(rows))}
 
-    async def _leased(self, api: Api, _: Version, macs: Sequence[str]) -> dict[str, Value]:
+    async def _leased(self, api: RouterApi, _: Version, macs: Sequence[str]) -> dict[str, Value]:
         rows = await self.print(api, "/ip/dhcp-server/lease", _LEASED, "mac-address", macs)
         found: dict[str, dict[str, tuple[str, ...]]] = {}
         for row in rows:
             told = tuple(f"{name}={text}" for name, text in row.items() if name in _LEASED and text)
-            of_mac = found.setdefault(normalise(Kind.MAC, row.get("mac-address", "")), {})
+            of_mac = found.setdefault(normalise(RouterKind.MAC, row.get("mac-address", "")), {})
             of_mac[str(len(of_mac))] = told
         return dict(found)
 
-    async def _bindings(self, api: Api, _: Version, macs: Sequence[str]) -> dict[str, Value]:
+    async def _bindings(self, api: RouterApi, _: Version, macs: Sequence[str]) -> dict[str, Value]:
         rows = await self.print(api, "/ip/hotspot/ip-binding", _BINDING, "mac-address", ())
         found: dict[str, dict[str, tuple[str, ...]]] = {}
         for number, row in enumerate(rows):
             told = tuple(f"{name}={text}" for name, text in row.items() if name in _BINDING and text)
-            for mac in (normalise(Kind.MAC, row.get("mac-address", "")), ALL):
+            for mac in (normalise(RouterKind.MAC, row.get("mac-address", "")), ALL):
                 found.setdefault(mac, {})[str(number)] = told
         return {mac: found[mac] for mac in macs if mac in found}
 
-    async def _logins(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+    async def _logins(self, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         servers = await self.print(api, "/ip/hotspot", ("profile", "disabled", "invalid"), "", ())
         on = {s.get("profile", "default") for s in servers if "true" not in (s.get("disabled"), s.get("invalid"))}
         rows = await self.print(api, "/ip/hotspot/profile", ("name", "login-by"), "name", ())
         ways = {row["name"]: row.get("login-by", "") for row in rows if row.get("name") in on}
         return {ALL: ways or ABSENT}
 
-    async def _aaa(self, api: Api, _: Version, __: Sequence[str]) -> dict[str, Value]:
+    async def _aaa(self, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         rows = (await self._ask(api, "/ppp/aaa/print")).rows
         return {ALL: {k: v for k, v in rows[0].items() if not k.startswith(".")} if rows else ABSENT}

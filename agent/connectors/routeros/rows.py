@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agent.connectors.routeros.addresses import COPIES, Resource, entry_key
-from agent.connectors.routeros.menus import Menu, Role, UnwritableError
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.addresses import COPIES, RouterResource, entry_key
+from agent.connectors.routeros.menus import Menu, MenuRole, UnwritableError
+from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import Absent, Address, Field, SecretRef, Transition, Value
 
 Row = Mapping[str, str]
@@ -22,7 +22,7 @@ _COMMENT: Final = "comment"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptMenu:
     """A menu whose rows have a key: `query` is the property that a router is asked by, `verbs` what we do with a row.
 
     `key_of` gives a row's key; `queried` what `query` is for a key. Whoever a subscriber is (a secret, a lease, a
@@ -37,7 +37,7 @@ class Kept:
 
 
 def _mac(row: Row) -> str:
-    return normalise(Kind.MAC, row.get("mac-address", ""))
+    return normalise(RouterKind.MAC, row.get("mac-address", ""))
 
 
 def _entry(row: Row) -> str:
@@ -51,19 +51,19 @@ def _list_of(key: str) -> str:
 _NONE: Final[frozenset[str]] = frozenset()
 _ALL: Final = frozenset({"add", "set", "remove"})
 
-KEPT: Final[Mapping[Resource, Kept]] = {
-    Resource.SECRET: Kept("/ppp/secret"),
-    Resource.PROFILE: Kept("/ppp/profile", verbs=_NONE),
-    Resource.QUEUE: Kept("/queue/simple"),
-    Resource.LEASE: Kept("/ip/dhcp-server/lease", "mac-address", _mac),
-    Resource.HOTSPOT_USER: Kept("/ip/hotspot/user"),
-    Resource.HOTSPOT_PROFILE: Kept("/ip/hotspot/user/profile", verbs=_NONE),
-    Resource.LIST: Kept("/ip/firewall/address-list", "list", _entry, _list_of, _ALL),
-    Resource.LIST6: Kept("/ipv6/firewall/address-list", "list", _entry, _list_of, _ALL),
+KEPT: Final[Mapping[RouterResource, KeptMenu]] = {
+    RouterResource.SECRET: KeptMenu("/ppp/secret"),
+    RouterResource.PROFILE: KeptMenu("/ppp/profile", verbs=_NONE),
+    RouterResource.QUEUE: KeptMenu("/queue/simple"),
+    RouterResource.LEASE: KeptMenu("/ip/dhcp-server/lease", "mac-address", _mac),
+    RouterResource.HOTSPOT_USER: KeptMenu("/ip/hotspot/user"),
+    RouterResource.HOTSPOT_PROFILE: KeptMenu("/ip/hotspot/user/profile", verbs=_NONE),
+    RouterResource.LIST: KeptMenu("/ip/firewall/address-list", "list", _entry, _list_of, _ALL),
+    RouterResource.LIST6: KeptMenu("/ipv6/firewall/address-list", "list", _entry, _list_of, _ALL),
 }
 
 
-def by_key(kept: Kept, rows: Sequence[Row]) -> dict[str, list[Row]]:
+def by_key(kept: KeptMenu, rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Return the rows by their key."""
     found: dict[str, list[Row]] = {}
     for row in rows:
@@ -85,7 +85,7 @@ def value_of(menu: Menu, where: Address, rows: Sequence[Row], commit: Commit) ->
     value: dict[str, Field] = {}
     for name, text in menu.readable(rows[0]).items():
         known = menu.properties.get(name)
-        secret = known is None or known.role in (Role.SECRET, Role.WRITE_ONLY)
+        secret = known is None or known.role in (MenuRole.SECRET, MenuRole.WRITE_ONLY)
         value[name] = SecretRef(commit(f"{where} {name}", text)) if secret else text
     return value
 
@@ -119,12 +119,12 @@ def words_of(menu: Menu, transition: Transition) -> list[str]:
 def _to_add(menu: Menu, name: str, text: Field) -> bool:
     """Tell whether a new row's property is to be said: not what the router says of it by itself."""
     known = menu.properties.get(name)
-    return known is None or (known.role is not Role.READ_ONLY and text != known.default)
+    return known is None or (known.role is not MenuRole.READ_ONLY and text != known.default)
 
 
 def _changed(menu: Menu, name: str, text: Field) -> str:
     known = menu.writable(name)
-    if not isinstance(text, str) or known.role is not Role.PLAIN:
+    if not isinstance(text, str) or known.role is not MenuRole.PLAIN:
         raise UnwritableError(f"{menu.path}: {name} is no plain text")
     return f"={name}={text}"
 

@@ -16,7 +16,7 @@ import trio
 
 from agent.connectors.base import Busy, DriftedError, LostError, NotSentError, Reply, UnreadableError
 from agent.connectors.routeros import menus
-from agent.connectors.routeros.addresses import Resource, address, parse, rows_of, texts_of
+from agent.connectors.routeros.addresses import RouterResource, address, parse, rows_of, texts_of
 from agent.connectors.routeros.errors import (
     CarrierLostError,
     LocalRouterError,
@@ -24,20 +24,20 @@ from agent.connectors.routeros.errors import (
     RouterTimeoutError,
     TrapError,
 )
+from agent.connectors.routeros.live_sessions import RUNNING, names
 from agent.connectors.routeros.menus import MenuError
 from agent.connectors.routeros.readers import Readers
 from agent.connectors.routeros.rows import KEPT, value_of, verb_of, words_of
-from agent.connectors.routeros.running import RUNNING, names
 from agent.connectors.routeros.versions import not_known_text
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
 from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
-    from agent.connectors.routeros.api_session import Api
-    from agent.connectors.routeros.line import Line
+    from agent.connectors.routeros.api_session import RouterApi
+    from agent.connectors.routeros.line import RouterLine
+    from agent.connectors.routeros.live_sessions import Running
     from agent.connectors.routeros.rows import Commit
-    from agent.connectors.routeros.running import Running
     from agent.connectors.routeros.schema import RouterTarget
     from agent.connectors.routeros.versions import Version
     from agent.model import Address, Effect, Target, Ticket, Transition, Value
@@ -59,7 +59,7 @@ class RouterSession:
         self,
         target: Target,
         config: RouterTarget,
-        line: Line,
+        line: RouterLine,
         commit: Commit,
         *,
         boottime: Callable[[], float] = boot_time_s,
@@ -90,7 +90,7 @@ class RouterSession:
         Raises:
             UnreadableError: the router cannot be asked, or an address is not one of this target's.
         """
-        wanted: dict[Resource, dict[str, Address]] = {}
+        wanted: dict[RouterResource, dict[str, Address]] = {}
         for text in addresses:
             resource, key = self._parse(text)
             wanted.setdefault(resource, {})[key] = text
@@ -154,7 +154,9 @@ class RouterSession:
         """Return what a preview says of the router: a release that is not known, users that may not write."""
         return self._line.notes()
 
-    async def _write(self, api: Api, version: Version, transitions: tuple[Transition, ...], ticket: Ticket) -> Reply:
+    async def _write(
+        self, api: RouterApi, version: Version, transitions: tuple[Transition, ...], ticket: Ticket
+    ) -> Reply:
         found = parse(self.target.id, transitions[0].address) if len(transitions) == 1 else None
         kept = KEPT.get(found[0]) if found else None
         if found is None or kept is None or (verb := verb_of(transitions[0])) not in kept.verbs:
@@ -183,7 +185,7 @@ class RouterSession:
         which = [f"=.id={rows[0]['.id']}"] if rows else []
         return await self._command(api, ticket, f"{menu.path}/{verb}", *which, *words)
 
-    async def _end_bound(self, api: Api, effect: Effect, ticket: Ticket) -> Reply:
+    async def _end_bound(self, api: RouterApi, effect: Effect, ticket: Ticket) -> Reply:
         found = parse(self.target.id, effect.address)
         running = RUNNING.get(found[0]) if found else None
         if running is None or effect.verb != running.verb:
@@ -209,7 +211,7 @@ class RouterSession:
         logins = [(row, running.fields(row).get("login")) for row in rows]
         return [r for r, login in logins if any(owners[k] == login for k in names(running, r, owners, now_s))]
 
-    async def _end(self, api: Api, ticket: Ticket, running: Running, ids: Sequence[str]) -> Reply:
+    async def _end(self, api: RouterApi, ticket: Ticket, running: Running, ids: Sequence[str]) -> Reply:
         """Remove rows one by one: one that is gone by itself holds up no other."""
         refused: Reply | None = None
         for n, id_ in enumerate(ids):
@@ -223,7 +225,7 @@ class RouterSession:
                 refused = reply
         return refused or Reply(True, TargetReason.DONE if ids else TargetReason.NO_SESSION, f"{len(ids)} ended")
 
-    async def _command(self, api: Api, ticket: Ticket, *words: str) -> Reply:
+    async def _command(self, api: RouterApi, ticket: Ticket, *words: str) -> Reply:
         """Send what changes something, once; what a refusal of the router changed is read back by the main job."""
         if self._boottime() >= ticket.deadline_s:
             raise NotSentError(f"{self.target.id}: the deadline passed before its turn", reason=TargetReason.EXPIRED)
@@ -243,7 +245,7 @@ class RouterSession:
             raise LostError(f"{self.target.id}: {err}", reason=TargetReason.MALFORMED) from err
         return Reply(True, TargetReason.DONE)
 
-    async def _call(self, api: Api, *words: str, timeout_s: float) -> None:
+    async def _call(self, api: RouterApi, *words: str, timeout_s: float) -> None:
         """Send a command whose fate, given up for whatever reason, is in doubt for a while."""
         over = False
         try:
@@ -258,7 +260,7 @@ class RouterSession:
 
     # --- asking ---
 
-    def _parse(self, text: Address) -> tuple[Resource, str]:
+    def _parse(self, text: Address) -> tuple[RouterResource, str]:
         found = parse(self.target.id, text)
         if found is None:
             raise UnreadableError(f"{self.target.id}: not an address of this target", reason=TargetReason.REFUSED)

@@ -17,8 +17,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
-from agent.connectors.routeros.addresses import ALL, Network, Resource, Tables, address
-from agent.connectors.routeros.running import end_of
+from agent.connectors.routeros.addresses import ALL, Network, RouterResource, Tables, address
+from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.static_addresses import addresses_of, families, refuse_moving, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_lists import SeenAll, StaticLists
@@ -205,7 +205,7 @@ class StaticAccess:
             "strictly": "yes" if shaped and shaped.strictly else "",
         }
         first = families(mine)[0]
-        by_queue = address(self.target, Resource.QUEUES, ALL)
+        by_queue = address(self.target, RouterResource.QUEUES, ALL)
         where = address(self.target, first.members, expect["list"]) if by_list else by_queue
         return Enforcement(self.target, where, expect, self._method.cut_within_s)
 

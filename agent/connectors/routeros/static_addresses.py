@@ -12,9 +12,9 @@ from ipaddress import ip_network
 from typing import Final
 
 from agent.connectors.base import CannotEnforce
-from agent.connectors.routeros.addresses import ALL, Network, Resource, address, networks, texts_of
+from agent.connectors.routeros.addresses import ALL, Network, RouterResource, address, networks, texts_of
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import Address, Seen
 
 ADDRESSES_MAX: Final = 16
@@ -29,38 +29,38 @@ class Family:
     """IPv4 or IPv6 on a router: what is read and written for it."""
 
     version: int
-    entry: Resource
-    members: Resource
-    listed: Resource
-    rules: Resource
-    flows: Resource
-    flow: Resource
-    pools: Resource
-    held: Resource
+    entry: RouterResource
+    members: RouterResource
+    listed: RouterResource
+    rules: RouterResource
+    flows: RouterResource
+    flow: RouterResource
+    pools: RouterResource
+    held: RouterResource
 
 
 FAMILIES: Final[Mapping[int, Family]] = {
     4: Family(
         4,
-        Resource.LIST,
-        Resource.MEMBERS,
-        Resource.LISTED,
-        Resource.FILTER,
-        Resource.FLOWS,
-        Resource.FLOW,
-        Resource.POOLS,
-        Resource.HELD,
+        RouterResource.LIST,
+        RouterResource.MEMBERS,
+        RouterResource.LISTED,
+        RouterResource.FILTER,
+        RouterResource.FLOWS,
+        RouterResource.FLOW,
+        RouterResource.POOLS,
+        RouterResource.HELD,
     ),
     6: Family(
         6,
-        Resource.LIST6,
-        Resource.MEMBERS6,
-        Resource.LISTED6,
-        Resource.FILTER6,
-        Resource.FLOWS6,
-        Resource.FLOW6,
-        Resource.POOLS6,
-        Resource.HELD6,
+        RouterResource.LIST6,
+        RouterResource.MEMBERS6,
+        RouterResource.LISTED6,
+        RouterResource.FILTER6,
+        RouterResource.FLOWS6,
+        RouterResource.FLOW6,
+        RouterResource.POOLS6,
+        RouterResource.HELD6,
     ),
 }
 
@@ -100,7 +100,7 @@ def _refuse(detail: str) -> CannotEnforce:
 
 def spelt(one: Network) -> str:
     """Return an address or prefix as RouterOS' address lists write it: `192.0.2.7`, `2001:db8::1/128`."""
-    return normalise(Kind.RANGE, str(one))
+    return normalise(RouterKind.RANGE, str(one))
 
 
 def families(mine: Collection[Network]) -> list[Family]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from agent.connectors.routeros.addresses import Network, Resource, address, parse, rows_of
+from agent.connectors.routeros.addresses import Network, RouterResource, address, parse, rows_of
 from agent.connectors.routeros.static_addresses import family_of, spelt
 from agent.model import Address, Seen
 
@@ -54,7 +54,7 @@ def open_now(
     return Open(many, frozenset(loose), frozenset(left))
 
 
-def _is_of(target: str, flow: Resource, one: Network, ended: Address) -> bool:
+def _is_of(target: str, flow: RouterResource, one: Network, ended: Address) -> bool:
     """Tell whether a connection, known by its key alone, has an end among the addresses."""
     resource, key = parse(target, ended) or (None, "")
     return resource is flow and any(_inside(one, end.rpartition(":")[0]) for end in key.split(" ")[1:])

@@ -15,7 +15,7 @@ from agent.connectors.routeros.addresses import (
     ALL,
     COPIES,
     Network,
-    Resource,
+    RouterResource,
     Tables,
     address,
     entry_key,
@@ -23,8 +23,8 @@ from agent.connectors.routeros.addresses import (
     texts_of,
     touching,
 )
+from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
 from agent.connectors.routeros.firewall import LetOut, Rule, keeps_in, keeps_out
-from agent.connectors.routeros.marks import COMMENT, SUSPENDED, marked, marks_in
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.static_addresses import Family, families, family_of, of_family, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
@@ -194,7 +194,7 @@ class StaticLists:
         return self._tables.rows(rules_at(self._target, family), seen)
 
     def _entry(self, one: Network) -> Address:
-        resource: Resource = family_of(one).entry
+        resource: RouterResource = family_of(one).entry
         return address(self._target, resource, entry_key(str(one), self._name))
 
 

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgement
 from agent.connectors.routeros import fasttrack, queues
-from agent.connectors.routeros.addresses import ALL, COPIES, Network, Resource, Tables, address, member
+from agent.connectors.routeros.addresses import ALL, COPIES, Network, RouterResource, Tables, address, member
+from agent.connectors.routeros.comment_marker import marked
 from agent.connectors.routeros.firewall import Rule
-from agent.connectors.routeros.marks import marked
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.static_addresses import Family, families, of_family, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_lists import SeenAll, rules_at
 from agent.connectors.routeros.static_text import queue_text, rate_text
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import Absent, Access, Address, Field, Service, ServiceState, Transition
 from agent.reasons import MethodReason, ProofReason
 
@@ -63,14 +63,14 @@ class StaticQueue:
 
     def reads(self) -> list[Address]:
         """Return the queues in their order, where any is of this method."""
-        return [address(self._target, Resource.QUEUES, ALL)] if self._matters else []
+        return [address(self._target, RouterResource.QUEUES, ALL)] if self._matters else []
 
     def then_reads(self, mine: Collection[Network], seen: SeenAll) -> list[Address]:
         """Return the subscriber's own queue, and the lists on whose members it hangs whether FastTrack passes it by."""
         found = queues.own(self._queues(seen), mine) if self._matters else None
         if found is None or isinstance(found, queues.Unfit):
             return []
-        return [address(self._target, Resource.QUEUE, found.get("name", "")), *self.judge_reads(mine, seen)]
+        return [address(self._target, RouterResource.QUEUE, found.get("name", "")), *self.judge_reads(mine, seen)]
 
     def judge_reads(self, mine: Collection[Network], seen: SeenAll) -> list[Address]:
         """Return the lists that FastTrack's rules ask for; then, where it is on and spares the addresses, what is open.
@@ -120,7 +120,7 @@ class StaticQueue:
 
     def _write(self, queue: queues.Queue, goal: str, seen: SeenAll, *, strictly: bool) -> Shaped | CannotEnforce:
         name, now = queue.get("name", ""), queues.limit_of(queue)
-        where = address(self._target, Resource.QUEUE, name)
+        where = address(self._target, RouterResource.QUEUE, name)
         row = seen[where].value
         if isinstance(row, Absent) or COPIES in row:
             reason = RouterReason.NO_QUEUE if isinstance(row, Absent) else RouterReason.SEVERAL_QUEUES
@@ -203,8 +203,8 @@ class StaticQueue:
         return self._tables.rows(rules_at(self._target, family), seen)
 
     def _queues(self, seen: SeenAll) -> Sequence[queues.Queue]:
-        return self._tables.rows(address(self._target, Resource.QUEUES, ALL), seen)
+        return self._tables.rows(address(self._target, RouterResource.QUEUES, ALL), seen)
 
 
 def _limit(text: str) -> str:
-    return normalise(Kind.RATE_PAIR, text)
+    return normalise(RouterKind.RATE_PAIR, text)

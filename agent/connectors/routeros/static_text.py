@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from agent.connectors.routeros.marks import COMMENT, SUSPENDED, marks_in
+from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marks_in
 from agent.model import Access
 
 if TYPE_CHECKING:

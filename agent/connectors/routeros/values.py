@@ -18,7 +18,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, 
 from typing import Final
 
 
-class Kind(enum.Enum):
+class RouterKind(enum.Enum):
     """What a property's text means, and so which texts are the same value."""
 
     TEXT = "text"
@@ -62,7 +62,7 @@ class Kind(enum.Enum):
     """A DHCP client identifier, `1:4e:97:a1:4c:d1:38`."""
 
 
-def normalise(kind: Kind, text: str) -> str:
+def normalise(kind: RouterKind, text: str) -> str:
     """Return the one spelling of a value; the text unchanged where it is none that is understood."""
     return _RULES.get(kind, _as_it_is)(text)
 
@@ -357,25 +357,25 @@ def _client_id(text: str) -> str:
     return ":".join(f"{int(byte, 16):x}" for byte in text.split(":"))
 
 
-_RULES: Final[Mapping[Kind, Callable[[str], str]]] = {
-    Kind.ENUM: _enum,
-    Kind.BOOL: _bool,
-    Kind.SWITCH: _switch,
-    Kind.DURATION: _duration,
-    Kind.DURATION_PAIR: _pair(_duration),
-    Kind.RATE: _rate,
-    Kind.RATE_PAIR: _pair(_rate),
-    Kind.RATE_LIMIT: _rate_limit,
-    Kind.LIST: _list,
-    Kind.MATCH_LIST: _match_list,
-    Kind.ADDRESS: _address,
-    Kind.ADDRESSES: _each(_address),
-    Kind.INTERFACE_ADDRESS: _interface_address,
-    Kind.PREFIX: _prefix,
-    Kind.PREFIX_LIST: _prefix_list,
-    Kind.RANGE: _range,
-    Kind.RANGES: _each(_range),
-    Kind.MAC: _mac,
-    Kind.CLIENT_ID: _client_id,
+_RULES: Final[Mapping[RouterKind, Callable[[str], str]]] = {
+    RouterKind.ENUM: _enum,
+    RouterKind.BOOL: _bool,
+    RouterKind.SWITCH: _switch,
+    RouterKind.DURATION: _duration,
+    RouterKind.DURATION_PAIR: _pair(_duration),
+    RouterKind.RATE: _rate,
+    RouterKind.RATE_PAIR: _pair(_rate),
+    RouterKind.RATE_LIMIT: _rate_limit,
+    RouterKind.LIST: _list,
+    RouterKind.MATCH_LIST: _match_list,
+    RouterKind.ADDRESS: _address,
+    RouterKind.ADDRESSES: _each(_address),
+    RouterKind.INTERFACE_ADDRESS: _interface_address,
+    RouterKind.PREFIX: _prefix,
+    RouterKind.PREFIX_LIST: _prefix_list,
+    RouterKind.RANGE: _range,
+    RouterKind.RANGES: _each(_range),
+    RouterKind.MAC: _mac,
+    RouterKind.CLIENT_ID: _client_id,
 }
 """The kinds that have several spellings. TEXT, REFERENCE and INTEGER have one: RouterOS prints an integer plainly."""

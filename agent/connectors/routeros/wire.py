@@ -27,7 +27,7 @@ from librouteros.exceptions import ProtocolError
 from librouteros.protocol import decode_length, determine_length, encode_length
 
 from agent.connectors.routeros import limits
-from agent.connectors.routeros.errors import LocalRouterError, MalformedReplyError
+from agent.connectors.routeros.errors import LocalRouterError, MalformedRouterReplyError
 
 _END: Final = b"\x00"
 _EQUALS: Final = ord("=")
@@ -46,7 +46,7 @@ class ReplyWord(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class WireReply:
     """One sentence from the router.
 
     `tag`: of the command that it belongs to, None where it has none. `values`: its attributes; of two with one name
@@ -129,7 +129,7 @@ class ReplyReader:
         """Whether a sentence has begun and not ended."""
         return bool(self._rest) or self._sentence.count > 0
 
-    def receive_untrusted(self, data: bytes) -> Iterator[Reply]:
+    def receive_untrusted(self, data: bytes) -> Iterator[WireReply]:
         """Give the replies that are complete with `data`. To be exhausted before more is given.
 
         Raises:
@@ -137,7 +137,7 @@ class ReplyReader:
                 given; nothing after it can be read, now or later.
         """
         if self._broken:
-            raise MalformedReplyError("reply: nothing can be read after what could not be")
+            raise MalformedRouterReplyError("reply: nothing can be read after what could not be")
         if self._rest:
             self._rest += data
             if len(self._rest) < self._need:
@@ -173,7 +173,7 @@ class ReplyReader:
                 else:
                     _other_word_untrusted(sentence, data[start:stop])
                 if sentence.size_bytes > limits.SENTENCE_BYTES or sentence.count > limits.SENTENCE_WORDS:
-                    raise MalformedReplyError(
+                    raise MalformedRouterReplyError(
                         f"reply: expected at most {limits.SENTENCE_WORDS} words of {limits.SENTENCE_BYTES} bytes, "
                         f"got {sentence.count} of {sentence.size_bytes} and no end"
                     )
@@ -184,7 +184,7 @@ class ReplyReader:
     def _name(self, name: bytes) -> str:
         """Return a property's name; rows repeat them, so one copy of each is kept."""
         if not name:
-            raise MalformedReplyError("reply: expected an attribute's name, got an empty one")
+            raise MalformedRouterReplyError("reply: expected an attribute's name, got an empty one")
         text = name.decode("utf-8", "surrogateescape")
         if len(self._names) < limits.NAMES_KNOWN:
             self._names[name] = text
@@ -201,11 +201,13 @@ def _long_length_untrusted(data: bytes, at: int) -> tuple[int, int]:
         length = decode_length(data[at:start])
     except ProtocolError as err:
         # 0xF0 begins lengths from 256 MiB; 0xF1 to 0xF7 are not defined, and 0xF8 and above are control bytes
-        raise MalformedReplyError(f"reply: expected the length of a word, got byte 0x{data[at]:02x}") from err
+        raise MalformedRouterReplyError(f"reply: expected the length of a word, got byte 0x{data[at]:02x}") from err
     if length < _SHORTEST[more]:
-        raise MalformedReplyError(f"reply: expected the shortest form of a length, got {length} in {more + 1} bytes")
+        raise MalformedRouterReplyError(
+            f"reply: expected the shortest form of a length, got {length} in {more + 1} bytes"
+        )
     if length > limits.WORD_BYTES:
-        raise MalformedReplyError(f"reply: expected a word of at most {limits.WORD_BYTES} bytes, got {length}")
+        raise MalformedRouterReplyError(f"reply: expected a word of at most {limits.WORD_BYTES} bytes, got {length}")
     return start, length
 
 
@@ -216,27 +218,29 @@ def _reply_word_untrusted(content: bytes) -> ReplyWord:
     return word
 
 
-def _no_reply_word() -> MalformedReplyError:
+def _no_reply_word() -> MalformedRouterReplyError:
     # Also one that begins with "!" but is not known: it may say what we would miss, as `!empty` was new once
-    return MalformedReplyError(f"reply: expected one of {', '.join(w.value for w in ReplyWord)} as its first word")
+    return MalformedRouterReplyError(
+        f"reply: expected one of {', '.join(w.value for w in ReplyWord)} as its first word"
+    )
 
 
 def _other_word_untrusted(sentence: _Sentence, content: bytes) -> None:
     if content.startswith(b".tag="):
         if sentence.tag is not None:
-            raise MalformedReplyError("reply: expected one tag, got a second one")
+            raise MalformedRouterReplyError("reply: expected one tag, got a second one")
         sentence.tag = content[5:].decode("utf-8", "surrogateescape")
     elif sentence.word is ReplyWord.FATAL:
         sentence.texts.append(content.decode("utf-8", "surrogateescape"))
     else:
-        raise MalformedReplyError("reply: expected an attribute or a tag, got another word")
+        raise MalformedRouterReplyError("reply: expected an attribute or a tag, got another word")
 
 
-def _reply(sentence: _Sentence) -> Reply:
+def _reply(sentence: _Sentence) -> WireReply:
     if sentence.word is None:
-        raise MalformedReplyError("reply: expected a first word")
+        raise MalformedRouterReplyError("reply: expected a first word")
     text = " ".join(sentence.texts) or sentence.values.get("message", "")
-    return Reply(sentence.word, sentence.tag, sentence.values, text, sentence.size_bytes)
+    return WireReply(sentence.word, sentence.tag, sentence.values, text, sentence.size_bytes)
 
 
 _REPLY_WORDS: Final = {word.value.encode(): word for word in ReplyWord}

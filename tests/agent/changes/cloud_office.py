@@ -15,7 +15,7 @@ from agent import daemon as daemons
 from agent.changes.engine.perform import Patience
 from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.changes.journal.request import Ask, local
-from agent.changes.remote.mailroom import Mailroom, MailroomParts
+from agent.changes.remote.inbox_handler import InboxHandler, InboxParts
 from agent.config import parse_untrusted
 from agent.daemon import Daemon, Files
 from agent.runtime.clock import SystemClock
@@ -75,8 +75,8 @@ class Office:
     def __init__(self, daemon: Daemon, store: CrashingStore, desk: Desk) -> None:
         self.daemon, self.store, self.desk = daemon, store, desk
         self.people = desk.people
-        self.mailroom = daemon.mailroom
-        self.parts: MailroomParts = daemon.mailroom._p
+        self.inbox_handler = daemon.inbox_handler
+        self.parts: InboxParts = daemon.inbox_handler._p
 
     # --- set-up ---
 
@@ -116,8 +116,8 @@ class Office:
             await self.handle_one(row)
 
     async def handle_one(self, row: Inbox) -> None:
-        ways = {"intent": self.mailroom.intent, "view": self.mailroom.view}
-        await ways.get(row.kind, self.mailroom.statement)(row)
+        ways = {"intent": self.inbox_handler.intent, "view": self.inbox_handler.view}
+        await ways.get(row.kind, self.inbox_handler.statement)(row)
 
     async def receive(self, kind: str, body: bytes, **more: bytes) -> None:
         await self.deliver(kind, body, **more)  # type: ignore[arg-type]  # witness only
@@ -196,8 +196,8 @@ class Office:
     def plan_envelope(self) -> Envelope:
         return envelopes.decode_untrusted(bytes(self.store.reader.execute("SELECT envelope FROM plan").fetchone()[0]))
 
-    def with_parts(self, **changes: object) -> Mailroom:
-        return Mailroom(replace(self.parts, **changes))  # type: ignore[arg-type]  # fields of that class
+    def with_parts(self, **changes: object) -> InboxHandler:
+        return InboxHandler(replace(self.parts, **changes))  # type: ignore[arg-type]  # fields of that class
 
 
 @asynccontextmanager

@@ -16,13 +16,13 @@ from agent.changes.engine.apply import Run
 from agent.changes.engine.tickets import addresses_of, now_of
 from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.machine import Event
-from agent.changes.retry import Reopen
+from agent.changes.retry import ReopenRun
 from agent.connectors.base import Busy, Reach, Session, UnreadableError
 from agent.model import Item, ItemState, Pace, Target, Ticket, Wave
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from tests.agent.changes.cloud_office import Desk, office_in
-from tests.agent.changes.remote.test_mailroom import approval
+from tests.agent.changes.remote.test_inbox_handler import approval
 from tests.agent.changes.rig import CrashedError, Rig, item
 from tests.agent.connectors.fake import World
 from tests.fakes import FakeClock
@@ -377,7 +377,7 @@ async def test_retry_ends_the_session_again_and_writes_nothing(
     await rig.store.run(commands.Finish(plan_id, b"outcome", record))
     assert (rig.states(plan_id), world.kicks) == ([S.SET_NOT_ENFORCED], [])
     seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
-    await rig.store.run(Reopen(plan_id, seals, now_of(rig.clock), record))
+    await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), record))
     await rig.apply(plan_id)
     assert (rig.states(plan_id), world.kicks, len(world.writes)) == ([S.APPLIED], ["u0"], 1)
 
@@ -389,7 +389,7 @@ async def test_a_retry_holds_the_addresses_while_it_waits(rig: Rig, autojump_clo
     await rig.apply(plan_id)
     await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
     seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
-    await rig.store.run(Reopen(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
+    await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
     restore = await consumed(rig, [item(1, "u0", world)], action=Action.RESTORE)
     world.busy = [Busy("busy-cpu", "CPU at 93 %")]
 
@@ -414,7 +414,7 @@ async def test_retry_after_a_disconnect_that_worked_disconnects_again(
     world.faults["u0"] = ["ack-without-effect"]
     for expected in (S.SET_NOT_ENFORCED, S.APPLIED):
         seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
-        await rig.store.run(Reopen(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
+        await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
         await rig.apply(plan_id)
         await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
         assert rig.states(plan_id) == [expected]

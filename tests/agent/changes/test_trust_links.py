@@ -16,7 +16,7 @@ from agent.changes.journal import plans
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import InstallTrust, TrustState, split_envelopes
 from tests.agent.changes.cloud_office import Desk, office_in
-from tests.agent.changes.remote.test_mailroom import approval, next_trust
+from tests.agent.changes.remote.test_inbox_handler import approval, next_trust
 from tests.agent.connectors.fake import World
 from tests.agent.test_api import Agent, agent_in, refused
 from tests.people import People, any_time, plan_of

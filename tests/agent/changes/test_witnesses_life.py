@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.changes.auditlog.witnesses import Witnesses
-from agent.runtime.bell import Bell
+from agent.runtime.notifier import Notifier
 from tests.agent.changes.witnessing import Site, Witness, life, site_in, snapshot
 from trust.document import WitnessOperator
 
@@ -113,7 +113,7 @@ async def restarted(ops: list[str], more: list[str]) -> None:
             for op in ops:
                 await wire.do(op)
             rig = site.rig
-            site.asking = Witnesses(rig.store, rig.recorder, rig.evidence, site.trust, site.clock, Bell())
+            site.asking = Witnesses(rig.store, rig.recorder, rig.evidence, site.trust, site.clock, Notifier())
             await site.note_start()
             for op in more:
                 await wire.do(op)

@@ -13,7 +13,7 @@ import trio
 from agent.changes.auditlog import recovery
 from agent.changes.auditlog.witnesses import Witnesses
 from agent.changes.journal.trust_state import TrustState
-from agent.runtime.bell import Bell
+from agent.runtime.notifier import Notifier
 from agent.store import mail
 from agent.store.mail import JoinCloud, MarkSent, Outgoing
 from tests.agent.changes.rig import KEY, Rig, item
@@ -81,7 +81,7 @@ class Site:
         self.people, self.witnesses, self.clock = people, list(witnesses), clock
         self.trust = TrustState(self.rig.store, self.rig.recorder, AGENT, KEY.public)
         self.asking = Witnesses(
-            self.rig.store, self.rig.recorder, self.rig.evidence, self.trust, clock, Bell(), cadence_s=60
+            self.rig.store, self.rig.recorder, self.rig.evidence, self.trust, clock, Notifier(), cadence_s=60
         )
 
     def document(self, quorum: Quorum, witnesses: Sequence[Witness] | None = None) -> Trust:

@@ -23,7 +23,7 @@ from agent.connectors.base import NotSentError
 from agent.connectors.spec import ConnectorSpec, configured
 from agent.runtime.clock import SystemClock
 from agent.runtime.errors import HttpError
-from agent.runtime.http import Request, Response
+from agent.runtime.http import HttpRequest, Response
 from agent.store.identity import create_identity
 from agent.store.vault import create_store_key, load_store_key
 from tests.agent.connectors.adding import write_package
@@ -83,7 +83,7 @@ class Agent:
         self.daemon = daemon
 
     async def call(self, method: str, path: str, body: str = "", query: dict[str, str] | None = None) -> Any:
-        answer = await self.daemon.api(Request(method, path, query or {}, {}, body.encode(), os.getuid(), 1))
+        answer = await self.daemon.api(HttpRequest(method, path, query or {}, {}, body.encode(), os.getuid(), 1))
         assert isinstance(answer, Response)
         return answer.json
 

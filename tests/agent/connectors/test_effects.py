@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.connectors.radius import access, session
-from agent.connectors.routeros import running
+from agent.connectors.routeros import live_sessions
 from agent.cpe_model import effects as cpe
 from agent.model import EffectKind
 
@@ -16,7 +16,7 @@ def test_every_verb_of_a_nas_has_a_kind() -> None:
 
 
 def test_every_verb_of_a_router_has_a_kind() -> None:
-    assert running.EFFECTS.keys() == {menu.verb for menu in running.RUNNING.values()}
+    assert live_sessions.EFFECTS.keys() == {menu.verb for menu in live_sessions.RUNNING.values()}
 
 
 def test_every_verb_of_a_cpe_has_a_kind() -> None:
@@ -24,7 +24,7 @@ def test_every_verb_of_a_cpe_has_a_kind() -> None:
 
 
 def test_kinds_say_what_a_verb_is() -> None:
-    tables = (access.EFFECTS, running.EFFECTS, cpe.EFFECTS)
+    tables = (access.EFFECTS, live_sessions.EFFECTS, cpe.EFFECTS)
     named = {kind for table in tables for kinds in table.values() for kind in kinds}
     assert named == set(EffectKind) - SPARE
     ends = {verb for table in tables for verb, kinds in table.items() if EffectKind.DISCONNECT in kinds}

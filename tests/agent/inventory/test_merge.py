@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.inventory.merge import Changed, FieldChange, merge
-from agent.inventory.subscribers_csv import Row
+from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import Service
 
 HOME = Service("C-1/home", "C-1", "Amina", "home", "amina.h", "pppoe", "Home 20M", extra={"zone": "north", "note": "x"})
 
 
-def rows(*services: Service) -> list[Row]:
-    return [Row(n, service, None) for n, service in enumerate(services, 2)]
+def rows(*services: Service) -> list[SubscriberRow]:
+    return [SubscriberRow(n, service, None) for n, service in enumerate(services, 2)]
 
 
 def test_added() -> None:

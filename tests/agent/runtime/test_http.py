@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agent.runtime import http_client
 from agent.runtime.errors import HttpError, MalformedAnswerError, NoAnswerError, NotRunningError
-from agent.runtime.http import App, Limits, Request, Response, StreamResponse, serve_http
+from agent.runtime.http import App, HttpRequest, Limits, Response, StreamResponse, serve_http
 from agent.runtime.unix_socket import bind_unix
 
 SMALL = Limits(head_bytes=2000, body_bytes=1000, idle_s=5, body_s=5, write_s=5, connections=6, connections_per_uid=4)
@@ -30,11 +30,13 @@ async def serving(app: App, limits: Limits | None = None, *, path: Path) -> Asyn
         nursery.cancel_scope.cancel()
 
 
-async def echo(request: Request) -> Response:
+async def echo(request: HttpRequest) -> Response:
     return Response(200, {"path": list(request.segments), "query": dict(request.query), "uid": request.peer_uid})
 
 
-async def ask(path: Path, method: str, target: str, body: object = None, timeout_s: float = 10) -> http_client.Answer:
+async def ask(
+    path: Path, method: str, target: str, body: object = None, timeout_s: float = 10
+) -> http_client.HttpAnswer:
     return await trio.to_thread.run_sync(partial(http_client.request, path, method, target, body, timeout_s=timeout_s))
 
 
@@ -55,13 +57,13 @@ def path(tmp_path: Path) -> Path:
 
 
 async def test_request_and_answer(path: Path) -> None:
-    async def app(request: Request) -> Response:
+    async def app(request: HttpRequest) -> Response:
         assert request.peer_pid == os.getpid()
         return Response(201, [request.method, list(request.segments), dict(request.query), request.json()])
 
     async with serving(app, path=path):
         answer = await ask(path, "POST", "/v1/service/C-1%2Fhome?seq=3&tariff=Home+20M%C3%A9", {"who": "Ämina"})
-    assert answer == http_client.Answer(
+    assert answer == http_client.HttpAnswer(
         201, ["POST", ["v1", "service", "C-1/home"], {"seq": "3", "tariff": "Home 20Mé"}, {"who": "Ämina"}]
     )
 
@@ -78,7 +80,7 @@ async def test_one_connection_many_requests_also_pipelined(path: Path) -> None:
 async def test_bytes_one_at_a_time(path: Path) -> None:
     data = b'POST /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 7\r\n\r\n{"a":1}'
 
-    async def app(request: Request) -> Response:
+    async def app(request: HttpRequest) -> Response:
         return Response(200, request.json())
 
     async with serving(app, path=path), await trio.open_unix_socket(path) as stream:
@@ -89,16 +91,16 @@ async def test_bytes_one_at_a_time(path: Path) -> None:
 
 
 async def test_a_refusal_of_the_application(path: Path) -> None:
-    async def app(request: Request) -> Response:
+    async def app(request: HttpRequest) -> Response:
         raise HttpError(409, "busy", "busy with change K7QF")
 
     async with serving(app, path=path):
         answer = await ask(path, "GET", "/")
-    assert answer == http_client.Answer(409, {"error": {"code": "busy", "message": "busy with change K7QF"}})
+    assert answer == http_client.HttpAnswer(409, {"error": {"code": "busy", "message": "busy with change K7QF"}})
 
 
 async def test_a_crash_answers_500_and_the_next_request_works(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    async def app(request: Request) -> Response:
+    async def app(request: HttpRequest) -> Response:
         if request.path == "/crash":
             raise KeyError("amina.h")
         return Response(200, {1, 2} if request.path == "/unencodable" else "fine")
@@ -127,7 +129,7 @@ async def test_a_crash_answers_500_and_the_next_request_works(path: Path, caplog
     ],
 )
 async def test_malformed(path: Path, data: bytes, status: int) -> None:
-    async def app(request: Request) -> Response:
+    async def app(request: HttpRequest) -> Response:
         return Response(200, request.json() if request.path == "/j" else None)
 
     async with serving(app, SMALL, path=path):
@@ -146,7 +148,7 @@ async def test_any_bytes_and_then_an_honest_client(path: Path, data: bytes) -> N
 
 
 async def test_expect_100(path: Path) -> None:
-    async def app(request: Request) -> Response:
+    async def app(request: HttpRequest) -> Response:
         return Response(200, request.json())
 
     head = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n"
@@ -180,7 +182,7 @@ async def test_a_trickle_does_not_prolong(path: Path, autojump_clock: trio.testi
 async def test_who_does_not_read_is_dropped_and_hurts_nobody(
     path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:
-    async def app(request: Request) -> Response:
+    async def app(request: HttpRequest) -> Response:
         return Response(200, "x" * (4_000_000 if request.path == "/big" else 1))
 
     async with serving(app, SMALL, path=path), await trio.open_unix_socket(path) as deaf:
@@ -224,7 +226,7 @@ def read_lines(path: Path, most: int) -> list[object]:
 async def test_a_stream_to_its_end(path: Path) -> None:
     closed = trio.Event()
 
-    async def app(request: Request) -> StreamResponse:
+    async def app(request: HttpRequest) -> StreamResponse:
         return StreamResponse(counting(500, closed, trio.lowlevel.checkpoint))
 
     async with serving(app, path=path):
@@ -236,7 +238,7 @@ async def test_a_stream_to_its_end(path: Path) -> None:
 async def test_a_client_that_leaves_ends_a_silent_stream(path: Path) -> None:
     closed = trio.Event()
 
-    async def app(request: Request) -> StreamResponse:
+    async def app(request: HttpRequest) -> StreamResponse:
         return StreamResponse(counting(3, closed, trio.sleep_forever))
 
     async with serving(app, path=path):
@@ -248,7 +250,7 @@ async def test_a_client_that_leaves_ends_a_silent_stream(path: Path) -> None:
 async def test_a_reader_that_stops_ends_its_stream(path: Path, autojump_clock: trio.testing.MockClock) -> None:
     closed = trio.Event()
 
-    async def app(request: Request) -> StreamResponse:
+    async def app(request: HttpRequest) -> StreamResponse:
         return StreamResponse(counting(10**9, closed, trio.sleep_forever))
 
     async with serving(app, SMALL, path=path), await trio.open_unix_socket(path) as stream:
@@ -261,7 +263,7 @@ async def test_a_stream_that_crashes_breaks_off_visibly(path: Path, caplog: pyte
     async def crash() -> None:
         raise KeyError("amina.h")
 
-    async def app(request: Request) -> StreamResponse:
+    async def app(request: HttpRequest) -> StreamResponse:
         return StreamResponse(counting(2, trio.Event(), crash))
 
     async with serving(app, path=path):
@@ -271,7 +273,7 @@ async def test_a_stream_that_crashes_breaks_off_visibly(path: Path, caplog: pyte
 
 
 async def test_a_refused_stream_is_one_line(path: Path) -> None:
-    async def app(request: Request) -> StreamResponse:
+    async def app(request: HttpRequest) -> StreamResponse:
         raise HttpError(404, "unknown", "no such change")
 
     def read() -> tuple[int, list[object]]:

@@ -20,7 +20,7 @@ import trio
 
 from agent.store.mail import Post
 from agent.uplink import limits
-from agent.uplink.receiving import Pace
+from agent.uplink.receiving import ReceivePace
 from protos import message_pb2 as pb
 from tests.agent.store.stores import STORE_KEY
 from tests.agent.uplink.clouds import (
@@ -557,7 +557,7 @@ async def test_a_server_with_a_wrong_certificate_gets_nothing(
 
 
 def test_pace_spends_a_burst_and_then_what_comes_back() -> None:
-    pace = Pace(10, 2)
+    pace = ReceivePace(10, 2)
     assert [pace.wait_s(1, 100.0) for _ in range(10)] == [0.0] * 10
     assert pace.wait_s(4, 100.0) == 2.0
     assert pace.wait_s(1, 103.0) == 0.0

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.router import values as v
+from lab.router.assumed_facts import make_model
 from lab.router.facts import facts_of
-from lab.router.lore import make_model
 
 FORMS = [
     (v.flag, "yes", "true"),

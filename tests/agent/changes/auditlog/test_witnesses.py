@@ -16,8 +16,8 @@ from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.trust_state import TrustState
-from agent.changes.retry import Reopen
-from agent.runtime.bell import Bell
+from agent.changes.retry import ReopenRun
+from agent.runtime.notifier import Notifier
 from agent.store.errors import RefusedCommandError
 from tests.agent.changes.witnessing import AGENT, Site, Witness, desk_and_cloud, life, site_in, snapshot
 from trust.checkpoint import cosign
@@ -337,7 +337,7 @@ async def test_a_renewed_log_key_ends_a_contradiction_of_the_log_that_was_lost(t
                 rig.store, rig.vault, rig.recorder, "test.local/agent/a/2", SigningKey(bytes(range(64, 96)))
             )
             trust = TrustState(rig.store, rig.recorder, AGENT, SigningKey(bytes(range(32))).public)
-            restored.asking = Witnesses(rig.store, rig.recorder, rig.evidence, trust, restored.clock, Bell())
+            restored.asking = Witnesses(rig.store, rig.recorder, rig.evidence, trust, restored.clock, Notifier())
             await restored.note_start()
             await restored.cosigned()
             assert restored.asking.contradicted_by() == []
@@ -365,7 +365,7 @@ async def test_a_contradiction_holds_a_retry_as_well(tmp_path: Path) -> None:
         await site.asking.publish()
         await site.asking.take(site.witnesses[0].key_id, b"conflict 100000\n")
         with pytest.raises(RefusedCommandError, match="another log"):
-            await site.rig.store.run(Reopen(plan_id, (), now_of(site.clock), record))
+            await site.rig.store.run(ReopenRun(plan_id, (), now_of(site.clock), record))
 
 
 async def test_with_quorum_0_no_contradiction_stands(tmp_path: Path) -> None:

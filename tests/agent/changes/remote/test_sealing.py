@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent.changes.journal.digest import Signer
+from agent.changes.journal.signing import Signer
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.remote.sealing import DAY_S, LIFE_S, LOOK_S, Sealing
 from agent.store import mail

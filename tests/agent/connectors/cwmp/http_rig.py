@@ -19,7 +19,7 @@ from agent.connectors.cwmp.listener import Acs, Proof
 from agent.connectors.cwmp.methods import Message
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.soap import Header
-from agent.connectors.cwmp.structs import DeviceId, Event, ParameterValue
+from agent.connectors.cwmp.structs import DeviceId, InformEvent, ParameterValue
 from agent.connectors.cwmp.versions import CwmpVersion
 from agent.runtime.clock import Clock
 from agent.runtime.http_wire import Wire
@@ -35,7 +35,7 @@ GOT = m.GetParameterValuesResponse(())
 
 
 def inform(*events: str, device: DeviceId = DEVICE, values: Sequence[tuple[str, str]] = (), retry: int = 0) -> m.Inform:
-    codes = tuple(Event(code, "") for code in events or ("2 PERIODIC",))
+    codes = tuple(InformEvent(code, "") for code in events or ("2 PERIODIC",))
     listed = tuple(ParameterValue(name, Value(text, "string")) for name, text in values)
     return m.Inform(device, codes, 1, "2026-11-24T22:49:33Z", retry, listed)
 

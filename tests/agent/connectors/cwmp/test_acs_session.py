@@ -26,11 +26,13 @@ from agent.connectors.cwmp.errors import HeaderNotUnderstoodError, LocalCwmpErro
 from agent.connectors.cwmp.faults import AcsFault, CpeFault, refusal
 from agent.connectors.cwmp.methods import AcsRequest, Message
 from agent.connectors.cwmp.soap import Header
-from agent.connectors.cwmp.structs import DeviceId, Event, TransferFault
+from agent.connectors.cwmp.structs import DeviceId, InformEvent, TransferFault
 from agent.connectors.cwmp.versions import CwmpVersion
 from tests.agent.connectors.cwmp import data as recordings
 
-INFORM = m.Inform(DeviceId("Maker", "00256D", "Box", "S1"), (Event("1 BOOT", ""),), 1, "2026-11-24T22:49:33Z", 0, ())
+INFORM = m.Inform(
+    DeviceId("Maker", "00256D", "Box", "S1"), (InformEvent("1 BOOT", ""),), 1, "2026-11-24T22:49:33Z", 0, ()
+)
 DONE = m.TransferComplete("k", TransferFault(0, ""), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
 REBOOT = m.Reboot("k1")
 GET = m.GetParameterNames("Device.", True)

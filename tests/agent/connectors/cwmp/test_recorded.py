@@ -10,7 +10,7 @@ from agent.connectors.cwmp import envelope
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.events import EventCode
 from agent.connectors.cwmp.fields import Value
-from agent.connectors.cwmp.structs import DeviceId, Event, ParameterValue, TransferFault
+from agent.connectors.cwmp.structs import DeviceId, InformEvent, ParameterValue, TransferFault
 from agent.connectors.cwmp.versions import CwmpVersion
 from agent.cpe_model import values
 from tests.agent.connectors.cwmp.data import TR069, recorded
@@ -101,7 +101,7 @@ def test_an_inform_is_read_whole() -> None:
     inform = got.message
     assert isinstance(inform, m.Inform)
     assert inform.device_id == DeviceId("Simulator", "C0FFEE", "Simulator", "SIM0000")
-    assert inform.event == (Event("1 BOOT", ""), Event("M Reboot", ""))
+    assert inform.event == (InformEvent("1 BOOT", ""), InformEvent("M Reboot", ""))
     assert [event.code for event in inform.event] == [EventCode.BOOT, EventCode.REBOOT]
     assert (inform.max_envelopes, inform.retry_count) == (1, 0)
     assert values.moment(inform.current_time) == datetime(2026, 11, 24, 22, 49, 39, 195000, UTC)

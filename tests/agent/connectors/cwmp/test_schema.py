@@ -15,7 +15,7 @@ from agent.connectors.cwmp.fields import Value
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import (
     DeviceId,
-    Event,
+    InformEvent,
     InstallOperation,
     ParameterValue,
     SetParameterAttribute,
@@ -95,7 +95,7 @@ WRONG = {
     "no time": (m.DownloadResponse(0, "0000-00-00T00:00:00", "0001-01-01T00:00:00Z"), CwmpVersion.V1_2),
     "three windows": (m.ScheduleDownload("", "2 Web Content", "", "", "", 0, "", (WINDOW,) * 3), CwmpVersion.V1_2),
     "65 events": (
-        m.Inform(DeviceId("", "000000", "", ""), (Event("1 BOOT", ""),) * 65, 1, "2026-01-01T00:00:00Z", 0, ()),
+        m.Inform(DeviceId("", "000000", "", ""), (InformEvent("1 BOOT", ""),) * 65, 1, "2026-01-01T00:00:00Z", 0, ()),
         CwmpVersion.V1_2,
     ),
     "no operation": (m.ChangeDUState((), ""), CwmpVersion.V1_2),

@@ -16,7 +16,7 @@ from agent.connectors.cwmp.fields import Value
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import (
     Argument,
-    Event,
+    InformEvent,
     InstallOperation,
     ParameterFault,
     ParameterInfo,
@@ -166,7 +166,7 @@ def test_an_inform_of_what_is_left() -> None:
     )
     got = read(wrap(body)).message
     assert isinstance(got, m.Inform)
-    assert got.event == (Event("1  boot", "k" * 40), Event("X 00256D OWN", ""))
+    assert got.event == (InformEvent("1  boot", "k" * 40), InformEvent("X 00256D OWN", ""))
     assert [event.code for event in got.event] == ["1 BOOT", "X 00256D OWN"]
     assert (got.max_envelopes, got.retry_count, got.current_time, got.parameter_list) == (1, 0, "", ())
     assert got.device_id.key == ("00256D", "", "S")

@@ -10,7 +10,7 @@ import pytest
 
 from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced
 from agent.connectors.radius.access import RadiusAccess
-from agent.connectors.radius.rowset import Row, Table, to_value
+from agent.connectors.radius.rowset import Table, UserRow, to_value
 from agent.connectors.radius.schema import Database, Method, SqlTarget
 from agent.model import (
     ABSENT,
@@ -545,9 +545,9 @@ def test_secrets_in_replies_are_masked_in_what_people_read() -> None:
         **GROUPS,
         "home20": to_value(
             [
-                Row(Table.REPLY, "Mikrotik-Rate-Limit", ":=", "20M/20M"),
-                Row(Table.REPLY, "Cisco-AVPair", "+=", "psk=hunter2"),
-                Row(Table.REPLY, "MS-MPPE-Send-Key", ":=", "0xhunter3"),
+                UserRow(Table.REPLY, "Mikrotik-Rate-Limit", ":=", "20M/20M"),
+                UserRow(Table.REPLY, "Cisco-AVPair", "+=", "psk=hunter2"),
+                UserRow(Table.REPLY, "MS-MPPE-Send-Key", ":=", "0xhunter3"),
             ],
             lambda label, value: "cd" * 32,
         ),

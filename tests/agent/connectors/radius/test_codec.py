@@ -10,7 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.connectors.radius.codec import Encoded, Kind, decode_reply_untrusted, encode_request, identifier_untrusted
+from agent.connectors.radius.codec import (
+    Encoded,
+    PacketKind,
+    decode_reply_untrusted,
+    encode_request,
+    identifier_untrusted,
+)
 from agent.connectors.radius.dictionary import load
 from agent.connectors.radius.errors import MalformedReplyError, NotAuthenticReplyError, UnencodableRequestError
 from tests.agent.connectors.radius.fakes import (
@@ -25,7 +31,7 @@ from tests.agent.connectors.radius.fakes import (
 VECTORS = Path(__file__).parents[5] / "shared/data/radius/freeradius-unit/packet_rfc5176.txt"
 
 
-def request(kind: Kind = Kind.DISCONNECT, secret: bytes = SECRET, **extra: str) -> Encoded:
+def request(kind: PacketKind = PacketKind.DISCONNECT, secret: bytes = SECRET, **extra: str) -> Encoded:
     attributes = {"User-Name": "alice", "Acct-Session-Id": "81c0004f", "Framed-IP-Address": "100.64.12.9", **extra}
     return encode_request(
         kind, 7, attributes, secret, load(), message_authenticator=True, event_timestamp_s=1_700_000_000
@@ -43,7 +49,7 @@ def test_the_disconnect_request_of_freeradius_vectors_is_encoded_to_the_byte() -
     # The file's CoA-Request has a random Request Authenticator, which no server would take: only this one is whole.
     (packet,) = packets
     made = encode_request(
-        Kind.DISCONNECT, 1, {}, b"testing123", load(), message_authenticator=True, event_timestamp_s=None
+        PacketKind.DISCONNECT, 1, {}, b"testing123", load(), message_authenticator=True, event_timestamp_s=None
     )
     assert made.data == packet
 
@@ -68,14 +74,16 @@ def test_texts_that_pyrad_would_read_as_numbers_or_hex_stay_texts() -> None:
 @pytest.mark.parametrize(
     ("kind", "extra", "told"),
     [
-        (Kind.DISCONNECT, {"Mikrotik-Rate-Limit": "1M/1M"}, "identification attributes only"),
-        (Kind.DISCONNECT, {"Framed-IP-Address": "not-an-address"}, "in the codec"),
-        (Kind.COA, {"No-Such-Attribute": "x"}, "KeyError"),
-        (Kind.COA, {"Mikrotik-Address-List": "x" * 300}, "ValueError"),
-        (Kind.COA, {"Session-Timeout": "99999999999"}, "in the codec"),
+        (PacketKind.DISCONNECT, {"Mikrotik-Rate-Limit": "1M/1M"}, "identification attributes only"),
+        (PacketKind.DISCONNECT, {"Framed-IP-Address": "not-an-address"}, "in the codec"),
+        (PacketKind.COA, {"No-Such-Attribute": "x"}, "KeyError"),
+        (PacketKind.COA, {"Mikrotik-Address-List": "x" * 300}, "ValueError"),
+        (PacketKind.COA, {"Session-Timeout": "99999999999"}, "in the codec"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_without_telling_values(kind: Kind, extra: dict[str, str], told: str) -> None:
+def test_what_cannot_be_sent_is_refused_without_telling_values(
+    kind: PacketKind, extra: dict[str, str], told: str
+) -> None:
     with pytest.raises(UnencodableRequestError, match=told) as caught:
         request(kind, **extra)
     assert not any(value in str(caught.value) for value in extra.values())
@@ -90,16 +98,18 @@ def test_an_empty_secret_is_refused() -> None:
 @pytest.mark.parametrize(
     ("kind", "ack", "attributes", "cause"),
     [
-        (Kind.DISCONNECT, True, b"", None),
-        (Kind.DISCONNECT, True, error_cause(201), 201),
-        (Kind.DISCONNECT, False, error_cause(503), 503),
-        (Kind.DISCONNECT, False, b"", None),
-        (Kind.COA, True, b"", None),
-        (Kind.COA, False, error_cause(401), 401),
-        (Kind.COA, False, error_cause(777), 777),
+        (PacketKind.DISCONNECT, True, b"", None),
+        (PacketKind.DISCONNECT, True, error_cause(201), 201),
+        (PacketKind.DISCONNECT, False, error_cause(503), 503),
+        (PacketKind.DISCONNECT, False, b"", None),
+        (PacketKind.COA, True, b"", None),
+        (PacketKind.COA, False, error_cause(401), 401),
+        (PacketKind.COA, False, error_cause(777), 777),
     ],
 )
-def test_authentic_replies_are_read(kind: Kind, ack: bool, attributes: bytes, cause: int | None, with_ma: bool) -> None:
+def test_authentic_replies_are_read(
+    kind: PacketKind, ack: bool, attributes: bytes, cause: int | None, with_ma: bool
+) -> None:
     made = request(kind)
     data = reply(made.data, ack=ack, attributes=attributes, message_authenticator=with_ma)
     for padding in (b"", b"\0" * 9):
@@ -108,7 +118,7 @@ def test_authentic_replies_are_read(kind: Kind, ack: bool, attributes: bytes, ca
 
 
 def test_forged_and_replayed_replies_are_not_authentic() -> None:
-    made, other = request(), request(Kind.DISCONNECT, **{"Calling-Station-Id": "aa"})
+    made, other = request(), request(PacketKind.DISCONNECT, **{"Calling-Station-Id": "aa"})
     good = reply(made.data, ack=True)
     forged = [
         reply(made.data, ack=True, secret=b"guessed"),

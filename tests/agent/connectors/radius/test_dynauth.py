@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from agent.connectors.radius.codec import Kind
+from agent.connectors.radius.codec import PacketKind
 from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import (
     QUARANTINE_S,
     SOCKETS_MAX,
-    Answer,
+    DynAuthAnswer,
     DynAuthClient,
     Ignored,
     Output,
@@ -32,7 +32,9 @@ def client(**changes: object) -> DynAuthClient:
     return DynAuthClient(replace(PROFILE, **changes), SECRET, load(), choose=lambda n: 0)  # type: ignore[arg-type]  # keywords are for the test to choose
 
 
-def ask(c: DynAuthClient, now: float = 0.0, deadline: float = 1000.0, kind: Kind = Kind.DISCONNECT) -> tuple[int, Send]:
+def ask(
+    c: DynAuthClient, now: float = 0.0, deadline: float = 1000.0, kind: PacketKind = PacketKind.DISCONNECT
+) -> tuple[int, Send]:
     return c.request(kind, ALICE, now=now, at_s=1_700_000_000, deadline=deadline)
 
 
@@ -45,7 +47,7 @@ def test_ack() -> None:
     c = client()
     key, sent = ask(c)  # >> request << Send
     got = c.receive_untrusted(sent.socket, reply(sent.data, ack=True), 0.02)  # >> ACK << Answer
-    assert only(got) == Answer(key, True, None, 1, 0.02)
+    assert only(got) == DynAuthAnswer(key, True, None, 1, 0.02)
     assert c.get_timer() is None
     late = only(c.receive_untrusted(sent.socket, reply(sent.data, ack=True), 0.03))  # >> the same ACK again << nothing
     assert isinstance(late, Ignored)
@@ -77,7 +79,7 @@ def test_an_answer_to_a_retransmission_counts_attempts() -> None:
     key, sent = ask(c)
     c.handle_timer(1.0)
     got = only(c.receive_untrusted(0, reply(sent.data, ack=False, attributes=error_cause(503)), 1.5))
-    assert got == Answer(key, False, 503, 2, 1.5)
+    assert got == DynAuthAnswer(key, False, 503, 2, 1.5)
 
 
 def test_nothing_is_sent_at_or_after_the_deadline() -> None:
@@ -103,14 +105,16 @@ def test_a_true_answer_after_a_forged_one_is_taken() -> None:
     c = client()
     key, sent = ask(c)
     c.receive_untrusted(0, reply(sent.data, ack=True, secret=b"other"), 0.1)
-    assert only(c.receive_untrusted(0, reply(sent.data, ack=False), 0.2)) == Answer(key, False, None, 1, 0.2)
+    assert only(c.receive_untrusted(0, reply(sent.data, ack=False), 0.2)) == DynAuthAnswer(key, False, None, 1, 0.2)
 
 
 def test_a_reply_to_an_earlier_request_is_not_taken_for_a_later_one() -> None:
     c = client()
     _, first = ask(c)
     c.receive_untrusted(0, reply(first.data, ack=True), 0.1)
-    _, second = c.request(Kind.DISCONNECT, {**ALICE, "User-Name": "bob"}, now=400.0, at_s=1_700_000_400, deadline=900.0)
+    _, second = c.request(
+        PacketKind.DISCONNECT, {**ALICE, "User-Name": "bob"}, now=400.0, at_s=1_700_000_400, deadline=900.0
+    )
     assert second.data[1] != first.data[1]
     assert isinstance(only(c.receive_untrusted(0, reply(first.data, ack=True), 400.1)), Ignored)
     replayed = reply(first.data, ack=True, identifier=second.data[1])
@@ -140,7 +144,7 @@ def codes(send: Send) -> set[int]:
     return {code for code, _ in attributes_of(send.data)}
 
 
-def refuse_unless(c: DynAuthClient, forbidden: set[int], now: float = 0.0) -> tuple[list[Send], Answer]:
+def refuse_unless(c: DynAuthClient, forbidden: set[int], now: float = 0.0) -> tuple[list[Send], DynAuthAnswer]:
     """A NAS that answers 401 to any of `forbidden`, ACK otherwise; returns what was sent and the answer."""
     _, sent = ask(c, now)
     sends = [sent]
@@ -148,7 +152,7 @@ def refuse_unless(c: DynAuthClient, forbidden: set[int], now: float = 0.0) -> tu
         ok = not codes(sends[-1]) & forbidden
         data = reply(sends[-1].data, ack=ok, attributes=b"" if ok else error_cause(401))
         output = only(c.receive_untrusted(sends[-1].socket, data, now))
-        if isinstance(output, Answer):
+        if isinstance(output, DynAuthAnswer):
             return sends, output
         assert isinstance(output, Send)
         assert output.data[1] not in {s.data[1] for s in sends}, "other bytes need another identifier"
@@ -183,7 +187,7 @@ def test_401_to_everything_is_reported_and_nothing_is_learned() -> None:
     c = client()
     sends, answer = refuse_unless(c, {1})
     assert len(sends) == 4
-    assert answer == Answer(1, False, 401, 4, 0.0)
+    assert answer == DynAuthAnswer(1, False, 401, 4, 0.0)
     assert c.learned == frozenset()
 
 
@@ -191,7 +195,7 @@ def test_no_fallback_after_the_deadline() -> None:
     c = client()
     key, sent = ask(c, deadline=1.0)
     got = only(c.receive_untrusted(0, reply(sent.data, ack=False, attributes=error_cause(401)), 1.0))
-    assert got == Answer(key, False, 401, 1, 1.0)
+    assert got == DynAuthAnswer(key, False, 401, 1, 1.0)
 
 
 def test_a_profile_without_extras_has_no_ladder() -> None:
@@ -234,7 +238,7 @@ def test_all_identifiers_of_all_sockets_used_up_is_an_error_of_its_own() -> None
 def test_a_request_that_cannot_be_encoded_uses_up_nothing_but_its_identifier() -> None:
     c = client()
     with pytest.raises(UnencodableRequestError):
-        c.request(Kind.DISCONNECT, {"Mikrotik-Rate-Limit": "1M"}, now=0.0, at_s=0, deadline=9.0)
+        c.request(PacketKind.DISCONNECT, {"Mikrotik-Rate-Limit": "1M"}, now=0.0, at_s=0, deadline=9.0)
     assert c.get_timer() is None
     assert ask(c)[1].data[1] == 1
 
@@ -271,7 +275,7 @@ class Playing(RuleBasedStateMachine):
             match output:
                 case Send():
                     self.sent(output)
-                case Answer(key=key) | Silence(key=key):
+                case DynAuthAnswer(key=key) | Silence(key=key):
                     assert key in self.open
                     assert key not in self.ended
                     self.ended.add(key)
@@ -283,8 +287,8 @@ class Playing(RuleBasedStateMachine):
         assert data == send.data or self.now - at >= QUARANTINE_S
         self.last[where] = (send.data, self.now)
 
-    @rule(kind=st.sampled_from(list(Kind)))
-    def ask(self, kind: Kind) -> None:
+    @rule(kind=st.sampled_from(list(PacketKind)))
+    def ask(self, kind: PacketKind) -> None:
         key, send = ask(self.client, self.now, self.now + 50.0, kind)
         self.sent(send)
         self.open[key] = send

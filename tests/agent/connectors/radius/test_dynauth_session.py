@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 import trio
 
-from agent.connectors.radius.codec import Kind
+from agent.connectors.radius.codec import PacketKind
 from agent.connectors.radius.dictionary import Profile, load, profile
-from agent.connectors.radius.dynauth import Answer, DynAuthClient, Silence
+from agent.connectors.radius.dynauth import DynAuthAnswer, DynAuthClient, Silence
 from agent.connectors.radius.dynauth_session import DynAuths
 from agent.connectors.radius.errors import NasUnreachableError, UnencodableRequestError
 from agent.connectors.radius.schema import Nas
@@ -42,8 +42,12 @@ def dynauths(p: Profile = FAST, learned: dict[str, frozenset[str]] | None = None
 
 
 async def exchange(
-    port: int, attributes: dict[str, str] = ALICE, kind: Kind = Kind.DISCONNECT, p: Profile = FAST, within_s: float = 5
-) -> Answer | Silence:
+    port: int,
+    attributes: dict[str, str] = ALICE,
+    kind: PacketKind = PacketKind.DISCONNECT,
+    p: Profile = FAST,
+    within_s: float = 5,
+) -> DynAuthAnswer | Silence:
     async with dynauths(p) as d:
         return await d.get(nas_at(port)).exchange(kind, attributes, trio.current_time() + within_s)
 
@@ -51,7 +55,7 @@ async def exchange(
 async def test_ack_and_the_request_that_a_nas_sees() -> None:
     with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
         got = await exchange(nas.port)
-    assert isinstance(got, Answer)
+    assert isinstance(got, DynAuthAnswer)
     assert got.ack
     ((data, _),) = nas.requests
     assert data[0] == 40
@@ -62,7 +66,7 @@ async def test_ack_and_the_request_that_a_nas_sees() -> None:
 async def test_nak_by_name() -> None:
     with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
         got = await exchange(nas.port)
-    assert isinstance(got, Answer)
+    assert isinstance(got, DynAuthAnswer)
     assert (got.ack, got.cause) == (False, 503)
 
 
@@ -82,11 +86,11 @@ async def test_only_a_retransmission_is_answered_and_duplicates_of_the_answer_do
     with UdpNas(answer).run() as nas:
         async with dynauths() as d:
             session = d.get(nas_at(nas.port))
-            first = await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
-            second = await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
-    assert isinstance(first, Answer)
+            first = await session.exchange(PacketKind.DISCONNECT, ALICE, trio.current_time() + 5)
+            second = await session.exchange(PacketKind.DISCONNECT, ALICE, trio.current_time() + 5)
+    assert isinstance(first, DynAuthAnswer)
     assert first.attempts == 2
-    assert isinstance(second, Answer)
+    assert isinstance(second, DynAuthAnswer)
     assert second.attempts == 1
 
 
@@ -97,7 +101,7 @@ async def test_forged_replies_before_the_true_one_are_not_taken() -> None:
 
     with UdpNas(answer).run() as nas:
         got = await exchange(nas.port)
-    assert isinstance(got, Answer)
+    assert isinstance(got, DynAuthAnswer)
     assert got.cause == 504
 
 
@@ -131,13 +135,13 @@ async def test_nothing_sent_is_told_apart() -> None:
     async with dynauths() as d:
         for nas in (nas_at(1, source="192.0.2.77"), nas_at(1, name="bng-2", host="255.255.255.255")):
             with pytest.raises(NasUnreachableError, match=f"NAS {nas.name}: nothing could be sent"):
-                await d.get(nas).exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
+                await d.get(nas).exchange(PacketKind.DISCONNECT, ALICE, trio.current_time() + 5)
 
 
 async def test_an_error_of_the_body_comes_out_as_it_is() -> None:
     with pytest.raises(UnencodableRequestError):
         async with dynauths() as d:
-            await d.get(nas_at(1)).exchange(Kind.DISCONNECT, {"Framed-Pool": "x"}, trio.current_time() + 5)
+            await d.get(nas_at(1)).exchange(PacketKind.DISCONNECT, {"Framed-Pool": "x"}, trio.current_time() + 5)
 
 
 async def test_cancelling_an_exchange_leaves_the_session_usable() -> None:
@@ -146,26 +150,26 @@ async def test_cancelling_an_exchange_leaves_the_session_usable() -> None:
         async with dynauths(replace(FAST, timeout_s=9.0)) as d:
             session = d.get(nas_at(nas.port))
             with trio.move_on_after(0.1) as scope:
-                await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 50)
+                await session.exchange(PacketKind.DISCONNECT, ALICE, trio.current_time() + 50)
             assert scope.cancelled_caught
-            got = await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
-    assert isinstance(got, Answer)
+            got = await session.exchange(PacketKind.DISCONNECT, ALICE, trio.current_time() + 5)
+    assert isinstance(got, DynAuthAnswer)
 
 
 async def test_more_than_256_requests_go_out_from_more_ports_and_no_pair_twice() -> None:
     with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
         async with dynauths(replace(FAST, timeout_s=1.0, retries=4)) as d:
-            session, answers = d.get(nas_at(nas.port)), list[Answer | Silence]()
+            session, answers = d.get(nas_at(nas.port)), list[DynAuthAnswer | Silence]()
 
             async def some() -> None:
                 for _ in range(75):
-                    answers.append(await session.exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 30))
+                    answers.append(await session.exchange(PacketKind.DISCONNECT, ALICE, trio.current_time() + 30))
 
             async with trio.open_nursery() as nursery:
                 for _ in range(8):
                     nursery.start_soon(some)
     assert len(answers) == 600
-    assert all(isinstance(a, Answer) for a in answers)
+    assert all(isinstance(a, DynAuthAnswer) for a in answers)
     pairs = {(port, data[1]) for data, port in nas.requests}
     assert len(pairs) == 600
     assert len({port for _, port in nas.requests}) == 3
@@ -180,8 +184,8 @@ async def test_what_was_learned_outlives_the_session() -> None:
     with UdpNas(answer).run() as nas:
         for requests in (2, 3):
             async with dynauths(learned=learned) as d:
-                got = await d.get(nas_at(nas.port)).exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
-            assert isinstance(got, Answer)
+                got = await d.get(nas_at(nas.port)).exchange(PacketKind.DISCONNECT, ALICE, trio.current_time() + 5)
+            assert isinstance(got, DynAuthAnswer)
             assert got.ack
             assert len(nas.requests) == requests
     assert learned == {"bng-1": frozenset({"Event-Timestamp"})}
@@ -198,20 +202,20 @@ async def test_freeradius_listener(
     server = freeradius(sqlite_radius, coa=True, require_message_authenticator=demands_ma, secret=SECRET.decode())
     patient = replace(FAST, timeout_s=0.5)
     ack = await exchange(server.coa_port, p=patient)
-    assert isinstance(ack, Answer)
+    assert isinstance(ack, DynAuthAnswer)
     assert ack.ack
-    coa = await exchange(server.coa_port, {**ALICE, "Mikrotik-Rate-Limit": "5M/5M"}, Kind.COA, patient)
-    assert isinstance(coa, Answer)
+    coa = await exchange(server.coa_port, {**ALICE, "Mikrotik-Rate-Limit": "5M/5M"}, PacketKind.COA, patient)
+    assert isinstance(coa, DynAuthAnswer)
     assert coa.ack
     nak = await exchange(server.coa_port, {**ALICE, "User-Name": "nak-503@isp"}, p=patient)
-    assert isinstance(nak, Answer)
+    assert isinstance(nak, DynAuthAnswer)
     assert (nak.ack, nak.cause) == (False, 503)
     drop = await exchange(server.coa_port, {**ALICE, "User-Name": "drop@isp"}, p=FAST)
     assert isinstance(drop, Silence)
     plain = await exchange(
         server.coa_port, p=replace(FAST, message_authenticator=False, event_timestamp=False, timeout_s=0.2)
     )
-    assert isinstance(plain, Silence if demands_ma else Answer)
+    assert isinstance(plain, Silence if demands_ma else DynAuthAnswer)
     seen = server.dynauth_requests()
     assert [r["user"] for r in seen][:3] == ["alice", "alice", "nak-503@isp"]
     assert seen[0]["type"] == "Disconnect-Request"
@@ -228,6 +232,6 @@ async def test_another_secret_is_silence_at_freeradius(
 ) -> None:
     server = freeradius(sqlite_radius, coa=True)
     async with dynauths(secret=b"another secret") as d:
-        got = await d.get(nas_at(server.coa_port)).exchange(Kind.DISCONNECT, ALICE, trio.current_time() + 5)
+        got = await d.get(nas_at(server.coa_port)).exchange(PacketKind.DISCONNECT, ALICE, trio.current_time() + 5)
     assert isinstance(got, Silence)
     assert server.dynauth_requests() == []

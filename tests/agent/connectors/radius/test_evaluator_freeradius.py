@@ -18,7 +18,7 @@ from pyrad import packet as pyrad_packet
 
 from agent.connectors.radius.dictionary import load
 from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, effective_reply
-from agent.connectors.radius.rowset import Row, Table, to_value
+from agent.connectors.radius.rowset import Table, UserRow, to_value
 from agent.model import Value
 from tests.servers import Cluster, FreeRadius, RadiusDatabase, ServerMissingError, missing
 
@@ -181,15 +181,15 @@ _UNDECIDED: Sequence[Triple] = (
 
 
 def value_of(case: Case) -> Value:
-    rows = [Row(Table.CHECK, *row) for row in case.check]
-    rows += [Row(Table.REPLY, *row) for row in case.reply]
-    rows += [Row(Table.GROUP, name, "", str(priority)) for name, priority, _, _ in case.groups]
+    rows = [UserRow(Table.CHECK, *row) for row in case.check]
+    rows += [UserRow(Table.REPLY, *row) for row in case.reply]
+    rows += [UserRow(Table.GROUP, name, "", str(priority)) for name, priority, _, _ in case.groups]
     return to_value(rows, _commit)
 
 
 def groups_of(case: Case) -> dict[str, Value]:
     return {
-        name: to_value([Row(Table.CHECK, *r) for r in check] + [Row(Table.REPLY, *r) for r in reply], _commit)
+        name: to_value([UserRow(Table.CHECK, *r) for r in check] + [UserRow(Table.REPLY, *r) for r in reply], _commit)
         for name, _, check, reply in case.groups
     }
 

@@ -11,7 +11,7 @@ import pytest
 from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement
 from agent.connectors.radius.routed_access import RoutedAccess, with_routers
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
-from agent.connectors.radius.schema import Sessions as Kind
+from agent.connectors.radius.schema import SessionKind as Kind
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.hosting import RouterHost
 from agent.model import (

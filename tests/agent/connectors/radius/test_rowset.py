@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from agent.connectors.radius.rowset import (
     ChangeKind,
     MalformedRowSetError,
-    Row,
     RowChange,
     RowsMovedError,
     SecretChangeError,
     Table,
+    UserRow,
     bind,
     changes,
     fields_of,
@@ -33,12 +33,12 @@ def commit(label: str, value: str) -> str:
 
 
 ALICE = (
-    Row(Table.CHECK, "Cleartext-Password", ":=", "wonder", 7),
-    Row(Table.CHECK, "Simultaneous-Use", ":=", "1", 8),
-    Row(Table.REPLY, "Framed-IP-Address", ":=", "100.64.1.7", 3),
-    Row(Table.REPLY, "Framed-Route", "+=", "10.1.0.0/24 100.64.1.7 1", 4),
-    Row(Table.REPLY, "Framed-Route", "+=", "10.2.0.0/24 100.64.1.7 1", 5),
-    Row(Table.GROUP, "home20", "", "1", 9),
+    UserRow(Table.CHECK, "Cleartext-Password", ":=", "wonder", 7),
+    UserRow(Table.CHECK, "Simultaneous-Use", ":=", "1", 8),
+    UserRow(Table.REPLY, "Framed-IP-Address", ":=", "100.64.1.7", 3),
+    UserRow(Table.REPLY, "Framed-Route", "+=", "10.1.0.0/24 100.64.1.7 1", 4),
+    UserRow(Table.REPLY, "Framed-Route", "+=", "10.2.0.0/24 100.64.1.7 1", 5),
+    UserRow(Table.GROUP, "home20", "", "1", 9),
 )
 VALUE: Value = {
     "check:Cleartext-Password": SecretRef(commit("check:Cleartext-Password :=", "wonder")),
@@ -49,11 +49,11 @@ VALUE: Value = {
 }
 
 
-def apply(rows: tuple[Row, ...], wanted: Iterable[RowChange]) -> tuple[Row, ...]:
+def apply(rows: tuple[UserRow, ...], wanted: Iterable[RowChange]) -> tuple[UserRow, ...]:
     """Return the rows as a database has them after the changes; inserted rows have id 0."""
     bound = bind(rows, wanted)
     touched = {(b.change.table, b.id): b.change for b in bound if b.id is not None}
-    after: list[Row] = []
+    after: list[UserRow] = []
     for row in rows:
         change = touched.get((row.table, row.id))
         if change is None:
@@ -61,7 +61,7 @@ def apply(rows: tuple[Row, ...], wanted: Iterable[RowChange]) -> tuple[Row, ...]
         elif change.kind is ChangeKind.UPDATE:
             after.append(replace(row, op=change.op, value=change.value))
     inserted = [b.change for b in bound if b.id is None]
-    return (*after, *(Row(c.table, c.name, c.op, c.value) for c in inserted))
+    return (*after, *(UserRow(c.table, c.name, c.op, c.value) for c in inserted))
 
 
 def test_value_is_the_rows_in_their_order() -> None:
@@ -82,7 +82,7 @@ def test_suspension_is_one_row() -> None:
     assert changes(VALUE, after) == (added,)
     removed = RowChange(ChangeKind.DELETE, Table.GROUP, "suspended", "", "-1", 0)
     assert changes(after, VALUE) == (removed,)
-    rows = (*ALICE, Row(Table.GROUP, "suspended", "", "-1", 21))
+    rows = (*ALICE, UserRow(Table.GROUP, "suspended", "", "-1", 21))
     assert [b.id for b in bind(rows, changes(after, VALUE))] == [21]
     assert apply(rows, changes(after, VALUE)) == ALICE
 
@@ -98,7 +98,7 @@ def test_priority_and_tariff() -> None:
 
 
 def test_duplicate_membership_is_a_tuple() -> None:
-    rows = (Row(Table.GROUP, "home20", "", "1", 4), Row(Table.GROUP, "home20", "", "8", 5))
+    rows = (UserRow(Table.GROUP, "home20", "", "1", 4), UserRow(Table.GROUP, "home20", "", "8", 5))
     value = to_value(rows, commit)
     assert value == {"group:home20": ("1", "8")}
     assert [b.id for b in bind(rows, changes(value, {"group:home20": "8"}))] == [4]
@@ -111,7 +111,7 @@ def test_a_row_cannot_come_before_one_that_exists() -> None:
 
 
 def test_blanks_round_an_operator_do_not_count() -> None:
-    rows = (Row(Table.REPLY, "Framed-Pool", "= ", " x", 1),)
+    rows = (UserRow(Table.REPLY, "Framed-Pool", "= ", " x", 1),)
     value = to_value(rows, commit)
     assert value == {"reply:Framed-Pool": ("=  x",)}
     assert [b.id for b in bind(rows, changes(value, ABSENT))] == [1]
@@ -122,11 +122,11 @@ def test_blanks_round_an_operator_do_not_count() -> None:
 )
 @pytest.mark.parametrize("table", [Table.CHECK, Table.REPLY])
 def test_secrets_are_commitments_whatever_their_case(attribute: str, table: Table) -> None:
-    rows = (Row(table, attribute, ":=", "hunter2", 1),)
+    rows = (UserRow(table, attribute, ":=", "hunter2", 1),)
     value = to_value(rows, commit)
     label = f"{table.value}:{attribute} :="
     assert value == {f"{table.value}:{attribute}": SecretRef(commit(label, "hunter2"))}
-    both = to_value((*rows, Row(table, attribute, "==", "x", 2)), commit)
+    both = to_value((*rows, UserRow(table, attribute, "==", "x", 2)), commit)
     assert both == {f"{table.value}:{attribute}": SecretRef(commit(f"{label},==", '["hunter2", "x"]'))}
 
 
@@ -161,10 +161,10 @@ def test_what_no_row_set_has(key: str, field: str | tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "rows",
-    [(), (Row(Table.GROUP, "a", "", "2", 1),), (Row(Table.GROUP, "b", "", "1", 1),)],
+    [(), (UserRow(Table.GROUP, "a", "", "2", 1),), (UserRow(Table.GROUP, "b", "", "1", 1),)],
     ids=["gone", "another priority", "another group"],
 )
-def test_a_change_is_bound_to_the_row_that_was_read(rows: tuple[Row, ...]) -> None:
+def test_a_change_is_bound_to_the_row_that_was_read(rows: tuple[UserRow, ...]) -> None:
     with pytest.raises(RowsMovedError):
         bind(rows, changes({"group:a": "1"}, ABSENT))
 
@@ -172,28 +172,28 @@ def test_a_change_is_bound_to_the_row_that_was_read(rows: tuple[Row, ...]) -> No
 _names = st.sampled_from(["Framed-Pool", "Framed-Route", "Mikrotik-Rate-Limit"])
 _texts = st.text(st.characters(codec="utf-8"), max_size=3)
 _attributes = st.builds(
-    lambda table, name, op, value: Row(table, name, op, value),
+    lambda table, name, op, value: UserRow(table, name, op, value),
     st.sampled_from([Table.CHECK, Table.REPLY]),
     _names,
     st.sampled_from(["=", ":=", "+=", "=="]),
     st.one_of(st.sampled_from(["a", "b", "a b"]), _texts),
 )
 _groups = st.builds(
-    lambda name, priority: Row(Table.GROUP, name, "", str(priority)),
+    lambda name, priority: UserRow(Table.GROUP, name, "", str(priority)),
     st.sampled_from(["home", "suspended", "a group: with a name"]),
     st.integers(-2, 2),
 )
 _rows = st.lists(st.one_of(_attributes, _groups), max_size=8)
 
 
-def stored(rows: list[Row]) -> tuple[Row, ...]:
+def stored(rows: list[UserRow]) -> tuple[UserRow, ...]:
     """Rows as a database has them: each table numbers its own."""
     ids = {table: itertools.count(1) for table in Table}
-    return tuple(Row(r.table, r.name, r.op, r.value, next(ids[r.table])) for r in rows)
+    return tuple(UserRow(r.table, r.name, r.op, r.value, next(ids[r.table])) for r in rows)
 
 
 @given(_rows, _rows)
-def test_changes_lead_from_before_to_after(before_rows: list[Row], after_rows: list[Row]) -> None:
+def test_changes_lead_from_before_to_after(before_rows: list[UserRow], after_rows: list[UserRow]) -> None:
     rows = stored(before_rows)
     before, after = to_value(rows, commit), to_value(after_rows, commit)
     wanted = changes(before, after)
@@ -206,7 +206,7 @@ def test_changes_lead_from_before_to_after(before_rows: list[Row], after_rows: l
 
 
 @given(_rows, _rows)
-def test_changes_are_the_fewest(before_rows: list[Row], after_rows: list[Row]) -> None:
+def test_changes_are_the_fewest(before_rows: list[UserRow], after_rows: list[UserRow]) -> None:
     """Against a search through every way to keep, rewrite or delete the rows of a key in order and then insert."""
     before, after = to_value(before_rows, commit), to_value(after_rows, commit)
     least = 0
@@ -222,7 +222,7 @@ def test_changes_are_the_fewest(before_rows: list[Row], after_rows: list[Row]) -
 
 
 @given(_rows)
-def test_fields_are_rows(rows: list[Row]) -> None:
+def test_fields_are_rows(rows: list[UserRow]) -> None:
     value = to_value(rows, commit)
     again = [row for key, field in fields_of(value).items() for row in rows_of(key, field)]
     assert to_value(again, commit) == value
@@ -256,7 +256,7 @@ def test_secrets_by_name_and_inside_of_pairs(table: Table, attribute: str, value
         labels.append(label)
         return commit(label, text)
 
-    made = to_value([Row(table, attribute, "+=", value)], keep)
+    made = to_value([UserRow(table, attribute, "+=", value)], keep)
     assert made is not ABSENT
     (field,) = made.values()
     assert isinstance(field, SecretRef) is secret
@@ -264,9 +264,9 @@ def test_secrets_by_name_and_inside_of_pairs(table: Table, attribute: str, value
 
 
 def test_one_secret_pair_hides_all_of_its_attribute_and_a_change_of_another_shows() -> None:
-    rows = [Row(Table.REPLY, "Cisco-AVPair", "+=", v) for v in ("ip:addr-pool=cgnat", "psk=hunter2")]
+    rows = [UserRow(Table.REPLY, "Cisco-AVPair", "+=", v) for v in ("ip:addr-pool=cgnat", "psk=hunter2")]
     first = to_value(rows, commit)
-    other = to_value([rows[0], Row(Table.REPLY, "Cisco-AVPair", "+=", "psk=hunter3")], commit)
+    other = to_value([rows[0], UserRow(Table.REPLY, "Cisco-AVPair", "+=", "psk=hunter3")], commit)
     assert "hunter" not in repr(first)
     assert "cgnat" not in repr(first)
     assert first != other

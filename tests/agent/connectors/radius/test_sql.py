@@ -20,7 +20,7 @@ import trio
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
 from agent.connectors.radius.connector import RadiusConnector
-from agent.connectors.radius.rowset import Row, Table, to_value
+from agent.connectors.radius.rowset import Table, UserRow, to_value
 from agent.connectors.radius.schema import Database, RadiusConfig
 from agent.connectors.radius.sql import KEYS_PER_READ, Drift, SqlAuthority
 from agent.model import ABSENT, SecretRef, Value
@@ -34,7 +34,7 @@ def commit(label: str, value: str) -> str:
     return hashlib.sha256(f"{label}\0{value}".encode()).hexdigest()
 
 
-def value_of(rows: tuple[Row, ...] | list[Row]) -> Value:
+def value_of(rows: tuple[UserRow, ...] | list[UserRow]) -> Value:
     return to_value(rows, commit)
 
 
@@ -335,7 +335,7 @@ async def test_of_two_that_read_the_same_before_either_writes_one_wins(database:
     amina(database)
     both_read = threading.Barrier(2)
 
-    def slowly(rows: Iterable[Row]) -> Value:
+    def slowly(rows: Iterable[UserRow]) -> Value:
         with contextlib.suppress(threading.BrokenBarrierError):
             both_read.wait(0.5)
         return value_of(rows)

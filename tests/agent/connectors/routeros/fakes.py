@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from agent.connectors.routeros.api_session import Api, Endpoint
+from agent.connectors.routeros.api_session import Endpoint, RouterApi
 from agent.connectors.routeros.carrier_session import Carrier
 from agent.connectors.routeros.wire import ReplyReader
 
@@ -87,11 +87,11 @@ Script = Callable[[Peer], Awaitable[None]]
 
 
 @asynccontextmanager
-async def talking() -> AsyncIterator[tuple[Api, Peer]]:
+async def talking() -> AsyncIterator[tuple[RouterApi, Peer]]:
     """A logged-in session over memory, and the router's end of it."""
     ours, theirs = trio.testing.memory_stream_pair()
     async with trio.open_nursery() as nursery:
-        api = Api(Carrier(ours), ReplyReader())
+        api = RouterApi(Carrier(ours), ReplyReader())
         nursery.start_soon(api._run)
         yield api, Peer(theirs)
         await api.aclose()

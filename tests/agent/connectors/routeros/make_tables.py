@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from agent.connectors.routeros.values import Kind
+from agent.connectors.routeros.values import RouterKind
 from agent.connectors.routeros.versions import RECORDED, Version
 from tests.agent.connectors.routeros.recorded import DATA
 
@@ -93,24 +93,24 @@ def arguments(menu: Json | None) -> Mapping[str, str]:
     return found
 
 
-def kind_of(description: str) -> Kind | None:
+def kind_of(description: str) -> RouterKind | None:
     """Return the kind that a tree's description of an argument says, None when it says none."""
     if "time interval" in description:
-        return Kind.DURATION
+        return RouterKind.DURATION
     if "MAC address" in description:
-        return Kind.MAC
+        return RouterKind.MAC
     if "IP address range" in description:
-        return Kind.RANGE
+        return RouterKind.RANGE
     if "IP prefix" in description or "IPv6 prefix" in description:
-        return Kind.PREFIX
+        return RouterKind.PREFIX
     if "IP address" in description:
-        return Kind.ADDRESS
+        return RouterKind.ADDRESS
     if description.endswith("*]"):
-        return Kind.LIST
-    return Kind.TEXT if "string value" in description else None
+        return RouterKind.LIST
+    return RouterKind.TEXT if "string value" in description else None
 
 
-def described(recorded: Sources, path: str, name: str, version: Version) -> Kind | None:
+def described(recorded: Sources, path: str, name: str, version: Version) -> RouterKind | None:
     """Return the kind that a property's own tree says, else that another says: each leaves out some."""
     own = recorded.trees.get(str(version), {})
     found = (kind_of(arguments(node(tree, path)).get(name, "")) for tree in (own, *recorded.trees.values()))

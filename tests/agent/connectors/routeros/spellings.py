@@ -12,7 +12,7 @@ from typing import Final
 
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.values import Kind
+from agent.connectors.routeros.values import RouterKind
 
 Texts = st.SearchStrategy[str]
 
@@ -195,60 +195,60 @@ def _spell_client_id(found: bytes) -> Texts:
 
 _text = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 
-MEANINGS: Final[dict[Kind, st.SearchStrategy[Hashable]]] = {
-    Kind.TEXT: _text,
-    Kind.REFERENCE: _text,
-    Kind.ENUM: st.sampled_from(["yes", "no", "default", "required"]),
-    Kind.BOOL: st.booleans(),
-    Kind.SWITCH: st.booleans(),
-    Kind.INTEGER: st.integers(0, 10**12),
-    Kind.DURATION: _durations,
-    Kind.DURATION_PAIR: st.tuples(_duration, _duration),
-    Kind.RATE: _rates,
-    Kind.RATE_PAIR: st.tuples(_rates, _rates),
-    Kind.RATE_LIMIT: _rate_limits(),
-    Kind.LIST: _words,
-    Kind.MATCH_LIST: st.tuples(st.booleans(), _words),
-    Kind.ADDRESS: _addresses,
-    Kind.ADDRESSES: st.lists(_addresses, min_size=1, max_size=3).map(tuple),
-    Kind.INTERFACE_ADDRESS: st.tuples(_hosts4, st.integers(29, 32)),
-    Kind.PREFIX: _addresses.flatmap(_prefixes),
-    Kind.PREFIX_LIST: st.frozensets(_addresses.flatmap(_prefixes), min_size=1, max_size=3),
-    Kind.RANGE: _ranges(),
-    Kind.RANGES: st.lists(_ranges(negated=False), min_size=1, max_size=3).map(tuple),
-    Kind.MAC: _bytes6,
-    Kind.CLIENT_ID: _bytes6.map(lambda mac: b"\1" + mac),
+MEANINGS: Final[dict[RouterKind, st.SearchStrategy[Hashable]]] = {
+    RouterKind.TEXT: _text,
+    RouterKind.REFERENCE: _text,
+    RouterKind.ENUM: st.sampled_from(["yes", "no", "default", "required"]),
+    RouterKind.BOOL: st.booleans(),
+    RouterKind.SWITCH: st.booleans(),
+    RouterKind.INTEGER: st.integers(0, 10**12),
+    RouterKind.DURATION: _durations,
+    RouterKind.DURATION_PAIR: st.tuples(_duration, _duration),
+    RouterKind.RATE: _rates,
+    RouterKind.RATE_PAIR: st.tuples(_rates, _rates),
+    RouterKind.RATE_LIMIT: _rate_limits(),
+    RouterKind.LIST: _words,
+    RouterKind.MATCH_LIST: st.tuples(st.booleans(), _words),
+    RouterKind.ADDRESS: _addresses,
+    RouterKind.ADDRESSES: st.lists(_addresses, min_size=1, max_size=3).map(tuple),
+    RouterKind.INTERFACE_ADDRESS: st.tuples(_hosts4, st.integers(29, 32)),
+    RouterKind.PREFIX: _addresses.flatmap(_prefixes),
+    RouterKind.PREFIX_LIST: st.frozensets(_addresses.flatmap(_prefixes), min_size=1, max_size=3),
+    RouterKind.RANGE: _ranges(),
+    RouterKind.RANGES: st.lists(_ranges(negated=False), min_size=1, max_size=3).map(tuple),
+    RouterKind.MAC: _bytes6,
+    RouterKind.CLIENT_ID: _bytes6.map(lambda mac: b"\1" + mac),
 }
 
-_WORDS: Final[dict[Kind, dict[Hashable, list[str]]]] = {
-    Kind.ENUM: {"yes": ["yes", "true"], "no": ["no", "false"]},
-    Kind.BOOL: {True: ["yes", "true"], False: ["no", "false"]},
-    Kind.SWITCH: {True: ["yes", "true", ""], False: ["no", "false"]},
+_WORDS: Final[dict[RouterKind, dict[Hashable, list[str]]]] = {
+    RouterKind.ENUM: {"yes": ["yes", "true"], "no": ["no", "false"]},
+    RouterKind.BOOL: {True: ["yes", "true"], False: ["no", "false"]},
+    RouterKind.SWITCH: {True: ["yes", "true", ""], False: ["no", "false"]},
 }
 
-_SPELL: Final[dict[Kind, Callable[..., Texts]]] = {
-    Kind.DURATION: spell_duration,
-    Kind.DURATION_PAIR: _spell_pair(spell_duration),
-    Kind.RATE: spell_rate,
-    Kind.RATE_PAIR: _spell_pair(spell_rate),
-    Kind.RATE_LIMIT: spell_rate_limit,
-    Kind.LIST: _spell_set,
-    Kind.MATCH_LIST: lambda found: _spell_set(found[1]).map(lambda text: "!" * found[0] + text),
-    Kind.ADDRESS: spell_address,
-    Kind.ADDRESSES: lambda found: st.tuples(*map(spell_address, found)).map(",".join),
-    Kind.INTERFACE_ADDRESS: _spell_interface_address,
-    Kind.PREFIX: spell_prefix,
-    Kind.PREFIX_LIST: lambda found: st.permutations(sorted(found)).flatmap(
+_SPELL: Final[dict[RouterKind, Callable[..., Texts]]] = {
+    RouterKind.DURATION: spell_duration,
+    RouterKind.DURATION_PAIR: _spell_pair(spell_duration),
+    RouterKind.RATE: spell_rate,
+    RouterKind.RATE_PAIR: _spell_pair(spell_rate),
+    RouterKind.RATE_LIMIT: spell_rate_limit,
+    RouterKind.LIST: _spell_set,
+    RouterKind.MATCH_LIST: lambda found: _spell_set(found[1]).map(lambda text: "!" * found[0] + text),
+    RouterKind.ADDRESS: spell_address,
+    RouterKind.ADDRESSES: lambda found: st.tuples(*map(spell_address, found)).map(",".join),
+    RouterKind.INTERFACE_ADDRESS: _spell_interface_address,
+    RouterKind.PREFIX: spell_prefix,
+    RouterKind.PREFIX_LIST: lambda found: st.permutations(sorted(found)).flatmap(
         lambda order: st.tuples(*map(spell_prefix, order)).map(",".join)
     ),
-    Kind.RANGE: spell_range,
-    Kind.RANGES: lambda found: st.tuples(*map(spell_range, found)).map(",".join),
-    Kind.MAC: _spell_mac,
-    Kind.CLIENT_ID: _spell_client_id,
+    RouterKind.RANGE: spell_range,
+    RouterKind.RANGES: lambda found: st.tuples(*map(spell_range, found)).map(",".join),
+    RouterKind.MAC: _spell_mac,
+    RouterKind.CLIENT_ID: _spell_client_id,
 }
 
 
-def spell(kind: Kind, meaning: Hashable) -> Texts:
+def spell(kind: RouterKind, meaning: Hashable) -> Texts:
     """Return the texts that RouterOS takes for a value."""
     if kind in _SPELL:
         return _SPELL[kind](meaning)

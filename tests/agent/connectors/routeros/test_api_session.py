@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.connectors.routeros import api_session, limits
-from agent.connectors.routeros.api_session import Answer, Api, Endpoint, connect, open_in
+from agent.connectors.routeros.api_session import Endpoint, RouterAnswer, RouterApi, connect, open_in
 from agent.connectors.routeros.carrier_session import Carrier
 from agent.connectors.routeros.errors import (
     AnswerTooLongError,
     CarrierLostError,
     LocalRouterError,
     LoginRefusedError,
-    MalformedReplyError,
+    MalformedRouterReplyError,
     RouterError,
     RouterTimeoutError,
     TrapError,
@@ -39,9 +39,9 @@ SET = ("/ppp/secret/set", "=.id=*1", "=password=pa55-canary")
 class Calls:
     """Calls made at once, and how each ended."""
 
-    def __init__(self, api: Api, nursery: trio.Nursery) -> None:
+    def __init__(self, api: RouterApi, nursery: trio.Nursery) -> None:
         self._api, self._nursery = api, nursery
-        self.ended: dict[str, Answer | RouterError] = {}
+        self.ended: dict[str, RouterAnswer | RouterError] = {}
 
     async def make(self, name: str, *words: str, timeout_s: float = 60) -> None:
         """Make a call and let it get as far as it can without the router."""
@@ -66,7 +66,7 @@ async def test_a_call_and_its_answer() -> None:
         await peer.says("!re", tag, "=.id=*1", "=name=alice")
         await peer.says("!done", tag)
         await trio.testing.wait_all_tasks_blocked()
-    assert calls.ended == {"a": Answer(({".id": "*1", "name": "alice"},), {})}
+    assert calls.ended == {"a": RouterAnswer(({".id": "*1", "name": "alice"},), {})}
 
 
 async def test_two_interleaved_and_answered_out_of_order() -> None:
@@ -80,10 +80,10 @@ async def test_two_interleaved_and_answered_out_of_order() -> None:
         await peer.says("!re", a, "=n=3")
         await peer.says("!done", b, "=ret=*7")
         await trio.testing.wait_all_tasks_blocked()
-        assert calls.ended == {"b": Answer(({"n": "2"},), {"ret": "*7"})}
+        assert calls.ended == {"b": RouterAnswer(({"n": "2"},), {"ret": "*7"})}
         await peer.says("!done", a)
         await trio.testing.wait_all_tasks_blocked()
-    assert calls.ended["a"] == Answer(({"n": "1"}, {"n": "3"}), {})
+    assert calls.ended["a"] == RouterAnswer(({"n": "1"}, {"n": "3"}), {})
 
 
 async def test_a_trap_and_then_it_goes_on() -> None:
@@ -102,7 +102,7 @@ async def test_a_trap_and_then_it_goes_on() -> None:
     trap = calls.ended["a"]
     assert isinstance(trap, TrapError)
     assert (str(trap), trap.category) == ("bad value ***", 1)
-    assert calls.ended["b"] == Answer((), {})
+    assert calls.ended["b"] == RouterAnswer((), {})
 
 
 async def test_a_thousand_at_once_each_gets_its_own(autojump_clock: trio.abc.Clock) -> None:
@@ -124,7 +124,7 @@ async def test_a_thousand_at_once_each_gets_its_own(autojump_clock: trio.abc.Clo
         nursery.start_soon(echo, peer)
         for n in range(1000):
             nursery.start_soon(calls._one, f"/{n}", (f"/{n}",), 60)
-    assert calls.ended == {f"/{n}": Answer(({"n": f"/{n}"},), {}) for n in range(1000)}
+    assert calls.ended == {f"/{n}": RouterAnswer(({"n": f"/{n}"},), {}) for n in range(1000)}
 
 
 async def test_commands_leave_in_the_order_they_were_made() -> None:
@@ -208,7 +208,7 @@ async def test_out_of_time_it_is_cancelled_there_too(autojump_clock: trio.abc.Cl
     late = calls.ended["slow"]
     assert isinstance(late, RouterTimeoutError)
     assert late.sent
-    assert calls.ended["other"] == Answer((), {}), "nothing else is disturbed"
+    assert calls.ended["other"] == RouterAnswer((), {}), "nothing else is disturbed"
 
 
 async def test_a_cancel_that_is_not_confirmed_closes_the_connection(autojump_clock: trio.abc.Clock) -> None:
@@ -262,7 +262,7 @@ async def test_an_answer_that_came_with_the_deadline_counts(autojump_clock: trio
         tag = await peer.command(PRINT)
         await trio.sleep_until(trio.current_time() + 2)
         await peer.says("!done", tag)
-        if not isinstance(calls.ended.get("a"), Answer):
+        if not isinstance(calls.ended.get("a"), RouterAnswer):
             # The deadline was first: then it was cancelled, whole
             await confirm_late(peer)
     assert "a" in calls.ended
@@ -296,7 +296,7 @@ async def test_a_cancelled_task_cancels_its_command_and_nothing_else() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert not api.closed
         assert (len(api._exchanges), len(api._in_flight), len(api._waiting)) == (0, 0, 0)
-    assert calls.ended["other"] == Answer((), {})
+    assert calls.ended["other"] == RouterAnswer((), {})
 
 
 async def test_a_cancelled_task_waits_for_the_end_but_not_for_ever(autojump_clock: trio.abc.Clock) -> None:
@@ -345,7 +345,7 @@ async def test_a_router_that_takes_nothing_holds_up_nobody_for_ever(autojump_clo
 
     stream = Stuck()
     async with trio.open_nursery() as nursery:
-        api = Api(Carrier(stream), ReplyReader())
+        api = RouterApi(Carrier(stream), ReplyReader())
         nursery.start_soon(api._run)
         calls = Calls(api, nursery)
         await calls.make("a", *SET, timeout_s=2)
@@ -389,7 +389,7 @@ async def test_an_endless_answer_is_cancelled_and_the_others_go_on(monkeypatch: 
         await trio.testing.wait_all_tasks_blocked()
         assert not api.closed
     assert isinstance(calls.ended["endless"], AnswerTooLongError)
-    assert calls.ended["other"] == Answer((), {})
+    assert calls.ended["other"] == RouterAnswer((), {})
     assert rows >= 1000
 
 
@@ -423,12 +423,12 @@ ENDS: dict[str, tuple[bytes, type[RouterError]]] = {
     "closed": (b"", CarrierLostError),
     "half a sentence": (sentence("!re", "=name=alice", ".tag=1")[:-3], CarrierLostError),
     "fatal": (sentence("!fatal", "session \x1b[2Jterminated"), CarrierLostError),
-    "unknown tag": (sentence("!re", ".tag=99", "=a=b"), MalformedReplyError),
-    "no tag": (sentence("!done"), MalformedReplyError),
-    "no reply word": (sentence("re", ".tag=1"), MalformedReplyError),
-    "another protocol": (b"SSH-2.0-ROSSSH\r\n", MalformedReplyError),
-    "control byte": (b"\xf8", MalformedReplyError),
-    "row after done": (sentence("!done", ".tag=1") + sentence("!re", ".tag=1", "=a=b"), MalformedReplyError),
+    "unknown tag": (sentence("!re", ".tag=99", "=a=b"), MalformedRouterReplyError),
+    "no tag": (sentence("!done"), MalformedRouterReplyError),
+    "no reply word": (sentence("re", ".tag=1"), MalformedRouterReplyError),
+    "another protocol": (b"SSH-2.0-ROSSSH\r\n", MalformedRouterReplyError),
+    "control byte": (b"\xf8", MalformedRouterReplyError),
+    "row after done": (sentence("!done", ".tag=1") + sentence("!re", ".tag=1", "=a=b"), MalformedRouterReplyError),
 }
 
 
@@ -450,9 +450,9 @@ async def test_the_connection_ends(name: str, monkeypatch: pytest.MonkeyPatch) -
             await api.call(PRINT, timeout_s=5)
         assert not caught.value.sent
     one, two, three = calls.ended["1"], calls.ended["2"], calls.ended["3"]
-    assert isinstance(one, Answer if name == "row after done" else error), "what ended before it stands"
+    assert isinstance(one, RouterAnswer if name == "row after done" else error), "what ended before it stands"
     assert isinstance(two, error)
-    assert isinstance(two, MalformedReplyError) or (isinstance(two, CarrierLostError) and two.sent)
+    assert isinstance(two, MalformedRouterReplyError) or (isinstance(two, CarrierLostError) and two.sent)
     assert isinstance(three, CarrierLostError)
     assert not three.sent, "it never had its turn"
     for ended in (one, two, three):
@@ -508,7 +508,7 @@ async def test_a_command_that_cannot_be_written_whole_is_of_unknown_fate() -> No
             await trio.lowlevel.checkpoint()
 
     async with trio.open_nursery() as nursery:
-        api = Api(Carrier(Broken()), ReplyReader())
+        api = RouterApi(Carrier(Broken()), ReplyReader())
         nursery.start_soon(api._run)
         with pytest.raises(CarrierLostError) as caught:
             await api.call(*SET, timeout_s=20)
@@ -548,7 +548,7 @@ async def one_print(peer: Peer) -> None:
     await peer.hears()
 
 
-async def ask(endpoint: Endpoint, user: str = USER, password: bytes = PASSWORD) -> Answer:
+async def ask(endpoint: Endpoint, user: str = USER, password: bytes = PASSWORD) -> RouterAnswer:
     async with connect(endpoint, user, password, timeout_s=20) as api:
         return await api.call(PRINT, timeout_s=20)
 
@@ -578,7 +578,7 @@ async def test_the_login_of_before_6_43() -> None:
         await peer.hears()
 
     async with router(old) as port:
-        assert await ask(plain(port), "admin", b"") == Answer((), {})
+        assert await ask(plain(port), "admin", b"") == RouterAnswer((), {})
 
 
 async def test_a_wrong_fingerprint_sees_no_byte_of_the_login() -> None:
@@ -652,8 +652,8 @@ REFUSALS: dict[str, tuple[bytes, type[RouterError], str]] = {
     "busy": (sentence("!fatal", "too many sessions"), UnreachableRouterError, "busy"),
     "hung up": (b"", UnreachableRouterError, "hung-up"),
     "half": (sentence("!done")[:-1], UnreachableRouterError, "hung-up"),
-    "nonsense": (b"HTTP/1.1 400 Bad Request\r\n\r\n", MalformedReplyError, ""),
-    "more than an end": (sentence("!done") + sentence("!done"), MalformedReplyError, ""),
+    "nonsense": (b"HTTP/1.1 400 Bad Request\r\n\r\n", MalformedRouterReplyError, ""),
+    "more than an end": (sentence("!done") + sentence("!done"), MalformedRouterReplyError, ""),
 }  # fmt: skip
 
 
@@ -702,16 +702,16 @@ async def test_an_error_of_the_block_comes_out_as_it_is() -> None:
 
 
 async def test_a_session_in_a_nursery_is_used_and_closed_by_other_tasks() -> None:
-    async def closer(api: Api) -> None:
+    async def closer(api: RouterApi) -> None:
         assert (await api.call(PRINT, timeout_s=20)).rows == ({"name": "alice"},)
         await api.aclose()
 
-    async def opener(nursery: trio.Nursery, port: int, made: list[Api]) -> None:
+    async def opener(nursery: trio.Nursery, port: int, made: list[RouterApi]) -> None:
         with trio.fail_after(20):
             made.append(await open_in(nursery, plain(port), USER, PASSWORD, timeout_s=20))
 
     async with router(one_print) as port, trio.open_nursery() as nursery:
-        made: list[Api] = []
+        made: list[RouterApi] = []
         async with trio.open_nursery() as inner:
             inner.start_soon(opener, nursery, port, made)
         async with trio.open_nursery() as inner:

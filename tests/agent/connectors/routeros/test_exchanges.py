@@ -6,8 +6,8 @@ import pytest
 
 from agent.connectors.routeros import exchanges as module
 from agent.connectors.routeros import limits
-from agent.connectors.routeros.errors import AnswerTooLongError, CarrierLostError, MalformedReplyError, TrapError
-from agent.connectors.routeros.exchanges import Answer, Exchange, Exchanges
+from agent.connectors.routeros.errors import AnswerTooLongError, CarrierLostError, MalformedRouterReplyError, TrapError
+from agent.connectors.routeros.exchanges import Exchange, Exchanges, RouterAnswer
 from agent.connectors.routeros.wire import ReplyReader
 from tests.agent.connectors.routeros.fakes import sentence
 
@@ -40,8 +40,8 @@ def test_two_commands_interleaved() -> None:
     assert (desk.told, one.finished, two.finished, len(desk.exchanges)) == (["2"], False, True, 1)
     desk.says("!re", ".tag=1", "=n=3")
     desk.says("!done", ".tag=1")
-    assert one.answer() == Answer(({"n": "1"}, {"n": "3"}), {})
-    assert two.answer() == Answer(({"n": "2"},), {"ret": "*1"})
+    assert one.answer() == RouterAnswer(({"n": "1"}, {"n": "3"}), {})
+    assert two.answer() == RouterAnswer(({"n": "2"},), {"ret": "*1"})
 
 
 def test_traps_are_kept_until_done() -> None:
@@ -86,7 +86,7 @@ def test_categories(text: str, category: int | None) -> None:
 def test_a_reply_to_nothing_in_flight_is_a_desync(words: tuple[str, ...]) -> None:
     desk = Desk()
     desk.send()
-    with pytest.raises(MalformedReplyError):
+    with pytest.raises(MalformedRouterReplyError):
         desk.says(*words)
 
 
@@ -94,7 +94,7 @@ def test_a_row_after_done_is_a_desync() -> None:
     desk = Desk()
     desk.send()
     desk.says("!done", ".tag=1")
-    with pytest.raises(MalformedReplyError):
+    with pytest.raises(MalformedRouterReplyError):
         desk.says("!re", ".tag=1", "=a=b")
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.firewall import Kept, LetOut, Rule, garden_lists, is_wide, keeps_in, keeps_out
+from agent.connectors.routeros.firewall import KeptIn, LetOut, Rule, garden_lists, is_wide, keeps_in, keeps_out
 
 
 def rules(*lines: str) -> list[Rule]:
@@ -53,7 +53,7 @@ GARDEN = "action=accept dst-address-list=garden"
 )
 def test_kept_in(lines: tuple[str, ...]) -> None:
     found = keeps_in(rules(*lines), "suspended")
-    assert isinstance(found, Kept), found
+    assert isinstance(found, KeptIn), found
     assert "rule " in found.text
 
 
@@ -133,8 +133,8 @@ def test_what_stands_above_lets_them_out(above: str) -> None:
 
 def test_what_comes_from_outside() -> None:
     back = "action=drop dst-address-list=suspended"
-    assert isinstance(keeps_out(rules(DROP, back, FASTTRACK), "suspended"), Kept)
-    assert isinstance(keeps_out(rules(DROP, f"{back} src-address-list=!garden", FASTTRACK), "suspended"), Kept)
+    assert isinstance(keeps_out(rules(DROP, back, FASTTRACK), "suspended"), KeptIn)
+    assert isinstance(keeps_out(rules(DROP, f"{back} src-address-list=!garden", FASTTRACK), "suspended"), KeptIn)
     assert isinstance(keeps_out(rules(DROP, FASTTRACK, back), "suspended"), LetOut)
     assert isinstance(keeps_out(rules(DROP, FASTTRACK), "suspended"), LetOut)
     assert isinstance(keeps_out(rules(DROP), "suspended"), LetOut)
@@ -160,7 +160,7 @@ NAMES = st.sampled_from(["chain", "action", "src-address-list", "jump-target", "
 @given(st.lists(st.dictionaries(NAMES, WORDS), max_size=8))
 def test_any_rules_give_an_answer(found: list[dict[str, str]]) -> None:
     answer = keeps_in(found, "suspended")
-    assert isinstance(answer, Kept | LetOut)
+    assert isinstance(answer, KeptIn | LetOut)
     if not any(r.get("action") in ("drop", "reject", "tarpit") for r in found):
         assert isinstance(answer, LetOut)
 
@@ -197,7 +197,7 @@ def test_a_list_that_holds_the_internet_is_no_garden(entries: list[str], wide: b
 
 def test_all_but_a_wide_list_is_not_all() -> None:
     drop = {"chain": "forward", "action": "drop", "src-address-list": "suspended", "dst-address-list": "!pay"}
-    assert isinstance(keeps_in([drop], "suspended"), Kept)
+    assert isinstance(keeps_in([drop], "suspended"), KeptIn)
     assert isinstance(keeps_in([{**drop, "dst-address-list-wide": "true"}], "suspended"), LetOut)
 
 
@@ -212,4 +212,4 @@ def test_a_large_part_of_ipv6_is_no_pay_page(place: str) -> None:
 
 
 def test_a_providers_own_ipv6_may_hold_its_pay_page() -> None:
-    assert isinstance(keeps_in(rules("action=accept dst-address=2001:db8::/32", DROP), "suspended"), Kept)
+    assert isinstance(keeps_in(rules("action=accept dst-address=2001:db8::/32", DROP), "suspended"), KeptIn)

@@ -10,18 +10,18 @@ from agent.connectors.routeros import limits
 from agent.connectors.routeros.errors import (
     LocalRouterError,
     LoginRefusedError,
-    MalformedReplyError,
+    MalformedRouterReplyError,
     RouterError,
     UnreachableRouterError,
 )
 from agent.connectors.routeros.login import Login, challenge_response
-from agent.connectors.routeros.wire import Reply, ReplyReader, encode_sentence
+from agent.connectors.routeros.wire import ReplyReader, WireReply, encode_sentence
 from tests.agent.connectors.routeros.fakes import sentence
 
 CHALLENGE = "856780b7411eefd3abadee2058c149a3"
 
 
-def reply(*words: str) -> Reply:
+def reply(*words: str) -> WireReply:
     (found,) = ReplyReader().receive_untrusted(sentence(*words))
     return found
 
@@ -102,21 +102,21 @@ def test_a_router_that_echoes_the_password_does_not_get_it_into_an_error() -> No
     ],
 )
 def test_no_answer_to_a_login(words: tuple[str, ...]) -> None:
-    with pytest.raises(MalformedReplyError):
+    with pytest.raises(MalformedRouterReplyError):
         Login("admin", b"x").receive(reply(*words))
 
 
 def test_one_challenge_is_enough() -> None:
     login = Login("admin", b"x")
     login.receive(reply("!done", f"=ret={CHALLENGE}"))
-    with pytest.raises(MalformedReplyError):
+    with pytest.raises(MalformedRouterReplyError):
         login.receive(reply("!done", f"=ret={CHALLENGE}"))
 
 
 def test_nothing_comes_after_the_end() -> None:
     login = Login("admin", b"x")
     login.receive(reply("!done"))
-    with pytest.raises(MalformedReplyError):
+    with pytest.raises(MalformedRouterReplyError):
         login.receive(reply("!done"))
 
 
@@ -124,12 +124,12 @@ def test_empty_is_tolerated_but_not_for_ever() -> None:
     login = Login("admin", b"x")
     for _ in range(limits.LOGIN_REPLIES):
         assert login.receive(reply("!empty")) is None
-    with pytest.raises(MalformedReplyError):
+    with pytest.raises(MalformedRouterReplyError):
         login.receive(reply("!empty"))
 
 
 def test_bytes_are_bounded() -> None:
-    with pytest.raises(MalformedReplyError):
+    with pytest.raises(MalformedRouterReplyError):
         Login("admin", b"x").receive(reply("!done", "=ret=" + "a" * limits.LOGIN_BYTES))
 
 

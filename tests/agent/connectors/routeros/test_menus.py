@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.menus import Menu, Role, UnknownMenuError, UnwritableError, menu, menus
-from agent.connectors.routeros.values import Kind, normalise
+from agent.connectors.routeros.menus import Menu, MenuRole, UnknownMenuError, UnwritableError, menu, menus
+from agent.connectors.routeros.values import RouterKind, normalise
 from agent.connectors.routeros.versions import RECORDED, Version
 from tests.agent.connectors.routeros.make_tables import TABLES, WANTED_BY, sources, tables
 from tests.agent.connectors.routeros.recorded import export, needed, terse
@@ -19,7 +19,7 @@ from tests.agent.connectors.routeros.spellings import MEANINGS, spell
 
 EVERY = [(release, path) for release in RECORDED for path in menus(release)]
 OVERLAY = tomllib.loads((TABLES / "overlay.toml").read_text())
-WRITABLE = {Role.PLAIN, Role.SECRET, Role.WRITE_ONLY}
+WRITABLE = {MenuRole.PLAIN, MenuRole.SECRET, MenuRole.WRITE_ONLY}
 every_menu = pytest.mark.parametrize(("release", "path"), EVERY, ids=str)
 every_path = pytest.mark.parametrize("path", sorted(OVERLAY["menus"]))
 
@@ -70,14 +70,14 @@ def test_what_sounds_like_a_secret_is_one(release: Version, path: str) -> None:
     public = {"gre-key"}  # the number of a tunnel
     for name, known in menu(path, release).properties.items():
         if re.search(r"password|secret|passphrase|private|psk|key$", name) and name not in flags | public:
-            assert known.role in (Role.SECRET, Role.WRITE_ONLY), name
+            assert known.role in (MenuRole.SECRET, MenuRole.WRITE_ONLY), name
 
 
 @every_menu
 def test_keys_can_be_read_and_defaults_are_spelled_as_values(release: Version, path: str) -> None:
     found = menu(path, release)
     for key in found.keys:
-        assert found.properties[key].role in (Role.PLAIN, Role.READ_ONLY)
+        assert found.properties[key].role in (MenuRole.PLAIN, MenuRole.READ_ONLY)
     for known in found.properties.values():
         assert known.default is None or normalise(known.kind, known.default) == known.default
 
@@ -156,21 +156,21 @@ def test_a_bulk_read_asks_for_what_is_compared_and_no_more(release: Version, pat
     assert len(set(asked)) == len(asked)
     assert asked[: 1 + len(found.keys)] == (".id", *found.keys) if not found.single else ".id" not in asked
     roles = {found.properties[name].role for name in asked if name != ".id"}
-    assert roles <= {Role.PLAIN, Role.SECRET, Role.READ_ONLY}
+    assert roles <= {MenuRole.PLAIN, MenuRole.SECRET, MenuRole.READ_ONLY}
     left_out = {found.properties[name].role for name in found.properties if name not in asked}
-    assert left_out <= {Role.VOLATILE, Role.WRITE_ONLY}
+    assert left_out <= {MenuRole.VOLATILE, MenuRole.WRITE_ONLY}
 
 
 @every_menu
 def test_an_absent_property_reads_as_its_default(release: Version, path: str) -> None:
     found = menu(path, release)
     for name, known in found.properties.items():
-        if known.default is not None and known.role is not Role.VOLATILE:
+        if known.default is not None and known.role is not MenuRole.VOLATILE:
             assert found.readable({}) == found.readable({name: known.default})
             assert found.readable({})[name] == known.default
 
 
-def _rows(found: Menu, data: st.DataObject, roles: set[Role]) -> tuple[dict[str, str], dict[str, str]]:
+def _rows(found: Menu, data: st.DataObject, roles: set[MenuRole]) -> tuple[dict[str, str], dict[str, str]]:
     """Return a row as we write it, and as a router might print it: other spellings, and what it does by itself."""
     ours: dict[str, str] = {}
     theirs: dict[str, str] = {".id": "*1A"}
@@ -180,12 +180,12 @@ def _rows(found: Menu, data: st.DataObject, roles: set[Role]) -> tuple[dict[str,
         meaning = data.draw(MEANINGS[kind])
         ours[name], theirs[name] = data.draw(spell(kind, meaning)), data.draw(spell(kind, meaning))
     for name, known in found.properties.items():
-        if known.role is Role.VOLATILE:
+        if known.role is MenuRole.VOLATILE:
             theirs[name] = data.draw(st.sampled_from(["0", "1h5m", "x"]))
-        elif known.role is not Role.WRITE_ONLY and name not in ours and data.draw(st.booleans()):
+        elif known.role is not MenuRole.WRITE_ONLY and name not in ours and data.draw(st.booleans()):
             if known.default is not None:
                 theirs[name] = known.default
-            elif known.kind not in (Kind.SWITCH, Kind.MATCH_LIST):
+            elif known.kind not in (RouterKind.SWITCH, RouterKind.MATCH_LIST):
                 theirs[name] = ""
     return ours, theirs
 
@@ -194,7 +194,7 @@ def _rows(found: Menu, data: st.DataObject, roles: set[Role]) -> tuple[dict[str,
 @given(release=st.sampled_from(RECORDED), data=st.data())
 def test_what_was_applied_needs_nothing_more(release: Version, path: str, data: st.DataObject) -> None:
     found = menu(path, release)
-    ours, theirs = _rows(found, data, {Role.PLAIN, Role.SECRET})
+    ours, theirs = _rows(found, data, {MenuRole.PLAIN, MenuRole.SECRET})
     wanted, read = found.readable(ours), found.readable(theirs)
     assert [name for name in ours if read.get(name) != wanted.get(name)] == []
     assert read == wanted
@@ -209,7 +209,7 @@ def test_what_was_applied_needs_nothing_more(release: Version, path: str, data: 
 @given(release=st.sampled_from(RECORDED), data=st.data())
 def test_a_change_of_one_property_is_seen(release: Version, path: str, data: st.DataObject) -> None:
     found = menu(path, release)
-    some = [name for name, known in found.properties.items() if known.role in (Role.PLAIN, Role.SECRET)]
+    some = [name for name, known in found.properties.items() if known.role in (MenuRole.PLAIN, MenuRole.SECRET)]
     if not some:
         return
     name = data.draw(st.sampled_from(sorted(some)))
@@ -263,7 +263,7 @@ def test_a_set_of_nothing_is_not_no_set() -> None:
 def test_releases_differ_as_their_trees_do() -> None:
     for name, has in (("hw-offload", [True, True, True, False]), ("tos", [False, False, False, True])):
         assert [name in menu("/ip/firewall/filter", release).properties for release in RECORDED] == has, name
-    assert menu("/ip/hotspot/user", RECORDED[-1]).properties["otp-secret"].role is Role.SECRET
+    assert menu("/ip/hotspot/user", RECORDED[-1]).properties["otp-secret"].role is MenuRole.SECRET
 
 
 def test_what_hands_out_ipv6_is_read_on_6_49_and_not_written() -> None:

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from agent.connectors.routeros.menus import menu
-from agent.connectors.routeros.onboard import Line, look_lines, policies, service_lines, user_lines
+from agent.connectors.routeros.onboard import OnboardLine, look_lines, policies, service_lines, user_lines
 from agent.connectors.routeros.policies import NEEDED
 from agent.connectors.routeros.schema import Use
 from agent.connectors.routeros.versions import RECORDED, Version
@@ -16,7 +16,7 @@ from lab.router.device import Router
 PASSWORD = "abcDEF_123-456789012345"
 
 
-def lines(agent_address: str = "") -> list[Line]:
+def lines(agent_address: str = "") -> list[OnboardLine]:
     users = [line for use in Use for line in user_lines(use, PASSWORD, agent_address)]
     return [*service_lines("edge-1", agent_address), *users, *look_lines()]
 

@@ -13,7 +13,7 @@ import trio
 
 from agent.connectors.base import DriftedError, LostError, NotSentError, Reach, Session, UnreadableError
 from agent.connectors.routeros import readers
-from agent.connectors.routeros.addresses import Resource, rows_of
+from agent.connectors.routeros.addresses import RouterResource, rows_of
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
 from agent.model import (
@@ -185,12 +185,12 @@ async def test_a_dynamic_lease_is_for_a_while() -> None:
 
 async def test_in_a_menu_that_is_not_installed_is_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     menu = (("/ip/no-such-package", "session", "user", ("address",), ""),)
-    monkeypatch.setitem(readers._HELD, Resource.HELD, menu)
+    monkeypatch.setitem(readers._HELD, RouterResource.HELD, menu)
     async with opened(make_router()) as session:
         assert await value_of(session, at("ip/held", "all")) is ABSENT
     router = make_router()
     router.faults.inject("trap:interrupted", match="/ppp/active/print")
-    monkeypatch.setitem(readers._HELD, Resource.HELD, (("/ppp/active", "PPP session", "name", ("address",), ""),))
+    monkeypatch.setitem(readers._HELD, RouterResource.HELD, (("/ppp/active", "PPP session", "name", ("address",), ""),))
     async with opened(router) as session:
         with pytest.raises(UnreadableError):
             await value_of(session, at("ip/held", "all"))

@@ -12,8 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.connectors.routeros import limits
-from agent.connectors.routeros.errors import LocalRouterError, MalformedReplyError
-from agent.connectors.routeros.wire import Reply, ReplyReader, ReplyWord, encode_sentence
+from agent.connectors.routeros.errors import LocalRouterError, MalformedRouterReplyError
+from agent.connectors.routeros.wire import ReplyReader, ReplyWord, WireReply, encode_sentence
 from tests.agent.connectors.routeros.fakes import length, sentence
 
 VECTORS = Path(__file__).parents[5] / "shared/data/mikrotik/api-length-vectors.json"
@@ -29,14 +29,14 @@ TALK = (
 )
 
 
-def read(*pieces: bytes, reader: ReplyReader | None = None) -> tuple[list[Reply], str]:
+def read(*pieces: bytes, reader: ReplyReader | None = None) -> tuple[list[WireReply], str]:
     """Return the replies and, where the bytes turned out malformed, why."""
     reader = reader or ReplyReader()
-    found: list[Reply] = []
+    found: list[WireReply] = []
     try:
         for piece in pieces:
             found.extend(reader.receive_untrusted(piece))  # keeps those before a malformed place
-    except MalformedReplyError as err:
+    except MalformedRouterReplyError as err:
         return found, str(err)
     return found, ""
 
@@ -115,7 +115,7 @@ def test_control_bytes_and_lengths_from_256_mib_end_it(first: int) -> None:
     replies, why = read(sentence("!done", ".tag=1") + bytes([first]), reader=reader)
     assert [r.tag for r in replies] == ["1"], "what came before it is given"
     assert f"0x{first:02x}" in why
-    with pytest.raises(MalformedReplyError):
+    with pytest.raises(MalformedRouterReplyError):
         list(reader.receive_untrusted(sentence("!done", ".tag=2")))
 
 

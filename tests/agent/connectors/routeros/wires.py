@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import trio
 
-from agent.runtime.bell import Bell
+from agent.runtime.notifier import Notifier
 from lab.router.device import Router
 from lab.router.session import ApiSession
 
@@ -26,7 +26,7 @@ class Wire(trio.abc.Stream):
         self._session.on_output = self._collect
         self._came = bytearray()
         self._ended = self._closed = False
-        self._arrived = Bell()
+        self._arrived = Notifier()
         self._there_s = self._here_s = router.now()
 
     # --- our end ---

@@ -1,4 +1,4 @@
-"""The mailroom: handles what came through the cloud, in order, exactly once in effect.
+"""Handles what came through the cloud, in order, exactly once in effect.
 
 Whoever carried a message is nobody: it is judged by the signature inside, as if it had come by file. A message is done
 in the transaction that posts its receipt; a crash before that handles it again, and then what took effect already is
@@ -21,19 +21,19 @@ from typing import Final
 import trio
 
 from agent.changes.auditlog.witnesses import Witnesses
-from agent.changes.authority.approval import Answer, Approvals
+from agent.changes.authority.approval import Approvals, StatementAnswer
 from agent.changes.journal import commands, request
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import PlanRow
-from agent.changes.journal.digest import Signer
 from agent.changes.journal.request import RequestError
+from agent.changes.journal.signing import Signer
 from agent.changes.journal.trust_state import Pinned, TrustState
 from agent.changes.planning.intake import Intake
 from agent.changes.remote.sealing import Sealing
 from agent.changes.remote.views import Views
 from agent.connectors.base import UnreadableError
-from agent.runtime.bell import Bell
 from agent.runtime.clock import Clock
+from agent.runtime.notifier import Notifier
 from agent.runtime.supervise import Crash, contain
 from agent.store import mail
 from agent.store.db import Store, Tx
@@ -92,8 +92,8 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
-class MailroomParts:
-    """What the mailroom works with. `agent` is our id, hex; `wake` makes the worker look."""
+class InboxParts:
+    """The parts that the inbox handler works with. `agent` is our id, hex; `wake` makes the worker look."""
 
     store: Store
     recorder: Recorder
@@ -106,16 +106,16 @@ class MailroomParts:
     witnesses: Witnesses
     signer: Callable[[], Signer]
     bells: MailBells
-    changed: Bell
+    changed: Notifier
     wake: Callable[[], None]
     refresh_facts: Callable[[], Awaitable[object]]
     agent: str
 
 
-class Mailroom:
+class InboxHandler:
     """Handles the inbox."""
 
-    def __init__(self, parts: MailroomParts) -> None:
+    def __init__(self, parts: InboxParts) -> None:
         self._p = parts
 
     async def run(self) -> None:
@@ -191,7 +191,7 @@ class Mailroom:
         self._p.wake()
         self._p.changed.ring()
 
-    async def _answered(self, row: Inbox, who: str, what: str, answers: Sequence[Answer]) -> None:
+    async def _answered(self, row: Inbox, who: str, what: str, answers: Sequence[StatementAnswer]) -> None:
         done = Done(row.id, tuple(Post("receipt", a.receipt) for a in answers if a.receipt))
         refused = any(not a.accepted for a in answers)
         await self._p.store.run(Refuse(who, what, None, done) if refused else done)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
-from agent.connectors.routeros.addresses import Resource, parse
+from agent.connectors.routeros.addresses import RouterResource, parse
 from agent.connectors.routeros.values import seconds
 from agent.model import Address, Effect, EffectKind, ProofKind, Replay, target_of
 
@@ -35,7 +35,7 @@ class Running:
     """
 
     path: str
-    one: Resource
+    one: RouterResource
     verb: str
     props: tuple[str, ...]
     steady: tuple[str, ...]
@@ -147,7 +147,7 @@ _FLOW: Final = ("protocol", "src-address", "src-port", "dst-address", "dst-port"
 
 _FLOWS: Final = Running(
     path="/ip/firewall/connection",
-    one=Resource.FLOW,
+    one=RouterResource.FLOW,
     verb=CUT,
     props=_FLOW,
     steady=("fasttrack",),
@@ -158,10 +158,10 @@ _FLOWS: Final = Running(
     shown_as={},
 )
 
-RUNNING: Final[Mapping[Resource, Running]] = {
-    Resource.ACTIVE: Running(
+RUNNING: Final[Mapping[RouterResource, Running]] = {
+    RouterResource.ACTIVE: Running(
         path="/ppp/active",
-        one=Resource.SESSION,
+        one=RouterResource.SESSION,
         verb=DISCONNECT,
         props=("name", "service", "caller-id", "address", "session-id", "radius", "uptime"),
         steady=("name", "service", "caller-id", "address", "radius"),
@@ -171,9 +171,9 @@ RUNNING: Final[Mapping[Resource, Running]] = {
         key_of=lambda row, _: row.get("session-id", ""),
         shown_as={"name": "login"},
     ),
-    Resource.HOTSPOT_ACTIVE: Running(
+    RouterResource.HOTSPOT_ACTIVE: Running(
         path="/ip/hotspot/active",
-        one=Resource.HOTSPOT_SESSION,
+        one=RouterResource.HOTSPOT_SESSION,
         verb=DISCONNECT,
         props=("server", "user", "address", "mac-address", "login-by", "radius", "uptime"),
         steady=("server", "user", "address", "mac-address", "login-by", "radius"),
@@ -183,9 +183,9 @@ RUNNING: Final[Mapping[Resource, Running]] = {
         key_of=_hotspot_key,
         shown_as={"user": "login"},
     ),
-    Resource.COOKIES: Running(
+    RouterResource.COOKIES: Running(
         path="/ip/hotspot/cookie",
-        one=Resource.COOKIE,
+        one=RouterResource.COOKIE,
         verb=FORGET,
         props=("user", "mac-address"),
         steady=("user", "mac-address"),
@@ -195,12 +195,12 @@ RUNNING: Final[Mapping[Resource, Running]] = {
         key_of=_cookie_key,
         shown_as={"user": "login"},
     ),
-    Resource.FLOWS: _FLOWS,
+    RouterResource.FLOWS: _FLOWS,
     # Whose owner is looked up among the hotspot's hosts, by `readers`
-    Resource.HOTSPOT_FLOWS: _FLOWS,
-    Resource.FLOWS6: Running(
+    RouterResource.HOTSPOT_FLOWS: _FLOWS,
+    RouterResource.FLOWS6: Running(
         path="/ipv6/firewall/connection",
-        one=Resource.FLOW6,
+        one=RouterResource.FLOW6,
         verb=CUT,
         props=_FLOW,
         steady=("fasttrack",),
@@ -213,7 +213,7 @@ RUNNING: Final[Mapping[Resource, Running]] = {
 }
 """By the resource of an owner."""
 
-BY_ONE: Final[Mapping[Resource, Resource]] = {running.one: owner for owner, running in RUNNING.items()}
+BY_ONE: Final[Mapping[RouterResource, RouterResource]] = {running.one: owner for owner, running in RUNNING.items()}
 
 
 def by_owner(

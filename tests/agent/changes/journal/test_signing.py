@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from agent.changes.journal.digest import BUCKETS, STATES, Signer
 from agent.changes.journal.machine import ChangeState, Gate, fold
+from agent.changes.journal.signing import BUCKETS, STATES, Signer
 from agent.model import ItemState
 from trust import envelope as envelopes
 from trust import statements

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.marks import (
+from agent.connectors.routeros.comment_marker import (
     COMMENT_MAX_BYTES,
     CommentTooLongError,
     MalformedMarkError,

@@ -1,4 +1,4 @@
-"""The mailroom: what comes through the cloud is judged by its signatures, takes effect once, and is answered once."""
+"""The inbox: what comes through the cloud is judged by its signatures, takes effect once, and is answered once."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from agent.changes.journal import commands, item_commands
 from agent.changes.journal.machine import Event
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import TrustState
-from agent.changes.remote import mailroom
-from agent.changes.remote.mailroom import REFUSED_PER_HOUR, STRANGER, reason_of, signer_of
+from agent.changes.remote import inbox_handler
+from agent.changes.remote.inbox_handler import REFUSED_PER_HOUR, STRANGER, reason_of, signer_of
 from agent.store import mail
 from agent.store.errors import RefusedCommandError
 from agent.store.mail import JoinCloud, NewEpoch
@@ -142,7 +142,7 @@ async def test_a_witness_answer_goes_to_the_witnesses(tmp_path: Path) -> None:
             taken.append((witness_key_id, body))
 
     async with office_in(tmp_path, Desk()) as office:
-        office.mailroom = office.with_parts(witnesses=Taker())
+        office.inbox_handler = office.with_parts(witnesses=Taker())
         await office.receive("cosignature", b"conflict 7\n", witness=b"wkey")
         assert taken == [(b"wkey", b"conflict 7\n")]
         assert (office.out("receipt"), mail.next_in(office.store.reader)) == ([], None)
@@ -388,11 +388,11 @@ async def test_what_comes_before_a_trust_is_installed_waits_for_it(tmp_path: Pat
             office.store, office.parts.recorder, office.parts.agent, office.daemon.files.identity.plan_key.public
         )
         pinned, waits._pinned = waits.pinned, None  # as on the first day
-        office.mailroom = office.with_parts(trust=waits)
+        office.inbox_handler = office.with_parts(trust=waits)
         await office.deliver("freeze", office.people.freeze("maria"), links=(b"x",))
         await office.deliver("intent", office.sealed(office.intent("C-1")))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(office.mailroom.run)
+            nursery.start_soon(office.inbox_handler.run)
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert (mail.state(office.store.reader).inbox, office.leaves(LeafKind.FREEZE)) == (2, 0)
             waits._pinned = pinned
@@ -419,7 +419,7 @@ async def test_an_intent_that_waits_for_a_device_holds_up_no_other(tmp_path: Pat
         for ref in ("C-2/home", "C-2/shop"):
             await office.deliver("intent", office.sealed(office.intent(ref)))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(office.mailroom.run)
+            nursery.start_soon(office.inbox_handler.run)
             with trio.fail_after(20):
                 while len(office.results()) < 2:
                     await office.parts.changed.wait()
@@ -506,7 +506,7 @@ async def test_what_a_colleague_replays_from_the_board_silences_no_approval(tmp_
 
 
 async def test_a_requester_gets_so_many_plans_an_hour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mailroom, "PLANS_PER_HOUR", 2)
+    monkeypatch.setattr(inbox_handler, "PLANS_PER_HOUR", 2)
     async with office_in(tmp_path, Desk()) as office:
         first = office.sealed(office.intent("C-1"))
         for body in (first, office.sealed(office.intent("C-2/shop")), office.sealed(office.intent("C-2/home")), first):

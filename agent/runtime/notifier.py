@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 
-class Bell:
+class Notifier:
     """Wakes all who wait. Whoever waits must look again at what it waits for: a ring carries nothing."""
 
     def __init__(self) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from agent.connectors.routeros.addresses import Resource
-from agent.connectors.routeros.running import RUNNING, by_owner
+from agent.connectors.routeros.addresses import RouterResource
+from agent.connectors.routeros.live_sessions import RUNNING, by_owner
 
 HOME, NET, NET6 = "192.0.2.7", "192.0.2.0/29", "2001:db8:7::/56"
 
 
 def owners(row: dict[str, str], *keys: str) -> set[str]:
-    found = by_owner(RUNNING[Resource.FLOWS], [{"protocol": "tcp"} | row], keys or (HOME, NET, NET6), 0)
+    found = by_owner(RUNNING[RouterResource.FLOWS], [{"protocol": "tcp"} | row], keys or (HOME, NET, NET6), 0)
     return {owner for owner, rows in found.items() if rows}
 
 
@@ -53,5 +53,5 @@ def test_keys_that_are_no_addresses_own_nothing() -> None:
 
 def test_sessions_are_their_users() -> None:
     rows = [{"name": "amina.h", "session-id": "0x81"}, {"name": "bob", "session-id": "0x82"}, {"session-id": "0x83"}]
-    found = by_owner(RUNNING[Resource.ACTIVE], rows, ["amina.h", "eve"], 0)
+    found = by_owner(RUNNING[RouterResource.ACTIVE], rows, ["amina.h", "eve"], 0)
     assert {owner: list(of) for owner, of in found.items()} == {"amina.h": ["0x81"], "eve": []}
