@@ -94,7 +94,7 @@ class RouterApi:
             AnswerTooLongError: the answer passes a limit.
             CarrierLostError: the connection is gone.
             RouterTimeoutError: no end of the answer in time.
-            MalformedReplyError: the router speaks another protocol; the command's fate is unknown.
+            MalformedRouterReplyError: the router speaks another protocol; the command's fate is unknown.
         """
         if words and words[0] in _RESERVED:
             raise LocalRouterError(f"{words[0]}: the session itself sends it")
@@ -243,7 +243,7 @@ async def carry(
         LocalRouterError: the endpoint says not how the router is known, or there is no user.
         UnreachableRouterError: no session came about.
         LoginRefusedError: wrong user or password.
-        MalformedReplyError: what answers is no router.
+        MalformedRouterReplyError: what answers is no router.
     """
     api = await _log_in(endpoint, user, password, timeout_s, dial)
     task_status.started(api)

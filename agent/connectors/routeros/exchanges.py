@@ -103,7 +103,7 @@ class Exchanges:
 
         Raises:
             CarrierLostError: the router ends the connection (`!fatal`), and so every command in flight.
-            MalformedReplyError: the reply belongs to no command in flight.
+            MalformedRouterReplyError: the reply belongs to no command in flight.
         """
         if reply.word is ReplyWord.FATAL:
             secrets = tuple(s for exchange in self._open.values() for s in exchange.secrets)

@@ -60,7 +60,7 @@ class Login:
         Raises:
             LoginRefusedError: wrong user or password.
             UnreachableRouterError: the router has no session left, or ends the connection.
-            MalformedReplyError: no answer to a login.
+            MalformedRouterReplyError: no answer to a login.
         """
         self._replies += 1
         self._size_bytes += reply.size_bytes

@@ -133,8 +133,8 @@ class ReplyReader:
         """Give the replies that are complete with `data`. To be exhausted before more is given.
 
         Raises:
-            MalformedReplyError: this is not the protocol, or a limit is passed. Replies before that place have been
-                given; nothing after it can be read, now or later.
+            MalformedRouterReplyError: this is not the protocol, or a limit is passed. Replies before that place have
+                been given; nothing after it can be read, now or later.
         """
         if self._broken:
             raise MalformedRouterReplyError("reply: nothing can be read after what could not be")
