@@ -3,7 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+# Most of a quick test is waiting for programs that it started: three at once on two cores, and more on more
+WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 1)) --maxprocesses 5 --dist worksteal
+WORKING := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-slow check bench fuzz protos lock clean
 
@@ -19,11 +21,11 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@CI="$(CI)" tests/system-packages
-	$(BIN)/python -m pytest $(PARALLEL) -m "not slow"
+	$(BIN)/python -m pytest $(WAITING) -m "not slow"
 
 test-slow: $(STAMP)
 	@CI="$(CI)" tests/system-packages
-	$(BIN)/python -m pytest $(PARALLEL) -m slow
+	$(BIN)/python -m pytest $(WORKING) -m slow
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
