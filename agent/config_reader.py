@@ -24,7 +24,7 @@ class ConfigReader:
     problems: list[str] = field(default_factory=list)
 
     def problem(self, where: str, text: str) -> None:
-        """Add a problem: `where` is section and key, `text` what was expected and what came."""
+        """Add a problem. `where`: section and key; `text`: the expected value and the given one."""
         self.problems.append(f"{self.path} {where}: {text}")
 
     def path_of(self, text: str) -> Path:
@@ -66,7 +66,7 @@ class ConfigReader:
     def section(
         self, schema: str, where: str, table: Mapping[str, Any], tables: tuple[str, ...] = ()
     ) -> dict[str, Any]:
-        """Return the section's values by the table's keys; what is wrong is left out and becomes a problem."""
+        """Return the section's values by the table's keys. Each wrong value is left out and added as a problem."""
         keys = self.keys_of(schema)
         self.unknown(where, table, (*keys, *tables))
         values: dict[str, Any] = {}

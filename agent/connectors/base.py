@@ -209,7 +209,7 @@ class ReadSession(Protocol):
         ...
 
     def notes(self) -> Sequence[str]:
-        """Return what a preview says of the target beside the change, from what was read of it; nothing is sent."""
+        """Return notes on the target for a preview, from values that were read before; nothing is sent."""
         ...
 
 

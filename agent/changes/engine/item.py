@@ -270,7 +270,7 @@ class ItemRun:
                 continue
             if not isinstance(effect, Effect) or effect.proof is not None:
                 return True
-            # Its reply proves nothing, so a lost one leaves nothing open: what is seen says whether to go on
+            # Its reply proves nothing, so a lost reply leaves nothing open: the enforcement check decides
             if (await self._enforce(sessions, effect.within_s)).enforced is Enforced.YES:
                 return True
         return False

@@ -50,7 +50,7 @@ _Key = tuple[int, Direction]
 
 @dataclass(frozen=True, slots=True)
 class RunParts:
-    """Everything that a run needs. `census`: where a target lists everybody who is online, by target."""
+    """The parts of the agent that a run uses. `census`: target id -> the address that lists its open sessions."""
 
     store: Store
     recorder: Recorder
@@ -88,7 +88,7 @@ class Steps:
         """Of `_in_doubt`, those from before a restart."""
         self._owed: Owed | None = None
 
-    # --- what is known ---
+    # --- outcomes so far ---
 
     def done(self, n: int) -> StepOutcome | None:
         """Return the outcome of step `n` as planned, or None."""

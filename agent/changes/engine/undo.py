@@ -50,7 +50,7 @@ class Undo:
         await self._steps.resolve_doubts()
         failed = await self._revert_steps() if item.steps else None
         while failed is not None and failed.then is Then.PAUSE:
-            await self._clock.sleep(PAUSE_S)  # frozen: what was applied stands until it is lifted, in nobody's way
+            await self._clock.sleep(PAUSE_S)  # frozen: the applied writes stand, and hold no address meanwhile
             failed = await self._revert_steps()
         if failed is None:
             await self._steps.end(Event.REVERT, ItemReason.REVERTED, desired=desired)

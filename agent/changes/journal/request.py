@@ -165,7 +165,7 @@ def signed(envelope: Envelope, trust: Trust, agent: str, now_s: float, opener: C
 
 
 def _opened(intent: Intent, opener: Callable[[bytes], bytes]) -> Mapping[str, str]:
-    """Return the secrets of an intent by the names of what they are for."""
+    """Return the opened secrets of an intent: parameter name -> secret."""
     if intent.secrets and (not intent.verb.on_cpe or intent.secrets.keys() & intent.params.keys()):
         raise RequestError("intent: expected secrets of CPE, and none that is a setting too", refused=True)
     if len(intent.secrets) > SETTINGS_MAX:  # before they are opened: thousands would keep everything else waiting
