@@ -41,7 +41,10 @@ AnyReason = ExplainedReason | NumberedReason
 def explain(code: str, *layers: type[ExplainedReason]) -> ExplainedReason | None:
     """Return the reason that a code stands for in the first of some layers that has it, also one with a number."""
     known: dict[str, ExplainedReason] = {reason.value: reason for layer in reversed(layers) for reason in layer}
-    return known.get(code) or known.get(code.rpartition("-")[0])
+    begins = code
+    while begins and begins not in known:
+        begins = begins.rpartition("-")[0]
+    return known.get(begins)
 
 
 class TargetReason(ExplainedReason):
@@ -355,6 +358,11 @@ class ItemReason(ExplainedReason):
     RECORDED = "recorded", "Only the reason for a suspension was recorded: the network is as it was.", ""
     SUPERSEDED = "superseded", "A restore took the place of this suspension before it was sent.", ""
     RETRY = "retry", "A person asked to end the sessions once more.", ""
+    REVERT = (
+        "revert",
+        "The declared revert was not finished; the code behind it says why.",
+        "Look at the device, then ask for the wanted state.",
+    )
     REVERTED = "reverted", "The change took it back as declared.", ""
     GIVEN_UP = (
         "given-up",

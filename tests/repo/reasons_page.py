@@ -17,12 +17,18 @@ PREFACE = """\
 
 Written from the code by `python -m tests.repo.reasons_page`; a test compares. A code stands in journals, events, API
 answers and `--json` output, and stays the same; the text beside it is for people and may change. A code that ends
-with `-N` below carries the peer's own number or word: `nak-503`, `fault-9005`, `lost-timeout`.
+with `-N` below carries the peer's own number or word, or another code: `nak-503`, `fault-9005`,
+`revert-not-on-the-line`.
 
 Codes of refused statements (approvals, cancels, trust) are those of `Reason` in `trust/errors.py`; each comes with a
 sentence of its own.
 """
-NUMBERED = frozenset({reasons.TargetReason.NAK, reasons.TargetReason.FAULT, reasons.TargetReason.LOST})
+NUMBERED = (
+    reasons.TargetReason.NAK,
+    reasons.TargetReason.FAULT,
+    reasons.TargetReason.LOST,
+    reasons.ItemReason.REVERT,
+)
 
 
 def layers() -> Iterator[type[ExplainedReason]]:
@@ -44,7 +50,7 @@ def render() -> str:
         parts.append(f"## {(layer.__doc__ or '').partition('.')[0]}\n\n`{layer.__module__}` `{layer.__name__}`\n")
         rows = ["| code | meaning | what to do |", "|---|---|---|"]
         for reason in layer:
-            code = f"{reason.value}-N" if reason in NUMBERED and layer is reasons.TargetReason else reason.value
+            code = f"{reason.value}-N" if any(reason is one for one in NUMBERED) else reason.value
             rows.append(f"| `{code}` | {reason.meaning} | {reason.remedy or '–'} |")
         parts.append("\n".join(rows) + "\n")
     return "\n".join(parts)

@@ -82,6 +82,7 @@ def test_a_code_explains_itself_also_with_a_number() -> None:
     assert explain("read-back", TargetReason) is TargetReason.READ_BACK
     assert explain("nak-503", ProofReason, TargetReason) is TargetReason.NAK
     assert explain("superseded", ProofReason, ItemReason) is ItemReason.SUPERSEDED
+    assert explain("revert-not-on-the-line", TargetReason, ItemReason) is ItemReason.REVERT
     assert explain("no-such-code", TargetReason) is None
     assert explain("", TargetReason) is None
     assert isinstance(TargetReason.NAK, ExplainedReason)

@@ -55,7 +55,7 @@ class Undo:
         if failed is None:
             await self._steps.end(Event.REVERT, ItemReason.REVERTED, desired=desired)
         else:
-            await self._steps.end(Event.ESCALATE, f"revert-{failed.reason}", failed.detail)
+            await self._steps.end(Event.ESCALATE, ItemReason.REVERT.numbered(failed.reason), failed.detail)
 
     async def _revert_steps(self) -> Stopped | None:
         """Revert the steps that are not reverted yet; return None, or why it stopped."""
