@@ -106,6 +106,13 @@ def test_architecture_draws_the_states_of_the_table() -> None:
     assert rows(ARCHITECTURE.read_text(encoding="utf-8"), "## States") == states_table()
 
 
+def test_drawings_have_no_semicolon() -> None:
+    """Mermaid ends a statement there: the rest of a message is a syntax error, and no drawing is shown."""
+    drawings = re.findall(r"```mermaid\n(.*?)```", (tree.ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8"), re.S)
+    assert len(drawings) == 2
+    assert not [line for drawing in drawings for line in drawing.splitlines() if ";" in line]
+
+
 def test_readme_says_the_licence() -> None:
     assert "GPL-3.0-or-later" in README.read_text(encoding="utf-8")
 
