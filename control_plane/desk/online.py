@@ -341,7 +341,9 @@ def _links(answer: ViewAnswer) -> list[Envelope]:
 
 
 def _reason(receipt: Receipt) -> str:
-    return "no reason" if receipt.reason is None else receipt.reason.value
+    if receipt.reason is None:
+        return "no reason"
+    return f"{receipt.reason.value}. {receipt.reason.meaning} {receipt.reason.remedy}".rstrip()
 
 
 def _receipt(message: Received, sent: Sent, trust: Trust) -> Receipt | None:

@@ -10,6 +10,7 @@ import agent
 from agent import reasons
 from agent.reasons import ExplainedReason
 from tests.repo import tree
+from trust.errors import Reason as Refusal
 
 REASONS_MD = tree.ROOT / "docs" / "reasons.md"
 PREFACE = """\
@@ -19,9 +20,6 @@ Written from the code by `python -m tests.repo.reasons_page`; a test compares. A
 answers and `--json` output, and stays the same; the text beside it is for people and may change. A code that ends
 with `-N` below carries the peer's own number or word, or another code: `nak-503`, `fault-9005`,
 `revert-not-on-the-line`.
-
-Codes of refused statements (approvals, cancels, trust) are those of `Reason` in `trust/errors.py`; each comes with a
-sentence of its own.
 """
 NUMBERED = (
     reasons.TargetReason.NAK,
@@ -31,8 +29,9 @@ NUMBERED = (
 )
 
 
-def layers() -> Iterator[type[ExplainedReason]]:
-    """Yield every enum of reasons in the agent: the common ones, then those of single folders."""
+def layers() -> Iterator[type[ExplainedReason | Refusal]]:
+    """Yield every enum of reasons: those of refused statements, the agent's common ones, those of single folders."""
+    yield Refusal
     for found in pkgutil.walk_packages(agent.__path__, "agent."):
         if found.name.rpartition(".")[2] == "reasons":
             importlib.import_module(found.name)

@@ -108,7 +108,9 @@ def test_architecture_draws_the_states_of_the_table() -> None:
 
 def test_drawings_have_no_semicolon() -> None:
     """Mermaid ends a statement there: the rest of a message is a syntax error, and no drawing is shown."""
-    drawings = re.findall(r"```mermaid\n(.*?)```", (tree.ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8"), re.S)
+    drawings = re.findall(
+        r"```mermaid\n(.*?)```", (tree.ROOT / "docs" / "ARCHITECTURE.md").read_text("utf-8"), re.DOTALL
+    )
     assert len(drawings) == 2
     assert not [line for drawing in drawings for line in drawing.splitlines() if ";" in line]
 
