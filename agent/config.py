@@ -38,6 +38,7 @@ __all__ = [
     "BillingConfig",
     "CloudConfig",
     "ConfigError",
+    "ConfigUnreadableError",
     "PolicyConfig",
     "documented_keys",
     "load",
@@ -47,6 +48,9 @@ __all__ = [
 C = TypeVar("C")
 
 MAX_BYTES: Final = 4 * 1024 * 1024
+STATE_DIR: Final = "/var/lib/ispagent"
+SOCKET: Final = Path("/run/ispagent/agent.sock")
+"""Outside the state directory: that is for the daemon's user alone, and people have to reach the socket."""
 _MAX_UID: Final = 2**32 - 2
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", re.ASCII)
 
@@ -62,8 +66,15 @@ def _timezone(value: Any) -> ZoneInfo:
 
 KEYS: Final[tuple[Key, ...]] = (
     Key("agent", "name", HANDLE_KIND, REQUIRED, "What this agent is called, also in the trust document."),
-    Key("agent", "state_dir", PATH, "/var/lib/ispagent", "Where database, keys and socket stand; mode 0700."),
-    Key("agent", "socket", PATH_OR_EMPTY, "", "The local API's unix socket.", "`agent.sock` in `state_dir`"),
+    Key("agent", "state_dir", PATH, STATE_DIR, "Where database and keys stand; the daemon's alone, mode 0700."),
+    Key(
+        "agent",
+        "socket",
+        PATH_OR_EMPTY,
+        "",
+        "The local API's unix socket, in a directory that its users may enter.",
+        f"`{SOCKET}`; with another `state_dir`, `agent.sock` in it",
+    ),
     Key(
         "agent",
         "socket_group",
@@ -156,6 +167,15 @@ class ConfigError(Exception):
         self.problems = problems
 
 
+class ConfigUnreadableError(ConfigError):
+    """The configuration file cannot be read: it is not there (`missing`), or not for us."""
+
+    def __init__(self, path: Path, err: OSError) -> None:
+        self.missing = isinstance(err, FileNotFoundError)
+        hint = "name another one with --config or ISPAGENT_CONFIG"
+        super().__init__((f"{path}: cannot be read: {err.strerror}: {hint}",))
+
+
 @dataclass(frozen=True, slots=True)
 class PolicyConfig:
     """`[policy]`: how plans are cut and when they stop by themselves. Who must approve is the trust document's."""
@@ -235,13 +255,14 @@ def load(
         connectors: the connectors that can be configured; None: those of the registry.
 
     Raises:
-        ConfigError: it cannot be read, or has mistakes; all of them are named.
+        ConfigUnreadableError: it cannot be read.
+        ConfigError: it has mistakes; all of them are named.
     """
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as err:
-        raise ConfigError((f"{path}: cannot be read: {err.strerror}",)) from err
+        raise ConfigUnreadableError(path, err) from err
     return parse_untrusted(data, path.absolute(), os.environ if environ is None else environ, connectors)
 
 
@@ -296,12 +317,15 @@ def _build(
     if reader.problems:
         return None
     state_dir = reader.path_of(agent["state_dir"])
+    socket = _socket(reader, agent, state_dir)
+    if socket is None:
+        return None
     return AgentConfig(
         path=reader.path,
         config_sha256=sha256,
         name=agent["name"],
         state_dir=state_dir,
-        socket=reader.path_of(agent["socket"]) if agent["socket"] else state_dir / "agent.sock",
+        socket=socket,
         socket_group=agent["socket_group"] or None,
         timezone=agent["timezone"],
         key_file=_key_file(reader, agent["key_file"], state_dir, environ),
@@ -312,6 +336,20 @@ def _build(
         cloud=CloudConfig(**cloud),
         connectors=connectors,
     )
+
+
+def _socket(reader: ConfigReader, agent: Mapping[str, Any], state_dir: Path) -> Path | None:
+    """Return the socket's path, or None with a problem: a group that could never reach it."""
+    usual = SOCKET if state_dir == Path(STATE_DIR) else state_dir / "agent.sock"
+    socket = reader.path_of(agent["socket"]) if agent["socket"] else usual
+    if agent["socket_group"] and state_dir in socket.parents:
+        reader.problem(
+            "agent.socket",
+            f"expected a path outside state_dir, which only the daemon's user may enter: the group "
+            f"{agent['socket_group']} could not connect; for example {SOCKET}",
+        )
+        return None
+    return socket
 
 
 def _key_file(reader: ConfigReader, name: str, state_dir: Path, environ: Mapping[str, str]) -> Path:

@@ -41,6 +41,7 @@ def set_up(stage: Stage) -> Lab:
         "[cloud]\ncheckpoint_s = 3\n\n"
         f'[billing]\nfile = "isp/subscribers.csv"\n\n{mapping}'
     )
+    (stage.folder / "state").mkdir(mode=0o700)
     (stage.folder / "passphrase").write_text("correct horse battery staple\n")
     (stage.folder / "passphrase").chmod(0o600)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from agent.cli import audit, change, client, cloud, cpe, device, local, secret, subscriber, trust
+from agent.cli import audit, change, client, cloud, config, cpe, device, local, secret, subscriber, trust
 from agent.cli.connector_groups import ConnectorGroup, RootGroup
 
 
@@ -39,6 +39,7 @@ def make(connectors: Sequence[str] | None = None) -> typer.Typer:
         (cloud.app, "cloud"),
         (device.app, "device"),
         (cpe.app, "cpe"),
+        (config.app, "config"),
         (local.clock, "clock"),
     ):
         made.add_typer(group, name=name, cls=Shared)

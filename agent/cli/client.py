@@ -8,13 +8,16 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import typer
 
 from agent.runtime import http_client
-from agent.runtime.errors import ClientError, NotRunningError
+from agent.runtime.errors import ClientError, MayNotConnectError, NotRunningError
 from trust.render import neutralise
+
+if TYPE_CHECKING:
+    from agent.config import AgentConfig
 
 Json = dict[str, object]
 
@@ -38,14 +41,41 @@ def config_path() -> Path:
     return Path(os.environ.get("ISPAGENT_CONFIG", DEFAULT_CONFIG))
 
 
-def socket_path() -> Path:
-    """Return the daemon's socket: ISPAGENT_SOCKET, or what the configuration says."""
-    if "ISPAGENT_SOCKET" in os.environ:
-        return Path(os.environ["ISPAGENT_SOCKET"])
+def load_settings(config: Path | None) -> AgentConfig:
+    """Return the configuration in a file (None: the usual one); one that cannot be used ends the program."""
     from agent.config import ConfigError, load
 
     try:
+        return load(config or config_path())
+    except ConfigError as err:
+        fail("\n".join(err.problems), USAGE)
+
+
+def load_own_settings(config: Path | None) -> AgentConfig:
+    """Do as `load_settings` for a command that makes the daemon's files; any user but the daemon's is refused."""
+    from agent.host_check import owner_problem
+
+    settings = load_settings(config)
+    if problem := owner_problem(settings.state_dir, os.geteuid()):
+        fail(problem, USAGE)
+    return settings
+
+
+def socket_path() -> Path:
+    """Return the daemon's socket: ISPAGENT_SOCKET, what the configuration says, or the usual one.
+
+    People who ask need not be able to read the configuration: where they cannot, the usual socket is tried.
+    """
+    if "ISPAGENT_SOCKET" in os.environ:
+        return Path(os.environ["ISPAGENT_SOCKET"])
+    from agent.config import SOCKET, ConfigError, ConfigUnreadableError, load
+
+    try:
         return load(config_path()).socket
+    except ConfigUnreadableError as err:
+        if not err.missing or ("ISPAGENT_CONFIG" not in os.environ and SOCKET.exists()):
+            return SOCKET
+        fail("\n".join(err.problems), USAGE)
     except ConfigError as err:
         fail("\n".join(err.problems), USAGE)
 
@@ -56,6 +86,8 @@ def call(method: str, path: str, body: object = None, timeout_s: float = 30.0) -
         answer = http_client.request(socket_path(), method, path, body, timeout_s=timeout_s)
     except NotRunningError as err:
         fail(f"the agent is not running: {err}", FAILED)
+    except MayNotConnectError as err:
+        fail(str(err), REFUSED)
     except ClientError as err:
         fail(str(err), MIXED)
     if answer.status >= 400:

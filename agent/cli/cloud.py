@@ -14,7 +14,6 @@ from agent.cli import client
 from agent.cli.client import call_object, fail, print_json, read_file
 
 if TYPE_CHECKING:
-    from agent.config import AgentConfig
     from agent.uplink.identity import CloudIdentity
     from protos.member_files import Invitation
 
@@ -39,7 +38,7 @@ def enroll(
     from agent.uplink.errors import LocalUplinkError, MalformedInvitationError, RemoteRefusedError, RemoteUplinkError
     from trust import envelope as envelopes
 
-    settings = _settings(config)
+    settings = client.load_own_settings(config)
     try:
         invitation = read_invitation_untrusted(read_file(invite))
     except MalformedInvitationError as err:
@@ -61,15 +60,6 @@ def enroll(
         fail(f"enroll: {err}", client.FAILED)
     print(f"agent     {found.name} is enrolled at {found.server}")
     print("          a running agent connects within seconds: ispagent cloud show")
-
-
-def _settings(config: Path | None) -> AgentConfig:
-    from agent.config import ConfigError, load
-
-    try:
-        return load(config or client.config_path())
-    except ConfigError as err:
-        fail("\n".join(err.problems), client.USAGE)
 
 
 def _use(invitation: Invitation, agent: str, statement: bytes) -> CloudIdentity:
@@ -118,7 +108,7 @@ def leave(
     from agent.uplink import identity as identities
     from agent.uplink.errors import LocalUplinkError
 
-    settings = _settings(config)
+    settings = client.load_own_settings(config)
     if not yes and not typer.confirm("leave the control plane? coming back needs a new invitation"):
         raise typer.Exit(client.USAGE)
     try:

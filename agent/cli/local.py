@@ -31,17 +31,13 @@ def init(
     ] = False,
 ) -> None:
     """Make this agent's keys and print the words that are typed where it is added to the trust document."""
-    from agent.config import ConfigError, load
     from agent.store.errors import StoreError
     from agent.store.identity import create_identity, load_identity, renew_log_key
     from agent.store.vault import create_store_key, load_store_key
     from trust import envelope as envelopes
     from trust.keys import fingerprint
 
-    try:
-        settings = load(config or client.config_path())
-    except ConfigError as err:
-        fail("\n".join(err.problems), client.USAGE)
+    settings = client.load_own_settings(config)
     try:
         settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not settings.key_file.exists():
@@ -65,15 +61,13 @@ def run(config: Config = None) -> None:
     """Run the daemon until it is told to stop."""
     import trio
 
-    from agent import daemon
-    from agent.config import ConfigError, load
+    from agent import daemon, host_check
     from agent.runtime.errors import BindError
     from agent.store.errors import StoreError
 
-    try:
-        settings = load(config or client.config_path())
-    except ConfigError as err:
-        fail("\n".join(err.problems), client.USAGE)
+    settings = client.load_settings(config)
+    if found := list(host_check.problems(settings, os.geteuid())):
+        fail("\n".join(found), client.USAGE)
     os.umask(0o077)  # SQLite's journal files are nobody else's business
     problems: list[str] = []
 

@@ -7,6 +7,7 @@
     + MalformedRequestError: the client sent what is not the HTTP, JSON or query that was expected (400)
   x ClientError: a request of ours came to nothing
     + NotRunningError: nobody listens; nothing was sent
+    + MayNotConnectError: the socket is there and not for this user; nothing was sent
     + NoAnswerError: sent, and no whole answer came in time: what became of it is unknown
     + MalformedAnswerError: the answer is not the HTTP or JSON that was expected
   x MalformedJsonError: bytes that are not strict JSON
@@ -56,6 +57,10 @@ class ClientError(AgentRuntimeError):
 
 class NotRunningError(ClientError):
     """Nobody listens on the socket; nothing was sent."""
+
+
+class MayNotConnectError(ClientError):
+    """The socket is not for this user; nothing was sent."""
 
 
 class NoAnswerError(ClientError):

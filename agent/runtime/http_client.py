@@ -6,6 +6,7 @@ per request; in a task, call it through `blocking`.
 
 from __future__ import annotations
 
+import grp
 import os
 import socket
 import time
@@ -18,7 +19,13 @@ from typing import Final, Self
 import h11
 
 from agent.runtime import json_text
-from agent.runtime.errors import MalformedAnswerError, MalformedJsonError, NoAnswerError, NotRunningError
+from agent.runtime.errors import (
+    MalformedAnswerError,
+    MalformedJsonError,
+    MayNotConnectError,
+    NoAnswerError,
+    NotRunningError,
+)
 
 _HEAD_BYTES: Final = 65_536
 ANSWER_BYTES: Final = 256 * 1024 * 1024
@@ -49,6 +56,7 @@ def request(
 
     Raises:
         NotRunningError: nobody listens; nothing was sent.
+        MayNotConnectError: the socket is not for this user; nothing was sent.
         NoAnswerError: sent, and no whole answer came in time.
         MalformedAnswerError: the answer is not HTTP with strict JSON, or larger than ANSWER_BYTES.
     """
@@ -97,6 +105,25 @@ def _json(data: bytes) -> object:
         raise MalformedAnswerError(f"the agent's answer: {err}") from err
 
 
+def _who_may(socket_path: Path) -> str:
+    """Return why a socket refuses this user, and what to do about it."""
+    try:
+        gid = socket_path.stat().st_gid
+    except OSError:
+        return (
+            f"{socket_path}: its directory is closed to this user: agent.socket has to be in one that they may enter, "
+            f"such as /run/ispagent"
+        )
+    try:
+        group = grp.getgrgid(gid).gr_name
+    except KeyError:
+        group = f"gid {gid}"
+    return (
+        f"{socket_path} is for members of the group {group}, and this user is none: usermod --append --groups {group} "
+        f"USER, and a new login"
+    )
+
+
 class _Exchange:
     """One connection, one request, one answer."""
 
@@ -107,6 +134,9 @@ class _Exchange:
         try:
             self._set_timeout()
             self._sock.connect(os.fspath(socket_path))
+        except PermissionError as err:
+            self._sock.close()
+            raise MayNotConnectError(_who_may(socket_path)) from err
         except OSError as err:
             self._sock.close()
             reason = err.strerror or str(err)

@@ -54,7 +54,7 @@ def test_a_good_file_and_its_defaults() -> None:
     config = read(GOOD)
     assert (config.name, config.people, str(config.timezone)) == ("hill", {1001: "maria"}, "UTC")
     assert config.state_dir == Path("/var/lib/ispagent")
-    assert config.socket == Path("/var/lib/ispagent/agent.sock")
+    assert config.socket == Path("/run/ispagent/agent.sock")
     assert config.key_file == Path("/var/lib/ispagent/store.key")
     assert config.origin == "ispagents.local/agent/hill"
     assert config.socket_group is None

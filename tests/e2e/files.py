@@ -287,6 +287,7 @@ def make_files(
     """Write a site's files and make the agent's keys as `ispagent init` does."""
     home = folder / "site"
     home.mkdir(mode=0o700)
+    (home / "state").mkdir(mode=0o700)  # as root makes it for the daemon's user
     config = home / "agent.toml"
     config.write_text(config_text(mapping, policy, agent), encoding="utf-8")
     billing = Billing(home / "billing.csv", {ref_of(s): row_of(s) for s in services})

@@ -1,0 +1,77 @@
+"""How a person's command finds the agent, and what it says when it may not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from agent.cli import client
+from agent.config import SOCKET
+
+ROOT = os.geteuid() == 0
+NOBODY = 65534
+
+
+def test_a_configuration_that_is_not_there_says_how_to_name_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("ISPAGENT_SOCKET", raising=False)
+    monkeypatch.setenv("ISPAGENT_CONFIG", str(tmp_path / "no.toml"))
+    with pytest.raises(typer.Exit) as ended:
+        client.socket_path()
+    assert ended.value.exit_code == client.USAGE
+    said = capsys.readouterr().err
+    assert "cannot be read: No such file or directory" in said
+    assert "--config or ISPAGENT_CONFIG" in said
+
+
+def as_nobody(code: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run code as another user; modules are found by file descriptors opened before the change of user."""
+    setup = (
+        "import os, sys; from agent.cli import client; import agent.config, agent.connectors.registry as r; r.specs()"
+    )
+    drop = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("ISPAGENT_")}
+    return subprocess.run(
+        [sys.executable, "-c", f"{setup}\n{drop}\n{code}"],
+        env={**kept, **env},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
+def test_a_configuration_that_this_user_may_not_read_leaves_the_usual_socket(tmp_path: Path) -> None:
+    secret = tmp_path / "agent.toml"
+    secret.write_text('[agent]\nname = "noc-1"\n')
+    secret.chmod(0o600)
+    done = as_nobody("print(client.socket_path())", ISPAGENT_CONFIG=str(secret))
+    assert (done.stdout.strip(), done.stderr) == (str(SOCKET), "")
+
+
+@pytest.mark.skipif(not ROOT, reason="only root can become somebody else")
+@pytest.mark.parametrize(("mode", "says"), [(0o755, "members of the group"), (0o700, "its directory is closed")])
+def test_a_user_who_may_not_connect_is_told_so_and_not_that_nothing_runs(mode: int, says: str, tmp_path: Path) -> None:
+    import socket
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="isp-sock-") as home, socket.socket(socket.AF_UNIX) as listener:
+        folder = Path(home) / "run"
+        Path(home).chmod(0o755)
+        folder.mkdir()
+        listener.bind(str(folder / "agent.sock"))
+        (folder / "agent.sock").chmod(0o660)
+        listener.listen()
+        folder.chmod(mode)
+        code = "try:\n    client.call('GET', '/')\nexcept client.typer.Exit as e:\n    sys.exit(e.exit_code)"
+        done = as_nobody(code, ISPAGENT_SOCKET=str(folder / "agent.sock"))
+    assert done.returncode == client.REFUSED, done
+    assert says in done.stderr
+    assert "not running" not in done.stderr
