@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agent.api import cpes
-from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, unb64
-from agent.inventory import book
+from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, number, unb64
+from agent.inventory import book, finding
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
@@ -21,6 +21,14 @@ async def _list_services(call: ApiCall) -> Response:
     wanted = call.request.query.get("tariff")
     services = book.services(call.parts.store.reader).values()
     return Response(200, [book.service_json(s) for s in services if wanted is None or s.tariff == wanted])
+
+
+async def _find(call: ApiCall) -> Response:
+    q = call.request.query
+    limit = min(max(number(q.get("limit", str(finding.HITS)), "limit"), 1), finding.HITS_MAX)
+    found = await finding.find(call.parts.store, q.get("text", ""), limit)
+    services = [book.service_json(s) for s in found.services]
+    return Response(200, {"services": services, "total": found.total, "more": found.more, "near": found.near})
 
 
 async def _show(call: ApiCall) -> Response:
@@ -42,5 +50,6 @@ async def _show(call: ApiCall) -> Response:
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/subscribers/import", CallerRole.OPERATOR, "csv, dry_run", "counts, problems", _import_csv),
     Route("GET", "/v1/subscribers", CallerRole.OPERATOR, "", "services", _list_services),
+    Route("GET", "/v1/subscriber-search", CallerRole.OPERATOR, "", "services, total, more, near", _find),
     Route("GET", "/v1/subscribers/{ref}", CallerRole.OPERATOR, "", "services, billing, cpes", _show),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated, cast
 from urllib.parse import quote
@@ -51,10 +52,47 @@ def list_(
         print_json(found)
         return
     for s in found:
-        reasons = ", ".join(cast("list[str]", s["suspended_for"]))
-        state = f"SUSPENDED {reasons}" if reasons else ""
-        line = f"{s['ref']:<20} {s['name']:<28} {s['tariff']:<14} {s['login']:<20} {state}"
-        print(neutralise(line.rstrip()))
+        print(_line(s))
+
+
+def _line(s: Json) -> str:
+    """Return a service as one line of a list."""
+    reasons = ", ".join(cast("list[str]", s["suspended_for"]))
+    state = f"SUSPENDED {reasons}" if reasons else ""
+    return neutralise(f"{s['ref']:<20} {s['name']:<28} {s['tariff']:<14} {s['login']:<20} {state}".rstrip())
+
+
+@app.command()
+def find(
+    text: Annotated[list[str], typer.Argument(help="Name, number, login, phone, MAC, address…", metavar="TEXT")],
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Services to show")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Find services by any part of what is known of them; MAC addresses and phone numbers in any spelling."""
+    wanted = " ".join(text)
+    found = call_object("GET", f"/v1/subscriber-search?text={quote(wanted, safe='')}&limit={limit}")
+    if as_json:
+        print_json(found)
+        return
+    services, total = cast("list[Json]", found["services"]), cast("int", found["total"])
+    if not services:
+        client.fail(f"nothing is known under {neutralise(wanted)}: a shorter part of the name may fit", client.FAILED)
+    if found["near"]:
+        print(f"nothing is called {neutralise(wanted)}; near it:")
+    for s in services:
+        print(_line(s))
+        for line in _extra_lines(s):
+            print(line)
+    if total > len(services) or found["more"]:
+        least = "at least " if found["more"] else ""
+        print(f"… and {least}{total - len(services)} more: add a word, or --limit {total}")
+
+
+def _extra_lines(s: Json) -> list[str]:
+    """Return the further columns of the import that a service has, wrapped; none where it has none."""
+    extra = cast("dict[str, str]", s["extra"])
+    text = " · ".join(f"{name} {value}" for name, value in extra.items() if value)
+    return [neutralise(line) for line in textwrap.wrap(text, 96, initial_indent="  ", subsequent_indent="  ")]
 
 
 @app.command()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from agent.inventory.facts import BillingFact, describe, earliest, fact_address, in_future, latest, owes
 from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import Address, DesiredChange, Item, Requirement, Service, SuspensionReason, TariffChange
+from agent.spelling import search_key
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
 from trust.leaf import LeafKind
@@ -42,7 +43,18 @@ def services(reader: sqlite3.Connection) -> dict[str, Service]:
     for r in reader.execute("SELECT service, reason FROM reason"):
         reasons.setdefault(r["service"], set()).add(SuspensionReason(r["reason"]))
     rows = reader.execute("SELECT * FROM service ORDER BY ref")
-    return {r["ref"]: _read_service(r, frozenset(reasons.get(r["ref"], ()))) for r in rows}
+    return {r["ref"]: read_service(r, frozenset(reasons.get(r["ref"], ()))) for r in rows}
+
+
+def some_services(reader: sqlite3.Connection, refs: Sequence[str]) -> dict[str, Service]:
+    """Return the services out of `refs` that there are, with the reasons that are recorded for them."""
+    found: dict[str, Service] = {}
+    for ref in refs:
+        row = reader.execute("SELECT * FROM service WHERE ref = ?", (ref,)).fetchone()
+        if row is not None:
+            rows = reader.execute("SELECT reason FROM reason WHERE service = ?", (ref,))
+            found[ref] = read_service(row, frozenset(SuspensionReason(r["reason"]) for r in rows))
+    return found
 
 
 def count_services(reader: sqlite3.Connection) -> int:
@@ -50,7 +62,8 @@ def count_services(reader: sqlite3.Connection) -> int:
     return int(reader.execute("SELECT count(*) FROM service").fetchone()[0])
 
 
-def _read_service(row: sqlite3.Row, reasons: frozenset[SuspensionReason]) -> Service:
+def read_service(row: sqlite3.Row, reasons: frozenset[SuspensionReason]) -> Service:
+    """Return a row of the `service` table, with the reasons that are recorded for it."""
     return Service(
         ref=row["ref"],
         subscriber=row["subscriber"],
@@ -101,7 +114,7 @@ def _service(tx: Tx, ref: str) -> Service | None:
         return None
     rows = tx.all("SELECT reason FROM reason WHERE service = ?", (ref,))
     reasons = frozenset(SuspensionReason(r["reason"]) for r in rows)
-    return _read_service(row, reasons)
+    return read_service(row, reasons)
 
 
 def with_desired(service: Service, desired: tuple[DesiredChange, ...]) -> Service:
@@ -221,28 +234,46 @@ class ImportServices:
     def run(self, tx: Tx) -> int:
         """Return the sequence number of the event."""
         seq = tx.append(Entry(LeafKind.IMPORTED, sealed=self.sealed))
-        tx.many(
-            "INSERT OR REPLACE INTO service"
-            " (ref, subscriber, name, service, login, method, tariff, protected, feeds, extra)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?)",
-            [
-                (
-                    s.ref,
-                    s.subscriber,
-                    s.name,
-                    s.service,
-                    s.login,
-                    s.method,
-                    s.tariff,
-                    s.protected,
-                    s.feeds,
-                    json.dumps(dict(s.extra or {}), ensure_ascii=False),
-                )
-                for s in self.services
-            ],
-        )
+        write_services(tx, self.services)
         write_facts(tx, [r.fact for r in self.rows if r.fact is not None])
         return seq
+
+
+def write_services(tx: Tx, found: Sequence[Service]) -> None:
+    """Store services, new or changed, with the keys by which they are found; their reasons are not touched."""
+    tx.many(
+        "INSERT OR REPLACE INTO service"
+        " (ref, subscriber, name, service, login, method, tariff, protected, feeds, extra)"
+        " VALUES (?,?,?,?,?,?,?,?,?,?)",
+        [
+            (
+                s.ref,
+                s.subscriber,
+                s.name,
+                s.service,
+                s.login,
+                s.method,
+                s.tariff,
+                s.protected,
+                s.feeds,
+                json.dumps(dict(s.extra or {}), ensure_ascii=False),
+            )
+            for s in found
+        ],
+    )
+    keys = [(s.ref, search_key(s)) for s in found]
+    tx.many("INSERT OR REPLACE INTO service_key (ref, keys) VALUES (?,?)", keys)
+
+
+@dataclass(frozen=True, slots=True)
+class WriteKeys:
+    """Write the keys of the services that have none, as those of an older database."""
+
+    def run(self, tx: Tx) -> int:
+        """Return how many there were."""
+        missing = tx.all("SELECT * FROM service WHERE ref NOT IN (SELECT ref FROM service_key)")
+        write_services(tx, [read_service(row, frozenset()) for row in missing])
+        return len(missing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,22 @@ CREATE TABLE sample (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5)
+V6 = """
+-- What a service is found by, folded: written with the service, and gone with it.
+CREATE TABLE service_key (ref TEXT PRIMARY KEY, keys TEXT NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER service_key_gone AFTER DELETE ON service BEGIN DELETE FROM service_key WHERE ref = OLD.ref; END;
+-- What was done without a second person, and whether somebody else has looked at it since. verdict '': not yet.
+CREATE TABLE review (
+    plan_id BLOB PRIMARY KEY REFERENCES plan, opened_seq INTEGER NOT NULL REFERENCES event,
+    person TEXT NOT NULL DEFAULT '', verdict TEXT NOT NULL DEFAULT '', envelope BLOB,
+    closed_seq INTEGER REFERENCES event
+) WITHOUT ROWID;
+INSERT INTO review (plan_id, opened_seq) SELECT plan, min(seq) FROM event WHERE kind = 28 GROUP BY plan;
+CREATE INDEX review_open ON review (opened_seq) WHERE closed_seq IS NULL;
+CREATE INDEX plan_made ON plan (made_s);
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

@@ -16,6 +16,7 @@ from tests.bench import (
     cloud_approval,
     cloud_connections,
     cloud_submit,
+    find,
     journal,
     routeros_held,
     routeros_read,
@@ -35,6 +36,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     benches: dict[str, Callable[[], list[Result]]] = {
         "cli_status": startup.bench,
+        "subscriber_find": find.bench,
         "log_append": journal.bench_append,
         "journal_steps": journal.bench_steps,
         "suspend_2000": lambda: suspend.bench(profile=args.profile),

@@ -381,7 +381,8 @@ class Consume:
             (Gate.CONSUMED.value, seq, seq, self.plan_id),
         )
         if row.risk == RiskClass.ALONE.value:
-            tx.append(Entry(LeafKind.REVIEW_OPENED, self.plan_id, row.digest, sealed=self.sealed))
+            opened = tx.append(Entry(LeafKind.REVIEW_OPENED, self.plan_id, row.digest, sealed=self.sealed))
+            tx.run("INSERT INTO review (plan_id, opened_seq) VALUES (?,?)", (self.plan_id, opened))
         self.then(tx)
         tx.raise_high_water = True
         return seq

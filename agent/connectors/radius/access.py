@@ -48,6 +48,7 @@ from agent.model import (
     Value,
 )
 from agent.reasons import MethodReason, ProofReason
+from agent.spelling import near_spellings
 
 if TYPE_CHECKING:
     from agent.connectors.radius.schema import Method, SqlTarget
@@ -71,6 +72,7 @@ EFFECTS: Final[Mapping[str, frozenset[EffectKind]]] = {
 """Kinds by verb. Both are requests to a NAS (RFC 5176)."""
 _RATE: Final = "Mikrotik-Rate-Limit"
 _OWN_ADDRESS: Final = "Framed-IP-Address"
+_NONE: Final = Seen(ABSENT, 0)
 _SEEN_S: Final = 5
 """How long a CoA may take until a router shows what it did; chosen arbitrarily."""
 
@@ -104,9 +106,14 @@ class RadiusAccess:
     # --- what is read ---
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return the user and its sessions, then the groups that it is or may come to be in."""
+        """Return the user and its sessions, then the groups that it is or may come to be in.
+
+        Of a user that is not there, whether one of another spelling is: that is what a person then has to correct.
+        """
         user = self._user(service.login)
         missing = [a for a in (user, self._sessions(service.login)) if a not in seen]
+        if user in seen and seen[user].value is ABSENT:
+            missing += [a for a in map(self._user, near_spellings(service.login)) if a not in seen]
         if user in seen and SAME_AS not in fields_of(seen[user].value) and seen[user].value is not ABSENT:
             names = {*_groups_of(seen[user].value), self._sql.marker_group, *self._method.tariffs.values()}
             missing += [g for g in map(self._group, sorted(names)) if g not in seen]
@@ -129,7 +136,7 @@ class RadiusAccess:
         """Return the row set transition and the disconnect, or why the state would not take effect."""
         before = seen[self._user(service.login)]
         sessions = self._open_sessions(service, seen)
-        refusal = self._refuse_login(service, before.value, sessions) or self._refuse_nas(wanted.access, sessions)
+        refusal = self._refuse_login(service, seen, sessions) or self._refuse_nas(wanted.access, sessions)
         if refusal:
             return refusal
         tariff = wanted.tariff if wanted.tariff != service.tariff else None
@@ -170,8 +177,7 @@ class RadiusAccess:
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""
         sessions = self._open_sessions(service, seen)
-        value = seen[self._user(service.login)].value
-        refusal = self._refuse_login(service, value, sessions, may_be_absent=True) or self._refuse_nas(None, sessions)
+        refusal = self._refuse_login(service, seen, sessions, may_be_absent=True) or self._refuse_nas(None, sessions)
         if refusal:
             return refusal
         display = {**self._display(service, seen), "after": "logs in again, to what it had"}
@@ -264,15 +270,22 @@ class RadiusAccess:
     # --- refusals ---
 
     def _refuse_login(
-        self, service: Service, value: Value, sessions: Mapping[str, Session], *, may_be_absent: bool = False
+        self,
+        service: Service,
+        seen: Mapping[Address, Seen],
+        sessions: Mapping[str, Session],
+        *,
+        may_be_absent: bool = False,
     ) -> CannotEnforce | None:
-        login = service.login
+        login, value = service.login, seen[self._user(service.login)].value
         others = {s.get("login", login) for s in sessions.values()}
         mixed = mixed_text(login, value, {other for other in others if not same_login(other, login)})
         if mixed:
             return CannotEnforce(MethodReason.AMBIGUOUS_LOGIN, mixed)
         if value is ABSENT and not may_be_absent:
-            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no user {service.login}")
+            near = [text for text in near_spellings(login) if seen.get(self._user(text), _NONE).value is not ABSENT]
+            hint = f"; it has {' and '.join(near)}: is that the one?" if near else ""
+            return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no user {login}{hint}")
         return None
 
     def _refuse_nas(self, wanted: Access | None, sessions: Mapping[str, Session]) -> CannotEnforce | None:

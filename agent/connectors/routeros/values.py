@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, summarize_address_range
 from typing import Final
 
+from agent.spelling import mac_digits
+
 
 class RouterKind(enum.Enum):
     """What a property's text means, and so which texts are the same value."""
@@ -104,8 +106,8 @@ def mac_of(text: str) -> str:
 
     So `aabb.ccdd.eeff` and `AA-BB-CC-DD-EE-FF` are one, and a client identifier (`1:aa:...`) is none.
     """
-    digits = _SEPARATORS.sub("", text.strip()).upper()
-    return ":".join(digits[n : n + 2] for n in range(0, 12, 2)) if _DIGITS.fullmatch(digits) else ""
+    digits = mac_digits(text).upper()
+    return ":".join(digits[n : n + 2] for n in range(0, 12, 2)) if digits else ""
 
 
 # --- durations ---
@@ -340,8 +342,6 @@ def _prefix_list(text: str) -> str:
 # --- identifiers ---
 
 _MAC: Final = re.compile("[0-9A-Fa-f]{2}([:.-])(?:[0-9A-Fa-f]{2}\\1){4}[0-9A-Fa-f]{2}")
-_SEPARATORS: Final = re.compile("[:.-]")
-_DIGITS: Final = re.compile("[0-9A-F]{12}")
 _CLIENT_ID: Final = re.compile("[0-9A-Fa-f]{1,2}(?::[0-9A-Fa-f]{1,2}){1,254}")
 
 

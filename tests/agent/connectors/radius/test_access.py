@@ -109,7 +109,8 @@ def test_reads_in_two_rounds() -> None:
     seen |= {a: Seen(ABSENT, 0) for a in second}
     assert not r.reads(SERVICE, seen)
     gone = {at("user", "amina.h"): Seen(ABSENT, 0), at("sessions", "amina.h"): Seen(ABSENT, 0)}
-    assert not r.reads(SERVICE, gone)
+    assert list(r.reads(SERVICE, gone)) == [at("user", "AMINA.H")]
+    assert not r.reads(SERVICE, gone | {at("user", "AMINA.H"): Seen(ABSENT, 0)})
 
 
 def fields(value: Value) -> dict[str, object]:
@@ -220,6 +221,21 @@ def test_group_names_are_compared_as_mariadb_compares_them() -> None:
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
+
+
+def test_a_login_in_another_spelling_is_named() -> None:
+    service = replace(SERVICE, login="4C-5E-0C-AA-BB-01")
+    seen: dict[Address, Seen] = {}
+    while wanted := list(recipe().reads(service, seen)):
+        seen |= dict.fromkeys(wanted, Seen(ABSENT, NOW_S))
+    alone = recipe().plan(SUSPEND, service, seen)
+    assert isinstance(alone, CannotEnforce)
+    assert alone.detail == "radius/main has no user 4C-5E-0C-AA-BB-01"
+    seen[at("user", "4c5e.0caa.bb01")] = Seen(USER, NOW_S)
+    named = recipe().plan(SUSPEND, service, seen)
+    assert isinstance(named, CannotEnforce)
+    assert named.detail == "radius/main has no user 4C-5E-0C-AA-BB-01; it has 4c5e.0caa.bb01: is that the one?"
+    assert not [a for a in recipe().reads(SERVICE, seen_of()) if a.startswith(at("user", ""))]  # it is there
 
 
 @pytest.mark.parametrize(
