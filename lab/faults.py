@@ -10,6 +10,7 @@ wrong-secret            sign answers with another secret
 stale-session           the session is gone and nobody was told: radacct stays open, requests get NAK 503
 no-redial               the CPE does not come back after a disconnect
 stop-lost               no Accounting-Stop is sent
+accounting-lost:PERCENT that many of the accounting packets (Start, Interim-Update, Stop) get lost
 reject-401[:ATTRIBUTE]  NAK 401 where Message-Authenticator or Event-Timestamp (or the one named) is present
 """
 
@@ -35,6 +36,7 @@ class FaultKind(enum.Enum):
     STALE_SESSION = "stale-session"
     NO_REDIAL = "no-redial"
     STOP_LOST = "stop-lost"
+    ACCOUNTING_LOST = "accounting-lost"
     REJECT_401 = "reject-401"
 
 
@@ -43,7 +45,11 @@ REJECTABLE = ("message-authenticator", "event-timestamp")
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. `value`: Error-Cause for NAK, seconds for SLOW; `attributes` for REJECT_401, in lower case."""
+    """One fault.
+
+    `value`: Error-Cause for NAK, seconds for SLOW, per cent for ACCOUNTING_LOST; `attributes` for REJECT_401, in lower
+    case.
+    """
 
     kind: FaultKind
     value: float = 0.0
@@ -68,8 +74,12 @@ def parse_fault(text: str) -> Fault:
             return Fault(kind, float(argument))
         case FaultKind.REJECT_401 if argument in ("", *REJECTABLE):
             return Fault(kind, 401.0, (argument,) if argument else REJECTABLE)
-        case FaultKind.NAK | FaultKind.SLOW | FaultKind.REJECT_401:
-            raise UnknownFaultError(f"expected nak:400..599, slow:SECONDS or reject-401[:ATTRIBUTE], got {text!r}")
+        case FaultKind.ACCOUNTING_LOST if re.fullmatch(r"[0-9]{1,2}|100", argument):
+            return Fault(kind, float(argument))
+        case FaultKind.NAK | FaultKind.SLOW | FaultKind.REJECT_401 | FaultKind.ACCOUNTING_LOST:
+            raise UnknownFaultError(
+                f"expected nak:400..599, slow:SECONDS, reject-401[:ATTRIBUTE] or accounting-lost:0..100, got {text!r}"
+            )
         case _ if argument:
             raise UnknownFaultError(f"expected {name} alone, got {text!r}")
         case _:

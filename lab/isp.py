@@ -6,7 +6,8 @@ The BNG are plain ones, which speak RADIUS alone, or routers with an API each (`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,7 +43,7 @@ class LabOptions:
 
     `services`: how many lines the subscriber file has (some subscribers have two); `dsn` None: SQLite in `directory`;
     `radius`: somebody else's server on the same tables (a real FreeRADIUS) in place of ours; `dial`: log everybody in.
-    `routers`: the BNG are routers of `router_version`, with an API each.
+    `routers`: the BNG are routers of `router_version`, with an API each. `clock`: unix seconds, of BNG and RADIUS.
     """
 
     directory: Path
@@ -62,6 +63,7 @@ class LabOptions:
     coa_address_list: bool = False
     routers: bool = False
     router_version: str = "7.20.8"
+    clock: Callable[[], float] = time.time
 
 
 def secret_of(seed: int, name: str) -> str:
@@ -185,7 +187,7 @@ async def _start_radius(options: LabOptions, database: Database, nursery: trio.N
     if options.radius is not None:
         return options.radius
     secret = secret_of(options.seed, "radius").encode()
-    server = RadiusServer(database, ServerOptions(secret))
+    server = RadiusServer(database, ServerOptions(secret), options.clock)
     await nursery.start(server.run)
     return Endpoint("127.0.0.1", server.auth_port, server.acct_port, secret)
 
@@ -199,7 +201,7 @@ async def _start_nas(isp: Isp, n: int, nursery: trio.Nursery) -> Nas:
     if isp.options.routers:
         nas: Nas = await _start_router(isp, options, boot, nursery, back_up=rows > closed)
     else:
-        nas = Nas(options, isp.radius, boot=boot, back_up=rows > closed)
+        nas = Nas(options, isp.radius, isp.options.clock, boot=boot, back_up=rows > closed)
     await nursery.start(nas.run)
     nas.subscribe(Subscription(s.login, s.password, s.mac, s.chap) for s in isp.services if s.nas == n)
     return nas

@@ -6,6 +6,7 @@ it there, with an address and prefixes of the garden's.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -85,6 +86,9 @@ class Nas:
         self.faults = FaultBook()
         self.received: deque[Received] = deque(maxlen=RECEIVED_MAX)
         self.dynauth_port = 0
+        self.on_change: Callable[[str], None] = lambda login: None
+        """Told the login of which a session began, ended or got another policy, at that instant."""
+        self._dice = random.Random(options.name)
         self._clock = clock
         self._pools = {True: Pool(options.garden), False: Pool(options.normal)}
         self._sessions: dict[str, Session] = {}
@@ -134,6 +138,15 @@ class Nas:
         """The sessions now, of one login or all."""
         return tuple(self._by_login.get(login, ()) if login else self._sessions.values())
 
+    def walls(self, policy: Policy) -> bool:
+        """Tell whether a session with that policy reaches the walled garden only."""
+        by_list = any(name in self.options.walled_lists for name in policy.address_lists)
+        return by_list or policy.pool in self.options.walled_pools
+
+    def rename(self, login: str, new: str) -> None:
+        """Let a login's CPE dial in under another name from now on; a session goes on under the old one."""
+        self._subscriptions[new] = replace(self._subscriptions.pop(login), login=new)
+
     async def wait_for(self, condition: Callable[[], bool]) -> None:
         """Return once `condition` holds; it is asked again whenever a session or its accounting changed."""
         while not condition():
@@ -162,6 +175,23 @@ class Nas:
         """End a session that nobody is told of, and whose CPE stays away."""
         self._away.add(session.login)
         self._remove(session)
+
+    async def reboot(self, *, announced: bool) -> tuple[str, ...]:
+        """Lose every session without a word to accounting, as in a power cut; return the logins, whose CPE stay away.
+
+        `announced`: it says Accounting-On when it is back, by which accounting closes what it had of it.
+
+        Raises:
+            NoAnswerError: the accounting server does not answer an Accounting-On.
+        """
+        lost = tuple(self._by_login)
+        for session in self.sessions():
+            self._lose(session)
+        # Another start: session ids must not be repeated
+        self._boot, self._counter = self._boot + 1, 0
+        if announced:
+            await self._say_on()
+        return lost
 
     # --- dialling -----------------------------------------------------------------------------------------------------
 
@@ -253,8 +283,7 @@ class Nas:
 
     def _is_walled(self, session: Session) -> bool:
         """What the lists and the pool of a session's policy mean here."""
-        by_list = any(name in self.options.walled_lists for name in session.policy.address_lists)
-        return by_list or session.policy.pool in self.options.walled_pools
+        return self.walls(session.policy)
 
     def _admit(self, subscription: Subscription, policy: Policy, session_id: str, port: int) -> Session:
         by_list = any(name in self.options.walled_lists for name in policy.address_lists)
@@ -280,6 +309,7 @@ class Nas:
         )
         self._sessions[session_id] = session
         self._by_login.setdefault(session.login, []).append(session)
+        self.on_change(session.login)
         self._note_change()
         return session
 
@@ -294,6 +324,7 @@ class Nas:
         left.remove(session)
         if not left:
             del self._by_login[session.login]
+        self.on_change(session.login)
         self._note_change()
 
     def _later(self, login: str, delay_s: float) -> None:
@@ -302,7 +333,7 @@ class Nas:
 
     async def _redial(self, login: str, delay_s: float) -> None:
         await trio.sleep(delay_s)
-        while login not in self._away and login not in self._by_login:
+        while login not in self._away and login not in self._by_login and self.subscribed(login):
             try:
                 if await self.dial(login) is not None:
                     return
@@ -338,7 +369,10 @@ class Nas:
         return float(self.options.interim_s or policy.interim_s) or float("inf")
 
     async def _account(self, session: Session, status: str, cause: str = "") -> bool:
-        """Account for a session; False where RADIUS does not answer."""
+        """Account for a session; False where that gets lost, or RADIUS does not answer."""
+        lost = self.faults.get(FaultKind.ACCOUNTING_LOST, session.login)
+        if lost is not None and self._dice.random() * 100 < lost.value:
+            return False
         now = trio.current_time()
         up, down = session.count(now)
         attributes = [
@@ -382,6 +416,12 @@ class Nas:
         if self.faults.get(FaultKind.STOP_LOST, session.login):
             return False
         return await self._account(session, "Stop", cause)
+
+    async def report(self, login: str) -> None:
+        """Send an Interim-Update of each of a login's sessions now."""
+        for session in self.sessions(login):
+            if session.session_id in self._sessions:
+                await self._account(session, "Interim-Update")
 
     async def _interims(self) -> None:
         while True:
@@ -506,6 +546,7 @@ class Nas:
                     session.policy = replace(session.policy, group=value)
                 case _:
                     pass  # timers and filters: taken, and nothing here shows them
+        self.on_change(session.login)
         self._note_change()
 
     async def _reply(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -88,7 +88,14 @@ def authorize(rows: UserRows, request: Packet, secret: bytes, now_s: float) -> A
         MalformedPacketError: User-Password is not in blocks of 16.
         AttributeValueError: an attribute of the request does not fit its format.
     """
-    pairs = _request_pairs(request)
+    return grant(rows, _request_pairs(request), lambda known: _password_fits(request, known, secret), now_s)
+
+
+def grant(rows: UserRows, pairs: Sequence[policy.Pair], fits: Callable[[str], bool], now_s: float) -> Answer:
+    """Return the answer to a request with these attributes; `fits` tells whether its password is the known one.
+
+    Raises as `authorize` does.
+    """
     try:
         decision = policy.decide(rows, pairs, now_s)
         ends_at = decision.control_text("Expiration")
@@ -97,9 +104,7 @@ def authorize(rows: UserRows, request: Packet, secret: bytes, now_s: float) -> A
         return Answer(Code.ACCESS_REJECT)  # a row that cannot be read fails the module, and so the request
     reply = tuple(Attribute(p.definition.vendor, p.definition.code, p.data) for p in decision.reply)
     known, forced = decision.control_text("Cleartext-Password"), decision.control_text("Auth-Type")
-    accepted = forced == "Accept" or (
-        forced != "Reject" and known is not None and _password_fits(request, known, secret)
-    )
+    accepted = forced == "Accept" or (forced != "Reject" and known is not None and fits(known))
     if not decision.found or not accepted or (left_s is not None and left_s <= 0):
         return Answer(Code.ACCESS_REJECT, tuple(a for a in reply if a.name == "Reply-Message"))
     if left_s is not None:

@@ -371,6 +371,10 @@ class PostgreSQL(_Server):
 
     def _start(self) -> None:
         self.port = free_port()
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start a stopped server on the port and the data that it had."""
         unsafe = () if self._durable else ("fsync=off", "synchronous_commit=off", "full_page_writes=off")
         settings = (
             f"port={self.port}",
@@ -439,6 +443,10 @@ class MariaDB(_Server):
 
     def _start(self) -> None:
         self.port = free_port()
+        self.start_again()
+
+    def start_again(self) -> None:
+        """Start a stopped server on the port and the data that it had."""
         unsafe = ("--innodb-flush-log-at-trx-commit=0", "--innodb-flush-method=nosync", "--innodb-fast-shutdown=2")
         command = [
             self._mariadbd,

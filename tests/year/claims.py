@@ -1,0 +1,93 @@
+"""What the agent claims of a service, and when that is false. Pure.
+
+A claim is judged against everything that was so at some instant of a stretch of time in which it was made: false is
+only what held at none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+
+from lab.truth import LineState
+
+CARRIES_ON = ("carry on", "carries on", "still in the garden", "outside of the garden")
+"""Words by which a "set, not enforced" says that a session is not as wanted, beside those that only say: not proven."""
+NO_SESSION = ("offline",)
+"""Reasons by which "at the next login" says that there is no session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a line should be. `rates`: one of them, where it is not walled; empty: any."""
+
+    suspended: bool
+    rates: frozenset[str] = frozenset()
+
+    def sessions_fit(self, state: LineState) -> bool:
+        """Tell whether no session is otherwise."""
+        if self.suspended:
+            return all(s.walled for s in state.sessions)
+        return all(not s.walled and (not self.rates or s.rate in self.rates) for s in state.sessions)
+
+    def next_fits(self, state: LineState) -> bool:
+        """Tell whether the next login gets it. A suspended one may be rejected as well."""
+        if self.suspended:
+            return state.next.walled or not state.next.accepted
+        rate_fits = not self.rates or state.next.rate in self.rates
+        return state.next.accepted and not state.next.walled and rate_fits
+
+    def holds(self, state: LineState) -> bool:
+        """Tell whether the line is so."""
+        return self.sessions_fit(state) and self.next_fits(state)
+
+    def text(self) -> str:
+        """Return it for people."""
+        return "suspended" if self.suspended else f"active{' at ' + '/'.join(sorted(self.rates)) if self.rates else ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemFact:
+    """An item as the agent shows it."""
+
+    state: str
+    reason: str
+    detail: str
+
+
+def false_at_end(item: ItemFact, wanted: Wanted, run: Collection[LineState], end: Collection[LineState]) -> str:
+    """Return what an ended item claims falsely; "": nothing.
+
+    Args:
+        item: how it ended.
+        wanted: what the agent records of the service since.
+        run: what was so from the approval to the end, latest first.
+        end: what was so in the last moment alone.
+    """
+    if item.state == "applied" and not _ever(run, wanted.holds):
+        return f"applied: the line is {wanted.text()}"
+    if item.state == "set-at-next-login":
+        if not _ever(run, wanted.next_fits):
+            return f"set at next login: it gets {wanted.text()}"
+        if item.reason in NO_SESSION and not _ever(run, lambda s: not s.sessions):
+            return "set at next login: there is no session"
+    carries_on = item.state == "set-not-enforced" and any(words in item.detail for words in CARRIES_ON)
+    if carries_on and end and all(map(wanted.holds, end)):
+        return f"set, not enforced: {item.detail}"
+    return ""
+
+
+def false_already(action: str, wanted: Wanted, asked: Collection[LineState]) -> str:
+    """Return what "already" claims falsely; "": nothing. `asked`: what was so while the preview was made."""
+    if action == "disconnect":
+        return "" if _ever(asked, lambda s: not s.sessions) else "nothing to disconnect: there is no session"
+    return "" if _ever(asked, wanted.holds) else f"nothing would change: the line is {wanted.text()}"
+
+
+def opened(before: Iterable[LineState], after: LineState) -> bool:
+    """Tell whether somebody is let in who was rejected all the while before."""
+    return after.next.accepted and all(not s.next.accepted for s in before)
+
+
+def _ever(states: Iterable[LineState], holds: Callable[[LineState], bool]) -> bool:
+    return any(map(holds, states))

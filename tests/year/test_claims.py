@@ -1,0 +1,69 @@
+"""The year's oracle: which claims are false, given what was so."""
+
+from __future__ import annotations
+
+import pytest
+
+from lab.truth import LineState, NextLogin, OnlineSession
+from tests.year.claims import ItemFact, Wanted, false_already, false_at_end, opened
+
+FREE, GARDEN, REJECT = NextLogin(True, False, "5M/10M"), NextLogin(True, True, "64k/64k"), NextLogin(False)
+
+
+def state(following: NextLogin, *sessions: str) -> LineState:
+    """Return a line with sessions `free` or `garden`, at a rate of their own."""
+    made = tuple(
+        OnlineSession("bng-1", f"s{n}", "192.0.2.1", what == "garden", "5M/10M" if what == "free" else "64k/64k", 0.0)
+        for n, what in enumerate(sessions)
+    )
+    return LineState(made, following)
+
+
+SUSPENDED, ACTIVE = Wanted(True), Wanted(False)
+APPLIED, LATER = ItemFact("applied", "garden", ""), ItemFact("set-at-next-login", "offline", "no session: it holds")
+CARRIES_ON = ItemFact("set-not-enforced", "nak-503", "1 session(s) carry on as before")
+UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
+
+
+@pytest.mark.parametrize(
+    ("item", "wanted", "so", "false"),
+    [
+        (APPLIED, SUSPENDED, state(GARDEN, "garden"), False),
+        (APPLIED, SUSPENDED, state(REJECT), False),
+        (APPLIED, SUSPENDED, state(GARDEN, "free"), True),
+        (APPLIED, SUSPENDED, state(FREE, "garden"), True),
+        (APPLIED, ACTIVE, state(FREE, "free"), False),
+        (APPLIED, ACTIVE, state(FREE, "garden"), True),
+        (APPLIED, ACTIVE, state(REJECT, "free"), True),
+        (APPLIED, Wanted(False, frozenset({"9M/9M"})), state(FREE, "free"), True),
+        (LATER, SUSPENDED, state(GARDEN), False),
+        (LATER, SUSPENDED, state(GARDEN, "free"), True),
+        (LATER, SUSPENDED, state(FREE), True),
+        (CARRIES_ON, SUSPENDED, state(GARDEN, "free"), False),
+        (CARRIES_ON, SUSPENDED, state(GARDEN, "garden"), True),
+        (UNPROVEN, SUSPENDED, state(GARDEN, "garden"), False),
+        (ItemFact("not-applied", "drifted", ""), SUSPENDED, state(FREE, "free"), False),
+    ],
+)
+def test_a_claim_is_false_where_the_line_was_never_so(item, wanted, so, false):
+    assert bool(false_at_end(item, wanted, [so], [so])) is false
+
+
+def test_a_claim_that_was_so_for_an_instant_is_not_false():
+    during = [state(FREE, "free"), state(GARDEN, "garden")]
+    assert false_at_end(APPLIED, SUSPENDED, during, during) == ""
+    assert false_at_end(CARRIES_ON, SUSPENDED, during, during) == ""
+
+
+def test_already_is_judged_by_the_network_too():
+    assert false_already("suspend", SUSPENDED, [state(FREE, "free")])
+    assert false_already("suspend", SUSPENDED, [state(GARDEN, "garden")]) == ""
+    assert false_already("restore", ACTIVE, [state(FREE, "garden")])
+    assert false_already("disconnect", ACTIVE, [state(FREE, "free")])
+    assert false_already("disconnect", ACTIVE, [state(FREE)]) == ""
+
+
+def test_nobody_is_let_in_by_a_suspension():
+    assert opened([state(REJECT)], state(GARDEN, "garden"))
+    assert not opened([state(FREE)], state(GARDEN, "garden"))
+    assert not opened([state(REJECT)], state(REJECT))

@@ -1,0 +1,551 @@
+"""A dirty year: staff edit rows, accounting gets lost, NAS and database restart; and 3,000 asks meanwhile.
+
+Each ask is followed to its end, and what the agent claimed is compared with what the lines could really do meanwhile
+(`lab.truth`). What was claimed and never so is kept with the ask, the truth and what the world did before.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import trio
+
+from lab.errors import LabDatabaseError, NoAnswerError
+from lab.isp import Isp, LabOptions, open_lab
+from lab.population import TARIFFS, LabService
+from lab.radius_client import Endpoint
+from lab.staff import Staff, write_disabled_group
+from lab.truth import History, LineState, OnlineSession
+from tests.e2e.files import Files, dsn_of, lab_files, ref_of, stamp
+from tests.e2e.site import ApiRefusedError, Json, Site, b64, open_site
+from tests.people import any_time
+from tests.servers import RadiusDatabase
+from tests.year.claims import ItemFact, Wanted, false_already, false_at_end, opened
+from tests.year.moved_time import MovedTime, moved_time
+from trust import chain
+from trust import envelope as envelopes
+
+YEAR_S = 365 * 86400
+ASKS_A_ROUND = 25
+AT_ONCE = 6
+TRUST_S = 20 * 86400
+"""How long a trust document is used before the next one is signed; it ends after 30 days."""
+LAST_S = 0.3
+"""How much of the time before an item's end counts as its last moment; a CPE is back after a sixth of it."""
+LOSS_PERCENT = 5
+KINDS = (("suspend", 34), ("restore", 26), ("set-plan", 12), ("disconnect", 8), ("revert", 14))
+FINAL = frozenset(
+    {
+        *("blocked", "excluded", "skipped", "stale", "superseded", "cancelled", "expired"),
+        *("not-applied", "applied", "set-at-next-login", "set-not-enforced", "diverged", "reverted", "needs-a-person"),
+    }
+)
+REASONS = ("debt", "debt", "debt", "abuse", "request")
+
+
+@dataclass(frozen=True, slots=True)
+class YearOptions:
+    """How a year goes. `restart`: restarts the database, None where it cannot; `weeks`: how often in the year."""
+
+    folder: Path
+    seed: int = 1
+    services: int = 600
+    asks: int = 3000
+    nas: int = 3
+    database: RadiusDatabase | None = None
+    radius: Endpoint | None = None
+    restart: Callable[[], Awaitable[None]] | None = None
+    restarts: int = 52
+    reboots: int = 40
+    say: Callable[[str], None] = lambda text: None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that the agent claimed or did, and should not have."""
+
+    at: str
+    ask: int
+    change: str
+    asked: str
+    service: str
+    login: str
+    claim: str
+    truth: str
+    before: tuple[str, ...]
+
+
+@dataclass
+class YearReport:
+    """What a year showed. `false`: claims that were false when made; `harm`: what was done to lines that should not."""
+
+    seed: int
+    asks: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    deeds: int = 0
+    seconds: float = 0.0
+    false: list[Finding] = field(default_factory=list)
+    harm: list[Finding] = field(default_factory=list)
+
+    def json(self) -> dict[str, object]:
+        """Return it as an object for JSON."""
+        plain = replace(self, outcomes=Counter(), refused=Counter())
+        return {**asdict(plain), "outcomes": dict(self.outcomes), "refused": dict(self.refused)}
+
+
+@dataclass(slots=True)
+class Line:
+    """A service's line; `first`: its login at first, by which the agent knows it."""
+
+    service: LabService
+    ref: str
+    first: str
+
+
+class Year:
+    """The year, as it goes."""
+
+    def __init__(self, options: YearOptions, isp: Isp, site: Site, moved: MovedTime) -> None:
+        self.report = YearReport(options.seed)
+        self._options, self.isp, self.site, self._moved = options, isp, site, moved
+        self.dice = random.Random(options.seed)
+        self.staff = Staff(isp, options.seed)
+        self.history = History(isp)
+        self._lines = {ref_of(s): Line(s, ref_of(s), s.login) for s in isp.services}
+        self._changes: dict[int, tuple[str, tuple[str, ...]]] = {}
+        self._last: dict[str, str] = {}
+        self._trust_at_s = moved.now_s()
+
+    # --- the rounds ---
+
+    async def run(self) -> YearReport:
+        """Live through the year."""
+        began = trio.current_time()
+        await write_disabled_group(self.isp)
+        rounds = math.ceil(self._options.asks / ASKS_A_ROUND)
+        for nas in self.isp.nas.values():
+            nas.set_fault(f"accounting-lost:{LOSS_PERCENT}")
+        for n in range(rounds):
+            await self._round(n, rounds)
+            self._options.say(
+                f"round {n + 1}/{rounds}: {self.report.asks} asks, {len(self.report.false)} false claims, "
+                f"{len(self.report.harm)} harms, {trio.current_time() - began:.0f} s"
+            )
+        self.report.seconds = round(trio.current_time() - began, 1)
+        self.report.deeds = len(self.staff.deeds)
+        return self.report
+
+    async def _round(self, n: int, rounds: int) -> None:
+        self._moved.moved_s += YEAR_S / rounds
+        await self._new_day()
+        asks = min(ASKS_A_ROUND, self._options.asks - n * ASKS_A_ROUND)
+        planned = self._plan(range(n * ASKS_A_ROUND, n * ASKS_A_ROUND + asks))
+        events = self._events(n, rounds)
+        places = trio.CapacityLimiter(AT_ONCE)
+
+        async def ask(one: Ask) -> None:
+            async with places:
+                await one.run()
+
+        async with trio.open_nursery() as nursery:
+            for one in planned:
+                nursery.start_soon(ask, one)
+            for event in events:
+                nursery.start_soon(event)
+
+    def _plan(self, numbers: Iterable[int]) -> list[Ask]:
+        """Return the asks of a round: no two of them are about one line, so their order decides nothing."""
+        free = list(self._lines)
+        self.dice.shuffle(free)
+        earlier = [self._changes[number] for number in sorted(self._changes)[-60:]]
+        planned = []
+        for number in numbers:
+            kind = self.dice.choices([k for k, _ in KINDS], [w for _, w in KINDS])[0]
+            count = self.dice.choices((1, self.dice.randrange(2, 9), self.dice.randrange(11, 17)), (86, 11, 3))[0]
+            change = ""
+            # Somebody who was suspended lately is restored more often than others
+            if kind == "restore" and self.dice.random() < 0.8:
+                free.sort(key=lambda ref: self._last.get(ref) != "suspend")
+            refs = tuple(free[:count])
+            if kind == "revert" and (found := [(c, r) for c, r in earlier if all(ref in free for ref in r)]):
+                change, refs = self.dice.choice(found)
+            elif kind == "revert":
+                kind = "suspend"
+            if not refs:
+                break
+            free = [ref for ref in free if ref not in refs]
+            self.dice.shuffle(free)
+            self._last.update(dict.fromkeys(refs, kind))
+            planned.append(Ask(self, number, kind, refs, change))
+        return planned
+
+    def _events(self, n: int, rounds: int) -> list[Callable[[], Awaitable[None]]]:
+        """Return what happens to the whole ISP in a round."""
+        found: list[Callable[[], Awaitable[None]]] = []
+        if self._falls_into(n, rounds, self._options.restarts) and self._options.restart is not None:
+            found.append(self._restart_database)
+        if self._falls_into(n, rounds, self._options.reboots):
+            found.append(self._reboot)
+        if self._falls_into(n, rounds, 26):
+            found.append(self.staff.edit_tariff)
+            found.append(lambda: _forget(self.staff.add_user(n)))
+        return found
+
+    def _falls_into(self, n: int, rounds: int, times: int) -> bool:
+        return n * times // rounds != (n + 1) * times // rounds
+
+    async def _restart_database(self) -> None:
+        await trio.sleep(self.dice.random())
+        self.staff.note("", "the database restarted")
+        if self._options.restart is not None:
+            await self._options.restart()
+
+    async def _reboot(self) -> None:
+        await trio.sleep(self.dice.random())
+        name = self.dice.choice(sorted(self.isp.nas))
+        try:
+            await self.staff.reboot(name, announced=self.dice.random() < 0.5)
+        except (NoAnswerError, LabDatabaseError):
+            self.staff.note("", f"{name} rebooted, and RADIUS does not answer")
+
+    async def _new_day(self) -> None:
+        """Let billing export, trust be renewed, and some of the sessions be accounted for."""
+        now_s = self._moved.now_s()
+        people, files = self.site.people, self.site.files
+        people.now_s = int(now_s)
+        if now_s - self._trust_at_s > TRUST_S:
+            self._trust_at_s = now_s
+            await renew_trust(self.site, int(now_s))
+        bill(files, now_s)
+        await self.site.import_csv()
+        for line in self.dice.sample(list(self._lines.values()), min(60, len(self._lines))):
+            login = self.staff.current[line.first]
+            await self.isp.nas_of(login).report(login)
+            if self.dice.random() < 0.5:
+                await self.staff.act(line.first)
+
+    # --- what an ask needs ---
+
+    def note_change(self, number: int, change: str, refs: Iterable[str]) -> None:
+        """Remember a change for a later revert."""
+        self._changes[number] = change, tuple(refs)
+
+    def line(self, ref: str) -> Line:
+        """Return a service's line."""
+        return self._lines[ref]
+
+    def logins(self, ref: str) -> set[str]:
+        """Return every login of a line: that of its sessions may be another than that of its CPE."""
+        first = self._lines[ref].first
+        return {first, self.staff.current[first]}
+
+    def finding(
+        self, number: int, change: str, asked: str, ref: str, claim: str, truth: str, words: Sequence[str] = ()
+    ) -> Finding:
+        """Return a finding about a service."""
+        first = self._lines[ref].first
+        now = trio.current_time()
+        deeds = [f"{now - d.at:.2f} s ago, {_stamp(d.wall_s)}: {d.what}" for d in self.staff.of(first, 8)]
+        at = _stamp(self._moved.now_s())
+        return Finding(at, number, change, asked, ref, first, claim, truth, (*deeds, *words))
+
+
+class Ask:
+    """One ask, from before its preview to after its end."""
+
+    def __init__(self, year: Year, number: int, kind: str, refs: tuple[str, ...], change: str) -> None:
+        self._year, self._number, self._kind, self._refs, self._change = year, number, kind, refs, change
+        self._dice = random.Random(f"{year.report.seed} {number}")
+        self._reason = self._dice.choice(REASONS)
+        self._tariff = self._dice.choice(TARIFFS).name
+        self._asked = f"{kind} {' '.join(refs)}" + {
+            "suspend": f" --reason {self._reason}",
+            "restore": f" --reason {self._reason}",
+            "set-plan": f" {self._tariff}",
+            "revert": f" {change}",
+        }.get(kind, "")
+        self._judged = set(refs)
+        self._acted: set[str] = set()
+        self._before: dict[str, Json] = {}
+        self._began = 0.0
+        self._sessions: dict[str, tuple[OnlineSession, ...]] = {}
+
+    async def run(self) -> None:
+        """Ask, approve, wait, judge."""
+        year = self._year
+        for ref in self._refs:
+            if self._dice.random() < 0.35:
+                await year.staff.act(year.line(ref).first)
+        try:
+            await self._sample()
+            self._before = {ref: await self._recorded(ref) for ref in self._refs}
+            self._began = trio.current_time()
+            self._sessions = {ref: self._online(ref) for ref in self._refs}
+            await self._new()
+        except LabDatabaseError:
+            year.report.refused["the database was away"] += 1
+        except ApiRefusedError as err:
+            year.report.refused[err.code] += 1
+        finally:
+            year.report.asks += 1
+
+    async def _new(self) -> None:
+        site = self._year.site
+        fields: Json = {"reason": self._reason if self._kind in ("suspend", "restore") else ""}
+        refs = self._refs
+        if self._kind == "set-plan":
+            fields["tariff"] = self._tariff
+        if self._kind == "revert":
+            refs, fields["change"] = (), self._change
+        try:
+            change = await site.ask(self._kind, *refs, **fields)
+        except ApiRefusedError as err:
+            await self._judge_refusal(err)
+            return
+        asked = trio.current_time()
+        await self._sample()
+        self._judge_preview(change, asked)
+        if self._dice.random() < 0.1:
+            await self._act()
+        approved = trio.current_time()
+        await self._approve(change)
+        done = await self._finish(change, approved)
+        if done is not None and self._dice.random() < 0.5:
+            await self._retry(done)
+
+    async def _approve(self, change: Json) -> None:
+        for who in ("joseph", "lena")[: max(1, change["need"])]:
+            await self._year.site.hand_in(self._year.site.approval(change, who), change["id"])
+
+    async def _retry(self, change: Json) -> None:
+        """Retry as the output advises, and once more."""
+        self._kind, self._asked = "retry", f"retry {change['id']} of {self._asked}"
+        for _ in range(2):
+            left = {i["service"] for i in change["items"] if i["state"] == "set-not-enforced"}
+            if not left:
+                return
+            self._judged = left
+            await self._sample()
+            self._began = trio.current_time()
+            await self._year.site.call("POST", f"/v1/changes/{change['id']}/retry", {})
+            change = await self._finish(change, self._began) or change
+            self._year.report.asks += 1
+
+    async def _finish(self, change: Json, began: float) -> Json | None:
+        """Wait for the end and judge; None: it never ended."""
+        year = self._year
+        async with trio.open_nursery() as nursery:
+            if self._dice.random() < 0.12:
+                nursery.start_soon(self._act)
+            with trio.move_on_after(120) as late:
+                await self._watch(change)
+        if late.cancelled_caught:
+            year.report.outcomes["never ended"] += 1
+            return None
+        ended = trio.current_time()
+        done = await year.site.show(change)
+        await self._sample()
+        year.note_change(self._number, done["id"], self._refs)
+        for item in done["items"]:
+            if item["service"] in self._judged:
+                year.report.outcomes[f"{self._kind}: {item['state']}"] += 1
+                await self._judge_item(done, item, began, ended)
+        return done
+
+    async def _watch(self, change: Json) -> None:
+        while True:
+            now = await self._year.site.show(change)
+            ended = all(i["state"] in FINAL for i in now["items"]) and now["finished_seq"] is not None
+            if now["gate"] not in ("open", "approved", "consumed") or ended:
+                return
+            await trio.sleep(0.05)
+
+    async def _act(self) -> None:
+        await trio.sleep(self._dice.random() * 0.1)
+        ref = self._dice.choice(self._refs)
+        await self._sample_one(ref)
+        self._acted.add(ref)
+        await self._year.staff.act(self._year.line(ref).first)
+        await self._sample_one(ref)
+
+    # --- the truth ---
+
+    async def _sample(self) -> None:
+        for ref in self._refs:
+            await self._sample_one(ref)
+
+    async def _sample_one(self, ref: str) -> None:
+        for login in self._year.logins(ref):
+            for _ in range(50):
+                try:
+                    await self._year.history.sample(login)
+                    break
+                except LabDatabaseError:
+                    await trio.sleep(0.1)
+
+    async def _recorded(self, ref: str) -> Json:
+        found = await self._year.site.call("GET", f"/v1/subscribers/{ref.replace('/', '%2F')}")
+        service: Json = found["services"][0]
+        return service
+
+    def _states(self, ref: str, start: float, end: float) -> list[LineState]:
+        """Return what was so; where the CPE has another login since, of its sessions under both."""
+        login = self._year.staff.current[self._year.line(ref).first]
+        return list(self._year.history.during(login, start, end))
+
+    def _online(self, ref: str) -> tuple[OnlineSession, ...]:
+        return tuple(s for login in self._year.logins(ref) for s in self._year.history.sessions(login))
+
+    def _wanted(self, service: Json, *, speed: bool) -> Wanted:
+        rate = self._year.staff.rates.get(service["tariff"], "")
+        return Wanted(bool(service["suspended_for"]), frozenset({rate}) if speed and rate else frozenset())
+
+    # --- judging ---
+
+    def _false(self, change: str, ref: str, claim: str, states: Sequence[LineState]) -> None:
+        truth = " | ".join(dict.fromkeys(s.text() for s in states)) or "nothing known"
+        found = self._year.finding(self._number, change, self._asked, ref, claim, truth)
+        self._year.report.false.append(found)
+
+    def _harm(self, change: str, ref: str, what: str, states: Sequence[LineState]) -> None:
+        truth = " | ".join(dict.fromkeys(s.text() for s in states))
+        found = self._year.finding(self._number, change, self._asked, ref, what, truth)
+        self._year.report.harm.append(found)
+
+    async def _judge_refusal(self, err: ApiRefusedError) -> None:
+        self._year.report.refused[f"{self._kind}: {err.code}"] += 1
+        await self._sample()
+        ended = trio.current_time()
+        for ref in self._refs:
+            line = next((text for text in err.message.splitlines() if ref in text), "")
+            if "already" in line:
+                self._judge_already(ref, "", line, ended)
+            self._judge_stuck(ref, "", line, ended)
+
+    def _judge_preview(self, change: Json, ended: float) -> None:
+        for item in change["items"]:
+            if item["service"] in self._before and item["reason"] == "already":
+                self._judge_already(item["service"], change["id"], "already", ended)
+            if item["service"] in self._before and item["state"] == "blocked":
+                self._judge_stuck(item["service"], change["id"], item["reason"], ended)
+
+    def _judge_already(self, ref: str, change: str, words: str, ended: float) -> None:
+        states = self._states(ref, self._began, ended)
+        wanted = self._wanted(self._before[ref], speed=self._kind == "set-plan")
+        if claim := false_already(self._kind, wanted, states):
+            self._false(change, ref, f"{claim} ({words})", states)
+
+    def _judge_stuck(self, ref: str, change: str, words: str, ended: float) -> None:
+        """A suspension of ours must be taken back whatever else is in the rows."""
+        if self._kind not in ("restore", "revert") or "rejected" not in words:
+            return
+        if not self._before[ref]["suspended_for"]:
+            return
+        states = self._states(ref, self._began, ended)
+        if all(s.next.walled for s in states):
+            self._harm(change, ref, f"a suspension cannot be taken back: {words}", states)
+
+    async def _judge_item(self, change: Json, item: Json, began: float, ended: float) -> None:
+        ref = item["service"]
+        recorded = await self._recorded(ref)
+        fact = ItemFact(item["state"], item["reason"] or "", item["detail"] or "")
+        run = self._states(ref, began, ended)
+        last = self._states(ref, ended - LAST_S, ended)
+        changed = set(self._acted)
+        if self._kind == "disconnect":
+            self._judge_disconnect(change, item, ended)
+        else:
+            speed = self._kind == "set-plan" and recorded["tariff"] == self._tariff
+            if claim := false_at_end(fact, self._wanted(recorded, speed=speed), run, last):
+                self._false(change["id"], ref, f"{claim} ({fact.reason}: {fact.detail})", run)
+        if ref in changed:
+            return
+        before = self._states(ref, self._began, began)
+        if self._kind == "suspend" and last and before and opened(before, last[0]):
+            self._harm(change["id"], ref, "a suspension let somebody in who was rejected", last)
+        self._judge_kicks(change, ref, self._wanted(recorded, speed=False))
+
+    def _judge_disconnect(self, change: Json, item: Json, ended: float) -> None:
+        ref = item["service"]
+        if item["state"] != "applied":
+            return
+        left = {s.session_id for s in self._online(ref)} & {s.session_id for s in self._sessions[ref]}
+        if left:
+            self._false(change["id"], ref, "applied: its sessions were ended", self._states(ref, ended, ended))
+
+    def _judge_kicks(self, change: Json, ref: str, wanted: Wanted) -> None:
+        """A session that began during the ask and already had what is wanted must not be ended by it."""
+        if self._kind == "disconnect":
+            return
+        asked = {
+            r.session_id
+            for nas in self._year.isp.nas.values()
+            for r in nas.received
+            if r.at >= self._began and r.outcome == "ack" and r.login in self._year.logins(ref)
+        }
+        for state in self._states(ref, self._began, trio.current_time()):
+            for session in state.sessions:
+                fits = wanted.sessions_fit(replace(state, sessions=(session,)))
+                late = session.began > self._began or self._kind == "retry"
+                if session.session_id in asked and late and fits:
+                    asked.discard(session.session_id)
+                    self._harm(change["id"], ref, f"session {session.session_id} was ended: it was as wanted", [state])
+
+
+async def _forget(made: Awaitable[object]) -> None:
+    await made
+
+
+def _stamp(wall_s: float) -> str:
+    return datetime.fromtimestamp(wall_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def bill(files: Files, now_s: float) -> None:
+    """Let billing export: everybody owes."""
+    now = datetime.fromtimestamp(now_s, UTC)
+    for row in files.billing.rows.values():
+        row["as_of"] = stamp(now)
+        row["due"] = (now - timedelta(days=10)).date().isoformat()
+        row["paid_at"] = stamp(now - timedelta(days=60))
+    files.billing.write()
+
+
+async def renew_trust(site: Site, now_s: int) -> None:
+    """Sign the next version of the trust document and install it."""
+    files = site.files
+    head = chain.head_sha256(envelopes.decode_untrusted(files.signed_trust()[0]))
+    version = files.trust.version + 1
+    files.trust = replace(files.trust, version=version, prev=head, issued=now_s, expires=now_s + 30 * 86400)
+    document, words = files.signed_trust()
+    await site.call("POST", "/v1/trust", {"document": b64(document), "words": words})
+
+
+@asynccontextmanager
+async def open_year(options: YearOptions) -> AsyncIterator[Year]:
+    """Run the ISP and the agent for the block."""
+    with moved_time() as moved:
+        lab = LabOptions(
+            options.folder,
+            services=options.services,
+            nas=options.nas,
+            seed=options.seed,
+            dsn=None if options.database is None else dsn_of(options.database),
+            radius=options.radius,
+            redial_delay_s=0.05,
+            retry_s=0.3,
+            clock=moved.now_s,
+        )
+        async with open_lab(lab) as isp:
+            files = lab_files(options.folder, isp, within_s=(1, 1))
+            files.people.policy = tuple(replace(p, budget_per_hour=100_000) for p in any_time())
+            files.trust = replace(files.trust, policy=files.people.policy)
+            async with open_site(files) as site:
+                yield Year(options, isp, site, moved)
