@@ -7,7 +7,7 @@ run; this module re-exports it and adds what never leaves the agent: services, t
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from trust.items import (
@@ -77,6 +77,7 @@ __all__ = [
     "Verdict",
     "Wave",
     "age_text",
+    "by_target",
     "target_of",
     "write_changes",
 ]
@@ -94,6 +95,14 @@ class Target:
 def target_of(address: Address) -> str:
     """Return the id of the target that an address belongs to: its first two words, CONNECTOR/NAME."""
     return "/".join(address.split("/", 2)[:2])
+
+
+def by_target(addresses: Collection[Address]) -> Mapping[str, list[Address]]:
+    """Return the addresses by the target that they belong to, each once."""
+    found: dict[str, list[Address]] = {}
+    for address in dict.fromkeys(addresses):
+        found.setdefault(target_of(address), []).append(address)
+    return found
 
 
 class Access(enum.Enum):

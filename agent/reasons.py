@@ -245,6 +245,7 @@ class ProofReason(ExplainedReason):
         "Check the address pool of the suspended group.",
     )
     NOT_IN_EFFECT = "not-in-effect", "The device shows another state.", "Read the detail."
+    NOT_TOLD = "not-told", "Nothing that was read says which state the session has.", ""
     UNREADABLE = "unreadable", "The device could not be read.", "Check the device; the state is judged again."
     UNMAPPED_METHOD = (
         "unmapped-method",

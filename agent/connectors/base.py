@@ -31,6 +31,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from agent.model import (
+    Access,
     Address,
     Effect,
     EffectKind,
@@ -283,6 +284,47 @@ class AccessPlan:
     display: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class LiveSession:
+    """A session of a service, as its source shows it.
+
+    `place`: the configured name of its NAS or router, else its address. `source`: where that was read (`accounting`,
+    `router edge-1`). `since_s`: unix seconds, None where the source has no time. `address`: "" where it has none.
+    `facts`: the source's own strings (`mac`, `sid`, `list`, ...). `carries`: the policy that the session has, None
+    where that cannot be told; `how` says how it is known.
+    """
+
+    place: str
+    source: str
+    since_s: int | None
+    address: str
+    facts: Mapping[str, str]
+    carries: Access | None
+    how: AnyReason
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkState:
+    """The state of a service that the network reads now. It never comes from the agent's memory.
+
+    `access`: of the next login: ACTIVE, or SUSPENDED by our marker; None: neither, or it cannot be told.
+    `refused`: why something that is not ours (staff, an expiry) rejects today's login; "": nothing does. `unknown`: why
+    `access` cannot be told. `tariff`: the one that the rows map to; "": none, or ambiguous. `reply`: a login's
+    reply now, for people. `groups`: groups, lists or profiles in their order. `not_checked`: neither read nor judged.
+    `absent`: the target has no entry of the login.
+    """
+
+    access: Access | None
+    refused: str = ""
+    unknown: str = ""
+    tariff: str = ""
+    sessions: tuple[LiveSession, ...] = ()
+    reply: Mapping[str, str] = field(default_factory=dict)
+    groups: tuple[str, ...] = ()
+    not_checked: tuple[str, ...] = ()
+    absent: bool = False
+
+
 class Enforced(enum.Enum):
     """Judgement of an enforcement check at one moment."""
 
@@ -315,6 +357,13 @@ class AccessMethod(Protocol):
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the steps from what was seen to what is wanted; steps are numbered from 1."""
+        ...
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        """Return the state of the service that the network reads now, from the answers to `reads`.
+
+        It never raises. Answers of other targets than `target` may be missing in `seen`: the state then says so.
+        """
         ...
 
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:

@@ -16,7 +16,7 @@ from typing import Self
 import trio
 
 from agent.connectors.base import Busy, Changes, ConnectionRequests, Reach, Reply, Session, UnreadableError
-from agent.model import Address, Effect, EffectKind, Seen, Target, Ticket, target_of
+from agent.model import Address, Effect, EffectKind, Seen, Target, Ticket, by_target
 from agent.reasons import TargetReason
 from agent.runtime.notifier import Notifier
 
@@ -352,14 +352,6 @@ class ItemSessions:
             session = await self.at(target)
             seen.update(await session.read(wanted))
         return seen
-
-
-def by_target(addresses: Collection[Address]) -> Mapping[str, list[Address]]:
-    """Return the addresses by the target that they belong to, each once."""
-    found: dict[str, list[Address]] = {}
-    for address in dict.fromkeys(addresses):
-        found.setdefault(target_of(address), []).append(address)
-    return found
 
 
 class WindowSlot:

@@ -13,6 +13,7 @@ from agent.changes.journal.build import Ground
 from agent.changes.planning.intake import Intake, Planner
 from agent.changes.planning.preview import Pacing, Previewer
 from agent.connectors.spec import AccessMap
+from agent.services.network import NetworkReader
 from trust.policy import Action
 
 
@@ -33,7 +34,7 @@ def build(ground: Ground, log: AuditLog, run: RunParts, terms: PlanTerms) -> Pre
         vault=ground.vault,
         recorder=ground.recorder,
         sessions=run.sessions,
-        access_methods=run.access_methods,
+        network=NetworkReader(run.sessions, run.access_methods),
         clock=ground.clock,
         agent=ground.identity.agent,
         plan_key=ground.identity.plan_key,

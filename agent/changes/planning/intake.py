@@ -18,7 +18,7 @@ import trio
 from agent.changes.authority import standings
 from agent.changes.authority.standings import Standings
 from agent.changes.engine.perform import same
-from agent.changes.engine.sessions import Sessions, by_target
+from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.machine import TOUCHED, Gate
@@ -30,7 +30,7 @@ from agent.connectors.base import UnreadableError
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check, resolve
 from agent.inventory.facts import BillingFact, latest
-from agent.model import Address, Effect, Item, ItemState, ReasonChange, Seen, Service, SuspensionReason
+from agent.model import Address, Effect, Item, ItemState, ReasonChange, Seen, Service, SuspensionReason, by_target
 from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
 from agent.services import verbs

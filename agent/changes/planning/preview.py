@@ -13,19 +13,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-import trio
-
 from agent.changes.engine import guards
-from agent.changes.engine.sessions import Sessions, by_target
+from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import machine
 from agent.changes.journal.audit import Recorder, subject_of
 from agent.changes.journal.commands import Deadline, NewItem, SavePlan
 from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, UnreadableError
+from agent.connectors.base import AccessPlan, CannotEnforce, NetworkState, UnreadableError
 from agent.inventory.book import as_previewed
 from agent.model import (
-    Address,
     Effect,
     EffectKind,
     Head,
@@ -33,13 +30,12 @@ from agent.model import (
     Listed,
     Pace,
     ReasonChange,
-    Seen,
     Service,
     Wave,
-    target_of,
 )
-from agent.reasons import SkipReason, TargetReason
+from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
+from agent.services.network import NetworkReader, Readings, unmapped_text
 from agent.services.verbs import Leave, Wish
 from agent.store.db import Store
 from agent.store.vault import Vault
@@ -57,8 +53,6 @@ DAY_MINUTES = 24 * 60
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """Not `strftime`'s: those are of the machine's language."""
-ROUNDS_MAX = 8
-"""Read rounds of an access method; each may name what the last one made necessary."""
 
 
 class NothingToDoError(RequestError):
@@ -131,7 +125,7 @@ class Previewer:
     vault: Vault
     recorder: Recorder
     sessions: Sessions
-    access_methods: Mapping[str, AccessMethod]
+    network: NetworkReader
     clock: Clock
     agent: str
     plan_key: SigningKey
@@ -152,11 +146,11 @@ class Previewer:
             RequestError: the policy refuses such a change outright.
             UnreadableError: nothing would change, and not everything could be read.
         """
-        seen, unread, notes = await self._read(chosen)
-        items = [self._item(c, seen, unread) for c in chosen]
-        if unread and not any(i.listed is Listed.CHANGE for i in items):
-            raise next(iter(unread.values()))
-        return await self.propose(request, items, replace(scope, notes=notes), pinned)
+        read = await self.network.read([c.service for c in chosen if _needs_network(c)])
+        items = [self._item(c, read) for c in chosen]
+        if read.unread and not any(i.listed is Listed.CHANGE for i in items):
+            raise next(iter(read.unread.values()))
+        return await self.propose(request, items, replace(scope, notes=" · ".join(read.notes)), pinned)
 
     async def propose(self, request: Request, found: Sequence[Item], scope: Scope, pinned: Pinned) -> bytes:
         """Sign and save a plan of items, whose numbers it gives them; return its id.
@@ -190,49 +184,9 @@ class Previewer:
         self._check_policy(policy, request, len(changing))
         return await self._save(request, items, scope, pinned, policy)
 
-    # --- reading ---
-
-    async def _read(
-        self, chosen: Sequence[Chosen]
-    ) -> tuple[Mapping[Address, Seen], Mapping[str, UnreadableError], str]:
-        """Return what the access methods need, as far as it can be read, by target why the rest cannot; and notes."""
-        seen: dict[Address, Seen] = {}
-        unread: dict[str, UnreadableError] = {}
-        notes: dict[str, Sequence[str]] = {}
-        wanted = [(self.access_methods[c.service.method], c.service) for c in chosen if self._needs_network(c)]
-        for _ in range(ROUNDS_MAX):
-            needed = by_target([a for method, service in wanted for a in method.reads(service, seen)])
-            missing = {target: addresses for target, addresses in needed.items() if target not in unread}
-            if not missing:
-                return seen, unread, " · ".join(text for target in sorted(notes) for text in notes[target])
-            async with trio.open_nursery() as nursery:
-                for target, addresses in missing.items():
-                    nursery.start_soon(self._read_target, target, addresses, seen, unread, notes)
-        raise UnreadableError(
-            f"an access method asked for more than {ROUNDS_MAX} rounds of reads", reason=TargetReason.ENDLESS
-        )
-
-    async def _read_target(
-        self,
-        target: str,
-        addresses: list[Address],
-        seen: dict[Address, Seen],
-        unread: dict[str, UnreadableError],
-        notes: dict[str, Sequence[str]],
-    ) -> None:
-        try:
-            session = await self.sessions.dialled(target)
-            seen.update(await session.read(addresses))
-            notes[target] = session.notes()
-        except UnreadableError as err:
-            unread[target] = err
-
-    def _needs_network(self, chosen: Chosen) -> bool:
-        return isinstance(chosen.wish, Wish) and chosen.wish.network and chosen.service.method in self.access_methods
-
     # --- items ---
 
-    def _item(self, chosen: Chosen, seen: Mapping[Address, Seen], unread: Mapping[str, UnreadableError]) -> Item:
+    def _item(self, chosen: Chosen, read: Readings) -> Item:
         service, wish = chosen.service, chosen.wish
         display = {"title": title(service), "login": service.login, "tariff": service.tariff}
         if isinstance(wish, Leave):
@@ -243,16 +197,12 @@ class Previewer:
             display["other_services"] = f"other services stay as they are: {', '.join(chosen.others)}"
         if not wish.network:
             return _change(service, wish, AccessPlan((), None, {}), display)
-        method = self.access_methods.get(service.method)
+        method = self.network.access_methods.get(service.method)
         if method is None:
-            return _leave(
-                service,
-                Leave(SkipReason.UNMAPPED_METHOD, f"no access mapping for method {service.method}", blocked=True),
-                display,
-            )
-        if missing := sorted({target for a in method.reads(service, seen) if (target := target_of(a)) in unread}):
-            why = "; ".join(str(unread[target]) for target in missing)
+            return _leave(service, Leave(SkipReason.UNMAPPED_METHOD, unmapped_text(service), blocked=True), display)
+        if why := read.missing(service):
             return _leave(service, Leave(SkipReason.UNREACHABLE, why, blocked=True), display)
+        seen, state = read.seen, read.state(service)
         planned = method.disconnect(service, seen) if wish.state is None else method.plan(wish.state, service, seen)
         if isinstance(planned, CannotEnforce):
             return _leave(service, Leave(planned.reason, planned.detail, blocked=True), display)
@@ -260,7 +210,7 @@ class Previewer:
             return _leave(
                 service, Leave(SkipReason.ALREADY, "the network already is as wanted"), {**display, **planned.display}
             )
-        return _change(service, wish, planned, display)
+        return _change(service, wish, planned, {**display, **_as_read(planned.display, state)})
 
     def _order(self, items: list[Item]) -> tuple[Item, ...]:
         """Number the items: those that would change first, online ones leading so that the canary proves something."""
@@ -525,6 +475,17 @@ def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:
     )
 
 
+def _needs_network(chosen: Chosen) -> bool:
+    return isinstance(chosen.wish, Wish) and chosen.wish.network
+
+
+def _as_read(display: Mapping[str, str], state: NetworkState | UnreadableError) -> dict[str, str]:
+    """Return the display of a service; a login that is rejected today is told first."""
+    refused = "" if isinstance(state, UnreadableError) else state.refused
+    told = f"login is rejected today: {refused}" if refused else ""
+    return {**display, "now": " · ".join(filter(None, (told, display.get("now", ""))))}
+
+
 def _change(service: Service, wish: Wish, planned: AccessPlan, display: Mapping[str, str]) -> Item:
     return Item(
         n=1,
@@ -532,7 +493,7 @@ def _change(service: Service, wish: Wish, planned: AccessPlan, display: Mapping[
         subject=service.ref,
         listed=Listed.CHANGE,
         reason="",
-        display={**display, **planned.display},
+        display={**planned.display, **display},
         requires=(as_previewed(service), *wish.requires),
         steps=planned.steps,
         enforce=planned.enforce,

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
 from agent.connectors.radius.access_text import after_text, mixed_text, now_text, proof_text, unmet_text
 from agent.connectors.radius.addresses import (
     CONFIGURED,
@@ -28,8 +28,9 @@ from agent.connectors.radius.addresses import (
 )
 from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, effective_reply, holds
 from agent.connectors.radius.garden import addresses_text, goes_on_outside, in_garden, outside
+from agent.connectors.radius.network_state import StateReader
 from agent.connectors.radius.reasons import RadiusReason
-from agent.connectors.radius.rowset import fields_of, rows_of
+from agent.connectors.radius.rowset import MalformedRowSetError, fields_of, rows_of
 from agent.connectors.radius.schema import Database
 from agent.model import (
     ABSENT,
@@ -102,6 +103,7 @@ class RadiusAccess:
         self.target = target.id
         self._watched = watched
         self._method, self._sql, self._nas_names, self._zone = method, target, nas_names, zone
+        self._reader = StateReader(method, target, nas_names, self._same)
 
     # --- what is read ---
 
@@ -129,6 +131,20 @@ class RadiusAccess:
         if user not in seen:
             return [user]
         return [g for g in map(self._group, _groups_of(seen[user].value)) if g not in seen]
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        """Return the reply of a login now, and its open sessions as accounting has them."""
+        user, sessions = seen[self._user(service.login)], self._open_sessions(service, seen)
+        refusal = self._refuse_login(service, seen, sessions)
+        if refusal:
+            outcome: Outcome = CannotTell(refusal.detail)
+        else:
+            try:
+                outcome = self._outcome(service.login, user, seen)
+            except MalformedRowSetError as err:
+                outcome = CannotTell(str(err))
+        state = self._reader.state(user.value, outcome, sessions, service.tariff)
+        return replace(state, absent=user.value is ABSENT)
 
     # --- what is done ---
 

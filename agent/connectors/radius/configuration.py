@@ -75,7 +75,7 @@ KEYS: Final[tuple[Key, ...]] = (
         "The name of the password in the vault (`ispagent secret set`); empty: none.",
     ),
     Key("radius.NAME", "path", PATH_OR_EMPTY, "", "The file, for `sqlite`."),
-    Key("radius.NAME", "tables", choice(TableSet), "stock", "Whose tables they are."),
+    Key("radius.NAME", "tables", choice(TableSet), "stock", "Whose tables: `daloradius` tells who is disabled there."),
     Key("radius.NAME", "marker_group", _GROUP, "suspended", "The group that a suspended user is put into."),
     Key("radius.NAME", "marker_priority", whole(-32_768, 32_767), -1, "Its priority: below every tariff's."),
     Key("radius.NAME", "timeout_s", number(0.1, 60), 5.0, "How long a query may take, seconds."),

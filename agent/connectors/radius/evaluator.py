@@ -57,9 +57,13 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An Access-Reject. `reason` is one sentence for the operator."""
+    """An Access-Reject. `reason` is one sentence for the operator.
+
+    `found_in`: the rows that reject, `user` or `group NAME`; "" where a password is missing.
+    """
 
     reason: str
+    found_in: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -481,11 +485,12 @@ def _decide(lists: _Lists, request: _Request, now: datetime) -> Outcome:
     if expiration is not None:
         left_s = int(_date(expiration, now)) - int(now.timestamp())
         if left_s <= 0:
-            return Rejected("the account has expired (Expiration)")
+            return Rejected("the account has expired (Expiration)", expiration.source)
         lists.reply = _bounded(lists.reply, left_s)
     refused = _refused(lists.control, request.method)
     if refused:
-        return Rejected(refused)
+        by = next((p.source for p in lists.control if p.attribute == "auth-type" and p.value == "Reject"), "")
+        return Rejected(refused, by)
     # FreeRADIUS sends no empty attribute.
     sent = [p for p in lists.reply if p.value and not (p.known and p.known.internal)]
     return Accepted(tuple((p.name, p.value) for p in sent), tuple(lists.applied), tuple(p.source for p in sent))

@@ -16,7 +16,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement, SessionHost
+from agent.connectors.base import (
+    AccessMethod,
+    AccessPlan,
+    CannotEnforce,
+    Enforced,
+    Judgement,
+    LiveSession,
+    NetworkState,
+    SessionHost,
+)
 from agent.connectors.radius.addresses import sessions_of
 from agent.connectors.radius.garden import in_garden
 from agent.connectors.radius.schema import Method, RadiusConfig
@@ -94,7 +103,9 @@ class RoutedAccess:
         return {target: where for target, where in found.items() if where is not None}
 
     def _of_router(self, target: str, login: str) -> tuple[Address, ...]:
-        return self._host(target).rules(target), self._own(target, login), self._active(target, login)
+        host = self._host(target)
+        lists = (host.members(target, name) for name in self._lists)
+        return host.rules(target), self._own(target, login), self._active(target, login), *lists
 
     def _active(self, target: str, login: str) -> Address:
         return self._host(target).sessions(target, self._kind, login)
@@ -121,6 +132,55 @@ class RoutedAccess:
         elif RATE in enforce.expect:
             wanted.append(host.speeds(target))
         return wanted
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        """Return the state of RADIUS, with the policies that the routers show of its sessions."""
+        state = self._inner.network_state(service, seen)
+        read = [t for t in self._targets() if all(a in seen for a in self._of_router(t, service.login))]
+        unread = [f"sessions, rules and entries on {_name(t)} were not read" for t in self._targets() if t not in read]
+        unread += [f"{name} was not asked for sessions: it has no configured router" for name in self._others]
+        hiding = [t for t in read if seen[self._own(t, service.login)].value is not ABSENT]
+        accounted = self._open(service, seen).values()
+        told = tuple(self._shown(one, nas, seen) for one, nas in zip(state.sessions, accounted, strict=True))
+        found = replace(
+            state,
+            sessions=(*told, *self._unaccounted_sessions(service.login, seen)),
+            not_checked=tuple(unread),
+        )
+        if not hiding:
+            return found
+        noun = self._host(hiding[0]).entry_noun(self._kind)
+        why = f"{_name(hiding[0])} has a {noun} of that name: it hides RADIUS there"
+        return replace(found, access=None, unknown=found.unknown or why)
+
+    def _shown(self, told: LiveSession, session: Session, seen: Mapping[Address, Seen]) -> LiveSession:
+        """Return a session of accounting with the policy that its router shows, where that was read."""
+        target = self._routers.get(session.get("nas", ""), "")
+        carries = self._listed(target, session.get("ip", ""), seen) if target else None
+        return told if carries is None else replace(told, carries=carries, how=ProofReason.SEEN)
+
+    def _unaccounted_sessions(self, login: str, seen: Mapping[Address, Seen]) -> list[LiveSession]:
+        accounted = sessions_of(seen[where].value) if (where := self._accounting(login)) in seen else {}
+        found = []
+        for target, rows in self._unaccounted(login, accounted, seen).items():
+            for row in rows.values():
+                ip = row.get("address", "")
+                carries = self._listed(target, ip, seen)
+                how = ProofReason.NOT_TOLD if carries is None else ProofReason.SEEN
+                found.append(LiveSession(_name(target), f"router {_name(target)}", None, ip, dict(row), carries, how))
+        return found
+
+    def _listed(self, target: str, ip: str, seen: Mapping[Address, Seen]) -> Access | None:
+        """Return which policy the router's lists say that an address has; None: they do not say."""
+        host = self._host(target)
+        lists = {name: host.members(target, name) for name in self._lists}
+        if not ip or not lists or not all(where in seen for where in (*lists.values(), host.rules(target))):
+            return None
+        held = [name for name, where in lists.items() if host.is_member(seen[where].value, ip)]
+        if not held:
+            return Access.ACTIVE
+        kept = len(held) == len(lists) and not self._let_out(target, self._lists, seen)
+        return Access.SUSPENDED if kept else None
 
     # --- what is done ---
 
@@ -326,8 +386,11 @@ class RoutedAccess:
         return tuple(dict.fromkeys(target for target in found if target))
 
     def _open(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
-        where = Address(f"{self.target}/sessions/{service.login}")
+        where = self._accounting(service.login)
         return sessions_of(seen[where].value) if where in seen else {}
+
+    def _accounting(self, login: str) -> Address:
+        return Address(f"{self.target}/sessions/{login}")
 
     def _sessions(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
         return sessions_of(seen[enforce.address].value)

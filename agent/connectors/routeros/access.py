@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, LiveSession, NetworkState
 from agent.connectors.routeros.access_text import after_text, now_text, proof_text
 from agent.connectors.routeros.addresses import (
     ALL,
@@ -127,6 +127,63 @@ class ProfileAccess:
     def _also_read(self, login: str) -> Sequence[Address]:  # noqa: ARG002  those who need more say so
         """Return what else a plan and its judgement rest on, whoever is online."""
         return ()
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        """Return the access by the row at the next login, and the router's own sessions."""
+        value = seen[self._at(self.menus.row, service.login)].value
+        row, sessions = texts_of(value), self._live(service, seen)
+        if isinstance(value, Absent):
+            why = f"{self._router} has no {self.menus.what} {service.login}"
+            return NetworkState(None, unknown=why, sessions=sessions, absent=True)
+        copies = self._refuse_copies(service.login, value)
+        if copies:
+            return NetworkState(None, unknown=copies.detail, sessions=sessions)
+        profile = row.get(PROFILE, "")
+        refused = self._rejected(service, row, seen)
+        access, unknown = (None, "") if refused else self._access_now(row, seen)
+        tariffs = [tariff for tariff, name in self._method.tariffs.items() if name == profile]
+        tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
+        reply = {PROFILE: profile} | {name: row[name] for name in ("remote-address", "rate-limit") if row.get(name)}
+        listed = self._suspended_lists(seen) if access is Access.SUSPENDED else ()
+        return NetworkState(access, refused, unknown, tariff, sessions, reply, (profile, *listed))
+
+    def _rejected(self, service: Service, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  other kinds look at more
+        """Return why a login is rejected that we did not suspend; "": it is not."""
+        return f"its {self.menus.what} is disabled" if row.get(DISABLED) == "true" else ""
+
+    def _access_now(self, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> tuple[Access | None, str]:
+        """Return the access by a row that is not disabled, or why that cannot be told."""
+        profile = row.get(PROFILE, "")
+        if self._holds(row):
+            how = self._effect_of(profile, Access.SUSPENDED, seen)
+            return (None, how.detail) if isinstance(how, CannotEnforce) else (Access.SUSPENDED, "")
+        if profile not in self._method.tariffs.values():
+            return None, f"its profile is {profile or 'none'}, which no tariff is mapped to"
+        return Access.ACTIVE, ""
+
+    def _live(self, service: Service, seen: Mapping[Address, Seen]) -> tuple[LiveSession, ...]:
+        began = texts_of(seen[self._at(self.menus.began, service.login)].value)
+        found = []
+        for sid, session in self._sessions(service, seen).items():
+            since, place = began.get(sid, ""), session.get("address", "")
+            carries = self._carried(place, seen)
+            how = ProofReason.NOT_TOLD if carries is None else ProofReason.SEEN
+            since_s = int(since) if since.isdecimal() else None
+            found.append(
+                LiveSession(self._router, f"router {self._router}", since_s, place, dict(session), carries, how)
+            )
+        return tuple(found)
+
+    def _carried(self, place: str, seen: Mapping[Address, Seen]) -> Access | None:
+        """Return which policy the router's lists say that an address has; None: they do not say."""
+        lists = frozenset(self._suspended_lists(seen))
+        if not place or not lists:
+            return None
+        (held,) = self._listed({"": {"address": place}}, lists, seen)
+        if not held:
+            return Access.ACTIVE
+        how = self._effect_of(self._method.suspended_profile, Access.SUSPENDED, seen)
+        return Access.SUSPENDED if held == lists and not isinstance(how, CannotEnforce) else None
 
     # --- what is done ---
 

@@ -18,10 +18,10 @@ from collections.abc import Collection, Mapping
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, LiveSession, NetworkState
 from agent.connectors.routeros import dhcp_text
 from agent.connectors.routeros.addresses import ALL, COPIES, RouterResource, address, member, parse, rows_of, texts_of
-from agent.connectors.routeros.comment_marker import marked
+from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
 from agent.connectors.routeros.firewall import LetOut, keeps_in
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.queues import speed_of
@@ -87,6 +87,53 @@ class DhcpAccess:
         if missing or not _is_suspended(enforce) or self._judge_lease(enforce, seen).enforced is Enforced.NO:
             return missing
         return [a for a in self._flows_at(self._watched(enforce, seen)) if a not in seen]
+
+    def network_state(self, service: Service, seen: SeenAll) -> NetworkState:
+        """Return the access by the lease at the next renewal, and the address that its client has now."""
+        mac = mac_of(service.login)
+        if not mac:
+            return NetworkState(None, unknown=f"a lease is known by its MAC address, and {service.login} is none")
+        value = seen[self._at(RouterResource.LEASE, mac)].value
+        sessions = self._live(mac, seen)
+        if isinstance(value, Absent):
+            why = f"{self._router} has no DHCP lease of {mac}"
+            return NetworkState(None, unknown=why, sessions=sessions, absent=True)
+        refusal = self._refuse(mac, value)
+        if refusal:
+            return NetworkState(None, unknown=refusal.detail, sessions=sessions)
+        lease = texts_of(value)
+        refused = self._rejected(lease)
+        access, unknown = (None, "") if refused else self._access_now(lease, seen)
+        rates = {tariff: normalise(RouterKind.RATE_LIMIT, text) for tariff, text in self._method.tariffs.items()}
+        tariffs = [tariff for tariff, rate in rates.items() if rate == lease.get(RATE, "")]
+        tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
+        reply = {name: lease[name] for name in ("address", RATE, LISTS) if lease.get(name)}
+        lists = tuple(filter(None, lease.get(LISTS, "").split(",")))
+        return NetworkState(access, refused, unknown, tariff, sessions, reply, lists, ("IPv6: no DHCPv6 was read",))
+
+    def _rejected(self, lease: Mapping[str, str]) -> str:
+        """Return why a lease gives no address that we did not block; "": it gives one."""
+        if lease.get("disabled") == "true":
+            return "its lease is disabled"
+        ours = not self._list and SUSPENDED in marks_in(lease.get(COMMENT, ""))
+        return "its lease has block-access" if lease.get(BLOCK) == "true" and not ours else ""
+
+    def _access_now(self, lease: Mapping[str, str], seen: SeenAll) -> tuple[Access | None, str]:
+        if not self._holds(lease):
+            return Access.ACTIVE, ""
+        how = self._kept_in(seen)
+        return (None, how.detail) if isinstance(how, CannotEnforce) else (Access.SUSPENDED, "")
+
+    def _live(self, mac: str, seen: SeenAll) -> tuple[LiveSession, ...]:
+        client = self._bound(mac, seen)
+        if not client:
+            return ()
+        place = client["active-address"]
+        carries: Access | None = Access.ACTIVE
+        if self._listed(place, seen):
+            carries = None if isinstance(self._kept_in(seen), CannotEnforce) else Access.SUSPENDED
+        how = ProofReason.NOT_TOLD if carries is None else ProofReason.SEEN
+        return (LiveSession(self._router, f"router {self._router}", None, place, dict(client), carries, how),)
 
     # --- what is done ---
 

@@ -20,6 +20,7 @@ from agent.connectors.base import CannotEnforce, Enforced, Judgement
 from agent.connectors.routeros.access import DISABLED, PROFILE, Menus, ProfileAccess
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, RouterResource, member, parse, rows_of, texts_of
+from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marks_in
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.values import RouterKind, normalise
@@ -76,6 +77,22 @@ class HotspotAccess(ProfileAccess):
     def _also_read(self, login: str) -> Sequence[Address]:
         hotspots = self._at(RouterResource.HOTSPOT_LOGINS, ALL)
         return (self._at(RouterResource.COOKIES, login), self._at(RouterResource.BINDING, ALL), hotspots)
+
+    def _rejected(self, service: Service, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
+        if row.get(DISABLED) == "true" and not self._disabled_by_us(row):
+            return super()._rejected(service, row, seen)
+        places = _places(self._sessions(service, seen))
+        by = self._bound(self._clients(service, seen), places, seen, "blocked")
+        return f"an ip-binding blocks {by}" if by else ""
+
+    def _access_now(self, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> tuple[Access | None, str]:
+        if not self._disabled_by_us(row):
+            return super()._access_now(row, seen)
+        return (Access.SUSPENDED, "") if self._logins(seen) else (None, _NO_HOTSPOT)
+
+    def _disabled_by_us(self, row: Mapping[str, str]) -> bool:
+        """Tell whether a user is disabled and has our mark: staff disable users too, and leave none."""
+        return self._disables and self._holds(row) and SUSPENDED in marks_in(row.get(COMMENT, ""))
 
     # --- judging ---
 

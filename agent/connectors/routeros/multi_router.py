@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
 from agent.model import Address, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import ProofReason
 
@@ -33,6 +33,22 @@ class SeveralAccess:
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return what any of them needs."""
         return [a for part in self._parts.values() for a in part.reads(service, seen)]
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        """Return the state of the routers that know the login together; one that was not read leaves it open."""
+        unread = [target for target, part in self._parts.items() if part.reads(service, seen)]
+        read = {t: part.network_state(service, seen) for t, part in self._parts.items() if t not in unread}
+        known = {target: state for target, state in read.items() if not state.absent} or read
+        not_checked = tuple(f"{_name(target)} was not read" for target in unread)
+        if not known:
+            return NetworkState(None, unknown="; ".join(not_checked), not_checked=not_checked)
+        first, sessions = next(iter(known.values())), tuple(one for state in read.values() for one in state.sessions)
+        not_checked += tuple(dict.fromkeys(text for state in known.values() for text in state.not_checked))
+        if unread or len({(state.access, bool(state.refused), state.tariff) for state in known.values()}) > 1:
+            told = [f"{_name(target)}: {_state_text(state)}" for target, state in known.items()]
+            why = "; ".join((*told, *(f"{_name(target)} was not read" for target in unread)))
+            return replace(first, access=None, refused="", unknown=why, sessions=sessions, not_checked=not_checked)
+        return replace(first, sessions=sessions, not_checked=not_checked)
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the steps on every router that knows the login, or the first refusal."""
@@ -84,6 +100,12 @@ class SeveralAccess:
             target: replace(enforce, target=target, address=Address(expect.pop("address")), expect=expect)
             for target, expect in own.items()
         }
+
+
+def _state_text(state: NetworkState) -> str:
+    """Return a router's state in a few words, where routers differ."""
+    access = state.access.value if state.access else ""
+    return " ".join(filter(None, (access, state.refused or state.unknown, state.tariff and f"on {state.tariff}")))
 
 
 def _targets(enforce: Enforcement) -> set[str]:

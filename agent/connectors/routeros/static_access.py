@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
 from agent.connectors.routeros.addresses import ALL, Network, RouterResource, Tables, address
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.static_addresses import addresses_of, families, refuse_moving, spelt
@@ -75,6 +75,26 @@ class StaticAccess:
         if missing or not expect["queue"]:
             return missing
         return [a for a in self._queue.judge_reads(mine, seen) if a not in seen]
+
+    def network_state(self, service: Service, seen: SeenAll) -> NetworkState:
+        """Return the access by the firewall and the queue now. Nobody logs in: there is no session."""
+        mine = self._mine_for_good(service, seen)
+        if isinstance(mine, CannotEnforce):
+            return NetworkState(None, unknown=mine.detail)
+        elsewhere = self._lists.elsewhere(mine, seen)
+        shaped = self._queue.state(mine, seen, service.tariff)
+        access, unknown = self._lists.state(mine, seen)
+        if self._queue.suspends and access is Access.ACTIVE:
+            access, unknown = shaped.access, shaped.unknown
+        return NetworkState(
+            access=None if elsewhere else access,
+            refused=elsewhere.detail if elsewhere else "",
+            unknown=unknown,
+            tariff=shaped.tariff,
+            reply={"queue": shaped.text} if shaped.text else {},
+            groups=tuple(dict.fromkeys(name for one in mine for name in self._lists.names(one, seen))),
+            not_checked=("connections that are open were not looked at",),
+        )
 
     # --- what is done ---
 

@@ -46,6 +46,16 @@ class Shaped:
     write: Transition | None
 
 
+@dataclass(frozen=True, slots=True)
+class ShapedNow:
+    """The access by the queue: `tariff` by its limit ("": none, or ambiguous), `text` for people."""
+
+    access: Access | None
+    unknown: str
+    tariff: str = ""
+    text: str = ""
+
+
 class StaticQueue:
     """The queues of one access method on one router."""
 
@@ -175,6 +185,23 @@ class StaticQueue:
             return f"{queue.detail}{mapped}"
         told = queue_text(queue.get("name", ""), queues.limit_of(queue))
         return told if queues.limit_of(queue) == limit else f"{told}{mapped}"
+
+    def state(self, mine: Collection[Network], seen: SeenAll, expected: str) -> ShapedNow:
+        """Return the meaning of the queue's limit; `expected`: the tariff that counts where several have one limit."""
+        if not self._matters:
+            return ShapedNow(Access.ACTIVE, "")
+        queue = queues.own(self._queues(seen), mine)
+        if isinstance(queue, queues.Unfit):
+            return ShapedNow(None, queue.detail)
+        now, text = queues.limit_of(queue), queue_text(queue.get("name", ""), queues.limit_of(queue))
+        if self.suspends and now == self._suspended:
+            return ShapedNow(Access.SUSPENDED, "", text=text)
+        tariffs = [tariff for tariff, limit in self._limits.items() if limit == now]
+        if not tariffs:
+            return ShapedNow(None, f"{text}, which no tariff is mapped to", text=text)
+        return ShapedNow(
+            Access.ACTIVE, "", expected if expected in tariffs else tariffs[0] if len(tariffs) == 1 else "", text
+        )
 
     # --- judging ---
 

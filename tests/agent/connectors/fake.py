@@ -15,7 +15,9 @@ from agent.connectors.base import (
     DriftedError,
     Enforced,
     Judgement,
+    LiveSession,
     LostError,
+    NetworkState,
     NotSentError,
     Reach,
     Reply,
@@ -203,6 +205,22 @@ class FakeMethod:
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         user = Address(f"fake/d/user/{service.login}")
         return [a for a in (user, Address(f"fake/d/sessions/{service.login}")) if a not in seen]
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        """A user's field `rejected` is somebody else's doing."""
+        value = seen[Address(f"fake/d/user/{service.login}")].value
+        sessions = seen[Address(f"fake/d/sessions/{service.login}")].value
+        row = {} if isinstance(value, Absent) else {name: str(text) for name, text in value.items()}
+        suspended = Access.SUSPENDED if row.get("suspended") else Access.ACTIVE
+        numbers = () if isinstance(sessions, Absent) else tuple(sessions)
+        return NetworkState(
+            access=None if "rejected" in row or not row else suspended,
+            refused=row.get("rejected", ""),
+            unknown="" if row else "fake/d has no such user",
+            tariff=row.get("plan", ""),
+            sessions=tuple(LiveSession("bng", "fake", None, "", {"sid": n}, None, "not-told") for n in numbers),
+            absent=not row,
+        )
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         before = seen[Address(f"fake/d/user/{service.login}")]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent.connectors.base import AccessPlan
+from agent.connectors.base import AccessPlan, NetworkState
 from agent.model import Address, Effect, Seen, Service, ServiceState
 from agent.runtime.clock import SystemClock
 from tests.agent.connectors.fake import FakeConnector, FakeMethod, World
@@ -102,9 +102,15 @@ class Elsewhere(FakeMethod):
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         return [a for a in (Address(f"fake/r/user/{service.login}"),) if a not in seen]
 
-    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        return super().network_state(service, self._here(service, seen))
+
+    def _here(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[Address, Seen]:
         here = {Address(a.replace("fake/r", "fake/d")): value for a, value in seen.items()}
-        step = super().plan(wanted, service, {Address(f"fake/d/sessions/{service.login}"): Seen({}, 0)} | here).steps[0]
+        return {Address(f"fake/d/sessions/{service.login}"): Seen({}, 0)} | here
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
+        step = super().plan(wanted, service, self._here(service, seen)).steps[0]
         assert not isinstance(step.do, Effect)
         there = tuple(replace(t, address=Address(t.address.replace("fake/d", "fake/r"))) for t in step.do)
         return AccessPlan((replace(step, target="fake/r", do=there),), None, {})
@@ -223,3 +229,14 @@ async def test_the_preview_says_when_it_ends_and_by_which_clock(tmp_path: Path, 
         assert " UTC" in display["until"]
         assert " UTC" in display["ends"]
         assert "window" not in display  # the policy here has none
+
+
+# --- what the network reads today ---
+
+
+async def test_a_login_that_is_rejected_today_is_shown_so(tmp_path: Path, world: World) -> None:
+    """Staff disabled it in another tool: the preview says so before anything else of its present state."""
+    async with agent_in(tmp_path, world) as agent:
+        world.values[world.user("u0")] = {"plan": "20M", "rejected": "disabled by staff"}
+        plan = await agent.ask("set-plan", "C-1", tariff="50M")
+        assert item_of(plan)["display"]["now"] == "login is rejected today: disabled by staff"

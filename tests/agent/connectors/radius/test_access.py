@@ -8,10 +8,10 @@ from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, NetworkState
 from agent.connectors.radius.access import RadiusAccess
 from agent.connectors.radius.rowset import Table, UserRow, to_value
-from agent.connectors.radius.schema import Database, Method, SqlTarget
+from agent.connectors.radius.schema import Database, Method, SqlTarget, TableSet
 from agent.model import (
     ABSENT,
     Access,
@@ -661,3 +661,111 @@ def test_what_no_router_shows_is_not_changed_by_coa(name: str, before: str, afte
 )
 def test_ages(seconds: int, text: str) -> None:
     assert age_text(seconds) == text
+
+
+# --- what the network reads now ---
+
+DISABLED_GROUP = "daloRADIUS-Disabled-Users"
+REJECTING: Mapping[str, Value] = {**GROUPS, DISABLED_GROUP: {"check:Auth-Type": (":= Reject",)}}
+
+
+def state_of(
+    user: Value = USER,
+    sessions: Value = ABSENT,
+    groups: Mapping[str, Value] = GROUPS,
+    tables: TableSet = TableSet.STOCK,
+    method: Method = METHOD,
+) -> NetworkState:
+    target = SqlTarget("main", Database.POSTGRESQL, tables=tables)
+    made = RadiusAccess(method, target, {"10.0.0.1": "bng-1", "10.0.0.2": "bng-2"})
+    return made.network_state(SERVICE, seen_of(user, sessions, groups))
+
+
+def test_an_active_login_and_its_session() -> None:
+    state = state_of(sessions=ONLINE)
+    assert (state.access, state.refused, state.unknown, state.absent) == (Access.ACTIVE, "", "", False)
+    assert (state.tariff, state.groups) == ("Home 20M", ("home20",))
+    assert state.reply == {"Mikrotik-Rate-Limit": "20M/20M", "Framed-Pool": "cgnat"}
+    (session,) = state.sessions
+    assert (session.place, session.source, session.since_s) == ("bng-2", "accounting", NOW_S - 6 * 86400)
+    assert session.address == "100.64.12.9 · 2001:db8:4a00::/56"
+    assert session.facts["sid"] == "81c0004f"
+    assert (session.carries, session.how) == (Access.ACTIVE, "outside-garden")
+    assert "as accounting has them" in state.not_checked[0]
+
+
+def test_our_marker_is_a_suspension_and_a_session_in_the_garden_carries_it() -> None:
+    inside: Value = {"u2": ("login=amina.h", "nas=10.0.0.9", "ip=100.127.0.5")}
+    state = state_of({**fields(USER), "group:suspended": "-1"}, inside)
+    assert (state.access, state.tariff, state.groups) == (Access.SUSPENDED, "Home 20M", ("suspended", "home20"))
+    (session,) = state.sessions
+    assert (session.place, session.since_s, session.carries) == ("10.0.0.9", None, Access.SUSPENDED)
+
+
+def test_without_a_garden_a_sessions_policy_cannot_be_told() -> None:
+    (session,) = state_of(sessions=ONLINE, method=replace(METHOD, garden4=(), garden6=())).sessions
+    assert (session.carries, session.how) == (None, "not-told")
+
+
+@pytest.mark.parametrize(
+    ("user", "tables", "says"),
+    [
+        ({"group:" + DISABLED_GROUP: "0"}, TableSet.DALORADIUS, "disabled in daloRADIUS (group daloRADIUS-Disabled-"),
+        ({"group:" + DISABLED_GROUP: "0"}, TableSet.STOCK, "(Auth-Type), by group daloRADIUS-Disabled-Users"),
+        ({"check:Auth-Type": (":= Reject",)}, TableSet.DALORADIUS, "the login is rejected (Auth-Type), by the user's"),
+        (
+            {"check:Expiration": (":= 01 Jan 2020",)},
+            TableSet.STOCK,
+            "the account has expired (Expiration), by the user",
+        ),
+        ({"check:Cleartext-Password": ()}, TableSet.STOCK, "there is no password"),
+    ],
+)
+def test_a_login_that_staff_disabled_is_refused_today(user: dict[str, Value], tables: TableSet, says: str) -> None:
+    state = state_of({**fields(USER), **user}, groups=REJECTING, tables=tables)
+    assert says in state.refused
+    assert (state.access, state.unknown, state.reply, state.tariff) == (None, "", {}, "Home 20M")
+
+
+def test_who_is_disabled_and_has_our_marker_gets_what_the_marker_gives() -> None:
+    """The marker at -1 is read first and does not fall through: this login is accepted, into the garden."""
+    state = state_of(
+        {**fields(USER), "group:suspended": "-1", f"group:{DISABLED_GROUP}": "0"},
+        groups=REJECTING,
+        tables=TableSet.DALORADIUS,
+    )
+    assert (state.access, state.refused) == (Access.SUSPENDED, "")
+
+
+@pytest.mark.parametrize(
+    ("user", "groups", "says"),
+    [
+        (USER, {"home20": {"check:NAS-Port-Type": ("== Virtual",)}}, "whether the router sends NAS-Port-Type"),
+        ({**fields(USER), "group:unpaid": "-5"}, {"unpaid": {"reply:Framed-Pool": (":= pay",)}}, "home20 is not appl"),
+        ({**fields(USER), "group:stop": "-5"}, {"stop": {"reply:Mikrotik-Address-List": (":= suspended",)}}, "without"),
+        ({**fields(USER), "group:suspended": "-1"}, {"suspended": {"reply:Framed-Pool": (":= x",)}}, "does not get"),
+        ({**fields(USER), "same-as": ("amína.h",)}, {}, "to be the same login"),
+        ({**fields(USER), "group:home20": "first"}, {}, "expected a whole number as priority"),
+        ({**fields(USER), "check:Pool-Sname": (":= x",)}, {}, "Pool-Sname"),
+    ],
+)
+def test_what_cannot_be_told_is_said(user: Value, groups: Mapping[str, Value], says: str) -> None:
+    state = state_of(user, groups={**GROUPS, **groups})
+    assert (state.access, state.refused) == (None, "")
+    assert says in state.unknown
+
+
+def test_a_user_without_rows_is_absent() -> None:
+    state = state_of(ABSENT, ONLINE)
+    assert (state.absent, state.access, state.groups) == (True, None, ())
+    assert "has no user amina.h" in state.unknown
+    assert [one.place for one in state.sessions] == ["bng-2"]
+
+
+def test_the_tariff_that_the_rows_map_to() -> None:
+    assert state_of({**fields(USER), "group:home50": "2"}).tariff == ""
+    moved = {"check:Cleartext-Password": SecretRef("ab" * 32), "group:home50": "1"}
+    assert state_of(moved).tariff == "Home 50M"
+    shared = replace(METHOD, tariffs={"Home 20M": "home20", "Old 20M": "home20"})
+    assert state_of(method=shared).tariff == "Home 20M"
+    assert state_of(method=replace(METHOD, tariffs={"A": "home20", "B": "home20"})).tariff == ""

@@ -8,7 +8,16 @@ from types import MappingProxyType
 
 import pytest
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement
+from agent.connectors.base import (
+    AccessMethod,
+    AccessPlan,
+    CannotEnforce,
+    Enforced,
+    Judgement,
+    LiveSession,
+    NetworkState,
+)
+from agent.connectors.radius.addresses import sessions_of
 from agent.connectors.radius.routed_access import RoutedAccess, with_routers
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.radius.schema import SessionKind as Kind
@@ -54,6 +63,13 @@ class Inner:
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         return [a for a in (WHERE,) if a not in seen]
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        told = [
+            LiveSession(s["nas"], "accounting", None, s["ip"], s, None, "not-told")
+            for s in sessions_of(seen[WHERE].value).values()
+        ]
+        return NetworkState(Access.ACTIVE, tariff="Home 20M", sessions=tuple(told))
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
         write = Step(1, self.target, (Transition(Address("radius/main/user/x"), Seen(ABSENT, 0), {"a": "b"}),))
@@ -388,3 +404,47 @@ def test_only_methods_with_routers_are_completed() -> None:
     assert isinstance(found["pppoe"], RoutedAccess)
     assert with_routers({"pppoe": inner}, replace(config, nas=(replace(nas, router=""),)), HOSTS)["pppoe"] is inner
     assert with_routers({"pppoe": inner}, config, {})["pppoe"] is inner
+
+
+# --- what the network reads now ---
+
+
+def test_a_routers_lists_say_which_policy_a_session_carries() -> None:
+    """Of a session that accounting tells of, and of one that only the router has."""
+    state = recipe().network_state(SERVICE, seen_of([SESSION], listed=["100.64.0.9"]))
+    (told,) = state.sessions
+    assert (told.carries, told.how, told.source) == (Access.SUSPENDED, "seen", "accounting")
+    assert state.not_checked == ()
+    (told,) = recipe().network_state(SERVICE, seen_of([SESSION])).sessions
+    assert (told.carries, told.how) == (Access.ACTIVE, "seen")
+    row = {"address": "100.64.0.7", "login": LOGIN}
+    (told,) = recipe().network_state(SERVICE, seen_of(only_here={"bng-2": [("*1", row)]})).sessions
+    assert (told.place, told.source, told.address, told.carries) == (
+        "bng-2",
+        "router bng-2",
+        "100.64.0.7",
+        Access.ACTIVE,
+    )
+
+
+def test_a_list_that_no_rule_drops_says_nothing_of_a_session() -> None:
+    (told,) = recipe().network_state(SERVICE, seen_of([SESSION], listed=["100.64.0.9"], rules=())).sessions
+    assert (told.carries, told.how) == (None, "not-told")
+
+
+def test_an_entry_on_a_router_that_hides_radius_leaves_the_next_login_open() -> None:
+    state = recipe().network_state(SERVICE, seen_of(secret_on="bng-2"))
+    assert state.access is None
+    assert "bng-2 has a PPP secret of that name: it hides RADIUS there" in state.unknown
+
+
+def test_routers_that_were_not_read_are_named() -> None:
+    """The state of a suspended service can be read while a router is away."""
+    seen = {WHERE: seen_of([SESSION])[WHERE]}
+    state = recipe().network_state(SUSPENDED_ONE, seen)
+    assert state.access is Access.ACTIVE
+    assert [told.carries for told in state.sessions] == [None]
+    assert state.not_checked == (
+        "sessions, rules and entries on bng-1 were not read",
+        "sessions, rules and entries on bng-2 were not read",
+    )

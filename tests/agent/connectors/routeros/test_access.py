@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, NetworkState
 from agent.connectors.routeros.access import PppAccess
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.schema import PppMethod
@@ -347,3 +347,58 @@ def test_no_connection_from_before_is_left(
     seen[FLOWS] = Seen(rows_value(flows), NOW_S)
     ended = [at("ppp/session", "0x81"), *([at("ip/flow", FLOW)] if cut else [])]
     assert recipe.judge(enforce, seen, ended).enforced is expected
+
+
+# --- what the router reads now ---
+
+
+def state_of(**seen: object) -> NetworkState:
+    return PppAccess(METHOD).network_state(SERVICE, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
+
+
+def test_an_active_secret_and_its_session() -> None:
+    state = state_of(sessions=ONLINE)
+    assert (state.access, state.refused, state.unknown, state.absent) == (Access.ACTIVE, "", "", False)
+    assert (state.tariff, state.groups, state.reply) == ("Home 20M", ("home20",), {"profile": "home20"})
+    (session,) = state.sessions
+    assert (session.place, session.source, session.address) == ("edge-1", "router edge-1", "100.64.12.9")
+    assert (session.since_s, session.facts["caller-id"]) == (NOW_S - 6 * 86_400, "AA:BB")
+    assert (session.carries, session.how) == (Access.ACTIVE, "seen")
+
+
+def test_a_suspended_secret_and_a_session_in_its_list() -> None:
+    state = state_of(secret=SUSPENDED, sessions=ONLINE, lists=("suspended",))
+    assert (state.access, state.tariff, state.groups) == (Access.SUSPENDED, "", ("suspended", "suspended"))
+    assert [one.carries for one in state.sessions] == [Access.SUSPENDED]
+
+
+def test_a_secret_that_staff_disabled_is_refused_whatever_its_profile() -> None:
+    for secret in (SECRET, SUSPENDED):
+        state = state_of(secret={**secret, "disabled": "true"})
+        assert (state.access, state.refused) == (None, "its PPP secret is disabled")
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        ({"secret": {**SECRET, "profile": "vip"}}, "its profile is vip, which no tariff is mapped to"),
+        ({"secret": {**SECRET, "copies": "2"}}, "has 2 PPP secrets amina.h"),
+        ({"secret": SUSPENDED, "rules": []}, "suspended"),
+        ({"secret": SUSPENDED, "profiles": {**PROFILES, "suspended": {"name": "suspended"}}}, "no address-list"),
+    ],
+)
+def test_what_a_secret_lets_its_subscriber_have_cannot_be_told(seen: dict[str, object], says: str) -> None:
+    state = state_of(**seen)
+    assert (state.access, state.refused) == (None, "")
+    assert says in state.unknown
+
+
+def test_a_list_without_a_rule_says_nothing_of_a_session() -> None:
+    state = state_of(secret=SUSPENDED, sessions=ONLINE, lists=("suspended",), rules=[])
+    assert [(one.carries, str(one.how)) for one in state.sessions] == [(None, "not-told")]
+
+
+def test_a_login_that_the_router_does_not_know_is_absent() -> None:
+    state = state_of(secret=ABSENT, sessions=ONLINE)
+    assert (state.absent, state.access, state.unknown) == (True, None, "edge-1 has no PPP secret amina.h")
+    assert len(state.sessions) == 1

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, NetworkState
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.dhcp_access import DhcpAccess
@@ -347,3 +347,59 @@ def test_a_speed_is_seen_in_the_routers_queue() -> None:
     assert judged(UNLIMITED) == (Enforced.YES, "seen")
     assert judged(UNLIMITED, queues=[("0", old)]) == (Enforced.NO, "not-in-effect")
     assert judged(RESTORE, queues=[("0", old)]) == (Enforced.YES, "seen")  # whose speed nobody changed
+
+
+# --- what the router reads now ---
+
+
+def state_of(method: DhcpMethod = LISTED, **seen: object) -> NetworkState:
+    return DhcpAccess(method).network_state(SERVICE, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
+
+
+def test_an_active_lease_and_its_client() -> None:
+    state = state_of()
+    assert (state.access, state.refused, state.unknown, state.tariff) == (Access.ACTIVE, "", "", "20M")
+    assert state.groups == ("shops",)
+    (client,) = state.sessions
+    assert (client.place, client.address, client.carries, client.since_s) == ("edge-1", PLACE, Access.ACTIVE, None)
+    assert state_of(client=OFFLINE).sessions == ()
+
+
+def test_a_lease_in_the_list_is_suspended_and_its_client_once_the_router_has_it_there() -> None:
+    state = state_of(lease=IN_LIST)
+    assert (state.access, [one.carries for one in state.sessions]) == (Access.SUSPENDED, [Access.ACTIVE])
+    state = state_of(lease=IN_LIST, listed=HELD)
+    assert [one.carries for one in state.sessions] == [Access.SUSPENDED]
+    loose = state_of(lease=IN_LIST, listed=HELD, rules=[])
+    assert (loose.access, [one.carries for one in loose.sessions]) == (None, [None])
+    assert "suspended" in loose.unknown
+
+
+@pytest.mark.parametrize(
+    ("method", "lease", "says"),
+    [
+        (LISTED, {**LEASE, "disabled": "true"}, "its lease is disabled"),
+        (LISTED, {**LEASE, "block-access": "true"}, "its lease has block-access"),
+        (LISTED, IN_BLOCK, "its lease has block-access"),
+        (BLOCKED, {**LEASE, "block-access": "true"}, "its lease has block-access"),
+    ],
+)
+def test_a_lease_that_staff_blocked_is_refused(method: DhcpMethod, lease: Value, says: str) -> None:
+    state = state_of(method, lease=lease)
+    assert (state.access, state.refused) == (None, says)
+
+
+def test_block_access_with_our_mark_is_our_suspension() -> None:
+    assert (state_of(BLOCKED, lease=IN_BLOCK).access, state_of(BLOCKED, lease=IN_BLOCK).refused) == (
+        Access.SUSPENDED,
+        "",
+    )
+
+
+def test_of_which_lease_nothing_can_be_told() -> None:
+    assert state_of(lease=ABSENT).absent
+    assert "has 2 DHCP leases" in state_of(lease={**LEASE, "copies": "2"}).unknown
+    assert "is dynamic" in state_of(lease={**LEASE, "dynamic": "true"}).unknown
+    other = replace(SERVICE, login="amina")
+    assert "amina is none" in DhcpAccess(LISTED).network_state(other, seen_of()).unknown
+    assert state_of(lease={**LEASE, "rate-limit": "1/1"}).tariff == ""

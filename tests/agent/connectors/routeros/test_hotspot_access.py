@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, NetworkState
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.hotspot_access import HotspotAccess
 from agent.connectors.routeros.schema import HotspotMethod
-from agent.model import ABSENT, Address, Effect, Enforcement, SecretRef, Seen, ServiceState, Transition, Value
+from agent.model import ABSENT, Access, Address, Effect, Enforcement, SecretRef, Seen, ServiceState, Transition, Value
 from tests.agent.connectors.routeros.test_access import (
     NOW_S,
     PROFILES,
@@ -400,3 +400,38 @@ def test_connections_from_before_must_be_gone(method: HotspotMethod) -> None:
 def test_an_offline_subscribers_connections_count_too() -> None:
     assert judged(SUSPEND, online=False, flows=FLOW) == (Enforced.NO, "still-online")
     assert judged(RESTORE, online=False, flows=FLOW) == (Enforced.PENDING, "offline")
+
+
+# --- what the router reads now ---
+
+
+def state_of(method: HotspotMethod = GARDEN, **seen: object) -> NetworkState:
+    return HotspotAccess(method).network_state(SERVICE, seen_of(**seen))  # type: ignore[arg-type]  # as seen_of takes them
+
+
+@pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
+def test_an_active_user_and_its_session(method: HotspotMethod) -> None:
+    state = state_of(method, sessions=ONLINE)
+    assert (state.access, state.refused, state.unknown, state.tariff) == (Access.ACTIVE, "", "", "Home 20M")
+    (session,) = state.sessions
+    assert (session.address, session.since_s) == ("10.5.50.7", NOW_S - 6 * 86_400)
+    assert session.carries is (Access.ACTIVE if method is GARDEN else None)
+
+
+def test_a_user_that_we_suspended() -> None:
+    assert state_of(user=IN_GARDEN).access is Access.SUSPENDED
+    state = state_of(DISABLE, user=OFF)
+    assert (state.access, state.refused, state.tariff) == (Access.SUSPENDED, "", "Home 20M")
+    assert "no hotspot is on" in state_of(DISABLE, user=OFF, logins=ABSENT).unknown
+
+
+@pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])
+def test_a_user_that_staff_disabled_is_refused(method: HotspotMethod) -> None:
+    state = state_of(method, user={**USER, "disabled": "true"})
+    assert (state.access, state.refused) == (None, "its hotspot user is disabled")
+
+
+def test_a_client_that_an_ip_binding_blocks_is_refused() -> None:
+    binding = [("0", {"mac-address": MAC, "type": "blocked", "disabled": "false"})]
+    state = state_of(sessions=ONLINE, bindings=binding)
+    assert (state.access, state.refused) == (None, f"an ip-binding blocks {MAC}")

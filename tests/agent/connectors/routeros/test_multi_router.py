@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, NetworkState
 from agent.connectors.routeros.access_methods import access_method_of
-from agent.model import ABSENT, Address, Effect, Enforcement, Seen, ServiceState, Value
+from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, ServiceState, Value
 from tests.agent.connectors.routeros.test_access import (
     METHOD,
     NOW_S,
@@ -175,3 +175,38 @@ def test_planned_on_two_and_judged_by_one_and_the_other_way_round() -> None:
     assert single is not None
     assert not any(" " in key for key in single.expect)
     assert list(both.enforcement_reads(single, {})) == list(one.enforcement_reads(single, {}))
+
+
+# --- what the routers read now ---
+
+
+def state_of(seen: Mapping[Address, Seen]) -> NetworkState:
+    return access_method_of(BOTH).network_state(SERVICE, seen)
+
+
+def test_routers_that_agree_are_one_state_with_the_sessions_of_both() -> None:
+    state = state_of(on_both({"sessions": ONLINE}, {"sessions": ONLINE}))
+    assert (state.access, state.tariff, [one.place for one in state.sessions]) == (
+        Access.ACTIVE,
+        "Home 20M",
+        ["edge-1", "edge-2"],
+    )
+    assert state_of(on_both(NOT, {"secret": SUSPENDED})).access is Access.SUSPENDED
+    assert state_of(on_both(NOT, NOT)).absent
+
+
+def test_routers_that_differ_leave_it_open_and_are_both_named() -> None:
+    state = state_of(on_both({"secret": SUSPENDED}, HERE))
+    assert state.access is None
+    assert state.unknown == "edge-1: suspended; edge-2: active on Home 20M"
+    state = state_of(on_both(HERE, {"secret": {**SECRET, "disabled": "true"}}))
+    assert (state.access, state.refused) == (None, "")
+    assert "edge-2: its PPP secret is disabled" in state.unknown
+
+
+def test_a_router_that_was_not_read_leaves_it_open() -> None:
+    here = {where: one for where, one in on_both().items() if "edge-1" in where}
+    state = state_of(here)
+    assert (state.access, state.not_checked) == (None, ("edge-2 was not read",))
+    assert state.unknown == "edge-1: active on Home 20M; edge-2 was not read"
+    assert state_of({}).unknown == "edge-1 was not read; edge-2 was not read"

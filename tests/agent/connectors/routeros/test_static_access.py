@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, NetworkState
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import rows_value
 from agent.connectors.routeros.schema import StaticMethod
@@ -621,3 +621,71 @@ def test_who_is_held_by_another_list_too_is_not_said_to_be_restored() -> None:
     assert isinstance(slowed, CannotEnforce)
     world.rules = [DROP]  # a list that no rule drops holds nobody
     assert isinstance(world.plan(RESTORE), AccessPlan)
+
+
+# --- what the router reads now ---
+
+
+def state_of(world: World, method: StaticMethod = LISTED, service: Service = SERVICE) -> NetworkState:
+    made = StaticAccess(method)
+    return made.network_state(service, world.seen(made, service))
+
+
+def test_addresses_in_no_list_are_active_at_their_queues_limit() -> None:
+    state = state_of(World())
+    assert (state.access, state.refused, state.unknown, state.tariff) == (Access.ACTIVE, "", "", "Home 20M")
+    assert (state.reply, state.groups, state.sessions) == ({"queue": "queue home at 5M/20M"}, (), ())
+    assert state.not_checked == ("connections that are open were not looked at",)
+
+
+def test_addresses_in_the_list_are_suspended_whoever_put_them_there() -> None:
+    world = World()
+    world.entries = dict(OURS)
+    assert (state_of(world).access, state_of(world).groups) == (Access.SUSPENDED, ("suspended",))
+    world.entries = {ENTRY: entry(V4, comment="by hand"), ENTRY6: entry(V6, comment="")}
+    assert state_of(world).access is Access.SUSPENDED
+    world.rules = []
+    assert state_of(world).access is None
+    assert "IPv4" in state_of(world).unknown
+
+
+def test_one_of_two_addresses_in_the_list_is_neither() -> None:
+    world = World()
+    world.entries = {ENTRY: entry(V4)}
+    assert state_of(world).access is None
+    assert state_of(world).unknown == f"{V4} is in list suspended, and {V6} is not"
+    world.entries = {ENTRY: entry(V4, disabled="true")}
+    assert state_of(world).access is Access.ACTIVE
+
+
+def test_another_list_that_keeps_an_address_in_is_not_ours() -> None:
+    world = World()
+    world.rules = [DROP, {**DROP, "src-address-list": "blocked"}]
+    world.entries = {at("ip/list", f"{V4} blocked"): {**entry(V4), "list": "blocked"}}
+    state = state_of(world)
+    assert state.access is None
+    assert f"{V4} is also in list blocked" in state.refused
+
+
+def test_a_queues_limit_is_a_suspension_where_the_method_says_so() -> None:
+    world = World()
+    assert state_of(world, SLOWED).access is Access.ACTIVE
+    world.queues = [SLOW]
+    assert (state_of(world, SLOWED).access, state_of(world, SLOWED).tariff) == (Access.SUSPENDED, "")
+    world.queues = [{**QUEUE, "max-limit": "1/1"}]
+    assert "which no tariff is mapped to" in state_of(world, SLOWED).unknown
+    world.queues = []
+    assert (state_of(world, SLOWED).access, state_of(world).access) == (None, Access.ACTIVE)
+
+
+def test_addresses_that_are_not_theirs_for_good_cannot_be_told() -> None:
+    world = World()
+    world.more = {at("ip/pools", "all"): {"dhcp": "192.0.2.1-192.0.2.9"}}
+    assert "is in pool dhcp" in state_of(world).unknown
+    other = replace(SERVICE, login="nonsense")
+    assert "expected addresses" in state_of(world, service=other).unknown
+
+
+def test_a_method_that_shapes_nobody_is_active_without_a_tariff() -> None:
+    state = state_of(World(), replace(LISTED, tariffs={"Home 20M": "", "Radio": ""}))
+    assert (state.access, state.tariff, state.reply) == (Access.ACTIVE, "", {})

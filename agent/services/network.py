@@ -1,0 +1,126 @@
+"""The state of services that the network reads now: the one reader of previews and all else above connectors.
+
+It never answers from the agent's memory. It is tolerant: a target that cannot be read is one error, which the services
+that hang on it have for an answer; all others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import trio
+
+from agent.connectors.base import AccessMethod, NetworkState, ReadSession, UnreadableError
+from agent.model import Address, Seen, Service, by_target, target_of
+from agent.reasons import MethodReason, TargetReason
+
+ROUNDS_MAX = 8
+"""Read rounds of an access method; each may name what the last one made necessary."""
+
+
+class Targets(Protocol):
+    """Opens a session to a target that is dialled."""
+
+    async def dialled(self, target: str) -> ReadSession:
+        """Return an open session.
+
+        Raises:
+            UnreadableError: it cannot be reached.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """The readings of some services.
+
+    `unread`: by target, why it could not be. `left`: by a service's ref, the targets that it hangs on and that could
+    not be read. `notes`: of the targets that were.
+    """
+
+    access_methods: Mapping[str, AccessMethod]
+    seen: Mapping[Address, Seen]
+    unread: Mapping[str, UnreadableError]
+    left: Mapping[str, Sequence[str]]
+    notes: Sequence[str]
+
+    def missing(self, service: Service) -> str:
+        """Return why not all could be read that the access method of a service asked for; "": all was."""
+        return "; ".join(str(self.unread[target]) for target in self.left.get(service.ref, ()))
+
+    def state(self, service: Service) -> NetworkState | UnreadableError:
+        """Return the state of a service, or why it was not read.
+
+        Where only another target than that of its access method is missing, the state says so.
+        """
+        method = self.access_methods.get(service.method)
+        if method is None:
+            return UnreadableError(unmapped_text(service), reason=MethodReason.UNMAPPED_METHOD)
+        if method.target in self.left.get(service.ref, ()):
+            return self.unread[method.target]
+        return method.network_state(service, self.seen)
+
+
+class NetworkReader:
+    """Reads services by their access methods, through the sessions that also write."""
+
+    def __init__(self, targets: Targets, access_methods: Mapping[str, AccessMethod]) -> None:
+        """Take the targets, and the access methods by name."""
+        self._targets = targets
+        self.access_methods = access_methods
+
+    async def read_states(self, services: Sequence[Service]) -> Mapping[str, NetworkState | UnreadableError]:
+        """Return the state of each service that the network reads now, by its ref, or why that could not be read.
+
+        The reasons in the inventory are left aside: all is read, as of a service that was never suspended.
+        """
+        fresh = [replace(service, reasons=frozenset()) for service in services]
+        read = await self.read(fresh)
+        return {service.ref: read.state(service) for service in fresh}
+
+    async def read(self, services: Sequence[Service]) -> Readings:
+        """Return the answers to the services' access methods, as far as they can be read.
+
+        Raises:
+            UnreadableError: an access method does not come to an end with its questions.
+        """
+        seen: dict[Address, Seen] = {}
+        unread: dict[str, UnreadableError] = {}
+        notes: dict[str, Sequence[str]] = {}
+        wanted = [(self.access_methods[s.method], s) for s in services if s.method in self.access_methods]
+        for _ in range(ROUNDS_MAX):
+            asked = {service.ref: found for method, service in wanted if (found := method.reads(service, seen))}
+            needed = by_target([a for found in asked.values() for a in found])
+            missing = {target: addresses for target, addresses in needed.items() if target not in unread}
+            if not missing:
+                left = {ref: sorted({target_of(a) for a in found}) for ref, found in asked.items()}
+                told = [text for target in sorted(notes) for text in notes[target]]
+                return Readings(self.access_methods, seen, unread, left, told)
+            async with trio.open_nursery() as nursery:
+                for target, addresses in missing.items():
+                    nursery.start_soon(self._read_target, target, addresses, seen, unread, notes)
+        raise UnreadableError(
+            f"an access method asked for more than {ROUNDS_MAX} rounds of reads", reason=TargetReason.ENDLESS
+        )
+
+    async def _read_target(
+        self,
+        target: str,
+        addresses: Sequence[Address],
+        seen: dict[Address, Seen],
+        unread: dict[str, UnreadableError],
+        notes: dict[str, Sequence[str]],
+    ) -> None:
+        try:
+            session = await self._targets.dialled(target)
+            seen.update(await session.read(addresses))
+            notes[target] = session.notes()
+        except UnreadableError as err:
+            unread[target] = err
+
+
+def unmapped_text(service: Service) -> str:
+    """Return why a service of an unknown access method is left alone."""
+    return f"no access mapping for method {service.method}"

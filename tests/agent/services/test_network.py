@@ -1,0 +1,108 @@
+"""The one reader of what the network says of services: many at once, and what cannot be read stops nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+import pytest
+
+from agent.connectors.base import NetworkState, ReadSession, UnreadableError
+from agent.model import Access, Address, Seen, Service, Target
+from agent.reasons import MethodReason, TargetReason
+from agent.services.network import ROUNDS_MAX, NetworkReader
+from tests.agent.connectors.fake import FakeMethod, FakeSession, World
+
+ALICE = Service("C-1/home", "C-1", "Alice", "home", "alice", "fake", "20M")
+BOB = replace(ALICE, ref="C-2/home", login="bob")
+
+
+class Dialed:
+    """Opens sessions to the world, and counts the reads."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.reads: list[list[Address]] = []
+
+    async def dialled(self, target: str) -> ReadSession:
+        counted = self
+
+        class Counted(FakeSession):
+            async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+                counted.reads.append(list(addresses))
+                return await super().read(addresses)
+
+        return Counted(self.world, Target(target, "fake"))
+
+
+class There(FakeMethod):
+    """Hangs on another target beside its own."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        other = Address("fake/r/user/x")
+        return [*super().reads(service, seen), *([] if other in seen else [other])]
+
+
+class Endless(FakeMethod):
+    """Always wants one address more."""
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        return [Address(f"fake/d/user/{len(seen)}")]
+
+
+@pytest.fixture
+def world() -> World:
+    world = World()
+    world.add("alice")
+    world.add("bob", online=False)
+    return world
+
+
+def state_of(found: NetworkState | UnreadableError) -> NetworkState:
+    assert isinstance(found, NetworkState), found
+    return found
+
+
+async def test_many_services_are_read_at_once_and_never_from_memory(world: World) -> None:
+    """The inventory has a reason for both; the network has one suspended, one rejected by somebody else."""
+    world.values[world.user("alice")] = {"plan": "20M", "suspended": "yes"}
+    world.values[world.user("bob")] = {"plan": "20M", "rejected": "disabled by staff"}
+    targets = Dialed(world)
+    kept = [replace(one, reasons=frozenset({"debt"})) for one in (ALICE, BOB)]
+    found = await NetworkReader(targets, {"fake": FakeMethod()}).read_states(kept)
+    alice, bob = state_of(found["C-1/home"]), state_of(found["C-2/home"])
+    assert (alice.access, len(alice.sessions)) == (Access.SUSPENDED, 1)
+    assert (bob.access, bob.refused, bob.sessions) == (None, "disabled by staff", ())
+    assert len(targets.reads) == 1
+
+
+async def test_a_target_that_is_away_stops_only_who_hangs_on_it(world: World) -> None:
+    world.dead.add("fake/r")
+    methods = {"fake": FakeMethod(), "home": There("fake/d"), "away": There("fake/r")}
+    services = [ALICE, replace(BOB, method="home"), replace(BOB, ref="C-3/home", method="away")]
+    reader = NetworkReader(Dialed(world), methods)
+    found = await reader.read_states(services)
+    assert state_of(found["C-1/home"]).access is Access.ACTIVE
+    assert state_of(found["C-2/home"]).access is Access.ACTIVE  # the state says itself what it lacks
+    away = found["C-3/home"]
+    assert isinstance(away, UnreadableError)
+    assert away.reason == "unreachable"
+    read = await reader.read(services)
+    assert [read.missing(one) for one in services] == ["", "fake/r is dead", "fake/r is dead"]
+
+
+async def test_a_method_that_nobody_configured_is_named(world: World) -> None:
+    found = await NetworkReader(Dialed(world), {}).read_states([ALICE])
+    answer = found["C-1/home"]
+    assert isinstance(answer, UnreadableError)
+    assert answer.reason is MethodReason.UNMAPPED_METHOD
+    assert "no access mapping for method fake" in str(answer)
+
+
+async def test_questions_without_an_end_are_refused(world: World) -> None:
+    with pytest.raises(UnreadableError, match=f"more than {ROUNDS_MAX} rounds") as refused:
+        await NetworkReader(Dialed(world), {"fake": Endless()}).read([ALICE])
+    assert refused.value.reason is TargetReason.ENDLESS
