@@ -39,6 +39,7 @@ __all__ = [
     "CloudConfig",
     "ConfigError",
     "ConfigUnreadableError",
+    "DriftConfig",
     "PolicyConfig",
     "documented_keys",
     "load",
@@ -141,6 +142,14 @@ KEYS: Final[tuple[Key, ...]] = (
         "Billing data older than this makes a suspension a large change.",
     ),
     Key(
+        "drift",
+        "judge_every_s",
+        whole(10, 86_400),
+        300,
+        "How often items that are set and not proven yet are judged again, seconds.",
+    ),
+    Key("drift", "judge_days", whole(1, 365), 14, "How long they are judged again, days; then they say so."),
+    Key(
         "cloud",
         "checkpoint_s",
         whole(1, 3600),
@@ -199,6 +208,14 @@ class BillingConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class DriftConfig:
+    """`[drift]`: the pace at which the network is compared with the state that was set."""
+
+    judge_every_s: int
+    judge_days: int
+
+
+@dataclass(frozen=True, slots=True)
 class CloudConfig:
     """`[cloud]`: the cadence of signed checkpoints, and how the agent stands to its witnesses and control plane."""
 
@@ -223,6 +240,7 @@ class AgentConfig:
     people: Mapping[int, str]
     policy: PolicyConfig
     billing: BillingConfig
+    drift: DriftConfig
     cloud: CloudConfig
     connectors: tuple[Configured[Any], ...]
 
@@ -311,6 +329,7 @@ def _build(
     people = _people(reader)
     policy = reader.section("policy", "policy", reader.top("policy"))
     billing = reader.section("billing", "billing", reader.top("billing"))
+    drift = reader.section("drift", "drift", reader.top("drift"))
     cloud = reader.section("cloud", "cloud", reader.top("cloud"))
     connectors = tuple(configured(spec, reader) for spec in specs)
     _check_method_names(reader, specs)
@@ -333,6 +352,7 @@ def _build(
         people=people,
         policy=PolicyConfig(**policy),
         billing=BillingConfig(reader.path_of(billing["file"]) if billing["file"] else None, billing["max_age_s"]),
+        drift=DriftConfig(**drift),
         cloud=CloudConfig(**cloud),
         connectors=connectors,
     )

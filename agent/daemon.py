@@ -34,6 +34,7 @@ from agent.changes.journal import build as journal
 from agent.changes.journal import machine
 from agent.changes.journal.build import Ground
 from agent.changes.journal.trust_state import TrustState
+from agent.changes.judging import DAY_S, JudgeAgain, JudgeTempo
 from agent.changes.planning import build as planning
 from agent.changes.planning.build import PlanTerms
 from agent.changes.planning.preview import Pacing
@@ -201,6 +202,7 @@ class Daemon:
     inbox_handler: InboxHandler
     link: Link
     poller: Poller
+    judging: JudgeAgain
     provisioner: Provisioner | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -224,6 +226,7 @@ class Daemon:
             nursery.start_soon(self._supervised, "sealing", self.sealing.run)
             nursery.start_soon(self._supervised, "link", self.link.run)
             nursery.start_soon(self._supervised, "polling", self.poller.run)
+            nursery.start_soon(self._supervised, "judging", self.judging.run)
             if self.provisioner is not None:
                 nursery.start_soon(self._supervised, "provisioning", self.provisioner.run)
             nursery.start_soon(self._billing)
@@ -304,11 +307,25 @@ def build(
     )
     link, poller = Link(config, files, clock, ground.mail, ground.trust), Poller(made.by_name, files.store, clock)
     job = MainJob(approvals, intake, worker, importer, clock_watch, sealing.open_untrusted)
+    tempo = JudgeTempo(config.drift.judge_every_s, config.drift.judge_days * DAY_S)
+    judging = JudgeAgain(run, files.vault, log.signer, ground.changed, tempo)
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
     network = ShownNetwork(made.targets, devices, cpes.desk)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)
     return Daemon(
-        config, files, clock, job, log, run.sessions, served, sealing, inbox_handler, link, poller, cpes.provisioner
+        config,
+        files,
+        clock,
+        job,
+        log,
+        run.sessions,
+        served,
+        sealing,
+        inbox_handler,
+        link,
+        poller,
+        judging,
+        cpes.provisioner,
     )
 
 

@@ -377,6 +377,21 @@ class ItemReason(ExplainedReason):
         "Wait for its next call, or check its power and line.",
     )
     UNREADABLE = "unreadable", "The device could not be read in the end.", "Check the device; the item is judged again."
+    OVERTAKEN = (
+        "overtaken",
+        "Another change acted on the service since: this one is no longer judged.",
+        "",
+    )
+    NOT_PROVEN_IN_TIME = (
+        "not-proven-in-time",
+        "It was judged again for as long as the configuration says, and is neither proven nor disproven.",
+        "Look at the subscriber's session; ispagent drift goes on comparing the service.",
+    )
+    READS_OTHERWISE = (
+        "reads-otherwise",
+        "It was read back as set, and read otherwise at the end of the run: edited since, or lost by the database.",
+        "Look at the device, then ask for the wanted state.",
+    )
     GUARD_UNSUPPORTED = (
         "guard-unsupported",
         "A step asks for a guard that no connector of this agent has. Nothing was sent.",

@@ -13,7 +13,8 @@ digest    `journal/digest.py`      outcomes -> signed outcome          outbox
 
 Rooms import downward only (checked): `remote` -> `planning` -> `auditlog` -> `authority` -> `engine` -> `journal`. Each
 room's `__init__` says what it takes, gives, and makes durable. Above them stand `worker.py`, which starts approved
-plans, and `retry.py`; `clock_watch.py` halts applying after a jump of the clock.
+plans, and `retry.py`; `judging.py` judges items again that are set and not proven yet; `clock_watch.py` halts applying
+after a jump of the clock.
 
 `journal/machine.py` holds every state, `journal/commands.py` and `journal/item_commands.py` every transaction;
 `engine/tickets.py` gives tickets, `engine/perform.py` sends one step and reads it back; `auditlog/recovery.py` runs

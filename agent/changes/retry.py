@@ -42,7 +42,7 @@ class ReopenRun:
             )
         commands.refuse_if_stopped(tx, self.plan_id, plan.requester)
         commands.refuse_if_contradicted(tx)
-        left = [(i, s) for i, s in self.items if i.subject is None or book.stands(tx, i.subject, i.desired)]
+        left = [(i, s) for i, s in self.items if i.subject is None or book.stands(tx.all, i.subject, i.desired)]
         if not left:
             raise RefusedCommandError(
                 RefusalReason.NOTHING_TO_RETRY, "what it set was changed since: ask for the change anew"

@@ -24,7 +24,7 @@ from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event, Gate, fold
 from agent.changes.journal.plans import Loaded
-from agent.changes.journal.signing import Signer
+from agent.changes.journal.signing import Signer, outcome_number
 from agent.model import ItemState, ReasonChange, SuspensionReason
 from agent.reasons import ItemReason
 from agent.runtime.notifier import Notifier
@@ -269,10 +269,8 @@ class Worker:
         """Sign and store what became of a run; a run that was opened again has a later outcome."""
         record = self._recorder.record(None, {"what": "finished", "stopped": stopped})
         state = fold(Gate.CONSUMED, Counter(states.values()))
-        earlier = self._parts.store.reader.execute(
-            "SELECT count(*) FROM event WHERE plan = ? AND kind = ?", (row.plan_id, LeafKind.CHANGE_FINISHED.value)
-        ).fetchone()[0]
-        envelope = self._signer().outcome(row.digest, earlier + 1, state, states, self._parts.clock.wall_s())
+        number = outcome_number(self._parts.store.query, row.plan_id)
+        envelope = self._signer().outcome(row.digest, number, state, states, self._parts.clock.wall_s())
         await self._parts.store.run(commands.Finish(row.plan_id, envelope, record))
         plans.forget(self._vault, row.plan_id)
         self._running.discard(row.plan_id)

@@ -20,7 +20,7 @@ _WORDS = {
     "expired": "expired, nothing sent",
     "not-applied": "NOT APPLIED",
     "set-not-enforced": "SET, NOT ENFORCED",
-    "diverged": "DIVERGED: reads as neither before nor after",
+    "diverged": "DIVERGED: does not read as it was set",
     "unknown": "UNKNOWN, being re-read",
     "needs-a-person": "NEEDS A PERSON",
     "reverted": "reverted",

@@ -30,6 +30,8 @@ class Broken:
     stale: bool = False
 
 
+Query = Callable[[str, Sequence[object]], Sequence[sqlite3.Row]]
+"""Returns all rows of a query: `Tx.all` inside a command, `Store.query` outside of one."""
 RequirementTest = Callable[[Tx, Item, Requirement, bool], Broken | None]
 """Returns why a requirement of an item no longer holds, or None: (transaction, item, requirement, begun).
 
@@ -108,13 +110,13 @@ def as_previewed(service: Service) -> Requirement:
     return Requirement(inventory_address(service.ref), AS_PREVIEWED, previewed_text(service))
 
 
-def _service(tx: Tx, ref: str) -> Service | None:
-    row = tx.one("SELECT * FROM service WHERE ref = ?", (ref,))
-    if row is None:
+def _service(query: Query, ref: str) -> Service | None:
+    found = query("SELECT * FROM service WHERE ref = ?", (ref,))
+    if not found:
         return None
-    rows = tx.all("SELECT reason FROM reason WHERE service = ?", (ref,))
+    rows = query("SELECT reason FROM reason WHERE service = ?", (ref,))
     reasons = frozenset(SuspensionReason(r["reason"]) for r in rows)
-    return read_service(row, reasons)
+    return read_service(found[0], reasons)
 
 
 def with_desired(service: Service, desired: tuple[DesiredChange, ...]) -> Service:
@@ -170,7 +172,7 @@ def _not_owing(tx: Tx, subscriber: str, doubt: Callable[[str], str]) -> str | No
 
 
 def _changed_since(tx: Tx, item: Item, shown: str, *, begun: bool) -> str | None:
-    service = _service(tx, item.subject or "")
+    service = _service(tx.all, item.subject or "")
     if service is None:
         return "it is no longer in the inventory"
     now = previewed_text(service)
@@ -186,9 +188,9 @@ def opposite(desired: tuple[DesiredChange, ...]) -> tuple[DesiredChange, ...]:
     return tuple(change.inverse() for change in desired)
 
 
-def stands(tx: Tx, ref: str, desired: tuple[DesiredChange, ...]) -> bool:
-    """Return whether what an item recorded of a service is still recorded."""
-    service = _service(tx, ref)
+def stands(query: Query, ref: str, desired: tuple[DesiredChange, ...]) -> bool:
+    """Return whether what an item recorded of a service is still recorded. `query`: in a command or outside of one."""
+    service = _service(query, ref)
     return service is not None and with_desired(service, desired) == service
 
 

@@ -259,7 +259,14 @@ CREATE INDEX review_open ON review (opened_seq) WHERE closed_seq IS NULL;
 CREATE INDEX plan_made ON plan (made_s);
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6)
+V7 = """
+-- Items that are judged again after their run, and plans whose later outcome is not told yet.
+CREATE INDEX item_later ON item (plan_id, n) WHERE state IN ('set-at-next-login', 'set-not-enforced');
+ALTER TABLE plan ADD COLUMN outcome_due INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX plan_outcome_due ON plan (plan_id) WHERE outcome_due = 1;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 
 from agent.changes.engine.item import CANCELLED, EXPIRED, ItemRun, Stopped, Stopping
+from agent.changes.engine.read_again import read_again
 from agent.changes.engine.steps import RunParts, Steps
 from agent.changes.engine.tickets import Tickets, addresses_of
 from agent.changes.engine.undo import Undo, can_be_undone
@@ -91,6 +92,8 @@ class Run:
         if self._stopping.why:
             await self._cancel_rest()
         await self._finish_begun()
+        standing = [steps for n, steps in self._steps.items() if self.tickets.states[n] in TOUCHED]
+        await read_again(self._parts.sessions, standing, self._changed)
         if self._loaded.plan.on_failure.value == "revert" and self._failed():
             await self._revert_all()
         return self._stopping.why

@@ -198,6 +198,25 @@ class Tickets:
         """Move an item along the machine's table."""
         self.states[item.n] = await self._store.run(self._move(item.n, event, reason, detail, desired))
 
+    async def diverge(self, item: Item, where: Address, wrote: tuple[Address, ...]) -> bool:
+        """Move an item that stands and reads otherwise now; return whether it did: another change may have acted.
+
+        Args:
+            item: the item.
+            where: the address that reads otherwise.
+            wrote: the addresses that the item wrote.
+        """
+        row = self._store.reader.execute(
+            "SELECT state_seq FROM item WHERE plan_id = ? AND n = ?", (self.plan.plan_id, item.n)
+        ).fetchone()
+        detail = f"{where} no longer reads as it was set"
+        move = self._move(item.n, Event.DIVERGE, ItemReason.READS_OTHERWISE, detail)
+        state = await self._store.run(item_commands.MoveStanding(move, row["state_seq"], wrote, over=False))
+        if state is None:
+            return False
+        self.states[item.n] = state
+        return True
+
     async def end(
         self,
         item: Item,

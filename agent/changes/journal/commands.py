@@ -415,10 +415,32 @@ class Finish:
         """Return the sequence number of the event."""
         plan = plan_row(tx, self.plan_id)
         seq = tx.append(Entry(LeafKind.CHANGE_FINISHED, self.plan_id, plan.digest, sealed=self.sealed))
-        tx.run("UPDATE plan SET finished_seq = ?, outcome = ? WHERE plan_id = ?", (seq, self.envelope, self.plan_id))
+        tx.run(
+            "UPDATE plan SET finished_seq = ?, outcome = ?, outcome_due = 0 WHERE plan_id = ?",
+            (seq, self.envelope, self.plan_id),
+        )
         post(tx, Post("outcome", self.envelope))
         tx.run("DELETE FROM address_lock WHERE plan_id = ?", (self.plan_id,))
         return seq
+
+
+@dataclass(frozen=True, slots=True)
+class TellLater:
+    """A later outcome of a run that is over: its items were judged again. In the outbox as the first one was."""
+
+    plan_id: bytes
+    envelope: bytes
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> bool:
+        """Return whether it is told now; a run that was opened again meanwhile tells its own."""
+        plan = plan_row(tx, self.plan_id)
+        if plan.finished_seq is None:
+            return False
+        tx.append(Entry(LeafKind.CHANGE_FINISHED, self.plan_id, plan.digest, sealed=self.sealed))
+        tx.run("UPDATE plan SET outcome = ?, outcome_due = 0 WHERE plan_id = ?", (self.envelope, self.plan_id))
+        post(tx, Post("outcome", self.envelope))
+        return True
 
 
 @dataclass(frozen=True, slots=True)

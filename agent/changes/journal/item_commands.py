@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from agent.changes.journal.commands import Deadline, Now, refuse_if_stopped
 from agent.changes.journal.machine import FINAL, UNSENT, Event, next_state
-from agent.inventory.book import Broken
+from agent.inventory.book import Broken, Query
 from agent.model import (
     Address,
     DesiredChange,
@@ -32,6 +32,7 @@ from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from trust.items import decode_value_untrusted, encode_value
 from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, LeafKind
+from trust.policy import Action
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,64 @@ def move_item(tx: Tx, move: MoveItem) -> ItemState:
         ImpossibleTransitionError: the table has no such way.
     """
     return _moved(tx, move, *_standing(tx, move.plan_id, move.n))
+
+
+def overtaken_by(query: Query, plan_id: bytes, n: int, service: str, wrote: Sequence[Address]) -> str:
+    """Return the short id of the newest other change that acted on what an item wrote since it did; "": none.
+
+    Args:
+        query: reads the database.
+        plan_id: of the item's plan.
+        n: the item's number.
+        service: the item's service.
+        wrote: the addresses that the item wrote, or judges by.
+    """
+    if not wrote:
+        return ""
+    named = " OR ".join("instr(s.do, ?)" for _ in wrote)
+    rows = query(
+        "SELECT p.short FROM item i JOIN plan p USING (plan_id) JOIN step s ON s.plan_id = i.plan_id AND s.item = i.n"  # noqa: S608  # only question marks
+        " WHERE i.service = ? AND i.plan_id <> ? AND s.about_seq >"
+        " (SELECT coalesce(max(about_seq), 0) FROM step WHERE plan_id = ? AND item = ?)"
+        f" AND p.action <> ? AND ({named}) ORDER BY s.about_seq DESC LIMIT 1",
+        (service, plan_id, plan_id, n, Action.DISCONNECT.value, *(json.dumps(a).encode() for a in wrote)),
+    )
+    return str(rows[0]["short"]) if rows else ""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveStanding:
+    """Move an item whose writes stand by what was read of it just now, unless that says nothing of it any more.
+
+    `seq`: of the item's state when it was read. `wrote`: the addresses that it wrote, or judges by. `over`: its run is
+    over, so that the change owes a later outcome.
+    """
+
+    move: MoveItem
+    seq: int
+    wrote: tuple[Address, ...]
+    over: bool
+
+    def run(self, tx: Tx) -> ItemState | None:
+        """Return the new state; None: it moved meanwhile, its run goes on, or another change acts or acted on it."""
+        plan_id, n, service = self.move.plan_id, self.move.n, self.move.service
+        row = tx.one(
+            "SELECT i.state, i.state_seq, p.digest, p.finished_seq FROM item i JOIN plan p USING (plan_id)"
+            " WHERE plan_id = ? AND n = ?",
+            (plan_id, n),
+        )
+        if row is None or row["state_seq"] != self.seq or (row["finished_seq"] is not None) is not self.over:
+            return None
+        overtaken = service is not None and overtaken_by(tx.all, plan_id, n, service, self.wrote)
+        if overtaken and self.move.event is not Event.LEAVE:
+            return None
+        try:
+            refuse_if_held(tx, plan_id, self.wrote)
+        except RefusedCommandError:
+            return None
+        if self.over:
+            tx.run("UPDATE plan SET outcome_due = 1 WHERE plan_id = ?", (plan_id,))
+        return _moved(tx, self.move, ItemState(row["state"]), bytes(row["digest"]))
 
 
 def _standing(tx: Tx, plan_id: bytes, n: int) -> tuple[ItemState, bytes]:

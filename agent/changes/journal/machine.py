@@ -11,6 +11,9 @@ The life of an item::
        └─skip, drift, supersede, cancel, expire, fail ─▶ skipped, stale, superseded, cancelled, expired, not-applied
 
 What is half applied needs a person, or is reverted by the plan's own declaration.
+
+After its run an item that stands is judged again until what it set is proven to be so or not (`LATER`), and read once
+more at the end of a batch (`diverge`). `leave` ends the judging; the state stays as it was judged last.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from dataclasses import dataclass
 
 from agent.connectors.base import Enforced, Judgement
 from agent.model import ItemState, Listed, Verdict
+from agent.reasons import ProofReason
 
 S = ItemState
 
@@ -45,6 +49,7 @@ class Event(enum.Enum):
     ESCALATE = "escalate"
     RETRY = "retry"
     REVERT = "revert"
+    LEAVE = "leave"
 
 
 UNSENT = (S.PLANNED, S.WAITING)
@@ -52,6 +57,8 @@ UNSENT = (S.PLANNED, S.WAITING)
 _IN_DOUBT = (S.RUNNING, S.UNKNOWN)
 TOUCHED = (S.APPLIED, S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
 """States in which the item's writes stand."""
+LATER = (S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
+"""States of an item whose writes stand, and of which it is not known yet whether they are enforced."""
 
 TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
     **dict.fromkeys([(s, Event.WAIT) for s in (S.PLANNED, S.RUNNING)], S.WAITING),
@@ -63,10 +70,11 @@ TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
     **dict.fromkeys([(s, Event.EXPIRE) for s in (*UNSENT, S.RUNNING)], S.EXPIRED),
     **dict.fromkeys([(s, Event.FAIL) for s in (*UNSENT, *_IN_DOUBT)], S.NOT_APPLIED),
     (S.RUNNING, Event.LOSE): S.UNKNOWN,
-    **dict.fromkeys([(s, Event.PROVE) for s in (*_IN_DOUBT, S.SET_AT_NEXT_LOGIN)], S.APPLIED),
-    **dict.fromkeys([(s, Event.SET_OFFLINE) for s in _IN_DOUBT], S.SET_AT_NEXT_LOGIN),
+    **dict.fromkeys([(s, Event.PROVE) for s in (*_IN_DOUBT, *LATER)], S.APPLIED),
+    **dict.fromkeys([(s, Event.SET_OFFLINE) for s in (*_IN_DOUBT, S.SET_NOT_ENFORCED)], S.SET_AT_NEXT_LOGIN),
     **dict.fromkeys([(s, Event.SET_UNENFORCED) for s in (*_IN_DOUBT, S.SET_AT_NEXT_LOGIN)], S.SET_NOT_ENFORCED),
-    **dict.fromkeys([(s, Event.DIVERGE) for s in _IN_DOUBT], S.DIVERGED),
+    **dict.fromkeys([(s, Event.DIVERGE) for s in (*_IN_DOUBT, *TOUCHED)], S.DIVERGED),
+    **{(s, Event.LEAVE): s for s in LATER},
     **dict.fromkeys(
         [(s, Event.ESCALATE) for s in (*_IN_DOUBT, S.DIVERGED, S.NEEDS_A_PERSON, *TOUCHED)], S.NEEDS_A_PERSON
     ),
@@ -74,6 +82,8 @@ TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
     **dict.fromkeys([(s, Event.REVERT) for s in (*TOUCHED, S.NEEDS_A_PERSON)], S.REVERTED),
 }
 """The one table. A pair that is not in it is a bug in the caller."""
+
+_NOT_JUDGED = frozenset({ProofReason.UNREADABLE, ProofReason.UNMAPPED_METHOD})
 
 FINAL = frozenset(ItemState) - {S.PLANNED, S.WAITING, S.RUNNING, S.UNKNOWN}
 """States in which a run has nothing more to do for the item."""
@@ -165,6 +175,24 @@ def _settle_enforcement(steps: Sequence[StepFact], judgement: Judgement | None, 
         Enforced.PENDING: Event.SET_OFFLINE,
         Enforced.NO: Event.SET_UNENFORCED,
     }[judgement.enforced]
+
+
+def settle_later(state: ItemState, judgement: Judgement) -> Event | None:
+    """Return the event by which an item that was judged again moves, or None: nothing new is known.
+
+    Args:
+        state: of the item, one of `LATER`.
+        judgement: of its enforcement now; what could not be read proves nothing.
+    """
+    match judgement.enforced:
+        case Enforced.YES:
+            return Event.PROVE
+        case Enforced.PENDING if state is S.SET_NOT_ENFORCED:
+            return Event.SET_OFFLINE
+        case Enforced.NO if state is S.SET_AT_NEXT_LOGIN and judgement.how not in _NOT_JUDGED:
+            return Event.SET_UNENFORCED
+        case _:
+            return None
 
 
 class Gate(enum.Enum):

@@ -12,11 +12,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agent.changes.journal.machine import ChangeState
+from agent.inventory.book import Query
 from agent.model import ItemState
 from trust import envelope as envelopes
 from trust import merkle, statements
 from trust.errors import Reason
 from trust.keys import SigningKey
+from trust.leaf import LeafKind
 from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, ReceiptResult, SealKey, size_bucket
 
 S = ItemState
@@ -52,6 +54,12 @@ STATES: Mapping[ChangeState, OutcomeState] = {
     ChangeState.EXPIRED: OutcomeState.EXPIRED,
     ChangeState.STALE: OutcomeState.NOTHING_DONE,
 }
+
+
+def outcome_number(query: Query, plan_id: bytes) -> int:
+    """Return the number of a change's next outcome, from 1: a run that goes on, and later judging, have one each."""
+    told = "SELECT count(*) AS n FROM event WHERE plan = ? AND kind = ?"
+    return 1 + int(query(told, (plan_id, LeafKind.CHANGE_FINISHED.value))[0]["n"])
 
 
 @dataclass(frozen=True, slots=True)

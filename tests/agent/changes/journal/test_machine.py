@@ -10,6 +10,7 @@ from agent.changes.journal.machine import (
     EXIT_CODES,
     FAILED,
     FINAL,
+    LATER,
     TOUCHED,
     TRANSITIONS,
     ChangeState,
@@ -21,9 +22,11 @@ from agent.changes.journal.machine import (
     fold,
     next_state,
     settle,
+    settle_later,
 )
 from agent.connectors.base import Enforced, Judgement
 from agent.model import ItemState, Listed, Verdict
+from agent.reasons import ProofReason
 from trust.leaf import ITEM_STATE_CODES
 
 S = ItemState
@@ -84,6 +87,34 @@ def test_only_what_stands_can_be_reverted() -> None:
     half = S.NEEDS_A_PERSON  # some of its writes may stand
     assert {old for old, e in TRANSITIONS if e is E.REVERT} == {*TOUCHED, half}
     assert not set(TOUCHED) & {S.NOT_APPLIED, S.DIVERGED}
+
+
+def test_what_stands_may_be_seen_to_read_otherwise_later() -> None:
+    assert {old for old, e in TRANSITIONS if e is E.DIVERGE} == {S.RUNNING, S.UNKNOWN, *TOUCHED}
+
+
+def test_judging_again_moves_only_what_is_not_proven_and_ends_where_it_is() -> None:
+    for state in LATER:
+        assert next_state(state, E.PROVE) is S.APPLIED
+        assert next_state(state, E.LEAVE) is state
+    assert {old for old, e in TRANSITIONS if e is E.LEAVE} == set(LATER)
+    assert set(TOUCHED) - set(LATER) == {S.APPLIED}
+
+
+@pytest.mark.parametrize("state", LATER, ids=lambda s: s.value)
+@pytest.mark.parametrize("how", ProofReason, ids=lambda how: how.value)
+@pytest.mark.parametrize("enforced", Enforced, ids=lambda e: e.value)
+def test_settle_later(state: S, how: ProofReason, enforced: Enforced) -> None:
+    event = settle_later(state, Judgement(enforced, how))
+    if event is not None:
+        assert next_state(state, event) is not state
+    assert (event is E.PROVE) == (enforced is Enforced.YES)
+    if how in (ProofReason.UNREADABLE, ProofReason.UNMAPPED_METHOD) and enforced is Enforced.NO:
+        assert event is None  # what could not be read disproves nothing
+    elif enforced is Enforced.NO:
+        assert (event is E.SET_UNENFORCED) == (state is S.SET_AT_NEXT_LOGIN)
+    elif enforced is Enforced.PENDING:
+        assert (event is E.SET_OFFLINE) == (state is S.SET_NOT_ENFORCED)
 
 
 def test_an_offline_setting_may_come_true_later() -> None:

@@ -1,0 +1,263 @@
+"""Judges items again after their run: those that are set and not proven yet, until true, false, or out of time.
+
+* An item that waits for a next login, or whose sessions carried on, is judged at a steady pace by the reads and the
+  access method of its run. Each move is one of `machine.TRANSITIONS`, with its leaf; the change's state follows.
+* Nothing is sent, and nothing here lasts in memory only: a restart goes on with the items that the database has.
+* An item on which another change acted since is left: reads of today say nothing of it.
+* A change whose items moved owes its later outcome (`plan.outcome_due`) until that is posted, through any crash.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import trio
+
+from agent.changes.engine.bulk_reads import read_targets
+from agent.changes.engine.steps import RunParts
+from agent.changes.journal import commands
+from agent.changes.journal.commands import read_plan_row
+from agent.changes.journal.item_commands import MoveItem, MoveStanding, decode_bound, overtaken_by
+from agent.changes.journal.machine import Event, Gate, fold, settle_later
+from agent.changes.journal.signing import Signer, outcome_number
+from agent.connectors.base import AccessMethod, Judgement
+from agent.inventory import book
+from agent.model import Address, Effect, Enforcement, Item, ItemState, ProofKind, Seen, target_of
+from agent.reasons import ItemReason
+from agent.runtime.notifier import Notifier
+from agent.store.vault import Vault
+from trust.errors import TrustError
+from trust.items import decode_item_untrusted
+
+_log = logging.getLogger("agent.changes")
+SLICE: Final = 100
+"""Items that are read together; between two slices everything else of the agent has its turn."""
+ROUNDS_MAX: Final = 8
+"""Reads of an access method in a row; each may name what the last one made necessary."""
+DAY_S: Final = 86_400
+_LEFT: Final = (ItemReason.OVERTAKEN, ItemReason.NOT_PROVEN_IN_TIME)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeTempo:
+    """How often items are judged again, and for how long after their run began; seconds."""
+
+    every_s: float
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedItems:
+    """Result of one round: the number of items that were judged, that moved, and that could not be judged now."""
+
+    judged: int = 0
+    moved: int = 0
+    unread: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Watched:
+    """The parts of an item's document and steps that judging needs; they never change after its run.
+
+    `enforce` None: it has no enforcement check. `ended`: the sessions that it set out to end.
+    """
+
+    item: Item
+    enforce: Enforcement | None
+    wrote: tuple[Address, ...]
+    ended: frozenset[Address]
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """An item that is to be judged again, as the database has it.
+
+    `set_s`: when its last step was done, unix seconds.
+    """
+
+    plan_id: bytes
+    n: int
+    state: ItemState
+    seq: int
+    set_s: int
+    watched: _Watched
+
+
+class JudgeAgain:
+    """The loop that judges items again."""
+
+    def __init__(
+        self, parts: RunParts, vault: Vault, signer: Callable[[], Signer], bell: Notifier, tempo: JudgeTempo
+    ) -> None:
+        """Take the parts of a run: items are judged with its reads and its access methods."""
+        self._parts, self._vault, self._signer, self._bell, self._tempo = parts, vault, signer, bell, tempo
+        self._watched: dict[tuple[bytes, int], _Watched | None] = {}
+
+    async def run(self) -> None:
+        """Judge until cancelled.
+
+        Raises:
+            StoreFailedError: the journal cannot be written.
+        """
+        while True:
+            await self._parts.clock.sleep(self._tempo.every_s)
+            done = await self.round()
+            if done.moved or done.unread:
+                _log.info("items were judged again", extra={"count": done.moved})
+
+    async def round(self) -> JudgedItems:
+        """Judge every item that waits once, and tell the later outcomes that are due."""
+        total = JudgedItems()
+        if self._parts.store.query("SELECT 1 FROM meta WHERE key = ?", (commands.HALT,)):
+            return total  # the clock jumped: neither ages nor the begin of sessions can be believed
+        rows = self._parts.store.query(_WAITING)
+        known = {(bytes(r["plan_id"]), r["n"]) for r in rows}
+        self._watched = {key: watched for key, watched in self._watched.items() if key in known}
+        for start in range(0, len(rows), SLICE):
+            found = await self._judge(list(self._opened(rows[start : start + SLICE])))
+            total = JudgedItems(total.judged + found.judged, total.moved + found.moved, total.unread + found.unread)
+            await trio.lowlevel.checkpoint()
+        await self._tell()
+        if total.moved:
+            self._bell.ring()
+        return total
+
+    # --- what is judged ---
+
+    def _opened(self, rows: Sequence[sqlite3.Row]) -> Iterator[_Later]:
+        for row in rows:
+            key = (bytes(row["plan_id"]), row["n"])
+            if key not in self._watched:
+                self._watched[key] = self._open(*key)
+            watched = self._watched[key]
+            if watched is not None and row["reason"] not in _LEFT:
+                yield _Later(*key, ItemState(row["state"]), row["state_seq"], row["set_s"], watched)
+
+    def _open(self, plan_id: bytes, n: int) -> _Watched | None:
+        """Return the parts of an item that judging needs; None: its subscriber was erased, or it does not decode."""
+        (row,) = self._parts.store.query("SELECT subject, doc FROM item WHERE plan_id = ? AND n = ?", (plan_id, n))
+        opened = self._vault.open_record(bytes(row["subject"]), bytes(row["doc"]))
+        try:
+            item = None if opened is None else decode_item_untrusted(opened[1])
+        except TrustError:
+            item = None
+        if item is None:
+            _log.warning("an item cannot be opened to be judged again", extra={"plan": plan_id.hex(), "item": n})
+            return None
+        wrote = [t.address for s in item.steps if not isinstance(s.do, Effect) for t in s.do]
+        if item.enforce is not None and not wrote:
+            wrote = [item.enforce.address]
+        gone = {
+            s.n for s in item.steps if isinstance(s.do, Effect) and s.do.proof is ProofKind.GONE
+        }  # as `Steps.note_bound`
+        bound = self._parts.store.query("SELECT n, bound FROM step WHERE plan_id = ? AND item = ?", (plan_id, n))
+        ended = frozenset(a for r in bound if r["n"] in gone for a in decode_bound(bytes(r["bound"])))
+        return _Watched(item, item.enforce, tuple(dict.fromkeys(wrote)), ended)
+
+    async def _judge(self, items: Sequence[_Later]) -> JudgedItems:
+        seen, unread = await self._read(items)
+        moved = judged = 0
+        for later in items:
+            judgement = self._judgement(later, seen, unread)
+            judged += judgement is not None
+            move = self._move(later, judgement)
+            if move is not None:
+                command = MoveStanding(move, later.seq, later.watched.wrote, over=True)
+                moved += await self._parts.store.run(command) is not None
+        return JudgedItems(judged, moved, len(items) - judged)
+
+    async def _read(self, items: Sequence[_Later]) -> tuple[Mapping[Address, Seen], frozenset[str]]:
+        """Return the reads that the access methods need, and the targets that cannot be read."""
+        seen: dict[Address, Seen] = {}
+        unread: set[str] = set()
+        asked = [(method, later) for later in items if (method := self._method(later)) is not None]
+        for _ in range(ROUNDS_MAX):
+            needed = {a for method, later in asked for a in _needed(method, later, seen)}
+            missing = [a for a in needed if target_of(a) not in unread]
+            unread |= {target_of(a) for a in missing if self._parts.sessions.arrives_later(target_of(a))}
+            missing = [a for a in missing if target_of(a) not in unread]
+            if not missing:
+                break
+            found, away = await read_targets(self._parts.sessions, missing)
+            seen.update(found)
+            unread |= away.keys()
+        return seen, frozenset(unread)
+
+    def _method(self, later: _Later) -> AccessMethod | None:
+        enforce = later.watched.enforce
+        return None if enforce is None else self._parts.access_methods.get(enforce.expect.get("method", ""))
+
+    def _judgement(self, later: _Later, seen: Mapping[Address, Seen], unread: frozenset[str]) -> Judgement | None:
+        """Return the judgement of an item's enforcement now; None: a read that it needs failed."""
+        method, enforce = self._method(later), later.watched.enforce
+        if method is None or enforce is None or any(_needed(method, later, seen)):
+            return None
+        if {target_of(enforce.address)} & unread:
+            return None
+        # A session that began since then is not one from before the change: judging is late, not the session
+        late_s = max(int(self._parts.clock.wall_s()) - later.set_s, 0)
+        return method.judge(replace(enforce, within_s=enforce.within_s + late_s), seen, later.watched.ended)
+
+    # --- what follows ---
+
+    def _move(self, later: _Later, judgement: Judgement | None) -> MoveItem | None:
+        """Return the move of an item by its judgement, or its last one (`leave`); None: it waits on."""
+        item, store = later.watched.item, self._parts.store
+        if item.subject is not None:
+            by = overtaken_by(store.query, later.plan_id, later.n, item.subject, later.watched.wrote)
+            why = f"change {by} acted on the service since" if by else ""
+            if not by and not book.stands(store.query, item.subject, item.desired):
+                why = "what it recorded of the service was changed since"
+            if why:
+                return self._made(later, Event.LEAVE, ItemReason.OVERTAKEN, f"{why}: no longer judged")
+        if judgement is not None and (event := settle_later(later.state, judgement)) is not None:
+            return self._made(later, event, judgement.how, judgement.detail)
+        age_s = self._parts.clock.wall_s() - later.set_s
+        if age_s > self._tempo.for_s:
+            told = "could not be read" if judgement is None else judgement.detail
+            why = f"judged for {self._tempo.for_s / DAY_S:g} days without a proof: {told}"
+            return self._made(later, Event.LEAVE, ItemReason.NOT_PROVEN_IN_TIME, why)
+        return None
+
+    def _made(self, later: _Later, event: Event, reason: str, detail: str) -> MoveItem:
+        service = later.watched.item.subject
+        fields = {"what": "item", "event": event.value, "reason": reason, "detail": detail, "later": True}
+        sealed = self._parts.recorder.record(service, fields)
+        return MoveItem(later.plan_id, later.n, event, reason, detail, sealed, service=service)
+
+    async def _tell(self) -> None:
+        """Sign and post the later outcome of each change with items that moved."""
+        due = self._parts.store.query("SELECT * FROM plan WHERE outcome_due = 1 AND finished_seq IS NOT NULL")
+        for row in map(read_plan_row, due):
+            found = self._parts.store.query("SELECT n, state FROM item WHERE plan_id = ?", (row.plan_id,))
+            states = {r["n"]: ItemState(r["state"]) for r in found}
+            state = fold(Gate.CONSUMED, Counter(states.values()))
+            number = outcome_number(self._parts.store.query, row.plan_id)
+            envelope = self._signer().outcome(row.digest, number, state, states, self._parts.clock.wall_s())
+            record = self._parts.recorder.record(None, {"what": "judged-again", "state": state.value})
+            await self._parts.store.run(commands.TellLater(row.plan_id, envelope, record))
+
+
+_WAITING: Final = """
+SELECT i.plan_id, i.n, i.state, i.state_seq, i.reason, (
+    SELECT max(e.at_s) FROM step s JOIN event e ON e.seq = s.outcome_seq WHERE s.plan_id = i.plan_id AND s.item = i.n
+) AS set_s
+FROM item i JOIN plan p USING (plan_id)
+WHERE i.state IN ('set-at-next-login', 'set-not-enforced') AND p.finished_seq IS NOT NULL AND set_s IS NOT NULL
+ORDER BY p.consumed_seq, i.n
+"""
+"""The states of `machine.LATER`, in literals: so the index on just these rows is used."""
+
+
+def _needed(method: AccessMethod, later: _Later, seen: Mapping[Address, Seen]) -> list[Address]:
+    enforce = later.watched.enforce
+    if enforce is None:
+        return []
+    if enforce.address not in seen:
+        return [enforce.address]
+    return [a for a in method.enforcement_reads(enforce, seen) if a not in seen]
