@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -41,6 +41,7 @@ from agent.changes.planning.preview import Pacing
 from agent.changes.remote import build as remote
 from agent.changes.remote.inbox_handler import InboxHandler
 from agent.changes.remote.sealing import Sealing
+from agent.changes.target_watch import TargetWatch
 from agent.changes.worker import Worker
 from agent.config import AgentConfig
 from agent.connectors import roles
@@ -60,6 +61,7 @@ from agent.reasons import TargetReason
 from agent.runtime import redacting_log
 from agent.runtime.clock import Clock, SystemClock
 from agent.runtime.http import serve_http
+from agent.runtime.outages import Outages
 from agent.runtime.supervise import supervise
 from agent.runtime.unix_socket import bind_unix
 from agent.store import mail
@@ -147,7 +149,7 @@ class Link:
         try:
             await self._made().join()
         except CredentialsError as err:
-            _log.warning("cloud-credentials", extra={"error": str(err)})  # `run` tries again, and `status` says so
+            _log.warning("cloud-credentials", extra={"cause": str(err)})  # `run` tries again, and `status` says so
 
     def _wanted(self) -> bool:
         return self._config.cloud.uplink and (self._config.state_dir / "cloud.json").exists()
@@ -203,6 +205,7 @@ class Daemon:
     link: Link
     poller: Poller
     judging: JudgeAgain
+    target_watch: TargetWatch
     provisioner: Provisioner | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -227,6 +230,7 @@ class Daemon:
             nursery.start_soon(self._supervised, "link", self.link.run)
             nursery.start_soon(self._supervised, "polling", self.poller.run)
             nursery.start_soon(self._supervised, "judging", self.judging.run)
+            nursery.start_soon(self._supervised, "target watch", self.target_watch.run)
             if self.provisioner is not None:
                 nursery.start_soon(self._supervised, "provisioning", self.provisioner.run)
             nursery.start_soon(self._billing)
@@ -274,7 +278,8 @@ def build(
         made = roles.build(config.connectors, context)
     else:
         made = Connectors(connectors)
-    clock_watch, importer = ClockWatch(files.store, ground.recorder, clock), _importer(config, ground)
+    outages = Outages(clock.wall_s)
+    clock_watch, importer = ClockWatch(files.store, ground.recorder, clock), _importer(config, ground, outages)
     approvals = authority.build(ground, log.signer, importer.doubt, EVIDENCE_TESTS)
     tests = {**book.requirement_tests(importer.doubt), **REQUIREMENT_TESTS}
     run = engine.build(
@@ -312,6 +317,7 @@ def build(
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
     network = ShownNetwork(made.targets, devices, cpes.desk)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)
+    watch = TargetWatch(run.sessions, outages, clock)
     return Daemon(
         config,
         files,
@@ -325,6 +331,7 @@ def build(
         link,
         poller,
         judging,
+        watch,
         cpes.provisioner,
     )
 
@@ -351,8 +358,14 @@ def _lent(secrets: SecretStore) -> Callable[[str], bytes]:
     return secret
 
 
-def _importer(config: AgentConfig, ground: Ground) -> Importer:
+BILLING: Final = "billing"
+"""What the billing file is called among the things that the agent depends on."""
+
+
+def _importer(config: AgentConfig, ground: Ground, outages: Outages) -> Importer:
     recorder = ground.recorder
+    if config.billing.file is not None:
+        outages.expect(BILLING)
     return Importer(
         ground.store,
         lambda fields: recorder.record(None, dict(fields)),
@@ -360,6 +373,7 @@ def _importer(config: AgentConfig, ground: Ground) -> Importer:
         config.billing.file,
         config.access,
         ground.clock.wall_s,
+        lambda problem: outages.note(BILLING, problem),
     )
 
 

@@ -153,6 +153,7 @@ class Worker:
 
     def _start(self, nursery: trio.Nursery, row: PlanRow) -> None:
         self._running.add(row.plan_id)
+        _log.info("a change begins", extra={"change": row.short})
         nursery.start_soon(self._contained, row)
 
     async def _contained(self, row: PlanRow) -> None:
@@ -272,6 +273,11 @@ class Worker:
         number = outcome_number(self._parts.store.query, row.plan_id)
         envelope = self._signer().outcome(row.digest, number, state, states, self._parts.clock.wall_s())
         await self._parts.store.run(commands.Finish(row.plan_id, envelope, record))
+        told = {"change": row.short, "state": state.value, "count": len(states)}
+        if stopped:
+            _log.warning("a change stopped early", extra={**told, "cause": stopped})
+        else:
+            _log.info("a change ended", extra=told)
         plans.forget(self._vault, row.plan_id)
         self._running.discard(row.plan_id)
         self._bell.ring()

@@ -256,6 +256,20 @@ class LateResult(Protocol):
 
 
 @runtime_checkable
+class Answers(Protocol):
+    """Role of a session: it can find out whether its target answers, at little cost and leaving no trace."""
+
+    async def answering(self) -> Mapping[str, str]:
+        """Return why the target, and each thing behind it, does not answer; "" for those that do.
+
+        Returns:
+            By name: the target's id, or what stands behind it (`nas/bng-1`). What was not asked is left out. Causes are
+            logged, so none says anything about a subscriber.
+        """
+        ...
+
+
+@runtime_checkable
 class ConnectionRequests(Connector, Protocol):
     """Role: its devices call in, and it can ask them to."""
 

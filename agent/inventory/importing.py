@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,6 @@ from agent.inventory.subscribers_csv import Parsed, parse_untrusted
 from agent.store.db import Store
 from agent.store.log_store import Sealed
 
-_log = logging.getLogger(__name__)
 Stamp = tuple[int, int, int]
 """What tells one state of a file from another: time of change in ns, size in bytes, inode."""
 Seal = Callable[[Mapping[str, int | str]], Sealed]
@@ -54,13 +52,16 @@ class Importer:
         billing: Path | None,
         access: Sequence[AccessMap],
         wall_s: Callable[[], float] = time.time,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
+        """Take the parts. `note` is told each time what is wrong with the billing file, "" when nothing is."""
         self._store = store
         self._seal = seal
         self._ensure = ensure
         self._billing = billing
         self._access = access
         self._wall_s = wall_s
+        self._told = note
         self._stamp: Stamp | None = None
         self._view = _View("" if billing is None else "the billing file was not read yet")
         self._reading = trio.Lock()
@@ -145,6 +146,7 @@ class Importer:
             self._note(_View(f"the billing file cannot be read: {err.strerror or type(err).__name__}"))
             return False
         if data is None:
+            self._note(self._view)
             return False
         parsed = parse_untrusted(data, self._wall_s())
         found = dict(parsed.facts)
@@ -160,8 +162,7 @@ class Importer:
         return bool(found)
 
     def _note(self, view: _View) -> None:
-        if view.problem and view.problem != self._view.problem:
-            _log.warning("%s", view.problem)
+        self._told(view.problem)
         self._view = view
 
 

@@ -21,12 +21,14 @@ from typing import Final, TextIO
 OURS: Final = frozenset({"agent", "trust", "control_plane"})
 ALLOWED: Final = frozenset(
     {
-        "attempt", "bytes", "change", "code", "config_key", "count", "crashes", "direction", "elapsed_s", "item",
-        "jump_s", "kind", "leaf", "path", "pause_s", "pid", "plan", "port", "reason", "schema", "seq", "signal",
-        "state", "status", "step", "target", "task", "tree_size", "uid", "verdict", "version",
+        "attempt", "bytes", "cause", "change", "code", "config_key", "count", "crashes", "direction", "elapsed_s",
+        "has", "item", "jump_s", "kind", "leaf", "ours", "path", "pause_s", "pid", "plan", "port", "reason", "schema",
+        "seq", "signal", "state", "status", "step", "target", "task", "tree_size", "uid", "verdict", "version",
+        "voided",
     }
 )  # fmt: skip
-"""Fields that may be printed: codes, counts, ids of changes and targets. None names a subscriber."""
+"""Fields that may be printed: codes, counts, ids of changes and targets, and the `cause` of an outage, which is
+composed of the configuration and of codes. None names a subscriber."""
 REDACTED: Final = "***"
 SECRET_CHARS: Final = 4
 """Shorter secrets are not searched for: replacing every `ab` would leave no log."""

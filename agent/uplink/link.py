@@ -104,6 +104,8 @@ class Uplink:
         self._since_s = 0
         self._problem = ""
         self._renewed_at: float | None = None
+        self._logged = ""
+        """Why there is no connection, as the log says it; "": it says that there is one, or nothing."""
 
     def status(self) -> LinkStatus:
         """Return how the connection stands now."""
@@ -168,9 +170,10 @@ class Uplink:
         if isinstance(error, RemoteRefusedError):
             pause_s = max(pause_s, error.retry_after_s * (1 + self._dice()) / 2)
         code = error.code if isinstance(error, RemoteUplinkError) else "credentials"
+        if self._logged != code:  # each attempt fails alike: the outage has one line
+            self._logged = code
+            _log.warning("no connection to the control plane", extra={"code": code})
         self._note(connected=False, problem=code)
-        extra = {"code": code, "count": failures, "pause_s": round(pause_s, 1)}
-        _log.warning("no connection to the control plane", extra=extra)
         await trio.sleep(pause_s)
 
     def _note(self, *, connected: bool, problem: str) -> None:
@@ -189,6 +192,7 @@ class Uplink:
             async with trio.open_nursery() as nursery:
 
                 def greeted() -> None:
+                    self._logged = ""
                     _log.info("connected to the control plane")
                     self._note(connected=True, problem="")
                     nursery.start_soon(self._sender.run, connection)

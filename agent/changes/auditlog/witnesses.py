@@ -372,5 +372,5 @@ class Witnesses:
             what = "contradicted" if lost else "silence"
             record = self._recorder.record(None, {"what": "unwitnessed-start", "why": what})
             voided = await self._store.run(UnwitnessedStart(lost, record))
-            _log.warning("unwitnessed-start", extra={"why": what, "voided": voided})
+            _log.warning("unwitnessed-start", extra={"reason": what, "voided": voided})
             self._bell.ring()

@@ -27,7 +27,7 @@ from agent.model import (
     Value,
     Verdict,
 )
-from agent.reasons import NumberedReason, TargetReason
+from agent.reasons import AnyReason, NumberedReason, TargetReason
 from agent.runtime.clock import Clock
 
 CRASH = "crash"
@@ -65,8 +65,20 @@ def kind_of(outcome: StepOutcome) -> OutcomeKind:
     return OutcomeKind.CRASHED if outcome.reason == _lost(None) else OutcomeKind.LOST
 
 
-def _lost(why: Reply | str | None) -> NumberedReason:
-    return TargetReason.LOST.numbered(why or CRASH)
+@dataclass(frozen=True, slots=True)
+class _InDoubt:
+    """Why it is not known what became of a step that may have been sent; `text` is for people."""
+
+    reason: AnyReason
+    text: str = "no reply"
+
+
+def _lost(why: Reply | _InDoubt | None) -> NumberedReason:
+    return TargetReason.LOST.numbered(why.reason if isinstance(why, _InDoubt) else CRASH)
+
+
+def _silence(why: Reply | _InDoubt | None) -> str:
+    return why.text if isinstance(why, _InDoubt) else "no reply"
 
 
 def hung_up(reason: str) -> bool:
@@ -155,7 +167,7 @@ async def recover_step(
 class _Sent:
     """A step was sent, or may have been: the target's reply, or why it is in doubt."""
 
-    said: Reply | str | None
+    said: Reply | _InDoubt | None
 
 
 async def _send(
@@ -164,27 +176,27 @@ async def _send(
     """Send a step; a StepOutcome says that nothing was sent."""
     if clock.boot_s() >= ticket.deadline_s:
         return StepOutcome(Verdict.NOT_APPLIED, TargetReason.EXPIRED, "the deadline passed before the first byte")
-    said: Reply | str
+    said: Reply | _InDoubt
     try:
         with trio.fail_after(patience.send_s):
             said = await session.send(ticket)
     except DriftedError as err:
         if ticket.attempt > 1:  # an earlier attempt of ours was sent: only what it reads now can be said
-            return _Sent(TargetReason.DRIFTED)
+            return _Sent(_InDoubt(TargetReason.DRIFTED))
         return StepOutcome(Verdict.NOT_APPLIED, TargetReason.DRIFTED, str(err), err.observed)
     except NotSentError as err:
         return StepOutcome(Verdict.NOT_APPLIED, err.reason, str(err))
     except LostError as err:
-        said = err.reason
+        said = _InDoubt(err.reason, str(err))
     except trio.TooSlowError:
-        said = TargetReason.TIMEOUT
-    if isinstance(said, str):
-        await journal.doubt(ticket, said)
+        said = _InDoubt(TargetReason.TIMEOUT, f"no reply from {ticket.target} in {patience.send_s:g} s")
+    if isinstance(said, _InDoubt):
+        await journal.doubt(ticket, said.reason)
     return _Sent(said)
 
 
 async def _read_back(
-    session: Session, ticket: Ticket, said: Reply | str | None, clock: Clock, patience: Patience
+    session: Session, ticket: Ticket, said: Reply | _InDoubt | None, clock: Clock, patience: Patience
 ) -> StepOutcome:
     """Return the verdict. `said`: the reply; or why it is in doubt; None when a crash lost even that."""
     if isinstance(ticket.do, Effect):
@@ -210,7 +222,7 @@ def _judge_writes(writes: tuple[Transition, ...], seen: Mapping[Address, Seen]) 
 
 
 async def _prove_writes(
-    session: Session, writes: tuple[Transition, ...], said: Reply | str | None, clock: Clock, patience: Patience
+    session: Session, writes: tuple[Transition, ...], said: Reply | _InDoubt | None, clock: Clock, patience: Patience
 ) -> StepOutcome:
     until = clock.boot_s() + patience.reread_s
     addresses = [w.address for w in writes]
@@ -251,14 +263,14 @@ async def _reread(
 
 
 async def _prove_effect(
-    session: Session, ticket: Ticket, effect: Effect, said: Reply | str | None, clock: Clock, patience: Patience
+    session: Session, ticket: Ticket, effect: Effect, said: Reply | _InDoubt | None, clock: Clock, patience: Patience
 ) -> StepOutcome:
     reply = said if isinstance(said, Reply) else None
     if effect.proof is None:
         if reply is not None:
             verdict = Verdict.APPLIED if reply.accepted else Verdict.NOT_APPLIED
             return StepOutcome(verdict, reply.reason, "accepted, not provable" if reply.accepted else reply.detail)
-        return StepOutcome(Verdict.UNKNOWN, _lost(said), "no reply, and no way to prove it")
+        return StepOutcome(Verdict.UNKNOWN, _lost(said), f"{_silence(said)}, and there is no way to prove it")
     until = clock.boot_s() + (effect.within_s if reply is None or reply.accepted else patience.poll_s)
     observed, later = await _wait_for_proof(session, ticket, effect.proof, until, clock, patience)
     reply = later or reply
@@ -276,7 +288,7 @@ async def _prove_effect(
         return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time", observed)
     if _effect_holds(ticket.bound, effect.proof, again):
         return StepOutcome(Verdict.APPLIED, TargetReason.READ_BACK, observed=again)
-    return StepOutcome(Verdict.NOT_APPLIED, _lost(said), "no reply, and it reads as before", again)
+    return StepOutcome(Verdict.NOT_APPLIED, _lost(said), f"{_silence(said)}, and it reads as before", again)
 
 
 def _effect_holds(bound: Mapping[Address, Seen], proof: ProofKind, now: Mapping[Address, Seen]) -> bool:

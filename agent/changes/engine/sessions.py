@@ -15,7 +15,18 @@ from typing import Self
 
 import trio
 
-from agent.connectors.base import Busy, Changes, ConnectionRequests, Reach, Reply, Session, UnreadableError
+from agent.connectors.base import (
+    Answers,
+    Busy,
+    Changes,
+    ConnectionRequests,
+    LostError,
+    NotSentError,
+    Reach,
+    Reply,
+    Session,
+    UnreadableError,
+)
 from agent.model import Address, Effect, EffectKind, Seen, Target, Ticket, by_target
 from agent.reasons import TargetReason
 from agent.runtime.notifier import Notifier
@@ -39,9 +50,11 @@ class _SharedRead:
 class CoalescedSession:
     """A session that shares its reads. Everything else passes through."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, trouble: Notifier | None = None) -> None:
+        """Take the session, and a bell that is rung when the target leaves something unanswered."""
         self._session = session
         self.target: Target = session.target
+        self._trouble = trouble or Notifier()
         self._reading = False
         self._next = _SharedRead()
 
@@ -56,6 +69,7 @@ class CoalescedSession:
         else:
             await self._lead(mine)
         if mine.error is not None:
+            self._trouble.ring()
             raise UnreadableError(str(mine.error), reason=mine.error.reason) from mine.error
         return {a: mine.seen[a] for a in addresses}
 
@@ -84,7 +98,15 @@ class CoalescedSession:
 
     async def send(self, ticket: Ticket) -> Reply:
         """Pass through."""
-        return await self._session.send(ticket)
+        try:
+            return await self._session.send(ticket)
+        except (LostError, NotSentError):
+            self._trouble.ring()
+            raise
+
+    async def answering(self) -> Mapping[str, str]:
+        """Pass through; empty where the session cannot tell."""
+        return await self._session.answering() if isinstance(self._session, Answers) else {}
 
     async def settle(self) -> None:
         """Pass through."""
@@ -172,6 +194,13 @@ class Sessions:
         self._opening: dict[str, trio.Lock] = {}
         self._arrived = ArrivedSessions()
         self._nursery: trio.Nursery | None = None
+        self.trouble = Notifier()
+        """Rings when a target that we dial leaves something unanswered."""
+
+    @property
+    def dialled_targets(self) -> Sequence[str]:
+        """The ids of all targets that we dial."""
+        return [t for t, (connector, _) in self._by_target.items() if connector.traits.reach is Reach.DIAL]
 
     async def host(self, nursery: trio.Nursery) -> None:
         """Start listening for devices that call in; sessions opened later live in this nursery."""
@@ -247,7 +276,7 @@ class Sessions:
         """Hold a session open until `_release` says that it is over."""
         with trio.CancelScope() as scope:
             async with connector.dial(target) as session:
-                host = _Dialled(CoalescedSession(session), trio.CapacityLimiter(connector.traits.window))
+                host = _Dialled(CoalescedSession(session, self.trouble), trio.CapacityLimiter(connector.traits.window))
                 self._hosts[target.id] = host
                 task_status.started()
                 try:

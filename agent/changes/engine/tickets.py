@@ -7,13 +7,14 @@ is the only caller of the commands of steps and of `MoveItem`.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder, do_json, outcome_json, seen_json
 from agent.changes.journal.commands import Now, PlanRow
-from agent.changes.journal.machine import FINAL, UNSENT, Event
+from agent.changes.journal.machine import FAILED, FINAL, UNSENT, Event
 from agent.inventory.book import AS_PREVIEWED, OF_SUBJECTS, Broken, inventory_address
 from agent.model import (
     Address,
@@ -32,6 +33,8 @@ from agent.reasons import ItemReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError
+
+_log = logging.getLogger(__name__)
 
 Unmet = Callable[[Tx, Item, bool], Broken | None]
 """Reads the facts that an item requires (begun already?) and returns the first one that no longer holds."""
@@ -230,7 +233,11 @@ class Tickets:
         """Move an item for the last time of its run, make `owed` durable and give the addresses back, all in one."""
         done = None if owed is None else self._done(owed)
         move = self._move(item.n, event, reason, detail, desired)
-        self.states[item.n] = await self._store.run(item_commands.EndItem(move, done, give_back))
+        state = self.states[item.n] = await self._store.run(item_commands.EndItem(move, done, give_back))
+        if state in FAILED:
+            target = item.steps[0].target if item.steps else ""
+            told = {"change": self.plan.short, "item": item.n, "target": target, "state": state.value}
+            _log.warning("an item did not go through", extra={**told, "reason": str(reason)})
 
     def _move(
         self, n: int, event: Event, reason: str, detail: str, desired: tuple[DesiredChange, ...] = ()

@@ -16,6 +16,7 @@ from __future__ import annotations
 import ipaddress
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -39,7 +40,7 @@ from agent.connectors.radius.addresses import (
 from agent.connectors.radius.codec import PacketKind
 from agent.connectors.radius.dictionary import cause_name, profile
 from agent.connectors.radius.dynauth import DynAuthAnswer, Silence
-from agent.connectors.radius.errors import RadiusError
+from agent.connectors.radius.errors import NasUnreachableError, RadiusError
 from agent.connectors.radius.reasons import RadiusReason
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
@@ -59,6 +60,10 @@ _KINDS: Final = {DISCONNECT: PacketKind.DISCONNECT, COA: PacketKind.COA}
 """By the verb of an effect."""
 
 _SESSION_NOT_FOUND: Final = 503
+NOBODY: Final = "ispagent-check-nobody"
+"""The user and session by which a NAS is asked for a sign of life."""
+ANSWER_S: Final = 12.0
+"""How long a NAS may take to answer: less than a send may take, so that its silence is told as its own."""
 
 
 class RadiusSession:
@@ -91,6 +96,8 @@ class RadiusSession:
         self._window = trio.CapacityLimiter(window)
         self._boottime = boottime
         self._settled_at = float("-inf")
+        self._silent: dict[str, str] = {}
+        """By the name of each NAS that was asked: why it did not answer last; "": it did."""
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
         """Return what each address reads now, in few queries however many there are.
@@ -159,6 +166,40 @@ class RadiusSession:
         except LostError:
             self._settled_at = trio.current_time() + SETTLE_S
             raise
+
+    async def answering(self) -> Mapping[str, str]:
+        """Return why the database does not answer, and each NAS that was asked since; "" for those that do.
+
+        A NAS that did not answer last is asked again, by a Disconnect-Request for nobody; the others are left alone,
+        since most of them log each request.
+        """
+        found: dict[str, str] = {self.target.id: ""}
+        try:
+            await self._sql.answer()
+        except UnreadableError as err:
+            found[self.target.id] = str(err).removeprefix(f"{self.target.id}: ")
+        async with trio.open_nursery() as nursery:
+            for nas in self._nas.values():
+                if self._silent.get(nas.name):
+                    nursery.start_soon(self.ask_nobody, nas)
+        return {**found, **{f"nas/{name}": why for name, why in self._silent.items()}}
+
+    async def ask_nobody(self, nas: Nas) -> str:
+        """Ask a NAS to disconnect a user that does not exist; return why it did not answer, "" if it did.
+
+        Any authentic answer proves the way and the secret; a NAS that keeps to RFC 5176 says 503.
+        """
+        attributes = identification(
+            profile(nas.profile).identify, {"login": NOBODY, "sid": NOBODY, "nas": nas.accounting}
+        )
+        deadline = trio.current_time() + ANSWER_S
+        try:
+            outcome = await self._dynauths.get(nas).exchange(PacketKind.DISCONNECT, attributes, deadline)
+        except RadiusError as err:
+            self._silent[nas.name] = str(err)
+        else:
+            self._silent[nas.name] = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
+        return self._silent[nas.name]
 
     async def settle(self) -> None:
         """Close idle connections and return when no lost command can take effect any more.
@@ -234,9 +275,9 @@ class RadiusSession:
             raise NotSentError(
                 f"no NAS is configured with accounting address {', '.join(unknown)}", reason=RadiusReason.UNKNOWN_NAS
             )
-        deadline = trio.current_time() + ticket.deadline_s - self._boottime()
+        deadline = trio.current_time() + min(ticket.deadline_s - self._boottime(), ANSWER_S)
         changes = effect.args if kind is PacketKind.COA else {}
-        outcomes: list[DynAuthAnswer | Silence | RadiusError] = []
+        outcomes: list[_Outcome] = []
         async with trio.open_nursery() as nursery:
             for session in sessions:
                 nursery.start_soon(self._ask_about, kind, session, changes, deadline, outcomes)
@@ -248,30 +289,50 @@ class RadiusSession:
         session: Mapping[str, str],
         changes: Mapping[str, str],
         deadline: float,
-        outcomes: list[DynAuthAnswer | Silence | RadiusError],
+        outcomes: list[_Outcome],
     ) -> None:
         nas = self._nas[session["nas"]]
         try:
             attributes = {**identification(profile(nas.profile).identify, session), **changes}
-            outcomes.append(await self._dynauths.get(nas).exchange(kind, attributes, deadline))
+            outcome = await self._dynauths.get(nas).exchange(kind, attributes, deadline)
         except RadiusError as err:
             outcomes.append(err)
+            if isinstance(err, NasUnreachableError):
+                self._silent[nas.name] = str(err)
+        else:
+            self._silent[nas.name] = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
+            outcomes.append(_Unanswered(nas, outcome) if isinstance(outcome, Silence) else outcome)
 
 
-def _answered(outcomes: list[DynAuthAnswer | Silence | RadiusError]) -> Reply:
+@dataclass(frozen=True, slots=True)
+class _Unanswered:
+    """A request that its NAS did not answer."""
+
+    nas: Nas
+    silence: Silence
+
+
+_Outcome = DynAuthAnswer | _Unanswered | RadiusError
+
+
+def silence_text(nas: Nas, silence: Silence) -> str:
+    """Return what the silence of a NAS may mean; RFC 5176 lets it drop what another secret signed without a word."""
+    heard = f"; {silence.refused}" if silence.refused else ""
+    return (
+        f"no reply from NAS {nas.name} at {nas.dynauth_host}:{nas.dynauth_port} ({silence.attempts} datagrams in "
+        f"{silence.waited_s:.1f} s): it is down, the way to it is blocked, or its secret is another one{heard}"
+    )
+
+
+def _answered(outcomes: list[_Outcome]) -> Reply:
     """Return what the NAS said of all sessions, the worst of it first: unknown, refused, done."""
     errors = [o for o in outcomes if isinstance(o, RadiusError)]
     if len(errors) == len(outcomes):
         raise NotSentError(str(errors[0]), reason=RadiusReason.NAS_UNREACHABLE)
-    silent = [o for o in outcomes if isinstance(o, Silence)]
+    silent = [o for o in outcomes if isinstance(o, _Unanswered)]
     if silent:
-        first = silent[0]
-        heard = f"; {first.refused}" if first.refused else ""
-        raise LostError(
-            f"no answer to {len(silent)} of {len(outcomes)} requests: {first.attempts} datagrams "
-            f"in {first.waited_s:.1f} s{heard}",
-            reason=TargetReason.TIMEOUT,
-        )
+        part = f"{len(silent)} of {len(outcomes)} requests: " if len(outcomes) > 1 else ""
+        raise LostError(f"{part}{silence_text(silent[0].nas, silent[0].silence)}", reason=TargetReason.TIMEOUT)
     if errors:
         raise LostError(
             f"{len(errors)} of {len(outcomes)} requests not sent: {errors[0]}", reason=TargetReason.PARTLY_SENT

@@ -38,9 +38,9 @@ from agent.connectors.radius.sql_connection import (
     Reading,
     Rows,
     SqlFault,
-    code,
     fault,
 )
+from agent.connectors.radius.sql_errors import explained
 from agent.reasons import AnyReason, TargetReason
 
 if TYPE_CHECKING:
@@ -278,6 +278,21 @@ class SqlAuthority:
 
         return await self._read_in_thread(read, alone=True)  # its rows are many: other tasks go on meanwhile
 
+    async def answer(self) -> None:
+        """Return when the database answers.
+
+        Raises:
+            UnreadableError: it does not; the message says why and names nobody.
+        """
+
+        def read() -> Reading[Rows]:
+            return (yield "SELECT 1", ())
+
+        if self._kind is Database.POSTGRESQL:
+            await self._read_here(read)
+        else:
+            await self._read_in_thread(read, alone=True)
+
     async def write_user(
         self, login: str, before: Value, changes: Sequence[RowChange], to_value: Callable[[Iterable[UserRow]], Value]
     ) -> Drift | None:
@@ -399,7 +414,8 @@ class SqlAuthority:
 
     def _unreadable(self, err: BaseException) -> UnreadableError:
         reason = TargetReason.TIMEOUT if fault(err) in (SqlFault.BUSY, SqlFault.CONFLICT) else _REASONS[fault(err)]
-        return UnreadableError(f"{self._pool.target.id}: cannot be read: {code(err)}", reason=reason)
+        why = explained(err, self._pool.target)
+        return UnreadableError(f"{self._pool.target.id}: cannot be read: {why}", reason=reason)
 
     def _late(self) -> UnreadableError:
         return UnreadableError(f"{self._pool.target.id}: no answer in time", reason=TargetReason.TIMEOUT)
@@ -439,7 +455,8 @@ class _Write:
                 else:
                     self.pool.drop(connection, self.guard)
                 tries += 0 if stale and fault(err) is SqlFault.GONE else 1
-                self._judge(err, stale=stale, last=tries >= TRIES_MAX)
+                why = explained(err, self.pool.target, connection.verb if connection else "")
+                self._judge(err, why, stale=stale, last=tries >= TRIES_MAX)
                 if fault(err) is SqlFault.CONFLICT:
                     time.sleep(secrets.SystemRandom().uniform(0, min(_PAUSE_S * 2**tries, _PAUSE_MAX_S)))
                 continue
@@ -479,7 +496,7 @@ class _Write:
             rows.append(UserRow(table, name, op, value, int(row_id), spelled))
         return rows
 
-    def _judge(self, err: BaseException, *, stale: bool, last: bool) -> None:
+    def _judge(self, err: BaseException, why: str, *, stale: bool, last: bool) -> None:
         """Return when the transaction may be run again; raise what is known otherwise."""
         kind, target = fault(err), self.pool.target.id
         if kind is SqlFault.CONFLICT:
@@ -491,8 +508,8 @@ class _Write:
                 ) from None
         elif self.guard.committing:
             raise LostError(
-                f"{target}: the answer to COMMIT was lost: {code(err)}", reason=RadiusReason.COMMIT_LOST
+                f"{target}: the answer to COMMIT was lost: {why}", reason=RadiusReason.COMMIT_LOST
             ) from None
         elif not (stale and kind is SqlFault.GONE) or self.guard.aborted:
             reason = _REASONS[kind]
-            raise NotSentError(f"{target}: nothing was written: {code(err)}", reason=reason) from None
+            raise NotSentError(f"{target}: nothing was written: {why}", reason=reason) from None

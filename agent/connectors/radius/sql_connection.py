@@ -1,7 +1,7 @@
 """Connections to the database that FreeRADIUS reads: PostgreSQL, MariaDB or SQLite, behind the same few methods.
 
 Blocking, for threads: psycopg's asynchronous half is asyncio's. `SqlFault` says what a driver's error means for a
-transaction; the drivers' messages may quote SQL and values, so none of them goes on. `Pool` lends connections to
+transaction; `sql_errors` says it for people. `Pool` lends connections to
 bounded threads; `Guard` gives up one that hangs without losing track of what it had sent.
 """
 
@@ -21,6 +21,7 @@ import pymysql
 import trio
 
 from agent.connectors.radius.schema import Database
+from agent.connectors.radius.sql_errors import PORTS
 from agent.connectors.radius.sql_postgresql import Statements
 
 if TYPE_CHECKING:
@@ -35,8 +36,6 @@ Query = tuple[str, Sequence[object]]
 Rows = list[tuple[Any, ...]]
 Reading = Generator[Query, Rows, _T]
 """Gives statements, takes the rows of each, and returns their meaning: the same in a thread and in a task."""
-
-_PORTS: Final = {Database.POSTGRESQL: 5432, Database.MARIADB: 3306}
 
 
 class SqlFault(enum.Enum):
@@ -98,17 +97,6 @@ def _postgresql_fault(err: psycopg.Error) -> SqlFault:
     return _POSTGRESQL_FAULTS.get(state, SqlFault.REFUSED)
 
 
-def code(err: BaseException) -> str:
-    """Return what may be said of a driver's error: its class and code, never its text."""
-    match err:
-        case psycopg.Error() if err.sqlstate:
-            return f"{type(err).__name__} {err.sqlstate}"
-        case pymysql.err.MySQLError() if err.args and isinstance(err.args[0], int):
-            return f"{type(err).__name__} {err.args[0]}"
-        case _:
-            return type(err).__name__
-
-
 class _Cursor(Protocol):
     rowcount: int
     description: Any
@@ -133,10 +121,12 @@ class Connection:
         """
         self.kind = target.database
         self.fresh = True
+        self.verb = ""
+        """Of the statement that ran last."""
         self._socket: socket.socket | None = None
         self._connection: Any = None
         self._statements: Statements | None = None
-        port = target.port or _PORTS.get(self.kind, 0)
+        port = target.port or PORTS.get(self.kind, 0)
         match self.kind:
             case Database.POSTGRESQL:
                 self._open_postgresql(target, password, port)
@@ -223,6 +213,7 @@ class Connection:
 
     def run(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
         """Execute one statement (parameters are `%s`) and return its rows."""
+        self.verb = sql.partition(" ")[0]
         if self._statements is not None:
             return self._statements.run(sql, parameters)[0]
         cursor = self._execute(sql, parameters)
@@ -233,6 +224,7 @@ class Connection:
 
     def change(self, sql: str, parameters: Sequence[object]) -> int:
         """Execute one statement and return how many rows it changed."""
+        self.verb = sql.partition(" ")[0]
         if self._statements is not None:
             return self._statements.run(sql, parameters)[1]
         cursor = self._execute(sql, parameters)

@@ -197,6 +197,19 @@ class RouterLine:
     def _is_cpu_known(self) -> bool:
         return trio.current_time() - self._cpu[0] < CPU_S
 
+    async def answer(self) -> None:
+        """Return when the router answers on the connection for reads.
+
+        Raises:
+            UnreadableError: it does not, or it is not used.
+        """
+        reached = await self._reach(self._wires[self._read_use])
+        try:
+            printed = await self._print(reached.api, (health.RESOURCE,))
+        except RouterError as err:
+            raise self.unreadable(err) from err
+        self._cpu = (trio.current_time(), health.cpu_load(printed))
+
     # --- what people are told ---
 
     def notes(self) -> tuple[str, ...]:

@@ -106,6 +106,14 @@ class RouterSession:
                 raise self._line.unreadable(err) from err
         return {text: Seen(found[text], at_s) for text in addresses}
 
+    async def answering(self) -> Mapping[str, str]:
+        """Return why the router does not answer, "" when it does: it is asked for its load."""
+        try:
+            await self._line.answer()
+        except UnreadableError as err:
+            return {self.target.id: str(err).removeprefix(f"{self.target.id}: ")}
+        return {self.target.id: ""}
+
     async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
         """Return what `effect` would end (sessions, cookies, connections), each at its own address.
 

@@ -186,6 +186,10 @@ class FakeSession:
             raise LostError("reply lost", reason="timeout")
         return Reply(True, "ack")
 
+    async def answering(self) -> Mapping[str, str]:
+        await trio.lowlevel.checkpoint()
+        return {self.target.id: "it is dead" if self.target.id in self.world.dead else ""}
+
     async def settle(self) -> None:
         await trio.lowlevel.checkpoint()
 

@@ -14,6 +14,7 @@ from agent.inventory import book
 from agent.inventory.facts import BillingFact
 from agent.inventory.importing import Importer, ImportRefusedError
 from agent.inventory.subscribers_csv import COLUMNS
+from agent.runtime.outages import Outages
 from tests.agent.store.stores import WALL_S, Agent
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.agent = Agent(folder)
         self.file = folder / "billing.csv"
+        self.outages = Outages(lambda: WALL_S)
         self.importer = self.new_importer(self.file)
 
     def new_importer(self, file: Path | None) -> Importer:
@@ -45,6 +47,7 @@ class Desk:
             file,
             (),
             lambda: WALL_S,
+            lambda problem: self.outages.note("billing", problem),
         )
 
     async def write(self, *lines: str) -> bool:
@@ -114,6 +117,7 @@ async def test_a_file_that_cannot_be_used_puts_all_in_doubt(desk: Desk, content:
 
 
 async def test_a_file_that_is_gone_and_comes_back(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     await desk.write(line("C-1"))
     away = desk.file.with_suffix(".away")
     desk.file.rename(away)
@@ -124,6 +128,8 @@ async def test_a_file_that_is_gone_and_comes_back(desk: Desk, caplog: pytest.Log
     away.rename(desk.file)
     assert await desk.importer.refresh()
     assert desk.importer.doubt("C-1") == ""
+    assert not await desk.importer.refresh()
+    assert [r.getMessage() for r in caplog.records] == ["an outage begins", "an outage is over"]
 
 
 @pytest.mark.parametrize("by_hand", [False, True])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import io
 import json
 import logging
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -130,3 +132,34 @@ def test_install_leaves_one_handler(out: io.StringIO) -> None:
 def test_a_closed_stream_does_not_raise(out: io.StringIO) -> None:
     out.close()
     logging.getLogger("agent").warning("nobody reads this")
+
+
+def log_calls() -> list[tuple[str, ast.Call]]:
+    found = []
+    for path in sorted((Path(__file__).parents[3] / "agent").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                of = node.func.value
+                if isinstance(of, ast.Name) and of.id in ("_log", "log") and node.func.attr in LEVELS:
+                    found.append((f"{path.name}:{node.lineno}", node))
+    return found
+
+
+LEVELS = {"debug", "info", "warning", "error", "exception", "critical"}
+
+
+def test_no_line_of_the_agent_is_blanked_as_a_whole() -> None:
+    """A message that is only its argument prints as `***`, and so does a field that nobody allowed."""
+    calls = log_calls()
+    assert len(calls) > 20
+    bare = [where for where, call in calls if isinstance(call.args[0], ast.Constant) and "%s" in call.args[0].value]
+    assert bare == []
+    silent = [
+        (where, key.value)
+        for where, call in calls
+        for keyword in call.keywords
+        if keyword.arg == "extra" and isinstance(keyword.value, ast.Dict)
+        for key in keyword.value.keys
+        if isinstance(key, ast.Constant) and key.value not in redacting_log.ALLOWED
+    ]
+    assert silent == []

@@ -12,6 +12,7 @@ import trio
 
 from agent.connectors.base import (
     AccessPlan,
+    Answers,
     CannotEnforce,
     Connector,
     DriftedError,
@@ -451,6 +452,38 @@ async def test_silence_is_lost_since_the_nas_may_have_acted(database: RadiusData
     assert len(requests) == 3
 
 
+async def test_a_nas_that_was_silent_is_asked_for_nobody_until_it_answers(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    silent = [True]
+
+    def answer(data: bytes) -> list[bytes]:
+        return [] if silent[0] else [reply(data, ack=False, attributes=error_cause(503))]
+
+    with UdpNas(answer).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            assert isinstance(session, Answers)
+            assert await session.answering() == {"radius/main": ""}, "a NAS that nobody needed is left alone"
+            assert nas.requests == []
+            with pytest.raises(LostError, match=r"no reply from NAS bng-1 at 127\.0\.0\.1:\d+ \(3 datagrams"):
+                await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            assert "its secret is another one" in (await session.answering())["nas/bng-1"]
+            silent[0] = False
+            assert (await session.answering())["nas/bng-1"] == ""
+            asked = len(nas.requests)
+            assert (await session.answering())["nas/bng-1"] == ""
+            assert len(nas.requests) == asked
+    assert all(b"amina" not in data for data, _ in nas.requests[3:])
+
+
+async def test_a_database_that_does_not_answer_says_why(radius_database: RadiusDatabase) -> None:
+    made = connector(radius_database)
+    made._secrets = lambda name: b"not-the-password" if name == "db" else SECRET
+    async with dialled(made) as session:
+        assert isinstance(session, Answers)
+        found = await session.answering()
+    assert found["radius/main"].startswith("cannot be read: wrong password for user radius at 127.0.0.1:")
+
+
 async def test_a_wrong_secret_is_lost_and_told(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     got, _ = await drop(database, lambda data: [reply(data, ack=True, secret=b"theirs")])
@@ -465,7 +498,7 @@ async def test_one_answered_and_one_silent_is_lost(database: RadiusDatabase) -> 
         database, lambda data: [reply(data, ack=True)] if dict(attributes_of(data))[44] == b"sid-u1" else []
     )
     assert isinstance(got, LostError)
-    assert str(got).startswith("no answer to 1 of 2")
+    assert str(got).startswith("1 of 2 requests: no reply from NAS ")
 
 
 async def test_a_session_on_an_unknown_nas_sends_nothing_at_all(database: RadiusDatabase) -> None:

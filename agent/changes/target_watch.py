@@ -1,0 +1,62 @@
+"""Looks whether each target that we dial answers, every now and then and at once when one left something unanswered.
+
+What it finds goes to `Outages`: for `status`, for the log, for monitoring. Nothing is decided by it: a change finds out
+for itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Final
+
+import trio
+
+from agent.changes.engine.sessions import Sessions
+from agent.connectors.base import UnreadableError
+from agent.runtime.clock import Clock
+from agent.runtime.outages import Outages
+from agent.runtime.supervise import supervise
+
+_log = logging.getLogger("agent.outages")
+EVERY_S: Final = 30.0
+"""Between two looks at a target that answers. Chosen arbitrarily: a person is told within it."""
+SOONEST_S: Final = 2.0
+"""Between two looks, however much is left unanswered meanwhile."""
+ANSWER_S: Final = 20.0
+"""A target that takes longer does not answer."""
+
+
+class TargetWatch:
+    """The looks at all targets."""
+
+    def __init__(self, sessions: Sessions, outages: Outages, clock: Clock) -> None:
+        """Take the sessions by which targets are asked, and where what they answer is kept."""
+        self._sessions, self._outages, self._clock = sessions, outages, clock
+        for target in sessions.dialled_targets:
+            outages.expect(target)
+
+    async def run(self) -> None:
+        """Look until cancelled; each target has a task of its own, so a silent one holds up no other."""
+        async with trio.open_nursery() as nursery:
+            for target in self._sessions.dialled_targets:
+                again = partial(self._again, target)
+                nursery.start_soon(partial(supervise, "target watch", again, log=_log))
+
+    async def _again(self, target: str) -> None:
+        while True:
+            await self.look(target)
+            await trio.sleep(SOONEST_S)
+            with trio.move_on_after(EVERY_S - SOONEST_S):
+                await self._sessions.trouble.wait()
+
+    async def look(self, target: str) -> None:
+        """Ask a target now, and note what it and the things behind it answer."""
+        found = {target: f"no answer in {ANSWER_S:g} s"}
+        with trio.move_on_after(ANSWER_S):
+            try:
+                found = dict(await (await self._sessions.dialled(target)).answering())
+            except UnreadableError as err:
+                found = {target: str(err)}
+        for name, cause in found.items():
+            self._outages.note(name, cause)

@@ -1,0 +1,58 @@
+"""Targets are looked at now and then, and at once when one left something unanswered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agent.changes.engine.sessions import Sessions
+from agent.changes.target_watch import EVERY_S, SOONEST_S, TargetWatch
+from agent.connectors.base import UnreadableError
+from agent.runtime.clock import SystemClock
+from agent.runtime.outages import Outages, SourceState
+from tests.agent.connectors.fake import FakeConnector, World
+
+
+@asynccontextmanager
+async def watched(world: World) -> AsyncIterator[tuple[Sessions, Outages]]:
+    sessions, outages = Sessions({"fake": FakeConnector(world)}), Outages(lambda: 1.0)
+    async with trio.open_nursery() as nursery:
+        await sessions.host(nursery)
+        watch = TargetWatch(sessions, outages, SystemClock())
+        assert {r.state for r in outages.reports()} == {SourceState.NOT_ASKED}
+        nursery.start_soon(watch.run)
+        yield sessions, outages
+        nursery.cancel_scope.cancel()
+
+
+def state_of(outages: Outages, target: str = "fake/d") -> SourceState:
+    return next(r.state for r in outages.reports() if r.name == target)
+
+
+async def test_an_idle_target_that_goes_away_is_noticed_and_so_is_its_return(autojump_clock: MockClock) -> None:
+    world = World()
+    async with watched(world) as (_, outages):
+        await trio.sleep(1)
+        assert state_of(outages) is SourceState.UP
+        world.dead.add("fake/d")
+        await trio.sleep(EVERY_S + 1)
+        assert state_of(outages) is SourceState.DOWN
+        world.dead.clear()
+        await trio.sleep(EVERY_S + 1)
+        assert state_of(outages) is SourceState.UP
+
+
+async def test_a_read_that_failed_has_it_looked_at_once(autojump_clock: MockClock) -> None:
+    world = World()
+    world.add("u0")
+    async with watched(world) as (sessions, outages):
+        await trio.sleep(SOONEST_S + 0.5)
+        world.dead.add("fake/d")
+        with pytest.raises(UnreadableError):
+            await (await sessions.dialled("fake/d")).read([world.user("u0")])
+        await trio.sleep(0.1)
+        assert state_of(outages) is SourceState.DOWN
