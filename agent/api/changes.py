@@ -210,6 +210,17 @@ def _read_ask(r: Reader) -> Ask:
     return ask
 
 
+_UNFINISHED: Final = frozenset(
+    {
+        ChangeState.WAITING_FOR_APPROVAL,
+        ChangeState.APPROVED,
+        ChangeState.RUNNING,
+        ChangeState.WAITING_FOR_DEVICE,
+    }
+)
+"""States of a change in which something may still become of it."""
+
+
 def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
     state = plans.state_of(row, counts)
     return {
@@ -223,7 +234,7 @@ def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
         "gate": row.gate.value,
         "hold": row.hold,
         "exit": EXIT_CODES[state],
-        "finished": state not in (ChangeState.RUNNING, ChangeState.WAITING_FOR_DEVICE),
+        "finished": state not in _UNFINISHED,
         "counts": {state.value: n for state, n in counts.items()},
         "made": row.made_s,
         "start_by": int(row.start_by.wall_s),

@@ -37,6 +37,16 @@ _LAYERS = (ProofReason, ItemReason, TargetReason, MethodReason)
 """Reasons that an item of a change may have, the more exact ones first."""
 
 
+def state_text(state: str) -> str:
+    """Return an item's state for people."""
+    return _WORDS.get(state, state)
+
+
+def is_open(state: str) -> bool:
+    """Return whether an item in that state needs a person."""
+    return state in _OPEN
+
+
 def clock_text(unix_s: float) -> str:
     """Return a moment in the reader's own time zone."""
     return datetime.fromtimestamp(unix_s).astimezone().strftime("%H:%M:%S")
