@@ -109,10 +109,17 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("people", "UID", HANDLE_KIND, REQUIRED, "The person that a local user is, by uid.", "none"),
     Key("policy", "ttl_s", whole(60, 86_400), 1800, "How long a plan may be approved, seconds."),
     Key("policy", "run_for_s", whole(60, 86_400), 3600, "How long a plan may run once it started, seconds."),
-    Key("policy", "canary", whole(1, 100), 5, "Items of the first wave of a batch."),
+    Key("policy", "canary", whole(0, 100), 5, "Items of the first wave of a batch; 0: all go at once."),
     Key("policy", "soak_s", whole(0, 3600), 120, "How long to watch after the first wave, seconds."),
     Key("policy", "pace", whole(1, 1000), 2, "Items started per second and target."),
     Key("policy", "stop_failed_percent", whole(0, 100), 2, "Stop a batch when more of its items fail, percent."),
+    Key(
+        "policy",
+        "stop_failed_least",
+        whole(1, 10_000),
+        3,
+        "Fewer failed items than this never stop a batch, whatever their share; of no effect where the share is 0.",
+    ),
     Key(
         "policy",
         "stop_lost_sessions",
@@ -195,6 +202,7 @@ class PolicyConfig:
     soak_s: int
     pace: int
     stop_failed_percent: int
+    stop_failed_least: int
     stop_lost_sessions: int
     usual: int
 

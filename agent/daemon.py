@@ -114,7 +114,8 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
     """Open the state directory; closes it at the end.
 
     Raises:
-        StoreError: keys are missing, another daemon runs, the database is newer, corrupt or cannot be written.
+        StoreError: keys are missing, keys.db is not that of the log, another daemon runs, the database is newer,
+            corrupt or cannot be written.
     """
     key = load_store_key(config.key_file)
     identity = load_identity(config.state_dir, key)
@@ -122,6 +123,7 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
     try:
         store = Store(config.state_dir, TRANSITIONS, clock.wall_s, high_water=vault.raise_mark)
         try:
+            recovery.refuse_without_keys(store, vault)
             yield Files(store, vault, identity)
         finally:
             store.close()
@@ -390,6 +392,7 @@ def _pacing(config: AgentConfig) -> Pacing:
         soak_s=policy.soak_s,
         per_target_per_s=policy.pace,
         stop_failed_percent=policy.stop_failed_percent,
+        stop_failed_least=policy.stop_failed_least,
         stop_lost_sessions=policy.stop_lost_sessions,
         usual=policy.usual,
     )

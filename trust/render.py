@@ -360,13 +360,14 @@ def _stop(plan: Plan, items: Items) -> list[str]:
     """Return when a run stops by itself, and what then becomes of what was done."""
     pace = items.head.pace
     canary = ["canary fails"] if len(items.head.waves) > 1 else []
-    failed = [f"{pace.stop_failed_percent} % fail"] if pace.stop_failed_percent else []
+    least = f" (at least {pace.stop_failed_least})" if pace.stop_failed_least > 1 else ""
+    failed = [f"{pace.stop_failed_percent} % fail{least}"] if pace.stop_failed_percent else []
     lost = [f"{pace.stop_lost_sessions} sessions not on the list lost"] if pace.stop_lost_sessions else []
     match plan.on_failure:
         case OnFailure.STOP:
             return canary + failed + lost
         case OnFailure.CONTINUE:
-            return [*canary, *lost, "does not stop by itself when items fail"]
+            return [*lost, "does not stop by itself when items fail"]
         case _:  # revert
             return [*canary, *failed, *lost, _TAKEN_BACK]
 

@@ -250,7 +250,7 @@ def test_what_a_failure_does_is_said():
 
     assert stop(OnFailure.STOP, *two) == ["canary fails · 2 % fail · 10 sessions not on the list lost"]
     assert stop(OnFailure.CONTINUE, *two) == [
-        "canary fails · 10 sessions not on the list lost · does not stop by itself when items fail"
+        "10 sessions not on the list lost · does not stop by itself when items fail"
     ]
     [told] = stop(OnFailure.REVERT, *two)
     assert told.endswith("on failure: takes back what was applied")

@@ -20,6 +20,7 @@ from agent.connectors.base import (
     Busy,
     Changes,
     ConnectionRequests,
+    KnowsAbsence,
     LostError,
     NotSentError,
     Reach,
@@ -115,6 +116,10 @@ class CoalescedSession:
     async def busy(self) -> Busy | None:
         """Pass through."""
         return await self._session.busy()
+
+    async def missing(self, effect: Effect) -> Busy | None:
+        """Pass through; a session that knows of no devices behind its target misses none."""
+        return await self._session.missing(effect) if isinstance(self._session, KnowsAbsence) else None
 
     def notes(self) -> Sequence[str]:
         """Pass through."""

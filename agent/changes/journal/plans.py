@@ -26,6 +26,7 @@ from trust import envelope as envelopes
 from trust import statements
 from trust.errors import TrustError
 from trust.items import open_items_untrusted
+from trust.leaf import LeafKind
 from trust.statements import Plan
 
 _ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
@@ -229,6 +230,14 @@ def locked(reader: sqlite3.Connection, plan_id: bytes) -> list[int]:
     """Return the items of a plan that hold addresses."""
     rows = reader.execute("SELECT DISTINCT item FROM address_lock WHERE plan_id = ? ORDER BY item", (plan_id,))
     return [r["item"] for r in rows.fetchall()]
+
+
+def reopened(reader: sqlite3.Connection, row: PlanRow) -> bool:
+    """Tell whether a plan's run was over, and was opened again for a retry."""
+    found = reader.execute(
+        "SELECT 1 FROM event WHERE plan = ? AND kind = ? LIMIT 1", (row.plan_id, LeafKind.RESUMED.value)
+    )
+    return found.fetchone() is not None
 
 
 def unfinished(reader: sqlite3.Connection) -> list[PlanRow]:
