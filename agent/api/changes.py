@@ -129,6 +129,12 @@ async def _retry(call: ApiCall) -> Response:
     return Response(200, _change(call, row.short))
 
 
+async def _rest(call: ApiCall) -> Response:
+    """Return what an ask for the rest of a change would name, and what it would leave out and why."""
+    rest = call.parts.intake.rest(call.values[0])
+    return Response(200, {**asdict(rest), "action": rest.action.value, "reason": rest.reason.value})
+
+
 def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
     p = call.parts
     row = plans.find(p.store.reader, ref)
@@ -249,5 +255,6 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/changes/{id}/export", CallerRole.OPERATOR, "", "what an approver needs", _export),
     Route("GET", "/v1/changes/{id}/watch", CallerRole.OPERATOR, "", "events, one a line", _watch),
     Route("POST", "/v1/changes/{id}/apply", CallerRole.OPERATOR, "", "the change", _apply),
+    Route("GET", "/v1/changes/{id}/rest", CallerRole.OPERATOR, "", "what can be asked for again", _rest),
     Route("POST", "/v1/changes/{id}/retry", CallerRole.OPERATOR, "", "the change", _retry),
 )

@@ -42,6 +42,7 @@ Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 
 _CLEAR = "\r\x1b[K"
 """To the beginning of a terminal's line, which is emptied."""
+LEFT_OUT_SHOWN = 50
 _COMMENT = re.compile(r"(?:^|\s)#")
 
 
@@ -295,6 +296,24 @@ def apply(id_: Id, as_json: AsJson = False) -> None:
 def retry(id_: Id, as_json: AsJson = False) -> None:
     """Try the items again that are set and not enforced; no new approval, within the plan's time."""
     show(call_object("POST", f"/v1/changes/{quote(id_, safe='')}/retry", {}), as_json, listing=False)
+
+
+@app.command()
+def again(
+    id_: Id,
+    on_failure: Annotated[str, typer.Option("--on-failure", help="stop, continue or revert when items fail")] = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask anew for the rest of a change: what is stale, cancelled, expired or was not applied. A new preview."""
+    rest = call_object("GET", f"/v1/changes/{quote(id_, safe='')}/rest")
+    if not as_json:
+        left_out = cast("list[Json]", rest["left_out"])
+        for one in left_out[:LEFT_OUT_SHOWN]:
+            print(f"left out  {render.neutralise(str(one['service']))}: {one['why']}")
+        if len(left_out) > LEFT_OUT_SHOWN:
+            print(f"left out  … and {len(left_out) - LEFT_OUT_SHOWN} more")
+    ask({"action": rest["action"], "change": id_, "on_failure": on_failure, "hold": hold}, as_json)
 
 
 @app.command()
