@@ -3,6 +3,11 @@
 Blocking, for threads: psycopg's asynchronous half is asyncio's. `SqlFault` says what a driver's error means for a
 transaction; `sql_errors` says it for people. `Pool` lends connections to
 bounded threads; `Guard` gives up one that hangs without losing track of what it had sent.
+
+Error:
+
+* OSError
+  x NoThreadError: no thread could be started on this machine; `Pool`'s callers make a target's absence of it
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, SetGate
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import Ask, RequestError, check_ask, local
-from agent.model import SuspensionReason
+from agent.model import SuspensionReason, TariffChange
 from agent.store.errors import RefusedCommandError
 from tests.agent.changes.cloud_office import MARIA_UID, Desk, Office, office_in
 from tests.agent.changes.test_worker import approved, finished, work
@@ -72,7 +72,7 @@ async def test_the_tariff_comes_along(tmp_path: Path) -> None:
         old = await half_done(office, desk, Ask(Action.SET_PLAN, ("C-1", "C-2/home"), tariff="50M"))
         row = await asked(office, Ask(Action.SET_PLAN, change=old.plan_id.hex()))
         loaded = plans.load(office.store.reader, office.daemon.files.vault, row)
-        assert [str(d.after) for i in loaded.items.items for d in i.desired] == ["50M"]  # type: ignore[union-attr]
+        assert [d for i in loaded.items.items for d in i.desired] == [TariffChange("20M", "50M")]
 
 
 @pytest.mark.parametrize(("gate", "kind"), [(Gate.EXPIRED, LeafKind.PLAN_VOID), (Gate.VOID, LeafKind.PLAN_VOID)])
