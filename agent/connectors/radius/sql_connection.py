@@ -4,10 +4,10 @@ Blocking, for threads: psycopg's asynchronous half is asyncio's. `SqlFault` says
 transaction; `sql_errors` says it for people. `Pool` lends connections to
 bounded threads; `Guard` gives up one that hangs without losing track of what it had sent.
 
-Error:
+What `Pool` raises beside the drivers' errors, and its callers tell as the target's absence:
 
 * OSError
-  x NoThreadError: no thread could be started on this machine; `Pool`'s callers make a target's absence of it
+  x NoThreadError: no thread could be started on this machine
 """
 
 from __future__ import annotations
