@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 Json = dict[str, object]
 
 DONE, FAILED, USAGE, REFUSED, MIXED = 0, 1, 2, 3, 4
+DEGRADED, FROZEN, HALTED = 5, 6, 7
+"""Of `status` and `doctor` alone, for monitoring."""
 DEFAULT_CONFIG = "/etc/ispagent/agent.toml"
 PREVIEW_S = 180.0
 """A preview of a large batch reads much, and a restore waits for a suspension that is being applied."""

@@ -33,6 +33,7 @@ itself (`init`, `serve`, `operators`, `agents`, `people`, `services`, `backup`, 
 | 2 | usage, configuration or input file |
 | 3 | refused: policy, trust, expired, too few approvers, all stale |
 | 4 | mixed, unknown, waiting for a device, not enforced, or needs a person |
+| 5, 6, 7 | of `ispagent status`, for monitoring: degraded, frozen, halted. The worst is told |
 
 ## Both
 

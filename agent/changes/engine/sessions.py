@@ -207,6 +207,10 @@ class Sessions:
         """The ids of all targets that we dial."""
         return [t for t, (connector, _) in self._by_target.items() if connector.traits.reach is Reach.DIAL]
 
+    def is_open(self, target: str) -> bool:
+        """Return whether the session of a target that we dial is held open."""
+        return target in self._hosts
+
     async def host(self, nursery: trio.Nursery) -> None:
         """Start listening for devices that call in; sessions opened later live in this nursery."""
         self._nursery = nursery

@@ -278,6 +278,11 @@ def gates(reader: sqlite3.Connection) -> dict[Gate, int]:
     return {Gate(r["gate"]): r["n"] for r in reader.execute("SELECT gate, count(*) AS n FROM plan GROUP BY gate")}
 
 
+def item_counts(reader: sqlite3.Connection) -> dict[str, int]:
+    """Return how many items are in each state, of all plans that are kept."""
+    return {r["state"]: r["n"] for r in reader.execute("SELECT state, count(*) AS n FROM item GROUP BY state")}
+
+
 def last_event_before_end(reader: sqlite3.Connection, row: PlanRow, kinds: Sequence[int]) -> int | None:
     """Return the kind (`LeafKind` value) of the last event out of `kinds` before the plan left its gate; None: none."""
     marks = ",".join("?" * len(kinds))
