@@ -9,6 +9,8 @@ duplicate-replies       send each answer twice
 wrong-secret            sign answers with another secret
 stale-session           the session is gone and nobody was told: radacct stays open, requests get NAK 503
 no-redial               the CPE does not come back after a disconnect
+start-lost              no Accounting-Start is sent
+interim-lost            no Interim-Update is sent
 stop-lost               no Accounting-Stop is sent
 accounting-lost:PERCENT that many of the accounting packets (Start, Interim-Update, Stop) get lost
 reject-401[:ATTRIBUTE]  NAK 401 where Message-Authenticator or Event-Timestamp (or the one named) is present
@@ -35,6 +37,8 @@ class FaultKind(enum.Enum):
     WRONG_SECRET = "wrong-secret"
     STALE_SESSION = "stale-session"
     NO_REDIAL = "no-redial"
+    START_LOST = "start-lost"
+    INTERIM_LOST = "interim-lost"
     STOP_LOST = "stop-lost"
     ACCOUNTING_LOST = "accounting-lost"
     REJECT_401 = "reject-401"

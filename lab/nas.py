@@ -26,6 +26,12 @@ from lab.sessions import Lease, Policy, Pool, PoolPlan, Session, Subscription, p
 
 RECEIVED_MAX: Final = 20_000
 DIALS_AT_ONCE: Final = 32
+_LOSSES: Final = {
+    "Start": FaultKind.START_LOST,
+    "Interim-Update": FaultKind.INTERIM_LOST,
+    "Stop": FaultKind.STOP_LOST,
+}
+"""What gets lost on its way to accounting, by Acct-Status-Type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,8 +376,9 @@ class Nas:
 
     async def _account(self, session: Session, status: str, cause: str = "") -> bool:
         """Account for a session; False where that gets lost, or RADIUS does not answer."""
-        lost = self.faults.get(FaultKind.ACCOUNTING_LOST, session.login)
-        if lost is not None and self._dice.random() * 100 < lost.value:
+        lost, kind = self.faults.get(FaultKind.ACCOUNTING_LOST, session.login), _LOSSES.get(status)
+        by_kind = kind is not None and self.faults.get(kind, session.login) is not None
+        if by_kind or (lost is not None and self._dice.random() * 100 < lost.value):
             return False
         now = trio.current_time()
         up, down = session.count(now)
@@ -413,8 +420,6 @@ class Nas:
 
     async def _stop(self, session: Session, cause: str) -> bool:
         """Say that a session ended; False where that gets lost."""
-        if self.faults.get(FaultKind.STOP_LOST, session.login):
-            return False
         return await self._account(session, "Stop", cause)
 
     async def report(self, login: str) -> None:
