@@ -141,6 +141,11 @@ class TargetReason(ExplainedReason):
     COMMITTED = "committed", "The database committed the rows.", ""
     DONE = "done", "The target took the request.", ""
     NO_SESSION = "no-session", "No session is open.", ""
+    NOT_THERE = (
+        "not-there",
+        "The device denied every session that was to be ended: accounting keeps rows of sessions that are over.",
+        "Nothing for this change. Close the rows: ispagent session close-stale.",
+    )
     ACCEPTED = "accepted", "The device accepted the request.", ""
     OK = "ok", "The device took the values.", ""
     OK_LATER = "ok-later", "The device applies the values later, as it said.", ""
@@ -229,6 +234,11 @@ class ProofReason(ExplainedReason):
     GARDEN = "garden", "The session has an address of the walled garden, or is still in it where it should not be.", ""
     INFERRED = "inferred", "A new session began after the change, and its login gets the wanted reply.", ""
     OFFLINE = "offline", "No session is open: it holds from the next login.", ""
+    NOT_PROVEN = (
+        "not-proven",
+        "Accounting has no session, and not every NAS that could hold one said so: nobody knows whether one is open.",
+        "Wait: it is judged again. Or bring back the NAS that the detail names, then retry the change.",
+    )
     STILL_ONLINE = (
         "still-online",
         "Sessions or connections carry on as before.",
@@ -315,7 +325,6 @@ class RefusalReason(ExplainedReason):
     CLOSED = "closed", "The change takes no more decisions.", ""
     CONSUMED = "consumed", "The plan has been used: a plan is used once.", ""
     DONE = "done", "The message was handled before.", ""
-    ERASED = "erased", "The subscriber's key is gone: nothing about them can be recorded.", ""
     EXPIRED = "expired", "The time in which the plan could start or run is over.", "Ask for the change again."
     FROZEN = "frozen", "A freeze is in force.", "Two people lift it."
     LIFTED = "lifted", "The freeze was lifted before.", ""
@@ -368,15 +377,10 @@ class ItemReason(ExplainedReason):
     REVERTED = "reverted", "The change took it back as declared.", ""
     GIVEN_UP = (
         "given-up",
-        "The run was ended by a restored backup or by a fault of the agent; the detail says which.",
+        "The run was ended after a restored backup.",
         "Look at the device, then ask for what is wanted.",
     )
     STOPPED = "stopped", "The run was stopped before this item began.", "Read the detail: what failed before it."
-    TARGET_AWAY = (
-        "target-away",
-        "The target, or the device behind it, does not answer.",
-        "Check the device: the item is tried again until the change's deadline.",
-    )
     NOT_ON_THE_LINE = (
         "not-on-the-line",
         "The device has not called in yet.",

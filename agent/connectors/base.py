@@ -28,6 +28,7 @@ import enum
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
 from agent.model import (
@@ -81,6 +82,11 @@ class UnreadableError(ConnectorError):
     def __init__(self, message: str, *, reason: AnyReason) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+Earlier = Mapping[Address, Seen]
+"""What earlier attempts at a step were bound to, as it was read before the first of them."""
+NOTHING_EARLIER: Earlier = MappingProxyType({})
 
 
 class Reach(enum.Enum):
@@ -217,8 +223,11 @@ class ReadSession(Protocol):
 class Session(ReadSession, Protocol):
     """One conversation with a target, dialled or arrived. Used by several steps at once, up to `Traits.window`."""
 
-    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+    async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Return the resources that `effect` would act on now (each open session), to be journalled before it is sent.
+
+        `earlier`: what earlier attempts at this very step were bound to. What began after the first of them is the
+        change's own result: a later attempt leaves it alone, unless it is seen to be wrong.
 
         Raises:
             UnreadableError: the target could not be asked.
@@ -265,19 +274,6 @@ class Answers(Protocol):
         Returns:
             By name: the target's id, or what stands behind it (`nas/bng-1`). What was not asked is left out. Causes are
             logged, so none says anything about a subscriber.
-        """
-        ...
-
-
-@runtime_checkable
-class KnowsAbsence(Protocol):
-    """A session whose effects go to devices behind its target, each of which may be away while the target answers."""
-
-    async def missing(self, effect: Effect) -> Busy | None:
-        """Return which device does not answer that `effect` would need now, or None; nothing about anybody is sent.
-
-        Raises:
-            UnreadableError: the target could not be asked.
         """
         ...
 
@@ -358,6 +354,8 @@ class Enforced(enum.Enum):
     YES = "yes"
     PENDING = "pending"
     """No session now: true at the next login, unless one comes in time."""
+    UNPROVEN = "unproven"
+    """No session is known, and not everything that could hold one was asked: true or false, nobody knows."""
     NO = "no"
     """A session carries on as before."""
 
@@ -365,7 +363,8 @@ class Enforced(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Judgement:
     """`how` says how it is known: `seen`, `garden`, `inferred`, `offline`; or why it is not: `still-online`,
-    `outside-garden`, `old-session`, `not-in-effect`, `unreadable`, `unmapped-method`. `detail` is for people.
+    `outside-garden`, `old-session`, `not-in-effect`, `not-proven`, `unreadable`, `unmapped-method`. `detail` is for
+    people.
     """
 
     enforced: Enforced

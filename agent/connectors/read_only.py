@@ -6,8 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from agent.connectors.base import (
+    NOTHING_EARLIER,
     AccessMethod,
     Busy,
+    Earlier,
     NotSentError,
     Reach,
     Reads,
@@ -67,7 +69,11 @@ class ReadOnlySession:
         """Return the session's own notes."""
         return self._session.notes()
 
-    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:  # noqa: ARG002  no effect acts on anything here
+    async def bind(
+        self,
+        effect: Effect,  # noqa: ARG002  no effect acts on anything here
+        earlier: Earlier = NOTHING_EARLIER,  # noqa: ARG002  nor did one before
+    ) -> Mapping[Address, Seen]:
         """Return nothing."""
         return {}
 

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -21,7 +21,6 @@ from control_plane.desk.cli_shared import (
     CloudFile,
     Json,
     KeyFile,
-    ListOutput,
     Own,
     PassphraseFile,
     StateFile,
@@ -49,7 +48,6 @@ from trust.document import Person
 from trust.envelope import Envelope
 from trust.render import neutralise
 from trust.statements import Decision, ReasonCode
-from trust.terminal import Column, Output, table
 
 app = typer.Typer(help="Look at a change and decide.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -90,22 +88,21 @@ def list_(
     state: StateFile = None,
     cloud: CloudFile = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what is over for more than a day")] = False,
-    output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
     """List the changes on the shared feed, as far as agents that you trust signed them."""
     own = load_own(trust, state)
     with _connected(own, cloud) as (desk, feed):
         seen = {a.agent: a for a in desk.client.agents()}
-        if as_json or output is Output.JSON:
+        if as_json:
             print_json(_feed_json(feed))
         else:
-            for freeze in feed.freezes if output is not Output.NAME else ():
+            for freeze in feed.freezes:
                 typer.echo(f"FROZEN: {freeze.scope.value} {neutralise(freeze.target)} by {freeze.person}")
             yesterday = now_s() // 60 - 1440
-            shown = [c for c in feed.changes if everything or c.is_open or c.plan.start_by >= yesterday]
-            if shown:
-                typer.echo(table(_COLUMNS, [_row(change) for change in shown], output))
+            for change in feed.changes:
+                if everything or change.is_open or change.plan.start_by >= yesterday:
+                    typer.echo(_line(change))
             away = [a.handle for a in desk.own.trust.agents if a.agent in seen and not seen[a.agent].connected]
             if away:
                 note(f"not connected now, says the control plane: {', '.join(away)}")
@@ -119,26 +116,12 @@ def list_(
         raise typer.Exit(NO_RECEIPT)
 
 
-_COLUMNS: Final = (
-    *map(Column, ("ID", "STATE", "HAVE", "AGENT", "CLASS", "ACTION", "SIZE", "BY", "START BY")),
-    *(Column(title, wide=True) for title in ("RUN UNTIL", "SHA256")),
-)
-
-
-def _row(change: Change) -> tuple[str, ...]:
+def _line(change: Change) -> str:
     plan = change.plan
+    start_by = f"  start by {cli_watch.utc(plan.start_by)}" if change.state in ("waiting", "approved") else ""
     return (
-        change.name,
-        change.state,
-        f"{change.have}/{change.need}",
-        change.agent,
-        plan.risk_class.value,
-        plan.action.value,
-        plan.size_bucket.value,
-        plan.requester,
-        cli_watch.utc(plan.start_by) if change.state in ("waiting", "approved") else "",
-        cli_watch.utc(plan.run_until),
-        change.sha256,
+        f"{change.name:<8}  {change.state:<14} {change.have}/{change.need}  {change.agent}  {plan.risk_class.value}  "
+        f"{plan.action.value} {plan.size_bucket.value}  by {plan.requester}{start_by}"
     )
 
 
@@ -419,7 +402,6 @@ app.command("suspend")(cli_intents.suspend)
 app.command("restore")(cli_intents.restore)
 app.command("set-plan")(cli_intents.set_plan)
 app.command("disconnect")(cli_intents.disconnect)
-app.command("again")(cli_intents.again)
 app.command("cpe-set")(cli_cpes.set_)
 app.command("cpe-rotate")(cli_cpes.rotate)
 app.command("cpe-provision")(cli_cpes.provision)

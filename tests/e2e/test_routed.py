@@ -78,7 +78,8 @@ async def test_what_no_disconnect_ends_the_router_does(tmp_path: Path, fault: st
         assert state_of(done) == ("applied", "seen")
         steps = ran(done)
         assert steps[0] == (1, "applied", "read-back")
-        assert all(n == 2 and verdict == "not-applied" for n, verdict, _ in steps[1:-1])
+        denied = ("applied", "not-there")  # the NAS denies it, and the router shows that it is there
+        assert all(n == 2 and (verdict == "not-applied" or (verdict, why) == denied) for n, verdict, why in steps[1:-1])
         assert len(steps) > 2
         assert steps[-1] == (3, "applied", "done")
         assert detail(done).startswith("disconnect: ")
@@ -135,7 +136,11 @@ async def test_a_tariff_changes_while_the_session_goes_on(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("fault", "said"), [("ack-without-effect", ["ack", "ack-without-effect"]), ("nak:404", ["nak-404", "nak-404"])]
+    ("fault", "said"),
+    [
+        ("ack-without-effect", ["ack", "ack-without-effect", "ack-without-effect"]),
+        ("nak:404", ["nak-404", "nak-404"]),
+    ],
 )
 async def test_a_whole_ladder_with_the_result_of_each_rung(tmp_path: Path, fault: str, said: list[str]) -> None:
     """A CoA and a Disconnect that do nothing, whatever they answer; then the router ends the session itself."""
@@ -146,7 +151,7 @@ async def test_a_whole_ladder_with_the_result_of_each_rung(tmp_path: Path, fault
         done = await site.do("set-plan", ref_of(service), tariff="Home 50M")
         assert state_of(done) == ("applied", "seen")
         steps = ran(done)
-        assert [n for n, _, _ in steps] == [1, 2, 3, 4]
+        assert [n for n, _, _ in steps] == [1, 2, *[3] * (len(said) - 1), 4]
         assert [reason for _, _, reason in steps] == ["read-back", *said, "done"]
         assert f"coa: {said[0]}, then disconnect: {said[1]}, then disconnect: done" in detail(done)
         assert sessions_of(isp, service) != old

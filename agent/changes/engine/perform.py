@@ -34,8 +34,10 @@ CRASH = "crash"
 """Why a reply is lost that nobody waited for: the agent died."""
 _HUNG_UP = frozenset({TargetReason.SESSION_ENDED, TargetReason.NOT_ON_THE_LINE})
 """Reasons of connectors: the device ended its session before anything was sent, and will call in again."""
-_ABSENT = frozenset({TargetReason.UNREACHABLE, TargetReason.TIMEOUT, TargetReason.HUNG_UP, TargetReason.CUT})
-"""Reasons of connectors: a target that we dial does not answer now. All others are its answer."""
+
+
+_NONE = frozenset({TargetReason.NOTHING_TO_DO, TargetReason.NO_SESSION, TargetReason.NOT_THERE})
+"""Reasons of effects that succeeded without ending anything."""
 
 
 class OutcomeKind(enum.Enum):
@@ -48,10 +50,10 @@ class OutcomeKind(enum.Enum):
     """It no longer reads as planned, and nothing was sent."""
     HUNG_UP = enum.auto()
     """The device ended its session, and nothing was sent."""
-    AWAY = enum.auto()
-    """The target did not answer, and nothing was sent."""
     LOST = enum.auto()
     """It was sent, and is proven to have had no effect: it may be sent once more."""
+    NONE = enum.auto()
+    """It ended nothing: there was nothing to act on, or the device denied what seemed to be there."""
     CRASHED = enum.auto()
     """As LOST, where the agent died: that attempt is not counted."""
 
@@ -64,8 +66,8 @@ def kind_of(outcome: StepOutcome) -> OutcomeKind:
         return OutcomeKind.DRIFTED
     if outcome.verdict is Verdict.NOT_APPLIED and outcome.reason in _HUNG_UP:
         return OutcomeKind.HUNG_UP
-    if outcome.verdict is Verdict.NOT_APPLIED and outcome.reason in _ABSENT:
-        return OutcomeKind.AWAY
+    if outcome.verdict is Verdict.APPLIED and outcome.reason in _NONE:
+        return OutcomeKind.NONE
     if outcome.verdict is not Verdict.NOT_APPLIED or not outcome.reason.startswith(f"{TargetReason.LOST}-"):
         return OutcomeKind.SETTLED
     return OutcomeKind.CRASHED if outcome.reason == _lost(None) else OutcomeKind.LOST
@@ -90,11 +92,6 @@ def _silence(why: Reply | _InDoubt | None) -> str:
 def hung_up(reason: str) -> bool:
     """Tell whether a device could not be read, or is busy, because it ended its session: it will call in again."""
     return reason in _HUNG_UP
-
-
-def absent(reason: str) -> bool:
-    """Tell whether a target could not be asked because it does not answer now."""
-    return reason in _ABSENT
 
 
 class OutcomeJournal(Protocol):

@@ -16,11 +16,12 @@ from typing import Self
 import trio
 
 from agent.connectors.base import (
+    NOTHING_EARLIER,
     Answers,
     Busy,
     Changes,
     ConnectionRequests,
-    KnowsAbsence,
+    Earlier,
     LostError,
     NotSentError,
     Reach,
@@ -93,9 +94,9 @@ class CoalescedSession:
             seen.update(await self._session.read(wanted[start : start + BULK_MAX]))
         return seen
 
-    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+    async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Pass through."""
-        return await self._session.bind(effect)
+        return await self._session.bind(effect, earlier)
 
     async def send(self, ticket: Ticket) -> Reply:
         """Pass through."""
@@ -116,10 +117,6 @@ class CoalescedSession:
     async def busy(self) -> Busy | None:
         """Pass through."""
         return await self._session.busy()
-
-    async def missing(self, effect: Effect) -> Busy | None:
-        """Pass through; a session that knows of no devices behind its target misses none."""
-        return await self._session.missing(effect) if isinstance(self._session, KnowsAbsence) else None
 
     def notes(self) -> Sequence[str]:
         """Pass through."""
@@ -206,10 +203,6 @@ class Sessions:
     def dialled_targets(self) -> Sequence[str]:
         """The ids of all targets that we dial."""
         return [t for t, (connector, _) in self._by_target.items() if connector.traits.reach is Reach.DIAL]
-
-    def is_open(self, target: str) -> bool:
-        """Return whether the session of a target that we dial is held open."""
-        return target in self._hosts
 
     async def host(self, nursery: trio.Nursery) -> None:
         """Start listening for devices that call in; sessions opened later live in this nursery."""

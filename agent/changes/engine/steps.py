@@ -20,7 +20,7 @@ from agent.changes.engine.tickets import Owed, StepAction, Tickets, Unmet, addre
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.machine import Event, StepFact
 from agent.changes.journal.plans import ItemRow, StepRow
-from agent.connectors.base import AccessMethod, UnreadableError
+from agent.connectors.base import NOTHING_EARLIER, AccessMethod, Earlier, UnreadableError
 from agent.model import (
     Address,
     DesiredChange,
@@ -44,8 +44,7 @@ from agent.store.errors import RefusedCommandError
 MAX_ATTEMPTS = 2
 """How often a step is sent when the first try proved to have had no effect at all; a crash of ours allows one more."""
 MOST_VISITS = 20
-"""How often a step is begun at a device that hangs up, or a target that goes away, before anything was sent."""
-_NOTHING_SENT = (OutcomeKind.HUNG_UP, OutcomeKind.AWAY)
+"""How often a step is begun at a device that hangs up before anything was sent."""
 _Key = tuple[int, Direction]
 
 
@@ -88,6 +87,7 @@ class Steps:
         self._doubts: list[StepRow] = []
         """Of `_in_doubt`, those from before a restart."""
         self._owed: Owed | None = None
+        self._earlier: dict[_Key, Earlier] = {}
 
     # --- outcomes so far ---
 
@@ -115,6 +115,20 @@ class Steps:
         if isinstance(step.do, Effect) and step.do.proof is ProofKind.GONE:
             self.ended.update(bound)
 
+    def earlier(self, step: Step, way: Direction) -> Earlier:
+        """Return what earlier attempts at a step were bound to, also those before a retry, as first read."""
+        return self._earlier.get((step.n, way), NOTHING_EARLIER)
+
+    def note_earlier(self, step: Step, way: Direction, bound: Earlier) -> None:
+        """Take note of what an attempt at a step is bound to, for the next one."""
+        self._earlier[step.n, way] = {**bound, **self.earlier(step, way)}
+
+    def ended_one(self) -> bool:
+        """Tell whether the item ended a session, so that another may follow."""
+        ends = [self.done(s.n) for s in self.item.steps if isinstance(s.do, Effect) and s.do.proof is ProofKind.GONE]
+        known = [kind_of(outcome) for outcome in ends if outcome is not None]
+        return bool(self.ended) and any(kind is not OutcomeKind.NONE for kind in known)
+
     def arrives(self) -> bool:
         """Tell whether the item's device calls in when it likes: then one change at a time acts on it, all of it."""
         return bool(self.item.steps) and self.parts.sessions.arrives_later(self.item.steps[0].target)
@@ -133,9 +147,11 @@ class Steps:
     def try_again(self, step: Step, direction: Direction, outcome: StepOutcome) -> bool:
         """Return whether a step that proved to have had no effect may be sent once more."""
         kind, key = kind_of(outcome), (step.n, direction)
-        if kind is (OutcomeKind.HUNG_UP if self.parts.sessions.arrives_later(step.target) else OutcomeKind.AWAY):
+        if kind is OutcomeKind.HUNG_UP and self.parts.sessions.arrives_later(step.target):
             return self._attempts.get(key, 0) < MOST_VISITS
-        if kind not in (OutcomeKind.LOST, OutcomeKind.CRASHED):
+        if outcome.reason == TargetReason.NOT_THERE:  # so something else may be there: see what is now
+            return self._attempts.get(key, 0) <= MAX_ATTEMPTS
+        if kind not in (OutcomeKind.LOST, OutcomeKind.CRASHED) and not _asked_again(step, outcome):
             return False
         if isinstance(step.do, Effect) and step.do.replay is Replay.NEVER:
             return False
@@ -150,8 +166,8 @@ class Steps:
         return verdicts == {Verdict.APPLIED, Verdict.NOT_APPLIED}
 
     def nothing_sent(self) -> bool:
-        """Tell whether the item is as if it had not been begun: its device was away before each first byte."""
-        return not self._in_doubt and all(kind_of(done) in _NOTHING_SENT for done in self.outcomes.values())
+        """Tell whether the item is as if it had not been begun: its device hung up before each first byte."""
+        return not self._in_doubt and all(kind_of(done) is OutcomeKind.HUNG_UP for done in self.outcomes.values())
 
     def in_doubt(self) -> bool:
         """Tell whether the fate of a step is not known now."""
@@ -270,12 +286,14 @@ class Steps:
     def note(self, row: StepRow, at: ItemRow) -> None:
         """Take note of an attempt that the journal has. `at`: the item's row."""
         step = self.item.steps[row.n - 1]
+        self.note_earlier(step, row.direction, row.bound)
+        if row.direction is Direction.FORWARD:
+            self.note_bound(step, row.bound)
         ended = row.direction is Direction.FORWARD and isinstance(step.do, Effect)
         if at.reason == ItemReason.RETRY and ended and row.outcome_seq is not None and row.outcome_seq < at.state_seq:
             return  # a person asked for it once more
         key = (row.n, row.direction)
         self._attempts[key] = max(row.attempt, self._attempts.get(key, 0))
-        self.note_bound(step, row.bound)
         if row.verdict is not None:
             self._note_recorded(key, StepOutcome(row.verdict, row.reason, row.detail))
 
@@ -335,6 +353,12 @@ class Steps:
                 scope.deadline = float("inf")
                 return await recover_step(session, ticket, self, self.parts.clock, patience, leave=arrives)
         raise UnreadableError(f"{target} did not call in for {patience.reread_s:.0f} s", reason=TargetReason.TIMEOUT)
+
+
+def _asked_again(step: Step, outcome: StepOutcome) -> bool:
+    """Tell whether a device is to be asked once more for what it said to have ended: it may deny having it by now."""
+    gone = isinstance(step.do, Effect) and step.do.proof is ProofKind.GONE
+    return gone and outcome.verdict is Verdict.NOT_APPLIED and outcome.reason == TargetReason.ACK_WITHOUT_EFFECT
 
 
 def _fact(step: Step, outcome: StepOutcome | None) -> StepFact:

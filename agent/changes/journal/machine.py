@@ -173,6 +173,7 @@ def _settle_enforcement(steps: Sequence[StepFact], judgement: Judgement | None, 
     return {
         Enforced.YES: Event.PROVE,
         Enforced.PENDING: Event.SET_OFFLINE,
+        Enforced.UNPROVEN: Event.SET_UNENFORCED,
         Enforced.NO: Event.SET_UNENFORCED,
     }[judgement.enforced]
 

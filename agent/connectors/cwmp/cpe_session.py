@@ -15,7 +15,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 import trio
 
-from agent.connectors.base import Busy, DriftedError, NotSentError, Reply, UnreadableError
+from agent.connectors.base import (
+    NOTHING_EARLIER,
+    Busy,
+    DriftedError,
+    Earlier,
+    NotSentError,
+    Reply,
+    UnreadableError,
+)
 from agent.connectors.cwmp import effects_session, limits, rows_session
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.line_session import CpeLine, Offer, told_value
@@ -114,7 +122,11 @@ class CpeSession(CpeLine):
 
     # --- sending
 
-    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+    async def bind(
+        self,
+        effect: Effect,
+        earlier: Earlier = NOTHING_EARLIER,  # noqa: ARG002  a CPE has no sessions that come and go
+    ) -> Mapping[Address, Seen]:
         """Return the addresses that an effect acts on, or by which it is proven.
 
         Raises:

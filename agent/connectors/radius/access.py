@@ -14,24 +14,40 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
-from agent.connectors.radius.access_text import after_text, mixed_text, now_text, proof_text, unmet_text
+from agent.connectors.radius.access_text import (
+    after_text,
+    ghosts_text,
+    left_text,
+    mixed_text,
+    now_text,
+    proof_text,
+    unmet_text,
+)
 from agent.connectors.radius.addresses import (
+    BY_NAME,
     CONFIGURED,
+    IN,
     NAS,
+    NOT_IN,
     SAME_AS,
     RadiusResource,
     address,
     began_s,
+    held_key,
+    live,
     parse,
     same_login,
     sessions_of,
+    silent,
 )
+from agent.connectors.radius.answers import NOT_ASKED, held_why
+from agent.connectors.radius.ending import CLOCKS_S
 from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, effective_reply, holds
-from agent.connectors.radius.garden import addresses_text, goes_on_outside, in_garden, outside
+from agent.connectors.radius.garden import addresses_text, goes_on_outside, in_garden, is_outside, outside
 from agent.connectors.radius.network_state import StateReader
 from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import MalformedRowSetError, fields_of, rows_of
-from agent.connectors.radius.schema import Database
+from agent.connectors.radius.schema import NO_PLACES, Database, NasPlaces
 from agent.model import (
     ABSENT,
     Access,
@@ -58,8 +74,8 @@ _GROUP: Final = "group:"
 _REPLY: Final = "reply:"
 _READ_AT: Final = "read-at"
 """In an enforcement's `expect`: when the rows were read for the preview, in unix seconds."""
-_CLOCKS_S: Final = 60
-"""How far our clock and the one of accounting may be apart; chosen arbitrarily."""
+_NOT_ASKED: Final = "not-asked"
+"""Likewise: names of the NAS that could hold a session, and that nobody asks."""
 _OPPOSITE: Final = {Access.SUSPENDED: Access.ACTIVE, Access.ACTIVE: Access.SUSPENDED}
 _PRIORITY: Final = "1"
 """Of a tariff's group where the user had none: the column's default."""
@@ -90,6 +106,7 @@ class RadiusAccess:
         nas_names: Mapping[str, str],
         zone: tzinfo = UTC,
         watched: Collection[str] = (),
+        places: NasPlaces = NO_PLACES,
     ) -> None:
         """Take the access mapping.
 
@@ -99,9 +116,10 @@ class RadiusAccess:
             nas_names: accounting address -> name of the NAS, all that are configured.
             zone: the RADIUS server's, in which it reads dates (Expiration).
             watched: accounting addresses of NAS on which somebody sees what a CoA did.
+            places: the NAS that could hold a session which accounting does not know.
         """
         self.target = target.id
-        self._watched = watched
+        self._watched, self._places = watched, places
         self._method, self._sql, self._nas_names, self._zone = method, target, nas_names, zone
         self._reader = StateReader(method, target, nas_names, self._same)
 
@@ -125,8 +143,8 @@ class RadiusAccess:
         """Return what `judge` needs: the sessions, and the rows when there are sessions to judge by them."""
         if enforce.address not in seen:
             return [enforce.address]
-        if seen[enforce.address].value is ABSENT:
-            return []
+        if not self._judged(enforce, seen[enforce.address]):
+            return [where for where in self._held(enforce).values() if where not in seen]
         user = self._user(self._login(enforce))
         if user not in seen:
             return [user]
@@ -152,7 +170,9 @@ class RadiusAccess:
         """Return the row set transition and the disconnect, or why the state would not take effect."""
         before = seen[self._user(service.login)]
         sessions = self._open_sessions(service, seen)
-        refusal = self._refuse_login(service, seen, sessions) or self._refuse_nas(wanted.access, sessions)
+        at_s = seen[self._sessions(service.login)].at_s
+        refusal = self._refuse_login(service, seen, sessions)
+        refusal = refusal or self._refuse_nas(wanted.access, sessions, at_s)
         if refusal:
             return refusal
         tariff = wanted.tariff if wanted.tariff != service.tariff else None
@@ -168,7 +188,7 @@ class RadiusAccess:
         display = {
             **self._display(service, seen, wanted.access),
             "after": after_text(wanted.access, outcome, self._method) if isinstance(outcome, Accepted) else "",
-            "proof": proof_text(wanted.access, self._method),
+            "proof": proof_text(wanted.access, self._method, self._places),
         }
         enforce = self._enforcement(service, wanted, reply, before.at_s)
         rate = outcome.get(_RATE) if isinstance(outcome, Accepted) else ()
@@ -179,9 +199,9 @@ class RadiusAccess:
             enforce = replace(enforce, expect={**enforce.expect, "own-address": own[0]})
         drop = self._disconnect(service, wanted.access, sessions)
         if after == before.value:
-            at_large = wanted.access is Access.SUSPENDED and self._at_large(sessions, enforce, outcome)
             ending = AccessPlan((Step(1, self.target, drop),), enforce, display)
-            return ending if at_large else AccessPlan((), None, display)
+            wrong = self._may_be_wrong(wanted.access, service, sessions, enforce, outcome)
+            return ending if wrong else AccessPlan((), None, display)
         write = Step(1, self.target, (Transition(self._user(service.login), before, after),))
         again = (self._disconnect(service, _OPPOSITE[wanted.access], {}, f"{wanted.access.value}-revert"),)
         live = self._live_change(wanted, service, outcome, sessions, seen)
@@ -193,7 +213,9 @@ class RadiusAccess:
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""
         sessions = self._open_sessions(service, seen)
-        refusal = self._refuse_login(service, seen, sessions, may_be_absent=True) or self._refuse_nas(None, sessions)
+        at_s = seen[self._sessions(service.login)].at_s
+        refusal = self._refuse_login(service, seen, sessions, may_be_absent=True)
+        refusal = refusal or self._refuse_nas(None, sessions, at_s)
         if refusal:
             return refusal
         display = {**self._display(service, seen), "after": "logs in again, to what it had"}
@@ -201,14 +223,27 @@ class RadiusAccess:
         return AccessPlan(steps, None, display)
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
-        """Judge from the sessions that are open now; those in `ended` must be gone."""
+        """Judge from the sessions that are open now; those in `ended` must be gone.
+
+        A row that its NAS denied is no session. One on no configured NAS is not judged when accounting has been silent
+        on it for long: the detail says so.
+        """
         where = seen[enforce.address]
-        sessions = self._judged(enforce, where.value)
+        sessions = self._judged(enforce, where)
+        found = self._judge_open(enforce, sessions, seen, ended) if sessions else self._judge_none(enforce, seen, ended)
+        left = "" if self._is_active(enforce) else left_text(self._left(where).values(), where.at_s)
+        return replace(found, detail=f"{found.detail}; {left}") if left else found
+
+    def _judge_open(
+        self,
+        enforce: Enforcement,
+        sessions: Mapping[str, Session],
+        seen: Mapping[Address, Seen],
+        ended: Collection[Address],
+    ) -> Judgement:
         left = [uid for uid in sessions if address(self.target, RadiusResource.SESSION, uid) in ended]
         if left:
             return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
-        if not sessions:
-            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
         suspended = enforce.expect["state"] == Access.SUSPENDED.value
         gardens = {uid: in_garden(s, enforce.expect) for uid, s in sessions.items()}
         told = " · ".join(filter(None, map(addresses_text, sessions.values())))
@@ -216,7 +251,7 @@ class RadiusAccess:
             return Judgement(Enforced.YES, ProofReason.GARDEN, f"{told} in the garden")
         if not suspended and any(gardens.values()):
             return Judgement(Enforced.NO, ProofReason.GARDEN, f"{told} still in the garden")
-        before_s = self._began_before(enforce, where.at_s, ended)
+        before_s = self._began_before(enforce, seen[enforce.address].at_s, ended)
         old = [uid for uid, s in sessions.items() if not gardens[uid] and began_s(s, before_s) < before_s]
         if old:
             return Judgement(
@@ -224,11 +259,48 @@ class RadiusAccess:
             )
         return self._inferred(enforce, sessions, seen, told)
 
-    def _judged(self, enforce: Enforcement, value: Value) -> Mapping[str, Session]:
-        """Return the login's own sessions; of an active one only those on a NAS that is configured."""
-        login, active = self._login(enforce), enforce.expect["state"] == Access.ACTIVE.value
-        own = {uid: s for uid, s in sessions_of(value).items() if same_login(s.get("login", login), login)}
-        return self._on_nas(own) if active else own
+    def _judge_none(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        """Judge where accounting has no session: offline where a session of accounting ended, or every NAS says so."""
+        ghosts = sessions_of(seen[enforce.address].value)
+        known = [parsed for one in ended if (parsed := parse(self.target, one)) is not None]
+        if any(what is RadiusResource.SESSION and uid not in ghosts for what, uid in known):
+            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
+        since_s = int(enforce.expect.get(_READ_AT, "0"))
+        asked = self._held(enforce)
+        open_ones = {nas: why for nas, where in asked.items() if (why := held_why(seen[where], since_s))}
+        open_ones |= dict.fromkeys(filter(None, enforce.expect.get(_NOT_ASKED, "").split(",")), NOT_ASKED)
+        if open_ones:
+            named = ", ".join(f"{nas} {why}" for nas, why in open_ones.items())
+            text = f"not proven: accounting has no session and {named}"
+            return Judgement(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, text)
+        said = f": {', '.join(asked)} said so" if asked else ""
+        return Judgement(Enforced.PENDING, ProofReason.OFFLINE, f"no old session{said}: it holds at the next login")
+
+    def _held(self, enforce: Enforcement) -> Mapping[str, Address]:
+        """Return where it is read what a NAS said of the login, by its name, for those that are asked by User-Name."""
+        login = self._login(enforce)
+        names = filter(None, enforce.expect.get(BY_NAME, "").split(","))
+        return {name: address(self.target, RadiusResource.HELD, held_key(name, login)) for name in names}
+
+    def _is_active(self, enforce: Enforcement) -> bool:
+        return enforce.expect["state"] == Access.ACTIVE.value
+
+    def _judged(self, enforce: Enforcement, where: Seen) -> Mapping[str, Session]:
+        """Return the login's own sessions, without ghosts; of an active one only those on a configured NAS."""
+        login = self._login(enforce)
+        found = live(sessions_of(where.value))
+        own = {uid: s for uid, s in found.items() if same_login(s.get("login", login), login)}
+        left = {} if self._is_active(enforce) else self._left(where)
+        return self._on_nas(own) if self._is_active(enforce) else {u: s for u, s in own.items() if u not in left}
+
+    def _left(self, where: Seen) -> Mapping[str, Session]:
+        """Return the open rows on no configured NAS of which accounting has heard nothing for long: not checked."""
+        found = live(sessions_of(where.value))
+        on_nas = self._on_nas(found)
+        return {u: s for u, s in found.items() if u not in on_nas and self._is_silent(s, where.at_s)}
+
+    def _is_silent(self, session: Session, at_s: int) -> bool:
+        return silent(session, at_s, self._sql.silent_h)
 
     def _began_before(self, enforce: Enforcement, now_s: int, ended: Collection[Address]) -> int:
         """Return the unix time of which is sure: a session that began earlier has not got what was written.
@@ -237,10 +309,10 @@ class RadiusAccess:
         done right after the write, and a session that is much older was merely late in accounting.
         """
         read_at = enforce.expect.get(_READ_AT, "")
-        sure = int(read_at) - _CLOCKS_S if read_at.isdecimal() else 0
+        sure = int(read_at) - CLOCKS_S if read_at.isdecimal() else 0
         if ended:
             return sure
-        return max(sure, now_s - enforce.within_s - self._method.disconnect_within_s - _CLOCKS_S)
+        return max(sure, now_s - enforce.within_s - self._method.disconnect_within_s - CLOCKS_S)
 
     def _inferred(
         self, enforce: Enforcement, sessions: Mapping[str, Session], seen: Mapping[Address, Seen], told: str
@@ -281,7 +353,7 @@ class RadiusAccess:
         return parsed[1] if parsed else ""
 
     def _open_sessions(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
-        return sessions_of(seen[self._sessions(service.login)].value)
+        return live(sessions_of(seen[self._sessions(service.login)].value))
 
     # --- refusals ---
 
@@ -304,13 +376,19 @@ class RadiusAccess:
             return CannotEnforce(MethodReason.NO_SUCH_LOGIN, f"{self.target} has no user {login}{hint}")
         return None
 
-    def _refuse_nas(self, wanted: Access | None, sessions: Mapping[str, Session]) -> CannotEnforce | None:
-        """Refuse what would leave somebody online. A restore is not held up by a session that accounting left open."""
-        unknown = sorted({s.get("nas", "") for s in sessions.values()} - self._nas_names.keys())
+    def _refuse_nas(self, wanted: Access | None, sessions: Mapping[str, Session], at_s: int) -> CannotEnforce | None:
+        """Refuse what would leave somebody online. A restore is not held up by a session that accounting left open.
+
+        Nor is anything by one of which accounting has heard nothing for long: it is named as not checked.
+        """
+        heard = [s for s in sessions.values() if not self._is_silent(s, at_s)]
+        unknown = sorted({s.get("nas", "") for s in heard} - self._nas_names.keys())
         if not unknown or wanted is Access.ACTIVE:
             return None
         return CannotEnforce(
-            RadiusReason.UNKNOWN_NAS, f"it has a session on {', '.join(unknown)}, which is no configured NAS"
+            RadiusReason.UNKNOWN_NAS,
+            f"accounting heard of a session on {', '.join(unknown)} less than {self._sql.silent_h} h ago, "
+            "and that is no configured NAS",
         )
 
     def _refuse_groups(
@@ -455,10 +533,17 @@ class RadiusAccess:
         active = wanted is Access.ACTIVE
         ending = self._on_nas(sessions) if active else sessions
         shown = ", ".join(f"{s.get('sid', uid)} on {self._nas_name(s)}" for uid, s in ending.items())
+        gardens = ",".join(map(str, (*self._method.garden4, *self._method.garden6)))
+        args = {
+            "now": shown,
+            NAS: CONFIGURED if active else "",
+            (IN if active else NOT_IN): gardens if wanted else "",
+            BY_NAME: ",".join(self._places.asked),
+        }
         return Effect(
             address=self._sessions(service.login),
             verb=DISCONNECT,
-            args=({"now": shown} if shown else {}) | ({NAS: CONFIGURED} if active else {}),
+            args={name: text for name, text in args.items() if text},
             key=f"{service.ref}:{what or (wanted.value if wanted else '')}",
             replay=Replay.IF_UNPROVEN,
             proof=ProofKind.GONE,
@@ -474,22 +559,54 @@ class RadiusAccess:
             expect["tariff-group"] = self._method.tariffs[wanted.tariff]
         gardens = {"garden4": self._method.garden4, "garden6": self._method.garden6}
         expect |= {name: ",".join(map(str, nets)) for name, nets in gardens.items() if nets}
+        places = {BY_NAME: self._places.asked, _NOT_ASKED: self._places.not_asked}
+        expect |= {name: ",".join(nas) for name, nas in places.items() if nas}
         return Enforcement(self.target, self._sessions(service.login), expect, self._method.redial_within_s)
 
-    def _at_large(self, sessions: Mapping[str, Session], enforce: Enforcement, outcome: Outcome) -> bool:
-        """Tell whether a session of a login that has the marker already is seen to be outside of the garden."""
-        return isinstance(outcome, Accepted) and any(
-            goes_on_outside(s, enforce.expect, outcome) for s in sessions.values()
-        )
+    def _may_be_wrong(
+        self,
+        wanted: Access,
+        service: Service,
+        sessions: Mapping[str, Session],
+        enforce: Enforcement,
+        outcome: Outcome,
+    ) -> bool:
+        """Tell whether sessions may be other than wanted though the rows are as wanted: somebody may have edited those.
+
+        Where the record says that the service is not as wanted, all that is not seen to be right may be wrong: a
+        session whose policy cannot be told, and one that accounting may not know.
+        """
+        if wanted is Access.SUSPENDED:
+            at_large = isinstance(outcome, Accepted) and any(
+                goes_on_outside(s, enforce.expect, outcome) for s in sessions.values()
+            )
+            right = all(in_garden(s, enforce.expect) for s in sessions.values())
+            return at_large or (not service.reasons and not right) or self._unknown(not service.reasons, sessions)
+        own = self._on_nas(sessions)
+        if any(in_garden(s, enforce.expect) for s in own.values()):
+            return True
+        right = all(is_outside(s, enforce.expect) for s in own.values())
+        return (bool(service.reasons) and not right) or self._unknown(bool(service.reasons), own)
+
+    def _unknown(self, differs: bool, sessions: Mapping[str, Session]) -> bool:
+        """Tell whether NAS are to be asked for a session: the record differs, and accounting has none."""
+        return differs and not sessions and bool(self._places.asked)
 
     def _display(self, service: Service, seen: Mapping[Address, Seen], wanted: Access | None = None) -> dict[str, str]:
         where = seen[self._sessions(service.login)]
-        every = sessions_of(where.value)
-        sessions = self._on_nas(every) if wanted is Access.ACTIVE else every
-        left = [s for uid, s in every.items() if uid not in sessions]
+        every = live(sessions_of(where.value))
+        left = {u: s for u, s in every.items() if u not in self._on_nas(every)} if wanted is Access.ACTIVE else {}
+        left = {**left, **self._left(where)}
+        sessions = {uid: s for uid, s in every.items() if uid not in left}
+        now = (
+            now_text(sessions.values(), where.at_s, self._nas_names),
+            left_text(left.values(), where.at_s),
+            ghosts_text([s for uid, s in sessions_of(where.value).items() if uid not in every], self._nas_names),
+        )
+        asked = f" (asked by User-Name: {', '.join(self._places.asked)})" if self._places.asked else ""
         display = {
-            "now": now_text(sessions.values(), where.at_s, self._nas_names, left),
-            "online": "online" if sessions else "offline",
+            "now": "; ".join(filter(None, now)),
+            "online": "online" if sessions else f"offline by accounting{asked}",
             "sessions": str(len(sessions)),
         }
         if sessions:

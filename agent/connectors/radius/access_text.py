@@ -12,23 +12,25 @@ from agent.model import Access, age_text
 
 if TYPE_CHECKING:
     from agent.connectors.radius.evaluator import Accepted, Unmet
-    from agent.connectors.radius.schema import Method
+    from agent.connectors.radius.schema import Method, NasPlaces
     from agent.model import Value
 
 
-def now_text(
-    sessions: Collection[Mapping[str, str]],
-    at_s: int,
-    nas_names: Mapping[str, str],
-    left: Collection[Mapping[str, str]] = (),
-) -> str:
-    """Return `online 6d on bng-2 · 100.64.12.9 · 2001:db8::/56` for each session, or `offline`.
+def now_text(sessions: Collection[Mapping[str, str]], at_s: int, nas_names: Mapping[str, str]) -> str:
+    """Return `online 6d on bng-2 · 100.64.12.9 · 2001:db8::/56` for each session, or `offline by accounting`."""
+    return "; ".join(_session_text(s, at_s, nas_names) for s in sessions) or "offline by accounting"
 
-    `left`: sessions on no configured NAS, which are not ended.
-    """
-    now = "; ".join(_session_text(s, at_s, nas_names) for s in sessions) or "offline"
-    stale = "; ".join(_session_text(s, at_s, nas_names) for s in left)
-    return f"{now}; left as accounting has it, on no configured NAS: {stale}" if stale else now
+
+def left_text(left: Collection[Mapping[str, str]], at_s: int) -> str:
+    """Return which open rows of accounting on no configured NAS are not checked; empty for none."""
+    told = "; ".join(_session_text(s, at_s, {}) for s in left)
+    return f"not checked, since on no configured NAS: {told}" if told else ""
+
+
+def ghosts_text(ghosts: Collection[Mapping[str, str]], nas_names: Mapping[str, str]) -> str:
+    """Return which open rows of accounting are ghosts, since their NAS denied the session; empty for none."""
+    told = ", ".join(f"{s.get('sid', '?')} on {nas_names.get(s.get('nas', ''), s.get('nas', '?'))}" for s in ghosts)
+    return f"open in accounting, and denied by its NAS: {told}" if told else ""
 
 
 def _session_text(session: Mapping[str, str], at_s: int, nas_names: Mapping[str, str]) -> str:
@@ -76,10 +78,14 @@ def unmet_text(unmet: Iterable[Unmet], outcome: Accepted, marker: str, user: Val
     return "; ".join(parts)
 
 
-def proof_text(access: Access, method: Method) -> str:
+def proof_text(access: Access, method: Method, places: NasPlaces) -> str:
     """Return how enforcement will be judged."""
     gardens = " ".join(map(str, (*method.garden4, *method.garden6)))
     wait = f"judged within {method.redial_within_s} s of the session's end"
+    if places.asked:
+        wait += f" · where accounting has none, {', '.join(places.asked)} asked by User-Name"
+    if places.not_asked:
+        wait += f" · not checked: whether {', '.join(places.not_asked)} has one that accounting has not"
     if access is Access.ACTIVE:
         outside = f", outside {gardens}" if gardens else ""
         return f"the old session gone; a new one whose login gets the above{outside}; or none yet · {wait}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +15,14 @@ SAME_AS: Final = "same-as"
 NAS: Final = "nas"
 CONFIGURED: Final = "configured"
 """Argument of a disconnect: only sessions on a configured NAS. Accounting may have left others open for ever."""
+BY_NAME: Final = "by-user-name"
+"""Argument of a disconnect: names of the NAS that are asked by User-Name alone where accounting knows no session."""
+NOT_IN: Final = "not-in"
+"""Argument of a disconnect that makes a suspension real: sessions in these prefixes have what is wanted."""
+IN: Final = "in"
+"""Argument of a disconnect that makes a restore real: one in these prefixes is wrong, whenever it began."""
+DENIED: Final = "denied"
+"""Field of an open session of accounting: when its NAS denied having it, unix seconds."""
 
 
 class RadiusResource(enum.Enum):
@@ -25,11 +33,12 @@ class RadiusResource(enum.Enum):
     SESSIONS = "sessions"
     SESSION = "session"
     ONLINE = "online"
+    HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenSession:
-    """An open row of radacct; texts are empty and `since_s` 0 where it has none."""
+    """An open row of radacct; texts are empty and times 0 where it has none. `heard_s`: its last accounting packet."""
 
     unique_id: str
     session_id: str
@@ -40,6 +49,7 @@ class OpenSession:
     delegated: str
     mac: str
     since_s: int
+    heard_s: int = 0
 
 
 def address(target: str, resource: RadiusResource, key: str) -> Address:
@@ -85,13 +95,24 @@ def session_value(session: OpenSession | None) -> Value:
         "pd": session.delegated,
         "mac": session.mac,
         "since": str(session.since_s) if session.since_s else "",
+        "heard": str(session.heard_s) if session.heard_s else "",
     }
     return {name: text for name, text in fields.items() if text}
 
 
-def sessions_value(sessions: Iterable[OpenSession]) -> Value:
-    """Return the value of `sessions/LOGIN`: acctuniqueid -> its fields as `name=text`; ABSENT when there is none."""
-    found = {s.unique_id: tuple(f"{k}={v}" for k, v in session_fields(session_value(s)).items()) for s in sessions}
+def sessions_value(
+    sessions: Iterable[OpenSession], denied: Callable[[OpenSession], int | None] = lambda _: None
+) -> Value:
+    """Return the value of `sessions/LOGIN`: acctuniqueid -> its fields as `name=text`; ABSENT when there is none.
+
+    `denied` says when a session's NAS denied it, None where it did not.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for session in sessions:
+        fields, at_s = session_fields(session_value(session)), denied(session)
+        if at_s is not None:
+            fields[DENIED] = str(at_s)
+        found[session.unique_id] = tuple(f"{k}={v}" for k, v in fields.items())
     return found or ABSENT
 
 
@@ -104,6 +125,28 @@ def sessions_of(value: Value) -> Mapping[str, Mapping[str, str]]:
         pairs = (text.partition("=") for text in texts) if isinstance(texts, tuple) else ()
         found[unique_id] = {name: text for name, _, text in pairs}
     return found
+
+
+def live(sessions: Mapping[str, Mapping[str, str]]) -> Mapping[str, Mapping[str, str]]:
+    """Return the sessions without ghosts: rows that accounting keeps open and whose NAS denied them."""
+    return {uid: fields for uid, fields in sessions.items() if DENIED not in fields}
+
+
+def silent(session: Mapping[str, str], at_s: int, hours: int) -> bool:
+    """Tell whether accounting had heard nothing of a session for so long at `at_s`; True where no time is known."""
+    times = [int(text) for name in ("since", "heard") if (text := session.get(name, "")).isdecimal()]
+    return at_s - max(times, default=0) > hours * 3600
+
+
+def held_key(nas: str, login: str) -> str:
+    """Return the key of `held/NAS/LOGIN`: what a NAS, by its configured name, holds of a login."""
+    return f"{nas}/{login}"
+
+
+def held_of(key: str) -> tuple[str, str]:
+    """Return NAS and login of a key of `held/NAS/LOGIN`. A NAS' name has no slash."""
+    nas, _, login = key.partition("/")
+    return nas, login
 
 
 def session_fields(value: Value) -> dict[str, str]:

@@ -16,6 +16,7 @@ from agent.config_schema import (
     REQUIRED,
     SECRET,
     SECRET_OR_EMPTY,
+    YES_NO,
     Key,
     Kind,
     address,
@@ -80,6 +81,13 @@ KEYS: Final[tuple[Key, ...]] = (
     Key("radius.NAME", "marker_priority", whole(-32_768, 32_767), -1, "Its priority: below every tariff's."),
     Key("radius.NAME", "timeout_s", number(0.1, 60), 5.0, "How long a query may take, seconds."),
     Key(
+        "radius.NAME",
+        "silent_h",
+        whole(1, 8760),
+        24,
+        "An open session on no configured NAS is not checked once accounting has been silent on it for so long, hours.",
+    ),
+    Key(
         "nas.NAME",
         "accounting",
         Kind("an IP address", address),
@@ -116,6 +124,20 @@ KEYS: Final[tuple[Key, ...]] = (
         Kind("the NAME of a [routeros.NAME], or empty", or_empty(text(HANDLE))),
         "",
         "The router that this NAS is: its rules are checked and its API ends sessions that nothing else does.",
+    ),
+    Key(
+        "nas.NAME",
+        "by_user_name",
+        YES_NO,
+        True,
+        "Whether it answers a Disconnect-Request with a User-Name alone truly; false: it is not asked in this way.",
+    ),
+    Key(
+        "method.NAME",
+        "nas",
+        Kind("a list of NAMEs of [nas.NAME]", list_of(Kind("a NAME", text(HANDLE)))),
+        [],
+        "The NAS on which its logins may be: those are asked where accounting has no session; empty: all.",
     ),
     Key(
         "method.NAME",
@@ -175,6 +197,7 @@ def parse(reader: ConfigReader) -> RadiusConfig:
     nas = [n for name, table in reader.named("nas") if (n := _nas(reader, name, table))]
     methods = [m for name, table in reader.named("method") if (m := _method(reader, name, table))]
     _check_methods(reader, targets, methods)
+    _check_places(reader, methods)
     _check_nas(reader, nas)
     return RadiusConfig(tuple(targets), tuple(nas), tuple(methods))
 
@@ -240,6 +263,15 @@ def _check_methods(reader: ConfigReader, targets: list[SqlTarget], methods: list
             reader.problem(
                 f"{where}.tariffs", f"expected tariffs' groups, got {group}, which is the marker of suspension"
             )
+
+
+def _check_places(reader: ConfigReader, methods: list[Method]) -> None:
+    declared = reader.declared("nas")
+    for method in methods:
+        for name in method.nas:
+            if name not in declared:
+                got = f"expected NAMEs of {', '.join(declared) or 'none, there is no [nas.NAME]'}, got {shown(name)}"
+                reader.problem(f"method.{method.name}.nas", got)
 
 
 def _check_nas(reader: ConfigReader, nas: list[Nas]) -> None:

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import Reach, Session, Traits, UnreadableError
 from agent.connectors.radius.access import EFFECTS, RadiusAccess
+from agent.connectors.radius.answers import NasAnswers
 from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthClient
 from agent.connectors.radius.dynauth_session import DynAuths
 from agent.connectors.radius.errors import NasUnreachableError
-from agent.connectors.radius.routed_access import with_routers
+from agent.connectors.radius.routed_access import read_by_routers, with_routers
 from agent.connectors.radius.rowset import Table
+from agent.connectors.radius.schema import places_of
 from agent.connectors.radius.session import SETTLE_S, RadiusSession
 from agent.connectors.radius.sql import SqlAuthority
 from agent.model import Target
@@ -70,10 +72,17 @@ class RadiusConnector:
         self._nas = {n.accounting: n for n in config.nas}
         names = {n.accounting: n.name for n in config.nas}
         watched = frozenset(n.accounting for n in config.nas if n.router)
-        alone = {m.name: RadiusAccess(m, self._sql_targets[m.target], names, zone, watched) for m in config.methods}
+        read = read_by_routers(config.nas, hosts)
+        alone = {
+            m.name: RadiusAccess(
+                m, self._sql_targets[m.target], names, zone, watched, places_of(m, config.nas, read.keys())
+            )
+            for m in config.methods
+        }
         self.access_methods: Mapping[str, AccessMethod] = with_routers(alone, config, hosts)
         self._secrets, self._commit, self._boottime = secrets, commit, boottime
         self._learned: dict[str, frozenset[str]] = {}
+        self._answers = NasAnswers()
 
     def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
         """Return a session to `target`; the database and the NAS are connected to when they are first needed.
@@ -92,7 +101,15 @@ class RadiusConnector:
         try:
             async with DynAuths(self._client, self._learned, self._secret) as dynauths:
                 yield RadiusSession(
-                    target, sql, dynauths, self._nas, self._commit, self.traits.window, boottime=self._boottime
+                    target,
+                    sql,
+                    dynauths,
+                    self._nas,
+                    self._commit,
+                    self.traits.window,
+                    self._answers,
+                    sql_target.silent_h,
+                    boottime=self._boottime,
                 )
         finally:
             await sql.aclose()

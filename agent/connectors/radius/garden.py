@@ -38,6 +38,12 @@ def in_garden(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
     return bool(found) and all(found)
 
 
+def is_outside(session: Mapping[str, str], gardens: Mapping[str, str]) -> bool:
+    """Tell whether the session has an address that a garden is configured for, and none of those is in it."""
+    found = [inside for _, _, inside in _placed(session, gardens)]
+    return bool(found) and not any(found)
+
+
 def outside(session: Mapping[str, str], gardens: Mapping[str, str], outcome: Accepted) -> Outside:
     """Return the addresses that are outside of a garden of their family; `outcome` is the login's effective reply."""
     loose: list[str] = []
@@ -57,6 +63,15 @@ def goes_on_outside(session: Mapping[str, str], gardens: Mapping[str, str], outc
     if not (gardens.get("garden4") or gardens.get("garden6")) or in_garden(session, gardens):
         return False
     return not addresses_text(session) or bool(outside(session, gardens, outcome).loose)
+
+
+def gardens_of(prefixes: str) -> Mapping[str, str]:
+    """Return prefixes of both families, separated by commas, as `garden4` and `garden6`."""
+    texts = [text for text in prefixes.split(",") if text]
+    return {
+        "garden4": ",".join(text for text in texts if ":" not in text),
+        "garden6": ",".join(text for text in texts if ":" in text),
+    }
 
 
 def addresses_text(session: Mapping[str, str]) -> str:

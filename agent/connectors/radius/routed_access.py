@@ -12,7 +12,7 @@ A service that is suspended needs nothing of this to be restored, so a router th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -26,9 +26,9 @@ from agent.connectors.base import (
     NetworkState,
     SessionHost,
 )
-from agent.connectors.radius.addresses import sessions_of
+from agent.connectors.radius.addresses import live, sessions_of
 from agent.connectors.radius.garden import in_garden
-from agent.connectors.radius.schema import Method, RadiusConfig
+from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import MethodReason, ProofReason
 
@@ -245,7 +245,7 @@ class RoutedAccess:
         ]
         if not told:
             return dict(display)
-        now = "" if display.get("online") == "offline" else display.get("now", "")
+        now = display.get("now", "") if display.get("online") == "online" else ""
         return {**display, "now": "; ".join(filter(None, (now, *told))), "online": "online"}
 
     def _refuse(self, service: Service, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
@@ -387,13 +387,13 @@ class RoutedAccess:
 
     def _open(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
         where = self._accounting(service.login)
-        return sessions_of(seen[where].value) if where in seen else {}
+        return live(sessions_of(seen[where].value)) if where in seen else {}
 
     def _accounting(self, login: str) -> Address:
         return Address(f"{self.target}/sessions/{login}")
 
     def _sessions(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
-        return sessions_of(seen[enforce.address].value)
+        return live(sessions_of(seen[enforce.address].value))
 
 
 def _lists_of(enforce: Enforcement) -> tuple[str, ...]:
@@ -409,6 +409,11 @@ def _name(target: str) -> str:
     return target.partition("/")[2]
 
 
+def read_by_routers(nas: Iterable[Nas], hosts: Mapping[str, SessionHost]) -> Mapping[str, str]:
+    """Return the targets that are the APIs of NAS, by the NAS' accounting address, of those whose sessions are read."""
+    return {n.accounting: n.router_target for n in nas if n.router_target.partition("/")[0] in hosts}
+
+
 def with_routers(
     access_methods: Mapping[str, AccessMethod], config: RadiusConfig, hosts: Mapping[str, SessionHost]
 ) -> Mapping[str, AccessMethod]:
@@ -419,7 +424,7 @@ def with_routers(
         config: of this connector.
         hosts: by the first word of a target's id. A router of a kind that has none is not looked at.
     """
-    routers = {n.accounting: n.router_target for n in config.nas if n.router_target.partition("/")[0] in hosts}
+    routers = read_by_routers(config.nas, hosts)
     others = [nas.name for nas in config.nas if nas.accounting not in routers]
     if not routers:
         return access_methods

@@ -7,7 +7,7 @@ uses the same tables and keeps people in others.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
@@ -50,6 +50,7 @@ class SqlTarget:
     marker_group: str = "suspended"
     marker_priority: int = -1
     timeout_s: float = 5.0
+    silent_h: int = 24
 
     @property
     def id(self) -> str:
@@ -63,7 +64,8 @@ class Nas:
 
     `accounting` is the address in radacct.nasipaddress; `dynauth_host:dynauth_port` where CoA and Disconnect go (they
     differ behind NAT). `profile` names the attribute profile (profiles/NAME.toml). `source` is our sending address.
-    `router` names the `[routeros.NAME]` that it is; empty: its API is not used.
+    `router` names the `[routeros.NAME]` that it is; empty: its API is not used. `by_user_name`: whether its answer to a
+    Disconnect-Request with a User-Name alone says something: some answer 503 though the login is online.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Nas:
     profile: str = "mikrotik"
     source: str = ""
     router: str = ""
+    by_user_name: bool = True
 
     @property
     def router_target(self) -> str:
@@ -89,7 +92,8 @@ class Method:
     while active, beside the tariff's group. `tariffs`: tariff -> RADIUS group. `garden4/6`: the walled garden's
     prefixes, from which an address proves the suspended policy. `disconnect_within_s`: how long a disconnect may take
     to show; `redial_within_s`: how long to wait for a new session before saying "at next login". `coa`: attributes
-    that a CoA may change while a session goes on. `sessions`: which kind they are on a router.
+    that a CoA may change while a session goes on. `sessions`: which kind they are on a router. `nas`: names of the NAS
+    on which its logins may be; empty: all.
     """
 
     name: str
@@ -103,6 +107,38 @@ class Method:
     redial_within_s: int = 60
     coa: tuple[str, ...] = ()
     sessions: SessionKind = SessionKind.PPP
+    nas: tuple[str, ...] = ()
+
+
+ASKED_MAX = 32
+"""NAS that are asked about one login; the others count as not asked. Chosen arbitrarily."""
+
+
+@dataclass(frozen=True, slots=True)
+class NasPlaces:
+    """The NAS, by name, that could hold a session of an access method which accounting does not know.
+
+    `asked`: by a Disconnect-Request with the User-Name alone. `not_asked`: nobody can, or there are too many.
+    """
+
+    asked: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
+
+
+NO_PLACES = NasPlaces()
+
+
+def places_of(method: Method, nas: Iterable[Nas], read: Collection[str]) -> NasPlaces:
+    """Return the NAS that could hold a session of an access method, but for those whose own sessions are read.
+
+    Args:
+        method: the access method.
+        nas: all that are configured.
+        read: accounting addresses of those whose list of sessions is read.
+    """
+    could = [one for one in nas if (not method.nas or one.name in method.nas) and one.accounting not in read]
+    asked = [one.name for one in could if one.by_user_name][:ASKED_MAX]
+    return NasPlaces(tuple(asked), tuple(one.name for one in could if one.name not in asked))
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,10 @@ Resources, by address under the target's id (`radius/main`):
 * `sessions/LOGIN`: the open sessions, acctuniqueid -> ("login=...", "nas=...", "sid=..."); ABSENT when there is none.
 * `session/UNIQUEID`: one open session's fields; ABSENT once it is stopped.
 * `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
+* `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
+
+What a NAS said counts more than accounting: a session that its NAS denied is ABSENT too, though its row stays open, and
+stands in `sessions/LOGIN` with the field `addresses.DENIED`.
 """
 
 from __future__ import annotations
@@ -21,27 +25,43 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import Busy, DriftedError, LostError, NotSentError, Reply, UnreadableError
+from agent.connectors.base import (
+    NOTHING_EARLIER,
+    Busy,
+    DriftedError,
+    Earlier,
+    LostError,
+    NotSentError,
+    Reply,
+    UnreadableError,
+)
 from agent.connectors.radius import rowset
 from agent.connectors.radius.access import COA, DISCONNECT
 from agent.connectors.radius.addresses import (
+    BY_NAME,
     CONFIGURED,
     NAS,
     SAME_AS,
+    OpenSession,
     RadiusResource,
     address,
+    held_key,
+    held_of,
+    live,
     parse,
     same_login,
     session_fields,
     session_value,
     sessions_of,
     sessions_value,
+    silent,
 )
+from agent.connectors.radius.answers import SILENT, NasAnswers, held_fields
 from agent.connectors.radius.codec import PacketKind
 from agent.connectors.radius.dictionary import cause_name, profile
 from agent.connectors.radius.dynauth import DynAuthAnswer, Silence
+from agent.connectors.radius.ending import has_it, to_end_again
 from agent.connectors.radius.errors import NasUnreachableError, RadiusError
-from agent.connectors.radius.presence_session import NasPresence
 from agent.connectors.radius.reasons import RadiusReason
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
@@ -65,6 +85,13 @@ NOBODY: Final = "ispagent-check-nobody"
 """The user and session by which a NAS is asked for a sign of life."""
 ANSWER_S: Final = 12.0
 """How long a NAS may take to answer: less than a send may take, so that its silence is told as its own."""
+_LOGIN: Final = frozenset({"User-Name", "NAS-IP-Address", "NAS-IPv6-Address", "NAS-Identifier"})
+"""What names a login at a NAS, whatever sessions it has (RFC 5176 section 3: all of them are then meant)."""
+_NO_ANSWER_YET: Final = "did not answer in time"
+ASK_S: Final = 10.0
+"""How long a NAS may take to say whether it holds a login: less than one step may take."""
+ASKED_PER_S: Final = 20
+"""Logins a second about which one NAS is asked; chosen arbitrarily."""
 
 
 class RadiusSession:
@@ -78,6 +105,8 @@ class RadiusSession:
         nas: Mapping[str, Nas],
         commit: Commit,
         window: int,
+        answers: NasAnswers,
+        silent_h: int,
         *,
         boottime: Callable[[], float] = boot_time_s,
     ) -> None:
@@ -90,14 +119,20 @@ class RadiusSession:
             nas: by accounting address (radacct.nasipaddress).
             commit: keyed commitment of a secret; its label starts with the address.
             window: calls to the database at once.
+            answers: what NAS said of sessions, also before this session began.
+            silent_h: how long accounting may be silent on a session whose NAS is not configured, hours.
             boottime: the clock of `Ticket.deadline_s`.
         """
         self.target = target
         self._sql, self._dynauths, self._nas, self._commit = sql, dynauths, nas, commit
+        self._silent_h = silent_h
+        self._answers, self._by_name = answers, {one.name: one for one in nas.values()}
+        self._turns: dict[str, float] = {}
         self._window = trio.CapacityLimiter(window)
-        self._presence = NasPresence(nas, self.ask_nobody)
         self._boottime = boottime
         self._settled_at = float("-inf")
+        self._silent: dict[str, str] = {}
+        """By the name of each NAS that was asked: why it did not answer last; "": it did."""
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
         """Return what each address reads now, in few queries however many there are.
@@ -119,19 +154,30 @@ class RadiusSession:
                 where = wanted[RadiusResource.GROUP][name]
                 found[where] = rowset.to_value(rows, self._committer(where))
             for login, sessions in (await self._sql.read_sessions(wanted[RadiusResource.SESSIONS])).items():
-                found[wanted[RadiusResource.SESSIONS][login]] = sessions_value(sessions)
+                found[wanted[RadiusResource.SESSIONS][login]] = sessions_value(sessions, self._denied)
             for unique_id, session in (await self._sql.read_session(wanted[RadiusResource.SESSION])).items():
-                found[wanted[RadiusResource.SESSION][unique_id]] = session_value(session)
+                ghost = session is not None and self._denied(session) is not None
+                found[wanted[RadiusResource.SESSION][unique_id]] = ABSENT if ghost else session_value(session)
             for where in wanted[RadiusResource.ONLINE].values():
                 counts = await self._sql.read_online()
                 found[where] = {login: str(n) for login, n in counts.items()} or ABSENT
-        return {text: Seen(found[text], at_s) for text in addresses}
+        held = {text: self._held(key) for key, text in wanted[RadiusResource.HELD].items()}
+        return {text: held[text] if text in held else Seen(found[text], at_s) for text in addresses}
 
-    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+    def _denied(self, session: OpenSession) -> int | None:
+        return self._answers.denied(session.unique_id, _heard(session.heard_s))
+
+    def _held(self, key: str) -> Seen:
+        answer = self._answers.of(*held_of(key))
+        known = answer is not None and not answer.why
+        return Seen(held_fields(answer) or ABSENT, answer.at_s if answer is not None and known else int(time.time()))
+
+    async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Return the open sessions of the login that `effect` (a disconnect, a CoA) is about, each at its own address.
 
-        Sessions of another login that the database holds equal are left out; those on an unknown NAS too where the
-        effect is for configured ones only.
+        Sessions of another login that the database holds equal are left out, and ghosts; those on an unknown NAS too
+        where the effect is for configured ones only. Where accounting has none, the NAS that could hold one are asked
+        by User-Name, as far as the effect says: then `held/NAS/LOGIN` is what it is bound to.
 
         Raises:
             UnreadableError: the database cannot be asked, or the effect is none of this connector's.
@@ -142,12 +188,57 @@ class RadiusSession:
                 f"{self.target.id}: no effect {effect.verb!r} on that address", reason=TargetReason.REFUSED
             )
         seen = (await self.read([effect.address]))[effect.address]
-        anywhere = effect.args.get(NAS) != CONFIGURED
-        return {
+        found = {
             address(self.target.id, RadiusResource.SESSION, unique_id): Seen(dict(fields), seen.at_s)
-            for unique_id, fields in sessions_of(seen.value).items()
-            if same_login(fields.get("login", ""), login) and (anywhere or fields.get("nas") in self._nas)
+            for unique_id, fields in live(sessions_of(seen.value)).items()
+            if same_login(fields.get("login", ""), login) and self._counts(effect, fields, seen.at_s)
         }
+        if not found and effect.args.get(BY_NAME):
+            return await self._to_ask(effect, login, earlier)
+        began_s = min((one.at_s for one in earlier.values()), default=None)
+        ended = {one for one in found if began_s is None or one in earlier}
+        return {
+            where: session
+            for where, session in found.items()
+            if (where in ended or to_end_again(effect, session_fields(session.value), began_s or 0))
+            and not has_it(effect, session_fields(session.value))
+        }
+
+    def _counts(self, effect: Effect, fields: Mapping[str, str], at_s: int) -> bool:
+        """Tell whether an effect is for a session, by its NAS: one that nobody can ask may be only a row."""
+        if fields.get("nas") in self._nas:
+            return True
+        return effect.args.get(NAS) != CONFIGURED and not silent(fields, at_s, self._silent_h)
+
+    async def _to_ask(self, effect: Effect, login: str, earlier: Earlier) -> Mapping[Address, Seen]:
+        """Return what NAS hold of a login, of those that are to be asked; each gets such a question in its turn.
+
+        Nobody is asked where accounting knew a session that has ended since: the one that follows it is not an old one.
+        """
+        parts = {one: self._parse(one) for one in earlier}
+        rows = {one: key for one, (resource, key) in parts.items() if resource is RadiusResource.SESSION}
+        if any(self._answers.denied(key, _heard_of(earlier[one])) is None for one, key in rows.items()):
+            return {}
+        first_s, now_s = min((one.at_s for one in earlier.values()), default=None), int(time.time())
+        names = []
+        for name in filter(None, effect.args[BY_NAME].split(",")):
+            answer = self._answers.of(name, login)
+            answered = answer is not None and not answer.why and first_s is not None and answer.at_s >= first_s
+            if not answered and self._answers.is_silent(name, now_s):
+                self._answers.say(name, login, SILENT, now_s)
+            elif not answered:
+                names.append(name)
+        for name in names:
+            await self._turn(name)
+        asked = {name: Seen(held_fields(None), now_s) for name in names}
+        return {address(self.target.id, RadiusResource.HELD, held_key(n, login)): one for n, one in asked.items()}
+
+    async def _turn(self, nas: str) -> None:
+        """Return when a NAS may be asked about one more login: each is spared, however many are offline."""
+        now = trio.current_time()
+        at = max(now, self._turns.get(nas, now))
+        self._turns[nas] = at + 1 / ASKED_PER_S
+        await trio.sleep_until(at)
 
     async def send(self, ticket: Ticket) -> Reply:
         """Write the ticket's transition if it still reads *before*, or disconnect the bound sessions.
@@ -180,9 +271,9 @@ class RadiusSession:
             found[self.target.id] = str(err).removeprefix(f"{self.target.id}: ")
         async with trio.open_nursery() as nursery:
             for nas in self._nas.values():
-                if self._presence.silent.get(nas.name):
+                if self._silent.get(nas.name):
                     nursery.start_soon(self.ask_nobody, nas)
-        return {**found, **{f"nas/{name}": why for name, why in self._presence.silent.items()}}
+        return {**found, **{f"nas/{name}": why for name, why in self._silent.items()}}
 
     async def ask_nobody(self, nas: Nas) -> str:
         """Ask a NAS to disconnect a user that does not exist; return why it did not answer, "" if it did.
@@ -196,11 +287,10 @@ class RadiusSession:
         try:
             outcome = await self._dynauths.get(nas).exchange(PacketKind.DISCONNECT, attributes, deadline)
         except RadiusError as err:
-            why = str(err)
+            self._silent[nas.name] = str(err)
         else:
-            why = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
-        self._presence.note(nas, why)
-        return why
+            self._silent[nas.name] = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
+        return self._silent[nas.name]
 
     async def settle(self) -> None:
         """Close idle connections and return when no lost command can take effect any more.
@@ -214,20 +304,6 @@ class RadiusSession:
     async def busy(self) -> Busy | None:
         """Return None: a database says nothing of its load, and the pace of a plan is what spares the NAS."""
         await trio.lowlevel.checkpoint()
-        return None
-
-    async def missing(self, effect: Effect) -> Busy | None:
-        """Return which NAS does not answer on which the login has a session, or None.
-
-        Raises:
-            UnreadableError: the database cannot be asked.
-        """
-        silent = await self._presence.missing()
-        if not silent:
-            return None
-        for session in (await self.bind(effect)).values():
-            if why := silent.get(session_fields(session.value).get("nas", "")):
-                return Busy(RadiusReason.NAS_UNREACHABLE, why)
         return None
 
     def notes(self) -> Sequence[str]:
@@ -284,39 +360,80 @@ class RadiusSession:
             raise NotSentError(f"{self.target.id}: no effect {effect.verb!r}", reason=TargetReason.UNSUPPORTED)
         if not ticket.bound:
             return Reply(True, TargetReason.NO_SESSION, "no session is open")
-        sessions = [session_fields(seen.value) for seen in ticket.bound.values()]
-        unknown = sorted({s.get("nas", "") for s in sessions} - self._nas.keys())
+        asked = [self._asked(where, seen) for where, seen in ticket.bound.items()]
+        unknown = sorted({one.session.get("nas", "") for one in asked if one.session} - self._nas.keys())
         if unknown:
             raise NotSentError(
                 f"no NAS is configured with accounting address {', '.join(unknown)}", reason=RadiusReason.UNKNOWN_NAS
             )
         deadline = trio.current_time() + min(ticket.deadline_s - self._boottime(), ANSWER_S)
         changes = effect.args if kind is PacketKind.COA else {}
-        outcomes: list[_Outcome] = []
+        outcomes: list[_Told] = []
         async with trio.open_nursery() as nursery:
-            for session in sessions:
-                nursery.start_soon(self._ask_about, kind, session, changes, deadline, outcomes)
+            for one in asked:
+                nursery.start_soon(self._ask_about, kind, one, changes, deadline, outcomes)
         return _answered(outcomes)
+
+    def _asked(self, where: Address, seen: Seen) -> _Asked:
+        resource, key = self._parse(where)
+        if resource is RadiusResource.HELD:
+            nas, login = held_of(key)
+            return _Asked(nas, login, {})
+        session = session_fields(seen.value)
+        nas = self._nas[session["nas"]].name if session.get("nas") in self._nas else session.get("nas", "")
+        return _Asked(nas, key, session)
 
     async def _ask_about(
         self,
         kind: PacketKind,
-        session: Mapping[str, str],
+        asked: _Asked,
         changes: Mapping[str, str],
         deadline: float,
-        outcomes: list[_Outcome],
+        outcomes: list[_Told],
     ) -> None:
-        nas = self._nas[session["nas"]]
         try:
-            attributes = {**identification(profile(nas.profile).identify, session), **changes}
+            nas = self._by_name.get(asked.nas)
+            if nas is None:
+                raise NasUnreachableError(f"no NAS is configured with the name {asked.nas}")
+            wanted: Collection[str] = profile(nas.profile).identify
+            session = asked.session or {"login": asked.key, "nas": nas.accounting}
+            if not asked.session:
+                self._answers.say(asked.nas, asked.key, _NO_ANSWER_YET, int(time.time()))
+                wanted, deadline = _LOGIN & {*wanted, "User-Name"}, min(deadline, trio.current_time() + ASK_S)
+            attributes = {**identification(wanted, session), **changes}
             outcome = await self._dynauths.get(nas).exchange(kind, attributes, deadline)
+            told: _Outcome = _Unanswered(nas, outcome) if isinstance(outcome, Silence) else outcome
+            self._silent[asked.nas] = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
         except RadiusError as err:
-            outcomes.append(err)
+            told = err
             if isinstance(err, NasUnreachableError):
-                self._presence.note(nas, str(err))
+                self._silent[asked.nas] = str(err)
+        self._note(asked, told)
+        outcomes.append(_Told(asked, told))
+
+    def _note(self, asked: _Asked, told: _Outcome) -> None:
+        """Keep what a NAS said of a session, or of a login."""
+        now_s = int(time.time())
+        denied = isinstance(told, DynAuthAnswer) and not told.ack and told.cause == _SESSION_NOT_FOUND
+        if asked.session:
+            if denied:
+                self._answers.deny(asked.key, asked.session.get("heard", ""), now_s)
+        elif isinstance(told, RadiusError):
+            self._answers.say(asked.nas, asked.key, f"could not be asked ({told})", now_s)
+        elif isinstance(told, DynAuthAnswer):
+            why = "" if told.ack or denied else f"refused the question ({cause_name(told.cause) or 'NAK'})"
+            self._answers.say(asked.nas, asked.key, why, now_s)
         else:
-            self._presence.note(nas, silence_text(nas, outcome) if isinstance(outcome, Silence) else "")
-            outcomes.append(_Unanswered(nas, outcome) if isinstance(outcome, Silence) else outcome)
+            self._answers.say(asked.nas, asked.key, SILENT, now_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request to one NAS: about a session of accounting by its `key` (acctuniqueid), or (`session` empty) a login."""
+
+    nas: str
+    key: str
+    session: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +447,14 @@ class _Unanswered:
 _Outcome = DynAuthAnswer | _Unanswered | RadiusError
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What came of a request."""
+
+    asked: _Asked
+    told: _Outcome
+
+
 def silence_text(nas: Nas, silence: Silence) -> str:
     """Return what the silence of a NAS may mean; RFC 5176 lets it drop what another secret signed without a word."""
     heard = f"; {silence.refused}" if silence.refused else ""
@@ -339,27 +464,46 @@ def silence_text(nas: Nas, silence: Silence) -> str:
     )
 
 
-def _answered(outcomes: list[_Outcome]) -> Reply:
+def _answered(outcomes: list[_Told]) -> Reply:
     """Return what the NAS said of all sessions, the worst of it first: unknown, refused, done."""
-    errors = [o for o in outcomes if isinstance(o, RadiusError)]
+    errors = [o.told for o in outcomes if isinstance(o.told, RadiusError)]
     if len(errors) == len(outcomes):
         raise NotSentError(str(errors[0]), reason=RadiusReason.NAS_UNREACHABLE)
-    silent = [o for o in outcomes if isinstance(o, _Unanswered)]
-    if silent:
-        part = f"{len(silent)} of {len(outcomes)} requests: " if len(outcomes) > 1 else ""
-        raise LostError(f"{part}{silence_text(silent[0].nas, silent[0].silence)}", reason=TargetReason.TIMEOUT)
+    silent_ones = [o.told for o in outcomes if isinstance(o.told, _Unanswered)]
+    if silent_ones:
+        part = f"{len(silent_ones)} of {len(outcomes)} requests: " if len(outcomes) > 1 else ""
+        raise LostError(
+            f"{part}{silence_text(silent_ones[0].nas, silent_ones[0].silence)}", reason=TargetReason.TIMEOUT
+        )
     if errors:
         raise LostError(
             f"{len(errors)} of {len(outcomes)} requests not sent: {errors[0]}", reason=TargetReason.PARTLY_SENT
         )
-    naks = [o for o in outcomes if isinstance(o, DynAuthAnswer) and not o.ack]
-    if not naks:
-        return Reply(True, TargetReason.ACK, f"{len(outcomes)} session(s)")
-    # Any other refusal says more than a session that the NAS no longer has.
-    nak = next((o for o in naks if o.cause != _SESSION_NOT_FOUND), naks[0])
-    stale = ": open in radacct, unknown to the NAS" if nak.cause == _SESSION_NOT_FOUND else ""
-    code = TargetReason.NAK if nak.cause is None else TargetReason.NAK.numbered(nak.cause)
-    return Reply(False, code, f"{cause_name(nak.cause)}{stale}, {len(naks)} of {len(outcomes)} session(s)".lstrip(", "))
+    answers = [(o.asked, o.told) for o in outcomes if isinstance(o.told, DynAuthAnswer)]
+    naks = [(asked, told) for asked, told in answers if not told.ack and told.cause != _SESSION_NOT_FOUND]
+    for asked, nak in naks[:1]:
+        code = TargetReason.NAK if nak.cause is None else TargetReason.NAK.numbered(nak.cause)
+        text = f"{cause_name(nak.cause) or 'refused'} by {asked.nas}, {len(naks)} of {len(outcomes)} session(s)"
+        return Reply(False, code, text)
+    acked = sum(told.ack for _, told in answers)
+    ghosts = [
+        f"{asked.session.get('sid') or asked.key} on {asked.nas}" for asked, t in answers if asked.session and not t.ack
+    ]
+    said = f"; open in accounting, and denied by its NAS: {', '.join(ghosts)}" if ghosts else ""
+    if acked:
+        return Reply(True, TargetReason.ACK, f"{acked} session(s){said}")
+    if ghosts:
+        return Reply(True, TargetReason.NOT_THERE, said.removeprefix("; "))
+    names = ", ".join(sorted(asked.nas for asked, _ in answers))
+    return Reply(True, TargetReason.NO_SESSION, f"no session on {names}")
+
+
+def _heard(heard_s: int) -> str:
+    return str(heard_s) if heard_s else ""
+
+
+def _heard_of(bound: Seen) -> str:
+    return session_fields(bound.value).get("heard", "")
 
 
 def identification(wanted: Collection[str], session: Mapping[str, str]) -> dict[str, str]:

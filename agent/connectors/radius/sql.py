@@ -33,7 +33,6 @@ from agent.connectors.radius.sql_connection import (
     DRIVER_ERRORS,
     Connection,
     Guard,
-    NoThreadError,
     Pool,
     Query,
     Reading,
@@ -66,13 +65,19 @@ GROUP_TABLES: Final = {
 }
 SESSION_COLUMNS: Final = {
     Database.POSTGRESQL: "acctuniqueid, acctsessionid, username, host(nasipaddress), host(framedipaddress), "
-    "framedipv6prefix::text, delegatedipv6prefix::text, callingstationid, extract(epoch FROM acctstarttime)::bigint",
+    "framedipv6prefix::text, delegatedipv6prefix::text, callingstationid, extract(epoch FROM acctstarttime)::bigint, "
+    "extract(epoch FROM acctupdatetime)::bigint",
     Database.MARIADB: "acctuniqueid, acctsessionid, username, nasipaddress, framedipaddress, "
-    "framedipv6prefix, delegatedipv6prefix, callingstationid, unix_timestamp(acctstarttime)",
+    "framedipv6prefix, delegatedipv6prefix, callingstationid, unix_timestamp(acctstarttime), "
+    "unix_timestamp(acctupdatetime)",
     # FreeRADIUS writes seconds into SQLite's datetime columns; other programs write text.
     Database.SQLITE: "acctuniqueid, acctsessionid, username, nasipaddress, framedipaddress, "
-    "framedipv6prefix, delegatedipv6prefix, callingstationid, CASE typeof(acctstarttime) WHEN 'text' "
-    "THEN CAST(round((julianday(acctstarttime) - 2440587.5) * 86400) AS INTEGER) ELSE acctstarttime END",
+    "framedipv6prefix, delegatedipv6prefix, callingstationid, "
+    + ", ".join(
+        f"CASE typeof({column}) WHEN 'text' THEN CAST(round((julianday({column}) - 2440587.5) * 86400) AS INTEGER) "
+        f"ELSE {column} END"
+        for column in ("acctstarttime", "acctupdatetime")
+    ),
 }
 OPEN: Final = {
     Database.POSTGRESQL: "acctstoptime IS NULL",
@@ -311,11 +316,7 @@ class SqlAuthority:
         """
         guard = Guard()
         work = _Write(self._pool, guard, login, before, tuple(changes), to_value)
-        try:
-            done, result = await self._pool.in_thread(work.run, guard, 2 * self._pool.target.timeout_s + _PAUSES_S)
-        except NoThreadError as err:
-            target = self._pool.target.id
-            raise NotSentError(f"{target}: nothing was written: {err}", reason=TargetReason.UNREACHABLE) from err
+        done, result = await self._pool.in_thread(work.run, guard, 2 * self._pool.target.timeout_s + _PAUSES_S)
         if done:
             return result
         if guard.committing:
@@ -345,10 +346,12 @@ class SqlAuthority:
         def read(chunk: Sequence[str]) -> Reading[dict[str, list[OpenSession]]]:
             found: dict[str, list[OpenSession]] = {value: [] for value in chunk}
             columns = f"radacctid AS id, {SESSION_COLUMNS[self._kind]}"
-            for n, _, *texts, since in (yield look_up(self._kind, columns, "radacct", key, OPEN[self._kind], chunk)):
+            for n, _, *texts, since, heard in (
+                yield look_up(self._kind, columns, "radacct", key, OPEN[self._kind], chunk)
+            ):
                 unique, session, login, nas, ip, ip6, delegated, mac = map(text_of, texts)
                 found[chunk[n]].append(
-                    OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0))
+                    OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0), int(heard or 0))
                 )
             return found
 
@@ -393,11 +396,7 @@ class SqlAuthority:
     async def _read_in_thread(self, reading: Callable[[], Reading[_T]], *, alone: bool) -> _T:
         guard = Guard()
         work = functools.partial(self._read, guard, reading, alone=alone)
-        try:
-            done, found = await self._pool.in_thread(work, guard, self._limit_s)
-        except NoThreadError as err:
-            text = f"{self._pool.target.id}: cannot be read: {err}"
-            raise UnreadableError(text, reason=TargetReason.UNREACHABLE) from err
+        done, found = await self._pool.in_thread(work, guard, self._limit_s)
         if not done or found is None:
             raise self._late()
         return found

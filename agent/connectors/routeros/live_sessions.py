@@ -21,6 +21,11 @@ Owners = Callable[[Row], Collection[str]]
 
 BEGAN_S: Final = 5
 """How far a beginning that is told by an uptime may be off; chosen arbitrarily."""
+BEGINNINGS: Final[Mapping[RouterResource, RouterResource]] = {
+    RouterResource.ACTIVE: RouterResource.BEGAN,
+    RouterResource.HOTSPOT_ACTIVE: RouterResource.HOTSPOT_BEGAN,
+}
+"""Where it is read when the sessions of a login began."""
 _UNKNOWN: Final = "?"
 
 

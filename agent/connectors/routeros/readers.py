@@ -12,7 +12,7 @@ from agent.connectors.routeros import menus
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_value
 from agent.connectors.routeros.errors import TrapError
 from agent.connectors.routeros.firewall import WIDE, garden_lists, is_wide
-from agent.connectors.routeros.live_sessions import BEGAN_S, BY_ONE, RUNNING, began_s, by_owner, names
+from agent.connectors.routeros.live_sessions import BEGAN_S, BEGINNINGS, BY_ONE, RUNNING, began_s, by_owner, names
 from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
 from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import ABSENT, Absent
@@ -58,10 +58,7 @@ _LISTED: Final = {
     RouterResource.LISTED6: "/ipv6/firewall/address-list",
 }
 _LISTS_OF: Final = {"/ip/firewall/filter": RouterResource.MEMBERS, "/ipv6/firewall/filter": RouterResource.MEMBERS6}
-_BEGINNINGS: Final = {
-    RouterResource.BEGAN: RouterResource.ACTIVE,
-    RouterResource.HOTSPOT_BEGAN: RouterResource.HOTSPOT_ACTIVE,
-}
+_BEGINNINGS: Final = {began: active for active, began in BEGINNINGS.items()}
 _COUNTERS: Final = frozenset({"bytes", "packets"})
 _QUEUE: Final = (
     "name",

@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import Busy, DriftedError, LostError, NotSentError, Reply, UnreadableError
+from agent.connectors.base import (
+    NOTHING_EARLIER,
+    Busy,
+    DriftedError,
+    Earlier,
+    LostError,
+    NotSentError,
+    Reply,
+    UnreadableError,
+)
 from agent.connectors.routeros import menus
 from agent.connectors.routeros.addresses import RouterResource, address, parse, rows_of, texts_of
 from agent.connectors.routeros.errors import (
@@ -24,7 +33,7 @@ from agent.connectors.routeros.errors import (
     RouterTimeoutError,
     TrapError,
 )
-from agent.connectors.routeros.live_sessions import RUNNING, names
+from agent.connectors.routeros.live_sessions import BEGAN_S, BEGINNINGS, RUNNING, names
 from agent.connectors.routeros.menus import MenuError
 from agent.connectors.routeros.readers import Readers
 from agent.connectors.routeros.rows import KEPT, value_of, verb_of, words_of
@@ -114,13 +123,15 @@ class RouterSession:
             return {self.target.id: str(err).removeprefix(f"{self.target.id}: ")}
         return {self.target.id: ""}
 
-    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+    async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Return what `effect` would end (sessions, cookies, connections), each at its own address.
+
+        A later attempt ends no session that began after the first one: it logged in under what was written before.
 
         Raises:
             UnreadableError: the router cannot be asked, or the effect is none of this connector's.
         """
-        resource, _ = self._parse(effect.address)
+        resource, owner = self._parse(effect.address)
         running = RUNNING.get(resource)
         if running is None or effect.verb != running.verb:
             raise UnreadableError(
@@ -131,7 +142,15 @@ class RouterSession:
         if len(rows) > BOUND_MAX:
             text = f"{self.target.id}: expected at most {BOUND_MAX} rows of {running.path} to end, got {len(rows)}"
             raise UnreadableError(text, reason=TargetReason.TOO_MANY)
-        return {address(self.target.id, running.one, key): Seen(dict(row), seen.at_s) for key, row in rows.items()}
+        found = {address(self.target.id, running.one, key): Seen(dict(row), seen.at_s) for key, row in rows.items()}
+        beginnings = BEGINNINGS.get(resource)
+        if not earlier or beginnings is None:
+            return found
+        where = address(self.target.id, beginnings, owner)
+        began = texts_of((await self.read([where]))[where].value)
+        first_s = min(one.at_s for one in earlier.values()) - BEGAN_S
+        before = {address(self.target.id, running.one, key) for key, at in began.items() if int(at) < first_s}
+        return {one: row for one, row in found.items() if one in earlier or one in before}
 
     # --- writing ---
 

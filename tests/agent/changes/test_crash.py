@@ -185,7 +185,7 @@ FAULTS: tuple[tuple[str, ...], ...] = (
     ("", "command-lost"),
     ("", "reply-lost"),
     ("", "nak"),
-    ("", "ack-without-effect"),
+    ("", "ack-without-effect", "ack-without-effect"),
 )
 
 
@@ -257,7 +257,7 @@ class LadderWorld(FakeWorld):
 
 LADDERS = (
     Case(("", "nak")),
-    Case(("", "ack-without-effect")),
+    Case(("", "ack-without-effect", "ack-without-effect")),
     Case(("", "command-lost", "command-lost")),
     Case(("", "reply-lost")),
     Case(("", "nak", "", "nak"), items=2, on_failure=OnFailure.REVERT, refused="u1"),

@@ -109,13 +109,13 @@ async def test_fallback_is_left_alone_when_the_first_worked(rig: Rig, autojump_c
 
 @pytest.mark.parametrize("fault", ["nak", "ack-without-effect", "refused"])
 async def test_fallback_when_the_first_did_not(rig: Rig, autojump_clock: MockClock, world: World, fault: str) -> None:
-    world.faults["alice"] = ["", fault]
+    world.faults["alice"] = ["", fault, fault]
     loaded = await run(rig, with_fallback("alice", world))
     assert loaded.rows[1].state is S.APPLIED
     ran = sent(rig, loaded)
-    assert [n for n, _ in ran] == [1, 2, 3]
+    assert [n for n, _ in ran] == ([1, 2, 2, 3] if fault == "ack-without-effect" else [1, 2, 3])
     assert ran[1][1] != "ack"
-    assert ran[2][1] == "ack"
+    assert ran[-1][1] == "ack"
     assert loaded.rows[1].detail.startswith("disconnect: ")
     assert "then disconnect: ack" in loaded.rows[1].detail
     assert world.kicks == ["alice"]

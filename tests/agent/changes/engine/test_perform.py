@@ -10,7 +10,15 @@ import trio
 from trio.testing import MockClock
 
 from agent.changes.engine.perform import Patience, perform_step, recover_step, same
-from agent.connectors.base import DriftedError, LostError, NotSentError, Reply, UnreadableError
+from agent.connectors.base import (
+    NOTHING_EARLIER,
+    DriftedError,
+    Earlier,
+    LostError,
+    NotSentError,
+    Reply,
+    UnreadableError,
+)
 from agent.model import (
     ABSENT,
     Address,
@@ -57,7 +65,7 @@ class Play:
             raise value
         return {a: Seen(value, 0) for a in addresses}
 
-    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+    async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         raise NotImplementedError
 
     async def send(self, ticket: Ticket) -> Reply:

@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from agent.changes.engine import sessions as engine_sessions
 from agent.changes.engine.sessions import CoalescedSession
-from agent.connectors.base import Busy, Reply, UnreadableError
+from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Reply, UnreadableError
 from agent.model import Address, Effect, Seen, Target, Ticket
 
 
@@ -35,7 +35,7 @@ class SlowSession:
             raise UnreadableError("no", reason="unreachable")
         return {a: Seen({"read": str(number)}, 0) for a in addresses}
 
-    async def bind(self, effect: Effect) -> Mapping[Address, Seen]:
+    async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         return {effect.address: Seen({}, 7)}
 
     async def send(self, ticket: Ticket) -> Reply:

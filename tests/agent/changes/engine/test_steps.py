@@ -163,7 +163,7 @@ async def test_an_outcome_is_durable_before_a_busy_target_is_waited_for(
 async def test_an_outcome_is_durable_when_the_agent_is_stopped_before_the_next_step(
     tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def hangs(session: FakeSession, effect: Effect) -> Mapping[Address, Seen]:
+    async def hangs(session: FakeSession, effect: Effect, earlier: object) -> Mapping[Address, Seen]:
         await trio.sleep_forever()
         raise AssertionError
 

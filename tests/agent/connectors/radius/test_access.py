@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, NetworkState
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
 from agent.connectors.radius.access import RadiusAccess
 from agent.connectors.radius.rowset import Table, UserRow, to_value
-from agent.connectors.radius.schema import Database, Method, SqlTarget, TableSet
+from agent.connectors.radius.schema import Database, Method, NasPlaces, SqlTarget, TableSet
 from agent.model import (
     ABSENT,
     Access,
@@ -24,11 +24,13 @@ from agent.model import (
     Seen,
     Service,
     ServiceState,
+    SuspensionReason,
     Value,
     age_text,
 )
 
 NOW_S = 1_700_600_000
+GARDEN = "100.127.0.0/16,2001:db8:ff00::/40"
 METHOD = Method(
     name="pppoe",
     target="radius/main",
@@ -132,11 +134,11 @@ def test_suspension_adds_the_marker_and_ends_the_sessions() -> None:
         ProofKind.GONE,
         20,
     )
-    assert drop.do.args == {"now": "81c0004f on bng-2"}
+    assert drop.do.args == {"now": "81c0004f on bng-2", "not-in": GARDEN}
     (again,) = drop.on_revert
     assert (again.address, again.verb) == (drop.do.address, "disconnect")
     assert again.key != drop.do.key
-    assert again.args == {"nas": "configured"}, "it makes a restore real"
+    assert again.args == {"nas": "configured", "in": GARDEN}, "it makes a restore real"
     assert plan.enforce == Enforcement(
         "radius/main",
         at("sessions", "amina.h"),
@@ -161,7 +163,8 @@ def test_offline_has_the_same_steps_and_says_so() -> None:
     plan = planned()
     assert isinstance(plan, AccessPlan)
     assert len(plan.steps) == 2
-    assert (plan.display["now"], plan.display["online"], plan.display["sessions"]) == ("offline", "offline", "0")
+    assert (plan.display["now"], plan.display["online"]) == ("offline by accounting", "offline by accounting")
+    assert plan.display["sessions"] == "0"
     assert "nas" not in plan.display
 
 
@@ -250,7 +253,7 @@ def test_a_login_in_another_spelling_is_named() -> None:
             {"groups": {**GROUPS, "home50": ABSENT}, "wanted": ServiceState(Access.ACTIVE, "Home 50M")},
         ),
         ("unmapped-tariff", "Home 100M", {"wanted": ServiceState(Access.ACTIVE, "Home 100M")}),
-        ("unknown-nas", "10.9.9.9", {"sessions": {"u1": ("nas=10.9.9.9", "sid=1")}}),
+        ("unknown-nas", "10.9.9.9", {"sessions": {"u1": ("nas=10.9.9.9", "sid=1", f"since={NOW_S - 3600}")}}),
         ("rejected", "expired", {"user": {**fields(USER), "check:Expiration": (":= 01 Jan 2020",)}}),
         ("rejected", "no password", {"user": {"group:home20": "1"}}),
         ("cannot-tell", "", {"user": {**fields(USER), "check:NAS-Identifier": ("=~ bng.*",)}}),
@@ -467,18 +470,18 @@ def test_a_restore_leaves_out_sessions_on_an_unknown_nas_and_says_so() -> None:
     assert isinstance(plan, AccessPlan), plan
     assert plan.display["now"] == (
         "online 6d on bng-2 · 100.64.12.9 · 2001:db8:4a00::/56; "
-        "left as accounting has it, on no configured NAS: online 2h on 10.9.9.9"
+        "not checked, since on no configured NAS: online 2h on 10.9.9.9"
     )
     assert (plan.display["nas"], plan.display["sessions"]) == ("bng-2", "1")
     drop = plan.steps[1].do
     assert isinstance(drop, Effect)
-    assert drop.args == {"now": "81c0004f on bng-2", "nas": "configured"}
+    assert drop.args == {"now": "81c0004f on bng-2", "nas": "configured", "in": GARDEN}
     (again,) = plan.steps[1].on_revert
-    assert again.args == {}, "back to suspended, nobody may be left online"
+    assert again.args == {"not-in": GARDEN}, "back to suspended, nobody may be left online"
     alone = planned(RESTORE, SUSPENDED, STALE)
     assert isinstance(alone, AccessPlan)
-    assert alone.display["online"] == "offline"
-    assert alone.display["now"].startswith("offline; left as accounting has it")
+    assert alone.display["online"] == "offline by accounting"
+    assert alone.display["now"].startswith("offline by accounting; not checked, since on no configured NAS")
     got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(USER, STALE), [])
     assert (got.enforced, got.how) == (Enforced.PENDING, "offline")
 
@@ -532,7 +535,12 @@ def test_marked_already_but_online_outside_of_the_garden_is_ended_and_judged(
     assert isinstance(plan, AccessPlan)
     (step,) = plan.steps
     assert isinstance(step.do, Effect)
-    assert (step.n, step.after, step.on_revert, step.do.args) == (1, (), (), {"now": "s1 on bng-1"})
+    assert (step.n, step.after, step.on_revert, step.do.args) == (
+        1,
+        (),
+        (),
+        {"now": "s1 on bng-1", "not-in": GARDEN},
+    )
     own = {"own-address": "100.64.3.4"} if user is PINNED else {}
     assert plan.enforce == replace(enforcement(), expect={**enforcement().expect, **own})
 
@@ -548,9 +556,14 @@ def test_marked_already_but_online_outside_of_the_garden_is_ended_and_judged(
     ids=["in the garden", "static", "a family without a garden", "no garden"],
 )
 def test_marked_already_and_where_it_can_be_has_no_steps(sessions: Value, user: Value, method: Method) -> None:
-    plan = planned(SUSPEND, user, sessions, method=method)
+    known = replace(SERVICE, reasons=frozenset({SuspensionReason.DEBT}))
+    plan = recipe(method=method).plan(SUSPEND, known, seen_of(user, sessions))
     assert isinstance(plan, AccessPlan)
     assert (plan.steps, plan.enforce) == ((), None)
+    by_hand = planned(SUSPEND, user, sessions, method=method)
+    assert isinstance(by_hand, AccessPlan)
+    in_the_garden = user is SUSPENDED and method is METHOD
+    assert bool(by_hand.steps) is not in_the_garden, "a marker that we did not set: the session may be from before it"
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
@@ -769,3 +782,140 @@ def test_the_tariff_that_the_rows_map_to() -> None:
     shared = replace(METHOD, tariffs={"Home 20M": "home20", "Old 20M": "home20"})
     assert state_of(method=shared).tariff == "Home 20M"
     assert state_of(method=replace(METHOD, tariffs={"A": "home20", "B": "home20"})).tariff == ""
+
+
+# --- sessions that accounting does not know, and rows of sessions that are over ---------------------------------------
+
+PLACES = NasPlaces(("bng-1", "bng-2"))
+HELD = [at("held", f"bng-{n}/amina.h") for n in (1, 2)]
+SINCE_BEFORE = f"since={NOW_S - 6 * 86400}"
+
+
+def placed(places: NasPlaces = PLACES) -> RadiusAccess:
+    nas = {"10.0.0.1": "bng-1", "10.0.0.2": "bng-2"}
+    return RadiusAccess(METHOD, SqlTarget("main", Database.POSTGRESQL), nas, places=places)
+
+
+def judged_none(
+    *said: str | None, sessions: Value = ABSENT, places: NasPlaces = PLACES, ended: Collection[str] = ()
+) -> Judgement:
+    """Judge a suspension where accounting has no session. `said`: why it is not known of each NAS; None: it said so."""
+    made = placed(places)
+    plan = made.plan(SUSPEND, SERVICE, seen_of(USER, sessions))
+    assert isinstance(plan, AccessPlan)
+    assert plan.enforce is not None
+    seen = seen_of({**fields(USER), "group:suspended": "-1"}, sessions)  # type: ignore[dict-item]  # dict is invariant in its values
+    wanted = [a for a in made.enforcement_reads(plan.enforce, seen) if a in HELD]
+    assert wanted == HELD[: len(places.asked)]
+    for where, why in zip(HELD, said, strict=False):
+        seen[where] = Seen(ABSENT if why is None else {"why": why}, NOW_S + 1)
+    return made.judge(plan.enforce, seen, [Address(a) for a in ended])
+
+
+def test_the_preview_names_the_nas_that_are_asked() -> None:
+    plan = placed(NasPlaces(("bng-1",), ("bng-2",))).plan(SUSPEND, SERVICE, seen_of())
+    assert isinstance(plan, AccessPlan)
+    drop = plan.steps[1].do
+    assert isinstance(drop, Effect)
+    assert drop.args == {"not-in": GARDEN, "by-user-name": "bng-1"}
+    assert [again.args for again in plan.steps[1].on_revert] == [
+        {"nas": "configured", "in": GARDEN, "by-user-name": "bng-1"}
+    ]
+    assert "where accounting has none, bng-1 asked by User-Name" in plan.display["proof"]
+    assert "not checked: whether bng-2 has one that accounting has not" in plan.display["proof"]
+    assert plan.display["online"] == "offline by accounting (asked by User-Name: bng-1)"
+
+
+def test_offline_once_every_nas_said_so() -> None:
+    assert judged_none(None, None) == Judgement(
+        Enforced.PENDING, "offline", "no old session: bng-1, bng-2 said so: it holds at the next login"
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ((None, "did not answer"), "bng-2 did not answer"),
+        (("was not asked", "did not answer"), "bng-1 was not asked, bng-2 did not answer"),
+    ],
+)
+def test_not_proven_while_a_nas_did_not(said: tuple[str | None, ...], told: str) -> None:
+    text = f"not proven: accounting has no session and {told}"
+    assert judged_none(*said) == Judgement(Enforced.UNPROVEN, "not-proven", text)
+
+
+def test_a_nas_that_nobody_asks_leaves_it_unproven() -> None:
+    got = judged_none(None, places=NasPlaces(("bng-1",), ("bng-3",)))
+    assert (got.enforced, got.detail) == (
+        Enforced.UNPROVEN,
+        "not proven: accounting has no session and bng-3 was not asked",
+    )
+
+
+def test_a_session_of_accounting_that_ended_needs_no_nas() -> None:
+    got = judged_none("was not asked", "was not asked", ended=[at("session", "u1")])
+    assert (got.enforced, got.how) == (Enforced.PENDING, "offline")
+
+
+GHOST: Value = {"u1": ("login=amina.h", "nas=10.0.0.2", "sid=s1", SINCE_BEFORE, f"denied={NOW_S}")}
+
+
+def test_a_ghost_is_no_session_and_carries_nothing_on() -> None:
+    got = judged_none(None, None, sessions=GHOST, ended=[at("session", "u1"), *HELD])
+    assert (got.enforced, got.how) == (Enforced.PENDING, "offline")
+    unasked = judged_none("was not asked", None, sessions=GHOST, ended=[at("session", "u1")])
+    assert unasked.enforced is Enforced.UNPROVEN, "a ghost that ended says nothing of who is online"
+
+
+def test_a_ghost_beside_a_session_in_the_garden() -> None:
+    both = {**fields(GHOST), "u2": ("login=amina.h", "nas=10.0.0.1", "ip=100.127.3.4", f"since={NOW_S + 5}")}
+    made, seen = placed(), seen_of({**fields(USER), "group:suspended": "-1"}, both)  # type: ignore[dict-item,arg-type]  # dict is invariant
+    plan = made.plan(SUSPEND, SERVICE, seen_of(USER, GHOST))
+    assert isinstance(plan, AccessPlan)
+    assert plan.display["now"] == "offline by accounting; open in accounting, and denied by its NAS: s1 on bng-2"
+    assert plan.enforce is not None
+    got = made.judge(plan.enforce, seen, [at("session", "u1")])
+    assert (got.enforced, got.how) == (Enforced.YES, "garden")
+
+
+def test_a_row_on_no_configured_nas_that_is_silent_for_long_refuses_nothing() -> None:
+    old: Value = {"u1": ("login=amina.h", "nas=10.9.9.9", "sid=s1", SINCE_BEFORE)}
+    plan = placed().plan(SUSPEND, SERVICE, seen_of(USER, old))
+    assert isinstance(plan, AccessPlan)
+    assert plan.display["now"].endswith("not checked, since on no configured NAS: online 6d on 10.9.9.9")
+    got = judged_none(None, None, sessions=old)
+    assert got.enforced is Enforced.PENDING
+    assert "not checked, since on no configured NAS" in got.detail
+    heard: Value = {"u1": ("login=amina.h", "nas=10.9.9.9", "sid=s1", SINCE_BEFORE, f"heard={NOW_S - 600}")}
+    refused = placed().plan(SUSPEND, SERVICE, seen_of(USER, heard))
+    assert isinstance(refused, CannotEnforce)
+    assert "heard of a session on 10.9.9.9 less than 24 h ago" in refused.detail
+
+
+@pytest.mark.parametrize(
+    ("ip", "ends"),
+    [("100.127.3.4", True), ("100.64.3.4", False), ("", True)],
+    ids=["in the garden", "outside of it", "nobody can tell"],
+)
+def test_a_restore_ends_a_garden_session_though_the_row_was_removed_by_hand(ip: str, ends: bool) -> None:
+    suspended = replace(SERVICE, reasons=frozenset({SuspensionReason.DEBT}))
+    open_one: Value = {"u1": ("login=amina.h", "nas=10.0.0.1", "sid=s1", f"ip={ip}", SINCE_BEFORE)}
+    plan = placed().plan(RESTORE, suspended, seen_of(USER, open_one))
+    assert isinstance(plan, AccessPlan)
+    assert [s.do.verb for s in plan.steps if isinstance(s.do, Effect)] == ["disconnect"] * ends
+    assert len(plan.steps) == ends
+    assert (plan.enforce is not None) is ends
+
+
+def test_rows_as_wanted_and_no_session_in_accounting_asks_the_nas_where_the_record_differs() -> None:
+    suspended = replace(SERVICE, reasons=frozenset({SuspensionReason.DEBT}))
+    marked: Value = {**fields(USER), "group:suspended": "-1"}  # type: ignore[dict-item]  # dict is invariant in its values
+    for wanted, service, user, steps in (
+        (RESTORE, suspended, USER, 1),
+        (RESTORE, SERVICE, USER, 0),
+        (SUSPEND, SERVICE, marked, 1),
+        (SUSPEND, suspended, marked, 0),
+    ):
+        plan = placed().plan(wanted, service, seen_of(user))
+        assert isinstance(plan, AccessPlan)
+        assert len(plan.steps) == steps, (wanted, service.reasons)

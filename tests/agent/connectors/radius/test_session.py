@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,11 +14,9 @@ import trio
 from agent.connectors.base import (
     AccessPlan,
     Answers,
-    Busy,
     CannotEnforce,
     Connector,
     DriftedError,
-    KnowsAbsence,
     LostError,
     NotSentError,
     Reach,
@@ -30,7 +29,7 @@ from agent.connectors.radius import sql as sql_module
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.dictionary import profile
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
-from agent.connectors.radius.session import SETTLE_S, identification
+from agent.connectors.radius.session import ASKED_PER_S, SETTLE_S, identification
 from agent.model import (
     ABSENT,
     Access,
@@ -102,11 +101,15 @@ def fill(database: RadiusDatabase) -> None:
     database.add_user("amina.h", "wonder", {"home20": 1})
 
 
-def add_session(database: RadiusDatabase, unique: str, nas: str = "10.0.0.1", login: str = "amina.h") -> None:
+def add_session(
+    database: RadiusDatabase, unique: str, nas: str = "10.0.0.1", login: str = "amina.h", *, began_s: int | None = None
+) -> None:
+    """Leave a row open; one without a time looks as if accounting had been silent on it for ever."""
+    began = None if began_s is None else time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(began_s))
     database.run(
-        "INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, framedipaddress)"
-        " VALUES (%s, %s, %s, %s, '100.64.12.9')",
-        f"sid-{unique}", unique, login, nas,
+        "INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, framedipaddress, acctstarttime)"
+        " VALUES (%s, %s, %s, %s, '100.64.12.9', %s)",
+        f"sid-{unique}", unique, login, nas, began,
     )  # fmt: skip
 
 
@@ -301,23 +304,6 @@ async def test_sending_twice_drifts_and_says_what_is_there(database: RadiusDatab
     assert caught.value.observed[USER].value == forward.after
 
 
-async def test_a_thread_that_cannot_be_started_is_the_targets_trouble(
-    database: RadiusDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with dialled(connector(database)) as session:
-        forward, _ = await marked(session)
-
-        async def none_left(*_: object, **__: object) -> None:
-            raise RuntimeError("can't start new thread")
-
-        monkeypatch.setattr(trio.to_thread, "run_sync", none_left)
-        with pytest.raises(UnreadableError, match="no thread could be started") as unread:
-            await session.read([USER])
-        with pytest.raises(NotSentError, match="nothing was written: no thread could be started") as unsent:
-            await session.send(ticket((forward,)))
-    assert {unread.value.reason, unsent.value.reason} == {"unreachable"}
-
-
 async def test_nothing_is_sent_after_the_deadline(database: RadiusDatabase) -> None:
     with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
         async with dialled(connector(database, nas.port)) as session:
@@ -410,11 +396,12 @@ async def test_bind_names_each_open_session(database: RadiusDatabase) -> None:
 
 async def test_a_disconnect_for_configured_nas_leaves_out_the_others(database: RadiusDatabase) -> None:
     add_session(database, "u1")
-    add_session(database, "u2", "10.9.9.9")
+    add_session(database, "u2", "10.9.9.9", began_s=int(time.time()) - 3600)
+    add_session(database, "u3", "10.9.9.9", began_s=int(time.time()) - 3 * 86400)
     async with dialled(connector(database)) as session:
         everywhere = await session.bind(DISCONNECT)
         configured = await session.bind(replace(DISCONNECT, args={"nas": "configured"}))
-    assert len(everywhere) == 2
+    assert everywhere.keys() == {Address(f"radius/main/session/{u}") for u in ("u1", "u2")}, "u3 is not checked"
     assert configured.keys() == {Address("radius/main/session/u1")}
 
 
@@ -434,12 +421,11 @@ async def test_ack_and_what_identifies_the_session(database: RadiusDatabase) -> 
 @pytest.mark.parametrize(
     ("attributes", "reason", "told"),
     [
-        (error_cause(503), "nak-503", "Session-Context-Not-Found: open in radacct, unknown to the NAS, 1 of 1"),
-        (error_cause(506), "nak-506", "Resources-Unavailable, 1 of 1"),
+        (error_cause(506), "nak-506", "Resources-Unavailable by bng-1, 1 of 1"),
         (error_cause(508), "nak-508", "Multiple-Session-Selection-Unsupported"),
-        (b"", "nak", "1 of 1 session(s)"),
+        (b"", "nak", "refused by bng-1, 1 of 1 session(s)"),
     ],
-    ids=["503", "506", "508", "no cause"],
+    ids=["506", "508", "no cause"],
 )
 async def test_nak_by_name(database: RadiusDatabase, attributes: bytes, reason: str, told: str) -> None:
     add_session(database, "u1")
@@ -447,6 +433,130 @@ async def test_nak_by_name(database: RadiusDatabase, attributes: bytes, reason: 
     assert isinstance(got, Reply)
     assert (got.accepted, got.reason) == (False, reason)
     assert got.detail.startswith(told)
+
+
+async def test_a_session_that_its_nas_denies_is_absent_until_accounting_hears_of_it(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    row, every = Address("radius/main/session/u1"), DISCONNECT.address
+    with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
+        made = connector(database, nas.port)
+        async with dialled(made) as session:
+            got = await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            assert got == Reply(True, "not-there", "open in accounting, and denied by its NAS: sid-u1 on bng-1")
+            assert (await session.read([row]))[row].value is ABSENT
+            ghosts = (await session.read([every]))[every].value
+            assert ghosts is not ABSENT
+            assert any(text.startswith("denied=") for text in ghosts["u1"])
+            assert await session.bind(DISCONNECT) == {}, "nobody is asked about a ghost again"
+        async with dialled(made) as session:
+            assert (await session.read([row]))[row].value is ABSENT, "another connection knows it as well"
+            database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:00:00'")
+            assert (await session.read([row]))[row].value is not ABSENT, "its NAS was wrong"
+            assert (await session.bind(DISCONNECT)).keys() == {row}
+
+
+BY_NAME = replace(DISCONNECT, args={"by-user-name": "bng-1,bng-2"})
+HELD = [Address(f"radius/main/held/bng-{n}/amina.h") for n in (1, 2)]
+
+
+async def test_where_accounting_has_none_each_nas_is_asked_by_user_name(database: RadiusDatabase) -> None:
+    with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            bound = await session.bind(BY_NAME)
+            assert list(bound) == HELD
+            assert {s.value["why"] for s in bound.values() if s.value is not ABSENT} == {"was not asked"}
+            got = await session.send(ticket(BY_NAME, bound))
+            assert got == Reply(True, "no-session", "no session on bng-1, bng-2")
+            assert all(s.value is ABSENT for s in (await session.read(HELD)).values())
+        requests = [dict(attributes_of(data)) for data, _ in nas.requests]
+    assert [r[1] for r in requests] == [b"amina.h"] * 2
+    assert not any({8, 44} & r.keys() for r in requests), "no session is named"
+    assert [r.get(4) for r in sorted(requests, key=len)] == [None, bytes((10, 0, 0, 2))], "as its profile identifies it"
+
+
+async def test_a_nas_that_ends_a_session_that_accounting_does_not_know(database: RadiusDatabase) -> None:
+    with UdpNas(lambda data: [reply(data, ack=True)]).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            got = await session.send(ticket(BY_NAME, await session.bind(BY_NAME)))
+            assert got == Reply(True, "ack", "2 session(s)")
+
+
+async def test_where_accounting_has_one_nobody_is_asked_by_user_name(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    async with dialled(connector(database)) as session:
+        first = await session.bind(BY_NAME)
+        assert first.keys() == {Address("radius/main/session/u1")}
+        database.run("UPDATE radacct SET acctstoptime = '2026-11-27 10:00:00'")
+        assert await session.bind(BY_NAME, first) == {}, "it ended: who logs in now does so under the new rows"
+        assert list(await session.bind(BY_NAME)) == HELD
+
+
+async def test_a_nas_that_refuses_the_question_or_is_silent_says_nothing(database: RadiusDatabase) -> None:
+    seen: list[bytes] = []
+
+    def answer(data: bytes) -> list[bytes]:
+        seen.append(data)
+        picky = dict(attributes_of(data)).get(4) is None  # bng-1
+        return [reply(data, ack=False, attributes=error_cause(402))] if picky else []
+
+    with UdpNas(answer).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            first = await session.bind(BY_NAME)
+            with pytest.raises(LostError, match="1 of 2 requests: no reply from NAS bng-2 at "):
+                await session.send(ticket(BY_NAME, first, in_s=1.0))
+            told = {a: s.value for a, s in (await session.read(HELD)).items()}
+            assert told[HELD[0]] == {"why": "refused the question (Missing-Attribute)"}
+            assert told[HELD[1]] == {"why": "did not answer"}
+            # Another login is not asked about there for a while: each would wait as long
+            other = replace(BY_NAME, address=Address("radius/main/sessions/other"))
+            assert list(await session.bind(other)) == [Address("radius/main/held/bng-1/other")]
+            where = Address("radius/main/held/bng-2/other")
+            assert (await session.read([where]))[where].value == {"why": "did not answer"}
+
+
+async def test_only_those_that_did_not_say_are_asked_again(database: RadiusDatabase) -> None:
+    silent = {b"bng-2": True}
+
+    def answer(data: bytes) -> list[bytes]:
+        second = dict(attributes_of(data)).get(4) is not None
+        return [] if second and silent[b"bng-2"] else [reply(data, ack=False, attributes=error_cause(503))]
+
+    with UdpNas(answer).run() as nas:
+        made = connector(database, nas.port)
+        async with dialled(made) as session:
+            first = await session.bind(BY_NAME)
+            with pytest.raises(LostError):
+                await session.send(ticket(BY_NAME, first, in_s=0.5))
+            assert list(await session.bind(BY_NAME, first)) == [], "it was silent a moment ago"
+            made._answers.say("bng-2", "somebody", "", 0)  # it answers again
+            silent[b"bng-2"] = False
+            again = await session.bind(BY_NAME, first)
+            assert list(again) == [HELD[1]]
+            assert (await session.send(ticket(BY_NAME, again))).reason == "no-session"
+
+
+async def test_one_nas_is_asked_about_few_logins_a_second(database: RadiusDatabase) -> None:
+    async with dialled(connector(database)) as session:
+        began = trio.current_time()
+        for n in range(5):
+            await session.bind(replace(BY_NAME, address=Address(f"radius/main/sessions/u{n}")))
+        assert trio.current_time() - began >= 4 / ASKED_PER_S
+
+
+async def test_a_later_attempt_ends_what_the_first_set_out_to_end_and_nothing_newer(database: RadiusDatabase) -> None:
+    now_s = int(time.time())
+    add_session(database, "old", began_s=now_s - 86400)
+    async with dialled(connector(database)) as session:
+        first = await session.bind(DISCONNECT)
+        add_session(database, "new", began_s=now_s + 1)
+        add_session(database, "late", began_s=now_s - 7200)  # its Start was late
+        again = await session.bind(DISCONNECT, first)
+        assert again.keys() == {Address(f"radius/main/session/{u}") for u in ("old", "late")}
+        # It was let into the garden after the marker was taken away: wrong, whenever it began
+        wrong = await session.bind(replace(DISCONNECT, args={"in": "100.64.0.0/10"}), first)
+        assert len(wrong) == 3
+        right = await session.bind(replace(DISCONNECT, args={"not-in": "100.64.0.0/10"}))
+        assert right == {}, "all are in the garden already"
 
 
 async def test_of_two_sessions_the_refusal_that_says_more_is_told(database: RadiusDatabase) -> None:
@@ -503,65 +613,6 @@ async def test_a_database_that_does_not_answer_says_why(radius_database: RadiusD
     assert found["radius/main"].startswith("cannot be read: wrong password for user radius at 127.0.0.1:")
 
 
-async def test_a_silent_nas_is_missing_for_its_own_sessions_only(database: RadiusDatabase) -> None:
-    """It is asked once, about nobody; who has no session there needs it not."""
-    add_session(database, "u1")
-    bruno = replace(DISCONNECT, address=Address("radius/main/sessions/bruno"))
-    with UdpNas(lambda data: []).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
-            assert isinstance(session, KnowsAbsence)
-            found: list[Busy | None] = []
-
-            async def ask(effect: Effect) -> None:
-                found.append(await session.missing(effect))
-
-            async with trio.open_nursery() as nursery:
-                for _ in range(5):
-                    nursery.start_soon(ask, DISCONNECT)
-            missing = [f.detail for f in found if f is not None]
-            assert len(missing) == 5
-            assert missing[0].startswith(f"no reply from NAS bng-1 at 127.0.0.1:{nas.port} (3 datagrams")
-            assert await session.missing(bruno) is None
-    asked = [attributes_of(data) for data, _ in nas.requests]
-    assert len(asked) == 2 * 3, "both NAS, three datagrams each"
-    assert not [a for a in asked if b"amina.h" in dict(a).values()]
-
-
-@pytest.mark.parametrize("ack", [True, False])
-async def test_any_answer_proves_a_nas_to_be_there(database: RadiusDatabase, ack: bool) -> None:
-    add_session(database, "u1")
-    with UdpNas(lambda data: [reply(data, ack=ack, attributes=b"" if ack else error_cause(503))]).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
-            assert isinstance(session, KnowsAbsence)
-            assert [await session.missing(DISCONNECT) for _ in range(3)] == [None] * 3
-    assert len(nas.requests) == 2, "each NAS once: an answer counts for a while"
-
-
-async def test_a_nas_is_missing_from_the_first_request_that_it_leaves_unanswered(database: RadiusDatabase) -> None:
-    add_session(database, "u1")
-    there = True
-    with UdpNas(lambda data: [reply(data, ack=True)] if there else []).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
-            assert isinstance(session, KnowsAbsence)
-            assert await session.missing(DISCONNECT) is None
-            there = False
-            with pytest.raises(LostError):
-                await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
-            missing = await session.missing(DISCONNECT)
-    assert missing is not None
-    assert "bng-1" in missing.detail
-
-
-async def test_a_wrong_secret_makes_a_nas_missing(database: RadiusDatabase) -> None:
-    add_session(database, "u1")
-    with UdpNas(lambda data: [reply(data, ack=True, secret=b"theirs")]).run() as nas:
-        async with dialled(connector(database, nas.port)) as session:
-            assert isinstance(session, KnowsAbsence)
-            missing = await session.missing(DISCONNECT)
-    assert missing is not None
-    assert "not made with our secret" in missing.detail
-
-
 async def test_a_wrong_secret_is_lost_and_told(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     got, _ = await drop(database, lambda data: [reply(data, ack=True, secret=b"theirs")])
@@ -581,7 +632,7 @@ async def test_one_answered_and_one_silent_is_lost(database: RadiusDatabase) -> 
 
 async def test_a_session_on_an_unknown_nas_sends_nothing_at_all(database: RadiusDatabase) -> None:
     add_session(database, "u1")
-    add_session(database, "u2", "10.9.9.9")
+    add_session(database, "u2", "10.9.9.9", began_s=int(time.time()))
     got, requests = await drop(database, lambda data: [reply(data, ack=True)])
     assert isinstance(got, NotSentError)
     assert got.reason == "unknown-nas"

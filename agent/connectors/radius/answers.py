@@ -1,0 +1,87 @@
+"""What NAS said of sessions: it counts more than accounting, whose packets get lost. Pure; times are unix seconds.
+
+* A NAS denies one session of accounting (503, Session-Context-Not-Found): its row is a ghost, until accounting hears of
+  the session again: then the NAS was wrong, or was asked by the wrong attributes.
+* A NAS that is asked about a login by User-Name alone says that it holds no session of it (503), or ended those (ACK).
+
+Kept in memory only: after a restart the NAS are asked again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from agent.model import Absent, Seen
+
+KEPT_MAX: Final = 100_000
+"""Answers of each kind; then the oldest are forgotten. Chosen arbitrarily."""
+SILENT_S: Final = 60
+"""How long a NAS that did not answer is not asked about further logins; chosen arbitrarily."""
+NOT_ASKED: Final = "was not asked"
+SILENT: Final = "did not answer"
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAnswer:
+    """What a NAS said of a login. `why`: why it is not known whether it holds a session, "" when it is known."""
+
+    why: str
+    at_s: int
+
+
+class NasAnswers:
+    """The answers of all NAS of a connector."""
+
+    def __init__(self) -> None:
+        self._denied: dict[str, tuple[int, str]] = {}
+        self._held: dict[tuple[str, str], HeldAnswer] = {}
+        self._silent: dict[str, int] = {}
+
+    def deny(self, unique_id: str, heard: str, at_s: int) -> None:
+        """Note that its NAS denies a session. `heard`: when accounting last heard of it, as the row has it."""
+        _keep(self._denied, unique_id, (at_s, heard))
+
+    def denied(self, unique_id: str, heard: str) -> int | None:
+        """Return when a NAS denied a session; None: it did not, or accounting has heard of it since."""
+        at_s, then = self._denied.get(unique_id, (0, ""))
+        return at_s if at_s and then == heard else None
+
+    def say(self, nas: str, login: str, why: str, at_s: int) -> None:
+        """Note what a NAS, by its configured name, said of a login. `why`: as in `HeldAnswer`."""
+        _keep(self._held, (nas, login), HeldAnswer(why, at_s))
+        if why == SILENT:
+            self._silent[nas] = at_s
+        else:
+            self._silent.pop(nas, None)
+
+    def of(self, nas: str, login: str) -> HeldAnswer | None:
+        """Return what a NAS last said of a login; None: it was not asked."""
+        return self._held.get((nas, login))
+
+    def is_silent(self, nas: str, now_s: int) -> bool:
+        """Tell whether a NAS left a question unanswered a short while ago, and has not answered any since."""
+        return now_s - self._silent.get(nas, now_s - SILENT_S) < SILENT_S
+
+
+def _keep(where: dict[_K, _V], key: _K, value: _V) -> None:
+    where.pop(key, None)
+    where[key] = value
+    if len(where) > KEPT_MAX:
+        del where[next(iter(where))]
+
+
+def held_why(seen: Seen, since_s: int) -> str:
+    """Return why it is not known that a NAS holds nothing; an answer from before `since_s` counts as none."""
+    if isinstance(seen.value, Absent):
+        return "" if seen.at_s >= since_s else NOT_ASKED
+    return str(seen.value.get("why", NOT_ASKED))
+
+
+def held_fields(answer: HeldAnswer | None) -> Mapping[str, str]:
+    """Return the fields of `held/NAS/LOGIN` while it is not known that the NAS holds nothing; empty: it is known."""
+    why = NOT_ASKED if answer is None else answer.why
+    return {"why": why} if why else {}

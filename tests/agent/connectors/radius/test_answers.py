@@ -1,0 +1,47 @@
+"""What NAS said of sessions: until when it counts. Pure."""
+
+from __future__ import annotations
+
+from agent.connectors.radius import answers as answers_module
+from agent.connectors.radius.answers import NOT_ASKED, SILENT, SILENT_S, HeldAnswer, NasAnswers, held_fields, held_why
+from agent.model import ABSENT, Seen
+
+
+def test_a_denial_counts_until_accounting_hears_of_the_session() -> None:
+    answers = NasAnswers()
+    assert answers.denied("u1", "100") is None
+    answers.deny("u1", "100", 500)
+    assert answers.denied("u1", "100") == 500
+    assert answers.denied("u1", "600") is None
+    assert answers.denied("u2", "100") is None
+    answers.deny("u3", "", 500)
+    assert answers.denied("u3", "") == 500, "a row without a time"
+
+
+def test_what_a_nas_said_of_a_login() -> None:
+    answers = NasAnswers()
+    assert answers.of("bng-1", "amina.h") is None
+    answers.say("bng-1", "amina.h", SILENT, 500)
+    assert answers.of("bng-1", "amina.h") == HeldAnswer(SILENT, 500)
+    assert answers.is_silent("bng-1", 500 + SILENT_S - 1)
+    assert not answers.is_silent("bng-1", 500 + SILENT_S)
+    assert not answers.is_silent("bng-2", 500)
+    answers.say("bng-1", "other", "", 501)
+    assert not answers.is_silent("bng-1", 502), "it answers again"
+    assert answers.of("bng-1", "amina.h") == HeldAnswer(SILENT, 500)
+
+
+def test_the_oldest_are_forgotten() -> None:
+    answers = NasAnswers()
+    for n in range(answers_module.KEPT_MAX + 1):
+        answers.deny(f"u{n}", "1", 5)
+    assert answers.denied("u0", "1") is None
+    assert answers.denied("u1", "1") == 5
+
+
+def test_why_it_is_not_known() -> None:
+    assert held_fields(None) == {"why": NOT_ASKED}
+    assert held_fields(HeldAnswer("", 5)) == {}
+    assert held_why(Seen({"why": "did not answer"}, 5), 0) == "did not answer"
+    assert held_why(Seen(ABSENT, 5), 5) == ""
+    assert held_why(Seen(ABSENT, 4), 5) == NOT_ASKED, "before the rows were read for the preview"

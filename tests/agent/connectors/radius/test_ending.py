@@ -1,0 +1,47 @@
+"""Which sessions a disconnect ends, first and again. Pure."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.connectors.radius.ending import CLOCKS_S, has_it, to_end_again
+from agent.model import Address, Effect, ProofKind, Replay
+
+GARDEN = "100.127.0.0/16,2001:db8:ff00::/40"
+FIRST_S = 1_700_600_000
+
+
+def effect(**args: str) -> Effect:
+    named = {name.replace("_", "-"): text for name, text in args.items()}
+    return Effect(Address("radius/main/sessions/a"), "disconnect", named, "k", Replay.IF_UNPROVEN, ProofKind.GONE, 20)
+
+
+@pytest.mark.parametrize(
+    ("session", "has"),
+    [
+        ({"ip": "100.127.3.4"}, True),
+        ({"ip": "100.127.3.4", "pd": "2001:db8:ff12::/56"}, True),
+        ({"ip": "100.127.3.4", "pd": "2001:db8:4a00::/56"}, False),
+        ({"ip": "100.64.3.4"}, False),
+        ({}, False),
+    ],
+)
+def test_one_in_the_garden_has_what_a_suspension_wants(session: dict[str, str], has: bool) -> None:
+    assert has_it(effect(not_in=GARDEN), session) is has
+    assert not has_it(effect(), session)
+    assert not has_it(effect(**{"in": GARDEN}), session)
+
+
+@pytest.mark.parametrize(
+    ("session", "args", "ends"),
+    [
+        ({"since": str(FIRST_S + 5)}, {}, False),
+        ({"since": str(FIRST_S - CLOCKS_S)}, {}, False),  # the clocks may differ by as much
+        ({"since": str(FIRST_S - CLOCKS_S - 1)}, {}, True),
+        ({}, {}, False),  # nothing says that it is an old one
+        ({"since": str(FIRST_S + 5), "ip": "100.127.3.4"}, {"in": GARDEN}, True),  # a restored one in the garden
+        ({"since": str(FIRST_S + 5), "ip": "100.64.3.4"}, {"in": GARDEN}, False),
+    ],
+)
+def test_what_is_ended_again(session: dict[str, str], args: dict[str, str], ends: bool) -> None:
+    assert to_end_again(effect(**args), session, FIRST_S) is ends

@@ -1,0 +1,318 @@
+"""Sessions, whatever accounting says: packets that get lost, rows of sessions that are over, rows edited by hand.
+
+What the agent says is compared with the BNG itself, never with the tables. Each case runs on the lab's own RADIUS
+server, and on the real one with PostgreSQL and MariaDB.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trio
+
+from lab.isp import Isp
+from lab.population import LabService
+from lab.radius_codec import Code
+from lab.sessions import Session
+from tests.e2e.files import dsn_of, ordinary, real_radius, ref_of
+from tests.e2e.site import END_S, Json, Site, at_work, item_states, items_of, state_of
+from tests.servers import Cluster, FreeRadius
+
+Case = Callable[[Isp, Site], Awaitable[None]]
+CASES: dict[str, Case] = {}
+
+
+def case(function: Case) -> Case:
+    """Add a case to those that run on each server."""
+    CASES[function.__name__] = function
+    return function
+
+
+# --- what is there --------------------------------------------------------------------------------------------------
+
+
+def only(isp: Isp, service: LabService) -> Session:
+    (session,) = isp.sessions(service.login)
+    return session
+
+
+async def known_open(isp: Isp, service: LabService) -> list[str]:
+    """Return the session ids that accounting has open of a service."""
+    sql = "SELECT acctsessionid FROM radacct WHERE username = ? AND acctstoptime IS NULL ORDER BY radacctid"
+    return [str(row[0]) for row in await isp.database.fetch(sql, (service.login,))]
+
+
+async def until_known(isp: Isp, service: LabService) -> None:
+    """Wait until accounting has what the BNG has."""
+    with trio.fail_after(END_S):
+        while await known_open(isp, service) != [s.session_id for s in isp.sessions(service.login)]:  # noqa: ASYNC110  another process writes
+            await trio.sleep(0.02)
+
+
+async def dial_unknown(isp: Isp, service: LabService) -> Session:
+    """Let the service's session begin anew, with its Accounting-Start lost."""
+    await isp.hang_up(service.login)
+    isp.set_fault("start-lost", service.login)
+    session = await isp.dial(service.login)
+    isp.clear_faults(service.login)
+    assert session is not None
+    assert await known_open(isp, service) == []
+    return session
+
+
+def asked(isp: Isp, service: LabService, since: int = 0) -> list[tuple[str, str]]:
+    """Return session id and outcome of the Disconnect-Requests about a login, at all BNG."""
+    found = [r for nas in isp.nas.values() for r in nas.received if r.login == service.login]
+    return [(r.session_id, r.outcome) for r in found if r.code == Code.DISCONNECT_REQUEST][since:]
+
+
+async def add_ghost(isp: Isp, service: LabService, nas: str, *, sid: str = "ghost", age_s: int = 3 * 86400) -> None:
+    """Leave a row open of a session that is over, as a lost Accounting-Stop does."""
+    began = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - age_s))
+    await isp.database.execute(
+        "INSERT INTO radacct (acctsessionid, acctuniqueid, username, nasipaddress, framedipaddress, acctstarttime,"
+        " acctupdatetime, callingstationid, calledstationid) VALUES (?, ?, ?, ?, '100.64.0.99', ?, ?, '', '')",
+        (sid, f"{sid}-{service.login}"[:32], service.login, nas, began, began),
+    )
+
+
+async def unmark(isp: Isp, service: LabService) -> None:
+    """Take the marker row away as staff do in daloRADIUS."""
+    sql = "DELETE FROM radusergroup WHERE username = ? AND groupname = 'suspended'"
+    await isp.database.execute(sql, (service.login,))
+
+
+async def mark(isp: Isp, service: LabService) -> None:
+    """Add the marker row by hand."""
+    sql = "INSERT INTO radusergroup (username, groupname, priority) VALUES (?, 'suspended', -1)"
+    await isp.database.execute(sql, (service.login,))
+
+
+def detail(change: Json) -> str:
+    (only_one,) = change["items"]
+    return str(only_one["detail"])
+
+
+# --- sessions that accounting does not know ---------------------------------------------------------------------------
+
+
+@case
+async def suspended_though_accounting_knows_no_session(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    old = await dial_unknown(isp, service)
+    change = await site.ask("suspend", ref_of(service))
+    assert "by-user-name=bng-1,bng-2" in str(items_of(change)[0].steps[1].do) or "by-user-name" in str(
+        items_of(change)[0].steps[1].do
+    )
+    done = await site.apply(change)
+    assert state_of(done) == ("applied", "garden")
+    assert only(isp, service) is not old
+    assert only(isp, service).walled
+
+
+@case
+async def restored_though_accounting_knows_no_session(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    await site.do("suspend", ref_of(service), reason="request")
+    old = await dial_unknown(isp, service)
+    assert old.walled
+    done = await site.do("restore", ref_of(service), reason="request")
+    assert state_of(done)[0] == "applied"
+    assert not only(isp, service).walled
+
+
+@case
+async def offline_is_proven_by_every_nas(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    await isp.hang_up(service.login)
+    done = await site.do("suspend", ref_of(service))
+    assert state_of(done) == ("set-at-next-login", "offline")
+    assert "bng-1, bng-2" in detail(done)
+    assert asked(isp, service) == [("", "nak:503")] * 2
+
+
+@case
+async def a_nas_that_does_not_answer_leaves_it_unproven(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    old = await dial_unknown(isp, service)
+    isp.set_fault("silence", service.login)
+    done = await site.do("suspend", ref_of(service))
+    assert (state_of(done), done["exit"]) == (("set-not-enforced", "not-proven"), 4)
+    home = isp.nas_of(service.login).options.name
+    assert detail(done).startswith("not proven: accounting has no session and ")
+    assert f"{home} did not answer" in detail(done)
+    assert only(isp, service) is old
+    isp.clear_faults()
+
+
+@case
+async def a_redial_that_accounting_does_not_know_is_not_ended_again(isp: Isp, site: Site) -> None:
+    """The Start of the garden session is lost too: it is said that nothing more is known, and nobody is thrown out."""
+    (service,) = ordinary(isp, 1)
+    await dial_unknown(isp, service)
+    isp.set_fault("start-lost", service.login)
+    done = await site.do("suspend", ref_of(service))
+    assert state_of(done) == ("set-at-next-login", "offline")
+    assert "no old session" in detail(done)
+    assert [outcome for _, outcome in asked(isp, service)].count("ack") == 1
+    assert only(isp, service).walled
+
+
+# --- rows of sessions that are over -----------------------------------------------------------------------------------
+
+
+@case
+async def a_ghost_neither_fails_an_item_nor_stops_a_batch(isp: Isp, site: Site) -> None:
+    chosen = ordinary(isp, 4)
+    for service in chosen[:2]:
+        await add_ghost(isp, service, isp.nas_of(service.login).options.accounting)
+    done = await site.do("suspend", *map(ref_of, chosen))
+    assert set(item_states(done).values()) == {("applied", "garden")}
+    assert all(only(isp, service).walled for service in chosen)
+    assert "carry on" not in str(done["items"])
+
+
+@case
+async def a_ghost_of_somebody_offline(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    await isp.hang_up(service.login)
+    await add_ghost(isp, service, isp.nas_of(service.login).options.accounting)
+    done = await site.do("suspend", ref_of(service))
+    assert state_of(done) == ("set-at-next-login", "offline")
+    assert sorted(asked(isp, service)) == [("", "nak:503")] * 2 + [("ghost", "nak:503")]
+
+
+@case
+async def a_ghost_hides_no_session_that_accounting_does_not_know(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    old = await dial_unknown(isp, service)
+    await add_ghost(isp, service, isp.nas_of(service.login).options.accounting)
+    done = await site.do("suspend", ref_of(service))
+    assert state_of(done) == ("applied", "garden")
+    assert only(isp, service) is not old
+    assert only(isp, service).walled
+
+
+@case
+async def a_row_on_a_nas_that_is_gone_is_not_checked_and_refuses_nothing(isp: Isp, site: Site) -> None:
+    service, fresh = ordinary(isp, 2)
+    await add_ghost(isp, service, "10.77.0.1")
+    change = await site.ask("suspend", ref_of(service))
+    assert "not checked, since on no configured NAS: online 3d on 10.77.0.1" in items_of(change)[0].display["now"]
+    done = await site.apply(change)
+    assert state_of(done) == ("applied", "garden")
+    assert "not checked" in detail(done)
+    assert only(isp, service).walled
+    # One that accounting heard of an hour ago may well be online, where nobody can end it
+    await add_ghost(isp, fresh, "10.77.0.1", age_s=3600)
+    refused = await site.ask("suspend", ref_of(fresh), ref_of(service), reason="abuse")
+    found = {i["service"]: (i["state"], i["reason"]) for i in refused["items"]}
+    assert found[ref_of(fresh)] == ("blocked", "unknown-nas")
+
+
+# --- what a second attempt ends ---------------------------------------------------------------------------------------
+
+
+@case
+async def a_lost_stop_is_asked_about_and_the_new_session_left_alone(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    old = only(isp, service)
+    isp.set_fault("stop-lost", service.login)
+    done = await site.do("suspend", ref_of(service))
+    assert state_of(done) == ("applied", "garden")
+    assert asked(isp, service) == [(old.session_id, "ack"), (old.session_id, "nak:503")]
+    assert only(isp, service).walled
+
+
+@case
+async def a_lost_reply_and_a_lost_stop_end_the_new_session_of_nobody(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    old = only(isp, service)
+    isp.set_fault("stop-lost", service.login)
+    isp.set_fault("reply-lost", service.login)
+    change = await site.ask("suspend", ref_of(service))
+    await site.approve(change, "joseph")
+    with trio.fail_after(END_S):
+        while only_id(isp, service) in ("", old.session_id):  # noqa: ASYNC110  a BNG is watched
+            await trio.sleep(0.01)
+    new = only(isp, service)
+    done = await site.wait_end(change)
+    assert {sid for sid, _ in asked(isp, service)} == {old.session_id}
+    assert only(isp, service) is new
+    assert new.walled
+    isp.clear_faults()
+    # A retry asks about the old one only: its NAS denies it, and the new one is right
+    if state_of(done)[0] == "set-not-enforced":
+        await site.call("POST", f"/v1/changes/{done['id']}/retry", {})
+        done = await site.wait_end(done)
+    assert state_of(done) == ("applied", "garden")
+    assert {sid for sid, _ in asked(isp, service)} == {old.session_id}
+    assert only(isp, service) is new
+
+
+def only_id(isp: Isp, service: LabService) -> str:
+    return "".join(s.session_id for s in isp.sessions(service.login))
+
+
+# --- what is wanted, compared with the session ------------------------------------------------------------------------
+
+
+@case
+async def restored_where_the_row_was_removed_by_hand(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    await site.do("suspend", ref_of(service), reason="request")
+    await unmark(isp, service)
+    assert only(isp, service).walled
+    await until_known(isp, service)
+    change = await site.ask("restore", ref_of(service), reason="request")
+    (step,) = items_of(change)[0].steps
+    assert step.do.verb == "disconnect"  # type: ignore[union-attr]  # no row changes: it is the effect
+    done = await site.apply(change)
+    assert state_of(done)[0] == "applied"
+    assert not only(isp, service).walled
+
+
+@case
+async def suspended_where_the_row_was_added_by_hand(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    await mark(isp, service)
+    assert not only(isp, service).walled
+    done = await site.do("suspend", ref_of(service))
+    assert state_of(done) == ("applied", "garden")
+    assert only(isp, service).walled
+
+
+# --- the servers ------------------------------------------------------------------------------------------------------
+
+ISP = {"services": 12, "nas": 2}
+WAITS = {"within_s": (1, 3)}
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_on_the_lab(tmp_path: Path, name: str) -> None:
+    async with at_work(tmp_path, isp=ISP, **WAITS) as (isp, site):
+        await CASES[name](isp, site)
+
+
+@asynccontextmanager
+async def on_freeradius(
+    folder: Path, cluster: Cluster, freeradius: Callable[..., FreeRadius]
+) -> AsyncIterator[tuple[Isp, Site]]:
+    database = cluster.fresh()
+    options = {**ISP, "dsn": dsn_of(database), "radius": real_radius(freeradius(database))}
+    async with at_work(folder, isp=options, **WAITS) as (isp, site):
+        yield isp, site
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+@pytest.mark.parametrize("name", CASES)
+async def test_on_freeradius(
+    tmp_path: Path, cluster: Cluster, freeradius: Callable[..., FreeRadius], name: str
+) -> None:
+    async with on_freeradius(tmp_path, cluster, freeradius) as (isp, site):
+        await CASES[name](isp, site)
