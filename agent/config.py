@@ -12,6 +12,7 @@ import tomllib
 import zoneinfo
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from zoneinfo import ZoneInfo
@@ -52,6 +53,7 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 STATE_DIR: Final = "/var/lib/ispagent"
 SOCKET: Final = Path("/run/ispagent/agent.sock")
 """Outside the state directory: that is for the daemon's user alone, and people have to reach the socket."""
+_MAX_PORT: Final = 65_535
 _MAX_UID: Final = 2**32 - 2
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", re.ASCII)
 
@@ -63,6 +65,13 @@ def _timezone(value: Any) -> ZoneInfo:
         return ZoneInfo(value)
     except (zoneinfo.ZoneInfoNotFoundError, OSError) as err:
         raise ValueError from err
+
+
+def _loopback(value: Any) -> str:
+    host, _, port = str(value).rpartition(":")
+    if not isinstance(value, str) or not ip_address(host.strip("[]")).is_loopback or not 0 <= int(port) <= _MAX_PORT:
+        raise ValueError
+    return value
 
 
 KEYS: Final[tuple[Key, ...]] = (
@@ -106,13 +115,27 @@ KEYS: Final[tuple[Key, ...]] = (
         "What the audit log calls itself (C2SP checkpoint); never change it.",
         "`ispagents.local/agent/` and the name",
     ),
+    Key(
+        "agent",
+        "metrics_listen",
+        Kind("a loopback address and a port, such as 127.0.0.1:9464, or empty", or_empty(_loopback)),
+        "",
+        "Where `/metrics` (Prometheus) and `/health` are served, without any subscriber's data; empty: nowhere.",
+    ),
     Key("people", "UID", HANDLE_KIND, REQUIRED, "The person that a local user is, by uid.", "none"),
     Key("policy", "ttl_s", whole(60, 86_400), 1800, "How long a plan may be approved, seconds."),
     Key("policy", "run_for_s", whole(60, 86_400), 3600, "How long a plan may run once it started, seconds."),
-    Key("policy", "canary", whole(1, 100), 5, "Items of the first wave of a batch."),
+    Key("policy", "canary", whole(0, 100), 5, "Items of the first wave of a batch; 0: all go at once."),
     Key("policy", "soak_s", whole(0, 3600), 120, "How long to watch after the first wave, seconds."),
     Key("policy", "pace", whole(1, 1000), 2, "Items started per second and target."),
     Key("policy", "stop_failed_percent", whole(0, 100), 2, "Stop a batch when more of its items fail, percent."),
+    Key(
+        "policy",
+        "stop_failed_least",
+        whole(1, 10_000),
+        3,
+        "Fewer failed items than this never stop a batch, whatever their share; of no effect where the share is 0.",
+    ),
     Key(
         "policy",
         "stop_lost_sessions",
@@ -195,6 +218,7 @@ class PolicyConfig:
     soak_s: int
     pace: int
     stop_failed_percent: int
+    stop_failed_least: int
     stop_lost_sessions: int
     usual: int
 
@@ -237,6 +261,7 @@ class AgentConfig:
     timezone: ZoneInfo
     key_file: Path
     origin: str
+    metrics_listen: tuple[str, int] | None
     people: Mapping[int, str]
     policy: PolicyConfig
     billing: BillingConfig
@@ -349,6 +374,7 @@ def _build(
         timezone=agent["timezone"],
         key_file=_key_file(reader, agent["key_file"], state_dir, environ),
         origin=agent["origin"] or f"ispagents.local/agent/{agent['name']}",
+        metrics_listen=_host_and_port(agent["metrics_listen"]),
         people=people,
         policy=PolicyConfig(**policy),
         billing=BillingConfig(reader.path_of(billing["file"]) if billing["file"] else None, billing["max_age_s"]),
@@ -370,6 +396,11 @@ def _socket(reader: ConfigReader, agent: Mapping[str, Any], state_dir: Path) -> 
         )
         return None
     return socket
+
+
+def _host_and_port(text: str) -> tuple[str, int] | None:
+    host, _, port = text.rpartition(":")
+    return (host.strip("[]"), int(port)) if text else None
 
 
 def _key_file(reader: ConfigReader, name: str, state_dir: Path, environ: Mapping[str, str]) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -19,6 +19,7 @@ import protos
 import trust
 from agent.api import build as api
 from agent.api.build import MainJob, ShownNetwork
+from agent.api.metrics import Monitor
 from agent.api.routes import Api
 from agent.changes.auditlog import build as auditlog
 from agent.changes.auditlog import recovery
@@ -60,6 +61,8 @@ from agent.polling.poller import Poller
 from agent.reasons import TargetReason
 from agent.runtime import redacting_log
 from agent.runtime.clock import Clock, SystemClock
+from agent.runtime.errors import BindError
+from agent.runtime.host_state import HostState
 from agent.runtime.http import serve_http
 from agent.runtime.outages import Outages
 from agent.runtime.supervise import supervise
@@ -114,7 +117,8 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
     """Open the state directory; closes it at the end.
 
     Raises:
-        StoreError: keys are missing, another daemon runs, the database is newer, corrupt or cannot be written.
+        StoreError: keys are missing, keys.db is not that of the log, another daemon runs, the database is newer,
+            corrupt or cannot be written.
     """
     key = load_store_key(config.key_file)
     identity = load_identity(config.state_dir, key)
@@ -122,6 +126,7 @@ async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
     try:
         store = Store(config.state_dir, TRANSITIONS, clock.wall_s, high_water=vault.raise_mark)
         try:
+            recovery.refuse_without_keys(store, vault)
             yield Files(store, vault, identity)
         finally:
             store.close()
@@ -207,6 +212,8 @@ class Daemon:
     judging: JudgeAgain
     target_watch: TargetWatch
     provisioner: Provisioner | None = None
+    metrics_port: int = 0
+    """Where metrics are served; 0: they are not."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve and work until cancelled.
@@ -231,11 +238,29 @@ class Daemon:
             nursery.start_soon(self._supervised, "polling", self.poller.run)
             nursery.start_soon(self._supervised, "judging", self.judging.run)
             nursery.start_soon(self._supervised, "target watch", self.target_watch.run)
+            nursery.start_soon(self._supervised, "host", self.api.parts.host.run)
+            if self.config.metrics_listen is not None:
+                await nursery.start(self._serve_metrics, *self.config.metrics_listen)
             if self.provisioner is not None:
                 nursery.start_soon(self._supervised, "provisioning", self.provisioner.run)
             nursery.start_soon(self._billing)
             nursery.start_soon(self._end_with_the_store)
             task_status.started()
+
+    async def _serve_metrics(
+        self, host: str, port: int, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve monitoring on loopback.
+
+        Raises:
+            BindError: the address is taken.
+        """
+        try:
+            (listener,) = await trio.open_tcp_listeners(port, host=host)
+        except OSError as err:
+            raise BindError(f"agent.metrics_listen: {host}:{port} cannot be used: {err.strerror}") from err
+        self.metrics_port = int(listener.socket.getsockname()[1])
+        await serve_http(listener, Monitor(lambda: self.api.parts), task_status=task_status)
 
     async def _end_with_the_store(self) -> None:
         """A failed commit stops the daemon: what cannot be recorded must not be done."""
@@ -315,7 +340,8 @@ def build(
     tempo = JudgeTempo(config.drift.judge_every_s, config.drift.judge_days * DAY_S)
     judging = JudgeAgain(run, files.vault, log.signer, ground.changed, tempo)
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
-    network = ShownNetwork(made.targets, devices, cpes.desk)
+    host = HostState(config.state_dir, lambda problem: outages.note(DISK, problem))
+    network = ShownNetwork(made.targets, devices, cpes.desk, outages, host)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)
     watch = TargetWatch(run.sessions, outages, clock)
     return Daemon(
@@ -358,8 +384,8 @@ def _lent(secrets: SecretStore) -> Callable[[str], bytes]:
     return secret
 
 
-BILLING: Final = "billing"
-"""What the billing file is called among the things that the agent depends on."""
+BILLING, DISK = "billing", "disk"
+"""What they are called among the things that the agent depends on."""
 
 
 def _importer(config: AgentConfig, ground: Ground, outages: Outages) -> Importer:
@@ -390,6 +416,7 @@ def _pacing(config: AgentConfig) -> Pacing:
         soak_s=policy.soak_s,
         per_target_per_s=policy.pace,
         stop_failed_percent=policy.stop_failed_percent,
+        stop_failed_least=policy.stop_failed_least,
         stop_lost_sessions=policy.stop_lost_sessions,
         usual=policy.usual,
     )

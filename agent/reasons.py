@@ -325,6 +325,7 @@ class RefusalReason(ExplainedReason):
     CLOSED = "closed", "The change takes no more decisions.", ""
     CONSUMED = "consumed", "The plan has been used: a plan is used once.", ""
     DONE = "done", "The message was handled before.", ""
+    ERASED = "erased", "The subscriber's key is gone: nothing about them can be recorded.", ""
     EXPIRED = "expired", "The time in which the plan could start or run is over.", "Ask for the change again."
     FROZEN = "frozen", "A freeze is in force.", "Two people lift it."
     LIFTED = "lifted", "The freeze was lifted before.", ""
@@ -377,10 +378,15 @@ class ItemReason(ExplainedReason):
     REVERTED = "reverted", "The change took it back as declared.", ""
     GIVEN_UP = (
         "given-up",
-        "The run was ended after a restored backup.",
+        "The run was ended by a restored backup or by a fault of the agent; the detail says which.",
         "Look at the device, then ask for what is wanted.",
     )
     STOPPED = "stopped", "The run was stopped before this item began.", "Read the detail: what failed before it."
+    TARGET_AWAY = (
+        "target-away",
+        "The target, or the device behind it, does not answer.",
+        "Check the device: the item is tried again until the change's deadline.",
+    )
     NOT_ON_THE_LINE = (
         "not-on-the-line",
         "The device has not called in yet.",

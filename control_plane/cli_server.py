@@ -21,7 +21,7 @@ from control_plane import backup as backups
 from control_plane import config, members
 from control_plane.config import Address, DataDir, parse_address
 from control_plane.desk import files
-from control_plane.desk.cli_shared import AsJson, now_s, print_json
+from control_plane.desk.cli_shared import AsJson, ListOutput, now_s, print_json
 from control_plane.errors import InputError, LocalFailureError
 from control_plane.limits import Quota
 from control_plane.members import IdentityKind, Member, MemberStanding, RegisteredOperator
@@ -29,6 +29,7 @@ from control_plane.queues import seen_minutes
 from control_plane.store import CloudTx, Command, prepare
 from protos import member_files
 from protos.member_files import Invitation
+from trust.terminal import Column, Output, table
 
 T = TypeVar("T")
 
@@ -72,7 +73,13 @@ def init(
 
 def serve(folder: Dir) -> None:
     """Run the server until it is told to stop."""
-    from control_plane.server import run  # slow, and only this command needs it
+    try:
+        from control_plane.server import run  # slow, and only this command needs it
+    except ModuleNotFoundError as err:
+        raise InputError(
+            f"expected the packages of the extra control-plane, got none named {err.name}: "
+            "pip install --require-hashes -r requirements/control-plane.txt (or 'ispagents[control-plane]')"
+        ) from err
 
     os.umask(0o077)  # SQLite's journal files are nobody else's business
     run(config.open_dir(folder))
@@ -88,15 +95,15 @@ def operators_add(name: Name, folder: Dir) -> None:
 
 
 @operators.command("list")
-def operators_list(folder: Dir, as_json: AsJson = False) -> None:
+def operators_list(folder: Dir, output: ListOutput = None, as_json: AsJson = False) -> None:
     """List the operators."""
     with _database(config.open_dir(folder)) as con:
         found = members.operators(con)
-    if as_json:
+    if as_json or output is Output.JSON:
         print_json([{"operator": o.handle, "id": o.operator.hex()} for o in found])
-    else:
-        for one in found:
-            typer.echo(f"{one.handle:32}  {one.operator.hex()}")
+    elif found:
+        columns = (Column("OPERATOR"), Column("ID"))
+        typer.echo(table(columns, [(o.handle, o.operator.hex()) for o in found], output))
 
 
 def _of_kind(kind: IdentityKind, title: str) -> typer.Typer:
@@ -118,9 +125,10 @@ def _of_kind(kind: IdentityKind, title: str) -> typer.Typer:
     def show(
         folder: Dir,
         operator: Annotated[str, typer.Option("--operator", help="Of this operator only")] = "",
+        output: ListOutput = None,
         as_json: AsJson = False,
     ) -> None:
-        _list(config.open_dir(folder), kind, operator, as_json=as_json)
+        _list(config.open_dir(folder), kind, operator, Output.JSON if as_json else output)
 
     @app.command("revoke", help="Take one out: its streams end within seconds, its certificates are void.")
     def revoke(name: Name, operator: OfOperator, folder: Dir) -> None:
@@ -166,18 +174,27 @@ def _public(data: DataDir, listen: Address, option: str, typed: str) -> Address:
     return Address(data.config.public_host, listen.port)
 
 
-def _list(data: DataDir, kind: IdentityKind, operator: str, *, as_json: bool) -> None:
+def _list(data: DataDir, kind: IdentityKind, operator: str, output: Output | None) -> None:
     with _database(data) as con:
         one = members.find_operator(con, operator) if operator else None
         found = members.members(con, kind, now_s(), one.operator if one else None)
         seen = _seen(con, members.operators(con)) if kind is IdentityKind.AGENT else {}
-    if as_json:
+    if output is Output.JSON:
         print_json([_as_json(m, seen) for m in found])
-        return
-    for m in found:
-        until = f"until {_time(m.until_s)}" if m.until_s and m.standing is not MemberStanding.REVOKED else ""
-        last = f"seen {_time(seen[m.operator, m.agent] * 60)}" if (m.operator, m.agent) in seen else ""
-        typer.echo("  ".join((f"{m.operator:16}", f"{m.name:32}", f"{m.standing.value:8}", until, last)).rstrip())
+    elif found:
+        typer.echo(table(_COLUMNS, [_row(m, seen) for m in found], output))
+
+
+_COLUMNS: Final = (
+    *map(Column, ("NAME", "OPERATOR", "STANDING", "UNTIL", "SEEN")),
+    Column("AGENT", wide=True),
+)
+
+
+def _row(m: Member, seen: dict[tuple[str, bytes], int]) -> tuple[str, ...]:
+    until = _time(m.until_s) if m.until_s and m.standing is not MemberStanding.REVOKED else ""
+    last = _time(seen[m.operator, m.agent] * 60) if (m.operator, m.agent) in seen else ""
+    return m.name, m.operator, m.standing.value, until, last, m.agent.hex()
 
 
 def _seen(con: sqlite3.Connection, found: list[RegisteredOperator]) -> dict[tuple[str, bytes], int]:

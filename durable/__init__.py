@@ -1,6 +1,6 @@
 """The durable base of both programs: one SQLite file, one writer thread. Standard library only.
 
-* `writer`: `SqliteWriter` (group commit, a savepoint for each command, the error policy), `Transaction`, `Command`
+* `writer`: `SqliteWriter` (group commit, each command undone alone, the error policy), `Transaction`, `Command`
 * `files`: `connect`, `open_database` (settings and migrations)
 * `errors`: the tree
 """

@@ -1,9 +1,13 @@
 """One writer, many readers, one SQLite file.
 
 The writer is one thread that owns one connection and takes typed commands. Commands that wait together share one
-commit (group commit), each inside a savepoint of its own. A caller resumes only when its command is durable. A
-program subclasses `SqliteWriter`: it wakes the callers, makes the transaction object of each command, and names the
-error for a failed store.
+commit (group commit). A caller resumes only when its command is durable. A program subclasses `SqliteWriter`: it wakes
+the callers, makes the transaction object of each command, and names the error for a failed store.
+
+A batch first runs without savepoints: under one, SQLite copies each page that a command touches, which is a fifth of
+what a small command costs. When a command fails after it wrote something, the whole batch is rolled back and runs once
+more, each command inside a savepoint of its own. So a command may run twice before its commit: its `run` must change
+nothing but the database.
 
 The error policy, the same for both programs:
 
@@ -14,7 +18,7 @@ The error policy, the same for both programs:
    caller of the batch, and every later one, gets the program's "store failed" error, nothing of the batch is kept,
    and the program ends.
 3. Any other error that a command raises is a bug in its code. It is undone alone, like a refusal, and its caller gets
-   the bug itself. A command can only change the database, and the savepoint takes all of that back. Stopping the
+   the bug itself. A command can only change the database, and all of that is taken back. Stopping the
    writer instead would let one malformed message that reaches such a bug end the whole program, freezes included.
 4. Work after the commit (`_committed`) must succeed too: an error there stops the writer as in rule 2, though the
    batch is already on the disk. The next start finds it there.
@@ -42,7 +46,7 @@ BATCH_MAX: Final = 512
 
 
 class Transaction:
-    """The database as a command uses it, inside its savepoint."""
+    """The database as a command uses it, inside the transaction of its batch."""
 
     def __init__(self, con: sqlite3.Connection) -> None:
         self._con = con
@@ -74,7 +78,7 @@ class Command(Protocol[Tx_contra, T_co]):
     """A typed command: everything it needs is in its fields; `run` is its one transaction."""
 
     def run(self, tx: Tx_contra) -> T_co:
-        """Do it. An error undoes this command alone, unless SQLite itself failed."""
+        """Do it. An error undoes this command alone, unless SQLite itself failed. It may be called a second time."""
         ...
 
 
@@ -142,14 +146,17 @@ class SqliteWriter(ABC, Generic[TxT, WaiterT]):
     def _kept(self, tx: TxT) -> None:
         """Take over the flags that a successful command set on its transaction object. The writer's thread."""
 
+    def _write_pending(self) -> None:
+        """Write the rows that successful commands left for the end of the batch. The writer's thread."""
+
     def _undone(self) -> None:
         """Reset the state outside the database after a command was undone. The writer's thread."""
 
+    def _batch_undone(self) -> None:
+        """Reset the state outside the database to before this batch: it was rolled back. The writer's thread."""
+
     def _committed(self) -> None:
         """Finish a commit before its callers wake. The writer's thread; an error stops the writer."""
-
-    def _given_up(self) -> None:
-        """Reset the state outside the database after a batch failed. The writer's thread."""
 
     @abstractmethod
     def _wake(self, jobs: list[Job[TxT, WaiterT]]) -> None:
@@ -188,34 +195,61 @@ class SqliteWriter(ABC, Generic[TxT, WaiterT]):
                 self.failed = f"the store cannot be written: {batch.error}"
                 with suppress(sqlite3.Error):  # nothing rests on it: what is never committed has no effect
                     self._con.execute("ROLLBACK")
-                self._given_up()
         if self.failed is not None:
             for job in jobs:
                 job.value, job.error = None, self._failure(self.failed)
 
     def _commit_batch(self, jobs: list[Job[TxT, WaiterT]]) -> None:
         self._con.execute("BEGIN IMMEDIATE")
-        for job in jobs:
-            self._run_one(job)
+        if not self._run_together(jobs):
+            self._con.execute("ROLLBACK")
+            self._batch_undone()
+            self._con.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                self._run_alone(job)
         self._con.execute("COMMIT")
         self.commits += 1
         self._committed()
 
-    def _run_one(self, job: Job[TxT, WaiterT]) -> None:
+    def _run_together(self, jobs: list[Job[TxT, WaiterT]]) -> bool:
+        """Run these without savepoints; return False when one failed that had written something."""
+        for job in jobs:
+            tx, written = self._begin(), self._con.total_changes
+            if not self._failed(_run(job, tx)):
+                self._kept(tx)
+            elif self._con.total_changes != written:
+                return False
+        with _Attempt() as pending:
+            self._write_pending()
+        return not self._failed(pending)
+
+    def _run_alone(self, job: Job[TxT, WaiterT]) -> None:
+        """Run a command inside a savepoint, with all that it leaves for the end of the batch."""
         self._con.execute("SAVEPOINT command")
         tx = self._begin()
-        with _Attempt() as attempt:
-            job.value = job.command.run(tx)
+        attempt = _run(job, tx)
         if attempt.error is None:
-            self._kept(tx)
-        else:
-            if _is_the_store(attempt.error):
-                raise attempt.error
-            job.error = attempt.error
-            # Where SQLite had ended the whole transaction by itself, this fails, and with it the batch.
+            with attempt:
+                self._write_pending()
+        if self._failed(attempt):
+            job.value, job.error = None, attempt.error
             self._con.execute("ROLLBACK TO command")
             self._undone()
+        else:
+            self._kept(tx)
         self._con.execute("RELEASE command")
+
+    def _failed(self, attempt: _Attempt) -> bool:
+        """Return whether a command failed.
+
+        Raises:
+            BaseException: the store itself failed.
+        """
+        if attempt.error is not None and _is_the_store(attempt.error):
+            raise attempt.error
+        if not self._con.in_transaction:  # a full disk may end the whole transaction, and a command may not say so
+            raise sqlite3.OperationalError("a command ended the transaction")
+        return attempt.error is not None
 
 
 class _Attempt:
@@ -239,6 +273,15 @@ class _Attempt:
             error = RuntimeError("a command raised StopIteration")
         self.error = error
         return True
+
+
+def _run(job: Job[TxT, WaiterT], tx: TxT) -> _Attempt:
+    """Run a job's command; the job has its value or its error."""
+    job.value = job.error = None
+    with _Attempt() as attempt:
+        job.value = job.command.run(tx)
+    job.error = attempt.error
+    return attempt
 
 
 def _is_the_store(error: BaseException) -> bool:

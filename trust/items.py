@@ -281,6 +281,8 @@ class Pace:
     per_target_per_s: int
     stop_failed_percent: int
     stop_lost_sessions: int
+    stop_failed_least: int = 1
+    """Fewer failed items than this never stop a run. It is written only where it is more than one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,6 +408,7 @@ def encode_head(head: Head) -> bytes:
                 "per_target_per_s": head.pace.per_target_per_s,
                 "stop_failed_percent": head.pace.stop_failed_percent,
                 "stop_lost_sessions": head.pace.stop_lost_sessions,
+                **({"stop_failed_least": head.pace.stop_failed_least} if head.pace.stop_failed_least != 1 else {}),
             },
             "config_sha256": head.config_sha256,
             "display": dict(head.display),
@@ -571,6 +574,7 @@ def decode_head_untrusted(data: bytes) -> Head:
             pace.integer("per_target_per_s", 0, limits.SECONDS_MAX),
             pace.integer("stop_failed_percent", 0, 100),
             pace.integer("stop_lost_sessions", 0, limits.ITEMS_MAX),
+            pace.integer("stop_failed_least", 2, limits.ITEMS_MAX) if pace.has("stop_failed_least") else 1,
         ),
         config_sha256=r.hex("config_sha256", 32),
         display=r.text_map("display"),

@@ -16,12 +16,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from trust.document import UNKNOWN
 from trust.items import Absent, Effect, Field, GuardKind, Item, Items, Listed, SecretRef, Step, Transition, Value
 from trust.policy import RiskClass
 from trust.statements import OnFailure, Plan, SizeBucket
+from trust.terminal import NO_WRAP
 
 _LABEL: Final = 7
 _NAMES_SHOWN: Final = 12
+_WHYS_SHOWN: Final = 3
 _ENTRY: Final = "as-previewed"
 """The test of a requirement that a subject's inventory entry is what the preview rested on."""
 _MIXED: Final = " [mixed scripts]"
@@ -63,6 +66,8 @@ def _is_mixed(word: str) -> bool:
 
 
 def _line(label: str, text: str, width: int) -> list[str]:
+    if width == NO_WRAP:
+        return [f"{label:<{_LABEL}}{text}"]
     wrapped = textwrap.wrap(text, max(20, width - _LABEL), break_long_words=False, break_on_hyphens=False)
     return [f"{label if i == 0 else '':<{_LABEL}}{part}" for i, part in enumerate(wrapped)]
 
@@ -191,7 +196,7 @@ def render_preview(plan: Plan, items: Items, short_id: str, width: int = 100) ->
         plan: the verified plan.
         items: opened against the plan's `items_root`.
         short_id: the local alias that people type, such as K7QF.
-        width: columns; words longer than that stay whole, since people copy them.
+        width: columns; words longer than that stay whole, since people copy them. `NO_WRAP`: a line stays one.
     """
     short_id = neutralise(short_id)
     lines = _one(plan, items, short_id, width) if len(items.items) == 1 else _many(plan, items, short_id, width)
@@ -249,7 +254,9 @@ def _risk(plan: Plan, head: Mapping[str, str], facts: str) -> str:
     until = [f"until {text}" for text in _shown(head, "until")] or [f"start by {_utc(plan.start_by)}"]
     ends = [f"ends by {text}" for text in _shown(head, "ends")] or [f"run until {_utc(plan.run_until)}"]
     window = [f"starts only {text}" for text in _shown(head, "window")]
-    not_alone = f"not {plan.requester}" if plan.risk_class is not RiskClass.ALONE else "alone: a review opens"
+    not_alone = "" if plan.requester == UNKNOWN else f"not {plan.requester}"
+    if plan.risk_class is RiskClass.ALONE:
+        not_alone = "alone: a review opens"
     guard = "" if plan.guard_kind is GuardKind.NONE else f"guard {plan.guard_kind.value}"
     cannot = "SOME CANNOT BE ENFORCED" if plan.cannot_enforce else ""
     times = [*until, *window, *ends]
@@ -289,18 +296,30 @@ def item_name(item: Item) -> str:
 
 
 def _groups(items: Iterable[Item]) -> list[str]:
-    groups: dict[tuple[Listed, str], list[str]] = {}
+    groups: dict[tuple[Listed, str], list[Item]] = {}
     for item in items:
         if item.listed is not Listed.CHANGE:
-            name = item_name(item)
-            why = _shown(item.display, "why_not", "not_why")
-            groups.setdefault((item.listed, item.reason), []).append(" ".join([name, *(f"({w})" for w in why)]))
+            groups.setdefault((item.listed, item.reason), []).append(item)
     lines = []
-    for (listed, reason), names in groups.items():
+    for (listed, reason), found in groups.items():
         word = "CANNOT ENFORCE, " if listed is Listed.BLOCKED else ""
-        more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        lines.append(f"{len(names)} {word}{neutralise(reason)}: {', '.join(names[:_NAMES_SHOWN])}{more}")
+        lines.append(f"{len(found)} {word}{neutralise(reason)}: {_named(found)}")
     return lines
+
+
+def _named(found: Sequence[Item]) -> str:
+    """Return the names of items that would not change; why, where they are few enough or it is the same for all.
+
+    Of many that differ (each has paid another sum) only `--list` says it.
+    """
+    whys = [_join(*_shown(item.display, "why_not", "not_why")) for item in found]
+    names = [item_name(item) for item in found[:_NAMES_SHOWN]]
+    more = f" and {len(found) - _NAMES_SHOWN} more" if len(found) > _NAMES_SHOWN else ""
+    if len(set(whys)) == 1:
+        return ", ".join(names) + more + (f" ({whys[0]})" if whys[0] else "")
+    if len(found) > _WHYS_SHOWN:
+        return f"{', '.join(names)}{more}; each one's reason: --list"
+    return ", ".join(f"{name} ({why})" if why else name for name, why in zip(names, whys, strict=True))
 
 
 def _write_many(items: Iterable[Item]) -> list[str]:
@@ -341,13 +360,14 @@ def _stop(plan: Plan, items: Items) -> list[str]:
     """Return when a run stops by itself, and what then becomes of what was done."""
     pace = items.head.pace
     canary = ["canary fails"] if len(items.head.waves) > 1 else []
-    failed = [f"{pace.stop_failed_percent} % fail"] if pace.stop_failed_percent else []
+    least = f" (at least {pace.stop_failed_least})" if pace.stop_failed_least > 1 else ""
+    failed = [f"{pace.stop_failed_percent} % fail{least}"] if pace.stop_failed_percent else []
     lost = [f"{pace.stop_lost_sessions} sessions not on the list lost"] if pace.stop_lost_sessions else []
     match plan.on_failure:
         case OnFailure.STOP:
             return canary + failed + lost
         case OnFailure.CONTINUE:
-            return [*canary, *lost, "does not stop by itself when items fail"]
+            return [*lost, "does not stop by itself when items fail"]
         case _:  # revert
             return [*canary, *failed, *lost, _TAKEN_BACK]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.api.call import ApiCall, CallerRole, Route
+from agent.api.overview import overview, source_json
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority.standings import InForce
 from agent.changes.journal import plans
@@ -17,9 +18,14 @@ async def _status(call: ApiCall) -> Response:
     pinned = p.trust.pinned
     counts = {gate.value: n for gate, n in plans.gates(p.store.reader).items()}
     frozen = freezes(p.store.query, p.clock.wall_s()).rows
+    seen = overview(p)
     return Response(
         200,
         {
+            "condition": seen.condition.value,
+            "problems": list(seen.problems),
+            "sources": [source_json(source) for source in seen.sources],
+            "disk": {"free": seen.disk_free, "size": seen.disk_size, "files": seen.files},
             "agent": p.handle,
             "agent_id": p.agent,
             "words": p.words,

@@ -17,6 +17,8 @@ from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.cpe.desk import CpeDesk
 from agent.inventory.importing import Importer
+from agent.runtime.host_state import HostState
+from agent.runtime.outages import Outages
 from agent.store.secrets import SecretStore
 from trust.keys import fingerprint
 
@@ -38,11 +40,13 @@ class MainJob:
 
 @dataclass(frozen=True, slots=True)
 class ShownNetwork:
-    """The network as people ask for it. `cpes` None: this agent manages no CPE."""
+    """The network and the machine as people ask for them. `cpes` None: this agent manages no CPE."""
 
     targets: tuple[str, ...]
     devices: Devices
     cpes: CpeDesk | None
+    outages: Outages
+    host: HostState
 
 
 def build(
@@ -91,6 +95,8 @@ def build(
         targets=network.targets,
         devices=network.devices,
         cpes=network.cpes,
+        outages=network.outages,
+        host=network.host,
         cloud=cloud,
         witnessed=log.witnesses.witnessed_text,
         open_sealed=job.open_sealed,

@@ -24,8 +24,10 @@ from agent.inventory.importing import Importer
 from agent.reasons import HttpReason
 from agent.runtime.clock import Clock
 from agent.runtime.errors import HttpError
+from agent.runtime.host_state import HostState
 from agent.runtime.http import HttpRequest, Response, StreamResponse
 from agent.runtime.notifier import Notifier
+from agent.runtime.outages import Outages
 from agent.store.db import Store
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault
@@ -70,6 +72,8 @@ class ApiParts:
     targets: tuple[str, ...]
     devices: Devices
     cpes: CpeDesk | None
+    outages: Outages
+    host: HostState
     cloud: Callable[[], Mapping[str, object]]
     witnessed: Callable[[int], str]
     open_sealed: Callable[[bytes], bytes]

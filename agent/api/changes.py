@@ -129,6 +129,12 @@ async def _retry(call: ApiCall) -> Response:
     return Response(200, _change(call, row.short))
 
 
+async def _rest(call: ApiCall) -> Response:
+    """Return what an ask for the rest of a change would name, and what it would leave out and why."""
+    rest = call.parts.intake.rest(call.values[0])
+    return Response(200, {**asdict(rest), "action": rest.action.value, "reason": rest.reason.value})
+
+
 def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
     p = call.parts
     row = plans.find(p.store.reader, ref)
@@ -210,6 +216,17 @@ def _read_ask(r: Reader) -> Ask:
     return ask
 
 
+_UNFINISHED: Final = frozenset(
+    {
+        ChangeState.WAITING_FOR_APPROVAL,
+        ChangeState.APPROVED,
+        ChangeState.RUNNING,
+        ChangeState.WAITING_FOR_DEVICE,
+    }
+)
+"""States of a change in which something may still become of it."""
+
+
 def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
     state = plans.state_of(row, counts)
     return {
@@ -223,7 +240,7 @@ def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
         "gate": row.gate.value,
         "hold": row.hold,
         "exit": EXIT_CODES[state],
-        "finished": state not in (ChangeState.RUNNING, ChangeState.WAITING_FOR_DEVICE),
+        "finished": state not in _UNFINISHED,
         "counts": {state.value: n for state, n in counts.items()},
         "made": row.made_s,
         "start_by": int(row.start_by.wall_s),
@@ -238,5 +255,6 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/changes/{id}/export", CallerRole.OPERATOR, "", "what an approver needs", _export),
     Route("GET", "/v1/changes/{id}/watch", CallerRole.OPERATOR, "", "events, one a line", _watch),
     Route("POST", "/v1/changes/{id}/apply", CallerRole.OPERATOR, "", "the change", _apply),
+    Route("GET", "/v1/changes/{id}/rest", CallerRole.OPERATOR, "", "what can be asked for again", _rest),
     Route("POST", "/v1/changes/{id}/retry", CallerRole.OPERATOR, "", "the change", _retry),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 
 from agent.changes.journal.audit import Recorder
@@ -11,6 +12,8 @@ from agent.runtime.clock import Clock, ClockGuard, ClockMark
 from agent.store.db import Store, Tx
 from agent.store.log_store import Entry, Sealed
 from trust.leaf import LeafKind
+
+_log = logging.getLogger(__name__)
 
 MARK = "clock_mark"
 EVERY_S = 5.0
@@ -83,6 +86,7 @@ class ClockWatch:
         if jump_s is not None and known is None:
             record = self._recorder.record(None, {"what": "clock-halt", "jump_s": round(jump_s)})
             await self._store.run(Halt(jump_s, record))
+            _log.error("the clock jumped, nothing is sent", extra={"jump_s": round(jump_s)})
 
     async def run(self) -> None:
         """Check until cancelled."""
@@ -100,3 +104,4 @@ class ClockWatch:
             raise ValueError("a guard that accepted has a mark")
         record = self._recorder.record(None, {"what": "clock-accept", "person": who})
         await self._store.run(Accept(_encode(mark), record))
+        _log.info("the clock was accepted")

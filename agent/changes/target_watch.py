@@ -1,5 +1,8 @@
 """Looks whether each target that we dial answers, every now and then and at once when one left something unanswered.
 
+A target that nobody needed yet has its turn too, so an outage is known before a change meets it; but not at once, since
+a look opens its session.
+
 What it finds goes to `Outages`: for `status`, for the log, for monitoring. Nothing is decided by it: a change finds out
 for itself.
 """
@@ -45,10 +48,16 @@ class TargetWatch:
 
     async def _again(self, target: str) -> None:
         while True:
+            with trio.move_on_after(EVERY_S):
+                await self._trouble(target)
             await self.look(target)
             await trio.sleep(SOONEST_S)
-            with trio.move_on_after(EVERY_S - SOONEST_S):
-                await self._sessions.trouble.wait()
+
+    async def _trouble(self, target: str) -> None:
+        """Return when something was left unanswered, by this target for all that is known."""
+        await self._sessions.trouble.wait()
+        while not self._sessions.is_open(target):
+            await self._sessions.trouble.wait()
 
     async def look(self, target: str) -> None:
         """Ask a target now, and note what it and the things behind it answer."""

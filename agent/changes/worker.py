@@ -5,11 +5,13 @@ One task a run; runs of different changes go side by side, kept apart by the add
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 from zoneinfo import ZoneInfo
 
 import trio
@@ -20,7 +22,7 @@ from agent.changes.engine.steps import RunParts
 from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, item_commands, plans
 from agent.changes.journal.audit import Recorder
-from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.commands import Now, PlanRow
 from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event, Gate, fold
 from agent.changes.journal.plans import Loaded
@@ -30,13 +32,14 @@ from agent.reasons import ItemReason
 from agent.runtime.notifier import Notifier
 from agent.runtime.supervise import Crash, contain
 from agent.store.db import Tx
-from agent.store.errors import RefusedCommandError, StoreFailedError
+from agent.store.errors import RefusedCommandError, StoreError, StoreFailedError
 from agent.store.log_store import Sealed
 from agent.store.vault import Vault
 from trust.leaf import LeafKind
 from trust.policy import RiskClass
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 LOOK_S = 1.0
 """How often approved plans are looked at (windows open, freezes are lifted, deadlines pass)."""
 
@@ -109,6 +112,8 @@ class Worker:
         self._runs: dict[str, Run] = {}
         """Those that are being applied, by the short id of their plan."""
         self._resumed: list[bytes] = []
+        self._crashed: set[bytes] = set()
+        """Plans that could not be judged or started for a fault of ours: left alone until the next start."""
         self._poked = trio.Event()
 
     def waiting_for(self, target: str) -> list[str]:
@@ -164,11 +169,23 @@ class Worker:
 
         done = await contain(f"change {row.short}", load_and_apply, log=_log, fatal=(StoreFailedError,))
         if isinstance(done, Crash):
-            record = self._recorder.record(None, {"what": "item", "event": "given-up"})
-            states = await self._parts.store.run(
-                item_commands.GiveUp(row.plan_id, "a fault of the agent's own", record)
-            )
-            await self._finish(row, states, "given up")
+            await self._alone(row, functools.partial(self._give_up, row, done))
+
+    async def _give_up(self, row: PlanRow, crash: Crash) -> None:
+        """End the run of a plan that cannot go on: unsent items are cancelled, begun ones need a person."""
+        said = str(crash.error) if isinstance(crash.error, StoreError) else f"its log says which: change {row.short}"
+        record = self._recorder.record(None, {"what": "item", "event": "given-up"})
+        command = item_commands.GiveUp(row.plan_id, f"the agent cannot go on with it: {said}", record)
+        await self._finish(row, await self._parts.store.run(command), "given up")
+
+    async def _alone(self, row: PlanRow, work: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what work on one plan returns; None where it raised: then this plan is left, and the others go on."""
+        done = await contain(f"change {row.short}", work, log=_log, fatal=(StoreFailedError,))
+        if not isinstance(done, Crash):
+            return done
+        self._crashed.add(row.plan_id)
+        self.waiting[row.plan_id] = "it cannot be started for a fault of the agent's own: the agent's log says which"
+        return None
 
     async def _look(self, nursery: trio.Nursery) -> None:
         version = self._approvals.trust_version()
@@ -180,15 +197,19 @@ class Worker:
         ).fetchall()
         now = now_of(self._parts.clock)
         for row in map(commands.read_plan_row, rows):
-            if row.start_by.passed(now):
-                await self._expire(row)
-            elif row.gate is Gate.APPROVED and not row.hold and row.plan_id not in self._running:
-                self.waiting.pop(row.plan_id, None)
-                if not self._approvals.may_start(plans.signed(row), self._minute_of_week()):
-                    self.waiting[row.plan_id] = "its policy's window is closed now"
-                elif await self._consume(row):
-                    self._start(nursery, row)
+            if row.plan_id not in self._crashed:
+                await self._alone(row, functools.partial(self._look_at, row, now, nursery))
         await self._conclude()
+
+    async def _look_at(self, row: PlanRow, now: Now, nursery: trio.Nursery) -> None:
+        if row.start_by.passed(now):
+            await self._expire(row)
+        elif row.gate is Gate.APPROVED and not row.hold and row.plan_id not in self._running:
+            self.waiting.pop(row.plan_id, None)
+            if not self._approvals.may_start(plans.signed(row), self._minute_of_week()):
+                self.waiting[row.plan_id] = "its policy's window is closed now"
+            elif await self._consume(row):
+                self._start(nursery, row)
 
     async def _conclude(self) -> None:
         """Say of what was over before it started that it is over: an approver elsewhere would see it wait."""
@@ -197,14 +218,18 @@ class Worker:
             (Gate.OPEN.value, Gate.APPROVED.value),
         ).fetchall()
         for row in map(commands.read_plan_row, rows):
-            never = ItemState.EXPIRED if row.gate is Gate.EXPIRED else ItemState.CANCELLED
-            listed = self._parts.store.reader.execute(
-                "SELECT n, state FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')", (row.plan_id,)
-            )
-            states = dict.fromkeys((r["n"] for r in listed), never)
-            state = fold(row.gate, Counter())
-            envelope = self._signer().outcome(row.digest, 1, state, states, self._parts.clock.wall_s())
-            await self._parts.store.run(commands.Conclude(row.plan_id, row.gate, envelope))
+            if row.plan_id not in self._crashed:
+                await self._alone(row, functools.partial(self._conclude_one, row))
+
+    async def _conclude_one(self, row: PlanRow) -> None:
+        never = ItemState.EXPIRED if row.gate is Gate.EXPIRED else ItemState.CANCELLED
+        listed = self._parts.store.reader.execute(
+            "SELECT n, state FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')", (row.plan_id,)
+        )
+        states = dict.fromkeys((r["n"] for r in listed), never)
+        state = fold(row.gate, Counter())
+        envelope = self._signer().outcome(row.digest, 1, state, states, self._parts.clock.wall_s())
+        await self._parts.store.run(commands.Conclude(row.plan_id, row.gate, envelope))
 
     def _minute_of_week(self) -> int:
         local = datetime.fromtimestamp(self._parts.clock.wall_s(), UTC).astimezone(self._timezone)
@@ -255,7 +280,7 @@ class Worker:
             (row.plan_id, ItemState.PLANNED.value),  # what it would change: nothing else of it was approved
         ).fetchall()
         services = tuple(r["service"] for r in found)
-        seals = {s: self._recorder.record(s, {"what": "item", "event": "supersede"}) for s in services}
+        seals = {s: self._recorder.move_record(s, {"what": "item", "event": "supersede"}) for s in services}
         return Supersede(services, lifted, row.short, row.plan_id, seals).run
 
     async def _apply(self, loaded: Loaded) -> None:

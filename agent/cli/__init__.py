@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
 from agent.cli import audit, change, client, cloud, config, cpe, device, local, secret, subscriber, trust
 from agent.cli.connector_groups import ConnectorGroup, RootGroup
+from trust.terminal import error_json, wants_json
 
 
 def make(connectors: Sequence[str] | None = None) -> typer.Typer:
@@ -27,9 +29,10 @@ def make(connectors: Sequence[str] | None = None) -> typer.Typer:
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
-        add_completion=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
         cls=Root,
     )
+    made.callback()(_options)
     for group, name in (
         (change.app, "change"),
         (subscriber.app, "subscriber"),
@@ -51,6 +54,14 @@ def make(connectors: Sequence[str] | None = None) -> typer.Typer:
     return made
 
 
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version", is_eager=True, callback=client.print_version)
+    ] = False,
+) -> None:
+    """Service changes that are previewed, approved, audited and reversible."""
+
+
 app = make()
 
 
@@ -64,4 +75,11 @@ def main() -> None:
     except UnicodeEncodeError:
         print("ispagent: expected words in UTF-8, got other bytes", file=sys.stderr)
         sys.exit(client.USAGE)
-    app()
+    if not wants_json(sys.argv[1:]):
+        app()
+        return
+    try:
+        sys.exit(app(standalone_mode=False))
+    except typer.TyperException as err:
+        print(error_json("usage", err.format_message(), client.USAGE), file=sys.stderr)
+        sys.exit(client.USAGE)

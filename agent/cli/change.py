@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import sys
+import time
 from pathlib import Path
 from typing import Annotated, cast
 from urllib.parse import quote
@@ -11,8 +14,9 @@ from urllib.parse import quote
 import typer
 
 from agent.cli import client
-from agent.cli.client import Json, call, call_list, call_object, fail, print_json, read_file, unb64, write_file
+from agent.cli.client import Json, call, call_list, call_object, fail, print_json, read_file, say, unb64, write_file
 from agent.cli.outcome import event_text, list_text, outcome_text
+from agent.cli.progress import Progress
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
 from trust import envelope as envelopes
@@ -36,6 +40,9 @@ Signed = Annotated[Path, typer.Option("--file", help="The envelope that the pers
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 
 
+_CLEAR = "\r\x1b[K"
+"""To the beginning of a terminal's line, which is emptied."""
+LEFT_OUT_SHOWN = 50
 _COMMENT = re.compile(r"(?:^|\s)#")
 
 
@@ -87,13 +94,12 @@ def show(change: Json, as_json: bool, *, listing: bool) -> None:
         items = open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
     except TrustError as err:
         fail(f"the agent's answer does not verify: {err}", client.FAILED)
-    print(render.render_preview(plan, items, str(change["id"])), end="")
+    say(render.render_preview(plan, items, str(change["id"]), client.here(sys.stdout).width).rstrip("\n"))
     if listing:
-        print(render.render_list(items), end="")
+        say(render.render_list(items).rstrip("\n"))
     text = outcome_text(change)
     if text:
-        print()
-        print(text)
+        say(f"\n{text}")
 
 
 def _asked(
@@ -209,7 +215,7 @@ def show_(
     change = call_object("GET", f"/v1/changes/{quote(id_, safe='')}")
     show(change, as_json, listing=list_items)
     if open_items and not as_json:
-        print(outcome_text(change, only_open=True))
+        say(outcome_text(change, only_open=True))
 
 
 def _export(id_: str, folder: Path) -> None:
@@ -293,21 +299,45 @@ def retry(id_: Id, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def watch(id_: Id, as_json: AsJson = False) -> None:
-    """Follow a change until it is over; the exit code says how it ended."""
-    path = f"/v1/changes/{quote(id_, safe='')}/watch"
+def again(
+    id_: Id,
+    on_failure: Annotated[str, typer.Option("--on-failure", help="stop, continue or revert when items fail")] = "stop",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask anew for the rest of a change: what is stale, cancelled, expired or was not applied. A new preview."""
+    rest = call_object("GET", f"/v1/changes/{quote(id_, safe='')}/rest")
+    if not as_json:
+        left_out = cast("list[Json]", rest["left_out"])
+        for one in left_out[:LEFT_OUT_SHOWN]:
+            print(f"left out  {render.neutralise(str(one['service']))}: {one['why']}")
+        if len(left_out) > LEFT_OUT_SHOWN:
+            print(f"left out  … and {len(left_out) - LEFT_OUT_SHOWN} more")
+    ask({"action": rest["action"], "change": id_, "on_failure": on_failure, "hold": hold}, as_json)
+
+
+@app.command()
+def watch(
+    id_: Id,
+    events: Annotated[bool, typer.Option("--events", help="Print every event on a terminal too")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a change until it is over; the exit code says how it ended. A terminal shows the progress in one line."""
+    at = f"/v1/changes/{quote(id_, safe='')}"
+    on_screen = client.here(sys.stdout).is_screen and not events and not as_json
+    progress = Progress(call_object("GET", at)) if on_screen else None
     end: Json | None = None
     try:
-        with http_client.stream(client.socket_path(), "GET", path) as (status, lines):
+        with http_client.stream(client.socket_path(), "GET", f"{at}/watch") as (status, lines):
             for line in lines:
                 if status >= 400:
                     client.refuse(status, line)
                 event = cast("Json", line)
+                end = event if "end" in event else end
                 if as_json:
                     print(json.dumps(event, ensure_ascii=False), flush=True)  # one event a line
-                elif "end" not in event and (text := event_text(event)):
-                    print(text)
-                end = event if "end" in event else end
+                elif "end" not in event:
+                    _tell(event, progress)
     except NotRunningError as err:
         fail(f"the agent is not running: {err}", client.FAILED)
     except ClientError as err:
@@ -315,5 +345,15 @@ def watch(id_: Id, as_json: AsJson = False) -> None:
     if end is None:
         fail("the agent went away; the change goes on when it is back", client.MIXED)
     if not as_json:
-        print(outcome_text(call_object("GET", f"/v1/changes/{quote(id_, safe='')}")))
+        say(f"{_CLEAR if progress else ''}{outcome_text(call_object('GET', at))}")
     raise typer.Exit(cast("int", end["exit"]))
+
+
+def _tell(event: Json, progress: Progress | None) -> None:
+    """Print an event as a line; with `progress` only one that a person should see, above the line of progress."""
+    shown = progress is None or progress.event(event)
+    if shown and (text := event_text(event)):
+        say(f"{_CLEAR if progress else ''}{text}")
+    if progress is not None:
+        line = progress.line(time.time())
+        print(f"{_CLEAR}{line[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, NoReturn, TextIO, cast
 
 import typer
 
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, MayNotConnectError, NotRunningError
 from trust.render import neutralise
+from trust.terminal import CODES, Column, Output, Terminal, error_json, table, terminal, wants_json
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 Json = dict[str, object]
 
 DONE, FAILED, USAGE, REFUSED, MIXED = 0, 1, 2, 3, 4
+DEGRADED, FROZEN, HALTED = 5, 6, 7
+"""Of `status` and `doctor` alone, for monitoring."""
 DEFAULT_CONFIG = "/etc/ispagent/agent.toml"
 PREVIEW_S = 180.0
 """A preview of a large batch reads much, and a restore waits for a suspension that is being applied."""
@@ -30,10 +34,40 @@ _USAGE_STATUSES = {400, 404, 405, 413}
 _REFUSED_STATUSES = {403}
 
 
-def fail(message: str, code: int) -> NoReturn:
-    """Say what is wrong on standard error and leave with the exit code."""
-    print(message, file=sys.stderr)
+def fail(message: str, code: int, reason: str = "") -> NoReturn:
+    """Print what is wrong on standard error, as JSON under `--json`, and leave with the exit code.
+
+    Args:
+        message: for people.
+        code: the exit code.
+        reason: a reason code; "": that of the exit code.
+    """
+    if wants_json(sys.argv[1:]):
+        print(error_json(reason or CODES[code], message, code), file=sys.stderr)
+    else:
+        print(here(sys.stderr).emphasize(message), file=sys.stderr)
     raise typer.Exit(code)
+
+
+def here(stream: TextIO) -> Terminal:
+    """Return how to write to a stream."""
+    return terminal(
+        is_screen=stream.isatty(), environment=os.environ, columns=shutil.get_terminal_size((100, 24)).columns
+    )
+
+
+def say(text: str) -> None:
+    """Print text for people: words by which somebody has to look stand out on a terminal."""
+    print(here(sys.stdout).emphasize(text))
+
+
+def print_version(wanted: bool) -> None:
+    """Print the program's version and leave, where that is wanted."""
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"ispagent {version('ispagents')}")
+        raise typer.Exit(DONE)
 
 
 def config_path() -> Path:
@@ -99,7 +133,7 @@ def refuse(status: int, body: object) -> NoReturn:
     """End the program as an error answer says."""
     error = cast("Mapping[str, Mapping[str, str]]", body)["error"]
     code = REFUSED if status in _REFUSED_STATUSES else USAGE if status in _USAGE_STATUSES else FAILED
-    fail("\n".join(neutralise(line) for line in error["message"].split("\n")), code)
+    fail("\n".join(neutralise(line) for line in error["message"].split("\n")), code, error["code"])
 
 
 def call_object(method: str, path: str, body: object = None, timeout_s: float = 30.0) -> Json:
@@ -110,6 +144,29 @@ def call_object(method: str, path: str, body: object = None, timeout_s: float = 
 def call_list(method: str, path: str, body: object = None) -> list[Json]:
     """Return the daemon's answer, a list of objects."""
     return cast("list[Json]", call(method, path, body))
+
+
+ListOutput = Annotated[
+    Output | None, typer.Option("--output", "-o", help="The names alone, all columns, or JSON", show_choices=True)
+]
+
+
+def print_list(
+    found: Sequence[Json],
+    output: Output | None,
+    as_json: bool,
+    columns: Sequence[Column],
+    row: Callable[[Json], Sequence[str]],
+) -> bool:
+    """Print a list as `-o` and `--json` ask for it; return whether it was a table for people.
+
+    `row`: the cells of one, which need not be safe to print.
+    """
+    if as_json or output is Output.JSON:
+        print_json(found)
+        return False
+    print(table(columns, [[neutralise(cell) for cell in row(one)] for one in found], output))
+    return output is not Output.NAME
 
 
 def print_json(value: object) -> None:

@@ -11,11 +11,12 @@ from urllib.parse import quote, urlencode
 import typer
 
 from agent.cli import change, client
-from agent.cli.client import Json, call_list, call_object, fail, print_json
+from agent.cli.client import Json, ListOutput, call_list, call_object, fail, print_json, print_list
 from agent.model import age_text
 from trust.cpe_settings import BASELINE, ROTATE, read_settings
 from trust.errors import MalformedError
 from trust.render import neutralise
+from trust.terminal import Column
 
 app = typer.Typer(help="CPE (TR-069): what is known of them, and changes on them.", no_args_is_help=True)
 
@@ -44,25 +45,27 @@ _GROUPS: Final = ("wan", "wifi", "hosts", "optical", "inform", "acs", "request")
 # --- what is known ----------------------------------------------------------------------------------------------------
 
 
+_COLUMNS: Final = ("NAME", "SERVES", "FIRMWARE", "STATE", "CALLED IN")
+
+
 @app.command("list")
 def list_(
     quarantined: Annotated[bool, typer.Option("--quarantined", help="Only those that wait to be accepted")] = False,
+    output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
     """List CPE: what is last known of each. Nothing is asked of them."""
     found = [c for c in call_list("GET", "/v1/cpes") if not quarantined or c["trust"] == "quarantined"]
-    if as_json:
-        print_json(found)
+    if not print_list(found, output, as_json, tuple(map(Column, _COLUMNS)), _row):
         return
-    width = max([len(str(c["name"])) for c in found] + [8])
-    print(f"{'NAME':<{width}} {'SERVES':<18} {'FIRMWARE':<18} {'STATE':<12} CALLED IN")
-    for c in found:
-        when = "on the line" if c["online"] else _ago(c["age_s"])
-        serves, software = str(c["service"] or "-"), str(c["software"] or "-")
-        print(neutralise(f"{c['name']:<{width}} {serves:<18} {software:<18} {_state(c):<12} {when}"))
     waiting = sum(1 for c in found if c["trust"] == "quarantined")
     if waiting:
         print(f"{waiting} in quarantine: nothing is done with them before `ispagent cpe accept`")
+
+
+def _row(c: Json) -> tuple[str, ...]:
+    when = "on the line" if c["online"] else _ago(c["age_s"])
+    return str(c["name"]), str(c["service"] or ""), str(c["software"] or ""), _state(c), when
 
 
 @app.command()

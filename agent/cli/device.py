@@ -9,9 +9,10 @@ from urllib.parse import quote
 import typer
 
 from agent.cli import client
-from agent.cli.client import Json, call_list, call_object, print_json
+from agent.cli.client import Json, ListOutput, call_list, call_object, print_json, print_list
 from agent.model import age_text
 from trust.render import neutralise
+from trust.terminal import Column
 
 app = typer.Typer(help="Routers: what is known of them, and how one is brought in.", no_args_is_help=True)
 
@@ -28,23 +29,35 @@ _STATES: Final = {
 }
 
 
+_COLUMNS: Final = (
+    *map(Column, ("NAME", "ADDRESS", "VERSION", "IDENTITY", "STATE", "FINDINGS", "READ")),
+    Column("WHICH", wide=True),
+)
+
+
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(output: ListOutput = None, as_json: AsJson = False) -> None:
     """List the routers: what is known of each, and how old that is. Nothing is asked of them."""
     found = call_list("GET", "/v1/devices")
-    if as_json:
-        print_json(found)
+    if not print_list(found, output, as_json, _COLUMNS, _row):
         return
-    print(f"{'NAME':<16} {'ADDRESS':<22} {'VERSION':<9} {'IDENTITY':<20} {'STATE':<13} {'FINDINGS':<8} READ")
-    for d in found:
-        known = d["age_s"] is not None
-        findings = len(cast("list[Json]", d["findings"]))
-        version, identity = (str(d[key] or "-") for key in ("version", "identity"))
-        cells = f"{d['name']:<16} {d['address']:<22} {version:<9} {identity:<20} {_STATES[str(d['state'])]:<13}"
-        print(neutralise(f"{cells} {findings if known else '-':<8} {_age(d)}"))
     for d in found:
         if d["problem"]:
             print(neutralise(f"{d['name']}: {d['problem']}"))
+
+
+def _row(d: Json) -> tuple[str, ...]:
+    findings = cast("list[Json]", d["findings"])
+    return (
+        str(d["name"]),
+        str(d["address"]),
+        str(d["version"] or ""),
+        str(d["identity"] or ""),
+        _STATES[str(d["state"])],
+        "" if d["age_s"] is None else str(len(findings)),
+        _age(d),
+        ", ".join(str(f["code"]) for f in findings),
+    )
 
 
 @app.command()

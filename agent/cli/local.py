@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, cast
@@ -12,6 +14,10 @@ import typer
 from agent.cli import client
 from agent.cli.change import submit
 from agent.cli.client import Json, call_object, fail, print_json, write_file
+from trust.render import neutralise
+
+DAY_S = 86_400
+"""An error that is older is no longer shown, where all is well since."""
 
 clock = typer.Typer(help="The agent's clock.", no_args_is_help=True)
 
@@ -87,13 +93,23 @@ def run(config: Config = None) -> None:
 
 
 def status(as_json: AsJson = False) -> None:
-    """Show the agent: its trust, its log, what waits, what is frozen."""
+    """Show the agent: its condition, trust and log, what waits. Exit code 5: degraded, 6: frozen, 7: halted."""
     found = call_object("GET", "/v1/status")
     if as_json:
         print_json(found)
-        return
+    else:
+        _print_status(found)
+    if code := _CONDITIONS.get(str(found["condition"]), client.MIXED):
+        raise typer.Exit(code)
+
+
+_CONDITIONS = {"fine": client.DONE, "degraded": client.DEGRADED, "frozen": client.FROZEN, "halted": client.HALTED}
+
+
+def _print_status(found: Json) -> None:
     log = cast("Json", found["log"])
     print(f"agent    {found['agent']} ({found['agent_id']})")
+    print(f"state    {str(found['condition']).upper()}")
     print(f"words    {found['words']}")
     if found["trust_version"] is None:
         print("trust    NONE INSTALLED: ispagent trust install FILE")
@@ -107,6 +123,10 @@ def status(as_json: AsJson = False) -> None:
     changes = cast("dict[str, int]", found["changes"])
     print(f"changes  {', '.join(f'{n} {gate}' for gate, n in changes.items()) or 'none yet'}")
     print(f"services {found['services']} · targets {', '.join(cast('list[str]', found['targets'])) or 'none'}")
+    for line in _sources(cast("list[Json]", found["sources"])):
+        print(line)
+    disk = cast("dict[str, int]", found["disk"])
+    print(f"disk     {_size(disk['free'])} of {_size(disk['size'])} free, {_size(disk['files'])} are the agent's")
     if line := _routers(cast("dict[str, int]", found["devices"])):
         print(line)
     if found["cpes"] is not None:
@@ -119,6 +139,37 @@ def status(as_json: AsJson = False) -> None:
         print(f"BILLING  {found['billing_problem']}")
     if found["clock_halt"] is not None:
         print(f"HALTED   the clock jumped by {found['clock_halt']:.0f} s: check it, then ispagent clock accept")
+
+
+def _sources(sources: list[Json]) -> list[str]:
+    """Return one line on everything that the agent depends on, and one for each that does not answer."""
+    counts = Counter(str(source["state"]) for source in sources)
+    words = {"up": "up", "down": "DOWN", "not-asked": "not asked yet"}
+    lines = [f"sources  {', '.join(f'{counts[state]} {word}' for state, word in words.items() if counts[state])}"]
+    for source in sources:
+        if source["state"] == "down":
+            lines.append(
+                f"DOWN     {source['name']} since {_since(source['since_s'])}: {neutralise(str(source['error']))}"
+            )
+        elif source["error"] and _recent(source["error_s"]):
+            text = f"{source['name']} up since {_since(source['since_s'])}, before: {neutralise(str(source['error']))}"
+            lines.append(f"was away {text}")
+    return lines if sources else []
+
+
+def _since(at_s: object) -> str:
+    return f"{datetime.fromtimestamp(cast('float', at_s), UTC):%m-%d %H:%M:%S}Z"
+
+
+def _recent(at_s: object) -> bool:
+    return time.time() - cast("float", at_s) < DAY_S
+
+
+def _size(size_bytes: int) -> str:
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB")):
+        if size_bytes >= unit:
+            return f"{size_bytes / unit:.1f} {name}"
+    return f"{size_bytes / 2**10:.0f} KiB"
 
 
 def _cpes(counts: dict[str, int]) -> str:

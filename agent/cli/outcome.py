@@ -26,15 +26,26 @@ _WORDS = {
     "reverted": "reverted",
     "running": "running",
     "planned": "planned",
-    "waiting": "waiting for the device to call in",
+    "waiting": "waiting for the device",
 }
 _OPEN = frozenset({"set-not-enforced", "diverged", "unknown", "needs-a-person", "not-applied"})
-_ALWAYS_NAMED = _OPEN | {"stale", "skipped", "superseded"}
+_AGAIN = frozenset({"stale", "cancelled", "expired", "not-applied"})
+_ALWAYS_NAMED = _OPEN | {"stale", "skipped", "superseded", "waiting", "expired"}
 _RECORDED_WORDS = "recorded, nothing sent"
 _SINGLE = {"applied": "ENFORCED", "set-at-next-login": "SET, HOLDS AT THE NEXT LOGIN", "skipped": "SKIPPED"}
 NAMES_SHOWN = 8
 _LAYERS = (ProofReason, ItemReason, TargetReason, MethodReason)
 """Reasons that an item of a change may have, the more exact ones first."""
+
+
+def state_text(state: str) -> str:
+    """Return an item's state for people."""
+    return _WORDS.get(state, state)
+
+
+def is_open(state: str) -> bool:
+    """Return whether an item in that state needs a person."""
+    return state in _OPEN
 
 
 def clock_text(unix_s: float) -> str:
@@ -152,8 +163,11 @@ def _groups(items: Sequence[Json]) -> list[str]:
 
 
 def _retry_hint(change: Json, items: Sequence[Json]) -> list[str]:
-    retry = any(i["state"] == "set-not-enforced" for i in items)
-    return [f"     > ispagent change retry {change['id']}"] if retry else []
+    """Return the commands that go on with a change: with what is set, and with what was not sent."""
+    states = {str(i["state"]) for i in items}
+    over = change["finished_seq"] is not None and not str(change["action"]).startswith(("cpe-", "revert"))
+    hints = [f"     > ispagent change retry {change['id']}"] if "set-not-enforced" in states else []
+    return [*hints, f"     > ispagent change again {change['id']}"] if over and states & _AGAIN else hints
 
 
 def event_text(event: Json) -> str:

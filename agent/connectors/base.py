@@ -279,6 +279,19 @@ class Answers(Protocol):
 
 
 @runtime_checkable
+class KnowsAbsence(Protocol):
+    """A session whose effects go to devices behind its target, each of which may be away while the target answers."""
+
+    async def missing(self, effect: Effect) -> Busy | None:
+        """Return which device does not answer that `effect` would need now, or None; nothing about anybody is sent.
+
+        Raises:
+            UnreadableError: the target could not be asked.
+        """
+        ...
+
+
+@runtime_checkable
 class ConnectionRequests(Connector, Protocol):
     """Role: its devices call in, and it can ask them to."""
 

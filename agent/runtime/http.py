@@ -1,9 +1,9 @@
 """HTTP/1.1 with JSON on a unix socket, the server side: h11 on trio.
 
-An application is `async (Request) -> Response | StreamResponse`. It may raise `HttpError` to refuse; whatever else it
-raises is logged by `supervise.contain` and answered with 500, on that connection only. A client that is slow, silent or
-writes nonsense costs its own connection and nothing else: heads and bodies have sizes and deadlines, answers too, and
-nobody can hold all connections (a cap for everybody and one per uid).
+An application is `async (Request) -> Response | TextResponse | StreamResponse`. It may raise `HttpError` to refuse;
+whatever else it raises is logged by `supervise.contain` and answered with 500, on that connection only. A client that
+is slow, silent or writes nonsense costs its own connection and nothing else: heads and bodies have sizes and deadlines,
+answers too, and nobody can hold all connections (a cap for everybody and one per uid).
 """
 
 from __future__ import annotations
@@ -78,6 +78,15 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class TextResponse:
+    """A whole answer that is no JSON."""
+
+    status: int
+    text: str
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class StreamResponse:
     """An answer in JSON lines, one chunk each, until `lines` ends or the client goes away.
 
@@ -89,7 +98,7 @@ class StreamResponse:
     status: int = 200
 
 
-App = Callable[[HttpRequest], Awaitable[Response | StreamResponse]]
+App = Callable[[HttpRequest], Awaitable[Response | TextResponse | StreamResponse]]
 
 
 async def serve_http(
@@ -159,11 +168,15 @@ class _Connection:
             case StreamResponse():
                 # A crash ends the connection without the last chunk: the client sees that the stream broke off.
                 await contain("http stream", lambda: self._stream(answer), log=_log)
+            case TextResponse():
+                await self._send_whole(answer.status, answer.text.encode(), answer.content_type)
             case (status, body):
                 await self._send_whole(status, body)
 
-    async def _send_whole(self, status: int, body: bytes, *, close: bool = False) -> None:
-        await self.wire.answer(status, [("content-type", "application/json")], body, close=close)
+    async def _send_whole(
+        self, status: int, body: bytes, content_type: str = "application/json", *, close: bool = False
+    ) -> None:
+        await self.wire.answer(status, [("content-type", content_type)], body, close=close)
 
     async def _stream(self, answer: StreamResponse) -> None:
         headers = [("content-type", "application/jsonl"), ("transfer-encoding", "chunked"), ("connection", "close")]
@@ -190,12 +203,12 @@ class _Connection:
             await self._send_whole(err.status, json_text.encode(_error(err.code, str(err))), close=True)
 
 
-async def _ask(app: App, request: HttpRequest) -> tuple[int, bytes] | StreamResponse:
+async def _ask(app: App, request: HttpRequest) -> tuple[int, bytes] | TextResponse | StreamResponse:
     try:
         answer = await app(request)
     except HttpError as err:
         return err.status, json_text.encode(_error(err.code, str(err)))
-    if isinstance(answer, StreamResponse):
+    if isinstance(answer, StreamResponse | TextResponse):
         return answer
     return answer.status, json_text.encode(answer.json)
 

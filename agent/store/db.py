@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Tx(Transaction):
-    """The database and the log as a command uses them, inside its savepoint."""
+    """The database and the log as a command uses them, inside the transaction of its batch."""
 
     def __init__(self, con: sqlite3.Connection, tail: Tail, now_s: float, trust_version: int) -> None:
         super().__init__(con)
@@ -46,6 +46,11 @@ class Tx(Transaction):
     def append(self, entry: Entry) -> int:
         """Append one event with its leaf; return its sequence number."""
         return log_store.append(self._con, self._tail, entry, self.now_s, self.trust_version)
+
+    def nodes(self) -> merkle.Nodes:
+        """Return the getter of the log's complete subtrees, of all that was appended until now."""
+        log_store.store_nodes(self._con, self._tail)
+        return log_store.stored_nodes(self._con)
 
 
 Command: TypeAlias = writer.Command[Tx, T]
@@ -93,6 +98,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         self.on_post: Callable[[], None] = lambda: None
         """Called in trio's thread after a commit that put something into the outbox."""
         self._kept_size = self.size
+        self._kept_trust = self.trust_version
         self._raise_mark = self._posted = False
         self._token: trio.lowlevel.TrioToken | None = None
 
@@ -123,29 +129,34 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         return StoreFailedError(why)
 
     def _begin(self) -> Tx:
-        return Tx(self._con, self._tail, self._wall_s(), self.trust_version)
+        return Tx(self._con, self._tail, self._wall_s(), self._kept_trust)
 
     def _kept(self, tx: Tx) -> None:
-        self.trust_version = tx.trust_version
+        self._kept_trust = tx.trust_version
         self._kept_size = self._tail.size
         self._raise_mark |= tx.raise_high_water
         self._posted |= tx.posted
 
+    def _write_pending(self) -> None:
+        log_store.store_nodes(self._con, self._tail)
+
     def _undone(self) -> None:
         self._tail = log_store.tail_at(self._con, self._kept_size)
+
+    def _batch_undone(self) -> None:
+        self._kept_size, self._kept_trust = self.size, self.trust_version
+        self._raise_mark = self._posted = False
+        self._undone()
 
     def _committed(self) -> None:
         if self._raise_mark and self._high_water is not None:
             root = merkle.root_at(self._tail.size, log_store.stored_nodes(self._con))
             self._high_water(self._tail.size, root)
         self._raise_mark = False
-        self.size = self._kept_size
-
-    def _given_up(self) -> None:
-        self._posted = False
+        self.size, self.trust_version = self._kept_size, self._kept_trust
 
     def _wake(self, jobs: list[Job]) -> None:
-        posted, self._posted = self._posted, False
+        posted, self._posted = self._posted and self.failed is None, False
         if self._token is None:
             return
         try:

@@ -5,6 +5,7 @@
   x StoreVersionError: the database was written by newer code
   x StoreInUseError: another daemon holds the files
   x MissingKeyError: the store key is absent, has the wrong mode, or does not open what it should
+  x ErasedSubjectError: the key of a subscriber is gone: nothing about them can be recorded or read
   x LogCorruptError: events and tree disagree
   x RefusedCommandError: a typed command was refused by what is stored (`reason` is a short code)
 """
@@ -33,6 +34,10 @@ class StoreInUseError(StoreError):
 
 class MissingKeyError(StoreError):
     """The store key is absent, readable by others, or does not open what it should."""
+
+
+class ErasedSubjectError(StoreError):
+    """The key of a subscriber is gone: nothing about them can be recorded or read."""
 
 
 class LogCorruptError(StoreError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
+from typing import Final
 
 from agent.store.errors import LogCorruptError
 from trust import leaf as leaves
@@ -16,6 +17,11 @@ from trust.leaf import Leaf, LeafKind
 
 ZERO16 = bytes(16)
 ZERO32 = bytes(32)
+NODES_MAX: Final = 64
+"""Nodes in one statement."""
+_INSERT_NODE: Final = "INSERT INTO node (level, idx, hash) VALUES (?,?,?)"
+_INSERT_NODES: Final = {1 << n: _INSERT_NODE + ",(?,?,?)" * ((1 << n) - 1) for n in range(NODES_MAX.bit_length())}
+"""The same for 1, 2, 4... nodes: few sizes, since each is a prepared statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +53,14 @@ class Entry:
 
 @dataclass(slots=True)
 class Tail:
-    """The right edge of the tree: its size and the complete subtrees that appending needs."""
+    """The right edge of the tree: its size and the complete subtrees that appending needs.
+
+    `unstored` are the nodes that were completed since `store_nodes` stored them the last time.
+    """
 
     size: int = 0
     edge: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    unstored: list[tuple[int, int, bytes]] = field(default_factory=list)
 
     def append(self, leaf_hash: bytes) -> list[tuple[int, int, bytes]]:
         """Append a leaf hash; return the nodes to store."""
@@ -103,7 +113,7 @@ def stored_nodes(con: sqlite3.Connection) -> merkle.Nodes:
 
 
 def append(con: sqlite3.Connection, tail: Tail, entry: Entry, now_s: float, trust_version: int) -> int:
-    """Append one event with its leaf; return its sequence number (leaf index + 1)."""
+    """Append one event with its leaf; return its sequence number (leaf index + 1). `store_nodes` is still to come."""
     commitment = entry.sealed.commitment if entry.sealed else ZERO32
     data = leaves.encode(
         Leaf(
@@ -136,5 +146,15 @@ def append(con: sqlite3.Connection, tail: Tail, entry: Entry, now_s: float, trus
             sealed.ciphertext if sealed else None,
         ),
     )
-    con.executemany("INSERT INTO node (level, idx, hash) VALUES (?,?,?)", tail.append(merkle.leaf_hash(data)))
+    tail.unstored += tail.append(merkle.leaf_hash(data))
     return seq
+
+
+def store_nodes(con: sqlite3.Connection, tail: Tail) -> None:
+    """Store the nodes that were completed since the last time: once a commit, in few statements of many rows."""
+    nodes, tail.unstored = tail.unstored, []
+    start = 0
+    while start < len(nodes):
+        rows = min(NODES_MAX, 1 << (len(nodes) - start).bit_length() - 1)
+        con.execute(_INSERT_NODES[rows], [field for node in nodes[start : start + rows] for field in node])
+        start += rows

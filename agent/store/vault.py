@@ -25,7 +25,7 @@ from nacl.bindings import crypto_secretbox_easy
 from nacl.secret import SecretBox
 
 from agent.runtime.random_blocks import random_bytes
-from agent.store.errors import MissingKeyError, StoreFailedError
+from agent.store.errors import ErasedSubjectError, MissingKeyError, StoreFailedError
 from agent.store.log_store import Sealed
 from trust.leaf import SALT_BYTES, commitment
 
@@ -146,6 +146,10 @@ class Vault:
         except (nacl.exceptions.CryptoError, ValueError) as err:
             raise MissingKeyError("this store key does not open what is stored: is it another agent's?") from err
 
+    def has_keys(self) -> bool:
+        """Tell whether there are keys of subjects: an agent that ever ran has at least its own."""
+        return bool(self._keys)
+
     def commit(self, context: str, secret: str) -> str:
         """Return a keyed commitment to a device's secret, 64 hex digits: equal secrets in one context compare equal."""
         message = context.encode() + b"\x00" + secret.encode()
@@ -175,8 +179,15 @@ class Vault:
             self._remember(subject, name, key)
 
     def seal_record(self, name: str, record: bytes) -> Sealed:
-        """Return the record sealed under the subject's key, with its salt and commitment. The key must exist."""
-        subject = self._ids[name]
+        """Return the record sealed under the subject's key, with its salt and commitment.
+
+        Raises:
+            ErasedSubjectError: the subject has no key (any more).
+        """
+        try:
+            subject = self._ids[name]
+        except KeyError:
+            raise ErasedSubjectError("the subscriber's key is gone: they were erased, or keys.db is another") from None
         drawn = random_bytes(SALT_BYTES + SecretBox.NONCE_SIZE)
         salt, nonce = drawn[:SALT_BYTES], drawn[SALT_BYTES:]
         # The salt is sealed too: erasing the key leaves the leaf's commitment unlinkable to a guessed record. The

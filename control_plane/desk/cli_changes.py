@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -21,6 +21,7 @@ from control_plane.desk.cli_shared import (
     CloudFile,
     Json,
     KeyFile,
+    ListOutput,
     Own,
     PassphraseFile,
     StateFile,
@@ -48,6 +49,7 @@ from trust.document import Person
 from trust.envelope import Envelope
 from trust.render import neutralise
 from trust.statements import Decision, ReasonCode
+from trust.terminal import Column, Output, table
 
 app = typer.Typer(help="Look at a change and decide.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -88,21 +90,22 @@ def list_(
     state: StateFile = None,
     cloud: CloudFile = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what is over for more than a day")] = False,
+    output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
     """List the changes on the shared feed, as far as agents that you trust signed them."""
     own = load_own(trust, state)
     with _connected(own, cloud) as (desk, feed):
         seen = {a.agent: a for a in desk.client.agents()}
-        if as_json:
+        if as_json or output is Output.JSON:
             print_json(_feed_json(feed))
         else:
-            for freeze in feed.freezes:
+            for freeze in feed.freezes if output is not Output.NAME else ():
                 typer.echo(f"FROZEN: {freeze.scope.value} {neutralise(freeze.target)} by {freeze.person}")
             yesterday = now_s() // 60 - 1440
-            for change in feed.changes:
-                if everything or change.is_open or change.plan.start_by >= yesterday:
-                    typer.echo(_line(change))
+            shown = [c for c in feed.changes if everything or c.is_open or c.plan.start_by >= yesterday]
+            if shown:
+                typer.echo(table(_COLUMNS, [_row(change) for change in shown], output))
             away = [a.handle for a in desk.own.trust.agents if a.agent in seen and not seen[a.agent].connected]
             if away:
                 note(f"not connected now, says the control plane: {', '.join(away)}")
@@ -116,12 +119,26 @@ def list_(
         raise typer.Exit(NO_RECEIPT)
 
 
-def _line(change: Change) -> str:
+_COLUMNS: Final = (
+    *map(Column, ("ID", "STATE", "HAVE", "AGENT", "CLASS", "ACTION", "SIZE", "BY", "START BY")),
+    *(Column(title, wide=True) for title in ("RUN UNTIL", "SHA256")),
+)
+
+
+def _row(change: Change) -> tuple[str, ...]:
     plan = change.plan
-    start_by = f"  start by {cli_watch.utc(plan.start_by)}" if change.state in ("waiting", "approved") else ""
     return (
-        f"{change.name:<8}  {change.state:<14} {change.have}/{change.need}  {change.agent}  {plan.risk_class.value}  "
-        f"{plan.action.value} {plan.size_bucket.value}  by {plan.requester}{start_by}"
+        change.name,
+        change.state,
+        f"{change.have}/{change.need}",
+        change.agent,
+        plan.risk_class.value,
+        plan.action.value,
+        plan.size_bucket.value,
+        plan.requester,
+        cli_watch.utc(plan.start_by) if change.state in ("waiting", "approved") else "",
+        cli_watch.utc(plan.run_until),
+        change.sha256,
     )
 
 
@@ -402,6 +419,7 @@ app.command("suspend")(cli_intents.suspend)
 app.command("restore")(cli_intents.restore)
 app.command("set-plan")(cli_intents.set_plan)
 app.command("disconnect")(cli_intents.disconnect)
+app.command("again")(cli_intents.again)
 app.command("cpe-set")(cli_cpes.set_)
 app.command("cpe-rotate")(cli_cpes.rotate)
 app.command("cpe-provision")(cli_cpes.provision)

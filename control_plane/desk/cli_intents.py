@@ -124,9 +124,29 @@ def disconnect(
     ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
+def again(
+    change_id: Annotated[str, typer.Argument(metavar="ID", help="The change, as `ispcloud changes list` names it")],
+    key: KeyFile,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+) -> None:
+    """Ask anew for the rest of a change: what is stale, cancelled, expired or was not applied; a preview appears."""
+    own = load_own(trust, state)
+    with connect(cloud) as client:
+        found = Desk(own, client).refresh().find(change_id)
+    asked = DeskAsk(found.plan.action, (), change=found.plan.plan_id, on_failure=found.plan.on_failure)
+    ask(asked, found.plan.agent, key, own, cloud, passphrase_file, wait, None)
+
+
 @dataclass(frozen=True, slots=True)
 class DeskAsk:
-    """What is wanted, before it is somebody's intent. `secrets`: name -> text that only the agent may read."""
+    """What is wanted, before it is somebody's intent. `secrets`: name -> text that only the agent may read.
+
+    `change`: the plan (hex) whose rest is asked for anew, in place of `refs`.
+    """
 
     verb: Action
     refs: Sequence[str]
@@ -135,6 +155,7 @@ class DeskAsk:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     exclude: Sequence[str] = ()
     on_failure: OnFailure = OnFailure.STOP
+    change: str = ""
 
 
 def references(refs: Sequence[str] | None, file: Path | None) -> list[str]:
@@ -219,7 +240,11 @@ def _intent(asked: DeskAsk, trust_id: str, agent: str, requester: str, public: b
         requester=requester,
         verb=asked.verb,
         params=asked.params,
-        subjects=tuple(IntentSubject("service", ref) for ref in asked.refs),
+        subjects=(
+            (IntentSubject("change", asked.change),)
+            if asked.change
+            else tuple(IntentSubject("service", ref) for ref in asked.refs)
+        ),
         exclude=tuple(asked.exclude),
         on_failure=asked.on_failure,
         on_stale=OnStale.SKIP,

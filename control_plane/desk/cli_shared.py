@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -22,6 +23,7 @@ from trust import envelope as envelopes
 from trust.document import Trust
 from trust.envelope import Envelope
 from trust.keys import SigningKey
+from trust.terminal import Output, Terminal, terminal
 
 Json = Mapping[str, object] | Sequence[object] | str | int | None
 
@@ -56,6 +58,17 @@ def now_s() -> int:
 def home(name: str) -> Path:
     """Return a file of the person's own: `~/.config/ispcloud/NAME`, or under XDG_CONFIG_HOME."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "ispcloud" / name
+
+
+def here(stream: TextIO) -> Terminal:
+    """Return how to write to a stream."""
+    columns = shutil.get_terminal_size((100, 24)).columns
+    return terminal(is_screen=stream.isatty(), environment=os.environ, columns=columns)
+
+
+ListOutput = Annotated[
+    Output | None, typer.Option("--output", "-o", help="The names alone, all columns, or JSON", show_choices=True)
+]
 
 
 def print_json(value: Json) -> None:

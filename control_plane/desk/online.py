@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ import typer
 
 from control_plane.desk import cloud_identity, exported, files, remembered_checkpoints, signing
 from control_plane.desk import feed as feeds
-from control_plane.desk.cli_shared import Own, change_memory, home, note, now_s
+from control_plane.desk.cli_shared import Own, change_memory, here, home, note, now_s
 from control_plane.desk.cloud_client import VIEW_S, DeskClient, Position
 from control_plane.desk.errors import NO_RECEIPT, CloudAwayError, CloudRefusedError, NotProvenError
 from control_plane.desk.exported import Exported, ExportFiles
@@ -327,7 +328,8 @@ class Desk:
 
 def red(text: str) -> None:
     """Say on standard error what somebody should look into now."""
-    typer.secho(text, fg=typer.colors.RED, bold=True, err=True)
+    color = here(sys.stderr).color
+    typer.echo(typer.style(text, fg=typer.colors.RED, bold=True) if color else text, err=True)
 
 
 def _links(answer: ViewAnswer) -> list[Envelope]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import typer
 
 from control_plane.desk import decide, exported, files
-from control_plane.desk.cli_shared import Json, Own, agree, note, now_s, open_key
+from control_plane.desk.cli_shared import Json, Own, agree, here, note, now_s, open_key
 from control_plane.desk.exported import Exported, ExportFiles
 from control_plane.desk.signing import DeskSigner
 from control_plane.desk.trust_text import warning
@@ -47,18 +47,15 @@ def read_export(folder: Path, own: Own, *, opened: bool = True) -> Exported:
     return result
 
 
-def _width() -> int:
-    return max(60, min(120, shutil.get_terminal_size((100, 24)).columns))
-
-
 def print_change(change: Exported, own: Own, *, listing: bool) -> None:
     """Print a change for the person who decides."""
+    screen = here(sys.stdout)
     if change.items is None:
-        typer.echo(render_summary(change.plan, change.short, _width()), nl=False)
+        typer.echo(screen.emphasize(render_summary(change.plan, change.short, screen.width)), nl=False)
     else:
         if listing:
-            typer.echo(render_list(change.items), nl=False)
-        typer.echo(render_preview(change.plan, change.items, change.short, _width()), nl=False)
+            typer.echo(screen.emphasize(render_list(change.items)), nl=False)
+        typer.echo(screen.emphasize(render_preview(change.plan, change.items, change.short, screen.width)), nl=False)
     typer.echo(_checked(change, own))
     for text in warnings(change, own):
         note(text)

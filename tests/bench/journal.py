@@ -70,7 +70,7 @@ async def _journal_steps(folder: Path, steps: int, in_flight: int) -> float:
     loaded = rig.loaded(plan_id)
     tickets = Tickets(loaded.row, rig.store, rig.recorder, rig.clock, rig.unmet)
     for i in items:
-        tickets.track(i, loaded.rows[i.n].state)
+        tickets.track(i, loaded.rows[i.n].state, "")
     turns = trio.CapacityLimiter(in_flight)
 
     async def one(i: Item) -> None:

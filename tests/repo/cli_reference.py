@@ -33,6 +33,24 @@ itself (`init`, `serve`, `operators`, `agents`, `people`, `services`, `backup`, 
 | 2 | usage, configuration or input file |
 | 3 | refused: policy, trust, expired, too few approvers, all stale |
 | 4 | mixed, unknown, waiting for a device, not enforced, or needs a person |
+| 5, 6, 7 | of `ispagent status`, for monitoring: degraded, frozen, halted. The worst is told |
+
+## Both
+
+- `--version`; `-h` and `--help` after any command.
+- `ispagent --install-completion` (and `ispcloud`) teaches your shell (bash, zsh, fish, PowerShell) to complete
+  commands and options at TAB; `--show-completion SHELL` prints the script instead.
+- On a terminal, words by which somebody has to look (`CANNOT ENFORCE`, `NOT APPLIED`, `SET, NOT ENFORCED`…) are red.
+  `NO_COLOR=1` turns that off. In a pipe there are no colors, and no line of a preview is wrapped.
+- Lists take `-o name` (the names alone, one a line), `-o wide` (all columns) and `-o json` (the same as `--json`).
+- Under `--json` standard output has the answer alone. An error is one line on standard error, always of this form;
+  `exit` is the exit code, `code` a reason of [reasons.md](reasons.md), or `failed`, `usage`, `refused` or `mixed`
+  where there is none:
+
+      {"error": {"code": "unknown-change", "message": "there is no change K7QF2", "exit": 2}}
+
+- `finished` in a change's JSON is true once nothing more becomes of it: not while it waits for approval, for its
+  window or for a device.
 """
 
 

@@ -153,6 +153,19 @@ def test_total_on_any_bytes(data):
         items.decode_value_untrusted(b"!" + data)
 
 
+def test_a_head_from_before_there_was_a_least_number_reads_as_one_and_stays_as_it_was():
+    head = items.Head("1" * 32, "2" * 32, 1, {}, (), items.Pace(2, 2, 10), "0" * 64)
+    document = items.encode_head(head)
+    assert b"stop_failed_least" not in document
+    assert items.decode_head_untrusted(document) == head
+    newer = dataclasses.replace(head, pace=items.Pace(2, 2, 10, 3))
+    assert items.decode_head_untrusted(items.encode_head(newer)) == newer
+    one = json.loads(items.encode_head(newer))
+    one["pace"]["stop_failed_least"] = 1
+    with pytest.raises(MalformedStatementError, match="stop_failed_least"):  # two encodings of one head
+        items.decode_head_untrusted(json.dumps(one).encode())
+
+
 def test_unknown_fields_of_the_head():
     for path in ((), ("pace",), ("waves", 0)):
         document = json.loads(documents()[0])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from tests.trust.helpers import NOW, documents, item, plan
 from trust import items, render
+from trust.document import UNKNOWN
 from trust.items import (
     ABSENT,
     Address,
@@ -23,6 +24,7 @@ from trust.items import (
 )
 from trust.policy import Action, RiskClass
 from trust.statements import OnFailure, SizeBucket
+from trust.terminal import NO_WRAP
 
 
 def opened(*entries, **head):
@@ -183,6 +185,34 @@ def test_a_batch_without_pace_or_waves():
     assert "STOP" not in shown
 
 
+def test_in_a_pipe_a_line_stays_one_line():
+    shown = preview(width=NO_WRAP)
+    assert "proven if gone within 30 s · irreversible\n" in shown
+    assert all(line[:7].strip() or line.startswith("       on undo") for line in shown.splitlines()[1:])
+
+
+def test_who_asked_is_left_out_where_nobody_knows():
+    risk = preview(p=plan(requester=UNKNOWN), display={"needs": "2 approvers, since nobody knows who asked"})
+    assert "RISK   LOW · 2 approvers, since nobody knows who asked · start by" in " ".join(risk.split(" "))
+    assert "not unknown" not in risk
+    assert "not maria" in preview()
+
+
+def paid(n, why):
+    return item(n, subject=f"C-{n}", listed=Listed.EXCLUDED, reason="paid", steps=(), display={"why_not": why})
+
+
+def test_why_of_many_is_said_once_where_it_is_the_same_and_by_the_list_where_not():
+    alike = preview(*(paid(n, "paid yesterday") for n in range(1, 57)), width=400)
+    assert alike.count("paid yesterday") == 1
+    assert "and 44 more (paid yesterday)" in alike
+    different = preview(*(paid(n, f"paid {n} days ago") for n in range(1, 57)), width=400)
+    assert "days ago" not in different
+    assert "and 44 more; each one's reason: --list" in different
+    few = preview(*(paid(n, f"paid {n} days ago") for n in range(1, 4)), width=400)
+    assert "3 paid: C-1 (paid 1 days ago), C-2 (paid 2 days ago), C-3 (paid 3 days ago)" in few
+
+
 def test_large_groups_are_counted_not_poured_out():
     excluded = [item(i, subject=f"C-{i}", listed=Listed.EXCLUDED, reason="paid", steps=()) for i in range(1, 30)]
     shown = preview(*excluded)
@@ -220,7 +250,7 @@ def test_what_a_failure_does_is_said():
 
     assert stop(OnFailure.STOP, *two) == ["canary fails · 2 % fail · 10 sessions not on the list lost"]
     assert stop(OnFailure.CONTINUE, *two) == [
-        "canary fails · 10 sessions not on the list lost · does not stop by itself when items fail"
+        "10 sessions not on the list lost · does not stop by itself when items fail"
     ]
     [told] = stop(OnFailure.REVERT, *two)
     assert told.endswith("on failure: takes back what was applied")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import trio
 
-from lab.errors import LabDatabaseError, NoAnswerError
+from lab.errors import LabDatabaseError, LabError, NoAnswerError
 from lab.isp import Isp, LabOptions, open_lab
 from lab.population import TARIFFS, LabService
 from lab.radius_client import Endpoint
@@ -277,18 +277,21 @@ class Ask:
         self._before: dict[str, Json] = {}
         self._began = 0.0
         self._sessions: dict[str, tuple[OnlineSession, ...]] = {}
+        self._at_first: dict[str, LineState] = {}
 
     async def run(self) -> None:
         """Ask, approve, wait, judge."""
         year = self._year
         for ref in self._refs:
-            if self._dice.random() < 0.35:
-                await year.staff.act(year.line(ref).first)
+            if self._dice.random() < 0.4:
+                await self._prepare(year.line(ref).first)
         try:
             await self._sample()
             self._before = {ref: await self._recorded(ref) for ref in self._refs}
             self._began = trio.current_time()
             self._sessions = {ref: self._online(ref) for ref in self._refs}
+            logins = {ref: year.staff.current[year.line(ref).first] for ref in self._refs}
+            self._at_first = {ref: year.history.last(login) for ref, login in logins.items()}
             await self._new()
         except LabDatabaseError:
             year.report.refused["the database was away"] += 1
@@ -296,6 +299,23 @@ class Ask:
             year.report.refused[err.code] += 1
         finally:
             year.report.asks += 1
+
+    async def _prepare(self, login: str) -> None:
+        """Let something happen to a line beforehand: often the very thing that the ask is about."""
+        staff = self._year.staff
+        acts = {
+            "suspend": (staff.disable, staff.unmark, staff.power_cycle),
+            "restore": (staff.unmark, staff.disable, staff.mark),
+            "set-plan": (staff.move, staff.vanish, staff.power_cycle),
+        }
+        if self._kind in acts and self._dice.random() < 0.5:
+            act = self._dice.choice(acts[self._kind])
+            try:
+                staff.note(login, await act(login))
+            except LabError as err:
+                staff.note(login, f"tried in vain: {err}")
+        else:
+            await staff.act(login)
 
     async def _new(self) -> None:
         site = self._year.site
@@ -468,8 +488,7 @@ class Ask:
                 self._false(change["id"], ref, f"{claim} ({fact.reason}: {fact.detail})", run)
         if ref in changed:
             return
-        before = self._states(ref, self._began, began)
-        if self._kind == "suspend" and last and before and opened(before, last[0]):
+        if self._kind == "suspend" and last and opened([self._at_first[ref]], last[0]):
             self._harm(change["id"], ref, "a suspension let somebody in who was rejected", last)
         self._judge_kicks(change, ref, self._wanted(recorded, speed=False))
 

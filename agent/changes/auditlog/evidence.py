@@ -73,7 +73,7 @@ class SignHead:
         if missing > PAD_LEAVES:
             return None
         size += missing
-        checkpoint = Checkpoint(self.origin, size, merkle.root_at(size, _nodes(tx)))
+        checkpoint = Checkpoint(self.origin, size, merkle.root_at(size, tx.nodes()))
         if last is not None and last["size"] == size and _said(bytes(last["note"])) != (size, checkpoint.root):
             raise LogCorruptError(f"the log's first {size} leaves are not those that were signed")
         note = sign_checkpoint(checkpoint, self.key, self.origin)
@@ -84,16 +84,6 @@ class SignHead:
 
 def _count(tx: Tx) -> int:
     return int(tx.all("SELECT coalesce(max(seq), 0) AS n FROM event")[0]["n"])
-
-
-def _nodes(tx: Tx) -> merkle.Nodes:
-    def get(level: int, index: int) -> bytes:
-        row = tx.one("SELECT hash FROM node WHERE level = ? AND idx = ?", (level, index))
-        if row is None:
-            raise LogCorruptError(f"the tree lacks node {index} of level {level}")
-        return bytes(row["hash"])
-
-    return get
 
 
 def _said(note: bytes) -> tuple[int, bytes]:

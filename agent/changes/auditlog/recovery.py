@@ -14,7 +14,7 @@ from agent.changes.journal.audit import Recorder
 from agent.changes.journal.machine import Gate
 from agent.store import log_store
 from agent.store.db import Store, Tx
-from agent.store.errors import LogCorruptError
+from agent.store.errors import LogCorruptError, MissingKeyError
 from agent.store.log_store import Entry, Sealed
 from agent.store.vault import Vault
 from trust import merkle
@@ -58,6 +58,24 @@ class VoidUnconsumed:
         tx.append(Entry(LeafKind.RESTORED_DATABASE, sealed=record))
         tx.raise_high_water = True
         return void_unconsumed(tx) + give_up_unfinished(tx, record)
+
+
+def refuse_without_keys(store: Store, vault: Vault) -> None:
+    """Refuse a log whose keys are gone: no record in it could be read, and whether it is old could not be told.
+
+    Raises:
+        MissingKeyError: `keys.db` is missing or empty, or its mark of the log is, and the log is not.
+    """
+    lost = "" if vault.has_keys() else "no key of anybody"
+    used = store.query("SELECT 1 FROM plan WHERE consumed_seq IS NOT NULL LIMIT 1")  # that raised the mark
+    if not lost and used and vault.mark() is None:
+        lost = "no mark of the log"
+    if store.size and lost:
+        raise MissingKeyError(
+            f"keys.db: expected the keys and the mark of a log of {store.size} leaves, got {lost}: put keys.db back"
+            " from the backup that agent.db is of; without it nothing in agent.db can be read, and an agent begins anew"
+            " in an empty state directory"
+        )
 
 
 def check_mark(store: Store, vault: Vault) -> tuple[int, int] | None:

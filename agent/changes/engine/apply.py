@@ -1,33 +1,45 @@
 """Apply a consumed plan: waves of items, each run by an `ItemRun`, and taken back by `Undo` where the plan declares it.
 
-The run can be started again at any point (a crash, a restart): it begins by finding the fate of every step that was
-about to be sent, and goes on from the states in the database. Nothing that was applied is sent again.
+* The run can be started again at any point (a crash, a restart): it begins by finding the fate of every step that was
+  about to be sent, and goes on from the states in the database. Nothing that was applied is sent again.
+* An item whose target does not answer, and of which nothing was sent, waits until the plan's deadline. The others go
+  on; it is tried again when they are through, and counts as no failure.
+* What one item raises ends no other.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
 from agent.changes.engine.item import CANCELLED, EXPIRED, ItemRun, Stopped, Stopping
+from agent.changes.engine.perform import absent
 from agent.changes.engine.read_again import read_again
 from agent.changes.engine.steps import RunParts, Steps
 from agent.changes.engine.tickets import Tickets, addresses_of
 from agent.changes.engine.undo import Undo, can_be_undone
 from agent.changes.journal import plans
-from agent.changes.journal.machine import FINAL, TOUCHED, Event
+from agent.changes.journal.machine import FINAL, TOUCHED, UNSENT, Event
 from agent.changes.journal.plans import Loaded
 from agent.connectors.base import UnreadableError
 from agent.model import ABSENT, Direction, Item, ItemState, Wave
 from agent.reasons import ItemReason
 from agent.runtime.clock import Clock
+from agent.runtime.supervise import Crash, contain
+from agent.store.errors import StoreFailedError
+from trust.statements import OnFailure
 
+_log = logging.getLogger(__name__)
 S = ItemState
 CANCEL_S = 1.0
 """How often, while a wave runs, it is looked whether a person cancelled the change."""
 HEALTH_S = 5.0
 """How often, while a wave runs, it is looked whether sessions were lost that are not on the list."""
+AWAY_S = 5.0
+"""How soon items are tried again whose target does not answer; then twice as long each time, up to `AWAY_MAX_S`."""
+AWAY_MAX_S = 30.0
 
 
 class Pacer:
@@ -60,6 +72,9 @@ class Run:
             self.tickets.track(item, loaded.rows[item.n].state, loaded.rows[item.n].reason)
             self._steps[item.n] = Steps(item, parts, self.tickets, changed)
         self._stopping = Stopping()
+        self._away: dict[int, str] = {}
+        """Why each item waits whose target does not answer."""
+        self._reopened = plans.reopened(parts.store.reader, loaded.row)
         self._undoing: dict[int, Undo] = {}
         self._changed = changed
         pace = loaded.items.head.pace
@@ -82,19 +97,21 @@ class Run:
             StoreFailedError: the journal cannot be written: the daemon must stop.
         """
         await self._recover()
-        waves = self._loaded.items.head.waves
+        # Opened again by a person, it only finishes what they asked for: waves, and their stop, were the first run's
+        waves = () if self._reopened else self._loaded.items.head.waves
         for number, wave in enumerate(waves):
             if self._stopping.why:
                 break
             rest = waves[number + 1 :]
             soaked = self._begun(rest, wave if number == 0 else None)
             await self._run_wave(wave, soak=bool(rest) and not soaked, canary=number == 0 and bool(rest))
+        await self._wait_for_away()
         if self._stopping.why:
             await self._cancel_rest()
         await self._finish_begun()
         standing = [steps for n, steps in self._steps.items() if self.tickets.states[n] in TOUCHED]
         await read_again(self._parts.sessions, standing, self._changed)
-        if self._loaded.plan.on_failure.value == "revert" and self._failed():
+        if self._loaded.plan.on_failure is OnFailure.REVERT and self._failed():
             await self._revert_all()
         return self._stopping.why
 
@@ -114,7 +131,12 @@ class Run:
         if canary is not None and not any(states[i.n] in TOUCHED for i in self._items(canary)):
             stood = next((k for k, i in enumerate(items, start=1) if states[i.n] in TOUCHED), len(items))
             items = items[stood:]
-        return any(states[i.n] is not S.PLANNED for i in items)
+        return any(states[i.n] not in UNSENT or self._calls_in(i) for i in items)
+
+    def _calls_in(self, item: Item) -> bool:
+        """Tell whether an item was begun at a device that calls in, and waits for it."""
+        waits = self.tickets.states[item.n] is S.WAITING
+        return waits and self._parts.sessions.arrives_later(item.steps[0].target)
 
     async def _run_wave(self, wave: Wave, *, soak: bool, canary: bool) -> None:
         items = self._items(wave)
@@ -126,7 +148,7 @@ class Run:
             watching.start_soon(self._watch_health, before)
             watching.start_soon(self._watch_waiting)
             await self._run_items(left)
-            if canary:
+            if canary and self._loaded.plan.on_failure is not OnFailure.CONTINUE:
                 await self._judge_canary(items)
             watching.cancel_scope.cancel()
         if soak and not self._stopping.why:
@@ -134,18 +156,66 @@ class Run:
         await self._health(before)
 
     async def _judge_canary(self, items: Sequence[Item]) -> None:
-        """Stop where a canary failed. For one that proved nothing (stale, skipped) the next stands in, one by one."""
+        """Stop where a canary failed. For one that proved nothing (stale, skipped) the next stands in, one by one.
+
+        Where only targets are left that do not answer, one of them is waited for: nothing else goes first.
+        """
         tried = list(items)
         if not self._stands():  # those that stood in for it before a restart
             tried += [i for i in self._loaded.items.items if i not in items and self._ended(i) and i.steps]
-        rest = [i for i in self._loaded.items.items if i not in items and not self._ended(i)]
+        pause_s = AWAY_S
         while True:
-            if failed := sum(self.tickets.failed(i.n) for i in tried):
+            if failed := sum(self._failure(i.n) for i in tried):
                 self._stopping.stop(f"canary: {failed} of {len(tried)} failed")
-            if self._stopping.why or not rest or self._stands():
+            if self._stopping.why or self._stands():
                 return
-            tried.append(rest.pop(0))
-            await self._run_items(tried[-1:])
+            silent = {_place(i) for i in self._loaded.items.items if i.n in self._away}
+            left = [i for i in self._loaded.items.items if not self._ended(i)]
+            if stand_in := next((i for i in left if i not in tried and _place(i) not in silent), None):
+                tried.append(stand_in)
+                await self._run_items([stand_in])
+                continue
+            again = [i for i in left if i.n in self._away]
+            if not again or not await self._pause(pause_s):
+                return
+            pause_s = min(2 * pause_s, AWAY_MAX_S)
+            await self._run_items(again)
+
+    async def _wait_for_away(self) -> None:
+        """Try the items again whose target does not answer, until the plan's deadline; then they expire."""
+        pause_s = AWAY_S
+        while not self._stopping.why and (left := [i for i in self._loaded.items.items if i.n in self._away]):
+            if not await self._pause(pause_s):
+                return
+            pause_s = min(2 * pause_s, AWAY_MAX_S)
+            async with trio.open_nursery() as watching:
+                watching.start_soon(self._watch_waiting)
+                await self._run_items(left)
+                watching.cancel_scope.cancel()
+            if len(self._away) < len(left):
+                pause_s = AWAY_S
+
+    async def _pause(self, pause_s: float) -> bool:
+        """Wait before items are tried again that are away; False: they ended (cancelled, superseded, out of time)."""
+        until = self._clock.boot_s() + pause_s
+        while self._away and not self._stopping.why:
+            left = [i for i in self._loaded.items.items if i.n in self._away]
+            late = self._clock.wall_s() >= self._loaded.row.run_until.wall_s
+            for item in left:
+                if late:
+                    why = f"{self._away[item.n]}; it stayed away until the deadline"
+                    await self._end_unsent(item, Event.EXPIRE, ItemReason.TARGET_AWAY, why)
+                elif not self.tickets.wanted(item):
+                    await self._end_unsent(item, CANCELLED.event, CANCELLED.reason, CANCELLED.detail)
+            if self._clock.boot_s() >= until:
+                break
+            await self._clock.sleep(CANCEL_S)
+        return bool(self._away) and not self._stopping.why
+
+    async def _end_unsent(self, item: Item, event: Event, reason: str, detail: str) -> None:
+        self._away.pop(item.n, None)
+        await self.tickets.move(item, event, reason, detail)
+        self._changed()
 
     def _stands(self) -> bool:
         """Tell whether anything of the plan was applied and stands."""
@@ -161,7 +231,7 @@ class Run:
 
     async def _pace(self, item: Item) -> None:
         if item.steps:
-            await self._pacer.wait(item.display.get("nas") or item.steps[0].target)
+            await self._pacer.wait(_place(item))
 
     async def _watch_health(self, before: Mapping[str, frozenset[str]]) -> None:
         while not self._stopping.why:
@@ -169,15 +239,17 @@ class Run:
             await self._health(before)
 
     async def _finish_begun(self) -> None:
-        """Finish the items that were begun before a restart, also where the run is over."""
-        begun = [i for i in self._loaded.items.items if self.tickets.states[i.n] in (S.RUNNING, S.UNKNOWN)]
+        """Finish the items that were begun before a restart, also where the run is over; or that are retried."""
+        begun = [i for i in self._loaded.items.items if not self._ended(i)]
         if not begun:
             return
         async with trio.open_nursery() as watching:
             watching.start_soon(self._watch_waiting)
             async with trio.open_nursery() as nursery:
                 for item in begun:
-                    nursery.start_soon(self._item_run(item).run)
+                    if self._reopened:  # a person asked for all of them at once
+                        await self._pace(item)
+                    nursery.start_soon(self._run_one, item)
             watching.cancel_scope.cancel()
 
     def _ended(self, item: Item) -> bool:
@@ -221,8 +293,12 @@ class Run:
                 self._stopping.stop(f"{len(lost)} sessions lost at {target} that are not on the list")
 
     def _failed(self) -> int:
-        states = self.tickets.states
-        return sum(1 for n, state in states.items() if self.tickets.failed(n) and self._fate_known(n, state))
+        return sum(self._failure(n) and self._fate_known(n, state) for n, state in self.tickets.states.items())
+
+    def _failure(self, n: int) -> bool:
+        """Tell whether an item failed, other than by a target that does not answer: that says nothing of the change."""
+        reason = self.tickets.reasons[n]
+        return self.tickets.failed(n) and reason != ItemReason.TARGET_AWAY and not absent(reason)
 
     def _fate_known(self, n: int, state: ItemState) -> bool:
         """Tell whether the state of a failed item counts: after a restart one in doubt does not until it goes on."""
@@ -230,27 +306,42 @@ class Run:
         return not steps.doubted(Direction.FORWARD) and (state is not S.UNKNOWN or steps.in_doubt())
 
     def _check_stop(self) -> None:
-        if self._loaded.plan.on_failure.value == "continue":
+        if self._loaded.plan.on_failure is OnFailure.CONTINUE:
             return
         failed = self._failed()  # of what is in doubt since before a restart, nothing is known yet
         total = sum(1 for i in self._loaded.items.items if self.tickets.states[i.n] not in (S.BLOCKED, S.EXCLUDED))
-        percent = self._loaded.items.head.pace.stop_failed_percent
-        if failed and total > 1 and failed * 100 > percent * total:
-            self._stopping.stop(f"{failed} of {total} failed (limit {percent} %)")
+        pace = self._loaded.items.head.pace
+        percent, least = pace.stop_failed_percent, pace.stop_failed_least
+        if failed >= least and total > 1 and failed * 100 > percent * total:
+            limit = f"limit {percent} %" if least == 1 else f"limit {percent} %, and at least {least}"
+            self._stopping.stop(f"{failed} of {total} failed ({limit})")
 
     async def _cancel_rest(self) -> None:
         for item in self._loaded.items.items:
-            if self.tickets.states[item.n] in (S.PLANNED, S.WAITING):
-                await self.tickets.move(item, Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
-                self._changed()
+            if self.tickets.states[item.n] in UNSENT:
+                await self._end_unsent(item, Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
 
     def _item_run(self, item: Item) -> ItemRun:
         return ItemRun(self._steps[item.n], self._loaded.row.run_until.wall_s, self._stopping)
 
     async def _run_one(self, item: Item) -> None:
-        await self._item_run(item).run()
+        run = self._item_run(item)
+        name = f"change {self._loaded.row.short}, item {item.n}"
+        if isinstance(await contain(name, run.run, log=_log, fatal=(StoreFailedError,)), Crash):
+            await self._give_up(item)
+        self._away.pop(item.n, None)
+        if run.away:
+            self._away[item.n] = run.away
         if self.tickets.failed(item.n):  # nothing else brings a run nearer to its stop
             self._check_stop()
+
+    async def _give_up(self, item: Item) -> None:
+        """End an item whose run crashed: a fault of ours in one item ends no other."""
+        state = self.tickets.states[item.n]
+        if state not in FINAL:
+            event = Event.FAIL if state in UNSENT else Event.ESCALATE
+            await self.tickets.move(item, event, ItemReason.GIVEN_UP, "a fault of the agent's own: its log says which")
+            self._changed()
 
     async def _revert_all(self) -> None:
         """Take back the items that stand, as the approved plan declares (`--on-failure revert`)."""
@@ -286,8 +377,15 @@ class Run:
             if self.tickets.states[n] not in (S.RUNNING, S.UNKNOWN) and not steps.doubted():
                 await self.tickets.unlock(steps.item, addresses_of(steps.item, whole=True))
                 steps.locked = False
+        if self._reopened:
+            return
         self._check_stop()  # a run that was being stopped when the agent died stays stopped
         stopped = (
             r.detail for r in self._loaded.rows.values() if r.state is S.CANCELLED and r.reason == ItemReason.STOPPED
         )
         self._stopping.why = next(stopped, self._stopping.why)
+
+
+def _place(item: Item) -> str:
+    """Return where an item acts: its NAS, else its target; "" for one without steps."""
+    return item.display.get("nas") or (item.steps[0].target if item.steps else "")

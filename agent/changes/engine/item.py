@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 import trio
 
 from agent.changes.engine import guards
-from agent.changes.engine.perform import OutcomeKind, hung_up, kind_of
+from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
 from agent.changes.engine.steps import Steps
 from agent.changes.engine.tickets import StepAction
 from agent.changes.journal.machine import Event, settle
-from agent.connectors.base import Enforced, Judgement, Session, UnreadableError
+from agent.connectors.base import Busy, Enforced, Judgement, KnowsAbsence, Session, UnreadableError
 from agent.model import ABSENT, Address, Direction, Effect, ItemState, Seen, Step, StepOutcome, Verdict
 from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
 from agent.store.errors import RefusedCommandError
@@ -49,6 +49,8 @@ class Then(enum.Enum):
     """Another change holds an address: wait for it, where the action does that."""
     CALL_AGAIN = enum.auto()
     """The device went away before anything was sent: wait until it calls in again."""
+    TRY_AGAIN = enum.auto()
+    """A target that we dial does not answer, and nothing was sent: the run tries the item again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,11 @@ AWAY = Stopped(Event.WAIT, ItemReason.NOT_ON_THE_LINE, "until the device calls i
 """Nothing was sent yet: the item waits as one that was not begun, and holds no address meanwhile."""
 EXPIRED = Stopped(Event.EXPIRE, RefusalReason.EXPIRED, "the device did not call in before the deadline")
 CANCELLED = Stopped(Event.CANCEL, RefusalReason.CANCELLED, "cancelled while it waited")
+
+
+def away(why: str) -> Stopped:
+    """Return how an item goes on of which nothing was sent, and whose target does not answer."""
+    return Stopped(Event.WAIT, ItemReason.TARGET_AWAY, why, Then.TRY_AGAIN)
 
 
 def refused(err: RefusedCommandError) -> Stopped:
@@ -111,9 +118,11 @@ class ItemRun:
         self._steps, self._item = steps, steps.item
         self._parts, self._tickets, self._clock = steps.parts, steps.tickets, steps.parts.clock
         self._run_until_s, self._stopping = run_until_s, stopping
+        self.away = ""
+        """Why the item is to be tried again later: its target does not answer; "": it is over."""
 
     async def run(self) -> None:
-        """Run the item to a final state (or to a pause that the plan's deadline ends)."""
+        """Run the item to a final state, to a pause that the plan's deadline ends, or until its target is `away`."""
         if not self._item.steps:
             await self._finish_reason_only()
             return
@@ -131,7 +140,7 @@ class ItemRun:
 
     async def _visit(self) -> bool:
         """Run the item with the sessions of its targets; return whether its device went away before it was begun."""
-        away, stopped = False, None
+        hung, stopped = False, None
         target, waiting = self._item.steps[0].target, trio.CancelScope()
         try:
             waits = self._unsent() or self._parts.sessions.arrives(target)
@@ -146,16 +155,20 @@ class ItemRun:
                 async with self._parts.sessions.for_item(target) as sessions:
                     waiting.deadline = float("inf")  # from here on each step has its own deadline
                     self._stopping.waiting.discard(waiting)
-                    away = await self._run_with(sessions)
+                    hung = await self._run_with(sessions)
         except UnreadableError as err:
             stopped = Stopped(Event.FAIL, err.reason, str(err))
+            if absent(err.reason) and self._may_try_again():
+                stopped = away(str(err))
         finally:
             self._stopping.waiting.discard(waiting)
         if waiting.cancelled_caught:
             stopped = self._stopping.left or EXPIRED
-        if stopped is not None:
+        if stopped is not None and stopped.then is Then.TRY_AGAIN:
+            await self._leave(stopped)
+        elif stopped is not None:
             await self._end(None, stopped)
-        return away
+        return hung
 
     @property
     def _state(self) -> ItemState:
@@ -167,14 +180,25 @@ class ItemRun:
 
     async def _run_with(self, sessions: ItemSessions) -> bool:
         stopped = await self._lock_first() or await self._run_in_window(sessions)
-        if stopped is None or stopped.then is not Then.CALL_AGAIN:
+        if stopped is None or stopped.then not in (Then.CALL_AGAIN, Then.TRY_AGAIN):
             await self._end(sessions, stopped)
             return False
-        if self._state is S.RUNNING:
-            await self._steps.end(stopped.event, stopped.reason, stopped.detail)
-        else:
+        await self._leave(stopped)
+        return stopped.then is Then.CALL_AGAIN
+
+    async def _leave(self, stopped: Stopped) -> None:
+        """Have the item wait as one of which nothing was sent; it holds no address meanwhile."""
+        if self._state is S.WAITING:
             await self._steps.leave()
-        return True
+        else:
+            await self._steps.end(stopped.event, stopped.reason, stopped.detail)
+        if stopped.then is Then.TRY_AGAIN and self._state is S.WAITING:  # a restore may have superseded it
+            self.away = stopped.detail
+
+    def _may_try_again(self) -> bool:
+        """Tell whether nothing was sent of an item whose targets we dial: it can wait for them."""
+        waits = self._unsent() or (self._state is S.RUNNING and self._steps.nothing_sent())
+        return waits and not self._steps.arrives()
 
     async def _lock_first(self) -> Stopped | None:
         """Take the addresses of an item that looks at its device before its first "about to"; return why it may not.
@@ -248,6 +272,8 @@ class ItemRun:
     async def _run_steps(self, sessions: ItemSessions, slot: WindowSlot) -> Stopped | None:
         """Perform the item's steps in order; return why it was stopped before its next step, or None."""
         steps = self._steps
+        if self._may_try_again() and (missing := await self._missing(sessions)) is not None:
+            return away(missing.detail)
         for step in self._item.steps:
             done = steps.done(step.n)
             if done is not None and not steps.try_again(step, Direction.FORWARD, done):
@@ -262,6 +288,25 @@ class ItemRun:
                 return Stopped(Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
             if (stopped := await self._run_step(step, sessions, slot)) is not None:
                 return stopped
+        return None
+
+    async def _missing(self, sessions: ItemSessions) -> Busy | None:
+        """Return which device behind a target does not answer that the item's effects need, or None.
+
+        An item that waits is first read: only a target that answers is worth an "about to". Where an effect has a
+        fallback, another way leads to its sessions.
+
+        Raises:
+            UnreadableError: a target does not answer.
+        """
+        if self._state is S.WAITING:
+            await sessions.read([t.address for s in self._item.steps if not isinstance(s.do, Effect) for t in s.do])
+        ladder = {n for step in self._item.steps for n in step.fallback_for}
+        for step in self._item.steps:
+            if isinstance(step.do, Effect) and step.n not in ladder and not step.fallback_for:
+                session = await sessions.at(step.target)
+                if isinstance(session, KnowsAbsence) and (missing := await session.missing(step.do)) is not None:
+                    return missing
         return None
 
     async def _stood_in_for(self, fallback: Step, sessions: ItemSessions) -> bool:
@@ -280,9 +325,10 @@ class ItemRun:
         return False
 
     async def _run_step(self, step: Step, sessions: ItemSessions, slot: WindowSlot) -> Stopped | None:
-        steps = self._steps
+        steps, go_on = self._steps, self._clock.boot_s() + PAUSE_MAX_S
         while True:
             try:
+                await slot.at(step.target)
                 if (spared := await self._spare(await sessions.at(step.target))) is not None:
                     return spared
                 outcome = await self._once(step, sessions, slot)
@@ -292,12 +338,19 @@ class ItemRun:
                 if hung_up(err.reason) and steps.arrives() and steps.nothing_sent():
                     return AWAY
                 if not steps.outcomes:
-                    raise  # nothing of this item was sent: it is not applied
+                    raise  # nothing of this item was sent
                 steps.last = StepOutcome(Verdict.NOT_APPLIED, err.reason, str(err))
-                return None
+                if not absent(err.reason) or self._may_try_again() or self._clock.boot_s() >= go_on:
+                    return None
+                slot.over()
+                await steps.say()
+                await self._clock.sleep(PAUSE_S)
+                continue
             if kind_of(outcome) is OutcomeKind.EXPIRED:
                 return Stopped(Event.EXPIRE, outcome.reason, outcome.detail)
             steps.note_outcome((step.n, Direction.FORWARD), outcome)
+            if kind_of(outcome) is OutcomeKind.AWAY and self._may_try_again():
+                return away(outcome.detail) if steps.try_again(step, Direction.FORWARD, outcome) else None
             if not steps.try_again(step, Direction.FORWARD, outcome):
                 return None
 
@@ -345,6 +398,8 @@ class ItemRun:
             event = Event.ESCALATE  # the time for re-reading is over
         stands = writes_stand and event in (Event.PROVE, Event.SET_OFFLINE, Event.SET_UNENFORCED)
         reason, detail = self._explain(judgement, stopped)
+        if event is Event.SET_UNENFORCED and sessions and (missing := await self._missing_now(sessions)):
+            reason, detail = ItemReason.TARGET_AWAY, f"{missing} · {detail}"
         await steps.end(event, reason, detail, item.desired if stands else ())
 
     async def _enforce(self, sessions: ItemSessions, within_s: float, *, redials: bool = True) -> Judgement:
@@ -374,6 +429,14 @@ class ItemRun:
             await self._steps.say()
             await self._clock.sleep(pause)
             pause = min(pause * 1.5, self._parts.patience.poll_max_s)
+
+    async def _missing_now(self, sessions: ItemSessions) -> str:
+        """Return which device does not answer, "" where all do: the item failed for that, and not for the change."""
+        try:
+            missing = await self._missing(sessions)
+        except UnreadableError as err:
+            return str(err) if absent(err.reason) else ""
+        return "" if missing is None else missing.detail
 
     async def _gone(self, sessions: ItemSessions | None) -> bool:
         """Tell whether all that the item was to end is gone: a fallback may have ended something else, or nothing."""

@@ -34,6 +34,8 @@ CRASH = "crash"
 """Why a reply is lost that nobody waited for: the agent died."""
 _HUNG_UP = frozenset({TargetReason.SESSION_ENDED, TargetReason.NOT_ON_THE_LINE})
 """Reasons of connectors: the device ended its session before anything was sent, and will call in again."""
+_ABSENT = frozenset({TargetReason.UNREACHABLE, TargetReason.TIMEOUT, TargetReason.HUNG_UP, TargetReason.CUT})
+"""Reasons of connectors: a target that we dial does not answer now. All others are its answer."""
 
 
 _NONE = frozenset({TargetReason.NOTHING_TO_DO, TargetReason.NO_SESSION, TargetReason.NOT_THERE})
@@ -50,6 +52,8 @@ class OutcomeKind(enum.Enum):
     """It no longer reads as planned, and nothing was sent."""
     HUNG_UP = enum.auto()
     """The device ended its session, and nothing was sent."""
+    AWAY = enum.auto()
+    """The target did not answer, and nothing was sent."""
     LOST = enum.auto()
     """It was sent, and is proven to have had no effect: it may be sent once more."""
     NONE = enum.auto()
@@ -66,6 +70,8 @@ def kind_of(outcome: StepOutcome) -> OutcomeKind:
         return OutcomeKind.DRIFTED
     if outcome.verdict is Verdict.NOT_APPLIED and outcome.reason in _HUNG_UP:
         return OutcomeKind.HUNG_UP
+    if outcome.verdict is Verdict.NOT_APPLIED and outcome.reason in _ABSENT:
+        return OutcomeKind.AWAY
     if outcome.verdict is Verdict.APPLIED and outcome.reason in _NONE:
         return OutcomeKind.NONE
     if outcome.verdict is not Verdict.NOT_APPLIED or not outcome.reason.startswith(f"{TargetReason.LOST}-"):
@@ -92,6 +98,11 @@ def _silence(why: Reply | _InDoubt | None) -> str:
 def hung_up(reason: str) -> bool:
     """Tell whether a device could not be read, or is busy, because it ended its session: it will call in again."""
     return reason in _HUNG_UP
+
+
+def absent(reason: str) -> bool:
+    """Tell whether a target could not be asked because it does not answer now."""
+    return reason in _ABSENT
 
 
 class OutcomeJournal(Protocol):

@@ -22,6 +22,7 @@ from agent.connectors.base import (
     Changes,
     ConnectionRequests,
     Earlier,
+    KnowsAbsence,
     LostError,
     NotSentError,
     Reach,
@@ -118,6 +119,10 @@ class CoalescedSession:
         """Pass through."""
         return await self._session.busy()
 
+    async def missing(self, effect: Effect) -> Busy | None:
+        """Pass through; a session that knows of no devices behind its target misses none."""
+        return await self._session.missing(effect) if isinstance(self._session, KnowsAbsence) else None
+
     def notes(self) -> Sequence[str]:
         """Pass through."""
         return self._session.notes()
@@ -203,6 +208,10 @@ class Sessions:
     def dialled_targets(self) -> Sequence[str]:
         """The ids of all targets that we dial."""
         return [t for t, (connector, _) in self._by_target.items() if connector.traits.reach is Reach.DIAL]
+
+    def is_open(self, target: str) -> bool:
+        """Return whether the session of a target that we dial is held open."""
+        return target in self._hosts
 
     async def host(self, nursery: trio.Nursery) -> None:
         """Start listening for devices that call in; sessions opened later live in this nursery."""

@@ -44,7 +44,8 @@ from agent.store.errors import RefusedCommandError
 MAX_ATTEMPTS = 2
 """How often a step is sent when the first try proved to have had no effect at all; a crash of ours allows one more."""
 MOST_VISITS = 20
-"""How often a step is begun at a device that hangs up before anything was sent."""
+"""How often a step is begun at a device that hangs up, or a target that goes away, before anything was sent."""
+_NOTHING_SENT = (OutcomeKind.HUNG_UP, OutcomeKind.AWAY)
 _Key = tuple[int, Direction]
 
 
@@ -147,7 +148,7 @@ class Steps:
     def try_again(self, step: Step, direction: Direction, outcome: StepOutcome) -> bool:
         """Return whether a step that proved to have had no effect may be sent once more."""
         kind, key = kind_of(outcome), (step.n, direction)
-        if kind is OutcomeKind.HUNG_UP and self.parts.sessions.arrives_later(step.target):
+        if kind is (OutcomeKind.HUNG_UP if self.parts.sessions.arrives_later(step.target) else OutcomeKind.AWAY):
             return self._attempts.get(key, 0) < MOST_VISITS
         if outcome.reason == TargetReason.NOT_THERE:  # so something else may be there: see what is now
             return self._attempts.get(key, 0) <= MAX_ATTEMPTS
@@ -166,8 +167,8 @@ class Steps:
         return verdicts == {Verdict.APPLIED, Verdict.NOT_APPLIED}
 
     def nothing_sent(self) -> bool:
-        """Tell whether the item is as if it had not been begun: its device hung up before each first byte."""
-        return not self._in_doubt and all(kind_of(done) is OutcomeKind.HUNG_UP for done in self.outcomes.values())
+        """Tell whether the item is as if it had not been begun: its device was away before each first byte."""
+        return not self._in_doubt and all(kind_of(done) in _NOTHING_SENT for done in self.outcomes.values())
 
     def in_doubt(self) -> bool:
         """Tell whether the fate of a step is not known now."""

@@ -29,10 +29,10 @@ from agent.model import (
     Transition,
     write_changes,
 )
-from agent.reasons import ItemReason, ProofReason, TargetReason
+from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
-from agent.store.errors import RefusedCommandError
+from agent.store.errors import ErasedSubjectError, RefusedCommandError
 
 _log = logging.getLogger(__name__)
 
@@ -74,13 +74,15 @@ class Tickets:
         self._clock = clock
         self._unmet = unmet
         self.states: dict[int, ItemState] = {}
+        self.reasons: dict[int, str] = {}
+        """The reason of each item's last move."""
         self.unproven: set[int] = set()
         """Items that ended without a word of the network on whether they hold: no failures."""
         self._services: dict[int, str | None] = {}
 
     def track(self, item: Item, state: ItemState, reason: str = "") -> None:
-        """Take note of an item, and the state and reason that the database has for it."""
-        self.states[item.n] = state
+        """Take note of an item, of the state that the database has for it, and why."""
+        self.states[item.n], self.reasons[item.n] = state, reason
         self._note_reason(item.n, reason)
         self._services[item.n] = item.subject
 
@@ -106,7 +108,12 @@ class Tickets:
         Raises:
             RefusedCommandError: nothing may be sent; `reason` says why. The outcome that was owed is durable.
         """
-        about = self._about(item, action, take)
+        try:
+            about = self._about(item, action, take)
+        except ErasedSubjectError as err:
+            if owed is not None:
+                await self.outcome(owed)
+            raise RefusedCommandError(RefusalReason.ERASED, str(err)) from err
         attempt: int | RefusedCommandError
         if owed is None:
             attempt = await self._store.run(about)
@@ -205,7 +212,7 @@ class Tickets:
             direction=ticket.direction,
             attempt=ticket.attempt,
             outcome=owed.outcome,
-            sealed=self._recorder.record(self._services[ticket.item], record),
+            sealed=self._recorder.move_record(self._services[ticket.item], record),
         )
 
     async def move(
@@ -213,6 +220,7 @@ class Tickets:
     ) -> None:
         """Move an item along the machine's table."""
         self.states[item.n] = await self._store.run(self._move(item.n, event, reason, detail, desired))
+        self.reasons[item.n] = reason
 
     async def diverge(self, item: Item, where: Address, wrote: tuple[Address, ...]) -> bool:
         """Move an item that stands and reads otherwise now; return whether it did: another change may have acted.
@@ -252,6 +260,7 @@ class Tickets:
             target = item.steps[0].target if item.steps else ""
             told = {"change": self.plan.short, "item": item.n, "target": target, "state": state.value}
             _log.warning("an item did not go through", extra={**told, "reason": str(reason)})
+        self.reasons[item.n] = reason
 
     def _move(
         self, n: int, event: Event, reason: str, detail: str, desired: tuple[DesiredChange, ...] = ()
@@ -263,7 +272,7 @@ class Tickets:
             "detail": detail,
             "desired": [*write_changes(desired)],
         }
-        sealed = self._recorder.record(service, record)
+        sealed = self._recorder.move_record(service, record)
         return item_commands.MoveItem(self.plan.plan_id, n, event, reason, detail, sealed, desired, service)
 
     async def record_reason(self, item: Item) -> None:
@@ -273,13 +282,17 @@ class Tickets:
             RefusedCommandError: it is not; `reason` says why.
         """
         record: dict[str, Json] = {**_event_record(Event.PROVE), "desired": [*write_changes(item.desired)]}
+        try:
+            sealed = self._recorder.record(item.subject, record)
+        except ErasedSubjectError as err:
+            raise RefusedCommandError(RefusalReason.ERASED, str(err)) from err
         move = item_commands.MoveItem(
             self.plan.plan_id,
             item.n,
             Event.PROVE,
             ItemReason.RECORDED,
             "",
-            self._recorder.record(item.subject, record),
+            sealed,
             item.desired,
             item.subject,
         )

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from agent.model import Address, Effect, Seen, StepOutcome, Transition
+from agent.store.errors import ErasedSubjectError
 from agent.store.log_store import Sealed
 from agent.store.vault import NOBODY, Vault
 from trust.items import value_json
@@ -62,5 +63,16 @@ class Recorder:
         self._vault.ensure_subjects([subject_of(s) for s in services])
 
     def record(self, service: str | None, fields: Mapping[str, Json]) -> Sealed:
-        """Return the record about this service (or about nobody), sealed."""
+        """Return the record about this service (or about nobody), sealed.
+
+        Raises:
+            ErasedSubjectError: the service's subscriber was erased.
+        """
         return self._vault.seal_record(subject_of(service), _ENCODER.encode(fields).encode())
+
+    def move_record(self, service: str | None, fields: Mapping[str, Json]) -> Sealed:
+        """Return the record of an item's move, which must be possible to the end: of an erased one, only what moved."""
+        try:
+            return self.record(service, fields)
+        except ErasedSubjectError:
+            return self.record(None, {k: fields[k] for k in ("what", "event") if k in fields})

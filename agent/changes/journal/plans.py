@@ -26,6 +26,7 @@ from trust import envelope as envelopes
 from trust import statements
 from trust.errors import TrustError
 from trust.items import open_items_untrusted
+from trust.leaf import LeafKind
 from trust.statements import Plan
 
 _ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
@@ -231,6 +232,14 @@ def locked(reader: sqlite3.Connection, plan_id: bytes) -> list[int]:
     return [r["item"] for r in rows.fetchall()]
 
 
+def reopened(reader: sqlite3.Connection, row: PlanRow) -> bool:
+    """Tell whether a plan's run was over, and was opened again for a retry."""
+    found = reader.execute(
+        "SELECT 1 FROM event WHERE plan = ? AND kind = ? LIMIT 1", (row.plan_id, LeafKind.RESUMED.value)
+    )
+    return found.fetchone() is not None
+
+
 def unfinished(reader: sqlite3.Connection) -> list[PlanRow]:
     """Return the plans that were consumed and are not finished, oldest first."""
     found = reader.execute(
@@ -267,6 +276,11 @@ def finished_s(reader: sqlite3.Connection, row: PlanRow) -> int | None:
 def gates(reader: sqlite3.Connection) -> dict[Gate, int]:
     """Return how many plans are at each gate."""
     return {Gate(r["gate"]): r["n"] for r in reader.execute("SELECT gate, count(*) AS n FROM plan GROUP BY gate")}
+
+
+def item_counts(reader: sqlite3.Connection) -> dict[str, int]:
+    """Return how many items are in each state, of all plans that are kept."""
+    return {r["state"]: r["n"] for r in reader.execute("SELECT state, count(*) AS n FROM item GROUP BY state")}
 
 
 def last_event_before_end(reader: sqlite3.Connection, row: PlanRow, kinds: Sequence[int]) -> int | None:

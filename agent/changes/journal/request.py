@@ -52,8 +52,9 @@ class Ask:
     """What was asked, before anybody looked whether such subscribers exist.
 
     `refs`: services or subscribers; `on_tariff`: all services on it; `exclude`: refs taken out again. `change`: the
-    plan (hex) to revert. `alone`: the person wants to do it without a second one, where policy lets them.
-    `settings`: parameters of CPE and the like, name -> text; `secrets`: settings that must not be shown.
+    plan (hex) to revert; with another verb, the one whose rest is asked for anew. `alone`: the person wants to do it
+    without a second one, where policy lets them. `settings`: parameters of CPE and the like, name -> text; `secrets`:
+    settings that must not be shown.
     """
 
     action: Action
@@ -102,7 +103,10 @@ def check_ask(ask: Ask) -> None:
     Raises:
         RequestError: nothing selected, too many, set-plan without a tariff.
     """
-    if ask.action is not Action.REVERT and not ask.refs and not ask.on_tariff:
+    named = bool(ask.refs or ask.on_tariff)
+    if ask.change and (named or ask.action.on_cpe):
+        raise RequestError("expected services by name, or the rest of a change of services; got both, or a CPE's verb")
+    if not ask.change and not named:
         raise RequestError("expected at least one service, a file of them, or --on-tariff; got none")
     if len(ask.refs) > SUBJECTS_MAX:
         raise RequestError(f"expected at most {SUBJECTS_MAX} services, got {len(ask.refs)}")
@@ -110,7 +114,7 @@ def check_ask(ask: Ask) -> None:
         raise RequestError("expected CPE by name, or by the service that they serve, not by tariff")
     if ask.action in (Action.CPE_SET, Action.CPE_FIRMWARE, Action.CPE_DIAGNOSE) and not (ask.settings or ask.secrets):
         raise RequestError(f"{ask.action.value}: expected what to set, got nothing")
-    if ask.action is Action.SET_PLAN and not ask.tariff:
+    if ask.action is Action.SET_PLAN and not ask.tariff and not ask.change:
         raise RequestError("expected the tariff to set (--tariff NAME), got none")
 
 

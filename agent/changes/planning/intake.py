@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Protocol
 
@@ -25,6 +25,7 @@ from agent.changes.journal.machine import TOUCHED, Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Ask, Request, RequestError, refusal
 from agent.changes.journal.trust_state import Pinned
+from agent.changes.planning.again import RestOfChange, rest_of
 from agent.changes.planning.preview import Chosen, Previewer, Scope
 from agent.connectors.base import UnreadableError
 from agent.connectors.spec import AccessMap
@@ -98,6 +99,10 @@ class Intake:
         services = book.services(self.store.reader)
         if ask.action is Action.REVERT:
             return await self._revert(request, services, pinned)
+        rest = self.rest(ask.change, ask.action) if ask.change else None
+        if rest is not None:
+            ask = replace(ask, refs=rest.refs, reason=rest.reason, tariff=rest.tariff)
+            request = replace(request, ask=ask)
         selected = select(ask, services)
         if ask.action is Action.RESTORE:
             await self._wait_for_rest([s.ref for s in selected])
@@ -117,10 +122,25 @@ class Intake:
             for s in selected
         ]
         scope = self._scope(ask, chosen, services, facts, pinned)
+        if rest is not None:
+            scope = replace(scope, source=" · ".join(filter(None, (scope.source, rest.said()))))
         plan_id = await self.previewer.preview(request, chosen, scope, pinned)
         if scope.standing and self.standings and plans.find(self.store.reader, plan_id.hex()).risk == _RESTORE:
             await self.standings.use(plan_id)
         return plan_id
+
+    def rest(self, change: str, action: Action | None = None) -> RestOfChange:
+        """Return the rest of a change that can be asked for anew.
+
+        Raises:
+            RequestError: it has none, or is another action than `action` (None: whichever it is).
+            RefusedCommandError: there is no such change.
+        """
+        row = plans.find(self.store.reader, change)
+        rest = rest_of(plans.load(self.store.reader, self.vault, row), book.services(self.store.reader).keys())
+        if action not in (None, rest.action):
+            raise RequestError(f"{row.short}: expected the rest of a {action.value}, it is a {rest.action.value}")
+        return rest
 
     # --- restore against suspension ---
 

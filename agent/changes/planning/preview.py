@@ -74,8 +74,14 @@ class Pacing:
     soak_s: int
     per_target_per_s: int
     stop_failed_percent: int
+    stop_failed_least: int
     stop_lost_sessions: int
     usual: int
+
+    def pace(self) -> Pace:
+        """Return what the plan's head says of it."""
+        least = self.stop_failed_least if self.stop_failed_percent else 1
+        return Pace(self.per_target_per_s, self.stop_failed_percent, self.stop_lost_sessions, least)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +384,7 @@ class Previewer:
             items_n=len(items),
             counts=dict(counts),
             waves=waves,
-            pace=Pace(self.pacing.per_target_per_s, self.pacing.stop_failed_percent, self.pacing.stop_lost_sessions),
+            pace=self.pacing.pace(),
             config_sha256=self.config_sha256,
             display={k: v for k, v in display.items() if v},
         )

@@ -62,6 +62,7 @@ from agent.connectors.radius.dictionary import cause_name, profile
 from agent.connectors.radius.dynauth import DynAuthAnswer, Silence
 from agent.connectors.radius.ending import has_it, to_end_again
 from agent.connectors.radius.errors import NasUnreachableError, RadiusError
+from agent.connectors.radius.presence_session import NasPresence
 from agent.connectors.radius.reasons import RadiusReason
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
@@ -129,10 +130,9 @@ class RadiusSession:
         self._answers, self._by_name = answers, {one.name: one for one in nas.values()}
         self._turns: dict[str, float] = {}
         self._window = trio.CapacityLimiter(window)
+        self._presence = NasPresence(nas, self.ask_nobody)
         self._boottime = boottime
         self._settled_at = float("-inf")
-        self._silent: dict[str, str] = {}
-        """By the name of each NAS that was asked: why it did not answer last; "": it did."""
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
         """Return what each address reads now, in few queries however many there are.
@@ -271,9 +271,9 @@ class RadiusSession:
             found[self.target.id] = str(err).removeprefix(f"{self.target.id}: ")
         async with trio.open_nursery() as nursery:
             for nas in self._nas.values():
-                if self._silent.get(nas.name):
+                if self._presence.silent.get(nas.name):
                     nursery.start_soon(self.ask_nobody, nas)
-        return {**found, **{f"nas/{name}": why for name, why in self._silent.items()}}
+        return {**found, **{f"nas/{name}": why for name, why in self._presence.silent.items()}}
 
     async def ask_nobody(self, nas: Nas) -> str:
         """Ask a NAS to disconnect a user that does not exist; return why it did not answer, "" if it did.
@@ -287,10 +287,11 @@ class RadiusSession:
         try:
             outcome = await self._dynauths.get(nas).exchange(PacketKind.DISCONNECT, attributes, deadline)
         except RadiusError as err:
-            self._silent[nas.name] = str(err)
+            why = str(err)
         else:
-            self._silent[nas.name] = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
-        return self._silent[nas.name]
+            why = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
+        self._presence.note(nas, why)
+        return why
 
     async def settle(self) -> None:
         """Close idle connections and return when no lost command can take effect any more.
@@ -304,6 +305,20 @@ class RadiusSession:
     async def busy(self) -> Busy | None:
         """Return None: a database says nothing of its load, and the pace of a plan is what spares the NAS."""
         await trio.lowlevel.checkpoint()
+        return None
+
+    async def missing(self, effect: Effect) -> Busy | None:
+        """Return which NAS does not answer on which the login has a session, or None.
+
+        Raises:
+            UnreadableError: the database cannot be asked.
+        """
+        silent = await self._presence.missing()
+        if not silent:
+            return None
+        for session in (await self.bind(effect)).values():
+            if why := silent.get(session_fields(session.value).get("nas", "")):
+                return Busy(RadiusReason.NAS_UNREACHABLE, why)
         return None
 
     def notes(self) -> Sequence[str]:
@@ -403,11 +418,11 @@ class RadiusSession:
             attributes = {**identification(wanted, session), **changes}
             outcome = await self._dynauths.get(nas).exchange(kind, attributes, deadline)
             told: _Outcome = _Unanswered(nas, outcome) if isinstance(outcome, Silence) else outcome
-            self._silent[asked.nas] = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
+            self._presence.note(nas, silence_text(nas, outcome) if isinstance(outcome, Silence) else "")
         except RadiusError as err:
             told = err
-            if isinstance(err, NasUnreachableError):
-                self._silent[asked.nas] = str(err)
+            if isinstance(err, NasUnreachableError) and nas is not None:
+                self._presence.note(nas, str(err))
         self._note(asked, told)
         outcomes.append(_Told(asked, told))
 

@@ -33,6 +33,7 @@ from agent.connectors.radius.sql_connection import (
     DRIVER_ERRORS,
     Connection,
     Guard,
+    NoThreadError,
     Pool,
     Query,
     Reading,
@@ -316,7 +317,11 @@ class SqlAuthority:
         """
         guard = Guard()
         work = _Write(self._pool, guard, login, before, tuple(changes), to_value)
-        done, result = await self._pool.in_thread(work.run, guard, 2 * self._pool.target.timeout_s + _PAUSES_S)
+        try:
+            done, result = await self._pool.in_thread(work.run, guard, 2 * self._pool.target.timeout_s + _PAUSES_S)
+        except NoThreadError as err:
+            target = self._pool.target.id
+            raise NotSentError(f"{target}: nothing was written: {err}", reason=TargetReason.UNREACHABLE) from err
         if done:
             return result
         if guard.committing:
@@ -396,7 +401,11 @@ class SqlAuthority:
     async def _read_in_thread(self, reading: Callable[[], Reading[_T]], *, alone: bool) -> _T:
         guard = Guard()
         work = functools.partial(self._read, guard, reading, alone=alone)
-        done, found = await self._pool.in_thread(work, guard, self._limit_s)
+        try:
+            done, found = await self._pool.in_thread(work, guard, self._limit_s)
+        except NoThreadError as err:
+            text = f"{self._pool.target.id}: cannot be read: {err}"
+            raise UnreadableError(text, reason=TargetReason.UNREACHABLE) from err
         if not done or found is None:
             raise self._late()
         return found

@@ -3,6 +3,11 @@
 Blocking, for threads: psycopg's asynchronous half is asyncio's. `SqlFault` says what a driver's error means for a
 transaction; `sql_errors` says it for people. `Pool` lends connections to
 bounded threads; `Guard` gives up one that hangs without losing track of what it had sent.
+
+What `Pool` raises beside the drivers' errors, and its callers tell as the target's absence:
+
+* OSError
+  x NoThreadError: no thread could be started on this machine
 """
 
 from __future__ import annotations
@@ -36,6 +41,9 @@ Query = tuple[str, Sequence[object]]
 Rows = list[tuple[Any, ...]]
 Reading = Generator[Query, Rows, _T]
 """Gives statements, takes the rows of each, and returns their meaning: the same in a thread and in a task."""
+
+_NO_THREAD: Final = "can't start new thread"
+"""CPython's words; it has no class of its own for that."""
 
 
 class SqlFault(enum.Enum):
@@ -289,6 +297,10 @@ class Connection:
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
+class NoThreadError(OSError):
+    """No thread could be started: this machine is short of memory, or a limit is reached."""
+
+
 class Guard:
     """What the waiting task and the working thread of one call agree on: given up or not, COMMIT sent or not."""
 
@@ -343,10 +355,21 @@ class Pool:
         self._threads = trio.CapacityLimiter(2 * window)
 
     async def in_thread(self, work: Callable[[], _T], guard: Guard, limit_s: float) -> tuple[bool, _T | None]:
-        """Run blocking work and return (True, its result), or (False, None) when it took too long and was given up."""
+        """Run blocking work and return (True, its result), or (False, None) when it took too long and was given up.
+
+        Raises:
+            NoThreadError: the machine gives the agent no thread now; nothing was begun.
+        """
         try:
             with trio.move_on_after(limit_s):
                 return True, await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
+        except RuntimeError as err:
+            if str(err) != _NO_THREAD:
+                raise
+            raise NoThreadError(
+                "no thread could be started on this machine: its memory or its limit is used up"
+            ) from err
+        else:
             return False, None
         finally:
             guard.abort()

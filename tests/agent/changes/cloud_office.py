@@ -138,6 +138,7 @@ class Office:
         reason: str = "debt",
         params: Mapping[str, str] | None = None,
         expires_in_s: int = 3600,
+        change: str = "",
     ) -> bytes:
         """Return a signed intent envelope."""
         intent = Intent(
@@ -148,7 +149,8 @@ class Office:
             requester=who,
             verb=verb,
             params=params or {},
-            subjects=tuple(IntentSubject("service", ref) for ref in refs),
+            subjects=tuple(IntentSubject("change", change) for _ in [change] if change)
+            or tuple(IntentSubject("service", ref) for ref in refs),
             exclude=(),
             on_failure=OnFailure.STOP,
             on_stale=OnStale.SKIP,

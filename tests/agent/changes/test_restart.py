@@ -411,7 +411,7 @@ async def test_retry_after_a_disconnect_that_worked_disconnects_again(
     plan_id = await consumed(rig, [item(1, "u0", world)])
     await rig.apply(plan_id)
     await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
-    world.faults["u0"] = ["ack-without-effect", "ack-without-effect"]
+    world.faults["u0"] = ["ack-without-effect"]
     for expected in (S.SET_NOT_ENFORCED, S.APPLIED):
         seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
         await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
@@ -459,3 +459,43 @@ async def test_a_cancel_is_met_when_the_device_calls_in(
     assert rig.states(plan_id) == [S.CANCELLED]
     assert world.writes == []
     rig.close()
+
+
+async def stopped_batch(rig: Rig, world: World) -> bytes:
+    """Return a batch of four that stopped by its own limit: one is set and not enforced, the last was never begun."""
+    for n in range(4):
+        await rig.store.run(AddService(f"C-u{n}/home"))
+    world.faults["u0"] = ["", "nak"]
+    items = [item(n + 1, f"u{n}", world) for n in range(4)]
+    plan_id = await consumed(rig, items, pace=Pace(0, 20, 0), waves=[Wave(1, 2, 30), Wave(3, 4, 0)])
+    assert (await rig.apply(plan_id)).startswith("1 of 4 failed")
+    assert rig.states(plan_id) == [S.SET_NOT_ENFORCED, S.APPLIED, S.CANCELLED, S.CANCELLED]
+    await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
+    return plan_id
+
+
+async def reopen(rig: Rig, plan_id: bytes) -> None:
+    loaded = rig.loaded(plan_id)
+    items = [i for i in loaded.items.items if loaded.rows[i.n].state is S.SET_NOT_ENFORCED]
+    seals = tuple((i, rig.recorder.record(i.subject, {})) for i in items)
+    await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
+
+
+async def test_retry_after_a_batch_that_stopped_by_its_own_limit(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    plan_id = await stopped_batch(rig, world)
+    await reopen(rig, plan_id)
+    assert await rig.apply(plan_id) == "", "the stop was that of the first run"
+    assert rig.states(plan_id)[0] is S.APPLIED
+    assert "u0" in world.kicks
+    assert rig.states(plan_id)[-1] is S.CANCELLED, "nothing else of the batch is begun by a retry"
+
+
+async def test_a_retry_goes_on_after_a_crash(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+    plan_id = await stopped_batch(rig, world)
+    await reopen(rig, plan_id)
+    world.no_redial.add("u0")  # it is waited for
+    await die_when(rig, plan_id, "SELECT count(*) FROM step WHERE item = 1 AND n = 2 AND attempt = 2")
+    assert await rig.apply(plan_id) == ""
+    assert rig.states(plan_id)[0] is S.SET_AT_NEXT_LOGIN

@@ -36,13 +36,15 @@ def state_of(outages: Outages, target: str = "fake/d") -> SourceState:
 async def test_an_idle_target_that_goes_away_is_noticed_and_so_is_its_return(autojump_clock: MockClock) -> None:
     world = World()
     async with watched(world) as (_, outages):
-        await trio.sleep(1)
+        await trio.sleep(EVERY_S - 1)
+        assert state_of(outages) is SourceState.NOT_ASKED
+        await trio.sleep(2)
         assert state_of(outages) is SourceState.UP
         world.dead.add("fake/d")
-        await trio.sleep(EVERY_S + 1)
+        await trio.sleep(EVERY_S + SOONEST_S + 1)
         assert state_of(outages) is SourceState.DOWN
         world.dead.clear()
-        await trio.sleep(EVERY_S + 1)
+        await trio.sleep(EVERY_S + SOONEST_S + 1)
         assert state_of(outages) is SourceState.UP
 
 
@@ -50,8 +52,8 @@ async def test_a_read_that_failed_has_it_looked_at_once(autojump_clock: MockCloc
     world = World()
     world.add("u0")
     async with watched(world) as (sessions, outages):
-        await trio.sleep(SOONEST_S + 0.5)
         world.dead.add("fake/d")
+        await trio.sleep(0.1)
         with pytest.raises(UnreadableError):
             await (await sessions.dialled("fake/d")).read([world.user("u0")])
         await trio.sleep(0.1)

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
+import typer
 
 from agent.cli import local
 
 FOUND = {
+    "condition": "fine",
+    "problems": [],
+    "sources": [],
+    "disk": {"free": 5 * 2**30, "size": 40 * 2**30, "files": 3 * 2**20},
     "agent": "noc-1",
     "agent_id": "2" * 32,
     "words": "w",
@@ -72,3 +77,38 @@ def test_it_says_what_acts_without_being_asked_and_what_is_away(
     monkeypatch.setattr(local, "call_object", lambda *_: {**FOUND, **found})
     local.status()
     assert line in capsys.readouterr().out
+
+
+UP = {"name": "radius/main", "state": "up", "since_s": 1.0, "ok_s": 2.0, "error": "", "error_s": None}
+DOWN = {**UP, "name": "nas/bng-2", "state": "down", "since_s": 1_767_225_600.0, "error": "no reply", "error_s": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("found", "code", "says"),
+    [
+        ({}, 0, "state    FINE"),
+        ({"condition": "degraded", "sources": [UP, DOWN]}, 5, "DOWN     nas/bng-2 since 01-01 00:00:00Z: no reply"),
+        ({"sources": [{**UP, "error": "nothing listens", "error_s": 4e9}]}, 0, "before: nothing listens"),
+        ({"sources": [{**UP, "error": "nothing listens", "error_s": 1.0}]}, 0, "sources  1 up\n"),
+        ({"condition": "frozen"}, 6, "state    FROZEN"),
+        ({"condition": "halted", "clock_halt": 7200.0}, 7, "HALTED   the clock jumped by 7200 s"),
+        ({}, 0, "disk     5.0 GiB of 40.0 GiB free, 3.0 MiB are the agent's"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_the_exit_code_is_for_monitoring(
+    found: dict[str, object],
+    code: int,
+    says: str,
+    as_json: bool,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local, "call_object", lambda *_: {**FOUND, **found})
+    ended = 0
+    try:
+        local.status(as_json)
+    except typer.Exit as err:
+        ended = err.exit_code
+    assert ended == code
+    assert as_json or says in capsys.readouterr().out

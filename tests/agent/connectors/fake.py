@@ -46,6 +46,7 @@ from agent.model import (
     Transition,
     Value,
 )
+from agent.reasons import TargetReason
 
 EFFECTS = {
     "disconnect": frozenset({EffectKind.DISCONNECT}),
@@ -60,7 +61,7 @@ class World:
     values: dict[Address, Value] = field(default_factory=dict)
     sessions: dict[str, int] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
-    """login -> faults of the next sends: command-lost, reply-lost, third-value, nak, ack-without-effect, refused.
+    """login -> faults of the next sends: command-lost, reply-lost, third-value, nak, ack-without-effect, refused, away.
 
     Of sends to another target than `fake/d`: `login@TARGET` -> faults.
     """
@@ -69,6 +70,8 @@ class World:
     unreadable: int = 0
     dead: set[str] = field(default_factory=set)
     """Targets that cannot be reached."""
+    missing: set[str] = field(default_factory=set)
+    """Logins whose own device does not answer, while the target does."""
     busy: list[Busy] = field(default_factory=list)
     """Why the device is to be spared, each time that it is asked; then it is not."""
     notes: tuple[str, ...] = ()
@@ -128,6 +131,8 @@ class FakeSession:
 
     async def send(self, ticket: Ticket) -> Reply:
         await trio.lowlevel.checkpoint()
+        if self.target.id in self.world.dead:
+            raise NotSentError(f"{self.target.id} is dead", reason="unreachable")
         self.world.on_send(ticket)
         first = ticket.do.address if isinstance(ticket.do, Effect) else ticket.do[0].address
         login = first.rsplit("/", 1)[1]
@@ -138,7 +143,9 @@ class FakeSession:
         if isinstance(ticket.do, Effect) and ticket.do.verb != "disconnect":
             raise NotSentError(f"no effect {ticket.do.verb}", reason="unsupported")
         if fault == "refused":
-            raise NotSentError("refused before anything was sent", reason="unreachable")
+            raise NotSentError("refused before anything was sent", reason="refused")
+        if fault == "away":
+            raise NotSentError("nobody there", reason="unreachable")
         if fault == "command-lost":
             raise LostError("lost on the way", reason="timeout")
         try:
@@ -198,6 +205,12 @@ class FakeSession:
     async def busy(self) -> Busy | None:
         await trio.lowlevel.checkpoint()
         return self.world.busy.pop(0) if self.world.busy else None
+
+    async def missing(self, effect: Effect) -> Busy | None:
+        await trio.lowlevel.checkpoint()
+        login = effect.address.rsplit("/", 1)[1]
+        missing = login in self.world.missing
+        return Busy(TargetReason.TIMEOUT, f"the NAS of {login} does not answer") if missing else None
 
     def notes(self) -> Sequence[str]:
         return self.world.notes

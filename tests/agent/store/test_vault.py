@@ -17,7 +17,7 @@ from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands
 from agent.changes.journal.machine import Gate
 from agent.model import ItemState
-from agent.store.errors import MissingKeyError, RefusedCommandError, StoreFailedError
+from agent.store.errors import ErasedSubjectError, MissingKeyError, RefusedCommandError, StoreFailedError
 from agent.store.vault import NOBODY, Vault, create_store_key, load_store_key
 from tests.agent.changes.rig import Rig, item
 from tests.agent.connectors.fake import World
@@ -124,7 +124,7 @@ def test_names_and_keys_are_not_in_the_file(tmp_path: Path) -> None:
 def test_subject_keys_are_durable_before_any_row_can_use_them(tmp_path: Path) -> None:
     """A record can only be sealed once its subject's key is in the file: another connection sees it."""
     vault = Vault(STORE_KEY, tmp_path / "keys.db")
-    with pytest.raises(KeyError):
+    with pytest.raises(ErasedSubjectError):
         vault.seal_record("C-1", b"x")
     vault.ensure_subjects(["C-1"])
     sealed = vault.seal_record("C-1", b"x")
@@ -142,7 +142,7 @@ def test_keys_that_cannot_be_written_are_not_used(tmp_path: Path) -> None:
         vault._con.execute("PRAGMA busy_timeout = 10")
         with pytest.raises(StoreFailedError, match="cannot be written"):
             vault.ensure_subjects(["C-1"])
-        with pytest.raises(KeyError):
+        with pytest.raises(ErasedSubjectError):
             vault.seal_record("C-1", b"x")
         other.execute("ROLLBACK")
     vault.ensure_subjects(["C-1"])

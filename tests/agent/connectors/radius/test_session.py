@@ -14,9 +14,11 @@ import trio
 from agent.connectors.base import (
     AccessPlan,
     Answers,
+    Busy,
     CannotEnforce,
     Connector,
     DriftedError,
+    KnowsAbsence,
     LostError,
     NotSentError,
     Reach,
@@ -302,6 +304,23 @@ async def test_sending_twice_drifts_and_says_what_is_there(database: RadiusDatab
             await session.send(ticket((forward,)))
     assert caught.value.reason == "drifted"
     assert caught.value.observed[USER].value == forward.after
+
+
+async def test_a_thread_that_cannot_be_started_is_the_targets_trouble(
+    database: RadiusDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with dialled(connector(database)) as session:
+        forward, _ = await marked(session)
+
+        async def none_left(*_: object, **__: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(trio.to_thread, "run_sync", none_left)
+        with pytest.raises(UnreadableError, match="no thread could be started") as unread:
+            await session.read([USER])
+        with pytest.raises(NotSentError, match="nothing was written: no thread could be started") as unsent:
+            await session.send(ticket((forward,)))
+    assert {unread.value.reason, unsent.value.reason} == {"unreachable"}
 
 
 async def test_nothing_is_sent_after_the_deadline(database: RadiusDatabase) -> None:
@@ -611,6 +630,65 @@ async def test_a_database_that_does_not_answer_says_why(radius_database: RadiusD
         assert isinstance(session, Answers)
         found = await session.answering()
     assert found["radius/main"].startswith("cannot be read: wrong password for user radius at 127.0.0.1:")
+
+
+async def test_a_silent_nas_is_missing_for_its_own_sessions_only(database: RadiusDatabase) -> None:
+    """It is asked once, about nobody; who has no session there needs it not."""
+    add_session(database, "u1")
+    bruno = replace(DISCONNECT, address=Address("radius/main/sessions/bruno"))
+    with UdpNas(lambda data: []).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            assert isinstance(session, KnowsAbsence)
+            found: list[Busy | None] = []
+
+            async def ask(effect: Effect) -> None:
+                found.append(await session.missing(effect))
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(5):
+                    nursery.start_soon(ask, DISCONNECT)
+            missing = [f.detail for f in found if f is not None]
+            assert len(missing) == 5
+            assert missing[0].startswith(f"no reply from NAS bng-1 at 127.0.0.1:{nas.port} (3 datagrams")
+            assert await session.missing(bruno) is None
+    asked = [attributes_of(data) for data, _ in nas.requests]
+    assert len(asked) == 2 * 3, "both NAS, three datagrams each"
+    assert not [a for a in asked if b"amina.h" in dict(a).values()]
+
+
+@pytest.mark.parametrize("ack", [True, False])
+async def test_any_answer_proves_a_nas_to_be_there(database: RadiusDatabase, ack: bool) -> None:
+    add_session(database, "u1")
+    with UdpNas(lambda data: [reply(data, ack=ack, attributes=b"" if ack else error_cause(503))]).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            assert isinstance(session, KnowsAbsence)
+            assert [await session.missing(DISCONNECT) for _ in range(3)] == [None] * 3
+    assert len(nas.requests) == 2, "each NAS once: an answer counts for a while"
+
+
+async def test_a_nas_is_missing_from_the_first_request_that_it_leaves_unanswered(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    there = True
+    with UdpNas(lambda data: [reply(data, ack=True)] if there else []).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            assert isinstance(session, KnowsAbsence)
+            assert await session.missing(DISCONNECT) is None
+            there = False
+            with pytest.raises(LostError):
+                await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            missing = await session.missing(DISCONNECT)
+    assert missing is not None
+    assert "bng-1" in missing.detail
+
+
+async def test_a_wrong_secret_makes_a_nas_missing(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    with UdpNas(lambda data: [reply(data, ack=True, secret=b"theirs")]).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            assert isinstance(session, KnowsAbsence)
+            missing = await session.missing(DISCONNECT)
+    assert missing is not None
+    assert "not made with our secret" in missing.detail
 
 
 async def test_a_wrong_secret_is_lost_and_told(database: RadiusDatabase) -> None:

@@ -1,0 +1,101 @@
+"""The state of the whole agent for people and for monitoring: one condition, and why. It names no subscriber."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, cast
+
+from agent.api.call import ApiParts
+from agent.changes.journal import plans
+from agent.changes.journal.trust_state import freezes
+from agent.runtime.outages import SourceReport, SourceState
+
+CLOUD_S: Final = 60.0
+"""A control plane that is away for less is no news: connections end and begin."""
+
+
+class Condition(enum.Enum):
+    """The worst that holds, in this order. `ispagent status` has an exit code for each."""
+
+    FINE = "fine"
+    DEGRADED = "degraded"
+    """Something that the agent depends on does not answer, or runs out."""
+    FROZEN = "frozen"
+    """People froze something: what it covers is not sent."""
+    HALTED = "halted"
+    """Nothing is sent until a person looked: the clock jumped, or a witness contradicts the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What monitoring asks for. Times in seconds, sizes in bytes."""
+
+    condition: Condition
+    problems: tuple[str, ...]
+    sources: Sequence[SourceReport]
+    disk_free: int
+    disk_size: int
+    files: int
+    lag_s: float
+    log_size: int
+    gates: Mapping[str, int]
+    items: Mapping[str, int]
+    outbox: int
+    inbox: int
+    connected: bool | None
+    """To the control plane; None: this agent has none."""
+    trust_until_s: int | None
+
+
+def overview(p: ApiParts) -> Overview:
+    """Return the state of the agent now."""
+    cloud, disk, pinned, now_s = p.cloud(), p.host.disk(), p.trust.pinned, p.clock.wall_s()
+    enrolled = bool(cloud.get("enrolled"))
+    sources = p.outages.reports()
+    halted = p.clock_watch.halted()
+    found: list[tuple[Condition, str]] = []
+    if halted is not None:
+        found.append((Condition.HALTED, f"the clock jumped by {halted:.0f} s: check it, then ispagent clock accept"))
+    witnessed = p.witnessed(1)
+    if witnessed.startswith("CONTRADICTED"):
+        found.append((Condition.HALTED, f"the log is {witnessed}"))
+    for scope, target, _ in freezes(p.store.query, now_s).rows:
+        found.append((Condition.FROZEN, f"frozen: {' '.join(str(part) for part in (scope, target) if part)}"))
+    for source in sources:
+        if source.state is SourceState.DOWN:
+            found.append((Condition.DEGRADED, f"{source.name}: {source.error}"))
+    if enrolled and not cloud["connected"] and now_s - cast("float", cloud.get("since_s") or now_s) > CLOUD_S:
+        found.append((Condition.DEGRADED, f"control plane: {cloud.get('problem') or 'not connected'}"))
+    if pinned is not None and pinned.trust.expires <= now_s:
+        found.append((Condition.DEGRADED, f"trust version {pinned.trust.version} has expired: make the next one"))
+    order = list(Condition)
+    return Overview(
+        condition=max((condition for condition, _ in found), key=order.index, default=Condition.FINE),
+        problems=tuple(text for _, text in sorted(found, key=lambda one: -order.index(one[0]))),
+        sources=sources,
+        disk_free=disk.free_bytes,
+        disk_size=disk.size_bytes,
+        files=p.host.files_bytes(),
+        lag_s=p.host.lag_s,
+        log_size=p.evidence.head()[0],
+        gates={gate.value: n for gate, n in plans.gates(p.store.reader).items()},
+        items=plans.item_counts(p.store.reader),
+        outbox=int(cast("int", cloud.get("outbox") or 0)),
+        inbox=int(cast("int", cloud.get("inbox") or 0)),
+        connected=bool(cloud["connected"]) if enrolled else None,
+        trust_until_s=pinned.trust.expires if pinned else None,
+    )
+
+
+def source_json(source: SourceReport) -> dict[str, object]:
+    """Return a source for programs."""
+    return {
+        "name": source.name,
+        "state": source.state.value,
+        "since_s": source.since_s,
+        "ok_s": source.ok_s,
+        "error": source.error,
+        "error_s": source.error_s,
+    }

@@ -1,0 +1,102 @@
+"""Ask anew for the rest of a change: the services of which nothing was sent, or nothing stands.
+
+Only the services are taken from the old change, with its reason or tariff: everything else (who still owes, what is on
+the network) is read and decided now, in a plan of its own that is previewed and approved like any other.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from agent.changes.journal.machine import Gate
+from agent.changes.journal.plans import Loaded
+from agent.changes.journal.request import RequestError
+from agent.model import ItemState, ReasonChange, SuspensionReason
+from trust.policy import Action
+
+S = ItemState
+_RETURNS = frozenset({S.STALE, S.CANCELLED, S.EXPIRED, S.NOT_APPLIED})
+_UNUSED = frozenset({Gate.EXPIRED, Gate.CANCELLED, Gate.VOID})
+"""Gates of plans that were never used, and that nobody said no to."""
+_LEFT_OUT: Mapping[ItemState, str] = {
+    S.APPLIED: "done",
+    S.SET_AT_NEXT_LOGIN: "set, holds at the next login",
+    S.SET_NOT_ENFORCED: "set, not enforced: ispagent change retry",
+    S.SKIPPED: "skipped then",
+    S.SUPERSEDED: "a restore took its place",
+    S.DIVERGED: "diverged: needs a person first",
+    S.NEEDS_A_PERSON: "needs a person first",
+    S.REVERTED: "taken back",
+    S.EXCLUDED: "left out then, too",
+    S.BLOCKED: "could not be enforced then",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A service of a change that is not asked for again, and why."""
+
+    service: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestOfChange:
+    """What is asked for again of a change."""
+
+    short: str
+    action: Action
+    refs: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    reason: SuspensionReason
+    tariff: str
+
+    def said(self) -> str:
+        """Return one line for a preview: of which change, and how many of it are left out."""
+        counts = Counter(o.why for o in self.left_out)
+        out = ", ".join(f"{n} {why}" for why, n in counts.items())
+        whole = len(self.refs) + len(self.left_out)
+        return f"again {len(self.refs)} of {whole} of {self.short}{f' · left out: {out}' if out else ''}"
+
+
+def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
+    """Return the rest of a change. `known`: the services that the inventory has now.
+
+    Raises:
+        RequestError: it is not over, is about CPE or a revert, was rejected, or has no such rest.
+    """
+    row, action = loaded.row, loaded.plan.action
+    if action.on_cpe:
+        raise RequestError(f"{row.short} is a change of CPE: ask for it by its own verb, ispagent cpe --help")
+    if action is Action.REVERT:
+        of = "" if row.reverts is None else f" {row.reverts.hex()}"
+        raise RequestError(f"{row.short} is a revert: ispagent change revert{of} asks for what still stands")
+    over = row.finished_seq is not None if row.gate is Gate.CONSUMED else row.gate in _UNUSED
+    if not over:
+        now = "still running" if row.gate is Gate.CONSUMED else row.gate.value
+        raise RequestError(
+            f"{row.short}: expected a change that is over and was not rejected, it is {now}", refused=True
+        )
+    returns = _RETURNS if row.gate is Gate.CONSUMED else _RETURNS | {S.PLANNED, S.WAITING}
+    refs: list[str] = []
+    left_out: list[LeftOut] = []
+    for item in loaded.items.items:
+        state = loaded.rows[item.n].state
+        if item.subject is None:
+            continue
+        if state in returns and item.subject not in known:
+            left_out.append(LeftOut(item.subject, "no longer in the subscriber list"))
+        elif state in returns:
+            refs.append(item.subject)
+        else:
+            left_out.append(LeftOut(item.subject, _LEFT_OUT.get(state, state.value)))
+    if not refs:
+        raise RequestError(f"{row.short} has no rest: nothing of it is stale, cancelled, expired or not applied")
+    reasons = (d.reason for i in loaded.items.items for d in i.desired if isinstance(d, ReasonChange))
+    recorded = row.reason.lstrip("+-")
+    reason = SuspensionReason(recorded) if recorded in set(SuspensionReason) else next(reasons, SuspensionReason.DEBT)
+    return RestOfChange(
+        row.short, action, tuple(refs), tuple(left_out), reason, loaded.items.head.display.get("tariff", "")
+    )

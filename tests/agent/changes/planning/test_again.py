@@ -1,0 +1,130 @@
+"""Asking anew for the rest of a change: only what was not done, with its reason or tariff, in a plan of its own."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.changes.journal import plans
+from agent.changes.journal.commands import PlanRow, SetGate
+from agent.changes.journal.machine import Gate
+from agent.changes.journal.request import Ask, RequestError, check_ask, local
+from agent.model import SuspensionReason, TariffChange
+from agent.store.errors import RefusedCommandError
+from tests.agent.changes.cloud_office import MARIA_UID, Desk, Office, office_in
+from tests.agent.changes.test_worker import approved, finished, work
+from trust.leaf import LeafKind
+from trust.policy import Action
+
+
+async def asked(office: Office, ask: Ask) -> PlanRow:
+    api = office.daemon.api.parts
+    pinned = api.trust.current(time.time())
+    request = local(ask, MARIA_UID, api.people, pinned.trust, api.agent, time.time())
+    plan_id = await api.intake.plan(request, pinned)
+    return plans.find(office.store.reader, plan_id.hex())
+
+
+def listed(office: Office, row: PlanRow) -> dict[str, str]:
+    found = office.store.reader.execute("SELECT service, state FROM item WHERE plan_id = ?", (row.plan_id,))
+    return {r["service"]: r["state"] for r in found.fetchall()}
+
+
+async def half_done(office: Office, desk: Desk, ask: Ask) -> PlanRow:
+    """Return a change of two services of which one was refused by its target."""
+    desk.world.faults["u1"] = ["refused"]
+    row = await approved(office, await asked(office, ask))
+    await work(office, lambda: finished(office) == 1)
+    assert listed(office, row) == {"C-1/home": "applied", "C-2/home": "not-applied"}
+    return row
+
+
+async def test_the_rest_is_a_plan_of_its_own_with_its_own_approval(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        old = await half_done(office, desk, Ask(Action.SUSPEND, ("C-1", "C-2/home"), reason=SuspensionReason.ABUSE))
+        row = await asked(office, Ask(Action.SUSPEND, change=old.short))
+        assert listed(office, row) == {"C-2/home": "planned"}
+        assert (row.gate, row.reason) == (Gate.OPEN, "+abuse")
+        head = plans.load(office.store.reader, office.daemon.files.vault, row).items.head
+        assert head.display["source"] == f"again 1 of 2 of {old.short} · left out: 1 done"
+        await approved(office, row)
+        await work(office, lambda: finished(office) == 2)
+        assert listed(office, row) == {"C-2/home": "applied"}
+        with pytest.raises(RequestError, match="has no rest"):
+            await asked(office, Ask(Action.SUSPEND, change=row.short))
+
+
+async def test_what_no_longer_owes_is_left_out_by_the_new_plan(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        old = await half_done(office, desk, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
+        office.store._con.execute("UPDATE fact SET balance = '0.00' WHERE subscriber = 'C-2'")
+        with pytest.raises(RequestError, match="nothing would change"):
+            await asked(office, Ask(Action.SUSPEND, change=old.short))
+
+
+async def test_the_tariff_comes_along(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        old = await half_done(office, desk, Ask(Action.SET_PLAN, ("C-1", "C-2/home"), tariff="50M"))
+        row = await asked(office, Ask(Action.SET_PLAN, change=old.plan_id.hex()))
+        loaded = plans.load(office.store.reader, office.daemon.files.vault, row)
+        assert [d for i in loaded.items.items for d in i.desired] == [TariffChange("20M", "50M")]
+
+
+@pytest.mark.parametrize(("gate", "kind"), [(Gate.EXPIRED, LeafKind.PLAN_VOID), (Gate.VOID, LeafKind.PLAN_VOID)])
+async def test_a_plan_that_was_never_used_is_its_own_rest(tmp_path: Path, gate: Gate, kind: LeafKind) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
+        await office.store.run(SetGate(old.plan_id, gate, kind))
+        row = await asked(office, Ask(Action.SUSPEND, change=old.short))
+        assert listed(office, row) == {"C-1/home": "planned", "C-2/home": "planned"}
+
+
+async def test_what_is_not_over_or_was_rejected_or_is_another_verb_is_refused(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        old = await asked(office, Ask(Action.SUSPEND, ("C-1",)))
+        with pytest.raises(RequestError, match="expected a change that is over and was not rejected, it is open"):
+            await asked(office, Ask(Action.SUSPEND, change=old.short))
+        await office.store.run(SetGate(old.plan_id, Gate.REJECTED, LeafKind.REJECTION))
+        with pytest.raises(RequestError, match="it is rejected"):
+            await asked(office, Ask(Action.SUSPEND, change=old.short))
+        other = await asked(office, Ask(Action.SUSPEND, ("C-2/home",)))
+        await office.store.run(SetGate(other.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
+        with pytest.raises(RequestError, match="expected the rest of a restore, it is a suspend"):
+            await asked(office, Ask(Action.RESTORE, change=other.short))
+        with pytest.raises(RefusedCommandError, match="there is no change"):
+            await asked(office, Ask(Action.SUSPEND, change="ZZZZZ"))
+
+
+async def test_a_service_that_is_gone_is_named(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
+        await office.store.run(SetGate(old.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
+        office.store._con.execute("DELETE FROM service WHERE ref = 'C-1/home'")
+        rest = office.daemon.api.parts.intake.rest(old.short)
+        assert rest.refs == ("C-2/home",)
+        assert [(o.service, o.why) for o in rest.left_out] == [("C-1/home", "no longer in the subscriber list")]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [Ask(Action.SUSPEND, ("C-1",), change="K7QF2"), Ask(Action.CPE_REBOOT, change="K7QF2"), Ask(Action.SUSPEND)],
+)
+def test_an_ask_names_services_or_a_change(ask: Ask) -> None:
+    with pytest.raises(RequestError, match="expected"):
+        check_ask(ask)
+
+
+async def test_a_desk_asks_for_the_rest_by_the_change_alone(tmp_path: Path) -> None:
+    """The desk knows no services: its intent names the change, and the agent decides what its rest is."""
+    async with office_in(tmp_path, Desk()) as office:
+        old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
+        await office.store.run(SetGate(old.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
+        await office.receive("intent", office.sealed(office.intent(change=old.plan_id.hex())))
+        new = office.row()
+        assert new.plan_id != old.plan_id
+        assert listed(office, new) == {"C-1/home": "planned", "C-2/home": "planned"}

@@ -1,0 +1,134 @@
+"""The worker: what one plan raises ends no other, nor the daemon."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import trio
+
+from agent import daemon as daemons
+from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.request import Ask, local
+from agent.config import parse_untrusted
+from agent.reasons import ItemReason
+from agent.runtime.clock import SystemClock
+from agent.store.errors import MissingKeyError
+from tests.agent.changes.cloud_office import MARIA_UID, Desk, Office, office_in
+from tests.agent.changes.rig import STORE_KEY
+from trust import envelope as envelopes
+from trust.policy import Action
+from trust.statements import SeenHeads
+
+
+async def approved(office: Office, row: PlanRow) -> PlanRow:
+    pinned = office.parts.trust.pinned
+    assert pinned is not None
+    seen = SeenHeads(pinned.trust.version, pinned.sha256.hex())
+    envelope = envelopes.decode_untrusted(row.envelope)
+    await office.receive("approval", office.people.approve(envelope, "joseph", seen=seen))
+    return row
+
+
+async def restore(office: Office, ref: str) -> PlanRow:
+    api = office.daemon.api.parts
+    pinned = api.trust.current(time.time())
+    asked = local(Ask(Action.RESTORE, (ref,)), MARIA_UID, api.people, pinned.trust, api.agent, time.time())
+    await api.intake.plan(asked, pinned)
+    return office.row()
+
+
+def erase(folder: Path, subject: bytes) -> None:
+    """Delete a subscriber's key, as it is done today: by hand, while the agent is stopped."""
+    with closing(sqlite3.connect(folder / "keys.db", isolation_level=None)) as con:
+        assert con.execute("DELETE FROM subject WHERE id = ?", (subject,)).rowcount == 1
+
+
+async def work(office: Office, until: Callable[[], bool]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.daemon.job.worker.run)
+        with trio.fail_after(20):
+            while not until():  # noqa: ASYNC110  the database is what is waited for
+                await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+
+
+def finished(office: Office) -> int:
+    return office.number("SELECT count(*) FROM plan WHERE finished_seq IS NOT NULL")
+
+
+async def test_a_missing_key_of_a_subscriber_ends_one_change_and_no_other(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        await approved(office, await restore(office, "C-5"))
+        subject = bytes(office.store.reader.execute("SELECT subject FROM item").fetchone()[0])
+        gone = office.row().plan_id
+        await approved(office, await office.plan("C-1"))
+    erase(tmp_path, subject)
+    async with office_in(tmp_path, desk) as office:
+        await work(office, lambda: finished(office) == 2)
+        states = dict(office.store.reader.execute("SELECT plan_id = ?, state FROM item", (gone,)).fetchall())
+        assert states == {1: "cancelled", 0: "applied"}
+        row = office.store.reader.execute("SELECT reason, detail FROM item WHERE plan_id = ?", (gone,)).fetchone()
+        assert row["reason"] == ItemReason.GIVEN_UP
+        assert "its subscriber was erased" in row["detail"]
+
+
+async def test_a_key_that_goes_missing_while_it_runs_is_one_named_item(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await approved(office, await office.plan("C-1", "C-2/home"))
+        vault = office.daemon.files.vault
+        del vault._ids["C-1"]
+        await work(office, lambda: finished(office) == 1)
+        found = office.store.reader.execute("SELECT service, state, reason FROM item ORDER BY service").fetchall()
+        assert [tuple(r) for r in found] == [
+            ("C-1/home", "not-applied", "erased"),
+            ("C-2/home", "applied", found[1]["reason"]),
+        ]
+
+
+async def test_a_plan_that_cannot_be_judged_is_left_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        bad = await approved(office, await office.plan("C-1"))
+        await approved(office, await office.plan("C-2/home"))
+        worker, real = office.daemon.job.worker, office.daemon.job.approvals.may_start
+
+        def may_start(plan, minute):  # type: ignore[no-untyped-def]  # the method's own
+            if plan.plan_id == bad.plan_id.hex():
+                raise KeyError("C-1")
+            return real(plan, minute)
+
+        monkeypatch.setattr(office.daemon.job.approvals, "may_start", may_start)
+        with caplog.at_level(logging.ERROR):
+            await work(office, lambda: finished(office) == 1)
+        assert "fault of the agent's own" in worker.waiting[bad.plan_id]
+        assert [r.task for r in caplog.records if hasattr(r, "task")] == [f"change {bad.short}"], "said once"
+
+
+@pytest.mark.parametrize("lost", ["file", "keys", "mark"])
+async def test_a_log_without_its_keys_is_refused_at_the_start(tmp_path: Path, lost: str) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await approved(office, await office.plan("C-1"))
+        await work(office, lambda: finished(office) == 1)
+    (tmp_path / "store.key").write_bytes(STORE_KEY)
+    (tmp_path / "store.key").chmod(0o600)
+    text = f'[agent]\nname = "noc-1"\nstate_dir = "{tmp_path}"\n'
+    config = parse_untrusted(text.encode(), tmp_path / "agent.toml", {})
+    async with daemons.open_files(config, SystemClock()):
+        pass
+    if lost == "file":
+        for name in ("keys.db", "keys.db-wal", "keys.db-shm"):
+            (tmp_path / name).unlink(missing_ok=True)
+    else:
+        with closing(sqlite3.connect(tmp_path / "keys.db", isolation_level=None)) as con:
+            con.execute("DELETE FROM subject" if lost == "keys" else "DELETE FROM mark")
+    with pytest.raises(MissingKeyError, match=r"keys\.db: expected the keys and the mark of a log of \d+ leaves"):
+        async with daemons.open_files(config, SystemClock()):
+            pass

@@ -1,0 +1,151 @@
+"""The condition of the agent, its metrics and its health, as monitoring sees them on a real listener."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from prometheus_client.parser import text_string_to_metric_families
+
+from agent.api.metrics import CONTENT_TYPE, exposition
+from agent.api.overview import Condition, Overview, overview
+from agent.changes.clock_watch import ClockWatch
+from agent.config import ConfigError, parse_untrusted
+from agent.runtime.host_state import LOW_BYTES, DiskSpace, HostState
+from agent.runtime.outages import SourceReport, SourceState
+from tests.agent.connectors.fake import World
+from tests.agent.test_api import Agent, agent_in
+
+FOUND = Overview(
+    condition=Condition.DEGRADED,
+    problems=("nas/bng-2: no reply",),
+    sources=(
+        SourceReport("radius/main", SourceState.UP, 10.0, 20.5),
+        SourceReport('odd "name"\\', SourceState.DOWN, 11.0, None, "no reply", 12.0),
+        SourceReport("routeros/edge-1"),
+    ),
+    disk_free=5,
+    disk_size=9,
+    files=3,
+    lag_s=0.25,
+    log_size=44,
+    gates={"open": 2, "consumed": 7},
+    items={"applied": 30},
+    outbox=1,
+    inbox=0,
+    connected=None,
+    trust_until_s=None,
+)
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    found = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found[sample.name, tuple(sorted(sample.labels.items()))] = sample.value
+    return found
+
+
+def test_the_text_is_what_prometheus_reads() -> None:
+    read = samples(exposition(FOUND))
+    assert read["ispagent_condition", (("condition", "degraded"),)] == 1
+    assert read["ispagent_condition", (("condition", "fine"),)] == 0
+    assert read["ispagent_source_up", (("source", "radius/main"),)] == 1
+    assert read["ispagent_source_up", (("source", 'odd "name"\\'),)] == 0
+    assert ("ispagent_source_up", (("source", "routeros/edge-1"),)) not in read
+    assert read["ispagent_source_last_success_timestamp_seconds", (("source", "radius/main"),)] == 20.5
+    assert read["ispagent_changes", (("gate", "consumed"),)] == 7
+    assert read["ispagent_items", (("state", "applied"),)] == 30
+    assert read["ispagent_log_leaves_total", ()] == 44
+    assert read["ispagent_loop_lag_seconds", ()] == 0.25
+    assert not any(name.startswith("ispagent_cloud") for name, _ in read)
+    cloud = samples(exposition(replace(FOUND, connected=False, trust_until_s=1_800_000_000)))
+    assert cloud["ispagent_cloud_connected", ()] == 0
+    assert cloud["ispagent_outbox_messages", ()] == 1
+    assert cloud["ispagent_trust_expires_timestamp_seconds", ()] == 1_800_000_000
+
+
+async def test_the_worst_condition_wins_and_everything_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with agent_in(tmp_path, World()) as agent:
+        parts = agent.daemon.api.parts
+        assert overview(parts).condition is Condition.FINE
+        parts.outages.note("nas/bng-2", "no reply")
+        found = overview(parts)
+        assert (found.condition, found.problems) == (Condition.DEGRADED, ("nas/bng-2: no reply",))
+        monkeypatch.setattr(ClockWatch, "halted", lambda self: 7200.0)
+        found = overview(parts)
+        assert found.condition is Condition.HALTED
+        assert found.problems[0].startswith("the clock jumped by 7200 s")
+        assert found.problems[1] == "nas/bng-2: no reply"
+        status = await agent.call("GET", "/v1/status")
+        assert (status["condition"], status["problems"]) == ("halted", list(found.problems))
+        down = [s for s in status["sources"] if s["state"] == "down"]
+        assert [(s["name"], s["error"]) for s in down] == [("nas/bng-2", "no reply")]
+
+
+def test_a_disk_that_fills_up_is_said_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    host = HostState(tmp_path, lambda problem: None)
+    assert host.disk().size_bytes > host.disk().free_bytes > 0
+    monkeypatch.setattr(HostState, "disk", lambda self: DiskSpace(LOW_BYTES - 1, 2**40))
+    assert "511 MiB are free" in host.disk_problem()
+    monkeypatch.setattr(HostState, "disk", lambda self: DiskSpace(LOW_BYTES, 2**40))
+    assert host.disk_problem() == ""
+
+
+def fetch(port: int, path: str, method: str = "GET") -> tuple[int, str, str]:
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.headers["content-type"], answer.read().decode()
+    except urllib.error.HTTPError as err:
+        return err.code, err.headers["content-type"], err.read().decode()
+
+
+async def ask(port: int, path: str, method: str = "GET") -> tuple[int, str, Any]:
+    return await trio.to_thread.run_sync(fetch, port, path, method)
+
+
+async def test_metrics_and_health_on_loopback(tmp_path: Path) -> None:
+    async with agent_in(tmp_path, World()) as agent, trio.open_nursery() as nursery:
+        port = await served(agent, nursery)
+        status, kind, text = await ask(port, "/metrics")
+        assert (status, kind) == (200, CONTENT_TYPE)
+        assert samples(text)["ispagent_log_leaves_total", ()] >= 1
+        for name in ("Amina", "Silva", "C-1", "u0"):
+            assert name not in text
+        assert (await ask(port, "/health"))[0] == 200
+        agent.daemon.api.parts.outages.note("billing", "the billing file cannot be read")
+        status, _, text = await ask(port, "/health")
+        assert (status, json.loads(text)["condition"]) == (503, "degraded")
+        assert (await ask(port, "/v1/status"))[0] == 404
+        assert (await ask(port, "/metrics", "POST"))[0] == 405
+        nursery.cancel_scope.cancel()
+
+
+async def served(agent: Agent, nursery: trio.Nursery) -> int:
+    await nursery.start(agent.daemon._serve_metrics, "127.0.0.1", 0)
+    return agent.daemon.metrics_port
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:9464", ("::1", 9464)), ("", None)],
+)
+def test_where_metrics_are_served(text: str, found: tuple[str, int] | None) -> None:
+    data = f'[agent]\nname = "a"\nmetrics_listen = "{text}"\n'
+    assert parse_untrusted(data.encode(), Path("/etc/a.toml"), {}).metrics_listen == found
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:9464", "10.0.0.1:1", "localhost:1", "127.0.0.1", "127.0.0.1:70000", ":1"])
+def test_metrics_are_served_on_loopback_only(text: str) -> None:
+    data = f'[agent]\nname = "a"\nmetrics_listen = "{text}"\n'
+    with pytest.raises(ConfigError, match="a loopback address and a port"):
+        parse_untrusted(data.encode(), Path("/etc/a.toml"), {})
