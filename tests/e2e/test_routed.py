@@ -189,3 +189,44 @@ async def test_a_connection_that_fasttrack_took_does_not_outlive_a_static_addres
         assert ran(done)[-1] == (4, "applied", "done")
         assert ends["src_address"] not in str(router.rows("/ip/firewall/connection"))
         assert not gets_out(isp, service)
+
+
+async def unknown_to_accounting(isp: Isp, service: LabService) -> None:
+    """Let the service's session begin anew, with its Accounting-Start lost."""
+    await isp.hang_up(service.login)
+    isp.set_fault("start-lost", service.login)
+    assert await isp.dial(service.login) is not None
+    isp.clear_faults(service.login)
+
+
+async def test_where_accounting_knows_no_session_the_router_does(tmp_path: Path) -> None:
+    """No NAS is asked by User-Name: the list of sessions of each router is read, before a restore too."""
+    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+        (service,) = ordinary(isp, 1)
+        await unknown_to_accounting(isp, service)
+        old = sessions_of(isp, service)
+        done = await site.do("suspend", ref_of(service))
+        assert state_of(done) == ("applied", "seen")
+        assert sessions_of(isp, service) != old
+        assert not gets_out(isp, service)
+
+        await unknown_to_accounting(isp, service)
+        assert not gets_out(isp, service)
+        back = await site.do("restore", ref_of(service))
+        assert state_of(back)[0] == "applied"
+        assert gets_out(isp, service)
+        assert [r for nas in isp.nas.values() for r in nas.received if not r.session_id] == []
+
+
+async def test_a_router_that_is_away_leaves_a_restore_of_somebody_offline_unproven(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp=ROUTERS, within_s=(1, 1)) as (isp, site):
+        (service,) = ordinary(isp, 1)
+        await site.do("suspend", ref_of(service))
+        await isp.hang_up(service.login)
+        away = router_of(isp, service)
+        away.faults.inject("max-sessions")
+        for act in tuple(away.on_restart):
+            act()
+        back = await site.do("restore", ref_of(service))
+        assert state_of(back) == ("set-not-enforced", "not-proven")
+        assert detail(back).startswith("not proven: ")

@@ -416,14 +416,19 @@ class ItemRun:
         until = self._clock.boot_s() + within_s
         pause = self._parts.patience.poll_s
         while True:
+            seen: dict[Address, Seen] = {}
+            unread = False
             try:
-                seen = dict(await sessions.read([enforce.address]))
+                seen.update(await sessions.read([enforce.address]))
                 while missing := [a for a in method.enforcement_reads(enforce, seen) if a not in seen]:
                     seen.update(await sessions.read(missing))
                 judgement = method.judge(enforce, seen, list(self._steps.ended))
             except UnreadableError as err:
-                judgement = Judgement(Enforced.NO, err.reason, str(err))
-            over = judgement.enforced is Enforced.YES or (judgement.enforced in _NOBODY and not redials)
+                unread, judgement = True, Judgement(Enforced.NO, err.reason, str(err))
+                if seen and self._tickets.plan.action in _FOLLOW:  # no router that is away makes a restore a failure
+                    judgement = Judgement(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, f"not proven: {err}")
+            nobody = judgement.enforced in _NOBODY and not redials and not unread
+            over = judgement.enforced is Enforced.YES or nobody
             if over or self._clock.boot_s() >= until:
                 return judgement
             await self._steps.say()

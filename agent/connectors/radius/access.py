@@ -590,7 +590,7 @@ class RadiusAccess:
 
     def _unknown(self, differs: bool, sessions: Mapping[str, Session]) -> bool:
         """Tell whether NAS are to be asked for a session: the record differs, and accounting has none."""
-        return differs and not sessions and bool(self._places.asked)
+        return differs and not sessions and (bool(self._places.asked) or self._places.read)
 
     def _display(self, service: Service, seen: Mapping[Address, Seen], wanted: Access | None = None) -> dict[str, str]:
         where = seen[self._sessions(service.login)]

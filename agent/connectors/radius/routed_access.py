@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from agent.connectors.base import (
@@ -55,6 +56,7 @@ class RoutedAccess:
         routers: Mapping[str, str],
         hosts: Mapping[str, SessionHost],
         others: Sequence[str] = (),
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Take the access method that it completes.
 
@@ -64,9 +66,11 @@ class RoutedAccess:
             routers: accounting address of a NAS -> id of the target that is its API; those that have one.
             hosts: what is known of such targets, by the first word of their ids.
             others: names of the NAS that have none.
+            names: of all NAS, by accounting address.
         """
         self.target = inner.target
         self._inner, self._method, self._routers, self._others = inner, method, routers, others
+        self._names = names
         self._hosts, self._kind = hosts, method.sessions.value
         texts = [text for name, text in method.suspended_reply.items() if name.lower() == _LIST_ATTRIBUTE]
         self._lists = tuple(texts)
@@ -88,8 +92,8 @@ class RoutedAccess:
         if missing:
             return missing
         sessions = self._sessions(enforce, seen)
-        if not sessions and enforce.expect["state"] == Access.SUSPENDED.value:
-            active = [self._active(target, self._login(enforce)) for target in self._targets()]
+        if not sessions:
+            active = [self._active(target, self._login(enforce)) for target in self._could_hold()]
             if missing := [a for a in active if a not in seen]:
                 return missing
         targets = [*self._targets_of(sessions), *self._unaccounted(self._login(enforce), sessions, seen)]
@@ -274,7 +278,8 @@ class RoutedAccess:
     ) -> tuple[Step, ...]:
         """Return the steps, and for each router that has a session now one that removes it.
 
-        If nothing else ended it; of a session that accounting does not tell of, nothing else can.
+        If nothing else ended it; of a session that accounting does not tell of, nothing else can. So where accounting
+        has none of somebody who is to be restored, each router is looked at that may have one.
         """
         sessions = self._open(service, seen)
         rungs = tuple(step.n for step in steps if isinstance(step.do, Effect))
@@ -282,10 +287,10 @@ class RoutedAccess:
         key = before.do.key if before and isinstance(before.do, Effect) else f"{service.ref}:kick"
         after, undone = (before.after, before.on_revert) if before else ((), ())
         added: list[Step] = []
-        for target in (
-            *(self._targets_of(sessions) if rungs else ()),
-            *self._unaccounted(service.login, sessions, seen),
-        ):
+        unknown = [*self._unaccounted(service.login, sessions, seen)]
+        if rungs and service.reasons and not sessions:  # no router was read: each is when its step runs
+            unknown = [*self._could_hold()]
+        for target in (*(self._targets_of(sessions) if rungs else ()), *unknown):
             again = tuple(self._remove(target, service, effect.key) for effect in undone)
             fallback_for = rungs if target in self._targets_of(sessions) else ()
             n = len(steps) + len(added) + 1
@@ -307,7 +312,7 @@ class RoutedAccess:
             if left := self._host(target).connections_left(target, seen[where].value, ended):
                 text = f"{left} connection(s) of {enforce.expect[OWN]} on {_name(target)} carry on as before"
                 return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text)
-        if found.enforced is Enforced.PENDING:
+        if found.enforced in (Enforced.PENDING, Enforced.UNPROVEN):
             return self._judge_unaccounted(enforce, seen) or found
         sessions = self._sessions(enforce, seen)
         evidence = [self._of_session(enforce, session, seen) for session in sessions.values()]
@@ -320,14 +325,18 @@ class RoutedAccess:
         return found
 
     def _judge_unaccounted(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Judgement | None:
-        """Judge a suspended login that is offline by accounting by the sessions that routers have; None: none has."""
-        told = []
+        """Judge a login that is offline by accounting by the sessions that routers have; None: none has."""
+        active = enforce.expect["state"] == Access.ACTIVE.value
+        told: list[str] = []
         for target, rows in self._unaccounted(self._login(enforce), {}, seen).items():
             nas = next(nas for nas, router in self._routers.items() if router == target)
             for row in rows.values():
                 how, text = self._of_session(enforce, {"nas": nas, "ip": row.get("address", "")}, seen)
+                where = f"{row.get('address', '?')} on {_name(target)}"
+                if how is Enforced.PENDING and active:  # a router shows lists; where there are none, nothing is seen
+                    how = Enforced.YES if _lists_of(enforce) else how
+                    text = f"{where} not in list {', '.join(_lists_of(enforce))}"
                 if how is not Enforced.YES:
-                    where = f"{row.get('address', '?')} on {_name(target)}"
                     text = f"{text or where}: a session that accounting does not tell of"
                     return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
                 told.append(text)
@@ -381,6 +390,13 @@ class RoutedAccess:
     def _targets(self) -> Sequence[str]:
         return tuple(dict.fromkeys(self._routers.values()))
 
+    def _could_hold(self) -> Sequence[str]:
+        """Return the routers on which a login of the access method may be."""
+        named = [
+            r for nas, r in self._routers.items() if not self._method.nas or self._names.get(nas) in self._method.nas
+        ]
+        return tuple(dict.fromkeys(named))
+
     def _targets_of(self, sessions: Mapping[str, Session]) -> Sequence[str]:
         found = (self._routers.get(session.get("nas", "")) for session in sessions.values())
         return tuple(dict.fromkeys(target for target in found if target))
@@ -428,4 +444,5 @@ def with_routers(
     others = [nas.name for nas in config.nas if nas.accounting not in routers]
     if not routers:
         return access_methods
-    return {m.name: RoutedAccess(access_methods[m.name], m, routers, hosts, others) for m in config.methods}
+    names = {nas.accounting: nas.name for nas in config.nas}
+    return {m.name: RoutedAccess(access_methods[m.name], m, routers, hosts, others, names) for m in config.methods}

@@ -118,11 +118,13 @@ ASKED_MAX = 32
 class NasPlaces:
     """The NAS, by name, that could hold a session of an access method which accounting does not know.
 
-    `asked`: by a Disconnect-Request with the User-Name alone. `not_asked`: nobody can, or there are too many.
+    `asked`: by a Disconnect-Request with the User-Name alone. `not_asked`: nobody can, or there are too many. `read`:
+    whether there are others, whose own lists of sessions are read.
     """
 
     asked: tuple[str, ...] = ()
     not_asked: tuple[str, ...] = ()
+    read: bool = False
 
 
 NO_PLACES = NasPlaces()
@@ -138,7 +140,8 @@ def places_of(method: Method, nas: Iterable[Nas], read: Collection[str]) -> NasP
     """
     could = [one for one in nas if (not method.nas or one.name in method.nas) and one.accounting not in read]
     asked = [one.name for one in could if one.by_user_name][:ASKED_MAX]
-    return NasPlaces(tuple(asked), tuple(one.name for one in could if one.name not in asked))
+    not_asked = tuple(one.name for one in could if one.name not in asked)
+    return NasPlaces(tuple(asked), not_asked, read=bool(read))
 
 
 @dataclass(frozen=True, slots=True)
