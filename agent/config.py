@@ -166,6 +166,20 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     Key(
         "drift",
+        "every_s",
+        whole(0, 604_800),
+        21_600,
+        "How often all services are compared with the network, seconds; 0: by hand only.",
+    ),
+    Key(
+        "drift",
+        "alarm_percent",
+        whole(1, 100),
+        5,
+        "One alarm when more of the checked services differ, percent.",
+    ),
+    Key(
+        "drift",
         "judge_every_s",
         whole(10, 86_400),
         300,
@@ -235,6 +249,8 @@ class BillingConfig:
 class DriftConfig:
     """`[drift]`: the pace at which the network is compared with the state that was set."""
 
+    every_s: int
+    alarm_percent: int
     judge_every_s: int
     judge_days: int
 

@@ -26,6 +26,7 @@ from agent.changes.auditlog import recovery
 from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority import build as authority
 from agent.changes.clock_watch import ClockWatch
+from agent.changes.drifting import DriftTempo, DriftWatch
 from agent.changes.engine import build as engine
 from agent.changes.engine.build import RunTempo
 from agent.changes.engine.devices import Devices
@@ -211,6 +212,7 @@ class Daemon:
     poller: Poller
     judging: JudgeAgain
     target_watch: TargetWatch
+    drift: DriftWatch
     provisioner: Provisioner | None = None
     metrics_port: int = 0
     """Where metrics are served; 0: they are not."""
@@ -241,6 +243,7 @@ class Daemon:
             nursery.start_soon(self._supervised, "host", self.api.parts.host.run)
             if self.config.metrics_listen is not None:
                 await nursery.start(self._serve_metrics, *self.config.metrics_listen)
+            nursery.start_soon(self._supervised, "drift", self.drift.run)
             if self.provisioner is not None:
                 nursery.start_soon(self._supervised, "provisioning", self.provisioner.run)
             nursery.start_soon(self._billing)
@@ -339,9 +342,17 @@ def build(
     job = MainJob(approvals, intake, worker, importer, clock_watch, sealing.open_untrusted)
     tempo = JudgeTempo(config.drift.judge_every_s, config.drift.judge_days * DAY_S)
     judging = JudgeAgain(run, files.vault, log.signer, ground.changed, tempo)
+    drift = DriftWatch(
+        run,
+        previewer.network,
+        config.access,
+        config.timezone,
+        DriftTempo(config.drift.every_s, config.drift.alarm_percent),
+        [] if cpes.drift is None else [cpes.drift],
+    )
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
     host = HostState(config.state_dir, lambda problem: outages.note(DISK, problem))
-    network = ShownNetwork(made.targets, devices, cpes.desk, outages, host)
+    network = ShownNetwork(made.targets, devices, cpes.desk, outages, host, drift)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)
     watch = TargetWatch(run.sessions, outages, clock)
     return Daemon(
@@ -358,6 +369,7 @@ def build(
         poller,
         judging,
         watch,
+        drift,
         cpes.provisioner,
     )
 

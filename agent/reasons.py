@@ -303,6 +303,11 @@ class SkipReason(ExplainedReason):
         "No configured access method has this name.",
         "Add the method to the configuration, or correct the subscriber list.",
     )
+    NOT_ADOPTABLE = (
+        "not-adoptable",
+        "The network's state of the login is none that a service can have.",
+        "Correct the login's rows; then it can be adopted, or is as recorded.",
+    )
 
 
 class RefusalReason(ExplainedReason):
@@ -412,6 +417,51 @@ class ItemReason(ExplainedReason):
         "guard-unsupported",
         "A step asks for a guard that no connector of this agent has. Nothing was sent.",
         "Ask for the change without the guard, or update the agent.",
+    )
+
+
+class DriftReason(ExplainedReason):
+    """How a service differs between the record and the network."""
+
+    SUSPENSION_GONE = (
+        "suspension-gone",
+        "A suspension is recorded, and the next login gets full service: somebody took the suspension away by hand.",
+        "Suspend again, or adopt the network's state.",
+    )
+    SUSPENDED_UNRECORDED = (
+        "suspended-unrecorded",
+        "The next login gets the suspended service, and no reason for a suspension is recorded.",
+        "Adopt it with its reason, or restore the service.",
+    )
+    LOGIN_REJECTED = (
+        "login-rejected",
+        "The login is rejected by something that this agent did not set, such as a disabled user or an expiry.",
+        "Look at it in the tool that set it: no change of this agent lifts it.",
+    )
+    LOGIN_MISSING = (
+        "login-missing",
+        "The network has no entry of the login.",
+        "Make it again where logins are made, or correct the service's login.",
+    )
+    TARIFF_DIFFERS = (
+        "tariff-differs",
+        "The network has another tariff than the record.",
+        "Adopt the network's tariff, or adopt it and set the wanted one.",
+    )
+    SESSION_AT_LARGE = (
+        "session-at-large",
+        "The service is suspended, and a session of it has full service.",
+        "Disconnect it: the next login is suspended.",
+    )
+    SESSION_SUSPENDED = (
+        "session-suspended",
+        "The service is active, and a session of it still is a suspended one.",
+        "Disconnect it: the next login has full service.",
+    )
+    UNKNOWN_LOGIN = (
+        "unknown-login",
+        "A login is online that no service in the inventory has.",
+        "Import its service, or find out whose it is.",
     )
 
 

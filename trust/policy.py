@@ -43,6 +43,7 @@ class Action(enum.Enum):
     SET_PLAN = "set-plan"
     DISCONNECT = "disconnect"
     REVERT = "revert"
+    ADOPT = "adopt"
     CPE_SET = "cpe-set"
     CPE_REBOOT = "cpe-reboot"
     CPE_RESET = "cpe-factory-reset"

@@ -6,6 +6,7 @@ from agent.api.call import ApiCall, CallerRole, Route
 from agent.api.overview import overview, source_json
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority.standings import InForce
+from agent.changes.drifting import counts_json
 from agent.changes.journal import plans
 from agent.changes.journal.trust_state import freezes
 from agent.inventory import book
@@ -49,6 +50,7 @@ async def _status(call: ApiCall) -> Response:
             "devices": p.devices.counts(),
             "cpes": None if p.cpes is None else p.cpes.counts(),
             "services": book.count_services(p.store.reader),
+            "drift": counts_json(p.drift.last(), running=p.drift.running),
         },
     )
 

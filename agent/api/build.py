@@ -10,6 +10,7 @@ from agent.api.routes import Api
 from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority.approval import Approvals
 from agent.changes.clock_watch import ClockWatch
+from agent.changes.drifting import DriftWatch
 from agent.changes.engine.devices import Devices
 from agent.changes.journal.build import Ground
 from agent.changes.planning.intake import Intake
@@ -47,6 +48,7 @@ class ShownNetwork:
     cpes: CpeDesk | None
     outages: Outages
     host: HostState
+    drift: DriftWatch
 
 
 def build(
@@ -66,7 +68,7 @@ def build(
         ground: of the main job.
         log: the audit log.
         job: the main job.
-        network: devices and CPE.
+        network: devices, CPE, and the differences from the record.
         secrets: the secrets that the configuration names.
         handle: the agent's name.
         people: local users by uid.
@@ -97,6 +99,7 @@ def build(
         cpes=network.cpes,
         outages=network.outages,
         host=network.host,
+        drift=network.drift,
         cloud=cloud,
         witnessed=log.witnesses.witnessed_text,
         open_sealed=job.open_sealed,

@@ -13,6 +13,7 @@ from typing import Final
 from agent.changes.auditlog.evidence import Evidence
 from agent.changes.authority.approval import Approvals
 from agent.changes.clock_watch import ClockWatch
+from agent.changes.drifting import DriftWatch
 from agent.changes.engine.devices import Devices
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.trust_state import TrustState
@@ -74,6 +75,7 @@ class ApiParts:
     cpes: CpeDesk | None
     outages: Outages
     host: HostState
+    drift: DriftWatch
     cloud: Callable[[], Mapping[str, object]]
     witnessed: Callable[[int], str]
     open_sealed: Callable[[bytes], bytes]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.api import agent, audit, changes, cpes, devices, secrets, statements, subscribers, trust
+from agent.api import agent, audit, changes, cpes, devices, drift, secrets, statements, subscribers, trust
 from agent.api.call import ApiCall, ApiParts, CallerRole, Route, Strangers, is_admin, is_operator
 from agent.changes.journal.request import RequestError
 from agent.changes.planning.preview import NothingToDoError
@@ -21,6 +21,7 @@ ROUTES: tuple[Route, ...] = (
     *subscribers.ROUTES,
     *devices.ROUTES,
     *cpes.ROUTES,
+    *drift.ROUTES,
     *changes.ROUTES,
     *statements.ROUTES,
     *audit.ROUTES,

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import audit, change, client, cloud, config, cpe, device, local, secret, subscriber, trust
+from agent.cli import audit, change, client, cloud, config, cpe, device, drift, local, secret, subscriber, trust
 from agent.cli.connector_groups import ConnectorGroup, RootGroup
 from trust.terminal import error_json, wants_json
 
@@ -49,6 +49,7 @@ def make(connectors: Sequence[str] | None = None) -> typer.Typer:
     made.command("init")(local.init)
     made.command("run")(local.run)
     made.command("status")(local.status)
+    made.command("drift")(drift.drift)
     made.command("freeze")(local.freeze)
     made.command("unfreeze")(local.unfreeze)
     return made

@@ -25,7 +25,7 @@ from trust.errors import TrustError
 from trust.items import open_items_untrusted
 from trust.statements import Plan
 
-app = typer.Typer(help="Change services: suspend, restore, set-plan, disconnect.", no_args_is_help=True)
+app = typer.Typer(help="Change services: suspend, restore, set-plan, disconnect, adopt.", no_args_is_help=True)
 
 Refs = Annotated[list[str] | None, typer.Argument(help="Services or subscribers: C-10482/home, C-10482", metavar="REF")]
 File = Annotated[Path | None, typer.Option("--file", help="References from a file, one a line; - is standard input")]
@@ -37,6 +37,7 @@ Alone = Annotated[bool, typer.Option("--alone", help="Without a second person, w
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Id = Annotated[str, typer.Argument(help="The change's id: K7QF2", metavar="ID")]
 Signed = Annotated[Path, typer.Option("--file", help="The envelope that the person's own tool signed")]
+AdoptedReason = Annotated[str, typer.Option("--reason", help="Of a suspension to record: debt, abuse or request")]
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 
 
@@ -180,6 +181,19 @@ def disconnect(
 ) -> None:
     """End the sessions of services, so that they log in again. Cannot be undone."""
     ask(_asked("disconnect", refs, file, on_tariff, exclude, on_failure, hold=hold), as_json)
+
+
+@app.command()
+def adopt(
+    refs: Refs = None,
+    file: File = None,
+    exclude: Exclude = None,
+    reason: AdoptedReason = "request",
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Record the network's state of services as the wanted one, as a change with its author; nothing is sent."""
+    ask(_asked("adopt", refs, file, "", exclude, "stop", reason=reason, hold=hold), as_json)
 
 
 @app.command()

@@ -127,6 +127,8 @@ def _print_status(found: Json) -> None:
         print(line)
     disk = cast("dict[str, int]", found["disk"])
     print(f"disk     {_size(disk['free'])} of {_size(disk['size'])} free, {_size(disk['files'])} are the agent's")
+    if line := _drift(cast("Json | None", found["drift"])):
+        print(line)
     if line := _routers(cast("dict[str, int]", found["devices"])):
         print(line)
     if found["cpes"] is not None:
@@ -170,6 +172,14 @@ def _size(size_bytes: int) -> str:
         if size_bytes >= unit:
             return f"{size_bytes / unit:.1f} {name}"
     return f"{size_bytes / 2**10:.0f} KiB"
+
+
+def _drift(counts: Json | None) -> str:
+    """Return one line on the last comparison with the network, "" before the first."""
+    if counts is None:
+        return ""
+    told = f"{counts['differ']} of {counts['checked']} differ, {counts['not_checked']} not checked: ispagent drift"
+    return f"DRIFT    ALARM: {told}" if counts["alarm"] else f"drift    {told}"
 
 
 def _cpes(counts: dict[str, int]) -> str:

@@ -48,8 +48,7 @@ async def declared(baseline: Baseline, cpe: Cpe, service: Service | None, source
             elif named is not None:
                 secrets[name] = sources.secret(named).decode()
             else:
-                login = service.login if service is not None else ""
-                settings[name] = text.replace("{login}", login).replace("{spread}", spread(cpe.name))
+                settings[name] = _filled(text, cpe, service)
         except UnreadableError as err:
             return Leave(CpeSkipReason.SECRET_UNREADABLE, f"{name}: {err}", blocked=True)
         except UnicodeDecodeError:
@@ -57,6 +56,20 @@ async def declared(baseline: Baseline, cpe: Cpe, service: Service | None, source
                 CpeSkipReason.SECRET_UNREADABLE, f"{name}: the secret {named} is no text in UTF-8", blocked=True
             )
     return Declared(settings, secrets)
+
+
+def plain_settings(baseline: Baseline, cpe: Cpe, service: Service | None) -> Mapping[str, str]:
+    """Return the settings of a baseline that are no secrets, filled in; without those that need an unknown login."""
+    return {
+        name: _filled(text, cpe, service)
+        for name, text in baseline.values.items()
+        if text != PASSWORD and secret_named(text) is None and (service is not None or "{login}" not in text)
+    }
+
+
+def _filled(text: str, cpe: Cpe, service: Service | None) -> str:
+    login = service.login if service is not None else ""
+    return text.replace("{login}", login).replace("{spread}", spread(cpe.name))
 
 
 def spread(name: str) -> str:

@@ -12,11 +12,13 @@ from agent.changes.planning.intake import Planner
 from agent.changes.planning.preview import Previewer
 from agent.cpe.baseline import SecretSources
 from agent.cpe.desk import CpeDesk
+from agent.cpe.drift import CpeDrift
 from agent.cpe.intake import CpeIntake
 from agent.cpe.planner import planners
 from agent.cpe.provision import Provisioner
 from agent.cpe.store import CpeStore
 from agent.cpe_model.manager import CpeManager
+from agent.inventory import book
 from trust.policy import Action
 
 
@@ -41,11 +43,12 @@ class CpeContext:
 
 @dataclass(frozen=True, slots=True)
 class CpeParts:
-    """The CPE domain. `desk` and `provisioner` None: this agent manages no CPE, and the planners say so."""
+    """The CPE domain. `desk`, `provisioner` and `drift` None: this agent manages no CPE, and the planners say so."""
 
     planners: Mapping[Action, Planner]
     desk: CpeDesk | None = None
     provisioner: Provisioner | None = None
+    drift: CpeDrift | None = None
 
 
 def build(context: CpeContext, connectors: Iterable[object]) -> CpeParts:
@@ -69,4 +72,5 @@ def build(context: CpeContext, connectors: Iterable[object]) -> CpeParts:
         waiting_for=c.waiting_for,
     )
     provisioner = Provisioner(desk, intake, g.trust, g.clock, c.handle, c.poke, problems)
-    return CpeParts(planners(intake), desk, provisioner)
+    drift = CpeDrift(intake, lambda: book.services(g.store.reader))
+    return CpeParts(planners(intake), desk, provisioner, drift)

@@ -50,3 +50,13 @@ class CpeSkipReason(ExplainedReason):
         "Use a name of the profile or a full path.",
     )
     UNSAFE = "unsafe", "This model is known to fail on the request.", "Do it by hand, with somebody at the device."
+
+
+class CpeDriftReason(ExplainedReason):
+    """How a CPE differs from the state that is declared for it."""
+
+    BASELINE_DIFFERS = (
+        "cpe-baseline-differs",
+        "By its last known values the CPE is no longer as its baseline declares.",
+        "Read it anew (ispagent cpe refresh), then provision it again.",
+    )

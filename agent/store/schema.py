@@ -266,7 +266,25 @@ ALTER TABLE plan ADD COLUMN outcome_due INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX plan_outcome_due ON plan (plan_id) WHERE outcome_due = 1;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7)
+V8 = """
+-- Rounds in which the network was compared with the record, and the differences of the last one.
+CREATE TABLE drift_round (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, began_s INTEGER NOT NULL, ended_s INTEGER NOT NULL,
+    services INTEGER NOT NULL, checked INTEGER NOT NULL, differ INTEGER NOT NULL, unread INTEGER NOT NULL,
+    busy INTEGER NOT NULL, alarm INTEGER NOT NULL, notes TEXT NOT NULL
+);
+CREATE TABLE drift (
+    subject TEXT NOT NULL, code TEXT NOT NULL, first_s INTEGER NOT NULL, read_s INTEGER NOT NULL, told TEXT NOT NULL,
+    PRIMARY KEY (subject, code)
+) WITHOUT ROWID;
+CREATE TABLE drift_unread (subject TEXT PRIMARY KEY, why TEXT NOT NULL, first_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TRIGGER drift_gone AFTER DELETE ON service BEGIN
+    DELETE FROM drift WHERE subject = OLD.ref;
+    DELETE FROM drift_unread WHERE subject = OLD.ref;
+END;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

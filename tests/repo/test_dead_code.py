@@ -20,7 +20,6 @@ from tests.repo import tree
 
 ALLOWED = {
     "agent.config.documented_keys": "tests/repo/test_docs.py compares docs/config.md with it",
-    "agent.services.network.NetworkReader.read_states": "the drift list and subscriber show are built on it",
     **{f"{package}.spec.SPEC": "the registry reads it by its package's name" for package in registry.DEFAULT},
 }
 """Names without a caller in the product, each with the reason why it stays."""

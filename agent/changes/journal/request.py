@@ -47,6 +47,9 @@ def refusal(problems: Sequence[str]) -> RequestError:
     return RequestError("\n".join([*problems[:PROBLEMS_MAX], *([f"… and {left} more"] if left > 0 else [])]))
 
 
+_WITH_REASON = frozenset({Action.SUSPEND, Action.RESTORE, Action.ADOPT})
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What was asked, before anybody looked whether such subscribers exist.
@@ -89,7 +92,7 @@ def reason_of(action: Action, text: str) -> SuspensionReason:
     Raises:
         RequestError: suspend or restore with a reason that is not known.
     """
-    if action not in (Action.SUSPEND, Action.RESTORE):
+    if action not in _WITH_REASON:
         return SuspensionReason.DEBT
     try:
         return SuspensionReason(text)
@@ -231,5 +234,5 @@ def intent_of(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> 
         on_stale=OnStale.SKIP,
         canary=ask.canary or 0,
         expires=int(now_s) + INTENT_LIFE_S,
-        reason=ask.reason.value if ask.action in (Action.SUSPEND, Action.RESTORE) else "",
+        reason=ask.reason.value if ask.action in _WITH_REASON else "",
     )

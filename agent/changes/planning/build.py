@@ -10,6 +10,7 @@ from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority.standings import Standings
 from agent.changes.engine.steps import RunParts
 from agent.changes.journal.build import Ground
+from agent.changes.planning.adopt import Adopter
 from agent.changes.planning.intake import Intake, Planner
 from agent.changes.planning.preview import Pacing, Previewer
 from agent.connectors.spec import AccessMap
@@ -65,4 +66,6 @@ def build_intake(
         planners: of actions that are not on services.
     """
     g = ground
+    adopting = {Action.ADOPT: Adopter(g.store, previewer, access, g.clock)}
+    planners = {**planners, **adopting}
     return Intake(g.store, g.vault, previewer.sessions, previewer, access, g.clock, doubt, standings, planners)

@@ -21,6 +21,7 @@ FOUND = {
     "trust_warning": None,
     "log": {"size": 1, "witnessed_text": "not witnessed", "vkey": "v"},
     "changes": {},
+    "drift": None,
     "services": 0,
     "targets": [],
     "devices": {"configured": 0, "not-asked": 0, "reachable": 0, "unreachable": 0, "refused": 0, "findings": 0},
