@@ -21,11 +21,11 @@ from agent.changes.engine.steps import RunParts, Steps
 from agent.changes.engine.tickets import Tickets, addresses_of
 from agent.changes.engine.undo import Undo, can_be_undone
 from agent.changes.journal import plans
-from agent.changes.journal.machine import FINAL, TOUCHED, UNSENT, Event
+from agent.changes.journal.machine import FAILED, FINAL, TOUCHED, UNSENT, Event
 from agent.changes.journal.plans import Loaded
 from agent.connectors.base import UnreadableError
 from agent.model import ABSENT, Direction, Item, ItemState, Wave
-from agent.reasons import ItemReason
+from agent.reasons import ItemReason, ProofReason
 from agent.runtime.clock import Clock
 from agent.runtime.supervise import Crash, contain
 from agent.store.errors import StoreFailedError
@@ -296,9 +296,10 @@ class Run:
         return sum(self._failure(n) and self._fate_known(n, state) for n, state in self.tickets.states.items())
 
     def _failure(self, n: int) -> bool:
-        """Tell whether an item failed, other than by a target that does not answer: that says nothing of the change."""
+        """Tell whether an item failed, other than for want of an answer: that says nothing of the change."""
         reason = self.tickets.reasons[n]
-        return self.tickets.failed(n) and reason != ItemReason.TARGET_AWAY and not absent(reason)
+        silent = reason in (ItemReason.TARGET_AWAY, ProofReason.NOT_PROVEN) or absent(reason)
+        return self.tickets.states[n] in FAILED and not silent
 
     def _fate_known(self, n: int, state: ItemState) -> bool:
         """Tell whether the state of a failed item counts: after a restart one in doubt does not until it goes on."""
@@ -332,7 +333,7 @@ class Run:
         self._away.pop(item.n, None)
         if run.away:
             self._away[item.n] = run.away
-        if self.tickets.failed(item.n):  # nothing else brings a run nearer to its stop
+        if self.tickets.states[item.n] in FAILED:  # nothing else brings a run nearer to its stop
             self._check_stop()
 
     async def _give_up(self, item: Item) -> None:

@@ -29,7 +29,7 @@ from agent.model import (
     Transition,
     write_changes,
 )
-from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
+from agent.reasons import ItemReason, RefusalReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.store.db import Store, Tx
 from agent.store.errors import ErasedSubjectError, RefusedCommandError
@@ -76,25 +76,12 @@ class Tickets:
         self.states: dict[int, ItemState] = {}
         self.reasons: dict[int, str] = {}
         """The reason of each item's last move."""
-        self.unproven: set[int] = set()
-        """Items that ended without a word of the network on whether they hold: no failures."""
         self._services: dict[int, str | None] = {}
 
-    def track(self, item: Item, state: ItemState, reason: str = "") -> None:
+    def track(self, item: Item, state: ItemState, reason: str) -> None:
         """Take note of an item, of the state that the database has for it, and why."""
         self.states[item.n], self.reasons[item.n] = state, reason
-        self._note_reason(item.n, reason)
         self._services[item.n] = item.subject
-
-    def _note_reason(self, n: int, reason: str) -> None:
-        if reason == ProofReason.NOT_PROVEN:
-            self.unproven.add(n)
-        else:
-            self.unproven.discard(n)
-
-    def failed(self, n: int) -> bool:
-        """Tell whether an item's state counts against the stop rules."""
-        return self.states[n] in FAILED and n not in self.unproven
 
     def unsent(self, item: Item) -> bool:
         """Tell whether nothing of an item was sent."""
@@ -255,7 +242,6 @@ class Tickets:
         done = None if owed is None else self._done(owed)
         move = self._move(item.n, event, reason, detail, desired)
         state = self.states[item.n] = await self._store.run(item_commands.EndItem(move, done, give_back))
-        self._note_reason(item.n, reason)
         if state in FAILED:
             target = item.steps[0].target if item.steps else ""
             told = {"change": self.plan.short, "item": item.n, "target": target, "state": state.value}
