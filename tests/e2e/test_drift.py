@@ -1,0 +1,166 @@
+"""Drift on a network as it is: rows toggled by SQL as daloRADIUS would, sessions that are not as their login, ghosts.
+
+Each difference is found within one round, and nothing else is. On the lab's own RADIUS server, and on the real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from agent.reasons import DriftReason
+from lab.isp import Isp
+from lab.population import MARKER_GROUP, LabService
+from lab.staff import Staff, write_disabled_group
+from tests.e2e.files import dsn_of, ordinary, real_radius, ref_of
+from tests.e2e.site import END_S, Json, Site, at_work
+from tests.e2e.test_sessions import add_ghost, dial_unknown, mark, unmark, until_known
+from tests.servers import Cluster, FreeRadius
+
+ISP = {"services": 60, "nas": 2}
+WAITS = {"within_s": (1, 3)}
+R = DriftReason
+Scene = Callable[[Isp, Site], Awaitable[None]]
+
+
+async def one_round(site: Site) -> Json:
+    await site.call("POST", "/v1/drift", {})
+    with trio.fail_after(END_S):
+        while (found := await site.call("GET", "/v1/drift"))["running"]:  # noqa: ASYNC110  asked as a person does
+            await trio.sleep(0.05)
+    answer: Json = found
+    return answer
+
+
+def by_subject(found: Json) -> dict[str, str]:
+    return {str(one["subject"]): str(one["code"]) for one in found["differences"]}
+
+
+async def redial(isp: Isp, service: LabService) -> None:
+    """Let the service's session begin anew, and wait until accounting has it."""
+    await isp.hang_up(service.login)
+    await isp.dial(service.login)
+    await until_known(isp, service)
+
+
+async def move_to(isp: Isp, service: LabService, group: str) -> None:
+    sql = "UPDATE radusergroup SET groupname = ? WHERE username = ? AND groupname <> ?"
+    await isp.database.execute(sql, (group, service.login, MARKER_GROUP))
+
+
+async def remove(isp: Isp, service: LabService) -> None:
+    for table in ("radcheck", "radreply", "radusergroup"):
+        await isp.database.execute(f"DELETE FROM {table} WHERE username = ?", (service.login,))
+
+
+async def staff_at_work(isp: Isp, site: Site) -> None:
+    """Play a day of staff and lost packets; each difference is listed after one round, and no other."""
+    staff = Staff(isp, 1)
+    await write_disabled_group(isp)
+    gone, marked, off, moved, removed, at_large, walled, ghosted, unknown, fine, away = ordinary(isp, 11)
+    cut = (gone, at_large, fine)
+    for service in cut:
+        done = await site.do("suspend", ref_of(service), reason="request")
+        assert [item["state"] for item in done["items"]] == ["applied"]
+    before = by_subject(await one_round(site))
+    assert set(before.values()) <= {R.LOGIN_MISSING}, "only logins that the lab never gave to RADIUS"
+    assert set(before) == {ref_of(s) for s in isp.services if not s.mapped}
+
+    await unmark(isp, gone)
+    await mark(isp, marked)
+    await staff.disable(off.login)
+    other = next(s.tariff for s in isp.services if s.tariff.name != moved.tariff.name)
+    await move_to(isp, moved, other.group)
+    await remove(isp, removed)
+    await unmark(isp, at_large)
+    await redial(isp, at_large)
+    await mark(isp, at_large)  # staff thought again: the session has full service until it ends
+    await mark(isp, walled)
+    await redial(isp, walled)
+    await unmark(isp, walled)
+    await add_ghost(isp, ghosted, "127.0.0.1")
+    await dial_unknown(isp, unknown)
+    await isp.hang_up(away.login)
+
+    found = await one_round(site)
+    assert {s: c for s, c in by_subject(found).items() if s not in before} == {
+        ref_of(gone): R.SUSPENSION_GONE,
+        ref_of(marked): R.SUSPENDED_UNRECORDED,
+        ref_of(off): R.LOGIN_REJECTED,
+        ref_of(moved): R.TARIFF_DIFFERS,
+        ref_of(removed): R.LOGIN_MISSING,
+        ref_of(at_large): R.SESSION_AT_LARGE,
+        ref_of(walled): R.SESSION_SUSPENDED,
+    }
+    assert found["not_checked"] == []
+    counts = found["round"]
+    assert counts["checked"] == counts["services"]
+
+    # What each ask promises holds; a record that is adopted shows sessions that are not as it says now
+    for service, reason in ((gone, "request"), (marked, "abuse"), (moved, "request")):
+        await settled(site, "adopt", service, reason=reason)
+    for service in (at_large, walled):
+        await settled(site, "disconnect", service)
+        await until_known_again(isp, service)
+    theirs = {ref_of(off): R.LOGIN_REJECTED, ref_of(removed): R.LOGIN_MISSING}
+    left = {s: c for s, c in by_subject(await one_round(site)).items() if s not in before}
+    assert left == {**theirs, ref_of(gone): R.SESSION_SUSPENDED, ref_of(marked): R.SESSION_AT_LARGE}
+    for service in (gone, marked):
+        await settled(site, "disconnect", service)
+        await until_known_again(isp, service)
+    left = {s: c for s, c in by_subject(await one_round(site)).items() if s not in before}
+    assert left == theirs
+
+
+async def settled(site: Site, action: str, service: LabService, **fields: object) -> None:
+    """Settle a difference by a change."""
+    done = await site.do(action, ref_of(service), **fields)
+    assert [item["state"] for item in done["items"]] == ["applied"], (action, done["items"])
+
+
+async def until_known_again(isp: Isp, service: LabService) -> None:
+    """Wait until the CPE has dialled in again, and accounting knows it."""
+    with trio.fail_after(END_S):
+        while not isp.sessions(service.login):  # noqa: ASYNC110  another task dials
+            await trio.sleep(0.02)
+    await until_known(isp, service)
+
+
+async def next_logins(isp: Isp, site: Site) -> None:
+    """Judge again what is set for a next login until the login comes."""
+    (service,) = ordinary(isp, 1)
+    await isp.hang_up(service.login)
+    change = await site.do("suspend", ref_of(service), reason="request")
+    assert [item["state"] for item in change["items"]] == ["set-at-next-login"]
+    assert (await site.daemon.judging.round()).moved == 0
+    await isp.dial(service.login)
+    await until_known(isp, service)
+    assert (await site.daemon.judging.round()).moved == 1
+    change = await site.show(change)
+    assert (change["state"], change["items"][0]["state"], change["items"][0]["reason"]) == ("done", "applied", "garden")
+
+
+SCENES = (staff_at_work, next_logins)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scene", SCENES)
+async def test_on_the_lab(tmp_path: Path, scene: Scene) -> None:
+    async with at_work(tmp_path, isp=ISP, **WAITS) as (isp, site):
+        await scene(isp, site)
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+@pytest.mark.parametrize("scene", SCENES)
+async def test_on_freeradius(
+    tmp_path: Path, cluster: Cluster, freeradius: Callable[..., FreeRadius], scene: Scene
+) -> None:
+    database = cluster.fresh()
+    options: dict[str, Any] = {**ISP, "dsn": dsn_of(database), "radius": real_radius(freeradius(database))}
+    async with at_work(tmp_path, isp=options, **WAITS) as (isp, site):
+        await scene(isp, site)
