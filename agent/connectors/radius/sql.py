@@ -30,15 +30,18 @@ from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import BoundChange, ChangeKind, RowChange, Table, UserRow
 from agent.connectors.radius.schema import Database
 from agent.connectors.radius.sql_connection import (
+    BEGIN_READING,
+    BEGIN_WRITING,
+    COMMIT,
     DRIVER_ERRORS,
     Connection,
     Guard,
     NoThreadError,
     Pool,
     Query,
-    Reading,
     Rows,
     SqlFault,
+    Talk,
     fault,
 )
 from agent.connectors.radius.sql_errors import explained
@@ -95,26 +98,26 @@ def text_of(value: Any) -> str:
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-def user_rows(connection: Connection, login: str) -> Iterable[tuple[Any, ...]]:
+def user_rows(kind: Database, login: str) -> Talk[Rows]:
     """Return (table, id, login as it is spelled, name, op, value) of a user's rows, locked where that needs words."""
-    if connection.kind is Database.POSTGRESQL:
-        for number, *rest in connection.run(_USER_IN_ONE, (login,) * len(USER_TABLES)):
-            yield list(USER_TABLES)[number], *rest
-        return
-    lock = " FOR UPDATE" if connection.kind is Database.MARIADB else ""
+    if kind is Database.POSTGRESQL:
+        answer = yield _USER_IN_ONE, (login,) * len(USER_TABLES)
+        return [(list(USER_TABLES)[number], *rest) for number, *rest in answer.rows]
+    found: Rows = []
+    lock = " FOR UPDATE" if kind is Database.MARIADB else ""
     for table, (sql_table, columns) in USER_TABLES.items():
         words = ("SELECT id, username,", columns, "FROM", sql_table, "WHERE username = %s ORDER BY id")
-        for row in connection.run(" ".join(words) + lock, (login,)):
-            yield table, *row
+        found += [(table, *row) for row in (yield " ".join(words) + lock, (login,)).rows]
+    return found
 
 
-def keyed_rows(kind: Database, tables: Mapping[Table, tuple[str, str]], key: str, keys: Sequence[str]) -> Reading[Rows]:
+def keyed_rows(kind: Database, tables: Mapping[Table, tuple[str, str]], key: str, keys: Sequence[str]) -> Talk[Rows]:
     """Return (table, index of the key, id, key as it is spelled, name, op, value) of each row, by table and id."""
     order = list(tables)
     found: Rows = []
     if kind is not Database.POSTGRESQL:
         for table, (sql_table, columns) in tables.items():
-            for row in (yield look_up(kind, f"id, {key}, {columns}", sql_table, key, "", keys)):
+            for row in (yield look_up(kind, f"id, {key}, {columns}", sql_table, key, "", keys)).rows:
                 found.append((table, *row))
         return found
     # One statement: one state of the database in one round trip. Where it reads rows of a table, it reads only those.
@@ -128,7 +131,7 @@ def keyed_rows(kind: Database, tables: Mapping[Table, tuple[str, str]], key: str
         )
         parts.append(" ".join((*words, "JOIN", sql_table, "ON", key, "= w.k")))
     named = "WITH k AS MATERIALIZED (SELECT * FROM unnest(%s::text[]) WITH ORDINALITY AS u(k, n)) "
-    for number, *rest in (yield named + " UNION ALL ".join(parts) + " ORDER BY t, id", (list(keys),)):
+    for number, *rest in (yield named + " UNION ALL ".join(parts) + " ORDER BY t, id", (list(keys),)).rows:
         found.append((order[number], *rest))
     return found
 
@@ -165,17 +168,17 @@ _DELETE: Final = {
 }
 
 
-def change_row(connection: Connection, login: str, bound: BoundChange) -> int:
-    """Make one row change and return how many rows the database says it changed."""
+def row_change(login: str, bound: BoundChange) -> Query:
+    """Return the statement that makes one row change."""
     change = bound.change
     new: tuple[object, ...] = (int(change.value),) if change.table is Table.GROUP else (change.op, change.value)
     match change.kind:
         case ChangeKind.INSERT:
-            return connection.change(_INSERT[change.table], (login, change.name, *new))
+            return _INSERT[change.table], (login, change.name, *new)
         case ChangeKind.UPDATE:
-            return connection.change(_UPDATE[change.table], (*new, bound.id))
+            return _UPDATE[change.table], (*new, bound.id)
         case ChangeKind.DELETE:
-            return connection.change(_DELETE[change.table], (bound.id,))
+            return _DELETE[change.table], (bound.id,)
 
 
 KEYS_PER_READ: Final = 100
@@ -279,9 +282,9 @@ class SqlAuthority:
             UnreadableError: the database cannot be asked.
         """
 
-        def read() -> Reading[dict[str, int]]:
+        def read() -> Talk[dict[str, int]]:
             words = ("SELECT username, count(*) FROM radacct WHERE", OPEN[self._kind], "GROUP BY username")
-            return {text_of(login): int(n) for login, n in (yield " ".join(words), ())}
+            return {text_of(login): int(n) for login, n in (yield " ".join(words), ()).rows}
 
         return await self._read_in_thread(read, alone=True)  # its rows are many: other tasks go on meanwhile
 
@@ -292,8 +295,8 @@ class SqlAuthority:
             UnreadableError: it does not; the message says why and names nobody.
         """
 
-        def read() -> Reading[Rows]:
-            return (yield "SELECT 1", ())
+        def read() -> Talk[Rows]:
+            return (yield "SELECT 1", ()).rows
 
         if self._kind is Database.POSTGRESQL:
             await self._read_here(read)
@@ -315,10 +318,15 @@ class SqlAuthority:
             NotSentError: nothing was written; reason `unreachable`, `refused`, `busy` or `timeout`.
             LostError: COMMIT was sent and its answer lost.
         """
-        guard = Guard()
+        guard, limit_s = Guard(), 2 * self._pool.target.timeout_s + _PAUSES_S
         work = _Write(self._pool, guard, login, before, tuple(changes), to_value)
         try:
-            done, result = await self._pool.in_thread(work.run, guard, 2 * self._pool.target.timeout_s + _PAUSES_S)
+            if self._kind is Database.POSTGRESQL:
+                done, result = False, None
+                with trio.move_on_after(limit_s):
+                    done, result = True, await work.run_here(limit_s)
+            else:
+                done, result = await self._pool.in_thread(work.run, guard, limit_s)
         except NoThreadError as err:
             target = self._pool.target.id
             raise NotSentError(f"{target}: nothing was written: {err}", reason=TargetReason.UNREACHABLE) from err
@@ -326,7 +334,7 @@ class SqlAuthority:
             return result
         if guard.committing:
             raise LostError(f"{self._pool.target.id}: no answer to COMMIT in time", reason=TargetReason.TIMEOUT)
-        raise NotSentError(f"{self._pool.target.id}: the write was given up before COMMIT", reason=TargetReason.TIMEOUT)
+        raise work.given_up()
 
     async def aclose(self) -> None:
         """Close the connections that are not in use."""
@@ -337,7 +345,7 @@ class SqlAuthority:
     async def _read_keyed(
         self, tables: Mapping[Table, tuple[str, str]], key: str, names: Collection[str]
     ) -> dict[str, tuple[UserRow, ...]]:
-        def read(chunk: Sequence[str]) -> Reading[dict[str, list[UserRow]]]:
+        def read(chunk: Sequence[str]) -> Talk[dict[str, list[UserRow]]]:
             found: dict[str, list[UserRow]] = {name: [] for name in chunk}
             for table, n, row_id, *texts in (yield from keyed_rows(self._kind, tables, key, chunk)):
                 spelled, name, op, value = map(text_of, texts)
@@ -348,12 +356,11 @@ class SqlAuthority:
         return {name: tuple(rows) for name, rows in chunks.items()}
 
     async def _read_open(self, key: str, values: Collection[str]) -> dict[str, tuple[OpenSession, ...]]:
-        def read(chunk: Sequence[str]) -> Reading[dict[str, list[OpenSession]]]:
+        def read(chunk: Sequence[str]) -> Talk[dict[str, list[OpenSession]]]:
             found: dict[str, list[OpenSession]] = {value: [] for value in chunk}
             columns = f"radacctid AS id, {SESSION_COLUMNS[self._kind]}"
-            for n, _, *texts, since, heard in (
-                yield look_up(self._kind, columns, "radacct", key, OPEN[self._kind], chunk)
-            ):
+            answer = yield look_up(self._kind, columns, "radacct", key, OPEN[self._kind], chunk)
+            for n, _, *texts, since, heard in answer.rows:
                 unique, session, login, nas, ip, ip6, delegated, mac = map(text_of, texts)
                 found[chunk[n]].append(
                     OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0), int(heard or 0))
@@ -363,7 +370,7 @@ class SqlAuthority:
         return {value: tuple(rows) for value, rows in (await self._read_chunks(values, read, alone=True)).items()}
 
     async def _read_chunks(
-        self, keys: Collection[str], read: Callable[[Sequence[str]], Reading[dict[str, list[_T]]]], *, alone: bool
+        self, keys: Collection[str], read: Callable[[Sequence[str]], Talk[dict[str, list[_T]]]], *, alone: bool
     ) -> dict[str, list[_T]]:
         """Read by chunks of keys. `alone`: one statement a chunk; more read one state of the database together."""
         wanted, found = list(dict.fromkeys(keys)), dict[str, list[_T]]()
@@ -375,7 +382,7 @@ class SqlAuthority:
                 found |= await self._read_in_thread(reading, alone=alone)
         return found
 
-    async def _read_here(self, reading: Callable[[], Reading[_T]]) -> _T:
+    async def _read_here(self, reading: Callable[[], Talk[_T]]) -> _T:
         """Read in this task: a thread to wait in costs twice the CPU of the query."""
         with trio.move_on_after(self._limit_s):
             while True:
@@ -398,7 +405,7 @@ class SqlAuthority:
                 return found
         raise self._late()
 
-    async def _read_in_thread(self, reading: Callable[[], Reading[_T]], *, alone: bool) -> _T:
+    async def _read_in_thread(self, reading: Callable[[], Talk[_T]], *, alone: bool) -> _T:
         guard = Guard()
         work = functools.partial(self._read, guard, reading, alone=alone)
         try:
@@ -410,16 +417,16 @@ class SqlAuthority:
             raise self._late()
         return found
 
-    def _read(self, guard: Guard, reading: Callable[[], Reading[_T]], *, alone: bool) -> _T:
+    def _read(self, guard: Guard, reading: Callable[[], Talk[_T]], *, alone: bool) -> _T:
         while True:
             connection = None
             try:
                 connection = self._pool.take(guard)
                 if not alone:
-                    connection.begin_reading()
+                    connection.run(BEGIN_READING[self._kind])
                 found = connection.follow(reading())
                 if not alone:
-                    connection.commit()
+                    connection.run(COMMIT)
             except DRIVER_ERRORS as err:
                 stale = connection is not None and not connection.fresh
                 self._pool.drop(connection, guard)
@@ -438,18 +445,13 @@ class SqlAuthority:
         return UnreadableError(f"{self._pool.target.id}: no answer in time", reason=TargetReason.TIMEOUT)
 
 
-def _roll_back(connection: Connection) -> bool:
-    """Return whether a transaction that lost to others is over and its connection as good as before."""
-    try:
-        connection.rollback()
-    except DRIVER_ERRORS:  # SQLite refuses where no transaction had begun
-        return False
-    return True
+def _rollback() -> Talk[None]:
+    yield "ROLLBACK", ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    """One conditional write, in its thread."""
+    """One conditional write: in a thread, or with PostgreSQL in the task that calls."""
 
     pool: Pool
     guard: Guard
@@ -459,74 +461,134 @@ class _Write:
     to_value: Callable[[Iterable[UserRow]], Value]
 
     def run(self) -> Drift | None:
+        """Do it in a thread."""
         tries = 0
         while True:
             connection = None
             try:
                 connection = self.pool.take(self.guard)
-                drift = self._transaction(connection)
+                drift = connection.follow(self._transaction())
             except DRIVER_ERRORS as err:
-                stale = connection is not None and not connection.fresh
-                if connection is not None and fault(err) is SqlFault.CONFLICT and _roll_back(connection):
-                    self.pool.give_back(connection, self.guard)
-                else:
-                    self.pool.drop(connection, self.guard)
-                tries += 0 if stale and fault(err) is SqlFault.GONE else 1
-                why = explained(err, self.pool.target, connection.verb if connection else "")
-                self._judge(err, why, stale=stale, last=tries >= TRIES_MAX)
-                if fault(err) is SqlFault.CONFLICT:
-                    time.sleep(secrets.SystemRandom().uniform(0, min(_PAUSE_S * 2**tries, _PAUSE_MAX_S)))
+                whole = connection is not None and fault(err) is SqlFault.CONFLICT and _roll_back(connection)
+                self._put_away(connection, whole=whole)
+                tries += 0 if _is_stale(err, connection) else 1
+                self._judge(err, connection, last=tries >= TRIES_MAX)
+                time.sleep(_pause_s(err, tries))
                 continue
             except BaseException:
-                self.pool.drop(connection, self.guard)
+                self._put_away(connection, whole=False)
                 raise
-            self.pool.give_back(connection, self.guard)
+            self._put_away(connection, whole=True)
             return drift
 
-    def _transaction(self, connection: Connection) -> Drift | None:
-        connection.begin_writing()
-        rows = self._rows(connection)
+    async def run_here(self, limit_s: float) -> Drift | None:
+        """Do it in this task, within `limit_s` for a new connection: a thread costs twice the CPU of the statements."""
+        tries = 0
+        while True:
+            connection = None
+            try:
+                connection = self.pool.kept() or await self.pool.open(limit_s)
+                if connection is None:
+                    break
+                drift = await connection.follow_here(self._transaction())
+            except DRIVER_ERRORS as err:
+                whole = connection is not None and fault(err) is SqlFault.CONFLICT and await self._roll_back(connection)
+                self._put_away(connection, whole=whole)
+                tries += 0 if _is_stale(err, connection) else 1
+                self._judge(err, connection, last=tries >= TRIES_MAX)
+                await trio.sleep(_pause_s(err, tries))
+                continue
+            except BaseException:  # cancelled: the answer would be taken for the next question's
+                self._put_away(connection, whole=False)
+                raise
+            self._put_away(connection, whole=True)
+            return drift
+        raise self.given_up()
+
+    async def _roll_back(self, connection: Connection) -> bool:
+        """Do as the function of that name, in this task."""
+        try:
+            await connection.follow_here(_rollback())
+        except DRIVER_ERRORS:
+            return False
+        except BaseException:
+            self._put_away(connection, whole=False)
+            raise
+        return True
+
+    def _put_away(self, connection: Connection | None, *, whole: bool) -> None:
+        """Keep a connection that is as good as before for the next call, close any other."""
+        if connection is not None and whole:
+            self.pool.give_back(connection, self.guard)
+        else:
+            self.pool.drop(connection, self.guard)
+
+    def _transaction(self) -> Talk[Drift | None]:
+        kind = self.pool.target.database
+        yield BEGIN_WRITING[kind], ()
+        rows: list[UserRow] = []
+        for table, row_id, *texts in (yield from user_rows(kind, self.login)):  # locked where the database needs it
+            spelled, name, op, value = map(text_of, texts)
+            rows.append(UserRow(table, name, op, value, int(row_id), spelled))
         observed = self.to_value(rows)
         others = other_spellings(self.login, (row.spelled for row in rows))
         if others:
             observed = {**rowset.fields_of(observed), SAME_AS: others}
         if observed != self.before:
-            connection.rollback()
+            yield from _rollback()
             return Drift(observed)
         spelling = rows[0].spelled if rows else self.login
         for bound in rowset.bind(rows, self.changes):
-            counted = change_row(connection, spelling, bound)
+            counted = (yield row_change(spelling, bound)).changed
             if counted != 1:
                 raise NotSentError(
                     f"row change: expected 1 row, the database changed {counted}", reason=RadiusReason.ROW_COUNT
                 )
         if not self.guard.commit_begins():
-            raise NotSentError("the write was given up before COMMIT", reason=TargetReason.TIMEOUT)
-        connection.commit()
+            raise self.given_up()
+        yield COMMIT, ()
         return None
 
-    def _rows(self, connection: Connection) -> list[UserRow]:
-        """Return the user's rows, locked where the database needs it."""
-        rows: list[UserRow] = []
-        for table, row_id, *texts in user_rows(connection, self.login):
-            spelled, name, op, value = map(text_of, texts)
-            rows.append(UserRow(table, name, op, value, int(row_id), spelled))
-        return rows
+    def given_up(self) -> NotSentError:
+        """Return the error of a write that took too long."""
+        what = f"{self.pool.target.id}: the write was given up before COMMIT"
+        return NotSentError(what, reason=TargetReason.TIMEOUT)
 
-    def _judge(self, err: BaseException, why: str, *, stale: bool, last: bool) -> None:
+    def _judge(self, err: BaseException, connection: Connection | None, *, last: bool) -> None:
         """Return when the transaction may be run again; raise what is known otherwise."""
-        kind, target = fault(err), self.pool.target.id
+        kind, target = fault(err), self.pool.target
+        why = explained(err, target, connection.verb if connection else "")
         if kind is SqlFault.CONFLICT:
             # The server says that it rolled back, even in answer to COMMIT.
             self.guard.rolled_back()
             if last or self.guard.aborted:
                 raise NotSentError(
-                    f"{target}: lost to other writers {TRIES_MAX} times", reason=TargetReason.BUSY
+                    f"{target.id}: lost to other writers {TRIES_MAX} times", reason=TargetReason.BUSY
                 ) from None
         elif self.guard.committing:
             raise LostError(
-                f"{target}: the answer to COMMIT was lost: {why}", reason=RadiusReason.COMMIT_LOST
+                f"{target.id}: the answer to COMMIT was lost: {why}", reason=RadiusReason.COMMIT_LOST
             ) from None
-        elif not (stale and kind is SqlFault.GONE) or self.guard.aborted:
-            reason = _REASONS[kind]
-            raise NotSentError(f"{target}: nothing was written: {why}", reason=reason) from None
+        elif not _is_stale(err, connection) or self.guard.aborted:
+            raise NotSentError(f"{target.id}: nothing was written: {why}", reason=_REASONS[kind]) from None
+
+
+def _is_stale(err: BaseException, connection: Connection | None) -> bool:
+    """Tell whether a kept connection broke: the server was restarted since, which is no news about it now."""
+    return connection is not None and not connection.fresh and fault(err) is SqlFault.GONE
+
+
+def _roll_back(connection: Connection) -> bool:
+    """Return whether a transaction that lost to others is over and its connection as good as before."""
+    try:
+        connection.follow(_rollback())
+    except DRIVER_ERRORS:  # SQLite refuses where no transaction had begun
+        return False
+    return True
+
+
+def _pause_s(err: BaseException, tries: int) -> float:
+    """Return how long to wait before the transaction is run again."""
+    if fault(err) is not SqlFault.CONFLICT:
+        return 0.0
+    return secrets.SystemRandom().uniform(0, min(_PAUSE_S * 2**tries, _PAUSE_MAX_S))

@@ -19,7 +19,7 @@ import socket
 import sqlite3
 import threading
 from collections.abc import Callable, Generator, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar
 
 import psycopg
 import pymysql
@@ -39,8 +39,17 @@ _T = TypeVar("_T")
 Query = tuple[str, Sequence[object]]
 """A statement with `%s` for its parameters, and the parameters."""
 Rows = list[tuple[Any, ...]]
-Reading = Generator[Query, Rows, _T]
-"""Gives statements, takes the rows of each, and returns their meaning: the same in a thread and in a task."""
+
+
+class Answer(NamedTuple):
+    """The rows of a statement, and how many rows it changed."""
+
+    rows: Rows
+    changed: int
+
+
+Talk = Generator[Query, Answer, _T]
+"""Gives statements, takes the answer to each, and returns their meaning: the same in a thread and in a task."""
 
 _NO_THREAD: Final = "can't start new thread"
 """CPython's words; it has no class of its own for that."""
@@ -194,17 +203,17 @@ class Connection:
             sock.close()
             raise
 
-    def follow(self, reading: Reading[_T]) -> _T:
-        """Execute the statements of a reading, one after the other, and return what they mean."""
+    def follow(self, talk: Talk[_T]) -> _T:
+        """Execute the statements of a talk, one after the other, and return what they mean."""
         try:
-            query = next(reading)
+            query = next(talk)
             while True:
-                query = reading.send(self.run(*query))
+                query = talk.send(self.run(*query))
         except StopIteration as end:
             found: _T = end.value
         return found
 
-    async def follow_here(self, reading: Reading[_T]) -> _T:
+    async def follow_here(self, talk: Talk[_T]) -> _T:
         """Do as `follow`, in the task that calls: only with PostgreSQL, whose client need not block.
 
         Cancelled, it leaves the connection useless.
@@ -212,32 +221,22 @@ class Connection:
         if self._statements is None:
             raise TypeError(f"expected a PostgreSQL connection, got {self.kind.value}")
         try:
-            query = next(reading)
+            sql, parameters = next(talk)
             while True:
-                query = reading.send((await self._statements.ask(*query))[0])
+                self.verb = sql.partition(" ")[0]
+                sql, parameters = talk.send(Answer(*await self._statements.ask(sql, parameters)))
         except StopIteration as end:
             found: _T = end.value
         return found
 
-    def run(self, sql: str, parameters: Sequence[object] = ()) -> Rows:
-        """Execute one statement (parameters are `%s`) and return its rows."""
+    def run(self, sql: str, parameters: Sequence[object] = ()) -> Answer:
+        """Execute one statement (parameters are `%s`) and return its answer."""
         self.verb = sql.partition(" ")[0]
         if self._statements is not None:
-            return self._statements.run(sql, parameters)[0]
+            return Answer(*self._statements.run(sql, parameters))
         cursor = self._execute(sql, parameters)
         try:
-            return list(cursor.fetchall()) if cursor.description else []
-        finally:
-            cursor.close()
-
-    def change(self, sql: str, parameters: Sequence[object]) -> int:
-        """Execute one statement and return how many rows it changed."""
-        self.verb = sql.partition(" ")[0]
-        if self._statements is not None:
-            return self._statements.run(sql, parameters)[1]
-        cursor = self._execute(sql, parameters)
-        try:
-            return cursor.rowcount
+            return Answer(list(cursor.fetchall()) if cursor.description else [], cursor.rowcount)
         finally:
             cursor.close()
 
@@ -249,38 +248,6 @@ class Connection:
             cursor.close()
             raise
         return cursor
-
-    def begin_reading(self) -> None:
-        """Start a transaction that reads one state of the database."""
-        match self.kind:
-            case Database.POSTGRESQL:
-                self.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            case Database.MARIADB:
-                self.run("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-            case Database.SQLITE:
-                self.run("BEGIN")
-
-    def begin_writing(self) -> None:
-        """Start a transaction whose reads still hold when it commits.
-
-        MariaDB: only for rows and gaps read with FOR UPDATE. PostgreSQL: against every transaction for rows that
-        exist, against other serializable ones for rows that do not.
-        """
-        match self.kind:
-            case Database.POSTGRESQL:
-                self.run("BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE")
-            case Database.MARIADB:
-                self.run("START TRANSACTION READ WRITE")
-            case Database.SQLITE:
-                self.run("BEGIN IMMEDIATE")
-
-    def commit(self) -> None:
-        """Commit the transaction; when this raises, it may or may not have happened."""
-        self.run("COMMIT")
-
-    def rollback(self) -> None:
-        """Roll the transaction back."""
-        self.run("ROLLBACK")
 
     def close(self) -> None:
         """Close the connection; the server rolls back what was not committed."""
@@ -301,8 +268,28 @@ class NoThreadError(OSError):
     """No thread could be started: this machine is short of memory, or a limit is reached."""
 
 
+BEGIN_READING: Final = {
+    Database.POSTGRESQL: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    Database.MARIADB: "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    Database.SQLITE: "BEGIN",
+}
+"""Starts a transaction that reads one state of the database."""
+BEGIN_WRITING: Final = {
+    Database.POSTGRESQL: "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
+    Database.MARIADB: "START TRANSACTION READ WRITE",
+    Database.SQLITE: "BEGIN IMMEDIATE",
+}
+"""Starts a transaction whose reads still hold when it commits.
+
+MariaDB: only for rows and gaps read with FOR UPDATE. PostgreSQL: against every transaction for rows that exist, against
+other serializable ones for rows that do not.
+"""
+COMMIT: Final = "COMMIT"
+"""When this raises, it may or may not have happened."""
+
+
 class Guard:
-    """What the waiting task and the working thread of one call agree on: given up or not, COMMIT sent or not."""
+    """Whether one call was given up, and whether it sent COMMIT. A waiting task and a working thread share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

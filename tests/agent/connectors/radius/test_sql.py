@@ -294,6 +294,29 @@ async def test_drift_is_told_with_what_is_there_and_nothing_is_written(database:
         assert await write(sql, now, with_marker(now)) is None, "the connection is as good as before"
 
 
+async def test_a_write_that_was_given_up_is_whole_or_nothing_and_answers_no_later_call(
+    database: RadiusDatabase,
+) -> None:
+    amina(database)
+    amina(database, "basim.k")
+    async with authority(database) as sql:
+        before, basim = await read(sql), await read(sql, "basim.k")
+        for steps in range(12):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(write, sql, before, with_marker(before))
+                for _ in range(steps):
+                    await trio.sleep(0.001)
+                nursery.cancel_scope.cancel()
+            assert await read(sql, "basim.k") == basim
+            with trio.fail_after(10):
+                while (now := await read(sql)) == before and (
+                    await write(sql, before, with_marker(before))
+                ) is not None:
+                    pass  # the server was still at it: then the next look tells
+            assert now in (before, with_marker(before))
+            assert await write(sql, with_marker(before), before) is None
+
+
 async def test_a_changed_password_is_drift(database: RadiusDatabase) -> None:
     amina(database)
     async with authority(database) as sql:
