@@ -91,10 +91,12 @@ class SavePlan:
     intent_record: Sealed
     plan_record: Sealed
 
-    def run(self, tx: Tx) -> int:
-        """Return the sequence number of the plan's event."""
+    def run(self, tx: Tx) -> bool:
+        """Return whether it is saved. False: another plan has that short id, and nothing was written."""
         if tx.one("SELECT 1 FROM intent WHERE intent_id = ?", (self.intent_id,)):
             raise RefusedCommandError(RefusalReason.REPLAYED_INTENT, "this intent was already answered with a plan")
+        if tx.one("SELECT 1 FROM plan WHERE short = ?", (self.short,)):
+            return False
         intent_seq = tx.append(Entry(LeafKind.INTENT, sealed=self.intent_record))
         tx.run(
             "INSERT INTO intent (intent_id, digest, requester, envelope, seq) VALUES (?,?,?,?,?)",
@@ -133,7 +135,7 @@ class SavePlan:
             [(self.plan_id, i.n, i.doc, i.subject, i.service, i.state.value, seq, i.reason) for i in self.items],
         )
         post(tx, Post("plan", self.envelope))
-        return seq
+        return True
 
 
 @dataclass(frozen=True, slots=True)

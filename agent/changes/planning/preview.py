@@ -6,6 +6,7 @@ for the item documents under `items_root`, and those very documents are run.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +50,9 @@ from trust.render import item_name
 from trust.statements import OnStale, Plan, size_bucket
 
 SHORT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
+SHORT_CHARS = 5
+SHORT_TRIES = 4
+"""Tries of one length: with 5 characters and 50,000 plans in the history one try in 490 collides."""
 DAY_MINUTES = 24 * 60
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -251,65 +255,69 @@ class Previewer:
         start_by = made + -(-ttl_s // 60)
         run_until = start_by + -(-(scope.run_for_s or self.pacing.run_for_s) // 60)
         plan_id = secrets.token_bytes(16)
-        short = "".join(secrets.choice(SHORT_ALPHABET) for _ in range(5))
         times = self._times(policy, start_by, run_until)
-        head = self._head(request, items, scope, policy, plan_id, short, times)
-        documents = [encode_head(head), *(encode_item(i) for i in items)]
+        documents = [encode_item(i) for i in items]
         size, root = self.log_head()
-        plan = Plan(
-            trust_id=pinned.trust.trust_id,
-            plan_id=plan_id.hex(),
-            agent=self.agent,
-            trust_version=pinned.trust.version,
-            intent_sha256=request.digest.hex(),
-            requester=request.requester,
-            risk_class=policy.risk_class,
-            action=request.ask.action,
-            made=made,
-            start_by=start_by,
-            run_until=run_until,
-            size_bucket=size_bucket(sum(i.listed is Listed.CHANGE for i in items)),
-            effect_kinds=self._effect_kinds(items),
-            guard_kind=guard_of(items),
-            cannot_enforce=any(i.listed is Listed.BLOCKED for i in items),
-            on_failure=request.ask.on_failure,
-            on_stale=OnStale.SKIP,
-            items_root=items_root(documents).hex(),
-            build_sha256=self.build_sha256,
-            log_size=size,
-            log_root=root.hex(),
-        )
-        envelope = statements.sign(plan, [self.plan_key])
         self.recorder.ensure([i.subject for i in items])
+        rows = tuple(self._row(i, d) for i, d in zip(items, documents, strict=True))
         boot = self.clock.boot_s() - now_s
-        await self.store.run(
-            SavePlan(
-                plan_id=plan_id,
-                short=short,
-                digest=envelopes.digest(envelope),
-                envelope=envelopes.encode(envelope),
-                intent_id=bytes.fromhex(request.intent.intent_id),
-                intent_digest=request.digest,
-                intent_envelope=request.envelope,
-                action=request.ask.action.value,
-                risk=policy.risk_class.value,
-                reason=scope.reason or _reason(request.ask, items),
+        for tries in itertools.count():  # the signed head names the short id: another id is another plan
+            short = _short_id(tries)
+            head = encode_head(self._head(request, items, scope, policy, plan_id, short, times))
+            plan = Plan(
+                trust_id=pinned.trust.trust_id,
+                plan_id=plan_id.hex(),
+                agent=self.agent,
+                trust_version=pinned.trust.version,
+                intent_sha256=request.digest.hex(),
                 requester=request.requester,
-                made_s=int(now_s),
-                start_by=Deadline(start_by * 60, start_by * 60 + boot, self.clock.boot_id),
-                run_until=Deadline(run_until * 60, run_until * 60 + boot, self.clock.boot_id),
-                reverts=scope.reverts,
-                head=documents[0],
-                hold=request.ask.hold,
-                items=tuple(self._row(i, d) for i, d in zip(items, documents[1:], strict=True)),
-                intent_record=self.recorder.record(
-                    None, {"what": "intent", "requester": request.requester, "verb": request.ask.action.value}
-                ),
-                plan_record=self.recorder.record(
-                    None, {"what": "plan", "short": short, "items": len(items), "class": policy.risk_class.value}
-                ),
+                risk_class=policy.risk_class,
+                action=request.ask.action,
+                made=made,
+                start_by=start_by,
+                run_until=run_until,
+                size_bucket=size_bucket(sum(i.listed is Listed.CHANGE for i in items)),
+                effect_kinds=self._effect_kinds(items),
+                guard_kind=guard_of(items),
+                cannot_enforce=any(i.listed is Listed.BLOCKED for i in items),
+                on_failure=request.ask.on_failure,
+                on_stale=OnStale.SKIP,
+                items_root=items_root([head, *documents]).hex(),
+                build_sha256=self.build_sha256,
+                log_size=size,
+                log_root=root.hex(),
             )
-        )
+            envelope = statements.sign(plan, [self.plan_key])
+            saved = await self.store.run(
+                SavePlan(
+                    plan_id=plan_id,
+                    short=short,
+                    digest=envelopes.digest(envelope),
+                    envelope=envelopes.encode(envelope),
+                    intent_id=bytes.fromhex(request.intent.intent_id),
+                    intent_digest=request.digest,
+                    intent_envelope=request.envelope,
+                    action=request.ask.action.value,
+                    risk=policy.risk_class.value,
+                    reason=scope.reason or _reason(request.ask, items),
+                    requester=request.requester,
+                    made_s=int(now_s),
+                    start_by=Deadline(start_by * 60, start_by * 60 + boot, self.clock.boot_id),
+                    run_until=Deadline(run_until * 60, run_until * 60 + boot, self.clock.boot_id),
+                    reverts=scope.reverts,
+                    head=head,
+                    hold=request.ask.hold,
+                    items=rows,
+                    intent_record=self.recorder.record(
+                        None, {"what": "intent", "requester": request.requester, "verb": request.ask.action.value}
+                    ),
+                    plan_record=self.recorder.record(
+                        None, {"what": "plan", "short": short, "items": len(items), "class": policy.risk_class.value}
+                    ),
+                )
+            )
+            if saved:
+                break
         return plan_id
 
     def _effect_kinds(self, items: Sequence[Item]) -> tuple[EffectKind, ...]:
@@ -405,6 +413,11 @@ class Previewer:
         if changing <= max(first, 1) * 2 or first < 1:
             return (Wave(1, changing, 0),)
         return (Wave(1, first, self.pacing.soak_s), Wave(first + 1, changing, 0))
+
+
+def _short_id(tries: int) -> str:
+    """Return a random short id: the local alias of a plan's id. After each `SHORT_TRIES` collisions it is longer."""
+    return "".join(secrets.choice(SHORT_ALPHABET) for _ in range(SHORT_CHARS + tries // SHORT_TRIES))
 
 
 def _reason(ask: Ask, items: Sequence[Item]) -> str:

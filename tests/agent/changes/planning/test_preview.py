@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import trio
 
 from agent.changes.journal import plans
+from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.request import RequestError
+from agent.changes.planning import preview
 from agent.changes.planning.preview import moment_text, windows_text
 from agent.connectors.base import AccessPlan
 from agent.model import EffectKind, GuardKind
@@ -120,3 +124,35 @@ async def test_a_step_that_asks_for_a_guard_is_refused(tmp_path: Path, monkeypat
         monkeypatch.undo()
         row = await office.plan("C-1")
         assert plans.signed(row).guard_kind is GuardKind.NONE
+
+
+async def test_short_ids_that_collide_are_drawn_again_and_get_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one letter to choose from, all ids of one length are the same: the second plan needs a longer one."""
+    monkeypatch.setattr(preview, "SHORT_ALPHABET", "Q")
+    async with office_in(tmp_path, Desk()) as office:
+        asked: list[PlanRow] = []
+
+        async def ask() -> None:
+            asked.append(await office.plan("C-1"))
+
+        async with trio.open_nursery() as nursery:  # three at once: each looks while the others are not saved yet
+            for _ in range(3):
+                nursery.start_soon(ask)
+        assert sorted(row.short for row in asked) == ["Q" * 5, "Q" * 6, "Q" * 7]
+        reader, vault = office.store.reader, office.daemon.files.vault
+        for row in asked:
+            assert plans.find(reader, row.short.lower()).plan_id == row.plan_id
+            undo = plans.load(reader, vault, row).items.head.display["undo"]
+            assert undo.startswith(f"ispagent change revert {row.short} "), "the signed text names the plan's own id"
+
+
+async def test_short_ids_of_a_small_alphabet_never_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """32 ids of five letters, and forty plans: many tries collide."""
+    monkeypatch.setattr(preview, "SHORT_ALPHABET", "23")
+    monkeypatch.setattr(preview.secrets, "choice", random.Random(12).choice)
+    async with office_in(tmp_path, Desk()) as office:
+        shorts = [(await office.plan("C-1")).short for _ in range(40)]
+    assert len(set(shorts)) == 40
+    assert {len(short) for short in shorts} >= {5, 6}
