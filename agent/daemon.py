@@ -39,6 +39,7 @@ from agent.changes.journal.trust_state import TrustState
 from agent.changes.judging import DAY_S, JudgeAgain, JudgeTempo
 from agent.changes.planning import build as planning
 from agent.changes.planning.build import PlanTerms
+from agent.changes.planning.inventory import planners as inventory_planners
 from agent.changes.planning.preview import Pacing
 from agent.changes.remote import build as remote
 from agent.changes.remote.inbox_handler import InboxHandler
@@ -68,6 +69,7 @@ from agent.runtime.http import serve_http
 from agent.runtime.outages import Outages
 from agent.runtime.supervise import supervise
 from agent.runtime.unix_socket import bind_unix
+from agent.services.holders import HolderReader
 from agent.store import mail
 from agent.store.db import Store
 from agent.store.errors import MissingKeyError, StoreFailedError
@@ -334,7 +336,9 @@ def build(
         ),
         made.by_name.values(),
     )
-    intake = planning.build_intake(ground, previewer, config.access, importer.doubt, approvals.standings, cpes.planners)
+    own = inventory_planners(previewer, config.access, lambda ref: [cpe.name for cpe in cpe_store.of_service(ref)])
+    every = {**cpes.planners, **own}
+    intake = planning.build_intake(ground, previewer, config.access, importer.doubt, approvals.standings, every)
     sealing, inbox_handler = remote.build(
         ground, log, approvals, intake, wake=worker.poke, refresh_facts=importer.refresh
     )
@@ -352,7 +356,8 @@ def build(
     )
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
     host = HostState(config.state_dir, lambda problem: outages.note(DISK, problem))
-    network = ShownNetwork(made.targets, devices, cpes.desk, outages, host, drift)
+    holders = HolderReader(run.sessions, made.by_name.values())
+    network = ShownNetwork(made.targets, devices, cpes.desk, holders, outages, host, drift)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)
     watch = TargetWatch(run.sessions, outages, clock)
     return Daemon(

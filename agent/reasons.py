@@ -297,6 +297,13 @@ class SkipReason(ExplainedReason):
     )
     IRREVERSIBLE = "irreversible", "It cannot be taken back.", ""
     SHARED_LOGIN = "shared-login", "Several services have the same login.", "Correct the subscriber list."
+    SUSPENDED = (
+        "suspended",
+        "It is suspended, and the network has that under its present login.",
+        "Restore it first.",
+    )
+    OPEN_CHANGE = "open-change", "Another change of it is not over.", "Cancel that change, or let it end."
+    BAD_LOGIN = "bad-login", "The new login is none that a subscriber list may have.", "Correct its spelling."
     UNREACHABLE = "unreachable", "The target could not be read for the preview.", "Check the target, then ask again."
     UNMAPPED_METHOD = (
         "unmapped-method",

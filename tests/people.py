@@ -87,6 +87,7 @@ class People:
         saw: Saw = Saw.DETAIL,
         key: SigningKey | None = None,
         seen: SeenHeads | None = None,
+        not_before: int | None = None,
     ) -> bytes:
         plans = [plan_envelope] if isinstance(plan_envelope, Envelope) else list(plan_envelope)
         now = self.now_s // 60
@@ -96,7 +97,7 @@ class People:
             decision=decision,
             person=who,
             saw=saw,
-            not_before=now - 1,
+            not_before=now - 1 if not_before is None else not_before,
             not_after=now + 240,
             reason_code=ReasonCode.NONE if hasattr(ReasonCode, "NONE") else next(iter(ReasonCode)),
             seen=seen or SeenHeads(1, "0" * 64),

@@ -191,18 +191,54 @@ class TariffChange:
         return TariffChange(self.after, self.before)
 
 
-DesiredChange = ReasonChange | TariffChange
+@dataclass(frozen=True, slots=True)
+class LoginChange:
+    """A service's login in the inventory that is replaced by another. The network is not touched by it."""
+
+    before: str
+    after: str
+
+    def inverse(self) -> LoginChange:
+        """Return the change that takes this one back."""
+        return LoginChange(self.after, self.before)
+
+
+@dataclass(frozen=True, slots=True)
+class EntryChange:
+    """A service that is taken into the inventory (`added`) or out of it. `entry`: all that is known of it, as JSON."""
+
+    entry: str
+    added: bool
+
+    def inverse(self) -> EntryChange:
+        """Return the change that takes this one back."""
+        return EntryChange(self.entry, not self.added)
+
+
+DesiredChange = ReasonChange | TariffChange | LoginChange | EntryChange
 """What an applied item records about its service."""
 
 
+_ENTRY: Final = "entry="
+
+
 def write_changes(changes: Sequence[DesiredChange]) -> list[str]:
-    """Return changes as an item's document holds them: `+debt`, `-debt`, `was=Home 20M` and `tariff=Home 50M`."""
+    """Return changes as an item's document holds them.
+
+    `+debt`, `-debt`; `was=Home 20M` and `tariff=Home 50M`; `was-login=amina` and `login=amina.h`; `+entry={…}`,
+    `-entry={…}`.
+    """
     texts: list[str] = []
     for change in changes:
-        if isinstance(change, ReasonChange):
-            texts.append(str(change))
-        else:
-            texts += [f"was={change.before}", f"tariff={change.after}"]
+        match change:
+            case ReasonChange():
+                texts.append(str(change))
+            case TariffChange():
+                texts += [f"was={change.before}", f"tariff={change.after}"]
+            case LoginChange():
+                texts += [f"was-login={change.before}", f"login={change.after}"]
+            case EntryChange():
+                texts.append(f"{'+' if change.added else '-'}{_ENTRY}{change.entry}")
     return texts
 
 
@@ -218,14 +254,20 @@ def read_changes_untrusted(texts: Sequence[str]) -> tuple[DesiredChange, ...]:
     rest = iter(texts)
     for text in rest:
         if text[:1] in ("+", "-"):
-            changes.append(_read_reason(text))
+            is_entry = text[1:].startswith(_ENTRY)
+            entry = EntryChange(text[1 + len(_ENTRY) :], text[0] == "+") if is_entry else _read_reason(text)
+            changes.append(entry)
             continue
         pair = dict(part.split("=", 1) for part in (text, next(rest, "")) if "=" in part)
-        if pair.keys() != {"was", "tariff"}:
+        if pair.keys() == {"was", "tariff"}:
+            changes.append(TariffChange(pair["was"], pair["tariff"]))
+        elif pair.keys() == {"was-login", "login"}:
+            changes.append(LoginChange(pair["was-login"], pair["login"]))
+        else:
             raise MalformedStatementError(
-                "item: desired: expected +REASON, -REASON, or was=TARIFF and tariff=TARIFF together"
+                "item: desired: expected +REASON, -REASON, +entry=, -entry=, or a pair of was=TARIFF and tariff=TARIFF,"
+                " or of was-login=LOGIN and login=LOGIN"
             )
-        changes.append(TariffChange(pair["was"], pair["tariff"]))
     return tuple(changes)
 
 

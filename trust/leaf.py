@@ -69,6 +69,7 @@ class LeafKind(enum.IntEnum):
     UNWITNESSED_START = 37
     SEALKEY = 38
     CPE_DECIDED = 39
+    REVIEW_CLOSED = 40
 
     @property
     def word(self) -> str:

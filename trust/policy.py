@@ -49,6 +49,8 @@ class Action(enum.Enum):
     CPE_RESET = "cpe-factory-reset"
     CPE_FIRMWARE = "cpe-firmware"
     CPE_DIAGNOSE = "cpe-diagnose"
+    REMOVE = "remove"
+    RENAME_LOGIN = "rename-login"
 
     @property
     def on_cpe(self) -> bool:

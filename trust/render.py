@@ -17,7 +17,21 @@ from datetime import UTC, datetime
 from typing import Final
 
 from trust.document import UNKNOWN
-from trust.items import Absent, Effect, Field, GuardKind, Item, Items, Listed, SecretRef, Step, Transition, Value
+from trust.items import (
+    Absent,
+    Effect,
+    EntryChange,
+    Field,
+    GuardKind,
+    Item,
+    Items,
+    Listed,
+    LoginChange,
+    SecretRef,
+    Step,
+    Transition,
+    Value,
+)
 from trust.policy import RiskClass
 from trust.statements import OnFailure, Plan, SizeBucket
 from trust.terminal import NO_WRAP
@@ -154,6 +168,20 @@ def _effect_lines(item: Item) -> Iterator[str]:
             yield f"{_fallback_mark(step)}{_effect(step.do)}"
 
 
+def _record_lines(found: Sequence[Item]) -> list[str]:
+    """Return the changes of the agent's own inventory: whole entries, and logins."""
+    lines = []
+    for item in found:
+        name = neutralise(item.subject or "")
+        for change in item.desired:
+            if isinstance(change, EntryChange):
+                lines.append(f"{'+' if change.added else '-'} inventory {name} as a whole")
+            elif isinstance(change, LoginChange):
+                lines.append(f"~ inventory {name} login {neutralise(change.after)} (was: {neutralise(change.before)})")
+    rest = len(lines) - _NAMES_SHOWN
+    return [*lines[:_NAMES_SHOWN], f"and {rest} more"] if rest > 0 else lines
+
+
 def _guard_lines(found: Sequence[Item]) -> Iterator[str]:
     """Yield one line for each guard, with the number of writes under it."""
     writes = [step for item in found for step in item.steps if not isinstance(step.do, Effect)]
@@ -217,6 +245,7 @@ def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("LOOK", _shown(head, "notes"), width),
         *_lines("NOW", _shown(item.display, "now"), width),
         *_lines("WRITE", [line for t in _transitions(item) for line in _write(t)], width),
+        *_lines("RECORD", _record_lines([item]), width),
         *_lines("GUARD", _guard_lines([item]), width),
         *_lines("EFFECT", _effect_lines(item), width),
         *_lines("AFTER", _shown(item.display, "after"), width),
@@ -276,6 +305,7 @@ def _many(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("NOT", _groups(items.items), width),
         *_lines("LOOK", _shown(head, "look", "notes"), width),
         *_lines("WRITE", _write_many(change), width),
+        *_lines("RECORD", _record_lines(change), width),
         *_lines("GUARD", _guard_lines(change), width),
         *_lines("EFFECT", _effect_many(change), width),
         *_lines("PACE", [_join(_pace(items), *_shown(head, "pace"))], width),

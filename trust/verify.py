@@ -8,7 +8,7 @@ keys or key ids.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from trust import chain, seal, statements
@@ -25,7 +25,7 @@ from trust.errors import (
     RefusedError,
 )
 from trust.limits import VIEW_SECONDS_MAX
-from trust.policy import Channel, PolicyClass, RiskClass, Role, UnknownRequester, stricter
+from trust.policy import Channel, PolicyClass, RiskClass, Role, UnknownRequester, preset, stricter
 from trust.statements import (
     Approval,
     Cancel,
@@ -53,6 +53,10 @@ STANDING_PEOPLE: Final = 2
 BY_STANDING: Final = frozenset({RiskClass.RESTORE, RiskClass.PROVISION})
 """Classes of plans that a standing authority may approve."""
 _APPROVING: Final = frozenset({Role.OWNER, Role.APPROVER})
+_REVIEWED: Final = replace(
+    next(c for c in preset() if c.risk_class is RiskClass.ALONE), roles=(Role.OWNER, Role.APPROVER, Role.AUDITOR)
+)
+"""The policy of reviews, of which only the roles count: no owner can take away that somebody looks."""
 _S = TypeVar("_S")
 
 
@@ -507,6 +511,51 @@ def _conclude(count: _Count, need: int, policy: PolicyClass) -> VerificationResu
 
 
 # --- does a standing authority cover this plan? ---------------------------------------------------------------------
+
+
+def verify_review(
+    envelope: Envelope,
+    plan: Plan,
+    plan_digest: bytes,
+    trust: Trust,
+    now_s: int,
+    *,
+    requester: str,
+    since_s: int,
+    circumstances: Circumstances = Circumstances(),
+) -> Approval:
+    """Return the decision by which a second person closes the review of a change that one person made alone.
+
+    It is an approval or a rejection of the plan, signed after the plan's run had ended: it allows nothing any more, and
+    says that somebody looked. The requester of the change does not count.
+
+    Args:
+        envelope: the decision.
+        plan: the agent's own plan.
+        plan_digest: its digest, 32 bytes.
+        trust: the document in force.
+        now_s: unix seconds.
+        requester: the requester, as the agent knows it.
+        since_s: when the run ended, unix seconds.
+        circumstances: frozen people and keys, and the digest of the trust document.
+
+    Raises:
+        RefusedError: of another type, chain, plan or signer, malformed, by a person who may not review it or saw the
+            summary only, signed before the run ended or later than now, or the document expired.
+    """
+    chain.verify_not_expired(trust, now_s)
+    review, person, _ = _open_persons(envelope, Approval, trust, now_s)
+    judge = _Judge(plan, plan_digest.hex(), _REVIEWED, trust, now_s, {requester, plan.requester}, circumstances)
+    _check_person(judge, review, person, envelope)
+    if person.handle in judge.requesters:
+        raise RefusedError(Reason.REQUESTER_APPROVES, f"{person.handle} made the change, so another must review it")
+    if review.saw is not Saw.DETAIL:
+        raise RefusedError(Reason.SUMMARY_ONLY, f"{person.handle} saw the summary only, a review needs the detail")
+    if review.not_before * 60 < since_s:
+        raise RefusedError(Reason.NOT_YET_VALID, "it was signed before the change ended: look at the result, then sign")
+    if review.not_before * 60 > now_s + CLOCK_SLACK_S:
+        raise RefusedError(Reason.FROM_THE_FUTURE, "the review was made later than now")
+    return review
 
 
 def get_standing_result(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agent.api import reviews
 from agent.api.call import ApiCall, CallerRole, Route
 from agent.api.overview import overview, source_json
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
@@ -41,6 +42,7 @@ async def _status(call: ApiCall) -> Response:
                 "witnessed_text": p.witnessed(1),
             },
             "changes": counts,
+            "reviews": reviews.summary(call),
             "frozen": [dict(zip(("scope", "target", "person"), row, strict=True)) for row in frozen],
             "standings": [_standing(found) for found in p.approvals.standings.in_force(p.clock.wall_s())],
             "cloud": p.cloud(),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from agent.api.asked import asked_period, asked_person, asked_services
 from agent.api.call import ApiCall, CallerRole, Route, number
+from agent.changes.auditlog import history
+from agent.changes.auditlog.history import EventFilter
 from agent.changes.journal import plans
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
@@ -13,9 +16,17 @@ from agent.runtime.http import Response
 
 async def _list_events(call: ApiCall) -> Response:
     q = call.request.query
-    plan = plans.find(call.parts.store.reader, q["change"]) if "change" in q else None
-    after = number(q.get("after", "0"), "after")
-    return Response(200, [asdict(e) for e in call.parts.evidence.events(plan, after)])
+    wanted = EventFilter(
+        period=asked_period(call),
+        plan=plans.find(call.parts.store.reader, q["change"]) if "change" in q else None,
+        services=asked_services(call),
+        by=asked_person(call),
+        after=number(q.get("after", "0"), "after"),
+        newest_first=q.get("newest") == "1",
+        limit=min(number(q.get("limit", "1000"), "limit"), history.LIMIT_MAX),
+    )
+    found = await history.events(call.parts.evidence, call.parts.vault, wanted)
+    return Response(200, [asdict(e) for e in found])
 
 
 async def _verify(call: ApiCall) -> Response:

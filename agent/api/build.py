@@ -20,6 +20,7 @@ from agent.cpe.desk import CpeDesk
 from agent.inventory.importing import Importer
 from agent.runtime.host_state import HostState
 from agent.runtime.outages import Outages
+from agent.services.holders import HolderReader
 from agent.store.secrets import SecretStore
 from trust.keys import fingerprint
 
@@ -46,6 +47,7 @@ class ShownNetwork:
     targets: tuple[str, ...]
     devices: Devices
     cpes: CpeDesk | None
+    holders: HolderReader
     outages: Outages
     host: HostState
     drift: DriftWatch
@@ -97,6 +99,7 @@ def build(
         targets=network.targets,
         devices=network.devices,
         cpes=network.cpes,
+        holders=network.holders,
         outages=network.outages,
         host=network.host,
         drift=network.drift,

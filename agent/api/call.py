@@ -29,6 +29,7 @@ from agent.runtime.host_state import HostState
 from agent.runtime.http import HttpRequest, Response, StreamResponse
 from agent.runtime.notifier import Notifier
 from agent.runtime.outages import Outages
+from agent.services.holders import HolderReader
 from agent.store.db import Store
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault
@@ -73,6 +74,7 @@ class ApiParts:
     targets: tuple[str, ...]
     devices: Devices
     cpes: CpeDesk | None
+    holders: HolderReader
     outages: Outages
     host: HostState
     drift: DriftWatch
@@ -167,6 +169,15 @@ def number(text: str, name: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):
         raise HttpError(400, HttpReason.BAD_REQUEST, f"{name}: expected a number, got {text[:40]!r}")
     return int(text)
+
+
+def optional_number(query: Mapping[str, str], name: str) -> int | None:
+    """Return a whole number from a query, None where it is not given.
+
+    Raises:
+        HttpError: not decimal digits, at most 15.
+    """
+    return number(query[name], name) if name in query else None
 
 
 def b64(data: bytes) -> str:

@@ -9,8 +9,10 @@ from typing import Final
 
 import trio
 
+from agent.api.asked import asked_period, asked_person, asked_services, item_results
 from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, b64, number, unb64
-from agent.changes.auditlog.evidence import all_plans
+from agent.changes.auditlog import history
+from agent.changes.auditlog.history import ChangeFilter, ListedChange
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority import standings
 from agent.changes.journal import plans, request
@@ -18,6 +20,8 @@ from agent.changes.journal.commands import PlanRow, Release
 from agent.changes.journal.machine import EXIT_CODES, ChangeState, Gate
 from agent.changes.journal.request import Ask, RequestError
 from agent.model import ItemState
+from agent.reasons import HttpReason
+from agent.runtime.errors import HttpError
 from agent.runtime.http import Response, StreamResponse
 from trust import envelope as envelopes
 from trust.leaf import LeafKind
@@ -25,6 +29,15 @@ from trust.policy import Action
 from trust.statements import OnFailure
 from trust.strict_json import Reader
 
+_NOT_OVER: Final = frozenset(
+    {
+        ChangeState.WAITING_FOR_APPROVAL,
+        ChangeState.APPROVED,
+        ChangeState.RUNNING,
+        ChangeState.WAITING_FOR_DEVICE,
+        ChangeState.NEEDS_YOU,
+    }
+)
 WATCH_S: Final = 2.0
 """Longest wait of a watcher between two looks: deadlines pass without an event."""
 _VOIDED: Final[Mapping[int, str]] = {
@@ -70,8 +83,34 @@ async def _show(call: ApiCall) -> Response:
 
 
 async def _list_changes(call: ApiCall) -> Response:
-    p = call.parts
-    return Response(200, [_summary(row, plans.counts(p.store.reader, row)) for row in all_plans(p.store)])
+    q = call.request.query
+    wanted = ChangeFilter(
+        period=asked_period(call),
+        states=_states(q["state"]) if "state" in q else None,
+        by=asked_person(call),
+        services=asked_services(call),
+        limit=min(number(q.get("limit", str(history.LIMIT)), "limit"), history.LIMIT_MAX),
+    )
+    found = history.changes(call.parts.store.reader, wanted)
+    return Response(200, [{**_summary(c.row, c.counts), **_of_services(c, wanted)} for c in found])
+
+
+def _of_services(listed: ListedChange, wanted: ChangeFilter) -> dict[str, object]:
+    """Return where the items of the services stand that were asked for; nothing where none were."""
+    return {} if wanted.services is None else {"items": item_results(listed.items)}
+
+
+def _states(text: str) -> frozenset[ChangeState]:
+    """Return the states that a comma separated text names, in the words of `ChangeState`; `open`: those not over.
+
+    Raises:
+        HttpError: another word.
+    """
+    known = {state.name.lower().replace("_", "-"): frozenset({state}) for state in ChangeState} | {"open": _NOT_OVER}
+    words = [word.strip().lower() for word in text.split(",")]
+    if wrong := [word for word in words if word not in known]:
+        raise HttpError(400, HttpReason.BAD_REQUEST, f"state: expected {', '.join(known)}; got {', '.join(wrong)[:80]}")
+    return frozenset(state for word in words for state in known[word])
 
 
 async def _export(call: ApiCall) -> Response:
@@ -209,6 +248,7 @@ def _read_ask(r: Reader) -> Ask:
         change=r.text("change"),
         alone=r.boolean("alone"),
         hold=r.boolean("hold"),
+        all_services=r.boolean("all_services") if r.has("all_services") else False,
         settings=r.text_map("settings") if r.has("settings") else {},
         secrets=r.text_map("secrets") if r.has("secrets") else {},
     )
@@ -234,7 +274,8 @@ def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
         "plan_id": row.plan_id.hex(),
         "sha256": row.digest.hex(),
         "action": row.action,
-        "class": plans.signed(row).risk_class.value,
+        "class": row.risk,
+        "reason": row.reason,
         "requester": row.requester,
         "state": state.value,
         "gate": row.gate.value,

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from agent.api import agent, audit, changes, cpes, devices, drift, secrets, statements, subscribers, trust
+from agent.api import (
+    agent,
+    audit,
+    changes,
+    cpes,
+    devices,
+    drift,
+    report,
+    reviews,
+    secrets,
+    statements,
+    subscribers,
+    trust,
+)
 from agent.api.call import ApiCall, ApiParts, CallerRole, Route, Strangers, is_admin, is_operator
 from agent.changes.journal.request import RequestError
 from agent.changes.planning.preview import NothingToDoError
@@ -24,6 +37,8 @@ ROUTES: tuple[Route, ...] = (
     *drift.ROUTES,
     *changes.ROUTES,
     *statements.ROUTES,
+    *reviews.ROUTES,
+    *report.ROUTES,
     *audit.ROUTES,
 )
 """Every route there is."""

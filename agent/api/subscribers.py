@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Final
+
 from agent.api import cpes
+from agent.api.asked import item_results, unknown_text
 from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, number, unb64
-from agent.inventory import book, finding
+from agent.api.network import read_network
+from agent.changes.auditlog import history
+from agent.changes.auditlog.history import ChangeFilter, ListedChange
+from agent.changes.journal import plans
+from agent.connectors.base import AddressHolder
+from agent.inventory import book, finding, resolve
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
+
+CHANGES_SHOWN: Final = 5
+"""Changes that a customer's page has without its whole history."""
 
 
 async def _import_csv(call: ApiCall) -> Response:
@@ -24,32 +37,92 @@ async def _list_services(call: ApiCall) -> Response:
 
 
 async def _find(call: ApiCall) -> Response:
-    q = call.request.query
+    """Return the services that fit a text; of an IP address also those of its holders now."""
+    p, q = call.parts, call.request.query
     limit = min(max(number(q.get("limit", str(finding.HITS)), "limit"), 1), finding.HITS_MAX)
-    found = await finding.find(call.parts.store, q.get("text", ""), limit)
+    text = q.get("text", "")
+    found = await finding.find(p.store, text, limit)
+    answer: dict[str, object] = {"total": found.total, "more": found.more, "near": found.near}
     services = [book.service_json(s) for s in found.services]
-    return Response(200, {"services": services, "total": found.total, "more": found.more, "near": found.near})
+    if (address := _address(text)) is not None:
+        static = finding.addressed(p.store, [m.name for m in p.intake.access if m.addressed], address)
+        services = [book.service_json(s) for s in static] + ([] if found.near else services)
+        told = await p.holders.read(str(address))
+        answer |= {"near": False, "total": len(services), "address": str(address), "not_checked": told.not_checked}
+        answer["holders"] = [_holder(call, target, one) for target in sorted(told.found) for one in told.found[target]]
+    return Response(200, {"services": services, **answer})
+
+
+def _holder(call: ApiCall, target: str, holder: AddressHolder) -> dict[str, object]:
+    services = finding.of_login(call.parts.store, holder.login)
+    return {**asdict(holder), "target": target, "services": [book.service_json(s) for s in services]}
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(text.strip())
+    except ValueError:
+        return None
 
 
 async def _show(call: ApiCall) -> Response:
-    services = book.services(call.parts.store.reader)
-    found = [s for s in services.values() if s.ref == call.values[0] or s.subscriber == call.values[0]]
-    if not found:
-        raise HttpError(404, HttpReason.UNKNOWN_SERVICE, f"there is no subscriber or service {call.values[0]}")
-    fact = book.facts(call.parts.store.reader).get(found[0].subscriber)
+    """Return all that is known of a customer; the network is asked now, unless `network` is 0."""
+    p, ref, q = call.parts, call.values[0].strip(), call.request.query
+    index = resolve.Index(book.services(p.store.reader))
+    services = index.named(ref)
+    refs = tuple(dict.fromkeys([*(s.ref for s in services), *history.services_named(p.store.reader, ref)]))
+    if not refs:
+        raise HttpError(404, HttpReason.UNKNOWN_SERVICE, unknown_text(index, ref))
+    facts, now_s = book.facts(p.store.reader), p.clock.wall_s()
+    network = await read_network(call, services) if q.get("network") != "0" else {}
+    limit = history.LIMIT_MAX if q.get("history") == "1" else CHANGES_SHOWN
+    people = {s.subscriber for s in services}
+    past = history.changes(p.store.reader, ChangeFilter(services=refs, limit=limit))
     return Response(
         200,
         {
-            "services": [book.service_json(s) for s in found],
-            "billing": book.fact_json(fact, call.parts.clock.wall_s()),
-            "cpes": [cpe for s in found for cpe in cpes.of_service(call, s.ref)],
+            "services": [
+                {
+                    **book.service_json(s),
+                    "billing": book.fact_json(facts.get(s.subscriber), now_s),
+                    "network": network.get(s.ref),
+                }
+                for s in services
+            ],
+            "gone": [ref for ref in refs if ref not in {s.ref for s in services}],
+            "billing": book.fact_json(facts.get(people.pop()), now_s) if len(people) == 1 else None,
+            "cpes": [cpe for s in services for cpe in cpes.of_service(call, s.ref)],
+            "reasons": [asdict(reason) for reason in history.reasons(p.store.reader, refs)],
+            "changes": [_past(call, change) for change in past],
         },
     )
+
+
+def _past(call: ApiCall, listed: ListedChange) -> dict[str, object]:
+    """Return a change of a customer's services: its people, its reason, and the results of their items."""
+    reader, row = call.parts.store.reader, listed.row
+    return {
+        "id": row.short,
+        "made": row.made_s,
+        "action": row.action,
+        "reason": row.reason,
+        "requester": row.requester,
+        "decisions": [asdict(d) for d in plans.decisions(reader, row)],
+        "state": listed.state.value,
+        "items": item_results(listed.items),
+    }
 
 
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/subscribers/import", CallerRole.OPERATOR, "csv, dry_run", "counts, problems", _import_csv),
     Route("GET", "/v1/subscribers", CallerRole.OPERATOR, "", "services", _list_services),
     Route("GET", "/v1/subscriber-search", CallerRole.OPERATOR, "", "services, total, more, near", _find),
-    Route("GET", "/v1/subscribers/{ref}", CallerRole.OPERATOR, "", "services, billing, cpes", _show),
+    Route(
+        "GET",
+        "/v1/subscribers/{ref}",
+        CallerRole.OPERATOR,
+        "",
+        "services, network, billing, cpes, reasons, changes",
+        _show,
+    ),
 )

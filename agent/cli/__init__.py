@@ -9,7 +9,22 @@ from typing import Annotated
 
 import typer
 
-from agent.cli import audit, change, client, cloud, config, cpe, device, drift, local, secret, subscriber, trust
+from agent.cli import (
+    audit,
+    change,
+    client,
+    cloud,
+    config,
+    cpe,
+    device,
+    drift,
+    local,
+    report,
+    review,
+    secret,
+    subscriber,
+    trust,
+)
 from agent.cli.connector_groups import ConnectorGroup, RootGroup
 from trust.terminal import error_json, wants_json
 
@@ -38,6 +53,7 @@ def make(connectors: Sequence[str] | None = None) -> typer.Typer:
         (subscriber.app, "subscriber"),
         (trust.app, "trust"),
         (secret.app, "secret"),
+        (review.app, "review"),
         (audit.app, "audit"),
         (cloud.app, "cloud"),
         (device.app, "device"),
@@ -50,6 +66,7 @@ def make(connectors: Sequence[str] | None = None) -> typer.Typer:
     made.command("run")(local.run)
     made.command("status")(local.status)
     made.command("drift")(drift.drift)
+    made.command("report")(report.report)
     made.command("freeze")(local.freeze)
     made.command("unfreeze")(local.unfreeze)
     return made

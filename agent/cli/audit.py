@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 from urllib.parse import quote
 
 import typer
 
 from agent.cli.client import call_list, call_object, print_json, write_file
 from agent.cli.outcome import event_text
+from agent.cli.when import For, Since, Until, period, query, when_text
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -20,16 +21,31 @@ Out = Annotated[Path, typer.Option("--out", help="Where to write the file")]
 @app.command("list")
 def list_(
     change: Annotated[str, typer.Option("--change", help="Only this change's events")] = "",
+    for_: For = "",
+    since: Since = "",
+    until: Until = "",
+    by: Annotated[str, typer.Option("--by", help="Only by this person: asked, approved, imported…")] = "",
+    newest: Annotated[bool, typer.Option("--newest", help="Newest first")] = False,
     after: Annotated[int, typer.Option("--after", help="Only events after this number")] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Events to show")] = 1000,
     as_json: AsJson = False,
 ) -> None:
-    """List events, oldest first (a thousand at a time)."""
-    events = call_list("GET", f"/v1/audit?after={after}{f'&change={quote(change)}' if change else ''}")
+    """List events, oldest first (a thousand at a time). `--for`: about one customer, changes as a whole with them."""
+    flags = {
+        "change": change,
+        "for": for_,
+        "by": by,
+        "newest": "1" if newest else "",
+        "after": str(after or ""),
+        "limit": str(limit),
+    }
+    events = call_list("GET", f"/v1/audit{query(flags | period(since, until))}")
     if as_json:
         print_json(events)
         return
     for event in events:
-        print(f"{event['seq']:>7} {event['short'] or '-':<6} {event_text(event)}")
+        text = event_text(event).partition("  ")[2]
+        print(f"{event['seq']:>7} {event['short'] or '-':<6} {when_text(cast('float', event['at_s']))}  {text}")
 
 
 @app.command()

@@ -15,8 +15,9 @@ import typer
 
 from agent.cli import client
 from agent.cli.client import Json, call, call_list, call_object, fail, print_json, read_file, say, unb64, write_file
-from agent.cli.outcome import event_text, list_text, outcome_text
+from agent.cli.outcome import event_text, items_text, list_text, outcome_text
 from agent.cli.progress import Progress
+from agent.cli.when import For, Since, Until, period, query
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
 from trust import envelope as envelopes
@@ -27,13 +28,19 @@ from trust.statements import Plan
 
 app = typer.Typer(help="Change services: suspend, restore, set-plan, disconnect, adopt.", no_args_is_help=True)
 
-Refs = Annotated[list[str] | None, typer.Argument(help="Services or subscribers: C-10482/home, C-10482", metavar="REF")]
+Refs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Services, subscribers, logins or MAC addresses: C-10482/home, C-10482, amina.h", metavar="REF"
+    ),
+]
 File = Annotated[Path | None, typer.Option("--file", help="References from a file, one a line; - is standard input")]
 OnTariff = Annotated[str, typer.Option("--on-tariff", help="All services on this tariff")]
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Leave this one out; may be given again")]
 OnFailure = Annotated[str, typer.Option("--on-failure", help="stop, continue or revert when items fail")]
 Hold = Annotated[bool, typer.Option("--hold", help="Do not start by itself once approved; wait for `change apply`")]
 Alone = Annotated[bool, typer.Option("--alone", help="Without a second person, where policy lets you; a review opens")]
+AllServices = Annotated[bool, typer.Option("--all-services", help="A subscriber's number means all of its services")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Id = Annotated[str, typer.Argument(help="The change's id: K7QF2", metavar="ID")]
 Signed = Annotated[Path, typer.Option("--file", help="The envelope that the person's own tool signed")]
@@ -96,8 +103,10 @@ def show(change: Json, as_json: bool, *, listing: bool) -> None:
     except TrustError as err:
         fail(f"the agent's answer does not verify: {err}", client.FAILED)
     say(render.render_preview(plan, items, str(change["id"]), client.here(sys.stdout).width).rstrip("\n"))
-    if listing:
+    if listing and change["gate"] in ("open", "approved"):
         say(render.render_list(items).rstrip("\n"))
+    elif listing:  # it began, or it never will: each item's result, no promise
+        say(items_text(change))
     text = outcome_text(change)
     if text:
         say(f"\n{text}")
@@ -130,11 +139,17 @@ def suspend(
     exclude: Exclude = None,
     reason: Reason = "debt",
     on_failure: OnFailure = "stop",
+    all_services: AllServices = False,
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
     """Suspend services for a reason; preview first, nothing is sent before it is approved."""
-    ask(_asked("suspend", refs, file, on_tariff, exclude, on_failure, reason=reason, hold=hold), as_json)
+    ask(
+        _asked(
+            "suspend", refs, file, on_tariff, exclude, on_failure, reason=reason, hold=hold, all_services=all_services
+        ),
+        as_json,
+    )
 
 
 @app.command()
@@ -145,12 +160,24 @@ def restore(
     exclude: Exclude = None,
     reason: Reason = "debt",
     on_failure: OnFailure = "continue",
+    all_services: AllServices = False,
     hold: Hold = False,
     alone: Alone = False,
     as_json: AsJson = False,
 ) -> None:
     """Lift one reason of a suspension; service returns when no other is left."""
-    fields = _asked("restore", refs, file, on_tariff, exclude, on_failure, reason=reason, hold=hold, alone=alone)
+    fields = _asked(
+        "restore",
+        refs,
+        file,
+        on_tariff,
+        exclude,
+        on_failure,
+        reason=reason,
+        hold=hold,
+        alone=alone,
+        all_services=all_services,
+    )
     ask(fields, as_json)
 
 
@@ -162,11 +189,17 @@ def set_plan(
     on_tariff: OnTariff = "",
     exclude: Exclude = None,
     on_failure: OnFailure = "stop",
+    all_services: AllServices = False,
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
     """Set the tariff of services."""
-    ask(_asked("set-plan", refs, file, on_tariff, exclude, on_failure, tariff=tariff, hold=hold), as_json)
+    ask(
+        _asked(
+            "set-plan", refs, file, on_tariff, exclude, on_failure, tariff=tariff, hold=hold, all_services=all_services
+        ),
+        as_json,
+    )
 
 
 @app.command()
@@ -176,11 +209,12 @@ def disconnect(
     on_tariff: OnTariff = "",
     exclude: Exclude = None,
     on_failure: OnFailure = "stop",
+    all_services: AllServices = False,
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
     """End the sessions of services, so that they log in again. Cannot be undone."""
-    ask(_asked("disconnect", refs, file, on_tariff, exclude, on_failure, hold=hold), as_json)
+    ask(_asked("disconnect", refs, file, on_tariff, exclude, on_failure, hold=hold, all_services=all_services), as_json)
 
 
 @app.command()
@@ -203,13 +237,23 @@ def revert(id_: Id, hold: Hold = False, alone: Alone = False, as_json: AsJson = 
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(
+    state: Annotated[str, typer.Option("--state", help="open, running, needs-you, done…; several with commas")] = "",
+    since: Since = "",
+    until: Until = "",
+    by: Annotated[str, typer.Option("--by", help="Asked for by this person")] = "",
+    mine: Annotated[bool, typer.Option("--mine", help="Asked for by you")] = False,
+    for_: For = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Changes to show")] = 200,
+    as_json: AsJson = False,
+) -> None:
     """List changes, newest first."""
-    changes = call_list("GET", "/v1/changes")
+    flags = {"state": state, "by": by, "for": for_, "mine": "1" if mine else "", "limit": str(limit)}
+    changes = call_list("GET", f"/v1/changes{query(flags | period(since, until))}")
     if as_json:
         print_json(changes)
     else:
-        print(list_text(changes))
+        print(list_text(changes, all_of_them=not any((state, since, until, by, mine, for_))))
 
 
 @app.command("show")

@@ -14,6 +14,7 @@ import typer
 from agent.cli import client
 from agent.cli.change import submit
 from agent.cli.client import Json, call_object, fail, print_json, write_file
+from agent.cli.when import when_text
 from trust.render import neutralise
 
 DAY_S = 86_400
@@ -122,6 +123,8 @@ def _print_status(found: Json) -> None:
     print(f"log key  {log['vkey']}")
     changes = cast("dict[str, int]", found["changes"])
     print(f"changes  {', '.join(f'{n} {gate}' for gate, n in changes.items()) or 'none yet'}")
+    if line := _reviews(cast("Json", found["reviews"])):
+        print(line)
     print(f"services {found['services']} · targets {', '.join(cast('list[str]', found['targets'])) or 'none'}")
     for line in _sources(cast("list[Json]", found["sources"])):
         print(line)
@@ -180,6 +183,14 @@ def _drift(counts: Json | None) -> str:
         return ""
     told = f"{counts['differ']} of {counts['checked']} differ, {counts['not_checked']} not checked: ispagent drift"
     return f"DRIFT    ALARM: {told}" if counts["alarm"] else f"drift    {told}"
+
+
+def _reviews(found: Json) -> str:
+    """Return one line on reviews that wait for a second person, "" where none does."""
+    if not found["open"]:
+        return ""
+    oldest = when_text(cast("int", found["oldest_s"])).strip()
+    return f"REVIEW   {found['open']} done by one person alone, the oldest {oldest}: ispagent review list"
 
 
 def _cpes(counts: dict[str, int]) -> str:

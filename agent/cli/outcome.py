@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import cast
 
 from agent.cli.client import Json
+from agent.cli.when import when_text
 from agent.reasons import ItemReason, MethodReason, ProofReason, TargetReason, explain
 from trust.render import neutralise
 
@@ -28,6 +29,8 @@ _WORDS = {
     "planned": "planned",
     "waiting": "waiting for the device",
 }
+_LEFT_OUT = {"excluded": "left out", "blocked": "CANNOT ENFORCE"}
+_WAIT = frozenset({"planned", "waiting", "running"})
 _OPEN = frozenset({"set-not-enforced", "diverged", "unknown", "needs-a-person", "not-applied"})
 _AGAIN = frozenset({"stale", "cancelled", "expired", "not-applied"})
 _ALWAYS_NAMED = _OPEN | {"stale", "skipped", "superseded", "waiting", "expired"}
@@ -191,17 +194,51 @@ def event_text(event: Json) -> str:
             return f"{at}  approved by a standing authority"
         case "disclosed":
             return f"{at}  disclosed to {neutralise(str(record.get('to', '?')))}"
+        case "intent":
+            return f"{at}  asked by {neutralise(str(record.get('requester', '?')))}: {record.get('verb', '?')}"
         case kind:
-            return f"{at}  {kind}"
+            who = next((record[name] for name in ("person", "by") if record.get(name)), "")
+            return f"{at}  {kind}{f' by {neutralise(str(who))}' if who else ''}"
 
 
-def list_text(changes: Sequence[Json]) -> str:
-    """Return changes as a table, one a line."""
+def items_text(change: Json) -> str:
+    """Return every item's result, a line each, or that nothing was sent."""
+    begun = change["gate"] == "consumed"
+    lines = []
+    for item in _items(change):
+        state = str(item["state"])
+        if state in ("excluded", "blocked"):
+            word = f"{_LEFT_OUT[state]}: {_because(item)}"
+        elif not begun:
+            word = f"nothing was sent, the change is {change['state']}"
+        elif state in _WAIT or _recorded(item):
+            word = _word(item)
+        else:
+            word = f"{_word(item)} · {_because(item)}"
+        lines.append(f"{_whose(item)}: {word}")
+    return "\n".join(lines)
+
+
+def list_text(changes: Sequence[Json], *, all_of_them: bool = True) -> str:
+    """Return changes as a table, one a line; `all_of_them`: nothing was left out by a filter."""
     if not changes:
-        return "no changes yet"
+        return "no changes yet" if all_of_them else "no change fits"
     rows = []
     for c in changes:
         counts = cast("dict[str, int]", c["counts"])
         told = ", ".join(f"{n} {state}" for state, n in counts.items())
-        rows.append(f"{c['id']:<6} {c['action']:<11} {c['class']:<8} {c['requester']:<12} {c['state']} · {told}")
+        why = f"{c['action']} {str(c['reason'])[1:]}".rstrip() if c["action"] in ("suspend", "restore") else c["action"]
+        rows.append(
+            f"{c['id']:<6} {when_text(cast('int', c['made']))} {why:<15} {c['class']:<8} "
+            f"{c['requester']:<12} {c['state']} · {told}"
+        )
+        rows += [f"       {item_line(item)}" for item in cast("list[Json]", c.get("items", []))]
     return "\n".join(rows)
+
+
+def item_line(item: Json) -> str:
+    """Return where one service's item of a change in a list stands."""
+    state = str(item["state"])
+    word = _LEFT_OUT.get(state) or _word(item)
+    why = "" if state in _WAIT or _recorded(item) else f" · {_because(item)}"
+    return f"{neutralise(str(item['service']))}: {word}{why}"

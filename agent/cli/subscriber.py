@@ -10,8 +10,10 @@ from urllib.parse import quote
 import typer
 
 from agent.cli import client
+from agent.cli.change import AllServices, Hold, ask
 from agent.cli.client import Json, call_list, call_object, print_json, read_file
-from agent.cli.cpe import support_lines
+from agent.cli.subscriber_page import page
+from agent.cli.when import query
 from trust.render import neutralise
 
 app = typer.Typer(help="Subscribers and their services.", no_args_is_help=True)
@@ -75,7 +77,10 @@ def find(
         print_json(found)
         return
     services, total = cast("list[Json]", found["services"]), cast("int", found["total"])
-    if not services:
+    if "address" in found:
+        for line in _holder_lines(found):
+            print(neutralise(line))
+    elif not services:
         client.fail(f"nothing is known under {neutralise(wanted)}: a shorter part of the name may fit", client.FAILED)
     if found["near"]:
         print(f"nothing is called {neutralise(wanted)}; near it:")
@@ -88,6 +93,20 @@ def find(
         print(f"… and {least}{total - len(services)} more: add a word, or --limit {total}")
 
 
+def _holder_lines(found: Json) -> list[str]:
+    """Return the holders of an IP address now, and the targets that did not say."""
+    address, lines = found["address"], []
+    for holder in cast("list[Json]", found["holders"]):
+        lines.append(f"{address} now: login {holder['login']}, {holder['told']} ({holder['target']})")
+        services = cast("list[Json]", holder["services"])
+        lines += [f"  {_line(s)}" for s in services] or ["  no service has that login"]
+    not_checked = cast("dict[str, str]", found["not_checked"])
+    if not lines:
+        told = "no target that was asked" if not_checked else "no target"
+        lines.append(f"{address} now: {told} tells of anybody who has it")
+    return [*lines, *(f"not checked: {target}: {why}" for target, why in not_checked.items())]
+
+
 def _extra_lines(s: Json) -> list[str]:
     """Return the further columns of the import that a service has, wrapped; none where it has none."""
     extra = cast("dict[str, str]", s["extra"])
@@ -96,20 +115,39 @@ def _extra_lines(s: Json) -> list[str]:
 
 
 @app.command()
-def show(ref: Annotated[str, typer.Argument(help="C-10482 or C-10482/home")], as_json: AsJson = False) -> None:
-    """Show a subscriber's services, billing data and CPE: what is known, how old it is, and what is missing."""
-    found = call_object("GET", f"/v1/subscribers/{quote(ref, safe='')}")
+def show(
+    ref: Annotated[str, typer.Argument(help="C-10482, C-10482/home, a login or a MAC address")],
+    history: Annotated[bool, typer.Option("--history", help="All changes, not only the last five")] = False,
+    no_network: Annotated[bool, typer.Option("--no-network", help="Do not ask the network")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show a customer: the network now, the record, billing, CPE and the last changes."""
+    flags = {"history": "1" if history else "", "network": "0" if no_network else ""}
+    found = call_object("GET", f"/v1/subscribers/{quote(ref, safe='')}{query(flags)}", timeout_s=60)
     if as_json:
         print_json(found)
         return
-    for s in cast("list[Json]", found["services"]):
-        reasons = ", ".join(cast("list[str]", s["suspended_for"]))
-        print(neutralise(f"{s['ref']} {s['name']} · {s['tariff']} · {s['login']} · {s['method']}"))
-        print(neutralise(f"  {f'suspended for {reasons}' if reasons else 'active'}"))
-        if s["protected"] or s["feeds"]:
-            print(neutralise(f"  protected: {s['protected'] or '-'} · feeds {s['feeds']}"))
-    for c in cast("list[Json]", found["cpes"]):
-        for line in support_lines(c):
-            print(neutralise(line))
-    billing = cast("Json | None", found["billing"])
-    print(f"billing: {neutralise(str(billing['text'])) if billing else 'no data'}")
+    for line in page(found, whole=history):
+        print(neutralise(line))
+
+
+@app.command()
+def remove(
+    refs: Annotated[list[str], typer.Argument(help="Services, or subscribers with --all-services", metavar="REF")],
+    all_services: AllServices = False,
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take services out of the inventory: a change, with preview and approval. Nothing is sent to the network."""
+    ask({"action": "remove", "refs": refs, "all_services": all_services, "hold": hold}, as_json)
+
+
+@app.command("rename-login")
+def rename_login(
+    ref: Annotated[str, typer.Argument(help="The service: C-10482/home", metavar="REF")],
+    new: Annotated[str, typer.Argument(help="Its login from now on, as the network has it", metavar="NEW")],
+    hold: Hold = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write another login for a service: a change, with preview and approval. Nothing is sent to the network."""
+    ask({"action": "rename-login", "refs": [ref], "settings": {"login": new}, "hold": hold}, as_json)

@@ -9,6 +9,7 @@ A connector is one folder. It plays any of these roles, each a protocol here, an
 * `DeviceFacts`: it reports the state of its devices.
 * `ConnectionRequests`: its devices call in, and it can ask them to.
 * `KnowsPasswords`: it keeps its logins' passwords.
+* `KnowsHolders`: its targets know the holders of IP addresses now.
 
 None of them knows plans, trust or the journal. Systems that are dialed (`Reach.DIAL`: databases, routers) and devices
 that call in (`Reach.ARRIVE`: CPE) have the same session; only how it comes about differs.
@@ -481,6 +482,27 @@ class KnowsPasswords(Connector, Protocol):
         Raises:
             UnreadableError: the target cannot be asked, or has not exactly one.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AddressHolder:
+    """A holder of an IP address now: the login as the target spells it, and for people the place and source."""
+
+    login: str
+    told: str
+
+
+@runtime_checkable
+class KnowsHolders(Connector, Protocol):
+    """Role: its targets know the holders of IP addresses now. Both methods are pure; sessions read."""
+
+    def holders_at(self, target: str, address: str) -> Address:
+        """Return where the holders of an address are read."""
+        ...
+
+    def holders_of(self, target: str, address: str, value: Value) -> Sequence[AddressHolder]:
+        """Return the holders of the address, by the value that was read there."""
         ...
 
 

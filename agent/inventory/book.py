@@ -10,7 +10,18 @@ from typing import Final
 
 from agent.inventory.facts import BillingFact, describe, earliest, fact_address, in_future, latest, owes
 from agent.inventory.subscribers_csv import SubscriberRow
-from agent.model import Address, DesiredChange, Item, Requirement, Service, SuspensionReason, TariffChange
+from agent.model import (
+    Address,
+    DesiredChange,
+    EntryChange,
+    Item,
+    LoginChange,
+    ReasonChange,
+    Requirement,
+    Service,
+    SuspensionReason,
+    TariffChange,
+)
 from agent.spelling import search_key
 from agent.store.db import Tx
 from agent.store.log_store import Entry, Sealed
@@ -105,6 +116,14 @@ def previewed_text(service: Service) -> str:
     )
 
 
+NOT_THERE: Final = "not in the inventory"
+
+
+def not_there(ref: str) -> Requirement:
+    """Return the requirement that the inventory still has no such service."""
+    return Requirement(inventory_address(ref), AS_PREVIEWED, NOT_THERE)
+
+
 def as_previewed(service: Service) -> Requirement:
     """Return the requirement that a service's entry still is what the preview rested on."""
     return Requirement(inventory_address(service.ref), AS_PREVIEWED, previewed_text(service))
@@ -121,15 +140,58 @@ def _service(query: Query, ref: str) -> Service | None:
 
 def with_desired(service: Service, desired: tuple[DesiredChange, ...]) -> Service:
     """Return the service as recording `desired` leaves it."""
-    reasons, tariff = set(service.reasons), service.tariff
     for change in desired:
-        if isinstance(change, TariffChange):
-            tariff = change.after
-        elif change.added:
-            reasons.add(change.reason)
-        else:
-            reasons.discard(change.reason)
-    return replace(service, reasons=frozenset(reasons), tariff=tariff)
+        match change:
+            case TariffChange():
+                service = replace(service, tariff=change.after)
+            case LoginChange():
+                service = replace(service, login=change.after)
+            case ReasonChange():
+                left = service.reasons - {change.reason}
+                service = replace(service, reasons=left | {change.reason} if change.added else left)
+            case EntryChange():
+                pass  # whether there is an entry, not a field of it
+    return service
+
+
+def entry_text(service: Service) -> str:
+    """Return all that is known of a service but its reasons, as JSON: it can be put back from that."""
+    fields = ("subscriber", "name", "service", "login", "method", "tariff", "protected", "feeds")
+    entry = {
+        "ref": service.ref,
+        **{name: getattr(service, name) for name in fields},
+        "extra": dict(service.extra or {}),
+    }
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":"))
+
+
+def read_entry(text: str) -> Service:
+    """Return the service of a text of `entry_text`, without reasons."""
+    fields = json.loads(text)
+    return Service(**{**fields, "extra": fields["extra"] or None})
+
+
+def record_desired(tx: Tx, ref: str, change: DesiredChange, plan_id: bytes, seq: int) -> None:
+    """Record one change of a service in the inventory. `seq`: the event that says so."""
+    match change:
+        case TariffChange():
+            tx.run("UPDATE service SET tariff = ? WHERE ref = ?", (change.after, ref))
+        case LoginChange():
+            if (service := _service(tx.all, ref)) is not None:
+                write_services(tx, [replace(service, login=change.after)])
+        case EntryChange(entry, added):
+            if added:
+                write_services(tx, [read_entry(entry)])
+            else:
+                tx.run("DELETE FROM service WHERE ref = ?", (ref,))
+        case ReasonChange(reason, added):
+            if added:
+                tx.run(
+                    "INSERT OR REPLACE INTO reason (service, reason, plan_id, seq) VALUES (?,?,?,?)",
+                    (ref, reason.value, plan_id, seq),
+                )
+            else:
+                tx.run("DELETE FROM reason WHERE service = ? AND reason = ?", (ref, reason.value))
 
 
 def requirement_tests(doubt: Callable[[str], str]) -> Mapping[str, RequirementTest]:
@@ -174,7 +236,9 @@ def _not_owing(tx: Tx, subscriber: str, doubt: Callable[[str], str]) -> str | No
 def _changed_since(tx: Tx, item: Item, shown: str, *, begun: bool) -> str | None:
     service = _service(tx.all, item.subject or "")
     if service is None:
-        return "it is no longer in the inventory"
+        return None if shown == NOT_THERE else "it is no longer in the inventory"
+    if shown == NOT_THERE:
+        return "it is in the inventory again"
     now = previewed_text(service)
     if now == shown:
         return None
@@ -191,6 +255,8 @@ def opposite(desired: tuple[DesiredChange, ...]) -> tuple[DesiredChange, ...]:
 def stands(query: Query, ref: str, desired: tuple[DesiredChange, ...]) -> bool:
     """Return whether what an item recorded of a service is still recorded. `query`: in a command or outside of one."""
     service = _service(query, ref)
+    if any(isinstance(change, EntryChange) and not change.added for change in desired):
+        return service is None
     return service is not None and with_desired(service, desired) == service
 
 

@@ -1,7 +1,7 @@
-"""Finding services by what a person on the phone says: part of a name, a number, a MAC address in any spelling.
+"""Finding services by a person's words on the phone: part of a name, a number, a MAC address in any spelling.
 
 Each service has one row of folded keys (`spelling.search_key`) in the agent's own database. It is written with the
-service and deleted with it, by a trigger, so that whoever erases a service erases its keys.
+service and deleted with it, by a trigger, so that erasing a service erases its keys.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from itertools import combinations
 from typing import Final
 
 from agent.inventory import book
+from agent.inventory.mapping_check import networks
 from agent.model import Service
 from agent.spelling import fold, mac_digits, phone_of
 from agent.store.db import Store
@@ -66,9 +68,28 @@ async def find(store: Store, text: str, limit: int = HITS) -> Found:
     return Found(_services(store, near[:limit]), len(near), near=True)
 
 
+def of_login(store: Store, login: str) -> tuple[Service, ...]:
+    """Return the services with a login, in any case or MAC spelling."""
+    folded, mac = fold(login), mac_digits(login)
+    rows = store.reader.execute(
+        "SELECT k.ref, s.login FROM service_key k JOIN service s USING (ref)"
+        " WHERE instr(keys, ?) > 0 OR instr(keys, ?) > 0",
+        (folded, f"mac={mac}" if mac else folded),
+    )
+    fits = [r["ref"] for r in rows if fold(r["login"]) == folded or (mac and mac_digits(r["login"]) == mac)]
+    return _services(store, sorted(fits))
+
+
+def addressed(store: Store, methods: Sequence[str], address: IPv4Address | IPv6Address) -> tuple[Service, ...]:
+    """Return the services with networks as login that hold an address. `methods`: those of such services."""
+    marks = ",".join("?" * len(methods))
+    rows = store.reader.execute(f"SELECT ref, login FROM service WHERE method IN ({marks})", tuple(methods))  # noqa: S608  # only question marks
+    return _services(store, sorted(r["ref"] for r in rows if any(address in net for net in networks(r["login"]))))
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """What is looked for: folded words that all must be there, or a whole number in its one spelling."""
+    """A query: folded words that all must be there, or a whole number in its one spelling."""
 
     text: str
     words: tuple[str, ...]

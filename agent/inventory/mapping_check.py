@@ -71,7 +71,9 @@ def check(services: Iterable[Service], access: Iterable[AccessMap]) -> MappingRe
 
 def _overlaps(target: str, services: Iterable[Service]) -> Iterator[SharedLogin]:
     """Yield the networks in which several services have addresses: two networks overlap only if one is in the other."""
-    every = [(net.version, int(net.network_address), net.prefixlen, net, s) for s in services for net in _nets(s.login)]
+    every = [
+        (net.version, int(net.network_address), net.prefixlen, net, s) for s in services for net in networks(s.login)
+    ]
     widest: IPv4Network | IPv6Network | None = None
     inside: set[str] = set()
     for *_, net, service in sorted(every, key=lambda one: one[:3]):
@@ -85,7 +87,7 @@ def _overlaps(target: str, services: Iterable[Service]) -> Iterator[SharedLogin]
 
 
 @lru_cache(maxsize=65_536)
-def _nets(login: str) -> tuple[IPv4Network | IPv6Network, ...]:
+def networks(login: str) -> tuple[IPv4Network | IPv6Network, ...]:
     """Return the networks of a login, without what is none: its access method refuses that."""
     found = []
     for text in login.split(","):

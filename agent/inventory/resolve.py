@@ -1,8 +1,9 @@
-"""The service that a person means by `C-10482/home`, `C-10482` or `amina.h`.
+"""The service that a person means by `C-10482/home`, `C-10482`, `amina.h` or a MAC address.
 
 A full reference, exactly as it is known, means that service and nothing else. Otherwise a text may be a reference, a
-subscriber or a login; if it is exactly one of them, case included, only exact ones count, else case is ignored. More
-than one service left: ambiguous, never guessed.
+subscriber or a login; if it is exactly one of them, case included, only exact ones count, else case is ignored. A MAC
+address that is none of these means the service with it as login or in another column, in any spelling. More than one
+service left: ambiguous, never guessed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from agent.model import Service
+from agent.spelling import mac_digits
 
 SUGGESTIONS = 5
 
@@ -36,23 +38,30 @@ class Index:
         self._services = services
         self._exact: dict[str, dict[str, Service]] = {}
         self._folded: dict[str, dict[str, Service]] = {}
+        self._macs: dict[str, dict[str, Service]] = {}
         for service in services.values():
             for name in (service.ref, service.subscriber, service.login):
                 self._exact.setdefault(name, {})[service.ref] = service
                 self._folded.setdefault(name.casefold(), {})[service.ref] = service
+            for text in (service.login, *(service.extra or {}).values()):
+                if mac := mac_digits(text):
+                    self._macs.setdefault(mac, {})[service.ref] = service
         self._alphabet = sorted(set().union(*self._folded)) if self._folded else []
 
     def resolve(self, ref: str) -> Service | Unknown | Ambiguous:
         """Return the service that `ref` means, or why there is not exactly one."""
+        found = self.named(ref)
+        if not found:
+            return Unknown(self._suggestions(ref.strip().casefold()))
+        return found[0] if len(found) == 1 else Ambiguous(found)
+
+    def named(self, ref: str) -> tuple[Service, ...]:
+        """Return every service that `ref` may mean."""
         ref = ref.strip()
         if (service := self._services.get(ref)) is not None:
-            return service
-        found = self._exact.get(ref) or self._folded.get(ref.casefold())
-        if not found:
-            return Unknown(self._suggestions(ref.casefold()))
-        if len(found) == 1:
-            return next(iter(found.values()))
-        return Ambiguous(tuple(found.values()))
+            return (service,)
+        found = self._exact.get(ref) or self._folded.get(ref.casefold()) or self._macs.get(mac_digits(ref))
+        return tuple(found.values()) if found else ()
 
     def _suggestions(self, ref: str) -> tuple[str, ...]:
         subscriber = self._folded.get(ref.partition("/")[0], {}) if "/" in ref else {}
@@ -92,25 +101,39 @@ def select(
     *,
     on_tariff: str = "",
     exclude: Iterable[str] = (),
+    all_services: bool = False,
 ) -> Selection:
     """Return the services named by `refs`, then those on a tariff, less the excluded ones.
 
     An exclusion that cannot be resolved is a problem too: leaving it out silently would suspend somebody.
+
+    Args:
+        services: every service, by ref.
+        refs: services, subscribers, logins or MAC addresses.
+        on_tariff: all services on it as well; "": none.
+        exclude: references that are taken out again.
+        all_services: one subscriber's number means all services of that subscriber. A login or a MAC address of
+            several services stays ambiguous: their subscribers may differ.
     """
     index, problems = Index(services), []
 
-    def find(ref: str, what: str) -> Service | None:
+    def find(ref: str, what: str) -> tuple[Service, ...]:
         match index.resolve(ref):
             case Unknown(suggestions):
                 hint = f" (did you mean {', '.join(suggestions)}?)" if suggestions else ""
                 problems.append(f"{what}{ref}: no such service{hint}")
             case Ambiguous(found):
-                problems.append(f"{what}{ref}: several services: name one of {', '.join(s.ref for s in found)}")
+                own = all(s.subscriber.casefold() == ref.strip().casefold() for s in found)
+                if own and all_services:
+                    return found
+                hint = ", or take all with --all-services" if own else ""
+                names = ", ".join(s.ref for s in found)
+                problems.append(f"{what}{ref}: {len(found)} services: name one of {names}{hint}")
             case service:
-                return service
-        return None
+                return (service,)
+        return ()
 
-    chosen = {s.ref: s for ref in refs if (s := find(ref, "")) is not None}
+    chosen = {s.ref: s for ref in refs for s in find(ref, "")}
     if on_tariff:
         on_it = {s.ref: s for s in services.values() if s.tariff == on_tariff}
         if not on_it:
@@ -118,6 +141,6 @@ def select(
             problems.append(f"tariff {on_tariff}: no service is on it (known: {known or 'none'})")
         chosen |= on_it
     for ref in exclude:
-        if (left_out := find(ref, "exclude ")) is not None:
+        for left_out in find(ref, "exclude "):
             chosen.pop(left_out.ref, None)
     return Selection(tuple(chosen.values()), tuple(problems))

@@ -222,15 +222,21 @@ def _id(cell: Mapping[str, str], column: str) -> str:
     return value
 
 
-def _login(cell: Mapping[str, str]) -> str:
-    value = cell["login"]
+def login_problem(value: str) -> str:
+    """Return why a text cannot be a login; "": it can."""
     if not value:
-        raise _BadLineError("login: a value expected, it is empty")
+        return "login: a value expected, it is empty"
     if len(value.encode()) > LOGIN_CHARS:
-        raise _BadLineError(f"login: at most {LOGIN_CHARS} bytes expected, got {len(value.encode())}")
-    if any(unicodedata.category(char) == "Cf" for char in value):
-        raise _BadLineError(f"login: no invisible character expected, got {_shown(value)}")
-    return value
+        return f"login: at most {LOGIN_CHARS} bytes expected, got {len(value.encode())}"
+    if any(unicodedata.category(char) in {"Cf", "Cc", "Zl", "Zp"} or char in _BIDI for char in value):
+        return f"login: no invisible character expected, got {_shown(value)}"
+    return ""
+
+
+def _login(cell: Mapping[str, str]) -> str:
+    if problem := login_problem(cell["login"]):
+        raise _BadLineError(problem)
+    return cell["login"]
 
 
 def _feeds(cell: Mapping[str, str]) -> int:

@@ -284,7 +284,15 @@ CREATE TRIGGER drift_gone AFTER DELETE ON service BEGIN
 END;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8)
+V9 = """
+-- What was done to a subscriber outside of any change.
+CREATE INDEX event_subject ON event (subject, seq) WHERE plan IS NULL;
+-- The request of a change, and the change of a request.
+CREATE INDEX intent_seq ON intent (seq);
+CREATE INDEX plan_intent ON plan (intent_id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

@@ -178,6 +178,10 @@ class Vault:
         for subject, name, key in made:
             self._remember(subject, name, key)
 
+    def subject_id(self, name: str) -> bytes | None:
+        """Return the random bytes that name a subject beside the log; None: it has no key, or its key was erased."""
+        return self._ids.get(name)
+
     def seal_record(self, name: str, record: bytes) -> Sealed:
         """Return the record sealed under the subject's key, with its salt and commitment.
 

@@ -358,6 +358,55 @@ def reject(
     )
 
 
+@app.command("review")
+def review(
+    key: KeyFile,
+    change_id: Id = "",
+    file: Export = None,
+    out: Out = None,
+    objection: Annotated[bool, typer.Option("--objection", help="It was not in order")] = False,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+    wait: Wait = 60,
+) -> None:
+    """Show a change that one person made alone, and sign your review. With --file: ispagent review close ID --file."""
+    own = load_own(trust, state)
+    verdict = Decision.REJECT if objection else Decision.APPROVE
+
+    def refuse(change: Exported, person: Person, own: Own) -> None:
+        chain.verify_not_expired(own.trust, now_s())
+        decide.verify_may_review(change, person)
+
+    def decided(change: Exported, own: Own, person: Person, signer_of: SignerOf) -> tuple[Envelope, str]:
+        refuse(change, person, own)
+        print_change(change, own, listing=change.changing is not None and change.changing > 1)
+        if not yes:
+            word = "was NOT in order" if objection else "was in order"
+            agree(f"close the review as {person.handle}: it {word}? type yes", "yes")
+        statement = decide.review(change, own.trust, own.sha256, person, verdict, now_s())
+        return sign(statement, signer_of()), f"reviewed by {person.handle}"
+
+    if _is_offline(change_id, file, out, signs=True) and file is not None and out is not None:
+        _offline(file, key, out, own, passphrase_file, decided)
+        return
+    _online(
+        change_id,
+        key,
+        own,
+        cloud=cloud,
+        out=out,
+        passphrase_file=passphrase_file,
+        kind=Kind.KIND_APPROVAL,
+        what="review",
+        wait_s=wait,
+        refuse=refuse,
+        decided=decided,
+    )
+
+
 @app.command("cancel")
 def cancel(
     key: KeyFile,

@@ -28,6 +28,9 @@ from trust.verify import Circumstances, VerificationResult
 _WARN_ONLY = frozenset({Reason.SUMMARY_ONLY})
 """Why an approval may not count and is signed all the same: the person is told, and the agent judges."""
 
+_REVIEW_MINUTES = 1440
+"""How long a signed review may take to the agent, by its own word; the agent goes by when it was signed."""
+
 _NOT_ENOUGH = frozenset({Reason.THRESHOLD, Reason.OWNER_MISSING})
 
 
@@ -149,6 +152,45 @@ def approval(
         not_before=plan.made,
         not_after=plan.start_by,
         reason_code=reason_code,
+        seen=SeenHeads(trust.version, trust_sha256, (exported.log,)),
+    )
+
+
+def verify_may_review(exported: Exported, person: Person) -> None:
+    """Refuse, before anybody reads or types, a review that the agent would refuse.
+
+    Raises:
+        RefusedError: nobody did the change alone, the person did it, may not review, may not act on its agent, or does
+            not see the items.
+    """
+    plan = exported.plan
+    if plan.risk_class is not RiskClass.ALONE:
+        raise RefusedError(Reason.OTHER_PLAN, f"class {plan.risk_class.value} needs no review: nobody did it alone")
+    if person.handle == plan.requester:
+        raise RefusedError(Reason.REQUESTER_APPROVES, f"{person.handle} made this change, so another must review it")
+    if not {Role.OWNER, Role.APPROVER, Role.AUDITOR} & set(person.roles):
+        raise RefusedError(Reason.NOT_AN_APPROVER, f"{person.handle} has no role that reviews changes")
+    if EVERYWHERE not in person.scope and plan.agent not in person.scope:
+        raise RefusedError(Reason.OUT_OF_SCOPE, f"{person.handle} may not act on agent {exported.agent.handle}")
+    if not person.sees_subscribers:
+        raise RefusedError(Reason.SUMMARY_ONLY, f"{person.handle} may not see the items, which a review needs")
+
+
+def review(
+    exported: Exported, trust: Trust, trust_sha256: str, person: Person, decision: Decision, now_s: int
+) -> Approval:
+    """Return a person's review of a change that another made alone: their decision, dated after the change."""
+    in_order = decision is Decision.APPROVE
+    minute = -(-now_s // 60)
+    return Approval(
+        trust_id=trust.trust_id,
+        plans=(exported.digest.hex(),),
+        decision=decision,
+        person=person.handle,
+        saw=saw_of(exported),
+        not_before=minute,
+        not_after=minute + _REVIEW_MINUTES,
+        reason_code=ReasonCode.CHECKED if in_order else ReasonCode.OTHER,
         seen=SeenHeads(trust.version, trust_sha256, (exported.log,)),
     )
 

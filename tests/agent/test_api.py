@@ -326,7 +326,7 @@ async def test_unknown_and_ambiguous_references_are_each_named(tmp_path: Path, w
     async with agent_in(tmp_path, world) as agent:
         err = await refused(agent.ask("suspend", "C-1", "C-2", "C-99"))
         assert err.status == 400
-        assert "C-2: several services" in str(err)
+        assert "C-2: 2 services: name one of C-2/home, C-2/shop, or take all with --all-services" in str(err)
         assert "C-99: no such service" in str(err)
 
 

@@ -28,6 +28,7 @@ STATUS: dict[str, object] = {
     "targets": [],
     "devices": {"configured": 0},
     "cpes": None,
+    "reviews": {"open": 0, "oldest_s": None},
     "frozen": [],
     "clock_halt": None,
     "billing_problem": "",

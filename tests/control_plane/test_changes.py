@@ -222,6 +222,24 @@ def test_class_alone_is_for_the_requester_only(desk: Desk) -> None:
     assert desk.change("approve", "maria", folder, "--yes-i-read-it", "1").exit_code == 0
 
 
+def test_what_one_did_alone_is_reviewed_by_another(desk: Desk) -> None:
+    folder = desk.export(requester="maria", risk_class=RiskClass.ALONE, action=statements.Action.RESTORE)
+    refused(desk.change("review", "maria", folder, "--yes"), 3, "maria made this change")
+    refused(desk.change("review", "tech4", folder, "--yes"), 3, "no role that reviews")
+    refused(desk.change("review", "far", folder, "--yes"), 3, "may not act on agent north")
+    said = desk.change("review", "lena", folder, "--yes")
+    assert said.exit_code == 0, said.output
+    signed = envelope.decode_untrusted((desk.path / "out.json").read_bytes())
+    decided = statements.decode_as_untrusted(statements.Approval, signed)
+    assert (decided.person, decided.decision, decided.saw) == ("lena", Decision.APPROVE, statements.Saw.DETAIL)
+    assert 0 <= decided.not_before * 60 - desk.now_s <= 120
+    assert desk.change("review", "joseph", folder, "--yes", "--objection").exit_code == 0
+    signed = envelope.decode_untrusted((desk.path / "out.json").read_bytes())
+    assert statements.decode_as_untrusted(statements.Approval, signed).decision is Decision.REJECT
+    low = desk.export(requester="maria", name="low")
+    refused(desk.change("review", "lena", low, "--yes"), 3, "class low needs no review")
+
+
 @pytest.mark.parametrize(
     ("who", "words"),
     [("stranger", "knows nobody"), ("far", "may not act on agent north"), ("tech4", "no role")],

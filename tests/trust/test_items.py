@@ -208,6 +208,24 @@ def test_another_change_is_refused(texts):
         items.read_changes_untrusted(texts)
 
 
+def test_changes_of_the_inventory_are_written_and_read():
+    entry = '{"ref":"C-1/home","name":"Амина=+-"}'
+    changes = (
+        items.ReasonChange(items.SuspensionReason.DEBT, added=False),
+        items.EntryChange(entry, added=False),
+        items.LoginChange("a=b", "-c"),
+        items.TariffChange("A", "B"),
+        items.EntryChange(entry, added=True),
+    )
+    texts = items.write_changes(changes)
+    assert texts == ["-debt", f"-entry={entry}", "was-login=a=b", "login=-c", "was=A", "tariff=B", f"+entry={entry}"]
+    assert items.read_changes_untrusted(texts) == changes
+    assert [c.inverse().inverse() for c in changes] == list(changes)
+    assert items.LoginChange("a", "b").inverse() == items.LoginChange("b", "a")
+    with pytest.raises(MalformedStatementError):
+        items.read_changes_untrusted(["was-login=a", "tariff=B"])
+
+
 @pytest.mark.parametrize("texts", [["+debt"], ["was=", "tariff="]])
 def test_as_many_changes_as_an_item_can_hold_are_read_in_linear_time(texts):
     many = texts * (limits.ITEM_BYTES // len(json.dumps(texts)))

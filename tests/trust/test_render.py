@@ -13,8 +13,10 @@ from trust.items import (
     Address,
     EffectKind,
     Enforcement,
+    EntryChange,
     GuardKind,
     Listed,
+    LoginChange,
     Requirement,
     SecretRef,
     Seen,
@@ -75,6 +77,19 @@ RISK   LOW · not maria · start by 2025-10-09 09:24 UTC · run until 2025-10-09
 """
     )
     assert preview(dataclasses.replace(bare, subject=None), display={}).startswith("SUSPEND 1 device")
+
+
+def test_changes_of_the_inventory_are_shown_from_the_signed_items():
+    bare = {"display": {}, "requires": (), "steps": (), "enforce": None}
+    gone = item(**bare, desired=(EntryChange("{}", added=False),))
+    assert "RECORD - inventory C-10482/home as a whole\n" in preview(dataclasses.replace(gone, subject="C-10482/home"))
+    back = dataclasses.replace(gone, subject="C-1\x1b[2J", desired=(EntryChange("{}", added=True),))
+    assert "RECORD + inventory C-1\\u001b[2J as a whole\n" in preview(back)
+    called = dataclasses.replace(gone, subject="C-1/home", desired=(LoginChange("old", "nеw"),))  # one Cyrillic letter
+    assert "RECORD ~ inventory C-1/home login nеw [mixed scripts] (was: old)\n" in preview(called)
+    many = preview(*(dataclasses.replace(gone, n=n, subject=f"C-{n}/home") for n in range(1, 15)))
+    assert "RECORD - inventory C-1/home as a whole\n" in many
+    assert "\n       and 2 more\n" in many
 
 
 def test_class_alone_guard_and_what_cannot_be_enforced():

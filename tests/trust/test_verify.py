@@ -645,3 +645,49 @@ def test_what_blocks_a_plan_blocks_it_under_standing_authority_too():
 def test_signed_rubbish_is_no_standing_authority(payload):
     rubbish = envelope.sign(statements.payload_type(type(standing())), payload, [key("joseph"), key("lena")])
     assert falls(given_=[rubbish]) == (Reason.NO_STANDING, [Reason.MALFORMED])
+
+
+# --- reviews ----------------------------------------------------------------------------------------------------------
+
+ALONE = plan(risk_class=RiskClass.ALONE, action=Action.RESTORE)
+
+
+def review(decided, t=TRUST, now=NOW, since_s=NOW - 120, **circumstances):
+    return verify.verify_review(
+        decided, ALONE, digest(ALONE), t, now, requester="maria", since_s=since_s,
+        circumstances=Circumstances(**circumstances),
+    )  # fmt: skip
+
+
+def test_a_second_person_reviews_what_one_did_alone():
+    assert review(approval(ALONE, "joseph")).decision is Decision.APPROVE
+    assert review(approval(ALONE, "lena", decision=Decision.REJECT)).decision is Decision.REJECT
+    auditor = trust(people=(*TRUST.people, person("audit", Role.AUDITOR)))
+    assert review(approval(ALONE, "audit"), auditor).person == "audit"
+    without = dataclasses.replace(TRUST, policy=tuple(c for c in TRUST.policy if c.risk_class is not RiskClass.ALONE))
+    assert review(approval(ALONE, "joseph"), without).person == "joseph"
+
+
+@pytest.mark.parametrize(
+    ("changes", "about", "reason"),
+    [
+        ({"who": "maria"}, {}, Reason.REQUESTER_APPROVES),
+        ({"plans": ("0" * 64,)}, {}, Reason.OTHER_PLAN),
+        ({"saw": Saw.SUMMARY}, {}, Reason.SUMMARY_ONLY),
+        ({}, {"since_s": NOW + 60}, Reason.NOT_YET_VALID),
+        ({"not_before": MINUTE + 10}, {}, Reason.FROM_THE_FUTURE),
+        ({}, {"frozen_people": frozenset({"joseph"})}, Reason.FROZEN),
+        ({}, {"now": NOW + 400 * DAY}, Reason.TRUST_EXPIRED),
+    ],
+)
+def test_no_review(changes, about, reason):
+    with pytest.raises(RefusedError) as info:
+        review(approval(ALONE, changes.pop("who", "joseph"), **changes), **about)
+    assert info.value.reason is reason
+
+
+def test_who_only_asks_reviews_nothing():
+    asking = trust(people=(*TRUST.people, person("rita", Role.REQUESTER)))
+    with pytest.raises(RefusedError) as info:
+        review(approval(ALONE, "rita"), asking)
+    assert info.value.reason is Reason.NOT_AN_APPROVER

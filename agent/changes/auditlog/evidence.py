@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agent.changes.journal.audit import Recorder
-from agent.changes.journal.commands import PlanRow, read_plan_row
+from agent.changes.journal.commands import PlanRow
 from agent.store import log_store
 from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, MissingKeyError
@@ -33,6 +33,8 @@ _STATES = {code: word for word, code in ITEM_STATE_CODES.items()}
 _VERDICTS = {code: word for word, code in VERDICT_CODES.items()}
 
 
+NO_END = 1 << 62
+"""Above every sequence number."""
 PAD_SMALLEST = 128
 """Leaves by which the log grows at least between two signed checkpoints, if it grows at all.
 
@@ -160,21 +162,45 @@ class Evidence:
         """Return the proof that the log's first `new` leaves begin with its first `old` ones."""
         return merkle.consistency(old, new, log_store.stored_nodes(self._store.reader))
 
-    def events(self, plan: PlanRow | None = None, after: int = 0, limit: int = 1000) -> Iterator[LoggedEvent]:
-        """Yield events after sequence number `after`, at most `limit`, of one plan or of all; padding tells nothing."""
-        where, args = ("AND e.plan = ?", [plan.plan_id]) if plan else (f"AND e.kind <> {LeafKind.PADDING.value}", [])
+    def events(self, plan: PlanRow | None = None, after: int = 0, limit: int = 1000) -> list[LoggedEvent]:
+        """Return events after sequence number `after`, at most `limit`, of one plan or of all."""
+        where, args = ("e.plan = ?", [plan.plan_id]) if plan else ("1", [])
+        return self.select(where, args, (after + 1, NO_END), limit=limit)
+
+    def select(
+        self,
+        where: str,
+        args: Sequence[object],
+        span: tuple[int, int],
+        *,
+        newest_first: bool = False,
+        limit: int = 1000,
+    ) -> list[LoggedEvent]:
+        """Return events, padding left out: it tells nothing.
+
+        Args:
+            where: a condition on the event `e`, with question marks for `args`.
+            args: the values of those.
+            span: sequence numbers, the first and the one after the last.
+            newest_first: the other way round.
+            limit: how many at most.
+        """
+        order = "DESC" if newest_first else "ASC"
         rows = self._store.reader.execute(
-            f"SELECT e.*, p.short FROM event e LEFT JOIN plan p ON p.plan_id = e.plan"  # noqa: S608  # fixed clauses
-            f" WHERE e.seq > ? {where} ORDER BY e.seq LIMIT ?",
-            (after, *args, limit),
+            "SELECT e.*, coalesce(p.short, (SELECT q.short FROM intent i JOIN plan q USING (intent_id)"  # noqa: S608  # fixed clauses
+            " WHERE i.seq = e.seq)) AS short FROM event e LEFT JOIN plan p ON p.plan_id = e.plan"
+            f" WHERE e.seq >= ? AND e.seq < ? AND e.kind <> ? AND ({where}) ORDER BY e.seq {order} LIMIT ?",
+            (*span, LeafKind.PADDING.value, *args, limit),
         )
-        for r in rows:
-            kind = LeafKind(r["kind"])
-            words = _VERDICTS if kind is LeafKind.STEP_OUTCOME else _STATES if kind is LeafKind.ITEM_STATE else {}
-            opened = self._open(r["subject"], r["record"])
-            record = None if opened is None else json.loads(opened[1])
-            what = words.get(r["code"], "")
-            yield LoggedEvent(r["seq"], kind.word, r["at_s"], r["short"] or "", r["item"], r["step"], what, record)
+        return [self._logged(row) for row in rows]
+
+    def _logged(self, r: sqlite3.Row) -> LoggedEvent:
+        kind = LeafKind(r["kind"])
+        words = _VERDICTS if kind is LeafKind.STEP_OUTCOME else _STATES if kind is LeafKind.ITEM_STATE else {}
+        opened = self._open(r["subject"], r["record"])
+        record = None if opened is None else json.loads(opened[1])
+        what = words.get(r["code"], "")
+        return LoggedEvent(r["seq"], kind.word, r["at_s"], r["short"] or "", r["item"], r["step"], what, record)
 
     def _open(self, subject: bytes | None, record: bytes | None) -> tuple[bytes, bytes] | None:
         return None if subject is None or record is None else self._vault.open_record(bytes(subject), bytes(record))
@@ -323,9 +349,3 @@ class _StoredNodes:
         """Expect that every stored node was compared."""
         if self._left:
             raise LogCorruptError(f"the tree has {self._left} nodes over no leaves")
-
-
-def all_plans(store: Store, limit: int = 200) -> list[PlanRow]:
-    """Return the newest plans, newest first."""
-    rows = store.reader.execute("SELECT * FROM plan ORDER BY gate_seq DESC LIMIT ?", (limit,)).fetchall()
-    return [read_plan_row(r) for r in rows]

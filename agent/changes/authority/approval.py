@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from agent.changes.authority import stops
+from agent.changes.authority import reviews, stops
 from agent.changes.authority.standings import Standings
 from agent.changes.journal import commands, plans
 from agent.changes.journal.audit import Recorder
@@ -39,7 +39,7 @@ from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
 from trust.policy import WEEK_MINUTES, in_windows
-from trust.statements import Approval, Cancel, Freeze, FreezeScope, Plan, Standing, Statement, Unfreeze
+from trust.statements import Approval, Cancel, Decision, Freeze, FreezeScope, Plan, Standing, Statement, Unfreeze
 from trust.verify import VerificationResult
 
 LOST = (Reason.THRESHOLD, Reason.OWNER_MISSING, Reason.NO_STANDING, Reason.OVER_BUDGET)
@@ -89,7 +89,7 @@ class ReopenPlan:
 
 
 class Approvals:
-    """Takes approvals, rejections, cancels, freezes, unfreezes, trust documents and standing authorities."""
+    """Takes approvals, rejections, reviews, cancels, freezes, unfreezes, trust documents and standing authorities."""
 
     def __init__(
         self,
@@ -225,7 +225,47 @@ class Approvals:
         if not rows:
             await self._refusal(None, bytes(32), Reason.OTHER_PLAN, approval.person)
             raise RequestError("this approval is for no plan of this agent", refused=True)
-        return [await self._approve_one(row, approval, envelope, data, from_cloud=from_cloud) for row in rows]
+        return [
+            await self._review(row, envelope, data)
+            if reviews.is_open(self._store.reader, row)
+            else await self._approve_one(row, approval, envelope, data, from_cloud=from_cloud)
+            for row in rows
+        ]
+
+    async def _review(self, row: PlanRow, envelope: Envelope, data: bytes) -> StatementAnswer:
+        """Close the review of a change that one person made alone, by another person's decision on it."""
+        plan, pinned, now_s = plans.signed(row), self._pinned(), self._clock.wall_s()
+        nobody = VerificationResult(False, 0, (), None, "")
+        try:
+            decided = verify.verify_review(
+                envelope,
+                plan,
+                row.digest,
+                pinned.trust,
+                int(now_s),
+                requester=row.requester,
+                since_s=reviews.ended_s(self._store.reader, row),
+                circumstances=circumstances(plan, row.plan_id, pinned, self._store.query, now_s),
+            )
+            record = self._recorder.record(
+                None,
+                {
+                    "what": "review",
+                    "person": decided.person,
+                    "verdict": decided.decision.value,
+                    "code": decided.reason_code.value,
+                },
+            )
+            command = reviews.CloseReview(row.plan_id, decided.person, decided.decision.value, data, record)
+            await self._store.run(command)
+        except (TrustError, RefusedCommandError) as err:
+            found = getattr(err, "reason", Reason.MALFORMED)
+            reason = found if isinstance(found, Reason) else Reason.CONSUMED
+            await self._refusal(row.plan_id, row.digest, reason, "")
+            return self._answer(row, reason, str(err), nobody, envelope, row.gate.value)
+        verdict = "in order" if decided.decision is Decision.APPROVE else "NOT IN ORDER"
+        said = f"review closed by {decided.person}: {verdict}"
+        return self._answer(row, None, said, nobody, envelope, row.gate.value)
 
     def _plan_by_digest(self, digest: bytes) -> PlanRow | None:
         row = self._store.reader.execute("SELECT * FROM plan WHERE digest = ?", (digest,)).fetchone()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from agent.changes.journal.commands import Deadline, Now, refuse_if_stopped
 from agent.changes.journal.machine import FINAL, UNSENT, Event, next_state
+from agent.inventory import book
 from agent.inventory.book import Broken, Query
 from agent.model import (
     Address,
@@ -24,7 +25,6 @@ from agent.model import (
     ItemState,
     Seen,
     StepOutcome,
-    TariffChange,
 )
 from agent.reasons import ItemReason, RefusalReason
 from agent.store.db import Tx
@@ -143,20 +143,8 @@ def _moved(tx: Tx, move: MoveItem, before: ItemState, digest: bytes) -> ItemStat
     )
     if move.service is not None:
         for change in move.desired:
-            _record_desired(tx, move.service, change, move.plan_id, seq)
+            book.record_desired(tx, move.service, change, move.plan_id, seq)
     return state
-
-
-def _record_desired(tx: Tx, service: str, change: DesiredChange, plan_id: bytes, seq: int) -> None:
-    if isinstance(change, TariffChange):
-        tx.run("UPDATE service SET tariff = ? WHERE ref = ?", (change.after, service))
-    elif change.added:
-        tx.run(
-            "INSERT OR REPLACE INTO reason (service, reason, plan_id, seq) VALUES (?,?,?,?)",
-            (service, change.reason.value, plan_id, seq),
-        )
-    else:
-        tx.run("DELETE FROM reason WHERE service = ? AND reason = ?", (service, change.reason.value))
 
 
 def encode_bound(bound: Mapping[Address, Seen]) -> bytes:

@@ -25,6 +25,10 @@ INTENT_LIFE_MAX_S = 24 * 3600
 SUBJECTS_MAX = 10_000
 SETTINGS_MAX = 200
 """Settings and secrets of one change."""
+LOGIN = "login"
+"""In the settings of rename-login: the new one."""
+_EVERY = "subscriber"
+"""In an intent's subject: every service of a subscriber."""
 SECRET = "(a secret)"
 """Stands in an intent that is made on the agent's own machine for a secret that was given there."""
 
@@ -37,7 +41,7 @@ class RequestError(Exception):
         self.refused = refused
 
 
-PROBLEMS_MAX = 50
+PROBLEMS_MAX = 500
 """References that are named in one refusal."""
 
 
@@ -54,10 +58,10 @@ _WITH_REASON = frozenset({Action.SUSPEND, Action.RESTORE, Action.ADOPT})
 class Ask:
     """What was asked, before anybody looked whether such subscribers exist.
 
-    `refs`: services or subscribers; `on_tariff`: all services on it; `exclude`: refs taken out again. `change`: the
-    plan (hex) to revert; with another verb, the one whose rest is asked for anew. `alone`: the person wants to do it
-    without a second one, where policy lets them. `settings`: parameters of CPE and the like, name -> text; `secrets`:
-    settings that must not be shown.
+    `refs`: services or subscribers, of which `all_services` takes every service; `on_tariff`: all services on it;
+    `exclude`: refs taken out again. `change`: the plan (hex) to revert; with another verb, the one to ask the rest of
+    for anew. `alone`: the person wants to do it without a second one, where policy lets them. `settings`: parameters of
+    CPE and the like, name -> text; `secrets`: settings that must not be shown.
     """
 
     action: Action
@@ -71,6 +75,7 @@ class Ask:
     alone: bool = False
     hold: bool = False
     canary: int | None = None
+    all_services: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -117,6 +122,8 @@ def check_ask(ask: Ask) -> None:
         raise RequestError("expected CPE by name, or by the service that they serve, not by tariff")
     if ask.action in (Action.CPE_SET, Action.CPE_FIRMWARE, Action.CPE_DIAGNOSE) and not (ask.settings or ask.secrets):
         raise RequestError(f"{ask.action.value}: expected what to set, got nothing")
+    if ask.action is Action.RENAME_LOGIN and (ask.settings.keys() != {LOGIN} or len(ask.refs) != 1):
+        raise RequestError("rename-login: expected one service and its new login")
     if ask.action is Action.SET_PLAN and not ask.tariff and not ask.change:
         raise RequestError("expected the tariff to set (--tariff NAME), got none")
 
@@ -191,7 +198,7 @@ def ask_of(intent: Intent) -> Ask:
     by = {s.by: s.value for s in intent.subjects if s.by in ("tariff", "change")}
     return Ask(
         action=intent.verb,
-        refs=tuple(s.value for s in intent.subjects if s.by == "service"),
+        refs=tuple(s.value for s in intent.subjects if s.by in ("service", _EVERY)),
         on_tariff=by.get("tariff", ""),
         exclude=intent.exclude,
         reason=reason_of(intent.verb, intent.reason or SuspensionReason.DEBT.value),
@@ -199,7 +206,8 @@ def ask_of(intent: Intent) -> Ask:
         on_failure=intent.on_failure,
         change=by.get("change", ""),
         canary=intent.canary or None,
-        settings=intent.params if intent.verb.on_cpe else {},
+        all_services=any(s.by == _EVERY for s in intent.subjects),
+        settings=intent.params if intent.verb.on_cpe or intent.verb is Action.RENAME_LOGIN else {},
     )
 
 
@@ -208,14 +216,14 @@ def _payload(intent: Intent) -> tuple[str, bytes]:
 
 
 def _params(ask: Ask) -> Mapping[str, str]:
-    if ask.action.on_cpe:
+    if ask.action.on_cpe or ask.action is Action.RENAME_LOGIN:
         return {**ask.settings, **dict.fromkeys(ask.secrets, SECRET)}
     return {"tariff": ask.tariff} if ask.tariff else {}
 
 
 def intent_of(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> Intent:
     """Return the intent that stands for an ask made on the agent's own machine."""
-    subjects = [IntentSubject("service", ref) for ref in ask.refs]
+    subjects = [IntentSubject(_EVERY if ask.all_services else "service", ref) for ref in ask.refs]
     if ask.on_tariff:
         subjects.append(IntentSubject("tariff", ask.on_tariff))
     if ask.change:

@@ -19,7 +19,17 @@ from agent.changes.planning.preview import Previewer, Scope, title
 from agent.connectors.base import NetworkState, UnreadableError
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check
-from agent.model import Access, DesiredChange, Item, Listed, Service, SuspensionReason, TariffChange
+from agent.model import (
+    Access,
+    DesiredChange,
+    Item,
+    Listed,
+    ReasonChange,
+    Service,
+    SuspensionReason,
+    TariffChange,
+    write_changes,
+)
 from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
 from agent.services import drift
@@ -128,4 +138,6 @@ def _shown(service: Service) -> dict[str, str]:
 def _change_text(change: DesiredChange) -> str:
     if isinstance(change, TariffChange):
         return f"tariff {change.after} instead of {change.before}"
-    return f"{'suspended' if change.added else 'no longer suspended'} for {change.reason}"
+    if isinstance(change, ReasonChange):
+        return f"{'suspended' if change.added else 'no longer suspended'} for {change.reason}"
+    return ", ".join(write_changes([change]))  # an adoption has no other

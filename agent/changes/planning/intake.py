@@ -290,7 +290,9 @@ def select(ask: Ask, services: Mapping[str, Service]) -> list[Service]:
     Raises:
         RequestError: references that are unknown or ambiguous, each named.
     """
-    found = resolve.select(services, ask.refs, on_tariff=ask.on_tariff, exclude=ask.exclude)
+    found = resolve.select(
+        services, ask.refs, on_tariff=ask.on_tariff, exclude=ask.exclude, all_services=ask.all_services
+    )
     if found.problems:
         raise refusal(found.problems)
     if not found.services:

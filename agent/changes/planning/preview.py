@@ -22,15 +22,17 @@ from agent.changes.journal.commands import Deadline, NewItem, SavePlan
 from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.connectors.base import AccessPlan, CannotEnforce, NetworkState, UnreadableError
-from agent.inventory.book import as_previewed
+from agent.inventory.book import as_previewed, not_there
 from agent.model import (
     Effect,
     EffectKind,
+    EntryChange,
     Head,
     Item,
     Listed,
     Pace,
     ReasonChange,
+    Requirement,
     Service,
     Wave,
 )
@@ -505,6 +507,12 @@ def _as_read(display: Mapping[str, str], state: NetworkState | UnreadableError) 
     return {**display, "now": " · ".join(filter(None, (told, display.get("now", ""))))}
 
 
+def _entry(service: Service, wish: Wish) -> Requirement:
+    """Return the requirement on a service's entry: as previewed, or not there where the plan adds it."""
+    adds = any(isinstance(change, EntryChange) and change.added for change in wish.desired)
+    return not_there(service.ref) if adds else as_previewed(service)
+
+
 def _change(service: Service, wish: Wish, planned: AccessPlan, display: Mapping[str, str]) -> Item:
     return Item(
         n=1,
@@ -513,7 +521,7 @@ def _change(service: Service, wish: Wish, planned: AccessPlan, display: Mapping[
         listed=Listed.CHANGE,
         reason="",
         display={**planned.display, **display},
-        requires=(as_previewed(service), *wish.requires),
+        requires=(_entry(service, wish), *wish.requires),
         steps=planned.steps,
         enforce=planned.enforce,
         desired=wish.desired,

@@ -34,6 +34,7 @@ class RadiusResource(enum.Enum):
     SESSION = "session"
     ONLINE = "online"
     HELD = "held"
+    HOLDERS = "holders"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,10 @@ from datetime import UTC, tzinfo
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import Reach, Session, Traits, UnreadableError
+from agent.connectors.base import AddressHolder, Reach, Session, Traits, UnreadableError
 from agent.connectors.radius.access import EFFECTS, RadiusAccess
+from agent.connectors.radius.addresses import RadiusResource, live, sessions_of
+from agent.connectors.radius.addresses import address as resource_address
 from agent.connectors.radius.answers import NasAnswers
 from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthClient
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod, SessionHost
     from agent.connectors.radius.rowset import Commit
     from agent.connectors.radius.schema import Nas, RadiusConfig
+    from agent.model import Address, Value
 
 _CLEARTEXT: Final = "Cleartext-Password"
 WINDOW: Final = 8
@@ -113,6 +116,17 @@ class RadiusConnector:
                 )
         finally:
             await sql.aclose()
+
+    def holders_at(self, target: str, address: str) -> Address:
+        """Return where the open sessions with an address are read."""
+        return resource_address(target, RadiusResource.HOLDERS, address)
+
+    def holders_of(self, target: str, address: str, value: Value) -> Sequence[AddressHolder]:  # noqa: ARG002  of the role
+        """Return the logins of the open sessions with the address, without sessions that their NAS denied."""
+        names = {accounting: nas.name for accounting, nas in self._nas.items()}
+        found = live(sessions_of(value)).values()
+        places = [(s.get("login", ""), s.get("nas", "")) for s in found]
+        return [AddressHolder(login, f"a session on {names.get(nas, nas)}, by accounting") for login, nas in places]
 
     async def password_of(self, target: str, login: str) -> str:
         """Return the password that a target checks a login by: its one Cleartext-Password.

@@ -8,6 +8,7 @@ Resources, by address under the target's id (`radius/main`):
 * `group/NAME`: a group's check and reply rows, in the same form.
 * `sessions/LOGIN`: the open sessions, acctuniqueid -> ("login=...", "nas=...", "sid=..."); ABSENT when there is none.
 * `session/UNIQUEID`: one open session's fields; ABSENT once it is stopped.
+* `holders/IP`: the open sessions that have an address, in the form of `sessions/LOGIN`.
 * `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
 * `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
 
@@ -158,6 +159,8 @@ class RadiusSession:
             for unique_id, session in (await self._sql.read_session(wanted[RadiusResource.SESSION])).items():
                 ghost = session is not None and self._denied(session) is not None
                 found[wanted[RadiusResource.SESSION][unique_id]] = ABSENT if ghost else session_value(session)
+            for ip, sessions in (await self._sql.read_holders(wanted[RadiusResource.HOLDERS])).items():
+                found[wanted[RadiusResource.HOLDERS][ip]] = sessions_value(sessions, self._denied)
             for where in wanted[RadiusResource.ONLINE].values():
                 counts = await self._sql.read_online()
                 found[where] = {login: str(n) for login, n in counts.items()} or ABSENT

@@ -275,6 +275,15 @@ class SqlAuthority:
         found = await self._read_open("acctuniqueid", unique_ids)
         return {key: rows[0] if rows else None for key, rows in found.items()}
 
+    async def read_holders(self, addresses: Collection[str]) -> Mapping[str, tuple[OpenSession, ...]]:
+        """Return the open sessions that have each IPv4 address, oldest first.
+
+        Raises:
+            UnreadableError: the database cannot be asked.
+        """
+        text = {Database.POSTGRESQL: "host(framedipaddress)"}  # an inet is no text there
+        return await self._read_open(text.get(self._kind, "framedipaddress"), addresses)
+
     async def read_online(self) -> Mapping[str, int]:
         """Return how many open sessions each login has that has any, as accounting spells it.
 

@@ -6,19 +6,22 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import DeviceReport, Reach, Session, Traits, UnreadableError
+from agent.connectors.base import AddressHolder, DeviceReport, Reach, Session, Traits, UnreadableError
 from agent.connectors.routeros import api_session
 from agent.connectors.routeros.access_methods import access_method_of
+from agent.connectors.routeros.addresses import ALL, RouterResource
+from agent.connectors.routeros.addresses import address as resource_address
 from agent.connectors.routeros.api_session import Endpoint
 from agent.connectors.routeros.carrier_session import dial
 from agent.connectors.routeros.line import RouterLine
 from agent.connectors.routeros.live_sessions import EFFECTS
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
-from agent.model import Target
+from agent.model import Absent, Target
 from agent.reasons import TargetReason
 from agent.runtime.clock import boot_time_s
 
@@ -28,7 +31,9 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.carrier_session import Dial
     from agent.connectors.routeros.rows import Commit
     from agent.connectors.routeros.schema import Credential, RouterosConfig, RouterTarget
+    from agent.model import Address, Value
 
+_IPV6: Final = 6
 WINDOW: Final = 8
 """Steps in flight per target (DESIGN section 3), all on the connections of one or two users: a router has some twenty
 for everybody."""
@@ -100,6 +105,22 @@ class RouterosConnector:
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         """Return at once: routers are dialled."""
 
+    def holders_at(self, target: str, address: str) -> Address:
+        """Return where a router's sessions, dynamic leases and bindings are read, with their addresses."""
+        six = ip_address(address).version == _IPV6
+        return resource_address(target, RouterResource.HELD6 if six else RouterResource.HELD, ALL)
+
+    def holders_of(self, target: str, address: str, value: Value) -> Sequence[AddressHolder]:
+        """Return the owners of the sessions, dynamic leases and bindings with the address."""
+        rows = {} if isinstance(value, Absent) else value
+        place = target.partition("/")[2]
+        found = []
+        for held, text in rows.items():
+            what, _, owner = str(text).partition(" of ")
+            if _holds(held, address):
+                found.append(AddressHolder(owner, f"a {what} on {place}"))
+        return found
+
     def reports(self) -> Sequence[DeviceReport]:
         """Return what is known of each router, as it was last read; nothing is sent."""
         return [self._report(router) for router in self._routers.values()]
@@ -126,3 +147,11 @@ class RouterosConnector:
         return await api_session.open_in(
             nursery, endpoint, credential.user, password, timeout_s=router.timeout_s, dial=self._reach
         )
+
+
+def _holds(held: str, address: str) -> bool:
+    """Return whether an address or a prefix, as a router writes it, holds an address."""
+    try:
+        return ip_address(address) in ip_network(held, strict=False)
+    except ValueError:
+        return False

@@ -148,4 +148,4 @@ async def test_who_is_not_there_cannot_be_left_out(book: Book) -> None:
     with pytest.raises(RequestError, match="no CPE is left"):
         made._select(Ask(Action.CPE_RESET, refs=(NAME,), exclude=("LAB0001",)))
     with pytest.raises(RequestError, match="and 30 more"):
-        made._select(Ask(Action.CPE_RESET, refs=tuple(f"X{n}" for n in range(80))))
+        made._select(Ask(Action.CPE_RESET, refs=tuple(f"X{n}" for n in range(530))))

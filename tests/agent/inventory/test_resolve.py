@@ -104,7 +104,7 @@ def test_select_from_a_list_and_a_tariff_less_the_excluded() -> None:
     assert [s.ref for s in got.services] == [
         "C-30000/home", "C-10482/office", "C-10482/home", "C-20000/home", "C-50000/home", "C-60000/home",
     ]  # fmt: skip
-    assert got.problems == ("exclude shared: several services: name one of C-50000/home, C-60000/home",)
+    assert got.problems == ("exclude shared: 2 services: name one of C-50000/home, C-60000/home",)
 
 
 def test_select_names_every_problem() -> None:
@@ -112,7 +112,7 @@ def test_select_names_every_problem() -> None:
     assert got.services == ()
     assert got.problems == (
         "amin.h: no such service (did you mean C-10482/home?)",
-        "C-10482: several services: name one of C-10482/home, C-10482/office",
+        "C-10482: 2 services: name one of C-10482/home, C-10482/office, or take all with --all-services",
         "tariff Home 20: no service is on it (known: Business 100M, Home 20M)",
         "exclude nobody-at-all: no such service",
     )

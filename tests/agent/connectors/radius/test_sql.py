@@ -172,6 +172,19 @@ def add_session(database: RadiusDatabase, unique: str, login: str, *, open_: boo
     )
 
 
+async def test_who_has_an_address(database: RadiusDatabase) -> None:
+    add_session(database, "u1", "amina.h", ip="100.64.12.9")
+    add_session(database, "u2", "bob", ip="100.64.12.90")
+    add_session(database, "u3", "carl", ip="100.64.12.9", open_=False)
+    add_session(database, "u4", "dora", ip="100.64.12.9", nas="10.0.0.2")  # a ghost, or a reused address: both are told
+    async with authority(database) as sql:
+        found = await sql.read_holders(["100.64.12.9", "100.64.99.99"])
+    assert {ip: [s.login for s in sessions] for ip, sessions in found.items()} == {
+        "100.64.12.9": ["amina.h", "dora"],
+        "100.64.99.99": [],
+    }
+
+
 async def test_open_sessions(database: RadiusDatabase) -> None:
     add_session(
         database, "u1", "amina.h", ip="100.64.12.9", ip6="2001:db8:1::/64", pd="2001:db8:4a00::/56", mac="AA-BB"

@@ -1,0 +1,57 @@
+"""Common queries of lists: services, a person, a period."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agent.api.call import ApiCall, optional_number
+from agent.changes.auditlog import history
+from agent.changes.auditlog.history import Period
+from agent.changes.journal.plans import ItemRow
+from agent.inventory import book, resolve
+from agent.reasons import HttpReason
+from agent.runtime.errors import HttpError
+
+
+def asked_period(call: ApiCall) -> Period:
+    """Return the period that `since` and `until` (unix seconds) name."""
+    q = call.request.query
+    return Period(optional_number(q, "since"), optional_number(q, "until"))
+
+
+def asked_person(call: ApiCall) -> str:
+    """Return the person that `by` names, or the caller where `mine` is 1; "": nobody is asked for."""
+    q = call.request.query
+    return call.who if q.get("mine") == "1" else q.get("by", "")
+
+
+def asked_services(call: ApiCall) -> tuple[str, ...] | None:
+    """Return the services that `for` means; None: it is not asked for.
+
+    A service that left the inventory may still have a history.
+
+    Raises:
+        HttpError: nothing is called that, and nothing was.
+    """
+    ref = call.request.query.get("for")
+    if ref is None:
+        return None
+    index = resolve.Index(book.services(call.parts.store.reader))
+    known = [service.ref for service in index.named(ref)]
+    known += history.services_named(call.parts.store.reader, ref.strip())
+    if not known:
+        raise HttpError(404, HttpReason.UNKNOWN_SERVICE, unknown_text(index, ref))
+    return tuple(dict.fromkeys(known))
+
+
+def item_results(items: Iterable[ItemRow]) -> list[dict[str, object]]:
+    """Return where items of a change in a list stand."""
+    return [{"service": i.service, "state": i.state.value, "reason": i.reason, "detail": i.detail} for i in items]
+
+
+def unknown_text(index: resolve.Index, ref: str) -> str:
+    """Return that there is no such service, and which ones are called nearly so."""
+    found = index.resolve(ref)
+    near = found.suggestions if isinstance(found, resolve.Unknown) else ()
+    hint = f" (did you mean {', '.join(near)}?)" if near else f": ispagent subscriber find {ref[:40]}"
+    return f"there is no subscriber, service, login or MAC address {ref[:80]}{hint}"
