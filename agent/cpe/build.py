@@ -72,5 +72,5 @@ def build(context: CpeContext, connectors: Iterable[object]) -> CpeParts:
         waiting_for=c.waiting_for,
     )
     provisioner = Provisioner(desk, intake, g.trust, g.clock, c.handle, c.poke, problems)
-    drift = CpeDrift(intake, lambda: book.services(g.store.reader))
+    drift = CpeDrift(intake, lambda: book.services(g.store.reader), g.store, g.vault)
     return CpeParts(planners(intake), desk, provisioner, drift)

@@ -1,12 +1,15 @@
-"""CPE against their declared baseline, by last known values: nothing is asked of a CPE for it.
+"""CPE against the state that they are to have, by last known values: nothing is asked of a CPE for it.
 
-A CPE counts once it has its baseline; before that, and after a reset, provisioning sees to it. Secrets are left out:
-CPE return them empty.
+They are to have their declared baseline, once they got it (before that, and after a reset, provisioning sees to it);
+and the parameters that a change set by name, which count more. Secrets are left out: CPE return them empty. Rows of
+tables that a change made are left out too.
 """
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import trio
@@ -17,74 +20,146 @@ from agent.cpe.baseline import plain_settings
 from agent.cpe.intake import CpeIntake
 from agent.cpe.reasons import CpeDriftReason
 from agent.cpe.verbs import CpePlan, CpeSubject, Wanted
-from agent.cpe_model.addresses import VALUE
-from agent.cpe_model.baseline import Baseline
+from agent.cpe_model.addresses import VALUE, is_path
 from agent.cpe_model.known import Acceptance, Cpe
 from agent.inventory.drift_book import Difference, Unread
 from agent.model import ABSENT, Effect, Service, Transition, age_text
 from agent.reasons import SkipReason
+from agent.services.verbs import Leave
+from agent.store.db import Store
+from agent.store.vault import Vault
+from trust.errors import TrustError
+from trust.items import decode_item_untrusted
 
 EACH: Final = 20
-"""CPE that are compared at once; between them everything else has its turn."""
+"""CPE, or items, that are looked at at once; between them everything else has its turn."""
 _SHOWN: Final = 5
 """Parameters of one CPE that are named."""
 
 
-class CpeDrift:
-    """Compares the CPE that have their baseline. A source of `agent.changes.drifting`."""
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A text that a parameter is to have, and its origin for people."""
 
-    def __init__(self, intake: CpeIntake, services: Callable[[], Mapping[str, Service]]) -> None:
-        """Take the intake, which plans baselines, and all services by ref."""
+    text: str
+    origin: str
+
+
+class CpeDrift:
+    """Compares accepted CPE with the state that they are to have. A source of `agent.changes.drifting`."""
+
+    def __init__(
+        self, intake: CpeIntake, services: Callable[[], Mapping[str, Service]], store: Store, vault: Vault
+    ) -> None:
+        """Take the intake, which plans baselines, all services by ref, and the journal of changes."""
         self._intake, self._services = intake, services
+        self._set = _SetByChanges(store, vault)
 
     async def __call__(self) -> SourceFindings:
-        """Return the CPE that differ from their baseline."""
+        """Return the CPE that differ from the state that they are to have."""
         found: list[Difference] = []
         unread: list[Unread] = []
+        await self._set.read_on()
         checked, services = 0, self._services()
         for n, cpe in enumerate(self._intake.cpes.all()):
             if n % EACH == 0:
                 await trio.lowlevel.checkpoint()
-            baseline = self._intake.baseline(cpe)
-            if baseline is None or cpe.trust is not Acceptance.ACCEPTED or cpe.provisioned != cpe.resets:
+            wanted = self._wanted(cpe, services.get(cpe.service)) if cpe.trust is Acceptance.ACCEPTED else {}
+            if not wanted:
                 continue
-            other, why = self._compared(cpe, baseline, services.get(cpe.service))
+            other, why = self._compared(cpe, wanted)
             checked += not why
             unread += [Unread(f"CPE {cpe.name}", why)] if why else []
             found += [other] if other is not None else []
         return SourceFindings(tuple(found), tuple(unread), checked)
 
-    def _compared(self, cpe: Cpe, baseline: Baseline, service: Service | None) -> tuple[Difference | None, str]:
-        """Return how a CPE differs, and why it could not be checked whole."""
+    def _wanted(self, cpe: Cpe, service: Service | None) -> Mapping[str, _Wish]:
+        """Return the wishes for a CPE, by path or name."""
+        profile, baseline = self._intake.profile(cpe), self._intake.baseline(cpe)
+        found: dict[str, _Wish] = {}
+        if baseline is not None and cpe.provisioned == cpe.resets:
+            for name, text in plain_settings(baseline, cpe, service).items():
+                path = profile.path(name) if profile is not None else None
+                found[path or name] = _Wish(text, f"baseline {baseline.name}")
+        return {**found, **self._set.of(self._intake.manager.target_id(cpe.name))}
+
+    def _compared(self, cpe: Cpe, wanted: Mapping[str, _Wish]) -> tuple[Difference | None, str]:
+        """Return the difference of a CPE, and why it could not be checked whole."""
         subject, now_s = self._intake.subject(cpe), int(self._intake.clock.wall_s())
-        writes: list[Transition] = []
+        writes: list[tuple[Transition, str]] = []
         why = ""
-        for name, text in plain_settings(baseline, cpe, service).items():
-            made = verbs.set_values(subject, Wanted({name: text}), now_s)
+        for name, wish in wanted.items():
+            made = verbs.set_values(subject, Wanted({name: wish.text}), now_s)
             if isinstance(made, CpePlan):
-                writes += [t for step in made.steps if not isinstance(step.do, Effect) for t in step.do]
-            elif made.code != SkipReason.ALREADY:
+                steps = [step.do for step in made.steps if not isinstance(step.do, Effect)]
+                writes += [(t, wish.origin) for do in steps for t in do]
+            elif isinstance(made, Leave) and made.code != SkipReason.ALREADY:
                 why = why or made.why
-        return (_difference(subject, baseline, writes, now_s) if writes else None), why
+        return (_difference(subject, writes, now_s) if writes else None), why
 
 
-def _difference(subject: CpeSubject, baseline: Baseline, writes: Sequence[Transition], now_s: int) -> Difference:
-    name, oldest = subject.cpe.name, min(t.before.at_s for t in writes)
+class _SetByChanges:
+    """The parameters that finished changes set by name, the last one of each; read on from the journal each time."""
+
+    def __init__(self, store: Store, vault: Vault) -> None:
+        self._store, self._vault = store, vault
+        self._seq = 0
+        self._found: dict[str, dict[str, _Wish]] = {}
+
+    def of(self, target: str) -> Mapping[str, _Wish]:
+        """Return those of one CPE, by path."""
+        return self._found.get(target, {})
+
+    async def read_on(self) -> None:
+        """Take note of changes that ended since the last time. A plan with a reason sets a baseline: no name's wish."""
+        plans = self._store.query(
+            "SELECT p.plan_id, p.short, p.requester, p.finished_seq FROM plan p WHERE p.finished_seq > ?"
+            " AND (p.action = 'cpe-set' OR p.action = 'revert') AND p.reason = '' ORDER BY p.finished_seq",
+            (self._seq,),
+        )
+        for plan in plans:
+            await trio.lowlevel.checkpoint()
+            origin = f"change {plan['short']} of {plan['requester']}"
+            for row in self._store.query(
+                "SELECT subject, doc FROM item WHERE plan_id = ? AND state = 'applied'", (plan["plan_id"],)
+            ):
+                self._note(bytes(row["subject"]), bytes(row["doc"]), origin)
+            self._seq = plan["finished_seq"]
+
+    def _note(self, subject: bytes, document: bytes, origin: str) -> None:
+        opened = self._vault.open_record(subject, document)
+        if opened is None:
+            return  # its subscriber was erased
+        try:
+            item = decode_item_untrusted(opened[1])
+        except TrustError:
+            return  # the audit of the log names it
+        for step in item.steps:
+            for t in () if isinstance(step.do, Effect) else step.do:
+                path = verbs.path_of(t)
+                text = None if t.after is ABSENT else t.after.get(VALUE)
+                if isinstance(text, str) and is_path(path):
+                    self._found.setdefault(step.target, {})[path] = _Wish(text, origin)
+
+
+def _difference(subject: CpeSubject, writes: Sequence[tuple[Transition, str]], now_s: int) -> Difference:
+    name, oldest = subject.cpe.name, min(t.before.at_s for t, _ in writes)
     shown = writes[:_SHOWN]
     more = f" and {len(writes) - len(shown)} more" if len(shown) < len(writes) else ""
-    wanted = ", ".join(f"{verbs.path_of(t)} = {_text(t, after=True)}" for t in shown)
-    reads = ", ".join(f"{verbs.path_of(t)} = {_text(t, after=False)}" for t in shown)
+    wanted = ", ".join(f"{verbs.path_of(t)} = {_text(t, after=True)} ({origin})" for t, origin in shown)
+    reads = ", ".join(f"{verbs.path_of(t)} = {_text(t, after=False)}" for t, _ in shown)
+    sets = " ".join(f"--value {shlex.quote(f'{verbs.path_of(t)}={_text(t, after=True)}')}" for t, _ in writes)
     return Difference(
         subject=f"CPE {name}",
-        code=CpeDriftReason.BASELINE_DIFFERS.value,
-        wanted=f"{wanted}{more} (baseline {baseline.name})",
+        code=CpeDriftReason.CPE_DIFFERS.value,
+        wanted=f"{wanted}{more}",
         reads=f"{reads}{more}",
         where=f"last known values, the oldest of {age_text(now_s - oldest)} ago",
         read_s=oldest,
-        known="it had its baseline: it was changed since, or the configuration was",
+        known="it had these values: it was changed since, or the configuration was",
         asks=(
             (f"ispagent cpe refresh {name}", "read it anew first"),
-            (f"ispagent cpe provision {name}", "set the baseline again"),
+            (f"ispagent cpe set {name} {sets}", "set them again"),
         ),
     )
 

@@ -55,8 +55,8 @@ class CpeSkipReason(ExplainedReason):
 class CpeDriftReason(ExplainedReason):
     """How a CPE differs from the state that is declared for it."""
 
-    BASELINE_DIFFERS = (
-        "cpe-baseline-differs",
-        "By its last known values the CPE is no longer as its baseline declares.",
-        "Read it anew (ispagent cpe refresh), then provision it again.",
+    CPE_DIFFERS = (
+        "cpe-differs",
+        "By its last known values the CPE is no longer as its baseline declares, or as a change set it.",
+        "Read it anew (ispagent cpe refresh), then set it again.",
     )

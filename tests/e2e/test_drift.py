@@ -12,12 +12,15 @@ from typing import Any
 import pytest
 import trio
 
+from agent.cpe.reasons import CpeDriftReason
 from agent.reasons import DriftReason
 from lab.isp import Isp
 from lab.population import MARKER_GROUP, LabService
 from lab.staff import Staff, write_disabled_group
+from tests.e2e.cpe_site import WHO, acs_site, name
 from tests.e2e.files import dsn_of, ordinary, real_radius, ref_of
-from tests.e2e.site import END_S, Json, Site, at_work
+from tests.e2e.site import END_S, Json, Site, at_work, state_of
+from tests.e2e.test_routers import ref
 from tests.e2e.test_sessions import add_ghost, dial_unknown, mark, unmark, until_known
 from tests.servers import Cluster, FreeRadius
 
@@ -164,3 +167,29 @@ async def test_on_freeradius(
     options: dict[str, Any] = {**ISP, "dsn": dsn_of(database), "radius": real_radius(freeradius(database))}
     async with at_work(tmp_path, isp=options, **WAITS) as (isp, site):
         await scene(isp, site)
+
+
+SSID = "Device.WiFi.SSID.1.SSID"
+
+
+@pytest.mark.slow
+async def test_a_parameter_that_the_agent_set_and_somebody_changed(tmp_path: Path) -> None:
+    async with acs_site(tmp_path) as at:
+        cpe = await at.plug_in("LAB0001")
+        await at.accept("LAB0001", ref(WHO))
+        change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Amina at home"})
+        await at.site.approve(change, "joseph")
+        await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+        await cpe.call_in("2 PERIODIC")
+        assert state_of(await at.site.wait_end(change))[0] == "applied"
+        subject = f"CPE {name('LAB0001')}"
+        assert subject not in by_subject(await one_round(at.site))
+        cpe.device.put(SSID, "by the subscriber")
+        assert subject not in by_subject(await one_round(at.site)), "nobody read it since"
+        await at.refresh("LAB0001", "wifi.1.ssid")
+        found = await one_round(at.site)
+        (one,) = [d for d in found["differences"] if d["subject"] == subject]
+        assert one["code"] == CpeDriftReason.CPE_DIFFERS
+        assert one["wanted"] == f"{SSID} = Amina at home (change {change['id']} of maria)"
+        assert one["reads"] == f"{SSID} = by the subscriber"
+        assert one["asks"][-1]["command"] == (f"ispagent cpe set {name('LAB0001')} --value '{SSID}=Amina at home'")

@@ -38,7 +38,7 @@ async def compared(book: Book, values: Mapping[str, CachedParameter], *, provisi
     if provisioned:
         await book.cpes.provisioned(NAME, found(book).resets)
     made = replace(made, terms=CpeTerms(wait_s=60, baselines=(BASELINE,)))
-    return await CpeDrift(made, lambda: {"C-1/home": SERVICE})()
+    return await CpeDrift(made, lambda: {"C-1/home": SERVICE}, book.store, book.vault)()
 
 
 async def test_a_cpe_with_its_baseline_is_no_difference(book: Book) -> None:
@@ -48,12 +48,12 @@ async def test_a_cpe_with_its_baseline_is_no_difference(book: Book) -> None:
 async def test_a_name_that_the_customer_changed_is_one_with_its_age_and_ask(book: Book) -> None:
     done = await compared(book, {SSID: known("Amina's", at_s=5), KEY: known(None)})
     (one,) = done.found
-    assert (one.subject, one.code) == (f"CPE {NAME}", CpeDriftReason.BASELINE_DIFFERS)
+    assert (one.subject, one.code) == (f"CPE {NAME}", CpeDriftReason.CPE_DIFFERS)
     assert one.wanted == f"{SSID} = isp-amina (baseline home)"
     assert one.reads == f"{SSID} = Amina's"
     assert one.read_s == 5
     assert one.where.startswith("last known values, the oldest of ")
-    assert one.asks[-1][0] == f"ispagent cpe provision {NAME}"
+    assert one.asks[-1][0] == f"ispagent cpe set {NAME} --value {SSID}=isp-amina"
     assert (done.checked, done.unread) == (1, ())
 
 
