@@ -15,6 +15,9 @@ from trust import limits
 HOUR_S: Final = 3600
 WEEK_MINUTES: Final = 7 * 24 * 60
 LOW_ITEMS_MAX: Final = 10
+RESTORE_ITEMS: Final = 1000
+"""An evening's payers whom class restore gives their service back, at once or within an hour. A standing authority has
+a rate of its own, 60 an hour unless its signers say otherwise."""
 BATCH_PERCENT: Final = 5
 BATCH_FLOOR: Final = 50
 FACTS_AGE_MAX_S: Final = 2 * HOUR_S
@@ -138,7 +141,18 @@ def preset() -> tuple[PolicyClass, ...]:
     one_more, anywhere, local = UnknownRequester.ONE_MORE, Channel.ANY, Channel.LOCAL
     return (
         PolicyClass(
-            RiskClass.RESTORE, (Action.RESTORE,), 1, _APPROVERS, False, one_more, ttl, 1, 60, (), anywhere, False
+            RiskClass.RESTORE,
+            (Action.RESTORE,),
+            1,
+            _APPROVERS,
+            False,
+            one_more,
+            ttl,
+            RESTORE_ITEMS,
+            RESTORE_ITEMS,
+            (),
+            anywhere,
+            False,
         ),
         PolicyClass(RiskClass.LOW, _ALL, 1, _APPROVERS, True, one_more, ttl, 10, 120, (), anywhere, False),
         PolicyClass(RiskClass.BATCH, _ALL, 2, _APPROVERS, True, _REFUSE, ttl, most, 5000, office, anywhere, False),
@@ -180,6 +194,7 @@ def risk_class(
     facts_empty: bool = False,
     matched_payment: bool = False,
     standing: bool = False,
+    restore_most: int = 1,
     alone: bool = False,
     own_revert_age_s: int | None = None,
     device_config: bool = False,
@@ -195,8 +210,9 @@ def risk_class(
         usual: items of such a change at most, of late; None: not known. It counts above `LOW_ITEMS_MAX` items only.
         facts_age_s: age of the billing data that it rests on, seconds; None: it rests on none.
         facts_empty: it rests on billing data, and there is none.
-        matched_payment: a payment of the subject was matched after its suspension.
+        matched_payment: a payment of each subject was matched after its suspension.
         standing: a standing authority is in force that covers it.
+        restore_most: how many subjects the policy's class *restore* takes; 1 in documents from before it took several.
         alone: the person asked, by the local socket, to do it without a second one.
         own_revert_age_s: it reverts that person's own change, which started so many seconds ago; None: it does not,
             or it ends in a suspension, which is nobody's alone under whatever name.
@@ -211,6 +227,9 @@ def risk_class(
         return RiskClass.ALONE
     if facts_empty or (facts_age_s is not None and facts_age_s > FACTS_AGE_MAX_S):
         return RiskClass.LARGE
+    # An evening's payers: each has paid, so their number makes nothing worse, and office hours nothing better
+    if action is Action.RESTORE and matched_payment and LOW_ITEMS_MAX < items <= restore_most:
+        return RiskClass.RESTORE
     if items > batch_limit(active_services):
         return RiskClass.LARGE
     if items > LOW_ITEMS_MAX:
@@ -221,6 +240,14 @@ def risk_class(
     if action is Action.RESTORE and items == 1 and matched_payment and standing:
         return RiskClass.RESTORE
     return RiskClass.LOW
+
+
+def minutes_until_open(windows: tuple[Window, ...], minute_of_week: int) -> int | None:
+    """Return in how many minutes a change may start, 0: now; None: never."""
+    if in_windows(windows, minute_of_week):
+        return 0
+    starts = [w.start for w in windows if w.start < w.end]
+    return min(((start - minute_of_week) % WEEK_MINUTES for start in starts), default=None)
 
 
 def in_windows(windows: tuple[Window, ...], minute_of_week: int) -> bool:

@@ -288,7 +288,8 @@ def _risk(plan: Plan, head: Mapping[str, str], facts: str) -> str:
         not_alone = "alone: a review opens"
     guard = "" if plan.guard_kind is GuardKind.NONE else f"guard {plan.guard_kind.value}"
     cannot = "SOME CANNOT BE ENFORCED" if plan.cannot_enforce else ""
-    times = [*until, *window, *ends]
+    turn = [f"waits its turn: starts from {text} on" for text in _shown(head, "turn")]
+    times = [*turn, *until, *window, *ends]
     return _join(plan.risk_class.value.upper(), *_shown(head, "needs"), not_alone, *times, guard, facts, cannot)
 
 

@@ -10,7 +10,6 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -20,15 +19,16 @@ from agent.changes.authority.approval import Approvals
 from agent.changes.engine.apply import Run
 from agent.changes.engine.steps import RunParts
 from agent.changes.engine.tickets import now_of
-from agent.changes.journal import commands, item_commands, plans
+from agent.changes.journal import budget, commands, item_commands, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import Now, PlanRow
 from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event, Gate, fold
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.signing import Signer, outcome_number
+from agent.changes.planning.moments import minute_of_week, moment_text
 from agent.model import ItemState, ReasonChange, SuspensionReason
-from agent.reasons import ItemReason
+from agent.reasons import ItemReason, RefusalReason
 from agent.runtime.notifier import Notifier
 from agent.runtime.supervise import Crash, contain
 from agent.store.db import Tx
@@ -37,6 +37,7 @@ from agent.store.log_store import Sealed
 from agent.store.vault import Vault
 from trust.leaf import LeafKind
 from trust.policy import RiskClass
+from trust.statements import Plan
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -112,6 +113,8 @@ class Worker:
         self._runs: dict[str, Run] = {}
         """Those that are being applied, by the short id of their plan."""
         self._resumed: list[bytes] = []
+        self._full: dict[str, str] = {}
+        """Classes at their hourly limit, and the short id of the plan that is next: no later one goes before it."""
         self._crashed: set[bytes] = set()
         """Plans that could not be judged or started for a fault of ours: left alone until the next start."""
         self._poked = trio.Event()
@@ -192,10 +195,13 @@ class Worker:
         if version != self._trust_version:
             await self._approvals.rejudge()
             self._trust_version = version
+        if await self._approvals.standings.use_queued():
+            self._bell.ring()
         rows = self._parts.store.reader.execute(
-            "SELECT * FROM plan WHERE gate IN (?, ?)", (Gate.OPEN.value, Gate.APPROVED.value)
+            "SELECT * FROM plan WHERE gate IN (?, ?) ORDER BY gate_seq", (Gate.OPEN.value, Gate.APPROVED.value)
         ).fetchall()
         now = now_of(self._parts.clock)
+        self._full.clear()
         for row in map(commands.read_plan_row, rows):
             if row.plan_id not in self._crashed:
                 await self._alone(row, functools.partial(self._look_at, row, now, nursery))
@@ -206,7 +212,9 @@ class Worker:
             await self._expire(row)
         elif row.gate is Gate.APPROVED and not row.hold and row.plan_id not in self._running:
             self.waiting.pop(row.plan_id, None)
-            if not self._approvals.may_start(plans.signed(row), self._minute_of_week()):
+            if (first := self._full.get(row.risk)) is not None:
+                self.waiting[row.plan_id] = f"it waits its turn behind {first}: class {row.risk} is at its hourly limit"
+            elif not self._approvals.may_start(plans.signed(row), self._minute_of_week()):
                 self.waiting[row.plan_id] = "its policy's window is closed now"
             elif await self._consume(row):
                 self._start(nursery, row)
@@ -232,8 +240,14 @@ class Worker:
         await self._parts.store.run(commands.Conclude(row.plan_id, row.gate, envelope))
 
     def _minute_of_week(self) -> int:
-        local = datetime.fromtimestamp(self._parts.clock.wall_s(), UTC).astimezone(self._timezone)
-        return local.weekday() * 1440 + local.hour * 60 + local.minute
+        return minute_of_week(self._parts.clock.wall_s(), self._timezone)
+
+    def _turn_text(self, row: PlanRow, plan: Plan) -> str:
+        """Return when a plan's turn comes in the rolling budget of its class."""
+        query, now_s = self._parts.store.query, self._parts.clock.wall_s()
+        uses, size = budget.uses_of(query, row.risk, now_s), budget.size_of(query, row.plan_id)
+        turn_s = budget.next_turn(uses, (), size, self._approvals.budget(plan), now_s)
+        return "" if turn_s is None else f"; it starts from {moment_text(turn_s, now_s, self._timezone)} on"
 
     async def _expire(self, row: PlanRow) -> None:
         sealed = self._recorder.record(None, {"what": "expired"})
@@ -263,6 +277,9 @@ class Worker:
             )
         except RefusedCommandError as err:
             self.waiting[row.plan_id] = str(err)
+            if err.reason == RefusalReason.OVER_BUDGET:
+                self._full[row.risk] = row.short
+                self.waiting[row.plan_id] = f"it waits its turn: {err}{self._turn_text(row, plan)}"
             by_standing = row.risk in (RiskClass.RESTORE.value, RiskClass.PROVISION.value)
             if by_standing and await self._approvals.reopen(row):
                 self._bell.ring()  # what the standing authority does not cover any more waits for a person

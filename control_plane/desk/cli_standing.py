@@ -37,7 +37,7 @@ from trust import envelope as envelopes
 from trust.document import EVERYWHERE, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError
-from trust.policy import Action
+from trust.policy import Action, RiskClass
 from trust.statements import Standing, StandingEvidence
 
 app = typer.Typer(help="What two people allow beforehand.", no_args_is_help=True, rich_markup_mode=None)
@@ -55,6 +55,20 @@ def _text(standing: Standing, trust: Trust) -> str:
         f"evidence: {standing.evidence.value} · at most {standing.rate_per_hour}/h · from {utc(standing.not_before)} "
         f"until {utc(standing.not_after)} · begun by {standing.person}"
     )
+
+
+def _show(standing: Standing, trust: Trust) -> None:
+    """Print a standing authority, and that the policy's own limit is the lower one, where it is."""
+    typer.echo(_text(standing, trust))
+    risk = RiskClass.PROVISION if standing.verb is Action.CPE_SET else RiskClass.RESTORE
+    entry = trust.policy_class(risk)
+    if entry is None:
+        typer.echo(f"NOTE: the policy of trust version {trust.version} has no class {risk.value}: it allows nothing")
+    elif standing.rate_per_hour > entry.budget_per_hour:
+        typer.echo(
+            f"NOTE: the policy caps class {risk.value} at {entry.budget_per_hour} services an hour, of all authorities"
+            " and people together: what is above waits its turn. Owners raise budget_per_hour in the trust document"
+        )
 
 
 @app.command("new")
@@ -89,7 +103,7 @@ def new(
         not_before=now // 60,
         not_after=now // 60 + days * 1440,
     )
-    typer.echo(_text(standing, own.trust))
+    _show(standing, own.trust)
     if not yes:
         agree(f"allow this as {person.handle}? type yes", "yes")
     signing = open_signing(key, passphrase_file, person, own)
@@ -126,7 +140,7 @@ def sign_(
         raise RefusedError(Reason.SIGNER_IS_ANOTHER, f"expected {standing.person}, who began it, to have signed it")
     if person.handle in signers:
         raise RefusedError(Reason.DUPLICATE_PERSON, f"{person.handle} signed this already: a second person must")
-    typer.echo(_text(standing, own.trust))
+    _show(standing, own.trust)
     if not yes:
         agree(f"allow this as {person.handle}? type yes", "yes")
     signed = add_signature(envelope, open_signing(key, passphrase_file, person, own))

@@ -26,7 +26,8 @@ from tests.control_plane.desk_cloud import Connected, FakeAgent, FakeCloud, Plan
 from trust import chain, checkpoint, envelope, seal, statements, verify, witness
 from trust.document import PersonKey, Quorum, ServiceAccount, Witness, WitnessOperator
 from trust.errors import Reason
-from trust.statements import Cancel, Decision, Freeze, Intent, OutcomeState, Saw, SeenLog, Standing
+from trust.policy import RiskClass, preset
+from trust.statements import Cancel, Decision, Freeze, Intent, OutcomeState, Plan, Saw, SeenLog, Standing
 from trust.witness import AddCheckpoint
 
 REFUSED, SILENT = 3, 4
@@ -713,6 +714,35 @@ def test_a_standing_authority(online: Connected) -> None:
     assert "north accepted" in listed
     document = json.loads(ok(online.run("standing", "list", "--json")).stdout)
     assert document[0]["standing_id"] == standing.standing_id
+
+
+def test_a_rate_above_the_policys_limit_is_said_before_it_is_signed(online: Connected) -> None:
+    file = online.desk.path / "s.json"
+    capped = tuple(
+        dataclasses.replace(c, budget_per_hour=60) if c.risk_class is RiskClass.RESTORE else c for c in preset()
+    )
+    online.desk.write_trust(trust_document(online.desk.now_s, policy=capped))
+    new = ("standing", "new", "--key", online.desk.key_file("lena"), "--out", file, "--yes")
+    over = ok(online.run(*new, "--rate", "120")).stdout
+    assert "NOTE: the policy caps class restore at 60 services an hour" in over
+    second = ok(online.run("standing", "sign", file, "--key", online.desk.key_file("joseph"), "--yes")).stdout
+    assert "caps class restore at 60" in second
+    file.unlink()
+    assert "NOTE" not in ok(online.run(*new, "--rate", "60")).stdout
+    file.unlink()
+    assert "caps class provision at 600" in ok(online.run(*new, "--rate", "601", "--provision")).stdout
+
+
+def test_the_rest_of_a_change_is_asked_for_by_its_id(online: Connected) -> None:
+    online.cloud.post(pb.KIND_SEALKEY, online.agent.sealkey())
+    planned = online.agent.plan(online.desk)
+    online.cloud.post_plan(planned)
+    assert "asked north as tech4" in ok(online.change("again", "tech4", "2222")).stdout
+    message = online.cloud.submitted[-1]
+    opened = envelope.decode_untrusted(seal.open_sealed_untrusted(message.body, [online.agent.sealing]))
+    intent = verify.verify_intent(opened, trust_document(online.desk.now_s), online.desk.now_s)
+    assert [(s.by, s.value) for s in intent.subjects] == [("change", "22" * 16)]
+    assert intent.verb is statements.decode_as_untrusted(Plan, planned.envelope).action
 
 
 def test_an_intent_is_sealed_and_a_preview_appears(online: Connected) -> None:

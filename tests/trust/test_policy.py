@@ -36,6 +36,16 @@ TABLE = [
     (R, 1, 900, {"standing": True}, RiskClass.LOW),
     (R, 2, 900, {"matched_payment": True, "standing": True}, RiskClass.LOW),
     (S, 1, 900, {"matched_payment": True, "standing": True}, RiskClass.LOW),
+    (R, 10, 900, {"matched_payment": True, "restore_most": 1000}, RiskClass.LOW),
+    (R, 11, 900, {"matched_payment": True, "restore_most": 1000}, RiskClass.RESTORE),
+    (R, 300, 900, {"matched_payment": True, "restore_most": 1000, "usual": 1}, RiskClass.RESTORE),
+    (R, 1000, 900, {"matched_payment": True, "restore_most": 1000}, RiskClass.RESTORE),
+    (R, 1001, 900, {"matched_payment": True, "restore_most": 1000}, RiskClass.LARGE),
+    (R, 300, 900, {"restore_most": 1000}, RiskClass.LARGE),
+    (R, 11, 900, {"matched_payment": True}, RiskClass.BATCH),
+    (R, 300, 900, {"matched_payment": True, "standing": True}, RiskClass.LARGE),
+    (S, 300, 900, {"matched_payment": True, "restore_most": 1000}, RiskClass.LARGE),
+    (V, 300, 900, {"matched_payment": True, "restore_most": 1000}, RiskClass.LARGE),
     (R, 1, 900, {"alone": True}, RiskClass.ALONE),
     (R, 10, 900, {"alone": True, "facts_age_s": 9 * HOUR}, RiskClass.ALONE),
     (R, 11, 900, {"alone": True}, RiskClass.BATCH),
@@ -75,7 +85,8 @@ def test_the_presets_are_the_table_of_the_design():
     assert by_class[RiskClass.LOW].max_items == 10
     assert [c for c, p in by_class.items() if p.owner_required] == [RiskClass.LARGE]
     assert [c for c, p in by_class.items() if p.channel is Channel.LOCAL] == [RiskClass.UNGUARDED, RiskClass.ALONE]
-    assert by_class[RiskClass.RESTORE].budget_per_hour == 60
+    restores = by_class[RiskClass.RESTORE]
+    assert (restores.max_items, restores.budget_per_hour, restores.windows) == (1000, 1000, ())
     assert by_class[RiskClass.ALONE].actions == (R, V)
 
 
@@ -86,6 +97,19 @@ def test_windows():
     assert policy.in_windows(office, 9 * 60)
     assert not policy.in_windows(office, 16 * 60)
     assert not policy.in_windows(office, 5 * 1440 + 10 * 60)
+
+
+@pytest.mark.parametrize(
+    ("minute", "opens_in"),
+    [(9 * 60, 0), (8 * 60, 60), (16 * 60, 17 * 60), (4 * 1440 + 20 * 60, 2 * 1440 + 13 * 60), (6 * 1440, 1440 + 540)],
+)
+def test_how_long_a_window_stays_closed(minute, opens_in):
+    assert policy.minutes_until_open(policy.daily(0, 4, 9, 16), minute) == opens_in
+
+
+def test_without_windows_it_is_always_open_and_with_an_empty_one_never():
+    assert policy.minutes_until_open((), 77) == 0
+    assert policy.minutes_until_open((Window(0, 0),), 77) is None
 
 
 windows = st.lists(

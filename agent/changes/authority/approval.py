@@ -408,7 +408,10 @@ class Approvals:
         command = ReopenPlan(row.plan_id, lambda query, row, kept: self._judge(row, kept, query).reason, record)
         if not await self._store.run(command):
             return False
-        self.standings.waiting[row.plan_id] = f"it is not approved any more: {result.message}"
+        if result.reason is Reason.OVER_BUDGET:
+            self.standings.queue(row.plan_id, result.message)
+        else:
+            self.standings.waiting[row.plan_id] = f"it is not approved any more: {result.message}"
         return True
 
     def _then(self, plan: Plan) -> Trust | None:

@@ -16,7 +16,8 @@ from types import MappingProxyType
 
 from agent.changes.journal import plans
 from agent.changes.journal.audit import Json, Recorder
-from agent.changes.journal.commands import HOUR_S, PlanRow, plan_row
+from agent.changes.journal.budget import HOUR_S, next_turn
+from agent.changes.journal.commands import PlanRow, plan_row
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
@@ -132,7 +133,9 @@ class Standings:
         self._tests = {StandingEvidence.PAYMENT_MATCHED: self._is_paid, **evidence}
         self._doubt = doubt
         self.waiting: dict[bytes, str] = {}
-        """Why a plan that a standing authority might have approved waits for a person."""
+        """Why a plan that a standing authority might have approved waits for a person, or for its turn."""
+        self._queued: dict[bytes, None] = {}
+        """Plans that wait until the rate of a standing authority leaves room, the first to come first."""
 
     async def take(self, envelope: Envelope, data: bytes) -> str:
         """Keep a standing authority that two people signed; return what to say.
@@ -205,9 +208,41 @@ class Standings:
         judged = await self._store.run(UseStanding(plan_id, lambda query, row: self.judge(query, row), record))
         if judged is None or judged.standing_id is not None:
             self.waiting.pop(plan_id, None)
+            self._queued.pop(plan_id, None)
             return judged is not None
+        if judged.result.reason is Reason.OVER_BUDGET:
+            self.queue(plan_id, judged.result.message)
+            return False
+        self._queued.pop(plan_id, None)
         await self.tell(plan_id, judged.result)
         return False
+
+    def queue(self, plan_id: bytes, message: str) -> None:
+        """Have a plan wait until the rate leaves room; meanwhile a person may approve it."""
+        self._queued[plan_id] = None
+        self.waiting[plan_id] = f"it waits its turn, or for a person: {message}"
+
+    async def use_queued(self) -> bool:
+        """Approve what waits for its turn, as far as rates leave room; return whether any was."""
+        used = False
+        for plan_id in list(self._queued):
+            if await self.use(plan_id):
+                used = True
+            elif plan_id in self._queued:
+                break  # first come, first served
+        return used
+
+    def turn_s(self, found: Sequence[InForce], action: Action, now_s: float) -> float:
+        """Return when one more plan of a verb fits the rate of a standing authority, after those that wait for it."""
+        turns = []
+        for standing in (each.standing for each in found if each.standing.verb is action):
+            rows = self._store.query(
+                "SELECT at_s FROM standing_use WHERE standing_id = ? AND at_s > ?",
+                (bytes.fromhex(standing.standing_id), int(now_s) - HOUR_S),
+            )
+            uses = [(float(r["at_s"]), 1) for r in rows]
+            turns.append(next_turn(uses, [1] * len(self._queued), 1, standing.rate_per_hour, now_s) or now_s)
+        return min(turns, default=now_s)
 
     async def go_on(self) -> None:
         """Use standing authority where a crash came between a plan and its use: at a start, once."""

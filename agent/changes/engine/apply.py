@@ -169,9 +169,9 @@ class Run:
                 self._stopping.stop(f"canary: {failed} of {len(tried)} failed")
             if self._stopping.why or self._stands():
                 return
-            silent = {_place(i) for i in self._loaded.items.items if i.n in self._away}
+            silent = {place_of(i) for i in self._loaded.items.items if i.n in self._away}
             left = [i for i in self._loaded.items.items if not self._ended(i)]
-            if stand_in := next((i for i in left if i not in tried and _place(i) not in silent), None):
+            if stand_in := next((i for i in left if i not in tried and place_of(i) not in silent), None):
                 tried.append(stand_in)
                 await self._run_items([stand_in])
                 continue
@@ -231,7 +231,7 @@ class Run:
 
     async def _pace(self, item: Item) -> None:
         if item.steps:
-            await self._pacer.wait(_place(item))
+            await self._pacer.wait(place_of(item))
 
     async def _watch_health(self, before: Mapping[str, frozenset[str]]) -> None:
         while not self._stopping.why:
@@ -387,6 +387,6 @@ class Run:
         self._stopping.why = next(stopped, self._stopping.why)
 
 
-def _place(item: Item) -> str:
-    """Return where an item acts: its NAS, else its target; "" for one without steps."""
+def place_of(item: Item) -> str:
+    """Return where an item acts, to which its pace belongs: its NAS, else its target; "" for one without steps."""
     return item.display.get("nas") or (item.steps[0].target if item.steps else "")

@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from agent.changes.journal import budget
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.trust_state import freezes, version_of
 from agent.model import (
@@ -29,7 +30,6 @@ from trust.leaf import LeafKind
 from trust.policy import RiskClass
 
 HALT = "clock_halt"
-HOUR_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,13 +391,8 @@ class Consume:
 
     def _refuse_over_budget(self, tx: Tx, row: PlanRow) -> None:
         """Ten thousand plans of one item are not low risk: a class has a rolling budget of items."""
-        counted = "SELECT count(*) AS n FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')"
-        mine = tx.all(counted, (self.plan_id,))[0]["n"]
-        used = tx.all(
-            "SELECT count(*) AS n FROM plan p JOIN event e ON e.seq = p.consumed_seq JOIN item i USING (plan_id)"
-            " WHERE p.risk = ? AND e.at_s > ? AND i.state NOT IN ('blocked', 'excluded')",
-            (row.risk, int(tx.now_s) - HOUR_S),
-        )[0]["n"]
+        mine = budget.size_of(tx.all, self.plan_id)
+        used = sum(n for _, n in budget.uses_of(tx.all, row.risk, tx.now_s))
         if used + mine > self.budget_per_hour:
             raise RefusedCommandError(
                 RefusalReason.OVER_BUDGET,

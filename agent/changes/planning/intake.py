@@ -264,18 +264,25 @@ class Intake:
         return Scope(active, age, not facts, source=source, look=_look(chosen, facts))
 
     def _restoring(self, active: int, chosen: Sequence[Chosen], pinned: Pinned) -> Scope:
+        now_s = self.clock.wall_s()
         changing = [c.service.ref for c in chosen if isinstance(c.wish, Wish)]
-        if self.standings is None or len(changing) != 1:
-            return Scope(active, None, False)
-        found = self.standings.in_force(self.clock.wall_s())
-        return Scope(
+        paid = [r for r in changing if standings.has_matched_payment(self.store.query, r, now_s, self.doubt)]
+        matched = bool(paid) and len(paid) == len(changing)
+        owing = "" if matched or not paid else f"{len(changing) - len(paid)} without a matched payment: apart from them"
+        scope = Scope(
             active,
             None,
             False,
-            matched_payment=standings.has_matched_payment(
-                self.store.query, changing[0], self.clock.wall_s(), self.doubt
-            ),
+            matched_payment=matched,
+            look=f"{owing} the other {len(paid)} need no office hours" if owing else "",
+        )
+        if self.standings is None or len(changing) != 1:
+            return scope
+        found = self.standings.in_force(now_s)
+        return replace(
+            scope,
             standing=standings.may_cover(found, pinned.trust, Action.RESTORE, RiskClass.RESTORE),
+            standing_turn_s=self.standings.turn_s(found, Action.RESTORE, now_s),
         )
 
     def _facts_age_s(self, chosen: Sequence[Chosen], facts: Mapping[str, BillingFact]) -> int | None:

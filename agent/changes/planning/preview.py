@@ -15,12 +15,15 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from agent.changes.engine import guards
+from agent.changes.engine.apply import place_of
 from agent.changes.engine.sessions import Sessions
-from agent.changes.journal import machine
+from agent.changes.journal import budget, machine
 from agent.changes.journal.audit import Recorder, subject_of
 from agent.changes.journal.commands import Deadline, NewItem, SavePlan
 from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
+from agent.changes.planning.moments import moment_text, windows_text
+from agent.changes.planning.start import StartTimes, start_times
 from agent.connectors.base import AccessPlan, CannotEnforce, NetworkState, UnreadableError
 from agent.inventory.book import as_previewed, not_there
 from agent.model import (
@@ -47,18 +50,23 @@ from trust import statements
 from trust.document import UNKNOWN
 from trust.items import encode_head, encode_item, guard_of, items_root
 from trust.keys import SigningKey
-from trust.policy import Action, PolicyClass, RiskClass, UnknownRequester, Window, risk_class
+from trust.policy import (
+    LOW_ITEMS_MAX,
+    OWN_REVERT_S,
+    Action,
+    PolicyClass,
+    RiskClass,
+    UnknownRequester,
+    risk_class,
+)
 from trust.render import item_name
 from trust.statements import OnStale, Plan, size_bucket
+from trust.verify import BY_STANDING
 
 SHORT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 SHORT_CHARS = 5
 SHORT_TRIES = 4
 """Tries of one length: with 5 characters and 50,000 plans in the history one try in 490 collides."""
-DAY_MINUTES = 24 * 60
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-"""Not `strftime`'s: those are of the machine's language."""
 
 
 class NothingToDoError(RequestError):
@@ -103,11 +111,11 @@ class Chosen:
 class Scope:
     """What the risk class is judged by, beside the items. Ages in seconds; None: not known or not used.
 
-    `matched_payment`: of the one subject, since its suspension; `standing`: an authority for that is in force. `notes`:
-    what the targets' sessions have to say. `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`.
-    `reason`: what the plan is for, where its items do not say. `run_for_s`: how long it may run once it started,
-    seconds; None: as configured. `undo`: how it is taken back; "": by `change revert`. `staged`: a tenth
-    of the items, at least one, goes first.
+    `matched_payment`: of each subject, since its suspension; `standing`: an authority for that is in force, whose rate
+    leaves room from `standing_turn_s` on (unix seconds). `notes`: what the targets' sessions have to say.
+    `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`. `reason`: what the plan is for, where its
+    items do not say. `run_for_s`: how long it may run once it started, seconds; None: as configured. `undo`: how it is
+    taken back; "": by `change revert`. `staged`: a tenth of the items, at least one, goes first.
     """
 
     active_services: int
@@ -127,6 +135,7 @@ class Scope:
     run_for_s: int | None = None
     undo: str = ""
     staged: bool = False
+    standing_turn_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +186,7 @@ class Previewer:
             raise NothingToDoError("nothing would change", [_why_not(i) for i in items], [i.reason for i in items])
         if why := next(filter(None, map(guards.refusal, changing)), ""):
             raise RequestError(why, refused=True)
+        restores = pinned.trust.policy_class(RiskClass.RESTORE)
         risk = risk_class(
             request.ask.action,
             len(changing),
@@ -188,12 +198,14 @@ class Previewer:
             own_revert_age_s=scope.own_revert_age_s,
             matched_payment=scope.matched_payment,
             standing=scope.standing,
+            restore_most=1 if restores is None else restores.max_items,
             device_config=scope.device_config,
             guarded=scope.guarded,
             baseline_due=scope.baseline_due,
         )
         policy = policy_for(pinned.trust, risk)
         self._check_policy(policy, request, len(changing))
+        self._check_time(changing, scope)
         return await self._save(request, items, scope, pinned, policy)
 
     # --- items ---
@@ -240,24 +252,57 @@ class Previewer:
             raise RequestError(
                 f"policy: class {policy.risk_class.value} allows {policy.max_items} services, got {items}", refused=True
             )
+        if request.ask.alone and policy.risk_class is not RiskClass.ALONE:
+            raise RequestError(
+                f"policy: --alone covers a restore of {LOW_ITEMS_MAX} services at most, and the revert of your own"
+                f" change within {OWN_REVERT_S // 3600} hours that suspends nobody; this is class {policy.risk_class.value}: ask without it",
+                refused=True,
+            )
         if request.requester == UNKNOWN and policy.unknown_requester is UnknownRequester.REFUSE:
             raise RequestError(
                 f"policy: class {policy.risk_class.value} needs a known requester; your uid is mapped to nobody",
                 refused=True,
             )
 
+    def _check_time(self, changing: Sequence[Item], scope: Scope) -> None:
+        """Refuse more than can be begun before the plan's deadline; devices that call in have one of their own."""
+        pace, run_for_s = self.pacing.per_target_per_s, self.pacing.run_for_s
+        if scope.run_for_s is not None or not pace:
+            return
+        place, most = max(Counter(map(place_of, changing)).items(), key=lambda found: found[1])
+        soak_s = sum(w.soak_s for w in self._waves(len(changing), None, staged=scope.staged))
+        takes_s = soak_s + most / pace
+        if takes_s > run_for_s:
+            fits = max(int((run_for_s - soak_s) * pace), 0)
+            raise RequestError(
+                f"{most} services at {place} take {int(takes_s // 60) + 1} min at {pace} a second and target, and a"
+                f" change may run for {run_for_s // 60} min: ask for {fits} of them at most, or set [policy] pace or"
+                " run_for_s",
+                refused=True,
+            )
+
     # --- the plan ---
+
+    def _turn(self, policy: PolicyClass, changing: int, scope: Scope, now_s: float) -> float | None:
+        """Return when a plan's turn comes in the budgets that it falls under; None: it is more than one allows."""
+        query, risk = self.store.query, policy.risk_class.value
+        uses, ahead = budget.uses_of(query, risk, now_s), budget.waiting_of(query, risk, now_s)
+        turn_s = budget.next_turn(uses, ahead, changing, policy.budget_per_hour, now_s)
+        by_standing = policy.risk_class in BY_STANDING and scope.standing and changing == 1
+        return turn_s if turn_s is None or not by_standing else max(turn_s, scope.standing_turn_s)
 
     async def _save(
         self, request: Request, items: tuple[Item, ...], scope: Scope, pinned: Pinned, policy: PolicyClass
     ) -> bytes:
         now_s = self.clock.wall_s()
         ttl_s = min(self.pacing.ttl_s, policy.max_ttl_s)
-        made = int(now_s) // 60
-        start_by = made + -(-ttl_s // 60)
+        made, changing = int(now_s) // 60, sum(i.listed is Listed.CHANGE for i in items)
+        turn_s = self._turn(policy, changing, scope, now_s)
+        start = start_times(policy, now_s, ttl_s, turn_s, self.timezone)
+        start_by = start.by
         run_until = start_by + -(-(scope.run_for_s or self.pacing.run_for_s) // 60)
         plan_id = secrets.token_bytes(16)
-        times = self._times(policy, start_by, run_until)
+        times = self._times(policy, start, run_until)
         documents = [encode_item(i) for i in items]
         size, root = self.log_head()
         self.recorder.ensure([i.subject for i in items])
@@ -278,7 +323,7 @@ class Previewer:
                 made=made,
                 start_by=start_by,
                 run_until=run_until,
-                size_bucket=size_bucket(sum(i.listed is Listed.CHANGE for i in items)),
+                size_bucket=size_bucket(changing),
                 effect_kinds=self._effect_kinds(items),
                 guard_kind=guard_of(items),
                 cannot_enforce=any(i.listed is Listed.BLOCKED for i in items),
@@ -344,14 +389,15 @@ class Previewer:
     def _local(self, unix_s: float) -> str:
         return datetime.fromtimestamp(unix_s, UTC).astimezone(self.timezone).strftime("%H:%M")
 
-    def _times(self, policy: PolicyClass, start_by: int, run_until: int) -> Mapping[str, str]:
+    def _times(self, policy: PolicyClass, start: StartTimes, run_until: int) -> Mapping[str, str]:
         """Return what a preview says of a plan's times, in unix minutes, on the operator's own clock."""
         now_s = self.clock.wall_s()
         return {
             "asked_at": self._local(now_s),
-            "until": moment_text(start_by * 60, now_s, self.timezone),
+            "until": moment_text(start.by * 60, now_s, self.timezone),
             "ends": moment_text(run_until * 60, now_s, self.timezone),
             "window": windows_text(policy.windows, now_s, self.timezone),
+            "turn": moment_text(start.first_s, now_s, self.timezone) if start.first_s >= now_s + 60 else "",
         }
 
     def _head(
@@ -369,7 +415,7 @@ class Previewer:
         needs = f"{policy.approvals} approver{'s' if policy.approvals != 1 else ''}"
         if policy.risk_class is RiskClass.ALONE:
             needs = "your own signature"
-        elif policy.risk_class in (RiskClass.RESTORE, RiskClass.PROVISION):
+        elif policy.risk_class in BY_STANDING and scope.standing and changing == 1:
             needs = f"the standing authority, or {needs}"
         elif request.requester == UNKNOWN:
             needs = f"{policy.approvals + 1} approvers, since nobody knows who asked"
@@ -431,47 +477,6 @@ def _reason(ask: Ask, items: Sequence[Item]) -> str:
     if ask.action is Action.RESTORE:
         return str(ReasonChange(ask.reason, added=False))
     return next((str(d) for i in items for d in i.desired if isinstance(d, ReasonChange)), "")
-
-
-def moment_text(unix_s: float, now_s: float, zone: ZoneInfo) -> str:
-    """Return a moment for people, with the zone's name, and its date when that is not today's.
-
-    `02:32 EAT on 26 Nov`; of a zone without a name of its own `23:10 UTC-03`.
-    """
-    at, now = (datetime.fromtimestamp(s, UTC).astimezone(zone) for s in (unix_s, now_s))
-    day = "" if at.date() == now.date() else f" on {at.day} {_MONTHS[at.month - 1]}"
-    return f"{at:%H:%M} {_zone_name(at)}{day}"
-
-
-def windows_text(windows: Sequence[Window], now_s: float, zone: ZoneInfo) -> str:
-    """Return when a policy lets a change start: `Mon-Fri 09:00-16:00 EAT`, days with equal hours together."""
-    days: dict[str, list[int]] = {}
-    longer: list[str] = []
-    for window in sorted((w for w in windows if w.start < w.end), key=lambda w: w.start):
-        (day, start), (last, end) = divmod(window.start, DAY_MINUTES), divmod(window.end - 1, DAY_MINUTES)
-        if day == last:
-            days.setdefault(f"{_hour(start)}-{_hour(end + 1)}", []).append(day)
-        else:
-            longer.append(f"{_DAYS[day]} {_hour(start)}-{_DAYS[last]} {_hour(end + 1)}")
-    if not days and not longer:
-        return "never" if windows else ""
-    name = _zone_name(datetime.fromtimestamp(now_s, UTC).astimezone(zone))
-    return ", ".join([*(f"{_days(of)} {hours}" for hours, of in days.items()), *longer]) + f" {name}"
-
-
-def _zone_name(at: datetime) -> str:
-    name = at.tzname() or "UTC"
-    return f"UTC{name}" if name[0] in "+-" else name
-
-
-def _hour(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}"
-
-
-def _days(days: Sequence[int]) -> str:
-    """Return days of the week, 0 Monday, as text: neighbours as a range."""
-    whole = days[-1] - days[0] + 1 == len(days) > 2
-    return f"{_DAYS[days[0]]}-{_DAYS[days[-1]]}" if whole else " ".join(_DAYS[d] for d in days)
 
 
 def _undo(action: Action, short: str) -> str:

@@ -161,7 +161,7 @@ async def test_over_its_rate_it_waits_for_a_person_and_says_so(tmp_path: Path, w
         await agent.end(await agent.ask("restore", "C-1"))
         over = await agent.ask("restore", "C-2/home")
         assert (over["class"], over["gate"], over["have"], over["need"]) == ("restore", "open", 0, 1)
-        assert over["waits_because"].startswith("it waits for a person: expected at most 1 uses within an hour")
+        assert over["waits_because"].startswith("it waits its turn, or for a person: expected at most 1 uses within")
         assert uses(agent) == 1
         await agent.approve(over, "joseph")
         assert [i["state"] for i in (await agent.end(over))["items"]] == ["applied"]
@@ -175,9 +175,39 @@ async def test_its_rate_counts_any_hour(tmp_path: Path, world: World) -> None:
         await agent.end(await agent.ask("restore", "C-1"))
         store = agent.daemon.files.store
         await store.run(Back(3590))
-        assert (await agent.ask("restore", "C-2/home"))["gate"] == "open"
+        waits = await agent.ask("restore", "C-2/home")
+        assert waits["gate"] == "open"
         await store.run(Back(20))
-        assert (await agent.ask("restore", "C-2/home"))["gate"] == "approved"
+        assert [i["state"] for i in (await agent.end(waits))["items"]] == ["applied"], "its turn has come by itself"
+        assert uses(agent) == 2
+
+
+async def test_what_waits_for_its_turn_has_a_start_deadline_that_covers_it(tmp_path: Path, world: World) -> None:
+    """The 61st of an hour: refused by nobody, asked anew by nobody, and said in its preview."""
+    async with agent_in(tmp_path, world) as agent:
+        await suspended_and_paid(agent, "C-1", "C-2/home")
+        await given(agent, rate=1)
+        used = await agent.ask("restore", "C-1")
+        await agent.end(used)
+        waits = await agent.ask("restore", "C-2/home")
+        hour, half = 3600, 1800
+        assert hour + half - 120 <= waits["start_by"] - used["made"] <= hour + half + 120
+        assert "turn" in json.loads(waits["documents"][0])["display"]
+        assert leaves(agent, LeafKind.REFUSED) == 0
+        await trio.sleep(2.5)  # looks at it again and again leave no leaf each
+        assert leaves(agent, LeafKind.REFUSED) == 0
+
+
+async def test_a_restart_keeps_what_waits_for_its_turn(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        await suspended_and_paid(agent, "C-1", "C-2/home")
+        await given(agent, rate=1)
+        await agent.end(await agent.ask("restore", "C-1"))
+        waits = await agent.ask("restore", "C-2/home")
+        standings = agent.daemon.job.approvals.standings
+        standings._queued.clear()  # what a restart does
+        await standings.go_on()
+        assert list(standings._queued) == [bytes.fromhex(waits["plan_id"])]
 
 
 class Back:
@@ -232,7 +262,7 @@ async def test_a_rate_used_up_meanwhile_voids_it(tmp_path: Path, world: World) -
         other = await agent.ask("restore", "C-2/home")
         await agent.end(other)
         waits = await released_waits(agent, change)
-        assert "expected at most 1 uses within an hour" in waits["waits_because"]
+        assert "it waits its turn, or for a person: expected at most 1 uses within an hour" in waits["waits_because"]
 
 
 async def test_a_freeze_of_one_who_signed_stops_it(tmp_path: Path, world: World) -> None:

@@ -14,6 +14,7 @@ import pytest
 from agent.connectors.base import AccessPlan, NetworkState
 from agent.model import Address, Effect, Seen, Service, ServiceState
 from agent.runtime.clock import SystemClock
+from agent.runtime.errors import HttpError
 from tests.agent.connectors.fake import FakeConnector, FakeMethod, World
 from tests.agent.test_api import CSV, Agent, agent_in, chain_time, refused
 
@@ -144,7 +145,9 @@ async def test_to_suspend_again_by_revert_takes_a_second_person_and_the_debt(tmp
         suspended = await done(agent, "suspend", "C-1")
         assert (await agent.ask("revert", change=suspended["id"], alone=True))["class"] == "alone"
         restored = await done(agent, "restore", "C-1")
-        again = await agent.ask("revert", change=restored["id"], alone=True)
+        with pytest.raises(HttpError, match=r"--alone covers .* that suspends nobody; this is class low: ask without"):
+            await agent.ask("revert", change=restored["id"], alone=True)
+        again = await agent.ask("revert", change=restored["id"])
         assert again["class"] == "low"
         assert "owes" in [r["test"] for r in item_of(again)["requires"]]
         own = await agent.approve(again, "maria")

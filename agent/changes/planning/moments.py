@@ -1,0 +1,61 @@
+"""Moments and windows as people read them, in the operator's own time zone. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from trust.policy import Window
+
+DAY_MINUTES = 24 * 60
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""Not `strftime`'s: those are of the machine's language."""
+
+
+def minute_of_week(unix_s: float, zone: ZoneInfo) -> int:
+    """Return a moment as policy windows count: minutes since Monday 00:00 on the operator's clock."""
+    local = datetime.fromtimestamp(unix_s, UTC).astimezone(zone)
+    return local.weekday() * DAY_MINUTES + local.hour * 60 + local.minute
+
+
+def moment_text(unix_s: float, now_s: float, zone: ZoneInfo) -> str:
+    """Return a moment for people, with the zone's name, and its date when that is not today's.
+
+    `02:32 EAT on 26 Nov`; of a zone without a name of its own `23:10 UTC-03`.
+    """
+    at, now = (datetime.fromtimestamp(s, UTC).astimezone(zone) for s in (unix_s, now_s))
+    day = "" if at.date() == now.date() else f" on {at.day} {_MONTHS[at.month - 1]}"
+    return f"{at:%H:%M} {_zone_name(at)}{day}"
+
+
+def windows_text(windows: Sequence[Window], now_s: float, zone: ZoneInfo) -> str:
+    """Return when a policy lets a change start: `Mon-Fri 09:00-16:00 EAT`, days with equal hours together."""
+    days: dict[str, list[int]] = {}
+    longer: list[str] = []
+    for window in sorted((w for w in windows if w.start < w.end), key=lambda w: w.start):
+        (day, start), (last, end) = divmod(window.start, DAY_MINUTES), divmod(window.end - 1, DAY_MINUTES)
+        if day == last:
+            days.setdefault(f"{_hour(start)}-{_hour(end + 1)}", []).append(day)
+        else:
+            longer.append(f"{_DAYS[day]} {_hour(start)}-{_DAYS[last]} {_hour(end + 1)}")
+    if not days and not longer:
+        return "never" if windows else ""
+    name = _zone_name(datetime.fromtimestamp(now_s, UTC).astimezone(zone))
+    return ", ".join([*(f"{_days(of)} {hours}" for hours, of in days.items()), *longer]) + f" {name}"
+
+
+def _zone_name(at: datetime) -> str:
+    name = at.tzname() or "UTC"
+    return f"UTC{name}" if name[0] in "+-" else name
+
+
+def _hour(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+def _days(days: Sequence[int]) -> str:
+    """Return days of the week, 0 Monday, as text: neighbours as a range."""
+    whole = days[-1] - days[0] + 1 == len(days) > 2
+    return f"{_DAYS[days[0]]}-{_DAYS[days[-1]]}" if whole else " ".join(_DAYS[d] for d in days)

@@ -1,0 +1,62 @@
+"""When a plan may start: its turn in a rolling budget, its policy's window, and the deadline that covers both. Pure.
+
+What cannot start in time is refused at the preview, with the time from which it could: nobody signs in vain.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+from agent.changes.journal.request import RequestError
+from agent.changes.planning.moments import minute_of_week, moment_text, windows_text
+from trust.policy import PolicyClass, minutes_until_open
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimes:
+    """When a plan may start first (unix seconds), and by when it must (unix minutes)."""
+
+    first_s: float
+    by: int
+
+
+def start_times(policy: PolicyClass, made_s: float, ttl_s: int, turn_s: float | None, zone: ZoneInfo) -> StartTimes:
+    """Return when a plan may start.
+
+    Args:
+        policy: of its class.
+        made_s: when it is made, unix seconds.
+        ttl_s: how long it may be approved and started once its turn has come, seconds.
+        turn_s: when its turn comes in the budgets that it falls under; None: never.
+        zone: the operator's time zone, in which windows are.
+
+    Raises:
+        RequestError: its turn, or its policy's window, comes later than its approvals count.
+    """
+    name, counts_until = policy.risk_class.value, made_s + policy.max_ttl_s
+    if turn_s is None:
+        most = policy.budget_per_hour
+        raise RequestError(f"policy: class {name} may change {most} services an hour: ask for fewer", refused=True)
+    by_s = min(max(made_s, turn_s) + ttl_s, counts_until)
+    if turn_s >= counts_until:
+        raise RequestError(
+            f"policy: class {name} may change {policy.budget_per_hour} services an hour, and so many wait that this"
+            f" could start at {moment_text(turn_s, made_s, zone)} only; approvals count for"
+            f" {policy.max_ttl_s // 60} min: ask again later",
+            refused=True,
+        )
+    first_s = max(made_s, turn_s)
+    closed = minutes_until_open(policy.windows, minute_of_week(first_s, zone))
+    if closed is None:
+        raise RequestError(f"policy: class {name} never starts: its windows hold no minute", refused=True)
+    opens_s = first_s if closed == 0 else (first_s // 60 + closed) * 60
+    if opens_s >= by_s:
+        ask_from = moment_text(opens_s - ttl_s + 60, made_s, zone)
+        raise RequestError(
+            f"policy: class {name} starts only {windows_text(policy.windows, made_s, zone)}, and this would have to"
+            f" start by {moment_text(by_s, made_s, zone)}: ask from {ask_from} on",
+            refused=True,
+        )
+    return StartTimes(opens_s, int(made_s) // 60 + math.ceil((by_s - made_s) / 60))

@@ -1,0 +1,153 @@
+"""Batches on a lab ISP with real datagrams: a NAS that is down holds up its own items; an evening's payers are back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import trio
+
+from agent.store.db import Tx
+from lab.isp import Isp
+from lab.population import LabService
+from tests.e2e.files import ref_of, stamp
+from tests.e2e.site import ApiRefusedError, Json, Site, at_work, item_states
+from trust import chain
+from trust import envelope as envelopes
+from trust.policy import Window, preset
+
+pytestmark = pytest.mark.slow
+EVENING_S = 360.0
+"""From 20:59 to 21:05."""
+
+
+def online(isp: Isp) -> list[LabService]:
+    """Return the services that a batch may suspend, one a subscriber."""
+    found = {
+        s.subscriber: s for s in isp.services if s.online and s.mapped and not (s.protected or s.feeds or s.static4)
+    }
+    return list(found.values())
+
+
+async def until(site: Site, change: Json, holds: Callable[[list[str]], bool], within_s: float) -> Json:
+    """Return the change once its items' states are so."""
+    with trio.fail_after(within_s):
+        while True:  # as a person does: there is no bell for "38 of them"
+            now = await site.show(change)
+            if holds([state for state, _ in item_states(now).values()]):
+                return now
+            await trio.sleep(0.5)
+
+
+async def test_with_one_of_three_nas_down_38_are_done_and_3_wait_and_are_named(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp={"services": 90, "nas": 3}, policy={"stop_failed_percent": 2}) as (isp, site):
+        by_nas: dict[int, list[LabService]] = {}
+        for service in online(isp):
+            by_nas.setdefault(service.nas, []).append(service)
+        *up, down = sorted(by_nas)
+        isp.nas_of(by_nas[down][0].login).set_fault("silence")
+        waiting = by_nas[down][:3]
+        listed = [*by_nas[up[0]][:19], *waiting, *by_nas[up[1]][:19]]
+        change = await site.ask("suspend", *map(ref_of, listed))
+        assert change["class"] == "batch"
+        await site.approve(change, "joseph", "lena")
+        now = await until(site, change, lambda states: states.count("applied") == 38, 90)
+
+        names = {ref_of(s) for s in waiting}
+        found = {i["service"]: i for i in now["items"]}
+        assert {ref for ref, i in found.items() if i["state"] == "waiting"} == names
+        assert now["state"] == "waiting for a device"
+        for ref in names:
+            assert found[ref]["reason"] == "target-away"
+            assert f"NAS bng-{down + 1} at 127.0.0.1" in found[ref]["detail"]
+        said = (await site.files.type("change", "show", change["id"])).out
+        assert "3 waiting for the device" in said
+        assert all(ref in said for ref in names)
+        assert not [s for s in now["steps"] if found[_ref(now, s["item"])]["state"] == "waiting"], (
+            "nothing of them was sent"
+        )
+
+        isp.clear_faults()
+        over = await until(site, change, lambda states: states.count("applied") == 41, 60)
+        assert {s for s, _ in item_states(over).values()} == {"applied"}
+
+
+def _ref(change: Json, n: int) -> str:
+    return str(next(i["service"] for i in change["items"] if i["n"] == n))
+
+
+async def test_300_who_paid_in_the_evening_are_back_within_minutes(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp={"services": 420, "nas": 3, "dial": False}) as (isp, site):
+        listed = online(isp)[:300]
+        refs = [ref_of(s) for s in listed]
+        assert len(refs) == 300
+        await suspended_for_debt(isp, site, listed)
+        assert all(session.walled for session in isp.sessions())
+
+        await office_is_closed(site)
+        with pytest.raises(ApiRefusedError, match=r"starts only .*: ask from .* on"):  # nobody paid: refused at once
+            await site.ask("restore", *refs)
+        with pytest.raises(ApiRefusedError, match="ask without it"):
+            await site.ask("restore", *refs, alone=True)
+
+        await trio.sleep(1.1)  # billing's times have seconds
+        for service in listed:
+            site.files.billing.update(service.subscriber, balance="0.00", paid_at=stamp(datetime.now(UTC)))
+        site.files.billing.write()
+        began = time.monotonic()
+        restored = await site.ask("restore", *refs, on_failure="continue")
+        assert (restored["class"], restored["need"]) == ("restore", 1)
+        await site.approve(restored, "joseph")
+        with trio.fail_after(EVENING_S):
+            while (await summary(site, restored))["counts"] != {"applied": 300}:  # noqa: ASYNC110  as a person does
+                await trio.sleep(1)
+        assert time.monotonic() - began < EVENING_S
+        assert not [s.login for s in listed if any(session.walled for session in isp.sessions(s.login))]
+
+
+async def summary(site: Site, change: Json) -> Json:
+    """Return a change without its 300 items."""
+    found: list[Json] = await site.call("GET", "/v1/changes")
+    return next(c for c in found if c["id"] == change["id"])
+
+
+async def suspended_for_debt(isp: Isp, site: Site, services: list[LabService]) -> None:
+    """Have services suspended as a change of last week left them: marker, reason, and a session in the garden."""
+    await isp.database.write(lambda cursor: cursor.execute_many(MARK, [(s.login,) for s in services]))
+    await site.daemon.files.store.run(Suspended(tuple(map(ref_of, services))))
+    async with trio.open_nursery() as nursery:
+        for service in services:
+            nursery.start_soon(isp.dial, service.login)
+
+
+MARK = "INSERT INTO radusergroup (username, groupname, priority) VALUES (?, 'suspended', -1)"
+
+
+@dataclass(frozen=True)
+class Suspended:
+    """Record that services are suspended for debt."""
+
+    refs: tuple[str, ...]
+
+    def run(self, tx: Tx) -> None:
+        tx.many(
+            "INSERT INTO reason (service, reason, plan_id, seq) VALUES (?, 'debt', NULL, 1)", [(r,) for r in self.refs]
+        )
+
+
+async def office_is_closed(site: Site) -> None:
+    """Have owners sign the policy as it is in the evening: batches start only in hours that are half a day away."""
+    now = datetime.now(UTC)
+    start = (now.weekday() * 1440 + now.hour * 60 + now.minute + 720) % 10_000
+    closed = tuple(replace(c, windows=(Window(start, start + 60),) if c.windows else ()) for c in preset())
+    first = envelopes.decode_untrusted(site.files.signed_trust()[0])
+    before = site.files.trust
+    trust = replace(before, version=2, prev=chain.head_sha256(first), issued=before.issued + 1, policy=closed)
+    document, _ = site.people.sign_trust(trust)
+    (answer,) = await site.hand_in(document)
+    assert answer["accepted"], answer
+    site.files.trust = trust
