@@ -255,7 +255,8 @@ class Previewer:
         if request.ask.alone and policy.risk_class is not RiskClass.ALONE:
             raise RequestError(
                 f"policy: --alone covers a restore of {LOW_ITEMS_MAX} services at most, and the revert of your own"
-                f" change within {OWN_REVERT_S // 3600} hours that suspends nobody; this is class {policy.risk_class.value}: ask without it",
+                f" change within {OWN_REVERT_S // 3600} hours that suspends nobody; this is class"
+                f" {policy.risk_class.value}: ask without it",
                 refused=True,
             )
         if request.requester == UNKNOWN and policy.unknown_requester is UnknownRequester.REFUSE:

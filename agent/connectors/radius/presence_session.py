@@ -39,28 +39,27 @@ class NasPresence:
 
     async def missing(self) -> Mapping[str, str]:
         """Return why each NAS is taken to be away that does not answer, by accounting address."""
-        found: dict[str, str] = {}
+        asked = [nas for nas in self._nas.values() if self._must_ask(nas)]
+        if asked:
+            async with trio.open_nursery() as nursery:
+                for nas in asked:
+                    nursery.start_soon(self._ask_once, nas)
+        return {accounting: why for accounting, nas in self._nas.items() if (why := self.silent.get(nas.name))}
 
-        async def look(accounting: str, nas: Nas) -> None:
-            if why := await self._why(nas):
-                found[accounting] = why
-
-        async with trio.open_nursery() as nursery:
-            for accounting, nas in self._nas.items():
-                nursery.start_soon(look, accounting, nas)
-        return found
-
-    async def _why(self, nas: Nas) -> str:
+    def _must_ask(self, nas: Nas) -> bool:
+        """Tell whether nothing is known of a NAS of late; one that is known to be silent is asked by one at a time."""
         known = self.silent.get(nas.name)
         due = self._at.get(nas.name, float("-inf")) + (AGAIN_S if known else HEARD_S)
-        asking = self._asking.get(nas.name)
-        if asking is None and trio.current_time() >= due:
-            asking = self._asking[nas.name] = trio.Event()
-            try:
-                await self._ask(nas)
-            finally:
-                del self._asking[nas.name]
-                asking.set()
-        elif asking is not None and not known:
+        return trio.current_time() >= due and not (known and nas.name in self._asking)
+
+    async def _ask_once(self, nas: Nas) -> None:
+        """Ask a NAS, or wait for the answer that somebody else asked for."""
+        if (asking := self._asking.get(nas.name)) is not None:
             await asking.wait()
-        return self.silent.get(nas.name, "")
+            return
+        asking = self._asking[nas.name] = trio.Event()
+        try:
+            await self._ask(nas)
+        finally:
+            del self._asking[nas.name]
+            asking.set()
