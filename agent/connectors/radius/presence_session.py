@@ -33,9 +33,9 @@ class NasPresence:
         self._at: dict[str, float] = {}
         self._asking: dict[str, trio.Event] = {}
 
-    def note(self, nas: Nas, why: str) -> None:
-        """Take note of what came of a request to a NAS: why no answer came, or ""."""
-        self.silent[nas.name], self._at[nas.name] = why, trio.current_time()
+    def note(self, name: str, why: str) -> None:
+        """Take note of what came of a request to the NAS of a name: why no answer came, or ""."""
+        self.silent[name], self._at[name] = why, trio.current_time()
 
     async def missing(self) -> Mapping[str, str]:
         """Return why each NAS is taken to be away that does not answer, by accounting address."""

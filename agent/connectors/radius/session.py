@@ -293,7 +293,7 @@ class RadiusSession:
             why = str(err)
         else:
             why = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
-        self._presence.note(nas, why)
+        self._presence.note(nas.name, why)
         return why
 
     async def settle(self) -> None:
@@ -319,8 +319,10 @@ class RadiusSession:
         silent = await self._presence.missing()
         if not silent:
             return None
-        for session in (await self.bind(effect)).values():
-            if why := silent.get(session_fields(session.value).get("nas", "")):
+        seen, (_, login) = (await self.read([effect.address]))[effect.address], self._parse(effect.address)
+        for fields in sessions_of(seen.value).values():
+            ours = same_login(fields.get("login", ""), login) and self._counts(effect, fields, seen.at_s)
+            if ours and (why := silent.get(fields.get("nas", ""))):
                 return Busy(RadiusReason.NAS_UNREACHABLE, why)
         return None
 
@@ -421,11 +423,11 @@ class RadiusSession:
             attributes = {**identification(wanted, session), **changes}
             outcome = await self._dynauths.get(nas).exchange(kind, attributes, deadline)
             told: _Outcome = _Unanswered(nas, outcome) if isinstance(outcome, Silence) else outcome
-            self._presence.note(nas, silence_text(nas, outcome) if isinstance(outcome, Silence) else "")
+            self._presence.note(asked.nas, silence_text(nas, outcome) if isinstance(outcome, Silence) else "")
         except RadiusError as err:
             told = err
-            if isinstance(err, NasUnreachableError) and nas is not None:
-                self._presence.note(nas, str(err))
+            if isinstance(err, NasUnreachableError):
+                self._presence.note(asked.nas, str(err))
         self._note(asked, told)
         outcomes.append(_Told(asked, told))
 
