@@ -239,7 +239,13 @@ class Typed:
         return self.err.strip()
 
 
-DEFAULT_POLICY: Mapping[str, int] = {"soak_s": 0, "pace": 1000, "stop_failed_percent": 100, "stop_lost_sessions": 0}
+DEFAULT_POLICY: Mapping[str, int] = {
+    "soak_s": 0,
+    "pace": 1000,
+    "stop_failed_percent": 100,
+    "stop_failed_least": 1,
+    "stop_lost_sessions": 0,
+}
 
 
 def config_text(mapping: str, policy: Mapping[str, int] | None = None, agent: str = "") -> str:
