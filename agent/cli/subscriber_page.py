@@ -15,10 +15,12 @@ from agent.cli.cpe import support_lines
 from agent.cli.outcome import item_line
 from agent.cli.when import when_text
 from agent.model import age_text
-from agent.reasons import ProofReason, explain
 
 _WIDTH: Final = 100
-_LABEL: Final = 11
+_LABEL: Final = 12
+_TOLD: Final = frozenset({"login", "nas", "ip", "ip6", "pd", "address", "since", "heard"})
+"""Facts of a session that its line has already, in other words."""
+_DECIDED: Final = {"approve": "approved", "reject": "rejected"}
 _ACCESS: Final = {"active": "active", "suspended": "SUSPENDED"}
 
 
@@ -86,10 +88,11 @@ def _session(session: Json, now: datetime) -> str:
         if since_s is None
         else f" since {when_text(since_s, now).strip()} ({age_text(int(now.timestamp()) - since_s)})"
     )
-    facts = [f"{name} {value}" for name, value in cast("Mapping[str, str]", session["facts"]).items() if value]
-    known = explain(str(session["how"]), ProofReason)
-    how = f" ({known.meaning.rstrip('.').lower()})" if known and session["carries"] else ""
-    carries = f"carries {_ACCESS[str(session['carries'])]}{how}" if session["carries"] else "policy not told"
+    every = cast("Mapping[str, str]", session["facts"])
+    facts = [f"{name} {value}" for name, value in every.items() if value and name not in _TOLD]
+    carries = (
+        f"carries {_ACCESS[str(session['carries'])]} ({session['how']})" if session["carries"] else "policy not told"
+    )
     parts = [
         f"online on {session['place']}{since}",
         str(session["address"]),
@@ -130,13 +133,13 @@ def _difference(network: Json, reasons: list[Json]) -> str:
         texts.append(f"the next login would be {network['access']}")
     if carried:
         texts.append(f"a session carries {', '.join(sorted(carried))}")
-    return f"{' and '.join(texts)}, and {wanted} is recorded" if texts else ""
+    return f"{' and '.join(texts)}, and {wanted} is recorded: ispagent drift" if texts else ""
 
 
 def _change(c: Json, now: datetime) -> Iterator[str]:
     why = f"{c['action']} {str(c['reason'])[1:]}".rstrip() if c["action"] in ("suspend", "restore") else c["action"]
     decisions = cast("list[Json]", c["decisions"])
-    people = "".join(f", {d['decision']} by {d['person']}" for d in decisions)
+    people = "".join(f", {_DECIDED[str(d['decision'])]} by {d['person']}" for d in decisions)
     at = when_text(cast("int", c["made"]), now)
     yield f"  {c['id']:<6} {at} {why} · asked by {c['requester']}{people} · {c['state']}"
     for item in cast("list[Json]", c["items"]):
