@@ -63,6 +63,15 @@ def _families(o: Overview) -> Iterator[tuple[str, str, str, Iterable[_Sample]]]:
     if o.trust_until_s is not None:
         until: list[_Sample] = [({}, float(o.trust_until_s))]
         yield "ispagent_trust_expires_timestamp_seconds", "gauge", "When the trust document ends.", until
+    if (drift := o.drift) is not None:
+        counts = {"checked": drift.checked, "differ": drift.differ, "not-checked": drift.unread, "busy": drift.busy}
+        yield "ispagent_drift_services", "gauge", "Services and CPE of the last drift round.", _by("result", counts)
+        yield (
+            "ispagent_drift_round_timestamp_seconds",
+            "gauge",
+            "When the last drift round ended, unix seconds.",
+            [({}, float(drift.ended_s))],
+        )
     yield "ispagent_log_leaves_total", "counter", "Entries of the audit log.", [({}, o.log_size)]
     yield "ispagent_state_bytes", "gauge", "Size of the agent's own files.", [({}, o.files)]
     yield "ispagent_disk_free_bytes", "gauge", "Space left where they are.", [({}, o.disk_free)]

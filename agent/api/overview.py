@@ -10,6 +10,7 @@ from typing import Final, cast
 from agent.api.call import ApiParts
 from agent.changes.journal import plans
 from agent.changes.journal.trust_state import freezes
+from agent.inventory.drift_book import DriftRound
 from agent.runtime.outages import SourceReport, SourceState
 
 CLOUD_S: Final = 60.0
@@ -47,6 +48,8 @@ class Overview:
     connected: bool | None
     """To the control plane; None: this agent has none."""
     trust_until_s: int | None
+    drift: DriftRound | None = None
+    """The last comparison with the network; None: there was none yet."""
 
 
 def overview(p: ApiParts) -> Overview:
@@ -70,6 +73,10 @@ def overview(p: ApiParts) -> Overview:
         found.append((Condition.DEGRADED, f"control plane: {cloud.get('problem') or 'not connected'}"))
     if pinned is not None and pinned.trust.expires <= now_s:
         found.append((Condition.DEGRADED, f"trust version {pinned.trust.version} has expired: make the next one"))
+    drift = p.drift.last()
+    if drift is not None and drift.alarm:
+        text = f"drift: {drift.differ} of {drift.checked} differ from the record: ispagent drift"
+        found.append((Condition.DEGRADED, text))
     order = list(Condition)
     return Overview(
         condition=max((condition for condition, _ in found), key=order.index, default=Condition.FINE),
@@ -86,6 +93,7 @@ def overview(p: ApiParts) -> Overview:
         inbox=int(cast("int", cloud.get("inbox") or 0)),
         connected=bool(cloud["connected"]) if enrolled else None,
         trust_until_s=pinned.trust.expires if pinned else None,
+        drift=drift,
     )
 
 

@@ -210,3 +210,13 @@ def test_under_an_alarm_there_is_one_line_instead_of_thousands() -> None:
     assert "ALARM" in text
     assert "C-1/home" not in text
     assert "C-1/home" in drift_text(answer(alarm=True), 1000, everything=True)
+
+
+async def test_an_alarm_is_a_condition_for_monitoring(tmp_path: Path, world: World) -> None:
+    async with watched(tmp_path, world) as agent:
+        for n in range(4):
+            world.values[world.user(f"u{n}")] = dict(CUT)
+        assert (await one_round(agent))["round"]["alarm"]
+        status = await agent.call("GET", "/v1/status")
+        assert status["condition"] == "degraded"
+        assert "drift: 4 of 5 differ from the record: ispagent drift" in status["problems"]

@@ -17,6 +17,7 @@ from agent.api.metrics import CONTENT_TYPE, exposition
 from agent.api.overview import Condition, Overview, overview
 from agent.changes.clock_watch import ClockWatch
 from agent.config import ConfigError, parse_untrusted
+from agent.inventory.drift_book import DriftRound
 from agent.runtime.host_state import LOW_BYTES, DiskSpace, HostState
 from agent.runtime.outages import SourceReport, SourceState
 from tests.agent.connectors.fake import World
@@ -65,6 +66,11 @@ def test_the_text_is_what_prometheus_reads() -> None:
     assert read["ispagent_log_leaves_total", ()] == 44
     assert read["ispagent_loop_lag_seconds", ()] == 0.25
     assert not any(name.startswith("ispagent_cloud") for name, _ in read)
+    assert not any(name.startswith("ispagent_drift") for name, _ in read)
+    compared = samples(exposition(replace(FOUND, drift=DriftRound(1, 2, 600, 590, 12, 8, 2, True))))
+    results = {label: n for (name, labels), n in compared.items() if "drift_services" in name for _, label in labels}
+    assert results == {"checked": 590, "differ": 12, "not-checked": 8, "busy": 2}
+    assert compared["ispagent_drift_round_timestamp_seconds", ()] == 2
     cloud = samples(exposition(replace(FOUND, connected=False, trust_until_s=1_800_000_000)))
     assert cloud["ispagent_cloud_connected", ()] == 0
     assert cloud["ispagent_outbox_messages", ()] == 1
