@@ -25,6 +25,7 @@ from agent.changes.auditlog import build as auditlog
 from agent.changes.auditlog import recovery
 from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority import build as authority
+from agent.changes.checkup import Checkup
 from agent.changes.clock_watch import ClockWatch
 from agent.changes.drifting import DriftTempo, DriftWatch
 from agent.changes.engine import build as engine
@@ -357,7 +358,8 @@ def build(
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
     host = HostState(config.state_dir, lambda problem: outages.note(DISK, problem))
     holders = HolderReader(run.sessions, made.by_name.values())
-    network = ShownNetwork(made.targets, devices, cpes.desk, holders, outages, host, drift)
+    checkup = Checkup(run.sessions, devices, run.access_methods)
+    network = ShownNetwork(made.targets, devices, cpes.desk, holders, checkup, outages, host, drift)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)
     watch = TargetWatch(run.sessions, outages, clock)
     return Daemon(

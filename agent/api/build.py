@@ -9,6 +9,7 @@ from agent.api.call import ApiParts
 from agent.api.routes import Api
 from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority.approval import Approvals
+from agent.changes.checkup import Checkup
 from agent.changes.clock_watch import ClockWatch
 from agent.changes.drifting import DriftWatch
 from agent.changes.engine.devices import Devices
@@ -48,6 +49,7 @@ class ShownNetwork:
     devices: Devices
     cpes: CpeDesk | None
     holders: HolderReader
+    checkup: Checkup
     outages: Outages
     host: HostState
     drift: DriftWatch
@@ -100,6 +102,7 @@ def build(
         devices=network.devices,
         cpes=network.cpes,
         holders=network.holders,
+        checkup=network.checkup,
         outages=network.outages,
         host=network.host,
         drift=network.drift,

@@ -12,6 +12,7 @@ from typing import Final
 
 from agent.changes.auditlog.evidence import Evidence
 from agent.changes.authority.approval import Approvals
+from agent.changes.checkup import Checkup
 from agent.changes.clock_watch import ClockWatch
 from agent.changes.drifting import DriftWatch
 from agent.changes.engine.devices import Devices
@@ -75,6 +76,7 @@ class ApiParts:
     devices: Devices
     cpes: CpeDesk | None
     holders: HolderReader
+    checkup: Checkup
     outages: Outages
     host: HostState
     drift: DriftWatch

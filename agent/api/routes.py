@@ -8,6 +8,7 @@ from agent.api import (
     changes,
     cpes,
     devices,
+    doctor,
     drift,
     report,
     reviews,
@@ -29,6 +30,7 @@ from trust.errors import MalformedError
 
 ROUTES: tuple[Route, ...] = (
     *agent.ROUTES,
+    *doctor.ROUTES,
     *trust.ROUTES,
     *secrets.ROUTES,
     *subscribers.ROUTES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.api.call import ApiCall, CallerRole, Route, unb64
+from agent.api.doctor import check_json
 from agent.runtime.http import Response
 
 
@@ -18,7 +19,15 @@ async def _set_secret(call: ApiCall) -> Response:
     return Response(200, {"name": call.values[0]})
 
 
+async def _try_secret(call: ApiCall) -> Response:
+    """Answer what comes of using a secret now, where something that is dialled needs it."""
+    call.body().done()
+    checks = await call.parts.checkup.secret(call.values[0])
+    return Response(200, {"name": call.values[0], "checks": [check_json(check) for check in checks]})
+
+
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/secrets", CallerRole.OPERATOR, "", "secrets, wanted", _list_secrets),
     Route("POST", "/v1/secrets/{name}", CallerRole.ADMIN, "secret", "name", _set_secret),
+    Route("POST", "/v1/secrets/{name}/try", CallerRole.ADMIN, "", "name, checks", _try_secret),
 )

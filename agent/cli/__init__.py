@@ -17,6 +17,7 @@ from agent.cli import (
     config,
     cpe,
     device,
+    doctor,
     drift,
     local,
     report,
@@ -65,6 +66,7 @@ def make(connectors: Sequence[str] | None = None) -> typer.Typer:
     made.command("init")(local.init)
     made.command("run")(local.run)
     made.command("status")(local.status)
+    made.command("doctor")(doctor.doctor)
     made.command("drift")(drift.drift)
     made.command("report")(report.report)
     made.command("freeze")(local.freeze)

@@ -10,8 +10,11 @@ import typer
 
 from agent.cli import client
 from agent.cli.client import call_object, fail, print_json
+from agent.cli.doctor import check_lines
 
 app = typer.Typer(help="Passwords and shared secrets, sealed at rest.", no_args_is_help=True)
+TRY_S = 90.0
+"""A database or a NAS that does not answer is waited for."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
@@ -20,15 +23,21 @@ def set_(
     name: Annotated[str, typer.Argument(help="The name that the configuration uses")],
     stdin: Annotated[bool, typer.Option("--stdin", help="Read it from standard input, without asking")] = False,
 ) -> None:
-    """Set a secret; asked for without echo. It is never printed again."""
+    """Set a secret, asked for without echo and never printed again, and try it. Exit code 4: it is set, and refused."""
     if stdin:
         value = sys.stdin.buffer.read().removesuffix(b"\n")
     else:
         value = str(typer.prompt(f"secret {name}", hide_input=True, confirmation_prompt=True)).encode()
     if not value:
         fail(f"expected a secret for {name}, got nothing", client.USAGE)
-    call_object("POST", f"/v1/secrets/{quote(name, safe='')}", {"secret": client.b64(value)})
-    print(f"secret {name} is set")
+    path = f"/v1/secrets/{quote(name, safe='')}"
+    call_object("POST", path, {"secret": client.b64(value)})
+    print(f"secret {name} is set", flush=True)
+    checks = cast("list[client.Json]", call_object("POST", f"{path}/try", {}, timeout_s=TRY_S)["checks"])
+    for line in check_lines(checks):
+        client.say(line)
+    if any(check["result"] == "fails" for check in checks):
+        raise typer.Exit(client.MIXED)
 
 
 @app.command("list")

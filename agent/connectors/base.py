@@ -292,6 +292,44 @@ class KnowsAbsence(Protocol):
         ...
 
 
+class CheckResult(enum.Enum):
+    """What came of a check."""
+
+    OK = "ok"
+    WARNING = "warning"
+    """It works, and a person should look at it."""
+    FAILS = "fails"
+    NOT_CHECKED = "not-checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was checked.
+
+    `about`: the target or what stands behind it; `what`: the thing, in a word or two; `detail`: what was found, one
+    sentence; `mend`: the command, the statement or the setting that mends it, "" where there is nothing to mend.
+    """
+
+    about: str
+    what: str
+    result: CheckResult
+    detail: str
+    mend: str = ""
+
+
+@runtime_checkable
+class Checks(Protocol):
+    """Role of a session: it can check whether its target can do all that changes need. It writes nothing."""
+
+    async def check(self, secret: str = "") -> Sequence[Check]:
+        """Return the checks. A target that cannot be asked is a check that fails.
+
+        Args:
+            secret: only the checks that prove this secret, by a login or a request that needs it; "": all.
+        """
+        ...
+
+
 @runtime_checkable
 class ConnectionRequests(Connector, Protocol):
     """Role: its devices call in, and it can ask them to."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import statistics
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +17,8 @@ LOW_BYTES: Final = 512 * 1024 * 1024
 """Below this the disk is low: there is room for days of work, and time to make more. Chosen arbitrarily."""
 EVERY_S: Final = 30.0
 """Between two looks at the disk."""
+SYNCS: Final = 5
+"""Writes of which the time is taken."""
 LAG_EVERY_S: Final = 1.0
 LAGS_KEPT: Final = 60
 """Measurements of the last minute."""
@@ -55,6 +59,28 @@ class HostState:
         """Return how large the agent's own files are."""
         with os.scandir(self._state_dir) as entries:
             return sum(entry.stat(follow_symlinks=False).st_size for entry in entries if entry.is_file())
+
+    async def sync_s(self) -> float:
+        """Return how long a small write takes to be durable, seconds: the median of some, in a file without a name.
+
+        Raises:
+            OSError: the disk takes none.
+        """
+        return await trio.to_thread.run_sync(self._sync_s)
+
+    def _sync_s(self) -> float:
+        took = []
+        # Without a name nothing is left of it, whatever happens
+        fd = os.open(self._state_dir, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        try:
+            for _ in range(SYNCS):
+                begun = time.perf_counter()
+                os.write(fd, b"\0" * 4096)
+                os.fsync(fd)
+                took.append(time.perf_counter() - begun)
+        finally:
+            os.close(fd)
+        return statistics.median(took)
 
     async def run(self) -> None:
         """Look and measure until cancelled."""

@@ -289,7 +289,10 @@ async def test_secrets_that_nobody_set(tmp_path: Path) -> None:
         assert [line.split()[1:] for line in listed.out.splitlines()] == [["NOT", "SET"]] * 2
         one_sentence(await files.type("secret", "set", "radius/other", "--stdin", text="x"), 3, "radius/other")
         one_sentence(await files.type("secret", "set", "radius/main", "--stdin", text=""), 2, "got nothing")
-        assert (await files.type("secret", "set", "radius/main", "--stdin", text=secrets["radius/main"])).code == 0
+        tried = await files.type("secret", "set", "radius/main", "--stdin", text=secrets["radius/main"])
+        assert tried.code == 4, tried  # it is set, and nobody runs the database
+        assert tried.out.startswith("secret radius/main is set\n")
+        assert "nothing listens on 127.0.0.1:" in tried.out
         await check_log(site)
 
 

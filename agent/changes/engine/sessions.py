@@ -20,6 +20,8 @@ from agent.connectors.base import (
     Answers,
     Busy,
     Changes,
+    Check,
+    Checks,
     ConnectionRequests,
     Earlier,
     KnowsAbsence,
@@ -106,6 +108,10 @@ class CoalescedSession:
         except (LostError, NotSentError):
             self._trouble.ring()
             raise
+
+    async def check(self, secret: str = "") -> Sequence[Check]:
+        """Pass through; empty where the session has no checks."""
+        return await self._session.check(secret) if isinstance(self._session, Checks) else ()
 
     async def answering(self) -> Mapping[str, str]:
         """Pass through; empty where the session cannot tell."""

@@ -136,7 +136,7 @@ class RadiusAccess:
             missing += [a for a in map(self._user, near_spellings(service.login)) if a not in seen]
         if user in seen and SAME_AS not in fields_of(seen[user].value) and seen[user].value is not ABSENT:
             names = {*_groups_of(seen[user].value), self._sql.marker_group, *self._method.tariffs.values()}
-            missing += [g for g in map(self._group, sorted(names)) if g not in seen]
+            missing += [g for g in (*map(self._group, sorted(names)), self._privileges) if g not in seen]
         return missing
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
@@ -202,6 +202,8 @@ class RadiusAccess:
             ending = AccessPlan((Step(1, self.target, drop),), enforce, display)
             wrong = self._may_be_wrong(wanted.access, service, sessions, enforce, outcome)
             return ending if wrong else AccessPlan((), None, display)
+        if refusal := self._refuse_write(seen):
+            return refusal
         write = Step(1, self.target, (Transition(self._user(service.login), before, after),))
         again = (self._disconnect(service, _OPPOSITE[wanted.access], {}, f"{wanted.access.value}-revert"),)
         live = self._live_change(wanted, service, outcome, sessions, seen)
@@ -345,6 +347,10 @@ class RadiusAccess:
     def _sessions(self, login: str) -> Address:
         return address(self.target, RadiusResource.SESSIONS, login)
 
+    @property
+    def _privileges(self) -> Address:
+        return address(self.target, RadiusResource.PRIVILEGES, "write")
+
     def _group(self, name: str) -> Address:
         return address(self.target, RadiusResource.GROUP, name)
 
@@ -390,6 +396,14 @@ class RadiusAccess:
             f"accounting heard of a session on {', '.join(unknown)} less than {self._sql.silent_h} h ago, "
             "and that is no configured NAS",
         )
+
+    def _refuse_write(self, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
+        """Refuse what the database would refuse after it was approved."""
+        missing = fields_of(seen[self._privileges].value) if self._privileges in seen else {}
+        if not missing:
+            return None
+        why = "; ".join(f"{text}: {' '.join(mend)}" for text, mend in missing.items() if isinstance(mend, tuple))
+        return CannotEnforce(RadiusReason.NO_PRIVILEGE, why)
 
     def _refuse_groups(
         self, wanted: ServiceState, tariff: str | None, seen: Mapping[Address, Seen]

@@ -35,6 +35,7 @@ class RadiusResource(enum.Enum):
     ONLINE = "online"
     HELD = "held"
     HOLDERS = "holders"
+    PRIVILEGES = "privileges"
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,7 +204,7 @@ def parse(reader: ConfigReader) -> RadiusConfig:
 
 def secrets(config: RadiusConfig) -> frozenset[str]:
     """Return the names of the databases' passwords and of the secrets of NAS."""
-    return frozenset({t.secret for t in config.targets} | {n.secret for n in config.nas})
+    return frozenset({t.secret for t in config.targets} | {n.secret for n in config.nas}) - {""}
 
 
 def access(config: RadiusConfig) -> tuple[AccessMap, ...]:

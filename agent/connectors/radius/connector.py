@@ -13,6 +13,7 @@ from agent.connectors.radius.access import EFFECTS, RadiusAccess
 from agent.connectors.radius.addresses import RadiusResource, live, sessions_of
 from agent.connectors.radius.addresses import address as resource_address
 from agent.connectors.radius.answers import NasAnswers
+from agent.connectors.radius.checks_session import TargetChecks
 from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthClient
 from agent.connectors.radius.dynauth_session import DynAuths
@@ -70,6 +71,7 @@ class RadiusConnector:
             census="online/all",
             effects=EFFECTS,
         )
+        self._methods = config.methods
         self._sql_targets = {t.id: t for t in config.targets}
         self.targets: Sequence[Target] = tuple(Target(t.id, "radius") for t in config.targets)
         self._nas = {n.accounting: n for n in config.nas}
@@ -103,12 +105,14 @@ class RadiusConnector:
         sql = SqlAuthority(sql_target, lambda: self._secrets(sql_target.secret), self.traits.window)
         try:
             async with DynAuths(self._client, self._learned, self._secret) as dynauths:
+                methods = [method for method in self._methods if method.target == target.id]
                 yield RadiusSession(
                     target,
                     sql,
                     dynauths,
                     self._nas,
                     self._commit,
+                    TargetChecks(sql, sql_target, methods, tuple(self._nas.values())),
                     self.traits.window,
                     self._answers,
                     sql_target.silent_h,

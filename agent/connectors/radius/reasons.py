@@ -35,4 +35,9 @@ class RadiusReason(ExplainedReason):
         "The database has no rows for the configured group.",
         "Create the group, or correct the method's configuration.",
     )
+    NO_PRIVILEGE = (
+        "no-privilege",
+        "The agent's user may not write the rows that the change needs.",
+        "Run the GRANT that the detail names in the database.",
+    )
     CONFLICT = "conflict", "Another writer's transaction was in the way.", "Ask again."

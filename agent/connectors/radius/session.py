@@ -9,6 +9,7 @@ Resources, by address under the target's id (`radius/main`):
 * `sessions/LOGIN`: the open sessions, acctuniqueid -> ("login=...", "nas=...", "sid=..."); ABSENT when there is none.
 * `session/UNIQUEID`: one open session's fields; ABSENT once it is stopped.
 * `holders/IP`: the open sessions that have an address, in the form of `sessions/LOGIN`.
+* `privileges/write`: what keeps the agent from writing a user's rows, and the GRANT that mends it; ABSENT: nothing.
 * `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
 * `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
 
@@ -65,11 +66,15 @@ from agent.connectors.radius.ending import has_it, to_end_again
 from agent.connectors.radius.errors import NasUnreachableError, RadiusError
 from agent.connectors.radius.presence_session import NasPresence
 from agent.connectors.radius.reasons import RadiusReason
+from agent.connectors.radius.sql_check import missing_privileges
+from agent.connectors.radius.sql_connection import DRIVER_ERRORS
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
 from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
+    from agent.connectors.base import Check
+    from agent.connectors.radius.checks_session import TargetChecks
     from agent.connectors.radius.dynauth_session import DynAuths
     from agent.connectors.radius.rowset import Commit
     from agent.connectors.radius.schema import Nas
@@ -106,6 +111,7 @@ class RadiusSession:
         dynauths: DynAuths,
         nas: Mapping[str, Nas],
         commit: Commit,
+        checks: TargetChecks,
         window: int,
         answers: NasAnswers,
         silent_h: int,
@@ -120,6 +126,7 @@ class RadiusSession:
             dynauths: sessions to NAS.
             nas: by accounting address (radacct.nasipaddress).
             commit: keyed commitment of a secret; its label starts with the address.
+            checks: of this target.
             window: calls to the database at once.
             answers: what NAS said of sessions, also before this session began.
             silent_h: how long accounting may be silent on a session whose NAS is not configured, hours.
@@ -130,6 +137,7 @@ class RadiusSession:
         self._silent_h = silent_h
         self._answers, self._by_name = answers, {one.name: one for one in nas.values()}
         self._turns: dict[str, float] = {}
+        self._checks = checks
         self._window = trio.CapacityLimiter(window)
         self._presence = NasPresence(nas, self.ask_nobody)
         self._boottime = boottime
@@ -164,6 +172,8 @@ class RadiusSession:
             for where in wanted[RadiusResource.ONLINE].values():
                 counts = await self._sql.read_online()
                 found[where] = {login: str(n) for login, n in counts.items()} or ABSENT
+            for where in wanted[RadiusResource.PRIVILEGES].values():
+                found[where] = await self._missing_privileges()
         held = {text: self._held(key) for key, text in wanted[RadiusResource.HELD].items()}
         return {text: held[text] if text in held else Seen(found[text], at_s) for text in addresses}
 
@@ -174,6 +184,13 @@ class RadiusSession:
         answer = self._answers.of(*held_of(key))
         known = answer is not None and not answer.why
         return Seen(held_fields(answer) or ABSENT, answer.at_s if answer is not None and known else int(time.time()))
+
+    async def _missing_privileges(self) -> Value:
+        try:
+            missing = await self._sql.work(lambda connection: missing_privileges(connection, self._checks.target))
+        except DRIVER_ERRORS as err:
+            raise self._sql.unreadable(err) from None
+        return {one.text: (one.mend,) for one in missing} or ABSENT
 
     async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Return the open sessions of the login that `effect` (a disconnect, a CoA) is about, each at its own address.
@@ -283,6 +300,11 @@ class RadiusSession:
 
         Any authentic answer proves the way and the secret; a NAS that keeps to RFC 5176 says 503.
         """
+        answer = await self._answer_about_nobody(nas)
+        return answer if isinstance(answer, str) else ""
+
+    async def _answer_about_nobody(self, nas: Nas) -> DynAuthAnswer | str:
+        """Return the answer of a NAS to a request about nobody, or why none came; it is noted."""
         attributes = identification(
             profile(nas.profile).identify, {"login": NOBODY, "sid": NOBODY, "nas": nas.accounting}
         )
@@ -290,11 +312,15 @@ class RadiusSession:
         try:
             outcome = await self._dynauths.get(nas).exchange(PacketKind.DISCONNECT, attributes, deadline)
         except RadiusError as err:
-            why = str(err)
+            answer: DynAuthAnswer | str = str(err)
         else:
-            why = silence_text(nas, outcome) if isinstance(outcome, Silence) else ""
-        self._presence.note(nas.name, why)
-        return why
+            answer = silence_text(nas, outcome) if isinstance(outcome, Silence) else outcome
+        self._presence.note(nas.name, answer if isinstance(answer, str) else "")
+        return answer
+
+    async def check(self, secret: str = "") -> Sequence[Check]:
+        """Return the checks of database, groups and NAS; `secret`: only those that need it."""
+        return await self._checks.check(secret, self._answer_about_nobody)
 
     async def settle(self) -> None:
         """Close idle connections and return when no lost command can take effect any more.

@@ -19,7 +19,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import trio
 
@@ -151,17 +151,17 @@ def look_up(kind: Database, columns: str, table: str, key: str, condition: str, 
     return " UNION ALL ".join(f"SELECT {n} AS n, {one}" for n in range(len(keys))) + " ORDER BY id", tuple(keys)
 
 
-_INSERT: Final = {
+INSERT: Final = {
     Table.CHECK: "INSERT INTO radcheck (username, attribute, op, value) VALUES (%s, %s, %s, %s)",
     Table.REPLY: "INSERT INTO radreply (username, attribute, op, value) VALUES (%s, %s, %s, %s)",
     Table.GROUP: "INSERT INTO radusergroup (username, groupname, priority) VALUES (%s, %s, %s)",
 }
-_UPDATE: Final = {
+UPDATE: Final = {
     Table.CHECK: "UPDATE radcheck SET op = %s, value = %s WHERE id = %s",
     Table.REPLY: "UPDATE radreply SET op = %s, value = %s WHERE id = %s",
     Table.GROUP: "UPDATE radusergroup SET priority = %s WHERE id = %s",
 }
-_DELETE: Final = {
+DELETE: Final = {
     Table.CHECK: "DELETE FROM radcheck WHERE id = %s",
     Table.REPLY: "DELETE FROM radreply WHERE id = %s",
     Table.GROUP: "DELETE FROM radusergroup WHERE id = %s",
@@ -174,11 +174,11 @@ def row_change(login: str, bound: BoundChange) -> Query:
     new: tuple[object, ...] = (int(change.value),) if change.table is Table.GROUP else (change.op, change.value)
     match change.kind:
         case ChangeKind.INSERT:
-            return _INSERT[change.table], (login, change.name, *new)
+            return INSERT[change.table], (login, change.name, *new)
         case ChangeKind.UPDATE:
-            return _UPDATE[change.table], (*new, bound.id)
+            return UPDATE[change.table], (*new, bound.id)
         case ChangeKind.DELETE:
-            return _DELETE[change.table], (bound.id,)
+            return DELETE[change.table], (bound.id,)
 
 
 KEYS_PER_READ: Final = 100
@@ -312,6 +312,39 @@ class SqlAuthority:
         else:
             await self._read_in_thread(read, alone=True)
 
+    async def work(self, work: Callable[[Connection], _T], *, fresh: bool = False) -> _T:
+        """Return the result of blocking work on a connection that nobody else uses meanwhile. It writes nothing.
+
+        Args:
+            work: what is done with it.
+            fresh: on a connection of its own, for which the password is asked for anew.
+
+        Raises:
+            DRIVER_ERRORS: the connection broke, or there is none.
+            UnreadableError: no answer in time, or the password is not known.
+        """
+        guard = Guard()
+
+        def do() -> _T:
+            while True:
+                connection = None
+                try:
+                    connection = self._pool.take(guard, fresh=fresh)
+                    found = work(connection)
+                except DRIVER_ERRORS as err:
+                    stale = connection is not None and not connection.fresh
+                    self._pool.drop(connection, guard)
+                    if stale and fault(err) is SqlFault.GONE and not guard.aborted:
+                        continue  # the server was restarted since: that connection is no news about it now
+                    raise
+                self._pool.give_back(connection, guard)
+                return found
+
+        done, found = await self._pool.in_thread(do, guard, 2 * self._limit_s)
+        if not done:
+            raise self._late()
+        return cast("_T", found)
+
     async def write_user(
         self, login: str, before: Value, changes: Sequence[RowChange], to_value: Callable[[Iterable[UserRow]], Value]
     ) -> Drift | None:
@@ -406,7 +439,7 @@ class SqlAuthority:
                     self._pool.drop(connection, Guard())
                     if stale and fault(err) is SqlFault.GONE:
                         continue  # the server was restarted since: that connection is no news about it now
-                    raise self._unreadable(err) from None
+                    raise self.unreadable(err) from None
                 except BaseException:  # cancelled: the answer would be taken for the next question's
                     self._pool.drop(connection, Guard())
                     raise
@@ -441,11 +474,12 @@ class SqlAuthority:
                 self._pool.drop(connection, guard)
                 if stale and fault(err) is SqlFault.GONE and not guard.aborted:
                     continue  # the server was restarted since: that connection is no news about it now
-                raise self._unreadable(err) from None
+                raise self.unreadable(err) from None
             self._pool.give_back(connection, guard)
             return found
 
-    def _unreadable(self, err: BaseException) -> UnreadableError:
+    def unreadable(self, err: BaseException) -> UnreadableError:
+        """Return what one of DRIVER_ERRORS is for the main job."""
         reason = TargetReason.TIMEOUT if fault(err) in (SqlFault.BUSY, SqlFault.CONFLICT) else _REASONS[fault(err)]
         why = explained(err, self._pool.target)
         return UnreadableError(f"{self._pool.target.id}: cannot be read: {why}", reason=reason)

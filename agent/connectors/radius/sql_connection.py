@@ -383,13 +383,13 @@ class Pool:
         with self._lock:
             return self._idle.pop() if self._idle else None
 
-    def take(self, guard: Guard) -> Connection:
-        """Return a connection, a kept one if there is one. For threads.
+    def take(self, guard: Guard, *, fresh: bool = False) -> Connection:
+        """Return a connection, a kept one if there is one (and none has to be `fresh`). For threads.
 
         Raises:
             DRIVER_ERRORS: the database cannot be reached, or refuses.
         """
-        connection = self.kept() or self._connect()
+        connection = (None if fresh else self.kept()) or self._connect()
         guard.uses(connection)
         return connection
 

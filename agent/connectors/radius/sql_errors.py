@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import socket
 import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -47,8 +48,23 @@ def code(err: BaseException) -> str:
             return type(err).__name__
 
 
+@dataclass(frozen=True, slots=True)
+class SqlMeaning:
+    """What a driver's error means: a sentence, and the command or statement that mends it ("" where none is known)."""
+
+    text: str
+    mend: str = ""
+
+
 def explained(err: BaseException, target: SqlTarget, verb: str = "SELECT") -> str:
-    """Return what a driver's error means, with its code.
+    """Return what a driver's error means, what mends it, and its code, as one line; arguments as of `meaning`."""
+    found = meaning(err, target, verb)
+    known = f"{found.text}: {found.mend}" if found.mend else found.text
+    return f"{known} ({code(err)})" if known else code(err)
+
+
+def meaning(err: BaseException, target: SqlTarget, verb: str = "SELECT") -> SqlMeaning:
+    """Return what a driver's error means; without a text where it is not known.
 
     Args:
         err: one of `sql_connection.DRIVER_ERRORS`.
@@ -64,13 +80,13 @@ def explained(err: BaseException, target: SqlTarget, verb: str = "SELECT") -> st
             found = _sqlite(err, target)
         case _:
             found = _network(err, target)
-    return f"{found} ({code(err)})" if found else code(err)
+    return found if isinstance(found, SqlMeaning) else SqlMeaning(found)
 
 
 def grant_text(target: SqlTarget, privilege: str, name: str) -> str:
     """Return the statement that gives the agent's user a privilege on a table or sequence."""
     if target.database is Database.MARIADB:
-        return f"GRANT {privilege} ON {target.dbname}.{name} TO {target.user}"
+        return f"GRANT {privilege} ON {target.dbname}.{name} TO {target.user}@'%'"
     kind = "SEQUENCE " if name.endswith("_seq") else ""
     return f"GRANT {privilege} ON {kind}{name} TO {target.user}"
 
@@ -82,31 +98,33 @@ def place(target: SqlTarget) -> str:
     return f"{target.host}:{target.port or PORTS[target.database]}"
 
 
-def _wrong_password(target: SqlTarget) -> str:
-    mend = f": ispagent secret set {target.secret}" if target.secret else ""
-    return f"wrong password for user {target.user} at {place(target)}{mend}"
+def _wrong_password(target: SqlTarget) -> SqlMeaning:
+    mend = f"ispagent secret set {target.secret}" if target.secret else ""
+    return SqlMeaning(f"wrong password for user {target.user} at {place(target)}", mend)
 
 
 def _no_database(target: SqlTarget) -> str:
     return f"there is no database {target.dbname} at {place(target)}"
 
 
-def _no_privilege(target: SqlTarget, privilege: str, name: str) -> str:
-    return f"user {target.user} has no privilege {privilege} on {name}: {grant_text(target, privilege, name)}"
+def _no_privilege(target: SqlTarget, privilege: str, name: str) -> SqlMeaning:
+    text = f"user {target.user} has no privilege {privilege} on {name}"
+    return SqlMeaning(text, grant_text(target, privilege, name))
 
 
-def _no_column(name: str) -> str:
-    return f"the column {name} is missing: the tables are not those of FreeRADIUS 3.2, update its schema"
+def _no_column(name: str) -> SqlMeaning:
+    mend = "bring the tables to FreeRADIUS 3.2's schema.sql"
+    return SqlMeaning(f"the column {name} is missing: the tables are not those of FreeRADIUS 3.2", mend)
 
 
 def _no_table(name: str) -> str:
     return f"the table {name} is missing: is this FreeRADIUS' database?"
 
 
-def _postgresql_connect(text: str, target: SqlTarget) -> str:
+def _postgresql_connect(text: str, target: SqlTarget) -> SqlMeaning | str:
     """Return what a failed connection means: libpq gives no code for it, only words."""
     words = text.lower()
-    known = (
+    known: tuple[tuple[str, SqlMeaning | str], ...] = (
         ("password authentication failed", _wrong_password(target)),
         ("no password supplied", f"a password is wanted for user {target.user} at {place(target)}"),
         ("pg_hba.conf", f"pg_hba.conf at {place(target)} lets in no user {target.user} from this machine"),
@@ -130,13 +148,13 @@ def _postgresql_connect(text: str, target: SqlTarget) -> str:
         ("too many", f"{place(target)} has no free connection"),
         ("connection slots", f"{place(target)} has no free connection"),
     )
-    for part, meaning in known:
+    for part, found in known:
         if part in words and (part not in ("role ", "database ") or "does not exist" in words):
-            return meaning
+            return found
     return f"the connection to {place(target)} broke"
 
 
-def _postgresql_state(err: psycopg.Error, target: SqlTarget, verb: str) -> str:
+def _postgresql_state(err: psycopg.Error, target: SqlTarget, verb: str) -> SqlMeaning | str:
     state, text = err.sqlstate or "", err.diag.message_primary or ""
     match state:
         case "42501":
@@ -167,7 +185,7 @@ def _postgresql_state(err: psycopg.Error, target: SqlTarget, verb: str) -> str:
     return ""
 
 
-def _mariadb(err: pymysql.err.MySQLError, target: SqlTarget) -> str:
+def _mariadb(err: pymysql.err.MySQLError, target: SqlTarget) -> SqlMeaning | str:
     number = err.args[0] if err.args and isinstance(err.args[0], int) else 0
     text = str(err.args[1]) if len(err.args) > 1 else ""
     match number:
@@ -201,7 +219,7 @@ def _mariadb(err: pymysql.err.MySQLError, target: SqlTarget) -> str:
     return ""
 
 
-def _sqlite(err: sqlite3.Error, target: SqlTarget) -> str:
+def _sqlite(err: sqlite3.Error, target: SqlTarget) -> SqlMeaning | str:
     text = str(err)
     if found := _SQLITE_MISSING.search(text):
         return _no_table(found[2]) if found[1] == "table" else _no_column(found[2])

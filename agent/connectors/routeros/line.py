@@ -12,7 +12,7 @@ import hmac
 import random
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -209,6 +209,24 @@ class RouterLine:
         except RouterError as err:
             raise self.unreadable(err) from err
         self._cpu = (trio.current_time(), health.cpu_load(printed))
+
+    async def logins(self, secret: str = "") -> Mapping[str, str]:
+        """Log in anew by each user, or by those whose password is `secret`; return why it failed, by user, or ""."""
+        found: dict[str, str] = {}
+        for wire in self._wires.values():
+            if secret in ("", wire.credential.secret):
+                found[wire.credential.user] = await self._login(wire)
+        return found
+
+    async def _login(self, wire: _Wire) -> str:
+        try:
+            api = await self._connect(wire.credential, self._passwords(wire.credential.secret))
+        except UnreadableError as err:
+            return str(err)
+        except RouterError as err:
+            return str(self._no_session(err)).removeprefix(f"{self.target.id}: ")
+        await api.aclose()
+        return ""
 
     # --- what people are told ---
 

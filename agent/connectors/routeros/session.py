@@ -17,6 +17,8 @@ import trio
 from agent.connectors.base import (
     NOTHING_EARLIER,
     Busy,
+    Check,
+    CheckResult,
     DriftedError,
     Earlier,
     LostError,
@@ -122,6 +124,21 @@ class RouterSession:
         except UnreadableError as err:
             return {self.target.id: str(err).removeprefix(f"{self.target.id}: ")}
         return {self.target.id: ""}
+
+    async def check(self, secret: str = "") -> Sequence[Check]:
+        """Return whether each of our users can log in; `secret`: only those whose password it is.
+
+        What the agent says of the router beside that is in its report (`device show`).
+        """
+        found = []
+        passwords = {credential.user: credential.secret for credential in self._config.credentials.values()}
+        for user, why in (await self._line.logins(secret)).items():
+            if why:
+                mend = f"ispagent secret set {passwords[user]}; ispagent device probe {self._config.name}"
+                found.append(Check(self.target.id, "login", CheckResult.FAILS, f"user {user}: {why}", mend))
+            else:
+                found.append(Check(self.target.id, "login", CheckResult.OK, f"user {user}"))
+        return found
 
     async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Return what `effect` would end (sessions, cookies, connections), each at its own address.

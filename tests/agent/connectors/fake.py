@@ -13,6 +13,8 @@ from agent.connectors.base import (
     AccessMethod,
     AccessPlan,
     Busy,
+    Check,
+    CheckResult,
     DriftedError,
     Earlier,
     Enforced,
@@ -194,6 +196,14 @@ class FakeSession:
         if fault in ("reply-lost", "third-value"):
             raise LostError("reply lost", reason="timeout")
         return Reply(True, "ack")
+
+    async def check(self, secret: str = "") -> Sequence[Check]:
+        await trio.lowlevel.checkpoint()
+        if secret not in ("", "fake"):
+            return []
+        if self.target.id in self.world.dead:
+            return [Check(self.target.id, "login", CheckResult.FAILS, "it is dead", "wake it")]
+        return [Check(self.target.id, "login", CheckResult.OK, "it is alive")]
 
     async def answering(self) -> Mapping[str, str]:
         await trio.lowlevel.checkpoint()

@@ -1,0 +1,91 @@
+"""Routes of `doctor`: everything that the agent depends on is checked, and each fault has what mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agent.api.call import ApiCall, ApiParts, CallerRole, Route
+from agent.api.overview import overview
+from agent.connectors.base import Check, CheckResult
+from agent.inventory import book
+from agent.runtime.http import Response
+
+OK, WARN, FAIL, NOT_CHECKED = CheckResult.OK, CheckResult.WARNING, CheckResult.FAILS, CheckResult.NOT_CHECKED
+SYNC_SLOW_S = 0.05
+"""A disk that takes longer to make a write durable slows every step down."""
+
+
+async def _doctor(call: ApiCall) -> Response:
+    p = call.parts
+    found = [
+        *await p.checkup.targets(),
+        *await p.checkup.sample(book.services(p.store.reader).values()),
+        *_own(p),
+        await _sync(p),
+    ]
+    return Response(200, {"checks": [check_json(check) for check in found]})
+
+
+def check_json(check: Check) -> dict[str, object]:
+    """Return a check for programs."""
+    return {
+        "about": check.about,
+        "what": check.what,
+        "result": check.result.value,
+        "detail": check.detail,
+        "mend": check.mend,
+    }
+
+
+def _own(p: ApiParts) -> Iterator[Check]:
+    """Give the checks of the agent itself."""
+    now_s, seen, pinned = p.clock.wall_s(), overview(p), p.trust.pinned
+    halted = p.clock_watch.halted()
+    if halted is None:
+        yield Check("agent", "clock", OK, "it goes on without a jump")
+    else:
+        yield Check("agent", "clock", FAIL, f"it jumped by {halted:.0f} s", "check it, then ispagent clock accept")
+    if problem := p.host.disk_problem():
+        yield Check("agent", "disk", FAIL, problem, "make room there")
+    else:
+        yield Check("agent", "disk", OK, f"{seen.disk_free // 2**20} MiB of {seen.disk_size // 2**20} MiB are free")
+    if problem := p.importer.billing_problem():
+        yield Check("billing", "file", FAIL, problem, "ispagent subscriber import --dry-run FILE says what is wrong")
+    elif any(source.name == "billing" for source in seen.sources):
+        yield Check("billing", "file", OK, "it was read, every line of it")
+    else:
+        yield Check("billing", "file", NOT_CHECKED, "none is configured: nobody can be suspended by what billing says")
+    if pinned is None:
+        yield Check(
+            "trust", "document", FAIL, "none is installed: nothing can be approved", "ispagent trust install FILE"
+        )
+    elif warning := p.trust.warning(now_s):
+        result = FAIL if pinned.trust.expires <= now_s else WARN
+        yield Check("trust", "document", result, warning, "ispcloud trust next trust.json")
+    else:
+        days = int((pinned.trust.expires - now_s) // 86_400)
+        yield Check("trust", "document", OK, f"version {pinned.trust.version} holds for {days} days more")
+    witnessed = p.witnessed(1)
+    yield Check("trust", "witnesses", FAIL if witnessed.startswith("CONTRADICTED") else OK, f"the log is {witnessed}")
+    missing = sorted(p.secrets.wanted - set(p.secrets.names()))
+    for name in missing:
+        yield Check("secrets", name, FAIL, "it is not set", f"ispagent secret set {name}")
+    if seen.connected is not None:
+        text = "connected" if seen.connected else f"not connected: {p.cloud().get('problem') or 'dialling'}"
+        yield Check(
+            "cloud", "connection", OK if seen.connected else WARN, text, "" if seen.connected else "ispagent cloud show"
+        )
+
+
+async def _sync(p: ApiParts) -> Check:
+    try:
+        took_s = await p.host.sync_s()
+    except OSError as err:
+        return Check("agent", "fsync", FAIL, f"the disk takes no write: {err.strerror}", "make room, check the disk")
+    text = f"a write is durable in {took_s * 1000:.1f} ms"
+    if took_s <= SYNC_SLOW_S:
+        return Check("agent", "fsync", OK, text)
+    return Check("agent", "fsync", WARN, f"{text}, {SYNC_SLOW_S * 1000:.0f} ms expected", "a faster disk for state_dir")
+
+
+ROUTES: tuple[Route, ...] = (Route("GET", "/v1/doctor", CallerRole.OPERATOR, "", "checks", _doctor),)

@@ -1,0 +1,137 @@
+"""What `doctor` checks of targets: that each can do what changes need, and that a suspension would hold.
+
+Which checks a target has is its connector's. The sample is of the inventory: the suspension of some services of each
+access method and tariff is planned as for a preview, nothing is sent and nothing kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import trio
+
+from agent.changes.engine.devices import Devices
+from agent.changes.engine.sessions import Sessions
+from agent.connectors.base import (
+    AccessMethod,
+    CannotEnforce,
+    Check,
+    CheckResult,
+    DeviceReport,
+    DeviceState,
+    UnreadableError,
+)
+from agent.model import Access, Service, ServiceState
+from agent.services.network import NetworkReader
+
+TARGET_S: Final = 60.0
+"""How long the checks of one target may take."""
+SAMPLE: Final = 20
+"""Services of an access method whose suspension is planned: enough for each tariff, and quickly read."""
+EXAMPLES: Final = 3
+"""Services that are named for one reason."""
+
+
+class Checkup:
+    """The checks of all targets that we dial."""
+
+    def __init__(self, sessions: Sessions, devices: Devices, access_methods: Mapping[str, AccessMethod]) -> None:
+        """Take how targets are reached, what is known of devices, and the access methods by name."""
+        self._sessions, self._devices = sessions, devices
+        self._methods = access_methods
+
+    async def targets(self) -> Sequence[Check]:
+        """Return the checks of every target, and what is known of each device; all targets at once."""
+        checks = await self._checks("")
+        reports = [check for report in self._devices.reports() for check in _of_device(report)]
+        return [*checks, *reports]
+
+    async def secret(self, name: str) -> Sequence[Check]:
+        """Return the checks that prove a secret; empty where nothing that we dial needs it."""
+        return await self._checks(name)
+
+    async def _checks(self, secret: str) -> Sequence[Check]:
+        found: dict[str, Sequence[Check]] = {}
+        async with trio.open_nursery() as nursery:
+            for target in self._sessions.dialled_targets:
+                nursery.start_soon(partial(self._of_target, target, secret, found))
+        # A NAS stands behind each database: it is told once
+        distinct = {
+            (c.about, c.what, c.detail if c.what != "disconnect" else ""): c for cs in found.values() for c in cs
+        }
+        return list(distinct.values())
+
+    async def _of_target(self, target: str, secret: str, found: dict[str, Sequence[Check]]) -> None:
+        late = f"no answer in {TARGET_S:g} s"
+        found[target] = [Check(target, "answer", CheckResult.FAILS, late)] if not secret else []
+        with trio.move_on_after(TARGET_S):
+            try:
+                session = await self._sessions.dialled(target)
+                if not secret:
+                    await session.answering()  # devices report on what was last read of them
+                found[target] = await session.check(secret)
+            except UnreadableError as err:
+                found[target] = [Check(target, "answer", CheckResult.FAILS, str(err).removeprefix(f"{target}: "))]
+
+    async def sample(self, services: Iterable[Service]) -> Sequence[Check]:
+        """Return, for each access method, whether a suspension of some of its services would hold."""
+        by_method: dict[str, list[Service]] = {}
+        for service in services:
+            if service.method in self._methods and not service.reasons:
+                by_method.setdefault(service.method, []).append(service)
+        return [await self._sample(name, _spread(found)) for name, found in sorted(by_method.items())]
+
+    async def _sample(self, name: str, services: Sequence[Service]) -> Check:
+        method = self._methods[name]
+        read = await NetworkReader(self._sessions, self._methods).read(services)
+        refused: dict[str, list[str]] = {}
+        unread: list[str] = []
+        for service in services:
+            if why := read.missing(service):
+                unread.append(why)
+                continue
+            planned = method.plan(ServiceState(Access.SUSPENDED, service.tariff), service, read.seen)
+            if isinstance(planned, CannotEnforce):
+                refused.setdefault(f"{planned.reason}: {planned.detail}", []).append(service.ref)
+        about, what, n = f"method {name}", "suspension", len(services)
+        if unread:
+            return Check(about, what, CheckResult.NOT_CHECKED, f"{len(unread)} of {n} services not read: {unread[0]}")
+        if not refused:
+            return Check(about, what, CheckResult.OK, f"it would hold for {n} of {n} services that were tried")
+        failed = sum(map(len, refused.values()))
+        why = "; ".join(f"{text} ({_named(refs)})" for text, refs in refused.items())
+        result = CheckResult.FAILS if failed == n else CheckResult.WARNING
+        mend = f"ispagent change suspend {next(iter(refused.values()))[0]} shows the preview, and sends nothing"
+        return Check(
+            about, what, result, f"it would not hold for {failed} of {n} services that were tried: {why}", mend
+        )
+
+
+def _spread(services: Sequence[Service]) -> Sequence[Service]:
+    """Return a sample: one of each tariff first, then more in order; each as if we had never suspended it."""
+    first: dict[str, Service] = {}
+    for service in services:
+        first.setdefault(service.tariff, service)
+    rest = [service for service in services if first[service.tariff] is not service]
+    return [replace(service, reasons=frozenset()) for service in (*first.values(), *rest)][:SAMPLE]
+
+
+def _named(refs: Sequence[str]) -> str:
+    more = f" and {len(refs) - EXAMPLES} more" if len(refs) > EXAMPLES else ""
+    return ", ".join(refs[:EXAMPLES]) + more
+
+
+def _of_device(report: DeviceReport) -> Iterable[Check]:
+    if report.state is DeviceState.REACHABLE:
+        yield Check(report.target, "device", CheckResult.OK, f"{report.address} {report.version}".strip())
+    elif report.state is DeviceState.NOT_ASKED:
+        yield Check(report.target, "device", CheckResult.NOT_CHECKED, "nobody asked it yet")
+    else:
+        mend = f"ispagent device probe {report.name}"
+        yield Check(report.target, "device", CheckResult.FAILS, report.problem, mend)
+    for finding in report.findings:
+        mend = f"ispagent device show {report.name}"
+        yield Check(report.target, str(finding.code), CheckResult.WARNING, finding.text, mend)

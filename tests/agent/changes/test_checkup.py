@@ -1,0 +1,99 @@
+"""What `doctor` says of targets, of a sample of services, and of the agent itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import typer
+
+from agent.api import doctor as routes
+from agent.api.call import CallerRole
+from agent.changes.clock_watch import ClockWatch
+from agent.cli import doctor
+from agent.connectors.base import AccessPlan, CannotEnforce
+from agent.model import Address, Seen, Service, ServiceState
+from agent.reasons import MethodReason
+from agent.runtime.errors import HttpError
+from agent.runtime.host_state import HostState
+from tests.agent.connectors.fake import FakeMethod, World
+from tests.agent.test_api import NOBODY, agent_in
+
+
+def by_name(checks: list[dict[str, str]]) -> dict[tuple[str, str], dict[str, str]]:
+    found = {(c["about"], c["what"]): c for c in checks}
+    assert len(found) == len(checks), "each thing is told once"
+    return found
+
+
+async def test_all_of_it_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+    world = World()
+    async with agent_in(tmp_path, world) as agent:
+        leaves = agent.daemon.api.parts.evidence.head()[0]
+        files = sorted(p.name for p in tmp_path.iterdir())
+        found = by_name((await agent.call("GET", "/v1/doctor"))["checks"])
+        assert agent.daemon.api.parts.evidence.head()[0] == leaves
+        assert sorted(p.name for p in tmp_path.iterdir()) == files
+        assert world.writes == []
+        assert found["fake/d", "login"]["result"] == "ok"
+        assert found["method fake", "suspension"]["result"] == "ok"
+        assert "of 5 services that were tried" in found["method fake", "suspension"]["detail"]
+        assert found["billing", "file"]["result"] == "not-checked"
+        for what in ("clock", "disk", "fsync"):
+            assert found["agent", what]["result"] in ("ok", "warning")
+        assert found["trust", "document"]["result"] == "ok"
+        with pytest.raises(HttpError):
+            await agent.call("GET", "/v1/doctor", uid=NOBODY)
+        assert next(r for r in routes.ROUTES).role is CallerRole.OPERATOR
+
+
+async def test_each_fault_has_what_mends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    async with agent_in(tmp_path, world) as agent:
+        world.dead.add("fake/d")
+        monkeypatch.setattr(ClockWatch, "halted", lambda self: 7200.0)
+        monkeypatch.setattr(HostState, "_sync_s", lambda self: 0.5)
+        found = by_name((await agent.call("GET", "/v1/doctor"))["checks"])
+        assert (found["fake/d", "login"]["result"], found["fake/d", "login"]["mend"]) == ("fails", "wake it")
+        assert found["method fake", "suspension"]["result"] == "not-checked"
+        assert found["agent", "clock"]["mend"] == "check it, then ispagent clock accept"
+        assert found["agent", "fsync"]["result"] == "warning"
+
+
+async def test_a_suspension_that_would_not_hold_is_said_with_whose(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = FakeMethod.plan
+
+    def plan(
+        self: FakeMethod, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]
+    ) -> AccessPlan | CannotEnforce:
+        if service.login == "u1":
+            return CannotEnforce(MethodReason.REJECTED, "the login is rejected")
+        return usual(self, wanted, service, seen)
+
+    monkeypatch.setattr(FakeMethod, "plan", plan)
+    async with agent_in(tmp_path, World()) as agent:
+        found = by_name((await agent.call("GET", "/v1/doctor"))["checks"])["method fake", "suspension"]
+        assert found["result"] == "warning", found
+        assert "1 of 5" in found["detail"]
+        assert "C-2/home" in found["detail"]
+        assert found["mend"].startswith("ispagent change suspend C-2/home")
+
+
+def test_the_command_prints_what_mends_below_each_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ok = {"about": "radius/main", "what": "login", "result": "ok", "detail": "user ispagent", "mend": ""}
+    bad = {**ok, "about": "nas/bng-2", "what": "disconnect", "result": "fails", "detail": "no reply", "mend": "wake it"}
+    monkeypatch.setattr(doctor, "call_object", lambda *_, **__: {"checks": [ok]})
+    doctor.doctor()
+    assert capsys.readouterr().out == "ok           radius/main  login: user ispagent\n1 ok\n"
+    monkeypatch.setattr(doctor, "call_object", lambda *_, **__: {"checks": [ok, bad]})
+    with pytest.raises(typer.Exit) as ended:
+        doctor.doctor()
+    assert ended.value.exit_code == 5
+    said = capsys.readouterr().out
+    assert "FAILS        nas/bng-2    disconnect: no reply\n             > wake it\n" in said
+    assert said.endswith("1 ok, 1 FAILS\n")
