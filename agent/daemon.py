@@ -39,9 +39,8 @@ from agent.changes.journal.build import Ground
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.judging import DAY_S, JudgeAgain, JudgeTempo
 from agent.changes.planning import build as planning
-from agent.changes.planning.build import PlanTerms
 from agent.changes.planning.inventory import planners as inventory_planners
-from agent.changes.planning.preview import Pacing
+from agent.changes.planning.preview import Pacing, PlanTerms
 from agent.changes.remote import build as remote
 from agent.changes.remote.inbox_handler import InboxHandler
 from agent.changes.remote.sealing import Sealing
@@ -60,6 +59,7 @@ from agent.cpe.requirements import EVIDENCE_TESTS, REQUIREMENT_TESTS
 from agent.cpe.store import CpeStore
 from agent.inventory import book
 from agent.inventory.importing import Importer
+from agent.live_config import LiveConfig
 from agent.polling.poller import Poller
 from agent.reasons import TargetReason
 from agent.runtime import redacting_log
@@ -215,6 +215,7 @@ class Daemon:
     poller: Poller
     judging: JudgeAgain
     target_watch: TargetWatch
+    live: LiveConfig
     drift: DriftWatch
     provisioner: Provisioner | None = None
     metrics_port: int = 0
@@ -322,7 +323,8 @@ def build(
         refresh_facts=importer.refresh,
     )
     worker = Worker(run, files.vault, approvals, log.signer, ground.recorder, config.timezone, ground.changed)
-    previewer = planning.build(ground, log, run, _terms(config))
+    live, digest = LiveConfig(config, lambda problem: outages.note(CONFIGURATION, problem)), build_sha256()
+    previewer = planning.build(ground, log, run, lambda: _terms(live.current, digest))
     cpes = cpe.build(
         CpeContext(
             ground,
@@ -360,7 +362,7 @@ def build(
     holders = HolderReader(run.sessions, made.by_name.values())
     checkup = Checkup(run.sessions, devices, run.access_methods)
     network = ShownNetwork(made.targets, devices, cpes.desk, holders, checkup, outages, host, drift)
-    served = api.build(ground, log, job, network, secrets, handle=config.name, people=config.people, cloud=link.state)
+    served = api.build(ground, log, job, network, secrets, handle=config.name, people=live.people, cloud=link.state)
     watch = TargetWatch(run.sessions, outages, clock)
     return Daemon(
         config,
@@ -376,6 +378,7 @@ def build(
         poller,
         judging,
         watch,
+        live,
         drift,
         cpes.provisioner,
     )
@@ -403,7 +406,7 @@ def _lent(secrets: SecretStore) -> Callable[[str], bytes]:
     return secret
 
 
-BILLING, DISK = "billing", "disk"
+BILLING, DISK, CONFIGURATION = "billing", "disk", "configuration"
 """What they are called among the things that the agent depends on."""
 
 
@@ -422,8 +425,8 @@ def _importer(config: AgentConfig, ground: Ground, outages: Outages) -> Importer
     )
 
 
-def _terms(config: AgentConfig) -> PlanTerms:
-    return PlanTerms(_pacing(config), config.timezone, config.config_sha256, build_sha256())
+def _terms(config: AgentConfig, digest: str) -> PlanTerms:
+    return PlanTerms(_pacing(config), config.timezone, config.config_sha256, digest)
 
 
 def _pacing(config: AgentConfig) -> Pacing:
@@ -442,7 +445,7 @@ def _pacing(config: AgentConfig) -> Pacing:
 
 
 async def main(config: AgentConfig) -> None:
-    """Run the daemon until SIGTERM or SIGINT.
+    """Run the daemon until SIGTERM or SIGINT; SIGHUP has it read its configuration again.
 
     Raises:
         StoreError: the state cannot be opened, or stopped being writable.
@@ -456,11 +459,13 @@ async def main(config: AgentConfig) -> None:
         if voided is not None:
             _log.warning("database-restored", extra={"voided": voided})
         await recovery.note_start(files.store, daemon.api.parts.recorder)
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
                 await nursery.start(daemon.run)
                 print(f"ispagent {config.name}: listening on {config.socket}", flush=True)  # noqa: T201  readiness
-                async for _ in signals:
-                    break
+                async for number in signals:
+                    if number != signal.SIGHUP:
+                        break
+                    daemon.live.reload()
                 nursery.cancel_scope.cancel()
         await recovery.note_stop(files.store, daemon.api.parts.recorder)

@@ -98,7 +98,8 @@ def load_own_settings(config: Path | None) -> AgentConfig:
 def socket_path() -> Path:
     """Return the daemon's socket: ISPAGENT_SOCKET, what the configuration says, or the usual one.
 
-    People who ask need not be able to read the configuration: where they cannot, the usual socket is tried.
+    People who ask need not be able to read the configuration, and an agent that runs on while its file has a mistake
+    can be asked: the usual socket is tried then.
     """
     if "ISPAGENT_SOCKET" in os.environ:
         return Path(os.environ["ISPAGENT_SOCKET"])
@@ -106,11 +107,10 @@ def socket_path() -> Path:
 
     try:
         return load(config_path()).socket
-    except ConfigUnreadableError as err:
-        if not err.missing or ("ISPAGENT_CONFIG" not in os.environ and SOCKET.exists()):
-            return SOCKET
-        fail("\n".join(err.problems), USAGE)
     except ConfigError as err:
+        unreadable = isinstance(err, ConfigUnreadableError) and not err.missing
+        if unreadable or ("ISPAGENT_CONFIG" not in os.environ and SOCKET.exists()):
+            return SOCKET
         fail("\n".join(err.problems), USAGE)
 
 

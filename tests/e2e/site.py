@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -288,6 +289,10 @@ class AgentProgram:
             if self._process.poll() is not None or time.monotonic() > until:
                 raise AssertionError(f"the agent did not start:\n{self.log.read_text()[-2000:]}")
             time.sleep(0.05)
+
+    def reload(self) -> None:
+        """Have it read its configuration again."""
+        self._process.send_signal(signal.SIGHUP)
 
     def kill(self) -> None:
         """End it by SIGKILL, at this instant."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority.standings import Standings
@@ -12,24 +10,17 @@ from agent.changes.engine.steps import RunParts
 from agent.changes.journal.build import Ground
 from agent.changes.planning.adopt import Adopter
 from agent.changes.planning.intake import Intake, Planner
-from agent.changes.planning.preview import Pacing, Previewer
+from agent.changes.planning.preview import PlanTerms, Previewer
 from agent.connectors.spec import AccessMap
 from agent.services.network import NetworkReader
 from trust.policy import Action
 
 
-@dataclass(frozen=True, slots=True)
-class PlanTerms:
-    """Facts of the agent that every plan names or goes by. The digests are 64 hex digits."""
+def build(ground: Ground, log: AuditLog, run: RunParts, terms: Callable[[], PlanTerms]) -> Previewer:
+    """Return the previewer. It reads by the sessions and access methods of the run, as apply does.
 
-    pacing: Pacing
-    timezone: ZoneInfo
-    config_sha256: str
-    build_sha256: str
-
-
-def build(ground: Ground, log: AuditLog, run: RunParts, terms: PlanTerms) -> Previewer:
-    """Return the previewer. It reads by the sessions and access methods of the run, as apply does."""
+    `terms` are asked for at each plan.
+    """
     return Previewer(
         store=ground.store,
         vault=ground.vault,
@@ -39,10 +30,7 @@ def build(ground: Ground, log: AuditLog, run: RunParts, terms: PlanTerms) -> Pre
         clock=ground.clock,
         agent=ground.identity.agent,
         plan_key=ground.identity.plan_key,
-        pacing=terms.pacing,
-        timezone=terms.timezone,
-        config_sha256=terms.config_sha256,
-        build_sha256=terms.build_sha256,
+        terms=terms,
         log_head=log.evidence.published,
     )
 

@@ -99,6 +99,16 @@ class Pacing:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanTerms:
+    """Facts of the agent that every plan names or goes by. The digests are 64 hex digits."""
+
+    pacing: Pacing
+    timezone: ZoneInfo
+    config_sha256: str
+    build_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """A service that was asked for, what is wanted of it, and the logins of its subscriber's other services."""
 
@@ -150,12 +160,20 @@ class Previewer:
     clock: Clock
     agent: str
     plan_key: SigningKey
-    pacing: Pacing
-    timezone: ZoneInfo
-    config_sha256: str
-    build_sha256: str
+    terms: Callable[[], PlanTerms]
+    """As they are now: a reload of the configuration changes them."""
     log_head: Callable[[], tuple[int, bytes]]
     """Size and root of the log as they may leave the agent (`Evidence.published`)."""
+
+    @property
+    def pacing(self) -> Pacing:
+        """How plans are to run."""
+        return self.terms().pacing
+
+    @property
+    def timezone(self) -> ZoneInfo:
+        """The operator's."""
+        return self.terms().timezone
 
     async def preview(self, request: Request, chosen: Sequence[Chosen], scope: Scope, pinned: Pinned) -> bytes:
         """Read what the services' resources are now, plan the items, sign and save the plan; return its id.
@@ -331,7 +349,7 @@ class Previewer:
                 on_failure=request.ask.on_failure,
                 on_stale=OnStale.SKIP,
                 items_root=items_root([head, *documents]).hex(),
-                build_sha256=self.build_sha256,
+                build_sha256=self.terms().build_sha256,
                 log_size=size,
                 log_root=root.hex(),
             )
@@ -442,7 +460,7 @@ class Previewer:
             counts=dict(counts),
             waves=waves,
             pace=self.pacing.pace(),
-            config_sha256=self.config_sha256,
+            config_sha256=self.terms().config_sha256,
             display={k: v for k, v in display.items() if v},
         )
 

@@ -70,7 +70,9 @@ async def test_who_asks_can_make_the_canary_smaller_and_never_larger(tmp_path: P
         previewer = office.parts.intake.previewer
 
         def first(configured: int, asked: int | None) -> int:
-            paced = replace(previewer, pacing=replace(previewer.pacing, canary=configured))
+            terms = previewer.terms()
+            ours = replace(terms, pacing=replace(terms.pacing, canary=configured))
+            paced = replace(previewer, terms=lambda: ours)
             return paced._waves(1000, asked)[0].last
 
         assert [first(5, asked) for asked in (None, 2, 5, 6, 1000)] == [5, 2, 5, 5, 5]

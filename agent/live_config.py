@@ -1,0 +1,73 @@
+"""The configuration in force, and its reload while the agent runs (SIGHUP).
+
+A file is taken whole or not at all: a plan names the digest of the file that it was made under. What the running parts
+were built from (targets, access methods, paths) needs a restart, and a file that changes it is refused by name.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields
+from typing import Final
+
+from agent.config import AgentConfig, ConfigError, load
+
+_log = logging.getLogger("agent.config")
+LIVE: Final = frozenset({"people", "policy"})
+"""Sections that take effect at once: for requests and plans from then on."""
+_OF_THE_FILE: Final = frozenset({"path", "config_sha256"})
+
+
+class LiveConfig:
+    """The configuration in force."""
+
+    def __init__(self, config: AgentConfig, note: Callable[[str], None]) -> None:
+        """Take the configuration of the start, and who is told why the file was not taken, "" when it was."""
+        self._current, self._note = config, note
+        self._people = dict(config.people)
+
+    @property
+    def current(self) -> AgentConfig:
+        """The configuration in force."""
+        return self._current
+
+    @property
+    def people(self) -> Mapping[int, str]:
+        """The people by uid: a view that follows each reload."""
+        return self._people
+
+    def reload(self) -> None:
+        """Take the file as it is now; one that cannot be taken leaves the configuration as it is."""
+        try:
+            fresh = load(self._current.path)
+        except ConfigError as err:
+            self._refuse("; ".join(err.problems))
+            return
+        if fixed := list(_changed(self._current, fresh)):
+            self._refuse(f"{', '.join(fixed)} changed, which needs a restart: nothing of the new file was taken")
+            return
+        self._current = fresh
+        self._people.clear()
+        self._people.update(fresh.people)
+        self._note("")
+        _log.info("the configuration was read again")
+
+    def _refuse(self, why: str) -> None:
+        _log.error("the configuration stays as it was", extra={"cause": why})
+        self._note(why)
+
+
+def _changed(old: AgentConfig, new: AgentConfig) -> Iterator[str]:
+    """Give what changed and cannot be taken while the agent runs, by section or key."""
+    for one in fields(AgentConfig):
+        if one.name in LIVE | _OF_THE_FILE or getattr(old, one.name) == getattr(new, one.name):
+            continue
+        if one.name == "connectors":
+            for before, after in zip(old.connectors, new.connectors, strict=True):
+                if before.config != after.config:
+                    yield f"a section of {before.spec.name}"
+        elif one.name in ("billing", "cloud"):
+            yield one.name
+        else:
+            yield f"agent.{one.name}"
