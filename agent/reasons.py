@@ -256,6 +256,11 @@ class ProofReason(ExplainedReason):
     )
     NOT_IN_EFFECT = "not-in-effect", "The device shows another state.", "Read the detail."
     NOT_TOLD = "not-told", "Nothing that was read says which state the session has.", ""
+    STAYS_REJECTED = (
+        "stays-rejected",
+        "Something that is not the agent's rejects the login, as the preview said.",
+        "If it is to be online: enable it where it was disabled.",
+    )
     UNREADABLE = "unreadable", "The device could not be read.", "Check the device; the state is judged again."
     UNMAPPED_METHOD = (
         "unmapped-method",

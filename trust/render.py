@@ -41,6 +41,9 @@ _NAMES_SHOWN: Final = 12
 _WHYS_SHOWN: Final = 3
 _ENTRY: Final = "as-previewed"
 """The test of a requirement that a subject's inventory entry is what the preview rested on."""
+_READ: Final = "as-read"
+"""Likewise: that a resource, which is not written, reads as the preview did."""
+_RESTS_ON_SHOWN: Final = 3
 _MIXED: Final = " [mixed scripts]"
 _SCRIPTS: Final = ("LATIN", "CYRILLIC", "GREEK")
 # Letters and marks that show nothing, though their category is not "format"
@@ -273,10 +276,12 @@ def _enforce(item: Item) -> list[str]:
 def _required(items: Iterable[Item]) -> str:
     """Return what is read again before the first byte: one fact in its own words, many together."""
     required = [r for item in items for r in item.requires]
-    facts = sorted({neutralise(r.shown) for r in required if r.test != _ENTRY})
+    facts = sorted({neutralise(r.shown) for r in required if r.test not in (_ENTRY, _READ)})
     named = facts if len(facts) == 1 else [f"{len(facts)} facts"] if facts else []
     entry = ["its inventory entry"] if any(r.test == _ENTRY for r in required) else []
-    return f"re-checked first: {', '.join(named + entry)}" if required else ""
+    read = sorted({neutralise(r.address) for r in required if r.test == _READ})
+    more = [", ".join(read) if len(read) <= _RESTS_ON_SHOWN else f"{len(read)} resources"]
+    return f"re-checked first: {', '.join(named + entry + (more if read else []))}" if required else ""
 
 
 def _risk(plan: Plan, head: Mapping[str, str], facts: str) -> str:

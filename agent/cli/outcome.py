@@ -35,6 +35,8 @@ _OPEN = frozenset({"set-not-enforced", "diverged", "unknown", "needs-a-person", 
 _AGAIN = frozenset({"stale", "cancelled", "expired", "not-applied"})
 _ALWAYS_NAMED = _OPEN | {"stale", "skipped", "superseded", "waiting", "expired"}
 _RECORDED_WORDS = "recorded, nothing sent"
+_APPLIED_WORDS = {ItemReason.RECORDED: _RECORDED_WORDS, ProofReason.STAYS_REJECTED: "done, not online"}
+"""Of an applied item, by its reason: nothing is called enforced where the network was not to be changed by it."""
 _SINGLE = {"applied": "ENFORCED", "set-at-next-login": "SET, HOLDS AT THE NEXT LOGIN", "skipped": "SKIPPED"}
 NAMES_SHOWN = 8
 _LAYERS = (ProofReason, ItemReason, TargetReason, MethodReason)
@@ -93,7 +95,7 @@ def _headline(change: Json, items: Sequence[Json], needs: int) -> str:
     if change["state"] == "finished, needs you":
         words = f"FINISHED, {needs} NEED{'S' if needs == 1 else ''} YOU"
     elif len(items) == 1 and change["state"] == "done":
-        words = _RECORDED_WORDS.upper() if _recorded(items[0]) else _SINGLE.get(str(items[0]["state"]), words)
+        words = _applied_words(items[0]).upper() or _SINGLE.get(str(items[0]["state"]), words)
     at = change["finished_at"]
     return words if at is None else f"{words} {clock_text(cast('float', at))}"
 
@@ -102,8 +104,14 @@ def _recorded(item: Json) -> bool:
     return item["state"] == "applied" and item["reason"] == ItemReason.RECORDED
 
 
+def _applied_words(item: Json) -> str:
+    """Return the words for an applied item that is not to be called enforced; "" for all others."""
+    found = [words for reason, words in _APPLIED_WORDS.items() if item["reason"] == reason]
+    return found[0] if found and item["state"] == "applied" else ""
+
+
 def _word(item: Json) -> str:
-    return _RECORDED_WORDS if _recorded(item) else _WORDS[str(item["state"])]
+    return _applied_words(item) or _WORDS[str(item["state"])]
 
 
 def _proof(change: Json) -> str:
@@ -113,7 +121,7 @@ def _proof(change: Json) -> str:
 
 
 def _single(change: Json, item: Json) -> list[str]:
-    why = "" if _recorded(item) else f": {_because(item)}"
+    why = "" if _recorded(item) and not item["detail"] else f": {_because(item)}"
     lines = [f"{_word(item)}{why}"]
     for step in cast("list[Json]", change["steps"]):
         what = "session" if step["bound"] else "row"

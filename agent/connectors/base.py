@@ -351,12 +351,15 @@ class CannotEnforce:
 class AccessPlan:
     """An access method's answer: steps that make the state real, how enforcement is judged, and texts for the preview.
 
-    No steps and no `CannotEnforce`: the network already is as wanted. `display` keys: see `trust.render`.
+    No steps and no `CannotEnforce`: the network already is as wanted; an `enforce` beside them is of a login that is
+    rejected all the same. `display` keys: see `trust.render`. `rests_on`: resources that are not written and must still
+    read as they were when the first step is sent.
     """
 
     steps: tuple[Step, ...]
     enforce: Enforcement | None
     display: Mapping[str, str]
+    rests_on: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

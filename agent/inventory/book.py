@@ -29,6 +29,8 @@ from trust.leaf import LeafKind
 
 OWES = "owes"
 AS_PREVIEWED = "as-previewed"
+AS_READ = "as-read"
+"""A resource that the item does not write still reads as in the preview: the engine reads it again."""
 OF_SUBJECTS: Final = frozenset({OWES, AS_PREVIEWED})
 """Requirements on the service and its subscriber; the others are on the device that is changed."""
 
@@ -208,7 +210,7 @@ def requirement_tests(doubt: Callable[[str], str]) -> Mapping[str, RequirementTe
         why = _changed_since(tx, item, requirement.shown, begun=begun)
         return None if why is None else Broken(why)
 
-    return {OWES: owing, AS_PREVIEWED: as_it_was}
+    return {OWES: owing, AS_PREVIEWED: as_it_was, AS_READ: lambda _tx, _item, _requirement, _begun: None}
 
 
 def unmet(tx: Tx, item: Item, begun: bool, tests: Mapping[str, RequirementTest]) -> Broken | None:

@@ -6,15 +6,18 @@ that hang on it have for an answer; all others go on.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import trio
 
 from agent.connectors.base import AccessMethod, NetworkState, ReadSession, UnreadableError
-from agent.model import Address, Seen, Service, by_target, target_of
+from agent.inventory.book import AS_READ
+from agent.model import Address, Requirement, Seen, Service, Value, by_target, target_of
 from agent.reasons import MethodReason, TargetReason
+from trust.items import encode_value
 
 ROUNDS_MAX = 8
 """Read rounds of an access method; each may name what the last one made necessary."""
@@ -44,7 +47,9 @@ class Readings:
     seen: Mapping[Address, Seen]
     unread: Mapping[str, UnreadableError]
     left: Mapping[str, Sequence[str]]
-    notes: Sequence[str]
+    notes: Mapping[str, Sequence[str]]
+    states: dict[str, NetworkState | UnreadableError] = field(default_factory=dict)
+    """Those that were asked for, by a service's ref."""
 
     def missing(self, service: Service) -> str:
         """Return why not all could be read that the access method of a service asked for; "": all was."""
@@ -55,6 +60,11 @@ class Readings:
 
         Where only another target than that of its access method is missing, the state says so.
         """
+        if service.ref not in self.states:
+            self.states[service.ref] = self._state(service)
+        return self.states[service.ref]
+
+    def _state(self, service: Service) -> NetworkState | UnreadableError:
         method = self.access_methods.get(service.method)
         if method is None:
             return UnreadableError(unmapped_text(service), reason=MethodReason.UNMAPPED_METHOD)
@@ -80,15 +90,19 @@ class NetworkReader:
         read = await self.read(fresh)
         return {service.ref: read.state(service) for service in fresh}
 
-    async def read(self, services: Sequence[Service]) -> Readings:
+    async def read(self, services: Sequence[Service], known: Readings | None = None) -> Readings:
         """Return the answers to the services' access methods, as far as they can be read.
+
+        Args:
+            services: each of them once.
+            known: earlier readings of others, and of these as they were asked then, which are gone on with.
 
         Raises:
             UnreadableError: an access method does not come to an end with its questions.
         """
-        seen: dict[Address, Seen] = {}
-        unread: dict[str, UnreadableError] = {}
-        notes: dict[str, Sequence[str]] = {}
+        seen: dict[Address, Seen] = dict(known.seen) if known else {}
+        unread: dict[str, UnreadableError] = dict(known.unread) if known else {}
+        notes: dict[str, Sequence[str]] = dict(known.notes) if known else {}
         wanted = [(self.access_methods[s.method], s) for s in services if s.method in self.access_methods]
         for _ in range(ROUNDS_MAX):
             asked = {service.ref: found for method, service in wanted if (found := method.reads(service, seen))}
@@ -96,8 +110,7 @@ class NetworkReader:
             missing = {target: addresses for target, addresses in needed.items() if target not in unread}
             if not missing:
                 left = {ref: sorted({target_of(a) for a in found}) for ref, found in asked.items()}
-                told = [text for target in sorted(notes) for text in notes[target]]
-                return Readings(self.access_methods, seen, unread, left, told)
+                return Readings(self.access_methods, seen, unread, {**(known.left if known else {}), **left}, notes)
             async with trio.open_nursery() as nursery:
                 for target, addresses in missing.items():
                     nursery.start_soon(self._read_target, target, addresses, seen, unread, notes)
@@ -119,6 +132,16 @@ class NetworkReader:
             notes[target] = session.notes()
         except UnreadableError as err:
             unread[target] = err
+
+
+def as_read(where: Address, value: Value) -> Requirement:
+    """Return the requirement that a resource still reads so; it is read again before the first step."""
+    return Requirement(where, AS_READ, f"{where} reads as previewed ({value_digest(value)})")
+
+
+def value_digest(value: Value) -> str:
+    """Return 16 hex digits by which two values are compared."""
+    return hashlib.sha256(encode_value(value)).hexdigest()[:16]
 
 
 def unmapped_text(service: Service) -> str:

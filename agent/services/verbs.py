@@ -48,13 +48,20 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted. `state` None: only end its sessions. `network` False: only record `desired`."""
+    """What is wanted. `state` None: only end its sessions. Whether the network already is so is read, never remembered.
+
+    `already`: what is said where it reads so, and nothing is to be recorded either. `network` False: an entry of the
+    inventory changes and nothing else; never of a suspension or a tariff.
+    """
 
     state: ServiceState | None
     desired: tuple[DesiredChange, ...] = ()
     requires: tuple[Requirement, ...] = ()
     network: bool = True
     why: str = ""
+    already: str = ""
+    same_tariff: bool = False
+    """The tariff is the recorded one: it is written where the network reads of another one."""
     always: bool = False
     """A change even if the network already is as wanted (it takes the place of something unsent)."""
 
@@ -96,16 +103,18 @@ def _cautions(service: Service) -> str:
 
 
 def _suspend(reason: SuspensionReason, service: Service, billing: Billing) -> Wish | Leave:
-    if reason in service.reasons:
-        return Leave(SkipReason.ALREADY, f"already suspended for {reason}")
     requires = may_suspend(reason, service, billing)
     if isinstance(requires, Leave):
         return requires
+    state = ServiceState(Access.SUSPENDED, service.tariff)
+    if reason in service.reasons:
+        already = f"already suspended for {reason}"
+        return Wish(state, (), requires, why=already, already=f"{already}, and the network reads so")
     desired = (ReasonChange(reason, added=True),)
     if service.reasons:
         why = f"already suspended for {', '.join(sorted(service.reasons))}: {reason} is added to it"
-        return Wish(None, desired, requires, network=False, why=why)
-    return Wish(ServiceState(Access.SUSPENDED, service.tariff), desired, requires, why=_why(reason, billing.fact))
+        return Wish(state, desired, requires, why=why)
+    return Wish(state, desired, requires, why=_why(reason, billing.fact))
 
 
 def may_suspend(reason: SuspensionReason, service: Service, billing: Billing) -> tuple[Requirement, ...] | Leave:
@@ -164,7 +173,7 @@ def _restore(params: Params, service: Service, fact: BillingFact | None) -> Wish
     desired = (ReasonChange(params.reason, added=False),) if params.reason in service.reasons else ()
     if left:
         why = f"stays suspended for {', '.join(sorted(left))}: only {params.reason} is lifted"
-        return Wish(None, desired, (), network=False, why=why)
+        return Wish(ServiceState(Access.SUSPENDED, service.tariff), desired, why=why)
     why = describe(fact) if fact is not None and params.reason is SuspensionReason.DEBT else params.reason
     return Wish(ServiceState(Access.ACTIVE, service.tariff), desired, why=why)
 
@@ -189,9 +198,15 @@ def payment_matched(billing: Billing, suspended_s: float) -> bool:
 
 
 def _set_plan(params: Params, service: Service) -> Wish | Leave:
-    if service.tariff == params.tariff:
-        return Leave(SkipReason.ALREADY, f"already on {params.tariff}")
     access = Access.SUSPENDED if service.reasons else Access.ACTIVE
+    if service.tariff == params.tariff:
+        already = f"already on {params.tariff}"
+        return Wish(
+            ServiceState(access, params.tariff),
+            why=already,
+            already=f"{already}, and the network does not read otherwise",
+            same_tariff=True,
+        )
     desired = (TariffChange(service.tariff, params.tariff),)
     why = " · ".join(filter(None, (f"{service.tariff} to {params.tariff}", _cautions(service))))
     return Wish(ServiceState(access, params.tariff), desired, why=why)
@@ -224,14 +239,17 @@ def take_back(desired: tuple[DesiredChange, ...], service: Service, billing: Bil
         requires += asked
     reasons = (service.reasons | added) - lifted
     access = Access.SUSPENDED if reasons else Access.ACTIVE
-    was = Access.SUSPENDED if service.reasons else Access.ACTIVE
-    if access is was and tariff is None:
-        others = ", ".join(sorted(reasons)) or "none"
-        why = f"the network stays as it is: reasons left: {others}"
-        return Wish(None, desired, requires, network=False, why=why)
+    if reasons and service.reasons and tariff is None:
+        why = f"it stays suspended: reasons left: {', '.join(sorted(reasons))}"
+        return Wish(ServiceState(access, service.tariff), desired, requires, why=why)
     whys = [_why(r, billing.fact) for r in sorted(added)] or [_cautions(service)]
     after = service.tariff if tariff is None else tariff.after
     return Wish(ServiceState(access, after), desired, requires, why=" · ".join(whys))
+
+
+def enforces_again(wish: Wish, service: Service) -> bool:
+    """Return whether steps of a wish would suspend a service that by its recorded reasons is suspended already."""
+    return wish.state is not None and wish.state.access is Access.SUSPENDED and bool(service.reasons)
 
 
 def suspends(wish: Wish | Leave) -> bool:

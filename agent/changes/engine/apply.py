@@ -17,6 +17,7 @@ import trio
 from agent.changes.engine.item import CANCELLED, EXPIRED, ItemRun, Stopped, Stopping
 from agent.changes.engine.perform import absent
 from agent.changes.engine.read_again import read_again
+from agent.changes.engine.recent_reads import RecentReads
 from agent.changes.engine.steps import RunParts, Steps
 from agent.changes.engine.tickets import Tickets, addresses_of
 from agent.changes.engine.undo import Undo, can_be_undone
@@ -72,6 +73,7 @@ class Run:
             self.tickets.track(item, loaded.rows[item.n].state, loaded.rows[item.n].reason)
             self._steps[item.n] = Steps(item, parts, self.tickets, changed)
         self._stopping = Stopping()
+        self._recent = RecentReads()
         self._away: dict[int, str] = {}
         """Why each item waits whose target does not answer."""
         self._reopened = plans.reopened(parts.store.reader, loaded.row)
@@ -323,7 +325,7 @@ class Run:
                 await self._end_unsent(item, Event.CANCEL, ItemReason.STOPPED, self._stopping.why)
 
     def _item_run(self, item: Item) -> ItemRun:
-        return ItemRun(self._steps[item.n], self._loaded.row.run_until.wall_s, self._stopping)
+        return ItemRun(self._steps[item.n], self._loaded.row.run_until.wall_s, self._stopping, self._recent)
 
     async def _run_one(self, item: Item) -> None:
         run = self._item_run(item)

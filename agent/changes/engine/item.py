@@ -14,6 +14,7 @@ import trio
 
 from agent.changes.engine import guards
 from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of
+from agent.changes.engine.recent_reads import RecentReads
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
 from agent.changes.engine.steps import Steps
 from agent.changes.engine.tickets import StepAction
@@ -113,11 +114,11 @@ class Stopping:
 class ItemRun:
     """The run of one item, in a task of its own."""
 
-    def __init__(self, steps: Steps, run_until_s: float, stopping: Stopping) -> None:
-        """Take the item's steps, the plan's deadline (wall clock, unix seconds) and the run's stop."""
+    def __init__(self, steps: Steps, run_until_s: float, stopping: Stopping, recent: RecentReads) -> None:
+        """Take the item's steps, the plan's deadline (wall clock, unix seconds), and the run's stop and readings."""
         self._steps, self._item = steps, steps.item
         self._parts, self._tickets, self._clock = steps.parts, steps.tickets, steps.parts.clock
-        self._run_until_s, self._stopping = run_until_s, stopping
+        self._run_until_s, self._stopping, self._recent = run_until_s, stopping, recent
         self.away = ""
         """Why the item is to be tried again later: its target does not answer; "": it is over."""
 
@@ -232,7 +233,7 @@ class ItemRun:
         give_up = self._clock.boot_s() + PAUSE_MAX_S
         while True:
             async with WindowSlot(self._parts.sessions) as slot:
-                stopped = await self._run_steps(sessions, slot)
+                stopped = await self._changed_since() or await self._run_steps(sessions, slot)
             # Half done and frozen: it says so, and gives its addresses back (to a restore)
             pauses = self._unsent() or self._clock.boot_s() < give_up
             if stopped is None or not (
@@ -241,6 +242,13 @@ class ItemRun:
                 return stopped
             await self._steps.say()
             await self._clock.sleep(PAUSE_S)
+
+    async def _changed_since(self) -> Stopped | None:
+        """Return why nothing is sent: a resource that the item rests on no longer reads as in the preview."""
+        if not self._unsent():
+            return None
+        why = await self._recent.broken(self._item, self._parts.sessions, self._clock)
+        return Stopped(Event.DRIFT, RefusalReason.STALE, why) if why else None
 
     async def _spare(self, session: Session) -> Stopped | None:
         """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out.
@@ -479,13 +487,23 @@ class ItemRun:
         ]
         return ", then ".join(f"{verb}: {done.reason}" for verb, done in tried)
 
+    async def _as_judged(self) -> str:
+        """Return the detail of an item without steps: of a login that something else rejects, that it still does."""
+        if self._item.enforce is None:
+            return ""
+        async with self._parts.sessions.for_item(self._item.enforce.target) as sessions:
+            return (await self._enforce(sessions, 0, redials=False)).detail
+
     async def _finish_reason_only(self) -> None:
-        """Record a reason for a service; its network state stays as it is."""
+        """Record a reason for a service whose network state is as wanted, if it still reads so."""
         while self._unsent():
             try:
+                if (changed := await self._changed_since()) is not None:
+                    await self._steps.move(changed.event, changed.reason, changed.detail)
+                    return
                 await self._parts.check_clock()
                 await self._parts.refresh_facts()
-                await self._tickets.record_reason(self._item)
+                await self._tickets.record_reason(self._item, await self._as_judged())
                 self._steps.changed()
             except RefusedCommandError as err:
                 stopped = refused(err)
@@ -496,3 +514,9 @@ class ItemRun:
                     await self._steps.move(stopped.event, stopped.reason, stopped.detail)
                     return
                 await self._clock.sleep(PAUSE_S)
+            except UnreadableError as err:  # nothing says that the network is as wanted
+                if absent(err.reason):
+                    await self._leave(away(str(err)))
+                else:
+                    await self._steps.move(Event.FAIL, err.reason, str(err))
+                return

@@ -17,6 +17,7 @@ import trio
 from agent.connectors.base import DriftedError, LateResult, LostError, NotSentError, Reply, Session, UnreadableError
 from agent.model import (
     ABSENT,
+    Absent,
     Address,
     Effect,
     ProofKind,
@@ -230,6 +231,15 @@ def same(value: Value, wanted: Value, unprovable: frozenset[str]) -> bool:
     return {k: v for k, v in value.items() if k not in unprovable} == {
         k: v for k, v in wanted.items() if k not in unprovable
     }
+
+
+def still_written(value: Value, write: Transition) -> bool:
+    """Return whether the fields that a write changed read as it left them; what others changed beside is theirs."""
+    before, after = write.before.value, write.after
+    if isinstance(value, Absent) or isinstance(before, Absent) or isinstance(after, Absent):
+        return same(value, after, write.unprovable)
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)} - write.unprovable
+    return all(value.get(name) == after.get(name) for name in changed)
 
 
 def _judge_writes(writes: tuple[Transition, ...], seen: Mapping[Address, Seen]) -> Verdict:

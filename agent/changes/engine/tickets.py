@@ -261,8 +261,8 @@ class Tickets:
         sealed = self._recorder.move_record(service, record)
         return item_commands.MoveItem(self.plan.plan_id, n, event, reason, detail, sealed, desired, service)
 
-    async def record_reason(self, item: Item) -> None:
-        """Record the reason of an item without steps, if everything still is as previewed.
+    async def record_reason(self, item: Item, detail: str) -> None:
+        """Record the reason of an item without steps, if everything still is as previewed. `detail`: for people.
 
         Raises:
             RefusedCommandError: it is not; `reason` says why.
@@ -277,7 +277,7 @@ class Tickets:
             item.n,
             Event.PROVE,
             ItemReason.RECORDED,
-            "",
+            detail,
             sealed,
             item.desired,
             item.subject,

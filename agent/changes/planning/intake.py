@@ -17,7 +17,7 @@ import trio
 
 from agent.changes.authority import standings
 from agent.changes.authority.standings import Standings
-from agent.changes.engine.perform import same
+from agent.changes.engine.perform import same, still_written
 from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow
@@ -31,7 +31,19 @@ from agent.connectors.base import UnreadableError
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check, resolve
 from agent.inventory.facts import BillingFact, latest
-from agent.model import Address, Effect, Item, ItemState, ReasonChange, Seen, Service, SuspensionReason, by_target
+from agent.model import (
+    Access,
+    Address,
+    Effect,
+    Item,
+    ItemState,
+    ReasonChange,
+    Seen,
+    Service,
+    ServiceState,
+    SuspensionReason,
+    by_target,
+)
 from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
 from agent.services import verbs
@@ -158,11 +170,10 @@ class Intake:
         if not unsent:
             return wish
         why = f"supersedes {', '.join(unsent)}, which was not sent yet"
-        if isinstance(wish, Wish) and wish.network:
-            return Wish(
-                wish.state, wish.desired, wish.requires, why=f"{wish.why}; {why}" if wish.why else why, always=True
-            )
-        return Wish(None, wish.desired if isinstance(wish, Wish) else (), (), network=False, why=why)
+        if isinstance(wish, Wish):
+            return replace(wish, why=f"{wish.why}; {why}" if wish.why else why, always=True)
+        access = Access.SUSPENDED if service.reasons else Access.ACTIVE
+        return Wish(ServiceState(access, service.tariff), why=why, always=True)
 
     # --- revert ---
 
@@ -232,6 +243,8 @@ class Intake:
         now: Mapping[Address, Seen | UnreadableError],
         facts: Mapping[str, BillingFact],
     ) -> Chosen:
+        # A suspension can always be taken back; what others wrote beside it stays, and is in the new preview
+        suspended = any(isinstance(d, ReasonChange) and d.added for d in item.desired)
         for step in item.steps:
             if isinstance(step.do, Effect):
                 continue
@@ -239,7 +252,8 @@ class Intake:
                 found = now[write.address]
                 if isinstance(found, UnreadableError):
                     return Chosen(service, Leave(SkipReason.UNREACHABLE, str(found), blocked=True))
-                if not same(found.value, write.after, write.unprovable):
+                stands = suspended and still_written(found.value, write)
+                if not stands and not same(found.value, write.after, write.unprovable):
                     return Chosen(service, Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since"))
         billing = Billing(facts.get(service.subscriber), self.clock.wall_s(), self.doubt(service.subscriber))
         return Chosen(service, verbs.take_back(book.opposite(item.desired), service, billing))

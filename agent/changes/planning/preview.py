@@ -27,6 +27,8 @@ from agent.changes.planning.start import StartTimes, start_times
 from agent.connectors.base import AccessPlan, CannotEnforce, NetworkState, UnreadableError
 from agent.inventory.book import as_previewed, not_there
 from agent.model import (
+    Access,
+    Address,
     Effect,
     EffectKind,
     EntryChange,
@@ -36,12 +38,14 @@ from agent.model import (
     Pace,
     ReasonChange,
     Requirement,
+    Seen,
     Service,
     Wave,
 )
 from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
-from agent.services.network import NetworkReader, Readings, unmapped_text
+from agent.services import verbs
+from agent.services.network import NetworkReader, Readings, as_read, unmapped_text
 from agent.services.verbs import Leave, Wish
 from agent.store.db import Store
 from agent.store.vault import Vault
@@ -67,6 +71,8 @@ SHORT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 SHORT_CHARS = 5
 SHORT_TRIES = 4
 """Tries of one length: with 5 characters and 50,000 plans in the history one try in 490 collides."""
+NAMED = 5
+"""Services that a note of a batch names."""
 
 
 class NothingToDoError(RequestError):
@@ -185,11 +191,18 @@ class Previewer:
             RequestError: the policy refuses such a change outright.
             UnreadableError: nothing would change, and not everything could be read.
         """
-        read = await self.network.read([c.service for c in chosen if _needs_network(c)])
+        read = await self.network.read([c.service for c in chosen if _is_read(c)])
+        if lost := [_as_new(c.service) for c in chosen if _again(c.wish, c.service, read)]:
+            read = await self.network.read(lost, read)
         items = [self._item(c, read) for c in chosen]
         if read.unread and not any(i.listed is Listed.CHANGE for i in items):
             raise next(iter(read.unread.values()))
-        return await self.propose(request, items, replace(scope, notes=" · ".join(read.notes)), pinned)
+        scope = replace(scope, notes=" · ".join((*_rejected(chosen, read), *_told(read))))
+        again = [c for c, item in zip(chosen, items, strict=True) if item.steps and _again(c.wish, c.service, read)]
+        if not all(verbs.suspends(c.wish) for c in again):
+            # Somebody is suspended by it: neither a payment nor an own revert covers that
+            scope = replace(scope, matched_payment=False, standing=False, own_revert_age_s=None)
+        return await self.propose(request, items, scope, pinned)
 
     async def propose(self, request: Request, found: Sequence[Item], scope: Scope, pinned: Pinned) -> bytes:
         """Sign and save a plan of items, whose numbers it gives them; return its id.
@@ -238,21 +251,29 @@ class Previewer:
         if chosen.others:
             display["other_services"] = f"other services stay as they are: {', '.join(chosen.others)}"
         if not wish.network:
-            return _change(service, wish, AccessPlan((), None, {}), display)
+            return _change(service, wish, AccessPlan((), None, {}), display, read.seen)
         method = self.network.access_methods.get(service.method)
         if method is None:
             return _leave(service, Leave(SkipReason.UNMAPPED_METHOD, unmapped_text(service), blocked=True), display)
         if why := read.missing(service):
             return _leave(service, Leave(SkipReason.UNREACHABLE, why, blocked=True), display)
-        seen, state = read.seen, read.state(service)
-        planned = method.disconnect(service, seen) if wish.state is None else method.plan(wish.state, service, seen)
+        seen, state, again = read.seen, read.state(service), _again(wish, service, read)
+        asked = _as_new(service) if again else service
+        other = _other_tariff(service, state) if wish.same_tariff else ""
+        asked = replace(asked, tariff=other or asked.tariff)
+        planned = method.disconnect(asked, seen) if wish.state is None else method.plan(wish.state, asked, seen)
         if isinstance(planned, CannotEnforce):
-            return _leave(service, Leave(planned.reason, planned.detail, blocked=True), display)
-        if not planned.steps and not wish.desired and not wish.always:
             return _leave(
-                service, Leave(SkipReason.ALREADY, "the network already is as wanted"), {**display, **planned.display}
+                service, Leave(planned.reason, planned.detail, blocked=True), {**display, **_now({}, service, state)}
             )
-        return _change(service, wish, planned, {**display, **_as_read(planned.display, state)})
+        shown = {**planned.display, **_now(planned.display, service, state), **display}
+        if not planned.steps and not wish.desired and not wish.always:
+            return _leave(service, Leave(SkipReason.ALREADY, wish.already or "the network already is as wanted"), shown)
+        if not planned.steps and isinstance(state, NetworkState) and state.not_checked:
+            shown["now"] = " · ".join(filter(None, (shown.get("now"), f"not checked: {'; '.join(state.not_checked)}")))
+        if planned.steps and (other or again):
+            shown["why"] = f"{wish.why}: the network does not read so, and it is enforced again"
+        return _change(service, wish, planned, shown, seen)
 
     def _order(self, items: list[Item]) -> tuple[Item, ...]:
         """Number the items: those that would change first, online ones leading so that the canary proves something."""
@@ -520,15 +541,18 @@ def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:
     )
 
 
-def _needs_network(chosen: Chosen) -> bool:
+def _is_read(chosen: Chosen) -> bool:
     return isinstance(chosen.wish, Wish) and chosen.wish.network
 
 
-def _as_read(display: Mapping[str, str], state: NetworkState | UnreadableError) -> dict[str, str]:
-    """Return the display of a service; a login that is rejected today is told first."""
-    refused = "" if isinstance(state, UnreadableError) else state.refused
-    told = f"login is rejected today: {refused}" if refused else ""
-    return {**display, "now": " · ".join(filter(None, (told, display.get("now", ""))))}
+def _as_new(service: Service) -> Service:
+    """Return a service whose suspension the network lost, as its access method is asked to suspend it once more."""
+    return replace(service, reasons=frozenset())
+
+
+def _told(read: Readings) -> list[str]:
+    """Return the notes of the targets, in their order."""
+    return [text for target in sorted(read.notes) for text in read.notes[target]]
 
 
 def _entry(service: Service, wish: Wish) -> Requirement:
@@ -537,15 +561,50 @@ def _entry(service: Service, wish: Wish) -> Requirement:
     return not_there(service.ref) if adds else as_previewed(service)
 
 
-def _change(service: Service, wish: Wish, planned: AccessPlan, display: Mapping[str, str]) -> Item:
+def _rejected(chosen: Sequence[Chosen], read: Readings) -> list[str]:
+    """Return how many logins of a batch something else rejects today, and the first few of them by name."""
+    states = {c.service.ref: read.state(c.service) for c in chosen if _is_read(c)} if len(chosen) > 1 else {}
+    refs = [ref for ref, state in states.items() if isinstance(state, NetworkState) and state.refused]
+    more = f" and {len(refs) - NAMED} more" if len(refs) > NAMED else ""
+    return [f"{len(refs)} rejected today by what is not the agent's: {', '.join(refs[:NAMED])}{more}"] if refs else []
+
+
+def _other_tariff(service: Service, state: NetworkState | UnreadableError) -> str:
+    """Return the tariff that the network reads of, where that is another one than recorded."""
+    read = "" if isinstance(state, UnreadableError) else state.tariff
+    return "" if read == service.tariff else read
+
+
+def _again(wish: Wish | Leave, service: Service, read: Readings) -> bool:
+    """Tell whether steps of a wish suspend a service that is recorded as suspended, since the network lost that."""
+    if not isinstance(wish, Wish) or not verbs.enforces_again(wish, service):
+        return False
+    state = read.state(service)
+    return isinstance(state, NetworkState) and state.access is not Access.SUSPENDED and not state.refused
+
+
+def _now(display: Mapping[str, str], service: Service, state: NetworkState | UnreadableError) -> dict[str, str]:
+    """Return the present state for people: a login that is rejected today first, then another tariff than recorded."""
+    if isinstance(state, UnreadableError):
+        return {}
+    told = f"login is rejected today: {state.refused}" if state.refused else ""
+    other = _other_tariff(service, state)
+    tariff = f"the network reads tariff {other}, and {service.tariff} is recorded" if other else ""
+    now = " · ".join(filter(None, (told, tariff, display.get("now", ""))))
+    return {"now": now} if now else {}
+
+
+def _change(
+    service: Service, wish: Wish, planned: AccessPlan, display: Mapping[str, str], seen: Mapping[Address, Seen]
+) -> Item:
     return Item(
         n=1,
         salt=secrets.token_hex(16),
         subject=service.ref,
         listed=Listed.CHANGE,
         reason="",
-        display={**planned.display, **display},
-        requires=(_entry(service, wish), *wish.requires),
+        display=display,
+        requires=(_entry(service, wish), *wish.requires, *(as_read(a, seen[a].value) for a in planned.rests_on)),
         steps=planned.steps,
         enforce=planned.enforce,
         desired=wish.desired,

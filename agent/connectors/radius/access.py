@@ -21,6 +21,8 @@ from agent.connectors.radius.access_text import (
     mixed_text,
     now_text,
     proof_text,
+    rejected_after,
+    rejected_proof,
     unmet_text,
 )
 from agent.connectors.radius.addresses import (
@@ -42,9 +44,17 @@ from agent.connectors.radius.addresses import (
 )
 from agent.connectors.radius.answers import NOT_ASKED, held_why
 from agent.connectors.radius.ending import CLOCKS_S
-from agent.connectors.radius.evaluator import Accepted, CannotTell, Outcome, Rejected, effective_reply, holds
+from agent.connectors.radius.evaluator import (
+    Accepted,
+    CannotTell,
+    Outcome,
+    Rejected,
+    effective_reply,
+    holds,
+    may_reject,
+)
 from agent.connectors.radius.garden import addresses_text, goes_on_outside, in_garden, is_outside, outside
-from agent.connectors.radius.network_state import StateReader
+from agent.connectors.radius.network_state import StateReader, rejection_text
 from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import MalformedRowSetError, fields_of, rows_of
 from agent.connectors.radius.schema import NO_PLACES, Database, NasPlaces
@@ -76,6 +86,8 @@ _READ_AT: Final = "read-at"
 """In an enforcement's `expect`: when the rows were read for the preview, in unix seconds."""
 _NOT_ASKED: Final = "not-asked"
 """Likewise: names of the NAS that could hold a session, and that nobody asks."""
+_REJECTED: Final = "rejected"
+"""Likewise: the login is rejected by rows that are not ours, before and after."""
 _OPPOSITE: Final = {Access.SUSPENDED: Access.ACTIVE, Access.ACTIVE: Access.SUSPENDED}
 _PRIORITY: Final = "1"
 """Of a tariff's group where the user had none: the column's default."""
@@ -122,6 +134,7 @@ class RadiusAccess:
         self._watched, self._places = watched, places
         self._method, self._sql, self._nas_names, self._zone = method, target, nas_names, zone
         self._reader = StateReader(method, target, nas_names, self._same)
+        self._kept: tuple[Seen, Mapping[Address, Seen], Outcome] | None = None
 
     # --- what is read ---
 
@@ -144,7 +157,9 @@ class RadiusAccess:
         if enforce.address not in seen:
             return [enforce.address]
         if not self._judged(enforce, seen[enforce.address]):
-            return [where for where in self._held(enforce).values() if where not in seen]
+            missing = [where for where in self._held(enforce).values() if where not in seen]
+            if missing or _REJECTED not in enforce.expect:
+                return missing
         user = self._user(self._login(enforce))
         if user not in seen:
             return [user]
@@ -158,7 +173,7 @@ class RadiusAccess:
             outcome: Outcome = CannotTell(refusal.detail)
         else:
             try:
-                outcome = self._outcome(service.login, user, seen)
+                outcome = self._today(service.login, seen)
             except MalformedRowSetError as err:
                 outcome = CannotTell(str(err))
         state = self._reader.state(user.value, outcome, sessions, service.tariff)
@@ -180,37 +195,71 @@ class RadiusAccess:
         if refusal:
             return refusal
         after = self._after(before.value, wanted.access, tariff)
+        today = self._today(service.login, seen)
         outcome = self._outcome(service.login, Seen(after, before.at_s), seen)
+        suspends = wanted.access is Access.SUSPENDED
+        if suspends and isinstance(today, Rejected) and not isinstance(outcome, Rejected):
+            return self._leave_rejected(wanted, service, today, seen)
         reply = self._wanted_reply(wanted.access)
-        refusal = self._refuse_outcome(wanted.access, outcome, reply, after)
+        refusal = self._refuse_turn(wanted, tariff, today, outcome) or self._refuse_outcome(
+            wanted.access, outcome, reply, after
+        )
+        refusal = refusal or self._refuse_guess(wanted.access, before, today, seen)
         if refusal:
             return refusal
         display = {
             **self._display(service, seen, wanted.access),
-            "after": after_text(wanted.access, outcome, self._method) if isinstance(outcome, Accepted) else "",
+            "after": self._after_text(wanted.access, outcome),
             "proof": proof_text(wanted.access, self._method, self._places),
         }
         enforce = self._enforcement(service, wanted, reply, before.at_s)
+        if isinstance(outcome, Rejected):
+            enforce = replace(enforce, expect={**enforce.expect, _REJECTED: "yes"})
+            display["proof"] = rejected_proof(wanted.access)
         rate = outcome.get(_RATE) if isinstance(outcome, Accepted) else ()
         if len(rate) == 1 and wanted.access is Access.ACTIVE:
             enforce = replace(enforce, expect={**enforce.expect, "rate": rate[0]})
         own = outcome.get(_OWN_ADDRESS) if isinstance(outcome, Accepted) else ()
-        if len(own) == 1 and wanted.access is Access.SUSPENDED:
+        if len(own) == 1 and suspends:
             enforce = replace(enforce, expect={**enforce.expect, "own-address": own[0]})
+        groups = self._groups_read(after, seen) if suspends else ()
         drop = self._disconnect(service, wanted.access, sessions)
         if after == before.value:
-            ending = AccessPlan((Step(1, self.target, drop),), enforce, display)
-            wrong = self._may_be_wrong(wanted.access, service, sessions, enforce, outcome)
-            return ending if wrong else AccessPlan((), None, display)
+            rests_on = (self._user(service.login), *self._groups_read(after, seen))
+            ending = AccessPlan((Step(1, self.target, drop),), enforce, display, rests_on)
+            if self._may_be_wrong(wanted.access, service, sessions, enforce, outcome):
+                return ending
+            return replace(ending, steps=(), enforce=_told(enforce) if isinstance(outcome, Rejected) else None)
         if refusal := self._refuse_write(seen):
             return refusal
         write = Step(1, self.target, (Transition(self._user(service.login), before, after),))
         again = (self._disconnect(service, _OPPOSITE[wanted.access], {}, f"{wanted.access.value}-revert"),)
         live = self._live_change(wanted, service, outcome, sessions, seen)
         if live is None:
-            return AccessPlan((write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display)
+            return AccessPlan(
+                (write, Step(2, self.target, drop, after=(1,), on_revert=again)), enforce, display, groups
+            )
         effects = Step(2, self.target, live, after=(1,)), Step(3, self.target, drop, (1,), again, fallback_for=(2,))
         return AccessPlan((write, *effects), enforce, display)
+
+    def _leave_rejected(
+        self, wanted: ServiceState, service: Service, today: Rejected, seen: Mapping[Address, Seen]
+    ) -> AccessPlan:
+        """Return the plan for a login that is rejected, and that the marker would let in: what is open is ended."""
+        user, sessions = seen[self._user(service.login)], self._open_sessions(service, seen)
+        why = rejection_text(today, self._sql, self._same)
+        display = {
+            **self._display(service, seen, wanted.access),
+            "after": rejected_after(wanted.access, why, self._sql.marker_group, written=False),
+            "proof": rejected_proof(wanted.access),
+        }
+        rests_on = (self._user(service.login), *self._groups_read(user.value, seen))
+        enforce = self._enforcement(service, wanted, {}, user.at_s)
+        enforce = replace(enforce, expect={**enforce.expect, _REJECTED: "yes"})
+        if not sessions and not self._unknown(not service.reasons, sessions):
+            return AccessPlan((), _told(enforce), display, rests_on)
+        drop = Step(1, self.target, self._disconnect(service, wanted.access, sessions))
+        return AccessPlan((drop,), enforce, display, rests_on)
 
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnect alone; no steps when there is no session."""
@@ -233,6 +282,9 @@ class RadiusAccess:
         where = seen[enforce.address]
         sessions = self._judged(enforce, where)
         found = self._judge_open(enforce, sessions, seen, ended) if sessions else self._judge_none(enforce, seen, ended)
+        if _REJECTED in enforce.expect and found.enforced is not Enforced.UNPROVEN:
+            still_there = found.how == ProofReason.STILL_ONLINE
+            found = found if still_there else self._judge_rejected(enforce, sessions, seen) or found
         left = "" if self._is_active(enforce) else left_text(self._left(where).values(), where.at_s)
         return replace(found, detail=f"{found.detail}; {left}") if left else found
 
@@ -303,6 +355,25 @@ class RadiusAccess:
 
     def _is_silent(self, session: Session, at_s: int) -> bool:
         return silent(session, at_s, self._sql.silent_h)
+
+    def _judge_rejected(
+        self, enforce: Enforcement, sessions: Mapping[str, Session], seen: Mapping[Address, Seen]
+    ) -> Judgement | None:
+        """Judge a login that something else rejects, from its rows of now; None: it is judged as any other."""
+        login, marker = self._login(enforce), self._sql.marker_group
+        user = seen[self._user(login)]
+        outcome = CannotTell(mixed) if (mixed := mixed_text(login, user.value)) else self._outcome(login, user, seen)
+        if isinstance(outcome, Rejected):
+            if sessions:
+                text = f"{len(sessions)} session(s) carry on though the login is rejected"
+                return Judgement(Enforced.NO, ProofReason.OLD_SESSION, text)
+            why = rejection_text(outcome, self._sql, self._same)
+            return Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}")
+        if enforce.expect["state"] == Access.ACTIVE.value or any(map(self._is_marker, fields_of(user.value))):
+            return None
+        why = outcome.reason if isinstance(outcome, CannotTell) else "the login is no longer rejected"
+        text = f"{why}, and group {marker} was not written: suspend it again"
+        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
 
     def _began_before(self, enforce: Enforcement, now_s: int, ended: Collection[Address]) -> int:
         """Return the unix time of which is sure: a session that began earlier has not got what was written.
@@ -420,14 +491,36 @@ class RadiusAccess:
                 return CannotEnforce(RadiusReason.NO_SUCH_GROUP, f"{self.target} has no rows for group {name}")
         return None
 
+    def _refuse_turn(
+        self, wanted: ServiceState, tariff: str | None, today: Outcome, after: Outcome
+    ) -> CannotEnforce | None:
+        """Refuse a change by which a login could come to be rejected; our marker may always be taken back."""
+        if wanted.access is Access.ACTIVE and tariff is None:
+            return None
+        if isinstance(after, CannotTell):
+            return CannotEnforce(MethodReason.CANNOT_TELL, after.reason)
+        if isinstance(after, Rejected) and not isinstance(today, Rejected):
+            return CannotEnforce(MethodReason.REJECTED, rejection_text(after, self._sql, self._same))
+        return None
+
+    def _refuse_guess(
+        self, access: Access, before: Seen, today: Outcome, seen: Mapping[Address, Seen]
+    ) -> CannotEnforce | None:
+        """Refuse a suspension that may let in a login: whether it is rejected today cannot be told."""
+        if access is Access.ACTIVE or not isinstance(today, CannotTell):
+            return None
+        groups = {n: seen[self._group(n)].value for n in _groups_of(before.value) if self._group(n) in seen}
+        row = may_reject(before.value, groups, now=datetime.fromtimestamp(before.at_s, self._zone))
+        if not row:
+            return None
+        why = f"{today.reason}; {row} may reject it today, and group {self._sql.marker_group} would let it in"
+        return CannotEnforce(MethodReason.CANNOT_TELL, why)
+
     def _refuse_outcome(
         self, access: Access, outcome: Outcome, reply: Mapping[str, str], after: Value
     ) -> CannotEnforce | None:
-        match outcome:
-            case CannotTell():
-                return CannotEnforce(MethodReason.CANNOT_TELL, outcome.reason)
-            case Rejected():
-                return CannotEnforce(MethodReason.REJECTED, outcome.reason)
+        if not isinstance(outcome, Accepted):
+            return None
         unmet = holds(outcome.reply, reply)
         if not unmet:
             return None
@@ -476,6 +569,28 @@ class RadiusAccess:
         groups = {n: seen[self._group(n)].value for n in _groups_of(user.value) if self._group(n) in seen}
         now = datetime.fromtimestamp(user.at_s, self._zone)
         return effective_reply(user.value, groups, {"User-Name": login}, now=now)
+
+    def _groups_read(self, user: Value, seen: Mapping[Address, Seen]) -> tuple[Address, ...]:
+        """Return the groups of a user whose rows decide its reply."""
+        return tuple(where for where in map(self._group, sorted(_groups_of(user))) if where in seen)
+
+    def _after_text(self, access: Access, outcome: Outcome) -> str:
+        match outcome:
+            case Accepted():
+                return after_text(access, outcome, self._method)
+            case Rejected():
+                why = rejection_text(outcome, self._sql, self._same)
+                return rejected_after(access, why, self._sql.marker_group, written=True)
+        return (
+            f"group {self._sql.marker_group} is in no row of it; what the login gets is not certain: {outcome.reason}"
+        )
+
+    def _today(self, login: str, seen: Mapping[Address, Seen]) -> Outcome:
+        """Return the reply by the rows as they were read; a preview asks for it twice in a row."""
+        user, kept = seen[self._user(login)], self._kept
+        if kept is None or kept[0] is not user or kept[1] is not seen:
+            kept = self._kept = (user, seen, self._outcome(login, user, seen))
+        return kept[2]
 
     def _not_in_effect(self, enforce: Enforcement, outcome: Outcome) -> str:
         """Return why the login's reply is not as `enforce` wants it, empty when it is."""
@@ -590,6 +705,8 @@ class RadiusAccess:
         Where the record says that the service is not as wanted, all that is not seen to be right may be wrong: a
         session whose policy cannot be told, and one that accounting may not know.
         """
+        if wanted is Access.SUSPENDED and isinstance(outcome, Rejected):
+            return bool(sessions) or self._unknown(not service.reasons, sessions)
         if wanted is Access.SUSPENDED:
             at_large = isinstance(outcome, Accepted) and any(
                 goes_on_outside(s, enforce.expect, outcome) for s in sessions.values()
@@ -632,6 +749,11 @@ class RadiusAccess:
 
     def _nas_name(self, session: Session) -> str:
         return self._nas_names.get(session.get("nas", ""), session.get("nas", ""))
+
+
+def _told(enforce: Enforcement) -> Enforcement:
+    """Return the enforcement of a plan without steps: no NAS is asked for it."""
+    return replace(enforce, expect={k: v for k, v in enforce.expect.items() if k not in (BY_NAME, _NOT_ASKED)})
 
 
 def _speeds(outcome: Accepted) -> list[str]:

@@ -51,6 +51,22 @@ def after_text(access: Access, outcome: Accepted, method: Method) -> str:
     return f"pay page only{f', {families}' if families else ''}: {got} ({groups})"
 
 
+def rejected_after(access: Access, why: str, marker: str, *, written: bool) -> str:
+    """Return what holds afterwards of a login that is rejected by rows that are not ours.
+
+    Args:
+        access: what is wanted.
+        why: it is rejected.
+        marker: the marker group.
+        written: whether the marker is written or taken away, which changes nothing of that.
+    """
+    if access is Access.ACTIVE:
+        return f"group {marker} is in no row of it; the login stays rejected: {why}"
+    if written:
+        return f"the login stays rejected: {why}; group {marker} holds it once that ends"
+    return f"the login stays rejected: {why}; group {marker} is not written, since it would let the login in"
+
+
 def unmet_text(unmet: Iterable[Unmet], outcome: Accepted, marker: str, user: Value) -> str:
     """Return which attributes would not be as wanted, where the others come from, and why the marker is not applied.
 
@@ -91,6 +107,12 @@ def proof_text(access: Access, method: Method, places: NasPlaces) -> str:
         return f"the old session gone; a new one whose login gets the above{outside}; or none yet · {wait}"
     inside = f"in {gardens}, or " if gardens else ""
     return f"the old session gone; a new one {inside}whose login gets the above; or none yet · {wait}"
+
+
+def rejected_proof(access: Access) -> str:
+    """Return how it will be judged that a rejected login stays so."""
+    gone = "no session is open" if access is Access.SUSPENDED else "the old session gone"
+    return f"{gone}; the login is rejected when it is read again"
 
 
 def mixed_text(login: str, user: Value, others: Collection[str] = ()) -> str:

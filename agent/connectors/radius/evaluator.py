@@ -126,6 +126,43 @@ def effective_reply(
     return outcomes[0]
 
 
+def may_reject(user: Value, groups: Mapping[str, Value], *, now: datetime) -> str:
+    """Return which check row could reject a login whose reply cannot be told; "": none could.
+
+    A comparison that fails leaves a group out, and rejects nobody.
+
+    Args:
+        user: as for `effective_reply`.
+        groups: likewise.
+        now: likewise.
+    """
+    sources = {"user": user} | {f"group {name}": value for name, value in groups.items()}
+    for source, value in sources.items():
+        for key, texts in fields_of(value).items():
+            kind, _, name = key.partition(":")
+            if kind != Table.CHECK.value or isinstance(texts, SecretRef):
+                continue
+            for text in (texts,) if isinstance(texts, str) else texts:
+                if _could_reject(name, text, source, now):
+                    return f"{source}: {name} {text}"
+    return ""
+
+
+def _could_reject(name: str, text: str, source: str, now: datetime) -> bool:
+    op, _, written = text.partition(" ")
+    attribute, known = attributes.untagged(name), attributes.find(name)
+    if op not in _ASSIGNS or attribute in _LEFT_OUT or attribute in _PASSWORDS or holds_secret(name, written):
+        return False
+    if attribute == "auth-type":
+        return written.strip("\"'") not in _ACCEPTING
+    if attribute == "expiration":
+        try:
+            return _date(_pair(UserRow(Table.CHECK, name, op, written), source), now) <= now.timestamp()
+        except _UndecidedError:
+            return True
+    return known is None or known.internal
+
+
 class _UndecidedError(Exception):
     """The outcome depends on what is not known here; never leaves this module."""
 
@@ -473,6 +510,10 @@ def _fall_through(batch: Iterable[_Pair]) -> str | None:
 
 
 _LEFT_OUT: Final = frozenset({"simultaneous-use", "pool-name", "acct-type", "strip-user-name", "user-profile"})
+
+
+_ASSIGNS: Final = frozenset({"=", ":=", "+="})
+_ACCEPTING: Final = frozenset({"Accept", "PAP", "CHAP", "MS-CHAP"})
 
 
 def _decide(lists: _Lists, request: _Request, now: datetime) -> Outcome:

@@ -122,6 +122,17 @@ class RoutedAccess:
         found = {t: seen[a] for t in self._targets() if t not in told and (a := self._active(t, login)) in seen}
         return {target: rows for target, one in found.items() if (rows := self._host(target).sessions_of(one.value))}
 
+    def _strays(
+        self, login: str, sessions: Mapping[str, Session], seen: Mapping[Address, Seen], held: Access | None
+    ) -> Sequence[str]:
+        """Return the routers with a session that accounting tells nothing of, and that does not carry `held`."""
+        found = self._unaccounted(login, sessions, seen)
+        if held is None:
+            return tuple(found)
+        return [
+            t for t, rows in found.items() if any(self._listed(t, _ip(row), seen) is not held for row in rows.values())
+        ]
+
     def _own(self, target: str, login: str) -> Address:
         return self._host(target).own_entry(target, self._kind, login)
 
@@ -168,7 +179,7 @@ class RoutedAccess:
         found = []
         for target, rows in self._unaccounted(login, accounted, seen).items():
             for row in rows.values():
-                ip = row.get("address", "")
+                ip = _ip(row)
                 carries = self._listed(target, ip, seen)
                 how = ProofReason.NOT_TOLD if carries is None else ProofReason.SEEN
                 found.append(LiveSession(_name(target), f"router {_name(target)}", None, ip, dict(row), carries, how))
@@ -201,11 +212,12 @@ class RoutedAccess:
         if suspends:
             display["after"] = " · ".join(filter(None, (display.get("after", ""), self._checked())))
         enforce = planned.enforce
-        steps = self._with_last_rung(planned.steps, service, seen)
+        held = Access.SUSPENDED if suspends and not planned.steps else None
+        steps = self._with_last_rung(planned.steps, service, seen, held)
         if enforce is not None:
             steps, cut_on = self._with_cuts(steps, enforce.expect.get(OWN, ""), service, seen)
             enforce = replace(enforce, expect={**enforce.expect, _LISTS: ",".join(self._lists), **cut_on})
-        return AccessPlan(steps, enforce, display)
+        return replace(planned, steps=steps, enforce=enforce, display=display)
 
     def _with_cuts(
         self, steps: tuple[Step, ...], own: str, service: Service, seen: Mapping[Address, Seen]
@@ -274,12 +286,13 @@ class RoutedAccess:
         return f"rules above FastTrack checked: {' '.join(map(_name, self._targets()))}{unseen}"
 
     def _with_last_rung(
-        self, steps: Sequence[Step], service: Service, seen: Mapping[Address, Seen]
+        self, steps: Sequence[Step], service: Service, seen: Mapping[Address, Seen], held: Access | None = None
     ) -> tuple[Step, ...]:
         """Return the steps, and for each router that has a session now one that removes it.
 
-        If nothing else ended it; of a session that accounting does not tell of, nothing else can. So where accounting
-        has none of somebody who is to be restored, each router is looked at that may have one.
+        If nothing else ended it; of a session that accounting does not tell of, nothing else can. Such a session stays
+        where the router shows that it carries `held` already. Where accounting has none of a service that is to be
+        restored, each router is looked at that may have one.
         """
         sessions = self._open(service, seen)
         rungs = tuple(step.n for step in steps if isinstance(step.do, Effect))
@@ -287,7 +300,7 @@ class RoutedAccess:
         key = before.do.key if before and isinstance(before.do, Effect) else f"{service.ref}:kick"
         after, undone = (before.after, before.on_revert) if before else ((), ())
         added: list[Step] = []
-        unknown = [*self._unaccounted(service.login, sessions, seen)]
+        unknown = [*self._strays(service.login, sessions, seen, held)]
         if rungs and service.reasons and not sessions:  # no router was read: each is when its step runs
             unknown = [*self._could_hold()]
         for target in (*(self._targets_of(sessions) if rungs else ()), *unknown):
@@ -312,7 +325,7 @@ class RoutedAccess:
             if left := self._host(target).connections_left(target, seen[where].value, ended):
                 text = f"{left} connection(s) of {enforce.expect[OWN]} on {_name(target)} carry on as before"
                 return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text)
-        if found.enforced in (Enforced.PENDING, Enforced.UNPROVEN):
+        if found.enforced in (Enforced.PENDING, Enforced.UNPROVEN) or found.how == ProofReason.STAYS_REJECTED:
             return self._judge_unaccounted(enforce, seen) or found
         sessions = self._sessions(enforce, seen)
         evidence = [self._of_session(enforce, session, seen) for session in sessions.values()]
@@ -419,6 +432,11 @@ def _lists_of(enforce: Enforcement) -> tuple[str, ...]:
 def _ipv6(session: Session) -> dict[str, str]:
     """Return the IPv6 prefixes of a session, which a list of IPv4 addresses does not hold."""
     return {name: session[name] for name in ("ip6", "pd") if session.get(name)}
+
+
+def _ip(row: Session) -> str:
+    """Return the address of a router's session."""
+    return row.get("address", "")
 
 
 def _name(target: str) -> str:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, LiveSession, NetworkState
-from agent.connectors.routeros.access_text import after_text, now_text, proof_text
+from agent.connectors.routeros.access_text import after_text, now_text, proof_text, rejected_text
 from agent.connectors.routeros.addresses import (
     ALL,
     COPIES,
@@ -56,6 +56,8 @@ _FLOWS: Final = "flows"
 """In an enforcement's `expect`: the address whose connections from before are to be gone."""
 PROFILE: Final = "profile"
 DISABLED: Final = "disabled"
+REJECTED: Final = "rejected"
+"""In an enforcement's `expect`: the login is rejected by what is not ours, and stays so."""
 _READ_AT: Final = "read-at"
 """In an enforcement's `expect`: when the secret was read for the preview, in unix seconds."""
 _UPTIME_S: Final = 5
@@ -117,7 +119,7 @@ class ProfileAccess:
             return [enforce.address]
         name, sessions = self._name(enforce), rows_of(seen[enforce.address].value)
         also = self._also_read(name)
-        wanted = [*also, self._at(self.menus.row, name)] if also or sessions else []
+        wanted = [*also, self._at(self.menus.row, name)] if also or sessions or REJECTED in enforce.expect else []
         if sessions:
             profile = self._at(self.menus.profile, enforce.expect[PROFILE])
             wanted += [self._at(self.menus.began, name), profile, self._at(RouterResource.FILTER, ALL)]
@@ -139,7 +141,7 @@ class ProfileAccess:
         if copies:
             return NetworkState(None, unknown=copies.detail, sessions=sessions)
         profile = row.get(PROFILE, "")
-        refused = self._rejected(service, row, seen)
+        refused = self._rejected(service.login, row, seen)
         access, unknown = (None, "") if refused else self._access_now(row, seen)
         tariffs = [tariff for tariff, name in self._method.tariffs.items() if name == profile]
         tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
@@ -147,7 +149,7 @@ class ProfileAccess:
         listed = self._suspended_lists(seen) if access is Access.SUSPENDED else ()
         return NetworkState(access, refused, unknown, tariff, sessions, reply, (profile, *listed))
 
-    def _rejected(self, service: Service, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  other kinds look at more
+    def _rejected(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  other kinds look at more
         """Return why a login is rejected that we did not suspend; "": it is not."""
         return f"its {self.menus.what} is disabled" if row.get(DISABLED) == "true" else ""
 
@@ -195,21 +197,26 @@ class ProfileAccess:
         refusal = self._refuse_row(wanted, service, before.value) or self._refuse_more(wanted, service, seen)
         if refusal:
             return refusal
-        fields = self._fields(wanted)
+        fields = self._fields_of(wanted, texts_of(before.value))
         how = self._effect_of(fields[PROFILE], wanted.access, seen)
         if isinstance(how, CannotEnforce):
             return how
+        rejected = self._rejected(service.login, texts_of(before.value), seen)
+        then = self._after_text(wanted.access, fields[PROFILE], how, seen)
         display = {
             **self._display(service, seen),
-            "after": self._after_text(wanted.access, fields[PROFILE], how, seen),
+            "after": rejected_text(rejected, then) if rejected else then,
             "proof": self._proof_text(wanted.access),
         }
         enforce = self._enforcement(service, wanted.access, fields, seen)
+        if rejected:
+            enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})
         ends = self._ends(service, wanted.access, seen)
         if all(texts_of(before.value).get(name) == text for name, text in fields.items()):
             stays = wanted.tariff != service.tariff and bool(self._sessions(service, seen))
             if not stays and not self._at_large(wanted.access, service, seen):
-                return AccessPlan((), None, display)
+                told = enforce if rejected else None
+                return AccessPlan((), told, display, (self._at(self.menus.row, service.login),))
             return AccessPlan(tuple(Step(n, self.target, end) for n, end in enumerate(ends, 1)), enforce, display)
         after = self._become(before.value, fields)
         write = Step(1, self.target, (Transition(self._at(self.menus.row, service.login), before, after),))
@@ -236,9 +243,11 @@ class ProfileAccess:
         left = [sid for sid in sessions if self._at(self.menus.session, sid) in ended]
         if left:
             return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} session(s) carry on as before")
+        name = self._name(enforce)
+        if REJECTED in enforce.expect and (found := self._judge_rejected(enforce, len(sessions), seen)) is not None:
+            return found
         if not sessions:
             return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
-        name = self._name(enforce)
         differs = self._differs(enforce, texts_of(seen[self._at(self.menus.row, name)].value))
         if differs:
             return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
@@ -253,6 +262,19 @@ class ProfileAccess:
             if isinstance(how, CannotEnforce):
                 return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
         return self._by_lists(enforce, sessions, seen)
+
+    def _judge_rejected(self, enforce: Enforcement, sessions: int, seen: Mapping[Address, Seen]) -> Judgement | None:
+        """Judge a login that something else rejects; None: it does no longer, and is judged as any other."""
+        name = self._name(enforce)
+        row = texts_of(seen[self._at(self.menus.row, name)].value)
+        why = self._rejected(name, row, seen)
+        if not why:
+            return None
+        if differs := self._differs(enforce, row):
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, differs)
+        if sessions:
+            return Judgement(Enforced.NO, ProofReason.OLD_SESSION, f"{sessions} session(s) carry on, and {why}")
+        return Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}")
 
     def _differs(self, enforce: Enforcement, row: Mapping[str, str]) -> str:
         """Return what the row has that it should not have, or nothing."""
@@ -310,6 +332,10 @@ class ProfileAccess:
         suspended = wanted.access is Access.SUSPENDED
         return {PROFILE: self._method.suspended_profile if suspended else self._method.tariffs[wanted.tariff]}
 
+    def _fields_of(self, wanted: ServiceState, row: Mapping[str, str]) -> Mapping[str, str]:  # noqa: ARG002  other kinds look at it
+        """Return the fields of a row in a state; a row that staff disabled stays disabled."""
+        return self._fields(wanted)
+
     def _holds(self, row: Mapping[str, Field]) -> bool:
         """Tell whether a row that reads so keeps its subscriber suspended."""
         return row.get(PROFILE) == self._method.suspended_profile
@@ -357,7 +383,9 @@ class ProfileAccess:
         if now not in (self._method.suspended_profile, mine, tariffs[wanted.tariff]):
             why = f"its profile is {now}, and tariff {service.tariff} is profile {mine}: correct one of them first"
             return CannotEnforce(RouterReason.OTHER_PROFILE, why)
-        if {**row, **self._fields(wanted)}.get(DISABLED) == "true" and wanted.access is Access.ACTIVE:
+        gives_back = wanted.access is Access.ACTIVE and wanted.tariff == service.tariff
+        disabled = {**row, **self._fields_of(wanted, row)}.get(DISABLED) == "true"
+        if disabled and wanted.access is Access.ACTIVE and not gives_back:
             return CannotEnforce(
                 MethodReason.DISABLED, f"its {self.menus.what} is disabled: with any profile it cannot log in"
             )

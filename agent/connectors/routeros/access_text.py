@@ -29,6 +29,11 @@ def after_text(access: Access, profile: str, how: str) -> str:
     return f"pay page only: profile {profile}, {how}"
 
 
+def rejected_text(why: str, then: str) -> str:
+    """Return the state after a change of a login that is rejected by what is not ours: `then` is for when that ends."""
+    return f"the login stays rejected: {why} · once that ends: {then}"
+
+
 def proof_text(access: Access, method: PppMethod | HotspotMethod) -> str:
     """Return how enforcement will be judged."""
     written = "written if it reads as planned just before (RouterOS cannot do both at once)"

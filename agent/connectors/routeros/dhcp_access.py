@@ -15,11 +15,14 @@ IPv4 only: a prefix that the same subscriber has by DHCPv6 is not read, and the 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, LiveSession, NetworkState
 from agent.connectors.routeros import dhcp_text
+from agent.connectors.routeros.access import REJECTED
+from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, COPIES, RouterResource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
 from agent.connectors.routeros.firewall import LetOut, keeps_in
@@ -154,12 +157,18 @@ class DhcpAccess:
         if isinstance(how, CannotEnforce):
             return how
         lease = texts_of(before.value)
+        rejected, then = (
+            self._rejected(lease),
+            dhcp_text.after_text(wanted.access, self._method, self._rate(wanted), how),
+        )
         display = self._display(mac, seen) | {
-            "after": dhcp_text.after_text(wanted.access, self._method, self._rate(wanted), how),
+            "after": rejected_text(rejected, then) if rejected else then,
             "proof": dhcp_text.proof_text(wanted.access, self._method),
         }
         after = self._become(before.value, wanted)
         enforce = self._enforcement(mac, wanted, service, lease)
+        if rejected and wanted.access is Access.ACTIVE:
+            enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})
         # Only a suspension cuts, and only of a lease with an address of its own: others were refused above
         cut = self._cut(lease["address"], service, "suspended") if wanted.access is Access.SUSPENDED else None
         if after == before.value:
@@ -178,12 +187,15 @@ class DhcpAccess:
         listed = self._listed(place, seen)
         if wanted.access is Access.ACTIVE:
             if not listed:
-                return AccessPlan((), None, again.display)
+                told = again.enforce if again.enforce and REJECTED in again.enforce.expect else None
+                return replace(again, steps=(), enforce=told, rests_on=(self._at(RouterResource.LEASE, mac),))
             why = f"its lease is as wanted, but {self._still_in(place, listed, client)}"
             return CannotEnforce(MethodReason.NOT_IN_EFFECT, why)
         held = not client or listed
         at_large = not held or self._at_large(self._places(lease, client), seen)
-        return again if at_large else AccessPlan((), None, again.display)
+        if at_large:
+            return again
+        return replace(again, steps=(), enforce=None, rests_on=(self._at(RouterResource.LEASE, mac),))
 
     def disconnect(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
         """Return the cut of its connections: a DHCP client cannot be sent away. No steps when it has no address."""
@@ -262,6 +274,10 @@ class DhcpAccess:
         return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
 
     def _judge_active(self, enforce: Enforcement, client: Mapping[str, str], seen: SeenAll) -> Judgement:
+        lease = texts_of(seen[self._at(RouterResource.LEASE, self._key(enforce))].value)
+        rejected = self._rejected(lease) if REJECTED in enforce.expect else ""
+        if rejected and not client:
+            return Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"it stays without an address: {rejected}")
         if not client:
             return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no address now: it holds with the next one")
         place = client["active-address"]
@@ -282,12 +298,13 @@ class DhcpAccess:
         lease, expect = texts_of(value), enforce.expect
         if COPIES in lease or not lease:
             return f"there are {lease.get(COPIES, 'no')} leases of it now"
-        if "true" in (lease.get("disabled"), lease.get("dynamic")):
+        stays = REJECTED in expect and bool(self._rejected(lease))
+        if lease.get("dynamic") == "true" or (lease.get("disabled") == "true" and not stays):
             return "its lease is disabled now" if lease.get("disabled") == "true" else "its lease is dynamic now"
-        if self._holds(lease) is not _is_suspended(enforce):
+        if self._holds(lease) is not _is_suspended(enforce) and not (stays and not self._list):
             what = f"list {self._list}" if self._list else BLOCK
             return f"its lease has {what} no more" if _is_suspended(enforce) else f"its lease still has {what}"
-        if not _is_suspended(enforce) and lease.get(BLOCK) == "true":
+        if not _is_suspended(enforce) and lease.get(BLOCK) == "true" and not stays:
             return f"its lease has {BLOCK}"
         got = lease.get(RATE, "")
         return "" if got == expect[RATE] else f"its rate-limit is {got or 'none'}, not {expect[RATE] or 'none'}"
@@ -346,7 +363,8 @@ class DhcpAccess:
         """Return the lease as it is in a state; its comment says of a suspended one that it is so by us."""
         suspended = wanted.access is Access.SUSPENDED
         after = {**lease, RATE: self._rate(wanted)}
-        if suspended is not self._holds(lease):
+        staff = not self._list and not suspended and bool(self._rejected(texts_of(lease)))
+        if suspended is not self._holds(lease) and not staff:
             if self._list:
                 others = [name for name in str(lease.get(LISTS, "")).split(",") if name not in ("", self._list)]
                 names = [*others, self._list] if suspended else others
@@ -384,10 +402,12 @@ class DhcpAccess:
             now = lease.get(RATE) or "none"
             why = f"its rate-limit is {now}, and tariff {service.tariff} is {mine or 'none'}: correct one of them first"
             return CannotEnforce(RouterReason.OTHER_LIMIT, why)
-        if lease.get("disabled") == "true":
+        gives_back = wanted.access is Access.ACTIVE and wanted.tariff == service.tariff
+        if lease.get("disabled") == "true" and not gives_back:
             why = "its lease is disabled: the router gives it another one, or none"
             return CannotEnforce(MethodReason.DISABLED, why)
-        if self._list and wanted.access is Access.ACTIVE and lease.get(BLOCK) == "true":
+        blocked = self._rejected(lease) if wanted.access is Access.ACTIVE and not gives_back else ""
+        if blocked and self._list:
             return CannotEnforce(RouterReason.BLOCKED, "its lease has block-access: with any list it gets no address")
         place = lease.get("address", "")
         if wanted.access is Access.SUSPENDED and not _is_address(place):

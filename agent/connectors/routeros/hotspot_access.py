@@ -78,12 +78,20 @@ class HotspotAccess(ProfileAccess):
         hotspots = self._at(RouterResource.HOTSPOT_LOGINS, ALL)
         return (self._at(RouterResource.COOKIES, login), self._at(RouterResource.BINDING, ALL), hotspots)
 
-    def _rejected(self, service: Service, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
+    def _rejected(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:
         if row.get(DISABLED) == "true" and not self._disabled_by_us(row):
-            return super()._rejected(service, row, seen)
-        places = _places(self._sessions(service, seen))
-        by = self._bound(self._clients(service, seen), places, seen, "blocked")
+            return super()._rejected(login, row, seen)
+        sessions = rows_of(seen[self._at(self.menus.active, login)].value)
+        macs = {*_macs(sessions), *_macs(self._cookies(login, seen)), *self._pinned(row)}
+        by = self._bound(macs, _places(sessions), seen, "blocked")
         return f"an ip-binding blocks {by}" if by else ""
+
+    def _fields_of(self, wanted: ServiceState, row: Mapping[str, str]) -> Mapping[str, str]:
+        fields = dict(super()._fields_of(wanted, row))
+        staff = row.get(DISABLED) == "true" and not self._disabled_by_us(row)
+        if staff and wanted.access is Access.ACTIVE:
+            fields.pop(DISABLED, None)
+        return fields
 
     def _access_now(self, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> tuple[Access | None, str]:
         if not self._disabled_by_us(row):
@@ -228,7 +236,7 @@ class HotspotAccess(ProfileAccess):
                 return CannotEnforce(
                     RouterReason.BYPASSED, f"an ip-binding lets {by} by the hotspot, whatever its user is"
                 )
-        elif by := self._bound(self._pinned(row), (), seen, "blocked"):
+        elif wanted.tariff != service.tariff and (by := self._bound(self._pinned(row), (), seen, "blocked")):
             return CannotEnforce(
                 RouterReason.BLOCKED, f"an ip-binding blocks {by}: it cannot log in, whatever its user is"
             )

@@ -85,7 +85,8 @@ class SeveralAccess:
         steps: list[Step] = []
         for one in plans.values():
             steps += _renumbered(one.steps, len(steps))
-        return AccessPlan(tuple(steps), _enforcement(plans), _display(plans))
+        rests_on = tuple(where for one in plans.values() for where in one.rests_on)
+        return AccessPlan(tuple(steps), _enforcement(plans), _display(plans), rests_on)
 
     def _own(self, enforce: Enforcement) -> Mapping[str, Enforcement]:
         """Return each router's own part of an enforcement, by its target; of one router, all of it."""

@@ -14,9 +14,12 @@ FastTrack is on, a connection that it took before passes by a queue too: it is c
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
+from agent.connectors.routeros.access import REJECTED
+from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, Network, RouterResource, Tables, address
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.static_addresses import addresses_of, families, refuse_moving, spelt
@@ -69,6 +72,8 @@ class StaticAccess:
         wanted = [enforce.address, *(address(self.target, family.rules, ALL) for family in families(mine))]
         if expect["list"]:
             wanted += self._list_of(enforce).judge_reads(mine, Access(expect["state"]))
+        if REJECTED in expect:
+            wanted += self._list_of(enforce).elsewhere_reads(mine)
         if expect["queue"]:
             wanted += self._queue.reads()
         missing = [a for a in dict.fromkeys(wanted) if a not in seen]
@@ -114,12 +119,12 @@ class StaticAccess:
             return listed
         restores = wanted.access is Access.ACTIVE and wanted.tariff == service.tariff
         elsewhere = self._lists.elsewhere(mine, seen) if restores else None
-        if elsewhere:
-            return elsewhere
         after = self._after(wanted, mine, seen, shaped)
         if isinstance(after, CannotEnforce):
             return after
         writes = [*([shaped.write] if shaped and shaped.write else []), *listed]
+        if elsewhere and not writes:  # nothing of ours holds it: it may be a list of before the configuration changed
+            return elsewhere
         steps = [Step(n, self.target, (write,), (n - 1,) if n > 1 else ()) for n, write in enumerate(writes, start=1)]
         suspended = wanted.access is Access.SUSPENDED
         loose = bool(open_now(self.target, mine, seen).loose)
@@ -129,10 +134,14 @@ class StaticAccess:
             steps += self._cuts(service, mine, wanted.access.value, within_s, after=len(writes))
         display = {
             **self._now(mine, seen),
-            "after": after,
+            "after": rejected_text(elsewhere.detail, after) if elsewhere else after,
             "proof": self._proof(wanted.access, shaped, by_list=by_list),
         }
-        enforce = self._enforcement(wanted.access, mine, shaped, by_list=by_list) if steps else None
+        if not steps:
+            return AccessPlan((), None, display, self._decisive(mine, shaped))
+        enforce = self._enforcement(wanted.access, mine, shaped, by_list=by_list)
+        if elsewhere:
+            enforce = replace(enforce, expect={**enforce.expect, REJECTED: "yes"})
         return AccessPlan(tuple(steps), enforce, display)
 
     def disconnect(self, service: Service, seen: SeenAll) -> AccessPlan | CannotEnforce:
@@ -154,15 +163,22 @@ class StaticAccess:
             parts.append(self._list_of(enforce).judge(Access(expect["state"]), mine, seen, ended))
         if not parts:
             return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, "nothing says what must hold")
+        if REJECTED in expect and (held := self._list_of(enforce).elsewhere(mine, seen)):
+            parts.append(Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"stays held: {held.detail}"))
         worst = min(parts, key=lambda part: _WORST.index(part.enforced))
-        told = [part.detail for part in parts if part.enforced is worst.enforced]
-        return Judgement(worst.enforced, worst.how, " · ".join(told))
+        alike = [part for part in parts if part.enforced is worst.enforced]
+        return Judgement(worst.enforced, alike[-1].how, " · ".join(part.detail for part in alike))
 
     # --- parts ---
 
     def _list_of(self, enforce: Enforcement) -> StaticLists:
         """Return the list of when it was planned, whatever the configuration says by now."""
         return StaticLists(self.target, enforce.expect["list"], self._tables)
+
+    def _decisive(self, mine: Collection[Network], shaped: Shaped | None) -> tuple[Address, ...]:
+        """Return the rows that say of a subscriber that nothing needs to be written."""
+        queue = (address(self.target, RouterResource.QUEUE, shaped.name),) if shaped else ()
+        return (*self._lists.entries(mine), *queue)
 
     def _mine_for_good(self, service: Service, seen: SeenAll) -> tuple[Network, ...] | CannotEnforce:
         mine = addresses_of(service.login)

@@ -54,11 +54,11 @@ class StaticLists:
 
     def reads(self, mine: Collection[Network]) -> list[Address]:
         """Return the addresses' entries and the list's members."""
-        listed = [self._listed(one) for one in mine]
+        listed = self.elsewhere_reads(mine)
         if not self._name:
             return listed
         members = [address(self._target, family.members, self._name) for family in families(mine)]
-        return listed + members + [self._entry(one) for one in mine]
+        return listed + members + self.entries(mine)
 
     def then_reads(self, mine: Collection[Network], seen: SeenAll) -> list[Address]:
         """Return what is open of the addresses that are in the list already: is anything of it at large?"""
@@ -98,6 +98,14 @@ class StaticLists:
                     why = f"{spelt(one)} is also in list {name}, and {kept.text}: lift that entry first"
                     return CannotEnforce(RouterReason.OTHER_LIST, why)
         return None
+
+    def entries(self, mine: Collection[Network]) -> list[Address]:
+        """Return the addresses' own entries of the list; none where there is no list."""
+        return [self._entry(one) for one in mine] if self._name else []
+
+    def elsewhere_reads(self, mine: Collection[Network]) -> list[Address]:
+        """Return the addresses that `elsewhere` goes by, beside the rules."""
+        return [self._listed(one) for one in mine]
 
     def names(self, one: Network, seen: SeenAll) -> list[str]:
         """Return the lists that an address has an entry of its own in."""

@@ -24,6 +24,17 @@ def test_a_reason_that_was_only_recorded_is_not_called_enforced() -> None:
     assert "RECORDED, NOTHING SENT" in text.splitlines()[0]
     assert text.splitlines()[1] == "recorded, nothing sent"
     assert "enforced" not in text.lower()
+    rejected = outcome_text(change(item(1, reason="recorded", detail="the login stays rejected: by staff")))
+    assert rejected.splitlines()[1] == "recorded, nothing sent: the login stays rejected: by staff"
+
+
+def test_a_login_that_something_else_rejects_is_not_called_enforced() -> None:
+    detail = "the login stays rejected: disabled in daloRADIUS (group daloRADIUS-Disabled-Users)"
+    lines = outcome_text(change(item(1, reason="stays-rejected", detail=detail))).splitlines()
+    assert " DONE, NOT ONLINE " in lines[0]
+    assert lines[1] == f"done, not online: {detail}"
+    several = outcome_text(change(item(1, reason="stays-rejected"), item(2))).splitlines()
+    assert {"   1 done, not online", "   1 enforced now"} <= {line.split(":")[0] for line in several}
 
 
 def test_what_was_seen_is_called_enforced() -> None:

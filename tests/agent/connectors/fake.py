@@ -258,8 +258,15 @@ class FakeMethod:
         value.pop("suspended", None)
         if wanted.access is Access.SUSPENDED:
             value["suspended"] = "yes"
+        user = Address(f"fake/d/user/{service.login}")
         if value == before.value:
-            return AccessPlan((), None, {})
+            return AccessPlan((), None, {}, (user,))
+        if "rejected" in value and wanted.access is Access.SUSPENDED:  # it would let the login in
+            why = f"the login stays rejected: {value['rejected']}"
+            enforce = Enforcement(
+                "fake/d", Address(f"fake/d/sessions/{service.login}"), {"method": "fake", "why": why}, 10
+            )
+            return AccessPlan((), enforce, {"after": why}, (user,))
         online = not isinstance(seen[Address(f"fake/d/sessions/{service.login}")].value, Absent)
         return AccessPlan(
             steps_for(service.login, before, value),
@@ -273,6 +280,8 @@ class FakeMethod:
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         login = enforce.address.rsplit("/", 1)[1]
         value = seen[enforce.address].value
+        if "why" in enforce.expect:
+            return Judgement(Enforced.YES, "stays-rejected", enforce.expect["why"])
         if isinstance(value, Absent):
             return Judgement(Enforced.PENDING, "offline")
         if any(a == Address(f"fake/d/session/{login}#{number}") for a in ended for number in value):

@@ -19,7 +19,7 @@ from agent.model import (
     SuspensionReason,
     TariffChange,
 )
-from agent.services.verbs import OWES, Billing, Leave, Params, Wish, decide, suspends, take_back
+from agent.services.verbs import OWES, Billing, Leave, Params, Wish, decide, enforces_again, suspends, take_back
 from trust.items import read_changes_untrusted, write_changes
 from trust.policy import Action
 
@@ -48,8 +48,8 @@ def restore(reason: str = "debt") -> Params:
 @pytest.mark.parametrize(
     ("params", "service", "fact", "code", "blocked"),
     [
-        (suspend(), with_reasons("debt"), DEBTOR, "already", False),
-        (suspend("abuse"), with_reasons("abuse"), None, "already", False),
+        (suspend(), with_reasons("debt"), PAID, "paid", False),
+        (suspend("abuse"), replace(with_reasons("abuse"), protected="hospital"), None, "protected", False),
         (suspend(), replace(SERVICE, protected="hospital"), DEBTOR, "protected", False),
         (suspend("abuse"), replace(SERVICE, protected="hospital"), None, "protected", False),
         (suspend(), replace(SERVICE, feeds=12), DEBTOR, "protected", False),
@@ -59,7 +59,6 @@ def restore(reason: str = "debt") -> Params:
         (suspend(), replace(SERVICE, extra={"promise_until": "2026-10-20T10:00:00Z"}), DEBTOR, "promised", False),
         (restore(), with_reasons("abuse"), PAID, "other-reason", False),
         (restore("request"), with_reasons("abuse", "debt"), PAID, "other-reason", False),
-        (Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), SERVICE, None, "already", False),
     ],
 )
 def test_left_alone(params: Params, service: Service, fact: BillingFact | None, code: str, blocked: bool) -> None:
@@ -79,6 +78,12 @@ def test_left_alone(params: Params, service: Service, fact: BillingFact | None, 
         (restore(), with_reasons("debt"), PAID, ACTIVE, ("-debt",)),
         (restore(), with_reasons("debt"), None, ACTIVE, ("-debt",)),
         (restore(), SERVICE, PAID, ACTIVE, ()),  # the network may still say otherwise
+        (suspend(), with_reasons("debt"), DEBTOR, SUSPENDED, ()),  # as above
+        (suspend("abuse"), with_reasons("abuse", "debt"), None, SUSPENDED, ()),
+        (suspend("abuse"), with_reasons("debt"), None, SUSPENDED, ("+abuse",)),
+        (restore(), with_reasons("abuse", "debt"), PAID, SUSPENDED, ("-debt",)),
+        (Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), SERVICE, None, ACTIVE, ()),
+        (Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), with_reasons("debt"), None, SUSPENDED, ()),
         (
             Params(Action.SET_PLAN, NOW_S, tariff="Home 50M"), SERVICE, None,
             ServiceState(Access.ACTIVE, "Home 50M"), ("was=Home 20M", "tariff=Home 50M"),
@@ -95,7 +100,7 @@ def test_wanted(
 ) -> None:
     wish = decide(params, service, fact)
     assert isinstance(wish, Wish)
-    assert (wish.state, tuple(write_changes(wish.desired)), wish.network) == (state, desired, True)
+    assert (wish.state, tuple(write_changes(wish.desired))) == (state, desired)
 
 
 def test_only_a_suspension_for_debt_requires_that_it_still_owes() -> None:
@@ -139,17 +144,16 @@ def changes(*texts: str) -> tuple[DesiredChange, ...]:
 @pytest.mark.parametrize("lifted", list(permutations(REASONS)), ids=str)
 def test_service_returns_when_the_last_reason_is_lifted(order: tuple[str, ...], lifted: tuple[str, ...]) -> None:
     service = SERVICE
-    for n, reason in enumerate(order):
+    for reason in order:
         wish = decide(suspend(reason), service, DEBTOR)
         assert isinstance(wish, Wish)
-        assert wish.network == (n == 0)  # only the first one touches the network
+        assert wish.state == SUSPENDED
         service = record(service, wish.desired)
     assert service.reasons == set(REASONS)
     for n, reason in enumerate(lifted):
         wish = decide(restore(reason), service, PAID)
         assert isinstance(wish, Wish)
-        assert wish.network == (n == 2)  # only the last one does
-        assert wish.state == (ACTIVE if n == 2 else None)
+        assert wish.state == (ACTIVE if n == 2 else SUSPENDED)
         service = record(service, wish.desired)
     assert service.reasons == frozenset()
 
@@ -161,6 +165,31 @@ def test_a_second_reason_says_what_happens() -> None:
     wish = decide(restore("debt"), with_reasons("debt", "abuse"), None)
     assert isinstance(wish, Wish)
     assert wish.why == "stays suspended for abuse: only debt is lifted"
+
+
+def test_what_is_said_where_the_network_reads_so_already() -> None:
+    wish = decide(suspend(), with_reasons("debt"), DEBTOR)
+    assert isinstance(wish, Wish)
+    assert wish.already == "already suspended for debt, and the network reads so"
+    wish = decide(Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), SERVICE, None)
+    assert isinstance(wish, Wish)
+    assert wish.already == "already on Home 20M, and the network does not read otherwise"
+    assert wish.same_tariff
+
+
+def test_which_wishes_enforce_recorded_reasons_again() -> None:
+    for params, service, again in [
+        (suspend(), SERVICE, False),
+        (suspend(), with_reasons("debt"), True),
+        (suspend("abuse"), with_reasons("debt"), True),
+        (restore(), with_reasons("debt", "abuse"), True),
+        (restore(), with_reasons("debt"), False),
+        (Params(Action.SET_PLAN, NOW_S, tariff="Home 20M"), with_reasons("debt"), True),
+        (Params(Action.DISCONNECT, NOW_S), with_reasons("debt"), False),
+    ]:
+        wish = decide(params, service, DEBTOR)
+        assert isinstance(wish, Wish)
+        assert enforces_again(wish, service) is again
 
 
 # --- taking back ---
@@ -176,8 +205,7 @@ def test_taking_back_undoes_what_was_recorded(reason: str, others: tuple[str, ..
     back = take_back(opposite(wish.desired), now, NOTHING)
     assert isinstance(back, Wish)
     assert record(now, back.desired) == before
-    assert back.network == (not before.reasons)
-    assert back.state == (None if before.reasons else ACTIVE)
+    assert back.state == (SUSPENDED if before.reasons else ACTIVE)
 
 
 OWING = Billing(DEBTOR, NOW_S)
@@ -243,7 +271,8 @@ def test_todays_reasons_decide_not_an_old_picture() -> None:
     """Suspended for debt; meanwhile for abuse too: taking the first back leaves the line down."""
     back = take_back(changes("-debt"), with_reasons("debt", "abuse"), NOTHING)
     assert isinstance(back, Wish)
-    assert (back.network, back.desired) == (False, changes("-debt"))
+    assert (back.state, back.desired) == (SUSPENDED, changes("-debt"))
+    assert back.why == "it stays suspended: reasons left: abuse"
 
 
 # --- what is left alone in doubt ---

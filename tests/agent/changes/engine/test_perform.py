@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent.changes.engine.perform import Patience, perform_step, recover_step, same
+from agent.changes.engine.perform import Patience, perform_step, recover_step, same, still_written
 from agent.connectors.base import (
     NOTHING_EARLIER,
     DriftedError,
@@ -291,6 +291,21 @@ async def test_a_cancel_from_outside_does_not_lose_the_outcome(autojump_clock: M
     with trio.move_on_after(1):
         await perform_step(Play([AFTER]), ticket(), notes, FakeClock(), PATIENCE)
     assert [o.verdict for o in notes.outcomes] == [V.APPLIED]
+
+
+def test_a_write_still_stands_whatever_others_wrote_beside_it() -> None:
+    write = Transition(Address("fake/d/user/x"), Seen({"plan": "20M", "old": "1"}, 0), {"plan": "20M", "marker": "-1"})
+    assert still_written({"plan": "20M", "marker": "-1"}, write)
+    assert still_written({"plan": "50M", "marker": "-1", "disabled": "yes"}, write)
+    assert not still_written({"plan": "20M", "marker": "0"}, write)
+    assert not still_written({"plan": "20M"}, write)
+    assert not still_written({"plan": "20M", "marker": "-1", "old": "1"}, write)
+    assert not still_written(ABSENT, write)
+    entry = replace(write, before=Seen(ABSENT, 0))
+    assert still_written(entry.after, entry)
+    assert not still_written({**write.after, "comment": "x"}, entry), (
+        "a row of ours that others changed is no longer it"
+    )  # type: ignore[dict-item]  # a mapping
 
 
 def test_same() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network
+from itertools import product
 
 import pytest
 
 from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
 from agent.connectors.radius.access import RadiusAccess
+from agent.connectors.radius.evaluator import CannotTell, Rejected, effective_reply, may_reject
 from agent.connectors.radius.rowset import Table, UserRow, to_value
 from agent.connectors.radius.schema import Database, Method, NasPlaces, SqlTarget, TableSet
 from agent.model import (
@@ -29,6 +33,7 @@ from agent.model import (
     age_text,
 )
 
+Rows = tuple[tuple[str, tuple[str, ...]], ...]
 NOW_S = 1_700_600_000
 GARDEN = "100.127.0.0/16,2001:db8:ff00::/40"
 METHOD = Method(
@@ -255,8 +260,22 @@ def test_a_login_in_another_spelling_is_named() -> None:
         ),
         ("unmapped-tariff", "Home 100M", {"wanted": ServiceState(Access.ACTIVE, "Home 100M")}),
         ("unknown-nas", "10.9.9.9", {"sessions": {"u1": ("nas=10.9.9.9", "sid=1", f"since={NOW_S - 3600}")}}),
-        ("rejected", "expired", {"user": {**fields(USER), "check:Expiration": (":= 01 Jan 2020",)}}),
-        ("rejected", "no password", {"user": {"group:home20": "1"}}),
+        (
+            "rejected",
+            "by group home50",
+            {
+                "wanted": ServiceState(Access.ACTIVE, "Home 50M"),
+                "groups": {**GROUPS, "home50": {"check:Auth-Type": (":= Reject",)}},
+            },
+        ),
+        (
+            "cannot-tell",
+            "group night: Login-Time := Al2200-0600 may reject it today",
+            {
+                "user": {**fields(USER), "group:night": "0"},
+                "groups": {**GROUPS, "night": {"check:Login-Time": (":= Al2200-0600",)}},
+            },
+        ),
         ("cannot-tell", "", {"user": {**fields(USER), "check:NAS-Identifier": ("=~ bng.*",)}}),
         (
             "marker-would-not-win",
@@ -920,3 +939,166 @@ def test_rows_as_wanted_and_no_session_in_accounting_asks_the_nas_where_the_reco
         plan = placed().plan(wanted, service, seen_of(user))
         assert isinstance(plan, AccessPlan)
         assert len(plan.steps) == steps, (wanted, service.reasons)
+
+
+# --- a login that something else rejects ---
+
+IN_DISABLED: Value = {**fields(USER), f"group:{DISABLED_GROUP}": "0"}
+EXPIRED: Value = {**fields(USER), "check:Expiration": (":= 01 Jan 2020",)}
+WITH_MARKER: Value = {**fields(IN_DISABLED), "group:suspended": "-1"}
+
+
+def rejected_plan(wanted: ServiceState = SUSPEND, user: Value = IN_DISABLED, sessions: Value = ABSENT) -> AccessPlan:
+    found = planned(wanted, user, sessions, REJECTING)
+    assert isinstance(found, AccessPlan), found
+    return found
+
+
+def test_a_suspension_never_lets_a_rejected_login_in() -> None:
+    """Staff put it into daloRADIUS' disabled group; the marker, read first, would have it accepted into the garden."""
+    plan = rejected_plan()
+    assert plan.steps == ()
+    assert plan.enforce is not None
+    assert recipe().judge(plan.enforce, seen_of(IN_DISABLED, groups=REJECTING), []).how == "stays-rejected"
+    assert (
+        "stays rejected: the login is rejected (Auth-Type), by group daloRADIUS-Disabled-Users" in plan.display["after"]
+    )
+    assert "group suspended is not written, since it would let the login in" in plan.display["after"]
+    assert plan.rests_on == (
+        at("user", "amina.h"),
+        at("group", DISABLED_GROUP),
+        at("group", "home20"),
+    )
+
+
+def test_what_a_rejected_login_has_open_is_ended_all_the_same() -> None:
+    plan = rejected_plan(sessions=ONLINE)
+    (drop,) = plan.steps
+    assert isinstance(drop.do, Effect)
+    assert plan.enforce is not None
+    gone = seen_of(IN_DISABLED, groups=REJECTING)
+    judged = recipe().judge(plan.enforce, gone, [at("session", "u1")])
+    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
+    assert not recipe().enforcement_reads(plan.enforce, gone)
+    assert recipe().enforcement_reads(plan.enforce, {a: gone[a] for a in (at("sessions", "amina.h"),)})
+    again = recipe().judge(plan.enforce, seen_of(IN_DISABLED, ONLINE, REJECTING), [])
+    assert (again.enforced, again.how) == (Enforced.NO, "old-session")
+
+
+def test_a_login_that_staff_enabled_meanwhile_is_not_called_rejected() -> None:
+    plan = rejected_plan(sessions=ONLINE)
+    assert plan.enforce is not None
+    judged = recipe().judge(plan.enforce, seen_of(USER), [at("session", "u1")])
+    assert (judged.enforced, judged.how) == (Enforced.NO, "not-in-effect")
+    assert "the login is no longer rejected, and group suspended was not written" in judged.detail
+    undecided = recipe().judge(plan.enforce, seen_of({**fields(USER), "same-as": ("amína.h",)}), [])  # type: ignore[dict-item]  # dict is invariant in its values
+    assert undecided.enforced is Enforced.NO
+    marked = recipe().judge(plan.enforce, seen_of({**fields(USER), "group:suspended": "-1"}), [])
+    assert marked.enforced is Enforced.PENDING, "somebody wrote the marker: it is judged as any other"
+
+
+@pytest.mark.parametrize("user", [EXPIRED, {"group:home20": "1"}], ids=["expired", "no password"])
+def test_the_marker_is_written_where_the_login_stays_rejected_by_its_own_rows(user: Value) -> None:
+    """Once staff take the rejection away, the suspension holds."""
+    plan = rejected_plan(user=user)
+    assert after_of(plan) == {**fields(user), "group:suspended": "-1"}
+    assert "group suspended holds it once that ends" in plan.display["after"]
+    assert plan.enforce is not None
+    after = {**fields(user), "group:suspended": "-1"}
+    assert recipe().judge(plan.enforce, seen_of(after), []).how == "stays-rejected"  # type: ignore[arg-type]  # as above
+    held = recipe().judge(plan.enforce, seen_of({**fields(USER), "group:suspended": "-1"}), [])
+    assert held.enforced is Enforced.PENDING, "enabled meanwhile: it is suspended at the next login"
+    again = rejected_plan(user=after)  # type: ignore[arg-type]  # as above
+    assert again.steps == ()
+    assert rejected_plan(user=after, sessions=ONLINE).steps, "no session may carry on"  # type: ignore[arg-type]  # as above
+
+
+@pytest.mark.parametrize("user", [WITH_MARKER, {**fields(EXPIRED), "group:suspended": "-1"}], ids=["group", "expired"])
+def test_our_marker_can_always_be_taken_back(user: Value) -> None:
+    """Staff disabled the login before or after the suspension: what we set goes, and what they set stays."""
+    plan = rejected_plan(RESTORE, user, ONLINE)
+    assert after_of(plan) == {name: field for name, field in fields(user).items() if name != "group:suspended"}
+    assert "the login stays rejected: " in plan.display["after"]
+    assert plan.enforce is not None
+    left = {name: field for name, field in fields(user).items() if name != "group:suspended"}
+    judged = recipe().judge(plan.enforce, seen_of(left, groups=REJECTING), [at("session", "u1")])  # type: ignore[arg-type]  # as above
+    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
+    assert "the login stays rejected: " in judged.detail
+    enabled = recipe().judge(plan.enforce, seen_of(USER), [])
+    assert enabled.enforced is Enforced.PENDING, "staff enabled it meanwhile: it is judged as any other"
+
+
+def test_a_reason_without_our_marker_is_lifted_from_a_rejected_login() -> None:
+    plan = rejected_plan(RESTORE)
+    assert plan.steps == ()
+    assert "group suspended is in no row of it; the login stays rejected: " in plan.display["after"]
+
+
+def test_our_marker_is_taken_back_where_nobody_can_tell_the_reply() -> None:
+    user: Value = {**fields(USER), "group:suspended": "-1", "group:odd": "0"}  # type: ignore[dict-item]  # as above
+    found = planned(RESTORE, user, groups={**GROUPS, "odd": {"check:Login-Time": (":= Al0800-1800",)}})
+    assert "group:suspended" not in fields(after_of(found))
+    assert isinstance(found, AccessPlan)
+    assert "what the login gets is not certain: " in found.display["after"]
+
+
+def test_a_tariff_is_changed_of_a_login_that_stays_rejected() -> None:
+    plan = rejected_plan(ServiceState(Access.ACTIVE, "Home 50M"))
+    assert fields(after_of(plan))["group:home50"] == "1"
+    assert "the login stays rejected: " in plan.display["after"]
+
+
+def test_a_comparison_that_nobody_can_decide_rejects_nobody() -> None:
+    """It leaves a tariff's group out at most: such a subscriber can be suspended."""
+    groups = {**GROUPS, "home20": {"check:NAS-Port-Type": ("== Virtual",), "reply:Framed-Pool": (":= cgnat",)}}
+    found = planned(groups=groups)
+    assert isinstance(found, AccessPlan), found
+    assert fields(after_of(found))["group:suspended"] == "-1"
+
+
+def test_a_suspension_rests_on_the_groups_that_were_read() -> None:
+    """Whoever changes what a group does between preview and apply is not surprised by it."""
+    found = planned()
+    assert isinstance(found, AccessPlan)
+    assert found.rests_on == (at("group", "home20"), at("group", "suspended"))
+    restored = planned(RESTORE, {**fields(USER), "group:suspended": "-1"})  # type: ignore[dict-item]  # as above
+    assert isinstance(restored, AccessPlan)
+    assert restored.rests_on == (), "a restore is held up by no group"
+
+
+CHECKS: tuple[Rows, ...] = (
+    (),
+    (("check:Auth-Type", (":= Reject",)),),
+    (("check:Auth-Type", (":= Accept",)),),
+    (("check:Expiration", (":= 01 Jan 2020",)),),
+    (("check:Login-Time", (":= Never",)),),
+    (("check:NAS-Port-Type", ("== Virtual",)),),
+)
+OWN, OF_TARIFFS, OF_STAFF = CHECKS[:4], (CHECKS[0], CHECKS[1], CHECKS[5]), CHECKS
+FALLS: tuple[Rows, ...] = ((), (("reply:Fall-Through", ("= Yes",)),))
+
+
+def test_whatever_the_rows_are_a_suspension_lets_no_rejected_login_in() -> None:
+    """And what it wrote can be taken back, to the letter. All combinations of rows that reject, or may."""
+    now, met = datetime.fromtimestamp(NOW_S, UTC), Counter[str]()
+    for own, group, staff, falls in product(OWN, OF_TARIFFS, OF_STAFF, FALLS):
+        groups: dict[str, Value] = {
+            **GROUPS,
+            "home20": {**fields(GROUPS["home20"]), **dict(group)},  # type: ignore[dict-item]  # rows of a value
+            "staff": dict(staff) or ABSENT,
+            "suspended": {**fields(GROUPS["suspended"]), **dict(falls)},  # type: ignore[dict-item]  # as above
+        }
+        for priority in ("0", "2"):
+            user: Value = {**fields(USER), **dict(own), "group:staff": priority}  # type: ignore[dict-item]  # as above
+            found = planned(user=user, groups=groups)
+            today = effective_reply(user, groups, {"User-Name": "amina.h"}, now=now)
+            met[f"{type(today).__name__} {type(found).__name__}"] += 1
+            if isinstance(found, CannotEnforce) or not found.steps or not isinstance(found.steps[0].do, tuple):
+                continue
+            after = after_of(found)
+            then = effective_reply(after, groups, {"User-Name": "amina.h"}, now=now)
+            assert isinstance(then, Rejected) or not isinstance(today, Rejected)
+            assert not (isinstance(today, CannotTell) and may_reject(user, groups, now=now))
+            back = planned(RESTORE, after, groups=groups)
+            assert after_of(back) == user
+    assert min(met[which] for which in ("Rejected AccessPlan", "CannotTell AccessPlan", "CannotTell CannotEnforce")) > 9

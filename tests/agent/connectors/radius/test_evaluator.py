@@ -21,6 +21,7 @@ from agent.connectors.radius.evaluator import (
     Unmet,
     effective_reply,
     holds,
+    may_reject,
 )
 from agent.connectors.radius.rowset import MalformedRowSetError
 from agent.model import ABSENT, Field, SecretRef, Value
@@ -458,3 +459,30 @@ def test_the_evaluator_does_no_io() -> None:
         nodes = ast.walk(ast.parse(inspect.getsource(module)))
         imported = {n.module or "" for n in nodes if isinstance(n, ast.ImportFrom)}
         assert not imported & {"os", "socket", "trio", "pathlib"}
+
+
+@pytest.mark.parametrize(
+    ("key", "row", "could"),
+    [
+        ("check:Auth-Type", ":= Reject", True),
+        ("check:Auth-Type", ":= LDAP", True),
+        ("check:Auth-Type", ":= Accept", False),
+        ("check:Expiration", ":= 01 Jan 2020", True),
+        ("check:Expiration", ":= 01 Jan 2099", False),
+        ("check:Expiration", ":= whenever", True),
+        ("check:Login-Time", ":= Never", True),
+        ("check:Max-Daily-Session", ":= 3600", True),
+        ("check:NAS-Port-Type", "== Virtual", False),
+        ("check:NAS-Identifier", "=~ bng.*", False),
+        ("check:Simultaneous-Use", ":= 1", False),
+        ("check:Cleartext-Password", ":= x", False),
+        ("reply:Framed-Pool", ":= x", False),
+        ("check:Framed-Pool", ":= x", False),
+    ],
+)
+def test_which_rows_could_reject_a_login(key: str, row: str, could: bool) -> None:
+    """Asked where the reply cannot be told; a comparison rejects nobody, since it leaves a group out at most."""
+    found = may_reject({"check:Cleartext-Password": SecretRef("ab" * 32)}, {"staff": {key: (row,)}}, now=NOW)
+    assert bool(found) is could
+    assert not found or found == f"group staff: {key.partition(':')[2]} {row}"
+    assert may_reject(ABSENT, {"staff": ABSENT}, now=NOW) == ""

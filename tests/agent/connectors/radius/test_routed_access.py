@@ -38,6 +38,7 @@ from agent.model import (
     Transition,
     Value,
 )
+from agent.reasons import ProofReason
 
 LOGIN = "amina.h"
 SERVICE = Service("C-1/home", "C-1", "Amina", "home", LOGIN, "pppoe", "Home 20M")
@@ -60,6 +61,7 @@ class Inner:
     def __init__(self, verdict: Judgement | None = None, *, coa: bool = False) -> None:
         self.verdict = verdict or Judgement(Enforced.YES, "inferred", "new session")
         self.coa = coa
+        self.as_wanted = False
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         return [a for a in (WHERE,) if a not in seen]
@@ -72,6 +74,8 @@ class Inner:
         return NetworkState(Access.ACTIVE, tariff="Home 20M", sessions=tuple(told))
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan:
+        if self.as_wanted:
+            return AccessPlan((), None, {"after": "pay page only"}, (WHERE,))
         write = Step(1, self.target, (Transition(Address("radius/main/user/x"), Seen(ABSENT, 0), {"a": "b"}),))
         rungs = [Step(2, self.target, effect("coa", None), (1,))] if self.coa else []
         n = len(rungs) + 2
@@ -448,3 +452,25 @@ def test_routers_that_were_not_read_are_named() -> None:
         "sessions, rules and entries on bng-1 were not read",
         "sessions, rules and entries on bng-2 were not read",
     )
+
+
+def test_a_good_session_that_only_a_router_knows_of_is_not_ended_again() -> None:
+    """A second reason for somebody who is suspended, and sits in the garden: nothing is sent."""
+    inner = Inner()
+    inner.as_wanted = True
+    only = {"bng-2": [("*1", {"address": "100.64.0.7", "login": LOGIN})]}
+    held = plan_of(recipe(inner).plan(SUSPEND, SERVICE, seen_of(only_here=only, listed=["100.64.0.7"])))
+    assert (held.steps, held.rests_on) == ((), (WHERE,))
+    loose = plan_of(recipe(inner).plan(SUSPEND, SERVICE, seen_of(only_here=only)))
+    assert [step.target for step in loose.steps] == ["routeros/bng-2"]
+
+
+def test_a_session_on_a_router_contradicts_a_rejected_login() -> None:
+    inner = Inner(Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, "the login stays rejected"))
+    enforce = Enforcement(
+        "radius/main", WHERE, {"method": "pppoe", "state": "suspended", "router-lists": "suspended"}, 60
+    )
+    assert recipe(inner).judge(enforce, seen_of(), []).how == "stays-rejected"
+    only = {"bng-2": [("*1", {"address": "100.64.0.7", "login": LOGIN})]}
+    found = recipe(inner).judge(enforce, seen_of(only_here=only), [])
+    assert (found.enforced, found.how) == (Enforced.NO, "not-in-effect")

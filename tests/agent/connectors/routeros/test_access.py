@@ -196,8 +196,7 @@ def test_refusals_of_the_secret() -> None:
     refused(planned(secret={"copies": "2"}), "ambiguous-login", "2 PPP secrets")
     refused(planned(secret={**SECRET, "profile": "vip"}), "other-profile", "vip", "home20")
     refused(planned(secret={**SECRET, "profile": "home50"}), "other-profile", "home50", "home20")
-    refused(planned(RESTORE, secret={**SUSPENDED, "disabled": "true"}), "disabled")
-    assert plan_of(planned(secret={**SECRET, "disabled": "true"})).steps
+    refused(planned(UPGRADE, secret={**SECRET, "disabled": "true"}), "disabled")
     refused(planned(service=replace(SERVICE, tariff="Gold")), "unmapped-tariff", "Gold")
     refused(planned(ServiceState(Access.ACTIVE, "Gold")), "unmapped-tariff", "Gold")
 
@@ -402,3 +401,42 @@ def test_a_login_that_the_router_does_not_know_is_absent() -> None:
     state = state_of(secret=ABSENT, sessions=ONLINE)
     assert (state.absent, state.access, state.unknown) == (True, None, "edge-1 has no PPP secret amina.h")
     assert len(state.sessions) == 1
+
+
+# --- a secret that staff disabled ---
+
+
+def test_our_profile_is_set_and_taken_back_on_a_secret_that_stays_disabled() -> None:
+    off = {**SECRET, "disabled": "true"}
+    suspend = plan_of(planned(secret=off))
+    ((write,),) = [step.do for step in suspend.steps if isinstance(step.do, tuple)]
+    assert write.after == {**off, "profile": "suspended", "comment": "isp:suspended"}
+    assert suspend.display["after"].startswith(
+        "the login stays rejected: its PPP secret is disabled · once that ends: pay"
+    )
+    restore = plan_of(planned(RESTORE, secret={**SUSPENDED, "disabled": "true"}, sessions=ONLINE))
+    ((write,),) = [step.do for step in restore.steps if isinstance(step.do, tuple)]
+    assert write.after == off
+    assert restore.display["after"].startswith("the login stays rejected: its PPP secret is disabled")
+    for plan, after in [(suspend, {**SUSPENDED, "disabled": "true"}), (restore, off)]:
+        assert plan.enforce is not None
+        recipe = PppAccess(METHOD)
+        where = at("ppp/active", "amina.h")
+        assert recipe.enforcement_reads(plan.enforce, {where: Seen(ABSENT, NOW_S)}) == [at("ppp/secret", "amina.h")]
+        judged = recipe.judge(plan.enforce, seen_of(secret=after), [at("ppp/session", "0x81")])
+        assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
+        assert judged.detail == "the login stays rejected: its PPP secret is disabled"
+        online = recipe.judge(plan.enforce, seen_of(secret=after, sessions=ONLINE), [])
+        assert (online.enforced, online.how) == (Enforced.NO, "old-session")
+        moved = recipe.judge(plan.enforce, seen_of(secret={**after, "profile": "vip"}), [])
+        assert (moved.enforced, moved.how) == (Enforced.NO, "not-in-effect")
+        enabled = recipe.judge(plan.enforce, seen_of(secret={**after, "disabled": "false"}), [])
+        assert (enabled.enforced, enabled.how) == (Enforced.PENDING, "offline")
+
+
+def test_who_has_nothing_of_ours_and_is_disabled_loses_the_reason_only() -> None:
+    plan = plan_of(planned(RESTORE, secret={**SECRET, "disabled": "true"}))
+    assert (plan.steps, plan.rests_on) == ((), (at("ppp/secret", "amina.h"),))
+    assert plan.enforce is not None
+    assert PppAccess(METHOD).judge(plan.enforce, seen_of({**SECRET, "disabled": "true"}), []).how == "stays-rejected"
+    assert "stays rejected" in plan.display["after"]

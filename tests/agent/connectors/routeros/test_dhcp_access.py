@@ -206,7 +206,8 @@ def test_refusals_of_the_lease() -> None:
     for wanted in (SUSPEND, RESTORE):
         refused(planned(wanted, lease={**LEASE, "dynamic": "true"}), "dynamic-lease", "make it static")
         refused(planned(wanted, lease={**LEASE, "radius": "true"}), "by-radius", "RADIUS")
-        refused(planned(wanted, lease={**LEASE, "disabled": "true"}), "disabled", "another one")
+        other = wanted if wanted is SUSPEND else UPGRADE
+        refused(planned(other, lease={**LEASE, "disabled": "true"}), "disabled", "another one")
         refused(planned(wanted, lease={**LEASE, "rate-limit": "7M/7M"}), "other-limit", "7M/7M", "20000000/20000000")
         refused(planned(wanted, lease={**LEASE, "rate-limit": ""}), "other-limit", "none")
         refused(planned(replace(wanted, tariff="Gold")), "unmapped-tariff", "Gold")
@@ -235,9 +236,40 @@ def test_a_list_keeps_in_only_with_a_rule_and_a_restore_needs_none() -> None:
     assert plan_of(planned(RESTORE, lease=IN_LIST, rules=[])).steps
 
 
-def test_who_is_blocked_by_somebody_else_is_not_said_to_be_restored() -> None:
-    refused(planned(RESTORE, lease={**IN_LIST, "block-access": "true"}), "blocked", "block-access")
-    assert plan_of(planned(SUSPEND, lease={**LEASE, "block-access": "true"})).steps
+@pytest.mark.parametrize(
+    ("off", "says"),
+    [({"block-access": "true"}, "its lease has block-access"), ({"disabled": "true"}, "its lease is disabled")],
+)
+def test_our_list_is_taken_back_from_a_lease_that_staff_blocked(off: dict[str, str], says: str) -> None:
+    """It is not said to be restored: the client gets no address."""
+    plan = plan_of(planned(RESTORE, lease={**IN_LIST, **off}))
+    assert write_of(plan).after == {**LEASE, **off}
+    assert plan.display["after"].startswith(f"the login stays rejected: {says} · once that ends: ")
+    assert plan.enforce is not None
+    judged = DhcpAccess(LISTED).judge(plan.enforce, seen_of({**LEASE, **off}, client=OFFLINE), [])
+    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
+    assert says in judged.detail
+    enabled = DhcpAccess(LISTED).judge(plan.enforce, seen_of(LEASE, client=OFFLINE), [])
+    assert (enabled.enforced, enabled.how) == (Enforced.PENDING, "offline")
+    nothing = plan_of(planned(RESTORE, lease={**LEASE, **off}))
+    assert (nothing.steps, nothing.rests_on) == ((), (at("dhcp/lease", MAC),))
+    assert nothing.enforce is not None
+    judged = DhcpAccess(LISTED).judge(nothing.enforce, seen_of({**LEASE, **off}, client=OFFLINE), [])
+    assert judged.how == "stays-rejected"
+
+
+def test_a_lease_that_staff_blocked_is_not_unblocked() -> None:
+    """It has no mark of ours: where blocking is the suspension too, neither a restore nor a tariff lets it in."""
+    staff = {**LEASE, "block-access": "true"}
+    assert plan_of(planned(SUSPEND, lease=staff)).steps
+    refused(planned(UPGRADE, lease=staff), "blocked", "block-access")
+    assert plan_of(planned(RESTORE, BLOCKED, lease=staff, client=OFFLINE)).steps == ()
+    upgrade = plan_of(planned(UPGRADE, BLOCKED, lease=staff))
+    assert write_of(upgrade).after == {**staff, "rate-limit": "50000000/50000000"}
+    assert upgrade.enforce is not None
+    judged = DhcpAccess(BLOCKED).judge(upgrade.enforce, seen_of(write_of(upgrade).after, client=OFFLINE), [])
+    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
+    assert write_of(plan_of(planned(RESTORE, BLOCKED, lease=IN_BLOCK))).after == LEASE
 
 
 def test_a_kick_begins_connections_anew_and_changes_nothing() -> None:

@@ -226,8 +226,25 @@ def test_refusals_of_the_user() -> None:
 
 
 def test_a_disabled_user_is_restored_only_where_that_is_how_it_is_suspended() -> None:
-    refused(planned(RESTORE, user={**IN_GARDEN, "disabled": "true"}), "disabled", "cannot log in")
+    staff = {**USER, "disabled": "true"}
+    restore = plan_of(planned(RESTORE, user={**IN_GARDEN, "disabled": "true"}))
+    assert write_of(restore).after == staff
+    assert "the login stays rejected: its hotspot user is disabled" in restore.display["after"]
+    assert restore.enforce is not None
+    judged = HotspotAccess(GARDEN).judge(restore.enforce, seen_of(staff), [])
+    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
     assert write_of(plan_of(planned(RESTORE, DISABLE, user=OFF))).after == USER
+
+
+def test_a_user_that_staff_disabled_is_never_enabled() -> None:
+    """It has no mark of ours. To suspend it changes nothing, and so there is nothing to take back."""
+    staff = {**USER, "disabled": "true"}
+    suspend, restore = plan_of(planned(SUSPEND, DISABLE, user=staff)), plan_of(planned(RESTORE, DISABLE, user=staff))
+    assert (suspend.steps, restore.steps) == ((), ())
+    assert suspend.rests_on == restore.rests_on == (at("hotspot/user", "amina.h"),)
+    assert "the login stays rejected: its hotspot user is disabled" in restore.display["after"]
+    assert plan_of(planned(SUSPEND, DISABLE, user=staff, sessions=ONLINE)).steps, "what is open is ended"
+    refused(planned(UPGRADE, DISABLE, user=staff), "disabled", "cannot log in")
 
 
 def test_refusals_of_a_profile_that_keeps_nobody_in() -> None:
@@ -279,7 +296,14 @@ def test_bindings_of_others_and_those_that_do_nothing(binding: dict[str, str]) -
 
 def test_who_is_blocked_is_not_said_to_be_restored() -> None:
     blocked = [("0", BYPASS | {"type": "blocked"})]
-    refused(planned(RESTORE, user={**IN_GARDEN, "mac-address": MAC}, bindings=blocked), "blocked", MAC)
+    user = {**IN_GARDEN, "mac-address": MAC}
+    restore = plan_of(planned(RESTORE, user=user, bindings=blocked))
+    assert f"the login stays rejected: an ip-binding blocks {MAC}" in restore.display["after"]
+    assert restore.enforce is not None
+    after = write_of(restore).after
+    judged = HotspotAccess(GARDEN).judge(restore.enforce, seen_of(after, bindings=blocked), [])
+    assert (judged.enforced, judged.how) == (Enforced.YES, "stays-rejected")
+    refused(planned(UPGRADE, user={**USER, "mac-address": MAC}, bindings=blocked), "blocked", MAC)
     assert plan_of(planned(SUSPEND, user={**USER, "mac-address": MAC}, bindings=blocked)).steps
 
 

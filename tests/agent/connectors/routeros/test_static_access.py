@@ -623,6 +623,20 @@ def test_who_is_held_by_another_list_too_is_not_said_to_be_restored() -> None:
     assert isinstance(world.plan(RESTORE), AccessPlan)
 
 
+def test_our_entry_is_taken_back_where_another_list_holds_the_address_too() -> None:
+    world = World()
+    world.rules = [DROP, {**DROP, "src-address-list": "blocked"}]
+    world.entries = {**OURS, at("ip/list", f"{V4} blocked"): {**entry(V4, comment="staff"), "list": "blocked"}}
+    plan = plan_of(world.plan(RESTORE))
+    assert plan.display["after"].startswith(f"the login stays rejected: {V4} is also in list blocked")
+    world.write(plan)
+    assert ENTRY not in world.entries
+    assert world.judged(plan) == (Enforced.YES, "stays-rejected", world.judged(plan)[2])
+    assert f"{V4} is also in list blocked" in world.judged(plan)[2]
+    del world.entries[at("ip/list", f"{V4} blocked")]
+    assert world.judged(plan)[:2] == (Enforced.YES, "seen")
+
+
 # --- what the router reads now ---
 
 
