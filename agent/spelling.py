@@ -1,6 +1,6 @@
 """Spellings: texts that people write differently and mean alike. Names in any case, MAC addresses, phone numbers.
 
-All of it is pure, and idempotent: what is folded already folds to itself.
+All of it is pure, and idempotent: a folded text folds to itself.
 """
 
 from __future__ import annotations

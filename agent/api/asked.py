@@ -8,7 +8,7 @@ from agent.api.call import ApiCall, optional_number
 from agent.changes.auditlog import history
 from agent.changes.auditlog.history import Period
 from agent.changes.journal.plans import ItemRow
-from agent.inventory import book, resolve
+from agent.inventory import finding
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 
@@ -25,7 +25,7 @@ def asked_person(call: ApiCall) -> str:
     return call.who if q.get("mine") == "1" else q.get("by", "")
 
 
-def asked_services(call: ApiCall) -> tuple[str, ...] | None:
+async def asked_services(call: ApiCall) -> tuple[str, ...] | None:
     """Return the services that `for` means; None: it is not asked for.
 
     A service that left the inventory may still have a history.
@@ -36,11 +36,10 @@ def asked_services(call: ApiCall) -> tuple[str, ...] | None:
     ref = call.request.query.get("for")
     if ref is None:
         return None
-    index = resolve.Index(book.services(call.parts.store.reader))
-    known = [service.ref for service in index.named(ref)]
+    known = [service.ref for service in await finding.named(call.parts.store, ref)]
     known += history.services_named(call.parts.store.reader, ref.strip())
     if not known:
-        raise HttpError(404, HttpReason.UNKNOWN_SERVICE, unknown_text(index, ref))
+        raise await unknown(call, ref)
     return tuple(dict.fromkeys(known))
 
 
@@ -49,9 +48,9 @@ def item_results(items: Iterable[ItemRow]) -> list[dict[str, object]]:
     return [{"service": i.service, "state": i.state.value, "reason": i.reason, "detail": i.detail} for i in items]
 
 
-def unknown_text(index: resolve.Index, ref: str) -> str:
-    """Return that there is no such service, and which ones are called nearly so."""
-    found = index.resolve(ref)
-    near = found.suggestions if isinstance(found, resolve.Unknown) else ()
+async def unknown(call: ApiCall, ref: str) -> HttpError:
+    """Return the refusal that there is no such service, with those that are called nearly so."""
+    near = await finding.suggested(call.parts.store, ref)
     hint = f" (did you mean {', '.join(near)}?)" if near else f": ispagent subscriber find {ref[:40]}"
-    return f"there is no subscriber, service, login or MAC address {ref[:80]}{hint}"
+    told = f"there is no subscriber, service, login or MAC address {ref[:80]}{hint}"
+    return HttpError(404, HttpReason.UNKNOWN_SERVICE, told)

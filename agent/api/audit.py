@@ -19,7 +19,7 @@ async def _list_events(call: ApiCall) -> Response:
     wanted = EventFilter(
         period=asked_period(call),
         plan=plans.find(call.parts.store.reader, q["change"]) if "change" in q else None,
-        services=asked_services(call),
+        services=await asked_services(call),
         by=asked_person(call),
         after=number(q.get("after", "0"), "after"),
         newest_first=q.get("newest") == "1",

@@ -88,7 +88,7 @@ async def _list_changes(call: ApiCall) -> Response:
         period=asked_period(call),
         states=_states(q["state"]) if "state" in q else None,
         by=asked_person(call),
-        services=asked_services(call),
+        services=await asked_services(call),
         limit=min(number(q.get("limit", str(history.LIMIT)), "limit"), history.LIMIT_MAX),
     )
     found = history.changes(call.parts.store.reader, wanted)

@@ -7,16 +7,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
 from agent.api import cpes
-from agent.api.asked import item_results, unknown_text
+from agent.api.asked import item_results, unknown
 from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, number, unb64
 from agent.api.network import read_network
 from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ChangeFilter, ListedChange
 from agent.changes.journal import plans
 from agent.connectors.base import AddressHolder
-from agent.inventory import book, finding, resolve
-from agent.reasons import HttpReason
-from agent.runtime.errors import HttpError
+from agent.inventory import book, finding
 from agent.runtime.http import Response
 
 CHANGES_SHOWN: Final = 5
@@ -68,12 +66,11 @@ def _address(text: str) -> IPv4Address | IPv6Address | None:
 async def _show(call: ApiCall) -> Response:
     """Return all that is known of a customer; the network is asked now, unless `network` is 0."""
     p, ref, q = call.parts, call.values[0].strip(), call.request.query
-    index = resolve.Index(book.services(p.store.reader))
-    services = index.named(ref)
+    services = await finding.named(p.store, ref)
     refs = tuple(dict.fromkeys([*(s.ref for s in services), *history.services_named(p.store.reader, ref)]))
     if not refs:
-        raise HttpError(404, HttpReason.UNKNOWN_SERVICE, unknown_text(index, ref))
-    facts, now_s = book.facts(p.store.reader), p.clock.wall_s()
+        raise await unknown(call, ref)
+    facts, now_s = book.some_facts(p.store.reader, [s.subscriber for s in services]), p.clock.wall_s()
     network = await read_network(call, services) if q.get("network") != "0" else {}
     limit = history.LIMIT_MAX if q.get("history") == "1" else CHANGES_SHOWN
     people = {s.subscriber for s in services}

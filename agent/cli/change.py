@@ -91,7 +91,7 @@ def ask(fields: Json, as_json: bool) -> None:
 
 
 def show(change: Json, as_json: bool, *, listing: bool) -> None:
-    """Print a change: its preview, and what became of it."""
+    """Print a change: its preview and its result."""
     if as_json:
         print_json(change)
         return
@@ -232,7 +232,7 @@ def adopt(
 
 @app.command()
 def revert(id_: Id, hold: Hold = False, alone: Alone = False, as_json: AsJson = False) -> None:
-    """Take back a change: a new plan from today's state, item by item, skipping what was changed since."""
+    """Take back a change: a new plan from today's state, item by item, skipping items that were changed since."""
     ask({"action": "revert", "change": id_, "on_failure": "continue", "hold": hold, "alone": alone}, as_json)
 
 
@@ -260,13 +260,13 @@ def list_(
 def show_(
     id_: Id,
     export: Annotated[
-        Path | None, typer.Option("--export", help="Write what an approver needs into this folder")
+        Path | None, typer.Option("--export", help="Write the files for an approver into this folder")
     ] = None,
     list_items: Annotated[bool, typer.Option("--list", help="List every item")] = False,
     open_items: Annotated[bool, typer.Option("--open", help="List the items that need a person")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show a change: its preview, its approvals, what became of it."""
+    """Show a change: its preview, its approvals, its result."""
     if export is not None:
         _export(id_, export)
         return
@@ -296,7 +296,7 @@ def _export(id_: str, folder: Path) -> None:
 
 
 def submit(file: Path, as_json: bool, id_: str = "") -> None:
-    """Hand in a signed statement and print what became of it."""
+    """Hand in a signed statement and print the answers."""
     body = {"envelope": client.b64(read_file(file)), "change": id_}
     answers = cast("list[Json]", call("POST", "/v1/statements", body))
     if as_json:
@@ -340,7 +340,7 @@ def reject(id_: Id, file: Signed, as_json: AsJson = False) -> None:
 
 @app.command()
 def cancel(id_: Id, file: Signed, as_json: AsJson = False) -> None:
-    """Hand in a cancel that its person signed: what is not sent yet never is."""
+    """Hand in a cancel that its person signed: steps that are not sent yet never are."""
     submit(file, as_json, id_)
 
 

@@ -1,4 +1,4 @@
-"""What became of a change, for people: nothing is called done that was not read back, nothing unknown is hidden."""
+"""The result of a change, for people: nothing is called done that was not read back, nothing unknown is hidden."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _approved_by(change: Json) -> str:
 
 
 def outcome_text(change: Json, *, only_open: bool = False) -> str:
-    """Return what became of a change; empty while it has not started."""
+    """Return the result of a change; empty while it has not started."""
     if change["gate"] == "open":
         if not change["approvals"] and not change["waits_because"]:
             return ""

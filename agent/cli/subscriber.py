@@ -1,4 +1,4 @@
-"""`ispagent subscriber`: who the agent knows."""
+"""`ispagent subscriber`: the inventory of subscribers and their services."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 @app.command("import")
 def import_(
     file: Annotated[Path, typer.Argument(help="CSV with a header; - is standard input")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, store nothing")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, store nothing")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Merge a CSV of services into the inventory; what it leaves out stays."""
+    """Merge a CSV of services into the inventory; services that it leaves out stay."""
     body = {"csv": client.b64(read_file(file)), "dry_run": dry_run}
     done = call_object("POST", "/v1/subscribers/import", body, timeout_s=120)
     if as_json:
@@ -70,7 +70,7 @@ def find(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="Services to show")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Find services by any part of what is known of them; MAC addresses and phone numbers in any spelling."""
+    """Find services by any part of their data; MAC addresses and phone numbers in any spelling."""
     wanted = " ".join(text)
     found = call_object("GET", f"/v1/subscriber-search?text={quote(wanted, safe='')}&limit={limit}")
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -101,6 +101,13 @@ def _fact(row: sqlite3.Row) -> BillingFact:
 def facts(reader: sqlite3.Connection) -> dict[str, BillingFact]:
     """Return every billing fact by subscriber."""
     return {r["subscriber"]: _fact(r) for r in reader.execute("SELECT * FROM fact")}
+
+
+def some_facts(reader: sqlite3.Connection, subscribers: Iterable[str]) -> dict[str, BillingFact]:
+    """Return the billing facts of some subscribers, by subscriber."""
+    query = "SELECT * FROM fact WHERE subscriber = ?"
+    rows = [reader.execute(query, (subscriber,)).fetchone() for subscriber in dict.fromkeys(subscribers)]
+    return {row["subscriber"]: _fact(row) for row in rows if row is not None}
 
 
 def inventory_address(ref: str) -> Address:

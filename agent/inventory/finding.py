@@ -15,6 +15,7 @@ from typing import Final
 
 from agent.inventory import book
 from agent.inventory.mapping_check import networks
+from agent.inventory.resolve import SUGGESTIONS, Index
 from agent.model import Service
 from agent.spelling import fold, mac_digits, phone_of
 from agent.store.db import Store
@@ -55,8 +56,7 @@ async def find(store: Store, text: str, limit: int = HITS) -> Found:
         text: as a person typed it; more than `TEXT_CHARS` characters fit nothing.
         limit: services to return.
     """
-    if store.query("SELECT (SELECT count(*) FROM service) <> (SELECT count(*) FROM service_key)")[0][0]:
-        await store.run(book.WriteKeys())
+    await _fill(store)
     wanted = _Wanted.of(text)
     if not wanted.words or len(text) > TEXT_CHARS:
         return Found((), 0)
@@ -66,6 +66,33 @@ async def find(store: Store, text: str, limit: int = HITS) -> Found:
         return Found(_services(store, ranked[:limit]), min(len(ranked), HITS_MAX), more=len(ranked) > HITS_MAX)
     near = _near(store, wanted)
     return Found(_services(store, near[:limit]), len(near), near=True)
+
+
+async def named(store: Store, ref: str) -> tuple[Service, ...]:
+    """Return every service that a reference may mean, as `resolve.Index.named` does, without reading all services."""
+    await _fill(store)
+    folded, mac = fold(ref), mac_digits(ref)
+    if not folded:
+        return ()
+    rows = store.reader.execute(
+        "SELECT ref FROM service_key WHERE instr(char(10) || keys || char(10), ?) > 0 OR instr(keys, ?) = 1"
+        " OR instr(char(10) || keys || char(10), ?) > 0",
+        (f"\n{folded}\n", f"{folded}/", f"\nmac={mac}\n" if mac else f"\n{folded}\n"),
+    )
+    may_be = book.some_services(store.reader, [r["ref"] for r in rows])
+    return Index(may_be).named(ref)
+
+
+async def suggested(store: Store, ref: str) -> tuple[str, ...]:
+    """Return the refs of services that a wrong reference may have meant: other services of it, or one letter away."""
+    found = await find(store, ref.partition("/")[0], limit=SUGGESTIONS)
+    return tuple(service.ref for service in found.services)
+
+
+async def _fill(store: Store) -> None:
+    """Write the keys of services that have none, as those of an older database."""
+    if store.query("SELECT (SELECT count(*) FROM service) <> (SELECT count(*) FROM service_key)")[0][0]:
+        await store.run(book.WriteKeys())
 
 
 def of_login(store: Store, login: str) -> tuple[Service, ...]:
@@ -131,7 +158,7 @@ def _hits(store: Store, wanted: _Wanted) -> Mapping[str, str]:
 
 
 def _near(store: Store, wanted: _Wanted) -> list[str]:
-    """Return services whose keys differ from the text in a letter or two side by side.
+    """Return services with keys that differ from the text in a letter or two side by side.
 
     Of a text with one mistake one half is right, of a long one two thirds: SQLite finds those, Python compares them.
     """

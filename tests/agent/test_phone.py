@@ -121,7 +121,10 @@ async def test_changes_are_found_by_whose_when_and_what(
         assert (wrong.code, wrong.err.partition(",")[0]) == (2, "state: expected waiting-for-approval")
         nobody = await at.type("change", "list", "--for", "C-9")
         assert nobody.code == 2
-        assert "there is no subscriber, service, login or MAC address C-9 (did you mean C-1/home" in nobody.err
+        told = "there is no subscriber, service, login or MAC address"
+        assert nobody.err == f"{told} C-9: ispagent subscriber find C-9\n"
+        near = await at.type("change", "list", "--for", "Sylva")
+        assert near.err == f"{told} Sylva (did you mean C-2/home?)\n"
 
 
 async def test_after_the_end_every_item_says_its_result(

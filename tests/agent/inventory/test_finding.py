@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent.inventory.book import ImportServices
-from agent.inventory.finding import HITS_MAX, TEXT_CHARS, Found, find
+from agent.inventory.finding import HITS_MAX, TEXT_CHARS, Found, find, named, suggested
+from agent.inventory.resolve import Index
 from agent.model import Service
 from agent.store.db import Tx
 from tests.agent.store.stores import Agent
@@ -94,6 +95,20 @@ async def test_near_ones_are_said_to_be_near(agent: Agent) -> None:
 
 async def test_nothing_fits(agent: Agent) -> None:
     assert [refs(await find(agent.store, text)) for text in NONE] == [[]] * len(NONE)
+
+
+async def test_a_reference_means_the_same_as_among_all_services(agent: Agent) -> None:
+    index = Index({s.ref: s for s in ALL})
+    said = [
+        *("C-1", "c-1/HOME", " C-1/shop ", "amina.h", "AMINA.H", "4C5E.0CAA.BB02", "4c:5e:0c:aa:bb:03", "C-10", "C"),
+        *("home", "С-1", "joao@isp.example", "JOAO@isp.example", "", "  ", "/", "Амина Хасан", "u12", "T-7", "c-12"),
+    ]
+    found = {text: sorted(s.ref for s in await named(agent.store, text)) for text in said}
+    assert found == {text: sorted(s.ref for s in index.named(text)) for text in said}
+    assert found["C-1"] == ["C-1/home", "C-1/shop"]
+    assert found["4C5E.0CAA.BB02"] == ["C-2/home"]
+    assert found["С-1"] == [], "a look-alike is found, and never acted on"
+    assert await suggested(agent.store, "C-1/hone") == ("C-1/home", "C-1/shop", "C-10/home", "C-11/home", "C-12/home")
 
 
 async def test_more_than_asked_for_are_counted(agent: Agent) -> None:
