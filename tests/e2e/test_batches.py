@@ -14,11 +14,12 @@ import trio
 from agent.store.db import Tx
 from lab.isp import Isp
 from lab.population import LabService
-from tests.e2e.files import ref_of, stamp
+from tests.e2e.files import dsn_of, ref_of, stamp
 from tests.e2e.site import ApiRefusedError, Json, Site, at_work, item_states
+from tests.servers import MariaDB, PostgreSQL
 from trust import chain
 from trust import envelope as envelopes
-from trust.policy import Window, preset
+from trust.policy import RiskClass, Window, preset
 
 pytestmark = pytest.mark.slow
 EVENING_S = 360.0
@@ -151,3 +152,87 @@ async def office_is_closed(site: Site) -> None:
     (answer,) = await site.hand_in(document)
     assert answer["accepted"], answer
     site.files.trust = trust
+
+
+async def test_what_is_over_an_hourly_limit_starts_by_itself_in_its_turn(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as (isp, site):
+        await low_limit(site, 2)
+        one, two, three, four = map(ref_of, online(isp)[:4])
+        assert (await site.do("suspend", one, two))["state"] == "done"
+        next_, last = await site.ask("suspend", three), await site.ask("suspend", four)
+        for change in (next_, last):
+            assert change["start_by"] >= change["made"] + 3500, "signed so that its turn comes before"
+            await site.approve(change, "joseph")
+        held = await site.wait_for(next_, lambda c: "it waits its turn" in c["waits_because"])
+        assert "class low may change 2 services an hour: 2 were, this adds 1; it starts from" in held["waits_because"]
+        behind = await site.wait_for(last, lambda c: "waits its turn" in c["waits_because"])
+        assert f"behind {next_['id']}" in behind["waits_because"]
+        said = (await site.files.type("change", "show", next_["id"])).out
+        assert "waits its turn" in said
+
+        site.clock.pass_s(3600)
+        for change in (next_, last):
+            assert (await site.wait_end(change))["state"] == "done"
+
+
+async def low_limit(site: Site, most: int) -> None:
+    """Have owners sign a limit of class *low*."""
+    first, before = envelopes.decode_untrusted(site.files.signed_trust()[0]), site.files.trust
+    low = tuple(replace(c, budget_per_hour=most) if c.risk_class is RiskClass.LOW else c for c in before.policy)
+    trust = replace(before, version=2, prev=chain.head_sha256(first), issued=before.issued + 1, policy=low)
+    (answer,) = await site.hand_in(site.people.sign_trust(trust)[0])
+    assert answer["accepted"], answer
+    site.files.trust = trust
+
+
+async def test_the_rest_of_a_batch_is_asked_for_again_by_its_id(tmp_path: Path) -> None:
+    async with at_work(tmp_path) as (isp, site):
+        done, stale = online(isp)[:2]
+        asked = await site.ask("suspend", ref_of(done), ref_of(stale), reason="abuse")
+        await isp.database.execute("DELETE FROM radreply WHERE username = ?", (stale.login,))
+        await isp.database.execute(
+            "INSERT INTO radreply (username, attribute, op, value) VALUES (?, 'Session-Timeout', ':=', '60')",
+            (stale.login,),
+        )
+        over = await site.apply(asked)
+        assert {ref: s for ref, (s, _) in item_states(over).items()} == {
+            ref_of(done): "applied",
+            ref_of(stale): "stale",
+        }
+        assert f"ispagent change again {over['id']}" in (await site.files.type("change", "show", over["id"])).out
+
+        again = await site.files.type("change", "again", over["id"])
+        assert again.code == 0, again.err
+        assert f"left out  {ref_of(done)}: done" in again.out
+        (new,) = [c for c in await site.call("GET", "/v1/changes") if c["id"] != over["id"]]
+        ended = await site.apply(await site.show(new["id"]))
+        assert {ref: s for ref, (s, _) in item_states(ended).items()} == {ref_of(stale): "applied"}
+        assert "abuse" in str(ended["documents"][1])
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("made", [PostgreSQL, MariaDB])
+async def test_a_database_that_restarts_in_the_middle_ends_nothing(
+    tmp_path: Path, made: type[PostgreSQL | MariaDB]
+) -> None:
+    """Stopped among 60 suspensions, and back some seconds later: nothing fails, is cancelled, or is written twice."""
+    server = made(durable=True)
+    with server:
+        database = server.fresh()
+        isp_options = {"services": 90, "nas": 3, "dial": False, "dsn": dsn_of(database)}
+        policy = {"pace": 10, "canary": 2, "stop_failed_percent": 1}
+        async with at_work(tmp_path, isp=isp_options, policy=policy) as (isp, site):
+            listed = online(isp)[:60]
+            change = await site.ask("suspend", *map(ref_of, listed), reason="abuse")
+            await site.approve(change, "joseph", "lena")
+            await until(site, change, lambda states: states.count("set-at-next-login") >= 5, 60)
+            await trio.to_thread.run_sync(server.stop)  # fast: every connection is cut
+            with trio.move_on_after(4):  # away, while items are begun one after the other
+                await until(site, change, lambda states: states.count("waiting") >= 20, 60)
+            await trio.to_thread.run_sync(server.start_again)
+            over = await until(site, change, lambda states: not {"planned", "running", "waiting"} & set(states), 90)
+            assert {s for s, _ in item_states(over).values()} == {"set-at-next-login"}
+            marked = database.run(
+                "SELECT username, count(*) FROM radusergroup WHERE groupname = 'suspended' GROUP BY 1"
+            )
+            assert sorted(marked) == sorted((s.login, 1) for s in listed)
