@@ -1,7 +1,7 @@
-"""Rolling budgets: how many services a risk class or a standing authority may change in any hour, and who is next.
+"""Rolling budgets: the number of services that a risk class or a standing authority may change in any hour.
 
-What a budget does not cover now waits for its turn, first come, first served. Nothing of it is lost: a plan's start
-deadline is signed so that its turn comes before.
+A plan over its budget waits for its turn, first come, first served. It does not expire meanwhile: its signed start
+deadline covers the turn.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from agent.changes.journal.trust_state import Query
 
 HOUR_S = 3600
 Uses = Sequence[tuple[float, int]]
-"""When something was used (unix seconds), and how many services it was used for."""
+"""Uses of a budget: the time (unix seconds) and the number of services of each."""
 
 
 def next_turn(uses: Uses, ahead: Sequence[int], mine: int, most: int, now_s: float) -> float | None:
-    """Return when `mine` services fit into a budget, after those ahead; None: never, they are more than it allows.
+    """Return the time at which `mine` services fit into a budget after those ahead; None: the budget is smaller.
 
     Args:
-        uses: what was used of it within the last hour.
-        ahead: sizes of what waits before, in its order.
-        mine: how many services are asked for.
-        most: how many the budget allows in any hour.
+        uses: uses within the last hour.
+        ahead: sizes of the plans that wait before, in order.
+        mine: number of services.
+        most: services in any hour.
         now_s: unix seconds.
     """
     if mine > most:
@@ -61,6 +61,6 @@ def waiting_of(query: Query, risk: str, now_s: float) -> list[int]:
 
 
 def size_of(query: Query, plan_id: bytes) -> int:
-    """Return how many services a plan would change."""
+    """Return the number of services that a plan would change."""
     counted = "SELECT count(*) AS n FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')"
     return int(query(counted, (plan_id,))[0]["n"])

@@ -1,7 +1,7 @@
 """Ask anew for the rest of a change: the services of which nothing was sent, or nothing stands.
 
-Only the services are taken from the old change, with its reason or tariff: everything else (who still owes, what is on
-the network) is read and decided now, in a plan of its own that is previewed and approved like any other.
+Only the services are taken from the old change, with its reason or tariff. Debts and the network are read now, for a
+plan of its own that is previewed and approved like any other.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class RestOfChange:
-    """What is asked for again of a change."""
+    """The services of a change that are asked for again, and the others."""
 
     short: str
     action: Action

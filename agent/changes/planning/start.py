@@ -1,6 +1,6 @@
-"""When a plan may start: its turn in a rolling budget, its policy's window, and the deadline that covers both. Pure.
+"""The start of a plan: its turn in a rolling budget, its policy's window, and the deadline that covers both. Pure.
 
-What cannot start in time is refused at the preview, with the time from which it could: nobody signs in vain.
+A plan that cannot start in time is refused at the preview, with the time from which it could: nobody signs in vain.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from trust.policy import PolicyClass, minutes_until_open
 
 @dataclass(frozen=True, slots=True)
 class StartTimes:
-    """When a plan may start first (unix seconds), and by when it must (unix minutes)."""
+    """The first moment at which a plan may start (unix seconds), and its deadline for that (unix minutes)."""
 
     first_s: float
     by: int
 
 
 def start_times(policy: PolicyClass, made_s: float, ttl_s: int, turn_s: float | None, zone: ZoneInfo) -> StartTimes:
-    """Return when a plan may start.
+    """Return the times of a plan's start.
 
     Args:
         policy: of its class.
-        made_s: when it is made, unix seconds.
-        ttl_s: how long it may be approved and started once its turn has come, seconds.
-        turn_s: when its turn comes in the budgets that it falls under; None: never.
+        made_s: time of its preview, unix seconds.
+        ttl_s: seconds in which it may be approved and started once its turn has come.
+        turn_s: time of its turn in the budgets that it falls under, unix seconds; None: it never comes.
         zone: the operator's time zone, in which windows are.
 
     Raises:

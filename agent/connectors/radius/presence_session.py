@@ -1,4 +1,4 @@
-"""Which NAS answer, as the last request to each of them showed; one of which nothing is known is asked about nobody."""
+"""The NAS that answer, by the last request to each. A NAS is asked about nobody where nothing is known of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ AGAIN_S: Final = 10.0
 
 
 class NasPresence:
-    """What is known of each NAS of a target. A NAS is asked once for all who want to know."""
+    """The presence of each NAS of a target. A NAS is asked once for all its callers."""
 
     def __init__(self, nas: Mapping[str, Nas], ask: Callable[[Nas], Awaitable[str]]) -> None:
         """Know nothing yet.
@@ -29,7 +29,7 @@ class NasPresence:
         """
         self._nas, self._ask = nas, ask
         self.silent: dict[str, str] = {}
-        """By the name of each NAS that was asked: why it did not answer last; "": it did."""
+        """The reason of its silence by the name of each NAS that was asked; "": it answered last."""
         self._at: dict[str, float] = {}
         self._asking: dict[str, trio.Event] = {}
 
