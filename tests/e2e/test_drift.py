@@ -64,8 +64,9 @@ async def staff_at_work(isp: Isp, site: Site) -> None:
     """Play a day of staff and lost packets; each difference is listed after one round, and no other."""
     staff = Staff(isp, 1)
     await write_disabled_group(isp)
-    gone, marked, off, moved, removed, at_large, walled, ghosted, unknown, fine, away = ordinary(isp, 11)
-    cut = (gone, at_large, fine)
+    names = iter(ordinary(isp, 13))
+    gone, marked, off, moved, removed, at_large, walled, ghosted, unknown, fine, away, again, back = names
+    cut = (gone, at_large, fine, again)
     for service in cut:
         done = await site.do("suspend", ref_of(service), reason="request")
         assert [item["state"] for item in done["items"]] == ["applied"]
@@ -74,10 +75,12 @@ async def staff_at_work(isp: Isp, site: Site) -> None:
     assert set(before) == {ref_of(s) for s in isp.services if not s.mapped}
 
     await unmark(isp, gone)
+    await unmark(isp, again)
     await mark(isp, marked)
     await staff.disable(off.login)
     other = next(s.tariff for s in isp.services if s.tariff.name != moved.tariff.name)
     await move_to(isp, moved, other.group)
+    await move_to(isp, back, next(s.tariff for s in isp.services if s.tariff.name != back.tariff.name).group)
     await remove(isp, removed)
     await unmark(isp, at_large)
     await redial(isp, at_large)
@@ -92,9 +95,11 @@ async def staff_at_work(isp: Isp, site: Site) -> None:
     found = await one_round(site)
     assert {s: c for s, c in by_subject(found).items() if s not in before} == {
         ref_of(gone): R.SUSPENSION_GONE,
+        ref_of(again): R.SUSPENSION_GONE,
         ref_of(marked): R.SUSPENDED_UNRECORDED,
         ref_of(off): R.LOGIN_REJECTED,
         ref_of(moved): R.TARIFF_DIFFERS,
+        ref_of(back): R.TARIFF_DIFFERS,
         ref_of(removed): R.LOGIN_MISSING,
         ref_of(at_large): R.SESSION_AT_LARGE,
         ref_of(walled): R.SESSION_SUSPENDED,
@@ -103,6 +108,11 @@ async def staff_at_work(isp: Isp, site: Site) -> None:
     counts = found["round"]
     assert counts["checked"] == counts["services"]
 
+    # The network is made as the record again
+    await settled(site, "suspend", again, reason="request")
+    await settled(site, "set-plan", back, tariff=back.tariff.name)
+    for service in (again, back):
+        await until_known_again(isp, service)
     # What each ask promises holds; a record that is adopted shows sessions that are not as it says now
     for service, reason in ((gone, "request"), (marked, "abuse"), (moved, "request")):
         await settled(site, "adopt", service, reason=reason)
@@ -147,7 +157,19 @@ async def next_logins(isp: Isp, site: Site) -> None:
     assert (change["state"], change["items"][0]["state"], change["items"][0]["reason"]) == ("done", "applied", "garden")
 
 
-SCENES = (staff_at_work, next_logins)
+async def adopted_too_late(isp: Isp, site: Site) -> None:
+    """Record nothing that the network no longer reads when it is to be recorded."""
+    (service,) = ordinary(isp, 1)
+    await mark(isp, service)
+    change = await site.ask("adopt", ref_of(service), reason="request")
+    await unmark(isp, service)
+    done = await site.apply(change)
+    assert [item["state"] for item in done["items"]] == ["stale"]
+    shown = await site.call("GET", f"/v1/subscribers/{service.subscriber}")
+    assert [s["suspended_for"] for s in shown["services"] if s["ref"] == ref_of(service)] == [[]]
+
+
+SCENES = (staff_at_work, next_logins, adopted_too_late)
 
 
 @pytest.mark.slow

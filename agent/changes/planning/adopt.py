@@ -1,6 +1,7 @@
 """Adopting: the record is made to say what the network reads, as a change with its author. Nothing is sent.
 
-* It is planned from a reading of now, and each item names it: an approver signs for what is recorded.
+* It is planned from a reading of now, and each item names it: an approver signs for what is recorded. The resources
+  that it was read from must still read so when it is recorded.
 * A revert of it takes the record back and leaves the network alone, too.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent.changes.journal.machine import TOUCHED, Gate
 from agent.changes.journal.plans import Loaded
@@ -16,16 +17,19 @@ from agent.changes.journal.request import Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.intake import select
 from agent.changes.planning.preview import Previewer, Scope, title
-from agent.connectors.base import NetworkState, UnreadableError
+from agent.connectors.base import AccessMethod, CannotEnforce, NetworkState, UnreadableError
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check
 from agent.model import (
     Access,
     DesiredChange,
+    Effect,
     Item,
     Listed,
     ReasonChange,
+    Requirement,
     Service,
+    ServiceState,
     SuspensionReason,
     TariffChange,
     write_changes,
@@ -34,6 +38,7 @@ from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
 from agent.services import drift
 from agent.services.drift import ServiceReading
+from agent.services.network import Readings, as_read
 from agent.services.verbs import Leave
 from agent.store.db import Store
 
@@ -56,8 +61,9 @@ class Adopter:
         services = book.services(self.store.reader)
         selected = select(request.ask, services)
         shared = {r for s in mapping_check.check(services.values(), self.access).shared_logins for r in s.refs}
-        states = await self.previewer.network.read_states([s for s in selected if s.ref not in shared])
-        items = [self._item(s, states.get(s.ref), request.ask.reason) for s in selected]
+        asked = {s.ref: replace(s, reasons=frozenset()) for s in selected if s.ref not in shared}
+        read = await self.previewer.network.read(list(asked.values()))
+        items = [self._item(s, asked.get(s.ref), read, request.ask.reason) for s in selected]
         return await self.previewer.propose(request, items, _scope(services), pinned)
 
     async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
@@ -77,22 +83,27 @@ class Adopter:
         scope = _scope(services, reverts=row.plan_id, source=f"reverts {row.short}")
         return await self.previewer.propose(request, items, scope, pinned)
 
-    def _item(self, service: Service, state: NetworkState | UnreadableError | None, reason: SuspensionReason) -> Item:
-        if state is None:
+    def _item(self, service: Service, asked: Service | None, read: Readings, reason: SuspensionReason) -> Item:
+        """Return the item of a service. `asked`: the service as the network was asked for it; None: it was not."""
+        if asked is None:
             why = "its login is that of another service too"
             return _left(service, Leave(SkipReason.SHARED_LOGIN, why, blocked=True))
+        state = read.state(asked)
         if isinstance(state, UnreadableError):
             return _left(service, Leave(SkipReason.UNREACHABLE, str(state), blocked=True))
         mapped = {one.name: one for one in self.access}.get(service.method)
         has_tariffs = mapped is not None and service.tariff in mapped.tariffs
-        target = self.previewer.network.access_methods[service.method].target
-        reading = ServiceReading(state, target, int(self.clock.wall_s()), has_tariffs)
+        method = self.previewer.network.access_methods[service.method]
+        reading = ServiceReading(state, method.target, int(self.clock.wall_s()), has_tariffs)
         adopted = drift.adopt(service, reading, reason)
         if isinstance(adopted, Leave):
             return _left(service, adopted)
+        rests_on = _rests_on(method, asked, state, read)
+        if isinstance(rests_on, Leave):
+            return _left(service, rests_on)
         reads = "suspended at the next login" if state.access is Access.SUSPENDED else "full service at the next login"
         tariff = f", tariff {state.tariff}" if state.tariff else ""
-        return _recording(service, adopted, f"{target} reads: {reads}{tariff}")
+        return _recording(service, adopted, f"{method.target} reads: {reads}{tariff}", rests_on)
 
     def _taken_back(self, service: Service, adopted: tuple[DesiredChange, ...]) -> Item:
         if book.with_desired(service, adopted) != service:
@@ -100,12 +111,33 @@ class Adopter:
         return _recording(service, book.opposite(adopted), "")
 
 
+def _rests_on(
+    method: AccessMethod, asked: Service, state: NetworkState, read: Readings
+) -> tuple[Requirement, ...] | Leave:
+    """Return the readings on which an adoption rests: they must read the same when it is recorded.
+
+    Those are the ones by which the method finds that nothing is to be written for the state that it reads.
+    """
+    if state.access is None:
+        return Leave(SkipReason.NOT_ADOPTABLE, "its access is not told", blocked=True)
+    tariff = state.tariff or asked.tariff
+    planned = method.plan(ServiceState(state.access, tariff), replace(asked, tariff=tariff), read.seen)
+    if isinstance(planned, CannotEnforce):
+        return Leave(SkipReason.NOT_ADOPTABLE, planned.detail, blocked=True)
+    if any(not isinstance(step.do, Effect) for step in planned.steps):
+        why = "its login's rows are none that this agent would leave as they are"
+        return Leave(SkipReason.NOT_ADOPTABLE, why, blocked=True)
+    return tuple(as_read(where, read.seen[where].value) for where in planned.rests_on)
+
+
 def _scope(services: Mapping[str, Service], *, reverts: bytes | None = None, source: str = "") -> Scope:
     active = sum(1 for service in services.values() if not service.reasons)
     return Scope(active, None, False, reverts=reverts, source=source or "the network, read now")
 
 
-def _recording(service: Service, desired: tuple[DesiredChange, ...], now: str) -> Item:
+def _recording(
+    service: Service, desired: tuple[DesiredChange, ...], now: str, rests_on: tuple[Requirement, ...] = ()
+) -> Item:
     told = ", ".join(map(_change_text, desired))
     display = {**_shown(service), "now": now, "after": f"the record says: {told}; nothing is sent"}
     return Item(
@@ -115,7 +147,7 @@ def _recording(service: Service, desired: tuple[DesiredChange, ...], now: str) -
         listed=Listed.CHANGE,
         reason="",
         display={key: text for key, text in display.items() if text},
-        requires=(book.as_previewed(service),),
+        requires=(book.as_previewed(service), *rests_on),
         desired=desired,
     )
 
