@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import asdict
@@ -23,6 +24,7 @@ from agent.model import ItemState
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response, StreamResponse
+from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust.leaf import LeafKind
 from trust.policy import Action
@@ -75,11 +77,11 @@ async def _ask(call: ApiCall) -> Response:
     row = plans.find(p.store.reader, plan_id.hex())
     if not known:  # asking is free to whoever may open the socket; what the agent knows of people is not
         return Response(201, _summary(row, plans.counts(p.store.reader, row)))
-    return Response(201, _change(call, row.short))
+    return Response(201, await _change(call, row.short))
 
 
 async def _show(call: ApiCall) -> Response:
-    return Response(200, _change(call, call.values[0]))
+    return Response(200, await _change(call, call.values[0]))
 
 
 async def _list_changes(call: ApiCall) -> Response:
@@ -158,26 +160,27 @@ async def _apply(call: ApiCall) -> Response:
     row = plans.find(call.parts.store.reader, call.values[0])
     await call.parts.store.run(Release(row.plan_id))
     call.parts.worker.poke()
-    return Response(200, _change(call, row.short))
+    return Response(200, await _change(call, row.short))
 
 
 async def _retry(call: ApiCall) -> Response:
     call.body().done()
     row = plans.find(call.parts.store.reader, call.values[0])
     await call.parts.retry.retry(row)
-    return Response(200, _change(call, row.short))
+    return Response(200, await _change(call, row.short))
 
 
 async def _rest(call: ApiCall) -> Response:
     """Return what an ask for the rest of a change would name, and what it would leave out and why."""
-    rest = call.parts.intake.rest(call.values[0])
+    rest = await call.parts.intake.rest(call.values[0])
     return Response(200, {**asdict(rest), "action": rest.action.value, "reason": rest.reason.value})
 
 
-def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
+async def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
     p = call.parts
     row = plans.find(p.store.reader, ref)
-    loaded = plans.load(p.store.reader, p.vault, row)
+    lists = await plans.with_items(p.store, row, lambda reader: _lists(reader, p.vault, row))
+    row = plans.find(p.store.reader, ref)
     have, need = p.approvals.count(row)
     return {
         **_summary(row, plans.counts(p.store.reader, row)),
@@ -190,6 +193,14 @@ def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
         "have": have,
         "need": need,
         "plan": b64(row.envelope),
+        **lists,
+    }
+
+
+def _lists(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Mapping[str, object]:
+    """Return the lists of a change: its documents, items and steps."""
+    loaded = plans.load(reader, vault, row)
+    return {
         "documents": [d.decode() for d in loaded.items.documents],
         "items": [
             {
@@ -213,7 +224,7 @@ def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
                 "detail": s.detail,
                 "bound": sorted(s.bound),
             }
-            for s in plans.steps(p.store.reader, row.plan_id)
+            for s in plans.steps(reader, row.plan_id)
         ],
     }
 

@@ -69,7 +69,7 @@ class Retry:
         Raises:
             RefusedCommandError: nothing to retry, still running, or the deadline has passed.
         """
-        loaded = plans.load(self.store.reader, self.vault, row)
+        loaded = await plans.load_aside(self.store, self.vault, row)
         items: list[Item] = [
             i for i in loaded.items.items if loaded.rows[i.n].state is ItemState.SET_NOT_ENFORCED and i.steps
         ]

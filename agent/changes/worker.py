@@ -168,7 +168,7 @@ class Worker:
         """Apply a plan; a fault of ours in one change must not keep the others (a restore) from running."""
 
         async def load_and_apply() -> None:
-            await self._apply(plans.load(self._parts.store.reader, self._vault, row))
+            await self._apply(await plans.load_aside(self._parts.store, self._vault, row))
 
         done = await contain(f"change {row.short}", load_and_apply, log=_log, fatal=(StoreFailedError,))
         if isinstance(done, Crash):

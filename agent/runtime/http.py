@@ -210,7 +210,7 @@ async def _ask(app: App, request: HttpRequest) -> tuple[int, bytes] | TextRespon
         return err.status, json_text.encode(_error(err.code, str(err)))
     if isinstance(answer, StreamResponse | TextResponse):
         return answer
-    return answer.status, json_text.encode(answer.json)
+    return answer.status, await json_text.encode_in_slices(answer.json)
 
 
 def _error(code: str, message: str) -> object:

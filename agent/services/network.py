@@ -17,6 +17,7 @@ from agent.connectors.base import AccessMethod, NetworkState, ReadSession, Unrea
 from agent.inventory.book import AS_READ
 from agent.model import Address, Requirement, Seen, Service, Value, by_target, target_of
 from agent.reasons import MethodReason, TargetReason
+from agent.runtime.slices import InSlices
 from trust.items import encode_value
 
 ROUNDS_MAX = 8
@@ -105,7 +106,7 @@ class NetworkReader:
         notes: dict[str, Sequence[str]] = dict(known.notes) if known else {}
         wanted = [(self.access_methods[s.method], s) for s in services if s.method in self.access_methods]
         for _ in range(ROUNDS_MAX):
-            asked = {service.ref: found for method, service in wanted if (found := method.reads(service, seen))}
+            asked = {s.ref: found async for method, s in InSlices(wanted) if (found := method.reads(s, seen))}
             needed = by_target([a for found in asked.values() for a in found])
             missing = {target: addresses for target, addresses in needed.items() if target not in unread}
             if not missing:

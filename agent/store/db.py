@@ -10,8 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TypeAlias, TypeVar, cast
 
@@ -105,6 +105,22 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
     def query(self, sql: str, args: Sequence[object] = ()) -> list[sqlite3.Row]:
         """Return all rows, from the read-only connection. Inside a command, use `Tx.all`."""
         return self.reader.execute(sql, args).fetchall()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """Give the block a read-only connection of its own, for a thread: it reads one moment of the database."""
+        with closing(files.connect(self.path, readonly=True)) as reader:
+            reader.execute("BEGIN")
+            yield reader
+
+    async def aside(self, read: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what `read` makes of one moment of the database, in a thread: heavy reading keeps no task waiting."""
+
+        def work() -> T:
+            with self.snapshot() as reader:
+                return read(reader)
+
+        return await trio.to_thread.run_sync(work)
 
     async def run(self, command: Command[T]) -> T:
         """Return the command's result once it is durable. Not cancellable while it waits.

@@ -33,7 +33,7 @@ from tests.bench.cloud import create, serving
 from tests.bench.network import Network, Target, open_network
 from tests.bench.processes import REPO, BenchError, wait_until
 from tests.bench.result import Result
-from tests.bench.suspend import _call, _Site, running_agent
+from tests.bench.suspend import _Site, call, running_agent
 from tests.people import plan_of
 from tests.servers import PostgreSQL
 from trust.statements import SeenHeads
@@ -77,7 +77,7 @@ def _joined(data: DataDir, log: Path, site: _Site) -> Iterator[DeskClient]:
     cloud_json = data.path.parent / "desk.json"
     invite = _invitation(data, enrolment, "people", APPROVER)
     _type(cli_cloud.app, "enroll", "--invite", invite, "--cloud", str(cloud_json))
-    wait_until(lambda: _call(site, "GET", "/v1/cloud")["connected"], "the agent to be connected")
+    wait_until(lambda: call(site, "GET", "/v1/cloud")["connected"], "the agent to be connected")
     with DeskClient(cloud_identity.load(cloud_json)) as desk:
         desk.agents()  # dials: a desk that is in use has a connection
         yield desk
@@ -95,7 +95,7 @@ class _Asker:
         """Return seconds from the unix time that `send` returns."""
         ask = {"action": "suspend", "refs": [target.ref], "reason": "request", "on_failure": "stop"}
         nothing = {"on_tariff": "", "exclude": [], "tariff": "", "change": "", "alone": False, "hold": False}
-        change = _call(self.site, "POST", "/v1/changes", ask | nothing)
+        change = call(self.site, "POST", "/v1/changes", ask | nothing)
         began_at = send(self.site.people.approve(plan_of(change), APPROVER, seen=self.seen))
         wait_until(lambda: self._ended(change["id"]), "the change to end")
         rows = self.network.database.run("SELECT at FROM first_byte WHERE username = %s", target.login)
@@ -104,7 +104,7 @@ class _Asker:
         return float(rows[0][0]) - began_at
 
     def _ended(self, change: str) -> bool:
-        found: dict[str, Any] = _call(self.site, "GET", f"/v1/changes/{change}")
+        found: dict[str, Any] = call(self.site, "GET", f"/v1/changes/{change}")
         states = {i["state"] for i in found["items"]}
         if states - {"planned", "waiting", "running", "unknown", "set-at-next-login"}:
             raise BenchError(f"expected the suspension to be set, got {states}")
@@ -127,7 +127,7 @@ def _measure(network: Network, data: DataDir, log: Path, rounds: int) -> tuple[l
         def by_socket(approval: bytes) -> float:
             began = time.time()
             body = {"envelope": base64.b64encode(approval).decode(), "change": ""}
-            (answer,) = _call(site, "POST", "/v1/statements", body)
+            (answer,) = call(site, "POST", "/v1/statements", body)
             if not answer["accepted"]:
                 raise BenchError(f"an approval was not accepted: {answer['message']}")
             return began

@@ -166,7 +166,7 @@ def _make_site(network: Network) -> _Site:
     return _Site(config, settings.socket, settings.state_dir / "agent.db", identity, People())
 
 
-def _call(site: _Site, method: str, path: str, body: object = None) -> Any:
+def call(site: _Site, method: str, path: str, body: object = None) -> Any:
     answer = http_client.request(site.socket, method, path, body, timeout_s=ANSWER_S)
     if answer.status >= 400:
         raise BenchError(f"{method} {path}: {answer.status} {answer.json}")
@@ -179,32 +179,32 @@ def _set_up(site: _Site, network: Network) -> SeenHeads:
     origin = load(site.config).origin
     agent = trusted(identity.agent, "bench", identity.plan_key, origin, identity.log_key)
     document, words = site.people.sign_trust(site.people.trust(agent))
-    _call(site, "POST", "/v1/trust", {"document": base64.b64encode(document).decode(), "words": words})
+    call(site, "POST", "/v1/trust", {"document": base64.b64encode(document).decode(), "words": words})
     for name, secret in network.secrets.items():
-        _call(
+        call(
             site,
             "POST",
             f"/v1/secrets/{name.replace('/', '%2F')}",
             {"secret": base64.b64encode(secret.encode()).decode()},
         )
     csv = (network.folder / "subscribers.csv").read_bytes()
-    _call(site, "POST", "/v1/subscribers/import", {"csv": base64.b64encode(csv).decode(), "dry_run": False})
+    call(site, "POST", "/v1/subscribers/import", {"csv": base64.b64encode(csv).decode(), "dry_run": False})
     return SeenHeads(1, chain.head_sha256(envelopes.decode_untrusted(document)))
 
 
-def _ask(network: Network) -> dict[str, object]:
+def ask(network: Network) -> dict[str, object]:
     refs = [t.ref for t in network.targets]
     empty = {"on_tariff": "", "exclude": [], "tariff": "", "change": "", "alone": False, "hold": False}
     return {"action": "suspend", "refs": refs, "reason": "request", "on_failure": "stop", **empty}
 
 
 def _approve(site: _Site, body: object) -> None:
-    answers = _call(site, "POST", "/v1/statements", body)
+    answers = call(site, "POST", "/v1/statements", body)
     if not all(a["accepted"] for a in answers):
         raise BenchError(f"an approval was not accepted: {[a['message'] for a in answers]}")
 
 
-def _finished(database: Path) -> bool:
+def finished(database: Path) -> bool:
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as reader:
         return bool(reader.execute("SELECT count(*) FROM plan WHERE finished_seq IS NOT NULL").fetchone()[0])
 
@@ -223,16 +223,16 @@ def run_ours(network: Network, profile: Path | None = None) -> Ours:
     """Suspend all targets with the agent: preview, two approvals, apply."""
     with running_agent(network, profile) as (site, pid, seen):
         with stopwatch() as preview:
-            change = _call(site, "POST", "/v1/changes", _ask(network))
+            change = call(site, "POST", "/v1/changes", ask(network))
         approvals = [site.people.approve(plan_of(change), who, seen=seen) for who in ("joseph", "lena")]
         bodies = [{"envelope": base64.b64encode(a).decode(), "change": ""} for a in approvals]
         _approve(site, bodies[0])
         before = cpu_s(pid)
         with stopwatch() as apply:
             _approve(site, bodies[1])
-            wait_until(lambda: _finished(site.database), "the change to be finished", within_s=ANSWER_S)
+            wait_until(lambda: finished(site.database), "the change to be finished", within_s=ANSWER_S)
         used = cpu_s(pid) - before
-        states = Counter(i["state"] for i in _call(site, "GET", f"/v1/changes/{change['id']}")["items"])
+        states = Counter(i["state"] for i in call(site, "GET", f"/v1/changes/{change['id']}")["items"])
         ours = Ours(preview.wall_s, apply.wall_s, used, peak_mb(pid), states)
     if ours.states != {"set-at-next-login": len(network.targets)} or network.left() != (0, 0):
         raise BenchError(f"expected all {len(network.targets)} set-at-next-login, got {dict(ours.states)}")

@@ -206,17 +206,13 @@ class Evidence:
         return None if subject is None or record is None else self._vault.open_record(bytes(subject), bytes(record))
 
     def verify(self) -> int:
-        """Recompute every leaf, node and commitment from the events; return how many leaves there are.
+        """Recompute every leaf, node and commitment from the events; return how many leaves there are. For threads.
 
         Raises:
             LogCorruptError: something does not add up; the message says what.
         """
-        reader = self._store.reader
-        reader.execute("BEGIN")  # one moment of the log: the writer goes on meanwhile
-        try:
+        with self._store.snapshot() as reader:  # one moment of the log: the writer goes on meanwhile
             return self._verify(reader)
-        finally:
-            reader.execute("ROLLBACK")
 
     def _verify(self, reader: sqlite3.Connection) -> int:
         tail, nodes = log_store.Tail(), _StoredNodes(reader)

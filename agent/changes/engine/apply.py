@@ -28,6 +28,7 @@ from agent.connectors.base import UnreadableError
 from agent.model import ABSENT, Direction, Item, ItemState, Wave
 from agent.reasons import ItemReason, ProofReason
 from agent.runtime.clock import Clock
+from agent.runtime.slices import InSlices
 from agent.runtime.supervise import Crash, contain
 from agent.store.errors import StoreFailedError
 from trust.statements import OnFailure
@@ -225,7 +226,7 @@ class Run:
 
     async def _run_items(self, items: Sequence[Item]) -> None:
         async with trio.open_nursery() as nursery:
-            for item in items:
+            async for item in InSlices(items):
                 if self._stopping.why:
                     break
                 await self._pace(item)
@@ -248,7 +249,7 @@ class Run:
         async with trio.open_nursery() as watching:
             watching.start_soon(self._watch_waiting)
             async with trio.open_nursery() as nursery:
-                for item in begun:
+                async for item in InSlices(begun):
                     if self._reopened:  # a person asked for all of them at once
                         await self._pace(item)
                     nursery.start_soon(self._run_one, item)

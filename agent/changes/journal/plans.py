@@ -10,9 +10,11 @@ from __future__ import annotations
 import functools
 import re
 import sqlite3
+import threading
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 from weakref import WeakKeyDictionary
 
 from agent.changes.journal.commands import PlanRow, read_plan_row
@@ -20,6 +22,8 @@ from agent.changes.journal.item_commands import decode_bound
 from agent.changes.journal.machine import ChangeState, Gate, fold
 from agent.model import Address, Direction, Item, Items, ItemState, Seen, Verdict
 from agent.reasons import RefusalReason
+from agent.runtime.slices import MANY
+from agent.store.db import Store
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.vault import Vault
 from trust import envelope as envelopes
@@ -29,6 +33,7 @@ from trust.items import open_items_untrusted
 from trust.leaf import LeafKind
 from trust.statements import Plan
 
+T = TypeVar("T")
 _ID = re.compile(r"[0-9A-Fa-f]{32}", re.ASCII)
 ITEMS_KEPT = 10_000
 """Decoded items that later loads may share; some 10 KB each."""
@@ -141,6 +146,21 @@ def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
     return Loaded(row, opened.plan, opened.items, rows)
 
 
+async def load_aside(store: Store, vault: Vault, row: PlanRow) -> Loaded:
+    """Return what `load` returns; a plan of many items is opened in a thread, while other tasks go on.
+
+    Raises:
+        LogCorruptError: the stored items do not hash to the plan's items_root, or a subject was erased.
+    """
+    return await with_items(store, row, lambda reader: load(reader, vault, row))
+
+
+async def with_items(store: Store, row: PlanRow, read: Callable[[sqlite3.Connection], T]) -> T:
+    """Return what `read` makes of the database; of a plan with many items it does so in a thread."""
+    count = store.reader.execute("SELECT count(*) FROM item WHERE plan_id = ?", (row.plan_id,)).fetchone()[0]
+    return read(store.reader) if count <= MANY else await store.aside(read)
+
+
 def forget(vault: Vault, plan_id: bytes) -> None:
     """Share the items of a plan no more: its run is over."""
     if (kept := _kept.get(vault)) is not None:
@@ -161,27 +181,33 @@ class _Kept:
     def __init__(self) -> None:
         self._plans: OrderedDict[bytes, _Opened] = OrderedDict()
         self._items = 0
+        self._lock = threading.RLock()
+        """A large plan is opened in a thread."""
 
     def get(self, row: PlanRow) -> _Opened | None:
         """Return a plan that is kept, or None."""
-        opened = self._plans.get(row.plan_id)
-        if opened is not None:
-            self._plans.move_to_end(row.plan_id)
-        return opened
+        with self._lock:
+            opened = self._plans.get(row.plan_id)
+            if opened is not None:
+                self._plans.move_to_end(row.plan_id)
+            return opened
 
     def put(self, row: PlanRow, opened: _Opened) -> None:
         """Keep a plan that may be run, or is."""
         if row.finished_seq is not None or row.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
             return
-        self._plans[row.plan_id] = opened
-        self._items += len(opened.items.items)
-        while self._items > ITEMS_KEPT:
-            self.drop(next(iter(self._plans)))
+        with self._lock:
+            self.drop(row.plan_id)  # another thread may have opened it too
+            self._plans[row.plan_id] = opened
+            self._items += len(opened.items.items)
+            while self._items > ITEMS_KEPT:
+                self.drop(next(iter(self._plans)))
 
     def drop(self, plan_id: bytes) -> None:
         """Keep a plan no more."""
-        if (opened := self._plans.pop(plan_id, None)) is not None:
-            self._items -= len(opened.items.items)
+        with self._lock:
+            if (opened := self._plans.pop(plan_id, None)) is not None:
+                self._items -= len(opened.items.items)
 
 
 _kept: WeakKeyDictionary[Vault, _Kept] = WeakKeyDictionary()

@@ -46,6 +46,7 @@ from agent.model import (
 )
 from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
+from agent.runtime.slices import InSlices
 from agent.services import verbs
 from agent.services.verbs import Billing, Leave, Params, Wish
 from agent.store.db import Store
@@ -111,7 +112,7 @@ class Intake:
         services = book.services(self.store.reader)
         if ask.action is Action.REVERT:
             return await self._revert(request, services, pinned)
-        rest = self.rest(ask.change, ask.action) if ask.change else None
+        rest = await self.rest(ask.change, ask.action) if ask.change else None
         if rest is not None:
             ask = replace(ask, refs=rest.refs, reason=rest.reason, tariff=rest.tariff)
             request = replace(request, ask=ask)
@@ -131,7 +132,7 @@ class Intake:
                 or self._supersede(s, verbs.decide(params, s, facts.get(s.subscriber), self.doubt(s.subscriber)), ask),
                 tuple(login for login in others[s.subscriber] if login != s.login),
             )
-            for s in selected
+            async for s in InSlices(selected)
         ]
         scope = self._scope(ask, chosen, services, facts, pinned)
         if rest is not None:
@@ -141,7 +142,7 @@ class Intake:
             await self.standings.use(plan_id)
         return plan_id
 
-    def rest(self, change: str, action: Action | None = None) -> RestOfChange:
+    async def rest(self, change: str, action: Action | None = None) -> RestOfChange:
         """Return the rest of a change that can be asked for anew.
 
         Raises:
@@ -149,7 +150,8 @@ class Intake:
             RefusedCommandError: there is no such change.
         """
         row = plans.find(self.store.reader, change)
-        rest = rest_of(plans.load(self.store.reader, self.vault, row), book.services(self.store.reader).keys())
+        loaded = await plans.load_aside(self.store, self.vault, row)
+        rest = rest_of(loaded, book.services(self.store.reader).keys())
         if action not in (None, rest.action):
             raise RequestError(f"{row.short}: expected the rest of a {action.value}, it is a {rest.action.value}")
         return rest
@@ -182,7 +184,7 @@ class Intake:
         if row.gate is not Gate.CONSUMED or row.finished_seq is None:
             now = "running" if row.gate is Gate.CONSUMED else row.gate.value
             raise RequestError(f"{row.short} has nothing to revert yet: it is {now}", refused=True)
-        loaded = plans.load(self.store.reader, self.vault, row)
+        loaded = await plans.load_aside(self.store, self.vault, row)
         if (planner := self.planners.get(self._first_action(row))) is not None:
             return await planner.revert(request, loaded, pinned)
         items = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.subject in services]
@@ -190,7 +192,7 @@ class Intake:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
         now = await self._now(items)
         facts = book.facts(self.store.reader)
-        chosen = [self._take_back(i, services[i.subject or ""], now, facts) for i in items]
+        chosen = [self._take_back(i, services[i.subject or ""], now, facts) async for i in InSlices(items)]
         suspends = any(verbs.suspends(c.wish) for c in chosen)
         own = int(self.clock.wall_s()) - row.made_s if row.requester == request.requester else None
         owing = ReasonChange(SuspensionReason.DEBT, added=True)

@@ -44,6 +44,7 @@ from agent.model import (
 )
 from agent.reasons import SkipReason
 from agent.runtime.clock import Clock
+from agent.runtime.slices import InSlices
 from agent.services import verbs
 from agent.services.network import NetworkReader, Readings, as_read, unmapped_text
 from agent.services.verbs import Leave, Wish
@@ -192,13 +193,15 @@ class Previewer:
             UnreadableError: nothing would change, and not everything could be read.
         """
         read = await self.network.read([c.service for c in chosen if _is_read(c)])
-        if lost := [_as_new(c.service) for c in chosen if _again(c.wish, c.service, read)]:
+        lost = [_as_new(c.service) async for c in InSlices(chosen) if _again(c.wish, c.service, read)]
+        if lost:
             read = await self.network.read(lost, read)
-        items = [self._item(c, read) for c in chosen]
+        items = [self._item(c, read) async for c in InSlices(chosen)]
         if read.unread and not any(i.listed is Listed.CHANGE for i in items):
             raise next(iter(read.unread.values()))
-        scope = replace(scope, notes=" · ".join((*_rejected(chosen, read), *_told(read))))
-        again = [c for c, item in zip(chosen, items, strict=True) if item.steps and _again(c.wish, c.service, read)]
+        scope = replace(scope, notes=" · ".join((*await _rejected(chosen, read), *_told(read))))
+        both = InSlices(zip(chosen, items, strict=True))
+        again = [c async for c, item in both if item.steps and _again(c.wish, c.service, read)]
         if not all(verbs.suspends(c.wish) for c in again):
             # Somebody is suspended by it: neither a payment nor an own revert covers that
             scope = replace(scope, matched_payment=False, standing=False, own_revert_age_s=None)
@@ -343,10 +346,11 @@ class Previewer:
         run_until = start_by + -(-(scope.run_for_s or self.pacing.run_for_s) // 60)
         plan_id = secrets.token_bytes(16)
         times = self._times(policy, start, run_until)
-        documents = [encode_item(i) for i in items]
+        documents = [encode_item(i) async for i in InSlices(items)]
         size, root = self.log_head()
         self.recorder.ensure([i.subject for i in items])
-        rows = tuple(self._row(i, d) for i, d in zip(items, documents, strict=True))
+        rows = tuple([self._row(i, d) async for i, d in InSlices(zip(items, documents, strict=True))])
+        effects = self._effect_kinds(items)
         boot = self.clock.boot_s() - now_s
         for tries in itertools.count():  # the signed head names the short id: another id is another plan
             short = _short_id(tries)
@@ -364,7 +368,7 @@ class Previewer:
                 start_by=start_by,
                 run_until=run_until,
                 size_bucket=size_bucket(changing),
-                effect_kinds=self._effect_kinds(items),
+                effect_kinds=effects,
                 guard_kind=guard_of(items),
                 cannot_enforce=any(i.listed is Listed.BLOCKED for i in items),
                 on_failure=request.ask.on_failure,
@@ -561,9 +565,10 @@ def _entry(service: Service, wish: Wish) -> Requirement:
     return not_there(service.ref) if adds else as_previewed(service)
 
 
-def _rejected(chosen: Sequence[Chosen], read: Readings) -> list[str]:
+async def _rejected(chosen: Sequence[Chosen], read: Readings) -> list[str]:
     """Return how many logins of a batch something else rejects today, and the first few of them by name."""
-    states = {c.service.ref: read.state(c.service) for c in chosen if _is_read(c)} if len(chosen) > 1 else {}
+    asked = [c for c in chosen if _is_read(c)] if len(chosen) > 1 else []
+    states = {c.service.ref: read.state(c.service) async for c in InSlices(asked)}
     refs = [ref for ref, state in states.items() if isinstance(state, NetworkState) and state.refused]
     more = f" and {len(refs) - NAMED} more" if len(refs) > NAMED else ""
     return [f"{len(refs)} rejected today by what is not the agent's: {', '.join(refs[:NAMED])}{more}"] if refs else []

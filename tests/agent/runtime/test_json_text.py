@@ -50,3 +50,10 @@ def test_total(data: bytes) -> None:
         json_text.decode_untrusted(data)
     except MalformedJsonError:
         pass
+
+
+@pytest.mark.parametrize("n", [0, 1, json_text.MANY, json_text.MANY + 1, 3 * json_text.MANY])
+async def test_in_slices_it_is_the_same_text(n: int) -> None:
+    rows = [{"n": k, "name": f"é{k}"} for k in range(n)]
+    for value in (rows, {}, {"id": "K7QF", "rows": rows, "none": [], "of": {"rows": rows}}, "text", None):
+        assert await json_text.encode_in_slices(value) == json_text.encode(value)

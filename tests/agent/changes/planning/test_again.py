@@ -105,7 +105,7 @@ async def test_a_service_that_is_gone_is_named(tmp_path: Path) -> None:
         old = await asked(office, Ask(Action.SUSPEND, ("C-1", "C-2/home")))
         await office.store.run(SetGate(old.plan_id, Gate.EXPIRED, LeafKind.PLAN_VOID))
         office.store._con.execute("DELETE FROM service WHERE ref = 'C-1/home'")
-        rest = office.daemon.api.parts.intake.rest(old.short)
+        rest = await office.daemon.api.parts.intake.rest(old.short)
         assert rest.refs == ("C-2/home",)
         assert [(o.service, o.why) for o in rest.left_out] == [("C-1/home", "no longer in the subscriber list")]
 

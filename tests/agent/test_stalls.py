@@ -1,0 +1,53 @@
+"""No API call waits for a preview, a list or a batch of thousands: the loop is never held for long."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.runtime import json_text
+from agent.runtime.http import HttpRequest, Response
+from tests.agent.changes.cloud_office import MARIA_UID, Desk, Office, office_in
+from tests.agent.stalls import watched
+
+MANY = 5000
+MOST_S = 0.25
+"""CPU seconds: no API call may wait longer than that. The rig writes in the task itself: that is in it too."""
+
+
+async def _call(office: Office, path: str) -> object:
+    answer = await office.daemon.api(HttpRequest("GET", path, {}, {}, b"", MARIA_UID, 1))
+    assert isinstance(answer, Response)
+    assert answer.status == 200
+    return json.loads(await json_text.encode_in_slices(answer.json))
+
+
+async def _import_many(office: Office) -> list[str]:
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))
+    lines = ["subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of"]
+    for n in range(MANY):
+        office.desk.world.add(f"many{n}")
+        lines.append(f"M-{n},Name {n},home,many{n},fake,20M,,0,34.00,2025-10-03,,{now}")
+    await office.daemon.api.parts.importer.run("\n".join(lines).encode(), "maria", dry_run=False)
+    return [f"M-{n}/home" for n in range(MANY)]
+
+
+@pytest.mark.slow
+async def test_no_task_holds_the_loop_for_long(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        refs = await _import_many(office)
+        with watched() as preview:
+            row = await office.plan(*refs)
+        with watched() as show:
+            shown = await _call(office, f"/v1/changes/{row.short}")
+        with watched() as listed:
+            await _call(office, "/v1/changes")
+        with watched() as verify:
+            await _call(office, "/v1/audit/verify")
+    assert isinstance(shown, dict)
+    assert len(shown["items"]) == MANY
+    longest = {"preview": preview, "show": show, "list": listed, "verify": verify}
+    assert {name: (w.longest_s, w.task) for name, w in longest.items() if w.longest_s > MOST_S} == {}
