@@ -1,4 +1,4 @@
-"""What this machine must have before the daemon can run: its directories, its user, the socket's group.
+"""The requirements of the daemon on its machine: its directories, its user, the socket's group.
 
 The configuration file alone cannot say it. `ispagent run`, `init` and `config check` ask, so a mistake is named with
 the command that mends it before anything is made.
@@ -16,7 +16,7 @@ from agent.config import AgentConfig
 
 
 def user_name(uid: int) -> str:
-    """Return what a uid is called here, or `uid N`."""
+    """Return the name of a uid here, or `uid N`."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -31,7 +31,7 @@ def owner_problem(state_dir: Path, uid: int) -> str:
 
     Args:
         state_dir: the directory.
-        uid: of the user who would make files there.
+        uid: of the user that would make files there.
     """
     try:
         owner = state_dir.stat().st_uid
@@ -52,7 +52,7 @@ def owner_problem(state_dir: Path, uid: int) -> str:
 
 
 def problems(config: AgentConfig, uid: int) -> Iterator[str]:
-    """Give each reason why the daemon cannot run here as a user, each with what mends it.
+    """Give each reason why the daemon cannot run here as a user, each with its remedy.
 
     Args:
         config: its configuration.
@@ -87,7 +87,7 @@ def _group_problems(group: str, uid: int) -> Iterator[str]:
 
 
 def notes(config: AgentConfig) -> Iterator[str]:
-    """Give what a person should know of a configuration with which the daemon runs all the same."""
+    """Give notes for a person on a configuration with which the daemon runs all the same."""
     for uid, handle in config.people.items():
         try:
             entry = pwd.getpwuid(uid)

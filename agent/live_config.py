@@ -11,19 +11,20 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Final
 
-from agent.config import AgentConfig, ConfigError, load
+from agent.config import KEYS, AgentConfig, ConfigError, load
 
 _log = logging.getLogger("agent.config")
 LIVE: Final = frozenset({"people", "policy"})
 """Sections that take effect at once: for requests and plans from then on."""
 _OF_THE_FILE: Final = frozenset({"path", "config_sha256"})
+_OF_AGENT: Final = frozenset(key.name for key in KEYS if key.section == "agent")
 
 
 class LiveConfig:
     """The configuration in force."""
 
     def __init__(self, config: AgentConfig, note: Callable[[str], None]) -> None:
-        """Take the configuration of the start, and who is told why the file was not taken, "" when it was."""
+        """Take the configuration of the start, and a callback for each reload's problem, "" where there is none."""
         self._current, self._note = config, note
         self._people = dict(config.people)
 
@@ -59,7 +60,7 @@ class LiveConfig:
 
 
 def _changed(old: AgentConfig, new: AgentConfig) -> Iterator[str]:
-    """Give what changed and cannot be taken while the agent runs, by section or key."""
+    """Give the sections and keys that changed and cannot be taken while the agent runs."""
     for one in fields(AgentConfig):
         if one.name in LIVE | _OF_THE_FILE or getattr(old, one.name) == getattr(new, one.name):
             continue
@@ -67,7 +68,5 @@ def _changed(old: AgentConfig, new: AgentConfig) -> Iterator[str]:
             for before, after in zip(old.connectors, new.connectors, strict=True):
                 if before.config != after.config:
                     yield f"a section of {before.spec.name}"
-        elif one.name in ("billing", "cloud"):
-            yield one.name
         else:
-            yield f"agent.{one.name}"
+            yield f"agent.{one.name}" if one.name in _OF_AGENT else one.name

@@ -1,4 +1,4 @@
-"""Routes of `doctor`: everything that the agent depends on is checked, and each fault has what mends it."""
+"""Routes of `doctor`: everything that the agent depends on is checked, and each fault names its remedy."""
 
 from __future__ import annotations
 

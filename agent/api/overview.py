@@ -24,14 +24,14 @@ class Condition(enum.Enum):
     DEGRADED = "degraded"
     """Something that the agent depends on does not answer, or runs out."""
     FROZEN = "frozen"
-    """People froze something: what it covers is not sent."""
+    """People froze something: the changes that it covers are not sent."""
     HALTED = "halted"
     """Nothing is sent until a person looked: the clock jumped, or a witness contradicts the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What monitoring asks for. Times in seconds, sizes in bytes."""
+    """The figures for monitoring. Times in seconds, sizes in bytes."""
 
     condition: Condition
     problems: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""What `doctor` checks of targets: that each can do what changes need, and that a suspension would hold.
+"""The checks of targets for `doctor`: each can do all that changes need, and a suspension would hold.
 
 Which checks a target has is its connector's. The sample is of the inventory: the suspension of some services of each
 access method and tariff is planned as for a preview, nothing is sent and nothing kept.
@@ -44,7 +44,7 @@ class Checkup:
         self._methods = access_methods
 
     async def targets(self) -> Sequence[Check]:
-        """Return the checks of every target, and what is known of each device; all targets at once."""
+        """Return the checks of every target and the report of each device; all targets at once."""
         checks = await self._checks("")
         reports = [check for report in self._devices.reports() for check in _of_device(report)]
         return [*checks, *reports]

@@ -34,7 +34,7 @@ class TargetWatch:
     """The looks at all targets."""
 
     def __init__(self, sessions: Sessions, outages: Outages, clock: Clock) -> None:
-        """Take the sessions by which targets are asked, and where what they answer is kept."""
+        """Take the sessions by which targets are asked, and the record of their answers."""
         self._sessions, self._outages, self._clock = sessions, outages, clock
         for target in sessions.dialled_targets:
             outages.expect(target)
@@ -60,7 +60,7 @@ class TargetWatch:
             await self._sessions.trouble.wait()
 
     async def look(self, target: str) -> None:
-        """Ask a target now, and note what it and the things behind it answer."""
+        """Ask a target now, and note its answer and those of the things behind it."""
         found = {target: f"no answer in {ANSWER_S:g} s"}
         with trio.move_on_after(ANSWER_S):
             try:

@@ -1,4 +1,4 @@
-"""`ispagent doctor`: is it the agent, the database, or the NAS? Each fault is told with what mends it."""
+"""`ispagent doctor`: is it the agent, the database, or the NAS? Each fault is told with its remedy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON")] =
 
 
 def check_lines(checks: Sequence[Json]) -> list[str]:
-    """Return a line for each check, and one below it with what mends it."""
+    """Return a line for each check, and one below it with its remedy."""
     width = max((len(str(c["about"])) for c in checks), default=0)
     lines = []
     for c in checks:

@@ -17,6 +17,8 @@ from agent.cli.when import query
 from trust.render import neutralise
 
 app = typer.Typer(help="Subscribers and their services.", no_args_is_help=True)
+SHOWN = 10
+"""Lines of one kind that an import prints."""
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
@@ -39,8 +41,12 @@ def import_(
         print(f"  {change['ref']}: {neutralise('; '.join(cast('list[str]', change['fields'])))}")
     if done["cannot_enforce_count"]:
         print(f"{done['cannot_enforce_count']} CANNOT BE ENFORCED as configured:")
-        for line in cast("list[str]", done["cannot_enforce"])[:10]:
+        for missing in cast("list[Json]", done["cannot_enforce_by"])[:SHOWN]:
+            print(f"  {missing['services']:>6}  {neutralise(str(missing['what']))}")
+        for line in cast("list[str]", done["cannot_enforce"])[:SHOWN]:
             print(f"  {neutralise(line)}")
+        if (more := cast("int", done["cannot_enforce_count"]) - SHOWN) > 0:
+            print(f"  … {more} more: --json has the first 50")
 
 
 @app.command("list")

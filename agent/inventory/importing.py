@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,10 @@ import trio
 
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check
+from agent.inventory.mapping_check import MappingReport
 from agent.inventory.merge import MergeResult, merge
 from agent.inventory.subscribers_csv import Parsed, parse_untrusted
+from agent.model import Service
 from agent.store.db import Store
 from agent.store.log_store import Sealed
 
@@ -125,6 +128,7 @@ class Importer:
             "not_in_file": len(result.untouched_by_omission),
             "cannot_enforce": cannot[:SHOWN],
             "cannot_enforce_count": len(cannot),
+            "cannot_enforce_by": _missing_by(report, services),
         }
 
     async def refresh(self) -> bool:
@@ -164,6 +168,18 @@ class Importer:
     def _note(self, view: _View) -> None:
         self._told(view.problem)
         self._view = view
+
+
+def _missing_by(report: MappingReport, services: Mapping[str, Service]) -> list[dict[str, object]]:
+    """Return the methods and tariffs that are missing, each with the number of services that need it, most first."""
+    counts = Counter(
+        [
+            *(f"no method {services[ref].method or '(empty)'}" for ref in report.no_method),
+            *(f"no tariff {services[ref].tariff or '(empty)'} in {services[ref].method}" for ref in report.no_tariff),
+            *("login of another service too" for shared in report.shared_logins for _ in shared.refs),
+        ]
+    )
+    return [{"what": what, "services": n} for what, n in counts.most_common()]
 
 
 def _read_unless(file: Path, known: Stamp | None) -> tuple[Stamp, bytes | None]:

@@ -41,7 +41,7 @@ class HostState:
     """Measures the disk and the loop."""
 
     def __init__(self, state_dir: Path, note: Callable[[str], None]) -> None:
-        """Take the state directory, and who is told each time why the disk does not serve, "" when it does."""
+        """Take the state directory, and a callback for the problem of the disk at each look, "" where there is none."""
         self._state_dir, self._note = state_dir, note
         self._lags: deque[float] = deque(maxlen=LAGS_KEPT)
 

@@ -1,4 +1,4 @@
-"""What the agent depends on, and whether it answers: each outage begins and ends with one line of the log.
+"""Everything that the agent depends on, and whether it answers: each outage has a first and a last log line.
 
 A dependency is a target, what stands behind one (a NAS), or the billing file. Its causes are composed of the
 configuration and of codes, so they may be logged: whoever reports one names no subscriber in it.

@@ -1,4 +1,4 @@
-"""What `doctor` checks of a RADIUS target: its database, its groups, and the way to each NAS. Nothing is written."""
+"""The checks of a RADIUS target for `doctor`: its database, its groups, the way to each NAS. Nothing is written."""
 
 from __future__ import annotations
 

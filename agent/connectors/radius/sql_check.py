@@ -1,4 +1,4 @@
-"""Whether the database lets the agent do what changes need: each of its statements is explained, none is executed.
+"""Whether the database lets the agent do its work: each of its statements is explained, none is executed.
 
 EXPLAIN checks privileges, tables and columns as the statement itself would, and touches no row. On threads.
 """
@@ -24,16 +24,16 @@ _WRITES: Final = (
     ("UPDATE", UPDATE[Table.GROUP], (0, -1)),
     ("DELETE", DELETE[Table.GROUP], (-1,)),
 )
-"""What a suspension, a restore and a tariff need: a user's rows in `radusergroup`, and no other's."""
+"""The writes of a suspension, a restore and a tariff: a user's rows in `radusergroup`, and no other's."""
 _Statement = tuple[str, str, tuple[object, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What was found of a database.
+    """The findings on a database.
 
-    `missing`: what its statements lack. `ahead_s`: how far its clock is ahead of ours; None: it has none of its own.
-    `open_at`: number of open sessions by NAS address; None: not read.
+    `missing`: tables, columns and privileges that our statements lack. `ahead_s`: how far its clock is ahead of ours;
+    None: it has none of its own. `open_at`: number of open sessions by NAS address; None: not read.
     """
 
     missing: tuple[SqlMeaning, ...] = ()
@@ -42,7 +42,7 @@ class Examined:
 
 
 def examine(connection: Connection, target: SqlTarget) -> Examined:
-    """Return what a database lets the agent do.
+    """Return the findings on a database.
 
     Raises:
         DRIVER_ERRORS: the connection broke.
@@ -54,7 +54,7 @@ def examine(connection: Connection, target: SqlTarget) -> Examined:
 
 
 def missing_privileges(connection: Connection, target: SqlTarget) -> tuple[SqlMeaning, ...]:
-    """Return what keeps the agent from writing the rows of a change; empty: nothing.
+    """Return the privileges that the agent lacks to write the rows of a change.
 
     Raises:
         DRIVER_ERRORS: the connection broke.

@@ -1,4 +1,4 @@
-"""What a database driver's error means, as a sentence for people: what is wrong, where, and what mends it.
+"""The meaning of a database driver's error as a sentence for people: the fault, the place and the remedy.
 
 The drivers' own messages may quote SQL and values, so none of them goes on. Recognised parts are taken out of them by
 pattern: names of tables and columns of the stock schema, which are no secret. What is not recognised is told by its
@@ -38,7 +38,7 @@ _TOO_MANY, _TLS_WANTED, _LOCK_TIMEOUT, _STATEMENT_TIMEOUT = 1040, 3159, 1205, 19
 
 
 def code(err: BaseException) -> str:
-    """Return what may always be said of a driver's error: its class and code, never its text."""
+    """Return the class and code of a driver's error, never its text: these may always be told."""
     match err:
         case psycopg.Error() if err.sqlstate:
             return f"{type(err).__name__} {err.sqlstate}"
@@ -50,21 +50,21 @@ def code(err: BaseException) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SqlMeaning:
-    """What a driver's error means: a sentence, and the command or statement that mends it ("" where none is known)."""
+    """The meaning of a driver's error: a sentence, and the command or statement that mends it ("" if none is known)."""
 
     text: str
     mend: str = ""
 
 
 def explained(err: BaseException, target: SqlTarget, verb: str = "SELECT") -> str:
-    """Return what a driver's error means, what mends it, and its code, as one line; arguments as of `meaning`."""
+    """Return the meaning of a driver's error, its remedy and its code as one line; arguments as of `meaning`."""
     found = meaning(err, target, verb)
     known = f"{found.text}: {found.mend}" if found.mend else found.text
     return f"{known} ({code(err)})" if known else code(err)
 
 
 def meaning(err: BaseException, target: SqlTarget, verb: str = "SELECT") -> SqlMeaning:
-    """Return what a driver's error means; without a text where it is not known.
+    """Return the meaning of a driver's error; without a text where it is not known.
 
     Args:
         err: one of `sql_connection.DRIVER_ERRORS`.
@@ -122,7 +122,7 @@ def _no_table(name: str) -> str:
 
 
 def _postgresql_connect(text: str, target: SqlTarget) -> SqlMeaning | str:
-    """Return what a failed connection means: libpq gives no code for it, only words."""
+    """Return the meaning of a failed connection: libpq gives no code for it, only words."""
     words = text.lower()
     known: tuple[tuple[str, SqlMeaning | str], ...] = (
         ("password authentication failed", _wrong_password(target)),
