@@ -23,6 +23,7 @@ from agent.cli import (
     report,
     review,
     secret,
+    session,
     subscriber,
     trust,
 )
@@ -60,6 +61,7 @@ def make(connectors: Sequence[str] | None = None) -> typer.Typer:
         (device.app, "device"),
         (cpe.app, "cpe"),
         (config.app, "config"),
+        (session.app, "session"),
         (local.clock, "clock"),
     ):
         made.add_typer(group, name=name, cls=Shared)

@@ -461,6 +461,18 @@ class AccessMethod(Protocol):
 
 
 @runtime_checkable
+class ClosesGhosts(Protocol):
+    """Role of an access method: its accounting keeps rows of sessions, also of those that are over."""
+
+    def close_ghosts(self, service: Service, seen: Mapping[Address, Seen], silent_h: int) -> AccessPlan | CannotEnforce:
+        """Return the steps that close the rows of a service's sessions on which accounting is silent for `silent_h`.
+
+        Only those of sessions that their NAS denies when it is asked, or whose NAS is not configured.
+        """
+        ...
+
+
+@runtime_checkable
 class Changes(Connector, Protocol):
     """Role: the agent can act on its targets."""
 

@@ -20,6 +20,7 @@ from agent.model import (
     ServiceState,
     SuspensionReason,
     TariffChange,
+    Transition,
 )
 from agent.reasons import AnyReason, SkipReason
 from trust.policy import Action
@@ -29,12 +30,16 @@ OWES = "owes"
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """What a verb was asked with. `reason` for suspend and restore, `tariff` for set-plan; `now_s` unix seconds."""
+    """What a verb was asked with. `reason` for suspend and restore, `tariff` for set-plan; `now_s` unix seconds.
+
+    `silent_h`: for disconnect: only rows of sessions on which accounting is silent for so many hours, to close them.
+    """
 
     action: Action
     now_s: float
     reason: SuspensionReason = SuspensionReason.DEBT
     tariff: str = ""
+    silent_h: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,8 @@ class Wish:
     """What is wanted. `state` None: only end its sessions. Whether the network already is so is read, never remembered.
 
     `already`: what is said where it reads so, and nothing is to be recorded either. `network` False: an entry of the
-    inventory changes and nothing else; never of a suspension or a tariff.
+    inventory changes and nothing else; never of a suspension or a tariff. `silent_h`: only close the rows of sessions
+    on which accounting is silent for so many hours. `undo`: these writes.
     """
 
     state: ServiceState | None
@@ -64,6 +70,8 @@ class Wish:
     """The tariff is the recorded one: it is written where the network reads of another one."""
     always: bool = False
     """A change even if the network already is as wanted (it takes the place of something unsent)."""
+    silent_h: int | None = None
+    undo: tuple[Transition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +96,17 @@ def decide(params: Params, service: Service, fact: BillingFact | None, doubt: st
         case Action.SET_PLAN:
             return _set_plan(params, service)
         case Action.DISCONNECT:
-            return Leave(SkipReason.PROTECTED, cautions) if (cautions := _cautions(service)) else Wish(None)
+            return _disconnect(params, service)
         case Action.REVERT:
             raise ValueError("a revert is decided from the change that it reverts: see `take_back`")
         case _:
             raise ValueError(f"{params.action.value} is not done to services: see `Intake.planners`")
+
+
+def _disconnect(params: Params, service: Service) -> Wish | Leave:
+    if cautions := _cautions(service):
+        return Leave(SkipReason.PROTECTED, cautions)
+    return Wish(None, silent_h=params.silent_h)
 
 
 def _cautions(service: Service) -> str:

@@ -286,6 +286,69 @@ async def suspended_where_the_row_was_added_by_hand(isp: Isp, site: Site) -> Non
     assert only(isp, service).walled
 
 
+# --- closing rows of sessions that are over ---------------------------------------------------------------------------
+
+STALE_ROW = "SELECT acctstoptime IS NULL, acctterminatecause FROM radacct WHERE username = ? ORDER BY radacctid"
+
+
+async def rows_of(isp: Isp, service: LabService) -> list[tuple[bool, str]]:
+    """Return of each row of a login whether it is open, and its cause."""
+    return [(bool(still), str(cause or "")) for still, cause in await isp.database.fetch(STALE_ROW, (service.login,))]
+
+
+@case
+async def ghosts_are_closed_as_a_change_and_opened_again(isp: Isp, site: Site) -> None:
+    service, gone, online = ordinary(isp, 3)
+    await isp.hang_up(service.login)
+    await add_ghost(isp, service, isp.nas_of(service.login).options.accounting)
+    await add_ghost(isp, gone, "10.77.0.1")
+    live = only(isp, online)
+    before = [await rows_of(isp, s) for s in (service, gone, online)]
+    refs = [ref_of(s) for s in (service, gone, online)]
+    change = await site.ask("disconnect", *refs, on_failure="continue", settings={"silent-h": "24"})
+    assert item_states(change)[ref_of(online)] == ("excluded", "already"), "accounting heard of it today"
+    first = next(i for i in items_of(change) if i.subject == ref_of(service))
+    assert "closed where the NAS denies it, ended where it does not: 3d on " in first.display["after"]
+    done = await site.apply(change)
+    assert item_states(done)[ref_of(service)][0] == item_states(done)[ref_of(gone)][0] == "applied"
+    assert asked(isp, service) == [("ghost", "nak:503")]
+    assert (await rows_of(isp, service))[-1] == (False, "Stale-Session")
+    assert (await rows_of(isp, gone))[-1] == (False, "Stale-Session")
+    assert only(isp, online) is live
+    assert only(isp, gone).reaches_internet(), "its session is no ghost"
+    # And back: what was closed here is open as it was
+    back = await site.do("revert", change=done["id"])
+    assert {state for state, _ in item_states(back).values()} == {"applied"}
+    assert [await rows_of(isp, s) for s in (service, gone, online)] == before
+
+
+@case
+async def a_row_whose_session_lives_is_not_closed_as_stale(isp: Isp, site: Site) -> None:
+    """Accounting is silent on it, and its NAS has it: the NAS ends it and tells accounting; nothing is made up."""
+    (service,) = ordinary(isp, 1)
+    await until_known(isp, service)
+    long_ago = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() - 3 * 86400))
+    sql = "UPDATE radacct SET acctstarttime = ?, acctupdatetime = ? WHERE username = ? AND acctstoptime IS NULL"
+    await isp.database.execute(sql, (long_ago, long_ago, service.login))
+    old = only(isp, service)
+    done = await site.do("disconnect", ref_of(service), settings={"silent-h": "24"})
+    assert state_of(done)[0] == "applied"
+    assert asked(isp, service) == [(old.session_id, "ack")]
+    assert "Stale-Session" not in {cause for _, cause in await rows_of(isp, service)}
+
+
+@case
+async def a_row_whose_nas_does_not_answer_stays_open(isp: Isp, site: Site) -> None:
+    (service,) = ordinary(isp, 1)
+    await isp.hang_up(service.login)
+    await add_ghost(isp, service, isp.nas_of(service.login).options.accounting)
+    isp.set_fault("silence", service.login)
+    done = await site.do("disconnect", ref_of(service), settings={"silent-h": "24"})
+    assert state_of(done)[0] == "not-applied"
+    assert (await rows_of(isp, service))[-1] == (True, "")
+    isp.clear_faults()
+
+
 # --- the servers ------------------------------------------------------------------------------------------------------
 
 ISP = {"services": 12, "nas": 2}
@@ -296,6 +359,18 @@ WAITS = {"within_s": (1, 3)}
 async def test_on_the_lab(tmp_path: Path, name: str) -> None:
     async with at_work(tmp_path, isp=ISP, **WAITS) as (isp, site):
         await CASES[name](isp, site)
+
+
+async def test_close_stale_as_it_is_typed(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp=ISP, **WAITS) as (isp, site):
+        (service,) = ordinary(isp, 1)
+        await add_ghost(isp, service, isp.nas_of(service.login).options.accounting)
+        typed = await site.files.type("session", "close-stale", ref_of(service), "--silent-hours", "48")
+        assert typed.code == 0, typed.err
+        assert "! disconnect radius/main/session/ghost-" in typed.out
+        assert "closed where the NAS denies it" in typed.out
+        none = await site.files.type("session", "close-stale", ref_of(service), "--silent-hours", "8000")
+        assert "nothing would change" in none.err + none.out
 
 
 @asynccontextmanager

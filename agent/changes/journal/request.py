@@ -29,6 +29,10 @@ LOGIN = "login"
 """In the settings of rename-login: the new one."""
 _EVERY = "subscriber"
 """In an intent's subject: every service of a subscriber."""
+SILENT_H = "silent-h"
+"""Setting of a disconnect that only closes rows of sessions that are over: how long accounting is silent on them."""
+SILENT_H_MAX = 8760
+_WITH_SETTINGS = (Action.RENAME_LOGIN, Action.DISCONNECT)
 SECRET = "(a secret)"
 """Stands in an intent that is made on the agent's own machine for a secret that was given there."""
 
@@ -124,8 +128,26 @@ def check_ask(ask: Ask) -> None:
         raise RequestError(f"{ask.action.value}: expected what to set, got nothing")
     if ask.action is Action.RENAME_LOGIN and (ask.settings.keys() != {LOGIN} or len(ask.refs) != 1):
         raise RequestError("rename-login: expected one service and its new login")
+    if ask.settings and not ask.action.on_cpe and ask.action is not Action.RENAME_LOGIN:
+        silent_h_of(ask)
     if ask.action is Action.SET_PLAN and not ask.tariff and not ask.change:
         raise RequestError("expected the tariff to set (--tariff NAME), got none")
+
+
+def silent_h_of(ask: Ask) -> int | None:
+    """Return for how many hours accounting must be silent on sessions whose rows are to be closed; None: no such ask.
+
+    Raises:
+        RequestError: other settings than that, or no number of hours.
+    """
+    if not ask.settings or ask.action.on_cpe:
+        return None
+    text = ask.settings.get(SILENT_H, "")
+    if ask.action is not Action.DISCONNECT or ask.settings.keys() != {SILENT_H}:
+        raise RequestError(f"expected no setting but {SILENT_H} of a disconnect, got {', '.join(ask.settings)}")
+    if not text.isdecimal() or not 1 <= int(text) <= SILENT_H_MAX:
+        raise RequestError(f"{SILENT_H}: expected hours, 1 to {SILENT_H_MAX}, got {text[:20]!r}")
+    return int(text)
 
 
 def local(ask: Ask, uid: int, people: Mapping[int, str], trust: Trust, agent: str, now_s: float) -> Request:
@@ -207,7 +229,7 @@ def ask_of(intent: Intent) -> Ask:
         change=by.get("change", ""),
         canary=intent.canary or None,
         all_services=any(s.by == _EVERY for s in intent.subjects),
-        settings=intent.params if intent.verb.on_cpe or intent.verb is Action.RENAME_LOGIN else {},
+        settings=intent.params if intent.verb.on_cpe or intent.verb in _WITH_SETTINGS else {},
     )
 
 
@@ -218,7 +240,7 @@ def _payload(intent: Intent) -> tuple[str, bytes]:
 def _params(ask: Ask) -> Mapping[str, str]:
     if ask.action.on_cpe or ask.action is Action.RENAME_LOGIN:
         return {**ask.settings, **dict.fromkeys(ask.secrets, SECRET)}
-    return {"tariff": ask.tariff} if ask.tariff else {}
+    return {"tariff": ask.tariff} if ask.tariff else ask.settings
 
 
 def intent_of(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> Intent:

@@ -23,7 +23,7 @@ from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.machine import TOUCHED, Gate
 from agent.changes.journal.plans import Loaded
-from agent.changes.journal.request import Ask, Request, RequestError, refusal
+from agent.changes.journal.request import Ask, Request, RequestError, refusal, silent_h_of
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.again import RestOfChange, rest_of
 from agent.changes.planning.preview import Chosen, Previewer, Scope
@@ -42,6 +42,7 @@ from agent.model import (
     Service,
     ServiceState,
     SuspensionReason,
+    Transition,
     by_target,
 )
 from agent.reasons import SkipReason
@@ -122,7 +123,7 @@ class Intake:
             services = book.services(self.store.reader)  # the suspension that it waited for left its reason
             selected = [services[s.ref] for s in selected]
         facts = book.facts(self.store.reader)
-        params = Params(ask.action, self.clock.wall_s(), ask.reason, ask.tariff)
+        params = Params(ask.action, self.clock.wall_s(), ask.reason, ask.tariff, silent_h_of(ask))
         others = _logins(services)
         shared = {ref: s for s in mapping_check.check(services.values(), self.access).shared_logins for ref in s.refs}
         chosen = [
@@ -257,6 +258,8 @@ class Intake:
                 stands = suspended and still_written(found.value, write)
                 if not stands and not same(found.value, write.after, write.unprovable):
                     return Chosen(service, Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since"))
+        if undo := _rows_again(item, now):
+            return Chosen(service, Wish(None, undo=undo))
         billing = Billing(facts.get(service.subscriber), self.clock.wall_s(), self.doubt(service.subscriber))
         return Chosen(service, verbs.take_back(book.opposite(item.desired), service, billing))
 
@@ -305,6 +308,15 @@ class Intake:
         asked = [facts[c.service.subscriber] for c in chosen if c.service.subscriber in facts]
         oldest = min((latest(f.as_of).timestamp() for f in asked), default=None)
         return None if oldest is None else max(int(self.clock.wall_s() - oldest), 0)
+
+
+def _rows_again(item: Item, now: Mapping[Address, Seen | UnreadableError]) -> tuple[Transition, ...]:
+    """Return the writes that take back an item that only wrote, and wanted nothing of the service."""
+    if item.desired or item.enforce is not None:
+        return ()
+    writes = [write for step in item.steps if not isinstance(step.do, Effect) for write in step.do]
+    found = [(write, now[write.address]) for write in reversed(writes)]
+    return tuple(Transition(w.address, seen, w.before.value) for w, seen in found if isinstance(seen, Seen))
 
 
 def select(ask: Ask, services: Mapping[str, Service]) -> list[Service]:

@@ -24,7 +24,7 @@ from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.changes.planning.moments import moment_text, windows_text
 from agent.changes.planning.start import StartTimes, start_times
-from agent.connectors.base import AccessPlan, CannotEnforce, NetworkState, UnreadableError
+from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, ClosesGhosts, NetworkState, UnreadableError
 from agent.inventory.book import as_previewed, not_there
 from agent.model import (
     Access,
@@ -40,9 +40,11 @@ from agent.model import (
     Requirement,
     Seen,
     Service,
+    Step,
     Wave,
+    target_of,
 )
-from agent.reasons import SkipReason
+from agent.reasons import SkipReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.slices import InSlices
 from agent.services import verbs
@@ -264,7 +266,7 @@ class Previewer:
         asked = _as_new(service) if again else service
         other = _other_tariff(service, state) if wish.same_tariff else ""
         asked = replace(asked, tariff=other or asked.tariff)
-        planned = method.disconnect(asked, seen) if wish.state is None else method.plan(wish.state, asked, seen)
+        planned = _planned(method, wish, asked, seen)
         if isinstance(planned, CannotEnforce):
             return _leave(
                 service, Leave(planned.reason, planned.detail, blocked=True), {**display, **_now({}, service, state)}
@@ -543,6 +545,23 @@ def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:
         reason=leave.code,
         display={**display, "why_not": leave.why},
     )
+
+
+def _planned(
+    method: AccessMethod, wish: Wish, service: Service, seen: Mapping[Address, Seen]
+) -> AccessPlan | CannotEnforce:
+    """Return what an access method does for a wish on the network."""
+    if wish.undo:
+        steps = (Step(n, target_of(write.address), (write,)) for n, write in enumerate(wish.undo, start=1))
+        return AccessPlan(tuple(steps), None, {})
+    if wish.state is not None:
+        return method.plan(wish.state, service, seen)
+    if wish.silent_h is None:
+        return method.disconnect(service, seen)
+    if not isinstance(method, ClosesGhosts):
+        why = f"method {service.method} has no accounting that keeps rows of sessions"
+        return CannotEnforce(TargetReason.UNSUPPORTED, why)
+    return method.close_ghosts(service, seen, wish.silent_h)
 
 
 def _is_read(chosen: Chosen) -> bool:

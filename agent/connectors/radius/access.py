@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
 from agent.connectors.radius.access_text import (
     after_text,
+    ghost_rows_text,
     ghosts_text,
     left_text,
     mixed_text,
@@ -28,6 +29,7 @@ from agent.connectors.radius.access_text import (
 from agent.connectors.radius.addresses import (
     BY_NAME,
     CONFIGURED,
+    DENIED,
     IN,
     NAS,
     NOT_IN,
@@ -272,6 +274,40 @@ class RadiusAccess:
         display = {**self._display(service, seen), "after": "logs in again, to what it had"}
         steps = (Step(1, self.target, self._disconnect(service, None, sessions, "kick")),) if sessions else ()
         return AccessPlan(steps, None, display)
+
+    def close_ghosts(self, service: Service, seen: Mapping[Address, Seen], silent_h: int) -> AccessPlan | CannotEnforce:
+        """Return for each open row on which accounting is silent a question to its NAS, and the row's end.
+
+        The question is a Disconnect-Request for that very session: one that its NAS still has ends by it.
+        """
+        refusal = self._refuse_login(service, seen, self._open_sessions(service, seen), may_be_absent=True)
+        if refusal:
+            return refusal
+        where = seen[self._sessions(service.login)]
+        rows = {u: s for u, s in sessions_of(where.value).items() if silent(s, where.at_s, silent_h)}
+        steps: list[Step] = []
+        for unique_id, session in rows.items():
+            after: tuple[int, ...] = ()
+            if session.get("nas", "") in self._nas_names:
+                steps.append(Step(len(steps) + 1, self.target, self._ask_about(service, unique_id, session)))
+                after = (len(steps),)
+            row = address(self.target, RadiusResource.ROW, unique_id)
+            open_row = {name: text for name, text in session.items() if name != DENIED}
+            write = (Transition(row, Seen(open_row, where.at_s), ABSENT),)
+            steps.append(Step(len(steps) + 1, self.target, write, after=after))
+        display = {**self._display(service, seen), "after": ghost_rows_text(rows.values(), where.at_s, self._nas_names)}
+        return AccessPlan(tuple(steps), None, display)
+
+    def _ask_about(self, service: Service, unique_id: str, session: Session) -> Effect:
+        return Effect(
+            address=address(self.target, RadiusResource.SESSION, unique_id),
+            verb=DISCONNECT,
+            args={"now": f"{session.get('sid', unique_id)} on {self._nas_name(session)}"},
+            key=f"{service.ref}:stale:{unique_id}",
+            replay=Replay.IF_UNPROVEN,
+            proof=ProofKind.GONE,
+            within_s=self._method.disconnect_within_s,
+        )
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Judge from the sessions that are open now; those in `ended` must be gone.

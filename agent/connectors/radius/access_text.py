@@ -33,6 +33,12 @@ def ghosts_text(ghosts: Collection[Mapping[str, str]], nas_names: Mapping[str, s
     return f"open in accounting, and denied by its NAS: {told}" if told else ""
 
 
+def ghost_rows_text(rows: Collection[Mapping[str, str]], at_s: int, nas_names: Mapping[str, str]) -> str:
+    """Return which rows are closed, and what of sessions that go on after all; empty for none."""
+    told = "; ".join(_session_text(s, at_s, nas_names).removeprefix("online ") for s in rows)
+    return f"closed where the NAS denies it, ended where it does not: {told}" if told else ""
+
+
 def _session_text(session: Mapping[str, str], at_s: int, nas_names: Mapping[str, str]) -> str:
     since = session.get("since", "")
     age = f" {age_text(at_s - int(since))}" if since.isdecimal() else ""

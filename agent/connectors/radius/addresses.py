@@ -36,6 +36,7 @@ class RadiusResource(enum.Enum):
     HELD = "held"
     HOLDERS = "holders"
     PRIVILEGES = "privileges"
+    ROW = "row"
 
 
 @dataclass(frozen=True, slots=True)

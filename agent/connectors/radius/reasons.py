@@ -14,6 +14,11 @@ class RadiusReason(ExplainedReason):
         "Check the route to the NAS and its configured address.",
     )
     UNKNOWN_NAS = "unknown-nas", "A session is on a NAS that is not configured.", "Add the NAS to the configuration."
+    NOT_DENIED = (
+        "not-denied",
+        "No NAS denied the session, so its row stays open: it may go on.",
+        "Ask again: the NAS is asked about the session first.",
+    )
     COMMIT_LOST = "commit-lost", "The answer to COMMIT was lost.", "Nothing: the rows are read again."
     ROW_COUNT = (
         "row-count",

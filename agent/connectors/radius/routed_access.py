@@ -21,6 +21,7 @@ from agent.connectors.base import (
     AccessMethod,
     AccessPlan,
     CannotEnforce,
+    ClosesGhosts,
     Enforced,
     Judgement,
     LiveSession,
@@ -31,7 +32,7 @@ from agent.connectors.radius.addresses import live, sessions_of
 from agent.connectors.radius.garden import in_garden
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Step
-from agent.reasons import MethodReason, ProofReason
+from agent.reasons import MethodReason, ProofReason, TargetReason
 
 _LIST_ATTRIBUTE: Final = "mikrotik-address-list"
 _LISTS: Final = "router-lists"
@@ -249,6 +250,12 @@ class RoutedAccess:
             return planned
         display = self._with_unaccounted(planned.display, service, seen)
         return replace(planned, steps=self._with_last_rung(planned.steps, service, seen), display=display)
+
+    def close_ghosts(self, service: Service, seen: Mapping[Address, Seen], silent_h: int) -> AccessPlan | CannotEnforce:
+        """Return the RADIUS access method's steps: a row is accounting's, and a NAS answers for its own sessions."""
+        if not isinstance(self._inner, ClosesGhosts):
+            return CannotEnforce(TargetReason.UNSUPPORTED, f"{self.target} keeps no rows of sessions")
+        return self._inner.close_ghosts(service, seen, silent_h)
 
     def _with_unaccounted(
         self, display: Mapping[str, str], service: Service, seen: Mapping[Address, Seen]

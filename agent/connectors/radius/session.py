@@ -10,6 +10,7 @@ Resources, by address under the target's id (`radius/main`):
 * `session/UNIQUEID`: one open session's fields; ABSENT once it is stopped.
 * `holders/IP`: the open sessions that have an address, in the form of `sessions/LOGIN`.
 * `privileges/write`: what keeps the agent from writing a user's rows, and the GRANT that mends it; ABSENT: nothing.
+* `row/UNIQUEID`: the same by its row alone, whatever its NAS said; ABSENT once the row is closed.
 * `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
 * `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
 
@@ -169,6 +170,8 @@ class RadiusSession:
                 found[wanted[RadiusResource.SESSION][unique_id]] = ABSENT if ghost else session_value(session)
             for ip, sessions in (await self._sql.read_holders(wanted[RadiusResource.HOLDERS])).items():
                 found[wanted[RadiusResource.HOLDERS][ip]] = sessions_value(sessions, self._denied)
+            for unique_id, session in (await self._sql.read_session(wanted[RadiusResource.ROW])).items():
+                found[wanted[RadiusResource.ROW][unique_id]] = session_value(session)
             for where in wanted[RadiusResource.ONLINE].values():
                 counts = await self._sql.read_online()
                 found[where] = {login: str(n) for login, n in counts.items()} or ABSENT
@@ -203,6 +206,9 @@ class RadiusSession:
             UnreadableError: the database cannot be asked, or the effect is none of this connector's.
         """
         resource, login = self._parse(effect.address)
+        if effect.verb == DISCONNECT and resource is RadiusResource.SESSION:
+            read = await self.read([effect.address])
+            return {one: seen for one, seen in read.items() if seen.value is not ABSENT}
         if effect.verb not in _KINDS or resource is not RadiusResource.SESSIONS:
             raise UnreadableError(
                 f"{self.target.id}: no effect {effect.verb!r} on that address", reason=TargetReason.REFUSED
@@ -380,6 +386,8 @@ class RadiusSession:
 
     async def _write(self, transitions: tuple[Transition, ...]) -> Reply:
         found = parse(self.target.id, transitions[0].address) if len(transitions) == 1 else None
+        if found is not None and found[0] is RadiusResource.ROW:
+            return await self._write_row(transitions[0], found[1])
         if found is None or found[0] is not RadiusResource.USER:
             raise NotSentError(
                 f"{self.target.id}: a step changes the rows of one user here", reason=TargetReason.UNSUPPORTED
@@ -397,6 +405,30 @@ class RadiusSession:
             observed = {transition.address: Seen(drift.observed, int(time.time()))}
             raise DriftedError(f"{self.target.id}: the user's rows no longer read as planned", observed=observed)
         return Reply(True, TargetReason.COMMITTED, f"{len(changes)} row(s)")
+
+    async def _write_row(self, transition: Transition, unique_id: str) -> Reply:
+        """Close the row of a session that its NAS denied, or that is silent on no configured NAS; or open it again."""
+        closes = transition.after is ABSENT
+        session = session_fields(transition.before.value if closes else transition.after)
+        if closes and (await self._sql.read_session([unique_id]))[unique_id] is not None:
+            self._check_denied(unique_id, session)
+        drift = await self._sql.write_session(unique_id, session, closes=closes)
+        if drift is not None:
+            observed = {transition.address: Seen(drift.observed, int(time.time()))}
+            raise DriftedError(f"{self.target.id}: the session's row no longer reads as planned", observed=observed)
+        return Reply(True, TargetReason.COMMITTED, "1 row")
+
+    def _check_denied(self, unique_id: str, session: Mapping[str, str]) -> None:
+        nas, now_s = session.get("nas", ""), int(time.time())
+        if nas in self._nas:
+            known = self._answers.denied(unique_id, session.get("heard", "")) is not None
+        else:
+            known = silent(session, now_s, self._silent_h)
+        if not known:
+            why = (
+                "its NAS did not deny it" if nas in self._nas else f"accounting heard of it, and {nas} cannot be asked"
+            )
+            raise NotSentError(f"{session.get('sid', unique_id)}: {why}", reason=RadiusReason.NOT_DENIED)
 
     # --- the NAS ---
 

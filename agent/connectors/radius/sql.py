@@ -25,7 +25,7 @@ import trio
 
 from agent.connectors.base import LostError, NotSentError, UnreadableError
 from agent.connectors.radius import rowset
-from agent.connectors.radius.addresses import SAME_AS, OpenSession, other_spellings
+from agent.connectors.radius.addresses import SAME_AS, OpenSession, other_spellings, session_fields, session_value
 from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import BoundChange, ChangeKind, RowChange, Table, UserRow
 from agent.connectors.radius.schema import Database
@@ -45,6 +45,7 @@ from agent.connectors.radius.sql_connection import (
     fault,
 )
 from agent.connectors.radius.sql_errors import explained
+from agent.model import ABSENT
 from agent.reasons import AnyReason, TargetReason
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ SESSION_COLUMNS: Final = {
         for column in ("acctstarttime", "acctupdatetime")
     ),
 }
+STALE: Final = "Stale-Session"
+"""The acctterminatecause of a session that was closed here."""
 OPEN: Final = {
     Database.POSTGRESQL: "acctstoptime IS NULL",
     # A zero date is how old schemas say "still open".
@@ -96,6 +99,13 @@ def text_of(value: Any) -> str:
     if value is None:
         return ""
     return value.decode(errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def open_session(columns: Sequence[Any]) -> OpenSession:
+    """Return a session from the columns of `SESSION_COLUMNS`."""
+    *texts, since, heard = columns
+    unique, session, login, nas, ip, ip6, delegated, mac = map(text_of, texts)
+    return OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0), int(heard or 0))
 
 
 def user_rows(kind: Database, login: str) -> Talk[Rows]:
@@ -360,8 +370,25 @@ class SqlAuthority:
             NotSentError: nothing was written; reason `unreachable`, `refused`, `busy` or `timeout`.
             LostError: COMMIT was sent and its answer lost.
         """
-        guard, limit_s = Guard(), 2 * self._pool.target.timeout_s + _PAUSES_S
-        work = _Write(self._pool, guard, login, before, tuple(changes), to_value)
+        guard = Guard()
+        return await self._do(_Write(self._pool, guard, login, before, tuple(changes), to_value), guard)
+
+    async def write_session(self, unique_id: str, session: Mapping[str, str], *, closes: bool) -> Drift | None:
+        """Close a session's row at the time when accounting last heard of it, or take that back; in one transaction.
+
+        Args:
+            unique_id: its acctuniqueid.
+            session: what the row must read while it is open (`addresses.session_value`).
+            closes: whether it is closed; else it is opened again, if it was closed here.
+
+        Raises:
+            NotSentError, LostError: as `write_user`.
+        """
+        guard = Guard()
+        return await self._do(_SessionWrite(self._pool, guard, unique_id, session, closes), guard)
+
+    async def _do(self, work: _Transaction, guard: Guard) -> Drift | None:
+        limit_s = 2 * self._pool.target.timeout_s + _PAUSES_S
         try:
             if self._kind is Database.POSTGRESQL:
                 done, result = False, None
@@ -403,10 +430,7 @@ class SqlAuthority:
             columns = f"radacctid AS id, {SESSION_COLUMNS[self._kind]}"
             answer = yield look_up(self._kind, columns, "radacct", key, OPEN[self._kind], chunk)
             for n, _, *texts, since, heard in answer.rows:
-                unique, session, login, nas, ip, ip6, delegated, mac = map(text_of, texts)
-                found[chunk[n]].append(
-                    OpenSession(unique, session, login, nas, ip, ip6, delegated, mac, int(since or 0), int(heard or 0))
-                )
+                found[chunk[n]].append(open_session((*texts, since, heard)))
             return found
 
         return {value: tuple(rows) for value, rows in (await self._read_chunks(values, read, alone=True)).items()}
@@ -493,15 +517,19 @@ def _rollback() -> Talk[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Write:
-    """One conditional write: in a thread, or with PostgreSQL in the task that calls."""
+class _Transaction:
+    """One conditional write: in a thread, or with PostgreSQL in the task that calls. Each kind has its statements."""
 
     pool: Pool
     guard: Guard
-    login: str
-    before: Value
-    changes: tuple[RowChange, ...]
-    to_value: Callable[[Iterable[UserRow]], Value]
+
+    def _transaction(self) -> Talk[Drift | None]:
+        raise NotImplementedError
+
+    def _commit(self) -> Talk[None]:
+        if not self.guard.commit_begins():
+            raise self.given_up()
+        yield COMMIT, ()
 
     def run(self) -> Drift | None:
         """Do it in a thread."""
@@ -566,32 +594,6 @@ class _Write:
         else:
             self.pool.drop(connection, self.guard)
 
-    def _transaction(self) -> Talk[Drift | None]:
-        kind = self.pool.target.database
-        yield BEGIN_WRITING[kind], ()
-        rows: list[UserRow] = []
-        for table, row_id, *texts in (yield from user_rows(kind, self.login)):  # locked where the database needs it
-            spelled, name, op, value = map(text_of, texts)
-            rows.append(UserRow(table, name, op, value, int(row_id), spelled))
-        observed = self.to_value(rows)
-        others = other_spellings(self.login, (row.spelled for row in rows))
-        if others:
-            observed = {**rowset.fields_of(observed), SAME_AS: others}
-        if observed != self.before:
-            yield from _rollback()
-            return Drift(observed)
-        spelling = rows[0].spelled if rows else self.login
-        for bound in rowset.bind(rows, self.changes):
-            counted = (yield row_change(spelling, bound)).changed
-            if counted != 1:
-                raise NotSentError(
-                    f"row change: expected 1 row, the database changed {counted}", reason=RadiusReason.ROW_COUNT
-                )
-        if not self.guard.commit_begins():
-            raise self.given_up()
-        yield COMMIT, ()
-        return None
-
     def given_up(self) -> NotSentError:
         """Return the error of a write that took too long."""
         what = f"{self.pool.target.id}: the write was given up before COMMIT"
@@ -614,6 +616,76 @@ class _Write:
             ) from None
         elif not _is_stale(err, connection) or self.guard.aborted:
             raise NotSentError(f"{target.id}: nothing was written: {why}", reason=_REASONS[kind]) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Write(_Transaction):
+    """A change of one user's rows."""
+
+    login: str
+    before: Value
+    changes: tuple[RowChange, ...]
+    to_value: Callable[[Iterable[UserRow]], Value]
+
+    def _transaction(self) -> Talk[Drift | None]:
+        kind = self.pool.target.database
+        yield BEGIN_WRITING[kind], ()
+        rows: list[UserRow] = []
+        for table, row_id, *texts in (yield from user_rows(kind, self.login)):  # locked where the database needs it
+            spelled, name, op, value = map(text_of, texts)
+            rows.append(UserRow(table, name, op, value, int(row_id), spelled))
+        observed = self.to_value(rows)
+        others = other_spellings(self.login, (row.spelled for row in rows))
+        if others:
+            observed = {**rowset.fields_of(observed), SAME_AS: others}
+        if observed != self.before:
+            yield from _rollback()
+            return Drift(observed)
+        spelling = rows[0].spelled if rows else self.login
+        for bound in rowset.bind(rows, self.changes):
+            counted = (yield row_change(spelling, bound)).changed
+            if counted != 1:
+                raise NotSentError(
+                    f"row change: expected 1 row, the database changed {counted}", reason=RadiusReason.ROW_COUNT
+                )
+        yield from self._commit()
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _SessionWrite(_Transaction):
+    """The end of a session in accounting that nothing told it of; or that end taken back."""
+
+    unique_id: str
+    session: Mapping[str, str]
+    closes: bool
+
+    def _transaction(self) -> Talk[Drift | None]:
+        kind = self.pool.target.database
+        yield BEGIN_WRITING[kind], ()
+        lock = "" if kind is Database.SQLITE else " FOR UPDATE"
+        words = ("SELECT", SESSION_COLUMNS[kind], "FROM radacct WHERE acctuniqueid = %s AND", OPEN[kind])
+        rows = (yield " ".join(words) + lock, (self.unique_id,)).rows
+        found = session_fields(session_value(open_session(rows[0]))) if rows else {}
+        if found and found != self.session:
+            yield from _rollback()
+            return Drift(found)
+        if bool(found) is not self.closes:  # it is so already: accounting heard of its end, or of the session
+            yield from _rollback()
+            return None
+        if self.closes:
+            close = "acctstoptime = COALESCE(acctupdatetime, acctstarttime), acctterminatecause = %s"
+            where, given = f"acctuniqueid = %s AND {OPEN[kind]}", (STALE, self.unique_id)
+        else:
+            close = f"acctstoptime = NULL, acctterminatecause = {'NULL' if kind is Database.POSTGRESQL else repr('')}"
+            where, given = "acctuniqueid = %s AND acctterminatecause = %s", (self.unique_id, STALE)
+        change = ("UPDATE radacct SET", close, "WHERE", where)
+        counted = (yield " ".join(change), given).changed
+        if counted != 1:
+            yield from _rollback()
+            return Drift(found or ABSENT)
+        yield from self._commit()
+        return None
 
 
 def _is_stale(err: BaseException, connection: Connection | None) -> bool:

@@ -65,3 +65,32 @@ def test_more_secrets_than_a_change_takes_are_not_even_opened() -> None:
     with pytest.raises(RequestError, match=f"at most {SETTINGS_MAX} secrets") as caught:
         request.signed(signed({str(n): sealed for n in range(SETTINGS_MAX + 1)}), TRUST, AGENT, time.time(), opener)
     assert (caught.value.refused, opened) == (True, [])
+
+
+def disconnect(settings: Mapping[str, str]) -> request.Ask:
+    return request.Ask(Action.DISCONNECT, refs=("C-1",), settings=settings)
+
+
+def test_the_hours_of_a_disconnect_that_closes_rows_travel_in_the_intent() -> None:
+    asked = request.local(disconnect({"silent-h": "48"}), 1, {1: "maria"}, TRUST, AGENT, time.time())
+    assert asked.intent.params == {"silent-h": "48"}
+    assert request.silent_h_of(request.ask_of(asked.intent)) == 48
+    plain = request.local(disconnect({}), 1, {1: "maria"}, TRUST, AGENT, time.time())
+    assert plain.intent.params == {}
+    assert request.silent_h_of(request.ask_of(plain.intent)) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"silent-h": "0"}, "expected hours, 1 to 8760, got '0'"),
+        ({"silent-h": "x"}, "expected hours"),
+        ({"file": "x"}, "expected no setting but silent-h of a disconnect, got file"),
+        ({"silent-h": "4", "file": "x"}, "expected no setting but silent-h"),
+    ],
+)
+def test_other_settings_of_a_disconnect_are_refused(settings: Mapping[str, str], told: str) -> None:
+    with pytest.raises(RequestError, match=told):
+        request.check_ask(disconnect(settings))
+    with pytest.raises(RequestError, match="expected no setting"):
+        request.check_ask(request.Ask(Action.SUSPEND, refs=("C-1",), settings={"silent-h": "4"}))

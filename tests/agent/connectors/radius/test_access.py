@@ -941,6 +941,28 @@ def test_rows_as_wanted_and_no_session_in_accounting_asks_the_nas_where_the_reco
         assert len(plan.steps) == steps, (wanted, service.reasons)
 
 
+def test_rows_that_are_closed_are_asked_about_first_where_their_nas_is_there() -> None:
+    rows: Value = {
+        **fields(GHOST),
+        "u2": ("login=amina.h", "nas=10.9.9.9", "sid=s2", SINCE_BEFORE),
+        "u3": ("login=amina.h", "nas=10.0.0.1", "sid=s3", SINCE_BEFORE, f"heard={NOW_S - 60}"),
+    }  # type: ignore[dict-item]  # dict is invariant in its values
+    plan = placed().close_ghosts(SERVICE, seen_of(USER, rows), 24)
+    assert isinstance(plan, AccessPlan)
+    ask, close, alone = plan.steps
+    assert isinstance(ask.do, Effect)
+    assert (ask.do.address, ask.do.args, ask.after) == (at("session", "u1"), {"now": "s1 on bng-2"}, ())
+    assert not isinstance(close.do, Effect)
+    assert (close.do[0].address, close.do[0].after, close.after) == (at("row", "u1"), ABSENT, (1,))
+    assert "denied" not in fields(close.do[0].before.value), "what its NAS said is not in the row"
+    assert not isinstance(alone.do, Effect)
+    assert (alone.do[0].address, alone.after) == (at("row", "u2"), ())
+    assert plan.enforce is None
+    none = placed().close_ghosts(SERVICE, seen_of(USER, rows), 8000)
+    assert isinstance(none, AccessPlan)
+    assert none.steps == ()
+
+
 # --- a login that something else rejects ---
 
 IN_DISABLED: Value = {**fields(USER), f"group:{DISABLED_GROUP}": "0"}

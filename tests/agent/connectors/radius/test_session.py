@@ -805,3 +805,54 @@ async def test_suspension_planned_written_dropped_and_judged(radius_database: Ra
             got = recipe.judge(plan.enforce, now, list(bound))
     assert (got.enforced.value, got.how) == ("yes", "inferred")
     assert plan.display["now"].startswith("online")
+
+
+# --- rows of sessions that are over -----------------------------------------------------------------------------------
+
+ROW = Address("radius/main/row/u1")
+
+
+async def close(session: Session, after: Value = ABSENT, before: Seen | None = None) -> Reply:
+    seen = before or (await session.read([ROW]))[ROW]
+    return await session.send(ticket((Transition(ROW, seen, after),)))
+
+
+async def test_a_row_is_closed_only_once_its_nas_denied_the_session(database: RadiusDatabase) -> None:
+    heard_s = int(time.time()) - 3 * 86400
+    add_session(database, "u1", began_s=heard_s)
+    with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
+        async with dialled(connector(database, nas.port)) as session:
+            with pytest.raises(NotSentError, match="sid-u1: its NAS did not deny it") as refused:
+                await close(session)
+            assert refused.value.reason == "not-denied"
+            about = replace(DISCONNECT, address=Address("radius/main/session/u1"))
+            bound = await session.bind(about)
+            assert (await session.send(ticket(about, bound))).reason == "not-there"
+            before = (await session.read([ROW]))[ROW]
+            assert before.value is not ABSENT, "the row is as it was"
+            assert await close(session) == Reply(True, "committed", "1 row")
+            assert (await session.read([ROW]))[ROW].value is ABSENT
+            found = database.run("SELECT acctstoptime = acctstarttime, acctterminatecause FROM radacct")
+            assert [(bool(same), cause) for same, cause in found] == [(True, "Stale-Session")]
+            assert await close(session, before=before) == Reply(True, "committed", "1 row"), "it is so already"
+            # And back
+            assert (await close(session, before.value, Seen(ABSENT, 0))).accepted
+            assert (await session.read([ROW]))[ROW].value == before.value
+            database.run("UPDATE radacct SET acctstoptime = '2026-11-27 10:00:00', acctterminatecause = 'User-Request'")
+            with pytest.raises(DriftedError):
+                await close(session, before.value, Seen(ABSENT, 0))
+
+
+async def test_a_row_that_accounting_heard_of_since_is_not_closed(database: RadiusDatabase) -> None:
+    add_session(database, "u1", "10.9.9.9", began_s=int(time.time()) - 3 * 86400)
+    async with dialled(connector(database)) as session:
+        before = (await session.read([ROW]))[ROW]
+        database.run("UPDATE radacct SET acctupdatetime = '2026-11-20 10:00:00'")
+        with pytest.raises(DriftedError):
+            await close(session, before=before)
+    recent = int(time.time()) - 60
+    database.run("DELETE FROM radacct")
+    add_session(database, "u1", "10.9.9.9", began_s=recent)
+    async with dialled(connector(database)) as session:
+        with pytest.raises(NotSentError, match=r"10\.9\.9\.9 cannot be asked"):
+            await close(session)
