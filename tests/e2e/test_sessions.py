@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from agent.connectors.radius import answers
 from lab.isp import Isp
 from lab.population import LabService
 from lab.radius_codec import Code
@@ -147,6 +148,11 @@ async def a_nas_that_does_not_answer_leaves_it_unproven(isp: Isp, site: Site) ->
     assert f"{home} did not answer" in detail(done)
     assert only(isp, service) is old
     isp.clear_faults()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(answers, "SILENT_S", 0)  # a NAS that was silent is left alone for a while
+        await site.call("POST", f"/v1/changes/{done['id']}/retry", {})
+        assert state_of(await site.wait_end(done)) == ("applied", "garden")
+    assert only(isp, service).walled
 
 
 @case

@@ -58,6 +58,10 @@ class NasAnswers:
         else:
             self._silent.pop(nas, None)
 
+    def answers_again(self, nas: str) -> None:
+        """Note that a NAS answered something."""
+        self._silent.pop(nas, None)
+
     def of(self, nas: str, login: str) -> HeldAnswer | None:
         """Return what a NAS last said of a login; None: it was not asked."""
         return self._held.get((nas, login))

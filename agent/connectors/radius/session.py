@@ -321,6 +321,8 @@ class RadiusSession:
             answer: DynAuthAnswer | str = str(err)
         else:
             answer = silence_text(nas, outcome) if isinstance(outcome, Silence) else outcome
+        if not isinstance(answer, str):
+            self._answers.answers_again(nas.name)
         self._presence.note(nas.name, answer if isinstance(answer, str) else "")
         return answer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,13 +16,14 @@ from agent.changes.engine.apply import Run
 from agent.changes.engine.tickets import addresses_of
 from agent.changes.journal.item_commands import Lock, MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
-from agent.connectors.base import Busy, Enforced, Judgement, Reach
+from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Enforced, Judgement, Reach
 from agent.inventory.book import Broken
-from agent.model import Address, Direction, GuardKind, Item, Pace, Step, Ticket, Wave
+from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item, Pace, Seen, Step, Ticket, Wave
 from agent.model import ItemState as S
+from agent.reasons import ProofReason
 from agent.store.db import Tx
 from tests.agent.changes.rig import Rig, item
-from tests.agent.connectors.fake import FakeMethod, World
+from tests.agent.connectors.fake import FakeMethod, FakeSession, World
 from tests.fakes import FakeClock
 from trust.policy import Action
 from trust.statements import Cancel, Freeze, FreezeScope, OnFailure, Unfreeze
@@ -295,6 +296,47 @@ async def test_percent_stops(rig: Rig, autojump_clock: MockClock, world: World) 
     stopped = await rig.apply(plan_id)
     assert "2 of 8 failed (limit 20 %)" in stopped
     assert rig.states(plan_id).count(S.CANCELLED) >= 5
+
+
+class Unproven(FakeMethod):
+    """Nobody can tell of u0 and u1."""
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        if enforce.address.endswith(("u0", "u1")):
+            return Judgement(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, "not proven: bng-2 did not answer")
+        return super().judge(enforce, seen, ended)
+
+
+async def test_what_is_not_proven_is_no_failure_that_stops_a_batch(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock())
+    rig.connector.access_methods = {"fake": Unproven()}
+    items = [item(n + 1, f"u{n}", world) for n in range(8)]
+    plan_id = await rig.save_plan(items, waves=[Wave(1, 2, 0), Wave(3, 8, 0)], pace=Pace(1, 10, 0))
+    await rig.consume(plan_id)
+    assert await rig.apply(plan_id) == ""
+    assert rig.states(plan_id) == [*[S.SET_NOT_ENFORCED] * 2, *[S.APPLIED] * 6]
+    assert rig.loaded(plan_id).state() is ChangeState.RUNNING or rig.loaded(plan_id).state() is ChangeState.NEEDS_YOU
+    assert [rig.loaded(plan_id).rows[n].reason for n in (1, 2, 3)] == ["not-proven", "not-proven", "seen"]
+    assert await rig.apply(plan_id) == "", "nor after a restart"
+    rig.close()
+
+
+async def test_a_second_attempt_is_told_what_the_first_was_bound_to(
+    rig: Rig, autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[frozenset[Address]] = []
+    bind = FakeSession.bind
+
+    async def telling(session: FakeSession, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Earlier:
+        told.append(frozenset(earlier))
+        return await bind(session, effect, earlier)
+
+    monkeypatch.setattr(FakeSession, "bind", telling)
+    world.faults["u0"] = ["", "command-lost"]
+    assert await run_one(rig) is S.APPLIED
+    assert told == [frozenset(), frozenset({Address("fake/d/session/u0#1")})]
 
 
 async def test_on_failure_revert_takes_back_what_stands(rig: Rig, autojump_clock: MockClock, world: World) -> None:

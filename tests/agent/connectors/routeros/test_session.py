@@ -306,6 +306,24 @@ async def test_a_session_that_ends_by_itself_holds_up_no_other() -> None:
         assert all([await value_of(session, where) is ABSENT for where in bound])
 
 
+async def test_a_later_attempt_leaves_a_session_alone_that_began_since() -> None:
+    router = make_router()
+    router.set("/ppp/secret", "amina.h", local_address="10.0.0.1", profile="home20", remote_address="10.0.0.9")
+    router.plug_in("amina.h", "wonder", redial_s=0)
+    async with opened(router) as session:
+        kick = Effect(at("ppp/active", "amina.h"), "disconnect", {}, "k", Replay.IF_UNPROVEN, None, 1)
+        first = await session.bind(kick)
+        assert await session.bind(kick, first) == first, "it is still there"
+        old = [row[".id"] for row in router.rows("/ppp/active")]
+        assert (await session.send(replace(ticket(kick), bound=first))).reason == "done"
+        router.plug_in("amina.h", "wonder")
+        assert [row[".id"] for row in router.rows("/ppp/active")] != old
+        assert await session.bind(kick), "a first attempt ends it"
+        assert await session.bind(kick, first) == {}
+        long_since = {where: Seen(seen.value, seen.at_s + 3600) for where, seen in first.items()}
+        assert (await session.bind(kick, long_since)).keys() == (await session.bind(kick)).keys(), "old ones by then"
+
+
 async def test_those_who_wait_for_a_router_that_is_away_wait_once() -> None:
     async with opened(make_router(), lambda t: replace(t, port=1)) as session:
         errors: list[UnreadableError] = []
