@@ -156,6 +156,17 @@ async def a_nas_that_does_not_answer_leaves_it_unproven(isp: Isp, site: Site) ->
 
 
 @case
+async def a_disconnect_ends_a_session_that_accounting_does_not_know(isp: Isp, site: Site) -> None:
+    service, away = ordinary(isp, 2)
+    old = await dial_unknown(isp, service)
+    done = await site.do("disconnect", ref_of(service))
+    assert state_of(done) == ("applied", "ack")
+    assert old not in isp.sessions(service.login)
+    await isp.hang_up(away.login)
+    assert state_of(await site.do("disconnect", ref_of(away))) == ("applied", "no-session")
+
+
+@case
 async def a_redial_that_accounting_does_not_know_is_not_ended_again(isp: Isp, site: Site) -> None:
     """The Start of the garden session is lost too: it is said that nothing more is known, and nobody is thrown out."""
     (service,) = ordinary(isp, 1)

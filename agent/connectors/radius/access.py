@@ -264,7 +264,7 @@ class RadiusAccess:
         return AccessPlan((drop,), enforce, display, rests_on)
 
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
-        """Return the disconnect alone; no steps when there is no session."""
+        """Return the disconnect alone; no steps when there is no session, nor a NAS to ask for one."""
         sessions = self._open_sessions(service, seen)
         at_s = seen[self._sessions(service.login)].at_s
         refusal = self._refuse_login(service, seen, sessions, may_be_absent=True)
@@ -272,7 +272,8 @@ class RadiusAccess:
         if refusal:
             return refusal
         display = {**self._display(service, seen), "after": "logs in again, to what it had"}
-        steps = (Step(1, self.target, self._disconnect(service, None, sessions, "kick")),) if sessions else ()
+        drop = Step(1, self.target, self._disconnect(service, None, sessions, "kick"))
+        steps = (drop,) if sessions or self._places.asked else ()
         return AccessPlan(steps, None, display)
 
     def close_ghosts(self, service: Service, seen: Mapping[Address, Seen], silent_h: int) -> AccessPlan | CannotEnforce:

@@ -963,6 +963,17 @@ def test_rows_that_are_closed_are_asked_about_first_where_their_nas_is_there() -
     assert none.steps == ()
 
 
+def test_a_kick_asks_the_nas_where_accounting_has_no_session() -> None:
+    plan = placed().disconnect(SERVICE, seen_of())
+    assert isinstance(plan, AccessPlan)
+    (step,) = plan.steps
+    assert isinstance(step.do, Effect)
+    assert step.do.args == {"by-user-name": "bng-1,bng-2"}
+    alone = recipe().disconnect(SERVICE, seen_of())
+    assert isinstance(alone, AccessPlan)
+    assert alone.steps == (), "there is nobody to ask"
+
+
 # --- a login that something else rejects ---
 
 IN_DISABLED: Value = {**fields(USER), f"group:{DISABLED_GROUP}": "0"}
