@@ -13,7 +13,7 @@ import trio
 
 from tests.e2e.files import real_radius
 from tests.servers import FreeRadius, MariaDB, PostgreSQL
-from tests.year.year import YearOptions, YearReport, open_year
+from tests.year.year import YearOptions, live, restarter
 
 
 def main(argv: list[str]) -> int:
@@ -37,12 +37,6 @@ def main(argv: list[str]) -> int:
         if args.freeradius and database is not None:
             radius = real_radius(stack.enter_context(FreeRadius(database)))
 
-        async def restart() -> None:
-            if server is not None:
-                server.stop()
-                await trio.sleep(0.5)
-                server.start_again()
-
         options = YearOptions(
             folder,
             seed=args.seed,
@@ -50,18 +44,12 @@ def main(argv: list[str]) -> int:
             asks=args.asks,
             database=database,
             radius=radius,
-            restart=None if server is None else restart,
+            restart=None if server is None else restarter(server),
             say=lambda text: print(text, file=sys.stderr),
         )
         report = trio.run(live, options)
     print(json.dumps(report.json(), indent=1, ensure_ascii=False))
     return 1 if report.false or report.harm else 0
-
-
-async def live(options: YearOptions) -> YearReport:
-    """Live through a year."""
-    async with open_year(options) as year:
-        return await year.run()
 
 
 if __name__ == "__main__":

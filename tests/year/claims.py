@@ -6,13 +6,16 @@ only what held at none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from lab.policy import UserRows
 from lab.truth import LineState
 
 CARRIES_ON = ("carry on", "carries on", "still in the garden", "outside of the garden")
 """Words by which a "set, not enforced" says that a session is not as wanted, beside those that only say: not proven."""
+STAYS_REJECTED = "stays-rejected"
+"""The reason that says: nothing of ours holds the line back, and staff reject it."""
 NO_SESSION = ("offline",)
 """Reasons by which "at the next login" says that there is no session."""
 
@@ -64,6 +67,8 @@ def false_at_end(item: ItemFact, wanted: Wanted, run: Collection[LineState], end
         run: what was so from the approval to the end, latest first.
         end: what was so in the last moment alone.
     """
+    if item.reason == STAYS_REJECTED:
+        return "" if _ever(run, lambda s: not s.next.accepted) else "the login stays rejected"
     if item.state == "applied" and not _ever(run, wanted.holds):
         return f"applied: the line is {wanted.text()}"
     if item.state == "set-at-next-login":
@@ -82,6 +87,42 @@ def false_already(action: str, wanted: Wanted, asked: Collection[LineState]) -> 
     if action == "disconnect":
         return "" if _ever(asked, lambda s: not s.sessions) else "nothing to disconnect: there is no session"
     return "" if _ever(asked, wanted.holds) else f"nothing would change: the line is {wanted.text()}"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A service as the agent records it. `groups`: group of each tariff that the method maps."""
+
+    suspended: bool
+    tariff: str
+    groups: Mapping[str, str]
+
+
+def differences(recorded: Recorded, state: LineState, rows: UserRows, known: Collection[str]) -> frozenset[str]:
+    """Return the codes of the differences between the record and a line.
+
+    Args:
+        recorded: the agent's record.
+        state: what the line really does.
+        rows: of the login that the agent knows.
+        known: ids of the sessions that accounting knows; of others nobody can be told without being thrown out.
+    """
+    if not (rows.check or rows.reply or rows.groups):
+        return frozenset({"login-missing"})
+    if not state.next.accepted:
+        return frozenset({"login-rejected"})
+    if recorded.suspended and not state.next.walled:
+        found = {"suspension-gone"}
+    elif state.next.walled and not recorded.suspended:
+        found = {"suspended-unrecorded"}
+    else:
+        wrong = [s for s in state.sessions if s.walled is not recorded.suspended and s.session_id in known]
+        found = {"session-at-large" if recorded.suspended else "session-suspended"} if wrong else set()
+    applied = [name for name, group in recorded.groups.items() if any(g.name == group for g in rows.groups)]
+    # A suspended login may hide its tariff's group: then nobody says anything of it
+    if applied != [recorded.tariff] and (len(applied) == 1 or not state.next.walled):
+        found.add("tariff-differs")
+    return frozenset(found)
 
 
 def opened(before: Iterable[LineState], after: LineState) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from lab.policy import GroupRows, UserRows
 from lab.truth import LineState, NextLogin, OnlineSession
-from tests.year.claims import ItemFact, Wanted, false_already, false_at_end, opened
+from tests.year.claims import ItemFact, Recorded, Wanted, differences, false_already, false_at_end, opened
 
 FREE, GARDEN, REJECT = NextLogin(True, False, "5M/10M"), NextLogin(True, True, "64k/64k"), NextLogin(False)
 
@@ -22,6 +23,7 @@ def state(following: NextLogin, *sessions: str) -> LineState:
 SUSPENDED, ACTIVE = Wanted(True), Wanted(False)
 APPLIED, LATER = ItemFact("applied", "garden", ""), ItemFact("set-at-next-login", "offline", "no session: it holds")
 CARRIES_ON = ItemFact("set-not-enforced", "nak-503", "1 session(s) carry on as before")
+REJECTED = ItemFact("applied", "stays-rejected", "the login stays rejected: disabled")
 UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
 
 
@@ -36,6 +38,8 @@ UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
         (APPLIED, ACTIVE, state(FREE, "garden"), True),
         (APPLIED, ACTIVE, state(REJECT, "free"), True),
         (APPLIED, Wanted(False, frozenset({"9M/9M"})), state(FREE, "free"), True),
+        (REJECTED, ACTIVE, state(REJECT, "free"), False),
+        (REJECTED, ACTIVE, state(FREE), True),
         (LATER, SUSPENDED, state(GARDEN), False),
         (LATER, SUSPENDED, state(GARDEN, "free"), True),
         (LATER, SUSPENDED, state(FREE), True),
@@ -61,6 +65,36 @@ def test_already_is_judged_by_the_network_too():
     assert false_already("restore", ACTIVE, [state(FREE, "garden")])
     assert false_already("disconnect", ACTIVE, [state(FREE, "free")])
     assert false_already("disconnect", ACTIVE, [state(FREE)]) == ""
+
+
+TARIFF, OTHER, MARKER = GroupRows("home-10m", (), ()), GroupRows("home-20m", (), ()), GroupRows("suspended", (), ())
+GROUPS = {"Home 10M": "home-10m", "Home 20M": "home-20m"}
+NORMAL = UserRows(groups=(TARIFF,))
+
+
+@pytest.mark.parametrize(
+    ("suspended", "so", "rows", "found"),
+    [
+        (False, state(FREE, "free"), NORMAL, set()),
+        (True, state(GARDEN, "garden"), UserRows(groups=(MARKER, TARIFF)), set()),
+        (False, state(REJECT), UserRows(), {"login-missing"}),
+        (True, state(REJECT, "free"), NORMAL, {"login-rejected"}),
+        (True, state(FREE, "garden"), NORMAL, {"suspension-gone"}),
+        (False, state(GARDEN, "free"), UserRows(groups=(MARKER, TARIFF)), {"suspended-unrecorded"}),
+        (True, state(GARDEN, "free"), UserRows(groups=(MARKER, TARIFF)), {"session-at-large"}),
+        (False, state(FREE, "garden"), NORMAL, {"session-suspended"}),
+        (False, state(FREE), UserRows(groups=(OTHER,)), {"tariff-differs"}),
+        (False, state(FREE), UserRows(groups=(TARIFF, OTHER)), {"tariff-differs"}),
+        (True, state(FREE), UserRows(groups=(OTHER,)), {"suspension-gone", "tariff-differs"}),
+        (True, state(GARDEN), UserRows(groups=(MARKER, OTHER)), {"tariff-differs"}),
+        (True, state(GARDEN), UserRows(groups=(MARKER,)), set()),
+    ],
+)
+def test_drift_is_each_difference_and_no_other(suspended, so, rows, found):
+    recorded = Recorded(suspended, "Home 10M", GROUPS)
+    assert differences(recorded, so, rows, {"s0"}) == found
+    if found <= {"session-at-large", "session-suspended"}:
+        assert differences(recorded, so, rows, ()) == set(), "accounting does not know the session"
 
 
 def test_nobody_is_let_in_by_a_suspension():

@@ -26,8 +26,8 @@ from lab.truth import History, LineState, OnlineSession
 from tests.e2e.files import Files, dsn_of, lab_files, ref_of, stamp
 from tests.e2e.site import ApiRefusedError, Json, Site, b64, open_site
 from tests.people import any_time
-from tests.servers import RadiusDatabase
-from tests.year.claims import ItemFact, Wanted, false_already, false_at_end, opened
+from tests.servers import MariaDB, PostgreSQL, RadiusDatabase
+from tests.year.claims import ItemFact, Recorded, Wanted, differences, false_already, false_at_end, opened
 from tests.year.moved_time import MovedTime, moved_time
 from trust import chain
 from trust import envelope as envelopes
@@ -40,6 +40,9 @@ TRUST_S = 20 * 86400
 LAST_S = 0.3
 """How much of the time before an item's end counts as its last moment; a CPE is back after a sixth of it."""
 LOSS_PERCENT = 5
+DRIFT_EVERY = 4
+"""So many rounds lie between two looks at the drift."""
+GROUPS = {t.name: t.group for t in TARIFFS}
 KINDS = (("suspend", 34), ("restore", 26), ("set-plan", 12), ("disconnect", 8), ("revert", 14))
 FINAL = frozenset(
     {
@@ -91,14 +94,16 @@ class YearReport:
     outcomes: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
     deeds: int = 0
+    drift_rounds: int = 0
+    differences: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     false: list[Finding] = field(default_factory=list)
     harm: list[Finding] = field(default_factory=list)
 
     def json(self) -> dict[str, object]:
         """Return it as an object for JSON."""
-        plain = replace(self, outcomes=Counter(), refused=Counter())
-        return {**asdict(plain), "outcomes": dict(self.outcomes), "refused": dict(self.refused)}
+        counters = {name: dict(getattr(self, name)) for name in ("outcomes", "refused", "differences")}
+        return {**asdict(replace(self, outcomes=Counter(), refused=Counter(), differences=Counter())), **counters}
 
 
 @dataclass(slots=True)
@@ -135,6 +140,8 @@ class Year:
             nas.set_fault(f"accounting-lost:{LOSS_PERCENT}")
         for n in range(rounds):
             await self._round(n, rounds)
+            if n % DRIFT_EVERY == DRIFT_EVERY - 1 or n == rounds - 1:
+                await self._drift()
             self._options.say(
                 f"round {n + 1}/{rounds}: {self.report.asks} asks, {len(self.report.false)} false claims, "
                 f"{len(self.report.harm)} harms, {trio.current_time() - began:.0f} s"
@@ -231,6 +238,42 @@ class Year:
             await self.isp.nas_of(login).report(login)
             if self.dice.random() < 0.5:
                 await self.staff.act(line.first)
+
+    # --- drift ---
+
+    async def _drift(self) -> None:
+        """Have the agent compare everything, while nothing happens: it finds each difference, and no other."""
+        await self.site.call("POST", "/v1/drift", {})
+        with trio.fail_after(120):
+            while (found := await self.site.call("GET", "/v1/drift"))["running"]:  # noqa: ASYNC110  as a person asks
+                await trio.sleep(0.05)
+        self.report.drift_rounds += 1
+        said: dict[str, set[str]] = {}
+        for one in found["differences"]:
+            said.setdefault(one["subject"], set()).add(one["code"])
+        unread = {one["subject"] for one in found["not_checked"]}
+        services = {s["ref"]: s for s in await self.site.call("GET", "/v1/subscribers")}
+        rows = await self.isp.database.fetch("SELECT acctsessionid FROM radacct WHERE acctstoptime IS NULL")
+        known = {str(row[0]) for row in rows}
+        for ref, line in self._lines.items():
+            sample = await self.history.sample(line.first)
+            state = LineState(self.history.sessions(line.first), sample.next)
+            service = services[ref]
+            recorded = Recorded(bool(service["suspended_for"]), service["tariff"], GROUPS)
+            truth = differences(recorded, state, sample.rows, known)
+            self.report.differences.update(truth)
+            told = said.get(ref, set())
+            if ref in unread and not told:
+                self.report.differences["not checked"] += 1
+                continue
+            for code in truth - told:
+                self._drift_finding(ref, f"drift: nothing told of {code}", state, told)
+            for code in told - truth:
+                self._drift_finding(ref, f"drift: {code}", state, truth)
+
+    def _drift_finding(self, ref: str, claim: str, state: LineState, told: Iterable[str]) -> None:
+        words = (f"told: {', '.join(sorted(told)) or 'nothing'}",)
+        self.report.false.append(self.finding(-1, "", "drift", ref, claim, state.text(), words))
 
     # --- what an ask needs ---
 
@@ -446,7 +489,7 @@ class Ask:
         ended = trio.current_time()
         for ref in self._refs:
             line = next((text for text in err.message.splitlines() if ref in text), "")
-            if "already" in line:
+            if "already" in line and "rejected today" not in line:
                 self._judge_already(ref, "", line, ended)
             self._judge_stuck(ref, "", line, ended)
 
@@ -490,13 +533,16 @@ class Ask:
             return
         if self._kind == "suspend" and last and opened([self._at_first[ref]], last[0]):
             self._harm(change["id"], ref, "a suspension let somebody in who was rejected", last)
-        self._judge_kicks(change, ref, self._wanted(recorded, speed=False))
+        other_speed = self._before[ref]["tariff"] != recorded["tariff"]
+        self._judge_kicks(change, ref, self._wanted(recorded, speed=other_speed))
 
     def _judge_disconnect(self, change: Json, item: Json, ended: float) -> None:
         ref = item["service"]
         if item["state"] != "applied":
             return
-        left = {s.session_id for s in self._online(ref)} & {s.session_id for s in self._sessions[ref]}
+        # Of a login that staff changed meanwhile, only what is left of the one that the agent knows
+        known = {s.session_id for s in self._year.history.sessions(self._year.line(ref).first)}
+        left = known & {s.session_id for s in self._sessions[ref]}
         if left:
             self._false(change["id"], ref, "applied: its sessions were ended", self._states(ref, ended, ended))
 
@@ -568,3 +614,20 @@ async def open_year(options: YearOptions) -> AsyncIterator[Year]:
             files.trust = replace(files.trust, policy=files.people.policy)
             async with open_site(files) as site:
                 yield Year(options, isp, site, moved)
+
+
+async def live(options: YearOptions) -> YearReport:
+    """Live through a year."""
+    async with open_year(options) as year:
+        return await year.run()
+
+
+def restarter(server: PostgreSQL | MariaDB, away_s: float = 0.5) -> Callable[[], Awaitable[None]]:
+    """Return a restart of a database server, which is away in between. Only the main thread may start one."""
+
+    async def restart() -> None:
+        server.stop()
+        await trio.sleep(away_s)
+        server.start_again()
+
+    return restart
