@@ -43,7 +43,7 @@ def fail(message: str, code: int, reason: str = "") -> NoReturn:
         reason: a reason code; "": that of the exit code.
     """
     if wants_json(sys.argv[1:]):
-        print(error_json(reason or CODES[code], message, code), file=sys.stderr)
+        print(error_json(reason or CODES.get(code, "failed"), message, code), file=sys.stderr)
     else:
         print(here(sys.stderr).emphasize(message), file=sys.stderr)
     raise typer.Exit(code)

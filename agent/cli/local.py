@@ -13,7 +13,7 @@ import typer
 
 from agent.cli import client
 from agent.cli.change import submit
-from agent.cli.client import Json, call_object, fail, print_json, write_file
+from agent.cli.client import Json, call_object, fail, print_json, say, write_file
 from agent.cli.when import when_text
 from trust.render import neutralise
 
@@ -109,41 +109,41 @@ _CONDITIONS = {"fine": client.DONE, "degraded": client.DEGRADED, "frozen": clien
 
 def _print_status(found: Json) -> None:
     log = cast("Json", found["log"])
-    print(f"agent    {found['agent']} ({found['agent_id']})")
-    print(f"state    {str(found['condition']).upper()}")
-    print(f"words    {found['words']}")
+    say(f"agent    {found['agent']} ({found['agent_id']})")
+    say(f"state    {str(found['condition']).upper()}")
+    say(f"words    {found['words']}")
     if found["trust_version"] is None:
-        print("trust    NONE INSTALLED: ispagent trust install FILE")
+        say("trust    NONE INSTALLED: ispagent trust install FILE")
     else:
         expires = datetime.fromtimestamp(cast("int", found["trust_expires"]), UTC)
-        print(f"trust    version {found['trust_version']}, expires {expires:%Y-%m-%d}")
+        say(f"trust    version {found['trust_version']}, expires {expires:%Y-%m-%d}")
     if found["trust_warning"]:
-        print(f"RENEW IT {found['trust_warning']}")
-    print(f"log      {log['size']} leaves, {log['witnessed_text']}")
-    print(f"log key  {log['vkey']}")
+        say(f"RENEW IT {found['trust_warning']}")
+    say(f"log      {log['size']} leaves, {log['witnessed_text']}")
+    say(f"log key  {log['vkey']}")
     changes = cast("dict[str, int]", found["changes"])
-    print(f"changes  {', '.join(f'{n} {gate}' for gate, n in changes.items()) or 'none yet'}")
+    say(f"changes  {', '.join(f'{n} {gate}' for gate, n in changes.items()) or 'none yet'}")
     if line := _reviews(cast("Json", found["reviews"])):
-        print(line)
-    print(f"services {found['services']} · targets {', '.join(cast('list[str]', found['targets'])) or 'none'}")
+        say(line)
+    say(f"services {found['services']} · targets {', '.join(cast('list[str]', found['targets'])) or 'none'}")
     for line in _sources(cast("list[Json]", found["sources"])):
-        print(line)
+        say(line)
     disk = cast("dict[str, int]", found["disk"])
-    print(f"disk     {_size(disk['free'])} of {_size(disk['size'])} free, {_size(disk['files'])} are the agent's")
+    say(f"disk     {_size(disk['free'])} of {_size(disk['size'])} free, {_size(disk['files'])} are the agent's")
     if line := _drift(cast("Json | None", found["drift"])):
-        print(line)
+        say(line)
     if line := _routers(cast("dict[str, int]", found["devices"])):
-        print(line)
+        say(line)
     if found["cpes"] is not None:
-        print(_cpes(cast("dict[str, int]", found["cpes"])))
+        say(_cpes(cast("dict[str, int]", found["cpes"])))
     for line in _standing_and_cloud(found):
-        print(line)
+        say(line)
     for frozen in cast("list[Json]", found["frozen"]):
-        print(f"FROZEN   {' '.join(str(frozen[k]) for k in ('scope', 'target') if frozen[k])} by {frozen['person']}")
+        say(f"FROZEN   {' '.join(str(frozen[k]) for k in ('scope', 'target') if frozen[k])} by {frozen['person']}")
     if found["billing_problem"]:
-        print(f"BILLING  {found['billing_problem']}")
+        say(f"BILLING  {found['billing_problem']}")
     if found["clock_halt"] is not None:
-        print(f"HALTED   the clock jumped by {found['clock_halt']:.0f} s: check it, then ispagent clock accept")
+        say(f"HALTED   the clock jumped by {found['clock_halt']:.0f} s: check it, then ispagent clock accept")
 
 
 def _sources(sources: list[Json]) -> list[str]:

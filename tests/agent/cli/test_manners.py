@@ -6,48 +6,78 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from agent.cli import main as agent_main
 from agent.cli.client import Json
 from agent.cli.progress import Progress
+from control_plane.cli import main as cloud_main
 
-PROGRAMS = {
-    "ispagent": "from agent.cli import main; main()",
-    "ispcloud": "from control_plane.cli import main; main()",
-}
+MAINS: dict[str, Callable[[], None]] = {"ispagent": agent_main, "ispcloud": cloud_main}
 
 
-def typed(program: str, *args: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+
+Say = Callable[..., Said]
+
+
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Say:
+    """Type a command in this process; no agent runs."""
+    monkeypatch.setenv("ISPAGENT_SOCKET", str(tmp_path / "none.sock"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+    def typed(program: str, *args: str) -> Said:
+        monkeypatch.setattr(sys, "argv", [program, *args])
+        with pytest.raises(SystemExit) as end:
+            MAINS[program]()
+        shown = capsys.readouterr()
+        return Said(int(end.value.code or 0), shown.out, shown.err)
+
+    return typed
+
+
+def in_a_process(program: str, *args: str, before: str = "", **environment: str) -> Said:
     """Type a command in a process of its own."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("ISPAGENT_", "ISPCLOUD_", "NO_COLOR"))}
-    return subprocess.run(
-        [sys.executable, "-P", "-c", f"import sys; sys.argv[0] = {program!r}; {before}{PROGRAMS[program]}", *args],
+    code = f"import sys; sys.argv[0] = {program!r}; {before}from {MAINS[program].__module__} import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code, *args],
         cwd=Path(__file__).parents[3],
-        env={**kept, **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+    return Said(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_a_version_is_printed(program: str) -> None:
-    done = typed(program, "--version")
-    assert (done.returncode, done.stderr) == (0, "")
-    name, _, number = done.stdout.strip().partition(" ")
+@pytest.mark.parametrize("program", MAINS)
+def test_a_version_is_printed(say: Say, program: str) -> None:
+    done = say(program, "--version")
+    assert (done.code, done.err) == (0, "")
+    name, _, number = done.out.strip().partition(" ")
     assert name == program
     assert number.count(".") == 2
 
 
 @pytest.mark.parametrize("words", [("ispagent",), ("ispagent", "change", "suspend"), ("ispcloud", "changes", "list")])
-def test_help_is_asked_for_by_one_letter_too(words: tuple[str, ...]) -> None:
-    short, long = (typed(*words, letter) for letter in ("-h", "--help"))
-    assert short.returncode == 0
-    assert short.stdout == long.stdout
-    assert "Usage: " in short.stdout
+def test_help_is_asked_for_by_one_letter_too(say: Say, words: tuple[str, ...]) -> None:
+    short, long = (say(*words, letter) for letter in ("-h", "--help"))
+    assert short.code == 0
+    assert short.out == long.out
+    assert "Usage: " in short.out
 
 
 @pytest.mark.parametrize(
@@ -56,8 +86,8 @@ def test_help_is_asked_for_by_one_letter_too(words: tuple[str, ...]) -> None:
 )
 def test_a_shell_completes_commands(program: str, line: str, offered: str) -> None:
     asked = {f"_{program.upper()}_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": "2"}
-    assert typed(program, **asked).stdout.split() == [offered]
-    assert f"complete -o default -F _{program}_completion" in typed(program, "--show-completion", "bash").stdout
+    assert in_a_process(program, **asked).out.split() == [offered]
+    assert f"complete -o default -F _{program}_completion" in in_a_process(program, "--show-completion", "bash").out
 
 
 ERRORS = [
@@ -72,26 +102,26 @@ ERRORS = [
 
 @pytest.mark.parametrize(("program", "args", "code", "reason"), ERRORS)
 def test_an_error_under_json_is_one_object_on_standard_error(
-    tmp_path: Path, program: str, args: tuple[str, ...], code: int, reason: str
+    say: Say, program: str, args: tuple[str, ...], code: int, reason: str
 ) -> None:
-    done = typed(program, *args, ISPAGENT_SOCKET=str(tmp_path / "none.sock"), HOME=str(tmp_path))
-    assert (done.returncode, done.stdout) == (code, "")
-    (line,) = done.stderr.splitlines()
+    done = say(program, *args)
+    assert (done.code, done.out) == (code, "")
+    (line,) = done.err.splitlines()
     error = json.loads(line)["error"]
     assert (error["code"], error["exit"]) == (reason, code)
     assert error["message"]
-    plain = typed(program, *(a for a in args if a not in ("--json", "-o", "json")), ISPAGENT_SOCKET="/none")
-    assert plain.returncode == code
-    assert not plain.stderr.startswith("{")
+    plain = say(program, *(a for a in args if a not in ("--json", "-o", "json")))
+    assert plain.code == code
+    assert not plain.err.startswith("{")
 
 
 def test_serve_names_the_extra_that_it_lacks(tmp_path: Path) -> None:
     lacks = "sys.modules['grpc_health'] = None; "
-    done = typed("ispcloud", "serve", "--dir", str(tmp_path), before=lacks)
-    assert done.returncode == 2
-    assert "extra control-plane" in done.stderr
-    assert "grpc_health" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = in_a_process("ispcloud", "serve", "--dir", str(tmp_path), before=lacks)
+    assert done.code == 2
+    assert "extra control-plane" in done.err
+    assert "grpc_health" in done.err
+    assert "Traceback" not in done.err
 
 
 # --- progress ---------------------------------------------------------------------------------------------------------
