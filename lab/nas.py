@@ -239,8 +239,9 @@ class Nas:
         self._away.add(login)
         ended = self.sessions(login)
         for session in ended:
-            self._remove(session)
-            await self._stop(session, "User-Request")
+            if session.session_id in self._sessions:  # it may end otherwise while the Stop of another is sent
+                self._remove(session)
+                await self._stop(session, "User-Request")
         return len(ended)
 
     async def _access(self, subscription: Subscription, port: int) -> Packet:

@@ -44,7 +44,7 @@ from agent.model import (
     Wave,
     target_of,
 )
-from agent.reasons import SkipReason, TargetReason
+from agent.reasons import MethodReason, SkipReason, TargetReason
 from agent.runtime.clock import Clock
 from agent.runtime.slices import InSlices
 from agent.services import verbs
@@ -273,7 +273,7 @@ class Previewer:
             )
         shown = {**planned.display, **_now(planned.display, service, state), **display}
         if not planned.steps and not wish.desired and not wish.always:
-            return _leave(service, Leave(SkipReason.ALREADY, wish.already or "the network already is as wanted"), shown)
+            return _leave(service, _already(wish, state), shown)
         if not planned.steps and isinstance(state, NetworkState) and state.not_checked:
             shown["now"] = " · ".join(filter(None, (shown.get("now"), f"not checked: {'; '.join(state.not_checked)}")))
         if planned.steps and (other or again):
@@ -534,6 +534,15 @@ def _undo(action: Action, short: str) -> str:
 def title(service: Service) -> str:
     """Return how a service is named to people."""
     return " · ".join(p for p in (f"{service.subscriber} {service.name}".strip(), service.tariff, service.login) if p)
+
+
+def _already(wish: Wish, state: NetworkState | UnreadableError) -> Leave:
+    """Return why nothing would change: the network is as wanted, unless something else rejects the login."""
+    refused = state.refused if isinstance(state, NetworkState) else ""
+    if refused and wish.state is not None and wish.state.access is Access.ACTIVE:
+        held = wish.already or "nothing of this agent's holds it back"
+        return Leave(MethodReason.REJECTED, f"{held}; the login is rejected today: {refused}")
+    return Leave(SkipReason.ALREADY, wish.already or "the network already is as wanted")
 
 
 def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:

@@ -229,7 +229,7 @@ class RadiusAccess:
         if after == before.value:
             rests_on = (self._user(service.login), *self._groups_read(after, seen))
             ending = AccessPlan((Step(1, self.target, drop),), enforce, display, rests_on)
-            if self._may_be_wrong(wanted.access, service, sessions, enforce, outcome):
+            if self._may_be_wrong(wanted, service, sessions, enforce, outcome):
                 return ending
             return replace(ending, steps=(), enforce=_told(enforce) if isinstance(outcome, Rejected) else None)
         if refusal := self._refuse_write(seen):
@@ -267,13 +267,13 @@ class RadiusAccess:
         """Return the disconnect alone; no steps when there is no session, nor a NAS to ask for one."""
         sessions = self._open_sessions(service, seen)
         at_s = seen[self._sessions(service.login)].at_s
-        refusal = self._refuse_login(service, seen, sessions, may_be_absent=True)
+        may_end = bool(sessions or self._places.asked)
+        refusal = self._refuse_login(service, seen, sessions, may_be_absent=may_end)
         refusal = refusal or self._refuse_nas(None, sessions, at_s)
         if refusal:
             return refusal
         display = {**self._display(service, seen), "after": "logs in again, to what it had"}
-        drop = Step(1, self.target, self._disconnect(service, None, sessions, "kick"))
-        steps = (drop,) if sessions or self._places.asked else ()
+        steps = (Step(1, self.target, self._disconnect(service, None, sessions, "kick")),) if may_end else ()
         return AccessPlan(steps, None, display)
 
     def close_ghosts(self, service: Service, seen: Mapping[Address, Seen], silent_h: int) -> AccessPlan | CannotEnforce:
@@ -401,6 +401,12 @@ class RadiusAccess:
         user = seen[self._user(login)]
         outcome = CannotTell(mixed) if (mixed := mixed_text(login, user.value)) else self._outcome(login, user, seen)
         if isinstance(outcome, Rejected):
+            if (
+                sessions
+                and not self._is_active(enforce)
+                and all(in_garden(s, enforce.expect) for s in sessions.values())
+            ):
+                return None  # a suspended session stays what it is, whatever the next login gets
             if sessions:
                 text = f"{len(sessions)} session(s) carry on though the login is rejected"
                 return Judgement(Enforced.NO, ProofReason.OLD_SESSION, text)
@@ -731,7 +737,7 @@ class RadiusAccess:
 
     def _may_be_wrong(
         self,
-        wanted: Access,
+        wanted: ServiceState,
         service: Service,
         sessions: Mapping[str, Session],
         enforce: Enforcement,
@@ -740,11 +746,12 @@ class RadiusAccess:
         """Tell whether sessions may be other than wanted though the rows are as wanted: somebody may have edited those.
 
         Where the record says that the service is not as wanted, all that is not seen to be right may be wrong: a
-        session whose policy cannot be told, and one that accounting may not know.
+        session whose policy cannot be told, and one that accounting may not know. Of a tariff that is another one in
+        the record no session can be told to have it: accounting knows no speed.
         """
-        if wanted is Access.SUSPENDED and isinstance(outcome, Rejected):
+        if wanted.access is Access.SUSPENDED and isinstance(outcome, Rejected):
             return bool(sessions) or self._unknown(not service.reasons, sessions)
-        if wanted is Access.SUSPENDED:
+        if wanted.access is Access.SUSPENDED:
             at_large = isinstance(outcome, Accepted) and any(
                 goes_on_outside(s, enforce.expect, outcome) for s in sessions.values()
             )
@@ -753,8 +760,10 @@ class RadiusAccess:
         own = self._on_nas(sessions)
         if any(in_garden(s, enforce.expect) for s in own.values()):
             return True
-        right = all(is_outside(s, enforce.expect) for s in own.values())
-        return (bool(service.reasons) and not right) or self._unknown(bool(service.reasons), own)
+        other_tariff = wanted.tariff != service.tariff
+        right = all(is_outside(s, enforce.expect) for s in own.values()) and not other_tariff
+        differs = bool(service.reasons) or other_tariff
+        return (differs and bool(own) and not right) or self._unknown(differs, own)
 
     def _unknown(self, differs: bool, sessions: Mapping[str, Session]) -> bool:
         """Tell whether NAS are to be asked for a session: the record differs, and accounting has none."""

@@ -240,3 +240,13 @@ async def test_a_batch_says_how_many_logins_are_rejected_today(tmp_path: Path, w
         both = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse")
         head = json.loads(both["documents"][0])
         assert head["display"]["notes"] == "1 rejected today by what is not the agent's: C-1/home"
+
+
+async def test_a_restore_of_a_login_that_staff_reject_is_not_called_as_wanted(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        by_hand(world, {**ACTIVE, "rejected": "disabled by staff"})
+        told = str(await refused(agent.ask("restore", "C-1")))
+        assert "nothing of this agent's holds it back; the login is rejected today: disabled by staff" in told
+        assert "as wanted" not in told
+        by_hand(world, ACTIVE)
+        assert "the network already is as wanted" in str(await refused(agent.ask("restore", "C-1")))

@@ -972,6 +972,24 @@ def test_a_kick_asks_the_nas_where_accounting_has_no_session() -> None:
     alone = recipe().disconnect(SERVICE, seen_of())
     assert isinstance(alone, AccessPlan)
     assert alone.steps == (), "there is nobody to ask"
+    nobody = recipe().disconnect(SERVICE, seen_of(ABSENT))
+    assert isinstance(nobody, CannotEnforce)
+    assert nobody.reason == "no-such-login"
+
+
+def test_a_tariff_that_only_the_rows_have_is_not_recorded_of_a_session() -> None:
+    moved: Value = {"check:Cleartext-Password": SecretRef("ab" * 32), "group:home50": "1"}
+    faster = ServiceState(Access.ACTIVE, "Home 50M")
+    plan = recipe().plan(faster, SERVICE, seen_of(moved, ONLINE))
+    assert isinstance(plan, AccessPlan)
+    (step,) = plan.steps
+    assert isinstance(step.do, Effect), "staff moved the user: its session logged in before or after, nobody can tell"
+    offline = recipe().plan(faster, SERVICE, seen_of(moved))
+    assert isinstance(offline, AccessPlan)
+    assert offline.steps == ()
+    asked = placed().plan(faster, SERVICE, seen_of(moved))
+    assert isinstance(asked, AccessPlan)
+    assert len(asked.steps) == 1
 
 
 # --- a login that something else rejects ---
@@ -1016,6 +1034,17 @@ def test_what_a_rejected_login_has_open_is_ended_all_the_same() -> None:
     assert recipe().enforcement_reads(plan.enforce, {a: gone[a] for a in (at("sessions", "amina.h"),)})
     again = recipe().judge(plan.enforce, seen_of(IN_DISABLED, ONLINE, REJECTING), [])
     assert (again.enforced, again.how) == (Enforced.NO, "old-session")
+
+
+def test_a_session_in_the_garden_stays_suspended_though_the_login_is_rejected() -> None:
+    plan = rejected_plan(sessions=ONLINE)
+    assert plan.enforce is not None
+    inside = session("u2", ip="100.127.3.4")
+    found = recipe().judge(plan.enforce, seen_of(IN_DISABLED, inside, REJECTING), [])
+    assert (found.enforced, found.how) == (Enforced.YES, "garden")
+    outside = session("u3", ip="100.64.12.9")
+    found = recipe().judge(plan.enforce, seen_of(IN_DISABLED, {**inside, **outside}, REJECTING), [])
+    assert (found.enforced, found.detail) == (Enforced.NO, "2 session(s) carry on though the login is rejected")
 
 
 def test_a_login_that_staff_enabled_meanwhile_is_not_called_rejected() -> None:
