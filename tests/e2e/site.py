@@ -24,6 +24,7 @@ from agent.changes.auditlog import recovery
 from agent.changes.engine.perform import Patience
 from agent.config import load
 from agent.connectors.base import Connector
+from agent.connectors.radius.session import NOBODY
 from agent.daemon import Daemon
 from agent.runtime import http_client
 from agent.runtime.clock import SystemClock
@@ -208,6 +209,11 @@ def b64(data: bytes) -> str:
 def item_states(change: Json) -> dict[str, tuple[str, str]]:
     """Return each service's state and reason."""
     return {i["service"]: (i["state"], i["reason"]) for i in change["items"]}
+
+
+def sent(isp: Isp) -> int:
+    """Return how many CoA and Disconnect datagrams about a subscriber all BNG were sent."""
+    return sum(one.login != NOBODY for nas in isp.nas.values() for one in nas.received)
 
 
 def state_of(change: Json) -> tuple[str, str]:

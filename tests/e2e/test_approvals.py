@@ -14,7 +14,7 @@ import trio
 
 from lab.isp import Isp
 from tests.e2e.files import lab_files, ordinary, ref_of, small_isp
-from tests.e2e.site import ApiRefusedError, Json, Site, at_work, b64, check_log, item_states, open_site, state_of
+from tests.e2e.site import ApiRefusedError, Json, Site, at_work, b64, check_log, item_states, open_site, sent, state_of
 from tests.people import plan_of
 from trust import chain, statements
 from trust import envelope as envelopes
@@ -24,11 +24,6 @@ from trust.policy import Role
 from trust.statements import Approval, Decision, ReasonCode, Saw, SeenHeads
 
 HOUR_S = 3600
-
-
-def sent(isp: Isp) -> int:
-    """Return how many CoA and Disconnect datagrams all BNG were sent."""
-    return sum(len(nas.received) for nas in isp.nas.values())
 
 
 async def marked(isp: Isp) -> list[str]:

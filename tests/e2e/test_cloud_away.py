@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import trio
 
-from lab.isp import Isp
 from protos import message_pb2 as pb
 from tests.e2e.cloud_site import (
     CloudProgram,
@@ -24,7 +23,7 @@ from tests.e2e.cloud_site import (
     wait_until,
 )
 from tests.e2e.files import ordinary, ref_of
-from tests.e2e.site import Json, Site, check_log, item_states, open_site, state_of
+from tests.e2e.site import Json, Site, check_log, item_states, open_site, sent, state_of
 from trust.statements import OutcomeState, ReceiptResult
 
 SLOW: dict[str, Any] = {"policy": {"pace": 2, "canary": 10}}
@@ -35,11 +34,6 @@ def cloud(tmp_path: Path) -> Iterator[CloudProgram]:
     (tmp_path / "control").mkdir()
     with cloud_program(tmp_path / "control") as program:
         yield program
-
-
-def sent(isp: Isp) -> int:
-    """Return how many CoA and Disconnect datagrams all BNG were sent."""
-    return sum(len(nas.received) for nas in isp.nas.values())
 
 
 @asynccontextmanager

@@ -19,11 +19,10 @@ from agent.config import load
 from agent.store.identity import load_identity
 from agent.store.vault import load_store_key
 from control_plane import queues
-from lab.isp import Isp
 from protos import message_pb2 as pb
 from tests.e2e.cloud_site import CloudProgram, Company, Withhold, cloud_program, company, plan_sha256, wait_until
 from tests.e2e.files import Files, ordinary, ref_of
-from tests.e2e.site import Json, MovableClock, Site, b64, state_of
+from tests.e2e.site import Json, MovableClock, Site, b64, sent, state_of
 from tests.people import People, plan_of, trusted
 from trust import answer as answers
 from trust import envelope as envelopes
@@ -56,11 +55,6 @@ OTHER_AGENT = secrets.token_hex(16)
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProgram]:
     with cloud_program(tmp_path_factory.mktemp("cloud")) as program:
         yield program
-
-
-def sent(isp: Isp) -> int:
-    """Return how many CoA and Disconnect datagrams all BNG were sent."""
-    return sum(len(nas.received) for nas in isp.nas.values())
 
 
 def two_agents(trust: Trust, files: Files) -> Trust:

@@ -16,11 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.isp import Isp
 from protos import message_pb2 as pb
 from tests.e2e.cloud_site import PASSPHRASE, CloudProgram, Company, cloud_program, company, plan_sha256, wait_until
 from tests.e2e.files import Billing, Files, ordinary, ref_of
-from tests.e2e.site import Json, Site, open_site, state_of
+from tests.e2e.site import Json, Site, open_site, sent, state_of
 from trust import keys
 from trust.checkpoint import encode_witness_vkey
 from trust.document import Quorum, Trust, Witness, WitnessOperator
@@ -37,11 +36,6 @@ NO_SOCKETS = shutil.ignore_patterns("*.sock")
 def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProgram]:
     with cloud_program(tmp_path_factory.mktemp("cloud")) as program:
         yield program
-
-
-def sent(isp: Isp) -> int:
-    """Return how many CoA and Disconnect datagrams all BNG were sent."""
-    return sum(len(nas.received) for nas in isp.nas.values())
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthAnswer, DynAuthClient, Silence
 from agent.connectors.radius.dynauth_session import DynAuths
 from agent.connectors.radius.schema import Nas
+from agent.connectors.radius.session import NOBODY
 from lab import population
 from lab.population import LabService
 from tests.e2e.files import make_files, ref_of
@@ -132,7 +133,11 @@ async def test_an_ack_that_ends_nothing_is_not_enforced(
         assert (state_of(done), done["exit"]) == (("set-not-enforced", "ack-without-effect"), 4)
         assert open_sessions(database) == 1
         assert ("suspended", -1) in database.run("SELECT groupname, priority FROM radusergroup")
-        (taken,) = server.dynauth_requests()
+        nobody, taken, again = server.dynauth_requests()
+        assert (nobody["user"], again["session"]) == (
+            NOBODY,
+            taken["session"],
+        )  # an ACK without an effect is asked about
         assert {k: taken[k] for k in ("type", "user", "session", "address")} == {
             "type": "Disconnect-Request",
             "user": "amina",
@@ -152,17 +157,17 @@ async def test_a_nak_is_named_and_silence_is_not_an_answer(
     async with site_at_listener(tmp_path, postgresql.fresh(), freeradius, *logins) as (site, server, refs):
         done = await site.apply(await site.ask("suspend", *refs, on_failure="continue"))
         assert item_states(done) == {
-            refs[0]: ("set-not-enforced", "nak-503"),
+            refs[0]: ("set-at-next-login", "offline"),  # its NAS denies the session, and any other of the login
             refs[1]: ("set-not-enforced", "nak-504"),
             refs[2]: ("set-not-enforced", "lost-timeout"),
         }
         details = {i["service"]: i["detail"] for i in done["items"]}
-        assert "Session Context Not Found" in details[refs[0]].replace("-", " ")
+        assert "bng-1 said so" in details[refs[0]]
         assert "Session Context Not Removable" in details[refs[1]].replace("-", " ")
         assert "1 session(s) carry on as before" in details[refs[2]]
         told = {s["item"]: s["reason"] for s in done["steps"] if s["bound"]}
-        assert set(told.values()) == {"nak-503", "nak-504", "lost-timeout"}
-        assert {r["user"] for r in server.dynauth_requests()} == set(logins)
+        assert set(told.values()) == {"no-session", "nak-504", "lost-timeout"}
+        assert {r["user"] for r in server.dynauth_requests()} == {NOBODY, *logins}
 
 
 @pytest.mark.parametrize("require_ma", [True, False], ids=["message-authenticator required", "lenient"])

@@ -75,6 +75,8 @@ async def test_nothing_is_lost(tmp_path: Path, name: str) -> None:
         for change, then in recorded.told["shown"].items():
             now = await agent.call("GET", f"/v1/changes/{change}", uid=uid())
             lasting = then.keys() - LIVE
+            if then["state"] in ("waiting for approval", "approved"):  # that version called them finished
+                then = {**then, "finished": False}
             assert {k: now[k] for k in lasting} == {k: then[k] for k in lasting}
         assert await agent.call("GET", "/v1/subscribers", uid=uid()) == recorded.told["subscribers"]
         assert await agent.call("GET", "/v1/secrets", uid=uid()) == recorded.told["secrets"]
