@@ -26,6 +26,7 @@ from agent.reasons import AnyReason, SkipReason
 from trust.policy import Action
 
 OWES = "owes"
+_STAYS = "stays suspended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def _restore(params: Params, service: Service, fact: BillingFact | None) -> Wish
     left = service.reasons - {params.reason}
     desired = (ReasonChange(params.reason, added=False),) if params.reason in service.reasons else ()
     if left:
-        why = f"stays suspended for {', '.join(sorted(left))}: only {params.reason} is lifted"
+        why = f"{_STAYS} for {', '.join(sorted(left))}: only {params.reason} is lifted"
         return Wish(ServiceState(Access.SUSPENDED, service.tariff), desired, why=why)
     why = describe(fact) if fact is not None and params.reason is SuspensionReason.DEBT else params.reason
     return Wish(ServiceState(Access.ACTIVE, service.tariff), desired, why=why)
@@ -254,11 +255,16 @@ def take_back(desired: tuple[DesiredChange, ...], service: Service, billing: Bil
     reasons = (service.reasons | added) - lifted
     access = Access.SUSPENDED if reasons else Access.ACTIVE
     if reasons and service.reasons and tariff is None:
-        why = f"it stays suspended: reasons left: {', '.join(sorted(reasons))}"
+        why = f"it {_STAYS}: reasons left: {', '.join(sorted(reasons))}"
         return Wish(ServiceState(access, service.tariff), desired, requires, why=why)
     whys = [_why(r, billing.fact) for r in sorted(added)] or [_cautions(service)]
     after = service.tariff if tariff is None else tariff.after
     return Wish(ServiceState(access, after), desired, requires, why=" · ".join(whys))
+
+
+def stays_suspended(why: str) -> bool:
+    """Return whether a wish's text says that a reason is lifted and another one keeps the service suspended."""
+    return why.removeprefix("it ").startswith(_STAYS)
 
 
 def enforces_again(wish: Wish, service: Service) -> bool:

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from agent.config import AgentConfig
-from agent.connectors.base import AddressHolder
+from agent.connectors.base import AddressHolder, Enforced, Judgement
 from agent.connectors.spec import AccessMap
+from agent.reasons import ProofReason
 from agent.services.holders import Holders
 from tests.agent.cli_rig import Terminal
-from tests.agent.connectors.fake import World
+from tests.agent.connectors.fake import FakeMethod, World
 from tests.agent.test_api import agent_in, chain_time, refused
 from tests.people import plan_of
 from trust.statements import Decision, Saw, SeenHeads
@@ -252,9 +253,10 @@ async def test_the_report_adds_up(tmp_path: Path, world: World, monkeypatch: pyt
         assert counts == {"suspended": 1, "restored": 1, "failed": 1, "pending": 1, "nothing_sent": 1}
         csv = (await at.type("report", "--csv", "--by", "tariff")).lines
         assert csv[0] == (
-            "tariff,suspended,restored,at_next_login,recorded,failed,cannot_enforce,pending,taken_back,nothing_sent"
+            "tariff,suspended,restored,at_next_login,recorded,stays_rejected,failed,cannot_enforce,pending,taken_back,"
+            "nothing_sent"
         )
-        assert csv[1:] == ["20M,1,1,0,0,1,0,1,0,1"]
+        assert csv[1:] == ["20M,1,1,0,0,0,1,0,1,0,1"]
         table = (await at.type("report")).lines
         assert table[0].split() == ["day", "tariff", "suspended", "restored", "failed", "pending", "nothing", "sent"]
         assert table[-1].split() == ["all", "1", "1", "1", "1", "1"]
@@ -262,6 +264,36 @@ async def test_the_report_adds_up(tmp_path: Path, world: World, monkeypatch: pyt
         assert (await at.type("report", "--until", "yesterday")).out.startswith("nothing was suspended")
         assert (await at.type("report", "--csv", "--json")).code == 2
         assert (await at.type("report", "--by", "nas")).err == "by: expected day or tariff, got nas\n"
+
+
+async def test_the_report_calls_nobody_restored_who_stays_suspended(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Staff took the marker of two reasons away; lifting one of them suspends again."""
+    world.add("u0", online=True)
+    async with agent_in(tmp_path, world) as agent:
+        at = Terminal(agent, monkeypatch)
+        await done(at, "suspend", "C-1")
+        await done(at, "suspend", "C-1", reason="abuse")
+        world.values[world.user("u0")] = {"plan": "20M"}
+        await done(at, "restore", "C-1", on_failure="continue")
+        assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
+        (row,) = json.loads((await at.type("report", "--json")).out)["rows"]
+        assert (row["suspended"], row["restored"], row["recorded"]) == (1, 0, 2)
+
+
+async def test_the_report_calls_nobody_suspended_or_restored_who_stays_rejected(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged = Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, "the login stays rejected: disabled by staff")
+    monkeypatch.setattr(FakeMethod, "judge", lambda *_: judged)
+    async with agent_in(tmp_path, world) as agent:
+        at = Terminal(agent, monkeypatch)
+        await done(at, "suspend", "C-1")
+        await done(at, "restore", "C-1", on_failure="continue")
+        (row,) = json.loads((await at.type("report", "--json")).out)["rows"]
+        counts = {name: n for name, n in row.items() if n and name not in ("day", "tariff")}
+        assert counts == {"stays_rejected": 2}
 
 
 # --- one number, several services -------------------------------------------------------------------------------------

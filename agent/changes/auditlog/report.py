@@ -20,7 +20,8 @@ import trio
 from agent.changes.auditlog.history import Period
 from agent.changes.journal.machine import FAILED, Gate
 from agent.model import ItemState
-from agent.reasons import ItemReason
+from agent.reasons import ItemReason, ProofReason
+from agent.services.verbs import stays_suspended
 from agent.store.vault import Vault
 
 ERASED: Final = "(erased)"
@@ -36,7 +37,9 @@ class ReportColumn(enum.StrEnum):
     AT_NEXT_LOGIN = "at_next_login"
     """Written and read back; proven when the subscriber logs in."""
     RECORDED = "recorded"
-    """Only a reason was added or lifted: the service stayed as it was."""
+    """Only a reason was added or lifted: the service stayed as it was, or another reason keeps it suspended."""
+    STAYS_REJECTED = "stays_rejected"
+    """The login is rejected by something that the agent did not set, before and after."""
     FAILED = "failed"
     CANNOT = "cannot_enforce"
     PENDING = "pending"
@@ -78,14 +81,14 @@ async def report(
     while rows := reader.execute(query, (*last, *args, _SLICE)).fetchall():
         for r in rows:
             day = f"{datetime.fromtimestamp(r['at_s'], UTC).astimezone(zone):%Y-%m-%d}" if "day" in by else ""
-            tariff = _tariff(vault, r) if "tariff" in by else ""
-            found.setdefault((day, tariff), Counter())[_column(r)] += 1
+            tariff = _shown(vault, r).get("tariff", "") if "tariff" in by else ""
+            found.setdefault((day, tariff), Counter())[_column(vault, r)] += 1
         last = (bytes(rows[-1]["plan_id"]), rows[-1]["n"])
         await trio.lowlevel.checkpoint()
     return [ReportRow(day, tariff, counts) for (day, tariff), counts in sorted(found.items())]
 
 
-def _column(r: sqlite3.Row) -> ReportColumn:
+def _column(vault: Vault, r: sqlite3.Row) -> ReportColumn:
     state, gate = ItemState(r["state"]), Gate(r["gate"])
     if state is ItemState.BLOCKED:
         return ReportColumn.CANNOT
@@ -102,10 +105,14 @@ def _column(r: sqlite3.Row) -> ReportColumn:
         return ReportColumn.NOTHING_SENT
     if r["reason"] == ItemReason.RECORDED:
         return ReportColumn.RECORDED
-    return ReportColumn.SUSPENDED if r["why"].startswith("+") else ReportColumn.RESTORED
+    if r["reason"] == ProofReason.STAYS_REJECTED:
+        return ReportColumn.STAYS_REJECTED
+    if r["why"].startswith("+"):
+        return ReportColumn.SUSPENDED
+    return ReportColumn.RECORDED if stays_suspended(_shown(vault, r).get("why", "")) else ReportColumn.RESTORED
 
 
-def _tariff(vault: Vault, r: sqlite3.Row) -> str:
-    """Return the tariff that a service had when the change was previewed."""
+def _shown(vault: Vault, r: sqlite3.Row) -> Mapping[str, str]:
+    """Return what the preview showed of an item, such as the tariff that the service had then."""
     opened = vault.open_record(bytes(r["subject"]), bytes(r["doc"]))
-    return ERASED if opened is None else str(json.loads(opened[1])["display"].get("tariff", ""))
+    return {"tariff": ERASED} if opened is None else dict(json.loads(opened[1])["display"])
