@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agent.api.call import ApiCall, CallerRole, Route
 from agent.changes.drifting import counts_json
-from agent.inventory import drift_book
+from agent.inventory import book, drift_book
 from agent.inventory.drift_book import SeenDifference
 from agent.runtime.http import Response
 
@@ -16,6 +16,7 @@ async def _show(call: ApiCall) -> Response:
         {
             "round": counts_json(watch.last(), running=watch.running),
             "running": watch.running,
+            "services": book.count_services(call.parts.store.reader),
             "differences": [_difference(one) for one in drift_book.differences(query)],
             "not_checked": [{"subject": one.subject, "why": one.why} for one in drift_book.unread(query)],
         },
@@ -44,6 +45,6 @@ def _difference(seen: SeenDifference) -> dict[str, object]:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/drift", CallerRole.OPERATOR, "", "round, running, differences, not_checked", _show),
+    Route("GET", "/v1/drift", CallerRole.OPERATOR, "", "round, running, services, differences, not_checked", _show),
     Route("POST", "/v1/drift", CallerRole.OPERATOR, "", "running", _start),
 )

@@ -36,8 +36,13 @@ def drift(
     else:
         print(drift_text(found, time.time(), everything=everything))
     counts = cast("Json", found["round"])
-    if counts["differ"] or counts["not_checked"]:
+    if counts["differ"] or counts["not_checked"] or counts["busy"] or came_since(counts, found["services"]):
         raise typer.Exit(MIXED)
+
+
+def came_since(counts: Json, services: object) -> int:
+    """Return how many more services there are now than the round had before it: none of these was checked."""
+    return max(cast("int", services) - cast("int", counts["services"]), 0)
 
 
 def _round(before: Json) -> Json:
@@ -72,6 +77,8 @@ def drift_text(found: Json, now_s: float, *, everything: bool = False) -> str:
     head = f"{counts['checked']} checked {age} ago: {counts['differ']} differ, {counts['not_checked']} not checked"
     busy = f", {counts['busy']} with a change running" if counts["busy"] else ""
     lines = [head + busy]
+    if new := came_since(counts, found["services"]):
+        lines.append(f"not checked: {new} of {found['services']} services, which came since: ispagent drift --now")
     if counts["alarm"]:
         kinds = ", ".join(f"{n} {code}" for code, n in Counter(str(d["code"]) for d in differences).most_common())
         lines.append(f"ALARM    more services differ than drift.alarm_percent allows: {kinds}")

@@ -14,7 +14,9 @@ import typer
 from agent.cli import client
 from agent.cli.change import submit
 from agent.cli.client import Json, call_object, fail, print_json, say, write_file
+from agent.cli.drift import came_since
 from agent.cli.when import when_text
+from agent.model import age_text
 from trust.render import neutralise
 
 DAY_S = 86_400
@@ -130,7 +132,7 @@ def _print_status(found: Json) -> None:
         say(line)
     disk = cast("dict[str, int]", found["disk"])
     say(f"disk     {_size(disk['free'])} of {_size(disk['size'])} free, {_size(disk['files'])} are the agent's")
-    if line := _drift(cast("Json | None", found["drift"])):
+    if line := _drift(cast("Json | None", found["drift"]), found["services"]):
         say(line)
     if line := _routers(cast("dict[str, int]", found["devices"])):
         say(line)
@@ -177,11 +179,14 @@ def _size(size_bytes: int) -> str:
     return f"{size_bytes / 2**10:.0f} KiB"
 
 
-def _drift(counts: Json | None) -> str:
+def _drift(counts: Json | None, services: object) -> str:
     """Return one line on the last comparison with the network, "" before the first."""
     if counts is None:
         return ""
-    told = f"{counts['differ']} of {counts['checked']} differ, {counts['not_checked']} not checked: ispagent drift"
+    told = f"{counts['differ']} of {counts['checked']} differ, {counts['not_checked']} not checked"
+    if new := came_since(counts, services):
+        told += f", {new} came since"
+    told += f", {age_text(int(time.time() - cast('int', counts['ended_at'])))} ago: ispagent drift"
     return f"DRIFT    ALARM: {told}" if counts["alarm"] else f"drift    {told}"
 
 

@@ -74,7 +74,8 @@ def _login(service: Service, reading: ServiceReading) -> Difference | None:
     state = reading.state
     if state.absent:
         reads = f"no entry of the login {service.login}"
-        return _made(service, reading, DriftReason.LOGIN_MISSING, reads, "the login was removed or renamed by hand")
+        known = "the login was removed or renamed, or never was there"
+        return _made(service, reading, DriftReason.LOGIN_MISSING, reads, known)
     if state.refused:
         reads = f"the login is rejected: {state.refused}"
         known = "staff or another tool rejects it; this agent did not, and does not lift it"

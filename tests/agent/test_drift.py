@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import trio
 from agent.cli.drift import drift_text
 from agent.inventory import drift_book
 from agent.reasons import DriftReason
+from tests.agent.cli_rig import Terminal
 from tests.agent.connectors.fake import World
 from tests.agent.test_api import NOBODY, Agent, agent_in, refused
 
@@ -189,7 +191,7 @@ def answer(**more: Any) -> Any:
         "asks": [{"command": "ispagent change adopt C-1/home", "meaning": "record that it is active"}],
     }  # fmt: skip
     unread = [{"subject": "C-2/home", "why": "bng-2 is away"}, {"subject": "C-3/home", "why": "bng-2 is away"}]
-    return {"round": counts, "running": False, "differences": [one], "not_checked": unread}
+    return {"round": counts, "running": False, "services": 5, "differences": [one], "not_checked": unread}
 
 
 def test_a_round_as_text() -> None:
@@ -203,6 +205,33 @@ def test_a_round_as_text() -> None:
         "not checked: C-2/home, C-3/home: bng-2 is away",
         "of any    not checked: the NAS were not asked for sessions",
     ]
+
+
+def test_services_that_came_after_the_round_are_named_as_not_checked() -> None:
+    text = drift_text(answer() | {"services": 7}, 1000)
+    assert "not checked: 2 of 7 services, which came since: ispagent drift --now" in text.splitlines()
+
+
+async def test_a_round_before_an_import_is_not_taken_for_a_comparison(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a first start: a round over no services, then the import."""
+    async with watched(tmp_path, world) as agent:
+        at = Terminal(agent, monkeypatch)
+        await one_round(agent)
+        assert (await at.type("drift")).code == 0
+        (line,) = [line for line in (await at.type("status")).lines if line.startswith("drift")]
+        assert re.fullmatch(r"drift    0 of 5 differ, 0 not checked, \d+s ago: ispagent drift", line)
+        csv = tmp_path / "more.csv"
+        csv.write_text(
+            "subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of\n"
+            "C-77,New,home,new77,fake,20M,,0,,,,\n"
+        )
+        assert (await at.type("subscriber", "import", str(csv))).code == 0
+        found = await at.type("drift")
+        assert found.code == 4
+        assert "not checked: 1 of 6 services, which came since: ispagent drift --now" in found.lines
+        assert any("1 came since" in line for line in (await at.type("status")).lines)
 
 
 def test_under_an_alarm_there_is_one_line_instead_of_thousands() -> None:
