@@ -59,7 +59,7 @@ class PlanLife(RuleBasedStateMachine):
         self.world.on_send = self.sent
         self.rig = Rig(self.folder, self.world, self.clock, reach)
         self.on_failure = on_failure
-        self.cancelled = self.frozen = self.late = False
+        self.cancelled = self.frozen = self.late = self.crashed = False
         self.drifted: set[str] = set()
         self.begun: set[int] = set()
         self.plan_id = bytes(16)
@@ -186,6 +186,7 @@ class PlanLife(RuleBasedStateMachine):
                 crashed = True
 
         self.play(scene)
+        self.crashed = crashed
         if crashed:
             self.rig.close()
             self.rig = Rig(self.folder, self.world, self.clock, self.reach)
@@ -286,7 +287,10 @@ class PlanLife(RuleBasedStateMachine):
         if not hasattr(self, "rig"):
             return
         reasons = {r["service"] for r in self.rows("SELECT service FROM reason")}
-        for login, state in zip(self.logins, self.rig.states(self.plan_id), strict=True):
+        reverting = {r["item"] for r in self.rows("SELECT item FROM step WHERE direction = 'revert'")}
+        for n, (login, state) in enumerate(zip(self.logins, self.rig.states(self.plan_id), strict=True), start=1):
+            if self.crashed and n in reverting:
+                continue  # it died while it took this back: the next run goes on there, and moves the item
             value, service = self.world.values[self.world.user(login)], f"C-{login}/home"
             wrote = [v for who, v in self.world.writes if who == login]
             if state in UNTOUCHED:
