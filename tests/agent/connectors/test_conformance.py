@@ -173,6 +173,10 @@ async def fake_lab(reach: Reach) -> AsyncIterator[AccessLab]:
 # --- RADIUS: a SQLite lab database, and a NAS that ends sessions and lets them redial ---
 
 
+SESSION_NOT_FOUND = bytes([101, 6]) + (503).to_bytes(4, "big")
+"""Error-Cause (RFC 5176 section 3.5)."""
+
+
 @dataclass
 class RadiusLab(BaseAccessLab):
     database: RadiusDatabase | None = None
@@ -197,9 +201,14 @@ class RadiusLab(BaseAccessLab):
         """What the NAS does with a Disconnect-Request (it runs in the NAS' thread)."""
         if self.fault == "command":
             return []
-        sid = dict(attributes_of(request))[44].decode()
-        found = self.db().run("SELECT username FROM radacct WHERE acctsessionid = %s AND acctstoptime IS NULL", sid)
-        if found:
+        asked = {code: value.decode(errors="replace") for code, value in attributes_of(request)}
+        found = self.db().run(
+            "SELECT username, acctsessionid FROM radacct WHERE username = %s AND acctstoptime IS NULL", asked[1]
+        )
+        found = [row for row in found if asked.get(44, row[1]) == row[1]]
+        if not found:
+            return [] if self.fault else [reply(request, ack=False, attributes=SESSION_NOT_FOUND)]
+        for _, sid in found:
             now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
             self.db().run("UPDATE radacct SET acctstoptime = %s WHERE acctsessionid = %s", now, sid)
             self.dial_in(found[0][0])
