@@ -363,12 +363,14 @@ def _asked_again(step: Step, outcome: StepOutcome) -> bool:
 
 
 def _fact(step: Step, outcome: StepOutcome | None) -> StepFact:
+    done = outcome is not None and outcome.verdict is Verdict.APPLIED and kind_of(outcome) is not OutcomeKind.NONE
     return StepFact(
         None if outcome is None else outcome.verdict,
         effect=isinstance(step.do, Effect),
         drifted=outcome is not None and kind_of(outcome) is OutcomeKind.DRIFTED,
         fallback_for=step.fallback_for,
         provable=not isinstance(step.do, Effect) or step.do.proof is not None,
+        acted=done and isinstance(step.do, Effect),
     )
 
 

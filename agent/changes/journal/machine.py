@@ -118,6 +118,7 @@ class StepFact:
     """What is known of one step of an item: None when it was never sent; `effect` tells a disconnect from a write.
 
     `fallback_for`: numbers of the earlier steps that it is a fallback for. `provable`: it can be read back.
+    `acted`: an effect that did something, such as end a session: it found what it was to act on.
     """
 
     verdict: Verdict | None
@@ -125,6 +126,7 @@ class StepFact:
     drifted: bool = False
     fallback_for: tuple[int, ...] = ()
     provable: bool = True
+    acted: bool = False
 
 
 def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:
@@ -144,6 +146,8 @@ def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Even
         return Event.DIVERGE
     if any(s.drifted for s in steps) and Verdict.APPLIED not in known:
         return Event.DRIFT
+    if writes and any(s.acted for s in steps) and any(w.verdict is not Verdict.APPLIED for w in writes):
+        return Event.ESCALATE  # a session was ended, and what was to be written after it is not: that is not nothing
     if writes and all(w.verdict is not Verdict.APPLIED for w in writes):
         return stopped if stopped is not None and not known else Event.FAIL
     if any(w.verdict is not Verdict.APPLIED for w in writes):

@@ -123,6 +123,11 @@ class _Cursor(Protocol):
     def close(self) -> object: ...
 
 
+def _verb(sql: str) -> str:
+    """Return the privilege that a statement needs: a SELECT that locks rows needs that to change them."""
+    return "UPDATE" if sql.endswith(" FOR UPDATE") else sql.partition(" ")[0]
+
+
 class Connection:
     """A connection with its timeouts set. Used by one thread at a time; `kill` by any."""
 
@@ -223,7 +228,7 @@ class Connection:
         try:
             sql, parameters = next(talk)
             while True:
-                self.verb = sql.partition(" ")[0]
+                self.verb = _verb(sql)
                 sql, parameters = talk.send(Answer(*await self._statements.ask(sql, parameters)))
         except StopIteration as end:
             found: _T = end.value
@@ -231,7 +236,7 @@ class Connection:
 
     def run(self, sql: str, parameters: Sequence[object] = ()) -> Answer:
         """Execute one statement (parameters are `%s`) and return its answer."""
-        self.verb = sql.partition(" ")[0]
+        self.verb = _verb(sql)
         if self._statements is not None:
             return Answer(*self._statements.run(sql, parameters))
         cursor = self._execute(sql, parameters)

@@ -138,6 +138,7 @@ def kick(verdict: V | None) -> StepFact:
 
 
 YES, PENDING, NO = (Judgement(e, "seen") for e in (Enforced.YES, Enforced.PENDING, Enforced.NO))
+ENDED = StepFact(V.APPLIED, effect=True, acted=True)
 DRIFTED = write(V.NOT_APPLIED, drifted=True)
 A, N, D, U = V.APPLIED, V.NOT_APPLIED, V.DIVERGED, V.UNKNOWN
 
@@ -173,6 +174,11 @@ A, N, D, U = V.APPLIED, V.NOT_APPLIED, V.DIVERGED, V.UNKNOWN
         ([write(A), kick(None)], YES, E.EXPIRE, E.PROVE),
         # half
         ([write(A), write(N)], None, None, E.ESCALATE),
+        # a session was ended before the write that failed: that is not "nothing changed"
+        ([ENDED, write(N)], None, None, E.ESCALATE),
+        ([ENDED, DRIFTED], None, None, E.ESCALATE),
+        ([ENDED, write(None)], None, E.CANCEL, E.ESCALATE),
+        ([kick(A), write(N)], None, None, E.FAIL),  # there was none to end
         ([write(A), write(None)], None, E.CANCEL, E.ESCALATE),
         ([write(A), DRIFTED], None, None, E.ESCALATE),
         # in doubt comes first, then a third value

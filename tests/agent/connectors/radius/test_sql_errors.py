@@ -110,6 +110,10 @@ async def test_a_privilege_that_is_missing_is_named_with_its_grant(server: Serve
             caught.value
         )
         assert await read(sql) == before
+        if database.kind is Database.POSTGRESQL:  # which reads the row that it closes FOR UPDATE
+            with pytest.raises(NotSentError) as caught:
+                await sql.write_session("nobody", {}, closes=True)
+            assert "has no privilege UPDATE on radacct: GRANT UPDATE ON radacct TO" in str(caught.value)
     finally:
         await sql.aclose()
     as_superuser(server, database, f"REVOKE SELECT ON {where} FROM {whose}")
