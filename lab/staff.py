@@ -44,13 +44,15 @@ async def write_disabled_group(isp: Isp) -> None:
 class Staff:
     """People, CPE and NAS that change the network beside the agent. `deeds` is what they did, in order.
 
-    `current`: first login of a line -> the login that its CPE dials in with now. `rates`: of each tariff's group now.
+    `current`: first login of a line -> the login that its CPE dials in with now. `rates`: of each tariff's group now;
+    `former_rates`: those that it had before, which sessions of then still have.
     """
 
     def __init__(self, isp: Isp, seed: int) -> None:
         self.deeds: list[Deed] = []
         self.current: dict[str, str] = {s.login: s.login for s in isp.services}
         self.rates: dict[str, str] = {t.name: t.rate.partition(" ")[0] for t in TARIFFS}
+        self.former_rates: dict[str, set[str]] = {t.name: set() for t in TARIFFS}
         self._isp, self._seed = isp, seed
         self._dice: dict[str, random.Random] = {}
 
@@ -195,6 +197,7 @@ class Staff:
             rate,
             tariff.group,
         )
+        self.former_rates[tariff.name].add(self.rates[tariff.name])
         self.rates[tariff.name] = rate
         self.note("", f"staff set the rate of {tariff.group} to {rate}")
 

@@ -126,7 +126,7 @@ async def trouble(day: Day, services: Sequence[LabService], monkeypatch: pytest.
     await day.accepted("lena", pb.KIND_CANCEL, cancel, here.agent)
 
     batch = [five, *rest][:5]
-    here.isp.set_fault("nak:503", batch[-1].login)
+    here.isp.set_fault("nak:504", batch[-1].login)
     plan = await day.planned("billing", Action.SUSPEND, *map(ref_of, batch))
     await day.view(plan, "lena")
     assert (await day.ended(plan)).state is OutcomeState.NEEDS_A_PERSON

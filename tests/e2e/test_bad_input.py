@@ -100,7 +100,11 @@ async def test_unknown_and_misspelt_services(tmp_path: Path) -> None:
         one_sentence(await site.files.type("change", "suspend"), 2, "expected at least one service")
         one_sentence(await site.files.type("change", "suspend", ref_of(service), "--reason", "spite"), 2, "debt, abuse")
         one_sentence(await site.files.type("change", "show", "ZZZZZ"), 2, "there is no change ZZZZZ")
-        one_sentence(await site.files.type("subscriber", "show", "C-1"), 2, "no subscriber or service C-1")
+        one_sentence(
+            await site.files.type("subscriber", "show", "C-1"),
+            2,
+            "there is no subscriber, service, login or MAC address C-1",
+        )
         one_sentence(
             await site.files.type("change", "suspend", "--file", "nowhere.txt"), 2, "nowhere.txt", "No such file"
         )

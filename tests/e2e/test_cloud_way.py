@@ -158,7 +158,7 @@ async def test_restored_at_night_by_standing_authority(tmp_path: Path, cloud: Cl
         second = await newest(site)
         assert (second["class"], second["gate"]) == ("restore", "open")
         assert second["waits_because"] == (
-            "it waits for a person: expected at most 1 uses within an hour, got 1 already"
+            "it waits its turn, or for a person: expected at most 1 uses within an hour, got 1 already"
         )
         short = plan_sha256(second)[:8]
         await here.joseph.do("changes", "approve", short, "--yes-i-read-it", "1")

@@ -22,16 +22,21 @@ NO_SESSION = ("offline",)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How a line should be. `rates`: one of them, where it is not walled; empty: any."""
+    """How a line should be. `rates`: one of them, where it is not walled; empty: any.
+
+    `former`: rates that a session may have too, since staff gave its tariff another one after it began. Accounting
+    tells nobody a session's rate, and "already" claims none.
+    """
 
     suspended: bool
     rates: frozenset[str] = frozenset()
+    former: frozenset[str] = frozenset()
 
     def sessions_fit(self, state: LineState) -> bool:
         """Tell whether no session is otherwise."""
         if self.suspended:
             return all(s.walled for s in state.sessions)
-        return all(not s.walled and (not self.rates or s.rate in self.rates) for s in state.sessions)
+        return all(not s.walled and (not self.rates or s.rate in self.rates | self.former) for s in state.sessions)
 
     def next_fits(self, state: LineState) -> bool:
         """Tell whether the next login gets it. A suspended one may be rejected as well."""

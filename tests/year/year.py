@@ -502,7 +502,9 @@ class Ask:
 
     def _judge_already(self, ref: str, change: str, words: str, ended: float) -> None:
         states = self._states(ref, self._began, ended)
-        wanted = self._wanted(self._before[ref], speed=self._kind == "set-plan")
+        before = self._before[ref]
+        former = frozenset(self._year.staff.former_rates.get(before["tariff"], ()))
+        wanted = replace(self._wanted(before, speed=self._kind == "set-plan"), former=former)
         if claim := false_already(self._kind, wanted, states):
             self._false(change, ref, f"{claim} ({words})", states)
 

@@ -36,7 +36,7 @@ from agent.model import Address, Effect, EffectKind, Seen, Target, Ticket, by_ta
 from agent.reasons import TargetReason
 from agent.runtime.notifier import Notifier
 
-BULK_MAX = 2000
+BULK_MAX = 500
 """Addresses in one read; keeps a query under the databases' parameter limits."""
 
 
