@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Most of a quick test is waiting for programs that it started: three at once on two cores, and more on more
-WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 1)) --maxprocesses 5 --dist worksteal
+# Most of a quick test is waiting for programs that it started: four at once on two cores, and more on more
+WAITING := -n $$(($$(nproc 2>/dev/null || echo 2) + 2)) --maxprocesses 5 --dist worksteal
 WORKING := -n auto --maxprocesses 4 --dist worksteal
 
 .PHONY: demo test test-slow check bench fuzz protos lock clean

@@ -42,7 +42,8 @@ itself (`init`, `serve`, `operators`, `agents`, `people`, `services`, `backup`, 
   commands and options at TAB; `--show-completion SHELL` prints the script instead.
 - On a terminal, words by which somebody has to look (`CANNOT ENFORCE`, `NOT APPLIED`, `SET, NOT ENFORCED`…) are red.
   `NO_COLOR=1` turns that off. In a pipe there are no colors, and no line of a preview is wrapped.
-- Lists take `-o name` (the names alone, one a line), `-o wide` (all columns) and `-o json` (the same as `--json`).
+- Lists that show `--output` below take `-o name` (the names alone, one a line), `-o wide` (all columns) and `-o json`
+  (the same as `--json`). The others have `--json` only.
 - Under `--json` standard output has the answer alone. An error is one line on standard error, always of this form;
   `exit` is the exit code, `code` a reason of [reasons.md](reasons.md), or `failed`, `usage`, `refused` or `mixed`
   where there is none:
