@@ -87,7 +87,11 @@ def test_help_is_asked_for_by_one_letter_too(say: Say, words: tuple[str, ...]) -
 def test_a_shell_completes_commands(program: str, line: str, offered: str) -> None:
     asked = {f"_{program.upper()}_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": "2"}
     assert in_a_process(program, **asked).out.split() == [offered]
-    assert f"complete -o default -F _{program}_completion" in in_a_process(program, "--show-completion", "bash").out
+    told = {
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"
+    }  # the shell is named here, not the one that started this
+    shown = in_a_process(program, "--show-completion", "bash", **told)
+    assert f"complete -o default -F _{program}_completion" in shown.out
 
 
 ERRORS = [
