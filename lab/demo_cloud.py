@@ -121,7 +121,7 @@ def from_the_site(stage: Stage, lab: Lab, watch: Program, row: Row) -> None:
     stage.type("joseph", "ispcloud keys unlock --hours 8")
     stage.unlocked.add("joseph")
     change = change_id(stage.type("maria", f"ispagent change suspend {ref_of(row)}", show=False))
-    named = _listed(stage, "joseph", "by maria")
+    named = _listed(stage, "joseph", " maria ")
 
     stage.say("The list says what the cloud knows too. To see whom it concerns he signs that he looks; the agent seals")
     print("# the items to a key that lives as long as this command, and writes into its log that he saw them.")
@@ -163,7 +163,7 @@ def killed_in_the_middle(stage: Stage, lab: Lab, server: Program, watch: Program
         "Lena asks from her own desk: signed by her, sealed to the agent. Joseph approves. One BNG is slow today."
     )
     other = change_id(stage.type("maria", f"ispagent change suspend {ref_of(last)}", show=False))
-    _listed(stage, "joseph", "by maria")
+    _listed(stage, "joseph", " maria ")
     lab.ask(do="fault", login=together[-1]["login"], fault="slow:4")
     asked = f"ispcloud changes suspend {' '.join(map(ref_of, together))} --agent noc-1"
     named = find(r"PREVIEW (\S+):", stage.type("lena", asked), "the preview's name")
@@ -217,7 +217,7 @@ def at_night(stage: Stage, lab: Lab, row: Row) -> None:
     change = stage.ask("maria", "ispagent change list").split()[0]
     expect(stage.type("maria", f"ispagent change watch {change}"), "approved by standing authority", "enforced now")
     print(f"# the BNG's own view: {lab.session(row['login'])}")
-    expect(stage.type("joseph", "ispcloud changes list"), "by billing")
+    expect(stage.type("joseph", "ispcloud changes list"), " billing ")
 
 
 # --- who runs it ----------------------------------------------------------------------------------------------------
