@@ -39,7 +39,7 @@ class Checkup:
     """The checks of all targets that we dial."""
 
     def __init__(self, sessions: Sessions, devices: Devices, access_methods: Mapping[str, AccessMethod]) -> None:
-        """Take how targets are reached, what is known of devices, and the access methods by name."""
+        """Take the sessions of targets, the device reports, and the access methods by name."""
         self._sessions, self._devices = sessions, devices
         self._methods = access_methods
 
@@ -71,7 +71,7 @@ class Checkup:
             try:
                 session = await self._sessions.dialled(target)
                 if not secret:
-                    await session.answering()  # devices report on what was last read of them
+                    await session.answering()  # a device report shows the last read, so read first
                 found[target] = await session.check(secret)
             except UnreadableError as err:
                 found[target] = [Check(target, "answer", CheckResult.FAILS, str(err).removeprefix(f"{target}: "))]

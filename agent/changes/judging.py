@@ -127,7 +127,7 @@ class JudgeAgain:
             self._bell.ring()
         return total
 
-    # --- what is judged ---
+    # --- choosing items ---
 
     def _opened(self, rows: Sequence[sqlite3.Row]) -> Iterator[_Later]:
         for row in rows:

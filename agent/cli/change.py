@@ -363,7 +363,7 @@ def again(
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask anew for the rest of a change: what is stale, cancelled, expired or was not applied. A new preview."""
+    """Ask anew for the stale, cancelled, expired and not applied items of a change. Shows a new preview."""
     rest = call_object("GET", f"/v1/changes/{quote(id_, safe='')}/rest")
     if not as_json:
         left_out = cast("list[Json]", rest["left_out"])

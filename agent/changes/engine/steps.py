@@ -121,7 +121,7 @@ class Steps:
         return self._earlier.get((step.n, way), NOTHING_EARLIER)
 
     def note_earlier(self, step: Step, way: Direction, bound: Earlier) -> None:
-        """Take note of what an attempt at a step is bound to, for the next one."""
+        """Record the sessions that an attempt at a step is bound to; the next attempt needs them."""
         self._earlier[step.n, way] = {**bound, **self.earlier(step, way)}
 
     def ended_one(self) -> bool:
@@ -150,7 +150,7 @@ class Steps:
         kind, key = kind_of(outcome), (step.n, direction)
         if kind is (OutcomeKind.HUNG_UP if self.parts.sessions.arrives_later(step.target) else OutcomeKind.AWAY):
             return self._attempts.get(key, 0) < MOST_VISITS
-        if outcome.reason == TargetReason.NOT_THERE:  # so something else may be there: see what is now
+        if outcome.reason == TargetReason.NOT_THERE:  # another session may be open: look again
             return self._attempts.get(key, 0) <= MAX_ATTEMPTS
         if kind not in (OutcomeKind.LOST, OutcomeKind.CRASHED) and not _asked_again(step, outcome):
             return False

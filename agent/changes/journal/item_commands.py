@@ -89,7 +89,7 @@ def overtaken_by(query: Query, plan_id: bytes, n: int, service: str, wrote: Sequ
 
 @dataclass(frozen=True, slots=True)
 class MoveStanding:
-    """Move an item whose writes stand by what was read of it just now, unless that says nothing of it any more.
+    """Move an item whose writes stand to the state that the last read shows, unless another change acted on it since.
 
     `seq`: of the item's state when it was read. `wrote`: the addresses that it wrote, or judges by. `over`: its run is
     over, so that the change owes a later outcome.

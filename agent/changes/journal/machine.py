@@ -147,7 +147,7 @@ def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Even
     if any(s.drifted for s in steps) and Verdict.APPLIED not in known:
         return Event.DRIFT
     if writes and any(s.acted for s in steps) and any(w.verdict is not Verdict.APPLIED for w in writes):
-        return Event.ESCALATE  # a session was ended, and what was to be written after it is not: that is not nothing
+        return Event.ESCALATE  # it ended a session, and the write after that failed
     if writes and all(w.verdict is not Verdict.APPLIED for w in writes):
         return stopped if stopped is not None and not known else Event.FAIL
     if any(w.verdict is not Verdict.APPLIED for w in writes):
