@@ -18,8 +18,8 @@ import socket
 import statistics
 import sys
 import time
-from collections import Counter
-from collections.abc import Generator, Iterator
+from collections import Counter, deque
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,6 +49,27 @@ class _Talk:
     got: bytearray = field(default_factory=bytearray)
     asked: int = selectors.EVENT_WRITE
     answers: list[Answer] = field(default_factory=list)
+
+
+class Idle:
+    """The CPE without a session. A CPE has one session at a time, and the ACS ends the older of two by a 400.
+
+    A CPE drawn by the number of the session would begin a second one wherever its first is slow.
+    """
+
+    def __init__(self, first: int, count: int) -> None:
+        self._waiting = deque(range(first, first + count))
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def take(self) -> int:
+        """Return the CPE that has waited longest, which has a session from now on."""
+        return self._waiting.popleft()
+
+    def give_back(self, cpe: int) -> None:
+        """Take note that a CPE's session is over."""
+        self._waiting.append(cpe)
 
 
 @dataclass(slots=True)
@@ -82,27 +103,30 @@ class Load:
     def run(self, wanted: Wanted) -> dict[str, Any]:
         """Do what is wanted and return what came of it."""
         began = time.perf_counter()
-        fresh = ((began + n / wanted.per_s if wanted.per_s else began, n) for n in range(wanted.sessions))
+        fresh = (began + n / wanted.per_s if wanted.per_s else began for n in range(wanted.sessions))
+        idle = Idle(wanted.first, wanted.cpes)
         again: list[tuple[float, int]] = []
         tries: Counter[int] = Counter()
         told: Counter[str] = Counter()
         took: list[float] = []
         answers: list[Answer] = []
         talks = late = 0
-        due = _next(fresh)
+        due = next(fresh, None)
         while told["served"] < wanted.sessions:
             now = time.perf_counter()
             if now > began + GIVE_UP_S:
                 raise BenchError(f"expected {wanted.sessions} sessions in {GIVE_UP_S:.0f} s, got {dict(told)}")
-            while talks < wanted.at_once and ((due and due[0] <= now) or (again and again[0][0] <= now)):
+            while talks < wanted.at_once:
                 if again and again[0][0] <= now:
-                    number = heapq.heappop(again)[1]
-                elif due is not None:
-                    number, late = due[1], max(late, int((now - due[0]) * 1000))
-                    due = _next(fresh)
-                self._begin(number, wanted, now)
+                    cpe = heapq.heappop(again)[1]
+                elif due is not None and due <= now and idle:
+                    cpe, late = idle.take(), max(late, int((now - due) * 1000))
+                    due = next(fresh, None)
+                else:
+                    break
+                self._begin(cpe, wanted, now)
                 talks += 1
-            nexts = [each[0] for each in (due, again[0] if again else None) if each is not None]
+            nexts = [at for at in (due if idle else None, again[0][0] if again else None) if at is not None]
             wait_s = max(0.0, min(nexts) - now) if nexts and talks < wanted.at_once else 1.0
             for key, events in self._selector.select(wait_s):
                 talk: _Talk = key.data
@@ -112,6 +136,7 @@ class Load:
                 talks -= 1
                 told[over if isinstance(over, str) else "turned away"] += 1
                 if over == "served":
+                    idle.give_back(talk.cpe)
                     took.append(time.perf_counter() - talk.began)
                     answers = talk.answers
                     continue
@@ -137,17 +162,16 @@ class Load:
         first = RETRY_FIRST_S * 2 ** min(tries - 1, RETRY_DOUBLINGS)
         return self._dice.uniform(first, 2 * first)
 
-    def _begin(self, number: int, wanted: Wanted, now: float) -> None:
+    def _begin(self, cpe: int, wanted: Wanted, now: float) -> None:
         sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        cpe = wanted.first + number % wanted.cpes
         sock.bind((str(_OWN_ADDRESSES + cpe % (1 << 16)), 0))
         failed = sock.connect_ex(self._to)
         if failed not in (0, errno.EINPROGRESS):
             raise BenchError(f"cannot connect: {errno.errorcode.get(failed, failed)}")
         steps = session(self._what, cpe, booted=wanted.booted, stay=wanted.stay)
-        talk = _Talk(number, sock, steps, now, memoryview(next(steps)))
+        talk = _Talk(cpe, sock, steps, now, memoryview(next(steps)))
         self._selector.register(sock, selectors.EVENT_WRITE, talk)
 
     def _go_on(self, talk: _Talk, events: int, wanted: Wanted) -> str | TurnedAway | None:
@@ -190,10 +214,6 @@ class Load:
         while self._kept:
             self._kept.pop().close()
         return count
-
-
-def _next(fresh: Iterator[tuple[float, int]]) -> tuple[float, int] | None:
-    return next(fresh, None)
 
 
 def _as_json(answer: Answer) -> list[str | int]:

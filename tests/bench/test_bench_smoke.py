@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from tests.bench import (
     acs,
     acs_cpe,
     acs_fleet,
+    acs_load,
     acs_malformed,
+    acs_site,
     acs_tree,
     cloud_approval,
     cloud_connections,
@@ -158,6 +161,29 @@ def test_acs(tmp_path: Path) -> None:
     assert more["POSTs a session"] == 4  # challenged, informed, asked, told
     assert more["least ratio of a round"] <= more["most"]
     assert {path.name for path in tmp_path.iterdir()} == {"profile", "profile.writer"}
+
+
+@pytest.mark.slow
+def test_more_sessions_at_once_than_cpe_overlap_at_none(tmp_path: Path) -> None:
+    # Two sessions of one CPE would cut one off: 400 instead of 204
+    with acs_site.acs(tmp_path, job="set", known=2) as server, acs_site.load(tmp_path, server) as cpes:
+        told = cpes.ask(do="run", sessions=60, cpes=2, at_once=8)
+        after = acs_site.stats(server)
+    assert told["told"] == {"served": 60}
+    assert (after["done"], after["lost"]) == (60, 0)
+
+
+def test_a_cpe_with_a_session_is_not_drawn() -> None:
+    idle, dice = acs_load.Idle(5, 3), random.Random(1)
+    busy: list[int] = []
+    for _ in range(200):
+        if idle and (not busy or dice.random() < 0.6):
+            busy.append(idle.take())
+        else:
+            idle.give_back(busy.pop(dice.randrange(len(busy))))
+        assert len(set(busy)) == len(busy)
+        assert set(busy) <= {5, 6, 7}
+    assert len(busy) + len(idle) == 3
 
 
 @pytest.mark.slow
