@@ -312,7 +312,7 @@ def build(
         made = Connectors(connectors)
     outages = Outages(clock.wall_s)
     clock_watch, importer = ClockWatch(files.store, ground.recorder, clock), _importer(config, ground, outages)
-    approvals = authority.build(ground, log.signer, importer.doubt, EVIDENCE_TESTS)
+    approvals = authority.build(ground, log.signer, importer.doubt, EVIDENCE_TESTS, config.timezone)
     tests = {**book.requirement_tests(importer.doubt), **REQUIREMENT_TESTS}
     run = engine.build(
         ground,
@@ -321,6 +321,7 @@ def build(
         lambda tx, item, begun: book.unmet(tx, item, begun, tests),
         check_clock=clock_watch.check,
         refresh_facts=importer.refresh,
+        send_window=approvals.send_window,
     )
     worker = Worker(run, files.vault, approvals, log.signer, ground.recorder, config.timezone, ground.changed)
     live, digest = LiveConfig(config, lambda problem: outages.note(CONFIGURATION, problem)), build_sha256()

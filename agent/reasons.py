@@ -373,6 +373,11 @@ class RefusalReason(ExplainedReason):
     RUNNING = "running", "The run is not over yet.", "Wait for its end."
     STALE = "stale", "The device or CPE is not the one of the preview any more.", "Ask for the change again."
     TRUST_MOVED = "trust-moved", "A newer trust document was installed meanwhile.", "Try again."
+    WINDOW_CLOSED = (
+        "window-closed",
+        "The policy's window of its risk class is closed now.",
+        "Wait for the next opening: ispagent change show ID says when.",
+    )
     BAD_SECRET = "bad-secret", "The secret is empty or too long.", "Give one of the length that the detail names."
     UNWANTED_SECRET = (
         "unwanted-secret",

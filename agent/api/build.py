@@ -91,7 +91,7 @@ def build(
         importer=job.importer,
         secrets=secrets,
         clock_watch=job.clock_watch,
-        retry=Retry(g.store, g.vault, g.recorder, job.worker, g.clock),
+        retry=Retry(g.store, g.vault, g.recorder, job.worker, g.clock, job.approvals.send_window),
         clock=g.clock,
         bell=g.changed,
         people=people,

@@ -18,7 +18,7 @@ from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority import standings
 from agent.changes.journal import plans, request
 from agent.changes.journal.commands import PlanRow, Release
-from agent.changes.journal.machine import EXIT_CODES, ChangeState, Gate
+from agent.changes.journal.machine import EXIT_CODES, UNSENT, ChangeState, Gate
 from agent.changes.journal.request import Ask, RequestError
 from agent.model import ItemState
 from agent.reasons import HttpReason
@@ -187,7 +187,7 @@ async def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
         "finished_at": plans.finished_s(p.store.reader, row),
         "finished_seq": row.finished_seq,
         "witnessed": _witnessed(call, row.finished_seq),
-        "waits_because": p.worker.waiting.get(row.plan_id) or _void_because(call, row),
+        "waits_because": p.worker.waiting.get(row.plan_id) or _void_because(call, row) or _kept_out(call, row),
         "approvals": [{"person": d.person, "decision": d.decision} for d in plans.decisions(p.store.reader, row)],
         "standing": standings.used_by(p.store.query, row.plan_id),
         "have": have,
@@ -236,6 +236,14 @@ def _witnessed(call: ApiCall, seq: int | None) -> str:
     text = call.parts.witnessed(seq)
     expected = text == NOT_WITNESSED and call.parts.witnessed(1) != NOT_WITNESSED
     return f"{NOT_WITNESSED} yet" if expected else text
+
+
+def _kept_out(call: ApiCall, row: PlanRow) -> str:
+    """Return for which opening of its policy's window the rest of a started change waits; "" where it does not."""
+    if row.gate is not Gate.CONSUMED or row.finished_seq is not None:
+        return ""
+    unsent = plans.counts(call.parts.store.reader, row)
+    return call.parts.approvals.send_window(row).closed if any(unsent[state] for state in UNSENT) else ""
 
 
 def _void_because(call: ApiCall, row: PlanRow) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agent.changes.engine.tickets import now_of
@@ -10,6 +11,7 @@ from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event
+from agent.changes.journal.moments import SendWindow
 from agent.changes.worker import Worker
 from agent.inventory import book
 from agent.model import Item, ItemState
@@ -62,13 +64,17 @@ class Retry:
     recorder: Recorder
     worker: Worker
     clock: Clock
+    send_window: Callable[[PlanRow], SendWindow]
 
     async def retry(self, row: PlanRow) -> int:
         """Start again; return how many items.
 
         Raises:
-            RefusedCommandError: nothing to retry, still running, or the deadline has passed.
+            RefusedCommandError: nothing to retry, still running, the deadline has passed, or the policy's window is
+                closed.
         """
+        if closed := self.send_window(row).closed:
+            raise RefusedCommandError(RefusalReason.WINDOW_CLOSED, f"{row.short} {closed}")
         loaded = await plans.load_aside(self.store, self.vault, row)
         items: list[Item] = [
             i for i in loaded.items.items if loaded.rows[i.n].state is ItemState.SET_NOT_ENFORCED and i.steps

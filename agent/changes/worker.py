@@ -24,9 +24,9 @@ from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import Now, PlanRow
 from agent.changes.journal.item_commands import MoveItem
 from agent.changes.journal.machine import Event, Gate, fold
+from agent.changes.journal.moments import moment_text
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.signing import Signer, outcome_number
-from agent.changes.planning.moments import minute_of_week, moment_text
 from agent.model import ItemState, ReasonChange, SuspensionReason
 from agent.reasons import ItemReason, RefusalReason
 from agent.runtime.notifier import Notifier
@@ -214,8 +214,8 @@ class Worker:
             self.waiting.pop(row.plan_id, None)
             if (first := self._full.get(row.risk)) is not None:
                 self.waiting[row.plan_id] = f"it waits its turn behind {first}: class {row.risk} is at its hourly limit"
-            elif not self._approvals.may_start(plans.signed(row), self._minute_of_week()):
-                self.waiting[row.plan_id] = "its policy's window is closed now"
+            elif closed := self._approvals.send_window(row).closed:
+                self.waiting[row.plan_id] = closed
             elif await self._consume(row):
                 self._start(nursery, row)
 
@@ -238,9 +238,6 @@ class Worker:
         state = fold(row.gate, Counter())
         envelope = self._signer().outcome(row.digest, 1, state, states, self._parts.clock.wall_s())
         await self._parts.store.run(commands.Conclude(row.plan_id, row.gate, envelope))
-
-    def _minute_of_week(self) -> int:
-        return minute_of_week(self._parts.clock.wall_s(), self._timezone)
 
     def _turn_text(self, row: PlanRow, plan: Plan) -> str:
         """Return when a plan's turn comes in the rolling budget of its class."""

@@ -85,6 +85,8 @@ def outcome_text(change: Json, *, only_open: bool = False) -> str:
         return "\n".join(_one_line(i) for i in items) or "no item needs a person"
     needs = sum(1 for i in items if i["state"] in _OPEN)
     head = f"{change['id']} {_headline(change, items, needs)}{_approved_by(change)}"
+    if change["waits_because"]:
+        head += f"\n{neutralise(str(change['waits_because']))}"
     if len(items) == 1:
         return "\n".join([head, *_single(change, items[0]), _proof(change)])
     return "\n".join([head, *_groups(items), *_retry_hint(change, items), _proof(change)])

@@ -17,6 +17,7 @@ from pathlib import Path
 import trio
 
 from agent.changes.engine.tickets import Owed, StepAction, Tickets
+from agent.changes.journal.moments import SendWindow
 from agent.model import Direction, Item, StepOutcome, Verdict
 from agent.runtime.clock import SystemClock
 from agent.store.db import Job, Store, Tx
@@ -68,7 +69,7 @@ async def _journal_steps(folder: Path, steps: int, in_flight: int) -> float:
     plan_id = await rig.save_plan(items)
     await rig.consume(plan_id)
     loaded = rig.loaded(plan_id)
-    tickets = Tickets(loaded.row, rig.store, rig.recorder, rig.clock, rig.unmet)
+    tickets = Tickets(loaded.row, rig.store, rig.recorder, rig.clock, rig.unmet, lambda _: SendWindow(0))
     for i in items:
         tickets.track(i, loaded.rows[i.n].state, "")
     turns = trio.CapacityLimiter(in_flight)

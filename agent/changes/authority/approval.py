@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from zoneinfo import ZoneInfo
 
 from agent.changes.authority import reviews, stops
 from agent.changes.authority.standings import Standings
@@ -16,6 +17,7 @@ from agent.changes.journal import commands, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import Kept, PlanRow, kept_approvals, plan_row
 from agent.changes.journal.machine import Gate
+from agent.changes.journal.moments import SendWindow, send_window
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.signing import Signer
 from agent.changes.journal.trust_state import (
@@ -38,7 +40,6 @@ from trust.document import ED25519, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
-from trust.policy import WEEK_MINUTES, in_windows
 from trust.statements import Approval, Cancel, Decision, Freeze, FreezeScope, Plan, Standing, Statement, Unfreeze
 from trust.verify import VerificationResult
 
@@ -98,9 +99,11 @@ class Approvals:
         trust: TrustState,
         clock: Clock,
         signer: Callable[[], Signer],
-        standings: Standings | None = None,
+        timezone: ZoneInfo,
+        standings: Standings,
     ) -> None:
-        self.standings = standings or Standings(store, recorder, trust, clock)
+        self.standings = standings
+        self._timezone = timezone
         self._store = store
         self._recorder = recorder
         self._trust = trust
@@ -422,10 +425,13 @@ class Approvals:
         policy = verify.policy_for(plan, self._pinned().trust, self._then(plan))
         return 0 if policy is None else policy.budget_per_hour
 
-    def may_start(self, plan: Plan, minute_of_week: int) -> bool:
-        """Return whether the policy's window for the plan's class is open."""
+    def send_window(self, row: PlanRow) -> SendWindow:
+        """Return whether a plan may send now, by the windows of the stricter policy of then and now."""
+        plan, now_s = plans.signed(row), self._clock.wall_s()
         policy = verify.policy_for(plan, self._pinned().trust, self._then(plan))
-        return policy is not None and in_windows(policy.windows, minute_of_week % WEEK_MINUTES)
+        if policy is None:
+            return SendWindow(None, f"waits for a policy of class {row.risk}: the trust document has none now")
+        return send_window(policy.windows, now_s, row.run_until.wall_s, self._timezone)
 
     # --- stops ---
 

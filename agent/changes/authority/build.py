@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from zoneinfo import ZoneInfo
 
 from agent.changes.authority.approval import Approvals
 from agent.changes.authority.standings import EvidenceTest, Standings
@@ -16,6 +17,7 @@ def build(
     signer: Callable[[], Signer],
     doubt: Callable[[str], str],
     evidence: Mapping[StandingEvidence, EvidenceTest],
+    timezone: ZoneInfo,
 ) -> Approvals:
     """Return the approvals, with the standing authorities that they count.
 
@@ -24,7 +26,8 @@ def build(
         signer: signs receipts.
         doubt: why billing's word on a subscriber must not count now; empty: it may.
         evidence: tests of the evidence that a standing authority wants, by its kind.
+        timezone: the operator's, in which policy windows are.
     """
     g = ground
     standings = Standings(g.store, g.recorder, g.trust, g.clock, doubt, evidence)
-    return Approvals(g.store, g.recorder, g.trust, g.clock, signer, standings)
+    return Approvals(g.store, g.recorder, g.trust, g.clock, signer, timezone, standings)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
-from agent.changes.engine.item import CANCELLED, EXPIRED, ItemRun, Stopped, Stopping
+from agent.changes.engine.item import CANCELLED, EXPIRED, NO_WINDOW, ItemRun, Stopped, Stopping
 from agent.changes.engine.perform import absent
 from agent.changes.engine.read_again import read_again
 from agent.changes.engine.recent_reads import RecentReads
@@ -26,7 +26,7 @@ from agent.changes.journal.machine import FAILED, FINAL, TOUCHED, UNSENT, Event
 from agent.changes.journal.plans import Loaded
 from agent.connectors.base import UnreadableError
 from agent.model import ABSENT, Direction, Item, ItemState, Wave
-from agent.reasons import ItemReason, ProofReason
+from agent.reasons import ItemReason, ProofReason, RefusalReason
 from agent.runtime.clock import Clock
 from agent.runtime.slices import InSlices
 from agent.runtime.supervise import Crash, contain
@@ -68,15 +68,15 @@ class Run:
         self._parts = parts
         self._loaded = loaded
         self._clock = parts.clock
-        self.tickets = Tickets(loaded.row, parts.store, parts.recorder, parts.clock, parts.unmet)
+        self.tickets = Tickets(loaded.row, parts.store, parts.recorder, parts.clock, parts.unmet, parts.send_window)
         self._steps: dict[int, Steps] = {}
         for item in loaded.items.items:
             self.tickets.track(item, loaded.rows[item.n].state, loaded.rows[item.n].reason)
             self._steps[item.n] = Steps(item, parts, self.tickets, changed)
         self._stopping = Stopping()
         self._recent = RecentReads()
-        self._away: dict[int, str] = {}
-        """Why each item waits whose target does not answer."""
+        self._away: dict[int, Stopped] = {}
+        """Why each item waits whose target does not answer, or whose window is closed."""
         self._reopened = plans.reopened(parts.store.reader, loaded.row)
         self._undoing: dict[int, Undo] = {}
         self._changed = changed
@@ -206,8 +206,8 @@ class Run:
             late = self._clock.wall_s() >= self._loaded.row.run_until.wall_s
             for item in left:
                 if late:
-                    why = f"{self._away[item.n]}; it stayed away until the deadline"
-                    await self._end_unsent(item, Event.EXPIRE, ItemReason.TARGET_AWAY, why)
+                    end = _too_late(self._away[item.n])
+                    await self._end_unsent(item, end.event, end.reason, end.detail)
                 elif not self.tickets.wanted(item):
                     await self._end_unsent(item, CANCELLED.event, CANCELLED.reason, CANCELLED.detail)
             if self._clock.boot_s() >= until:
@@ -267,6 +267,8 @@ class Run:
             if self._clock.wall_s() >= self._loaded.row.run_until.wall_s:
                 self._stopping.leave(EXPIRED)
                 return
+            if not self.tickets.window().closed:
+                self._stopping.window.ring()
             await self._clock.sleep(CANCEL_S)
         self._stopping.leave(CANCELLED)
 
@@ -334,7 +336,7 @@ class Run:
         if isinstance(await contain(name, run.run, log=_log, fatal=(StoreFailedError,)), Crash):
             await self._give_up(item)
         self._away.pop(item.n, None)
-        if run.away:
+        if run.away is not None:
             self._away[item.n] = run.away
         if self.tickets.states[item.n] in FAILED:  # nothing else brings a run nearer to its stop
             self._check_stop()
@@ -388,6 +390,13 @@ class Run:
             r.detail for r in self._loaded.rows.values() if r.state is S.CANCELLED and r.reason == ItemReason.STOPPED
         )
         self._stopping.why = next(stopped, self._stopping.why)
+
+
+def _too_late(waited: Stopped) -> Stopped:
+    """Return how an item ends that waited, tried again and again, until the plan's deadline."""
+    if waited.reason == RefusalReason.WINDOW_CLOSED:
+        return NO_WINDOW
+    return Stopped(Event.EXPIRE, ItemReason.TARGET_AWAY, f"{waited.detail}; it stayed away until the deadline")
 
 
 def place_of(item: Item) -> str:

@@ -10,6 +10,8 @@ from agent.changes.engine.sessions import Sessions
 from agent.changes.engine.steps import RunParts
 from agent.changes.engine.tickets import Unmet
 from agent.changes.journal.build import Ground
+from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.moments import SendWindow
 from agent.connectors.roles import Connectors
 
 
@@ -29,6 +31,7 @@ def build(
     *,
     check_clock: Callable[[], Awaitable[None]],
     refresh_facts: Callable[[], Awaitable[object]],
+    send_window: Callable[[PlanRow], SendWindow],
 ) -> RunParts:
     """Return the parts of a run.
 
@@ -39,6 +42,7 @@ def build(
         unmet: tests the requirements of an item.
         check_clock: halts applying if the clock jumped.
         refresh_facts: reads the billing file again if it changed.
+        send_window: tells whether the policy of a plan lets it send now.
     """
     return RunParts(
         store=ground.store,
@@ -52,4 +56,5 @@ def build(
         paced=tempo.paced,
         check_clock=check_clock,
         refresh_facts=refresh_facts,
+        send_window=send_window,
     )

@@ -22,6 +22,7 @@ from agent.changes.journal.machine import Event, settle
 from agent.connectors.base import Busy, Enforced, Judgement, KnowsAbsence, Session, UnreadableError
 from agent.model import ABSENT, Address, Direction, Effect, ItemState, Seen, Step, StepOutcome, Verdict
 from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
+from agent.runtime.notifier import Notifier
 from agent.store.errors import RefusedCommandError
 from trust.policy import Action
 
@@ -51,7 +52,7 @@ class Then(enum.Enum):
     CALL_AGAIN = enum.auto()
     """The device went away before anything was sent: wait until it calls in again."""
     TRY_AGAIN = enum.auto()
-    """A target that we dial does not answer, and nothing was sent: the run tries the item again later."""
+    """A target that we dial does not answer and nothing was sent, or the window is closed: tried again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,13 @@ _REFUSALS: Mapping[str, tuple[Event, Then]] = {
     RefusalReason.FROZEN: (Event.FAIL, Then.PAUSE),
     RefusalReason.CLOCK_HALT: (Event.FAIL, Then.PAUSE),
     RefusalReason.BUSY: (Event.FAIL, Then.FOLLOW),
+    RefusalReason.WINDOW_CLOSED: (Event.WAIT, Then.TRY_AGAIN),
 }
 """Reasons of the journal's refusals that mean more than a failure."""
 AWAY = Stopped(Event.WAIT, ItemReason.NOT_ON_THE_LINE, "until the device calls in again", Then.CALL_AGAIN)
 """Nothing was sent yet: the item waits as one that was not begun, and holds no address meanwhile."""
 EXPIRED = Stopped(Event.EXPIRE, RefusalReason.EXPIRED, "the device did not call in before the deadline")
+NO_WINDOW = Stopped(Event.EXPIRE, RefusalReason.WINDOW_CLOSED, "its window did not open before the deadline")
 CANCELLED = Stopped(Event.CANCEL, RefusalReason.CANCELLED, "cancelled while it waited")
 
 
@@ -99,6 +102,8 @@ class Stopping:
     left: Stopped | None = None
     """Why no device is waited for any more."""
     waiting: set[trio.CancelScope] = field(default_factory=set)
+    window: Notifier = field(default_factory=Notifier)
+    """Rung when it is time to look whether the policy's window is open."""
 
     def stop(self, why: str) -> None:
         """Begin no more items; the first reason stays."""
@@ -119,8 +124,8 @@ class ItemRun:
         self._steps, self._item = steps, steps.item
         self._parts, self._tickets, self._clock = steps.parts, steps.tickets, steps.parts.clock
         self._run_until_s, self._stopping, self._recent = run_until_s, stopping, recent
-        self.away = ""
-        """Why the item is to be tried again later: its target does not answer; "": it is over."""
+        self.away: Stopped | None = None
+        """Why the item is to be tried again later: its target does not answer, or its window is closed."""
 
     async def run(self) -> None:
         """Run the item to a final state, to a pause that the plan's deadline ends, or until its target is `away`."""
@@ -140,8 +145,11 @@ class ItemRun:
     # --- waiting for its device, its addresses and its place ---
 
     async def _visit(self) -> bool:
-        """Run the item with the sessions of its targets; return whether its device went away before it was begun."""
-        hung, stopped = False, None
+        """Run the item with the sessions of its targets; return whether its device went away before it was begun.
+
+        While the policy's window is closed no device is asked to call in, and none is held on the line.
+        """
+        hung, stopped, kept_out = False, None, False
         target, waiting = self._item.steps[0].target, trio.CancelScope()
         try:
             waits = self._unsent() or self._parts.sessions.arrives(target)
@@ -153,6 +161,13 @@ class ItemRun:
                     waiting.cancel()
                 if self._parts.sessions.arrives(target) and self._state is S.PLANNED:
                     await self._steps.move(Event.WAIT, "", "until the device calls in")
+                while waits and (closed := self._tickets.window().closed):
+                    if not self._parts.sessions.arrives(target):
+                        await self._leave(Stopped(Event.WAIT, RefusalReason.WINDOW_CLOSED, closed, Then.TRY_AGAIN))
+                        return False
+                    kept_out = True
+                    await self._stopping.window.wait()
+                kept_out = False
                 async with self._parts.sessions.for_item(target) as sessions:
                     waiting.deadline = float("inf")  # from here on each step has its own deadline
                     self._stopping.waiting.discard(waiting)
@@ -165,6 +180,8 @@ class ItemRun:
             self._stopping.waiting.discard(waiting)
         if waiting.cancelled_caught:
             stopped = self._stopping.left or EXPIRED
+            if kept_out and stopped is EXPIRED:
+                stopped = NO_WINDOW
         if stopped is not None and stopped.then is Then.TRY_AGAIN:
             await self._leave(stopped)
         elif stopped is not None:
@@ -185,16 +202,19 @@ class ItemRun:
             await self._end(sessions, stopped)
             return False
         await self._leave(stopped)
-        return stopped.then is Then.CALL_AGAIN
+        return stopped.then is Then.CALL_AGAIN or self._steps.arrives()
 
     async def _leave(self, stopped: Stopped) -> None:
-        """Have the item wait as one of which nothing was sent; it holds no address meanwhile."""
-        if self._state is S.WAITING:
+        """Have the item wait; one of which nothing was sent holds no address meanwhile."""
+        if not self._steps.nothing_sent():
+            await self._steps.say()  # kept out of its next step, by the window
+        elif self._state is S.WAITING:
             await self._steps.leave()
         else:
             await self._steps.end(stopped.event, stopped.reason, stopped.detail)
-        if stopped.then is Then.TRY_AGAIN and self._state is S.WAITING:  # a restore may have superseded it
-            self.away = stopped.detail
+        tries = stopped.then is Then.TRY_AGAIN and not self._steps.arrives()
+        if tries and self._state is S.WAITING:  # a restore may have superseded it
+            self.away = stopped
 
     def _may_try_again(self) -> bool:
         """Tell whether nothing was sent of an item whose targets we dial: it can wait for them."""

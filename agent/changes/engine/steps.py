@@ -18,7 +18,9 @@ from agent.changes.engine.perform import CRASH, OutcomeKind, Patience, kind_of, 
 from agent.changes.engine.sessions import ItemSessions, Sessions, WindowSlot
 from agent.changes.engine.tickets import Owed, StepAction, Tickets, Unmet, addresses_of
 from agent.changes.journal.audit import Recorder
+from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.machine import Event, StepFact
+from agent.changes.journal.moments import SendWindow
 from agent.changes.journal.plans import ItemRow, StepRow
 from agent.connectors.base import NOTHING_EARLIER, AccessMethod, Earlier, UnreadableError
 from agent.model import (
@@ -45,6 +47,8 @@ MAX_ATTEMPTS = 2
 """How often a step is sent when the first try proved to have had no effect at all; a crash of ours allows one more."""
 MOST_VISITS = 20
 """How often a step is begun at a device that hangs up, or a target that goes away, before anything was sent."""
+FINISH_S = 60.0
+"""How soon after its last step an item that was begun sends its next one although its window closed meanwhile."""
 _NOTHING_SENT = (OutcomeKind.HUNG_UP, OutcomeKind.AWAY)
 _Key = tuple[int, Direction]
 
@@ -66,6 +70,8 @@ class RunParts:
     """Halts applying, durably, if the clock jumped."""
     refresh_facts: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
     """Reads the billing file again if it changed."""
+    send_window: Callable[[PlanRow], SendWindow] = lambda _: SendWindow(0)
+    """Tells whether the policy of a plan lets it send now. Judged again before each send."""
 
 
 class Steps:
@@ -88,6 +94,8 @@ class Steps:
         self._doubts: list[StepRow] = []
         """Of `_in_doubt`, those from before a restart."""
         self._owed: Owed | None = None
+        self._sent_s = float("-inf")
+        """When a step was sent last in this run, on the boot-time clock."""
         self._earlier: dict[_Key, Earlier] = {}
 
     # --- outcomes so far ---
@@ -208,12 +216,18 @@ class Steps:
     async def _about_to(self, action: StepAction) -> Ticket:
         take = () if self.locked else self._addresses()
         try:
-            ticket = await self.tickets.about_to(self.item, action, take, self._owed)
+            ticket = await self.tickets.about_to(self.item, action, take, self._owed, in_window=self._waited())
         except RefusedCommandError:
             self._owed = None  # it was said, whatever the next step is refused for
             raise
         self._owed, self.locked = None, True
+        self._sent_s = self.parts.clock.boot_s()
         return ticket
+
+    def _waited(self) -> bool:
+        """Tell whether the next step is no mere finishing of the item: its device may have been away for days."""
+        at_once = self.parts.clock.boot_s() < self._sent_s + FINISH_S
+        return self.arrives() and not at_once
 
     def _last_reply(self, action: StepAction, slot: WindowSlot) -> Callable[[], None]:
         """Return the call to make when an effect is accepted: after its last one an item only reads."""

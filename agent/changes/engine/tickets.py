@@ -15,6 +15,7 @@ from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Json, Recorder, do_json, outcome_json, seen_json
 from agent.changes.journal.commands import Now, PlanRow
 from agent.changes.journal.machine import FAILED, FINAL, UNSENT, Event
+from agent.changes.journal.moments import SendWindow
 from agent.inventory.book import AS_PREVIEWED, OF_SUBJECTS, Broken, inventory_address
 from agent.model import (
     Address,
@@ -67,8 +68,17 @@ class Owed:
 class Tickets:
     """One plan's tickets."""
 
-    def __init__(self, plan: PlanRow, store: Store, recorder: Recorder, clock: Clock, unmet: Unmet) -> None:
+    def __init__(
+        self,
+        plan: PlanRow,
+        store: Store,
+        recorder: Recorder,
+        clock: Clock,
+        unmet: Unmet,
+        send_window: Callable[[PlanRow], SendWindow],
+    ) -> None:
         self.plan = plan
+        self._send_window = send_window
         self._store = store
         self._recorder = recorder
         self._clock = clock
@@ -87,16 +97,28 @@ class Tickets:
         """Tell whether nothing of an item was sent."""
         return self.states[item.n] in UNSENT
 
+    def window(self) -> SendWindow:
+        """Return whether the policy lets the plan send now."""
+        return self._send_window(self.plan)
+
     async def about_to(
-        self, item: Item, action: StepAction, take: tuple[Address, ...] = (), owed: Owed | None = None
+        self,
+        item: Item,
+        action: StepAction,
+        take: tuple[Address, ...] = (),
+        owed: Owed | None = None,
+        *,
+        in_window: bool = False,
     ) -> Ticket:
         """Return the ticket, once "about to" is durable, and with it `owed`. `take`: the addresses to hold from now on.
+
+        `in_window`: refuse it outside the policy's window, also where the item was begun.
 
         Raises:
             RefusedCommandError: nothing may be sent; `reason` says why. The outcome that was owed is durable.
         """
         try:
-            about = self._about(item, action, take)
+            about = self._about(item, action, take, in_window=in_window)
         except ErasedSubjectError as err:
             if owed is not None:
                 await self.outcome(owed)
@@ -112,9 +134,12 @@ class Tickets:
             self.states[item.n] = ItemState.RUNNING
         return self.ticket(item, action, attempt)
 
-    def _about(self, item: Item, action: StepAction, take: tuple[Address, ...]) -> item_commands.AboutTo:
+    def _about(
+        self, item: Item, action: StepAction, take: tuple[Address, ...], *, in_window: bool
+    ) -> item_commands.AboutTo:
         service, do = item.subject, do_json(action.do)
-        begins = action.direction is Direction.FORWARD and self.unsent(item)
+        forward = action.direction is Direction.FORWARD
+        begins = forward and self.unsent(item)
         rests_on = item
         if action.direction is Direction.REVERT:  # it keeps only the precondition that the device is the same one
             rests_on = replace(item, requires=tuple(r for r in item.requires if r.test not in OF_SUBJECTS))
@@ -136,6 +161,7 @@ class Tickets:
             take=take,
             sealed=self._recorder.record(service, record),
             began=self._recorder.record(service, _event_record(Event.BEGIN)) if begins else None,
+            closed=self.window().closed if begins or (forward and in_window) else "",
         )
 
     def cancelled(self) -> bool:

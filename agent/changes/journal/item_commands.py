@@ -165,7 +165,8 @@ class AboutTo:
 
     `unmet` reads the facts that the item requires, in this very transaction, and returns why one no longer holds.
     `take`: the addresses to hold from now on, all or none. `began`: the record of the item's first move; None: it was
-    begun before.
+    begun before. `closed`: the policy's window is closed at `now`, in words; "": it is open, or the item is only
+    finished, which takes seconds.
     """
 
     plan_id: bytes
@@ -179,13 +180,14 @@ class AboutTo:
     take: tuple[Address, ...]
     sealed: Sealed
     began: Sealed | None
+    closed: str = ""
 
     def run(self, tx: Tx) -> int:
         """Return the attempt's number, from 1.
 
         Raises:
-            RefusedCommandError: `clock-halt`, `frozen`, `cancelled`, `expired`, `over`, `busy`, or `not-required` or
-                `stale` with the fact that changed meanwhile. Nothing was written then.
+            RefusedCommandError: `clock-halt`, `frozen`, `cancelled`, `expired`, `window-closed`, `over`, `busy`, or
+                `not-required` or `stale` with the fact that changed meanwhile. Nothing was written then.
         """
         key = (self.plan_id, self.n, self.step, self.direction.value)
         row = tx.one(_BEFORE_STEP, (*key, self.plan_id, self.n))
@@ -214,6 +216,8 @@ class AboutTo:
             refuse_if_stopped(tx, self.plan_id, row["requester"])
         if self.direction is Direction.FORWARD and state in FINAL:
             raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
+        if self.closed:
+            raise RefusedCommandError(RefusalReason.WINDOW_CLOSED, self.closed)
         refuse_if_held(tx, self.plan_id, self.take)
         if (broken := self.unmet(tx, state not in UNSENT)) is not None:
             raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)

@@ -20,9 +20,9 @@ from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import budget, machine
 from agent.changes.journal.audit import Recorder, subject_of
 from agent.changes.journal.commands import Deadline, NewItem, SavePlan
+from agent.changes.journal.moments import moment_text, windows_text
 from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
-from agent.changes.planning.moments import moment_text, windows_text
 from agent.changes.planning.start import StartTimes, start_times
 from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, ClosesGhosts, NetworkState, UnreadableError
 from agent.inventory.book import as_previewed, not_there

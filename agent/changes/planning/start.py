@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
+from agent.changes.journal.moments import minute_of_week, moment_text, windows_text
 from agent.changes.journal.request import RequestError
-from agent.changes.planning.moments import minute_of_week, moment_text, windows_text
 from trust.policy import PolicyClass, minutes_until_open
 
 

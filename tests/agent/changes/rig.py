@@ -18,8 +18,9 @@ from agent.changes.engine.steps import RunParts
 from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, machine, plans
 from agent.changes.journal.audit import Recorder
-from agent.changes.journal.commands import Deadline, NewItem, SavePlan
+from agent.changes.journal.commands import Deadline, NewItem, PlanRow, SavePlan
 from agent.changes.journal.machine import Gate
+from agent.changes.journal.moments import SendWindow
 from agent.connectors.base import Connector, Reach
 from agent.inventory.book import Broken
 from agent.model import ABSENT, Address, Enforcement, Head, Item, ItemState, Listed, Pace, Wave
@@ -149,6 +150,7 @@ class Rig:
         self.evidence = Evidence(self.store, self.vault, self.recorder, "test.local/agent/a", KEY)
         self.census: dict[str, Address] = {}
         self.unmet: Callable[..., Broken | None] = lambda tx, item, begun: None
+        self.send_window: Callable[[PlanRow], SendWindow] = lambda _: SendWindow(0)
 
     def without_fsync(self) -> None:
         """Write without waiting for the disk, for tests in which only the process dies, and only in play."""
@@ -173,6 +175,7 @@ class Rig:
                 unmet=self.unmet,
                 patience=Patience(reread_s=30),
                 census=self.census,
+                send_window=lambda row: self.send_window(row),
             )
             nursery.cancel_scope.cancel()
 

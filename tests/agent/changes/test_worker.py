@@ -14,6 +14,7 @@ import trio
 
 from agent import daemon as daemons
 from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.moments import SendWindow
 from agent.changes.journal.request import Ask, local
 from agent.config import parse_untrusted
 from agent.reasons import ItemReason
@@ -98,14 +99,14 @@ async def test_a_plan_that_cannot_be_judged_is_left_and_the_others_go_on(
     async with office_in(tmp_path, Desk()) as office:
         bad = await approved(office, await office.plan("C-1"))
         await approved(office, await office.plan("C-2/home"))
-        worker, real = office.daemon.job.worker, office.daemon.job.approvals.may_start
+        worker, real = office.daemon.job.worker, office.daemon.job.approvals.send_window
 
-        def may_start(plan, minute):  # type: ignore[no-untyped-def]  # the method's own
-            if plan.plan_id == bad.plan_id.hex():
+        def send_window(row: PlanRow) -> SendWindow:
+            if row.plan_id == bad.plan_id:
                 raise KeyError("C-1")
-            return real(plan, minute)
+            return real(row)
 
-        monkeypatch.setattr(office.daemon.job.approvals, "may_start", may_start)
+        monkeypatch.setattr(office.daemon.job.approvals, "send_window", send_window)
         with caplog.at_level(logging.ERROR):
             await work(office, lambda: finished(office) == 1)
         assert "fault of the agent's own" in worker.waiting[bad.plan_id]

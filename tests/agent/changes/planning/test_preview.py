@@ -14,9 +14,9 @@ import trio
 
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.moments import moment_text, windows_text
 from agent.changes.journal.request import RequestError
 from agent.changes.planning import preview
-from agent.changes.planning.moments import moment_text, windows_text
 from agent.connectors.base import AccessPlan
 from agent.model import EffectKind, GuardKind
 from tests.agent.changes.cloud_office import Desk, office_in

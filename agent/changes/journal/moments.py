@@ -3,15 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from trust.policy import Window
+from trust.policy import Window, minutes_until_open
 
 DAY_MINUTES = 24 * 60
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 """Not `strftime`'s: those are of the machine's language."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendWindow:
+    """When a policy lets a plan send. `opens_s`: its next opening, unix seconds, or now; None: it never opens.
+
+    `closed`: the sentence for people; "" while it is open.
+    """
+
+    opens_s: float | None
+    closed: str = ""
+
+
+def send_window(windows: tuple[Window, ...], now_s: float, until_s: float, zone: ZoneInfo) -> SendWindow:
+    """Return whether a plan may send now, and else when: the one judgement of a start and of each send.
+
+    Args:
+        windows: of the plan's policy; none: any time.
+        now_s: the time, unix seconds.
+        until_s: the deadline of the plan's sends, unix seconds.
+        zone: the operator's time zone, in which windows are.
+    """
+    minutes = minutes_until_open(windows, minute_of_week(now_s, zone))
+    if minutes == 0:
+        return SendWindow(now_s)
+    if minutes is None:
+        return SendWindow(None, "waits for a window that never opens")
+    opens_s = (now_s // 60 + minutes) * 60
+    late = ", which is after its deadline: nothing will be sent" if opens_s >= until_s else ""
+    return SendWindow(opens_s, f"waits for the window: {weekday_text(opens_s, zone)}{late}")
+
+
+def weekday_text(unix_s: float, zone: ZoneInfo) -> str:
+    """Return a moment of the coming week for people: `Sun 02:00 EAT`."""
+    at = datetime.fromtimestamp(unix_s, UTC).astimezone(zone)
+    return f"{_DAYS[at.weekday()]} {at:%H:%M} {_zone_name(at)}"
 
 
 def minute_of_week(unix_s: float, zone: ZoneInfo) -> int:

@@ -1,0 +1,123 @@
+"""Policy windows bind each send: also of an item that waited, and of a batch that runs out of its window (D1)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agent.changes.authority import stops
+from agent.changes.journal.moments import SendWindow
+from agent.connectors.base import Reach
+from agent.model import ItemState, Pace
+from agent.reasons import RefusalReason
+from tests.agent.changes.rig import Rig, item
+from tests.agent.connectors.fake import World
+from tests.fakes import FakeClock
+from trust.statements import Cancel
+
+S = ItemState
+CLOSED = SendWindow(None, "waits for the window: Sat 02:00 EAT")
+OPEN = SendWindow(0)
+
+
+@pytest.fixture(params=[Reach.DIAL, Reach.ARRIVE])
+def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
+    world = World()
+    for n in range(6):
+        world.add(f"u{n}")
+    rig = Rig(tmp_path, world, FakeClock(), request.param)
+    rig.without_fsync()
+    yield rig
+    rig.close()
+
+
+async def consumed(rig: Rig, n: int, **plan: object) -> bytes:
+    items = [item(k, f"u{k - 1}", rig.world) for k in range(1, n + 1)]
+    plan_id = await rig.save_plan(items, **plan)  # type: ignore[arg-type]  # a stand-in of the test
+    await rig.consume(plan_id)
+    return plan_id
+
+
+async def apply(rig: Rig, plan_id: bytes, also: Callable[[], Awaitable[None]]) -> str:
+    """Apply a plan, with a device that calls in every 10 s."""
+
+    async def call_in() -> None:
+        while True:
+            rig.connector.calls_in.set()
+            await trio.sleep(10)
+
+    async def both() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call_in)
+            nursery.start_soon(also)
+
+    return await rig.apply(plan_id, both)
+
+
+async def test_nothing_is_sent_before_the_next_opening(rig: Rig, autojump_clock: MockClock) -> None:
+    """D1: an item waits outside the window, holds no address, and is sent once it opens."""
+    rig.send_window = lambda _: CLOSED
+    plan_id = await consumed(rig, 2)
+
+    async def open_it() -> None:
+        await trio.sleep(600)
+        assert rig.states(plan_id) == [S.WAITING, S.WAITING]
+        assert rig.world.writes == []
+        assert rig.store.reader.execute("SELECT count(*) FROM step").fetchone()[0] == 0
+        assert rig.store.reader.execute("SELECT count(*) FROM address_lock").fetchone()[0] == 0
+        rig.send_window = lambda _: OPEN
+
+    assert await apply(rig, plan_id, open_it) == ""
+    assert rig.states(plan_id) == [S.APPLIED, S.APPLIED]
+
+
+async def test_a_window_that_closes_in_the_middle_keeps_the_rest(rig: Rig, autojump_clock: MockClock) -> None:
+    """D1: the item that was begun is finished; those after it wait, and the run is not stopped."""
+    sent: list[int] = []
+
+    def closes_after_the_first(ticket: object) -> None:
+        sent.append(ticket.item)  # type: ignore[attr-defined]  # a ticket
+        rig.send_window = lambda _: CLOSED
+
+    rig.world.on_send = closes_after_the_first
+    plan_id = await consumed(rig, 3, pace=Pace(1, 1, 0))
+
+    async def open_it() -> None:
+        await trio.sleep(600)
+        assert sorted(rig.states(plan_id), key=str) == [S.APPLIED, S.WAITING, S.WAITING]
+        assert len(set(sent)) == 1
+        rig.world.on_send = lambda ticket: None
+        rig.send_window = lambda _: OPEN
+
+    assert await apply(rig, plan_id, open_it) == ""
+    assert rig.states(plan_id) == [S.APPLIED] * 3
+
+
+async def test_a_window_that_does_not_open_before_the_deadline_ends_it(rig: Rig, autojump_clock: MockClock) -> None:
+    """D1: expired, nothing sent, and the reason is the window."""
+    rig.send_window = lambda _: CLOSED
+    plan_id = await consumed(rig, 1, run_for_s=60)
+    await rig.apply(plan_id)
+    row = rig.loaded(plan_id).rows[1]
+    assert (row.state, row.reason) == (S.EXPIRED, RefusalReason.WINDOW_CLOSED)
+    assert row.detail == "its window did not open before the deadline"
+    assert rig.store.reader.execute("SELECT count(*) FROM step").fetchone()[0] == 0
+
+
+async def test_a_cancel_ends_the_waiting_for_a_window(rig: Rig, autojump_clock: MockClock) -> None:
+    """D1: cancelled while it waits for its window."""
+    rig.send_window = lambda _: CLOSED
+    plan_id = await consumed(rig, 1)
+
+    async def cancel() -> None:
+        await trio.sleep(60)
+        cancel = Cancel("1" * 32, "5" * 32, (rig.loaded(plan_id).row.digest.hex(),), "maria", 1)
+        await rig.store.run(stops.RecordCancel(cancel, b"e", rig.recorder.record(None, {})))
+
+    await rig.apply(plan_id, cancel)
+    assert rig.states(plan_id) == [S.CANCELLED]
+    assert rig.world.writes == []
