@@ -29,7 +29,7 @@ from agent.connectors.routeros.addresses import (
     texts_of,
 )
 from agent.connectors.routeros.comment_marker import marked
-from agent.connectors.routeros.firewall import LetOut, keeps_in
+from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.model import (
@@ -425,8 +425,8 @@ class ProfileAccess:
             return CannotEnforce(
                 MethodReason.NO_LIST, f"profile {profile} has no address-list, so nothing keeps anybody in"
             )
-        rules = list(rows_of(seen[self._at(RouterResource.FILTER, ALL)].value).values())
-        kept = [keeps_in(rules, name) for name in lists]
+        ruleset = Ruleset(list(rows_of(seen[self._at(RouterResource.FILTER, ALL)].value).values()))
+        kept = [keeps_in(ruleset, Confined(frozenset((name,)))) for name in lists]
         if any(isinstance(k, LetOut) for k in kept):
             return CannotEnforce(
                 MethodReason.LIST_WITHOUT_RULE, "; ".join(k.text for k in kept if isinstance(k, LetOut))

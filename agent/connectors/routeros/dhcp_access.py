@@ -25,7 +25,7 @@ from agent.connectors.routeros.access import REJECTED
 from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, COPIES, RouterResource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
-from agent.connectors.routeros.firewall import LetOut, keeps_in
+from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.queues import speed_of
 from agent.connectors.routeros.reasons import RouterReason
@@ -427,7 +427,8 @@ class DhcpAccess:
         """Return what keeps the list's members in; nothing where there is no list."""
         if not self._list:
             return ""
-        found = keeps_in(list(rows_of(seen[self._at(RouterResource.FILTER, ALL)].value).values()), self._list)
+        ruleset = Ruleset(list(rows_of(seen[self._at(RouterResource.FILTER, ALL)].value).values()))
+        found = keeps_in(ruleset, Confined(frozenset((self._list,))))
         return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, found.text) if isinstance(found, LetOut) else found.text
 
     def _enforcement(self, mac: str, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> Enforcement:

@@ -11,7 +11,7 @@ Source: RouterOS manual, "Filter" (chains, actions, matchers) and "FastTrack".
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 from typing import Final
 
@@ -51,7 +51,6 @@ WIDE: Final = "dst-address-list-wide"
 _DEPTH_MAX: Final = 8
 """Chains that jump to each other; chosen arbitrarily."""
 
-
 _TURNED: Final = {
     f"{one}-{what}": f"{other}-{what}"
     for one, other in (("src", "dst"), ("dst", "src"))
@@ -60,29 +59,76 @@ _TURNED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Confined:
+    """How a suspended subscriber will look on a router.
+
+    `lists`: the address lists that it is a member of. `addresses`: its fixed addresses, or the prefixes or ranges of
+    the pool that it gets one from; empty: not known. `interface`: where its packets come in: `ppp` for a session's
+    dynamic interface, else an interface's name; "": not known.
+    """
+
+    lists: frozenset[str] = frozenset()
+    addresses: tuple[str, ...] = ()
+    interface: str = ""
+
+    @property
+    def text(self) -> str:
+        """The subscriber for people: `list suspended`, else its addresses."""
+        return f"list {', '.join(sorted(self.lists))}" if self.lists else ", ".join(self.addresses)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """One family's rules as a router has them, and what they refer to. None: not read.
+
+    `filter`, `raw`: all rules in their order, each with its properties as RouterOS prints them. `interface_lists`: the
+    interfaces of each. `members`: entries of address lists, entry -> `dynamic` or `static`, of those that were read.
+    `ways_out`: the interfaces of the default routes.
+    """
+
+    filter: Sequence[Rule]
+    raw: Sequence[Rule] | None = None
+    interface_lists: Mapping[str, frozenset[str]] | None = None
+    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ways_out: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeptIn:
-    """They are kept in. `text` says by which rule."""
+    """They are kept in. `text` says by which rule.
+
+    `open_flows`: the rule above it that lets connections pass that were open before ("rule 2 (…)"): those must be cut,
+    or it is no suspension. "": only those that FastTrack took before pass.
+    """
 
     text: str
+    open_flows: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LetOut:
-    """They are not, or that cannot be told. `text` says why."""
+    """They are not, or that cannot be told. `text` says why.
+
+    `rule`: the place of the rule that lets them out ("rule 3"), "" where none does. `mend`: what to do, one sentence.
+    """
 
     text: str
+    rule: str = ""
+    mend: str = ""
 
 
-def keeps_in(rules: Sequence[Rule], members_of: str, chain: str = "forward") -> KeptIn | LetOut:
-    """Return whether a chain drops what members of the list `members_of` send to the internet.
-
-    Args:
-        rules: all rules in their order, each with its properties as RouterOS prints them.
-        members_of: an address list.
-        chain: where packets come from.
-    """
-    found = _walk(rules, members_of, chain, 0)
-    return LetOut(f"no rule of chain {chain} drops all of src-address-list={members_of}") if found is None else found
+def keeps_in(ruleset: Ruleset, confined: Confined) -> KeptIn | LetOut:
+    """Return whether the rules drop what a suspended subscriber sends to the internet."""
+    texts = []
+    for name in sorted(confined.lists):
+        found = _walk(ruleset.filter, name, "forward", 0)
+        if found is None:
+            text = f"no rule of chain forward drops all of src-address-list={name}"
+            return LetOut(text, mend=f"add a rule at the top: chain=forward action=drop src-address-list={name}")
+        if isinstance(found, LetOut):
+            return found
+        texts.append(found.text)
+    return KeptIn("; ".join(texts)) if texts else LetOut("no address list holds it", mend="name a list or a prefix")
 
 
 def keeps_out(rules: Sequence[Rule], members_of: str) -> KeptIn | LetOut:
@@ -91,7 +137,8 @@ def keeps_out(rules: Sequence[Rule], members_of: str) -> KeptIn | LetOut:
     A suspension does not hang on it: what they answer is dropped. But a connection from outside whose answer was seen
     counts as established, and where FastTrack stands below, it may then carry on.
     """
-    return keeps_in([{_TURNED.get(name, name): text for name, text in rule.items()} for rule in rules], members_of)
+    turned = [{_TURNED.get(name, name): text for name, text in rule.items()} for rule in rules]
+    return keeps_in(Ruleset(turned), Confined(frozenset((members_of,))))
 
 
 def is_wide(entries: Iterable[str]) -> bool:
@@ -137,7 +184,8 @@ def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> Kep
                 return None
             found = None
         else:
-            found = LetOut(f"{name} may let it out before it is dropped")
+            mend = f"add src-address-list=!{members_of} to rule {number}, or move the rule that drops it above"
+            found = LetOut(f"{name} may let it out before it is dropped", f"rule {number}", mend)
         if found is not None:
             return None if leaks and isinstance(found, KeptIn) else found
     return None

@@ -8,7 +8,7 @@ from typing import Final
 from agent.connectors.base import Enforced, Rows
 from agent.connectors.routeros.access import connections_left
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, networks, rows_of
-from agent.connectors.routeros.firewall import LetOut, keeps_in
+from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import Address, Effect, Value
@@ -27,8 +27,9 @@ class RouterHost:
 
     def let_out(self, rules: Value, lists: Collection[str]) -> str:
         """Return why the filter rules let members of the lists out; empty when they keep them in."""
-        rows = list(rows_of(rules).values())
-        return "; ".join(k.text for name in lists if isinstance(k := keeps_in(rows, name), LetOut))
+        ruleset = Ruleset(list(rows_of(rules).values()))
+        kept = (keeps_in(ruleset, Confined(frozenset((name,)))) for name in lists)
+        return "; ".join(found.text for found in kept if isinstance(found, LetOut))
 
     def own_entry(self, target: str, kind: str, login: str) -> Address:
         """Return where a login's PPP secret or hotspot user is read."""

@@ -7,7 +7,7 @@ says whose it is. What cannot be lifted by an address' own entry (a wider one, o
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgement
@@ -24,7 +24,7 @@ from agent.connectors.routeros.addresses import (
     touching,
 )
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
-from agent.connectors.routeros.firewall import LetOut, Rule, keeps_in, keeps_out
+from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in, keeps_out
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.static_addresses import Family, families, family_of, of_family, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
@@ -93,7 +93,9 @@ class StaticLists:
         """Return which other list keeps an address in after a restore: one of before the configuration was changed."""
         for one in mine:
             for name in texts_of(seen[self._listed(one)].value):
-                kept = None if name == self._name else keeps_in(self._rules(family_of(one), seen), name)
+                kept = (
+                    None if name == self._name else keeps_in(self._rules(family_of(one), seen), _confined((one,), name))
+                )
                 if kept is not None and not isinstance(kept, LetOut):
                     why = f"{spelt(one)} is also in list {name}, and {kept.text}: lift that entry first"
                     return CannotEnforce(RouterReason.OTHER_LIST, why)
@@ -155,7 +157,7 @@ class StaticLists:
         """Return by which rules, a family each, the list's members are kept in; or that they are not."""
         texts = []
         for family in families(mine):
-            found = keeps_in(self._rules(family, seen), self._name)
+            found = keeps_in(self._rules(family, seen), _confined(of_family(family, mine), self._name))
             if isinstance(found, LetOut):
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"IPv{family.version}: {found.text}")
             texts.append(f"IPv{family.version} {found.text}")
@@ -216,12 +218,16 @@ class StaticLists:
                 return Judgement(Enforced.NO, ProofReason.GARDEN, why)
         return Judgement(Enforced.YES, ProofReason.SEEN, f"{' · '.join(map(spelt, mine))} not in {self._name}")
 
-    def _rules(self, family: Family, seen: SeenAll) -> Sequence[Rule]:
-        return self._tables.rows(rules_at(self._target, family), seen)
+    def _rules(self, family: Family, seen: SeenAll) -> Ruleset:
+        return Ruleset(self._tables.rows(rules_at(self._target, family), seen))
 
     def _entry(self, one: Network) -> Address:
         resource: RouterResource = family_of(one).entry
         return address(self._target, resource, entry_key(str(one), self._name))
+
+
+def _confined(mine: Collection[Network], name: str) -> Confined:
+    return Confined(frozenset((name,)), tuple(map(str, mine)))
 
 
 def _is_on(entry: Mapping[str, str]) -> bool:

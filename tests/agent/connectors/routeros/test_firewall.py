@@ -6,12 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.firewall import KeptIn, LetOut, Rule, garden_lists, is_wide, keeps_in, keeps_out
+from agent.connectors.routeros.firewall import (
+    Confined,
+    KeptIn,
+    LetOut,
+    Rule,
+    Ruleset,
+    garden_lists,
+    is_wide,
+    keeps_in,
+    keeps_out,
+)
 
 
 def rules(*lines: str) -> list[Rule]:
     """Return rules out of `action=drop src-address-list=suspended`; the chain is forward unless it says otherwise."""
     return [{"chain": "forward"} | dict(word.split("=", 1) for word in line.split()) for line in lines]
+
+
+def judged(filter_rules: list[Rule]) -> KeptIn | LetOut:
+    return keeps_in(Ruleset(filter_rules), Confined(frozenset({"suspended"})))
 
 
 DROP = "action=drop src-address-list=suspended"
@@ -52,7 +66,7 @@ GARDEN = "action=accept dst-address-list=garden"
     ],
 )
 def test_kept_in(lines: tuple[str, ...]) -> None:
-    found = keeps_in(rules(*lines), "suspended")
+    found = judged(rules(*lines))
     assert isinstance(found, KeptIn), found
     assert "rule " in found.text
 
@@ -84,7 +98,7 @@ def test_kept_in(lines: tuple[str, ...]) -> None:
     ],
 )
 def test_no_rule_drops_them_all(lines: tuple[str, ...]) -> None:
-    found = keeps_in(rules(*lines), "suspended")
+    found = judged(rules(*lines))
     assert isinstance(found, LetOut), found
     assert "no rule of chain forward drops all" in found.text or "8 deep" in found.text
 
@@ -126,9 +140,10 @@ def test_no_rule_drops_them_all(lines: tuple[str, ...]) -> None:
     ],
 )
 def test_what_stands_above_lets_them_out(above: str) -> None:
-    found = keeps_in(rules(above, "action=accept chain=out", DROP), "suspended")
+    found = judged(rules(above, "action=accept chain=out", DROP))
     assert isinstance(found, LetOut), found
     assert "may let it out" in found.text
+    assert (found.rule, "rule " in found.mend) == (found.text.partition(" (")[0], True)
 
 
 def test_what_comes_from_outside() -> None:
@@ -159,7 +174,7 @@ NAMES = st.sampled_from(["chain", "action", "src-address-list", "jump-target", "
 
 @given(st.lists(st.dictionaries(NAMES, WORDS), max_size=8))
 def test_any_rules_give_an_answer(found: list[dict[str, str]]) -> None:
-    answer = keeps_in(found, "suspended")
+    answer = judged(found)
     assert isinstance(answer, KeptIn | LetOut)
     if not any(r.get("action") in ("drop", "reject", "tarpit") for r in found):
         assert isinstance(answer, LetOut)
@@ -192,13 +207,13 @@ def test_a_list_that_holds_the_internet_is_no_garden(entries: list[str], wide: b
     assert is_wide(entries) is wide
     accept, drop = GARDEN_RULES
     told = {**accept, "dst-address-list-wide": "true"} if wide else accept
-    assert isinstance(keeps_in([told, drop], "suspended"), LetOut) is wide
+    assert isinstance(judged([told, drop]), LetOut) is wide
 
 
 def test_all_but_a_wide_list_is_not_all() -> None:
     drop = {"chain": "forward", "action": "drop", "src-address-list": "suspended", "dst-address-list": "!pay"}
-    assert isinstance(keeps_in([drop], "suspended"), KeptIn)
-    assert isinstance(keeps_in([{**drop, "dst-address-list-wide": "true"}], "suspended"), LetOut)
+    assert isinstance(judged([drop]), KeptIn)
+    assert isinstance(judged([{**drop, "dst-address-list-wide": "true"}]), LetOut)
 
 
 def test_lists_to_look_at() -> None:
@@ -207,9 +222,9 @@ def test_lists_to_look_at() -> None:
 
 @pytest.mark.parametrize("place", ["2a00::/12", "2001::/16", "2600::/31"])
 def test_a_large_part_of_ipv6_is_no_pay_page(place: str) -> None:
-    assert isinstance(keeps_in(rules(f"action=accept dst-address={place}", DROP), "suspended"), LetOut)
-    assert isinstance(keeps_in(rules(f"{DROP} dst-address=!{place}"), "suspended"), LetOut)
+    assert isinstance(judged(rules(f"action=accept dst-address={place}", DROP)), LetOut)
+    assert isinstance(judged(rules(f"{DROP} dst-address=!{place}")), LetOut)
 
 
 def test_a_providers_own_ipv6_may_hold_its_pay_page() -> None:
-    assert isinstance(keeps_in(rules("action=accept dst-address=2001:db8::/32", DROP), "suspended"), KeptIn)
+    assert isinstance(judged(rules("action=accept dst-address=2001:db8::/32", DROP)), KeptIn)
