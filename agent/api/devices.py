@@ -6,10 +6,12 @@ from dataclasses import asdict
 
 from agent.api.call import ApiCall, CallerRole, Route
 from agent.connectors.base import DeviceReport
+from agent.inventory import book
 from agent.polling import samples
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
+from agent.services.readiness import Readiness, ReadinessReader
 
 
 async def _list_devices(call: ApiCall) -> Response:
@@ -31,6 +33,25 @@ async def _probe(call: ApiCall) -> Response:
     call.body().done()
     found = await call.parts.devices.probe(_named(call, call.values[0]).target)
     return Response(200, _with_samples(call, found))
+
+
+async def _readiness(call: ApiCall) -> Response:
+    """Return how the access methods stand on each device, or on the named one; all is read now, nothing is written."""
+    name = call.request.query.get("device", "")
+    target, p = _named(call, name).target if name else "", call.parts
+    reader = ReadinessReader(p.intake.previewer.network, p.clock)
+    found = await reader.read(book.services(p.store.reader).values(), target)
+    return Response(200, [_ready(one) for one in found])
+
+
+def _ready(one: Readiness) -> dict[str, object]:
+    return {
+        "device": one.device.partition("/")[2],
+        "method": one.method,
+        "state": one.state.value,
+        "services": one.services,
+        "trials": [{**asdict(trial), "state": trial.state.value} for trial in one.trials],
+    }
 
 
 def _with_samples(call: ApiCall, report: DeviceReport) -> dict[str, object]:
@@ -62,5 +83,6 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/devices", CallerRole.OPERATOR, "", "devices", _list_devices),
     Route("GET", "/v1/devices/{name}", CallerRole.OPERATOR, "", "the device, as last read", _show),
     Route("GET", "/v1/devices/{name}/series", CallerRole.OPERATOR, "", "values of one name over time", _series),
+    Route("GET", "/v1/readiness", CallerRole.OPERATOR, "", "device, method, state, services, trials", _readiness),
     Route("POST", "/v1/devices/{name}/probe", CallerRole.OPERATOR, "", "the device, as read now", _probe),
 )

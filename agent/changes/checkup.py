@@ -7,7 +7,6 @@ access method and tariff is planned as for a preview, nothing is sent and nothin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -17,15 +16,15 @@ from agent.changes.engine.devices import Devices
 from agent.changes.engine.sessions import Sessions
 from agent.connectors.base import (
     AccessMethod,
-    CannotEnforce,
     Check,
     CheckResult,
     DeviceReport,
     DeviceState,
     UnreadableError,
 )
-from agent.model import Access, Service, ServiceState
+from agent.model import Service
 from agent.services.network import NetworkReader
+from agent.services.readiness import TrialState, sample, try_suspensions
 
 TARGET_S: Final = 60.0
 """How long the checks of one target may take."""
@@ -82,20 +81,15 @@ class Checkup:
         for service in services:
             if service.method in self._methods and not service.reasons:
                 by_method.setdefault(service.method, []).append(service)
-        return [await self._sample(name, _spread(found)) for name, found in sorted(by_method.items())]
+        return [await self._sample(name, sample(found, SAMPLE)) for name, found in sorted(by_method.items())]
 
     async def _sample(self, name: str, services: Sequence[Service]) -> Check:
-        method = self._methods[name]
-        read = await NetworkReader(self._sessions, self._methods).read(services)
+        trials = await try_suspensions(NetworkReader(self._sessions, self._methods), services)
+        unread = [trial.text for trial in trials if trial.state is TrialState.UNREAD]
         refused: dict[str, list[str]] = {}
-        unread: list[str] = []
-        for service in services:
-            if why := read.missing(service):
-                unread.append(why)
-                continue
-            planned = method.plan(ServiceState(Access.SUSPENDED, service.tariff), service, read.seen)
-            if isinstance(planned, CannotEnforce):
-                refused.setdefault(f"{planned.reason}: {planned.detail}", []).append(service.ref)
+        for trial in trials:
+            if trial.state is TrialState.REFUSED:
+                refused.setdefault(f"{trial.code}: {trial.text}", []).append(trial.ref)
         about, what, n = f"method {name}", "suspension", len(services)
         if unread:
             return Check(about, what, CheckResult.NOT_CHECKED, f"{len(unread)} of {n} services not read: {unread[0]}")
@@ -108,15 +102,6 @@ class Checkup:
         return Check(
             about, what, result, f"it would not hold for {failed} of {n} services that were tried: {why}", mend
         )
-
-
-def _spread(services: Sequence[Service]) -> Sequence[Service]:
-    """Return a sample: one of each tariff first, then more in order; each as if we had never suspended it."""
-    first: dict[str, Service] = {}
-    for service in services:
-        first.setdefault(service.tariff, service)
-    rest = [service for service in services if first[service.tariff] is not service]
-    return [replace(service, reasons=frozenset()) for service in (*first.values(), *rest)][:SAMPLE]
 
 
 def _named(refs: Sequence[str]) -> str:

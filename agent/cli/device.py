@@ -9,7 +9,7 @@ from urllib.parse import quote
 import typer
 
 from agent.cli import client
-from agent.cli.client import Json, ListOutput, call_list, call_object, print_json, print_list
+from agent.cli.client import Json, ListOutput, call, call_list, call_object, print_json, print_list
 from agent.model import age_text
 from trust.render import neutralise
 from trust.terminal import Column
@@ -21,6 +21,9 @@ Name = Annotated[str, typer.Argument(help="What the router is called in the conf
 
 PROBE_S: Final = 180.0
 """Three users log in one after the other, and each may have to be waited for."""
+READY_S: Final = 600.0
+"""Every method on every router is read anew."""
+_READY: Final = {"kept": "READY", "refused": "REFUSED", "unread": "NOT READ", "not-checked": "not checked"}
 _STATES: Final = {
     "not-asked": "not asked yet",
     "reachable": "reachable",
@@ -33,6 +36,9 @@ _COLUMNS: Final = (
     *map(Column, ("NAME", "ADDRESS", "VERSION", "IDENTITY", "STATE", "FINDINGS", "READ")),
     Column("WHICH", wide=True),
 )
+
+
+_READY_COLUMNS: Final = (*map(Column, ("ROUTER", "METHOD", "READY", "TRIED")), Column("WHY", wide=True))
 
 
 @app.command("list")
@@ -81,6 +87,56 @@ def probe(name: Name, as_json: AsJson = False) -> None:
         print("\nnothing was written on it")
     if found["state"] != "reachable":
         raise typer.Exit(client.FAILED)
+
+
+@app.command()
+def ready(
+    name: Annotated[str, typer.Argument(help="One router; without it, all of them")] = "",
+    output: ListOutput = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell whether a suspension would be kept, by each access method on each router. Nothing is written.
+
+    A few subscribers are planned as a preview would, and one that does not exist. Exit code: 0 ready, 3 one would be
+    refused, 1 something could not be read.
+    """
+    path = f"/v1/readiness?device={quote(name, safe='')}" if name else "/v1/readiness"
+    found = cast("list[Json]", call("GET", path, timeout_s=READY_S))
+    if print_list(found, output, as_json, _READY_COLUMNS, _ready_row):
+        for one in found:
+            _print_trials(one)
+        print("nothing was written")
+    states = {str(one["state"]) for one in found}
+    if states & {"refused", "unread"}:
+        raise typer.Exit(client.REFUSED if "refused" in states else client.FAILED)
+
+
+def _ready_row(one: Json) -> tuple[str, ...]:
+    trials = cast("list[Json]", one["trials"])
+    tried = [trial for trial in trials if trial["ref"]]
+    worst = next((trial for trial in trials if trial["state"] == one["state"]), None)
+    return (
+        str(one["device"]) or "-",
+        str(one["method"]),
+        _READY[str(one["state"])],
+        f"{len(tried)} of {one['services']}",
+        "" if worst is None else str(worst["text"]),
+    )
+
+
+def _print_trials(one: Json) -> None:
+    """Print each refusal once with what mends it, and everything that was not checked."""
+    where = f"{one['device'] or '-'} {one['method']}"
+    lines: dict[str, None] = {}
+    for trial in cast("list[Json]", one["trials"]):
+        who = str(trial["ref"]) or "a subscriber like any other"
+        if trial["state"] in ("refused", "unread"):
+            mend = f" · {trial['mend']}" if trial["mend"] else ""
+            lines[f"{where}: {who}: {trial['text']} [{trial['code']}]{mend}"] = None
+        for text in cast("list[str]", trial["not_checked"]):
+            lines[f"{where}: not checked: {text}"] = None
+    for line in lines:
+        print(neutralise(line))
 
 
 def _print_device(d: Json) -> None:

@@ -460,6 +460,36 @@ class AccessMethod(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A subscriber that does not exist, by which a suspension is tried on a device before anybody has to be suspended.
+
+    `service`: its ref is empty. `assumed`: the values of its own entries; everything else is read from the network.
+    `made_up`: invented values that may decide the outcome, such as an address; "": there are none.
+    """
+
+    service: Service
+    assumed: Mapping[Address, Value]
+    made_up: str = ""
+
+
+class DeviceMethod(AccessMethod, Protocol):
+    """An access method as it acts on one device alone."""
+
+    def example(self) -> Example | None:
+        """Return an ordinary subscriber of the method, active and offline; None: only a real one can tell."""
+        ...
+
+
+@runtime_checkable
+class OnDevices(Protocol):
+    """Role of an access method: a suspension by it rests on devices, each of which may let its subscribers out."""
+
+    def on_devices(self) -> Mapping[str, DeviceMethod]:
+        """Return the method as it acts on each of its devices alone, by target. It plans as the method itself does."""
+        ...
+
+
 @runtime_checkable
 class ClosesGhosts(Protocol):
     """Role of an access method: its accounting keeps rows of sessions, also of those that are over."""

@@ -82,6 +82,10 @@ class NetworkReader:
         self._targets = targets
         self.access_methods = access_methods
 
+    def alone(self, name: str, method: AccessMethod) -> NetworkReader:
+        """Return a reader of the same targets that knows one access method only, by that name."""
+        return NetworkReader(self._targets, {name: method})
+
     async def read_states(self, services: Sequence[Service]) -> Mapping[str, NetworkState | UnreadableError]:
         """Return the state of each service that the network reads now, by its ref, or why that could not be read.
 

@@ -204,3 +204,32 @@ async def test_a_wrong_password_is_one_line_in_the_routers_log(tmp_path: Path) -
         await net.site.set_secret("routeros/edge-1/read", READER)
         asked = await net.site.ask("suspend", ref(LOGIN))
         assert asked["state"] == "waiting for approval"
+
+
+async def test_whether_a_suspension_would_be_kept_is_told_beforehand(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        every = await typed(net, "device", "ready", "-o", "wide")
+        assert every.code == 0, every.err
+        assert every.out.endswith("nothing was written\n")
+        rows = [row.split() for row in every.out.splitlines()[1:] if "READY" in row]
+        assert {row[0] for row in rows} == set(ROUTERS)
+        assert "drops list suspended" in every.out
+
+        rules = net.routers["edge-2"].rows("/ip/firewall/filter")
+        (drop,) = [row for row in rules if row.get("action") == "drop"]
+        net.routers["edge-2"].remove("/ip/firewall/filter", drop[".id"])
+        said = await typed(net, "device", "ready")
+        assert said.code == 3
+        assert "[list-without-rule] · Add a rule for the list above FastTrack and accept rules." in said.out
+        assert (await typed(net, "device", "ready", "edge-1")).code == 0
+        states = {
+            one["device"]: one["state"] for one in json.loads((await typed(net, "device", "ready", "--json")).out)
+        }
+        assert states == {"edge-1": "kept", "edge-2": "refused"}
+
+        net.routers["edge-1"].serial = "ANOTHER"
+        await typed(net, "device", "probe", "edge-1")
+        away = await typed(net, "device", "ready", "edge-1")
+        assert away.code == 1
+        assert "another router answers" in away.out
+        assert net.routers["edge-1"].rows("/system/history") == []

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Example, Judgement, NetworkState
 from agent.connectors.radius.access_text import (
     after_text,
     ghost_rows_text,
@@ -67,8 +67,10 @@ from agent.model import (
     Effect,
     EffectKind,
     Enforcement,
+    Field,
     ProofKind,
     Replay,
+    SecretRef,
     Seen,
     Service,
     ServiceState,
@@ -103,6 +105,8 @@ EFFECTS: Final[Mapping[str, frozenset[EffectKind]]] = {
 """Kinds by verb. Both are requests to a NAS (RFC 5176)."""
 _RATE: Final = "Mikrotik-Rate-Limit"
 _OWN_ADDRESS: Final = "Framed-IP-Address"
+_EXAMPLE: Final = "ispagent-example"
+"""The login of a subscriber that does not exist."""
 _NONE: Final = Seen(ABSENT, 0)
 _SEEN_S: Final = 5
 """How long a CoA may take until a router shows what it did; chosen arbitrarily."""
@@ -111,7 +115,7 @@ Session = Mapping[str, str]
 
 
 class RadiusAccess:
-    """One access method: implements `agent.connectors.base.AccessMethod`."""
+    """One access method: implements `agent.connectors.base.DeviceMethod`; of itself it knows no device."""
 
     def __init__(
         self,
@@ -137,6 +141,14 @@ class RadiusAccess:
         self._method, self._sql, self._nas_names, self._zone = method, target, nas_names, zone
         self._reader = StateReader(method, target, nas_names, self._same)
         self._kept: tuple[Seen, Mapping[Address, Seen], Outcome] | None = None
+
+    def example(self) -> Example:
+        """Return a subscriber in the first tariff's group, with a password and no session."""
+        tariff, group = next(iter(self._method.tariffs.items()), ("", ""))
+        service = Service("", "", "an example", "", _EXAMPLE, self._method.name, tariff)
+        rows: dict[str, Field] = {"check:Cleartext-Password": SecretRef("00" * 32)}
+        rows |= {f"{_GROUP}{group}": _PRIORITY} if group else {}
+        return Example(service, {self._user(_EXAMPLE): rows, self._sessions(_EXAMPLE): ABSENT})
 
     # --- what is read ---
 

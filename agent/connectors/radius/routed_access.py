@@ -22,7 +22,9 @@ from agent.connectors.base import (
     AccessPlan,
     CannotEnforce,
     ClosesGhosts,
+    DeviceMethod,
     Enforced,
+    Example,
     Judgement,
     LiveSession,
     NetworkState,
@@ -48,11 +50,11 @@ Session = Mapping[str, str]
 
 
 class RoutedAccess:
-    """Implements `agent.connectors.base.AccessMethod` over a RADIUS access method."""
+    """Implements `agent.connectors.base.DeviceMethod` and `OnDevices` over a RADIUS access method."""
 
     def __init__(
         self,
-        inner: AccessMethod,
+        inner: DeviceMethod,
         method: Method,
         routers: Mapping[str, str],
         hosts: Mapping[str, SessionHost],
@@ -75,6 +77,20 @@ class RoutedAccess:
         self._hosts, self._kind = hosts, method.sessions.value
         texts = [text for name, text in method.suspended_reply.items() if name.lower() == _LIST_ATTRIBUTE]
         self._lists = tuple(texts)
+
+    # --- one router alone ---
+
+    def on_devices(self) -> Mapping[str, DeviceMethod]:
+        """Return the access method with each router alone: a suspension rests on the rules of all of them."""
+        return {target: self._alone(target) for target in self._targets()}
+
+    def _alone(self, target: str) -> DeviceMethod:
+        routers = {nas: router for nas, router in self._routers.items() if router == target}
+        return RoutedAccess(self._inner, self._method, routers, self._hosts, (), self._names)
+
+    def example(self) -> Example | None:
+        """Return the RADIUS access method's."""
+        return self._inner.example()
 
     # --- what is read ---
 
@@ -456,7 +472,7 @@ def read_by_routers(nas: Iterable[Nas], hosts: Mapping[str, SessionHost]) -> Map
 
 
 def with_routers(
-    access_methods: Mapping[str, AccessMethod], config: RadiusConfig, hosts: Mapping[str, SessionHost]
+    access_methods: Mapping[str, DeviceMethod], config: RadiusConfig, hosts: Mapping[str, SessionHost]
 ) -> Mapping[str, AccessMethod]:
     """Return the access methods of RADIUS, completed by the routers that its NAS are.
 

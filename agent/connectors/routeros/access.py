@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, LiveSession, NetworkState
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Example, Judgement, LiveSession, NetworkState
 from agent.connectors.routeros.access_text import after_text, now_text, proof_text, rejected_text
 from agent.connectors.routeros.addresses import (
     ALL,
@@ -31,6 +31,7 @@ from agent.connectors.routeros.addresses import (
 from agent.connectors.routeros.comment_marker import marked
 from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
 from agent.connectors.routeros.live_sessions import end_of
+from agent.connectors.routeros.readiness import LOGIN, example, tariff_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.model import (
     ABSENT,
@@ -83,7 +84,7 @@ class Menus:
 
 
 class ProfileAccess:
-    """One access method: implements `agent.connectors.base.AccessMethod`."""
+    """One access method: implements `agent.connectors.base.DeviceMethod`."""
 
     menus: ClassVar[Menus]
 
@@ -92,6 +93,11 @@ class ProfileAccess:
         self.target = method.target
         self._method = method
         self._router = method.target.removeprefix("routeros/")
+
+    def example(self) -> Example:
+        """Return a subscriber with a row of the first tariff's profile, and no session."""
+        row = {"name": LOGIN, PROFILE: tariff_of(self._method), DISABLED: "false"}
+        return example(self._method, LOGIN, {self._at(self.menus.row, LOGIN): row})
 
     # --- what is read ---
 

@@ -14,10 +14,10 @@ from agent.connectors.routeros.schema import DhcpMethod, HotspotMethod, PppMetho
 from agent.connectors.routeros.static_access import StaticAccess
 
 if TYPE_CHECKING:
-    from agent.connectors.base import AccessMethod
+    from agent.connectors.base import AccessMethod, DeviceMethod
     from agent.connectors.routeros.schema import RouterMethod
 
-_METHODS: Final[Mapping[type, Callable[[Any], AccessMethod]]] = {
+_METHODS: Final[Mapping[type, Callable[[Any], DeviceMethod]]] = {
     PppMethod: PppAccess,
     DhcpMethod: DhcpAccess,
     HotspotMethod: HotspotAccess,

@@ -19,7 +19,7 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, LiveSession, NetworkState
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Example, Judgement, LiveSession, NetworkState
 from agent.connectors.routeros import dhcp_text
 from agent.connectors.routeros.access import REJECTED
 from agent.connectors.routeros.access_text import rejected_text
@@ -28,6 +28,7 @@ from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked,
 from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.queues import speed_of
+from agent.connectors.routeros.readiness import ADDRESS, MAC, MADE_UP, example, tariff_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.values import RouterKind, mac_of, normalise
 from agent.model import Absent, Access, Address, Effect, Enforcement, Seen, Step, Transition
@@ -51,7 +52,7 @@ SeenAll = Mapping[Address, Seen]
 
 
 class DhcpAccess:
-    """One access method: implements `agent.connectors.base.AccessMethod`."""
+    """One access method: implements `agent.connectors.base.DeviceMethod`."""
 
     def __init__(self, method: DhcpMethod) -> None:
         """Take the access mapping."""
@@ -59,6 +60,13 @@ class DhcpAccess:
         self._method = method
         self._list = method.suspended_list
         self._router = method.target.removeprefix("routeros/")
+
+    def example(self) -> Example:
+        """Return a subscriber with a static lease at the first tariff's rate, whose client is away."""
+        lease = {"mac-address": MAC, "address": ADDRESS, "dynamic": "false", "disabled": "false"}
+        rate = normalise(RouterKind.RATE_LIMIT, tariff_of(self._method))
+        assumed = {self._at(RouterResource.LEASE, MAC): lease | ({RATE: rate} if rate else {})}
+        return example(self._method, MAC, assumed, MADE_UP if self._list else "")
 
     # --- what is read ---
 

@@ -11,7 +11,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
+from agent.connectors.base import (
+    AccessMethod,
+    AccessPlan,
+    CannotEnforce,
+    DeviceMethod,
+    Enforced,
+    Judgement,
+    NetworkState,
+)
 from agent.model import Address, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import ProofReason
 
@@ -23,12 +31,16 @@ _WORST: Final = (Enforced.NO, Enforced.YES, Enforced.PENDING)
 
 
 class SeveralAccess:
-    """Implements `agent.connectors.base.AccessMethod` by one for each router."""
+    """Implements `agent.connectors.base.AccessMethod` and `OnDevices` by one for each router."""
 
-    def __init__(self, parts: Sequence[AccessMethod]) -> None:
+    def __init__(self, parts: Sequence[DeviceMethod]) -> None:
         """Take the access methods, by router; the first one's is the method's home."""
         self.target = parts[0].target
         self._parts = {part.target: part for part in parts}
+
+    def on_devices(self) -> Mapping[str, DeviceMethod]:
+        """Return the access method of each router."""
+        return self._parts
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return what any of them needs."""

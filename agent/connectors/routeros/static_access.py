@@ -17,11 +17,12 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Judgement, NetworkState
+from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Example, Judgement, NetworkState
 from agent.connectors.routeros.access import REJECTED
 from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, Network, RouterResource, Tables, address
 from agent.connectors.routeros.live_sessions import end_of
+from agent.connectors.routeros.readiness import ADDRESS, MADE_UP, example
 from agent.connectors.routeros.static_addresses import addresses_of, families, refuse_moving, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_lists import SeenAll, StaticLists
@@ -39,7 +40,7 @@ _WORST: Final = (Enforced.NO, Enforced.PENDING, Enforced.YES)
 
 
 class StaticAccess:
-    """One access method: implements `agent.connectors.base.AccessMethod`."""
+    """One access method: implements `agent.connectors.base.DeviceMethod`."""
 
     def __init__(self, method: StaticMethod) -> None:
         """Take the access mapping."""
@@ -48,6 +49,10 @@ class StaticAccess:
         self._tables = Tables()
         self._lists = StaticLists(method.target, method.suspended_list, self._tables)
         self._queue = StaticQueue(method, self._tables)
+
+    def example(self) -> Example | None:
+        """Return a subscriber with one IPv4 address, where a list suspends; None where a queue of its own does."""
+        return None if self._queue.suspends else example(self._method, ADDRESS, {}, f"IPv6; {MADE_UP}")
 
     # --- what is read ---
 

@@ -474,3 +474,15 @@ def test_a_session_on_a_router_contradicts_a_rejected_login() -> None:
     only = {"bng-2": [("*1", {"address": "100.64.0.7", "login": LOGIN})]}
     found = recipe(inner).judge(enforce, seen_of(only_here=only), [])
     assert (found.enforced, found.how) == (Enforced.NO, "not-in-effect")
+
+
+def test_on_one_router_alone_only_its_rules_count() -> None:
+    seen = seen_of()
+    seen[Address("routeros/bng-2/ip/filter/all")] = Seen(rows_value([("0", FAST)]), 0)
+    both = RoutedAccess(Inner(), METHOD, ROUTERS, HOSTS)  # type: ignore[arg-type]  # Inner has no example
+    assert isinstance(both.plan(SUSPEND, SERVICE, seen), CannotEnforce)
+    alone = {target: part.plan(SUSPEND, SERVICE, seen) for target, part in both.on_devices().items()}
+    assert isinstance(alone["routeros/bng-1"], AccessPlan)
+    assert isinstance(refused := alone["routeros/bng-2"], CannotEnforce)
+    assert refused == both.plan(SUSPEND, SERVICE, seen)
+    assert not any("bng-2" in a for a in both.on_devices()["routeros/bng-1"].reads(SERVICE, {}))
