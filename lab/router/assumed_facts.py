@@ -509,6 +509,8 @@ def _kind(menu: Menu, lore: Lore, arg: str) -> Kind:
         return lore.kinds[arg]
     if arg == "disabled":
         return v.flag
+    if v.is_size(menu.defaults.get(arg)):
+        return v.kibibytes
     if arg in menu.kinds and arg not in lore.references:
         return v.from_type_text(menu.kinds[arg])
     return v.from_default(menu.defaults.get(arg))

@@ -22,6 +22,7 @@ from lab.router.gate import Gate
 from lab.router.hosts import Host, Hosts, plain
 from lab.router.hotspot import HOSTS, Hotspot, HotspotClient
 from lab.router.limits import HISTORY_MAX, SESSIONS_MAX
+from lab.router.observed import Observed
 from lab.router.packets import Packets
 from lab.router.ppp import ACTIVE, BINDINGS, Access, Cpe
 from lab.router.state import RouterState
@@ -123,6 +124,7 @@ class Router(RouterState):
         computed["/safe-mode"] = lambda _: {"enabled": "false"}
         for path in _TIMED:
             computed[path] = self._remaining
+        Observed(self.store, self.version, self.board, lambda: self.cpu_load, self.date_time).describe()
 
     def _resource(self, _: Row) -> dict[str, str]:
         return {

@@ -187,6 +187,8 @@ def _written(model: Model, props: Mapping[str, str]) -> dict[str, str]:
             out[name] = "yes" if value == "true" else "no"
         elif name in _RATES:
             out[name] = "/".join(v.short_rate(part) for part in value.split("/"))
+        elif value.isdecimal() and v.is_size(model.menu.defaults.get(name)):
+            out[name] = f"{value}KiB"
         else:
             out[name] = value
     return out

@@ -24,12 +24,14 @@ _ORDINARY: Final = ("add", "comment", "disable", "edit", "enable", "export", "fi
 # menus that hold what the router is and does, not what was configured: no project lists them for version 6
 _STATE: Final = (
     "/interface", "/interface/pppoe-server", "/ip/firewall/connection", "/ip/hotspot/active", "/ip/hotspot/cookie",
-    "/ip/hotspot/host", "/ip/hotspot/ip-binding", "/ip/pool/used", "/ipv6/firewall/connection", "/log", "/ppp/active",
-    "/system", "/system/history", "/system/license", "/system/resource", "/user/active",
+    "/ip/hotspot/host", "/ip/hotspot/ip-binding", "/ip/neighbor", "/ip/pool/used", "/ipv6/firewall/connection", "/log",
+    "/ppp/active", "/system", "/system/history", "/system/license", "/system/resource", "/system/resource/cpu",
+    "/user/active",
 )  # fmt: skip
-# a virtual router has none, so no recorded tree has it
+# a virtual router has none, so no recorded tree has it; version 6 shows its health in one row
 HARDWARE: Final = {
     "/system/routerboard": ("export", "get", "print", "upgrade"),
+    "/system/health": ("export", "find", "get", "print"),
 }
 # what the manual of its time has ("DHCP", "Leases") and the project leaves out: arguments, verbs
 _SIX_MORE: Final = {
@@ -187,6 +189,8 @@ class Facts:
         texts: dict[str, str] = {}
         if path in HARDWARE:
             verbs = {v: frozenset(("value-name", "number", "proplist")) for v in HARDWARE[path]}
+            if self.version[0] < 7:
+                verbs.pop("find", None)
         elif self.version[0] < 7 and path not in _STATE:
             verbs = _six_verbs(path, entry)
             if row:

@@ -244,6 +244,22 @@ def short_rate(bits: str) -> str:
     return bits
 
 
+_SIZE: Final = re.compile(r"(\d{1,12})(KiB|MiB|GiB)?")
+_KIBIBYTES: Final = {"KiB": 1, "MiB": 1024, "GiB": 1024 * 1024}
+
+
+def kibibytes(value: str) -> str:
+    """A size in KiB: an export writes `2048KiB`, the API prints 2048. A word (`unlimited`) passes."""
+    found = _SIZE.fullmatch(value)
+    return str(int(found[1]) * _KIBIBYTES[found[2] or "KiB"]) if found else value
+
+
+def is_size(value: object) -> bool:
+    """Tell whether a recorded default is a size with its unit."""
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    return found is not None and found[2] is not None
+
+
 # --- addresses --------------------------------------------------------------------------------------------------------
 
 _OCTETS: Final = re.compile(r"[0-9A-Fa-f]{2}")

