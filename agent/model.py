@@ -207,6 +207,7 @@ class ItemState(enum.Enum):
     EXPIRED = "expired"
     NOT_APPLIED = "not-applied"
     APPLIED = "applied"
+    ACCEPTED = "accepted"
     SET_AT_NEXT_LOGIN = "set-at-next-login"
     SET_NOT_ENFORCED = "set-not-enforced"
     DIVERGED = "diverged"

@@ -152,6 +152,12 @@ class TargetReason(ExplainedReason):
     TRANSFERRED = "transferred", "The device reported that the transfer is complete.", ""
     NO_INSTANCE = "no-instance", "The device gave a new row no number.", "Read the table again, then ask again."
     FAULT = "fault", "The device answered with a fault of this number.", "Look the number up in the device's protocol."
+    NOT_PROVABLE = (
+        "accepted-not-provable",
+        "The device took it, and it cannot be read back: a secret.",
+        "Try it out: log in with the new secret.",
+    )
+    PROOF_SEEN = "proof-seen", "The device shows that it did what it was told.", ""
     ACCEPTED_WITHOUT_EFFECT = (
         "accepted-without-effect",
         "The target accepted the request, and the resource reads as before.",

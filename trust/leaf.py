@@ -99,8 +99,9 @@ ITEM_STATE_CODES: Final[Mapping[str, int]] = {
     "diverged": 16,
     "reverted": 17,
     "needs-a-person": 18,
+    "accepted": 19,
 }
-"""`code` of an item-state leaf: the one list of DESIGN section 2, in its order."""
+"""`code` of an item-state leaf: the one list of DESIGN section 2, in its order; later ones at the end."""
 
 
 @dataclass(frozen=True, slots=True)

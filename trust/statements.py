@@ -93,6 +93,8 @@ class OutcomeState(enum.Enum):
 
     RUNNING = "running"
     DONE = "done"
+    ACCEPTED = "accepted"
+    """The targets took it, and part of it cannot be read back."""
     MIXED = "mixed"
     NOTHING_DONE = "nothing-done"
     STOPPED = "stopped"
@@ -108,6 +110,7 @@ class OutcomeBucket(enum.Enum):
     """What items are counted under in an outcome."""
 
     APPLIED = "applied"
+    ACCEPTED = "accepted"
     NOT_APPLIED = "not-applied"
     DIVERGED = "diverged"
     UNKNOWN = "unknown"

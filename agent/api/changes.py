@@ -20,7 +20,7 @@ from agent.changes.journal import plans, request
 from agent.changes.journal.commands import PlanRow, Release
 from agent.changes.journal.machine import EXIT_CODES, UNSENT, ChangeState, Gate
 from agent.changes.journal.request import Ask, RequestError
-from agent.model import ItemState
+from agent.model import Effect, ItemState
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response, StreamResponse
@@ -223,10 +223,17 @@ def _lists(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Mapping[st
                 "reason": s.reason,
                 "detail": s.detail,
                 "bound": sorted(s.bound),
+                "verb": _verb(loaded, s),
             }
             for s in plans.steps(reader, row.plan_id)
         ],
     }
+
+
+def _verb(loaded: plans.Loaded, row: plans.StepRow) -> str:
+    """Return what a step does: the verb of its effect, "set" for one that writes."""
+    do = plans.item_by_number(loaded.items, row.item).steps[row.n - 1].do
+    return do.verb if isinstance(do, Effect) else "set"
 
 
 def _witnessed(call: ApiCall, seq: int | None) -> str:

@@ -13,6 +13,7 @@ from trust.render import neutralise
 
 _WORDS = {
     "applied": "enforced now",
+    "accepted": "accepted, not provable",
     "set-at-next-login": "set, offline: at next login",
     "skipped": "skipped",
     "stale": "stale, nothing sent",
@@ -38,6 +39,8 @@ _RECORDED_WORDS = "recorded, nothing sent"
 _APPLIED_WORDS = {ItemReason.RECORDED: _RECORDED_WORDS, ProofReason.STAYS_REJECTED: "done, not online"}
 """Of an applied item, by its reason: nothing is called enforced where the network was not to be changed by it."""
 _SINGLE = {"applied": "ENFORCED", "set-at-next-login": "SET, HOLDS AT THE NEXT LOGIN", "skipped": "SKIPPED"}
+_REASON_WORDS = {"read-back": "read back, equal", "ack": "gone, read back"}
+_PROOF_IN_DETAIL = frozenset({"proof-seen", "accepted-not-provable"})
 NAMES_SHOWN = 8
 _LAYERS = (ProofReason, ItemReason, TargetReason, MethodReason)
 """Reasons that an item of a change may have, the more exact ones first."""
@@ -107,9 +110,14 @@ def _recorded(item: Json) -> bool:
 
 
 def _applied_words(item: Json) -> str:
-    """Return the words for an applied item that is not to be called enforced; "" for all others."""
+    """Return the words for an applied item that is not to be called enforced; "" for all others.
+
+    Only what a subscriber may do is enforced: of a CPE it is said what was done, and what was seen of it.
+    """
+    if item["state"] != "applied":
+        return ""
     found = [words for reason, words in _APPLIED_WORDS.items() if item["reason"] == reason]
-    return found[0] if found and item["state"] == "applied" else ""
+    return found[0] if found else "done" if item["cpe"] else ""
 
 
 def _word(item: Json) -> str:
@@ -125,15 +133,34 @@ def _proof(change: Json) -> str:
 def _single(change: Json, item: Json) -> list[str]:
     why = "" if _recorded(item) and not item["detail"] else f": {_because(item)}"
     lines = [f"{_word(item)}{why}"]
-    for step in cast("list[Json]", change["steps"]):
-        what = "session" if step["bound"] else "row"
-        back = " (taken back)" if step["direction"] == "revert" else ""
-        verdict = step["verdict"] or "about to be sent, fate not yet known"
-        why = {"read-back": "read back, equal", "ack": "gone, read back"}.get(str(step["reason"]), str(step["reason"]))
-        ids = " ".join(str(b).rsplit("/", 1)[-1][:8] for b in cast("list[str]", step["bound"]))
-        detail = f" · {neutralise(str(step['detail']))}" if step["detail"] else ""
-        lines.append(f"{what:<9} {ids + ' ' if ids else ''}{verdict}, {why}{detail}{back}")
-    return lines
+    line = _cpe_step if item["cpe"] else _step
+    return [*lines, *(line(step) for step in cast("list[Json]", change["steps"]))]
+
+
+def _step(step: Json) -> str:
+    """Return the line of a step at a database, a router or a NAS."""
+    what = "session" if step["bound"] else "row"
+    verdict = step["verdict"] or "about to be sent, fate not yet known"
+    why = _REASON_WORDS.get(str(step["reason"]), str(step["reason"]))
+    ids = " ".join(str(b).rsplit("/", 1)[-1][:8] for b in cast("list[str]", step["bound"]))
+    detail = f" · {neutralise(str(step['detail']))}" if step["detail"] else ""
+    return f"{what:<9} {ids + ' ' if ids else ''}{verdict}, {why}{detail}{_back(step)}"
+
+
+def _cpe_step(step: Json) -> str:
+    """Return the line of a step at a CPE: what was done, and what was seen of it."""
+    reason, detail = str(step["reason"]), neutralise(str(step["detail"]))
+    if step["verdict"] is None:
+        said = "about to be sent, fate not yet known"
+    elif step["verdict"] == "applied":
+        said = detail if reason in _PROOF_IN_DETAIL else " · ".join(filter(None, (_REASON_WORDS.get(reason), detail)))
+    else:
+        said = f"{step['verdict']}, {reason}{f' · {detail}' if detail else ''}"
+    return f"{step['verb']:<9} {said}{_back(step)}"
+
+
+def _back(step: Json) -> str:
+    return " (taken back)" if step["direction"] == "revert" else ""
 
 
 def _one_line(item: Json) -> str:
@@ -161,7 +188,8 @@ def _groups(items: Sequence[Json]) -> list[str]:
     groups: dict[tuple[str, str, str], list[Json]] = {}
     for item in items:
         state = str(item["state"])
-        reason = _because(item) if state in _ALWAYS_NAMED else ""
+        shown = state in _ALWAYS_NAMED or state == "accepted" or (item["cpe"] and state == "applied")
+        reason = _because(item) if shown else ""
         groups.setdefault((state, _word(item), reason), []).append(item)
     order = list(_WORDS)
     lines = []

@@ -266,6 +266,15 @@ class LateResult(Protocol):
 
 
 @runtime_checkable
+class NamesProof(Protocol):
+    """Role of a session: it says in the words of its devices by what an effect is proven."""
+
+    def proof_of(self, effect: Effect) -> str:
+        """Return what was seen once the effect is proven, such as `boot seen`."""
+        ...
+
+
+@runtime_checkable
 class Answers(Protocol):
     """Role of a session: it can find out whether its target answers, at little cost and leaving no trace."""
 

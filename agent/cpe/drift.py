@@ -121,7 +121,8 @@ class _SetByChanges:
             await trio.lowlevel.checkpoint()
             origin = f"change {plan['short']} of {plan['requester']}"
             for row in self._store.query(
-                "SELECT subject, doc FROM item WHERE plan_id = ? AND state = 'applied'", (plan["plan_id"],)
+                "SELECT subject, doc FROM item WHERE plan_id = ? AND state IN ('applied', 'accepted')",
+                (plan["plan_id"],),
             ):
                 self._note(bytes(row["subject"]), bytes(row["doc"]), origin)
             self._seq = plan["finished_seq"]

@@ -53,7 +53,7 @@ AT_ONCE: Final = 5000
 """CPE that are waited for at once; the others come when these are done."""
 KEEP_S: Final = 30.0
 """How long a CPE is kept on the line while its plan is being approved and begun."""
-_DONE: Final = frozenset({ItemState.APPLIED})
+_DONE: Final = frozenset({ItemState.APPLIED, ItemState.ACCEPTED})
 _CREDENTIALS: Final = ("acs.username", "acs.password", "request.username", "request.password")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from agent.model import EffectKind
+from agent.model import Effect, EffectKind
 
 REBOOT: Final = "reboot"
 FACTORY_RESET: Final = "factory-reset"
@@ -30,3 +30,14 @@ EFFECTS: Final[Mapping[str, frozenset[EffectKind]]] = {
 """Kinds by verb. A CPE boots after a reset, and to run a new image."""
 WITHIN_S: Final[Mapping[str, int]] = {REBOOT: 600, FACTORY_RESET: 900, FIRMWARE: 1800, DIAGNOSE: 300}
 """Verb -> seconds until its proof must be there. A firmware is fetched, written and booted; chosen arbitrarily."""
+_PROOFS: Final[Mapping[str, str]] = {
+    REBOOT: "boot seen",
+    FACTORY_RESET: "factory reset seen",
+    FIRMWARE: "version {version} read back",
+    DIAGNOSE: "{workflow} ran to its end",
+}
+
+
+def proof_text(effect: Effect) -> str:
+    """Return by what an effect is proven, once it is: `version 2.0.0 read back`."""
+    return _PROOFS[effect.verb].format_map(effect.args)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from agent.cli.outcome import outcome_text
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
 from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name
@@ -78,11 +79,17 @@ async def sent(at: CpeSite, cpe: Cpe, change: Json, *who: str) -> Json:
 
 
 async def test_a_secret_is_accepted_and_never_shown(at: CpeSite, tmp_path: Path) -> None:
+    """D3: it is never called enforced or read back: not in the change's state, its counts, its line, its JSON."""
     cpe = await at_home(at)
     change = await at.site.ask("cpe-set", ref(WHO), secrets={"wifi.1.key": "correct horse battery"})
     assert "correct horse" not in str(change)
     done = await sent(at, cpe, change)
-    assert state_of(done) == ("applied", "read-back")
+    assert state_of(done) == ("accepted", "accepted-not-provable")
+    assert (done["state"], done["exit"], done["counts"]) == ("accepted, not provable", 0, {"accepted": 1})
+    said = outcome_text(done)
+    assert "ACCEPTED, NOT PROVABLE" in said.splitlines()[0]
+    assert "set       accepted, not provable: Device.WiFi.AccessPoint.1.Security.KeyPassphrase" in said
+    assert not any(word in said.lower() for word in ("enforced", "read back", "row", "session"))
     assert cpe.device.tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase") == "correct horse battery"
     for path in tmp_path.rglob("agent.db*"):
         assert b"correct horse" not in path.read_bytes()
@@ -125,10 +132,12 @@ async def test_a_row_is_added_by_its_key_and_deleted_again(at: CpeSite) -> None:
 
 
 async def test_a_reboot_is_done_when_it_said_that_it_booted(at: CpeSite) -> None:
+    """D3: it says what was seen."""
     cpe = await at_home(at)
     boots = cpe.device.boots
     done = await sent(at, cpe, await at.site.ask("cpe-reboot", "LAB0001"))
-    assert state_of(done)[0] == "applied"
+    assert state_of(done) == ("applied", "proof-seen")
+    assert done["items"][0]["detail"] == "boot seen"
     assert cpe.device.boots == boots + 1
 
 
@@ -143,7 +152,7 @@ async def test_an_answer_that_was_lost_is_read_when_it_calls_again(at: CpeSite) 
     assert not over.ok
     await cpe.call_in("2 PERIODIC")
     done = await at.site.wait_end(change)
-    assert state_of(done) == ("applied", "read-back")
+    assert state_of(done) == ("accepted", "accepted-not-provable")
     assert len(cpe.executed("SetParameterValues")) == 1
 
 
@@ -163,7 +172,7 @@ async def test_credentials_are_rotated_and_the_old_ones_are_over(at: CpeSite) ->
     cpe = await at_home(at)
     await at.refresh("LAB0001", "acs.username", "acs.password", "request.username", "request.password")
     done = await sent(at, cpe, await at.site.ask("cpe-set", ref(WHO), settings={"@rotate": "new credentials"}))
-    assert state_of(done) == ("applied", "read-back")
+    assert state_of(done) == ("accepted", "accepted-not-provable")
     assert cpe.device.server("Username").startswith(name("LAB0001"))
     await cpe.call_in("2 PERIODIC")
     shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}")

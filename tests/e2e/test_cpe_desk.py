@@ -63,7 +63,7 @@ async def office(folder: Path, cloud: CloudProgram) -> AsyncIterator[tuple[Compa
         nursery.cancel_scope.cancel()
 
 
-async def approved(here: Company, at: CpeSite, cpe: Cpe, plan: Plan) -> Json:
+async def approved(here: Company, at: CpeSite, cpe: Cpe, plan: Plan, end: OutcomeState = OutcomeState.DONE) -> Json:
     """Have Joseph approve a plan at his desk, and the CPE call in; return the change once it is over."""
     assert plan.requester == "maria"
     said = await here.joseph.do("changes", "approve", plan.plan_id[:8], "--yes-i-read-it", "1")
@@ -73,7 +73,7 @@ async def approved(here: Company, at: CpeSite, cpe: Cpe, plan: Plan) -> Json:
     await cpe.call_in("2 PERIODIC")
     done = await at.site.wait_end(change)
     outcome = await here.joseph.outcome(plan_sha256(done))
-    assert outcome.state is OutcomeState.DONE
+    assert outcome.state is end
     return done
 
 
@@ -98,7 +98,8 @@ async def test_a_reboot_and_settings_asked_at_a_desk(tmp_path: Path, cloud: Clou
         shown = await here.joseph.do("changes", "show", change.plan_id[:8])
         assert "Amina" in shown
         assert SECRET not in shown
-        assert state_of(await approved(here, at, cpe, change))[0] == "applied"
+        done = await approved(here, at, cpe, change, OutcomeState.ACCEPTED)
+        assert state_of(done)[0] == "accepted"
         assert (cpe.device.tree.get(SSID), cpe.device.tree.get(KEY)) == ("Amina", SECRET)
         for kept in (cloud.database, *here.files.state.glob("*.db*")):
             assert SECRET.encode() not in kept.read_bytes(), kept
@@ -183,5 +184,5 @@ async def test_a_program_hands_in_a_signed_intent(tmp_path: Path, cloud: CloudPr
         await at.site.approve(change, "joseph")
         await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
         await cpe.call_in("2 PERIODIC")
-        assert state_of(await at.site.wait_end(change))[0] == "applied"
+        assert state_of(await at.site.wait_end(change))[0] == "accepted"
         assert (cpe.device.tree.get(SSID), cpe.device.tree.get(KEY)) == ("By file", SECRET)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from agent.cli.outcome import outcome_text
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
 from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name, until
@@ -36,11 +37,14 @@ async def flash(at: CpeSite, **fields: object) -> Json:
 
 
 async def test_firmware_is_done_when_the_version_reads_back(at: CpeSite) -> None:
+    """D3: and that is what it says."""
     cpe = await at_home(at)
     change = await flash(at)
     assert change["class"] == "config"
     done = await sent(at, cpe, change, "joseph", "lena")
     assert state_of(done)[0] == "applied"
+    assert "firmware  version 2.0.0 read back" in outcome_text(done).splitlines()
+    assert " DONE " in outcome_text(done).splitlines()[0]
     assert cpe.device.software == "2.0.0"
     with pytest.raises(ApiRefusedError, match="already runs"):
         await flash(at)

@@ -424,7 +424,7 @@ class ItemRun:
         event = settle(facts, judgement, None if stopped is None else stopped.event)
         if event is Event.LOSE:
             event = Event.ESCALATE  # the time for re-reading is over
-        stands = writes_stand and event in (Event.PROVE, Event.SET_OFFLINE, Event.SET_UNENFORCED)
+        stands = writes_stand and event in (Event.PROVE, Event.ACCEPT, Event.SET_OFFLINE, Event.SET_UNENFORCED)
         reason, detail = self._explain(judgement, stopped)
         if event is Event.SET_UNENFORCED and sessions and (missing := await self._missing_now(sessions)):
             reason, detail = ItemReason.TARGET_AWAY, f"{missing} · {detail}"

@@ -14,7 +14,16 @@ from typing import Protocol
 
 import trio
 
-from agent.connectors.base import DriftedError, LateResult, LostError, NotSentError, Reply, Session, UnreadableError
+from agent.connectors.base import (
+    DriftedError,
+    LateResult,
+    LostError,
+    NamesProof,
+    NotSentError,
+    Reply,
+    Session,
+    UnreadableError,
+)
 from agent.model import (
     ABSENT,
     Absent,
@@ -260,21 +269,32 @@ async def _prove_writes(
         return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time")
     verdict = _judge_writes(writes, seen)
     if verdict is Verdict.APPLIED:
-        return StepOutcome(verdict, TargetReason.READ_BACK, said.detail if isinstance(said, Reply) else "", seen)
+        return _written(writes, seen, said.detail if isinstance(said, Reply) else "")
     # Not what was wanted. Before saying so: nothing of ours may still be on its way, and a second read must agree.
     await session.settle()
     again = await _reread(session, addresses, until, clock, patience)
     if again is None:
         return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time", seen)
     verdict = _judge_writes(writes, again)
+    if verdict is Verdict.APPLIED:
+        return _written(writes, again, "")
     refused = said if isinstance(said, Reply) and not said.accepted else None
     without = TargetReason.ACCEPTED_WITHOUT_EFFECT if isinstance(said, Reply) else _lost(said)
     reasons = {
-        Verdict.APPLIED: TargetReason.READ_BACK,
         Verdict.DIVERGED: TargetReason.THIRD_VALUE,
         Verdict.NOT_APPLIED: refused.reason if refused else without,
     }
     return StepOutcome(verdict, reasons[verdict], refused.detail if refused else "", again)
+
+
+def _written(writes: tuple[Transition, ...], seen: Mapping[Address, Seen], detail: str) -> StepOutcome:
+    """Return the outcome of writes that stand: read back, or only accepted where a value cannot be read (a secret)."""
+    taken = [w.address.rsplit("/", 1)[-1] for w in writes if not seen[w.address].live]
+    if not taken:
+        return StepOutcome(Verdict.APPLIED, TargetReason.READ_BACK, detail, seen)
+    rest = "" if len(taken) == len(writes) else "all else read back"
+    said = f"accepted, not provable: {', '.join(taken)}"
+    return StepOutcome(Verdict.APPLIED, TargetReason.NOT_PROVABLE, "; ".join(filter(None, (said, rest, detail))), seen)
 
 
 async def _reread(
@@ -306,7 +326,7 @@ async def _prove_effect(
     if observed is None:
         return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time")
     if _effect_holds(ticket.bound, effect.proof, observed):
-        return StepOutcome(Verdict.APPLIED, reply.reason if reply else TargetReason.READ_BACK, observed=observed)
+        return _done(session, effect, reply, observed)
     if reply is not None:
         reason = TargetReason.ACK_WITHOUT_EFFECT if reply.accepted else reply.reason
         return StepOutcome(Verdict.NOT_APPLIED, reason, reply.detail, observed)
@@ -316,8 +336,15 @@ async def _prove_effect(
     if again is None:
         return StepOutcome(Verdict.UNKNOWN, TargetReason.UNREADABLE, "could not be read back in time", observed)
     if _effect_holds(ticket.bound, effect.proof, again):
-        return StepOutcome(Verdict.APPLIED, TargetReason.READ_BACK, observed=again)
+        return _done(session, effect, None, again)
     return StepOutcome(Verdict.NOT_APPLIED, _lost(said), f"{_silence(said)}, and it reads as before", again)
+
+
+def _done(session: Session, effect: Effect, reply: Reply | None, seen: Mapping[Address, Seen]) -> StepOutcome:
+    """Return the outcome of an effect that is proven, in the words of its session where it has some."""
+    if isinstance(session, NamesProof):
+        return StepOutcome(Verdict.APPLIED, TargetReason.PROOF_SEEN, session.proof_of(effect), seen)
+    return StepOutcome(Verdict.APPLIED, reply.reason if reply else TargetReason.READ_BACK, observed=seen)
 
 
 def _effect_holds(bound: Mapping[Address, Seen], proof: ProofKind, now: Mapping[Address, Seen]) -> bool:

@@ -385,7 +385,15 @@ def _fact(step: Step, outcome: StepOutcome | None) -> StepFact:
         fallback_for=step.fallback_for,
         provable=not isinstance(step.do, Effect) or step.do.proof is not None,
         acted=done and isinstance(step.do, Effect),
+        accepted=done and _only_accepted(step, outcome),
     )
+
+
+def _only_accepted(step: Step, outcome: StepOutcome | None) -> bool:
+    """Tell whether only the target's word says that a step was applied."""
+    if isinstance(step.do, Effect):
+        return step.do.proof is None
+    return outcome is not None and outcome.reason == TargetReason.NOT_PROVABLE
 
 
 def inverse_of(step: Step) -> tuple[Transition, ...] | Effect | None:

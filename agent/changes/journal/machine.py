@@ -12,6 +12,8 @@ The life of an item::
 
 What is half applied needs a person, or is reverted by the plan's own declaration.
 
+What a target accepted and nobody can read back (a secret) ends as `accepted`, never as `applied`.
+
 After its run an item that stands is judged again until what it set is proven to be so or not (`LATER`), and read once
 more at the end of a batch (`diverge`). `leave` ends the judging; the state stays as it was judged last.
 """
@@ -43,6 +45,7 @@ class Event(enum.Enum):
     FAIL = "fail"
     LOSE = "lose"
     PROVE = "prove"
+    ACCEPT = "accept"
     SET_OFFLINE = "set-offline"
     SET_UNENFORCED = "set-unenforced"
     DIVERGE = "diverge"
@@ -55,7 +58,7 @@ class Event(enum.Enum):
 UNSENT = (S.PLANNED, S.WAITING)
 """States of an item of which nothing was sent."""
 _IN_DOUBT = (S.RUNNING, S.UNKNOWN)
-TOUCHED = (S.APPLIED, S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
+TOUCHED = (S.APPLIED, S.ACCEPTED, S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
 """States in which the item's writes stand."""
 LATER = (S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
 """States of an item whose writes stand, and of which it is not known yet whether they are enforced."""
@@ -71,6 +74,7 @@ TRANSITIONS: Mapping[tuple[ItemState, Event], ItemState] = {
     **dict.fromkeys([(s, Event.FAIL) for s in (*UNSENT, *_IN_DOUBT)], S.NOT_APPLIED),
     (S.RUNNING, Event.LOSE): S.UNKNOWN,
     **dict.fromkeys([(s, Event.PROVE) for s in (*_IN_DOUBT, *LATER)], S.APPLIED),
+    **dict.fromkeys([(s, Event.ACCEPT) for s in _IN_DOUBT], S.ACCEPTED),
     **dict.fromkeys([(s, Event.SET_OFFLINE) for s in (*_IN_DOUBT, S.SET_NOT_ENFORCED)], S.SET_AT_NEXT_LOGIN),
     **dict.fromkeys([(s, Event.SET_UNENFORCED) for s in (*_IN_DOUBT, S.SET_AT_NEXT_LOGIN)], S.SET_NOT_ENFORCED),
     **dict.fromkeys([(s, Event.DIVERGE) for s in (*_IN_DOUBT, *TOUCHED)], S.DIVERGED),
@@ -118,7 +122,8 @@ class StepFact:
     """What is known of one step of an item: None when it was never sent; `effect` tells a disconnect from a write.
 
     `fallback_for`: numbers of the earlier steps that it is a fallback for. `provable`: it can be read back.
-    `acted`: an effect that did something, such as end a session: it found what it was to act on.
+    `acted`: an effect that did something, such as end a session: it found what it was to act on. `accepted`: only the
+    target's word says that it was applied, of a secret or of an effect without a proof.
     """
 
     verdict: Verdict | None
@@ -127,6 +132,7 @@ class StepFact:
     fallback_for: tuple[int, ...] = ()
     provable: bool = True
     acted: bool = False
+    accepted: bool = False
 
 
 def settle(steps: Sequence[StepFact], judgement: Judgement | None, stopped: Event | None) -> Event:
@@ -170,7 +176,7 @@ def _settle_enforcement(steps: Sequence[StepFact], judgement: Judgement | None, 
     if judgement is None:
         effects = [s.verdict for s in steps if s.effect]
         if not effects or all(v is Verdict.APPLIED for v in effects):
-            return Event.PROVE
+            return Event.ACCEPT if _only_accepted(steps) else Event.PROVE
         if any(not s.effect for s in steps):
             return Event.SET_UNENFORCED
         return stopped if stopped is not None and not any(effects) else Event.FAIL
@@ -180,6 +186,12 @@ def _settle_enforcement(steps: Sequence[StepFact], judgement: Judgement | None, 
         Enforced.UNPROVEN: Event.SET_UNENFORCED,
         Enforced.NO: Event.SET_UNENFORCED,
     }[judgement.enforced]
+
+
+def _only_accepted(steps: Sequence[StepFact]) -> bool:
+    """Tell whether a write cannot be read back; or, where there is no write, whether no effect was proven."""
+    writes = [s for s in steps if not s.effect]
+    return any(s.accepted for s in writes) if writes else bool(steps) and all(s.accepted for s in steps)
 
 
 def settle_later(state: ItemState, judgement: Judgement) -> Event | None:
@@ -219,6 +231,7 @@ class ChangeState(enum.Enum):
     APPROVED = "approved"
     RUNNING = "running"
     DONE = "done"
+    ACCEPTED = "accepted, not provable"
     WAITING_FOR_DEVICE = "waiting for a device"
     NEEDS_YOU = "finished, needs you"
     NOTHING_CHANGED = "nothing changed"
@@ -244,6 +257,7 @@ EXIT_CODES: Mapping[ChangeState, int] = {
     ChangeState.APPROVED: 0,
     ChangeState.RUNNING: 0,
     ChangeState.DONE: 0,
+    ChangeState.ACCEPTED: 0,
     ChangeState.WAITING_FOR_DEVICE: 4,
     ChangeState.NEEDS_YOU: 4,
     ChangeState.NOTHING_CHANGED: 1,
@@ -277,6 +291,8 @@ def fold(gate: Gate, items: Counter[ItemState]) -> ChangeState:
         return ChangeState.WAITING_FOR_DEVICE
     if not states or states <= _DONE | {S.SKIPPED, S.SUPERSEDED}:
         return ChangeState.DONE
+    if states <= _DONE | {S.ACCEPTED, S.SKIPPED, S.SUPERSEDED}:
+        return ChangeState.ACCEPTED
     for only, state in _ALL_ONE.items():
         if states == {only}:
             return state

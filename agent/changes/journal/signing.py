@@ -26,6 +26,7 @@ S = ItemState
 BUCKETS: Mapping[ItemState, OutcomeBucket] = {
     S.APPLIED: OutcomeBucket.APPLIED,
     S.SET_AT_NEXT_LOGIN: OutcomeBucket.APPLIED,
+    S.ACCEPTED: OutcomeBucket.ACCEPTED,
     S.NOT_APPLIED: OutcomeBucket.NOT_APPLIED,
     S.SKIPPED: OutcomeBucket.NOT_APPLIED,
     S.SUPERSEDED: OutcomeBucket.NOT_APPLIED,
@@ -45,6 +46,7 @@ BUCKETS: Mapping[ItemState, OutcomeBucket] = {
 
 STATES: Mapping[ChangeState, OutcomeState] = {
     ChangeState.DONE: OutcomeState.DONE,
+    ChangeState.ACCEPTED: OutcomeState.ACCEPTED,
     ChangeState.NEEDS_YOU: OutcomeState.NEEDS_A_PERSON,
     ChangeState.NOTHING_CHANGED: OutcomeState.NOTHING_DONE,
     ChangeState.REVERTED: OutcomeState.REVERTED,

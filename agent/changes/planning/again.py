@@ -22,6 +22,7 @@ _UNUSED = frozenset({Gate.EXPIRED, Gate.CANCELLED, Gate.VOID})
 """Gates of plans that were never used, and that nobody said no to."""
 _LEFT_OUT: Mapping[ItemState, str] = {
     S.APPLIED: "done",
+    S.ACCEPTED: "accepted, not provable",
     S.SET_AT_NEXT_LOGIN: "set, holds at the next login",
     S.SET_NOT_ENFORCED: "set, not enforced: ispagent change retry",
     S.SKIPPED: "skipped then",

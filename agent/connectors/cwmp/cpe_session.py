@@ -31,7 +31,7 @@ from agent.connectors.cwmp.reasons import CwmpReason
 from agent.connectors.cwmp.structs import ParameterValue
 from agent.cpe_model import addresses, rows
 from agent.cpe_model.addresses import TableRow, what_of
-from agent.cpe_model.effects import DIAGNOSE
+from agent.cpe_model.effects import DIAGNOSE, proof_text
 from agent.cpe_model.errors import BadAddressError
 from agent.cpe_model.known import CachedParameter, Cpe, CpeBook, Pending
 from agent.cpe_model.sensitivity import Sensitivity, classify
@@ -118,7 +118,10 @@ class CpeSession(CpeLine):
         if what in addresses.TOLD:
             return Seen(told_value(what, cpe), now_s)
         known = found.get(what)
-        return Seen(ABSENT if known is None else self.value_of(what, known), now_s)
+        if known is None:
+            return Seen(ABSENT, now_s)
+        # A secret is not read: it is what the CPE took last
+        return Seen(self.value_of(what, known), now_s, live=known.value is not None)
 
     # --- sending
 
@@ -243,7 +246,11 @@ class CpeSession(CpeLine):
         """Return nothing: what a preview says of a CPE is in its item."""
         return ()
 
-    # --- late results
+    # --- proofs, and late results
+
+    def proof_of(self, effect: Effect) -> str:
+        """Return what was seen of an effect that is proven."""
+        return proof_text(effect)
 
     def tell(self, key: str, reply: Reply) -> None:
         """Take note of what a CPE says of something that it was asked to do, by its CommandKey."""

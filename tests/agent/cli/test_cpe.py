@@ -87,6 +87,7 @@ def test_a_batch_names_its_cpe() -> None:
         "finished_seq": 1,
         "action": "suspend",
         "witnessed": "not witnessed",
+        "waits_because": "",
     }
     assert "2 NOT APPLIED · 9002 Internal error (02AC5F-Lab-1, 02AC5F-Lab-2)" in outcome_text(change)
     assert "02AC5F-Lab-2: NOT APPLIED" in outcome_text(change, only_open=True)

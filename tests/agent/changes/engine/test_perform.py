@@ -85,6 +85,20 @@ class Play:
 
 
 @dataclass
+class Vault(Play):
+    """A device that gives no secret away: what is known of one is remembered."""
+
+    memory: tuple[Address, ...] = ()
+
+    async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:
+        seen = await super().read(addresses)
+        return {a: replace(s, live=a not in self.memory) for a, s in seen.items()}
+
+    def proof_of(self, effect: Effect) -> str:
+        return f"{effect.verb} seen"
+
+
+@dataclass
 class Notes:
     """A journal that remembers."""
 
@@ -111,6 +125,37 @@ async def perform(play: Play, with_ticket: Ticket) -> tuple[StepOutcome, Notes]:
     outcome = await perform_step(play, with_ticket, notes, FakeClock(), PATIENCE)
     assert notes.outcomes == [outcome]
     return outcome, notes
+
+
+KEY, NAME = Address("t/cpe/wifi/Key"), Address("t/cpe/wifi/Name")
+
+
+@pytest.mark.parametrize(
+    ("memory", "reason", "detail"),
+    [
+        ((), "read-back", ""),
+        ((KEY,), "accepted-not-provable", "accepted, not provable: Key; all else read back"),
+        ((KEY, NAME), "accepted-not-provable", "accepted, not provable: Key, Name"),
+    ],
+)
+async def test_what_is_only_remembered_is_not_read_back(
+    autojump_clock: MockClock, memory: tuple[Address, ...], reason: str, detail: str
+) -> None:
+    """D3: a secret that a device accepted is not called read back."""
+    writes = tuple(Transition(a, Seen(BEFORE, 0), AFTER) for a in (KEY, NAME))
+    for answer in (OK, LOST):
+        outcome, _ = await perform(Vault([AFTER], answer, memory=memory), ticket(writes))
+        assert (outcome.verdict, outcome.reason) == (V.APPLIED, reason)
+        assert outcome.detail == (detail if reason != "read-back" else "")
+
+
+async def test_an_effect_is_proven_in_the_words_of_its_device(autojump_clock: MockClock) -> None:
+    """D3: the words say what was seen, and nothing is said of an effect that does not hold."""
+    effect = Effect(A, "reboot", {}, "k", Replay.NEVER, ProofKind.CHANGED, 5)
+    outcome, _ = await perform(Vault([AFTER], OK), ticket(effect))
+    assert (outcome.reason, outcome.detail) == ("proof-seen", "reboot seen")
+    outcome, _ = await perform(Vault([BEFORE], OK), ticket(effect))
+    assert (outcome.verdict, outcome.reason) == (V.NOT_APPLIED, "ack-without-effect")
 
 
 UNREADABLE = UnreadableError("no", reason="unreachable")

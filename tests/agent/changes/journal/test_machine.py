@@ -98,7 +98,7 @@ def test_judging_again_moves_only_what_is_not_proven_and_ends_where_it_is() -> N
         assert next_state(state, E.PROVE) is S.APPLIED
         assert next_state(state, E.LEAVE) is state
     assert {old for old, e in TRANSITIONS if e is E.LEAVE} == set(LATER)
-    assert set(TOUCHED) - set(LATER) == {S.APPLIED}
+    assert set(TOUCHED) - set(LATER) == {S.APPLIED, S.ACCEPTED}
 
 
 @pytest.mark.parametrize("state", LATER, ids=lambda s: s.value)
@@ -139,6 +139,8 @@ def kick(verdict: V | None) -> StepFact:
 
 YES, PENDING, NO = (Judgement(e, "seen") for e in (Enforced.YES, Enforced.PENDING, Enforced.NO))
 ENDED = StepFact(V.APPLIED, effect=True, acted=True)
+TAKEN = StepFact(V.APPLIED, effect=False, accepted=True)
+UNPROVEN = StepFact(V.APPLIED, effect=True, provable=False, accepted=True)
 DRIFTED = write(V.NOT_APPLIED, drifted=True)
 A, N, D, U = V.APPLIED, V.NOT_APPLIED, V.DIVERGED, V.UNKNOWN
 
@@ -162,6 +164,15 @@ A, N, D, U = V.APPLIED, V.NOT_APPLIED, V.DIVERGED, V.UNKNOWN
         ([kick(None)], None, E.CANCEL, E.CANCEL),
         ([kick(N)], None, E.CANCEL, E.FAIL),
         ([], None, None, E.PROVE),
+        # D3: the weakest write decides; effects without a proof, where there is nothing else
+        ([TAKEN], None, None, E.ACCEPT),
+        ([write(A), TAKEN], None, None, E.ACCEPT),
+        ([TAKEN, kick(A)], None, None, E.ACCEPT),
+        ([write(A), UNPROVEN], None, None, E.PROVE),
+        ([kick(A), UNPROVEN], None, None, E.PROVE),
+        ([UNPROVEN], None, None, E.ACCEPT),
+        ([TAKEN, write(N)], None, None, E.ESCALATE),
+        ([TAKEN], YES, None, E.PROVE),  # what is enforced was seen
         # nothing stands
         ([write(N), kick(None)], None, None, E.FAIL),
         ([DRIFTED, kick(None)], None, None, E.DRIFT),
