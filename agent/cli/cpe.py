@@ -144,8 +144,9 @@ def _state(c: Json) -> str:
 
 
 def _read(value: Json) -> str:
-    """Return when a value was read."""
-    return f"{_ago(value['age_s'])}{', before it was reset' if value['before_reset'] else ''}"
+    """Return when a value was read, and what else is to be known of it."""
+    unreadable = ", unreadable: some of it cannot be decoded" if value["unreadable"] else ""
+    return f"{_ago(value['age_s'])}{', before it was reset' if value['before_reset'] else ''}{unreadable}"
 
 
 def _ago(age_s: object) -> str:
@@ -172,6 +173,8 @@ def _print_cpe(c: Json) -> None:
         )
     )
     print(f"{'COUNTED':<10} {c['boots']} boots, {c['resets']} resets since {_known_since(c)}")
+    if c["trouble"]:
+        print(neutralise(f"{'TROUBLE':<10} in its last session: {c['trouble']}"))
     for change_id in cast("list[str]", c["waiting"]):
         print(neutralise(f"{'WAITING':<10} change {change_id} waits for it to call in"))
     if c["not_provisioned"]:
@@ -182,6 +185,10 @@ def _print_cpe(c: Json) -> None:
     for group in _GROUPS:
         for value in (v for v in named if str(v["name"]).partition(".")[0] == group):
             print(neutralise(f"{value['name']:<28} {value['shown']}  ({_read(value)})"))
+    unreadable = cast("list[str]", c["unreadable"])
+    if unreadable:
+        more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
+        print(neutralise(f"{'UNREADABLE':<10} some of these cannot be decoded: {', '.join(unreadable[:5])}{more}"))
     missing = cast("list[str]", c["missing"])
     if missing:
         print(

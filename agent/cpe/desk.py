@@ -26,6 +26,7 @@ from agent.cpe_model.manager import CpeManager
 from agent.cpe_model.matrix import Matrix, Model, Workflow, WorkflowEvidence, WorkflowResult, render
 from agent.cpe_model.profiles import CpeProfile
 from agent.cpe_model.sensitivity import Sensitivity, classify
+from agent.cpe_model.values import shown_text
 from agent.cpe_model.vocabulary import INSTANCE, TABLE
 from agent.reasons import RefusalReason, TargetReason
 from agent.runtime.clock import Clock
@@ -116,6 +117,7 @@ class CpeDesk:
             "request_url": cpe.request_url,
             "can_be_called": subject.callable,
             "woken": self.manager.last_request(cpe.name),
+            "trouble": self.manager.last_trouble(cpe.name),
             "events": list(cpe.events),
             "first_s": cpe.first_s,
             "boots": cpe.boots,
@@ -124,6 +126,7 @@ class CpeDesk:
             "tripped": [str(tripped) for tripped in self.manager.breaker(cpe.name).tripped()],
             "secrets_set": sorted(subject.taken),
             "parameters": len(every),
+            "unreadable": sorted(path for path, known in every.items() if known.unreadable),
             "named": named,
             "missing": [] if profile is None else _missing(profile, subject.values),
             "waiting": self.waiting_for(subject.target),
@@ -218,12 +221,14 @@ class CpeDesk:
 
 def _value(profile: CpeProfile | None, path: str, known: CachedParameter, now_s: int) -> dict[str, object]:
     mapped = None if profile is None else profile.mapped_at(path)
-    shown = known.value if known.value is None or mapped is None else mapped.shown(known.value)
+    value = None if known.value is None else shown_text(known.value)
+    shown = value if value is None or mapped is None else mapped.shown(value)
     return {
         "path": path,
         "name": None if mapped is None else mapped.name,
-        "value": known.value,
+        "value": value,
         "shown": "(a secret)" if shown is None else shown,
+        "unreadable": known.unreadable,
         "type": known.type,
         "class": classify(path).value,
         "age_s": now_s - known.at_s,

@@ -50,6 +50,11 @@ class CpeSkipReason(ExplainedReason):
         "Use a name of the profile or a full path.",
     )
     UNSAFE = "unsafe", "This model is known to fail on the request.", "Do it by hand, with somebody at the device."
+    UNREADABLE_VALUE = (
+        "unreadable-value",
+        "The present value cannot be decoded, so it could not be put back: nothing is written over it.",
+        "Correct it at the device, then ispagent cpe refresh NAME PATH.",
+    )
 
 
 class CpeDriftReason(ExplainedReason):

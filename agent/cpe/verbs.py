@@ -211,6 +211,9 @@ def _parameter(
         since = " since it was reset" if subject.cpe.resets > 1 else ""
         never = f"{path} was never read of this CPE{since}: ispagent cpe refresh {subject.cpe.name} {name}"
         return Leave(CpeSkipReason.NEVER_READ, never, blocked=True)
+    if known.unreadable:
+        cannot = f"{path} reads what cannot be decoded, and could not be put back"
+        return Leave(CpeSkipReason.UNREADABLE_VALUE, cannot, blocked=True)
     where = address(subject.target, path)
     if known.value is None:
         commit = wanted.commit(name, path)
@@ -264,6 +267,9 @@ def _row(subject: CpeSubject, name: str, text: str, now_s: int) -> Transition | 
         never = f"{table} was never read of this CPE: ispagent cpe refresh {subject.cpe.name} {table}"
         return Leave(CpeSkipReason.NEVER_READ, never, blocked=True)
     number = rows.number_of(TableRow(table, key, ()), known)
+    if unreadable := rows.unreadable(TableRow(table, key, tuple(fields)), known, whole=name[0] == "-"):
+        cannot = f"{', '.join(unreadable)}: reads what cannot be decoded, and could not be told apart or put back"
+        return Leave(CpeSkipReason.UNREADABLE_VALUE, cannot, blocked=True)
     if name[0] == "-":
         return _delete(subject, table, key, number, known)
     row = TableRow(table, key, tuple(f for f in fields if f not in key))

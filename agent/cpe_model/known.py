@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from agent.cpe_model.breaker import BreakerRow
 from agent.cpe_model.errors import BadCredentialsError
+from agent.cpe_model.values import UNREADABLE
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -62,6 +63,11 @@ class CachedParameter:
     at_s: int
     writable: bool | None = None
     before_reset: bool = False
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether some of the value could not be decoded: it is shown, and nothing is written from it."""
+        return self.value is not None and UNREADABLE in self.value
 
 
 @dataclass(frozen=True, slots=True)

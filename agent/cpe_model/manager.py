@@ -63,6 +63,10 @@ class CpeManager(Protocol):
         """Return how the last connection request to a CPE that somebody waits for went; None: there was none."""
         ...
 
+    def last_trouble(self, name: str) -> str | None:
+        """Return a sentence on the trouble in a CPE's last session; None: there was none since the start."""
+        ...
+
     def breaker(self, name: str) -> Breaker:
         """Return the circuit breaker of a CPE."""
         ...

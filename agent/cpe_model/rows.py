@@ -43,10 +43,29 @@ def _matching(row: TableRow, found: Mapping[str, CachedParameter]) -> Iterator[i
 
 
 def _text(known: CachedParameter | None, wanted: str) -> str | None:
-    if known is None or known.value is None:
+    if known is None or known.value is None or known.unreadable:
         return None
     text = normalise(known.type, known.value)
     return wanted if text == normalise(known.type, wanted) else text
+
+
+def unreadable(row: TableRow, found: Mapping[str, CachedParameter], *, whole: bool) -> tuple[str, ...]:
+    """Return the parameters that cannot be decoded, of those that a write of a row rests on.
+
+    Those are the key fields of every row, since one of them may be this row, and the row's own fields that are written.
+
+    Args:
+        row: that is to be written.
+        found: what is known below its table.
+        whole: all of its fields are lost by the write, not only those that it names.
+    """
+    number = number_of(row, found)
+    return tuple(
+        f"{row.table}{each}.{field}"
+        for each, fields in instances(row.table, found).items()
+        for field, known in fields.items()
+        if known.unreadable and (field in row.key or (each == number and (whole or field in row.fields)))
+    )
 
 
 def value(row: TableRow, found: Mapping[str, CachedParameter]) -> Value:

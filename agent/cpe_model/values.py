@@ -14,6 +14,9 @@ from typing import Final
 
 from agent.cpe_model import limits
 
+UNREADABLE: Final = "\ufdd0"
+"""Marks a place of a value that could not be decoded. A noncharacter, which texts are not to have (Unicode 23.7)."""
+
 UNSIGNED_INT: Final = (1 << 32) - 1
 INT: Final = (1 << 31) - 1
 
@@ -67,6 +70,11 @@ def _parsed(text: str) -> datetime | None:
         return datetime.fromisoformat(f"{text[:19]}{fraction[:7].ljust(7, '0') if fraction else ''}{zone or ''}")
     except ValueError:
         return None
+
+
+def shown_text(text: str) -> str:
+    """Return a text for people, with U+FFFD for each place that could not be decoded."""
+    return text.replace(UNREADABLE, "\ufffd")
 
 
 # --- check ----------------------------------------------------------------------------------------------------------

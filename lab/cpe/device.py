@@ -8,6 +8,7 @@ the CPE when `rebooting` is so, does the transfers of `take_transfers`, and call
 from __future__ import annotations
 
 import functools
+import re
 
 from lab.cpe import diagnostics
 from lab.cpe.errors import HangUp
@@ -107,7 +108,7 @@ class Device(CpeState):
     def begin_session(self) -> bytes:
         """Begin a session: the Inform to send."""
         self._session, self.in_session = Session(self), True
-        return self._session.inform()
+        return self._written(self._session.inform())
 
     def receive(self, data: bytes) -> bytes | None:
         """Take the body of an ACS's answer, and give the body of the next POST; None when the session is over.
@@ -117,7 +118,17 @@ class Device(CpeState):
         """
         if self._session is None:
             raise HangUp("expected a session, got an answer without one")
-        return self._session.receive(data)
+        answer = self._session.receive(data)
+        return None if answer is None else self._written(answer)
+
+    def _written(self, body: bytes) -> bytes:
+        """Return a body with the errors that its firmware makes in names and values."""
+        for path, raw in self.quirks.garbles:
+            value = re.compile(rb"(<Name>" + re.escape(path.encode()) + rb"</Name>\s*<Value[^>]*>)[^<]*")
+            body = value.sub(lambda found, raw=raw: found[1] + raw, body)  # type: ignore[misc]  # a bytes default
+        if self.quirks.blank_names:
+            body = re.sub(rb"<Name>([^<]*)</Name>", rb"<Name>\n \1\t</Name>", body)
+        return body
 
     def finish(self, *, ok: bool, reason: str = "") -> None:
         """The session is over. `ok`: it ended as it should; otherwise `reason`, and it is to be tried again."""

@@ -30,6 +30,8 @@ class Quirks:
         loses_answer_on: it does such a request, then drops the connection before it answers.
         loses: how many answers it loses in all, -1 for all of them.
         lower_oui: its OUI is in lower case.
+        garbles: (parameter, bytes) that it sends as its value, as they are: in another encoding, or not escaped.
+        blank_names: it writes blanks round the names of parameters.
         id_not_echoed: its answers carry an ID of their own.
         no_id: its answers carry no ID.
         names_max: it reads at most so many parameters at once, and refuses more with 9004; 0: any number.
@@ -58,6 +60,8 @@ class Quirks:
     loses_answer_on: tuple[str, ...] = ()
     loses: int = ONCE
     lower_oui: bool = False
+    garbles: tuple[tuple[str, bytes], ...] = ()
+    blank_names: bool = False
     id_not_echoed: bool = False
     no_id: bool = False
     names_max: int = 0

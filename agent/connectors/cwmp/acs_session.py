@@ -19,6 +19,9 @@ HTTP's order to tell by (`Answered.id_echoed` is False): its answer counts for t
 
 A request that cannot be read is refused by a fault, and the session goes on, up to `limits.STRIKES` in a row. An
 *answer* that cannot be read ends it with HTTP 400, since no fault answers an answer (TR-069 section 3.5).
+
+An Inform, and the answer to a request that only reads, is read a second time where a few values in it cannot be decoded
+(`salvage`); the event says so. The answer to a write never is.
 """
 
 from __future__ import annotations
@@ -29,15 +32,24 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from agent.connectors.cwmp import envelope, limits, soap
+from agent.connectors.cwmp import envelope, limits, salvage, soap
 from agent.connectors.cwmp.errors import (
     HeaderNotUnderstoodError,
     LocalCwmpError,
+    MalformedXmlError,
     RemoteCwmpError,
     UnknownMethodError,
 )
 from agent.connectors.cwmp.faults import AcsFault, refusal
-from agent.connectors.cwmp.messages import Fault, Inform, InformResponse
+from agent.connectors.cwmp.messages import (
+    Fault,
+    GetParameterNames,
+    GetParameterNamesResponse,
+    GetParameterValues,
+    GetParameterValuesResponse,
+    Inform,
+    InformResponse,
+)
 from agent.connectors.cwmp.methods import (
     ANSWERS_OF_ACS,
     ANSWERS_OF_CPE,
@@ -57,11 +69,12 @@ from agent.connectors.cwmp.versions import PROTOCOL_VERSIONS, CwmpVersion
 
 @dataclass(frozen=True, slots=True)
 class Informed:
-    """A session begins. What the CPE says of itself is not proven by it."""
+    """A session begins. What the CPE says of itself is not proven by it. `misread`: why some values are unreadable."""
 
     inform: Inform
     header: Header
     version: CwmpVersion
+    misread: RemoteCwmpError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +86,15 @@ class CpeAsks:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A request of ours was answered. `id_echoed`: the answer had its ID, as it should."""
+    """A request of ours was answered.
+
+    `id_echoed`: the answer had its ID, as it should. `misread`: why some values in it are unreadable.
+    """
 
     request: AcsRequest
     answer: CpeResponse | Fault
     id_echoed: bool
+    misread: RemoteCwmpError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,14 +349,18 @@ class AcsSession:
 
     def _take_untrusted(self, body: bytes) -> tuple[SessionEvent, ...]:
         opened: soap.Opened | None = None
+        misread: RemoteCwmpError | None = None
         try:
             opened = soap.open_untrusted(body)
             message = envelope.read_message_untrusted(opened.message)
         except RemoteCwmpError as err:
-            return self._misread(err, opened)
+            found = self._salvaged_untrusted(body) if isinstance(err, MalformedXmlError) else None
+            if found is None:
+                return self._misread(err, opened)
+            (opened, message), misread = found, err
         version = opened.version or (self._informed.version if self._informed else CwmpVersion.V1_0)
         if isinstance(message, Inform):
-            return self._inform(message, opened.header, version)
+            return self._inform(message, opened.header, version, misread)
         if isinstance(message, CpeRequest):
             if self._informed is None:
                 return self._refuse(AcsFault.REQUEST_DENIED, "expected an Inform first", opened)
@@ -349,23 +370,37 @@ class AcsSession:
             self._asked = _Asked(message, opened.header.id, version)
             return (CpeAsks(message),)
         if isinstance(message, CpeResponse | Fault):
-            return self._answered(message, opened.header.id)
+            return self._answered(message, opened.header.id, misread)
         if isinstance(message, AcsRequest):
             return self._refuse(AcsFault.METHOD_NOT_SUPPORTED, "expected a method of an ACS", opened)
         return self._break(EndReason.UNEXPECTED)
 
-    def _inform(self, inform: Inform, header: Header, version: CwmpVersion) -> tuple[SessionEvent, ...]:
+    def _salvaged_untrusted(self, body: bytes) -> tuple[soap.Opened, Message] | None:
+        """Return a message that only reports, without the values in it that cannot be decoded; None: it is no such."""
+        reads = self._pending is not None and isinstance(self._pending.request, GetParameterValues | GetParameterNames)
+        try:
+            opened, message = salvage.read_untrusted(body)
+        except RemoteCwmpError:
+            return None
+        answers = isinstance(message, GetParameterValuesResponse | GetParameterNamesResponse | Fault)
+        return (opened, message) if isinstance(message, Inform) or (reads and answers) else None
+
+    def _inform(
+        self, inform: Inform, header: Header, version: CwmpVersion, misread: RemoteCwmpError | None
+    ) -> tuple[SessionEvent, ...]:
         ended: tuple[SessionEvent, ...] = ()
         if self._informed is not None:
             ended = (self._end(EndReason.INFORMED_AGAIN),)
             self.ended = self.hold_requests = self._held = False
         self._strikes, self._last = 0, _Last.REQUEST
         self._timeout_s = min(max(limits.TIMEOUT_S, header.session_timeout_s or 0), limits.TIMEOUT_MOST_S)
-        self._informed = Informed(inform, header, version)
+        self._informed = Informed(inform, header, version, misread)
         self._asked = _Asked(inform, header.id, version)
         return (*ended, self._informed)
 
-    def _answered(self, message: CpeResponse | Fault, identity: str | None) -> tuple[SessionEvent, ...]:
+    def _answered(
+        self, message: CpeResponse | Fault, identity: str | None, misread: RemoteCwmpError | None
+    ) -> tuple[SessionEvent, ...]:
         pending = self._pending
         if pending is None:
             return self._break(EndReason.UNEXPECTED)
@@ -375,7 +410,7 @@ class AcsSession:
             return self._break(EndReason.UNEXPECTED)
         self._pending, self._strikes = None, 0
         self._last = _Last.ANSWER if echoed else _Last.ANSWER_WITHOUT_ID
-        return (Answered(pending.request, message, echoed),)
+        return (Answered(pending.request, message, echoed, misread),)
 
     # --- what cannot be read
 

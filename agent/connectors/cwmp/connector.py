@@ -147,6 +147,10 @@ class CwmpConnector:
         found = self.fleet.last_request(name)
         return None if found is None else found.detail
 
+    def last_trouble(self, name: str) -> str | None:
+        """Return a sentence on the trouble in a CPE's last session; None: there was none since the start."""
+        return self.fleet.last_trouble(name)
+
     def breaker(self, name: str) -> Breaker:
         """Return the circuit breaker of a CPE."""
         return self.line(name).breaker

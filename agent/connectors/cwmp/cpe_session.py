@@ -35,6 +35,7 @@ from agent.cpe_model.effects import DIAGNOSE, proof_text
 from agent.cpe_model.errors import BadAddressError
 from agent.cpe_model.known import CachedParameter, Cpe, CpeBook, Pending
 from agent.cpe_model.sensitivity import Sensitivity, classify
+from agent.cpe_model.values import UNREADABLE
 from agent.model import ABSENT, Address, Effect, SecretRef, Seen, Ticket, Transition, Value, target_of
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
@@ -177,6 +178,11 @@ class CpeSession(CpeLine):
             seen = await self.read([w.address for w in writes])
         except UnreadableError as err:
             raise NotSentError(f"it could not be read before it was to be written: {err}", reason=err.reason) from err
+        if unreadable := [_path(w.address) for w in writes if _is_unreadable(seen[w.address].value)]:
+            raise NotSentError(
+                f"{', '.join(unreadable)} reads what cannot be decoded, and could not be put back",
+                reason=CwmpReason.UNREADABLE_VALUE,
+            )
         drifted = {w.address: seen[w.address] for w in writes if seen[w.address].value != w.before.value}
         if drifted:
             raise DriftedError(f"{', '.join(_path(a) for a in drifted)} reads otherwise by now", observed=drifted)
@@ -270,6 +276,11 @@ def _provable(writes: Sequence[Transition]) -> dict[Address, Value]:
         for w in writes
         if w.after is ABSENT or not any(isinstance(field, SecretRef) for field in w.after.values())
     }
+
+
+def _is_unreadable(value: Value) -> bool:
+    """Return whether some of what was read cannot be decoded."""
+    return value is not ABSENT and any(isinstance(field, str) and UNREADABLE in field for field in value.values())
 
 
 def step_key(ticket: Ticket) -> str:

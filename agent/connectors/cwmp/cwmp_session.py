@@ -15,6 +15,7 @@ import trio
 from agent.connectors.base import LostError, NotSentError
 from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.acs_session import AcsReply, AcsSession, Answered, Ended, Informed, SessionEvent
+from agent.connectors.cwmp.endings import ending
 from agent.connectors.cwmp.errors import LocalCwmpError
 from agent.connectors.cwmp.messages import Fault
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse
@@ -42,9 +43,13 @@ class _Asked:
 class CwmpSession:
     """One session. `over` is set when it ended; `held` says whether somebody still has work for the CPE."""
 
-    def __init__(self, session: AcsSession) -> None:
-        """Begin with a session that waits for an Inform, or has just received one."""
-        self.session = session
+    def __init__(self, session: AcsSession, address: str = "") -> None:
+        """Begin with a session that waits for an Inform, or has just received one. `address`: that it comes from."""
+        self.session, self.address = session, address
+        self.name = ""
+        """Whose session it is, once an Inform said so."""
+        self.ended: Ended | None = None
+        """How it ended, where it did so by what was said in it, or by time."""
         self.over = trio.Event()
         self.held = False
         self.anew: CwmpSession | None = None
@@ -64,7 +69,8 @@ class CwmpSession:
         """
         async with self._turn:
             if self.over.is_set():
-                raise NotSentError("the CPE hung up before anything was sent", reason=TargetReason.SESSION_ENDED)
+                before = f"the CPE {ending(self.ended).text} before anything was sent"
+                raise NotSentError(before, reason=TargetReason.SESSION_ENDED)  # not of this: it goes out next time
             asked = _Asked(request)
             try:
                 self.session.send(request)
@@ -81,9 +87,10 @@ class CwmpSession:
                 self._asked = None
             if asked.answer is not None:
                 return asked.answer
+            why = ending(self.ended)
             if asked.sent:
-                raise LostError("the CPE hung up before it answered", reason=TargetReason.SESSION_ENDED)
-            raise NotSentError("the CPE hung up before it was asked", reason=TargetReason.SESSION_ENDED)
+                raise LostError(f"the CPE {why.text}: it had not answered", reason=why.reason)
+            raise NotSentError(f"the CPE {why.text} before it was asked", reason=TargetReason.SESSION_ENDED)
 
     def hold(self) -> None:
         """Keep the CPE on the line for work to come."""
@@ -94,8 +101,9 @@ class CwmpSession:
         self.held = False
         self.changed()
 
-    def hang_up(self) -> None:
-        """End the session now: what was asked and not answered is unknown."""
+    def hang_up(self, ended: Ended | None = None) -> None:
+        """End the session now: what was asked and not answered is unknown. `ended`: how, where the session says so."""
+        self.ended = self.ended or ended
         self.over.set()
         if self._asked is not None:
             self._asked.over.set()
@@ -124,7 +132,9 @@ class CwmpSession:
         call = self
         for event in self.session.receive_untrusted(body):
             if isinstance(event, Informed) and self.over.is_set():
-                call = self.anew = CwmpSession(self.session)  # whoever has this one is not to speak to the next
+                call = self.anew = CwmpSession(
+                    self.session, self.address
+                )  # whoever has this one is not to speak to the next
             await call._take(event, take)
         return await call._answer(now, take, gone)
 
@@ -154,6 +164,7 @@ class CwmpSession:
         await take(event)
 
     def _ended(self, event: Ended) -> None:
+        self.ended = self.ended or event
         if self._asked is not None:
             self._asked.sent = event.unanswered is self._asked.request
             self._asked.over.set()

@@ -69,19 +69,28 @@ class Text:
     """A string of at most `most` characters (None: any number) that matches `pattern` whole.
 
     `old_pattern`: in versions before 1.2, where another holds. `absent`: an empty text, unless the schema says
-    minOccurs="0": then None. CPE leave texts out that must be there, such as an event's CommandKey.
+    minOccurs="0": then None. CPE leave texts out that must be there, such as an event's CommandKey. `trim`: read
+    without the blanks round it, which no name has. `for_people`: nothing rests on it, so it is read even where some of
+    it cannot be decoded.
     """
 
     most: int | None = None
     pattern: str | None = None
     old_pattern: str | None = None
     absent: str | None = ""
+    trim: bool = False
+    for_people: bool = False
 
     def read_untrusted(self, element: Element) -> str:
-        return _leaf(element).text
+        text = _leaf(element).text
+        if values.UNREADABLE in text:
+            if not self.for_people:
+                raise MalformedMessageError("expected a text that can be decoded")
+            text = values.shown_text(text)
+        return text.strip() if self.trim else text
 
     def write(self, name: str, value: object, version: CwmpVersion) -> Element:
-        if not isinstance(value, str) or not is_char_data(value):
+        if not isinstance(value, str) or not _is_writable(value):
             raise LocalCwmpError(f"{name}: expected a string of characters that XML has")
         if self.most is not None and len(value) > self.most:
             raise LocalCwmpError(f"{name}: expected at most {self.most} characters, got {len(value)}")
@@ -136,7 +145,10 @@ class Time:
     absent: str | None = ""
 
     def read_untrusted(self, element: Element) -> str:
-        return _leaf(element).text
+        text = _leaf(element).text
+        if values.UNREADABLE in text:
+            raise MalformedMessageError("expected a time that can be decoded")
+        return text
 
     def write(self, name: str, value: object, version: CwmpVersion) -> Element:  # noqa: ARG002  the same in all
         if not isinstance(value, str) or not values.is_time(value):
@@ -146,7 +158,10 @@ class Time:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A parameter's value: the device's own string, and its type (`values.TYPES`; another's spelling where unknown)."""
+    """A parameter's value: the device's own string, and its type (`values.TYPES`; another's spelling where unknown).
+
+    What could not be decoded stands in it as `values.UNREADABLE`.
+    """
 
     text: str
     type: str
@@ -164,7 +179,7 @@ class Typed:
     def write(self, name: str, value: object, version: CwmpVersion) -> Element:  # noqa: ARG002  the same in all
         if not isinstance(value, Value) or (check := values.TYPES.get(value.type)) is None:
             raise LocalCwmpError(f"{name}: expected a value of one of the types {', '.join(values.TYPES)}")
-        if not check(value.text) or not is_char_data(value.text):
+        if not check(value.text) or not _is_writable(value.text):
             raise LocalCwmpError(f"{name}: expected the text of a value to be {value.type}")
         prefix = "soapenc" if value.type == "base64" else "xsd"
         return Element("", name, value.text, attributes={(XSI, "type"): f"{prefix}:{value.type}"})
@@ -335,6 +350,11 @@ def write_fields(value: object, version: CwmpVersion) -> tuple[Element, ...]:
         elif here is not None or field.kind.absent is not None:
             written.append(field.kind.write(field.element, here, version))
     return tuple(written)
+
+
+def _is_writable(text: str) -> bool:
+    """Return whether a text may go out: XML has its characters, and none stands for what could not be decoded."""
+    return is_char_data(text) and values.UNREADABLE not in text
 
 
 def _leaf(element: Element) -> Element:

@@ -17,9 +17,9 @@ from functools import partial
 import trio
 
 from agent.connectors.base import Reply, Session, UnreadableError
-from agent.connectors.cwmp import connection_request, http_text, limits
+from agent.connectors.cwmp import connection_request, endings, http_text, limits
 from agent.connectors.cwmp import messages as m
-from agent.connectors.cwmp.acs_session import CpeAsks, Ended, EndReason, Informed, SessionEvent
+from agent.connectors.cwmp.acs_session import Answered, CpeAsks, Ended, EndReason, Informed, Misread, SessionEvent
 from agent.connectors.cwmp.connection_request import (
     RequestOutcome,
     RequestReach,
@@ -86,6 +86,8 @@ class CpeFleet:
         self._came: set[str] = set()
         """CPE that are waited for and called in because they were asked to."""
         self._asking: set[str] = set()
+        self._troubles: dict[str, str] = {}
+        """A sentence on the trouble in the last session of a CPE, by its name; of no more than `limits.TROUBLES`."""
         self._ended_well: set[str] = set()
         """CPE whose last session was not cut off: what they say when they try again, they have not said before."""
         self._request_limit = trio.CapacityLimiter(REQUESTS_AT_ONCE)
@@ -126,6 +128,9 @@ class CpeFleet:
         if name is None:
             call.session.answer(refusal(AcsFault.INVALID_ARGUMENTS, "DeviceId: expected an OUI and a SerialNumber"))
             return
+        call.name = name
+        if informed.misread is not None:
+            self._warn("cwmp-unreadable-values", call, str(informed.misread))
         oui, product_class, serial = inform.device_id.key
         owner = self._book.owner(proof.user) if proof.user else None
         certified = proof.certificate is not None and http_text.names_cpe(proof.certificate, oui, product_class, serial)
@@ -148,13 +153,13 @@ class CpeFleet:
 
     def _called(self, name: str, inform: m.Inform, proof: Proof, *, own: bool) -> Called:
         now_s = int(self._clock.wall_s())
-        values = {p.name: known(p, now_s) for p in inform.parameter_list[: model_limits.VALUES]}
+        values = {p.name: known(p, now_s) for p in inform.parameter_list[: model_limits.VALUES] if p.name}
         root = next((r for r in _ROOTS if any(path.startswith(r) for path in values)), "")
         oui, product_class, serial = inform.device_id.key
 
         def told(path: str) -> str:
             found = values.get(root + path)
-            return (found.value or "") if found is not None else ""
+            return "" if found is None or found.unreadable else found.value or ""
 
         return Called(
             name=name,
@@ -241,12 +246,41 @@ class CpeFleet:
         match event:
             case CpeAsks(request=m.TransferComplete() as done):
                 await self._transferred(call, done)
-            case Ended(reason=reason) if call in self._calls:
-                self._calls[call].detach(call)
-                if reason is EndReason.DONE:
-                    self._ended_well.add(self._calls[call].name)
+            case Answered(misread=misread) if misread is not None:
+                self._warn("cwmp-unreadable-values", call, str(misread))
+            case Misread(error=error, fault=fault):
+                self._trouble(call, endings.refusal_text(error, int(fault)))
+            case Ended():
+                self._ended(call, event)
             case _:
                 pass
+
+    def _ended(self, call: CwmpSession, ended: Ended) -> None:
+        if (line := self._calls.get(call)) is not None:
+            line.detach(call)
+            if ended.reason is EndReason.DONE:
+                self._ended_well.add(line.name)
+        if text := endings.trouble(ended):
+            self._trouble(call, text)
+        elif ended.reason is EndReason.DONE:
+            self._troubles.pop(call.name, None)
+
+    def _trouble(self, call: CwmpSession, text: str) -> None:
+        self._warn("cwmp-trouble", call, text)
+        if call.name:
+            self._troubles.pop(call.name, None)
+            self._troubles[call.name] = text
+            if len(self._troubles) > limits.TROUBLES:
+                del self._troubles[next(iter(self._troubles))]
+
+    @staticmethod
+    def _warn(message: str, call: CwmpSession, reason: str) -> None:
+        """Log a trouble. Reasons hold names of elements, counts and places, and no value that came."""
+        _log.warning(message, extra={"target": target_id(call.name) if call.name else call.address, "reason": reason})
+
+    def last_trouble(self, name: str) -> str | None:
+        """Return a sentence on the trouble in a CPE's last session; None: there was none since the start."""
+        return self._troubles.get(name)
 
     async def _transferred(self, call: CwmpSession, done: m.TransferComplete) -> None:
         line = self._calls.get(call)

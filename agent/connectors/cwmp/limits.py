@@ -30,6 +30,15 @@ NAME_CHARS: Final = 256
 TEXT_CHARS: Final = 4 << 20
 """Text of one element. The longest values are vendors' configuration in base64; chosen arbitrarily."""
 
+SALVAGE_BYTES: Final = 4 << 20
+"""An answer in which some values cannot be decoded, which is read a second time. The largest recorded has 587 kB."""
+
+SALVAGE_TOKENS: Final = 3 * ELEMENTS
+"""Tags and references in it: two tags an element, and some references in values."""
+
+SALVAGE_MARKS: Final = 10_000
+"""Places in it that cannot be decoded; with more of them it is no answer with a few bad values."""
+
 ID_CHARS: Final = 1024
 """The envelope's ID, which we repeat. TR-069 gives no maximum; recorded ones have up to 36."""
 
@@ -93,6 +102,9 @@ BODY_S: Final = 60.0
 
 WRITE_S: Final = 30.0
 """For one answer to be taken."""
+
+TROUBLES: Final = 2000
+"""CPE whose last session's trouble is remembered, each a sentence. Chosen arbitrarily."""
 
 RETRY_AFTER_S: Final = 60
 """What a CPE that is not let in is told to wait at least, and as much again at random: not all are to come at once."""

@@ -25,11 +25,11 @@ from typing import Final, Protocol
 import h11
 import trio
 
-from agent.connectors.cwmp import envelope, http_text, limits
+from agent.connectors.cwmp import envelope, http_text, limits, salvage
 from agent.connectors.cwmp.acs_session import AcsSession, Ended, EndReason, Informed, SessionEvent
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.digest import KEY_BYTES, DigestAccepted, DigestGate, DigestRejected
-from agent.connectors.cwmp.errors import RemoteCwmpError
+from agent.connectors.cwmp.errors import MalformedXmlError, RemoteCwmpError
 from agent.connectors.cwmp.images import PATH
 from agent.connectors.cwmp.messages import Inform
 from agent.connectors.cwmp.schema import CwmpConfig
@@ -263,7 +263,7 @@ class Acs:
             await wire.answer(401, [("www-authenticate", each) for each in challenges])
             return None
         session = AcsSession(secrets.token_hex(6), self._clock.boot_s())
-        opened = _Open(CwmpSession(session), secrets.token_urlsafe(18), replace(proof, user=user), wire)
+        opened = _Open(CwmpSession(session, proof.address), secrets.token_urlsafe(18), replace(proof, user=user), wire)
         self._open[opened.token] = opened
         return await self._exchange(wire, headers, opened, body)
 
@@ -272,7 +272,10 @@ class Acs:
         """Tell whether a body is an Inform of the CPE that the certificate names. A certificate of many proves none."""
         try:
             clear = http_text.body_untrusted(body, headers.get("content-encoding", ""), limits.FIRST_BODY_BYTES)
-            message = envelope.read_untrusted(clear).message
+            try:
+                message = envelope.read_untrusted(clear).message
+            except MalformedXmlError:
+                message = salvage.read_untrusted(clear)[1]
         except RemoteCwmpError:
             return False
         return isinstance(message, Inform) and http_text.names_cpe(proof.certificate or "", *message.device_id.key)
@@ -322,7 +325,7 @@ class Acs:
 
     async def _drop(self, opened: _Open, ended: Ended) -> None:
         self._open.pop(opened.token, None)
-        opened.call.hang_up()
+        opened.call.hang_up(ended)
         await contain("acs session", lambda: self._visit.event(opened.call, ended), log=_log)
 
     async def _sweep(self) -> None:

@@ -87,7 +87,7 @@ class FaultDetail:
     """What stands in a SOAP fault's detail."""
 
     fault_code: FaultCode
-    fault_string: Annotated[str | None, Text(absent=None)]
+    fault_string: Annotated[str | None, Text(absent=None, for_people=True)]
     set_parameter_values_fault: Annotated[tuple[ParameterFault, ...], Repeated(Struct(ParameterFault), least=0)]
 
 

@@ -23,10 +23,25 @@ class CwmpReason(ExplainedReason):
         "The circuit breaker holds the request back: the CPE rebooted after it.",
         "Look at the CPE, then ispagent cpe clear.",
     )
+    UNEXPECTED = (
+        "unexpected-answer",
+        "The CPE sent something else than was due, and this agent ended the session.",
+        "Look at what it sends: ispagent cpe trace NAME.",
+    )
     UNKNOWN_MODEL = "unknown-model", "The CPE's data model has no known root.", "Report the model."
     UNKNOWN_PARAMETER = (
         "unknown-parameter",
         "The CPE's profile has no such parameter.",
         "Use a name of the profile or a full path.",
+    )
+    UNREADABLE = (
+        "unreadable-answer",
+        "The CPE sent what cannot be read, and this agent ended the session.",
+        "Look at what it sends: ispagent cpe trace NAME.",
+    )
+    UNREADABLE_VALUE = (
+        "unreadable-value",
+        "The present value cannot be decoded, so nothing is written over it.",
+        "Correct it at the device, then ispagent cpe refresh NAME PATH.",
     )
     UNSAFE = "unsafe", "This model is known to fail on the request.", "Do it by hand, with somebody at the device."

@@ -35,6 +35,11 @@ async def send(line: CpeLine, call: CwmpSession, writes: Sequence[Transition], k
         raise NotSentError(f"it could not be read before it was to be written: {err}", reason=err.reason) from err
     if rows.is_ambiguous(row, found):
         raise NotSentError(f"several rows of {row.table} have this key", reason=TargetReason.AMBIGUOUS)
+    if unreadable := rows.unreadable(row, found, whole=isinstance(write.after, Absent)):
+        raise NotSentError(
+            f"{', '.join(unreadable)}: reads what cannot be decoded, and could not be told apart or put back",
+            reason=CwmpReason.UNREADABLE_VALUE,
+        )
     number = rows.number_of(row, found)
     if isinstance(write.after, Absent):
         if number is None:

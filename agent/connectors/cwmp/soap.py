@@ -112,6 +112,8 @@ def _header_untrusted(entries: tuple[Element, ...]) -> Header:
             continue
         if entry.name in found:
             raise MalformedSoapError(f"SOAP: expected one header {entry.name}, got two")
+        if values.UNREADABLE in entry.text:
+            raise MalformedSoapError(f"SOAP: expected a header {entry.name} that can be decoded")
         found[entry.name] = entry.text
     identity = found.get("ID")
     if identity is not None and len(identity) > limits.ID_CHARS:

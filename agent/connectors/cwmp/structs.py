@@ -27,6 +27,8 @@ Text32 = Annotated[str, Text(32)]
 Text64 = Annotated[str, Text(64)]
 Text256 = Annotated[str, Text(256)]
 Text1024 = Annotated[str, Text(1024)]
+Name256 = Annotated[str, Text(256, trim=True)]
+"""A parameter's or object's full name. Some CPE have blanks round it."""
 Unsigned = Annotated[int, Number(((0, UNSIGNED_INT),))]
 """A whole number, 0 to 4,294,967,295."""
 Delay = Annotated[int, Number(((0, UNSIGNED_INT),), absent=0)]
@@ -88,7 +90,7 @@ FaultCode = Annotated[int, Number(_FAULTS, {CwmpVersion.V1_0: _OLD_FAULTS})]
 class DeviceId:
     """Who a CPE says that it is (TR-069 annex A.3.3.1). `oui`: six hexadecimal digits; some CPE send small letters."""
 
-    manufacturer: Text64
+    manufacturer: Annotated[str, Text(64, for_people=True)]
     oui: Annotated[str, Text(6, "[0-9A-F]{6}")]
     product_class: Text64
     serial_number: Text64
@@ -103,7 +105,7 @@ class DeviceId:
 class InformEvent:
     """Why a CPE calls. `command_key`: of the request that it goes back to, empty where there is none."""
 
-    event_code: Annotated[str, Text(64, rf"\d+( \S+)+|M \S+|{_VENDOR}")]
+    event_code: Annotated[str, Text(64, rf"\d+( \S+)+|M \S+|{_VENDOR}", trim=True)]
     command_key: Text32
 
     @property
@@ -119,7 +121,7 @@ class InformEvent:
 class ParameterValue:
     """A parameter's full name and its value."""
 
-    name: Text256
+    name: Name256
     value: Annotated[Value, Typed()]
 
 
@@ -127,7 +129,7 @@ class ParameterValue:
 class ParameterInfo:
     """A name, with a dot at its end for an object. `writable`: of an object, whether instances can be added."""
 
-    name: Text256
+    name: Name256
     writable: Flag
 
 
@@ -155,9 +157,9 @@ class SetParameterAttribute:
 class ParameterFault:
     """Why one parameter of SetParameterValues was refused."""
 
-    parameter_name: Annotated[str, Text()]
+    parameter_name: Annotated[str, Text(trim=True)]
     fault_code: Annotated[int, Number(_CPE_FAULTS)]
-    fault_string: Annotated[str | None, Text(absent=None)]
+    fault_string: Annotated[str | None, Text(absent=None, for_people=True)]
 
 
 ParameterValues = Annotated[

@@ -165,13 +165,7 @@ def parse_untrusted(data: bytes) -> Element:
     Raises:
         MalformedXmlError: not well-formed, not of an encoding that is taken, a declaration, or a limit is passed.
     """
-    if len(data) > limits.BODY_BYTES:
-        raise MalformedXmlError(f"XML: expected at most {limits.BODY_BYTES} bytes, got {len(data)}")
-    if any(word in data for word in _FORBIDDEN):
-        # Before expat sees it: pyexpat cannot stop a parser, so entities would be expanded though nobody listens
-        raise _declared()
-    if b"\x00" not in data[:4] and not data.startswith((b"\xfe\xff", b"\xff\xfe")):
-        data = data.strip(b" \t\r\n").rstrip(b"\x00 \t\r\n")
+    data = trimmed_untrusted(data)
     builder, parser = _Builder(), expat.ParserCreate()
     parser.buffer_text = True
     parser.ordered_attributes = True
@@ -189,6 +183,25 @@ def parse_untrusted(data: bytes) -> Element:
     if builder.root is None:  # expat refuses a document without one
         raise MalformedXmlError("XML: expected an element, got none")
     return builder.root
+
+
+def trimmed_untrusted(data: bytes) -> bytes:
+    """Return a document without the blanks and NUL bytes round it.
+
+    Raises:
+        MalformedXmlError: it is too large, or has a declaration of types or entities.
+    """
+    if len(data) > limits.BODY_BYTES:
+        raise MalformedXmlError(f"XML: expected at most {limits.BODY_BYTES} bytes, got {len(data)}")
+    if any(word in data for word in _FORBIDDEN):
+        # Before expat sees it: pyexpat cannot stop a parser, so entities would be expanded though nobody listens
+        raise _declared()
+    return data if is_utf16(data) else data.strip(b" \t\r\n").rstrip(b"\x00 \t\r\n")
+
+
+def is_utf16(data: bytes) -> bool:
+    """Return whether a document looks like UTF-16: by its mark, or by the NUL bytes of its first characters."""
+    return b"\x00" in data[:4] or data.startswith((b"\xfe\xff", b"\xff\xfe"))
 
 
 def _declared() -> MalformedXmlError:

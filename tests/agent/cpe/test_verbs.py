@@ -14,6 +14,7 @@ from agent.cpe_model.addresses import what_of
 from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
 from agent.cpe_model.manager import ImageFile
 from agent.cpe_model.profiles import profile_of
+from agent.cpe_model.values import UNREADABLE
 from agent.cpe_model.vocabulary import Unsafe
 from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Transition
 from agent.services.verbs import Leave
@@ -200,6 +201,22 @@ def test_more_parameters_than_a_model_takes_at_once_are_refused() -> None:
     few = replace(found, profile=replace(found.profile, values_batch=2))
     settings = {"wifi.1.ssid": "x", CHANNEL: "11", AUTO: "false"}
     assert left(cpe_verbs.set_values(few, Wanted(settings), NOW)) == ("too-many", True)
+
+
+def test_what_cannot_be_decoded_is_not_written_over() -> None:
+    client = f"{PORTS}1.InternalClient"
+    dirty = {
+        SSID: CachedParameter(f"Caf{UNREADABLE}", "string", NOW),
+        client: CachedParameter(UNREADABLE, "string", NOW),
+    }
+    values = {**VALUES, **dirty}
+    refused = ("unreadable-value", True)
+    assert left(asked({"wifi.1.ssid": "x"}, values=values)) == refused
+    port = f"{PORTS}[ExternalPort=8080]"
+    assert left(asked({f"-{port}": ""}, values=values)) == refused
+    assert left(asked({f"+{port}": "InternalClient=192.0.2.9"}, values=values)) == refused
+    assert left(asked({f"+{PORTS}[InternalClient=192.0.2.9]": "InternalPort=81"}, values=values)) == refused
+    assert isinstance(asked({f"+{port}": "InternalPort=81"}, values=values), CpePlan), "that one is not touched"
 
 
 # --- what the CPE finds us by -----------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ T = TypeVar("T")
 OLD = (CwmpVersion.V1_0, CwmpVersion.V1_1)
 CHARS = st.one_of(
     st.sampled_from("aZ09 .&<>\"'\r\n\t]é中\U0001f600\x85\xa0\ufeff"),
-    st.characters(exclude_categories=("Cs",), exclude_characters="\ufffe\uffff" + "".join(map(chr, range(32)))),
+    st.characters(
+        exclude_categories=("Cs",), exclude_characters=f"{values.UNREADABLE}\ufffe\uffff" + "".join(map(chr, range(32)))
+    ),
 )
 """What XML can hold, and what needs care in it."""
 
@@ -35,7 +37,8 @@ def text(kind: fields.Text, version: CwmpVersion) -> st.SearchStrategy[str]:
     """Texts of a kind; those with a form are few and known, so that the schema judges the form and not our guess."""
     pattern = kind.pattern
     if pattern is None:
-        return st.text(CHARS, max_size=min(kind.most or 40, 40)) | st.just("x" * (kind.most or 4000))
+        texts = st.text(CHARS, max_size=min(kind.most or 40, 40)) | st.just("x" * (kind.most or 4000))
+        return texts.map(str.strip) if kind.trim else texts
     if pattern in SAMPLES:
         return st.sampled_from(SAMPLES[pattern])
     if "A-Fa-f0-9]{8}" in pattern:
@@ -118,7 +121,9 @@ def fault(version: CwmpVersion, least: int = 8000) -> st.SearchStrategy[Fault]:
     codes = [8000, 8005, 8800, 8899] + ([] if version is CwmpVersion.V1_0 else [8006, 8799])
     if least >= 9000:
         codes = [9000, 9013, 9800, 9899]
-    parameter = st.builds(ParameterFault, st.text(CHARS, max_size=20), st.just(9007), st.none() | st.text(CHARS))
+    parameter = st.builds(
+        ParameterFault, st.text(CHARS, max_size=20).map(str.strip), st.just(9007), st.none() | st.text(CHARS)
+    )
     parameters = st.lists(parameter, max_size=2 if least >= 9000 else 0).map(tuple)
     return st.builds(
         Fault, st.sampled_from(codes), st.none() | st.text(CHARS), parameters, st.sampled_from(["Client", "Server"])
