@@ -240,6 +240,11 @@ class ProofReason(ExplainedReason):
     GARDEN = "garden", "The session has an address of the walled garden, or is still in it where it should not be.", ""
     INFERRED = "inferred", "A new session began after the change, and its login gets the wanted reply.", ""
     OFFLINE = "offline", "No session is open: it holds from the next login.", ""
+    NONE_KNOWN = (
+        "none-known",
+        "The old session is gone, and accounting has no other. One whose start got lost since has the new state.",
+        "Nothing: it is judged again as soon as accounting hears of a session.",
+    )
     NOT_PROVEN = (
         "not-proven",
         "Accounting has no session, and not every NAS that could hold one said so: nobody knows whether one is open.",

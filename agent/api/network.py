@@ -49,6 +49,7 @@ def _state(state: NetworkState) -> dict[str, object]:
         "sessions": [_session(session) for session in state.sessions],
         "reply": dict(state.reply),
         "groups": list(state.groups),
+        "sessions_by": state.sessions_by,
         "not_checked": list(state.not_checked),
     }
 

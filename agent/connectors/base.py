@@ -30,7 +30,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
 
 from agent.model import (
     Access,
@@ -356,6 +356,10 @@ class CannotEnforce:
     detail: str
 
 
+WARNING: Final = "warning"
+"""Key of an access plan's display: a text that the preview shows on a line of its own, counted over a batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class AccessPlan:
     """An access method's answer: steps that make the state real, how enforcement is judged, and texts for the preview.
@@ -398,7 +402,7 @@ class NetworkState:
     `refused`: why something that is not ours (staff, an expiry) rejects today's login; "": nothing does. `unknown`: why
     `access` cannot be told. `tariff`: the one that the rows map to; "": none, or ambiguous. `reply`: a login's
     reply now, for people. `groups`: groups, lists or profiles in their order. `not_checked`: neither read nor judged.
-    `absent`: the target has no entry of the login.
+    `absent`: the target has no entry of the login. `sessions_by`: by what there are no others than `sessions`.
     """
 
     access: Access | None
@@ -410,6 +414,7 @@ class NetworkState:
     groups: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
     absent: bool = False
+    sessions_by: str = "the router's own list"
 
 
 class Enforced(enum.Enum):
@@ -426,7 +431,7 @@ class Enforced(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """`how` says how it is known: `seen`, `garden`, `inferred`, `offline`; or why it is not: `still-online`,
+    """`how` says how it is known: `seen`, `garden`, `inferred`, `offline`, `none-known`; or why not: `still-online`,
     `outside-garden`, `old-session`, `not-in-effect`, `not-proven`, `unreadable`, `unmapped-method`. `detail` is for
     people.
     """

@@ -364,7 +364,7 @@ async def test_the_page_never_gives_memory_for_the_network(
         world.values[world.user("u0")] = {"plan": "20M", "suspended": "yes", "rejected": "disabled by staff"}
         del world.values[world.user("u2")]
         by_hand = (await at.type("subscriber", "show", "C-2/home")).out
-        assert "now         offline: no session is known" in by_hand
+        assert "now         offline: no session by the router's own list" in by_hand
         assert "next login  active · tariff 20M" in by_hand
         assert "recorded    suspended for debt" in by_hand
         assert "DIFFERS     the next login would be active, and suspended is recorded: ispagent drift" in by_hand

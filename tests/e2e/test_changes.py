@@ -267,18 +267,18 @@ BATCH: Sequence[tuple[str, str, str, str]] = (
         "garden",
         "applied",
     ),  # the NAS' answer does not verify; the session is gone all the same
-    ("no-redial", "set-at-next-login", "offline", "set-at-next-login"),
+    ("no-redial", "set-at-next-login", "none-known", "set-at-next-login"),
     ("ack-without-effect", "set-not-enforced", "ack-without-effect", "applied"),
     ("nak:504", "set-not-enforced", "nak-504", "applied"),
     ("nak:501", "set-not-enforced", "nak-501", "applied"),
     ("silence", "set-not-enforced", "lost-timeout", "applied"),
-    ("stale-session", "set-at-next-login", "offline", "set-at-next-login"),  # its NAS denies it: a ghost
+    ("stale-session", "set-at-next-login", "none-known", "set-at-next-login"),  # its NAS denies it: a ghost
     ("paid meanwhile", "skipped", "not-required", "skipped"),
     ("paid before", "excluded", "paid", "excluded"),
     ("protected", "excluded", "protected", "excluded"),
     ("feeds others", "excluded", "protected", "excluded"),
     ("unmapped", "blocked", "no-such-login", "blocked"),
-    ("offline", "set-at-next-login", "offline", "set-at-next-login"),
+    ("offline", "set-at-next-login", "none-known", "set-at-next-login"),
     ("no billing data", "blocked", "no-billing-data", "blocked"),
     ("drifted", "stale", "drifted", "stale"),
 )

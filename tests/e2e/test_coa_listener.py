@@ -157,12 +157,12 @@ async def test_a_nak_is_named_and_silence_is_not_an_answer(
     async with site_at_listener(tmp_path, postgresql.fresh(), freeradius, *logins) as (site, server, refs):
         done = await site.apply(await site.ask("suspend", *refs, on_failure="continue"))
         assert item_states(done) == {
-            refs[0]: ("set-at-next-login", "offline"),  # its NAS denies the session, and any other of the login
+            refs[0]: ("set-at-next-login", "none-known"),  # its NAS denies the session, and any other of the login
             refs[1]: ("set-not-enforced", "nak-504"),
             refs[2]: ("set-not-enforced", "lost-timeout"),
         }
         details = {i["service"]: i["detail"] for i in done["items"]}
-        assert "bng-1 said so" in details[refs[0]]
+        assert "no session on bng-1" in details[refs[0]]
         assert "Session Context Not Removable" in details[refs[1]].replace("-", " ")
         assert "1 session(s) carry on as before" in details[refs[2]]
         told = {s["item"]: s["reason"] for s in done["steps"] if s["bound"]}

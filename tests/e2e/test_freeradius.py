@@ -236,7 +236,7 @@ async def test_a_login_in_another_case_is_what_the_database_holds_it_to_be(
         before, rows = await login.both("alice", "wonder-9"), dump(database)
         asked = await site.ask("suspend", ref)
         done = await site.apply(asked)
-        assert state_of(done) == ("set-at-next-login", "offline")
+        assert state_of(done) == ("set-at-next-login", "none-known")
         for written in ("alice", "Alice", "ALICE"):
             assert texts(await login.both(written, "wonder-9")) == previewed(asked)
         assert state_of(await site.do("revert", change=done["id"]))[0] == "set-at-next-login"
@@ -271,7 +271,7 @@ async def test_two_spellings_of_one_person_are_one_user_on_mariadb(
         await site.import_csv()
         rows = dump(database)
         asked = await site.ask("suspend", ref)
-        assert state_of(await site.apply(asked)) == ("set-at-next-login", "offline")
+        assert state_of(await site.apply(asked)) == ("set-at-next-login", "none-known")
         got = [await login.both(spelling, "wonder-9") for spelling in ("alice", "Alice")]
         assert got[0] == got[1]
         assert texts(got[0]) == previewed(asked)
@@ -289,7 +289,7 @@ async def test_two_logins_are_two_people_on_postgresql(
         await site.import_csv()
         other = await login.both("Alice", "wonder-9")
         asked = await site.ask("suspend", ref)
-        assert state_of(await site.apply(asked)) == ("set-at-next-login", "offline")
+        assert state_of(await site.apply(asked)) == ("set-at-next-login", "none-known")
         assert texts(await login.both("alice", "wonder-9")) == previewed(asked)
         assert await login.both("Alice", "wonder-9") == other
 

@@ -131,7 +131,7 @@ async def offline_is_proven_by_every_nas(isp: Isp, site: Site) -> None:
     (service,) = ordinary(isp, 1)
     await isp.hang_up(service.login)
     done = await site.do("suspend", ref_of(service))
-    assert state_of(done) == ("set-at-next-login", "offline")
+    assert state_of(done) == ("set-at-next-login", "none-known")
     assert "bng-1, bng-2" in detail(done)
     assert asked(isp, service) == [("", "nak:503")] * 2
 
@@ -173,8 +173,8 @@ async def a_redial_that_accounting_does_not_know_is_not_ended_again(isp: Isp, si
     await dial_unknown(isp, service)
     isp.set_fault("start-lost", service.login)
     done = await site.do("suspend", ref_of(service))
-    assert state_of(done) == ("set-at-next-login", "offline")
-    assert "no old session" in detail(done)
+    assert state_of(done) == ("set-at-next-login", "none-known")
+    assert "no session on" in detail(done)
     assert [outcome for _, outcome in asked(isp, service)].count("ack") == 1
     assert only(isp, service).walled
 
@@ -199,7 +199,7 @@ async def a_ghost_of_somebody_offline(isp: Isp, site: Site) -> None:
     await isp.hang_up(service.login)
     await add_ghost(isp, service, isp.nas_of(service.login).options.accounting)
     done = await site.do("suspend", ref_of(service))
-    assert state_of(done) == ("set-at-next-login", "offline")
+    assert state_of(done) == ("set-at-next-login", "none-known")
     assert sorted(asked(isp, service)) == [("", "nak:503")] * 2 + [("ghost", "nak:503")]
 
 

@@ -18,6 +18,8 @@ STAYS_REJECTED = "stays-rejected"
 """The reason that says: nothing of ours holds the line back, and staff reject it."""
 NO_SESSION = ("offline",)
 """Reasons by which "at the next login" says that there is no session."""
+NONE_KNOWN = ("none-known",)
+"""Reasons by which it says that no session is known, and that one whose Start got lost has what was set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def false_at_end(item: ItemFact, wanted: Wanted, run: Collection[LineState], end
             return f"set at next login: it gets {wanted.text()}"
         if item.reason in NO_SESSION and not _ever(run, lambda s: not s.sessions):
             return "set at next login: there is no session"
+        if item.reason in NONE_KNOWN and not _ever(run, wanted.sessions_fit):
+            return "set at next login: each session has it"
     carries_on = item.state == "set-not-enforced" and any(words in item.detail for words in CARRIES_ON)
     if carries_on and end and all(map(wanted.holds, end)):
         return f"set, not enforced: {item.detail}"

@@ -22,6 +22,7 @@ def state(following: NextLogin, *sessions: str) -> LineState:
 
 SUSPENDED, ACTIVE = Wanted(True), Wanted(False)
 APPLIED, LATER = ItemFact("applied", "garden", ""), ItemFact("set-at-next-login", "offline", "no session: it holds")
+NONE_KNOWN = ItemFact("set-at-next-login", "none-known", "its old session is gone, and accounting has no other")
 CARRIES_ON = ItemFact("set-not-enforced", "nak-503", "1 session(s) carry on as before")
 REJECTED = ItemFact("applied", "stays-rejected", "the login stays rejected: disabled")
 UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
@@ -43,6 +44,11 @@ UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
         (LATER, SUSPENDED, state(GARDEN), False),
         (LATER, SUSPENDED, state(GARDEN, "free"), True),
         (LATER, SUSPENDED, state(FREE), True),
+        (LATER, SUSPENDED, state(GARDEN, "garden"), True),
+        (NONE_KNOWN, SUSPENDED, state(GARDEN, "garden"), False),
+        (NONE_KNOWN, SUSPENDED, state(GARDEN, "free"), True),
+        (NONE_KNOWN, SUSPENDED, state(FREE), True),
+        (NONE_KNOWN, ACTIVE, state(FREE, "garden"), True),
         (CARRIES_ON, SUSPENDED, state(GARDEN, "free"), False),
         (CARRIES_ON, SUSPENDED, state(GARDEN, "garden"), True),
         (UNPROVEN, SUSPENDED, state(GARDEN, "garden"), False),

@@ -13,13 +13,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Example, Judgement, NetworkState
+from agent.connectors.base import WARNING, AccessPlan, CannotEnforce, Enforced, Example, Judgement, NetworkState
 from agent.connectors.radius.access_text import (
     after_text,
     ghost_rows_text,
     ghosts_text,
     left_text,
+    may_live_text,
     mixed_text,
+    none_known_text,
     now_text,
     proof_text,
     rejected_after,
@@ -28,12 +30,14 @@ from agent.connectors.radius.access_text import (
 )
 from agent.connectors.radius.addresses import (
     BY_NAME,
+    CLOSE,
     CONFIGURED,
     DENIED,
     IN,
     NAS,
     NOT_IN,
     SAME_AS,
+    WRITE,
     RadiusResource,
     address,
     began_s,
@@ -163,16 +167,17 @@ class RadiusAccess:
             missing += [a for a in map(self._user, near_spellings(service.login)) if a not in seen]
         if user in seen and SAME_AS not in fields_of(seen[user].value) and seen[user].value is not ABSENT:
             names = {*_groups_of(seen[user].value), self._sql.marker_group, *self._method.tariffs.values()}
-            missing += [g for g in (*map(self._group, sorted(names)), self._privileges) if g not in seen]
+            allowed = map(self._privileges, (WRITE, CLOSE))
+            missing += [a for a in (*map(self._group, sorted(names)), *allowed) if a not in seen]
         return missing
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what `judge` needs: the sessions, and the rows when there are sessions to judge by them."""
+        """Return what `judge` needs: the sessions, where there is none the answers of NAS, and the rows of now."""
         if enforce.address not in seen:
             return [enforce.address]
         if not self._judged(enforce, seen[enforce.address]):
             missing = [where for where in self._held(enforce).values() if where not in seen]
-            if missing or _REJECTED not in enforce.expect:
+            if missing:
                 return missing
         user = self._user(self._login(enforce))
         if user not in seen:
@@ -244,7 +249,7 @@ class RadiusAccess:
             if self._may_be_wrong(wanted, service, sessions, enforce, outcome):
                 return ending
             return replace(ending, steps=(), enforce=_told(enforce) if isinstance(outcome, Rejected) else None)
-        if refusal := self._refuse_write(seen):
+        if refusal := self._refuse_unprivileged(WRITE, seen):
             return refusal
         write = Step(1, self.target, (Transition(self._user(service.login), before, after),))
         again = (self._disconnect(service, _OPPOSITE[wanted.access], {}, f"{wanted.access.value}-revert"),)
@@ -298,6 +303,8 @@ class RadiusAccess:
             return refusal
         where = seen[self._sessions(service.login)]
         rows = {u: s for u, s in sessions_of(where.value).items() if silent(s, where.at_s, silent_h)}
+        if rows and (refusal := self._refuse_unprivileged(CLOSE, seen)):
+            return refusal
         steps: list[Step] = []
         for unique_id, session in rows.items():
             after: tuple[int, ...] = ()
@@ -308,8 +315,10 @@ class RadiusAccess:
             open_row = {name: text for name, text in session.items() if name != DENIED}
             write = (Transition(row, Seen(open_row, where.at_s), ABSENT),)
             steps.append(Step(len(steps) + 1, self.target, write, after=after))
-        display = {**self._display(service, seen), "after": ghost_rows_text(rows.values(), where.at_s, self._nas_names)}
-        return AccessPlan(tuple(steps), None, display)
+        told = ghost_rows_text(rows.values(), where.at_s, self._nas_names)
+        may_live = may_live_text([s for s in rows.values() if s.get("nas", "") in self._nas_names], self._nas_names)
+        display = {**self._display(service, seen), "after": told, WARNING: may_live}
+        return AccessPlan(tuple(steps), None, {name: text for name, text in display.items() if text})
 
     def _ask_about(self, service: Service, unique_id: str, session: Session) -> Effect:
         return Effect(
@@ -334,6 +343,8 @@ class RadiusAccess:
         if _REJECTED in enforce.expect and found.enforced is not Enforced.UNPROVEN:
             still_there = found.how == ProofReason.STILL_ONLINE
             found = found if still_there else self._judge_rejected(enforce, sessions, seen) or found
+        if found.how in (ProofReason.GARDEN, ProofReason.NONE_KNOWN) and found.enforced is not Enforced.NO:
+            found = self._with_next_login(enforce, seen, found)
         left = "" if self._is_active(enforce) else left_text(self._left(where).values(), where.at_s)
         return replace(found, detail=f"{found.detail}; {left}") if left else found
 
@@ -363,11 +374,14 @@ class RadiusAccess:
         return self._inferred(enforce, sessions, seen, told)
 
     def _judge_none(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
-        """Judge where accounting has no session: offline where a session of accounting ended, or every NAS says so."""
+        """Judge where accounting has no session: the old one ended, or every NAS denies having one.
+
+        Nobody says that no session began since: its Start may be lost. The detail names the evidence, and no more.
+        """
         ghosts = sessions_of(seen[enforce.address].value)
         known = [parsed for one in ended if (parsed := parse(self.target, one)) is not None]
         if any(what is RadiusResource.SESSION and uid not in ghosts for what, uid in known):
-            return Judgement(Enforced.PENDING, ProofReason.OFFLINE, "no session: it holds at the next login")
+            return Judgement(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text({}))
         since_s = int(enforce.expect.get(_READ_AT, "0"))
         asked = self._held(enforce)
         open_ones = {nas: why for nas, where in asked.items() if (why := held_why(seen[where], since_s))}
@@ -376,8 +390,37 @@ class RadiusAccess:
             named = ", ".join(f"{nas} {why}" for nas, why in open_ones.items())
             text = f"not proven: accounting has no session and {named}"
             return Judgement(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, text)
-        said = f": {', '.join(asked)} said so" if asked else ""
-        return Judgement(Enforced.PENDING, ProofReason.OFFLINE, f"no old session{said}: it holds at the next login")
+        now_s = seen[enforce.address].at_s
+        ages = {nas: now_s - seen[where].at_s for nas, where in asked.items()}
+        return Judgement(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text(ages))
+
+    def _with_next_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgement) -> Judgement:
+        """Return a judgement by sessions, corrected by the rows of now: staff may have edited them since the write."""
+        login, active = self._login(enforce), self._is_active(enforce)
+        user = seen[self._user(login)]
+        marked = any(map(self._is_marker, fields_of(user.value)))
+        outcome = self._reply_now(login, user, seen)
+        if isinstance(outcome, Rejected) and not active and (marked or _REJECTED in enforce.expect):
+            why = rejection_text(outcome, self._sql, self._same)
+            return replace(found, detail=f"{found.detail}; and its login is rejected now: {why}")
+        if isinstance(outcome, CannotTell) and active and not marked and user.value is not ABSENT:
+            return replace(found, detail=f"{found.detail}; what the login gets is not certain: {outcome.reason}")
+        why = self._not_in_effect(enforce, outcome)
+        if not why:
+            return found
+        if isinstance(outcome, Rejected):
+            why = rejection_text(outcome, self._sql, self._same)
+        text = f"{found.detail}; but the next login does not get it: {why}"
+        return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
+
+    def _reply_now(self, login: str, user: Seen, seen: Mapping[Address, Seen]) -> Outcome:
+        """Return the reply to a login by the rows as they were read, however they came to be."""
+        if mixed := mixed_text(login, user.value):
+            return CannotTell(mixed)
+        try:
+            return self._outcome(login, user, seen)
+        except MalformedRowSetError as err:
+            return CannotTell(str(err))
 
     def _held(self, enforce: Enforcement) -> Mapping[str, Address]:
         """Return where it is read what a NAS said of the login, by its name, for those that are asked by User-Name."""
@@ -411,7 +454,7 @@ class RadiusAccess:
         """Judge a login that something else rejects, from its rows of now; None: it is judged as any other."""
         login, marker = self._login(enforce), self._sql.marker_group
         user = seen[self._user(login)]
-        outcome = CannotTell(mixed) if (mixed := mixed_text(login, user.value)) else self._outcome(login, user, seen)
+        outcome = self._reply_now(login, user, seen)
         if isinstance(outcome, Rejected):
             if (
                 sessions
@@ -448,8 +491,8 @@ class RadiusAccess:
         """Judge new sessions by what their login gets now, and by where a suspended one may not be."""
         login = self._login(enforce)
         user = seen[self._user(login)]
-        outcome = self._outcome(login, user, seen)
-        why = mixed_text(login, user.value) or self._not_in_effect(enforce, outcome)
+        outcome = self._reply_now(login, user, seen)
+        why = self._not_in_effect(enforce, outcome)
         if why or not isinstance(outcome, Accepted):
             return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         pinned = ""
@@ -473,9 +516,8 @@ class RadiusAccess:
     def _sessions(self, login: str) -> Address:
         return address(self.target, RadiusResource.SESSIONS, login)
 
-    @property
-    def _privileges(self) -> Address:
-        return address(self.target, RadiusResource.PRIVILEGES, "write")
+    def _privileges(self, to: str) -> Address:
+        return address(self.target, RadiusResource.PRIVILEGES, to)
 
     def _group(self, name: str) -> Address:
         return address(self.target, RadiusResource.GROUP, name)
@@ -523,9 +565,10 @@ class RadiusAccess:
             "and that is no configured NAS",
         )
 
-    def _refuse_write(self, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
+    def _refuse_unprivileged(self, to: str, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
         """Refuse what the database would refuse after it was approved."""
-        missing = fields_of(seen[self._privileges].value) if self._privileges in seen else {}
+        where = self._privileges(to)
+        missing = fields_of(seen[where].value) if where in seen else {}
         if not missing:
             return None
         why = "; ".join(f"{text}: {' '.join(mend)}" for text, mend in missing.items() if isinstance(mend, tuple))

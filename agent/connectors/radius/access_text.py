@@ -21,6 +21,14 @@ def now_text(sessions: Collection[Mapping[str, str]], at_s: int, nas_names: Mapp
     return "; ".join(_session_text(s, at_s, nas_names) for s in sessions) or "offline by accounting"
 
 
+def none_known_text(asked: Mapping[str, int]) -> str:
+    """Return what is known where accounting has no session. `asked`: how long ago each NAS denied one, seconds."""
+    if not asked:
+        return "its old session is gone, and accounting has no other: it holds at the next login"
+    names, ago = ", ".join(asked), age_text(max(asked.values()))
+    return f"no session on {names} when asked {ago} ago, and none by accounting: it holds at the next login"
+
+
 def left_text(left: Collection[Mapping[str, str]], at_s: int) -> str:
     """Return which open rows of accounting on no configured NAS are not checked; empty for none."""
     told = "; ".join(_session_text(s, at_s, {}) for s in left)
@@ -36,7 +44,20 @@ def ghosts_text(ghosts: Collection[Mapping[str, str]], nas_names: Mapping[str, s
 def ghost_rows_text(rows: Collection[Mapping[str, str]], at_s: int, nas_names: Mapping[str, str]) -> str:
     """Return which rows are closed, and what of sessions that go on after all; empty for none."""
     told = "; ".join(_session_text(s, at_s, nas_names).removeprefix("online ") for s in rows)
-    return f"closed where the NAS denies it, ended where it does not: {told}" if told else ""
+    kept = "the row stays in radacct, with a stop time and the cause Stale-Session"
+    return f"closed where the NAS denies it, ended where it does not ({kept}): {told}" if told else ""
+
+
+def may_live_text(rows: Collection[Mapping[str, str]], nas_names: Mapping[str, str]) -> str:
+    """Return a warning of rows that accounting never updated since their start: they may be of living sessions."""
+    never = [s for s in rows if not s.get("heard") or s.get("heard") == s.get("since")]
+    names = ", ".join(sorted({nas_names.get(s.get("nas", ""), "?") for s in never}))
+    if not never:
+        return ""
+    return (
+        f"accounting got no update of a session on {names} since it began: if that NAS sends none, the session may be"
+        " alive, and the question ENDS it"
+    )
 
 
 def _session_text(session: Mapping[str, str], at_s: int, nas_names: Mapping[str, str]) -> str:

@@ -21,6 +21,9 @@ NOT_IN: Final = "not-in"
 """Argument of a disconnect that makes a suspension real: sessions in these prefixes have what is wanted."""
 IN: Final = "in"
 """Argument of a disconnect that makes a restore real: one in these prefixes is wrong, whenever it began."""
+CLOSE: Final = "close"
+"""Key of the privileges to close rows of sessions; `WRITE`: to write a user's rows."""
+WRITE: Final = "write"
 DENIED: Final = "denied"
 """Field of an open session of accounting: when its NAS denied having it, unix seconds."""
 
@@ -36,7 +39,7 @@ class RadiusResource(enum.Enum):
     HELD = "held"
     HOLDERS = "holders"
     PRIVILEGES = "privileges"
-    ROW = "row"
+    ROW = "open-row"
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class TargetChecks:
         if not examined.missing:
             found.append(Check(where, "schema and privileges", OK, "all tables, columns and privileges are there"))
             found += await self._groups()
+            found += [Check(where, "closing stale sessions", WARN, one.text, one.mend) for one in examined.closing]
         return [*found, *self._clock(examined), *self._unknown_nas(examined)]
 
     def _clock(self, examined: Examined) -> Iterator[Check]:

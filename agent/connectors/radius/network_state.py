@@ -81,6 +81,7 @@ class StateReader:
             sessions=tuple(self._session(one, outcome) for one in sessions.values()),
             reply=_joined(outcome) if isinstance(outcome, Accepted) else {},
             groups=groups_in_order(user),
+            sessions_by=ACCOUNTING,
             not_checked=("the NAS were not asked for sessions: they are as accounting has them",),
         )
 

@@ -177,6 +177,7 @@ class RoutedAccess:
         found = replace(
             state,
             sessions=(*told, *self._unaccounted_sessions(service.login, seen)),
+            sessions_by=" and ".join((state.sessions_by, *(f"the list of {_name(t)}" for t in read))),
             not_checked=tuple(unread),
         )
         if not hiding:
@@ -349,7 +350,7 @@ class RoutedAccess:
                 text = f"{left} connection(s) of {enforce.expect[OWN]} on {_name(target)} carry on as before"
                 return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text)
         if found.enforced in (Enforced.PENDING, Enforced.UNPROVEN) or found.how == ProofReason.STAYS_REJECTED:
-            return self._judge_unaccounted(enforce, seen) or found
+            return self._judge_unaccounted(enforce, seen) or self._with_lists(enforce, seen, found)
         sessions = self._sessions(enforce, seen)
         evidence = [self._of_session(enforce, session, seen) for session in sessions.values()]
         wrong = [text for how, text in evidence if how is Enforced.NO]
@@ -377,6 +378,17 @@ class RoutedAccess:
                     return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, text)
                 told.append(text)
         return Judgement(Enforced.YES, ProofReason.SEEN, "; ".join(told)) if told else None
+
+    def _with_lists(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgement) -> Judgement:
+        """Return a judgement of nobody online with the routers whose own lists say so: where all do, that is proven."""
+        login = self._login(enforce)
+        read = [target for target in self._could_hold() if self._active(target, login) in seen]
+        if found.how != ProofReason.NONE_KNOWN or not read:
+            return found
+        detail = f"{found.detail}; {', '.join(map(_name, read))} listed no session of it"
+        unread = [name for name in self._others if not self._method.nas or name in self._method.nas]
+        how = ProofReason.NONE_KNOWN if unread or len(read) < len(self._could_hold()) else ProofReason.OFFLINE
+        return replace(found, how=how, detail=detail)
 
     def _login(self, enforce: Enforcement) -> str:
         return enforce.address.removeprefix(f"{self.target}/sessions/")

@@ -10,7 +10,8 @@ Resources, by address under the target's id (`radius/main`):
 * `session/UNIQUEID`: one open session's fields; ABSENT once it is stopped.
 * `holders/IP`: the open sessions that have an address, in the form of `sessions/LOGIN`.
 * `privileges/write`: what keeps the agent from writing a user's rows, and the GRANT that mends it; ABSENT: nothing.
-* `row/UNIQUEID`: the same by its row alone, whatever its NAS said; ABSENT once the row is closed.
+  `privileges/close`: likewise from closing rows of sessions.
+* `open-row/UNIQUEID`: the same by its row alone, whatever its NAS said; ABSENT once the row is closed.
 * `online/all`: everybody with an open session, login -> how many; ABSENT when nobody has one.
 * `held/NAS/LOGIN`: ABSENT once the NAS said that it holds no session of the login; before that why it is not known.
 
@@ -42,6 +43,7 @@ from agent.connectors.radius import rowset
 from agent.connectors.radius.access import COA, DISCONNECT
 from agent.connectors.radius.addresses import (
     BY_NAME,
+    CLOSE,
     CONFIGURED,
     NAS,
     SAME_AS,
@@ -67,7 +69,7 @@ from agent.connectors.radius.ending import has_it, to_end_again
 from agent.connectors.radius.errors import NasUnreachableError, RadiusError
 from agent.connectors.radius.presence_session import NasPresence
 from agent.connectors.radius.reasons import RadiusReason
-from agent.connectors.radius.sql_check import missing_privileges
+from agent.connectors.radius.sql_check import missing_privileges, missing_to_close
 from agent.connectors.radius.sql_connection import DRIVER_ERRORS
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
@@ -78,8 +80,10 @@ if TYPE_CHECKING:
     from agent.connectors.radius.checks_session import TargetChecks
     from agent.connectors.radius.dynauth_session import DynAuths
     from agent.connectors.radius.rowset import Commit
-    from agent.connectors.radius.schema import Nas
+    from agent.connectors.radius.schema import Nas, SqlTarget
     from agent.connectors.radius.sql import SqlAuthority, UserRows
+    from agent.connectors.radius.sql_connection import Connection
+    from agent.connectors.radius.sql_errors import SqlMeaning
     from agent.model import Address, Effect, Target, Ticket, Transition, Value
 
 SETTLE_S: Final = 2.0
@@ -175,8 +179,8 @@ class RadiusSession:
             for where in wanted[RadiusResource.ONLINE].values():
                 counts = await self._sql.read_online()
                 found[where] = {login: str(n) for login, n in counts.items()} or ABSENT
-            for where in wanted[RadiusResource.PRIVILEGES].values():
-                found[where] = await self._missing_privileges()
+            for key, where in wanted[RadiusResource.PRIVILEGES].items():
+                found[where] = await self._missing_privileges(missing_to_close if key == CLOSE else missing_privileges)
         held = {text: self._held(key) for key, text in wanted[RadiusResource.HELD].items()}
         return {text: held[text] if text in held else Seen(found[text], at_s) for text in addresses}
 
@@ -188,9 +192,9 @@ class RadiusSession:
         known = answer is not None and not answer.why
         return Seen(held_fields(answer) or ABSENT, answer.at_s if answer is not None and known else int(time.time()))
 
-    async def _missing_privileges(self) -> Value:
+    async def _missing_privileges(self, ask: Callable[[Connection, SqlTarget], tuple[SqlMeaning, ...]]) -> Value:
         try:
-            missing = await self._sql.work(lambda connection: missing_privileges(connection, self._checks.target))
+            missing = await self._sql.work(lambda connection: ask(connection, self._checks.target))
         except DRIVER_ERRORS as err:
             raise self._sql.unreadable(err) from None
         return {one.text: (one.mend,) for one in missing} or ABSENT
@@ -418,7 +422,7 @@ class RadiusSession:
         if drift is not None:
             observed = {transition.address: Seen(drift.observed, int(time.time()))}
             raise DriftedError(f"{self.target.id}: the session's row no longer reads as planned", observed=observed)
-        return Reply(True, TargetReason.COMMITTED, "1 row")
+        return Reply(True, TargetReason.COMMITTED, "1 row of accounting " + ("closed" if closes else "opened again"))
 
     def _check_denied(self, unique_id: str, session: Mapping[str, str]) -> None:
         nas, now_s = session.get("nas", ""), int(time.time())

@@ -652,6 +652,13 @@ class _Write(_Transaction):
         return None
 
 
+def close_sql(kind: Database) -> str:
+    """Return the statement that closes an open row of radacct. Its parameters: the cause, and the acctuniqueid."""
+    close = "acctstoptime = COALESCE(acctupdatetime, acctstarttime), acctterminatecause = %s"
+    words = ("UPDATE radacct SET", close, "WHERE acctuniqueid = %s AND", OPEN[kind])
+    return " ".join(words)
+
+
 @dataclass(frozen=True, slots=True)
 class _SessionWrite(_Transaction):
     """The end of a session in accounting that nothing told it of; or that end taken back."""
@@ -674,13 +681,13 @@ class _SessionWrite(_Transaction):
             yield from _rollback()
             return None
         if self.closes:
-            close = "acctstoptime = COALESCE(acctupdatetime, acctstarttime), acctterminatecause = %s"
-            where, given = f"acctuniqueid = %s AND {OPEN[kind]}", (STALE, self.unique_id)
+            change, given = close_sql(kind), (STALE, self.unique_id)
         else:
-            close = f"acctstoptime = NULL, acctterminatecause = {'NULL' if kind is Database.POSTGRESQL else repr('')}"
-            where, given = "acctuniqueid = %s AND acctterminatecause = %s", (self.unique_id, STALE)
-        change = ("UPDATE radacct SET", close, "WHERE", where)
-        counted = (yield " ".join(change), given).changed
+            cause = "NULL" if kind is Database.POSTGRESQL else repr("")
+            opening = ("UPDATE radacct SET acctstoptime = NULL, acctterminatecause =", cause)
+            where = "WHERE acctuniqueid = %s AND acctterminatecause = %s"
+            change, given = " ".join((*opening, where)), (self.unique_id, STALE)
+        counted = (yield change, given).changed
         if counted != 1:
             yield from _rollback()
             return Drift(found or ABSENT)

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.radius.rowset import Table
 from agent.connectors.radius.schema import Database
-from agent.connectors.radius.sql import DELETE, GROUP_TABLES, INSERT, OPEN, SESSION_COLUMNS, UPDATE, USER_TABLES
+from agent.connectors.radius.sql import (
+    DELETE,
+    GROUP_TABLES,
+    INSERT,
+    OPEN,
+    SESSION_COLUMNS,
+    STALE,
+    UPDATE,
+    USER_TABLES,
+    close_sql,
+)
 from agent.connectors.radius.sql_connection import DRIVER_ERRORS, Connection, SqlFault, fault
 from agent.connectors.radius.sql_errors import SqlMeaning, code, grant_text, meaning
 
@@ -32,11 +42,13 @@ _Statement = tuple[str, str, tuple[object, ...]]
 class Examined:
     """The findings on a database.
 
-    `missing`: tables, columns and privileges that our statements lack. `ahead_s`: how far its clock is ahead of ours;
+    `missing`: tables, columns and privileges that our statements lack. `closing`: those that only closing rows of
+    radacct needs. `ahead_s`: how far its clock is ahead of ours;
     None: it has none of its own. `open_at`: number of open sessions by NAS address; None: not read.
     """
 
     missing: tuple[SqlMeaning, ...] = ()
+    closing: tuple[SqlMeaning, ...] = ()
     ahead_s: float | None = None
     open_at: dict[str, int] | None = field(default=None)
 
@@ -50,7 +62,17 @@ def examine(connection: Connection, target: SqlTarget) -> Examined:
     missing = (*_refusals(connection, target, _reads(target.database)), *missing_privileges(connection, target))
     distinct = tuple(dict.fromkeys(missing))
     sessions = None if any("radacct" in m.text for m in distinct) else _open_at(connection)
-    return Examined(missing=distinct, ahead_s=_ahead_s(connection), open_at=sessions)
+    closing = () if sessions is None else missing_to_close(connection, target)
+    return Examined(missing=distinct, closing=closing, ahead_s=_ahead_s(connection), open_at=sessions)
+
+
+def missing_to_close(connection: Connection, target: SqlTarget) -> tuple[SqlMeaning, ...]:
+    """Return the privileges that the agent lacks to close rows of radacct whose session is over.
+
+    Raises:
+        DRIVER_ERRORS: the connection broke.
+    """
+    return tuple(_refusals(connection, target, (("UPDATE", close_sql(target.database), (STALE, "")),)))
 
 
 def missing_privileges(connection: Connection, target: SqlTarget) -> tuple[SqlMeaning, ...]:

@@ -113,7 +113,7 @@ def test_reads_in_two_rounds() -> None:
     }
     second = r.reads(SERVICE, seen)
     groups = {at("group", g) for g in ("home20", "home50", "suspended", "vip")}
-    assert set(second) == {*groups, at("privileges", "write")}
+    assert set(second) == {*groups, at("privileges", "write"), at("privileges", "close")}
     seen |= {a: Seen(ABSENT, 0) for a in second}
     assert not r.reads(SERVICE, seen)
     gone = {at("user", "amina.h"): Seen(ABSENT, 0), at("sessions", "amina.h"): Seen(ABSENT, 0)}
@@ -369,7 +369,7 @@ def test_an_ended_session_that_is_still_open_is_not_enforced() -> None:
 
 
 def test_no_session_is_at_the_next_login() -> None:
-    assert judged(ABSENT)[:2] == (Enforced.PENDING, "offline")
+    assert judged(ABSENT)[:2] == (Enforced.PENDING, "none-known")
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_no_session_is_at_the_next_login() -> None:
     ],
 )
 def test_an_address_in_the_garden_proves_suspension_and_disproves_restoring(known: dict[str, str]) -> None:
-    assert judged(session("u2", **known), user=USER)[:2] == (Enforced.YES, "garden")
+    assert judged(session("u2", **known))[:2] == (Enforced.YES, "garden")
     assert judged(session("u2", **known), user=USER, wanted=RESTORE)[:2] == (Enforced.NO, "garden")
 
 
@@ -503,7 +503,7 @@ def test_a_restore_leaves_out_sessions_on_an_unknown_nas_and_says_so() -> None:
     assert alone.display["online"] == "offline by accounting"
     assert alone.display["now"].startswith("offline by accounting; not checked, since on no configured NAS")
     got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(USER, STALE), [])
-    assert (got.enforced, got.how) == (Enforced.PENDING, "offline")
+    assert (got.enforced, got.how) == (Enforced.PENDING, "none-known")
 
 
 def test_a_suspension_and_a_kick_do_not_leave_out_anybody() -> None:
@@ -522,7 +522,7 @@ def test_a_session_of_another_login_that_the_database_holds_equal() -> None:
     ):
         assert isinstance(got, CannotEnforce)
         assert (got.reason, "amina.h and amína.h" in got.detail) == ("ambiguous-login", True)
-    assert judged(foreign)[:2] == (Enforced.PENDING, "offline"), "it came after the preview, and is not this login's"
+    assert judged(foreign)[:2] == (Enforced.PENDING, "none-known"), "it came after the preview, and is not this login's"
     cased = {"u9": ("login=AMINA.H ", "nas=10.0.0.1", "sid=9")}
     assert isinstance(planned(SUSPEND, USER, cased), AccessPlan)
 
@@ -639,7 +639,8 @@ def test_enforcement_reads_no_more_than_it_needs() -> None:
     r, enforce = recipe(), enforcement()
     where = at("sessions", "amina.h")
     assert list(r.enforcement_reads(enforce, {})) == [where]
-    assert list(r.enforcement_reads(enforce, {where: Seen(ABSENT, 0)})) == []
+    none = {where: Seen(ABSENT, 0)}
+    assert list(r.enforcement_reads(enforce, none)) == [at("user", "amina.h")], "staff may have edited the rows since"
     online = {where: Seen(ONLINE, 0)}
     assert list(r.enforcement_reads(enforce, online)) == [at("user", "amina.h")]
     rows = {**online, at("user", "amina.h"): Seen(SUSPENDED, 0)}
@@ -848,7 +849,9 @@ def test_the_preview_names_the_nas_that_are_asked() -> None:
 
 def test_offline_once_every_nas_said_so() -> None:
     assert judged_none(None, None) == Judgement(
-        Enforced.PENDING, "offline", "no old session: bng-1, bng-2 said so: it holds at the next login"
+        Enforced.PENDING,
+        "none-known",
+        "no session on bng-1, bng-2 when asked 0s ago, and none by accounting: it holds at the next login",
     )
 
 
@@ -874,7 +877,40 @@ def test_a_nas_that_nobody_asks_leaves_it_unproven() -> None:
 
 def test_a_session_of_accounting_that_ended_needs_no_nas() -> None:
     got = judged_none("was not asked", "was not asked", ended=[at("session", "u1")])
-    assert (got.enforced, got.how) == (Enforced.PENDING, "offline")
+    text = "its old session is gone, and accounting has no other: it holds at the next login"
+    assert got == Judgement(Enforced.PENDING, "none-known", text), "nobody knows whether another began, its Start lost"
+
+
+REJECTED_NOW = {**fields(USER), f"group:{DISABLED_GROUP}": "0"}
+
+
+@pytest.mark.parametrize("sessions", [ABSENT, session("u2", ip="100.64.3.4")], ids=["offline", "online"])
+def test_a_login_that_staff_rejected_right_after_a_restore_is_not_active(sessions: Value) -> None:
+    seen = seen_of(REJECTED_NOW, sessions, groups=REJECTING)  # type: ignore[arg-type]  # dict is invariant in its values
+    got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen, [at("session", "u1")])
+    assert (got.enforced, got.how) == (Enforced.NO, "not-in-effect")
+    assert "the login is rejected (Auth-Type)" in got.detail
+
+
+@pytest.mark.parametrize("sessions", [ABSENT, session("u2", ip="100.127.3.4")], ids=["offline", "in the garden"])
+def test_a_suspension_whose_marker_staff_took_away_is_not_enforced(sessions: Value) -> None:
+    got = recipe().judge(enforcement(), seen_of(USER, sessions), [at("session", "u1")])
+    assert (got.enforced, got.how) == (Enforced.NO, "not-in-effect")
+    assert "the next login does not get it" in got.detail
+
+
+def test_a_suspended_login_that_staff_reject_too_stays_suspended() -> None:
+    rows: Value = {**fields(SUSPENDED), "check:Auth-Type": (":= Reject",)}  # type: ignore[dict-item]  # dict is invariant
+    got = recipe().judge(enforcement(), seen_of(rows), [at("session", "u1")])
+    assert (got.enforced, got.how) == (Enforced.PENDING, "none-known")
+    assert "its login is rejected now" in got.detail
+
+
+def test_a_restored_login_whose_reply_is_not_certain_says_so() -> None:
+    rows: Value = {**fields(USER), "check:NAS-Port-Type": ("== Virtual",)}  # type: ignore[dict-item]  # dict is invariant
+    got = recipe().judge(enforcement(RESTORE, SUSPENDED), seen_of(rows), [at("session", "u1")])
+    assert (got.enforced, got.how) == (Enforced.PENDING, "none-known")
+    assert "what the login gets is not certain" in got.detail
 
 
 GHOST: Value = {"u1": ("login=amina.h", "nas=10.0.0.2", "sid=s1", SINCE_BEFORE, f"denied={NOW_S}")}
@@ -882,7 +918,7 @@ GHOST: Value = {"u1": ("login=amina.h", "nas=10.0.0.2", "sid=s1", SINCE_BEFORE, 
 
 def test_a_ghost_is_no_session_and_carries_nothing_on() -> None:
     got = judged_none(None, None, sessions=GHOST, ended=[at("session", "u1"), *HELD])
-    assert (got.enforced, got.how) == (Enforced.PENDING, "offline")
+    assert (got.enforced, got.how) == (Enforced.PENDING, "none-known")
     unasked = judged_none("was not asked", None, sessions=GHOST, ended=[at("session", "u1")])
     assert unasked.enforced is Enforced.UNPROVEN, "a ghost that ended says nothing of who is online"
 
@@ -953,14 +989,43 @@ def test_rows_that_are_closed_are_asked_about_first_where_their_nas_is_there() -
     assert isinstance(ask.do, Effect)
     assert (ask.do.address, ask.do.args, ask.after) == (at("session", "u1"), {"now": "s1 on bng-2"}, ())
     assert not isinstance(close.do, Effect)
-    assert (close.do[0].address, close.do[0].after, close.after) == (at("row", "u1"), ABSENT, (1,))
+    assert (close.do[0].address, close.do[0].after, close.after) == (at("open-row", "u1"), ABSENT, (1,))
     assert "denied" not in fields(close.do[0].before.value), "what its NAS said is not in the row"
     assert not isinstance(alone.do, Effect)
-    assert (alone.do[0].address, alone.after) == (at("row", "u2"), ())
+    assert (alone.do[0].address, alone.after) == (at("open-row", "u2"), ())
     assert plan.enforce is None
+    assert "the row stays in radacct, with a stop time and the cause Stale-Session" in plan.display["after"]
     none = placed().close_ghosts(SERVICE, seen_of(USER, rows), 8000)
     assert isinstance(none, AccessPlan)
     assert none.steps == ()
+
+
+def test_a_nas_that_sends_no_updates_is_named_in_a_warning_of_its_own() -> None:
+    updated: Value = {"u1": ("login=amina.h", "nas=10.0.0.1", "sid=s1", SINCE_BEFORE, f"heard={NOW_S - 3 * 86400}")}
+    plan = placed().close_ghosts(SERVICE, seen_of(USER, updated), 24)
+    assert isinstance(plan, AccessPlan)
+    assert "warning" not in plan.display
+    for heard in ((), (f"heard={NOW_S - 6 * 86400}",)):
+        never: Value = {"u1": ("login=amina.h", "nas=10.0.0.1", "sid=s1", SINCE_BEFORE, *heard)}
+        plan = placed().close_ghosts(SERVICE, seen_of(USER, never), 24)
+        assert isinstance(plan, AccessPlan)
+        assert plan.display["warning"] == (
+            "accounting got no update of a session on bng-1 since it began: if that NAS sends none, the session may be"
+            " alive, and the question ENDS it"
+        )
+    gone: Value = {"u1": ("login=amina.h", "nas=10.9.9.9", "sid=s1", SINCE_BEFORE)}
+    plan = placed().close_ghosts(SERVICE, seen_of(USER, gone), 24)
+    assert isinstance(plan, AccessPlan)
+    assert "warning" not in plan.display, "nobody is asked about it, so nobody is disconnected"
+
+
+def test_rows_that_the_agent_may_not_close_are_refused_at_the_preview() -> None:
+    lacks: Value = {"user ispagent has no privilege UPDATE on radacct": ("GRANT UPDATE ON radacct TO ispagent",)}
+    seen = {**seen_of(USER, GHOST), at("privileges", "close"): Seen(lacks, NOW_S)}
+    refused = placed().close_ghosts(SERVICE, seen, 24)
+    assert isinstance(refused, CannotEnforce)
+    assert (refused.reason, "GRANT UPDATE ON radacct" in refused.detail) == ("no-privilege", True)
+    assert isinstance(placed().plan(SUSPEND, SERVICE, seen), AccessPlan), "no suspension needs that privilege"
 
 
 def test_a_kick_asks_the_nas_where_accounting_has_no_session() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,7 +15,7 @@ from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig
 from agent.connectors.radius.session import RadiusSession
 from agent.model import ABSENT, Access, Address, Service, ServiceState, Target
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, error_cause, reply
-from tests.agent.connectors.radius.own_user import Server, as_superuser, own_user
+from tests.agent.connectors.radius.own_user import DOCUMENT, Server, as_superuser, own_user
 from tests.agent.connectors.radius.test_sql import amina
 from tests.servers import RadiusDatabase
 
@@ -57,7 +58,35 @@ def ready(server: Server) -> tuple[RadiusDatabase, RadiusDatabase]:
     amina(full)
     full.add_group("suspended", [("Mikrotik-Address-List", ":=", "suspended")])
     full.add_group("home20", [("Mikrotik-Rate-Limit", ":=", "20M/20M")])
-    return full, own_user(server, full)
+    least = own_user(server, full)
+    as_superuser(server, full, *closing_sql(full, least))
+    return full, least
+
+
+def closing_sql(full: RadiusDatabase, least: RadiusDatabase) -> list[str]:
+    """Return the statement that the document shows for closing rows of accounting, for another user and database."""
+    (block,) = [b for b in re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL) if "-- MariaDB" in b]
+    word = "-- MariaDB" if full.kind is Database.MARIADB else "-- PostgreSQL"
+    (line,) = [line.partition(";")[0] for line in block.splitlines() if word in line]
+    return [line.replace("ispagent", least.user).replace("radius.", f"{full.dbname}.")]
+
+
+async def test_the_privilege_to_close_rows_is_a_warning_of_its_own(server: Server) -> None:
+    full, least = ready(server)
+    maria = full.kind is Database.MARIADB
+    table = f"{full.dbname}.radacct FROM {least.user}@'%'" if maria else f"radacct FROM {least.user}"
+    columns = "" if maria else " (acctstoptime, acctterminatecause)"
+    as_superuser(server, full, f"REVOKE UPDATE{columns} ON {table}")
+    where = Address("radius/main/privileges/close")
+    async with session(least) as (opened, made):
+        (found,) = failing(list(await opened.check()))
+        assert (found.result, found.what) == (CheckResult.WARNING, "closing stale sessions")
+        assert "no privilege UPDATE on radacct" in found.detail
+        assert (await opened.read([where]))[where].value is not ABSENT
+        assert not isinstance(await plan(opened, made), CannotEnforce)
+        as_superuser(server, full, found.mend)
+        assert failing(list(await opened.check())) == []
+        assert (await opened.read([where]))[where].value is ABSENT
 
 
 def failing(checks: list[Check] | tuple[Check, ...]) -> list[Check]:

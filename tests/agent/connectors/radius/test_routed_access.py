@@ -348,6 +348,18 @@ def test_offline_by_accounting_is_not_offline_by_the_router(listed: list[str], e
     assert judged(SUSPEND, seen_of(), offline) == (Enforced.PENDING, "offline")
 
 
+def test_the_routers_own_lists_prove_that_nobody_is_online() -> None:
+    none = Judgement(Enforced.PENDING, "none-known", "accounting has none")
+    of = recipe(Inner(none))
+    enforce = plan_of(of.plan(SUSPEND, SERVICE, seen_of([SESSION]))).enforce
+    assert enforce is not None
+    found = of.judge(enforce, seen_of(), ())
+    assert (found.enforced, found.how) == (Enforced.PENDING, "offline")
+    assert found.detail == "accounting has none; bng-1, bng-2 listed no session of it"
+    partly = RoutedAccess(Inner(none), METHOD, ROUTERS, HOSTS, ["bng-9"])
+    assert partly.judge(enforce, seen_of(), ()).how == "none-known", "nobody reads the sessions of bng-9"
+
+
 # --- an address of its own ---
 
 FLOWS = Address("routeros/bng-1/ip/flows/100.64.0.9")
