@@ -19,6 +19,7 @@ from agent.changes.authority import standings
 from agent.changes.journal import plans, request
 from agent.changes.journal.commands import PlanRow, Release
 from agent.changes.journal.machine import EXIT_CODES, UNSENT, ChangeState, Gate
+from agent.changes.journal.plans import NONE_AGAIN, DoneAgain
 from agent.changes.journal.request import Ask, RequestError
 from agent.model import Effect, ItemState
 from agent.reasons import HttpReason
@@ -76,7 +77,7 @@ async def _ask(call: ApiCall) -> Response:
     p.worker.poke()  # a standing authority may have approved it
     row = plans.find(p.store.reader, plan_id.hex())
     if not known:  # asking is free to whoever may open the socket; what the agent knows of people is not
-        return Response(201, _summary(row, plans.counts(p.store.reader, row)))
+        return Response(201, _summary(row, plans.counts(p.store.reader, row), NONE_AGAIN))
     return Response(201, await _change(call, row.short))
 
 
@@ -94,7 +95,7 @@ async def _list_changes(call: ApiCall) -> Response:
         limit=min(number(q.get("limit", str(history.LIMIT)), "limit"), history.LIMIT_MAX),
     )
     found = history.changes(call.parts.store.reader, wanted)
-    return Response(200, [{**_summary(c.row, c.counts), **_of_services(c, wanted)} for c in found])
+    return Response(200, [{**_summary(c.row, c.counts, c.again), **_of_services(c, wanted)} for c in found])
 
 
 def _of_services(listed: ListedChange, wanted: ChangeFilter) -> dict[str, object]:
@@ -147,7 +148,7 @@ async def _events(call: ApiCall, row: PlanRow, after: int) -> AsyncGenerator[obj
             after = event.seq
             yield asdict(event)
         now = plans.find(p.store.reader, row.short)
-        state = plans.state_of(now, plans.counts(p.store.reader, now))
+        state = plans.state_now(p.store.reader, now)
         if now.finished_seq is not None or now.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
             yield {"end": True, "state": state.value, "exit": EXIT_CODES[state]}
             return
@@ -182,8 +183,10 @@ async def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
     lists = await plans.with_items(p.store, row, lambda reader: _lists(reader, p.vault, row))
     row = plans.find(p.store.reader, ref)
     have, need = p.approvals.count(row)
+    again = plans.done_again(p.store.reader, [row.plan_id]).get(row.plan_id, NONE_AGAIN)
     return {
-        **_summary(row, plans.counts(p.store.reader, row)),
+        **_summary(row, plans.counts(p.store.reader, row), again),
+        "done_again": {str(n): one.change for n, one in again.items()},
         "finished_at": plans.finished_s(p.store.reader, row),
         "finished_seq": row.finished_seq,
         "witnessed": _witnessed(call, row.finished_seq),
@@ -293,8 +296,8 @@ _UNFINISHED: Final = frozenset(
 """States of a change in which something may still become of it."""
 
 
-def _summary(row: PlanRow, counts: Counter[ItemState]) -> dict[str, object]:
-    state = plans.state_of(row, counts)
+def _summary(row: PlanRow, counts: Counter[ItemState], again: Mapping[int, DoneAgain]) -> dict[str, object]:
+    state = plans.state_of(row, counts, again)
     return {
         "id": row.short,
         "plan_id": row.plan_id.hex(),

@@ -22,7 +22,7 @@ def _review(call: ApiCall, review: Review) -> dict[str, object]:
         "action": row.action,
         "reason": row.reason,
         "person": row.requester,
-        "state": plans.state_of(row, counts).value,
+        "state": plans.state_now(call.parts.store.reader, row).value,
         "counts": {state.value: n for state, n in counts.items()},
         "opened_s": review.opened_s,
         "closed_s": review.closed_s,

@@ -368,7 +368,8 @@ def again(
     if not as_json:
         left_out = cast("list[Json]", rest["left_out"])
         for one in left_out[:LEFT_OUT_SHOWN]:
-            print(f"left out  {render.neutralise(str(one['service']))}: {one['why']}")
+            command = f": {render.neutralise(str(one['command']))}" if one["command"] else ""
+            print(f"left out  {render.neutralise(str(one['service']))}: {one['why']}{command}")
         if len(left_out) > LEFT_OUT_SHOWN:
             print(f"left out  … and {len(left_out) - LEFT_OUT_SHOWN} more")
     ask({"action": rest["action"], "change": id_, "on_failure": on_failure, "hold": hold}, as_json)

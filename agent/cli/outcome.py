@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import cast
@@ -14,7 +15,7 @@ from trust.render import neutralise
 _WORDS = {
     "applied": "enforced now",
     "accepted": "accepted, not provable",
-    "set-at-next-login": "set, offline: at next login",
+    "set-at-next-login": "set: at next login",
     "skipped": "skipped",
     "stale": "stale, nothing sent",
     "superseded": "superseded, nothing sent",
@@ -38,9 +39,9 @@ _ALWAYS_NAMED = _OPEN | {"stale", "skipped", "superseded", "waiting", "expired"}
 _RECORDED_WORDS = "recorded, nothing sent"
 _APPLIED_WORDS = {ItemReason.RECORDED: _RECORDED_WORDS, ProofReason.STAYS_REJECTED: "done, not online"}
 """Of an applied item, by its reason: nothing is called enforced where the network was not to be changed by it."""
-_SINGLE = {"applied": "ENFORCED", "set-at-next-login": "SET, HOLDS AT THE NEXT LOGIN", "skipped": "SKIPPED"}
 _REASON_WORDS = {"read-back": "read back, equal", "ack": "gone, read back"}
 _PROOF_IN_DETAIL = frozenset({"proof-seen", "accepted-not-provable"})
+_LONG_ID = re.compile(r"[0-9a-f]{16,}", re.IGNORECASE)
 NAMES_SHOWN = 8
 _LAYERS = (ProofReason, ItemReason, TargetReason, MethodReason)
 """Reasons that an item of a change may have, the more exact ones first."""
@@ -84,15 +85,15 @@ def outcome_text(change: Json, *, only_open: bool = False) -> str:
         return f"{change['id']} {str(change['state']).upper()}{_approved_by(change)}{why}"
     items = [i for i in _items(change) if i["state"] not in ("excluded", "blocked")]
     if only_open:
-        items = [i for i in items if i["state"] in _OPEN]
+        items = [i for i in items if _is_open_in(change, i)]
         return "\n".join(_one_line(i) for i in items) or "no item needs a person"
-    needs = sum(1 for i in items if i["state"] in _OPEN)
+    needs = sum(1 for i in items if _is_open_in(change, i))
     head = f"{change['id']} {_headline(change, items, needs)}{_approved_by(change)}"
     if change["waits_because"]:
         head += f"\n{neutralise(str(change['waits_because']))}"
     if len(items) == 1:
         return "\n".join([head, *_single(change, items[0]), _proof(change)])
-    return "\n".join([head, *_groups(items), *_retry_hint(change, items), _proof(change)])
+    return "\n".join([head, *_groups(change, items), *_retry_hint(change, items), _proof(change)])
 
 
 def _headline(change: Json, items: Sequence[Json], needs: int) -> str:
@@ -100,7 +101,9 @@ def _headline(change: Json, items: Sequence[Json], needs: int) -> str:
     if change["state"] == "finished, needs you":
         words = f"FINISHED, {needs} NEED{'S' if needs == 1 else ''} YOU"
     elif len(items) == 1 and change["state"] == "done":
-        words = _applied_words(items[0]).upper() or _SINGLE.get(str(items[0]["state"]), words)
+        words = _told(change, items[0]).upper()
+    elif change["state"] == "done in part":
+        words = f"DONE IN PART, {_unsent(change, items)} NOT SENT"
     at = change["finished_at"]
     return words if at is None else f"{words} {clock_text(cast('float', at))}"
 
@@ -120,8 +123,38 @@ def _applied_words(item: Json) -> str:
     return found[0] if found else "done" if item["cpe"] else ""
 
 
-def _word(item: Json) -> str:
-    return _applied_words(item) or _WORDS[str(item["state"])]
+def _by_again(change: Json, item: Json) -> str:
+    """Return the change that did an item's service since, which this one left out; "": none."""
+    return str(cast("Json", change["done_again"]).get(str(item["n"]), ""))
+
+
+def _is_open_in(change: Json, item: Json) -> bool:
+    """Tell whether an item of a change needs a person still."""
+    return is_open(str(item["state"])) and not _by_again(change, item)
+
+
+def _unsent(change: Json, items: Sequence[Json]) -> int:
+    return sum(1 for i in items if i["state"] in _AGAIN and not _by_again(change, i))
+
+
+def _told(change: Json, item: Json) -> str:
+    """Return the words for where an item of a change stands."""
+    by = _by_again(change, item)
+    return _word(item, _ended_word(change)) + (f", done since by {by}" if by else "")
+
+
+def _ended_word(change: Json) -> str:
+    """Return the words for the applied items of a disconnect, by its steps; "" for every other change."""
+    if change["action"] != "disconnect":
+        return ""
+    steps = cast("list[Json]", change["steps"])
+    return "closed" if any(not step["bound"] for step in steps) else "session ended"
+
+
+def _word(item: Json, applied: str = "") -> str:
+    """Return the words for an item's state. `applied`: those of an applied one that set nothing; "": the usual ones."""
+    own = applied if item["state"] == "applied" else ""
+    return _applied_words(item) or own or _WORDS[str(item["state"])]
 
 
 def _proof(change: Json) -> str:
@@ -132,7 +165,7 @@ def _proof(change: Json) -> str:
 
 def _single(change: Json, item: Json) -> list[str]:
     why = "" if _recorded(item) and not item["detail"] else f": {_because(item)}"
-    lines = [f"{_word(item)}{why}"]
+    lines = [f"{_told(change, item)}{why}"]
     line = _cpe_step if item["cpe"] else _step
     return [*lines, *(line(step) for step in cast("list[Json]", change["steps"]))]
 
@@ -142,7 +175,7 @@ def _step(step: Json) -> str:
     what = "session" if step["bound"] else "row"
     verdict = step["verdict"] or "about to be sent, fate not yet known"
     why = _REASON_WORDS.get(str(step["reason"]), str(step["reason"]))
-    ids = " ".join(str(b).rsplit("/", 1)[-1][:8] for b in cast("list[str]", step["bound"]))
+    ids = " ".join(_bound(str(b)) for b in cast("list[str]", step["bound"]))
     detail = f" · {neutralise(str(step['detail']))}" if step["detail"] else ""
     return f"{what:<9} {ids + ' ' if ids else ''}{verdict}, {why}{detail}{_back(step)}"
 
@@ -157,6 +190,12 @@ def _cpe_step(step: Json) -> str:
     else:
         said = f"{step['verdict']}, {reason}{f' · {detail}' if detail else ''}"
     return f"{step['verb']:<9} {said}{_back(step)}"
+
+
+def _bound(address: str) -> str:
+    """Return what of a bound address is shown: an id of many digits by its beginning, a login or a name whole."""
+    key = neutralise(address.split("/", 3)[-1])
+    return key[:8] if _LONG_ID.fullmatch(key) else key
 
 
 def _back(step: Json) -> str:
@@ -184,13 +223,13 @@ def _whose(item: Json) -> str:
     return neutralise(str(item["cpe"] or item["service"] or f"item {item['n']}"))
 
 
-def _groups(items: Sequence[Json]) -> list[str]:
+def _groups(change: Json, items: Sequence[Json]) -> list[str]:
     groups: dict[tuple[str, str, str], list[Json]] = {}
     for item in items:
         state = str(item["state"])
         shown = state in _ALWAYS_NAMED or state == "accepted" or (item["cpe"] and state == "applied")
         reason = _because(item) if shown else ""
-        groups.setdefault((state, _word(item), reason), []).append(item)
+        groups.setdefault((state, _told(change, item), reason), []).append(item)
     order = list(_WORDS)
     lines = []
     for (state, word, reason), found in sorted(groups.items(), key=lambda g: order.index(g[0][0])):
@@ -205,7 +244,7 @@ def _groups(items: Sequence[Json]) -> list[str]:
 
 def _retry_hint(change: Json, items: Sequence[Json]) -> list[str]:
     """Return the commands that go on with a change: with what is set, and with what was not sent."""
-    states = {str(i["state"]) for i in items}
+    states = {str(i["state"]) for i in items if not _by_again(change, i)}
     over = change["finished_seq"] is not None and not str(change["action"]).startswith(("cpe-", "revert"))
     hints = [f"     > ispagent change retry {change['id']}"] if "set-not-enforced" in states else []
     return [*hints, f"     > ispagent change again {change['id']}"] if over and states & _AGAIN else hints
@@ -252,7 +291,7 @@ def items_text(change: Json) -> str:
         elif state in _WAIT or _recorded(item):
             word = _word(item)
         else:
-            word = f"{_word(item)} · {_because(item)}"
+            word = f"{_told(change, item)} · {_because(item)}"
         lines.append(f"{_whose(item)}: {word}")
     return "\n".join(lines)
 

@@ -292,7 +292,19 @@ CREATE INDEX intent_seq ON intent (seq);
 CREATE INDEX plan_intent ON plan (intent_id);
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9)
+V10 = """
+-- The change whose rest a plan asks for anew.
+ALTER TABLE plan ADD COLUMN again_of BLOB REFERENCES plan;
+CREATE INDEX plan_again ON plan (again_of) WHERE again_of IS NOT NULL;
+-- Answers of devices to connectors, which outrank what is read elsewhere; the newest are kept.
+CREATE TABLE answer (
+    target TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, told TEXT NOT NULL, by TEXT NOT NULL,
+    at_s INTEGER NOT NULL, PRIMARY KEY (target, kind, key)
+) WITHOUT ROWID;
+CREATE INDEX answer_at ON answer (at_s);
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

@@ -199,6 +199,8 @@ async def test_the_rest_of_a_batch_is_asked_for_again_by_its_id(tmp_path: Path) 
             ref_of(done): "applied",
             ref_of(stale): "stale",
         }
+        assert (over["state"], over["exit"]) == ("done in part", 4)
+        assert "DONE IN PART, 1 NOT SENT" in (await site.files.type("change", "show", over["id"])).out
         assert f"ispagent change again {over['id']}" in (await site.files.type("change", "show", over["id"])).out
 
         again = await site.files.type("change", "again", over["id"])
@@ -208,6 +210,12 @@ async def test_the_rest_of_a_batch_is_asked_for_again_by_its_id(tmp_path: Path) 
         ended = await site.apply(await site.show(new["id"]))
         assert {ref: s for ref, (s, _) in item_states(ended).items()} == {ref_of(stale): "applied"}
         assert "abuse" in str(ended["documents"][1])
+        now = await site.show(over["id"])
+        assert (now["state"], now["exit"], now["finished"]) == ("done", 0, True)
+        told = (await site.files.type("change", "show", over["id"])).out
+        assert f"stale, nothing sent, done since by {ended['id']}" in told
+        assert "change again" not in told
+        assert "NEED" not in told
 
 
 @pytest.mark.servers

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import trio
@@ -19,7 +19,7 @@ from agent.changes.journal import plans
 from agent.changes.journal.audit import subject_of
 from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.changes.journal.machine import ChangeState
-from agent.changes.journal.plans import ItemRow
+from agent.changes.journal.plans import NONE_AGAIN, DoneAgain, ItemRow
 from agent.model import ItemState, SuspensionReason
 from agent.store.vault import Vault
 
@@ -70,24 +70,25 @@ class ListedChange:
     row: PlanRow
     counts: Counter[ItemState]
     items: tuple[ItemRow, ...] = ()
+    again: Mapping[int, DoneAgain] = field(default_factory=dict)
 
     @property
     def state(self) -> ChangeState:
         """The change, folded."""
-        return plans.state_of(self.row, self.counts)
+        return plans.state_of(self.row, self.counts, self.again)
 
 
 def changes(reader: sqlite3.Connection, wanted: ChangeFilter) -> list[ListedChange]:
     """Return the changes that fit, those that were asked for last first."""
     found: list[ListedChange] = []
     for rows in _sliced(_plans(reader, wanted)):
-        counts = _counts(reader, rows)
+        counts, again = _counts(reader, rows), plans.done_again(reader, [row.plan_id for row in rows])
         for row in rows:
-            listed = ListedChange(row, counts.get(row.plan_id, Counter()))
+            listed = ListedChange(row, counts.get(row.plan_id, Counter()), again=again.get(row.plan_id, NONE_AGAIN))
             if wanted.states is not None and listed.state not in wanted.states:
                 continue
             if wanted.services is not None:
-                listed = ListedChange(row, listed.counts, _items_of(reader, row.plan_id, wanted.services))
+                listed = replace(listed, items=_items_of(reader, row.plan_id, wanted.services))
             found.append(listed)
             if len(found) >= wanted.limit:
                 return found

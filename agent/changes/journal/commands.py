@@ -90,6 +90,7 @@ class SavePlan:
     items: tuple[NewItem, ...]
     intent_record: Sealed
     plan_record: Sealed
+    again_of: bytes | None = None
 
     def run(self, tx: Tx) -> bool:
         """Return whether it is saved. False: another plan has that short id, and nothing was written."""
@@ -105,8 +106,8 @@ class SavePlan:
         seq = tx.append(Entry(LeafKind.PLAN, self.plan_id, self.digest, sealed=self.plan_record))
         tx.run(
             "INSERT INTO plan (plan_id, short, digest, envelope, intent_id, action, risk, reason, requester, made_s,"
-            " start_by_s, run_until_s, boot_id, start_by_boot, run_until_boot, reverts, head, hold, gate, gate_seq)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            " start_by_s, run_until_s, boot_id, start_by_boot, run_until_boot, reverts, again_of, head, hold, gate,"
+            " gate_seq) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             (
                 self.plan_id,
                 self.short,
@@ -124,6 +125,7 @@ class SavePlan:
                 self.start_by.boot_s,
                 self.run_until.boot_s,
                 self.reverts,
+                self.again_of,
                 self.head,
                 self.hold,
                 Gate.OPEN.value,

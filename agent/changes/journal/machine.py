@@ -234,6 +234,7 @@ class ChangeState(enum.Enum):
     ACCEPTED = "accepted, not provable"
     WAITING_FOR_DEVICE = "waiting for a device"
     NEEDS_YOU = "finished, needs you"
+    DONE_IN_PART = "done in part"
     NOTHING_CHANGED = "nothing changed"
     REVERTED = "reverted"
     REJECTED = "rejected"
@@ -260,6 +261,7 @@ EXIT_CODES: Mapping[ChangeState, int] = {
     ChangeState.ACCEPTED: 0,
     ChangeState.WAITING_FOR_DEVICE: 4,
     ChangeState.NEEDS_YOU: 4,
+    ChangeState.DONE_IN_PART: 4,
     ChangeState.NOTHING_CHANGED: 1,
     ChangeState.REVERTED: 1,
     ChangeState.REJECTED: 3,
@@ -280,8 +282,16 @@ _ALL_ONE = {
 _UNTOUCHED = {S.SKIPPED, S.STALE, S.SUPERSEDED, S.CANCELLED, S.EXPIRED, S.NOT_APPLIED}
 
 
+_OPEN = FAILED - {S.UNKNOWN}
+"""States of ended items that a person has to look at."""
+
+
 def fold(gate: Gate, items: Counter[ItemState]) -> ChangeState:
-    """Return what a change is, from its gate and the number of its items in each state."""
+    """Return what a change is, from its gate and the number of its items in each state.
+
+    A change needs a person where one of its items does; where some are done and nothing was sent of the others, or they
+    were taken back, it is done in part.
+    """
     if gate is not Gate.CONSUMED:
         return _GATE_STATES[gate]
     states = {state for state, count in items.items() if count and state not in _QUIET}
@@ -300,4 +310,4 @@ def fold(gate: Gate, items: Counter[ItemState]) -> ChangeState:
         return ChangeState.NOTHING_CHANGED
     if states <= _UNTOUCHED | {S.REVERTED}:
         return ChangeState.REVERTED
-    return ChangeState.NEEDS_YOU
+    return ChangeState.NEEDS_YOU if states & _OPEN else ChangeState.DONE_IN_PART

@@ -12,9 +12,10 @@ import re
 import sqlite3
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from agent.changes.journal.commands import PlanRow, read_plan_row
@@ -80,9 +81,46 @@ class Loaded:
         return state_of(self.row, Counter(r.state for r in self.rows.values()))
 
 
-def state_of(row: PlanRow, items: Counter[ItemState]) -> ChangeState:
-    """Return the state of a change: running until its run is over, since items may be taken back."""
-    state = fold(row.gate, items)
+@dataclass(frozen=True, slots=True)
+class DoneAgain:
+    """An item of which nothing was sent, and whose service a later change did. `state`: the item's own still."""
+
+    state: ItemState
+    change: str
+
+
+NONE_AGAIN: Final[Mapping[int, DoneAgain]] = MappingProxyType({})
+
+
+def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[bytes, dict[int, DoneAgain]]:
+    """Return the items of plans that a later ask for their rest did (`change again`), by plan and number."""
+    marks = ",".join("?" * len(plan_ids))
+    query = f"""
+    WITH RECURSIVE later (first, plan_id) AS (
+        SELECT again_of, plan_id FROM plan WHERE again_of IN ({marks})
+        UNION SELECT l.first, p.plan_id FROM plan p JOIN later l ON p.again_of = l.plan_id
+    )
+    SELECT l.first, i.n, i.state, p.short FROM later l
+    JOIN plan p ON p.plan_id = l.plan_id
+    JOIN item j ON j.plan_id = l.plan_id AND j.state IN ('applied', 'set-at-next-login')
+    JOIN item i ON i.plan_id = l.first AND i.service = j.service
+    WHERE i.state IN ('stale', 'cancelled', 'expired', 'not-applied')
+    """  # noqa: S608  # only question marks
+    found: dict[bytes, dict[int, DoneAgain]] = {}
+    for r in reader.execute(query, list(plan_ids)):
+        found.setdefault(bytes(r["first"]), {})[r["n"]] = DoneAgain(ItemState(r["state"]), r["short"])
+    return found
+
+
+def state_of(row: PlanRow, items: Counter[ItemState], again: Mapping[int, DoneAgain] = NONE_AGAIN) -> ChangeState:
+    """Return the state of a change: running until its run is over, since items may be taken back.
+
+    Args:
+        row: its plan.
+        items: how many are in each state.
+        again: those of which nothing was sent, and which a later change did: they are open no more.
+    """
+    state = fold(row.gate, items - Counter(one.state for one in again.values()))
     goes_on = row.gate is Gate.CONSUMED and row.finished_seq is None
     return ChangeState.RUNNING if goes_on and state is not ChangeState.WAITING_FOR_DEVICE else state
 
@@ -120,6 +158,11 @@ def signed(row: PlanRow) -> Plan:
 def _plan_in(envelope: bytes) -> Plan:
     """Return the plan in an envelope, kept by its bytes: each look at a change asks for it again."""
     return statements.decode_as_untrusted(Plan, envelopes.decode_untrusted(envelope))
+
+
+def state_now(reader: sqlite3.Connection, row: PlanRow) -> ChangeState:
+    """Return the state of a change, as the database has its items."""
+    return state_of(row, counts(reader, row), done_again(reader, [row.plan_id]).get(row.plan_id, NONE_AGAIN))
 
 
 def counts(reader: sqlite3.Connection, row: PlanRow) -> Counter[ItemState]:

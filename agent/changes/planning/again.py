@@ -18,13 +18,14 @@ from trust.policy import Action
 
 S = ItemState
 _RETURNS = frozenset({S.STALE, S.CANCELLED, S.EXPIRED, S.NOT_APPLIED})
+COMMANDS_SHOWN = 3
 _UNUSED = frozenset({Gate.EXPIRED, Gate.CANCELLED, Gate.VOID})
 """Gates of plans that were never used, and that nobody said no to."""
 _LEFT_OUT: Mapping[ItemState, str] = {
     S.APPLIED: "done",
     S.ACCEPTED: "accepted, not provable",
     S.SET_AT_NEXT_LOGIN: "set, holds at the next login",
-    S.SET_NOT_ENFORCED: "set, not enforced: ispagent change retry",
+    S.SET_NOT_ENFORCED: "set, not enforced",
     S.SKIPPED: "skipped then",
     S.SUPERSEDED: "a restore took its place",
     S.DIVERGED: "diverged: needs a person first",
@@ -37,10 +38,24 @@ _LEFT_OUT: Mapping[ItemState, str] = {
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A service of a change that is not asked for again, and why."""
+    """A service of a change that is not asked for again, and why. `command`: the one that is for it; "": none is."""
 
     service: str
     why: str
+    command: str = ""
+
+
+def _command(short: str, action: Action, state: ItemState, ref: str) -> str:
+    """Return the command for an item that `change again` leaves out, and that is not over; "": none is needed."""
+    match state:
+        case S.SET_NOT_ENFORCED:
+            return f"ispagent change retry {short}"
+        case S.NEEDS_A_PERSON:  # half of it stands, or a session was ended and nothing was written
+            return f"ispagent change show {short} --open, then ispagent change revert {short}"
+        case S.DIVERGED:  # somebody else wrote there since
+            return f"ispagent subscriber show {ref}, then ispagent change {action.value} {ref}"
+        case _:
+            return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +107,14 @@ def rest_of(loaded: Loaded, known: Collection[str]) -> RestOfChange:
         elif state in returns:
             refs.append(item.subject)
         else:
-            left_out.append(LeftOut(item.subject, _LEFT_OUT.get(state, state.value)))
+            command = _command(row.short, action, state, item.subject)
+            left_out.append(LeftOut(item.subject, _LEFT_OUT.get(state, state.value), command))
     if not refs:
-        raise RequestError(f"{row.short} has no rest: nothing of it is stale, cancelled, expired or not applied")
+        commands = dict.fromkeys(one.command for one in left_out if one.command)
+        instead = f"; of it there is: {'; '.join([*commands][:COMMANDS_SHOWN])}" if commands else ""
+        raise RequestError(
+            f"{row.short} has no rest: nothing of it is stale, cancelled, expired or not applied{instead}"
+        )
     reasons = (d.reason for i in loaded.items.items for d in i.desired if isinstance(d, ReasonChange))
     recorded = row.reason.lstrip("+-")
     reason = SuspensionReason(recorded) if recorded in set(SuspensionReason) else next(reasons, SuspensionReason.DEBT)

@@ -59,6 +59,8 @@ REST_S = 120.0
 LOOK_FROM = 11
 """A batch, by the risk classes."""
 _RESTORE = RiskClass.RESTORE.value
+_CLOSES = "rows of accounting are closed, none is deleted: each gets a stop time and the cause Stale-Session"
+_UNDO_CLOSING = "ispagent change revert opens the rows again; a session that a question ended stays ended"
 _MOVING = (ItemState.RUNNING, ItemState.UNKNOWN)
 
 
@@ -137,7 +139,11 @@ class Intake:
         ]
         scope = self._scope(ask, chosen, services, facts, pinned)
         if rest is not None:
-            scope = replace(scope, source=" · ".join(filter(None, (scope.source, rest.said()))))
+            scope = replace(
+                scope,
+                source=" · ".join(filter(None, (scope.source, rest.said()))),
+                again_of=plans.find(self.store.reader, ask.change).plan_id,
+            )
         plan_id = await self.previewer.preview(request, chosen, scope, pinned)
         if scope.standing and self.standings and plans.find(self.store.reader, plan_id.hex()).risk == _RESTORE:
             await self.standings.use(plan_id)
@@ -277,6 +283,8 @@ class Intake:
         if ask.action is Action.RESTORE and ask.reason is SuspensionReason.DEBT and not ask.alone:
             return self._restoring(active, chosen, pinned)
         if ask.action is not Action.SUSPEND or ask.reason is not SuspensionReason.DEBT:
+            if ask.settings:
+                return Scope(active, None, False, notes=_CLOSES, undo=_UNDO_CLOSING)
             return Scope(active, None, False, look=_cautions(chosen) if ask.action is Action.SET_PLAN else "")
         age = self._facts_age_s(chosen, facts)
         source = "no billing data" if age is None else f"billing data {age // 60} min old"

@@ -24,7 +24,15 @@ from agent.changes.journal.moments import moment_text, windows_text
 from agent.changes.journal.request import Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned, policy_for
 from agent.changes.planning.start import StartTimes, start_times
-from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, ClosesGhosts, NetworkState, UnreadableError
+from agent.connectors.base import (
+    WARNING,
+    AccessMethod,
+    AccessPlan,
+    CannotEnforce,
+    ClosesGhosts,
+    NetworkState,
+    UnreadableError,
+)
 from agent.inventory.book import as_previewed, not_there
 from agent.model import (
     Access,
@@ -134,7 +142,8 @@ class Scope:
     leaves room from `standing_turn_s` on (unix seconds). `notes`: what the targets' sessions have to say.
     `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`. `reason`: what the plan is for, where its
     items do not say. `run_for_s`: how long it may run once it started, seconds; None: as configured. `undo`: how it is
-    taken back; "": by `change revert`. `staged`: a tenth of the items, at least one, goes first.
+    taken back; "": by `change revert`. `again_of`: the change whose rest it asks for. `staged`: a tenth of the items,
+    at least one, goes first.
     """
 
     active_services: int
@@ -142,6 +151,7 @@ class Scope:
     facts_empty: bool
     own_revert_age_s: int | None = None
     reverts: bytes | None = None
+    again_of: bytes | None = None
     source: str = ""
     look: str = ""
     notes: str = ""
@@ -201,7 +211,9 @@ class Previewer:
         items = [self._item(c, read) async for c in InSlices(chosen)]
         if read.unread and not any(i.listed is Listed.CHANGE for i in items):
             raise next(iter(read.unread.values()))
-        scope = replace(scope, notes=" · ".join((*await _rejected(chosen, read), *_told(read))))
+        scope = replace(
+            scope, notes=_notes(*_warnings(items), scope.notes, *await _rejected(chosen, read), *_told(read))
+        )
         both = InSlices(zip(chosen, items, strict=True))
         again = [c async for c, item in both if item.steps and _again(c.wish, c.service, read)]
         if not all(verbs.suspends(c.wish) for c in again):
@@ -398,6 +410,7 @@ class Previewer:
                     start_by=Deadline(start_by * 60, start_by * 60 + boot, self.clock.boot_id),
                     run_until=Deadline(run_until * 60, run_until * 60 + boot, self.clock.boot_id),
                     reverts=scope.reverts,
+                    again_of=scope.again_of,
                     head=head,
                     hold=request.ask.hold,
                     items=rows,
@@ -600,6 +613,16 @@ async def _rejected(chosen: Sequence[Chosen], read: Readings) -> list[str]:
     refs = [ref for ref, state in states.items() if isinstance(state, NetworkState) and state.refused]
     more = f" and {len(refs) - NAMED} more" if len(refs) > NAMED else ""
     return [f"{len(refs)} rejected today by what is not the agent's: {', '.join(refs[:NAMED])}{more}"] if refs else []
+
+
+def _notes(*texts: str) -> str:
+    return " · ".join(filter(None, texts))
+
+
+def _warnings(items: Sequence[Item]) -> list[str]:
+    """Return the warnings of the items, each once, with the number of services that it is about."""
+    counts = Counter(text for item in items if (text := item.display.get(WARNING)))
+    return [f"WARNING: {text}{f' ({n} services)' if n > 1 else ''}" for text, n in counts.most_common()]
 
 
 def _other_tariff(service: Service, state: NetworkState | UnreadableError) -> str:

@@ -81,7 +81,7 @@ async def test_triggers(tmp_path: Path, sql: str, says: str) -> None:
         names = [r["name"] for r in tx.all("SELECT name FROM pragma_table_info('plan')")]
         plan: dict[str, object] = {name: b"" if name in ("head", "envelope") else 0 for name in names}
         plan |= {"plan_id": bytes(16), "digest": bytes(32), "intent_id": b"\0", "gate_seq": 1, "consumed_seq": 1}
-        plan |= {"reverts": None, "finished_seq": None}
+        plan |= {"reverts": None, "again_of": None, "finished_seq": None}
         tx.run(f"INSERT INTO plan VALUES ({','.join('?' * len(plan))})", list(plan.values()))
         tx.run("INSERT INTO item VALUES (?, 1, x'', NULL, NULL, 'planned', 2, '', '')", (bytes(16),))
         tx.run("INSERT INTO step VALUES (?, 1, 1, 'forward', 1, 1, x'', x'', 1, '', '', '')", (bytes(16),))

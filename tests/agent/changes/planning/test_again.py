@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow, SetGate
-from agent.changes.journal.machine import Gate
+from agent.changes.journal.machine import EXIT_CODES, ChangeState, Gate
 from agent.changes.journal.request import Ask, RequestError, check_ask, local
 from agent.model import SuspensionReason, TariffChange
 from agent.store.errors import RefusedCommandError
@@ -45,6 +46,8 @@ async def test_the_rest_is_a_plan_of_its_own_with_its_own_approval(tmp_path: Pat
     desk = Desk()
     async with office_in(tmp_path, desk) as office:
         old = await half_done(office, desk, Ask(Action.SUSPEND, ("C-1", "C-2/home"), reason=SuspensionReason.ABUSE))
+        old = plans.find(office.store.reader, old.short)
+        assert plans.state_now(office.store.reader, old) is ChangeState.NEEDS_YOU
         row = await asked(office, Ask(Action.SUSPEND, change=old.short))
         assert listed(office, row) == {"C-2/home": "planned"}
         assert (row.gate, row.reason) == (Gate.OPEN, "+abuse")
@@ -53,6 +56,10 @@ async def test_the_rest_is_a_plan_of_its_own_with_its_own_approval(tmp_path: Pat
         await approved(office, row)
         await work(office, lambda: finished(office) == 2)
         assert listed(office, row) == {"C-2/home": "applied"}
+        state = plans.state_now(office.store.reader, old)
+        assert (state, EXIT_CODES[state]) == (ChangeState.DONE, 0), "what it left out was done since"
+        done = plans.done_again(office.store.reader, [old.plan_id])[old.plan_id]
+        assert {n: one.change for n, one in done.items()} == {2: row.short}
         with pytest.raises(RequestError, match="has no rest"):
             await asked(office, Ask(Action.SUSPEND, change=row.short))
 
@@ -98,6 +105,26 @@ async def test_what_is_not_over_or_was_rejected_or_is_another_verb_is_refused(tm
             await asked(office, Ask(Action.RESTORE, change=other.short))
         with pytest.raises(RefusedCommandError, match="there is no change"):
             await asked(office, Ask(Action.SUSPEND, change="ZZZZZ"))
+
+
+@pytest.mark.parametrize(
+    ("state", "command"),
+    [
+        ("set-not-enforced", "ispagent change retry {0}"),
+        ("needs-a-person", "ispagent change show {0} --open, then ispagent change revert {0}"),
+        ("diverged", "ispagent subscriber show C-2/home, then ispagent change suspend C-2/home"),
+    ],
+)
+async def test_what_needs_a_person_comes_with_its_command(tmp_path: Path, state: str, command: str) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        old = await half_done(office, desk, Ask(Action.SUSPEND, ("C-1", "C-2/home"), reason=SuspensionReason.ABUSE))
+        con = office.store._con
+        for trigger in ("item_way", "item_event"):
+            con.execute(f"DROP TRIGGER {trigger}")
+        con.execute("UPDATE item SET state = ? WHERE plan_id = ? AND n = 2", (state, old.plan_id))
+        with pytest.raises(RequestError, match=re.escape(command.format(old.short))):
+            await asked(office, Ask(Action.SUSPEND, change=old.short))
 
 
 async def test_a_service_that_is_gone_is_named(tmp_path: Path) -> None:
