@@ -357,7 +357,7 @@ class CannotEnforce:
 
 
 WARNING: Final = "warning"
-"""Key of an access plan's display: a text that the preview shows on a line of its own, counted over a batch."""
+"""Key of an access plan's display: a warning, for a line of its own in the preview."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ class RadiusAccess:
         return missing
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what `judge` needs: the sessions, where there is none the answers of NAS, and the rows of now."""
+        """Return the sessions, the answers of NAS if there is none, and the rows of now."""
         if enforce.address not in seen:
             return [enforce.address]
         if not self._judged(enforce, seen[enforce.address]):
@@ -374,7 +374,7 @@ class RadiusAccess:
         return self._inferred(enforce, sessions, seen, told)
 
     def _judge_none(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
-        """Judge where accounting has no session: the old one ended, or every NAS denies having one.
+        """Judge without a session in accounting: the old one ended, or every NAS denies it.
 
         Nobody says that no session began since: its Start may be lost. The detail names the evidence, and no more.
         """
@@ -395,7 +395,7 @@ class RadiusAccess:
         return Judgement(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text(ages))
 
     def _with_next_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgement) -> Judgement:
-        """Return a judgement by sessions, corrected by the rows of now: staff may have edited them since the write."""
+        """Return a judgement by sessions, corrected by the rows of now: staff may have edited them."""
         login, active = self._login(enforce), self._is_active(enforce)
         user = seen[self._user(login)]
         marked = any(map(self._is_marker, fields_of(user.value)))

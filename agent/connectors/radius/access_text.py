@@ -22,7 +22,7 @@ def now_text(sessions: Collection[Mapping[str, str]], at_s: int, nas_names: Mapp
 
 
 def none_known_text(asked: Mapping[str, int]) -> str:
-    """Return what is known where accounting has no session. `asked`: how long ago each NAS denied one, seconds."""
+    """Return the evidence of no session. `asked`: the age of each NAS' denial, seconds."""
     if not asked:
         return "its old session is gone, and accounting has no other: it holds at the next login"
     names, ago = ", ".join(asked), age_text(max(asked.values()))
@@ -49,7 +49,7 @@ def ghost_rows_text(rows: Collection[Mapping[str, str]], at_s: int, nas_names: M
 
 
 def may_live_text(rows: Collection[Mapping[str, str]], nas_names: Mapping[str, str]) -> str:
-    """Return a warning of rows that accounting never updated since their start: they may be of living sessions."""
+    """Return a warning of rows without an update since their start: their sessions may be alive."""
     never = [s for s in rows if not s.get("heard") or s.get("heard") == s.get("since")]
     names = ", ".join(sorted({nas_names.get(s.get("nas", ""), "?") for s in never}))
     if not never:

@@ -380,7 +380,7 @@ class RoutedAccess:
         return Judgement(Enforced.YES, ProofReason.SEEN, "; ".join(told)) if told else None
 
     def _with_lists(self, enforce: Enforcement, seen: Mapping[Address, Seen], found: Judgement) -> Judgement:
-        """Return a judgement of nobody online with the routers whose own lists say so: where all do, that is proven."""
+        """Return a judgement of nobody online, with the lists of the routers: all of them prove it."""
         login = self._login(enforce)
         read = [target for target in self._could_hold() if self._active(target, login) in seen]
         if found.how != ProofReason.NONE_KNOWN or not read:

@@ -67,7 +67,7 @@ def examine(connection: Connection, target: SqlTarget) -> Examined:
 
 
 def missing_to_close(connection: Connection, target: SqlTarget) -> tuple[SqlMeaning, ...]:
-    """Return the privileges that the agent lacks to close rows of radacct whose session is over.
+    """Return the missing privileges to close rows of radacct.
 
     Raises:
         DRIVER_ERRORS: the connection broke.
