@@ -99,7 +99,7 @@ class Reach(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What a connector can promise.
+    """Promises of a connector.
 
     `conditional`: a write happens only if the resource still reads *before*, atomically; otherwise it is checked, then
     written, and the preview says so. `settle_s`: how long after its carrier was closed a command may still take effect.
@@ -302,7 +302,7 @@ class KnowsAbsence(Protocol):
 
 
 class CheckResult(enum.Enum):
-    """What came of a check."""
+    """The result of a check."""
 
     OK = "ok"
     WARNING = "warning"
