@@ -110,7 +110,7 @@ class Pacing:
     usual: int
 
     def pace(self) -> Pace:
-        """Return what the plan's head says of it."""
+        """Return the text for the head of the plan."""
         least = self.stop_failed_least if self.stop_failed_percent else 1
         return Pace(self.per_target_per_s, self.stop_failed_percent, self.stop_lost_sessions, least)
 
@@ -139,10 +139,10 @@ class Scope:
     """What the risk class is judged by, beside the items. Ages in seconds; None: not known or not used.
 
     `matched_payment`: of each subject, since its suspension; `standing`: an authority for that is in force, whose rate
-    leaves room from `standing_turn_s` on (unix seconds). `notes`: what the targets' sessions have to say.
+    leaves room from `standing_turn_s` on (unix seconds). `notes`: of the targets' sessions.
     `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`. `reason`: what the plan is for, where its
     items do not say. `run_for_s`: how long it may run once it started, seconds; None: as configured. `undo`: how it is
-    taken back; "": by `change revert`. `again_of`: the change whose rest it asks for. `staged`: a tenth of the items,
+    taken back; "": by `change revert`. `again_of`: the change of which it is the rest. `staged`: a tenth of the items,
     at least one, goes first.
     """
 
