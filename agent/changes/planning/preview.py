@@ -110,7 +110,7 @@ class Pacing:
     usual: int
 
     def pace(self) -> Pace:
-        """Return the text for the head of the plan."""
+        """Return the pace for the head of a plan."""
         least = self.stop_failed_least if self.stop_failed_percent else 1
         return Pace(self.per_target_per_s, self.stop_failed_percent, self.stop_lost_sessions, least)
 
