@@ -372,6 +372,8 @@ def _lore(seven: bool) -> dict[str, Lore]:
             defaults={"disabled": "false", "mtu": "1500"},
         ),
         "/interface/ethernet": Lore(kinds={"name": v.nonempty, "mac-address": v.mac}, state={"running": "true"}),
+        "/interface/ethernet/switch": Lore(kinds={"name": v.nonempty, "l3-hw-offloading": v.flag}),
+        "/interface/ethernet/switch/port": Lore(kinds={"name": v.nonempty, "l3-hw-offloading": v.flag}),
         "/interface/list": Lore(
             state={"builtin": "false", "dynamic": "false"},
             unique=(("name",),),

@@ -25,12 +25,12 @@ from lab.router.limits import HISTORY_MAX, SESSIONS_MAX
 from lab.router.observed import Observed
 from lab.router.packets import Packets
 from lab.router.ppp import ACTIVE, BINDINGS, Access, Cpe
+from lab.router.safe_mode import HISTORY, SafeMode
 from lab.router.state import RouterState
 from lab.router.store import Event
 from lab.router.table import Row
 from lab.router.verbs import Answer, Command, Special, User
 
-_HISTORY: Final = "/system/history"
 _USERS_ONLINE: Final = "/user/active"
 _TIMED: Final = ("/ip/firewall/address-list", "/ipv6/firewall/address-list")
 _PAST: Final = {"add": "added", "remove": "removed", "move": "moved"}
@@ -89,8 +89,12 @@ class Router(RouterState):
         self.hotspot = Hotspot(self, self.flows, gate, self.dhcp.address_of)
         self.hosts = Hosts(self.store, self.flows)
         self.packets = Packets(self.store, self.flows, (self.access, self.hotspot, self.dhcp, self.hosts))
+        self.safe_mode = SafeMode(self, self.take_away)
         self.specials: dict[str, Special] = {
             "/system/reboot": self._reboot_command,
+            "/safe-mode/take": self._take_safe_mode,
+            "/safe-mode/release": lambda _, __: self._done(self.safe_mode.release),
+            "/safe-mode/unroll": lambda _, __: self._done(self.safe_mode.unroll),
         }
         self._describe()
         self._first_rows(identity, ports, with_services=with_services)
@@ -121,7 +125,7 @@ class Router(RouterState):
         }
         computed["/system/license"] = lambda _: {"software-id": self.software_id, "nlevel": "6", "features": ""}
         computed["/system/device-mode"] = lambda _: dict(self.device_mode)
-        computed["/safe-mode"] = lambda _: {"enabled": "false"}
+        computed["/safe-mode"] = lambda _: {"enabled": "true" if self.safe_mode.held_by else "false"}
         for path in _TIMED:
             computed[path] = self._remaining
         Observed(self.store, self.version, self.board, lambda: self.cpu_load, self.date_time).describe()
@@ -360,6 +364,7 @@ class Router(RouterState):
     def disconnect(self, active: Row | None) -> None:
         """A connection that was taken is gone."""
         self._connections -= 1
+        self.safe_mode.ended(active.id if active else "")
         if active is not None and self.store.table(_USERS_ONLINE).get(active.id) is active:
             self.store.remove(_USERS_ONLINE, active)
 
@@ -374,10 +379,10 @@ class Router(RouterState):
 
     def note(self, command: Command, user: User) -> None:
         """Remember a change in /system/history; RouterOS keeps the last hundred."""
-        table = self.store.table(_HISTORY)
+        table = self.store.table(HISTORY)
         what = " ".join(command.path.split("/")[-2:])
-        self.store.insert(
-            _HISTORY,
+        entry = self.store.insert(
+            HISTORY,
             {
                 "action": f"{what.strip()} {_PAST.get(command.verb, 'changed')}",
                 "by": user.name,
@@ -385,8 +390,9 @@ class Router(RouterState):
                 "time": self.date_time(),
             },
         )
+        self.safe_mode.changed(entry)
         while len(table) > HISTORY_MAX:
-            self.store.remove(_HISTORY, next(iter(table)))
+            self.store.remove(HISTORY, next(iter(table)))
 
     # --- restarts -----------------------------------------------------------------------------------------------------
 
@@ -400,9 +406,9 @@ class Router(RouterState):
                 # leases are kept on disk, and who is logged in goes with its connection
                 if row.dynamic and path not in (_USERS_ONLINE, LEASES):
                     self.store.remove(path, row)
-        history = self.store.table(_HISTORY)
+        history = self.store.table(HISTORY)
         for row in list(history):
-            self.store.remove(_HISTORY, row)
+            self.store.remove(HISTORY, row)
         for _, table in self.store.tables():
             table.renumber()
         self.pools.forget()
@@ -412,6 +418,15 @@ class Router(RouterState):
         self._booted = self._up_at
         for act in tuple(self.on_restart):
             act()
+
+    def _take_safe_mode(self, args: Mapping[str, str], user: User) -> Answer:
+        self.safe_mode.take(user.session)
+        return Answer()
+
+    @staticmethod
+    def _done(act: Callable[[], None]) -> Answer:
+        act()
+        return Answer()
 
     def _reboot_command(self, args: Mapping[str, str], user: User) -> Answer:
         self.reboot()

@@ -29,9 +29,13 @@ _STATE: Final = (
     "/user/active",
 )  # fmt: skip
 # a virtual router has none, so no recorded tree has it; version 6 shows its health in one row
-HARDWARE: Final = {
-    "/system/routerboard": ("export", "get", "print", "upgrade"),
-    "/system/health": ("export", "find", "get", "print"),
+_SHOWS: Final = frozenset(("value-name", "number", "proplist", "where"))
+_SETS: Final = frozenset(("l3-hw-offloading", "name", "numbers"))
+HARDWARE: Final[Mapping[str, Mapping[str, frozenset[str]]]] = {
+    "/system/routerboard": dict.fromkeys(("export", "get", "print", "upgrade"), _SHOWS),
+    "/system/health": dict.fromkeys(("export", "find", "get", "print"), _SHOWS),
+    "/interface/ethernet/switch": dict.fromkeys(("find", "get", "print"), _SHOWS) | {"set": _SETS},
+    "/interface/ethernet/switch/port": dict.fromkeys(("find", "get", "print"), _SHOWS) | {"set": _SETS},
 }
 # what the manual of its time has ("DHCP", "Leases") and the project leaves out: arguments, verbs
 _SIX_MORE: Final = {
@@ -187,9 +191,9 @@ class Facts:
         row = rows.get(path)
         verbs: dict[str, frozenset[str]]
         texts: dict[str, str] = {}
-        if path in HARDWARE:
-            verbs = {v: frozenset(("value-name", "number", "proplist")) for v in HARDWARE[path]}
-            if self.version[0] < 7:
+        if path in HARDWARE and (self.version[0] >= 7 or not entry):
+            verbs = dict(HARDWARE[path])
+            if self.version[0] < 7 and path == "/system/health":
                 verbs.pop("find", None)
         elif self.version[0] < 7 and path not in _STATE:
             verbs = _six_verbs(path, entry)

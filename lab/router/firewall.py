@@ -54,7 +54,10 @@ def of_family(path: str, family: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """A packet from a subscriber. `source_mac` and the interfaces may be unknown (empty)."""
+    """A packet from a subscriber. `source_mac` and the interfaces may be unknown (empty).
+
+    `bridge`: the one that its session is bridged into; empty for a session that is routed.
+    """
 
     source: str
     destination: str
@@ -65,6 +68,7 @@ class Packet:
     out_interface: str = ""
     source_mac: str = ""
     nat_state: str = ""
+    bridge: str = ""
 
     @property
     def family(self) -> int:

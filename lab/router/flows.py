@@ -16,6 +16,8 @@ from lab.router.table import Row
 
 # addresses of the documentation ranges (RFC 5737, RFC 3849), standing for the internet
 INTERNET: Final = "203.0.113.80"
+BRIDGE: Final = "/interface/bridge"
+SWITCH: Final = "/interface/ethernet/switch"
 INTERNET6: Final = "2001:db8:ffff::80"
 
 
@@ -23,7 +25,8 @@ INTERNET6: Final = "2001:db8:ffff::80"
 class Line:
     """Where a subscriber is: its addresses (none: not online, `why_not` says why), interface, MAC and flows.
 
-    `flows` are the connections it opened; those since removed are among them.
+    `flows` are the connections it opened; those since removed are among them. `bridge`: the one that its session is
+    bridged into (BCP).
     """
 
     name: str
@@ -32,6 +35,7 @@ class Line:
     mac: str = ""
     flows: tuple[Row, ...] = ()
     why_not: str = ""
+    bridge: str = ""
 
     def address(self, family: int) -> str:
         """Its address of a family, 4 or 6, or empty."""
@@ -102,17 +106,34 @@ class Flows:
             in_interface=line.interface,
             out_interface=self._firewall.uplink(),
             source_mac=line.mac,
+            bridge=line.bridge,
         )
 
     def _judge(self, packet: Packet) -> Walk:
-        """Judge a packet by raw, then by a hotspot's own rules, then by the filter."""
+        """Judge a packet by raw, then by a hotspot's own rules, then by the filter; unless the switch routes it."""
+        if self._offloaded(packet):
+            return Walk(out=True, action="l3-hw-offloading", comment="routed by the switch", menu=SWITCH)
+        if packet.bridge:
+            return Walk(out=True, action="bridge", comment=f"bridged into {packet.bridge}", menu=BRIDGE)
         ended = self._firewall.judge(packet)
         if ended.menu and not ended.out and "/raw" in ended.menu:
             return ended
         return self._gate.holds_back(packet) or ended
 
     def _moved(self, packet: Packet) -> Walk | None:
-        return self._firewall.moved(packet)
+        return None if self._offloaded(packet) else self._firewall.moved(packet)
+
+    def _offloaded(self, packet: Packet) -> bool:
+        """Tell whether a switch chip routes a packet, past the CPU and so past every rule and queue.
+
+        A packet of a PPP session never is, and none is where the port of the way out is left out.
+        """
+        if not packet.in_interface or packet.in_interface.startswith("<") or not self._store.find_model(SWITCH):
+            return False
+        on = any(row.props.get("l3-hw-offloading") in ("true", "yes") for row in self._store.table(SWITCH))
+        ports = self._store.table(f"{SWITCH}/port") if on else ()
+        left_out = {row.props.get("name", "") for row in ports if row.props.get("l3-hw-offloading") in ("false", "no")}
+        return on and packet.out_interface not in left_out
 
     def meets(self, line: Line, source: str, destination: str = "", protocol: str = "tcp", port: int = 443) -> Verdict:
         """Judge a line's packet to the internet, as one of a new connection and of the one that it had before."""

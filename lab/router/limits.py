@@ -24,3 +24,6 @@ JUMPS_MAX: Final = 256
 SCRIPT_DEPTH_MAX: Final = 40
 # the longest listing recorded has 13,173 bytes, and 40 nested calls double theirs 40 times. Chosen arbitrarily between
 SCRIPT_LISTING_BYTES_MAX: Final = 4 << 20
+
+# how long after its session is gone a safe mode is undone, as it was measured
+SAFE_MODE_UNDO_S: Final = 2.0

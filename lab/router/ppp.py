@@ -527,7 +527,8 @@ def _line_of(cpe: Cpe) -> Line:
     if session is None:
         return Line(cpe.login, mac=cpe.mac, why_not=cpe.refused)
     flows = (session.flow,) if session.flow else ()
-    return Line(cpe.login, (session.address,), session.interface, cpe.mac, flows)
+    bridge = session.terms.profile.props.get("bridge", "")
+    return Line(cpe.login, (session.address,), session.interface, cpe.mac, flows, bridge=bridge)
 
 
 def _span(part: str) -> tuple[int, int] | None:

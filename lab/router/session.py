@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from lab.router.device import Router
@@ -250,7 +250,8 @@ class ApiSession:
             raise Trap("not enough permissions (9)")
         if tag in self._following:
             raise Trap("failure: already executing command with this tag", 5)
-        return run(self._router, parse_command(words), user)
+        own = replace(user, session=self._active.id if self._active else "")
+        return run(self._router, parse_command(words), own)
 
     def _start(self, answer: Answer, follow: Follow, tag: str) -> bytes:
         due = self._router.now() + follow.every_ms / 1000 if follow.every_ms else None

@@ -107,6 +107,10 @@ class Store:
         """All tables that were made so far."""
         yield from list(self._tables.items())
 
+    def singles(self) -> Iterator[tuple[str, Row]]:
+        """All menus of one row that were asked for so far."""
+        yield from list(self._singles.items())
+
     # --- reading ------------------------------------------------------------------------------------------------------
 
     def view(self, path: str, row: Row) -> dict[str, str]:

@@ -44,10 +44,11 @@ _CHANGEABLE: Final = frozenset(("/ip/firewall/address-list", "/ipv6/firewall/add
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who a session belongs to; `policies` are those held now."""
+    """Who a session belongs to; `policies` are those held now, `session` is the `.id` in /user/active."""
 
     name: str
     policies: frozenset[str]
+    session: str = ""
 
 
 @dataclass(frozen=True, slots=True)
