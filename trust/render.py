@@ -44,6 +44,7 @@ _ENTRY: Final = "as-previewed"
 _READ: Final = "as-read"
 """Likewise: that a resource, which is not written, reads as the preview did."""
 _RESTS_ON_SHOWN: Final = 3
+_OPEN_SHOWN: Final = 4
 _MIXED: Final = " [mixed scripts]"
 _SCRIPTS: Final = ("LATIN", "CYRILLIC", "GREEK")
 # Letters and marks that show nothing, though their category is not "format"
@@ -252,6 +253,7 @@ def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("GUARD", _guard_lines([item]), width),
         *_lines("EFFECT", _effect_lines(item), width),
         *_lines("AFTER", _shown(item.display, "after"), width),
+        *_lines("OPEN", _shown(item.display, "open"), width),
         *_lines("PROOF", _shown(item.display, "proof") or _enforce(item), width),
         *_lines("STOP", [_TAKEN_BACK] if plan.on_failure is OnFailure.REVERT else [], width),
         *_lines("UNDO", [*undo, *_undo_lines(item)], width),
@@ -314,6 +316,7 @@ def _many(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("RECORD", _record_lines(change), width),
         *_lines("GUARD", _guard_lines(change), width),
         *_lines("EFFECT", _effect_many(change), width),
+        *_lines("OPEN", _open_many(change), width),
         *_lines("PACE", [_join(_pace(items), *_shown(head, "pace"))], width),
         *_lines("STOP", [_join(*_stop(plan, items), *_shown(head, "stop"))], width),
         *_lines("UNDO", _shown(head, "undo"), width),
@@ -324,6 +327,13 @@ def _many(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
 def _counted(items: Iterable[Item], key: str) -> list[str]:
     counts = Counter(neutralise(i.display[key]) for i in items if i.display.get(key))
     return [f"{name} {n}" if key == "nas" else f"{n} {name}" for name, n in counts.most_common()]
+
+
+def _open_many(items: Iterable[Item]) -> list[str]:
+    """Return what may let people out, with how many it is said of: most of a batch have the same."""
+    counts = Counter(neutralise(i.display["open"]) for i in items if i.display.get("open")).most_common()
+    rest = sum(n for _, n in counts[_OPEN_SHOWN:])
+    return [*(f"{n}: {text}" for text, n in counts[:_OPEN_SHOWN]), *([f"{rest} others: see each"] if rest else [])]
 
 
 def item_name(item: Item) -> str:

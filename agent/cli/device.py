@@ -134,7 +134,7 @@ def _print_trials(one: Json) -> None:
             mend = f" · {trial['mend']}" if trial["mend"] else ""
             lines[f"{where}: {who}: {trial['text']} [{trial['code']}]{mend}"] = None
         for text in cast("list[str]", trial["not_checked"]):
-            lines[f"{where}: not checked: {text}"] = None
+            lines[f"{where}: {text if text.startswith('open: ') else f'not checked: {text}'}"] = None
     for line in lines:
         print(neutralise(line))
 

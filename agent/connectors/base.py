@@ -361,6 +361,29 @@ WARNING: Final = "warning"
 
 
 @dataclass(frozen=True, slots=True)
+class WayOut:
+    """Something beside the rules that were judged by which a suspended subscriber may get out.
+
+    `text` names it, in a few words. `refuses`: it surely defeats the suspension. `mend`: one sentence, what to do; "":
+    nothing is known. `known`: it was read and is open; False: nobody looked.
+    """
+
+    text: str
+    refuses: bool
+    mend: str
+    known: bool = True
+
+    @property
+    def told(self) -> str:
+        """The text for a preview: `open: …` or `not checked: …`."""
+        return f"{'open' if self.known else 'not checked'}: {self.text}"
+
+
+OPEN: Final = "open"
+"""In an access plan's `display`: what may let a suspended subscriber out, each told way after a `; `."""
+
+
+@dataclass(frozen=True, slots=True)
 class AccessPlan:
     """An access method's answer: steps that make the state real, how enforcement is judged, and texts for the preview.
 

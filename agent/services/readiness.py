@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from agent.connectors.base import AccessMethod, CannotEnforce, DeviceMethod, Example, OnDevices, UnreadableError
+from agent.connectors.base import OPEN, AccessMethod, CannotEnforce, DeviceMethod, Example, OnDevices, UnreadableError
 from agent.model import Access, Seen, Service, ServiceState
 from agent.reasons import AnyReason, ExplainedReason, MethodReason, TargetReason, explain
 from agent.runtime.clock import Clock
@@ -159,8 +159,8 @@ def _trial(method: AccessMethod, service: Service, read: Readings) -> Trial:
     plan = method.plan(ServiceState(Access.SUSPENDED, service.tariff), service, read.seen)
     if isinstance(plan, CannotEnforce):
         return Trial(service.ref, TrialState.REFUSED, plan.detail, plan.reason, _mend(plan.reason))
-    told = plan.display.get("not_checked", "")
-    return Trial(service.ref, TrialState.KEPT, plan.display.get("after", ""), not_checked=(told,) if told else ())
+    told = tuple(text.removeprefix("not checked: ") for text in plan.display.get(OPEN, "").split("; ") if text)
+    return Trial(service.ref, TrialState.KEPT, plan.display.get("after", ""), not_checked=told)
 
 
 def _weighed(trials: Collection[Trial], example: Example | None) -> tuple[Trial, ...]:

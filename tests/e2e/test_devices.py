@@ -166,7 +166,7 @@ async def test_a_user_that_may_not_write_is_said_in_the_preview_and_refused_befo
 
 async def test_a_busy_router_is_spared_until_its_cpu_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item, "SPARE_S", 0.1)
-    monkeypatch.setattr(line, "CPU_S", 0.0)
+    monkeypatch.setattr(line, "SPARED_S", 0.0)
     async with network(tmp_path) as net:
         router = net.routers["edge-1"]
         router.cpu_load = 97

@@ -59,7 +59,7 @@ RISK   LOW · 1 approver · not maria · until 09:34 · run until 2025-10-09 09:
 
 
 def test_every_text_of_the_display_is_shown():
-    display = {k: f"<{k}>" for k in ("title", "why", "now", "after", "undo", "other_services")}
+    display = {k: f"<{k}>" for k in ("title", "why", "now", "after", "open", "undo", "other_services")}
     shown = preview(item(display=display), display={"source": "<source>", "asked_at": "<at>"})
     for key in (*display, "source", "at"):
         assert f"<{key}>" in shown
@@ -226,6 +226,17 @@ def test_why_of_many_is_said_once_where_it_is_the_same_and_by_the_list_where_not
     assert "and 44 more; each one's reason: --list" in different
     few = preview(*(paid(n, f"paid {n} days ago") for n in range(1, 4)), width=400)
     assert "3 paid: C-1 (paid 1 days ago), C-2 (paid 2 days ago), C-3 (paid 3 days ago)" in few
+
+
+def test_what_may_let_people_out_is_said_once_of_all_who_have_it():
+    """Of many: a preview that nobody can read names no way out. What is in no text of the display is not invented."""
+    same = [item(n=n, subject=f"C-{n}", display={"open": "not checked: SOCKS"}) for n in (1, 2, 3)]
+    other = item(n=4, subject="C-4", display={"open": "open: DNS"})
+    shown = preview(*same, other, width=200)
+    assert "OPEN   3: not checked: SOCKS\n       1: open: DNS\n" in shown
+    many = [item(n=n, subject=f"C-{n}", display={"open": f"way {n}"}) for n in range(1, 8)]
+    assert "3 others: see each" in preview(*many, width=200)
+    assert "OPEN" not in preview(item(n=1), item(n=2, subject="C-2"))
 
 
 def test_large_groups_are_counted_not_poured_out():

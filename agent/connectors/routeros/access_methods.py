@@ -12,6 +12,8 @@ from agent.connectors.routeros.hotspot_access import HotspotAccess
 from agent.connectors.routeros.multi_router import SeveralAccess
 from agent.connectors.routeros.schema import DhcpMethod, HotspotMethod, PppMethod, StaticMethod
 from agent.connectors.routeros.static_access import StaticAccess
+from agent.connectors.routeros.ways_access import WaysAccess
+from agent.connectors.routeros.ways_out import SubscriberKind, Suspended
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod, DeviceMethod
@@ -31,4 +33,26 @@ def access_method_of(method: RouterMethod) -> AccessMethod:
     Of one router too: a change that was planned on two is judged then by an access method that knows what it lacks.
     """
     targets = (method.target, *method.also_on)
-    return SeveralAccess([_METHODS[type(method)](replace(method, target=target, also_on=())) for target in targets])
+    parts = [_on_router(replace(method, target=target, also_on=())) for target in targets]
+    return SeveralAccess(parts, alone=method.only_these_routers)
+
+
+def _on_router(method: RouterMethod) -> DeviceMethod:
+    return WaysAccess(_METHODS[type(method)](method), _suspended(method))
+
+
+def _suspended(method: RouterMethod) -> Suspended:
+    """Return how a method's section suspends, on the router that it names."""
+    target, most = method.target, method.garden_most
+    match method:
+        case PppMethod():
+            return Suspended(target, SubscriberKind.PPP, profile=method.suspended_profile, garden_most=most)
+        case HotspotMethod():
+            return Suspended(target, SubscriberKind.HOTSPOT, profile=method.suspended_profile, garden_most=most)
+        case DhcpMethod():
+            lists = tuple(filter(None, (method.suspended_list,)))
+            return Suspended(target, SubscriberKind.DHCP, lists, garden_most=most)
+        case StaticMethod():
+            lists = tuple(filter(None, (method.suspended_list,)))
+            queue = bool(method.suspended_limit)
+            return Suspended(target, SubscriberKind.STATIC, lists, by_queue=queue, garden_most=most)

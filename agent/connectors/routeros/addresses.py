@@ -31,6 +31,8 @@ And what is looked up:
 * `hotspot/binding/MAC`: the ip-bindings of that client, their place -> their properties; `hotspot/binding/all`: all.
 * `hotspot/logins/all`: in which ways the hotspots that are on let somebody in, the name of a profile -> its `login-by`.
 * `ppp/aaa/all`: whether PPP asks RADIUS.
+* `ways/WAY`: what may let a suspended subscriber out beside the rules (`ways_out`): the rows of a few menus,
+  `PATH NUMBER` -> properties; of a menu that the router refuses to show, why.
 * `online/all`: everybody with an open PPP session, name -> how many.
 """
 
@@ -90,6 +92,7 @@ class RouterResource(enum.Enum):
     QUEUES = "queue/order"
     LEASED = "dhcp/leased"
     AAA = "ppp/aaa"
+    WAYS = "ways"
     ONLINE = "online"
 
 

@@ -24,6 +24,7 @@ from agent.config_schema import (
     whole,
 )
 from agent.connectors.routeros.schema import (
+    GARDEN_MOST,
     DhcpMethod,
     HotspotMethod,
     PppMethod,
@@ -71,6 +72,20 @@ def _on_routers(section: str, what: str) -> tuple[Key, ...]:
     return (
         Key(section, "target", router, REQUIRED, f"The router on which {what} stand."),
         Key(section, "also_on", others, [], "Other routers that serve the same subscribers."),
+        Key(
+            section,
+            "only_these_routers",
+            YES_NO,
+            False,
+            "No other router serves them; else each preview names others as not checked.",
+        ),
+        Key(
+            section,
+            "garden_most",
+            whole(1, 1 << 32),
+            GARDEN_MOST,
+            "How many public addresses a garden of suspended subscribers may hold; a larger one refuses a suspension.",
+        ),
     )
 
 
@@ -131,6 +146,13 @@ KEYS: Final[tuple[Key, ...]] = (
         whole(0, 100),
         80,
         "Changes wait while its CPU is at this load or above, percent. 0: never.",
+    ),
+    Key(
+        "routeros.NAME",
+        "wait_for_safe_mode",
+        YES_NO,
+        True,
+        "Changes wait while a colleague's safe mode is open there: it would undo them.",
     ),
     *_on_routers("ppp.NAME", "the secrets"),
     Key("ppp.NAME", "suspended_profile", _PPP_PROFILE, REQUIRED, "The profile of a suspended subscriber."),

@@ -17,7 +17,7 @@ No message holds what was sent, and a router's own words are in one only clipped
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 Unreachable = Literal["unreachable", "timeout", "certificate", "refused", "busy", "hung-up"]
 """Why there is no session.
@@ -27,6 +27,10 @@ certificate: no TLS, or not with the pinned certificate · refused: the port is 
 words of its own · busy: it has no session left (`max-sessions`) · hung-up: it closed without a word before the login
 was answered, as it may for that same reason.
 """
+
+
+NO_MENU: Final = "no such command"
+"""RouterOS' text for a menu that the release has not, or whose package is not installed: then nothing is in it."""
 
 
 class RouterError(Exception):

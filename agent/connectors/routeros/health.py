@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from agent.connectors.base import Finding
 from agent.connectors.routeros.policies import Rights, missing, missing_text, see_alike, superfluous, unlike_text
 from agent.connectors.routeros.reasons import RouterFinding
+from agent.connectors.routeros.safe_mode import FLOATING, HISTORY, SAFE_MODE, open_safe_mode
 from agent.connectors.routeros.values import seconds
 from agent.connectors.routeros.versions import known, not_known_text
 from agent.connectors.routeros.words import presentable
@@ -50,6 +51,8 @@ PRINTS: Final[Mapping[str, str]] = {
     _AAA: "use-radius",
     _RADIUS: "service,address,disabled",  # never `secret`
     _INCOMING: "accept,port",
+    SAFE_MODE: "enabled",
+    HISTORY: f"by,{FLOATING}",
 }
 """What is asked for: menu -> `.proplist`. RouterOS passes over names that a release does not have."""
 
@@ -97,6 +100,11 @@ def serials(printed: Printed) -> frozenset[str]:
 def cpu_load(printed: Printed) -> int | None:
     """Return the CPU's load in percent; None where it was not printed."""
     return _number(printed.one(RESOURCE).get("cpu-load", ""))
+
+
+def safe_mode(printed: Printed) -> str:
+    """Return that a colleague's safe mode is open, for people; "": none is seen to be."""
+    return open_safe_mode(printed.rows(SAFE_MODE), printed.rows(HISTORY)) or ""
 
 
 def sessions_max(printed: Printed, *, tls: bool) -> int | None:

@@ -31,7 +31,8 @@ from agent.connectors.routeros.errors import (
 )
 from agent.connectors.routeros.health import Printed
 from agent.connectors.routeros.policies import Rights, missing, missing_text, rights_of, see_alike, unlike_text
-from agent.connectors.routeros.reasons import RouterFinding
+from agent.connectors.routeros.reasons import RouterFinding, RouterReason
+from agent.connectors.routeros.safe_mode import HISTORY, SAFE_MODE
 from agent.connectors.routeros.schema import Credential, Use
 from agent.connectors.routeros.versions import (
     RECORDED,
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.schema import RouterTarget
     from agent.model import Target
 
-CPU_S: Final = 5.0
-"""The CPU's load is read no more often."""
+SPARED_S: Final = 5.0
+"""The CPU's load, and whether a safe mode is open, are read no more often."""
 
 Passwords = Callable[[str], bytes]
 """The vault: name -> password, or UnreadableError."""
@@ -61,6 +62,8 @@ _OF_A_USER: Final = (
     health.RESOURCE, health.BOARD, health.LICENSE, health.USERS, health.GROUPS, health.ONLINE,
 )  # fmt: skip
 """What is read on a connection that is not for reading: which router it is, and what the user may."""
+_SPARING: Final = (health.RESOURCE, SAFE_MODE, HISTORY)
+"""What is read to know whether a router should be spared."""
 _AWAY: Final = frozenset({"unreachable", "timeout"})
 
 
@@ -124,8 +127,8 @@ class RouterLine:
         self._rights: dict[Use, Rights] = {}
         self._printed: Printed | None = None
         self._tried_s: int | None = None
-        self._cpu: tuple[float, int | None] = (float("-inf"), None)
-        self._asking_cpu = trio.Lock()
+        self._spared: tuple[float, Printed | None] = (float("-inf"), None)
+        self._asking_spared = trio.Lock()
 
     async def reading(self) -> tuple[RouterApi, Version]:
         """Return the open connection for reads, and the router's version.
@@ -169,33 +172,38 @@ class RouterLine:
     # --- sparing the router ---
 
     async def busy(self) -> Busy | None:
-        """Return why the router should be spared changes for now: its CPU, as it was read in the last `CPU_S`."""
-        limit = self._config.cpu_limit
-        load = await self._cpu_load() if limit else None
-        if load is None or load < limit:
+        """Return why the router should be spared changes for now, as it was read in the last `SPARED_S`."""
+        limit, waits = self._config.cpu_limit, self._config.wait_for_safe_mode
+        printed = await self._sparing() if limit or waits else None
+        if printed is None:
             return None
-        return Busy(
-            TargetReason.BUSY_CPU, f"{self.target.id}: CPU at {load} %, changes wait while it is {limit} % or more"
-        )
+        load = health.cpu_load(printed)
+        if limit and load is not None and load >= limit:
+            text = f"{self.target.id}: CPU at {load} %, changes wait while it is {limit} % or more"
+            return Busy(TargetReason.BUSY_CPU, text)
+        if waits and (told := health.safe_mode(printed)):
+            text = f"{self.target.id}: {presentable(told)}: changes wait until it is released, since it would undo them"
+            return Busy(RouterReason.SAFE_MODE, text)
+        return None
 
-    async def _cpu_load(self) -> int | None:
+    async def _sparing(self) -> Printed | None:
+        """Return what says whether a router should be spared; None where it cannot be asked."""
         reached = self._wires[self._read_use].usable
-        if reached is not None and self._is_cpu_known():
-            return self._cpu[1]  # each write asks; thousands need not queue for a lock
-        async with self._asking_cpu:
+        if reached is not None and self._is_spared_known():
+            return self._spared[1]  # each write asks; thousands need not queue for a lock
+        async with self._asking_spared:
             reached = self._wires[self._read_use].usable
             if reached is None:  # whoever writes finds out why; nobody dials for this
                 return None
-            if not self._is_cpu_known():
+            if not self._is_spared_known():
                 try:
-                    printed = await self._print(reached.api, (health.RESOURCE,))
+                    self._spared = (trio.current_time(), await self._print(reached.api, _SPARING))
                 except RouterError:
                     return None
-                self._cpu = (trio.current_time(), health.cpu_load(printed))
-            return self._cpu[1]
+            return self._spared[1]
 
-    def _is_cpu_known(self) -> bool:
-        return trio.current_time() - self._cpu[0] < CPU_S
+    def _is_spared_known(self) -> bool:
+        return trio.current_time() - self._spared[0] < SPARED_S
 
     async def answer(self) -> None:
         """Return when the router answers on the connection for reads.
@@ -205,10 +213,9 @@ class RouterLine:
         """
         reached = await self._reach(self._wires[self._read_use])
         try:
-            printed = await self._print(reached.api, (health.RESOURCE,))
+            self._spared = (trio.current_time(), await self._print(reached.api, _SPARING))
         except RouterError as err:
             raise self.unreadable(err) from err
-        self._cpu = (trio.current_time(), health.cpu_load(printed))
 
     async def logins(self, secret: str = "") -> Mapping[str, str]:
         """Log in anew by each user, or by those whose password is `secret`; return why it failed, by user, or ""."""

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Final
 
 from agent.connectors.base import (
+    OPEN,
     AccessMethod,
     AccessPlan,
     CannotEnforce,
@@ -20,7 +21,7 @@ from agent.connectors.base import (
     Judgement,
     NetworkState,
 )
-from agent.model import Address, Enforcement, Seen, Service, ServiceState, Step
+from agent.model import Access, Address, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import ProofReason
 
 NOT_HERE: Final = "no-such-login"
@@ -33,10 +34,17 @@ _WORST: Final = (Enforced.NO, Enforced.YES, Enforced.PENDING)
 class SeveralAccess:
     """Implements `agent.connectors.base.AccessMethod` and `OnDevices` by one for each router."""
 
-    def __init__(self, parts: Sequence[DeviceMethod]) -> None:
-        """Take the access methods, by router; the first one's is the method's home."""
+    def __init__(self, parts: Sequence[DeviceMethod], *, alone: bool = False) -> None:
+        """Take the access methods, by router; the first one's is the method's home.
+
+        Args:
+            parts: one a router.
+            alone: no other router serves the method's subscribers, by the configuration.
+        """
         self.target = parts[0].target
         self._parts = {part.target: part for part in parts}
+        looked = f"only {' and '.join(map(_name, self._parts))} {'is' if len(parts) == 1 else 'are'} looked at"
+        self._elsewhere = "" if alone else f"other routers that serve this login ({looked})"
 
     def on_devices(self) -> Mapping[str, DeviceMethod]:
         """Return the access method of each router."""
@@ -60,11 +68,17 @@ class SeveralAccess:
             told = [f"{_name(target)}: {_state_text(state)}" for target, state in known.items()]
             why = "; ".join((*told, *(f"{_name(target)} was not read" for target in unread)))
             return replace(first, access=None, refused="", unknown=why, sessions=sessions, not_checked=not_checked)
+        if first.access is Access.SUSPENDED and self._elsewhere:
+            not_checked += (self._elsewhere,)
         return replace(first, sessions=sessions, not_checked=not_checked)
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the steps on every router that knows the login, or the first refusal."""
-        return self._together(lambda part: part.plan(wanted, service, seen))
+        planned = self._together(lambda part: part.plan(wanted, service, seen))
+        if isinstance(planned, CannotEnforce) or wanted.access is not Access.SUSPENDED or not self._elsewhere:
+            return planned
+        told = "; ".join(filter(None, (planned.display.get(OPEN), f"not checked: {self._elsewhere}")))
+        return replace(planned, display={**planned.display, OPEN: told})
 
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the disconnects on every router that knows the login."""
@@ -154,9 +168,9 @@ def _display(plans: Mapping[str, AccessPlan]) -> dict[str, str]:
     every = {target: one.display for target, one in plans.items()}
     online = [display for display in every.values() if display.get("online") == "online"]
     display = dict(online[0] if online else next(iter(every.values())))
-    for key in ("now", "after", "proof"):
+    for key in ("now", "after", "proof", OPEN):
         texts = {target: shown[key] for target, shown in every.items() if shown.get(key)}
-        if len(set(texts.values())) > 1:
+        if len(set(texts.values())) > 1 or (key == OPEN and texts and len(texts) < len(every)):
             display[key] = "; ".join(f"{_name(target)}: {text}" for target, text in texts.items())
     if any("sessions" in shown for shown in every.values()):
         display["sessions"] = str(sum(int(shown.get("sessions", "0")) for shown in every.values()))

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import menus
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_value
-from agent.connectors.routeros.errors import TrapError
+from agent.connectors.routeros.errors import NO_MENU, TrapError
 from agent.connectors.routeros.firewall import WIDE, garden_lists, is_wide
 from agent.connectors.routeros.live_sessions import BEGAN_S, BEGINNINGS, BY_ONE, RUNNING, began_s, by_owner, names
 from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
 from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.ways_session import read_ways
 from agent.model import ABSENT, Absent
 from agent.reasons import TargetReason
 
@@ -51,8 +52,6 @@ _HELD: Final = {
     RouterResource.HELD6: (("/ipv6/dhcp-server/binding", "DHCPv6 binding", "duid", ("address",), "dynamic"),),
 }
 """Menus of those who have an address for a while: what it is called, its owner, the addresses, what must be `true`."""
-_NO_MENU: Final = "no such command"
-"""RouterOS' text for a menu whose package is not installed: then nobody is in it."""
 _LISTED: Final = {
     RouterResource.LISTED: "/ip/firewall/address-list",
     RouterResource.LISTED6: "/ipv6/firewall/address-list",
@@ -94,6 +93,7 @@ class Readers:
             RouterResource.HOTSPOT_LOGINS: self._logins,
             RouterResource.AAA: self._aaa,
             RouterResource.ONLINE: self._online,
+            RouterResource.WAYS: self._ways,
             **{resource: partial(self._rows, resource) for resource in KEPT},
             **{resource: partial(self._of_owners, resource) for resource in RUNNING},
             RouterResource.HOTSPOT_FLOWS: self._flows_of_hosts,
@@ -278,7 +278,7 @@ class Readers:
         try:
             return await self.print(api, path, proplist, "", ())
         except TrapError as err:
-            if _NO_MENU in err.message:
+            if NO_MENU in err.message:
                 return ()
             raise
 
@@ -310,6 +310,9 @@ class Readers:
         rows = await self.print(api, "/ip/hotspot/profile", ("name", "login-by"), "name", ())
         ways = {row["name"]: row.get("login-by", "") for row in rows if row.get("name") in on}
         return {ALL: ways or ABSENT}
+
+    async def _ways(self, api: RouterApi, _: Version, keys: Sequence[str]) -> dict[str, Value]:
+        return await read_ways(partial(self._ask, api), keys)
 
     async def _aaa(self, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         rows = (await self._ask(api, "/ppp/aaa/print")).rows

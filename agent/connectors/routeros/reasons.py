@@ -38,6 +38,11 @@ class RouterReason(ExplainedReason):
     )
     NOT_AN_ADDRESS = "not-an-address", "The login is no address.", "Correct the login in the subscriber list."
     NOT_SHAPED = "not-shaped", "The method shapes nobody on this tariff.", "Configure a limit, or use another method."
+    SAFE_MODE = (
+        "safe-mode",
+        "A safe mode is open on the router: it would undo the change.",
+        "Release it, or wait: the change goes on when it is over.",
+    )
     OTHER_LIMIT = "other-limit", "The entry has another limit than its tariff has.", "Look at who changed it."
     OTHER_LIST = "other-list", "The entry is in another list.", "Look at who changed it."
     OTHER_PROFILE = "other-profile", "The entry has another profile than its tariff has.", "Look at who changed it."
@@ -67,6 +72,11 @@ class RouterReason(ExplainedReason):
     QUEUE_BEHIND = "queue-behind", "Another queue takes the traffic first.", "Move the service's queue before it."
     QUEUE_BURST = "queue-burst", "The queue allows bursts above its limit.", "Remove the burst limit."
     QUEUE_GUARANTEED = "queue-guaranteed", "The queue guarantees more than the limit that is wanted.", "Lower limit-at."
+    WAY_OUT = (
+        "way-out",
+        "Something on the router lets the subscriber out beside the rules.",
+        "Close it, as the detail says.",
+    )
     WIDER_ENTRY = "wider-entry", "A wider entry of the list covers other addresses too.", "Split the entry."
 
 

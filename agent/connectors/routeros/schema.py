@@ -5,6 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+GARDEN_MOST: Final = 1 << 24
+"""How many public addresses a suspended subscriber's garden may hold where the configuration does not say."""
 
 
 class Use(enum.Enum):
@@ -34,6 +38,7 @@ class RouterTarget:
     `fingerprint`: SHA-256 of the certificate, 32 bytes, empty only where `insecure` says that the API is without TLS.
     `serial`: the router's serial number (or software id, or a CHR's system id); another router is refused. Empty: any.
     `read_user`, `config_user`: users of their own for these; empty: there is none. `cpu_limit`: percent, 0: no limit.
+    `wait_for_safe_mode`: no change begins while a colleague's safe mode is open.
     """
 
     name: str
@@ -50,6 +55,7 @@ class RouterTarget:
     config_user: str = ""
     config_secret: str = ""
     cpu_limit: int = 80
+    wait_for_safe_mode: bool = True
 
     @property
     def id(self) -> str:
@@ -82,8 +88,9 @@ class PppMethod:
     """`[ppp.NAME]`: subscribers are PPP secrets, a login is a secret's name, and a service state is its profile.
 
     `tariffs`: tariff -> PPP profile. `suspended_profile`: the profile of a suspended subscriber; its address lists
-    are what keeps them in, and what proves it. The two times are as for RADIUS. `also_on`: other routers that have
-    secrets of the same subscribers (all methods have it).
+    are what keeps them in, and what proves it. The two times are as for RADIUS. All methods have: `also_on`, other
+    routers that have secrets of the same subscribers; `only_these_routers`, that no other router serves them;
+    `garden_most`, how many public addresses a garden may hold.
     """
 
     name: str
@@ -93,6 +100,8 @@ class PppMethod:
     disconnect_within_s: int = 20
     redial_within_s: int = 60
     also_on: tuple[str, ...] = ()
+    only_these_routers: bool = False
+    garden_most: int = GARDEN_MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +120,8 @@ class StaticMethod:
     suspended_limit: str = ""
     cut_within_s: int = 20
     also_on: tuple[str, ...] = ()
+    only_these_routers: bool = False
+    garden_most: int = GARDEN_MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +140,8 @@ class DhcpMethod:
     cut_within_s: int = 20
     renew_within_s: int = 60
     also_on: tuple[str, ...] = ()
+    only_these_routers: bool = False
+    garden_most: int = GARDEN_MOST
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +159,8 @@ class HotspotMethod:
     disconnect_within_s: int = 20
     redial_within_s: int = 60
     also_on: tuple[str, ...] = ()
+    only_these_routers: bool = False
+    garden_most: int = GARDEN_MOST
 
 
 RouterMethod = PppMethod | StaticMethod | DhcpMethod | HotspotMethod

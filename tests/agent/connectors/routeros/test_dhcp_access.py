@@ -15,6 +15,7 @@ from agent.connectors.routeros.schema import DhcpMethod
 from agent.connectors.routeros.values import mac_of
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Transition, Value
 from tests.agent.connectors.routeros.test_access import NOW_S, RULES, at, plan_of, refused
+from tests.agent.connectors.routeros.ways import closed_ways
 
 MAC = "02:00:00:00:AA:01"
 PLACE = "10.1.0.50"
@@ -60,7 +61,7 @@ def seen_of(
         at("ip/flows", "10.1.0.60"): rows_value(flows or []),
         at("queue/order", "all"): rows_value(queues or []),
     }
-    return {where: Seen(value, NOW_S) for where, value in values.items()}
+    return {where: Seen(value, NOW_S) for where, value in values.items()} | closed_ways(NOW_S)
 
 
 OFFLINE = {"status": "waiting"}

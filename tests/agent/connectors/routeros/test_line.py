@@ -19,6 +19,7 @@ from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
 from agent.model import ABSENT, Absent, Address, Direction, Seen, Ticket, Transition, Value
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
+from tests.lab.router.routers import logged_in
 
 SECRET = Address("routeros/edge-1/ppp/secret/amina.h")
 PASSWORDS = {"svc": b"service-password", "ro": b"reader-password", "cfg": b"config-password"}
@@ -565,6 +566,26 @@ async def test_the_cpu_is_asked_once_for_all_who_want_to_write(mock_clock: MockC
             for _ in range(8):
                 nursery.start_soon(s.session.busy)
         assert len(asked) == 1
+
+
+async def test_e12_changes_wait_while_a_colleagues_safe_mode_is_open(mock_clock: MockClock) -> None:
+    """Our write would be undone when he leaves, and a hundred of ours would put his safe mode out of force."""
+    router = make_router()
+    joe = logged_in(router)
+    joe.ask("/safe-mode/take")
+    joe.ask("/ip/dns/set", "=servers=192.0.2.53")
+    async with site(router) as s:
+        await s.read()
+        busy = await s.session.busy()
+        assert busy is not None
+        assert (busy.reason, "a safe mode is open (changes by admin)" in busy.detail) == ("safe-mode", True)
+        joe.ask("/safe-mode/release")
+        mock_clock.jump(6)
+        assert await s.session.busy() is None
+    joe.ask("/safe-mode/take")
+    async with site(router, wait_for_safe_mode=False) as s:
+        await s.read()
+        assert await s.session.busy() is None
 
 
 async def test_without_a_limit_or_a_connection_the_cpu_is_not_asked() -> None:

@@ -22,6 +22,7 @@ from tests.agent.connectors.routeros.test_access import (
     SUSPENDED,
     seen_of,
 )
+from tests.agent.connectors.routeros.ways import closed_ways
 
 BOTH = replace(METHOD, also_on=("routeros/edge-2",))
 HERE: dict[str, object] = {}
@@ -30,8 +31,8 @@ NOT: dict[str, object] = {"secret": ABSENT}
 
 def on_both(first: Mapping[str, object] = HERE, second: Mapping[str, object] = HERE) -> dict[Address, Seen]:
     """What both routers read: of the second, what the first would read, under its name."""
-    seen = seen_of(**first)  # type: ignore[arg-type]  # as seen_of takes them
-    other = seen_of(**second)  # type: ignore[arg-type]  # as seen_of takes them
+    seen = seen_of(**first) | closed_ways(NOW_S)  # type: ignore[arg-type]  # as seen_of takes them
+    other = seen_of(**second) | closed_ways(NOW_S)  # type: ignore[arg-type]  # as seen_of takes them
     return seen | {Address(a.replace("edge-1", "edge-2", 1)): value for a, value in other.items()}
 
 

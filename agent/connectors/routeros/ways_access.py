@@ -1,0 +1,122 @@
+"""An access method with the ways out of its router: completes the one that writes and judges. Pure.
+
+The access method inside knows its rows, its rules and its sessions. Other ways out of a router (`ways_out`) are alike
+for all of them: a sure one refuses the suspension and its proof, the others stand in the preview, and beside a state
+that reads as suspended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Final
+
+from agent.connectors.base import (
+    OPEN,
+    AccessPlan,
+    CannotEnforce,
+    DeviceMethod,
+    Enforced,
+    Example,
+    Judgement,
+    NetworkState,
+    WayOut,
+)
+from agent.connectors.routeros.addresses import Tables
+from agent.connectors.routeros.reasons import RouterReason
+from agent.connectors.routeros.ways_out import (
+    Suspended,
+    Way,
+    lease_of,
+    reads,
+    refusal_reads,
+    safe_mode,
+    way_at,
+    ways_out,
+)
+from agent.model import Access, Address, Enforcement, Seen, Service, ServiceState
+from agent.reasons import ProofReason
+
+_WITHIN: Final = frozenset({Enforced.YES, Enforced.PENDING})
+
+
+class WaysAccess:
+    """Implements `agent.connectors.base.DeviceMethod` over one on one router."""
+
+    def __init__(self, inner: DeviceMethod, suspended: Suspended) -> None:
+        """Take the access method, and how it suspends."""
+        self.target = inner.target
+        self._inner, self._suspended, self._tables = inner, suspended, Tables()
+
+    def example(self) -> Example | None:
+        """Return the access method's example."""
+        return self._inner.example()
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the addresses that the access method needs, and those of the ways out."""
+        return [*self._inner.reads(service, seen), *reads(self._suspended, seen, self._tables)]
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        """Return the access method's state; a suspended service with a sure way out is not known to be held."""
+        state = self._inner.network_state(service, seen)
+        if state.access is not Access.SUSPENDED:
+            return state
+        found = self._found(service, seen)
+        if refusing := _refusing(found):
+            return replace(state, access=None, unknown=refusing.text)
+        told = tuple(way.text if not way.known else way.told for way in found)
+        return replace(state, not_checked=(*state.not_checked, *told))
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+        """Return the access method's plan with the ways out, or the one that defeats a suspension."""
+        planned = self._inner.plan(wanted, service, seen)
+        if isinstance(planned, CannotEnforce):
+            return planned
+        if wanted.access is not Access.SUSPENDED:
+            where = way_at(self.target, Way.SAFE_MODE)
+            one = safe_mode(seen[where]) if where in seen and planned.steps else None
+            return _with(planned, [one] if one is not None and one.known else [])
+        found = self._found(service, seen)
+        if refusing := _refusing(found):
+            return CannotEnforce(RouterReason.WAY_OUT, f"{refusing.text}: {refusing.mend}")
+        return _with(planned, found)
+
+    def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+        """Return the access method's disconnect."""
+        return self._inner.disconnect(service, seen)
+
+    def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
+        """Judge as the access method does; a suspension does not hold while a way out is there that defeats it."""
+        found = self._inner.judge(enforce, seen, ended)
+        if not _suspends(enforce) or found.enforced not in _WITHIN:
+            return found
+        ways = [way for way in ways_out(self._suspended, seen, self._tables) if way.known]
+        if refusing := _refusing(ways):
+            return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, refusing.text)
+        where = way_at(self.target, Way.SAFE_MODE)
+        one = safe_mode(seen[where]) if where in seen else None
+        return replace(found, detail=f"{found.detail} · {one.text}") if one is not None and one.known else found
+
+    def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the addresses that the access method needs to judge, and those of ways that defeat a suspension."""
+        more = refusal_reads(self._suspended, seen) if _suspends(enforce) else []
+        return [*self._inner.enforcement_reads(enforce, seen), *more]
+
+    def _found(self, service: Service, seen: Mapping[Address, Seen]) -> tuple[WayOut, ...]:
+        lease = lease_of(self._suspended, service.login, seen)
+        return ways_out(self._suspended, seen, self._tables, lease=lease)
+
+
+def _suspends(enforce: Enforcement) -> bool:
+    return enforce.expect.get("state") == Access.SUSPENDED.value
+
+
+def _refusing(found: Collection[WayOut]) -> WayOut | None:
+    return next((way for way in found if way.refuses), None)
+
+
+def _with(planned: AccessPlan, found: Collection[WayOut]) -> AccessPlan:
+    """Return a plan whose preview names the ways out."""
+    if not found:
+        return planned
+    return replace(planned, display={**planned.display, OPEN: "; ".join(way.told for way in found)})

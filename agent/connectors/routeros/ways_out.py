@@ -1,0 +1,534 @@
+"""Ways out that no drop in the firewall's chain forward closes: the menus that tell of them, and their meaning. Pure.
+
+A suspension by list holds only what chain forward sees, and lets pass what the operator left open. The router itself
+may carry a subscriber past it: by its switch, a hotspot's walled garden, a proxy, a VPN server. Each such way is open
+(it was read, and lets them out), or it is not checked (it may). One that surely defeats the suspension refuses it; the
+others stand in the preview. A menu that a release or a board lacks is no way out; one that the router refuses to show
+is not checked.
+
+Sources: MikroTik's manual, "L3 Hardware Offloading" (no rule of the IP firewall triggers for what the switch routes),
+"HotSpot" (walled garden), "Proxy", "DHCP Server" (`address-pool`), "ARP", "PPP AAA" (profiles), "Configuration
+Management" (safe mode; flag floating-undo). Not read: mangle, VRFs, IPsec, containers.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from agent.connectors.base import WayOut
+from agent.connectors.routeros.addresses import (
+    ALL,
+    RouterResource,
+    Tables,
+    address,
+    networks,
+    rows_of,
+    texts_of,
+)
+from agent.connectors.routeros.safe_mode import FLOATING, HISTORY, SAFE_MODE, open_safe_mode
+from agent.connectors.routeros.schema import GARDEN_MOST
+from agent.connectors.routeros.values import mac_of
+from agent.model import Address, Seen
+
+SeenAll = Mapping[Address, Seen]
+Row = Mapping[str, str]
+
+GARDEN_NAMED: Final = 256
+"""A garden of more public addresses is named in a preview; chosen arbitrarily."""
+UNREAD: Final = "unread"
+"""In a menu's row in place of its own: why the router did not show it."""
+
+
+class SubscriberKind(enum.Enum):
+    """The kinds of subscribers on a router."""
+
+    PPP = "ppp"
+    STATIC = "static"
+    DHCP = "dhcp"
+    HOTSPOT = "hotspot"
+
+
+class Way(enum.Enum):
+    """Menus of a router that are read together, by the last word of their address."""
+
+    OFFLOAD = "l3-offload"
+    WALLED_GARDEN = "walled-garden"
+    LEASES_FOR_ALL = "dhcp-servers"
+    SERVERS = "servers"
+    REDIRECTS = "redirects"
+    SAFE_MODE = "safe-mode"
+
+
+@dataclass(frozen=True, slots=True)
+class WayMenu:
+    """A menu that is printed for a way: the properties, and the query words that keep the answer small."""
+
+    path: str
+    props: tuple[str, ...]
+    query: tuple[str, ...] = ()
+
+
+_SWITCH: Final = "/interface/ethernet/switch"
+_PORT: Final = "/interface/ethernet/switch/port"
+_GARDEN_IP: Final = "/ip/hotspot/walled-garden/ip"
+_GARDEN_WEB: Final = "/ip/hotspot/walled-garden"
+_DHCP: Final = "/ip/dhcp-server"
+_ARP: Final = ("/interface/ethernet", "/interface/bridge", "/interface/vlan", "/interface/bonding")
+_PROXY: Final = "/ip/proxy"
+_PROXY_ACCESS: Final = "/ip/proxy/access"
+_NAT: Final = "/ip/firewall/nat"
+_SERVERS: Final[Mapping[str, str]] = {
+    "/ip/socks": "SOCKS",
+    "/interface/pptp-server/server": "PPTP",
+    "/interface/l2tp-server/server": "L2TP",
+    "/interface/sstp-server/server": "SSTP",
+    "/interface/ovpn-server/server": "OpenVPN",
+    "/interface/wireguard": "WireGuard",
+}
+"""Servers of the router itself that carry a client's traffic, by the menu that switches them on."""
+
+MENUS: Final[Mapping[Way, tuple[WayMenu, ...]]] = {
+    Way.OFFLOAD: (WayMenu(_SWITCH, ("name", "l3-hw-offloading")), WayMenu(_PORT, ("name", "l3-hw-offloading"))),
+    Way.WALLED_GARDEN: (
+        WayMenu(
+            _GARDEN_IP,
+            (
+                "action",
+                "disabled",
+                "server",
+                "src-address",
+                "src-address-list",
+                "dst-address",
+                "dst-address-list",
+                "dst-host",
+                "dst-port",
+                "protocol",
+            ),
+        ),
+        WayMenu(
+            _GARDEN_WEB,
+            ("action", "disabled", "dynamic", "server", "src-address", "dst-host", "dst-port", "path", "method"),
+        ),
+    ),
+    Way.LEASES_FOR_ALL: (
+        WayMenu(_DHCP, ("name", "interface", "address-pool", "address-lists", "use-radius", "disabled", "invalid")),
+        *(WayMenu(path, ("name",), ("?arp=reply-only",)) for path in _ARP),
+    ),
+    Way.SERVERS: tuple(WayMenu(path, ("enabled", "disabled", "name")) for path in _SERVERS),
+    Way.REDIRECTS: (
+        WayMenu(_PROXY, ("enabled", "port")),
+        WayMenu(
+            _PROXY_ACCESS,
+            (
+                "action",
+                "disabled",
+                "src-address",
+                "dst-address",
+                "dst-host",
+                "dst-port",
+                "local-port",
+                "path",
+                "method",
+            ),
+        ),
+        WayMenu(
+            _NAT,
+            ("chain", "action", "to-ports", "dst-port", "src-address-list", "src-address", "disabled", "invalid"),
+            ("?action=redirect",),
+        ),
+    ),
+    Way.SAFE_MODE: (
+        WayMenu(SAFE_MODE, ("enabled",)),
+        WayMenu(HISTORY, ("by", FLOATING), (f"?{FLOATING}=true",)),
+    ),
+}
+"""The menus of each way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """How subscribers of a method are suspended on one router.
+
+    `lists`: the address lists that the firewall is to keep in; none: those of the profile, or something else does.
+    `profile`: the suspended one, "" where there is none. `by_queue`: they stay online, slowed. `garden_most`: how many
+    public addresses a garden may hold.
+    """
+
+    target: str
+    kind: SubscriberKind
+    lists: tuple[str, ...] = ()
+    profile: str = ""
+    by_queue: bool = False
+    garden_most: int = GARDEN_MOST
+
+    @property
+    def ways(self) -> tuple[Way, ...]:
+        """The ways that may let them out beside the rules."""
+        found = []
+        if self.kind is not SubscriberKind.PPP and (self.lists or self.by_queue or self._gated):
+            found.append(Way.OFFLOAD)
+        if self.kind is SubscriberKind.HOTSPOT:
+            found.append(Way.WALLED_GARDEN)
+        if self.kind is SubscriberKind.DHCP:
+            found.append(Way.LEASES_FOR_ALL)
+        if self.lists:
+            found += [Way.SERVERS, Way.REDIRECTS]
+        return (*found, Way.SAFE_MODE)
+
+    @property
+    def _gated(self) -> bool:
+        return self.kind is SubscriberKind.HOTSPOT
+
+
+def way_at(target: str, way: Way) -> Address:
+    """Return the address of a way's menus."""
+    return address(target, RouterResource.WAYS, way.value)
+
+
+def reads(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[Address]:
+    """Return the addresses that `ways_out` needs and `seen` lacks: the menus, then the lists that gardens name."""
+    suspended = _with_lists(suspended, seen)
+    wanted = [way_at(suspended.target, way) for way in suspended.ways]
+    missing = [a for a in wanted if a not in seen]
+    return missing or [a for a in _gardens_at(suspended, seen, tables) if a not in seen]
+
+
+def refusal_reads(suspended: Suspended, seen: SeenAll) -> list[Address]:
+    """Return the addresses that `seen` lacks of ways that may defeat a suspension after it was enforced."""
+    sure = (Way.OFFLOAD, Way.WALLED_GARDEN, Way.SAFE_MODE)
+    return [a for way in suspended.ways if way in sure and (a := way_at(suspended.target, way)) not in seen]
+
+
+def ways_out(suspended: Suspended, seen: SeenAll, tables: Tables, *, lease: Row | None = None) -> tuple[WayOut, ...]:
+    """Return the ways out of a suspended subscriber; a menu that was not read is among them as not checked.
+
+    Args:
+        suspended: how it is suspended.
+        seen: what was read.
+        tables: of the rules that were last seen.
+        lease: a DHCP subscriber's; None: there is none.
+    """
+    suspended = _with_lists(suspended, seen)
+    found: list[WayOut] = []
+    for way in suspended.ways:
+        where = way_at(suspended.target, way)
+        if where not in seen:
+            found.append(_not_checked(f"{way.value}: it was not read"))
+            continue
+        printed = _WayRows(rows_of(seen[where].value))
+        found += [_not_checked(f"{path}: {why}") for path, why in printed.unread]
+        match way:
+            case Way.OFFLOAD:
+                found += _offload(printed)
+            case Way.WALLED_GARDEN:
+                found += _walled_garden(printed, suspended, seen)
+            case Way.LEASES_FOR_ALL:
+                found += _leases_for_all(printed, suspended, lease or {})
+            case Way.SERVERS:
+                found += _servers(printed)
+            case Way.REDIRECTS:
+                found += _redirects(printed, suspended)
+            case Way.SAFE_MODE:
+                found += filter(None, (safe_mode(seen[where]),))
+    return (*found, *_rules(suspended, seen, tables), *_profile(suspended, seen))
+
+
+def _with_lists(suspended: Suspended, seen: SeenAll) -> Suspended:
+    """Return it with the address lists of its profile, as that was read."""
+    where = _profile_at(suspended)
+    if suspended.lists or not suspended.profile or where not in seen:
+        return suspended
+    lists = texts_of(seen[where].value).get("address-list", "").split(",")
+    return replace(suspended, lists=tuple(filter(None, lists)))
+
+
+def _profile_at(suspended: Suspended) -> Address:
+    hotspot = suspended.kind is SubscriberKind.HOTSPOT
+    resource = RouterResource.HOTSPOT_PROFILE if hotspot else RouterResource.PROFILE
+    return address(suspended.target, resource, suspended.profile)
+
+
+def lease_of(suspended: Suspended, login: str, seen: SeenAll) -> Row:
+    """Return the lease of a DHCP subscriber as it was read; empty for every other kind."""
+    if suspended.kind is not SubscriberKind.DHCP:
+        return {}
+    where = address(suspended.target, RouterResource.LEASE, mac_of(login))
+    return texts_of(seen[where].value) if where in seen else {}
+
+
+def safe_mode(value: Seen) -> WayOut | None:
+    """Return that a safe mode is open, or that nobody knows; None: none is."""
+    printed = _WayRows(rows_of(value.value))
+    told = open_safe_mode(printed.of(SAFE_MODE), printed.of(HISTORY))
+    if told is None:
+        return _not_checked("whether a colleague's safe mode is open (the API says so from 7.18 on)")
+    text = f"{told}: what is written meanwhile is undone if it ends without being released"
+    return WayOut(text, False, "release the safe mode") if told else None
+
+
+# --- one way after another ---
+
+
+class _WayRows:
+    """The rows of several menus as the reader keeps them: `PATH NUMBER` -> properties."""
+
+    def __init__(self, rows: Mapping[str, Row]) -> None:
+        self._rows: dict[str, list[Row]] = {}
+        self.unread: list[tuple[str, str]] = []
+        for key, row in rows.items():
+            path = key.rpartition(" ")[0]
+            if UNREAD in row:
+                self.unread.append((path, row[UNREAD]))
+            else:
+                self._rows.setdefault(path, []).append(row)
+
+    def of(self, path: str) -> Sequence[Row]:
+        """Return a menu's rows, none where the router has no such menu."""
+        return self._rows.get(path, ())
+
+
+def _offload(printed: _WayRows) -> list[WayOut]:
+    on = [row.get("name", "switch") for row in printed.of(_SWITCH) if _yes(row.get("l3-hw-offloading", ""))]
+    if not on:
+        return []
+    off = [row.get("name", "") for row in printed.of(_PORT) if row.get("l3-hw-offloading", "") in ("no", "false")]
+    what = f"L3 hardware offload is on ({', '.join(on)})"
+    mend = f"{_PORT} set [find name=UPLINK] l3-hw-offloading=no"
+    if off:
+        return [_not_checked(f"{what}, and off on {', '.join(off)}: whether all traffic to the internet passes there")]
+    return [WayOut(f"{what}: what the switch routes meets no firewall rule and no queue", True, mend)]
+
+
+def _walled_garden(printed: _WayRows, suspended: Suspended, seen: SeenAll) -> list[WayOut]:
+    addresses, wide, webs = 0, [], []
+    for number, row in enumerate(printed.of(_GARDEN_IP)):
+        if not _on(row) or row.get("action", "accept") != "accept" or _of_others(row, suspended.lists):
+            continue
+        if row.get("dst-host"):
+            webs.append(row["dst-host"])
+            continue
+        holds = _held(row, suspended, seen)
+        if holds is None or holds > suspended.garden_most:
+            wide.append(f"walled-garden ip entry {number} accepts {_places(row, holds)}")
+        else:
+            addresses += holds
+    for number, row in enumerate(printed.of(_GARDEN_WEB)):
+        if not _on(row) or row.get("action", "allow") != "allow":
+            continue
+        host = row.get("dst-host", "")
+        if host.strip("*.") or row.get("path"):
+            webs.append(host or "any host")
+        else:
+            wide.append(f"walled-garden entry {number} allows every web host")
+    mend = "remove the entry, or name the pay page's own addresses in it"
+    found = [WayOut(f"{text}: nobody needs a login for that", True, mend) for text in wide]
+    if addresses > GARDEN_NAMED:
+        found.append(WayOut(f"the hotspot's walled garden holds {addresses:,} addresses", False, mend))
+    if stars := [host for host in webs if "*" in host or host == "any host"]:
+        found.append(WayOut(f"the hotspot's walled garden lets web hosts pass: {_few(stars)}", False, mend))
+    return found
+
+
+def _leases_for_all(printed: _WayRows, suspended: Suspended, lease: Row) -> list[WayOut]:
+    named = lease.get("server", "all")
+    strict = {row.get("name", "") for path in _ARP for row in printed.of(path)}
+    found = []
+    for row in printed.of(_DHCP):
+        name, place, pool = row.get("name", ""), row.get("interface", ""), row.get("address-pool", "static-only")
+        if not _on(row) or row.get("invalid") == "true" or named not in ("all", name):
+            continue
+        held = bool(suspended.lists) and set(suspended.lists) <= set(row.get("address-lists", "").split(","))
+        if pool != "static-only" and not held:
+            found.append(
+                WayOut(
+                    f"another MAC gets an address of pool {pool} (DHCP server {name})",
+                    False,
+                    f"{_DHCP} set {name} address-pool=static-only",
+                )
+            )
+        if row.get("use-radius", "no") not in ("no", "false"):
+            found.append(_not_checked(f"whether RADIUS gives another MAC an address (DHCP server {name})"))
+        if place not in strict:
+            found.append(
+                WayOut(
+                    f"an address set by hand works on {place} (its arp is not seen to be reply-only)",
+                    False,
+                    f"set arp=reply-only on {place}, and {_DHCP} set {name} add-arp=yes",
+                )
+            )
+    return found
+
+
+def _servers(printed: _WayRows) -> list[WayOut]:
+    on = []
+    for path, name in _SERVERS.items():
+        rows = printed.of(path)
+        # A menu with one row has `enabled`, one with several has `disabled` rows
+        if any(_yes(row["enabled"]) if "enabled" in row else _on(row) and row.get("name") for row in rows):
+            on.append(name)
+    if not on:
+        return []
+    many = "servers" if len(on) > 1 else "server"
+    return [_not_checked(f"the router's own {', '.join(on)} {many} (chain input is not judged)")]
+
+
+def _redirects(printed: _WayRows, suspended: Suspended) -> list[WayOut]:
+    proxy = next((row for row in printed.of(_PROXY) if _yes(row.get("enabled", ""))), None)
+    if proxy is None:
+        return []
+    denies = [row for row in printed.of(_PROXY_ACCESS) if _on(row) and row.get("action") in ("deny", "redirect")]
+    if any(_closes(row) for row in denies):
+        return []
+    if denies:
+        return [_not_checked("whether the access rules of the router's web proxy close it")]
+    mend = f"{_PROXY_ACCESS} add action=deny, after the rules that allow the pay page"
+    ports = set(proxy.get("port", "8080").split(","))
+    for number, row in enumerate(printed.of(_NAT)):
+        ours = row.get("src-address-list", "") in ("", *suspended.lists) and not row.get("src-address")
+        live = _on(row) and row.get("invalid") != "true" and row.get("chain") == "dstnat"
+        if live and ours and row.get("to-ports", "") in ports:
+            text = f"redirect {number} of nat sends web traffic to the router's proxy, which no access rule closes"
+            return [WayOut(text, True, mend)]
+    return [WayOut("the router's web proxy, which no access rule closes (chain input is not judged)", False, mend)]
+
+
+def _closes(row: Row) -> bool:
+    """Tell whether a proxy's access rule denies everything, but for what it names with a `!`."""
+    but = [row.get(name, "") for name in ("dst-address", "dst-host")]
+    other = [row.get(name, "") for name in ("src-address", "dst-port", "local-port", "path", "method")]
+    return not any(other) and all(not text or text.startswith("!") for text in but)
+
+
+def _rules(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[WayOut]:
+    """Return the ways that accepts above the drop leave open: DNS, ping, gardens."""
+    found: list[WayOut] = []
+    for resource in (RouterResource.FILTER, RouterResource.FILTER6):
+        where = address(suspended.target, resource, ALL)
+        rules = tables.rows(where, seen) if where in seen and suspended.lists else ()
+        for number, rule in _accepts(rules, suspended.lists):
+            name = f"rule {number}" if resource is RouterResource.FILTER else f"IPv6 rule {number}"
+            found += _open_by(name, rule, suspended, seen)
+    return list(dict.fromkeys(found))
+
+
+def _accepts(rules: Sequence[Row], lists: Collection[str]) -> Iterable[tuple[int, Row]]:
+    """Yield the accepts that members of the lists may meet before they are dropped, with their numbers."""
+    for number, rule in enumerate(rules):  # as /ip/firewall/filter/print numbers them
+        chain, action = rule.get("chain", ""), rule.get("action", "accept")
+        if "true" in (rule.get("disabled"), rule.get("invalid")) or chain in ("input", "output"):
+            continue
+        if chain == "forward" and action in ("drop", "reject", "tarpit") and rule.get("src-address-list") in lists:
+            return
+        if action == "accept" and not _of_others(rule, lists):
+            yield number, rule
+
+
+def _open_by(name: str, rule: Row, suspended: Suspended, seen: SeenAll) -> Iterable[WayOut]:
+    place = rule.get("dst-address-list") or rule.get("dst-address")
+    if place and not place.startswith("!"):
+        size = _held(rule, suspended, seen)
+        if size is not None and size > GARDEN_NAMED:
+            mend = "name the pay page's own addresses in it"
+            yield WayOut(f"garden {_places(rule, size)} ({name})", size > suspended.garden_most, mend)
+        return
+    protocol, ports = rule.get("protocol", ""), rule.get("dst-port", "").split(",")
+    if protocol in ("udp", "tcp", "17", "6") and "53" in ports:
+        mend = "add dst-address-list= of your own resolvers to the rule"
+        yield WayOut(f"DNS to any server ({name}), and so a tunnel through port 53", False, mend)
+    elif protocol in ("icmp", "icmpv6", "icmp6", "1", "58"):
+        yield WayOut(f"ping (ICMP) to anywhere ({name})", False, "add dst-address-list= of the garden to the rule")
+
+
+def _profile(suspended: Suspended, seen: SeenAll) -> list[WayOut]:
+    """Return the ways that a suspended profile brings beside its address list."""
+    where = _profile_at(suspended)
+    if not suspended.profile or where not in seen:
+        return []
+    row, name = texts_of(seen[where].value), f"profile {suspended.profile}"
+    found = []
+    if row.get("bridge"):
+        text = f"{name} bridges its sessions into {row['bridge']}, past the firewall"
+        found.append(WayOut(text, True, f"/ppp/profile unset {suspended.profile} value-name=bridge"))
+    if scripts := [prop for prop in ("on-up", "on-down", "on-login", "on-logout") if row.get(prop)]:
+        found.append(_not_checked(f"the scripts of {name} ({', '.join(scripts)})"))
+    if filters := [f"{prop}={row[prop]}" for prop in ("incoming-filter", "outgoing-filter") if row.get(prop)]:
+        found.append(_not_checked(f"the chains of {name} ({', '.join(filters)})"))
+    if row.get("dhcpv6-use-radius") in ("true", "yes"):
+        found.append(_not_checked(f"whether RADIUS gives sessions of {name} an IPv6 prefix (dhcpv6-use-radius)"))
+    return found
+
+
+# --- gardens ---
+
+
+def _gardens_at(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[Address]:
+    """Return where the members of the lists are read that gardens name."""
+    found: dict[Address, None] = {}
+    where = way_at(suspended.target, Way.WALLED_GARDEN)
+    if where in seen and suspended.kind is SubscriberKind.HOTSPOT:
+        for row in _WayRows(rows_of(seen[where].value)).of(_GARDEN_IP):
+            if name := row.get("dst-address-list", "").removeprefix("!"):
+                found[address(suspended.target, RouterResource.MEMBERS, name)] = None
+    for rules, members in (
+        (RouterResource.FILTER, RouterResource.MEMBERS),
+        (RouterResource.FILTER6, RouterResource.MEMBERS6),
+    ):
+        at = address(suspended.target, rules, ALL)
+        rules_of = tables.rows(at, seen) if at in seen and suspended.lists else ()
+        for _, rule in _accepts(rules_of, suspended.lists):
+            if (name := rule.get("dst-address-list", "")) and not name.startswith("!"):
+                found[address(suspended.target, members, name)] = None
+    return list(found)
+
+
+def _held(row: Row, suspended: Suspended, seen: SeenAll) -> int | None:
+    """Return how many public addresses a rule's destination holds; None: all but some, or all."""
+    place, name = row.get("dst-address", ""), row.get("dst-address-list", "")
+    if place.startswith("!") or name.startswith("!") or not (place or name):
+        return None
+    sizes = [_public([place])] if place else []
+    if name:
+        members = [address(suspended.target, one, name) for one in (RouterResource.MEMBERS, RouterResource.MEMBERS6)]
+        sizes.append(sum(_public(texts_of(seen[where].value)) for where in members if where in seen))
+    return min(sizes)
+
+
+def _public(texts: Iterable[str]) -> int:
+    """Return how many addresses of the internet they hold. A name holds none: RouterOS lists what it found for it."""
+    return sum(one.num_addresses for text in texts for one in networks(text) if one.is_global or one.prefixlen == 0)
+
+
+def _places(row: Row, size: int | None) -> str:
+    if size is None:
+        return "everything" if not (row.get("dst-address") or row.get("dst-address-list")) else "everything but some"
+    name = row.get("dst-address-list")
+    return f"list {name} holds {size:,} addresses" if name else f"{row.get('dst-address')} holds {size:,} addresses"
+
+
+# --- rows ---
+
+
+def _of_others(row: Row, lists: Collection[str]) -> bool:
+    """Tell whether a rule is about members of another list, or about all but ours."""
+    name = row.get("src-address-list", "")
+    return name.removeprefix("!") in lists if name.startswith("!") else bool(name) and name not in lists
+
+
+def _on(row: Row) -> bool:
+    return row.get("disabled", "false") not in ("true", "yes")
+
+
+def _yes(text: str) -> bool:
+    return text in ("true", "yes")
+
+
+def _few(texts: Sequence[str]) -> str:
+    more = f" and {len(texts) - 3} more" if len(texts) > 3 else ""
+    return f"{', '.join(texts[:3])}{more}"
+
+
+def _not_checked(text: str) -> WayOut:
+    return WayOut(text, False, "", known=False)
