@@ -167,7 +167,15 @@ class CpeIntake:
         values = {path: known for path, known in self.cpes.values(cpe.name).items() if not known.before_reset}
         taken = self.cpes.secrets_set(cpe.name)
         target, can_be_called = self.manager.target_id(cpe.name), self.manager.can_be_called(cpe.name)
-        return CpeSubject(cpe, target, values, self.profile(cpe), taken, can_be_called)
+        return CpeSubject(
+            cpe,
+            target,
+            values,
+            self.profile(cpe),
+            taken,
+            can_be_called,
+            lambda path: self.cpes.read_whole_s(cpe.name, path),
+        )
 
     @staticmethod
     def profile(cpe: Cpe) -> CpeProfile | None:

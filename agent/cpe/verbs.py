@@ -51,6 +51,8 @@ class CpeSubject:
     """The commitment of each secret that it took last, by path."""
     callable: bool = False
     """Whether it can be asked to call in."""
+    read_whole_s: Callable[[str], int] = lambda _: 0
+    """When all below a path was read last, unix seconds; 0: never since it was reset."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +265,7 @@ def _row(subject: CpeSubject, name: str, text: str, now_s: int) -> Transition | 
             blocked=True,
         )
     known = {path: k for path, k in subject.values.items() if path.startswith(table)}
-    if not any(path == table or path.startswith(table) for path in subject.values) and not _counted(subject, table):
+    if not known and not _counted(subject, table) and not subject.read_whole_s(table):
         never = f"{table} was never read of this CPE: ispagent cpe refresh {subject.cpe.name} {table}"
         return Leave(CpeSkipReason.NEVER_READ, never, blocked=True)
     number = rows.number_of(TableRow(table, key, ()), known)
@@ -278,7 +280,7 @@ def _row(subject: CpeSubject, name: str, text: str, now_s: int) -> Transition | 
     except BadAddressError as err:
         return Leave(CpeSkipReason.BAD_ROW, str(err), blocked=True)
     before = rows.value(row, known)
-    at_s = max((k.at_s for k in known.values()), default=now_s)
+    at_s = max((k.at_s for k in known.values()), default=subject.read_whole_s(table) or now_s)
     after: Value = {**key, **{f: _typed(table, number, f, t, known) for f, t in fields.items()}}
     return None if before == after else Transition(where, Seen(before, at_s, live=False), after)
 

@@ -422,3 +422,12 @@ def test_how_a_cpe_is_named_and_how_it_stands() -> None:
     assert plan.display["after"] == "sent when it calls in: it never did; it is asked to now"
     assert cpe_verbs.ages([CachedParameter("x", "string", NOW - 60), CachedParameter("x", "string", NOW)], NOW) == "1m"
     assert cpe_verbs.ages([], NOW) == ""
+
+
+def test_a_row_goes_into_a_table_that_was_read_whole_and_is_empty() -> None:
+    """D7: nothing counts the rows of some tables; that all below it was read is as good."""
+    row = {"+Device.Bare.Table.[Port=1]": "Enable=true"}
+    assert left(cpe_verbs.set_values(subject(), Wanted(row), NOW)) == ("never-read", True)
+    read = replace(subject(), read_whole_s=lambda path: NOW - 30 if path == "Device.Bare.Table." else 0)
+    [write] = writes(cpe_verbs.set_values(read, Wanted(row), NOW))
+    assert (write.before, write.after) == (Seen(ABSENT, NOW - 30, live=False), {"Port": "1", "Enable": "true"})
