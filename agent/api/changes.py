@@ -180,7 +180,9 @@ async def _rest(call: ApiCall) -> Response:
 async def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
     p = call.parts
     row = plans.find(p.store.reader, ref)
-    lists = await plans.with_items(p.store, row, lambda reader: _lists(reader, p.vault, row))
+    lists = await plans.with_items(
+        p.store, row, lambda reader: _lists(reader, p.vault, row, p.worker.accepted(row.short))
+    )
     row = plans.find(p.store.reader, ref)
     have, need = p.approvals.count(row)
     again = plans.done_again(p.store.reader, [row.plan_id]).get(row.plan_id, NONE_AGAIN)
@@ -200,8 +202,10 @@ async def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
     }
 
 
-def _lists(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Mapping[str, object]:
-    """Return the lists of a change: its documents, items and steps."""
+def _lists(
+    reader: sqlite3.Connection, vault: Vault, row: PlanRow, accepted: frozenset[tuple[int, int]]
+) -> Mapping[str, object]:
+    """Return the lists of a change: its documents, items and steps. `accepted`: steps that a target accepted."""
     loaded = plans.load(reader, vault, row)
     return {
         "documents": [d.decode() for d in loaded.items.documents],
@@ -227,6 +231,7 @@ def _lists(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Mapping[st
                 "detail": s.detail,
                 "bound": sorted(s.bound),
                 "verb": _verb(loaded, s),
+                "accepted": (s.item, s.n) in accepted,
             }
             for s in plans.steps(reader, row.plan_id)
         ],

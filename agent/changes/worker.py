@@ -123,6 +123,11 @@ class Worker:
         """Return the short ids of the changes that wait for a device to call in."""
         return sorted(short for short, run in self._runs.items() if run.waits_for(target))
 
+    def accepted(self, short: str) -> frozenset[tuple[int, int]]:
+        """Return the steps of a running change, by item and number, whose effect its target accepted."""
+        run = self._runs.get(short)
+        return frozenset() if run is None else run.accepted()
+
     def resume(self, plan_id: bytes) -> None:
         """Go on with a run that was opened again."""
         self._resumed.append(plan_id)

@@ -40,6 +40,7 @@ _RECORDED_WORDS = "recorded, nothing sent"
 _APPLIED_WORDS = {ItemReason.RECORDED: _RECORDED_WORDS, ProofReason.STAYS_REJECTED: "done, not online"}
 """Of an applied item, by its reason: nothing is called enforced where the network was not to be changed by it."""
 _REASON_WORDS = {"read-back": "read back, equal", "ack": "gone, read back"}
+_NOT_KNOWN = "about to be sent, fate not yet known"
 _PROOF_IN_DETAIL = frozenset({"proof-seen", "accepted-not-provable"})
 _LONG_ID = re.compile(r"[0-9a-f]{16,}", re.IGNORECASE)
 NAMES_SHOWN = 8
@@ -173,7 +174,7 @@ def _single(change: Json, item: Json) -> list[str]:
 def _step(step: Json) -> str:
     """Return the line of a step at a database, a router or a NAS."""
     what = "session" if step["bound"] else "row"
-    verdict = step["verdict"] or "about to be sent, fate not yet known"
+    verdict = step["verdict"] or _NOT_KNOWN
     why = _REASON_WORDS.get(str(step["reason"]), str(step["reason"]))
     ids = " ".join(_bound(str(b)) for b in cast("list[str]", step["bound"]))
     detail = f" · {neutralise(str(step['detail']))}" if step["detail"] else ""
@@ -184,7 +185,7 @@ def _cpe_step(step: Json) -> str:
     """Return the line of a step at a CPE: what was done, and what was seen of it."""
     reason, detail = str(step["reason"]), neutralise(str(step["detail"]))
     if step["verdict"] is None:
-        said = "about to be sent, fate not yet known"
+        said = "the CPE accepted it, its proof is awaited" if step["accepted"] else _NOT_KNOWN
     elif step["verdict"] == "applied":
         said = detail if reason in _PROOF_IN_DETAIL else " · ".join(filter(None, (_REASON_WORDS.get(reason), detail)))
     else:

@@ -266,6 +266,15 @@ class LateResult(Protocol):
 
 
 @runtime_checkable
+class TellsByItself(Protocol):
+    """Role of a session: its device tells by itself, each time it calls in, whether some effects are proven."""
+
+    def tells(self, effect: Effect) -> bool:
+        """Return whether nothing has to be asked of the device for the proof of an effect."""
+        ...
+
+
+@runtime_checkable
 class NamesProof(Protocol):
     """Role of a session: it says in the words of its devices by what an effect is proven."""
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from agent.cli.outcome import outcome_text
+from agent.connectors.cwmp import limits
 from lab.cpe.quirks import Quirks
 from lab.cpe.transfers import firmware
 from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name, until
@@ -56,7 +57,13 @@ async def test_firmware_is_done_when_the_version_reads_back(at: CpeSite) -> None
 async def test_firmware_that_fails_silently_is_not_done(at: CpeSite, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(at.within(), "firmware", 2)
     cpe = await at_home(at, quirks=Quirks(firmware="silent"))
-    done = await sent(at, cpe, await flash(at), "joseph", "lena")
+    change = await flash(at)
+    await at.site.approve(change, "joseph", "lena")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+    with trio.fail_after(30):  # what it runs after the deadline is known when it calls in then, no sooner
+        while not (await at.site.show(change))["finished"]:
+            await cpe.call_in("2 PERIODIC")
+    done = await at.site.wait_end(change)
     assert state_of(done)[0] == "not-applied"
     assert cpe.device.software == "1.0.0"
     assert "TransferComplete" in done["items"][0]["detail"]
@@ -189,3 +196,25 @@ async def test_a_change_whose_cpe_never_calls_expires(tmp_path: Path) -> None:
         assert state_of(await at.site.wait_end(change)) == ("expired", "expired")
         await cpe.call_in("2 PERIODIC")
         assert cpe.executed("SetParameterValues") == []
+
+
+async def test_a_cpe_whose_firmware_is_awaited_is_not_held_on_the_line(
+    at: CpeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D6: its version stands in its Inform; meanwhile the change says that the CPE accepted it."""
+    cpe = await at_home(at, quirks=Quirks(firmware="stall"))
+    change = await flash(at)
+    await at.site.approve(change, "joseph", "lena")
+    await at.site.wait_for(change, lambda c: c["items"][0]["state"] == "waiting")
+    monkeypatch.setattr(limits, "HOLD_S", 3600.0)
+    await cpe.call_in("2 PERIODIC")
+    told = await at.site.wait_for(change, lambda c: any(s["accepted"] for s in c["steps"]))
+    assert "firmware  the CPE accepted it, its proof is awaited" in outcome_text(told).splitlines()
+    with trio.fail_after(20):
+        for _ in range(3):
+            assert (await cpe.call_in("2 PERIODIC")).ok
+    assert (await at.site.show(change))["items"][0]["state"] == "running"
+    cpe.device.run_firmware("2.0.0")
+    await cpe.call_in("1 BOOT")
+    done = await at.site.wait_end(change)
+    assert (state_of(done), done["items"][0]["detail"]) == (("applied", "proof-seen"), "version 2.0.0 read back")

@@ -93,6 +93,10 @@ class Run:
             if item.steps
         )
 
+    def accepted(self) -> frozenset[tuple[int, int]]:
+        """Return the steps, by item and number, whose effect its target accepted in this run."""
+        return frozenset((n, step) for n, steps in self._steps.items() for step in steps.accepted)
+
     async def run(self) -> str:
         """Apply the rest of the plan; return why it stopped early, or "" when it went through all waves.
 

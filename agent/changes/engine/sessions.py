@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Self
@@ -30,6 +30,7 @@ from agent.connectors.base import (
     Reach,
     Reply,
     Session,
+    TellsByItself,
     UnreadableError,
 )
 from agent.model import Address, Effect, EffectKind, Seen, Target, Ticket, by_target
@@ -157,6 +158,17 @@ class _Arrival:
     changed: Notifier = field(default_factory=Notifier)
 
 
+@dataclass(frozen=True, slots=True)
+class Loan:
+    """The session of a device that called in, lent to one item.
+
+    `give_back`: the device need not stay on the line for this item any more.
+    """
+
+    session: Session
+    give_back: Callable[[], None]
+
+
 class ArrivedSessions:
     """Sessions of devices that called in, for as long as they are connected."""
 
@@ -177,18 +189,26 @@ class ArrivedSessions:
             self._close(session.target.id, arrival)
 
     @asynccontextmanager
-    async def wait_for(self, target: str) -> AsyncIterator[Session]:
-        """Wait for the device to call in; its session stays open inside the block."""
+    async def wait_for(self, target: str) -> AsyncIterator[Loan]:
+        """Wait for the device to call in; its session stays open inside the block, or until it is given back."""
         arrival = self._arrivals.setdefault(target, _Arrival())
         arrival.wanted += 1
+        lent = True
+
+        def give_back() -> None:
+            nonlocal lent
+            if lent:
+                lent = False
+                arrival.wanted -= 1
+                arrival.changed.ring()
+                self._close(target, arrival)
+
         try:
             while arrival.session is None:
                 await arrival.changed.wait()
-            yield arrival.session
+            yield Loan(arrival.session, give_back)
         finally:
-            arrival.wanted -= 1
-            arrival.changed.ring()
-            self._close(target, arrival)
+            give_back()
 
     def _close(self, target: str, arrival: _Arrival) -> None:
         if not arrival.wanted and arrival.session is None and self._arrivals.get(target) is arrival:
@@ -346,26 +366,26 @@ class Sessions:
     async def use(self, target: str) -> AsyncIterator[Session]:
         """Lend the target's session: at once when it is dialled, when it calls in otherwise."""
         if self.arrives(target):
-            async with self._arriving(target) as session:
-                yield session
+            async with self._arriving(target) as loan:
+                yield loan.session
         else:
             yield await self.dialled(target)
 
     @asynccontextmanager
-    async def _arriving(self, target: str) -> AsyncIterator[Session]:
+    async def _arriving(self, target: str) -> AsyncIterator[Loan]:
         """Wait for a device to call in, asking it to if that can be done; its session is lent inside the block."""
         connector = self.connector(target)
         asked = connector.requested(target) if isinstance(connector, ConnectionRequests) else nullcontext()
         with asked:
-            async with self._arrived.wait_for(target) as session:
-                yield session
+            async with self._arrived.wait_for(target) as loan:
+                yield loan
 
     @asynccontextmanager
     async def for_item(self, target: str) -> AsyncIterator[ItemSessions]:
         """Lend the sessions of an item with its first step at `target`, waiting for a device that must call in."""
         if self.arrives(target):
-            async with self._arriving(target) as session:
-                yield ItemSessions(self, session)
+            async with self._arriving(target) as loan:
+                yield ItemSessions(self, loan)
         else:
             await self.dialled(target)  # what is not configured is found before anything else is done
             yield ItemSessions(self)
@@ -374,8 +394,16 @@ class Sessions:
 class ItemSessions:
     """An item's sessions, by target. `arrived`: the session of the device that called in for it, if one did."""
 
-    def __init__(self, sessions: Sessions, arrived: Session | None = None) -> None:
+    def __init__(self, sessions: Sessions, arrived: Loan | None = None) -> None:
         self._sessions, self._arrived = sessions, arrived
+
+    def let_go(self, effect: Effect) -> None:
+        """Keep the device off the line while an effect's proof is awaited, if it tells the proof by itself."""
+        if self._arrived is None:
+            return
+        session = self._arrived.session
+        if isinstance(session, TellsByItself) and session.tells(effect):
+            self._arrived.give_back()
 
     async def at(self, target: str) -> Session:
         """Return the session of a target.
@@ -383,8 +411,8 @@ class ItemSessions:
         Raises:
             UnreadableError: it cannot be reached now.
         """
-        if self._arrived is not None and self._arrived.target.id == target:
-            return self._arrived
+        if self._arrived is not None and self._arrived.session.target.id == target:
+            return self._arrived.session
         return await self._sessions.dialled(target)
 
     async def read(self, addresses: Collection[Address]) -> Mapping[Address, Seen]:

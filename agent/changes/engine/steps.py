@@ -87,6 +87,8 @@ class Steps:
         """Sessions that the item set out to end: they must be gone in the end."""
         self.locked = False
         """Whether the item holds its addresses."""
+        self.accepted: set[int] = set()
+        """Steps whose effect the target accepted in this run: what came of it may not be known yet."""
         self._attempts: dict[_Key, int] = {}
         self._crashed: set[_Key] = set()
         self._in_doubt: set[_Key] = set()
@@ -207,7 +209,7 @@ class Steps:
                 self,
                 self.parts.clock,
                 self.patience_with(action.target),
-                self._last_reply(action, slot),
+                self._replied(action, sessions, slot),
                 leave=self.parts.sessions.arrives(action.target),
             )
             self._in_doubt.discard(key)
@@ -229,10 +231,20 @@ class Steps:
         at_once = self.parts.clock.boot_s() < self._sent_s + FINISH_S
         return self.arrives() and not at_once
 
-    def _last_reply(self, action: StepAction, slot: WindowSlot) -> Callable[[], None]:
+    def _replied(self, action: StepAction, sessions: ItemSessions, slot: WindowSlot) -> Callable[[], None]:
         """Return the call to make when an effect is accepted: after its last one an item only reads."""
         last = all(action.step in later.fallback_for for later in self.item.steps[action.step :])
-        return slot.over if last and action.direction is Direction.FORWARD else lambda: None
+
+        def replied() -> None:
+            if action.direction is Direction.FORWARD:
+                self.accepted.add(action.step)
+                self.changed()
+            if last and action.direction is Direction.FORWARD:
+                slot.over()
+                if isinstance(action.do, Effect):
+                    sessions.let_go(action.do)
+
+        return replied
 
     # --- the journal, as `perform_step` sees it ---
 
@@ -364,8 +376,11 @@ class Steps:
         sessions, patience = self.parts.sessions, self.patience_with(target)
         arrives = sessions.arrives(target)
         with trio.move_on_after(patience.reread_s if arrives else float("inf")) as scope:
-            async with sessions.use(target) as session, sessions.kept(target):
+            async with sessions.for_item(target) as lent, sessions.kept(target):
                 scope.deadline = float("inf")
+                session = await lent.at(target)
+                if isinstance(ticket.do, Effect):
+                    lent.let_go(ticket.do)  # it is not sent again before its proof is judged
                 return await recover_step(session, ticket, self, self.parts.clock, patience, leave=arrives)
         raise UnreadableError(f"{target} did not call in for {patience.reread_s:.0f} s", reason=TargetReason.TIMEOUT)
 

@@ -55,14 +55,16 @@ class CpeSession(CpeLine):
         """The session after which what was set takes effect: the CPE said that it applies it later."""
         self._written: dict[Address, Value] = {}
         self._settled = False
+        self._heard = 0
+        """Of its Informs, how many were read for what the CPE tells by itself."""
 
     # --- reading
 
     async def read(self, addresses_: Collection[Address]) -> Mapping[Address, Seen]:
         """Return the present value of each address, once the CPE calls in.
 
-        Its count of boots and its firmware version, which it reports by itself, count as read only while it is on the
-        line: a silent CPE may have booted since its last Inform.
+        Its count of boots and its firmware version, which it reports by itself, count as read once for each Inform:
+        the CPE need not be held on the line for them, and a silent one may have booted since its last Inform.
 
         Raises:
             UnreadableError: the CPE did not call in, or hung up, or refused to be asked.
@@ -75,7 +77,10 @@ class CpeSession(CpeLine):
         asked = [w for w in whats.values() if w not in addresses.TOLD]
         found: dict[str, CachedParameter] = {}
         tables: dict[str, dict[str, CachedParameter]] = {}
-        call = await self.wait()
+        if whats and not asked:
+            await self._next_inform()
+        else:
+            call = await self.wait()
         if asked:
             found = await self._values_and_key(call, [w for w in asked if isinstance(w, str)])
             for table in dict.fromkeys(w.table for w in asked if isinstance(w, TableRow)):
@@ -84,6 +89,18 @@ class CpeSession(CpeLine):
         seen = {a: self._seen(w, found, tables, cpe, now_s) for a, w in whats.items()}
         await self._judge_written(seen)
         return seen
+
+    async def _next_inform(self) -> None:
+        """Return at once while there is an Inform that was not read, or the CPE is on the line; else wait for one.
+
+        Raises:
+            UnreadableError: the CPE did not call in.
+        """
+        if self._heard < self.informs:
+            await trio.lowlevel.checkpoint()
+        else:
+            await self.wait()
+        self._heard = self.informs
 
     def _what(self, addr: Address) -> str | TableRow:
         """Return what an address names at this CPE."""
@@ -253,6 +270,10 @@ class CpeSession(CpeLine):
         return ()
 
     # --- proofs, and late results
+
+    def tells(self, effect: Effect) -> bool:
+        """Return whether the proof of an effect stands in an Inform: nothing can be learned by holding the CPE."""
+        return effect.verb != DIAGNOSE
 
     def proof_of(self, effect: Effect) -> str:
         """Return what was seen of an effect that is proven."""

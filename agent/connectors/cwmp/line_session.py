@@ -52,6 +52,8 @@ class CpeLine:
         self.call: CwmpSession | None = None
         self._book, self._clock, self.offer = book, clock, offer
         self._came = trio.Event()
+        self.informs = 0
+        """How often it called in."""
         self.awaits_reset = False
         """Whether it was told to reset itself."""
         self.flash: Flash | None = None
@@ -65,6 +67,7 @@ class CpeLine:
         if self.call is not None:
             self.call.hang_up()
         self.call = call
+        self.informs += 1
         self._came.set()
         self._came = trio.Event()
 
