@@ -71,8 +71,9 @@ HOLD_S: Final = 20.0
 LINGER_S: Final = 2.0
 """How long a new CPE is kept on the line for its baseline to be prepared: to read it and to make the plan."""
 
-GONE_S: Final = 10.0
-"""How long a CPE that hung up owing us an answer may take to come back on another connection, and go on."""
+GONE_S: Final = 8.0
+"""How long a CPE that hung up may take to come back on another connection, and go on. Then its place is another's:
+within ten seconds, since the ACS looks every two."""
 
 READ_WAIT_S: Final = 60.0
 """How long one read waits for a CPE to call in before it says that it cannot be read now."""

@@ -90,7 +90,7 @@ class _Open:
     keeps_cookie: bool | None = None
     """Whether the CPE sends the cookie back; None: not seen yet."""
     gone_at: float | None = None
-    """Since when it has no connection while a request of ours is open: the CPE may come back on another one."""
+    """Since when it has no connection: the CPE may come back on another one."""
 
 
 Files = Callable[[str, Wire], Awaitable[None]]
@@ -219,7 +219,7 @@ class Acs:
         """Take note that the connection of a session's last POST is over; it may come back on another."""
         if opened.keeps_cookie is False:  # it was known by that connection alone
             await self._drop(opened, Ended(EndReason.TIMEOUT, opened.call.session.pending))
-        elif opened.call.session.pending is not None:
+        else:
             opened.gone_at = self._clock.boot_s()
 
     async def _get(self, wire: Wire, method: bytes, target: str) -> None:

@@ -834,6 +834,40 @@ async def test_who_hangs_up_and_does_not_come_back_is_lost_soon(autojump_clock: 
         assert at.acs.sessions == 0
 
 
+@pytest.mark.parametrize("told", [False, True])
+async def test_who_hangs_up_after_its_inform_frees_its_place(
+    told: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with acs(Desk(holds=told), sessions=3) as at:
+        for _ in range(3):
+            cpe = await at.connect()
+            await cpe.log_in()
+            if told:
+                await cpe.post(said(DONE))
+            await trio.aclose_forcefully(cpe.stream)
+        assert (await (await at.connect()).post(INFORM)).status == 503
+        assert at.acs.sessions == 3
+        await trio.sleep(5)
+        assert at.acs.sessions == 3, "each may come back on another connection"
+        await trio.sleep(5)
+        assert at.acs.sessions == 0
+        assert [e.reason for e in at.desk.of(Ended)] == [EndReason.TIMEOUT] * 3
+        assert (await (await at.connect()).log_in()).status == 200
+
+
+async def test_who_comes_back_after_its_inform_keeps_its_place(autojump_clock: trio.testing.MockClock) -> None:
+    async with acs() as at:
+        one, two = await at.connect(), await at.connect()
+        await one.log_in()
+        two.cookie = one.cookie
+        await trio.aclose_forcefully(one.stream)
+        await trio.sleep(5)
+        assert (await two.post(said(DONE))).status == 200
+        await trio.sleep(30)  # on a connection that is there it may take its time
+        assert (await two.post()).status == 204
+        assert len(at.desk.informs) == 1
+
+
 async def lost_within(at: Site, seconds: float) -> None:
     with trio.fail_after(seconds), pytest.raises(LostError):
         await at.desk.call.ask(GET)
