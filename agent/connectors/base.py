@@ -465,12 +465,14 @@ class Enforced(enum.Enum):
 class Judgement:
     """`how` says how it is known: `seen`, `garden`, `inferred`, `offline`, `none-known`; or why not: `still-online`,
     `outside-garden`, `old-session`, `not-in-effect`, `not-proven`, `unreadable`, `unmapped-method`. `detail` is for
-    people.
+    people. `again`: addresses of effects of the item that find more to end now than when they ran: what they end comes
+    with a session that began since.
     """
 
     enforced: Enforced
     how: AnyReason
     detail: str = ""
+    again: tuple[Address, ...] = ()
 
 
 class AccessMethod(Protocol):
@@ -690,10 +692,14 @@ class SessionHost(Protocol):
         """Return where the open connections of an address are read; None: that text is no address."""
         ...
 
-    def connections_left(self, target: str, connections: Value, ended: Collection[Address]) -> int:
-        """Return how many connections may be from before. `ended`: everything that the item set out to end."""
+    def session_connections(self, target: str, kind: str, login: str) -> Address:
+        """Return where the open connections are read of the addresses that a login's sessions have at that time."""
+        ...
+
+    def connections_left(self, connections: Value) -> int:
+        """Return how many connections pass by the rules that hold a suspended subscriber."""
         ...
 
     def end_of(self, where: Address, key: str, within_s: int) -> Effect:
-        """Return the effect that ends what runs at an address of `sessions` or `connections`."""
+        """Return the effect that ends what runs at an address of `sessions`, `connections`, `session_connections`."""
         ...

@@ -47,7 +47,7 @@ class DhcpClient:
     """A subscriber's router that asks for its address.
 
     `refused`: why it was not served last; `asks`: how often it asked; `expires`: when its address is lost, by the
-    router's clock (None: never, or it has none).
+    router's clock (None: never, or it has none); `flows`: the connections that it opened, from any of its addresses.
     """
 
     mac: str
@@ -60,7 +60,7 @@ class DhcpClient:
     asks: int = 0
     expires: float | None = None
     next_ask: float | None = None
-    flow: Row | None = None
+    flows: list[Row] = field(default_factory=list)
 
     @property
     def online(self) -> bool:
@@ -169,9 +169,8 @@ class Dhcp:
         client = self._holders.get(which) or self.clients.get(which.upper())
         if client is None:
             return None
-        flows = (client.flow,) if client.flow else ()
         addresses = (client.address,) if client.address else ()
-        return Line(client.mac, addresses, client.interface, client.mac, flows, client.refused)
+        return Line(client.mac, addresses, client.interface, client.mac, tuple(client.flows), client.refused)
 
     def address_of(self, mac: str) -> str:
         """The address that a MAC has by DHCP, or empty."""
@@ -206,8 +205,7 @@ class Dhcp:
         """A client no longer uses its address."""
         if self._holders.get(client.address) is client:
             del self._holders[client.address]
-        self._flows.close(client.flow)
-        client.address, client.flow, client.expires = "", None, None
+        client.address, client.expires = "", None
         self._state.tell_change()
 
     def _ask_again(self, client: DhcpClient) -> None:
@@ -298,7 +296,7 @@ class Dhcp:
             raise _RefusedError("the server has static leases only")
         if client.address and self._state.pools.holds(pool, client.address) and not self._taken(client.address, client):
             return client.address
-        address = self._state.pools.take(pool, lambda a: self._taken(a, client))
+        address = self._state.pools.take(pool, lambda a: self._taken(a, client), f"dhcp {client.mac}")
         if not address:
             raise _RefusedError(f"no address is free in pool {pool}")
         return address
@@ -352,9 +350,8 @@ class Dhcp:
         client.address, client.expires = offer.address, expires
         client.interface = offer.server.props.get("interface", "")
         self._holders[offer.address] = client
-        if not self._flows.alive(client.flow):
-            line = self.line(client.mac)
-            client.flow = self._flows.open(line, offer.address) if line else None
+        if line := self.line(client.mac):
+            self._flows.go_on(client.flows, line, offer.address)
         if expires is not None and offer.lease_s is not None:
             self._state.schedule(expires, self._run_out(binding, expires))
             self._later(client, now + offer.lease_s / 2)
@@ -456,4 +453,4 @@ class Dhcp:
             self._bring(binding)
         for client in self.clients.values():
             if client.address and (line := self.line(client.mac)):
-                client.flow = self._flows.open(line, client.address)
+                self._flows.go_on(client.flows, line, client.address)

@@ -1,7 +1,8 @@
 """A subscriber's connections, and what the router does with its packets. Pure.
 
 The firewall judges the packets of a subscriber's line, and a hotspot on its interface holds back hosts that are not
-logged in. A connection that got out stands in the connection table; removing its row ends it.
+logged in. A connection that got out stands in the connection table. Removing its row ends it, and nothing else does:
+not the end of the session or lease that it was opened in.
 """
 
 from __future__ import annotations
@@ -70,6 +71,16 @@ class Flows:
         settled = self._firewall.judge(replace(packet, state="established"))
         row.state["fasttrack"] = "true" if settled.action == "fasttrack-connection" else "false"
         return row
+
+    def go_on(self, mine: list[Row], line: Line, source: str) -> None:
+        """Let a subscriber go on with a connection that it opened from an address before, or open one.
+
+        `mine`: the connections that it opened; those that are no more are taken out.
+        """
+        mine[:] = [flow for flow in mine if self.alive(flow)]
+        known = any(host_of(flow.props.get("src-address", "")) == source for flow in mine)
+        if not known and (flow := self.open(line, source)) is not None:
+            mine.append(flow)
 
     def alive(self, flow: Row | None) -> bool:
         """Tell whether a flow still is in the connection table of its family."""

@@ -54,7 +54,7 @@ class Session:
 class HotspotClient:
     """A subscriber's device. `cookie`: its browser's; `refused`: why its last login failed; `logins`: how many worked.
 
-    `fixed`: its address where it takes none from DHCP or the hotspot's pool.
+    `fixed`: its address where it takes none from DHCP or the hotspot's pool. `flows`: the connections that it opened.
     """
 
     mac: str
@@ -69,7 +69,7 @@ class HotspotClient:
     host: Row | None = None
     session: Session | None = None
     cookie: Row | None = None
-    flow: Row | None = None
+    flows: list[Row] = field(default_factory=list)
     refused: str = ""
     logins: int = 0
     next_login: float | None = None
@@ -156,8 +156,6 @@ class Hotspot:
         client.next_login = None
         self.log_out(client, "lost")
         self._leave(client)
-        self._flows.close(client.flow)
-        client.flow = None
 
     def line(self, which: str) -> Line | None:
         """The line of a hotspot user, MAC or address; of a user's several hosts, of one that is logged in."""
@@ -167,9 +165,8 @@ class Hotspot:
             client = next((c for c in named if c.online), named[0] if named else None)
         if client is None:
             return None
-        flows = (client.flow,) if client.flow else ()
         addresses = (client.address,) if client.address else ()
-        return Line(client.user, addresses, client.interface, client.mac, flows, client.refused)
+        return Line(client.user, addresses, client.interface, client.mac, tuple(client.flows), client.refused)
 
     def _shown(self, path: str, row: Row | None, name: str) -> str:
         shown = self._store.model(path).shown
@@ -189,7 +186,7 @@ class Hotspot:
         address = client.fixed or self._address_of(client.mac)
         if not address and client.address and self._state.pools.holds(pool, client.address):
             address = client.address
-        address = address or self._state.pools.take(pool, self._by_address.__contains__)
+        address = address or self._state.pools.take(pool, self._by_address.__contains__, f"hotspot {client.mac}")
         if not address:
             raise _RefusedError("the host has no address")
         name = server.props.get("name", "")
@@ -231,8 +228,8 @@ class Hotspot:
             client.refused = str(err)
             self._later(client, client.retry_s)
             return
-        if not self._flows.alive(client.flow) and (line := self.line(client.mac)):
-            client.flow = self._flows.open(line, client.address)
+        if line := self.line(client.mac):
+            self._flows.go_on(client.flows, line, client.address)
         self._state.tell_change()
 
     def _pass(self, client: HotspotClient, server: Row) -> None:

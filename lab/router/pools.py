@@ -1,4 +1,7 @@
-"""Addresses out of /ip/pool, for DHCP and hotspot. Pure."""
+"""Addresses out of /ip/pool, for PPP, DHCP and hotspot. Pure.
+
+MikroTik's manual ("IP Pools"): "Whenever possible, the same ip address is given out to each client (OWNER/INFO pair)."
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,38 @@ POOLS: Final = "/ip/pool"
 
 
 class Pools:
-    """The pools of one router. A pool gives the free address after the one that it gave last."""
+    """The pools of one router.
+
+    A pool gives an owner the address that it gave them last, as long as nobody else has it. To a new one it gives the
+    free address after the one that it gave last; where all were given once, that is one which others had before.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._last: dict[str, int] = {}
+        self._given: dict[tuple[str, str], str] = {}
 
     def forget(self) -> None:
-        """Begin at the first address again, as after a restart."""
+        """Begin at the first address again, and know no owner, as after a restart."""
         self._last.clear()
+        self._given.clear()
 
     def holds(self, name: str, address: str) -> bool:
         """Tell whether a pool, or one that follows it, has an address."""
         return any(covers(part, address) for _, ranges in self._chain(name) for part in ranges.split(","))
 
-    def take(self, name: str, taken: Callable[[str], bool]) -> str:
-        """A free address of a pool or of those that follow it; empty where there is none."""
-        return next(filter(None, (self._free(pool, ranges, taken) for pool, ranges in self._chain(name))), "")
+    def take(self, name: str, taken: Callable[[str], bool], owner: str) -> str:
+        """A free address of a pool or of those that follow it, for an owner; empty where there is none.
+
+        `owner`: who gets it, as `/ip/pool/used` tells: `ppp NAME`, `dhcp MAC`.
+        """
+        before = self._given.get((name, owner), "")
+        if before and self.holds(name, before) and not taken(before):
+            return before
+        found = next(filter(None, (self._free(pool, ranges, taken) for pool, ranges in self._chain(name))), "")
+        if found:
+            self._given[name, owner] = found
+        return found
 
     def _chain(self, name: str) -> Iterator[tuple[str, str]]:
         seen: set[str] = set()

@@ -4,9 +4,11 @@ A session takes its profile from the secret as it is when the CPE dials: a runni
 without a secret is asked about where /ppp/aaa and /radius say so: what RADIUS answers goes before the profile, and its
 rate and lists may be changed while the session lasts. A secret hides RADIUS, even where it refuses.
 
-A session brings an interface `<pppoe-NAME>`, a dynamic queue where its rate is limited, dynamic entries of its address
-lists, and one connection to the internet where the firewall lets it open one. All go with it. A CPE that loses its
-session dials again after its delay; one that is refused tries again later.
+A session brings an interface `<pppoe-NAME>`, a dynamic queue where its rate is limited, and dynamic entries of its
+address lists: all go with it. Its CPE opens one connection to the internet where the firewall lets it. That outlives
+the session in the connection table, FastTracked or not, and carries on where the CPE gets the same address again, as it
+does from a pool whenever possible. A CPE that loses its session dials again after its delay; one that is refused tries
+again later.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from lab.router import values as v
-from lab.router.firewall import CONNECTIONS, LISTS, Verdict
+from lab.router.firewall import LISTS, Verdict
 from lab.router.flows import Flows, Line
 from lab.router.queues import LIMITS, QUEUES, queue_of
 from lab.router.state import RouterState
@@ -74,7 +76,6 @@ class Session:
     terms: Terms
     active: Row
     rows: list[tuple[str, Row]] = field(default_factory=list)
-    flow: Row | None = None
     ends: float | None = None
 
     @property
@@ -92,7 +93,8 @@ class Session:
 class Cpe:
     """A subscriber's router. `refused`: why its last dial failed; `dials`: how often it tried.
 
-    `asking`: the number of the dial about which RADIUS is asked just now.
+    `asking`: the number of the dial about which RADIUS is asked just now. `flows`: the connections that it opened, in
+    any of its sessions.
     """
 
     login: str
@@ -106,6 +108,7 @@ class Cpe:
     next_dial: float | None = None
     redials: bool = True
     asking: int | None = None
+    flows: list[Row] = field(default_factory=list)
 
     @property
     def online(self) -> bool:
@@ -138,7 +141,6 @@ class Access:
         self._by_active: dict[str, Cpe] = {}
         self._by_name: dict[str, list[Cpe]] = {}
         self._used: dict[str, Cpe] = {}
-        self._last: dict[str, int] = {}
         self._count = 0
         self._store.computed[ACTIVE] = self._uptime
 
@@ -316,44 +318,22 @@ class Access:
             raise _RefusedError("only one session is allowed")
         return profile
 
-    def _address(self, wanted: str) -> str:
+    def _address(self, cpe: Cpe, wanted: str) -> str:
         if not wanted:
             raise _RefusedError("neither secret or RADIUS nor profile has a remote-address")
         try:
             return str(ipaddress.IPv4Address(wanted))
         except ValueError:
             pass
-        seen: set[str] = set()
-        while wanted and wanted != "none" and wanted not in seen:
-            seen.add(wanted)
-            pool = self._store.named(POOLS, wanted)
-            if pool is None:
-                raise _RefusedError(f"no pool {wanted}")
-            if address := self._free_address(wanted, pool.props.get("ranges", "")):
-                return address
-            wanted = pool.props.get("next-pool", "")
-        raise _RefusedError("no address is free")
-
-    def _free_address(self, pool: str, ranges: str) -> str:
-        """The free address after the one given out last: a redial gets another one, as in the field."""
-        spans = [span for part in ranges.split(",") if (span := _span(part))]
-        size = sum(high - low + 1 for low, high in spans)
-        start = self._last.get(pool, -1) + 1
-        for step in range(min(size, len(self._used) + 1)):
-            place = (start + step) % size
-            rest = place
-            for low, high in spans:
-                if rest <= high - low:
-                    address = str(ipaddress.IPv4Address(low + rest))
-                    break
-                rest -= high - low + 1
-            if address not in self._used:
-                self._last[pool] = place
-                return address
-        return ""
+        if self._store.named(POOLS, wanted) is None:
+            raise _RefusedError(f"no pool {wanted}")
+        address = self._state.pools.take(wanted, self._used.__contains__, f"ppp {cpe.login}")
+        if not address:
+            raise _RefusedError("no address is free")
+        return address
 
     def _begin(self, cpe: Cpe, terms: Terms, number: int) -> Session:
-        address = self._address(terms.remote)
+        address = self._address(cpe, terms.remote)
         store, now = self._store, self._state.now()
         interface = f"<pppoe-{cpe.login}>"
         again = 1
@@ -385,7 +365,7 @@ class Access:
         if terms.timeout_s:
             session.ends = now + terms.timeout_s
             self._state.schedule(session.ends, lambda: self._time_out(cpe, session))
-        self._open_flow(session)
+        self._flows.go_on(cpe.flows, _line_of(cpe), address)
         self._state.tell_change()
         return session
 
@@ -447,10 +427,6 @@ class Access:
                 self._store.remove(LISTS, row)
         self._bring_lists(session, names)
 
-    def _open_flow(self, session: Session) -> None:
-        """Open the session's one connection, where a new one gets out."""
-        session.flow = self._flows.open(_line_of(self._used[session.address]), session.address)
-
     # --- a session's end ----------------------------------------------------------------------------------------------
 
     def _time_out(self, cpe: Cpe, session: Session) -> None:
@@ -480,8 +456,6 @@ class Access:
         for path, row in [*reversed(session.rows), (ACTIVE, session.active)]:
             if self._store.table(path).get(row.id) is row:
                 self._store.remove(path, row)
-        if session.flow and self._store.table(CONNECTIONS).get(session.flow.id) is session.flow:
-            self._store.remove(CONNECTIONS, session.flow)
         secret = None if session.terms.radius else self._store.named(SECRETS, cpe.login)
         if secret:
             secret.state["last-logged-out"] = self._state.date_time()
@@ -501,7 +475,6 @@ class Access:
             if cpe.asking is not None:
                 cpe.asking = None
                 self._later(cpe, cpe.redial_s)
-        self._last.clear()
 
     # --- whose packets ------------------------------------------------------------------------------------------------
 
@@ -526,9 +499,8 @@ def _line_of(cpe: Cpe) -> Line:
     session = cpe.session
     if session is None:
         return Line(cpe.login, mac=cpe.mac, why_not=cpe.refused)
-    flows = (session.flow,) if session.flow else ()
     bridge = session.terms.profile.props.get("bridge", "")
-    return Line(cpe.login, (session.address,), session.interface, cpe.mac, flows, bridge=bridge)
+    return Line(cpe.login, (session.address,), session.interface, cpe.mac, tuple(cpe.flows), bridge=bridge)
 
 
 def _span(part: str) -> tuple[int, int] | None:

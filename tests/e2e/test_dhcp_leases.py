@@ -139,7 +139,7 @@ async def test_a_renewal_in_time_is_waited_for(tmp_path: Path) -> None:
     """Also where no connection was open, so that nothing was there to be cut."""
     async with leases(tmp_path) as net:
         router = net.router(LATER)
-        router.flows.close(net.client(LATER).flow)
+        router.flows.close(net.client(LATER).flows[0])
         asked = await net.site.ask("suspend", ref(LATER))
         router.faults.inject("drift", match="/ip/firewall/address-list/print", drift=lambda _: net.renews(LATER))
         done = await net.site.apply(asked)
@@ -152,7 +152,7 @@ async def test_a_retry_cuts_what_came_between_the_cut_and_the_renewal(tmp_path: 
         done = await net.site.do("suspend", ref(LATER))
         line = router.dhcp.line(client.mac)
         assert line is not None
-        client.flow = router.flows.open(line, client.address)  # FastTrack carries it, past the list
+        router.flows.go_on(client.flows, line, client.address)  # FastTrack carries it, past the list
         net.renews(LATER)
         verdict = router.gets_out(client.mac)
         assert (verdict.out, verdict.lingers) == (False, True)
@@ -166,7 +166,7 @@ async def test_a_retry_cuts_what_came_between_the_cut_and_the_renewal(tmp_path: 
 async def test_a_change_of_tariff_is_what_the_client_gets(tmp_path: Path) -> None:
     async with leases(tmp_path) as net:
         for who in (WHO, LATER):
-            net.router(who).flows.close(net.client(who).flow)  # FastTrack would take it by the queue
+            net.router(who).flows.close(net.client(who).flows[0])  # FastTrack would take it by the queue
         done = await net.site.do("set-plan", ref(WHO), tariff="Home 50M")
         assert (state_of(done), done["state"]) == (("applied", "seen"), "done")
         assert net.router(WHO).speed_of(mac(WHO)) == (50_000_000, 50_000_000)

@@ -275,6 +275,7 @@ async def test_the_agent_is_killed_with_a_command_on_its_way(tmp_path: Path, com
         assert [(s["step"], s["attempt"], s["verdict"]) for s in done["steps"]] == [
             (1, 1, "applied"),
             (2, 1, "applied"),
+            (3, 1, "applied"),
         ]
         sets = [h for h in net.router(LOGIN).rows("/system/history") if "secret" in h.get("action", "")]
         assert len([h for h in sets if h.get("by") == "ispagents"]) == 1
@@ -311,3 +312,46 @@ async def test_a_connection_that_fasttrack_took_does_not_outlive_a_session_of_it
         back = await net.site.do("revert", change=done["id"])
         assert state_of(back)[0] == "applied"
         assert net.gets_out(LOGIN)
+
+
+async def test_a_pool_that_gives_the_same_address_again_lets_no_connection_carry_on(tmp_path: Path) -> None:
+    """FastTrack took it before the suspension, so no rule sees it: it is cut, and read back gone."""
+    async with network(tmp_path) as net:
+        router = net.router(LOGIN)
+        flows = router.rows("/ip/firewall/connection")
+        before = [r["address"] for r in router.rows("/ppp/active") if r["name"] == LOGIN]
+        assert router.gets_out(LOGIN).fasttracked
+        done = await net.site.do("suspend", ref(LOGIN))
+        assert (state_of(done), done["state"]) == (("applied", "seen"), "done")
+        assert [r["address"] for r in router.rows("/ppp/active") if r["name"] == LOGIN] == before
+        assert not router.gets_out(LOGIN).lingers
+        assert len(router.rows("/ip/firewall/connection")) == len(flows) - 1  # nobody else's
+        assert router.gets_out(OTHER).lingers
+
+
+async def test_what_a_former_owner_left_at_the_new_address_is_cut_as_well(tmp_path: Path) -> None:
+    """The address is known only once the new session is there: what is open from it then, FastTrack carries."""
+    async with network(tmp_path) as net:
+        router, new = net.router(LOGIN), "10.255.0.9"
+        (old,) = [r["address"] for r in router.rows("/ppp/active") if r["name"] == LOGIN]
+        router.add("/ip/pool", name="walled", ranges=new)
+        router.set("/ppp/profile", "suspended", remote_address="walled")
+        ends = {"protocol": "tcp", "dst_address": "203.0.113.80:443", "fasttrack": "true"}
+        router.add("/ip/firewall/connection", src_address=f"{new}:50001", **ends)
+        router.set("/ppp/secret", OTHER, remote_address=old)  # somebody else has the old one by then
+        done = await net.site.do("suspend", ref(LOGIN))
+        assert (state_of(done), done["state"]) == (("applied", "seen"), "done")
+        sources = [f["src-address"].partition(":")[0] for f in router.rows("/ip/firewall/connection")]
+        assert (new in sources, old in sources) == (False, True)
+
+
+async def test_connections_that_cannot_be_cut_are_counted(tmp_path: Path) -> None:
+    async with network(tmp_path) as net:
+        router = net.router(LOGIN)
+        router.faults.inject("trap:failure: busy", match="/ip/firewall/connection/remove", times=1000)
+        done = await net.site.do("suspend", ref(LOGIN))
+        assert router.gets_out(LOGIN).lingers
+        assert state_of(done)[0] == "set-not-enforced"
+        (item,) = done["items"]
+        assert "1 connection(s) of 100.64." in item["detail"]
+        assert "carry on as before" in item["detail"]

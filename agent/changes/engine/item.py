@@ -7,7 +7,7 @@ waits until its writes are enforced, and moves to the state in which it ends.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import trio
@@ -34,6 +34,8 @@ PAUSE_MAX_S = 30.0
 SPARE_S = 5.0
 """How soon a target that is to be spared is asked again; then twice as long each time, up to `SPARE_MAX_S`."""
 SPARE_MAX_S = 30.0
+AGAIN_MAX = 3
+"""How often an effect is performed again because the judgement found more to end; chosen arbitrarily."""
 _FOLLOW = frozenset({Action.RESTORE.value, Action.REVERT.value})
 """Actions that wait for a change which holds their addresses: a restore follows a suspension, it is never lost."""
 _NOBODY = (Enforced.PENDING, Enforced.UNPROVEN)
@@ -122,6 +124,8 @@ class ItemRun:
     def __init__(self, steps: Steps, run_until_s: float, stopping: Stopping, recent: RecentReads) -> None:
         """Take the item's steps, the plan's deadline (wall clock, unix seconds), and the run's stop and readings."""
         self._steps, self._item = steps, steps.item
+        self._again: dict[int, int] = {}
+        """How often a step was performed again because of a judgement, by its number."""
         self._parts, self._tickets, self._clock = steps.parts, steps.tickets, steps.parts.clock
         self._run_until_s, self._stopping, self._recent = run_until_s, stopping, recent
         self.away: Stopped | None = None
@@ -415,7 +419,7 @@ class ItemRun:
         if item.enforce is not None and writes_stand:
             judgement = Judgement(Enforced.NO, ProofReason.UNREADABLE)
             if sessions:
-                judgement = await self._enforce(sessions, item.enforce.within_s, redials=steps.ended_one())
+                judgement = await self._enforce(sessions, item.enforce.within_s, redials=steps.ended_one(), mends=True)
         elif item.enforce is None and self._fallbacks_text() and not await self._gone(sessions):
             facts = [
                 replace(f, verdict=Verdict.NOT_APPLIED) if f.fallback_for and f.verdict is Verdict.APPLIED else f
@@ -430,10 +434,13 @@ class ItemRun:
             reason, detail = ItemReason.TARGET_AWAY, f"{missing} · {detail}"
         await steps.end(event, reason, detail, item.desired if stands else ())
 
-    async def _enforce(self, sessions: ItemSessions, within_s: float, *, redials: bool = True) -> Judgement:
+    async def _enforce(
+        self, sessions: ItemSessions, within_s: float, *, redials: bool = True, mends: bool = False
+    ) -> Judgement:
         """Judge until it is enforced or `within_s` seconds are up: some writes take effect a while later.
 
-        Where nobody is online and there was no session to end (`redials` is False) nobody is waited for.
+        Where nobody is online and there was no session to end (`redials` is False) nobody is waited for. `mends`:
+        perform the effects again that the judgement names.
         """
         enforce = self._item.enforce
         if enforce is None:
@@ -457,11 +464,28 @@ class ItemRun:
                     judgement = Judgement(Enforced.UNPROVEN, ProofReason.NOT_PROVEN, f"not proven: {err}")
             nobody = judgement.enforced in _NOBODY and not redials and not unread
             over = judgement.enforced is Enforced.YES or nobody
+            if mends and judgement.again:
+                await self._steps.say()
+                mends = await self._perform_again(judgement.again, sessions)
+                if mends:
+                    continue
             if over or self._clock.boot_s() >= until:
                 return judgement
             await self._steps.say()
             await self._clock.sleep(pause)
             pause = min(pause * 1.5, self._parts.patience.poll_max_s)
+
+    async def _perform_again(self, wanted: Collection[Address], sessions: ItemSessions) -> bool:
+        """Perform the item's effects at these addresses once more; return whether any is, and may be, performed."""
+        steps = [step for step in self._item.steps if isinstance(step.do, Effect) and step.do.address in wanted]
+        for step in steps:
+            if self._again.get(step.n, 0) >= AGAIN_MAX:
+                return False
+            self._again[step.n] = self._again.get(step.n, 0) + 1
+            async with WindowSlot(self._parts.sessions) as slot:
+                if await self._run_step(step, sessions, slot) is not None:
+                    return False
+        return bool(steps)
 
     async def _missing_now(self, sessions: ItemSessions) -> str:
         """Return which device does not answer, "" where all do: the item failed for that, and not for the change."""

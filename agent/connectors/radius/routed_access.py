@@ -113,14 +113,30 @@ class RoutedAccess:
             active = [self._active(target, self._login(enforce)) for target in self._could_hold()]
             if missing := [a for a in active if a not in seen]:
                 return missing
-        targets = [*self._targets_of(sessions), *self._unaccounted(self._login(enforce), sessions, seen)]
-        wanted = [a for target in targets for a in self._evidence(enforce, target)]
-        return [a for a in (*wanted, *self._flows(enforce).values()) if a not in seen]
+        wanted = [a for target in self._online_on(enforce, seen) for a in self._evidence(enforce, target)]
+        if missing := [a for a in wanted if a not in seen]:
+            return missing
+        flows = [a for a in self._flows(enforce, seen).values() if a not in seen]
+        # A router's connections are many: they are looked at last, and only where nothing else decides
+        return flows if flows and self._judge_policy(enforce, seen, ()).enforced is not Enforced.NO else []
 
-    def _flows(self, enforce: Enforcement) -> Mapping[str, Address]:
-        """Return where the connections of an address of its own are read, by router."""
-        targets = filter(None, enforce.expect.get(_CUT_ON, "").split(","))
-        found = {target: self._host(target).connections(target, enforce.expect[OWN]) for target in targets}
+    def _online_on(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Sequence[str]:
+        """Return the routers that have a session of the login."""
+        sessions = self._sessions(enforce, seen)
+        return (*self._targets_of(sessions), *self._unaccounted(self._login(enforce), sessions, seen))
+
+    def _flows(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, Address]:
+        """Return where the connections are read that a suspension must not leave, by router.
+
+        Of the address that the login has at every login; else of those that its sessions have now.
+        """
+        found = dict[str, Address | None]()
+        if enforce.expect["state"] == Access.SUSPENDED.value:
+            login = self._login(enforce)
+            found = {t: self._host(t).session_connections(t, self._kind, login) for t in self._online_on(enforce, seen)}
+        for target in filter(None, enforce.expect.get(_CUT_ON, "").split(",")):
+            own = self._host(target).connections(target, enforce.expect.get(OWN, ""))
+            found[target] = own or found.get(target)
         return {target: where for target, where in found.items() if where is not None}
 
     def _of_router(self, target: str, login: str) -> tuple[Address, ...]:
@@ -222,7 +238,8 @@ class RoutedAccess:
         planned = self._inner.plan(wanted, service, seen)
         if isinstance(planned, CannotEnforce):
             return planned
-        suspends = wanted.access is Access.SUSPENDED and not service.reasons
+        suspended = wanted.access is Access.SUSPENDED
+        suspends = suspended and not service.reasons
         refusal = self._refuse(service, seen) if suspends else None
         if refusal is not None:
             return refusal
@@ -233,21 +250,23 @@ class RoutedAccess:
         held = Access.SUSPENDED if suspends and not planned.steps else None
         steps = self._with_last_rung(planned.steps, service, seen, held)
         if enforce is not None:
-            steps, cut_on = self._with_cuts(steps, enforce.expect.get(OWN, ""), service, seen)
+            own = enforce.expect.get(OWN, "")
+            steps, cut_on = self._with_cuts(steps, own, service, seen) if suspended else (steps, {})
             enforce = replace(enforce, expect={**enforce.expect, _LISTS: ",".join(self._lists), **cut_on})
         return replace(planned, steps=steps, enforce=enforce, display=display)
 
     def _with_cuts(
         self, steps: tuple[Step, ...], own: str, service: Service, seen: Mapping[Address, Seen]
     ) -> tuple[tuple[Step, ...], dict[str, str]]:
-        """Return the steps, and cuts of what FastTrack took of an address that the login has again at once.
+        """Return the steps, and cuts of what FastTrack took of an address that the login may have again at once.
 
-        Such a connection outlives its session and passes by the rule that drops the list.
+        Such a connection outlives its session and passes by the rule that drops the list. `own`: the address that the
+        login has at every login, if it has one; else it is the addresses that its sessions have when a cut runs.
         """
         sessions = self._open(service, seen)
-        targets = (*self._targets_of(sessions), *self._unaccounted(service.login, sessions, seen))
+        targets = dict.fromkeys((*self._targets_of(sessions), *self._unaccounted(service.login, sessions, seen)))
         last = [step for step in steps if isinstance(step.do, Effect)]
-        open_there = {t: where for t in targets if (where := self._host(t).connections(t, own)) is not None}
+        open_there = {t: self._connections_at(t, own, service.login) for t in targets}
         if not last or not open_there:
             return steps, {}
         cuts = [
@@ -255,6 +274,10 @@ class RoutedAccess:
             for n, (target, where) in enumerate(open_there.items(), start=len(steps) + 1)
         ]
         return (*steps, *cuts), {_CUT_ON: ",".join(open_there)}
+
+    def _connections_at(self, target: str, own: str, login: str) -> Address:
+        host = self._host(target)
+        return host.connections(target, own) or host.session_connections(target, self._kind, login)
 
     def _cut(self, target: str, where: Address, service: Service) -> Effect:
         key = f"{service.ref}:suspended:cut:{target}"
@@ -342,13 +365,22 @@ class RoutedAccess:
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Judge by RADIUS and by what the routers show: what they contradict is not so, whatever RADIUS infers."""
+        found = self._judge_policy(enforce, seen, ended)
+        if found.enforced is Enforced.NO:
+            return found
+        for target, where in self._flows(enforce, seen).items():
+            if left := self._host(target).connections_left(seen[where].value):
+                text = f"{left} connection(s) of {self._login(enforce)} on {_name(target)} carry on as before"
+                return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text, (where,))
+        return found
+
+    def _judge_policy(
+        self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]
+    ) -> Judgement:
+        """Judge by the policies that the sessions have, whatever is open of before."""
         found = self._inner.judge(enforce, seen, ended)
         if found.how == "still-online":
             return found
-        for target, where in self._flows(enforce).items():
-            if left := self._host(target).connections_left(target, seen[where].value, ended):
-                text = f"{left} connection(s) of {enforce.expect[OWN]} on {_name(target)} carry on as before"
-                return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text)
         if found.enforced in (Enforced.PENDING, Enforced.UNPROVEN) or found.how == ProofReason.STAYS_REJECTED:
             return self._judge_unaccounted(enforce, seen) or self._with_lists(enforce, seen, found)
         sessions = self._sessions(enforce, seen)

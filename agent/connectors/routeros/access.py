@@ -30,6 +30,7 @@ from agent.connectors.routeros.addresses import (
 )
 from agent.connectors.routeros.comment_marker import marked
 from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
+from agent.connectors.routeros.flows import left_text, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.readiness import LOGIN, example, tariff_of
 from agent.connectors.routeros.reasons import RouterReason
@@ -54,7 +55,9 @@ if TYPE_CHECKING:
     from agent.connectors.routeros.schema import HotspotMethod, PppMethod
 
 _FLOWS: Final = "flows"
-"""In an enforcement's `expect`: the address whose connections from before are to be gone."""
+"""In an enforcement's `expect`: the address whose connections from before are to be gone, or `OF_SESSIONS`."""
+_OF_SESSIONS: Final = "sessions"
+"""Those of the addresses that the login's sessions have when they are looked at."""
 PROFILE: Final = "profile"
 DISABLED: Final = "disabled"
 REJECTED: Final = "rejected"
@@ -484,9 +487,10 @@ class ProfileAccess:
 class PppAccess(ProfileAccess):
     """Subscribers are PPP secrets.
 
-    One with an address of its own has it again after the redial, and a connection that FastTrack took before passes by
-    the rule that drops the list: such connections are cut once the session has ended. An address out of a pool may be
-    another household's by then, so its are not.
+    One with an address of its own has it again after the redial, and so has mostly one whose address comes out of a
+    pool. A connection that FastTrack took before passes by the rule that drops the list: such connections are cut once
+    the session has ended, and none may be left. Those of a pool's address are cut while a session of the login has it,
+    since it may be another household's by then: what a former address has open is nobody's, or somebody else's.
     """
 
     menus = Menus(
@@ -506,56 +510,57 @@ class PppAccess(ProfileAccess):
         return CannotEnforce(MethodReason.IPV6_NOT_HELD, f"profile {profile} hands out IPv6 ({', '.join(ipv6)})")
 
     def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
-        ends, own = super()._ends(service, access, seen), self._own_address(service.login, seen)
-        if not own or access is Access.ACTIVE:
+        ends = super()._ends(service, access, seen)
+        if access is Access.ACTIVE:
             return ends
-        key = f"{service.ref}:{access.value}:cut"
-        return (*ends, end_of(self._at(RouterResource.FLOWS, own), key, self._method.disconnect_within_s))
+        where = self._flows_at(service.login, self._own_address(service.login, seen) or _OF_SESSIONS)
+        return (*ends, end_of(where, f"{service.ref}:{access.value}:cut", self._method.disconnect_within_s))
+
+    def _flows_at(self, login: str, whose: str) -> Address:
+        if whose == _OF_SESSIONS:
+            return self._at(RouterResource.SESSION_FLOWS, login)
+        return self._at(RouterResource.FLOWS, whose)
 
     def _enforcement(
         self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]
     ) -> Enforcement:
         enforce = super()._enforcement(service, access, fields, seen)
-        own = self._own_address(service.login, seen) if access is Access.SUSPENDED else ""
-        return replace(enforce, expect={**enforce.expect, _FLOWS: own}) if own else enforce
+        if access is Access.ACTIVE:
+            return enforce
+        whose = self._own_address(service.login, seen) or _OF_SESSIONS
+        return replace(enforce, expect={**enforce.expect, _FLOWS: whose})
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what a profile's access method needs, then the connections of an address of its own."""
+        """Return what a profile's access method needs; then connections, and only where nothing else decides."""
         missing = list(super().enforcement_reads(enforce, seen))
-        own = enforce.expect.get(_FLOWS)
-        flows = self._at(RouterResource.FLOWS, own) if own else None
-        return [flows] if flows is not None and not missing and flows not in seen else missing
+        where = self._flows_of(enforce, seen) if not missing else None
+        if where is None or where in seen or super().judge(enforce, seen, ()).enforced is Enforced.NO:
+            return missing
+        return [where]
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
-        """Judge as a profile's access method does; no connection of an address of its own may be left from before."""
-        found, own = super().judge(enforce, seen, ended), enforce.expect.get(_FLOWS)
-        if found.enforced is Enforced.NO or not own:
+        """Judge as a profile's access method does; no connection may be left that passes by the rules."""
+        found, where = super().judge(enforce, seen, ended), self._flows_of(enforce, seen)
+        if found.enforced is Enforced.NO or where is None:
             return found
-        left = connections_left(self.target, seen[self._at(RouterResource.FLOWS, own)].value, ended)
-        if left:
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{left} connection(s) of {own} carry on as before")
+        if left := passing(seen[where].value):
+            whose = enforce.expect[_FLOWS]
+            if whose == _OF_SESSIONS:
+                whose = " · ".join(sorted(_addresses(rows_of(seen[enforce.address].value))))
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), whose), (where,))
         return found
+
+    def _flows_of(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Address | None:
+        """Return where the connections are read that count; None where there is nobody whose they could be."""
+        whose = enforce.expect.get(_FLOWS)
+        if whose is None or (whose == _OF_SESSIONS and not rows_of(seen[enforce.address].value)):
+            return None
+        return self._flows_at(self._name(enforce), whose)
 
     def _own_address(self, login: str, seen: Mapping[Address, Seen]) -> str:
         """Return the address that a secret gives its subscriber at every login; empty: it comes out of a pool."""
         value = texts_of(seen[self._at(RouterResource.SECRET, login)].value).get("remote-address", "")
         return value if networks(value) else ""
-
-
-def connections_left(target: str, flows: Value, ended: Collection[Address]) -> int:
-    """Return how many connections of an address that was to be cut may be from before.
-
-    Args:
-        target: the router.
-        flows: what `ip/flows/ADDRESS` reads there now.
-        ended: all that the item set out to end.
-    """
-    rows = rows_of(flows)
-    cut = any((where := parse(target, a)) and where[0] is RouterResource.FLOW for a in ended)
-    if cut:
-        return sum(address(target, RouterResource.FLOW, key) in ended for key in rows)
-    # None was bound: there was none, or the cut never came. What is not FastTrack's meets the rule with every packet
-    return sum(flow.get("fasttrack") != "false" for flow in rows.values())
 
 
 def _addresses(sessions: Mapping[str, Mapping[str, str]]) -> frozenset[str]:

@@ -12,8 +12,9 @@ is gone:
 
 * `ppp/active/NAME` and `ppp/session/ID`; `hotspot/active/USER` and `hotspot/session/…`; `hotspot/cookies/USER` and
   `hotspot/cookie/…`; `ip/flows/ADDRESS` and `ip/flow/…`, `ipv6/flows/PREFIX` and `ipv6/flow/…`: the open connections
-  from an address or network, and to it; `hotspot/flows/MAC` and `ip/flow/…`: those of the addresses that a hotspot's
-  client has now.
+  from an address or network, and to it. `ppp/flows/NAME`, `hotspot/flows/MAC`, `hotspot/login-flows/USER`, and
+  `ip/flow/…`: those of the addresses that the sessions of a PPP login, a client of a hotspot, the sessions of a hotspot
+  login have now.
 * `ppp/began/NAME`, `hotspot/began/USER`: when each session began, its key -> unix seconds. Apart, since that is known
   to a second at best.
 
@@ -67,6 +68,7 @@ class RouterResource(enum.Enum):
     ACTIVE = "ppp/active"
     SESSION = "ppp/session"
     BEGAN = "ppp/began"
+    SESSION_FLOWS = "ppp/flows"
     HOTSPOT_ACTIVE = "hotspot/active"
     HOTSPOT_SESSION = "hotspot/session"
     HOTSPOT_BEGAN = "hotspot/began"
@@ -74,6 +76,7 @@ class RouterResource(enum.Enum):
     COOKIE = "hotspot/cookie"
     BINDING = "hotspot/binding"
     HOTSPOT_FLOWS = "hotspot/flows"
+    LOGIN_FLOWS = "hotspot/login-flows"
     HOTSPOT_LOGINS = "hotspot/logins"
     FLOWS = "ip/flows"
     FLOW = "ip/flow"

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from typing import Final
 
 from agent.connectors.base import Enforced, Rows
-from agent.connectors.routeros.access import connections_left
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, networks, rows_of
 from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
+from agent.connectors.routeros.flows import passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import Address, Effect, Value
@@ -16,6 +16,7 @@ from agent.model import Address, Effect, Value
 _ACTIVE: Final = {"ppp": RouterResource.ACTIVE, "hotspot": RouterResource.HOTSPOT_ACTIVE}
 _OWN: Final = {"ppp": (RouterResource.SECRET, "PPP secret"), "hotspot": (RouterResource.HOTSPOT_USER, "hotspot user")}
 """Rows of a router's own that hide RADIUS from a login."""
+_FLOWS: Final = {"ppp": RouterResource.SESSION_FLOWS, "hotspot": RouterResource.LOGIN_FLOWS}
 
 
 class RouterHost:
@@ -75,9 +76,13 @@ class RouterHost:
         """Return where the connections of an address are read; None: that text is no address."""
         return address(target, RouterResource.FLOWS, address_text) if networks(address_text) else None
 
-    def connections_left(self, target: str, connections: Value, ended: Collection[Address]) -> int:
-        """Return how many connections may be from before."""
-        return connections_left(target, connections, ended)
+    def session_connections(self, target: str, kind: str, login: str) -> Address:
+        """Return where the connections of a login's sessions are read."""
+        return address(target, _FLOWS[kind], login)
+
+    def connections_left(self, connections: Value) -> int:
+        """Return how many connections pass by the rules."""
+        return len(passing(connections))
 
     def end_of(self, where: Address, key: str, within_s: int) -> Effect:
         """Return the effect that ends sessions or connections."""

@@ -201,8 +201,10 @@ RUNNING: Final[Mapping[RouterResource, Running]] = {
         shown_as={"user": "login"},
     ),
     RouterResource.FLOWS: _FLOWS,
-    # Whose owner is looked up among the hotspot's hosts, by `readers`
+    # Whose addresses of now `readers` looks up
+    RouterResource.SESSION_FLOWS: _FLOWS,
     RouterResource.HOTSPOT_FLOWS: _FLOWS,
+    RouterResource.LOGIN_FLOWS: _FLOWS,
     RouterResource.FLOWS6: Running(
         path="/ipv6/firewall/connection",
         one=RouterResource.FLOW6,

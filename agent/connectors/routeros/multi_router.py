@@ -95,7 +95,8 @@ class SeveralAccess:
         if len(found) == 1:
             return worst
         told = [f"{_name(t)}: {j.detail}" for t, j in found.items() if j.enforced is worst.enforced and j.detail]
-        return replace(worst, detail=" · ".join(told))
+        again = tuple(where for judgement in found.values() for where in judgement.again)
+        return replace(worst, detail=" · ".join(told), again=again)
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return what any of them needs to judge."""

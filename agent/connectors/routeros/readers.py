@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import menus
-from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_value
+from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_of, rows_value
 from agent.connectors.routeros.errors import NO_MENU, TrapError
 from agent.connectors.routeros.firewall import WIDE, garden_lists, is_wide
-from agent.connectors.routeros.live_sessions import BEGAN_S, BEGINNINGS, BY_ONE, RUNNING, began_s, by_owner, names
+from agent.connectors.routeros.live_sessions import (
+    BEGAN_S,
+    BEGINNINGS,
+    BY_ONE,
+    RUNNING,
+    Running,
+    began_s,
+    by_owner,
+    names,
+)
 from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
 from agent.connectors.routeros.values import RouterKind, normalise
 from agent.connectors.routeros.ways_session import read_ways
@@ -57,6 +66,11 @@ _LISTED: Final = {
     RouterResource.LISTED6: "/ipv6/firewall/address-list",
 }
 _LISTS_OF: Final = {"/ip/firewall/filter": RouterResource.MEMBERS, "/ipv6/firewall/filter": RouterResource.MEMBERS6}
+_PLACES: Final = {
+    RouterResource.SESSION_FLOWS: ("/ppp/active", "name", ("address",)),
+    RouterResource.HOTSPOT_FLOWS: ("/ip/hotspot/host", "mac-address", ("address", "to-address")),
+}
+"""Where an owner of connections has its addresses of now: the menu, the owner's property, those of the addresses."""
 _BEGINNINGS: Final = {began: active for active, began in BEGINNINGS.items()}
 _COUNTERS: Final = frozenset({"bytes", "packets"})
 _QUEUE: Final = (
@@ -96,7 +110,11 @@ class Readers:
             RouterResource.WAYS: self._ways,
             **{resource: partial(self._rows, resource) for resource in KEPT},
             **{resource: partial(self._of_owners, resource) for resource in RUNNING},
-            RouterResource.HOTSPOT_FLOWS: self._flows_of_hosts,
+            **{
+                resource: partial(self._flows_at, resource)
+                for resource in (RouterResource.FLOWS, RouterResource.FLOWS6)
+            },
+            **{resource: partial(self._flows_of, resource) for resource in (*_PLACES, RouterResource.LOGIN_FLOWS)},
             **{one: partial(self._ones, one) for one in BY_ONE},
             **{resource: partial(self._beginnings, owner) for resource, owner in _BEGINNINGS.items()},
             **{resource: partial(self._rules, path) for resource, path in _RULES.items()},
@@ -174,19 +192,48 @@ class Readers:
                 )
         return {key: rows_value(found.items()) for key, found in by_owner(running, rows, keys, now_s).items()}
 
-    async def _flows_of_hosts(self, api: RouterApi, _: Version, macs: Sequence[str]) -> dict[str, Value]:
-        """Return a client's connections: of the address that it came with, and of the one that the hotspot gave."""
-        props = ("mac-address", "address", "to-address")
-        hosts = await self.print(api, "/ip/hotspot/host", props, "mac-address", macs)
-        running, places = RUNNING[RouterResource.HOTSPOT_FLOWS], {h.get(p, "") for h in hosts for p in props[1:]} - {""}
-        rows = await self.print(api, running.path, running.props, "", ()) if places else ()
-        of_place = by_owner(running, rows, sorted(places), int(time.time()))
+    async def _flows_of(
+        self, resource: RouterResource, api: RouterApi, version: Version, owners: Sequence[str]
+    ) -> dict[str, Value]:
+        """Return the connections of each owner: of all addresses that it has now."""
+        if resource is RouterResource.LOGIN_FLOWS:
+            return await self._flows_of_logins(api, version, owners)
+        path, name, props = _PLACES[resource]
+        kind = RouterKind.MAC if name == "mac-address" else RouterKind.TEXT
+        rows = await self.print(api, path, (name, *props), name, owners)
+        places = {row.get(prop, "") for row in rows for prop in props} - {""}
+        of_place = await self._connections(api, RUNNING[resource], sorted(places))
         found: dict[str, dict[str, Mapping[str, str]]] = {}
-        for host in hosts:
-            flows = found.setdefault(normalise(RouterKind.MAC, host.get("mac-address", "")), {})
-            for prop in props[1:]:
-                flows |= of_place.get(host.get(prop, ""), {})
-        return {mac: rows_value(flows.items()) for mac, flows in found.items()}
+        for row in rows:
+            flows = found.setdefault(normalise(kind, row.get(name, "")), {})
+            for prop in props:
+                flows |= of_place.get(row.get(prop, ""), {})
+        return {owner: rows_value(flows.items()) for owner, flows in found.items()}
+
+    async def _flows_of_logins(self, api: RouterApi, version: Version, users: Sequence[str]) -> dict[str, Value]:
+        """Return the connections of hotspot logins: of the clients that are logged in as them."""
+        rows = await self.print(api, "/ip/hotspot/active", ("user", "mac-address"), "user", users)
+        macs = sorted({row.get("mac-address", "") for row in rows} - {""})
+        of_mac = await self._flows_of(RouterResource.HOTSPOT_FLOWS, api, version, macs) if macs else {}
+        found: dict[str, dict[str, Mapping[str, str]]] = {}
+        for row in rows:
+            flows = found.setdefault(row.get("user", ""), {})
+            flows |= rows_of(of_mac.get(normalise(RouterKind.MAC, row.get("mac-address", "")), ABSENT))
+        return {user: rows_value(flows.items()) for user, flows in found.items()}
+
+    async def _flows_at(
+        self, resource: RouterResource, api: RouterApi, _: Version, places: Sequence[str]
+    ) -> dict[str, Value]:
+        """Return the connections of each address or network."""
+        found = await self._connections(api, RUNNING[resource], places)
+        return {place: rows_value(flows.items()) for place, flows in found.items()}
+
+    async def _connections(
+        self, api: RouterApi, running: Running, places: Sequence[str]
+    ) -> dict[str, dict[str, dict[str, str]]]:
+        """Return the connections from and to each address or network: its text -> a connection's key -> its fields."""
+        rows = await self.print(api, running.path, running.props, "", ()) if places else ()
+        return by_owner(running, rows, places, int(self._walltime()))
 
     async def _ones(
         self, resource: RouterResource, api: RouterApi, _: Version, keys: Sequence[str]

@@ -123,8 +123,7 @@ def write_step(plan: AccessPlan) -> Step:
 
 
 def kick_step(plan: AccessPlan) -> Step:
-    [step] = [s for s in plan.steps if isinstance(s.do, Effect)]
-    return step
+    return next(s for s in plan.steps if isinstance(s.do, Effect))
 
 
 def writes_of(step: Step) -> tuple[Transition, ...]:

@@ -389,7 +389,7 @@ def hotspot_router(version: str) -> Router:
     host = router.plug_in_hotspot(user="amina.h", password="wonder-password")
     assert host.session is not None
     host.session.started = float(int(host.session.started) - 60)  # a session is known by when it began
-    router.flows.close(host.flow)  # a suspension ends one session, and nothing else
+    router.flows.close(host.flows[0])  # a suspension ends one session, and nothing else
     return router
 
 

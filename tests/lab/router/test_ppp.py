@@ -57,7 +57,6 @@ def test_removing_the_active_row_ends_it_and_the_cpe_takes_the_profile_of_then()
     assert c.ask("/ppp/active/remove", f"=.id={first['.id']}") == [["!done"]]
     assert r.rows("/ppp/active") == []
     assert not any(brought(r).values())
-    assert r.rows("/ip/firewall/connection") == []
     assert r.rows("/ppp/secret")[0]["last-disconnect-reason"] == "admin-request"
     b.after(1.9)
     assert r.rows("/ppp/active") == []
@@ -72,14 +71,35 @@ def test_removing_the_active_row_ends_it_and_the_cpe_takes_the_profile_of_then()
     assert c.trap("/ppp/active/remove", f"=.id={first['.id']}") == "no such item"
 
 
-def test_a_redial_gets_another_address():
+def test_a_redial_gets_the_same_address_and_its_connection_carries_on():
+    """MikroTik's manual, "IP Pools"; and a connection belongs to no session."""
     b = access_bench()
     r = b.router
     r.plug_in("home1", "pw1", redial_s=1)
     one = r.rows("/ppp/active")[0]
+    flows = r.rows("/ip/firewall/connection")
+    assert len(flows) == 1
     r.remove("/ppp/active", one[".id"])
+    assert r.rows("/ip/firewall/connection") == flows
     b.after(1)
-    assert r.rows("/ppp/active")[0]["address"] != one["address"]
+    (two,) = r.rows("/ppp/active")
+    assert (two["address"], two["session-id"] == one["session-id"]) == (one["address"], False)
+    assert r.rows("/ip/firewall/connection") == flows
+
+
+def test_a_redial_gets_another_address_where_somebody_has_its_own():
+    b = access_bench()
+    r = b.router
+    r.plug_in("home1", "pw1", redial_s=1)
+    (one,) = r.rows("/ppp/active")
+    r.set("/ppp/secret", "home2", remote_address=one["address"])
+    r.remove("/ppp/active", one[".id"])
+    r.plug_in("home2", "pw2")
+    b.after(1)
+    places = {row["name"]: row["address"] for row in r.rows("/ppp/active")}
+    assert places["home2"] == one["address"] != places["home1"]
+    # what home1 had open is in the table still, from an address that is home2's: it is neither's
+    assert [f["src-address"] for f in r.rows("/ip/firewall/connection")].count(f"{one['address']}:50000") == 2
 
 
 def test_a_disabled_secret_keeps_its_session_until_removed_then_is_refused():

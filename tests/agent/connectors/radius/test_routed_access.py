@@ -117,6 +117,7 @@ def seen_of(
         values[f"{base}/ip/filter/all"] = rows_value((str(n), rule) for n, rule in enumerate(rules))
         values[f"{base}/ppp/secret/{LOGIN}"] = {"name": LOGIN} if secret_on == router else ABSENT
         values[f"{base}/ppp/active/{LOGIN}"] = rows_value(only_here.get(router, ()))
+        values[f"{base}/ppp/flows/{LOGIN}"] = ABSENT
         values[f"{base}/ip/members/suspended"] = dict.fromkeys(listed, "dynamic") or ABSENT
         values[f"{base}/queue/order/all"] = rows_value((str(n), queue) for n, queue in enumerate(queues))
     return {Address(a): Seen(v, 1_700_000_000) for a, v in values.items()}
@@ -185,8 +186,11 @@ def test_the_last_rung_is_at_the_router_that_has_the_session() -> None:
     assert [(s.n, s.target, s.after, s.fallback_for) for s in steps[1:]] == [
         (2, "radius/main", (1,), ()),
         (3, "routeros/bng-1", (1,), (2,)),
+        (4, "routeros/bng-1", (1,), ()),
     ]
-    rung = steps[2]
+    rung, cut = steps[2:]
+    assert isinstance(cut.do, Effect)
+    assert (cut.do.verb, cut.do.address) == ("cut", f"routeros/bng-1/ppp/flows/{LOGIN}")
     assert isinstance(rung.do, Effect)
     assert rung.do.address == f"routeros/bng-1/ppp/active/{LOGIN}"
     assert [e.address for e in rung.on_revert] == [rung.do.address]
@@ -200,7 +204,8 @@ def test_it_stands_behind_all_rungs_before_it() -> None:
 def test_sessions_on_two_routers_and_none() -> None:
     other = {**SESSION, "nas": "10.0.0.2"}
     two = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION, other]))).steps
-    assert [(s.target, s.fallback_for) for s in two[2:]] == [("routeros/bng-1", (2,)), ("routeros/bng-2", (2,))]
+    there = ["routeros/bng-1", "routeros/bng-2"]
+    assert [(s.target, s.fallback_for) for s in two[2:]] == [*((t, (2,)) for t in there), *((t, ()) for t in there)]
     assert len(plan_of(recipe().plan(SUSPEND, SERVICE, seen_of())).steps) == 2
     assert len(plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([{**SESSION, "nas": "10.9.9.9"}]))).steps) == 2
 
@@ -332,10 +337,15 @@ def test_a_session_that_only_its_router_knows_is_ended_there() -> None:
         (1, "radius/main", (), ()),
         (2, "radius/main", (1,), ()),
         (3, "routeros/bng-2", (1,), ()),  # whatever became of a Disconnect that knows of no session
+        (4, "routeros/bng-2", (1,), ()),
     ]
     assert found.display["now"] == "online on bng-2 · 100.64.7.7, which accounting does not tell of"
     both = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION], only_here=LOST)))
-    assert [(s.target, s.fallback_for) for s in both.steps[2:]] == [("routeros/bng-1", (2,)), ("routeros/bng-2", ())]
+    assert [(s.target, s.fallback_for) for s in both.steps[2:4]] == [("routeros/bng-1", (2,)), ("routeros/bng-2", ())]
+    assert [(s.target, s.do.verb) for s in both.steps[4:] if isinstance(s.do, Effect)] == [
+        ("routeros/bng-1", "cut"),
+        ("routeros/bng-2", "cut"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -363,6 +373,7 @@ def test_the_routers_own_lists_prove_that_nobody_is_online() -> None:
 # --- an address of its own ---
 
 FLOWS = Address("routeros/bng-1/ip/flows/100.64.0.9")
+SESSION_FLOWS = Address(f"routeros/bng-1/ppp/flows/{LOGIN}")
 FLOW = "tcp 100.64.0.9:50000 203.0.113.80:443"
 
 
@@ -387,26 +398,42 @@ def test_connections_of_an_address_that_comes_again_are_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flows", "ended", "expected"),
+    ("flows", "expected"),
     [
-        ([], True, Enforced.YES),
-        ([(FLOW, {"fasttrack": "true"})], True, Enforced.NO),
-        ([(FLOW, {"fasttrack": "true"})], False, Enforced.NO),
-        ([(FLOW, {"fasttrack": "false"})], False, Enforced.YES),
-        ([("tcp 100.64.0.9:50001 192.0.2.1:443", {"fasttrack": "true"})], True, Enforced.YES),
+        ([], Enforced.YES),
+        ([(FLOW, {"fasttrack": "true"})], Enforced.NO),
+        ([(FLOW, {})], Enforced.NO),
+        ([(FLOW, {"fasttrack": "false"})], Enforced.YES),
+        ([("tcp 100.64.0.9:50001 192.0.2.1:443", {"fasttrack": "true"})], Enforced.NO),
     ],
 )
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize(("inner", "where"), [(Pinned, FLOWS), (Inner, SESSION_FLOWS)])
 def test_what_is_left_of_them_is_no_suspension(
-    flows: list[tuple[str, dict[str, str]]], ended: bool, expected: Enforced
+    flows: list[tuple[str, dict[str, str]]], ended: bool, inner: type[Inner], where: Address, expected: Enforced
 ) -> None:
-    of = recipe(Pinned())
+    """Of an address that comes again by itself, and of whatever address a pool gave."""
+    of = recipe(inner())
     enforce = plan_of(of.plan(SUSPEND, SERVICE, seen_of([SESSION]))).enforce
     assert enforce is not None
     seen = seen_of([SESSION], listed=["100.64.0.9"])
-    assert [a for a in of.enforcement_reads(enforce, seen) if a not in seen] == [FLOWS]
-    seen[FLOWS] = Seen(rows_value(flows), 0)
+    del seen[SESSION_FLOWS]
+    assert [a for a in of.enforcement_reads(enforce, seen) if a not in seen] == [where]
+    seen[where] = Seen(rows_value(flows), 0)
     gone = [Address(f"routeros/bng-1/ip/flow/{FLOW}")] if ended else []
-    assert of.judge(enforce, seen, gone).enforced is expected
+    found = of.judge(enforce, seen, gone)
+    assert (found.enforced, found.again) == (expected, (where,) if expected is Enforced.NO else ())
+    if expected is Enforced.NO:
+        assert (found.how, found.detail) == ("still-online", f"1 connection(s) of {LOGIN} on bng-1 carry on as before")
+
+
+def test_a_restore_looks_at_no_connection() -> None:
+    plan = plan_of(recipe().plan(RESTORE, SERVICE, seen_of([SESSION])))
+    assert "cut" not in [s.do.verb for s in plan.steps if isinstance(s.do, Effect)]
+    assert plan.enforce is not None
+    seen = seen_of([SESSION])
+    del seen[SESSION_FLOWS]
+    assert recipe().enforcement_reads(plan.enforce, seen) == []
 
 
 # --- where it comes from ---

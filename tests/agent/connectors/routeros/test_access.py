@@ -75,6 +75,7 @@ def seen_of(
         at("ppp/secret", "amina.h"): secret,
         at("ppp/active", "amina.h"): rows_value(online),
         at("ppp/began", "amina.h"): {sid: str(NOW_S - 6 * 86_400) for sid, _ in online} or ABSENT,
+        at("ppp/flows", "amina.h"): ABSENT,
         at("ip/filter", "all"): rows_value(RULES if rules is None else rules),
         **members(lists, [row["address"] for _, row in online]),
         **{at("ppp/profile", name): value for name, value in profiles.items()},
@@ -116,7 +117,7 @@ def test_reads_in_two_rounds() -> None:
 
 def test_suspension_writes_the_profile_and_ends_the_sessions() -> None:
     plan = plan_of(planned(sessions=ONLINE))
-    write, drop = plan.steps
+    write, drop, cut = plan.steps
     assert isinstance(write.do, tuple)
     assert write.do[0].address == at("ppp/secret", "amina.h")
     assert (write.do[0].before.value, write.do[0].after) == (SECRET, SUSPENDED)
@@ -124,6 +125,8 @@ def test_suspension_writes_the_profile_and_ends_the_sessions() -> None:
     assert (drop.do.verb, drop.do.proof, drop.do.replay) == ("disconnect", ProofKind.GONE, Replay.IF_UNPROVEN)
     assert drop.after == (1,)
     assert [e.verb for e in drop.on_revert] == ["disconnect"]
+    assert isinstance(cut.do, Effect)
+    assert (cut.do.verb, cut.do.address, cut.after, cut.on_revert) == ("cut", at("ppp/flows", "amina.h"), (1,), ())
     assert plan.display["now"] == "online 6d on edge-1 · 100.64.12.9"
     after = "pay page only: profile suspended, rule 0 (action=drop src-address-list=suspended) drops list suspended"
     assert plan.display["after"] == after
@@ -141,7 +144,7 @@ def test_restore_writes_the_tariffs_profile_back() -> None:
 def test_a_comment_says_of_a_suspended_secret_that_it_is_so_by_us() -> None:
     """It is appended, and taken off again to the letter; without it a comment stays as it is."""
     secret = {**SECRET, "comment": "Av. 12 isp:suspended "}
-    (write, _) = plan_of(planned(secret=secret)).steps
+    write, *_ = plan_of(planned(secret=secret)).steps
     assert isinstance(write.do, tuple)
     suspended = write.do[0].after
     assert suspended == {**secret, "profile": "suspended", "comment": "Av. 12 isp:suspended  isp:suspended"}
@@ -181,7 +184,8 @@ def test_a_session_that_is_not_seen_to_be_so_is_ended(
 ) -> None:
     """Somebody changed the profile by hand, and the session carries on as before."""
     plan = plan_of(planned(wanted, secret=secret, sessions=ONLINE, lists=lists))
-    assert [isinstance(s.do, Effect) for s in plan.steps] == [True]
+    assert next(s.do.verb for s in plan.steps if isinstance(s.do, Effect)) == "disconnect"
+    assert all(isinstance(s.do, Effect) for s in plan.steps)
     assert plan.enforce is not None
 
 
@@ -317,35 +321,56 @@ def test_connections_of_an_own_address_are_cut_once_the_session_ended() -> None:
     ends = [(s.do.verb, s.do.address, s.after) for s in plan.steps if isinstance(s.do, Effect)]
     assert ends == [("disconnect", at("ppp/active", "amina.h"), (1,)), ("cut", FLOWS, (1,))]
     pool = plan_of(planned(secret={**SECRET, "remote-address": "homes"}, sessions=ONLINE))
+    (_, cut) = (s.do for s in pool.steps if isinstance(s.do, Effect))
+    assert cut.address == at(
+        "ppp/flows", "amina.h"
+    )  # whatever address it has then: today's is somebody else's tomorrow
     restored = plan_of(planned(RESTORE, secret={**OWN, "profile": "suspended"}, sessions=ONLINE))
-    for other in (pool, restored):  # a pool's address is somebody else's tomorrow, and nobody is to be kept in
-        assert [s.do.verb for s in other.steps if isinstance(s.do, Effect)] == ["disconnect"]
+    assert [s.do.verb for s in restored.steps if isinstance(s.do, Effect)] == ["disconnect"]  # nobody is to be kept in
 
 
 @pytest.mark.parametrize(
-    ("flows", "cut", "expected"),
+    ("flows", "expected"),
     [
-        ([], True, Enforced.YES),
-        ([(FLOW, {"fasttrack": "true"})], True, Enforced.NO),
-        ([(FLOW, {"fasttrack": "false"})], True, Enforced.NO),
-        ([("tcp 100.64.12.9:50001 192.0.2.1:443", {"fasttrack": "true"})], True, Enforced.YES),  # of after: a pay page
-        ([(FLOW, {"fasttrack": "true"})], False, Enforced.NO),  # the cut never came
-        ([(FLOW, {})], False, Enforced.NO),
-        ([(FLOW, {"fasttrack": "false"})], False, Enforced.YES),  # it meets the rule with every packet
+        ([], Enforced.YES),
+        ([(FLOW, {"fasttrack": "true"})], Enforced.NO),
+        ([("tcp 100.64.12.9:50001 192.0.2.1:443", {"fasttrack": "true"})], Enforced.NO),
+        ([(FLOW, {})], Enforced.NO),
+        ([(FLOW, {"fasttrack": "false"})], Enforced.YES),  # it meets the rule with every packet
     ],
 )
-def test_no_connection_from_before_is_left(
-    flows: list[tuple[str, dict[str, str]]], cut: bool, expected: Enforced
+@pytest.mark.parametrize("cut", [True, False])
+@pytest.mark.parametrize("own", [True, False])
+def test_no_connection_is_left_that_passes_by_the_rule(
+    flows: list[tuple[str, dict[str, str]]], cut: bool, own: bool, expected: Enforced
 ) -> None:
-    enforce = plan_of(planned(secret=OWN, sessions=ONLINE)).enforce
+    """Whether it was cut and is back, was never cut, or began since: the judgement names the cut that mends it."""
+    secret, where = (OWN, FLOWS) if own else (SECRET, at("ppp/flows", "amina.h"))
+    enforce = plan_of(planned(secret=secret, sessions=ONLINE)).enforce
     assert enforce is not None
-    seen = seen_of(secret={**OWN, "profile": "suspended"}, sessions=[("0x99", SESSION)], lists=("suspended",))
+    seen = seen_of(secret={**secret, "profile": "suspended"}, sessions=[("0x99", SESSION)], lists=("suspended",))
     seen[at("ppp/began", "amina.h")] = Seen({"0x99": str(NOW_S + 30)}, NOW_S + 31)
+    seen.pop(at("ppp/flows", "amina.h"))
     recipe = PppAccess(METHOD)
-    assert list(recipe.enforcement_reads(enforce, seen)) == [FLOWS]
-    seen[FLOWS] = Seen(rows_value(flows), NOW_S)
+    assert list(recipe.enforcement_reads(enforce, seen)) == [where]
+    seen[where] = Seen(rows_value(flows), NOW_S)
     ended = [at("ppp/session", "0x81"), *([at("ip/flow", FLOW)] if cut else [])]
-    assert recipe.judge(enforce, seen, ended).enforced is expected
+    found = recipe.judge(enforce, seen, ended)
+    assert (found.enforced, found.again) == (expected, (where,) if expected is Enforced.NO else ())
+    if expected is Enforced.NO:
+        assert (found.how, found.detail) == ("still-online", "1 connection(s) of 100.64.12.9 carry on as before")
+
+
+def test_connections_are_not_looked_at_while_something_else_is_wrong_or_nobody_is_online() -> None:
+    enforce = plan_of(planned(sessions=ONLINE)).enforce
+    assert enforce is not None
+    seen = seen_of(secret=SUSPENDED, sessions=ONLINE, lists=())
+    seen.pop(at("ppp/flows", "amina.h"))
+    assert list(PppAccess(METHOD).enforcement_reads(enforce, seen)) == []
+    offline = seen_of(secret=SUSPENDED)
+    offline.pop(at("ppp/flows", "amina.h"))
+    assert list(PppAccess(METHOD).enforcement_reads(enforce, offline)) == []
+    assert PppAccess(METHOD).judge(enforce, offline, ()).enforced is Enforced.PENDING
 
 
 # --- what the router reads now ---

@@ -58,8 +58,10 @@ def test_steps_on_both_each_ladder_on_its_own() -> None:
     assert [(s.n, s.target, s.after) for s in found.steps] == [
         (1, "routeros/edge-1", ()),
         (2, "routeros/edge-1", (1,)),
-        (3, "routeros/edge-2", ()),
-        (4, "routeros/edge-2", (3,)),
+        (3, "routeros/edge-1", (1,)),
+        (4, "routeros/edge-2", ()),
+        (5, "routeros/edge-2", (4,)),
+        (6, "routeros/edge-2", (4,)),
     ]
     assert found.display["online"] == "online"
     assert found.display["nas"] == "edge-1"
