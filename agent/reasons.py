@@ -456,6 +456,11 @@ class DriftReason(ExplainedReason):
         "A suspension is recorded, and the next login gets full service: somebody took the suspension away by hand.",
         "Suspend again, or adopt the network's state.",
     )
+    SUSPENSION_NOT_HELD = (
+        "suspension-not-held",
+        "A suspension is recorded and stands in the network, and a rule or a way out lets the subscriber out.",
+        "Mend it as the detail says; nobody needs to be suspended again.",
+    )
     SUSPENDED_UNRECORDED = (
         "suspended-unrecorded",
         "The next login gets the suspended service, and no reason for a suspension is recorded.",

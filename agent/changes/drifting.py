@@ -224,7 +224,7 @@ class DriftWatch:
                 unread[service.ref] = str(state)
                 continue
             now.notes |= set(state.not_checked)
-            if why := drift.cannot_tell(state):
+            if (why := drift.cannot_tell(state)) and not drift.lost_hold(service, state):
                 unread[service.ref] = why
                 continue
             recorded = drift_book.recorded_reasons(self._store.query, service.ref) if service.reasons else ()

@@ -435,6 +435,7 @@ class NetworkState:
     `access` cannot be told. `tariff`: the one that the rows map to; "": none, or ambiguous. `reply`: a login's
     reply now, for people. `groups`: groups, lists or profiles in their order. `not_checked`: neither read nor judged.
     `absent`: the target has no entry of the login. `sessions_by`: by what there are no others than `sessions`.
+    `not_held`: why our marker, which is there, keeps nobody in; "": it does, or there is none.
     """
 
     access: Access | None
@@ -447,6 +448,7 @@ class NetworkState:
     not_checked: tuple[str, ...] = ()
     absent: bool = False
     sessions_by: str = "the router's own list"
+    not_held: str = ""
 
 
 class Enforced(enum.Enum):

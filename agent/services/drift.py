@@ -50,6 +50,11 @@ def compare(
     return tuple(one for one in found if one is not None)
 
 
+def lost_hold(service: Service, state: NetworkState) -> bool:
+    """Tell whether a recorded suspension stands in the network and keeps nobody in any more: a rule was removed."""
+    return bool(service.reasons and state.not_held)
+
+
 def cannot_tell(state: NetworkState) -> str:
     """Return why the state of a login cannot be compared with anything; "": it can."""
     if state.access is not None or state.refused or state.absent:
@@ -94,6 +99,15 @@ def _access(
         lifts = (f"ispagent change adopt {ref}", "record that it is active")
         return _made(
             service, reading, DriftReason.SUSPENSION_GONE, "full service at the next login", known, *asks, lifts
+        )
+    if lost_hold(service, reading.state):
+        return _made(
+            service,
+            reading,
+            DriftReason.SUSPENSION_NOT_HELD,
+            f"suspended, and let out: {reading.state.not_held}",
+            f"recorded as suspended {_authors(recorded, zone)}; the router was changed since",
+            ("ispagent device ready", "see on which routers suspensions hold, and what mends the others"),
         )
     if not service.reasons and access is Access.SUSPENDED:
         return _made(

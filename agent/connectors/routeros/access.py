@@ -156,7 +156,8 @@ class ProfileAccess:
         tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
         reply = {PROFILE: profile} | {name: row[name] for name in ("remote-address", "rate-limit") if row.get(name)}
         listed = self._suspended_lists(seen) if access is Access.SUSPENDED else ()
-        return NetworkState(access, refused, unknown, tariff, sessions, reply, (profile, *listed))
+        not_held = unknown if self._holds(row) else ""
+        return NetworkState(access, refused, unknown, tariff, sessions, reply, (profile, *listed), not_held=not_held)
 
     def _rejected(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  other kinds look at more
         """Return why a login is rejected that we did not suspend; "": it is not."""

@@ -120,7 +120,8 @@ class DhcpAccess:
         tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
         reply = {name: lease[name] for name in ("address", RATE, LISTS) if lease.get(name)}
         lists = tuple(filter(None, lease.get(LISTS, "").split(",")))
-        return NetworkState(access, refused, unknown, tariff, sessions, reply, lists, ("IPv6: no DHCPv6 was read",))
+        not_held, not_checked = unknown if self._holds(lease) else "", ("IPv6: no DHCPv6 was read",)
+        return NetworkState(access, refused, unknown, tariff, sessions, reply, lists, not_checked, not_held=not_held)
 
     def _rejected(self, lease: Mapping[str, str]) -> str:
         """Return why a lease gives no address that we did not block; "": it gives one."""

@@ -67,7 +67,9 @@ class SeveralAccess:
         if unread or len({(state.access, bool(state.refused), state.tariff) for state in known.values()}) > 1:
             told = [f"{_name(target)}: {_state_text(state)}" for target, state in known.items()]
             why = "; ".join((*told, *(f"{_name(target)} was not read" for target in unread)))
-            return replace(first, access=None, refused="", unknown=why, sessions=sessions, not_checked=not_checked)
+            loose = "; ".join(f"{_name(t)}: {state.not_held}" for t, state in known.items() if state.not_held)
+            first = replace(first, access=None, refused="", unknown=why, not_held=loose)
+            return replace(first, sessions=sessions, not_checked=not_checked)
         if first.access is Access.SUSPENDED and self._elsewhere:
             not_checked += (self._elsewhere,)
         return replace(first, sessions=sessions, not_checked=not_checked)

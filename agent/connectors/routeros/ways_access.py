@@ -63,7 +63,7 @@ class WaysAccess:
             return state
         found = self._found(service, seen)
         if refusing := _refusing(found):
-            return replace(state, access=None, unknown=refusing.text)
+            return replace(state, access=None, unknown=refusing.text, not_held=refusing.text)
         told = tuple(way.text if not way.known else way.told for way in found)
         return replace(state, not_checked=(*state.not_checked, *told))
 

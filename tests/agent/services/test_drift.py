@@ -13,7 +13,7 @@ from agent.connectors.base import LiveSession, NetworkState
 from agent.inventory.drift_book import Difference, RecordedReason
 from agent.model import Access, Service, SuspensionReason
 from agent.reasons import DriftReason, ProofReason
-from agent.services.drift import ServiceReading, cannot_tell, compare
+from agent.services.drift import ServiceReading, cannot_tell, compare, lost_hold
 
 R = SuspensionReason
 ACTIVE = Service("C-1/home", "C-1", "Amina", "home", "amina", "ppp", "Home 20M")
@@ -67,6 +67,18 @@ def test_kinds(service: Service, state: NetworkState, expected: list[DriftReason
 
 def test_a_tariff_that_the_method_does_not_map_is_not_compared() -> None:
     assert codes(ACTIVE, replace(FULL, tariff="", groups=("x",)), has_tariffs=False) == []
+
+
+def test_a_suspension_that_a_rule_no_longer_holds_is_a_difference_of_whoever_is_recorded_as_suspended() -> None:
+    """Its row says suspended, and it gets out: neither *gone* nor *cannot be told*."""
+    loose = NetworkState(None, unknown="no rule drops it", not_held="no rule drops it")
+    (one,) = found(SUSPENDED, loose)
+    assert (one.code, one.reads) == (DriftReason.SUSPENSION_NOT_HELD, "suspended, and let out: no rule drops it")
+    assert lost_hold(SUSPENDED, loose)
+    assert not lost_hold(ACTIVE, loose)
+    assert not lost_hold(SUSPENDED, CUT)
+    assert codes(ACTIVE, loose) == []
+    assert cannot_tell(loose)
 
 
 def test_what_cannot_be_told_says_why() -> None:

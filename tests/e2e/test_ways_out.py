@@ -1,0 +1,96 @@
+"""Ways out beside the rules, with the agent at work: what a preview says, what waits, and what drift finds later."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from agent.changes.engine import item
+from agent.connectors.routeros import line
+from agent.reasons import DriftReason
+from tests.e2e.site import ApiRefusedError, state_of
+from tests.e2e.test_devices import typed
+from tests.e2e.test_drift import by_subject, one_round
+from tests.e2e.test_routers import LOGIN, OTHER, ROUTERS, network, ref
+from tests.e2e.test_static import network as static_network
+from tests.e2e.test_static import v4, who
+from tests.lab.router.routers import logged_in
+
+FILTER, SECRETS = "/ip/firewall/filter", "/ppp/secret"
+
+
+async def test_a_rule_that_is_removed_or_overtaken_later_is_listed_by_drift(tmp_path: Path) -> None:
+    """E13, and A4 of the issue: what was enforced is judged again by the rules of today."""
+    async with network(tmp_path) as net:
+        router = net.router(LOGIN)
+        for login in (LOGIN, OTHER):
+            assert state_of(await net.site.do("suspend", ref(login))) == ("applied", "seen")
+        assert by_subject(await one_round(net.site)) == {}
+
+        (drop,) = [row for row in router.rows(FILTER) if row["action"] == "drop"]
+        above = router.add(FILTER, chain="forward", action="accept", place_before=router.rows(FILTER)[0][".id"])
+        assert net.gets_out(LOGIN)
+        found = await one_round(net.site)
+        assert by_subject(found) == dict.fromkeys(map(ref, (LOGIN, OTHER)), DriftReason.SUSPENSION_NOT_HELD)
+        assert all("may let it out before it is dropped" in one["reads"] for one in found["differences"])
+        router.remove(FILTER, above)
+        assert by_subject(await one_round(net.site)) == {}
+
+        router.remove(FILTER, drop[".id"])
+        assert net.gets_out(LOGIN)
+        assert set(by_subject(await one_round(net.site)).values()) == {DriftReason.SUSPENSION_NOT_HELD}
+        shown = await typed(net, "drift")
+        assert ref(LOGIN) in shown.out
+        assert "suspension-not-held" in shown.out
+
+
+async def test_e12_a_change_waits_for_a_colleagues_safe_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written meanwhile, it would be undone when he leaves."""
+    monkeypatch.setattr(item, "SPARE_S", 0.1)
+    monkeypatch.setattr(line, "SPARED_S", 0.0)
+    async with network(tmp_path) as net:
+        router = net.router(LOGIN)
+        joe = logged_in(router)
+        joe.ask("/safe-mode/take")
+        asked = await net.site.ask("suspend", ref(LOGIN))
+        shown = await typed(net, "change", "show", asked["id"])
+        assert "open: a safe mode is open" in " ".join(shown.out.split())
+        await net.site.approve(asked, "joseph")
+        seen: list[object] = []
+        router.faults.inject("drift", match="/safe-mode/print", times=4, drift=seen.append)
+        with trio.fail_after(10):
+            while len(seen) < 4:  # noqa: ASYNC110  the lab's router tells nobody
+                await trio.sleep(0.02)
+        assert net.secret(LOGIN)["profile"] == "home20"
+        joe.session.close()  # undone, and with it nothing of ours
+        assert state_of(await net.site.wait_end(asked)) == ("applied", "seen")
+        assert not net.gets_out(LOGIN)
+
+
+async def test_a_batch_names_them_once_and_reads_each_menu_once(tmp_path: Path) -> None:
+    """E9 and E11."""
+    async with network(tmp_path, subscribers=8) as net:
+        asked_for: list[object] = []
+        for router in net.routers.values():
+            router.set("/ip/socks", enabled="yes")
+            router.faults.inject("drift", match="/ip/socks/print", times=99, drift=asked_for.append)
+        asked = await net.site.ask("suspend", *(ref(f"user{n}@{name}") for name in ROUTERS for n in range(8)))
+        assert len(asked_for) == len(ROUTERS)
+        shown = " ".join((await typed(net, "change", "show", asked["id"])).out.split())
+        assert "8: not checked: the router's own SOCKS server (chain input is not judged)" in shown
+        assert "not checked: other routers that serve this login (only edge-1 is looked at)" in shown
+
+
+@pytest.mark.slow
+async def test_e3_offload_refuses_a_suspension_and_is_found_where_it_comes_later(tmp_path: Path) -> None:
+    async with static_network(tmp_path) as net:
+        router = net.routers["edge-1"]
+        assert state_of(await net.site.do("suspend", who("edge-1", 0)))[0] == "applied"
+        assert net.is_out("edge-1", 0)
+        router.add("/interface/ethernet/switch", name="switch1", l3_hw_offloading="yes")
+        assert router.gets_out(v4(0)).menu == "/interface/ethernet/switch"
+        assert by_subject(await one_round(net.site)) == {who("edge-1", 0): DriftReason.SUSPENSION_NOT_HELD}
+        with pytest.raises(ApiRefusedError, match=r"L3 hardware offload is on \(switch1\)"):
+            await net.site.ask("suspend", who("edge-1", 1))
