@@ -26,6 +26,7 @@ class LiveConfig:
     def __init__(self, config: AgentConfig, note: Callable[[str], None]) -> None:
         """Take the configuration of the start, and a callback for each reload's problem, "" where there is none."""
         self._current, self._note = config, note
+        self._running = config.connectors
         self._people = dict(config.people)
 
     @property
@@ -49,6 +50,8 @@ class LiveConfig:
             self._refuse(f"{', '.join(fixed)} changed, which needs a restart: nothing of the new file was taken")
             return
         self._current = fresh
+        for running, anew in zip(self._running, fresh.connectors, strict=True):
+            running.reload(anew)
         self._people.clear()
         self._people.update(fresh.people)
         self._note("")

@@ -39,7 +39,7 @@ _SUPPORT: Final = {
     "wifi.1.ssid": "Wi-Fi",
     "wifi.1.channel": "channel",
 }
-_GROUPS: Final = ("wan", "wifi", "hosts", "optical", "inform", "acs", "request")
+_GROUPS: Final = ("wan", "optical", "dsl", "lan", "wifi", "hosts", "dns", "voip", "inform", "acs", "request")
 
 
 # --- what is known ----------------------------------------------------------------------------------------------------
@@ -189,6 +189,8 @@ def _print_cpe(c: Json) -> None:
     if unreadable:
         more = f" and {len(unreadable) - 5} more" if len(unreadable) > 5 else ""
         print(neutralise(f"{'UNREADABLE':<10} some of these cannot be decoded: {', '.join(unreadable[:5])}{more}"))
+    for unknown in cast("list[Json]", c["not_known"]):
+        print(neutralise(f"{'NOT KNOWN':<10} {unknown['what']}: {unknown['why']}"))
     missing = cast("list[str]", c["missing"])
     if missing:
         print(

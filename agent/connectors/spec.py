@@ -92,6 +92,7 @@ class ConnectorSpec(Generic[C]):
         method_sections: the sections that declare them. A name stands in one of all connectors' sections only.
         host: what it knows of sessions on its targets that other connectors decide about.
         commands: its own commands, a `typer.Typer` named as MODULE:NAME, and the group that they join or make.
+        reload: takes over from a configuration that was read anew what needs no restart: (running, read anew).
     """
 
     name: str
@@ -105,6 +106,7 @@ class ConnectorSpec(Generic[C]):
     method_sections: tuple[str, ...] = ()
     host: Callable[[], SessionHost] | None = None
     commands: Commands | None = None
+    reload: Callable[[C, C], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,11 @@ class Configured(Generic[C]):
     def access(self) -> Sequence[AccessMap]:
         """The access methods that it decides."""
         return self.spec.access(self.config)
+
+    def reload(self, fresh: Configured[C]) -> None:
+        """Take over from a configuration that was read anew what needs no restart."""
+        if self.spec.reload is not None:
+            self.spec.reload(self.config, fresh.config)
 
     def make(self, context: ConnectorContext) -> Connector:
         """Return the connector; nothing is opened yet.

@@ -104,7 +104,8 @@ class CpeDesk:
         subject = self.intake.subject(cpe)
         profile, now_s = subject.profile, int(self.clock.wall_s())
         every = self.cpes.values(cpe.name)
-        named = [] if profile is None else _named(profile, every, now_s)
+        as_it_was = self.intake.profile(cpe, every)  # what was read before a reset has its names, too
+        named = [] if as_it_was is None else _named(as_it_was, every, now_s)
         return {
             **self._short(cpe),
             "oui": cpe.oui,
@@ -128,20 +129,21 @@ class CpeDesk:
             "parameters": len(every),
             "unreadable": sorted(path for path, known in every.items() if known.unreadable),
             "named": named,
-            "missing": [] if profile is None else _missing(profile, subject.values),
+            "missing": [] if as_it_was is None else _missing(as_it_was, subject.values),
+            "not_known": [] if as_it_was is None else _not_known(as_it_was),
             "waiting": self.waiting_for(subject.target),
             "not_provisioned": self.not_provisioned(cpe.name),
         }
 
     def values(self, cpe: Cpe, prefix: str) -> list[dict[str, object]]:
         """Return the last known parameters below a path, of a name or its beginning, or of a test."""
-        profile, now_s = self.intake.profile(cpe), int(self.clock.wall_s())
+        every, now_s = self.cpes.values(cpe.name), int(self.clock.wall_s())
+        profile = self.intake.profile(cpe, every)
         test = profile.diagnostic(prefix) if profile is not None else None
         path = (profile.path(prefix) if profile is not None else None) or (prefix if test is None else test.path)
         found = list(self.cpes.below(cpe.name, path).items())
         if not found and profile is not None:
-            every = self.cpes.values(cpe.name).items()
-            found = [(p, k) for p, k in every if (profile.name_of(p) or "").startswith(prefix)]
+            found = [(p, k) for p, k in every.items() if (profile.name_of(p) or "").startswith(prefix)]
         return [_value(profile, p, k, now_s) for p, k in found[:SHOWN]]
 
     def matrix(self) -> list[dict[str, object]]:
@@ -240,6 +242,16 @@ def _named(profile: CpeProfile, values: Mapping[str, CachedParameter], now_s: in
     """Return what is known of the vocabulary, tables' rows included."""
     named = [(path, known) for path, known in values.items() if profile.mapped_at(path) is not None]
     return sorted((_value(profile, p, known, now_s) for p, known in named), key=lambda value: str(value["name"]))
+
+
+def _not_known(profile: CpeProfile) -> list[dict[str, object]]:
+    """Return which of WAN, LAN and Wi-Fi is not known to stand anywhere on a CPE, and why."""
+    found: dict[str, str] = {}
+    for group in ("wan", "lan", "wifi"):
+        here = {name: why for name, why in profile.unplaced.items() if name.partition(".")[0] == group}
+        if here and not any(mapped.name.partition(".")[0] == group for mapped in profile.parameters):
+            found[group] = next(iter(here.values()))
+    return [{"what": group, "why": why} for group, why in found.items()]
 
 
 def _missing(profile: CpeProfile, values: Mapping[str, CachedParameter]) -> list[str]:

@@ -64,28 +64,36 @@ class CpeDrift:
         for n, cpe in enumerate(self._intake.cpes.all()):
             if n % EACH == 0:
                 await trio.lowlevel.checkpoint()
-            wanted = self._wanted(cpe, services.get(cpe.service)) if cpe.trust is Acceptance.ACCEPTED else {}
+            service = services.get(cpe.service)
+            if cpe.trust is not Acceptance.ACCEPTED or not self._has_wishes(cpe):
+                continue
+            subject = self._intake.subject(cpe)
+            wanted = self._wanted(subject, service)
             if not wanted:
                 continue
-            other, why = self._compared(cpe, wanted)
+            other, why = self._compared(subject, wanted)
             checked += not why
             unread += [Unread(f"CPE {cpe.name}", why)] if why else []
             found += [other] if other is not None else []
         return SourceFindings(tuple(found), tuple(unread), checked)
 
-    def _wanted(self, cpe: Cpe, service: Service | None) -> Mapping[str, _Wish]:
+    def _has_wishes(self, cpe: Cpe) -> bool:
+        return self._intake.baseline(cpe) is not None or bool(self._set.of(self._intake.manager.target_id(cpe.name)))
+
+    def _wanted(self, subject: CpeSubject, service: Service | None) -> Mapping[str, _Wish]:
         """Return the wishes for a CPE, by path or name."""
-        profile, baseline = self._intake.profile(cpe), self._intake.baseline(cpe)
+        cpe, profile = subject.cpe, subject.profile
+        baseline = self._intake.baseline(cpe)
         found: dict[str, _Wish] = {}
         if baseline is not None and cpe.provisioned == cpe.resets:
             for name, text in plain_settings(baseline, cpe, service).items():
                 path = profile.path(name) if profile is not None else None
                 found[path or name] = _Wish(text, f"baseline {baseline.name}")
-        return {**found, **self._set.of(self._intake.manager.target_id(cpe.name))}
+        return {**found, **self._set.of(subject.target)}
 
-    def _compared(self, cpe: Cpe, wanted: Mapping[str, _Wish]) -> tuple[Difference | None, str]:
+    def _compared(self, subject: CpeSubject, wanted: Mapping[str, _Wish]) -> tuple[Difference | None, str]:
         """Return the difference of a CPE, and why it could not be checked whole."""
-        subject, now_s = self._intake.subject(cpe), int(self._intake.clock.wall_s())
+        now_s = int(self._intake.clock.wall_s())
         writes: list[tuple[Transition, str]] = []
         why = ""
         for name, wish in wanted.items():

@@ -22,14 +22,16 @@ from agent.cpe.baseline import Declared, SecretSources, declared
 from agent.cpe.reasons import CpeSkipReason
 from agent.cpe.store import CpeStore
 from agent.cpe.verbs import CpePlan, CpeSubject, Wanted, path_of
+from agent.cpe_model.addresses import VALUE, address
 from agent.cpe_model.baseline import Baseline
-from agent.cpe_model.known import Acceptance, Cpe
+from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
 from agent.cpe_model.manager import CpeManager, CpeTerms, ImageFile
-from agent.cpe_model.profiles import CpeProfile, ProfileError, profile_of
+from agent.cpe_model.profiles import CpeProfile, ProfileError, bound, normalise
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.inventory import book
-from agent.model import Effect, Item, Listed
+from agent.model import ABSENT, Effect, Item, Listed, Requirement, Value
 from agent.runtime.clock import Clock
+from agent.services.network import as_read
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
 from trust.cpe_settings import BASELINE, ROTATE
@@ -171,19 +173,19 @@ class CpeIntake:
             cpe,
             target,
             values,
-            self.profile(cpe),
+            self.profile(cpe, values),
             taken,
             can_be_called,
             lambda path: self.cpes.read_whole_s(cpe.name, path),
         )
 
-    @staticmethod
-    def profile(cpe: Cpe) -> CpeProfile | None:
-        """Return the profile of a CPE's model, None where its data model is not known."""
+    def profile(self, cpe: Cpe, values: Mapping[str, CachedParameter]) -> CpeProfile | None:
+        """Return the profile of a CPE, by its model and what was read of it; None: its data model is not known."""
         try:
-            return profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root) if cpe.root else None
+            of_model = self.terms.profiles.of(cpe.oui, cpe.product_class, cpe.software, cpe.root) if cpe.root else None
         except ProfileError:
             return None
+        return None if of_model is None else bound(of_model, values)
 
     def _item(self, ask: Ask, cpe: Cpe, given: _Given, keep: dict[str, str]) -> tuple[Item, bool]:
         subject, now_s = self.subject(cpe), int(self.clock.wall_s())
@@ -306,9 +308,19 @@ class CpeIntake:
             listed=Listed.CHANGE,
             reason="",
             display={**display, **planned.display},
-            requires=(requirements.same_cpe(cpe),),
+            requires=(requirements.same_cpe(cpe), *_as_read(subject, planned.rests_on)),
             steps=planned.steps,
         )
+
+
+def _as_read(subject: CpeSubject, paths: Sequence[str]) -> list[Requirement]:
+    """Return the requirement that parameters read as they last did; each is read again before the first write."""
+    found = []
+    for path in paths:
+        known = subject.values.get(path)
+        value: Value = ABSENT if known is None else {VALUE: normalise(known.type, known.value or "")}
+        found.append(as_read(address(subject.target, path), value))
+    return found
 
 
 def select(every: Sequence[Cpe], ref: str) -> list[Cpe]:

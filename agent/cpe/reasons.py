@@ -39,6 +39,11 @@ class CpeSkipReason(ExplainedReason):
         "A secret that the baseline names cannot be read.",
         "Set it: ispagent secret set NAME.",
     )
+    PLACE_UNKNOWN = (
+        "place-unknown",
+        "What was read of the CPE does not tell which of its objects the name stands for.",
+        "ispagent cpe refresh NAME; else use the full path, or fix the place in a profile of your own.",
+    )
     TOO_LONG = "too-long", "The value is longer than values that are kept.", ""
     TOO_MANY = "too-many", "The request sets more parameters than one change may.", "Split it."
     TWICE = "twice", "One parameter is given by two names.", "Give it once."

@@ -38,6 +38,8 @@ _OURS = "M Reboot"
 """The event of a boot that an ACS asked for (TR-069 section 3.7.1.5)."""
 _TOO_MANY = "more CPE wait to be accepted than are remembered"
 _SHARED = "it came with credentials that many share, having had its own: it was reset, or is another"
+_AT_ONCE: Final = 500
+"""Paths in one query: SQLite takes 32,766 parameters, older ones 999."""
 _LAST: Final = "\uffff"
 """After every character of a path."""
 
@@ -84,7 +86,11 @@ def values(
     if paths is None:
         rows = query("SELECT * FROM cpe_value WHERE name = ? ORDER BY path", (name,))
     else:
-        rows = [r for p in paths for r in query("SELECT * FROM cpe_value WHERE name = ? AND path = ?", (name, p))]
+        rows = []
+        for at in range(0, len(paths), _AT_ONCE):
+            some = paths[at : at + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            rows += query(f"SELECT * FROM cpe_value WHERE name = ? AND path IN ({marks})", (name, *some))  # noqa: S608  question marks alone
     return {r["path"]: _known(r) for r in rows}
 
 

@@ -22,7 +22,7 @@ from agent.cpe_model.manager import ImageFile
 from agent.cpe_model.profiles import CpeProfile, normalise
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import TYPES
-from agent.cpe_model.vocabulary import UnknownNameError
+from agent.cpe_model.vocabulary import UnknownNameError, UnplacedNameError
 from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value, age_text
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
@@ -81,6 +81,8 @@ class CpePlan:
     steps: tuple[Step, ...]
     display: Mapping[str, str]
     management: bool = False
+    rests_on: tuple[str, ...] = ()
+    """Parameters by which the names were found: they must read as they do when it is sent."""
 
 
 def usable(subject: CpeSubject) -> Leave | None:
@@ -136,7 +138,15 @@ def set_values(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Lea
         tuple(Step(n, subject.target, do) for n, do in enumerate(every, start=1)),
         {"after": _when(subject, now_s), **_proof(every), **_undo(subject, every)},
         management=any(loses_us(t) for do in every for t in do),
+        rests_on=_rests_on(profile, wanted.settings, writes),
     )
+
+
+def _rests_on(profile: CpeProfile, names: Collection[str], writes: Sequence[Transition]) -> tuple[str, ...]:
+    """Return the parameters that say where names stand that are written; a path that was given rests on nothing."""
+    written = {path_of(write) for write in writes}
+    paths = [path for name in names if (path := profile.path(name)) is not None and path in written]
+    return tuple(dict.fromkeys(reference for path in paths for reference in profile.rests_on.get(path, ())))
 
 
 def _locked_out(subject: CpeSubject, writes: Sequence[Transition]) -> Leave | None:
@@ -202,6 +212,9 @@ def _parameter(
     """Return what sets one parameter, None where it reads so already."""
     try:
         path = profile.resolve(name)
+    except UnplacedNameError as err:
+        how = f"ispagent cpe refresh {subject.cpe.name}; else its full path, or a profile of your own"
+        return Leave(CpeSkipReason.PLACE_UNKNOWN, f"{err}{_since_reset(subject.cpe)}: {how}", blocked=True)
     except UnknownNameError as err:
         return Leave(CpeSkipReason.UNKNOWN_PARAMETER, str(err), blocked=True)
     if path.endswith("."):
@@ -210,8 +223,8 @@ def _parameter(
         return Leave(CpeSkipReason.NOT_WRITABLE, f"{path} cannot be written", blocked=True)
     known = subject.values.get(path)
     if known is None:
-        since = " since it was reset" if subject.cpe.resets > 1 else ""
-        never = f"{path} was never read of this CPE{since}: ispagent cpe refresh {subject.cpe.name} {name}"
+        since, how = _since_reset(subject.cpe), f"ispagent cpe refresh {subject.cpe.name} {name}"
+        never = f"{path} was never read of this CPE{since}: {how}"
         return Leave(CpeSkipReason.NEVER_READ, never, blocked=True)
     if known.unreadable:
         cannot = f"{path} reads what cannot be decoded, and could not be put back"
@@ -240,6 +253,10 @@ def _parameter(
     if before == value:
         return None
     return Transition(where, Seen({addresses.VALUE: before}, known.at_s, live=False), {addresses.VALUE: value})
+
+
+def _since_reset(cpe: Cpe) -> str:
+    return " since it was reset" if cpe.resets > 1 else ""
 
 
 def _row(subject: CpeSubject, name: str, text: str, now_s: int) -> Transition | Leave | None:

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 from agent.cpe_model.baseline import Baseline
 from agent.cpe_model.breaker import Breaker
+from agent.cpe_model.profiles import SHIPPED, ProfileBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,13 @@ class CpeTerms:
     """What the configuration says of changes on CPE.
 
     `wait_s`: how long a change waits for its CPE. `baselines`: what new CPE get, the first that is for one. `stun`:
-    where the STUN server is, as CPE see it; None: there is none.
+    where the STUN server is, as CPE see it; None: there is none. `profiles`: those in force.
     """
 
     wait_s: int
     baselines: tuple[Baseline, ...] = ()
     stun: tuple[str, int] | None = None
+    profiles: ProfileBook = SHIPPED
 
 
 @runtime_checkable

@@ -1,8 +1,9 @@
-"""The profiles that are shipped: `profiles/*.toml`, read strictly, each on top of the one that it extends.
+"""Profile files: those that are shipped (`profiles/*.toml`) and an operator's own, each on top of the one it extends.
 
-A file has `extends`, a `[match]` (which CPE it is for), and of `[quirks]`, `[parameters]` and `[diagnostics]` what is
-different from what it extends: a parameter may be given in part, or as `false` where this CPE has no such thing. A
-generic file has a `root` instead of the first two, and everything. `profiles/tr098.toml` explains each key.
+A file has `extends`, a `[match]` (which CPE it is for), and of `[quirks]`, `[places]`, `[parameters]` and
+`[diagnostics]` what is different from what it extends: a parameter may be given in part, or as `false` where this CPE
+has no such thing. A generic file has a `root` instead of the first two, and everything. `profiles/tr098.toml` explains
+each key. Own files extend a shipped one or one another; where an own one matches a CPE, no shipped one is asked.
 
 * CpeModelError
   x ProfileError: a profile file that is wrong, or no profile of that name or root
@@ -11,30 +12,36 @@ generic file has a `root` instead of the first two, and everything. `profiles/tr
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Final
 
 from agent.cpe_model import values
 from agent.cpe_model.errors import CpeModelError
+from agent.cpe_model.places import NAMES as PLACES
 from agent.cpe_model.vocabulary import (
     INSTANCE,
     KINDS,
+    NUMBER,
     TABLE,
     UNITS,
     BooleanStyle,
     CpeProfile,
     Diagnostic,
     Mapped,
+    PlacedName,
     Reports,
+    Spot,
     Unsafe,
 )
 
-_SECTIONS: Final = frozenset({"quirks", "parameters", "diagnostics"})
+_SECTIONS: Final = frozenset({"quirks", "places", "parameters", "diagnostics"})
 _TEXTS: Final = "a list of texts"
 _OBJECT: Final = "a path that ends in a dot"
+_COUNTED: Final = re.compile(r"(?<=\.)[1-9][0-9]*(?=\.|$)", re.ASCII)
 
 
 class ProfileError(CpeModelError):
@@ -79,6 +86,8 @@ class ProfileEntry:
 
     profile: CpeProfile
     match: Match
+    own: bool = False
+    """Whether it is the operator's."""
 
 
 def _longest(beginnings: Iterable[str], text: str) -> int | None:
@@ -92,9 +101,15 @@ def load() -> tuple[ProfileEntry, ...]:
     Raises:
         ProfileError: a file is wrong.
     """
+    return read(shipped())
+
+
+@functools.cache
+def shipped() -> Mapping[str, str]:
+    """Return the files that are shipped: name without `.toml` -> content."""
     folder = resources.files("agent.cpe_model") / "profiles"
     files = [path for path in folder.iterdir() if path.name.endswith(".toml")]
-    return read({path.name.removesuffix(".toml"): path.read_text(encoding="utf-8") for path in files})
+    return {path.name.removesuffix(".toml"): path.read_text(encoding="utf-8") for path in files}
 
 
 def read(texts: Mapping[str, str]) -> tuple[ProfileEntry, ...]:
@@ -106,13 +121,46 @@ def read(texts: Mapping[str, str]) -> tuple[ProfileEntry, ...]:
     Raises:
         ProfileError: a file is wrong.
     """
-    tables: dict[str, _Table] = {}
-    for name, text in texts.items():
-        try:
-            tables[name] = _Table(name, "", tomllib.loads(text))
-        except tomllib.TOMLDecodeError as err:
-            raise ProfileError(f"profile {name}.toml: expected TOML: {err}") from err
+    tables = {name: _parsed(name, text) for name, text in texts.items()}
     return tuple(_entry(name, tables) for name in sorted(tables))
+
+
+def read_own(texts: Mapping[str, str]) -> tuple[tuple[ProfileEntry, ...], tuple[str, ...]]:
+    """Return an operator's profiles, and what is wrong with his files, a sentence each: those are left out.
+
+    Args:
+        texts: a file's name without `.toml` -> its content.
+    """
+    tables = {name: _parsed(name, text) for name, text in shipped().items()}
+    problems: list[str] = []
+    own: list[str] = []
+    for name, text in sorted(texts.items()):
+        try:
+            table = _parsed(name, text)
+            if name in shipped():
+                raise table.error("", "a file name that no shipped profile has", f"{name}.toml")
+            if "extends" not in table.items:
+                raise table.error("", "extends = one of the profiles that are shipped, or of your own", "none")
+            tables[name] = table
+            own.append(name)
+        except ProfileError as err:
+            problems.append(str(err))
+    entries: list[ProfileEntry] = []
+    for name in own:
+        try:
+            entries.append(replace(_entry(name, tables), own=True))
+        except ProfileError as err:
+            problems.append(str(err))
+    return tuple(entries), tuple(problems)
+
+
+def _parsed(name: str, text: str) -> _Table:
+    try:
+        return _Table(name, "", tomllib.loads(text), text)
+    except tomllib.TOMLDecodeError as err:
+        line = re.search(r"at line ([0-9]+)", str(err))
+        where = f", line {line[1]}" if line is not None else ""
+        raise ProfileError(f"profile {name}.toml{where}: expected TOML: {err}") from err
 
 
 # --- a table of a file, and what it must hold -----------------------------------------------------------------------
@@ -125,12 +173,21 @@ class _Table:
     file: str
     where: str
     items: Mapping[str, object]
+    source: str = ""
+    """The text of the file, to find the line of a mistake."""
+    keys: tuple[str, ...] = ()
+    """The keys that lead to this table."""
 
     def key(self, key: str) -> str:
-        return f"{self.where}.{key}" if self.where else key
+        return f"{self.where}.{key}" if self.where and key else self.where or key
 
     def error(self, key: str, expected: str, got: object) -> ProfileError:
-        return ProfileError(f"profile {self.file}.toml: {self.key(key)}: expected {expected}, got {got!r}")
+        return ProfileError(f"{self._at(key)}expected {expected}, got {got!r}")
+
+    def _at(self, key: str) -> str:
+        line = _line(self.source, (*self.keys, key))
+        where = f", line {line}" if line else ""
+        return f"profile {self.file}.toml{where}: " + (f"{self.key(key)}: " if self.key(key) else "")
 
     def only(self, allowed: Iterable[str]) -> None:
         known = sorted(allowed)
@@ -140,7 +197,7 @@ class _Table:
 
     def need(self, key: str, expected: str) -> object:
         if key not in self.items:
-            raise ProfileError(f"profile {self.file}.toml: {self.key(key)}: expected {expected}, got nothing")
+            raise ProfileError(f"{self._at(key)}expected {expected}, got nothing")
         return self.items[key]
 
     def text(self, key: str, among: Iterable[str] | None = None) -> str:
@@ -177,13 +234,28 @@ class _Table:
         value = self.items.get(key, {})
         if not isinstance(value, dict):
             raise self.error(key, "a table", value)
-        return _Table(self.file, self.key(key), value)
+        return _Table(self.file, self.key(key), value, self.source, (*self.keys, key))
 
     def tables(self, key: str) -> tuple[_Table, ...]:
         value = self.need(key, "a list of tables")
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self.error(key, "a list of tables", value)
-        return tuple(_Table(self.file, f"{self.key(key)}[{at}]", item) for at, item in enumerate(value))
+        keys = (*self.keys, key)
+        return tuple(
+            _Table(self.file, f"{self.key(key)}[{at}]", item, self.source, keys) for at, item in enumerate(value)
+        )
+
+
+def _line(source: str, keys: tuple[str, ...]) -> int:
+    """Return the line of a file that a key stands in, or the innermost table of it that is there; 0: none is."""
+    at = line = 0
+    for key in filter(None, keys):
+        found = re.compile(rf"""(?:^|[\s\[{{.,"'])({re.escape(key)})["']?\s*(?:[=.\]])""").search(source, at)
+        if found is None:
+            break
+        at = found.start(1)
+        line = source.count("\n", 0, at) + 1
+    return line
 
 
 # --- a file on top of another ---------------------------------------------------------------------------------------
@@ -195,7 +267,7 @@ def _entry(name: str, tables: Mapping[str, _Table]) -> ProfileEntry:
     if not root.endswith(".") or root.count(".") != 1:
         raise chain[0].error("root", "one word and a dot", root)
     own = tables[name]
-    merged = _Table(name, "", _merged([dict(table.items) for table in chain]))
+    merged = _Table(name, "", _merged([dict(table.items) for table in chain]), own.source)
     return ProfileEntry(_profile(name, root, merged), _match(own) if "extends" in own.items else Match())
 
 
@@ -216,13 +288,17 @@ def _chain(name: str, tables: Mapping[str, _Table]) -> list[_Table]:
 
 
 def _merged(tables: list[dict[str, object]]) -> dict[str, object]:
-    """Return tables put over each other: tables in them are merged, everything else is replaced."""
+    """Return tables put over each other: tables in them are merged, everything else is replaced.
+
+    A parameter that is given a path without a place stands at no place any more.
+    """
     merged: dict[str, object] = {}
     for table in tables:
         for key, value in table.items():
             below = merged.get(key)
             if isinstance(below, dict) and isinstance(value, dict):
-                merged[key] = _merged([below, value])
+                gone = ("or",) if "at" in value else ("at", "or") if "path" in value else ()
+                merged[key] = _merged([{k: v for k, v in below.items() if k not in gone}, value])
             else:
                 merged[key] = value
     return merged
@@ -256,7 +332,7 @@ def _profile(name: str, root: str, table: _Table) -> CpeProfile:
             "download_reports",
         }
     )
-    parameters = _parameters(table.table("parameters"), root)
+    parameters, placed = _parameters(table.table("parameters"), root)
     profile = CpeProfile(
         name=name,
         root=root,
@@ -269,6 +345,8 @@ def _profile(name: str, root: str, table: _Table) -> CpeProfile:
         download_reports=Reports(quirks.text("download_reports", [word.value for word in Reports])),
         parameters=parameters,
         diagnostics=_diagnostics(table.table("diagnostics"), root),
+        placed=placed,
+        fixed=_places(table.table("places"), root),
     )
     _once(table, profile)
     return profile
@@ -303,29 +381,68 @@ def _unsafe(table: _Table, root: str) -> Unsafe:
     return Unsafe(table.text("method"), path, table.text("why"))
 
 
-def _parameters(table: _Table, root: str, name: str = "", writable: bool | None = None) -> tuple[Mapped, ...]:
-    """Return the names of a table of parameters.
+def _places(table: _Table, root: str) -> dict[str, str]:
+    """Return the places that a profile fixes: place -> full path of its object."""
+    found = {}
+    for key, value in table.items.items():
+        if _COUNTED.sub(NUMBER, key) not in PLACES or NUMBER in key:
+            raise table.error(key, f"one of {', '.join(sorted(PLACES))}, with a number for {NUMBER}", key)
+        if value is not False:
+            found[key] = root + _object(table, key, table.text(key))
+    return found
 
-    Args:
-        table: name -> path and kind, or `false` for what this CPE does not have.
-        root: what the paths lie below.
-        name: what the names begin with.
-        writable: whether all of them are; None where each says so itself.
-    """
+
+def _parameters(table: _Table, root: str) -> tuple[tuple[Mapped, ...], tuple[PlacedName, ...]]:
+    """Return the names of a table of parameters: those with a path, and those that stand at a place."""
+    found: list[Mapped] = []
+    placed: list[PlacedName] = []
+    for key, value in table.items.items():
+        if value is False:
+            continue
+        one = table.table(key)
+        one.only({"at", "path", "kind", "unit", "secret", "writable", "or"})
+        if "at" not in one.items:
+            found.append(_mapped(one, key, root))
+            continue
+        spots = [_spot(one, key)]
+        if "or" in one.items:
+            below = {k: v for k, v in one.items.items() if k != "or"}
+            other = one.table("or")
+            other.only({"at", "path", "kind", "unit", "writable"})
+            spots.append(_spot(replace(other, items={**below, **other.items}), key))
+        placed.append(PlacedName(key, tuple(spots), one.flag("secret", False)))
+    placed.sort(key=lambda name: NUMBER in name.name)  # a name of one network counts before that of all
+    return tuple(found), tuple(placed)
+
+
+def _spot(table: _Table, name: str) -> Spot:
+    at = table.text("at")
+    if _COUNTED.sub(NUMBER, at) not in PLACES or at.count(NUMBER) != name.count(NUMBER):
+        raise table.error("at", f"one of {', '.join(sorted(PLACES))}, with {NUMBER} as in the name", at)
+    mapped = _mapped(table, name, "")
+    return Spot(at, mapped.path, mapped.kind, mapped.writable, mapped.unit)
+
+
+def _mapped(one: _Table, name: str, below: str) -> Mapped:
+    """Return a name with its path, kind and unit. `below`: what the path lies below."""
+    kind, path = one.text("kind", KINDS), one.text("path")
+    if path.endswith(".") != (kind == TABLE) or not path:
+        raise one.error("path", _OBJECT if kind == TABLE else "a path that does not end in a dot", path)
+    if name.count(INSTANCE) != path.count(INSTANCE) or name.count(INSTANCE) > 1:
+        raise one.error("path", f"{INSTANCE} as often as in the name, once at most", path)
+    unit = one.text("unit", UNITS) if "unit" in one.items else ""
+    return Mapped(name, below + path, kind, one.flag("secret", False), one.flag("writable", False), unit)
+
+
+def _of_diagnostic(table: _Table, path: str, name: str, *, writable: bool) -> tuple[Mapped, ...]:
+    """Return the arguments or results of a test; arguments are written."""
     found = []
     for key, value in table.items.items():
         if value is False:
             continue
         one = table.table(key)
-        one.only({"path", "kind", "unit"} if writable is not None else {"path", "kind", "unit", "secret", "writable"})
-        kind, path = one.text("kind", KINDS), one.text("path")
-        if path.endswith(".") != (kind == TABLE) or not path:
-            raise one.error("path", _OBJECT if kind == TABLE else "a path that does not end in a dot", path)
-        if key.count(INSTANCE) != path.count(INSTANCE) or key.count(INSTANCE) > 1:
-            raise one.error("path", f"{INSTANCE} as often as in the name, once at most", path)
-        unit = one.text("unit", UNITS) if "unit" in one.items else ""
-        secret = one.flag("secret", False)
-        found.append(Mapped(name + key, root + path, kind, secret, one.flag("writable", bool(writable)), unit))
+        one.only({"path", "kind", "unit"})
+        found.append(replace(_mapped(one, key, path), name=f"{name}.{key}", writable=writable))
     return tuple(found)
 
 
@@ -343,8 +460,8 @@ def _diagnostics(table: _Table, root: str) -> tuple[Diagnostic, ...]:
                 path=path,
                 state=Mapped(f"{name}.state", f"{path}DiagnosticsState", "string", writable=True),
                 complete=one.texts("complete", least=1),
-                arguments=_parameters(one.table("arguments"), path, f"{name}.", writable=True),
-                results=_parameters(one.table("results"), path, f"{name}.", writable=False),
+                arguments=_of_diagnostic(one.table("arguments"), path, name, writable=True),
+                results=_of_diagnostic(one.table("results"), path, name, writable=False),
             )
         )
     return tuple(found)

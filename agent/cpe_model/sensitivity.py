@@ -70,7 +70,7 @@ _PERSONAL: Final = re.compile(
     r"(?:"
     # names and addresses of things in the house, and of the house
     r"(?<!cla)ssid|hostname|physaddress|macaddress(es|list|filterlist)?|mac|friendlyname|devicename"
-    r"|ipaddress(es)?|ipv[46]address|ipv6prefix|ipaddr|internalclient|remotehost|clientid"
+    r"|ipaddress(es)?|ipv[46]address|ipv6prefix|ipaddr|internalclient|remotehost|clientid|chaddr|yiaddr"
     r"|connectionrequesturl|udpconnectionrequestaddress|endstationmacs"
     # people
     r"|username|user_name|loginname|useraccount|identity|customeridentifier|email|jabberids?"

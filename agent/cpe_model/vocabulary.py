@@ -1,10 +1,14 @@
 """One vocabulary for both data models: `wifi.1.ssid` is a path of TR-098 here and of TR-181 there. Pure.
 
 A profile says, for one kind of CPE, where each name stands, and how that CPE must be spoken to (its quirks). Profiles
-are data: `profiles/*.toml`, read by `profile_files`, chosen by `profiles.profile_of`.
+are data: `profiles/*.toml`, read by `profile_files`, chosen by `profiles.ProfileBook`.
+
+Objects whose instance numbers are a CPE's own choice have no path there but a place (`places`): `CpeProfile.bound`
+gives the profile of one CPE, with the names whose places are known.
 
 * CpeModelError
   x UnknownNameError: neither a name of the vocabulary nor a path below the root
+    x UnplacedNameError: a name whose place is not known of this CPE
 """
 
 from __future__ import annotations
@@ -13,12 +17,13 @@ import difflib
 import enum
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Final
 
 from agent.cpe_model import values
 from agent.cpe_model.errors import CpeModelError
+from agent.cpe_model.places import FAMILIES, Places
 from agent.cpe_model.presentable import presentable
 
 TABLE: Final = "table"
@@ -27,6 +32,8 @@ KINDS: Final = frozenset(values.TYPES) - {"base64Binary"} | {TABLE}
 """The kinds of a name: the types of a parameter's value, and `table`."""
 INSTANCE: Final = "{i}"
 """Stands for the instance number, in the name and in the path of a table's column."""
+NUMBER: Final = "{n}"
+"""Stands for the number of a counted place, in a name and in its place: `wifi.{n}.ssid`."""
 UNITS: Final[Mapping[str, tuple[Decimal, str]]] = {
     "": (Decimal(1), ""),
     "s": (Decimal(1), "s"),
@@ -34,6 +41,9 @@ UNITS: Final[Mapping[str, tuple[Decimal, str]]] = {
     "bytes": (Decimal(1), "bytes"),
     "dBm": (Decimal(1), "dBm"),
     "0.001 dBm": (Decimal("0.001"), "dBm"),
+    "0.1 dBm": (Decimal("0.1"), "dBm"),
+    "0.1 dB": (Decimal("0.1"), "dB"),
+    "kbit/s": (Decimal(1), "kbit/s"),
 }
 """What a number counts: unit -> (what to multiply by, the unit that people are shown)."""
 
@@ -46,6 +56,10 @@ _FALSE: Final = frozenset({"false", "0"})
 
 class UnknownNameError(CpeModelError):
     """Neither a name of a profile's vocabulary nor a path below its root."""
+
+
+class UnplacedNameError(UnknownNameError):
+    """A name whose place is not known of this CPE: nothing of it can be shown or written."""
 
 
 class BooleanStyle(enum.Enum):
@@ -104,6 +118,55 @@ class Mapped:
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """Where a name stands, from a place. `path`: below the place's object."""
+
+    at: str
+    path: str
+    kind: str
+    writable: bool = False
+    unit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedName:
+    """A name that stands at the first of some spots whose place is known.
+
+    `name`, and each spot's place, have `{n}` where the number of a counted place goes.
+    """
+
+    name: str
+    spots: tuple[Spot, ...]
+    secret: bool = False
+
+    @property
+    def family(self) -> str:
+        """The counted places that it is for; empty where its place is single."""
+        first = self.spots[0].at
+        return first.partition(".")[0] if NUMBER in first else ""
+
+    def why_not(self, places: Places, number: str) -> str:
+        """Return why it stands nowhere."""
+        at = self.spots[0].at.replace(NUMBER, number)
+        if at in places.unknown:
+            return places.unknown[at]
+        if self.family in places.unknown:
+            return places.unknown[self.family]
+        count = places.counts.get(self.family, 0)
+        return f"there is no {self.family}.{number}: {count} were read" if count else "nothing of it was read"
+
+    def at(self, places: Places, number: str) -> tuple[Mapped, tuple[str, ...]] | None:
+        """Return the name where it stands, and the parameters that this rests on; None: its place is not known."""
+        for spot in self.spots:
+            place = places.found.get(spot.at.replace(NUMBER, number))
+            if place is not None:
+                name = self.name.replace(NUMBER, number)
+                path = place.path + spot.path
+                return Mapped(name, path, spot.kind, self.secret, spot.writable, spot.unit), place.rests_on
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostic:
     """A test that a CPE runs when its state is written to `Requested`.
 
@@ -146,8 +209,13 @@ class CpeProfile:
         unsafe: calls that are not made.
         firmware_types: the FileType of a firmware download, best first.
         download_reports: whether TransferComplete means anything. SoftwareVersion decides in any case.
-        parameters: the vocabulary, without the diagnostics'.
+        parameters: the vocabulary whose paths are the same on each CPE, without the diagnostics'. Of a bound profile
+            the names that were placed, too.
         diagnostics: what tests there are.
+        placed: the vocabulary that stands at places.
+        fixed: places that this profile fixes: place -> full path of its object.
+        unplaced: of a bound profile, name -> why its place is not known.
+        rests_on: of a bound profile, path -> the parameters that say that the name stands there.
     """
 
     name: str
@@ -161,12 +229,54 @@ class CpeProfile:
     download_reports: Reports
     parameters: tuple[Mapped, ...]
     diagnostics: tuple[Diagnostic, ...]
+    placed: tuple[PlacedName, ...] = ()
+    fixed: Mapping[str, str] = field(default_factory=dict)
+    unplaced: Mapping[str, str] = field(default_factory=dict)
+    rests_on: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _by_name: Mapping[str, Mapped] = field(init=False, repr=False, compare=False)
     _by_path: Mapping[str, Mapped] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {mapped.name: mapped for mapped in self.all()})
-        object.__setattr__(self, "_by_path", {mapped.path: mapped for mapped in self.all()})
+        by_name: dict[str, Mapped] = {}
+        by_path: dict[str, Mapped] = {}
+        for mapped in self.all():
+            by_name[mapped.name] = mapped
+            by_path.setdefault(mapped.path, mapped)  # two names may come to stand at one path: the first is shown
+        object.__setattr__(self, "_by_name", by_name)
+        object.__setattr__(self, "_by_path", by_path)
+
+    def bound(self, places: Places) -> CpeProfile:
+        """Return the profile of one CPE: names at places that are known have paths, the others a reason."""
+        names = {mapped.name for mapped in self.parameters}
+        parameters = list(self.parameters)
+        unplaced: dict[str, str] = {}
+        rests_on: dict[str, tuple[str, ...]] = {}
+        for placed in self.placed:
+            count = places.counts.get(placed.family, 0)
+            for number in map(str, range(1, count + 1)) if count else (NUMBER if placed.family else "",):
+                name, found = placed.name.replace(NUMBER, number), placed.at(places, number)
+                if name in names:  # it has a path of its own, or a place of this number alone
+                    continue
+                names.add(name)
+                if found is None:
+                    unplaced[name] = placed.why_not(places, number)
+                    continue
+                parameters.append(found[0])
+                rests_on.setdefault(found[0].path, found[1])
+        return replace(self, parameters=tuple(parameters), unplaced=unplaced, rests_on=rests_on)
+
+    def why_unplaced(self, name: str) -> str | None:
+        """Return why a name of the vocabulary stands nowhere on this CPE; None: it does, or there is no such name."""
+        if name in self._by_name:
+            return None
+        if (why := self.unplaced.get(name)) is not None:
+            return why
+        family, _, rest = name.partition(".")
+        number, _, last = rest.partition(".")
+        generic = f"{family}.{NUMBER}.{last}"
+        if family in FAMILIES and number.isascii() and number.isdecimal() and generic in {p.name for p in self.placed}:
+            return self.unplaced.get(generic, f"there is no {family}.{number} among those that were read")
+        return "nothing was read of it" if any(placed.name == name for placed in self.placed) else None
 
     def all(self) -> Iterator[Mapped]:
         """Yield every name with its place: the parameters, then each diagnostic's state, arguments and results."""
@@ -200,13 +310,18 @@ class CpeProfile:
         """Return the path of a name, or a path below the root as it is.
 
         Raises:
+            UnplacedNameError: a name whose place is not known of this CPE; it says why.
             UnknownNameError: neither; it says what is near.
         """
         if (found := self.path(name_or_path)) is not None:
             return found
+        if (why := self.why_unplaced(name_or_path)) is not None:
+            raise UnplacedNameError(f"{presentable(name_or_path)} is not known of this CPE: {why}")
         if name_or_path.startswith(self.root):
             return name_or_path
-        near = difflib.get_close_matches(name_or_path, self._by_name, 3)
+        number = next((word for word in name_or_path.split(".") if word.isascii() and word.isdecimal()), "1")
+        every = [*self._by_name, *(placed.name.replace(NUMBER, number) for placed in self.placed)]
+        near = difflib.get_close_matches(name_or_path, every, 3)
         hint = f"; near: {', '.join(near)}" if near else ""
         raise UnknownNameError(
             f"profile {self.name}: expected a name of its vocabulary or a path below {self.root}, "

@@ -86,3 +86,30 @@ def test_a_file_that_is_gone(reloaded: Reloaded) -> None:
     reloaded.path.unlink()
     reloaded.live.reload()
     assert "cannot be read: No such file or directory" in reloaded.told[0]
+
+
+def test_own_profiles_are_read_again(tmp_path: Path) -> None:
+    """D5: by SIGHUP, twice; a mistake leaves those in force that were read last, and says file and line."""
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    path, told = tmp_path / "agent.toml", list[str]()
+    path.write_text(GOOD + '[cwmp]\nown_profiles = "profiles"\n')
+    config = load(path)
+    live = LiveConfig(config, told.append)
+    (running,) = (c.config for c in config.connectors if c.spec.name == "cwmp")
+
+    def of_model() -> tuple[str, int]:
+        found = running.profiles.of("202BC1", "BM632w", "", "InternetGatewayDevice.")
+        return found.name, found.names_batch
+
+    assert of_model() == ("tr098", 0)
+    text = 'extends = "tr098"\nmatch.product_class = ["BM632w"]\nquirks.names_batch = '
+    for batch in (4, 5):
+        (folder / "ours.toml").write_text(f"{text}{batch}\n")
+        live.reload()
+        assert of_model() == ("ours", batch)
+    (folder / "ours.toml").write_text(f"{text}few\n")
+    live.reload()
+    assert of_model() == ("ours", 5)
+    assert told[:2] == ["", ""]
+    assert "cwmp.own_profiles: profile ours.toml, line 3: expected TOML" in told[2]

@@ -144,6 +144,22 @@ async def test_the_second_of_two_changes_of_one_parameter_is_stale(at: CpeSite) 
     assert ended == {("applied", "read-back"), ("stale", "drifted")}
 
 
+async def test_a_change_whose_names_stand_elsewhere_by_now_is_stale(at: CpeSite) -> None:
+    """D4: the key is that of network 1; its access point comes to belong to network 2 while the change waits."""
+    cpe = await at_home(at)
+    change = await at.site.ask("cpe-set", ref(WHO), secrets={"wifi.1.key": "correct horse battery"})
+    await waiting(at, change)
+    tree = cpe.device.tree
+    tree._values["Device.WiFi.AccessPoint.1.SSIDReference"] = "Device.WiFi.SSID.2."
+    before = tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase")
+    await cpe.call_in("2 PERIODIC")
+    done = await at.site.wait_end(change)
+    assert state_of(done) == ("stale", "stale")
+    assert "AccessPoint.1.SSIDReference no longer reads as in the preview" in json.dumps(done)
+    assert cpe.executed("SetParameterValues") == []
+    assert tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase") == before
+
+
 async def test_what_waits_holds_no_address(at: CpeSite) -> None:
     cpe = await at_home(at)
     change = await at.site.ask("cpe-set", ref(WHO), settings={"wifi.1.ssid": "A"})

@@ -257,7 +257,7 @@ class ItemRun:
         give_up = self._clock.boot_s() + PAUSE_MAX_S
         while True:
             async with WindowSlot(self._parts.sessions) as slot:
-                stopped = await self._changed_since() or await self._run_steps(sessions, slot)
+                stopped = await self._changed_since(sessions) or await self._run_steps(sessions, slot)
             # Half done and frozen: it says so, and gives its addresses back (to a restore)
             pauses = self._unsent() or self._clock.boot_s() < give_up
             if stopped is None or not (
@@ -267,11 +267,21 @@ class ItemRun:
             await self._steps.say()
             await self._clock.sleep(PAUSE_S)
 
-    async def _changed_since(self) -> Stopped | None:
+    async def _changed_since(self, sessions: ItemSessions) -> Stopped | None:
         """Return why nothing is sent: a resource that the item rests on no longer reads as in the preview."""
         if not self._unsent():
             return None
-        why = await self._recent.broken(self._item, self._parts.sessions, self._clock)
+        arrives = self._steps.arrives()
+        try:
+            if arrives and RecentReads.needed(self._item):
+                session = await sessions.at(self._item.steps[0].target)
+                if (busy := await session.busy()) is not None and hung_up(busy.reason):
+                    return AWAY  # a read would wait for the device to call in, with its addresses held
+            why = await self._recent.broken(self._item, sessions, self._clock)
+        except UnreadableError as err:
+            if arrives and hung_up(err.reason):
+                return AWAY
+            raise
         return Stopped(Event.DRIFT, RefusalReason.STALE, why) if why else None
 
     async def _spare(self, session: Session) -> Stopped | None:
@@ -542,7 +552,7 @@ class ItemRun:
         """Record a reason for a service whose network state is as wanted, if it still reads so."""
         while self._unsent():
             try:
-                if (changed := await self._changed_since()) is not None:
+                if (changed := await self._changed_since(ItemSessions(self._parts.sessions))) is not None:
                     await self._steps.move(changed.event, changed.reason, changed.detail)
                     return
                 await self._parts.check_clock()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.changes.engine.sessions import Sessions
+from agent.changes.engine.sessions import ItemSessions
 from agent.inventory.book import AS_READ
 from agent.model import Address, Item, by_target
 from agent.runtime.clock import Clock
@@ -25,7 +25,12 @@ class RecentReads:
         """Know none yet."""
         self._known: dict[Address, tuple[float, str]] = {}
 
-    async def broken(self, item: Item, sessions: Sessions, clock: Clock) -> str:
+    @staticmethod
+    def needed(item: Item) -> bool:
+        """Return whether an item rests on a resource that is read again."""
+        return any(requirement.test == AS_READ for requirement in item.requires)
+
+    async def broken(self, item: Item, sessions: ItemSessions, clock: Clock) -> str:
         """Return why a resource that the item rests on no longer reads as in the preview; "": all do.
 
         Raises:
@@ -36,7 +41,7 @@ class RecentReads:
         self._known = {where: known for where, known in self._known.items() if now_s - known[0] < FRESH_S}
         found = {where: self._known[where][1] for where in wanted if where in self._known}
         for target, addresses in by_target([where for where in wanted if where not in found]).items():
-            session = await sessions.dialled(target)
+            session = await sessions.at(target)
             for where, seen in (await session.read(addresses)).items():
                 found[where] = as_read(where, seen.value).shown
                 self._known[where] = now_s, found[where]

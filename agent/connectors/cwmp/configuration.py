@@ -22,6 +22,8 @@ from agent.config_schema import (
 )
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe_model.baseline import Baseline, is_misplaced
+from agent.cpe_model.profiles import ProfileBook
+from agent.profile_folder import read_folder
 
 _OUI: Final = re.compile(r"[0-9A-Fa-f]{6}", re.ASCII)
 _URL: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)
@@ -93,6 +95,13 @@ KEYS: Final[tuple[Key, ...]] = (
     ),
     Key("cwmp", "stun_port", whole(0, 65_535), 0, "Port of the STUN server for CPE behind NAT; 0: none."),
     Key("cwmp", "files", PATH_OR_EMPTY, "", "Folder of firmware images; empty: none are served."),
+    Key(
+        "cwmp",
+        "own_profiles",
+        PATH_OR_EMPTY,
+        "",
+        "Folder of profiles of your own (*.toml), read at start and at SIGHUP; empty: those that are shipped alone.",
+    ),
     Key("cwmp", "sessions", whole(1, 20_000), 200, "Sessions at once; more CPE are told to come again (503)."),
     Key("cwmp", "wait_s", whole(300, 30 * 86_400), 7 * 86_400, "How long a change waits for its CPE, seconds."),
     Key(
@@ -131,11 +140,22 @@ def parse(reader: ConfigReader) -> CwmpConfig:
             reader.problem("cwmp.certificate", "missing; certificates of CPE are asked for over TLS alone")
         if values["key"] and not values["certificate"]:
             reader.problem("cwmp.certificate", "missing; there is a key without it")
+    profiles = ProfileBook()
+    if values.get("own_profiles"):
+        entries, problems = read_folder(reader.path_of(values["own_profiles"]))
+        for problem in problems:
+            reader.problem("cwmp.own_profiles", problem)
+        profiles.take(entries)
     if len(reader.problems) > before:
         return CwmpConfig()
-    for name in ("certificate", "key", "client_ca", "files"):
+    for name in ("certificate", "key", "client_ca", "files", "own_profiles"):
         values[name] = reader.path_of(values[name]) if values[name] else None
-    return CwmpConfig(**values, baselines=_baselines(reader))
+    return CwmpConfig(**values, baselines=_baselines(reader), profiles=profiles)
+
+
+def reload(old: CwmpConfig, new: CwmpConfig) -> None:
+    """Have the running ACS know the profiles that were read anew; everything else needs a restart."""
+    old.profiles.take(new.profiles.own)
 
 
 def secrets(config: CwmpConfig) -> frozenset[str]:

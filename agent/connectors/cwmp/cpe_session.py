@@ -34,6 +34,7 @@ from agent.cpe_model.addresses import TableRow, what_of
 from agent.cpe_model.effects import DIAGNOSE, proof_text
 from agent.cpe_model.errors import BadAddressError
 from agent.cpe_model.known import CachedParameter, Cpe, CpeBook, Pending
+from agent.cpe_model.profiles import SHIPPED, ProfileBook
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import UNREADABLE
 from agent.model import ABSENT, Address, Effect, SecretRef, Seen, Ticket, Transition, Value, target_of
@@ -46,9 +47,9 @@ _USERNAME = "ManagementServer.Username"
 class CpeSession(CpeLine):
     """The session of a CPE, as the connector contract has it."""
 
-    def __init__(self, name: str, book: CpeBook, clock: Clock, offer: Offer) -> None:
+    def __init__(self, name: str, book: CpeBook, clock: Clock, offer: Offer, profiles: ProfileBook = SHIPPED) -> None:
         """Know a CPE that may not be on the line."""
-        super().__init__(name, book, clock, offer)
+        super().__init__(name, book, clock, offer, profiles)
         self._told: dict[str, Reply] = {}
         self._doubt: CwmpSession | None = None
         self._later: CwmpSession | None = None

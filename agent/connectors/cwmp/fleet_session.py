@@ -106,7 +106,7 @@ class CpeFleet:
     def line(self, name: str) -> CpeSession:
         """Return the line to a CPE, on which it may be or not."""
         if name not in self._lines:
-            self._lines[name] = CpeSession(name, self._book, self._clock, self._offer)
+            self._lines[name] = CpeSession(name, self._book, self._clock, self._offer, self._config.profiles)
         return self._lines[name]
 
     async def run(self, arrived: Callable[[Session], Awaitable[None]]) -> None:

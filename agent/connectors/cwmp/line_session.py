@@ -29,7 +29,7 @@ from agent.cpe_model import addresses
 from agent.cpe_model import limits as model_limits
 from agent.cpe_model.breaker import Breaker, TaskSignature
 from agent.cpe_model.known import CachedParameter, Cpe, CpeBook
-from agent.cpe_model.profiles import CpeProfile, ProfileError, normalise, profile_of
+from agent.cpe_model.profiles import SHIPPED, CpeProfile, ProfileBook, ProfileError, bound, normalise
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import TYPES
 from agent.model import SecretRef, Seen, Target, Value
@@ -45,12 +45,12 @@ Offer = Callable[[Mapping[str, str]], Awaitable[Image]]
 class CpeLine:
     """A CPE. `call` is its session that is open now."""
 
-    def __init__(self, name: str, book: CpeBook, clock: Clock, offer: Offer) -> None:
+    def __init__(self, name: str, book: CpeBook, clock: Clock, offer: Offer, profiles: ProfileBook = SHIPPED) -> None:
         """Know a CPE that may not be on the line."""
         self.name = name
         self.target = Target(target_id(name), "cwmp")
         self.call: CwmpSession | None = None
-        self._book, self._clock, self.offer = book, clock, offer
+        self._book, self._clock, self.offer, self._profiles = book, clock, offer, profiles
         self._came = trio.Event()
         self.informs = 0
         """How often it called in."""
@@ -110,20 +110,29 @@ class CpeLine:
         return found
 
     def profile(self) -> CpeProfile:
-        """Return the profile of the CPE's model and firmware.
+        """Return the profile of the CPE's model and firmware, whose names at places stand nowhere yet.
 
         Raises:
             UnreadableError: its data model has another root than those that are known.
         """
         cpe = self.cpe()
         try:
-            return profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root)
+            return self._profiles.of(cpe.oui, cpe.product_class, cpe.software, cpe.root)
         except ProfileError as err:
             raise UnreadableError(f"{self.name}: {err}", reason=CwmpReason.UNKNOWN_MODEL) from err
 
+    def bound(self) -> CpeProfile:
+        """Return the profile with its names at the places that are known by what was read since the last reset.
+
+        Raises:
+            UnreadableError: its data model has another root than those that are known.
+        """
+        values = self._book.values(self.name)
+        return bound(self.profile(), {path: known for path, known in values.items() if not known.before_reset})
+
     def named(self) -> frozenset[str]:
         """Return the names of the profile's vocabulary of which something is known."""
-        profile = self.profile()
+        profile = self.bound()
         found = (profile.name_of(path) for path in self._book.values(self.name))
         return frozenset(name for name in found if name is not None)
 
@@ -264,6 +273,15 @@ class CpeLine:
         except (NotSentError, LostError) as err:
             raise UnreadableError(str(err), reason=err.reason) from err
 
+    async def forget(self, paths: Sequence[str]) -> None:
+        """Take note that the CPE has some parameters no more."""
+        for path in paths:
+            await self._book.forget(self.name, path)
+
+    def known_paths(self) -> Sequence[str]:
+        """Return the full names of the parameters of which something is known."""
+        return tuple(self._book.values(self.name))
+
     # --- asking
 
     async def ask(self, call: CwmpSession, request: AcsRequest) -> CpeResponse | m.Fault:
@@ -304,10 +322,11 @@ class CpeLine:
         """Return a parameter with its type and in the spelling that the CPE's model likes."""
         profile = self.profile()
         known_ = self._book.values(self.name, [path]).get(path)
-        mapped = profile.mapped_at(path)
-        kind = mapped.kind if mapped is not None else "string"
-        if known_ is not None and known_.type in TYPES:  # some CPE say no type, or one of their own
+        if known_ is not None and known_.type in TYPES:
             kind = known_.type
+        else:  # some CPE say no type, or one of their own
+            mapped = self.bound().mapped_at(path)
+            kind = mapped.kind if mapped is not None else "string"
         return ParameterValue(path, Typed(profile.write_value(kind, text), kind))
 
     async def set_values(self, call: CwmpSession, values: Sequence[ParameterValue], key: str) -> Reply:

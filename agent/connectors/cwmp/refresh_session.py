@@ -1,7 +1,8 @@
 """Reading a CPE for people: what its profile has names for, a path, or all of it. Nothing is written.
 
-The first look at a CPE asks which parameters there are (GetParameterNames), and then for those that have a name in its
-profile: a CPE that lacks one of many refuses them all, and some models do not live through being read as a whole.
+A look at a CPE asks which parameters there are (GetParameterNames), then for the references by which its WAN, its LAN
+and its networks are found, and then for those that have a name in its profile: a CPE that lacks one of many refuses
+them all, and some models do not live through being read as a whole.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from agent.connectors.base import UnreadableError
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.reasons import CwmpReason
+from agent.cpe_model import places
 from agent.cpe_model.profiles import CpeProfile
-from agent.cpe_model.vocabulary import INSTANCE, TABLE, UnknownNameError
+from agent.cpe_model.vocabulary import INSTANCE, TABLE, UnknownNameError, UnplacedNameError
 
 ALL: Final = "all"
 """What stands for everything that a CPE has."""
@@ -43,7 +45,10 @@ async def refresh(line: CpeLine, call: CwmpSession, wanted: Sequence[str]) -> tu
         return (*problems, *await _vocabulary(line, call, profile))
     for name in wanted:
         try:
-            path = profile.root if name == ALL else profile.resolve(name)
+            path = profile.root if name == ALL else await _path(line, call, name)
+        except UnplacedNameError as err:
+            problems.append(str(err))
+            continue
         except UnknownNameError as err:
             raise UnreadableError(str(err), reason=CwmpReason.UNKNOWN_PARAMETER) from err
         try:
@@ -57,6 +62,44 @@ async def refresh(line: CpeLine, call: CwmpSession, wanted: Sequence[str]) -> tu
             problems.append(str(err))
     await _evidence(line)
     return tuple(problems)
+
+
+async def _path(line: CpeLine, call: CwmpSession, name: str) -> str:
+    """Return the path of a name or a path; the references by which a name is found are read before.
+
+    Raises:
+        UnknownNameError: neither, or a name whose place is not known of this CPE.
+    """
+    before = line.bound()
+    path = before.path(name)
+    if path is None and before.why_unplaced(name) is None:
+        return before.resolve(name)
+    if path is not None and path not in before.rests_on:
+        return path
+    references = before.rests_on.get(path, ()) if path is not None else ()
+    if references:
+        await line.values(call, references)
+    if path is None or line.bound().path(name) != path:
+        await _structure(line, call, before, [])
+    return line.bound().resolve(name)
+
+
+async def _structure(line: CpeLine, call: CwmpSession, profile: CpeProfile, problems: list[str]) -> dict[str, bool]:
+    """Read the references by which places are found; return the names that the CPE has, as far as it may be asked."""
+    there: dict[str, bool] = {}
+    whole = profile.unsafe_call("GetParameterNames", profile.root) is None
+    for path in (profile.root,) if whole else places.objects(profile.root):
+        try:
+            there |= await line.names(call, path)
+        except UnreadableError as err:
+            if call.over.is_set() or whole:
+                raise
+            problems.append(str(err))
+            continue
+        known = places.structural(profile.root, line.known_paths())
+        await line.forget([each for each in known if each.startswith(path) and each not in there])
+    await _each(line, call, places.structural(profile.root, there), problems)
+    return there
 
 
 async def _each(line: CpeLine, call: CwmpSession, paths: Sequence[str], problems: list[str]) -> None:
@@ -77,11 +120,15 @@ async def _each(line: CpeLine, call: CwmpSession, paths: Sequence[str], problems
 
 async def _vocabulary(line: CpeLine, call: CwmpSession, profile: CpeProfile) -> tuple[str, ...]:
     """Read what the profile has names for and the CPE has; tables whole."""
-    wanted = [mapped for mapped in profile.parameters if INSTANCE not in mapped.path]
-    if profile.unsafe_call("GetParameterNames", profile.root) is None:
-        there = await line.names(call, profile.root)
-        wanted = [mapped for mapped in wanted if mapped.path in there]
     problems: list[str] = []
+    there = await _structure(line, call, profile, problems)
+    asked = profile.unsafe_call("GetParameterNames", profile.root) is None
+    known = (profile.root,) if asked else places.objects(profile.root)
+    wanted = [
+        mapped
+        for mapped in line.bound().parameters
+        if INSTANCE not in mapped.path and (mapped.path in there or not mapped.path.startswith(known))
+    ]
     await _each(line, call, [mapped.path for mapped in wanted if mapped.kind != TABLE], problems)
     for mapped in wanted:
         if mapped.kind == TABLE:

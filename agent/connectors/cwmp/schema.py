@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from agent.cpe_model.baseline import Baseline
 from agent.cpe_model.manager import CpeTerms
+from agent.cpe_model.profiles import ProfileBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class CwmpConfig:
     CPE called from. `files`: folder of firmware images; None: none. `sessions`: at once, more are told to come again.
     `wait_s`: how long a change waits for its CPE. `trust_shared`: whether a CPE that was reset, and comes with what
     many share, is acted on before a person accepts it again. `baselines`: what new CPE get, the first that is for one.
+    `profiles`: those in force, shipped and own; `own_profiles`: the folder of the operator's own, None: there is none.
     """
 
     listen: str = ""
@@ -45,6 +47,8 @@ class CwmpConfig:
     sessions: int = 200
     wait_s: int = 7 * 86_400
     baselines: tuple[Baseline, ...] = ()
+    own_profiles: Path | None = None
+    profiles: ProfileBook = field(default_factory=ProfileBook, compare=False)
 
     @property
     def enabled(self) -> bool:
@@ -61,7 +65,7 @@ class CwmpConfig:
     @property
     def terms(self) -> CpeTerms:
         """What changes on CPE go by."""
-        return CpeTerms(self.wait_s, self.baselines, self.stun)
+        return CpeTerms(self.wait_s, self.baselines, self.stun, self.profiles)
 
     @property
     def tls(self) -> bool:

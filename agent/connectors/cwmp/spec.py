@@ -27,5 +27,6 @@ SPEC: Final = ConnectorSpec(
     secrets=configuration.secrets,
     make=_make,
     docs="docs/connectors/cwmp.md",
+    reload=configuration.reload,
     roles=(Changes, ConnectionRequests, CpeManager),
 )

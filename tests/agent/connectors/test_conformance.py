@@ -266,8 +266,7 @@ class CwmpLab(BaseLab):
         return (Target(f"cwmp/{self.rig.name()}", "cwmp"),)
 
     def at(self, what: str) -> Address:
-        profile = self.rig.connector.line(self.rig.name()).profile()
-        return address(self.rig.line.target.id, what if what.startswith("@") else profile.resolve(what))
+        return address(self.rig.line.target.id, what if what.startswith("@") else self.rig.path(what))
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:

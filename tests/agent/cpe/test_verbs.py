@@ -13,7 +13,7 @@ from agent.cpe_model import limits
 from agent.cpe_model.addresses import what_of
 from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
 from agent.cpe_model.manager import ImageFile
-from agent.cpe_model.profiles import profile_of
+from agent.cpe_model.profiles import SHIPPED, bound
 from agent.cpe_model.values import UNREADABLE
 from agent.cpe_model.vocabulary import Unsafe
 from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Transition
@@ -28,6 +28,8 @@ AUTO = "Device.WiFi.Radio.1.AutoChannelEnable"
 ACS = "Device.ManagementServer."
 PORTS = "Device.NAT.PortMapping."
 VALUES = {
+    "Device.WiFi.SSID.1.LowerLayers": CachedParameter("Device.WiFi.Radio.1.", "string", NOW - 60),
+    "Device.WiFi.AccessPoint.1.SSIDReference": CachedParameter("Device.WiFi.SSID.1.", "string", NOW - 60),
     SSID: CachedParameter("home", "string", NOW - 60),
     KEY: CachedParameter(None, "string", NOW - 60),
     CHANNEL: CachedParameter("06", "unsignedInt", NOW - 60),
@@ -55,7 +57,8 @@ def subject(
         "last_s": NOW - 120,
     }
     made = Cpe(NAME, "02AC5F", "LabGate", "LAB0001", **(fields | cpe))  # type: ignore[arg-type]  # as they come
-    return CpeSubject(made, f"cwmp/{NAME}", values, profile_of("02AC5F", "LabGate", "1.0", "Device."), taken or {})
+    profile = bound(SHIPPED.of("02AC5F", "LabGate", "1.0", "Device."), values)
+    return CpeSubject(made, f"cwmp/{NAME}", values, profile, taken or {})
 
 
 def asked(settings: Mapping[str, str], taken: Mapping[str, str] | None = None, **more: object) -> CpePlan | Leave:
@@ -97,7 +100,7 @@ def test_what_was_not_read_since_a_reset_says_so() -> None:
         (1, "was never read of this CPE: ispagent"),
         (2, "was never read of this CPE since it was reset:"),
     ):
-        never = asked({"wifi.2.ssid": "x"}, values=VALUES, resets=resets)
+        never = asked({"wifi.1.enabled": "x"}, values=VALUES, resets=resets)
         assert isinstance(never, Leave)
         assert why in never.why
 
@@ -160,7 +163,9 @@ def test_what_reads_so_in_whatever_spelling_is_left(settings: dict[str, str]) ->
         ({"wifi.1.sssid": "x"}, "unknown-parameter"),
         ({"Device.WiFi.": "x"}, "unknown-parameter"),
         ({"software": "2.0"}, "not-writable"),
-        ({"wifi.2.ssid": "x"}, "never-read"),
+        ({"wifi.1.enabled": "1"}, "never-read"),
+        ({"wifi.2.ssid": "x"}, "place-unknown"),
+        ({"wan.ipoe.enabled": "0"}, "place-unknown"),
         ({CHANNEL: "eleven"}, "bad-value"),
         ({CHANNEL: "-1"}, "bad-value"),
         ({AUTO: "perhaps"}, "bad-value"),

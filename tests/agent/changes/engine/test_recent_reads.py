@@ -9,7 +9,7 @@ import pytest
 from trio.testing import MockClock
 
 from agent.changes.engine.recent_reads import FRESH_S, RecentReads
-from agent.changes.engine.sessions import Sessions
+from agent.changes.engine.sessions import ItemSessions
 from agent.connectors.base import UnreadableError
 from agent.inventory.book import AS_READ
 from agent.model import Address, Item, Listed, Requirement, Seen, Value
@@ -29,7 +29,7 @@ class Database:
         self.asked: list[list[Address]] = []
         self.away = False
 
-    async def dialled(self, target: str) -> Database:
+    async def at(self, target: str) -> Database:
         assert target == "radius/main"
         if self.away:
             raise UnreadableError("radius/main is away", reason="unreachable")
@@ -50,7 +50,7 @@ def item(*rests_on: Address) -> Item:
 
 async def test_a_resource_that_changed_since_the_preview_is_named() -> None:
     database, clock, recent = Database(), FakeClock(), RecentReads()
-    sessions = cast("Sessions", database)
+    sessions = cast("ItemSessions", database)
     assert [r.test for r in item(GROUP).requires][-1] == AS_READ
     assert await recent.broken(item(GROUP, USER), sessions, clock) == ""
     database.values[GROUP] = AFTER
@@ -62,7 +62,7 @@ async def test_a_resource_that_changed_since_the_preview_is_named() -> None:
 
 async def test_items_of_a_run_share_a_reading_for_a_second(autojump_clock: MockClock) -> None:
     database, clock, recent = Database(), FakeClock(), RecentReads()
-    sessions = cast("Sessions", database)
+    sessions = cast("ItemSessions", database)
     for _ in range(3):
         assert await recent.broken(item(GROUP), sessions, clock) == ""
     assert database.asked == [[GROUP]]
@@ -78,4 +78,4 @@ async def test_a_target_that_is_away_is_no_answer() -> None:
     database = Database()
     database.away = True
     with pytest.raises(UnreadableError, match="away"):
-        await RecentReads().broken(item(GROUP), cast("Sessions", database), FakeClock())
+        await RecentReads().broken(item(GROUP), cast("ItemSessions", database), FakeClock())

@@ -20,6 +20,7 @@ from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe.store import CpeStore, DecideCpe
 from agent.cpe_model.addresses import address
 from agent.cpe_model.known import Acceptance, CachedParameter, Called
+from agent.cpe_model.profiles import bound
 from agent.model import Address, Direction, Effect, Seen, Ticket, Transition
 from agent.runtime.clock import SystemClock
 from agent.store.db import Store
@@ -171,7 +172,15 @@ class AcsRig:
 
     @property
     def key_path(self) -> str:
-        return self.line.profile().resolve("wifi.1.key")
+        if self.model.prefix == "Device.":
+            return KEY
+        return f"{self.model.prefix}LANDevice.1.WLANConfiguration.1.KeyPassphrase"
+
+    def path(self, name: str) -> str:
+        """Return where a name stands on the CPE as it is."""
+        tree = self.cpe.device.tree
+        every = {path: CachedParameter(tree.get(path), "string", 1) for path in tree.parameters(self.model.prefix)}
+        return bound(self.line.profile(), every).resolve(name)
 
     @property
     def line(self) -> CpeSession:

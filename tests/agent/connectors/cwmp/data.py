@@ -55,3 +55,17 @@ def complaints(data: bytes, version: CwmpVersion) -> list[str]:
     here = schema(version)
     here.validate(etree.fromstring(data))
     return [entry.message for entry in here.error_log]
+
+
+def parameters(path: Path) -> dict[str, str]:
+    """The parameters and values of a recorded message, whatever it is; empty where it has none."""
+    try:
+        root = etree.parse(str(path)).getroot()
+    except etree.XMLSyntaxError:
+        return {}
+    found: dict[str, str] = {}
+    for each in root.iter("{*}ParameterValueStruct", "ParameterValueStruct"):
+        fields = {etree.QName(child).localname: (child.text or "") for child in each if isinstance(child.tag, str)}
+        if "Name" in fields and "Value" in fields:
+            found[fields["Name"].strip()] = fields["Value"]
+    return found

@@ -217,7 +217,12 @@ async def test_a_value_is_written_with_the_type_that_it_was_read_with(tmp_path: 
         writes = await changes(rig, {CHANNEL: text("11"), SSID: text("x")})
         assert (await rig.line.send(ticket(writes))).accepted  # the lab's CPE refuses other types
         await rig.book.cpes.learned(
-            rig.name(), {SSID: CachedParameter("x", "", 1), CHANNEL: CachedParameter("1", "X_int", 1)}
+            rig.name(),
+            {
+                SSID: CachedParameter("x", "", 1),
+                CHANNEL: CachedParameter("1", "X_int", 1),
+                "Device.WiFi.SSID.1.LowerLayers": CachedParameter("Device.WiFi.Radio.1.", "string", 1),
+            },
         )
         assert rig.line.typed(SSID, "y").value.type == "string"  # it said none, or one of its own: the vocabulary's
         assert rig.line.typed(CHANNEL, "2").value.type == "unsignedInt"

@@ -12,7 +12,7 @@ from agent.connectors.base import DriftedError, LostError, NotSentError
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.verbs import CpePlan, CpeSubject, Wanted
 from agent.cpe_model.addresses import TableRow, row_address
-from agent.cpe_model.profiles import profile_of
+from agent.cpe_model.profiles import SHIPPED
 from agent.model import ABSENT, Address, Transition, Value
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
@@ -196,7 +196,7 @@ async def test_the_inverse_of_a_deletion_makes_the_row_again_with_its_fields(tmp
         await rig.line.below(await rig.line.wait(), rig.ports)
         before = [v for _, _, v in rig.cpe.device.tree.show(f"{rig.ports}1.")]
         cpe = rig.line.cpe()
-        profile = profile_of(cpe.oui, cpe.product_class, cpe.software, cpe.root)
+        profile = SHIPPED.of(cpe.oui, cpe.product_class, cpe.software, cpe.root)
         wanted = Wanted({f"-{rig.ports}[ExternalPort=8080]": ""})
         plan = cpe_verbs.set_values(CpeSubject(cpe, rig.line.target.id, rig.known_values(), profile), wanted, 1)
         assert isinstance(plan, CpePlan), plan
