@@ -35,7 +35,7 @@ from agent.connectors.routeros.reasons import RouterFinding, RouterReason
 from agent.connectors.routeros.safe_mode import HISTORY, SAFE_MODE
 from agent.connectors.routeros.schema import Credential, Use
 from agent.connectors.routeros.versions import (
-    RECORDED,
+    SERVED_FROM,
     MalformedVersionError,
     Version,
     known,
@@ -421,7 +421,7 @@ class RouterLine:
         except MalformedVersionError as err:
             raise UnreadableError(f"{self.target.id}: {err}", reason=TargetReason.REFUSED) from err
         if not served(version):
-            text = f"{self.target.id}: RouterOS {version} is older than {RECORDED[0]}: nothing is changed on it"
+            text = f"{self.target.id}: RouterOS {version} is older than {SERVED_FROM}: nothing is read or changed on it"
             raise UnreadableError(text, reason=TargetReason.REFUSED)
         return version
 

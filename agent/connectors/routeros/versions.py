@@ -3,8 +3,8 @@
 The tables were recorded on a few releases (`RECORDED`). Any other is served by the table below it, since RouterOS adds
 more arguments than it takes away, and refuses a command whole for one that it does not know; `known` then says no, and
 only service changes are made, of properties that the router's rows show or that the tables on both sides have
-(`menus.unshown`). What is older than every table is not served at all. Source of the version texts: the `version`
-property of /system/resource.
+(`menus.unshown`). 6.43 to 6.48 are served so by the table of 6.49; nothing older is. Source of the version texts: the
+`version` property of /system/resource.
 
 Errors:
 
@@ -60,6 +60,9 @@ _VERSION: Final = re.compile(
 RECORDED: Final = (Version(6, 49, 18), Version(7, 15, 3), Version(7, 20, 8), Version(7, 24))
 """The releases whose menus were recorded, oldest first; each has a file in tables/."""
 
+SERVED_FROM: Final = Version(6, 43)
+"""Older releases take no password at login, only a challenge's answer (RouterOS manual, "API", "Login")."""
+
 
 def known(version: Version) -> bool:
     """Tell whether menus of a version's line were recorded: 6.49, 7.15, 7.20 or 7.24."""
@@ -67,8 +70,8 @@ def known(version: Version) -> bool:
 
 
 def served(version: Version) -> bool:
-    """Tell whether service changes are made on a version: 6.49 and everything newer, recorded or not."""
-    return _line(version) >= _line(RECORDED[0])
+    """Tell whether service changes are made on a version: 6.43 and everything newer, recorded or not."""
+    return _line(version) >= _line(SERVED_FROM)
 
 
 def not_known_text(version: Version) -> str:

@@ -91,7 +91,9 @@ def test_releases_are_ordered_by_number(one: Version, other: Version) -> None:
     [
         ("6.49.18", "6.49.18", True, True),
         ("6.49.2", "6.49.18", True, True),
-        ("6.48.6", "6.49.18", False, False),
+        ("6.48.6", "6.49.18", False, True),
+        ("6.43", "6.49.18", False, True),
+        ("6.42.12", "6.49.18", False, False),
         ("6.50", "6.49.18", False, True),
         ("5.26", "6.49.18", False, False),
         ("7.1", "7.15.3", False, True),
