@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 from zoneinfo import ZoneInfo
 
+from agent.config_fleet import ReadFile, expanded, told_once
 from agent.config_reader import ConfigReader, safe_name
 from agent.config_schema import (
     HANDLE_KIND,
@@ -201,6 +202,13 @@ KEYS: Final[tuple[Key, ...]] = (
         "How long a start waits for the witnesses, seconds; after it unused plans are void.",
     ),
     Key("cloud", "uplink", YES_NO, True, "Whether an enrolled agent dials its control plane."),
+    Key(
+        "fleet.NAME",
+        "file",
+        PATH,
+        REQUIRED,
+        'A CSV file with a line for each device; a section with `each = "NAME"` is repeated for each line.',
+    ),
 )
 """The keys of the agent's own sections; connectors have theirs in their specs."""
 
@@ -266,7 +274,10 @@ class CloudConfig:
 
 @dataclass(frozen=True, slots=True)
 class AgentConfig:
-    """Everything that the daemon is configured with. `config_sha256` is of the file's bytes, 64 hex digits."""
+    """Everything that the daemon is configured with.
+
+    `config_sha256`: of the file's bytes, 64 hex digits; where there are fleets, of them and the SHA-256 of each file.
+    """
 
     path: Path
     config_sha256: str
@@ -330,8 +341,16 @@ def parse_untrusted(
     path: Path,
     environ: Mapping[str, str],
     connectors: Iterable[ConnectorSpec[Any]] | None = None,
+    read: ReadFile = Path.read_bytes,
 ) -> AgentConfig:
-    """Return the configuration that `data` holds; `path` is where it came from (absolute).
+    """Return the configuration that `data` holds.
+
+    Args:
+        data: the file's bytes.
+        path: where it came from (absolute).
+        environ: where CREDENTIALS_DIRECTORY is looked up.
+        connectors: the connectors that can be configured; None: those of the registry.
+        read: reads a fleet's file.
 
     Raises:
         ConfigError: not TOML, or mistakes; all of them are named.
@@ -344,9 +363,12 @@ def parse_untrusted(
         raise ConfigError((f"{path}: TOML in UTF-8 expected: {err}",)) from err
     specs = registry.specs() if connectors is None else tuple(connectors)
     reader = ConfigReader(path, document, all_keys(specs))
-    config = _build(reader, specs, environ, hashlib.sha256(data).hexdigest())
+    fleets = expanded(reader, read)
+    reader.document = fleets.document
+    hashed = data + b"".join(hashlib.sha256(content).digest() for content in fleets.files)
+    config = _build(reader, specs, environ, hashlib.sha256(hashed).hexdigest())
     if config is None:
-        raise ConfigError(tuple(reader.problems))
+        raise ConfigError(told_once(reader, fleets))
     return config
 
 

@@ -77,3 +77,12 @@ def search_key(service: Service) -> str:
     found += [f"mac={mac}" for text in texts if (mac := mac_digits(text))]
     found += [f"tel={phone}" for text in (service.extra or {}).values() if (phone := phone_of(text))]
     return "\n".join(dict.fromkeys(found))
+
+
+def handle_of(text: str) -> str:
+    """Return what a device is called in the configuration: its name in a-z, 0-9 and -, at most 32 characters."""
+    return _NOT_IN_HANDLES.sub("-", text.casefold()).strip("-")[:_HANDLE_CHARS].strip("-") or "device"
+
+
+_NOT_IN_HANDLES = re.compile(r"[^a-z0-9]+")
+_HANDLE_CHARS = 32

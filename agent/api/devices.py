@@ -35,6 +35,11 @@ async def _probe(call: ApiCall) -> Response:
     return Response(200, _with_samples(call, found))
 
 
+async def _neighbors(call: ApiCall) -> Response:
+    found = await call.parts.devices.neighbors(_named(call, call.values[0]).target)
+    return Response(200, [asdict(one) for one in found])
+
+
 async def _readiness(call: ApiCall) -> Response:
     """Return how the access methods stand on each device, or on the named one; all is read now, nothing is written."""
     name = call.request.query.get("device", "")
@@ -83,6 +88,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/devices", CallerRole.OPERATOR, "", "devices", _list_devices),
     Route("GET", "/v1/devices/{name}", CallerRole.OPERATOR, "", "the device, as last read", _show),
     Route("GET", "/v1/devices/{name}/series", CallerRole.OPERATOR, "", "values of one name over time", _series),
+    Route("GET", "/v1/devices/{name}/neighbors", CallerRole.OPERATOR, "", "devices that it hears now", _neighbors),
     Route("GET", "/v1/readiness", CallerRole.OPERATOR, "", "device, method, state, services, trials", _readiness),
     Route("POST", "/v1/devices/{name}/probe", CallerRole.OPERATOR, "", "the device, as read now", _probe),
 )

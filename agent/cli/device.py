@@ -11,6 +11,7 @@ import typer
 from agent.cli import client
 from agent.cli.client import Json, ListOutput, call, call_list, call_object, print_json, print_list
 from agent.model import age_text
+from agent.spelling import handle_of
 from trust.render import neutralise
 from trust.terminal import Column
 
@@ -38,6 +39,7 @@ _COLUMNS: Final = (
 )
 
 
+_NEIGHBOR_COLUMNS: Final = tuple(map(Column, ("IDENTITY", "ADDRESS", "INTERFACE", "PLATFORM", "VERSION", "MAC")))
 _READY_COLUMNS: Final = (*map(Column, ("ROUTER", "METHOD", "READY", "TRIED")), Column("WHY", wide=True))
 
 
@@ -87,6 +89,28 @@ def probe(name: Name, as_json: AsJson = False) -> None:
         print("\nnothing was written on it")
     if found["state"] != "reachable":
         raise typer.Exit(client.FAILED)
+
+
+@app.command()
+def neighbors(
+    name: Name,
+    output: ListOutput = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print what `device import` reads: name,host")] = False,
+) -> None:
+    """List the devices that a router hears now (LLDP, MNDP, CDP). What they say of themselves proves nothing."""
+    found = cast("list[Json]", call("GET", f"/v1/devices/{quote(name, safe='')}/neighbors", timeout_s=PROBE_S))
+    if as_csv:
+        print("name,host")
+        for one in found:
+            if one["address"]:
+                print(f"{handle_of(str(one['identity']))},{one['address']}")
+        return
+    print_list(found, output, as_json, _NEIGHBOR_COLUMNS, _neighbor_row)
+
+
+def _neighbor_row(one: Json) -> tuple[str, ...]:
+    return tuple(str(one[name]) for name in ("identity", "address", "interface", "platform", "version", "mac"))
 
 
 @app.command()

@@ -7,6 +7,7 @@ A connector is one folder. It plays any of these roles, each a protocol here, an
 * `Reads`: its sessions read and do nothing else.
 * `Polls`: it returns values of its targets, again and again.
 * `DeviceFacts`: it reports the state of its devices.
+* `SeesNeighbors`: its devices tell which devices are next to them.
 * `ConnectionRequests`: its devices call in, and it can ask them to.
 * `KnowsPasswords`: it keeps its logins' passwords.
 * `KnowsHolders`: its targets know the holders of IP addresses now.
@@ -190,6 +191,34 @@ class DeviceFacts(Connector, Protocol):
         """Ask a device that is dialled now, and return what is known then. It writes nothing.
 
         A device that cannot be asked is no error here: the report says so.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbor:
+    """A device that another one hears (LLDP, MNDP, CDP). Texts are as the neighbor announces them: they prove nothing.
+
+    `address` may be empty; `platform` and `version` too.
+    """
+
+    identity: str
+    address: str
+    interface: str
+    platform: str
+    version: str
+    mac: str
+
+
+@runtime_checkable
+class SeesNeighbors(Connector, Protocol):
+    """Role: its devices tell which devices are next to them."""
+
+    async def neighbors(self, target: str) -> Sequence[Neighbor]:
+        """Return the neighbors that a device hears now; its target is dialed.
+
+        Raises:
+            UnreadableError: it cannot be asked.
         """
         ...
 

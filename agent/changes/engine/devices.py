@@ -6,7 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from agent.changes.engine.sessions import Sessions
-from agent.connectors.base import Changes, Connector, DeviceFacts, DeviceReport, DeviceState, Reads, UnreadableError
+from agent.connectors.base import (
+    Changes,
+    Connector,
+    DeviceFacts,
+    DeviceReport,
+    DeviceState,
+    Neighbor,
+    Reads,
+    SeesNeighbors,
+    UnreadableError,
+)
 from agent.reasons import TargetReason
 
 
@@ -16,6 +26,7 @@ class Devices:
     def __init__(self, connectors: Mapping[str, Connector], sessions: Sessions) -> None:
         """Take all connectors by name, and the sessions by which their devices are reached."""
         self._connectors = [c for c in connectors.values() if isinstance(c, DeviceFacts)]
+        self._seers = [c for c in connectors.values() if isinstance(c, SeesNeighbors)]
         self._sessions = sessions
 
     def reports(self) -> Sequence[DeviceReport]:
@@ -39,6 +50,18 @@ class Devices:
         if isinstance(connector, Changes | Reads):
             await self._sessions.dialled(target)
         return await connector.probe(target)
+
+    async def neighbors(self, target: str) -> Sequence[Neighbor]:
+        """Return the neighbors that a device hears now.
+
+        Raises:
+            UnreadableError: it cannot be asked, or tells of none.
+        """
+        connector = next((c for c in self._seers if any(t.id == target for t in c.targets)), None)
+        if connector is None:
+            raise UnreadableError(f"{target} tells of no neighbors", reason=TargetReason.UNSUPPORTED)
+        await self._sessions.dialled(target)
+        return await connector.neighbors(target)
 
     def counts(self) -> Mapping[str, int]:
         """Return how many there are: `configured`, each state, and `findings` (those with at least one)."""

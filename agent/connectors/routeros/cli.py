@@ -1,12 +1,15 @@
-"""`ispagent device onboard` and `certificate`: how a router is brought in. Neither needs a running agent."""
+"""`ispagent device onboard`, `certificate` and `import`: how routers are brought in. None needs a running agent."""
 
 from __future__ import annotations
 
 import hashlib
 import ipaddress
 import json
+import os
 import secrets
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Final, NoReturn
 
 import trio
@@ -14,7 +17,16 @@ import typer
 
 from agent.config_schema import HANDLE
 from agent.connectors.routeros.carrier_session import fetch_certificate
-from agent.connectors.routeros.errors import UnreachableRouterError
+from agent.connectors.routeros.errors import FleetFileError, UnreachableRouterError
+from agent.connectors.routeros.fleet_file import (
+    FleetRouter,
+    Merged,
+    merged,
+    pinned,
+    read_list_untrusted,
+    read_uisp_untrusted,
+    written,
+)
 from agent.connectors.routeros.onboard import USERS, look_lines, policies, service_lines, user_lines
 from agent.connectors.routeros.schema import Use
 
@@ -24,6 +36,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 FAILED: Final = 1
 USAGE: Final = 2
+ASKED_AT_ONCE: Final = 16
+"""Routers whose certificates are fetched at the same time; chosen arbitrarily."""
+CERTIFICATE_S: Final = 10.0
 _USERS: Final = {
     "read": "for previews, read-back and health.",
     "service": "for service changes.",
@@ -86,7 +101,7 @@ def certificate(
     """Print the fingerprint of the certificate that answers; it proves nothing before it is compared."""
 
     async def fetch() -> bytes:
-        return await fetch_certificate(host, port, timeout_s=10.0)
+        return await fetch_certificate(host, port, timeout_s=CERTIFICATE_S)
 
     try:
         fingerprint = hashlib.sha256(trio.run(fetch)).hexdigest()
@@ -96,3 +111,87 @@ def certificate(
         print(json.dumps({"host": host, "port": port, "fingerprint": fingerprint}, indent=2))
         return
     print(f"{fingerprint}\ncompare with: /certificate print detail (in the router's own terminal)")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(help="The list: CSV with name and host (port, fingerprint, serial); -: stdin")],
+    fleet: Annotated[Path, typer.Option("--fleet", help="The fleet's file, written anew; [fleet.NAME] names it")],
+    uisp: Annotated[bool, typer.Option("--uisp", help="The list is UISP's device list, JSON")] = False,
+    match: Annotated[str, typer.Option("--match", help="With --uisp: only devices whose JSON holds this text")] = "",
+    pin: Annotated[bool, typer.Option("--pin", help="Fetch the certificates and pin those that you accept")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Pin without asking: they were compared elsewhere")] = False,
+) -> None:
+    """Add routers from a list to a fleet's file; a line that stands there is never changed."""
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        candidates = read_uisp_untrusted(data, match) if uisp else read_list_untrusted(data)
+    except OSError as err:
+        _fail(f"{file}: cannot be read: {err.strerror}", USAGE)
+    except FleetFileError as err:
+        _fail(f"{file}: {err}", USAGE)
+    try:
+        now = read_list_untrusted(fleet.read_bytes()) if fleet.exists() else ()
+    except (OSError, FleetFileError) as err:
+        _fail(f"{fleet}: {err}", USAGE)
+    found = merged(now, candidates)
+    for router in found.added:
+        print(f"new      {router.name:32} {router.host}:{router.port}")
+    for text in found.refused:
+        print(f"refused  {text}", file=sys.stderr)
+    routers = _pin(found, yes=yes) if pin else found.routers
+    if routers != now:
+        _replace(fleet, written(routers))
+    bare = sum(not router.fingerprint for router in routers)
+    print(f"{fleet}: {len(routers)} routers, {len(found.added)} new, {found.known} known before, {bare} without a pin")
+    if bare:
+        print("a router without a fingerprint is refused by the configuration: --pin, or write it into the file")
+    if found.refused:
+        raise typer.Exit(FAILED)
+
+
+def _pin(found: Merged, *, yes: bool) -> tuple[FleetRouter, ...]:
+    """Return the routers with the certificates that a person accepted; the others stay without."""
+    wanted = [router for router in found.routers if not router.fingerprint]
+    fetched, failed = trio.run(_fetch_all, wanted)
+    for router in wanted:
+        told = fetched.get(router.name) or f"no certificate: {failed[router.name]}"
+        print(f"{router.name:32} {router.host}:{router.port}\n    {told}")
+    if not fetched:
+        return found.routers
+    print("compare each with its router's own terminal: /certificate print detail")
+    if not yes and input(f"pin these {len(fetched)} certificates? Type yes: ").strip() != "yes":
+        print("nothing was pinned")
+        return found.routers
+    return pinned(found.routers, fetched)
+
+
+async def _fetch_all(routers: Sequence[FleetRouter]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the fingerprints by name, and why there is none of the others."""
+    fetched: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    turn = trio.CapacityLimiter(ASKED_AT_ONCE)
+
+    async def fetch(router: FleetRouter) -> None:
+        async with turn:
+            try:
+                found = await fetch_certificate(router.host, router.port, timeout_s=CERTIFICATE_S)
+            except UnreachableRouterError as err:
+                failed[router.name] = str(err)
+            else:
+                fetched[router.name] = hashlib.sha256(found).hexdigest()
+
+    async with trio.open_nursery() as nursery:
+        for router in routers:
+            nursery.start_soon(fetch, router)
+    return fetched, failed
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    half = file.with_name(f".{file.name}.new")
+    try:
+        half.write_text(text, encoding="utf-8")
+        os.replace(half, file)
+    except OSError as err:
+        _fail(f"{file}: cannot be written: {err.strerror}", FAILED)

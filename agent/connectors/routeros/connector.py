@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import AddressHolder, DeviceReport, Reach, Session, Traits, UnreadableError
+from agent.connectors.base import AddressHolder, DeviceReport, Neighbor, Reach, Session, Traits, UnreadableError
 from agent.connectors.routeros import api_session
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import ALL, RouterResource
@@ -40,7 +40,7 @@ for everybody."""
 
 
 class RouterosConnector:
-    """Implements `agent.connectors.base.Connector` and `DeviceFacts`."""
+    """Implements `agent.connectors.base.Connector`, `DeviceFacts` and `SeesNeighbors`."""
 
     def __init__(
         self,
@@ -135,10 +135,21 @@ class RouterosConnector:
         Raises:
             UnreadableError: no such target is configured, or it is not dialled.
         """
+        return await self._line(target).probe()
+
+    async def neighbors(self, target: str) -> Sequence[Neighbor]:
+        """Return the devices that a router hears now by MNDP, LLDP and CDP. It writes nothing.
+
+        Raises:
+            UnreadableError: no such target is configured, it is not dialled, or it cannot be asked.
+        """
+        return await self._line(target).neighbors()
+
+    def _line(self, target: str) -> RouterLine:
         line = self._lines.get(target)
         if line is None:
             raise UnreadableError(f"no target {target} is dialled", reason=TargetReason.UNKNOWN_TARGET)
-        return await line.probe()
+        return line
 
     async def _connect(
         self, nursery: trio.Nursery, router: RouterTarget, credential: Credential, password: bytes

@@ -10,6 +10,7 @@
     + CarrierLostError: the connection is gone; `sent` says whether the command may have reached the router
     + RouterTimeoutError: no end of the answer in time; `sent` as before
     + MalformedRouterReplyError: what came is not the protocol; the connection is closed, the command's fate is unknown
+* FleetFileError: an operator's list of routers cannot be read; the text says the line
 
 No message holds what was sent, and a router's own words are in one only clipped and neutralised.
 """
@@ -106,3 +107,7 @@ class RouterTimeoutError(RemoteRouterError):
 
 class MalformedRouterReplyError(RemoteRouterError):
     """Bytes or sentences that the protocol does not have: nothing after them can be trusted to belong to anything."""
+
+
+class FleetFileError(Exception):
+    """The input is no list of routers. The text says the line, what was expected and what came."""

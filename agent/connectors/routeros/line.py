@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from agent.connectors.base import Busy, DeviceReport, DeviceState, Finding, UnreadableError
+from agent.connectors.base import Busy, DeviceReport, DeviceState, Finding, Neighbor, UnreadableError
 from agent.connectors.routeros import health
 from agent.connectors.routeros.backoff import Attempts, Turned
 from agent.connectors.routeros.errors import (
@@ -64,6 +64,10 @@ _OF_A_USER: Final = (
 """What is read on a connection that is not for reading: which router it is, and what the user may."""
 _SPARING: Final = (health.RESOURCE, SAFE_MODE, HISTORY)
 """What is read to know whether a router should be spared."""
+_NEIGHBOR: Final = ("identity", "address", "interface", "platform", "version", "mac-address")
+"""Properties of /ip/neighbor, in the order of `Neighbor`'s fields."""
+NEIGHBORS_MAX: Final = 5000
+"""Neighbors that are told of one router; chosen arbitrarily."""
 _AWAY: Final = frozenset({"unreachable", "timeout"})
 
 
@@ -234,6 +238,23 @@ class RouterLine:
             return str(self._no_session(err)).removeprefix(f"{self.target.id}: ")
         await api.aclose()
         return ""
+
+    async def neighbors(self) -> tuple[Neighbor, ...]:
+        """Return the devices that the router hears, at most `NEIGHBORS_MAX`: LLDP, MNDP and CDP.
+
+        Raises:
+            UnreadableError: it cannot be asked.
+        """
+        reached = await self._reach(self._wires[self._read_use])
+        try:
+            answer = await reached.api.call(
+                "/ip/neighbor/print", f"=.proplist={','.join(_NEIGHBOR)}", timeout_s=self._config.timeout_s
+            )
+        except RouterError as err:
+            raise self.unreadable(err) from err
+        return tuple(
+            Neighbor(*(presentable(row.get(name, "")) for name in _NEIGHBOR)) for row in answer.rows[:NEIGHBORS_MAX]
+        )
 
     # --- what people are told ---
 

@@ -67,3 +67,35 @@ def test_the_certificate_that_answers() -> None:
     gone = CliRunner().invoke(app, at)
     assert gone.exit_code == 1
     assert endpoint.host in gone.stderr
+
+
+def test_a_fleet_is_imported_and_its_certificates_are_pinned(tmp_path: Path) -> None:
+    fleet = tmp_path / "bng.csv"
+    with RouterThread(Router(), tls=True) as one, RouterThread(Router(), tls=True) as two:
+        listed = f"name,host,port\nedge-1,{one.host},{one.port}\nedge-2,{two.host},{two.port}\n"
+        words = ["device", "import", "-", "--fleet", str(fleet)]
+        first = CliRunner().invoke(app, words, input=listed)
+        assert first.exit_code == 0, first.output
+        assert "2 routers, 2 new, 0 known before, 2 without a pin" in first.stdout
+        nothing = CliRunner().invoke(app, [*words[:2], str(fleet), *words[3:], "--pin"], input="no\n")
+        assert "nothing was pinned" in nothing.stdout
+        assert one.fingerprint not in fleet.read_text()
+        pinned = CliRunner().invoke(app, [*words[:2], str(fleet), *words[3:], "--pin"], input="yes\n")
+        assert f"    {one.fingerprint}\n" in pinned.stdout
+        assert "0 without a pin" in pinned.stdout
+        assert f"edge-1,{one.host},{one.port},{one.fingerprint},\n" in fleet.read_text()
+        assert f"edge-2,{two.host},{two.port},{two.fingerprint},\n" in fleet.read_text()
+    changed = CliRunner().invoke(app, words, input="name,host\nedge-1,127.0.0.9\n")
+    assert changed.exit_code == 1
+    assert "change it there by hand" in changed.stderr
+    assert "127.0.0.9" not in fleet.read_text()
+
+
+def test_a_router_without_a_certificate_stays_without_a_pin(tmp_path: Path) -> None:
+    with RouterThread(Router(), tls=True) as gone:
+        pass
+    words = ["device", "import", "-", "--fleet", str(tmp_path / "bng.csv"), "--pin", "--yes"]
+    told = CliRunner().invoke(app, words, input=f"name,host,port\nedge-1,{gone.host},{gone.port}\n")
+    assert told.exit_code == 0
+    assert "no certificate: the port is closed" in told.stdout
+    assert "1 without a pin" in told.stdout

@@ -9,7 +9,7 @@ import trio
 
 from agent.changes.engine.devices import Devices
 from agent.changes.engine.sessions import Sessions
-from agent.connectors.base import DeviceReport, DeviceState, Finding, UnreadableError
+from agent.connectors.base import DeviceReport, DeviceState, Finding, Neighbor, UnreadableError
 from tests.agent.connectors.fake import FakeConnector, World
 
 
@@ -80,4 +80,25 @@ async def test_what_reports_nothing_is_not_probed() -> None:
         await sessions.host(nursery)
         with pytest.raises(UnreadableError, match="nothing to probe"):
             await devices.probe("fake/d")
+        nursery.cancel_scope.cancel()
+
+
+class SeeingConnector(ReportingConnector):
+    """A connector whose devices tell of their neighbors."""
+
+    async def neighbors(self, target: str) -> Sequence[Neighbor]:
+        await trio.lowlevel.checkpoint()
+        return [Neighbor(f"next to {target}", "10.0.0.9", "ether3", "", "", "")]
+
+
+async def test_neighbors_are_those_that_a_device_tells_of() -> None:
+    connector = SeeingConnector()
+    sessions = Sessions({"fake": connector})
+    async with trio.open_nursery() as nursery:
+        await sessions.host(nursery)
+        (found,) = await Devices({"fake": connector}, sessions).neighbors("fake/d")
+        assert found.identity == "next to fake/d"
+        silent = Devices({"fake": ReportingConnector()}, sessions)
+        with pytest.raises(UnreadableError, match="fake/d tells of no neighbors"):
+            await silent.neighbors("fake/d")
         nursery.cancel_scope.cancel()

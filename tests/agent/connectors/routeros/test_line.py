@@ -13,7 +13,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from agent.connectors.base import DeviceReport, DeviceState, NotSentError, Session, UnreadableError
+from agent.connectors.base import DeviceReport, DeviceState, Neighbor, NotSentError, Session, UnreadableError
 from agent.connectors.routeros.connector import RouterosConnector
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
 from agent.model import ABSENT, Absent, Address, Direction, Seen, Ticket, Transition, Value
@@ -249,6 +249,20 @@ async def test_a_probe_asks_anew_on_the_same_connection() -> None:
         assert s.router.logins == {"ro": 1, "svc": 1}
         await s.probe()
         assert s.router.logins == {"ro": 1, "svc": 1}
+
+
+async def test_the_neighbors_of_a_router() -> None:
+    async with site(**READ_APART) as s:
+        s.router.add("/ip/neighbor", interface="ether3", identity="edge-9", platform="MikroTik", version="7.20.8")
+        s.router.add(
+            "/ip/neighbor", interface="ether4", address="10.0.0.9", identity="Tower\x1b[2J", mac_address="02AA"
+        )
+        found = await s.connector.neighbors("routeros/edge-1")
+        assert found[0] == Neighbor("edge-9", "", "ether3", "MikroTik", "7.20.8", "")
+        assert (found[1].address, "\x1b" in found[1].identity) == ("10.0.0.9", False)
+        assert s.router.logins == {"ro": 1}
+        with pytest.raises(UnreadableError, match="is dialled"):
+            await s.connector.neighbors("routeros/edge-7")
 
 
 async def test_a_probe_checks_the_config_user_and_lets_go_of_its_session() -> None:
