@@ -83,6 +83,7 @@ def test_a_batch_names_its_cpe() -> None:
         "standing": "",
         "items": items,
         "steps": [],
+        "done_again": {},
         "finished_at": None,
         "finished_seq": 1,
         "action": "suspend",

@@ -13,7 +13,7 @@ def item(n: int, state: str = "applied", reason: str = "read-back", detail: str 
 def change(*items: Json, state: str = "done") -> Json:
     return {
         "id": "K7QF", "gate": "consumed", "state": state, "approvals": [{"person": "joseph", "decision": "approve"}],
-        "items": list(items), "steps": [], "finished_at": 1_767_225_600.0, "finished_seq": 41, "waits_because": "",
+        "items": list(items), "steps": [], "done_again": {}, "finished_at": 1_767_225_600.0, "finished_seq": 41, "waits_because": "",
         "action": "suspend",
         "witnessed": "not witnessed", "standing": "",
     }  # fmt: skip
@@ -68,3 +68,35 @@ def test_who_approved_is_a_person_or_a_standing_authority() -> None:
     assert outcome_text(change(item(1))).splitlines()[0].endswith("approved by joseph")
     night = change(item(1)) | {"approvals": [], "standing": "ab12cd34" + 24 * "0"}
     assert outcome_text(night).splitlines()[0].endswith("approved by standing authority ab12cd34")
+
+
+def test_text_and_fold_agree_on_who_needs_a_person() -> None:
+    part = change(item(1), item(2, state="stale", reason="drifted"), state="done in part")
+    assert "DONE IN PART, 1 NOT SENT" in outcome_text(part).splitlines()[0]
+    assert "ispagent change again K7QF" in outcome_text(part)
+    since = part | {"state": "done", "done_again": {"2": "M2NPQ"}}
+    assert "   1 stale, nothing sent, done since by M2NPQ" in outcome_text(since)
+    assert "change again" not in outcome_text(since)
+    assert outcome_text(since, only_open=True) == "no item needs a person"
+
+
+def step(bound: tuple[str, ...] = (), reason: str = "ack") -> Json:
+    return {
+        "item": 1, "step": 1, "direction": "forward", "attempt": 1, "verdict": "applied", "reason": reason,
+        "detail": "", "bound": list(bound), "verb": "disconnect",
+    }  # fmt: skip
+
+
+def test_a_disconnect_enforces_nothing() -> None:
+    session = f"radius/main/session/{'d3bc7efa' * 4}"
+    ended = change(item(1, detail="")) | {"action": "disconnect", "steps": [step((session,))]}
+    assert "SESSION ENDED" in outcome_text(ended).splitlines()[0]
+    closed = ended | {"steps": [step((session,), "not-there"), step()]}
+    assert "CLOSED" in outcome_text(closed).splitlines()[0]
+    assert "ENFORCED" not in outcome_text(closed)
+
+
+def test_a_login_is_shown_whole_and_a_long_id_by_its_beginning() -> None:
+    bound = (f"radius/main/session/{'d3bc7efa' * 4}", "radius/main/held/bng-1/amina.hassan@isp")
+    lines = outcome_text(change(item(1)) | {"steps": [step(bound)]}).splitlines()
+    assert "session   d3bc7efa bng-1/amina.hassan@isp applied, gone, read back" in lines
