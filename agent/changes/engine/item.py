@@ -542,11 +542,18 @@ class ItemRun:
         return ", then ".join(f"{verb}: {done.reason}" for verb, done in tried)
 
     async def _as_judged(self) -> str:
-        """Return the detail of an item without steps: of a login that something else rejects, that it still does."""
+        """Return the detail of an item without steps: of a login that something else rejects, that it still does.
+
+        Raises:
+            RefusedCommandError: `stale`: it is not as wanted any more.
+        """
         if self._item.enforce is None:
             return ""
         async with self._parts.sessions.for_item(self._item.enforce.target) as sessions:
-            return (await self._enforce(sessions, 0, redials=False)).detail
+            judgement = await self._enforce(sessions, 0, redials=False)
+        if judgement.enforced is Enforced.NO:
+            raise RefusedCommandError(RefusalReason.STALE, judgement.detail)
+        return judgement.detail
 
     async def _finish_reason_only(self) -> None:
         """Record a reason for a service whose network state is as wanted, if it still reads so."""

@@ -33,6 +33,7 @@ from agent.connectors.radius.addresses import (
     CLOSE,
     CONFIGURED,
     DENIED,
+    EACH_ANSWERS,
     IN,
     NAS,
     NOT_IN,
@@ -462,11 +463,14 @@ class RadiusAccess:
                 and all(in_garden(s, enforce.expect) for s in sessions.values())
             ):
                 return None  # a suspended session stays what it is, whatever the next login gets
-            if sessions:
+            why = rejection_text(outcome, self._sql, self._same)
+            left = f"; {len(sessions)} session(s) outside of the garden go on" if sessions else ""
+            if sessions and not (
+                self._is_active(enforce) and all(is_outside(s, enforce.expect) for s in sessions.values())
+            ):
                 text = f"{len(sessions)} session(s) carry on though the login is rejected"
                 return Judgement(Enforced.NO, ProofReason.OLD_SESSION, text)
-            why = rejection_text(outcome, self._sql, self._same)
-            return Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}")
+            return Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"the login stays rejected: {why}{left}")
         if enforce.expect["state"] == Access.ACTIVE.value or any(map(self._is_marker, fields_of(user.value))):
             return None
         why = outcome.reason if isinstance(outcome, CannotTell) else "the login is no longer rejected"
@@ -766,6 +770,7 @@ class RadiusAccess:
             NAS: CONFIGURED if active else "",
             (IN if active else NOT_IN): gardens if wanted else "",
             BY_NAME: ",".join(self._places.asked),
+            EACH_ANSWERS: "yes" if wanted is None and self._places.asked else "",
         }
         return Effect(
             address=self._sessions(service.login),

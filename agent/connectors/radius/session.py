@@ -45,6 +45,7 @@ from agent.connectors.radius.addresses import (
     BY_NAME,
     CLOSE,
     CONFIGURED,
+    EACH_ANSWERS,
     NAS,
     SAME_AS,
     OpenSession,
@@ -254,7 +255,7 @@ class RadiusSession:
         for name in filter(None, effect.args[BY_NAME].split(",")):
             answer = self._answers.of(name, login)
             answered = answer is not None and not answer.why and first_s is not None and answer.at_s >= first_s
-            if not answered and self._answers.is_silent(name, now_s):
+            if not answered and EACH_ANSWERS not in effect.args and self._answers.is_silent(name, now_s):
                 self._answers.say(name, login, SILENT, now_s)
             elif not answered:
                 names.append(name)

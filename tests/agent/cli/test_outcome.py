@@ -13,7 +13,8 @@ def item(n: int, state: str = "applied", reason: str = "read-back", detail: str 
 def change(*items: Json, state: str = "done") -> Json:
     return {
         "id": "K7QF", "gate": "consumed", "state": state, "approvals": [{"person": "joseph", "decision": "approve"}],
-        "items": list(items), "steps": [], "done_again": {}, "finished_at": 1_767_225_600.0, "finished_seq": 41, "waits_because": "",
+        "items": list(items), "steps": [], "done_again": {},
+        "finished_at": 1_767_225_600.0, "finished_seq": 41, "waits_because": "",
         "action": "suspend",
         "witnessed": "not witnessed", "standing": "",
     }  # fmt: skip

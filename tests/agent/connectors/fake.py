@@ -280,6 +280,8 @@ class FakeMethod:
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         login = enforce.address.rsplit("/", 1)[1]
         value = seen[enforce.address].value
+        if "why" in enforce.expect and enforce.expect["why"] == "never online" and not isinstance(value, Absent):
+            return Judgement(Enforced.NO, "old-session", "1 session(s) carry on though the login is rejected")
         if "why" in enforce.expect:
             return Judgement(Enforced.YES, "stays-rejected", enforce.expect["why"])
         if isinstance(value, Absent):

@@ -204,3 +204,16 @@ async def test_addresses_are_held_from_the_first_about_to_to_the_last_move(
     look(0)
     assert seen == {(S.PLANNED, 0): 1, (S.RUNNING, 2): 2, (S.APPLIED, 0): 1}
     rig.close()
+
+
+@pytest.mark.parametrize(("online", "state"), [(False, S.APPLIED), (True, S.STALE)])
+async def test_a_reason_is_recorded_only_while_its_login_is_as_wanted(
+    tmp_path: Path, online: bool, state: S, autojump_clock: MockClock
+) -> None:
+    """Previewed as rejected and offline; somebody is online when it runs: that is not what was approved."""
+    world = world_with(online=online)
+    one = whole(world)
+    assert one.enforce is not None
+    told = replace(one, steps=(), enforce=replace(one.enforce, expect={"method": "fake", "why": "never online"}))
+    _, ended = await listed(tmp_path, world, told)
+    assert ended is state

@@ -1033,7 +1033,7 @@ def test_a_kick_asks_the_nas_where_accounting_has_no_session() -> None:
     assert isinstance(plan, AccessPlan)
     (step,) = plan.steps
     assert isinstance(step.do, Effect)
-    assert step.do.args == {"by-user-name": "bng-1,bng-2"}
+    assert step.do.args == {"by-user-name": "bng-1,bng-2", "each-answers": "yes"}, "nothing is judged afterwards"
     alone = recipe().disconnect(SERVICE, seen_of())
     assert isinstance(alone, AccessPlan)
     assert alone.steps == (), "there is nobody to ask"
@@ -1110,6 +1110,20 @@ def test_a_session_in_the_garden_stays_suspended_though_the_login_is_rejected() 
     outside = session("u3", ip="100.64.12.9")
     found = recipe().judge(plan.enforce, seen_of(IN_DISABLED, {**inside, **outside}, REJECTING), [])
     assert (found.enforced, found.detail) == (Enforced.NO, "2 session(s) carry on though the login is rejected")
+
+
+@pytest.mark.parametrize(
+    ("ip", "expected"),
+    [("100.64.12.9", (Enforced.YES, "stays-rejected")), ("100.127.3.4", (Enforced.NO, "old-session"))],
+    ids=["outside", "in the garden"],
+)
+def test_a_restored_login_that_staff_reject_may_go_on_outside_of_the_garden(
+    ip: str, expected: tuple[Enforced, str]
+) -> None:
+    plan = rejected_plan(RESTORE, WITH_MARKER, session("u1", ip=ip))
+    assert plan.enforce is not None
+    found = recipe().judge(plan.enforce, seen_of(IN_DISABLED, session("u1", ip=ip), REJECTING), [])
+    assert (found.enforced, found.how) == expected
 
 
 def test_a_login_that_staff_enabled_meanwhile_is_not_called_rejected() -> None:

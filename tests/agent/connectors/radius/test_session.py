@@ -531,6 +531,12 @@ async def test_a_nas_that_refuses_the_question_or_is_silent_says_nothing(databas
             assert list(await session.bind(other)) == [Address("radius/main/held/bng-1/other")]
             where = Address("radius/main/held/bng-2/other")
             assert (await session.read([where]))[where].value == {"why": "did not answer"}
+            kick = replace(other, args={**other.args, "each-answers": "yes"})
+            assert len(await session.bind(kick)) == 2, (
+                "nothing judges it afterwards: silence is not the end of a session"
+            )
+            with pytest.raises(LostError, match="no reply from NAS bng-2"):
+                await session.send(ticket(kick, await session.bind(kick), in_s=1.0))
 
 
 async def test_only_those_that_did_not_say_are_asked_again(database: RadiusDatabase) -> None:
