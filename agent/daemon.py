@@ -31,6 +31,7 @@ from agent.changes.drifting import DriftTempo, DriftWatch
 from agent.changes.engine import build as engine
 from agent.changes.engine.build import RunTempo
 from agent.changes.engine.devices import Devices
+from agent.changes.engine.kept_answers import KeptAnswers
 from agent.changes.engine.perform import Patience
 from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import build as journal
@@ -306,7 +307,8 @@ def build(
     log = auditlog.build(ground, config.origin, cadence_s=config.cloud.checkpoint_s)
     secrets, cpe_store = _secrets(config, ground), CpeStore(files.store, files.vault)
     if connectors is None:
-        context = ConnectorContext(_lent(secrets), files.vault.commit, config.timezone, clock, cpe_store)
+        commit, answers = files.vault.commit, KeptAnswers(files.store)
+        context = ConnectorContext(_lent(secrets), commit, config.timezone, clock, cpe_store, answers)
         made = roles.build(config.connectors, context)
     else:
         made = Connectors(connectors)

@@ -394,6 +394,40 @@ class CannotEnforce:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class KeptAnswer:
+    """An answer of a device that outlives a restart. `by`: the device; `at_s`: unix seconds."""
+
+    kind: str
+    key: str
+    told: str
+    by: str
+    at_s: int
+
+
+class AnswerBook(Protocol):
+    """Keeps answers of a connector's devices, named by the connector."""
+
+    def kept(self, of: str) -> Sequence[KeptAnswer]:
+        """Return its answers, oldest first."""
+        ...
+
+    async def keep(self, of: str, answers: Sequence[KeptAnswer]) -> None:
+        """Keep answers; a newer one takes the place of an older one of its kind and key."""
+        ...
+
+
+class NoAnswers:
+    """An `AnswerBook` that keeps nothing."""
+
+    def kept(self, of: str) -> Sequence[KeptAnswer]:  # noqa: ARG002  of the protocol
+        """Return nothing."""
+        return ()
+
+    async def keep(self, of: str, answers: Sequence[KeptAnswer]) -> None:
+        """Do nothing."""
+
+
 WARNING: Final = "warning"
 """Key of an access plan's display: a warning, for a line of its own in the preview."""
 

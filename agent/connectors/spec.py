@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from agent.config_reader import ConfigReader
 from agent.config_schema import Key
-from agent.connectors.base import Connector, SessionHost
+from agent.connectors.base import AnswerBook, Connector, NoAnswers, SessionHost
 from agent.cpe_model.known import CpeBook
 from agent.runtime.clock import Clock
 
@@ -48,6 +48,7 @@ class ConnectorContext:
         zone: the operator's time zone.
         clock: the clocks of everything that takes time.
         cpes: the store of CPE, for connectors by which CPE are managed.
+        answers: keeps answers of devices over a restart.
         hosts: what each kind of device knows of other connectors' sessions, by the first word of a target's id.
     """
 
@@ -56,6 +57,7 @@ class ConnectorContext:
     zone: tzinfo
     clock: Clock
     cpes: CpeBook
+    answers: AnswerBook = field(default_factory=NoAnswers)
     hosts: Mapping[str, SessionHost] = field(default_factory=dict)
 
 

@@ -4,15 +4,17 @@
   the session again: then the NAS was wrong, or was asked by the wrong attributes.
 * A NAS that is asked about a login by User-Name alone says that it holds no session of it (503), or ended those (ACK).
 
-Kept in memory only: after a restart the NAS are asked again.
+What a NAS denied or said is kept over a restart, with its name and the time; its silence is not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
+from agent.connectors.base import KeptAnswer
+from agent.connectors.radius.addresses import held_key, held_of
 from agent.model import Absent, Seen
 
 KEPT_MAX: Final = 100_000
@@ -21,6 +23,9 @@ SILENT_S: Final = 60
 """How long a NAS that did not answer is not asked about further logins; chosen arbitrarily."""
 NOT_ASKED: Final = "was not asked"
 SILENT: Final = "did not answer"
+_DENIED: Final = "denied"
+"""Kind of a kept answer: a NAS denied a session of accounting. `_HELD`: it said that it holds none of a login."""
+_HELD: Final = "held"
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
@@ -36,14 +41,27 @@ class HeldAnswer:
 class NasAnswers:
     """The answers of all NAS of a connector."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Iterable[KeptAnswer] = ()) -> None:
+        """Take the answers from before a restart, oldest first."""
         self._denied: dict[str, tuple[int, str]] = {}
         self._held: dict[tuple[str, str], HeldAnswer] = {}
         self._silent: dict[str, int] = {}
+        self._news: dict[tuple[str, str], KeptAnswer] = {}
+        for one in kept:
+            if one.kind == _DENIED:
+                _keep(self._denied, one.key, (one.at_s, one.told))
+            else:
+                _keep(self._held, held_of(one.key), HeldAnswer(one.told, one.at_s))
 
-    def deny(self, unique_id: str, heard: str, at_s: int) -> None:
+    def news(self) -> Sequence[KeptAnswer]:
+        """Return the answers since the last call that are to outlive a restart."""
+        found, self._news = tuple(self._news.values()), {}
+        return found
+
+    def deny(self, unique_id: str, heard: str, at_s: int, nas: str) -> None:
         """Note that its NAS denies a session. `heard`: when accounting last heard of it, as the row has it."""
         _keep(self._denied, unique_id, (at_s, heard))
+        self._news[_DENIED, unique_id] = KeptAnswer(_DENIED, unique_id, heard, nas, at_s)
 
     def denied(self, unique_id: str, heard: str) -> int | None:
         """Return when a NAS denied a session; None: it did not, or accounting has heard of it since."""
@@ -57,6 +75,9 @@ class NasAnswers:
             self._silent[nas] = at_s
         else:
             self._silent.pop(nas, None)
+        if not why:
+            key = held_key(nas, login)
+            self._news[_HELD, key] = KeptAnswer(_HELD, key, why, nas, at_s)
 
     def answers_again(self, nas: str) -> None:
         """Note that a NAS answered something."""

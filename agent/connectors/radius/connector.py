@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, tzinfo
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AddressHolder, Reach, Session, Traits, UnreadableError
+from agent.connectors.base import AddressHolder, NoAnswers, Reach, Session, Traits, UnreadableError
 from agent.connectors.radius.access import EFFECTS, RadiusAccess
 from agent.connectors.radius.addresses import RadiusResource, live, sessions_of
 from agent.connectors.radius.addresses import address as resource_address
@@ -28,12 +29,14 @@ from agent.reasons import TargetReason
 from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
-    from agent.connectors.base import AccessMethod, SessionHost
+    from agent.connectors.base import AccessMethod, AnswerBook, SessionHost
     from agent.connectors.radius.rowset import Commit
     from agent.connectors.radius.schema import Nas, RadiusConfig
     from agent.model import Address, Value
 
 _CLEARTEXT: Final = "Cleartext-Password"
+NAME: Final = "radius"
+NO_ANSWERS: Final = NoAnswers()
 WINDOW: Final = 8
 """Steps in flight per target (DESIGN section 3)."""
 
@@ -50,6 +53,7 @@ class RadiusConnector:
         window: int = WINDOW,
         zone: tzinfo = UTC,
         hosts: Mapping[str, SessionHost] = MappingProxyType({}),
+        book: AnswerBook = NO_ANSWERS,
         boottime: Callable[[], float] = boot_time_s,
     ) -> None:
         """Take the configuration; nothing is opened before `dial`.
@@ -60,6 +64,7 @@ class RadiusConnector:
             commit: keyed commitment (label, secret value) -> 64 hex digits.
             window: steps in flight per target.
             zone: the RADIUS servers', in which they read dates.
+            book: keeps the answers of NAS over a restart.
             hosts: the kinds of devices that a NAS may be, by the first word of their targets' ids.
             boottime: the clock of tickets' deadlines.
         """
@@ -87,7 +92,8 @@ class RadiusConnector:
         self.access_methods: Mapping[str, AccessMethod] = with_routers(alone, config, hosts)
         self._secrets, self._commit, self._boottime = secrets, commit, boottime
         self._learned: dict[str, frozenset[str]] = {}
-        self._answers = NasAnswers()
+        self._book = book
+        self._answers = NasAnswers(book.kept(NAME))
 
     def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
         """Return a session to `target`; the database and the NAS are connected to when they are first needed.
@@ -116,6 +122,7 @@ class RadiusConnector:
                     self.traits.window,
                     self._answers,
                     sql_target.silent_h,
+                    keep=partial(self._book.keep, NAME),
                     boottime=self._boottime,
                 )
         finally:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import ipaddress
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -77,7 +77,7 @@ from agent.reasons import TargetReason
 from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
-    from agent.connectors.base import Check
+    from agent.connectors.base import Check, KeptAnswer
     from agent.connectors.radius.checks_session import TargetChecks
     from agent.connectors.radius.dynauth_session import DynAuths
     from agent.connectors.radius.rowset import Commit
@@ -122,6 +122,7 @@ class RadiusSession:
         answers: NasAnswers,
         silent_h: int,
         *,
+        keep: Callable[[Sequence[KeptAnswer]], Awaitable[None]],
         boottime: Callable[[], float] = boot_time_s,
     ) -> None:
         """Put the parts together.
@@ -136,6 +137,7 @@ class RadiusSession:
             window: calls to the database at once.
             answers: what NAS said of sessions, also before this session began.
             silent_h: how long accounting may be silent on a session whose NAS is not configured, hours.
+            keep: keeps answers of NAS over a restart.
             boottime: the clock of `Ticket.deadline_s`.
         """
         self.target = target
@@ -146,6 +148,7 @@ class RadiusSession:
         self._checks = checks
         self._window = trio.CapacityLimiter(window)
         self._presence = NasPresence(nas, self.ask_nobody)
+        self._keep = keep
         self._boottime = boottime
         self._settled_at = float("-inf")
 
@@ -457,6 +460,8 @@ class RadiusSession:
         async with trio.open_nursery() as nursery:
             for one in asked:
                 nursery.start_soon(self._ask_about, kind, one, changes, deadline, outcomes)
+        if news := self._answers.news():
+            await self._keep(news)
         return _answered(outcomes)
 
     def _asked(self, where: Address, seen: Seen) -> _Asked:
@@ -502,7 +507,7 @@ class RadiusSession:
         denied = isinstance(told, DynAuthAnswer) and not told.ack and told.cause == _SESSION_NOT_FOUND
         if asked.session:
             if denied:
-                self._answers.deny(asked.key, asked.session.get("heard", ""), now_s)
+                self._answers.deny(asked.key, asked.session.get("heard", ""), now_s, asked.nas)
         elif isinstance(told, RadiusError):
             self._answers.say(asked.nas, asked.key, f"could not be asked ({told})", now_s)
         elif isinstance(told, DynAuthAnswer):

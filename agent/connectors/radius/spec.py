@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 def _make(config: RadiusConfig, context: ConnectorContext) -> RadiusConnector:
     from agent.connectors.radius.connector import RadiusConnector
 
-    return RadiusConnector(config, context.secrets, context.commit, zone=context.zone, hosts=context.hosts)
+    return RadiusConnector(
+        config, context.secrets, context.commit, zone=context.zone, hosts=context.hosts, book=context.answers
+    )
 
 
 SPEC: Final = ConnectorSpec(

@@ -10,11 +10,11 @@ from agent.model import ABSENT, Seen
 def test_a_denial_counts_until_accounting_hears_of_the_session() -> None:
     answers = NasAnswers()
     assert answers.denied("u1", "100") is None
-    answers.deny("u1", "100", 500)
+    answers.deny("u1", "100", 500, "bng-1")
     assert answers.denied("u1", "100") == 500
     assert answers.denied("u1", "600") is None
     assert answers.denied("u2", "100") is None
-    answers.deny("u3", "", 500)
+    answers.deny("u3", "", 500, "bng-1")
     assert answers.denied("u3", "") == 500, "a row without a time"
 
 
@@ -34,7 +34,7 @@ def test_what_a_nas_said_of_a_login() -> None:
 def test_the_oldest_are_forgotten() -> None:
     answers = NasAnswers()
     for n in range(answers_module.KEPT_MAX + 1):
-        answers.deny(f"u{n}", "1", 5)
+        answers.deny(f"u{n}", "1", 5, "bng-1")
     assert answers.denied("u0", "1") is None
     assert answers.denied("u1", "1") == 5
 
@@ -45,3 +45,21 @@ def test_why_it_is_not_known() -> None:
     assert held_why(Seen({"why": "did not answer"}, 5), 0) == "did not answer"
     assert held_why(Seen(ABSENT, 5), 5) == ""
     assert held_why(Seen(ABSENT, 4), 5) == NOT_ASKED, "before the rows were read for the preview"
+
+
+def test_denials_and_answers_outlive_a_restart_and_silence_does_not() -> None:
+    answers = NasAnswers()
+    answers.deny("u1", "100", 500, "bng-1")
+    answers.say("bng-1", "amina.h", "", 501)
+    answers.say("bng-2", "amina.h", SILENT, 502)
+    news = answers.news()
+    assert [(one.kind, one.key, one.by, one.at_s) for one in news] == [
+        ("denied", "u1", "bng-1", 500),
+        ("held", "bng-1/amina.h", "bng-1", 501),
+    ]
+    assert answers.news() == ()
+    again = NasAnswers(news)
+    assert again.denied("u1", "100") == 500
+    assert again.of("bng-1", "amina.h") == HeldAnswer("", 501)
+    assert again.of("bng-2", "amina.h") is None
+    assert again.news() == ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -13,13 +13,16 @@ import trio
 
 from agent.connectors.base import (
     AccessPlan,
+    AnswerBook,
     Answers,
     Busy,
     CannotEnforce,
     Connector,
     DriftedError,
+    KeptAnswer,
     KnowsAbsence,
     LostError,
+    NoAnswers,
     NotSentError,
     Reach,
     Reply,
@@ -74,7 +77,12 @@ def commit(label: str, value: str) -> str:
 
 
 def connector(
-    database: RadiusDatabase, nas_port: int = 1, *, port: int = 0, clock: Callable[[], float] = boot_time_s
+    database: RadiusDatabase,
+    nas_port: int = 1,
+    *,
+    port: int = 0,
+    clock: Callable[[], float] = boot_time_s,
+    book: AnswerBook | None = None,
 ) -> RadiusConnector:
     target = replace(database.target(secret="db"), timeout_s=2.0)
     if port:
@@ -88,7 +96,7 @@ def connector(
         (Method("pppoe", "radius/main", {"Mikrotik-Address-List": "suspended"}, {"Home 20M": "home20"}),),
     )
     secrets = {"db": database.password.encode(), "nas": SECRET}
-    return RadiusConnector(config, secrets.__getitem__, commit, boottime=clock)
+    return RadiusConnector(config, secrets.__getitem__, commit, boottime=clock, book=book or NoAnswers())
 
 
 @pytest.fixture
@@ -472,6 +480,33 @@ async def test_a_session_that_its_nas_denies_is_absent_until_accounting_hears_of
             database.run("UPDATE radacct SET acctupdatetime = '2026-11-27 10:00:00'")
             assert (await session.read([row]))[row].value is not ABSENT, "its NAS was wrong"
             assert (await session.bind(DISCONNECT)).keys() == {row}
+
+
+class Book:
+    """Keeps answers in memory, as the agent's database does."""
+
+    def __init__(self) -> None:
+        self.rows: list[KeptAnswer] = []
+
+    def kept(self, of: str) -> Sequence[KeptAnswer]:
+        assert of == "radius"
+        return self.rows
+
+    async def keep(self, of: str, answers: Sequence[KeptAnswer]) -> None:
+        self.rows += answers
+
+
+async def test_a_ghost_stays_one_after_a_restart(database: RadiusDatabase) -> None:
+    add_session(database, "u1")
+    ghost, book = Address("radius/main/session/u1"), Book()
+    with UdpNas(lambda data: [reply(data, ack=False, attributes=error_cause(503))]).run() as nas:
+        async with dialled(connector(database, nas.port, book=book)) as session:
+            await session.send(ticket(DISCONNECT, await session.bind(DISCONNECT)))
+            await session.send(ticket(BY_NAME, await session.bind(BY_NAME)))
+    async with dialled(connector(database, book=book)) as session:
+        assert (await session.read([ghost]))[ghost].value is ABSENT
+        assert all(s.value is ABSENT for s in (await session.read(HELD)).values())
+    assert {(one.kind, one.by) for one in book.rows} == {("denied", "bng-1"), ("held", "bng-1"), ("held", "bng-2")}
 
 
 BY_NAME = replace(DISCONNECT, args={"by-user-name": "bng-1,bng-2"})
