@@ -713,12 +713,19 @@ class SessionHost(Protocol):
     session runs can. `target` is the id of such a device; `kind` is `ppp` or `hotspot`.
     """
 
-    def rules(self, target: str) -> Address:
-        """Return where its rules are read."""
+    def rules(self, target: str, version: int) -> Address:
+        """Return where its rules of an IP version, 4 or 6, are read."""
         ...
 
-    def let_out(self, rules: Value, lists: Collection[str]) -> str:
-        """Return why its rules let members of the address lists out; empty when they keep them in."""
+    def let_out(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
+        """Return why its rules let a suspended session out, and what to do; empty when they keep it in.
+
+        Args:
+            rules: as they were read.
+            kind: of session.
+            lists: the address lists that it is a member of.
+            addresses: its own, or the prefixes that it has one of; empty: not known.
+        """
         ...
 
     def own_entry(self, target: str, kind: str, login: str) -> Address:

@@ -37,6 +37,7 @@ from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Serv
 from agent.reasons import MethodReason, ProofReason, TargetReason
 
 _LIST_ATTRIBUTE: Final = "mikrotik-address-list"
+_POOL_ATTRIBUTE: Final = "framed-pool"
 _LISTS: Final = "router-lists"
 """In an enforcement's `expect`: the address lists of the suspended policy, comma separated."""
 OWN: Final = "own-address"
@@ -77,6 +78,7 @@ class RoutedAccess:
         self._hosts, self._kind = hosts, method.sessions.value
         texts = [text for name, text in method.suspended_reply.items() if name.lower() == _LIST_ATTRIBUTE]
         self._lists = tuple(texts)
+        self._pooled = any(name.lower() == _POOL_ATTRIBUTE for name in method.suspended_reply)
 
     # --- one router alone ---
 
@@ -142,7 +144,12 @@ class RoutedAccess:
     def _of_router(self, target: str, login: str) -> tuple[Address, ...]:
         host = self._host(target)
         lists = (host.members(target, name) for name in self._lists)
-        return host.rules(target), self._own(target, login), self._active(target, login), *lists
+        return *self._rules(target), self._own(target, login), self._active(target, login), *lists
+
+    def _rules(self, target: str) -> tuple[Address, ...]:
+        """Return where the rules are read of the IP versions that a suspended session may have."""
+        versions = (4, 6) if self._method.garden6 else (4,)
+        return tuple(self._host(target).rules(target, version) for version in versions)
 
     def _active(self, target: str, login: str) -> Address:
         return self._host(target).sessions(target, self._kind, login)
@@ -176,7 +183,7 @@ class RoutedAccess:
         host = self._host(target)
         wanted = [host.members(target, name) for name in _lists_of(enforce)]
         if enforce.expect["state"] == Access.SUSPENDED.value:
-            wanted.append(host.rules(target))
+            wanted += self._rules(target)
         elif RATE in enforce.expect:
             wanted.append(host.speeds(target))
         return wanted
@@ -223,12 +230,12 @@ class RoutedAccess:
         """Return which policy the router's lists say that an address has; None: they do not say."""
         host = self._host(target)
         lists = {name: host.members(target, name) for name in self._lists}
-        if not ip or not lists or not all(where in seen for where in (*lists.values(), host.rules(target))):
+        if not ip or not lists or not all(where in seen for where in (*lists.values(), *self._rules(target))):
             return None
         held = [name for name, where in lists.items() if host.is_member(seen[where].value, ip)]
         if not held:
             return Access.ACTIVE
-        kept = len(held) == len(lists) and not self._let_out(target, self._lists, seen)
+        kept = len(held) == len(lists) and not self._let_out(target, self._lists, (ip,), seen)
         return Access.SUSPENDED if kept else None
 
     # --- what is done ---
@@ -240,7 +247,8 @@ class RoutedAccess:
             return planned
         suspended = wanted.access is Access.SUSPENDED
         suspends = suspended and not service.reasons
-        refusal = self._refuse(service, seen) if suspends else None
+        own = planned.enforce.expect.get(OWN, "") if planned.enforce else ""
+        refusal = self._refuse(service, own, seen) if suspends else None
         if refusal is not None:
             return refusal
         display = self._with_unaccounted(planned.display, service, seen)
@@ -250,7 +258,6 @@ class RoutedAccess:
         held = Access.SUSPENDED if suspends and not planned.steps else None
         steps = self._with_last_rung(planned.steps, service, seen, held)
         if enforce is not None:
-            own = enforce.expect.get(OWN, "")
             steps, cut_on = self._with_cuts(steps, own, service, seen) if suspended else (steps, {})
             enforce = replace(enforce, expect={**enforce.expect, _LISTS: ",".join(self._lists), **cut_on})
         return replace(planned, steps=steps, enforce=enforce, display=display)
@@ -311,14 +318,14 @@ class RoutedAccess:
         now = display.get("now", "") if display.get("online") == "online" else ""
         return {**display, "now": "; ".join(filter(None, (now, *told))), "online": "online"}
 
-    def _refuse(self, service: Service, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
+    def _refuse(self, service: Service, own: str, seen: Mapping[Address, Seen]) -> CannotEnforce | None:
         """Return why a suspension would not hold on one of the routers that may serve the login."""
         for target in self._targets():
             if seen[self._own(target, service.login)].value is not ABSENT:
                 noun = self._host(target).entry_noun(self._kind)
                 why = f"{_name(target)} has a {noun} {service.login}: it hides RADIUS there"
                 return CannotEnforce(MethodReason.LOCAL_SECRET, why)
-            if let_out := self._let_out(target, self._lists, seen):
+            if let_out := self._let_out(target, self._lists, self._places(own), seen):
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"{_name(target)}: {let_out}")
         loose = [text for session in self._open(service, seen).values() for text in _ipv6(session).values()]
         if loose and self._lists and not self._method.garden6:
@@ -326,9 +333,14 @@ class RoutedAccess:
             return CannotEnforce(MethodReason.IPV6_NOT_HELD, why)
         return None
 
+    def _places(self, own: str) -> tuple[str, ...]:
+        """Return the addresses of which a suspended session has one; empty: not known."""
+        garden4 = self._method.garden4 if self._pooled or not self._lists else ()
+        return (*((own,) if own else map(str, garden4)), *map(str, self._method.garden6))
+
     def _checked(self) -> str:
-        if not self._lists:
-            return ""
+        if not self._lists and not self._places(""):
+            return "not checked: the routers' rules, since the policy has neither an address list nor a garden4"
         unseen = f", not {' '.join(self._others)}" if self._others else ""
         return f"rules above FastTrack checked: {' '.join(map(_name, self._targets()))}{unseen}"
 
@@ -434,12 +446,14 @@ class RoutedAccess:
         lists = _lists_of(enforce)
         held = [n for n in lists if host.is_member(seen[host.members(target, n)].value, ip)]
         if enforce.expect["state"] == Access.SUSPENDED.value:
-            if not lists:
-                return Enforced.PENDING, ""
+            if not lists and not self._pooled and not self._places(""):
+                return Enforced.PENDING, ""  # a policy without a place or list, such as a speed
             if len(held) < len(lists):
                 return Enforced.NO, f"{where} is not in list {', '.join(n for n in lists if n not in held)}"
-            if let_out := self._let_out(target, lists, seen):
-                return Enforced.NO, let_out
+            if let_out := self._let_out(target, lists, (ip, *_ipv6(session).values()), seen):
+                return Enforced.NO, f"{where}: {let_out}"
+            if not lists:
+                return Enforced.PENDING, ""  # the rules are right, and what RADIUS says of the address counts
             loose = _ipv6(session)
             if loose and not enforce.expect.get("garden6"):
                 return Enforced.NO, f"{', '.join(loose.values())} on {_name(target)} is in no list"
@@ -461,9 +475,18 @@ class RoutedAccess:
             return found, f"its queue on {_name(target)} has {text}"
         return found, f"queue {text} on {_name(target)}" if found is Enforced.YES else ""
 
-    def _let_out(self, target: str, lists: Collection[str], seen: Mapping[Address, Seen]) -> str:
-        host = self._host(target)
-        return host.let_out(seen[host.rules(target)].value, lists)
+    def _let_out(
+        self, target: str, lists: Collection[str], places: Collection[str], seen: Mapping[Address, Seen]
+    ) -> str:
+        """Return why a router's rules let a session with such lists or addresses out; empty: they keep it in."""
+        host, found = self._host(target), []
+        for version, where in zip((4, 6), self._rules(target), strict=False):
+            of_version = [one for one in places if (":" in one) is (version == 6)]
+            # what a router puts in an address list at the login is the IPv4 address
+            members = lists if version == 4 else ()
+            if members or of_version:
+                found.append(host.let_out(seen[where].value, self._kind, members, of_version))
+        return "; ".join(filter(None, found))
 
     # --- parts ---
 

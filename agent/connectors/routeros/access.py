@@ -29,11 +29,13 @@ from agent.connectors.routeros.addresses import (
     texts_of,
 )
 from agent.connectors.routeros.comment_marker import marked
-from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
+from agent.connectors.routeros.firewall import LetOut, asks_source, keeps_in, without_cuts
 from agent.connectors.routeros.flows import left_text, passing
 from agent.connectors.routeros.live_sessions import end_of
+from agent.connectors.routeros.matching import PPP, Confined, Ruleset
 from agent.connectors.routeros.readiness import LOGIN, example, tariff_of
 from agent.connectors.routeros.reasons import RouterReason
+from agent.connectors.routeros.rulesets import Rulesets
 from agent.model import (
     ABSENT,
     Absent,
@@ -90,11 +92,14 @@ class ProfileAccess:
     """One access method: implements `agent.connectors.base.DeviceMethod`."""
 
     menus: ClassVar[Menus]
+    interface: ClassVar[str] = ""
+    """By which interface their packets come in, as `Confined` has it."""
 
     def __init__(self, method: PppMethod | HotspotMethod) -> None:
         """Take the access mapping."""
         self.target = method.target
         self._method = method
+        self._rulesets = Rulesets()
         self._router = method.target.removeprefix("routeros/")
 
     def example(self) -> Example:
@@ -116,11 +121,15 @@ class ProfileAccess:
             *self._also_read(service.login),
         ]
         missing = [a for a in wanted if a not in seen]
-        return missing or self._members_to_read(self._suspended_lists(seen), seen)
+        return missing or [*self._members_to_read(self._suspended_lists(seen), seen), *self._then_reads(seen)]
 
     def _members_to_read(self, lists: Collection[str], seen: Mapping[Address, Seen]) -> Collection[Address]:
         wanted = [self._at(RouterResource.MEMBERS, name) for name in sorted(lists)]
         return [a for a in wanted if a not in seen]
+
+    def _then_reads(self, seen: Mapping[Address, Seen]) -> Collection[Address]:  # noqa: ARG002  those who need more say so
+        """Return what a plan needs beside, once the rules were read."""
+        return ()
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return what `judge` needs: the sessions, and when there are any all that says what they may do."""
@@ -167,7 +176,7 @@ class ProfileAccess:
         """Return the access by a row that is not disabled, or why that cannot be told."""
         profile = row.get(PROFILE, "")
         if self._holds(row):
-            how = self._effect_of(profile, Access.SUSPENDED, seen)
+            how = self._effect_of(profile, Access.SUSPENDED, seen, self._given(row, profile, seen))
             return (None, how.detail) if isinstance(how, CannotEnforce) else (Access.SUSPENDED, "")
         if profile not in self._method.tariffs.values():
             return None, f"its profile is {profile or 'none'}, which no tariff is mapped to"
@@ -194,7 +203,7 @@ class ProfileAccess:
         (held,) = self._listed({"": {"address": place}}, lists, seen)
         if not held:
             return Access.ACTIVE
-        how = self._effect_of(self._method.suspended_profile, Access.SUSPENDED, seen)
+        how = self._effect_of(self._method.suspended_profile, Access.SUSPENDED, seen, (place,))
         return Access.SUSPENDED if held == lists and not isinstance(how, CannotEnforce) else None
 
     # --- what is done ---
@@ -208,7 +217,8 @@ class ProfileAccess:
         if refusal:
             return refusal
         fields = self._fields_of(wanted, texts_of(before.value))
-        how = self._effect_of(fields[PROFILE], wanted.access, seen)
+        given = self._given(texts_of(before.value), fields[PROFILE], seen)
+        how = self._effect_of(fields[PROFILE], wanted.access, seen, given)
         if isinstance(how, CannotEnforce):
             return how
         rejected = self._rejected(service.login, texts_of(before.value), seen)
@@ -268,9 +278,12 @@ class ProfileAccess:
             why = f"a session came by RADIUS: its {self.menus.what} here says nothing"
             return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         if enforce.expect["state"] == Access.SUSPENDED.value:
-            how = self._effect_of(enforce.expect[PROFILE], Access.SUSPENDED, seen)
+            places = tuple(sorted(_addresses(sessions)))
+            how = self._effect_of(enforce.expect[PROFILE], Access.SUSPENDED, seen, places)
             if isinstance(how, CannotEnforce):
                 return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
+            if how and not _expected(enforce) and len(places) == len(sessions):
+                return Judgement(Enforced.YES, ProofReason.SEEN, f"new session {' · '.join(places)}: {how}")
         return self._by_lists(enforce, sessions, seen)
 
     def _judge_rejected(self, enforce: Enforcement, sessions: int, seen: Mapping[Address, Seen]) -> Judgement | None:
@@ -365,6 +378,9 @@ class ProfileAccess:
         found = self._listed(sessions, lists, seen)
         if access is Access.ACTIVE:
             return any(found)
+        if not lists:  # only the address tells a suspended session
+            how = self._effect_of(self._method.suspended_profile, access, seen, tuple(sorted(_addresses(sessions))))
+            return bool(sessions) and isinstance(how, CannotEnforce)
         return len(found) < len(sessions) or not all(lists <= one for one in found)
 
     def _suspended_lists(self, seen: Mapping[Address, Seen]) -> tuple[str, ...]:
@@ -418,8 +434,13 @@ class ProfileAccess:
         """Refuse a suspended profile with a way out that its address list does not hold."""
         return None
 
-    def _effect_of(self, profile: str, access: Access, seen: Mapping[Address, Seen]) -> str | CannotEnforce:
-        """Return what a profile does to those who have it, or why that is not what `access` says."""
+    def _effect_of(
+        self, profile: str, access: Access, seen: Mapping[Address, Seen], places: tuple[str, ...]
+    ) -> str | CannotEnforce:
+        """Return what a profile does to those who have it, or why that is not what `access` says.
+
+        `places`: the addresses that they have, or of which they get one; empty: not known.
+        """
         value = seen[self._at(self.menus.profile, profile)].value
         if isinstance(value, Absent):
             return CannotEnforce(MethodReason.NO_SUCH_PROFILE, f"{self.target} has no {self.menus.kind} {profile}")
@@ -431,17 +452,24 @@ class ProfileAccess:
         if not_held:
             return not_held
         lists = _lists(value)
-        if not lists:
+        if not lists and not places:
             return CannotEnforce(
                 MethodReason.NO_LIST, f"profile {profile} has no address-list, so nothing keeps anybody in"
             )
-        ruleset = Ruleset(list(rows_of(seen[self._at(RouterResource.FILTER, ALL)].value).values()))
-        kept = [keeps_in(ruleset, Confined(frozenset((name,)))) for name in lists]
-        if any(isinstance(k, LetOut) for k in kept):
-            return CannotEnforce(
-                MethodReason.LIST_WITHOUT_RULE, "; ".join(k.text for k in kept if isinstance(k, LetOut))
-            )
-        return " · ".join(filter(None, (*(k.text for k in kept), rate)))
+        joins = frozenset(filter(None, (row.get("interface-list", ""),)))
+        kept = without_cuts(keeps_in(self._ruleset(seen), Confined(frozenset(lists), places, self.interface, joins)))
+        if isinstance(kept, LetOut):
+            if lists:
+                return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, kept.advice)
+            return CannotEnforce(MethodReason.NO_LIST, f"profile {profile} has no address-list, and {kept.advice}")
+        return " · ".join(filter(None, (kept.text, rate)))
+
+    def _ruleset(self, seen: Mapping[Address, Seen]) -> Ruleset:
+        return self._rulesets.at(self._at(RouterResource.FILTER, ALL), seen)
+
+    def _given(self, row: Mapping[str, str], profile: str, seen: Mapping[Address, Seen]) -> tuple[str, ...]:  # noqa: ARG002  those who know say so
+        """Return the addresses of which a subscriber with that row and profile gets one; empty: not known."""
+        return ()
 
     def _enforcement(
         self, service: Service, access: Access, fields: Mapping[str, str], seen: Mapping[Address, Seen]
@@ -503,6 +531,21 @@ class PppAccess(ProfileAccess):
         RouterResource.SESSION,
         RouterResource.BEGAN,
     )
+
+    interface = PPP
+
+    def _then_reads(self, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        # Only where it hangs on the address that a session will have what the rules do with it
+        pools, asks = self._at(RouterResource.POOLS, ALL), asks_source(self._ruleset(seen), self._suspended_lists(seen))
+        return [pools] if asks and pools not in seen else []
+
+    def _given(self, row: Mapping[str, str], profile: str, seen: Mapping[Address, Seen]) -> tuple[str, ...]:
+        made = texts_of(seen[self._at(RouterResource.PROFILE, profile)].value)
+        place, pools = row.get("remote-address") or made.get("remote-address", ""), self._at(RouterResource.POOLS, ALL)
+        if networks(place):
+            return (place,)
+        ranges = texts_of(seen[pools].value).get(place, "") if pools in seen else ""
+        return tuple(filter(None, ranges.split(",")))
 
     def _not_held(self, profile: str, row: Mapping[str, str]) -> CannotEnforce | None:
         ipv6 = [name for name in _IPV6 if row.get(name)]

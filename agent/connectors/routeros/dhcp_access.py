@@ -25,11 +25,13 @@ from agent.connectors.routeros.access import REJECTED
 from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, COPIES, RouterResource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
-from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
+from agent.connectors.routeros.firewall import LetOut, keeps_in, without_cuts
 from agent.connectors.routeros.live_sessions import end_of
+from agent.connectors.routeros.matching import Confined
 from agent.connectors.routeros.queues import speed_of
 from agent.connectors.routeros.readiness import ADDRESS, MAC, MADE_UP, example, tariff_of
 from agent.connectors.routeros.reasons import RouterReason
+from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.values import RouterKind, mac_of, normalise
 from agent.model import Absent, Access, Address, Effect, Enforcement, Seen, Step, Transition
 from agent.reasons import MethodReason, ProofReason
@@ -59,6 +61,7 @@ class DhcpAccess:
         self.target = method.target
         self._method = method
         self._list = method.suspended_list
+        self._rulesets = Rulesets()
         self._router = method.target.removeprefix("routeros/")
 
     def example(self) -> Example:
@@ -133,7 +136,7 @@ class DhcpAccess:
     def _access_now(self, lease: Mapping[str, str], seen: SeenAll) -> tuple[Access | None, str]:
         if not self._holds(lease):
             return Access.ACTIVE, ""
-        how = self._kept_in(seen)
+        how = self._kept_in(lease.get("address", ""), seen)
         return (None, how.detail) if isinstance(how, CannotEnforce) else (Access.SUSPENDED, "")
 
     def _live(self, mac: str, seen: SeenAll) -> tuple[LiveSession, ...]:
@@ -143,7 +146,7 @@ class DhcpAccess:
         place = client["active-address"]
         carries: Access | None = Access.ACTIVE
         if self._listed(place, seen):
-            carries = None if isinstance(self._kept_in(seen), CannotEnforce) else Access.SUSPENDED
+            carries = None if isinstance(self._kept_in(place, seen), CannotEnforce) else Access.SUSPENDED
         how = ProofReason.NOT_TOLD if carries is None else ProofReason.SEEN
         return (LiveSession(self._router, f"router {self._router}", None, place, dict(client), carries, how),)
 
@@ -162,7 +165,9 @@ class DhcpAccess:
         refusal = self._refuse(mac, before.value) or self._refuse_lease(wanted, service, texts_of(before.value))
         if refusal:
             return refusal
-        how = self._kept_in(seen) if wanted.access is Access.SUSPENDED else ""
+        how = (
+            self._kept_in(texts_of(before.value).get("address", ""), seen) if wanted.access is Access.SUSPENDED else ""
+        )
         if isinstance(how, CannotEnforce):
             return how
         lease = texts_of(before.value)
@@ -265,7 +270,7 @@ class DhcpAccess:
         return self._judge_list(client, seen) if self._list else self._judge_block(client)
 
     def _judge_list(self, client: Mapping[str, str], seen: SeenAll) -> Judgement:
-        how = self._kept_in(seen)
+        how = self._kept_in(client.get("active-address", ""), seen)
         if isinstance(how, CannotEnforce):
             return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, how.detail)
         if not client:
@@ -432,13 +437,14 @@ class DhcpAccess:
         why = f"its lease has no address of its own but one of {where}: later it may be another subscriber's"
         return CannotEnforce(RouterReason.NO_FIXED_ADDRESS, why)
 
-    def _kept_in(self, seen: SeenAll) -> str | CannotEnforce:
+    def _kept_in(self, place: str, seen: SeenAll) -> str | CannotEnforce:
         """Return what keeps the list's members in; nothing where there is no list."""
         if not self._list:
             return ""
-        ruleset = Ruleset(list(rows_of(seen[self._at(RouterResource.FILTER, ALL)].value).values()))
-        found = keeps_in(ruleset, Confined(frozenset((self._list,))))
-        return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, found.text) if isinstance(found, LetOut) else found.text
+        ruleset = self._rulesets.at(self._at(RouterResource.FILTER, ALL), seen)
+        places = (place,) if _is_address(place) else ()
+        found = without_cuts(keeps_in(ruleset, Confined(frozenset((self._list,)), places)))
+        return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, found.advice) if isinstance(found, LetOut) else found.text
 
     def _enforcement(self, mac: str, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> Enforcement:
         rate = self._rate(wanted)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from agent.connectors.routeros.addresses import Network, networks, within
-from agent.connectors.routeros.firewall import Rule, shown
+from agent.connectors.routeros.firewall import shown
+from agent.connectors.routeros.matching import Rule
 
 _FASTTRACK: Final = "fasttrack-connection"
 _TAKES: Final = frozenset({"accept", "drop", "reject", "tarpit"})

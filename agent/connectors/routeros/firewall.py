@@ -1,55 +1,49 @@
-"""Does the firewall keep an address list's members off the internet? Pure: it is given the rules as they were read.
+"""Do the firewall's rules keep a suspended subscriber off the internet? Pure: it is given the rules as they were read.
 
-An entry in an address list does nothing by itself: a rule must drop whatever its members send, and no rule above it
-may let any of that out. FastTrack, and an accept of established connections, do so for every connection that was open
-before. What cannot be told from the rules counts as letting it out: a rule drops them surely, or does not count; a rule
-lets them out unless it surely does not match, or is plainly the way to a pay page.
+Every packet that the subscriber may send to the internet goes down the rules, as sets (`packet_sets`): raw first, then
+filter, through jumps and returns. They are kept in where no set comes out. A rule drops only what it surely matches,
+and lets out all that it may match (`matching`). What cannot be told lets out.
 
-Source: RouterOS manual, "Filter" (chains, actions, matchers) and "FastTrack".
+A packet of a new connection may not come out by any rule. Where only packets of connections that were open before come
+out (an accept of established connections, or FastTrack, above the drop), it is a suspension once those are cut:
+`KeptIn.open_flows`.
+
+Each refusal comes with a mend, which was tried: with it the rules keep them in.
+
+Source: RouterOS manual, "Filter" (chains, actions), "RAW" and "FastTrack".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from ipaddress import ip_network
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from agent.connectors.routeros.addresses import networks
-
-Rule = Mapping[str, str]
-
-_SILENT: Final = frozenset(
-    {
-        "chain",
-        "action",
-        "comment",
-        "disabled",
-        "invalid",
-        "dynamic",
-        "log",
-        "log-prefix",
-        "reject-with",
-        "jump-target",
-        "hw-offload",
-        "src-address-list",
-        "dst-address-list-wide",
-    }
+from agent.connectors.routeros.matching import (
+    SILENT,
+    Axis,
+    Confined,
+    Matched,
+    Matcher,
+    Rule,
+    Ruleset,
+    is_on,
+    states,
 )
-"""Properties of a rule that do not say what it matches, and the list, which is looked at by itself."""
+from agent.connectors.routeros.packet_sets import Box, apart, both, meet, minus
+
+_FORWARD: Final = "forward"
 _GOES_ON: Final = frozenset({"passthrough", "log", "add-src-to-address-list", "add-dst-to-address-list"})
 """Actions after which the next rule is looked at."""
 _DROPS: Final = frozenset({"drop", "reject", "tarpit"})
-_GARDEN: Final = frozenset({"dst-address", "dst-address-list"})
-"""Matchers by which a rule may leave the way to a pay page open."""
-_PLACE_BITS: Final = {4: 8, 6: 32}
-"""A pay page is in no network that is larger than 10.0.0.0/8, or a provider's /32 of IPv6; chosen arbitrarily."""
-_PLACES_MAX: Final = {4: 2 ** (32 - _PLACE_BITS[4]), 6: 2 ** (128 - _PLACE_BITS[6])}
-"""Nor does a list of them hold more addresses than that, by version."""
-WIDE: Final = "dst-address-list-wide"
-"""A property that whoever reads the rules adds: `true` where the list of `dst-address-list` `is_wide`."""
 _DEPTH_MAX: Final = 8
 """Chains that jump to each other; chosen arbitrarily."""
+_SETS_MAX: Final = 512
+"""Sets of packets that are followed at a time; chosen arbitrarily."""
+_WORK_MAX: Final = 200_000
+"""Rules met by sets of packets, in one judgement; chosen arbitrarily."""
+_MENDED_MAX: Final = 8
+"""Rules that one mend changes; chosen arbitrarily."""
 
 _TURNED: Final = {
     f"{one}-{what}": f"{other}-{what}"
@@ -59,50 +53,16 @@ _TURNED: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Confined:
-    """How a suspended subscriber will look on a router.
-
-    `lists`: the address lists that it is a member of. `addresses`: its fixed addresses, or the prefixes or ranges of
-    the pool that it gets one from; empty: not known. `interface`: where its packets come in: `ppp` for a session's
-    dynamic interface, else an interface's name; "": not known.
-    """
-
-    lists: frozenset[str] = frozenset()
-    addresses: tuple[str, ...] = ()
-    interface: str = ""
-
-    @property
-    def text(self) -> str:
-        """The subscriber for people: `list suspended`, else its addresses."""
-        return f"list {', '.join(sorted(self.lists))}" if self.lists else ", ".join(self.addresses)
-
-
-@dataclass(frozen=True, slots=True)
-class Ruleset:
-    """One family's rules as a router has them, and what they refer to. None: not read.
-
-    `filter`, `raw`: all rules in their order, each with its properties as RouterOS prints them. `interface_lists`: the
-    interfaces of each. `members`: entries of address lists, entry -> `dynamic` or `static`, of those that were read.
-    `ways_out`: the interfaces of the default routes.
-    """
-
-    filter: Sequence[Rule]
-    raw: Sequence[Rule] | None = None
-    interface_lists: Mapping[str, frozenset[str]] | None = None
-    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    ways_out: frozenset[str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class KeptIn:
     """They are kept in. `text` says by which rule.
 
     `open_flows`: the rule above it that lets connections pass that were open before ("rule 2 (…)"): those must be cut,
-    or it is no suspension. "": only those that FastTrack took before pass.
+    or it is no suspension. "": only those that FastTrack took before pass. `mend`: how that rule would not.
     """
 
     text: str
     open_flows: str = ""
+    mend: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +76,38 @@ class LetOut:
     rule: str = ""
     mend: str = ""
 
+    @property
+    def advice(self) -> str:
+        """Why, and what to do."""
+        return f"{self.text}: {self.mend}" if self.mend else self.text
+
 
 def keeps_in(ruleset: Ruleset, confined: Confined) -> KeptIn | LetOut:
     """Return whether the rules drop what a suspended subscriber sends to the internet."""
-    texts = []
-    for name in sorted(confined.lists):
-        found = _walk(ruleset.filter, name, "forward", 0)
-        if found is None:
-            text = f"no rule of chain forward drops all of src-address-list={name}"
-            return LetOut(text, mend=f"add a rule at the top: chain=forward action=drop src-address-list={name}")
-        if isinstance(found, LetOut):
-            return found
-        texts.append(found.text)
-    return KeptIn("; ".join(texts)) if texts else LetOut("no address list holds it", mend="name a list or a prefix")
+    if not confined.lists and not confined.addresses:
+        return LetOut("it is in no address list, and its addresses are not known", mend="name a list or a prefix")
+    found = _judge(ruleset, confined)
+    if isinstance(found, _Walked) and not found.leaks and not found.flows:
+        return KeptIn(f"{found.last} drops {confined.text}")
+    mend = _mend(ruleset, confined, found)
+    if isinstance(found, str):
+        return LetOut(found, mend=mend)
+    if not found.leaks:
+        return KeptIn(f"{found.last} drops {confined.text}", found.flows[0].name, mend)
+    first = found.leaks[0]
+    if first.place:
+        return LetOut(f"{first.name} may let it out before it is dropped", first.place, mend)
+    text = f"no rule of chain forward drops all of {confined.matcher}"
+    return LetOut(text, found.narrow(ruleset, confined), mend)
+
+
+def without_cuts(found: KeptIn | LetOut) -> KeptIn | LetOut:
+    """Return the verdict for whoever cuts no open connections: then it is no suspension where such pass."""
+    if isinstance(found, LetOut) or not found.open_flows:
+        return found
+    text = f"{found.open_flows} lets connections of before the suspension carry on"
+    place = found.open_flows.partition(" (")[0]
+    return LetOut(text, place if place.startswith("rule") else "", found.mend)
 
 
 def keeps_out(rules: Sequence[Rule], members_of: str) -> KeptIn | LetOut:
@@ -138,21 +117,7 @@ def keeps_out(rules: Sequence[Rule], members_of: str) -> KeptIn | LetOut:
     counts as established, and where FastTrack stands below, it may then carry on.
     """
     turned = [{_TURNED.get(name, name): text for name, text in rule.items()} for rule in rules]
-    return keeps_in(Ruleset(turned), Confined(frozenset((members_of,))))
-
-
-def is_wide(entries: Iterable[str]) -> bool:
-    """Tell whether an address list holds so much that it is no garden: by its entries' addresses, as RouterOS has them.
-
-    A name counts for nothing: RouterOS lists the addresses that it found for it.
-    """
-    held = {4: 0, 6: 0}
-    for text in entries:
-        if _is_everywhere(text) and "-" not in text:
-            return True
-        for network in networks(text):
-            held[network.version] += network.num_addresses
-    return any(held[version] > most for version, most in _PLACES_MAX.items())
+    return without_cuts(keeps_in(Ruleset(turned), Confined(frozenset((members_of,)))))
 
 
 def garden_lists(rules: Iterable[Rule]) -> frozenset[str]:
@@ -160,75 +125,230 @@ def garden_lists(rules: Iterable[Rule]) -> frozenset[str]:
     return frozenset(rule["dst-address-list"].removeprefix("!") for rule in rules if rule.get("dst-address-list"))
 
 
-def _walk(rules: Sequence[Rule], members_of: str, chain: str, depth: int) -> KeptIn | LetOut | None:
-    """Return what becomes of the packets in a chain; None: some or all of them come out at its end."""
-    if depth > _DEPTH_MAX:
-        return LetOut(f"chains that jump more than {_DEPTH_MAX} deep are not followed")
-    leaks = False
-    """Whether some of them may have gone back to where the chain was jumped to from."""
-    for number, rule in enumerate(rules):  # as /ip/firewall/filter/print numbers them
-        action = rule.get("action", "accept")
-        if rule.get("chain") != chain or "true" in (rule.get("disabled"), rule.get("invalid")):
-            continue
-        if action in _GOES_ON or rule.get("src-address-list") == f"!{members_of}" or _goes_to_garden(rule):
-            continue
-        name, all_of_them = f"rule {number} ({shown(rule)})", _matches_all(rule, members_of)
-        if action in _DROPS:
-            found: KeptIn | LetOut | None = KeptIn(f"{name} drops list {members_of}") if all_of_them else None
-        elif action == "jump":
-            found = _walk(rules, members_of, rule.get("jump-target", ""), depth + 1)
-            found = None if isinstance(found, KeptIn) and not all_of_them else found
-        elif action == "return" and depth:
-            leaks = True
-            if all_of_them:
-                return None
-            found = None
-        else:
-            mend = f"add src-address-list=!{members_of} to rule {number}, or move the rule that drops it above"
-            found = LetOut(f"{name} may let it out before it is dropped", f"rule {number}", mend)
-        if found is not None:
-            return None if leaks and isinstance(found, KeptIn) else found
-    return None
+def source_lists(rules: Iterable[Rule]) -> frozenset[str]:
+    """Return the lists that rules name as a source."""
+    return frozenset(rule["src-address-list"].removeprefix("!") for rule in rules if rule.get("src-address-list"))
 
 
-def _goes_to_garden(rule: Rule) -> bool:
-    """Tell whether a rule is about packets to some place only: another network, or DNS and ICMP on the way to it."""
-    if any(rule.get(name) and not _is_everywhere(rule[name]) and not _is_wide(rule, name) for name in _GARDEN):
-        return True
-    protocol = rule.get("protocol")
-    return protocol in ("icmp", "icmpv6") or (protocol in ("udp", "tcp") and rule.get("dst-port") == "53")
-
-
-def _is_wide(rule: Rule, name: str) -> bool:
-    return name == "dst-address-list" and rule.get(WIDE) == "true"
-
-
-def _is_everywhere(destination: str) -> bool:
-    """Tell whether a destination may be much of the internet: all but something, a range, a network that is large.
-
-    A name is an address list's: `WIDE` says what it holds.
-    """
-    if destination.startswith("!") or ("-" in destination and destination[0].isdigit()):
-        return True
-    try:
-        network = ip_network(destination, strict=False)
-    except ValueError:
-        return False
-    return network.prefixlen < _PLACE_BITS[network.version]
-
-
-def _matches_all(rule: Rule, members_of: str) -> bool:
-    """Tell whether a rule matches all that the members send to the internet: it has no other matcher.
-
-    But for the garden: `dst-address-list=!garden` leaves out what is in a list, or in a network.
-    """
-    others = {k for k, v in rule.items() if v and k not in _SILENT and not k.startswith(".")}
-    gardens = {k for k in others & _GARDEN if rule[k].startswith("!") and not _is_everywhere(rule[k][1:])}
-    garden = {k for k in gardens if not _is_wide(rule, k)}
-    return rule.get("src-address-list", "") in ("", members_of) and not others - garden
+def asks_source(ruleset: Ruleset, lists: Collection[str]) -> bool:
+    """Tell whether it may hang on the subscriber's address what the rules do, beside the lists that it is in."""
+    rules = [*ruleset.filter, *(ruleset.raw or ())]
+    return any(rule.get("src-address") for rule in rules) or not source_lists(rules) <= {*lists}
 
 
 def shown(rule: Rule) -> str:
     """Return what a rule does and matches, for people: `action=drop src-address-list=suspended`."""
-    told = ["action", "jump-target", "src-address-list", *sorted(set(rule) - _SILENT)]
+    told = ["action", "jump-target", "src-address-list", *sorted(set(rule) - SILENT - {"src-address-list"})]
     return " ".join(f"{k}={rule[k]}" for k in told if rule.get(k) and not k.startswith("."))
+
+
+# --- the walk ---
+
+
+@dataclass(frozen=True, slots=True)
+class _Escape:
+    """Packets that leave a table undropped, by a rule; `place` is "" at the end of its chain."""
+
+    packets: tuple[Box, ...]
+    place: str = ""
+    name: str = ""
+    number: int = -1
+    action: str = ""
+
+
+@dataclass(slots=True)
+class _Walked:
+    """What became of the packets: those that came out, as new ones and as those of open connections."""
+
+    leaks: list[_Escape]
+    flows: list[_Escape]
+    last: str
+    """The last rule that dropped any, for people."""
+
+    def narrow(self, ruleset: Ruleset, confined: Confined) -> str:
+        """Return the place of a rule that drops some of what this subscriber sends, and not all."""
+        for number, rule in enumerate(ruleset.filter):
+            mine = rule.get("src-address-list", "") in confined.lists and bool(confined.lists)
+            if rule.get("action") in _DROPS and is_on(rule) and mine:
+                return f"rule {number}"
+        return ""
+
+
+class _TooComplexError(Exception):
+    """The rules cannot be followed: chains in a circle, or too many cases."""
+
+
+@dataclass(slots=True)
+class _Table:
+    """A table of rules, through which packets go."""
+
+    rules: Sequence[Rule]
+    matcher: Matcher
+    noun: str
+    escapes: list[_Escape] = field(default_factory=list)
+    last: str = ""
+    _work: int = 0
+    _matches: dict[int, Matched] = field(default_factory=dict)
+
+    def send(self, packets: list[Box], chain: str) -> list[Box]:
+        """Send packets down a built-in chain and return those that come out at its end."""
+        return self._chain(packets, chain, 0)
+
+    def _match(self, number: int) -> Matched:
+        if number not in self._matches:
+            self._matches[number] = self.matcher.match(self.rules[number])
+        return self._matches[number]
+
+    def _chain(self, packets: list[Box], chain: str, depth: int) -> list[Box]:
+        """Return the packets that come out at a chain's end, or that a rule returns from it."""
+        if depth > _DEPTH_MAX:
+            raise _TooComplexError(f"chains that jump more than {_DEPTH_MAX} deep are not followed")
+        back: list[Box] = []
+        for number, rule in enumerate(self.rules):  # as print numbers them
+            action = rule.get("action") or "accept"
+            if not packets:
+                break
+            if rule.get("chain") != chain or not is_on(rule) or action in _GOES_ON:
+                continue
+            match = self._match(number)
+            self._work += len(packets)
+            if len(packets) > _SETS_MAX or self._work > _WORK_MAX:
+                raise _TooComplexError("the rules are too many cases to be followed")
+            hit = [] if match.may is None else [h for one in packets if (h := meet(one, match.may))]
+            if not hit:
+                continue
+            rest = packets if match.must is None else [r for one in packets for r in minus(one, match.must)]
+            if action in _DROPS:
+                if match.must is not None and any(meet(one, match.must) for one in packets):
+                    self.last = f"{self.noun} {number} ({shown(rule)})"
+            elif action == "jump":
+                rest = apart([*rest, *self._chain(apart(hit), rule.get("jump-target", ""), depth + 1)])
+            elif action == "return" and depth:
+                back += hit
+            else:
+                place = f"{self.noun} {number}"
+                self.escapes.append(_Escape(tuple(hit), place, f"{place} ({shown(rule)})", number, action))
+            packets = rest
+        return apart([*packets, *back])
+
+
+def _judge(ruleset: Ruleset, confined: Confined) -> _Walked | str:
+    """Return what becomes of the packets, or why that cannot be followed."""
+    matcher, tracking = Matcher(ruleset, confined), ruleset.tracking or {}
+    tracked = states("untracked") if tracking.get("enabled") == "no" else _TRACKED
+    try:
+        raw = _Table(ruleset.raw or (), matcher, "raw rule")
+        packets = raw.send(matcher.packets(tracked), "prerouting")
+        for escape in raw.escapes:
+            untracked = escape.action == "notrack"
+            packets += [_untracked(box) if untracked else box for box in escape.packets]
+        table = _Table(ruleset.filter, matcher, "rule")
+        left = table.send(apart(packets), _FORWARD)
+    except _TooComplexError as err:
+        return str(err)
+    escapes = [*table.escapes, *([_Escape(tuple(left), name=f"the end of chain {_FORWARD}")] if left else [])]
+    # a packet of a connection that was cut is new again, unless tracking takes up none in its middle
+    loose = tracking.get("loose-tcp-tracking", "yes") in ("yes", "true")
+    of_flows = states("established", "related", *(("invalid",) if loose else ()))
+    leaks = [escape for escape in escapes if not all(_within(box, of_flows) for box in escape.packets)]
+    flows = [escape for escape in escapes if escape not in leaks]
+    return _Walked(leaks, flows, table.last or raw.last)
+
+
+_TRACKED: Final = states("new", "established", "related", "invalid")
+
+
+def _untracked(box: Box) -> Box:
+    return (*box[: Axis.STATE], states("untracked"), *box[Axis.STATE + 1 :])
+
+
+def _within(box: Box, of_flows: tuple[tuple[int, int], ...]) -> bool:
+    return both(box[Axis.STATE], of_flows) == box[Axis.STATE]
+
+
+# --- mends ---
+
+
+def _mend(ruleset: Ruleset, confined: Confined, found: _Walked | str) -> str:
+    """Return what to do, in a sentence: the first that was tried and makes the rules keep the subscriber in."""
+    bad = [] if isinstance(found, str) else (found.leaks or found.flows)
+    tries = (*_widened(ruleset, confined), *_moved(ruleset, confined, bad), *_exempted(ruleset, confined))
+    for text, mended in tries:
+        after = _judge(mended, confined)
+        if isinstance(after, _Walked) and not after.leaks and not (after.flows and not _leaks(found)):
+            return text
+    return f"add a rule at the top: chain=forward action=drop {confined.matcher}"
+
+
+def _leaks(found: _Walked | str) -> bool:
+    return isinstance(found, str) or bool(found.leaks)
+
+
+def _own_drops(ruleset: Ruleset, confined: Confined) -> Iterator[tuple[int, Rule]]:
+    """Yield the rules that drop this subscriber by name."""
+    for number, rule in enumerate(ruleset.filter):
+        by_list = rule.get("src-address-list", "") in confined.lists and bool(rule.get("src-address-list"))
+        if rule.get("action") in _DROPS and (by_list or (not confined.lists and rule.get("src-address"))):
+            yield number, rule
+
+
+def _widened(ruleset: Ruleset, confined: Confined) -> Iterator[tuple[str, Ruleset]]:
+    """Try the subscriber's drop rules enabled, and without what narrows them."""
+    for number, rule in _own_drops(ruleset, confined):
+        if not is_on(rule):
+            text = f"enable rule {number}"
+            yield text, _with(ruleset, number, {k: v for k, v in rule.items() if k not in ("disabled", "invalid")})
+            continue
+        narrowing = [
+            name
+            for name, value in rule.items()
+            if value and name not in SILENT and not name.startswith((".", "src-address", "dst-address"))
+        ]
+        if narrowing:
+            text = f"remove {' '.join(f'{name}={rule[name]}' for name in narrowing)} from rule {number}"
+            yield text, _with(ruleset, number, {k: v for k, v in rule.items() if k not in narrowing})
+
+
+def _moved(ruleset: Ruleset, confined: Confined, bad: Sequence[_Escape]) -> Iterator[tuple[str, Ruleset]]:
+    """Try the subscriber's drop, or the jump to it, above the first rule that lets out."""
+    above = min((one.number for one in bad if one.place.startswith("rule")), default=-1)
+    if above < 0 or ruleset.filter[above].get("chain") != _FORWARD:
+        return
+    for number, rule in enumerate(ruleset.filter):
+        mine = rule.get("src-address-list", "") in confined.lists and bool(confined.lists)
+        mine = mine or (not confined.lists and bool(rule.get("src-address")))
+        if number > above and mine and rule.get("action") in (*_DROPS, "jump") and rule.get("chain") == _FORWARD:
+            rules = list(ruleset.filter)
+            rules.insert(above, rules.pop(number))
+            between = ruleset.filter[above:number]
+            also = ", behind what lets it reach the pay page" if any(_serves(one, confined) for one in between) else ""
+            yield f"move rule {number} above rule {above}{also}", replace(ruleset, filter=rules)
+
+
+def _serves(rule: Rule, confined: Confined) -> bool:
+    """Tell whether a rule lets this subscriber, by name, reach something."""
+    return rule.get("action", "accept") == "accept" and rule.get("src-address-list", "-") in confined.lists
+
+
+def _exempted(ruleset: Ruleset, confined: Confined) -> Iterator[tuple[str, Ruleset]]:
+    """Try the rules that let out without the subscriber's list."""
+    if not confined.lists:
+        return
+    spared, mended = [], ruleset
+    for _ in range(_MENDED_MAX):
+        after = _judge(mended, confined)
+        bad = [] if isinstance(after, str) else [*after.leaks, *after.flows]
+        number = next((one.number for one in bad if one.place.startswith("rule")), -1)
+        if number < 0 or mended.filter[number].get("src-address-list"):
+            break
+        spared.append(number)
+        mended = _with(mended, number, {**mended.filter[number], "src-address-list": f"!{min(confined.lists)}"})
+    if spared:
+        rules = "rule" if len(spared) == 1 else "rules"
+        yield f"add src-address-list=!{min(confined.lists)} to {rules} {', '.join(map(str, spared))}", mended
+
+
+def _with(ruleset: Ruleset, number: int, rule: Mapping[str, str]) -> Ruleset:
+    rules = list(ruleset.filter)
+    rules[number] = rule
+    return replace(ruleset, filter=rules)

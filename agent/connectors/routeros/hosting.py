@@ -7,9 +7,11 @@ from typing import Final
 
 from agent.connectors.base import Enforced, Rows
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, networks, rows_of
-from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in
+from agent.connectors.routeros.firewall import LetOut, keeps_in, without_cuts
 from agent.connectors.routeros.flows import passing
 from agent.connectors.routeros.live_sessions import end_of
+from agent.connectors.routeros.matching import PPP, Confined
+from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.values import RouterKind, normalise
 from agent.model import Address, Effect, Value
 
@@ -22,15 +24,19 @@ _FLOWS: Final = {"ppp": RouterResource.SESSION_FLOWS, "hotspot": RouterResource.
 class RouterHost:
     """Implements `agent.connectors.base.SessionHost`."""
 
-    def rules(self, target: str) -> Address:
-        """Return where the firewall's filter rules are read."""
-        return address(target, RouterResource.FILTER, ALL)
+    def __init__(self) -> None:
+        """Know no rules yet."""
+        self._rulesets = Rulesets()
 
-    def let_out(self, rules: Value, lists: Collection[str]) -> str:
-        """Return why the filter rules let members of the lists out; empty when they keep them in."""
-        ruleset = Ruleset(list(rows_of(rules).values()))
-        kept = (keeps_in(ruleset, Confined(frozenset((name,)))) for name in lists)
-        return "; ".join(found.text for found in kept if isinstance(found, LetOut))
+    def rules(self, target: str, version: int) -> Address:
+        """Return where the firewall's rules of an IP version are read."""
+        return address(target, RouterResource.FILTER6 if version == 6 else RouterResource.FILTER, ALL)
+
+    def let_out(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
+        """Return why the rules let a suspended session out, and what to do; empty when they keep it in."""
+        confined = Confined(frozenset(lists), tuple(addresses), PPP if kind == PPP else "")
+        found = without_cuts(keeps_in(self._rulesets.of(rules), confined))
+        return found.advice if isinstance(found, LetOut) else ""
 
     def own_entry(self, target: str, kind: str, login: str) -> Address:
         """Return where a login's PPP secret or hotspot user is read."""

@@ -205,11 +205,13 @@ class HotspotAccess(ProfileAccess):
     def _holds(self, row: Mapping[str, Field]) -> bool:
         return row.get(DISABLED) == "true" if self._disables else super()._holds(row)
 
-    def _effect_of(self, profile: str, access: Access, seen: Mapping[Address, Seen]) -> str | CannotEnforce:
+    def _effect_of(
+        self, profile: str, access: Access, seen: Mapping[Address, Seen], places: tuple[str, ...]
+    ) -> str | CannotEnforce:
         if self._disables and access is Access.SUSPENDED:
             # A profile that is not there is no hindrance to a user that cannot log in
             return ""
-        return super()._effect_of(profile, access, seen)
+        return super()._effect_of(profile, access, seen, places)
 
     def _not_held(self, profile: str, row: Mapping[str, str]) -> CannotEnforce | None:
         if row.get("transparent-proxy") not in ("yes", "true"):

@@ -8,10 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import UnreadableError
-from agent.connectors.routeros import menus
-from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_of, rows_value
+from agent.connectors.routeros import interfaces, menus
+from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_of, rows_value, texts_of
 from agent.connectors.routeros.errors import NO_MENU, TrapError
-from agent.connectors.routeros.firewall import WIDE, garden_lists, is_wide
+from agent.connectors.routeros.firewall import garden_lists, source_lists
 from agent.connectors.routeros.live_sessions import (
     BEGAN_S,
     BEGINNINGS,
@@ -22,10 +22,12 @@ from agent.connectors.routeros.live_sessions import (
     by_owner,
     names,
 )
+from agent.connectors.routeros.matching import WIDE, Ruleset, is_wide
 from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
+from agent.connectors.routeros.rulesets import ruleset_value
 from agent.connectors.routeros.values import RouterKind, normalise
 from agent.connectors.routeros.ways_session import read_ways
-from agent.model import ABSENT, Absent
+from agent.model import ABSENT
 from agent.reasons import TargetReason
 
 if TYPE_CHECKING:
@@ -51,7 +53,10 @@ _LISTS: Final = {
     RouterResource.MEMBERS: "/ip/firewall/address-list",
     RouterResource.MEMBERS6: "/ipv6/firewall/address-list",
 }
-_POOLS: Final = {RouterResource.POOLS: ("/ip/pool", "ranges"), RouterResource.POOLS6: ("/ipv6/pool", "prefix")}
+_POOLS: Final[Mapping[RouterResource, Sequence[str]]] = {
+    RouterResource.POOLS: ("/ip/pool", "ranges", "next-pool"),
+    RouterResource.POOLS6: ("/ipv6/pool", "prefix"),
+}
 _HELD: Final = {
     RouterResource.HELD: (
         ("/ppp/active", "PPP session", "name", ("address",), ""),
@@ -73,6 +78,7 @@ _PLACES: Final = {
 """Where an owner of connections has its addresses of now: the menu, the owner's property, those of the addresses."""
 _BEGINNINGS: Final = {began: active for active, began in BEGINNINGS.items()}
 _COUNTERS: Final = frozenset({"bytes", "packets"})
+_TRACKING: Final = ("enabled", "loose-tcp-tracking")
 _QUEUE: Final = (
     "name",
     "target",
@@ -120,7 +126,7 @@ class Readers:
             **{resource: partial(self._rules, path) for resource, path in _RULES.items()},
             **{resource: partial(self._members, path) for resource, path in _LISTS.items()},
             **{resource: partial(self._listed, path) for resource, path in _LISTED.items()},
-            **{resource: partial(self._pools, *where) for resource, where in _POOLS.items()},
+            **{resource: partial(self._pools, where) for resource, where in _POOLS.items()},
             **{resource: partial(self._held, resource) for resource in _HELD},
         }
 
@@ -296,21 +302,38 @@ class Readers:
 
     async def _rules(self, path: str, api: RouterApi, version: Version, _: Sequence[str]) -> dict[str, Value]:
         # Every matcher counts, also one that this version of ours does not know: so without .proplist.
-        rows = (await self._ask(api, f"{path}/print")).rows
-        kept = [{k: v for k, v in row.items() if k not in _COUNTERS and not k.startswith(".")} for row in rows]
-        gardens = sorted(garden_lists(kept))
-        wide: set[str] = set()
-        if gardens:
-            lists = await self._members(_LISTS[_LISTS_OF[path]], api, version, gardens)
-            wide = {name for name, entries in lists.items() if not isinstance(entries, Absent) and is_wide(entries)}
-        for row in kept:
+        menu = _Menus(api, self._timeout_s)
+        rules = _plain((await self._ask(api, f"{path}/print")).rows)
+        raw = _plain(await menu.rows(path.replace("/filter", "/raw"), ()))
+        lists, gardens = source_lists((*rules, *raw)), garden_lists((*rules, *raw))
+        entries = await self._entries_of(path, api, version, sorted(lists | gardens))
+        wide = {name for name in gardens if is_wide(entries[name])}
+        for row in (*rules, *raw):
             if row.get("dst-address-list", "").removeprefix("!") in wide:
                 row[WIDE] = "true"
-        return {ALL: rows_value((f"{n}", row) for n, row in enumerate(kept, start=1))}
+        used = {name for row in (*rules, *raw) for name, text in row.items() if text}
+        tracking = _plain(await menu.rows("/ip/firewall/connection/tracking", _TRACKING))
+        ruleset = Ruleset(
+            filter=rules,
+            raw=raw,
+            interface_lists=await interfaces.lists(menu) if used & interfaces.BY_NAME else None,
+            # of a list that is a destination only it counts whether it is a place
+            members={name: entries[name] for name in lists},
+            ways_out=await interfaces.ways_out(menu, path) if used & interfaces.OUT else None,
+            tracking=tracking[0] if tracking else None,
+        )
+        return {ALL: ruleset_value(ruleset)}
 
-    async def _pools(self, path: str, prop: str, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
-        rows = await self.print(api, path, ("name", prop), "name", ())
-        return {ALL: {row.get("name", ""): row.get(prop, "") for row in rows} or ABSENT}
+    async def _entries_of(
+        self, path: str, api: RouterApi, version: Version, lists: Sequence[str]
+    ) -> Mapping[str, Mapping[str, str]]:
+        found = await self._members(_LISTS[_LISTS_OF[path]], api, version, lists) if lists else {}
+        return {name: texts_of(found[name]) if name in found else {} for name in lists}
+
+    async def _pools(self, where: Sequence[str], api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        path, prop, *more = where
+        rows = await self.print(api, path, ("name", prop, *more), "name", ())
+        return {ALL: _with_next(rows, prop) or ABSENT}
 
     async def _held(self, resource: RouterResource, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         found: dict[str, str] = {}
@@ -364,3 +387,43 @@ class Readers:
     async def _aaa(self, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         rows = (await self._ask(api, "/ppp/aaa/print")).rows
         return {ALL: {k: v for k, v in rows[0].items() if not k.startswith(".")} if rows else ABSENT}
+
+
+class _Menus:
+    """Prints the menus of one router: implements `interfaces.AsksMenu`."""
+
+    def __init__(self, api: RouterApi, timeout_s: float) -> None:
+        self._api, self._timeout_s = api, timeout_s
+
+    async def rows(self, path: str, proplist: Collection[str], *query: str) -> Sequence[_Row]:
+        words = (f"=.proplist={','.join(proplist)}",) if proplist else ()
+        try:
+            return (await self._api.call(f"{path}/print", *words, *query, timeout_s=self._timeout_s)).rows
+        except TrapError as err:
+            if NO_MENU in err.message:
+                return ()
+            raise
+
+    async def count(self, path: str, *query: str) -> int:
+        answer = await self._api.call(f"{path}/print", "=count-only=", *query, timeout_s=self._timeout_s)
+        told = answer.done.get("ret", "")
+        return int(told) if told.isdecimal() else len(answer.rows)
+
+
+def _plain(rows: Sequence[_Row]) -> list[dict[str, str]]:
+    """Return rows without ids and counters."""
+    return [{k: v for k, v in row.items() if k not in _COUNTERS and not k.startswith(".")} for row in rows]
+
+
+def _with_next(pools: Sequence[_Row], prop: str) -> dict[str, str]:
+    """Return the ranges of each pool, with those of the pools that it goes on to when it is full."""
+    by_name = {row.get("name", ""): row for row in pools}
+    found = {}
+    for name in by_name:
+        chain: list[str] = []
+        following = name
+        while following in by_name and following not in chain:
+            chain.append(following)
+            following = by_name[following].get("next-pool", "")
+        found[name] = ",".join(filter(None, (by_name[one].get(prop, "") for one in chain)))
+    return found

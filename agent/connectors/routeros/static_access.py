@@ -23,6 +23,7 @@ from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, Network, RouterResource, Tables, address
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.readiness import ADDRESS, MADE_UP, example
+from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.static_addresses import addresses_of, families, refuse_moving, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_lists import SeenAll, StaticLists
@@ -46,9 +47,9 @@ class StaticAccess:
         """Take the access mapping."""
         self.target = method.target
         self._method = method
-        self._tables = Tables()
-        self._lists = StaticLists(method.target, method.suspended_list, self._tables)
-        self._queue = StaticQueue(method, self._tables)
+        self._rulesets = Rulesets()
+        self._lists = StaticLists(method.target, method.suspended_list, self._rulesets)
+        self._queue = StaticQueue(method, Tables(), self._rulesets)
 
     def example(self) -> Example | None:
         """Return a subscriber with one IPv4 address, where a list suspends; None where a queue of its own does."""
@@ -179,7 +180,7 @@ class StaticAccess:
 
     def _list_of(self, enforce: Enforcement) -> StaticLists:
         """Return the list of when it was planned, whatever the configuration says by now."""
-        return StaticLists(self.target, enforce.expect["list"], self._tables)
+        return StaticLists(self.target, enforce.expect["list"], self._rulesets)
 
     def _decisive(self, mine: Collection[Network], shaped: Shaped | None) -> tuple[Address, ...]:
         """Return the rows that say of a subscriber that nothing needs to be written."""

@@ -16,7 +16,6 @@ from agent.connectors.routeros.addresses import (
     COPIES,
     Network,
     RouterResource,
-    Tables,
     address,
     entry_key,
     member,
@@ -24,8 +23,10 @@ from agent.connectors.routeros.addresses import (
     touching,
 )
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
-from agent.connectors.routeros.firewall import Confined, LetOut, Ruleset, keeps_in, keeps_out
+from agent.connectors.routeros.firewall import LetOut, keeps_in, keeps_out, without_cuts
+from agent.connectors.routeros.matching import Confined, Ruleset
 from agent.connectors.routeros.reasons import RouterReason
+from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.static_addresses import Family, families, family_of, of_family, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_text import entry_text, list_after
@@ -46,9 +47,9 @@ def rules_at(target: str, family: Family) -> Address:
 class StaticLists:
     """One list of suspended addresses, of both families, on one router."""
 
-    def __init__(self, target: str, name: str, tables: Tables) -> None:
+    def __init__(self, target: str, name: str, rulesets: Rulesets) -> None:
         """Take the router's target, the list's name ("": there is nothing to do), and the rules as last seen."""
-        self._target, self._name, self._tables = target, name, tables
+        self._target, self._name, self._rulesets = target, name, rulesets
 
     # --- what is read ---
 
@@ -94,7 +95,9 @@ class StaticLists:
         for one in mine:
             for name in texts_of(seen[self._listed(one)].value):
                 kept = (
-                    None if name == self._name else keeps_in(self._rules(family_of(one), seen), _confined((one,), name))
+                    None
+                    if name == self._name
+                    else without_cuts(keeps_in(self._rules(family_of(one), seen), _confined((one,), name)))
                 )
                 if kept is not None and not isinstance(kept, LetOut):
                     why = f"{spelt(one)} is also in list {name}, and {kept.text}: lift that entry first"
@@ -157,9 +160,9 @@ class StaticLists:
         """Return by which rules, a family each, the list's members are kept in; or that they are not."""
         texts = []
         for family in families(mine):
-            found = keeps_in(self._rules(family, seen), _confined(of_family(family, mine), self._name))
+            found = without_cuts(keeps_in(self._rules(family, seen), _confined(of_family(family, mine), self._name)))
             if isinstance(found, LetOut):
-                return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"IPv{family.version}: {found.text}")
+                return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"IPv{family.version}: {found.advice}")
             texts.append(f"IPv{family.version} {found.text}")
         return texts
 
@@ -179,9 +182,7 @@ class StaticLists:
         kept = self.kept(mine, seen)
         if isinstance(kept, CannotEnforce):
             return kept
-        out = [
-            keeps_out(self._tables.rows(rules_at(self._target, family), seen), self._name) for family in families(mine)
-        ]
+        out = [keeps_out(self._rules(family, seen).filter, self._name) for family in families(mine)]
         return list_after(kept, mine, from_outside=any(isinstance(one, LetOut) for one in out))
 
     # --- judging ---
@@ -219,7 +220,7 @@ class StaticLists:
         return Judgement(Enforced.YES, ProofReason.SEEN, f"{' · '.join(map(spelt, mine))} not in {self._name}")
 
     def _rules(self, family: Family, seen: SeenAll) -> Ruleset:
-        return Ruleset(self._tables.rows(rules_at(self._target, family), seen))
+        return self._rulesets.at(rules_at(self._target, family), seen)
 
     def _entry(self, one: Network) -> Address:
         resource: RouterResource = family_of(one).entry

@@ -16,8 +16,9 @@ from agent.connectors.base import CannotEnforce, Enforced, Judgement
 from agent.connectors.routeros import fasttrack, queues
 from agent.connectors.routeros.addresses import ALL, COPIES, Network, RouterResource, Tables, address, member
 from agent.connectors.routeros.comment_marker import marked
-from agent.connectors.routeros.firewall import Rule
+from agent.connectors.routeros.matching import Rule
 from agent.connectors.routeros.reasons import RouterReason
+from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.static_addresses import Family, families, of_family, spelt
 from agent.connectors.routeros.static_flows import flows_of, open_now
 from agent.connectors.routeros.static_lists import SeenAll, rules_at
@@ -59,9 +60,9 @@ class ShapedNow:
 class StaticQueue:
     """The queues of one access method on one router."""
 
-    def __init__(self, method: StaticMethod, tables: Tables) -> None:
+    def __init__(self, method: StaticMethod, tables: Tables, rulesets: Rulesets) -> None:
         """Take the access mapping, and the queues and rules as last seen."""
-        self._tables = tables
+        self._tables, self._rulesets = tables, rulesets
         self._target, self._name = method.target, method.name
         self._limits = {tariff: _limit(text) for tariff, text in method.tariffs.items()}
         self._suspended = _limit(method.suspended_limit)
@@ -227,7 +228,7 @@ class StaticQueue:
         return Judgement(Enforced.YES, ProofReason.SEEN, told)
 
     def _rules(self, family: Family, seen: SeenAll) -> Sequence[Rule]:
-        return self._tables.rows(rules_at(self._target, family), seen)
+        return self._rulesets.at(rules_at(self._target, family), seen).filter
 
     def _queues(self, seen: SeenAll) -> Sequence[queues.Queue]:
         return self._tables.rows(address(self._target, RouterResource.QUEUES, ALL), seen)

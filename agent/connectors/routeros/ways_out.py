@@ -414,11 +414,15 @@ def _rules(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[WayOut]:
     return list(dict.fromkeys(found))
 
 
+_ELSEWHERE: Final = ("", "input", "output", "prerouting")
+"""Chains that no packet through the router meets in filter; `rulesets` lists raw's rules, and more, behind them."""
+
+
 def _accepts(rules: Sequence[Row], lists: Collection[str]) -> Iterable[tuple[int, Row]]:
     """Yield the accepts that members of the lists may meet before they are dropped, with their numbers."""
     for number, rule in enumerate(rules):  # as /ip/firewall/filter/print numbers them
         chain, action = rule.get("chain", ""), rule.get("action", "accept")
-        if "true" in (rule.get("disabled"), rule.get("invalid")) or chain in ("input", "output"):
+        if "true" in (rule.get("disabled"), rule.get("invalid")) or chain in _ELSEWHERE:
             continue
         if chain == "forward" and action in ("drop", "reject", "tarpit") and rule.get("src-address-list") in lists:
             return

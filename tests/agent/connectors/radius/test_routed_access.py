@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from ipaddress import IPv4Network, IPv6Network
 from types import MappingProxyType
 
 import pytest
@@ -525,3 +526,57 @@ def test_on_one_router_alone_only_its_rules_count() -> None:
     assert isinstance(refused := alone["routeros/bng-2"], CannotEnforce)
     assert refused == both.plan(SUSPEND, SERVICE, seen)
     assert not any("bng-2" in a for a in both.on_devices()["routeros/bng-1"].reads(SERVICE, {}))
+
+
+# --- a suspension by an address of the garden, without any list ---
+
+GARDEN = replace(METHOD, suspended_reply={"Framed-Pool": "garden"}, garden4=(IPv4Network("100.127.0.0/16"),))
+GARDEN_DROP = {"chain": "forward", "action": "drop", "src-address": "100.127.0.0/16"}
+ACCEPT = {"chain": "forward", "action": "accept"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "why"),
+    [
+        ((ACCEPT,), "bng-1: rule 0 (action=accept) may let it out"),
+        ((), "no rule of chain forward drops all of src-address=100.127.0.0/16"),
+        (({**GARDEN_DROP, "src-address": "100.127.0.0/17"},), "no rule of chain forward drops all"),
+        (({**GARDEN_DROP, "in-interface": "all-ppp"},), ""),
+        (({"chain": "forward", "action": "accept", "src-address": "10.0.0.0/24"}, GARDEN_DROP, ACCEPT), ""),
+    ],
+)
+def test_a_garden_without_a_list_is_judged_by_its_addresses(rules: Sequence[Mapping[str, str]], why: str) -> None:
+    found = recipe(method=GARDEN).plan(SUSPEND, SERVICE, seen_of(rules=rules))
+    if why:
+        assert isinstance(found, CannotEnforce)
+        assert why in found.detail
+        return
+    assert isinstance(found, AccessPlan)
+    assert "rules above FastTrack checked: bng-1 bng-2" in found.display["after"]
+    in_garden = {**SESSION, "ip": "100.127.0.9"}
+    by_radius = Judgement(Enforced.YES, "garden", "100.127.0.9 in the garden")
+    proven = recipe(Inner(by_radius), GARDEN)
+    assert found.enforce is not None
+    assert proven.judge(found.enforce, seen_of([in_garden], rules=rules), []) == by_radius
+    for gone in ((), (ACCEPT, *rules)):  # the rules of when it was planned are no longer there
+        assert proven.judge(found.enforce, seen_of([in_garden], rules=gone), []).enforced is Enforced.NO
+
+
+def test_the_rules_of_ipv6_count_for_a_garden_of_ipv6() -> None:
+    method = replace(GARDEN, garden6=(IPv6Network("2001:db8:ff00::/40"),))
+    drop6 = {"chain": "forward", "action": "drop", "src-address": "2001:db8:ff00::/40"}
+    for rules6, planned in (((drop6,), True), ((ACCEPT, drop6), False), ((), False)):
+        seen = seen_of(rules=(GARDEN_DROP,))
+        for router in ("bng-1", "bng-2"):
+            value = rows_value((str(n), rule) for n, rule in enumerate(rules6))
+            seen[Address(f"routeros/{router}/ipv6/filter/all")] = Seen(value, 0)
+        assert isinstance(recipe(method=method).plan(SUSPEND, SERVICE, seen), AccessPlan) is planned
+
+
+def test_a_policy_without_list_and_garden_says_that_the_rules_are_not_checked() -> None:
+    found = recipe(method=replace(GARDEN, garden4=())).plan(SUSPEND, SERVICE, seen_of(rules=(ACCEPT,)))
+    assert isinstance(found, AccessPlan)
+    assert "not checked: the routers' rules" in found.display["after"]
+    assert found.enforce is not None
+    inferred = recipe(method=replace(GARDEN, garden4=()))
+    assert inferred.judge(found.enforce, seen_of([SESSION], rules=(ACCEPT,)), []).enforced is Enforced.NO

@@ -159,6 +159,33 @@ def test_a_comment_says_of_a_suspended_secret_that_it_is_so_by_us() -> None:
     assert upgrade.do[0].after == {**secret, "profile": "home50"}
 
 
+POOLED = {**PROFILES, "suspended": {"name": "suspended", "remote-address": "garden"}}
+BY_POOL = [("1", {"chain": "forward", "action": "drop", "src-address": "10.9.0.0/24"})]
+
+
+@pytest.mark.parametrize(("ranges", "kept"), [("10.9.0.10-10.9.0.99", True), ("10.9.0.10-10.9.1.99", False)])
+def test_a_profile_without_a_list_is_judged_by_its_pool(ranges: str, kept: bool) -> None:
+    recipe, seen = PppAccess(METHOD), seen_of(profiles=POOLED, rules=BY_POOL)
+    assert list(recipe.reads(SERVICE, seen)) == [at("ip/pools", "all")]
+    seen[at("ip/pools", "all")] = Seen({"garden": ranges}, NOW_S)
+    found = recipe.plan(SUSPEND, SERVICE, seen)
+    if kept:
+        assert "rule 0 (action=drop src-address=10.9.0.0/24)" in plan_of(found).display["after"]
+    else:
+        refused(found, "no-list", f"no rule of chain forward drops all of src-address={ranges}")
+
+
+@pytest.mark.parametrize(("place", "verdict"), [("10.9.0.17", Enforced.YES), ("100.64.0.9", Enforced.NO)])
+def test_a_session_without_a_list_is_judged_by_its_address(place: str, verdict: Enforced) -> None:
+    seen = seen_of(profiles=POOLED, rules=BY_POOL)
+    seen[at("ip/pools", "all")] = Seen({"garden": "10.9.0.10-10.9.0.99"}, NOW_S)
+    plan = plan_of(PppAccess(METHOD).plan(SUSPEND, SERVICE, seen))
+    assert plan.enforce is not None
+    now = seen_of(SUSPENDED, [("0x82", {**SESSION, "address": place})], POOLED, BY_POOL)
+    now[at("ppp/began", "amina.h")] = Seen({"0x82": str(NOW_S + 5)}, NOW_S)
+    assert PppAccess(METHOD).judge(plan.enforce, now, []).enforced is verdict
+
+
 def test_restore_needs_no_rules() -> None:
     assert plan_of(planned(RESTORE, secret=SUSPENDED, rules=[])).steps
 
@@ -212,9 +239,11 @@ def test_refusals_of_a_profile_that_keeps_nobody_in() -> None:
     refused(planned(profiles={**PROFILES, "suspended": ABSENT}), "no-such-profile", "suspended")
     refused(planned(RESTORE, secret=SUSPENDED, profiles={**PROFILES, "home20": ABSENT}), "no-such-profile", "home20")
     refused(planned(rules=[]), "list-without-rule", "no rule")
-    refused(planned(profiles=suspended(**{"address-list": "suspended,nobody"})), "list-without-rule", "nobody")
+    refused(planned(profiles=suspended(**{"address-list": "nobody,others"})), "list-without-rule", "nobody")
     for row in ({}, {"rate-limit": "64k/64k"}, {"remote-address": "garden"}):
         refused(planned(profiles=suspended(**row)), "no-list", "no address-list")
+    outside = suspended(**{"remote-address": "10.9.0.1"})
+    refused(planned(profiles=outside), "no-list", "no address-list", "no rule")
     pool = {"address-list": "suspended", "dhcpv6-pd-pool": "v6"}
     refused(planned(profiles=suspended(**pool)), "ipv6-not-held", "dhcpv6-pd-pool")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.connectors.routeros.fasttrack import lists_asked, takes
-from agent.connectors.routeros.firewall import Rule
+from agent.connectors.routeros.matching import Rule
 
 MINE = [ip_network("192.0.2.7")]
 FAST = "action=fasttrack-connection connection-state=established,related"

@@ -6,17 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.firewall import (
-    Confined,
-    KeptIn,
-    LetOut,
-    Rule,
-    Ruleset,
-    garden_lists,
-    is_wide,
-    keeps_in,
-    keeps_out,
-)
+from agent.connectors.routeros.firewall import KeptIn, LetOut, garden_lists, keeps_in, keeps_out, without_cuts
+from agent.connectors.routeros.matching import Confined, Rule, Ruleset, is_wide
 
 
 def rules(*lines: str) -> list[Rule]:
@@ -83,7 +74,7 @@ def test_kept_in(lines: tuple[str, ...]) -> None:
         ("action=drop src-address-list=!suspended",),
         (f"{DROP} protocol=tcp",),
         (f"{DROP} dst-port=80",),
-        (f"{DROP} connection-state=new",),
+        (f"{DROP} connection-state=established",),
         (f"{DROP} in-interface=ether2",),
         (f"{DROP} dst-address=10.0.0.0/8",),
         (f"{DROP} dst-address=!0.0.0.0/0",),
@@ -106,9 +97,6 @@ def test_no_rule_drops_them_all(lines: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     "above",
     [
-        FASTTRACK,
-        f"{FASTTRACK} hw-offload=true",
-        ACCEPT_OPEN,
         "action=accept",
         "action=accept src-address-list=suspended",
         "action=accept src-address-list=suspended protocol=tcp",
@@ -144,6 +132,25 @@ def test_what_stands_above_lets_them_out(above: str) -> None:
     assert isinstance(found, LetOut), found
     assert "may let it out" in found.text
     assert (found.rule, "rule " in found.mend) == (found.text.partition(" (")[0], True)
+
+
+@pytest.mark.parametrize(
+    ("lines", "flows", "mend"),
+    [
+        ((FASTTRACK, DROP), "rule 0", "move rule 1 above rule 0"),
+        ((f"{FASTTRACK} hw-offload=true", DROP), "rule 0", "move rule 1 above rule 0"),
+        ((ACCEPT_OPEN, DROP), "rule 0", "move rule 1 above rule 0"),
+        ((f"{DROP} connection-state=new",), "the end", "remove connection-state=new from rule 0"),
+        ((f"{DROP} connection-state=new", ACCEPT_OPEN), "rule 1", "remove connection-state=new from rule 0"),
+    ],
+)
+def test_only_connections_that_were_open_before_pass(lines: tuple[str, ...], flows: str, mend: str) -> None:
+    found = judged(rules(*lines))
+    assert isinstance(found, KeptIn)
+    assert (found.open_flows.startswith(flows), found.mend) == (True, mend)
+    refused = without_cuts(found)
+    assert isinstance(refused, LetOut)
+    assert (refused.rule, refused.mend) == (flows if flows.startswith("rule") else "", mend)
 
 
 def test_what_comes_from_outside() -> None:

@@ -15,6 +15,7 @@ from agent.connectors.base import DriftedError, LostError, NotSentError, Reach, 
 from agent.connectors.routeros import readers
 from agent.connectors.routeros.addresses import RouterResource, rows_of
 from agent.connectors.routeros.connector import RouterosConnector
+from agent.connectors.routeros.rulesets import ruleset_of
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
 from agent.model import (
     ABSENT,
@@ -124,8 +125,10 @@ async def test_sessions_lists_and_rules() -> None:
         assert await value_of(session, at("ip/members", "suspended")) == {"10.0.0.9": "dynamic"}
         assert await value_of(session, at("ip/members", "vip")) == {"10.0.0.9": "static"}
         assert await value_of(session, at("ip/members", "off")) is ABSENT
-        rules = rows_of(await value_of(session, at("ip/filter", "all")))
-        assert [r["src-address-list"] for r in rules.values()] == ["suspended"]
+        found = ruleset_of(await value_of(session, at("ip/filter", "all")))
+        assert [r["src-address-list"] for r in found.filter] == ["suspended"]
+        assert (found.raw, found.members, found.ways_out) == ((), {"suspended": {"10.0.0.9": "dynamic"}}, None)
+        assert found.tracking == {"enabled": "auto", "loose-tcp-tracking": "true"}
         assert await value_of(session, at("online", "all")) == {"amina.h": "1"}
         began = await value_of(session, at("ppp/began", "amina.h"))
         assert not isinstance(began, Absent)

@@ -264,7 +264,7 @@ def test_no_suspension_without_rules_of_both_families() -> None:
     world.entries = dict(OURS)
     assert plan_of(world.plan(RESTORE)).steps
     world.rules, world.rules6 = [FAST, DROP], [DROP]
-    refused(world.plan(SUSPEND), "list-without-rule", "IPv4", "may let it out")
+    refused(world.plan(SUSPEND), "list-without-rule", "IPv4", "carry on", "move rule 1 above rule 0")
 
 
 def test_entries_that_are_not_to_be_worked_with() -> None:

@@ -1,0 +1,133 @@
+"""What rules mean by interfaces: the members of interface lists, and the interfaces of the default routes.
+
+Both are read where rules name interfaces, and None is what cannot be told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Final, Protocol
+
+from agent.connectors.routeros.addresses import networks
+from agent.connectors.routeros.matching import ALL_PPP, DYNAMIC
+
+OUT: Final = frozenset({"out-interface", "out-interface-list", "connection-nat-state"})
+"""Matchers for which the ways out are to be known."""
+BY_NAME: Final = OUT | {"in-interface", "in-interface-list"}
+"""Matchers for which the interface lists are to be known."""
+_BUILT_IN: Final = frozenset({"all", "none", "dynamic", "static"})
+_DEFAULT: Final = {"/ip": ("0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1"), "/ipv6": ("::/0", "::/1", "8000::/1", "2000::/3")}
+"""Destinations of default routes, also of those in two halves, as VPN clients make them."""
+_ROUTE: Final = ("dst-address", "gateway", "immediate-gw", "gateway-status", "disabled", "blackhole", "type", "bgp")
+
+Row = Mapping[str, str]
+
+
+class AsksMenu(Protocol):
+    """Prints a menu of one router; no rows where the router has no such menu."""
+
+    async def rows(self, path: str, proplist: Collection[str], *query: str) -> Sequence[Row]:
+        """Return the rows that a query chooses; all without one."""
+        ...
+
+    async def count(self, path: str, *query: str) -> int:
+        """Return how many rows a query chooses."""
+        ...
+
+
+async def lists(router: AsksMenu) -> Mapping[str, frozenset[str]]:
+    """Return the interfaces of each list, and as `all-ppp` those that PPP servers always have.
+
+    A list that a PPP profile puts its sessions in has the interface `<ppp>` too. A list made of built-in ones is left
+    out.
+    """
+    named = await router.rows("/interface/list", ("name", "include", "exclude"))
+    members = await router.rows("/interface/list/member", ("list", "interface", "disabled"))
+    profiles = await router.rows("/ppp/profile", ("name", "interface-list"))
+    known = await router.rows("/interface", ("name", "type"), "?dynamic=false")
+    own: dict[str, set[str]] = {row.get("name", ""): set() for row in named if row.get("name") not in _BUILT_IN}
+    for row in members:
+        if row.get("disabled") != "true":
+            own.setdefault(row.get("list", ""), set()).add(row.get("interface", ""))
+    for row in profiles:
+        if row.get("interface-list"):
+            own.setdefault(row["interface-list"], set()).add(f"{DYNAMIC}ppp>")
+    made = {row.get("name", ""): (_words(row, "include"), _words(row, "exclude")) for row in named}
+    found = {name: held for name in own if (held := _resolved(name, own, made, ())) is not None}
+    fixed = (row.get("name", "") for row in known if row.get("type", "").endswith("-in"))
+    return {**found, ALL_PPP: frozenset(name for name in fixed if not name.startswith(DYNAMIC))}
+
+
+async def ways_out(router: AsksMenu, path: str) -> frozenset[str] | None:
+    """Return the interfaces of the default routes of a family; None: some cannot be told, or BGP knows other ways."""
+    family = path[: path.index("/", 1)]
+    places_of = [f"?dst-address={place}" for place in _DEFAULT[family]]
+    found_routes = await router.rows(f"{family}/route", _ROUTE, *places_of, *["?#|"] * (len(places_of) - 1))
+    rows = [row for row in found_routes if row.get("disabled") != "true"]
+    if await router.count(f"{family}/route", "?bgp=true") > sum(row.get("bgp") == "true" for row in rows):
+        return None
+    defaults = [row for row in rows if not _goes_nowhere(row)]
+    places = await router.rows(f"{family}/address", ("address", "interface", "disabled")) if defaults else ()
+    found = [name for row in defaults for name in _interfaces(row, places)]
+    return frozenset(found) if found and all(found) else None
+
+
+def _resolved(
+    name: str,
+    own: Mapping[str, set[str]],
+    made: Mapping[str, tuple[Sequence[str], Sequence[str]]],
+    above: tuple[str, ...],
+) -> frozenset[str] | None:
+    include, exclude = made.get(name, ((), ()))
+    if name in above or _BUILT_IN & {*include, *exclude}:
+        return None
+    held = set(own.get(name, ()))
+    for other in include:
+        more = _resolved(other, own, made, (*above, name))
+        if more is None:
+            return None
+        held |= more
+    for other in exclude:
+        less = _resolved(other, own, made, (*above, name))
+        if less is None:
+            return None
+        held -= less
+    return frozenset(held)
+
+
+def _words(row: Row, prop: str) -> Sequence[str]:
+    return tuple(filter(None, row.get(prop, "").split(",")))
+
+
+def _goes_nowhere(route: Row) -> bool:
+    return ("blackhole" in route and route["blackhole"] != "false") or route.get("type", "unicast") != "unicast"
+
+
+def _interfaces(route: Row, places: Sequence[Row]) -> Iterator[str]:
+    """Yield the interface of each gateway of a route; "": it cannot be told."""
+    told = [text for prop in ("immediate-gw", "gateway-status") for text in _words(route, prop)]
+    for text in told or _words(route, "gateway"):
+        # 192.0.2.1%ether1, `192.0.2.1 reachable via  ether1`, `pppoe-out1 reachable`, pppoe-out1, 192.0.2.1
+        via = re.search(r"(?:%| via +)(\S+)", text)
+        gateway = text.split(" ")[0]
+        yield via[1] if via else _connected(gateway, places) if _is_address(gateway) else gateway
+
+
+def _connected(gateway: str, places: Sequence[Row]) -> str:
+    """Return the interface on whose network a gateway is; "": on none."""
+    inside = networks(gateway)
+    for place in places:
+        net = networks(place.get("address", ""))
+        if place.get("disabled") != "true" and net and inside and net[0].overlaps(inside[0]):
+            return place.get("interface", "")
+    return ""
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

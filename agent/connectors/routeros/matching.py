@@ -1,0 +1,390 @@
+"""Which of a suspended subscriber's packets to the internet does a rule match: surely, and perhaps. Pure.
+
+A packet is its protocol, destination port, connection state, source address and the interface that it leaves by, each
+an axis of `packet_sets`. What is no axis matches none, all or some of the packets. DNS and ICMP are left out of
+them: they pass in every suspension, and the preview names them as ways out. So are packets to a place: a pay page's
+address or list, which is not the internet.
+
+* What cannot be told matches perhaps, never surely.
+* A matcher that is not known here may match anything.
+* A list that a rule fills as packets come is not what it was when it was read.
+
+Source: RouterOS manual, "Common Firewall Matchers and Actions" and "Packet Flow".
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from agent.connectors.routeros.addresses import networks
+from agent.connectors.routeros.packet_sets import Box, Spans, both, less, spans
+
+Rule = Mapping[str, str]
+
+PPP: Final = "ppp"
+"""`Confined.interface` of a session whose interface is made at the login."""
+ALL_PPP: Final = "all-ppp"
+"""In a rule: any PPP interface. In `Ruleset.interface_lists`: those PPP servers' interfaces that always exist."""
+DYNAMIC: Final = "<"
+"""How the names of interfaces begin that are made at a login: `<pppoe-amina.h>`."""
+WIDE: Final = "dst-address-list-wide"
+"""A property that whoever reads the rules adds: `true` where the list of `dst-address-list` `is_wide`."""
+PLACE_MAX: Final = {4: 2 ** (32 - 8), 6: 2 ** (128 - 32)}
+"""Addresses that a pay page's network or list has at most: 10.0.0.0/8, a provider's /32; chosen arbitrarily."""
+SILENT: Final = frozenset(
+    {
+        "chain",
+        "action",
+        "comment",
+        "disabled",
+        "invalid",
+        "dynamic",
+        "log",
+        "log-prefix",
+        "reject-with",
+        "jump-target",
+        "hw-offload",
+        "address-list",
+        "address-list-timeout",
+        "bytes",
+        "packets",
+        WIDE,
+    }
+)
+"""Properties of a rule that do not say what it matches."""
+_FILLS: Final = frozenset({"add-src-to-address-list", "add-dst-to-address-list"})
+_TCP, _UDP = 6, 17
+_PROTOCOLS: Final = {
+    "icmp": 1, "igmp": 2, "ipencap": 4, "tcp": _TCP, "udp": _UDP, "dccp": 33, "ipv6-encap": 41, "gre": 47,
+    "ipsec-esp": 50, "ipsec-ah": 51, "icmpv6": 58, "ospf": 89, "ipip": 94, "etherip": 97, "pim": 103, "vrrp": 112,
+    "l2tp": 115, "sctp": 132, "udp-lite": 136,
+}  # fmt: skip
+_DNS: Final = ((53, 53), (853, 853))
+_STATES: Final = ("new", "established", "related", "invalid", "untracked")
+_WITH_PORTS: Final = spans(((_TCP, _TCP), (_UDP, _UDP)))
+_ICMP: Final = ((1, 1), (58, 58))
+
+
+class Axis(enum.IntEnum):
+    """The place of each set in a box."""
+
+    PROTOCOL = 0
+    PORT = 1
+    STATE = 2
+    SOURCE = 3
+    WAY = 4
+
+
+PROTOCOLS: Final = spans(((0, 255),))
+PORTS: Final = spans(((0, 65535),))
+STATES: Final = spans(((0, len(_STATES) - 1),))
+
+
+def states(*names: str) -> Spans:
+    """Return connection states as a set on their axis."""
+    return spans((_STATES.index(name), _STATES.index(name)) for name in names)
+
+
+class Sure(enum.Enum):
+    """How many of the packets a matcher fits that is no axis."""
+
+    NONE = "none"
+    SOME = "some"
+    ALL = "all"
+
+
+_TURNED: Final = {Sure.NONE: Sure.ALL, Sure.SOME: Sure.SOME, Sure.ALL: Sure.NONE}
+
+
+@dataclass(frozen=True, slots=True)
+class Confined:
+    """How a suspended subscriber will look on a router.
+
+    `lists`: the address lists that it is a member of. `addresses`: its fixed addresses, or the prefixes or ranges of
+    the pool that it gets one from; empty: not known. `interface`: where its packets come in: `ppp` for a session's
+    dynamic interface, else an interface's name; "": not known. `joins`: the interface lists that its session's
+    interface is put in at the login.
+    """
+
+    lists: frozenset[str] = frozenset()
+    addresses: tuple[str, ...] = ()
+    interface: str = ""
+    joins: frozenset[str] = frozenset()
+
+    @property
+    def text(self) -> str:
+        """The subscriber for people: `list suspended`, else its addresses."""
+        return f"list {', '.join(sorted(self.lists))}" if self.lists else ", ".join(self.addresses)
+
+    @property
+    def matcher(self) -> str:
+        """The matcher of a rule that is about this subscriber only."""
+        if self.lists:
+            return f"src-address-list={min(self.lists)}"
+        return f"src-address={','.join(self.addresses)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """One family's rules as a router has them, and what they refer to. None: not read.
+
+    `filter`, `raw`: all rules in their order, each with its properties as RouterOS prints them. `interface_lists`: the
+    interfaces of each. `members`: entries of address lists, entry -> `dynamic` or `static`, of those that were read.
+    `ways_out`: the interfaces of the default routes. `tracking`: the settings of connection tracking.
+    """
+
+    filter: Sequence[Rule]
+    raw: Sequence[Rule] | None = None
+    interface_lists: Mapping[str, frozenset[str]] | None = None
+    members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    ways_out: frozenset[str] | None = None
+    tracking: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """The packets that a rule matches perhaps, and among them those that it matches surely; None: none."""
+
+    may: Box | None
+    must: Box | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one matcher says: of an axis, or of all packets alike."""
+
+    axis: Axis | None
+    may: Spans = ()
+    must: Spans = ()
+    sure: Sure = Sure.SOME
+
+
+_SOME: Final = _Part(None)
+
+
+def is_on(rule: Rule) -> bool:
+    """Tell whether a rule is neither disabled nor invalid."""
+    return "true" not in (rule.get("disabled"), rule.get("invalid"))
+
+
+def fills(rules: Iterable[Rule]) -> frozenset[str]:
+    """Return the address lists that rules add to as packets come."""
+    return frozenset(rule.get("address-list", "") for rule in rules if rule.get("action") in _FILLS and is_on(rule))
+
+
+def is_wide(entries: Iterable[str]) -> bool:
+    """Tell whether an address list holds so much that it is no garden: by its entries' addresses, as RouterOS has them.
+
+    A name counts for nothing: RouterOS lists the addresses that it found for it.
+    """
+    held = {4: 0, 6: 0}
+    for text in entries:
+        for network in networks(text):
+            held[network.version] += network.num_addresses
+    return any(held[version] > most for version, most in PLACE_MAX.items())
+
+
+class Matcher:
+    """Matches the rules of a ruleset with the packets of one subscriber."""
+
+    def __init__(self, ruleset: Ruleset, confined: Confined) -> None:
+        """Take the rules with what they refer to, and the subscriber."""
+        self._ruleset, self._confined = ruleset, confined
+        self._ways = tuple(sorted(ruleset.ways_out or ()))
+        self._known = any(networks(text) for text in confined.addresses)
+        sources = _sources(confined.addresses) if self._known else spans(((0, 0),))
+        ways = spans(((0, max(len(self._ways) - 1, 0)),))
+        self._all: Box = (PROTOCOLS, PORTS, STATES, sources, ways)
+        self._judges: Mapping[str, Callable[[str, Rule], _Part]] = {
+            "protocol": self._protocol,
+            "dst-port": self._port,
+            "connection-state": self._state,
+            "src-address": self._source,
+            "src-address-list": self._source_list,
+            "out-interface": self._out_interface,
+            "out-interface-list": self._out_list,
+            "in-interface": self._in_interface,
+            "in-interface-list": self._in_list,
+            "dst-address": self._destination,
+            "dst-address-list": self._destination_list,
+            "dst-address-type": self._kind_of_address,
+            "src-address-type": self._kind_of_address,
+            "connection-nat-state": self._nat_state,
+            "ipsec-policy": self._ipsec,
+        }
+        """By matcher; any other matches perhaps."""
+        self._filled = fills((*ruleset.filter, *(ruleset.raw or ())))
+
+    def packets(self, in_states: Spans) -> list[Box]:
+        """Return all of the subscriber's packets to the internet that have one of these states."""
+        sources, ways = self._all[Axis.SOURCE], self._all[Axis.WAY]
+        others = less(PROTOCOLS, spans((*_WITH_PORTS, *_ICMP)))
+        return [
+            (_WITH_PORTS, less(PORTS, _DNS), in_states, sources, ways),
+            (others, PORTS, in_states, sources, ways),
+        ]
+
+    def match(self, rule: Rule) -> Matched:
+        """Return which packets a rule matches."""
+        may, must, surely = list(self._all), list(self._all), True
+        for name, value in rule.items():
+            if name in SILENT or not value or name.startswith("."):
+                continue
+            judge, text = self._judges.get(name), value.removeprefix("!")
+            part = judge(text, rule) if judge else _SOME
+            if text != value:
+                part = self._turned(part)
+            if part.axis is not None:
+                may[part.axis] = both(may[part.axis], part.may)
+                must[part.axis] = both(must[part.axis], part.must)
+            elif part.sure is Sure.NONE:
+                return Matched(None, None)
+            else:
+                surely = surely and part.sure is Sure.ALL
+        return Matched(tuple(may) if all(may) else None, tuple(must) if surely and all(must) else None)
+
+    def _turned(self, part: _Part) -> _Part:
+        if part.axis is None:
+            return _Part(None, sure=_TURNED[part.sure])
+        everything = self._all[part.axis]
+        return _Part(part.axis, less(everything, part.must), less(everything, part.may))
+
+    # --- axes ---
+
+    def _protocol(self, text: str, _: Rule) -> _Part:
+        number = int(text) if text.isdecimal() else _PROTOCOLS.get(text)
+        if number is None or number > PROTOCOLS[-1][1]:
+            return _Part(Axis.PROTOCOL, PROTOCOLS, ())
+        found = spans(((number, number),))
+        return _Part(Axis.PROTOCOL, found, found)
+
+    def _port(self, text: str, rule: Rule) -> _Part:
+        pairs = [part.partition("-")[::2] for part in text.split(",")]
+        if rule.get("protocol") not in ("tcp", "udp", "6", "17") or not all(
+            low.isdecimal() and (high.isdecimal() or not high) for low, high in pairs
+        ):
+            return _Part(Axis.PORT, PORTS, ())
+        found = spans((int(low), int(high or low)) for low, high in pairs)
+        return _Part(Axis.PORT, found, found)
+
+    def _state(self, text: str, _: Rule) -> _Part:
+        words = text.split(",")
+        if not all(word in _STATES for word in words):
+            return _Part(Axis.STATE, STATES, ())
+        found = states(*words)
+        return _Part(Axis.STATE, found, found)
+
+    def _source(self, text: str, _: Rule) -> _Part:
+        theirs = [network for part in text.split(",") for network in networks(part)]
+        if not self._known or not theirs:
+            return self._of_sources((), everything=True)
+        return self._of_sources(_sources(text.split(",")))
+
+    def _source_list(self, name: str, _: Rule) -> _Part:
+        everything = self._all[Axis.SOURCE]
+        if name in self._confined.lists:
+            return _Part(Axis.SOURCE, everything, everything)
+        entries = self._ruleset.members.get(name)
+        if entries is None or name in self._filled:
+            return self._of_sources((), everything=True)
+        if not entries:
+            return _Part(Axis.SOURCE, (), ())
+        if not self._known:
+            return self._of_sources((), everything=True)
+        stays = [text for text, how in entries.items() if how == "static"]
+        return _Part(Axis.SOURCE, both(everything, _sources(entries)), both(everything, _sources(stays)))
+
+    def _of_sources(self, found: Spans, *, everything: bool = False) -> _Part:
+        whole = self._all[Axis.SOURCE]
+        return (
+            _Part(Axis.SOURCE, whole, ()) if everything else _Part(Axis.SOURCE, both(whole, found), both(whole, found))
+        )
+
+    def _out_interface(self, name: str, _: Rule) -> _Part:
+        return self._of_ways(lambda way: Sure.ALL if way == name else Sure.SOME if name == ALL_PPP else Sure.NONE)
+
+    def _out_list(self, name: str, _: Rule) -> _Part:
+        held = (self._ruleset.interface_lists or {}).get(name)
+        if name in ("all", "none"):
+            return _Part(None, sure=Sure.ALL if name == "all" else Sure.NONE)
+        if held is None:
+            return _Part(Axis.WAY, self._all[Axis.WAY], ())
+        return self._of_ways(lambda way: Sure.ALL if way in held else Sure.NONE)
+
+    def _of_ways(self, judge: Callable[[str], Sure]) -> _Part:
+        if not self._ways:
+            return _Part(Axis.WAY, self._all[Axis.WAY], ())
+        found = [judge(way) for way in self._ways]
+        may = spans((n, n) for n, how in enumerate(found) if how is not Sure.NONE)
+        return _Part(Axis.WAY, may, spans((n, n) for n, how in enumerate(found) if how is Sure.ALL))
+
+    # --- what is true of all packets alike ---
+
+    def _in_interface(self, name: str, _: Rule) -> _Part:
+        mine = self._confined.interface
+        if mine == PPP:
+            if name == ALL_PPP:
+                return _Part(None, sure=Sure.ALL)
+            fixed = (self._ruleset.interface_lists or {}).get(ALL_PPP, frozenset())
+            return _Part(None, sure=Sure.SOME if name.startswith(DYNAMIC) or name in fixed else Sure.NONE)
+        if not mine or name == ALL_PPP:
+            return _SOME
+        return _Part(None, sure=Sure.ALL if name == mine else Sure.NONE)
+
+    def _in_list(self, name: str, _: Rule) -> _Part:
+        lists, mine = self._ruleset.interface_lists or {}, self._confined.interface
+        if name in ("all", "none"):
+            return _Part(None, sure=Sure.ALL if name == "all" else Sure.NONE)
+        if mine == PPP:
+            fixed = lists.get(ALL_PPP, frozenset())
+            if name in ("dynamic", "static"):
+                return _Part(None, sure=Sure.SOME if fixed else Sure.ALL if name == "dynamic" else Sure.NONE)
+            if name in self._confined.joins:
+                return _Part(None, sure=Sure.ALL)
+            held = lists.get(name)
+            outside = held is not None and not held & fixed and not any(one.startswith(DYNAMIC) for one in held)
+            return _Part(None, sure=Sure.NONE) if outside else _SOME
+        if not mine or name not in lists:
+            return _SOME
+        return _Part(None, sure=Sure.ALL if mine in lists[name] else Sure.NONE)
+
+    def _destination(self, text: str, _: Rule) -> _Part:
+        theirs = [network for part in text.split(",") for network in networks(part)]
+        if any(network.prefixlen == 0 for network in theirs):
+            return _Part(None, sure=Sure.ALL)
+        return _SOME if not theirs or is_wide(text.split(",")) else _Part(None, sure=Sure.NONE)
+
+    def _destination_list(self, name: str, rule: Rule) -> _Part:
+        wide = rule.get(WIDE) == "true" or name in self._filled or is_wide(self._ruleset.members.get(name, ()))
+        return _SOME if wide else _Part(None, sure=Sure.NONE)
+
+    def _kind_of_address(self, text: str, _: Rule) -> _Part:
+        # a host on the internet, or a subscriber, is neither the router itself nor a broadcast
+        return _Part(None, sure=Sure.ALL if "unicast" in text.split(",") else Sure.NONE)
+
+    def _nat_state(self, text: str, rule: Rule) -> _Part:
+        """Judge the kind of NAT; a port forward takes what comes in from outside, where no subscriber is."""
+        if text == "dstnat" and self._ways and self._from_outside(rule):
+            return _Part(None, sure=Sure.NONE)
+        return _SOME
+
+    def _from_outside(self, rule: Rule) -> bool:
+        name = rule.get("in-interface-list", "")
+        held = (self._ruleset.interface_lists or {}).get(name, frozenset()) | {rule.get("in-interface", "")} - {""}
+        return bool(held) and "!" not in name and held <= set(self._ways)
+
+    def _ipsec(self, text: str, _: Rule) -> _Part:
+        # what is in a tunnel of the router's goes to that tunnel's other end, and comes from there
+        return _Part(None, sure=Sure.NONE) if text.endswith(",ipsec") else _SOME
+
+
+def _sources(texts: Iterable[str]) -> Spans:
+    """Return addresses as a set; IPv4 and IPv6 do not touch."""
+    return spans(
+        ((network.version << 128) + int(network[0]), (network.version << 128) + int(network[-1]))
+        for text in texts
+        for network in networks(text)
+    )

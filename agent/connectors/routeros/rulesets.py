@@ -1,0 +1,93 @@
+"""A router's rules and what they refer to as one value, `ip/filter/all`, so that both are of one moment. Pure.
+
+Its rows: the filter rules first, by their numbers from 1; then by key what was read beside them:
+
+* `raw N`: the raw rules; `interfaces LIST`: a list's interfaces; `members LIST`: an address list's entries, with
+  `dynamic` or `static`; `ways`: the interfaces of the default routes; `tracking`: the settings of connection tracking.
+* `read`: which of `raw`, `interfaces` and `ways` were read, since one without rows has no key here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from agent.connectors.routeros.addresses import rows_of, rows_value
+from agent.connectors.routeros.matching import Ruleset
+from agent.model import Address, Seen, Value
+
+_READ: Final = "read"
+_KNOWN_MAX: Final = 64
+"""Values that are kept taken apart; chosen arbitrarily, some megabytes."""
+_RAW, _INTERFACES, _MEMBERS, _WAYS, _TRACKING = "raw", "interfaces", "members", "ways", "tracking"
+
+
+def ruleset_value(ruleset: Ruleset) -> Value:
+    """Return the value of a ruleset."""
+    return rows_value(_rows(ruleset))
+
+
+def ruleset_of(value: Value) -> Ruleset:
+    """Return the ruleset of such a value; a value of filter rules alone is one of which nothing else was read."""
+    rows = rows_of(value)
+    parts: dict[str, dict[str, Mapping[str, str]]] = {_RAW: {}, _INTERFACES: {}, _MEMBERS: {}}
+    for key, row in rows.items():
+        kind, _, name = key.partition(" ")
+        if kind in parts:
+            parts[kind][name] = row
+    read = rows.get(_READ, {})
+    interfaces = {name: frozenset(row.values()) for name, row in parts[_INTERFACES].items()}
+    return Ruleset(
+        filter=tuple(row for key, row in rows.items() if key.isdecimal()),
+        raw=tuple(parts[_RAW].values()) if _RAW in read else None,
+        interface_lists=interfaces if _INTERFACES in read else None,
+        members=parts[_MEMBERS],
+        ways_out=frozenset(rows.get(_WAYS, {}).values()) if _WAYS in read else None,
+        tracking=rows.get(_TRACKING),
+    )
+
+
+class Rulesets:
+    """The rulesets of values, taken apart once: a preview asks for the same rules for each subscriber."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._known: dict[int, tuple[Value, Ruleset]] = {}
+
+    def at(self, where: Address, seen: Mapping[Address, Seen]) -> Ruleset:
+        """Return the ruleset that was read there."""
+        return self.of(seen[where].value)
+
+    def of(self, value: Value) -> Ruleset:
+        """Return the ruleset of a value."""
+        known = self._known.get(id(value))
+        if known is None or known[0] is not value:
+            while len(self._known) >= _KNOWN_MAX:
+                del self._known[next(iter(self._known))]
+            known = self._known[id(value)] = (value, ruleset_of(value))
+        return known[1]
+
+
+def _rows(ruleset: Ruleset) -> Iterator[tuple[str, Mapping[str, str]]]:
+    yield from _numbered("", ruleset.filter)
+    yield from _numbered(f"{_RAW} ", ruleset.raw or ())
+    for name, interfaces in (ruleset.interface_lists or {}).items():
+        yield f"{_INTERFACES} {name}", _listed(interfaces)
+    for name, entries in ruleset.members.items():
+        yield f"{_MEMBERS} {name}", entries
+    if ruleset.ways_out is not None:
+        yield _WAYS, _listed(ruleset.ways_out)
+    if ruleset.tracking is not None:
+        yield _TRACKING, ruleset.tracking
+    found = {_RAW: ruleset.raw, _INTERFACES: ruleset.interface_lists, _WAYS: ruleset.ways_out}
+    read = {what: "yes" for what, value in found.items() if value is not None}
+    if read:
+        yield _READ, read
+
+
+def _numbered(prefix: str, rules: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, Mapping[str, str]]]:
+    return ((f"{prefix}{number}", rule) for number, rule in enumerate(rules, start=1))
+
+
+def _listed(names: frozenset[str]) -> Mapping[str, str]:
+    return {str(number): name for number, name in enumerate(sorted(names))}
