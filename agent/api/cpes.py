@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from agent.api.call import ApiCall, CallerRole, Route
+from typing import Final
+
+from agent.api.call import ApiCall, CallerRole, Route, number
 from agent.cpe.desk import CpeDesk
 from agent.cpe.planner import NO_ACS
 from agent.cpe_model.known import Acceptance
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
-from agent.runtime.http import Response
+from agent.runtime.http import Response, StreamResponse
+
+MOST_SESSIONS: Final = 10
+MOST_S: Final = 600
 
 
 def _desk(call: ApiCall) -> CpeDesk:
@@ -43,6 +48,16 @@ async def _refresh(call: ApiCall) -> Response:
     return Response(200, {"problems": list(problems), **_desk(call).shown(_desk(call).find(cpe.name))})
 
 
+async def _trace(call: ApiCall) -> StreamResponse:
+    query = call.request.query
+    sessions = number(query.get("sessions", "1"), "sessions")
+    timeout_s = number(query.get("timeout_s", "60"), "timeout_s")
+    if not 1 <= sessions <= MOST_SESSIONS or not 1 <= timeout_s <= MOST_S:
+        expected = f"expected 1 to {MOST_SESSIONS} sessions and a timeout of 1 to {MOST_S} s"
+        raise HttpError(400, HttpReason.BAD_REQUEST, expected)
+    return StreamResponse(_desk(call).trace(_desk(call).find(call.values[0]), sessions, timeout_s))
+
+
 async def _decide(call: ApiCall) -> Response:
     r = call.body()
     trust, service = r.text("trust"), r.text("service") if r.has("service") else None
@@ -73,6 +88,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/cpes/{name}", CallerRole.OPERATOR, "", "the CPE, as last known", _show),
     Route("GET", "/v1/cpes/{name}/values", CallerRole.OPERATOR, "", "parameters, as last known", _values),
     Route("POST", "/v1/cpes/{name}/refresh", CallerRole.OPERATOR, "names, timeout_s", "problems, the CPE", _refresh),
+    Route("GET", "/v1/cpes/{name}/trace", CallerRole.OPERATOR, "sessions, timeout_s", "messages as they come", _trace),
     Route("POST", "/v1/cpes/{name}/decide", CallerRole.OPERATOR, "trust, service, forget", "the CPE", _decide),
     Route("POST", "/v1/cpes/{name}/clear", CallerRole.OPERATOR, "", "cleared", _clear),
     Route("GET", "/v1/cpe-matrix", CallerRole.OPERATOR, "", "a row for each model and workflow", _matrix),

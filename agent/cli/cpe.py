@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Final, cast
@@ -13,6 +14,8 @@ import typer
 from agent.cli import change, client
 from agent.cli.client import Json, ListOutput, call_list, call_object, fail, print_json, print_list
 from agent.model import age_text
+from agent.runtime import http_client
+from agent.runtime.errors import ClientError, NotRunningError
 from trust.cpe_settings import BASELINE, ROTATE, read_settings
 from trust.errors import MalformedError
 from trust.render import neutralise
@@ -114,6 +117,38 @@ def refresh(
     print("\nnothing was written on it")
     if found["problems"]:
         raise typer.Exit(client.FAILED)
+
+
+@app.command()
+def trace(
+    cpe: Ref,
+    sessions: Annotated[int, typer.Option("--sessions", min=1, max=10, help="How many sessions to show")] = 1,
+    timeout_s: Annotated[int, typer.Option("--timeout", min=1, max=600, help="How long to wait, seconds")] = 300,
+    as_json: AsJson = False,
+) -> None:
+    """Show the messages of a CPE's next sessions as they come, without secrets. Nothing is kept, nothing is asked."""
+    at = f"{_path(cpe)}/trace?{urlencode({'sessions': sessions, 'timeout_s': timeout_s})}"
+    last: Json = {"sessions_left": sessions}
+    try:
+        with http_client.stream(client.socket_path(), "GET", at, timeout_s=30.0) as (status, lines):
+            for line in lines:
+                if status >= 400:
+                    client.refuse(status, line)
+                last = cast("Json", line)
+                print(json.dumps(last, ensure_ascii=False) if as_json else _traced(last), flush=True)
+    except NotRunningError as err:
+        fail(f"the agent is not running: {err}", client.FAILED)
+    except ClientError as err:
+        fail(str(err), client.FAILED)
+    if last["sessions_left"] or last.get("cut"):
+        raise typer.Exit(client.FAILED)
+
+
+def _traced(message: Json) -> str:
+    """Return a message of a trace for the screen; markup of one line is broken between elements."""
+    head = {"cpe": "CPE →", "acs": f"← ACS {message['status']}"}.get(str(message["sender"]), "—")
+    text = str(message["text"]).replace("><", ">\n<") or "(empty)"
+    return "\n".join([head, *(f"    {neutralise(line)}" for line in text.splitlines() if line.strip())])
 
 
 @app.command()

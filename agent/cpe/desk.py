@@ -7,8 +7,8 @@ act on it, so it is in the log with who did it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import trio
@@ -21,7 +21,7 @@ from agent.cpe.intake import CpeIntake, select
 from agent.cpe.reasons import CpeSkipReason
 from agent.cpe.store import CpeStore, DecideCpe, KeepBreaker
 from agent.cpe_model.breaker import TaskSignature
-from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
+from agent.cpe_model.known import Acceptance, CachedParameter, Cpe, TracedMessage
 from agent.cpe_model.manager import CpeManager
 from agent.cpe_model.matrix import Matrix, Model, Workflow, WorkflowEvidence, WorkflowResult, render
 from agent.cpe_model.profiles import CpeProfile
@@ -36,6 +36,8 @@ from agent.store.errors import RefusedCommandError
 REFRESH_S: Final = 170.0
 """How long a look waits for a CPE: it is asked to call in, and may be training its line."""
 SHOWN: Final = 5000
+TRACE_WAITING: Final = 256
+"""Messages of a trace that wait to be taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,36 @@ class CpeDesk:
             f"{cpe.name} did not call in within {timeout_s:.0f} s{how}", reason=TargetReason.NOT_ON_THE_LINE
         )
 
+    async def trace(self, cpe: Cpe, sessions: int, timeout_s: float) -> AsyncGenerator[object, None]:
+        """Yield each message of a CPE's next sessions, without secrets; the last one has `sessions_left` 0."""
+        send, receive = trio.open_memory_channel[TracedMessage](TRACE_WAITING)
+
+        def told(message: TracedMessage) -> None:
+            try:
+                send.send_nowait(message)
+            except trio.ClosedResourceError:
+                pass
+            except trio.WouldBlock:
+                send.close()  # it ends, rather than having a gap
+
+        deadline = trio.current_time() + timeout_s
+        try:
+            with self.manager.traced(cpe.name, sessions, told):
+                while True:
+                    message = None
+                    with trio.move_on_at(deadline):
+                        message = await receive.receive()
+                    if message is None:
+                        yield _trace_end(f"{cpe.name} had no more to say within {timeout_s:.0f} s")
+                        return
+                    yield asdict(message)
+                    if not message.sessions_left:
+                        return
+        except trio.EndOfChannel:
+            yield _trace_end("the messages came faster than they were taken")
+        except UnreadableError as err:
+            yield _trace_end(str(err))
+
     # --- what people decide
 
     async def decide(
@@ -219,6 +251,10 @@ class CpeDesk:
         record = self.recorder.record(None, {"what": "cpe", "cpe": cpe.name, "cleared": len(tripped), "by": who})
         await self.store.run(KeepBreaker(cpe.name, breaker.rows(), record))
         return len(tripped)
+
+
+def _trace_end(why: str) -> object:
+    return {**asdict(TracedMessage("", 0, why, 0)), "cut": True}
 
 
 def _value(profile: CpeProfile | None, path: str, known: CachedParameter, now_s: int) -> dict[str, object]:

@@ -167,6 +167,20 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
+class TracedMessage:
+    """One line of a trace: a message of a session, or the end of one. `text`: without secrets, which are masked.
+
+    `sender`: `cpe`, `acs`, or "" for the session's end. `status`: of an HTTP answer, else 0. `sessions_left`: that the
+    trace goes on for; 0: it is over.
+    """
+
+    sender: str
+    status: int
+    text: str
+    sessions_left: int
+
+
+@dataclass(frozen=True, slots=True)
 class Pending:
     """Secrets that a SetParameterValues sets: path -> commitment. `key`: the ParameterKey that proves it was done."""
 

@@ -5,12 +5,14 @@ The domain plans in paths, rows and effects (`addresses`, `effects`); how they g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from agent.cpe_model.baseline import Baseline
 from agent.cpe_model.breaker import Breaker
+from agent.cpe_model.known import TracedMessage
 from agent.cpe_model.profiles import SHIPPED, ProfileBook
 
 
@@ -67,6 +69,14 @@ class CpeManager(Protocol):
 
     def last_trouble(self, name: str) -> str | None:
         """Return a sentence on the trouble in a CPE's last session; None: there was none since the start."""
+        ...
+
+    def traced(self, name: str, sessions: int, told: Callable[[TracedMessage], None]) -> AbstractContextManager[None]:
+        """Tell of each message of a CPE's next sessions inside the block.
+
+        Raises:
+            UnreadableError: too many traces run.
+        """
         ...
 
     def breaker(self, name: str) -> Breaker:

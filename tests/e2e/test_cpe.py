@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from agent.cli.outcome import outcome_text
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
-from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name
+from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name, until
 from tests.e2e.site import ApiRefusedError, Json, state_of
 from tests.e2e.test_routers import ref
 from tests.people import plan_of
@@ -93,6 +94,27 @@ async def test_a_secret_is_accepted_and_never_shown(at: CpeSite, tmp_path: Path)
     assert cpe.device.tree.get("Device.WiFi.AccessPoint.1.Security.KeyPassphrase") == "correct horse battery"
     for path in tmp_path.rglob("agent.db*"):
         assert b"correct horse" not in path.read_bytes()
+
+
+async def test_the_next_session_is_traced_on_the_command_line(at: CpeSite) -> None:
+    cpe = await at_home(at)
+    await until(lambda: not cpe.device.in_session)
+    typed: list[Any] = []
+
+    async def trace() -> None:
+        typed.append(await at.site.files.type("cpe", "trace", "LAB0001"))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trace)
+        await until(lambda: bool(at.acs.fleet._traces))
+        await cpe.call_in("2 PERIODIC")
+    (done,) = typed
+    assert done.code == 0, done
+    lines = done.out.splitlines()
+    assert lines[0] == "CPE →"
+    assert {"← ACS 200", "← ACS 204", "    <EventCode>2 PERIODIC</EventCode>"} <= set(lines)
+    assert lines[-2:] == ["—", "    the session is over"]
+    assert at.acs.fleet._traces == []
 
 
 async def test_several_parameters_go_together_or_not_at_all(at: CpeSite) -> None:

@@ -26,7 +26,7 @@ from agent.connectors.cwmp.stun import StunServer
 from agent.connectors.cwmp.stun_listener import serve_stun
 from agent.cpe_model.breaker import Breaker
 from agent.cpe_model.effects import EFFECTS
-from agent.cpe_model.known import CpeBook, Credentials
+from agent.cpe_model.known import CpeBook, Credentials, TracedMessage
 from agent.cpe_model.manager import CpeTerms, ImageFile
 from agent.model import Target
 from agent.reasons import TargetReason
@@ -150,6 +150,14 @@ class CwmpConnector:
     def last_trouble(self, name: str) -> str | None:
         """Return a sentence on the trouble in a CPE's last session; None: there was none since the start."""
         return self.fleet.last_trouble(name)
+
+    def traced(self, name: str, sessions: int, told: Callable[[TracedMessage], None]) -> AbstractContextManager[None]:
+        """Tell of each message of a CPE's next sessions inside the block.
+
+        Raises:
+            UnreadableError: too many traces run.
+        """
+        return self.fleet.traced(name, sessions, told)
 
     def breaker(self, name: str) -> Breaker:
         """Return the circuit breaker of a CPE."""

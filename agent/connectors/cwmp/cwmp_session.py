@@ -48,6 +48,8 @@ class CwmpSession:
         self.session, self.address = session, address
         self.name = ""
         """Whose session it is, once an Inform said so."""
+        self.begun = False
+        """Whether its first POST was answered."""
         self.ended: Ended | None = None
         """How it ended, where it did so by what was said in it, or by time."""
         self.over = trio.Event()

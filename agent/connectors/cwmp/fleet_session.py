@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import trio
@@ -34,12 +35,14 @@ from agent.connectors.cwmp.faults import AcsFault, refusal
 from agent.connectors.cwmp.identity import cpe_id, target_id
 from agent.connectors.cwmp.line_session import Offer, known
 from agent.connectors.cwmp.listener import Proof
+from agent.connectors.cwmp.reasons import CwmpReason
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.stun import Binding
 from agent.connectors.cwmp.stun_listener import StunSocket
+from agent.connectors.cwmp.traces import masked_untrusted
 from agent.cpe_model import limits as model_limits
 from agent.cpe_model.addresses import name_of
-from agent.cpe_model.known import Acceptance, Called, Cpe, CpeBook, Credentials
+from agent.cpe_model.known import Acceptance, Called, Cpe, CpeBook, Credentials, TracedMessage
 from agent.cpe_model.presentable import presentable
 from agent.reasons import TargetReason
 from agent.runtime.clock import Clock
@@ -47,6 +50,28 @@ from agent.runtime.supervise import contain
 
 _log = logging.getLogger(__name__)
 _ROOTS = ("Device.", "InternetGatewayDevice.")
+
+
+@dataclass(slots=True)
+class _Trace:
+    """Somebody who wants to see what a CPE says. `call`: the session that is shown now."""
+
+    name: str
+    sessions: int
+    told: Callable[[TracedMessage], None]
+    call: CwmpSession | None = None
+    left_bytes: int = limits.TRACE_BYTES
+    sets: bool = False
+    """Whether the CPE was asked last to set parameters: its fault may repeat one of them."""
+
+    def say(self, sender: str, status: int, text: str) -> None:
+        """Tell of a message; the trace is over with the last one that there is room for."""
+        self.left_bytes -= len(text)
+        if self.left_bytes < 0:
+            self.sessions, text = 0, f"{text[: limits.TRACE_MESSAGE_BYTES]}\nthe trace is full"
+        self.told(TracedMessage(sender, status, text, self.sessions))
+
+
 REQUEST_TIMEOUT_S = 10.0
 REQUESTS_AT_ONCE = 32
 """Connection requests that are under way at once: a campaign waits for thousands of CPE, and sockets are for all."""
@@ -88,6 +113,7 @@ class CpeFleet:
         self._asking: set[str] = set()
         self._troubles: dict[str, str] = {}
         """A sentence on the trouble in the last session of a CPE, by its name; of no more than `limits.TROUBLES`."""
+        self._traces: list[_Trace] = []
         self._ended_well: set[str] = set()
         """CPE whose last session was not cut off: what they say when they try again, they have not said before."""
         self._request_limit = trio.CapacityLimiter(REQUESTS_AT_ONCE)
@@ -281,6 +307,48 @@ class CpeFleet:
     def last_trouble(self, name: str) -> str | None:
         """Return a sentence on the trouble in a CPE's last session; None: there was none since the start."""
         return self._troubles.get(name)
+
+    # --- traces
+
+    @contextmanager
+    def traced(self, name: str, sessions: int, told: Callable[[TracedMessage], None]) -> Iterator[None]:
+        """Tell of each message of a CPE's next sessions inside the block.
+
+        Raises:
+            UnreadableError: too many traces run.
+        """
+        if len(self._traces) >= limits.TRACES:
+            raise UnreadableError(f"{limits.TRACES} traces run already", reason=CwmpReason.MANY_TRACES)
+        trace = _Trace(name, sessions, told)
+        self._traces.append(trace)
+        try:
+            yield
+        finally:
+            self._traces.remove(trace)
+
+    def exchanged(self, call: CwmpSession, body: bytes, status: int, answer: bytes) -> None:
+        """Show a POST and its answer to whoever traces the CPE: from its next Inform on."""
+        for trace in self._traces:
+            if trace.name != call.name:
+                continue
+            if trace.call is not None and trace.call is not call and not call.begun:
+                self.over(trace.call)
+            if trace.sessions <= 0 or (trace.call is None and call.begun):
+                continue
+            trace.call = trace.call or call
+            if trace.call is call:
+                trace.say("cpe", 0, masked_untrusted(body, fault_texts=not trace.sets))
+                trace.sets = b":SetParameterValues>" in answer
+                trace.say("acs", status, masked_untrusted(answer, fault_texts=True))
+        call.begun = True
+
+    def over(self, call: CwmpSession) -> None:
+        """Show the end of a session to whoever traces the CPE."""
+        for trace in self._traces:
+            if trace.call is call and trace.sessions > 0:
+                trace.call, trace.sessions = None, trace.sessions - 1
+                why = endings.trouble(call.ended) if call.ended is not None else "it hung up, or was let go"
+                trace.say("", 0, f"the session is over{f': {why}' if why else ''}")
 
     async def _transferred(self, call: CwmpSession, done: m.TransferComplete) -> None:
         line = self._calls.get(call)

@@ -110,6 +110,17 @@ TROUBLES: Final = 2000
 RETRY_AFTER_S: Final = 60
 """What a CPE that is not let in is told to wait at least, and as much again at random: not all are to come at once."""
 
+# --- traces ---
+
+TRACES: Final = 4
+"""Traces that run at once. Chosen arbitrarily."""
+
+TRACE_MESSAGE_BYTES: Final = 64 << 10
+"""Shown of one message. An Inform has 3 kB, the answer to a read of a table some 20."""
+
+TRACE_BYTES: Final = 1 << 20
+"""Shown by one trace in all; then it is over."""
+
 # --- HTTP authentication ---
 
 HEADER_CHARS: Final = 8192

@@ -76,6 +76,14 @@ class Visit(Protocol):
         """Take note of anything else that a session says, durably."""
         ...
 
+    def exchanged(self, call: CwmpSession, body: bytes, status: int, answer: bytes) -> None:
+        """Take note of a POST, in clear, and of the answer that it is given next."""
+        ...
+
+    def over(self, call: CwmpSession) -> None:
+        """Take note that nothing more of a session comes."""
+        ...
+
 
 @dataclass(slots=True)
 class _Open:
@@ -301,9 +309,11 @@ class Acs:
                 await wire.answer(500, [], close=True)
                 return None
             status, reply_body = answer
+            self._visit.exchanged(opened.call, clear, status, reply_body)
             over = opened.call.session.ended or opened.call.over.is_set()
             if over:
                 self._open.pop(opened.token, None)
+                self._visit.over(opened.call)
             fields: Sequence[tuple[str, str]] = [_XML] if reply_body else []
             if first is not None:
                 fields = [*fields, ("set-cookie", http_text.set_cookie(opened.token, secure=self._config.tls))]
@@ -327,6 +337,7 @@ class Acs:
         self._open.pop(opened.token, None)
         opened.call.hang_up(ended)
         await contain("acs session", lambda: self._visit.event(opened.call, ended), log=_log)
+        self._visit.over(opened.call)
 
     async def _sweep(self) -> None:
         """End sessions that have been silent for too long."""

@@ -9,6 +9,7 @@ class CwmpReason(ExplainedReason):
     """Reasons that only CWMP has."""
 
     BAD_FILE = "bad-file", "The image file is too large or not readable.", "Give another file."
+    MANY_TRACES = "many-traces", "As many traces as may run at once are running.", "End one, or try again later."
     NO_FILE = "no-file", "There is no such image file.", "Put it into the configured folder."
     NO_FILES = "no-files", "This agent serves no image files.", "Configure a folder for them."
     LOGIN_TAKEN = "login-taken", "Another CPE has this user.", "Ask again: another one is made."

@@ -23,9 +23,9 @@ from agent.connectors.cwmp.xml_tree import Element
 from agent.cpe_model.values import UNREADABLE
 
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_.:-]*+"
+TAG: Final = rf"""</?+{_NAME}(?:\s++{_NAME}\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'))*+\s*+/?+>"""
 _TOKEN: Final = re.compile(
-    rf"""</?+{_NAME}(?:\s++{_NAME}\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+'))*+\s*+/?+>"""
-    r"|<|]]>"
+    TAG + r"|<|]]>"
     r"|&(?:\#[0-9]{1,7}+;|\#x[0-9A-Fa-f]{1,6}+;|(?:amp|lt|gt|quot|apos);)?+",
     re.ASCII,
 )

@@ -184,6 +184,8 @@ class Desk:
     holds: bool = False
     informs: list[tuple[CwmpSession, Informed, Proof]] = field(default_factory=list)
     events: list[tuple[CwmpSession, SessionEvent]] = field(default_factory=list)
+    exchanges: list[tuple[CwmpSession, bytes, int, bytes]] = field(default_factory=list)
+    ends: list[CwmpSession] = field(default_factory=list)
     on_inform: Callable[[CwmpSession, Informed], None] = lambda _call, _informed: None
     on_event: Callable[[CwmpSession, SessionEvent], None] = lambda _call, _event: None
 
@@ -198,6 +200,12 @@ class Desk:
         await trio.lowlevel.checkpoint()
         self.events.append((call, event))
         self.on_event(call, event)
+
+    def exchanged(self, call: CwmpSession, body: bytes, status: int, answer: bytes) -> None:
+        self.exchanges.append((call, body, status, answer))
+
+    def over(self, call: CwmpSession) -> None:
+        self.ends.append(call)
 
     @property
     def call(self) -> CwmpSession:
