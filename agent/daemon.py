@@ -40,6 +40,7 @@ from agent.changes.journal.build import Ground
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.judging import DAY_S, JudgeAgain, JudgeTempo
 from agent.changes.planning import build as planning
+from agent.changes.planning import preparation
 from agent.changes.planning.inventory import planners as inventory_planners
 from agent.changes.planning.preview import Pacing, PlanTerms
 from agent.changes.remote import build as remote
@@ -343,7 +344,7 @@ def build(
         made.by_name.values(),
     )
     own = inventory_planners(previewer, config.access, lambda ref: [cpe.name for cpe in cpe_store.of_service(ref)])
-    every = {**cpes.planners, **own}
+    every = {**cpes.planners, **own, **preparation.planners(previewer, made.by_name.values())}
     intake = planning.build_intake(ground, previewer, config.access, importer.doubt, approvals.standings, every)
     sealing, inbox_handler = remote.build(
         ground, log, approvals, intake, wake=worker.poke, refresh_facts=importer.refresh

@@ -54,6 +54,7 @@ class Action(enum.Enum):
     CPE_DIAGNOSE = "cpe-diagnose"
     REMOVE = "remove"
     RENAME_LOGIN = "rename-login"
+    PREPARE = "prepare-device"
 
     @property
     def on_cpe(self) -> bool:

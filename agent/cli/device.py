@@ -9,6 +9,7 @@ from urllib.parse import quote
 import typer
 
 from agent.cli import client
+from agent.cli.change import ask
 from agent.cli.client import Json, ListOutput, call, call_list, call_object, print_json, print_list
 from agent.model import age_text
 from agent.spelling import handle_of
@@ -135,6 +136,29 @@ def ready(
         raise typer.Exit(client.REFUSED if "refused" in states else client.FAILED)
 
 
+@app.command()
+def prepare(
+    name: Name,
+    list_name: Annotated[str, typer.Option("--list", help="The address list of a profile that has none yet")] = "",
+    garden: Annotated[
+        list[str] | None, typer.Option("--garden", help="An address or network that the suspended may reach")
+    ] = None,
+    resolver: Annotated[
+        list[str] | None, typer.Option("--resolver", help="The address of a DNS server that they may ask")
+    ] = None,
+    hold: Annotated[bool, typer.Option("--hold", help="Do not start by itself when approved")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask for the rules, lists and the profile that a router lacks to keep suspended subscribers in; show the preview.
+
+    A change as any other, of class config: nothing is written before it is approved. Only rows are added, in chain
+    forward and for members of the lists alone; `change revert` removes them.
+    """
+    settings = {"list": list_name, "garden": ",".join(garden or []), "resolvers": ",".join(resolver or [])}
+    given = {key: text for key, text in settings.items() if text}
+    ask({"action": "prepare-device", "refs": [name], "settings": given, "hold": hold}, as_json)
+
+
 def _ready_row(one: Json) -> tuple[str, ...]:
     trials = cast("list[Json]", one["trials"])
     tried = [trial for trial in trials if trial["ref"]]
@@ -149,7 +173,7 @@ def _ready_row(one: Json) -> tuple[str, ...]:
 
 
 def _print_trials(one: Json) -> None:
-    """Print each refusal once with what mends it, and everything that was not checked."""
+    """Print each refusal once with what mends it, and every way out."""
     where = f"{one['device'] or '-'} {one['method']}"
     lines: dict[str, None] = {}
     for trial in cast("list[Json]", one["trials"]):

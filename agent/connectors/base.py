@@ -4,6 +4,7 @@ A connector is one folder. It plays any of these roles, each a protocol here, an
 
 * `Changes`: it knows how a service state becomes resources (its access methods, pure), how to read and write resources
   (its sessions, I/O), and how enforcement is judged (pure).
+* `Prepares`: it knows the configuration by which its devices keep suspended subscribers in.
 * `Reads`: its sessions read and do nothing else.
 * `Polls`: it returns values of its targets, again and again.
 * `DeviceFacts`: it reports the state of its devices.
@@ -586,11 +587,55 @@ class Example:
     made_up: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DeviceNeeds:
+    """Configuration of a device that a suspension by an access method rests on.
+
+    `lists`: address lists of suspended subscribers, whom rules must keep in. `profile`: a profile of suspended
+    subscribers, whose lists these are then; `like`: one of active subscribers. `six`: some have IPv6 in those lists.
+    """
+
+    lists: tuple[str, ...] = ()
+    profile: Address | None = None
+    like: Address | None = None
+    six: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareTerms:
+    """A person's choices for a preparation.
+
+    `list_name`: the address list of a profile that has none. `garden`: addresses and networks that suspended
+    subscribers may reach; `resolvers`: the addresses of their DNS servers.
+    """
+
+    list_name: str
+    garden: tuple[str, ...] = ()
+    resolvers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """The steps that make a device ready; none: it is. `look`: people whom it cuts off at once.
+
+    `display` and `rests_on`: see `AccessPlan`.
+    """
+
+    steps: tuple[Step, ...]
+    display: Mapping[str, str]
+    look: str = ""
+    rests_on: tuple[Address, ...] = ()
+
+
 class DeviceMethod(AccessMethod, Protocol):
     """An access method as it acts on one device alone."""
 
     def example(self) -> Example | None:
         """Return an ordinary subscriber of the method, active and offline; None: only a real one can tell."""
+        ...
+
+    def needs(self, services: Collection[Service]) -> DeviceNeeds:
+        """Return the configuration that a suspension rests on there. `services`: all that the method has."""
         ...
 
 
@@ -629,6 +674,31 @@ class Changes(Connector, Protocol):
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         """Listen for devices of `Reach.ARRIVE` and call `arrived` for each session; returns at once for DIAL."""
+        ...
+
+
+@runtime_checkable
+class Prepares(Connector, Protocol):
+    """Role: it knows the configuration by which its devices keep suspended subscribers in. Pure."""
+
+    def preparation_reads(
+        self, target: str, needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: Mapping[Address, Seen]
+    ) -> Collection[Address]:
+        """Return the addresses that `preparation` needs and that `seen` lacks."""
+        ...
+
+    def preparation(
+        self, target: str, needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: Mapping[Address, Seen]
+    ) -> Preparation | CannotEnforce:
+        """Return the steps that make a device ready, or why it cannot be prepared."""
+        ...
+
+    def undo_reads(self, target: str, steps: Sequence[Step]) -> Collection[Address]:
+        """Return the addresses that `undo_refusal` needs."""
+        ...
+
+    def undo_refusal(self, target: str, steps: Sequence[Step], seen: Mapping[Address, Seen]) -> str:
+        """Return why the steps of a preparation cannot be taken back now; "": they can."""
         ...
 
 

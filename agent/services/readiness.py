@@ -43,6 +43,7 @@ class Trial:
     """A suspension as it would be planned now. `ref`: of a service; "": of the example.
 
     `text`: the state afterwards, or the reason that it is refused or not known. `code` and `mend`: of a refusal.
+    `ways_out`: as a preview names them under `OPEN`, and values that were made up.
     """
 
     ref: str
@@ -50,7 +51,7 @@ class Trial:
     text: str
     code: AnyReason | None = None
     mend: str = ""
-    not_checked: tuple[str, ...] = ()
+    ways_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,9 @@ def _trial(method: AccessMethod, service: Service, read: Readings) -> Trial:
     plan = method.plan(ServiceState(Access.SUSPENDED, service.tariff), service, read.seen)
     if isinstance(plan, CannotEnforce):
         return Trial(service.ref, TrialState.REFUSED, plan.detail, plan.reason, _mend(plan.reason))
-    told = tuple(text.removeprefix("not checked: ") for text in plan.display.get(OPEN, "").split("; ") if text)
-    return Trial(service.ref, TrialState.KEPT, plan.display.get("after", ""), not_checked=told)
+    told = plan.display.get(OPEN, "")
+    ways = tuple(told.split("; ")) if told else ()
+    return Trial(service.ref, TrialState.KEPT, plan.display.get("after", ""), ways_out=ways)
 
 
 def _weighed(trials: Collection[Trial], example: Example | None) -> tuple[Trial, ...]:
@@ -171,7 +173,8 @@ def _weighed(trials: Collection[Trial], example: Example | None) -> tuple[Trial,
     if any(trial.state in (TrialState.KEPT, TrialState.REFUSED) for trial in real):
         return real
     return tuple(
-        trial if trial.ref else replace(trial, not_checked=(*trial.not_checked, example.made_up)) for trial in trials
+        trial if trial.ref else replace(trial, ways_out=(*trial.ways_out, f"not checked: {example.made_up}"))
+        for trial in trials
     )
 
 

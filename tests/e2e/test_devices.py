@@ -14,11 +14,13 @@ import trio
 from agent.changes.engine import item
 from agent.connectors.routeros import line
 from lab.router.device import Router
+from tests.agent.connectors.routeros.test_readiness import exported
 from tests.e2e.files import Files, Typed
 from tests.e2e.site import ApiRefusedError, check_log, open_site, state_of
 from tests.e2e.test_routers import ELSEWHERE, LOGIN, ROUTERS, Network, ref, served
 
 READER = "reader-password-of-routers"
+RULES = "/ip/firewall/filter"
 
 
 def users(router: Router) -> None:
@@ -233,3 +235,55 @@ async def test_whether_a_suspension_would_be_kept_is_told_beforehand(tmp_path: P
         assert away.code == 1
         assert "another router answers" in away.out
         assert net.routers["edge-1"].rows("/system/history") == []
+
+
+async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -> None:
+    def without_rule(router: Router) -> None:
+        for row in router.rows(RULES):
+            if row.get("action") != "fasttrack-connection":
+                router.remove(RULES, row[".id"])
+
+    async with network(tmp_path, without_rule) as net:
+        router = net.routers["edge-1"]
+        before = exported(router)
+        assert (await typed(net, "device", "ready", "edge-1")).code == 3
+        with pytest.raises(ApiRefusedError, match="may let it out"):
+            await net.site.ask("suspend", ref(LOGIN))
+
+        said = await typed(net, "device", "prepare", "edge-1", "--garden", "198.51.100.80", "--hold")
+        assert said.code == 0, said.err
+        assert "PREPARE-DEVICE 1 device" in said.out
+        assert "edge-1" in said.out
+        assert "list suspended (IPv4) is dropped but for 198.51.100.80, above rule 0" in " ".join(said.out.split())
+        assert exported(router) == before
+        (listed,) = [c for c in await net.site.call("GET", "/v1/changes") if c["action"] == "prepare-device"]
+        asked = await net.site.show(listed["id"])
+        assert asked["class"] == "config"
+        await net.site.approve(asked, "joseph")
+        assert exported(router) == before
+        await net.site.approve(asked, "lena")
+        await net.site.call("POST", f"/v1/changes/{asked['id']}/apply", {})
+        done = await net.site.wait_end(asked)
+        assert [item["state"] for item in done["items"]] == ["applied"], done["items"]
+        ours = [line for line in exported(router) if line not in before]
+        assert len(ours) == 4
+        assert all("ispagents: " in line for line in ours)
+        assert [line for line in exported(router) if line not in ours] == before
+
+        assert (await typed(net, "device", "ready", "edge-1")).code == 0
+        again = await typed(net, "device", "prepare", "edge-1")
+        assert again.code != 0
+        assert "it has all that its access methods rest on" in again.err
+        assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "applied"
+        assert not net.gets_out(LOGIN)
+        refused = await typed(net, "change", "revert", asked["id"])
+        assert refused.code != 0
+        assert "services are suspended there" in refused.err
+        await net.site.do("restore", ref(LOGIN))
+
+        back = await net.site.ask("revert", change=asked["id"])
+        assert back["class"] == "config"
+        assert [i["state"] for i in (await net.site.apply(back, "joseph", "lena"))["items"]] == ["applied"]
+        assert exported(router) == before
+        nobody = await typed(net, "device", "prepare", "edge-9")
+        assert "there is no router edge-9; configured: edge-1, edge-2" in nobody.err

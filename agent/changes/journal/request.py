@@ -32,7 +32,11 @@ _EVERY = "subscriber"
 SILENT_H = "silent-h"
 """Setting of a disconnect that only closes rows of sessions that are over: how long accounting is silent on them."""
 SILENT_H_MAX = 8760
-_WITH_SETTINGS = (Action.RENAME_LOGIN, Action.DISCONNECT)
+LIST_NAME, GARDEN, RESOLVERS = "list", "garden", "resolvers"
+DEVICE_SETTINGS = frozenset({LIST_NAME, GARDEN, RESOLVERS})
+"""Settings of a device's preparation: the address list of a profile that has none; addresses, comma separated."""
+_OWN_SETTINGS = (Action.RENAME_LOGIN, Action.PREPARE)
+_WITH_SETTINGS = (*_OWN_SETTINGS, Action.DISCONNECT)
 SECRET = "(a secret)"
 """Stands in an intent that is made on the agent's own machine for a secret that was given there."""
 
@@ -128,7 +132,9 @@ def check_ask(ask: Ask) -> None:
         raise RequestError(f"{ask.action.value}: expected what to set, got nothing")
     if ask.action is Action.RENAME_LOGIN and (ask.settings.keys() != {LOGIN} or len(ask.refs) != 1):
         raise RequestError("rename-login: expected one service and its new login")
-    if ask.settings and not ask.action.on_cpe and ask.action is not Action.RENAME_LOGIN:
+    if ask.action is Action.PREPARE and (len(ask.refs) != 1 or ask.on_tariff or ask.exclude or ask.secrets):
+        raise RequestError("prepare-device: expected one router")
+    if ask.settings and not ask.action.on_cpe and ask.action not in _OWN_SETTINGS:
         silent_h_of(ask)
     if ask.action is Action.SET_PLAN and not ask.tariff and not ask.change:
         raise RequestError("expected the tariff to set (--tariff NAME), got none")
@@ -238,7 +244,7 @@ def _payload(intent: Intent) -> tuple[str, bytes]:
 
 
 def _params(ask: Ask) -> Mapping[str, str]:
-    if ask.action.on_cpe or ask.action is Action.RENAME_LOGIN:
+    if ask.action.on_cpe or ask.action in _OWN_SETTINGS:
         return {**ask.settings, **dict.fromkeys(ask.secrets, SECRET)}
     return {"tariff": ask.tariff} if ask.tariff else ask.settings
 

@@ -13,7 +13,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import WARNING, AccessPlan, CannotEnforce, Enforced, Example, Judgement, NetworkState
+from agent.connectors.base import (
+    WARNING,
+    AccessPlan,
+    CannotEnforce,
+    DeviceNeeds,
+    Enforced,
+    Example,
+    Judgement,
+    NetworkState,
+)
 from agent.connectors.radius.access_text import (
     after_text,
     ghost_rows_text,
@@ -154,6 +163,10 @@ class RadiusAccess:
         rows: dict[str, Field] = {"check:Cleartext-Password": SecretRef("00" * 32)}
         rows |= {f"{_GROUP}{group}": _PRIORITY} if group else {}
         return Example(service, {self._user(_EXAMPLE): rows, self._sessions(_EXAMPLE): ABSENT})
+
+    def needs(self, services: Collection[Service]) -> DeviceNeeds:  # noqa: ARG002  it rests on no device
+        """Return nothing: RADIUS alone rests on no device."""
+        return DeviceNeeds()
 
     # --- what is read ---
 

@@ -23,6 +23,7 @@ from agent.connectors.base import (
     CannotEnforce,
     ClosesGhosts,
     DeviceMethod,
+    DeviceNeeds,
     Enforced,
     Example,
     Judgement,
@@ -93,6 +94,10 @@ class RoutedAccess:
     def example(self) -> Example | None:
         """Return the RADIUS access method's."""
         return self._inner.example()
+
+    def needs(self, services: Collection[Service]) -> DeviceNeeds:  # noqa: ARG002  the reply names the lists
+        """Return the lists of the suspended reply."""
+        return DeviceNeeds(self._lists)
 
     # --- what is read ---
 

@@ -15,7 +15,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Example, Judgement, LiveSession, NetworkState
+from agent.connectors.base import (
+    AccessPlan,
+    CannotEnforce,
+    DeviceNeeds,
+    Enforced,
+    Example,
+    Judgement,
+    LiveSession,
+    NetworkState,
+)
 from agent.connectors.routeros.access_text import after_text, now_text, proof_text, rejected_text
 from agent.connectors.routeros.addresses import (
     ALL,
@@ -106,6 +115,14 @@ class ProfileAccess:
         """Return a subscriber with a row of the first tariff's profile, and no session."""
         row = {"name": LOGIN, PROFILE: tariff_of(self._method), DISABLED: "false"}
         return example(self._method, LOGIN, {self._at(self.menus.row, LOGIN): row})
+
+    def needs(self, services: Collection[Service]) -> DeviceNeeds:  # noqa: ARG002  a profile's list holds IPv4 only
+        """Return the suspended profile, and the first tariff's."""
+        if not self._method.suspended_profile:
+            return DeviceNeeds()
+        tariff = tariff_of(self._method)
+        like = self._at(self.menus.profile, tariff) if tariff else None
+        return DeviceNeeds(profile=self._at(self.menus.profile, self._method.suspended_profile), like=like)
 
     # --- what is read ---
 

@@ -5,6 +5,7 @@ commitments. Where several rows have the key, the field `COPIES` says how many: 
 
 * `ppp/secret/NAME`, `ppp/profile/NAME`, `queue/simple/NAME`, `hotspot/user/NAME`, `hotspot/profile/NAME`
 * `dhcp/lease/MAC`: a DHCP lease.
+* `ip/rule/COMMENT`, `ipv6/rule/COMMENT`: a filter rule of ours, by its comment, with its place (`placed_rules`).
 * `ip/list/ADDRESS LIST`, `ipv6/list/PREFIX LIST`: an entry of a firewall address list.
 
 What is running, each a table of rows (`rows_of`) under what it belongs to, and each of them by itself, ABSENT once it
@@ -24,6 +25,7 @@ And what is looked up:
   `dynamic` or `static`.
 * `ip/members/LIST`, `ipv6/members/LIST`: a list's entries that are not disabled, address -> `dynamic` or `static`.
 * `ip/filter/all`, `ipv6/filter/all`: the firewall's filter rules in their order, number -> its properties.
+* `ip/order/all`, `ipv6/order/all`: the texts of the filter rules that are not ours, in their order.
 * `ip/pools/all`, `ipv6/pools/all`: the pools, name -> their ranges.
 * `ip/held/all`, `ipv6/held/all`: addresses and prefixes that somebody has for a while, by a PPP or hotspot session or
   a dynamic lease or binding -> by what.
@@ -88,6 +90,10 @@ class RouterResource(enum.Enum):
     MEMBERS6 = "ipv6/members"
     FILTER = "ip/filter"
     FILTER6 = "ipv6/filter"
+    RULE = "ip/rule"
+    RULE6 = "ipv6/rule"
+    ORDER = "ip/order"
+    ORDER6 = "ipv6/order"
     POOLS = "ip/pools"
     POOLS6 = "ipv6/pools"
     HELD = "ip/held"

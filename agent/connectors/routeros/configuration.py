@@ -115,7 +115,7 @@ KEYS: Final[tuple[Key, ...]] = (
         "config_user",
         USER_OR_EMPTY,
         "",
-        "A user for configuration changes, of which there are none yet: only `device probe` uses it.",
+        "A user for the router's own configuration (`device prepare`); empty: `user` writes that too.",
     ),
     Key("routeros.NAME", "config_secret", SECRET_OR_EMPTY, "", "The name of its password in the vault."),
     Key(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from ipaddress import ip_address, ip_network
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from agent.connectors.base import AddressHolder, DeviceReport, Neighbor, Reach, Session, Traits, UnreadableError
-from agent.connectors.routeros import api_session
+from agent.connectors.routeros import api_session, prepare
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import ALL, RouterResource
 from agent.connectors.routeros.addresses import address as resource_address
@@ -26,12 +26,12 @@ from agent.reasons import TargetReason
 from agent.runtime.clock import boot_time_s
 
 if TYPE_CHECKING:
-    from agent.connectors.base import AccessMethod
+    from agent.connectors.base import AccessMethod, CannotEnforce, DeviceNeeds, Preparation, PrepareTerms
     from agent.connectors.routeros.api_session import RouterApi
     from agent.connectors.routeros.carrier_session import Dial
     from agent.connectors.routeros.rows import Commit
     from agent.connectors.routeros.schema import Credential, RouterosConfig, RouterTarget
-    from agent.model import Address, Value
+    from agent.model import Address, Seen, Step, Value
 
 _IPV6: Final = 6
 WINDOW: Final = 8
@@ -40,7 +40,7 @@ for everybody."""
 
 
 class RouterosConnector:
-    """Implements `agent.connectors.base.Connector`, `DeviceFacts` and `SeesNeighbors`."""
+    """Implements `agent.connectors.base.Changes`, `DeviceFacts`, `Prepares` and `SeesNeighbors`."""
 
     def __init__(
         self,
@@ -120,6 +120,26 @@ class RouterosConnector:
             if _holds(held, address):
                 found.append(AddressHolder(owner, f"a {what} on {place}"))
         return found
+
+    def preparation_reads(
+        self, target: str, needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: Mapping[Address, Seen]
+    ) -> Collection[Address]:
+        """Return rules, profiles and lists."""
+        return prepare.reads(target, needs, terms, seen)
+
+    def preparation(
+        self, target: str, needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: Mapping[Address, Seen]
+    ) -> Preparation | CannotEnforce:
+        """Return the rows that a router lacks."""
+        return prepare.preparation(target, needs, terms, seen)
+
+    def undo_reads(self, target: str, steps: Sequence[Step]) -> Collection[Address]:
+        """Return the members of the lists that the steps' rules drop."""
+        return prepare.undo_reads(target, steps)
+
+    def undo_refusal(self, target: str, steps: Sequence[Step], seen: Mapping[Address, Seen]) -> str:
+        """Return that somebody is in such a list; "": nobody is."""
+        return prepare.undo_refusal(target, steps, seen)
 
     def reports(self) -> Sequence[DeviceReport]:
         """Return what is known of each router, as it was last read; nothing is sent."""

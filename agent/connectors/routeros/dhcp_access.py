@@ -19,7 +19,16 @@ from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Example, Judgement, LiveSession, NetworkState
+from agent.connectors.base import (
+    AccessPlan,
+    CannotEnforce,
+    DeviceNeeds,
+    Enforced,
+    Example,
+    Judgement,
+    LiveSession,
+    NetworkState,
+)
 from agent.connectors.routeros import dhcp_text
 from agent.connectors.routeros.access import REJECTED
 from agent.connectors.routeros.access_text import rejected_text
@@ -70,6 +79,10 @@ class DhcpAccess:
         rate = normalise(RouterKind.RATE_LIMIT, tariff_of(self._method))
         assumed = {self._at(RouterResource.LEASE, MAC): lease | ({RATE: rate} if rate else {})}
         return example(self._method, MAC, assumed, MADE_UP if self._list else "")
+
+    def needs(self, services: Collection[Service]) -> DeviceNeeds:  # noqa: ARG002  a lease is IPv4
+        """Return the list of suspended leases."""
+        return DeviceNeeds((self._list,) if self._list else ())
 
     # --- what is read ---
 

@@ -143,27 +143,30 @@ class RouterLine:
         reached = await self._reach(self._wires[self._read_use])
         return reached.api, reached.version
 
-    async def writing(self) -> tuple[RouterApi, Version]:
+    async def writing(self, use: Use = Use.SERVICE) -> tuple[RouterApi, Version]:
         """Return the open connection for writes and for the look just before one, and the router's version.
+
+        `use`: what is written. Without a user of its own, the configuration is written by that of service changes.
 
         Raises:
             UnreadableError: as `reading`; or our users may not write, which is known before anything was tried.
         """
-        wire = self._wires[Use.SERVICE]
+        use = use if use in self._wires else Use.SERVICE
+        wire = self._wires[use]
         reached = await self._reach(wire)
-        if self._may_not_write():  # as it was on connecting; somebody may have put it right since
-            for use in {self._read_use, Use.SERVICE}:
-                await self._recognise_again(self._wires[use])
+        if self._may_not_write(use):  # as it was on connecting; somebody may have put it right since
+            for one in {self._read_use, use}:
+                await self._recognise_again(self._wires[one])
             reached = await self._reach(wire)
-        if text := self._may_not_write():
+        if text := self._may_not_write(use):
             raise UnreadableError(f"{self.target.id}: {text}: nothing is written", reason=TargetReason.MISSING_POLICY)
         return reached.api, reached.version
 
-    def _may_not_write(self) -> str:
+    def _may_not_write(self, use: Use = Use.SERVICE) -> str:
         """Return why no change can be made by our users, as far as is known by now; "": it can."""
-        rights = self._rights.get(Use.SERVICE)
-        if rights is not None and missing(Use.SERVICE, rights):
-            return missing_text(Use.SERVICE, rights)
+        rights = self._rights.get(use)
+        if rights is not None and missing(use, rights):
+            return missing_text(use, rights)
         return "" if see_alike(self._rights) else unlike_text(self._rights)
 
     def unreadable(self, err: RouterError) -> UnreadableError:

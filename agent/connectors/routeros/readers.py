@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import UnreadableError
-from agent.connectors.routeros import interfaces, menus
+from agent.connectors.routeros import interfaces, menus, placed_rules
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_of, rows_value, texts_of
 from agent.connectors.routeros.errors import NO_MENU, TrapError
 from agent.connectors.routeros.firewall import garden_lists, source_lists
@@ -49,6 +49,9 @@ _Row = Mapping[str, str]
 _Reader = Callable[["RouterApi", "Version", Sequence[str]], Awaitable[Mapping[str, "Value"]]]
 
 _RULES: Final = {RouterResource.FILTER: "/ip/firewall/filter", RouterResource.FILTER6: "/ipv6/firewall/filter"}
+PLACED: Final = {RouterResource.RULE: "/ip/firewall/filter", RouterResource.RULE6: "/ipv6/firewall/filter"}
+"""Menus of rules that are ours, each with a place."""
+_ORDER: Final = {RouterResource.ORDER: RouterResource.RULE, RouterResource.ORDER6: RouterResource.RULE6}
 _LISTS: Final = {
     RouterResource.MEMBERS: "/ip/firewall/address-list",
     RouterResource.MEMBERS6: "/ipv6/firewall/address-list",
@@ -124,6 +127,8 @@ class Readers:
             **{one: partial(self._ones, one) for one in BY_ONE},
             **{resource: partial(self._beginnings, owner) for resource, owner in _BEGINNINGS.items()},
             **{resource: partial(self._rules, path) for resource, path in _RULES.items()},
+            **{resource: partial(self._placed, resource) for resource in PLACED},
+            **{resource: partial(self._order, placed) for resource, placed in _ORDER.items()},
             **{resource: partial(self._members, path) for resource, path in _LISTS.items()},
             **{resource: partial(self._listed, path) for resource, path in _LISTED.items()},
             **{resource: partial(self._pools, where) for resource, where in _POOLS.items()},
@@ -334,6 +339,19 @@ class Readers:
         path, prop, *more = where
         rows = await self.print(api, path, ("name", prop, *more), "name", ())
         return {ALL: _with_next(rows, prop) or ABSENT}
+
+    async def every_rule(self, api: RouterApi, resource: RouterResource) -> Sequence[_Row]:
+        """Return all rules of a menu of placed ones, in their order and with their `.id`."""
+        return (await self._ask(api, f"{PLACED[resource]}/print")).rows
+
+    async def _placed(
+        self, resource: RouterResource, api: RouterApi, version: Version, keys: Sequence[str]
+    ) -> dict[str, Value]:
+        menu, rows = menus.menu(PLACED[resource], version), await self.every_rule(api, resource)
+        return {key: placed_rules.value_of(menu, rows, key) for key in keys}
+
+    async def _order(self, resource: RouterResource, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
+        return {ALL: placed_rules.order_of(await self.every_rule(api, resource))}
 
     async def _held(self, resource: RouterResource, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
         found: dict[str, str] = {}

@@ -45,6 +45,7 @@ class RouterReason(ExplainedReason):
     )
     OTHER_LIMIT = "other-limit", "The entry has another limit than its tariff has.", "Look at who changed it."
     OTHER_LIST = "other-list", "The entry is in another list.", "Look at who changed it."
+    OTHER_RULE = "other-rule", "A rule of the agent's is there and does not hold.", "Look at who changed it; remove it."
     OTHER_PROFILE = "other-profile", "The entry has another profile than its tariff has.", "Look at who changed it."
     POOL_ADDRESS = (
         "pool-address",

@@ -53,7 +53,7 @@ _ALL: Final = frozenset({"add", "set", "remove"})
 
 KEPT: Final[Mapping[RouterResource, KeptMenu]] = {
     RouterResource.SECRET: KeptMenu("/ppp/secret"),
-    RouterResource.PROFILE: KeptMenu("/ppp/profile", verbs=_NONE),
+    RouterResource.PROFILE: KeptMenu("/ppp/profile", verbs=_ALL),
     RouterResource.QUEUE: KeptMenu("/queue/simple"),
     RouterResource.LEASE: KeptMenu("/ip/dhcp-server/lease", "mac-address", _mac),
     RouterResource.HOTSPOT_USER: KeptMenu("/ip/hotspot/user"),

@@ -19,7 +19,7 @@ class Use(enum.Enum):
     SERVICE = "service"
     """Service changes, and the look just before one."""
     CONFIG = "config"
-    """Configuration changes, of which there are none yet: it is only checked, when a person probes the router."""
+    """Changes of the router's own configuration (`device prepare`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from agent.connectors.base import (
     Reply,
     UnreadableError,
 )
-from agent.connectors.routeros import menus
+from agent.connectors.routeros import menus, placed_rules
 from agent.connectors.routeros.addresses import RouterResource, address, parse, rows_of, texts_of
 from agent.connectors.routeros.errors import (
     CarrierLostError,
@@ -37,9 +37,10 @@ from agent.connectors.routeros.errors import (
 )
 from agent.connectors.routeros.live_sessions import BEGAN_S, BEGINNINGS, RUNNING, names
 from agent.connectors.routeros.menus import MenuError
-from agent.connectors.routeros.readers import Readers
+from agent.connectors.routeros.readers import PLACED, Readers
 from agent.connectors.routeros.rows import KEPT, value_of, verb_of, words_of
-from agent.connectors.routeros.versions import not_known_text
+from agent.connectors.routeros.schema import Use
+from agent.connectors.routeros.versions import known, not_known_text
 from agent.model import ABSENT, Seen
 from agent.reasons import TargetReason
 from agent.runtime.clock import boot_time_s
@@ -58,6 +59,9 @@ SETTLE_S: Final = 2.0
 
 BOUND_MAX: Final = 1000
 """What one effect ends at most, so that the journal stays readable; chosen arbitrarily, above what a home has open."""
+
+_CONFIGURATION: Final = frozenset({*PLACED, RouterResource.PROFILE})
+"""What a change of the router's configuration writes, beside address lists."""
 
 _GONE: Final = "no such item"
 """RouterOS's text for a row that is not there any more; anything else counts as a refusal."""
@@ -179,12 +183,18 @@ class RouterSession:
             LostError: the fate is unknown.
         """
         try:
-            api, version = await self._line.writing()
+            api, version = await self._line.writing(self._use_of(ticket))
         except UnreadableError as err:
             raise NotSentError(str(err), reason=err.reason) from err
         if isinstance(ticket.do, tuple):
             return await self._write(api, version, ticket.do, ticket)
         return await self._end_bound(api, ticket.do, ticket)
+
+    def _use_of(self, ticket: Ticket) -> Use:
+        """Return which of our users does it: configuration has its own, where one is configured."""
+        writes = ticket.do if isinstance(ticket.do, tuple) else ()
+        found = [parse(self.target.id, write.address) for write in writes]
+        return Use.CONFIG if any(one and one[0] in _CONFIGURATION for one in found) else Use.SERVICE
 
     async def settle(self) -> None:
         """Return when no lost command can take effect any more. Its connection is closed already: by `api_session`."""
@@ -202,6 +212,8 @@ class RouterSession:
         self, api: RouterApi, version: Version, transitions: tuple[Transition, ...], ticket: Ticket
     ) -> Reply:
         found = parse(self.target.id, transitions[0].address) if len(transitions) == 1 else None
+        if found is not None and found[0] in PLACED:
+            return await self._place(api, version, found, transitions[0], ticket)
         kept = KEPT.get(found[0]) if found else None
         if found is None or kept is None or (verb := verb_of(transitions[0])) not in kept.verbs:
             raise NotSentError(f"{self.target.id}: no such step is done here", reason=TargetReason.UNSUPPORTED)
@@ -228,6 +240,33 @@ class RouterSession:
             raise NotSentError(f"{self.target.id}: {text}", reason=TargetReason.UNWRITABLE)
         which = [f"=.id={rows[0]['.id']}"] if rows else []
         return await self._command(api, ticket, f"{menu.path}/{verb}", *which, *words)
+
+    async def _place(
+        self, api: RouterApi, version: Version, which: tuple[RouterResource, str], write: Transition, ticket: Ticket
+    ) -> Reply:
+        """Add or remove a rule of ours. Its place is looked up in the same print that shows that it reads as before."""
+        resource, key = which
+        verb = verb_of(write)
+        if verb == "set" or not known(version):
+            why = "no such step is done here" if known(version) else not_known_text(version)
+            raise NotSentError(f"{self.target.id}: {why}", reason=TargetReason.UNSUPPORTED)
+        menu = menus.menu(PLACED[resource], version)
+        try:
+            rows = await self._readers.every_rule(api, resource)
+        except RouterError as err:
+            raise NotSentError(str(self._line.unreadable(err)), reason=TargetReason.UNREADABLE) from err
+        now = placed_rules.value_of(menu, rows, key)
+        if now != write.before.value:
+            observed = {write.address: Seen(now, int(self._walltime()))}
+            raise DriftedError(f"{self.target.id}: the rule no longer reads as planned", observed=observed)
+        if verb == "remove":
+            words = [f"=.id={row['.id']}" for row in rows if row.get("comment") == key]
+        else:
+            try:
+                words = placed_rules.words_to_add(menu, write.after, rows)
+            except MenuError as err:
+                raise NotSentError(f"{self.target.id}: {err}", reason=TargetReason.UNWRITABLE) from err
+        return await self._command(api, ticket, f"{menu.path}/{verb}", *words)
 
     async def _end_bound(self, api: RouterApi, effect: Effect, ticket: Ticket) -> Reply:
         found = parse(self.target.id, effect.address)

@@ -17,7 +17,15 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, Example, Judgement, NetworkState
+from agent.connectors.base import (
+    AccessPlan,
+    CannotEnforce,
+    DeviceNeeds,
+    Enforced,
+    Example,
+    Judgement,
+    NetworkState,
+)
 from agent.connectors.routeros.access import REJECTED
 from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, Network, RouterResource, Tables, address
@@ -54,6 +62,11 @@ class StaticAccess:
     def example(self) -> Example | None:
         """Return a subscriber with one IPv4 address, where a list suspends; None where a queue of its own does."""
         return None if self._queue.suspends else example(self._method, ADDRESS, {}, f"IPv6; {MADE_UP}")
+
+    def needs(self, services: Collection[Service]) -> DeviceNeeds:
+        """Return the list of suspended addresses, for both families where one of the services has IPv6."""
+        name = self._method.suspended_list
+        return DeviceNeeds((name,) if name else (), six=bool(name) and any(":" in one.login for one in services))
 
     # --- what is read ---
 

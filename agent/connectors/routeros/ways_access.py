@@ -16,6 +16,7 @@ from agent.connectors.base import (
     AccessPlan,
     CannotEnforce,
     DeviceMethod,
+    DeviceNeeds,
     Enforced,
     Example,
     Judgement,
@@ -51,6 +52,10 @@ class WaysAccess:
     def example(self) -> Example | None:
         """Return the access method's example."""
         return self._inner.example()
+
+    def needs(self, services: Collection[Service]) -> DeviceNeeds:
+        """Return the access method's needs."""
+        return self._inner.needs(services)
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return the addresses that the access method needs, and those of the ways out."""

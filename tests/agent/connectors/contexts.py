@@ -7,13 +7,22 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import cast
 
-from agent.connectors.base import Changes, ConnectionRequests, DeviceFacts, KnowsPasswords, Polls, Reads
+from agent.connectors.base import (
+    Changes,
+    ConnectionRequests,
+    DeviceFacts,
+    KnowsPasswords,
+    Polls,
+    Prepares,
+    Reads,
+    SeesNeighbors,
+)
 from agent.connectors.spec import ConnectorContext
 from agent.cpe_model.known import CpeBook
 from agent.cpe_model.manager import CpeManager
 from agent.runtime.clock import Clock, SystemClock
 
-ROLES = (Changes, Reads, Polls, DeviceFacts, ConnectionRequests, KnowsPasswords, CpeManager)
+ROLES = (Changes, Reads, Polls, DeviceFacts, Prepares, SeesNeighbors, ConnectionRequests, KnowsPasswords, CpeManager)
 """Every role that there is."""
 
 

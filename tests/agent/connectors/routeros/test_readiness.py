@@ -93,8 +93,13 @@ async def network(
 
 
 def exported(router: Router) -> list[str]:
-    """Return the router's export but for the date; of a user it has no more than the name and the group."""
-    return [line for line in export(router).splitlines() if not line.startswith("#")]
+    """Return the statements of a router's export, each with its menu."""
+    found, path = list[str](), ""
+    for line in export(router).splitlines():
+        path = line if line.startswith("/") else path
+        if not line.startswith(("/", "#")):
+            found.append(f"{path} {line}")
+    return found
 
 
 async def readiness(
@@ -213,10 +218,10 @@ async def test_a_made_up_address_is_named_and_counts_for_nothing_beside_a_real_o
     router = make_router()
     found = await readiness({"edge-1": router}, (STATIC, DHCP))
     for one in found.values():
-        assert any(MADE_UP in text for trial in one.trials for text in trial.not_checked)
+        assert any(MADE_UP in text for trial in one.trials for text in trial.ways_out)
     real = Service("C-9/home", "C-9", "Zoe", "home", "192.0.2.77", "static", "Home 20M")
     one = (await readiness({"edge-1": router}, (STATIC,), (real,)))["edge-1", "static"]
-    assert [(trial.ref, trial.not_checked) for trial in one.trials] == [("C-9/home", ())]
+    assert [(trial.ref, trial.ways_out) for trial in one.trials] == [("C-9/home", ())]
 
 
 async def test_a_suspension_by_a_queue_has_nobody_to_try_but_real_subscribers() -> None:

@@ -1,0 +1,201 @@
+"""Planner of a device's own configuration: the rows that a device lacks so that a suspension on it is kept.
+
+* Its subject is a device. Which rows it lacks, its connector says; access methods say what they rest on.
+* Only the difference is planned, from what is read now, and it is a change like any other: preview, approvals of class
+  *config*, read-back, revert.
+* A revert removes the rows that still read as they were written, last first, and is refused while somebody is kept in
+  by them.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Final
+
+from agent.changes.journal.machine import TOUCHED
+from agent.changes.journal.plans import Loaded
+from agent.changes.journal.request import DEVICE_SETTINGS, GARDEN, LIST_NAME, RESOLVERS, Ask, Request, RequestError
+from agent.changes.journal.trust_state import Pinned
+from agent.changes.planning.intake import Planner
+from agent.changes.planning.preview import Previewer, Scope
+from agent.connectors.base import CannotEnforce, Connector, DeviceNeeds, OnDevices, Prepares, PrepareTerms
+from agent.inventory import book
+from agent.model import Address, Effect, Item, ItemState, Listed, Requirement, Seen, Service, Step, Transition
+from agent.reasons import SkipReason
+from agent.services.network import ROUNDS_MAX, as_read
+from agent.services.verbs import Leave
+from trust.policy import Action
+
+_MAY_STAND: Final = (*TOUCHED, ItemState.NEEDS_A_PERSON, ItemState.DIVERGED)
+"""States of an item of which something may stand on its device."""
+_LIST: Final = "suspended"
+"""The address list of a profile that has none, where nobody names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationPlanner:
+    """Implements `Planner` for the preparation of devices. `connectors`: those that prepare theirs, by target."""
+
+    previewer: Previewer
+    connectors: Mapping[str, Prepares]
+
+    async def plan(self, request: Request, pinned: Pinned) -> bytes:
+        """Return the id of the plan that answers the request.
+
+        Raises:
+            RequestError: no such device, no access method on it, it is ready, or policy refuses.
+            UnreadableError: it could not be read.
+        """
+        target = self._named(request.ask.refs[0])
+        terms, connector = terms_of(request.ask), self.connectors[target]
+        services = book.services(self.previewer.store.reader)
+        needs = self._needs(target, services.values())
+        if not needs:
+            raise RequestError(f"no access method is configured on {_name(target)}: nobody is suspended there")
+        seen: dict[Address, Seen] = {}
+        for _ in range(ROUNDS_MAX):
+            if not (missing := connector.preparation_reads(target, needs, terms, seen)):
+                break
+            session = await self.previewer.sessions.dialled(target)
+            seen |= await session.read(missing)
+        found = connector.preparation(target, needs, terms, seen)
+        if isinstance(found, CannotEnforce):
+            item = _left(target, Leave(found.reason, found.detail, blocked=True))
+        elif not found.steps:
+            item = _left(target, Leave(SkipReason.ALREADY, "it has all that its access methods rest on"))
+        else:
+            display = {"title": f"router {_name(target)}", **found.display}
+            requires = tuple(as_read(where, seen[where].value) for where in found.rests_on)
+            item = _item(display, found.steps, requires=requires)
+        look = "" if isinstance(found, CannotEnforce) else found.look
+        scope = Scope(_active(services), None, False, device_config=True, look=look)
+        return await self.previewer.propose(request, [item], scope, pinned)
+
+    async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
+        """Return the id of the plan that removes what a preparation added and nobody changed since.
+
+        Raises:
+            RequestError: nothing of it stands, or somebody is kept in by it.
+            UnreadableError: the device could not be read.
+        """
+        row, services = loaded.row, book.services(self.previewer.store.reader)
+        stand = [i for i in loaded.items.items if loaded.rows[i.n].state in _MAY_STAND and i.steps]
+        if not stand:
+            raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
+        made = [await self._take_back(item, services.values()) for item in stand]
+        own = int(self.previewer.clock.wall_s()) - row.made_s if row.requester == request.requester else None
+        scope = Scope(
+            _active(services),
+            None,
+            False,
+            own_revert_age_s=own,
+            reverts=row.plan_id,
+            source=f"reverts {row.short}",
+            device_config=not request.ask.alone,  # what a person may take back alone, class `alone` says
+        )
+        return await self.previewer.propose(request, made, scope, pinned)
+
+    async def _take_back(self, item: Item, services: Iterable[Service]) -> Item:
+        target = item.steps[0].target
+        connector = self.connectors.get(target)
+        if connector is None:
+            return _left(target, Leave(SkipReason.CHANGED_SINCE, "it is no longer configured", blocked=True))
+        writes = [write for step in reversed(item.steps) if not isinstance(step.do, Effect) for write in step.do]
+        needed = connector.undo_reads(target, item.steps)
+        session = await self.previewer.sessions.dialled(target)
+        seen = await session.read([*(write.address for write in writes), *needed])
+        held = [s.ref for s in services if s.reasons and target in self._devices_of(s.method)]
+        why = connector.undo_refusal(target, item.steps, seen)
+        if held or why:
+            told = (
+                f"{len(held)} services are suspended there, {held[0]} among them: restore them first" if held else why
+            )
+            return _left(target, Leave(SkipReason.SUSPENDED, told, blocked=True))
+        back: list[Transition] = []
+        for write in writes:
+            now = seen[write.address]
+            if now.value == write.before.value:
+                continue
+            if now.value != write.after:
+                return _left(target, Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since"))
+            back.append(Transition(write.address, now, write.before.value))
+        if not back:
+            return _left(target, Leave(SkipReason.ALREADY, "nothing of the change stands on it"))
+        steps = tuple(Step(n, target, (write,), (n - 1,) if n > 1 else ()) for n, write in enumerate(back, start=1))
+        return _item({"title": f"router {_name(target)}", "after": "as before the change"}, steps)
+
+    # --- parts ---
+
+    def _named(self, name: str) -> str:
+        found = [target for target in self.connectors if name in (target, _name(target))]
+        if len(found) != 1:
+            known = ", ".join(map(_name, self.connectors)) or "none"
+            raise RequestError(f"there is no router {name}; configured: {known}")
+        return found[0]
+
+    def _needs(self, target: str, services: Iterable[Service]) -> Sequence[DeviceNeeds]:
+        every = list(services)
+        return [
+            method.on_devices()[target].needs([service for service in every if service.method == name])
+            for name, method in self.previewer.network.access_methods.items()
+            if isinstance(method, OnDevices) and target in method.on_devices()
+        ]
+
+    def _devices_of(self, name: str) -> Iterable[str]:
+        method = self.previewer.network.access_methods.get(name)
+        return method.on_devices() if isinstance(method, OnDevices) else ()
+
+
+def terms_of(ask: Ask) -> PrepareTerms:
+    """Return a person's choices.
+
+    Raises:
+        RequestError: a setting that is none of them, or a text that is no address.
+    """
+    unknown = ask.settings.keys() - DEVICE_SETTINGS
+    if unknown:
+        raise RequestError(f"expected settings out of {', '.join(sorted(DEVICE_SETTINGS))}, got {', '.join(unknown)}")
+    name = ask.settings.get(LIST_NAME, "") or _LIST
+    if not name.isprintable() or "," in name or len(name) > 64:
+        raise RequestError(f"{LIST_NAME}: expected the name of an address list, got {name[:64]!r}")
+    resolvers = _networks(ask, RESOLVERS)
+    if any("/" in text for text in resolvers):
+        raise RequestError(f"{RESOLVERS}: expected addresses, got a network")
+    return PrepareTerms(name, _networks(ask, GARDEN), resolvers)
+
+
+def _networks(ask: Ask, key: str) -> tuple[str, ...]:
+    texts = tuple(text.strip() for text in ask.settings.get(key, "").split(",") if text.strip())
+    for text in texts:
+        try:
+            ip_network(text)
+        except ValueError as err:
+            raise RequestError(f"{key}: expected addresses or networks, got {text[:64]!r}") from err
+    return texts
+
+
+def _item(display: Mapping[str, str], steps: tuple[Step, ...], *, requires: tuple[Requirement, ...] = ()) -> Item:
+    return Item(1, secrets.token_hex(16), None, Listed.CHANGE, "", display, requires, steps)
+
+
+def _left(target: str, leave: Leave) -> Item:
+    listed = Listed.BLOCKED if leave.blocked else Listed.EXCLUDED
+    display = {"title": f"router {_name(target)}", "why_not": leave.why}
+    return Item(1, secrets.token_hex(16), None, listed, leave.code, display)
+
+
+def _active(services: Mapping[str, Service]) -> int:
+    return sum(1 for service in services.values() if not service.reasons)
+
+
+def _name(target: str) -> str:
+    return target.partition("/")[2]
+
+
+def planners(previewer: Previewer, connectors: Iterable[Connector]) -> Mapping[Action, Planner]:
+    """Return the planner of preparations, over the connectors that prepare their devices."""
+    known = {target.id: one for one in connectors if isinstance(one, Prepares) for target in one.targets}
+    return {Action.PREPARE: PreparationPlanner(previewer, known)}

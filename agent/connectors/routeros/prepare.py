@@ -1,0 +1,345 @@
+"""What a router lacks so that a suspension is kept: a profile with its list, and rules in their place. Pure.
+
+* Only rows are added, and the address list of a suspended profile that has none is set. Nothing of anybody else's is
+  touched, and no chain but `forward`: the agent's own connections are in `input`, and meet none of it.
+* The rules of a list stand together, as low as the judge of `firewall` allows: above FastTrack and every rule that lets
+  its members out, below what the operator accepts for them.
+* In the order of the steps each state on the way is safe: first what suspended subscribers may reach, then the drop,
+  then the accept that keeps the answers to them out of FastTrack.
+* A new pool is never needed: a new profile takes its addresses from the pool of its tariffs' profiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_network
+from typing import Final
+
+from agent.connectors.base import CannotEnforce, DeviceNeeds, Preparation, PrepareTerms
+from agent.connectors.routeros import fasttrack
+from agent.connectors.routeros.addresses import (
+    ALL,
+    COPIES,
+    RouterResource,
+    address,
+    entry_key,
+    parse,
+    texts_of,
+)
+from agent.connectors.routeros.firewall import KeptIn, keeps_in
+from agent.connectors.routeros.matching import Confined, Rule, Ruleset, is_wide
+from agent.connectors.routeros.placed_rules import ABOVE, COMMENT, OURS, is_ours, text_of
+from agent.connectors.routeros.reasons import RouterReason
+from agent.connectors.routeros.rulesets import ruleset_of
+from agent.connectors.routeros.values import RouterKind, normalise
+from agent.model import ABSENT, Absent, Address, Effect, Field, Seen, Step, Transition
+from agent.reasons import MethodReason
+
+GARDEN: Final = "ispagents-garden"
+"""The address list of what suspended subscribers may reach."""
+_CHAIN: Final = "forward"
+_LISTS: Final = "address-list"
+_NOT_TAKEN: Final = frozenset(
+    {
+        "rate-limit",
+        "bridge",
+        "bridge-horizon",
+        "bridge-path-cost",
+        "bridge-port-priority",
+        "bridge-port-vid",
+        "dhcpv6-pd-pool",
+        "dhcpv6-use-radius",
+        "remote-ipv6-prefix-pool",
+        "insert-queue-before",
+        "parent-queue",
+        "queue-type",
+        "incoming-filter",
+        "outgoing-filter",
+        "interface-list",
+        "comment",
+    }
+)
+"""Properties of a tariff's profile that a suspended one is made without: speed, IPv6, bridges, queues, filters."""
+_SCRIPTS: Final = ("on-up", "on-down")
+
+SeenAll = Mapping[Address, Seen]
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    version: int
+    rules: RouterResource
+    order: RouterResource
+    rule: RouterResource
+    entry: RouterResource
+    members: RouterResource
+
+
+_FAMILIES: Final = (
+    _Family(
+        4, RouterResource.FILTER, RouterResource.ORDER, RouterResource.RULE, RouterResource.LIST, RouterResource.MEMBERS
+    ),
+    _Family(
+        6,
+        RouterResource.FILTER6,
+        RouterResource.ORDER6,
+        RouterResource.RULE6,
+        RouterResource.LIST6,
+        RouterResource.MEMBERS6,
+    ),
+)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A preparation in the making."""
+
+    target: str
+    terms: PrepareTerms
+    seen: SeenAll
+    writes: list[Transition] = field(default_factory=list)
+    now: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
+    look: list[str] = field(default_factory=list)
+
+    def before(self, resource: RouterResource, key: str) -> Seen:
+        return self.seen[address(self.target, resource, key)]
+
+    def write(self, resource: RouterResource, key: str, value: Mapping[str, Field]) -> None:
+        where = address(self.target, resource, key)
+        self.writes.append(Transition(where, self.seen[where], value))
+
+
+# --- what is read ---
+
+
+def reads(target: str, needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: SeenAll) -> Collection[Address]:
+    """Return what `preparation` needs and `seen` lacks."""
+    families = _families(needs)
+    wanted = [address(target, one, ALL) for family in families for one in (family.rules, family.order)]
+    wanted += [where for need in needs for where in (need.profile, need.like) if where is not None]
+    missing = [where for where in dict.fromkeys(wanted) if where not in seen]
+    if missing:
+        return missing
+    for family in families:
+        for name in _lists(needs, terms, seen, family):
+            wanted += [address(target, family.members, name)]
+            wanted += [address(target, family.rule, rule[COMMENT]) for rule in _rules(name, terms, family)]
+        wanted += [address(target, family.entry, entry_key(one, GARDEN)) for one in _of(terms.garden, family)]
+    return [where for where in dict.fromkeys(wanted) if where not in seen]
+
+
+def _families(needs: Sequence[DeviceNeeds]) -> tuple[_Family, ...]:
+    return _FAMILIES if any(need.six for need in needs) else _FAMILIES[:1]
+
+
+def _lists(needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: SeenAll, family: _Family) -> list[str]:
+    """Return the lists of suspended subscribers in a family, each once; that of a profile which has none yet too."""
+    found: dict[str, None] = {}
+    for need in needs:
+        if family.version == 4 or need.six:
+            found |= dict.fromkeys(need.lists)
+        if need.profile is not None and family.version == 4:
+            found |= dict.fromkeys(_lists_of(seen[need.profile]) or [terms.list_name])
+    return list(found)
+
+
+def _lists_of(profile: Seen) -> list[str]:
+    return [name for name in texts_of(profile.value).get(_LISTS, "").split(",") if name]
+
+
+def _of(texts: Sequence[str], family: _Family) -> list[str]:
+    return [text for text in texts if ip_network(text, strict=False).version == family.version]
+
+
+def _rules(name: str, terms: PrepareTerms, family: _Family) -> list[dict[str, str]]:
+    """Return the rules of a list in their order; the last one only where FastTrack is on."""
+
+    def rule(what: str, action: str, **matchers: str) -> dict[str, str]:
+        told = {key.replace("_", "-"): text for key, text in matchers.items()}
+        return {"chain": _CHAIN, "action": action, **told, COMMENT: f"{OURS}{what} {name}"}
+
+    found = []
+    if _of(terms.garden, family):
+        found.append(rule("garden of", "accept", src_address_list=name, dst_address_list=GARDEN))
+    for resolver in _of(terms.resolvers, family):
+        place = normalise(RouterKind.RANGE, resolver)
+        for protocol in ("udp", "tcp"):
+            to = {"protocol": protocol, "dst_port": "53", "dst_address": place}
+            found.append(rule(f"DNS {protocol} {place} of", "accept", src_address_list=name, **to))
+    found.append(rule("drop", "drop", src_address_list=name))
+    states = normalise(RouterKind.MATCH_LIST, "established,related")
+    found.append(rule("no FastTrack to", "accept", dst_address_list=name, connection_state=states))
+    return found
+
+
+# --- what is done ---
+
+
+def preparation(
+    target: str, needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: SeenAll
+) -> Preparation | CannotEnforce:
+    """Return the steps that make a router ready, none where it is; or why that cannot be prepared."""
+    draft, families = _Draft(target, terms, seen), _families(needs)
+    for place in dict.fromkeys(need.profile for need in needs if need.profile is not None):
+        like = next((need.like for need in needs if need.profile == place), None)
+        if refusal := _profile(draft, place, like):
+            return refusal
+    for family in families:
+        if refusal := _family(draft, family, _lists(needs, terms, seen, family)):
+            return refusal
+    steps = tuple(Step(n, target, (write,), (n - 1,) if n > 1 else ()) for n, write in enumerate(draft.writes, start=1))
+    rests_on = tuple(address(target, family.order, ALL) for family in families)
+    display = {
+        "now": "; ".join(draft.now),
+        "after": "; ".join(draft.after),
+        "proof": "each row is read back, a rule with its place; then ispagent device ready tries it",
+    }
+    return Preparation(steps, display, "; ".join(draft.look), rests_on)
+
+
+def _profile(draft: _Draft, where: Address, like: Address | None) -> CannotEnforce | None:
+    found = parse(draft.target, where)
+    seen, name = draft.seen[where], found[1] if found else ""
+    if COPIES in texts_of(seen.value):
+        return CannotEnforce(MethodReason.SEVERAL, f"{draft.target} has several profiles {name}")
+    if _lists_of(seen):
+        return None
+    if found is None or found[0] is not RouterResource.PROFILE:
+        why = f"hotspot user profile {name} is missing or has no address-list, and hotspot profiles are set by hand"
+        return CannotEnforce(MethodReason.NO_LIST, why)
+    if not isinstance(seen.value, Absent):
+        draft.write(RouterResource.PROFILE, name, {**seen.value, _LISTS: draft.terms.list_name})
+        draft.now.append(f"profile {name} has no address-list")
+        draft.after.append(f"profile {name} puts its sessions into list {draft.terms.list_name} from their next login")
+        return None
+    base = ABSENT if like is None else draft.seen[like].value
+    if isinstance(base, Absent) or COPIES in base:
+        why = f"{draft.target} has no PPP profile {name}, and none of a tariff that it could take its addresses from"
+        return CannotEnforce(MethodReason.NO_SUCH_PROFILE, why)
+    taken = {key: text for key, text in base.items() if key not in _NOT_TAKEN}
+    taken |= {script: "" for script in _SCRIPTS if script in taken}
+    made = {**taken, "name": name, _LISTS: draft.terms.list_name, COMMENT: f"{OURS}suspended subscribers"}
+    draft.write(RouterResource.PROFILE, name, made)
+    draft.now.append(f"no profile {name}")
+    pool = texts_of(base).get("remote-address", "")
+    pool_text = f", addresses of {pool}" if pool else ""
+    draft.after.append(f"profile {name} with list {draft.terms.list_name}{pool_text}, no IPv6")
+    return None
+
+
+def _family(draft: _Draft, family: _Family, lists: Sequence[str]) -> CannotEnforce | None:
+    """Add the entries of the garden, and the rules of each list that is not kept in yet."""
+    ruleset = ruleset_of(draft.before(family.rules, ALL).value)
+    rows = [dict(row) for row in ruleset.filter]
+    garden = _of(draft.terms.garden, family)
+    if is_wide(garden):
+        return CannotEnforce(RouterReason.WIDER_ENTRY, f"{', '.join(garden)} is much of the internet: no garden")
+    entered = False
+    for name in lists:
+        told = f"list {name} (IPv{family.version})"
+        held = texts_of(draft.before(family.members, name).value)
+        if is_wide(held):
+            return CannotEnforce(
+                RouterReason.WIDER_ENTRY, f"{told} holds much of the internet: its members would be cut"
+            )
+        kept = keeps_in(replace(ruleset, filter=rows), Confined(frozenset((name,))))
+        draft.now.append(f"{told}: {kept.text}")
+        if isinstance(kept, KeptIn) and not kept.open_flows:
+            continue
+        if not entered:
+            _enter(draft, family, garden)
+            entered = True
+        if refusal := _block(draft, family, name, ruleset, rows):
+            return refusal
+        if held:
+            draft.look.append(
+                f"{told} has {len(held)} member{'s' if len(held) > 1 else ''} now: they are cut off at once"
+            )
+    return None
+
+
+def _enter(draft: _Draft, family: _Family, garden: Sequence[str]) -> None:
+    for one in garden:
+        key, place = entry_key(one, GARDEN), normalise(RouterKind.RANGE, one)
+        if isinstance(draft.before(family.entry, key).value, Absent):
+            entry = {"address": place, "list": GARDEN, "disabled": "false", "dynamic": "false"}
+            draft.write(family.entry, key, {**entry, COMMENT: f"{OURS}garden"})
+
+
+def _block(
+    draft: _Draft, family: _Family, name: str, ruleset: Ruleset, rows: list[dict[str, str]]
+) -> CannotEnforce | None:
+    """Write the rules of a list that are not there yet, and put them into `rows`, which later lists are judged by."""
+    wanted = _rules(name, draft.terms, family)
+    if not fasttrack.is_on(rows):
+        wanted.pop()
+    there = [rule for rule in wanted if not isinstance(draft.before(family.rule, rule[COMMENT]).value, Absent)]
+    if there:
+        why = f"the rule {there[0][COMMENT]!r} is there already and does not keep list {name} in: remove it first"
+        return CannotEnforce(RouterReason.OTHER_RULE, why)
+    place = _place(replace(ruleset, filter=rows), wanted, name)
+    if place is None:
+        why = f"IPv{family.version}: no place in chain {_CHAIN} from which a rule would keep list {name} in"
+        return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, why)
+    under = text_of(rows[place]) if place < len(rows) else ""
+    for rule in wanted:
+        draft.write(family.rule, rule[COMMENT], {**rule, ABOVE: under})
+    rows[place:place] = wanted
+    open_to = [*_of(draft.terms.garden, family), *(f"DNS at {one}" for one in _of(draft.terms.resolvers, family))]
+    allowed = f" but for {', '.join(open_to)}" if open_to else ""
+    where = f"above rule {place} ({under})" if under else "at the end"
+    draft.after.append(f"list {name} (IPv{family.version}) is dropped{allowed}, {where}")
+    return None
+
+
+def _place(ruleset: Ruleset, wanted: Sequence[Rule], name: str) -> int | None:
+    """Return the lowest index at which the rules keep a list in; None: there is none.
+
+    Not above a dynamic rule, which RouterOS keeps first, nor above one whose text another rule of the chain has too:
+    the place could not be told from that one's.
+    """
+    rows = ruleset.filter
+    texts = [text_of(row) for row in rows if row.get("chain") == _CHAIN]
+    anchors = [
+        n
+        for n, row in enumerate(rows)
+        if row.get("chain") == _CHAIN
+        and row.get("dynamic") != "true"
+        and not is_ours(row)
+        and texts.count(text_of(row)) == 1
+    ]
+    for n in reversed([*anchors, len(rows)]):
+        kept = keeps_in(replace(ruleset, filter=[*rows[:n], *wanted, *rows[n:]]), Confined(frozenset((name,))))
+        if isinstance(kept, KeptIn) and not kept.open_flows:
+            return n
+    return None
+
+
+# --- and taken back ---
+
+
+def undo_reads(target: str, steps: Sequence[Step]) -> Collection[Address]:
+    """Return the members of the lists whose drop a preparation added."""
+    return [address(target, family.members, name) for family, name in _dropped(target, steps)]
+
+
+def undo_refusal(target: str, steps: Sequence[Step], seen: SeenAll) -> str:
+    """Return why a preparation cannot be taken back now: somebody is kept in by it; "": nobody is."""
+    for family, name in _dropped(target, steps):
+        held = texts_of(seen[address(target, family.members, name)].value)
+        if held:
+            return f"list {name} (IPv{family.version}) has {len(held)} members, whom the rule keeps in: restore them"
+    return ""
+
+
+def _dropped(target: str, steps: Sequence[Step]) -> list[tuple[_Family, str]]:
+    found: dict[tuple[int, str], _Family] = {}
+    for step in steps:
+        for write in () if isinstance(step.do, Effect) else step.do:
+            which, after = parse(target, write.address), texts_of(write.after)
+            for family in _FAMILIES:
+                if which is not None and which[0] is family.rule and after.get("action") == "drop":
+                    found[family.version, after["src-address-list"]] = family
+    return [(family, name) for (_, name), family in found.items()]
