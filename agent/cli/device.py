@@ -181,8 +181,8 @@ def _print_trials(one: Json) -> None:
         if trial["state"] in ("refused", "unread"):
             mend = f" · {trial['mend']}" if trial["mend"] else ""
             lines[f"{where}: {who}: {trial['text']} [{trial['code']}]{mend}"] = None
-        for text in cast("list[str]", trial["not_checked"]):
-            lines[f"{where}: {text if text.startswith('open: ') else f'not checked: {text}'}"] = None
+        for text in cast("list[str]", trial["ways_out"]):
+            lines[f"{where}: {text}"] = None
     for line in lines:
         print(neutralise(line))
 
