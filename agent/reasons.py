@@ -384,6 +384,11 @@ class RefusalReason(ExplainedReason):
     RUNNING = "running", "The run is not over yet.", "Wait for its end."
     STALE = "stale", "The device or CPE is not the one of the preview any more.", "Ask for the change again."
     TRUST_MOVED = "trust-moved", "A newer trust document was installed meanwhile.", "Try again."
+    TOO_MANY_TAGS = (
+        "too-many-tags",
+        "The CPE would have more tags than one may have.",
+        "Take some away: cpe tag CPE -TAG.",
+    )
     WINDOW_CLOSED = (
         "window-closed",
         "The policy's window of its risk class is closed now.",
@@ -519,6 +524,7 @@ class HttpReason(ExplainedReason):
     REFUSED = "refused", "Trust or policy refuses it.", "Read the message."
     ROLE = "role", "The caller may not do this.", "Run it as another user, or map the uid in [people]."
     TOO_MANY = "too-many", "Unknown local users asked too often.", "Wait a minute."
+    AMBIGUOUS_SERVICE = "ambiguous-service", "Several services are called that.", "Name one of them by its ref."
     UNKNOWN_DEVICE = "unknown-device", "There is no such device.", "ispagent device list shows them."
     UNKNOWN_EVENT = "unknown-event", "The log has no such event.", ""
     UNKNOWN_SERVICE = (

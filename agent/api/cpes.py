@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.api.asked import unknown
 from agent.api.call import ApiCall, CallerRole, Route, number
 from agent.cpe.desk import CpeDesk
 from agent.cpe.planner import NO_ACS
+from agent.cpe.query import BadQueryError, parse_query, parse_tag
 from agent.cpe_model.known import Acceptance
+from agent.inventory import finding
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response, StreamResponse
 
 MOST_SESSIONS: Final = 10
 MOST_S: Final = 600
+
+LIMIT: Final = 200
+"""CPE of one page unless it is asked for more or less."""
+LIMIT_MAX: Final = 1000
 
 
 def _desk(call: ApiCall) -> CpeDesk:
@@ -28,7 +35,27 @@ def of_service(call: ApiCall, ref: str) -> list[dict[str, object]]:
 
 
 async def _list_cpes(call: ApiCall) -> Response:
-    return Response(200, _desk(call).listed())
+    """Return a page of CPE. `where`: conditions, one a line; `after`: the last name of the page before."""
+    q = call.request.query
+    limit = min(number(q.get("limit", str(LIMIT)), "limit"), LIMIT_MAX)
+    try:
+        conditions = parse_query([line for line in q.get("where", "").split("\n") if line.strip()])
+    except BadQueryError as err:
+        raise HttpError(400, HttpReason.BAD_REQUEST, f"where: {err}") from err
+    return Response(200, await _desk(call).page(conditions, q.get("after", ""), limit))
+
+
+async def _tag(call: ApiCall) -> Response:
+    r = call.body()
+    add, remove = r.texts("add"), r.texts("remove")
+    r.done()
+    try:
+        tags = [parse_tag(text) for text in (*add, *remove)]
+    except BadQueryError as err:
+        raise HttpError(400, HttpReason.BAD_REQUEST, str(err)) from err
+    cpe = _desk(call).find(call.values[0])
+    found = await _desk(call).tag(cpe, call.who, tags[: len(add)], tags[len(add) :])
+    return Response(200, {"name": cpe.name, "tags": list(found)})
 
 
 async def _show(call: ApiCall) -> Response:
@@ -68,9 +95,23 @@ async def _decide(call: ApiCall) -> Response:
             400, HttpReason.BAD_REQUEST, f"trust: expected accepted, refused or quarantined, got {trust[:40]}"
         )
     cpe, who = _desk(call).find(call.values[0]), call.who
+    service = await _service(call, service) if service else service
     decided = Acceptance(trust) if trust else None
     found = await _desk(call).decide(cpe, who, trust=decided, service=service, forget=forget)
     return Response(200, {} if found is None else _desk(call).shown(found))
+
+
+async def _service(call: ApiCall, ref: str) -> str:
+    """Return the one service that a reference means: by its ref, its subscriber, its login or a MAC address."""
+    found = [service.ref for service in await finding.named(call.parts.store, ref)]
+    if ref in found:
+        return ref
+    if not found:
+        raise await unknown(call, ref)
+    if len(found) > 1:
+        several = f"{ref[:80]} has several services: {', '.join(found[:10])}"
+        raise HttpError(409, HttpReason.AMBIGUOUS_SERVICE, several)
+    return found[0]
 
 
 async def _clear(call: ApiCall) -> Response:
@@ -90,6 +131,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/cpes/{name}/refresh", CallerRole.OPERATOR, "names, timeout_s", "problems, the CPE", _refresh),
     Route("GET", "/v1/cpes/{name}/trace", CallerRole.OPERATOR, "sessions, timeout_s", "messages as they come", _trace),
     Route("POST", "/v1/cpes/{name}/decide", CallerRole.OPERATOR, "trust, service, forget", "the CPE", _decide),
+    Route("POST", "/v1/cpes/{name}/tags", CallerRole.OPERATOR, "add, remove", "its tags", _tag),
     Route("POST", "/v1/cpes/{name}/clear", CallerRole.OPERATOR, "", "cleared", _clear),
     Route("GET", "/v1/cpe-matrix", CallerRole.OPERATOR, "", "a row for each model and workflow", _matrix),
 )

@@ -19,15 +19,23 @@ from agent.runtime.errors import ClientError, NotRunningError
 from trust.cpe_settings import BASELINE, ROTATE, read_settings
 from trust.errors import MalformedError
 from trust.render import neutralise
-from trust.terminal import Column
+from trust.terminal import Column, Output
 
 app = typer.Typer(help="CPE (TR-069): what is known of them, and changes on them.", no_args_is_help=True)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Ref = Annotated[
-    str, typer.Argument(help="A CPE by its name, its serial number or the service it serves", metavar="CPE")
+    str, typer.Argument(help="A CPE by its name, its serial number, the service it serves or its login", metavar="CPE")
 ]
-Refs = Annotated[list[str] | None, typer.Argument(help="CPE by name, serial number or service", metavar="CPE")]
+Refs = Annotated[list[str] | None, typer.Argument(help="CPE by name, serial number, service or login", metavar="CPE")]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        help="FIELD=TEXT (or != ~ < >): login, mac, model, firmware, tag, state, serial, any, or a parameter that was "
+        "read, such as optical.rx<-27000. May be given again: all must hold",
+    ),
+]
 File = Annotated[Path | None, typer.Option("--file", help="References from a file, one a line; - is standard input")]
 Hold = Annotated[bool, typer.Option("--hold", help="Do not start by itself once approved; wait for `change apply`")]
 Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Leave this one out; may be given again")]
@@ -48,27 +56,95 @@ _GROUPS: Final = ("wan", "optical", "dsl", "lan", "wifi", "hosts", "dns", "voip"
 # --- what is known ----------------------------------------------------------------------------------------------------
 
 
-_COLUMNS: Final = ("NAME", "SERVES", "FIRMWARE", "STATE", "CALLED IN")
+_COLUMNS: Final = ("NAME", "SERVES", "FIRMWARE", "STATE", "CALLED IN", "TAGS")
+PAGE: Final = 200
+_ALL: Final = 1000
+"""CPE that are asked for at once where all of them are wanted."""
 
 
 @app.command("list")
 def list_(
     quarantined: Annotated[bool, typer.Option("--quarantined", help="Only those that wait to be accepted")] = False,
+    where: Where = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=_ALL - 1, help="How many to show")] = PAGE,
+    after: Annotated[str, typer.Option("--after", help="Begin behind this name")] = "",
     output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
-    """List CPE: what is last known of each. Nothing is asked of them."""
-    found = [c for c in call_list("GET", "/v1/cpes") if not quarantined or c["trust"] == "quarantined"]
-    if not print_list(found, output, as_json, tuple(map(Column, _COLUMNS)), _row):
-        return
+    """List CPE, a page at a time: what is last known of each. Nothing is asked of them."""
+    conditions = [*(where or []), *(["state=quarantined"] if quarantined else [])]
+    _list_page(conditions, limit, after, output, as_json)
+
+
+@app.command()
+def find(
+    text: Annotated[str, typer.Argument(help="A part of a name, serial number, login, service, MAC, model, tag…")],
+    limit: Annotated[int, typer.Option("--limit", min=1, max=_ALL - 1, help="How many to show")] = PAGE,
+    after: Annotated[str, typer.Option("--after", help="Begin behind this name")] = "",
+    output: ListOutput = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find CPE by a part of anything that tells them apart. `cpe list --where` compares one field, or a parameter."""
+    _list_page([f"any~{text}"], limit, after, output, as_json)
+
+
+def _list_page(where: list[str], limit: int, after: str, output: Output | None, as_json: bool) -> None:
+    """Print one page of CPE, and on standard error how to see the next one."""
+    asked = _page(where, after, limit + 1)
+    found = asked[:limit]
+    table = print_list(found, output, as_json, tuple(map(Column, _COLUMNS)), _row)
+    if len(asked) > limit:
+        print(neutralise(f"there are more: --after {found[-1]['name']}"), file=sys.stderr)
     waiting = sum(1 for c in found if c["trust"] == "quarantined")
-    if waiting:
+    if table and waiting:
         print(f"{waiting} in quarantine: nothing is done with them before `ispagent cpe accept`")
+
+
+def _page(where: list[str], after: str, limit: int) -> list[Json]:
+    query = {"where": "\n".join(where), "after": after, "limit": str(limit)}
+    return call_list("GET", f"/v1/cpes?{urlencode(query)}")
+
+
+def _names(where: list[str]) -> list[str]:
+    """Return the names of all CPE of which the conditions hold now."""
+    names: list[str] = []
+    while page := _page(where, names[-1] if names else "", _ALL):
+        names += [str(c["name"]) for c in page]
+        if len(page) < _ALL:
+            break
+    if not names:
+        fail(f"--where {' --where '.join(where)}: no CPE fits", client.FAILED)
+    return names
 
 
 def _row(c: Json) -> tuple[str, ...]:
     when = "on the line" if c["online"] else _ago(c["age_s"])
-    return str(c["name"]), str(c["service"] or ""), str(c["software"] or ""), _state(c), when
+    tags = " ".join(cast("list[str]", c["tags"]))
+    return str(c["name"]), str(c["service"] or ""), str(c["software"] or ""), _state(c), when, tags
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def tag(
+    cpe: Ref,
+    tags: Annotated[
+        list[str] | None, typer.Argument(help="+TAG gives it a tag, -TAG takes one away", metavar="[+TAG|-TAG]…")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a CPE tags, or take them away; without any, print those that it has. It stands in the log."""
+    words = tags or []
+    if wrong := [word for word in words if word[:1] not in ("+", "-")]:
+        fail(f"expected +TAG or -TAG, got {wrong[0]!r}", client.USAGE)
+    if words:
+        body: Json = {sign: [w[1:] for w in words if w[0] == mark] for sign, mark in (("add", "+"), ("remove", "-"))}
+        found = call_object("POST", f"{_path(cpe)}/tags", body)
+    else:
+        shown = call_object("GET", _path(cpe))
+        found = {"name": shown["name"], "tags": shown["tags"]}
+    if as_json:
+        print_json(found)
+        return
+    print(neutralise(f"{found['name']}: {' '.join(cast('list[str]', found['tags'])) or 'no tags'}"))
 
 
 @app.command()
@@ -207,6 +283,8 @@ def _print_cpe(c: Json) -> None:
             f"{'FIRMWARE':<10} {c['software'] or '?'} · hardware {c['hardware'] or '?'} · profile {c['profile']}"
         )
     )
+    if c["tags"]:
+        print(neutralise(f"{'TAGS':<10} {' '.join(cast('list[str]', c['tags']))}"))
     print(f"{'COUNTED':<10} {c['boots']} boots, {c['resets']} resets since {_known_since(c)}")
     if c["trouble"]:
         print(neutralise(f"{'TROUBLE':<10} in its last session: {c['trouble']}"))
@@ -330,10 +408,12 @@ def _ask(
     as_json: bool,
     settings: dict[str, str] | None = None,
     secrets: dict[str, str] | None = None,
+    where: list[str] | None = None,
 ) -> None:
+    named = change.references(refs, file)
     fields: Json = {
         "action": action,
-        "refs": change.references(refs, file),
+        "refs": [*named, *(_names(where) if where else [])],
         "exclude": exclude or [],
         "on_failure": on_failure,
         "hold": hold,
@@ -360,6 +440,7 @@ def set_(
     delete_row: Annotated[
         list[str] | None, typer.Option("--delete-row", help="Device.NAT.PortMapping.[ExternalPort=8080]")
     ] = None,
+    where: Where = None,
     file: File = None,
     exclude: Exclude = None,
     on_failure: OnFailure = "stop",
@@ -374,7 +455,7 @@ def set_(
     secrets = {name: _secret(name) for name in secret or []}
     if not settings and not secrets:
         fail("expected --value, --secret, --row or --delete-row; got none", client.USAGE)
-    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, settings, secrets)
+    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, settings, secrets, where=where)
 
 
 def _secret(name: str) -> str:
@@ -395,6 +476,7 @@ def _secret(name: str) -> str:
 @app.command()
 def provision(
     refs: Refs = None,
+    where: Where = None,
     file: File = None,
     exclude: Exclude = None,
     on_failure: OnFailure = "stop",
@@ -402,12 +484,13 @@ def provision(
     as_json: AsJson = False,
 ) -> None:
     """Apply the matching [baseline.NAME] to CPE. New CPE are provisioned automatically."""
-    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {BASELINE: "as configured"})
+    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {BASELINE: "as configured"}, where=where)
 
 
 @app.command()
 def rotate(
     refs: Refs = None,
+    where: Where = None,
     file: File = None,
     exclude: Exclude = None,
     on_failure: OnFailure = "stop",
@@ -415,12 +498,13 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Give CPE new credentials of their own, both ways. The ones before are taken until the CPE used these."""
-    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {ROTATE: "new credentials"})
+    _ask("cpe-set", refs, file, exclude, on_failure, hold, as_json, {ROTATE: "new credentials"}, where=where)
 
 
 @app.command()
 def reboot(
     refs: Refs = None,
+    where: Where = None,
     file: File = None,
     exclude: Exclude = None,
     on_failure: OnFailure = "stop",
@@ -428,12 +512,13 @@ def reboot(
     as_json: AsJson = False,
 ) -> None:
     """Reboot CPE. Cannot be undone; done when the CPE said that it booted."""
-    _ask("cpe-reboot", refs, file, exclude, on_failure, hold, as_json)
+    _ask("cpe-reboot", refs, file, exclude, on_failure, hold, as_json, where=where)
 
 
 @app.command("factory-reset")
 def factory_reset(
     refs: Refs = None,
+    where: Where = None,
     file: File = None,
     exclude: Exclude = None,
     on_failure: OnFailure = "stop",
@@ -441,7 +526,7 @@ def factory_reset(
     as_json: AsJson = False,
 ) -> None:
     """Reset CPE to their factory's settings. Cannot be undone: what was set on them is lost."""
-    _ask("cpe-factory-reset", refs, file, exclude, on_failure, hold, as_json)
+    _ask("cpe-factory-reset", refs, file, exclude, on_failure, hold, as_json, where=where)
 
 
 @app.command()
@@ -449,6 +534,7 @@ def firmware(
     refs: Refs = None,
     image: Annotated[str, typer.Option("--image", help="A file in the agent's folder of images")] = "",
     version: Annotated[str, typer.Option("--version", help="What SoftwareVersion reads once it runs")] = "",
+    where: Where = None,
     file: File = None,
     exclude: Exclude = None,
     on_failure: OnFailure = "stop",
@@ -459,7 +545,7 @@ def firmware(
     if not image or not version:
         fail("expected --image FILE and --version VERSION", client.USAGE)
     settings = {"file": image, "version": version}
-    _ask("cpe-firmware", refs, file, exclude, on_failure, hold, as_json, settings)
+    _ask("cpe-firmware", refs, file, exclude, on_failure, hold, as_json, settings, where=where)
 
 
 @app.command()
@@ -469,6 +555,7 @@ def diagnose(
     values: Annotated[
         list[str] | None, typer.Option("--value", "-v", help="host=192.0.2.1, count=4, url=…; may be given again")
     ] = None,
+    where: Where = None,
     file: File = None,
     exclude: Exclude = None,
     on_failure: OnFailure = "continue",
@@ -481,4 +568,4 @@ def diagnose(
         if not sign or not name:
             fail(f"--value: expected NAME=VALUE, got {name + sign + value!r}", client.USAGE)
     settings = {"test": test, **{name: value for name, _, value in pairs}}
-    _ask("cpe-diagnose", refs, file, exclude, on_failure, hold, as_json, settings)
+    _ask("cpe-diagnose", refs, file, exclude, on_failure, hold, as_json, settings, where=where)

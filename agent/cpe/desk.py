@@ -6,7 +6,6 @@ act on it, so it is in the log with who did it.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
@@ -17,9 +16,10 @@ from agent.changes.engine.sessions import Sessions
 from agent.changes.journal.audit import Recorder
 from agent.connectors.base import UnreadableError
 from agent.cpe import verbs as cpe_verbs
-from agent.cpe.intake import CpeIntake, select
+from agent.cpe.intake import CpeIntake
+from agent.cpe.query import ANY, MAC, Condition, KnownCpe, fits
 from agent.cpe.reasons import CpeSkipReason
-from agent.cpe.store import CpeStore, DecideCpe, KeepBreaker
+from agent.cpe.store import CpeStore, DecideCpe, KeepBreaker, TagCpe
 from agent.cpe_model.breaker import TaskSignature
 from agent.cpe_model.known import Acceptance, CachedParameter, Cpe, TracedMessage
 from agent.cpe_model.manager import CpeManager
@@ -38,6 +38,8 @@ REFRESH_S: Final = 170.0
 SHOWN: Final = 5000
 TRACE_WAITING: Final = 256
 """Messages of a trace that wait to be taken."""
+SLICE: Final = 100
+"""CPE that are looked at in one go, so that other work gets its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,12 @@ class CpeDesk:
         return [self.shown(cpe) for cpe in self.cpes.of_service(ref)]
 
     def find(self, ref: str) -> Cpe:
-        """Return a CPE by its name, its serial number or the service that it serves.
+        """Return a CPE by its name, its serial number, or the service that it serves or its login.
 
         Raises:
             RefusedCommandError: there is none, or there are several.
         """
-        found = select(self.cpes.all(), ref)
+        found = self.cpes.named(ref)
         if not found:
             raise RefusedCommandError(RefusalReason.UNKNOWN_CPE, f"there is no CPE {ref[:80]}: ispagent cpe list")
         if len(found) > 1:
@@ -76,15 +78,46 @@ class CpeDesk:
 
     # --- what is known
 
-    def listed(self) -> list[dict[str, object]]:
-        """Return every CPE, a line's worth each."""
-        return [self._short(cpe) for cpe in self.cpes.all()]
+    async def page(self, conditions: Sequence[Condition], after: str, limit: int) -> list[dict[str, object]]:
+        """Return the next CPE by name of which all conditions hold, a line's worth each.
+
+        Args:
+            conditions: of the query; none: every CPE.
+            after: the name that the page begins behind; "": the first page.
+            limit: how many at most.
+        """
+        asked = [c.field for c in conditions if c.of_parameter]
+
+        def of_fields(cpe: Cpe, values: Mapping[str, CachedParameter]) -> dict[str, CachedParameter]:
+            return self._of_fields(cpe, values, asked)
+
+        macs = any(c.field in (MAC, ANY) for c in conditions)
+        found: list[KnownCpe] = []
+        while len(found) < limit:
+            slice_ = await self.cpes.known_after(after, SLICE, of_fields if asked else None, macs=macs)
+            found += [known for known in slice_ if fits(known, conditions)]
+            if len(slice_) < SLICE:
+                break
+            after = slice_[-1].cpe.name
+        return [{**self._short(known.cpe), "tags": list(known.tags)} for known in found[:limit]]
+
+    def _of_fields(
+        self, cpe: Cpe, values: Mapping[str, CachedParameter], fields: Sequence[str]
+    ) -> dict[str, CachedParameter]:
+        """Return the known value of each field: a name of the CPE's profile, or a path."""
+        profile = self.intake.profile(cpe, values) if values else None
+        paths = {field: (profile.path(field) if profile is not None else None) or field for field in fields}
+        return {field: values[path] for field, path in paths.items() if path in values}
 
     def counts(self) -> Mapping[str, int]:
         """Return how many there are of each trust, and how many sessions are open now."""
-        by = Counter(cpe.trust for cpe in self.cpes.all())
+        by = self.cpes.counts()
         sessions, turned_away = self.manager.counts()
-        return {**{trust.value: by[trust] for trust in Acceptance}, "sessions": sessions, "turned_away": turned_away}
+        return {
+            **{trust.value: by.get(trust, 0) for trust in Acceptance},
+            "sessions": sessions,
+            "turned_away": turned_away,
+        }
 
     def _short(self, cpe: Cpe) -> dict[str, object]:
         now_s = int(self.clock.wall_s())
@@ -110,6 +143,7 @@ class CpeDesk:
         named = [] if as_it_was is None else _named(as_it_was, every, now_s)
         return {
             **self._short(cpe),
+            "tags": list(self.cpes.tags(cpe.name)),
             "oui": cpe.oui,
             "root": cpe.root,
             "hardware": cpe.hardware,
@@ -241,6 +275,17 @@ class CpeDesk:
         if trust is not Acceptance.ACCEPTED and (trust is not None or forget):
             self.manager.hang_up(cpe.name)
         return found
+
+    async def tag(self, cpe: Cpe, who: str, add: Sequence[str], remove: Sequence[str]) -> tuple[str, ...]:
+        """Give a CPE tags, or take them away; return those that it has then.
+
+        Raises:
+            RefusedCommandError: it would have too many.
+        """
+        record = self.recorder.record(
+            None, {"what": "cpe", "cpe": cpe.name, "add": [*add], "remove": [*remove], "by": who}
+        )
+        return await self.store.run(TagCpe(cpe.name, tuple(add), tuple(remove), record))
 
     async def clear(self, cpe: Cpe, who: str) -> int:
         """Let what was tripped be sent to a CPE again; return how much that was."""

@@ -119,15 +119,14 @@ class CpeIntake:
         return standings.may_cover(found, pinned.trust, Action.CPE_SET, RiskClass.PROVISION)
 
     def accepted(self) -> int:
-        return sum(1 for cpe in self.cpes.all() if cpe.trust is Acceptance.ACCEPTED)
+        return self.cpes.counts().get(Acceptance.ACCEPTED, 0)
 
     def _select(self, ask: Ask) -> list[Cpe]:
-        """Return the CPE that an ask names: by name, by serial number, or by the service that they serve."""
-        every = self.cpes.all()
+        """Return the CPE that an ask names: by name, service, login or serial number."""
         found: dict[str, Cpe] = {}
         problems: list[str] = []
         for ref in ask.refs:
-            matching = select(every, ref)
+            matching = self.cpes.named(ref)
             if not matching:
                 problems.append(f"there is no CPE {ref}: ispagent cpe list")
             elif len(matching) > 1:
@@ -136,7 +135,7 @@ class CpeIntake:
                 found[matching[0].name] = matching[0]
         out: set[str] = set()
         for ref in ask.exclude:
-            matching = select(every, ref)
+            matching = self.cpes.named(ref)
             out.update(cpe.name for cpe in matching)
             if not matching:
                 problems.append(f"exclude {ref}: there is no such CPE: ispagent cpe list")
@@ -321,11 +320,3 @@ def _as_read(subject: CpeSubject, paths: Sequence[str]) -> list[Requirement]:
         value: Value = ABSENT if known is None else {VALUE: normalise(known.type, known.value or "")}
         found.append(as_read(address(subject.target, path), value))
     return found
-
-
-def select(every: Sequence[Cpe], ref: str) -> list[Cpe]:
-    """Return the CPE that a reference names: one by its name, else those of a service or subscriber, or by serial."""
-    if exact := [cpe for cpe in every if cpe.name == ref]:
-        return exact
-    served = [cpe for cpe in every if cpe.service and (cpe.service == ref or cpe.service.split("/", 1)[0] == ref)]
-    return served or [cpe for cpe in every if cpe.serial == ref]

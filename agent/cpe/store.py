@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from agent.cpe.query import KnownCpe, is_own_mac
 from agent.cpe_model import limits
 from agent.cpe_model.breaker import BreakerRow
 from agent.cpe_model.errors import BadCredentialsError
 from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Credentials, Pending, retried_within_s, says
+from agent.inventory import finding
 from agent.reasons import RefusalReason
 from agent.runtime.notifier import Notifier
 from agent.store.db import Store, Tx
@@ -40,6 +42,12 @@ _TOO_MANY = "more CPE wait to be accepted than are remembered"
 _SHARED = "it came with credentials that many share, having had its own: it was reset, or is another"
 _AT_ONCE: Final = 500
 """Paths in one query: SQLite takes 32,766 parameters, older ones 999."""
+_TABLES: Final = (
+    "cpe", "cpe_value", "cpe_read", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker", "cpe_tag",
+)  # fmt: skip
+"""All that is known of a CPE, by its name."""
+TAGS_MAX: Final = 32
+"""Tags of one CPE. Chosen arbitrarily."""
 _LAST: Final = "\uffff"
 """After every character of a path."""
 
@@ -361,7 +369,7 @@ class DecideCpe:
             raise RefusedCommandError(RefusalReason.UNKNOWN_SERVICE, f"there is no service {self.service}")
         seq = tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
         if self.forget:
-            for table in ("cpe", "cpe_value", "cpe_read", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker"):
+            for table in _TABLES:
                 tx.run(f"DELETE FROM {table} WHERE name = ?", (self.name,))  # noqa: S608  a name of the line above
             return None
         if self.trust is not None:
@@ -375,6 +383,34 @@ class DecideCpe:
         if self.service is not None:
             tx.run("UPDATE cpe SET service = ? WHERE name = ?", (self.service, self.name))
         return find(tx.all, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class TagCpe:
+    """A person gives tags to a CPE, or takes them away."""
+
+    name: str
+    add: tuple[str, ...]
+    remove: tuple[str, ...]
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> tuple[str, ...]:
+        """Return its tags then.
+
+        Raises:
+            RefusedCommandError: there is no such CPE, or it would have too many tags.
+        """
+        if find(tx.all, self.name) is None:
+            raise RefusedCommandError(RefusalReason.UNKNOWN_CPE, f"there is no CPE {self.name}: ispagent cpe list")
+        tx.many("DELETE FROM cpe_tag WHERE name = ? AND tag = ?", [(self.name, tag) for tag in self.remove])
+        tx.many("INSERT OR IGNORE INTO cpe_tag (name, tag) VALUES (?,?)", [(self.name, tag) for tag in self.add])
+        rows = tx.all("SELECT tag FROM cpe_tag WHERE name = ? ORDER BY tag", (self.name,))
+        if len(rows) > TAGS_MAX:
+            raise RefusedCommandError(
+                RefusalReason.TOO_MANY_TAGS, f"expected at most {TAGS_MAX} tags of {self.name}, got {len(rows)}"
+            )
+        tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
+        return tuple(r["tag"] for r in rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,6 +471,32 @@ class KeepBreaker:
         tx.run("INSERT OR REPLACE INTO cpe_breaker (name, rows) VALUES (?,?)", (self.name, json.dumps(self.rows)))
 
 
+OfFields = Callable[[Cpe, Mapping[str, CachedParameter]], Mapping[str, CachedParameter]]
+"""Returns the values of the fields that a query names, from all values of a CPE."""
+
+
+def _known_after(
+    reader: sqlite3.Connection, name: str, count: int, of_fields: OfFields | None, *, macs: bool
+) -> list[KnownCpe]:
+    """Return the next CPE by name, with what queries need of them."""
+    rows = reader.execute(
+        "SELECT cpe.*, coalesce(s.login, '') AS login,"
+        " (SELECT json_group_array(tag) FROM cpe_tag t WHERE t.name = cpe.name) AS tags"
+        " FROM cpe LEFT JOIN service s ON s.ref = cpe.service WHERE cpe.name > ? ORDER BY cpe.name LIMIT ?",
+        (name, count),
+    ).fetchall()
+    found = []
+    for row in rows:
+        cpe = _cpe(row)
+        needed = macs or of_fields is not None
+        read = values(lambda sql, args: reader.execute(sql, args).fetchall(), cpe.name) if needed else {}
+        own = [known.value for path, known in read.items() if macs and known.value is not None and is_own_mac(path)]
+        found.append(
+            KnownCpe(cpe, row["login"], json.loads(row["tags"]), of_fields(cpe, read) if of_fields else {}, own)
+        )
+    return found
+
+
 # --- the book ---------------------------------------------------------------------------------------------------------
 
 
@@ -460,6 +522,46 @@ class CpeStore:
     def all(self) -> list[Cpe]:
         """Return every CPE, by name."""
         return [_cpe(row) for row in self._store.query("SELECT * FROM cpe ORDER BY name")]
+
+    def counts(self) -> Mapping[Acceptance, int]:
+        """Return how many CPE there are of each trust."""
+        rows = self._store.query("SELECT trust, count(*) AS n FROM cpe GROUP BY trust")
+        return {Acceptance(r["trust"]): int(r["n"]) for r in rows}
+
+    def named(self, ref: str) -> list[Cpe]:
+        """Return the CPE that a reference names, by the first of these that one has.
+
+        Its name; the service or the subscriber that it serves; the login of the service; its serial number.
+        """
+        if (exact := self.find(ref)) is not None:
+            return [exact]
+        at = "SELECT * FROM cpe WHERE service <> '' AND "
+        served = self._store.query(
+            f"{at}(service = ? OR service >= ? AND service < ?) ORDER BY name", (ref, f"{ref}/", f"{ref}/{_LAST}")
+        )
+        if not served:
+            refs = json.dumps([service.ref for service in finding.of_login(self._store, ref)] if ref else [])
+            served = self._store.query(f"{at}service IN (SELECT value FROM json_each(?)) ORDER BY name", (refs,))  # noqa: S608  as above
+        rows = served or self._store.query("SELECT * FROM cpe WHERE serial = ? AND serial <> '' ORDER BY name", (ref,))
+        return [_cpe(row) for row in rows]
+
+    def tags(self, name: str) -> tuple[str, ...]:
+        """Return the tags of a CPE."""
+        return tuple(
+            r["tag"] for r in self._store.query("SELECT tag FROM cpe_tag WHERE name = ? ORDER BY tag", (name,))
+        )
+
+    async def known_after(self, name: str, count: int, of_fields: OfFields | None, *, macs: bool) -> list[KnownCpe]:
+        """Return the next CPE by name as queries see them, read in a thread.
+
+        Args:
+            name: the one before the first; "": from the beginning.
+            count: how many at most.
+            of_fields: of a CPE and its values, those of the fields that a query names; called in the thread. None: the
+                query names none.
+            macs: whether the query needs their MAC addresses.
+        """
+        return await self._store.aside(lambda reader: _known_after(reader, name, count, of_fields, macs=macs))
 
     def of_service(self, ref: str) -> list[Cpe]:
         """Return the CPE that are bound to a service."""

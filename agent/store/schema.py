@@ -304,7 +304,12 @@ CREATE TABLE answer (
 CREATE INDEX answer_at ON answer (at_s);
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10)
+V11 = """
+-- Words by which people group CPE.
+CREATE TABLE cpe_tag (name TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (name, tag)) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

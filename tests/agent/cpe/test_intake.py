@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,15 +11,14 @@ import pytest
 
 from agent.changes.journal.request import Ask, RequestError
 from agent.cpe.baseline import Declared
-from agent.cpe.intake import select
 from agent.cpe.verbs import CpePlan
 from agent.cpe_model.addresses import what_of
-from agent.cpe_model.known import Cpe
-from agent.model import ABSENT
+from agent.inventory.book import write_services
+from agent.model import ABSENT, Service
 from agent.services.verbs import Leave
 from agent.store.db import Tx
 from tests.agent.changes.cpe_rig import ACS, NAME, found, intake, known
-from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, Book, opened
+from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, Book, called, opened
 from trust.policy import Action
 
 
@@ -32,31 +31,49 @@ def book(tmp_path: Path) -> Iterator[Book]:
 # --- which ------------------------------------------------------------------------------------------------------------
 
 
-def cpe(name: str, serial: str, service: str = "") -> Cpe:
-    return Cpe(name, "02AC5F", "LabGate", serial, service=service)
+class Put:
+    """CPE and services as a test wants them: (name, serial, service), (ref, login)."""
+
+    def __init__(self, cpes: Sequence[tuple[str, str, str]], services: Sequence[tuple[str, str]]) -> None:
+        self.cpes, self.services = cpes, services
+
+    def run(self, tx: Tx) -> None:
+        write_services(
+            tx, [Service(ref, ref.split("/")[0], "", "home", login, "ppp", "10M") for ref, login in self.services]
+        )
+        for name, serial, service in self.cpes:
+            tx.run(
+                "UPDATE cpe SET name = ?, serial = ?, service = ? WHERE serial = ?", (name, serial, service, f"x{name}")
+            )
 
 
-def test_a_cpe_is_named_by_its_name_its_service_or_its_serial_in_that_order() -> None:
+async def test_a_cpe_is_named_by_its_name_its_service_its_login_or_its_serial_in_that_order(book: Book) -> None:
+    """D9: a login names the CPE of its service."""
     every = [
-        cpe("A", "S1", "C-1/home"),
-        cpe("B", "S2", "C-1/office"),
-        cpe("C", "S3", "S1"),
-        cpe("S3", "S4"),
-        cpe("D", "S2"),
-        cpe("E", ""),
+        ("A", "S1", "C-1/home"),
+        ("B", "S2", "C-1/office"),
+        ("C", "S3", "S1"),
+        ("S3", "S4", ""),
+        ("D", "S2", ""),
+        ("E", "", ""),
     ]
+    for name, _, _ in every:
+        await book.cpes.called(called(f"x{name}"))
+    await book.store.run(Put(every, [("C-1/home", "amina@ppp"), ("C-1/office", "S2")]))
 
     def found(ref: str) -> list[str]:
-        return [each.name for each in select(every, ref)]
+        return [each.name for each in book.cpes.named(ref)]
 
     assert found("A") == ["A"]
     assert found("C-1/home") == ["A"]
     assert found("C-1") == ["A", "B"]
     assert found("S1") == ["C"]  # a service by that name, before a serial number
     assert found("S3") == ["S3"]  # a name, before a serial number
-    assert found("S2") == ["B", "D"]
+    assert found("amina@ppp") == found("AMINA@ppp") == ["A"]
+    assert found("S2") == ["B"]  # a login, before a serial number
+    assert found("S4") == ["S3"]
     assert found("C") == ["C"]
-    assert found("C-") == found("nobody") == []
+    assert found("C-") == found("nobody") == found("") == []
 
 
 # --- new credentials --------------------------------------------------------------------------------------------------

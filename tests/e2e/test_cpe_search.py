@@ -1,0 +1,64 @@
+"""Looking CPE up, tags, and campaigns whose CPE a query names (D9)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name
+from tests.e2e.site import ApiRefusedError, Json
+from tests.e2e.test_routers import ref
+
+
+async def listed(at: CpeSite, *where: str, after: str = "", limit: int = 200) -> list[str]:
+    query = urlencode({"where": "\n".join(where), "after": after, "limit": limit})
+    found: list[Json] = await at.site.call("GET", f"/v1/cpes?{query}")
+    return [str(c["name"]) for c in found]
+
+
+async def test_cpe_are_looked_up_tagged_and_changed_by_a_query(tmp_path: Path) -> None:
+    """D9: by login, tag, firmware and a parameter that was read, a page at a time; a login names a service."""
+    async with acs_site(tmp_path) as at:
+        for n in (1, 2, 3):
+            await at.plug_in(f"LAB000{n}", software=f"1.{n}")
+        one, two, three = (name(f"LAB000{n}") for n in (1, 2, 3))
+        body: Json = {"trust": "accepted", "forget": False, "service": WHO}
+        bound = await at.site.call("POST", f"/v1/cpes/{one}/decide", body)
+        assert bound["service"] == ref(WHO)
+        with pytest.raises(ApiRefusedError, match="there is no subscriber, service, login or MAC address nobody"):
+            await at.site.call("POST", f"/v1/cpes/{two}/decide", body | {"service": "nobody"})
+        await at.refresh("LAB0001")
+        assert (await at.site.call("GET", f"/v1/cpes/{WHO}"))["name"] == one
+        assert await listed(at) == [one, two, three]
+        assert await listed(at, limit=2) == [one, two]
+        assert await listed(at, after=two) == [three]
+        assert await listed(at, f"login={WHO}") == [one]
+        assert await listed(at, "firmware!=1.2") == [one, three]
+        assert await listed(at, "state=quarantined") == [two, three]
+        ssid = str(at.cpes["LAB0001"].device.tree.get("Device.WiFi.SSID.1.SSID"))
+        assert await listed(at, f"wifi.1.ssid={ssid.upper()}") == [one]
+        assert await listed(at, f"Device.WiFi.SSID.1.SSID={ssid}", "firmware=1.2") == []
+        tags = await at.site.call("POST", f"/v1/cpes/{one}/tags", {"add": ["fiber", "north"], "remove": []})
+        assert tags["tags"] == ["fiber", "north"]
+        await at.site.call("POST", f"/v1/cpes/{two}/tags", {"add": ["fiber"], "remove": []})
+        await at.site.call("POST", f"/v1/cpes/{one}/tags", {"add": [], "remove": ["north"]})
+        assert await listed(at, "tag=fiber") == [one, two]
+        assert await listed(at, "any~north") == []
+        with pytest.raises(ApiRefusedError, match="tag: expected"):
+            await at.site.call("POST", f"/v1/cpes/{one}/tags", {"add": ["Not This"], "remove": []})
+        with pytest.raises(ApiRefusedError, match="where: expected"):
+            await listed(at, "nonsense")
+
+        asked = await at.site.files.type("cpe", "reboot", "--where", "tag=fiber", "--where", "state=accepted")
+        assert (asked.code, one in asked.out, two in asked.out) == (0, True, False), asked
+        nobody = await at.site.files.type("cpe", "reboot", "--where", "tag=copper")
+        assert (nobody.code, "no CPE fits" in nobody.err) == (1, True)
+        page = await at.site.files.type("cpe", "list", "--limit", "2", "-o", "name")
+        assert page.out.split() == [one, two]
+        assert f"there are more: --after {two}" in page.err
+        shown = await at.site.files.type("cpe", "tag", one, "+gpon", "-fiber")
+        assert shown.out == f"{one}: gpon\n"
+        found = await at.site.files.type("cpe", "find", "lab0003", "-o", "name")
+        assert found.out.split() == [three]
