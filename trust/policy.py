@@ -36,6 +36,7 @@ class RiskClass(enum.Enum):
     UNGUARDED = "unguarded"
     ALONE = "alone"
     PROVISION = "provision"
+    SUPPORT = "support"
 
 
 class Action(enum.Enum):
@@ -65,6 +66,10 @@ class Action(enum.Enum):
 _ON_CPE: Final = frozenset(
     {Action.CPE_SET, Action.CPE_REBOOT, Action.CPE_RESET, Action.CPE_FIRMWARE, Action.CPE_DIAGNOSE}
 )
+
+
+SUPPORT_ACTIONS: Final = (Action.CPE_DIAGNOSE, Action.CPE_REBOOT)
+"""What support asks of one CPE while a subscriber is on the phone: nothing of it changes a setting."""
 
 
 class Role(enum.Enum):
@@ -177,6 +182,20 @@ def preset() -> tuple[PolicyClass, ...]:
         PolicyClass(
             RiskClass.PROVISION, (Action.CPE_SET,), 1, _APPROVERS, False, one_more, ttl, 1, 600, (), anywhere, False
         ),
+        PolicyClass(
+            RiskClass.SUPPORT,
+            SUPPORT_ACTIONS,
+            1,
+            _APPROVERS,
+            False,
+            one_more,
+            ttl,
+            1,
+            120,
+            (),
+            anywhere,
+            False,
+        ),
     )
 
 
@@ -240,6 +259,8 @@ def risk_class(
     # Without a standing authority a restore is an ordinary low change: somebody looks at it
     if action is Action.RESTORE and items == 1 and matched_payment and standing:
         return RiskClass.RESTORE
+    if action in SUPPORT_ACTIONS and items == 1 and standing:
+        return RiskClass.SUPPORT
     return RiskClass.LOW
 
 

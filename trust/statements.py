@@ -125,6 +125,8 @@ class StandingEvidence(enum.Enum):
 
     PAYMENT_MATCHED = "payment-matched"
     BASELINE_DUE = "baseline-due"
+    SUPPORT_ASKED = "support-asked"
+    """One accepted CPE, of which support asks for a test or a reboot."""
 
 
 class FreezeScope(enum.Enum):

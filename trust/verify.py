@@ -50,7 +50,7 @@ CLOCK_SLACK_S: Final = 300
 UNFREEZE_PEOPLE: Final = 2
 UNFREEZE_AGE_MAX_S: Final = 86_400
 STANDING_PEOPLE: Final = 2
-BY_STANDING: Final = frozenset({RiskClass.RESTORE, RiskClass.PROVISION})
+BY_STANDING: Final = frozenset({RiskClass.RESTORE, RiskClass.PROVISION, RiskClass.SUPPORT})
 """Classes of plans that a standing authority may approve."""
 _APPROVING: Final = frozenset({Role.OWNER, Role.APPROVER})
 _REVIEWED: Final = replace(
@@ -570,8 +570,8 @@ def get_standing_result(
 ) -> VerificationResult:
     """Return whether two people or more allowed such a plan beforehand, and why not. Never raises.
 
-    The policy of the plan's class (*restore* or *provision*) holds here as for approvals: its roles, the people it asks
-    for, an owner, the channel; where it asks for the detail, nothing that was signed beforehand can do.
+    The policy of the plan's class (*restore*, *provision* or *support*) holds here as for approvals: its roles, the
+    people it asks for, an owner, the channel; where it asks for the detail, nothing that was signed beforehand can do.
 
     Args:
         plan: the agent's own plan.
@@ -591,7 +591,11 @@ def get_standing_result(
     need = max(STANDING_PEOPLE, policy.approvals) + (requester == UNKNOWN)
     if plan.risk_class not in BY_STANDING or c.items != 1:
         return VerificationResult(
-            False, need, (), Reason.NO_STANDING, "a standing authority covers one subject, restored or provisioned"
+            False,
+            need,
+            (),
+            Reason.NO_STANDING,
+            "a standing authority covers one restore, baseline, test or reboot",
         )
     judge = _Judge(plan, "", policy, trust, now_s, {requester, plan.requester}, c)
     not_counted: list[NotCounted] = []

@@ -38,6 +38,7 @@ from agent.store.vault import Vault
 from trust.leaf import LeafKind
 from trust.policy import RiskClass
 from trust.statements import Plan
+from trust.verify import BY_STANDING
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -282,7 +283,7 @@ class Worker:
             if err.reason == RefusalReason.OVER_BUDGET:
                 self._full[row.risk] = row.short
                 self.waiting[row.plan_id] = f"it waits its turn: {err}{self._turn_text(row, plan)}"
-            by_standing = row.risk in (RiskClass.RESTORE.value, RiskClass.PROVISION.value)
+            by_standing = RiskClass(row.risk) in BY_STANDING
             if by_standing and await self._approvals.reopen(row):
                 self._bell.ring()  # what the standing authority does not cover any more waits for a person
             return False

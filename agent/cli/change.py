@@ -72,8 +72,8 @@ def references(refs: list[str] | None, file: Path | None) -> list[str]:
     return found
 
 
-def ask(fields: Json, as_json: bool) -> None:
-    """Ask for a change and show its preview."""
+def ask(fields: Json, as_json: bool) -> Json:
+    """Ask for a change, show its preview, and return it."""
     body: Json = {
         "refs": [],
         "on_tariff": "",
@@ -88,6 +88,7 @@ def ask(fields: Json, as_json: bool) -> None:
     }
     change = call_object("POST", "/v1/changes", body, timeout_s=client.PREVIEW_S)
     show(change, as_json, listing=False)
+    return change
 
 
 def show(change: Json, as_json: bool, *, listing: bool) -> None:
@@ -382,6 +383,11 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Follow a change until it is over; the exit code says how it ended. A terminal shows the progress in one line."""
+    raise typer.Exit(follow(id_, events=events, as_json=as_json))
+
+
+def follow(id_: str, *, events: bool = False, as_json: bool = False) -> int:
+    """Follow a change until it is over, print how it ended, and return its exit code."""
     at = f"/v1/changes/{quote(id_, safe='')}"
     on_screen = client.here(sys.stdout).is_screen and not events and not as_json
     progress = Progress(call_object("GET", at)) if on_screen else None
@@ -405,7 +411,7 @@ def watch(
         fail("the agent went away; the change goes on when it is back", client.MIXED)
     if not as_json:
         say(f"{_CLEAR if progress else ''}{outcome_text(call_object('GET', at))}")
-    raise typer.Exit(cast("int", end["exit"]))
+    return cast("int", end["exit"])
 
 
 def _tell(event: Json, progress: Progress | None) -> None:

@@ -409,7 +409,7 @@ def _ask(
     settings: dict[str, str] | None = None,
     secrets: dict[str, str] | None = None,
     where: list[str] | None = None,
-) -> None:
+) -> Json:
     named = change.references(refs, file)
     fields: Json = {
         "action": action,
@@ -420,7 +420,22 @@ def _ask(
         "settings": settings or {},
         "secrets": secrets or {},
     }
-    change.ask(fields, as_json)
+    return change.ask(fields, as_json)
+
+
+def _wait_for(asked: Json, as_json: bool, test: str = "") -> None:
+    """Follow a change that a standing authority approved, and print a test's results; the exit code says how it ended.
+
+    What waits for a person is not waited for.
+    """
+    if as_json or asked["gate"] not in ("approved", "consumed"):
+        return
+    print()
+    code = change.follow(str(asked["id"]))
+    for name in [str(i["cpe"]) for i in cast("list[Json]", asked["items"]) if i["cpe"] and not code] if test else []:
+        for value in call_list("GET", f"{_path(name)}/values?{urlencode({'below': test})}"):
+            print(neutralise(f"{str(value['path']).rpartition('.')[2]:<28} {value['shown']}"))
+    raise typer.Exit(code)
 
 
 @app.command("set")
@@ -511,8 +526,9 @@ def reboot(
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
-    """Reboot CPE. Cannot be undone; done when the CPE said that it booted."""
-    _ask("cpe-reboot", refs, file, exclude, on_failure, hold, as_json, where=where)
+    """Reboot CPE. Cannot be undone; done when the CPE said that it booted. Waits if a standing authority approves."""
+    asked = _ask("cpe-reboot", refs, file, exclude, on_failure, hold, as_json, where=where)
+    _wait_for(asked, as_json)
 
 
 @app.command("factory-reset")
@@ -562,10 +578,14 @@ def diagnose(
     hold: Hold = False,
     as_json: AsJson = False,
 ) -> None:
-    """Have CPE run a test; its results are then in `ispagent cpe get CPE TEST`."""
+    """Have CPE run a test; its results are then in `ispagent cpe get CPE TEST`.
+
+    Where a standing authority approves it, this waits for the end and prints the results.
+    """
     pairs = [text.partition("=") for text in values or []]
     for name, sign, value in pairs:
         if not sign or not name:
             fail(f"--value: expected NAME=VALUE, got {name + sign + value!r}", client.USAGE)
     settings = {"test": test, **{name: value for name, _, value in pairs}}
-    _ask("cpe-diagnose", refs, file, exclude, on_failure, hold, as_json, settings, where=where)
+    asked = _ask("cpe-diagnose", refs, file, exclude, on_failure, hold, as_json, settings, where=where)
+    _wait_for(asked, as_json, test)

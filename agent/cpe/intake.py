@@ -35,7 +35,7 @@ from agent.services.network import as_read
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
 from trust.cpe_settings import BASELINE, ROTATE
-from trust.policy import Action, RiskClass
+from trust.policy import SUPPORT_ACTIONS, Action, RiskClass
 from trust.statements import OnFailure
 
 _NO_UNDO: Mapping[Action, str] = {
@@ -92,6 +92,9 @@ class CpeIntake:
         alone = chosen[0] if BASELINE in ask.settings and len(chosen) == 1 else None
         reason = requirements.baseline_reason(alone) if alone is not None else ""
         due = alone is not None and requirements.baseline_due(self.previewer.store.query, reason)
+        covered = (due and self._standing(pinned, Action.CPE_SET, RiskClass.PROVISION)) or (
+            ask.action in SUPPORT_ACTIONS and len(chosen) == 1 and self._standing(pinned, ask.action, RiskClass.SUPPORT)
+        )
         scope = Scope(
             active_services=self.accepted(),
             facts_age_s=None,
@@ -102,7 +105,7 @@ class CpeIntake:
             look="it changes how the CPE finds us: a mistake loses it" if management else "",
             run_for_s=self.terms.wait_s,
             baseline_due=due,
-            standing=due and self._standing(pinned),
+            standing=covered,
             reason=reason,
             undo=_NO_UNDO.get(ask.action, ""),
             staged=ask.action is Action.CPE_FIRMWARE,
@@ -112,11 +115,11 @@ class CpeIntake:
             await self.standings.use(plan_id)
         return plan_id
 
-    def _standing(self, pinned: Pinned) -> bool:
+    def _standing(self, pinned: Pinned, action: Action, risk: RiskClass) -> bool:
         if self.standings is None:
             return False
         found = self.standings.in_force(self.clock.wall_s())
-        return standings.may_cover(found, pinned.trust, Action.CPE_SET, RiskClass.PROVISION)
+        return standings.may_cover(found, pinned.trust, action, risk)
 
     def accepted(self) -> int:
         return self.cpes.counts().get(Acceptance.ACCEPTED, 0)

@@ -76,5 +76,16 @@ def _is_baseline_due(query: Query, row: PlanRow) -> bool:
     return row.risk == RiskClass.PROVISION.value and baseline_due(query, row.reason)
 
 
-EVIDENCE_TESTS: Final[Mapping[StandingEvidence, EvidenceTest]] = {StandingEvidence.BASELINE_DUE: _is_baseline_due}
+def _is_support(query: Query, row: PlanRow) -> bool:
+    """Return whether a plan is a test or a reboot of one CPE that can be sent: its class is the agent's own word."""
+    sent = query(
+        "SELECT count(*) AS n FROM item WHERE plan_id = ? AND state NOT IN ('blocked', 'excluded')", (row.plan_id,)
+    )
+    return row.risk == RiskClass.SUPPORT.value and int(sent[0]["n"]) == 1
+
+
+EVIDENCE_TESTS: Final[Mapping[StandingEvidence, EvidenceTest]] = {
+    StandingEvidence.BASELINE_DUE: _is_baseline_due,
+    StandingEvidence.SUPPORT_ASKED: _is_support,
+}
 """The tests of evidence on CPE for standing authorities (`agent.changes.authority.standings`)."""

@@ -1,7 +1,8 @@
-"""`ispcloud standing`: what two people allow by day for the night: restores after a matched payment, so many/h."""
+"""`ispcloud standing`: what two people allow by day for the night: restores, baselines, tests of CPE; so many/h."""
 
 from __future__ import annotations
 
+import enum
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +45,23 @@ app = typer.Typer(help="What two people allow beforehand.", no_args_is_help=True
 
 DAYS_MAX = 30
 RATE_MAX = 1000
+_CLASSES = {
+    Action.RESTORE: RiskClass.RESTORE,
+    Action.CPE_SET: RiskClass.PROVISION,
+    Action.CPE_DIAGNOSE: RiskClass.SUPPORT,
+    Action.CPE_REBOOT: RiskClass.SUPPORT,
+}
+"""The class of the plans that a standing authority for a verb approves."""
+
+
+class Support(enum.StrEnum):
+    """What support may do with one CPE."""
+
+    DIAGNOSE = "diagnose"
+    REBOOT = "reboot"
+
+
+_SUPPORT = {Support.DIAGNOSE: Action.CPE_DIAGNOSE, Support.REBOOT: Action.CPE_REBOOT}
 File = Annotated[Path, typer.Argument(help="The file that the first person signed")]
 
 
@@ -60,7 +78,7 @@ def _text(standing: Standing, trust: Trust) -> str:
 def _show(standing: Standing, trust: Trust) -> None:
     """Print a standing authority, and that the policy's own limit is the lower one, where it is."""
     typer.echo(_text(standing, trust))
-    risk = RiskClass.PROVISION if standing.verb is Action.CPE_SET else RiskClass.RESTORE
+    risk = _CLASSES[standing.verb]
     entry = trust.policy_class(risk)
     if entry is None:
         typer.echo(f"NOTE: the policy of trust version {trust.version} has no class {risk.value}: it allows nothing")
@@ -81,12 +99,22 @@ def new(
     provision: Annotated[
         bool, typer.Option("--provision", help="Not restores, but the declared baseline of CPE that are new or reset")
     ] = False,
+    support: Annotated[
+        Support | None, typer.Option("--support", help="Not restores, but tests of one CPE, or its reboot")
+    ] = None,
     trust: TrustFile = None,
     state: StateFile = None,
     passphrase_file: PassphraseFile = None,
     yes: Yes = False,
 ) -> None:
-    """Begin a standing authority: restores after a matched payment, or CPE's baseline. A second person signs it too."""
+    """Begin a standing authority: restores after a payment, baselines, or support. A second person signs it too."""
+    if provision and support is not None:
+        raise typer.BadParameter("expected --provision or --support, got both")
+    verb, evidence = Action.RESTORE, StandingEvidence.PAYMENT_MATCHED
+    if provision:
+        verb, evidence = Action.CPE_SET, StandingEvidence.BASELINE_DUE
+    elif support is not None:
+        verb, evidence = _SUPPORT[support], StandingEvidence.SUPPORT_ASKED
     own, now = load_own(trust, state), now_s()
     chain.verify_not_expired(own.trust, now)
     person = decide.signer(own.trust, read_public(key), now)
@@ -95,10 +123,10 @@ def new(
     standing = Standing(
         trust_id=own.trust.trust_id,
         standing_id=secrets.token_hex(16),
-        verb=Action.CPE_SET if provision else Action.RESTORE,
+        verb=verb,
         person=person.handle,
         scope=agents,
-        evidence=StandingEvidence.BASELINE_DUE if provision else StandingEvidence.PAYMENT_MATCHED,
+        evidence=evidence,
         rate_per_hour=rate,
         not_before=now // 60,
         not_after=now // 60 + days * 1440,

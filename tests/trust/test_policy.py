@@ -58,6 +58,13 @@ TABLE = [
     (S, 1, 900, {"device_config": True}, RiskClass.CONFIG),
     (S, 1, 900, {"device_config": True, "guarded": False}, RiskClass.UNGUARDED),
     (R, 1, 900, {"device_config": True, "guarded": False, "alone": True}, RiskClass.UNGUARDED),
+    # what support does with one CPE, where a standing authority is in force for it
+    (Action.CPE_DIAGNOSE, 1, 900, {"standing": True}, RiskClass.SUPPORT),
+    (Action.CPE_REBOOT, 1, 900, {"standing": True}, RiskClass.SUPPORT),
+    (Action.CPE_REBOOT, 1, 900, {}, RiskClass.LOW),
+    (Action.CPE_REBOOT, 2, 900, {"standing": True}, RiskClass.LOW),
+    (Action.CPE_SET, 1, 900, {"standing": True}, RiskClass.LOW),
+    (Action.CPE_RESET, 1, 900, {"standing": True, "device_config": True}, RiskClass.CONFIG),
 ]
 
 
@@ -81,6 +88,7 @@ def test_the_presets_are_the_table_of_the_design():
     assert {c: p.approvals for c, p in by_class.items()} == {
         RiskClass.RESTORE: 1, RiskClass.LOW: 1, RiskClass.BATCH: 2, RiskClass.LARGE: 2,
         RiskClass.CONFIG: 2, RiskClass.UNGUARDED: 2, RiskClass.ALONE: 1, RiskClass.PROVISION: 1,
+        RiskClass.SUPPORT: 1,
     }  # fmt: skip
     assert by_class[RiskClass.LOW].max_items == 10
     assert [c for c, p in by_class.items() if p.owner_required] == [RiskClass.LARGE]
