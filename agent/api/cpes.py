@@ -66,6 +66,10 @@ async def _values(call: ApiCall) -> Response:
     return Response(200, _desk(call).values(_desk(call).find(call.values[0]), call.request.query.get("below", "")))
 
 
+async def _history(call: ApiCall) -> Response:
+    return Response(200, _desk(call).history(_desk(call).find(call.values[0]), call.request.query.get("of", "")))
+
+
 async def _refresh(call: ApiCall) -> Response:
     r = call.body()
     wanted, timeout_s = r.texts("names"), r.integer("timeout_s", 1, 3600)
@@ -128,6 +132,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/v1/cpes", CallerRole.OPERATOR, "", "CPE", _list_cpes),
     Route("GET", "/v1/cpes/{name}", CallerRole.OPERATOR, "", "the CPE, as last known", _show),
     Route("GET", "/v1/cpes/{name}/values", CallerRole.OPERATOR, "", "parameters, as last known", _values),
+    Route("GET", "/v1/cpes/{name}/history", CallerRole.OPERATOR, "", "earlier values of a parameter", _history),
     Route("POST", "/v1/cpes/{name}/refresh", CallerRole.OPERATOR, "names, timeout_s", "problems, the CPE", _refresh),
     Route("GET", "/v1/cpes/{name}/trace", CallerRole.OPERATOR, "sessions, timeout_s", "messages as they come", _trace),
     Route("POST", "/v1/cpes/{name}/decide", CallerRole.OPERATOR, "trust, service, forget", "the CPE", _decide),

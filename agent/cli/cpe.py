@@ -13,6 +13,8 @@ import typer
 
 from agent.cli import change, client
 from agent.cli.client import Json, ListOutput, call_list, call_object, fail, print_json, print_list
+from agent.cli.plot import plot
+from agent.cli.when import when_text
 from agent.model import age_text
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
@@ -225,6 +227,42 @@ def _traced(message: Json) -> str:
     head = {"cpe": "CPE →", "acs": f"← ACS {message['status']}"}.get(str(message["sender"]), "—")
     text = str(message["text"]).replace("><", ">\n<") or "(empty)"
     return "\n".join([head, *(f"    {neutralise(line)}" for line in text.splitlines() if line.strip())])
+
+
+@app.command()
+def history(
+    cpe: Ref,
+    of: Annotated[
+        str, typer.Argument(help="optical.rx, dsl.down.margin, uptime… or a path; without it all that have a history")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Plot the earlier values of a parameter: optical power, DSL margin, clients, uptime. Nothing is read for it."""
+    found = call_list("GET", f"{_path(cpe)}/history?{urlencode({'of': of})}")
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        what = of or "its parameters"
+        fail(f"nothing of {what} is kept: optical power, DSL margin, clients and uptime are, once read", client.FAILED)
+    if not of:
+        for value in found:
+            at = when_text(cast("int", value["at_s"]))
+            print(
+                neutralise(
+                    f"{value['name'] or value['path']:<28} {value['shown']}  ({value['count']} values, last {at})"
+                )
+            )
+        return
+    last = found[-1]
+    print(neutralise(f"{last['name'] or last['path']} of {cpe} · now {last['shown']} · {len(found)} values"))
+    for line in plot([(cast("int", v["at_s"]), _plain_number(v)) for v in found]):
+        print(line)
+
+
+def _plain_number(value: Json) -> float:
+    """Return the number that people are shown, without its unit."""
+    return float(str(value["shown"]).partition(" ")[0])
 
 
 @app.command()

@@ -182,6 +182,28 @@ class CpeDesk:
             found = [(p, k) for p, k in every.items() if (profile.name_of(p) or "").startswith(prefix)]
         return [_value(profile, p, k, now_s) for p, k in found[:SHOWN]]
 
+    def history(self, cpe: Cpe, name: str) -> list[dict[str, object]]:
+        """Return the earlier values of a parameter; without a name the last one of each that has a history."""
+        profile = self.intake.profile(cpe, self.cpes.values(cpe.name))
+        path = (profile.path(name) if profile is not None else None) or name
+        paths = [path] if name else self.cpes.sampled(cpe.name)
+        found: list[dict[str, object]] = []
+        for path in paths:
+            mapped = None if profile is None else profile.mapped_at(path)
+            every = self.cpes.samples(cpe.name, path)
+            found += [
+                {
+                    "path": path,
+                    "name": None if mapped is None else mapped.name,
+                    "at_s": at_s,
+                    "value": value,
+                    "shown": value if mapped is None else mapped.shown(value),
+                    "count": len(every),
+                }
+                for at_s, value in (every if name else every[-1:])
+            ]
+        return found
+
     def matrix(self) -> list[dict[str, object]]:
         """Return what each model was seen to do, a row for each workflow."""
         evidence = [

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from agent.cpe import history
 from agent.cpe.query import KnownCpe, is_own_mac
 from agent.cpe_model import limits
 from agent.cpe_model.breaker import BreakerRow
@@ -44,6 +45,7 @@ _AT_ONCE: Final = 500
 """Paths in one query: SQLite takes 32,766 parameters, older ones 999."""
 _TABLES: Final = (
     "cpe", "cpe_value", "cpe_read", "cpe_secret_set", "cpe_pending", "cpe_login", "cpe_breaker", "cpe_tag",
+    "cpe_sample",
 )  # fmt: skip
 """All that is known of a CPE, by its name."""
 TAGS_MAX: Final = 32
@@ -203,6 +205,8 @@ class CpeCalled:
         if trust is not Acceptance.ACCEPTED:
             tx.run("DELETE FROM cpe_value WHERE name = ?", (name,))
             found = dict(islice(found.items(), limits.STRANGER_VALUES))
+        else:
+            keep_samples(tx, name, found)
         updates = [(known.value, known.type, known.at_s, name, path) for path, known in found.items()]
         known_all = "UPDATE cpe_value SET value = ?, type = ?, at_s = ?, before_reset = 0 WHERE name = ? AND path = ?"
         if tx.many(known_all, updates) == len(found):
@@ -253,6 +257,22 @@ def let_go(tx: Tx, where: str, of: tuple[str, ...]) -> None:
     tx.run(query, (int(tx.now_s), *of))
 
 
+def keep_samples(tx: Tx, name: str, found: Mapping[str, CachedParameter]) -> None:
+    """Have values join the history of their parameters, as often as `history.LEAST_S` allows."""
+    for path, known in history.samples(found).items():
+        last = tx.one("SELECT max(at_s) AS at_s FROM cpe_sample WHERE name = ? AND path = ?", (name, path))
+        if last is not None and last["at_s"] is not None and known.at_s - last["at_s"] < history.LEAST_S:
+            continue
+        tx.run(
+            "INSERT INTO cpe_sample (name, path, at_s, value) VALUES (?,?,?,?)", (name, path, known.at_s, known.value)
+        )
+        tx.run(
+            "DELETE FROM cpe_sample WHERE name = ?1 AND path = ?2 AND at_s <= (SELECT at_s FROM cpe_sample"
+            " WHERE name = ?1 AND path = ?2 ORDER BY at_s DESC LIMIT 1 OFFSET ?3)",
+            (name, path, history.KEPT),
+        )
+
+
 def write_values(tx: Tx, name: str, found: Mapping[str, CachedParameter]) -> None:
     """Keep values; of one that was read before it, the later stands."""
     tx.many(
@@ -285,6 +305,7 @@ class CpeLearned:
             last = path + _LAST if path.endswith(".") else path
             tx.run("DELETE FROM cpe_value WHERE name = ? AND path >= ? AND path <= ?", (self.name, path, last))
         write_values(tx, self.name, self.values)
+        keep_samples(tx, self.name, self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -544,6 +565,18 @@ class CpeStore:
             served = self._store.query(f"{at}service IN (SELECT value FROM json_each(?)) ORDER BY name", (refs,))  # noqa: S608  as above
         rows = served or self._store.query("SELECT * FROM cpe WHERE serial = ? AND serial <> '' ORDER BY name", (ref,))
         return [_cpe(row) for row in rows]
+
+    def samples(self, name: str, path: str) -> list[tuple[int, str]]:
+        """Return the history of a parameter, (unix seconds, value), the oldest first."""
+        rows = self._store.query(
+            "SELECT at_s, value FROM cpe_sample WHERE name = ? AND path = ? ORDER BY at_s", (name, path)
+        )
+        return [(r["at_s"], r["value"]) for r in rows]
+
+    def sampled(self, name: str) -> list[str]:
+        """Return the paths of the parameters of a CPE that have a history."""
+        rows = self._store.query("SELECT DISTINCT path FROM cpe_sample WHERE name = ? ORDER BY path", (name,))
+        return [r["path"] for r in rows]
 
     def tags(self, name: str) -> tuple[str, ...]:
         """Return the tags of a CPE."""

@@ -309,7 +309,15 @@ V11 = """
 CREATE TABLE cpe_tag (name TEXT NOT NULL, tag TEXT NOT NULL, PRIMARY KEY (name, tag)) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11)
+V12 = """
+-- Earlier values of a few parameters of CPE; the newest of each are kept.
+CREATE TABLE cpe_sample (
+    name TEXT NOT NULL, path TEXT NOT NULL, at_s INTEGER NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (name, path, at_s)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

@@ -59,3 +59,15 @@ async def test_support_tests_and_reboots_one_cpe_and_sees_the_result(tmp_path: P
         assert cpe.device.boots == boots + 1
         reset = await at.site.files.type("cpe", "factory-reset", "LAB0001")
         assert (reset.code, await newest_class(at)) == (0, "config"), reset
+
+
+async def test_the_history_of_what_was_read_is_plotted(tmp_path: Path) -> None:
+    """B13: a few parameters, by the name that support knows them by, with their unit."""
+    async with acs_site(tmp_path) as at:
+        await at_home(at)
+        every = await at.site.files.type("cpe", "history", "LAB0001")
+        assert (every.code, "optical.rx" in every.out) == (0, True), every
+        one = await at.site.files.type("cpe", "history", "LAB0001", "optical.rx")
+        assert (one.code, "-19.25 dBm · 1 values" in one.out, "-19.25 |*" in one.out) == (0, True, True), one
+        none = await at.site.files.type("cpe", "history", "LAB0001", "wifi.1.ssid")
+        assert (none.code, "nothing of wifi.1.ssid is kept" in none.err) == (1, True), none
