@@ -202,6 +202,11 @@ class MethodReason(ExplainedReason):
         "Add the method to the configuration, or correct the subscriber list.",
     )
     DISABLED = "disabled", "The entry of the login is disabled on the target.", "Enable it, or leave the service out."
+    WAY_OUT = (
+        "way-out",
+        "Something beside the rules lets the subscriber out.",
+        "Close it, as the detail says.",
+    )
     LIST_WITHOUT_RULE = (
         "list-without-rule",
         "Nothing on the router blocks members of the address list.",

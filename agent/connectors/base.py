@@ -452,6 +452,8 @@ class WayOut:
         return f"{'open' if self.known else 'not checked'}: {self.text}"
 
 
+GARDEN_MOST: Final = 1 << 24
+"""How many public addresses a suspended subscriber's garden may hold where the configuration does not say."""
 OPEN: Final = "open"
 """In an access plan's `display`: what may let a suspended subscriber out, each told way after a `; `."""
 
@@ -645,6 +647,26 @@ class OnDevices(Protocol):
 
     def on_devices(self) -> Mapping[str, DeviceMethod]:
         """Return the method as it acts on each of its devices alone, by target. It plans as the method itself does."""
+        ...
+
+
+class Ways(Protocol):
+    """The ways out of the devices of an access method, beside the rules that it judges itself. Pure."""
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the addresses that `out` needs for a service and that `seen` lacks."""
+        ...
+
+    def out(self, service: Service | None, seen: Mapping[Address, Seen]) -> Sequence[WayOut]:
+        """Return the ways out of a suspended service; a way that was not read is among them as not checked."""
+        ...
+
+    def undoing(self, seen: Mapping[Address, Seen]) -> Sequence[WayOut]:
+        """Return what would undo any change that is made now, as far as it is known."""
+        ...
+
+    def defeat_reads(self, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        """Return the addresses that `seen` lacks of ways that may defeat a suspension after it was enforced."""
         ...
 
 
@@ -844,4 +866,15 @@ class SessionHost(Protocol):
 
     def end_of(self, where: Address, key: str, within_s: int) -> Effect:
         """Return the effect that ends what runs at an address of `sessions`, `connections`, `session_connections`."""
+        ...
+
+    def ways(self, target: str, kind: str, lists: Collection[str], garden_most: int) -> Ways:
+        """Return the ways out of who is suspended there by address lists.
+
+        Args:
+            target: the device.
+            kind: of its sessions.
+            lists: the address lists.
+            garden_most: how many public addresses a garden may hold.
+        """
         ...

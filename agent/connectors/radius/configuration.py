@@ -28,6 +28,7 @@ from agent.config_schema import (
     text,
     whole,
 )
+from agent.connectors.base import GARDEN_MOST
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig, SessionKind, SqlTarget, TableSet
 from agent.connectors.spec import AccessMap
 
@@ -154,6 +155,13 @@ KEYS: Final[tuple[Key, ...]] = (
         "The walled garden's prefixes: an address there proves the suspension.",
     ),
     Key("method.NAME", "garden6", prefixes(IPv6Network), [], "The same for IPv6."),
+    Key(
+        "method.NAME",
+        "garden_most",
+        whole(1, 1 << 32),
+        GARDEN_MOST,
+        "How many public addresses a garden may hold on a router; a larger one refuses a suspension.",
+    ),
     Key("method.NAME", "disconnect_within_s", whole(1, 600), 20, "How long a disconnect may take to show, seconds."),
     Key(
         "method.NAME",

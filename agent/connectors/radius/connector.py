@@ -19,7 +19,8 @@ from agent.connectors.radius.dictionary import load, profile
 from agent.connectors.radius.dynauth import DynAuthClient
 from agent.connectors.radius.dynauth_session import DynAuths
 from agent.connectors.radius.errors import NasUnreachableError
-from agent.connectors.radius.routed_access import read_by_routers, with_routers
+from agent.connectors.radius.routed_access import read_by_routers
+from agent.connectors.radius.routed_ways import with_routers
 from agent.connectors.radius.rowset import Table
 from agent.connectors.radius.schema import places_of
 from agent.connectors.radius.session import SETTLE_S, RadiusSession

@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import Final
 
 from agent.connectors.base import (
-    AccessMethod,
     AccessPlan,
     CannotEnforce,
     ClosesGhosts,
@@ -33,7 +32,7 @@ from agent.connectors.base import (
 )
 from agent.connectors.radius.addresses import live, sessions_of
 from agent.connectors.radius.garden import in_garden
-from agent.connectors.radius.schema import Method, Nas, RadiusConfig
+from agent.connectors.radius.schema import Method, Nas
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Step
 from agent.reasons import MethodReason, ProofReason, TargetReason
 
@@ -81,13 +80,18 @@ class RoutedAccess:
         self._lists = tuple(texts)
         self._pooled = any(name.lower() == _POOL_ATTRIBUTE for name in method.suspended_reply)
 
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """The address lists of the suspended policy."""
+        return self._lists
+
     # --- one router alone ---
 
-    def on_devices(self) -> Mapping[str, DeviceMethod]:
+    def on_devices(self) -> Mapping[str, RoutedAccess]:
         """Return the access method with each router alone: a suspension rests on the rules of all of them."""
         return {target: self._alone(target) for target in self._targets()}
 
-    def _alone(self, target: str) -> DeviceMethod:
+    def _alone(self, target: str) -> RoutedAccess:
         routers = {nas: router for nas, router in self._routers.items() if router == target}
         return RoutedAccess(self._inner, self._method, routers, self._hosts, (), self._names)
 
@@ -541,21 +545,3 @@ def _name(target: str) -> str:
 def read_by_routers(nas: Iterable[Nas], hosts: Mapping[str, SessionHost]) -> Mapping[str, str]:
     """Return the targets that are the APIs of NAS, by the NAS' accounting address, of those whose sessions are read."""
     return {n.accounting: n.router_target for n in nas if n.router_target.partition("/")[0] in hosts}
-
-
-def with_routers(
-    access_methods: Mapping[str, DeviceMethod], config: RadiusConfig, hosts: Mapping[str, SessionHost]
-) -> Mapping[str, AccessMethod]:
-    """Return the access methods of RADIUS, completed by the routers that its NAS are.
-
-    Args:
-        access_methods: by name.
-        config: of this connector.
-        hosts: by the first word of a target's id. A router of a kind that has none is not looked at.
-    """
-    routers = read_by_routers(config.nas, hosts)
-    others = [nas.name for nas in config.nas if nas.accounting not in routers]
-    if not routers:
-        return access_methods
-    names = {nas.accounting: nas.name for nas in config.nas}
-    return {m.name: RoutedAccess(access_methods[m.name], m, routers, hosts, others, names) for m in config.methods}

@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 
+from agent.connectors.base import GARDEN_MOST
+
 
 class Database(enum.Enum):
     """The database server's kind. SQLITE is for the lab only: FreeRADIUS rejects logins while it is locked."""
@@ -93,7 +95,7 @@ class Method:
     prefixes, from which an address proves the suspended policy. `disconnect_within_s`: how long a disconnect may take
     to show; `redial_within_s`: how long to wait for a new session before saying "at next login". `coa`: attributes
     that a CoA may change while a session goes on. `sessions`: which kind they are on a router. `nas`: names of the NAS
-    on which its logins may be; empty: all.
+    on which its logins may be; empty: all. `garden_most`: how many public addresses a garden may hold on a router.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Method:
     coa: tuple[str, ...] = ()
     sessions: SessionKind = SessionKind.PPP
     nas: tuple[str, ...] = ()
+    garden_most: int = GARDEN_MOST
 
 
 ASKED_MAX = 32

@@ -12,8 +12,8 @@ from agent.connectors.routeros.hotspot_access import HotspotAccess
 from agent.connectors.routeros.multi_router import SeveralAccess
 from agent.connectors.routeros.schema import DhcpMethod, HotspotMethod, PppMethod, StaticMethod
 from agent.connectors.routeros.static_access import StaticAccess
-from agent.connectors.routeros.ways_access import WaysAccess
-from agent.connectors.routeros.ways_out import SubscriberKind, Suspended
+from agent.connectors.routeros.ways_out import RouterWays, SubscriberKind, Suspended
+from agent.connectors.ways import WaysAccess
 
 if TYPE_CHECKING:
     from agent.connectors.base import AccessMethod, DeviceMethod
@@ -38,7 +38,7 @@ def access_method_of(method: RouterMethod) -> AccessMethod:
 
 
 def _on_router(method: RouterMethod) -> DeviceMethod:
-    return WaysAccess(_METHODS[type(method)](method), _suspended(method))
+    return WaysAccess(_METHODS[type(method)](method), RouterWays(_suspended(method)))
 
 
 def _suspended(method: RouterMethod) -> Suspended:

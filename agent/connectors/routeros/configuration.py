@@ -23,8 +23,8 @@ from agent.config_schema import (
     text,
     whole,
 )
+from agent.connectors.base import GARDEN_MOST
 from agent.connectors.routeros.schema import (
-    GARDEN_MOST,
     DhcpMethod,
     HotspotMethod,
     PppMethod,

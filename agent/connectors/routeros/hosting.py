@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from agent.connectors.base import Enforced, Rows
+from agent.connectors.base import Enforced, Rows, Ways
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, networks, rows_of
 from agent.connectors.routeros.firewall import LetOut, keeps_in, without_cuts
 from agent.connectors.routeros.flows import passing
@@ -13,6 +13,7 @@ from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import PPP, Confined
 from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.ways_out import RouterWays, SubscriberKind, Suspended
 from agent.model import Address, Effect, Value
 
 _ACTIVE: Final = {"ppp": RouterResource.ACTIVE, "hotspot": RouterResource.HOTSPOT_ACTIVE}
@@ -93,6 +94,11 @@ class RouterHost:
     def end_of(self, where: Address, key: str, within_s: int) -> Effect:
         """Return the effect that ends sessions or connections."""
         return end_of(where, key, within_s)
+
+    def ways(self, target: str, kind: str, lists: Collection[str], garden_most: int) -> Ways:
+        """Return the ways out of who is suspended there by address lists."""
+        found = Suspended(target, SubscriberKind(kind), tuple(lists), garden_most=garden_most, written=False)
+        return RouterWays(found)
 
 
 def _is_of(queue: str, login: str) -> bool:

@@ -73,11 +73,6 @@ class RouterReason(ExplainedReason):
     QUEUE_BEHIND = "queue-behind", "Another queue takes the traffic first.", "Move the service's queue before it."
     QUEUE_BURST = "queue-burst", "The queue allows bursts above its limit.", "Remove the burst limit."
     QUEUE_GUARANTEED = "queue-guaranteed", "The queue guarantees more than the limit that is wanted.", "Lower limit-at."
-    WAY_OUT = (
-        "way-out",
-        "Something on the router lets the subscriber out beside the rules.",
-        "Close it, as the detail says.",
-    )
     WIDER_ENTRY = "wider-entry", "A wider entry of the list covers other addresses too.", "Split the entry."
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
-GARDEN_MOST: Final = 1 << 24
-"""How many public addresses a suspended subscriber's garden may hold where the configuration does not say."""
+from agent.connectors.base import GARDEN_MOST
 
 
 class Use(enum.Enum):

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent.connectors.base import WayOut
+from agent.connectors.base import GARDEN_MOST, WayOut
 from agent.connectors.routeros.addresses import (
     ALL,
     RouterResource,
@@ -29,9 +29,8 @@ from agent.connectors.routeros.addresses import (
     texts_of,
 )
 from agent.connectors.routeros.safe_mode import FLOATING, HISTORY, SAFE_MODE, open_safe_mode
-from agent.connectors.routeros.schema import GARDEN_MOST
 from agent.connectors.routeros.values import mac_of
-from agent.model import Address, Seen
+from agent.model import Address, Seen, Service
 
 SeenAll = Mapping[Address, Seen]
 Row = Mapping[str, str]
@@ -154,7 +153,7 @@ class Suspended:
 
     `lists`: the address lists that the firewall is to keep in; none: those of the profile, or something else does.
     `profile`: the suspended one, "" where there is none. `by_queue`: they stay online, slowed. `garden_most`: how many
-    public addresses a garden may hold.
+    public addresses a garden may hold. `written`: rows of the router are written.
     """
 
     target: str
@@ -163,6 +162,7 @@ class Suspended:
     profile: str = ""
     by_queue: bool = False
     garden_most: int = GARDEN_MOST
+    written: bool = True
 
     @property
     def ways(self) -> tuple[Way, ...]:
@@ -176,11 +176,38 @@ class Suspended:
             found.append(Way.LEASES_FOR_ALL)
         if self.lists:
             found += [Way.SERVERS, Way.REDIRECTS]
-        return (*found, Way.SAFE_MODE)
+        return (*found, Way.SAFE_MODE) if self.written else tuple(found)
 
     @property
     def _gated(self) -> bool:
         return self.kind is SubscriberKind.HOTSPOT
+
+
+class RouterWays:
+    """Implements `agent.connectors.base.Ways` for one router."""
+
+    def __init__(self, suspended: Suspended) -> None:
+        """Take how its subscribers are suspended."""
+        self._suspended, self._tables = suspended, Tables()
+
+    def reads(self, service: Service, seen: SeenAll) -> list[Address]:  # noqa: ARG002  alike for each of them
+        """Return the menus, then the lists that gardens name."""
+        return reads(self._suspended, seen, self._tables)
+
+    def out(self, service: Service | None, seen: SeenAll) -> tuple[WayOut, ...]:
+        """Return the ways out of a suspended service."""
+        lease = lease_of(self._suspended, service.login, seen) if service else None
+        return ways_out(self._suspended, seen, self._tables, lease=lease)
+
+    def undoing(self, seen: SeenAll) -> list[WayOut]:
+        """Return that a safe mode is open."""
+        where = way_at(self._suspended.target, Way.SAFE_MODE)
+        one = safe_mode(seen[where]) if where in seen else None
+        return [one] if one is not None and one.known else []
+
+    def defeat_reads(self, seen: SeenAll) -> list[Address]:
+        """Return the menus of a sure way out, and of a safe mode."""
+        return refusal_reads(self._suspended, seen)
 
 
 def way_at(target: str, way: Way) -> Address:

@@ -19,7 +19,8 @@ from agent.connectors.base import (
     NetworkState,
 )
 from agent.connectors.radius.addresses import sessions_of
-from agent.connectors.radius.routed_access import RoutedAccess, with_routers
+from agent.connectors.radius.routed_access import RoutedAccess
+from agent.connectors.radius.routed_ways import RoutedWays, with_routers
 from agent.connectors.radius.schema import Method, Nas, RadiusConfig
 from agent.connectors.radius.schema import SessionKind as Kind
 from agent.connectors.routeros.addresses import rows_value
@@ -445,7 +446,7 @@ def test_only_methods_with_routers_are_completed() -> None:
     inner = Inner()
     config = RadiusConfig((), (nas,), (METHOD,))
     found = with_routers({"pppoe": inner}, config, HOSTS)
-    assert isinstance(found["pppoe"], RoutedAccess)
+    assert isinstance(found["pppoe"], RoutedWays)
     assert with_routers({"pppoe": inner}, replace(config, nas=(replace(nas, router=""),)), HOSTS)["pppoe"] is inner
     assert with_routers({"pppoe": inner}, config, {})["pppoe"] is inner
 

@@ -1,13 +1,13 @@
-"""An access method with the ways out of its router: completes the one that writes and judges. Pure.
+"""An access method with the ways out of its devices: completes the one that writes and judges. Pure.
 
-The access method inside knows its rows, its rules and its sessions. Other ways out of a router (`ways_out`) are alike
-for all of them: a sure one refuses the suspension and its proof, the others stand in the preview, and beside a state
-that reads as suspended.
+The access method inside knows its rows, its rules and its sessions. Other ways out of a device (`Ways`) are alike for
+all of them: a sure one refuses the suspension and its proof, the others stand in the preview, and beside a state that
+reads as suspended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -22,32 +22,21 @@ from agent.connectors.base import (
     Judgement,
     NetworkState,
     WayOut,
-)
-from agent.connectors.routeros.addresses import Tables
-from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.ways_out import (
-    Suspended,
-    Way,
-    lease_of,
-    reads,
-    refusal_reads,
-    safe_mode,
-    way_at,
-    ways_out,
+    Ways,
 )
 from agent.model import Access, Address, Enforcement, Seen, Service, ServiceState
-from agent.reasons import ProofReason
+from agent.reasons import MethodReason, ProofReason
 
 _WITHIN: Final = frozenset({Enforced.YES, Enforced.PENDING})
 
 
 class WaysAccess:
-    """Implements `agent.connectors.base.DeviceMethod` over one on one router."""
+    """Implements `agent.connectors.base.DeviceMethod` over another one."""
 
-    def __init__(self, inner: DeviceMethod, suspended: Suspended) -> None:
-        """Take the access method, and how it suspends."""
+    def __init__(self, inner: DeviceMethod, ways: Ways) -> None:
+        """Take the access method, and the ways out of its devices."""
         self.target = inner.target
-        self._inner, self._suspended, self._tables = inner, suspended, Tables()
+        self._inner, self._ways = inner, ways
 
     def example(self) -> Example | None:
         """Return the access method's example."""
@@ -59,14 +48,14 @@ class WaysAccess:
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return the addresses that the access method needs, and those of the ways out."""
-        return [*self._inner.reads(service, seen), *reads(self._suspended, seen, self._tables)]
+        return [*self._inner.reads(service, seen), *self._ways.reads(service, seen)]
 
     def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
         """Return the access method's state; a suspended service with a sure way out is not known to be held."""
         state = self._inner.network_state(service, seen)
         if state.access is not Access.SUSPENDED:
             return state
-        found = self._found(service, seen)
+        found = self._ways.out(service, seen)
         if refusing := _refusing(found):
             return replace(state, access=None, unknown=refusing.text, not_held=refusing.text)
         told = tuple(way.text if not way.known else way.told for way in found)
@@ -78,12 +67,10 @@ class WaysAccess:
         if isinstance(planned, CannotEnforce):
             return planned
         if wanted.access is not Access.SUSPENDED:
-            where = way_at(self.target, Way.SAFE_MODE)
-            one = safe_mode(seen[where]) if where in seen and planned.steps else None
-            return _with(planned, [one] if one is not None and one.known else [])
-        found = self._found(service, seen)
+            return _with(planned, self._ways.undoing(seen) if planned.steps else ())
+        found = self._ways.out(service, seen)
         if refusing := _refusing(found):
-            return CannotEnforce(RouterReason.WAY_OUT, f"{refusing.text}: {refusing.mend}")
+            return CannotEnforce(MethodReason.WAY_OUT, f"{refusing.text}: {refusing.mend}")
         return _with(planned, found)
 
     def disconnect(self, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
@@ -95,21 +82,15 @@ class WaysAccess:
         found = self._inner.judge(enforce, seen, ended)
         if not _suspends(enforce) or found.enforced not in _WITHIN:
             return found
-        ways = [way for way in ways_out(self._suspended, seen, self._tables) if way.known]
-        if refusing := _refusing(ways):
+        if refusing := _refusing(self._ways.out(None, seen)):
             return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, refusing.text)
-        where = way_at(self.target, Way.SAFE_MODE)
-        one = safe_mode(seen[where]) if where in seen else None
-        return replace(found, detail=f"{found.detail} · {one.text}") if one is not None and one.known else found
+        told = " · ".join((found.detail, *(way.text for way in self._ways.undoing(seen))))
+        return replace(found, detail=told)
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return the addresses that the access method needs to judge, and those of ways that defeat a suspension."""
-        more = refusal_reads(self._suspended, seen) if _suspends(enforce) else []
+        more = self._ways.defeat_reads(seen) if _suspends(enforce) else ()
         return [*self._inner.enforcement_reads(enforce, seen), *more]
-
-    def _found(self, service: Service, seen: Mapping[Address, Seen]) -> tuple[WayOut, ...]:
-        lease = lease_of(self._suspended, service.login, seen)
-        return ways_out(self._suspended, seen, self._tables, lease=lease)
 
 
 def _suspends(enforce: Enforcement) -> bool:
@@ -120,7 +101,7 @@ def _refusing(found: Collection[WayOut]) -> WayOut | None:
     return next((way for way in found if way.refuses), None)
 
 
-def _with(planned: AccessPlan, found: Collection[WayOut]) -> AccessPlan:
+def _with(planned: AccessPlan, found: Sequence[WayOut]) -> AccessPlan:
     """Return a plan whose preview names the ways out."""
     if not found:
         return planned
