@@ -214,6 +214,7 @@ def _lists(
                 "n": i.n,
                 "service": i.service,
                 "cpe": plans.item_by_number(loaded.items, i.n).display.get("cpe"),
+                "open": plans.item_by_number(loaded.items, i.n).display.get("open", ""),
                 "state": i.state.value,
                 "reason": i.reason,
                 "detail": i.detail,

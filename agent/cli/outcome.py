@@ -35,6 +35,8 @@ _LEFT_OUT = {"excluded": "left out", "blocked": "CANNOT ENFORCE"}
 _WAIT = frozenset({"planned", "waiting", "running"})
 _OPEN = frozenset({"set-not-enforced", "diverged", "unknown", "needs-a-person", "not-applied"})
 _AGAIN = frozenset({"stale", "cancelled", "expired", "not-applied"})
+_HELD = frozenset({"applied", "set-at-next-login"})
+"""In these states of an item the result names the ways out as well."""
 _ALWAYS_NAMED = _OPEN | {"stale", "skipped", "superseded", "waiting", "expired"}
 _RECORDED_WORDS = "recorded, nothing sent"
 _APPLIED_WORDS = {ItemReason.RECORDED: _RECORDED_WORDS, ProofReason.STAYS_REJECTED: "done, not online"}
@@ -168,7 +170,8 @@ def _single(change: Json, item: Json) -> list[str]:
     why = "" if _recorded(item) and not item["detail"] else f": {_because(item)}"
     lines = [f"{_told(change, item)}{why}"]
     line = _cpe_step if item["cpe"] else _step
-    return [*lines, *(line(step) for step in cast("list[Json]", change["steps"]))]
+    beside = [neutralise(text) for text in str(item.get("open", "")).split("; ") if text and item["state"] in _HELD]
+    return [*lines, *(line(step) for step in cast("list[Json]", change["steps"])), *beside]
 
 
 def _step(step: Json) -> str:

@@ -44,6 +44,13 @@ def test_what_was_seen_is_called_enforced() -> None:
     assert text.splitlines()[1] == "enforced now: seen online"
 
 
+def test_what_may_let_a_suspended_subscriber_out_stands_beside_its_proof() -> None:
+    told = {"open": "open: DNS to any server (rule 0); not checked: other routers"}
+    lines = outcome_text(change(item(1) | told)).splitlines()
+    assert lines[1:4] == ["enforced now: seen online", "open: DNS to any server (rule 0)", "not checked: other routers"]
+    assert "open: DNS" not in outcome_text(change(item(1, state="not-applied") | told))
+
+
 def test_in_a_batch_they_are_counted_apart() -> None:
     lines = outcome_text(change(item(1), item(2, reason="recorded", detail=""), item(3))).splitlines()
     assert "   2 enforced now" in lines
