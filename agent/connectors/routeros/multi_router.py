@@ -171,9 +171,13 @@ def _display(plans: Mapping[str, AccessPlan]) -> dict[str, str]:
     every = {target: one.display for target, one in plans.items()}
     online = [display for display in every.values() if display.get("online") == "online"]
     display = dict(online[0] if online else next(iter(every.values())))
-    for key in ("now", "after", "proof", OPEN):
+    ways = {target: shown.get(OPEN, "") for target, shown in every.items()}
+    if len(set(ways.values())) > 1:
+        told = [(target, way) for target, text in ways.items() for way in text.split("; ") if way]
+        display[OPEN] = "; ".join(way.replace(": ", f": {_name(target)}: ", 1) for target, way in told)
+    for key in ("now", "after", "proof"):
         texts = {target: shown[key] for target, shown in every.items() if shown.get(key)}
-        if len(set(texts.values())) > 1 or (key == OPEN and texts and len(texts) < len(every)):
+        if len(set(texts.values())) > 1:
             display[key] = "; ".join(f"{_name(target)}: {text}" for target, text in texts.items())
     if any("sessions" in shown for shown in every.values()):
         display["sessions"] = str(sum(int(shown.get("sessions", "0")) for shown in every.values()))

@@ -168,15 +168,20 @@ class Suspended:
     def ways(self) -> tuple[Way, ...]:
         """The ways that may let them out beside the rules."""
         found = []
-        if self.kind is not SubscriberKind.PPP and (self.lists or self.by_queue or self._gated):
+        if self.kind is not SubscriberKind.PPP and (self.filtered or self.by_queue or self._gated):
             found.append(Way.OFFLOAD)
         if self.kind is SubscriberKind.HOTSPOT:
             found.append(Way.WALLED_GARDEN)
         if self.kind is SubscriberKind.DHCP:
             found.append(Way.LEASES_FOR_ALL)
-        if self.lists:
+        if self.filtered:
             found += [Way.SERVERS, Way.REDIRECTS]
         return (*found, Way.SAFE_MODE) if self.written else tuple(found)
+
+    @property
+    def filtered(self) -> bool:
+        """Whether the firewall is to keep them in: by their lists, or by the pool of a profile or of RADIUS."""
+        return bool(self.lists or self.profile) or not self.written
 
     @property
     def _gated(self) -> bool:
@@ -434,7 +439,7 @@ def _rules(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[WayOut]:
     found: list[WayOut] = []
     for resource in (RouterResource.FILTER, RouterResource.FILTER6):
         where = address(suspended.target, resource, ALL)
-        rules = tables.rows(where, seen) if where in seen and suspended.lists else ()
+        rules = tables.rows(where, seen) if where in seen and suspended.filtered else ()
         for number, rule in _accepts(rules, suspended.lists):
             name = f"rule {number}" if resource is RouterResource.FILTER else f"IPv6 rule {number}"
             found += _open_by(name, rule, suspended, seen)
@@ -508,7 +513,7 @@ def _gardens_at(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[Add
         (RouterResource.FILTER6, RouterResource.MEMBERS6),
     ):
         at = address(suspended.target, rules, ALL)
-        rules_of = tables.rows(at, seen) if at in seen and suspended.lists else ()
+        rules_of = tables.rows(at, seen) if at in seen and suspended.filtered else ()
         for _, rule in _accepts(rules_of, suspended.lists):
             if (name := rule.get("dst-address-list", "")) and not name.startswith("!"):
                 found[address(suspended.target, members, name)] = None

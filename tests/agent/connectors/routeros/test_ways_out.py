@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, WayOut
 from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import RouterResource, Tables, address, rows_value
 from agent.connectors.routeros.ways_out import (
+    MENUS,
     UNREAD,
     SubscriberKind,
     Suspended,
@@ -443,3 +446,45 @@ def test_what_is_read_again_for_a_proof_is_what_defeats_it() -> None:
         way_at(ROUTER, way) for way in (Way.OFFLOAD, Way.WALLED_GARDEN, Way.SAFE_MODE)
     ]
     assert ABSENT is closed_ways(NOW_S)[way_at(ROUTER, Way.SERVERS)].value
+
+
+def test_of_several_routers_each_ways_are_told_with_its_name() -> None:
+    both = replace(METHOD, also_on=("routeros/edge-2",))
+    other = {Address(a.replace("edge-1", "edge-2", 1)): one for a, one in (seen_of() | seen_with({})).items()}
+    socks = {Way.SERVERS: {"/ip/socks": [{"enabled": "true"}]}}
+    plan = access_method_of(both).plan(SUSPEND, SERVICE, seen_of() | seen_with(socks) | other)
+    assert isinstance(plan, AccessPlan)
+    assert plan.display["open"] == (
+        "not checked: edge-1: the router's own SOCKS server (chain input is not judged); "
+        "not checked: other routers that serve this login (only edge-1 and edge-2 are looked at)"
+    )
+
+
+def test_whoever_is_suspended_by_a_pool_meets_the_same_servers() -> None:
+    """A profile without a list, or a RADIUS reply without one: its pool is what rules name."""
+    pooled = Suspended(ROUTER, SubscriberKind.PPP, profile="suspended")
+    by_radius = Suspended(ROUTER, SubscriberKind.PPP, written=False)
+    socks = {Way.SERVERS: {"/ip/socks": [{"enabled": "true"}]}}
+    for one in (pooled, by_radius):
+        assert [way.known for way in found(one, socks, rules=[_DNS])] == [False, True]
+
+
+_texts = st.one_of(
+    st.text(max_size=12), st.sampled_from(["yes", "0.0.0.0/0", "!10.0.0.0/8", "1.2.3.4-9", "*", "suspended"])
+)
+_props = st.dictionaries(
+    st.sampled_from(sorted({p for menus in MENUS.values() for m in menus for p in m.props})), _texts
+)
+
+
+@given(st.data())
+def test_any_rows_give_an_answer(data: st.DataObject) -> None:
+    """A router prints what it likes: nothing of it raises."""
+    rows = {way: {menu.path: data.draw(st.lists(_props, max_size=2)) for menu in MENUS[way]} for way in Way}
+    rules = data.draw(
+        st.lists(st.dictionaries(st.sampled_from([*DROP, *_DNS, "dst-address", "dst-address-list"]), _texts))
+    )
+    seen = seen_with(rows, rules, pay=data.draw(st.dictionaries(_texts, st.just("static"))))
+    for one in (PPP, STATIC, DHCP, HOTSPOT, DISABLED):
+        assert all(way.text for way in ways_out(one, seen, Tables()))
+        assert all(isinstance(where, str) for where in reads(one, seen, Tables()))
