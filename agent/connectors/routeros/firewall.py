@@ -101,6 +101,21 @@ def keeps_in(ruleset: Ruleset, confined: Confined) -> KeptIn | LetOut:
     return LetOut(text, found.narrow(ruleset, confined), mend)
 
 
+def passing(ruleset: Ruleset, confined: Confined) -> Mapping[str, str]:
+    """Return by which rule DNS and ping get to anywhere, which `keeps_in` does not count: their names -> `rule 3`.
+
+    Those that no rule lets out are not in it; nor are any where the rules cannot be followed: then nothing keeps in.
+    """
+    matcher = Matcher(ruleset, confined)
+    found = {}
+    for what, packets in matcher.beside(states("untracked" if _untracks(ruleset) else "new")).items():
+        walked = _walked(ruleset, matcher, packets)
+        if isinstance(walked, _Walked) and walked.leaks:
+            first = walked.leaks[0]
+            found[what] = first.place or first.name
+    return found
+
+
 def without_cuts(found: KeptIn | LetOut) -> KeptIn | LetOut:
     """Return the verdict for whoever cuts no open connections: then it is no suspension where such pass."""
     if isinstance(found, LetOut) or not found.open_flows:
@@ -234,11 +249,20 @@ class _Table:
 
 def _judge(ruleset: Ruleset, confined: Confined) -> _Walked | str:
     """Return what becomes of the packets, or why that cannot be followed."""
-    matcher, tracking = Matcher(ruleset, confined), ruleset.tracking or {}
-    tracked = states("untracked") if tracking.get("enabled") == "no" else _TRACKED
+    matcher = Matcher(ruleset, confined)
+    return _walked(ruleset, matcher, matcher.packets(states("untracked") if _untracks(ruleset) else _TRACKED))
+
+
+def _untracks(ruleset: Ruleset) -> bool:
+    return (ruleset.tracking or {}).get("enabled") == "no"
+
+
+def _walked(ruleset: Ruleset, matcher: Matcher, packets: list[Box]) -> _Walked | str:
+    """Return what becomes of these packets of a subscriber, or why that cannot be followed."""
+    tracking = ruleset.tracking or {}
     try:
         raw = _Table(ruleset.raw or (), matcher, "raw rule")
-        packets = raw.send(matcher.packets(tracked), "prerouting")
+        packets = raw.send(packets, "prerouting")
         for escape in raw.escapes:
             untracked = escape.action == "notrack"
             packets += [_untracked(box) if untracked else box for box in escape.packets]

@@ -66,6 +66,8 @@ _DNS: Final = ((53, 53), (853, 853))
 _STATES: Final = ("new", "established", "related", "invalid", "untracked")
 _WITH_PORTS: Final = spans(((_TCP, _TCP), (_UDP, _UDP)))
 _ICMP: Final = ((1, 1), (58, 58))
+DNS: Final = "DNS"
+PING: Final = "ping"
 
 
 class Axis(enum.IntEnum):
@@ -226,6 +228,14 @@ class Matcher:
             (_WITH_PORTS, less(PORTS, _DNS), in_states, sources, ways),
             (others, PORTS, in_states, sources, ways),
         ]
+
+    def beside(self, in_states: Spans) -> Mapping[str, list[Box]]:
+        """Return the packets to the internet that `packets` leaves out, by a name: a tunnel may be in them."""
+        sources, ways = self._all[Axis.SOURCE], self._all[Axis.WAY]
+        return {
+            DNS: [(_WITH_PORTS, spans(_DNS), in_states, sources, ways)],
+            PING: [(spans(_ICMP), PORTS, in_states, sources, ways)],
+        }
 
     def match(self, rule: Rule) -> Matched:
         """Return which packets a rule matches."""

@@ -22,21 +22,25 @@ from agent.connectors.base import GARDEN_MOST, WayOut
 from agent.connectors.routeros.addresses import (
     ALL,
     RouterResource,
-    Tables,
     address,
     networks,
     rows_of,
     texts_of,
 )
+from agent.connectors.routeros.firewall import passing
+from agent.connectors.routeros.matching import DNS, PPP, Confined, Ruleset
+from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.safe_mode import FLOATING, HISTORY, SAFE_MODE, open_safe_mode
 from agent.connectors.routeros.values import mac_of
-from agent.model import Address, Seen, Service
+from agent.model import Address, Seen, Service, Value
 
 SeenAll = Mapping[Address, Seen]
 Row = Mapping[str, str]
 
 GARDEN_NAMED: Final = 256
 """A garden of more public addresses is named in a preview; chosen arbitrarily."""
+_KNOWN_MAX: Final = 16
+"""Values whose rules are kept judged; chosen arbitrarily."""
 UNREAD: Final = "unread"
 """In a menu's row in place of its own: why the router did not show it."""
 
@@ -193,16 +197,16 @@ class RouterWays:
 
     def __init__(self, suspended: Suspended) -> None:
         """Take how its subscribers are suspended."""
-        self._suspended, self._tables = suspended, Tables()
+        self._suspended, self._rules = suspended, RulesSeen()
 
     def reads(self, service: Service, seen: SeenAll) -> list[Address]:  # noqa: ARG002  alike for each of them
         """Return the menus, then the lists that gardens name."""
-        return reads(self._suspended, seen, self._tables)
+        return reads(self._suspended, seen, self._rules)
 
     def out(self, service: Service | None, seen: SeenAll) -> tuple[WayOut, ...]:
         """Return the ways out of a suspended service."""
         lease = lease_of(self._suspended, service.login, seen) if service else None
-        return ways_out(self._suspended, seen, self._tables, lease=lease)
+        return ways_out(self._suspended, seen, self._rules, lease=lease)
 
     def undoing(self, seen: SeenAll) -> list[WayOut]:
         """Return that a safe mode is open."""
@@ -220,12 +224,12 @@ def way_at(target: str, way: Way) -> Address:
     return address(target, RouterResource.WAYS, way.value)
 
 
-def reads(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[Address]:
+def reads(suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> list[Address]:
     """Return the addresses that `ways_out` needs and `seen` lacks: the menus, then the lists that gardens name."""
     suspended = _with_lists(suspended, seen)
     wanted = [way_at(suspended.target, way) for way in suspended.ways]
     missing = [a for a in wanted if a not in seen]
-    return missing or [a for a in _gardens_at(suspended, seen, tables) if a not in seen]
+    return missing or [a for a in _gardens_at(suspended, seen, rules) if a not in seen]
 
 
 def refusal_reads(suspended: Suspended, seen: SeenAll) -> list[Address]:
@@ -234,13 +238,13 @@ def refusal_reads(suspended: Suspended, seen: SeenAll) -> list[Address]:
     return [a for way in suspended.ways if way in sure and (a := way_at(suspended.target, way)) not in seen]
 
 
-def ways_out(suspended: Suspended, seen: SeenAll, tables: Tables, *, lease: Row | None = None) -> tuple[WayOut, ...]:
+def ways_out(suspended: Suspended, seen: SeenAll, rules: RulesSeen, *, lease: Row | None = None) -> tuple[WayOut, ...]:
     """Return the ways out of a suspended subscriber; a menu that was not read is among them as not checked.
 
     Args:
         suspended: how it is suspended.
         seen: what was read.
-        tables: of the rules that were last seen.
+        rules: those that were last seen.
         lease: a DHCP subscriber's; None: there is none.
     """
     suspended = _with_lists(suspended, seen)
@@ -265,7 +269,7 @@ def ways_out(suspended: Suspended, seen: SeenAll, tables: Tables, *, lease: Row 
                 found += _redirects(printed, suspended)
             case Way.SAFE_MODE:
                 found += filter(None, (safe_mode(seen[where]),))
-    return (*found, *_rules(suspended, seen, tables), *_profile(suspended, seen))
+    return (*found, *_rules(suspended, seen, rules), *_profile(suspended, seen))
 
 
 def _with_lists(suspended: Suspended, seen: SeenAll) -> Suspended:
@@ -434,27 +438,59 @@ def _closes(row: Row) -> bool:
     return not any(other) and all(not text or text.startswith("!") for text in but)
 
 
-def _rules(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[WayOut]:
-    """Return the ways that accepts above the drop leave open: DNS, ping, gardens."""
+class RulesSeen:
+    """The rules that were last read, taken apart once, and what they let pass: alike for a whole batch."""
+
+    def __init__(self) -> None:
+        """Know none yet."""
+        self._rulesets = Rulesets()
+        self._passing: dict[int, tuple[Value, Confined, Mapping[str, str]]] = {}
+
+    def of(self, value: Value) -> Ruleset:
+        """Return the ruleset of a value."""
+        return self._rulesets.of(value)
+
+    def passing(self, value: Value, confined: Confined) -> Mapping[str, str]:
+        """Return by which rule DNS and ping pass, as `firewall.passing`."""
+        known = self._passing.get(id(value))
+        if known is None or known[0] is not value or known[1] != confined:
+            while len(self._passing) >= _KNOWN_MAX:
+                del self._passing[next(iter(self._passing))]
+            known = self._passing[id(value)] = (value, confined, passing(self.of(value), confined))
+        return known[2]
+
+
+def _rules(suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> list[WayOut]:
+    """Return the ways that the rules leave open: gardens, DNS, ping."""
     found: list[WayOut] = []
-    for resource in (RouterResource.FILTER, RouterResource.FILTER6):
+    for resource, family in ((RouterResource.FILTER, ""), (RouterResource.FILTER6, "IPv6 ")):
         where = address(suspended.target, resource, ALL)
-        rules = tables.rows(where, seen) if where in seen and suspended.filtered else ()
-        for number, rule in _accepts(rules, suspended.lists):
-            name = f"rule {number}" if resource is RouterResource.FILTER else f"IPv6 rule {number}"
-            found += _open_by(name, rule, suspended, seen)
+        if where not in seen or not suspended.filtered:
+            continue
+        value = seen[where].value
+        for number, rule in _accepts(rules.of(value).filter, suspended.lists):
+            found += _garden(f"{family}rule {number}", rule, suspended, seen)
+        if suspended.lists:
+            interface = PPP if suspended.kind is SubscriberKind.PPP else ""
+            passed = rules.passing(value, Confined(frozenset(suspended.lists), interface=interface))
+            found += [_anywhere(what, f"{family}{place}") for what, place in passed.items()]
+        else:
+            found.append(_not_checked(f"whether {family}DNS and ping to anywhere are dropped for its pool"))
     return list(dict.fromkeys(found))
 
 
-_ELSEWHERE: Final = ("", "input", "output", "prerouting")
-"""Chains that no packet through the router meets in filter; `rulesets` lists raw's rules, and more, behind them."""
+def _anywhere(what: str, place: str) -> WayOut:
+    mend = "let it pass to your own resolvers only: dst-address-list=, or dst-address=, in the rule"
+    if what == DNS:
+        return WayOut(f"DNS to any server ({place}), and so a tunnel through port 53", False, mend)
+    return WayOut(f"ping (ICMP) to anywhere ({place})", False, "let it pass to the garden only: dst-address-list=")
 
 
 def _accepts(rules: Sequence[Row], lists: Collection[str]) -> Iterable[tuple[int, Row]]:
     """Yield the accepts that members of the lists may meet before they are dropped, with their numbers."""
     for number, rule in enumerate(rules):  # as /ip/firewall/filter/print numbers them
         chain, action = rule.get("chain", ""), rule.get("action", "accept")
-        if "true" in (rule.get("disabled"), rule.get("invalid")) or chain in _ELSEWHERE:
+        if "true" in (rule.get("disabled"), rule.get("invalid")) or chain in ("input", "output"):
             continue
         if chain == "forward" and action in ("drop", "reject", "tarpit") and rule.get("src-address-list") in lists:
             return
@@ -462,20 +498,12 @@ def _accepts(rules: Sequence[Row], lists: Collection[str]) -> Iterable[tuple[int
             yield number, rule
 
 
-def _open_by(name: str, rule: Row, suspended: Suspended, seen: SeenAll) -> Iterable[WayOut]:
+def _garden(name: str, rule: Row, suspended: Suspended, seen: SeenAll) -> Iterable[WayOut]:
     place = rule.get("dst-address-list") or rule.get("dst-address")
-    if place and not place.startswith("!"):
-        size = _held(rule, suspended, seen)
-        if size is not None and size > GARDEN_NAMED:
-            mend = "name the pay page's own addresses in it"
-            yield WayOut(f"garden {_places(rule, size)} ({name})", size > suspended.garden_most, mend)
-        return
-    protocol, ports = rule.get("protocol", ""), rule.get("dst-port", "").split(",")
-    if protocol in ("udp", "tcp", "17", "6") and "53" in ports:
-        mend = "add dst-address-list= of your own resolvers to the rule"
-        yield WayOut(f"DNS to any server ({name}), and so a tunnel through port 53", False, mend)
-    elif protocol in ("icmp", "icmpv6", "icmp6", "1", "58"):
-        yield WayOut(f"ping (ICMP) to anywhere ({name})", False, "add dst-address-list= of the garden to the rule")
+    size = _held(rule, suspended, seen) if place else None
+    if size is not None and size > GARDEN_NAMED:
+        mend = "name the pay page's own addresses in it"
+        yield WayOut(f"garden {_places(rule, size)} ({name})", size > suspended.garden_most, mend)
 
 
 def _profile(suspended: Suspended, seen: SeenAll) -> list[WayOut]:
@@ -500,7 +528,7 @@ def _profile(suspended: Suspended, seen: SeenAll) -> list[WayOut]:
 # --- gardens ---
 
 
-def _gardens_at(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[Address]:
+def _gardens_at(suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> list[Address]:
     """Return where the members of the lists are read that gardens name."""
     found: dict[Address, None] = {}
     where = way_at(suspended.target, Way.WALLED_GARDEN)
@@ -508,13 +536,13 @@ def _gardens_at(suspended: Suspended, seen: SeenAll, tables: Tables) -> list[Add
         for row in _WayRows(rows_of(seen[where].value)).of(_GARDEN_IP):
             if name := row.get("dst-address-list", "").removeprefix("!"):
                 found[address(suspended.target, RouterResource.MEMBERS, name)] = None
-    for rules, members in (
+    for resource, members in (
         (RouterResource.FILTER, RouterResource.MEMBERS),
         (RouterResource.FILTER6, RouterResource.MEMBERS6),
     ):
-        at = address(suspended.target, rules, ALL)
-        rules_of = tables.rows(at, seen) if at in seen and suspended.filtered else ()
-        for _, rule in _accepts(rules_of, suspended.lists):
+        at = address(suspended.target, resource, ALL)
+        filters = rules.of(seen[at].value).filter if at in seen and suspended.filtered else ()
+        for _, rule in _accepts(filters, suspended.lists):
             if (name := rule.get("dst-address-list", "")) and not name.startswith("!"):
                 found[address(suspended.target, members, name)] = None
     return list(found)

@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, WayOut
 from agent.connectors.routeros.access_methods import access_method_of
-from agent.connectors.routeros.addresses import RouterResource, Tables, address, rows_value
+from agent.connectors.routeros.addresses import RouterResource, address
+from agent.connectors.routeros.matching import Ruleset
+from agent.connectors.routeros.rulesets import ruleset_value
 from agent.connectors.routeros.ways_out import (
     MENUS,
     UNREAD,
+    RulesSeen,
     SubscriberKind,
     Suspended,
     Way,
@@ -55,9 +58,8 @@ def seen_with(rows: Mapping[Way, Rows], rules: _Rules | None = None, **values: V
     """What is read where only these ways are open. `values`: the members of address lists, by name."""
     seen = closed_ways(NOW_S) | {way_at(ROUTER, way): Seen(way_value(found), NOW_S) for way, found in rows.items()}
     if rules is not None:
-        seen[address(ROUTER, RouterResource.FILTER, "all")] = Seen(
-            rows_value((str(n), rule) for n, rule in enumerate(rules)), NOW_S
-        )
+        value = ruleset_value(Ruleset(rules, raw=(), members={"staff": {}}))
+        seen[address(ROUTER, RouterResource.FILTER, "all")] = Seen(value, NOW_S)
     for name, value in values.items():
         seen[address(ROUTER, RouterResource.MEMBERS, name)] = Seen(value, NOW_S)
     return seen
@@ -70,7 +72,7 @@ def found(
     lease: dict[str, str] | None = None,
     **members: Value,
 ) -> tuple[WayOut, ...]:
-    return ways_out(suspended, seen_with(rows or {}, rules, **members), Tables(), lease=lease)
+    return ways_out(suspended, seen_with(rows or {}, rules, **members), RulesSeen(), lease=lease)
 
 
 def told(ways: tuple[WayOut, ...]) -> list[tuple[str, bool]]:
@@ -85,10 +87,10 @@ def test_a_router_with_none_of_them_open_has_nothing_to_say(suspended: Suspended
 @pytest.mark.parametrize("suspended", [PPP, STATIC, DHCP, HOTSPOT, DISABLED])
 def test_what_was_not_read_is_named(suspended: Suspended) -> None:
     """Silence means checked."""
-    assert [way.text.partition(":")[0] for way in ways_out(suspended, {}, Tables())] == [
+    assert [way.text.partition(":")[0] for way in ways_out(suspended, {}, RulesSeen())] == [
         way.value for way in suspended.ways
     ]
-    assert not any(way.refuses for way in ways_out(suspended, {}, Tables()))
+    assert not any(way.refuses for way in ways_out(suspended, {}, RulesSeen()))
 
 
 def test_a_menu_that_the_router_refuses_to_show_is_not_checked() -> None:
@@ -165,8 +167,8 @@ def test_e4_the_lists_that_gardens_name_are_read_in_a_second_round() -> None:
         {"chain": "forward", "action": "accept", "dst-address-list": "later"},
     ]
     seen = seen_with({}, rules)
-    assert reads(PPP, seen, Tables()) == [address(ROUTER, RouterResource.MEMBERS, "pay")]
-    assert [a.rpartition("/")[2] for a in reads(PPP, {}, Tables())] == ["servers", "redirects", "safe-mode"]
+    assert reads(PPP, seen, RulesSeen()) == [address(ROUTER, RouterResource.MEMBERS, "pay")]
+    assert [a.rpartition("/")[2] for a in reads(PPP, {}, RulesSeen())] == ["servers", "redirects", "safe-mode"]
 
 
 # --- E5: DNS and ICMP to anywhere ---
@@ -200,6 +202,13 @@ def test_e5_own_resolvers_and_what_is_about_others_are_not(rule: dict[str, str])
     assert found(PPP, rules=[rule, DROP], resolvers=garden("9.9.9.9")) == ()
 
 
+def test_e5_a_drop_that_leaves_dns_out_leaves_it_open() -> None:
+    """No rule accepts it: it comes out at the end of the chain."""
+    rules = [{**DROP, "protocol": "tcp"}, {**DROP, "protocol": "udp", "dst-port": "!53"}, {**DROP, "protocol": "!udp"}]
+    texts = [text for text, _ in told(found(PPP, rules=rules))]
+    assert texts == ["open: DNS to any server (the end of chain forward), and so a tunnel through port 53"]
+
+
 def test_e5_what_stands_below_the_drop_lets_nobody_out() -> None:
     assert found(PPP, rules=[DROP, _DNS, _PING]) == ()
 
@@ -226,7 +235,7 @@ def test_e6_a_walled_garden_of_a_list_is_as_large_as_the_list() -> None:
     (way,) = found(DISABLED, rows, pay=garden(*CDN))
     assert (way.text, way.refuses) == ("the hotspot's walled garden holds 3,604,480 addresses", False)
     assert found(replace(DISABLED, garden_most=1000), rows, pay=garden(*CDN))[0].refuses
-    assert address(ROUTER, RouterResource.MEMBERS, "pay") in reads(DISABLED, seen_with(rows), Tables())
+    assert address(ROUTER, RouterResource.MEMBERS, "pay") in reads(DISABLED, seen_with(rows), RulesSeen())
     assert found(DISABLED, rows, pay=garden("198.18.0.7")) == ()
 
 
@@ -298,7 +307,7 @@ def test_e7_only_the_server_of_the_lease_counts() -> None:
 def test_e8_a_profile_that_brings_more_than_its_list(more: dict[str, str], told_text: str, refuses: bool) -> None:
     seen = seen_with({})
     seen[address(ROUTER, RouterResource.PROFILE, "suspended")] = Seen({"address-list": "suspended", **more}, NOW_S)
-    ((text, is_refused),) = told(ways_out(replace(PPP, lists=()), seen, Tables()))
+    ((text, is_refused),) = told(ways_out(replace(PPP, lists=()), seen, RulesSeen()))
     assert (text.startswith(told_text), is_refused) == (True, refuses), text
 
 
@@ -306,7 +315,7 @@ def test_e8_a_hotspot_profile_runs_scripts_too() -> None:
     seen = seen_with({})
     profile: Value = {"address-list": "suspended", "on-login": ":log info x"}
     seen[address(ROUTER, RouterResource.HOTSPOT_PROFILE, "suspended")] = Seen(profile, NOW_S)
-    assert [way.text for way in ways_out(HOTSPOT, seen, Tables())] == ["the scripts of profile suspended (on-login)"]
+    assert [way.text for way in ways_out(HOTSPOT, seen, RulesSeen())] == ["the scripts of profile suspended (on-login)"]
 
 
 # --- E9: the router's own servers ---
@@ -466,7 +475,11 @@ def test_whoever_is_suspended_by_a_pool_meets_the_same_servers() -> None:
     by_radius = Suspended(ROUTER, SubscriberKind.PPP, written=False)
     socks = {Way.SERVERS: {"/ip/socks": [{"enabled": "true"}]}}
     for one in (pooled, by_radius):
-        assert [way.known for way in found(one, socks, rules=[_DNS])] == [False, True]
+        texts = [way.told for way in found(one, socks, rules=[_DNS])]
+        assert [text.partition(",")[0] for text in texts] == [
+            "not checked: the router's own SOCKS server (chain input is not judged)",
+            "not checked: whether DNS and ping to anywhere are dropped for its pool",
+        ]
 
 
 _texts = st.one_of(
@@ -486,5 +499,5 @@ def test_any_rows_give_an_answer(data: st.DataObject) -> None:
     )
     seen = seen_with(rows, rules, pay=data.draw(st.dictionaries(_texts, st.just("static"))))
     for one in (PPP, STATIC, DHCP, HOTSPOT, DISABLED):
-        assert all(way.text for way in ways_out(one, seen, Tables()))
-        assert all(isinstance(where, str) for where in reads(one, seen, Tables()))
+        assert all(way.text for way in ways_out(one, seen, RulesSeen()))
+        assert all(isinstance(where, str) for where in reads(one, seen, RulesSeen()))
