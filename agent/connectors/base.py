@@ -860,8 +860,11 @@ class SessionHost(Protocol):
         """Return where the open connections are read of the addresses that a login's sessions have at that time."""
         ...
 
-    def connections_left(self, connections: Value) -> int:
-        """Return how many connections pass by the rules that hold a suspended subscriber."""
+    def connections_left(self, connections: Value, rules: Value, lists: Collection[str]) -> int:
+        """Return how many connections pass by the rules that hold a suspended subscriber.
+
+        Those to places where members of the address lists may go do not count.
+        """
         ...
 
     def end_of(self, where: Address, key: str, within_s: int) -> Effect:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -80,6 +81,7 @@ class Router(RouterState):
         self.on_restart: list[Callable[[], None]] = []
         self._booted = self._up_at = clock()
         self._connections = 0
+        self.told_bytes: Counter[str] = Counter()
         self._numbers = itertools.count(1)
         self.store.watchers += [self._on_row, self.lists.watch]
         gate = Gate(self.store, self.firewall)

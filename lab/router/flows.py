@@ -72,6 +72,15 @@ class Flows:
         row.state["fasttrack"] = "true" if settled.action == "fasttrack-connection" else "false"
         return row
 
+    def own(self, client: str, port: int, here: str, here_port: int) -> Row | None:
+        """A connection to the router itself, such as an API session's; None where the version tracks none."""
+        path = of_family(CONNECTIONS, family_of(client))
+        if not self._store.find_model(path):
+            return None
+        ends = {"src-address": _with_port(client, port), "dst-address": _with_port(here, here_port)}
+        told = {"tcp-state": "established", "timeout": "23h59m59s"}
+        return self._store.insert(path, {"protocol": "tcp", **ends, **told}, dynamic=True)
+
     def go_on(self, mine: list[Row], line: Line, source: str) -> None:
         """Let a subscriber go on with a connection that it opened from an address before, or open one.
 

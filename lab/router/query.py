@@ -23,13 +23,15 @@ _OPERATION: Final = re.compile(r"\d{1,4}\.?|[|&!.]")
 _WORD: Final = re.compile(r"([-<>=]?)([^=]+)(?:=(.*))?", re.DOTALL)
 
 
-def _less(row: Mapping[str, str], name: str, value: str) -> bool:
-    have = row.get(name)
-    if have is None:
-        return False
-    if re.fullmatch(r"-?\d{1,20}", have) and re.fullmatch(r"-?\d{1,20}", value):
-        return int(have) < int(value)
-    return have < value
+_NUMBER: Final = re.compile(r"-?\d{1,20}")
+
+
+def _below(value: str) -> Callable[[str], bool]:
+    """Tell what is less than a value: as numbers where both are, else as texts."""
+    if not _NUMBER.fullmatch(value):
+        return lambda have: have < value
+    number = int(value)
+    return lambda have: int(have) < number if _NUMBER.fullmatch(have) else have < value
 
 
 def _property(sign: str, name: str, value: str | None) -> Test:
@@ -37,10 +39,9 @@ def _property(sign: str, name: str, value: str | None) -> Test:
         return lambda row: name not in row
     if value is None:
         return lambda row: name in row
-    if sign == "<":
-        return lambda row: _less(row, name, value)
-    if sign == ">":
-        return lambda row: name in row and row[name] != value and not _less(row, name, value)
+    if sign in ("<", ">"):
+        below, wanted = _below(value), sign == "<"
+        return lambda row: (have := row.get(name)) is not None and have != value and below(have) is wanted
     # a truth value is also asked for as yes and no: librouteros does
     other = {"yes": "true", "no": "false"}.get(value, value)
     return lambda row: row.get(name) in (value, other)
@@ -94,6 +95,20 @@ def parse_query(words: Sequence[str]) -> Test:
         # how many answers there are does not depend on the row
         raise Trap("invalid query", 5) from err
     return test
+
+
+def ids_asked(words: Sequence[str]) -> list[str] | None:
+    """The `.id`s of which a shown row must have one, where the words say just that; else None."""
+    found: list[str] = []
+    joins = 0
+    for word in words:
+        if word.startswith("#") and not word[1:].strip("|"):
+            joins += len(word) - 1
+        elif (one := _WORD.fullmatch(word)) and one[1] in ("", "=") and one[2] == ".id" and one[3] is not None:
+            found.append(one[3])
+        else:
+            return None
+    return found if found and joins == len(found) - 1 else None
 
 
 def looked_up(words: Sequence[str]) -> dict[str, str]:

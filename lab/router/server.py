@@ -96,7 +96,9 @@ async def _talk(stream: trio.abc.Stream, router: Router) -> None:
     if not router.connect():
         await trio.aclose_forcefully(stream)
         return
-    session = ApiSession(router)
+    client, here = _ends(stream)
+    session = ApiSession(router, client[0])
+    tracked = router.flows.own(*client, *here)
     wake = _Wake()
     session.on_output = wake
     try:
@@ -106,7 +108,17 @@ async def _talk(stream: trio.abc.Stream, router: Router) -> None:
             nursery.cancel_scope.cancel()
     finally:
         session.close()
+        router.flows.close(tracked)
         await trio.aclose_forcefully(stream)
+
+
+def _ends(stream: trio.abc.Stream) -> tuple[tuple[str, int], tuple[str, int]]:
+    """Address and port of both ends of a connection: the client's, and the router's."""
+    inner = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    if not isinstance(inner, trio.SocketStream):
+        raise TypeError(f"expected a socket, got {type(inner).__name__}")
+    client, here = inner.socket.getpeername(), inner.socket.getsockname()
+    return (client[0], client[1]), (here[0], here[1])
 
 
 async def _accept(stream: trio.SocketStream, router: Router, context: ssl.SSLContext | None) -> None:

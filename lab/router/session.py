@@ -216,6 +216,7 @@ class ApiSession:
             self._say(("!done",), tag)
             return
         said = self._perform(words, tag, met.get(FaultKind.TRAP))
+        self._router.told_bytes[words[0]] += len(said)
         if self.closed:
             return
         if FaultKind.CUT_AFTER in met:

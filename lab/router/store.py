@@ -28,13 +28,62 @@ _SHARED: Final[tuple[str, ...]] = ("name", "disabled", "comment", "mtu", "l2mtu"
 _MANNER: Final = frozenset(("copy-from", "place-before", "numbers", ".id"))
 
 
+class _Peek(Mapping[str, str]):
+    """A row as `Store.view` shows it, looked up property by property. Every menu has one, for one row at a time."""
+
+    __slots__ = ("_row", "_shown")
+
+    def __init__(self, shown: Mapping[str, str]) -> None:
+        self._shown = shown
+        self._row = Row("", {})
+
+    def of(self, row: Row) -> _Peek:
+        """The same, of another row."""
+        self._row = row
+        return self
+
+    def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]  # strings only
+        row = self._row
+        found = row.state.get(name)
+        if found is None:
+            found = row.props.get(name)
+        if found is not None:
+            return found
+        if name == ".id":
+            return row.id or default
+        if name == "dynamic" and row.dynamic:
+            return "true"
+        return self._shown.get(name, default)
+
+    def __getitem__(self, name: str) -> str:
+        found = self.get(name)
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self.get(name) is not None
+
+    def __iter__(self) -> Iterator[str]:
+        row = self._row
+        more = {".id"} if row.id else set()
+        return iter({*self._shown, *row.props, *row.state, *more, *({"dynamic"} if row.dynamic else ())})
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 class Store:
-    """The rows of one router. `computed`: by menu, what a row shows that follows from other things."""
+    """The rows of one router. `computed`: by menu, what a row shows that follows from other things.
+
+    `walks`: by menu, how often all its rows were gone through to answer a command, one by one.
+    """
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.computed: dict[str, Computed] = {}
         self.watchers: list[Watcher] = []
+        self.walks: Counter[str] = Counter()
         self.reuse_ids = False
         self._models: dict[str, Model | None] = {}
         self._tables: dict[str, Table] = {}
@@ -130,6 +179,10 @@ class Store:
         if path in self.computed:
             shown.update(self.computed[path](row))
         return shown
+
+    def peek(self, path: str) -> Callable[[Row], Mapping[str, str]]:
+        """A look at one row after another, each as `view` shows it: of a menu without write-only properties."""
+        return _Peek(self.model(path).shown).of
 
     def named(self, path: str, name: str) -> Row | None:
         """The first row of that name."""

@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 from lab.router import values as v
 from lab.router.assumed_facts import HIDDEN, SENSITIVE, Model
 from lab.router.errors import Trap
-from lab.router.query import Test, looked_up, parse_query
+from lab.router.query import Test, ids_asked, looked_up, parse_query
 from lab.router.store import Store
 from lab.router.table import Row
 
@@ -170,6 +170,9 @@ class _Run:
         if chosen:
             return store.resolve(path, chosen)
         table = store.table(path)
+        ids = ids_asked(self.command.where)
+        if ids is not None:
+            return [row for row in map(table.get, dict.fromkeys(ids)) if row]
         wanted = looked_up(self.command.where)
         if ".id" in wanted:
             row = table.get(wanted[".id"])
@@ -177,7 +180,19 @@ class _Run:
         for keys in table.unique:
             if all(k in wanted for k in keys):
                 return list(table.find(keys, wanted))
+        store.walks[path] += 1
         return list(table)
+
+    def matching(self, test: Test) -> list[dict[str, str]]:
+        """The rows that a test takes, as this user sees them.
+
+        Of a menu that only the router writes, nothing is hidden from anybody: its rows are tested without being shown.
+        """
+        store, path = self.router.store, self.model.path
+        if path in store.computed or {"add", "set"} & self.model.menu.verbs.keys():
+            return [shown for row in self.candidates() if test(shown := self.show(row))]
+        peek = store.peek(path)
+        return [self.show(row) for row in self.candidates() if test(peek(row))]
 
     def _chooser(self) -> Callable[[dict[str, str]], dict[str, str]]:
         """What .proplist leaves of a row."""
@@ -189,7 +204,7 @@ class _Run:
     def print_(self) -> Answer:
         test, choose = parse_query(self.command.where), self._chooser()
         self.router.refresh(self.model.path)
-        rows = [shown for row in self.candidates() if test(shown := self.show(row))]
+        rows = self.matching(test)
         if self.args.get("count-only", "no") not in ("no", "false"):
             return Answer(ret=str(len(rows)))
         follow = None

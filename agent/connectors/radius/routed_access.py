@@ -131,6 +131,17 @@ class RoutedAccess:
         # A router's connections are many: they are looked at last, and only where nothing else decides
         return flows if flows and self._judge_policy(enforce, seen, ()).enforced is not Enforced.NO else []
 
+    def _left(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, int]:
+        """Return how many connections a suspension left, by router, of those whose connections were read."""
+        found: dict[str, int] = {}
+        for target, where in self._flows(enforce, seen).items():
+            host, rules = self._host(target), seen.get(self._host(target).rules(target, 4))
+            if where in seen:
+                known = rules.value if rules else ABSENT
+                left = host.connections_left(seen[where].value, known, _lists_of(enforce))
+                found |= {target: left} if left else {}
+        return found
+
     def _online_on(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Sequence[str]:
         """Return the routers that have a session of the login."""
         sessions = self._sessions(enforce, seen)
@@ -389,10 +400,12 @@ class RoutedAccess:
         found = self._judge_policy(enforce, seen, ended)
         if found.enforced is Enforced.NO:
             return found
-        for target, where in self._flows(enforce, seen).items():
-            if left := self._host(target).connections_left(seen[where].value):
-                text = f"{left} connection(s) of {self._login(enforce)} on {_name(target)} carry on as before"
-                return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text, (where,))
+        if left := self._left(enforce, seen):
+            told = [
+                f"{n} connection(s) of {self._login(enforce)} on {_name(t)} carry on as before" for t, n in left.items()
+            ]
+            again = tuple(self._flows(enforce, seen)[target] for target in left)
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, " · ".join(told), again)
         return found
 
     def _judge_policy(

@@ -39,7 +39,7 @@ from agent.connectors.routeros.addresses import (
 )
 from agent.connectors.routeros.comment_marker import marked
 from agent.connectors.routeros.firewall import LetOut, asks_source, keeps_in, without_cuts
-from agent.connectors.routeros.flows import left_text, passing
+from agent.connectors.routeros.flows import Garden, garden_of, left_text, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import PPP, Confined, Ruleset
 from agent.connectors.routeros.readiness import LOGIN, example, tariff_of
@@ -358,6 +358,13 @@ class ProfileAccess:
             for ip in sorted(_addresses(sessions))
         ]
 
+    # --- connections ---
+
+    def _garden(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Garden:
+        """Return where the rules let a suspended subscriber go; nowhere, where they were not read."""
+        read = self._at(RouterResource.FILTER, ALL) in seen
+        return garden_of(self._ruleset(seen), _expected(enforce)) if read else Garden()
+
     # --- parts ---
 
     def _at(self, resource: RouterResource, key: str) -> Address:
@@ -595,16 +602,16 @@ class PppAccess(ProfileAccess):
         """Return what a profile's access method needs; then connections, and only where nothing else decides."""
         missing = list(super().enforcement_reads(enforce, seen))
         where = self._flows_of(enforce, seen) if not missing else None
-        if where is None or where in seen or super().judge(enforce, seen, ()).enforced is Enforced.NO:
+        if where is None or super().judge(enforce, seen, ()).enforced is Enforced.NO:
             return missing
-        return [where]
+        return [where] if where not in seen else []
 
     def judge(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Judge as a profile's access method does; no connection may be left that passes by the rules."""
         found, where = super().judge(enforce, seen, ended), self._flows_of(enforce, seen)
         if found.enforced is Enforced.NO or where is None:
             return found
-        if left := passing(seen[where].value):
+        if left := passing(seen[where].value, self._garden(enforce, seen)):
             whose = enforce.expect[_FLOWS]
             if whose == _OF_SESSIONS:
                 whose = " · ".join(sorted(_addresses(rows_of(seen[enforce.address].value))))

@@ -35,6 +35,7 @@ from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, COPIES, RouterResource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
 from agent.connectors.routeros.firewall import LetOut, keeps_in, without_cuts
+from agent.connectors.routeros.flows import Garden, garden_of, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import Confined
 from agent.connectors.routeros.queues import speed_of
@@ -219,7 +220,7 @@ class DhcpAccess:
             why = f"its lease is as wanted, but {self._still_in(place, listed, client)}"
             return CannotEnforce(MethodReason.NOT_IN_EFFECT, why)
         held = not client or listed
-        at_large = not held or self._at_large(self._places(lease, client), seen)
+        at_large = not held or bool(self._at_large(self._places(lease, client), seen))
         if at_large:
             return again
         return replace(again, steps=(), enforce=None, rests_on=(self._at(RouterResource.LEASE, mac),))
@@ -252,22 +253,28 @@ class DhcpAccess:
             return found
         left = self._at_large(self._watched(enforce, seen), seen)
         if left:
-            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, f"{left} connection(s) carry on as before")
+            text = f"{sum(left.values())} connection(s) carry on as before"
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text, tuple(self._flows_at(left)))
         return found
 
-    def _at_large(self, places: Collection[str], seen: SeenAll) -> int:
-        """Return how many connections pass by the firewall; of who is to have no address, how many there are.
+    def _at_large(self, places: Collection[str], seen: SeenAll) -> Mapping[str, int]:
+        """Return how many connections of each address pass by the firewall; of who is to have none, how many there are.
 
         Of an address that is not in the list also those that it opened: a lease that is not bound (the router has lost
         it, or never gave it) does not mean that nobody uses its address.
         """
-        found = 0
+        found: dict[str, int] = {}
         for place in places:
-            held = bool(self._listed(place, seen))
-            for key, flow in rows_of(seen[self._at(RouterResource.FLOWS, place)].value).items():
-                opened = not held and key.split(" ")[1].startswith(f"{place}:")
-                found += not self._list or opened or flow.get("fasttrack") != "false"
+            held, value = bool(self._listed(place, seen)), seen[self._at(RouterResource.FLOWS, place)].value
+            opened = {key for key in rows_of(value) if not held and key.split(" ")[1].startswith(f"{place}:")}
+            many = len(opened | passing(value, self._garden(seen))) if self._list else len(rows_of(value))
+            found |= {place: many} if many else {}
         return found
+
+    def _garden(self, seen: SeenAll) -> Garden:
+        """Return where the rules let a suspended client go; nowhere, where they were not read."""
+        where = self._at(RouterResource.FILTER, ALL)
+        return garden_of(self._rulesets.at(where, seen), [self._list]) if where in seen else Garden()
 
     def _judge_lease(self, enforce: Enforcement, seen: SeenAll) -> Judgement:
         mac = self._key(enforce)

@@ -1,19 +1,29 @@
-"""Which open connections a suspension must not leave: how many, and by what they pass. Pure.
+"""Which open connections a suspension must not leave. Pure.
 
 A FastTracked connection passes by the firewall, and it outlives the session that it was opened in: where the subscriber
 gets the same address again, as a pool gives it whenever possible, it carries on. All others meet each rule with every
 packet, so where the rules hold they need no more proof; and they may be back at once with the same two ends, since
 somebody outside goes on sending. So only those count that are FastTracked, or do not say that they are not.
+
+The way to a pay page is open, and FastTrack may take it: the answers from there match no rule about the subscriber's
+own packets. So connections that the rules let pass anyway do not count: with an end in the garden, or DNS and ICMP
+where they are accepted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
 
-from agent.connectors.routeros.addresses import rows_of
+from agent.connectors.routeros.addresses import Network, networks, rows_of, within
+from agent.connectors.routeros.matching import Rule, Ruleset
 from agent.model import Value
 
 Row = Mapping[str, str]
+_NOT_FORWARD: Final = frozenset({"input", "output"})
+_OUT: Final = frozenset({"drop", "reject", "tarpit"})
+_DESTINATION: Final = ("dst-address", "dst-address-list")
 
 
 def passes(row: Row) -> bool:
@@ -21,11 +31,76 @@ def passes(row: Row) -> bool:
     return row.get("fasttrack") != "false"
 
 
-def passing(connections: Value) -> frozenset[str]:
-    """Return the keys of the connections that pass by the firewall, of those that were read under an owner."""
-    return frozenset(key for key, row in rows_of(connections).items() if passes(row))
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What a rule lets a suspended subscriber reach. `places` None: every place. Empty texts match everything."""
+
+    places: tuple[Network, ...] | None
+    protocol: str
+    ports: frozenset[str]
+
+    def takes(self, protocol: str, ends: Collection[Network], port: str) -> bool:
+        if self.protocol not in ("", protocol) or (self.ports and port not in self.ports):
+            return False
+        return self.places is None or any(within(end, place) for end in ends for place in self.places)
+
+
+@dataclass(frozen=True, slots=True)
+class Garden:
+    """Where the rules let a suspended subscriber go."""
+
+    ways: tuple[_Way, ...] = ()
+
+    def holds(self, key: str, row: Row) -> bool:
+        """Tell whether a connection, known by its protocol and ends, goes there."""
+        protocol, *texts = key.split(" ")
+        ends = [(text.rpartition(":")[0], text.rpartition(":")[2]) for text in texts]
+        port = ends[-1][1] if ends else ""
+        places = [text for text, _ in ends] + [row.get("reply-src-address", "")]
+        known = [network for text in places for network in networks(_without_port(text))]
+        return any(way.takes(protocol, known, port) for way in self.ways)
+
+
+def garden_of(ruleset: Ruleset, lists: Collection[str]) -> Garden:
+    """Return where the rules of one family let members of the suspended subscribers' lists go."""
+    ways = []
+    for rule in ruleset.filter:
+        if rule.get("chain") in _NOT_FORWARD or "true" in (rule.get("disabled"), rule.get("invalid")):
+            continue
+        if rule.get("src-address-list", "") not in ("", *lists):
+            continue
+        action, turned = rule.get("action", "accept"), any(rule.get(name, "").startswith("!") for name in _DESTINATION)
+        if (action == "accept" and not turned and _is_narrow(rule)) or (action in _OUT and turned):
+            ways.append(_way(rule, ruleset.members))
+    return Garden(tuple(ways))
+
+
+def _is_narrow(rule: Rule) -> bool:
+    """Tell whether a rule is about some place only, or about DNS or ICMP: what lets more out is refused before."""
+    narrow = any(rule.get(name) for name in _DESTINATION)
+    return narrow or rule.get("protocol") in ("icmp", "icmpv6") or rule.get("dst-port") == "53"
+
+
+def _way(rule: Rule, members: Mapping[str, Mapping[str, str]]) -> _Way:
+    places: tuple[Network, ...] | None = None
+    if any(rule.get(name) for name in _DESTINATION):
+        listed = members.get(rule.get("dst-address-list", "").removeprefix("!"), {})
+        texts = [rule.get("dst-address", "").removeprefix("!"), *listed]
+        places = tuple(network for text in texts for network in networks(text))
+    if rule.get("action", "accept") in _OUT:  # what it drops elsewhere it leaves there, by whatever protocol
+        return _Way(places, "", frozenset())
+    return _Way(places, rule.get("protocol", ""), frozenset(filter(None, rule.get("dst-port", "").split(","))))
+
+
+def passing(connections: Value, garden: Garden) -> frozenset[str]:
+    """Return the keys of connections that pass by the firewall and do not go to the garden."""
+    return frozenset(key for key, row in rows_of(connections).items() if passes(row) and not garden.holds(key, row))
 
 
 def left_text(many: int, whose: str) -> str:
     """Return what is said of connections that a suspension left."""
     return f"{many} connection(s) of {whose} carry on as before"
+
+
+def _without_port(text: str) -> str:
+    return text.partition(":")[0] if text.count(":") == 1 else text

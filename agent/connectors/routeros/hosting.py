@@ -8,7 +8,7 @@ from typing import Final
 from agent.connectors.base import Enforced, Rows, Ways
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, networks, rows_of
 from agent.connectors.routeros.firewall import LetOut, keeps_in, without_cuts
-from agent.connectors.routeros.flows import passing
+from agent.connectors.routeros.flows import garden_of, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import PPP, Confined
 from agent.connectors.routeros.rulesets import Rulesets
@@ -87,9 +87,9 @@ class RouterHost:
         """Return where the connections of a login's sessions are read."""
         return address(target, _FLOWS[kind], login)
 
-    def connections_left(self, connections: Value) -> int:
-        """Return how many connections pass by the rules."""
-        return len(passing(connections))
+    def connections_left(self, connections: Value, rules: Value, lists: Collection[str]) -> int:
+        """Return how many connections pass by the rules, and do not go where members of the lists may go."""
+        return len(passing(connections, garden_of(self._rulesets.of(rules), lists)))
 
     def end_of(self, where: Address, key: str, within_s: int) -> Effect:
         """Return the effect that ends sessions or connections."""

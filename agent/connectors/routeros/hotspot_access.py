@@ -21,6 +21,7 @@ from agent.connectors.routeros.access import DISABLED, PROFILE, Menus, ProfileAc
 from agent.connectors.routeros.access_text import disabled_proof, disabled_text
 from agent.connectors.routeros.addresses import ALL, RouterResource, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marks_in
+from agent.connectors.routeros.flows import left_text, passes, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.values import RouterKind, normalise
@@ -35,8 +36,6 @@ _MACS: Final = "macs"
 """In an enforcement's `expect`: the clients that were known at the preview, comma separated."""
 _ONLINE: Final = "online"
 """Likewise: where the sessions of the preview were, each as MAC=ADDRESS."""
-_CUTS: Final = "cuts"
-"""Likewise: those of the clients whose connections are to be cut."""
 _NO_HOTSPOT: Final = "no hotspot is on: nobody needs a login to get out"
 _NO_MAC: Final = "00:00:00:00:00:00"
 _TRIAL: Final = "trial"
@@ -63,9 +62,11 @@ class HotspotAccess(ProfileAccess):
         self._hotspot = method
 
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return what a profile's access method needs, then the connections of who is online."""
+        """Return what a profile's access method needs; of one that is suspended then the connections, if online."""
         missing = super().reads(service, seen)
-        return missing or [a for a in self._flows_at(_macs(self._sessions(service, seen))) if a not in seen]
+        if missing or not self._holds(self._row(service, seen)):
+            return missing
+        return [a for a in self._flows_at(_macs(self._sessions(service, seen))) if a not in seen]
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return what `judge` needs; all connections of the router last, and only where nothing else decides."""
@@ -116,14 +117,9 @@ class HotspotAccess(ProfileAccess):
     ) -> Judgement | None:
         """Return why connections from before are not known to be gone, or None."""
         for mac in sorted(self._watched(enforce, seen)):
-            flows = rows_of(seen[self._at(RouterResource.HOTSPOT_FLOWS, mac)].value)
-            left = [key for key in flows if self._at(RouterResource.FLOW, key) in ended]
-            if not self._was_cut(mac, enforce, ended):
-                left = [key for key, flow in flows.items() if flow.get("fasttrack") != "false"]
-            if left:
-                return Judgement(
-                    Enforced.NO, ProofReason.STILL_ONLINE, f"{len(left)} connection(s) of {mac} carry on as before"
-                )
+            where = self._at(RouterResource.HOTSPOT_FLOWS, mac)
+            if left := passing(seen[where].value, self._garden(enforce, seen)):
+                return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), mac), (where,))
         known = {place for _, place in _online(enforce)}
         known |= {session.get("address", "") for session in rows_of(seen[enforce.address].value).values()}
         for where in ended:
@@ -134,15 +130,6 @@ class HotspotAccess(ProfileAccess):
                     why = f"it logged in from {place} after the preview: connections of there may carry on"
                     return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, why)
         return None
-
-    def _was_cut(self, mac: str, enforce: Enforcement, ended: Collection[Address]) -> bool:
-        """Tell whether a connection of a client was to be ended: that there is a cut says not that it came to it."""
-        if mac not in enforce.expect[_CUTS].split(","):
-            return False
-        places = [place for one, place in _online(enforce) if one == mac]
-        found = [parse(self.target, where) for where in ended]
-        keys = [key for resource, key in filter(None, found) if resource is RouterResource.FLOW]
-        return any(f" {place}:" in key for place in places for key in keys)
 
     def _judge_login(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         if _is_suspended(enforce):
@@ -278,7 +265,7 @@ class HotspotAccess(ProfileAccess):
         if self._disables and access is Access.SUSPENDED:
             return bool(self._sessions(service, seen) or self._cookies(service.login, seen))
         if access is Access.SUSPENDED and any(
-            flow.get("fasttrack") != "false"
+            passes(flow)
             for where in self._flows_at(_macs(self._sessions(service, seen)))
             for flow in rows_of(seen[where].value).values()
         ):
@@ -294,14 +281,8 @@ class HotspotAccess(ProfileAccess):
         more = {
             _MACS: ",".join(sorted(self._clients(service, seen))),
             _ONLINE: ",".join(f"{s.get('mac-address', '')}={s.get('address', '')}" for s in sessions),
-            _CUTS: ",".join(self._with_flows(service, seen)),
         }
         return super()._enforcement(service, access, {**fields, **more}, seen)
-
-    def _with_flows(self, service: Service, seen: Mapping[Address, Seen]) -> list[str]:
-        """Return the clients with a session that have connections open."""
-        online = sorted(_macs(self._sessions(service, seen)))
-        return [mac for mac in online if rows_of(seen[self._at(RouterResource.HOTSPOT_FLOWS, mac)].value)]
 
     def _ends(self, service: Service, access: Access, seen: Mapping[Address, Seen]) -> Sequence[Effect]:
         ends = super()._ends(service, access, seen)
@@ -314,8 +295,8 @@ class HotspotAccess(ProfileAccess):
             where = self._at(RouterResource.COOKIES, service.login)
             ends = (self._end(where, shown, f"{service.ref}:suspended-cookies"), *ends)
         cuts = [
-            self._end(where, f"{len(rows_of(seen[where].value))} connection(s)", f"{service.ref}:suspended-{mac}")
-            for mac in self._with_flows(service, seen)
+            self._end(where, f"connections of {mac}", f"{service.ref}:suspended-{mac}")
+            for mac in sorted(_macs(self._sessions(service, seen)))
             for where in self._flows_at([mac])
         ]
         return (*ends, *cuts)

@@ -155,7 +155,7 @@ _FLOWS: Final = Running(
     one=RouterResource.FLOW,
     verb=CUT,
     props=_FLOW,
-    steady=("fasttrack",),
+    steady=("fasttrack", "reply-src-address"),
     query="",
     one_query="",
     owners=_at_ends,
@@ -219,6 +219,9 @@ RUNNING: Final[Mapping[RouterResource, Running]] = {
     ),
 }
 """By the resource of an owner."""
+
+OF_SESSIONS: Final = frozenset({RouterResource.SESSION_FLOWS, RouterResource.LOGIN_FLOWS})
+"""Owners whose addresses are those that their sessions have at that time."""
 
 BY_ONE: Final[Mapping[RouterResource, RouterResource]] = {running.one: owner for owner, running in RUNNING.items()}
 

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Final
 from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import interfaces, menus, placed_rules
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_of, rows_value, texts_of
+from agent.connectors.routeros.connections_session import Connections
 from agent.connectors.routeros.errors import NO_MENU, TrapError
 from agent.connectors.routeros.firewall import garden_lists, source_lists
+from agent.connectors.routeros.flows import passes
 from agent.connectors.routeros.live_sessions import (
     BEGAN_S,
     BEGINNINGS,
     BY_ONE,
+    CUT,
     RUNNING,
-    Running,
     began_s,
     by_owner,
     names,
@@ -44,6 +46,9 @@ KEY_MAX: Final = 4096
 
 BEGUN_MAX: Final = 50_000
 """Sessions whose beginning is remembered; chosen arbitrarily, some megabytes."""
+
+OPEN_MAX: Final = 1000
+"""Owners of whom it is remembered which connections were open; chosen arbitrarily, above what is cut at a time."""
 
 _Row = Mapping[str, str]
 _Reader = Callable[["RouterApi", "Version", Sequence[str]], Awaitable[Mapping[str, "Value"]]]
@@ -108,6 +113,8 @@ class Readers:
     ) -> None:
         """Take the target's id, the keyed commitment of secrets, how long a command may take, and the clock."""
         self._target, self._commit, self._timeout_s, self._walltime = target, commit, timeout_s, walltime
+        self.connections = Connections(timeout_s)
+        self._open: dict[tuple[RouterResource, str], frozenset[str]] = {}
         self._begun: dict[str, int] = {}
         self._readers: dict[RouterResource, _Reader] = {
             RouterResource.QUEUES: self._queues,
@@ -155,6 +162,8 @@ class Readers:
     async def running(self, api: RouterApi, resource: RouterResource, keys: Collection[str]) -> Sequence[_Row]:
         """Return the rows of those that are running and named by `keys`, with their `.id`."""
         running, now_s = RUNNING[BY_ONE[resource]], int(self._walltime())
+        if running.verb == CUT:
+            return await self.connections.rows(api, running, keys)
         asked = sorted(keys) if running.one_query else ()
         rows = await self.print(api, running.path, (".id", *running.props), running.one_query, asked)
         return [row for row in rows if names(running, row, keys, now_s)]
@@ -204,47 +213,62 @@ class Readers:
         return {key: rows_value(found.items()) for key, found in by_owner(running, rows, keys, now_s).items()}
 
     async def _flows_of(
-        self, resource: RouterResource, api: RouterApi, version: Version, owners: Sequence[str]
+        self, resource: RouterResource, api: RouterApi, _: Version, owners: Sequence[str]
     ) -> dict[str, Value]:
         """Return the connections of each owner: of all addresses that it has now."""
-        if resource is RouterResource.LOGIN_FLOWS:
-            return await self._flows_of_logins(api, version, owners)
-        path, name, props = _PLACES[resource]
-        kind = RouterKind.MAC if name == "mac-address" else RouterKind.TEXT
-        rows = await self.print(api, path, (name, *props), name, owners)
-        places = {row.get(prop, "") for row in rows for prop in props} - {""}
-        of_place = await self._connections(api, RUNNING[resource], sorted(places))
-        found: dict[str, dict[str, Mapping[str, str]]] = {}
-        for row in rows:
-            flows = found.setdefault(normalise(kind, row.get(name, "")), {})
-            for prop in props:
-                flows |= of_place.get(row.get(prop, ""), {})
-        return {owner: rows_value(flows.items()) for owner, flows in found.items()}
+        places = await self._places(api, resource, owners)
+        everywhere = sorted({place for own in places.values() for place in own})
+        of_place = await self.connections.of(api, RUNNING[resource], everywhere)
+        found: dict[str, Value] = {}
+        for owner, own in places.items():
+            flows = {key: row for place in own for key, row in of_place.get(place, {}).items()}
+            self._open[resource, owner] = frozenset(key for key, row in flows.items() if passes(row))
+            found[owner] = rows_value(flows.items())
+        while len(self._open) > OPEN_MAX:
+            del self._open[next(iter(self._open))]
+        return found
 
-    async def _flows_of_logins(self, api: RouterApi, version: Version, users: Sequence[str]) -> dict[str, Value]:
-        """Return the connections of hotspot logins: of the clients that are logged in as them."""
-        rows = await self.print(api, "/ip/hotspot/active", ("user", "mac-address"), "user", users)
-        macs = sorted({row.get("mac-address", "") for row in rows} - {""})
-        of_mac = await self._flows_of(RouterResource.HOTSPOT_FLOWS, api, version, macs) if macs else {}
-        found: dict[str, dict[str, Mapping[str, str]]] = {}
-        for row in rows:
-            flows = found.setdefault(row.get("user", ""), {})
-            flows |= rows_of(of_mac.get(normalise(RouterKind.MAC, row.get("mac-address", "")), ABSENT))
-        return {user: rows_value(flows.items()) for user, flows in found.items()}
+    async def still_open(self, api: RouterApi, resource: RouterResource, owner: str) -> Value:
+        """Return the connections that the last read of an owner found to pass by the rules, and that are still its own.
+
+        Its addresses are looked up again: a connection of an address that it has no more is somebody else's. Nothing
+        was read of it yet: none.
+        """
+        keys = self._open.get((resource, owner), frozenset())
+        places = (await self._places(api, resource, [owner])).get(owner, ()) if keys else ()
+        if not places:
+            return ABSENT
+        running = RUNNING[resource]
+        owners = running.owners(places)
+        rows = await self.connections.rows(api, running, keys)
+        return rows_value((running.key_of(row, 0), running.fields(row)) for row in rows if owners(row))
+
+    async def _places(
+        self, api: RouterApi, resource: RouterResource, owners: Sequence[str]
+    ) -> dict[str, tuple[str, ...]]:
+        """Return the addresses that each owner of connections has now; of one that has none, nothing."""
+        found: dict[str, dict[str, None]] = {}
+        if resource is RouterResource.LOGIN_FLOWS:  # of the clients that are logged in so
+            active = await self.print(api, "/ip/hotspot/active", ("user", "mac-address"), "user", owners)
+            macs = sorted({row.get("mac-address", "") for row in active} - {""})
+            of_mac = await self._places(api, RouterResource.HOTSPOT_FLOWS, macs) if macs else {}
+            for row in active:
+                own = of_mac.get(normalise(RouterKind.MAC, row.get("mac-address", "")), ())
+                found.setdefault(row.get("user", ""), {}).update(dict.fromkeys(own))
+        else:
+            path, name, props = _PLACES[resource]
+            kind = RouterKind.MAC if name == "mac-address" else RouterKind.TEXT
+            for row in await self.print(api, path, (name, *props), name, owners):
+                there = (row.get(prop, "") for prop in props)
+                found.setdefault(normalise(kind, row.get(name, "")), {}).update(dict.fromkeys(filter(None, there)))
+        return {owner: tuple(own) for owner, own in found.items()}
 
     async def _flows_at(
         self, resource: RouterResource, api: RouterApi, _: Version, places: Sequence[str]
     ) -> dict[str, Value]:
         """Return the connections of each address or network."""
-        found = await self._connections(api, RUNNING[resource], places)
+        found = await self.connections.of(api, RUNNING[resource], places)
         return {place: rows_value(flows.items()) for place, flows in found.items()}
-
-    async def _connections(
-        self, api: RouterApi, running: Running, places: Sequence[str]
-    ) -> dict[str, dict[str, dict[str, str]]]:
-        """Return the connections from and to each address or network: its text -> a connection's key -> its fields."""
-        rows = await self.print(api, running.path, running.props, "", ()) if places else ()
-        return by_owner(running, rows, places, int(self._walltime()))
 
     async def _ones(
         self, resource: RouterResource, api: RouterApi, _: Version, keys: Sequence[str]

@@ -35,7 +35,7 @@ from agent.connectors.routeros.errors import (
     RouterTimeoutError,
     TrapError,
 )
-from agent.connectors.routeros.live_sessions import BEGAN_S, BEGINNINGS, RUNNING, names
+from agent.connectors.routeros.live_sessions import BEGAN_S, BEGINNINGS, OF_SESSIONS, RUNNING, names
 from agent.connectors.routeros.menus import MenuError
 from agent.connectors.routeros.readers import PLACED, Readers
 from agent.connectors.routeros.rows import KEPT, value_of, verb_of, words_of
@@ -147,7 +147,9 @@ class RouterSession:
     async def bind(self, effect: Effect, earlier: Earlier = NOTHING_EARLIER) -> Mapping[Address, Seen]:
         """Return what `effect` would end (sessions, cookies, connections), each at its own address.
 
-        A later attempt ends no session that began after the first one: it logged in under what was written before.
+        A later attempt ends no session that began after the first one: it logged in under what was written before. Of
+        connections of whatever address a session has, those are ended that were read last: by the judgement, which
+        looks for them once the session is there.
 
         Raises:
             UnreadableError: the router cannot be asked, or the effect is none of this connector's.
@@ -158,7 +160,10 @@ class RouterSession:
             raise UnreadableError(
                 f"{self.target.id}: no effect {effect.verb!r} on that address", reason=TargetReason.REFUSED
             )
-        seen = (await self.read([effect.address]))[effect.address]
+        if resource in OF_SESSIONS:
+            seen = await self._still_open(resource, owner)
+        else:
+            seen = (await self.read([effect.address]))[effect.address]
         rows = rows_of(seen.value)
         if len(rows) > BOUND_MAX:
             text = f"{self.target.id}: expected at most {BOUND_MAX} rows of {running.path} to end, got {len(rows)}"
@@ -172,6 +177,14 @@ class RouterSession:
         first_s = min(one.at_s for one in earlier.values()) - BEGAN_S
         before = {address(self.target.id, running.one, key) for key, at in began.items() if int(at) < first_s}
         return {one: row for one, row in found.items() if one in earlier or one in before}
+
+    async def _still_open(self, resource: RouterResource, owner: str) -> Seen:
+        at_s = int(self._walltime())
+        try:
+            api, _ = await self._line.reading()
+            return Seen(await self._readers.still_open(api, resource, owner), at_s)
+        except RouterError as err:
+            raise self._line.unreadable(err) from err
 
     # --- writing ---
 
@@ -206,7 +219,8 @@ class RouterSession:
 
     def notes(self) -> Sequence[str]:
         """Return what a preview says of the router: a release that is not known, users that may not write."""
-        return self._line.notes()
+        why = self._readers.connections.whole
+        return (*self._line.notes(), *([f"{self.target.id}: all its connections are read: {why}"] if why else ()))
 
     async def _write(
         self, api: RouterApi, version: Version, transitions: tuple[Transition, ...], ticket: Ticket

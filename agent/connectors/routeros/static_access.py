@@ -187,7 +187,8 @@ class StaticAccess:
             parts.append(Judgement(Enforced.YES, ProofReason.STAYS_REJECTED, f"stays held: {held.detail}"))
         worst = min(parts, key=lambda part: _WORST.index(part.enforced))
         alike = [part for part in parts if part.enforced is worst.enforced]
-        return Judgement(worst.enforced, alike[-1].how, " · ".join(part.detail for part in alike))
+        again = tuple(where for part in parts for where in part.again)
+        return Judgement(worst.enforced, alike[-1].how, " · ".join(part.detail for part in alike), again)
 
     # --- parts ---
 

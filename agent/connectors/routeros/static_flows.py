@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from agent.connectors.routeros.addresses import Network, RouterResource, address, parse, rows_of
+from agent.connectors.routeros.flows import passes as passes_by
 from agent.connectors.routeros.static_addresses import family_of, spelt
 from agent.model import Address, Seen
 
@@ -23,11 +24,12 @@ def flows_of(target: str, one: Network) -> Address:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """What is open: `many` in all; `loose` pass by, `left` of them are known to be from before."""
+    """What is open: `many` in all; `loose` pass by, `left` of them are known to be from before, `of` these owners."""
 
     many: int
     loose: frozenset[Address]
     left: frozenset[Address]
+    of: tuple[Address, ...]
 
 
 def open_now(
@@ -42,16 +44,18 @@ def open_now(
         ended: the connections that were set out to be cut. A loose one of an address of which nothing is among them
             counts as from before: it may be that they could not be told, since there are too many.
     """
-    many, loose, left = 0, set[Address](), set[Address]()
+    many, loose, left, of = 0, set[Address](), set[Address](), list[Address]()
     for one in mine:
         where, flow = flows_of(target, one), family_of(one).flow
         rows = rows_of(seen[where].value) if where in seen else {}
         many += len(rows)
-        passes = {address(target, flow, key) for key, row in rows.items() if row.get("fasttrack") != "false"}
+        passes = {address(target, flow, key) for key, row in rows.items() if passes_by(row)}
         known = any(_is_of(target, flow, one, end) for end in ended)
         loose |= passes
-        left |= passes.intersection(ended) if known else passes
-    return Open(many, frozenset(loose), frozenset(left))
+        stays = passes.intersection(ended) if known else passes
+        left |= stays
+        of += [where] if stays else []
+    return Open(many, frozenset(loose), frozenset(left), tuple(of))
 
 
 def _is_of(target: str, flow: RouterResource, one: Network, ended: Address) -> bool:

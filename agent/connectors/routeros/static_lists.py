@@ -202,9 +202,8 @@ class StaticLists:
             return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, kept.detail)
         flows = open_now(self._target, mine, seen, ended)
         if flows.left:
-            return Judgement(
-                Enforced.NO, ProofReason.STILL_ONLINE, f"{len(flows.left)} connection(s) carry on as before"
-            )
+            text = f"{len(flows.left)} connection(s) carry on as before"
+            return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text, flows.of)
         if not flows.many and not any(where.startswith(f"{self._target}/") for where in ended):
             return Judgement(
                 Enforced.PENDING, ProofReason.OFFLINE, f"{told}; no connection was open: it holds for the next one"

@@ -1,0 +1,95 @@
+"""Reads of a router's connection tables: by address, and row by row once they are known.
+
+A busy router has hundreds of thousands of connections, and walks through all of them for each question. So it is asked
+for a few addresses at a time, and rows that were found are asked for by their `.id`: whether such a row is still the
+same connection is told by its protocol and ends, never by the `.id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from agent.connectors.routeros.connection_query import PLACES_MAX, can_be_asked, ids_words, words_of
+from agent.connectors.routeros.errors import TrapError
+from agent.connectors.routeros.live_sessions import Running, by_owner
+
+if TYPE_CHECKING:
+    from agent.connectors.routeros.api_session import RouterAnswer, RouterApi
+
+IDS_MAX: Final = 20_000
+"""Connections whose `.id` is remembered; chosen arbitrarily, above what an item may end of many subscribers."""
+IDS_ASKED: Final = 64
+"""`.id`s in one question; chosen arbitrarily."""
+_Row = Mapping[str, str]
+
+
+class Connections:
+    """The connections of one router. `whole`: why its tables were read whole the last time, "" if they were not."""
+
+    def __init__(self, timeout_s: float) -> None:
+        """Take how long a command may take."""
+        self.whole = ""
+        self._timeout_s = timeout_s
+        self._ids: dict[tuple[str, str], str] = {}
+
+    async def of(self, api: RouterApi, running: Running, places: Sequence[str]) -> dict[str, dict[str, dict[str, str]]]:
+        """Return what is open from and to each address or network: its text -> a connection's key -> its fields."""
+        return by_owner(running, await self._found(api, running, places), places, 0)
+
+    async def rows(self, api: RouterApi, running: Running, keys: Collection[str]) -> list[_Row]:
+        """Return the rows of connections that are known by their keys, with their `.id`; of one that is gone none."""
+        ids = [self._ids.get((running.path, key), "") for key in keys]
+        found: list[_Row] = []
+        if all(ids):
+            for start in range(0, len(ids), IDS_ASKED):
+                found += await self._print(api, running, ids_words(ids[start : start + IDS_ASKED]))
+        else:  # found by an earlier life of the agent: asked for by the end that they share
+            source, destination = ({key.split(" ")[n].rpartition(":")[0] for key in keys} for n in (1, 2))
+            fewer = source if len(source) <= len(destination) else destination
+            found += await self._found(api, running, sorted(fewer))
+        return [row for row in found if running.key_of(row, 0) in keys]
+
+    async def _found(self, api: RouterApi, running: Running, places: Sequence[str]) -> list[_Row]:
+        """Return the rows that places have, and others; all of the table where the router cannot be asked for them."""
+        rows = list((await self._asked(api, running, places) if places else {}).values())
+        if len(self._ids) + len(rows) > IDS_MAX:
+            self._ids.clear()
+        wanted = running.owners(places)
+        mine = [row for row in rows if wanted(row)]
+        self._ids.update({(running.path, running.key_of(row, 0)): row[".id"] for row in mine if ".id" in row})
+        return mine
+
+    async def _asked(self, api: RouterApi, running: Running, places: Sequence[str]) -> dict[str, _Row]:
+        self.whole = ""
+        if not all(map(can_be_asked, places)):
+            return await self._whole(api, running, "IPv6 connections cannot be asked for by address")
+        known = await self._api_clients(api)
+        found: dict[str, _Row] = {}
+        for start in range(0, len(places), PLACES_MAX):
+            rows = await self._print(api, running, words_of(places[start : start + PLACES_MAX], known)) if known else ()
+            ends = running.owners(known)
+            if not any(ends(row) for row in rows):
+                return await self._whole(api, running, "asked by address, it does not show its own API's connection")
+            found |= {row.get(".id", f"{n}"): row for n, row in enumerate(rows, start=len(found))}
+        return found
+
+    async def _whole(self, api: RouterApi, running: Running, why: str) -> dict[str, _Row]:
+        self.whole = why
+        return {row.get(".id", f"{n}"): row for n, row in enumerate(await self._print(api, running, ()))}
+
+    async def _api_clients(self, api: RouterApi) -> list[str]:
+        """Return an address from which an API session is open, if the router tells of one: mostly ours."""
+        try:
+            answer = await self._call(api, "/user/active/print", "=.proplist=address,via")
+        except TrapError:
+            return []
+        clients = {row.get("address", "") for row in answer.rows if row.get("via", "").startswith("api")}
+        return sorted(filter(can_be_asked, clients))[:1]
+
+    async def _print(self, api: RouterApi, running: Running, query: Sequence[str]) -> Sequence[_Row]:
+        proplist = f"=.proplist={','.join(('.id', *running.props))}"
+        return (await self._call(api, f"{running.path}/print", proplist, *query)).rows
+
+    async def _call(self, api: RouterApi, *words: str) -> RouterAnswer:
+        return await api.call(*words, timeout_s=self._timeout_s)

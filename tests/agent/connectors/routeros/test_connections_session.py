@@ -1,0 +1,132 @@
+"""Reads of a lab router's connection table: what is asked, what is read whole, and what it costs the router."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from agent.connectors.routeros.addresses import RouterResource
+from agent.connectors.routeros.api_session import RouterAnswer, RouterApi
+from agent.connectors.routeros.connections_session import Connections
+from agent.connectors.routeros.errors import TrapError
+from agent.connectors.routeros.live_sessions import RUNNING
+from lab.router.device import Router
+from tests.lab.router.routers import bench, logged_in
+
+TABLE, TABLE6 = "/ip/firewall/connection", "/ipv6/firewall/connection"
+FLOWS, FLOWS6 = RUNNING[RouterResource.FLOWS], RUNNING[RouterResource.FLOWS6]
+MINE, KEY = "100.64.12.9", "tcp 100.64.12.9:50000 203.0.113.80:443"
+
+
+class LabApi:
+    """An API session of the lab's router, as the agent calls one. `tracked`: its own connection is in the table."""
+
+    def __init__(self, version: str = "7.20.8", *, tracked: bool = True) -> None:
+        self.router: Router = bench(version).router
+        self._client = logged_in(self.router)
+        self.asked: list[tuple[str, ...]] = []
+        if tracked:
+            self.router.flows.own("127.0.0.1", 40_000, "10.0.0.1", 8729)
+
+    async def call(self, *words: str, timeout_s: float) -> RouterAnswer:
+        assert timeout_s == 3.0
+        self.asked.append(words)
+        sentences = self._client.ask(*words)
+        traps = [s for s in sentences if s[0] == "!trap"]
+        if traps:
+            raise TrapError(str(traps[0]))
+        rows = [dict(w[1:].partition("=")[::2] for w in s[1:]) for s in sentences if s[0] == "!re"]
+        return RouterAnswer(tuple(rows), {})
+
+    def open(self, source: str = f"{MINE}:50000", to: str = "203.0.113.80:443", *, fast: bool = True) -> str:
+        ends = {"protocol": "tcp", "src_address": source, "dst_address": to}
+        return self.router.add(TABLE, **ends, fasttrack=str(fast).lower())
+
+    @property
+    def as_api(self) -> RouterApi:
+        return cast("RouterApi", self)
+
+    def walks(self) -> int:
+        return self.router.store.walks[TABLE]
+
+
+@pytest.mark.parametrize("version", ["6.49.18", "7.15.3", "7.20.8"])
+async def test_a_few_rows_of_many_in_one_walk(version: str) -> None:
+    api, connections = LabApi(version), Connections(3.0)
+    api.open()
+    api.open(to="203.0.113.80:80", fast=False)
+    for n in range(500):
+        api.open(f"100.64.13.{n % 250}:{n}")
+    api.router.told_bytes.clear()
+    found = await connections.of(api.as_api, FLOWS, [MINE, "100.64.99.1"])
+    assert {key: row["fasttrack"] for key, row in found[MINE].items()} == {
+        KEY: "true",
+        "tcp 100.64.12.9:50000 203.0.113.80:80": "false",
+    }
+    assert (found["100.64.99.1"], connections.whole, api.walks()) == ({}, "", 1)
+    assert api.router.told_bytes[f"{TABLE}/print"] < 1000
+
+
+async def test_rows_that_were_found_are_asked_for_by_their_ids() -> None:
+    api, connections = LabApi(), Connections(3.0)
+    row_id = api.open()
+    await connections.of(api.as_api, FLOWS, [MINE])
+    (row,) = await connections.rows(api.as_api, FLOWS, [KEY])
+    assert (row[".id"], api.walks()) == (row_id, 1)
+    api.router.remove(TABLE, row_id)
+    assert await connections.rows(api.as_api, FLOWS, [KEY]) == []
+    assert api.walks() == 1
+
+
+async def test_an_id_that_is_another_connections_by_now_is_not_taken_for_it() -> None:
+    api, connections = LabApi(), Connections(3.0)
+    row_id = api.open()
+    await connections.of(api.as_api, FLOWS, [MINE])
+    row = api.router.store.table(TABLE).get(row_id)
+    assert row is not None
+    row.props["src-address"] = "100.64.12.10:50000"
+    assert await connections.rows(api.as_api, FLOWS, [KEY]) == []
+
+
+async def test_what_an_earlier_life_found_is_asked_for_by_its_ends() -> None:
+    api = LabApi()
+    row_id = api.open()
+    (row,) = await Connections(3.0).rows(api.as_api, FLOWS, [KEY])
+    assert row[".id"] == row_id
+    assert not any(words == (f"{TABLE}/print", words[1]) for words in api.asked)
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+async def test_a_router_that_does_not_show_its_own_api_session_is_read_whole(tracked: bool) -> None:
+    """Else an answer without rows would be taken for a table without them."""
+    api, connections = LabApi(tracked=tracked), Connections(3.0)
+    if tracked:  # but no API client that it tells of has that connection
+        api.router.store.table("/user/active")
+        for row in list(api.router.store.table("/user/active")):
+            row.props["address"] = "10.9.9.9"
+    api.open()
+    found = await connections.of(api.as_api, FLOWS, [MINE])
+    assert list(found[MINE]) == [KEY]
+    assert "own API's connection" in connections.whole
+
+
+async def test_ipv6_is_read_whole_and_nobody_is_asked_about_no_address() -> None:
+    api, connections = LabApi(), Connections(3.0)
+    api.router.add(TABLE6, protocol="tcp", src_address="[2001:db8::5]:1", dst_address="[2001:db8:f::1]:443")
+    found = await connections.of(api.as_api, FLOWS6, ["2001:db8::/64"])
+    assert list(found["2001:db8::/64"]) == ["tcp 2001:db8::5:1 2001:db8:f::1:443"]
+    assert "IPv6" in connections.whole
+    api.asked.clear()
+    assert await connections.of(api.as_api, FLOWS, []) == {}
+    assert api.asked == []
+
+
+async def test_many_addresses_in_a_few_walks() -> None:
+    api, connections = LabApi(), Connections(3.0)
+    places = [f"100.64.{n}.1" for n in range(70)]
+    for place in places:
+        api.open(f"{place}:50000")
+    found = await connections.of(api.as_api, FLOWS, places)
+    assert all(len(rows) == 1 for rows in found.values())
+    assert api.walks() == 3

@@ -1,0 +1,64 @@
+"""Which connections a suspension must not leave: FastTracked ones, but those to the garden."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from agent.connectors.routeros.addresses import rows_value
+from agent.connectors.routeros.flows import Garden, garden_of, left_text, passing
+from agent.connectors.routeros.matching import Ruleset
+
+FAST, SLOW = {"fasttrack": "true"}, {"fasttrack": "false"}
+OUT, PAY = "tcp 100.64.12.9:50000 203.0.113.80:443", "tcp 100.64.12.9:50001 192.0.2.1:443"
+IN_PAY = "tcp 192.0.2.1:55 100.64.12.9:8080"
+DNS, PING = "udp 100.64.12.9:5353 203.0.113.53:53", "icmp 100.64.12.9: 203.0.113.80:"
+ACCEPT = {"chain": "forward", "action": "accept", "src-address-list": "suspended"}
+DROP = {"chain": "forward", "action": "drop", "src-address-list": "suspended"}
+
+
+def left(*rules: Mapping[str, str], rows: Mapping[str, Mapping[str, str]], **members: Mapping[str, str]) -> set[str]:
+    return set(passing(rows_value(rows.items()), garden_of(Ruleset(rules, members=members), ["suspended"])))
+
+
+def test_what_says_that_it_is_not_fasttracked_meets_the_rules() -> None:
+    rows = {OUT: FAST, PAY: {}, DNS: SLOW}
+    assert left(DROP, rows=rows) == {OUT, PAY}
+
+
+ROWS = dict.fromkeys((OUT, PAY, IN_PAY, DNS, PING), FAST)
+
+
+@pytest.mark.parametrize(
+    ("rule", "held"),
+    [
+        ({**ACCEPT, "dst-address": "192.0.2.1"}, {PAY, IN_PAY}),
+        ({**ACCEPT, "dst-address-list": "pay-page"}, {PAY, IN_PAY}),
+        ({**ACCEPT, "dst-address-list": "nothing-read"}, set()),
+        ({**ACCEPT, "dst-address": "192.0.2.0/24", "protocol": "tcp", "dst-port": "80,443"}, {PAY}),
+        ({**ACCEPT, "dst-address": "192.0.2.1", "protocol": "udp"}, set()),
+        ({**ACCEPT, "dst-address": "192.0.2.1", "src-address-list": "vip"}, set()),
+        ({**ACCEPT, "dst-address": "192.0.2.1", "chain": "input"}, set()),
+        ({**ACCEPT, "dst-address": "192.0.2.1", "disabled": "true"}, set()),
+        ({**ACCEPT, "dst-address": "!192.0.2.1"}, set()),
+        ({"chain": "forward", "action": "accept", "protocol": "udp", "dst-port": "53"}, {DNS}),
+        ({"chain": "forward", "action": "accept", "protocol": "icmp"}, {PING}),
+        ({"chain": "forward", "action": "accept"}, set()),  # refused before anything is planned
+        ({**DROP, "dst-address-list": "!pay-page"}, {PAY, IN_PAY}),
+        ({**DROP, "dst-address-list": "pay-page"}, set()),
+    ],
+)
+def test_where_the_rules_let_it_go(rule: Mapping[str, str], held: set[str]) -> None:
+    members = {"pay-page": {"192.0.2.1": "static"}}
+    assert set(ROWS) - left(rule, DROP, rows=ROWS, **members) == held
+
+
+def test_a_page_behind_a_redirect_is_known_by_who_answers() -> None:
+    rows = {OUT: {**FAST, "reply-src-address": "192.0.2.1:443"}, PAY: {**FAST, "reply-src-address": "203.0.113.9:443"}}
+    assert left({**ACCEPT, "dst-address": "192.0.2.1"}, DROP, rows={OUT: rows[OUT]}) == set()
+    assert not Garden().holds(OUT, rows[OUT])
+
+
+def test_what_is_said() -> None:
+    assert left_text(2, "100.64.12.9") == "2 connection(s) of 100.64.12.9 carry on as before"
