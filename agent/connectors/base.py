@@ -860,10 +860,18 @@ class SessionHost(Protocol):
         """Return where the open connections are read of the addresses that a login's sessions have at that time."""
         ...
 
-    def connections_left(self, connections: Value, rules: Value, lists: Collection[str]) -> int:
-        """Return how many connections pass by the rules that hold a suspended subscriber.
+    def open_flows(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
+        """Return the rule by which connections pass that were open before a suspension; "" where none does."""
+        ...
 
-        Those to places where members of the address lists may go do not count.
+    def cut_text(self, open_flows: str) -> str:
+        """Return what is said of connections that are cut because of such a rule; "" where there is none."""
+        ...
+
+    def connections_left(self, connections: Value, rules: Value, lists: Collection[str], open_flows: str) -> int:
+        """Return how many connections the rules do not hold that hold a suspended subscriber.
+
+        Those to places where members of the address lists may go do not count. `open_flows`: as that method says.
         """
         ...
 

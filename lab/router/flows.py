@@ -69,6 +69,7 @@ class Flows:
             dynamic=True,
         )
         settled = self._firewall.judge(replace(packet, state="established"))
+        row.state["seen-reply"] = "true"
         row.state["fasttrack"] = "true" if settled.action == "fasttrack-connection" else "false"
         return row
 

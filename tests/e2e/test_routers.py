@@ -362,3 +362,23 @@ async def test_connections_that_cannot_be_cut_are_counted(tmp_path: Path) -> Non
         (item,) = done["items"]
         assert "1 connection(s) of 100.64." in item["detail"]
         assert "carry on as before" in item["detail"]
+
+
+async def test_a_rule_that_accepts_established_connections_above_the_drop_lets_none_of_before_pass(
+    tmp_path: Path,
+) -> None:
+    """MikroTik's default configuration with the drop appended: refused before, since what was open carried on."""
+    async with network(tmp_path) as net:
+        router, menu = net.router(LOGIN), "/ip/firewall/filter"
+        for row in router.rows(menu):
+            router.remove(menu, row[".id"])
+        router.add(menu, chain="forward", action="accept", connection_state="established,related")
+        router.add(menu, chain="forward", action="drop", src_address_list="suspended")
+        for row in router.rows("/ip/firewall/connection"):  # none that FastTrack took
+            router.store.table("/ip/firewall/connection").get(row[".id"]).state["fasttrack"] = "false"
+        assert router.gets_out(LOGIN).lingers
+        done = await net.site.do("suspend", ref(LOGIN))
+        assert (state_of(done), done["state"]) == (("applied", "seen"), "done")
+        verdict = router.gets_out(LOGIN)
+        assert (verdict.out, verdict.lingers) == (False, False)
+        assert router.gets_out(OTHER).lingers

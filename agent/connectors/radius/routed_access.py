@@ -131,14 +131,24 @@ class RoutedAccess:
         # A router's connections are many: they are looked at last, and only where nothing else decides
         return flows if flows and self._judge_policy(enforce, seen, ()).enforced is not Enforced.NO else []
 
+    def _ips(self, target: str, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[str]:
+        """Return the addresses of the sessions that a login has on a router."""
+        sessions = self._sessions(enforce, seen)
+        told = [s.get("ip", "") for s in sessions.values() if self._routers.get(s.get("nas", "")) == target]
+        lost = self._unaccounted(self._login(enforce), sessions, seen).get(target, {})
+        return sorted(filter(None, (*told, *map(_ip, lost.values()))))
+
     def _left(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, int]:
         """Return how many connections a suspension left, by router, of those whose connections were read."""
         found: dict[str, int] = {}
         for target, where in self._flows(enforce, seen).items():
             host, rules = self._host(target), seen.get(self._host(target).rules(target, 4))
             if where in seen:
-                known = rules.value if rules else ABSENT
-                left = host.connections_left(seen[where].value, known, _lists_of(enforce))
+                known, lists = rules.value if rules else ABSENT, _lists_of(enforce)
+                open_flows = (
+                    host.open_flows(known, self._kind, lists, self._ips(target, enforce, seen)) if rules else ""
+                )
+                left = host.connections_left(seen[where].value, known, lists, open_flows)
                 found |= {target: left} if left else {}
         return found
 
@@ -273,7 +283,8 @@ class RoutedAccess:
             return refusal
         display = self._with_unaccounted(planned.display, service, seen)
         if suspends:
-            display["after"] = " · ".join(filter(None, (display.get("after", ""), self._checked())))
+            told = (display.get("after", ""), self._checked(), *self._cut_texts(own, seen))
+            display["after"] = " · ".join(filter(None, told))
         enforce = planned.enforce
         held = Access.SUSPENDED if suspends and not planned.steps else None
         steps = self._with_last_rung(planned.steps, service, seen, held)
@@ -357,6 +368,16 @@ class RoutedAccess:
         """Return the addresses of which a suspended session has one; empty: not known."""
         garden4 = self._method.garden4 if self._pooled or not self._lists else ()
         return (*((own,) if own else map(str, garden4)), *map(str, self._method.garden6))
+
+    def _cut_texts(self, own: str, seen: Mapping[Address, Seen]) -> list[str]:
+        """Return what is said of rules that let connections pass which were open before, a router each."""
+        places, found = [one for one in self._places(own) if ":" not in one], []
+        for target in self._targets() if self._lists or places else ():
+            host = self._host(target)
+            rules = seen[host.rules(target, 4)].value
+            if text := host.cut_text(host.open_flows(rules, self._kind, self._lists, places)):
+                found.append(f"{_name(target)}: {text}")
+        return found
 
     def _checked(self) -> str:
         if not self._lists and not self._places(""):

@@ -38,8 +38,8 @@ from agent.connectors.routeros.addresses import (
     texts_of,
 )
 from agent.connectors.routeros.comment_marker import marked
-from agent.connectors.routeros.firewall import LetOut, asks_source, keeps_in, without_cuts
-from agent.connectors.routeros.flows import Garden, garden_of, left_text, passing
+from agent.connectors.routeros.firewall import KeptIn, LetOut, asks_source, keeps_in, without_cuts
+from agent.connectors.routeros.flows import Garden, cut_text, garden_of, left_text, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import PPP, Confined, Ruleset
 from agent.connectors.routeros.readiness import LOGIN, example, tariff_of
@@ -101,6 +101,8 @@ class ProfileAccess:
     """One access method: implements `agent.connectors.base.DeviceMethod`."""
 
     menus: ClassVar[Menus]
+    cuts_flows: ClassVar[bool] = False
+    """Whether connections are cut that a rule lets pass because they were open before."""
     interface: ClassVar[str] = ""
     """By which interface their packets come in, as `Confined` has it."""
 
@@ -481,12 +483,13 @@ class ProfileAccess:
                 MethodReason.NO_LIST, f"profile {profile} has no address-list, so nothing keeps anybody in"
             )
         joins = frozenset(filter(None, (row.get("interface-list", ""),)))
-        kept = without_cuts(keeps_in(self._ruleset(seen), Confined(frozenset(lists), places, self.interface, joins)))
+        kept = keeps_in(self._ruleset(seen), Confined(frozenset(lists), places, self.interface, joins))
+        kept = kept if self.cuts_flows else without_cuts(kept)
         if isinstance(kept, LetOut):
             if lists:
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, kept.advice)
             return CannotEnforce(MethodReason.NO_LIST, f"profile {profile} has no address-list, and {kept.advice}")
-        return " · ".join(filter(None, (kept.text, rate)))
+        return " · ".join(filter(None, (kept.text, cut_text(kept.open_flows), rate)))
 
     def _ruleset(self, seen: Mapping[Address, Seen]) -> Ruleset:
         return self._rulesets.at(self._at(RouterResource.FILTER, ALL), seen)
@@ -546,6 +549,7 @@ class PppAccess(ProfileAccess):
     since it may be another household's by then: what a former address has open is nobody's, or somebody else's.
     """
 
+    cuts_flows = True
     menus = Menus(
         "PPP secret",
         "PPP profile",
@@ -611,12 +615,20 @@ class PppAccess(ProfileAccess):
         found, where = super().judge(enforce, seen, ended), self._flows_of(enforce, seen)
         if found.enforced is Enforced.NO or where is None:
             return found
-        if left := passing(seen[where].value, self._garden(enforce, seen)):
+        if left := passing(seen[where].value, self._garden(enforce, seen), self._open_flows(enforce, seen)):
             whose = enforce.expect[_FLOWS]
             if whose == _OF_SESSIONS:
                 whose = " · ".join(sorted(_addresses(rows_of(seen[enforce.address].value))))
             return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), whose), (where,))
         return found
+
+    def _open_flows(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> str:
+        """Return the rule that lets connections pass that were open before; "" where none does, or none was read."""
+        if self._at(RouterResource.FILTER, ALL) not in seen:
+            return ""
+        places = tuple(sorted(_addresses(rows_of(seen[enforce.address].value))))
+        found = keeps_in(self._ruleset(seen), Confined(_expected(enforce), places, self.interface))
+        return found.open_flows if isinstance(found, KeptIn) else ""
 
     def _flows_of(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Address | None:
         """Return where the connections are read that count; None where there is nobody whose they could be."""

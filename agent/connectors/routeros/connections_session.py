@@ -55,8 +55,8 @@ class Connections:
         rows = list((await self._asked(api, running, places) if places else {}).values())
         if len(self._ids) + len(rows) > IDS_MAX:
             self._ids.clear()
-        wanted = running.owners(places)
-        mine = [row for row in rows if wanted(row)]
+        wanted, own = running.owners(places), await self._own(api, places) if rows else frozenset()
+        mine = [row for row in rows if wanted(row) and row.get("dst-address", "").partition(":")[0] not in own]
         self._ids.update({(running.path, running.key_of(row, 0)): row[".id"] for row in mine if ".id" in row})
         return mine
 
@@ -73,6 +73,13 @@ class Connections:
                 return await self._whole(api, running, "asked by address, it does not show its own API's connection")
             found |= {row.get(".id", f"{n}"): row for n, row in enumerate(rows, start=len(found))}
         return found
+
+    async def _own(self, api: RouterApi, places: Sequence[str]) -> frozenset[str]:
+        """Return the router's own addresses towards these: what is open to them is not forwarded, and no rule's."""
+        alone = [place for place in places if can_be_asked(place) and "/" not in place][:PLACES_MAX]
+        query = ["?dynamic=true", "?#!", *(word for place in alone for word in (f"?network={place}", "?#|"))]
+        answer = await self._call(api, "/ip/address/print", "=.proplist=address", *query)
+        return frozenset(row.get("address", "").partition("/")[0] for row in answer.rows)
 
     async def _whole(self, api: RouterApi, running: Running, why: str) -> dict[str, _Row]:
         self.whole = why

@@ -5,6 +5,10 @@ gets the same address again, as a pool gives it whenever possible, it carries on
 packet, so where the rules hold they need no more proof; and they may be back at once with the same two ends, since
 somebody outside goes on sending. So only those count that are FastTracked, or do not say that they are not.
 
+Where a rule above the one that drops accepts connections that were open before (`KeptIn.open_flows`), each of them
+counts of which an answer was seen: only those are established. DNS and ICMP of before do not: they pass in every
+suspension, and the preview names them as ways out.
+
 The way to a pay page is open, and FastTrack may take it: the answers from there match no rule about the subscriber's
 own packets. So connections that the rules let pass anyway do not count: with an end in the garden, or DNS and ICMP
 where they are accepted.
@@ -92,9 +96,34 @@ def _way(rule: Rule, members: Mapping[str, Mapping[str, str]]) -> _Way:
     return _Way(places, rule.get("protocol", ""), frozenset(filter(None, rule.get("dst-port", "").split(","))))
 
 
-def passing(connections: Value, garden: Garden) -> frozenset[str]:
-    """Return the keys of connections that pass by the firewall and do not go to the garden."""
-    return frozenset(key for key, row in rows_of(connections).items() if passes(row) and not garden.holds(key, row))
+def passing(connections: Value, garden: Garden, open_flows: str = "") -> frozenset[str]:
+    """Return the keys of connections that the rules do not hold, and that do not go to the garden.
+
+    Args:
+        connections: as read under an owner.
+        garden: where the rules let a suspended subscriber go.
+        open_flows: the rule that lets connections pass that were open before, of `KeptIn`; "": none does.
+    """
+    return frozenset(
+        key
+        for key, row in rows_of(connections).items()
+        if (passes(row) or (open_flows and established(key, row))) and not garden.holds(key, row)
+    )
+
+
+def cut_text(open_flows: str) -> str:
+    """Return what is said of connections from before that a rule lets pass; "" where none does."""
+    if not open_flows:
+        return ""
+    return (
+        f"open connections are cut: {open_flows} lets them pass · not checked: connections from outside, opened later"
+    )
+
+
+def established(key: str, row: Row) -> bool:
+    """Tell whether a connection counts as established, and its packets are no DNS and no ICMP."""
+    named = key.startswith("icmp") or key.rpartition(":")[2] == "53"
+    return row.get("seen-reply") != "false" and not named
 
 
 def left_text(many: int, whose: str) -> str:

@@ -7,8 +7,8 @@ from typing import Final
 
 from agent.connectors.base import Enforced, Rows, Ways
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, networks, rows_of
-from agent.connectors.routeros.firewall import LetOut, keeps_in, without_cuts
-from agent.connectors.routeros.flows import garden_of, passing
+from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in, without_cuts
+from agent.connectors.routeros.flows import cut_text, garden_of, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import PPP, Confined
 from agent.connectors.routeros.rulesets import Rulesets
@@ -36,8 +36,16 @@ class RouterHost:
     def let_out(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
         """Return why the rules let a suspended session out, and what to do; empty when they keep it in."""
         confined = Confined(frozenset(lists), tuple(addresses), PPP if kind == PPP else "")
-        found = without_cuts(keeps_in(self._rulesets.of(rules), confined))
+        found = keeps_in(self._rulesets.of(rules), confined)
+        if any(":" in one for one in addresses):  # connections of IPv6 are not cut
+            found = without_cuts(found)
         return found.advice if isinstance(found, LetOut) else ""
+
+    def open_flows(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
+        """Return the rule by which connections pass that were open before a suspension; "" where none does."""
+        confined = Confined(frozenset(lists), tuple(addresses), PPP if kind == PPP else "")
+        found = keeps_in(self._rulesets.of(rules), confined)
+        return found.open_flows if isinstance(found, KeptIn) else ""
 
     def own_entry(self, target: str, kind: str, login: str) -> Address:
         """Return where a login's PPP secret or hotspot user is read."""
@@ -87,9 +95,13 @@ class RouterHost:
         """Return where the connections of a login's sessions are read."""
         return address(target, _FLOWS[kind], login)
 
-    def connections_left(self, connections: Value, rules: Value, lists: Collection[str]) -> int:
-        """Return how many connections pass by the rules, and do not go where members of the lists may go."""
-        return len(passing(connections, garden_of(self._rulesets.of(rules), lists)))
+    def cut_text(self, open_flows: str) -> str:
+        """Return what is said of connections that are cut because of such a rule; "" where there is none."""
+        return cut_text(open_flows)
+
+    def connections_left(self, connections: Value, rules: Value, lists: Collection[str], open_flows: str) -> int:
+        """Return how many connections the rules do not hold, and do not go where members of the lists may go."""
+        return len(passing(connections, garden_of(self._rulesets.of(rules), lists), open_flows))
 
     def end_of(self, where: Address, key: str, within_s: int) -> Effect:
         """Return the effect that ends sessions or connections."""

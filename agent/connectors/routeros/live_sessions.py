@@ -148,14 +148,23 @@ EFFECTS: Final[Mapping[str, frozenset[EffectKind]]] = {
 }
 """Kinds by verb. Each verb removes rows from a menu."""
 
-_FLOW: Final = ("protocol", "src-address", "src-port", "dst-address", "dst-port", "reply-src-address", "fasttrack")
+_FLOW: Final = (
+    "protocol",
+    "src-address",
+    "src-port",
+    "dst-address",
+    "dst-port",
+    "reply-src-address",
+    "fasttrack",
+    "seen-reply",
+)
 
 _FLOWS: Final = Running(
     path="/ip/firewall/connection",
     one=RouterResource.FLOW,
     verb=CUT,
     props=_FLOW,
-    steady=("fasttrack", "reply-src-address"),
+    steady=("fasttrack", "reply-src-address", "seen-reply"),
     query="",
     one_query="",
     owners=_at_ends,

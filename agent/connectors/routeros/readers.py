@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import interfaces, menus, placed_rules
-from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_of, rows_value, texts_of
+from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_value, texts_of
 from agent.connectors.routeros.connections_session import Connections
 from agent.connectors.routeros.errors import NO_MENU, TrapError
 from agent.connectors.routeros.firewall import garden_lists, source_lists
-from agent.connectors.routeros.flows import passes
+from agent.connectors.routeros.flows import established, passes
 from agent.connectors.routeros.live_sessions import (
     BEGAN_S,
     BEGINNINGS,
@@ -222,14 +222,16 @@ class Readers:
         found: dict[str, Value] = {}
         for owner, own in places.items():
             flows = {key: row for place in own for key, row in of_place.get(place, {}).items()}
-            self._open[resource, owner] = frozenset(key for key, row in flows.items() if passes(row))
+            self._open[resource, owner] = frozenset(
+                key for key, row in flows.items() if passes(row) or established(key, row)
+            )
             found[owner] = rows_value(flows.items())
         while len(self._open) > OPEN_MAX:
             del self._open[next(iter(self._open))]
         return found
 
     async def still_open(self, api: RouterApi, resource: RouterResource, owner: str) -> Value:
-        """Return the connections that the last read of an owner found to pass by the rules, and that are still its own.
+        """Return the connections that the last read of an owner found to pass, or to be established, and still its own.
 
         Its addresses are looked up again: a connection of an address that it has no more is somebody else's. Nothing
         was read of it yet: none.

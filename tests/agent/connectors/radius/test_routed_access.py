@@ -429,6 +429,18 @@ def test_what_is_left_of_them_is_no_suspension(
         assert (found.how, found.detail) == ("still-online", f"1 connection(s) of {LOGIN} on bng-1 carry on as before")
 
 
+def test_an_accept_of_established_connections_above_the_drop_is_kept_and_they_are_cut() -> None:
+    rules = ({"chain": "forward", "action": "accept", "connection-state": "established,related"}, DROP)
+    plan = plan_of(recipe().plan(SUSPEND, SERVICE, seen_of([SESSION], rules=rules)))
+    assert "bng-1: open connections are cut: rule 0 (" in plan.display["after"]
+    assert plan.enforce is not None
+    seen = seen_of([SESSION], listed=["100.64.0.9"], rules=rules)
+    seen[SESSION_FLOWS] = Seen(rows_value([(FLOW, {"fasttrack": "false", "seen-reply": "true"})]), 0)
+    assert recipe().judge(plan.enforce, seen, ()).enforced is Enforced.NO
+    seen[SESSION_FLOWS] = Seen(ABSENT, 0)
+    assert recipe().judge(plan.enforce, seen, ()).enforced is Enforced.YES
+
+
 def test_a_restore_looks_at_no_connection() -> None:
     plan = plan_of(recipe().plan(RESTORE, SERVICE, seen_of([SESSION])))
     assert "cut" not in [s.do.verb for s in plan.steps if isinstance(s.do, Effect)]

@@ -390,6 +390,27 @@ def test_no_connection_is_left_that_passes_by_the_rule(
         assert (found.how, found.detail) == ("still-online", "1 connection(s) of 100.64.12.9 carry on as before")
 
 
+ESTABLISHED = ("1", {"chain": "forward", "action": "accept", "connection-state": "established,related"})
+KNOWN = {"fasttrack": "false", "seen-reply": "true"}
+
+
+def test_an_accept_of_established_connections_above_the_drop_is_kept_and_they_are_cut() -> None:
+    rules = [ESTABLISHED, ("2", RULES[0][1])]
+    plan = plan_of(planned(sessions=ONLINE, rules=rules))
+    assert (
+        "open connections are cut: rule 0 (action=accept connection-state=established,related)" in plan.display["after"]
+    )
+    assert [s.do.verb for s in plan.steps if isinstance(s.do, Effect)] == ["disconnect", "cut"]
+    assert plan.enforce is not None
+    seen = seen_of(secret=SUSPENDED, sessions=[("0x99", SESSION)], lists=("suspended",), rules=rules)
+    seen[at("ppp/began", "amina.h")] = Seen({"0x99": str(NOW_S + 30)}, NOW_S + 31)
+    recipe, where = PppAccess(METHOD), at("ppp/flows", "amina.h")
+    for flows, expected in (([(FLOW, KNOWN)], Enforced.NO), ([(FLOW, {**KNOWN, "seen-reply": "false"})], Enforced.YES)):
+        seen[where] = Seen(rows_value(flows), NOW_S)
+        found = recipe.judge(plan.enforce, seen, ())
+        assert (found.enforced, found.again) == (expected, (where,) if expected is Enforced.NO else ())
+
+
 def test_connections_are_not_looked_at_while_something_else_is_wrong_or_nobody_is_online() -> None:
     enforce = plan_of(planned(sessions=ONLINE)).enforce
     assert enforce is not None

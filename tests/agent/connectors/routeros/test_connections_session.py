@@ -130,3 +130,14 @@ async def test_many_addresses_in_a_few_walks() -> None:
     found = await connections.of(api.as_api, FLOWS, places)
     assert all(len(rows) == 1 for rows in found.values())
     assert api.walks() == 3
+
+
+async def test_what_is_open_to_the_router_itself_is_no_connection_of_a_rule() -> None:
+    api = LabApi()
+    api.router.add("/ip/address", address="100.64.0.1/24", interface="ether2")
+    ends = {"address": "10.1.1.1/32", "network": MINE, "interface": "ether3"}
+    api.router.store.add("/ip/address", ends, dynamic=True)
+    api.open()
+    for own in ("100.64.0.1", "10.1.1.1"):
+        api.open(to=f"{own}:8080", fast=False)
+    assert list((await Connections(3.0).of(api.as_api, FLOWS, [MINE]))[MINE]) == [KEY]

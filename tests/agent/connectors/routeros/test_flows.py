@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from agent.connectors.routeros.addresses import rows_value
-from agent.connectors.routeros.flows import Garden, garden_of, left_text, passing
+from agent.connectors.routeros.flows import Garden, cut_text, garden_of, left_text, passing
 from agent.connectors.routeros.matching import Ruleset
 
 FAST, SLOW = {"fasttrack": "true"}, {"fasttrack": "false"}
@@ -62,3 +62,27 @@ def test_a_page_behind_a_redirect_is_known_by_who_answers() -> None:
 
 def test_what_is_said() -> None:
     assert left_text(2, "100.64.12.9") == "2 connection(s) of 100.64.12.9 carry on as before"
+
+
+RULE = "rule 0 (action=accept connection-state=established,related)"
+
+
+def test_where_a_rule_lets_old_connections_pass_each_counts_that_was_answered() -> None:
+    known = {**SLOW, "seen-reply": "true"}
+    rows = {
+        OUT: known,
+        "tcp 203.0.113.9:4000 100.64.12.9:22": {**SLOW, "seen-reply": "false"},  # somebody knocks, nobody answers
+        PAY: known,
+        DNS: known,
+        PING: known,
+        "udp 100.64.12.9:5 203.0.113.7:123": SLOW,  # it does not say
+    }
+    garden = garden_of(Ruleset(({**ACCEPT, "dst-address": "192.0.2.1"}, DROP)), ["suspended"])
+    assert passing(rows_value(rows.items()), garden, RULE) == {OUT, "udp 100.64.12.9:5 203.0.113.7:123"}
+    assert passing(rows_value(rows.items()), garden) == frozenset()
+
+
+def test_the_preview_says_what_is_cut_and_what_is_not_looked_at() -> None:
+    assert cut_text("") == ""
+    assert cut_text(RULE).startswith(f"open connections are cut: {RULE} lets them pass")
+    assert "not checked: connections from outside" in cut_text(RULE)
