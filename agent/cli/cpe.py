@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 
 import typer
 
-from agent.cli import change, client
+from agent.cli import change, client, cpe_profile
 from agent.cli.client import Json, ListOutput, call_list, call_object, fail, print_json, print_list
 from agent.cli.plot import plot
 from agent.cli.when import when_text
@@ -24,6 +24,7 @@ from trust.render import neutralise
 from trust.terminal import Column, Output
 
 app = typer.Typer(help="CPE (TR-069): what is known of them, and changes on them.", no_args_is_help=True)
+app.add_typer(cpe_profile.app, name="profile")
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Ref = Annotated[
