@@ -22,7 +22,7 @@ import trio
 from agent.reasons import HttpReason
 from agent.runtime import json_text
 from agent.runtime.errors import HttpError, MalformedJsonError, MalformedRequestError
-from agent.runtime.http_wire import GONE, Wire, WireLimits
+from agent.runtime.http_wire import GONE, RequestHead, Wire, WireLimits
 from agent.runtime.supervise import Crash, contain
 from agent.runtime.unix_socket import Peer, peer_of
 
@@ -217,8 +217,8 @@ def _error(code: str, message: str) -> object:
     return {"error": {"code": code, "message": message}}
 
 
-def _request_untrusted(head: h11.Request, body: bytes, peer: Peer) -> HttpRequest:
-    """Return the request that h11 read.
+def _request_untrusted(head: RequestHead, body: bytes, peer: Peer) -> HttpRequest:
+    """Return the request of a head and a body.
 
     Raises:
         MalformedRequestError: the target is not a path, not UTF-8 when decoded, or a query field stands twice.

@@ -2,12 +2,21 @@
 
 What comes is bounded in size and time: a client that is slow, silent or writes nonsense costs its own connection and
 nothing else. Who answers, and in what form, is the caller's: `http` has JSON on a unix socket, the ACS SOAP over TCP.
+
+* A plain request is read and answered without h11 (`http_quick`), which costs a tenth. Any other goes to h11 from its
+  first byte on, and so does an answer in parts.
+* Inside `one_deadline` a connection has one cancel scope, whose deadline is moved; outside, each wait has its own.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import enum
+import http
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +25,7 @@ import trio
 
 from agent.reasons import HttpReason
 from agent.runtime.errors import MalformedRequestError, SlowError
+from agent.runtime.http_quick import Quick, QuickHead, quick_head
 
 _READ_BYTES: Final = 65_536
 
@@ -42,6 +52,24 @@ GONE: Final = (trio.BrokenResourceError, trio.ClosedResourceError, SlowError)
 """What ends a connection without a word: the client is gone, or too slow to be told so."""
 
 Headers = Sequence[tuple[str, str]]
+RequestHead = h11.Request | QuickHead
+"""Method, target and headers are bytes in both, names of fields in small letters."""
+
+
+_NO_FIELD: Final = re.compile(r"[^\t -~]")
+"""What no field of ours has: it would end the field, and begin another."""
+_STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} \r\n".encode() for s in http.HTTPStatus if s.value >= 200}
+
+
+class _State(enum.Enum):
+    """Of a connection that h11 has no part in."""
+
+    IDLE = enum.auto()
+    HEAD = enum.auto()
+    BODY = enum.auto()
+    ANSWERED = enum.auto()
+    """In the middle of a request, or with the word that it is closed: nothing comes after it."""
+    DONE = enum.auto()
 
 
 class Wire:
@@ -51,16 +79,85 @@ class Wire:
         """Take a stream that was just accepted; closing it is the caller's."""
         self.stream = stream
         self.limits = limits
-        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=limits.head_bytes)
+        self._http: h11.Connection | None = None
+        """Has the request that is under way; None: it is a plain one, or none is."""
+        self._state, self._head, self._body = _State.IDLE, b"", b""
+        self._quick: QuickHead | None = None
+        self._left, self._closed = b"", False
+        """Came, and belongs to no request yet; whether the client closed after it."""
+        self._scope: trio.CancelScope | None = None
 
     @property
     def may_answer(self) -> bool:
         """Whether an answer, also a refusal, can still be sent."""
+        if self._http is None:
+            return self._state in (_State.IDLE, _State.HEAD, _State.BODY)
         return self._http.our_state in {h11.IDLE, h11.SEND_RESPONSE}
 
-    async def head(self, idle_s: float | None = None) -> h11.Request | None:
+    # --- time
+
+    @contextmanager
+    def one_deadline(self) -> Iterator[None]:
+        """Have one cancel scope for all waits inside the block, which ends with SlowError when a client is too slow.
+
+        What the block does besides waiting for the client is under no deadline.
+        """
+        with trio.CancelScope() as scope:
+            self._scope = scope
+            try:
+                yield
+            finally:
+                self._scope = None
+        if scope.cancelled_caught:
+            raise SlowError
+
+    async def _receive(self, deadline: float) -> bytes:
+        if (scope := self._scope) is not None:
+            scope.deadline = deadline
+            data = bytes(await self.stream.receive_some(_READ_BYTES))
+            scope.deadline = math.inf
+            return data
+        with trio.move_on_at(deadline):
+            return bytes(await self.stream.receive_some(_READ_BYTES))
+        raise SlowError
+
+    async def _send(self, data: bytes) -> None:
+        deadline = trio.current_time() + self.limits.write_s
+        if (scope := self._scope) is not None:
+            scope.deadline = deadline
+            await self.stream.send_all(data)
+            scope.deadline = math.inf
+            return
+        with trio.move_on_at(deadline) as own:
+            await self.stream.send_all(data)
+        if own.cancelled_caught:
+            raise SlowError
+
+    # --- requests
+
+    async def head(self, idle_s: float | None = None) -> RequestHead | None:
         """Return the head of the next request; None: the client closed. `idle_s`: to wait; None: as limits say."""
-        head = await self._next_event(trio.current_time() + (self.limits.idle_s if idle_s is None else idle_s))
+        deadline = trio.current_time() + (self.limits.idle_s if idle_s is None else idle_s)
+        while True:
+            # Empty lines before a request are dropped (RFC 9112 section 2.2): old clients send one
+            self._left = self._left.lstrip(b"\r\n")
+            found = quick_head(self._left, self.limits.head_bytes) if self._left else Quick.NEEDS_MORE
+            if isinstance(found, QuickHead):
+                self._head, self._left = self._left[: found.size], self._left[found.size :]
+                self._quick, self._state = found, _State.HEAD
+                return found
+            if found is Quick.FOR_H11 or self._closed:
+                break
+            data = await self._receive(deadline)
+            self._left, self._closed = self._left + data, not data
+        if not self._left:
+            return None
+        http_ = self._h11()
+        http_.receive_data(self._left)
+        self._left = b""
+        if self._closed:
+            http_.receive_data(b"")
+        head = await self._next_event(deadline)
         return head if isinstance(head, h11.Request) else None
 
     async def body(self, most: int | None = None) -> bytes:
@@ -71,31 +168,39 @@ class Wire:
         """
         most = self.limits.body_bytes if most is None else most
         deadline = trio.current_time() + self.limits.body_s
-        if self._http.they_are_waiting_for_100_continue:
+        if self._http is None and self._quick is not None:
+            return await self._quick_body(self._quick.length, most, deadline)
+        http_ = self._h11()
+        if http_.they_are_waiting_for_100_continue:
             await self.send(h11.InformationalResponse(status_code=100, headers=[]))
         body = bytearray()
         while isinstance(event := await self._next_event(deadline), h11.Data):
             body += event.data
             if len(body) > most:
-                message = f"request body of at most {most} bytes expected"
-                raise MalformedRequestError(message, status=413, code=HttpReason.TOO_LARGE)
+                raise _too_large(most)
         return bytes(body)
 
-    async def _next_event(self, deadline: float) -> h11.Event | None:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            with trio.move_on_at(deadline) as scope:
-                self._take(bytes(await self.stream.receive_some(_READ_BYTES)))
-            if scope.cancelled_caught:
-                raise SlowError
-        return event if not isinstance(event, type) else None
-
-    def _take(self, data: bytes) -> None:
-        """Give h11 what came. Empty lines before a request are dropped (RFC 9112 section 2.2): old clients send one."""
-        if data and self._http.their_state is h11.IDLE and not self._http.trailing_data[0]:
-            data = data.lstrip(b"\r\n")
+    async def _quick_body(self, length: int, most: int, deadline: float) -> bytes:
+        parts, came = [self._left], len(self._left)
+        while came < length and came <= most:
+            data = await self._receive(deadline)
             if not data:
-                return  # nothing, which h11 would take for the end
-        self._http.receive_data(data)
+                raise h11.RemoteProtocolError("expected a whole body, and the client closed")
+            parts.append(data)
+            came += len(data)
+        if length > most:  # only now: a client that is still sending does not read why it is refused
+            raise _too_large(most)
+        data = b"".join(parts) if len(parts) > 1 else parts[0]
+        self._body, self._left, self._state = data[:length], data[length:], _State.BODY
+        return self._body
+
+    async def _next_event(self, deadline: float) -> h11.Event | None:
+        http_ = self._h11()
+        while (event := http_.next_event()) is h11.NEED_DATA:
+            data = await self._receive(deadline)
+            self._closed = not data
+            http_.receive_data(data)
+        return event if not isinstance(event, type) else None
 
     async def gone(self) -> None:
         """Return once the client closed, also only its sending half, while its request is worked on.
@@ -104,13 +209,16 @@ class Wire:
         """
         kept = 0
         with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            while kept < _READ_BYTES:
+            while kept < _READ_BYTES and not self._closed:
                 data = bytes(await self.stream.receive_some(_READ_BYTES))
-                self._take(data)
-                if not data:
-                    return
+                self._closed = not data
+                if self._http is None:
+                    self._left += data
+                else:
+                    self._http.receive_data(data)
                 kept += len(data)
-            await trio.sleep_forever()  # it sends without end: it will be seen to be gone by the answer
+            if not self._closed:
+                await trio.sleep_forever()  # it sends without end: it will be seen to be gone by the answer
 
     async def linger(self, most: int) -> None:
         """Drop what a client that was refused still sends, up to so many bytes, before its connection is closed.
@@ -128,26 +236,48 @@ class Wire:
     async def answer(self, status: int, headers: Headers, body: bytes = b"", *, close: bool = False) -> None:
         """Send a whole answer. Its length is added, but to a 204, which has none (RFC 9110 section 8.6)."""
         every = [*headers, *([] if status == 204 else [("content-length", str(len(body)))])]
-        head = h11.Response(status_code=status, headers=every + ([("connection", "close")] if close else []))
-        await self.send(head, h11.Data(data=body), h11.EndOfMessage())
+        every += [("connection", "close")] if close else []
+        first = _STATUS_LINES.get(status)
+        fields = "".join([f"{name}: {value}\r\n" for name, value in every])
+        if self._http is not None or first is None or _NO_FIELD.search(fields.replace("\r\n", "", len(every))):
+            head = h11.Response(status_code=status, headers=every)
+            await self.send(head, h11.Data(data=body), h11.EndOfMessage())
+            return
+        self._state = _State.DONE if self._state is _State.BODY and not close else _State.ANSWERED
+        await self._send(b"%b%b\r\n%b" % (first, fields.encode("ascii"), body))
 
     async def send(self, *events: h11.Event) -> None:
         """Send what h11 makes of some events, in one piece."""
-        data = b"".join(part for event in events if (part := self._http.send(event)))
-        with trio.move_on_after(self.limits.write_s) as scope:
-            await self.stream.send_all(data)
-        if scope.cancelled_caught:
-            raise SlowError
+        http_ = self._h11()
+        await self._send(b"".join(part for event in events if (part := http_.send(event))))
+
+    def _h11(self) -> h11.Connection:
+        """Return h11 with the request that is under way, having read as much of it as was read."""
+        if self._http is not None:
+            return self._http
+        http_ = self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head_bytes)
+        if self._state is not _State.IDLE:
+            http_.receive_data(self._head + self._body)
+            http_.next_event()
+        while self._state is _State.BODY and not isinstance(http_.next_event(), h11.EndOfMessage):
+            pass
+        return http_
 
     def next_request(self) -> bool:
         """Tell whether the connection goes on after an answer, and make it ready for the next request if so."""
-        if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
-            return False
-        self._http.start_next_cycle()
-        left, closed = self._http.trailing_data
-        if left[:1] in (b"\r", b"\n"):
-            self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head_bytes)
-            self._take(bytes(left))
-            if closed:
-                self._http.receive_data(b"")
-        return True
+        if self._http is None:
+            goes_on = self._state is _State.DONE
+        else:
+            goes_on = self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+            if goes_on:
+                left, closed = self._http.trailing_data
+                self._left, self._closed = bytes(left) + self._left, self._closed or closed
+        if goes_on:
+            self._http, self._quick, self._state, self._head, self._body = None, None, _State.IDLE, b"", b""
+        return goes_on
+
+
+def _too_large(most: int) -> MalformedRequestError:
+    return MalformedRequestError(
+        f"request body of at most {most} bytes expected", status=413, code=HttpReason.TOO_LARGE
+    )

@@ -56,6 +56,8 @@ class CwmpSession:
         self.held = False
         self.anew: CwmpSession | None = None
         """The next session, which the CPE began in this one by another Inform."""
+        self.on_over: Callable[[], None] = lambda: None
+        """Called once the session is over, after whoever waits for an answer was told so."""
         self._asked: _Asked | None = None
         self._turn = trio.Lock()
         self._changed = trio.Event()
@@ -110,6 +112,7 @@ class CwmpSession:
         if self._asked is not None:
             self._asked.over.set()
         self.changed()
+        self.on_over()
 
     def changed(self) -> None:
         """Wake whoever holds the floor."""
@@ -171,6 +174,7 @@ class CwmpSession:
             self._asked.sent = event.unanswered is self._asked.request
             self._asked.over.set()
         self.over.set()
+        self.on_over()
 
     async def _hold(self, gone: Gone) -> None:
         """Wait until something is to be asked, or nobody has work, or the CPE should not be made to wait longer."""

@@ -245,21 +245,17 @@ class CpeFleet:
     ) -> None:
         """Keep a CPE on the line until nobody has work for it, or it hung up; and know its line until it did."""
         try:
-            async with trio.open_nursery() as nursery:
-
-                async def until_over() -> None:
-                    await call.over.wait()
-                    nursery.cancel_scope.cancel()
-
-                nursery.start_soon(until_over)
+            with trio.CancelScope() as scope:
+                call.on_over = scope.cancel
+                if call.over.is_set():
+                    scope.cancel()
                 await contain("cpe on the line", lambda: arrived(line), log=_log)
-                with trio.move_on_after(linger_s):  # what is due to it is only being prepared
-                    while line.name not in self._waited:
-                        await self._someone.wait()
                 if linger_s:
+                    with trio.move_on_after(linger_s):  # what is due to it is only being prepared
+                        while line.name not in self._waited:
+                            await self._someone.wait()
                     await contain("cpe on the line", lambda: arrived(line), log=_log)
                 call.release()
-                nursery.cancel_scope.cancel()
             await call.over.wait()
         finally:
             line.detach(call)

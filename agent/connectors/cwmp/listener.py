@@ -195,23 +195,24 @@ class Acs:
     async def _requests(self, wire: Wire, proof: Proof) -> None:
         current: _Open | None = None
         try:
-            idle_s = limits.FIRST_HEAD_S
-            while (head := await wire.head(idle_s)) is not None:
-                idle_s = limits.IDLE_S
-                headers = {k.decode("ascii"): v.decode("latin-1") for k, v in head.headers}
-                target = http_text.path_untrusted(head.target.decode("ascii"))
-                if target.startswith(PATH):
-                    await self._get(wire, head.method, target)
-                elif target.partition("?")[0] != self._config.path:
-                    await wire.answer(404, [], close=True)
-                elif head.method != b"POST":
-                    await wire.answer(405, [("allow", "POST")], close=True)
+            with wire.one_deadline():
+                idle_s = limits.FIRST_HEAD_S
+                while (head := await wire.head(idle_s)) is not None:
+                    idle_s = limits.IDLE_S
+                    headers = {k.decode("ascii"): v.decode("latin-1") for k, v in head.headers}
+                    target = http_text.path_untrusted(head.target.decode("ascii"))
+                    if target.startswith(PATH):
+                        await self._get(wire, head.method, target)
+                    elif target.partition("?")[0] != self._config.path:
+                        await wire.answer(404, [], close=True)
+                    elif head.method != b"POST":
+                        await wire.answer(405, [("allow", "POST")], close=True)
+                    else:
+                        current = await self._post(wire, headers, target, current, proof)
+                    if not wire.next_request():
+                        break
                 else:
-                    current = await self._post(wire, headers, target, current, proof)
-                if not wire.next_request():
-                    break
-            else:
-                return  # the client closed: nobody is to read anything
+                    return  # the client closed: nobody is to read anything
         except h11.RemoteProtocolError as err:
             if wire.may_answer:
                 await wire.answer(err.error_status_hint, [], close=True)
