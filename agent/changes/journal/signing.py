@@ -48,6 +48,7 @@ STATES: Mapping[ChangeState, OutcomeState] = {
     ChangeState.DONE: OutcomeState.DONE,
     ChangeState.ACCEPTED: OutcomeState.ACCEPTED,
     ChangeState.NEEDS_YOU: OutcomeState.NEEDS_A_PERSON,
+    ChangeState.DONE_IN_PART: OutcomeState.MIXED,
     ChangeState.NOTHING_CHANGED: OutcomeState.NOTHING_DONE,
     ChangeState.REVERTED: OutcomeState.REVERTED,
     ChangeState.CANCELLED: OutcomeState.CANCELLED,
