@@ -4,11 +4,13 @@ name or path -> text                                a parameter
 +TABLE.[field=text,...] -> field=text,...           a row that is to be there
 -TABLE.[field=text,...] -> ""                       a row that is to go
 @rotate, @baseline -> any text                      new credentials, or the declared baseline
+@rings -> 1,10,50                                   how many percent of the CPE go first, and then
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from trust.errors import MalformedError
@@ -17,6 +19,27 @@ ROTATE: Final = "@rotate"
 """The setting that asks for new credentials, both ways."""
 BASELINE: Final = "@baseline"
 """The setting that asks for what the agent's configuration declares of such CPE."""
+
+
+RINGS: Final = "@rings"
+"""The setting that says how many percent of the CPE have had their turn after each ring; the last one is all."""
+RINGS_MAX: Final = 10
+"""Rings of one campaign. Chosen arbitrarily."""
+
+
+def read_rings_untrusted(text: str) -> tuple[int, ...]:
+    """Return the percents of rings, rising, without the last one of 100.
+
+    Raises:
+        MalformedError: no whole numbers from 1 to 100, not rising, or too many.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) > RINGS_MAX or not all(part.isascii() and part.isdigit() and len(part) <= 3 for part in parts):
+        raise MalformedError(f"rings: expected at most {RINGS_MAX} percents such as 1,10,50, got {text[:40]!r}")
+    percents = [int(part) for part in parts]
+    if not all(1 <= p <= 100 for p in percents) or any(a >= b for a, b in pairwise(percents)):
+        raise MalformedError(f"rings: expected percents from 1 to 100 that rise, got {text[:40]!r}")
+    return tuple(p for p in percents if p < 100)
 
 
 def read_settings(values: Sequence[str], rows: Sequence[str], deleted: Sequence[str]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from agent.cli.when import when_text
 from agent.model import age_text
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
-from trust.cpe_settings import BASELINE, ROTATE, read_settings
+from trust.cpe_settings import BASELINE, RINGS, ROTATE, read_settings
 from trust.errors import MalformedError
 from trust.render import neutralise
 from trust.terminal import Column, Output
@@ -589,6 +589,9 @@ def firmware(
     refs: Refs = None,
     image: Annotated[str, typer.Option("--image", help="A file in the agent's folder of images")] = "",
     version: Annotated[str, typer.Option("--version", help="What SoftwareVersion reads once it runs")] = "",
+    rings: Annotated[
+        str, typer.Option("--rings", help="Percents such as 1,10,50: so many have had their turn after each ring")
+    ] = "",
     where: Where = None,
     file: File = None,
     exclude: Exclude = None,
@@ -599,7 +602,7 @@ def firmware(
     """Have CPE fetch firmware: a few first, then the rest. Done when SoftwareVersion reads the version, not before."""
     if not image or not version:
         fail("expected --image FILE and --version VERSION", client.USAGE)
-    settings = {"file": image, "version": version}
+    settings = {"file": image, "version": version, **({RINGS: rings} if rings else {})}
     _ask("cpe-firmware", refs, file, exclude, on_failure, hold, as_json, settings, where=where)
 
 

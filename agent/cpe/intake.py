@@ -34,7 +34,8 @@ from agent.runtime.clock import Clock
 from agent.services.network import as_read
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
-from trust.cpe_settings import BASELINE, ROTATE
+from trust.cpe_settings import BASELINE, RINGS, ROTATE, read_rings_untrusted
+from trust.errors import MalformedError
 from trust.policy import SUPPORT_ACTIONS, Action, RiskClass
 from trust.statements import OnFailure
 
@@ -69,7 +70,7 @@ class CpeIntake:
         Raises:
             RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses.
         """
-        ask = request.ask
+        ask, rings = _without_rings(request.ask)
         if len(ask.settings) + len(ask.secrets) > SETTINGS_MAX:
             raise RequestError(f"expected at most {SETTINGS_MAX} settings in one change")
         if ask.settings.keys() & {ROTATE, BASELINE} and len(ask.settings) + len(ask.secrets) > 1:
@@ -109,6 +110,7 @@ class CpeIntake:
             reason=reason,
             undo=_NO_UNDO.get(ask.action, ""),
             staged=ask.action is Action.CPE_FIRMWARE,
+            rings=rings,
         )
         plan_id = await self.previewer.propose(request, [item for item, _ in made], scope, pinned)
         if scope.standing and self.standings is not None:
@@ -313,6 +315,21 @@ class CpeIntake:
             requires=(requirements.same_cpe(cpe), *_as_read(subject, planned.rests_on)),
             steps=planned.steps,
         )
+
+
+def _without_rings(ask: Ask) -> tuple[Ask, tuple[int, ...]]:
+    """Return an ask without the setting of rings, and its percents.
+
+    Raises:
+        RequestError: they are not written as percents that rise.
+    """
+    if RINGS not in ask.settings:
+        return ask, ()
+    try:
+        percents = read_rings_untrusted(ask.settings[RINGS])
+    except MalformedError as err:
+        raise RequestError(str(err)) from err
+    return replace(ask, settings={name: text for name, text in ask.settings.items() if name != RINGS}), percents
 
 
 def _as_read(subject: CpeSubject, paths: Sequence[str]) -> list[Requirement]:

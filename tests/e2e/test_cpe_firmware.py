@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -218,3 +219,17 @@ async def test_a_cpe_whose_firmware_is_awaited_is_not_held_on_the_line(
     await cpe.call_in("1 BOOT")
     done = await at.site.wait_end(change)
     assert (state_of(done), done["items"][0]["detail"]) == (("applied", "proof-seen"), "version 2.0.0 read back")
+
+
+async def test_a_campaign_goes_in_rings(at: CpeSite) -> None:
+    """B12: rings in percent, as asked; the preview has them as waves."""
+    for serial in ("LAB0001", "LAB0002", "LAB0003", "LAB0004"):
+        await at.plug_in(serial)
+        await at.accept(serial)
+    settings = {"file": "gate-2.0.bin", "version": "2.0.0", "@rings": "1,50"}
+    every = [name(f"LAB000{n}") for n in range(1, 5)]
+    change = await at.site.ask("cpe-firmware", *every, settings=settings)
+    head = json.loads(change["documents"][0])
+    assert [(w["first"], w["last"]) for w in head["waves"]] == [(1, 1), (2, 2), (3, 4)]
+    with pytest.raises(ApiRefusedError, match="rings: expected percents"):
+        await at.site.ask("cpe-firmware", *every, settings=settings | {"@rings": "50,1"})

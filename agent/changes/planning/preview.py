@@ -143,7 +143,7 @@ class Scope:
     `device_config`, `guarded`, `baseline_due`: see `trust.policy.risk_class`. `reason`: what the plan is for, where its
     items do not say. `run_for_s`: how long it may run once it started, seconds; None: as configured. `undo`: how it is
     taken back; "": by `change revert`. `again_of`: the change of which it is the rest. `staged`: a tenth of the items,
-    at least one, goes first.
+    at least one, goes first. `rings`: percents of the items that have had their turn after each wave; none: as above.
     """
 
     active_services: int
@@ -164,6 +164,7 @@ class Scope:
     run_for_s: int | None = None
     undo: str = ""
     staged: bool = False
+    rings: tuple[int, ...] = ()
     standing_turn_s: float = 0.0
 
 
@@ -327,7 +328,7 @@ class Previewer:
         if scope.run_for_s is not None or not pace:
             return
         place, most = max(Counter(map(place_of, changing)).items(), key=lambda found: found[1])
-        soak_s = sum(w.soak_s for w in self._waves(len(changing), None, staged=scope.staged))
+        soak_s = sum(w.soak_s for w in self._waves(len(changing), None, scope))
         takes_s = soak_s + most / pace
         if takes_s > run_for_s:
             fits = max(int((run_for_s - soak_s) * pace), 0)
@@ -478,7 +479,7 @@ class Previewer:
             needs = f"the standing authority, or {needs}"
         elif request.requester == UNKNOWN:
             needs = f"{policy.approvals + 1} approvers, since nobody knows who asked"
-        waves = self._waves(changing, request.ask.canary, staged=scope.staged)
+        waves = self._waves(changing, request.ask.canary, scope)
         display = {
             "verb": request.ask.action.value,
             "asked_by": request.requester,
@@ -504,13 +505,16 @@ class Previewer:
             display={k: v for k, v in display.items() if v},
         )
 
-    def _waves(self, changing: int, canary: int | None, *, staged: bool = False) -> tuple[Wave, ...]:
+    def _waves(self, changing: int, canary: int | None, scope: Scope) -> tuple[Wave, ...]:
         """Return the waves.
 
-        `staged`: a tenth goes first, at least one: what fails on one, as a bad image, fails on all of its kind.
+        Where the scope is staged a tenth goes first, at least one: what fails on one, as a bad image, fails on all of
+        its kind.
         """
         first = self.pacing.canary
-        if staged and changing > 1:
+        if scope.rings and changing > 1:
+            return ring_waves(changing, scope.rings, self.pacing.soak_s)
+        if scope.staged and changing > 1:
             first = min(max(1, changing // 10), first if canary is None else min(canary or 1, first))
             return (Wave(1, first, self.pacing.soak_s), Wave(first + 1, changing, 0))
         if (
@@ -520,6 +524,26 @@ class Previewer:
         if changing <= max(first, 1) * 2 or first < 1:
             return (Wave(1, changing, 0),)
         return (Wave(1, first, self.pacing.soak_s), Wave(first + 1, changing, 0))
+
+
+def ring_waves(changing: int, percents: Sequence[int], soak_s: int) -> tuple[Wave, ...]:
+    """Return a wave for each ring: after it so many percent of the items have had their turn, at least one more.
+
+    Args:
+        changing: items in all, at least 1.
+        percents: rising, each below 100.
+        soak_s: seconds to wait after each ring but the last.
+    """
+    ends: list[int] = []
+    for percent in percents:
+        end = max(-(-changing * percent // 100), (ends[-1] if ends else 0) + 1)
+        if end < changing:
+            ends.append(end)
+    firsts = [1, *(end + 1 for end in ends)]
+    return tuple(
+        Wave(first, last, soak_s if last < changing else 0)
+        for first, last in zip(firsts, [*ends, changing], strict=True)
+    )
 
 
 def _short_id(tries: int) -> str:

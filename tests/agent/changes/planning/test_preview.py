@@ -17,6 +17,7 @@ from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.moments import moment_text, windows_text
 from agent.changes.journal.request import RequestError
 from agent.changes.planning import preview
+from agent.changes.planning.preview import Scope, ring_waves
 from agent.connectors.base import AccessPlan
 from agent.model import EffectKind, GuardKind
 from tests.agent.changes.cloud_office import Desk, office_in
@@ -68,15 +69,35 @@ def test_what_is_called_never_is_never() -> None:
 async def test_who_asks_can_make_the_canary_smaller_and_never_larger(tmp_path: Path) -> None:
     async with office_in(tmp_path, Desk()) as office:
         previewer = office.parts.intake.previewer
+        scope = Scope(active_services=1000, facts_age_s=None, facts_empty=False, source="")
 
         def first(configured: int, asked: int | None) -> int:
             terms = previewer.terms()
             ours = replace(terms, pacing=replace(terms.pacing, canary=configured))
             paced = replace(previewer, terms=lambda: ours)
-            return paced._waves(1000, asked)[0].last
+            return paced._waves(1000, asked, scope)[0].last
 
         assert [first(5, asked) for asked in (None, 2, 5, 6, 1000)] == [5, 2, 5, 5, 5]
         assert [first(0, asked) for asked in (None, 3)] == [1000, 3]  # the operator wants none: who asks may
+
+
+@pytest.mark.parametrize(
+    ("changing", "percents", "lasts"),
+    [
+        (200, (1, 10, 50), [2, 20, 100, 200]),
+        (1000, (5,), [50, 1000]),
+        (3, (1, 10, 50), [1, 2, 3]),
+        (2, (1, 10, 50), [1, 2]),
+        (1, (1, 10), [1]),
+        (50, (), [50]),
+    ],
+)
+def test_rings_are_waves_of_so_many_percent(changing: int, percents: tuple[int, ...], lasts: list[int]) -> None:
+    """B12: each ring has at least one item, the last one has the rest and no soak."""
+    waves = ring_waves(changing, percents, 30)
+    assert [w.last for w in waves] == lasts
+    assert [w.first for w in waves] == [1, *(last + 1 for last in lasts[:-1])]
+    assert [w.soak_s for w in waves] == [30] * (len(lasts) - 1) + [0]
 
 
 @pytest.mark.parametrize(
