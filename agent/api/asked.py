@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from agent.api.call import ApiCall, optional_number
 from agent.changes.auditlog import history
-from agent.changes.auditlog.history import Period
-from agent.changes.journal.plans import ItemRow
+from agent.changes.auditlog.history import ListedChange, Period
 from agent.inventory import finding
 from agent.reasons import HttpReason
 from agent.runtime.errors import HttpError
+from trust.policy import Action
 
 
 def asked_period(call: ApiCall) -> Period:
@@ -43,9 +41,13 @@ async def asked_services(call: ApiCall) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(known))
 
 
-def item_results(items: Iterable[ItemRow]) -> list[dict[str, object]]:
+def item_results(listed: ListedChange) -> list[dict[str, object]]:
     """Return where items of a change in a list stand."""
-    return [{"service": i.service, "state": i.state.value, "reason": i.reason, "detail": i.detail} for i in items]
+    on_cpe = Action(listed.row.action).on_cpe
+    return [
+        {"service": i.service, "state": i.state.value, "reason": i.reason, "detail": i.detail, "on_cpe": on_cpe}
+        for i in listed.items
+    ]
 
 
 async def unknown(call: ApiCall, ref: str) -> HttpError:

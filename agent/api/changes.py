@@ -100,7 +100,7 @@ async def _list_changes(call: ApiCall) -> Response:
 
 def _of_services(listed: ListedChange, wanted: ChangeFilter) -> dict[str, object]:
     """Return where the items of the services stand that were asked for; nothing where none were."""
-    return {} if wanted.services is None else {"items": item_results(listed.items)}
+    return {} if wanted.services is None else {"items": item_results(listed)}
 
 
 def _states(text: str) -> frozenset[ChangeState]:

@@ -106,7 +106,7 @@ def _past(call: ApiCall, listed: ListedChange) -> dict[str, object]:
         "requester": row.requester,
         "decisions": [asdict(d) for d in plans.decisions(reader, row)],
         "state": listed.state.value,
-        "items": item_results(listed.items),
+        "items": item_results(listed),
     }
 
 

@@ -123,7 +123,7 @@ def _applied_words(item: Json) -> str:
     if item["state"] != "applied":
         return ""
     found = [words for reason, words in _APPLIED_WORDS.items() if item["reason"] == reason]
-    return found[0] if found else "done" if item["cpe"] else ""
+    return found[0] if found else "done" if _on_cpe(item) else ""
 
 
 def _by_again(change: Json, item: Json) -> str:
@@ -169,7 +169,7 @@ def _proof(change: Json) -> str:
 def _single(change: Json, item: Json) -> list[str]:
     why = "" if _recorded(item) and not item["detail"] else f": {_because(item)}"
     lines = [f"{_told(change, item)}{why}"]
-    line = _cpe_step if item["cpe"] else _step
+    line = _cpe_step if _on_cpe(item) else _step
     beside = [neutralise(text) for text in str(item.get("open", "")).split("; ") if text and item["state"] in _HELD]
     return [*lines, *(line(step) for step in cast("list[Json]", change["steps"])), *beside]
 
@@ -231,8 +231,8 @@ def _groups(change: Json, items: Sequence[Json]) -> list[str]:
     groups: dict[tuple[str, str, str], list[Json]] = {}
     for item in items:
         state = str(item["state"])
-        shown = state in _ALWAYS_NAMED or state == "accepted" or (item["cpe"] and state == "applied")
-        reason = _because(item) if shown else ""
+        why_too = state in _ALWAYS_NAMED or state == "accepted" or (_on_cpe(item) and state == "applied")
+        reason = _because(item) if why_too else ""
         groups.setdefault((state, _told(change, item), reason), []).append(item)
     order = list(_WORDS)
     lines = []
@@ -298,6 +298,11 @@ def items_text(change: Json) -> str:
             word = f"{_told(change, item)} · {_because(item)}"
         lines.append(f"{_whose(item)}: {word}")
     return "\n".join(lines)
+
+
+def _on_cpe(item: Json) -> bool:
+    """Return whether an item acts on a CPE; a list of changes does not name which."""
+    return bool(item.get("cpe") or item.get("on_cpe"))
 
 
 def list_text(changes: Sequence[Json], *, all_of_them: bool = True) -> str:

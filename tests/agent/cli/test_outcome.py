@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.cli.client import Json
-from agent.cli.outcome import outcome_text
+from agent.cli.outcome import item_line, outcome_text
 
 
 def item(n: int, state: str = "applied", reason: str = "read-back", detail: str = "seen online") -> Json:
@@ -108,3 +108,10 @@ def test_a_login_is_shown_whole_and_a_long_id_by_its_beginning() -> None:
     bound = (f"radius/main/session/{'d3bc7efa' * 4}", "radius/main/held/bng-1/amina.hassan@isp")
     lines = outcome_text(change(item(1)) | {"steps": [step(bound)]}).splitlines()
     assert "session   d3bc7efa bng-1/amina.hassan@isp applied, gone, read back" in lines
+
+
+def test_a_cpe_in_a_list_of_changes_is_not_called_enforced() -> None:
+    """D3: a list does not name the CPE, and says no more of it than the change does."""
+    listed = {"service": "C-1/home", "state": "applied", "reason": "proof-seen", "detail": "boot seen"}
+    assert item_line(listed | {"on_cpe": True}) == "C-1/home: done · boot seen"
+    assert item_line(listed | {"on_cpe": False}).startswith("C-1/home: enforced now")
