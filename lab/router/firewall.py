@@ -195,10 +195,14 @@ def _host_bits(low: int, high: int) -> int | None:
 
 @dataclass(slots=True)
 class Firewall:
-    """The rules of a store, walked by packets. `lists` must watch the store."""
+    """The rules of a store, walked by packets. `lists` must watch the store.
+
+    `assumed`: for matchers that are not judged, whether they take a packet; without it they take none.
+    """
 
     store: Store
     lists: AddressLists
+    assumed: Mapping[str, bool] = field(default_factory=dict)
     _matchers: Mapping[str, Callable[[Packet, str], bool]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -217,6 +221,9 @@ class Firewall:
             "in-interface-list": lambda p, x: self._on_interface_list(x, p.in_interface),
             "out-interface-list": lambda p, x: self._on_interface_list(x, p.out_interface),
             "src-mac-address": lambda p, x: x == p.source_mac,
+            # neither end is the router itself, or a broadcast
+            "src-address-type": lambda _, x: "unicast" in x.split(","),
+            "dst-address-type": lambda _, x: "unicast" in x.split(","),
             # a subscriber's packet to the internet is in no tunnel of the router's
             "ipsec-policy": lambda p, x: x.endswith(",none"),
         }
@@ -245,6 +252,10 @@ class Firewall:
         for name, value in rule.props.items():
             if name in _NO_MATCHERS or name in but or value == "":
                 continue
+            if name in self.assumed:
+                if self.assumed[name]:
+                    continue
+                return False
             matcher = self._matchers.get(name)
             if matcher is None or (name.startswith("out-interface") and not packet.out_interface):
                 unsure.append(f"{name} in {rule.id}")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent.connectors.routeros.addresses import networks
+from agent.connectors.routeros.addresses import networks, within
 from agent.connectors.routeros.packet_sets import Box, Spans, both, less, spans
 
 Rule = Mapping[str, str]
@@ -34,6 +34,15 @@ WIDE: Final = "dst-address-list-wide"
 """A property that whoever reads the rules adds: `true` where the list of `dst-address-list` `is_wide`."""
 PLACE_MAX: Final = {4: 2 ** (32 - 8), 6: 2 ** (128 - 32)}
 """Addresses that a pay page's network or list has at most: 10.0.0.0/8, a provider's /32; chosen arbitrarily."""
+_INSIDE: Final = tuple(
+    network
+    for text in (
+        "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16",
+        "224.0.0.0/3", "fc00::/7", "fe80::/10", "ff00::/8",
+    )
+    for network in networks(text)
+)  # fmt: skip
+"""Networks that are no part of the internet: private, shared, link-local, multicast and reserved ones."""
 SILENT: Final = frozenset(
     {
         "chain",
@@ -180,12 +189,14 @@ def fills(rules: Iterable[Rule]) -> frozenset[str]:
 def is_wide(entries: Iterable[str]) -> bool:
     """Tell whether an address list holds so much that it is no garden: by its entries' addresses, as RouterOS has them.
 
-    A name counts for nothing: RouterOS lists the addresses that it found for it.
+    A name counts for nothing: RouterOS lists the addresses that it found for it. Nor do addresses that the
+    internet does not route.
     """
     held = {4: 0, 6: 0}
     for text in entries:
         for network in networks(text):
-            held[network.version] += network.num_addresses
+            if not any(within(network, inside) for inside in _INSIDE):
+                held[network.version] += network.num_addresses
     return any(held[version] > most for version, most in PLACE_MAX.items())
 
 
