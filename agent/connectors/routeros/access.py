@@ -482,14 +482,20 @@ class ProfileAccess:
             return CannotEnforce(
                 MethodReason.NO_LIST, f"profile {profile} has no address-list, so nothing keeps anybody in"
             )
-        joins = frozenset(filter(None, (row.get("interface-list", ""),)))
-        kept = keeps_in(self._ruleset(seen), Confined(frozenset(lists), places, self.interface, joins))
+        kept = keeps_in(self._ruleset(seen), self._confined(profile, lists, places, seen))
         kept = kept if self.cuts_flows else without_cuts(kept)
         if isinstance(kept, LetOut):
             if lists:
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, kept.advice)
             return CannotEnforce(MethodReason.NO_LIST, f"profile {profile} has no address-list, and {kept.advice}")
         return " · ".join(filter(None, (kept.text, cut_text(kept.open_flows), rate)))
+
+    def _confined(
+        self, profile: str, lists: Collection[str], places: tuple[str, ...], seen: Mapping[Address, Seen]
+    ) -> Confined:
+        """Return how a session looks to the rules; its profile says in which interface list its interface is put."""
+        joined = texts_of(seen[self._at(self.menus.profile, profile)].value).get("interface-list", "")
+        return Confined(frozenset(lists), places, self.interface, frozenset(filter(None, (joined,))))
 
     def _ruleset(self, seen: Mapping[Address, Seen]) -> Ruleset:
         return self._rulesets.at(self._at(RouterResource.FILTER, ALL), seen)
@@ -627,8 +633,8 @@ class PppAccess(ProfileAccess):
         if self._at(RouterResource.FILTER, ALL) not in seen:
             return ""
         places = tuple(sorted(_addresses(rows_of(seen[enforce.address].value))))
-        found = keeps_in(self._ruleset(seen), Confined(_expected(enforce), places, self.interface))
-        return found.open_flows if isinstance(found, KeptIn) else ""
+        found = keeps_in(self._ruleset(seen), self._confined(enforce.expect[PROFILE], _expected(enforce), places, seen))
+        return found.open_flows if isinstance(found, KeptIn) else found.text
 
     def _flows_of(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Address | None:
         """Return where the connections are read that count; None where there is nobody whose they could be."""

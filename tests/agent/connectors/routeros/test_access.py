@@ -10,6 +10,8 @@ import pytest
 from agent.connectors.base import AccessMethod, AccessPlan, CannotEnforce, Enforced, NetworkState
 from agent.connectors.routeros.access import PppAccess
 from agent.connectors.routeros.addresses import rows_value
+from agent.connectors.routeros.matching import Ruleset
+from agent.connectors.routeros.rulesets import ruleset_value
 from agent.connectors.routeros.schema import PppMethod
 from agent.model import (
     ABSENT,
@@ -515,3 +517,17 @@ def test_who_has_nothing_of_ours_and_is_disabled_loses_the_reason_only() -> None
     assert plan.enforce is not None
     assert PppAccess(METHOD).judge(plan.enforce, seen_of({**SECRET, "disabled": "true"}), []).how == "stays-rejected"
     assert "stays rejected" in plan.display["after"]
+
+
+def test_open_connections_count_where_the_drop_is_of_the_profiles_interface_list() -> None:
+    profiles = {**PROFILES, "suspended": {**PROFILES["suspended"], "interface-list": "HELD"}}  # type: ignore[dict-item]  # a row
+    drop = {"chain": "forward", "action": "drop", "in-interface-list": "HELD"}
+    value = ruleset_value(Ruleset([ESTABLISHED[1], drop], (), {"HELD": frozenset({"<ppp>"}), "all-ppp": frozenset()}))
+    rules = Seen(value, NOW_S)
+    recipe, filters = PppAccess(METHOD), at("ip/filter", "all")
+    plan = plan_of(recipe.plan(SUSPEND, SERVICE, {**seen_of(sessions=ONLINE, profiles=profiles), filters: rules}))
+    assert plan.enforce is not None
+    seen = seen_of(SUSPENDED, [("0x99", SESSION)], profiles, lists=("suspended",)) | {filters: rules}
+    seen[at("ppp/began", "amina.h")] = Seen({"0x99": str(NOW_S + 30)}, NOW_S + 31)
+    seen[at("ppp/flows", "amina.h")] = Seen(rows_value([(FLOW, KNOWN)]), NOW_S)
+    assert recipe.judge(plan.enforce, seen, ()).enforced is Enforced.NO
