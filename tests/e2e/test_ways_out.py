@@ -46,6 +46,7 @@ async def test_a_rule_that_is_removed_or_overtaken_later_is_listed_by_drift(tmp_
         assert "suspension-not-held" in shown.out
 
 
+@pytest.mark.slow
 async def test_e12_a_change_waits_for_a_colleagues_safe_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Written meanwhile, it would be undone when he leaves."""
     monkeypatch.setattr(item, "SPARE_S", 0.1)
@@ -69,6 +70,7 @@ async def test_e12_a_change_waits_for_a_colleagues_safe_mode(tmp_path: Path, mon
         assert not net.gets_out(LOGIN)
 
 
+@pytest.mark.slow
 async def test_a_batch_names_them_once_and_reads_each_menu_once(tmp_path: Path) -> None:
     """E9 and E11."""
     async with network(tmp_path, subscribers=8) as net:

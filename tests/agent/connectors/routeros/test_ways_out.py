@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.connectors.base import AccessPlan, CannotEnforce, Enforced, WayOut
@@ -490,6 +490,7 @@ _props = st.dictionaries(
 )
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_any_rows_give_an_answer(data: st.DataObject) -> None:
     """A router prints what it likes: nothing of it raises."""
