@@ -32,7 +32,7 @@ def make_router(options: NasOptions, radius: Endpoint, password: str, version: s
     """
     router = Router(version, identity=options.name, serial=f"LAB-{options.name}")
     _set_up_access(router, options, radius)
-    _set_up_firewall(router)
+    _set_up_firewall(router, options)
     router.add("/user/group", name=API_USER, policy="read,write,api")  # no `sensitive`: it sees no password
     router.add("/user", name=API_USER, password=password, group=API_USER)
     router.set("/user", "admin", disabled="yes")
@@ -62,7 +62,7 @@ def _set_up_access(router: Router, options: NasOptions, radius: Endpoint) -> Non
     router.set("/radius/incoming", accept="yes")
 
 
-def _set_up_firewall(router: Router) -> None:
+def _set_up_firewall(router: Router, options: NasOptions) -> None:
     router.add("/interface/list", name="WAN")
     router.add("/interface/list/member", list="WAN", interface="ether1")
     router.add("/ip/firewall/address-list", list=PAY_PAGES, address=PAY_PAGE)
@@ -71,4 +71,7 @@ def _set_up_firewall(router: Router) -> None:
     router.add(_FILTER, chain="forward", action="drop", src_address_list=SUSPENDED, comment="suspended: nothing else")
     router.add(_FILTER, chain="forward", action="fasttrack-connection", connection_state="established,related")
     router.add(_FILTER, chain="forward", action="accept", connection_state="established,related,untracked")
+    for network in (options.garden.framed6, options.garden.delegated6):  # whose /32 is every BNG's garden
+        held = str(network.supernet(new_prefix=32))
+        router.add("/ipv6/firewall/filter", chain="forward", action="drop", src_address=held, comment="garden, IPv6")
     router.add("/ip/firewall/nat", chain="srcnat", action="masquerade", out_interface_list="WAN")
