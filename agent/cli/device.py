@@ -26,6 +26,8 @@ PROBE_S: Final = 180.0
 READY_S: Final = 600.0
 """Every method on every router is read anew."""
 _READY: Final = {"kept": "READY", "refused": "REFUSED", "unread": "NOT READ", "not-checked": "not checked"}
+_PREPARED: Final = frozenset({"no-such-profile", "no-list", "list-without-rule"})
+"""Codes of refusals that a preparation of the router mends."""
 _STATES: Final = {
     "not-asked": "not asked yet",
     "reachable": "reachable",
@@ -175,16 +177,20 @@ def _ready_row(one: Json) -> tuple[str, ...]:
 def _print_trials(one: Json) -> None:
     """Print each refusal once with what mends it, and every way out."""
     where = f"{one['device'] or '-'} {one['method']}"
-    lines: dict[str, None] = {}
+    refused: dict[str, list[str]] = {}
+    ways: dict[str, None] = {}
+    codes = set()
     for trial in cast("list[Json]", one["trials"]):
-        who = str(trial["ref"]) or "a subscriber like any other"
         if trial["state"] in ("refused", "unread"):
+            codes.add(str(trial["code"]))
             mend = f" · {trial['mend']}" if trial["mend"] else ""
-            lines[f"{where}: {who}: {trial['text']} [{trial['code']}]{mend}"] = None
-        for text in cast("list[str]", trial["ways_out"]):
-            lines[f"{where}: {text}"] = None
-    for line in lines:
-        print(neutralise(line))
+            who = str(trial["ref"]) or "a subscriber like any other"
+            refused.setdefault(f"{trial['text']} [{trial['code']}]{mend}", []).append(who)
+        ways |= dict.fromkeys(cast("list[str]", trial["ways_out"]))
+    for line in (*(f"{', '.join(who)}: {text}" for text, who in refused.items()), *ways):
+        print(neutralise(f"{where}: {line}"))
+    if codes & _PREPARED:
+        print(neutralise(f"{where}: ispagent device prepare {one['device']} asks for what is missing"))
 
 
 def _print_device(d: Json) -> None:

@@ -238,21 +238,26 @@ async def test_whether_a_suspension_would_be_kept_is_told_beforehand(tmp_path: P
 
 
 async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -> None:
-    def without_rule(router: Router) -> None:
+    def bare(router: Router) -> None:
+        """FastTrack, and neither a drop nor a profile of the suspended."""
         for row in router.rows(RULES):
             if row.get("action") != "fasttrack-connection":
                 router.remove(RULES, row[".id"])
+        (profile,) = [row for row in router.rows("/ppp/profile") if row["name"] == "suspended"]
+        router.remove("/ppp/profile", profile[".id"])
+        router.add("/ip/firewall/address-list", list="suspended", address="198.18.7.9")
 
-    async with network(tmp_path, without_rule) as net:
+    async with network(tmp_path, bare) as net:
         router = net.routers["edge-1"]
         before = exported(router)
         assert (await typed(net, "device", "ready", "edge-1")).code == 3
-        with pytest.raises(ApiRefusedError, match="no rule of chain forward drops all of"):
+        with pytest.raises(ApiRefusedError, match="has no PPP profile suspended"):
             await net.site.ask("suspend", ref(LOGIN))
 
         said = await typed(net, "device", "prepare", "edge-1", "--garden", "198.51.100.80", "--hold")
         assert said.code == 0, said.err
         assert "PREPARE-DEVICE 1 device" in said.out
+        assert "list suspended (IPv4) has 1 member now: they are cut off at once" in " ".join(said.out.split())
         assert "edge-1" in said.out
         assert "list suspended (IPv4) is dropped but for 198.51.100.80, above rule 0" in " ".join(said.out.split())
         assert exported(router) == before
@@ -266,7 +271,7 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         done = await net.site.wait_end(asked)
         assert [item["state"] for item in done["items"]] == ["applied"], done["items"]
         ours = [line for line in exported(router) if line not in before]
-        assert len(ours) == 4
+        assert len(ours) == 5
         assert all("ispagents: " in line for line in ours)
         assert [line for line in exported(router) if line not in ours] == before
 
@@ -280,6 +285,11 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         assert refused.code != 0
         assert "services are suspended there" in refused.err
         await net.site.do("restore", ref(LOGIN))
+        held = await typed(net, "change", "revert", asked["id"])
+        assert "has 1 members, whom the rule keeps in" in held.err
+        (entry,) = router.rows("/ip/firewall/address-list")[:1]
+        router.remove("/ip/firewall/address-list", entry[".id"])
+        before = [line for line in before if "198.18.7.9" not in line]
 
         back = await net.site.ask("revert", change=asked["id"])
         assert back["class"] == "config"

@@ -70,8 +70,16 @@ class PreparationPlanner:
             display = {"title": f"router {_name(target)}", **found.display}
             requires = tuple(as_read(where, seen[where].value) for where in found.rests_on)
             item = _item(display, found.steps, requires=requires)
-        look = "" if isinstance(found, CannotEnforce) else found.look
-        scope = Scope(_active(services), None, False, device_config=True, look=look)
+        notes = [] if isinstance(found, CannotEnforce) or not found.look else [found.look]
+        notes += (await self.previewer.sessions.dialled(target)).notes()
+        scope = Scope(
+            _active(services),
+            None,
+            False,
+            device_config=True,
+            source="from what it reads now",
+            notes=" · ".join(notes),
+        )
         return await self.previewer.propose(request, [item], scope, pinned)
 
     async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:

@@ -39,6 +39,8 @@ from agent.reasons import MethodReason
 GARDEN: Final = "ispagents-garden"
 """The address list of what suspended subscribers may reach."""
 _CHAIN: Final = "forward"
+_EXCEPTED: Final = ("dst-address", "dst-address-list", "dst-port")
+"""Matchers of a drop that leave a pay page open by exception."""
 _LISTS: Final = "address-list"
 _NOT_TAKEN: Final = frozenset(
     {
@@ -284,6 +286,9 @@ def _block(
         why = f"IPv{family.version}: no place in chain {_CHAIN} from which a rule would keep list {name} in"
         return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, why)
     under = text_of(rows[place]) if place < len(rows) else ""
+    if hidden := _hidden(rows, place, name):
+        told = f"name by --garden and --resolver what they leave open to list {name}"
+        draft.look.append(f"no longer reached: {'; '.join(hidden)}: {told}")
     for rule in wanted:
         draft.write(family.rule, rule[COMMENT], {**rule, ABOVE: under})
     rows[place:place] = wanted
@@ -292,6 +297,17 @@ def _block(
     where = f"above rule {place} ({under})" if under else "at the end"
     draft.after.append(f"list {name} (IPv{family.version}) is dropped{allowed}, {where}")
     return None
+
+
+def _hidden(rows: Sequence[Rule], place: int, name: str) -> list[str]:
+    """Return the rules that leave something open to a list's members, and that none of their packets comes to then."""
+    found = []
+    for n, row in enumerate(rows):
+        reached = row.get("chain") == _CHAIN and n < place
+        opens = row.get("action", "accept") == "accept" or any(row.get(one, "").startswith("!") for one in _EXCEPTED)
+        if row.get("src-address-list") == name and opens and not reached and row.get("disabled") != "true":
+            found.append(f"rule {n} ({text_of(row)})")
+    return found
 
 
 def _place(ruleset: Ruleset, wanted: Sequence[Rule], name: str) -> int | None:

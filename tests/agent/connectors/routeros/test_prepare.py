@@ -311,6 +311,19 @@ async def test_members_of_today_are_named_and_a_wide_list_is_refused() -> None:
     assert refused.reason == RouterReason.WIDER_ENTRY
 
 
+async def test_what_the_operator_leaves_open_below_is_named() -> None:
+    router = by_default()
+    open_below = {"chain": "forward", "action": "accept", "src_address_list": "suspended", "dst_address": PAY_PAGE}
+    router.add(FILTER, **open_below)
+    router.add(FILTER, chain="forward", action="drop", src_address_list="suspended", dst_address="!198.51.100.81")
+    async with site(router) as there:
+        found = await prepared(there.session)
+    assert isinstance(found, Preparation)
+    assert "no longer reached: rule 6 (action=accept" in found.look
+    assert "rule 7 (action=drop" in found.look
+    assert "--garden" in found.look
+
+
 async def test_a_profile_without_a_list_gets_one_and_a_hotspots_is_left_to_people() -> None:
     router = by_default()
     router.add("/ppp/profile", name="held-back", local_address="198.18.8.1", remote_address="homes")

@@ -235,7 +235,7 @@ async def test_what_may_not_be_written_is_not_sent() -> None:
             (write(before), "unwritable"),
             ((Transition(SECRET, Seen(before, 0), ABSENT),), "unsupported"),
             ((Transition(SECRET, Seen(ABSENT, 0), before),), "unsupported"),
-            (write(before, at("ppp/profile", "home20"), comment="x"), "unsupported"),
+            (write(before, at("hotspot/profile", "home20"), comment="x"), "unsupported"),
             (write(before) * 2, "unsupported"),
             (write(before, password="in-clear"), "unwritable"),
             (write(before, comment="a\0b"), "unwritable"),
