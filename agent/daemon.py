@@ -364,10 +364,10 @@ def build(
     devices = Devices({**made.by_name, "polled": poller}, run.sessions)
     host = HostState(config.state_dir, lambda problem: outages.note(DISK, problem))
     holders = HolderReader(run.sessions, made.by_name.values())
-    checkup = Checkup(run.sessions, devices, run.access_methods)
+    watch = TargetWatch(run.sessions, outages, clock)
+    checkup = Checkup(run.sessions, devices, run.access_methods, watch.look)
     network = ShownNetwork(made.targets, devices, cpes.desk, holders, checkup, outages, host, drift)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=live.people, cloud=link.state)
-    watch = TargetWatch(run.sessions, outages, clock)
     return Daemon(
         config,
         files,
@@ -471,5 +471,6 @@ async def main(config: AgentConfig) -> None:
                     if number != signal.SIGHUP:
                         break
                     daemon.live.reload()
+                    daemon.sessions.trouble.ring()  # what was mended meanwhile is seen at once
                 nursery.cancel_scope.cancel()
         await recovery.note_stop(files.store, daemon.api.parts.recorder)

@@ -11,18 +11,17 @@ from agent.inventory import book
 from agent.runtime.http import Response
 
 OK, WARN, FAIL, NOT_CHECKED = CheckResult.OK, CheckResult.WARNING, CheckResult.FAILS, CheckResult.NOT_CHECKED
+SECRETS = "secrets"
 SYNC_SLOW_S = 0.05
 """A disk that takes longer to make a write durable slows every step down."""
 
 
 async def _doctor(call: ApiCall) -> Response:
     p = call.parts
-    found = [
-        *await p.checkup.targets(),
-        *await p.checkup.sample(book.services(p.store.reader).values()),
-        *_own(p),
-        await _sync(p),
-    ]
+    found = [*await p.checkup.targets(), *await p.checkup.sample(book.services(p.store.reader).values())]
+    told = {check.mend for check in found}
+    found += [check for check in _own(p) if check.about != SECRETS or check.mend not in told]
+    found.append(await _sync(p))
     return Response(200, {"checks": [check_json(check) for check in found]})
 
 
@@ -69,7 +68,7 @@ def _own(p: ApiParts) -> Iterator[Check]:
     yield Check("trust", "witnesses", FAIL if witnessed.startswith("CONTRADICTED") else OK, f"the log is {witnessed}")
     missing = sorted(p.secrets.wanted - set(p.secrets.names()))
     for name in missing:
-        yield Check("secrets", name, FAIL, "it is not set", f"ispagent secret set {name}")
+        yield Check(SECRETS, name, FAIL, "it is not set", f"ispagent secret set {name}")
     if seen.connected is not None:
         text = "connected" if seen.connected else f"not connected: {p.cloud().get('problem') or 'dialling'}"
         yield Check(

@@ -6,7 +6,7 @@ access method and tariff is planned as for a preview, nothing is sent and nothin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
@@ -37,9 +37,15 @@ EXAMPLES: Final = 3
 class Checkup:
     """The checks of all targets that we dial."""
 
-    def __init__(self, sessions: Sessions, devices: Devices, access_methods: Mapping[str, AccessMethod]) -> None:
-        """Take the sessions of targets, the device reports, and the access methods by name."""
-        self._sessions, self._devices = sessions, devices
+    def __init__(
+        self,
+        sessions: Sessions,
+        devices: Devices,
+        access_methods: Mapping[str, AccessMethod],
+        look: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """Take the sessions of targets, the device reports, the access methods by name, and a look at a target now."""
+        self._sessions, self._devices, self._look = sessions, devices, look
         self._methods = access_methods
 
     async def targets(self) -> Sequence[Check]:
@@ -49,7 +55,10 @@ class Checkup:
         return [*checks, *reports]
 
     async def secret(self, name: str) -> Sequence[Check]:
-        """Return the checks that prove a secret; empty where nothing that we dial needs it."""
+        """Return the checks that prove a secret; empty where nothing that we dial needs it.
+
+        Each target that needs it is looked at, so that its state is of now, not of the last look.
+        """
         return await self._checks(name)
 
     async def _checks(self, secret: str) -> Sequence[Check]:
@@ -72,6 +81,8 @@ class Checkup:
                 if not secret:
                     await session.answering()  # a device report shows the last read, so read first
                 found[target] = await session.check(secret)
+                if secret and found[target]:
+                    await self._look(target)
             except UnreadableError as err:
                 found[target] = [Check(target, "answer", CheckResult.FAILS, str(err).removeprefix(f"{target}: "))]
 

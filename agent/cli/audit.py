@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import typer
 
-from agent.cli.client import call_list, call_object, print_json, write_file
+from agent.cli.client import Json, ListOutput, call_list, call_object, print_json, print_lines, write_file
 from agent.cli.outcome import event_text
 from agent.cli.when import For, Since, Until, period, query, when_text
+from trust.terminal import Column
 
 app = typer.Typer(help="The audit log.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -28,6 +29,7 @@ def list_(
     newest: Annotated[bool, typer.Option("--newest", help="Newest first")] = False,
     after: Annotated[int, typer.Option("--after", help="Only events after this number")] = 0,
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Events to show")] = 1000,
+    output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
     """List events, oldest first (a thousand at a time). `--for`: about one customer, changes as a whole with them."""
@@ -40,12 +42,30 @@ def list_(
         "limit": str(limit),
     }
     events = call_list("GET", f"/v1/audit{query(flags | period(since, until))}")
-    if as_json:
-        print_json(events)
-        return
-    for event in events:
-        text = event_text(event).partition("  ")[2]
-        print(f"{event['seq']:>7} {event['short'] or '-':<6} {when_text(cast('float', event['at_s']))}  {text}")
+    if events or as_json or output is not None:
+        print_lines(events, output, as_json, _COLUMNS, _row, lambda: "\n".join(map(_line, events)))
+
+
+_COLUMNS = (
+    Column("number"),
+    Column("change"),
+    Column("at"),
+    Column("event"),
+    Column("kind", wide=True),
+    Column("item", wide=True),
+)
+
+
+def _row(event: Json) -> tuple[str, ...]:
+    """Return the cells of an event in a list."""
+    at, text = when_text(cast("float", event["at_s"])).strip(), event_text(event).partition("  ")[2]
+    return str(event["seq"]), str(event["short"] or ""), at, text, str(event["kind"]), str(event["item"] or "")
+
+
+def _line(event: Json) -> str:
+    """Return an event as one line of a list."""
+    text = event_text(event).partition("  ")[2]
+    return f"{event['seq']:>7} {event['short'] or '-':<6} {when_text(cast('float', event['at_s']))}  {text}"
 
 
 @app.command()

@@ -14,8 +14,21 @@ from urllib.parse import quote
 import typer
 
 from agent.cli import client
-from agent.cli.client import Json, call, call_list, call_object, fail, print_json, read_file, say, unb64, write_file
-from agent.cli.outcome import event_text, items_text, list_text, outcome_text
+from agent.cli.client import (
+    Json,
+    ListOutput,
+    call,
+    call_list,
+    call_object,
+    fail,
+    print_json,
+    print_lines,
+    read_file,
+    say,
+    unb64,
+    write_file,
+)
+from agent.cli.outcome import LIST_COLUMNS, event_text, items_text, list_row, list_text, outcome_text, retry_text
 from agent.cli.progress import Progress
 from agent.cli.when import For, Since, Until, period, query
 from agent.runtime import http_client
@@ -246,15 +259,14 @@ def list_(
     mine: Annotated[bool, typer.Option("--mine", help="Asked for by you")] = False,
     for_: For = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000, help="Changes to show")] = 200,
+    output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
     """List changes, newest first."""
     flags = {"state": state, "by": by, "for": for_, "mine": "1" if mine else "", "limit": str(limit)}
     changes = call_list("GET", f"/v1/changes{query(flags | period(since, until))}")
-    if as_json:
-        print_json(changes)
-    else:
-        print(list_text(changes, all_of_them=not any((state, since, until, by, mine, for_))))
+    whole = not any((state, since, until, by, mine, for_))
+    print_lines(changes, output, as_json, LIST_COLUMNS, list_row, lambda: list_text(changes, all_of_them=whole))
 
 
 @app.command("show")
@@ -354,7 +366,11 @@ def apply(id_: Id, as_json: AsJson = False) -> None:
 @app.command()
 def retry(id_: Id, as_json: AsJson = False) -> None:
     """Try the items again that are set and not enforced; no new approval, within the plan's time."""
-    show(call_object("POST", f"/v1/changes/{quote(id_, safe='')}/retry", {}), as_json, listing=False)
+    change = call_object("POST", f"/v1/changes/{quote(id_, safe='')}/retry", {})
+    if as_json:
+        print_json(change)
+    else:
+        say(retry_text(change))
 
 
 @app.command()

@@ -169,6 +169,21 @@ def print_list(
     return output is not Output.NAME
 
 
+def print_lines(
+    found: Sequence[Json],
+    output: Output | None,
+    as_json: bool,
+    columns: Sequence[Column],
+    row: Callable[[Json], Sequence[str]],
+    text: Callable[[], str],
+) -> None:
+    """Print a list as `print_list` does where `-o` or `--json` asks for that; else as `text` for people."""
+    if output is None and not as_json:
+        print(text())
+    elif found or as_json or output is Output.JSON:
+        print_list(found, output, as_json, columns, row)
+
+
 def print_json(value: object) -> None:
     """Print a value for programs."""
     print(json.dumps(value, ensure_ascii=False, indent=2))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -117,14 +116,14 @@ def _print_status(found: Json) -> None:
     if found["trust_version"] is None:
         say("trust    NONE INSTALLED: ispagent trust install FILE")
     else:
-        expires = datetime.fromtimestamp(cast("int", found["trust_expires"]), UTC)
-        say(f"trust    version {found['trust_version']}, expires {expires:%Y-%m-%d}")
+        say(f"trust    version {found['trust_version']}, expires {_since(found['trust_expires'])}")
     if found["trust_warning"]:
         say(f"RENEW IT {found['trust_warning']}")
     say(f"log      {log['size']} leaves, {log['witnessed_text']}")
     say(f"log key  {log['vkey']}")
     changes = cast("dict[str, int]", found["changes"])
-    say(f"changes  {', '.join(f'{n} {gate}' for gate, n in changes.items()) or 'none yet'}")
+    told = [f"{changes[gate]} {word}" for gate, word in _GATES.items() if changes.get(gate)]
+    say(f"changes  {', '.join(told) or 'none yet'}")
     if line := _reviews(cast("Json", found["reviews"])):
         say(line)
     say(f"services {found['services']} · targets {', '.join(cast('list[str]', found['targets'])) or 'none'}")
@@ -148,11 +147,31 @@ def _print_status(found: Json) -> None:
         say(f"HALTED   the clock jumped by {found['clock_halt']:.0f} s: check it, then ispagent clock accept")
 
 
-def _sources(sources: list[Json]) -> list[str]:
-    """Return one line on everything that the agent depends on, and one for each that does not answer."""
+_GATES = {
+    "open": "waiting for approval",
+    "approved": "approved, not started",
+    "consumed": "started",
+    "rejected": "rejected",
+    "cancelled": "cancelled",
+    "expired": "expired, never started",
+    "void": "void: ask anew",
+}
+_OWN = {"disk": "DISK", "configuration": "CONFIG"}
+"""Of the things that the agent depends on, its own: they answer nobody, and have a line where they fail."""
+
+
+def _sources(every: list[Json]) -> list[str]:
+    """Return one line on everything outside that the agent depends on, and one for each that does not answer."""
+    own = [source for source in every if source["name"] in _OWN]
+    sources = [source for source in every if source not in own]
     counts = Counter(str(source["state"]) for source in sources)
     words = {"up": "up", "down": "DOWN", "not-asked": "not asked yet"}
     lines = [f"sources  {', '.join(f'{counts[state]} {word}' for state, word in words.items() if counts[state])}"]
+    if not sources:
+        lines = []
+    for source in own:
+        if source["state"] == "down":
+            lines.append(f"{_OWN[str(source['name'])]:<8} {neutralise(str(source['error']))}")
     for source in sources:
         if source["state"] == "down":
             lines.append(
@@ -161,11 +180,11 @@ def _sources(sources: list[Json]) -> list[str]:
         elif source["error"] and _recent(source["error_s"]):
             text = f"{source['name']} up since {_since(source['since_s'])}, before: {neutralise(str(source['error']))}"
             lines.append(f"was away {text}")
-    return lines if sources else []
+    return lines
 
 
 def _since(at_s: object) -> str:
-    return f"{datetime.fromtimestamp(cast('float', at_s), UTC):%m-%d %H:%M:%S}Z"
+    return when_text(cast("float", at_s)).strip()
 
 
 def _recent(at_s: object) -> bool:
@@ -223,12 +242,10 @@ def _standing_and_cloud(found: Json) -> list[str]:
     """Return who may have what done without being asked, and how the way to the control plane stands."""
     lines = []
     for s in cast("list[Json]", found["standings"]):
-        until = datetime.fromtimestamp(cast("int", s["not_after"]), UTC)
+        until = _since(s["not_after"])
         people = ", ".join(cast("list[str]", s["people"]))
         rate = f"at most {s['rate_per_hour']} an hour"
-        lines.append(
-            f"standing {s['verb']} after a {s['evidence']}, {rate}, until {until:%Y-%m-%d %H:%M}Z, by {people}"
-        )
+        lines.append(f"standing {s['verb']} after a {s['evidence']}, {rate}, until {until}, by {people}")
     cloud = cast("Json", found["cloud"])
     if cloud["enrolled"]:
         state = "connected" if cloud["connected"] else f"NOT CONNECTED ({cloud.get('problem') or 'dialling'})"

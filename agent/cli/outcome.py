@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 from typing import cast
 
 from agent.cli.client import Json
-from agent.cli.when import when_text
+from agent.cli.when import clock_text, when_text
 from agent.reasons import ItemReason, MethodReason, ProofReason, TargetReason, explain
 from trust.render import neutralise
+from trust.terminal import Column
 
 _WORDS = {
     "applied": "enforced now",
@@ -58,11 +58,6 @@ def state_text(state: str) -> str:
 def is_open(state: str) -> bool:
     """Return whether an item in that state needs a person."""
     return state in _OPEN
-
-
-def clock_text(unix_s: float) -> str:
-    """Return a moment in the reader's own time zone."""
-    return datetime.fromtimestamp(unix_s).astimezone().strftime("%H:%M:%S")
 
 
 def _items(change: Json) -> list[Json]:
@@ -254,6 +249,15 @@ def _retry_hint(change: Json, items: Sequence[Json]) -> list[str]:
     return [*hints, f"     > ispagent change again {change['id']}"] if over and states & _AGAIN else hints
 
 
+def retry_text(change: Json) -> str:
+    """Return which items of a change are tried again, and how to follow them."""
+    again = [i for i in _items(change) if i["reason"] == ItemReason.RETRY]
+    names = ", ".join(_whose(i) for i in again[:NAMES_SHOWN])
+    more = f" and {len(again) - NAMES_SHOWN} more" if len(again) > NAMES_SHOWN else ""
+    told = f"{len(again)} tried again: {names}{more}" if again else str(change["state"])
+    return f"{change['id']} {told}\n     > ispagent change watch {change['id']}"
+
+
 def event_text(event: Json) -> str:
     """Return one event of a change as a line, or "" for those that only repeat another."""
     at = clock_text(cast("float", event["at_s"]))
@@ -320,6 +324,35 @@ def list_text(changes: Sequence[Json], *, all_of_them: bool = True) -> str:
         )
         rows += [f"       {item_line(item)}" for item in cast("list[Json]", c.get("items", []))]
     return "\n".join(rows)
+
+
+LIST_COLUMNS = (
+    Column("id"),
+    Column("made"),
+    Column("action"),
+    Column("class"),
+    Column("asked by"),
+    Column("state"),
+    Column("reason", wide=True),
+    Column("items", wide=True),
+    Column("plan", wide=True),
+)
+
+
+def list_row(c: Json) -> tuple[str, ...]:
+    """Return the cells of a change in a list."""
+    counts = cast("dict[str, int]", c["counts"])
+    return (
+        str(c["id"]),
+        when_text(cast("int", c["made"])).strip(),
+        str(c["action"]),
+        str(c["class"]),
+        str(c["requester"]),
+        str(c["state"]),
+        str(c["reason"]),
+        ", ".join(f"{n} {state}" for state, n in counts.items()),
+        str(c["plan_id"]),
+    )
 
 
 def item_line(item: Json) -> str:

@@ -11,6 +11,7 @@ import typer
 from agent.cli import client
 from agent.cli.client import call_object, fail, print_json
 from agent.cli.doctor import check_lines
+from trust.terminal import Column
 
 app = typer.Typer(help="Passwords and shared secrets, sealed at rest.", no_args_is_help=True)
 TRY_S = 90.0
@@ -41,12 +42,27 @@ def set_(
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(output: client.ListOutput = None, as_json: AsJson = False) -> None:
     """List the secrets that the configuration names, and which are set. Never their values."""
     found = call_object("GET", "/v1/secrets")
     if as_json:
         print_json(found)
         return
     have = set(cast("list[str]", found["secrets"]))
-    for name in cast("list[str]", found["wanted"]):
-        print(f"{name:<32} {'set' if name in have else 'NOT SET'}")
+    wanted: list[client.Json] = [{"name": n, "set": n in have} for n in cast("list[str]", found["wanted"])]
+    if wanted or output is not None:
+        client.print_lines(wanted, output, as_json, _COLUMNS, _row, lambda: "\n".join(map(_line, wanted)))
+
+
+_COLUMNS = (Column("secret"), Column("state"))
+
+
+def _row(secret: client.Json) -> tuple[str, ...]:
+    """Return the cells of a secret in a list."""
+    return str(secret["name"]), "set" if secret["set"] else "NOT SET"
+
+
+def _line(secret: client.Json) -> str:
+    """Return a secret as one line of a list."""
+    name, state = _row(secret)
+    return f"{name:<32} {state}"

@@ -11,10 +11,11 @@ import typer
 
 from agent.cli import client
 from agent.cli.change import AllServices, Hold, ask
-from agent.cli.client import Json, call_list, call_object, print_json, read_file
+from agent.cli.client import Json, ListOutput, call_list, call_object, print_json, print_lines, read_file
 from agent.cli.subscriber_page import page
 from agent.cli.when import query
 from trust.render import neutralise
+from trust.terminal import Column
 
 app = typer.Typer(help="Subscribers and their services.", no_args_is_help=True)
 SHOWN = 10
@@ -52,15 +53,35 @@ def import_(
 @app.command("list")
 def list_(
     tariff: Annotated[str, typer.Option("--tariff", help="Only services on this tariff")] = "",
+    output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
     """List services."""
     found = call_list("GET", f"/v1/subscribers{f'?tariff={quote(tariff)}' if tariff else ''}")
-    if as_json:
-        print_json(found)
-        return
-    for s in found:
-        print(_line(s))
+    if found or as_json or output is not None:
+        print_lines(found, output, as_json, _COLUMNS, _row, lambda: "\n".join(map(_line, found)))
+
+
+_COLUMNS = (
+    Column("service"),
+    Column("name"),
+    Column("tariff"),
+    Column("login"),
+    Column("suspended for"),
+    Column("method", wide=True),
+    Column("protected", wide=True),
+)
+
+
+def _row(s: Json) -> tuple[str, ...]:
+    """Return the cells of a service in a list."""
+    reasons = ", ".join(cast("list[str]", s["suspended_for"]))
+    return (
+        *(str(s[name]) for name in ("ref", "name", "tariff", "login")),
+        reasons,
+        str(s["method"]),
+        str(s["protected"]),
+    )
 
 
 def _line(s: Json) -> str:

@@ -67,6 +67,13 @@ def query(fields: Mapping[str, str]) -> str:
     return f"?{text}" if text else ""
 
 
+def clock_text(unix_s: float, now: datetime | None = None) -> str:
+    """Return a moment to the second, in the reader's own time zone: of today its time, else its day too."""
+    at = datetime.fromtimestamp(unix_s).astimezone()
+    day = "" if at.date() == (now or datetime.now().astimezone()).date() else f"{at:%Y-%m-%d} "
+    return f"{day}{at:%H:%M:%S}"
+
+
 def when_text(unix_s: float, now: datetime | None = None) -> str:
     """Return a moment in eleven columns, in the reader's own time zone: of today its time, else its day and time."""
     at = datetime.fromtimestamp(unix_s).astimezone()

@@ -15,6 +15,7 @@ from control_plane.desk.cli_shared import (
     CloudFile,
     Json,
     KeyFile,
+    ListOutput,
     PassphraseFile,
     StateFile,
     TrustFile,
@@ -39,7 +40,9 @@ from trust.document import EVERYWHERE, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError
 from trust.policy import Action, RiskClass
+from trust.render import neutralise
 from trust.statements import Standing, StandingEvidence
+from trust.terminal import Column, Output, table
 
 app = typer.Typer(help="What two people allow beforehand.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -198,13 +201,20 @@ def send(
 
 
 @app.command("list")
-def list_(trust: TrustFile = None, state: StateFile = None, cloud: CloudFile = None, as_json: AsJson = False) -> None:
+def list_(
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    output: ListOutput = None,
+    as_json: AsJson = False,
+) -> None:
     """List the standing authorities on the shared feed that hold, who signed them, and which agents took them."""
     own = load_own(trust, state)
     with connect(cloud) as client:
         desk = Desk(own, client)
         feed = desk.refresh()
     shown: list[Json] = []
+    rows: list[tuple[str, ...]] = []
     for allowed in feed.standings:
         standing = allowed.standing
         answers = {
@@ -213,9 +223,22 @@ def list_(trust: TrustFile = None, state: StateFile = None, cloud: CloudFile = N
             if (receipt := feed.receipts.get((a.agent, allowed.sha256))) is not None
         }
         shown.append({"standing_id": standing.standing_id, "signed_by": list(allowed.people), "receipts": answers})
-        if not as_json:
+        took = ", ".join(f"{agent} {result}" for agent, result in answers.items()) or "no agent answered yet"
+        people = ", ".join(allowed.people)
+        rows.append((standing.standing_id, standing.verb.value, utc(standing.not_after), people, took))
+        if output is None and not as_json:
             typer.echo(_text(standing, desk.own.trust))
-            took = ", ".join(f"{agent} {result}" for agent, result in answers.items()) or "no agent answered yet"
-            typer.echo(f"  signed by {', '.join(allowed.people)} · {took}")
-    if as_json:
+            typer.echo(f"  signed by {people} · {took}")
+    if as_json or output is Output.JSON:
         print_json(shown)
+    elif output is not None and rows:
+        typer.echo(table(_COLUMNS, [[neutralise(cell) for cell in row] for row in rows], output))
+
+
+_COLUMNS = (
+    Column("standing authority"),
+    Column("verb"),
+    Column("until"),
+    Column("signed by"),
+    Column("receipts", wide=True),
+)

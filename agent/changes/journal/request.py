@@ -90,13 +90,17 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A verified request: the ask, who made it (a handle or `unknown`), and the intent that will be answered."""
+    """A verified request: the ask, its author (a handle or `unknown`), and the intent that will be answered.
+
+    `unknown_why`: why the author is unknown; "": it is known.
+    """
 
     ask: Ask
     requester: str
     intent: Intent
     digest: bytes
     envelope: bytes | None = field(default=None, repr=False)
+    unknown_why: str = ""
 
 
 def reason_of(action: Action, text: str) -> SuspensionReason:
@@ -171,12 +175,14 @@ def local(ask: Ask, uid: int, people: Mapping[int, str], trust: Trust, agent: st
         RequestError: the ask makes no sense.
     """
     check_ask(ask)
-    handle = people.get(uid, UNKNOWN)
-    if handle not in {p.handle for p in trust.people}:
-        handle = UNKNOWN
+    mapped = people.get(uid, UNKNOWN)
+    handle = mapped if mapped in {p.handle for p in trust.people} else UNKNOWN
+    why = "" if handle != UNKNOWN else f"[people] has no uid {uid}"
+    if handle != mapped:
+        why = f"[people] says that uid {uid} is {mapped}, and trust version {trust.version} has no {mapped}"
     intent = intent_of(ask, handle, trust, agent, now_s)
     envelope = envelopes.digest_of(*_payload(intent))
-    return Request(ask, handle, intent, envelope)
+    return Request(ask, handle, intent, envelope, unknown_why=why)
 
 
 def signed(envelope: Envelope, trust: Trust, agent: str, now_s: float, opener: Callable[[bytes], bytes]) -> Request:

@@ -318,7 +318,7 @@ class Previewer:
             )
         if request.requester == UNKNOWN and policy.unknown_requester is UnknownRequester.REFUSE:
             raise RequestError(
-                f"policy: class {policy.risk_class.value} needs a known requester; your uid is mapped to nobody",
+                f"policy: class {policy.risk_class.value} needs a known requester: {request.unknown_why}",
                 refused=True,
             )
 
@@ -478,7 +478,7 @@ class Previewer:
         elif policy.risk_class in BY_STANDING and scope.standing and changing == 1:
             needs = f"the standing authority, or {needs}"
         elif request.requester == UNKNOWN:
-            needs = f"{policy.approvals + 1} approvers, since nobody knows who asked"
+            needs = f"{policy.approvals + 1} approvers, since nobody knows who asked: {request.unknown_why}"
         waves = self._waves(changing, request.ask.canary, scope)
         display = {
             "verb": request.ask.action.value,

@@ -38,12 +38,14 @@ class TargetChecks:
         target: how that is configured.
         methods: the access methods that it decides.
         nas: all NAS.
+        has_secret: whether a secret of that name was set.
     """
 
     sql: SqlAuthority
     target: SqlTarget
     methods: Collection[Method]
     nas: Collection[Nas]
+    has_secret: Callable[[str], bool]
 
     async def check(self, secret: str, ask: AskNas) -> Sequence[Check]:
         """Return the checks, in a stable order.
@@ -128,7 +130,12 @@ class TargetChecks:
         return found
 
     async def _nas(self, nas: Nas, ask: AskNas, answers: dict[str, Check]) -> None:
-        about, answer = f"nas/{nas.name}", await ask(nas)
+        about = f"nas/{nas.name}"
+        if not self.has_secret(nas.secret):
+            mend = f"ispagent secret set {nas.secret}"
+            answers[nas.name] = Check(about, "disconnect", FAIL, f"secret {nas.secret} is not set", mend)
+            return
+        answer = await ask(nas)
         if isinstance(answer, str):
             mend = (
                 f"have it take Disconnect-Requests from this machine on UDP port {nas.dynauth_port}, "

@@ -119,7 +119,7 @@ class RadiusConnector:
                     dynauths,
                     self._nas,
                     self._commit,
-                    TargetChecks(sql, sql_target, methods, tuple(self._nas.values())),
+                    TargetChecks(sql, sql_target, methods, tuple(self._nas.values()), self._has_secret),
                     self.traits.window,
                     self._answers,
                     sql_target.silent_h,
@@ -170,6 +170,13 @@ class RadiusConnector:
 
     async def serve(self, arrived: Callable[[Session], Awaitable[None]]) -> None:
         """Return at once: RADIUS targets are dialled."""
+
+    def _has_secret(self, name: str) -> bool:
+        try:
+            self._secrets(name)
+        except UnreadableError:
+            return False
+        return True
 
     def _client(self, nas: Nas, learned: frozenset[str]) -> DynAuthClient:
         return DynAuthClient(profile(nas.profile), self._secret(nas), load(), learned=learned)

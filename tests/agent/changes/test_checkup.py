@@ -12,7 +12,7 @@ from agent.api import doctor as routes
 from agent.api.call import CallerRole
 from agent.changes.clock_watch import ClockWatch
 from agent.cli import doctor
-from agent.connectors.base import AccessPlan, CannotEnforce
+from agent.connectors.base import AccessPlan, CannotEnforce, Check, CheckResult
 from agent.model import Address, Seen, Service, ServiceState
 from agent.reasons import MethodReason
 from agent.runtime.errors import HttpError
@@ -97,3 +97,31 @@ def test_the_command_prints_what_mends_below_each_fault(
     said = capsys.readouterr().out
     assert "FAILS        nas/bng-2    disconnect: no reply\n             > wake it\n" in said
     assert said.endswith("1 ok, 1 FAILS\n")
+
+
+async def test_a_secret_that_was_tried_shows_at_once_in_the_status(tmp_path: Path) -> None:
+    """The next look at a target that was away may be 30 s off."""
+    world = World()
+    async with agent_in(tmp_path, world) as agent:
+        outages = agent.daemon.api.parts.outages
+        outages.note("fake/d", "its password is wrong")
+        assert [s["state"] for s in (await agent.call("GET", "/v1/status"))["sources"] if s["name"] == "fake/d"] == [
+            "down"
+        ]
+        await agent.call("POST", "/v1/secrets/fake/try", {})
+        assert [s["state"] for s in (await agent.call("GET", "/v1/status"))["sources"] if s["name"] == "fake/d"] == [
+            "up"
+        ]
+
+
+async def test_a_secret_that_is_missing_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with agent_in(tmp_path, World()) as agent:
+        parts = agent.daemon.api.parts
+        monkeypatch.setattr(parts.secrets, "wanted", frozenset({"db", "nas"}))
+
+        async def targets() -> list[Check]:
+            return [Check("fake/d", "login", CheckResult.FAILS, "secret db is not set", "ispagent secret set db")]
+
+        monkeypatch.setattr(parts.checkup, "targets", targets)
+        told = [c["mend"] for c in (await agent.call("GET", "/v1/doctor"))["checks"] if "secret set" in c["mend"]]
+        assert told == ["ispagent secret set db", "ispagent secret set nas"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.cli.client import Json
-from agent.cli.outcome import item_line, outcome_text
+from agent.cli.outcome import item_line, outcome_text, retry_text
 
 
 def item(n: int, state: str = "applied", reason: str = "read-back", detail: str = "seen online") -> Json:
@@ -115,3 +115,8 @@ def test_a_cpe_in_a_list_of_changes_is_not_called_enforced() -> None:
     listed = {"service": "C-1/home", "state": "applied", "reason": "proof-seen", "detail": "boot seen"}
     assert item_line(listed | {"on_cpe": True}) == "C-1/home: done · boot seen"
     assert item_line(listed | {"on_cpe": False}).startswith("C-1/home: enforced now")
+
+
+def test_a_retry_names_its_items_and_shows_no_preview() -> None:
+    again = change(item(1), item(2, state="running", reason="retry"), state="running")
+    assert retry_text(again).splitlines() == ["K7QF 1 tried again: C-2/home", "     > ispagent change watch K7QF"]

@@ -94,3 +94,13 @@ def test_other_settings_of_a_disconnect_are_refused(settings: Mapping[str, str],
         request.check_ask(disconnect(settings))
     with pytest.raises(RequestError, match="expected no setting"):
         request.check_ask(request.Ask(Action.SUSPEND, refs=("C-1",), settings={"silent-h": "4"}))
+
+
+def test_why_nobody_knows_the_requester() -> None:
+    people = {1: "maria", 2: "ghost"}
+    known = request.local(disconnect({}), 1, people, TRUST, AGENT, time.time())
+    assert (known.requester, known.unknown_why) == ("maria", "")
+    unmapped = request.local(disconnect({}), 9, people, TRUST, AGENT, time.time())
+    assert (unmapped.requester, unmapped.unknown_why) == ("unknown", "[people] has no uid 9")
+    untrusted = request.local(disconnect({}), 2, people, TRUST, AGENT, time.time())
+    assert untrusted.unknown_why == f"[people] says that uid 2 is ghost, and trust version {TRUST.version} has no ghost"

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import CannotEnforce, Check, CheckResult, Checks
+from agent.connectors.base import CannotEnforce, Check, CheckResult, Checks, UnreadableError
 from agent.connectors.radius.connector import RadiusConnector
 from agent.connectors.radius.schema import Database, Method, Nas, RadiusConfig
 from agent.connectors.radius.session import RadiusSession
 from agent.model import ABSENT, Access, Address, Service, ServiceState, Target
+from agent.reasons import TargetReason
 from tests.agent.connectors.radius.fakes import SECRET, UdpNas, error_cause, reply
 from tests.agent.connectors.radius.own_user import DOCUMENT, Server, as_superuser, own_user
 from tests.agent.connectors.radius.test_sql import amina
@@ -193,3 +194,19 @@ async def test_a_nas_that_acknowledges_nobody(server: Server) -> None:
     async with session(least, lambda data: [reply(data, ack=True)]) as (opened, _):
         (nas,) = failing(list(await opened.check()))
     assert (nas.result, nas.about) == (WARN, "nas/bng-1")
+
+
+async def test_a_nas_without_its_secret_is_mended_by_setting_it(sqlite_radius: RadiusDatabase) -> None:
+    amina(sqlite_radius)
+    config = RadiusConfig(
+        (sqlite_radius.target(secret="db"),), (Nas("bng-1", "10.0.0.1", "127.0.0.1", 1, "nas", profile="mikrotik"),), ()
+    )
+
+    def secrets(name: str) -> bytes:
+        if name == "nas":
+            raise UnreadableError(f"secret {name} is not set", reason=TargetReason.MISSING_SECRET)
+        return b"x"
+
+    async with RadiusConnector(config, secrets, lambda label, value: "0" * 64).dial(MAIN) as opened:
+        (found,) = [c for c in await opened.check() if c.about == "nas/bng-1"]
+    assert (found.result, found.detail, found.mend) == (FAIL, "secret nas is not set", "ispagent secret set nas")
