@@ -108,7 +108,7 @@ async def test_a_secret_that_was_tried_shows_at_once_in_the_status(tmp_path: Pat
         assert [s["state"] for s in (await agent.call("GET", "/v1/status"))["sources"] if s["name"] == "fake/d"] == [
             "down"
         ]
-        await agent.call("POST", "/v1/secrets/fake/try", {})
+        await agent.daemon.api.parts.checkup.secret("fake")
         assert [s["state"] for s in (await agent.call("GET", "/v1/status"))["sources"] if s["name"] == "fake/d"] == [
             "up"
         ]
