@@ -25,6 +25,7 @@ from agent.changes.auditlog import build as auditlog
 from agent.changes.auditlog import recovery
 from agent.changes.auditlog.build import AuditLog
 from agent.changes.authority import build as authority
+from agent.changes.authority import standings
 from agent.changes.checkup import Checkup
 from agent.changes.clock_watch import ClockWatch
 from agent.changes.drifting import DriftTempo, DriftWatch
@@ -316,7 +317,8 @@ def build(
     outages = Outages(clock.wall_s)
     clock_watch, importer = ClockWatch(files.store, ground.recorder, clock), _importer(config, ground, outages)
     approvals = authority.build(ground, log.signer, importer.doubt, EVIDENCE_TESTS, config.timezone)
-    tests = {**book.requirement_tests(importer.doubt), **REQUIREMENT_TESTS}
+    paid = standings.requirement_tests(importer.doubt)
+    tests = {**book.requirement_tests(importer.doubt), **paid, **REQUIREMENT_TESTS}
     run = engine.build(
         ground,
         made,

@@ -31,7 +31,9 @@ OWES = "owes"
 AS_PREVIEWED = "as-previewed"
 AS_READ = "as-read"
 """A resource that the item does not write still reads as in the preview: the engine reads it again."""
-OF_SUBJECTS: Final = frozenset({OWES, AS_PREVIEWED})
+PAID = "paid"
+"""The subscriber paid since it was suspended for debt: a restore of many, without office hours, rests on it."""
+OF_SUBJECTS: Final = frozenset({OWES, AS_PREVIEWED, PAID})
 """Requirements on the service and its subscriber; the others are on the device that is changed."""
 
 

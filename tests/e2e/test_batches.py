@@ -110,6 +110,27 @@ async def test_300_who_paid_in_the_evening_are_back_within_minutes(tmp_path: Pat
         assert not [s.login for s in listed if any(session.walled for session in isp.sessions(s.login))]
 
 
+async def test_a_payment_that_is_taken_back_before_the_start_restores_nobody(tmp_path: Path) -> None:
+    async with at_work(tmp_path, isp={"services": 40, "nas": 2, "dial": False}) as (isp, site):
+        listed = online(isp)[:12]
+        refs = [ref_of(s) for s in listed]
+        await suspended_for_debt(isp, site, listed)
+        await trio.sleep(1.1)  # billing's times have seconds
+        for service in listed:
+            site.files.billing.update(service.subscriber, balance="0.00", paid_at=stamp(datetime.now(UTC)))
+        site.files.billing.write()
+        restored = await site.ask("restore", *refs, on_failure="continue")
+        assert restored["class"] == "restore"
+        bounced = listed[3]
+        site.files.billing.update(bounced.subscriber, balance="40.00", paid_at="")
+        site.files.billing.write()
+        over = await site.apply(restored)
+        states = item_states(over)
+        assert states[ref_of(bounced)][0] == "skipped"
+        assert {s for ref, (s, _) in states.items() if ref != ref_of(bounced)} == {"applied"}
+        assert all(session.walled for session in isp.sessions(bounced.login))
+
+
 async def summary(site: Site, change: Json) -> Json:
     """Return a change without its 300 items."""
     found: list[Json] = await site.call("GET", "/v1/changes")

@@ -21,8 +21,10 @@ from agent.changes.journal.commands import PlanRow, plan_row
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
+from agent.inventory import book
+from agent.inventory.book import Broken, RequirementTest
 from agent.inventory.facts import BillingFact
-from agent.model import SuspensionReason
+from agent.model import Item, Requirement, SuspensionReason
 from agent.runtime.clock import Clock
 from agent.services.verbs import Billing, payment_matched
 from agent.store.db import Store, Tx
@@ -303,6 +305,17 @@ def has_matched_payment(query: Query, service: str, now_s: float, doubt: Callabl
     r = rows[0]
     fact = BillingFact(r["subscriber"], r["balance"], r["due"], r["paid_at"], r["as_of"])
     return payment_matched(Billing(fact, now_s, doubt(fact.subscriber)), r["at_s"])
+
+
+def requirement_tests(doubt: Callable[[str], str]) -> Mapping[str, RequirementTest]:
+    """Return the test of the requirement that a payment is matched. `doubt`: as in `has_matched_payment`."""
+
+    def paid(tx: Tx, item: Item, _requirement: Requirement, begun: bool) -> Broken | None:
+        if begun or has_matched_payment(tx.all, item.subject or "", tx.now_s, doubt):
+            return None
+        return Broken("no payment is matched any more: ask for it with office hours")
+
+    return {book.PAID: paid}
 
 
 def used_by(query: Query, plan_id: bytes) -> str:

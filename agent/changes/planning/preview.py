@@ -33,7 +33,8 @@ from agent.connectors.base import (
     NetworkState,
     UnreadableError,
 )
-from agent.inventory.book import as_previewed, not_there
+from agent.inventory.book import PAID, as_previewed, not_there
+from agent.inventory.facts import fact_address
 from agent.model import (
     Access,
     Address,
@@ -252,6 +253,8 @@ class Previewer:
             guarded=scope.guarded,
             baseline_due=scope.baseline_due,
         )
+        if risk is RiskClass.RESTORE and scope.matched_payment:
+            items = tuple(map(_rests_on_payment, items))
         policy = policy_for(pinned.trust, risk)
         self._check_policy(policy, request, len(changing))
         self._check_time(changing, scope)
@@ -689,6 +692,14 @@ def _change(
         enforce=planned.enforce,
         desired=wish.desired,
     )
+
+
+def _rests_on_payment(item: Item) -> Item:
+    """Return an item that is done only while a payment is matched; one that would not change as it is."""
+    if item.listed is not Listed.CHANGE or item.subject is None:
+        return item
+    paid = Requirement(fact_address(subject_of(item.subject)), PAID, "a payment is matched")
+    return replace(item, requires=(*item.requires, paid))
 
 
 def _why_not(item: Item) -> str:
