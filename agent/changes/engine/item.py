@@ -335,21 +335,37 @@ class ItemRun:
     async def _missing(self, sessions: ItemSessions) -> Busy | None:
         """Return which device behind a target does not answer that the item's effects need, or None.
 
-        An item that waits is first read: only a target that answers is worth an "about to". Where an effect has a
-        fallback, another way leads to its sessions.
+        An item that waits is first read: only a target that answers is worth an "about to". Where an effect has
+        fallbacks, other ways lead to its sessions: it is missing where none of them can be gone.
 
         Raises:
             UnreadableError: a target does not answer.
         """
         if self._state is S.WAITING:
             await sessions.read([t.address for s in self._item.steps if not isinstance(s.do, Effect) for t in s.do])
-        ladder = {n for step in self._item.steps for n in step.fallback_for}
         for step in self._item.steps:
-            if isinstance(step.do, Effect) and step.n not in ladder and not step.fallback_for:
-                session = await sessions.at(step.target)
-                if isinstance(session, KnowsAbsence) and (missing := await session.missing(step.do)) is not None:
+            if isinstance(step.do, Effect) and not step.fallback_for:
+                missing = await self._absent(step, sessions)
+                others = [other for other in self._item.steps if step.n in other.fallback_for]
+                if missing is not None and not [o for o in others if not await self._is_away(o, sessions)]:
                     return missing
         return None
+
+    async def _absent(self, step: Step, sessions: ItemSessions) -> Busy | None:
+        """Return which device does not answer that an effect needs, or None."""
+        session = await sessions.at(step.target)
+        if isinstance(step.do, Effect) and isinstance(session, KnowsAbsence):
+            return await session.missing(step.do)
+        return None
+
+    async def _is_away(self, step: Step, sessions: ItemSessions) -> bool:
+        """Tell whether a fallback cannot be gone either: its target, or the device that it needs, does not answer."""
+        try:
+            if isinstance(step.do, Effect):
+                await sessions.read([step.do.address])
+            return await self._absent(step, sessions) is not None
+        except UnreadableError as err:
+            return absent(err.reason)
 
     async def _stood_in_for(self, fallback: Step, sessions: ItemSessions) -> bool:
         """Return whether an effect that a step is a fallback for did its work, or may have."""

@@ -219,7 +219,7 @@ class FakeSession:
     async def missing(self, effect: Effect) -> Busy | None:
         await trio.lowlevel.checkpoint()
         login = effect.address.rsplit("/", 1)[1]
-        missing = login in self.world.missing
+        missing = login in self.world.missing and self.target.id == "fake/d"  # the other one needs no NAS
         return Busy(TargetReason.TIMEOUT, f"the NAS of {login} does not answer") if missing else None
 
     def notes(self) -> Sequence[str]:

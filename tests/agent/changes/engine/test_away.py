@@ -12,7 +12,7 @@ from trio.testing import MockClock
 
 from agent.changes.journal import item_commands
 from agent.changes.journal.machine import Event
-from agent.model import Address, Effect, Item, ItemState, Pace, Wave
+from agent.model import Address, Effect, Item, ItemState, Pace, Step, Wave
 from agent.reasons import ItemReason
 from tests.agent.changes.rig import Rig, item
 from tests.agent.connectors.fake import World
@@ -302,3 +302,26 @@ class Cancelled:
 
     def run(self, tx) -> None:  # type: ignore[no-untyped-def]  # a command's
         tx.run("INSERT INTO cancelled VALUES (?, ?, ?)", (self.digest, b"", 1))
+
+
+def with_fallback(one: Item, target: str) -> Item:
+    """Return an item whose disconnect has another way, at another target."""
+    write, kick = one.steps
+    assert isinstance(kick.do, Effect)
+    where = Address(kick.do.address.replace("fake/d", target))
+    other = Step(3, target, replace(kick.do, address=where), kick.after, fallback_for=(2,))
+    return replace(one, steps=(write, kick, other))
+
+
+@pytest.mark.parametrize(
+    ("away", "sent"), [(("fake/r",), False), ((), True)], ids=["no way is left", "another way leads there"]
+)
+async def test_an_effect_with_a_fallback_waits_only_where_no_way_is_left(
+    rig: Rig, autojump_clock: MockClock, world: World, away: tuple[str, ...], sent: bool
+) -> None:
+    world.missing = {"u1"}
+    world.dead.update(away)
+    plan_id = await consumed(rig, [with_fallback(item(1, "u1", world), "fake/r")], pace=STRICT, run_for_s=600)
+    await rig.apply(plan_id)
+    assert bool(world.writes) is sent
+    assert (rig.states(plan_id) == [S.EXPIRED]) is not sent
