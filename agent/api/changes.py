@@ -122,12 +122,13 @@ async def _export(call: ApiCall) -> Response:
     row = plans.find(p.store.reader, call.values[0])
     await p.evidence.note_export(row, call.who)
     pinned = p.trust.current(p.clock.wall_s())
+    documents = await plans.with_items(p.store, row, lambda reader: plans.load(reader, p.vault, row).items.documents)
     return Response(
         200,
         {
             "short": row.short,
             "plan": b64(row.envelope),
-            "documents": [d.decode() for d in p.evidence.documents(row)],
+            "documents": [d.decode() for d in documents],
             "trust": b64(p.trust.envelope(pinned)),
             "checkpoint": (await p.evidence.checkpoint()).decode(),
         },

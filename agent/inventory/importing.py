@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -20,9 +21,14 @@ from agent.model import Service
 from agent.store.db import Store
 from agent.store.log_store import Sealed
 
+T = TypeVar("T")
 Stamp = tuple[int, int, int]
 """What tells one state of a file from another: time of change in ns, size in bytes, inode."""
 Seal = Callable[[Mapping[str, int | str]], Sealed]
+LONG_BYTES = 20_000
+"""A file from some 200 lines on: reading it takes longer than other tasks should wait."""
+KEYS_AT_ONCE = 500
+"""Subscribers whose keys are made between two turns of other tasks."""
 SHOWN = 50
 """Problems and changes that one answer spells out; the counts are always exact."""
 
@@ -93,22 +99,30 @@ class Importer:
         Raises:
             ImportRefusedError: broken lines; nothing was stored.
         """
-        parsed = parse_untrusted(data, self._wall_s())
+        parsed = await _aside(data, lambda: parse_untrusted(data, self._wall_s()))
         if parsed.problems:
             raise ImportRefusedError(problems_text(parsed))
         existing = book.services(self._store.reader)
-        result = merge(existing, parsed.rows)
+        result = await _aside(data, lambda: merge(existing, parsed.rows))
         if not dry_run:
             await self._write(parsed, result, who)
-        return self._answer(parsed, result, dry_run=dry_run)
+        services: Mapping[str, Service] = {
+            **book.services(self._store.reader),
+            **{s.ref: s for s in result.to_write},
+        }
+        return await _aside(data, lambda: self._answer(parsed, result, services, dry_run=dry_run))
 
     async def _write(self, parsed: Parsed, result: MergeResult, who: str) -> None:
-        self._ensure([s.ref for s in result.to_write])
+        refs: list[str | None] = [s.ref for s in result.to_write]
+        for n in range(0, len(refs), KEYS_AT_ONCE):
+            self._ensure(refs[n : n + KEYS_AT_ONCE])
+            await trio.lowlevel.checkpoint()
         record = self._seal({"what": "import", "by": who, "added": len(result.added), "changed": len(result.changed)})
         await self._store.run(book.ImportServices(result.to_write, parsed.rows, record))
 
-    def _answer(self, parsed: Parsed, result: MergeResult, *, dry_run: bool) -> dict[str, object]:
-        services = {**book.services(self._store.reader), **{s.ref: s for s in result.to_write}}
+    def _answer(
+        self, parsed: Parsed, result: MergeResult, services: Mapping[str, Service], *, dry_run: bool
+    ) -> dict[str, object]:
         report = mapping_check.check(services.values(), self._access)
         cannot = [
             *(f"{ref}: no access mapping for its method" for ref in report.no_method),
@@ -152,7 +166,8 @@ class Importer:
         if data is None:
             self._note(self._view)
             return False
-        parsed = parse_untrusted(data, self._wall_s())
+        read = data
+        parsed = await _aside(read, lambda: parse_untrusted(read, self._wall_s()))
         found = dict(parsed.facts)
         problem = _file_problem(parsed, len(found))
         if problem:
@@ -168,6 +183,11 @@ class Importer:
     def _note(self, view: _View) -> None:
         self._told(view.problem)
         self._view = view
+
+
+async def _aside(data: bytes, work: Callable[[], T]) -> T:
+    """Return the result of pure work on a file; on a long one it is done in a thread, and other tasks go on."""
+    return work() if len(data) < LONG_BYTES else await trio.to_thread.run_sync(work)
 
 
 def _missing_by(report: MappingReport, services: Mapping[str, Service]) -> list[dict[str, object]]:

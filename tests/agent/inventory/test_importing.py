@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from agent.inventory import book
+from agent.inventory import book, importing
 from agent.inventory.facts import BillingFact
 from agent.inventory.importing import Importer, ImportRefusedError
 from agent.inventory.subscribers_csv import COLUMNS
@@ -188,3 +189,20 @@ async def test_who_asks_while_the_file_is_read_waits_for_its_facts(desk: Desk) -
         for _ in range(5):
             nursery.start_soon(about_to)
     assert seen == ["0.00"] * 5
+
+
+async def test_a_long_file_is_read_in_a_thread(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of lines take longer than any other task should wait."""
+    threads: list[bool] = []
+    parse, here = importing.parse_untrusted, threading.get_ident()
+
+    def watched(data: bytes, now_s: float | None = None) -> importing.Parsed:
+        threads.append(threading.get_ident() != here)
+        return parse(data, now_s)
+
+    monkeypatch.setattr(importing, "parse_untrusted", watched)
+    lines = [line(f"L-{n}") for n in range(1000)]
+    done = await desk.importer.run("\n".join([HEADER, *lines]).encode(), "maria", dry_run=False)
+    assert (done["rows"], done["added"]) == (1000, 1000)
+    await desk.importer.run("\n".join([HEADER, lines[0]]).encode(), "maria", dry_run=False)
+    assert threads == [True, False]
