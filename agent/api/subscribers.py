@@ -42,6 +42,9 @@ async def _find(call: ApiCall) -> Response:
     found = await finding.find(p.store, text, limit)
     answer: dict[str, object] = {"total": found.total, "more": found.more, "near": found.near}
     services = [book.service_json(s) for s in found.services]
+    if (not services or found.near) and (served := finding.of_serial(p.store, text)):
+        services = [book.service_json(s) for s in served]
+        answer |= {"total": len(services), "near": False, "more": False}
     if (address := _address(text)) is not None:
         static = finding.addressed(p.store, [m.name for m in p.intake.access if m.addressed], address)
         services = [book.service_json(s) for s in static] + ([] if found.near else services)

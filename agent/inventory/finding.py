@@ -107,6 +107,16 @@ def of_login(store: Store, login: str) -> tuple[Service, ...]:
     return _services(store, sorted(fits))
 
 
+def of_serial(store: Store, text: str) -> tuple[Service, ...]:
+    """Return the services that an accepted CPE with a serial number serves; upper and lower case are alike."""
+    serial = text.strip()[:TEXT_CHARS]
+    rows = store.reader.execute(
+        "SELECT service FROM cpe WHERE service <> '' AND trust = 'accepted' AND serial IN (?, ?, ?)",
+        (serial, serial.upper(), serial.lower()),
+    )
+    return _services(store, sorted({r["service"] for r in rows}))
+
+
 def addressed(store: Store, methods: Sequence[str], address: IPv4Address | IPv6Address) -> tuple[Service, ...]:
     """Return the services with networks as login that hold an address. `methods`: those of such services."""
     marks = ",".join("?" * len(methods))

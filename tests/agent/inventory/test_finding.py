@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agent.inventory.book import ImportServices
-from agent.inventory.finding import HITS_MAX, TEXT_CHARS, Found, find, named, suggested
+from agent.inventory.finding import HITS_MAX, TEXT_CHARS, Found, find, named, of_serial, suggested
 from agent.inventory.resolve import Index
 from agent.model import Service
 from agent.store.db import Tx
@@ -49,6 +49,22 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
     await agent.store.run(ImportServices(ALL, (), agent.recorder.record(None, {"what": "import"})))
     yield agent
     agent.close()
+
+
+async def test_a_cpe_is_found_by_its_serial_number(agent: Agent) -> None:
+    columns = [r["name"] for r in agent.store.query("SELECT name FROM pragma_table_info('cpe')")]
+    for serial, trust, ref in (("ab12CD", "accepted", "C-2/home"), ("48575443", "quarantined", "C-3/home")):
+        row = dict.fromkeys(columns, "") | {
+            "name": f"00259E-X-{serial}",
+            "serial": serial,
+            "trust": trust,
+            "service": ref,
+        }
+        values = ", ".join(f"'{row[name]}'" for name in columns)
+        await agent.store.run(Put(f"INSERT INTO cpe ({', '.join(columns)}) VALUES ({values})"))
+    assert [s.ref for s in of_serial(agent.store, " ab12CD ")] == ["C-2/home"]
+    assert of_serial(agent.store, "48575443") == (), "nobody has accepted that CPE"
+    assert of_serial(agent.store, "") == ()
 
 
 def refs(found: Found) -> list[str]:
