@@ -253,7 +253,7 @@ class Previewer:
             guarded=scope.guarded,
             baseline_due=scope.baseline_due,
         )
-        if risk is RiskClass.RESTORE and scope.matched_payment:
+        if risk is RiskClass.RESTORE and len(changing) > LOW_ITEMS_MAX:  # of one, the standing authority is judged
             items = tuple(map(_rests_on_payment, items))
         policy = policy_for(pinned.trust, risk)
         self._check_policy(policy, request, len(changing))
