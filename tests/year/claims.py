@@ -74,6 +74,8 @@ def false_at_end(item: ItemFact, wanted: Wanted, run: Collection[LineState], end
         run: what was so from the approval to the end, latest first.
         end: what was so in the last moment alone.
     """
+    if not run:
+        return ""  # staff gave the line another login meanwhile: nothing is known of the one that the agent knows
     if item.reason == STAYS_REJECTED:
         return "" if _ever(run, lambda s: not s.next.accepted) else "the login stays rejected"
     if item.state == "applied" and not _ever(run, wanted.holds):

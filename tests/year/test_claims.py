@@ -65,6 +65,10 @@ def test_a_claim_that_was_so_for_an_instant_is_not_false():
     assert false_at_end(CARRIES_ON, SUSPENDED, during, during) == ""
 
 
+def test_where_nothing_is_known_no_claim_is_called_false():
+    assert false_at_end(REJECTED, ACTIVE, [], []) == ""
+
+
 def test_already_is_judged_by_the_network_too():
     assert false_already("suspend", SUSPENDED, [state(FREE, "free")])
     assert false_already("suspend", SUSPENDED, [state(GARDEN, "garden")]) == ""
