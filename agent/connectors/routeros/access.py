@@ -38,7 +38,7 @@ from agent.connectors.routeros.addresses import (
     texts_of,
 )
 from agent.connectors.routeros.comment_marker import marked
-from agent.connectors.routeros.firewall import KeptIn, LetOut, asks_source, keeps_in, without_cuts
+from agent.connectors.routeros.firewall import KeptIn, LetOut, asks_source, without_cuts
 from agent.connectors.routeros.flows import Garden, cut_text, garden_of, left_text, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import PPP, Confined, Ruleset
@@ -482,7 +482,7 @@ class ProfileAccess:
             return CannotEnforce(
                 MethodReason.NO_LIST, f"profile {profile} has no address-list, so nothing keeps anybody in"
             )
-        kept = keeps_in(self._ruleset(seen), self._confined(profile, lists, places, seen))
+        kept = self._kept(seen, self._confined(profile, lists, places, seen))
         kept = kept if self.cuts_flows else without_cuts(kept)
         if isinstance(kept, LetOut):
             if lists:
@@ -499,6 +499,9 @@ class ProfileAccess:
 
     def _ruleset(self, seen: Mapping[Address, Seen]) -> Ruleset:
         return self._rulesets.at(self._at(RouterResource.FILTER, ALL), seen)
+
+    def _kept(self, seen: Mapping[Address, Seen], confined: Confined) -> KeptIn | LetOut:
+        return self._rulesets.kept(seen[self._at(RouterResource.FILTER, ALL)].value, confined)
 
     def _given(self, row: Mapping[str, str], profile: str, seen: Mapping[Address, Seen]) -> tuple[str, ...]:  # noqa: ARG002  those who know say so
         """Return the addresses of which a subscriber with that row and profile gets one; empty: not known."""
@@ -570,7 +573,10 @@ class PppAccess(ProfileAccess):
 
     def _then_reads(self, seen: Mapping[Address, Seen]) -> Collection[Address]:
         # Only where it hangs on the address that a session will have what the rules do with it
-        pools, asks = self._at(RouterResource.POOLS, ALL), asks_source(self._ruleset(seen), self._suspended_lists(seen))
+        pools, asks = (
+            self._at(RouterResource.POOLS, ALL),
+            asks_source(self._ruleset(seen), self._suspended_lists(seen)),
+        )
         return [pools] if asks and pools not in seen else []
 
     def _given(self, row: Mapping[str, str], profile: str, seen: Mapping[Address, Seen]) -> tuple[str, ...]:
@@ -633,7 +639,7 @@ class PppAccess(ProfileAccess):
         if self._at(RouterResource.FILTER, ALL) not in seen:
             return ""
         places = tuple(sorted(_addresses(rows_of(seen[enforce.address].value))))
-        found = keeps_in(self._ruleset(seen), self._confined(enforce.expect[PROFILE], _expected(enforce), places, seen))
+        found = self._kept(seen, self._confined(enforce.expect[PROFILE], _expected(enforce), places, seen))
         return found.open_flows if isinstance(found, KeptIn) else found.text
 
     def _flows_of(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Address | None:

@@ -34,7 +34,7 @@ from agent.connectors.routeros.access import REJECTED
 from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, COPIES, RouterResource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
-from agent.connectors.routeros.firewall import LetOut, keeps_in, without_cuts
+from agent.connectors.routeros.firewall import LetOut, without_cuts
 from agent.connectors.routeros.flows import Garden, garden_of, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import Confined
@@ -461,9 +461,9 @@ class DhcpAccess:
         """Return what keeps the list's members in; nothing where there is no list."""
         if not self._list:
             return ""
-        ruleset = self._rulesets.at(self._at(RouterResource.FILTER, ALL), seen)
+        rules = seen[self._at(RouterResource.FILTER, ALL)].value
         places = (place,) if _is_address(place) else ()
-        found = without_cuts(keeps_in(ruleset, Confined(frozenset((self._list,)), places)))
+        found = without_cuts(self._rulesets.kept(rules, Confined(frozenset((self._list,)), places)))
         return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, found.advice) if isinstance(found, LetOut) else found.text
 
     def _enforcement(self, mac: str, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> Enforcement:

@@ -7,7 +7,7 @@ from typing import Final
 
 from agent.connectors.base import Enforced, Rows, Ways
 from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, networks, rows_of
-from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in, without_cuts
+from agent.connectors.routeros.firewall import KeptIn, LetOut, without_cuts
 from agent.connectors.routeros.flows import cut_text, garden_of, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import PPP, Confined
@@ -36,7 +36,7 @@ class RouterHost:
     def let_out(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
         """Return why the rules let a suspended session out, and what to do; empty when they keep it in."""
         confined = Confined(frozenset(lists), tuple(addresses), PPP if kind == PPP else "")
-        found = keeps_in(self._rulesets.of(rules), confined)
+        found = self._rulesets.kept(rules, confined)
         if any(":" in one for one in addresses):  # connections of IPv6 are not cut
             found = without_cuts(found)
         return found.advice if isinstance(found, LetOut) else ""
@@ -44,7 +44,7 @@ class RouterHost:
     def open_flows(self, rules: Value, kind: str, lists: Collection[str], addresses: Collection[str]) -> str:
         """Return the rule by which connections pass that were open before a suspension; "" where none does."""
         confined = Confined(frozenset(lists), tuple(addresses), PPP if kind == PPP else "")
-        found = keeps_in(self._rulesets.of(rules), confined)
+        found = self._rulesets.kept(rules, confined)
         return found.open_flows if isinstance(found, KeptIn) else ""
 
     def own_entry(self, target: str, kind: str, login: str) -> Address:

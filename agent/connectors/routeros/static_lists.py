@@ -23,8 +23,8 @@ from agent.connectors.routeros.addresses import (
     touching,
 )
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
-from agent.connectors.routeros.firewall import LetOut, keeps_in, keeps_out, without_cuts
-from agent.connectors.routeros.matching import Confined, Ruleset
+from agent.connectors.routeros.firewall import KeptIn, LetOut, without_cuts
+from agent.connectors.routeros.matching import Confined
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.static_addresses import Family, families, family_of, of_family, spelt
@@ -97,7 +97,7 @@ class StaticLists:
                 kept = (
                     None
                     if name == self._name
-                    else without_cuts(keeps_in(self._rules(family_of(one), seen), _confined((one,), name)))
+                    else without_cuts(self._kept(family_of(one), seen, _confined((one,), name)))
                 )
                 if kept is not None and not isinstance(kept, LetOut):
                     why = f"{spelt(one)} is also in list {name}, and {kept.text}: lift that entry first"
@@ -160,7 +160,7 @@ class StaticLists:
         """Return by which rules, a family each, the list's members are kept in; or that they are not."""
         texts = []
         for family in families(mine):
-            found = without_cuts(keeps_in(self._rules(family, seen), _confined(of_family(family, mine), self._name)))
+            found = without_cuts(self._kept(family, seen, _confined(of_family(family, mine), self._name)))
             if isinstance(found, LetOut):
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"IPv{family.version}: {found.advice}")
             texts.append(f"IPv{family.version} {found.text}")
@@ -182,7 +182,9 @@ class StaticLists:
         kept = self.kept(mine, seen)
         if isinstance(kept, CannotEnforce):
             return kept
-        out = [keeps_out(self._rules(family, seen).filter, self._name) for family in families(mine)]
+        out = [
+            self._rulesets.kept_out(seen[rules_at(self._target, family)].value, self._name) for family in families(mine)
+        ]
         return list_after(kept, mine, from_outside=any(isinstance(one, LetOut) for one in out))
 
     # --- judging ---
@@ -218,8 +220,8 @@ class StaticLists:
                 return Judgement(Enforced.NO, ProofReason.GARDEN, why)
         return Judgement(Enforced.YES, ProofReason.SEEN, f"{' · '.join(map(spelt, mine))} not in {self._name}")
 
-    def _rules(self, family: Family, seen: SeenAll) -> Ruleset:
-        return self._rulesets.at(rules_at(self._target, family), seen)
+    def _kept(self, family: Family, seen: SeenAll, confined: Confined) -> KeptIn | LetOut:
+        return self._rulesets.kept(seen[rules_at(self._target, family)].value, confined)
 
     def _entry(self, one: Network) -> Address:
         resource: RouterResource = family_of(one).entry
