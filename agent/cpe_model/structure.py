@@ -45,7 +45,10 @@ class Structure:
         """
         texts: dict[str, str] = {}
         tables: dict[str, set[int]] = {}
+        last_words = {path.rpartition(".")[2] for path in wanted}
         for path, known in values.items():
+            if path.rpartition(".")[2] not in last_words:  # most are none: this spares them the search below
+                continue
             if known.value is None or not path.startswith(root) or generic(path)[len(root) :] not in wanted:
                 continue
             if UNREADABLE not in known.value:  # its row is there; its text says nothing
