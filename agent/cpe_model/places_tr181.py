@@ -53,7 +53,8 @@ STRUCTURE: Final = frozenset(
         "WiFi.SSID.{i}.LowerLayers", "WiFi.SSID.{i}.SSID", "WiFi.AccessPoint.{i}.SSIDReference",
         "WiFi.EndPoint.{i}.SSIDReference", "Routing.Router.{i}.IPv4Forwarding.{i}.Enable",
         "Routing.Router.{i}.IPv4Forwarding.{i}.DestIPAddress", "Routing.Router.{i}.IPv4Forwarding.{i}.DestSubnetMask",
-        "Routing.Router.{i}.IPv4Forwarding.{i}.Interface", "DHCPv4.Server.Pool.{i}.Enable",
+        "Routing.Router.{i}.IPv4Forwarding.{i}.Interface",
+        "Routing.Router.{i}.IPv4Forwarding.{i}.Status", "DHCPv4.Server.Pool.{i}.Enable",
         "DHCPv4.Server.Pool.{i}.Interface", "DHCPv4.Server.Pool.{i}.IPRouters",
         "Services.VoiceService.{i}.VoiceProfile.{i}.Line.{i}.Enable",
     }
@@ -163,11 +164,13 @@ def _default_routes(s: Structure) -> dict[str, tuple[str, ...]]:
             where, mask = f"{row}DestIPAddress", f"{row}DestSubnetMask"
             if where not in s.texts or s.text(where) not in _ANY or s.text(mask) not in _ANY:
                 continue
-            if s.flag(f"{row}Enable") is False:
-                continue
+            status = f"{row}Status"
+            if s.flag(f"{row}Enable") is False or s.text(status).startswith(("Disabled", "Error")):
+                continue  # some keep one for each line that they could have
+            decided = (where, f"{row}Interface", *([status] if status in s.texts else []))
             for interface in s.references(f"{row}Interface"):
                 if interface.startswith(_IP):
-                    found.setdefault(interface, (where, f"{row}Interface"))
+                    found.setdefault(interface, decided)
     return found
 
 

@@ -121,6 +121,11 @@ def test_the_lan_of_a_tb_362_is_never_its_wan() -> None:
             "IP.Interface.2.",
             id="two upstream, one with the default route",
         ),
+        pytest.param(
+            {**LAN_AND_WAN, **route(1, 1, Status="Error"), **route(2, 2, Status="Enabled")},
+            "IP.Interface.2.",
+            id="a route that is not in use",
+        ),
         pytest.param({**LAN_AND_WAN, **route(1, 1), **route(2, 2)}, "of several default routes", id="two routes"),
         pytest.param(
             {**LAN_AND_WAN, **route(1, 1), **route(2, 2), "Ethernet.Interface.2.Upstream": "1"},
