@@ -57,15 +57,15 @@ class CpeSession(CpeLine):
         self._written: dict[Address, Value] = {}
         self._settled = False
         self._heard = 0
-        """Of its Informs, how many were read for what the CPE tells by itself."""
+        """Of its `news`, how many were read."""
 
     # --- reading
 
     async def read(self, addresses_: Collection[Address]) -> Mapping[Address, Seen]:
         """Return the present value of each address, once the CPE calls in.
 
-        Its count of boots and its firmware version, which it reports by itself, count as read once for each Inform:
-        the CPE need not be held on the line for them, and a silent one may have booted since its last Inform.
+        Its count of boots and its firmware version, which it reports by itself, count as read once for each Inform and
+        each TransferComplete: the CPE need not be held on the line for them, and a silent one may have booted since.
 
         Raises:
             UnreadableError: the CPE did not call in, or hung up, or refused to be asked.
@@ -79,7 +79,8 @@ class CpeSession(CpeLine):
         found: dict[str, CachedParameter] = {}
         tables: dict[str, dict[str, CachedParameter]] = {}
         if whats and not asked:
-            await self._next_inform()
+            await self.wait_for_news(self._heard)
+            self._heard = self.news
         else:
             call = await self.wait()
         if asked:
@@ -90,18 +91,6 @@ class CpeSession(CpeLine):
         seen = {a: self._seen(w, found, tables, cpe, now_s) for a, w in whats.items()}
         await self._judge_written(seen)
         return seen
-
-    async def _next_inform(self) -> None:
-        """Return at once while there is an Inform that was not read, or the CPE is on the line; else wait for one.
-
-        Raises:
-            UnreadableError: the CPE did not call in.
-        """
-        if self._heard < self.informs:
-            await trio.lowlevel.checkpoint()
-        else:
-            await self.wait()
-        self._heard = self.informs
 
     def _what(self, addr: Address) -> str | TableRow:
         """Return what an address names at this CPE."""
@@ -283,6 +272,7 @@ class CpeSession(CpeLine):
     def tell(self, key: str, reply: Reply) -> None:
         """Take note of what a CPE says of something that it was asked to do, by its CommandKey."""
         self._told[key] = reply
+        self.told()
         if len(self._told) > limits.TOLD:
             del self._told[next(iter(self._told))]
 

@@ -52,8 +52,8 @@ class CpeLine:
         self.call: CwmpSession | None = None
         self._book, self._clock, self.offer, self._profiles = book, clock, offer, profiles
         self._came = trio.Event()
-        self.informs = 0
-        """How often it called in."""
+        self.news = 0
+        """How often it told something by itself: its Informs, and what became of its transfers."""
         self.awaits_reset = False
         """Whether it was told to reset itself."""
         self.flash: Flash | None = None
@@ -67,7 +67,11 @@ class CpeLine:
         if self.call is not None:
             self.call.hang_up()
         self.call = call
-        self.informs += 1
+        self.told()
+
+    def told(self) -> None:
+        """Wake everybody who waits for the CPE: it told something by itself."""
+        self.news += 1
         self._came.set()
         self._came = trio.Event()
 
@@ -93,6 +97,19 @@ class CpeLine:
         if (call := self.live) is None:
             raise UnreadableError(f"{self.name} is not on the line", reason=TargetReason.NOT_ON_THE_LINE)
         return call
+
+    async def wait_for_news(self, heard: int, seconds: float = limits.READ_WAIT_S) -> None:
+        """Return once the CPE is on the line, or told more than `heard` times something by itself.
+
+        Raises:
+            UnreadableError: neither came about.
+        """
+        with trio.move_on_after(seconds):
+            while self.live is None and self.news <= heard:
+                await self._came.wait()
+        await trio.lowlevel.checkpoint()
+        if self.live is None and self.news <= heard:
+            raise UnreadableError(f"{self.name} is not on the line", reason=TargetReason.NOT_ON_THE_LINE)
 
     def seen(self, value: Value) -> Seen:
         """Return a value as read now."""
