@@ -868,10 +868,13 @@ class SessionHost(Protocol):
         """Return what is said of connections that are cut because of such a rule; "" where there is none."""
         ...
 
-    def connections_left(self, connections: Value, rules: Value, lists: Collection[str], open_flows: str) -> int:
+    def connections_left(
+        self, connections: Value, rules: Value, lists: Collection[str], open_flows: str, addresses: Collection[str]
+    ) -> int:
         """Return how many connections the rules do not hold that hold a suspended subscriber.
 
         Those to places where members of the address lists may go do not count. `open_flows`: as that method says.
+        `addresses`: those that the session has.
         """
         ...
 

@@ -279,8 +279,10 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         again = await typed(net, "device", "prepare", "edge-1")
         assert again.code != 0
         assert "it has all that its access methods rest on" in again.err
+        assert router.gets_out(LOGIN).fasttracked
         assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "applied"
         assert not net.gets_out(LOGIN)
+        assert not router.gets_out(LOGIN).lingers  # our accept of the answers to it is no garden
         refused = await typed(net, "change", "revert", asked["id"])
         assert refused.code != 0
         assert "services are suspended there" in refused.err

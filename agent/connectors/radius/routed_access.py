@@ -145,10 +145,9 @@ class RoutedAccess:
             host, rules = self._host(target), seen.get(self._host(target).rules(target, 4))
             if where in seen:
                 known, lists = rules.value if rules else ABSENT, _lists_of(enforce)
-                open_flows = (
-                    host.open_flows(known, self._kind, lists, self._ips(target, enforce, seen)) if rules else ""
-                )
-                left = host.connections_left(seen[where].value, known, lists, open_flows)
+                mine = self._ips(target, enforce, seen)
+                open_flows = host.open_flows(known, self._kind, lists, mine) if rules else ""
+                left = host.connections_left(seen[where].value, known, lists, open_flows, mine)
                 found |= {target: left} if left else {}
         return found
 

@@ -627,7 +627,8 @@ class PppAccess(ProfileAccess):
         found, where = super().judge(enforce, seen, ended), self._flows_of(enforce, seen)
         if found.enforced is Enforced.NO or where is None:
             return found
-        if left := passing(seen[where].value, self._garden(enforce, seen), self._open_flows(enforce, seen)):
+        mine = _addresses(rows_of(seen[enforce.address].value))
+        if left := passing(seen[where].value, self._garden(enforce, seen), self._open_flows(enforce, seen), mine):
             whose = enforce.expect[_FLOWS]
             if whose == _OF_SESSIONS:
                 whose = " · ".join(sorted(_addresses(rows_of(seen[enforce.address].value))))

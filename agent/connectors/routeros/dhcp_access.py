@@ -267,7 +267,7 @@ class DhcpAccess:
         for place in places:
             held, value = bool(self._listed(place, seen)), seen[self._at(RouterResource.FLOWS, place)].value
             opened = {key for key in rows_of(value) if not held and key.split(" ")[1].startswith(f"{place}:")}
-            many = len(opened | passing(value, self._garden(seen))) if self._list else len(rows_of(value))
+            many = len(opened | passing(value, self._garden(seen), mine=[place])) if self._list else len(rows_of(value))
             found |= {place: many} if many else {}
         return found
 

@@ -51,18 +51,25 @@ class _Way:
 
 @dataclass(frozen=True, slots=True)
 class Garden:
-    """Where the rules let a suspended subscriber go."""
+    """Where the rules let a suspended subscriber go. `members`: the entries of the lists that it is in."""
 
     ways: tuple[_Way, ...] = ()
+    members: tuple[Network, ...] = ()
 
-    def holds(self, key: str, row: Row) -> bool:
-        """Tell whether a connection, known by its protocol and ends, goes there."""
+    def holds(self, key: str, row: Row, mine: Collection[Network] = ()) -> bool:
+        """Tell whether a connection, known by its protocol and ends, goes there.
+
+        A rule about what comes *to* the subscriber names its address as a destination too, and says nothing of the
+        other end: so its own end, one of `mine` or of the members, does not count. Where neither is known, only the
+        end that the connection was opened to does.
+        """
         protocol, *texts = key.split(" ")
         ends = [(text.rpartition(":")[0], text.rpartition(":")[2]) for text in texts]
-        port = ends[-1][1] if ends else ""
-        places = [text for text, _ in ends] + [row.get("reply-src-address", "")]
+        port, own = ends[-1][1] if ends else "", (*mine, *self.members)
+        places = [text for text, _ in (ends if own else ends[-1:])] + [row.get("reply-src-address", "")]
         known = [network for text in places for network in networks(_without_port(text))]
-        return any(way.takes(protocol, known, port) for way in self.ways)
+        others = [network for network in known if not any(within(network, one) for one in own)]
+        return any(way.takes(protocol, others, port) for way in self.ways)
 
 
 def garden_of(ruleset: Ruleset, lists: Collection[str]) -> Garden:
@@ -76,7 +83,8 @@ def garden_of(ruleset: Ruleset, lists: Collection[str]) -> Garden:
         action, turned = rule.get("action", "accept"), any(rule.get(name, "").startswith("!") for name in _DESTINATION)
         if (action == "accept" and not turned and _is_narrow(rule)) or (action in _OUT and turned):
             ways.append(_way(rule, ruleset.members))
-    return Garden(tuple(ways))
+    members = {text for name in lists for text in ruleset.members.get(name, ())}
+    return Garden(tuple(ways), tuple(network for text in sorted(members) for network in networks(text)))
 
 
 def _is_narrow(rule: Rule) -> bool:
@@ -96,18 +104,20 @@ def _way(rule: Rule, members: Mapping[str, Mapping[str, str]]) -> _Way:
     return _Way(places, rule.get("protocol", ""), frozenset(filter(None, rule.get("dst-port", "").split(","))))
 
 
-def passing(connections: Value, garden: Garden, open_flows: str = "") -> frozenset[str]:
+def passing(connections: Value, garden: Garden, open_flows: str = "", mine: Collection[str] = ()) -> frozenset[str]:
     """Return the keys of connections that the rules do not hold, and that do not go to the garden.
 
     Args:
         connections: as read under an owner.
         garden: where the rules let a suspended subscriber go.
         open_flows: the rule that lets connections pass that were open before, of `KeptIn`; "": none does.
+        mine: the subscriber's addresses, as far as they are known.
     """
+    own = [network for text in mine for network in networks(text)]
     return frozenset(
         key
         for key, row in rows_of(connections).items()
-        if (passes(row) or (open_flows and established(key, row))) and not garden.holds(key, row)
+        if (passes(row) or (open_flows and established(key, row))) and not garden.holds(key, row, own)
     )
 
 

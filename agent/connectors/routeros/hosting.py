@@ -99,9 +99,11 @@ class RouterHost:
         """Return what is said of connections that are cut because of such a rule; "" where there is none."""
         return cut_text(open_flows)
 
-    def connections_left(self, connections: Value, rules: Value, lists: Collection[str], open_flows: str) -> int:
+    def connections_left(
+        self, connections: Value, rules: Value, lists: Collection[str], open_flows: str, addresses: Collection[str]
+    ) -> int:
         """Return how many connections the rules do not hold, and do not go where members of the lists may go."""
-        return len(passing(connections, garden_of(self._rulesets.of(rules), lists), open_flows))
+        return len(passing(connections, garden_of(self._rulesets.of(rules), lists), open_flows, addresses))
 
     def end_of(self, where: Address, key: str, within_s: int) -> Effect:
         """Return the effect that ends sessions or connections."""

@@ -116,9 +116,10 @@ class HotspotAccess(ProfileAccess):
         self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]
     ) -> Judgement | None:
         """Return why connections from before are not known to be gone, or None."""
+        mine = [session.get("address", "") for session in rows_of(seen[enforce.address].value).values()]
         for mac in sorted(self._watched(enforce, seen)):
             where = self._at(RouterResource.HOTSPOT_FLOWS, mac)
-            if left := passing(seen[where].value, self._garden(enforce, seen)):
+            if left := passing(seen[where].value, self._garden(enforce, seen), mine=mine):
                 return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), mac), (where,))
         known = {place for _, place in _online(enforce)}
         known |= {session.get("address", "") for session in rows_of(seen[enforce.address].value).values()}

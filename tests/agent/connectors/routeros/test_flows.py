@@ -19,7 +19,8 @@ DROP = {"chain": "forward", "action": "drop", "src-address-list": "suspended"}
 
 
 def left(*rules: Mapping[str, str], rows: Mapping[str, Mapping[str, str]], **members: Mapping[str, str]) -> set[str]:
-    return set(passing(rows_value(rows.items()), garden_of(Ruleset(rules, members=members), ["suspended"])))
+    garden = garden_of(Ruleset(rules, members=members), ["suspended"])
+    return set(passing(rows_value(rows.items()), garden, mine=["100.64.12.9"]))
 
 
 def test_what_says_that_it_is_not_fasttracked_meets_the_rules() -> None:
@@ -80,6 +81,21 @@ def test_where_a_rule_lets_old_connections_pass_each_counts_that_was_answered() 
     garden = garden_of(Ruleset(({**ACCEPT, "dst-address": "192.0.2.1"}, DROP)), ["suspended"])
     assert passing(rows_value(rows.items()), garden, RULE) == {OUT, "udp 100.64.12.9:5 203.0.113.7:123"}
     assert passing(rows_value(rows.items()), garden) == frozenset()
+
+
+@pytest.mark.parametrize("mine", [(), ("100.64.12.9",)])
+@pytest.mark.parametrize("listed", [{}, {"suspended": {"100.64.12.9": "dynamic"}}])
+@pytest.mark.parametrize("where", [{"dst-address-list": "suspended"}, {"dst-address": "100.64.0.0/10"}])
+def test_a_rule_about_what_comes_to_the_subscriber_is_no_garden(
+    where: Mapping[str, str], listed: Mapping[str, Mapping[str, str]], mine: tuple[str, ...]
+) -> None:
+    """`device prepare` adds one: it keeps the answers to suspended subscribers out of FastTrack."""
+    rule = {"chain": "forward", "action": "accept", "connection-state": "established,related", **where}
+    garden = garden_of(Ruleset((rule, DROP), members=listed), ["suspended"])
+    assert passing(rows_value({OUT: FAST}.items()), garden, mine=mine) == {OUT}
+    if listed or mine:
+        inwards = "tcp 203.0.113.80:443 100.64.12.9:8080"
+        assert passing(rows_value({inwards: FAST}.items()), garden, mine=mine) == {inwards}
 
 
 def test_the_preview_says_what_is_cut_and_what_is_not_looked_at() -> None:
