@@ -8,13 +8,14 @@ A packet of a new connection may not come out by any rule. Where only packets of
 out (an accept of established connections, or FastTrack, above the drop), it is a suspension once those are cut:
 `KeptIn.open_flows`.
 
-Each refusal comes with a mend, which was tried: with it the rules keep them in.
+Each refusal comes with a mend. One that changes rules was tried: with it the rules keep them in.
 
 Source: RouterOS manual, "Filter" (chains, actions), "RAW" and "FastTrack".
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -40,8 +41,11 @@ _DEPTH_MAX: Final = 8
 """Chains that jump to each other; chosen arbitrarily."""
 _SETS_MAX: Final = 512
 """Sets of packets that are followed at a time; chosen arbitrarily."""
-_WORK_MAX: Final = 200_000
-"""Rules met by sets of packets, in one judgement; chosen arbitrarily."""
+_WORK_MAX: Final = 100_000
+"""Runs of numbers, in sets of packets, that were compared with a rule or with another set: in one judgement, and in all
+tries of its mends together. Some 0.3 s each."""
+_DROPS_TRIED: Final = 8
+"""Rules of the subscriber's own that are tried as mends; chosen arbitrarily."""
 _MENDED_MAX: Final = 8
 """Rules that one mend changes; chosen arbitrarily."""
 
@@ -86,7 +90,7 @@ def keeps_in(ruleset: Ruleset, confined: Confined) -> KeptIn | LetOut:
     """Return whether the rules drop what a suspended subscriber sends to the internet."""
     if not confined.lists and not confined.addresses:
         return LetOut("it is in no address list, and its addresses are not known", mend="name a list or a prefix")
-    found = _judge(ruleset, confined)
+    found = _judge(ruleset, confined, _Budget())
     if isinstance(found, _Walked) and not found.leaks and not found.flows:
         return KeptIn(f"{found.last} drops {confined.text}")
     mend = _mend(ruleset, confined, found)
@@ -109,7 +113,7 @@ def passing(ruleset: Ruleset, confined: Confined) -> Mapping[str, str]:
     matcher = Matcher(ruleset, confined)
     found = {}
     for what, packets in matcher.beside(states("untracked" if _untracks(ruleset) else "new")).items():
-        walked = _walked(ruleset, matcher, packets)
+        walked = _walked(ruleset, matcher, packets, _Budget())
         if isinstance(walked, _Walked) and walked.leaks:
             first = walked.leaks[0]
             found[what] = first.place or first.name
@@ -194,15 +198,32 @@ class _TooComplexError(Exception):
 
 
 @dataclass(slots=True)
+class _Budget:
+    """The work that may still be done."""
+
+    left: int = _WORK_MAX
+
+    def spend(self, work: int) -> None:
+        """Take note of work.
+
+        Raises:
+            _TooComplexError: it is more than may be done.
+        """
+        self.left -= work
+        if self.left < 0:
+            raise _TooComplexError("the rules are too many cases to be followed")
+
+
+@dataclass(slots=True)
 class _Table:
     """A table of rules, through which packets go."""
 
     rules: Sequence[Rule]
     matcher: Matcher
     noun: str
+    budget: _Budget
     escapes: list[_Escape] = field(default_factory=list)
     last: str = ""
-    _work: int = 0
     _matches: dict[int, Matched] = field(default_factory=dict)
 
     def send(self, packets: list[Box], chain: str) -> list[Box]:
@@ -226,9 +247,9 @@ class _Table:
             if rule.get("chain") != chain or not is_on(rule) or action in _GOES_ON:
                 continue
             match = self._match(number)
-            self._work += len(packets)
-            if len(packets) > _SETS_MAX or self._work > _WORK_MAX:
+            if len(packets) > _SETS_MAX:
                 raise _TooComplexError("the rules are too many cases to be followed")
+            self.budget.spend(_pieces(packets))
             hit = [] if match.may is None else [h for one in packets if (h := meet(one, match.may))]
             if not hit:
                 continue
@@ -237,53 +258,66 @@ class _Table:
                 if match.must is not None and any(meet(one, match.must) for one in packets):
                     self.last = f"{self.noun} {number} ({shown(rule)})"
             elif action == "jump":
-                rest = apart([*rest, *self._chain(apart(hit), rule.get("jump-target", ""), depth + 1)])
+                rest = self._apart([*rest, *self._chain(self._apart(hit), rule.get("jump-target", ""), depth + 1)])
             elif action == "return" and depth:
                 back += hit
             else:
                 place = f"{self.noun} {number}"
                 self.escapes.append(_Escape(tuple(hit), place, f"{place} ({shown(rule)})", number, action))
             packets = rest
-        return apart([*packets, *back])
+        return self._apart([*packets, *back])
+
+    def _apart(self, boxes: list[Box]) -> list[Box]:
+        """Return the boxes without those that lie in another one: each is compared with each."""
+        self.budget.spend((len(boxes) - 1) * _pieces(boxes))
+        return apart(boxes)
 
 
-def _judge(ruleset: Ruleset, confined: Confined) -> _Walked | str:
+def _judge(ruleset: Ruleset, confined: Confined, budget: _Budget) -> _Walked | str:
     """Return what becomes of the packets, or why that cannot be followed."""
     matcher = Matcher(ruleset, confined)
-    return _walked(ruleset, matcher, matcher.packets(states("untracked") if _untracks(ruleset) else _TRACKED))
+    return _walked(ruleset, matcher, matcher.packets(_UNTRACKED if _untracks(ruleset) else _TRACKED), budget)
 
 
 def _untracks(ruleset: Ruleset) -> bool:
-    return (ruleset.tracking or {}).get("enabled") == "no"
+    return (ruleset.tracking or {}).get("enabled") in ("no", "false")
 
 
-def _walked(ruleset: Ruleset, matcher: Matcher, packets: list[Box]) -> _Walked | str:
+def _walked(ruleset: Ruleset, matcher: Matcher, packets: list[Box], budget: _Budget) -> _Walked | str:
     """Return what becomes of these packets of a subscriber, or why that cannot be followed."""
     tracking = ruleset.tracking or {}
     try:
-        raw = _Table(ruleset.raw or (), matcher, "raw rule")
+        raw = _Table(ruleset.raw or (), matcher, "raw rule", budget)
         packets = raw.send(packets, "prerouting")
         for escape in raw.escapes:
             untracked = escape.action == "notrack"
             packets += [_untracked(box) if untracked else box for box in escape.packets]
-        table = _Table(ruleset.filter, matcher, "rule")
+        table = _Table(ruleset.filter, matcher, "rule", budget)
+        budget.spend((len(packets) - 1) * _pieces(packets))
         left = table.send(apart(packets), _FORWARD)
     except _TooComplexError as err:
         return str(err)
     escapes = [*table.escapes, *([_Escape(tuple(left), name=f"the end of chain {_FORWARD}")] if left else [])]
     # a packet of a connection that was cut is new again, unless tracking takes up none in its middle
     loose = tracking.get("loose-tcp-tracking", "yes") in ("yes", "true")
-    of_flows = states("established", "related", *(("invalid",) if loose else ()))
+    of_flows = () if _untracks(ruleset) else states("established", "related", *(("invalid",) if loose else ()))
     leaks = [escape for escape in escapes if not all(_within(box, of_flows) for box in escape.packets)]
     flows = [escape for escape in escapes if escape not in leaks]
     return _Walked(leaks, flows, table.last or raw.last)
 
 
 _TRACKED: Final = states("new", "established", "related", "invalid")
+_UNTRACKED: Final = states("untracked", "invalid")
+"""States of packets where connections are not tracked: which of the two, the manual does not say."""
 
 
 def _untracked(box: Box) -> Box:
     return (*box[: Axis.STATE], states("untracked"), *box[Axis.STATE + 1 :])
+
+
+def _pieces(boxes: Iterable[Box]) -> int:
+    """Return how many runs of numbers the boxes are made of: what comparing them costs."""
+    return sum(len(axis) for box in boxes for axis in box)
 
 
 def _within(box: Box, of_flows: tuple[tuple[int, int], ...]) -> bool:
@@ -294,14 +328,22 @@ def _within(box: Box, of_flows: tuple[tuple[int, int], ...]) -> bool:
 
 
 def _mend(ruleset: Ruleset, confined: Confined, found: _Walked | str) -> str:
-    """Return what to do, in a sentence: the first that was tried and makes the rules keep the subscriber in."""
-    bad = [] if isinstance(found, str) else (found.leaks or found.flows)
-    tries = (*_widened(ruleset, confined), *_moved(ruleset, confined, bad), *_exempted(ruleset, confined))
+    """Return what to do, in a sentence: the first that was tried and makes the rules keep the subscriber in.
+
+    A new rule at the top is not tried: it is told where nothing else helps.
+    """
+    bad, budget = [] if isinstance(found, str) else (found.leaks or found.flows), _Budget()
+    tries = itertools.chain(
+        itertools.islice(_widened(ruleset, confined), _DROPS_TRIED),
+        _moved(ruleset, confined, bad),
+        _exempted(ruleset, confined, budget),
+    )
     for text, mended in tries:
-        after = _judge(mended, confined)
+        after = _judge(mended, confined, budget)
         if isinstance(after, _Walked) and not after.leaks and not (after.flows and not _leaks(found)):
             return text
-    return f"add a rule at the top: chain=forward action=drop {confined.matcher}"
+    behind = ", behind what lets it reach the pay page" if any(_serves(r, confined) for r in ruleset.filter) else ""
+    return f"add a rule at the top{behind}: chain=forward action=drop {confined.matcher}"
 
 
 def _leaks(found: _Walked | str) -> bool:
@@ -354,13 +396,13 @@ def _serves(rule: Rule, confined: Confined) -> bool:
     return rule.get("action", "accept") == "accept" and rule.get("src-address-list", "-") in confined.lists
 
 
-def _exempted(ruleset: Ruleset, confined: Confined) -> Iterator[tuple[str, Ruleset]]:
+def _exempted(ruleset: Ruleset, confined: Confined, budget: _Budget) -> Iterator[tuple[str, Ruleset]]:
     """Try the rules that let out without the subscriber's list."""
     if not confined.lists:
         return
     spared, mended = [], ruleset
     for _ in range(_MENDED_MAX):
-        after = _judge(mended, confined)
+        after = _judge(mended, confined, budget)
         bad = [] if isinstance(after, str) else [*after.leaks, *after.flows]
         number = next((one.number for one in bad if one.place.startswith("rule")), -1)
         if number < 0 or mended.filter[number].get("src-address-list"):

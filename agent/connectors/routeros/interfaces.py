@@ -80,10 +80,15 @@ def _resolved(
     made: Mapping[str, tuple[Sequence[str], Sequence[str]]],
     above: tuple[str, ...],
 ) -> frozenset[str] | None:
+    """Return the interfaces of a list; None: they cannot be told.
+
+    First those of the included lists, without those of the excluded ones; then its own members (RouterOS manual,
+    "Lists").
+    """
     include, exclude = made.get(name, ((), ()))
     if name in above or _BUILT_IN & {*include, *exclude}:
         return None
-    held = set(own.get(name, ()))
+    held = set[str]()
     for other in include:
         more = _resolved(other, own, made, (*above, name))
         if more is None:
@@ -93,8 +98,8 @@ def _resolved(
         less = _resolved(other, own, made, (*above, name))
         if less is None:
             return None
-        held -= less
-    return frozenset(held)
+        held -= {one for one in less if not one.startswith(DYNAMIC)}  # another session's, perhaps
+    return frozenset(held | own.get(name, set()))
 
 
 def _words(row: Row, prop: str) -> Sequence[str]:

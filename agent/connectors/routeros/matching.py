@@ -28,6 +28,8 @@ PPP: Final = "ppp"
 """`Confined.interface` of a session whose interface is made at the login."""
 ALL_PPP: Final = "all-ppp"
 """In a rule: any PPP interface. In `Ruleset.interface_lists`: those PPP servers' interfaces that always exist."""
+_ALL_OF_A_KIND: Final = "all-"
+"""How the names begin that stand for all interfaces of a kind: `all-ethernet`, `all-vlan`, `all-ppp`."""
 DYNAMIC: Final = "<"
 """How the names of interfaces begin that are made at a login: `<pppoe-amina.h>`."""
 WIDE: Final = "dst-address-list-wide"
@@ -43,6 +45,11 @@ _INSIDE: Final = tuple(
     for network in networks(text)
 )  # fmt: skip
 """Networks that are no part of the internet: private, shared, link-local, multicast and reserved ones."""
+_HOLDS_IPV4: Final = tuple(
+    network for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16") for network in networks(text)
+)
+"""Networks of IPv6 by which much of IPv4 is reached: NAT64 (RFC 6052, RFC 8215), Teredo and 6to4."""
+_PORT_DIGITS: Final = 5
 SILENT: Final = frozenset(
     {
         "chain",
@@ -64,7 +71,11 @@ SILENT: Final = frozenset(
     }
 )
 """Properties of a rule that do not say what it matches."""
-_FILLS: Final = frozenset({"add-src-to-address-list", "add-dst-to-address-list"})
+_DROPS: Final = frozenset({"drop", "reject", "tarpit"})
+_ROUTED_6: Final = networks("2000::/3")[0]
+"""All of IPv6 that the internet routes (RFC 4291 section 2.4)."""
+FILLS: Final = frozenset({"add-src-to-address-list", "add-dst-to-address-list"})
+"""Actions that put an address of the packet into a list."""
 _TCP, _UDP = 6, 17
 _PROTOCOLS: Final = {
     "icmp": 1, "igmp": 2, "ipencap": 4, "tcp": _TCP, "udp": _UDP, "dccp": 33, "ipv6-encap": 41, "gre": 47,
@@ -135,7 +146,8 @@ class Confined:
         """The matcher of a rule that is about this subscriber only."""
         if self.lists:
             return f"src-address-list={min(self.lists)}"
-        return f"src-address={','.join(self.addresses)}"
+        first, *more = self.addresses
+        return f"src-address={first}" + (f" (and one each for {', '.join(more)})" if more else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +156,8 @@ class Ruleset:
 
     `filter`, `raw`: all rules in their order, each with its properties as RouterOS prints them. `interface_lists`: the
     interfaces of each. `members`: entries of address lists, entry -> `dynamic` or `static`, of those that were read.
-    `ways_out`: the interfaces of the default routes. `tracking`: the settings of connection tracking.
+    `ways_out`: the interfaces of the default routes. `tracking`: the settings of connection tracking. `filled`: the
+    address lists that rules of other tables (mangle, nat) add to as packets come.
     """
 
     filter: Sequence[Rule]
@@ -153,6 +166,7 @@ class Ruleset:
     members: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     ways_out: frozenset[str] | None = None
     tracking: Mapping[str, str] | None = None
+    filled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +197,7 @@ def is_on(rule: Rule) -> bool:
 
 def fills(rules: Iterable[Rule]) -> frozenset[str]:
     """Return the address lists that rules add to as packets come."""
-    return frozenset(rule.get("address-list", "") for rule in rules if rule.get("action") in _FILLS and is_on(rule))
+    return frozenset(rule.get("address-list", "") for rule in rules if rule.get("action") in FILLS and is_on(rule))
 
 
 def is_wide(entries: Iterable[str]) -> bool:
@@ -195,6 +209,8 @@ def is_wide(entries: Iterable[str]) -> bool:
     held = {4: 0, 6: 0}
     for text in entries:
         for network in networks(text):
+            if any(network.overlaps(whole) for whole in _HOLDS_IPV4 if whole.version == network.version):
+                return True
             if not any(within(network, inside) for inside in _INSIDE):
                 held[network.version] += network.num_addresses
     return any(held[version] > most for version, most in PLACE_MAX.items())
@@ -229,7 +245,10 @@ class Matcher:
             "ipsec-policy": self._ipsec,
         }
         """By matcher; any other matches perhaps."""
-        self._filled = fills((*ruleset.filter, *(ruleset.raw or ())))
+        self._rules = (*ruleset.filter, *(ruleset.raw or ()))
+        self._filled = fills(self._rules) | ruleset.filled
+        self._adds_up: bool | None = None
+        """Whether all the places that rules name are much of the internet together; None: not asked yet."""
 
     def packets(self, in_states: Spans) -> list[Box]:
         """Return all of the subscriber's packets to the internet that have one of these states."""
@@ -276,7 +295,7 @@ class Matcher:
     # --- axes ---
 
     def _protocol(self, text: str, _: Rule) -> _Part:
-        number = int(text) if text.isdecimal() else _PROTOCOLS.get(text)
+        number = int(text) if _is_number(text) else _PROTOCOLS.get(text)
         if number is None or number > PROTOCOLS[-1][1]:
             return _Part(Axis.PROTOCOL, PROTOCOLS, ())
         found = spans(((number, number),))
@@ -285,7 +304,7 @@ class Matcher:
     def _port(self, text: str, rule: Rule) -> _Part:
         pairs = [part.partition("-")[::2] for part in text.split(",")]
         if rule.get("protocol") not in ("tcp", "udp", "6", "17") or not all(
-            low.isdecimal() and (high.isdecimal() or not high) for low, high in pairs
+            _is_number(low) and (_is_number(high) or not high) for low, high in pairs
         ):
             return _Part(Axis.PORT, PORTS, ())
         found = spans((int(low), int(high or low)) for low, high in pairs)
@@ -325,7 +344,9 @@ class Matcher:
         )
 
     def _out_interface(self, name: str, _: Rule) -> _Part:
-        return self._of_ways(lambda way: Sure.ALL if way == name else Sure.SOME if name == ALL_PPP else Sure.NONE)
+        # all-ethernet, all-vlan, all-ppp, …: of what kind a way out is, nobody read
+        kind = name.startswith(_ALL_OF_A_KIND)
+        return self._of_ways(lambda way: Sure.ALL if way == name else Sure.SOME if kind else Sure.NONE)
 
     def _out_list(self, name: str, _: Rule) -> _Part:
         held = (self._ruleset.interface_lists or {}).get(name)
@@ -351,7 +372,7 @@ class Matcher:
                 return _Part(None, sure=Sure.ALL)
             fixed = (self._ruleset.interface_lists or {}).get(ALL_PPP, frozenset())
             return _Part(None, sure=Sure.SOME if name.startswith(DYNAMIC) or name in fixed else Sure.NONE)
-        if not mine or name == ALL_PPP:
+        if not mine or name.startswith(_ALL_OF_A_KIND):
             return _SOME
         return _Part(None, sure=Sure.ALL if name == mine else Sure.NONE)
 
@@ -374,13 +395,40 @@ class Matcher:
 
     def _destination(self, text: str, _: Rule) -> _Part:
         theirs = [network for part in text.split(",") for network in networks(part)]
-        if any(network.prefixlen == 0 for network in theirs):
+        if any(network.prefixlen == 0 or network == _ROUTED_6 for network in theirs):
             return _Part(None, sure=Sure.ALL)
-        return _SOME if not theirs or is_wide(text.split(",")) else _Part(None, sure=Sure.NONE)
+        return _SOME if not theirs or self._is_wide(text.split(",")) else _Part(None, sure=Sure.NONE)
 
     def _destination_list(self, name: str, rule: Rule) -> _Part:
-        wide = rule.get(WIDE) == "true" or name in self._filled or is_wide(self._ruleset.members.get(name, ()))
+        wide = rule.get(WIDE) == "true" or name in self._filled or self._is_wide(self._ruleset.members.get(name, ()))
         return _SOME if wide else _Part(None, sure=Sure.NONE)
+
+    def _is_wide(self, entries: Iterable[str]) -> bool:
+        """Tell whether a destination is no place: by itself, or since all that rules name are much together."""
+        if is_wide(entries):
+            return True
+        if self._adds_up is None:
+            self._adds_up = is_wide({text for rule in self._rules for text in self._places(rule)})
+        return self._adds_up
+
+    def _places(self, rule: Rule) -> list[str]:
+        """Return the networks that a rule lets the subscriber reach, perhaps; lists are judged one by one."""
+        text = rule.get("dst-address", "")
+        lets = (rule.get("action") in _DROPS) == text.startswith("!")
+        if not text or not lets or not is_on(rule) or self._is_of_others(rule):
+            return []
+        return text.removeprefix("!").split(",")
+
+    def _is_of_others(self, rule: Rule) -> bool:
+        """Tell whether a rule's source is surely not the subscriber."""
+        judged = (("src-address", self._source), ("src-address-list", self._source_list))
+        parts = [
+            self._turned(part) if rule[name].startswith("!") else part
+            for name, judge in judged
+            if rule.get(name)
+            for part in (judge(rule[name].removeprefix("!"), rule),)
+        ]
+        return any(part.axis is not None and not part.may for part in parts)
 
     def _kind_of_address(self, text: str, _: Rule) -> _Part:
         # a host on the internet, or a subscriber, is neither the router itself nor a broadcast
@@ -400,6 +448,10 @@ class Matcher:
     def _ipsec(self, text: str, _: Rule) -> _Part:
         # what is in a tunnel of the router's goes to that tunnel's other end, and comes from there
         return _Part(None, sure=Sure.NONE) if text.endswith(",ipsec") else _SOME
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) <= _PORT_DIGITS
 
 
 def _sources(texts: Iterable[str]) -> Spans:

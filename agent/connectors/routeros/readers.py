@@ -24,7 +24,7 @@ from agent.connectors.routeros.live_sessions import (
     by_owner,
     names,
 )
-from agent.connectors.routeros.matching import WIDE, Ruleset, is_wide
+from agent.connectors.routeros.matching import FILLS, WIDE, Ruleset, is_wide
 from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
 from agent.connectors.routeros.rulesets import ruleset_value
 from agent.connectors.routeros.values import RouterKind, normalise
@@ -352,6 +352,7 @@ class Readers:
             members={name: entries[name] for name in lists},
             ways_out=await interfaces.ways_out(menu, path) if used & interfaces.OUT else None,
             tracking=tracking[0] if tracking else None,
+            filled=await _filled(menu, path) if lists | gardens else frozenset(),
         )
         return {ALL: ruleset_value(ruleset)}
 
@@ -452,6 +453,18 @@ class _Menus:
         answer = await self._api.call(f"{path}/print", "=count-only=", *query, timeout_s=self._timeout_s)
         told = answer.done.get("ret", "")
         return int(told) if told.isdecimal() else len(answer.rows)
+
+
+async def _filled(menu: _Menus, path: str) -> frozenset[str]:
+    """Return the address lists of a family that mangle and nat rules add to as packets come."""
+    wanted = [f"?action={action}" for action in sorted(FILLS)]
+    family = path.removesuffix("/filter")
+    rows = [
+        row
+        for table in ("mangle", "nat")
+        for row in await menu.rows(f"{family}/{table}", ("address-list", "action", "disabled"), *wanted, "?#|")
+    ]
+    return frozenset(row.get("address-list", "") for row in rows if row.get("disabled") != "true")
 
 
 def _plain(rows: Sequence[_Row]) -> list[dict[str, str]]:

@@ -3,7 +3,8 @@
 Its rows: the filter rules first, by their numbers from 1; then by key what was read beside them:
 
 * `raw N`: the raw rules; `interfaces LIST`: a list's interfaces; `members LIST`: an address list's entries, with
-  `dynamic` or `static`; `ways`: the interfaces of the default routes; `tracking`: the settings of connection tracking.
+  `dynamic` or `static`; `ways`: the interfaces of the default routes; `tracking`: the settings of connection tracking;
+  `filled`: the address lists that mangle and nat rules add to.
 * `read`: which of `raw`, `interfaces` and `ways` were read, since one without rows has no key here.
 """
 
@@ -23,7 +24,7 @@ _KNOWN_MAX: Final = 64
 """Values that are kept taken apart; chosen arbitrarily, some megabytes."""
 _VERDICTS_MAX: Final = 512
 """Verdicts that are kept of one value; chosen arbitrarily."""
-_RAW, _INTERFACES, _MEMBERS, _WAYS, _TRACKING = "raw", "interfaces", "members", "ways", "tracking"
+_RAW, _INTERFACES, _MEMBERS, _WAYS, _TRACKING, _FILLED = "raw", "interfaces", "members", "ways", "tracking", "filled"
 
 
 def ruleset_value(ruleset: Ruleset) -> Value:
@@ -48,6 +49,7 @@ def ruleset_of(value: Value) -> Ruleset:
         members=parts[_MEMBERS],
         ways_out=frozenset(rows.get(_WAYS, {}).values()) if _WAYS in read else None,
         tracking=rows.get(_TRACKING),
+        filled=frozenset(rows.get(_FILLED, {}).values()),
     )
 
 
@@ -125,6 +127,8 @@ def _rows(ruleset: Ruleset) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield _WAYS, _listed(ruleset.ways_out)
     if ruleset.tracking is not None:
         yield _TRACKING, ruleset.tracking
+    if ruleset.filled:
+        yield _FILLED, _listed(ruleset.filled)
     found = {_RAW: ruleset.raw, _INTERFACES: ruleset.interface_lists, _WAYS: ruleset.ways_out}
     read = {what: "yes" for what, value in found.items() if value is not None}
     if read:

@@ -1,0 +1,164 @@
+"""Ways past the judge that an auditor found: each was called kept in, and let packets out, or took minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pytest
+
+from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in
+from agent.connectors.routeros.interfaces import lists
+from agent.connectors.routeros.matching import PPP, Confined, Ruleset
+from agent.connectors.routeros.rulesets import ruleset_of, ruleset_value
+
+Row = Mapping[str, str]
+LISTED = Confined(frozenset(("suspended",)), ("10.255.0.0/22",), PPP)
+WAYS = frozenset(("ether1",))
+
+
+def rule(action: str, **more: str) -> Row:
+    chain = more.pop("chain", "forward")
+    return {"chain": chain, "action": action, **{name.replace("_", "-"): text for name, text in more.items()}}
+
+
+DROP = rule("drop", src_address_list="suspended")
+
+
+@pytest.mark.parametrize("kind", ["all-ethernet", "all-vlan", "all-wireless", "all-ppp"])
+def test_all_interfaces_of_a_kind_may_be_a_way_out(kind: str) -> None:
+    rules = [rule("accept", out_interface=kind), DROP]
+    assert isinstance(keeps_in(Ruleset(rules, ways_out=WAYS), LISTED), LetOut)
+    only = [rule("drop", src_address_list="suspended", out_interface=f"!{kind}")]
+    assert isinstance(keeps_in(Ruleset(only, ways_out=WAYS), LISTED), LetOut)
+    jump = [rule("jump", jump_target="inet", out_interface=kind), rule("accept", chain="inet"), DROP]
+    assert isinstance(keeps_in(Ruleset(jump, ways_out=WAYS), LISTED), LetOut)
+
+
+def test_all_ethernet_may_be_where_a_subscriber_without_a_session_comes_in() -> None:
+    rules = [rule("accept", in_interface="all-ethernet"), DROP]
+    for interface in ("", "vlan10", "ether2"):
+        found = keeps_in(Ruleset(rules, ways_out=WAYS), Confined(LISTED.lists, LISTED.addresses, interface))
+        assert isinstance(found, LetOut)
+    assert isinstance(keeps_in(Ruleset(rules, ways_out=WAYS), LISTED), KeptIn)  # a session is no ethernet interface
+
+
+def test_places_that_are_the_internet_together_are_no_places() -> None:
+    pieces = [rule("accept", dst_address=f"{n}.0.0.0/8") for n in range(1, 224)]
+    assert isinstance(keeps_in(Ruleset([*pieces, DROP]), LISTED), LetOut)
+    assert isinstance(keeps_in(Ruleset([pieces[7], DROP]), LISTED), KeptIn)
+    others = [{**one, "src-address": "192.0.2.1"} for one in pieces]
+    assert isinstance(keeps_in(Ruleset([*others, DROP]), LISTED), KeptIn)
+
+
+@pytest.mark.parametrize("place", ["64:ff9b::/96", "64:ff9b:1::/48", "64:ff9b::808:0/112", "2001::/32"])
+def test_where_ipv4_is_reached_through_ipv6_is_no_place(place: str) -> None:
+    pool = Confined((), ("2001:db8:ff00::/40",), PPP)  # type: ignore[arg-type]  # no list: an empty tuple does as well
+    drop = rule("drop", src_address="2001:db8:ff00::/40")
+    assert isinstance(keeps_in(Ruleset([rule("accept", dst_address=place), drop]), pool), LetOut)
+    assert isinstance(keeps_in(Ruleset([{**drop, "dst-address": f"!{place}"}]), pool), LetOut)
+
+
+def test_all_that_ipv6_routes_is_everything() -> None:
+    pool = Confined(frozenset(), ("2001:db8:ff00::/40",), PPP)
+    assert isinstance(
+        keeps_in(Ruleset([rule("drop", src_address="2001:db8:ff00::/40", dst_address="2000::/3")]), pool), KeptIn
+    )
+
+
+def test_a_list_that_another_table_fills_is_not_known() -> None:
+    for name, way in (("iptv", {"dst_address_list": "iptv"}), ("knocked", {"src_address_list": "knocked"})):
+        rules = [rule("accept", **way), DROP]
+        members: Mapping[str, Mapping[str, str]] = {"iptv": {}, "knocked": {"192.0.2.9": "static"}}
+        assert isinstance(keeps_in(Ruleset(rules, members=members), LISTED), KeptIn)
+        filled = Ruleset(rules, members=members, filled=frozenset((name,)))
+        assert isinstance(keeps_in(filled, LISTED), LetOut)
+        assert ruleset_of(ruleset_value(filled)).filled == {name}
+
+
+class Menus:
+    """The menus of a router."""
+
+    def __init__(self, menus: Mapping[str, list[Row]]) -> None:
+        self._menus = menus
+
+    async def rows(self, path: str, proplist: object, *query: str) -> list[Row]:
+        return self._menus.get(path, [])
+
+    async def count(self, path: str, *query: str) -> int:
+        return len(self._menus.get(path, []))
+
+
+async def test_members_of_a_list_stay_where_another_list_is_excluded() -> None:
+    found = await lists(
+        Menus(
+            {
+                "/interface/list": [
+                    {"name": "LAN"},
+                    {"name": "WAN", "exclude": "LAN"},
+                    {"name": "BOTH", "include": "LAN"},
+                ],
+                "/interface/list/member": [
+                    {"list": "LAN", "interface": "ether1"},
+                    {"list": "WAN", "interface": "ether1"},
+                    {"list": "BOTH", "interface": "ether2"},
+                ],
+            }
+        )
+    )
+    assert (found["WAN"], found["BOTH"]) == ({"ether1"}, {"ether1", "ether2"})
+
+
+async def test_a_session_of_another_profile_is_not_excluded() -> None:
+    found = await lists(
+        Menus(
+            {
+                "/interface/list": [{"name": "A"}, {"name": "B"}, {"name": "C", "include": "A", "exclude": "B"}],
+                "/ppp/profile": [{"name": "cut", "interface-list": "A"}, {"name": "vip", "interface-list": "B"}],
+            }
+        )
+    )
+    assert found["C"] == {"<ppp>"}
+    rules = [rule("accept", in_interface_list="C"), DROP]
+    joined = Confined(LISTED.lists, LISTED.addresses, PPP, frozenset(("A",)))
+    assert isinstance(keeps_in(Ruleset(rules, interface_lists=found, ways_out=WAYS), joined), LetOut)
+
+
+@pytest.mark.parametrize("off", ["no", "false"])
+def test_without_tracking_a_packet_is_untracked_or_invalid(off: str) -> None:
+    tracking = {"enabled": off}
+    assert isinstance(
+        keeps_in(Ruleset([rule("accept", connection_state="untracked"), DROP], tracking=tracking), LISTED), LetOut
+    )
+    only = [rule("drop", src_address_list="suspended", connection_state="untracked")]
+    assert isinstance(keeps_in(Ruleset(only, tracking=tracking), LISTED), LetOut)
+
+
+@pytest.mark.parametrize("odd", [{"protocol": "9" * 5000}, {"protocol": "tcp", "dst_port": "9" * 5000}])
+def test_a_number_of_any_length_is_read(odd: Mapping[str, str]) -> None:
+    assert isinstance(keeps_in(Ruleset([rule("drop", src_address_list="suspended", **odd)]), LISTED), LetOut)
+
+
+def test_rules_of_too_many_cases_are_refused_and_not_followed_for_minutes() -> None:
+    rules: list[Row] = []
+    for n in range(500):
+        rules += [
+            rule("jump", jump_target=f"k{n}"),
+            rule("return", chain=f"k{n}", protocol="tcp", dst_port=str(n + 1)),
+            rule("drop", chain=f"k{n}", src_address_list=f"o{n}"),
+        ]
+    found = keeps_in(Ruleset([*rules, DROP]), LISTED)
+    assert isinstance(found, LetOut | KeptIn)
+    every = [rule("drop", src_address=f"10.255.{n // 128}.{n % 128 * 2}", out_interface="ether1") for n in range(300)]
+    refused = keeps_in(Ruleset(every, ways_out=WAYS), Confined(frozenset(), ("10.255.0.0/22",), PPP))
+    assert isinstance(refused, LetOut)
+
+
+def test_a_mend_can_be_typed_and_leaves_the_pay_page() -> None:
+    two = Confined(frozenset(), ("10.255.0.0/22", "10.254.0.0/22"), PPP)
+    found = keeps_in(Ruleset([]), two)
+    assert isinstance(found, LetOut)
+    assert found.mend.endswith("src-address=10.255.0.0/22 (and one each for 10.254.0.0/22)")
+    loop = [rule("accept", src_address_list="suspended", dst_address="192.0.2.80"), rule("jump", jump_target="forward")]
+    served = keeps_in(Ruleset(loop), LISTED)
+    assert isinstance(served, LetOut)
+    assert "behind what lets it reach the pay page" in served.mend
