@@ -850,7 +850,7 @@ async def test_suspension_planned_written_dropped_and_judged(radius_database: Ra
 
 # --- rows of sessions that are over -----------------------------------------------------------------------------------
 
-ROW = Address("radius/main/row/u1")
+ROW = Address("radius/main/open-row/u1")
 
 
 async def close(session: Session, after: Value = ABSENT, before: Seen | None = None) -> Reply:
@@ -871,11 +871,13 @@ async def test_a_row_is_closed_only_once_its_nas_denied_the_session(database: Ra
             assert (await session.send(ticket(about, bound))).reason == "not-there"
             before = (await session.read([ROW]))[ROW]
             assert before.value is not ABSENT, "the row is as it was"
-            assert await close(session) == Reply(True, "committed", "1 row")
+            assert await close(session) == Reply(True, "committed", "1 row of accounting closed")
             assert (await session.read([ROW]))[ROW].value is ABSENT
             found = database.run("SELECT acctstoptime = acctstarttime, acctterminatecause FROM radacct")
             assert [(bool(same), cause) for same, cause in found] == [(True, "Stale-Session")]
-            assert await close(session, before=before) == Reply(True, "committed", "1 row"), "it is so already"
+            assert await close(session, before=before) == Reply(True, "committed", "1 row of accounting closed"), (
+                "it is so already"
+            )
             # And back
             assert (await close(session, before.value, Seen(ABSENT, 0))).accepted
             assert (await session.read([ROW]))[ROW].value == before.value
