@@ -435,7 +435,11 @@ class ItemReason(ExplainedReason):
         "The device has not called in yet.",
         "Wait for its next call, or check its power and line.",
     )
-    UNREADABLE = "unreadable", "The device could not be read in the end.", "Check the device; the item is judged again."
+    UNREADABLE = (
+        "unreadable",
+        "The device could not be read in the end.",
+        "Check the device. Then revert the change: it reads what stands, and takes it back.",
+    )
     OVERTAKEN = (
         "overtaken",
         "Another change acted on the service since: this one is no longer judged.",

@@ -262,6 +262,12 @@ def take_back(desired: tuple[DesiredChange, ...], service: Service, billing: Bil
     return Wish(ServiceState(access, after), desired, requires, why=" · ".join(whys))
 
 
+def as_recorded(service: Service) -> Wish:
+    """Return what takes back writes that stand although nothing was recorded of them: the state that is recorded."""
+    access = Access.SUSPENDED if service.reasons else Access.ACTIVE
+    return Wish(ServiceState(access, service.tariff), (), (), why="its writes stand, and nothing was recorded of them")
+
+
 def stays_suspended(why: str) -> bool:
     """Return whether a wish's text says that a reason is lifted and another one keeps the service suspended."""
     return why.removeprefix("it ").startswith(_STAYS)

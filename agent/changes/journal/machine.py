@@ -60,6 +60,8 @@ UNSENT = (S.PLANNED, S.WAITING)
 _IN_DOUBT = (S.RUNNING, S.UNKNOWN)
 TOUCHED = (S.APPLIED, S.ACCEPTED, S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
 """States in which the item's writes stand."""
+MAY_STAND = (*TOUCHED, S.NEEDS_A_PERSON)
+"""States in which the item's writes may stand: a revert reads which of them do."""
 LATER = (S.SET_AT_NEXT_LOGIN, S.SET_NOT_ENFORCED)
 """States of an item whose writes stand, and of which it is not known yet whether they are enforced."""
 

@@ -21,7 +21,7 @@ from agent.changes.engine.perform import same, still_written
 from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import plans
 from agent.changes.journal.commands import PlanRow
-from agent.changes.journal.machine import TOUCHED, Gate
+from agent.changes.journal.machine import MAY_STAND, TOUCHED, Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Ask, Request, RequestError, refusal, silent_h_of
 from agent.changes.journal.trust_state import Pinned
@@ -194,12 +194,15 @@ class Intake:
         loaded = await plans.load_aside(self.store, self.vault, row)
         if (planner := self.planners.get(self._first_action(row))) is not None:
             return await planner.revert(request, loaded, pinned)
-        items = [i for i in loaded.items.items if loaded.rows[i.n].state in TOUCHED and i.subject in services]
+        items = [i for i in loaded.items.items if loaded.rows[i.n].state in MAY_STAND and i.subject in services]
         if not items:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
         now = await self._now(items)
         facts = book.facts(self.store.reader)
-        chosen = [self._take_back(i, services[i.subject or ""], now, facts) async for i in InSlices(items)]
+        chosen = [
+            self._take_back(i, services[i.subject or ""], now, facts, recorded=loaded.rows[i.n].state in TOUCHED)
+            async for i in InSlices(items)
+        ]
         suspends = any(verbs.suspends(c.wish) for c in chosen)
         own = int(self.clock.wall_s()) - row.made_s if row.requester == request.requester else None
         owing = ReasonChange(SuspensionReason.DEBT, added=True)
@@ -251,6 +254,8 @@ class Intake:
         service: Service,
         now: Mapping[Address, Seen | UnreadableError],
         facts: Mapping[str, BillingFact],
+        *,
+        recorded: bool,
     ) -> Chosen:
         # A suspension can always be taken back; what others wrote beside it stays, and is in the new preview
         suspended = any(isinstance(d, ReasonChange) and d.added for d in item.desired)
@@ -266,6 +271,8 @@ class Intake:
                     return Chosen(service, Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since"))
         if undo := _rows_again(item, now):
             return Chosen(service, Wish(None, undo=undo))
+        if not recorded and not any(isinstance(d, ReasonChange) and not d.added for d in item.desired):
+            return Chosen(service, verbs.as_recorded(service))
         billing = Billing(facts.get(service.subscriber), self.clock.wall_s(), self.doubt(service.subscriber))
         return Chosen(service, verbs.take_back(book.opposite(item.desired), service, billing))
 
