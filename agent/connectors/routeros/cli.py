@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -154,7 +155,10 @@ def _pin(found: Merged, *, yes: bool) -> tuple[FleetRouter, ...]:
     """Return the routers with the certificates that a person accepted; the others stay without."""
     wanted = [router for router in found.routers if not router.fingerprint]
     fetched, failed = trio.run(_fetch_all, wanted)
+    count = Counter([*fetched.values(), *(router.fingerprint for router in found.routers)])
     for router in wanted:
+        if count[fetched.get(router.name, "")] > 1 and router.name in fetched:
+            failed[router.name] = f"{fetched.pop(router.name)} answers for several: nothing is pinned"
         told = fetched.get(router.name) or f"no certificate: {failed[router.name]}"
         print(f"{router.name:32} {router.host}:{router.port}\n    {told}")
     if not fetched:

@@ -99,3 +99,17 @@ def test_a_router_without_a_certificate_stays_without_a_pin(tmp_path: Path) -> N
     assert told.exit_code == 0
     assert "no certificate: the port is closed" in told.stdout
     assert "1 without a pin" in told.stdout
+
+
+def test_one_certificate_that_answers_for_several_routers_is_not_pinned(tmp_path: Path) -> None:
+    """Somebody in between would look like this."""
+    fleet = tmp_path / "bng.csv"
+    with RouterThread(Router(), tls=True) as one, RouterThread(Router(), tls=True) as two:
+        listed = (
+            f"name,host,port\nedge-1,127.0.0.1,{one.port}\nedge-2,localhost,{one.port}\nedge-3,127.0.0.1,{two.port}\n"
+        )
+        words = ["device", "import", "-", "--fleet", str(fleet), "--pin", "--yes"]
+        told = CliRunner().invoke(app, words, input=listed)
+    assert told.stdout.count(f"no certificate: {one.fingerprint} answers for several: nothing is pinned") == 2
+    assert one.fingerprint not in fleet.read_text()
+    assert f"edge-3,127.0.0.1,{two.port},{two.fingerprint},\n" in fleet.read_text()
