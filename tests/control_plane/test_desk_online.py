@@ -1059,7 +1059,8 @@ def test_a_key_that_is_no_witness(online: Connected) -> None:
 # --- unlocked -------------------------------------------------------------------------------------------------------
 
 
-def test_an_unlocked_key_approves_without_a_passphrase(online: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unlocked(online: Connected, monkeypatch: pytest.MonkeyPatch) -> None:
+    # a short name: pytest makes a folder of it, and the path of a socket has at most 107 bytes
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(online.desk.path / "run"))
     online.planned()
     file = online.desk.key_file("joseph")

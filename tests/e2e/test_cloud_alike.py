@@ -148,6 +148,7 @@ def said(calls: Sequence[Call]) -> dict[str, list[object]]:
     return found
 
 
+@pytest.mark.slow
 def test_two_operators_of_one_shape_look_alike(two_days: TwoDays) -> None:
     short, long = traffic(two_days.short.calls), traffic(two_days.long.calls)
     assert {"agent Submit", "agent Watch", "agent AddCheckpoint", "service/billing Submit"} < set(short)
@@ -156,6 +157,7 @@ def test_two_operators_of_one_shape_look_alike(two_days: TwoDays) -> None:
     assert two_days.short.grown == two_days.long.grown
 
 
+@pytest.mark.slow
 def test_plans_of_two_and_of_ten_look_alike(two_days: TwoDays) -> None:
     day = two_days.short
     plans = said(day.calls)["KIND_PLAN"]
@@ -176,6 +178,7 @@ def test_plans_of_two_and_of_ten_look_alike(two_days: TwoDays) -> None:
     assert outcomes[0] == outcomes[1]
 
 
+@pytest.mark.slow
 def test_a_refusal_is_no_oracle(two_days: TwoDays) -> None:
     known, protected, ambiguous, stranger = two_days.short.not_taken
     for one in (known, protected, ambiguous, stranger):

@@ -77,6 +77,7 @@ async def approved(here: Company, at: CpeSite, cpe: Cpe, plan: Plan, end: Outcom
     return done
 
 
+@pytest.mark.slow
 async def test_a_reboot_and_settings_asked_at_a_desk(tmp_path: Path, cloud: CloudProgram) -> None:
     async with office(tmp_path, cloud) as (here, at, cpe, ref):
         maria, boots = here.desks["maria"], cpe.device.boots
@@ -105,6 +106,7 @@ async def test_a_reboot_and_settings_asked_at_a_desk(tmp_path: Path, cloud: Clou
             assert SECRET.encode() not in kept.read_bytes(), kept
 
 
+@pytest.mark.slow
 async def test_an_ask_is_carried_by_file(tmp_path: Path, cloud: CloudProgram) -> None:
     async with office(tmp_path, cloud) as (here, at, cpe, ref):
         for action, more in (("cpe-reboot", ()), ("cpe-set", ("--value", "wifi.1.ssid=Carried"))):
@@ -123,6 +125,7 @@ async def test_an_ask_is_carried_by_file(tmp_path: Path, cloud: CloudProgram) ->
         assert cpe.device.tree.get(SSID) == "Carried"
 
 
+@pytest.mark.slow
 async def test_what_a_desk_types_wrongly_is_said_before_anything_is_signed(tmp_path: Path, cloud: CloudProgram) -> None:
     async with office(tmp_path, cloud) as (here, at, _cpe, ref):
         maria = here.desks["maria"]

@@ -253,6 +253,7 @@ async def test_where_accounting_knows_no_session_the_router_does(tmp_path: Path)
         assert [r for nas in isp.nas.values() for r in nas.received if not r.session_id] == []
 
 
+@pytest.mark.slow
 async def test_a_router_that_is_away_leaves_a_restore_of_somebody_offline_unproven(tmp_path: Path) -> None:
     async with at_work(tmp_path, isp=ROUTERS, within_s=(1, 1)) as (isp, site):
         (service,) = ordinary(isp, 1)
