@@ -58,7 +58,7 @@ class Expanded:
 
 
 class MalformedFleetError(Exception):
-    """The file is no fleet. The text says the line, what was expected and what came."""
+    """The file does not list devices. The text names the line, the expected value and the given one."""
 
 
 def parse_fleet_untrusted(data: bytes, file: Path) -> Fleet:

@@ -74,7 +74,7 @@ def list_(
     output: ListOutput = None,
     as_json: AsJson = False,
 ) -> None:
-    """List CPE, a page at a time: what is last known of each. Nothing is asked of them."""
+    """List CPE with their last known facts, a page at a time. No CPE is asked."""
     conditions = [*(where or []), *(["state=quarantined"] if quarantined else [])]
     _list_page(conditions, limit, after, output, as_json)
 

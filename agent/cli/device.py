@@ -190,7 +190,7 @@ def _print_trials(one: Json) -> None:
     for line in (*(f"{', '.join(who)}: {text}" for text, who in refused.items()), *ways):
         print(neutralise(f"{where}: {line}"))
     if codes & _PREPARED:
-        print(neutralise(f"{where}: ispagent device prepare {one['device']} asks for what is missing"))
+        print(neutralise(f"{where}: ask for the missing rules: ispagent device prepare {one['device']}"))
 
 
 def _print_device(d: Json) -> None:

@@ -180,7 +180,7 @@ def _step(step: Json) -> str:
 
 
 def _cpe_step(step: Json) -> str:
-    """Return the line of a step at a CPE: what was done, and what was seen of it."""
+    """Return the line of a CPE step: its action and its proof."""
     reason, detail = str(step["reason"]), neutralise(str(step["detail"]))
     if step["verdict"] is None:
         said = "the CPE accepted it, its proof is awaited" if step["accepted"] else _NOT_KNOWN

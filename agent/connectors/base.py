@@ -309,7 +309,7 @@ class NamesProof(Protocol):
     """Role of a session: it says in the words of its devices by what an effect is proven."""
 
     def proof_of(self, effect: Effect) -> str:
-        """Return what was seen once the effect is proven, such as `boot seen`."""
+        """Return the proof of an effect in the words of its device, such as `boot seen`."""
         ...
 
 
@@ -865,7 +865,7 @@ class SessionHost(Protocol):
         ...
 
     def cut_text(self, open_flows: str) -> str:
-        """Return what is said of connections that are cut because of such a rule; "" where there is none."""
+        """Return the note for a preview that open connections are cut, and why; "" if `open_flows` is empty."""
         ...
 
     def connections_left(
@@ -883,7 +883,7 @@ class SessionHost(Protocol):
         ...
 
     def ways(self, target: str, kind: str, lists: Collection[str], garden_most: int) -> Ways:
-        """Return the ways out of who is suspended there by address lists.
+        """Return the ways out of subscribers whom these address lists suspend.
 
         Args:
             target: the device.

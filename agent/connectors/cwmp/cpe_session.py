@@ -266,7 +266,7 @@ class CpeSession(CpeLine):
         return effect.verb != DIAGNOSE
 
     def proof_of(self, effect: Effect) -> str:
-        """Return what was seen of an effect that is proven."""
+        """Return the proof of an effect, such as `boot seen`."""
         return proof_text(effect)
 
     def tell(self, key: str, reply: Reply) -> None:

@@ -43,7 +43,7 @@ CERTIFICATE_S: Final = 10.0
 _USERS: Final = {
     "read": "for previews, read-back and health.",
     "service": "for service changes.",
-    "config": "for configuration changes: there are none yet, so leave it out until you want them.",
+    "config": "for configuration changes (device prepare); without it, the one for service changes makes them.",
 }
 
 

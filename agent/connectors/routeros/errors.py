@@ -110,4 +110,4 @@ class MalformedRouterReplyError(RemoteRouterError):
 
 
 class FleetFileError(Exception):
-    """The input is no list of routers. The text says the line, what was expected and what came."""
+    """The input does not list routers. The text names the line, the expected value and the given one."""

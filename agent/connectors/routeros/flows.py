@@ -122,7 +122,7 @@ def passing(connections: Value, garden: Garden, open_flows: str = "", mine: Coll
 
 
 def cut_text(open_flows: str) -> str:
-    """Return what is said of connections from before that a rule lets pass; "" where none does."""
+    """Return the note for a preview that open connections are cut, and why; "" if `open_flows` is empty."""
     if not open_flows:
         return ""
     return (

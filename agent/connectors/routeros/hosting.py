@@ -96,7 +96,7 @@ class RouterHost:
         return address(target, _FLOWS[kind], login)
 
     def cut_text(self, open_flows: str) -> str:
-        """Return what is said of connections that are cut because of such a rule; "" where there is none."""
+        """Return the note for a preview that open connections are cut, and why; "" if `open_flows` is empty."""
         return cut_text(open_flows)
 
     def connections_left(
@@ -110,7 +110,7 @@ class RouterHost:
         return end_of(where, key, within_s)
 
     def ways(self, target: str, kind: str, lists: Collection[str], garden_most: int) -> Ways:
-        """Return the ways out of who is suspended there by address lists."""
+        """Return the ways out of subscribers whom these address lists suspend."""
         found = Suspended(target, SubscriberKind(kind), tuple(lists), garden_most=garden_most, written=False)
         return RouterWays(found)
 
