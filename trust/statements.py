@@ -28,6 +28,13 @@ from trust.strict_json import Reader, read_object_untrusted
 NO_PLAN: Final = "0" * 64
 """In the place of a plan's digest, where there is no plan."""
 
+SERVICE: Final = "service"
+"""`by` of an intent's subject that is one service."""
+SUBSCRIBER: Final = "subscriber"
+"""`by` of an intent's subject that means every service of a subscriber."""
+LOGIN: Final = "login"
+"""In the params of an intent of rename-login: the new one."""
+
 
 class OnFailure(enum.Enum):
     """What a run does when an item fails: stop, go on, or take back what it did."""
@@ -140,7 +147,7 @@ class FreezeScope(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class IntentSubject:
-    """Whom a change is about: `by` is `service`, `file`, `tariff`…; `value` is the reference."""
+    """Whom a change is about: `by` is `service`, `subscriber`, `tariff`…; `value` is the reference."""
 
     by: str
     value: str

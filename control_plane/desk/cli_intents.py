@@ -1,7 +1,7 @@
-"""`ispcloud changes suspend|restore|set-plan|disconnect`: ask an agent for a change. Asking gives no authority.
+"""`ispcloud changes suspend|restore|set-plan|disconnect|remove|rename-login`: ask an agent for a change.
 
-A person or a service (billing) signs the intent and seals it to the agent's sealing key, which the agent itself signed:
-the control plane learns that something was asked, by whom and when, and nothing of it.
+Asking gives no authority. A person or a service (billing) signs the intent and seals it to the agent's sealing key,
+which the agent itself signed: the control plane learns that something was asked, by whom and when, and nothing of it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from trust import envelope as envelopes
 from trust.document import Trust, TrustedAgent
 from trust.policy import Action
 from trust.sealed_secret import seal_secret
-from trust.statements import Intent, IntentSubject, OnFailure, OnStale
+from trust.statements import LOGIN, SERVICE, SUBSCRIBER, Intent, IntentSubject, OnFailure, OnStale
 
 INTENT_S = 3600
 _FILE_BYTES = 1 << 20
@@ -49,6 +49,7 @@ Agent = Annotated[str, typer.Option("--agent", help="The agent's handle")]
 OutFile = Annotated[
     Path | None, typer.Option("--out", help="Write the signed ask here, for `ispagent change ask`; send nothing")
 ]
+AllServices = Annotated[bool, typer.Option("--all-services", help="A subscriber's number means all of its services")]
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 Tariff = Annotated[str, typer.Option("--tariff", help="The tariff to set")]
 
@@ -59,6 +60,7 @@ def suspend(
     refs: Refs = None,
     refs_file: RefsFile = None,
     reason: Reason = "debt",
+    all_services: AllServices = False,
     trust: TrustFile = None,
     state: StateFile = None,
     cloud: CloudFile = None,
@@ -67,7 +69,7 @@ def suspend(
     out: OutFile = None,
 ) -> None:
     """Ask that services are suspended; a preview appears on the shared feed."""
-    asked = DeskAsk(Action.SUSPEND, references(refs, refs_file), reason=reason)
+    asked = DeskAsk(Action.SUSPEND, references(refs, refs_file), reason=reason, all_services=all_services)
     ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
@@ -77,6 +79,7 @@ def restore(
     refs: Refs = None,
     refs_file: RefsFile = None,
     reason: Reason = "debt",
+    all_services: AllServices = False,
     trust: TrustFile = None,
     state: StateFile = None,
     cloud: CloudFile = None,
@@ -85,7 +88,7 @@ def restore(
     out: OutFile = None,
 ) -> None:
     """Ask that a reason for suspension is lifted; a preview appears on the shared feed."""
-    asked = DeskAsk(Action.RESTORE, references(refs, refs_file), reason=reason)
+    asked = DeskAsk(Action.RESTORE, references(refs, refs_file), reason=reason, all_services=all_services)
     ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
@@ -95,6 +98,7 @@ def set_plan(
     tariff: Tariff,
     refs: Refs = None,
     refs_file: RefsFile = None,
+    all_services: AllServices = False,
     trust: TrustFile = None,
     state: StateFile = None,
     cloud: CloudFile = None,
@@ -103,7 +107,7 @@ def set_plan(
     out: OutFile = None,
 ) -> None:
     """Ask for another tariff; a preview appears on the shared feed."""
-    asked = DeskAsk(Action.SET_PLAN, references(refs, refs_file), params={"tariff": tariff})
+    asked = DeskAsk(Action.SET_PLAN, references(refs, refs_file), params={"tariff": tariff}, all_services=all_services)
     ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
@@ -112,6 +116,7 @@ def disconnect(
     key: KeyFile,
     refs: Refs = None,
     refs_file: RefsFile = None,
+    all_services: AllServices = False,
     trust: TrustFile = None,
     state: StateFile = None,
     cloud: CloudFile = None,
@@ -120,7 +125,42 @@ def disconnect(
     out: OutFile = None,
 ) -> None:
     """Ask that sessions are ended; a preview appears on the shared feed."""
-    asked = DeskAsk(Action.DISCONNECT, references(refs, refs_file))
+    asked = DeskAsk(Action.DISCONNECT, references(refs, refs_file), all_services=all_services)
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
+
+
+def remove(
+    agent: Agent,
+    key: KeyFile,
+    refs: Refs = None,
+    refs_file: RefsFile = None,
+    all_services: AllServices = False,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+    out: OutFile = None,
+) -> None:
+    """Ask that entries are taken out of the agent's inventory; nothing is written to the network."""
+    asked = DeskAsk(Action.REMOVE, references(refs, refs_file), all_services=all_services)
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
+
+
+def rename_login(
+    ref: Annotated[str, typer.Argument(metavar="REF", help="The service: C-10482/home")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new login")],
+    agent: Agent,
+    key: KeyFile,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+    out: OutFile = None,
+) -> None:
+    """Ask that a service's login in the inventory is another one; nothing is written to the network."""
+    asked = DeskAsk(Action.RENAME_LOGIN, [ref], params={LOGIN: new})
     ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 
@@ -145,7 +185,8 @@ def again(
 class DeskAsk:
     """What is wanted, before it is somebody's intent. `secrets`: name -> text that only the agent may read.
 
-    `change`: the plan (hex) whose rest is asked for anew, in place of `refs`.
+    `change`: the plan (hex) whose rest is asked for anew, in place of `refs`. `all_services`: a subscriber in `refs`
+    means all of its services.
     """
 
     verb: Action
@@ -156,6 +197,7 @@ class DeskAsk:
     exclude: Sequence[str] = ()
     on_failure: OnFailure = OnFailure.STOP
     change: str = ""
+    all_services: bool = False
 
 
 def references(refs: Sequence[str] | None, file: Path | None) -> list[str]:
@@ -243,7 +285,7 @@ def _intent(asked: DeskAsk, trust_id: str, agent: str, requester: str, public: b
         subjects=(
             (IntentSubject("change", asked.change),)
             if asked.change
-            else tuple(IntentSubject("service", ref) for ref in asked.refs)
+            else tuple(IntentSubject(SUBSCRIBER if asked.all_services else SERVICE, ref) for ref in asked.refs)
         ),
         exclude=tuple(asked.exclude),
         on_failure=asked.on_failure,

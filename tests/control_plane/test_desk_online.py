@@ -26,7 +26,7 @@ from tests.control_plane.desk_cloud import Connected, FakeAgent, FakeCloud, Plan
 from trust import chain, checkpoint, envelope, seal, statements, verify, witness
 from trust.document import PersonKey, Quorum, ServiceAccount, Witness, WitnessOperator
 from trust.errors import Reason
-from trust.policy import RiskClass, preset
+from trust.policy import Action, RiskClass, preset
 from trust.statements import Cancel, Decision, Freeze, Intent, OutcomeState, Plan, Saw, SeenLog, Standing
 from trust.witness import AddCheckpoint
 
@@ -765,12 +765,7 @@ def test_an_intent_is_sealed_and_a_preview_appears(online: Connected) -> None:
     refs.write_text("C-2\n\nC-3\n")
     ok(online.change("disconnect", "tech4", "--refs-file", refs, "--agent", "north"))
     ok(online.change("restore", "tech4", "C-1", "--agent", "north"))
-    intents = [
-        statements.decode_as_untrusted(
-            Intent, envelope.decode_untrusted(seal.open_sealed_untrusted(m.body, [online.agent.sealing]))
-        )
-        for m in online.cloud.submitted
-    ]
+    intents = asked_intents(online)
     assert [i.verb.value for i in intents] == ["suspend", "set-plan", "disconnect", "restore"]
     assert intents[1].params == {"tariff": "gold"}
     assert len(intents[2].subjects) == 2
@@ -778,6 +773,35 @@ def test_an_intent_is_sealed_and_a_preview_appears(online: Connected) -> None:
     assert len({len(m.body) for m in online.cloud.submitted}) == 1
     refused(online.change("restore", "tech4", "--agent", "north"), 2, "at least one service")
     refused(online.change("restore", "tech4", "C-1", "--agent", "west"), 2, "north")
+
+
+def asked_intents(online: Connected) -> list[Intent]:
+    opened = [seal.open_sealed_untrusted(m.body, [online.agent.sealing]) for m in online.cloud.submitted]
+    return [statements.decode_as_untrusted(Intent, envelope.decode_untrusted(data)) for data in opened]
+
+
+def test_changes_of_the_inventory_are_asked_for(online: Connected) -> None:
+    online.cloud.post(pb.KIND_SEALKEY, online.agent.sealkey())
+    ok(online.change("remove", "tech4", "C-1/home", "C-2/home", "--agent", "north"))
+    ok(online.change("rename-login", "tech4", "C-1/home", "amina.h", "--agent", "north"))
+    removed, renamed = asked_intents(online)
+    assert (removed.verb, removed.params, removed.reason) == (Action.REMOVE, {}, "")
+    assert [(s.by, s.value) for s in removed.subjects] == [("service", "C-1/home"), ("service", "C-2/home")]
+    assert (renamed.verb, renamed.params) == (Action.RENAME_LOGIN, {"login": "amina.h"})
+    assert [(s.by, s.value) for s in renamed.subjects] == [("service", "C-1/home")]
+    assert len({len(m.body) for m in online.cloud.submitted}) == 1
+    refused(online.change("remove", "tech4", "--agent", "north"), 2, "at least one service")
+    refused(online.change("rename-login", "tech4", "C-1/home", "--agent", "north"), 2, "NEW")
+
+
+@pytest.mark.parametrize("verb", ["suspend", "restore", "set-plan", "disconnect", "remove"])
+def test_a_subscribers_number_may_mean_all_its_services(online: Connected, verb: str) -> None:
+    online.cloud.post(pb.KIND_SEALKEY, online.agent.sealkey())
+    more = ("--tariff", "gold") if verb == "set-plan" else ()
+    ok(online.change(verb, "tech4", "C-2", "C-3", *more, "--all-services", "--agent", "north"))
+    (intent,) = asked_intents(online)
+    assert intent.verb.value == verb
+    assert [(s.by, s.value) for s in intent.subjects] == [("subscriber", "C-2"), ("subscriber", "C-3")]
 
 
 def test_a_service_asks(online: Connected) -> None:

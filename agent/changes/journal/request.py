@@ -18,17 +18,13 @@ from trust.envelope import Envelope
 from trust.errors import TrustError
 from trust.policy import Action
 from trust.sealed_secret import open_secret_untrusted
-from trust.statements import Intent, IntentSubject, OnFailure, OnStale
+from trust.statements import LOGIN, SERVICE, SUBSCRIBER, Intent, IntentSubject, OnFailure, OnStale
 
 INTENT_LIFE_S = 3600
 INTENT_LIFE_MAX_S = 24 * 3600
 SUBJECTS_MAX = 10_000
 SETTINGS_MAX = 200
 """Settings and secrets of one change."""
-LOGIN = "login"
-"""In the settings of rename-login: the new one."""
-_EVERY = "subscriber"
-"""In an intent's subject: every service of a subscriber."""
 SILENT_H = "silent-h"
 """Setting of a disconnect that only closes rows of sessions that are over: how long accounting is silent on them."""
 SILENT_H_MAX = 8760
@@ -232,7 +228,7 @@ def ask_of(intent: Intent) -> Ask:
     by = {s.by: s.value for s in intent.subjects if s.by in ("tariff", "change")}
     return Ask(
         action=intent.verb,
-        refs=tuple(s.value for s in intent.subjects if s.by in ("service", _EVERY)),
+        refs=tuple(s.value for s in intent.subjects if s.by in (SERVICE, SUBSCRIBER)),
         on_tariff=by.get("tariff", ""),
         exclude=intent.exclude,
         reason=reason_of(intent.verb, intent.reason or SuspensionReason.DEBT.value),
@@ -240,7 +236,7 @@ def ask_of(intent: Intent) -> Ask:
         on_failure=intent.on_failure,
         change=by.get("change", ""),
         canary=intent.canary or None,
-        all_services=any(s.by == _EVERY for s in intent.subjects),
+        all_services=any(s.by == SUBSCRIBER for s in intent.subjects),
         settings=intent.params if intent.verb.on_cpe or intent.verb in _WITH_SETTINGS else {},
     )
 
@@ -257,7 +253,7 @@ def _params(ask: Ask) -> Mapping[str, str]:
 
 def intent_of(ask: Ask, handle: str, trust: Trust, agent: str, now_s: float) -> Intent:
     """Return the intent that stands for an ask made on the agent's own machine."""
-    subjects = [IntentSubject(_EVERY if ask.all_services else "service", ref) for ref in ask.refs]
+    subjects = [IntentSubject(SUBSCRIBER if ask.all_services else SERVICE, ref) for ref in ask.refs]
     if ask.on_tariff:
         subjects.append(IntentSubject("tariff", ask.on_tariff))
     if ask.change:

@@ -15,7 +15,7 @@ from typing import Final
 from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.machine import TOUCHED, Gate
 from agent.changes.journal.plans import Loaded
-from agent.changes.journal.request import LOGIN, Request, RequestError
+from agent.changes.journal.request import Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.intake import Planner, select
 from agent.changes.planning.preview import Chosen, Previewer, Scope
@@ -27,6 +27,7 @@ from agent.model import DesiredChange, EntryChange, Item, ItemState, LoginChange
 from agent.reasons import MethodReason, SkipReason
 from agent.services.verbs import Leave, Wish, suspends
 from trust.policy import Action
+from trust.statements import LOGIN
 
 _NOT_OVER: Final = (ItemState.PLANNED, ItemState.WAITING, ItemState.RUNNING, ItemState.UNKNOWN)
 _BEFORE: Final = (Gate.OPEN.value, Gate.APPROVED.value, Gate.CONSUMED.value)

@@ -32,7 +32,7 @@ from trust.document import PersonKey, ServiceAccount, Trust
 from trust.envelope import Envelope
 from trust.keys import SigningKey
 from trust.policy import Action
-from trust.statements import Intent, IntentSubject, OnFailure, OnStale, Receipt
+from trust.statements import SERVICE, Intent, IntentSubject, OnFailure, OnStale, Receipt
 
 EPOCH = b"e" * 16
 MARIA_UID = 4242
@@ -139,8 +139,9 @@ class Office:
         params: Mapping[str, str] | None = None,
         expires_in_s: int = 3600,
         change: str = "",
+        by: str = SERVICE,
     ) -> bytes:
-        """Return a signed intent envelope."""
+        """Return a signed intent envelope. `by`: how `refs` name services."""
         intent = Intent(
             trust_id=self.people.trust_id,
             intent_id=intent_id or secrets.token_hex(16),
@@ -150,7 +151,7 @@ class Office:
             verb=verb,
             params=params or {},
             subjects=tuple(IntentSubject("change", change) for _ in [change] if change)
-            or tuple(IntentSubject("service", ref) for ref in refs),
+            or tuple(IntentSubject(by, ref) for ref in refs),
             exclude=(),
             on_failure=OnFailure.STOP,
             on_stale=OnStale.SKIP,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -97,6 +98,28 @@ async def test_an_intent_becomes_a_plan_on_the_board(tmp_path: Path) -> None:
         assert office.results() == [("intent", ACCEPTED, "")]
         plan = office.store.reader.execute("SELECT requester, action FROM plan").fetchone()
         assert tuple(plan) == ("maria", "suspend")
+
+
+@pytest.mark.parametrize(
+    ("asked", "services"),
+    [
+        ({"refs": ("C-1",), "verb": Action.REMOVE}, ["C-1/home"]),
+        ({"refs": ("C-1",), "verb": Action.RENAME_LOGIN, "params": {"login": "u9"}}, ["C-1/home"]),
+        ({"refs": ("C-2",), "by": "subscriber"}, ["C-2/home", "C-2/shop"]),
+        ({"refs": ("C-2",), "by": "subscriber", "verb": Action.REMOVE}, ["C-2/home", "C-2/shop"]),
+        ({"refs": ("C-2",)}, []),  # which of the two, nobody said
+    ],
+    ids=["remove", "rename-login", "all-services", "remove-all", "ambiguous"],
+)
+async def test_asks_of_a_desk_become_plans(tmp_path: Path, asked: dict[str, Any], services: list[str]) -> None:
+    desk = Desk()
+    desk.world.add("u9")
+    async with office_in(tmp_path, desk) as office:
+        refs, reason = asked.pop("refs"), "" if "verb" in asked else "abuse"
+        await office.receive("intent", office.sealed(office.intent(*refs, reason=reason, **asked)))
+        assert office.results() == [("intent", ACCEPTED, "") if services else ("intent", "refused", "not-taken")]
+        found = office.store.reader.execute("SELECT service, state FROM item ORDER BY n").fetchall()
+        assert [tuple(row) for row in found] == [(service, "planned") for service in services]
 
 
 async def test_a_service_asks_and_cannot_approve(tmp_path: Path) -> None:
