@@ -39,7 +39,7 @@ from trust.errors import (
 )
 from trust.items import open_items_untrusted
 from trust.leaf import Leaf, LeafKind
-from trust.statements import Approval, Outcome, Plan, SizeBucket, Standing, StandingEvidence
+from trust.statements import Approval, Decision, Outcome, Plan, SizeBucket, Standing, StandingEvidence
 from trust.strict_json import Reader, read_object_untrusted
 
 PROOF_HEADER: Final = "c2sp.org/tlog-proof@v1"
@@ -422,12 +422,52 @@ def _check_plan_story(
     if LeafKind.ABOUT_TO in kinds:
         before = consumed is not None and kinds.index(LeafKind.CONSUMED) < kinds.index(LeafKind.ABOUT_TO)
         (check.good if before else check.bad)("nothing was sent before the plan was consumed")
+    reviews = _reviews(export, trusts, plan, digest, [leaf for _, leaf in mine])
     if consumed is None:
         check.good(f"plan {plan.plan_id}: not consumed")
     else:
-        _check_approved(check, export, trusts, plan, digest, consumed)
+        approvals = [envelope for envelope in _of_type(export, Approval) if envelope not in reviews]
+        _check_approved(check, export, trusts, plan, digest, consumed, approvals)
+    if LeafKind.REVIEW_OPENED in kinds:
+        _check_review(check, list(reviews.values()), closed=LeafKind.REVIEW_CLOSED in kinds)
     if digest.hex() in export.items:
         _check_items(check, export.items[digest.hex()], plan)
+
+
+def _reviews(
+    export: Export, trusts: Mapping[int, Trust], plan: Plan, digest: bytes, mine: Sequence[Leaf]
+) -> dict[Envelope, Approval]:
+    """Return what second people signed of a change that one person made alone, as the agent judged it at that time."""
+    last = {leaf.kind: leaf for leaf in mine}
+    ended, closed = last.get(LeafKind.CHANGE_FINISHED), last.get(LeafKind.REVIEW_CLOSED)
+    trust = None if closed is None else trusts.get(closed.trust_version)
+    if ended is None or closed is None or trust is None:
+        return {}
+    found = {}
+    for envelope in _of_type(export, Approval):
+        try:
+            found[envelope] = verify.verify_review(
+                envelope,
+                plan,
+                digest,
+                trust,
+                closed.minute * 60 + 59,  # the leaf knows the minute only
+                requester=plan.requester,
+                since_s=ended.minute * 60,
+            )
+        except RefusedError:
+            continue  # an approval of before the run, which is judged as such
+    return found
+
+
+def _check_review(check: _Check, reviews: Sequence[Approval], *, closed: bool) -> None:
+    """Tell of the review of a change that one person made alone; no verdict of it fails the file."""
+    for review in reviews:
+        verdict = "in order" if review.decision is Decision.APPROVE else "NOT IN ORDER"
+        check.good(f"one person did it alone; {review.person} reviewed it afterwards: {verdict}")
+    if not reviews:
+        missing = "its review is closed, by a statement that is not in the file: NOT JUDGED"
+        check.good(f"one person did it alone; {missing if closed else 'nobody has reviewed it yet, by this file'}")
 
 
 def _check_items(check: _Check, documents: Sequence[bytes], plan: Plan) -> None:
@@ -440,7 +480,13 @@ def _check_items(check: _Check, documents: Sequence[bytes], plan: Plan) -> None:
 
 
 def _check_approved(
-    check: _Check, export: Export, trusts: Mapping[int, Trust], plan: Plan, digest: bytes, consumed: Leaf
+    check: _Check,
+    export: Export,
+    trusts: Mapping[int, Trust],
+    plan: Plan,
+    digest: bytes,
+    consumed: Leaf,
+    approvals: Sequence[Envelope],
 ) -> None:
     trust = trusts.get(consumed.trust_version)
     if trust is None:
@@ -448,7 +494,7 @@ def _check_approved(
         return
     then, at_s = verify.Circumstances(then=trusts.get(plan.trust_version)), consumed.minute * 60
     result = verify.get_approval_result(
-        plan, digest, list(_of_type(export, Approval)), trust, at_s, requester=plan.requester, circumstances=then
+        plan, digest, approvals, trust, at_s, requester=plan.requester, circumstances=then
     )
     if not result.approved and not result.rejected_by and plan.size_bucket is SizeBucket.ONE:
         standing = verify.get_standing_result(

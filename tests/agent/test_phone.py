@@ -18,8 +18,9 @@ from agent.reasons import ProofReason
 from agent.services.holders import Holders
 from tests.agent.cli_rig import Terminal
 from tests.agent.connectors.fake import FakeMethod, World
-from tests.agent.test_api import agent_in, chain_time, refused
+from tests.agent.test_api import Agent, agent_in, chain_time, refused
 from tests.people import plan_of
+from trust import proof
 from trust.statements import Decision, Saw, SeenHeads
 
 DIRTY = """subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of,phone,mac
@@ -181,6 +182,14 @@ async def test_the_log_of_one_customer(tmp_path: Path, world: World, monkeypatch
 # --- what one person did alone ----------------------------------------------------------------------------------------
 
 
+async def verified(agent: Agent, change: str) -> list[str]:
+    """Return what the offline verifier says of a change's export, once it verifies."""
+    file = (await agent.call("POST", f"/v1/audit/export/{change}", {}))["file"]
+    report = proof.verify_export_untrusted(file.encode(), head=agent.head)
+    assert report.ok, report.lines
+    return [line.text for line in report.lines]
+
+
 async def test_a_review_is_listed_and_closed_by_somebody_else(
     tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +227,8 @@ async def test_a_review_is_listed_and_closed_by_somebody_else(
         again = await agent.approve(change, "lena", **later)
         assert (again["accepted"], again["reason"]) == (False, "consumed")
         assert "review-closed by joseph" in (await at.type("audit", "list", "--change", change["id"])).out
+        reviewed = "one person did it alone; joseph reviewed it afterwards: in order"
+        assert reviewed in await verified(agent, change["id"])
         assert (await agent.call("GET", "/v1/audit/verify"))["leaves"] > 10
 
 
@@ -232,6 +243,9 @@ async def test_a_review_may_object(tmp_path: Path, world: World, monkeypatch: py
         said = await agent.approve(change, "lena", decision=Decision.REJECT, not_before=minute)
         assert (said["accepted"], said["message"]) == (True, "review closed by lena: NOT IN ORDER")
         assert world.values[world.user("u0")] == {"plan": "20M"}, "a review changes nothing"
+        told = await verified(agent, change["id"])
+        assert "one person did it alone; lena reviewed it afterwards: NOT IN ORDER" in told
+        assert "when it was consumed: approved by maria" in told
 
 
 # --- the report -------------------------------------------------------------------------------------------------------

@@ -413,6 +413,55 @@ def restored(*statements_, p=RESTORE):
     return export(data, envelopes=envelopes, items={})
 
 
+ALONE = plan(risk_class=RiskClass.ALONE, action=Action.RESTORE, requester="maria")
+K = LeafKind
+ALONE_STORY = [K.PLAN, K.APPROVAL, K.CONSUMED, K.REVIEW_OPENED, K.CHANGE_FINISHED]
+LATER = {"not_before": MINUTE + 1, "not_after": MINUTE + 60}
+
+
+def alone(*more, story=(*ALONE_STORY, K.REVIEW_CLOSED), version=1):
+    minutes = {K.CHANGE_FINISHED: MINUTE + 1, K.REVIEW_CLOSED: MINUTE + 2}
+    data = [
+        leaf.encode(
+            Leaf(
+                k,
+                minutes.get(k, MINUTE),
+                leaf.commitment(salt(n), record(n)),
+                digest(ALONE),
+                version if k is K.REVIEW_CLOSED else 1,
+            )
+        )
+        for n, k in enumerate(story)
+    ]
+    said = (signed_trust(trust()), statements.sign(ALONE, [key("agent-plan")]), approval(ALONE, "maria"))
+    return export(data, envelopes=(*said, *more), items={})
+
+
+def reviewed(*more, **changes):
+    report = proof.verify_export(alone(*more, **changes), head=WORDS)
+    assert report.ok, report
+    assert "when it was consumed: approved by maria" in [line.text for line in report.lines]
+    return [line.text.partition("; ")[2] for line in report.lines if line.text.startswith("one person did it alone")]
+
+
+def test_the_review_of_what_one_person_did_alone_is_judged():
+    assert reviewed(approval(ALONE, "joseph", **LATER)) == ["joseph reviewed it afterwards: in order"]
+    objection = approval(ALONE, "lena", decision=Decision.REJECT, **LATER)
+    assert reviewed(objection) == ["lena reviewed it afterwards: NOT IN ORDER"]
+
+
+def test_reviews_that_are_none():
+    missing = ["its review is closed, by a statement that is not in the file: NOT JUDGED"]
+    assert reviewed(story=ALONE_STORY) == ["nobody has reviewed it yet, by this file"]
+    for more in ([], [approval(ALONE, "maria", **LATER)], [approval(ALONE, "joseph")]):
+        assert reviewed(*more) == missing
+    assert reviewed(version=2) == missing
+    unended = [k for k in (*ALONE_STORY, K.REVIEW_CLOSED) if k is not K.CHANGE_FINISHED]
+    assert reviewed(approval(ALONE, "joseph", **LATER), story=unended) == missing
+    # a rejection of before the run is no review, and then it should not have run
+    assert "rejected by lena" in failures(alone(approval(ALONE, "lena", decision=Decision.REJECT)))
+
+
 def test_a_restore_under_standing_authority_verifies_and_says_what_is_the_agents_word():
     report = proof.verify_export(restored(signed_standing()), head=WORDS)
     assert report.ok, report

@@ -269,7 +269,7 @@ class Evidence:
         return proof.encode(proof.ProofFile(self._entry(seq, size, opened=opened), note, self.vkey))
 
     async def export(self, plan: PlanRow, *, opened: bool) -> bytes:
-        """Return one change's evidence: its leaves with proofs, its plan, approvals, outcome, and the trust documents.
+        """Return one change's evidence: its leaves with proofs, plan, approvals, review, outcome, trust documents.
 
         `opened` adds the records and the items, which name subscribers.
         """
@@ -280,6 +280,8 @@ class Evidence:
         found.append(plan.envelope)
         approvals = reader.execute("SELECT envelope FROM approval WHERE plan_id = ? ORDER BY seq", (plan.plan_id,))
         found += [bytes(r["envelope"]) for r in approvals]
+        review = "SELECT envelope FROM review WHERE plan_id = ? AND envelope IS NOT NULL"
+        found += [bytes(r["envelope"]) for r in reader.execute(review, (plan.plan_id,))]
         standing = "SELECT envelope FROM standing_use JOIN standing USING (standing_id) WHERE plan_id = ?"
         found += [bytes(r["envelope"]) for r in reader.execute(standing, (plan.plan_id,))]
         outcome = reader.execute("SELECT outcome FROM plan WHERE plan_id = ?", (plan.plan_id,)).fetchone()["outcome"]
