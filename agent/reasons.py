@@ -7,21 +7,29 @@ enums; the command line takes its texts from them. Codes of one connector stand 
 from __future__ import annotations
 
 import enum
-from typing import Self
+from typing import Final, Self
+
+LETS_OUT: Final = True
+"""Of a reason to refuse a suspension: its subscriber would not be kept in."""
 
 
 class ExplainedReason(enum.StrEnum):
-    """A code, equal to its text. `meaning`: one sentence; `remedy`: what to do about it, "" where nothing helps."""
+    """A code, equal to its text. `meaning`: one sentence; `remedy`: what to do about it, "" where nothing helps.
+
+    `lets_out`: a suspension that is refused for this reason would keep nobody in. Other refusals say nothing of that.
+    """
 
     meaning: str
     remedy: str
+    lets_out: bool
 
-    def __new__(cls, code: str, meaning: str = "", remedy: str = "") -> Self:
+    def __new__(cls, code: str, meaning: str = "", remedy: str = "", lets_out: bool = False) -> Self:
         """Return the member of a code."""
         member = str.__new__(cls, code)
         member._value_ = code
         member.meaning = meaning
         member.remedy = remedy
+        member.lets_out = lets_out
         return member
 
     def numbered(self, number: object) -> NumberedReason:
@@ -206,18 +214,26 @@ class MethodReason(ExplainedReason):
         "way-out",
         "Something beside the rules lets the subscriber out.",
         "Close it, as the detail says.",
+        LETS_OUT,
     )
     LIST_WITHOUT_RULE = (
         "list-without-rule",
         "Nothing on the router blocks members of the address list.",
         "Add a rule for the list above FastTrack and accept rules.",
+        LETS_OUT,
     )
-    NO_LIST = "no-list", "The profile puts nobody into an address list.", "Set the profile's address-list."
-    IPV6_NOT_HELD = "ipv6-not-held", "The suspended state does not hold for IPv6.", "Block IPv6 too, or hand out none."
+    NO_LIST = "no-list", "The profile puts nobody into an address list.", "Set the profile's address-list.", LETS_OUT
+    IPV6_NOT_HELD = (
+        "ipv6-not-held",
+        "The suspended state does not hold for IPv6.",
+        "Block IPv6 too, or hand out none.",
+        LETS_OUT,
+    )
     ROUTES_NOT_HELD = (
         "routes-not-held",
         "Routes of the entry would carry on unblocked.",
         "Remove the routes, or block them.",
+        LETS_OUT,
     )
     NOT_IN_EFFECT = "not-in-effect", "The state would not be in effect.", "Read the detail."
     REJECTED = "rejected", "The login would be rejected anyway.", "Find out why before you change anything."
@@ -235,6 +251,7 @@ class MethodReason(ExplainedReason):
         "local-secret",
         "A local entry on the router answers before the login server does.",
         "Remove the local entry.",
+        LETS_OUT,
     )
 
 

@@ -228,8 +228,14 @@ class DriftWatch:
                 unread[service.ref] = why
                 continue
             recorded = drift_book.recorded_reasons(self._store.query, service.ref) if service.reasons else ()
-            reading = self._reading(service, state, read_s)
-            found[service.ref] = drift.compare(service, reading, recorded, self._zone)
+            differences = drift.compare(service, self._reading(service, state, read_s), recorded, self._zone)
+            if state.unjudged and service.reasons and not differences:
+                unread[service.ref] = f"whether it is kept in: {state.unjudged}"
+            else:
+                now.notes |= {
+                    f"whether suspended services are kept in: {why}" for why in filter(None, (state.unjudged,))
+                }
+                found[service.ref] = differences
         return found, unread
 
     def _reading(self, service: Service, state: NetworkState, read_s: int) -> ServiceReading:

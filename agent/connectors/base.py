@@ -501,7 +501,9 @@ class NetworkState:
     `access` cannot be told. `tariff`: the one that the rows map to; "": none, or ambiguous. `reply`: a login's
     reply now, for people. `groups`: groups, lists or profiles in their order. `not_checked`: neither read nor judged.
     `absent`: the target has no entry of the login. `sessions_by`: by what there are no others than `sessions`.
-    `not_held`: why our marker, which is there, keeps nobody in; "": it does, or there is none.
+    `not_held`: why a suspension that is in the network keeps nobody in; `mend`: what to do about it; `unjudged`: why
+    that is not known, at all or of some devices. Their reader fills them in (`agent.services.network`): by the access
+    method's own plan, so no access method judges a suspension twice.
     """
 
     access: Access | None
@@ -515,6 +517,8 @@ class NetworkState:
     absent: bool = False
     sessions_by: str = "the router's own list"
     not_held: str = ""
+    mend: str = ""
+    unjudged: str = ""
 
 
 class Enforced(enum.Enum):
@@ -647,6 +651,10 @@ class OnDevices(Protocol):
 
     def on_devices(self) -> Mapping[str, DeviceMethod]:
         """Return the method as it acts on each of its devices alone, by target. It plans as the method itself does."""
+        ...
+
+    def without(self, targets: Collection[str]) -> AccessMethod:
+        """Return the method as it acts on its other devices only: those cannot be read. One device at least is left."""
         ...
 
 

@@ -51,14 +51,11 @@ class WaysAccess:
         return [*self._inner.reads(service, seen), *self._ways.reads(service, seen)]
 
     def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
-        """Return the access method's state; a suspended service with a sure way out is not known to be held."""
+        """Return the access method's state, and beside a suspended one the ways out."""
         state = self._inner.network_state(service, seen)
         if state.access is not Access.SUSPENDED:
             return state
-        found = self._ways.out(service, seen)
-        if refusing := _refusing(found):
-            return replace(state, access=None, unknown=refusing.text, not_held=refusing.text)
-        told = tuple(way.text if not way.known else way.told for way in found)
+        told = tuple(way.text if not way.known else way.told for way in self._ways.out(service, seen))
         return replace(state, not_checked=(*state.not_checked, *told))
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:

@@ -106,7 +106,7 @@ def _access(
             reading,
             DriftReason.SUSPENSION_NOT_HELD,
             f"suspended, and let out: {reading.state.not_held}",
-            f"recorded as suspended {_authors(recorded, zone)}; the router was changed since",
+            f"recorded as suspended {_authors(recorded, zone)}; the network was changed since. {reading.state.mend}",
             ("ispagent device ready", "see on which routers suspensions hold, and what mends the others"),
         )
     if not service.reasons and access is Access.SUSPENDED:

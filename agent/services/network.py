@@ -13,10 +13,17 @@ from typing import Protocol
 
 import trio
 
-from agent.connectors.base import AccessMethod, NetworkState, ReadSession, UnreadableError
+from agent.connectors.base import (
+    AccessMethod,
+    CannotEnforce,
+    NetworkState,
+    OnDevices,
+    ReadSession,
+    UnreadableError,
+)
 from agent.inventory.book import AS_READ
-from agent.model import Address, Requirement, Seen, Service, Value, by_target, target_of
-from agent.reasons import MethodReason, TargetReason
+from agent.model import Access, Address, Requirement, Seen, Service, ServiceState, Value, by_target, target_of
+from agent.reasons import ExplainedReason, MethodReason, TargetReason
 from agent.runtime.slices import InSlices
 from trust.items import encode_value
 
@@ -51,6 +58,8 @@ class Readings:
     notes: Mapping[str, Sequence[str]]
     states: dict[str, NetworkState | UnreadableError] = field(default_factory=dict)
     """Those that were asked for, by a service's ref."""
+    reachable: dict[tuple[str, tuple[str, ...]], AccessMethod] = field(default_factory=dict)
+    """Access methods without the targets that could not be read, by both: as they were asked for."""
 
     def missing(self, service: Service) -> str:
         """Return why not all could be read that the access method of a service asked for; "": all was."""
@@ -64,6 +73,41 @@ class Readings:
         if service.ref not in self.states:
             self.states[service.ref] = self._state(service)
         return self.states[service.ref]
+
+    def held(self, service: Service, *, suspended: bool) -> NetworkState | UnreadableError:
+        """Return the state of a service, judged whether anybody who is suspended by it is kept in.
+
+        The judge is the access method's plan of a suspension, as in a preview. It judges the devices that were read;
+        the state names the others.
+
+        Args:
+            service: as it was read: as one that was never suspended.
+            suspended: the inventory has it as suspended.
+        """
+        state = self.state(service)
+        if isinstance(state, UnreadableError) or state.absent or state.refused or state.access is Access.ACTIVE:
+            return state
+        if not suspended and state.access is None:
+            return state
+        unread = self.missing(service)
+        asked = replace(service, tariff=state.tariff or service.tariff)
+        planned = self._read_part(service).plan(ServiceState(Access.SUSPENDED, asked.tariff), asked, self.seen)
+        if not isinstance(planned, CannotEnforce):
+            return replace(state, unjudged=unread)
+        if not isinstance(planned.reason, ExplainedReason) or not planned.reason.lets_out:
+            return replace(state, unjudged="; ".join(filter(None, (planned.detail, unread))))
+        why, mend = planned.detail, planned.reason.remedy
+        return replace(state, access=None, unknown=why, not_held=why, mend=mend, unjudged=unread)
+
+    def _read_part(self, service: Service) -> AccessMethod:
+        """Return the access method of a service, on the devices that were read."""
+        method, gone = self.access_methods[service.method], tuple(self.left.get(service.ref, ()))
+        if not gone or not isinstance(method, OnDevices):
+            return method
+        key = (service.method, gone)
+        if key not in self.reachable:
+            self.reachable[key] = method.without(gone)
+        return self.reachable[key]
 
     def _state(self, service: Service) -> NetworkState | UnreadableError:
         method = self.access_methods.get(service.method)
@@ -89,11 +133,12 @@ class NetworkReader:
     async def read_states(self, services: Sequence[Service]) -> Mapping[str, NetworkState | UnreadableError]:
         """Return the state of each service that the network reads now, by its ref, or why that could not be read.
 
-        The reasons in the inventory are left aside: all is read, as of a service that was never suspended.
+        The reasons in the inventory are left aside: all is read, as of a service that was never suspended. Of one that
+        is suspended the state says whether that keeps anybody in (`Readings.held`).
         """
-        fresh = [replace(service, reasons=frozenset()) for service in services]
-        read = await self.read(fresh)
-        return {service.ref: read.state(service) for service in fresh}
+        fresh = [(replace(service, reasons=frozenset()), bool(service.reasons)) for service in services]
+        read = await self.read([service for service, _ in fresh])
+        return {one.ref: read.held(one, suspended=suspended) async for one, suspended in InSlices(fresh)}
 
     async def read(self, services: Sequence[Service], known: Readings | None = None) -> Readings:
         """Return the answers to the services' access methods, as far as they can be read.

@@ -9,10 +9,15 @@ import trio
 
 from agent.changes.engine import item
 from agent.connectors.routeros import line
+from agent.model import Listed
 from agent.reasons import DriftReason
-from tests.e2e.site import ApiRefusedError, state_of
+from tests.e2e.files import ordinary, ref_of
+from tests.e2e.site import ApiRefusedError, Json, at_work, items_of, state_of
 from tests.e2e.test_devices import typed
 from tests.e2e.test_drift import by_subject, one_round
+from tests.e2e.test_hotspots import hotspots
+from tests.e2e.test_routed import ROUTERS as ISP
+from tests.e2e.test_routed import RULES, router_of
 from tests.e2e.test_routers import LOGIN, OTHER, ROUTERS, network, ref
 from tests.e2e.test_static import network as static_network
 from tests.e2e.test_static import v4, who
@@ -96,3 +101,71 @@ async def test_e3_offload_refuses_a_suspension_and_is_found_where_it_comes_later
         assert by_subject(await one_round(net.site)) == {who("edge-1", 0): DriftReason.SUSPENSION_NOT_HELD}
         with pytest.raises(ApiRefusedError, match=r"L3 hardware offload is on \(switch1\)"):
             await net.site.ask("suspend", who("edge-1", 1))
+
+
+def reads(found: Json) -> str:
+    """Return what drift says of the one service that is let out, with its mend."""
+    (one,) = found["differences"]
+    assert one["code"] == DriftReason.SUSPENSION_NOT_HELD
+    return f"{one['reads']} | {one['known']}"
+
+
+@pytest.mark.slow
+async def test_e13_a_queue_that_lets_more_through_later_is_listed_by_drift(tmp_path: Path) -> None:
+    """A burst limit, and FastTrack past the queues: as the preview of a suspension would refuse them."""
+    async with static_network(tmp_path) as net:
+        router, queues = net.routers["edge-2"], "/queue/simple"
+        assert state_of(await net.site.do("suspend", who("edge-2", 0)))[0] == "applied"
+        assert by_subject(await one_round(net.site)) == {}
+        (queue,) = [row for row in router.rows(queues) if row["name"] == "home0"]
+        router.set(queues, queue[".id"], burst_limit="1M/5M", burst_threshold="1M/4M", burst_time="8s/8s")
+        assert "queue home0 has a burst-limit" in (told := reads(await one_round(net.site)))
+        assert "Remove the burst limit." in told
+        router.set(queues, queue[".id"], burst_limit="0/0", burst_threshold="0/0", burst_time="0s/0s")
+        assert by_subject(await one_round(net.site)) == {}
+        router.add(FILTER, chain="forward", action="fasttrack-connection", connection_state="established,related")
+        assert "may take its connections past the queues" in reads(await one_round(net.site))
+        shown = await typed(net, "subscriber", "show", who("edge-2", 0))
+        assert "may take its connections past the queues" in " ".join(shown.out.split())
+
+
+@pytest.mark.slow
+async def test_e13_an_ip_binding_that_comes_later_is_listed_by_drift(tmp_path: Path) -> None:
+    async with hotspots(tmp_path, "suspended") as net:
+        assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "applied"
+        assert by_subject(await one_round(net.site)) == {}
+        net.router(LOGIN).add("/ip/hotspot/ip-binding", mac_address=net.host(LOGIN).mac, type="bypassed")
+        assert "an ip-binding lets" in (told := reads(await one_round(net.site)))
+        assert "Remove the ip-binding." in told
+
+
+@pytest.mark.slow
+async def test_e13_a_rule_that_a_radius_suspension_rests_on_is_listed_by_drift(tmp_path: Path) -> None:
+    """Disabled on a router that the login may roam to, read beside one that is away; a restore asks none of them."""
+    async with at_work(tmp_path, isp=ISP) as (isp, site):
+        (service,) = ordinary(isp, 1)
+        assert state_of(await site.do("suspend", ref_of(service)))[0] == "applied"
+        mine = ref_of(service)
+        assert mine not in by_subject(await one_round(site))
+        name, router = next((n, r) for n, r in isp.routers.items() if r is not router_of(isp, service))
+        (drop,) = [row for row in router.rows(RULES) if row.get("action") == "drop"]
+        router.set(RULES, drop[".id"], disabled="yes")
+        found = await one_round(site)
+        assert by_subject(found)[mine] == DriftReason.SUSPENSION_NOT_HELD
+        (one,) = [one for one in found["differences"] if one["subject"] == mine]
+        assert f"{name}: " in one["reads"]
+        assert "enable rule" in one["reads"]
+
+        for away in isp.routers.values():
+            if away is not router:
+                away.faults.inject("max-sessions", times=99)
+                for act in tuple(away.on_restart):
+                    act()
+        assert by_subject(await one_round(site))[mine] == DriftReason.SUSPENSION_NOT_HELD
+        router.set(RULES, drop[".id"], disabled="no")
+        found = await one_round(site)
+        assert mine not in by_subject(found)
+        (unread,) = [one for one in found["not_checked"] if one["subject"] == mine]
+        assert next(n for n, r in isp.routers.items() if r is router_of(isp, service)) in unread["why"]
+        (only,) = items_of(await site.ask("restore", mine))
+        assert only.listed is Listed.CHANGE

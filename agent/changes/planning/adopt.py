@@ -88,7 +88,7 @@ class Adopter:
         if asked is None:
             why = "its login is that of another service too"
             return _left(service, Leave(SkipReason.SHARED_LOGIN, why, blocked=True))
-        state = read.state(asked)
+        state = read.held(asked, suspended=bool(service.reasons))
         if isinstance(state, UnreadableError):
             return _left(service, Leave(SkipReason.UNREACHABLE, str(state), blocked=True))
         mapped = {one.name: one for one in self.access}.get(service.method)

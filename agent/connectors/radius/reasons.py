@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.reasons import ExplainedReason
+from agent.reasons import LETS_OUT, ExplainedReason
 
 
 class RadiusReason(ExplainedReason):
@@ -34,6 +34,7 @@ class RadiusReason(ExplainedReason):
         "marker-would-not-win",
         "The suspended group's reply would not win over the user's other rows.",
         "Change the rows or priorities that the detail names.",
+        LETS_OUT,
     )
     NO_SUCH_GROUP = (
         "no-such-group",

@@ -89,10 +89,14 @@ class RoutedAccess:
 
     def on_devices(self) -> Mapping[str, RoutedAccess]:
         """Return the access method with each router alone: a suspension rests on the rules of all of them."""
-        return {target: self._alone(target) for target in self._targets()}
+        return {target: self._on({target}) for target in self._targets()}
 
-    def _alone(self, target: str) -> RoutedAccess:
-        routers = {nas: router for nas, router in self._routers.items() if router == target}
+    def without(self, targets: Collection[str]) -> RoutedAccess:
+        """Return the access method with its other routers."""
+        return self._on({*self._targets()} - {*targets})
+
+    def _on(self, targets: Collection[str]) -> RoutedAccess:
+        routers = {nas: router for nas, router in self._routers.items() if router in targets}
         return RoutedAccess(self._inner, self._method, routers, self._hosts, (), self._names)
 
     def example(self) -> Example | None:

@@ -64,10 +64,10 @@ class RoutedWays(WaysAccess):
     ) -> None:
         """Take the access method with its routers' rules; the rest as that does."""
         self._routed, self._method, self._hosts = routed, method, hosts
+        self._targets = tuple(dict.fromkeys(routers.values()))
         kind, most = method.sessions.value, method.garden_most
         ways = {
-            target: hosts[target.partition("/")[0]].ways(target, kind, routed.lists, most)
-            for target in dict.fromkeys(routers.values())
+            target: hosts[target.partition("/")[0]].ways(target, kind, routed.lists, most) for target in self._targets
         }
         super().__init__(routed, HostsWays(ways))
 
@@ -77,6 +77,11 @@ class RoutedWays(WaysAccess):
             target: RoutedWays(alone, self._method, {target: target}, self._hosts)
             for target, alone in self._routed.on_devices().items()
         }
+
+    def without(self, targets: Collection[str]) -> RoutedWays:
+        """Return the access method with its other routers."""
+        others = {target: target for target in self._targets if target not in targets}
+        return RoutedWays(self._routed.without(targets), self._method, others, self._hosts)
 
     def close_ghosts(self, service: Service, seen: Mapping[Address, Seen], silent_h: int) -> AccessPlan | CannotEnforce:
         """Return the access method's steps."""

@@ -179,24 +179,22 @@ class ProfileAccess:
             return NetworkState(None, unknown=copies.detail, sessions=sessions)
         profile = row.get(PROFILE, "")
         refused = self._rejected(service.login, row, seen)
-        access, unknown = (None, "") if refused else self._access_now(row, seen)
+        access, unknown = (None, "") if refused else self._access_now(row)
         tariffs = [tariff for tariff, name in self._method.tariffs.items() if name == profile]
         tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
         reply = {PROFILE: profile} | {name: row[name] for name in ("remote-address", "rate-limit") if row.get(name)}
         listed = self._suspended_lists(seen) if access is Access.SUSPENDED else ()
-        not_held = unknown if self._holds(row) else ""
-        return NetworkState(access, refused, unknown, tariff, sessions, reply, (profile, *listed), not_held=not_held)
+        return NetworkState(access, refused, unknown, tariff, sessions, reply, (profile, *listed))
 
     def _rejected(self, login: str, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> str:  # noqa: ARG002  other kinds look at more
         """Return why a login is rejected that we did not suspend; "": it is not."""
         return f"its {self.menus.what} is disabled" if row.get(DISABLED) == "true" else ""
 
-    def _access_now(self, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> tuple[Access | None, str]:
+    def _access_now(self, row: Mapping[str, str]) -> tuple[Access | None, str]:
         """Return the access by a row that is not disabled, or why that cannot be told."""
         profile = row.get(PROFILE, "")
         if self._holds(row):
-            how = self._effect_of(profile, Access.SUSPENDED, seen, self._given(row, profile, seen))
-            return (None, how.detail) if isinstance(how, CannotEnforce) else (Access.SUSPENDED, "")
+            return Access.SUSPENDED, ""
         if profile not in self._method.tariffs.values():
             return None, f"its profile is {profile or 'none'}, which no tariff is mapped to"
         return Access.ACTIVE, ""

@@ -131,14 +131,13 @@ class DhcpAccess:
             return NetworkState(None, unknown=refusal.detail, sessions=sessions)
         lease = texts_of(value)
         refused = self._rejected(lease)
-        access, unknown = (None, "") if refused else self._access_now(lease, seen)
+        access = None if refused else Access.SUSPENDED if self._holds(lease) else Access.ACTIVE
         rates = {tariff: normalise(RouterKind.RATE_LIMIT, text) for tariff, text in self._method.tariffs.items()}
         tariffs = [tariff for tariff, rate in rates.items() if rate == lease.get(RATE, "")]
         tariff = service.tariff if service.tariff in tariffs else tariffs[0] if len(tariffs) == 1 else ""
         reply = {name: lease[name] for name in ("address", RATE, LISTS) if lease.get(name)}
         lists = tuple(filter(None, lease.get(LISTS, "").split(",")))
-        not_held, not_checked = unknown if self._holds(lease) else "", ("IPv6: no DHCPv6 was read",)
-        return NetworkState(access, refused, unknown, tariff, sessions, reply, lists, not_checked, not_held=not_held)
+        return NetworkState(access, refused, "", tariff, sessions, reply, lists, ("IPv6: no DHCPv6 was read",))
 
     def _rejected(self, lease: Mapping[str, str]) -> str:
         """Return why a lease gives no address that we did not block; "": it gives one."""
@@ -146,12 +145,6 @@ class DhcpAccess:
             return "its lease is disabled"
         ours = not self._list and SUSPENDED in marks_in(lease.get(COMMENT, ""))
         return "its lease has block-access" if lease.get(BLOCK) == "true" and not ours else ""
-
-    def _access_now(self, lease: Mapping[str, str], seen: SeenAll) -> tuple[Access | None, str]:
-        if not self._holds(lease):
-            return Access.ACTIVE, ""
-        how = self._kept_in(lease.get("address", ""), seen)
-        return (None, how.detail) if isinstance(how, CannotEnforce) else (Access.SUSPENDED, "")
 
     def _live(self, mac: str, seen: SeenAll) -> tuple[LiveSession, ...]:
         client = self._bound(mac, seen)

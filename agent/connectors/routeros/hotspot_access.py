@@ -94,11 +94,6 @@ class HotspotAccess(ProfileAccess):
             fields.pop(DISABLED, None)
         return fields
 
-    def _access_now(self, row: Mapping[str, str], seen: Mapping[Address, Seen]) -> tuple[Access | None, str]:
-        if not self._disabled_by_us(row):
-            return super()._access_now(row, seen)
-        return (Access.SUSPENDED, "") if self._logins(seen) else (None, _NO_HOTSPOT)
-
     def _disabled_by_us(self, row: Mapping[str, str]) -> bool:
         """Tell whether a user is disabled and has our mark: staff disable users too, and leave none."""
         return self._disables and self._holds(row) and SUSPENDED in marks_in(row.get(COMMENT, ""))

@@ -50,6 +50,10 @@ class SeveralAccess:
         """Return the access method of each router."""
         return self._parts
 
+    def without(self, targets: Collection[str]) -> SeveralAccess:
+        """Return the access method on its other routers."""
+        return SeveralAccess([part for target, part in self._parts.items() if target not in targets])
+
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         """Return what any of them needs."""
         return [a for part in self._parts.values() for a in part.reads(service, seen)]
@@ -67,9 +71,7 @@ class SeveralAccess:
         if unread or len({(state.access, bool(state.refused), state.tariff) for state in known.values()}) > 1:
             told = [f"{_name(target)}: {_state_text(state)}" for target, state in known.items()]
             why = "; ".join((*told, *(f"{_name(target)} was not read" for target in unread)))
-            loose = "; ".join(f"{_name(t)}: {state.not_held}" for t, state in known.items() if state.not_held)
-            first = replace(first, access=None, refused="", unknown=why, not_held=loose)
-            return replace(first, sessions=sessions, not_checked=not_checked)
+            return replace(first, access=None, refused="", unknown=why, sessions=sessions, not_checked=not_checked)
         if first.access is Access.SUSPENDED and self._elsewhere:
             not_checked += (self._elsewhere,)
         return replace(first, sessions=sessions, not_checked=not_checked)

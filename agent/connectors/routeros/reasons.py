@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.reasons import ExplainedReason
+from agent.reasons import LETS_OUT, ExplainedReason
 
 
 class RouterReason(ExplainedReason):
@@ -19,17 +19,18 @@ class RouterReason(ExplainedReason):
         "Remove the block.",
     )
     BY_RADIUS = "by-radius", "The entry comes from RADIUS.", "Use a RADIUS method for this service."
-    BYPASSED = "bypassed", "An ip-binding lets the client pass without a login.", "Remove the ip-binding."
+    BYPASSED = "bypassed", "An ip-binding lets the client pass without a login.", "Remove the ip-binding.", LETS_OUT
     DYNAMIC_ENTRY = "dynamic-entry", "The address list's entry is dynamic.", "Remove what adds it, or use another list."
     DYNAMIC_LEASE = "dynamic-lease", "The DHCP lease is dynamic.", "Make it static."
     FASTTRACK_BYPASSES_QUEUES = (
         "fasttrack-bypasses-queues",
         "FastTrack takes the traffic past the queues.",
         "Exclude the addresses from FastTrack.",
+        LETS_OUT,
     )
     NO_FIXED_ADDRESS = "no-fixed-address", "The lease has no fixed address.", "Set the lease's address."
-    NO_HOTSPOT = "no-hotspot", "No hotspot server runs on the router.", "Enable the hotspot server."
-    NO_QUEUE = "no-queue", "The service's queue is gone.", "Create it, or ask again."
+    NO_HOTSPOT = "no-hotspot", "No hotspot server runs on the router.", "Enable the hotspot server.", LETS_OUT
+    NO_QUEUE = "no-queue", "The service's queue is gone.", "Create it, or ask again.", LETS_OUT
     SEVERAL_QUEUES = "several-queues", "The service has several queues.", "Remove all but one."
     NOT_A_SUBSCRIBER = (
         "not-a-subscriber",
@@ -56,23 +57,36 @@ class RouterReason(ExplainedReason):
         "proxy-not-held",
         "The hotspot's transparent proxy passes by the list.",
         "Switch the transparent proxy off.",
+        LETS_OUT,
     )
     DYNAMIC_QUEUE = "dynamic-queue", "The service's queue is dynamic.", "Create a static one."
-    DISABLED_QUEUE = "disabled-queue", "The service's queue is disabled.", "Enable it."
-    INVALID_QUEUE = "invalid-queue", "The service's queue is invalid.", "Correct it on the router."
+    DISABLED_QUEUE = "disabled-queue", "The service's queue is disabled.", "Enable it.", LETS_OUT
+    INVALID_QUEUE = "invalid-queue", "The service's queue is invalid.", "Correct it on the router.", LETS_OUT
     QUEUE_IN_PART = (
         "queue-in-part",
         "The service's queue takes only part of the traffic.",
         "Remove the conditions that the detail names.",
+        LETS_OUT,
     )
     QUEUE_PARENT = (
         "queue-parent",
         "The parent of the service's queue may not take all of its traffic.",
         "Read the detail.",
+        LETS_OUT,
     )
-    QUEUE_BEHIND = "queue-behind", "Another queue takes the traffic first.", "Move the service's queue before it."
-    QUEUE_BURST = "queue-burst", "The queue allows bursts above its limit.", "Remove the burst limit."
-    QUEUE_GUARANTEED = "queue-guaranteed", "The queue guarantees more than the limit that is wanted.", "Lower limit-at."
+    QUEUE_BEHIND = (
+        "queue-behind",
+        "Another queue takes the traffic first.",
+        "Move the service's queue before it.",
+        LETS_OUT,
+    )
+    QUEUE_BURST = "queue-burst", "The queue allows bursts above its limit.", "Remove the burst limit.", LETS_OUT
+    QUEUE_GUARANTEED = (
+        "queue-guaranteed",
+        "The queue guarantees more than the limit that is wanted.",
+        "Lower limit-at.",
+        LETS_OUT,
+    )
     WIDER_ENTRY = "wider-entry", "A wider entry of the list covers other addresses too.", "Split the entry."
 
 

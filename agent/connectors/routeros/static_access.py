@@ -118,7 +118,6 @@ class StaticAccess:
             reply={"queue": shaped.text} if shaped.text else {},
             groups=tuple(dict.fromkeys(name for one in mine for name in self._lists.names(one, seen))),
             not_checked=("connections that are open were not looked at",),
-            not_held="" if self._queue.suspends or elsewhere else unknown,
         )
 
     # --- what is done ---

@@ -117,15 +117,14 @@ class StaticLists:
         return list(texts_of(seen[self._listed(one)].value))
 
     def state(self, mine: Collection[Network], seen: SeenAll) -> tuple[Access | None, str]:
-        """Return whether the list keeps the addresses in now, or why that cannot be told; whoever made the entries."""
+        """Return whether the addresses are in the list now, or why that cannot be told; whoever made the entries."""
         inside = [one for one in mine if self._name and self._is_member(one, seen)]
         if not inside:
             return Access.ACTIVE, ""
         if len(inside) < len(mine):
             out = [spelt(one) for one in mine if one not in inside]
             return None, f"{spelt(inside[0])} is in list {self._name}, and {', '.join(out)} is not"
-        kept = self.kept(mine, seen)
-        return (None, kept.detail) if isinstance(kept, CannotEnforce) else (Access.SUSPENDED, "")
+        return Access.SUSPENDED, ""
 
     def _is_member(self, one: Network, seen: SeenAll) -> bool:
         return bool(member(seen[address(self._target, family_of(one).members, self._name)].value, spelt(one)))

@@ -78,6 +78,8 @@ def test_a_suspension_that_a_rule_no_longer_holds_is_a_difference_of_whoever_is_
     assert not lost_hold(ACTIVE, loose)
     assert not lost_hold(SUSPENDED, CUT)
     assert codes(ACTIVE, loose) == []
+    (one,) = found(SUSPENDED, replace(loose, mend="Add a rule."))
+    assert one.known.endswith("the network was changed since. Add a rule.")
     assert cannot_tell(loose)
 
 

@@ -7,8 +7,15 @@ from dataclasses import replace
 
 import pytest
 
-from agent.connectors.base import NetworkState, ReadSession, UnreadableError
-from agent.model import Access, Address, Seen, Service, Target
+from agent.connectors.base import (
+    AccessPlan,
+    CannotEnforce,
+    DeviceMethod,
+    NetworkState,
+    ReadSession,
+    UnreadableError,
+)
+from agent.model import Access, Address, Seen, Service, ServiceState, Target
 from agent.reasons import MethodReason, TargetReason
 from agent.services.network import ROUNDS_MAX, NetworkReader
 from tests.agent.connectors.fake import FakeMethod, FakeSession, World
@@ -44,6 +51,28 @@ class There(FakeMethod):
     def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
         other = Address("fake/r/user/x")
         return [*super().reads(service, seen), *([] if other in seen else [other])]
+
+
+class Loose(There):
+    """Rests on a device that lets its subscribers out; `why`: its refusal of a suspension."""
+
+    def __init__(self, why: CannotEnforce, *, alone: bool = False) -> None:
+        super().__init__("fake/d")
+        self.why, self.alone = why, alone
+
+    def reads(self, service: Service, seen: Mapping[Address, Seen]) -> Collection[Address]:
+        return FakeMethod.reads(self, service, seen) if self.alone else super().reads(service, seen)
+
+    def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
+        assert not self.reads(service, seen), "planned from what was never read"
+        return self.why
+
+    def on_devices(self) -> Mapping[str, DeviceMethod]:
+        raise NotImplementedError
+
+    def without(self, targets: Collection[str]) -> Loose:
+        assert set(targets) == {"fake/r"}
+        return Loose(self.why, alone=True)
 
 
 class Endless(FakeMethod):
@@ -92,6 +121,39 @@ async def test_a_target_that_is_away_stops_only_who_hangs_on_it(world: World) ->
     assert away.reason == "unreachable"
     read = await reader.read(services)
     assert [read.missing(one) for one in services] == ["", "fake/r is dead", "fake/r is dead"]
+
+
+LET_OUT = CannotEnforce(MethodReason.LIST_WITHOUT_RULE, "no rule drops it: enable rule 3")
+
+
+async def test_e13_who_is_suspended_is_judged_by_the_plan_of_a_suspension(world: World) -> None:
+    """Whatever a preview would refuse; and nobody is judged who is active, or whom somebody else rejects."""
+    world.values[world.user("alice")] = {"plan": "20M", "suspended": "yes"}
+    reader = NetworkReader(Dialed(world), {"fake": Loose(LET_OUT)})
+    recorded = replace(BOB, reasons=frozenset({"debt"}))
+    found = await reader.read_states([ALICE, recorded])
+    alice = state_of(found["C-1/home"])
+    assert (alice.access, alice.unknown, alice.not_held) == (None, LET_OUT.detail, LET_OUT.detail)
+    assert (alice.mend, alice.unjudged) == (MethodReason.LIST_WITHOUT_RULE.remedy, "")
+    assert state_of(found["C-2/home"]).access is Access.ACTIVE  # it has full service, and that is all there is to say
+    world.values[world.user("bob")] = {"plan": "20M", "rejected": "disabled by staff"}
+    assert state_of((await reader.read_states([recorded]))["C-2/home"]).not_held == ""
+
+
+async def test_e13_a_refusal_that_says_nothing_of_the_rules_is_not_judged(world: World) -> None:
+    world.values[world.user("alice")] = {"plan": "20M", "suspended": "yes"}
+    other = CannotEnforce(MethodReason.UNMAPPED_TARIFF, "method fake maps nothing to 20M")
+    found = await NetworkReader(Dialed(world), {"fake": Loose(other)}).read_states([ALICE])
+    alice = state_of(found["C-1/home"])
+    assert (alice.access, alice.not_held, alice.unjudged) == (Access.SUSPENDED, "", other.detail)
+
+
+async def test_e13_a_device_that_is_away_is_named_and_the_others_are_judged(world: World) -> None:
+    world.values[world.user("alice")] = {"plan": "20M", "suspended": "yes"}
+    world.dead.add("fake/r")
+    found = await NetworkReader(Dialed(world), {"fake": Loose(LET_OUT)}).read_states([ALICE])
+    alice = state_of(found["C-1/home"])
+    assert (alice.not_held, alice.unjudged) == (LET_OUT.detail, "fake/r is dead")
 
 
 async def test_a_method_that_nobody_configured_is_named(world: World) -> None:

@@ -459,14 +459,17 @@ def test_a_secret_that_staff_disabled_is_refused_whatever_its_profile() -> None:
     [
         ({"secret": {**SECRET, "profile": "vip"}}, "its profile is vip, which no tariff is mapped to"),
         ({"secret": {**SECRET, "copies": "2"}}, "has 2 PPP secrets amina.h"),
-        ({"secret": SUSPENDED, "rules": []}, "suspended"),
-        ({"secret": SUSPENDED, "profiles": {**PROFILES, "suspended": {"name": "suspended"}}}, "no address-list"),
     ],
 )
 def test_what_a_secret_lets_its_subscriber_have_cannot_be_told(seen: dict[str, object], says: str) -> None:
     state = state_of(**seen)
     assert (state.access, state.refused) == (None, "")
     assert says in state.unknown
+
+
+def test_a_suspended_secret_stands_whatever_the_rules_do() -> None:
+    """Whether that keeps anybody in is the plan's to judge."""
+    assert state_of(secret=SUSPENDED, rules=[]).access is Access.SUSPENDED
 
 
 def test_a_list_without_a_rule_says_nothing_of_a_session() -> None:

@@ -404,8 +404,7 @@ def test_a_lease_in_the_list_is_suspended_and_its_client_once_the_router_has_it_
     state = state_of(lease=IN_LIST, listed=HELD)
     assert [one.carries for one in state.sessions] == [Access.SUSPENDED]
     loose = state_of(lease=IN_LIST, listed=HELD, rules=[])
-    assert (loose.access, [one.carries for one in loose.sessions]) == (None, [None])
-    assert "suspended" in loose.unknown
+    assert (loose.access, [one.carries for one in loose.sessions]) == (Access.SUSPENDED, [None])
 
 
 @pytest.mark.parametrize(

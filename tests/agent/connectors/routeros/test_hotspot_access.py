@@ -449,7 +449,6 @@ def test_a_user_that_we_suspended() -> None:
     assert state_of(user=IN_GARDEN).access is Access.SUSPENDED
     state = state_of(DISABLE, user=OFF)
     assert (state.access, state.refused, state.tariff) == (Access.SUSPENDED, "", "Home 20M")
-    assert "no hotspot is on" in state_of(DISABLE, user=OFF, logins=ABSENT).unknown
 
 
 @pytest.mark.parametrize("method", [GARDEN, DISABLE], ids=["profile", "disabled"])

@@ -660,9 +660,6 @@ def test_addresses_in_the_list_are_suspended_whoever_put_them_there() -> None:
     assert (state_of(world).access, state_of(world).groups) == (Access.SUSPENDED, ("suspended",))
     world.entries = {ENTRY: entry(V4, comment="by hand"), ENTRY6: entry(V6, comment="")}
     assert state_of(world).access is Access.SUSPENDED
-    world.rules = []
-    assert state_of(world).access is None
-    assert "IPv4" in state_of(world).unknown
 
 
 def test_one_of_two_addresses_in_the_list_is_neither() -> None:

@@ -26,7 +26,7 @@ from agent.connectors.routeros.ways_out import (
     way_at,
     ways_out,
 )
-from agent.model import ABSENT, Access, Address, Seen, Value
+from agent.model import ABSENT, Address, Seen, Value
 from tests.agent.connectors.routeros.test_access import (
     METHOD,
     NOW_S,
@@ -424,17 +424,17 @@ def test_a_restore_hangs_on_none_of_them() -> None:
 
 
 def test_a_suspension_does_not_hold_while_a_sure_way_out_is_there() -> None:
-    """Somebody switched it on after the preview: neither the proof nor what is read later calls it held."""
+    """Somebody switched it on after the preview: neither the proof nor the plan of today calls it held."""
     method, held = access_method_of(METHOD), {"secret": SUSPENDED, "sessions": ONLINE, "lists": ("suspended",)}
     bridged = {**PROFILES, "suspended": {"name": "suspended", "address-list": "suspended", "bridge": "br-lan"}}
     plan = plan_with({})
     assert isinstance(plan, AccessPlan)
     assert plan.enforce is not None
-    for profiles, expected, access in ((PROFILES, Enforced.YES, Access.SUSPENDED), (bridged, Enforced.NO, None)):
+    for profiles, expected in ((PROFILES, Enforced.YES), (bridged, Enforced.NO)):
         seen = seen_of(**held, profiles=profiles) | closed_ways(NOW_S)  # type: ignore[arg-type]  # as seen_of takes them
         seen[Address(f"{ROUTER}/ppp/began/amina.h")] = Seen({"0x81": str(NOW_S + 9)}, NOW_S)
         assert method.judge(plan.enforce, seen, ()).enforced is expected
-        assert method.network_state(SERVICE, seen).access is access
+        assert isinstance(method.plan(SUSPEND, SERVICE, seen), AccessPlan) is (expected is Enforced.YES)
 
 
 def test_e12_a_verdict_says_that_a_safe_mode_is_open() -> None:
