@@ -87,12 +87,19 @@ class Checkup:
                 found[target] = [Check(target, "answer", CheckResult.FAILS, str(err).removeprefix(f"{target}: "))]
 
     async def sample(self, services: Iterable[Service]) -> Sequence[Check]:
-        """Return, for each access method, whether a suspension of some of its services would hold."""
+        """Return, for each access method, whether a suspension of some of its services would hold.
+
+        Of a method whose services are all suspended, whether it still does.
+        """
         by_method: dict[str, list[Service]] = {}
         for service in services:
-            if service.method in self._methods and not service.reasons:
+            if service.method in self._methods:
                 by_method.setdefault(service.method, []).append(service)
-        return [await self._sample(name, sample(found, SAMPLE)) for name, found in sorted(by_method.items())]
+        found = []
+        for name, every in sorted(by_method.items()):
+            active = [service for service in every if not service.reasons]
+            found.append(await self._sample(name, sample(active or every, SAMPLE)))
+        return found
 
     async def _sample(self, name: str, services: Sequence[Service]) -> Check:
         trials = await try_suspensions(NetworkReader(self._sessions, self._methods), services)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from agent.api.call import CallerRole
 from agent.changes.clock_watch import ClockWatch
 from agent.cli import doctor
 from agent.connectors.base import AccessPlan, CannotEnforce, Check, CheckResult
+from agent.inventory import book
 from agent.model import Address, Seen, Service, ServiceState
 from agent.reasons import MethodReason
 from agent.runtime.errors import HttpError
@@ -80,6 +82,22 @@ async def test_a_suspension_that_would_not_hold_is_said_with_whose(
         assert "1 of 5" in found["detail"]
         assert "C-2/home" in found["detail"]
         assert found["mend"].startswith("ispagent change suspend C-2/home")
+
+
+async def test_a_method_whose_services_are_all_suspended_is_tried_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The router's rule is gone, and nobody is active by whom that could be seen."""
+
+    def plan(*_: object) -> CannotEnforce:
+        return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, "no rule drops it")
+
+    monkeypatch.setattr(FakeMethod, "plan", plan)
+    async with agent_in(tmp_path, World()) as agent:
+        parts = agent.daemon.api.parts
+        every = [replace(s, reasons=frozenset({"debt"})) for s in book.services(parts.store.reader).values()]
+        (found,) = await parts.checkup.sample(every)
+        assert (found.result, "no rule drops it" in found.detail) == (CheckResult.FAILS, True)
 
 
 def test_the_command_prints_what_mends_below_each_fault(
