@@ -318,7 +318,7 @@ class Ask:
         self._judged = set(refs)
         self._acted: set[str] = set()
         self._before: dict[str, Json] = {}
-        self._began = 0.0
+        self._began = self._previewed = 0.0
         self._sessions: dict[str, tuple[OnlineSession, ...]] = {}
         self._at_first: dict[str, LineState] = {}
 
@@ -373,9 +373,9 @@ class Ask:
         except ApiRefusedError as err:
             await self._judge_refusal(err)
             return
-        asked = trio.current_time()
+        self._previewed = trio.current_time()
         await self._sample()
-        self._judge_preview(change, asked)
+        self._judge_preview(change, self._previewed)
         if self._dice.random() < 0.1:
             await self._act()
         approved = trio.current_time()
@@ -478,9 +478,9 @@ class Ask:
         found = self._year.finding(self._number, change, self._asked, ref, claim, truth)
         self._year.report.false.append(found)
 
-    def _harm(self, change: str, ref: str, what: str, states: Sequence[LineState]) -> None:
+    def _harm(self, change: str, ref: str, what: str, states: Sequence[LineState], *words: str) -> None:
         truth = " | ".join(dict.fromkeys(s.text() for s in states))
-        found = self._year.finding(self._number, change, self._asked, ref, what, truth)
+        found = self._year.finding(self._number, change, self._asked, ref, what, truth, words)
         self._year.report.harm.append(found)
 
     async def _judge_refusal(self, err: ApiRefusedError) -> None:
@@ -536,7 +536,7 @@ class Ask:
         if self._kind == "suspend" and last and opened([self._at_first[ref]], last[0]):
             self._harm(change["id"], ref, "a suspension let somebody in who was rejected", last)
         other_speed = self._before[ref]["tariff"] != recorded["tariff"]
-        self._judge_kicks(change, ref, self._wanted(recorded, speed=other_speed))
+        self._judge_kicks(change, ref, self._wanted(recorded, speed=other_speed), speed=other_speed)
 
     def _judge_disconnect(self, change: Json, item: Json, ended: float) -> None:
         ref = item["service"]
@@ -548,23 +548,30 @@ class Ask:
         if left:
             self._false(change["id"], ref, "applied: its sessions were ended", self._states(ref, ended, ended))
 
-    def _judge_kicks(self, change: Json, ref: str, wanted: Wanted) -> None:
-        """A session that began during the ask and already had what is wanted must not be ended by it."""
+    def _judge_kicks(self, change: Json, ref: str, wanted: Wanted, *, speed: bool) -> None:
+        """A session that began during the ask and already had what is wanted must not be ended by it.
+
+        `speed`: what is wanted is another speed. Accounting tells none, so a session that the preview shows may have
+        any, and the preview says that it ends: then only one that began after the preview counts.
+        """
         if self._kind == "disconnect":
             return
         asked = {
-            r.session_id
+            r.session_id: r.at
             for nas in self._year.isp.nas.values()
             for r in nas.received
             if r.at >= self._began and r.outcome == "ack" and r.login in self._year.logins(ref)
         }
-        for state in self._states(ref, self._began, trio.current_time()):
+        since, now = self._previewed if speed else self._began, trio.current_time()
+        for state in self._states(ref, self._began, now):
             for session in state.sessions:
                 fits = wanted.sessions_fit(replace(state, sessions=(session,)))
-                late = session.began > self._began or self._kind == "retry"
+                late = session.began > since or self._kind == "retry"
                 if session.session_id in asked and late and fits:
-                    asked.discard(session.session_id)
-                    self._harm(change["id"], ref, f"session {session.session_id} was ended: it was as wanted", [state])
+                    told = f"{now - session.began:.2f} s ago it began, {now - asked.pop(session.session_id):.2f} s ago"
+                    what = f"session {session.session_id} was ended: it was as wanted"
+                    words = f"{told} it was ended, the preview was made {now - self._previewed:.2f} s ago"
+                    self._harm(change["id"], ref, what, [state], words)
 
 
 async def _forget(made: Awaitable[object]) -> None:

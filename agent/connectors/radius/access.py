@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import (
@@ -44,8 +45,11 @@ from agent.connectors.radius.addresses import (
     DENIED,
     EACH_ANSWERS,
     IN,
+    KNOWN,
     NAS,
     NOT_IN,
+    OUTSIDE,
+    RIGHT_SINCE,
     SAME_AS,
     WRITE,
     RadiusResource,
@@ -69,7 +73,14 @@ from agent.connectors.radius.evaluator import (
     holds,
     may_reject,
 )
-from agent.connectors.radius.garden import addresses_text, goes_on_outside, in_garden, is_outside, outside
+from agent.connectors.radius.garden import (
+    addresses_text,
+    goes_on_outside,
+    in_garden,
+    is_outside,
+    outside,
+    pins_an_address,
+)
 from agent.connectors.radius.network_state import StateReader, rejection_text
 from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import MalformedRowSetError, fields_of, rows_of
@@ -256,7 +267,8 @@ class RadiusAccess:
         if len(own) == 1 and suspends:
             enforce = replace(enforce, expect={**enforce.expect, "own-address": own[0]})
         groups = self._groups_read(after, seen) if suspends else ()
-        drop = self._disconnect(service, wanted.access, sessions)
+        right = self._right(wanted, service, sessions, (today, outcome), before.at_s)
+        drop = self._disconnect(service, wanted.access, sessions, right=right)
         if after == before.value:
             rests_on = (self._user(service.login), *self._groups_read(after, seen))
             ending = AccessPlan((Step(1, self.target, drop),), enforce, display, rests_on)
@@ -768,11 +780,17 @@ class RadiusAccess:
         return self._is_group(key, [self._sql.marker_group])
 
     def _disconnect(
-        self, service: Service, wanted: Access | None, sessions: Mapping[str, Session], what: str = ""
+        self,
+        service: Service,
+        wanted: Access | None,
+        sessions: Mapping[str, Session],
+        what: str = "",
+        right: Mapping[str, str] = MappingProxyType({}),
     ) -> Effect:
         """Return the effect; `sessions` are those of now, shown to people: which end is found when it runs.
 
-        `wanted` is what they are ended for (None: nothing changes), `what` names the effect where that does not.
+        `wanted` is what they are ended for (None: nothing changes), `what` names the effect where that does not, and
+        `right` says which sessions have it already (`ending.has_it`).
         """
         active = wanted is Access.ACTIVE
         ending = self._on_nas(sessions) if active else sessions
@@ -784,6 +802,7 @@ class RadiusAccess:
             (IN if active else NOT_IN): gardens if wanted else "",
             BY_NAME: ",".join(self._places.asked),
             EACH_ANSWERS: "yes" if wanted is None and self._places.asked else "",
+            **right,
         }
         return Effect(
             address=self._sessions(service.login),
@@ -794,6 +813,39 @@ class RadiusAccess:
             proof=ProofKind.GONE,
             within_s=self._method.disconnect_within_s,
         )
+
+    def _right(
+        self,
+        wanted: ServiceState,
+        service: Service,
+        sessions: Mapping[str, Session],
+        outcomes: tuple[Outcome, Outcome],
+        read_at_s: int,
+    ) -> Mapping[str, str]:
+        """Return the arguments of a disconnect that makes an active state real, by which it spares new sessions.
+
+        An address outside of the garden tells an active session from a suspended one where the login's reply pins none.
+        It tells nothing of a tariff: then only a session counts that began after the reply was seen to be right.
+
+        Args:
+            wanted: what the sessions are ended for.
+            service: as it is recorded.
+            sessions: those of now.
+            outcomes: of a login now, and after the change.
+            read_at_s: when the rows were read, unix seconds.
+        """
+        today, after = outcomes
+        if wanted.access is not Access.ACTIVE or not isinstance(after, Accepted):
+            return {}
+        nets = {"garden4": self._method.garden4, "garden6": self._method.garden6}
+        gardens = {name: ",".join(map(str, found)) for name, found in nets.items()}
+        told = wanted.tariff == service.tariff and any(gardens.values()) and not pins_an_address(after)
+        stays = isinstance(today, Accepted) and today.reply == after.reply
+        spared = {OUTSIDE: told, RIGHT_SINCE: stays}
+        if not any(spared.values()):
+            return {}
+        known = [uid for uid, s in sessions.items() if not (stays and told and is_outside(s, gardens))]
+        return {**{name: str(read_at_s) for name, counts in spared.items() if counts}, KNOWN: ",".join(known)}
 
     def _enforcement(
         self, service: Service, wanted: ServiceState, reply: Mapping[str, str], read_at_s: int

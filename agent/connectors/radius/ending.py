@@ -1,8 +1,9 @@
 """Which sessions a disconnect ends, when it is sent and when it is sent again. Pure.
 
-The first attempt ends every session of the login, but one that has what is wanted already. A later one ends what the
-first one set out to end and what began before it: everything else logged in under what was written before, and is the
-change's own result. One that is seen to be wrong is ended whenever it began.
+The first attempt ends every session of the login, but one that has what is wanted already: by its address, or since it
+began when the rows were right. A later one ends what the first one set out to end and what began before it: everything
+else logged in under what was written before, and is the change's own result. One that is seen to be wrong is ended
+whenever it began.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.radius.addresses import IN, NOT_IN, began_s
-from agent.connectors.radius.garden import gardens_of, in_garden
+from agent.connectors.radius.addresses import IN, KNOWN, NOT_IN, OUTSIDE, RIGHT_SINCE, began_s
+from agent.connectors.radius.garden import gardens_of, in_garden, is_outside
 
 if TYPE_CHECKING:
     from agent.model import Effect
@@ -20,9 +21,27 @@ CLOCKS_S: Final = 60
 """How far our clock and the one of accounting may be apart; chosen arbitrarily."""
 
 
-def has_it(effect: Effect, session: Mapping[str, str]) -> bool:
-    """Tell whether a session is seen to have what the disconnect is to bring about: it is in the garden."""
-    return in_garden(session, gardens_of(effect.args.get(NOT_IN, "")))
+def has_it(effect: Effect, unique_id: str, session: Mapping[str, str]) -> bool:
+    """Tell whether a session has what the disconnect is to bring about.
+
+    One in the garden is suspended. After a restore, one that began since the preview and is outside of the garden is
+    active. Where the rows were right before the preview already, one that began since and that it did not show is
+    right too: of a tariff nothing else tells.
+
+    Args:
+        effect: the disconnect.
+        unique_id: of the session.
+        session: its fields, as accounting told them.
+    """
+    if in_garden(session, gardens_of(effect.args.get(NOT_IN, ""))):
+        return True
+    wrong = gardens_of(effect.args.get(IN, ""))
+    if in_garden(session, wrong) or unique_id in effect.args.get(KNOWN, "").split(","):
+        return False
+    began = began_s(session, 0)
+    if OUTSIDE in effect.args and is_outside(session, wrong):
+        return began >= int(effect.args[OUTSIDE]) - CLOCKS_S
+    return RIGHT_SINCE in effect.args and began >= int(effect.args[RIGHT_SINCE])
 
 
 def to_end_again(effect: Effect, session: Mapping[str, str], first_s: int) -> bool:

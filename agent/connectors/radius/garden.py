@@ -55,6 +55,11 @@ def outside(session: Mapping[str, str], gardens: Mapping[str, str], outcome: Acc
     return Outside(tuple(loose), tuple(pinned))
 
 
+def pins_an_address(outcome: Accepted) -> bool:
+    """Tell whether a login's reply gives it an address at every login, suspended or not."""
+    return any(outcome.get(name) for name in _PINNED_BY.values())
+
+
 def goes_on_outside(session: Mapping[str, str], gardens: Mapping[str, str], outcome: Accepted) -> bool:
     """Tell whether a suspended login's session must be ended: there is a garden, and it is not known to be in it.
 

@@ -235,7 +235,7 @@ class RadiusSession:
             where: session
             for where, session in found.items()
             if (where in ended or to_end_again(effect, session_fields(session.value), began_s or 0))
-            and not has_it(effect, session_fields(session.value))
+            and not has_it(effect, self._parse(where)[1], session_fields(session.value))
         }
 
     def _counts(self, effect: Effect, fields: Mapping[str, str], at_s: int) -> bool:

@@ -480,6 +480,32 @@ def test_when_nothing_was_ended_an_older_session_was_late_in_accounting(
     assert recipe().judge(enforcement(), seen, ended).how == how
 
 
+# --- sessions that a restore spares -----------------------------------------------------------------------------------
+
+GARDENED: Value = {"u1": ("login=amina.h", "nas=10.0.0.1", "sid=81c0004f", f"since={NOW_S - 60}", "ip=100.127.3.4")}
+BACK: Value = {"u2": ("login=amina.h", "nas=10.0.0.1", "sid=81c00050", f"since={NOW_S - 1}", "ip=100.64.9.9")}
+
+
+def spared(plan: AccessPlan | CannotEnforce) -> dict[str, str]:
+    assert isinstance(plan, AccessPlan), plan
+    drop = plan.steps[-1].do
+    assert isinstance(drop, Effect)
+    return {name: drop.args.get(name, "") for name in ("outside", "right-since", "known")}
+
+
+def test_a_restore_spares_who_logged_in_since_the_marker_was_removed_by_hand() -> None:
+    both = {**fields(GARDENED), **fields(BACK)}
+    plan = planned(RESTORE, USER, both)  # type: ignore[arg-type]  # dict is invariant in its values
+    now = str(NOW_S)
+    assert spared(plan) == {"outside": now, "right-since": now, "known": "u1"}, "u2 is outside, and under right rows"
+    assert spared(planned(RESTORE, SUSPENDED, both)) == {"outside": now, "right-since": "", "known": "u1,u2"}  # type: ignore[arg-type]  # dict is invariant in its values
+
+
+def test_an_address_that_the_reply_pins_spares_nobody() -> None:
+    pinned = {**fields(SUSPENDED), "reply:Framed-IP-Address": (":= 100.64.9.9",)}
+    assert spared(planned(RESTORE, pinned, ONLINE)) == {"outside": "", "right-since": "", "known": ""}  # type: ignore[arg-type]  # dict is invariant in its values
+
+
 # --- sessions that are not the login's, or out of reach --------------------------------------------------------------
 
 STALE: Value = {"u0": ("login=amina.h", "nas=10.9.9.9", "sid=dead", f"since={NOW_S - 7200}")}
@@ -495,7 +521,13 @@ def test_a_restore_leaves_out_sessions_on_an_unknown_nas_and_says_so() -> None:
     assert (plan.display["nas"], plan.display["sessions"]) == ("bng-2", "1")
     drop = plan.steps[1].do
     assert isinstance(drop, Effect)
-    assert drop.args == {"now": "81c0004f on bng-2", "nas": "configured", "in": GARDEN}
+    assert drop.args == {
+        "now": "81c0004f on bng-2",
+        "nas": "configured",
+        "in": GARDEN,
+        "outside": str(NOW_S),
+        "known": "u1,u0",
+    }
     (again,) = plan.steps[1].on_revert
     assert again.args == {"not-in": GARDEN}, "back to suspended, nobody may be left online"
     alone = planned(RESTORE, SUSPENDED, STALE)

@@ -27,9 +27,9 @@ def effect(**args: str) -> Effect:
     ],
 )
 def test_one_in_the_garden_has_what_a_suspension_wants(session: dict[str, str], has: bool) -> None:
-    assert has_it(effect(not_in=GARDEN), session) is has
-    assert not has_it(effect(), session)
-    assert not has_it(effect(**{"in": GARDEN}), session)
+    assert has_it(effect(not_in=GARDEN), "u1", session) is has
+    assert not has_it(effect(), "u1", session)
+    assert not has_it(effect(**{"in": GARDEN}), "u1", session)
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,34 @@ def test_one_in_the_garden_has_what_a_suspension_wants(session: dict[str, str], 
 )
 def test_what_is_ended_again(session: dict[str, str], args: dict[str, str], ends: bool) -> None:
     assert to_end_again(effect(**args), session, FIRST_S) is ends
+
+
+READ = str(FIRST_S)
+RESTORED = {"in": GARDEN, "outside": READ, "known": "u0"}
+"""A restore whose rows are still to be written."""
+RIGHT = {"in": GARDEN, "right_since": READ, "known": "u0"}
+"""A change of tariff that the rows have already."""
+
+
+@pytest.mark.parametrize(
+    ("unique_id", "session", "args", "has"),
+    [
+        ("u1", {"since": str(FIRST_S + 1), "ip": "100.64.3.4"}, RESTORED, True),
+        ("u1", {"since": str(FIRST_S - CLOCKS_S), "ip": "100.64.3.4"}, RESTORED, True),  # its address tells, too
+        ("u1", {"since": str(FIRST_S - CLOCKS_S - 1), "ip": "100.64.3.4"}, RESTORED, False),  # only late in accounting
+        ("u1", {"ip": "100.64.3.4"}, RESTORED, False),  # nobody says when it began
+        ("u0", {"since": str(FIRST_S + 1), "ip": "100.64.3.4"}, RESTORED, False),  # the preview said that it ends
+        ("u1", {"since": str(FIRST_S + 1), "ip": "100.127.3.4"}, RESTORED, False),  # it is in the garden
+        ("u1", {"since": str(FIRST_S + 1)}, RESTORED, False),  # it may have begun before the write
+        ("u1", {"since": str(FIRST_S), "ip": "100.64.3.4"}, RIGHT, True),
+        ("u1", {"since": str(FIRST_S)}, RIGHT, True),
+        ("u1", {"since": str(FIRST_S - 1), "ip": "100.64.3.4"}, RIGHT, False),  # no address tells a speed
+        ("u1", {"since": str(FIRST_S + 1), "ip": "100.127.3.4"}, RIGHT, False),
+        ("u0", {"since": str(FIRST_S + 1)}, RIGHT, False),
+    ],
+)
+def test_a_session_that_began_since_the_preview_is_spared(
+    unique_id: str, session: dict[str, str], args: dict[str, str], has: bool
+) -> None:
+    named = {name.replace("_", "-"): text for name, text in args.items()}
+    assert has_it(effect(**named), unique_id, session) is has

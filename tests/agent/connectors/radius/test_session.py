@@ -619,6 +619,17 @@ async def test_a_later_attempt_ends_what_the_first_set_out_to_end_and_nothing_ne
         assert right == {}, "all are in the garden already"
 
 
+async def test_a_session_that_began_since_and_has_what_is_wanted_is_not_ended(database: RadiusDatabase) -> None:
+    """bng-2 rebooted after the preview: the row of before is open still, and the new session is a restored one."""
+    now_s = int(time.time())
+    add_session(database, "old", began_s=now_s - 600)
+    restore = replace(DISCONNECT, args={"in": "100.127.0.0/16", "outside": str(now_s), "known": "old"})
+    async with dialled(connector(database)) as session:
+        add_session(database, "new", began_s=now_s + 1)
+        assert list(await session.bind(restore)) == [Address("radius/main/session/old")]
+        assert len(await session.bind(DISCONNECT)) == 2
+
+
 async def test_of_two_sessions_the_refusal_that_says_more_is_told(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     add_session(database, "u2")
