@@ -39,6 +39,8 @@ SLICE: Final = 100
 """Items that are read together; between two slices everything else of the agent has its turn."""
 ROUNDS_MAX: Final = 8
 """Reads of an access method in a row; each may name what the last one made necessary."""
+SOON_S: Final = 10.0
+"""How often an item is judged whose sessions were ended a short while ago: their CPE come back one after the other."""
 DAY_S: Final = 86_400
 _LEFT: Final = (ItemReason.OVERTAKEN, ItemReason.NOT_PROVEN_IN_TIME)
 
@@ -104,22 +106,34 @@ class JudgeAgain:
         Raises:
             StoreFailedError: the journal cannot be written.
         """
+        passed_s = 0.0
         while True:
-            await self._parts.clock.sleep(self._tempo.every_s)
-            done = await self.round()
+            pause_s = min(SOON_S, self._tempo.every_s - passed_s)
+            await self._parts.clock.sleep(pause_s)
+            passed_s += pause_s
+            every = passed_s >= self._tempo.every_s
+            passed_s = 0.0 if every else passed_s
+            done = await self.round(redialling=not every)
             if done.moved or done.unread:
                 _log.info("items were judged again", extra={"count": done.moved})
 
-    async def round(self) -> JudgedItems:
-        """Judge every item that waits once, and tell the later outcomes that are due."""
+    async def round(self, *, redialling: bool = False) -> JudgedItems:
+        """Judge every item that waits once, and tell the later outcomes that are due.
+
+        Args:
+            redialling: judge only items whose sessions were ended less than `every_s` ago, so that they may be back.
+        """
         total = JudgedItems()
         if self._parts.store.query("SELECT 1 FROM meta WHERE key = ?", (commands.HALT,)):
             return total  # the clock jumped: neither ages nor the begin of sessions can be believed
         rows = self._parts.store.query(_WAITING)
         known = {(bytes(r["plan_id"]), r["n"]) for r in rows}
         self._watched = {key: watched for key, watched in self._watched.items() if key in known}
+        since_s = self._parts.clock.wall_s() - self._tempo.every_s
         for start in range(0, len(rows), SLICE):
-            found = await self._judge(list(self._opened(rows[start : start + SLICE])))
+            waiting = [r for r in rows[start : start + SLICE] if not redialling or r["set_s"] > since_s]
+            opened = [later for later in self._opened(waiting) if later.watched.ended or not redialling]
+            found = await self._judge(opened)
             total = JudgedItems(total.judged + found.judged, total.moved + found.moved, total.unread + found.unread)
             await trio.lowlevel.checkpoint()
         await self._tell()

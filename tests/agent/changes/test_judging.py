@@ -330,6 +330,22 @@ async def test_the_loop_goes_on_after_a_restart(tmp_path: Path, world: World, au
     rig.close()
 
 
+async def test_a_session_that_was_ended_is_looked_for_soon(rig: Rig, world: World, autojump_clock: MockClock) -> None:
+    """In an evening of restores the CPE come back after the items' ends; nobody waits minutes to be told."""
+    world.no_redial.add("u1")
+    plan_id = await suspended(rig, "u0", "u1")
+    assert rig.states(plan_id) == [S.SET_AT_NEXT_LOGIN, S.SET_AT_NEXT_LOGIN]
+    async with judging(rig) as again, trio.open_nursery() as nursery:
+        nursery.start_soon(again.run)
+        await trio.sleep(25)
+        world.sessions.update(u0=7, u1=8)
+        await trio.sleep(11)
+        assert rig.states(plan_id) == [S.SET_AT_NEXT_LOGIN, S.APPLIED], "u0 was offline: nobody knows when it dials"
+        await trio.sleep(270)
+        assert rig.states(plan_id) == [S.APPLIED, S.APPLIED]
+        nursery.cancel_scope.cancel()
+
+
 # --- crashes ---
 
 
