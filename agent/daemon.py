@@ -432,7 +432,7 @@ def _importer(config: AgentConfig, ground: Ground, outages: Outages) -> Importer
 
 
 def _terms(config: AgentConfig, digest: str) -> PlanTerms:
-    return PlanTerms(_pacing(config), config.timezone, config.config_sha256, digest)
+    return PlanTerms(_pacing(config), config.timezone, config.config_sha256, digest, config.billing.max_age_s)
 
 
 def _pacing(config: AgentConfig) -> Pacing:

@@ -211,6 +211,7 @@ def risk_class(
     *,
     usual: int | None = None,
     facts_age_s: int | None = None,
+    facts_age_max_s: int = FACTS_AGE_MAX_S,
     facts_empty: bool = False,
     matched_payment: bool = False,
     standing: bool = False,
@@ -229,6 +230,7 @@ def risk_class(
         active_services: how many services are active now.
         usual: items of such a change at most, of late; None: not known. It counts above `LOW_ITEMS_MAX` items only.
         facts_age_s: age of the billing data that it rests on, seconds; None: it rests on none.
+        facts_age_max_s: at what age billing data counts as old, seconds.
         facts_empty: it rests on billing data, and there is none.
         matched_payment: a payment of each subject was matched after its suspension.
         standing: a standing authority is in force that covers it.
@@ -245,7 +247,7 @@ def risk_class(
     own = action is Action.REVERT and own_revert_age_s is not None and own_revert_age_s <= OWN_REVERT_S
     if alone and (own or (action is Action.RESTORE and items <= LOW_ITEMS_MAX)):
         return RiskClass.ALONE
-    if facts_empty or (facts_age_s is not None and facts_age_s > FACTS_AGE_MAX_S):
+    if facts_empty or (facts_age_s is not None and facts_age_s > facts_age_max_s):
         return RiskClass.LARGE
     # An evening's payers: each has paid, so their number makes nothing worse, and office hours nothing better
     if action is Action.RESTORE and matched_payment and LOW_ITEMS_MAX < items <= restore_most:

@@ -64,9 +64,21 @@ def _outputs(arguments: Sequence[str]) -> Iterator[bool]:
         before = argument
 
 
+_UNSAFE: Final = re.compile(
+    "[\x7f-\x9f\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+)
+"""Left as they are by `json.dumps`: controls above ASCII, line ends, and what hides or reorders text."""
+
+
+def json_text(value: object, *, indent: int | None = None) -> str:
+    """Return a value as JSON that is safe on a terminal: readers get the same value, no character acts there."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
 def error_json(code: str, message: str, exit_code: int) -> str:
     """Return an error for programs, in one line: `{"error": {"code": …, "message": …, "exit": …}}`."""
-    return json.dumps({"error": {"code": code, "message": message, "exit": exit_code}}, ensure_ascii=False)
+    return json_text({"error": {"code": code, "message": message, "exit": exit_code}})
 
 
 CODES: Final[Mapping[int, str]] = {1: "failed", 2: "usage", 3: "refused", 4: "mixed"}

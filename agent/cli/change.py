@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import sys
@@ -38,6 +37,7 @@ from trust import render, statements
 from trust.errors import TrustError
 from trust.items import open_items_untrusted
 from trust.statements import Plan
+from trust.terminal import json_text
 
 app = typer.Typer(help="Change services: suspend, restore, set-plan, disconnect, adopt.", no_args_is_help=True)
 
@@ -108,6 +108,9 @@ def show(change: Json, as_json: bool, *, listing: bool) -> None:
     """Print a change: its preview and its result."""
     if as_json:
         print_json(change)
+        return
+    if "plan" not in change:  # somebody whom the configuration does not know sees no plan
+        say(f"{change['id']}: {change['action']}, {change['state']}; [people] does not know you, so you see no preview")
         return
     try:
         envelope = envelopes.decode_untrusted(unb64(change["plan"]))
@@ -332,11 +335,7 @@ def submit(file: Path, as_json: bool, id_: str = "") -> None:
 def ask_signed(file: Signed, as_json: AsJson = False) -> None:
     """Hand in an ask that was signed at a desk (ispcloud changes suspend, cpe-reboot… --out FILE)."""
     body: Json = {"intent": client.b64(read_file(file))}
-    change = call_object("POST", "/v1/changes", body, timeout_s=client.PREVIEW_S)
-    if "plan" in change:
-        show(change, as_json, listing=False)
-    else:  # somebody whom the configuration does not know sees no plan
-        print_json(change)
+    show(call_object("POST", "/v1/changes", body, timeout_s=client.PREVIEW_S), as_json, listing=False)
 
 
 @app.command()
@@ -416,7 +415,7 @@ def follow(id_: str, *, events: bool = False, as_json: bool = False) -> int:
                 event = cast("Json", line)
                 end = event if "end" in event else end
                 if as_json:
-                    print(json.dumps(event, ensure_ascii=False), flush=True)  # one event a line
+                    print(json_text(event), flush=True)  # one event a line
                 elif "end" not in event:
                     _tell(event, progress)
     except NotRunningError as err:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import shutil
 import sys
@@ -16,7 +15,7 @@ import typer
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, MayNotConnectError, NotRunningError
 from trust.render import neutralise
-from trust.terminal import CODES, Column, Output, Terminal, error_json, table, terminal, wants_json
+from trust.terminal import CODES, Column, Output, Terminal, error_json, json_text, table, terminal, wants_json
 
 if TYPE_CHECKING:
     from agent.config import AgentConfig
@@ -38,14 +37,15 @@ def fail(message: str, code: int, reason: str = "") -> NoReturn:
     """Print what is wrong on standard error, as JSON under `--json`, and leave with the exit code.
 
     Args:
-        message: for people.
+        message: for people; it need not be safe to print.
         code: the exit code.
         reason: a reason code; "": that of the exit code.
     """
     if wants_json(sys.argv[1:]):
         print(error_json(reason or CODES.get(code, "failed"), message, code), file=sys.stderr)
     else:
-        print(here(sys.stderr).emphasize(message), file=sys.stderr)
+        safe = "\n".join(neutralise(line) for line in message.split("\n"))
+        print(here(sys.stderr).emphasize(safe), file=sys.stderr)
     raise typer.Exit(code)
 
 
@@ -133,7 +133,7 @@ def refuse(status: int, body: object) -> NoReturn:
     """End the program as an error answer says."""
     error = cast("Mapping[str, Mapping[str, str]]", body)["error"]
     code = REFUSED if status in _REFUSED_STATUSES else USAGE if status in _USAGE_STATUSES else FAILED
-    fail("\n".join(neutralise(line) for line in error["message"].split("\n")), code, error["code"])
+    fail(error["message"], code, error["code"])
 
 
 def call_object(method: str, path: str, body: object = None, timeout_s: float = 30.0) -> Json:
@@ -186,7 +186,7 @@ def print_lines(
 
 def print_json(value: object) -> None:
     """Print a value for programs."""
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    print(json_text(value, indent=2))
 
 
 def read_file(path: Path) -> bytes:

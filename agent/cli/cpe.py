@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Final, cast
@@ -21,7 +20,7 @@ from agent.runtime.errors import ClientError, NotRunningError
 from trust.cpe_settings import BASELINE, RINGS, ROTATE, read_settings
 from trust.errors import MalformedError
 from trust.render import neutralise
-from trust.terminal import Column, Output
+from trust.terminal import Column, Output, json_text
 
 app = typer.Typer(help="CPE (TR-069): what is known of them, and changes on them.", no_args_is_help=True)
 app.add_typer(cpe_profile.app, name="profile")
@@ -214,7 +213,7 @@ def trace(
                 if status >= 400:
                     client.refuse(status, line)
                 last = cast("Json", line)
-                print(json.dumps(last, ensure_ascii=False) if as_json else _traced(last), flush=True)
+                print(json_text(last) if as_json else _traced(last), flush=True)
     except NotRunningError as err:
         fail(f"the agent is not running: {err}", client.FAILED)
     except ClientError as err:

@@ -108,7 +108,7 @@ def find(
         for line in _holder_lines(found):
             print(neutralise(line))
     elif not services:
-        client.fail(f"nothing is known under {neutralise(wanted)}: a shorter part of the name may fit", client.FAILED)
+        client.fail(f"nothing is known under {wanted}: a shorter part of the name may fit", client.FAILED)
     if found["near"]:
         print(f"nothing is called {neutralise(wanted)}; near it:")
     for s in services:

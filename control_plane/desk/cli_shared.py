@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -23,7 +22,7 @@ from trust import envelope as envelopes
 from trust.document import Trust
 from trust.envelope import Envelope
 from trust.keys import SigningKey
-from trust.terminal import Output, Terminal, terminal
+from trust.terminal import Output, Terminal, json_text, terminal
 
 Json = Mapping[str, object] | Sequence[object] | str | int | None
 
@@ -73,7 +72,7 @@ ListOutput = Annotated[
 
 def print_json(value: Json) -> None:
     """Print JSON for programs."""
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    typer.echo(json_text(value, indent=1))
 
 
 def note(text: str) -> None:

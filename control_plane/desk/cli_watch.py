@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
 import time
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from control_plane.desk.witnessing import DeskWitness
 from protos.message_pb2 import Kind
 from trust.keys import SigningKey
 from trust.render import neutralise
+from trust.terminal import json_text
 
 _BACKOFF_S = 1.0
 _BACKOFF_MAX_S = 30.0
@@ -223,7 +223,7 @@ class _Watching:
     def _line(self, text: str, event: FeedEvent | None, *, alarm: bool = False) -> None:
         if self.as_json:
             known = event or FeedEvent("cosigned", "", "", "")
-            typer.echo(json.dumps({**dataclasses.asdict(known), "text": text}, ensure_ascii=False))
+            typer.echo(json_text({**dataclasses.asdict(known), "text": text}))
         elif alarm:
             red(text)
         else:

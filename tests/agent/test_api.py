@@ -105,9 +105,9 @@ class Agent:
         return await self.call("GET", f"/v1/changes/{change['id']}")
 
 
-def config_for(folder: Path) -> AgentConfig:
+def config_for(folder: Path, more: str = "") -> AgentConfig:
     text = f'[agent]\nname = "noc-1"\nstate_dir = "{folder}"\n[people]\n{MARIA} = "maria"\n{OTHER} = "nobody-known"\n'
-    return parse_untrusted(text.encode(), folder / "agent.toml", {})
+    return parse_untrusted((text + more).encode(), folder / "agent.toml", {})
 
 
 @asynccontextmanager
@@ -118,8 +118,10 @@ async def agent_in(
     install: bool = True,
     policy: tuple[PolicyClass, ...] | None = None,
     connector: FakeConnector | None = None,
+    more: str = "",
 ) -> AsyncIterator[Agent]:
-    config = config_for(folder)
+    """One agent and its people. `more`: lines of its configuration."""
+    config = config_for(folder, more)
     create_store_key(config.key_file)
     create_identity(config.state_dir, load_store_key(config.key_file))
     async with daemons.open_files(config, SystemClock()) as files:
@@ -538,6 +540,19 @@ async def test_a_signed_intent_wins_over_the_uid(tmp_path: Path, world: World) -
         forged = envelopes.encode(statements.sign(intent, [SigningKey.generate()]))
         body = {"intent": base64.b64encode(forged).decode()}
         assert (await refused(agent.call("POST", "/v1/changes", body, NOBODY))).status == 403
+
+
+async def test_somebody_whom_the_configuration_does_not_know_asks_at_a_terminal(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.agent.cli_rig import Terminal
+
+    async with agent_in(tmp_path, world) as agent:
+        said = await Terminal(agent, monkeypatch, NOBODY).type("change", "suspend", "C-1")
+        assert (said.code, said.err) == (0, "")
+        (change,) = await agent.call("GET", "/v1/changes")
+        told = "suspend, waiting for approval; [people] does not know you, so you see no preview"
+        assert said.out == f"{change['id']}: {told}\n"
 
 
 async def test_unknown_users_have_so_much_refused_and_are_never_kept_from_a_stop(tmp_path: Path, world: World) -> None:

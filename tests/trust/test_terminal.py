@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from trust.terminal import NO_WRAP, Column, Output, error_json, table, terminal, wants_json
+from trust.terminal import NO_WRAP, Column, Output, error_json, json_text, table, terminal, wants_json
 
 RED, END = "\x1b[1;31m", "\x1b[0m"
 
@@ -69,6 +69,19 @@ def test_the_rest_does_not(text):
 )
 def test_who_asks_for_json_is_seen_before_the_command_line_is_understood(arguments, wanted):
     assert wants_json(arguments) is wanted
+
+
+HOSTILE = "a\x1b[2J\x9b31m\x7f\x85\u202eb\u2028\u200b\ufeff\ud800Ж"
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_is_the_same_value_and_nothing_in_it_acts_on_a_terminal(indent):
+    value = {HOSTILE: [HOSTILE, 1], "x": 'İ \\ "'}
+    text = json_text(value, indent=indent)
+    assert json.loads(text) == value
+    assert "Ж" in text
+    assert [c for c in text if c != "\n" and not c.isprintable()] == []
+    assert [c for c in error_json("failed", HOSTILE, 1) if not c.isprintable()] == []
 
 
 def test_an_error_is_one_line_of_json():

@@ -124,6 +124,8 @@ class PlanTerms:
     timezone: ZoneInfo
     config_sha256: str
     build_sha256: str
+    facts_age_max_s: int
+    """At what age billing data counts as old."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,7 @@ class Previewer:
             scope.active_services,
             usual=self.pacing.usual or None,
             facts_age_s=scope.facts_age_s,
+            facts_age_max_s=self.terms().facts_age_max_s,
             facts_empty=scope.facts_empty,
             alone=request.ask.alone,
             own_revert_age_s=scope.own_revert_age_s,

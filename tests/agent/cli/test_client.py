@@ -30,6 +30,23 @@ def test_a_configuration_that_is_not_there_says_how_to_name_another(
     assert "--config or ISPAGENT_CONFIG" in said
 
 
+@pytest.mark.parametrize("as_json", [False, True])
+def test_nothing_in_an_error_acts_on_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["ispagent", "status", *(["--json"] if as_json else [])])
+    with pytest.raises(typer.Exit):
+        client.fail("a file \x9b31m\x1b[2J\nin \u202etwo lines", client.USAGE)
+    printed = capsys.readouterr().err
+    assert printed.isprintable() or printed.replace("\n", "").isprintable()
+    assert printed.count("\n") == (1 if as_json else 2)
+    with pytest.raises(typer.Exit):
+        client.refuse(403, {"error": {"code": "frozen", "message": "by \x9b\nэxample"}})
+    said = capsys.readouterr().err
+    assert said.replace("\n", "").isprintable()
+    assert said.count("mixed scripts") <= 1, "a message is neutralised once"
+
+
 def as_nobody(code: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run code as another user; modules are found by file descriptors opened before the change of user."""
     setup = (

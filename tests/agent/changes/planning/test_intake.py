@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +190,25 @@ async def test_a_revert_that_rests_on_old_billing_data_is_large(tmp_path: Path, 
         assert (await agent.ask("revert", change=restored[1]["id"]))["class"] == "low"
 
 
+@pytest.mark.parametrize(("max_age_s", "risk"), [(7200, "low"), (60, "large")])
+async def test_the_age_at_which_billing_data_is_old_is_configured(
+    tmp_path: Path, world: World, max_age_s: int, risk: str
+) -> None:
+    async with agent_in(tmp_path, world, more=f"[billing]\nmax_age_s = {max_age_s}\n") as agent:
+        intake = agent.daemon.api.parts.intake
+        soon = replace(intake, clock=Later(by_s=600))
+        agent.daemon.api.parts = replace(agent.daemon.api.parts, intake=soon)
+        assert (await agent.ask("suspend", "C-1"))["class"] == risk
+
+
+@dataclass(frozen=True)
 class Later(SystemClock):
-    """A clock that is three hours ahead."""
+    """A clock that is ahead, by three hours unless told."""
+
+    by_s: float = 3 * 3600
 
     def wall_s(self) -> float:
-        return super().wall_s() + 3 * 3600
+        return super().wall_s() + self.by_s
 
 
 # --- in doubt nobody is cut off ---
