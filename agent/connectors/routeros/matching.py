@@ -34,6 +34,8 @@ DYNAMIC: Final = "<"
 """How the names of interfaces begin that are made at a login: `<pppoe-amina.h>`."""
 WIDE: Final = "dst-address-list-wide"
 """A property that whoever reads the rules adds: `true` where the list of `dst-address-list` `is_wide`."""
+HELD: Final = "dst-address-list-held"
+"""Another one, where that list is not: how many addresses of the internet it holds, of IPv4 and of IPv6, `256 0`."""
 PLACE_MAX: Final = {4: 2 ** (32 - 8), 6: 2 ** (128 - 32)}
 """Addresses that a pay page's network or list has at most: 10.0.0.0/8, a provider's /32; chosen arbitrarily."""
 _INSIDE: Final = tuple(
@@ -49,6 +51,7 @@ _HOLDS_IPV4: Final = tuple(
     network for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16") for network in networks(text)
 )
 """Networks of IPv6 by which much of IPv4 is reached: NAT64 (RFC 6052, RFC 8215), Teredo and 6to4."""
+_ALL_OF_IT: Final = 2**128
 _PORT_DIGITS: Final = 5
 SILENT: Final = frozenset(
     {
@@ -68,6 +71,7 @@ SILENT: Final = frozenset(
         "bytes",
         "packets",
         WIDE,
+        HELD,
     }
 )
 """Properties of a rule that do not say what it matches."""
@@ -157,7 +161,8 @@ class Ruleset:
     `filter`, `raw`: all rules in their order, each with its properties as RouterOS prints them. `interface_lists`: the
     interfaces of each. `members`: entries of address lists, entry -> `dynamic` or `static`, of those that were read.
     `ways_out`: the interfaces of the default routes. `tracking`: the settings of connection tracking. `filled`: the
-    address lists that rules of other tables (mangle, nat) add to as packets come.
+    address lists that rules of other tables (mangle, nat) add to as packets come. `tunnels`: the networks at the other
+    ends of IPsec policies.
     """
 
     filter: Sequence[Rule]
@@ -167,6 +172,7 @@ class Ruleset:
     ways_out: frozenset[str] | None = None
     tracking: Mapping[str, str] | None = None
     filled: frozenset[str] = frozenset()
+    tunnels: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,14 +212,20 @@ def is_wide(entries: Iterable[str]) -> bool:
     A name counts for nothing: RouterOS lists the addresses that it found for it. Nor do addresses that the
     internet does not route.
     """
+    held = held_by(entries)
+    return any(held[version] > most for version, most in PLACE_MAX.items())
+
+
+def held_by(entries: Iterable[str]) -> dict[int, int]:
+    """Return how many addresses of the internet an address list holds, by IP version; those of IPv4 within IPv6 too."""
     held = {4: 0, 6: 0}
     for text in entries:
         for network in networks(text):
             if any(network.overlaps(whole) for whole in _HOLDS_IPV4 if whole.version == network.version):
-                return True
-            if not any(within(network, inside) for inside in _INSIDE):
+                held[6] += _ALL_OF_IT
+            elif not any(within(network, inside) for inside in _INSIDE):
                 held[network.version] += network.num_addresses
-    return any(held[version] > most for version, most in PLACE_MAX.items())
+    return held
 
 
 class Matcher:
@@ -408,16 +420,34 @@ class Matcher:
         if is_wide(entries):
             return True
         if self._adds_up is None:
-            self._adds_up = is_wide({text for rule in self._rules for text in self._places(rule)})
+            self._adds_up = self._is_much()
         return self._adds_up
 
-    def _places(self, rule: Rule) -> list[str]:
-        """Return the networks that a rule lets the subscriber reach, perhaps; lists are judged one by one."""
-        text = rule.get("dst-address", "")
+    def _is_much(self) -> bool:
+        """Tell whether all the places together are much of the internet that rules let the subscriber reach, perhaps.
+
+        Of a list whose entries were not read, as many addresses count as it holds.
+        """
+        places, sizes = set[str](), dict[str, str]()
+        for rule in self._rules:
+            places |= {part for text in self._reached(rule, "dst-address") for part in text.split(",")}
+            for name in self._reached(rule, "dst-address-list"):
+                entries = self._ruleset.members.get(name)
+                places |= set(entries or ())
+                sizes |= {name: rule.get(HELD, "")} if entries is None else {}
+        held = held_by(places)
+        for size in filter(None, sizes.values()):
+            for version, many in zip((4, 6), size.split(" "), strict=False):
+                held[version] += int(many) if many.isdecimal() else _ALL_OF_IT
+        return any(held[version] > most for version, most in PLACE_MAX.items())
+
+    def _reached(self, rule: Rule, name: str) -> list[str]:
+        """Return the destination that a rule lets the subscriber reach, perhaps, by the property of that name."""
+        text = rule.get(name, "")
         lets = (rule.get("action") in _DROPS) == text.startswith("!")
         if not text or not lets or not is_on(rule) or self._is_of_others(rule):
             return []
-        return text.removeprefix("!").split(",")
+        return [text.removeprefix("!")]
 
     def _is_of_others(self, rule: Rule) -> bool:
         """Tell whether a rule's source is surely not the subscriber."""
@@ -446,8 +476,25 @@ class Matcher:
         return bool(held) and "!" not in name and held <= set(self._ways)
 
     def _ipsec(self, text: str, _: Rule) -> _Part:
-        # what is in a tunnel of the router's goes to that tunnel's other end, and comes from there
-        return _Part(None, sure=Sure.NONE) if text.endswith(",ipsec") else _SOME
+        """Judge by the networks at the other ends of the router's tunnels: what goes in by one goes to them.
+
+        So nothing that goes to the internet does, unless they are much of it; and nothing of the subscriber's comes out
+        of one whose session is none, or whose addresses are not there.
+        """
+        way, kind = text.partition(",")[::2]
+        part = _Part(None, sure=self._by_tunnel(way)) if kind in ("ipsec", "none") else _SOME
+        return self._turned(part) if kind == "none" else part
+
+    def _by_tunnel(self, way: str) -> Sure:
+        tunnels = self._ruleset.tunnels
+        if way not in ("in", "out") or tunnels is None:
+            return Sure.SOME
+        if way == "out":
+            return Sure.SOME if is_wide(tunnels) else Sure.NONE
+        if not tunnels or self._confined.interface == PPP:
+            return Sure.NONE
+        mine = self._all[Axis.SOURCE] if self._known else ()
+        return Sure.NONE if mine and not both(mine, _sources(tunnels)) else Sure.SOME
 
 
 def _is_number(text: str) -> bool:

@@ -24,7 +24,7 @@ from agent.connectors.routeros.live_sessions import (
     by_owner,
     names,
 )
-from agent.connectors.routeros.matching import FILLS, WIDE, Ruleset, is_wide
+from agent.connectors.routeros.matching import FILLS, HELD, WIDE, Ruleset, held_by, is_wide
 from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
 from agent.connectors.routeros.rulesets import ruleset_value
 from agent.connectors.routeros.values import RouterKind, normalise
@@ -338,10 +338,9 @@ class Readers:
         raw = _plain(await menu.rows(path.replace("/filter", "/raw"), ()))
         lists, gardens = source_lists((*rules, *raw)), garden_lists((*rules, *raw))
         entries = await self._entries_of(path, api, version, sorted(lists | gardens))
-        wide = {name for name in gardens if is_wide(entries[name])}
+        sizes = {name: _size(entries[name]) for name in gardens}
         for row in (*rules, *raw):
-            if row.get("dst-address-list", "").removeprefix("!") in wide:
-                row[WIDE] = "true"
+            row.update(sizes.get(row.get("dst-address-list", "").removeprefix("!"), {}))
         used = {name for row in (*rules, *raw) for name, text in row.items() if text}
         tracking = _plain(await menu.rows("/ip/firewall/connection/tracking", _TRACKING))
         ruleset = Ruleset(
@@ -353,6 +352,7 @@ class Readers:
             ways_out=await interfaces.ways_out(menu, path) if used & interfaces.OUT else None,
             tracking=tracking[0] if tracking else None,
             filled=await _filled(menu, path) if lists | gardens else frozenset(),
+            tunnels=await _tunnels(menu) if "ipsec-policy" in used else None,
         )
         return {ALL: ruleset_value(ruleset)}
 
@@ -453,6 +453,25 @@ class _Menus:
         answer = await self._api.call(f"{path}/print", "=count-only=", *query, timeout_s=self._timeout_s)
         told = answer.done.get("ret", "")
         return int(told) if told.isdecimal() else len(answer.rows)
+
+
+def _size(entries: Collection[str]) -> dict[str, str]:
+    """Return what is told of a list that is a destination, as a property of the rule that names it."""
+    if is_wide(entries):
+        return {WIDE: "true"}
+    held = held_by(entries)
+    return {HELD: f"{held[4]} {held[6]}"} if any(held.values()) else {}
+
+
+async def _tunnels(menu: _Menus) -> frozenset[str]:
+    """Return the networks at the other ends of IPsec policies. A template is none: what is made of it is listed too."""
+    rows = await menu.rows("/ip/ipsec/policy", ("dst-address", "disabled", "template", "action"))
+    return frozenset(
+        row.get("dst-address", "")
+        for row in rows
+        if not {"true", "yes"} & {row.get("disabled"), row.get("template")}
+        and row.get("action", "encrypt") == "encrypt"
+    )
 
 
 async def _filled(menu: _Menus, path: str) -> frozenset[str]:

@@ -4,8 +4,8 @@ Its rows: the filter rules first, by their numbers from 1; then by key what was 
 
 * `raw N`: the raw rules; `interfaces LIST`: a list's interfaces; `members LIST`: an address list's entries, with
   `dynamic` or `static`; `ways`: the interfaces of the default routes; `tracking`: the settings of connection tracking;
-  `filled`: the address lists that mangle and nat rules add to.
-* `read`: which of `raw`, `interfaces` and `ways` were read, since one without rows has no key here.
+  `filled`: the address lists that mangle and nat rules add to; `tunnels`: the other ends of IPsec policies.
+* `read`: which of `raw`, `interfaces`, `ways` and `tunnels` were read, since one without rows has no key here.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ _KNOWN_MAX: Final = 64
 _VERDICTS_MAX: Final = 512
 """Verdicts that are kept of one value; chosen arbitrarily."""
 _RAW, _INTERFACES, _MEMBERS, _WAYS, _TRACKING, _FILLED = "raw", "interfaces", "members", "ways", "tracking", "filled"
+_TUNNELS: Final = "tunnels"
 
 
 def ruleset_value(ruleset: Ruleset) -> Value:
@@ -50,6 +51,7 @@ def ruleset_of(value: Value) -> Ruleset:
         ways_out=frozenset(rows.get(_WAYS, {}).values()) if _WAYS in read else None,
         tracking=rows.get(_TRACKING),
         filled=frozenset(rows.get(_FILLED, {}).values()),
+        tunnels=frozenset(rows.get(_TUNNELS, {}).values()) if _TUNNELS in read else None,
     )
 
 
@@ -129,7 +131,14 @@ def _rows(ruleset: Ruleset) -> Iterator[tuple[str, Mapping[str, str]]]:
         yield _TRACKING, ruleset.tracking
     if ruleset.filled:
         yield _FILLED, _listed(ruleset.filled)
-    found = {_RAW: ruleset.raw, _INTERFACES: ruleset.interface_lists, _WAYS: ruleset.ways_out}
+    if ruleset.tunnels:
+        yield _TUNNELS, _listed(ruleset.tunnels)
+    found = {
+        _RAW: ruleset.raw,
+        _INTERFACES: ruleset.interface_lists,
+        _WAYS: ruleset.ways_out,
+        _TUNNELS: ruleset.tunnels,
+    }
     read = {what: "yes" for what, value in found.items() if value is not None}
     if read:
         yield _READ, read

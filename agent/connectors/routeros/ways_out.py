@@ -359,6 +359,8 @@ def _walled_garden(printed: _WayRows, suspended: Suspended, seen: SeenAll) -> li
             webs.append(host or "any host")
         else:
             wide.append(f"walled-garden entry {number} allows every web host")
+    if addresses > suspended.garden_most:
+        wide.append(f"the walled-garden ip entries accept {addresses:,} addresses together")
     mend = "remove the entry, or name the pay page's own addresses in it"
     found = [WayOut(f"{text}: nobody needs a login for that", True, mend) for text in wide]
     if addresses > GARDEN_NAMED:
@@ -463,6 +465,7 @@ class RulesSeen:
 def _rules(suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> list[WayOut]:
     """Return the ways that the rules leave open: gardens, DNS, ping."""
     found: list[WayOut] = []
+    held: dict[str, int] = {}
     for resource, family in ((RouterResource.FILTER, ""), (RouterResource.FILTER6, "IPv6 ")):
         where = address(suspended.target, resource, ALL)
         if where not in seen or not suspended.filtered:
@@ -470,12 +473,17 @@ def _rules(suspended: Suspended, seen: SeenAll, rules: RulesSeen) -> list[WayOut
         value = seen[where].value
         for number, rule in _accepts(rules.of(value).filter, suspended.lists):
             found += _garden(f"{family}rule {number}", rule, suspended, seen)
+            place = rule.get("dst-address-list") or rule.get("dst-address", "")
+            held |= {place: _held(rule, suspended, seen) or 0}
         if suspended.lists:
             interface = PPP if suspended.kind is SubscriberKind.PPP else ""
             passed = rules.passing(value, Confined(frozenset(suspended.lists), interface=interface))
             found += [_anywhere(what, f"{family}{place}") for what, place in passed.items()]
         else:
             found.append(_not_checked(f"whether {family}DNS and ping to anywhere are dropped for its pool"))
+    if (many := sum(held.values())) > suspended.garden_most >= max(held.values()):
+        mend = "name the pay page's own addresses in them"
+        found.append(WayOut(f"gardens hold {many:,} addresses together ({', '.join(sorted(held))})", True, mend))
     return list(dict.fromkeys(found))
 
 

@@ -73,7 +73,13 @@ class Design:
         """The rules with all that they refer to."""
         members = {name: dict.fromkeys(entries, "static") for name, entries in LISTS.items()}
         return Ruleset(
-            _rules(self.rules, "forward"), _rules(self.raw, "prerouting"), INTERFACES, members, self.ways, self.tracking
+            _rules(self.rules, "forward"),
+            _rules(self.raw, "prerouting"),
+            INTERFACES,
+            members,
+            self.ways,
+            self.tracking,
+            tunnels=frozenset(("198.51.100.64/26",)),
         )
 
 

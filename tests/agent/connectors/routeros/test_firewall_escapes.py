@@ -8,7 +8,7 @@ import pytest
 
 from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in
 from agent.connectors.routeros.interfaces import lists
-from agent.connectors.routeros.matching import PPP, Confined, Ruleset
+from agent.connectors.routeros.matching import HELD, PPP, Confined, Ruleset
 from agent.connectors.routeros.rulesets import ruleset_of, ruleset_value
 
 Row = Mapping[str, str]
@@ -48,6 +48,74 @@ def test_places_that_are_the_internet_together_are_no_places() -> None:
     assert isinstance(keeps_in(Ruleset([pieces[7], DROP]), LISTED), KeptIn)
     others = [{**one, "src-address": "192.0.2.1"} for one in pieces]
     assert isinstance(keeps_in(Ruleset([*others, DROP]), LISTED), KeptIn)
+
+
+def halves(*, read: bool) -> tuple[list[Row], dict[str, dict[str, str]]]:
+    """Return accepts to lists that hold a fourth of the limit each, and two more that hold it together."""
+    names = [f"part{n}" for n in range(5)]
+    rules = [rule("accept", dst_address_list=name) for name in names]
+    if not read:
+        rules = [{**one, HELD: f"{2**22} 0"} for one in rules]
+    return rules, {name: {f"{n + 11}.0.0.0/10": "static"} for n, name in enumerate(names)} if read else {}
+
+
+@pytest.mark.parametrize("read", [True, False], ids=["entries", "sizes"])
+def test_lists_that_are_the_internet_together_are_no_places(read: bool) -> None:
+    """Each alone is below the limit; whoever reads the rules tells the size of a list that is a destination only."""
+    rules, members = halves(read=read)
+    assert isinstance(keeps_in(Ruleset([*rules[:4], DROP], members=members), LISTED), KeptIn)
+    assert isinstance(keeps_in(Ruleset([*rules, DROP], members=members), LISTED), LetOut)
+    again = [*rules[:4], rules[0], DROP]  # the same list twice is no more
+    assert isinstance(keeps_in(Ruleset(again, members=members), LISTED), KeptIn)
+    beside = [*rules[:4], rule("accept", dst_address="203.0.113.0/24"), DROP]
+    assert isinstance(keeps_in(Ruleset(beside, members=members), LISTED), LetOut)
+    others = [{**one, "src-address": "192.0.2.1"} for one in rules]
+    assert isinstance(keeps_in(Ruleset([*others, DROP], members=members), LISTED), KeptIn)
+    but = [rule("drop", src_address_list="suspended", dst_address_list=f"!{one['dst-address-list']}") for one in rules]
+    with_size = [one | ({} if read else {HELD: f"{2**22} 0"}) for one in but]
+    assert isinstance(keeps_in(Ruleset(with_size, members=members), LISTED), LetOut)
+
+
+TUNNELS = {"none": (), "an office": ("10.77.0.0/16",), "all of it": ("0.0.0.0/0",), "not read": None}
+
+
+@pytest.mark.parametrize(
+    ("matcher", "kept"),
+    [
+        ("out,ipsec", {"none", "an office"}),
+        ("in,ipsec", {"none", "an office", "all of it"}),
+        ("out,none", set()),
+        ("in,none", set()),
+    ],
+)
+def test_an_accept_for_ipsec_is_passed_over_where_no_tunnel_leads_to_the_internet(matcher: str, kept: set[str]) -> None:
+    for name, places in TUNNELS.items():
+        tunnels = None if places is None else frozenset(places)
+        rules = [rule("accept", ipsec_policy=matcher), DROP]
+        found = keeps_in(Ruleset(rules, tunnels=tunnels), LISTED)
+        assert isinstance(found, KeptIn) is (name in kept), (name, found)
+
+
+def test_a_drop_of_all_but_ipsec_is_a_drop_where_no_tunnel_leads_to_the_internet() -> None:
+    for way in ("out", "in"):
+        only = [rule("drop", src_address_list="suspended", ipsec_policy=f"{way},none")]
+        assert isinstance(keeps_in(Ruleset(only, tunnels=frozenset(("10.77.0.0/16",))), LISTED), KeptIn)
+        assert isinstance(keeps_in(Ruleset(only), LISTED), LetOut)
+    out = [rule("drop", src_address_list="suspended", ipsec_policy="out,none")]
+    assert isinstance(keeps_in(Ruleset(out, tunnels=frozenset(("0.0.0.0/0",))), LISTED), LetOut)
+
+
+def test_who_may_come_in_by_a_tunnel_is_let_out_by_an_accept_for_ipsec() -> None:
+    """A subscriber without a session may be behind the other end."""
+    rules = [rule("accept", ipsec_policy="in,ipsec"), DROP]
+    behind, beside = (frozenset((place,)) for place in ("10.255.0.0/16", "10.77.0.0/16"))
+    fixed = Confined(LISTED.lists, LISTED.addresses)
+    assert isinstance(keeps_in(Ruleset(rules, tunnels=behind), fixed), LetOut)
+    assert isinstance(keeps_in(Ruleset(rules, tunnels=beside), fixed), KeptIn)
+    assert isinstance(
+        keeps_in(Ruleset(rules, tunnels=beside), Confined(LISTED.lists)), LetOut
+    )  # where it is, who knows
+    assert isinstance(keeps_in(Ruleset(rules, tunnels=behind), LISTED), KeptIn)  # a session comes in by its own
 
 
 @pytest.mark.parametrize("place", ["64:ff9b::/96", "64:ff9b:1::/48", "64:ff9b::808:0/112", "2001::/32"])

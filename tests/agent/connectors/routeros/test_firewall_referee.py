@@ -41,6 +41,7 @@ def ruleset(rules: Sequence[Rule], raw: Sequence[Rule]) -> Ruleset:
         members={name: dict.fromkeys(entries, "static") for name, entries in LISTED.items()},
         ways_out=frozenset(WAYS),
         tracking={"enabled": "auto", "loose-tcp-tracking": "true"},
+        tunnels=frozenset(),
     )
 
 
@@ -79,7 +80,7 @@ MATCHERS: Final = {
     "dst-address-list": either("garden", "wide", "suspended"),
     "dst-address-type": either("local", "unicast"),
     "connection-nat-state": either("dstnat"),
-    "ipsec-policy": st.sampled_from(["in,ipsec", "out,ipsec", "in,none"]),
+    "ipsec-policy": st.sampled_from(["in,ipsec", "out,ipsec", "in,none", "out,none"]),
     "out-interface": either("ether1", "ether2", "ether5"),
     "out-interface-list": either("WAN", "LAN", "MIXED"),
     **dict.fromkeys(UNSURE[:2], st.just("5")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.connectors.routeros import rulesets
@@ -34,8 +36,9 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Judge:
 
 def test_a_value_and_back() -> None:
     whole = Ruleset((DROP,), (ONE,), {"WAN": frozenset(("ether1",))}, {"suspended": {"100.64.0.9": "static"}})
-    found = ruleset_of(ruleset_value(whole))
-    assert found == whole
+    for tunnels in (None, frozenset[str](), frozenset(("10.7.0.0/16",))):
+        one = replace(whole, tunnels=tunnels)
+        assert ruleset_of(ruleset_value(one)) == one
     assert ruleset_of(ruleset_value(Ruleset((DROP,)))).raw is None
 
 

@@ -111,6 +111,43 @@ async def test_e4_and_e5_a_garden_of_cdns_and_dns_to_anywhere() -> None:
         assert "garden list pay" in refusal(await planned())
 
 
+async def test_e4_gardens_count_together() -> None:
+    """As rules see them, and as the configured size of a garden has it."""
+    router = ppp_router()
+    drop = router.rows(FILTER)[0][".id"]
+    for n in range(5):
+        router.add(FILTER, chain="forward", action="accept", dst_address_list=f"part{n}", place_before=drop)
+        router.add(LIST, list=f"part{n}", address=f"{11 + n}.0.0.0/10")
+    async with plans(router, PPP, "amina") as planned:
+        found = await planned()
+        assert isinstance(found, CannotEnforce)
+        assert found.reason == "list-without-rule"
+        router.set(LIST, router.rows(LIST)[4][".id"], address="10.9.9.9")
+        assert "open: garden list part0 holds 4,194,304 addresses (rule 0)" in opens(await planned())
+    small = PppMethod("ppp", ROUTER, "suspended", {TARIFF: "home20"}, garden_most=5_000_000)
+    async with plans(router, small, "amina") as planned:
+        assert "gardens hold 16,777,216 addresses together" in refusal(await planned())
+
+
+async def test_an_ipsec_policy_to_everywhere_is_where_an_accept_for_ipsec_leads() -> None:
+    router = ppp_router()
+    first = router.rows(FILTER)[0][".id"]
+    router.add(FILTER, chain="forward", action="accept", ipsec_policy="out,ipsec", place_before=first)
+    policy = "/ip/ipsec/policy"
+    router.add("/ip/ipsec/peer", name="office", address="203.0.113.7/32")
+    ends = {"src_address": "10.0.0.0/16", "peer": "office", "tunnel": "yes"}
+    router.add(policy, **{**ends, "dst_address": "0.0.0.0/0", "template": "yes"})  # as every router has one
+    office = router.add(policy, dst_address="10.77.0.0/16", **ends)
+    async with plans(router, PPP, "amina") as planned:
+        assert isinstance(await planned(), AccessPlan)
+        router.set(policy, office, dst_address="0.0.0.0/0")
+        found = await planned()
+        assert isinstance(found, CannotEnforce)
+        assert "rule 0 (action=accept ipsec-policy=out,ipsec)" in found.detail
+        router.set(policy, office, disabled="yes")
+        assert isinstance(await planned(), AccessPlan)
+
+
 async def test_e6_a_disabled_hotspot_user_gets_out_by_a_wide_walled_garden() -> None:
     router = make_router()
     router.add("/ip/pool", name="hs", ranges="10.5.50.2-10.5.50.250")
