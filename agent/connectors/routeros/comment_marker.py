@@ -1,9 +1,10 @@
 """Our mark in a row's comment: that we made it, or hold it. It is appended, and what people wrote stays as it was.
 
-A comment holds an address, a phone number, or another tool's tag, so nothing of it is ever replaced. `unmark` gives
-back what `mark` was given, to the letter, whatever that was: a mark of another, one of ours, blanks at the end. A mark
-is no proof of anything, since anybody may write one: what we own is what our own records say, and the mark is there
-for the people who look at the router. `marked` sets it in a row, as every access method does during a suspension.
+A comment holds an address, a phone number, or another tool's tag, so nothing of it is ever replaced. A mark is set
+once, and taken away as often as it is there: a colleague's edit may have doubled it, or left one behind. Of a comment
+that had no such mark `unmark` gives back what `mark` was given, to the letter: marks of others, blanks at the end. A
+mark is no proof of anything, since anybody may write one: what we own is what our own records say, and the mark is
+there for the people who look at the router. `marked` sets it in a row, as every access method does during a suspension.
 
     comment      = [ text ] *( " " mark )
     mark         = "isp:" what
@@ -56,7 +57,7 @@ class CommentTooLongError(MarkError):
 
 
 def mark(comment: str, what: str) -> str:
-    """Return the comment with a mark appended, also where it has that mark already: ask `marks_in` first.
+    """Return the comment with a mark appended; unchanged where it has that mark already.
 
     Args:
         comment: the row's comment, as RouterOS has it; the empty text for none.
@@ -66,7 +67,10 @@ def mark(comment: str, what: str) -> str:
         MalformedMarkError: `what` is something else.
         CommentTooLongError: with the mark it would be over 4096 bytes of UTF-8.
     """
-    marked = f"{comment} {_text(what)}" if comment else _text(what)
+    text = _text(what)
+    if what in marks_in(comment):
+        return comment
+    marked = f"{comment} {text}" if comment else text
     # Bytes of a router's comment that are no UTF-8 are lone surrogates here: they count as three bytes, not as one.
     size = len(marked.encode("utf-8", "surrogatepass"))
     if size > COMMENT_MAX_BYTES:
@@ -75,22 +79,21 @@ def mark(comment: str, what: str) -> str:
 
 
 def unmark(comment: str, what: str) -> str:
-    """Return the comment without its last mark `what`, as it was before `mark`; unchanged when it has none.
+    """Return the comment without any mark `what`, as it was before `mark`; unchanged when it has none.
 
-    Somebody may have written on behind the mark: that stays, and only the mark goes, with one blank beside it.
+    Somebody may have written on behind a mark: that stays, and only the mark goes, with one blank beside it.
 
     Raises:
         MalformedMarkError: `what` has other than letters, digits and `_`, or is too long.
     """
     text = _text(what)
-    places = [found.start() for found in _MARKS.finditer(comment) if found.group() == text]
-    if not places:
-        return comment
-    before, after = comment[: places[-1]], comment[places[-1] + len(text) :]
-    if before.endswith(" "):
-        return before[:-1] + after
-    # At the start, where it was set on an empty comment, or behind a line break that somebody typed.
-    return before + after.removeprefix(" ")
+    while places := [found.start() for found in _MARKS.finditer(comment) if found.group() == text]:
+        before, after = comment[: places[-1]], comment[places[-1] + len(text) :]
+        if before.endswith(" "):
+            comment = before[:-1] + after
+        else:  # at the start, where it was set on an empty comment, or behind a line break that somebody typed
+            comment = before + after.removeprefix(" ")
+    return comment
 
 
 def marks_in(comment: str) -> tuple[str, ...]:

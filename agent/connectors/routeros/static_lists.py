@@ -238,6 +238,6 @@ def _is_on(entry: Mapping[str, str]) -> bool:
 def _left(entry: Mapping[str, Field]) -> Mapping[str, Field] | Absent:
     """Return what becomes of an entry at the restore: disabled again if that is how we found it, else nothing."""
     comment = entry.get(COMMENT, "")
-    if not isinstance(comment, str) or marks_in(comment)[-2:] != (_ENABLED, SUSPENDED):
+    if not isinstance(comment, str) or not {_ENABLED, SUSPENDED} <= {*marks_in(comment)}:
         return ABSENT
     return {**marked(marked(entry, suspended=False), suspended=False, what=_ENABLED), "disabled": "true"}

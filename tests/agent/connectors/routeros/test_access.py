@@ -145,14 +145,21 @@ def test_restore_writes_the_tariffs_profile_back() -> None:
 
 def test_a_comment_says_of_a_suspended_secret_that_it_is_so_by_us() -> None:
     """It is appended, and taken off again to the letter; without it a comment stays as it is."""
-    secret = {**SECRET, "comment": "Av. 12 isp:suspended "}
+    secret = {**SECRET, "comment": "Av. 12 isp:other "}
     write, *_ = plan_of(planned(secret=secret)).steps
     assert isinstance(write.do, tuple)
     suspended = write.do[0].after
-    assert suspended == {**secret, "profile": "suspended", "comment": "Av. 12 isp:suspended  isp:suspended"}
+    assert suspended == {**secret, "profile": "suspended", "comment": "Av. 12 isp:other  isp:suspended"}
     (back, _) = plan_of(planned(RESTORE, secret=suspended)).steps
     assert isinstance(back.do, tuple)
     assert back.do[0].after == secret
+    doubled = {**SUSPENDED, "comment": "Av. 12 isp:suspended isp:other isp:suspended"}
+    (once, _) = plan_of(planned(RESTORE, secret=doubled)).steps
+    assert isinstance(once.do, tuple)
+    assert once.do[0].after == {**SECRET, "comment": "Av. 12 isp:other"}
+    (left, *_) = plan_of(planned(secret={**SECRET, "comment": "Av. 12 isp:suspended"})).steps  # restored by hand
+    assert isinstance(left.do, tuple)
+    assert left.do[0].after["comment"] == "Av. 12 isp:suspended"
     (unmarked, _) = plan_of(planned(RESTORE, secret={**SUSPENDED, "comment": "by hand"})).steps
     assert isinstance(unmarked.do, tuple)
     assert unmarked.do[0].after == {**SECRET, "comment": "by hand"}

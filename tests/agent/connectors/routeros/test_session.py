@@ -316,7 +316,8 @@ async def test_a_later_attempt_leaves_a_session_alone_that_began_since() -> None
     async with opened(router) as session:
         kick = Effect(at("ppp/active", "amina.h"), "disconnect", {}, "k", Replay.IF_UNPROVEN, None, 1)
         first = await session.bind(kick)
-        assert await session.bind(kick, first) == first, "it is still there"
+        again = await session.bind(kick, first)  # read in another second, perhaps
+        assert {a: s.value for a, s in again.items()} == {a: s.value for a, s in first.items()}, "it is still there"
         old = [row[".id"] for row in router.rows("/ppp/active")]
         assert (await session.send(replace(ticket(kick), bound=first))).reason == "done"
         router.plug_in("amina.h", "wonder")

@@ -213,7 +213,7 @@ def test_what_is_said_where_the_other_way_is_dropped_too_and_one_family_is_all()
 
 def test_suspended_and_active_are_opposites() -> None:
     """To the letter, whatever was there: nothing, or an entry that somebody had disabled."""
-    for comment in ("", "Av. 12", "isp:suspended"):
+    for comment in ("", "Av. 12", "Av. 12 isp:other"):
         world = World()
         world.entries = {ENTRY6: entry(V6, comment, disabled="true")}
         before = dict(world.entries)
@@ -223,6 +223,17 @@ def test_suspended_and_active_are_opposites() -> None:
         world.write(plan_of(world.plan(RESTORE)))
         assert world.entries == before
         assert plan_of(world.plan(RESTORE)).steps == ()
+
+
+@pytest.mark.parametrize(
+    "comment", ["Av. 12 isp:enabled isp:suspended isp:suspended", "isp:suspended Av. 12 isp:enabled"]
+)
+def test_an_entry_whose_marks_a_colleague_doubled_is_disabled_again(comment: str) -> None:
+    """Not removed: it was there before us."""
+    world = World()
+    world.entries = {ENTRY: entry(V4, ""), ENTRY6: entry(V6, comment)}
+    world.write(plan_of(world.plan(RESTORE)))
+    assert world.entries == {ENTRY6: entry(V6, "Av. 12", disabled="true")}
 
 
 def test_an_entry_of_somebody_elses_is_lifted_and_said() -> None:
