@@ -50,6 +50,7 @@ def _state(state: NetworkState) -> dict[str, object]:
         "reply": dict(state.reply),
         "groups": list(state.groups),
         "sessions_by": state.sessions_by,
+        "sessionless": state.sessionless,
         "not_checked": list(state.not_checked),
     }
 

@@ -146,7 +146,11 @@ def _ended_word(change: Json) -> str:
     if change["action"] != "disconnect":
         return ""
     steps = cast("list[Json]", change["steps"])
-    return "closed" if any(not step["bound"] for step in steps) else "session ended"
+    if not any(step["bound"] or step["verb"] == "set" for step in steps):
+        return "nothing was there to end"
+    if any(not step["bound"] for step in steps):
+        return "closed"
+    return "connections cut" if all(step["verb"] == "cut" for step in steps) else "session ended"
 
 
 def _word(item: Json, applied: str = "") -> str:
@@ -171,7 +175,7 @@ def _single(change: Json, item: Json) -> list[str]:
 
 def _step(step: Json) -> str:
     """Return the line of a step at a database, a router or a NAS."""
-    what = "session" if step["bound"] else "row"
+    what = "cut" if step["verb"] == "cut" else "session" if step["bound"] else "row"
     verdict = step["verdict"] or _NOT_KNOWN
     why = _REASON_WORDS.get(str(step["reason"]), str(step["reason"]))
     ids = " ".join(_bound(str(b)) for b in cast("list[str]", step["bound"]))

@@ -71,7 +71,7 @@ def _service(s: Json, reasons: list[Json], now: datetime) -> Iterator[str]:
 def _network(network: Json, now: datetime) -> Iterator[str]:
     sessions = cast("list[Json]", network["sessions"])
     if not sessions:
-        yield from _row("now", f"offline: no session by {network['sessions_by']}")
+        yield from _row("now", str(network["sessionless"]) or f"offline: no session by {network['sessions_by']}")
     for session in sessions:
         yield from _row("now", _session(session, now))
     yield from _row("next login", _login(network))

@@ -480,7 +480,8 @@ class LiveSession:
     `place`: the configured name of its NAS or router, else its address. `source`: where that was read (`accounting`,
     `router edge-1`). `since_s`: unix seconds, None where the source has no time. `address`: "" where it has none.
     `facts`: the source's own strings (`mac`, `sid`, `list`, ...). `carries`: the policy that the session has, None
-    where that cannot be told; `how` says how it is known.
+    where that cannot be told; `how` says how it is known. `until`: of one that nobody can end, when it has the policy
+    of the next login; "": a disconnect ends it.
     """
 
     place: str
@@ -490,6 +491,7 @@ class LiveSession:
     facts: Mapping[str, str]
     carries: Access | None
     how: AnyReason
+    until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -501,6 +503,7 @@ class NetworkState:
     `access` cannot be told. `tariff`: the one that the rows map to; "": none, or ambiguous. `reply`: a login's
     reply now, for people. `groups`: groups, lists or profiles in their order. `not_checked`: neither read nor judged.
     `absent`: the target has no entry of the login. `sessions_by`: by what there are no others than `sessions`.
+    `sessionless`: what is known of a subscriber who never has a session, as nobody logs in; "": they log in.
     `not_held`: why a suspension that is in the network keeps nobody in; `mend`: what to do about it; `unjudged`: why
     that is not known, at all or of some devices. Their reader fills them in (`agent.services.network`): by the access
     method's own plan, so no access method judges a suspension twice.
@@ -516,6 +519,7 @@ class NetworkState:
     not_checked: tuple[str, ...] = ()
     absent: bool = False
     sessions_by: str = "the router's own list"
+    sessionless: str = ""
     not_held: str = ""
     mend: str = ""
     unjudged: str = ""

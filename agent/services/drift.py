@@ -161,6 +161,9 @@ def _sessions(service: Service, reading: ServiceReading) -> Difference | None:
     known = (
         f"the next login is as recorded, the session is not ({', '.join(sorted({s.source for s in wrong}))} says so)"
     )
+    if all(s.until for s in wrong):  # to cut its connections changes nothing of it
+        stays = "; ".join(dict.fromkeys(s.until for s in wrong))
+        return _made(service, reading, code, reads, f"{known}; nobody can end it: {stays}")
     ask = (f"ispagent change disconnect {service.ref}", "end it: it logs in again as recorded")
     return _made(service, reading, code, reads, known, ask)
 

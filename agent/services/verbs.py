@@ -107,7 +107,8 @@ def decide(params: Params, service: Service, fact: BillingFact | None, doubt: st
 def _disconnect(params: Params, service: Service) -> Wish | Leave:
     if cautions := _cautions(service):
         return Leave(SkipReason.PROTECTED, cautions)
-    return Wish(None, silent_h=params.silent_h)
+    nothing = "there is nothing to end: it is not online" if params.silent_h is None else ""
+    return Wish(None, silent_h=params.silent_h, already=nothing)
 
 
 def _cautions(service: Service) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.reasons import DriftReason
 from lab.router.device import Router
 from lab.router.dhcp import DhcpClient
 from tests.e2e.router_site import isp_router, killed_with_a_command, served
 from tests.e2e.site import ApiRefusedError, Office, check_log, item_states, open_site, state_of
+from tests.e2e.test_drift import by_subject, one_round
 from tests.e2e.test_routers import ROUTERS, ref, until
 
 LEASES, LISTS = "/ip/dhcp-server/lease", "/ip/firewall/address-list"
@@ -217,6 +219,28 @@ async def test_a_subscriber_without_an_address_is_suspended_with_the_next_one(tm
         router.dhcp.plug_in(client)
         await until(lambda: net.client(WHO).online)
         assert not net.gets_out(WHO)
+
+
+@pytest.mark.slow
+async def test_a_lease_that_is_not_bound_has_nothing_to_end(tmp_path: Path) -> None:
+    async with leases(tmp_path) as net:
+        router, client = net.router(WHO), net.client(WHO)
+        router.dhcp.unplug(client)
+        run_out(router, client)
+        with pytest.raises(ApiRefusedError, match="there is nothing to end: it is not online"):
+            await net.site.ask("disconnect", ref(WHO))
+
+
+@pytest.mark.slow
+async def test_drift_advises_no_disconnect_where_a_client_must_renew(tmp_path: Path) -> None:
+    """Its connections may be cut again and again, and its lease gives what it gave."""
+    async with leases(tmp_path) as net:
+        await net.site.do("suspend", ref(LATER))
+        (one,) = (await one_round(net.site))["differences"]
+        assert (one["subject"], one["code"], one["asks"]) == (ref(LATER), DriftReason.SESSION_AT_LARGE, [])
+        assert "nobody can end it: its lease runs out in 9m" in one["known"]
+        net.renews(LATER)
+        assert by_subject(await one_round(net.site)) == {}
 
 
 async def test_a_list_without_a_rule_suspends_nobody(tmp_path: Path) -> None:

@@ -126,7 +126,9 @@ async def test_e13_a_queue_that_lets_more_through_later_is_listed_by_drift(tmp_p
         router.add(FILTER, chain="forward", action="fasttrack-connection", connection_state="established,related")
         assert "may take its connections past the queues" in reads(await one_round(net.site))
         shown = await typed(net, "subscriber", "show", who("edge-2", 0))
-        assert "may take its connections past the queues" in " ".join(shown.out.split())
+        assert "may take its connections past the queues" in (told := " ".join(shown.out.split()))
+        assert "now fixed address, no session to see: queue home0 at 64k/64k" in told
+        assert "offline" not in told
 
 
 @pytest.mark.slow

@@ -155,7 +155,8 @@ class DhcpAccess:
         if self._listed(place, seen):
             carries = None if isinstance(self._kept_in(place, seen), CannotEnforce) else Access.SUSPENDED
         how = ProofReason.NOT_TOLD if carries is None else ProofReason.SEEN
-        return (LiveSession(self._router, f"router {self._router}", None, place, dict(client), carries, how),)
+        source, until = f"router {self._router}", dhcp_text.left_text(client)
+        return (LiveSession(self._router, source, None, place, dict(client), carries, how, until),)
 
     # --- what is done ---
 

@@ -118,6 +118,7 @@ class StaticAccess:
             reply={"queue": shaped.text} if shaped.text else {},
             groups=tuple(dict.fromkeys(name for one in mine for name in self._lists.names(one, seen))),
             not_checked=("connections that are open were not looked at",),
+            sessionless=f"fixed address, no session to see: {self._now(mine, seen)['now']}",
         )
 
     # --- what is done ---

@@ -104,6 +104,20 @@ def test_a_disconnect_enforces_nothing() -> None:
     assert "ENFORCED" not in outcome_text(closed)
 
 
+def test_what_had_no_session_is_not_called_ended() -> None:
+    """A lease that is not bound, a client without a connection: nothing was there."""
+    flow = "routeros/edge-1/ip/flow/tcp 10.1.0.50:50000 203.0.113.9:443"
+    cut = change(item(1, detail="")) | {"action": "disconnect", "steps": [step((flow,), "done") | {"verb": "cut"}]}
+    told = outcome_text(cut).splitlines()
+    assert "CONNECTIONS CUT" in told[0]
+    assert any(line.startswith("cut  ") for line in told)
+    none = cut | {"steps": [step((), "nothing-to-do") | {"verb": "cut"}]}
+    assert "NOTHING WAS THERE TO END" in outcome_text(none).splitlines()[0]
+    both = cut | {"steps": [step((), "nothing-to-do"), step(("routeros/edge-1/ppp/session/0x81",), "done")]}
+    assert "ENDED" not in outcome_text(none).splitlines()[0]
+    assert "NOTHING" not in outcome_text(both).splitlines()[0]
+
+
 def test_a_login_is_shown_whole_and_a_long_id_by_its_beginning() -> None:
     bound = (f"radius/main/session/{'d3bc7efa' * 4}", "radius/main/held/bng-1/amina.hassan@isp")
     lines = outcome_text(change(item(1)) | {"steps": [step(bound)]}).splitlines()

@@ -83,6 +83,17 @@ def test_a_suspension_that_a_rule_no_longer_holds_is_a_difference_of_whoever_is_
     assert cannot_tell(loose)
 
 
+def test_a_session_that_nobody_can_end_is_not_to_be_disconnected() -> None:
+    """A DHCP client keeps what it has until it renews, however often its connections are cut."""
+    until = "its lease runs out in 9m unless it renews"
+    (one,) = found(SUSPENDED, replace(CUT, sessions=(replace(session(Access.ACTIVE), until=until),)))
+    assert (one.code, one.asks) == (DriftReason.SESSION_AT_LARGE, ())
+    assert one.known.endswith(f"nobody can end it: {until}")
+    both = (replace(session(Access.ACTIVE), until=until), session(Access.ACTIVE))
+    (one,) = found(SUSPENDED, replace(CUT, sessions=both))
+    assert one.asks == ((f"ispagent change disconnect {ACTIVE.ref}", "end it: it logs in again as recorded"),)
+
+
 def test_what_cannot_be_told_says_why() -> None:
     assert cannot_tell(NetworkState(None, unknown="two rows differ in case")) == "two rows differ in case"
     assert cannot_tell(NetworkState(None))

@@ -673,6 +673,14 @@ def test_addresses_in_the_list_are_suspended_whoever_put_them_there() -> None:
     assert state_of(world).access is Access.SUSPENDED
 
 
+def test_a_fixed_address_has_no_session_and_is_not_called_offline() -> None:
+    world = World()
+    world.entries = dict(OURS)
+    told = state_of(world).sessionless
+    assert told.startswith(f"fixed address, no session to see: {V4} in list suspended")
+    assert "queue home at 5M/20M" in told
+
+
 def test_one_of_two_addresses_in_the_list_is_neither() -> None:
     world = World()
     world.entries = {ENTRY: entry(V4)}
