@@ -197,7 +197,7 @@ ROWS = st.fixed_dictionaries(
 def test_planned_and_done_there_is_nothing_left_to_do(
     version: str, entry: dict[str, str] | None, entry6: dict[str, str] | None, queue: dict[str, str], others: bool
 ) -> None:
-    """Whatever stood there, but for marks of our own. What was not in the list reads as before, to the letter, once it is restored."""
+    """Whatever stood there, without marks of ours: what was not in the list reads as before once it is restored."""
     router = make_router(version, fasttrack=False)
     for path, address, row in ((LIST, V4, entry), (LIST6, V6, entry6)):
         if row is not None:
