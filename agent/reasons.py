@@ -264,7 +264,7 @@ class ProofReason(ExplainedReason):
     OFFLINE = "offline", "No session is open: it holds from the next login.", ""
     NONE_KNOWN = (
         "none-known",
-        "The old session is gone, and accounting has no other. One whose start got lost since has the new state.",
+        "The old session is gone, and accounting has no other. Another may be on a NAS that the detail names.",
         "Nothing: it is judged again as soon as accounting hears of a session.",
     )
     NOT_PROVEN = (

@@ -222,12 +222,15 @@ class Nas:
         return session
 
     async def dial_all(self, logins: Iterable[str]) -> None:
-        """Let many CPE dial, some at a time, as after a power cut; those rejected try again later."""
+        """Let many CPE dial, some at a time, as after a power cut; those rejected try again later.
+
+        One that has dialled in by itself meanwhile is online: a CPE has one session.
+        """
         limit = trio.CapacityLimiter(DIALS_AT_ONCE)
 
         async def one(login: str) -> None:
             async with limit:
-                if await self.dial(login) is None:
+                if login not in self._by_login and await self.dial(login) is None:
                     self._later(login, self.options.retry_s)
 
         async with trio.open_nursery() as nursery:

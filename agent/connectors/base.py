@@ -502,7 +502,8 @@ class NetworkState:
     `refused`: why something that is not ours (staff, an expiry) rejects today's login; "": nothing does. `unknown`: why
     `access` cannot be told. `tariff`: the one that the rows map to; "": none, or ambiguous. `reply`: a login's
     reply now, for people. `groups`: groups, lists or profiles in their order. `not_checked`: neither read nor judged.
-    `absent`: the target has no entry of the login. `sessions_by`: by what there are no others than `sessions`.
+    `absent`: the target has no entry of the login. `sessions_by`: by what there are no others than `sessions`;
+    `unasked`: names of the devices that may hold another one all the same.
     `sessionless`: what is known of a subscriber who never has a session, as nobody logs in; "": they log in.
     `not_held`: why a suspension that is in the network keeps nobody in; `mend`: what to do about it; `unjudged`: why
     that is not known, at all or of some devices. Their reader fills them in (`agent.services.network`): by the access
@@ -520,6 +521,7 @@ class NetworkState:
     absent: bool = False
     sessions_by: str = "the router's own list"
     sessionless: str = ""
+    unasked: tuple[str, ...] = ()
     not_held: str = ""
     mend: str = ""
     unjudged: str = ""

@@ -123,6 +123,15 @@ async def test_a_nas_that_reboots_leaves_ghosts_unless_it_says_so(tmp_path, anno
         assert int(rows[0][0]) == len(after) + (0 if announced else len(before))
 
 
+async def test_a_cpe_that_dialled_in_by_itself_after_a_reboot_dials_no_second_time(tmp_path):
+    async with stage(tmp_path, nas=1) as (isp, _, _staff):
+        nas: Nas = next(iter(isp.nas.values()))
+        lost = await nas.reboot(announced=False)
+        await nas.dial(lost[0])
+        await nas.dial_all(lost)
+        assert {login: len(nas.sessions(login)) for login in lost} == dict.fromkeys(lost, 1)
+
+
 async def test_a_changed_login_is_dialled_by_the_same_cpe(tmp_path):
     async with stage(tmp_path) as (isp, history, staff):
         login = somebody(isp).login

@@ -20,6 +20,8 @@ NO_SESSION = ("offline",)
 """Reasons by which "at the next login" says that there is no session."""
 NONE_KNOWN = ("none-known",)
 """Reasons by which it says that no session is known, and that one whose Start got lost has what was set."""
+NOT_PROVEN = "not proven"
+"""Words by which a claim says that nobody knows of sessions that accounting does not know: it is of the next login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def false_at_end(item: ItemFact, wanted: Wanted, run: Collection[LineState], end
             return f"set at next login: it gets {wanted.text()}"
         if item.reason in NO_SESSION and not _ever(run, lambda s: not s.sessions):
             return "set at next login: there is no session"
-        if item.reason in NONE_KNOWN and not _ever(run, wanted.sessions_fit):
+        if item.reason in NONE_KNOWN and NOT_PROVEN not in item.detail and not _ever(run, wanted.sessions_fit):
             return "set at next login: each session has it"
     carries_on = item.state == "set-not-enforced" and any(words in item.detail for words in CARRIES_ON)
     if carries_on and end and all(map(wanted.holds, end)):
@@ -93,8 +95,17 @@ def false_at_end(item: ItemFact, wanted: Wanted, run: Collection[LineState], end
     return ""
 
 
-def false_already(action: str, wanted: Wanted, asked: Collection[LineState]) -> str:
-    """Return what "already" claims falsely; "": nothing. `asked`: what was so while the preview was made."""
+def false_already(action: str, wanted: Wanted, asked: Collection[LineState], words: str = "") -> str:
+    """Return what "already" claims falsely; "": nothing.
+
+    Args:
+        action: what was asked.
+        wanted: how the line should be.
+        asked: what was so while the preview was made.
+        words: by which it was said.
+    """
+    if NOT_PROVEN in words and action != "disconnect":
+        return "" if _ever(asked, wanted.next_fits) else f"nothing would change: the next login gets {wanted.text()}"
     if action == "disconnect":
         return "" if _ever(asked, lambda s: not s.sessions) else "nothing to disconnect: there is no session"
     return "" if _ever(asked, wanted.holds) else f"nothing would change: the line is {wanted.text()}"

@@ -23,6 +23,7 @@ def state(following: NextLogin, *sessions: str) -> LineState:
 SUSPENDED, ACTIVE = Wanted(True), Wanted(False)
 APPLIED, LATER = ItemFact("applied", "garden", ""), ItemFact("set-at-next-login", "offline", "no session: it holds")
 NONE_KNOWN = ItemFact("set-at-next-login", "none-known", "its old session is gone, and accounting has no other")
+UNASKED = ItemFact("set-at-next-login", "none-known", f"{NONE_KNOWN.detail}; not proven: bng-1 was not asked")
 CARRIES_ON = ItemFact("set-not-enforced", "nak-503", "1 session(s) carry on as before")
 REJECTED = ItemFact("applied", "stays-rejected", "the login stays rejected: disabled")
 UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
@@ -49,6 +50,8 @@ UNPROVEN = ItemFact("set-not-enforced", "timeout", "no answer: not proven")
         (NONE_KNOWN, SUSPENDED, state(GARDEN, "free"), True),
         (NONE_KNOWN, SUSPENDED, state(FREE), True),
         (NONE_KNOWN, ACTIVE, state(FREE, "garden"), True),
+        (UNASKED, SUSPENDED, state(GARDEN, "free"), False),
+        (UNASKED, SUSPENDED, state(FREE), True),
         (CARRIES_ON, SUSPENDED, state(GARDEN, "free"), False),
         (CARRIES_ON, SUSPENDED, state(GARDEN, "garden"), True),
         (UNPROVEN, SUSPENDED, state(GARDEN, "garden"), False),
@@ -75,6 +78,15 @@ def test_already_is_judged_by_the_network_too():
     assert false_already("restore", ACTIVE, [state(FREE, "garden")])
     assert false_already("disconnect", ACTIVE, [state(FREE, "free")])
     assert false_already("disconnect", ACTIVE, [state(FREE)]) == ""
+
+
+def test_already_that_is_not_proven_is_of_the_next_login():
+    words = (
+        "already suspended for debt, as far as was read; not proven: no session by accounting, and bng-1 was not asked"
+    )
+    assert false_already("suspend", SUSPENDED, [state(GARDEN, "free")], words) == ""
+    assert false_already("suspend", SUSPENDED, [state(FREE, "garden")], words)
+    assert false_already("disconnect", ACTIVE, [state(FREE, "free")], words), "nobody was asked, and it says: nobody"
 
 
 TARIFF, OTHER, MARKER = GroupRows("home-10m", (), ()), GroupRows("home-20m", (), ()), GroupRows("suspended", (), ())

@@ -24,7 +24,7 @@ from lab.radius_client import Endpoint
 from lab.staff import Staff, write_disabled_group
 from lab.truth import History, LineState, OnlineSession
 from tests.e2e.files import Files, dsn_of, lab_files, ref_of, stamp
-from tests.e2e.site import ApiRefusedError, Json, Site, b64, open_site
+from tests.e2e.site import ApiRefusedError, Json, Site, b64, items_of, open_site
 from tests.people import any_time
 from tests.servers import MariaDB, PostgreSQL, RadiusDatabase
 from tests.year.claims import ItemFact, Recorded, Wanted, differences, false_already, false_at_end, opened
@@ -494,9 +494,10 @@ class Ask:
             self._judge_stuck(ref, "", line, ended)
 
     def _judge_preview(self, change: Json, ended: float) -> None:
+        whys = {item.subject: item.display.get("why_not", "") for item in items_of(change)}
         for item in change["items"]:
             if item["service"] in self._before and item["reason"] == "already":
-                self._judge_already(item["service"], change["id"], "already", ended)
+                self._judge_already(item["service"], change["id"], whys[item["service"]], ended)
             if item["service"] in self._before and item["state"] == "blocked":
                 self._judge_stuck(item["service"], change["id"], item["reason"], ended)
 
@@ -505,7 +506,7 @@ class Ask:
         before = self._before[ref]
         former = frozenset(self._year.staff.former_rates.get(before["tariff"], ()))
         wanted = replace(self._wanted(before, speed=self._kind == "set-plan"), former=former)
-        if claim := false_already(self._kind, wanted, states):
+        if claim := false_already(self._kind, wanted, states, words):
             self._false(change, ref, f"{claim} ({words})", states)
 
     def _judge_stuck(self, ref: str, change: str, words: str, ended: float) -> None:

@@ -585,7 +585,19 @@ def _already(wish: Wish, state: NetworkState | UnreadableError) -> Leave:
     if refused and wish.state is not None and wish.state.access is Access.ACTIVE:
         held = wish.already or "nothing of this agent's holds it back"
         return Leave(MethodReason.REJECTED, f"{held}; the login is rejected today: {refused}")
-    return Leave(SkipReason.ALREADY, wish.already or "the network already is as wanted")
+    return Leave(SkipReason.ALREADY, _unproven(wish, state) or wish.already or "the network already is as wanted")
+
+
+def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
+    """Return what is said where no session is known, and a device may hold one; "": what was read proves it.
+
+    A session whose Start got lost is in no accounting, and the rows say nothing of it.
+    """
+    if not isinstance(state, NetworkState) or state.sessions or not state.unasked or wish.state is None:
+        return ""
+    held = wish.why if wish.already else "the network already is as wanted"
+    asked = f"{', '.join(state.unasked)} {'was' if len(state.unasked) == 1 else 'were'} not asked"
+    return f"{held}, as far as was read; not proven: no session by {state.sessions_by}, and {asked}"
 
 
 def _leave(service: Service, leave: Leave, display: Mapping[str, str]) -> Item:

@@ -221,7 +221,8 @@ class RadiusAccess:
             except MalformedRowSetError as err:
                 outcome = CannotTell(str(err))
         state = self._reader.state(user.value, outcome, sessions, service.tariff)
-        return replace(state, absent=user.value is ABSENT)
+        unasked = (*self._places.asked, *self._places.not_asked)
+        return replace(state, absent=user.value is ABSENT, unasked=unasked)
 
     # --- what is done ---
 
@@ -402,14 +403,17 @@ class RadiusAccess:
     def _judge_none(self, enforce: Enforcement, seen: Mapping[Address, Seen], ended: Collection[Address]) -> Judgement:
         """Judge without a session in accounting: the old one ended, or every NAS denies it.
 
-        Nobody says that no session began since: its Start may be lost. The detail names the evidence, and no more.
+        Nobody says that no session began since: its Start may be lost. The detail names the evidence, and no more:
+        a NAS that ended the session which accounting knew was not asked for others, since a good one may follow it.
         """
         ghosts = sessions_of(seen[enforce.address].value)
         known = [parsed for one in ended if (parsed := parse(self.target, one)) is not None]
-        if any(what is RadiusResource.SESSION and uid not in ghosts for what, uid in known):
-            return Judgement(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text({}))
-        since_s = int(enforce.expect.get(_READ_AT, "0"))
         asked = self._held(enforce)
+        by_name = any(what is RadiusResource.HELD for what, _ in known)
+        if not by_name and any(what is RadiusResource.SESSION and uid not in ghosts for what, uid in known):
+            unasked = (*asked, *filter(None, enforce.expect.get(_NOT_ASKED, "").split(",")))
+            return Judgement(Enforced.PENDING, ProofReason.NONE_KNOWN, none_known_text({}, unasked))
+        since_s = int(enforce.expect.get(_READ_AT, "0"))
         open_ones = {nas: why for nas, where in asked.items() if (why := held_why(seen[where], since_s))}
         open_ones |= dict.fromkeys(filter(None, enforce.expect.get(_NOT_ASKED, "").split(",")), NOT_ASKED)
         if open_ones:

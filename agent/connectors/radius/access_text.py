@@ -21,10 +21,17 @@ def now_text(sessions: Collection[Mapping[str, str]], at_s: int, nas_names: Mapp
     return "; ".join(_session_text(s, at_s, nas_names) for s in sessions) or "offline by accounting"
 
 
-def none_known_text(asked: Mapping[str, int]) -> str:
-    """Return the evidence of no session. `asked`: the age of each NAS' denial, seconds."""
+def none_known_text(asked: Mapping[str, int], unasked: Collection[str] = ()) -> str:
+    """Return the evidence of no session.
+
+    Args:
+        asked: the age of each NAS' denial, seconds; empty where the old session's end is the evidence.
+        unasked: names of the NAS that were not asked for a session that accounting does not know.
+    """
     if not asked:
-        return "its old session is gone, and accounting has no other: it holds at the next login"
+        known = "its old session is gone, and accounting has no other: it holds at the next login"
+        names = ", ".join(unasked)
+        return f"{known}; not proven: {names} {'was' if len(unasked) == 1 else 'were'} not asked" if names else known
     names, ago = ", ".join(asked), age_text(max(asked.values()))
     return f"no session on {names} when asked {ago} ago, and none by accounting: it holds at the next login"
 

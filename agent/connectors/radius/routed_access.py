@@ -234,6 +234,7 @@ class RoutedAccess:
             state,
             sessions=(*told, *self._unaccounted_sessions(service.login, seen)),
             sessions_by=" and ".join((state.sessions_by, *(f"the list of {_name(t)}" for t in read))),
+            unasked=(*state.unasked, *(_name(t) for t in self._could_hold() if t not in read)),
             not_checked=tuple(unread),
         )
         if not hiding:

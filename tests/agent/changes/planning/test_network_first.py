@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from agent.connectors.base import AccessPlan
+from agent.connectors.base import AccessPlan, NetworkState
 from agent.model import Address, Seen, Service, ServiceState
 from tests.agent.changes.planning.test_intake import done, item_of, states, suspended_for
 from tests.agent.connectors.fake import FakeConnector, FakeMethod, World
@@ -66,6 +66,29 @@ async def test_already_suspended_is_said_only_where_the_network_reads_so(tmp_pat
         assert "already suspended for debt, and the network reads so" in str(await refused(agent.ask("suspend", "C-1")))
         world.dead.add("fake/d")
         assert "fake/d is dead" in str(await refused(agent.ask("suspend", "C-1")))
+
+
+class Unasked(FakeMethod):
+    """A NAS without an API may hold a session of which accounting never heard."""
+
+    def network_state(self, service: Service, seen: Mapping[Address, Seen]) -> NetworkState:
+        return replace(super().network_state(service, seen), unasked=("bng-2",), sessions_by="accounting")
+
+
+async def test_already_is_not_proven_where_a_session_may_be_that_nobody_knows(tmp_path: Path, world: World) -> None:
+    connector = FakeConnector(world)
+    connector.access_methods = {"fake": Unasked()}
+    async with agent_in(tmp_path, world, connector=connector) as agent:
+        await done(agent, "suspend", "C-1")
+        session = world.sessions.pop("u0")
+        told = str(await refused(agent.ask("suspend", "C-1")))
+        unproven = "as far as was read; not proven: no session by accounting, and bng-2 was not asked"
+        assert f"already suspended for debt, {unproven}" in told
+        assert "the network reads so" not in told
+        await done(agent, "restore", "C-1")
+        assert f"the network already is as wanted, {unproven}" in str(await refused(agent.ask("restore", "C-1")))
+        world.sessions["u0"] = session
+        assert "not proven" not in str(await refused(agent.ask("restore", "C-1")))
 
 
 async def test_a_second_reason_puts_a_removed_suspension_back(tmp_path: Path, world: World) -> None:

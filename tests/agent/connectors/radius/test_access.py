@@ -909,8 +909,18 @@ def test_a_nas_that_nobody_asks_leaves_it_unproven() -> None:
 
 def test_a_session_of_accounting_that_ended_needs_no_nas() -> None:
     got = judged_none("was not asked", "was not asked", ended=[at("session", "u1")])
-    text = "its old session is gone, and accounting has no other: it holds at the next login"
+    text = (
+        "its old session is gone, and accounting has no other: it holds at the next login; "
+        "not proven: bng-1, bng-2 were not asked"
+    )
     assert got == Judgement(Enforced.PENDING, "none-known", text), "nobody knows whether another began, its Start lost"
+
+
+def test_where_its_nas_denied_the_old_session_the_answers_by_name_count() -> None:
+    """Its row was closed meanwhile (an Accounting-On): the NAS was asked for the login once it denied the session."""
+    ended = [at("session", "u1"), HELD[0]]
+    assert judged_none(None, "did not answer", ended=ended).enforced is Enforced.UNPROVEN
+    assert judged_none(None, None, ended=ended).detail.startswith("no session on bng-1, bng-2 when asked")
 
 
 REJECTED_NOW = {**fields(USER), f"group:{DISABLED_GROUP}": "0"}
