@@ -210,14 +210,19 @@ class PassOver:
 
 @dataclass(frozen=True, slots=True)
 class NewEpoch:
-    """The control plane was restored from a backup: its numbers begin again; refs tell what was seen before."""
+    """The control plane was restored from a backup: its numbers begin again; refs tell what was seen before.
+
+    `newest`: its highest number now. Where that is below ours its data directory was put back as it was, by a snapshot
+    of the machine or a copied file, with the epoch that it had.
+    """
 
     epoch: bytes
+    newest: int
 
     def run(self, tx: Tx) -> None:
-        """Do it; the epoch that is known already changes nothing."""
-        epoch, _ = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
-        if epoch != self.epoch:
+        """Do it; the epoch that is known already, with numbers that go on, changes nothing."""
+        epoch, after = _read_cursor(tx.one("SELECT value FROM meta WHERE key = ?", (CURSOR,)))
+        if epoch != self.epoch or after > self.newest:
             _keep_cursor(tx, self.epoch, 0)
             if epoch:  # the backup may be older than our sealing key, without which nobody can ask anything
                 tx.run("DELETE FROM meta WHERE key = ?", (SEALKEY,))

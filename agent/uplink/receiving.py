@@ -100,10 +100,10 @@ class Receiver:
         """
         known_epoch, after = mail.cursor(self.store.reader)
         async with connection.watch(known_epoch, after) as stream:
-            epoch = await self._hello(stream)
-            last = after
-            if epoch != known_epoch:
-                await self.store.run(NewEpoch(epoch))
+            hello = await self._hello(stream)
+            epoch, last = hello.epoch, after
+            if epoch != known_epoch or hello.newest < after:
+                await self.store.run(NewEpoch(epoch, hello.newest))
                 last = 0
             greeted()
             while (event := await stream.receive()) is not None:
@@ -112,7 +112,7 @@ class Receiver:
                 last = await self._event(event, epoch, last)
             return stream.expired
 
-    async def _hello(self, stream: Stream) -> bytes:
+    async def _hello(self, stream: Stream) -> pb.Hello:
         with trio.move_on_after(limits.HELLO_S):
             event = await stream.receive()
             if event is None or event.WhichOneof("event") != "hello":
@@ -120,7 +120,7 @@ class Receiver:
             if len(event.hello.epoch) != limits.EPOCH_BYTES:
                 got = len(event.hello.epoch)
                 raise RemoteMisbehavedError("epoch", f"expected an epoch of {limits.EPOCH_BYTES} bytes, got {got}")
-            return event.hello.epoch
+            return event.hello
         raise UnreachableError("no-hello")
 
     async def _event(self, event: pb.WatchEvent, epoch: bytes, last: int) -> int:

@@ -144,7 +144,7 @@ async def test_a_ref_seen_before_is_passed_over_for_ever(store: Store) -> None:
     await store.run(TakeIn([message(1)], EPOCH))
     assert await store.run(TakeIn([message(1)], EPOCH)) == 0
     await store.run(Done(1))
-    await store.run(NewEpoch(LATER))
+    await store.run(NewEpoch(LATER, 0))
     assert mail.cursor(store.reader) == (LATER, 0)
     assert await store.run(TakeIn([message(7, ref=message(1).ref), message(8)], LATER)) == 1
     assert mail.cursor(store.reader) == (LATER, 8)
@@ -157,7 +157,7 @@ async def test_the_cursor_never_goes_back_within_an_epoch(store: Store) -> None:
     await store.run(TakeIn([message(5)], EPOCH))
     await store.run(TakeIn([message(0, "view", b"r" * 16)], EPOCH))
     await store.run(TakeIn([message(3)], EPOCH))
-    await store.run(NewEpoch(EPOCH))
+    await store.run(NewEpoch(EPOCH, 5))
     assert mail.cursor(store.reader) == (EPOCH, 5)
     await store.run(TakeIn([message(2, ref=b"s" * 16)], LATER))
     assert mail.cursor(store.reader) == (LATER, 2)

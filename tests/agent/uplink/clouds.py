@@ -178,7 +178,8 @@ class Cloud(agent_pb2_grpc.AgentCloudServicer, enrolment_pb2_grpc.EnrolmentServi
             yield from self.script(request, context)
             return
         yield hello(self.epoch, len(self.kept))
-        at = request.cursor.after if request.cursor.epoch == self.epoch else 0
+        cursor = request.cursor
+        at = cursor.after if cursor.epoch == self.epoch and cursor.after <= len(self.kept) else 0
         context.add_callback(self._wake)
         while True:
             with self._more:

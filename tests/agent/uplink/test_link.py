@@ -182,6 +182,22 @@ async def test_a_restored_control_plane_is_read_from_its_beginning_and_nothing_c
         assert [body for _, body in rig.inbox()] == [b"1", b"2", b"3", b"4", b"5", b"new"]
 
 
+async def test_a_control_plane_that_went_back_under_the_same_epoch_is_read_from_its_beginning(
+    tmp_path: Path, cloud: Cloud, port: int
+) -> None:
+    """A snapshot of its machine was put back (F-D4): its next messages have numbers that the agent has passed."""
+    cloud.deliver(*(message(pb.KIND_INTENT, n, b"%d" % n) for n in range(1, 6)))
+    async with rigged(tmp_path, cloud.authority, port) as rig:
+        async with rig.linked():
+            await until(lambda: len(rig.inbox()) == 5)
+        cloud.kept = cloud.kept[:2]
+        cloud.deliver(message(pb.KIND_FREEZE, 9, b"freeze", agent=b""))
+        async with rig.linked() as uplink:
+            await until(lambda: mail.cursor(rig.store.reader) == (cloud.epoch, 3))
+            assert uplink.status().problem == ""
+        assert [body for _, body in rig.inbox()] == [b"1", b"2", b"3", b"4", b"5", b"freeze"]
+
+
 async def test_a_half_open_connection_is_found_in_seconds(tmp_path: Path, cloud: Cloud, port: int) -> None:
     """Nothing is answered any more and nothing closed: keepalive notices, and the next connection works."""
     async with rigged(tmp_path, cloud.authority, port) as rig:

@@ -478,10 +478,10 @@ async def test_a_control_plane_that_may_not_know_them_is_told_of_open_plans(tmp_
         office.store._con.execute("UPDATE plan SET gate = 'consumed'")
         waits = await office.plan("C-2/shop")
         await office.all_sent()
-        await office.store.run(NewEpoch(b"1" * 16))  # the first connection
+        await office.store.run(NewEpoch(b"1" * 16, 0))  # the first connection
         assert office.out("plan") == []
         for epoch in (b"2" * 16, b"2" * 16, b"3" * 16):  # restored from backups, and not read in between
-            await office.store.run(NewEpoch(epoch))
+            await office.store.run(NewEpoch(epoch, 0))
             assert [o.body for o in office.out("plan")] == [waits.envelope]
         await office.store.run(JoinCloud(b"m" * 32))
         assert [o.body for o in office.out("plan")] == [waits.envelope]

@@ -181,12 +181,12 @@ async def test_a_key_of_a_clock_that_was_ahead_is_not_waited_for(office: Office,
 async def test_a_cloud_that_was_restored_gets_the_key_again(office: Office, autojump_clock: MockClock) -> None:
     await office.install()
     await office.rig.store.run(JoinCloud(ENROLMENT))
-    await office.rig.store.run(NewEpoch(b"e" * 16))
+    await office.rig.store.run(NewEpoch(b"e" * 16, 0))
     await office.sealing.refresh()
     (key,) = office.posted()
     await office.sent()
     for epoch in (b"e" * 16, b"f" * 16):
-        await office.rig.store.run(NewEpoch(epoch))
+        await office.rig.store.run(NewEpoch(epoch, 0))
         await office.sealing.refresh()
     assert office.posted() == [key]
     assert office.leaves() == 2
