@@ -222,7 +222,7 @@ class Nas:
         return session
 
     async def dial_all(self, logins: Iterable[str]) -> None:
-        """Let many CPE dial, some at a time, as after a power cut; those rejected try again later.
+        """Let many CPE dial, some at a time, as after a power cut; those rejected or not answered try again later.
 
         One that has dialled in by itself meanwhile is online: a CPE has one session.
         """
@@ -230,7 +230,11 @@ class Nas:
 
         async def one(login: str) -> None:
             async with limit:
-                if login not in self._by_login and await self.dial(login) is None:
+                try:
+                    done = login in self._by_login or await self.dial(login) is not None
+                except NoAnswerError:
+                    done = False
+                if not done:
                     self._later(login, self.options.retry_s)
 
         async with trio.open_nursery() as nursery:
