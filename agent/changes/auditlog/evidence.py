@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agent.changes.auditlog.stored import check_stored
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import PlanRow
 from agent.store import log_store
@@ -208,11 +209,15 @@ class Evidence:
     def verify(self) -> int:
         """Recompute every leaf, node and commitment from the events; return how many leaves there are. For threads.
 
+        What stands beside the log, plans, items, approvals and verdicts, is compared with it.
+
         Raises:
             LogCorruptError: something does not add up; the message says what.
         """
         with self._store.snapshot() as reader:  # one moment of the log: the writer goes on meanwhile
-            return self._verify(reader)
+            size = self._verify(reader)
+            check_stored(reader, self._vault)
+            return size
 
     def _verify(self, reader: sqlite3.Connection) -> int:
         tail, nodes = log_store.Tail(), _StoredNodes(reader)

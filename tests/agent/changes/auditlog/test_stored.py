@@ -1,0 +1,51 @@
+"""`audit verify` finds what was changed beside the log: plans, items, approvals, states and verdicts (F-D8)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.store.errors import LogCorruptError
+from tests.agent.changes.planning.test_intake import done
+from tests.agent.connectors.fake import World
+from tests.agent.test_api import agent_in, world
+
+__all__ = ["world"]
+
+FLIP = "CAST(substr({0}, 1, 40) || x'21' || substr({0}, 42) AS BLOB)"
+"""One byte of a column is another one."""
+
+
+@pytest.mark.parametrize(
+    ("triggers", "change", "told"),
+    [
+        ((), f"UPDATE item SET doc = {FLIP.format('doc')}", "does not open under its subject's key: it was damaged"),
+        ((), "UPDATE item SET doc = (SELECT doc FROM item i WHERE i.n <> item.n LIMIT 1)", "damaged|not those that"),
+        (
+            (),
+            "DELETE FROM reason; DELETE FROM step; DELETE FROM item WHERE n = 1",
+            "items are not those that were signed",
+        ),
+        ((), "UPDATE plan SET head = x'7b7d'", "items are not those that were signed"),
+        ((), f"UPDATE plan SET envelope = {FLIP.format('envelope')}", "stored envelope is no plan|plan is not the one"),
+        ((), f"UPDATE approval SET envelope = {FLIP.format('envelope')}", "approval of joseph is malformed"),
+        ((), "UPDATE approval SET decision = 'reject'", "approval's row is not what joseph signed"),
+        (("item_way", "item_event"), "UPDATE item SET state = 'reverted'", "item 1 is said to be reverted"),
+        ((), "UPDATE step SET verdict = 'not-applied'", "step 1.1 is said to be not-applied"),
+    ],
+)
+async def test_what_was_changed_beside_the_log_is_found(
+    tmp_path: Path, world: World, triggers: tuple[str, ...], change: str, told: str
+) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        await done(agent, "suspend", "C-1", "C-2/home")
+        evidence, con = agent.daemon.api.parts.evidence, agent.daemon.files.store._con
+        assert evidence.verify() > 10
+        for trigger in triggers:
+            con.execute(f"DROP TRIGGER {trigger}")
+        con.execute("PRAGMA foreign_keys = OFF")
+        for statement in change.split("; "):
+            con.execute(statement)
+        with pytest.raises(LogCorruptError, match=told):
+            evidence.verify()
