@@ -11,6 +11,8 @@ import pytest
 from agent.api.routes import ROUTES
 from agent.changes.journal.machine import TRANSITIONS
 from agent.config import documented_keys
+from agent.inventory import subscribers_csv
+from agent.inventory.facts import owes
 from tests.repo import documented, tree
 from tests.repo.cli_reference import CLI_MD, commands, render
 from tests.repo.documented import rows, shown_keys
@@ -142,3 +144,37 @@ def test_commands_are_found_in_documents() -> None:
         ("ispagent audit verify", True),
         ("ispcloud keys new  --out k", True),
     ]
+
+
+def csv_rows() -> dict[str, tuple[str, str]]:
+    """Return what the README says of each column of the CSV: what it holds, and whether it may be empty."""
+    table = README.read_text(encoding="utf-8").partition("| column | what it holds | may be empty |\n")[2]
+    lines = table.partition("\n\n")[0].splitlines()[1:]
+    cells = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+    return {name.strip("`"): (holds, empty) for name, holds, empty in cells}
+
+
+def csv_with(**cells: str) -> subscribers_csv.Parsed:
+    filled = {
+        "subscriber": "C-1", "name": "Amina", "service": "home", "login": "amina", "method": "pppoe", "tariff": "Home",
+        "balance": "34.00", "due": "2026-11-10", "paid_at": "2026-10-01", "as_of": "2026-11-20", **cells,
+    }  # fmt: skip
+    values = [filled.get(name, "") for name in subscribers_csv.COLUMNS]
+    return subscribers_csv.parse_untrusted(f"{','.join(subscribers_csv.COLUMNS)}\n{','.join(values)}\n".encode())
+
+
+def test_readme_says_the_form_of_each_column_of_the_csv() -> None:
+    """Names, signs, dates and empty cells, as the parser has them (N-2.4)."""
+    said = csv_rows()
+    assert tuple(said) == subscribers_csv.COLUMNS
+    for name, (holds, empty) in said.items():
+        assert (not csv_with(**{name: ""}).problems) is empty.startswith("yes"), name
+        if name in subscribers_csv.BILLING:
+            for example in re.findall(r"`([-0-9][^`]*)`", holds):
+                assert not csv_with(**{name: example}).problems, (name, example)
+    assert not csv_with(balance="", due="", paid_at="", as_of="").problems
+    examples = re.findall(r"`(-?[0-9.]+)` is (debt|even|credit)", said["balance"][0])
+    assert len(examples) == 3
+    for example, meaning in examples:
+        (fact,) = csv_with(balance=example).facts.values()
+        assert owes(fact) is (meaning == "debt"), example

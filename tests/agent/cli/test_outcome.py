@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.cli.client import Json
-from agent.cli.outcome import item_line, outcome_text, retry_text
+from agent.cli.outcome import item_line, items_text, outcome_text, retry_text
 
 
 def item(n: int, state: str = "applied", reason: str = "read-back", detail: str = "seen online") -> Json:
@@ -134,3 +134,22 @@ def test_a_cpe_in_a_list_of_changes_is_not_called_enforced() -> None:
 def test_a_retry_names_its_items_and_shows_no_preview() -> None:
     again = change(item(1), item(2, state="running", reason="retry"), state="running")
     assert retry_text(again).splitlines() == ["K7QF 1 tried again: C-2/home", "     > ispagent change watch K7QF"]
+
+
+def test_a_list_of_a_change_that_began_tells_results_and_no_promise() -> None:
+    """`change show --list` after the end (N-3.11)."""
+    items = (
+        item(1, detail="seen on bng-2"),
+        item(2, "cancelled", "stopped", "1 of 19 failed"),
+        item(3, "excluded", "paid", ""),
+        item(4, "set-at-next-login", "none-known", "no session"),
+    )
+    first, second, third, fourth = items_text(change(*items, state="done in part")).splitlines()
+    assert first.startswith("C-1/home: enforced now")
+    assert "seen on bng-2" in first
+    assert second.startswith("C-2/home: cancelled, nothing sent")
+    assert third.startswith("C-3/home: left out")
+    assert fourth.startswith("C-4/home: set: at next login")
+    assert "would change" not in items_text(change(*items))
+    expired = {**change(item(1, "planned", "", "")), "gate": "expired", "state": "expired"}
+    assert items_text(expired) == "C-1/home: nothing was sent, the change is expired"
