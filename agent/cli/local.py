@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -37,11 +38,19 @@ def init(
             "--new-log-key", help="After a restored backup: go on under a new log key, which must be enrolled"
         ),
     ] = False,
+    restored: Annotated[
+        bool,
+        typer.Option(
+            "--restored",
+            help="After a restored backup, the agent stopped: at its start unused changes are void, and none that was"
+            " begun goes on",
+        ),
+    ] = False,
 ) -> None:
     """Make this agent's keys and print the words that are typed where it is added to the trust document."""
     from agent.store.errors import StoreError
     from agent.store.identity import create_identity, load_identity, renew_log_key
-    from agent.store.vault import create_store_key, load_store_key
+    from agent.store.vault import Vault, create_store_key, load_store_key
     from trust import envelope as envelopes
     from trust.keys import fingerprint
 
@@ -54,12 +63,17 @@ def init(
         made = not (settings.state_dir / "identity").exists()
         change = create_identity if made else renew_log_key if new_log_key else load_identity
         identity = change(settings.state_dir, key)
+        if restored:
+            with closing(Vault(key, settings.state_dir / "keys.db")) as vault:
+                vault.distrust_mark()
     except (StoreError, OSError) as err:
         fail(f"init: {err}", client.FAILED)
     envelope = identity.enrolment(settings.name, settings.origin)
     write_file(enroll, envelopes.encode(envelope))
     said = "" if made else ": a new log key" if new_log_key else ": it has its keys already"
     print(f"agent     {settings.name} ({identity.agent}){said}")
+    if restored:
+        print("restored  at its next start unused changes are void, and none that was begun goes on")
     print(f"words     {fingerprint(identity.plan_key.public, identity.log_key.public)}")
     print(f"enrolment {enroll}: take it to where the trust document is kept:")
     print("          ispcloud trust add agent --enroll FILE   asks for these words")

@@ -261,6 +261,14 @@ class Vault:
         with self._lock:
             self._con.execute("INSERT OR REPLACE INTO mark (one, size, root) VALUES (1, ?, ?)", (size, root))
 
+    def distrust_mark(self) -> None:
+        """Remember, durably, a log that never was: at its next start the agent takes its database for a restored one.
+
+        A backup of the whole state directory has the mark that fits it, and looks as if nothing had been done since.
+        """
+        size, _ = self.mark() or (1, b"")
+        self.raise_mark(size, secrets.token_bytes(32))
+
     def mark(self) -> tuple[int, bytes] | None:
         """Return the remembered (size, root) of the log, or None."""
         row = self._con.execute("SELECT size, root FROM mark").fetchone()

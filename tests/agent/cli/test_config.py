@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import typer
 
 from agent.cli import client, config, local
+from agent.store.vault import Vault, load_store_key
 
 GOOD = '[agent]\nname = "noc-1"\nstate_dir = "state"\n'
 
@@ -66,3 +68,22 @@ def test_init_and_run_by_another_user_than_the_daemons_make_nothing(
         assert "belongs to nobody, and this is root" in capsys.readouterr().err
     assert list(state.iterdir()) == []
     assert not (tmp_path / "e.json").exists()
+
+
+def test_init_restored_has_the_next_start_take_the_state_for_a_backup(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "state").mkdir()
+    path = tmp_path / "agent.toml"
+    path.write_text(GOOD)
+    local.init(config=path, enroll=tmp_path / "e.json")
+    with closing(Vault(load_store_key(tmp_path / "state" / "store.key"), tmp_path / "state" / "keys.db")) as vault:
+        vault.raise_mark(7, bytes(32))
+    capsys.readouterr()
+    local.init(config=path, enroll=tmp_path / "again.json", restored=True)
+    assert "unused changes are void" in capsys.readouterr().out
+    with closing(Vault(load_store_key(tmp_path / "state" / "store.key"), tmp_path / "state" / "keys.db")) as vault:
+        mark = vault.mark()
+    assert mark is not None
+    assert mark[0] == 7
+    assert mark[1] != bytes(32), "of no log that ever was"

@@ -191,7 +191,11 @@ def test_the_mark_survives(tmp_path: Path) -> None:
     vault.close()
 
 
-async def test_a_database_from_a_backup_cannot_run_its_plans_again(tmp_path: Path, autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("whole", [False, True], ids=["the database alone", "the whole state directory"])
+async def test_a_database_from_a_backup_cannot_run_its_plans_again(
+    tmp_path: Path, autojump_clock: MockClock, *, whole: bool
+) -> None:
+    """F-D1: the mark in a backup of the whole directory fits it, so a person says that it was put back."""
     world, clock = World(), FakeClock()
     for n in range(3):
         world.add(f"u{n}")
@@ -202,6 +206,7 @@ async def test_a_database_from_a_backup_cannot_run_its_plans_again(tmp_path: Pat
     await rig.store.run(commands.SetGate(used, Gate.APPROVED, LeafKind.APPROVAL, record))
     rig.close()
     shutil.copy(tmp_path / "agent.db", tmp_path / "backup")
+    shutil.copy(tmp_path / "keys.db", tmp_path / "backup-keys")
 
     rig = Rig(tmp_path, world, clock)
     assert await recovery.void_if_restored(rig.store, rig.vault, rig.recorder) is None
@@ -211,6 +216,10 @@ async def test_a_database_from_a_backup_cannot_run_its_plans_again(tmp_path: Pat
     assert rig.states(used) == rig.states(unused_started) == [ItemState.APPLIED]
     rig.close()
     shutil.copy(tmp_path / "backup", tmp_path / "agent.db")  # the old copy comes back, without its WAL
+    if whole:
+        shutil.copy(tmp_path / "backup-keys", tmp_path / "keys.db")
+        with closing(Vault(STORE_KEY, tmp_path / "keys.db")) as vault:
+            vault.distrust_mark()  # ispagent init --restored
 
     rig = Rig(tmp_path, world, clock)
     assert await recovery.void_if_restored(rig.store, rig.vault, rig.recorder) == 3
