@@ -133,7 +133,7 @@ class Year:
 
     async def run(self) -> YearReport:
         """Live through the year."""
-        began = trio.current_time()
+        began, false, harm = trio.current_time(), 0, 0
         await write_disabled_group(self.isp)
         rounds = math.ceil(self._options.asks / ASKS_A_ROUND)
         for nas in self.isp.nas.values():
@@ -142,6 +142,9 @@ class Year:
             await self._round(n, rounds)
             if n % DRIFT_EVERY == DRIFT_EVERY - 1 or n == rounds - 1:
                 await self._drift()
+            for finding in (*self.report.false[false:], *self.report.harm[harm:]):
+                self._options.say(str(finding))
+            false, harm = len(self.report.false), len(self.report.harm)
             self._options.say(
                 f"round {n + 1}/{rounds}: {self.report.asks} asks, {len(self.report.false)} false claims, "
                 f"{len(self.report.harm)} harms, {trio.current_time() - began:.0f} s"
