@@ -221,14 +221,14 @@ class RadiusSession:
             raise UnreadableError(
                 f"{self.target.id}: no effect {effect.verb!r} on that address", reason=TargetReason.REFUSED
             )
-        seen = (await self.read([effect.address]))[effect.address]
-        found = {
-            address(self.target.id, RadiusResource.SESSION, unique_id): Seen(dict(fields), seen.at_s)
-            for unique_id, fields in live(sessions_of(seen.value)).items()
-            if same_login(fields.get("login", ""), login) and self._counts(effect, fields, seen.at_s)
-        }
+        found = await self._known(effect, login)
         if not found and effect.args.get(BY_NAME):
-            return await self._to_ask(effect, login, earlier)
+            asked = await self._to_ask(effect, login, earlier)
+            if not asked or not await self._wait_turns(asked):
+                return asked
+            found = await self._known(effect, login)  # a CPE may have come back while others had their turn
+            if not found:
+                return asked
         began_s = min((one.at_s for one in earlier.values()), default=None)
         ended = {one for one in found if began_s is None or one in earlier}
         return {
@@ -238,6 +238,15 @@ class RadiusSession:
             and not has_it(effect, self._parse(where)[1], session_fields(session.value))
         }
 
+    async def _known(self, effect: Effect, login: str) -> Mapping[Address, Seen]:
+        """Return the open sessions of accounting that an effect is for, each at its own address."""
+        seen = (await self.read([effect.address]))[effect.address]
+        return {
+            address(self.target.id, RadiusResource.SESSION, unique_id): Seen(dict(fields), seen.at_s)
+            for unique_id, fields in live(sessions_of(seen.value)).items()
+            if same_login(fields.get("login", ""), login) and self._counts(effect, fields, seen.at_s)
+        }
+
     def _counts(self, effect: Effect, fields: Mapping[str, str], at_s: int) -> bool:
         """Tell whether an effect is for a session, by its NAS: one that nobody can ask may be only a row."""
         if fields.get("nas") in self._nas:
@@ -245,7 +254,7 @@ class RadiusSession:
         return effect.args.get(NAS) != CONFIGURED and not silent(fields, at_s, self._silent_h)
 
     async def _to_ask(self, effect: Effect, login: str, earlier: Earlier) -> Mapping[Address, Seen]:
-        """Return what NAS hold of a login, of those that are to be asked; each gets such a question in its turn.
+        """Return what NAS hold of a login, of those that are to be asked.
 
         Nobody is asked where accounting knew a session that has ended since: the one that follows it is not an old one.
         """
@@ -262,17 +271,22 @@ class RadiusSession:
                 self._answers.say(name, login, SILENT, now_s)
             elif not answered:
                 names.append(name)
-        for name in names:
-            await self._turn(name)
         asked = {name: Seen(held_fields(None), now_s) for name in names}
         return {address(self.target.id, RadiusResource.HELD, held_key(n, login)): one for n, one in asked.items()}
 
-    async def _turn(self, nas: str) -> None:
-        """Return when a NAS may be asked about one more login: each is spared, however many are offline."""
-        now = trio.current_time()
-        at = max(now, self._turns.get(nas, now))
-        self._turns[nas] = at + 1 / ASKED_PER_S
-        await trio.sleep_until(at)
+    async def _wait_turns(self, held: Collection[Address]) -> bool:
+        """Return when NAS may be asked about one more login, and whether that took a while.
+
+        Each is spared, however many are offline.
+        """
+        began = now = trio.current_time()
+        for where in held:
+            nas, _ = held_of(self._parse(where)[1])
+            at = max(now, self._turns.get(nas, now))
+            self._turns[nas] = at + 1 / ASKED_PER_S
+            await trio.sleep_until(at)
+            now = trio.current_time()
+        return now - began > 1 / ASKED_PER_S
 
     async def send(self, ticket: Ticket) -> Reply:
         """Write the ticket's transition if it still reads *before*, or disconnect the bound sessions.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -601,6 +601,24 @@ async def test_one_nas_is_asked_about_few_logins_a_second(database: RadiusDataba
         for n in range(5):
             await session.bind(replace(BY_NAME, address=Address(f"radius/main/sessions/u{n}")))
         assert trio.current_time() - began >= 4 / ASKED_PER_S
+
+
+async def test_who_logs_in_while_others_have_their_turn_is_not_asked_about(database: RadiusDatabase) -> None:
+    """A question by User-Name ends what the NAS has: where accounting knows the session by then, that one is judged."""
+    async with dialled(connector(database)) as session:
+        assert list(await session.bind(BY_NAME)) == HELD, "nobody waited: what was read is fresh"
+        real, others = session.read, trio.current_time() + 0.3
+
+        async def read(addresses: Collection[Address]) -> Mapping[Address, Seen]:
+            seen = await real(addresses)
+            if "bng-1" not in session._turns:  # the first look
+                session._turns |= {"bng-1": others, "bng-2": others}
+                add_session(database, "back", began_s=int(time.time()))
+            return seen
+
+        session.read = read  # type: ignore[method-assign]  # between the read and the question
+        session._turns.clear()
+        assert list(await session.bind(BY_NAME)) == [Address("radius/main/session/back")]
 
 
 async def test_a_later_attempt_ends_what_the_first_set_out_to_end_and_nothing_newer(database: RadiusDatabase) -> None:
