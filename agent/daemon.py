@@ -315,7 +315,8 @@ def build(
     else:
         made = Connectors(connectors)
     outages = Outages(clock.wall_s)
-    clock_watch, importer = ClockWatch(files.store, ground.recorder, clock), _importer(config, ground, outages)
+    live = LiveConfig(config, lambda problem: outages.note(CONFIGURATION, problem))
+    clock_watch, importer = ClockWatch(files.store, ground.recorder, clock), _importer(live, ground, outages)
     approvals = authority.build(ground, log.signer, importer.doubt, EVIDENCE_TESTS, config.timezone)
     paid = standings.requirement_tests(importer.doubt)
     tests = {**book.requirement_tests(importer.doubt), **paid, **REQUIREMENT_TESTS}
@@ -329,7 +330,7 @@ def build(
         send_window=approvals.send_window,
     )
     worker = Worker(run, files.vault, approvals, log.signer, ground.recorder, config.timezone, ground.changed)
-    live, digest = LiveConfig(config, lambda problem: outages.note(CONFIGURATION, problem)), build_sha256()
+    digest = build_sha256()
     previewer = planning.build(ground, log, run, lambda: _terms(live.current, digest))
     cpes = cpe.build(
         CpeContext(
@@ -416,8 +417,8 @@ BILLING, DISK, CONFIGURATION = "billing", "disk", "configuration"
 """What they are called among the things that the agent depends on."""
 
 
-def _importer(config: AgentConfig, ground: Ground, outages: Outages) -> Importer:
-    recorder = ground.recorder
+def _importer(live: LiveConfig, ground: Ground, outages: Outages) -> Importer:
+    config, recorder = live.current, ground.recorder
     if config.billing.file is not None:
         outages.expect(BILLING)
     return Importer(
@@ -428,6 +429,7 @@ def _importer(config: AgentConfig, ground: Ground, outages: Outages) -> Importer
         config.access,
         ground.clock.wall_s,
         lambda problem: outages.note(BILLING, problem),
+        live.people,
     )
 
 

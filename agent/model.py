@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from trust.items import (
     ABSENT,
+    ENTRY_FIELDS,
     Absent,
     Address,
     DesiredChange,
@@ -19,13 +20,13 @@ from trust.items import (
     EffectKind,
     Enforcement,
     EntryChange,
+    EntryFieldChange,
     Field,
     GuardKind,
     Head,
     Item,
     Items,
     Listed,
-    LoginChange,
     Pace,
     ProofKind,
     ReasonChange,
@@ -44,6 +45,7 @@ from trust.items import (
 
 __all__ = [
     "ABSENT",
+    "ENTRY_FIELDS",
     "Absent",
     "Access",
     "Address",
@@ -53,6 +55,7 @@ __all__ = [
     "EffectKind",
     "Enforcement",
     "EntryChange",
+    "EntryFieldChange",
     "Field",
     "GuardKind",
     "Head",
@@ -60,7 +63,6 @@ __all__ = [
     "ItemState",
     "Items",
     "Listed",
-    "LoginChange",
     "Pace",
     "ProofKind",
     "ReasonChange",

@@ -191,16 +191,21 @@ class TariffChange:
         return TariffChange(self.after, self.before)
 
 
-@dataclass(frozen=True, slots=True)
-class LoginChange:
-    """A service's login in the inventory that is replaced by another. The network is not touched by it."""
+ENTRY_FIELDS: Final = ("login", "method", "protected", "feeds")
+"""Fields of a service's inventory entry that decide whom a change reaches, and whether it may."""
 
+
+@dataclass(frozen=True, slots=True)
+class EntryFieldChange:
+    """A field of a service's inventory entry, out of `ENTRY_FIELDS`, that is replaced. The network is not touched."""
+
+    name: str
     before: str
     after: str
 
-    def inverse(self) -> LoginChange:
+    def inverse(self) -> EntryFieldChange:
         """Return the change that takes this one back."""
-        return LoginChange(self.after, self.before)
+        return EntryFieldChange(self.name, self.after, self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,18 +220,19 @@ class EntryChange:
         return EntryChange(self.entry, not self.added)
 
 
-DesiredChange = ReasonChange | TariffChange | LoginChange | EntryChange
+DesiredChange = ReasonChange | TariffChange | EntryFieldChange | EntryChange
 """What an applied item records about its service."""
 
 
 _ENTRY: Final = "entry="
+_ENTRY_FIELD_PAIRS: Final = tuple({name, f"was-{name}"} for name in ENTRY_FIELDS)
 
 
 def write_changes(changes: Sequence[DesiredChange]) -> list[str]:
     """Return changes as an item's document holds them.
 
-    `+debt`, `-debt`; `was=Home 20M` and `tariff=Home 50M`; `was-login=amina` and `login=amina.h`; `+entry={…}`,
-    `-entry={…}`.
+    `+debt`, `-debt`; `was=Home 20M` and `tariff=Home 50M`; `was-login=amina` and `login=amina.h`, and likewise of
+    each field in `ENTRY_FIELDS`; `+entry={…}`, `-entry={…}`.
     """
     texts: list[str] = []
     for change in changes:
@@ -235,8 +241,8 @@ def write_changes(changes: Sequence[DesiredChange]) -> list[str]:
                 texts.append(str(change))
             case TariffChange():
                 texts += [f"was={change.before}", f"tariff={change.after}"]
-            case LoginChange():
-                texts += [f"was-login={change.before}", f"login={change.after}"]
+            case EntryFieldChange(name, before, after):
+                texts += [f"was-{name}={before}", f"{name}={after}"]
             case EntryChange():
                 texts.append(f"{'+' if change.added else '-'}{_ENTRY}{change.entry}")
     return texts
@@ -261,12 +267,13 @@ def read_changes_untrusted(texts: Sequence[str]) -> tuple[DesiredChange, ...]:
         pair = dict(part.split("=", 1) for part in (text, next(rest, "")) if "=" in part)
         if pair.keys() == {"was", "tariff"}:
             changes.append(TariffChange(pair["was"], pair["tariff"]))
-        elif pair.keys() == {"was-login", "login"}:
-            changes.append(LoginChange(pair["was-login"], pair["login"]))
+        elif pair.keys() in _ENTRY_FIELD_PAIRS:
+            name = next(iter(pair.keys() & set(ENTRY_FIELDS)))
+            changes.append(EntryFieldChange(name, pair[f"was-{name}"], pair[name]))
         else:
             raise MalformedStatementError(
                 "item: desired: expected +REASON, -REASON, +entry=, -entry=, or a pair of was=TARIFF and tariff=TARIFF,"
-                " or of was-login=LOGIN and login=LOGIN"
+                f" or of was-FIELD=TEXT and FIELD=TEXT with a field out of {', '.join(ENTRY_FIELDS)}"
             )
     return tuple(changes)
 

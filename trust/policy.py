@@ -56,6 +56,7 @@ class Action(enum.Enum):
     REMOVE = "remove"
     RENAME_LOGIN = "rename-login"
     PREPARE = "prepare-device"
+    EDIT = "subscriber-edit"
 
     @property
     def on_cpe(self) -> bool:

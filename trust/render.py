@@ -21,12 +21,12 @@ from trust.items import (
     Absent,
     Effect,
     EntryChange,
+    EntryFieldChange,
     Field,
     GuardKind,
     Item,
     Items,
     Listed,
-    LoginChange,
     SecretRef,
     Step,
     Transition,
@@ -93,7 +93,7 @@ def _line(label: str, text: str, width: int) -> list[str]:
 def _lines(label: str, texts: Iterable[str], width: int) -> list[str]:
     """Return a paragraph: the label before its first line, all others indented; of no text, nothing."""
     result: list[str] = []
-    for text in texts:
+    for text in filter(None, texts):
         result += _line("" if result else label, text, width)
     return result
 
@@ -173,15 +173,16 @@ def _effect_lines(item: Item) -> Iterator[str]:
 
 
 def _record_lines(found: Sequence[Item]) -> list[str]:
-    """Return the changes of the agent's own inventory: whole entries, and logins."""
+    """Return the changes of the agent's own inventory: whole entries, and single fields."""
     lines = []
     for item in found:
         name = neutralise(item.subject or "")
         for change in item.desired:
             if isinstance(change, EntryChange):
                 lines.append(f"{'+' if change.added else '-'} inventory {name} as a whole")
-            elif isinstance(change, LoginChange):
-                lines.append(f"~ inventory {name} login {neutralise(change.after)} (was: {neutralise(change.before)})")
+            elif isinstance(change, EntryFieldChange):
+                after, before = (neutralise(text) or "none" for text in (change.after, change.before))
+                lines.append(f"~ inventory {name} {change.name} {after} (was: {before})")
     rest = len(lines) - _NAMES_SHOWN
     return [*lines[:_NAMES_SHOWN], f"and {rest} more"] if rest > 0 else lines
 
@@ -246,7 +247,7 @@ def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("WHO", [" ".join(title + other)], width),
         *_lines("NOT", _not_one(item), width),
         *_lines("WHY", [_join(*_shown(item.display, "why"), *_shown(head, "source"))], width),
-        *_lines("LOOK", _shown(head, "notes"), width),
+        *_lines("LOOK", [*_shown(item.display, "entry"), *_shown(head, "notes")], width),
         *_lines("NOW", _shown(item.display, "now"), width),
         *_lines("WRITE", [line for t in _transitions(item) for line in _write(t)], width),
         *_lines("RECORD", _record_lines([item]), width),

@@ -273,6 +273,8 @@ def _void_because(call: ApiCall, row: PlanRow) -> str:
 
 def _read_ask(r: Reader) -> Ask:
     action = r.enum("action", Action)
+    if action is Action.EDIT:
+        raise RequestError("subscriber-edit: expected an import of a list (ispagent subscriber import)")
     ask = Ask(
         action=action,
         refs=tuple(r.texts("refs")),

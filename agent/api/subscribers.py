@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
@@ -12,11 +13,18 @@ from agent.api.call import BODY_BYTES, ApiCall, CallerRole, Route, number, unb64
 from agent.api.network import read_network
 from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ChangeFilter, ListedChange
-from agent.changes.journal import plans
-from agent.connectors.base import AddressHolder
+from agent.changes.journal import plans, request
+from agent.changes.journal.request import Ask, RequestError
+from agent.changes.planning.preview import NothingToDoError
+from agent.connectors.base import AddressHolder, UnreadableError
 from agent.inventory import book, finding
+from agent.model import Service
 from agent.runtime.http import Response
+from trust.errors import TrustError
+from trust.policy import Action
 
+EDITS_SHOWN: Final = 50
+"""Entries that an import may not write and nobody can be asked to approve: so many are named."""
 CHANGES_SHOWN: Final = 5
 """Changes that a customer's page has without its whole history."""
 
@@ -25,7 +33,27 @@ async def _import_csv(call: ApiCall) -> Response:
     r = call.body()
     data, dry_run = unb64(r.text("csv", 2 * BODY_BYTES), "csv"), r.boolean("dry_run")
     r.done()
-    return Response(200, await call.parts.importer.run(data, call.who, dry_run=dry_run))
+    imported = await call.parts.importer.run(data, call.who, dry_run=dry_run)
+    asked = await _ask_edits(call, imported.edits) if imported.edits and not dry_run else {}
+    return Response(200, {**imported.answer, **asked})
+
+
+async def _ask_edits(call: ApiCall, edits: Sequence[Service]) -> dict[str, object]:
+    """Ask for the change of the entries that an import may not write by itself; return its id, or why there is none."""
+    p, now_s = call.parts, call.parts.clock.wall_s()
+    texts = {service.ref: book.entry_text(service) for service in edits}
+    try:
+        pinned = p.trust.current(now_s)
+        ask = Ask(Action.EDIT, tuple(texts), settings=texts)
+        plan_id = await p.intake.plan(
+            request.local(ask, call.request.peer_uid, p.people, pinned.trust, p.agent, now_s), pinned
+        )
+    except NothingToDoError as err:
+        return {"edits_refused": [str(err), *err.lines[:EDITS_SHOWN]]}
+    except (RequestError, TrustError, UnreadableError) as err:
+        return {"edits_refused": [str(err)]}
+    p.bell.ring()
+    return {"change": plans.find(p.store.reader, plan_id.hex()).short}
 
 
 async def _list_services(call: ApiCall) -> Response:

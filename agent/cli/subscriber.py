@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 from typing import Annotated, cast
@@ -29,7 +30,11 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the changes, store nothing")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Merge a CSV of services into the inventory; services that it leaves out stay."""
+    """Merge a CSV of services into the inventory; services that it leaves out stay.
+
+    Another login, access method or protection of a known service, and a new service with a known one's login, are not
+    stored: they become a change that somebody approves.
+    """
     body = {"csv": client.b64(read_file(file)), "dry_run": dry_run}
     done = call_object("POST", "/v1/subscribers/import", body, timeout_s=120)
     if as_json:
@@ -38,8 +43,10 @@ def import_(
     would = "would be " if dry_run else ""
     print(f"{done['rows']} rows: {done['added']} {would}added, {done['changed_count']} {would}changed")
     print(f"{done['unchanged']} as before, {done['not_in_file']} known and not in the file: kept")
-    for change in cast("list[Json]", done["changed"])[:10]:
-        print(f"  {change['ref']}: {neutralise('; '.join(cast('list[str]', change['fields'])))}")
+    _print_fields(cast("list[Json]", done["changed"]))
+    if done["edits_count"]:
+        print(f"{done['edits_count']} NOT STORED: who is reached by a change, and who is protected, needs an approval")
+        _print_fields(cast("list[Json]", done["edits"]))
     if done["cannot_enforce_count"]:
         print(f"{done['cannot_enforce_count']} CANNOT BE ENFORCED as configured:")
         for missing in cast("list[Json]", done["cannot_enforce_by"])[:SHOWN]:
@@ -48,6 +55,17 @@ def import_(
             print(f"  {neutralise(line)}")
         if (more := cast("int", done["cannot_enforce_count"]) - SHOWN) > 0:
             print(f"  … {more} more: --json has the first 50")
+    if "change" in done:
+        print(f"change {done['change']} has them and waits for approval: ispagent change show {done['change']}")
+    if refused := cast("list[str]", done.get("edits_refused", [])):
+        lines = ["they were refused, and the entries are as before:", *map(neutralise, refused)]
+        print("\n".join(lines), file=sys.stderr)
+        raise typer.Exit(client.REFUSED)
+
+
+def _print_fields(changes: list[Json]) -> None:
+    for change in changes[:SHOWN]:
+        print(f"  {change['ref']}: {neutralise('; '.join(cast('list[str]', change['fields'])))}")
 
 
 @app.command("list")

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from agent.inventory.facts import BillingFact, describe, earliest, fact_address, in_future, latest, owes
+from agent.inventory import authorship
+from agent.inventory.authorship import Authorship
+from agent.inventory.facts import (
+    BY_HAND,
+    CONFIGURED,
+    BillingFact,
+    describe,
+    earliest,
+    fact_address,
+    in_future,
+    latest,
+    owes,
+)
+from agent.inventory.merge import EXTRA, MergeResult
 from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import (
+    ENTRY_FIELDS,
     Address,
     DesiredChange,
     EntryChange,
+    EntryFieldChange,
     Item,
-    LoginChange,
     ReasonChange,
     Requirement,
     Service,
@@ -96,20 +110,22 @@ def read_service(row: sqlite3.Row, reasons: frozenset[SuspensionReason]) -> Serv
     )
 
 
-def _fact(row: sqlite3.Row) -> BillingFact:
-    return BillingFact(row["subscriber"], row["balance"], row["due"], row["paid_at"], row["as_of"])
+def read_fact(row: sqlite3.Row) -> BillingFact:
+    """Return a row of the `fact` table, or of a query that has its columns."""
+    names = ("subscriber", "balance", "due", "paid_at", "as_of", "source", "author")
+    return BillingFact(*(row[name] for name in names))
 
 
 def facts(reader: sqlite3.Connection) -> dict[str, BillingFact]:
     """Return every billing fact by subscriber."""
-    return {r["subscriber"]: _fact(r) for r in reader.execute("SELECT * FROM fact")}
+    return {r["subscriber"]: read_fact(r) for r in reader.execute("SELECT * FROM fact")}
 
 
 def some_facts(reader: sqlite3.Connection, subscribers: Iterable[str]) -> dict[str, BillingFact]:
     """Return the billing facts of some subscribers, by subscriber."""
     query = "SELECT * FROM fact WHERE subscriber = ?"
     rows = [reader.execute(query, (subscriber,)).fetchone() for subscriber in dict.fromkeys(subscribers)]
-    return {row["subscriber"]: _fact(row) for row in rows if row is not None}
+    return {row["subscriber"]: read_fact(row) for row in rows if row is not None}
 
 
 def inventory_address(ref: str) -> Address:
@@ -155,14 +171,38 @@ def with_desired(service: Service, desired: tuple[DesiredChange, ...]) -> Servic
         match change:
             case TariffChange():
                 service = replace(service, tariff=change.after)
-            case LoginChange():
-                service = replace(service, login=change.after)
+            case EntryFieldChange(name, _, after):
+                service = _with_field(service, name, after)
             case ReasonChange():
                 left = service.reasons - {change.reason}
                 service = replace(service, reasons=left | {change.reason} if change.added else left)
             case EntryChange():
                 pass  # whether there is an entry, not a field of it
     return service
+
+
+def field_text(service: Service, name: str) -> str:
+    """Return a field out of `ENTRY_FIELDS` as changes hold it; "": it has none."""
+    value = getattr(service, name)
+    return str(value) if value else ""
+
+
+def _with_field(service: Service, name: str, text: str) -> Service:
+    match name:
+        case "login":
+            return replace(service, login=text)
+        case "method":
+            return replace(service, method=text)
+        case "protected":
+            return replace(service, protected=text)
+        case _:  # feeds
+            return replace(service, feeds=int(text or 0))
+
+
+def field_changes(now: Service, wanted: Service) -> tuple[EntryFieldChange, ...]:
+    """Return the changes that give a service the fields of another that decide whom a change reaches."""
+    texts = ((name, field_text(now, name), field_text(wanted, name)) for name in ENTRY_FIELDS)
+    return tuple(EntryFieldChange(*text) for text in texts if text[1] != text[2])
 
 
 def entry_text(service: Service) -> str:
@@ -184,17 +224,22 @@ def read_entry(text: str) -> Service:
 
 def record_desired(tx: Tx, ref: str, change: DesiredChange, plan_id: bytes, seq: int) -> None:
     """Record one change of a service in the inventory. `seq`: the event that says so."""
+    via = tx.one("SELECT requester, short FROM plan WHERE plan_id = ?", (plan_id,))
+    by, how = ("", "") if via is None else (via["requester"], f"change {via['short']}")
     match change:
         case TariffChange():
             tx.run("UPDATE service SET tariff = ? WHERE ref = ?", (change.after, ref))
-        case LoginChange():
+        case EntryFieldChange(name, before, after):
             if (service := _service(tx.all, ref)) is not None:
-                write_services(tx, [replace(service, login=change.after)])
+                write_services(tx, [_with_field(service, name, after)])
+                authorship.note(tx, [Authorship(ref, name, before, by, how, int(tx.now_s))])
         case EntryChange(entry, added):
             if added:
                 write_services(tx, [read_entry(entry)])
+                authorship.note(tx, [Authorship(ref, authorship.ENTRY, "", by, how, int(tx.now_s))])
             else:
                 tx.run("DELETE FROM service WHERE ref = ?", (ref,))
+                tx.run("DELETE FROM authorship WHERE ref = ?", (ref,))
         case ReasonChange(reason, added):
             if added:
                 tx.run(
@@ -241,7 +286,7 @@ def _not_owing(tx: Tx, subscriber: str, doubt: Callable[[str], str]) -> str | No
     row = tx.one("SELECT * FROM fact WHERE subscriber = ?", (subscriber,))
     if row is None:
         return "its billing data is gone"
-    return None if owes(_fact(row), tx.now_s) else f"no longer owes: {describe(_fact(row))}"
+    return None if owes(read_fact(row), tx.now_s) else f"no longer owes: {describe(read_fact(row))}"
 
 
 def _changed_since(tx: Tx, item: Item, shown: str, *, begun: bool) -> str | None:
@@ -297,6 +342,8 @@ def fact_json(fact: BillingFact | None, now_s: float | None = None) -> dict[str,
         "due": fact.due,
         "paid_at": fact.paid_at,
         "as_of": fact.as_of,
+        "source": fact.source,
+        "author": fact.author,
         "owes": owes(fact, now_s),
         "text": describe(fact),
     }
@@ -304,18 +351,35 @@ def fact_json(fact: BillingFact | None, now_s: float | None = None) -> dict[str,
 
 @dataclass(frozen=True, slots=True)
 class ImportServices:
-    """Store merged services and the facts of the same file; what the file leaves out stays."""
+    """Store merged services and the facts of the same file; what the file leaves out stays.
 
-    services: tuple[Service, ...]
+    `who`: the person who imported it. `configured`: the configuration names a billing system, whose facts a file that
+    is imported by hand does not replace.
+    """
+
+    merged: MergeResult
     rows: tuple[SubscriberRow, ...]
     sealed: Sealed
+    who: str
+    configured: bool
 
     def run(self, tx: Tx) -> int:
         """Return the sequence number of the event."""
         seq = tx.append(Entry(LeafKind.IMPORTED, sealed=self.sealed))
-        write_services(tx, self.services)
-        write_facts(tx, [r.fact for r in self.rows if r.fact is not None])
+        write_services(tx, self.merged.to_write)
+        authorship.note(tx, [Authorship(*change, self.who, "an import", int(tx.now_s)) for change in self._changes()])
+        found = [replace(r.fact, source=BY_HAND, author=self.who) for r in self.rows if r.fact is not None]
+        write_facts(tx, found, keep=CONFIGURED if self.configured else "")
         return seq
+
+    def _changes(self) -> Iterator[tuple[str, str, str]]:
+        """Yield (service, field, earlier value) of each change; further columns decide nothing."""
+        for service in self.merged.added:
+            yield service.ref, authorship.ENTRY, ""
+        for changed in self.merged.changed:
+            for one in changed.fields:
+                if not one.field.startswith(EXTRA):
+                    yield changed.service.ref, one.field, one.before
 
 
 def write_services(tx: Tx, found: Sequence[Service]) -> None:
@@ -357,31 +421,47 @@ class WriteKeys:
 
 @dataclass(frozen=True, slots=True)
 class RefreshFacts:
-    """Store the facts of a billing file that changed; services are not touched."""
+    """Store the facts of a billing file that changed; services are not touched. Each fact says its source."""
 
-    facts: Mapping[str, BillingFact]
+    facts: tuple[BillingFact, ...]
     sealed: Sealed
 
     def run(self, tx: Tx) -> int:
         """Return the sequence number of the event."""
         seq = tx.append(Entry(LeafKind.IMPORTED, sealed=self.sealed))
-        write_facts(tx, list(self.facts.values()))
+        write_facts(tx, self.facts)
         return seq
 
 
-def write_facts(tx: Tx, found: list[BillingFact]) -> None:
+def write_facts(tx: Tx, found: Sequence[BillingFact], keep: str = "") -> None:
     """Store facts, replacing those of the same subscribers unless what is kept was exported later.
 
-    Files arrive in any order (a hand import beside the billing export): an older one must not undo a newer payment. Of
-    two that may be of the same moment the one that was read later stands. What lies in the future keeps nothing out.
+    Files arrive in any order: an older one must not undo a newer payment. Of two that may be of the same moment the one
+    that was read later stands. What lies in the future keeps nothing out. A fact of the configured source replaces one
+    of another source, however late that one says that it was exported.
+
+    Args:
+        tx: the transaction.
+        found: the facts.
+        keep: a source whose facts stay, whatever the others say; "": none.
     """
-    kept = {r["subscriber"]: r["as_of"] for r in tx.all("SELECT subscriber, as_of FROM fact")}
+    kept = {r["subscriber"]: (r["as_of"], r["source"]) for r in tx.all("SELECT subscriber, as_of, source FROM fact")}
+
+    def stands(fact: BillingFact) -> bool:
+        as_of, source = kept.get(fact.subscriber, ("", ""))
+        if not as_of or (keep and source == keep):
+            return bool(as_of)
+        if fact.source == CONFIGURED != source:
+            return False
+        return _is_older(fact.as_of, as_of, tx.now_s)
+
     tx.many(
-        "INSERT OR REPLACE INTO fact (subscriber, balance, due, paid_at, as_of, read_s) VALUES (?,?,?,?,?,?)",
+        "INSERT OR REPLACE INTO fact (subscriber, balance, due, paid_at, as_of, read_s, source, author)"
+        " VALUES (?,?,?,?,?,?,?,?)",
         [
-            (f.subscriber, f.balance, f.due, f.paid_at, f.as_of, int(tx.now_s))
+            (f.subscriber, f.balance, f.due, f.paid_at, f.as_of, int(tx.now_s), f.source, f.author)
             for f in found
-            if f.subscriber not in kept or not _is_older(f.as_of, kept[f.subscriber], tx.now_s)
+            if not stands(f)
         ],
     )
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from typing import Final
 
 from agent.model import Address
 
 CLOCK_SLACK_S = 300
 """How far the billing system's clock may run before ours. Chosen arbitrarily."""
+CONFIGURED: Final = "billing"
+"""Source of a fact: the billing system that the configuration names. No requester can write it."""
+BY_HAND: Final = "import"
+"""Source of a fact: a file that a person imported. It is evidence for no standing authority."""
 _EASTMOST_S = 14 * 3600
 """A day alone begins so much earlier where its time zone is the eastmost one."""
 
@@ -22,7 +27,8 @@ class BillingFact:
     """What is known of a subscriber's account, in the export's own strings, checked when they were read.
 
     `balance` is decimal and above zero when the subscriber owes. `due` and `paid_at` may be empty; `as_of` is when the
-    export was made. Dates are `YYYY-MM-DD` or RFC 3339.
+    export was made. Dates are `YYYY-MM-DD` or RFC 3339. `source`: `CONFIGURED`, `BY_HAND`, or "" where it is not known;
+    `author`: who imported it by hand.
     """
 
     subscriber: str
@@ -30,6 +36,8 @@ class BillingFact:
     due: str
     paid_at: str
     as_of: str
+    source: str = ""
+    author: str = ""
 
 
 def fact_address(subscriber: str) -> Address:
@@ -90,7 +98,8 @@ def describe(fact: BillingFact) -> str:
         parts.append(f"balance {fact.balance}")
     if fact.paid_at:
         parts.append(f"last paid {fact.paid_at}")
-    return ", ".join([*parts, f"as of {fact.as_of}"])
+    by_hand = [f"imported by hand by {fact.author}"] if fact.source == BY_HAND else []
+    return ", ".join([*parts, f"as of {fact.as_of}", *by_hand])
 
 
 def earliest(text: str) -> datetime:

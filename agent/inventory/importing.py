@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,16 +15,17 @@ import trio
 
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check
+from agent.inventory.facts import BY_HAND, CONFIGURED
 from agent.inventory.mapping_check import MappingReport
-from agent.inventory.merge import MergeResult, merge
+from agent.inventory.merge import FieldChange, MergeResult, merge, with_claims
 from agent.inventory.subscribers_csv import Parsed, parse_untrusted
 from agent.model import Service
 from agent.store.db import Store
 from agent.store.log_store import Sealed
 
 T = TypeVar("T")
-Stamp = tuple[int, int, int]
-"""What tells one state of a file from another: time of change in ns, size in bytes, inode."""
+Stamp = tuple[int, ...]
+"""Tells one state of a file from another: time of change in ns, size in bytes, inode, mode, owner."""
 Seal = Callable[[Mapping[str, int | str]], Sealed]
 LONG_BYTES = 20_000
 """A file from some 200 lines on: reading it takes longer than other tasks should wait."""
@@ -35,6 +37,17 @@ SHOWN = 50
 
 class ImportRefusedError(Exception):
     """The file was not taken: it has broken lines, each named; nothing was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What an import did, or would do: the answer for the API, and the services that people must approve first.
+
+    Of each of these the list gives another login, access method or protection, or it claims a known service's login.
+    """
+
+    answer: dict[str, object]
+    edits: tuple[Service, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +75,21 @@ class Importer:
         access: Sequence[AccessMap],
         wall_s: Callable[[], float] = time.time,
         note: Callable[[str], None] = lambda _: None,
+        people: Mapping[int, str] | None = None,
     ) -> None:
-        """Take the parts. `note` is told each time what is wrong with the billing file, "" when nothing is."""
+        """Take the parts.
+
+        Args:
+            store: the database.
+            seal: seals an entry of the audit log.
+            ensure: makes subscribers' keys durable.
+            billing: the billing file; None: none is configured.
+            access: the access methods that the configuration declares.
+            wall_s: unix seconds.
+            note: is told each time what is wrong with the billing file, "" when nothing is.
+            people: local users by uid, who may ask for changes: a billing file that they can write is no evidence.
+        """
+        self._people = {} if people is None else people
         self._store = store
         self._seal = seal
         self._ensure = ensure
@@ -93,8 +119,8 @@ class Importer:
         view = self._view
         return "" if subscriber in view.fresh and subscriber not in view.doubtful else view.problem
 
-    async def run(self, data: bytes, who: str, *, dry_run: bool) -> dict[str, object]:
-        """Merge a CSV into the inventory; return what it did (or would do), for the API.
+    async def run(self, data: bytes, who: str, *, dry_run: bool) -> Imported:
+        """Merge a CSV into the inventory, but for edits, which people approve; return what it did (or would do).
 
         Raises:
             ImportRefusedError: broken lines; nothing was stored.
@@ -103,14 +129,15 @@ class Importer:
         if parsed.problems:
             raise ImportRefusedError(problems_text(parsed))
         existing = book.services(self._store.reader)
-        result = await _aside(data, lambda: merge(existing, parsed.rows))
+        result = await _aside(data, lambda: _merged(existing, parsed, self._access))
         if not dry_run:
             await self._write(parsed, result, who)
         services: Mapping[str, Service] = {
             **book.services(self._store.reader),
             **{s.ref: s for s in result.to_write},
         }
-        return await _aside(data, lambda: self._answer(parsed, result, services, dry_run=dry_run))
+        answer = await _aside(data, lambda: self._answer(parsed, result, services, dry_run=dry_run))
+        return Imported(answer, tuple(edit.service for edit in result.edits))
 
     async def _write(self, parsed: Parsed, result: MergeResult, who: str) -> None:
         refs: list[str | None] = [s.ref for s in result.to_write]
@@ -118,7 +145,8 @@ class Importer:
             self._ensure(refs[n : n + KEYS_AT_ONCE])
             await trio.lowlevel.checkpoint()
         record = self._seal({"what": "import", "by": who, "added": len(result.added), "changed": len(result.changed)})
-        await self._store.run(book.ImportServices(result.to_write, parsed.rows, record))
+        configured = self._billing is not None
+        await self._store.run(book.ImportServices(result, parsed.rows, record, who, configured))
 
     def _answer(
         self, parsed: Parsed, result: MergeResult, services: Mapping[str, Service], *, dry_run: bool
@@ -133,11 +161,10 @@ class Importer:
             "dry_run": dry_run,
             "rows": len(parsed.rows),
             "added": len(result.added),
-            "changed": [
-                {"ref": c.service.ref, "fields": [f"{f.field}: {f.before or '-'} > {f.after or '-'}" for f in c.fields]}
-                for c in result.changed[:SHOWN]
-            ],
+            "changed": [_changed(c.service, c.fields) for c in result.changed[:SHOWN]],
             "changed_count": len(result.changed),
+            "edits": [_changed(e.service, e.fields) for e in result.edits[:SHOWN]],
+            "edits_count": len(result.edits),
             "unchanged": len(result.unchanged),
             "not_in_file": len(result.untouched_by_omission),
             "cannot_enforce": cannot[:SHOWN],
@@ -158,7 +185,7 @@ class Importer:
 
     async def _refresh(self, billing: Path) -> bool:
         try:
-            stamp, data = _read_unless(billing, self._stamp)
+            stamp, data, writer = _read_unless(billing, self._stamp, self._people)
         except OSError as err:
             self._stamp = None
             self._note(_View(f"the billing file cannot be read: {err.strerror or type(err).__name__}"))
@@ -168,21 +195,36 @@ class Importer:
             return False
         read = data
         parsed = await _aside(read, lambda: parse_untrusted(read, self._wall_s()))
-        found = dict(parsed.facts)
+        source = CONFIGURED if writer is None else BY_HAND
+        found = {name: replace(f, source=source, author=writer or "") for name, f in parsed.facts.items()}
         problem = _file_problem(parsed, len(found))
         if problem:
             self._note(_View(problem))  # until the facts of its good lines are stored none counts
         if found:
             record = self._seal({"what": "billing", "facts": len(found), "broken": len(parsed.problems)})
-            await self._store.run(book.RefreshFacts(found, record))
+            await self._store.run(book.RefreshFacts(tuple(found.values()), record))
         self._stamp = stamp
         broken = frozenset(p.subscriber for p in parsed.problems if p.subscriber)
+        if writer is not None and not problem:
+            problem = f"{writer} can write the billing file: it is evidence for no standing authority"
         self._note(_View(problem, frozenset(found), broken))
         return bool(found)
 
     def _note(self, view: _View) -> None:
         self._told(view.problem)
         self._view = view
+
+
+def _merged(existing: Mapping[str, Service], parsed: Parsed, access: Sequence[AccessMap]) -> MergeResult:
+    merged = merge(existing, parsed.rows)
+    if not existing or not merged.added:
+        return merged
+    claiming = mapping_check.claimed(merged.added, existing, access)
+    return with_claims(merged, claiming)
+
+
+def _changed(service: Service, fields: Sequence[FieldChange]) -> dict[str, object]:
+    return {"ref": service.ref, "fields": [f"{f.field}: {f.before or '-'} > {f.after or '-'}" for f in fields]}
 
 
 async def _aside(data: bytes, work: Callable[[], T]) -> T:
@@ -202,15 +244,22 @@ def _missing_by(report: MappingReport, services: Mapping[str, Service]) -> list[
     return [{"what": what, "services": n} for what, n in counts.most_common()]
 
 
-def _read_unless(file: Path, known: Stamp | None) -> tuple[Stamp, bytes | None]:
-    """Return a file's stamp, taken before it is read, and what it holds: None if the stamp is the known one.
+def _read_unless(file: Path, known: Stamp | None, people: Mapping[int, str]) -> tuple[Stamp, bytes | None, str | None]:
+    """Return a file's stamp, taken before it is read, its bytes, and a requester who can write it (None: nobody).
+
+    The bytes are None if the stamp is the known one.
 
     Raises:
         OSError: it cannot be read.
     """
     info = os.stat(file)
-    stamp = (info.st_mtime_ns, info.st_size, info.st_ino)
-    return stamp, None if stamp == known else file.read_bytes()
+    stamp = (info.st_mtime_ns, info.st_size, info.st_ino, info.st_mode, info.st_uid)
+    writer = None
+    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        writer = f"whoever its mode {stat.S_IMODE(info.st_mode):04o} lets"
+    elif info.st_uid not in (0, os.geteuid()):
+        writer = people.get(info.st_uid)
+    return stamp, None if stamp == known else file.read_bytes(), writer
 
 
 def _file_problem(parsed: Parsed, facts: int) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Final
 
 from agent.connectors.spec import AccessMap
 from agent.model import Service
+
+_NEW: Final = "\0"
+"""Before the ref of a service as it would be, beside the one that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,33 @@ def check(services: Iterable[Service], access: Iterable[AccessMap]) -> MappingRe
         for one in _overlaps(target, found):
             shared.setdefault(one.refs, one)
     return MappingReport(tuple(mapped), tuple(no_method), tuple(no_tariff), tuple(shared.values()))
+
+
+def claimed(
+    new: Iterable[Service], known: Mapping[str, Service], access: Iterable[AccessMap]
+) -> dict[str, tuple[str, ...]]:
+    """Return the known services that have the login of a new one, by the new one's ref.
+
+    A new one is none of `known`, or a known one as it would be. Logins of a method that is not configured are compared
+    as they are written, whatever their case.
+
+    Args:
+        new: services, each of them once.
+        known: services by ref.
+        access: the access methods that the configuration declares.
+    """
+    marked = {f"{_NEW}{s.ref}": replace(s, ref=f"{_NEW}{s.ref}") for s in new}
+    both = [*known.values(), *marked.values()]
+    logins: dict[tuple[str, str], list[str]] = {}
+    for service in both:
+        logins.setdefault((service.method, service.login.casefold()), []).append(service.ref)
+    groups = [refs for refs in logins.values() if len(refs) > 1]
+    groups += [list(shared.refs) for shared in check(both, access).shared_logins]
+    found: dict[str, dict[str, None]] = {}
+    for refs in groups:
+        for ref in (ref.removeprefix(_NEW) for ref in refs if ref in marked):
+            found.setdefault(ref, {}).update(dict.fromkeys(one for one in refs if one not in marked and one != ref))
+    return {ref: tuple(others) for ref, others in found.items() if others}
 
 
 def _overlaps(target: str, services: Iterable[Service]) -> Iterator[SharedLogin]:

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
-from agent.inventory.facts import CLOCK_SLACK_S, BillingFact, describe, earliest, fact_address, in_future, owes
+from agent.inventory.facts import (
+    CLOCK_SLACK_S,
+    CONFIGURED,
+    BillingFact,
+    describe,
+    earliest,
+    fact_address,
+    in_future,
+    owes,
+)
 from agent.model import (
     Access,
     DesiredChange,
@@ -198,14 +207,17 @@ def payment_matched(billing: Billing, suspended_s: float) -> bool:
     """Return whether billing says that the subscriber paid since the suspension for debt, and owes nothing any more.
 
     It stands for a person's look at night, so in doubt it is not: a part payment, a payment dated by the day of the
-    suspension alone, and what lies in the future are a person's business.
+    suspension alone, and what lies in the future are a person's business. So is a file that somebody imported by hand:
+    whoever asks could have written it.
 
     Args:
         billing: of the subscriber, now.
         suspended_s: when the reason was recorded, unix seconds.
     """
     fact = billing.fact
-    if fact is None or billing.doubt or not fact.paid_at or in_future(fact.as_of, billing.now_s):
+    if fact is None or fact.source != CONFIGURED or billing.doubt:
+        return False
+    if not fact.paid_at or in_future(fact.as_of, billing.now_s):
         return False
     if Decimal(fact.balance) > 0 or owes(fact, billing.now_s):
         return False

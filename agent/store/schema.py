@@ -317,7 +317,19 @@ CREATE TABLE cpe_sample (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12)
+V13 = """
+-- The last change of each field of a service's entry: by whom, and how. field 'entry': the service was added.
+CREATE TABLE authorship (
+    ref TEXT NOT NULL, field TEXT NOT NULL, before TEXT NOT NULL, by TEXT NOT NULL, via TEXT NOT NULL,
+    at_s INTEGER NOT NULL, PRIMARY KEY (ref, field)
+) WITHOUT ROWID;
+-- Where a billing fact is from: 'billing' is the configured source, 'import' a file that `author` imported by hand.
+-- Of facts of an older version that is not known: they are no evidence until the configured source is read again.
+ALTER TABLE fact ADD COLUMN source TEXT NOT NULL DEFAULT '';
+ALTER TABLE fact ADD COLUMN author TEXT NOT NULL DEFAULT '';
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

@@ -33,6 +33,7 @@ from agent.store.log_store import Entry
 from agent.store.mail import JoinCloud
 from agent.store.vault import create_store_key, load_store_key
 from tests.agent.connectors.fake import FakeConnector, World
+from tests.agent.lists import bring
 from tests.people import People, any_time, plan_of, trusted
 from trust import chain, statements
 from trust import envelope as envelopes
@@ -405,12 +406,7 @@ async def test_freeze_holds_the_start_until_two_lift_it(tmp_path: Path, world: W
 async def test_an_entry_that_changed_since_the_preview_is_not_acted_on(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
         change = await agent.ask("suspend", "C-1")
-        csv = (
-            (CSV % {b"now": chain_time()})
-            .replace(b"home,u0,", b"home,u4,")
-            .replace(b"home,u4,fake,20M,,0,0.00", b"home,u0,fake,20M,,0,0.00")
-        )
-        await agent.call("POST", "/v1/subscribers/import", {"csv": base64.b64encode(csv).decode(), "dry_run": False})
+        await bring(agent, b"C-1,Amina Hassan,home,u4,fake,20M,,0,,,,", b"C-4,Paid,home,u0,fake,20M,,0,,,,")
         await agent.approve(change, "joseph")
         done = await agent.end(change)
         assert [i["state"] for i in done["items"]] == ["skipped"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from agent.reasons import ProofReason
 from agent.services.holders import Holders
 from tests.agent.cli_rig import Terminal
 from tests.agent.connectors.fake import FakeMethod, World
+from tests.agent.lists import bring_csv
 from tests.agent.test_api import Agent, agent_in, chain_time, refused
 from tests.people import plan_of
 from trust import proof
@@ -52,8 +52,7 @@ async def desk(folder: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> A
     """A terminal of an agent that has the dirty list beside the clean one."""
     async with agent_in(folder, world) as agent:
         csv = DIRTY.format(now=chain_time().decode()).encode()
-        body = {"csv": base64.b64encode(csv).decode(), "dry_run": False}
-        await agent.call("POST", "/v1/subscribers/import", body)
+        await bring_csv(agent, csv)
         yield Terminal(agent, monkeypatch)
 
 
@@ -483,7 +482,7 @@ async def test_suspended_and_shared_is_removed_with_its_reason_and_both_come_bac
         at = Terminal(agent, monkeypatch)
         await done(at, "suspend", "C-1")
         csv = DIRTY.format(now=chain_time().decode()).encode()
-        await agent.call("POST", "/v1/subscribers/import", {"csv": base64.b64encode(csv).decode(), "dry_run": False})
+        await bring_csv(agent, csv)
         assert "nobody can say" in str(await refused(agent.ask("restore", "C-1", on_failure="continue")))
         change = await agent.ask("remove", "C-1")
         why = json.loads(change["documents"][1])["display"]["why"]
@@ -548,7 +547,7 @@ async def test_an_import_between_preview_and_run_wins(
     async with agent_in(tmp_path, world) as agent:
         change = await agent.ask("remove", "C-1")
         csv = DIRTY.format(now=chain_time().decode()).replace(",u0,fake,20M,,0,34", ",u7,fake,20M,,0,34").encode()
-        await agent.call("POST", "/v1/subscribers/import", {"csv": base64.b64encode(csv).decode(), "dry_run": False})
+        await bring_csv(agent, csv)
         await agent.approve(change, "joseph")
         ended = await agent.end(change)
         assert [i["state"] for i in ended["items"]] == ["skipped"]
@@ -562,9 +561,7 @@ async def test_who_has_an_address_now(tmp_path: Path, world: World, monkeypatch:
             + "\nS-1,Static,home,10.9.0.0/30,lines,20M"
             + "," * 8
         )
-        await at.agent.call(
-            "POST", "/v1/subscribers/import", {"csv": base64.b64encode(csv.encode()).decode(), "dry_run": False}
-        )
+        await bring_csv(at.agent, csv.encode())
         parts = at.agent.daemon.api.parts
         lines = AccessMap("lines", "fake/d", frozenset(), addressed=True)
         object.__setattr__(parts.intake, "access", (lines,))

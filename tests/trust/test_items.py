@@ -213,17 +213,22 @@ def test_changes_of_the_inventory_are_written_and_read():
     changes = (
         items.ReasonChange(items.SuspensionReason.DEBT, added=False),
         items.EntryChange(entry, added=False),
-        items.LoginChange("a=b", "-c"),
+        items.EntryFieldChange("login", "a=b", "-c"),
+        *(items.EntryFieldChange(name, "", "x=y") for name in items.ENTRY_FIELDS),
         items.TariffChange("A", "B"),
         items.EntryChange(entry, added=True),
     )
     texts = items.write_changes(changes)
-    assert texts == ["-debt", f"-entry={entry}", "was-login=a=b", "login=-c", "was=A", "tariff=B", f"+entry={entry}"]
+    fields = [text for name in items.ENTRY_FIELDS for text in (f"was-{name}=", f"{name}=x=y")]
+    first, rest = ["-debt", f"-entry={entry}", "was-login=a=b", "login=-c"], ["was=A", "tariff=B", f"+entry={entry}"]
+    assert texts == [*first, *fields, *rest]
     assert items.read_changes_untrusted(texts) == changes
     assert [c.inverse().inverse() for c in changes] == list(changes)
-    assert items.LoginChange("a", "b").inverse() == items.LoginChange("b", "a")
+    assert items.EntryFieldChange("login", "a", "b").inverse() == items.EntryFieldChange("login", "b", "a")
     with pytest.raises(MalformedStatementError):
         items.read_changes_untrusted(["was-login=a", "tariff=B"])
+    with pytest.raises(MalformedStatementError):
+        items.read_changes_untrusted(["was-login=a", "method=B"])
 
 
 @pytest.mark.parametrize("texts", [["+debt"], ["was=", "tariff="]])

@@ -14,9 +14,9 @@ from trust.items import (
     EffectKind,
     Enforcement,
     EntryChange,
+    EntryFieldChange,
     GuardKind,
     Listed,
-    LoginChange,
     Requirement,
     SecretRef,
     Seen,
@@ -85,7 +85,9 @@ def test_changes_of_the_inventory_are_shown_from_the_signed_items():
     assert "RECORD - inventory C-10482/home as a whole\n" in preview(dataclasses.replace(gone, subject="C-10482/home"))
     back = dataclasses.replace(gone, subject="C-1\x1b[2J", desired=(EntryChange("{}", added=True),))
     assert "RECORD + inventory C-1\\u001b[2J as a whole\n" in preview(back)
-    called = dataclasses.replace(gone, subject="C-1/home", desired=(LoginChange("old", "nеw"),))  # one Cyrillic letter
+    called = dataclasses.replace(
+        gone, subject="C-1/home", desired=(EntryFieldChange("login", "old", "nеw"),)
+    )  # one Cyrillic letter
     assert "RECORD ~ inventory C-1/home login nеw [mixed scripts] (was: old)\n" in preview(called)
     many = preview(*(dataclasses.replace(gone, n=n, subject=f"C-{n}/home") for n in range(1, 15)))
     assert "RECORD - inventory C-1/home as a whole\n" in many

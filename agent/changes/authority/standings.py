@@ -23,7 +23,6 @@ from agent.changes.journal.request import RequestError
 from agent.changes.journal.trust_state import NoteRefusal, Pinned, Query, TrustState, circumstances, freezes
 from agent.inventory import book
 from agent.inventory.book import Broken, RequirementTest
-from agent.inventory.facts import BillingFact
 from agent.model import Item, Requirement, SuspensionReason
 from agent.runtime.clock import Clock
 from agent.services.verbs import Billing, payment_matched
@@ -303,7 +302,7 @@ def has_matched_payment(query: Query, service: str, now_s: float, doubt: Callabl
     if not rows:
         return False
     r = rows[0]
-    fact = BillingFact(r["subscriber"], r["balance"], r["due"], r["paid_at"], r["as_of"])
+    fact = book.read_fact(r)
     return payment_matched(Billing(fact, now_s, doubt(fact.subscriber)), r["at_s"])
 
 

@@ -31,7 +31,7 @@ SILENT_H_MAX = 8760
 LIST_NAME, GARDEN, RESOLVERS = "list", "garden", "resolvers"
 DEVICE_SETTINGS = frozenset({LIST_NAME, GARDEN, RESOLVERS})
 """Settings of a device's preparation: the address list of a profile that has none; addresses, comma separated."""
-_OWN_SETTINGS = (Action.RENAME_LOGIN, Action.PREPARE)
+_OWN_SETTINGS = (Action.RENAME_LOGIN, Action.PREPARE, Action.EDIT)
 _WITH_SETTINGS = (*_OWN_SETTINGS, Action.DISCONNECT)
 SECRET = "(a secret)"
 """Stands in an intent that is made on the agent's own machine for a secret that was given there."""
@@ -132,6 +132,8 @@ def check_ask(ask: Ask) -> None:
         raise RequestError(f"{ask.action.value}: expected what to set, got nothing")
     if ask.action is Action.RENAME_LOGIN and (ask.settings.keys() != {LOGIN} or len(ask.refs) != 1):
         raise RequestError("rename-login: expected one service and its new login")
+    if ask.action is Action.EDIT and ask.settings.keys() != set(ask.refs):
+        raise RequestError("subscriber-edit: expected an entry for each service; it is asked by an import of a list")
     if ask.action is Action.PREPARE and (len(ask.refs) != 1 or ask.on_tariff or ask.exclude or ask.secrets):
         raise RequestError("prepare-device: expected one router")
     if ask.settings and not ask.action.on_cpe and ask.action not in _OWN_SETTINGS:

@@ -1,8 +1,10 @@
-"""Planner of changes of the inventory itself: a service that is taken out, a login that is written otherwise.
+"""Planner of changes of the inventory itself: a service that is taken out, fields that are written otherwise.
 
-Nothing is sent to the network by them. They are previewed, approved, logged and taken back as any other change, since
-the facts of a plan have an author. A suspended service keeps its mark in the network, so it is refused; with one
-exception, a service with a login that another one claims: it cannot be restored, and it must be possible to remove it.
+Login, access method and protection decide whom a change reaches, so a list that gives a known service others asks for
+a change, as does one that gives a new service the login of a known one. Nothing is sent to the network by them. They
+are previewed, approved, logged and taken back as any other change, since the facts of a plan have an author. A
+suspended service keeps its mark in the network, so it is refused; with one exception, a service with a login that
+another one claims: it cannot be restored, and it must be possible to remove it.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ from agent.changes.journal.request import Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.intake import Planner, select
 from agent.changes.planning.preview import Chosen, Previewer, Scope
-from agent.connectors.base import UnreadableError
+from agent.connectors.base import NetworkState, UnreadableError
 from agent.connectors.spec import AccessMap
 from agent.inventory import book, mapping_check
 from agent.inventory.subscribers_csv import login_problem
-from agent.model import DesiredChange, EntryChange, Item, ItemState, LoginChange, ReasonChange, Service
+from agent.model import DesiredChange, EntryChange, EntryFieldChange, Item, ItemState, ReasonChange, Service
 from agent.reasons import MethodReason, SkipReason
 from agent.services.verbs import Leave, Wish, suspends
 from trust.policy import Action
@@ -31,12 +33,13 @@ from trust.statements import LOGIN
 
 _NOT_OVER: Final = (ItemState.PLANNED, ItemState.WAITING, ItemState.RUNNING, ItemState.UNKNOWN)
 _BEFORE: Final = (Gate.OPEN.value, Gate.APPROVED.value, Gate.CONSUMED.value)
+_ONLY: Final = "only the inventory changes"
 _IMPORTED: Final = "an import that lists it adds it again"
 
 
 @dataclass(frozen=True, slots=True)
 class InventoryPlanner:
-    """Implements `Planner` for remove and rename-login. `serving`: the CPE that serve a service, by name."""
+    """Implements `Planner` for changes of the inventory. `serving`: the CPE that serve a service, by name."""
 
     previewer: Previewer
     access: Sequence[AccessMap]
@@ -49,6 +52,11 @@ class InventoryPlanner:
             RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses.
         """
         services = book.services(self.previewer.store.reader)
+        if request.ask.action is Action.EDIT:
+            if request.envelope is not None:
+                raise RequestError("subscriber-edit: expected an import of a list at the agent", refused=True)
+            edited = await self._edits([book.read_entry(text) for text in request.ask.settings.values()], services)
+            return await self.previewer.preview(request, edited, Scope(_active(services), None, False), pinned)
         selected = select(request.ask, services)
         if request.ask.action is Action.RENAME_LOGIN:
             if len(selected) != 1:
@@ -127,22 +135,48 @@ class InventoryPlanner:
         if others := _others(renamed, self._shared({**services, service.ref: renamed}).get(service.ref)):
             why = f"the login {login} is that of {others}: whose it is, nobody could say"
             return Leave(SkipReason.SHARED_LOGIN, why, blocked=True)
-        return await self._named(renamed, LoginChange(service.login, login))
+        return await self._named(renamed, EntryFieldChange(LOGIN, service.login, login))
 
-    async def _named(self, renamed: Service, change: LoginChange) -> Wish | Leave:
+    async def _named(self, renamed: Service, change: EntryFieldChange) -> Wish | Leave:
         """Return the wish, once the network was asked for the new login."""
-        state = (await self.previewer.network.read_states([renamed]))[renamed.ref]
-        if isinstance(state, UnreadableError):
-            told = f"not checked whether the network has that login: {state}"
-        elif state.absent:
-            return Leave(MethodReason.NO_SUCH_LOGIN, state.unknown or f"no login {change.after}", blocked=True)
-        else:
-            sessions = f", {len(state.sessions)} session(s)" if state.sessions else ", offline"
-            access = (
-                state.access.value if state.access else f"rejected: {state.refused}" if state.refused else "no state"
-            )
-            told = f"the network has that login: {access}{sessions}"
-        return Wish(None, (change,), network=False, why=f"{told} · only the inventory changes")
+        told = _told((await self.previewer.network.read_states([renamed]))[renamed.ref], change.after)
+        return told if isinstance(told, Leave) else Wish(None, (change,), network=False, why=f"{told} · {_ONLY}")
+
+    # --- another entry, from a list ---
+
+    async def _edits(self, wanted: Sequence[Service], services: Mapping[str, Service]) -> list[Chosen]:
+        """Return the edits that give services the fields of `wanted`, or add those that are not known."""
+        shared = self._shared({**services, **{s.ref: s for s in wanted}})
+        had = mapping_check.claimed(wanted, services, self.access)
+        moved = [s for s in wanted if s.ref not in services or s.login != services[s.ref].login]
+        network = self.previewer.network
+        states = await network.read_states([s for s in moved if s.method in network.access_methods])
+        chosen = []
+        for service in wanted:
+            now = services.get(service.ref)
+            told = _told(states[service.ref], service.login) if service.ref in states else ""
+            others, holders = _others(service, shared.get(service.ref)), ", ".join(had.get(service.ref, ()))
+            chosen.append(Chosen(now or service, self._edit(now, service, told, others, holders)))
+        return chosen
+
+    def _edit(self, now: Service | None, wanted: Service, told: str | Leave, others: str, had: str) -> Wish | Leave:
+        """Return what one edit does. `others`: services that share its login afterwards; `had`: that have it now."""
+        if isinstance(told, Leave):
+            return told
+        if (left := self._busy(wanted)) is not None:
+            return left
+        desired: tuple[DesiredChange, ...] = (EntryChange(book.entry_text(wanted), added=True),)
+        if now is not None:
+            desired = book.field_changes(now, wanted)
+            if not desired:
+                return Leave(SkipReason.ALREADY, "its entry reads so already")
+            if now.reasons and (now.login, now.method) != (wanted.login, wanted.method):
+                reasons = ", ".join(sorted(now.reasons))
+                why = f"suspended for {reasons}: the mark is on the login {now.login} in the network"
+                return Leave(SkipReason.SUSPENDED, why, blocked=True)
+        clash = f"the login {wanted.login} is also that of {others}: neither could be changed then" if others else ""
+        taken = f"the login {wanted.login} was that of {had}" if had and not others else ""
+        return Wish(None, desired, network=False, why=" · ".join(filter(None, (clash or taken, told, _ONLY))))
 
     # --- back ---
 
@@ -150,7 +184,7 @@ class InventoryPlanner:
         desired = book.opposite(item.desired)
         entry = next((d for d in desired if isinstance(d, EntryChange)), None)
         now = services.get(item.subject or "")
-        if entry is not None:
+        if entry is not None and entry.added:
             service = book.read_entry(entry.entry)
             if now is not None:
                 return Chosen(now, Leave(SkipReason.CHANGED_SINCE, "it is in the inventory again"))
@@ -158,20 +192,41 @@ class InventoryPlanner:
             why = "back into the inventory as it was"
             shared = f" · its login is also that of {others}: neither could be changed then" if others else ""
             return Chosen(service, Wish(None, desired, network=False, why=f"{why}{shared}"))
-        renamed = next(d for d in item.desired if isinstance(d, LoginChange))
         if now is None:
-            gone = Service(item.subject or "", "", "", "", renamed.after, "", "")
+            gone = Service(item.subject or "", "", "", "", "", "", "")
             return Chosen(gone, Leave(SkipReason.CHANGED_SINCE, "it is not in the inventory any more"))
-        if now.login != renamed.after or now.reasons:
-            what = f"its login is {now.login} now" if now.login != renamed.after else "it is suspended now"
-            return Chosen(now, Leave(SkipReason.CHANGED_SINCE, what))
-        if (left := self._busy(now)) is not None:
-            return Chosen(now, left)
-        return Chosen(now, Wish(None, desired, network=False, why=f"its login is {renamed.before} again"))
+        return Chosen(now, self._busy(now) or _taken_back(item, now, desired))
 
     def _shared(self, services: Mapping[str, Service]) -> Mapping[str, mapping_check.SharedLogin]:
         found = mapping_check.check(services.values(), self.access).shared_logins
         return {ref: shared for shared in found for ref in shared.refs}
+
+
+def _told(state: NetworkState | UnreadableError, login: str) -> str | Leave:
+    """Return what the network says of a login that a service is to get; it is left where there is no such login."""
+    if isinstance(state, UnreadableError):
+        return f"not checked whether the network has that login: {state}"
+    if state.absent:
+        return Leave(MethodReason.NO_SUCH_LOGIN, state.unknown or f"no login {login}", blocked=True)
+    sessions = f", {len(state.sessions)} session(s)" if state.sessions else ", offline"
+    access = state.access.value if state.access else f"rejected: {state.refused}" if state.refused else "no state"
+    return f"the network has that login: {access}{sessions}"
+
+
+def _taken_back(item: Item, now: Service, desired: tuple[DesiredChange, ...]) -> Wish | Leave:
+    """Return what takes the fields, or the entry, back that an item wrote, unless they read otherwise today."""
+    if any(isinstance(d, EntryChange) for d in desired):
+        if now.reasons:
+            return Leave(SkipReason.CHANGED_SINCE, "it is suspended now")
+        return Wish(None, desired, network=False, why=f"out of the inventory again · {_ONLY}")
+    written = [d for d in item.desired if isinstance(d, EntryFieldChange)]
+    for change in written:
+        if (text := book.field_text(now, change.name)) != change.after:
+            return Leave(SkipReason.CHANGED_SINCE, f"its {change.name} is {text or 'none'} now")
+    if now.reasons and any(change.name in ("login", "method") for change in written):
+        return Leave(SkipReason.CHANGED_SINCE, "it is suspended now")
+    fields = ", ".join(f"{change.name} is {change.before or 'none'} again" for change in written)
+    return Wish(None, desired, network=False, why=f"its {fields}")
 
 
 def _others(service: Service, shared: mapping_check.SharedLogin | None) -> str:
@@ -198,4 +253,6 @@ def planners(
     previewer: Previewer, access: Sequence[AccessMap], serving: Callable[[str], Sequence[str]]
 ) -> Mapping[Action, Planner]:
     """Return the planner of each change of the inventory."""
-    return dict.fromkeys((Action.REMOVE, Action.RENAME_LOGIN), InventoryPlanner(previewer, access, serving))
+    return dict.fromkeys(
+        (Action.REMOVE, Action.RENAME_LOGIN, Action.EDIT), InventoryPlanner(previewer, access, serving)
+    )

@@ -33,6 +33,8 @@ from agent.connectors.base import (
     NetworkState,
     UnreadableError,
 )
+from agent.inventory import authorship
+from agent.inventory.authorship import Authorship
 from agent.inventory.book import PAID, as_previewed, not_there
 from agent.inventory.facts import fact_address
 from agent.model import (
@@ -84,7 +86,7 @@ SHORT_CHARS = 5
 SHORT_TRIES = 4
 """Tries of one length: with 5 characters and 50,000 plans in the history one try in 490 collides."""
 NAMED = 5
-"""Services that a note of a batch names."""
+"""Services that a note of a batch names, and changes of entries."""
 
 
 class NothingToDoError(RequestError):
@@ -212,11 +214,15 @@ class Previewer:
         lost = [_as_new(c.service) async for c in InSlices(chosen) if _again(c.wish, c.service, read)]
         if lost:
             read = await self.network.read(lost, read)
-        items = [self._item(c, read) async for c in InSlices(chosen)]
+        authors = authorship.recent(self.store.query, [c.service.ref for c in chosen], self.clock.wall_s())
+        items = [self._item(c, read, authors.get(c.service.ref, ())) async for c in InSlices(chosen)]
         if read.unread and not any(i.listed is Listed.CHANGE for i in items):
             raise next(iter(read.unread.values()))
         scope = replace(
-            scope, notes=_notes(*_warnings(items), scope.notes, *await _rejected(chosen, read), *_told(read))
+            scope,
+            notes=_notes(
+                *_warnings(items), *_authored(items, authors), scope.notes, *await _rejected(chosen, read), *_told(read)
+            ),
         )
         both = InSlices(zip(chosen, items, strict=True))
         again = [c async for c, item in both if item.steps and _again(c.wish, c.service, read)]
@@ -265,9 +271,12 @@ class Previewer:
 
     # --- items ---
 
-    def _item(self, chosen: Chosen, read: Readings) -> Item:
+    def _item(self, chosen: Chosen, read: Readings, authors: Sequence[Authorship]) -> Item:
         service, wish = chosen.service, chosen.wish
         display = {"title": title(service), "login": service.login, "tariff": service.tariff}
+        if authors:
+            now_s = self.clock.wall_s()
+            display["entry"] = f"its entry: {' · '.join(one.text(now_s) for one in authors)}"
         if isinstance(wish, Leave):
             return _leave(service, wish, display)
         if wish.why:
@@ -671,6 +680,23 @@ def _other_tariff(service: Service, state: NetworkState | UnreadableError) -> st
     """Return the tariff that the network reads of, where that is another one than recorded."""
     read = "" if isinstance(state, UnreadableError) else state.tariff
     return "" if read == service.tariff else read
+
+
+def _authored(items: Sequence[Item], authors: Mapping[str, Sequence[Authorship]]) -> list[str]:
+    """Return who changed the entries of a batch lately, without what they read before: that is in each item."""
+    changing = [item for item in items if item.listed is Listed.CHANGE and item.subject in authors]
+    if len(items) == 1 or not changing:
+        return []
+    found = [(item, one) for item in changing for one in authors[item.subject or ""]]
+    added = Counter(f"by {one.by} in {one.via}" for _, one in found if one.field == authorship.ENTRY)
+    new = [f"{n} in the inventory for less than 7 days, added {how}" for how, n in added.most_common(NAMED)]
+    changed = [
+        f"{item_name(item)}: {one.field} changed by {one.by} in {one.via}"
+        for item, one in found
+        if one.field != authorship.ENTRY
+    ]
+    more = [f"and {len(changed) - NAMED} more changes of entries"] if len(changed) > NAMED else []
+    return [*new, *changed[:NAMED], *more]
 
 
 def _again(wish: Wish | Leave, service: Service, read: Readings) -> bool:

@@ -25,6 +25,7 @@ from agent.store.mail import Inbox, Incoming, JoinCloud, TakeIn
 from agent.store.vault import Vault
 from tests.agent.changes.rig import STORE_KEY, TRANSITIONS, CrashingStore
 from tests.agent.connectors.fake import FakeConnector, World
+from tests.agent.lists import as_billing
 from tests.people import People, trusted
 from trust import envelope as envelopes
 from trust import seal, statements, verify
@@ -87,6 +88,8 @@ class Office:
         await api.trust.install(document, words, time.time())
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))  # not gmtime(): its clock is a tick behind
         await api.importer.run((CSV % {"now": now}).encode(), "maria", dry_run=False)
+        sealed = api.recorder.record(None, {"what": "billing"})
+        await self.store.run(as_billing((CSV % {"now": now}).encode(), sealed))
         self.store._con.execute("INSERT INTO reason VALUES ('C-5/home', 'debt', NULL, 1)")
         await self.store.run(JoinCloud(b"n" * 32))
         await self.daemon.sealing.refresh()

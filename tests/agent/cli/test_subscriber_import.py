@@ -18,7 +18,8 @@ async def test_what_is_missing_is_summed_up_and_the_cut_is_said(
 ) -> None:
     lines = [f"D-{n},,home,d{n},{'radio' if n % 3 else 'fake'},{'20M' if n % 3 else '7M'},,0,,,," for n in range(30)]
     async with agent_in(tmp_path, World()) as agent:
-        done = await agent.daemon.api.parts.importer.run("\n".join((HEADER, *lines)).encode(), "maria", dry_run=True)
+        csv = "\n".join((HEADER, *lines)).encode()
+        done = (await agent.daemon.api.parts.importer.run(csv, "maria", dry_run=True)).answer
     monkeypatch.setattr(subscriber, "read_file", lambda path: b"")
     monkeypatch.setattr(subscriber, "call_object", lambda *_, **__: done)
     subscriber.import_(Path("x.csv"), dry_run=True)

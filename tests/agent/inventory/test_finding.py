@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from agent.inventory.book import ImportServices
 from agent.inventory.finding import HITS_MAX, TEXT_CHARS, Found, find, named, of_serial, suggested
+from agent.inventory.merge import MergeResult
 from agent.inventory.resolve import Index
 from agent.model import Service
 from agent.store.db import Tx
+from agent.store.log_store import Sealed
 from tests.agent.store.stores import Agent
 
 
@@ -32,6 +34,10 @@ ALL = (
 )
 
 
+def _import(found: Sequence[Service], sealed: Sealed) -> ImportServices:
+    return ImportServices(MergeResult(tuple(found), (), (), (), ()), (), sealed, "maria", configured=False)
+
+
 class Put:
     """Run statements by hand, as somebody with a database shell does."""
 
@@ -46,7 +52,7 @@ class Put:
 @pytest.fixture
 async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
     agent = Agent(tmp_path)
-    await agent.store.run(ImportServices(ALL, (), agent.recorder.record(None, {"what": "import"})))
+    await agent.store.run(_import(ALL, agent.recorder.record(None, {"what": "import"})))
     yield agent
     agent.close()
 
@@ -131,7 +137,7 @@ async def test_more_than_asked_for_are_counted(agent: Agent) -> None:
     found = await find(agent.store, "home", limit=2)
     assert (len(found.services), found.total, found.more) == (2, 7, False)
     many = tuple(service(f"D-{n}/home", "Many", f"m{n}") for n in range(HITS_MAX + 5))
-    await agent.store.run(ImportServices(many, (), agent.recorder.record(None, {"what": "import"})))
+    await agent.store.run(_import(many, agent.recorder.record(None, {"what": "import"})))
     found = await find(agent.store, "many", limit=2)
     assert (len(found.services), found.total, found.more) == (2, HITS_MAX, True)
 
@@ -150,6 +156,6 @@ async def test_services_of_an_older_database_are_found(agent: Agent) -> None:
 
 async def test_an_import_changes_the_keys(agent: Agent) -> None:
     changed = service("C-3/home", "Maria Silva", "maria.s")
-    await agent.store.run(ImportServices((changed,), (), agent.recorder.record(None, {"what": "import"})))
+    await agent.store.run(_import((changed,), agent.recorder.record(None, {"what": "import"})))
     assert refs(await find(agent.store, "joao")) == []
     assert refs(await find(agent.store, "maria")) == ["C-3/home"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ import pytest
 import trio
 
 from agent.inventory import book, importing
-from agent.inventory.facts import BillingFact
+from agent.inventory.facts import BY_HAND, CONFIGURED, BillingFact, describe
 from agent.inventory.importing import Importer, ImportRefusedError
 from agent.inventory.subscribers_csv import COLUMNS
 from agent.runtime.outages import Outages
+from agent.services.verbs import Billing, payment_matched
 from tests.agent.store.stores import WALL_S, Agent
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class Desk:
         self.outages = Outages(lambda: WALL_S)
         self.importer = self.new_importer(self.file)
 
-    def new_importer(self, file: Path | None) -> Importer:
+    def new_importer(self, file: Path | None, people: Mapping[int, str] | None = None) -> Importer:
         recorder = self.agent.recorder
         return Importer(
             self.agent.store,
@@ -49,6 +51,7 @@ class Desk:
             (),
             lambda: WALL_S,
             lambda problem: self.outages.note("billing", problem),
+            people,
         )
 
     async def write(self, *lines: str) -> bool:
@@ -139,7 +142,48 @@ async def test_an_older_export_does_not_undo_a_newer_payment(desk: Desk, by_hand
     late = line("C-1", as_of=EARLIER), line("C-2", "0.00", as_of=NOW)
     await (desk.hand_in(*late) if by_hand else desk.write(*late))
     assert (desk.fact("C-1").balance, desk.fact("C-1").as_of) == ("0.00", NOW)
-    assert (desk.fact("C-2").balance, desk.fact("C-2").as_of) == ("0.00", NOW)
+    assert (desk.fact("C-2").balance, desk.fact("C-2").as_of) == (("34.00", EARLIER) if by_hand else ("0.00", NOW))
+
+
+async def test_a_file_imported_by_hand_says_who_and_gives_way_to_the_configured_one(desk: Desk) -> None:
+    await desk.hand_in(line("C-1", "0.00", as_of=NOW, paid_at=NOW))
+    by_hand = desk.fact("C-1")
+    assert (by_hand.source, by_hand.author) == (BY_HAND, "maria")
+    assert describe(by_hand).endswith(", imported by hand by maria")
+    await desk.write(line("C-1", as_of=EARLIER))
+    assert (desk.fact("C-1").balance, desk.fact("C-1").source) == ("34.00", CONFIGURED)
+
+
+async def test_without_a_configured_source_a_later_file_stands(desk: Desk) -> None:
+    desk.importer = desk.new_importer(None)
+    await desk.hand_in(line("C-1", as_of=EARLIER))
+    await desk.hand_in(line("C-1", "0.00", as_of=NOW))
+    await desk.hand_in(line("C-1", "99.00", as_of=EARLIER))
+    assert desk.fact("C-1").balance == "0.00"
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+async def test_a_billing_file_that_others_can_write_is_no_evidence(desk: Desk, mode: int) -> None:
+    await desk.write(line("C-1"))
+    assert desk.fact("C-1").source == CONFIGURED
+    desk.file.chmod(mode)
+    assert await desk.importer.refresh()  # nothing else of the file changed
+    assert desk.fact("C-1").source == BY_HAND
+    assert f"mode {mode:04o}" in desk.importer.billing_problem()
+    assert desk.importer.doubt("C-1") == "", "it still says who owes, to people"
+    await desk.write(line("C-1", "0.00", paid_at=NOW))
+    assert desk.importer.billing_problem() == ""
+    assert payment_matched(Billing(desk.fact("C-1"), WALL_S), 0)
+    assert not payment_matched(Billing(replace(desk.fact("C-1"), source=BY_HAND), WALL_S), 0)
+
+
+async def test_a_billing_file_of_a_requester_is_no_evidence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.file.write_text("\n".join((HEADER, line("C-1"))) + "\n")
+    owner = desk.file.stat().st_uid
+    monkeypatch.setattr(importing.os, "geteuid", lambda: owner + 1)  # the agent runs under another user
+    desk.importer = desk.new_importer(desk.file, {owner or 1: "maria"})
+    await desk.importer.refresh()
+    assert desk.fact("C-1").source == (BY_HAND if owner else CONFIGURED)
 
 
 @pytest.mark.parametrize(("kept", "read"), [(NOW, NOW), (DAY, EARLIER), (EARLIER, DAY), (EARLIER, NOW)])
@@ -164,7 +208,7 @@ class Keep:
     """Store a fact whatever it says, as an agent did whose clock was wrong."""
 
     def run(self, tx: Tx) -> None:
-        tx.run("INSERT INTO fact VALUES ('C-1', '34.00', '2025-10-03', '', '2099-01-01T00:00:00Z', 0)")
+        tx.run("INSERT INTO fact VALUES ('C-1', '34.00', '2025-10-03', '', '2099-01-01T00:00:00Z', 0, '', '')")
 
 
 async def test_a_fact_of_the_future_that_is_kept_keeps_nothing_out_and_owes_nothing(desk: Desk) -> None:
@@ -203,6 +247,6 @@ async def test_a_long_file_is_read_in_a_thread(desk: Desk, monkeypatch: pytest.M
     monkeypatch.setattr(importing, "parse_untrusted", watched)
     lines = [line(f"L-{n}") for n in range(1000)]
     done = await desk.importer.run("\n".join([HEADER, *lines]).encode(), "maria", dry_run=False)
-    assert (done["rows"], done["added"]) == (1000, 1000)
+    assert (done.answer["rows"], done.answer["added"]) == (1000, 1000)
     await desk.importer.run("\n".join([HEADER, lines[0]]).encode(), "maria", dry_run=False)
     assert threads == [True, False]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.inventory.merge import Changed, FieldChange, merge
+from agent.inventory.merge import Changed, Edit, FieldChange, merge, with_claims
 from agent.inventory.subscribers_csv import SubscriberRow
 from agent.model import Service
 
@@ -35,16 +36,35 @@ def test_unchanged_and_left_out() -> None:
 def test_changed_names_each_field_and_keeps_reasons_and_columns() -> None:
     old = replace(HOME, reasons=frozenset({"abuse"}))
     new = replace(HOME, tariff="Home 50M", feeds=3, extra={"zone": "south", "mast": "7"})
-    (change,) = merge({old.ref: old}, rows(new)).changed
+    merged = merge({old.ref: old}, rows(new))
+    wanted = replace(new, reasons=frozenset({"abuse"}), extra={"zone": "south", "note": "x", "mast": "7"})
+    (change,) = merged.changed
     assert change == Changed(
-        replace(new, reasons=frozenset({"abuse"}), extra={"zone": "south", "note": "x", "mast": "7"}),
+        replace(wanted, feeds=0),
         (
             FieldChange("tariff", "Home 20M", "Home 50M"),
-            FieldChange("feeds", "0", "3"),
             FieldChange("extra.zone", "north", "south"),
             FieldChange("extra.mast", "", "7"),
         ),
     )
+    assert merged.edits == (Edit(wanted, (FieldChange("feeds", "0", "3"),)),), "somebody approves it first"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("login", "amina.x"), ("method", "dhcp"), ("protected", "clinic"), ("feeds", 12)]
+)
+def test_what_decides_whom_a_change_reaches_is_not_stored(field: str, value: str | int) -> None:
+    wanted = replace(HOME, **{field: value})
+    merged = merge({HOME.ref: HOME}, rows(wanted))
+    assert (merged.to_write, merged.unchanged) == ((), ())
+    assert [edit.service for edit in merged.edits] == [wanted]
+
+
+def test_a_new_service_with_a_known_ones_login_is_an_edit() -> None:
+    other, third = replace(HOME, ref="C-9/home", subscriber="C-9"), replace(HOME, ref="C-10/home", login="u10")
+    merged = with_claims(merge({HOME.ref: HOME}, rows(other, third)), {"C-9/home": ["C-1/home"]})
+    assert merged.added == (third,)
+    assert merged.edits == (Edit(other, (FieldChange("login", "that of C-1/home", "amina.h"),)),)
 
 
 def test_no_extra_columns_at_all() -> None:

@@ -14,13 +14,14 @@ import pytest
 import trio
 
 from agent.changes.journal import commands, plans
-from agent.inventory.facts import BillingFact
+from agent.inventory.facts import CONFIGURED, BillingFact
 from agent.services.verbs import Billing, payment_matched
 from agent.store.db import Tx
 from agent.store.errors import RefusedCommandError
 from tests.agent.changes.cloud_office import Desk, Office, office_in
-from tests.agent.changes.planning.test_intake import bring, done
+from tests.agent.changes.planning.test_intake import done
 from tests.agent.connectors.fake import World
+from tests.agent.lists import billing_says
 from tests.agent.test_api import Agent, agent_in
 from tests.people import any_time
 from trust import chain, proof, statements
@@ -72,7 +73,7 @@ async def suspended_and_paid(agent: Agent, *refs: str) -> None:
     for ref in refs:
         await done(agent, "suspend", ref)
     for ref in refs:
-        await bring(agent, PAID % (ref.split("/")[0].encode(), logins[ref]))
+        await billing_says(agent, PAID % (ref.split("/")[0].encode(), logins[ref]))
 
 
 async def gate(agent: Agent, change: Any) -> str:
@@ -138,7 +139,7 @@ async def test_what_is_no_matched_payment_is_a_persons_business(
 ) -> None:
     async with agent_in(tmp_path, world) as agent:
         await done(agent, "suspend", "C-1")
-        await bring(agent, line)
+        await billing_says(agent, line)
         await given(agent)
         assert (await agent.ask("restore", "C-1"))["class"] == "low", why
 
@@ -245,7 +246,7 @@ async def test_a_payment_that_was_taken_back_voids_it(tmp_path: Path, world: Wor
     async with agent_in(tmp_path, world) as agent:
         change = await held(agent)
         later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 60)).encode()
-        await bring(agent, b"C-1,Amina Hassan,home,u0,fake,20M,,0,34.00,2025-10-03,," + later)
+        await billing_says(agent, b"C-1,Amina Hassan,home,u0,fake,20M,,0,34.00,2025-10-03,," + later)
         waits = await released_waits(agent, change)
         assert waits["waits_because"].startswith("it is not approved any more: no standing authority")
         assert (world.values[world.user("u0")], uses(agent)) == ({"plan": "20M", "suspended": "yes"}, 0)
@@ -427,7 +428,7 @@ NOW_S = 1_767_225_600.0  # 2026-01-01T00:00:00Z
 def fact(
     balance: str = "0.00", paid_at: str = "2025-12-31T20:00:00Z", as_of: str = "2025-12-31T23:00:00Z"
 ) -> BillingFact:
-    return BillingFact("C-1", balance, "2025-12-01", paid_at, as_of)
+    return BillingFact("C-1", balance, "2025-12-01", paid_at, as_of, CONFIGURED)
 
 
 @pytest.mark.parametrize(

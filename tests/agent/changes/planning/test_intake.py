@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
@@ -16,7 +15,8 @@ from agent.model import Address, Effect, Seen, Service, ServiceState
 from agent.runtime.clock import SystemClock
 from agent.runtime.errors import HttpError
 from tests.agent.connectors.fake import FakeConnector, FakeMethod, World
-from tests.agent.test_api import CSV, Agent, agent_in, chain_time, refused
+from tests.agent.lists import bring
+from tests.agent.test_api import Agent, agent_in, refused
 
 
 @pytest.fixture
@@ -31,13 +31,6 @@ async def done(agent: Agent, action: str, *refs: str, **more: Any) -> Any:
     change = await agent.ask(action, *refs, **more)
     await agent.approve(change, "joseph")
     return await agent.end(change)
-
-
-async def bring(agent: Agent, line: bytes) -> None:
-    """Import one line, with the time of now for its `%(now)s`."""
-    csv = CSV.split(b"\n")[0] + b"\n" + line % {b"now": chain_time()} + b"\n"
-    fields = {"csv": base64.b64encode(csv).decode(), "dry_run": False}
-    await agent.call("POST", "/v1/subscribers/import", fields)
 
 
 async def states(agent: Agent, change: Any) -> list[str]:
