@@ -102,4 +102,5 @@ def _with(planned: AccessPlan, found: Sequence[WayOut]) -> AccessPlan:
     """Return a plan whose preview names the ways out."""
     if not found:
         return planned
-    return replace(planned, display={**planned.display, OPEN: "; ".join(way.told for way in found)})
+    told = "; ".join(filter(None, (planned.display.get(OPEN, ""), *(way.told for way in found))))
+    return replace(planned, display={**planned.display, OPEN: told})

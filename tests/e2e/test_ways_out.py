@@ -11,9 +11,11 @@ from agent.changes.engine import item
 from agent.connectors.routeros import line
 from agent.model import Listed
 from agent.reasons import DriftReason
+from lab.router.device import Router
 from tests.e2e.files import ordinary, ref_of
 from tests.e2e.site import ApiRefusedError, Json, at_work, items_of, state_of
 from tests.e2e.test_devices import typed
+from tests.e2e.test_dhcp_leases import leases
 from tests.e2e.test_drift import by_subject, one_round
 from tests.e2e.test_hotspots import hotspots
 from tests.e2e.test_routed import ROUTERS as ISP
@@ -101,6 +103,36 @@ async def test_e3_offload_refuses_a_suspension_and_is_found_where_it_comes_later
         assert by_subject(await one_round(net.site)) == {who("edge-1", 0): DriftReason.SUSPENSION_NOT_HELD}
         with pytest.raises(ApiRefusedError, match=r"L3 hardware offload is on \(switch1\)"):
             await net.site.ask("suspend", who("edge-1", 1))
+
+
+def accept_established(router: Router, *families: str) -> None:
+    """Let a rule above all others accept what is open, as MikroTik's default configuration has it."""
+    for family in families:
+        first = router.rows(f"{family}/firewall/filter")[0][".id"]
+        more = {"connection_state": "established,related,untracked", "place_before": first}
+        router.add(f"{family}/firewall/filter", chain="forward", action="accept", **more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["static", "dhcp", "hotspot"])
+async def test_e1_what_is_open_is_cut_where_a_rule_above_lets_it_carry_on(tmp_path: Path, kind: str) -> None:
+    """Refused until now: the router's rules keep in whoever opens a connection anew."""
+    if kind == "static":
+        async with static_network(tmp_path) as net:
+            accept_established(net.routers["edge-1"], "/ip", "/ipv6")
+            assert net.gets_out("edge-1", 0)
+            assert state_of(await net.site.do("suspend", who("edge-1", 0))) == ("applied", "seen")
+            assert net.is_out("edge-1", 0)
+            assert net.gets_out("edge-1", 1)
+        return
+    at = leases(tmp_path) if kind == "dhcp" else hotspots(tmp_path, "suspended")
+    async with at as found:
+        accept_established(found.router(LOGIN), "/ip")
+        assert found.gets_out(LOGIN)
+        assert state_of(await found.site.do("suspend", ref(LOGIN))) == ("applied", "seen")
+        assert not found.gets_out(LOGIN)
+        assert found.gets_out(OTHER)
+        assert by_subject(await one_round(found.site)) == {}
 
 
 def reads(found: Json) -> str:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Final
 
 from agent.connectors.base import (
+    OPEN,
     AccessPlan,
     CannotEnforce,
     ClosesGhosts,
@@ -44,6 +45,8 @@ OWN: Final = "own-address"
 """In an enforcement's `expect`: the address that a suspended login has at every login, where it has one."""
 _CUT_ON: Final = "cut-on"
 """Likewise: the routers on which that address' connections are cut, comma separated."""
+_NAMED: Final = 3
+"""Routers that are named for one reason."""
 RATE: Final = "rate"
 """In an enforcement's `expect`: the Mikrotik-Rate-Limit that the login gets, where it gets one."""
 
@@ -295,6 +298,8 @@ class RoutedAccess:
         if enforce is not None:
             steps, cut_on = self._with_cuts(steps, own, service, seen) if suspended else (steps, {})
             enforce = replace(enforce, expect={**enforce.expect, _LISTS: ",".join(self._lists), **cut_on})
+            if suspends and cut_on and (uncut := self._uncut(cut_on)):
+                display[OPEN] = f"not checked: connections that its address has on {uncut}, if it logs in there next"
         return replace(planned, steps=steps, enforce=enforce, display=display)
 
     def _with_cuts(
@@ -316,6 +321,13 @@ class RoutedAccess:
             for n, (target, where) in enumerate(open_there.items(), start=len(steps) + 1)
         ]
         return (*steps, *cuts), {_CUT_ON: ",".join(open_there)}
+
+    def _uncut(self, cut_on: Mapping[str, str]) -> str:
+        """Return the routers that the login may roam to, where no step cuts what its next address has open."""
+        cut = cut_on.get(_CUT_ON, "").split(",")
+        names = [_name(target) for target in self._could_hold() if target not in cut]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        return f"{', '.join(names[:_NAMED])}{more}"
 
     def _connections_at(self, target: str, own: str, login: str) -> Address:
         host = self._host(target)

@@ -38,7 +38,7 @@ from agent.connectors.routeros.addresses import (
     texts_of,
 )
 from agent.connectors.routeros.comment_marker import marked
-from agent.connectors.routeros.firewall import KeptIn, LetOut, asks_source, without_cuts
+from agent.connectors.routeros.firewall import KeptIn, LetOut, asks_source
 from agent.connectors.routeros.flows import Garden, cut_text, garden_of, left_text, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import PPP, Confined, Ruleset
@@ -101,8 +101,6 @@ class ProfileAccess:
     """One access method: implements `agent.connectors.base.DeviceMethod`."""
 
     menus: ClassVar[Menus]
-    cuts_flows: ClassVar[bool] = False
-    """Whether connections are cut that a rule lets pass because they were open before."""
     interface: ClassVar[str] = ""
     """By which interface their packets come in, as `Confined` has it."""
 
@@ -365,6 +363,14 @@ class ProfileAccess:
         read = self._at(RouterResource.FILTER, ALL) in seen
         return garden_of(self._ruleset(seen), _expected(enforce)) if read else Garden()
 
+    def _open_flows(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> str:
+        """Return the rule that lets connections pass that were open before; "" where none does, or none was read."""
+        if self._at(RouterResource.FILTER, ALL) not in seen:
+            return ""
+        places = tuple(sorted(_addresses(rows_of(seen[enforce.address].value))))
+        found = self._kept(seen, self._confined(enforce.expect[PROFILE], _expected(enforce), places, seen))
+        return found.open_flows if isinstance(found, KeptIn) else found.text
+
     # --- parts ---
 
     def _at(self, resource: RouterResource, key: str) -> Address:
@@ -481,7 +487,6 @@ class ProfileAccess:
                 MethodReason.NO_LIST, f"profile {profile} has no address-list, so nothing keeps anybody in"
             )
         kept = self._kept(seen, self._confined(profile, lists, places, seen))
-        kept = kept if self.cuts_flows else without_cuts(kept)
         if isinstance(kept, LetOut):
             if lists:
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, kept.advice)
@@ -556,7 +561,6 @@ class PppAccess(ProfileAccess):
     since it may be another household's by then: what a former address has open is nobody's, or somebody else's.
     """
 
-    cuts_flows = True
     menus = Menus(
         "PPP secret",
         "PPP profile",
@@ -632,14 +636,6 @@ class PppAccess(ProfileAccess):
                 whose = " · ".join(sorted(_addresses(rows_of(seen[enforce.address].value))))
             return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, left_text(len(left), whose), (where,))
         return found
-
-    def _open_flows(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> str:
-        """Return the rule that lets connections pass that were open before; "" where none does, or none was read."""
-        if self._at(RouterResource.FILTER, ALL) not in seen:
-            return ""
-        places = tuple(sorted(_addresses(rows_of(seen[enforce.address].value))))
-        found = self._kept(seen, self._confined(enforce.expect[PROFILE], _expected(enforce), places, seen))
-        return found.open_flows if isinstance(found, KeptIn) else found.text
 
     def _flows_of(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Address | None:
         """Return where the connections are read that count; None where there is nobody whose they could be."""

@@ -34,8 +34,8 @@ from agent.connectors.routeros.access import REJECTED
 from agent.connectors.routeros.access_text import rejected_text
 from agent.connectors.routeros.addresses import ALL, COPIES, RouterResource, address, member, parse, rows_of, texts_of
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
-from agent.connectors.routeros.firewall import LetOut, without_cuts
-from agent.connectors.routeros.flows import Garden, garden_of, passing
+from agent.connectors.routeros.firewall import KeptIn, LetOut
+from agent.connectors.routeros.flows import Garden, cut_text, garden_of, passing
 from agent.connectors.routeros.live_sessions import end_of
 from agent.connectors.routeros.matching import Confined
 from agent.connectors.routeros.queues import speed_of
@@ -261,9 +261,16 @@ class DhcpAccess:
         for place in places:
             held, value = bool(self._listed(place, seen)), seen[self._at(RouterResource.FLOWS, place)].value
             opened = {key for key in rows_of(value) if not held and key.split(" ")[1].startswith(f"{place}:")}
-            many = len(opened | passing(value, self._garden(seen), mine=[place])) if self._list else len(rows_of(value))
+            if self._list:
+                opened |= passing(value, self._garden(seen), self._open_flows(place, seen), [place])
+            many = len(opened) if self._list else len(rows_of(value))
             found |= {place: many} if many else {}
         return found
+
+    def _open_flows(self, place: str, seen: SeenAll) -> str:
+        """Return the rule that lets connections pass that were open before; "" where none does, or none was read."""
+        found = self._kept(place, seen) if self._at(RouterResource.FILTER, ALL) in seen else None
+        return found.open_flows if isinstance(found, KeptIn) else ""
 
     def _garden(self, seen: SeenAll) -> Garden:
         """Return where the rules let a suspended client go; nowhere, where they were not read."""
@@ -455,10 +462,15 @@ class DhcpAccess:
         """Return what keeps the list's members in; nothing where there is no list."""
         if not self._list:
             return ""
+        found = self._kept(place, seen)
+        if isinstance(found, LetOut):
+            return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, found.advice)
+        return " · ".join(filter(None, (found.text, cut_text(found.open_flows))))
+
+    def _kept(self, place: str, seen: SeenAll) -> KeptIn | LetOut:
         rules = seen[self._at(RouterResource.FILTER, ALL)].value
         places = (place,) if _is_address(place) else ()
-        found = without_cuts(self._rulesets.kept(rules, Confined(frozenset((self._list,)), places)))
-        return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, found.advice) if isinstance(found, LetOut) else found.text
+        return self._rulesets.kept(rules, Confined(frozenset((self._list,)), places))
 
     def _enforcement(self, mac: str, wanted: ServiceState, service: Service, lease: Mapping[str, str]) -> Enforcement:
         rate = self._rate(wanted)

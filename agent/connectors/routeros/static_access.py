@@ -147,9 +147,11 @@ class StaticAccess:
             return elsewhere
         steps = [Step(n, self.target, (write,), (n - 1,) if n > 1 else ()) for n, write in enumerate(writes, start=1)]
         suspended = wanted.access is Access.SUSPENDED
-        loose = bool(open_now(self.target, mine, seen).loose)
-        by_list = bool(listed) or (loose and suspended and not self._queue.suspends)
-        if by_list or (loose and shaped is not None and shaped.strictly):
+        by_list = bool(listed) or (
+            suspended and not self._queue.suspends and bool(self._lists.open_now(mine, seen).loose)
+        )
+        loose = shaped is not None and shaped.strictly and bool(open_now(self.target, mine, seen).loose)
+        if by_list or loose:
             within_s = self._method.cut_within_s if suspended else _RESTORE_CUT_S
             steps += self._cuts(service, mine, wanted.access.value, within_s, after=len(writes))
         display = {

@@ -2,19 +2,23 @@
 
 A fasttracked connection does. All others meet each rule with every packet, so where the rules hold they need no more
 proof; and they may be back at once with the same two ends, since somebody outside goes on sending. So only those that
-are fasttracked, or do not say that they are not, count.
+are fasttracked, or do not say that they are not, count: but where a rule accepts what was open before, `Passing` says
+which do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from agent.connectors.routeros.addresses import Network, RouterResource, address, parse, rows_of
 from agent.connectors.routeros.flows import passes as passes_by
 from agent.connectors.routeros.static_addresses import family_of, spelt
-from agent.model import Address, Seen
+from agent.model import Address, Seen, Value
+
+Passing = Callable[[Network, Value], tuple[Collection[str], bool]]
+"""Returns the keys of an address' connections that pass by the rules; and whether those of after a cut count too."""
 
 
 def flows_of(target: str, one: Network) -> Address:
@@ -32,8 +36,17 @@ class Open:
     of: tuple[Address, ...]
 
 
+def fasttracked(_: Network, connections: Value) -> tuple[Collection[str], bool]:
+    """Return the keys of connections that FastTrack took: those of before a cut count."""
+    return [key for key, row in rows_of(connections).items() if passes_by(row)], False
+
+
 def open_now(
-    target: str, mine: Collection[Network], seen: Mapping[Address, Seen], ended: Collection[Address] = ()
+    target: str,
+    mine: Collection[Network],
+    seen: Mapping[Address, Seen],
+    ended: Collection[Address] = (),
+    passing: Passing = fasttracked,
 ) -> Open:
     """Return what is open of the addresses whose connections were read.
 
@@ -43,14 +56,17 @@ def open_now(
         seen: what was read.
         ended: the connections that were set out to be cut. A loose one of an address of which nothing is among them
             counts as from before: it may be that they could not be told, since there are too many.
+        passing: which connections pass.
     """
     many, loose, left, of = 0, set[Address](), set[Address](), list[Address]()
     for one in mine:
         where, flow = flows_of(target, one), family_of(one).flow
-        rows = rows_of(seen[where].value) if where in seen else {}
-        many += len(rows)
-        passes = {address(target, flow, key) for key, row in rows.items() if passes_by(row)}
-        known = any(_is_of(target, flow, one, end) for end in ended)
+        if where not in seen:
+            continue
+        many += len(rows_of(seen[where].value))
+        keys, later = passing(one, seen[where].value)
+        passes = {address(target, flow, key) for key in keys}
+        known = not later and any(_is_of(target, flow, one, end) for end in ended)
         loose |= passes
         stays = passes.intersection(ended) if known else passes
         left |= stays

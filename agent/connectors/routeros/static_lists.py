@@ -8,6 +8,7 @@ says whose it is. What cannot be lifted by an address' own entry (a wider one, o
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Final
 
 from agent.connectors.base import CannotEnforce, Enforced, Judgement
@@ -24,13 +25,14 @@ from agent.connectors.routeros.addresses import (
 )
 from agent.connectors.routeros.comment_marker import COMMENT, SUSPENDED, marked, marks_in
 from agent.connectors.routeros.firewall import KeptIn, LetOut, without_cuts
+from agent.connectors.routeros.flows import cut_text, garden_of, passing
 from agent.connectors.routeros.matching import Confined
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.rulesets import Rulesets
 from agent.connectors.routeros.static_addresses import Family, families, family_of, of_family, spelt
-from agent.connectors.routeros.static_flows import flows_of, open_now
+from agent.connectors.routeros.static_flows import Open, fasttracked, flows_of, open_now
 from agent.connectors.routeros.static_text import entry_text, list_after
-from agent.model import ABSENT, Absent, Access, Address, Field, Seen, Transition
+from agent.model import ABSENT, Absent, Access, Address, Field, Seen, Transition, Value
 from agent.reasons import MethodReason, ProofReason
 
 _ENABLED: Final = "enabled"
@@ -159,11 +161,25 @@ class StaticLists:
         """Return by which rules, a family each, the list's members are kept in; or that they are not."""
         texts = []
         for family in families(mine):
-            found = without_cuts(self._kept(family, seen, _confined(of_family(family, mine), self._name)))
+            found = self._kept(family, seen, _confined(of_family(family, mine), self._name))
             if isinstance(found, LetOut):
                 return CannotEnforce(MethodReason.LIST_WITHOUT_RULE, f"IPv{family.version}: {found.advice}")
-            texts.append(f"IPv{family.version} {found.text}")
+            texts += [f"IPv{family.version} {found.text}", *filter(None, (cut_text(found.open_flows),))]
         return texts
+
+    def open_now(self, mine: Collection[Network], seen: SeenAll, ended: Collection[Address] = ()) -> Open:
+        """Return what is open of the addresses, and which of it the list's rules do not hold."""
+        return open_now(self._target, mine, seen, ended, partial(self._passing, seen))
+
+    def _passing(self, seen: SeenAll, one: Network, connections: Value) -> tuple[Collection[str], bool]:
+        """Implements `static_flows.Passing`: where a rule accepts what is established, what opened later counts too."""
+        rules = seen[rules_at(self._target, family_of(one))].value
+        found = self._rulesets.kept(rules, _confined((one,), self._name))
+        open_flows = found.open_flows if isinstance(found, KeptIn) else ""
+        if not open_flows:
+            return fasttracked(one, connections)
+        garden = garden_of(self._rulesets.of(rules), [self._name])
+        return passing(connections, garden, open_flows, [spelt(one)]), True
 
     # --- what is said ---
 
@@ -201,7 +217,7 @@ class StaticLists:
         kept = self.kept(mine, seen)
         if isinstance(kept, CannotEnforce):
             return Judgement(Enforced.NO, ProofReason.NOT_IN_EFFECT, kept.detail)
-        flows = open_now(self._target, mine, seen, ended)
+        flows = self.open_now(mine, seen, ended)
         if flows.left:
             text = f"{len(flows.left)} connection(s) carry on as before"
             return Judgement(Enforced.NO, ProofReason.STILL_ONLINE, text, flows.of)

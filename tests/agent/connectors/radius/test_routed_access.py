@@ -10,6 +10,7 @@ from types import MappingProxyType
 import pytest
 
 from agent.connectors.base import (
+    OPEN,
     AccessMethod,
     AccessPlan,
     CannotEnforce,
@@ -397,6 +398,14 @@ def test_connections_of_an_address_that_comes_again_are_cut() -> None:
     assert (cut.do.verb, cut.do.address) == ("cut", FLOWS)
     offline = plan_of(recipe(Pinned()).plan(SUSPEND, SERVICE, seen_of()))
     assert [s.n for s in offline.steps] == [1, 2]  # nobody had a connection
+
+
+def test_e1_routers_that_the_login_may_roam_to_are_named_where_nothing_is_cut() -> None:
+    both = RoutedAccess(Pinned(), METHOD, ROUTERS, HOSTS)  # type: ignore[arg-type]  # Inner has no example
+    told = plan_of(both.plan(SUSPEND, SERVICE, seen_of([SESSION]))).display[OPEN]
+    assert told == "not checked: connections that its address has on bng-2, if it logs in there next"
+    assert OPEN not in plan_of(both.plan(SUSPEND, SERVICE, seen_of())).display  # nobody had a connection
+    assert OPEN not in plan_of(both.plan(RESTORE, SERVICE, seen_of([SESSION]))).display
 
 
 @pytest.mark.parametrize(

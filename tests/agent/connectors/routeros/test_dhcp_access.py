@@ -327,6 +327,22 @@ def test_what_passes_by_the_firewall_is_at_large(client: dict[str, str]) -> None
     assert judged(SUSPEND, listed=HELD, client=client, flows=[(KEY, {})]) == (Enforced.NO, "still-online")
 
 
+@pytest.mark.parametrize("action", ["accept", "fasttrack-connection"])
+def test_e1_what_a_rule_above_the_drop_lets_carry_on_is_cut_and_none_may_be_left(action: str) -> None:
+    """MikroTik's default configuration, with the drop below it."""
+    above = {"chain": "forward", "action": action, "connection-state": "established,related"}
+    rules: Rows = [("1", above), ("2", RULES[0][1])]
+    plan = plan_of(planned(rules=rules, flows=SLOW))
+    assert "open connections are cut: rule 0" in plan.display["after"]
+    assert cuts_of(plan) == [at("ip/flows", PLACE)]
+    assert judged(SUSPEND, listed=HELD, rules=rules) == (Enforced.YES, "seen")
+    assert judged(SUSPEND, listed=HELD, rules=rules, flows=SLOW) == (Enforced.NO, "still-online")
+    unanswered = [(KEY, {"fasttrack": "false", "seen-reply": "false"})]
+    assert judged(SUSPEND, listed=HELD, rules=rules, flows=unanswered) == (Enforced.YES, "seen")
+    again = plan_of(planned(lease=IN_LIST, listed=HELD, rules=rules, flows=SLOW))
+    assert cuts_of(again) == [at("ip/flows", PLACE)]
+
+
 def test_an_address_that_nobody_is_said_to_have_may_be_used() -> None:
     """The router has lost the lease, and so the list's entry; the client knows nothing of it and goes on."""
     assert judged(SUSPEND, client=OFFLINE, flows=SLOW) == (Enforced.NO, "still-online")

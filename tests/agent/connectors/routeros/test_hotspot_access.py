@@ -424,6 +424,29 @@ def test_connections_from_before_must_be_gone(method: HotspotMethod) -> None:
     assert found([], FLOW, (later,)) == (Enforced.NO, "not-in-effect")
 
 
+@pytest.mark.parametrize("action", ["accept", "fasttrack-connection"])
+def test_e1_what_a_rule_above_the_drop_lets_carry_on_is_cut_and_none_may_be_left(action: str) -> None:
+    """MikroTik's default configuration, with the drop below it. A user who is disabled is dropped by the hotspot."""
+    above = {"chain": "forward", "action": action, "connection-state": "established,related"}
+    rules = [("1", above), ("2", {"chain": "forward", "action": "drop", "src-address-list": "suspended"})]
+    plan = plan_of(planned(sessions=ONLINE, rules=rules))
+    assert "open connections are cut: rule 0" in plan.display["after"]
+    assert verbs_of(plan)[-1] == "cut"
+
+    def found(flows: Rows, method: HotspotMethod = GARDEN) -> tuple[Enforced, str]:
+        lists = ("suspended",) if method is GARDEN else ()
+        known = {"before": {"rules": rules}, "rules": rules, "lists": lists, "flows": flows}
+        return judged(SUSPEND, method, online=method is GARDEN, **known)  # type: ignore[arg-type]  # as judged takes them
+
+    assert found([]) == (Enforced.YES, "seen")
+    assert found(SLOW) == (Enforced.NO, "still-online")
+    assert found([(SLOW[0][0], {"fasttrack": "false", "seen-reply": "false"})]) == (Enforced.YES, "seen")
+    assert found(SLOW, DISABLE) == (Enforced.YES, "seen")
+    garden = {"user": IN_GARDEN, "sessions": ONLINE, "lists": ("suspended",), "rules": rules}
+    assert verbs_of(plan_of(planned(**garden, flows=SLOW))) == ["disconnect", "cut"]
+    assert plan_of(planned(**garden)).steps == ()
+
+
 def test_an_offline_subscribers_connections_count_too() -> None:
     assert judged(SUSPEND, online=False, flows=FLOW) == (Enforced.NO, "still-online")
     assert judged(RESTORE, online=False, flows=FLOW) == (Enforced.PENDING, "offline")

@@ -274,8 +274,30 @@ def test_no_suspension_without_rules_of_both_families() -> None:
     assert plan_of(world.plan(SUSPEND, service=replace(SERVICE, login=V4))).steps
     world.entries = dict(OURS)
     assert plan_of(world.plan(RESTORE)).steps
-    world.rules, world.rules6 = [FAST, DROP], [DROP]
-    refused(world.plan(SUSPEND), "list-without-rule", "IPv4", "carry on", "move rule 1 above rule 0")
+
+
+@pytest.mark.parametrize("above", [FAST, {**FAST, "action": "accept"}], ids=["fasttrack", "accept"])
+def test_e1_what_a_rule_above_the_drop_lets_carry_on_is_cut_and_none_may_be_left(above: dict[str, str]) -> None:
+    """MikroTik's default configuration. DNS, the pay page, and what nobody answered do not count."""
+    world = World()
+    pay = {"chain": "forward", "action": "accept", "src-address-list": "suspended", "dst-address": "198.51.100.80"}
+    world.rules = [above, pay, DROP]
+    plan = plan_of(world.plan(SUSPEND))
+    assert "open connections are cut: rule 0" in plan.display["after"]
+    assert "not checked: connections from outside, opened later" in plan.display["after"]
+    assert [e.address for e in cuts(plan)] == [at("ip/flows", V4), at("ipv6/flows", V6)]
+    world.write(plan)
+    assert world.judged(plan, FLOW)[:2] == (Enforced.YES, "seen")
+    for other in ("tcp 192.0.2.7:50000 198.51.100.80:443", "udp 192.0.2.7:50000 9.9.9.9:53"):
+        world.flows = {other: "false"}
+        assert world.judged(plan, FLOW)[:2] == (Enforced.YES, "seen")
+    for left in (FLOW, "tcp 192.0.2.7:50009 203.0.113.81:443", "tcp 203.0.113.80:443 192.0.2.7:22"):
+        world.flows = {left: "false"}
+        found = world.judged(plan, FLOW)
+        assert found == (Enforced.NO, "still-online", "1 connection(s) carry on as before")
+        assert [e.address for e in cuts(plan_of(world.plan(SUSPEND)))] == [at("ip/flows", V4), at("ipv6/flows", V6)]
+    world.rules = [pay, DROP]
+    assert world.judged(plan, FLOW)[:2] == (Enforced.YES, "seen")  # each packet of it meets the drop
 
 
 def test_entries_that_are_not_to_be_worked_with() -> None:
@@ -380,8 +402,13 @@ def test_judged_not_in_the_list(where: Address) -> None:
 
 def test_judged_by_rules_of_now() -> None:
     world, plan = suspended_world()
-    world.rules6 = [FAST, DROP]
+    world.rules6 = [{**FAST, "connection-state": "new"}, DROP]
     assert world.judged(plan, FLOW)[:2] == (Enforced.NO, "not-in-effect")
+    world.rules6 = [FAST, DROP]
+    assert world.judged(plan, FLOW)[:2] == (Enforced.YES, "seen")
+    key = "tcp [2001:db8:7::9]:50000 [2001:db8:ffff::80]:443"
+    world.more[at("ipv6/flows", V6)] = rows_value([(key, {"fasttrack": "false"})])
+    assert world.judged(plan, FLOW)[:2] == (Enforced.NO, "still-online")
 
 
 def test_judged_out_of_the_list() -> None:
