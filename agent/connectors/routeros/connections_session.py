@@ -10,7 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from agent.connectors.routeros.connection_query import PLACES_MAX, can_be_asked, ids_words, words_of
+from agent.connectors.routeros.connection_query import (
+    PLACES_MAX,
+    can_be_asked,
+    counted_words,
+    ids_words,
+    words_of,
+)
 from agent.connectors.routeros.errors import TrapError
 from agent.connectors.routeros.live_sessions import Running, by_owner
 
@@ -21,6 +27,7 @@ IDS_MAX: Final = 20_000
 """Connections whose `.id` is remembered; chosen arbitrarily, above what an item may end of many subscribers."""
 IDS_ASKED: Final = 64
 """`.id`s in one question; chosen arbitrarily."""
+_TABLE_6: Final = "/ipv6/firewall/connection"
 _Row = Mapping[str, str]
 
 
@@ -32,6 +39,7 @@ class Connections:
         self.whole = ""
         self._timeout_s = timeout_s
         self._ids: dict[tuple[str, str], str] = {}
+        self._compares_6 = False
 
     async def of(self, api: RouterApi, running: Running, places: Sequence[str]) -> dict[str, dict[str, dict[str, str]]]:
         """Return what is open from and to each address or network: its text -> a connection's key -> its fields."""
@@ -62,21 +70,48 @@ class Connections:
 
     async def _asked(self, api: RouterApi, running: Running, places: Sequence[str]) -> dict[str, _Row]:
         self.whole = ""
+        if running.path == _TABLE_6:
+            return await self._asked_6(api, running, places)
         if not all(map(can_be_asked, places)):
-            return await self._whole(api, running, "IPv6 connections cannot be asked for by address")
+            return await self._whole(api, running, "so large a network cannot be asked for by address")
         known = await self._api_clients(api)
         found: dict[str, _Row] = {}
-        for start in range(0, len(places), PLACES_MAX):
-            rows = await self._print(api, running, words_of(places[start : start + PLACES_MAX], known)) if known else ()
+        most = PLACES_MAX[4]
+        for start in range(0, len(places), most):
+            rows = await self._print(api, running, words_of(places[start : start + most], known)) if known else ()
             ends = running.owners(known)
             if not any(ends(row) for row in rows):
                 return await self._whole(api, running, "asked by address, it does not show its own API's connection")
             found |= {row.get(".id", f"{n}"): row for n, row in enumerate(rows, start=len(found))}
         return found
 
+    async def _asked_6(self, api: RouterApi, running: Running, places: Sequence[str]) -> dict[str, _Row]:
+        """Return the rows of IPv6 places. Whether the router can be asked so is looked at once."""
+        if not all(can_be_asked(place, 6) for place in places):
+            return await self._whole(api, running, "so large a network cannot be asked for by address")
+        if not self._compares_6:
+            inside = await self._count(api, running, counted_words())
+            others = [await self._count(api, running, counted_words(**{how: True})) for how in ("outside", "never")]
+            if not inside and not await self._count(api, running, ()):
+                return {}
+            if not inside or any(others):
+                return await self._whole(api, running, "its IPv6 connections cannot be asked for by address")
+            self._compares_6 = True
+        found: dict[str, _Row] = {}
+        for start in range(0, len(places), PLACES_MAX[6]):
+            rows = await self._print(api, running, words_of(places[start : start + PLACES_MAX[6]], ()))
+            found |= {row.get(".id", f"{n}"): row for n, row in enumerate(rows, start=len(found))}
+        return found
+
+    async def _count(self, api: RouterApi, running: Running, query: Sequence[str]) -> int:
+        """Return how many connections a query chooses; where the router does not count, at least one."""
+        answer = await self._call(api, f"{running.path}/print", "=count-only=", *query)
+        told = answer.done.get("ret", "")
+        return int(told) if told.isdecimal() else 1
+
     async def _own(self, api: RouterApi, places: Sequence[str]) -> frozenset[str]:
         """Return the router's own addresses towards these: what is open to them is not forwarded, and no rule's."""
-        alone = [place for place in places if can_be_asked(place) and "/" not in place][:PLACES_MAX]
+        alone = [place for place in places if can_be_asked(place) and "/" not in place][: PLACES_MAX[4]]
         query = ["?dynamic=true", "?#!", *(word for place in alone for word in (f"?network={place}", "?#|"))]
         answer = await self._call(api, "/ip/address/print", "=.proplist=address", *query)
         return frozenset(row.get("address", "").partition("/")[0] for row in answer.rows)

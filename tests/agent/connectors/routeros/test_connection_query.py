@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, IPv6Network, ip_address, ip_network
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from agent.connectors.routeros.connection_query import can_be_asked, ids_words, words_of
+from agent.connectors.routeros.connection_query import SIDES, can_be_asked, counted_words, ids_words, words_of
 from lab.router.query import ids_asked, parse_query
 
 ROWS = [
@@ -56,9 +56,61 @@ def test_no_connection_of_a_network_is_missed(address: int, length: int, other: 
         assert not test({"src-address": f"{one}:443"})
 
 
+GROUPS = st.lists(st.sampled_from([0, 0, 0, 1, 0x20, 0x20B, 0xABCD, 0xFFFF]), min_size=8, max_size=8)
+
+
+@given(groups=GROUPS, length=st.integers(32, 128), other=GROUPS, inside=st.booleans(), side=st.sampled_from(SIDES))
+@example(
+    groups=[0x2001, 0xDB8, 7, 0, 0, 0, 0, 0], length=56, other=[0, 0, 0, 0, 0, 0, 0, 1], inside=True, side="src-address"
+)
+@example(
+    groups=[0x2001, 0, 0, 1, 0, 0, 0, 0], length=64, other=[0, 0, 0, 0, 1, 1, 1, 1], inside=True, side="dst-address"
+)
+@example(
+    groups=[0x2001, 0xDB8, 0, 0, 0, 0, 0, 0], length=64, other=[0, 0, 0, 0, 1, 1, 1, 1], inside=True, side="dst-address"
+)
+def test_no_connection_of_an_ipv6_network_is_missed(
+    groups: list[int], length: int, other: list[int], inside: bool, side: str
+) -> None:
+    def number(of: list[int]) -> int:
+        return sum(group << 112 - 16 * n for n, group in enumerate(of))
+
+    network = IPv6Network((number(groups), length), strict=False)
+    within = number(other) & int(network.hostmask)
+    one = IPv6Address(int(network.network_address) | within) if inside else IPv6Address(number(other))
+    test = parse_query([word.removeprefix("?") for word in words_of([str(network)], [])])
+    if one in network:
+        for text in (str(one), f"[{one}]:443", f"[{one}]"):
+            assert test({side: text}), (network, one)
+
+
+def test_few_ipv6_connections_of_others_are_told() -> None:
+    test = parse_query([word.removeprefix("?") for word in words_of(["2001:db8:7:ab00::/56", "2001:db8:9::/64"], [])])
+    for mine in ("2001:db8:7:ab12::5", "2001:db8:9::1", "2001:db8:9:0:1:2:3:4"):
+        assert test({"src-address": f"[{mine}]:443"})
+    for other in ("2001:db8:7:ac12::5", "2001:db8:8::1", "2001:db8:90::1", "2001:db8:9:1:1:2:3:4"):
+        assert not test({"src-address": f"[{other}]:443"})
+
+
+def test_how_ends_begin_is_counted() -> None:
+    inside, outside, never = (
+        parse_query([word.removeprefix("?") for word in words])
+        for words in (counted_words(), counted_words(outside=True), counted_words(never=True))
+    )
+    for text in ("2001:db8::1", "[2001:db8::1]:443", "fe80::1", "::1", "[::1]:5"):
+        row = {"src-address": text}
+        assert (inside(row), outside(row), never(row)) == (True, False, False)
+    for text in ("x", "A::1", "", "zone"):
+        assert outside({"src-address": text})
+    assert never({"src-address": "zone"})
+
+
 def test_what_can_be_asked() -> None:
     assert [can_be_asked(text) for text in ("100.64.0.1", "10.0.0.0/8", "10.0.0.0/7", "2001:db8::/64", "", "name")] == [
         True, True, False, False, False, False,
+    ]  # fmt: skip
+    assert [can_be_asked(text, 6) for text in ("2001:db8::/32", "2001:d00::/24", "::1", "100.64.0.1")] == [
+        True, False, True, False,
     ]  # fmt: skip
 
 

@@ -37,7 +37,8 @@ class LabApi:
         if traps:
             raise TrapError(str(traps[0]))
         rows = [dict(w[1:].partition("=")[::2] for w in s[1:]) for s in sentences if s[0] == "!re"]
-        return RouterAnswer(tuple(rows), {})
+        done = {k: v for s in sentences if s[0] == "!done" for k, _, v in (w[1:].partition("=") for w in s[1:])}
+        return RouterAnswer(tuple(rows), done)
 
     def open(self, source: str = f"{MINE}:50000", to: str = "203.0.113.80:443", *, fast: bool = True) -> str:
         ends = {"protocol": "tcp", "src_address": source, "dst_address": to}
@@ -111,13 +112,67 @@ async def test_a_router_that_does_not_show_its_own_api_session_is_read_whole(tra
     assert "own API's connection" in connections.whole
 
 
-async def test_ipv6_is_read_whole_and_nobody_is_asked_about_no_address() -> None:
+@pytest.mark.parametrize("version", ["6.49.18", "7.15.3", "7.20.8"])
+async def test_e1_ipv6_is_asked_for_by_prefix(version: str) -> None:
+    """One walk of the router; and three before the first of them, that count whether it compares ends as texts."""
+    api, connections = LabApi(version), Connections(3.0)
+    for n in range(500):
+        ends = {"src_address": f"[2001:db8:{n + 1:x}::5]:1", "dst_address": "[2001:db8:f000::1]:443"}
+        api.router.add(TABLE6, protocol="tcp", **ends)
+    assert await connections.of(api.as_api, FLOWS6, ["2001:db8:9999::/56"]) == {"2001:db8:9999::/56": {}}
+    walked = api.router.store.walks[TABLE6]
+    assert walked == 4
+    api.router.told_bytes.clear()
+    found = await connections.of(api.as_api, FLOWS6, ["2001:db8:7::/56", "2001:db8:8::5"])
+    assert list(found["2001:db8:7::/56"]) == ["tcp 2001:db8:7::5:1 2001:db8:f000::1:443"]
+    assert list(found["2001:db8:8::5"]) == ["tcp 2001:db8:8::5:1 2001:db8:f000::1:443"]
+    assert (connections.whole, api.router.store.walks[TABLE6] - walked) == ("", 1)
+    assert api.router.told_bytes[f"{TABLE6}/print"] < 1000
+    assert not any(words[0] == f"{TABLE6}/print" and len(words) < 3 for words in api.asked)
+
+
+async def test_an_empty_ipv6_table_proves_nothing_of_how_it_is_asked() -> None:
     api, connections = LabApi(), Connections(3.0)
+    assert await connections.of(api.as_api, FLOWS6, ["2001:db8::/64"]) == {"2001:db8::/64": {}}
+    api.router.add(TABLE6, protocol="tcp", src_address="[2001:db8::5]:1", dst_address="[2001:db8:f::1]:443")
+    found = await connections.of(api.as_api, FLOWS6, ["2001:db8::/64"])
+    assert (len(found["2001:db8::/64"]), connections.whole) == (1, "")
+
+
+class OddApi(LabApi):
+    """Calls an end neither less nor greater than a text, or always so; or cannot count."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
+    async def call(self, *words: str, timeout_s: float) -> RouterAnswer:
+        if words[0].startswith(TABLE6) and self.how != "no-count":
+            sure = "?protocol=tcp" if self.how == "always" else "?protocol=none"
+            words = tuple(sure if word.startswith(("?<", "?>")) else word for word in words)
+        answer = await super().call(*words, timeout_s=timeout_s)
+        return RouterAnswer(answer.rows, {}) if self.how == "no-count" else answer
+
+
+@pytest.mark.parametrize("how", ["never", "always", "no-count"])
+async def test_a_router_that_does_not_compare_ipv6_ends_as_texts_is_read_whole(how: str) -> None:
+    api, connections = OddApi(how), Connections(3.0)
     api.router.add(TABLE6, protocol="tcp", src_address="[2001:db8::5]:1", dst_address="[2001:db8:f::1]:443")
     found = await connections.of(api.as_api, FLOWS6, ["2001:db8::/64"])
     assert list(found["2001:db8::/64"]) == ["tcp 2001:db8::5:1 2001:db8:f::1:443"]
-    assert "IPv6" in connections.whole
-    api.asked.clear()
+    assert "cannot be asked for by address" in connections.whole
+
+
+async def test_a_network_that_is_too_large_is_read_whole() -> None:
+    api = LabApi()
+    for flows, place in ((FLOWS, "10.0.0.0/7"), (FLOWS6, "2001:d00::/24")):
+        connections = Connections(3.0)
+        await connections.of(api.as_api, flows, [place])
+        assert "so large a network" in connections.whole
+
+
+async def test_nobody_is_asked_about_no_address() -> None:
+    api, connections = LabApi(), Connections(3.0)
     assert await connections.of(api.as_api, FLOWS, []) == {}
     assert api.asked == []
 
