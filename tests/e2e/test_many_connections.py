@@ -28,7 +28,10 @@ def crowd(router: Router, many: int) -> None:
 
 @pytest.mark.slow
 async def test_a_suspension_among_150_000_connections(tmp_path: Path) -> None:
-    """The bar is 5 s from the approval to the proof, measured by hand; held here is what it costs the router and us."""
+    """E1: the address of a pool comes again, and what FastTrack took of it is cut.
+
+    The bar is 5 s from the approval to the proof, measured by hand; held here is what it costs the router and us.
+    """
     async with network(tmp_path, timeout_s=10.0) as net:
         router = net.router(LOGIN)
         crowd(router, MANY)

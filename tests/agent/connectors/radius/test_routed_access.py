@@ -567,7 +567,7 @@ ACCEPT = {"chain": "forward", "action": "accept"}
         (({"chain": "forward", "action": "accept", "src-address": "10.0.0.0/24"}, GARDEN_DROP, ACCEPT), ""),
     ],
 )
-def test_a_garden_without_a_list_is_judged_by_its_addresses(rules: Sequence[Mapping[str, str]], why: str) -> None:
+def test_e2_a_garden_without_a_list_is_judged_by_its_addresses(rules: Sequence[Mapping[str, str]], why: str) -> None:
     found = recipe(method=GARDEN).plan(SUSPEND, SERVICE, seen_of(rules=rules))
     if why:
         assert isinstance(found, CannotEnforce)

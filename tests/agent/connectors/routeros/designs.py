@@ -421,6 +421,42 @@ PUBLISHED: Final = (
     ),
 )
 
+BY_NAT: Final[tuple[Design, ...]] = (
+    Design(
+        "no masquerade for the pool",
+        LEAKS,
+        "packets leave by ether1 with a private source: only the next router may drop or translate them",
+        OPEN,
+    ),
+    Design(
+        "masquerade for the list of the active only",
+        LEAKS,
+        "the same; and those that were open go on with the translation that they have",
+        STOCK,
+    ),
+    Design(
+        "source NAT to an address that nobody routes",
+        LEAKS,
+        "packets leave, and one way is enough to send",
+        f"{FAST} src-address-list=!suspended",
+    ),
+    Design(
+        "NAT sends web to the pay page, and nothing else",
+        LEAKS,
+        "all other ports are open",
+        STOCK,
+    ),
+    Design(
+        "NAT sends every connection to the pay page",
+        CUTS,
+        "a new one never gets out, of any protocol, while that rule stands above all others of chain dstnat",
+        STOCK,
+        refused="nat is not followed: its rules above, its lists and its own order would decide",
+        unseen="there is no NAT",
+    ),
+)
+"""Designs without a drop of the suspended: they rest on the nat table alone. Argued in docs/connectors."""
+
 OWN: Final = (
     Design(
         "accept before the drop in a chain",
