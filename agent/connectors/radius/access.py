@@ -228,6 +228,12 @@ class RadiusAccess:
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the row set transition and the disconnect, or why the state would not take effect."""
+        try:
+            return self._plan(wanted, service, seen)
+        except MalformedRowSetError as err:
+            return CannotEnforce(MethodReason.CANNOT_TELL, str(err))
+
+    def _plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         before = seen[self._user(service.login)]
         sessions = self._open_sessions(service, seen)
         at_s = seen[self._sessions(service.login)].at_s

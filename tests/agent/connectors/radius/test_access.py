@@ -328,6 +328,12 @@ def test_refusals(reason: str, told: str, arguments: dict[str, object]) -> None:
 # --- kick -----------------------------------------------------------------------------------------------------------
 
 
+def test_rows_that_cannot_be_taken_apart_are_refused_and_end_no_round_of_drift() -> None:
+    found = planned(user={**fields(SUSPENDED), "reply:Mikrotik-Group": "one text"})  # type: ignore[dict-item]  # as above
+    assert isinstance(found, CannotEnforce)
+    assert (found.reason, "reply:Mikrotik-Group" in found.detail) == ("cannot-tell", True)
+
+
 def test_kick_is_one_effect_and_nothing_when_offline() -> None:
     online = recipe().disconnect(SERVICE, seen_of(sessions=ONLINE))
     assert isinstance(online, AccessPlan)
