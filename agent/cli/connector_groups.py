@@ -61,4 +61,4 @@ class RootGroup(ConnectorGroup):
 
     def _group(self, name: str) -> TyperGroup:
         kind = type("ConnectorsOwnGroup", (ConnectorGroup,), {"packages": self.packages})
-        return get_group(typer.Typer(name=name, cls=kind, no_args_is_help=True))
+        return get_group(typer.Typer(name=name, cls=kind, no_args_is_help=True, rich_markup_mode=None))

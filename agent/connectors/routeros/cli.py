@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Final, NoReturn
@@ -31,7 +30,7 @@ from agent.connectors.routeros.fleet_file import (
 from agent.connectors.routeros.onboard import USERS, look_lines, policies, service_lines, user_lines
 from agent.connectors.routeros.schema import Use
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
@@ -140,34 +139,50 @@ def import_(
         print(f"new      {router.name:32} {router.host}:{router.port}")
     for text in found.refused:
         print(f"refused  {text}", file=sys.stderr)
-    routers = _pin(found, yes=yes) if pin else found.routers
+    routers, shared = _pin(found, yes=yes) if pin else (found.routers, ())
+    for text in shared:
+        print(f"refused  {text}", file=sys.stderr)
     if routers != now:
         _replace(fleet, written(routers))
     bare = sum(not router.fingerprint for router in routers)
     print(f"{fleet}: {len(routers)} routers, {len(found.added)} new, {found.known} known before, {bare} without a pin")
     if bare:
         print("a router without a fingerprint is refused by the configuration: --pin, or write it into the file")
-    if found.refused:
+    if found.refused or shared:
         raise typer.Exit(FAILED)
 
 
-def _pin(found: Merged, *, yes: bool) -> tuple[FleetRouter, ...]:
-    """Return the routers with the certificates that a person accepted; the others stay without."""
+def _pin(found: Merged, *, yes: bool) -> tuple[tuple[FleetRouter, ...], tuple[str, ...]]:
+    """Return the routers with the certificates that a person accepted, and those certificates that several showed."""
     wanted = [router for router in found.routers if not router.fingerprint]
     fetched, failed = trio.run(_fetch_all, wanted)
-    count = Counter([*fetched.values(), *(router.fingerprint for router in found.routers)])
+    names: dict[str, list[str]] = {}
+    for router in found.routers:
+        if fingerprint := router.fingerprint or fetched.get(router.name, ""):
+            names.setdefault(fingerprint, []).append(router.name)
+    several = {fingerprint: held for fingerprint, held in names.items() if len(held) > 1}
     for router in wanted:
-        if count[fetched.get(router.name, "")] > 1 and router.name in fetched:
-            failed[router.name] = f"{fetched.pop(router.name)} answers for several: nothing is pinned"
         told = fetched.get(router.name) or f"no certificate: {failed[router.name]}"
+        if told in several:
+            del fetched[router.name]
+            told += "\n    not pinned: several show this certificate"
         print(f"{router.name:32} {router.host}:{router.port}\n    {told}")
+    shared = tuple(_shared(fingerprint, held) for fingerprint, held in several.items() if set(held) - fetched.keys())
     if not fetched:
-        return found.routers
+        return found.routers, shared
     print("compare each with its router's own terminal: /certificate print detail")
     if not yes and input(f"pin these {len(fetched)} certificates? Type yes: ").strip() != "yes":
         print("nothing was pinned")
-        return found.routers
-    return pinned(found.routers, fetched)
+        return found.routers, shared
+    return pinned(found.routers, fetched), shared
+
+
+def _shared(fingerprint: str, names: Sequence[str]) -> str:
+    return (
+        f"{', '.join(names)}: all show the certificate {fingerprint}. Either one router has several names in the list, "
+        "or something between here and them answers for them: none is pinned. Compare in each router's own terminal: "
+        "/certificate print detail"
+    )
 
 
 async def _fetch_all(routers: Sequence[FleetRouter]) -> tuple[dict[str, str], dict[str, str]]:

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from agent.cli import app as agent_app
+from control_plane.cli import app as cloud_app
 
 CODE = """
 import sys
@@ -30,3 +37,25 @@ def test_a_command_of_the_agent_imports_no_connector(words: tuple[str, ...], mon
 
 def test_a_connectors_own_command_imports_it() -> None:
     assert "agent.connectors.routeros.cli" in loaded("device", "onboard", "--help")
+
+
+def commands(of: TyperGroup) -> Iterator[TyperCommand | TyperGroup]:
+    yield of
+    context = typer.Context(of)
+    for name in of.list_commands(context):
+        command = of.get_command(context, name)
+        if isinstance(command, TyperGroup):
+            yield from commands(command)
+        else:
+            assert isinstance(command, TyperCommand)
+            yield command
+
+
+@pytest.mark.parametrize("app", [agent_app, cloud_app], ids=["ispagent", "ispcloud"])
+def test_no_help_takes_a_word_in_brackets_for_markup(app: typer.Typer) -> None:
+    """`[fleet.NAME]` was left out of a help text, as a tag."""
+    root = get_command(app)
+    assert isinstance(root, TyperGroup)
+    found = list(commands(root))
+    assert len(found) > 60
+    assert [command.name for command in found if command.rich_markup_mode is not None] == []

@@ -110,6 +110,28 @@ def test_one_certificate_that_answers_for_several_routers_is_not_pinned(tmp_path
         )
         words = ["device", "import", "-", "--fleet", str(fleet), "--pin", "--yes"]
         told = CliRunner().invoke(app, words, input=listed)
-    assert told.stdout.count(f"no certificate: {one.fingerprint} answers for several: nothing is pinned") == 2
+    assert told.exit_code == 1
+    assert told.stdout.count(f"    {one.fingerprint}\n    not pinned: several show this certificate\n") == 2
+    assert f"refused  edge-1, edge-2: all show the certificate {one.fingerprint}. Either one router" in told.stderr
+    assert "edge-3" not in told.stderr
+    assert "3 routers, 3 new, 0 known before, 2 without a pin" in told.stdout
     assert one.fingerprint not in fleet.read_text()
     assert f"edge-3,127.0.0.1,{two.port},{two.fingerprint},\n" in fleet.read_text()
+
+
+def test_a_certificate_that_was_pinned_before_is_not_pinned_for_another_router(tmp_path: Path) -> None:
+    fleet = tmp_path / "bng.csv"
+    words = ["device", "import", "-", "--fleet", str(fleet), "--pin", "--yes"]
+    with RouterThread(Router(), tls=True) as one:
+        first = CliRunner().invoke(app, words, input=f"name,host,port\nedge-1,127.0.0.1,{one.port}\n")
+        assert first.exit_code == 0
+        told = CliRunner().invoke(app, words, input=f"name,host,port\nedge-2,localhost,{one.port}\n")
+    assert told.exit_code == 1
+    assert f"refused  edge-1, edge-2: all show the certificate {one.fingerprint}" in told.stderr
+    assert fleet.read_text().count(one.fingerprint) == 1
+    assert "1 without a pin" in told.stdout
+
+
+def test_help_says_a_sections_name_as_it_is_written() -> None:
+    said = CliRunner().invoke(app, ["device", "import", "--help"])
+    assert "[fleet.NAME]" in said.stdout
