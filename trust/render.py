@@ -12,7 +12,7 @@ import re
 import textwrap
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
@@ -150,14 +150,30 @@ def _changes(t: Transition) -> Iterator[tuple[str, str, str]]:
 
 
 def _write(t: Transition) -> list[str]:
+    """Return the lines of a write: one for a resource that is new or removed, else one for each changed field."""
     address = neutralise(t.address)
     age = "" if t.before.live else " (last known value, not read live)"
-    lines = [f"{sign} {address} {neutralise(name)} {text}{age}" for sign, name, text in _changes(t)]
     if isinstance(t.after, Absent) and not isinstance(t.before.value, Absent):
-        lines.append(f"- {address} as a whole{age}")
+        return [f"- {address} as a whole: {_whole(t.before.value, ())}{age}"]
     if isinstance(t.before.value, Absent) and not isinstance(t.after, Absent):
-        lines.append(f"+ {address} is new{age}")
-    return lines
+        return [f"+ {address} is new: {_whole(t.after, t.unprovable)}{age}"]
+    return [f"{sign} {address} {neutralise(name)} {text}{age}" for sign, name, text in _changes(t)]
+
+
+def _whole(value: Mapping[str, Field], unprovable: Collection[str]) -> str:
+    """Return all fields of a resource in a line, `name=value`; in quotes where a value would not be one word."""
+    told = " ".join(f"{neutralise(name)}={_word_of(field)}" for name, field in value.items())
+    notes = ", ".join(neutralise(name) for name in value if name in unprovable)
+    return f"{told} [cannot be read back: {notes}]" if notes else told
+
+
+def _word_of(field: Field) -> str:
+    text = _field(field)
+    if isinstance(field, SecretRef):
+        return f"[{text}]"
+    if field == "" or not any(c in text for c in ' "=\\[]'):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _transitions(item: Item) -> Iterator[Transition]:
@@ -338,8 +354,8 @@ def _open_many(items: Iterable[Item]) -> list[str]:
 
 
 def item_name(item: Item) -> str:
-    """Return how an item is named to people: by its CPE, else by its service."""
-    return neutralise(item.display.get("cpe") or item.subject or f"item {item.n}")
+    """Return how an item is named to people: by its CPE, by its service, or by its title (a router)."""
+    return neutralise(item.display.get("cpe") or item.subject or item.display.get("title") or f"item {item.n}")
 
 
 def _groups(items: Iterable[Item]) -> list[str]:

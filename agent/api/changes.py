@@ -41,6 +41,8 @@ _NOT_OVER: Final = frozenset(
         ChangeState.NEEDS_YOU,
     }
 )
+_SPARED_SHOWN: Final = 4
+"""Targets that are spared now and that are named of one change; chosen arbitrarily."""
 WATCH_S: Final = 2.0
 """Longest wait of a watcher between two looks: deadlines pass without an event."""
 _VOIDED: Final[Mapping[int, str]] = {
@@ -193,7 +195,7 @@ async def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
         "finished_at": plans.finished_s(p.store.reader, row),
         "finished_seq": row.finished_seq,
         "witnessed": _witnessed(call, row.finished_seq),
-        "waits_because": p.worker.waiting.get(row.plan_id) or _void_because(call, row) or _kept_out(call, row),
+        "waits_because": _waits_because(call, row),
         "approvals": [{"person": d.person, "decision": d.decision} for d in plans.decisions(p.store.reader, row)],
         "standing": standings.used_by(p.store.query, row.plan_id),
         "have": have,
@@ -215,6 +217,7 @@ def _lists(
                 "n": i.n,
                 "service": i.service,
                 "cpe": plans.item_by_number(loaded.items, i.n).display.get("cpe"),
+                "title": plans.item_by_number(loaded.items, i.n).display.get("title", ""),
                 "open": plans.item_by_number(loaded.items, i.n).display.get("open", ""),
                 "state": i.state.value,
                 "reason": i.reason,
@@ -233,6 +236,7 @@ def _lists(
                 "detail": s.detail,
                 "bound": sorted(s.bound),
                 "verb": _verb(loaded, s),
+                "row": _row(loaded, s),
                 "accepted": (s.item, s.n) in accepted,
             }
             for s in plans.steps(reader, row.plan_id)
@@ -244,6 +248,12 @@ def _verb(loaded: plans.Loaded, row: plans.StepRow) -> str:
     """Return what a step does: the verb of its effect, "set" for one that writes."""
     do = plans.item_by_number(loaded.items, row.item).steps[row.n - 1].do
     return do.verb if isinstance(do, Effect) else "set"
+
+
+def _row(loaded: plans.Loaded, row: plans.StepRow) -> str:
+    """Return which resource of its target a step writes; "" for an effect."""
+    step = plans.item_by_number(loaded.items, row.item).steps[row.n - 1]
+    return "" if isinstance(step.do, Effect) else step.do[0].address.removeprefix(f"{step.target}/")
 
 
 def _witnessed(call: ApiCall, seq: int | None) -> str:
@@ -261,6 +271,15 @@ def _kept_out(call: ApiCall, row: PlanRow) -> str:
         return ""
     unsent = plans.counts(call.parts.store.reader, row)
     return call.parts.approvals.send_window(row).closed if any(unsent[state] for state in UNSENT) else ""
+
+
+def _waits_because(call: ApiCall, row: PlanRow) -> str:
+    """Return why a change, or what is left of it, waits, or did not start; "" where it does not."""
+    worker = call.parts.worker
+    spared = Counter(worker.spared(row.short).values())
+    told = "; ".join(f"{why}{f' ({n} items)' if n > 1 else ''}" for why, n in spared.most_common(_SPARED_SHOWN))
+    waits = worker.waiting.get(row.plan_id) or _void_because(call, row) or _kept_out(call, row)
+    return waits or (f"waits {told}" if told else "")
 
 
 def _void_because(call: ApiCall, row: PlanRow) -> str:

@@ -129,6 +129,11 @@ class Worker:
         run = self._runs.get(short)
         return frozenset() if run is None else run.accepted()
 
+    def spared(self, short: str) -> Mapping[int, str]:
+        """Return why items of a running change wait for a target that is spared now, by their numbers."""
+        run = self._runs.get(short)
+        return {} if run is None else run.spared()
+
     def resume(self, plan_id: bytes) -> None:
         """Go on with a run that was opened again."""
         self._resumed.append(plan_id)

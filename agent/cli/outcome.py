@@ -118,7 +118,7 @@ def _applied_words(item: Json) -> str:
     if item["state"] != "applied":
         return ""
     found = [words for reason, words in _APPLIED_WORDS.items() if item["reason"] == reason]
-    return found[0] if found else "done" if _on_cpe(item) else ""
+    return found[0] if found else "done" if _on_cpe(item) or not item["service"] else ""
 
 
 def _by_again(change: Json, item: Json) -> str:
@@ -167,8 +167,10 @@ def _proof(change: Json) -> str:
 
 def _single(change: Json, item: Json) -> list[str]:
     why = "" if _recorded(item) and not item["detail"] else f": {_because(item)}"
+    line = _cpe_step if _on_cpe(item) else _step if item["service"] else _device_step
+    if line is _device_step and item["state"] == "applied" and not item["detail"]:
+        why = ": each row was read back"
     lines = [f"{_told(change, item)}{why}"]
-    line = _cpe_step if _on_cpe(item) else _step
     beside = [neutralise(text) for text in str(item.get("open", "")).split("; ") if text and item["state"] in _HELD]
     return [*lines, *(line(step) for step in cast("list[Json]", change["steps"])), *beside]
 
@@ -181,6 +183,11 @@ def _step(step: Json) -> str:
     ids = " ".join(_bound(str(b)) for b in cast("list[str]", step["bound"]))
     detail = f" · {neutralise(str(step['detail']))}" if step["detail"] else ""
     return f"{what:<9} {ids + ' ' if ids else ''}{verdict}, {why}{detail}{_back(step)}"
+
+
+def _device_step(step: Json) -> str:
+    """Return the line of a step at a device's own configuration: which row it is of."""
+    return f"{_step(step)} · {neutralise(str(step['row']))}" if step["row"] else _step(step)
 
 
 def _cpe_step(step: Json) -> str:
@@ -223,7 +230,7 @@ def _remedy(item: Json) -> str:
 
 
 def _whose(item: Json) -> str:
-    return neutralise(str(item["cpe"] or item["service"] or f"item {item['n']}"))
+    return neutralise(str(item["cpe"] or item["service"] or item["title"] or f"item {item['n']}"))
 
 
 def _groups(change: Json, items: Sequence[Json]) -> list[str]:

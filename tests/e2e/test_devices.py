@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,6 +19,7 @@ from tests.agent.connectors.routeros.test_readiness import exported
 from tests.e2e.files import Files, Typed
 from tests.e2e.site import ApiRefusedError, check_log, open_site, state_of
 from tests.e2e.test_routers import ELSEWHERE, LOGIN, ROUTERS, Network, ref, served, until
+from tests.lab.router.routers import logged_in
 
 READER = "reader-password-of-routers"
 RULES = "/ip/firewall/filter"
@@ -188,6 +190,37 @@ async def test_a_busy_router_is_spared_until_its_cpu_falls(tmp_path: Path, monke
         assert not net.gets_out(LOGIN)
 
 
+@pytest.mark.slow
+async def test_a_change_says_that_it_waits_for_a_colleagues_safe_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(item, "SPARE_S", 0.1)
+    monkeypatch.setattr(item, "SPARE_MAX_S", 0.2)
+    monkeypatch.setattr(line, "SPARED_S", 0.0)
+    async with network(tmp_path) as net:
+        router = net.routers["edge-1"]
+        router.add("/user", name="joe", password="of-joe", group="full")
+        joe = logged_in(router, "joe", "of-joe")
+        joe.ask("/safe-mode/take")
+        joe.ask("/ip/firewall/address-list/add", "=list=office", "=address=198.51.100.7")
+        asked = await net.site.ask("suspend", ref(LOGIN))
+        await net.site.approve(asked, "joseph")
+        told = ""
+        with trio.fail_after(20):
+            while "safe mode" not in told:
+                told = str((await net.site.show(asked["id"]))["waits_because"])
+                await trio.sleep(0.05)
+        assert re.match(r"waits since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC: routeros/edge-1: a safe mode is open ", told)
+        assert "(changes by joe): changes wait until it is released, since it would undo them" in told
+        shown = await typed(net, "change", "show", asked["id"])
+        assert told in shown.out
+        assert net.gets_out(LOGIN)
+        joe.ask("/safe-mode/release")
+        done = await net.site.wait_end(asked)
+        assert (state_of(done)[0], done["waits_because"]) == ("applied", "")
+        assert not net.gets_out(LOGIN)
+
+
 async def test_a_wrong_password_is_one_line_in_the_routers_log(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         tried: list[str] = []
@@ -237,6 +270,7 @@ async def test_whether_a_suspension_would_be_kept_is_told_beforehand(tmp_path: P
         assert net.routers["edge-1"].rows("/system/history") == []
 
 
+@pytest.mark.slow
 async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -> None:
     def bare(router: Router) -> None:
         """FastTrack, and neither a drop nor a profile of the suspended."""
@@ -258,7 +292,8 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         assert said.code == 0, said.err
         assert "PREPARE-DEVICE 1 device" in said.out
         assert "list suspended (IPv4) has 1 member now: they are cut off at once" in " ".join(said.out.split())
-        assert "edge-1" in said.out
+        row = 'is new: chain=forward action=drop src-address-list=suspended comment="ispagents: drop suspended" above="action='
+        assert f"+ routeros/edge-1/ip/rule/ispagents: drop suspended {row}" in said.out
         assert "list suspended (IPv4) is dropped but for 198.51.100.80, above rule 0" in " ".join(said.out.split())
         assert exported(router) == before
         (listed,) = [c for c in await net.site.call("GET", "/v1/changes") if c["action"] == "prepare-device"]
@@ -274,11 +309,14 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         assert len(ours) == 5
         assert all("ispagents: " in line for line in ours)
         assert [line for line in exported(router) if line not in ours] == before
+        shown = (await typed(net, "change", "show", asked["id"])).out
+        assert "\ndone: each row was read back\n" in shown
+        assert "\nrow       applied, read back, equal · ip/rule/ispagents: drop suspended\n" in shown
 
         assert (await typed(net, "device", "ready", "edge-1")).code == 0
         again = await typed(net, "device", "prepare", "edge-1")
         assert again.code != 0
-        assert "it has all that its access methods rest on" in again.err
+        assert "router edge-1: it has all that its access methods rest on" in again.err
         assert router.gets_out(LOGIN).fasttracked
         assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "applied"
         assert not net.gets_out(LOGIN)

@@ -97,6 +97,10 @@ class Run:
         """Return the steps, by item and number, whose effect its target accepted in this run."""
         return frozenset((n, step) for n, steps in self._steps.items() for step in steps.accepted)
 
+    def spared(self) -> Mapping[int, str]:
+        """Return why items of this run wait for a target that is spared now, by their numbers."""
+        return {n: steps.spared for n, steps in self._steps.items() if steps.spared}
+
     async def run(self) -> str:
         """Apply the rest of the plan; return why it stopped early, or "" when it went through all waves.
 

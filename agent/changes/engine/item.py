@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import trio
 
@@ -285,6 +286,12 @@ class ItemRun:
         return Stopped(Event.DRIFT, RefusalReason.STALE, why) if why else None
 
     async def _spare(self, session: Session) -> Stopped | None:
+        try:
+            return await self._wait_while_busy(session)
+        finally:
+            self._steps.spared = ""
+
+    async def _wait_while_busy(self, session: Session) -> Stopped | None:
         """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out.
 
         An item that was begun is finished after a short wait: half done it would hold its addresses against a restore.
@@ -294,7 +301,9 @@ class ItemRun:
         if arrives:  # it stays for seconds when it comes, and may come tomorrow
             pause_s, most_s, patience_s = PAUSE_S, PAUSE_S, self._steps.patience_with(session.target.id).reread_s
         go_on = self._clock.boot_s() + patience_s
+        since_s = self._clock.wall_s()
         while (busy := await session.busy()) is not None and self._tickets.wanted(self._item):
+            self._steps.spared = f"since {datetime.fromtimestamp(since_s, UTC):%Y-%m-%d %H:%M:%S} UTC: {busy.detail}"
             await self._steps.say()
             if arrives and hung_up(busy.reason) and self._steps.nothing_sent():
                 return AWAY

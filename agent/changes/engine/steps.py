@@ -89,6 +89,8 @@ class Steps:
         """Whether the item holds its addresses."""
         self.accepted: set[int] = set()
         """Steps whose effect the target accepted in this run: what came of it may not be known yet."""
+        self.spared = ""
+        """Why the target is spared now, and since when: the item waits for it. "": it does not."""
         self._attempts: dict[_Key, int] = {}
         self._crashed: set[_Key] = set()
         self._in_doubt: set[_Key] = set()
