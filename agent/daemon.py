@@ -347,7 +347,8 @@ def build(
         made.by_name.values(),
     )
     own = inventory_planners(previewer, config.access, lambda ref: [cpe.name for cpe in cpe_store.of_service(ref)])
-    every = {**cpes.planners, **own, **preparation.planners(previewer, made.by_name.values())}
+    preparer = preparation.preparer_of(previewer, made.by_name.values())
+    every = {**cpes.planners, **own, **preparation.planners(preparer)}
     intake = planning.build_intake(ground, previewer, config.access, importer.doubt, approvals.standings, every)
     sealing, inbox_handler = remote.build(
         ground, log, approvals, intake, wake=worker.poke, refresh_facts=importer.refresh
@@ -369,7 +370,7 @@ def build(
     holders = HolderReader(run.sessions, made.by_name.values())
     watch = TargetWatch(run.sessions, outages, clock)
     checkup = Checkup(run.sessions, devices, run.access_methods, watch.look)
-    network = ShownNetwork(made.targets, devices, cpes.desk, holders, checkup, outages, host, drift)
+    network = ShownNetwork(made.targets, devices, cpes.desk, holders, checkup, outages, host, drift, preparer)
     served = api.build(ground, log, job, network, secrets, handle=config.name, people=live.people, cloud=link.state)
     return Daemon(
         config,

@@ -267,7 +267,7 @@ def _one(plan: Plan, items: Items, short_id: str, width: int) -> list[str]:
         *_lines("NOW", _shown(item.display, "now"), width),
         *_lines("WRITE", [line for t in _transitions(item) for line in _write(t)], width),
         *_lines("RECORD", _record_lines([item]), width),
-        *_lines("GUARD", _guard_lines([item]), width),
+        *_lines("GUARD", [*_guard_lines([item]), *_shown(item.display, "guard")], width),
         *_lines("EFFECT", _effect_lines(item), width),
         *_lines("AFTER", _shown(item.display, "after"), width),
         *_lines("OPEN", _shown(item.display, "open"), width),

@@ -15,6 +15,7 @@ from agent.changes.drifting import DriftWatch
 from agent.changes.engine.devices import Devices
 from agent.changes.journal.build import Ground
 from agent.changes.planning.intake import Intake
+from agent.changes.planning.preparation import Preparer
 from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.cpe.desk import CpeDesk
@@ -53,6 +54,7 @@ class ShownNetwork:
     outages: Outages
     host: HostState
     drift: DriftWatch
+    preparer: Preparer
 
 
 def build(
@@ -106,6 +108,7 @@ def build(
         outages=network.outages,
         host=network.host,
         drift=network.drift,
+        preparer=network.preparer,
         cloud=cloud,
         witnessed=log.witnesses.witnessed_text,
         open_sealed=job.open_sealed,

@@ -19,6 +19,7 @@ from agent.changes.engine.devices import Devices
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.trust_state import TrustState
 from agent.changes.planning.intake import Intake
+from agent.changes.planning.preparation import Preparer
 from agent.changes.retry import Retry
 from agent.changes.worker import Worker
 from agent.cpe.desk import CpeDesk
@@ -80,6 +81,7 @@ class ApiParts:
     outages: Outages
     host: HostState
     drift: DriftWatch
+    preparer: Preparer
     cloud: Callable[[], Mapping[str, object]]
     witnessed: Callable[[int], str]
     open_sealed: Callable[[bytes], bytes]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import Final
 
 from agent.api.call import ApiCall, CallerRole, Route
 from agent.connectors.base import DeviceReport
 from agent.inventory import book
 from agent.polling import samples
-from agent.reasons import HttpReason
+from agent.reasons import HttpReason, MethodReason
 from agent.runtime.errors import HttpError
 from agent.runtime.http import Response
 from agent.services.readiness import Readiness, ReadinessReader
+
+PREPARED: Final = frozenset({MethodReason.NO_SUCH_PROFILE, MethodReason.NO_LIST, MethodReason.LIST_WITHOUT_RULE})
+"""Refusals of a suspension that a preparation of the device may mend."""
 
 
 async def _list_devices(call: ApiCall) -> Response:
@@ -46,11 +50,15 @@ async def _readiness(call: ApiCall) -> Response:
     target, p = _named(call, name).target if name else "", call.parts
     reader = ReadinessReader(p.intake.previewer.network, p.clock)
     found = await reader.read(book.services(p.store.reader).values(), target)
-    return Response(200, [_ready(one) for one in found])
+    lacking = {one.device for one in found if any(trial.code in PREPARED for trial in one.trials)}
+    advice = await p.preparer.advices(lacking)
+    return Response(200, [_ready(one, advice.get(one.device, "")) for one in found])
 
 
-def _ready(one: Readiness) -> dict[str, object]:
+def _ready(one: Readiness, advice: str) -> dict[str, object]:
+    """Return how a method stands on a device. `advice`: what a preparation of the device would do."""
     return {
+        "prepare": advice if any(trial.code in PREPARED for trial in one.trials) else "",
         "device": one.device.partition("/")[2],
         "method": one.method,
         "state": one.state.value,

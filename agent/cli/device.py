@@ -26,8 +26,6 @@ PROBE_S: Final = 180.0
 READY_S: Final = 600.0
 """Every method on every router is read anew."""
 _READY: Final = {"kept": "READY", "refused": "REFUSED", "unread": "NOT READ", "not-checked": "not checked"}
-_PREPARED: Final = frozenset({"no-such-profile", "no-list", "list-without-rule"})
-"""Codes of refusals that a preparation of the router mends."""
 _STATES: Final = {
     "not-asked": "not asked yet",
     "reachable": "reachable",
@@ -179,18 +177,16 @@ def _print_trials(one: Json) -> None:
     where = f"{one['device'] or '-'} {one['method']}"
     refused: dict[str, list[str]] = {}
     ways: dict[str, None] = {}
-    codes = set()
     for trial in cast("list[Json]", one["trials"]):
         if trial["state"] in ("refused", "unread"):
-            codes.add(str(trial["code"]))
-            mend = f" · {trial['mend']}" if trial["mend"] else ""
-            who = str(trial["ref"]) or "a subscriber like any other"
+            mend = f" · {trial['mend']}" if trial["mend"] and not one["prepare"] else ""
+            who = str(trial["ref"]) or "anybody else"
             refused.setdefault(f"{trial['text']} [{trial['code']}]{mend}", []).append(who)
         ways |= dict.fromkeys(cast("list[str]", trial["ways_out"]))
     for line in (*(f"{', '.join(who)}: {text}" for text, who in refused.items()), *ways):
         print(neutralise(f"{where}: {line}"))
-    if codes & _PREPARED:
-        print(neutralise(f"{where}: ask for the missing rules: ispagent device prepare {one['device']}"))
+    if one["prepare"]:
+        print(neutralise(f"{where}: > {one['prepare']}"))
 
 
 def _print_device(d: Json) -> None:

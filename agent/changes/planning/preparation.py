@@ -15,43 +15,61 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Final
 
+import trio
+
 from agent.changes.journal.machine import TOUCHED
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import DEVICE_SETTINGS, GARDEN, LIST_NAME, RESOLVERS, Ask, Request, RequestError
 from agent.changes.journal.trust_state import Pinned
 from agent.changes.planning.intake import Planner
 from agent.changes.planning.preview import Previewer, Scope
-from agent.connectors.base import CannotEnforce, Connector, DeviceNeeds, OnDevices, Prepares, PrepareTerms
+from agent.connectors.base import (
+    CannotEnforce,
+    Connector,
+    DeviceNeeds,
+    OnDevices,
+    Preparation,
+    Prepares,
+    PrepareTerms,
+    UnreadableError,
+)
 from agent.inventory import book
 from agent.model import Address, Effect, Item, ItemState, Listed, Requirement, Seen, Service, Step, Transition
 from agent.reasons import SkipReason
 from agent.services.network import ROUNDS_MAX, as_read
+from agent.services.readiness import AT_ONCE, READ_S
 from agent.services.verbs import Leave
 from trust.policy import Action
 
 _MAY_STAND: Final = (*TOUCHED, ItemState.NEEDS_A_PERSON, ItemState.DIVERGED)
 """States of an item of which something may stand on its device."""
-_LIST: Final = "suspended"
+LIST: Final = "suspended"
 """The address list of a profile that has none, where nobody names one."""
 
 
 @dataclass(frozen=True, slots=True)
-class PreparationPlanner:
-    """Implements `Planner` for the preparation of devices. `connectors`: those that prepare theirs, by target."""
+class Looked:
+    """A preparation as it would be planned now, and what it was planned from."""
+
+    found: Preparation | CannotEnforce
+    seen: Mapping[Address, Seen]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparer:
+    """Looks what devices lack. `connectors`: those that prepare theirs, by target."""
 
     previewer: Previewer
     connectors: Mapping[str, Prepares]
 
-    async def plan(self, request: Request, pinned: Pinned) -> bytes:
-        """Return the id of the plan that answers the request.
+    async def look(self, target: str, terms: PrepareTerms) -> Looked:
+        """Return what a preparation of a target would be, from what is read now.
 
         Raises:
-            RequestError: no such device, no access method on it, it is ready, or policy refuses.
+            RequestError: no access method is configured on it.
             UnreadableError: it could not be read.
         """
-        target = self._named(request.ask.refs[0])
-        terms, connector = terms_of(request.ask), self.connectors[target]
-        services = book.services(self.previewer.store.reader)
+        services, connector = book.services(self.previewer.store.reader), self.connectors[target]
         needs = self._needs(target, services.values())
         if not needs:
             raise RequestError(f"no access method is configured on {_name(target)}: nobody is suspended there")
@@ -61,26 +79,95 @@ class PreparationPlanner:
                 break
             session = await self.previewer.sessions.dialled(target)
             seen |= await session.read(missing)
-        found = connector.preparation(target, needs, terms, seen)
+        return Looked(connector.preparation(target, needs, terms, seen), seen)
+
+    async def advices(self, targets: Iterable[str]) -> Mapping[str, str]:
+        """Return by target what a preparation would do where suspensions are refused, or why it would not."""
+        found: dict[str, str] = {}
+        limit = trio.CapacityLimiter(AT_ONCE)
+
+        async def advise(target: str) -> None:
+            found[target] = f"device prepare {_name(target)} was not tried: no answer within {READ_S:.0f} s"
+            async with limit:
+                with trio.move_on_after(READ_S):
+                    found[target] = await self._advice(target)
+
+        async with trio.open_nursery() as nursery:
+            for target in targets:
+                nursery.start_soon(advise, target)
+        return found
+
+    async def _advice(self, target: str) -> str:
+        name = _name(target)
+        if target not in self.connectors:
+            return f"{name} cannot be prepared by the agent: put it right by hand"
+        try:
+            found = (await self.look(target, PrepareTerms(LIST))).found
+        except (RequestError, UnreadableError) as err:
+            return f"device prepare {name} would be refused: {err}"
+        if isinstance(found, CannotEnforce):
+            return f"device prepare {name} would be refused: {found.detail}"
+        if not found.steps:
+            return f"device prepare {name} has nothing to add: what is refused is of these subscribers or methods alone"
+        rows = f"{len(found.steps)} row{'s' if len(found.steps) > 1 else ''}"
+        return f"ask for what is missing ({rows}: {found.display['after']}): ispagent device prepare {name}"
+
+    def target_named(self, name: str) -> str:
+        """Return the target of a name.
+
+        Raises:
+            RequestError: there is none.
+        """
+        found = [target for target in self.connectors if name in (target, _name(target))]
+        if len(found) != 1:
+            known = ", ".join(map(_name, self.connectors)) or "none"
+            raise RequestError(f"there is no router {name}; configured: {known}")
+        return found[0]
+
+    def _needs(self, target: str, services: Iterable[Service]) -> Sequence[DeviceNeeds]:
+        every = list(services)
+        return [
+            method.on_devices()[target].needs([service for service in every if service.method == name])
+            for name, method in self.previewer.network.access_methods.items()
+            if isinstance(method, OnDevices) and target in method.on_devices()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationPlanner:
+    """Implements `Planner` for the preparation of devices."""
+
+    preparer: Preparer
+
+    async def plan(self, request: Request, pinned: Pinned) -> bytes:
+        """Return the id of the plan that answers the request.
+
+        Raises:
+            RequestError: no such device, no access method on it, it is ready, or policy refuses.
+            UnreadableError: it could not be read.
+        """
+        target = self.preparer.target_named(request.ask.refs[0])
+        looked = await self.preparer.look(target, terms_of(request.ask))
+        found, previewer = looked.found, self.preparer.previewer
         if isinstance(found, CannotEnforce):
             item = _left(target, Leave(found.reason, found.detail, blocked=True))
         elif not found.steps:
             item = _left(target, Leave(SkipReason.ALREADY, "it has all that its access methods rest on"))
         else:
             display = {"title": f"router {_name(target)}", **found.display}
-            requires = tuple(as_read(where, seen[where].value) for where in found.rests_on)
+            requires = tuple(as_read(where, looked.seen[where].value) for where in found.rests_on)
             item = _item(display, found.steps, requires=requires)
         notes = [] if isinstance(found, CannotEnforce) or not found.look else [found.look]
-        notes += (await self.previewer.sessions.dialled(target)).notes()
+        notes += (await previewer.sessions.dialled(target)).notes()
         scope = Scope(
-            _active(services),
+            _active(book.services(previewer.store.reader)),
             None,
             False,
             device_config=True,
             source="from what it reads now",
             notes=" · ".join(notes),
         )
-        return await self.previewer.propose(request, [item], scope, pinned)
+        return await previewer.propose(request, [item], scope, pinned)
 
     async def revert(self, request: Request, loaded: Loaded, pinned: Pinned) -> bytes:
         """Return the id of the plan that removes what a preparation added and nobody changed since.
@@ -89,12 +176,13 @@ class PreparationPlanner:
             RequestError: nothing of it stands, or somebody is kept in by it.
             UnreadableError: the device could not be read.
         """
-        row, services = loaded.row, book.services(self.previewer.store.reader)
+        previewer = self.preparer.previewer
+        row, services = loaded.row, book.services(previewer.store.reader)
         stand = [i for i in loaded.items.items if loaded.rows[i.n].state in _MAY_STAND and i.steps]
         if not stand:
             raise RequestError(f"{row.short} has nothing to revert: no item of it stands")
         made = [await self._take_back(item, services.values()) for item in stand]
-        own = int(self.previewer.clock.wall_s()) - row.made_s if row.requester == request.requester else None
+        own = int(previewer.clock.wall_s()) - row.made_s if row.requester == request.requester else None
         scope = Scope(
             _active(services),
             None,
@@ -104,16 +192,16 @@ class PreparationPlanner:
             source=f"reverts {row.short}",
             device_config=not request.ask.alone,  # what a person may take back alone, class `alone` says
         )
-        return await self.previewer.propose(request, made, scope, pinned)
+        return await previewer.propose(request, made, scope, pinned)
 
     async def _take_back(self, item: Item, services: Iterable[Service]) -> Item:
         target = item.steps[0].target
-        connector = self.connectors.get(target)
+        connector = self.preparer.connectors.get(target)
         if connector is None:
             return _left(target, Leave(SkipReason.CHANGED_SINCE, "it is no longer configured", blocked=True))
         writes = [write for step in reversed(item.steps) if not isinstance(step.do, Effect) for write in step.do]
         needed = connector.undo_reads(target, item.steps)
-        session = await self.previewer.sessions.dialled(target)
+        session = await self.preparer.previewer.sessions.dialled(target)
         seen = await session.read([*(write.address for write in writes), *needed])
         held = [s.ref for s in services if s.reasons and target in self._devices_of(s.method)]
         why = connector.undo_refusal(target, item.steps, seen)
@@ -135,25 +223,8 @@ class PreparationPlanner:
         steps = tuple(Step(n, target, (write,), (n - 1,) if n > 1 else ()) for n, write in enumerate(back, start=1))
         return _item({"title": f"router {_name(target)}", "after": "as before the change"}, steps)
 
-    # --- parts ---
-
-    def _named(self, name: str) -> str:
-        found = [target for target in self.connectors if name in (target, _name(target))]
-        if len(found) != 1:
-            known = ", ".join(map(_name, self.connectors)) or "none"
-            raise RequestError(f"there is no router {name}; configured: {known}")
-        return found[0]
-
-    def _needs(self, target: str, services: Iterable[Service]) -> Sequence[DeviceNeeds]:
-        every = list(services)
-        return [
-            method.on_devices()[target].needs([service for service in every if service.method == name])
-            for name, method in self.previewer.network.access_methods.items()
-            if isinstance(method, OnDevices) and target in method.on_devices()
-        ]
-
     def _devices_of(self, name: str) -> Iterable[str]:
-        method = self.previewer.network.access_methods.get(name)
+        method = self.preparer.previewer.network.access_methods.get(name)
         return method.on_devices() if isinstance(method, OnDevices) else ()
 
 
@@ -166,7 +237,7 @@ def terms_of(ask: Ask) -> PrepareTerms:
     unknown = ask.settings.keys() - DEVICE_SETTINGS
     if unknown:
         raise RequestError(f"expected settings out of {', '.join(sorted(DEVICE_SETTINGS))}, got {', '.join(unknown)}")
-    name = ask.settings.get(LIST_NAME, "") or _LIST
+    name = ask.settings.get(LIST_NAME, "") or LIST
     if not name.isprintable() or "," in name or len(name) > 64:
         raise RequestError(f"{LIST_NAME}: expected the name of an address list, got {name[:64]!r}")
     resolvers = _networks(ask, RESOLVERS)
@@ -203,7 +274,12 @@ def _name(target: str) -> str:
     return target.partition("/")[2]
 
 
-def planners(previewer: Previewer, connectors: Iterable[Connector]) -> Mapping[Action, Planner]:
-    """Return the planner of preparations, over the connectors that prepare their devices."""
+def planners(preparer: Preparer) -> Mapping[Action, Planner]:
+    """Return the planner of preparations."""
+    return {Action.PREPARE: PreparationPlanner(preparer)}
+
+
+def preparer_of(previewer: Previewer, connectors: Iterable[Connector]) -> Preparer:
+    """Return what looks at devices, over the connectors that prepare theirs."""
     known = {target.id: one for one in connectors if isinstance(one, Prepares) for target in one.targets}
-    return {Action.PREPARE: PreparationPlanner(previewer, known)}
+    return Preparer(previewer, known)

@@ -5,6 +5,7 @@ commitments. Where several rows have the key, the field `COPIES` says how many: 
 
 * `ppp/secret/NAME`, `ppp/profile/NAME`, `queue/simple/NAME`, `hotspot/user/NAME`, `hotspot/profile/NAME`
 * `dhcp/lease/MAC`: a DHCP lease.
+* `ip/api-clients/LIST`, `ipv6/api-clients/LIST`: the addresses from which the API is used now that a list holds.
 * `ip/rule/COMMENT`, `ipv6/rule/COMMENT`: a filter rule of ours, by its comment, with its place (`placed_rules`).
 * `ip/list/ADDRESS LIST`, `ipv6/list/PREFIX LIST`: an entry of a firewall address list.
 
@@ -94,6 +95,8 @@ class RouterResource(enum.Enum):
     RULE6 = "ipv6/rule"
     ORDER = "ip/order"
     ORDER6 = "ipv6/order"
+    CLIENTS = "ip/api-clients"
+    CLIENTS6 = "ipv6/api-clients"
     POOLS = "ip/pools"
     POOLS6 = "ipv6/pools"
     HELD = "ip/held"

@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from agent.connectors.routeros.addresses import COPIES
@@ -62,6 +62,25 @@ def value_of(menu: Menu, rows: Sequence[Rule], key: str) -> Value:
     own |= {name: text for name, text in reading.unknown.items() if text not in _OFF}
     under = below(rows, n + 1, rows[n].get("chain", ""))
     return {**own, ABOVE: "" if under is None else text_of(rows[under])}
+
+
+def differences(now: Value, wanted: Mapping[str, str]) -> str:
+    """Return what somebody changed of a rule of ours, for people; "": nothing, its place left alone.
+
+    Args:
+        now: what it reads, as `value_of` returns it.
+        wanted: its properties, without the place.
+    """
+    if isinstance(now, Absent):
+        return "is missing"
+    if COPIES in now:
+        return f"is there {now[COPIES]} times"
+    told = [
+        f"{name} is {now.get(name, 'not set')}, expected {wanted.get(name, 'it not to be set')}"
+        for name in sorted({*now, *wanted} - {ABOVE})
+        if now.get(name) != wanted.get(name)
+    ]
+    return "; ".join(told)
 
 
 def order_of(rows: Sequence[Rule]) -> Value:

@@ -4,9 +4,13 @@
   touched, and no chain but `forward`: the agent's own connections are in `input`, and meet none of it.
 * The rules of a list stand together, as low as the judge of `firewall` allows: above FastTrack and every rule that lets
   its members out, below what the operator accepts for them.
+* There is no guard: RouterOS has no confirmed commit for the API, and its safe mode undoes the changes of all sessions.
+  In its place it is read, and again before the start, that no list holds an address from which the API is used.
 * In the order of the steps each state on the way is safe: first what suspended subscribers may reach, then the drop,
   then the accept that keeps the answers to them out of FastTrack.
-* A new pool is never needed: a new profile takes its addresses from the pool of its tariffs' profiles.
+* No pool is made: a new profile takes its addresses as its tariffs' profiles do. A pool that a profile names, and that
+  is not there, is told: its subscribers could not log in.
+* Hotspot profiles are left to people: the list of one holds only where its walled garden and its proxy do too.
 """
 
 from __future__ import annotations
@@ -24,16 +28,17 @@ from agent.connectors.routeros.addresses import (
     RouterResource,
     address,
     entry_key,
+    networks,
     parse,
     texts_of,
 )
-from agent.connectors.routeros.firewall import KeptIn, keeps_in
+from agent.connectors.routeros.firewall import KeptIn, LetOut, keeps_in
 from agent.connectors.routeros.matching import Confined, Rule, Ruleset, is_wide
-from agent.connectors.routeros.placed_rules import ABOVE, COMMENT, OURS, is_ours, text_of
+from agent.connectors.routeros.placed_rules import ABOVE, COMMENT, OURS, differences, is_ours, text_of
 from agent.connectors.routeros.reasons import RouterReason
 from agent.connectors.routeros.rulesets import ruleset_of
 from agent.connectors.routeros.values import RouterKind, normalise
-from agent.model import ABSENT, Absent, Address, Effect, Field, Seen, Step, Transition
+from agent.model import ABSENT, Absent, Address, Effect, Field, Seen, Step, Transition, Value, target_of
 from agent.reasons import MethodReason
 
 GARDEN: Final = "ispagents-garden"
@@ -63,6 +68,11 @@ _NOT_TAKEN: Final = frozenset(
     }
 )
 """Properties of a tariff's profile that a suspended one is made without: speed, IPv6, bridges, queues, filters."""
+_GUARD: Final = (
+    "none: no confirmed commit, RouterOS has none for the API (its safe mode would undo a colleague's changes too). "
+    "Instead: rows are only added, rules only in chain forward (what the agent sends to the router is in chain input), "
+    "and the address from which the agent comes is in none of the lists; that is read again before the start"
+)
 _SCRIPTS: Final = ("on-up", "on-down")
 
 SeenAll = Mapping[Address, Seen]
@@ -76,11 +86,18 @@ class _Family:
     rule: RouterResource
     entry: RouterResource
     members: RouterResource
+    clients: RouterResource
 
 
 _FAMILIES: Final = (
     _Family(
-        4, RouterResource.FILTER, RouterResource.ORDER, RouterResource.RULE, RouterResource.LIST, RouterResource.MEMBERS
+        4,
+        RouterResource.FILTER,
+        RouterResource.ORDER,
+        RouterResource.RULE,
+        RouterResource.LIST,
+        RouterResource.MEMBERS,
+        RouterResource.CLIENTS,
     ),
     _Family(
         6,
@@ -89,6 +106,7 @@ _FAMILIES: Final = (
         RouterResource.RULE6,
         RouterResource.LIST6,
         RouterResource.MEMBERS6,
+        RouterResource.CLIENTS6,
     ),
 )
 
@@ -104,6 +122,9 @@ class _Draft:
     now: list[str] = field(default_factory=list)
     after: list[str] = field(default_factory=list)
     look: list[str] = field(default_factory=list)
+    left: list[CannotEnforce] = field(default_factory=list)
+    """What is left to people, though all else can be prepared."""
+    rests_on: list[Address] = field(default_factory=list)
 
     def before(self, resource: RouterResource, key: str) -> Seen:
         return self.seen[address(self.target, resource, key)]
@@ -121,15 +142,22 @@ def reads(target: str, needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: 
     families = _families(needs)
     wanted = [address(target, one, ALL) for family in families for one in (family.rules, family.order)]
     wanted += [where for need in needs for where in (need.profile, need.like) if where is not None]
+    if any(_is_ppp(target, need.profile) for need in needs):
+        wanted.append(address(target, RouterResource.POOLS, ALL))
     missing = [where for where in dict.fromkeys(wanted) if where not in seen]
     if missing:
         return missing
     for family in families:
         for name in _lists(needs, terms, seen, family):
-            wanted += [address(target, family.members, name)]
+            wanted += [address(target, one, name) for one in (family.members, family.clients)]
             wanted += [address(target, family.rule, rule[COMMENT]) for rule in _rules(name, terms, family)]
         wanted += [address(target, family.entry, entry_key(one, GARDEN)) for one in _of(terms.garden, family)]
     return [where for where in dict.fromkeys(wanted) if where not in seen]
+
+
+def _is_ppp(target: str, profile: Address | None) -> bool:
+    found = None if profile is None else parse(target, profile)
+    return found is not None and found[0] is RouterResource.PROFILE
 
 
 def _families(needs: Sequence[DeviceNeeds]) -> tuple[_Family, ...]:
@@ -143,7 +171,8 @@ def _lists(needs: Sequence[DeviceNeeds], terms: PrepareTerms, seen: SeenAll, fam
         if family.version == 4 or need.six:
             found |= dict.fromkeys(need.lists)
         if need.profile is not None and family.version == 4:
-            found |= dict.fromkeys(_lists_of(seen[need.profile]) or [terms.list_name])
+            own = [terms.list_name] if _is_ppp(target_of(need.profile), need.profile) else []
+            found |= dict.fromkeys(_lists_of(seen[need.profile]) or own)
     return list(found)
 
 
@@ -191,12 +220,16 @@ def preparation(
     for family in families:
         if refusal := _family(draft, family, _lists(needs, terms, seen, family)):
             return refusal
+    if draft.left and not draft.writes:
+        return draft.left[0]
+    draft.look += [f"not prepared: {one.detail}" for one in draft.left]
     steps = tuple(Step(n, target, (write,), (n - 1,) if n > 1 else ()) for n, write in enumerate(draft.writes, start=1))
-    rests_on = tuple(address(target, family.order, ALL) for family in families)
+    rests_on = (*(address(target, family.order, ALL) for family in families), *draft.rests_on)
     display = {
         "now": "; ".join(draft.now),
         "after": "; ".join(draft.after),
-        "proof": "each row is read back, a rule with its place; then ispagent device ready tries it",
+        "guard": _GUARD,
+        "proof": "each row is read back, a rule with its place · afterwards, try it: ispagent device ready",
     }
     return Preparation(steps, display, "; ".join(draft.look), rests_on)
 
@@ -207,14 +240,21 @@ def _profile(draft: _Draft, where: Address, like: Address | None) -> CannotEnfor
     if COPIES in texts_of(seen.value):
         return CannotEnforce(MethodReason.SEVERAL, f"{draft.target} has several profiles {name}")
     if _lists_of(seen):
+        _pool(draft, name, texts_of(seen.value))
         return None
     if found is None or found[0] is not RouterResource.PROFILE:
-        why = f"hotspot user profile {name} is missing or has no address-list, and hotspot profiles are set by hand"
-        return CannotEnforce(MethodReason.NO_LIST, why)
+        lacks = "is missing" if isinstance(seen.value, Absent) else "has no address-list"
+        why = (
+            f"hotspot user profile {name} {lacks}: set it by hand (/ip hotspot user profile, address-list="
+            f"{draft.terms.list_name}); whether it keeps anybody in hangs on the hotspot's walled garden and proxy too"
+        )
+        draft.left.append(CannotEnforce(MethodReason.NO_LIST, why))
+        return None
     if not isinstance(seen.value, Absent):
         draft.write(RouterResource.PROFILE, name, {**seen.value, _LISTS: draft.terms.list_name})
         draft.now.append(f"profile {name} has no address-list")
         draft.after.append(f"profile {name} puts its sessions into list {draft.terms.list_name} from their next login")
+        _pool(draft, name, texts_of(seen.value))
         return None
     base = ABSENT if like is None else draft.seen[like].value
     if isinstance(base, Absent) or COPIES in base:
@@ -228,7 +268,20 @@ def _profile(draft: _Draft, where: Address, like: Address | None) -> CannotEnfor
     pool = texts_of(base).get("remote-address", "")
     pool_text = f", addresses of {pool}" if pool else ""
     draft.after.append(f"profile {name} with list {draft.terms.list_name}{pool_text}, no IPv6")
+    _pool(draft, name, texts_of(base))
     return None
+
+
+def _pool(draft: _Draft, profile: str, value: Mapping[str, str]) -> None:
+    """Tell of a pool that a PPP profile takes its addresses from and that is not there."""
+    if draft.seen.get(pools := address(draft.target, RouterResource.POOLS, ALL)) is None:
+        return  # a hotspot's profile: that gives no addresses
+    pool = value.get("remote-address", "")
+    if pool and not networks(pool) and pool not in texts_of(draft.seen[pools].value):
+        draft.look.append(
+            f"profile {profile} takes its addresses from pool {pool}, which is not there: who is suspended could not "
+            "log in. No pool is made, since its ranges are yours to choose"
+        )
 
 
 def _family(draft: _Draft, family: _Family, lists: Sequence[str]) -> CannotEnforce | None:
@@ -250,6 +303,11 @@ def _family(draft: _Draft, family: _Family, lists: Sequence[str]) -> CannotEnfor
         draft.now.append(f"{told}: {kept.text}")
         if isinstance(kept, KeptIn) and not kept.open_flows:
             continue
+        clients = address(draft.target, family.clients, name)
+        if inside := texts_of(draft.seen[clients].value):
+            why = f"{told} holds {', '.join(inside)}, from which the API is used now: its rules could cut the agent off"
+            return CannotEnforce(RouterReason.AGENT_IN_LIST, why)
+        draft.rests_on.append(clients)
         if not entered:
             _enter(draft, family, garden)
             entered = True
@@ -277,10 +335,10 @@ def _block(
     wanted = _rules(name, draft.terms, family)
     if not fasttrack.is_on(rows):
         wanted.pop()
-    there = [rule for rule in wanted if not isinstance(draft.before(family.rule, rule[COMMENT]).value, Absent)]
-    if there:
-        why = f"the rule {there[0][COMMENT]!r} is there already and does not keep list {name} in: remove it first"
-        return CannotEnforce(RouterReason.OTHER_RULE, why)
+    now = {rule[COMMENT]: draft.before(family.rule, rule[COMMENT]).value for rule in wanted}
+    if not all(isinstance(value, Absent) for value in now.values()):
+        kept = keeps_in(replace(ruleset, filter=rows), Confined(frozenset((name,))))
+        return _changed(f"list {name} (IPv{family.version})", wanted, now, kept)
     place = _place(replace(ruleset, filter=rows), wanted, name)
     if place is None:
         why = f"IPv{family.version}: no place in chain {_CHAIN} from which a rule would keep list {name} in"
@@ -297,6 +355,19 @@ def _block(
     where = f"above rule {place} ({under})" if under else "at the end"
     draft.after.append(f"list {name} (IPv{family.version}) is dropped{allowed}, {where}")
     return None
+
+
+def _changed(told: str, wanted: Sequence[Rule], now: Mapping[str, Value], kept: KeptIn | LetOut) -> CannotEnforce:
+    """Return what somebody changed of our rules of a list, which no longer keep it in; a person puts that right."""
+    changes = [(rule[COMMENT], differences(now[rule[COMMENT]], rule)) for rule in wanted]
+    if changed := [f"{comment!r}: {text}" for comment, text in changes if text]:
+        why = f"somebody changed the agent's rules of {told}: {'; '.join(changed)}"
+        mend = "put that right on the router, or remove these rules there and ask for the preparation again"
+    else:
+        let_out = f"{kept.open_flows} lets open connections pass" if isinstance(kept, KeptIn) else kept.text
+        why = f"the agent's rules of {told} are as it made them, and do not keep it in: {let_out}"
+        mend = kept.mend or "move them above it"
+    return CannotEnforce(RouterReason.OTHER_RULE, f"{why}. By hand: {mend}")
 
 
 def _hidden(rows: Sequence[Rule], place: int, name: str) -> list[str]:

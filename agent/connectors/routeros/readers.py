@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import UnreadableError
 from agent.connectors.routeros import interfaces, menus, placed_rules
-from agent.connectors.routeros.addresses import ALL, RouterResource, address, rows_value, texts_of
+from agent.connectors.routeros.addresses import ALL, RouterResource, address, member, rows_value, texts_of
 from agent.connectors.routeros.connections_session import Connections
 from agent.connectors.routeros.errors import NO_MENU, TrapError
 from agent.connectors.routeros.firewall import garden_lists, source_lists
@@ -28,6 +28,7 @@ from agent.connectors.routeros.matching import FILLS, HELD, WIDE, Ruleset, held_
 from agent.connectors.routeros.rows import KEPT, KeptMenu, by_key, value_of
 from agent.connectors.routeros.rulesets import ruleset_value
 from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.versions import known, not_known_text
 from agent.connectors.routeros.ways_session import read_ways
 from agent.model import ABSENT
 from agent.reasons import TargetReason
@@ -60,6 +61,10 @@ _ORDER: Final = {RouterResource.ORDER: RouterResource.RULE, RouterResource.ORDER
 _LISTS: Final = {
     RouterResource.MEMBERS: "/ip/firewall/address-list",
     RouterResource.MEMBERS6: "/ipv6/firewall/address-list",
+}
+_CLIENTS: Final = {
+    RouterResource.CLIENTS: "/ip/firewall/address-list",
+    RouterResource.CLIENTS6: "/ipv6/firewall/address-list",
 }
 _POOLS: Final[Mapping[RouterResource, Sequence[str]]] = {
     RouterResource.POOLS: ("/ip/pool", "ranges", "next-pool"),
@@ -138,6 +143,7 @@ class Readers:
             **{resource: partial(self._order, placed) for resource, placed in _ORDER.items()},
             **{resource: partial(self._members, path) for resource, path in _LISTS.items()},
             **{resource: partial(self._listed, path) for resource, path in _LISTED.items()},
+            **{resource: partial(self._clients, path) for resource, path in _CLIENTS.items()},
             **{resource: partial(self._pools, where) for resource, where in _POOLS.items()},
             **{resource: partial(self._held, resource) for resource in _HELD},
         }
@@ -377,7 +383,19 @@ class Readers:
         menu, rows = menus.menu(PLACED[resource], version), await self.every_rule(api, resource)
         return {key: placed_rules.value_of(menu, rows, key) for key in keys}
 
-    async def _order(self, resource: RouterResource, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:
+    async def _clients(self, path: str, api: RouterApi, version: Version, lists: Sequence[str]) -> dict[str, Value]:
+        rows = (await self._ask(api, "/user/active/print", "=.proplist=address,via")).rows
+        clients = sorted({row.get("address", "") for row in rows if row.get("via", "").startswith("api")} - {""})
+        held = await self._members(path, api, version, lists)
+        found = {name: {one: f"in {name}" for one in clients if member(value, one)} for name, value in held.items()}
+        return {name: dict(inside) for name, inside in found.items() if inside}
+
+    async def _order(
+        self, resource: RouterResource, api: RouterApi, version: Version, _: Sequence[str]
+    ) -> dict[str, Value]:
+        if not known(version):  # a property that no table has may be a matcher: nothing is placed there
+            why = f"{self._target}: {not_known_text(version)}: rules are placed only on releases that are known"
+            raise UnreadableError(f"{why}; add them by hand", reason=TargetReason.UNSUPPORTED)
         return {ALL: placed_rules.order_of(await self.every_rule(api, resource))}
 
     async def _held(self, resource: RouterResource, api: RouterApi, _: Version, __: Sequence[str]) -> dict[str, Value]:

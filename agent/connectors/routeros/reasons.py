@@ -8,6 +8,11 @@ from agent.reasons import LETS_OUT, ExplainedReason
 class RouterReason(ExplainedReason):
     """Reasons that only RouterOS has."""
 
+    AGENT_IN_LIST = (
+        "agent-in-list",
+        "A list of suspended subscribers holds the address from which the agent reaches the router.",
+        "Take that address out of the list, or use another list.",
+    )
     AMBIGUOUS_ENTRY = (
         "ambiguous-entry",
         "The address list has several entries of one address.",
@@ -46,7 +51,11 @@ class RouterReason(ExplainedReason):
     )
     OTHER_LIMIT = "other-limit", "The entry has another limit than its tariff has.", "Look at who changed it."
     OTHER_LIST = "other-list", "The entry is in another list.", "Look at who changed it."
-    OTHER_RULE = "other-rule", "A rule of the agent's is there and does not hold.", "Look at who changed it; remove it."
+    OTHER_RULE = (
+        "other-rule",
+        "A rule of the agent's was changed, and the list is not kept in.",
+        "Put right on the router what the detail names; or remove the agent's rules of the list, and ask again.",
+    )
     OTHER_PROFILE = "other-profile", "The entry has another profile than its tariff has.", "Look at who changed it."
     POOL_ADDRESS = (
         "pool-address",

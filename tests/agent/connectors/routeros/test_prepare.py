@@ -5,6 +5,7 @@ Over the lab's router, loaded from an export, through the connector's own sessio
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -19,12 +20,14 @@ from agent.connectors.base import (
     Preparation,
     PrepareTerms,
     Session,
+    UnreadableError,
 )
 from agent.connectors.routeros import prepare
 from agent.connectors.routeros.access_methods import access_method_of
+from agent.connectors.routeros.addresses import RouterResource, address
 from agent.connectors.routeros.placed_rules import OURS
 from agent.connectors.routeros.reasons import RouterReason
-from agent.connectors.routeros.schema import DhcpMethod, PppMethod, RouterMethod, StaticMethod
+from agent.connectors.routeros.schema import DhcpMethod, HotspotMethod, PppMethod, RouterMethod, StaticMethod
 from agent.model import (
     ABSENT,
     Access,
@@ -54,6 +57,7 @@ STATIC = StaticMethod("static", TARGET, {"Home 20M": ""}, suspended_list="suspen
 DHCP = DhcpMethod("dhcp", TARGET, {"Home 20M": ""}, suspended_list="suspended")
 METHODS: tuple[RouterMethod, ...] = (PPP, STATIC, DHCP)
 BOTH = Service("C-7/home", "C-7", "Amina", "home", f"{HOST},{SIX}", "static", "Home 20M")
+BOTH4 = replace(BOTH, login=HOST)
 FILTER = "/ip/firewall/filter"
 DEFAULT = (
     {"chain": "input", "action": "accept", "connection_state": "established,related,untracked"},
@@ -79,8 +83,8 @@ def at_home(router: Router) -> Router:
     return router
 
 
-def by_default() -> Router:
-    router = Router("7.20.8")
+def by_default(version: str = "7.20.8") -> Router:
+    router = Router(version)
     router.add("/interface/list", name="LAN")
     for rule in DEFAULT:
         router.add(FILTER, **rule)
@@ -322,6 +326,132 @@ async def test_what_the_operator_leaves_open_below_is_named() -> None:
     assert "no longer reached: rule 6 (action=accept" in found.look
     assert "rule 7 (action=drop" in found.look
     assert "--garden" in found.look
+
+
+@pytest.mark.parametrize(
+    ("which", "edit", "says"),
+    [
+        ("drop suspended", {"disabled": "yes"}, "disabled is true, expected it not to be set"),
+        ("drop suspended", {"src_address_list": "other"}, "src-address-list is other, expected suspended"),
+        ("drop suspended", {"protocol": "tcp"}, "protocol is tcp, expected it not to be set"),
+        ("drop suspended", None, "is missing"),
+        ("no FastTrack to suspended", {"comment": "joe was here"}, ""),
+    ],
+)
+async def test_a_changed_rule_of_ours_is_named_with_the_property(
+    which: str, edit: dict[str, str] | None, says: str
+) -> None:
+    """`device prepare` once said that the rule is there, and `device ready` to prepare."""
+    router = by_default()
+    async with site(router) as there:
+        found = await prepared(there.session, (STATIC,))
+        assert isinstance(found, Preparation)
+        await apply(there.session, found.steps)
+        (rule,) = [r for r in router.rows(FILTER) if r.get("comment") == f"{OURS}{which}"]
+        if edit is None:
+            router.remove(FILTER, rule[".id"])
+        else:
+            router.set(FILTER, rule[".id"], **edit)
+        again = await prepared(there.session, (STATIC,))
+    if not says:  # the list is kept in still
+        assert isinstance(again, Preparation)
+        assert again.steps == ()
+        return
+    assert isinstance(again, CannotEnforce), again
+    assert again.reason == RouterReason.OTHER_RULE
+    assert again.detail == (
+        f"somebody changed the agent's rules of list suspended (IPv4): '{OURS}{which}': {says}. By hand: put that "
+        "right on the router, or remove these rules there and ask for the preparation again"
+    )
+
+
+async def test_rules_of_ours_below_what_lets_out_are_named_as_they_are() -> None:
+    router = by_default()
+    async with site(router) as there:
+        found = await prepared(there.session, (STATIC,))
+        assert isinstance(found, Preparation)
+        await apply(there.session, found.steps)
+        first = router.rows(FILTER)[2][".id"]
+        router.add(FILTER, place_before=first, chain="forward", action="accept", src_port="1-9000")
+        again = await prepared(there.session, (STATIC,))
+        assert isinstance(again, CannotEnforce), again
+        router.add(FILTER, place_before=router.rows(FILTER)[2][".id"], chain="forward", action="accept")
+        again = await prepared(there.session, (STATIC,))
+    assert isinstance(again, CannotEnforce), again
+    assert "are as it made them, and do not keep it in: rule 2 (action=accept) may let it out" in again.detail
+    assert "By hand: " in again.detail
+
+
+@pytest.mark.parametrize("held", ["127.0.0.1", "127.0.0.0/8", "127.0.0.1-127.0.0.9"])
+async def test_a_list_that_holds_the_agents_own_address_is_refused(held: str) -> None:
+    router = by_default()
+    async with site(router) as there:
+        ready = await prepared(there.session, (STATIC,))
+        assert isinstance(ready, Preparation)
+        assert "no confirmed commit" in ready.display["guard"]
+        where = address(TARGET, RouterResource.CLIENTS, "suspended")
+        assert where in ready.rests_on
+        assert (await there.session.read([where]))[where].value == ABSENT
+        router.add("/ip/firewall/address-list", list="suspended", address=held)
+        refused = await prepared(there.session, (STATIC,))
+        seen = await there.session.read([where])
+    assert isinstance(refused, CannotEnforce)
+    assert refused.reason == RouterReason.AGENT_IN_LIST
+    assert "holds 127.0.0.1, from which the API is used now" in refused.detail
+    assert seen[where].value == {"127.0.0.1": "in suspended"}  # so a plan that was approved before is stale
+
+
+async def test_what_is_left_to_people_does_not_hold_up_the_rest() -> None:
+    router = by_default()
+    router.add("/ip/hotspot/user/profile", name="held-back")
+    hotspot = HotspotMethod("hotspot", TARGET, {"Home 20M": ""}, "held-back")
+    async with site(router) as there:
+        alone = await prepared(there.session, (hotspot,))
+        assert isinstance(alone, CannotEnforce)
+        assert alone.reason == MethodReason.NO_LIST
+        assert "hotspot user profile held-back has no address-list: set it by hand" in alone.detail
+        both = await prepared(there.session, (hotspot, STATIC))
+        assert isinstance(both, Preparation)
+        assert f"not prepared: {alone.detail}" in both.look
+        await apply(there.session, both.steps)
+        assert not any("hotspot" in step.do[0].address for step in both.steps)  # type: ignore[index]  # writes
+        router.set("/ip/hotspot/user/profile", "held-back", address_list="hot-held")
+        later = await prepared(there.session, (hotspot, STATIC))
+        assert isinstance(later, Preparation)
+        assert "list hot-held (IPv4) is dropped" in later.display["after"]
+        assert "list suspended" not in later.display["after"]
+        await apply(there.session, later.steps)
+
+
+async def test_a_pool_that_is_not_there_is_told() -> None:
+    router = by_default()
+    pool = {"name": "of-old", "ranges": "198.18.9.2-198.18.9.9"}
+    router.add("/ip/pool", **pool)
+    router.add("/ppp/profile", name="held-back", local_address="198.18.8.1", remote_address="of-old")
+    router.remove("/ip/pool", "of-old")
+    async with site(router) as there:
+        found = await prepared(there.session, (PPP,))
+        assert isinstance(found, Preparation)
+        assert re.search(r"profile held-back takes its addresses from pool \S+, which is not there", found.look)
+        router.add("/ip/pool", **pool)
+        router.set("/ppp/profile", "held-back", remote_address="of-old")
+        found = await prepared(there.session, (PPP,))
+        assert isinstance(found, Preparation)
+        assert "pool" not in found.look
+
+
+@pytest.mark.parametrize("version", ["6.43.16", "6.45.9", "6.48.6", "7.19"])
+async def test_on_a_release_without_a_table_nothing_is_placed_and_that_is_said_beforehand(version: str) -> None:
+    router = by_default(version)
+    async with site(router) as there:
+        with pytest.raises(UnreadableError, match=f"RouterOS {version} is not known here .* add them by hand"):
+            await prepared(there.session, (STATIC,))
+    (one,) = (await readiness({"edge-1": router}, (STATIC,), (BOTH4,))).values()
+    assert (one.state.value, one.trials[0].code) == ("refused", MethodReason.LIST_WITHOUT_RULE)
+    first = router.rows(FILTER)[2][".id"]
+    router.add(FILTER, place_before=first, chain="forward", action="drop", src_address_list="suspended")
+    (one,) = (await readiness({"edge-1": router}, (STATIC,), (BOTH4,))).values()
+    assert one.state.value == "kept"
 
 
 async def test_a_profile_without_a_list_gets_one_and_a_hotspots_is_left_to_people() -> None:
