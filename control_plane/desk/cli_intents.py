@@ -1,4 +1,4 @@
-"""`ispcloud changes suspend|restore|set-plan|disconnect|remove|rename-login`: ask an agent for a change.
+"""`ispcloud changes suspend|restore|set-plan|disconnect|remove|rename-login|prepare-device`: ask an agent for a change.
 
 Asking gives no authority. A person or a service (billing) signs the intent and seals it to the agent's sealing key,
 which the agent itself signed: the control plane learns that something was asked, by whom and when, and nothing of it.
@@ -161,6 +161,31 @@ def rename_login(
 ) -> None:
     """Ask that a service's login in the inventory is another one; nothing is written to the network."""
     asked = DeskAsk(Action.RENAME_LOGIN, [ref], params={LOGIN: new})
+    ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
+
+
+def prepare_device(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What the router is called in the agent's configuration")],
+    agent: Agent,
+    key: KeyFile,
+    list_name: Annotated[str, typer.Option("--list", help="The address list of a profile that has none yet")] = "",
+    garden: Annotated[
+        list[str] | None, typer.Option("--garden", help="An address or network that the suspended may reach")
+    ] = None,
+    resolver: Annotated[
+        list[str] | None, typer.Option("--resolver", help="The address of a DNS server that they may ask")
+    ] = None,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    wait: Wait = 60,
+    out: OutFile = None,
+) -> None:
+    """Ask for the rules, lists and the profile that a router lacks to keep suspended subscribers in (class config)."""
+    settings = {"list": list_name, "garden": ",".join(garden or ()), "resolvers": ",".join(resolver or ())}
+    params = {setting: text for setting, text in settings.items() if text}
+    asked = DeskAsk(Action.PREPARE, [name], params=params)
     ask(asked, agent, key, load_own(trust, state), cloud, passphrase_file, wait, out)
 
 

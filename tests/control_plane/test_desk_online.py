@@ -794,6 +794,18 @@ def test_changes_of_the_inventory_are_asked_for(online: Connected) -> None:
     refused(online.change("rename-login", "tech4", "C-1/home", "--agent", "north"), 2, "NEW")
 
 
+def test_a_routers_preparation_is_asked_for(online: Connected) -> None:
+    online.cloud.post(pb.KIND_SEALKEY, online.agent.sealkey())
+    more = ("--list", "held", "--garden", "198.51.100.80", "--garden", "2001:db8::/64", "--resolver", "198.51.100.53")
+    ok(online.change("prepare-device", "tech4", "edge-1", *more, "--agent", "north"))
+    ok(online.change("prepare-device", "tech4", "edge-2", "--agent", "north"))
+    first, second = asked_intents(online)
+    assert (first.verb, [(s.by, s.value) for s in first.subjects]) == (Action.PREPARE, [("service", "edge-1")])
+    assert first.params == {"list": "held", "garden": "198.51.100.80,2001:db8::/64", "resolvers": "198.51.100.53"}
+    assert second.params == {}
+    refused(online.change("prepare-device", "tech4", "--agent", "north"), 2, "NAME")
+
+
 @pytest.mark.parametrize("verb", ["suspend", "restore", "set-plan", "disconnect", "remove"])
 def test_a_subscribers_number_may_mean_all_its_services(online: Connected, verb: str) -> None:
     online.cloud.post(pb.KIND_SEALKEY, online.agent.sealkey())
