@@ -12,6 +12,8 @@ from lab.faults import parse_fault
 from lab.isp import Isp
 from lab.population import LabService
 from lab.router.device import Router
+from lab.routers import PAY_PAGE
+from tests.agent.connectors.routeros.test_readiness import exported
 from tests.e2e.files import ordinary, ref_of
 from tests.e2e.site import ApiRefusedError, Json, at_work, items_of, state_of
 
@@ -266,3 +268,45 @@ async def test_a_router_that_is_away_leaves_a_restore_of_somebody_offline_unprov
         back = await site.do("restore", ref_of(service))
         assert state_of(back) == ("set-not-enforced", "not-proven")
         assert detail(back).startswith("not proven: ")
+
+
+@pytest.mark.slow
+async def test_each_router_of_a_radius_method_is_prepared_and_taken_back(tmp_path: Path) -> None:
+    """A suspended reply names the list; whether it holds is each router's own matter."""
+    async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
+        (service,) = ordinary(isp, 1)
+        for router in isp.routers.values():
+            for row in router.rows(RULES):
+                if "suspended" in row.get("comment", ""):
+                    router.remove(RULES, row[".id"])
+        before = {name: exported(router) for name, router in isp.routers.items()}
+        with pytest.raises(ApiRefusedError, match="no rule of chain forward"):
+            await site.ask("suspend", ref_of(service))
+
+        made = {}
+        for name, router in isp.routers.items():
+            with pytest.raises(ApiRefusedError, match="no rule of chain forward"):
+                await site.ask("suspend", ref_of(service))  # the last router is not ready yet
+            settings = {"garden": PAY_PAGE}
+            asked = await site.ask("prepare-device", name, settings=settings)
+            assert asked["class"] == "config"
+            made[name] = await site.apply(asked, "joseph", "lena")
+            assert [item["state"] for item in made[name]["items"]] == ["applied"], made[name]["items"]
+            ours = [line for line in exported(router) if line not in before[name]]
+            assert all("ispagents: " in line for line in ours)
+            assert [line for line in exported(router) if line not in ours] == before[name]
+        assert {one["state"] for one in await site.call("GET", "/v1/readiness") if one["device"]} == {"kept"}
+
+        done = await site.do("suspend", ref_of(service))
+        assert state_of(done) == ("applied", "seen")
+        assert not gets_out(isp, service)
+        assert router_of(isp, service).gets_out(service.login, destination=PAY_PAGE).out
+        name = isp.nas_of(service.login).options.name
+        with pytest.raises(ApiRefusedError, match="services are suspended there"):
+            await site.ask("revert", change=made[name]["id"])
+
+        assert state_of(await site.do("restore", ref_of(service)))[0] == "applied"
+        for name, router in isp.routers.items():
+            back = await site.apply(await site.ask("revert", change=made[name]["id"]), "joseph", "lena")
+            assert [item["state"] for item in back["items"]] == ["applied"], back["items"]
+            assert exported(router) == before[name]

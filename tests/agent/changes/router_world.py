@@ -34,7 +34,9 @@ from tests.agent.connectors.routeros.wires import Wire
 from trust.items import ReasonChange, SuspensionReason
 
 SECRETS, ACTIVE, FILTER = "/ppp/secret", "/ppp/active", "/ip/firewall/filter"
-CHANGING = (f"{SECRETS}/set", f"{ACTIVE}/remove")
+PROFILES, ENTRIES = "/ppp/profile", "/ip/firewall/address-list"
+CONFIGURATION = tuple(f"{path}/{verb}" for path in (PROFILES, ENTRIES, FILTER) for verb in ("add", "remove"))
+CHANGING = (f"{SECRETS}/set", f"{ACTIVE}/remove", *CONFIGURATION)
 USER, PASSWORD = "ispagents", b"api-password"
 TARIFF, BOTH = "Home 20M", "both"
 LATE_S = 1.5
