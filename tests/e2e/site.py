@@ -305,6 +305,11 @@ class AgentProgram:
         self._process.kill()
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
     def ended(self) -> bool:
         """Whether it runs no more."""
         return self._process.poll() is not None

@@ -18,6 +18,7 @@ from agent.connectors.routeros.addresses import ALL, RouterResource
 from agent.connectors.routeros.addresses import address as resource_address
 from agent.connectors.routeros.api_session import Endpoint
 from agent.connectors.routeros.carrier_session import dial
+from agent.connectors.routeros.limits import CONNECTING_MAX
 from agent.connectors.routeros.line import RouterLine
 from agent.connectors.routeros.live_sessions import EFFECTS
 from agent.connectors.routeros.session import SETTLE_S, RouterSession
@@ -78,6 +79,7 @@ class RouterosConnector:
         self._secrets, self._commit, self._reach = secrets, commit, reach
         self._boottime, self._walltime = boottime, walltime
         self._lines: dict[str, RouterLine] = {}
+        self._connecting = trio.CapacityLimiter(CONNECTING_MAX)
 
     def dial(self, target: Target) -> AbstractAsyncContextManager[Session]:
         """Return a session to `target`; the router is connected to when it is first needed, until the session is left.
@@ -175,9 +177,10 @@ class RouterosConnector:
         self, nursery: trio.Nursery, router: RouterTarget, credential: Credential, password: bytes
     ) -> RouterApi:
         endpoint = Endpoint(router.host, router.port, router.fingerprint or None, router.insecure)
-        return await api_session.open_in(
-            nursery, endpoint, credential.user, password, timeout_s=router.timeout_s, dial=self._reach
-        )
+        async with self._connecting:
+            return await api_session.open_in(
+                nursery, endpoint, credential.user, password, timeout_s=router.timeout_s, dial=self._reach
+            )
 
 
 def _holds(held: str, address: str) -> bool:

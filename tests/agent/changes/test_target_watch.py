@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import cast
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from agent.changes.engine.sessions import Sessions
-from agent.changes.target_watch import EVERY_S, SOONEST_S, TargetWatch
+from agent.changes.target_watch import ANSWER_S, EVERY_S, LOOKS_AT_ONCE, SOONEST_S, TargetWatch
 from agent.connectors.base import UnreadableError
 from agent.runtime.clock import SystemClock
+from agent.runtime.notifier import Notifier
 from agent.runtime.outages import Outages, SourceState
 from tests.agent.connectors.fake import FakeConnector, World
 
@@ -58,3 +60,38 @@ async def test_a_read_that_failed_has_it_looked_at_once(autojump_clock: MockCloc
             await (await sessions.dialled("fake/d")).read([world.user("u0")])
         await trio.sleep(0.1)
         assert state_of(outages) is SourceState.DOWN
+
+
+class CountingSessions:
+    """Sessions of many targets, each of which takes a while to answer."""
+
+    def __init__(self, targets: int) -> None:
+        self.dialled_targets = [f"fake/{n}" for n in range(targets)]
+        self.trouble = Notifier()
+        self.asked, self.most = 0, 0
+
+    def is_open(self, target: str) -> bool:
+        return True
+
+    async def dialled(self, target: str) -> CountingSessions:
+        return self
+
+    async def answering(self) -> Mapping[str, str]:
+        self.asked += 1
+        self.most = max(self.most, self.asked)
+        await trio.sleep(ANSWER_S / 2)
+        self.asked -= 1
+        return {}
+
+
+async def test_many_targets_are_looked_at_a_few_at_a_time_and_none_is_late_for_its_turn(
+    autojump_clock: MockClock,
+) -> None:
+    sessions, outages = CountingSessions(5 * LOOKS_AT_ONCE), Outages(lambda: 1.0)
+    watch = TargetWatch(cast("Sessions", sessions), outages, SystemClock())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        await trio.sleep(EVERY_S + 6 * ANSWER_S / 2)
+        nursery.cancel_scope.cancel()
+    assert sessions.most == LOOKS_AT_ONCE
+    assert {report.state for report in outages.reports()} == {SourceState.NOT_ASKED}  # none was called silent

@@ -14,9 +14,13 @@ import trio
 from trio.testing import MockClock
 
 from agent.connectors.base import DeviceReport, DeviceState, Neighbor, NotSentError, Session, UnreadableError
+from agent.connectors.routeros.carrier_session import Carrier
+from agent.connectors.routeros.carrier_session import Endpoint as RouterEndpoint
 from agent.connectors.routeros.connector import RouterosConnector
+from agent.connectors.routeros.errors import UnreachableRouterError
+from agent.connectors.routeros.limits import CONNECTING_MAX
 from agent.connectors.routeros.schema import RouterosConfig, RouterTarget
-from agent.model import ABSENT, Absent, Address, Direction, Seen, Ticket, Transition, Value
+from agent.model import ABSENT, Absent, Address, Direction, Seen, Target, Ticket, Transition, Value
 from lab.router.device import Router
 from lab.router.server import Endpoint, serve
 from tests.lab.router.routers import logged_in
@@ -613,3 +617,29 @@ async def test_without_a_limit_or_a_connection_the_cpu_is_not_asked() -> None:
     async with site(router) as s:
         assert await s.session.busy() is None
         assert router.logins == {}
+
+
+async def test_many_routers_are_connected_to_a_few_at_a_time(autojump_clock: MockClock) -> None:
+    """Of 500 at once, 70 had no session within their time: handshakes cost our one core."""
+    routers = [RouterTarget(f"r{n}", "192.0.2.1", 8728, "ispagents", "api", insecure=True) for n in range(60)]
+    now, most, at = 0, 0, list[float]()
+
+    async def reach(_: RouterEndpoint) -> Carrier:
+        nonlocal now, most
+        now, most = now + 1, max(most, now + 1)
+        await trio.sleep(1)
+        now -= 1
+        at.append(trio.current_time())
+        raise UnreachableRouterError("the port is closed", reason="refused")
+
+    made = RouterosConnector(RouterosConfig(tuple(routers), ()), lambda _: b"x", lambda *_: "0" * 64, reach=reach)
+
+    async def ask(target: Target) -> None:
+        async with made.dial(target) as session:
+            with pytest.raises(UnreadableError, match="the port is closed"):
+                await session.read([Address(f"{target.id}/ppp/secret/u0")])
+
+    async with trio.open_nursery() as nursery:
+        for target in made.targets:
+            nursery.start_soon(ask, target)
+    assert (len(at), most) == (60, CONNECTING_MAX)
