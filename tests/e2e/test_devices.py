@@ -322,14 +322,14 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         assert (await typed(net, "device", "ready", "edge-1")).code == 0
         again = await typed(net, "device", "prepare", "edge-1")
         assert again.code != 0
-        assert "router edge-1: it has all that its access methods rest on" in again.err
+        assert "router edge-1: nothing is missing: it has the profile, lists and rules" in again.err
         assert router.gets_out(LOGIN).fasttracked
         assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "applied"
         assert not net.gets_out(LOGIN)
         assert not router.gets_out(LOGIN).lingers  # our accept of the answers to it is no garden
         refused = await typed(net, "change", "revert", asked["id"])
         assert refused.code != 0
-        assert "services are suspended there" in refused.err
+        assert f"router edge-1: {ref(LOGIN)} is suspended there: restore it first" in refused.err
         await net.site.do("restore", ref(LOGIN))
         (drop,) = [row for row in router.rows(RULES) if row.get("comment") == "ispagents: drop suspended"]
         router.set(RULES, drop[".id"], disabled="yes")  # by a colleague: both commands tell the same of it

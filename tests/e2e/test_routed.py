@@ -302,7 +302,7 @@ async def test_each_router_of_a_radius_method_is_prepared_and_taken_back(tmp_pat
         assert not gets_out(isp, service)
         assert router_of(isp, service).gets_out(service.login, destination=PAY_PAGE).out
         name = isp.nas_of(service.login).options.name
-        with pytest.raises(ApiRefusedError, match="services are suspended there"):
+        with pytest.raises(ApiRefusedError, match="is suspended there: restore it first"):
             await site.ask("revert", change=made[name]["id"])
 
         assert state_of(await site.do("restore", ref_of(service)))[0] == "applied"

@@ -147,12 +147,13 @@ class PreparationPlanner:
             UnreadableError: it could not be read.
         """
         target = self.preparer.target_named(request.ask.refs[0])
-        looked = await self.preparer.look(target, terms_of(request.ask))
+        terms = terms_of(request.ask)
+        looked = await self.preparer.look(target, terms)
         found, previewer = looked.found, self.preparer.previewer
         if isinstance(found, CannotEnforce):
             item = _left(target, Leave(found.reason, found.detail, blocked=True))
         elif not found.steps:
-            item = _left(target, Leave(SkipReason.ALREADY, "it has all that its access methods rest on"))
+            item = _left(target, Leave(SkipReason.ALREADY, _ready_text(terms)))
         else:
             display = {"title": f"router {_name(target)}", **found.display}
             requires = tuple(as_read(where, looked.seen[where].value) for where in found.rests_on)
@@ -206,17 +207,15 @@ class PreparationPlanner:
         held = [s.ref for s in services if s.reasons and target in self._devices_of(s.method)]
         why = connector.undo_refusal(target, item.steps, seen)
         if held or why:
-            told = (
-                f"{len(held)} services are suspended there, {held[0]} among them: restore them first" if held else why
-            )
-            return _left(target, Leave(SkipReason.SUSPENDED, told, blocked=True))
+            return _left(target, Leave(SkipReason.SUSPENDED, _suspended_text(held) or why, blocked=True))
         back: list[Transition] = []
         for write in writes:
             now = seen[write.address]
             if now.value == write.before.value:
                 continue
             if now.value != write.after:
-                return _left(target, Leave(SkipReason.CHANGED_SINCE, f"{write.address} was changed since"))
+                told = f"{write.address} was changed since: put it right, or remove it by hand; nothing is taken back"
+                return _left(target, Leave(SkipReason.CHANGED_SINCE, told))
             back.append(Transition(write.address, now, write.before.value))
         if not back:
             return _left(target, Leave(SkipReason.ALREADY, "nothing of the change stands on it"))
@@ -264,6 +263,20 @@ def _left(target: str, leave: Leave) -> Item:
     listed = Listed.BLOCKED if leave.blocked else Listed.EXCLUDED
     display = {"title": f"router {_name(target)}", "why_not": leave.why}
     return Item(1, secrets.token_hex(16), None, listed, leave.code, display)
+
+
+def _ready_text(terms: PrepareTerms) -> str:
+    asked = [f"--{name}" for name, given in (("garden", terms.garden), ("resolver", terms.resolvers)) if given]
+    told = f"; {' and '.join(asked)} would add to rules that are there: do that by hand" if asked else ""
+    return f"nothing is missing: it has the profile, lists and rules that its access methods need{told}"
+
+
+def _suspended_text(held: Sequence[str]) -> str:
+    if not held:
+        return ""
+    if len(held) == 1:
+        return f"{held[0]} is suspended there: restore it first"
+    return f"{len(held)} services are suspended there, {held[0]} among them: restore them first"
 
 
 def _active(services: Mapping[str, Service]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.changes.journal.request import Ask, RequestError, check_ask
-from agent.changes.planning.preparation import terms_of
+from agent.changes.planning.preparation import _ready_text, terms_of
 from trust.policy import Action, PolicyClass, RiskClass, preset, risk_class
 
 
@@ -47,6 +47,17 @@ def test_one_router_is_asked_for_at_a_time(wrong: Ask) -> None:
     with pytest.raises(RequestError, match="expected one router"):
         check_ask(wrong)
     check_ask(ask(list="held"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [({}, ""), ({"garden": "198.51.100.80", "resolvers": "198.51.100.53"}, "; --garden and --resolver would add to")],
+)
+def test_of_a_ready_router_it_is_said_what_was_asked_for_in_vain(settings: dict[str, str], told: str) -> None:
+    said = _ready_text(terms_of(ask(**settings)))
+    assert said.startswith(
+        f"nothing is missing: it has the profile, lists and rules that its access methods need{told}"
+    )
 
 
 def test_by_preset_it_is_of_class_config_and_needs_two_people() -> None:
