@@ -251,7 +251,7 @@ def _verb(loaded: plans.Loaded, row: plans.StepRow) -> str:
 
 
 def _row(loaded: plans.Loaded, row: plans.StepRow) -> str:
-    """Return which resource of its target a step writes; "" for an effect."""
+    """Return the resource of its target that a step writes; "" for an effect."""
     step = plans.item_by_number(loaded.items, row.item).steps[row.n - 1]
     return "" if isinstance(step.do, Effect) else step.do[0].address.removeprefix(f"{step.target}/")
 
@@ -274,7 +274,7 @@ def _kept_out(call: ApiCall, row: PlanRow) -> str:
 
 
 def _waits_because(call: ApiCall, row: PlanRow) -> str:
-    """Return why a change, or what is left of it, waits, or did not start; "" where it does not."""
+    """Return why a change, or the rest of it, waits, or did not start; "" where it does not."""
     worker = call.parts.worker
     spared = Counter(worker.spared(row.short).values())
     told = "; ".join(f"{why}{f' ({n} items)' if n > 1 else ''}" for why, n in spared.most_common(_SPARED_SHOWN))

@@ -56,7 +56,7 @@ async def _readiness(call: ApiCall) -> Response:
 
 
 def _ready(one: Readiness, advice: str) -> dict[str, object]:
-    """Return how a method stands on a device. `advice`: what a preparation of the device would do."""
+    """Return how a method stands on a device. `advice`: of a preparation of the device."""
     return {
         "prepare": advice if any(trial.code in PREPARED for trial in one.trials) else "",
         "device": one.device.partition("/")[2],

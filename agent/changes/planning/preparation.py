@@ -49,7 +49,7 @@ LIST: Final = "suspended"
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """A preparation as it would be planned now, and what it was planned from."""
+    """A preparation as it would be planned now, and the reads that it rests on."""
 
     found: Preparation | CannotEnforce
     seen: Mapping[Address, Seen]
@@ -57,13 +57,13 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class Preparer:
-    """Looks what devices lack. `connectors`: those that prepare theirs, by target."""
+    """Finds the configuration that devices lack. `connectors`: those that prepare theirs, by target."""
 
     previewer: Previewer
     connectors: Mapping[str, Prepares]
 
     async def look(self, target: str, terms: PrepareTerms) -> Looked:
-        """Return what a preparation of a target would be, from what is read now.
+        """Return the preparation of a target as it is planned from live reads, or its refusal.
 
         Raises:
             RequestError: no access method is configured on it.
@@ -82,7 +82,7 @@ class Preparer:
         return Looked(connector.preparation(target, needs, terms, seen), seen)
 
     async def advices(self, targets: Iterable[str]) -> Mapping[str, str]:
-        """Return by target what a preparation would do where suspensions are refused, or why it would not."""
+        """Return by target the effect of a preparation where suspensions are refused, or its refusal."""
         found: dict[str, str] = {}
         limit = trio.CapacityLimiter(AT_ONCE)
 
@@ -293,6 +293,6 @@ def planners(preparer: Preparer) -> Mapping[Action, Planner]:
 
 
 def preparer_of(previewer: Previewer, connectors: Iterable[Connector]) -> Preparer:
-    """Return what looks at devices, over the connectors that prepare theirs."""
+    """Return the preparer over all connectors that prepare their devices."""
     known = {target.id: one for one in connectors if isinstance(one, Prepares) for target in one.targets}
     return Preparer(previewer, known)
