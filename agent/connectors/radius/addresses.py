@@ -36,7 +36,7 @@ DENIED: Final = "denied"
 """Field of an open session of accounting: when its NAS denied having it, unix seconds."""
 
 
-class RadiusResource(enum.Enum):
+class RadiusResource(enum.StrEnum):
     """What an address names, by the word after the target's id."""
 
     USER = "user"
@@ -48,6 +48,9 @@ class RadiusResource(enum.Enum):
     HOLDERS = "holders"
     PRIVILEGES = "privileges"
     ROW = "open-row"
+
+
+_BY_WORD: Final[Mapping[str, RadiusResource]] = {resource.value: resource for resource in RadiusResource}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +71,17 @@ class OpenSession:
 
 def address(target: str, resource: RadiusResource, key: str) -> Address:
     """Return `TARGET/RESOURCE/KEY`; the key is the database's own text and may hold slashes."""
-    return Address(f"{target}/{resource.value}/{key}")
+    return Address(f"{target}/{resource}/{key}")
 
 
 def parse(target: str, text: str) -> tuple[RadiusResource, str] | None:
     """Return resource and key of an address of `target`, None when it is not one."""
-    head, _, rest = text.removeprefix(f"{target}/").partition("/")
-    if not text.startswith(f"{target}/") or not rest or head not in {r.value for r in RadiusResource}:
+    own = f"{target}/"
+    if not text.startswith(own):
         return None
-    return RadiusResource(head), rest
+    word, _, rest = text[len(own) :].partition("/")
+    resource = _BY_WORD.get(word)
+    return None if resource is None or not rest else (resource, rest)
 
 
 def same_login(one: str, other: str) -> bool:

@@ -8,6 +8,7 @@ through a reply, its text unread.
 from __future__ import annotations
 
 import enum
+import functools
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -120,6 +121,7 @@ def find(name: str) -> Attribute | None:
     return _BY_NAME.get(name.lower())
 
 
+@functools.lru_cache(maxsize=1024)
 def untagged(name: str) -> str:
     """Return the attribute's name without an RFC 2868 tag, in lower case: what makes two rows the same attribute."""
     return _TAG.sub("", name).lower()

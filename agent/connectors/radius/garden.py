@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -88,15 +89,18 @@ def _placed(session: Mapping[str, str], gardens: Mapping[str, str]) -> Iterator[
     """Return field, network and whether it is in the garden, of each address of a family with a garden."""
     for name in _PINNED_BY:
         net = _network(session.get(name, ""))
-        found = [] if net is None else [ipaddress.ip_network(g) for g in _texts(gardens, f"garden{net.version}")]
+        found = () if net is None else _networks(gardens.get(f"garden{net.version}", ""))
         if net is not None and found:
             yield name, net, any(_within(net, garden) for garden in found)
 
 
-def _texts(gardens: Mapping[str, str], name: str) -> list[str]:
-    return [text for text in gardens.get(name, "").split(",") if text]
+@functools.lru_cache(maxsize=256)
+def _networks(prefixes: str) -> tuple[_Network, ...]:
+    """Return prefixes separated by commas; a batch asks for the same few again and again."""
+    return tuple(ipaddress.ip_network(text) for text in prefixes.split(",") if text)
 
 
+@functools.lru_cache(maxsize=4096)
 def _network(text: str) -> _Network | None:
     try:
         return ipaddress.ip_network(text, strict=False)

@@ -22,6 +22,7 @@ Errors:
 from __future__ import annotations
 
 import enum
+import functools
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -61,7 +62,7 @@ class RowsMovedError(RowSetError):
     """A change names a row that is not there, or that reads otherwise."""
 
 
-class Table(enum.Enum):
+class Table(enum.StrEnum):
     """Which of a user's tables: radcheck, radreply, radusergroup."""
 
     CHECK = "check"
@@ -69,7 +70,7 @@ class Table(enum.Enum):
     GROUP = "group"
 
 
-_TABLES = tuple(Table)
+_PLACE = {table: place for place, table in enumerate(Table)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class UserRow:
     @property
     def key(self) -> str:
         """The value's field that holds this row."""
-        return f"{self.table.value}:{self.name}"
+        return f"{self.table}:{self.name}"
 
 
 class ChangeKind(enum.Enum):
@@ -121,7 +122,7 @@ class RowChange:
     @property
     def key(self) -> str:
         """The value's field that holds this row."""
-        return f"{self.table.value}:{self.name}"
+        return f"{self.table}:{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class BoundChange:
     id: int | None
 
 
+@functools.lru_cache(maxsize=1024)
 def is_secret(attribute: str) -> bool:
     """Tell whether an attribute's value is a secret, whatever the case of its name and its tag (Tunnel-Password:1)."""
     name = untagged(attribute)
@@ -152,7 +154,7 @@ def to_value(rows: Iterable[UserRow], commit: Commit) -> Value:
         commit: gives a secret's commitment.
     """
     by_key: dict[str, list[UserRow]] = {}
-    for row in sorted(rows, key=lambda row: _TABLES.index(row.table)):
+    for row in sorted(rows, key=lambda row: _PLACE[row.table]):
         by_key.setdefault(row.key, []).append(row)
     return {key: _field(key, found, commit) for key, found in by_key.items()} or ABSENT
 

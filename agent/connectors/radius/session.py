@@ -158,35 +158,50 @@ class RadiusSession:
         Raises:
             UnreadableError: the database cannot be asked, or an address is not one of this target's.
         """
-        wanted: dict[RadiusResource, dict[str, Address]] = {resource: {} for resource in RadiusResource}
+        wanted: dict[RadiusResource, dict[str, Address]] = {}
         for text in addresses:
             resource, key = self._parse(text)
-            wanted[resource][key] = text
+            wanted.setdefault(resource, {})[key] = text
         at_s = int(time.time())
-        found: dict[str, Value] = {}
+        found: dict[Address, Seen] = {}
         async with self._window:
-            users = await self._sql.read_users(wanted[RadiusResource.USER]) if wanted[RadiusResource.USER] else {}
-            for login, user in users.items():
-                found[wanted[RadiusResource.USER][login]] = self._user_value(login, user)
-            for name, rows in (await self._sql.read_groups(wanted[RadiusResource.GROUP])).items():
-                where = wanted[RadiusResource.GROUP][name]
-                found[where] = rowset.to_value(rows, self._committer(where))
-            for login, sessions in (await self._sql.read_sessions(wanted[RadiusResource.SESSIONS])).items():
-                found[wanted[RadiusResource.SESSIONS][login]] = sessions_value(sessions, self._denied)
-            for unique_id, session in (await self._sql.read_session(wanted[RadiusResource.SESSION])).items():
-                ghost = session is not None and self._denied(session) is not None
-                found[wanted[RadiusResource.SESSION][unique_id]] = ABSENT if ghost else session_value(session)
-            for ip, sessions in (await self._sql.read_holders(wanted[RadiusResource.HOLDERS])).items():
-                found[wanted[RadiusResource.HOLDERS][ip]] = sessions_value(sessions, self._denied)
-            for unique_id, session in (await self._sql.read_session(wanted[RadiusResource.ROW])).items():
-                found[wanted[RadiusResource.ROW][unique_id]] = session_value(session)
-            for where in wanted[RadiusResource.ONLINE].values():
+            for resource in RadiusResource:  # in this order: a login's rows before its sessions
+                if keys := wanted.get(resource):
+                    for key, value in (await self._values(resource, keys)).items():
+                        found[keys[key]] = Seen(value, at_s)
+        for key, where in wanted.get(RadiusResource.HELD, {}).items():
+            found[where] = self._held(key)
+        return {text: found[text] for text in addresses}
+
+    async def _values(self, resource: RadiusResource, keys: Mapping[str, Address]) -> Mapping[str, Value]:
+        """Return the values of one kind of resource in the database, by key."""
+        match resource:
+            case RadiusResource.USER:
+                users = await self._sql.read_users(keys)
+                return {login: self._user_value(login, user) for login, user in users.items()}
+            case RadiusResource.GROUP:
+                groups = await self._sql.read_groups(keys)
+                return {name: rowset.to_value(rows, self._committer(keys[name])) for name, rows in groups.items()}
+            case RadiusResource.SESSIONS:
+                of_logins = await self._sql.read_sessions(keys)
+                return {login: sessions_value(found, self._denied) for login, found in of_logins.items()}
+            case RadiusResource.HOLDERS:
+                of_addresses = await self._sql.read_holders(keys)
+                return {ip: sessions_value(found, self._denied) for ip, found in of_addresses.items()}
+            case RadiusResource.SESSION:
+                rows = await self._sql.read_session(keys)
+                ghosts = {uid for uid, row in rows.items() if row is not None and self._denied(row) is not None}
+                return {uid: ABSENT if uid in ghosts else session_value(row) for uid, row in rows.items()}
+            case RadiusResource.ROW:
+                return {uid: session_value(row) for uid, row in (await self._sql.read_session(keys)).items()}
+            case RadiusResource.ONLINE:
                 counts = await self._sql.read_online()
-                found[where] = {login: str(n) for login, n in counts.items()} or ABSENT
-            for key, where in wanted[RadiusResource.PRIVILEGES].items():
-                found[where] = await self._missing_privileges(missing_to_close if key == CLOSE else missing_privileges)
-        held = {text: self._held(key) for key, text in wanted[RadiusResource.HELD].items()}
-        return {text: held[text] if text in held else Seen(found[text], at_s) for text in addresses}
+                return dict.fromkeys(keys, {login: str(n) for login, n in counts.items()} or ABSENT)
+            case RadiusResource.PRIVILEGES:
+                asks = {key: missing_to_close if key == CLOSE else missing_privileges for key in keys}
+                return {key: await self._missing_privileges(ask) for key, ask in asks.items()}
+            case RadiusResource.HELD:
+                return {}  # what a NAS said is in no database
 
     def _denied(self, session: OpenSession) -> int | None:
         return self._answers.denied(session.unique_id, _heard(session.heard_s))
@@ -471,9 +486,12 @@ class RadiusSession:
         deadline = trio.current_time() + min(ticket.deadline_s - self._boottime(), ANSWER_S)
         changes = effect.args if kind is PacketKind.COA else {}
         outcomes: list[_Told] = []
-        async with trio.open_nursery() as nursery:
-            for one in asked:
-                nursery.start_soon(self._ask_about, kind, one, changes, deadline, outcomes)
+        if len(asked) == 1:  # nearly always: no nursery and no task for it
+            await self._ask_about(kind, asked[0], changes, deadline, outcomes)
+        else:
+            async with trio.open_nursery() as nursery:
+                for one in asked:
+                    nursery.start_soon(self._ask_about, kind, one, changes, deadline, outcomes)
         if news := self._answers.news():
             await self._keep(news)
         return _answered(outcomes)

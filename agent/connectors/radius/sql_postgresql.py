@@ -84,20 +84,16 @@ class Statements:
             if error.sqlstate is None:  # the server did not say it: libpq lost the server
                 raise psycopg.OperationalError(str(error))
             raise error
-        columns = range(result.nfields)
-        integer = [result.ftype(column) in _INTEGERS for column in columns]
-        rows = [
-            tuple(self._value(result.get_value(row, column), integer=integer[column]) for column in columns)
-            for row in range(result.ntuples)
-        ]
-        return rows, result.command_tuples or 0
+        count = result.ntuples
+        columns = [self._column(result, column, count) for column in range(result.nfields)] if count else ()
+        return list(zip(*columns, strict=True)), result.command_tuples or 0
 
-    def _value(self, data: bytes | None, *, integer: bool) -> int | str | bytes | None:
-        if data is None:
-            return None
-        if integer:
-            return int(data)
-        return data if self._read_as is None else data.decode(self._read_as)
+    def _column(self, result: PGresult, column: int, count: int) -> list[Any]:
+        found = [result.get_value(row, column) for row in range(count)]
+        if result.ftype(column) in _INTEGERS:
+            return [None if data is None else int(data) for data in found]
+        encoding = self._read_as
+        return found if encoding is None else [None if data is None else data.decode(encoding) for data in found]
 
 
 @functools.lru_cache(maxsize=256)
