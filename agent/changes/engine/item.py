@@ -21,7 +21,7 @@ from agent.changes.engine.steps import Steps
 from agent.changes.engine.tickets import StepAction
 from agent.changes.journal.machine import Event, settle
 from agent.connectors.base import Busy, Enforced, Judgement, KnowsAbsence, Session, UnreadableError
-from agent.model import ABSENT, Address, Direction, Effect, ItemState, Seen, Step, StepOutcome, Verdict
+from agent.model import ABSENT, Address, Direction, Effect, ItemState, Seen, Step, StepOutcome, Verdict, target_of
 from agent.reasons import ItemReason, ProofReason, RefusalReason, TargetReason
 from agent.runtime.notifier import Notifier
 from agent.store.errors import RefusedCommandError
@@ -489,7 +489,8 @@ class ItemRun:
             seen: dict[Address, Seen] = {}
             unread = False
             try:
-                seen.update(await sessions.read([enforce.address]))
+                first = [a for a in method.enforcement_reads(enforce, seen) if target_of(a) == enforce.target]
+                seen.update(await sessions.read([enforce.address, *first]))
                 while missing := [a for a in method.enforcement_reads(enforce, seen) if a not in seen]:
                     seen.update(await sessions.read(missing))
                 judgement = method.judge(enforce, seen, list(self._steps.ended))

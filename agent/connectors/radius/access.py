@@ -118,6 +118,7 @@ _NOT_ASKED: Final = "not-asked"
 _REJECTED: Final = "rejected"
 """Likewise: the login is rejected by rows that are not ours, before and after."""
 _OPPOSITE: Final = {Access.SUSPENDED: Access.ACTIVE, Access.ACTIVE: Access.SUSPENDED}
+_ACTIVE: Final = Access.ACTIVE.value
 _PRIORITY: Final = "1"
 """Of a tariff's group where the user had none: the column's default."""
 
@@ -197,14 +198,14 @@ class RadiusAccess:
         return missing
 
     def enforcement_reads(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Collection[Address]:
-        """Return the sessions, the answers of NAS if there is none, and the rows of now."""
+        """Return the sessions and the rows of now, the answers of NAS if there is no session, and the groups."""
+        user = self._user(self._login(enforce))
         if enforce.address not in seen:
-            return [enforce.address]
+            return [a for a in (enforce.address, user) if a not in seen]
         if not self._judged(enforce, seen[enforce.address]):
             missing = [where for where in self._held(enforce).values() if where not in seen]
             if missing:
                 return missing
-        user = self._user(self._login(enforce))
         if user not in seen:
             return [user]
         return [g for g in map(self._group, _groups_of(seen[user].value)) if g not in seen]
@@ -465,7 +466,7 @@ class RadiusAccess:
         return {name: address(self.target, RadiusResource.HELD, held_key(name, login)) for name in names}
 
     def _is_active(self, enforce: Enforcement) -> bool:
-        return enforce.expect["state"] == Access.ACTIVE.value
+        return enforce.expect["state"] == _ACTIVE
 
     def _judged(self, enforce: Enforcement, where: Seen) -> Mapping[str, Session]:
         """Return the login's own sessions, without ghosts; of an active one only those on a configured NAS."""
