@@ -37,7 +37,8 @@ class DynAuthSession:
         self._opening = trio.Lock()
         self._results: dict[Key, DynAuthAnswer | Silence] = {}
         self._done: dict[Key, trio.Event] = {}
-        self._wake = trio.Event()
+        self._wake, self._wakes_at = trio.Event(), float("inf")
+        """The bell of the timers' task, and when it wakes by itself."""
 
     async def exchange(
         self, kind: PacketKind, attributes: Mapping[str, str], deadline: float
@@ -58,7 +59,7 @@ class DynAuthSession:
                 await self._send(first)
             except OSError as err:
                 raise NasUnreachableError(f"NAS {self._nas.name}: nothing could be sent: {err.strerror}") from err
-            self._wake.set()
+            self._wake_earlier()
             await done.wait()
             return self._results.pop(key)
         finally:
@@ -71,9 +72,16 @@ class DynAuthSession:
         while True:
             self._wake = trio.Event()
             due = self._client.get_timer()
-            with trio.move_on_at(float("inf") if due is None else due):
+            self._wakes_at = float("inf") if due is None else due
+            with trio.move_on_at(self._wakes_at):
                 await self._wake.wait()
             await self._take(self._client.handle_timer(trio.current_time()))
+
+    def _wake_earlier(self) -> None:
+        """Wake the timers' task if something is due before it wakes by itself: one that wakes for nothing is harmless."""
+        due = self._client.get_timer()
+        if due is not None and due < self._wakes_at:
+            self._wake.set()
 
     async def _receive(self, number: int) -> None:
         sock = self._sockets[number]
@@ -84,7 +92,7 @@ class DynAuthSession:
             except OSError:
                 continue
             await self._take(self._client.receive_untrusted(number, data, trio.current_time()))
-            self._wake.set()
+            self._wake_earlier()
 
     async def _take(self, outputs: tuple[Output, ...]) -> None:
         for output in outputs:
@@ -103,10 +111,11 @@ class DynAuthSession:
                     continue
 
     async def _send(self, command: Send) -> None:
-        async with self._opening:
-            while len(self._sockets) <= command.socket:
-                self._sockets.append(await self._open())
-                self._nursery.start_soon(self._receive, len(self._sockets) - 1)
+        if len(self._sockets) <= command.socket:
+            async with self._opening:
+                while len(self._sockets) <= command.socket:
+                    self._sockets.append(await self._open())
+                    self._nursery.start_soon(self._receive, len(self._sockets) - 1)
         for tries_left in reversed(range(_SEND_TRIES)):
             try:
                 await self._sockets[command.socket].send(command.data)
