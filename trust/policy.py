@@ -282,6 +282,8 @@ def in_windows(windows: tuple[Window, ...], minute_of_week: int) -> bool:
 
 def stricter(a: PolicyClass, b: PolicyClass) -> PolicyClass:
     """Return what satisfies both: the policy when a plan was approved, and the policy now. Both are of one class."""
+    if a == b:
+        return a
     refuse = UnknownRequester.REFUSE in {a.unknown_requester, b.unknown_requester}
     return PolicyClass(
         risk_class=a.risk_class,

@@ -35,6 +35,8 @@ def send_window(windows: tuple[Window, ...], now_s: float, until_s: float, zone:
         until_s: the deadline of the plan's sends, unix seconds.
         zone: the operator's time zone, in which windows are.
     """
+    if not windows:
+        return SendWindow(now_s)
     minutes = minutes_until_open(windows, minute_of_week(now_s, zone))
     if minutes == 0:
         return SendWindow(now_s)
