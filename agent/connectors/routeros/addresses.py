@@ -57,7 +57,7 @@ COPIES: Final = "copies"
 ALL: Final = "all"
 
 
-class RouterResource(enum.Enum):
+class RouterResource(enum.StrEnum):
     """What an address names, by the words after the target's id."""
 
     SECRET = "ppp/secret"  # a menu

@@ -131,7 +131,7 @@ class RouterLine:
         self._rights: dict[Use, Rights] = {}
         self._printed: Printed | None = None
         self._tried_s: int | None = None
-        self._spared: tuple[float, Printed | None] = (float("-inf"), None)
+        self._spared: tuple[float, Busy | None] = (float("-inf"), None)
         self._asking_spared = trio.Lock()
 
     async def reading(self) -> tuple[RouterApi, Version]:
@@ -180,21 +180,8 @@ class RouterLine:
 
     async def busy(self) -> Busy | None:
         """Return why the router should be spared changes for now, as it was read in the last `SPARED_S`."""
-        limit, waits = self._config.cpu_limit, self._config.wait_for_safe_mode
-        printed = await self._sparing() if limit or waits else None
-        if printed is None:
+        if not (self._config.cpu_limit or self._config.wait_for_safe_mode):
             return None
-        load = health.cpu_load(printed)
-        if limit and load is not None and load >= limit:
-            text = f"{self.target.id}: CPU at {load} %, changes wait while it is {limit} % or more"
-            return Busy(TargetReason.BUSY_CPU, text)
-        if waits and (told := health.safe_mode(printed)):
-            text = f"{self.target.id}: {presentable(told)}: changes wait until it is released, since it would undo them"
-            return Busy(RouterReason.SAFE_MODE, text)
-        return None
-
-    async def _sparing(self) -> Printed | None:
-        """Return what says whether a router should be spared; None where it cannot be asked."""
         reached = self._wires[self._read_use].usable
         if reached is not None and self._is_spared_known():
             return self._spared[1]  # each write asks; thousands need not queue for a lock
@@ -204,10 +191,22 @@ class RouterLine:
                 return None
             if not self._is_spared_known():
                 try:
-                    self._spared = (trio.current_time(), await self._print(reached.api, _SPARING))
+                    self._spared = (trio.current_time(), self._why_spared(await self._print(reached.api, _SPARING)))
                 except RouterError:
                     return None
             return self._spared[1]
+
+    def _why_spared(self, printed: Printed) -> Busy | None:
+        """Return why a router that prints this should be spared, or None."""
+        limit, waits = self._config.cpu_limit, self._config.wait_for_safe_mode
+        load = health.cpu_load(printed)
+        if limit and load is not None and load >= limit:
+            text = f"{self.target.id}: CPU at {load} %, changes wait while it is {limit} % or more"
+            return Busy(TargetReason.BUSY_CPU, text)
+        if waits and (told := health.safe_mode(printed)):
+            text = f"{self.target.id}: {presentable(told)}: changes wait until it is released, since it would undo them"
+            return Busy(RouterReason.SAFE_MODE, text)
+        return None
 
     def _is_spared_known(self) -> bool:
         return trio.current_time() - self._spared[0] < SPARED_S
@@ -220,7 +219,7 @@ class RouterLine:
         """
         reached = await self._reach(self._wires[self._read_use])
         try:
-            self._spared = (trio.current_time(), await self._print(reached.api, _SPARING))
+            self._spared = (trio.current_time(), self._why_spared(await self._print(reached.api, _SPARING)))
         except RouterError as err:
             raise self.unreadable(err) from err
 

@@ -17,14 +17,14 @@ import enum
 import functools
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, TypedDict, cast
 
 from agent.connectors.routeros import versions
-from agent.connectors.routeros.values import RouterKind, normalise
+from agent.connectors.routeros.values import RouterKind, normalise, rule_of
 from agent.connectors.routeros.versions import Version, table_above, table_of
 
 _TABLES: Final = Path(__file__).parent / "tables"
@@ -45,7 +45,7 @@ class UnwritableError(MenuError):
     """The property is unknown, or nobody may set it on this release."""
 
 
-class MenuRole(enum.Enum):
+class MenuRole(enum.StrEnum):
     """What may be done with a property."""
 
     PLAIN = "plain"
@@ -59,6 +59,7 @@ class MenuRole(enum.Enum):
 
 
 _WRITABLE: Final = frozenset({MenuRole.PLAIN, MenuRole.SECRET, MenuRole.WRITE_ONLY})
+_NEVER_SHOWN: Final = frozenset({MenuRole.SECRET, MenuRole.WRITE_ONLY})
 _COMPARED: Final = frozenset({MenuRole.PLAIN, MenuRole.SECRET, MenuRole.READ_ONLY})
 
 
@@ -88,6 +89,15 @@ class Reading:
     unknown: Mapping[str, str]
 
 
+_Compared = tuple[str, str | None, bool, Callable[[str], str] | None]
+"""A property that is compared: its name and default, whether an empty text is a value, and what normalises a text."""
+
+
+def _as_compared(known: Property) -> _Compared:
+    keeps_empty = known.default is not None or known.kind in _EMPTY_IS_A_VALUE
+    return known.name, known.default, keeps_empty, rule_of(known.kind)
+
+
 @dataclass(frozen=True, slots=True)
 class Menu:
     """A menu on one release.
@@ -109,12 +119,16 @@ class Menu:
     Secrets are among them, since a password that somebody else changed is a change. RouterOS passes over names that it
     does not know.
     """
-    _compared: tuple[Property, ...] = field(init=False, repr=False)
+    secrets: frozenset[str] = field(init=False, repr=False)
+    """Names of the properties that are never shown."""
+    _compared: tuple[_Compared, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        compared = tuple(known for known in self.properties.values() if known.role in _COMPARED)
+        compared = [known for known in self.properties.values() if known.role in _COMPARED]
         names = sorted(known.name for known in compared if known.name not in self.keys)
-        object.__setattr__(self, "_compared", compared)  # looked at for each row of each read
+        secret = frozenset(known.name for known in self.properties.values() if known.role in _NEVER_SHOWN)
+        object.__setattr__(self, "secrets", secret)
+        object.__setattr__(self, "_compared", tuple(map(_as_compared, compared)))  # looked at for each row of each read
         object.__setattr__(self, "proplist", (*(() if self.single else (".id",)), *self.keys, *names))
 
     def readable(self, row: Mapping[str, str]) -> Mapping[str, str]:
@@ -144,13 +158,13 @@ class Menu:
 
     def _settled(self, row: Mapping[str, str]) -> dict[str, str]:
         settled: dict[str, str] = {}
-        for known in self._compared:
-            text = row.get(known.name)
+        for name, default, keeps_empty, rule in self._compared:
+            text = row.get(name)
             if text is None:
-                if known.default is not None:
-                    settled[known.name] = known.default  # the tables have it normalised
-            elif text or known.default is not None or known.kind in _EMPTY_IS_A_VALUE:
-                settled[known.name] = normalise(known.kind, text)
+                if default is not None:
+                    settled[name] = default  # the tables have it normalised
+            elif text or keeps_empty:
+                settled[name] = text if rule is None else rule(text)
         return settled
 
     def writable(self, name: str) -> Property:

@@ -82,11 +82,9 @@ def value_of(menu: Menu, where: Address, rows: Sequence[Row], commit: Commit) ->
     """
     if len(rows) > 1:
         return {COPIES: str(len(rows))}
-    value: dict[str, Field] = {}
-    for name, text in menu.readable(rows[0]).items():
-        known = menu.properties.get(name)
-        secret = known is None or known.role in (MenuRole.SECRET, MenuRole.WRITE_ONLY)
-        value[name] = SecretRef(commit(f"{where} {name}", text)) if secret else text
+    value: dict[str, Field] = dict(menu.readable(rows[0]))
+    for name in menu.secrets & value.keys():
+        value[name] = SecretRef(commit(f"{where} {name}", str(value[name])))
     return value
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from agent.connectors.base import GARDEN_MOST
 
 
-class Use(enum.Enum):
+class Use(enum.StrEnum):
     """What a user of the router is for. A connection belongs to one user, and is used for nothing else."""
 
     READ = "read"

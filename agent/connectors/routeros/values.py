@@ -20,7 +20,7 @@ from typing import Final
 from agent.spelling import mac_digits
 
 
-class RouterKind(enum.Enum):
+class RouterKind(enum.StrEnum):
     """What a property's text means, and so which texts are the same value."""
 
     TEXT = "text"
@@ -66,11 +66,13 @@ class RouterKind(enum.Enum):
 
 def normalise(kind: RouterKind, text: str) -> str:
     """Return the one spelling of a value; the text unchanged where it is none that is understood."""
-    return _RULES.get(kind, _as_it_is)(text)
+    rule = _RULES.get(kind)
+    return text if rule is None else rule(text)
 
 
-def _as_it_is(text: str) -> str:
-    return text
+def rule_of(kind: RouterKind) -> Callable[[str], str] | None:
+    """Return what `normalise` does with a kind; None: it has one spelling."""
+    return _RULES.get(kind)
 
 
 # --- words and numbers ---
