@@ -18,6 +18,8 @@ MAX_JUMP_S: Final = 300.0
 SLEW: Final = 0.001
 """Disagreement forgiven per second: NTP slews at 500 ppm at most; twice that, so that slewing never adds up."""
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_BOOT_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux has CLOCK_BOOTTIME; elsewhere CLOCK_MONOTONIC is the best there is (it may miss a suspend)."""
 _MAX_NAP_S: Final = 30.0
 """trio sleeps on CLOCK_MONOTONIC, which stands still during suspend; look at the boot-time clock this often."""
 
@@ -64,16 +66,18 @@ class SystemClock:
         return time.time()
 
     def boot_s(self) -> float:
-        # CLOCK_BOOTTIME is Linux's; elsewhere CLOCK_MONOTONIC is the best there is (it may miss a suspend).
-        return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+        return time.clock_gettime(_BOOT_CLOCK)
 
     async def sleep(self, seconds: float) -> None:
         await self.sleep_until_boot(self.boot_s() + seconds)
 
     async def sleep_until_boot(self, boot_s: float) -> None:
-        await trio.lowlevel.checkpoint()
-        while (left := boot_s - self.boot_s()) > 0:  # noqa: ASYNC110 - nobody sets an event when time passes
+        left = boot_s - self.boot_s()
+        if left <= 0:
+            await trio.lowlevel.checkpoint()
+        while left > 0:
             await trio.sleep(min(left, _MAX_NAP_S))
+            left = boot_s - self.boot_s()
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,7 @@ class CoalescedSession:
     def __init__(self, session: Session, trouble: Notifier | None = None) -> None:
         """Take the session, and a bell that is rung when the target leaves something unanswered."""
         self._session = session
+        self._knows_absence = session if isinstance(session, KnowsAbsence) else None
         self.target: Target = session.target
         self._trouble = trouble or Notifier()
         self._reading = False
@@ -128,7 +129,7 @@ class CoalescedSession:
 
     async def missing(self, effect: Effect) -> Busy | None:
         """Pass through; a session that knows of no devices behind its target misses none."""
-        return await self._session.missing(effect) if isinstance(self._session, KnowsAbsence) else None
+        return None if self._knows_absence is None else await self._knows_absence.missing(effect)
 
     def notes(self) -> Sequence[str]:
         """Pass through."""
@@ -449,7 +450,10 @@ class WindowSlot:
         self.over()
         if not self._sessions.arrives(target):
             limiter = await self._sessions.limiter(target)
-            await limiter.acquire_on_behalf_of(self)
+            try:
+                limiter.acquire_on_behalf_of_nowait(self)  # a free place costs no turn of the scheduler
+            except trio.WouldBlock:
+                await limiter.acquire_on_behalf_of(self)
             self._held = target, limiter
 
     def over(self) -> None:

@@ -78,7 +78,7 @@ class DynAuthSession:
             await self._take(self._client.handle_timer(trio.current_time()))
 
     def _wake_earlier(self) -> None:
-        """Wake the timers' task if something is due before it wakes by itself: one that wakes for nothing is harmless."""
+        """Wake the timers' task if something is due before it wakes by itself; waking it for nothing is harmless."""
         due = self._client.get_timer()
         if due is not None and due < self._wakes_at:
             self._wake.set()

@@ -164,11 +164,14 @@ class RadiusSession:
             wanted.setdefault(resource, {})[key] = text
         at_s = int(time.time())
         found: dict[Address, Seen] = {}
-        async with self._window:
+        await self._take_place()
+        try:
             for resource in RadiusResource:  # in this order: a login's rows before its sessions
                 if keys := wanted.get(resource):
                     for key, value in (await self._values(resource, keys)).items():
                         found[keys[key]] = Seen(value, at_s)
+        finally:
+            self._window.release()
         for key, where in wanted.get(RadiusResource.HELD, {}).items():
             found[where] = self._held(key)
         return {text: found[text] for text in addresses}
@@ -314,9 +317,12 @@ class RadiusSession:
             if not isinstance(ticket.do, tuple):
                 self._check_deadline(ticket)
                 return await self._ask_nas(ticket.do, ticket)
-            async with self._window:
+            await self._take_place()
+            try:
                 self._check_deadline(ticket)
                 return await self._write(ticket.do)
+            finally:
+                self._window.release()
         except LostError:
             self._settled_at = trio.current_time() + SETTLE_S
             raise
@@ -378,7 +384,7 @@ class RadiusSession:
 
     async def busy(self) -> Busy | None:
         """Return None: a database says nothing of its load, and the pace of a plan is what spares the NAS."""
-        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint_if_cancelled()
         return None
 
     async def missing(self, effect: Effect) -> Busy | None:
@@ -400,6 +406,13 @@ class RadiusSession:
     def notes(self) -> Sequence[str]:
         """Return nothing: what a preview should say of the database, the access method says."""
         return ()
+
+    async def _take_place(self) -> None:
+        """Return with a place among the calls to the database; one that is free is taken without a turn of others."""
+        try:
+            self._window.acquire_nowait()
+        except trio.WouldBlock:
+            await self._window.acquire()
 
     def _check_deadline(self, ticket: Ticket) -> None:
         if self._boottime() >= ticket.deadline_s:
