@@ -329,7 +329,17 @@ ALTER TABLE fact ADD COLUMN source TEXT NOT NULL DEFAULT '';
 ALTER TABLE fact ADD COLUMN author TEXT NOT NULL DEFAULT '';
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13)
+V14 = """
+-- An address is held by each item that acts on it: two items of one plan may.
+CREATE TABLE held_address (
+    address TEXT NOT NULL, plan_id BLOB NOT NULL, item INTEGER NOT NULL, PRIMARY KEY (address, plan_id, item)
+) WITHOUT ROWID;
+INSERT INTO held_address SELECT address, plan_id, item FROM address_lock;
+DROP TABLE address_lock;
+ALTER TABLE held_address RENAME TO address_lock;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

@@ -350,12 +350,31 @@ class Run:
             self._check_stop()
 
     async def _give_up(self, item: Item) -> None:
-        """End an item whose run crashed: a fault of ours in one item ends no other."""
-        state = self.tickets.states[item.n]
+        """End an item whose run crashed: a fault of ours in one item ends no other.
+
+        Its addresses stay its own until it is known what its steps did, or that nobody can say.
+        """
+        steps, state = self._steps[item.n], self.tickets.states[item.n]
+        if steps.in_doubt():
+            await self._find_fates(steps)
+            state = self.tickets.states[item.n]
         if state not in FINAL:
             event = Event.FAIL if state in UNSENT else Event.ESCALATE
             await self.tickets.move(item, event, ItemReason.GIVEN_UP, "a fault of the agent's own: its log says which")
             self._changed()
+
+    async def _find_fates(self, steps: Steps) -> None:
+        """Find the fate of an item's steps; where that crashes as well it is unknown."""
+        reader, plan_id = self._parts.store.reader, self._loaded.row.plan_id
+        name = f"change {self._loaded.row.short}, item {steps.item.n}, fate"
+
+        async def look() -> None:
+            await steps.find_fates(plans.steps(reader, plan_id))
+
+        if isinstance(await contain(name, look, log=_log, fatal=(StoreFailedError,)), Crash):
+            why = "a fault of the agent's own, also when it looked what became of it"
+            await steps.give_up_doubts(plans.steps(reader, plan_id), why)
+        await steps.leave()
 
     async def _revert_all(self) -> None:
         """Take back the items that stand, as the approved plan declares (`--on-failure revert`)."""

@@ -351,23 +351,43 @@ class Steps:
             self._in_doubt.discard((row.n, row.direction))
             del self._doubts[0]
 
+    async def find_fates(self, rows: Collection[StepRow]) -> None:
+        """Find the fate of the item's steps that a crash of its run left in doubt."""
+        for row in rows:
+            if row.item == self.item.n and row.verdict is None:
+                await self.recover(row)
+                self._in_doubt.discard((row.n, row.direction))
+
+    async def give_up_doubts(self, rows: Collection[StepRow], why: str) -> None:
+        """Call the fate of the item's steps unknown that are in doubt still: it is for a person to look."""
+        for row in rows:
+            if row.item == self.item.n and row.verdict is None:
+                action = self._action(row)
+                ticket = self.tickets.ticket(self.item, action, row.attempt)
+                await self.outcome(ticket, StepOutcome(Verdict.UNKNOWN, ItemReason.GIVEN_UP, why))
+                self._in_doubt.discard((row.n, row.direction))
+
     async def recover(self, row: StepRow) -> None:
         """Find the fate of a step that was about to be sent when the agent died."""
-        step = self.item.steps[row.n - 1]
-        do = step.do if row.direction is Direction.FORWARD else inverse_of(step)
-        if do is None:
-            raise ValueError(f"item {self.item.n} step {row.n} has no revert, yet one was journalled")
-        action = StepAction(row.n, step.target, row.direction, do, row.bound)
+        action = self._action(row)
         ticket = self.tickets.ticket(self.item, action, row.attempt)
         await self.doubt(ticket, CRASH)
         self.changed()
         try:
-            outcome = await self._recovered(step.target, ticket)
+            outcome = await self._recovered(action.target, ticket)
         except UnreadableError as err:
             outcome = StepOutcome(Verdict.UNKNOWN, err.reason, f"what became of it cannot be read: {err}")
             await self.outcome(ticket, outcome)
         await self.say()
         self._note_recorded((row.n, row.direction), outcome)
+
+    def _action(self, row: StepRow) -> StepAction:
+        """Return what an attempt that the journal has was about to do."""
+        step = self.item.steps[row.n - 1]
+        do = step.do if row.direction is Direction.FORWARD else inverse_of(step)
+        if do is None:
+            raise ValueError(f"item {self.item.n} step {row.n} has no revert, yet one was journalled")
+        return StepAction(row.n, step.target, row.direction, do, row.bound)
 
     async def _recovered(self, target: str, ticket: Ticket) -> StepOutcome:
         """Read the outcome of a ticket.

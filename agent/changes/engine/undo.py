@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import Collection
 
 import trio
 
@@ -48,30 +47,35 @@ class Undo:
         item, stands = self._item, self._tickets.states[self._item.n] in TOUCHED
         desired = opposite(item.desired) if stands else ()
         await self._steps.resolve_doubts()
-        failed = await self._revert_steps() if item.steps else None
-        while failed is not None and failed.then is Then.PAUSE:
-            await self._clock.sleep(PAUSE_S)  # frozen: the applied writes stand, and hold no address meanwhile
-            failed = await self._revert_steps()
-        if failed is None:
-            await self._steps.end(Event.REVERT, ItemReason.REVERTED, desired=desired)
-        else:
-            await self._steps.end(Event.ESCALATE, ItemReason.REVERT.numbered(failed.reason), failed.detail)
+        try:
+            failed = await self._revert_steps() if item.steps else None
+            while failed is not None and failed.then is Then.PAUSE:
+                await self._steps.leave()  # frozen: the applied writes stand, and hold no address meanwhile
+                await self._clock.sleep(PAUSE_S)
+                failed = await self._revert_steps()
+            if failed is None:
+                await self._steps.end(Event.REVERT, ItemReason.REVERTED, desired=desired)
+            else:
+                await self._steps.end(Event.ESCALATE, ItemReason.REVERT.numbered(failed.reason), failed.detail)
+        finally:
+            await self._steps.leave()
 
     async def _revert_steps(self) -> Stopped | None:
-        """Revert the steps that are not reverted yet; return None, or why it stopped."""
+        """Revert the steps that are not reverted yet; return None, or why it stopped.
+
+        The item's addresses stay its own: nobody may act on what was taken back before that is recorded.
+        """
         sessions, within_s = self._steps.parts.sessions, self._within_s()
         self.waiting = True
         try:
             with trio.move_on_after(within_s) as waiting:
-                async with (
-                    sessions.for_item(self._item.steps[0].target) as own,
-                    self._locked(),
-                    WindowSlot(sessions) as slot,
-                ):
-                    waiting.deadline = float("inf")
-                    self.waiting = False
-                    failed = await self._revert_each(own, slot)
-                    return None if failed is None else Stopped(Event.ESCALATE, failed.reason, failed.detail)
+                async with sessions.for_item(self._item.steps[0].target) as own:
+                    await self._lock()
+                    async with WindowSlot(sessions) as slot:
+                        waiting.deadline = float("inf")
+                        self.waiting = False
+                        failed = await self._revert_each(own, slot)
+                        return None if failed is None else Stopped(Event.ESCALATE, failed.reason, failed.detail)
         except UnreadableError as err:
             return Stopped(Event.ESCALATE, err.reason, str(err))
         except RefusedCommandError as err:
@@ -115,19 +119,15 @@ class Undo:
                 return None
         return outcome
 
-    @asynccontextmanager
-    async def _locked(self) -> AsyncIterator[None]:
-        """Hold the item's addresses, waiting while another change has them."""
+    async def _lock(self) -> None:
+        """Take the item's addresses, waiting while another change has them."""
         while True:
             try:
                 await self._steps.lock()
-                break
             except RefusedCommandError:
                 await self._clock.sleep(PAUSE_S)
-        try:
-            yield
-        finally:
-            await self._steps.leave()
+            else:
+                return
 
     async def _revert_step(self, step: Step, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome | None:
         do = inverse_of(step)

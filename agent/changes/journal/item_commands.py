@@ -380,14 +380,15 @@ def refuse_if_held(tx: Tx, plan_id: bytes, addresses: Sequence[Address]) -> None
     """
     for address in addresses:
         row = tx.one(
-            "SELECT p.short, p.plan_id FROM address_lock l JOIN plan p USING (plan_id) WHERE address = ?", (address,)
+            "SELECT p.short FROM address_lock l JOIN plan p USING (plan_id) WHERE address = ? AND plan_id <> ?",
+            (address, plan_id),
         )
-        if row is not None and bytes(row["plan_id"]) != plan_id:
+        if row is not None:
             raise RefusedCommandError(RefusalReason.BUSY, f"busy with change {row['short']}")
 
 
 def take_addresses(tx: Tx, plan_id: bytes, n: int, addresses: Sequence[Address]) -> None:
-    """Hold the addresses for an item; those that its plan holds already stay as they are."""
+    """Hold the addresses for an item, beside others of its plan that act on the same ones."""
     rows = [(address, plan_id, n) for address in addresses]
     tx.many("INSERT OR IGNORE INTO address_lock (address, plan_id, item) VALUES (?,?,?)", rows)
 

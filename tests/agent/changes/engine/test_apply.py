@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -14,6 +15,7 @@ from trio.testing import MockClock
 from agent.changes.authority import stops
 from agent.changes.engine.apply import Run
 from agent.changes.engine.tickets import addresses_of
+from agent.changes.journal import item_commands
 from agent.changes.journal.item_commands import Lock, MoveItem, move_item
 from agent.changes.journal.machine import ChangeState, Event
 from agent.connectors.base import NOTHING_EARLIER, Busy, Earlier, Enforced, Judgement, Reach
@@ -22,6 +24,7 @@ from agent.model import Address, Direction, Effect, Enforcement, GuardKind, Item
 from agent.model import ItemState as S
 from agent.reasons import ProofReason
 from agent.store.db import Tx
+from agent.store.errors import RefusedCommandError
 from tests.agent.changes.rig import Rig, item
 from tests.agent.connectors.fake import FakeMethod, FakeSession, World
 from tests.fakes import FakeClock
@@ -567,8 +570,6 @@ async def test_a_device_that_another_change_holds_is_waited_for_until_the_deadli
 async def test_restore_follows_a_suspension_that_holds_the_address(
     rig: Rig, autojump_clock: MockClock, world: World
 ) -> None:
-    from agent.changes.journal import item_commands
-
     first = await rig.save_plan([item(1, "u0", world)])
     await rig.consume(first)
     second = await rig.save_plan([item(1, "u0", world)], action=Action.RESTORE)
@@ -585,8 +586,6 @@ async def test_restore_follows_a_suspension_that_holds_the_address(
 
 
 async def test_giving_back_leaves_what_others_hold(rig: Rig, world: World) -> None:
-    from agent.changes.journal import item_commands
-
     plan_id = await rig.save_plan([item(1, "u0", world), item(2, "u1", world)])
     mine, shared, theirs = (Address(f"fake/d/user/{name}") for name in ("mine", "shared", "theirs"))
     await rig.store.run(item_commands.Lock(plan_id, 1, (mine, shared)))
@@ -594,6 +593,86 @@ async def test_giving_back_leaves_what_others_hold(rig: Rig, world: World) -> No
     await rig.store.run(item_commands.Unlock(plan_id, 2, (shared, theirs, mine)))
     held = rig.store.query("SELECT address FROM address_lock ORDER BY address")
     assert [row["address"] for row in held] == [mine, shared]
+
+
+async def test_what_two_items_of_a_plan_hold_is_held_until_both_have_ended(rig: Rig, world: World) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world), item(2, "u0", world)])
+    other = await rig.save_plan([item(1, "u0", world)])
+    shared = (world.user("u0"),)
+    for n in (1, 2):
+        await rig.store.run(item_commands.Lock(plan_id, n, shared))
+    for n in (1, 2):
+        with pytest.raises(RefusedCommandError, match="busy with change"):
+            await rig.store.run(item_commands.Lock(other, 1, shared))
+        await rig.store.run(item_commands.Unlock(plan_id, n, shared))
+    await rig.store.run(item_commands.Lock(other, 1, shared))
+
+
+async def test_what_was_taken_back_is_held_until_it_is_recorded_so(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    """In between, another change would rest on a reason that stands no more in the network."""
+    items = [item(n + 1, f"u{n}", world) for n in range(2)]
+    world.faults["u1"] = ["refused"]
+    plan_id = await rig.save_plan(items, on_failure=OnFailure.REVERT, waves=[Wave(1, 1, 5), Wave(2, 2, 0)])
+    await rig.consume(plan_id)
+    began, unheld = [], []
+    run = rig.store.run
+
+    async def looked_at(command: Any) -> Any:
+        done = await run(command)
+        reasons = rig.store.query("SELECT 1 FROM reason")
+        if isinstance(command, item_commands.AboutTo) and command.direction is Direction.REVERT:
+            began.append(command)
+        if began and reasons and not rig.store.query("SELECT 1 FROM address_lock WHERE item = 1"):
+            unheld.append(command)
+        return done
+
+    rig.store.run = looked_at  # type: ignore[method-assign] # to look at what is durable after each command
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.REVERTED, S.NOT_APPLIED]
+    assert began
+    assert unheld == []
+    assert rig.store.query("SELECT 1 FROM address_lock") == []
+
+
+async def test_the_fate_of_a_step_is_found_though_its_item_crashed(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    """The run is over, and its addresses free, only once it is known what the step did."""
+    plan_id = await rig.save_plan([item(1, "u0", world), item(2, "u1", world)], on_failure=OnFailure.CONTINUE)
+    await rig.consume(plan_id)
+    faults = ["once"]
+
+    def crash(ticket: Ticket) -> None:
+        if ticket.item == 1 and faults:
+            faults.pop()
+            raise RuntimeError("a fault of ours, after the device took it")
+
+    world.on_took = crash
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON, S.APPLIED]
+    assert world.writes.count(("u0", {"plan": "20M", "suspended": "yes"})) == 1
+    (step,) = rig.store.query("SELECT verdict FROM step WHERE item = 1")
+    assert step["verdict"] == "applied"
+    assert rig.store.query("SELECT 1 FROM address_lock") == []
+
+
+async def test_a_step_whose_fate_cannot_be_found_is_called_unknown(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    plan_id = await rig.save_plan([item(1, "u0", world)])
+    await rig.consume(plan_id)
+
+    def crash(ticket: Ticket) -> None:
+        world.unreadable = 10**6
+        raise RuntimeError("a fault of ours, after the device took it")
+
+    world.on_took = crash
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+    assert [r["verdict"] for r in rig.store.query("SELECT verdict FROM step")] == ["unknown"]
+    assert rig.store.query("SELECT 1 FROM address_lock") == []
 
 
 @pytest.mark.parametrize(("lost", "stops"), [(2, False), (3, True)])
