@@ -191,7 +191,8 @@ async def _change(call: ApiCall, ref: str) -> Mapping[str, object]:
     again = plans.done_again(p.store.reader, [row.plan_id]).get(row.plan_id, NONE_AGAIN)
     return {
         **_summary(row, plans.counts(p.store.reader, row), again),
-        "done_again": {str(n): one.change for n, one in again.items()},
+        "done_again": {str(n): one.change for n, one in again.items() if not one.reverted},
+        "reverted_by": {str(n): one.change for n, one in again.items() if one.reverted},
         "finished_at": plans.finished_s(p.store.reader, row),
         "finished_seq": row.finished_seq,
         "witnessed": _witnessed(call, row.finished_seq),

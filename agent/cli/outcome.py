@@ -102,6 +102,8 @@ def _headline(change: Json, items: Sequence[Json], needs: int) -> str:
         words = _told(change, items[0]).upper()
     elif change["state"] == "done in part":
         words = f"DONE IN PART, {_unsent(change, items)} NOT SENT"
+    elif change["state"] == "reverted" and len(by := set(cast("Json", change["reverted_by"]).values())) == 1:
+        words = f"REVERTED by {by.pop()}"
     at = change["finished_at"]
     return words if at is None else f"{words} {clock_text(cast('float', at))}"
 
@@ -121,24 +123,26 @@ def _applied_words(item: Json) -> str:
     return found[0] if found else "done" if _on_cpe(item) or not item["service"] else ""
 
 
-def _by_again(change: Json, item: Json) -> str:
-    """Return the change that did an item's service since, which this one left out; "": none."""
-    return str(cast("Json", change["done_again"]).get(str(item["n"]), ""))
+def _since(change: Json, item: Json) -> str:
+    """Return what a later change did to an item: did what this one left out, or took it back; "": nothing."""
+    n = str(item["n"])
+    done, reverted = (cast("Json", change[name]).get(n, "") for name in ("done_again", "reverted_by"))
+    return f"reverted by {reverted}" if reverted else f"done since by {done}" if done else ""
 
 
 def _is_open_in(change: Json, item: Json) -> bool:
     """Tell whether an item of a change needs a person still."""
-    return is_open(str(item["state"])) and not _by_again(change, item)
+    return is_open(str(item["state"])) and not _since(change, item)
 
 
 def _unsent(change: Json, items: Sequence[Json]) -> int:
-    return sum(1 for i in items if i["state"] in _AGAIN and not _by_again(change, i))
+    return sum(1 for i in items if i["state"] in _AGAIN and not _since(change, i))
 
 
 def _told(change: Json, item: Json) -> str:
     """Return the words for where an item of a change stands."""
-    by = _by_again(change, item)
-    return _word(item, _ended_word(change)) + (f", done since by {by}" if by else "")
+    since = _since(change, item)
+    return _word(item, _ended_word(change)) + (f", {since}" if since else "")
 
 
 def _ended_word(change: Json) -> str:
@@ -254,7 +258,7 @@ def _groups(change: Json, items: Sequence[Json]) -> list[str]:
 
 def _retry_hint(change: Json, items: Sequence[Json]) -> list[str]:
     """Return the commands that go on with a change: with what is set, and with what was not sent."""
-    states = {str(i["state"]) for i in items if not _by_again(change, i)}
+    states = {str(i["state"]) for i in items if not _since(change, i)}
     over = change["finished_seq"] is not None and not str(change["action"]).startswith(("cpe-", "revert"))
     hints = [f"     > ispagent change retry {change['id']}"] if "set-not-enforced" in states else []
     return [*hints, f"     > ispagent change again {change['id']}"] if over and states & _AGAIN else hints

@@ -337,6 +337,9 @@ CREATE TABLE held_address (
 INSERT INTO held_address SELECT address, plan_id, item FROM address_lock;
 DROP TABLE address_lock;
 ALTER TABLE held_address RENAME TO address_lock;
+-- Signed intents that were answered with a refusal, until they are out of date: none is answered twice.
+CREATE TABLE refused_intent (intent_id BLOB PRIMARY KEY, until_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX plan_reverts ON plan (reverts) WHERE reverts IS NOT NULL;
 """
 
 MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14)

@@ -116,6 +116,8 @@ async def test_changes_are_found_by_whose_when_and_what(
         assert await ids("--for", "u1") == [first]  # a login
         assert await ids("--for", "c-2/HOME", "--since", "1h") == [first]
         assert await ids("--until", "yesterday") == ["no"]  # no change fits
+        assert await ids("--since", "2099-01-01") == ["no"]
+        assert await ids("--by", "lena") == ["no"]
         mine = await at.type("change", "list", "--for", "C-2", "--json")
         assert [(i["service"], i["state"]) for i in json.loads(mine.out)[0]["items"]] == [("C-2/home", "applied")]
         wrong = await at.type("change", "list", "--state", "gone")
@@ -173,6 +175,12 @@ async def test_the_log_of_one_customer(tmp_path: Path, world: World, monkeypatch
         imported = await at.type("audit", "list", "--by", "maria", "--limit", "1")
         assert "imported by maria" in imported.out
         assert (await at.type("audit", "list", "--for", "C-1", "--until", "yesterday")).lines == []
+        assert (await at.type("audit", "list", "--for", "C-1", "--since", "2099-01-01")).lines == []
+        nobody = await at.type("audit", "list", "--for", "C-9")
+        assert (nobody.code, nobody.err.partition(" C-9")[0]) == (
+            2,
+            "there is no subscriber, service, login or MAC address",
+        )
         few = await at.type("audit", "list", "--newest", "--limit", "3", "--json")
         found = json.loads(few.out)
         assert (len(found), found[0]["kind"]) == (3, "change-finished")

@@ -714,6 +714,13 @@ def test_a_standing_authority(online: Connected) -> None:
     assert "north accepted" in listed
     document = json.loads(ok(online.run("standing", "list", "--json")).stdout)
     assert document[0]["standing_id"] == standing.standing_id
+    names = ok(online.run("standing", "list", "-o", "name")).stdout
+    assert names == f"{standing.standing_id}\n"
+    head, row = ok(online.run("standing", "list", "-o", "wide")).stdout.splitlines()
+    assert " ".join(head.split()) == "standing authority verb until signed by receipts"
+    assert row.startswith(standing.standing_id)
+    assert row.endswith("north accepted")
+    assert json.loads(ok(online.run("standing", "list", "-o", "json")).stdout) == document
 
 
 def test_a_rate_above_the_policys_limit_is_said_before_it_is_signed(online: Connected) -> None:

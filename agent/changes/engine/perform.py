@@ -218,10 +218,17 @@ async def _send(
     except LostError as err:
         said = _InDoubt(err.reason, str(err))
     except trio.TooSlowError:
-        said = _InDoubt(TargetReason.TIMEOUT, f"no reply from {ticket.target} in {patience.send_s:g} s")
+        said = _InDoubt(TargetReason.TIMEOUT, f"no reply from {_asked(ticket)} in {patience.send_s:g} s")
     if isinstance(said, _InDoubt):
         await journal.doubt(ticket, said.reason)
     return _Sent(said)
+
+
+def _asked(ticket: Ticket) -> str:
+    """Return what a step asked: its target, and the NAS of the sessions that it was bound to, as they were read."""
+    values = [seen.value for seen in ticket.bound.values()]
+    nas = sorted({str(value["nas"]) for value in values if not isinstance(value, Absent) and value.get("nas")})
+    return f"{ticket.target} (NAS {', '.join(nas)})" if nas else ticket.target
 
 
 async def _read_back(

@@ -141,6 +141,22 @@ class SavePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseIntent:
+    """A signed intent was answered with a refusal: whoever carries it cannot have it tried again in a better hour.
+
+    `until_s`: when it is out of date, unix seconds.
+    """
+
+    intent_id: bytes
+    until_s: int
+
+    def run(self, tx: Tx) -> None:
+        """Do it, and forget those that are out of date."""
+        tx.run("DELETE FROM refused_intent WHERE until_s < ?", (int(tx.now_s),))
+        tx.run("INSERT OR IGNORE INTO refused_intent (intent_id, until_s) VALUES (?,?)", (self.intent_id, self.until_s))
+
+
+@dataclass(frozen=True, slots=True)
 class SetGate:
     """Move a plan's gate (approved, held, rejected, cancelled, expired, void) while it is not consumed."""
 

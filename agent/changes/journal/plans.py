@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 
 from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.changes.journal.item_commands import decode_bound
-from agent.changes.journal.machine import ChangeState, Gate, fold
+from agent.changes.journal.machine import MAY_STAND, ChangeState, Gate, fold
 from agent.model import Address, Direction, Item, Items, ItemState, Seen, Verdict
 from agent.reasons import RefusalReason
 from agent.runtime.slices import MANY
@@ -83,17 +83,25 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class DoneAgain:
-    """An item of which nothing was sent, and whose service a later change did. `state`: the item's own still."""
+    """An item that a later change did or took back. `state`: the item's own still.
+
+    `change`: the later one. `reverted`: it took back what stood of the item; else nothing was sent of the item, and the
+    later change did its service.
+    """
 
     state: ItemState
     change: str
+    reverted: bool = False
 
 
 NONE_AGAIN: Final[Mapping[int, DoneAgain]] = MappingProxyType({})
 
 
 def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[bytes, dict[int, DoneAgain]]:
-    """Return the items of plans that a later ask for their rest did (`change again`), by plan and number."""
+    """Return the items of plans that a later change did or took back, by plan and number.
+
+    Done by one that asked for their rest (`change again`); taken back by a revert that was not reverted itself.
+    """
     marks = ",".join("?" * len(plan_ids))
     query = f"""
     WITH RECURSIVE later (first, plan_id) AS (
@@ -109,6 +117,26 @@ def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[by
     found: dict[bytes, dict[int, DoneAgain]] = {}
     for r in reader.execute(query, list(plan_ids)):
         found.setdefault(bytes(r["first"]), {})[r["n"]] = DoneAgain(ItemState(r["state"]), r["short"])
+    for plan_id, taken_back in _taken_back(reader, plan_ids).items():
+        found.setdefault(plan_id, {}).update(taken_back)
+    return found
+
+
+def _taken_back(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[bytes, dict[int, DoneAgain]]:
+    marks = ",".join("?" * len(plan_ids))
+    query = f"""
+    SELECT i.plan_id, i.n, i.state, p.short, j.plan_id AS by_plan, j.n AS by_n FROM plan p
+    JOIN item j ON j.plan_id = p.plan_id AND j.state IN ('applied', 'set-at-next-login')
+    JOIN item i ON i.plan_id = p.reverts AND i.service = j.service
+    WHERE p.reverts IN ({marks}) AND i.state IN ({",".join("?" * len(MAY_STAND))})
+    """  # noqa: S608  # only question marks
+    rows = reader.execute(query, [*plan_ids, *(state.value for state in MAY_STAND)]).fetchall()
+    reverts = list({bytes(r["by_plan"]) for r in rows})
+    again = _taken_back(reader, reverts) if reverts else {}
+    found: dict[bytes, dict[int, DoneAgain]] = {}
+    for r in rows:
+        if r["by_n"] not in again.get(bytes(r["by_plan"]), {}):
+            found.setdefault(bytes(r["plan_id"]), {})[r["n"]] = DoneAgain(ItemState(r["state"]), r["short"], True)
     return found
 
 
@@ -118,9 +146,10 @@ def state_of(row: PlanRow, items: Counter[ItemState], again: Mapping[int, DoneAg
     Args:
         row: its plan.
         items: how many are in each state.
-        again: those of which nothing was sent, and which a later change did: they are open no more.
+        again: those that a later change did or took back: they are open no more.
     """
-    state = fold(row.gate, items - Counter(one.state for one in again.values()))
+    reverted = Counter({ItemState.REVERTED: sum(one.reverted for one in again.values())})
+    state = fold(row.gate, items - Counter(one.state for one in again.values()) + reverted)
     goes_on = row.gate is Gate.CONSUMED and row.finished_seq is None
     return ChangeState.RUNNING if goes_on and state is not ChangeState.WAITING_FOR_DEVICE else state
 

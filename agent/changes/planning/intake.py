@@ -20,7 +20,7 @@ from agent.changes.authority.standings import Standings
 from agent.changes.engine.perform import same, still_written
 from agent.changes.engine.sessions import Sessions
 from agent.changes.journal import plans
-from agent.changes.journal.commands import PlanRow
+from agent.changes.journal.commands import PlanRow, RefuseIntent
 from agent.changes.journal.machine import MAY_STAND, TOUCHED, Gate
 from agent.changes.journal.plans import Loaded
 from agent.changes.journal.request import Ask, Request, RequestError, refusal, silent_h_of
@@ -105,10 +105,25 @@ class Intake:
     async def plan(self, request: Request, pinned: Pinned) -> bytes:
         """Return the id of the plan that answers the request.
 
+        A signed intent that is refused is used up. It may come again where a target could not be read.
+
         Raises:
-            RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses.
+            RequestError: a reference is unknown or ambiguous, nothing would change, or policy refuses; or the intent
+                was refused before.
             UnreadableError: a target could not be read.
         """
+        if request.envelope is None:
+            return await self._plan(request, pinned)
+        intent_id = bytes.fromhex(request.intent.intent_id)
+        if self.store.query("SELECT 1 FROM refused_intent WHERE intent_id = ?", (intent_id,)):
+            raise RequestError("this intent was refused before: sign a new one", refused=True)
+        try:
+            return await self._plan(request, pinned)
+        except RequestError:
+            await self.store.run(RefuseIntent(intent_id, request.intent.expires))
+            raise
+
+    async def _plan(self, request: Request, pinned: Pinned) -> bytes:
         ask = request.ask
         if (planner := self.planners.get(ask.action)) is not None:
             return await planner.plan(request, pinned)

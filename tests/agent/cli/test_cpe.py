@@ -84,6 +84,7 @@ def test_a_batch_names_its_cpe() -> None:
         "items": items,
         "steps": [],
         "done_again": {},
+        "reverted_by": {},
         "finished_at": None,
         "finished_seq": 1,
         "action": "suspend",

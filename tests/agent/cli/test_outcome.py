@@ -13,7 +13,7 @@ def item(n: int, state: str = "applied", reason: str = "read-back", detail: str 
 def change(*items: Json, state: str = "done") -> Json:
     return {
         "id": "K7QF", "gate": "consumed", "state": state, "approvals": [{"person": "joseph", "decision": "approve"}],
-        "items": list(items), "steps": [], "done_again": {},
+        "items": list(items), "steps": [], "done_again": {}, "reverted_by": {},
         "finished_at": 1_767_225_600.0, "finished_seq": 41, "waits_because": "",
         "action": "suspend",
         "witnessed": "not witnessed", "standing": "",
@@ -86,6 +86,15 @@ def test_text_and_fold_agree_on_who_needs_a_person() -> None:
     assert "   1 stale, nothing sent, done since by M2NPQ" in outcome_text(since)
     assert "change again" not in outcome_text(since)
     assert outcome_text(since, only_open=True) == "no item needs a person"
+
+
+def test_what_a_revert_took_back_needs_nobody() -> None:
+    half = change(item(1), item(2, state="needs-a-person", reason="given-up"), state="finished, needs you")
+    assert "FINISHED, 1 NEEDS YOU" in outcome_text(half).splitlines()[0]
+    back = half | {"state": "reverted", "reverted_by": {"1": "M2NPQ", "2": "M2NPQ"}}
+    assert "REVERTED by M2NPQ" in outcome_text(back).splitlines()[0]
+    assert "   1 NEEDS A PERSON, reverted by M2NPQ" in outcome_text(back)
+    assert outcome_text(back, only_open=True) == "no item needs a person"
 
 
 def step(bound: tuple[str, ...] = (), reason: str = "ack") -> Json:

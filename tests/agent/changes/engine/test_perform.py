@@ -127,6 +127,24 @@ async def perform(play: Play, with_ticket: Ticket) -> tuple[StepOutcome, Notes]:
     return outcome, notes
 
 
+@pytest.mark.parametrize(
+    ("bound", "asked"),
+    [
+        ({}, "radius/main"),
+        ({"user": "a"}, "radius/main"),
+        ({"user": "a", "nas": "10.9.0.2"}, "radius/main (NAS 10.9.0.2)"),
+    ],
+)
+async def test_what_did_not_answer_is_named_with_its_nas(
+    autojump_clock: MockClock, bound: dict[str, str], asked: str
+) -> None:
+    effect = Effect(A, "disconnect", {}, "k", Replay.NEVER, None, 5)
+    asking = replace(ticket(effect), target="radius/main", bound={A: Seen(bound or ABSENT, 0)})
+    outcome, _ = await perform(Play([BEFORE]), asking)
+    assert outcome.verdict is V.UNKNOWN
+    assert outcome.detail.startswith(f"no reply from {asked} in 15 s")
+
+
 KEY, NAME = Address("t/cpe/wifi/Key"), Address("t/cpe/wifi/Name")
 
 

@@ -204,6 +204,30 @@ class Later(SystemClock):
         return super().wall_s() + self.by_s
 
 
+# --- what a revert took back ---
+
+
+async def test_a_changes_state_follows_its_revert(tmp_path: Path, world: World) -> None:
+    """An item needed a person; its revert was applied, so that nobody has to look any more."""
+    world.add("u1", online=True)
+    world.faults["u1"] = ["", *["nak"] * 20]
+    async with agent_in(tmp_path, world) as agent:
+        first = await done(agent, "suspend", "C-1", "C-2/home", reason="abuse", on_failure="continue")
+        assert first["state"] == "finished, needs you"
+        world.faults.clear()
+        back = await done(agent, "revert", change=first["id"], on_failure="continue")
+        after = await agent.call("GET", f"/v1/changes/{first['id']}")
+        assert (after["state"], after["exit"]) == ("reverted", 1)
+        assert after["reverted_by"] == {str(i["n"]): back["id"] for i in first["items"]}
+        (listed,) = await agent.call("GET", "/v1/changes?state=reverted")
+        assert listed["id"] == first["id"]
+        again = await done(agent, "revert", change=back["id"], on_failure="continue")
+        assert again["state"] == "done"
+        assert (await agent.call("GET", f"/v1/changes/{back['id']}"))["state"] == "reverted"
+        stands = await agent.call("GET", f"/v1/changes/{first['id']}")
+        assert (stands["state"], stands["reverted_by"]) == (first["state"], {}), "its revert does not stand"
+
+
 # --- in doubt nobody is cut off ---
 
 

@@ -502,6 +502,42 @@ async def test_an_approval_in_other_bytes_is_the_same_approval(tmp_path: Path) -
         assert {r.result.value for r in office.receipts()} == {ACCEPTED}
 
 
+async def test_a_refused_intent_is_not_taken_in_a_better_hour(tmp_path: Path) -> None:
+    """Somebody keeps what a person signed, has it refused, and brings it when its subject may be suspended again."""
+    async with office_in(tmp_path, Desk()) as office:
+        signed = office.intent("C-9")
+        for _ in range(2):
+            await office.receive("intent", office.sealed(signed))
+            office.store._con.execute(
+                "INSERT OR IGNORE INTO service SELECT 'C-9/home', 'C-9', name, service, 'u4', method, tariff,"
+                " protected, feeds, extra FROM service WHERE ref = 'C-1/home'"
+            )
+        assert office.results() == [("intent", "refused", "not-taken")] * 2
+        assert office.number("SELECT count(*) FROM plan") == 0
+        abuse = {"reason": "abuse"}
+        await office.receive("intent", office.sealed(office.intent("C-9", **abuse)))
+        assert office.results()[-1] == ("intent", ACCEPTED, "")
+
+
+async def test_an_intent_may_come_again_where_a_target_could_not_be_read(tmp_path: Path) -> None:
+    desk = Desk()
+    async with office_in(tmp_path, desk) as office:
+        signed = office.sealed(office.intent("C-1"))
+        desk.world.dead.add("fake/d")
+        await office.receive("intent", signed)
+        desk.world.dead.clear()
+        await office.receive("intent", signed)
+        assert [reason for _, _, reason in office.results()] == ["not-taken", ""]
+
+
+async def test_refused_intents_are_forgotten_once_they_are_out_of_date(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.store.run(commands.RefuseIntent(b"old" * 5 + b"!", 1))
+        await office.receive("intent", office.sealed(office.intent("C-9")))
+        (kept,) = office.store.query("SELECT * FROM refused_intent")
+        assert kept["until_s"] > 1
+
+
 async def test_a_replayed_intent_does_not_try_its_standing_authority_again(tmp_path: Path) -> None:
     async with office_in(tmp_path, Desk()) as office:
         await office.receive("standing", office.people.standing())
