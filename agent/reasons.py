@@ -537,6 +537,11 @@ class HttpReason(ExplainedReason):
     MALFORMED = "malformed", "The request is not well-formed HTTP.", "Correct the request."
     TOO_LARGE = "too-large", "The request's body is too large.", "Send less at once."
     BUSY = "busy", "Too many connections are open.", "Close a watch, or try again."
+    ERASED = (
+        "erased",
+        "A subscriber of the change was erased: its preview cannot be opened as a whole any more.",
+        "Ask for the others anew.",
+    )
     INTERNAL = "internal", "The agent failed to answer.", "Look at the agent's log and report it."
     LOG_CORRUPT = (
         "log-corrupt",

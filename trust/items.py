@@ -661,24 +661,41 @@ def items_root(documents: Sequence[bytes]) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
+class ErasedDocument:
+    """An item's document that nobody can open any more. `leaf`: its leaf hash, 32 bytes, by which others are proven."""
+
+    leaf: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Items:
-    """A plan's head and items, decoded from the documents that hash to its `items_root`."""
+    """A plan's head and items, decoded from the documents that hash to its `items_root`.
+
+    `erased`: the numbers of items whose document cannot be opened any more; they stand there as items without subject
+    and steps, and their documents as empty bytes.
+    """
 
     head: Head
     items: tuple[Item, ...]
     documents: tuple[bytes, ...]
+    erased: frozenset[int] = frozenset()
 
 
-def open_items_untrusted(documents: Sequence[bytes], root: bytes, plan_id: str) -> Items:
+def open_items_untrusted(documents: Sequence[bytes | ErasedDocument], root: bytes, plan_id: str) -> Items:
     """Return head and items once the documents prove to be the ones that the plan signed.
 
     Raises:
         MalformedStatementError: the root differs, the head belongs to another plan, or a document is malformed.
     """
-    if not documents or items_root(documents) != root:
+    erased = frozenset(i for i, d in enumerate(documents) if isinstance(d, ErasedDocument))
+    leaves = [d.leaf if isinstance(d, ErasedDocument) else merkle.leaf_hash(d) for d in documents]
+    if not documents or 0 in erased or merkle.root(leaves) != root:
         raise MalformedStatementError("items: the documents do not hash to the plan's items_root")
-    head = _in_document(0, decode_head_untrusted, documents[0])
-    items = tuple(_in_document(i, decode_item_untrusted, d) for i, d in enumerate(documents) if i)
+    there = tuple(b"" if isinstance(d, ErasedDocument) else d for d in documents)
+    head = _in_document(0, decode_head_untrusted, there[0])
+    items = tuple(
+        _erased_item(i) if i in erased else _in_document(i, decode_item_untrusted, d) for i, d in enumerate(there) if i
+    )
     if head.plan_id != plan_id or head.items_n != len(items):
         raise MalformedStatementError(
             f"items: expected plan {plan_id} with {head.items_n} items, got plan {head.plan_id} with {len(items)}"
@@ -686,7 +703,11 @@ def open_items_untrusted(documents: Sequence[bytes], root: bytes, plan_id: str) 
     for index, item in enumerate(items, start=1):
         if item.n != index:
             raise MalformedStatementError(f"items: expected item {index} at leaf {index}, got item {item.n}")
-    return Items(head, items, tuple(documents))
+    return Items(head, items, there, erased)
+
+
+def _erased_item(n: int) -> Item:
+    return Item(n, "", None, Listed.EXCLUDED, "erased", {})
 
 
 def _in_document(index: int, decode: Callable[[bytes], _T], data: bytes) -> _T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import asdict
 from typing import Final
 
@@ -122,19 +122,25 @@ async def _export(call: ApiCall) -> Response:
     """Return the plan, its documents, trust and a checkpoint, to be carried to an approver's workstation by file."""
     p = call.parts
     row = plans.find(p.store.reader, call.values[0])
+    items = await plans.with_items(p.store, row, lambda reader: plans.load(reader, p.vault, row).items)
+    if items.erased:
+        raise HttpError(409, HttpReason.ERASED, f"{row.short}: expected every item, but {_erased_text(items.erased)}")
     await p.evidence.note_export(row, call.who)
     pinned = p.trust.current(p.clock.wall_s())
-    documents = await plans.with_items(p.store, row, lambda reader: plans.load(reader, p.vault, row).items.documents)
     return Response(
         200,
         {
             "short": row.short,
             "plan": b64(row.envelope),
-            "documents": [d.decode() for d in documents],
+            "documents": [d.decode() for d in items.documents],
             "trust": b64(p.trust.envelope(pinned)),
             "checkpoint": (await p.evidence.checkpoint()).decode(),
         },
     )
+
+
+def _erased_text(erased: Collection[int]) -> str:
+    return f"the subscriber of item {', '.join(map(str, sorted(erased)))} was erased"
 
 
 async def _watch(call: ApiCall) -> StreamResponse:
@@ -212,7 +218,8 @@ def _lists(
     """Return the lists of a change: its documents, items and steps. `accepted`: steps that a target accepted."""
     loaded = plans.load(reader, vault, row)
     return {
-        "documents": [d.decode() for d in loaded.items.documents],
+        "documents": [] if loaded.items.erased else [d.decode() for d in loaded.items.documents],
+        "not_shown": _erased_text(loaded.items.erased) if loaded.items.erased else "",
         "items": [
             {
                 "n": i.n,

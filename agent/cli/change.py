@@ -35,7 +35,7 @@ from agent.runtime.errors import ClientError, NotRunningError
 from trust import envelope as envelopes
 from trust import render, statements
 from trust.errors import TrustError
-from trust.items import open_items_untrusted
+from trust.items import Items, open_items_untrusted
 from trust.statements import Plan
 from trust.terminal import json_text
 
@@ -112,15 +112,20 @@ def show(change: Json, as_json: bool, *, listing: bool) -> None:
     if "plan" not in change:  # somebody whom the configuration does not know sees no plan
         say(f"{change['id']}: {change['action']}, {change['state']}; [people] does not know you, so you see no preview")
         return
+    items: Items | None = None
     try:
         envelope = envelopes.decode_untrusted(unb64(change["plan"]))
         plan = statements.decode_as_untrusted(Plan, envelope)
         documents = [str(d).encode() for d in cast("list[str]", change["documents"])]
-        items = open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
+        if not change["not_shown"]:
+            items = open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
     except TrustError as err:
         fail(f"the agent's answer does not verify: {err}", client.FAILED)
-    say(render.render_preview(plan, items, str(change["id"]), client.here(sys.stdout).width).rstrip("\n"))
-    if listing and change["gate"] in ("open", "approved"):
+    if items is None:
+        say(f"{change['id']}: the preview cannot be shown: {change['not_shown']}")
+    else:
+        say(render.render_preview(plan, items, str(change["id"]), client.here(sys.stdout).width).rstrip("\n"))
+    if listing and items is not None and change["gate"] in ("open", "approved"):
         say(render.render_list(items).rstrip("\n"))
     elif listing:  # it began, or it never will: each item's result, no promise
         say(items_text(change))

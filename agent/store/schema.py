@@ -339,6 +339,8 @@ DROP TABLE address_lock;
 ALTER TABLE held_address RENAME TO address_lock;
 -- Signed intents that were answered with a refusal, until they are out of date: none is answered twice.
 CREATE TABLE refused_intent (intent_id BLOB PRIMARY KEY, until_s INTEGER NOT NULL) WITHOUT ROWID;
+-- The leaf hash of the item's document: it proves the others of its plan once its subscriber was erased.
+ALTER TABLE item ADD COLUMN leaf BLOB;
 CREATE INDEX plan_reverts ON plan (reverts) WHERE reverts IS NOT NULL;
 """
 

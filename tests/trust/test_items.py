@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trust.helpers import documents, item
-from trust import items, limits
+from trust import items, limits, merkle
 from trust.errors import MalformedStatementError
 from trust.items import (  # fmt: skip
     ABSENT,
     Address,
     Effect,
     Enforcement,
+    ErasedDocument,
     Item,
     Listed,
     ProofKind,
@@ -92,6 +93,21 @@ def test_E11_a_document_missing_swapped_or_altered():
     for bad in (docs[:-1], (docs[0], docs[2], docs[1]), (*docs, docs[1]), (docs[0], docs[1], docs[2] + b" "), ()):
         with pytest.raises(MalformedStatementError, match="do not hash"):
             items.open_items_untrusted(bad, root, "22" * 16)
+
+
+def test_L8_an_erased_document_is_proven_by_its_leaf_and_names_nobody():
+    docs = documents(*map(item, (1, 2, 3)))
+    root = items.items_root(docs)
+    gone = ErasedDocument(merkle.leaf_hash(docs[2]))
+    opened = items.open_items_untrusted([docs[0], docs[1], gone, docs[3]], root, "22" * 16)
+    assert opened.erased == {2}
+    assert (opened.items[1].subject, opened.items[1].steps, opened.documents[2]) == (None, (), b"")
+    assert opened.items[2] == items.open_items_untrusted(docs, root, "22" * 16).items[2]
+    for bad in ([docs[0], docs[1], ErasedDocument(bytes(32)), docs[3]], [ErasedDocument(bytes(32)), *docs[1:]]):
+        with pytest.raises(MalformedStatementError, match="hash"):
+            items.open_items_untrusted(bad, root, "22" * 16)
+    with pytest.raises(MalformedStatementError, match="hash"):  # the head is nobody's: it is never erased
+        items.open_items_untrusted([ErasedDocument(merkle.leaf_hash(docs[0])), *docs[1:]], root, "22" * 16)
 
 
 def test_documents_that_hash_and_contradict():

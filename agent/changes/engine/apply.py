@@ -108,6 +108,7 @@ class Run:
             StoreFailedError: the journal cannot be written: the daemon must stop.
         """
         await self._recover()
+        await self._end_erased()
         # Opened again by a person, it only finishes what they asked for: waves, and their stop, were the first run's
         waves = () if self._reopened else self._loaded.items.head.waves
         for number, wave in enumerate(waves):
@@ -125,6 +126,15 @@ class Run:
         if self._loaded.plan.on_failure is OnFailure.REVERT and self._failed():
             await self._revert_all()
         return self._stopping.why
+
+    async def _end_erased(self) -> None:
+        """End the items whose subscriber was erased: nothing can be read or recorded of them. The others go on."""
+        for item in self._loaded.items.items:
+            if item.n in self._loaded.items.erased and not self._ended(item):
+                event = Event.CANCEL if self.tickets.unsent(item) else Event.ESCALATE
+                await self._end_unsent(
+                    item, event, RefusalReason.ERASED, "subject key missing: its subscriber was erased"
+                )
 
     # --- waves ---
 
@@ -392,12 +402,16 @@ class Run:
     def _to_undo(self, item: Item) -> bool:
         """Tell whether anything of an item stands, all of it, or one half where the other is proven not to."""
         state = self.tickets.states[item.n]
+        if item.n in self._loaded.items.erased:
+            return False
         return state in TOUCHED or (state is S.NEEDS_A_PERSON and self._steps[item.n].half_stands())
 
     async def _recover(self) -> None:
         """Find the fate of every step in doubt, and take note of the outcomes of the others."""
         async with trio.open_nursery() as nursery:
             for row in plans.steps(self._parts.store.reader, self._loaded.row.plan_id):
+                if row.item in self._loaded.items.erased:
+                    continue
                 steps = self._steps[row.item]
                 steps.note(row, self._loaded.rows[row.item])
                 if row.verdict is None and self._parts.sessions.arrives_later(steps.item.steps[row.n - 1].target):

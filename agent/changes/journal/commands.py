@@ -60,6 +60,7 @@ class NewItem:
 
     n: int
     doc: bytes
+    leaf: bytes
     subject: bytes
     service: str | None
     state: ItemState
@@ -133,8 +134,12 @@ class SavePlan:
             ),
         )
         tx.many(
-            "INSERT INTO item (plan_id, n, doc, subject, service, state, state_seq, reason) VALUES (?,?,?,?,?,?,?,?)",
-            [(self.plan_id, i.n, i.doc, i.subject, i.service, i.state.value, seq, i.reason) for i in self.items],
+            "INSERT INTO item (plan_id, n, doc, leaf, subject, service, state, state_seq, reason)"
+            " VALUES (?,?,?,?,?,?,?,?,?)",
+            [
+                (self.plan_id, i.n, i.doc, i.leaf, i.subject, i.service, i.state.value, seq, i.reason)
+                for i in self.items
+            ],
         )
         post(tx, Post("plan", self.envelope))
         return True

@@ -30,7 +30,7 @@ from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust import statements
 from trust.errors import TrustError
-from trust.items import open_items_untrusted
+from trust.items import ErasedDocument, open_items_untrusted
 from trust.leaf import LeafKind
 from trust.statements import Plan
 
@@ -123,12 +123,15 @@ def done_again(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[by
 
 
 def _taken_back(reader: sqlite3.Connection, plan_ids: Sequence[bytes]) -> dict[bytes, dict[int, DoneAgain]]:
+    """Return the items that reverts took back. Of several items of one service (its CPE), all of them or none."""
     marks = ",".join("?" * len(plan_ids))
     query = f"""
     SELECT i.plan_id, i.n, i.state, p.short, j.plan_id AS by_plan, j.n AS by_n FROM plan p
     JOIN item j ON j.plan_id = p.plan_id AND j.state IN ('applied', 'set-at-next-login')
     JOIN item i ON i.plan_id = p.reverts AND i.service = j.service
     WHERE p.reverts IN ({marks}) AND i.state IN ({",".join("?" * len(MAY_STAND))})
+    AND (SELECT count(*) FROM item WHERE plan_id = i.plan_id AND service = i.service) = (SELECT count(*) FROM item
+        WHERE plan_id = j.plan_id AND service = j.service AND state IN ('applied', 'set-at-next-login'))
     """  # noqa: S608  # only question marks
     rows = reader.execute(query, [*plan_ids, *(state.value for state in MAY_STAND)]).fetchall()
     reverts = list({bytes(r["by_plan"]) for r in rows})
@@ -204,7 +207,8 @@ def load(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Loaded:
     """Return the plan with its items, proven to be the signed ones.
 
     Raises:
-        LogCorruptError: the stored items do not hash to the plan's items_root, or a subject was erased.
+        LogCorruptError: the stored items do not hash to the plan's items_root; or a subject was erased, and the plan is
+            from before leaf hashes were kept.
     """
     kept = _kept.setdefault(vault, _Kept())
     opened = kept.get(row)
@@ -222,7 +226,7 @@ async def load_aside(store: Store, vault: Vault, row: PlanRow) -> Loaded:
     """Return what `load` returns; a plan of many items is opened in a thread, while other tasks go on.
 
     Raises:
-        LogCorruptError: the stored items do not hash to the plan's items_root, or a subject was erased.
+        LogCorruptError: as for `load`.
     """
     return await with_items(store, row, lambda reader: load(reader, vault, row))
 
@@ -287,14 +291,14 @@ _kept: WeakKeyDictionary[Vault, _Kept] = WeakKeyDictionary()
 
 
 def _open(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> _Opened:
-    documents = [row.head]
-    for n, subject, doc in reader.execute(
-        "SELECT n, subject, doc FROM item WHERE plan_id = ? ORDER BY n", (row.plan_id,)
+    documents: list[bytes | ErasedDocument] = [row.head]
+    for n, subject, doc, leaf in reader.execute(
+        "SELECT n, subject, doc, leaf FROM item WHERE plan_id = ? ORDER BY n", (row.plan_id,)
     ):
         opened = vault.open_record(bytes(subject), bytes(doc))
-        if opened is None:
+        if opened is None and leaf is None:
             raise LogCorruptError(f"{row.short}: item {n} cannot be opened: its subscriber was erased")
-        documents.append(opened[1])
+        documents.append(ErasedDocument(bytes(leaf)) if opened is None else opened[1])
     plan = signed(row)
     try:
         items = open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)

@@ -64,7 +64,7 @@ from agent.services.verbs import Leave, Wish
 from agent.store.db import Store
 from agent.store.vault import Vault
 from trust import envelope as envelopes
-from trust import statements
+from trust import merkle, statements
 from trust.document import UNKNOWN
 from trust.items import encode_head, encode_item, guard_of, items_root
 from trust.keys import SigningKey
@@ -455,6 +455,7 @@ class Previewer:
         return NewItem(
             n=item.n,
             doc=sealed.ciphertext,
+            leaf=merkle.leaf_hash(document),
             subject=sealed.subject,
             service=item.subject,
             state=machine.first_state(item.listed),

@@ -29,7 +29,7 @@ from agent.store.db import Command, Job, Store
 from agent.store.vault import Vault
 from tests.agent.connectors.fake import FakeConnector, World, steps_for
 from trust import envelope as envelopes
-from trust import statements
+from trust import merkle, statements
 from trust.items import (
     EffectKind,
     GuardKind,
@@ -233,7 +233,9 @@ class Rig:
         for i, document in zip(items, documents[1:], strict=True):
             sealed = self.vault.seal_record((i.subject or "").split("/")[0], document)
             state = machine.first_state(i.listed)
-            rows.append(NewItem(i.n, sealed.ciphertext, sealed.subject, i.subject, state, i.reason))
+            rows.append(
+                NewItem(i.n, sealed.ciphertext, merkle.leaf_hash(document), sealed.subject, i.subject, state, i.reason)
+            )
 
         def deadline(minute: int) -> Deadline:
             return Deadline(minute * 60, now.boot_s + minute * 60 - now.wall_s, now.boot_id)

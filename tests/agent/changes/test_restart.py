@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from agent.changes.retry import ReopenRun
 from agent.connectors.base import Busy, Reach, Session, UnreadableError
 from agent.model import Item, ItemState, Pace, Target, Ticket, Wave
 from agent.store.db import Tx
-from agent.store.errors import RefusedCommandError
+from agent.store.errors import LogCorruptError, RefusedCommandError
 from tests.agent.changes.cloud_office import Desk, office_in
 from tests.agent.changes.remote.test_inbox_handler import approval
 from tests.agent.changes.rig import CrashedError, Rig, item
@@ -85,6 +86,60 @@ async def crash_after(rig: Rig, plan_id: bytes, about: int) -> None:
         await rig.apply(plan_id)
     rig.world.on_send, rig.world.busy = lambda ticket: None, []
     reborn(rig)
+
+
+# --- an erased subscriber ---
+
+
+def erased(rig: Rig, subscriber: str) -> Rig:
+    """Return the agent's next life, after a subscriber's key was deleted."""
+    gone = rig.vault.subject_id(subscriber)
+    rig.close()
+    with closing(sqlite3.connect(rig.folder / "keys.db")) as con, con:
+        con.execute("DELETE FROM subject WHERE id = ?", (gone,))
+    return Rig(rig.folder, rig.world, FakeClock())
+
+
+async def test_an_erased_subscriber_ends_its_own_item_only(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock())
+    plan_id = await consumed(rig, [item(n + 1, f"u{n}", world) for n in range(3)], on_failure=OnFailure.CONTINUE)
+    rig = erased(rig, "C-u1")
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.APPLIED, S.CANCELLED, S.APPLIED]
+    (told,) = rig.store.query("SELECT reason, detail FROM item WHERE n = 2")
+    assert tuple(told) == ("erased", "subject key missing: its subscriber was erased")
+    assert {login for login, _ in world.writes} == {"u0", "u2"}
+    rig.evidence.verify()
+    rig.close()
+
+
+async def test_what_was_begun_of_an_erased_subscriber_needs_a_person(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    """Nothing of it is sent or taken back any more."""
+    rig = Rig(tmp_path, world, FakeClock())
+    items = [item(n + 1, f"u{n}", world) for n in range(2)]
+    plan_id = await consumed(rig, items, waves=[Wave(1, 1, 0), Wave(2, 2, 0)], on_failure=OnFailure.REVERT)
+    await crash_after(rig, plan_id, 1)
+    sent = list(world.writes)
+    rig = erased(rig, "C-u0")
+    await rig.apply(plan_id)
+    assert rig.states(plan_id)[0] is S.NEEDS_A_PERSON
+    assert [login for login, _ in world.writes if login == "u0"] == [login for login, _ in sent]
+    assert rig.loaded(plan_id).rows[1].detail == "subject key missing: its subscriber was erased"
+    rig.close()
+
+
+async def test_a_plan_from_before_leaf_hashes_were_kept_does_not_open(tmp_path: Path, world: World) -> None:
+    rig = Rig(tmp_path, world, FakeClock())
+    plan_id = await consumed(rig, [item(1, "u0", world), item(2, "u1", world)])
+    rig.store._con.execute("UPDATE item SET leaf = NULL")
+    rig = erased(rig, "C-u0")
+    with pytest.raises(LogCorruptError, match="item 1 cannot be opened: its subscriber was erased"):
+        rig.loaded(plan_id)
+    rig.close()
 
 
 # --- a restore takes the place of what is unsent, also of what is already running ---
