@@ -364,6 +364,7 @@ class RefusalReason(ExplainedReason):
     UNKNOWN_CPE = "unknown-cpe", "There is no such CPE.", "ispagent cpe list shows them."
     AMBIGUOUS_CPE = "ambiguous-cpe", "The service has several CPE.", "Name one of them."
     UNKNOWN_SERVICE = "unknown-service", "There is no such service.", "ispagent subscriber list shows them."
+    TOO_MANY_FREEZES = "too-many-freezes", "The person holds as many freezes as one may.", "Lift some, or let them end."
     UNKNOWN_FREEZE = "unknown-freeze", "There is no such freeze.", "ispagent status shows those in force."
     BUSY = "busy", "Another change holds the address.", "Wait for that change to finish."
     CANCELLED = "cancelled", "The change was cancelled.", "Ask for it again if it is still wanted."

@@ -7,7 +7,7 @@ keys or key ids.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
@@ -32,6 +32,7 @@ from trust.statements import (
     Decision,
     Enroll,
     Freeze,
+    FreezeScope,
     Intent,
     Outcome,
     Plan,
@@ -218,7 +219,32 @@ def verify_freeze(envelope: Envelope, trust: Trust, now_s: int) -> Freeze:
     return freeze
 
 
-def verify_unfreeze(envelope: Envelope, trust: Trust, now_s: int, agent: str | None = None) -> Unfreeze:
+@dataclass(frozen=True, slots=True)
+class CannotLift:
+    """People (handles) and public keys (32 bytes each) whose signature helps to lift no such freeze."""
+
+    people: frozenset[str] = frozenset()
+    keys: frozenset[bytes] = frozenset()
+
+
+def cannot_lift(lifted: tuple[FreezeScope, str], held: Iterable[tuple[FreezeScope, str]]) -> CannotLift:
+    """Return who cannot help to lift a freeze: whom it freezes; of one that stops all, whoever is frozen.
+
+    Args:
+        lifted: scope and target of the freeze to lift.
+        held: those of all that hold now.
+    """
+    stops_all = lifted[0] in (FreezeScope.ALL, FreezeScope.AGENT)
+    bearing = [lifted, *(held if stops_all else ())]
+    return CannotLift(
+        frozenset(target for scope, target in bearing if scope is FreezeScope.PERSON),
+        frozenset(bytes.fromhex(target) for scope, target in bearing if scope is FreezeScope.KEY),
+    )
+
+
+def verify_unfreeze(
+    envelope: Envelope, trust: Trust, now_s: int, agent: str | None = None, but: CannotLift = CannotLift()
+) -> Unfreeze:
     """Return the unfreeze that two people, owners or approvers, signed within the last day.
 
     Args:
@@ -226,6 +252,7 @@ def verify_unfreeze(envelope: Envelope, trust: Trust, now_s: int, agent: str | N
         trust: the document in force.
         now_s: unix seconds.
         agent: the agent at which it is lifted: people count who may act there; None: anywhere.
+        but: people and keys that do not count for this freeze.
 
     Raises:
         RefusedError: of another type, chain or signer, malformed, too few people, too old, or the document expired.
@@ -236,10 +263,20 @@ def verify_unfreeze(envelope: Envelope, trust: Trust, now_s: int, agent: str | N
         raise RefusedError(Reason.FROM_THE_FUTURE, "the unfreeze was made later than now")
     if now_s > unfreeze.at * 60 + UNFREEZE_AGE_MAX_S:
         raise RefusedError(Reason.EXPIRED, "the unfreeze is older than a day")
-    have = sum(1 for p in signers if _APPROVING & set(p.roles) and (agent is None or _covers(p.scope, [agent])))
-    if have < UNFREEZE_PEOPLE:
-        raise RefusedError(Reason.THRESHOLD, f"expected {UNFREEZE_PEOPLE} people to lift a freeze, got {have}")
+    may = [p for p in signers if _APPROVING & set(p.roles) and (agent is None or _covers(p.scope, [agent]))]
+    have = [p for p in may if p.handle not in but.people and not _signed_by_any(envelope, p, but.keys)]
+    if len(have) < UNFREEZE_PEOPLE:
+        frozen = f"; frozen: {', '.join(p.handle for p in may if p not in have)}" if len(have) < len(may) else ""
+        raise RefusedError(
+            Reason.THRESHOLD, f"expected {UNFREEZE_PEOPLE} people to lift a freeze, got {len(have)}{frozen}"
+        )
     return unfreeze
+
+
+def _signed_by_any(envelope: Envelope, person: Person, keys: Collection[bytes]) -> bool:
+    """Return whether a person signed with one of `keys`."""
+    mine = {bytes.fromhex(k.pub) for k in person.keys if k.kind == ED25519}
+    return bool(_envelope.signed_by(envelope, mine.intersection(keys)))
 
 
 def _covers(scope: Collection[str], agents: Collection[str]) -> bool:
@@ -298,12 +335,14 @@ class Circumstances:
     """What else bears on approvals, as the agent knows it.
 
     `then`: the trust document when the plan was made: the stricter policy holds. `trust_sha256`: the digest of ours.
+    `older_sha256`: the digests of the versions before it, as far as they are known.
     `items`: how many items the plan would change. `from_cloud`: which approvals (by position) the cloud delivered.
     `frozen_people` (handles) and `frozen_keys` (32 bytes each) do not count.
     """
 
     then: Trust | None = None
     trust_sha256: str | None = None
+    older_sha256: Mapping[int, str] = field(default_factory=dict)
     items: int | None = None
     from_cloud: frozenset[int] = frozenset()
     frozen_people: frozenset[str] = frozenset()
@@ -472,9 +511,10 @@ def _check_person(judge: _Judge, approval: Approval, signer: Person, envelope: E
             Reason.NEWER_TRUST,
             f"{signer.handle} has seen trust version {approval.seen.trust_version}, ours is {judge.trust.version}",
         )
-    same = approval.seen.trust_version == judge.trust.version
-    if same and c.trust_sha256 is not None and approval.seen.trust_sha256 != c.trust_sha256:
-        raise RefusedError(Reason.FORKED, f"{signer.handle} has seen another trust version {judge.trust.version}")
+    seen = approval.seen.trust_version
+    known = c.trust_sha256 if seen == judge.trust.version else c.older_sha256.get(seen)
+    if known is not None and approval.seen.trust_sha256 != known:
+        raise RefusedError(Reason.FORKED, f"{signer.handle} has seen another trust version {seen}")
 
 
 def _check_counts(judge: _Judge, approval: Approval, index: int, count: _Count) -> None:
@@ -638,9 +678,9 @@ def _judge_standing(
 
 def _standing_counts(judge: _Judge, person: Person, envelope: Envelope) -> bool:
     c = judge.circumstances
-    mine = [bytes.fromhex(k.pub) for k in person.keys if k.kind == ED25519]
-    frozen = _envelope.signed_by(envelope, c.frozen_keys.intersection(mine))
-    if frozen or person.handle in c.frozen_people or person.handle in judge.requesters:
+    if person.handle in c.frozen_people or person.handle in judge.requesters:
+        return False
+    if _signed_by_any(envelope, person, c.frozen_keys):
         return False
     return bool(set(person.roles) & set(judge.policy.roles))
 

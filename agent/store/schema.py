@@ -342,6 +342,8 @@ CREATE TABLE refused_intent (intent_id BLOB PRIMARY KEY, until_s INTEGER NOT NUL
 -- The leaf hash of the item's document: it proves the others of its plan once its subscriber was erased.
 ALTER TABLE item ADD COLUMN leaf BLOB;
 CREATE INDEX plan_reverts ON plan (reverts) WHERE reverts IS NOT NULL;
+-- Which statement was refused: its digest, so that one that comes again and again counts once.
+ALTER TABLE cloud_refusal ADD COLUMN digest BLOB NOT NULL DEFAULT x'';
 """
 
 MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14)

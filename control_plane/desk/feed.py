@@ -20,7 +20,7 @@ from trust import envelope as envelopes
 from trust.document import UNKNOWN, Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedError, Reason, RefusedError, TrustError
-from trust.statements import Freeze, Outcome, OutcomeState, Plan, Receipt, ReceiptResult, SealKey, Standing
+from trust.statements import Freeze, Outcome, OutcomeState, Plan, Receipt, ReceiptResult, SealKey, Standing, Unfreeze
 
 RECEIPT_S: Final = 60
 """How long a receipt may take before somebody should ask why."""
@@ -247,7 +247,11 @@ def _take_dated(message: Received, trust: Trust, now_s: int, found: Fold) -> Non
             case Kind.KIND_UNFREEZE:
                 # It must reach agents within a day, and counts for ever; when it came is the control plane's word
                 came_s = min(now_s, message.minute * 60)
-                found.lifted.add(verify.verify_unfreeze(envelope, trust, came_s).freeze_sha256)
+                lifts = statements.decode_as_untrusted(Unfreeze, envelope).freeze_sha256
+                lifted = found.freezes.get(lifts)
+                held = [(f.scope, f.target) for sha256, f in found.freezes.items() if sha256 not in found.lifted]
+                but = verify.CannotLift() if lifted is None else verify.cannot_lift((lifted.scope, lifted.target), held)
+                found.lifted.add(verify.verify_unfreeze(envelope, trust, came_s, but=but).freeze_sha256)
             case Kind.KIND_STANDING:
                 standing, people = verify.verify_standing(envelope, trust, now_s)
                 found.standings[sha256] = Allowed(sha256, standing, tuple(p.handle for p in people))

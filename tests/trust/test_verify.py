@@ -421,6 +421,29 @@ def test_J10_lifting_a_freeze_takes_two_and_is_not_for_ever():
     refused(Reason.TRUST_EXPIRED, verify.verify_unfreeze, both, TRUST, TRUST.expires + 1)
 
 
+def test_who_is_frozen_does_not_help_to_lift_that_freeze():
+    unfreeze = Unfreeze(TRUST_ID, "ab" * 32, "joseph", MINUTE)
+    both = statements.sign(unfreeze, [key("joseph"), key("lena")])
+    joseph, lena = (FreezeScope.PERSON, "joseph"), (FreezeScope.PERSON, "lena")
+    stolen, elsewhere = ((FreezeScope.KEY, key(k).public.hex()) for k in ("joseph", "joseph-2"))
+    everything, agent = (FreezeScope.ALL, ""), (FreezeScope.AGENT, PLAN.agent)
+    for lifted, held in (
+        (joseph, []),
+        (stolen, []),
+        (everything, [joseph]),
+        (everything, [stolen]),
+        (agent, [everything, lena]),
+    ):
+        but = verify.cannot_lift(lifted, [lifted, *held])
+        with pytest.raises(RefusedError, match=r"got 1; frozen: (joseph|lena)") as err:
+            verify.verify_unfreeze(both, TRUST, NOW, but=but)
+        assert err.value.reason is Reason.THRESHOLD
+    # Of somebody else's freeze they may judge, and another key of theirs is not the frozen one
+    for lifted, held in (((FreezeScope.PERSON, "tech4"), [joseph, stolen]), (elsewhere, [stolen])):
+        but = verify.cannot_lift(lifted, [lifted, *held])
+        assert verify.verify_unfreeze(both, TRUST, NOW, but=but) == unfreeze
+
+
 def test_who_may_not_act_on_an_agent_lifts_no_freeze_there():
     unfreeze = Unfreeze(TRUST_ID, "ab" * 32, "joseph", MINUTE)
     near = statements.sign(unfreeze, [key("joseph"), key("lena")])

@@ -25,6 +25,7 @@ from agent.changes.journal.trust_state import (
     Pinned,
     Query,
     TrustState,
+    cannot_lift,
     circumstances,
     split_envelopes,
     trust_of,
@@ -188,7 +189,9 @@ class Approvals:
         if kind is Freeze:
             freeze = verify.verify_freeze(envelope, pinned.trust, now_s)
             return await self._freeze(freeze, envelopes.digest(envelope), data)
-        unfreeze = verify.verify_unfreeze(envelope, pinned.trust, now_s, self._signer().agent)
+        lifts = statements.decode_as_untrusted(Unfreeze, envelope).freeze_sha256
+        but = cannot_lift(self._store.query, lifts, now_s)
+        unfreeze = verify.verify_unfreeze(envelope, pinned.trust, now_s, self._signer().agent, but)
         record = self._recorder.record(None, {"what": "unfreeze", "person": unfreeze.person})
         await self._store.run(stops.RecordUnfreeze(unfreeze, data, record))
         return "the freeze is lifted"

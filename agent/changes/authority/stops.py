@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from agent.changes.journal.commands import plan_row
 from agent.changes.journal.machine import Gate
@@ -12,6 +13,9 @@ from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from trust.leaf import LeafKind
 from trust.statements import Cancel, Freeze, Unfreeze
+
+FREEZES_MAX: Final = 20
+"""Freezes that one person may hold: each takes two people to lift, and a stolen key must not halt an agent for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +60,15 @@ class RecordFreeze:
     sealed: Sealed
 
     def run(self, tx: Tx) -> bool:
-        """Return whether it is new."""
+        """Return whether it is new; raises RefusedCommandError where its person holds too many."""
         freeze_id = bytes.fromhex(self.freeze.freeze_id)
         if tx.one("SELECT 1 FROM freeze WHERE freeze_id = ?", (freeze_id,)):
             return False
+        held = "SELECT 1 FROM freeze WHERE person = ? AND lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
+        if len(tx.all(held, (self.freeze.person, tx.now_s))) >= FREEZES_MAX:
+            raise RefusedCommandError(
+                RefusalReason.TOO_MANY_FREEZES, f"{self.freeze.person} holds {FREEZES_MAX} freezes already: lift some"
+            )
         seq = tx.append(Entry(LeafKind.FREEZE, sealed=self.sealed))
         tx.run(
             "INSERT INTO freeze (freeze_id, digest, scope, target, person, expires_s, envelope, seq)"

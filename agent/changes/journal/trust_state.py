@@ -20,15 +20,15 @@ from agent.reasons import RefusalReason
 from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.log_store import Entry, Sealed
-from trust import chain, statements
+from trust import chain, statements, verify
 from trust import envelope as envelopes
 from trust.document import Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedEnvelopeError, Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
 from trust.policy import PolicyClass, RiskClass
-from trust.statements import Plan
-from trust.verify import Circumstances
+from trust.statements import FreezeScope, Plan
+from trust.verify import CannotLift, Circumstances
 
 WARN_S = 14 * 86_400
 """How long before its end a trust document's expiry is warned of."""
@@ -55,6 +55,7 @@ class InstallTrust:
     sha256: bytes
     envelope: bytes
     witnesses: tuple[str, ...]
+    people: tuple[str, ...]
     sealed: Sealed
 
     def run(self, tx: Tx) -> int:
@@ -72,7 +73,16 @@ class InstallTrust:
         for row in tx.all("SELECT name FROM witness_seen"):
             if row["name"] not in self.witnesses:  # what it says means nothing any more
                 tx.run("DELETE FROM witness_seen WHERE name = ?", (row["name"],))
+        if self.after:
+            self._lapse(tx, seq)
         return seq
+
+    def _lapse(self, tx: Tx, seq: int) -> None:
+        """End the freezes of people who are not in the document any more: whoever they were, they stop nothing."""
+        for row in tx.all("SELECT freeze_id, person FROM freeze WHERE lifted_seq IS NULL"):
+            if row["person"] not in self.people:
+                lapsed = (seq, self.envelope, row["freeze_id"])
+                tx.run("UPDATE freeze SET lifted_seq = ?, lifted_by = ? WHERE freeze_id = ?", lapsed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +221,8 @@ class TrustState:
         record = self._recorder.record(None, {"what": "trust", "version": trust.version, "sha256": digest.hex()})
         after = 0 if self._pinned is None else self._pinned.trust.version
         witnesses = tuple(w.name for w in trust.witnesses) if trust.quorum.n else ()  # with quorum 0 the rule is off
-        await self._store.run(InstallTrust(trust.version, after, digest, data, witnesses, record))
+        people = tuple(person.handle for person in trust.people)
+        await self._store.run(InstallTrust(trust.version, after, digest, data, witnesses, people, record))
         self._pinned = Pinned(trust, digest)
         return self._pinned
 
@@ -272,6 +283,14 @@ class Freezes:
     keys: frozenset[bytes]
 
 
+def cannot_lift(query: Query, freeze_sha256: str, now_s: float) -> CannotLift:
+    """Return who cannot help to lift a freeze, named by its digest; nobody, where there is no such one."""
+    held = "SELECT digest, scope, target FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
+    found = {bytes(r["digest"]).hex(): (FreezeScope(r["scope"]), r["target"]) for r in query(held, (now_s,))}
+    lifted = found.get(freeze_sha256)
+    return CannotLift() if lifted is None else verify.cannot_lift(lifted, found.values())
+
+
 def freezes(query: Query, now_s: float) -> Freezes:
     """Return the freezes that hold now."""
     held = "SELECT scope, target, person FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
@@ -291,6 +310,7 @@ def circumstances(plan: Plan, plan_id: bytes, pinned: Pinned, query: Query, now_
     return Circumstances(
         then=trust_of(plan, pinned, query),
         trust_sha256=pinned.sha256.hex(),
+        older_sha256={r["version"]: bytes(r["sha256"]).hex() for r in query("SELECT version, sha256 FROM trust", ())},
         items=query(counted, (plan_id, *quiet))[0][0],
         frozen_people=frozen.people,
         frozen_keys=frozen.keys,

@@ -46,7 +46,7 @@ from trust.document import ED25519, Trust
 from trust.envelope import Envelope
 from trust.errors import NotUnderstoodError, Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
-from trust.statements import Approval, Cancel, Freeze, Standing, Unfreeze
+from trust.statements import Approval, Cancel, Decision, Freeze, Standing, Unfreeze
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,12 @@ LOOK_S: Final = 5.0
 """How often the inbox is looked at without a ring; the uplink rings."""
 HOUR_S: Final = 3600
 REFUSED_PER_HOUR: Final = 60
-"""Refusals of one requester in an hour after which nothing more of theirs is looked at: what bounds guessing."""
+"""Refused statements of one requester in an hour after which nothing more of theirs is looked at: it bounds guessing.
+
+Each counts once, however often it comes: whoever carries old statements can have them refused again and again.
+"""
+REPEATS_PER_HOUR: Final = 10
+"""Refusals of one statement in an hour after which that one is passed over: each leaves a leaf. Chosen arbitrarily."""
 INTENTS_AT_ONCE: Final = 16
 """Intents that are handled side by side, so that one that waits for a device holds up no other. Chosen arbitrarily."""
 PLANS_PER_HOUR: Final = 1000
@@ -78,6 +83,7 @@ class Refuse:
 
     requester: str
     what: str
+    digest: bytes
     sealed: Sealed | None
     done: Done
 
@@ -85,7 +91,10 @@ class Refuse:
         """Do it. `sealed` None: it left its leaf already."""
         now_s = int(tx.now_s)
         tx.run("DELETE FROM cloud_refusal WHERE at_s < ?", (now_s - HOUR_S,))
-        tx.run("INSERT INTO cloud_refusal (requester, what, at_s) VALUES (?,?,?)", (self.requester, self.what, now_s))
+        tx.run(
+            "INSERT INTO cloud_refusal (requester, what, digest, at_s) VALUES (?,?,?,?)",
+            (self.requester, self.what, self.digest, now_s),
+        )
         if self.sealed is not None:
             tx.append(Entry(LeafKind.REFUSED, plan_digest=ZERO32, sealed=self.sealed))
         self.done.run(tx)
@@ -173,10 +182,11 @@ class InboxHandler:
             await self._end(row)  # nobody whom an answer would help
             return
         who, what = signer_of(envelope, pinned.trust), _KINDS.get(envelope.payload_type, "statement")
-        # By kind: old ones of a person stand on the board for their colleagues to have refused again and again, and
-        # must not silence their approvals. Never a stop, for the same reason.
-        limited = self._refused(who, what) >= REFUSED_PER_HOUR
-        if limited and not is_stop(row.body, pinned.trust, int(self._p.clock.wall_s())):
+        # By kind: a person's old statements must not silence their approvals. Never a stop, for the same reason; but a
+        # rejection that was refused, and comes again and again, leaves no more leaves.
+        stop = is_stop(row.body, pinned.trust, int(self._p.clock.wall_s()))
+        limited = self._limited(who, what, envelopes.digest(envelope), spared=stop)
+        if limited and not (stop and what != "approval"):
             await self._limit(row, who, envelope)
             return
         if (kept := self._kept(envelope, row.body, pinned)) is not None:
@@ -187,14 +197,16 @@ class InboxHandler:
         except (RequestError, RefusedCommandError) as err:
             await self._refuse(row, what, who, envelope, reason_of(err), leaf=False)
         else:
-            await self._answered(row, who, what, answers)
+            await self._answered(row, who, what, envelope, answers)
         self._p.wake()
         self._p.changed.ring()
 
-    async def _answered(self, row: Inbox, who: str, what: str, answers: Sequence[StatementAnswer]) -> None:
+    async def _answered(
+        self, row: Inbox, who: str, what: str, envelope: Envelope, answers: Sequence[StatementAnswer]
+    ) -> None:
         done = Done(row.id, tuple(Post("receipt", a.receipt) for a in answers if a.receipt))
         refused = any(not a.accepted for a in answers)
-        await self._p.store.run(Refuse(who, what, None, done) if refused else done)
+        await self._p.store.run(Refuse(who, what, envelopes.digest(envelope), None, done) if refused else done)
 
     def _kept(self, envelope: Envelope, data: bytes, pinned: Pinned) -> Sequence[Post] | None:
         """Return the receipts of a statement that took effect already; None: it did not.
@@ -236,7 +248,7 @@ class InboxHandler:
         await self._p.approvals.follow(row.links)
         pinned = self._pinned()
         who = signer_of(envelope, pinned.trust)
-        if self._refused(who, "intent") >= REFUSED_PER_HOUR:
+        if self._limited(who, "intent", envelopes.digest(envelope)):
             await self._limit(row, who, envelope)
             return
         try:
@@ -283,13 +295,13 @@ class InboxHandler:
 
     async def _unopened(self, row: Inbox, reason: Reason) -> None:
         """Refuse what opens with no key, or holds no envelope; its receipt names the digest of the sealed bytes."""
-        if self._refused(STRANGER, "intent") >= REFUSED_PER_HOUR:
+        digest = hashlib.sha256(row.body).digest()
+        if self._limited(STRANGER, "intent", digest):
             await self._end(row)
             return
-        digest = hashlib.sha256(row.body).digest()
         receipt = self._receipt_of(digest, "intent", reason, self._pinned())
         await self._p.store.run(
-            Refuse(STRANGER, "intent", self._record("intent", reason, STRANGER), Done(row.id, (receipt,)))
+            Refuse(STRANGER, "intent", digest, self._record("intent", reason, STRANGER), Done(row.id, (receipt,)))
         )
 
     # --- views ---
@@ -303,7 +315,7 @@ class InboxHandler:
             await self._end(row)
             return
         who = signer_of(envelope, pinned.trust)
-        if self._refused(who, "view") >= REFUSED_PER_HOUR:
+        if self._limited(who, "view", envelopes.digest(envelope)):
             await self._limit(row, who, envelope)
             return
         try:
@@ -321,19 +333,25 @@ class InboxHandler:
     ) -> None:
         receipt = self._receipt(envelope, row.kind, reason, self._pinned())
         sealed = self._record(row.kind, reason, who) if leaf else None
-        await self._p.store.run(Refuse(who, what, sealed, Done(row.id, (receipt,))))
+        await self._p.store.run(Refuse(who, what, envelopes.digest(envelope), sealed, Done(row.id, (receipt,))))
 
     async def _limit(self, row: Inbox, who: str, envelope: Envelope) -> None:
         """Pass it over; who signs with a key that we know is told so."""
         posts = (self._receipt(envelope, row.kind, Reason.RATE_LIMITED, self._pinned()),) if who else ()
         await self._end(row, *posts)
 
-    def _refused(self, who: str, what: str) -> int:
-        """Return how often this requester was refused within the hour."""
+    def _limited(self, who: str, what: str, digest: bytes, *, spared: bool = False) -> bool:
+        """Return whether this statement was refused too often within the hour, or too many of its requester.
+
+        `spared`: the others of its requester do not matter.
+        """
         since_s = int(self._p.clock.wall_s()) - HOUR_S
-        counted = "SELECT count(*) FROM cloud_refusal WHERE requester = ? AND what = ? AND at_s > ?"
-        found: int = self._p.store.reader.execute(counted, (who, what, since_s)).fetchone()[0]
-        return found
+        counted = (
+            "SELECT count(DISTINCT digest), coalesce(sum(digest = ?), 0) FROM cloud_refusal"
+            " WHERE requester = ? AND what = ? AND at_s > ?"
+        )
+        refused, again = self._p.store.reader.execute(counted, (digest, who, what, since_s)).fetchone()
+        return bool((refused >= REFUSED_PER_HOUR and not spared) or again >= REPEATS_PER_HOUR)
 
     def _record(self, kind: str, reason: Reason, who: str) -> Sealed:
         return self._p.recorder.record(
@@ -376,10 +394,12 @@ def signer_of(envelope: Envelope, trust: Trust) -> str:
 
 
 def is_stop(data: bytes, trust: Trust, now_s: int) -> bool:
-    """Return whether this is a cancel or freeze that a person signed and that is in date."""
+    """Return whether this is a cancel, a freeze or a rejection that a person signed and that is in date."""
     envelope = _envelope_untrusted(data)
     if envelope is None:
         return False
+    if envelope.payload_type == statements.payload_type(Approval):
+        return _is_rejection(envelope, trust)
     judges = {Cancel: verify.verify_cancel, Freeze: verify.verify_freeze}
     for kind, judge in judges.items():
         if envelope.payload_type == statements.payload_type(kind):
@@ -389,6 +409,14 @@ def is_stop(data: bytes, trust: Trust, now_s: int) -> bool:
                 return False
             return True
     return False
+
+
+def _is_rejection(envelope: Envelope, trust: Trust) -> bool:
+    try:
+        approval = statements.decode_as_untrusted(Approval, envelope)
+    except TrustError:
+        return False
+    return approval.decision is Decision.REJECT and signer_of(envelope, trust) == approval.person
 
 
 def reason_of(error: BaseException) -> Reason:

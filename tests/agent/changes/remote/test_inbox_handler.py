@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 
+from agent.changes.authority import stops
 from agent.changes.engine.tickets import now_of
 from agent.changes.journal import commands, item_commands
 from agent.changes.journal.machine import Event
@@ -553,6 +555,77 @@ async def test_a_replayed_intent_does_not_try_its_standing_authority_again(tmp_p
         assert (office.gate(), office.leaves(LeafKind.REFUSED)) == ("open", refusals)
 
 
+async def test_a_frozen_person_or_key_does_not_help_to_lift_it(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        people = office.people
+        key = people.keys["joseph"].public.hex()
+        scopes = ((FreezeScope.PERSON, "joseph"), (FreezeScope.KEY, key), (FreezeScope.ALL, ""))
+        freezes = [people.freeze("maria", scope, target) for scope, target in scopes]
+        for freeze in freezes:
+            await office.receive("freeze", freeze)
+        await office.all_sent()
+        for freeze in freezes:
+            await office.receive("unfreeze", people.unfreeze(freeze, ("lena", "joseph")))
+        assert office.results() == [("unfreeze", "refused", "threshold-not-met")] * 3
+        assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 3
+
+
+async def test_the_freezes_of_somebody_who_left_lapse(tmp_path: Path) -> None:
+    """A stolen key of one requester must not halt an agent for good."""
+    async with office_in(tmp_path, Desk()) as office:
+        for _ in range(2):
+            await office.receive("freeze", office.people.freeze("maria"))
+        await office.receive("freeze", office.people.freeze("joseph", FreezeScope.PERSON, "lena"))
+        pinned = office.parts.trust.pinned
+        assert pinned is not None
+        left = tuple(p for p in pinned.trust.people if p.handle != "maria")
+        trust = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), issued=pinned.trust.issued + 1, people=left)
+        await office.receive("trust", office.people.sign_trust(trust)[0])
+        held = office.store.query("SELECT person FROM freeze WHERE lifted_seq IS NULL")
+        assert [row["person"] for row in held] == ["joseph"]
+
+
+async def test_a_person_holds_so_many_freezes(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        for _ in range(stops.FREEZES_MAX + 2):
+            await office.receive("freeze", office.people.freeze("maria"))
+        assert office.number("SELECT count(*) FROM freeze") == stops.FREEZES_MAX
+        assert [result for _, result, _ in office.results()].count("refused") == 2
+        await office.receive("freeze", office.people.freeze("joseph"))
+        assert office.results()[-1][1] == ACCEPTED
+
+
+async def test_an_approval_under_a_forked_older_trust_version_does_not_count(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        await office.receive("trust", next_trust(office))
+        forked = SeenHeads(1, "ab" * 32)
+        await office.receive("approval", office.people.approve(office.plan_envelope(), "joseph", seen=forked))
+        assert (office.results()[-1], office.gate()) == (("approval", "refused", "forked"), "open")
+        genuine = SeenHeads(1, office.store.query("SELECT sha256 FROM trust WHERE version = 1")[0]["sha256"].hex())
+        await office.receive("approval", office.people.approve(office.plan_envelope(), "joseph", seen=genuine))
+        assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "approved")
+
+
+async def test_a_rejection_is_heard_whatever_was_refused_before(tmp_path: Path) -> None:
+    """M5: one statement that is refused again and again counts once; and a rejection is never limited for others."""
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        tomorrow = int(time.time()) // 60 + 1440
+        late = approval(office, "joseph", not_before=tomorrow)
+        for _ in range(inbox_handler.REFUSED_PER_HOUR + 2):
+            await office.receive("approval", late)
+        refused = office.leaves(LeafKind.REFUSED)
+        assert refused == inbox_handler.REPEATS_PER_HOUR, "what comes again and again leaves no more leaves"
+        await office.all_sent()
+        for n in range(inbox_handler.REFUSED_PER_HOUR):
+            await office.receive("approval", approval(office, "joseph", not_before=tomorrow + 1 + n))
+        await office.receive("approval", approval(office, "joseph"))
+        assert office.results()[-1] == ("approval", "refused", "rate-limited")
+        await office.receive("approval", approval(office, "joseph", decision=Decision.REJECT))
+        assert (office.results()[-1][1], office.gate()) == (ACCEPTED, "rejected")
+
+
 async def test_what_a_colleague_replays_from_the_board_silences_no_approval(tmp_path: Path) -> None:
     async with office_in(tmp_path, Desk()) as office:
         await office.plan()
@@ -599,9 +672,9 @@ async def test_strangers_fill_neither_log_nor_outbox(tmp_path: Path) -> None:
         await office.plan()
         await office.all_sent()
         stranger = SigningKey.generate()
-        for _ in range(REFUSED_PER_HOUR + 5):
-            await office.receive("approval", approval(office, key=stranger))
-            await office.receive("intent", b"junk")
+        for n in range(REFUSED_PER_HOUR + 5):
+            await office.receive("approval", approval(office, key=stranger, not_before=n))
+            await office.receive("intent", b"junk %d" % n)
             await office.receive(
                 "view", office.people.view(office.plan_envelope(), "joseph", SealingKey.generate(), signer=stranger)
             )
