@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agent.api.call import ApiCall, optional_number
+from agent.api.call import ApiCall, CallerRole, optional_number
 from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ListedChange, Period
 from agent.inventory import finding
@@ -29,11 +29,12 @@ async def asked_services(call: ApiCall) -> tuple[str, ...] | None:
     A service that left the inventory may still have a history.
 
     Raises:
-        HttpError: nothing is called that, and nothing was.
+        HttpError: nothing is called that, and nothing was; or the caller may not see subscribers.
     """
     ref = call.request.query.get("for")
     if ref is None:
         return None
+    call.require(CallerRole.VIEWER)
     known = [service.ref for service in await finding.named(call.parts.store, ref)]
     known += history.services_named(call.parts.store.reader, ref.strip())
     if not known:

@@ -63,8 +63,8 @@ async def _export(call: ApiCall) -> Response:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/audit", CallerRole.OPERATOR, "", "events", _list_events),
+    Route("GET", "/v1/audit", CallerRole.VIEWER, "", "events", _list_events),
     Route("GET", "/v1/audit/verify", CallerRole.OPERATOR, "", "leaves, checkpoint, vkey, witnessed_text", _verify),
-    Route("GET", "/v1/audit/proof/{seq}", CallerRole.OPERATOR, "", "file", _proof),
-    Route("POST", "/v1/audit/export/{id}", CallerRole.OPERATOR, "", "file", _export),
+    Route("GET", "/v1/audit/proof/{seq}", CallerRole.VIEWER, "", "file", _proof),
+    Route("POST", "/v1/audit/export/{id}", CallerRole.VIEWER, "", "file", _export),
 )

@@ -48,6 +48,8 @@ class CallerRole(enum.Enum):
 
     ANYONE = "anyone"
     OPERATOR = "operator"
+    VIEWER = "viewer"
+    """An operator who may see subscribers."""
     ADMIN = "admin"
 
 
@@ -120,10 +122,22 @@ class ApiCall:
     values: tuple[str, ...]
     strangers: Strangers
 
-    @property
-    def known(self) -> bool:
-        """Whether the caller is an operator or an administrator."""
-        return is_operator(self.request.peer_uid, self.parts.people)
+    def problem(self, role: CallerRole) -> str:
+        """Return why the caller may not use routes of a role; "": they may."""
+        return role_problem(role, self.request.peer_uid, self.parts)
+
+    def may(self, role: CallerRole) -> bool:
+        """Return whether the caller may use routes of a role."""
+        return not self.problem(role)
+
+    def require(self, role: CallerRole) -> None:
+        """Refuse a caller who may not use routes of a role.
+
+        Raises:
+            HttpError: they may not; the message says why.
+        """
+        if problem := self.problem(role):
+            raise HttpError(403, HttpReason.ROLE, problem)
 
     @property
     def who(self) -> str:
@@ -159,9 +173,28 @@ def is_admin(uid: int) -> bool:
     return uid in (0, os.getuid())
 
 
-def is_operator(uid: int, people: Mapping[int, str]) -> bool:
-    """Return whether a uid is mapped to a person, or is an administrator."""
-    return is_admin(uid) or uid in people
+def role_problem(role: CallerRole, uid: int, parts: ApiParts) -> str:
+    """Return why a uid may not use routes of a role; "": it may.
+
+    Once there is a trust document it decides who is a person, and who sees subscribers: whom a version leaves out is
+    out here too.
+    """
+    if role is CallerRole.ANYONE or is_admin(uid):
+        return ""
+    if role is CallerRole.ADMIN:
+        return "only root or the agent's own user may do this"
+    handle = parts.people.get(uid)
+    if handle is None:
+        return f"uid {uid} is mapped to no person in the configuration ([people])"
+    if parts.trust.pinned is None:
+        return ""
+    trust = parts.trust.pinned.trust
+    person = trust.person(handle)
+    if person is None:
+        return f"[people] says that uid {uid} is {handle}, and trust version {trust.version} has no {handle}"
+    if role is CallerRole.VIEWER and not person.sees_subscribers:
+        return f"trust version {trust.version} does not let {handle} see subscribers"
+    return ""
 
 
 def number(text: str, name: str) -> int:

@@ -65,21 +65,21 @@ async def _ask(call: ApiCall) -> Response:
     else:
         asked = request.local(_read_ask(r), call.request.peer_uid, p.people, pinned.trust, p.agent, now_s)
     await p.importer.refresh()
-    known = call.known
-    if not known:
+    hidden = call.problem(CallerRole.VIEWER)
+    if not call.may(CallerRole.OPERATOR):
         call.strangers.admit(now_s)
         call.strangers.count(now_s)
     try:
         plan_id = await p.intake.plan(asked, pinned)
     except RequestError as err:
-        if known:
+        if not hidden:
             raise
         raise RequestError("this was not taken; ask somebody whom the configuration knows", refused=True) from err
     p.bell.ring()
     p.worker.poke()  # a standing authority may have approved it
     row = plans.find(p.store.reader, plan_id.hex())
-    if not known:  # asking is free to whoever may open the socket; what the agent knows of people is not
-        return Response(201, _summary(row, plans.counts(p.store.reader, row), NONE_AGAIN))
+    if hidden:  # asking is free to whoever may open the socket; what the agent knows of people is not
+        return Response(201, {**_summary(row, plans.counts(p.store.reader, row), NONE_AGAIN), "not_shown": hidden})
     return Response(201, await _change(call, row.short))
 
 
@@ -357,10 +357,10 @@ def _summary(row: PlanRow, counts: Counter[ItemState], again: Mapping[int, DoneA
 ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/changes", CallerRole.ANYONE, "the ask, or intent", "the change", _ask),
     Route("GET", "/v1/changes", CallerRole.OPERATOR, "", "changes", _list_changes),
-    Route("GET", "/v1/changes/{id}", CallerRole.OPERATOR, "", "the change", _show),
-    Route("POST", "/v1/changes/{id}/export", CallerRole.OPERATOR, "", "what an approver needs", _export),
-    Route("GET", "/v1/changes/{id}/watch", CallerRole.OPERATOR, "", "events, one a line", _watch),
-    Route("POST", "/v1/changes/{id}/apply", CallerRole.OPERATOR, "", "the change", _apply),
-    Route("GET", "/v1/changes/{id}/rest", CallerRole.OPERATOR, "", "what can be asked for again", _rest),
-    Route("POST", "/v1/changes/{id}/retry", CallerRole.OPERATOR, "", "the change", _retry),
+    Route("GET", "/v1/changes/{id}", CallerRole.VIEWER, "", "the change", _show),
+    Route("POST", "/v1/changes/{id}/export", CallerRole.VIEWER, "", "what an approver needs", _export),
+    Route("GET", "/v1/changes/{id}/watch", CallerRole.VIEWER, "", "events, one a line", _watch),
+    Route("POST", "/v1/changes/{id}/apply", CallerRole.VIEWER, "", "the change", _apply),
+    Route("GET", "/v1/changes/{id}/rest", CallerRole.VIEWER, "", "what can be asked for again", _rest),
+    Route("POST", "/v1/changes/{id}/retry", CallerRole.VIEWER, "", "the change", _retry),
 )

@@ -129,14 +129,14 @@ async def _matrix(call: ApiCall) -> Response:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/cpes", CallerRole.OPERATOR, "", "CPE", _list_cpes),
-    Route("GET", "/v1/cpes/{name}", CallerRole.OPERATOR, "", "the CPE, as last known", _show),
-    Route("GET", "/v1/cpes/{name}/values", CallerRole.OPERATOR, "", "parameters, as last known", _values),
-    Route("GET", "/v1/cpes/{name}/history", CallerRole.OPERATOR, "", "earlier values of a parameter", _history),
-    Route("POST", "/v1/cpes/{name}/refresh", CallerRole.OPERATOR, "names, timeout_s", "problems, the CPE", _refresh),
-    Route("GET", "/v1/cpes/{name}/trace", CallerRole.OPERATOR, "sessions, timeout_s", "messages as they come", _trace),
-    Route("POST", "/v1/cpes/{name}/decide", CallerRole.OPERATOR, "trust, service, forget", "the CPE", _decide),
-    Route("POST", "/v1/cpes/{name}/tags", CallerRole.OPERATOR, "add, remove", "its tags", _tag),
-    Route("POST", "/v1/cpes/{name}/clear", CallerRole.OPERATOR, "", "cleared", _clear),
+    Route("GET", "/v1/cpes", CallerRole.VIEWER, "", "CPE", _list_cpes),
+    Route("GET", "/v1/cpes/{name}", CallerRole.VIEWER, "", "the CPE, as last known", _show),
+    Route("GET", "/v1/cpes/{name}/values", CallerRole.VIEWER, "", "parameters, as last known", _values),
+    Route("GET", "/v1/cpes/{name}/history", CallerRole.VIEWER, "", "earlier values of a parameter", _history),
+    Route("POST", "/v1/cpes/{name}/refresh", CallerRole.VIEWER, "names, timeout_s", "problems, the CPE", _refresh),
+    Route("GET", "/v1/cpes/{name}/trace", CallerRole.VIEWER, "sessions, timeout_s", "messages as they come", _trace),
+    Route("POST", "/v1/cpes/{name}/decide", CallerRole.VIEWER, "trust, service, forget", "the CPE", _decide),
+    Route("POST", "/v1/cpes/{name}/tags", CallerRole.VIEWER, "add, remove", "its tags", _tag),
+    Route("POST", "/v1/cpes/{name}/clear", CallerRole.VIEWER, "", "cleared", _clear),
     Route("GET", "/v1/cpe-matrix", CallerRole.OPERATOR, "", "a row for each model and workflow", _matrix),
 )

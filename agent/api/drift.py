@@ -45,6 +45,6 @@ def _difference(seen: SeenDifference) -> dict[str, object]:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/drift", CallerRole.OPERATOR, "", "round, running, services, differences, not_checked", _show),
+    Route("GET", "/v1/drift", CallerRole.VIEWER, "", "round, running, services, differences, not_checked", _show),
     Route("POST", "/v1/drift", CallerRole.OPERATOR, "", "running", _start),
 )

@@ -17,7 +17,7 @@ from agent.api import (
     subscribers,
     trust,
 )
-from agent.api.call import ApiCall, ApiParts, CallerRole, Route, Strangers, is_admin, is_operator
+from agent.api.call import ApiCall, ApiParts, Route, Strangers
 from agent.changes.journal.request import RequestError
 from agent.changes.planning.preview import NothingToDoError
 from agent.connectors.base import UnreadableError
@@ -63,17 +63,12 @@ class Api:
                 continue
             allowed = True
             if route.method == request_.method:
-                self._check_role(route.role, request_.peer_uid)
-                return await _answer(route, ApiCall(self.parts, request_, values, self._strangers))
+                call = ApiCall(self.parts, request_, values, self._strangers)
+                call.require(route.role)
+                return await _answer(route, call)
         if allowed:
             raise HttpError(405, HttpReason.METHOD, f"{request_.method} is not offered on {request_.path}")
         raise HttpError(404, HttpReason.NO_ROUTE, f"there is no {request_.path}")
-
-    def _check_role(self, role: CallerRole, uid: int) -> None:
-        if role is CallerRole.ADMIN and not is_admin(uid):
-            raise HttpError(403, HttpReason.ROLE, "only root or the agent's own user may do this")
-        if role is CallerRole.OPERATOR and not is_operator(uid, self.parts.people):
-            raise HttpError(403, HttpReason.ROLE, f"uid {uid} is mapped to no person in the configuration ([people])")
 
 
 async def _answer(route: Route, call: ApiCall) -> Response | StreamResponse:

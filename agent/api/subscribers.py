@@ -142,13 +142,13 @@ def _past(call: ApiCall, listed: ListedChange) -> dict[str, object]:
 
 
 ROUTES: tuple[Route, ...] = (
-    Route("POST", "/v1/subscribers/import", CallerRole.OPERATOR, "csv, dry_run", "counts, problems", _import_csv),
-    Route("GET", "/v1/subscribers", CallerRole.OPERATOR, "", "services", _list_services),
-    Route("GET", "/v1/subscriber-search", CallerRole.OPERATOR, "", "services, total, more, near", _find),
+    Route("POST", "/v1/subscribers/import", CallerRole.VIEWER, "csv, dry_run", "counts, problems", _import_csv),
+    Route("GET", "/v1/subscribers", CallerRole.VIEWER, "", "services", _list_services),
+    Route("GET", "/v1/subscriber-search", CallerRole.VIEWER, "", "services, total, more, near", _find),
     Route(
         "GET",
         "/v1/subscribers/{ref}",
-        CallerRole.OPERATOR,
+        CallerRole.VIEWER,
         "",
         "services, network, billing, cpes, reasons, changes",
         _show,

@@ -109,8 +109,8 @@ def show(change: Json, as_json: bool, *, listing: bool) -> None:
     if as_json:
         print_json(change)
         return
-    if "plan" not in change:  # somebody whom the configuration does not know sees no plan
-        say(f"{change['id']}: {change['action']}, {change['state']}; [people] does not know you, so you see no preview")
+    if "plan" not in change:  # asking is free to whoever may open the socket
+        say(f"{change['id']}: {change['action']}, {change['state']}; you see no preview: {change['not_shown']}")
         return
     items: Items | None = None
     try:

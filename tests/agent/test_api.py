@@ -184,6 +184,37 @@ async def test_every_route_names_its_role_and_unknown_ones_are_404(tmp_path: Pat
             assert (await refused(agent.call(route.method, path, {}, NOBODY))).status == 403
 
 
+async def test_the_trust_document_decides_who_sees_subscribers_here_too(tmp_path: Path, world: World) -> None:
+    """L3: somebody whom a new version removes, or lets see nobody, sees nobody by the local socket either."""
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        shown = [
+            r.path.replace("{id}", change["id"]).replace("{ref}", "C-1") for r in ROUTES if r.role is CallerRole.VIEWER
+        ]
+        assert {f"/v1/changes/{change['id']}", "/v1/subscribers/C-1", "/v1/audit"} <= set(shown)
+        assert (await refused(agent.call("GET", "/v1/changes", uid=OTHER))).code == "role"
+        pinned = agent.daemon.api.parts.trust.pinned
+        assert pinned is not None
+        trust, digest = pinned.trust, pinned.sha256
+        blind = tuple(replace(p, sees_subscribers=p.handle != "maria") for p in trust.people)
+        gone = tuple(p for p in trust.people if p.handle != "maria")
+        for version, people, may_list in ((2, blind, True), (3, gone, False)):
+            trust = replace(trust, version=version, prev=digest.hex(), issued=trust.issued + 1, people=people)
+            document = agent.people.sign_trust(trust)[0]
+            digest = envelopes.digest(envelopes.decode_untrusted(document))
+            assert (await agent.hand_in(document))[0]["accepted"]
+            for path in ("/v1/subscribers", f"/v1/changes/{change['id']}", "/v1/audit", "/v1/changes?for=C-1"):
+                where, _, query = path.partition("?")
+                request = HttpRequest("GET", where, dict([query.split("=")] if query else []), {}, b"", MARIA, 1)
+                assert (await refused(agent.daemon.api(request))).status == 403, path
+            if may_list:
+                assert [c["id"] for c in await agent.call("GET", "/v1/changes")] == [change["id"]]
+            else:
+                assert "trust version 3 has no maria" in str(await refused(agent.call("GET", "/v1/changes")))
+            assert "documents" not in await agent.ask("suspend", "C-2/home")
+        assert await agent.call("GET", "/v1/subscribers", uid=os.getuid()), "root and the agent's own user see all"
+
+
 async def test_bodies_are_strict(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
         err = await refused(agent.ask("suspend", "C-1", surprise=1))
@@ -335,7 +366,9 @@ async def test_unknown_and_ambiguous_references_are_each_named(tmp_path: Path, w
 
 async def test_unknown_requester_needs_one_more(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", uid=OTHER)
+        asked = await agent.ask("suspend", "C-1", uid=OTHER)
+        assert "documents" not in asked, "the trust document does not know that person"
+        change = await agent.call("GET", f"/v1/changes/{asked['id']}")
         assert change["requester"] == "unknown"
         stranger = await agent.ask("suspend", "C-2/home", uid=NOBODY)
         assert "documents" not in stranger
@@ -462,7 +495,8 @@ async def test_an_hourly_budget_of_items_holds_the_start(tmp_path: Path, world: 
 
 async def test_approvals_that_arrive_together_both_count(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
-        change = await agent.ask("suspend", "C-1", uid=OTHER)
+        asked = await agent.ask("suspend", "C-1", uid=OTHER)
+        change = await agent.call("GET", f"/v1/changes/{asked['id']}")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.approve, change, "joseph")
             nursery.start_soon(agent.approve, change, "lena")
@@ -547,8 +581,8 @@ async def test_somebody_whom_the_configuration_does_not_know_asks_at_a_terminal(
         said = await Terminal(agent, monkeypatch, NOBODY).type("change", "suspend", "C-1")
         assert (said.code, said.err) == (0, "")
         (change,) = await agent.call("GET", "/v1/changes")
-        told = "suspend, waiting for approval; [people] does not know you, so you see no preview"
-        assert said.out == f"{change['id']}: {told}\n"
+        told = f"you see no preview: uid {NOBODY} is mapped to no person in the configuration ([people])"
+        assert said.out == f"{change['id']}: suspend, waiting for approval; {told}\n"
 
 
 async def test_unknown_users_have_so_much_refused_and_are_never_kept_from_a_stop(tmp_path: Path, world: World) -> None:

@@ -278,7 +278,9 @@ async def test_a2_a_version_that_is_being_pinned_holds_the_start(tmp_path: Path)
         await office.receive("approval", approval(office))
         data = next_trust(office)
         digest = envelopes.digest(envelopes.decode_untrusted(data))
-        await office.store.run(InstallTrust(2, 1, digest, data, (), ("joseph", "lena", "maria"), office.parts.recorder.record(None, {})))
+        await office.store.run(
+            InstallTrust(2, 1, digest, data, (), ("joseph", "lena", "maria"), office.parts.recorder.record(None, {}))
+        )
         assert office.gate() == "approved"
         assert not await office.daemon.job.worker._consume(office.row())
         assert office.daemon.job.worker.waiting[office.row().plan_id].startswith("a new trust version is being pinned")
