@@ -77,6 +77,8 @@ def _network(network: Json, now: datetime) -> Iterator[str]:
     yield from _row("next login", _login(network))
     yield from _row("gets", ", ".join(f"{k} {v}" for k, v in cast("Mapping[str, str]", network["reply"]).items()))
     yield from _row("groups", " > ".join(cast("list[str]", network["groups"])))
+    if network["unjudged"]:
+        yield from _row("not checked", f"whether it is kept in: {network['unjudged']}")
     for text in cast("list[str]", network["not_checked"]):
         yield from _row("not checked", text)
 
@@ -106,6 +108,8 @@ def _session(session: Json, now: datetime) -> str:
 def _login(network: Json) -> str:
     if network["refused"]:
         return f"REJECTED: {network['refused']}"
+    if network["not_held"]:
+        return f"suspended, and LET OUT: {network['not_held']} · {network['mend']}"
     if network["access"] is None:
         word = "no such login" if network["absent"] else "cannot be told"
         return " · ".join(part for part in (word, str(network["unknown"])) if part)

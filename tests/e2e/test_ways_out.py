@@ -161,6 +161,8 @@ async def test_e13_a_queue_that_lets_more_through_later_is_listed_by_drift(tmp_p
         assert "may take its connections past the queues" in (told := " ".join(shown.out.split()))
         assert "now fixed address, no session to see: queue home0 at 64k/64k" in told
         assert "offline" not in told
+        assert "next login suspended, and LET OUT: IPv4 rule" in told
+        assert "Exclude the addresses from FastTrack." in told
 
 
 @pytest.mark.slow
@@ -197,6 +199,10 @@ async def test_e13_a_rule_that_a_radius_suspension_rests_on_is_listed_by_drift(t
                     act()
         assert by_subject(await one_round(site))[mine] == DriftReason.SUSPENSION_NOT_HELD
         router.set(RULES, drop[".id"], disabled="no")
+        shown = await trio.to_thread.run_sync(site.files.cli, "subscriber", "show", mine)
+        away_name = next(n for n, r in isp.routers.items() if r is router_of(isp, service))
+        assert "not checked whether it is kept in:" in (told := " ".join(shown.out.split()))
+        assert away_name in told
         found = await one_round(site)
         assert mine not in by_subject(found)
         (unread,) = [one for one in found["not_checked"] if one["subject"] == mine]
