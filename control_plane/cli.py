@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 from control_plane import cli_server
 from control_plane.desk import cli_changes, cli_cloud, cli_keys, cli_standing, cli_trust
 from control_plane.errors import USAGE, ControlPlaneError, exit_code
+from durable.process import keep_memory_private
 from trust.errors import RefusedError, TrustError
 from trust.render import neutralise
 from trust.terminal import CODES, error_json, wants_json
@@ -77,6 +78,7 @@ def _options(
 
 def main() -> None:
     """Run the command line."""
+    keep_memory_private()  # a desk signs in this process, and the server holds its keys
     if not wants_json(sys.argv[1:]):
         app()
         return

@@ -3,4 +3,5 @@
 * `writer`: `SqliteWriter` (group commit, each command undone alone, the error policy), `Transaction`, `Command`
 * `files`: `connect`, `open_database` (settings and migrations)
 * `errors`: the tree
+* `process`: keeps the memory of a program that holds keys away from dumps, tracing and swap
 """

@@ -51,7 +51,10 @@ async def _proof(call: ApiCall) -> Response:
         raise HttpError(
             404, HttpReason.UNKNOWN_EVENT, f"there is no event {seq}: the log has {call.parts.evidence.head()[0]}"
         )
-    data = await call.parts.evidence.prove(seq, opened=call.request.query.get("open") == "1")
+    opened = call.request.query.get("open") == "1"
+    if opened:
+        await call.parts.evidence.note_opened(seq, call.who)
+    data = await call.parts.evidence.prove(seq, opened=opened)
     return Response(200, {"file": data.decode()})
 
 

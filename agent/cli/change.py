@@ -300,8 +300,7 @@ def show_(
 def _export(id_: str, folder: Path) -> None:
     exported = call_object("POST", f"/v1/changes/{quote(id_, safe='')}/export", {})
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as err:
         fail(f"{folder}: cannot be made: {err.strerror}", client.USAGE)
     documents = cast("list[str]", exported["documents"])

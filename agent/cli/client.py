@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -200,9 +201,13 @@ def read_file(path: Path) -> bytes:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file; one that cannot be written ends the program."""
+    """Write a file that nobody else can read; one that cannot be written, or is a link, ends the program."""
     try:
-        path.write_bytes(data)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                os.fchmod(fd, 0o600)
+            file.write(data)
     except OSError as err:
         fail(f"{path}: cannot be written: {err.strerror}", USAGE)
 

@@ -86,6 +86,7 @@ def run(config: Config = None) -> None:
     from agent import daemon, host_check
     from agent.runtime.errors import BindError
     from agent.store.errors import StoreError
+    from durable.process import keep_memory_private
 
     settings = client.load_settings(config)
     if found := list(host_check.problems(settings, os.geteuid())):
@@ -100,6 +101,7 @@ def run(config: Config = None) -> None:
             else:
                 problems.append(str(err))
 
+    keep_memory_private()
     try:
         trio.run(daemon.main, settings)
     except* (StoreError, BindError) as group:

@@ -79,7 +79,9 @@ def load_store_key(path: Path) -> bytes:
     except OSError as err:
         raise MissingKeyError(f"store key {path.name}: cannot be read: {err.strerror}") from err
     mode = stat.S_IMODE(info.st_mode)
-    if mode & 0o077:
+    # systemd lets the service's user read a credential by an ACL, whose mask shows as the mode's group
+    of_systemd = path.parent == Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere"))
+    if mode & (0o037 if of_systemd else 0o077):
         raise MissingKeyError(f"store key {path.name}: expected mode 0600 or 0400, got {mode:04o}: others can read it")
     if len(data) != KEY_BYTES:
         raise MissingKeyError(f"store key {path.name}: expected {KEY_BYTES} bytes, got {len(data)}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import resource
 import select
 import socket
 import stat
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Final
 
 from control_plane.errors import InputError, LocalFailureError, RefusedHereError
+from durable.process import keep_memory_private
 from trust import keys, limits, statements
 from trust.keys import SigningKey
 from trust.statements import Approval, Cancel, Freeze, Intent, Standing, Unfreeze, View
@@ -283,7 +283,7 @@ def _listen(path: Path) -> socket.socket:
 def main() -> int:
     """Hold the key that comes on standard input; arguments: the socket's path, seconds."""
     path, seconds = Path(sys.argv[1]), int(sys.argv[2])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    keep_memory_private()
     key = SigningKey(sys.stdin.buffer.read())
     with _listen(path) as listener:
         mine = path.stat().st_ino

@@ -685,6 +685,7 @@ async def test_the_audit_answers(tmp_path: Path, world: World) -> None:
             found = await agent.call("POST", f"/v1/audit/export/{change['id']}?open={opened}", {})
             assert proof.verify_file_untrusted(found["file"].encode(), vkey).ok
             assert ("Amina" in base64_text(found["file"])) is (opened == "1")
+        assert [e["kind"] for e in await agent.call("GET", "/v1/audit")].count("exported") == 3, "one opened proof"
         assert (await refused(agent.call("GET", "/v1/audit/proof/99999"))).status == 404
         assert (await refused(agent.call("GET", "/v1/audit?after=²"))).status == 400
 

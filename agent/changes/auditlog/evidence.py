@@ -100,9 +100,9 @@ def _said(note: bytes) -> tuple[int, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class NoteExport:
-    """Items were given to somebody."""
+    """Items were given to somebody; of no plan: the record of one event was."""
 
-    plan_id: bytes
+    plan_id: bytes | None
     plan_digest: bytes
     sealed: Sealed
 
@@ -317,6 +317,11 @@ class Evidence:
         """Record that somebody was given a change's items."""
         record = self._recorder.record(None, {"what": "exported", "to": who})
         await self._store.run(NoteExport(plan.plan_id, plan.digest, record))
+
+    async def note_opened(self, seq: int, who: str) -> None:
+        """Record that somebody was given the opened record of one event."""
+        record = self._recorder.record(None, {"what": "exported", "event": seq, "to": who})
+        await self._store.run(NoteExport(None, log_store.ZERO32, record))
 
     def documents(self, plan: PlanRow) -> list[bytes]:
         """Return the documents of a plan's head and items."""

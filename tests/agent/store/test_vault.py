@@ -49,6 +49,19 @@ def test_a_store_key_that_others_can_read_is_refused(tmp_path: Path, mode: int) 
     load_store_key(path)
 
 
+def test_a_credential_of_systemd_is_read_by_an_acl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "store-key"
+    create_store_key(path)
+    path.chmod(0o440)  # the mask of the ACL by which the service's user reads it
+    with pytest.raises(MissingKeyError):
+        load_store_key(path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert len(load_store_key(path)) == 32
+    path.chmod(0o444)
+    with pytest.raises(MissingKeyError):
+        load_store_key(path)
+
+
 @pytest.mark.parametrize("size", [0, 31, 33])
 def test_a_store_key_of_another_length_is_refused(tmp_path: Path, size: int) -> None:
     path = tmp_path / "store.key"

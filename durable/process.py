@@ -1,0 +1,29 @@
+"""Keeps the memory of a process that holds secrets away from other processes, dumps and swap. Linux."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+from typing import Final
+
+_PR_SET_DUMPABLE: Final = 4
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+"""prctl(2) and mlockall(2), from Linux' headers. On fault: what is never touched takes no memory."""
+
+
+def keep_memory_private() -> None:
+    """Forbid core dumps and tracing by other processes of the same user, and lock the memory where that is allowed.
+
+    Secrets, the store key and a person's signing key are in the memory of these programs. Memory is locked only
+    where no limit holds (root, or systemd's LimitMEMLOCK=infinity): under a limit a later allocation would fail.
+
+    Raises:
+        OSError: the system refuses what needs no privilege.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+    if os.geteuid() == 0 or resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY:
+        libc.mlockall(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT)  # a container may forbid it even to root
