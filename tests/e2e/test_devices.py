@@ -44,9 +44,11 @@ def reading_apart(files: Files) -> None:
 
 
 @asynccontextmanager
-async def network(folder: Path, change: Callable[[Router], None] = lambda _: None) -> AsyncIterator[Network]:
+async def network(
+    folder: Path, change: Callable[[Router], None] = lambda _: None, timeout_s: float = 1.0
+) -> AsyncIterator[Network]:
     """Two routers and the agent, which has a user of its own for reading; `change` befalls edge-1 before it starts."""
-    async with served(folder, 2, versions=("7.20.8", "7.24")) as (routers, files):
+    async with served(folder, 2, versions=("7.20.8", "7.24"), timeout_s=timeout_s) as (routers, files):
         for router in routers.values():
             users(router)
         change(routers["edge-1"])
@@ -243,7 +245,7 @@ async def test_a_wrong_password_is_one_line_in_the_routers_log(tmp_path: Path) -
 
 @pytest.mark.slow
 async def test_whether_a_suspension_would_be_kept_is_told_beforehand(tmp_path: Path) -> None:
-    async with network(tmp_path) as net:
+    async with network(tmp_path, timeout_s=20.0) as net:
         every = await typed(net, "device", "ready", "-o", "wide")
         assert every.code == 0, every.err
         assert every.out.endswith("nothing was written\n")
@@ -258,14 +260,11 @@ async def test_whether_a_suspension_would_be_kept_is_told_beforehand(tmp_path: P
         assert said.code == 3
         assert "[list-without-rule]\n" in said.out
         assert "edge-2 edge-2: > ask for what is missing (2 rows: list suspended (IPv4) is dropped, above" in said.out
-        assert (await typed(net, "device", "ready", "edge-1")).code == 0
-        states = {
-            one["device"]: one["state"] for one in json.loads((await typed(net, "device", "ready", "--json")).out)
-        }
-        assert states == {"edge-1": "kept", "edge-2": "refused"}
+        found = await net.site.call("GET", "/v1/readiness")
+        assert {one["device"]: one["state"] for one in found} == {"edge-1": "kept", "edge-2": "refused"}
 
         net.routers["edge-1"].serial = "ANOTHER"
-        await typed(net, "device", "probe", "edge-1")
+        await net.site.call("POST", "/v1/devices/edge-1/probe", {})
         away = await typed(net, "device", "ready", "edge-1")
         assert away.code == 1
         assert "another router answers" in away.out
@@ -283,7 +282,7 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         router.remove("/ppp/profile", profile[".id"])
         router.add("/ip/firewall/address-list", list="suspended", address="198.18.7.9")
 
-    async with network(tmp_path, bare) as net:
+    async with network(tmp_path, bare, timeout_s=20.0) as net:
         router = net.routers["edge-1"]
         before = exported(router)
         unready = await typed(net, "device", "ready", "edge-1")
@@ -319,17 +318,18 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         assert "\ndone: each row was read back\n" in shown
         assert "\nrow       applied, read back, equal · ip/rule/ispagents: drop suspended\n" in shown
 
-        assert (await typed(net, "device", "ready", "edge-1")).code == 0
-        again = await typed(net, "device", "prepare", "edge-1")
-        assert again.code != 0
-        assert "router edge-1: nothing is missing: it has the profile, lists and rules" in again.err
+        (ready,) = await net.site.call("GET", "/v1/readiness?device=edge-1")
+        assert (ready["state"], ready["prepare"]) == ("kept", "")
+        with pytest.raises(
+            ApiRefusedError, match="router edge-1: nothing is missing: it has the profile, lists and rules"
+        ):
+            await net.site.ask("prepare-device", "edge-1")
         assert router.gets_out(LOGIN).fasttracked
         assert state_of(await net.site.do("suspend", ref(LOGIN)))[0] == "applied"
         assert not net.gets_out(LOGIN)
         assert not router.gets_out(LOGIN).lingers  # our accept of the answers to it is no garden
-        refused = await typed(net, "change", "revert", asked["id"])
-        assert refused.code != 0
-        assert f"router edge-1: {ref(LOGIN)} is suspended there: restore it first" in refused.err
+        with pytest.raises(ApiRefusedError, match=f"router edge-1: {ref(LOGIN)} is suspended there: restore it first"):
+            await net.site.ask("revert", change=asked["id"])
         await net.site.do("restore", ref(LOGIN))
         (drop,) = [row for row in router.rows(RULES) if row.get("comment") == "ispagents: drop suspended"]
         router.set(RULES, drop[".id"], disabled="yes")  # by a colleague: both commands tell the same of it
@@ -337,10 +337,11 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         why = "'ispagents: drop suspended': disabled is true, expected it not to be set. By hand: put that right on"
         assert "edge-1 edge-1: > device prepare edge-1 would be refused: somebody changed the agent's rules of" in told
         assert why in told
-        assert why in (await typed(net, "device", "prepare", "edge-1")).err
+        with pytest.raises(ApiRefusedError, match=re.escape(why)):
+            await net.site.ask("prepare-device", "edge-1")
         router.set(RULES, drop[".id"], disabled="no")
-        held = await typed(net, "change", "revert", asked["id"])
-        assert "has 1 members, whom the rule keeps in" in held.err
+        with pytest.raises(ApiRefusedError, match="has 1 members, whom the rule keeps in"):
+            await net.site.ask("revert", change=asked["id"])
         (entry,) = router.rows("/ip/firewall/address-list")[:1]
         router.remove("/ip/firewall/address-list", entry[".id"])
         before = [line for line in before if "198.18.7.9" not in line]
@@ -349,8 +350,29 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
         assert back["class"] == "config"
         assert [i["state"] for i in (await net.site.apply(back, "joseph", "lena"))["items"]] == ["applied"]
         assert exported(router) == before
-        nobody = await typed(net, "device", "prepare", "edge-9")
-        assert "there is no router edge-9; configured: edge-1, edge-2" in nobody.err
+        with pytest.raises(ApiRefusedError, match="there is no router edge-9; configured: edge-1, edge-2"):
+            await net.site.ask("prepare-device", "edge-9")
+
+
+@pytest.mark.slow
+async def test_a_half_done_preparation_is_taken_back_by_a_revert(tmp_path: Path) -> None:
+    def bare(router: Router) -> None:
+        for row in router.rows(RULES):
+            router.remove(RULES, row[".id"])
+
+    async with network(tmp_path, bare, timeout_s=20.0) as net:
+        router = net.routers["edge-1"]
+        before = exported(router)
+        asked = await net.site.ask("prepare-device", "edge-1", settings={"garden": "198.51.100.80"})
+        router.faults.inject("trap:not enough permissions (9)", match=f"{RULES}/add", times=100)
+        done = await net.site.apply(asked, "joseph", "lena")
+        stood = [line for line in exported(router) if line not in before]
+        assert len(stood) == 1, stood  # the garden's entry; no rule
+        assert done["exit"] != 0
+        router.faults.clear()
+        back = await net.site.apply(await net.site.ask("revert", change=done["id"]), "joseph", "lena")
+        assert [item["state"] for item in back["items"]] == ["applied"]
+        assert exported(router) == before
 
 
 @pytest.mark.slow
