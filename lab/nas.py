@@ -224,15 +224,18 @@ class Nas:
     async def dial_all(self, logins: Iterable[str]) -> None:
         """Let many CPE dial, some at a time, as after a power cut; those rejected or not answered try again later.
 
-        One that has dialled in by itself meanwhile is online: a CPE has one session.
+        One that has dialled in by itself meanwhile is online: a CPE has one session. One whose login was changed dials
+        with the new one.
         """
         limit = trio.CapacityLimiter(DIALS_AT_ONCE)
 
         async def one(login: str) -> None:
             async with limit:
+                if login in self._by_login or not self.subscribed(login):
+                    return
                 try:
-                    done = login in self._by_login or await self.dial(login) is not None
-                except NoAnswerError:
+                    done = await self.dial(login) is not None
+                except LabError:
                     done = False
                 if not done:
                     self._later(login, self.options.retry_s)

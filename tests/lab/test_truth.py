@@ -128,7 +128,7 @@ async def test_a_cpe_that_dialled_in_by_itself_after_a_reboot_dials_no_second_ti
         nas: Nas = next(iter(isp.nas.values()))
         lost = await nas.reboot(announced=False)
         await nas.dial(lost[0])
-        await nas.dial_all(lost)
+        await nas.dial_all([*lost, "a login of before"])
         assert {login: len(nas.sessions(login)) for login in lost} == dict.fromkeys(lost, 1)
 
 
