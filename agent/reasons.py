@@ -412,6 +412,8 @@ class RefusalReason(ExplainedReason):
         "The CPE would have more tags than one may have.",
         "Take some away: cpe tag CPE -TAG.",
     )
+    PAUSED = "paused", "The change is paused: nothing more of it is sent.", "ispagent change resume ID."
+    NOT_PAUSED = "not-paused", "The change is not paused.", ""
     WINDOW_CLOSED = (
         "window-closed",
         "The policy's window of its risk class is closed now.",

@@ -16,6 +16,7 @@ from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ChangeFilter, ListedChange
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority import standings
+from agent.changes.authority.pauses import PauseChange, ResumeChange
 from agent.changes.journal import plans, request
 from agent.changes.journal.commands import PlanRow, Release
 from agent.changes.journal.machine import EXIT_CODES, UNSENT, ChangeState, Gate
@@ -173,6 +174,28 @@ async def _apply(call: ApiCall) -> Response:
     return Response(200, await _change(call, row.short))
 
 
+async def _pause(call: ApiCall) -> Response:
+    call.body().done()
+    row = plans.find(call.parts.store.reader, call.values[0])
+    record = call.parts.recorder.record(None, {"what": "paused", "by": call.who})
+    await call.parts.store.run(PauseChange(row.plan_id, call.who, record))
+    return await _moved_on(call, row)
+
+
+async def _resume(call: ApiCall) -> Response:
+    call.body().done()
+    row = plans.find(call.parts.store.reader, call.values[0])
+    record = call.parts.recorder.record(None, {"what": "resumed", "by": call.who})
+    await call.parts.store.run(ResumeChange(row.plan_id, record))
+    return await _moved_on(call, row)
+
+
+async def _moved_on(call: ApiCall, row: PlanRow) -> Response:
+    call.parts.bell.ring()
+    call.parts.worker.poke()
+    return Response(200, await _change(call, row.short))
+
+
 async def _retry(call: ApiCall) -> Response:
     call.body().done()
     row = plans.find(call.parts.store.reader, call.values[0])
@@ -274,10 +297,12 @@ def _witnessed(call: ApiCall, seq: int | None) -> str:
 
 
 def _kept_out(call: ApiCall, row: PlanRow) -> str:
-    """Return for which opening of its policy's window the rest of a started change waits; "" where it does not."""
-    if row.gate is not Gate.CONSUMED or row.finished_seq is not None:
+    """Return the reason why the rest of a change waits: a pause, or a closed window; "" where neither keeps it."""
+    if row.finished_seq is not None or row.gate not in (Gate.OPEN, Gate.APPROVED, Gate.CONSUMED):
         return ""
-    unsent = plans.counts(call.parts.store.reader, row)
+    if row.paused_by is not None:
+        return call.parts.approvals.send_window(row).closed
+    unsent = plans.counts(call.parts.store.reader, row) if row.gate is Gate.CONSUMED else Counter()
     return call.parts.approvals.send_window(row).closed if any(unsent[state] for state in UNSENT) else ""
 
 
@@ -286,7 +311,8 @@ def _waits_because(call: ApiCall, row: PlanRow) -> str:
     worker = call.parts.worker
     spared = Counter(worker.spared(row.short).values())
     told = "; ".join(f"{why}{f' ({n} items)' if n > 1 else ''}" for why, n in spared.most_common(_SPARED_SHOWN))
-    waits = worker.waiting.get(row.plan_id) or _void_because(call, row) or _kept_out(call, row)
+    not_started = worker.waiting.get(row.plan_id) if row.paused_by is None else ""
+    waits = not_started or _void_because(call, row) or _kept_out(call, row)
     return waits or (f"waits {told}" if told else "")
 
 
@@ -345,6 +371,7 @@ def _summary(row: PlanRow, counts: Counter[ItemState], again: Mapping[int, DoneA
         "state": state.value,
         "gate": row.gate.value,
         "hold": row.hold,
+        "paused_by": row.paused_by or "",
         "exit": EXIT_CODES[state],
         "finished": state not in _UNFINISHED,
         "counts": {state.value: n for state, n in counts.items()},
@@ -361,6 +388,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/v1/changes/{id}/export", CallerRole.VIEWER, "", "what an approver needs", _export),
     Route("GET", "/v1/changes/{id}/watch", CallerRole.VIEWER, "", "events, one a line", _watch),
     Route("POST", "/v1/changes/{id}/apply", CallerRole.VIEWER, "", "the change", _apply),
+    Route("POST", "/v1/changes/{id}/pause", CallerRole.VIEWER, "", "the change", _pause),
+    Route("POST", "/v1/changes/{id}/resume", CallerRole.VIEWER, "", "the change", _resume),
     Route("GET", "/v1/changes/{id}/rest", CallerRole.VIEWER, "", "what can be asked for again", _rest),
     Route("POST", "/v1/changes/{id}/retry", CallerRole.VIEWER, "", "the change", _retry),
 )

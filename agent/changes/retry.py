@@ -73,8 +73,8 @@ class Retry:
             RefusedCommandError: nothing to retry, still running, the deadline has passed, or the policy's window is
                 closed.
         """
-        if closed := self.send_window(row).closed:
-            raise RefusedCommandError(RefusalReason.WINDOW_CLOSED, f"{row.short} {closed}")
+        if (window := self.send_window(row)).closed:
+            raise RefusedCommandError(window.code, f"{row.short} {window.closed}")
         loaded = await plans.load_aside(self.store, self.vault, row)
         items: list[Item] = [
             i for i in loaded.items.items if loaded.rows[i.n].state is ItemState.SET_NOT_ENFORCED and i.steps

@@ -27,7 +27,16 @@ from agent.cli.client import (
     unb64,
     write_file,
 )
-from agent.cli.outcome import LIST_COLUMNS, event_text, items_text, list_row, list_text, outcome_text, retry_text
+from agent.cli.outcome import (
+    LIST_COLUMNS,
+    event_text,
+    items_text,
+    list_row,
+    list_text,
+    outcome_text,
+    pause_text,
+    retry_text,
+)
 from agent.cli.progress import Progress
 from agent.cli.when import For, Since, Until, period, query
 from agent.runtime import http_client
@@ -364,6 +373,25 @@ def cancel(id_: Id, file: Signed, as_json: AsJson = False) -> None:
 def apply(id_: Id, as_json: AsJson = False) -> None:
     """Let a change that was asked for with --hold start."""
     show(call_object("POST", f"/v1/changes/{quote(id_, safe='')}/apply", {}), as_json, listing=False)
+
+
+@app.command()
+def pause(id_: Id, as_json: AsJson = False) -> None:
+    """Send nothing more of a change until it is resumed; begun items are finished. The pause stands in the log."""
+    _print_pause(call_object("POST", f"/v1/changes/{quote(id_, safe='')}/pause", {}), as_json)
+
+
+@app.command()
+def resume(id_: Id, as_json: AsJson = False) -> None:
+    """Let a paused change go on, under its approval and its deadline. It stands in the log."""
+    _print_pause(call_object("POST", f"/v1/changes/{quote(id_, safe='')}/resume", {}), as_json)
+
+
+def _print_pause(change: Json, as_json: bool) -> None:
+    if as_json:
+        print_json(change)
+    else:
+        say(pause_text(change))
 
 
 @app.command()

@@ -151,7 +151,7 @@ def tag(
 
 @app.command()
 def show(cpe: Ref, as_json: AsJson = False) -> None:
-    """Show what is known of a CPE, how old it is, and what is missing. Nothing is asked of it."""
+    """Show the last known facts of a CPE, with their age, and the missing ones. Nothing is asked of it."""
     found = call_object("GET", _path(cpe))
     if as_json:
         print_json(found)

@@ -273,6 +273,20 @@ def retry_text(change: Json) -> str:
     return f"{change['id']} {told}\n     > ispagent change watch {change['id']}"
 
 
+def pause_text(change: Json) -> str:
+    """Return the state of a change after a pause or a resume, and how to go on."""
+    counts = cast("dict[str, int]", change["counts"])
+    told = ", ".join(f"{n} {state}" for state, n in counts.items())
+    why = neutralise(str(change["waits_because"])) if change["paused_by"] else ""
+    return "\n".join(filter(None, (f"{change['id']} {list_state(change)} · {told}", why)))
+
+
+def list_state(change: Json) -> str:
+    """Return the state of a change in a list, or the person by whom it is paused."""
+    by = neutralise(str(change["paused_by"]))
+    return f"PAUSED by {by}" if by else str(change["state"])
+
+
 def event_text(event: Json) -> str:
     """Return one event of a change as a line, or "" for those that only repeat another."""
     at = clock_text(cast("float", event["at_s"]))
@@ -335,7 +349,7 @@ def list_text(changes: Sequence[Json], *, all_of_them: bool = True) -> str:
         why = f"{c['action']} {str(c['reason'])[1:]}".rstrip() if c["action"] in ("suspend", "restore") else c["action"]
         rows.append(
             f"{c['id']:<6} {when_text(cast('int', c['made']))} {why:<15} {c['class']:<8} "
-            f"{c['requester']:<12} {c['state']} · {told}"
+            f"{c['requester']:<12} {list_state(c)} · {told}"
         )
         rows += [f"       {item_line(item)}" for item in cast("list[Json]", c.get("items", []))]
     return "\n".join(rows)
@@ -363,7 +377,7 @@ def list_row(c: Json) -> tuple[str, ...]:
         str(c["action"]),
         str(c["class"]),
         str(c["requester"]),
-        str(c["state"]),
+        list_state(c),
         str(c["reason"]),
         ", ".join(f"{n} {state}" for state, n in counts.items()),
         str(c["plan_id"]),

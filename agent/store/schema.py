@@ -346,7 +346,13 @@ CREATE INDEX plan_reverts ON plan (reverts) WHERE reverts IS NOT NULL;
 ALTER TABLE cloud_refusal ADD COLUMN digest BLOB NOT NULL DEFAULT x'';
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14)
+V15 = """
+-- Who paused a change, and when; NULL: it is not paused.
+ALTER TABLE plan ADD COLUMN paused_by TEXT;
+ALTER TABLE plan ADD COLUMN paused_s INTEGER;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14, V15)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

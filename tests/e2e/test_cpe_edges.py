@@ -12,6 +12,7 @@ import trio
 
 from agent.changes.journal import plans
 from agent.changes.journal.item_commands import Lock
+from agent.cli.outcome import list_text, outcome_text
 from agent.model import Address
 from lab.cpe.client import Cpe
 from lab.cpe.quirks import Quirks
@@ -430,6 +431,55 @@ async def test_a_canary_is_still_looked_for_after_a_restart(tmp_path: Path) -> N
             assert by_cpe(await office.show(change)) == expected
             await until_ended(office, change, lambda c: by_cpe(c)[second] == "applied", cpes[second])
             await office.wait_for(change, lambda c: by_cpe(c)[third] == "waiting")
+            nursery.cancel_scope.cancel()
+    finally:
+        for program in programs:
+            program.stop()
+
+
+@pytest.mark.slow
+async def test_a_campaign_is_paused_over_a_restart_and_goes_on_ring_by_ring(tmp_path: Path) -> None:
+    """B12: nothing is sent while it is paused, and the ring that was next is next still."""
+    port, images = free_port(), tmp_path / "images"
+    images.mkdir()
+    (images / "gate-2.0.bin").write_bytes(firmware("2.0.0"))
+    files = acs_files(tmp_path, f'files = "{images}"\n', port=port)
+    office, programs = Office(files), [await started(AgentProgram(files))]
+    try:
+        await office.install()
+        async with trio.open_nursery() as nursery:
+            cpes: dict[str, Cpe] = {}
+            for serial in ("LAB0001", "LAB0002", "LAB0003"):
+                cpe = Cpe(device(f"http://127.0.0.1:{port}/acs", serial), boot_s=0.0, backoff_scale=0.01)
+                cpes[serial] = cpe
+                await nursery.start(lambda task_status, cpe=cpe: cpe.run(task_status=task_status))
+                await cpe.wait_sessions(1)
+                await accept_and_read(office, cpe, serial)
+            change = await office.ask("cpe-firmware", *cpes, settings={**FLASH, "@rings": "1,50"})
+            first, second, third = order_of(change)
+            await office.approve(change, "joseph", "lena")
+            await office.wait_for(change, lambda c: by_cpe(c)[first] == "waiting")
+            at = f"/v1/changes/{change['id']}"
+            paused = await office.call("POST", f"{at}/pause", {})
+            by = paused["paused_by"]
+            assert f"paused by {by} at " in outcome_text(paused)
+            assert f"ispagent change resume {change['id']}; what is not sent by " in outcome_text(paused)
+            assert f" PAUSED by {by} · 2 planned, 1 waiting" in list_text(await office.call("GET", "/v1/changes"))
+            for cpe in cpes.values():
+                await cpe.call_in("2 PERIODIC")
+            await trio.to_thread.run_sync(programs[0].stop)
+            programs.append(await started(AgentProgram(files)))
+            for cpe in cpes.values():
+                await cpe.call_in("2 PERIODIC")
+                assert cpe.executed("Download") == []
+            assert by_cpe(await office.show(change)) == {first: "waiting", second: "planned", third: "planned"}
+            assert not (await office.call("POST", f"{at}/resume", {}))["paused_by"]
+            await until_ended(office, change, lambda c: by_cpe(c)[first] == "applied", cpes[first])
+            assert by_cpe(await office.show(change))[third] == "planned"
+            await until_ended(office, change, lambda c: by_cpe(c)[second] == "applied", cpes[second])
+            await until_ended(office, change, lambda c: by_cpe(c)[third] == "applied", cpes[third])
+            events = [e.get("kind") for e in await office.watch(change)]
+            assert (events.count("paused"), events.count("resumed")) == (1, 1)
             nursery.cancel_scope.cancel()
     finally:
         for program in programs:

@@ -11,13 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
-from agent.changes.authority import reviews, stops
+from agent.changes.authority import pauses, reviews, stops
 from agent.changes.authority.standings import Standings
 from agent.changes.journal import commands, plans
 from agent.changes.journal.audit import Recorder
 from agent.changes.journal.commands import Kept, PlanRow, kept_approvals, plan_row
 from agent.changes.journal.machine import Gate
-from agent.changes.journal.moments import SendWindow, send_window
+from agent.changes.journal.moments import SendWindow, moment_text, send_window
 from agent.changes.journal.request import RequestError
 from agent.changes.journal.signing import Signer
 from agent.changes.journal.trust_state import (
@@ -41,6 +41,7 @@ from trust.document import ED25519, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
+from trust.policy import Window
 from trust.statements import Approval, Cancel, Decision, Freeze, FreezeScope, Plan, Standing, Statement, Unfreeze
 from trust.verify import VerificationResult
 
@@ -53,6 +54,8 @@ CLOSED = {
     Gate.VOID: Reason.VOID,
 }
 """What an approval is told that comes too late, where the plan was not used: it never will be."""
+WINDOWS_KEPT = 256
+"""Plans whose windows are remembered at once. Chosen arbitrarily."""
 LINKS_MAX = 100
 """Trust documents that one statement may carry. Chosen arbitrarily."""
 
@@ -110,6 +113,8 @@ class Approvals:
         self._trust = trust
         self._clock = clock
         self._signer = signer
+        self._judged_windows: dict[tuple[bytes, int], tuple[Window, ...] | None] = {}
+        """By the digest of a plan and the version of the trust document: each send asks for them."""
 
     async def submit(
         self, data: bytes, only: PlanRow | None = None, *, links: Sequence[bytes] = (), from_cloud: bool = False
@@ -429,12 +434,28 @@ class Approvals:
         return 0 if policy is None else policy.budget_per_hour
 
     def send_window(self, row: PlanRow) -> SendWindow:
-        """Return whether a plan may send now, by the windows of the stricter policy of then and now."""
-        plan, now_s = plans.signed(row), self._clock.wall_s()
-        policy = verify.policy_for(plan, self._pinned().trust, self._then(plan))
-        if policy is None:
+        """Return whether a plan may send now: nobody paused it, and the stricter policy's window is open."""
+        now_s = self._clock.wall_s()
+        if (paused := pauses.paused(self._store.query, row.plan_id)) is not None:
+            at, until = (moment_text(s, now_s, self._timezone) for s in (paused.at_s, row.run_until.wall_s))
+            how = f"ispagent change resume {row.short}"
+            text = f"paused by {paused.by} at {at}: {how}; what is not sent by {until} never will be"
+            return SendWindow(None, text, RefusalReason.PAUSED)
+        if (windows := self._windows(row)) is None:
             return SendWindow(None, f"waits for a policy of class {row.risk}: the trust document has none now")
-        return send_window(policy.windows, now_s, row.run_until.wall_s, self._timezone)
+        return send_window(windows, now_s, row.run_until.wall_s, self._timezone)
+
+    def _windows(self, row: PlanRow) -> tuple[Window, ...] | None:
+        """Return the windows of a plan's policy, None where it has no policy; judged once for each trust version."""
+        pinned = self._pinned()
+        at = (row.digest, pinned.trust.version)
+        if at not in self._judged_windows:
+            plan = plans.signed(row)
+            policy = verify.policy_for(plan, pinned.trust, self._then(plan))
+            if len(self._judged_windows) >= WINDOWS_KEPT:
+                self._judged_windows.clear()
+            self._judged_windows[at] = None if policy is None else policy.windows
+        return self._judged_windows[at]
 
     # --- stops ---
 

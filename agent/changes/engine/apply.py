@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
-from agent.changes.engine.item import CANCELLED, EXPIRED, NO_WINDOW, ItemRun, Stopped, Stopping
+from agent.changes.engine.item import CANCELLED, EXPIRED, KEPT_OUT, ItemRun, Stopped, Stopping
 from agent.changes.engine.perform import absent
 from agent.changes.engine.read_again import read_again
 from agent.changes.engine.recent_reads import RecentReads
@@ -26,7 +26,7 @@ from agent.changes.journal.machine import FAILED, FINAL, TOUCHED, UNSENT, Event
 from agent.changes.journal.plans import Loaded
 from agent.connectors.base import UnreadableError
 from agent.model import ABSENT, Direction, Item, ItemState, Wave
-from agent.reasons import ItemReason, ProofReason, RefusalReason
+from agent.reasons import ItemReason, ProofReason
 from agent.runtime.clock import Clock
 from agent.runtime.slices import InSlices
 from agent.runtime.supervise import Crash, contain
@@ -76,7 +76,7 @@ class Run:
         self._stopping = Stopping()
         self._recent = RecentReads()
         self._away: dict[int, Stopped] = {}
-        """Why each item waits whose target does not answer, or whose window is closed."""
+        """Why each item waits whose target does not answer, or whose plan may not send now."""
         self._reopened = plans.reopened(parts.store.reader, loaded.row)
         self._undoing: dict[int, Undo] = {}
         self._changed = changed
@@ -114,6 +114,8 @@ class Run:
         for number, wave in enumerate(waves):
             if self._stopping.why:
                 break
+            if number:
+                await self._wait_until_open(wave)
             rest = waves[number + 1 :]
             soaked = self._begun(rest, wave if number == 0 else None)
             await self._run_wave(wave, soak=bool(rest) and not soaked, canary=number == 0 and bool(rest))
@@ -175,6 +177,22 @@ class Run:
         if soak and not self._stopping.why:
             await self._clock.sleep(wave.soak_s)
         await self._health(before)
+
+    async def _wait_until_open(self, wave: Wave) -> None:
+        """Keep a wave back while the plan may not send: else all waves would be sent at once when it may again.
+
+        Items of the waves before go first, then: what they show is the reason for having waves.
+        """
+        closed = False
+        while self.tickets.window().closed and not self.tickets.cancelled() and not self._stopping.why:
+            left = (i for i in self._items(wave) if self.tickets.unsent(i) and self.tickets.wanted(i))
+            if self._clock.wall_s() >= self._loaded.row.run_until.wall_s or next(left, None) is None:
+                return
+            closed = True
+            await self._clock.sleep(CANCEL_S)
+        if closed:
+            kept_out = [i for i in self._loaded.items.items if i.n in self._away and self._away[i.n].reason in KEPT_OUT]
+            await self._run_items(kept_out)
 
     async def _judge_canary(self, items: Sequence[Item]) -> None:
         """Stop where a canary failed. For one that proved nothing (stale, skipped) the next stands in, one by one.
@@ -435,8 +453,8 @@ class Run:
 
 def _too_late(waited: Stopped) -> Stopped:
     """Return how an item ends that waited, tried again and again, until the plan's deadline."""
-    if waited.reason == RefusalReason.WINDOW_CLOSED:
-        return NO_WINDOW
+    if (kept_out := KEPT_OUT.get(waited.reason)) is not None:
+        return kept_out
     return Stopped(Event.EXPIRE, ItemReason.TARGET_AWAY, f"{waited.detail}; it stayed away until the deadline")
 
 

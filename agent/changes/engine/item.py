@@ -55,7 +55,7 @@ class Then(enum.Enum):
     CALL_AGAIN = enum.auto()
     """The device went away before anything was sent: wait until it calls in again."""
     TRY_AGAIN = enum.auto()
-    """A target that we dial does not answer and nothing was sent, or the window is closed: tried again later."""
+    """A target that we dial does not answer and nothing was sent, or the plan may not send now: tried again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,20 @@ _REFUSALS: Mapping[str, tuple[Event, Then]] = {
     RefusalReason.CLOCK_HALT: (Event.FAIL, Then.PAUSE),
     RefusalReason.BUSY: (Event.FAIL, Then.FOLLOW),
     RefusalReason.WINDOW_CLOSED: (Event.WAIT, Then.TRY_AGAIN),
+    RefusalReason.PAUSED: (Event.WAIT, Then.TRY_AGAIN),
 }
 """Reasons of the journal's refusals that mean more than a failure."""
 AWAY = Stopped(Event.WAIT, ItemReason.NOT_ON_THE_LINE, "until the device calls in again", Then.CALL_AGAIN)
 """Nothing was sent yet: the item waits as one that was not begun, and holds no address meanwhile."""
 EXPIRED = Stopped(Event.EXPIRE, RefusalReason.EXPIRED, "the device did not call in before the deadline")
-NO_WINDOW = Stopped(Event.EXPIRE, RefusalReason.WINDOW_CLOSED, "its window did not open before the deadline")
+KEPT_OUT: Mapping[str, Stopped] = {
+    code: Stopped(Event.EXPIRE, code, why)
+    for code, why in (
+        (RefusalReason.WINDOW_CLOSED, "its window did not open before the deadline"),
+        (RefusalReason.PAUSED, "the change was paused until its deadline"),
+    )
+}
+"""How an item ends whose plan might not send, by the reason, once the deadline has passed."""
 CANCELLED = Stopped(Event.CANCEL, RefusalReason.CANCELLED, "cancelled while it waited")
 
 
@@ -106,7 +114,7 @@ class Stopping:
     """Why no device is waited for any more."""
     waiting: set[trio.CancelScope] = field(default_factory=set)
     window: Notifier = field(default_factory=Notifier)
-    """Rung when it is time to look whether the policy's window is open."""
+    """Rung when it is time to look whether the plan may send."""
 
     def stop(self, why: str) -> None:
         """Begin no more items; the first reason stays."""
@@ -130,7 +138,7 @@ class ItemRun:
         self._parts, self._tickets, self._clock = steps.parts, steps.tickets, steps.parts.clock
         self._run_until_s, self._stopping, self._recent = run_until_s, stopping, recent
         self.away: Stopped | None = None
-        """Why the item is to be tried again later: its target does not answer, or its window is closed."""
+        """Why the item is to be tried again later: its target does not answer, or the plan may not send now."""
 
     async def run(self) -> None:
         """Run the item to a final state, to a pause that the plan's deadline ends, or until its target is `away`."""
@@ -152,9 +160,9 @@ class ItemRun:
     async def _visit(self) -> bool:
         """Run the item with the sessions of its targets; return whether its device went away before it was begun.
 
-        While the policy's window is closed no device is asked to call in, and none is held on the line.
+        While the plan may not send no device is asked to call in, and none is held on the line.
         """
-        hung, stopped, kept_out = False, None, False
+        hung, stopped, kept_out = False, None, ""
         target, waiting = self._item.steps[0].target, trio.CancelScope()
         try:
             waits = self._unsent() or self._parts.sessions.arrives(target)
@@ -163,16 +171,18 @@ class ItemRun:
                 self._stopping.waiting.add(waiting)
             with waiting:
                 if waits and self._stopping.left:
+                    window = self._tickets.window()
+                    kept_out = window.code if window.closed else ""
                     waiting.cancel()
                 if self._parts.sessions.arrives(target) and self._state is S.PLANNED:
                     await self._steps.move(Event.WAIT, "", "until the device calls in")
-                while waits and (closed := self._tickets.window().closed):
+                while waits and (window := self._tickets.window()).closed:
                     if not self._parts.sessions.arrives(target):
-                        await self._leave(Stopped(Event.WAIT, RefusalReason.WINDOW_CLOSED, closed, Then.TRY_AGAIN))
+                        await self._leave(Stopped(Event.WAIT, window.code, window.closed, Then.TRY_AGAIN))
                         return False
-                    kept_out = True
+                    kept_out = window.code
                     await self._stopping.window.wait()
-                kept_out = False
+                kept_out = ""
                 async with self._parts.sessions.for_item(target) as sessions:
                     waiting.deadline = float("inf")  # from here on each step has its own deadline
                     self._stopping.waiting.discard(waiting)
@@ -185,8 +195,8 @@ class ItemRun:
             self._stopping.waiting.discard(waiting)
         if waiting.cancelled_caught:
             stopped = self._stopping.left or EXPIRED
-            if kept_out and stopped is EXPIRED:
-                stopped = NO_WINDOW
+            if stopped is EXPIRED:
+                stopped = KEPT_OUT.get(kept_out, EXPIRED)
         if stopped is not None and stopped.then is Then.TRY_AGAIN:
             await self._leave(stopped)
         elif stopped is not None:

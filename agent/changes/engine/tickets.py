@@ -98,7 +98,7 @@ class Tickets:
         return self.states[item.n] in UNSENT
 
     def window(self) -> SendWindow:
-        """Return whether the policy lets the plan send now."""
+        """Return whether the plan may send now: its policy's window is open, and nobody paused it."""
         return self._send_window(self.plan)
 
     async def about_to(
@@ -112,7 +112,7 @@ class Tickets:
     ) -> Ticket:
         """Return the ticket, once "about to" is durable, and with it `owed`. `take`: the addresses to hold from now on.
 
-        `in_window`: refuse it outside the policy's window, also where the item was begun.
+        `in_window`: refuse it outside the policy's window and during a pause, also where the item was begun.
 
         Raises:
             RefusedCommandError: nothing may be sent; `reason` says why. The outcome that was owed is durable.
@@ -161,7 +161,7 @@ class Tickets:
             take=take,
             sealed=self._recorder.record(service, record),
             began=self._recorder.record(service, _event_record(Event.BEGIN)) if begins else None,
-            closed=self.window().closed if begins or (forward and in_window) else "",
+            window=self.window() if begins or (forward and in_window) else None,
         )
 
     def cancelled(self) -> bool:

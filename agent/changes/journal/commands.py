@@ -272,6 +272,9 @@ class PlanRow:
     gate: Gate
     consumed_seq: int | None
     finished_seq: int | None
+    paused_by: str | None = None
+    """Who paused it; None: it is not paused."""
+    paused_s: int | None = None
 
     @property
     def lifts(self) -> SuspensionReason | None:
@@ -300,6 +303,8 @@ def read_plan_row(row: sqlite3.Row) -> PlanRow:
         gate=Gate(row["gate"]),
         consumed_seq=row["consumed_seq"],
         finished_seq=row["finished_seq"],
+        paused_by=row["paused_by"],
+        paused_s=row["paused_s"],
     )
 
 
@@ -395,6 +400,8 @@ class Consume:
             raise RefusedCommandError(RefusalReason.EXPIRED, "the plan's start-by time has passed")
         if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (row.digest,)):
             raise RefusedCommandError(RefusalReason.CANCELLED, "a cancel arrived before the start")
+        if row.paused_by is not None:
+            raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row.paused_by}")
         refuse_if_stopped(tx, self.plan_id, row.requester)
         refuse_if_contradicted(tx)
         self._refuse_over_budget(tx, row)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from agent.changes.journal.commands import Deadline, Now, refuse_if_stopped
 from agent.changes.journal.machine import FINAL, UNSENT, Event, next_state
+from agent.changes.journal.moments import SendWindow
 from agent.inventory import book
 from agent.inventory.book import Broken, Query
 from agent.model import (
@@ -165,8 +166,8 @@ class AboutTo:
 
     `unmet` reads the facts that the item requires, in this very transaction, and returns why one no longer holds.
     `take`: the addresses to hold from now on, all or none. `began`: the record of the item's first move; None: it was
-    begun before. `closed`: the policy's window is closed at `now`, in words; "": it is open, or the item is only
-    finished, which takes seconds.
+    begun before. `window`: whether the plan may send at `now`; None: neither a closed window nor a pause keeps it, as
+    the item is only finished, which takes seconds.
     """
 
     plan_id: bytes
@@ -180,14 +181,14 @@ class AboutTo:
     take: tuple[Address, ...]
     sealed: Sealed
     began: Sealed | None
-    closed: str = ""
+    window: SendWindow | None = None
 
     def run(self, tx: Tx) -> int:
         """Return the attempt's number, from 1.
 
         Raises:
-            RefusedCommandError: `clock-halt`, `frozen`, `cancelled`, `expired`, `window-closed`, `over`, `busy`, or
-                `not-required` or `stale` with the fact that changed meanwhile. Nothing was written then.
+            RefusedCommandError: `clock-halt`, `frozen`, `cancelled`, `expired`, `paused`, `window-closed`, `over`,
+                `busy`, or `not-required` or `stale` with the fact that changed meanwhile. Nothing was written then.
         """
         key = (self.plan_id, self.n, self.step, self.direction.value)
         row = tx.one(_BEFORE_STEP, (*key, self.plan_id, self.n))
@@ -216,15 +217,17 @@ class AboutTo:
             refuse_if_stopped(tx, self.plan_id, row["requester"])
         if self.direction is Direction.FORWARD and state in FINAL:
             raise RefusedCommandError(RefusalReason.OVER, f"the item is {state.value}")
-        if self.closed:
-            raise RefusedCommandError(RefusalReason.WINDOW_CLOSED, self.closed)
+        if self.window is not None and row["paused_by"] is not None:
+            raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row['paused_by']}")
+        if self.window is not None and self.window.closed:
+            raise RefusedCommandError(self.window.code, self.window.closed)
         refuse_if_held(tx, self.plan_id, self.take)
         if (broken := self.unmet(tx, state not in UNSENT)) is not None:
             raise RefusedCommandError(RefusalReason.STALE if broken.stale else RefusalReason.NOT_REQUIRED, broken.why)
 
 
 _BEFORE_STEP = """
-SELECT p.digest, p.requester, p.consumed_seq, p.run_until_s, p.run_until_boot, p.boot_id, i.state,
+SELECT p.digest, p.requester, p.consumed_seq, p.run_until_s, p.run_until_boot, p.boot_id, p.paused_by, i.state,
     EXISTS (SELECT 1 FROM cancelled WHERE plan_digest = p.digest) AS cancelled,
     EXISTS (SELECT 1 FROM meta WHERE key = 'clock_halt') AS halted,
     EXISTS (SELECT 1 FROM freeze WHERE lifted_seq IS NULL) AS freezes,

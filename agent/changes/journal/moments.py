@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+from agent.reasons import RefusalReason
 from trust.policy import Window, minutes_until_open
 
 DAY_MINUTES = 24 * 60
@@ -17,13 +18,14 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True)
 class SendWindow:
-    """When a policy lets a plan send. `opens_s`: its next opening, unix seconds, or now; None: it never opens.
+    """When a plan may send. `opens_s`: its next opening, unix seconds, or now; None: nothing says when.
 
-    `closed`: the sentence for people; "" while it is open.
+    `closed`: the sentence for people; "" while it is open. `code`: the reason why it is closed.
     """
 
     opens_s: float | None
     closed: str = ""
+    code: RefusalReason = RefusalReason.WINDOW_CLOSED
 
 
 def send_window(windows: tuple[Window, ...], now_s: float, until_s: float, zone: ZoneInfo) -> SendWindow:

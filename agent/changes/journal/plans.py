@@ -337,7 +337,7 @@ def locked(reader: sqlite3.Connection, plan_id: bytes) -> list[int]:
 def reopened(reader: sqlite3.Connection, row: PlanRow) -> bool:
     """Tell whether a plan's run was over, and was opened again for a retry."""
     found = reader.execute(
-        "SELECT 1 FROM event WHERE plan = ? AND kind = ? LIMIT 1", (row.plan_id, LeafKind.RESUMED.value)
+        "SELECT 1 FROM event WHERE plan = ? AND kind = ? LIMIT 1", (row.plan_id, LeafKind.CHANGE_FINISHED.value)
     )
     return found.fetchone() is not None
 
