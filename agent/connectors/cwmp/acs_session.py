@@ -4,7 +4,7 @@ For each POST, `receive_untrusted` says what it means and `respond` gives the HT
 
     CPE                                     ACS
     POST Inform                      ->     `Informed`     200 InformResponse
-    POST TransferComplete, …         ->     `CpeAsks`      200 its response         (none while HoldRequests is 1)
+    POST TransferComplete, …         ->     `CpeAsks`      200 its response
     POST (empty: the floor is ours)  ->                    200 the first request that was queued by `send`
     POST its response or a fault     ->     `Answered`     200 the next request
     POST its response                ->     `Answered`     204: nothing more; `Ended`
@@ -20,8 +20,8 @@ HTTP's order to tell by (`Answered.id_echoed` is False): its answer counts for t
 A request that cannot be read is refused by a fault, and the session goes on, up to `limits.STRIKES` in a row. An
 *answer* that cannot be read ends it with HTTP 400, since no fault answers an answer (TR-069 section 3.5).
 
-An Inform, and the answer to a request that only reads, is read a second time where a few values in it cannot be decoded
-(`salvage`); the event says so. The answer to a write never is.
+An Inform, the report of a transfer, and the answer to a request that only reads, are read a second time where a few
+values in them cannot be decoded (`salvage`); the event says so. The answer to a write never is.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from agent.connectors.cwmp.errors import (
 )
 from agent.connectors.cwmp.faults import AcsFault, refusal
 from agent.connectors.cwmp.messages import (
+    AutonomousTransferComplete,
     Fault,
     GetParameterNames,
     GetParameterNamesResponse,
@@ -49,6 +50,7 @@ from agent.connectors.cwmp.messages import (
     GetParameterValuesResponse,
     Inform,
     InformResponse,
+    TransferComplete,
 )
 from agent.connectors.cwmp.methods import (
     ANSWERS_OF_ACS,
@@ -79,9 +81,13 @@ class Informed:
 
 @dataclass(frozen=True, slots=True)
 class CpeAsks:
-    """The CPE asks, or tells that something is done. Answered by `methods.standard_answer`, unless by `answer`."""
+    """The CPE asks, or tells that something is done. Answered by `methods.standard_answer`, unless by `answer`.
+
+    `misread`: the reason why values of its report could not be decoded, None where all were read.
+    """
 
     request: CpeRequest
+    misread: RemoteCwmpError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,12 +210,8 @@ class AcsSession:
         self._waiting = False  # for `respond`
         self._last, self._key = _Last.NOTHING, b""
         self._informed: Informed | None = None
-        self._held = False  # HoldRequests was 1 in what was sent last
-        self._released = False  # and an empty response ended it, so that silence is an end
         self._silent_since, self._timeout_s = now, limits.TIMEOUT_S
         self.ended = False
-        self.hold_requests = False
-        """Whether the CPE is to wait with requests of its own, in envelopes from now on; ends when ours run out."""
 
     @property
     def pending(self) -> AcsRequest | None:
@@ -234,7 +236,7 @@ class AcsSession:
         if deadline is None or now < deadline:
             return ()
         self._given = _BAD  # what was given last is not given again: it may hold a request
-        return (self._end(EndReason.DONE if self._released else EndReason.TIMEOUT),)
+        return (self._end(EndReason.TIMEOUT),)
 
     # --- what we want
 
@@ -302,7 +304,6 @@ class AcsSession:
             raise LocalCwmpError("session: expected a response to the POST before")
         self._waiting = True
         self._asked = self._reply = None
-        self._released = False
         self._posts += 1
         empty = not body.strip(b" \t\r\n")
         key = hashlib.sha256(b"" if empty else body).digest()
@@ -368,7 +369,7 @@ class AcsSession:
             # One that the CPE's version does not have is answered in the first that does
             version = max(self._informed.version, since(type(message)), key=lambda v: v.value)
             self._asked = _Asked(message, opened.header.id, version)
-            return (CpeAsks(message),)
+            return (CpeAsks(message, misread),)
         if isinstance(message, CpeResponse | Fault):
             return self._answered(message, opened.header.id, misread)
         if isinstance(message, AcsRequest):
@@ -383,7 +384,8 @@ class AcsSession:
         except RemoteCwmpError:
             return None
         answers = isinstance(message, GetParameterValuesResponse | GetParameterNamesResponse | Fault)
-        return (opened, message) if isinstance(message, Inform) or (reads and answers) else None
+        reports = isinstance(message, Inform | TransferComplete | AutonomousTransferComplete)
+        return (opened, message) if reports or (reads and answers) else None
 
     def _inform(
         self, inform: Inform, header: Header, version: CwmpVersion, misread: RemoteCwmpError | None
@@ -391,7 +393,7 @@ class AcsSession:
         ended: tuple[SessionEvent, ...] = ()
         if self._informed is not None:
             ended = (self._end(EndReason.INFORMED_AGAIN),)
-            self.ended = self.hold_requests = self._held = False
+            self.ended = False
         self._strikes, self._last = 0, _Last.REQUEST
         self._timeout_s = min(max(limits.TIMEOUT_S, header.session_timeout_s or 0), limits.TIMEOUT_MOST_S)
         self._informed = Informed(inform, header, version, misread)
@@ -489,11 +491,6 @@ class AcsSession:
             written = self._written(request, identity, self._informed.version)
             self._pending = _Pending(request, identity)
             return AcsReply(200, written)
-        if self._held:
-            # An empty response has no HoldRequests, so the CPE may ask now, or be silent: then the time runs out
-            self.hold_requests = self._held = False
-            self._released = True
-            return _NOTHING
         return AcsReply(204, ended=self._end(EndReason.DONE))
 
     def _answer_written(self, answer: AcsResponse | Fault, asked: _Asked) -> bytes:
@@ -505,11 +502,7 @@ class AcsSession:
     def _written(
         self, message: Message, identity: str | None, version: CwmpVersion, use_version: str | None = None
     ) -> bytes:
-        hold = self.hold_requests and self._informed is not None
-        header = Header(identity, hold_requests=hold, use_version=use_version)
-        written = envelope.write(message, header, version)
-        self._held = header.hold_requests
-        return written
+        return envelope.write(message, Header(identity, use_version=use_version), version)
 
 
 def _common_version(header: Header, version: CwmpVersion) -> str | None:

@@ -36,6 +36,8 @@ IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _CGNAT: Final = ipaddress.IPv4Network("100.64.0.0/10")
 _HTTP_PORTS: Final = {"http": 80, "https": 443}
+_UDP_PORT: Final = 80
+"""Where the CPE names none (TR-069 Annex G)."""
 _PORT_MOST: Final = 65_535
 _AUTHORITY: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:@]+))(?::([0-9]{0,5}))?", re.ASCII)
 _URL: Final = re.compile(r"(https?)://([^/?#]*)([^#]*)(?:#.*)?", re.ASCII | re.IGNORECASE)
@@ -153,7 +155,7 @@ class HttpTarget:
 
 @dataclass(frozen=True, slots=True)
 class UdpTarget:
-    """Where a CPE listens for UDP connection requests, as our STUN server saw it."""
+    """Where a CPE listens for UDP connection requests, as our STUN server saw it, or as the CPE told."""
 
     address: IpAddress
     port: int
@@ -191,6 +193,19 @@ def http_target_untrusted(url: str, reach: RequestReach) -> HttpTarget | Request
         return refusal
     resource = parts[3] if parts[3].startswith("/") else "/" + parts[3]
     return HttpTarget(scheme, host, address, port, resource, reach)
+
+
+def udp_target_untrusted(place: str, reach: RequestReach) -> UdpTarget | None:
+    """Return where a CPE says that it listens for UDP connection requests, None where nothing may be sent to. Total.
+
+    Args:
+        place: the value of UDPConnectionRequestAddress, host and port (TR-069 Annex G); a name is not looked up.
+        reach: of this CPE.
+    """
+    found = _authority_untrusted(place.strip(), _UDP_PORT)
+    if isinstance(found, RequestResult) or found[0] is None or reach.refusal(found[0]) is not None:
+        return None
+    return UdpTarget(found[0], found[2])
 
 
 def _authority_untrusted(text: str, port: int) -> tuple[IpAddress | None, str, int] | RequestResult:
@@ -311,7 +326,7 @@ def way(http: HttpTarget | RequestResult, udp: UdpTarget | None) -> HttpTarget |
 
     Args:
         http: of `http_target_untrusted`, or the result of asking it, where that did not reach the CPE.
-        udp: its binding, where one is known.
+        udp: its binding, where one is known: as our STUN server saw it, or as the CPE told.
     """
     if isinstance(http, HttpTarget):
         return http

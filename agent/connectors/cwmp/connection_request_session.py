@@ -258,6 +258,17 @@ class _Connection:
 # --- UDP --------------------------------------------------------------------------------------------------------------
 
 
+async def send_datagram(data: bytes, to: tuple[str, int]) -> None:
+    """Send a datagram from a port of its own: a CPE that learned its place of another server than ours knows no better.
+
+    Raises:
+        OSError: it could not be sent.
+    """
+    family = stdlib_socket.AF_INET6 if ipaddress.ip_address(to[0]).version == 6 else stdlib_socket.AF_INET
+    with trio.socket.socket(family, stdlib_socket.SOCK_DGRAM) as sock:
+        await sock.sendto(data, to)
+
+
 async def request_udp(
     target: UdpTarget,
     credentials: Credentials,
@@ -271,9 +282,9 @@ async def request_udp(
     Two requests to a CPE within a second have the same time, and it may take the second for an old one.
 
     Args:
-        target: where it listens: the binding that the STUN server saw last.
+        target: where it listens: the binding that the STUN server saw last, or the place that the CPE told.
         credentials: for this CPE, the same as for HTTP.
-        send: from the STUN server's own address and port, or a NAT drops it.
+        send: from the STUN server's own address and port where it is ours, or a NAT drops it.
         copies: 1 or more.
         gap_s: between two of them.
     """

@@ -35,8 +35,12 @@ class EventCode(enum.StrEnum):
 
 
 _KNOWN = {code.value.lower(): code for code in EventCode}
+_NUMBERED = {number: code for code in EventCode if (number := code.value.partition(" ")[0]).isdecimal()}
 
 
 def event_code(text: str) -> EventCode | str:
-    """Return the code that a text is, whatever its case and blanks; a text that is none as it came."""
-    return _KNOWN.get(" ".join(text.split()).lower(), text)
+    """Return the code that a text is, by its number, else whatever its case and blanks; another text as it came."""
+    words = text.split()
+    if words and words[0] in _NUMBERED:
+        return _NUMBERED[words[0]]
+    return _KNOWN.get(" ".join(words).lower(), text)

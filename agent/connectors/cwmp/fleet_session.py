@@ -28,9 +28,10 @@ from agent.connectors.cwmp.connection_request import (
     RequestSchedule,
     UdpTarget,
 )
-from agent.connectors.cwmp.connection_request_session import request_http, request_udp
+from agent.connectors.cwmp.connection_request_session import request_http, request_udp, send_datagram
 from agent.connectors.cwmp.cpe_session import CpeSession
 from agent.connectors.cwmp.cwmp_session import CwmpSession
+from agent.connectors.cwmp.events import EventCode
 from agent.connectors.cwmp.faults import AcsFault, refusal
 from agent.connectors.cwmp.identity import cpe_id, target_id
 from agent.connectors.cwmp.line_session import Offer, known
@@ -210,11 +211,11 @@ class CpeFleet:
 
     async def _noted(self, cpe: Cpe, inform: m.Inform) -> None:
         """Take note of what an Inform proves."""
-        codes = [event.event_code.partition(" ")[0] for event in inform.event]
+        codes = {event.code for event in inform.event}
         await self._book.evidence(cpe.name, "inform", True, "")
-        if "6" in codes and cpe.name in self._requests:
+        if EventCode.CONNECTION_REQUEST in codes and cpe.name in self._requests:
             await self._book.evidence(cpe.name, "connection-request", True, "")
-        if any(event.event_code == "M Reboot" for event in inform.event):
+        if EventCode.REBOOT in codes:
             await self._book.evidence(cpe.name, "reboot", True, "")
         schedule = self._requests.get(cpe.name)
         if schedule is not None and (schedule.last is None or schedule.last.outcome not in _CAME):
@@ -222,7 +223,7 @@ class CpeFleet:
         elif schedule is not None:
             self._came.add(cpe.name)
         line = self.line(cpe.name)
-        if "0" in codes and line.awaits_reset:
+        if EventCode.BOOTSTRAP in codes and line.awaits_reset:
             line.awaits_reset = False
             await self._book.evidence(cpe.name, "factory-reset", True, "")
         if cpe.booted:
@@ -266,7 +267,9 @@ class CpeFleet:
     async def event(self, call: CwmpSession, event: SessionEvent) -> None:
         """Take note of what else a session says."""
         match event:
-            case CpeAsks(request=m.TransferComplete() as done):
+            case CpeAsks(request=m.TransferComplete() as done, misread=misread):
+                if misread is not None:
+                    self._warn("cwmp-unreadable-values", call, str(misread))
                 await self._transferred(call, done)
             case Answered(misread=misread) if misread is not None:
                 self._warn("cwmp-unreadable-values", call, str(misread))
@@ -454,13 +457,12 @@ class CpeFleet:
             if cpe.request_url
             else RequestResult(RequestOutcome.NO_WAY, "it has told no ConnectionRequestURL")
         )
-        way = connection_request.way(http, self.bindings.get(credentials.user) if self.stun else None)
+        udp = self.bindings.get(credentials.user) if self.stun else None
+        if udp is None:  # another STUN server than ours may have told the CPE where it is seen
+            udp = connection_request.udp_target_untrusted(cpe.udp_address, reach)
+        way = connection_request.way(http, udp)
         if isinstance(way, RequestResult):
             return way
         if isinstance(way, UdpTarget):
-            if self.stun is None:
-                return RequestResult(
-                    RequestOutcome.NO_WAY, "it is behind NAT, and this ACS has no STUN server ([cwmp] stun_port)"
-                )
-            return await request_udp(way, credentials, self.stun.send)
+            return await request_udp(way, credentials, send_datagram if self.stun is None else self.stun.send)
         return await request_http(way, credentials, timeout_s=REQUEST_TIMEOUT_S)

@@ -30,14 +30,12 @@ _PREFIXES: Final = {SOAP: "soapenv", ENCODING: "soapenc", XSD: "xsd", XSI: "xsi"
 class Header:
     """What stands in an envelope's header.
 
-    `id`: as it came, blanks and all, since it is to be repeated so; None where there is none. `hold_requests`: from an
-    ACS, the CPE is to wait with its requests. `no_more_requests`: from a CPE of 1.0, it has none; nothing rests on it.
-    `session_timeout_s`: from a CPE since 1.3. `supported_versions`: from a CPE since 1.4. `use_version`: from an ACS
-    since 1.4.
+    `id`: as it came, blanks and all, since it is to be repeated so; None where there is none. `no_more_requests`: from
+    a CPE of 1.0, it has none; nothing rests on it. `session_timeout_s`: from a CPE since 1.3. `supported_versions`:
+    from a CPE since 1.4. `use_version`: from an ACS since 1.4.
     """
 
     id: str | None = None
-    hold_requests: bool = False
     no_more_requests: bool = False
     session_timeout_s: int | None = None
     supported_versions: tuple[str, ...] = ()
@@ -125,7 +123,6 @@ def _header_untrusted(entries: tuple[Element, ...]) -> Header:
         timeout = found.get("SessionTimeout")
         return Header(
             id=identity,
-            hold_requests="HoldRequests" in found and simple_types.read_boolean_untrusted(found["HoldRequests"]),
             no_more_requests="NoMoreRequests" in found and simple_types.read_boolean_untrusted(found["NoMoreRequests"]),
             session_timeout_s=None if timeout is None else simple_types.read_number_untrusted(timeout),
             supported_versions=tuple(v for each in versions.split(",") if (v := each.strip())),
@@ -165,8 +162,6 @@ def close(header: Header, message: Element, version: CwmpVersion) -> bytes:
     entries = []
     if header.id is not None:
         entries.append(_entry(namespace, "ID", header.id, must=True))
-    if header.hold_requests:
-        entries.append(_entry(namespace, "HoldRequests", "1", must=True))
     if header.session_timeout_s is not None:
         if not 0 <= header.session_timeout_s <= values.UNSIGNED_INT:
             raise LocalCwmpError("SOAP: expected a SessionTimeout of 0 to 4,294,967,295")

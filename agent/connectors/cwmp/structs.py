@@ -176,7 +176,7 @@ class TransferFault:
     """How a transfer ended. `fault_code`: 0 for success, else 9xxx."""
 
     fault_code: Annotated[int, Number(_TRANSFER_FAULTS)]
-    fault_string: Text256
+    fault_string: Annotated[str, Text(256, for_people=True)]
 
 
 @dataclass(frozen=True, slots=True)

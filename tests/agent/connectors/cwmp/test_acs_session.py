@@ -204,45 +204,26 @@ def test_a_cpe_may_ask_before_it_answers() -> None:
     assert t.post(NAMES, "s1-1") == (Answered(GET, NAMES, True),)
 
 
-# --- hold requests ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("dirty", [b"Zugriff verweigert: Ger\xe4t", b"cut \xe6\x88", b"a\x01b", b"A & B"])
+def test_a_transfer_whose_fault_has_a_dirty_text_is_known_to_have_failed(dirty: bytes) -> None:
+    """D2: the code counts; a text that cannot be decoded must not leave the ACS to wait for hours."""
+    t = Talk().informed()
+    failed = m.TransferComplete("k", TransferFault(9010, "DIRT"), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
+    (asked,) = t.raw(t.say(failed).replace(b"DIRT", dirty))
+    assert isinstance(asked, CpeAsks)
+    assert isinstance(asked.request, m.TransferComplete)
+    assert (asked.request.command_key, asked.request.fault_struct.fault_code) == ("k", 9010)
+    assert "\ufffd" in asked.request.fault_struct.fault_string
+    assert isinstance(asked.misread, MalformedXmlError), "it is said why"
+    assert t.said().message == m.TransferCompleteResponse()
 
 
-def test_a_held_cpe_asks_after_our_requests() -> None:
-    t = Talk()
-    t.hear(t.say(INFORM))
-    t.session.hold_requests = True
-    t.session.send(GET)
-    t.answered()
-    assert t.said().header.hold_requests
-    t.raw(b"")
-    assert t.said().header.hold_requests
-    t.post(NAMES, "s1-1")
-    assert t.reply == AcsReply(204)  # which releases it
-    assert t.post(DONE) == (CpeAsks(DONE),)
-    assert not t.said().header.hold_requests
-    t.raw(b"")
-    assert t.reply.ended == Ended(EndReason.DONE)
-
-
-def test_a_held_cpe_that_hands_over_the_floor_again_is_done() -> None:
-    t = Talk()
-    t.hear(t.say(INFORM))
-    t.session.hold_requests = True
-    t.answered()
-    t.raw(b"")
-    assert t.reply == AcsReply(204)
-    assert t.raw(b"") == ()
-    assert t.reply == AcsReply(204, b"", Ended(EndReason.DONE))
-
-
-def test_a_held_cpe_without_requests_is_done_by_silence() -> None:
-    t = Talk()
-    t.hear(t.say(INFORM))
-    t.session.hold_requests = True
-    t.answered()
-    t.raw(b"")
-    assert t.reply == AcsReply(204)
-    assert t.session.handle_timer(t.now + limits.TIMEOUT_S) == (Ended(EndReason.DONE),)
+def test_a_transfer_whose_code_cannot_be_decoded_proves_nothing() -> None:
+    """D2: a fault is not guessed."""
+    t = Talk().informed()
+    failed = m.TransferComplete("k", TransferFault(9010, ""), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
+    (misread,) = t.raw(t.say(failed).replace(b"9010", b"90\xe910"))
+    assert isinstance(misread, Misread)
 
 
 # --- answers of ours --------------------------------------------------------------------------------------------------

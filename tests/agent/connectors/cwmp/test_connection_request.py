@@ -22,6 +22,7 @@ from agent.connectors.cwmp.connection_request import (
     http_target_untrusted,
     judge_untrusted,
     udp_message,
+    udp_target_untrusted,
     unmapped,
     way,
 )
@@ -149,6 +150,34 @@ def test_any_url_gives_a_target_or_a_reason(url: str) -> None:
         assert re.fullmatch(r"/[!-~]*", got.resource)
         assert got.address is None or got.address == CALLED_FROM or REACH.refusal(got.address) is None
         assert re.fullmatch(r"[a-z0-9.:\[\]-]+", got.authority)
+
+
+@pytest.mark.parametrize(
+    ("told", "place"),
+    [
+        ("203.0.113.7:51234", "203.0.113.7:51234"),
+        (" 203.0.113.7 ", "203.0.113.7:80"),
+        ("10.9.0.5:7547", "10.9.0.5:7547"),
+        ("198.51.100.9:53", None),
+        ("127.0.0.1:53", None),
+        ("resolver.example:53", None),
+        ("203.0.113.7:0", None),
+        ("203.0.113.7:7547/x", None),
+        ("", None),
+    ],
+)
+def test_where_a_cpe_tells_that_it_hears_udp(told: str, place: str | None) -> None:
+    """D10: of another STUN server it learned its place; it sends us to its own address or an allowed network alone."""
+    reach = RequestReach(CALLED_FROM, (ipaddress.ip_network("10.9.0.0/16"),))
+    got = udp_target_untrusted(told, reach)
+    assert (None if got is None else got.place) == place
+
+
+@given(st.text())
+def test_any_udp_address_is_a_place_that_may_be_reached_or_none(told: str) -> None:
+    """D10: total, as every reader of a CPE's word."""
+    got = udp_target_untrusted(told, REACH)
+    assert got is None or REACH.refusal(got.address) is None
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------------

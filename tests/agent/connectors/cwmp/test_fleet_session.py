@@ -594,6 +594,29 @@ async def test_ways_that_are_none(autojump_clock: MockClock) -> None:
             assert result.outcome is RequestOutcome.NO_WAY
 
 
+@pytest.mark.parametrize("own_address", [True, False])
+async def test_a_cpe_that_another_stun_server_told_its_place_is_called_there(own_address: bool) -> None:
+    """D10: where it says it hears UDP, if that is where it called from; nobody else is sent anything."""
+    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as house:
+        await house.bind(("127.0.0.1", 0))
+        told = "{}:{}".format(*house.getsockname())
+        async with ringing(Bell(), request_networks=()) as at:
+            called_from = "127.0.0.1" if own_address else "192.0.2.7"
+            behind = replace(
+                at.book.cpes[NAME], address=called_from, request_url="http://192.168.1.2:7547/", udp_address=told
+            )
+            at.book.cpes[NAME] = behind
+            result = await at.fleet.request_connection(NAME)
+            if not own_address:
+                assert result.outcome is RequestOutcome.BEHIND_NAT
+                return
+            assert result.outcome is RequestOutcome.SENT
+            with trio.fail_after(5):
+                data, _ = await house.recvfrom(2000)
+            assert data.startswith(f"GET http://{told}?ts=".encode())
+            assert b"&un=acs&" in data
+
+
 async def test_one_that_takes_the_connection_and_says_nothing(autojump_clock: MockClock) -> None:
     async def silent(stream: trio.SocketStream) -> None:
         async with stream:

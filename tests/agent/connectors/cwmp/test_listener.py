@@ -824,6 +824,7 @@ async def test_the_end_of_an_older_connection_ends_nothing(autojump_clock: trio.
 
 
 async def test_who_hangs_up_and_does_not_come_back_is_lost_soon(autojump_clock: trio.testing.MockClock) -> None:
+    """D8: its place is free within ten seconds."""
     async with acs(Desk(holds=True)) as at:
         cpe = await at.connect()
         await cpe.log_in()

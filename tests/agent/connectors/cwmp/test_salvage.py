@@ -75,6 +75,7 @@ def asked(*requests: AcsRequest) -> AcsSession:
 
 @pytest.mark.parametrize("name", DIRTY)
 def test_one_value_that_cannot_be_decoded_is_marked_and_the_others_are_read(name: str) -> None:
+    """D2: the eleven dirty values that made a CPE unreadable, and more."""
     raw, expected = DIRTY[name]
     with pytest.raises(MalformedXmlError):
         envelope.read_untrusted(dirty(raw))
@@ -133,6 +134,7 @@ def test_comments_and_layout_are_passed_over() -> None:
 
 
 def test_blanks_round_names_are_no_part_of_them() -> None:
+    """D11."""
     values = m.GetParameterValuesResponse((ParameterValue(f" {HOME}\n", Value(" home ", "string")),))
     names = m.GetParameterNamesResponse((ParameterInfo(f"\t{HOME} ", True),))
     read = [envelope.read_untrusted(envelope.write(each, Header("1"), CwmpVersion.V1_0)).message for each in (values,)]

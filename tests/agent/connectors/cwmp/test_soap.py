@@ -74,7 +74,7 @@ def test_must_understand_in_words() -> None:
         '<cwmp:ID soapenv:mustUnderstand="true">7</cwmp:ID>'
         '<cwmp:HoldRequests mustUnderstand=" 1">true</cwmp:HoldRequests>'
     )
-    assert read(wrap(REBOOTED, header)).header == Header("7", hold_requests=True)
+    assert read(wrap(REBOOTED, header)).header == Header("7")
 
 
 def test_headers_that_need_not_be_understood_are_passed_over() -> None:
@@ -235,7 +235,7 @@ WRONG = {
         MalformedSoapError, "characters of versions",
     ),
     "no timeout": (wrap(REBOOTED, "<cwmp:SessionTimeout>x</cwmp:SessionTimeout>"), MalformedSoapError, "whole number"),
-    "no boolean": (wrap(REBOOTED, "<cwmp:HoldRequests>x</cwmp:HoldRequests>"), MalformedSoapError, "a boolean"),
+    "no boolean": (wrap(REBOOTED, "<cwmp:NoMoreRequests>x</cwmp:NoMoreRequests>"), MalformedSoapError, "a boolean"),
     "a header that must": (
         wrap(REBOOTED, '<x:Own xmlns:x="u" soapenv:mustUnderstand="1"/>'), HeaderNotUnderstoodError, "the header Own",
     ),
