@@ -63,7 +63,9 @@ async def _show(call: ApiCall) -> Response:
 
 
 async def _values(call: ApiCall) -> Response:
-    return Response(200, _desk(call).values(_desk(call).find(call.values[0]), call.request.query.get("below", "")))
+    """Return a page of values. `below`: path, name or test; `after`: the last path of the page before."""
+    q = call.request.query
+    return Response(200, _desk(call).values(_desk(call).find(call.values[0]), q.get("below", ""), q.get("after", "")))
 
 
 async def _history(call: ApiCall) -> Response:

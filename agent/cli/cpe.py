@@ -60,6 +60,8 @@ _GROUPS: Final = ("wan", "optical", "dsl", "lan", "wifi", "hosts", "dns", "voip"
 
 _COLUMNS: Final = ("NAME", "SERVES", "FIRMWARE", "STATE", "CALLED IN", "TAGS")
 PAGE: Final = 200
+_VALUES: Final = 5000
+"""Parameters of a full page (`agent.cpe.desk.SHOWN`)."""
 _ALL: Final = 1000
 """CPE that are asked for at once where all of them are wanted."""
 
@@ -166,7 +168,7 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Print the last known parameters of a CPE, with the age of each."""
-    found = call_list("GET", f"{_path(cpe)}/values?{urlencode({'below': name})}")
+    found = _values(cpe, name)
     if as_json:
         print_json(found)
         return
@@ -174,6 +176,17 @@ def get(
         fail(f"nothing is known below {name or 'it'}: ispagent cpe refresh {cpe} {name}".rstrip(), client.FAILED)
     for value in found:
         print(neutralise(f"{value['path']} = {value['shown']}  ({_read(value)})"))
+
+
+def _values(cpe: str, below: str) -> list[Json]:
+    """Return the last known parameters below a path or name, all pages of them."""
+    found: list[Json] = []
+    while True:
+        after = str(found[-1]["path"]) if found else ""
+        page = call_list("GET", f"{_path(cpe)}/values?{urlencode({'below': below, 'after': after})}")
+        found += page
+        if len(page) < _VALUES:
+            return found
 
 
 @app.command()
@@ -323,7 +336,8 @@ def _print_cpe(c: Json) -> None:
     )
     if c["tags"]:
         print(neutralise(f"{'TAGS':<10} {' '.join(cast('list[str]', c['tags']))}"))
-    print(f"{'COUNTED':<10} {c['boots']} boots, {c['resets']} resets since {_known_since(c)}")
+    counted = f"{_counted(c, 'boots')}, {_counted(c, 'resets')} since {_known_since(c)}"
+    print(f"{'COUNTED':<10} {counted}")
     if c["trouble"]:
         print(neutralise(f"{'TROUBLE':<10} in its last session: {c['trouble']}"))
     for change_id in cast("list[str]", c["waiting"]):
@@ -374,6 +388,10 @@ def support_lines(c: Json) -> list[str]:
     return lines
 
 
+def _counted(c: Json, what: str) -> str:
+    return f"{c[what]} {what if c[what] != 1 else what[:-1]}"
+
+
 def _known_since(c: Json) -> str:
     from datetime import UTC, datetime
 
@@ -388,7 +406,21 @@ def _decide(cpe: str, as_json: bool, **fields: object) -> None:
     if as_json:
         print_json(found)
     elif found:
-        _print_cpe(found)
+        print(neutralise(_decided(found)))
+
+
+def _decided(c: Json) -> str:
+    """Return the state of a CPE after a decision in one line, and what to do next in another."""
+    name, serves = c["name"], f"serves {c['service']}" if c["service"] else "serves nobody"
+    why = f" · {c['why']}" if c["why"] and not str(c["why"]).startswith(str(c["trust"])) else ""
+    next_ = ""
+    if c["trust"] == "quarantined":
+        next_ = f"ispagent cpe accept {name}"
+    elif c["trust"] == "accepted" and not c["service"]:
+        next_ = f"ispagent cpe bind {name} SERVICE"
+    elif c["trust"] == "accepted" and c["missing"]:
+        next_ = f"ispagent cpe refresh {name}: reads it; changes are planned from what was read"
+    return f"{name} {_state(c)}{why} · {serves}" + (f"\n     > {next_}" if next_ else "")
 
 
 @app.command()
@@ -471,7 +503,7 @@ def _wait_for(asked: Json, as_json: bool, test: str = "") -> None:
     print()
     code = change.follow(str(asked["id"]))
     for name in [str(i["cpe"]) for i in cast("list[Json]", asked["items"]) if i["cpe"] and not code] if test else []:
-        for value in call_list("GET", f"{_path(name)}/values?{urlencode({'below': test})}"):
+        for value in _values(name, test):
             print(neutralise(f"{str(value['path']).rpartition('.')[2]:<28} {value['shown']}"))
     raise typer.Exit(code)
 

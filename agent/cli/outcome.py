@@ -170,11 +170,11 @@ def _proof(change: Json) -> str:
 
 
 def _single(change: Json, item: Json) -> list[str]:
-    why = "" if _recorded(item) and not item["detail"] else f": {_because(item)}"
+    why = "" if _recorded(item) and not item["detail"] else _because(item)
     line = _cpe_step if _on_cpe(item) else _step if item["service"] else _device_step
     if line is _device_step and item["state"] == "applied" and not item["detail"]:
-        why = ": each row was read back"
-    lines = [f"{_told(change, item)}{why}"]
+        why = "each row was read back"
+    lines = [_joined(_told(change, item), why, ": ")]
     beside = [neutralise(text) for text in str(item.get("open", "")).split("; ") if text and item["state"] in _HELD]
     return [*lines, *(line(step) for step in cast("list[Json]", change["steps"])), *beside]
 
@@ -217,7 +217,7 @@ def _back(step: Json) -> str:
 
 
 def _one_line(item: Json) -> str:
-    return f"  {_whose(item)}: {_word(item)} · {_because(item)}{_remedy(item)}"
+    return f"  {_whose(item)}: {_joined(_word(item), _because(item))}{_remedy(item)}"
 
 
 def _because(item: Json) -> str:
@@ -225,6 +225,11 @@ def _because(item: Json) -> str:
     code = str(item["reason"])
     known = explain(code, *_LAYERS)
     return neutralise(str(item["detail"] or (known.meaning.rstrip(".") if known else code)))
+
+
+def _joined(word: str, why: str, between: str = " · ") -> str:
+    """Return the words for a state and the reason for it, without saying the same twice."""
+    return why if why.startswith(word) else f"{word}{between}{why}" if why else word
 
 
 def _remedy(item: Json) -> str:
@@ -251,8 +256,7 @@ def _groups(change: Json, items: Sequence[Json]) -> list[str]:
         if state in _ALWAYS_NAMED:
             shown = ", ".join(_whose(i) for i in found[:NAMES_SHOWN])
             names = f" ({shown}{f' and {len(found) - NAMES_SHOWN} more' if len(found) > NAMES_SHOWN else ''})"
-        why = f" · {reason}" if reason else ""
-        lines.append(f"{len(found):>4} {word}{why}{names}")
+        lines.append(f"{len(found):>4} {_joined(word, reason)}{names}")
     return lines
 
 
@@ -328,7 +332,7 @@ def items_text(change: Json) -> str:
         elif state in _WAIT or _recorded(item):
             word = _word(item)
         else:
-            word = f"{_told(change, item)} · {_because(item)}"
+            word = _joined(_told(change, item), _because(item))
         lines.append(f"{_whose(item)}: {word}")
     return "\n".join(lines)
 
@@ -388,5 +392,5 @@ def item_line(item: Json) -> str:
     """Return where one service's item of a change in a list stands."""
     state = str(item["state"])
     word = _LEFT_OUT.get(state) or _word(item)
-    why = "" if state in _WAIT or _recorded(item) else f" · {_because(item)}"
-    return f"{neutralise(str(item['service']))}: {word}{why}"
+    why = "" if state in _WAIT or _recorded(item) else _because(item)
+    return f"{neutralise(str(item['service']))}: {_joined(word, why)}"

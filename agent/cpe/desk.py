@@ -36,6 +36,7 @@ from agent.store.errors import RefusedCommandError
 REFRESH_S: Final = 170.0
 """How long a look waits for a CPE: it is asked to call in, and may be training its line."""
 SHOWN: Final = 5000
+"""Parameters of one page."""
 TRACE_WAITING: Final = 256
 """Messages of a trace that wait to be taken."""
 SLICE: Final = 100
@@ -171,8 +172,14 @@ class CpeDesk:
             "not_provisioned": self.not_provisioned(cpe.name),
         }
 
-    def values(self, cpe: Cpe, prefix: str) -> list[dict[str, object]]:
-        """Return the last known parameters below a path, of a name or its beginning, or of a test."""
+    def values(self, cpe: Cpe, prefix: str, after: str = "") -> list[dict[str, object]]:
+        """Return a page of the last known parameters below a path, of a name or its beginning, or of a test.
+
+        Args:
+            cpe: whose.
+            prefix: the path, name or test; "": all of them.
+            after: the path that the page begins behind; "": the first page. A page of fewer than `SHOWN` is the last.
+        """
         every, now_s = self.cpes.values(cpe.name), int(self.clock.wall_s())
         profile = self.intake.profile(cpe, every)
         test = profile.diagnostic(prefix) if profile is not None else None
@@ -180,7 +187,8 @@ class CpeDesk:
         found = list(self.cpes.below(cpe.name, path).items())
         if not found and profile is not None:
             found = [(p, k) for p, k in every.items() if (profile.name_of(p) or "").startswith(prefix)]
-        return [_value(profile, p, k, now_s) for p, k in found[:SHOWN]]
+        rest = sorted(each for each in found if each[0] > after)
+        return [_value(profile, p, k, now_s) for p, k in rest[:SHOWN]]
 
     def history(self, cpe: Cpe, name: str) -> list[dict[str, object]]:
         """Return the earlier values of a parameter; without a name the last one of each that has a history."""

@@ -108,7 +108,7 @@ class CpeIntake:
             baseline_due=due,
             standing=covered,
             reason=reason,
-            undo=_NO_UNDO.get(ask.action, ""),
+            undo=_NO_UNDO.get(ask.action, "") or _no_undo([item for item, _ in made]),
             staged=ask.action is Action.CPE_FIRMWARE,
             rings=rings,
         )
@@ -221,6 +221,8 @@ class CpeIntake:
             case _ if ROTATE in ask.settings:
                 return self._rotate(subject, Declared({}, {}), keep, now_s)
             case _:
+                if (leave := cpe_verbs.bad_secret(subject, ask.secrets)) is not None:
+                    return leave
                 settings = {**ask.settings, **dict.fromkeys(ask.secrets, "")}
                 commit = self._committing(subject.cpe, ask.secrets, keep)
                 return cpe_verbs.set_values(subject, Wanted(settings, commit, secrets=ask.secrets), now_s)
@@ -258,6 +260,8 @@ class CpeIntake:
         found = self.baseline(subject.cpe)
         if found is not None and found.rotate and not subject.cpe.own_password:
             return self._rotate(subject, wanted, keep, now_s)
+        if (leave := cpe_verbs.bad_secret(subject, wanted.secrets)) is not None:
+            return leave
         every = {**wanted.settings, **dict.fromkeys(wanted.secrets, "")}
         commit = self._committing(subject.cpe, wanted.secrets, keep)
         return cpe_verbs.set_values(subject, Wanted(every, commit, secrets=wanted.secrets), now_s)
@@ -315,6 +319,13 @@ class CpeIntake:
             requires=(requirements.same_cpe(cpe), *_as_read(subject, planned.rests_on)),
             steps=planned.steps,
         )
+
+
+def _no_undo(items: Sequence[Item]) -> str:
+    """Return that nothing of a change can be undone, where that holds of each of its items; else ""."""
+    told = [item.display.get("undo", "") for item in items if item.listed is Listed.CHANGE]
+    alike = bool(told) and all(text.startswith(cpe_verbs.NO_UNDO) for text in told)
+    return f"{cpe_verbs.NO_UNDO}: the secrets from before are not known" if alike else ""
 
 
 def _without_rings(ask: Ask) -> tuple[Ask, tuple[int, ...]]:

@@ -13,21 +13,23 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from agent.cpe.reasons import CpeSkipReason
-from agent.cpe_model import addresses, limits, rows
+from agent.cpe_model import addresses, bounds, limits, rows
 from agent.cpe_model.addresses import TableRow, address, row_address, what_of
 from agent.cpe_model.effects import DIAGNOSE, FACTORY_RESET, FIRMWARE, METHODS, REBOOT, UNKNOWN_VERSION, WITHIN_S
 from agent.cpe_model.errors import BadAddressError
 from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
 from agent.cpe_model.manager import ImageFile
+from agent.cpe_model.presentable import presentable
 from agent.cpe_model.profiles import CpeProfile, normalise
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.cpe_model.values import TYPES
-from agent.cpe_model.vocabulary import UnknownNameError, UnplacedNameError
+from agent.cpe_model.vocabulary import Mapped, UnknownNameError, UnplacedNameError
 from agent.model import ABSENT, Effect, ProofKind, Replay, SecretRef, Seen, Step, Transition, Value, age_text
 from agent.reasons import SkipReason
 from agent.services.verbs import Leave
 
 MANAGEMENT: Final = "ManagementServer."
+NO_UNDO: Final = "cannot be undone"
 _ROW: Final = re.compile(r"(?P<table>[^\[\]]+\.)\[(?P<key>[^\]]+)\]")
 _CLIPPED: Final = re.compile(r"\([0-9]+ characters\)")
 """What stands for a value that is too long to be kept (`line_session.known`)."""
@@ -176,8 +178,10 @@ def _proof(steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
 
 
 def _undo(subject: CpeSubject, steps: Sequence[Sequence[Transition]]) -> Mapping[str, str]:
-    """Return what is lost of rows that are deleted."""
+    """Return what an undo cannot put back: secrets that are not known, rows that are deleted."""
     lost: list[str] = []
+    if unknown := [path_of(t) for s in steps for t in s if _from_unknown_secret(t)]:
+        lost.append(f"{NO_UNDO}: what was before is not known of {', '.join(unknown)}")
     for row in (what_of(t.address) for s in steps for t in s if t.after is ABSENT):
         if not isinstance(row, TableRow):
             continue
@@ -188,6 +192,13 @@ def _undo(subject: CpeSubject, steps: Sequence[Sequence[Transition]]) -> Mapping
         elif deeper:
             lost.append(f"{row.table} row is made again without the {deeper} parameters below it")
     return {"undo": " · ".join(lost)} if lost else {}
+
+
+def _from_unknown_secret(write: Transition) -> bool:
+    """Tell whether a write puts a secret in the place of one that nobody here knows."""
+    if write.before.value is ABSENT or write.after is ABSENT:
+        return False
+    return isinstance(write.after.get(addresses.VALUE), SecretRef) and write.before.value.get(addresses.VALUE) == ""
 
 
 def path_of(write: Transition) -> str:
@@ -252,7 +263,26 @@ def _parameter(
     before = normalise(known.type, known.value)
     if before == value:
         return None
+    if why := _out_of_bounds(subject, profile, path, value):
+        return Leave(CpeSkipReason.BAD_VALUE, f"{name}: {why}", blocked=True)
     return Transition(where, Seen({addresses.VALUE: before}, known.at_s, live=False), {addresses.VALUE: value})
+
+
+def _out_of_bounds(subject: CpeSubject, profile: CpeProfile, path: str, text: str) -> str:
+    """Return what the vocabulary expects of a value, "" where it fits or has no bounds."""
+    name = profile.name_of(path) or ""
+    band = subject.values.get(profile.path(f"{name.rpartition('.')[0]}.band") or "")
+    return bounds.problem(name, text, (band.value or "") if band is not None else "")
+
+
+def bad_secret(subject: CpeSubject, given: Mapping[str, str]) -> Leave | None:
+    """Return why one of the secrets, by its name or path, is not to be set; its text is not repeated."""
+    profile = subject.profile
+    for name, text in given.items() if profile is not None else ():
+        path = profile.path(name) if profile is not None else None
+        if profile is not None and (why := _out_of_bounds(subject, profile, path or name, text)):
+            return Leave(CpeSkipReason.BAD_VALUE, f"{name}: {why}", blocked=True)
+    return None
 
 
 def _since_reset(cpe: Cpe) -> str:
@@ -383,20 +413,33 @@ def diagnose(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Leave
     profile = subject.profile
     test = None if profile is None else profile.diagnostic(wanted.diagnostic)
     if profile is None or test is None:
-        return Leave(
-            CpeSkipReason.NO_SUCH_TEST, f"this model is not known to have the test {wanted.diagnostic}", blocked=True
-        )
+        known = "" if profile is None else ", ".join(each.name for each in profile.diagnostics)
+        takes = f"expected {known}" if known else "none is known of this model"
+        asked = presentable(wanted.diagnostic)
+        return Leave(CpeSkipReason.NO_SUCH_TEST, f"there is no test {asked}: {takes}", blocked=True)
     args = {"object": test.path, "workflow": wanted.diagnostic}
     for word, text in wanted.arguments.items():
         argument = test.argument(word)
         if argument is None:
             known = ", ".join(a.name.partition(".")[2] for a in test.arguments)
-            return Leave(
-                CpeSkipReason.BAD_VALUE, f"{wanted.diagnostic}: expected {known}, got {word[:40]}", blocked=True
-            )
+            takes = f"it takes {known}" if known else "it takes no values"
+            told = f"{wanted.diagnostic}: there is no value {presentable(word)}; {takes}"
+            return Leave(CpeSkipReason.BAD_VALUE, told, blocked=True)
+        if why := bounds.problem(argument.name, text) or _of_kind(argument, text):
+            return Leave(CpeSkipReason.BAD_VALUE, f"{wanted.diagnostic} {word}: {why}", blocked=True)
         args[argument.path.removeprefix(test.path)] = text
+    if (needed := bounds.REQUIRED.get(test.name)) is not None and needed not in wanted.arguments:
+        needs = test.argument(needed)
+        has = subject.values.get(needs.path) if needs is not None else None
+        if needs is not None and (has is None or not has.value):
+            return Leave(CpeSkipReason.BAD_VALUE, f"{test.name}: expected --value {needed}=…", blocked=True)
     what = addresses.RUN + test.path
     return _effect(subject, DIAGNOSE, args, Replay.SAFE, ProofKind.EQUAL, what, now_s)
+
+
+def _of_kind(argument: Mapped, text: str) -> str:
+    fits = TYPES[argument.kind](normalise(argument.kind, text))
+    return "" if fits else f"expected a value of type {argument.kind}, got {presentable(text)}"
 
 
 def _effect(

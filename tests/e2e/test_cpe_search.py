@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from agent.cpe import desk
 from tests.e2e.cpe_site import WHO, CpeSite, acs_site, name
 from tests.e2e.site import ApiRefusedError, Json
 from tests.e2e.test_routers import ref
@@ -62,3 +63,19 @@ async def test_cpe_are_looked_up_tagged_and_changed_by_a_query(tmp_path: Path) -
         assert shown.out == f"{one}: gpon\n"
         found = await at.site.files.type("cpe", "find", "lab0003", "-o", "name")
         assert found.out.split() == [three]
+
+
+async def test_the_values_of_a_cpe_come_in_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "SHOWN", 40)
+    async with acs_site(tmp_path) as at:
+        await at.plug_in("LAB0001")
+        await at.accept("LAB0001")
+        paths: list[str] = []
+        while True:
+            query = f"below=Device.&after={paths[-1] if paths else ''}"
+            page = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}/values?{query}")
+            paths += [value["path"] for value in page]
+            if len(page) < 40:
+                break
+        shown = await at.site.call("GET", f"/v1/cpes/{name('LAB0001')}")
+        assert len(paths) == len(set(paths)) == shown["parameters"] > 80

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import typer
 
 from agent.cli import client
 from agent.cli.change import references
-from agent.cli.cpe import _secret, bind
+from agent.cli.cpe import _VALUES, _decided, _secret, bind, get
 from agent.cli.outcome import outcome_text
+from agent.cpe.desk import SHOWN
+from agent.runtime import http_client
 
 REPO = Path(__file__).parents[3]
 
@@ -112,3 +116,53 @@ def test_a_terminal_that_cannot_show_a_name_ends_nothing() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, b"caf\\xe9\n", b"")
+
+
+@pytest.mark.parametrize("count", [0, 3, SHOWN, SHOWN + 1, 2 * SHOWN + 7])
+def test_all_values_of_a_large_cpe_are_printed(
+    count: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _VALUES == SHOWN
+    paths = [f"Device.X.{n:06}" for n in range(count)]
+
+    def agent(_socket: object, _method: str, path: str, *_: object, **__: object) -> http_client.HttpAnswer:
+        after = parse_qs(urlsplit(path).query).get("after", [""])[0]
+        page = [p for p in paths if p > after][:SHOWN]
+        return http_client.HttpAnswer(200, [{"path": p} for p in page])
+
+    monkeypatch.setenv("ISPAGENT_SOCKET", "/nowhere/agent.sock")
+    monkeypatch.setattr(http_client, "request", agent)
+    get("LAB0001", "Device.X.", as_json=True)
+    assert [each["path"] for each in json.loads(capsys.readouterr().out)] == paths
+
+
+def test_a_decision_is_told_in_a_line_with_the_next_step() -> None:
+    cpe = {"name": "A", "trust": "accepted", "service": "C-1/home", "why": "", "missing": ["wifi.1.ssid"]}
+    assert _decided(cpe).splitlines() == [
+        "A accepted · serves C-1/home",
+        "     > ispagent cpe refresh A: reads it; changes are planned from what was read",
+    ]
+    assert _decided({**cpe, "missing": []}) == "A accepted · serves C-1/home"
+    assert _decided({**cpe, "service": ""}).splitlines()[1] == "     > ispagent cpe bind A SERVICE"
+    refused = {**cpe, "trust": "refused", "why": "refused by maria", "service": ""}
+    assert _decided(refused) == "A refused · serves nobody"
+
+
+def test_a_reason_that_begins_with_the_state_is_not_said_twice() -> None:
+    detail = "accepted, not provable: Device.X.Key"
+    item = {
+        "n": 1,
+        "service": None,
+        "cpe": "A",
+        "state": "accepted",
+        "reason": "accepted-not-provable",
+        "detail": detail,
+    }
+    change = {
+        "id": "ABCDE", "gate": "consumed", "state": "accepted, not provable", "items": [item], "steps": [],
+        "approvals": [], "standing": "", "done_again": {}, "waits_because": "", "action": "cpe-set",
+        "finished_at": 1_767_225_600.0, "finished_seq": 41, "witnessed": "not witnessed",
+    }  # fmt: skip
+    assert outcome_text(change).splitlines()[1] == detail
+    two = outcome_text({**change, "items": [item, {**item, "n": 2, "cpe": "B"}]})
+    assert f"   2 {detail}" in two.splitlines()

@@ -392,7 +392,66 @@ def test_a_test_has_its_arguments_by_the_cpes_names() -> None:
     bad = cpe_verbs.diagnose(subject(), Wanted(diagnostic="ping", arguments={"colour": "red"}), NOW)
     assert left(bad) == ("bad-value", True)
     assert isinstance(bad, Leave)
-    assert "expected interface, host, count" in bad.why
+    assert bad.why.startswith("ping: there is no value colour; it takes interface, host, count")
+
+
+@pytest.mark.parametrize(
+    ("test", "arguments", "why"),
+    [
+        ("ping", {}, "ping: expected --value host=…"),
+        ("ping", {"host": " "}, "ping host: expected a text, got an empty one"),
+        ("ping", {"host": "192.0.2.1", "count": "lots"}, "ping count: expected a number from 1 to 1000"),
+        ("ping", {"host": "192.0.2.1", "size": "-1"}, "ping size: expected a value of type unsignedInt, got -1"),
+        ("download", {"url": "example.net/file"}, "download url: expected a URL: http://… without blanks"),
+        ("wifi-scan", {"host": "x"}, "wifi-scan: there is no value host; it takes no values"),
+        ("dance", {}, "there is no test dance: expected ping, traceroute, download, upload, wifi-scan"),
+    ],
+)
+def test_a_test_that_cannot_be_run_is_refused_in_a_sentence(test: str, arguments: dict[str, str], why: str) -> None:
+    plan = cpe_verbs.diagnose(subject(), Wanted(diagnostic=test, arguments=arguments), NOW)
+    assert isinstance(plan, Leave)
+    assert (plan.why, plan.blocked) == (why, True)
+
+
+def test_a_test_may_keep_the_host_that_the_cpe_has() -> None:
+    values = {**VALUES, "Device.IP.Diagnostics.IPPing.Host": CachedParameter("192.0.2.9", "string", NOW)}
+    only(cpe_verbs.diagnose(subject(values=values), Wanted(diagnostic="ping"), NOW))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "why"),
+    [
+        ("wifi.1.ssid", "", "wifi.1.ssid: expected 1 to 32 bytes of UTF-8, got 0"),
+        (SSID, "é" * 17, f"{SSID}: expected 1 to 32 bytes of UTF-8, got 34"),
+        ("wifi.1.channel", "999", "wifi.1.channel: expected a channel (2.4GHz: 1 to 14)"),
+        ("wifi.1.channel", "36", "wifi.1.channel: expected a channel (2.4GHz: 1 to 14)"),
+    ],
+)
+def test_a_value_out_of_the_vocabularys_bounds_is_refused(name: str, text: str, why: str) -> None:
+    values = {**VALUES, "Device.WiFi.Radio.1.OperatingFrequencyBand": CachedParameter("2.4GHz", "string", NOW)}
+    plan = asked({name: text}, values=values)
+    assert isinstance(plan, Leave)
+    assert (plan.code, plan.why) == ("bad-value", why)
+
+
+def test_a_channel_of_an_unknown_band_is_one_of_any() -> None:
+    assert isinstance(asked({"wifi.1.channel": "36"}), CpePlan)
+    assert left(asked({"wifi.1.channel": "999"})) == ("bad-value", True)
+
+
+def test_a_secret_is_refused_without_its_text() -> None:
+    leave = cpe_verbs.bad_secret(subject(), {"wifi.1.key": "short"})
+    assert leave is not None
+    assert leave.why == "wifi.1.key: expected 8 to 63 printable ASCII characters, or 64 hexadecimal digits"
+    assert cpe_verbs.bad_secret(subject(), {"wifi.1.key": "long enough", "acs.password": "x"}) is None
+
+
+def test_the_undo_of_a_secret_is_told_as_it_is() -> None:
+    unknown, known = asked({"wifi.1.key": ""}), asked({"wifi.1.key": ""}, {KEY: "c9"})
+    assert isinstance(unknown, CpePlan)
+    assert unknown.display["undo"] == f"cannot be undone: what was before is not known of {KEY}"
+    assert isinstance(known, CpePlan)
+    assert "undo" not in known.display, "the secret from before is set again"
 
 
 @pytest.mark.parametrize("method", ["Reboot", "FactoryReset", "Download", "Diagnose"])
@@ -404,7 +463,7 @@ def test_what_a_profile_calls_unsafe_is_not_planned(method: str) -> None:
         "Reboot": lambda: cpe_verbs.reboot(unsafe, NOW),
         "FactoryReset": lambda: cpe_verbs.factory_reset(unsafe, NOW),
         "Download": lambda: cpe_verbs.firmware(unsafe, Wanted(image=IMAGE, version="2.0"), NOW),
-        "Diagnose": lambda: cpe_verbs.diagnose(unsafe, Wanted(diagnostic="ping"), NOW),
+        "Diagnose": lambda: cpe_verbs.diagnose(unsafe, Wanted(diagnostic="wifi-scan"), NOW),
     }[method]()
     assert left(plan) == ("unsafe", True)
 
