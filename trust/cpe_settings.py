@@ -5,6 +5,7 @@ name or path -> text                                a parameter
 -TABLE.[field=text,...] -> ""                       a row that is to go
 @rotate, @baseline -> any text                      new credentials, or the declared baseline
 @rings -> 1,10,50                                   how many percent of the CPE go first, and then
+@image/MODEL[/HARDWARE] -> FILE:VERSION             the firmware image for CPE of a model
 """
 
 from __future__ import annotations
@@ -25,6 +26,38 @@ RINGS: Final = "@rings"
 """The setting that says how many percent of the CPE have had their turn after each ring; the last one is all."""
 RINGS_MAX: Final = 10
 """Rings of one campaign. Chosen arbitrarily."""
+
+
+IMAGE: Final = "@image/"
+"""Begins the settings that name a firmware image for CPE of one model."""
+
+
+def read_images(texts: Sequence[str]) -> dict[str, str]:
+    """Return settings from `MODEL[/HARDWARE]=FILE:VERSION`, as people type them.
+
+    Raises:
+        MalformedError: a text of another form, or a model twice.
+    """
+    settings: dict[str, str] = {}
+    for text in texts:
+        model, sign, image = text.partition("=")
+        read_image_untrusted(image if sign and model.strip() else "", text)
+        if (name := f"{IMAGE}{model.strip()}") in settings:
+            raise MalformedError(f"--for: expected {model.strip()} once, got it twice")
+        settings[name] = image
+    return settings
+
+
+def read_image_untrusted(image: str, text: str = "") -> tuple[str, str]:
+    """Return file and version of `FILE:VERSION`. `text`: for the error, where the image is a part of it.
+
+    Raises:
+        MalformedError: a text of another form.
+    """
+    file, _, version = (part.strip() for part in image.partition(":"))
+    if not file or not version:
+        raise MalformedError(f"expected MODEL[/HARDWARE]=FILE:VERSION, got {(text or image)[:80]!r}")
+    return file, version
 
 
 def read_rings_untrusted(text: str) -> tuple[int, ...]:

@@ -398,9 +398,9 @@ def _write_many(items: Iterable[Item]) -> list[str]:
 
 
 def _effect_many(items: list[Item]) -> list[str]:
-    effects = [(bool(step.fallback_for), step.do) for i in items for step in i.steps if isinstance(step.do, Effect)]
-    now = Counter(neutralise(e.verb) for fallback, e in effects if not fallback)
-    fallbacks = Counter(neutralise(e.verb) for fallback, e in effects if fallback)
+    effects = [(i, bool(step.fallback_for), step.do) for i in items for step in i.steps if isinstance(step.do, Effect)]
+    now = Counter(_verb(item, e) for item, fallback, e in effects if not fallback)
+    fallbacks = Counter(neutralise(e.verb) for _, fallback, e in effects if fallback)
     first = [step for item in items for step, fallback in _undone(item) if not fallback]
     undo = Counter(neutralise(e.verb) for step in first for e in step.on_revert)
     return [
@@ -408,6 +408,14 @@ def _effect_many(items: list[Item]) -> list[str]:
         *(f"{_FALLBACK}! up to {n} × {verb} (irreversible)" for verb, n in fallbacks.most_common()),
         *(f"on undo: ! {n} × {verb} (irreversible)" for verb, n in undo.most_common()),
     ]
+
+
+def _verb(item: Item, effect: Effect) -> str:
+    """Return the verb of an effect; of one that brings an image, also which image, and the model that gets it."""
+    if not {"file", "version"} <= effect.args.keys():
+        return neutralise(effect.verb)
+    model = f" on {item.display['model']}" if item.display.get("model") else ""
+    return neutralise(f"{effect.verb} {effect.args['file']} ({effect.args['version']}){model}")
 
 
 def _pace(items: Items) -> str:

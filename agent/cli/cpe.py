@@ -17,7 +17,7 @@ from agent.cli.when import when_text
 from agent.model import age_text
 from agent.runtime import http_client
 from agent.runtime.errors import ClientError, NotRunningError
-from trust.cpe_settings import BASELINE, RINGS, ROTATE, read_settings
+from trust.cpe_settings import BASELINE, RINGS, ROTATE, read_images, read_settings
 from trust.errors import MalformedError
 from trust.render import neutralise
 from trust.terminal import Column, Output, json_text
@@ -620,6 +620,14 @@ def firmware(
     refs: Refs = None,
     image: Annotated[str, typer.Option("--image", help="A file in the agent's folder of images")] = "",
     version: Annotated[str, typer.Option("--version", help="What SoftwareVersion reads once it runs")] = "",
+    for_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--for",
+            help="MODEL[/HARDWARE]=FILE:VERSION in the place of --image and --version; may be given again. A CPE of no "
+            "named model is left out",
+        ),
+    ] = None,
     rings: Annotated[
         str, typer.Option("--rings", help="Percents such as 1,10,50: so many have had their turn after each ring")
     ] = "",
@@ -631,9 +639,13 @@ def firmware(
     as_json: AsJson = False,
 ) -> None:
     """Have CPE fetch firmware: a few first, then the rest. Done when SoftwareVersion reads the version, not before."""
-    if not image or not version:
-        fail("expected --image FILE and --version VERSION", client.USAGE)
-    settings = {"file": image, "version": version, **({RINGS: rings} if rings else {})}
+    if bool(for_) == bool(image or version) or bool(image) != bool(version):
+        fail("expected --image FILE and --version VERSION, or --for MODEL=FILE:VERSION for each model", client.USAGE)
+    try:
+        images = read_images(for_ or ()) or {"file": image, "version": version}
+    except MalformedError as err:
+        fail(str(err), client.USAGE)
+    settings = {**images, **({RINGS: rings} if rings else {})}
     _ask("cpe-firmware", refs, file, exclude, on_failure, hold, as_json, settings, where=where)
 
 

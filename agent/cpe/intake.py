@@ -19,13 +19,15 @@ from agent.connectors.base import NotSentError
 from agent.cpe import requirements
 from agent.cpe import verbs as cpe_verbs
 from agent.cpe.baseline import Declared, SecretSources, declared
+from agent.cpe.images import ModelImage, ModelImages, model_name
 from agent.cpe.reasons import CpeSkipReason
 from agent.cpe.store import CpeStore
 from agent.cpe.verbs import CpePlan, CpeSubject, Wanted, path_of
 from agent.cpe_model.addresses import VALUE, address
 from agent.cpe_model.baseline import Baseline
 from agent.cpe_model.known import Acceptance, CachedParameter, Cpe
-from agent.cpe_model.manager import CpeManager, CpeTerms, ImageFile
+from agent.cpe_model.manager import CpeManager, CpeTerms
+from agent.cpe_model.presentable import presentable
 from agent.cpe_model.profiles import CpeProfile, ProfileError, bound, normalise
 from agent.cpe_model.sensitivity import Sensitivity, classify
 from agent.inventory import book
@@ -34,7 +36,7 @@ from agent.runtime.clock import Clock
 from agent.services.network import as_read
 from agent.services.verbs import Leave
 from agent.store.vault import Vault
-from trust.cpe_settings import BASELINE, RINGS, ROTATE, read_rings_untrusted
+from trust.cpe_settings import BASELINE, IMAGE, RINGS, ROTATE, read_image_untrusted, read_rings_untrusted
 from trust.errors import MalformedError
 from trust.policy import SUPPORT_ACTIONS, Action, RiskClass
 from trust.statements import OnFailure
@@ -45,8 +47,10 @@ _NO_UNDO: Mapping[Action, str] = {
     Action.CPE_FIRMWARE: "cannot be undone by itself: a change to the image from before, if the CPE takes it",
     Action.CPE_DIAGNOSE: "nothing to undo: a test changes nothing that lasts",
 }
-_Given = ImageFile | Declared | Leave | None
-"""What an item needs besides the ask: an image, or what a baseline wants of the CPE."""
+MODELS_NAMED = 8
+"""Models that a note names; the others are counted."""
+_Given = ModelImages | Declared | Leave | None
+"""What an item needs besides the ask: the images of a campaign, or what a baseline wants of the CPE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +83,16 @@ class CpeIntake:
             raise RequestError(f"{ask.action.value} cannot be taken back: expected another --on-failure than revert")
         chosen = sorted(self._select(ask), key=lambda cpe: -cpe.last_s)  # whoever called in last is the canary
         self._refuse_secrets(ask, chosen)
-        image = await self._image(ask) if ask.action is Action.CPE_FIRMWARE else None
+        images = await self._images(ask) if ask.action is Action.CPE_FIRMWARE else None
+        if images is not None and (problems := images.problems(chosen)):
+            raise refusal(problems)
+        chosen = chosen if images is None else images.in_turn(chosen)
         keep: dict[str, str] = {}
         wanted: dict[str, Declared | Leave] = {}
         for cpe in chosen if BASELINE in ask.settings else ():
             if cpe.trust is Acceptance.ACCEPTED:
                 wanted[cpe.name] = await self._declared(cpe)
-        made = [self._item(ask, cpe, image or wanted.get(cpe.name), keep) for cpe in chosen]
+        made = [self._item(ask, cpe, images or wanted.get(cpe.name), keep) for cpe in chosen]
         management = any(m for _, m in made)
         if keep:
             await self.cpes.keep_secrets(keep)
@@ -111,6 +118,7 @@ class CpeIntake:
             undo=_NO_UNDO.get(ask.action, "") or _no_undo([item for item, _ in made]),
             staged=ask.action is Action.CPE_FIRMWARE,
             rings=rings,
+            notes=_image_notes(images, chosen) if images is not None else "",
         )
         plan_id = await self.previewer.propose(request, [item for item, _ in made], scope, pinned)
         if scope.standing and self.standings is not None:
@@ -160,11 +168,25 @@ class CpeIntake:
                 if classify(path or name) is Sensitivity.SECRET:
                     raise RequestError(f"{name} is a secret: give it by --secret {name}")
 
-    async def _image(self, ask: Ask) -> ImageFile:
-        if set(ask.settings) != {"file", "version"}:
-            raise RequestError("cpe-firmware: expected a file and the version that it makes the CPE say")
+    async def _images(self, ask: Ask) -> ModelImages:
+        """Return the images that an ask names: one for all, or one for each model."""
+        named = {name.removeprefix(IMAGE): text for name, text in ask.settings.items() if name.startswith(IMAGE)}
+        others = set(ask.settings) - {f"{IMAGE}{model}" for model in named}
+        if others != (set() if named else {"file", "version"}):
+            raise RequestError(
+                "cpe-firmware: expected a file and the version that it makes the CPE say, or both for each model"
+            )
+        if not named:
+            return ModelImages(await self._image(ask.settings["file"], ask.settings["version"]), {})
         try:
-            return await self.manager.image(ask.settings["file"])
+            by_model = {model: read_image_untrusted(text) for model, text in named.items()}
+        except MalformedError as err:
+            raise RequestError(f"firmware: {err}") from err
+        return ModelImages(None, {model: await self._image(*image) for model, image in by_model.items()})
+
+    async def _image(self, file: str, version: str) -> ModelImage:
+        try:
+            return ModelImage(await self.manager.image(file), version)
         except NotSentError as err:
             raise RequestError(f"firmware: {err}") from err
 
@@ -205,7 +227,7 @@ class CpeIntake:
         return self.made(subject, planned, now_s), isinstance(planned, CpePlan) and planned.management
 
     def _planned(
-        self, ask: Ask, subject: CpeSubject, image: ImageFile | None, keep: dict[str, str], now_s: int
+        self, ask: Ask, subject: CpeSubject, images: ModelImages | None, keep: dict[str, str], now_s: int
     ) -> CpePlan | Leave:
         match ask.action:
             case Action.CPE_REBOOT:
@@ -213,7 +235,11 @@ class CpeIntake:
             case Action.CPE_RESET:
                 return cpe_verbs.factory_reset(subject, now_s)
             case Action.CPE_FIRMWARE:
-                return cpe_verbs.firmware(subject, Wanted(image=image, version=ask.settings["version"]), now_s)
+                image = None if images is None else images.of(subject.cpe)
+                if isinstance(image, Leave):
+                    return image
+                wanted = Wanted() if image is None else Wanted(image=image.file, version=image.version)
+                return cpe_verbs.firmware(subject, wanted, now_s)
             case Action.CPE_DIAGNOSE:
                 arguments = {k: v for k, v in ask.settings.items() if k != "test"}
                 test = ask.settings.get("test", "")
@@ -319,6 +345,16 @@ class CpeIntake:
             requires=(requirements.same_cpe(cpe), *_as_read(subject, planned.rests_on)),
             steps=planned.steps,
         )
+
+
+def _image_notes(images: ModelImages, chosen: Sequence[Cpe]) -> str:
+    """Return what is worth a second look: one image for several models, models of which there is no CPE."""
+    models = sorted({model_name(cpe) for cpe in chosen})
+    notes = [f"no CPE here is of the model {presentable(name)}" for name in images.unused(chosen)]
+    if images.every is not None and len(models) > 1:
+        told = ", ".join(models[:MODELS_NAMED]) + (" …" if models[MODELS_NAMED:] else "")
+        notes.append(f"ONE IMAGE FOR {len(models)} MODELS: {told}; --for names one for each")
+    return " · ".join(notes)
 
 
 def _no_undo(items: Sequence[Item]) -> str:

@@ -23,6 +23,7 @@ class CpeSkipReason(ExplainedReason):
     )
     NEVER_READ = "never-read", "The parameter or table was never read of this CPE.", "ispagent cpe refresh NAME PATH."
     NO_BASELINE = "no-baseline", "The configuration declares no baseline for it.", "Add a [baseline.NAME] section."
+    NO_IMAGE = "no-image", "The change names no image for this model.", "Name one: --for MODEL[/HARDWARE]=FILE:VERSION."
     NO_SECRET = "no-secret", "The parameter is no secret.", "Give it as a value."
     NO_SERVICE = "no-service", "The CPE serves no known service.", "ispagent cpe bind NAME SERVICE."
     NO_SUCH_TEST = "no-such-test", "The model is not known to have this test.", ""

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from agent.cpe.images import model_name
 from agent.cpe.reasons import CpeSkipReason
 from agent.cpe_model import addresses, bounds, limits, rows
 from agent.cpe_model.addresses import TableRow, address, row_address, what_of
@@ -405,7 +406,10 @@ def firmware(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Leave
         "version": wanted.version,
         "from": subject.cpe.software or UNKNOWN_VERSION,
     }
-    return _effect(subject, FIRMWARE, args, Replay.NEVER, ProofKind.EQUAL, addresses.FIRMWARE, now_s)
+    planned = _effect(subject, FIRMWARE, args, Replay.NEVER, ProofKind.EQUAL, addresses.FIRMWARE, now_s)
+    if isinstance(planned, Leave):
+        return planned
+    return replace(planned, display={**planned.display, "model": model_name(subject.cpe)})
 
 
 def diagnose(subject: CpeSubject, wanted: Wanted, now_s: int) -> CpePlan | Leave:

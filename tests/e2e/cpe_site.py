@@ -55,7 +55,12 @@ def device(url: str, serial: str, *, root: str = "Device.", quirks: Quirks | Non
     """Return a CPE as it comes from its factory."""
     model = tr181() if root == "Device." else tr098()
     return Device(
-        Identity(serial, oui=OUI, product_class="LabGate", software=more.pop("software", "1.0.0")),
+        Identity(
+            serial,
+            oui=OUI,
+            product_class=more.pop("product_class", "LabGate"),
+            software=more.pop("software", "1.0.0"),
+        ),
         model,
         url=url,
         username="cpe",
@@ -66,8 +71,8 @@ def device(url: str, serial: str, *, root: str = "Device.", quirks: Quirks | Non
     )
 
 
-def name(serial: str) -> str:
-    return f"{OUI}-LabGate-{serial}"
+def name(serial: str, product_class: str = "LabGate") -> str:
+    return f"{OUI}-{product_class}-{serial}"
 
 
 @dataclass
@@ -99,32 +104,31 @@ class CpeSite:
             await cpe.wait_sessions(1)
         return cpe
 
-    async def accept(self, serial: str, service: str = "") -> Json:
+    async def accept(self, serial: str, service: str = "", product_class: str = "LabGate") -> Json:
         """Accept a CPE as its operator does, and have it call in and be read."""
         body: Json = {"trust": "accepted", "forget": False}
         if service:
             body["service"] = service
-        await self.site.call("POST", f"/v1/cpes/{name(serial)}/decide", body)
-        return await self.refresh(serial)
+        await self.site.call("POST", f"/v1/cpes/{name(serial, product_class)}/decide", body)
+        return await self.refresh(serial, product_class=product_class)
 
-    def calls_for(self, serial: str) -> bool:
+    def calls_for(self, cpe: str) -> bool:
         """Return whether the ACS has called for a CPE, which it does as soon as somebody waits for it."""
-        return self.acs.fleet.last_request(name(serial)) is not None
+        return self.acs.fleet.last_request(cpe) is not None
 
-    async def refresh(self, serial: str, *names: str) -> Json:
+    async def refresh(self, serial: str, *names: str, product_class: str = "LabGate") -> Json:
         """Read a CPE that calls in meanwhile."""
         found: Json = {}
+        cpe = name(serial, product_class)
 
         async def look() -> None:
             found.update(
-                await self.site.call(
-                    "POST", f"/v1/cpes/{name(serial)}/refresh", {"names": list(names), "timeout_s": 20}
-                )
+                await self.site.call("POST", f"/v1/cpes/{cpe}/refresh", {"names": list(names), "timeout_s": 20})
             )
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(look)
-            await until(lambda: self.calls_for(serial))
+            await until(lambda: self.calls_for(cpe))
             await self.cpes[serial].call_in("2 PERIODIC")
         return found
 

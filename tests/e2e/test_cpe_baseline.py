@@ -56,7 +56,7 @@ async def installed(at: CpeSite, serial: str, service: str) -> Cpe:
     cpe = await at.plug_in(serial)
     body = {"trust": "accepted", "forget": False, "service": service}
     await at.site.call("POST", f"/v1/cpes/{name(serial)}/decide", body)
-    await until(lambda: at.calls_for(serial))
+    await until(lambda: at.calls_for(name(serial)))
     await cpe.call_in("2 PERIODIC")
     return cpe
 

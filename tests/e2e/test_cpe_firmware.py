@@ -19,8 +19,9 @@ from tests.e2e.test_cpe import at_home, sent
 from tests.e2e.test_routers import ref
 from tests.people import plan_of
 from trust import statements
-from trust.items import EffectKind
+from trust.items import EffectKind, open_items_untrusted
 from trust.policy import RiskClass
+from trust.render import render_preview
 from trust.statements import Plan
 
 
@@ -233,3 +234,54 @@ async def test_a_campaign_goes_in_rings(at: CpeSite) -> None:
     assert [(w["first"], w["last"]) for w in head["waves"]] == [(1, 1), (2, 2), (3, 4)]
     with pytest.raises(ApiRefusedError, match="rings: expected percents"):
         await at.site.ask("cpe-firmware", *every, settings=settings | {"@rings": "50,1"})
+
+
+async def test_a_campaign_names_an_image_for_each_model(at: CpeSite, tmp_path: Path) -> None:
+    """B12: a CPE of another model is left out with the reason; it never gets another model's image."""
+    (tmp_path / "images" / "other-2.1.bin").write_bytes(firmware("2.1.0"))
+    for serial in ("LAB0001", "LAB0002"):
+        await at.plug_in(serial)
+        await at.accept(serial)
+    other = await at.plug_in("LAB0003", product_class="OtherBox")
+    await at.accept("LAB0003", product_class="OtherBox")
+    every = [name("LAB0001"), name("LAB0002"), name("LAB0003", "OtherBox")]
+    settings = {"@image/LabGate/A1": "gate-2.0.bin:2.0.0"}
+    change = await at.site.ask("cpe-firmware", *every, settings=settings)
+    [left] = [i for i in change["items"] if i["state"] == "excluded"]
+    assert (left["cpe"], left["reason"]) == (every[2], "no-image")
+    said = preview_of(change)
+    assert "! 2 × firmware gate-2.0.bin (2.0.0) on 02AC5F-LabGate (irreversible)" in said
+    assert "no image is named for 02AC5F-OtherBox, hardware A1" in said
+    both = settings | {"@image/OtherBox": "other-2.1.bin:2.1.0"}
+    change = await at.site.ask("cpe-firmware", *every, settings=both)
+    said = preview_of(change)
+    assert "! 1 × firmware other-2.1.bin (2.1.0) on 02AC5F-OtherBox (irreversible)" in said
+    await at.site.approve(change, "joseph", "lena")
+    with trio.fail_after(60):
+        while not (await at.site.show(change))["finished"]:
+            for cpe in at.cpes.values():
+                await cpe.call_in("2 PERIODIC")
+    assert (await at.site.show(change))["counts"] == {"applied": 3}
+    assert other.device.software == "2.1.0"
+    assert at.cpes["LAB0001"].device.software == "2.0.0"
+    with pytest.raises(ApiRefusedError, match="expected a file and the version"):
+        await at.site.ask("cpe-firmware", *every, settings=both | {"file": "gate-2.0.bin", "version": "2.0.0"})
+
+
+async def test_one_image_for_several_models_is_told(at: CpeSite) -> None:
+    await at.plug_in("LAB0001")
+    await at.accept("LAB0001")
+    await at.plug_in("LAB0003", product_class="OtherBox")
+    await at.accept("LAB0003", product_class="OtherBox")
+    settings = {"file": "gate-2.0.bin", "version": "2.0.0"}
+    change = await at.site.ask("cpe-firmware", name("LAB0001"), name("LAB0003", "OtherBox"), settings=settings)
+    assert "ONE IMAGE FOR 2 MODELS: 02AC5F-LabGate, 02AC5F-OtherBox" in preview_of(change)
+
+
+def preview_of(change: Json) -> str:
+    """Return what an approver reads of a change, unwrapped."""
+    plan = statements.decode_as_untrusted(Plan, plan_of(change))
+    documents = [d.encode() for d in change["documents"]]
+    return render_preview(
+        plan, open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id), "X", 9999
+    )
