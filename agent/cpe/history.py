@@ -1,7 +1,7 @@
-"""Which parameters of a CPE have a history, and how long it is. Pure.
+"""Which values of a CPE join the history of their parameter, and how long that is. Pure.
 
-A value joins the history whenever it is read: by an Inform, a refresh, a test or a change. Nothing is read for the
-history alone.
+A value joins it whenever it is read: by an Inform, a refresh, a test or a change; and, where the configuration says how
+often, by a reading of these parameters alone when the CPE calls in.
 """
 
 from __future__ import annotations
@@ -11,23 +11,10 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from agent.cpe_model.known import CachedParameter
+from agent.cpe_model.tracked import is_tracked
 
 KEPT: Final = 500
 """Values of one parameter of one CPE: a day and a half at one in five minutes, three weeks at one an hour."""
-LEAST_S: Final = 300
-"""Seconds between two values: a CPE that is read more often fills no disk."""
-_TRACKED: Final = frozenset(
-    {
-        "UpTime", "OpticalSignalLevel", "TransmitOpticalLevel", "RXPower", "TXPower", "DownstreamNoiseMargin",
-        "UpstreamNoiseMargin", "AssociatedDeviceNumberOfEntries", "TotalAssociations", "HostNumberOfEntries",
-    }
-)  # fmt: skip
-"""The last words of their paths, in both data models: uptime, optical power, DSL margin, clients."""
-
-
-def tracked(path: str) -> bool:
-    """Return whether a parameter has a history."""
-    return path.rpartition(".")[2] in _TRACKED
 
 
 def number(text: str) -> Decimal | None:
@@ -44,5 +31,5 @@ def samples(values: Mapping[str, CachedParameter]) -> dict[str, CachedParameter]
     return {
         path: known
         for path, known in values.items()
-        if tracked(path) and known.value is not None and number(known.value) is not None
+        if is_tracked(path) and known.value is not None and number(known.value) is not None
     }

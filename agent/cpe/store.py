@@ -15,7 +15,7 @@ from typing import Final
 
 from agent.cpe import history
 from agent.cpe.query import KnownCpe, is_own_mac
-from agent.cpe_model import limits
+from agent.cpe_model import limits, tracked
 from agent.cpe_model.breaker import BreakerRow
 from agent.cpe_model.errors import BadCredentialsError
 from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Credentials, Pending, retried_within_s, says
@@ -258,10 +258,10 @@ def let_go(tx: Tx, where: str, of: tuple[str, ...]) -> None:
 
 
 def keep_samples(tx: Tx, name: str, found: Mapping[str, CachedParameter]) -> None:
-    """Have values join the history of their parameters, as often as `history.LEAST_S` allows."""
+    """Have values join the history of their parameters, as often as `tracked.LEAST_S` allows."""
     for path, known in history.samples(found).items():
         last = tx.one("SELECT max(at_s) AS at_s FROM cpe_sample WHERE name = ? AND path = ?", (name, path))
-        if last is not None and last["at_s"] is not None and known.at_s - last["at_s"] < history.LEAST_S:
+        if last is not None and last["at_s"] is not None and known.at_s - last["at_s"] < tracked.LEAST_S:
             continue
         tx.run(
             "INSERT INTO cpe_sample (name, path, at_s, value) VALUES (?,?,?,?)", (name, path, known.at_s, known.value)

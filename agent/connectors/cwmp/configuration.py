@@ -23,9 +23,11 @@ from agent.config_schema import (
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.cpe_model.baseline import Baseline, is_misplaced
 from agent.cpe_model.profiles import ProfileBook
+from agent.cpe_model.tracked import LEAST_S
 from agent.profile_folder import read_folder
 
 _OUI: Final = re.compile(r"[0-9A-Fa-f]{6}", re.ASCII)
+_HISTORY_MOST_S: Final = 604_800
 _URL: Final = re.compile(r"https?://[A-Za-z0-9._:\[\]-]{1,253}", re.ASCII)
 
 
@@ -33,6 +35,12 @@ def _ouis(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(item, str) and _OUI.fullmatch(item) for item in value):
         raise ValueError
     return tuple(item.upper() for item in value)
+
+
+def _history(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not (value == 0 or LEAST_S <= value <= _HISTORY_MOST_S):
+        raise ValueError
+    return value
 
 
 KEYS: Final[tuple[Key, ...]] = (
@@ -103,6 +111,14 @@ KEYS: Final[tuple[Key, ...]] = (
         "Folder of profiles of your own (*.toml), read at start and at SIGHUP; empty: those that are shipped alone.",
     ),
     Key("cwmp", "sessions", whole(1, 20_000), 200, "Sessions at once; more CPE are told to come again (503)."),
+    Key(
+        "cwmp",
+        "history_s",
+        Kind(f"0, or seconds from {LEAST_S} to 604,800", _history),
+        0,
+        "How often CPE that call in are read for `cpe history` (optical power, DSL margin, clients, uptime), seconds; "
+        "0: never for that alone.",
+    ),
     Key("cwmp", "wait_s", whole(300, 30 * 86_400), 7 * 86_400, "How long a change waits for its CPE, seconds."),
     Key(
         "baseline.NAME",

@@ -37,6 +37,7 @@ from agent.connectors.cwmp.identity import cpe_id, target_id
 from agent.connectors.cwmp.line_session import Offer, known
 from agent.connectors.cwmp.listener import Proof
 from agent.connectors.cwmp.reasons import CwmpReason
+from agent.connectors.cwmp.refresh_session import sample
 from agent.connectors.cwmp.schema import CwmpConfig
 from agent.connectors.cwmp.stun import Binding
 from agent.connectors.cwmp.stun_listener import StunSocket
@@ -117,6 +118,10 @@ class CpeFleet:
         self._traces: list[_Trace] = []
         self._ended_well: set[str] = set()
         """CPE whose last session was not cut off: what they say when they try again, they have not said before."""
+        self._sampled: dict[str, float] = {}
+        """When CPE were read for their history, by their names, boot-time seconds."""
+        self._sampling = 0
+        """How many are being read so now."""
         self._request_limit = trio.CapacityLimiter(REQUESTS_AT_ONCE)
         self._someone = trio.Event()
         self.bindings: dict[str, UdpTarget] = {}
@@ -256,6 +261,8 @@ class CpeFleet:
                         while line.name not in self._waited:
                             await self._someone.wait()
                     await contain("cpe on the line", lambda: arrived(line), log=_log)
+                if self._sample_due(line.name):
+                    await contain("history of a cpe", lambda: self._sample(call, line), log=_log)
                 call.release()
             await call.over.wait()
         finally:
@@ -263,6 +270,30 @@ class CpeFleet:
             del self._calls[call]
             if line.name in self._waited:
                 self._someone.set()  # it may have to be called for
+
+    def _sample_due(self, name: str) -> bool:
+        """Tell whether a CPE is to be read for its history now; it then counts as read."""
+        now = self._clock.boot_s()
+        if not self._config.history_s or self._sampling >= limits.SAMPLES_AT_ONCE:
+            return False
+        if now < self._sampled.get(name, float("-inf")) + self._config.history_s:
+            return False
+        self._sampled[name] = now
+        if len(self._sampled) > limits.SAMPLE_TIMES:
+            del self._sampled[next(iter(self._sampled))]
+        return True
+
+    async def _sample(self, call: CwmpSession, line: CpeSession) -> None:
+        """Read the parameters of a CPE that have a history; that it refuses costs a line in the log."""
+        self._sampling += 1
+        try:
+            with trio.move_on_after(limits.SAMPLE_S):
+                await sample(line, call)
+        except UnreadableError as err:
+            if not call.over.is_set():
+                self._warn("cwmp-no-history", call, str(err))
+        finally:
+            self._sampling -= 1
 
     async def event(self, call: CwmpSession, event: SessionEvent) -> None:
         """Take note of what else a session says."""

@@ -71,6 +71,15 @@ HOLD_S: Final = 20.0
 LINGER_S: Final = 2.0
 """How long a new CPE is kept on the line for its baseline to be prepared: to read it and to make the plan."""
 
+SAMPLED: Final = 24
+"""Parameters that are read of a CPE for their history when it calls in: one optical or DSL line, and a few radios."""
+SAMPLE_S: Final = 20.0
+"""How long a CPE is kept on the line for that, after all other work."""
+SAMPLES_AT_ONCE: Final = 16
+"""CPE that are read so at once. One more that calls in meanwhile is read at another call."""
+SAMPLE_TIMES: Final = 100_000
+"""CPE of which the ACS remembers when it read them so. Chosen arbitrarily."""
+
 GONE_S: Final = 8.0
 """How long a CPE that hung up may take to come back on another connection, and go on. Then its place is another's:
 within ten seconds, since the ACS looks every two."""

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from agent.connectors.base import UnreadableError
+from agent.connectors.cwmp import limits
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.line_session import CpeLine
 from agent.connectors.cwmp.reasons import CwmpReason
 from agent.cpe_model import places
 from agent.cpe_model.profiles import CpeProfile
+from agent.cpe_model.tracked import is_tracked
 from agent.cpe_model.vocabulary import INSTANCE, TABLE, UnknownNameError, UnplacedNameError
 
 ALL: Final = "all"
@@ -62,6 +64,17 @@ async def refresh(line: CpeLine, call: CwmpSession, wanted: Sequence[str]) -> tu
             problems.append(str(err))
     await _evidence(line)
     return tuple(problems)
+
+
+async def sample(line: CpeLine, call: CwmpSession) -> None:
+    """Read the parameters of a CPE that have a history, those that are known to be there; a few, in one request or two.
+
+    Raises:
+        UnreadableError: the CPE hung up, or refused.
+    """
+    uptime = line.profile().path("uptime")
+    paths = [path for path in (uptime, *line.known_paths()) if path is not None and is_tracked(path)]
+    await line.values(call, list(dict.fromkeys(paths))[: limits.SAMPLED])
 
 
 async def _path(line: CpeLine, call: CwmpSession, name: str) -> str:

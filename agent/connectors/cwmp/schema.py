@@ -25,6 +25,7 @@ class CwmpConfig:
     CPE called from. `files`: folder of firmware images; None: none. `sessions`: at once, more are told to come again.
     `wait_s`: how long a change waits for its CPE. `trust_shared`: whether a CPE that was reset, and comes with what
     many share, is acted on before a person accepts it again. `baselines`: what new CPE get, the first that is for one.
+    `history_s`: how often a CPE that calls in is read for the history of a few parameters, seconds; 0: never for that.
     `profiles`: those in force, shipped and own; `own_profiles`: the folder of the operator's own, None: there is none.
     """
 
@@ -48,6 +49,7 @@ class CwmpConfig:
     wait_s: int = 7 * 86_400
     baselines: tuple[Baseline, ...] = ()
     own_profiles: Path | None = None
+    history_s: int = 0
     profiles: ProfileBook = field(default_factory=ProfileBook, compare=False)
 
     @property

@@ -136,16 +136,19 @@ def ticket(
 
 @dataclass
 class AcsRig:
-    """An ACS, and one CPE. `files`: folder of firmware images."""
+    """An ACS, and one CPE. `files`: folder of firmware images. `history_s`: how often it is read for its history."""
 
     book: Book
     model: Model = field(default_factory=tr181)
     serial: str = "LAB0001"
     files: Path | None = None
+    history_s: int = 0
     commits: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        config = CwmpConfig(listen="127.0.0.1", port=0, user="cpe", secret="shared", files=self.files)
+        config = CwmpConfig(
+            listen="127.0.0.1", port=0, user="cpe", secret="shared", files=self.files, history_s=self.history_s
+        )
         secrets = {"shared": SHARED.encode()}
         made = SPEC.make(config, context(secrets, self.book.cpes, self.book.clock))
         assert isinstance(made, CwmpConnector)

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import trio
 
-from agent.connectors.base import UnreadableError
+from agent.connectors.base import Session, UnreadableError
 from agent.connectors.cwmp.refresh_session import ALL, refresh
 from agent.cpe_model import limits
 from agent.cpe_model.known import CachedParameter, Pending
@@ -16,7 +17,7 @@ from agent.cpe_model.vocabulary import Unsafe
 from lab.cpe.quirks import Quirks
 from lab.cpe.tr098 import tr098
 from lab.cpe.tr181 import tr181
-from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, AcsRig, acs_rig
+from tests.agent.connectors.cwmp.acs_rig import KEY, SSID, AcsRig, acs_rig, opened
 
 
 async def look(rig: AcsRig, *wanted: str) -> tuple[str, ...]:
@@ -204,3 +205,53 @@ async def test_a_secret_in_doubt_that_cannot_be_asked_for_hides_nothing_else(tmp
         assert problem.startswith(f"{KEY}: 9002")
         assert rig.known_values()[SSID].value == "home"
         assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["old"]
+
+
+async def test_a_cpe_that_calls_in_is_read_for_its_history(tmp_path: Path) -> None:
+    """B13: after all other work, in a request or two, as often as configured; nothing is asked of one that is away."""
+    uptime, optical = "Device.DeviceInfo.UpTime", "Device.Optical.Interface.1.OpticalSignalLevel"
+    with opened(tmp_path) as book:
+        rig = AcsRig(book, history_s=600)
+        await rig.known()
+        await book.cpes.learned(rig.name(), {optical: CachedParameter("-20000", "int", 1)})
+
+        async def nobody(_: Session) -> None:
+            pass
+
+        async with trio.open_nursery() as nursery:
+            rig.nursery = nursery
+            nursery.start_soon(rig.connector.serve, nobody)
+            await rig.connector.port.wait()
+            await rig.plug_in()
+            with trio.fail_after(10):
+                await rig.cpe.wait_sessions(1)
+            asked = len(rig.cpe.executed("GetParameterValues"))
+            assert 1 <= asked <= 2
+            assert book.cpes.samples(rig.name(), uptime)
+            assert [value for _, value in book.cpes.samples(rig.name(), optical)] == ["-20000", "-19250"]
+            await rig.cpe.call_in("2 PERIODIC")
+            assert len(rig.cpe.executed("GetParameterValues")) == asked, "not before its time"
+            rig.connector.fleet._sampled[rig.name()] -= 600
+            await rig.cpe.call_in("2 PERIODIC")
+            assert len(rig.cpe.executed("GetParameterValues")) > asked
+            nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_read_for_a_history_that_nobody_asked_for(tmp_path: Path) -> None:
+    """B13."""
+    with opened(tmp_path) as book:
+        rig = AcsRig(book)
+        await rig.known()
+
+        async def nobody(_: Session) -> None:
+            pass
+
+        async with trio.open_nursery() as nursery:
+            rig.nursery = nursery
+            nursery.start_soon(rig.connector.serve, nobody)
+            await rig.connector.port.wait()
+            await rig.plug_in()
+            with trio.fail_after(10):
+                await rig.cpe.wait_sessions(1)
+            assert rig.cpe.executed("GetParameterValues") == []
+            nursery.cancel_scope.cancel()
