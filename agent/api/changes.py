@@ -16,7 +16,6 @@ from agent.changes.auditlog import history
 from agent.changes.auditlog.history import ChangeFilter, ListedChange
 from agent.changes.auditlog.witnesses import NOT_WITNESSED
 from agent.changes.authority import standings
-from agent.changes.authority.pauses import PauseChange, ResumeChange
 from agent.changes.journal import plans, request
 from agent.changes.journal.commands import PlanRow, Release
 from agent.changes.journal.machine import EXIT_CODES, UNSENT, ChangeState, Gate
@@ -177,16 +176,14 @@ async def _apply(call: ApiCall) -> Response:
 async def _pause(call: ApiCall) -> Response:
     call.body().done()
     row = plans.find(call.parts.store.reader, call.values[0])
-    record = call.parts.recorder.record(None, {"what": "paused", "by": call.who})
-    await call.parts.store.run(PauseChange(row.plan_id, call.who, record))
+    await call.parts.approvals.pause(row, call.who)
     return await _moved_on(call, row)
 
 
 async def _resume(call: ApiCall) -> Response:
     call.body().done()
     row = plans.find(call.parts.store.reader, call.values[0])
-    record = call.parts.recorder.record(None, {"what": "resumed", "by": call.who})
-    await call.parts.store.run(ResumeChange(row.plan_id, record))
+    await call.parts.approvals.resume(row, call.who)
     return await _moved_on(call, row)
 
 

@@ -350,6 +350,7 @@ V15 = """
 -- Who paused a change, and when; NULL: it is not paused.
 ALTER TABLE plan ADD COLUMN paused_by TEXT;
 ALTER TABLE plan ADD COLUMN paused_s INTEGER;
+CREATE INDEX plan_paused ON plan (plan_id) WHERE paused_by IS NOT NULL;
 """
 
 MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14, V15)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from zoneinfo import ZoneInfo
 
 from agent.changes.authority import pauses, reviews, stops
+from agent.changes.authority.pauses import Paused
 from agent.changes.authority.standings import Standings
 from agent.changes.journal import commands, plans
 from agent.changes.journal.audit import Recorder
@@ -115,6 +116,8 @@ class Approvals:
         self._signer = signer
         self._judged_windows: dict[tuple[bytes, int], tuple[Window, ...] | None] = {}
         """By the digest of a plan and the version of the trust document: each send asks for them."""
+        self._paused: dict[bytes, Paused] | None = None
+        """The pauses in force, for the same reason; None: to be read. The writer judges each start by its own."""
 
     async def submit(
         self, data: bytes, only: PlanRow | None = None, *, links: Sequence[bytes] = (), from_cloud: bool = False
@@ -436,7 +439,9 @@ class Approvals:
     def send_window(self, row: PlanRow) -> SendWindow:
         """Return whether a plan may send now: nobody paused it, and the stricter policy's window is open."""
         now_s = self._clock.wall_s()
-        if (paused := pauses.paused(self._store.query, row.plan_id)) is not None:
+        if self._paused is None:
+            self._paused = pauses.paused(self._store.query)
+        if (paused := self._paused.get(row.plan_id)) is not None:
             at, until = (moment_text(s, now_s, self._timezone) for s in (paused.at_s, row.run_until.wall_s))
             how = f"ispagent change resume {row.short}"
             text = f"paused by {paused.by} at {at}: {how}; what is not sent by {until} never will be"
@@ -458,6 +463,18 @@ class Approvals:
         return self._judged_windows[at]
 
     # --- stops ---
+
+    async def pause(self, row: PlanRow, who: str) -> None:
+        """Pause a change; raises RefusedCommandError where it is over."""
+        record = self._recorder.record(None, {"what": "paused", "by": who})
+        await self._store.run(pauses.PauseChange(row.plan_id, who, record))
+        self._paused = None
+
+    async def resume(self, row: PlanRow, who: str) -> None:
+        """Let a paused change go on; raises RefusedCommandError where it is over, or not paused."""
+        record = self._recorder.record(None, {"what": "resumed", "by": who})
+        await self._store.run(pauses.ResumeChange(row.plan_id, record))
+        self._paused = None
 
     def _stop_answer(
         self, kind: type[Statement], envelope: Envelope, reason: Reason | None, message: str

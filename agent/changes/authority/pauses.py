@@ -27,10 +27,10 @@ class Paused:
     at_s: int
 
 
-def paused(query: Query, plan_id: bytes) -> Paused | None:
-    """Return the pause of a plan as the database has it now, or None."""
-    found = query("SELECT paused_by, paused_s FROM plan WHERE plan_id = ? AND paused_by IS NOT NULL", (plan_id,))
-    return Paused(found[0]["paused_by"], found[0]["paused_s"]) if found else None
+def paused(query: Query) -> dict[bytes, Paused]:
+    """Return the pauses in force, by plan, as the database has them now."""
+    found = query("SELECT plan_id, paused_by, paused_s FROM plan WHERE paused_by IS NOT NULL", ())
+    return {bytes(row["plan_id"]): Paused(row["paused_by"], row["paused_s"]) for row in found}
 
 
 def _unfinished(tx: Tx, plan_id: bytes) -> PlanRow:

@@ -36,7 +36,7 @@ def rig(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Rig]:
     rig.without_fsync()
 
     def send_window(row: PlanRow) -> SendWindow:
-        found = pauses.paused(rig.store.query, row.plan_id)
+        found = pauses.paused(rig.store.query).get(row.plan_id)
         return SendWindow(None, f"paused by {found.by}", RefusalReason.PAUSED) if found else SendWindow(0)
 
     rig.send_window = send_window
@@ -177,7 +177,7 @@ async def test_both_stand_in_the_log_once(rig: Rig) -> None:
     await resume(rig, plan_id)
     kinds = [r["kind"] for r in rig.store.reader.execute("SELECT kind FROM event WHERE plan = ?", (plan_id,))]
     assert (kinds.count(LeafKind.PAUSED), kinds.count(LeafKind.RESUMED)) == (1, 1)
-    assert pauses.paused(rig.store.query, plan_id) is None
+    assert pauses.paused(rig.store.query) == {}
 
 
 async def test_a_change_that_is_over_is_not_paused(rig: Rig) -> None:
