@@ -406,10 +406,11 @@ def _decide(cpe: str, as_json: bool, **fields: object) -> None:
     if as_json:
         print_json(found)
     elif found:
-        print(neutralise(_decided(found)))
+        for line in _decided(found):
+            print(neutralise(line))
 
 
-def _decided(c: Json) -> str:
+def _decided(c: Json) -> list[str]:
     """Return the state of a CPE after a decision in one line, and what to do next in another."""
     name, serves = c["name"], f"serves {c['service']}" if c["service"] else "serves nobody"
     why = f" · {c['why']}" if c["why"] and not str(c["why"]).startswith(str(c["trust"])) else ""
@@ -420,7 +421,7 @@ def _decided(c: Json) -> str:
         next_ = f"ispagent cpe bind {name} SERVICE"
     elif c["trust"] == "accepted" and c["missing"]:
         next_ = f"ispagent cpe refresh {name}: reads it; changes are planned from what was read"
-    return f"{name} {_state(c)}{why} · {serves}" + (f"\n     > {next_}" if next_ else "")
+    return [f"{name} {_state(c)}{why} · {serves}", *([f"     > {next_}"] if next_ else [])]
 
 
 @app.command()

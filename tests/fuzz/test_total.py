@@ -63,7 +63,7 @@ CSV = (
     b"C-1,A,home,a,p,t,,0,1.00,2026-01-01,,2026-01-02\n"
 )
 TOML = b'[agent]\nname = "noc-1"\nstate_dir = "state"\n[people]\n1000 = "maria"\n[policy]\ncanary = 5\n'
-CWMP = cwmp_envelope.write(cwmp.Fault(9003, "no", (), "Client"), Header("1", hold_requests=True), CwmpVersion.V1_2)
+CWMP = cwmp_envelope.write(cwmp.Fault(9003, "no", (), "Client"), Header("1"), CwmpVersion.V1_2)
 
 
 def _statement(data: bytes) -> object:
