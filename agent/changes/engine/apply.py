@@ -26,7 +26,7 @@ from agent.changes.journal.machine import FAILED, FINAL, TOUCHED, UNSENT, Event
 from agent.changes.journal.plans import Loaded
 from agent.connectors.base import UnreadableError
 from agent.model import ABSENT, Direction, Item, ItemState, Wave
-from agent.reasons import ItemReason, ProofReason
+from agent.reasons import ItemReason, ProofReason, RefusalReason
 from agent.runtime.clock import Clock
 from agent.runtime.slices import InSlices
 from agent.runtime.supervise import Crash, contain
