@@ -1,7 +1,7 @@
 """`python -m trust verify FILE`: check a proof file or an export offline, with PyNaCl alone.
 
 Exit codes: 0 everything holds under a key that you gave; 1 something does not hold, or no key was given; 2 usage, or a
-file that cannot be read.
+file that cannot be read; 3 all that could be judged holds, and the file does not show that nothing is missing from it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"cannot read {args.file}: {neutralise(str(err))}", file=sys.stderr)
         return 2
     for line in report.lines:
-        print(("ok    " if line.ok else "FAIL  ") + neutralise(line.text))
+        fault = "" if line.fault is None else f"{line.fault.value}: "
+        print(f"{'open' if line.part else 'ok' if line.ok else 'FAIL':<6}{fault}{neutralise(line.text)}")
+    if report.ok and not report.whole:
+        print("VERIFIED IN PART: the file does not show that nothing is missing from it")
+        return 3
     if report.ok:
         print("VERIFIED")
         return 0

@@ -103,6 +103,27 @@ ITEM_STATE_CODES: Final[Mapping[str, int]] = {
 }
 """`code` of an item-state leaf: the one list of DESIGN section 2, in its order; later ones at the end."""
 
+STATEMENT: Final = "statement_sha256"
+"""Field of a leaf's record: the digest, in hex, of the signed statement for which the leaf was written."""
+
+PLAN_LEAVES: Final = "plan_leaves"
+"""Field of a change-finished leaf's record: how many leaves its plan has, up to and with this one."""
+
+STATEMENT_KINDS: Final = frozenset(
+    {
+        LeafKind.APPROVAL,
+        LeafKind.REJECTION,
+        LeafKind.CANCEL,
+        LeafKind.FREEZE,
+        LeafKind.UNFREEZE,
+        LeafKind.STANDING,
+        LeafKind.STANDING_USED,
+        LeafKind.CHANGE_FINISHED,
+        LeafKind.REVIEW_CLOSED,
+    }
+)
+"""Kinds whose records name a statement by its digest. They name no subscriber: an export always opens them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:

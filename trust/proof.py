@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -37,9 +36,22 @@ from trust.errors import (
     RefusedError,
     TrustError,
 )
-from trust.items import open_items_untrusted
-from trust.leaf import Leaf, LeafKind
-from trust.statements import Approval, Decision, Outcome, Plan, SizeBucket, Standing, StandingEvidence
+from trust.items import Items, open_items_untrusted
+from trust.leaf import Leaf
+from trust.life import Fault
+from trust.statements import Approval, Freeze, Outcome, Plan, Standing, Unfreeze
+from trust.story import (
+    NOT_JUDGED,
+    Behind,
+    Case,
+    Finding,
+    Log,
+    LogLeaf,
+    Named,
+    get_log_findings,
+    get_plan_findings,
+    read_record_untrusted,
+)
 from trust.strict_json import Reader, read_object_untrusted
 
 PROOF_HEADER: Final = "c2sp.org/tlog-proof@v1"
@@ -208,10 +220,12 @@ def _export_line(
 
 @dataclass(frozen=True, slots=True)
 class ReportLine:
-    """One thing that was checked."""
+    """One thing that was checked. `fault`: why it is refused. `part`: the file does not show enough to judge it."""
 
     ok: bool
     text: str
+    fault: Fault | None = None
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +237,18 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Everything holds, and under a key that the reader knows from elsewhere."""
+        """Everything that was judged holds, and under a key that the reader knows from elsewhere."""
         return self.pinned and all(line.ok for line in self.lines)
+
+    @property
+    def whole(self) -> bool:
+        """Nothing had to be left open for want of leaves or of what they name."""
+        return not any(line.part for line in self.lines)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Why it is refused, each reason once, in the order in which they were found."""
+        return tuple(dict.fromkeys(line.fault for line in self.lines if line.fault is not None))
 
 
 def verify_entry(entry: ProvenLeaf, checkpoint: Checkpoint) -> Leaf:
@@ -278,11 +302,18 @@ def verify_export(export: Export, vkey: str | None = None, head: str | None = No
     check = _Check()
     trusts = _check_trust(check, export, head)
     pinned = _check_key(check, export, trusts, vkey, head)
-    leaves = _check_log(check, export, trusts)
-    plans = list(_check_plans(check, export, trusts))
-    for plan, digest in plans:
-        _check_plan_story(check, export, trusts, leaves, plan, digest)
-    _check_rest(check, export, trusts, {digest.hex() for _, digest in plans})
+    log = _check_log(check, export, trusts)
+    plans = dict(_check_plans(check, export, trusts))
+    outcomes: dict[bytes, list[tuple[Outcome, bytes]]] = {}
+    for outcome, sha256 in _check_outcomes(check, export, trusts, plans):
+        outcomes.setdefault(bytes.fromhex(outcome.plan_sha256), []).append((outcome, sha256))
+    check.take(get_log_findings(log, plans))
+    behind = Behind(export.envelopes)
+    for digest, plan in plans.items():
+        items = _check_items(check, export, plan, digest)
+        mine = outcomes.get(digest, [])
+        check.take(get_plan_findings(Case(plan, digest, log, trusts, behind, mine, items)))
+    _check_rest(check, export, {digest.hex() for digest in plans})
     return Report(tuple(check.lines), pinned)
 
 
@@ -293,8 +324,14 @@ class _Check:
     def good(self, text: str) -> None:
         self.lines.append(ReportLine(True, text))
 
-    def bad(self, text: str) -> None:
-        self.lines.append(ReportLine(False, text))
+    def bad(self, fault: Fault, text: str) -> None:
+        self.lines.append(ReportLine(False, text, fault))
+
+    def expect(self, holds: bool, fault: Fault, text: str) -> None:
+        self.lines.append(ReportLine(holds, text, None if holds else fault))
+
+    def take(self, findings: Iterable[Finding]) -> None:
+        self.lines += [ReportLine(f.fault is None, f.text, f.fault, f.part) for f in findings]
 
 
 def _of_type(export: Export, kind: type[object]) -> Iterator[Envelope]:
@@ -314,7 +351,7 @@ def _check_trust(check: _Check, export: Export, head: str | None) -> dict[int, T
             else:
                 current = chain.verify_next(current, digest, envelope)
         except TrustError as err:
-            check.bad(f"trust document: {err}")
+            check.bad(Fault.BAD_TRUST, f"trust document: {err}")
             return {}
         digest = chain.head_sha256(envelope)
         trusts[current.version] = current
@@ -325,9 +362,10 @@ def _check_trust(check: _Check, export: Export, head: str | None) -> dict[int, T
 def _check_key(check: _Check, export: Export, trusts: Mapping[int, Trust], vkey: str | None, head: str | None) -> bool:
     trusted = {agent.log_key for trust in trusts.values() for agent in trust.agents}
     if vkey is not None:
-        (check.good if vkey == export.vkey else check.bad)("the log's key is the one that you gave")
+        check.expect(vkey == export.vkey, Fault.BAD_KEY, "the log's key is the one that you gave")
     if head is not None:
-        (check.good if export.vkey in trusted else check.bad)("the log's key is in the trust document that you gave")
+        text = "the log's key is in the trust document that you gave"
+        check.expect(export.vkey in trusted, Fault.BAD_KEY, text)
     if vkey is None and head is None:
         check.good("the log's key is named by the file alone: give the key or a trust head that you know")
         return False
@@ -350,35 +388,46 @@ def _check_witnesses(check: _Check, export: Export, trusts: Mapping[int, Trust])
     check.good(f"not witnessed{only}")
 
 
-def _check_log(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> list[tuple[int, Leaf]]:
+def _check_log(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> Log:
     try:
         key: VerifierKey = parse_vkey_untrusted(export.vkey)
         checkpoint = open_checkpoint_untrusted(export.note, key)
     except MalformedError as err:
-        check.bad(f"checkpoint: {err}")
-        return []
+        check.bad(Fault.BAD_LOG, f"checkpoint: {err}")
+        return Log((), whole=False)
     check.good(f"checkpoint of {checkpoint.origin}: {checkpoint.size} leaves, signed by its key")
     _check_witnesses(check, export, trusts)
     try:
-        leaves = _verify_entries(export.entries, checkpoint)
+        log = _verify_entries(export.entries, checkpoint)
     except MalformedError as err:
-        check.bad(str(err))
-        return []
-    opened = sum(1 for entry in export.entries if entry.record is not None)
-    check.good(f"{len(leaves)} leaves are in that log, {opened} of them opened and as committed to")
-    for index, leaf in leaves if len(leaves) <= 20 else ():
+        check.bad(Fault.BAD_LOG, str(err))
+        return Log((), whole=False)
+    opened = sum(1 for entry in log.leaves if entry.named is not None)
+    check.good(f"{len(log.leaves)} leaves are in that log, {opened} of them opened and as committed to")
+    for index, leaf in ((e.index, e.leaf) for e in log.leaves) if len(log.leaves) <= 20 else ():
         minute = f"minute {leaf.minute}"
         check.good(f"leaf {index}: " + " ".join(w for w in (leaf.kind.word, leaf.code_word, minute) if w))
-    return leaves
+    return log
 
 
-def _verify_entries(entries: Sequence[ProvenLeaf], checkpoint: Checkpoint) -> list[tuple[int, Leaf]]:
-    whole = [e.index for e in entries] == list(range(checkpoint.size)) and not any(e.proof for e in entries)
-    if not whole:
-        return [(e.index, verify_entry(e, checkpoint)) for e in entries]
-    if merkle.root([merkle.leaf_hash(e.leaf) for e in entries]) != checkpoint.root:
-        raise MalformedProofError("the leaves do not hash to the checkpoint's root")
-    return [(e.index, _open_leaf(e)) for e in entries]
+def _verify_entries(entries: Sequence[ProvenLeaf], checkpoint: Checkpoint) -> Log:
+    """Return the leaves in the order of the log, whatever order the file has them in."""
+    entries = sorted(entries, key=lambda e: e.index)
+    indexes = [e.index for e in entries]
+    if len(set(indexes)) != len(indexes):
+        raise MalformedProofError("a leaf is in the file twice")
+    whole = indexes == list(range(checkpoint.size))
+    if whole and not any(e.proof for e in entries):
+        if merkle.root([merkle.leaf_hash(e.leaf) for e in entries]) != checkpoint.root:
+            raise MalformedProofError("the leaves do not hash to the checkpoint's root")
+        leaves = [_open_leaf(e) for e in entries]
+    else:
+        leaves = [verify_entry(e, checkpoint) for e in entries]
+    return Log(tuple(LogLeaf(e.index, lf, _named(e, lf)) for e, lf in zip(entries, leaves, strict=True)), whole)
+
+
+def _named(entry: ProvenLeaf, leaf: Leaf) -> Named | None:
+    return None if entry.record is None else read_record_untrusted(leaf.kind, entry.record)
 
 
 def _verified(envelope: Envelope, trusts: Mapping[int, Trust], judge: Callable[[Envelope, Trust], _S]) -> _S:
@@ -392,139 +441,53 @@ def _verified(envelope: Envelope, trusts: Mapping[int, Trust], judge: Callable[[
     raise problem
 
 
-def _check_plans(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> Iterator[tuple[Plan, bytes]]:
+def _check_plans(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> Iterator[tuple[bytes, Plan]]:
     for envelope in _of_type(export, Plan):
         try:
             plan = _verified(envelope, trusts, verify.verify_plan)
         except RefusedError as err:
-            check.bad(f"plan: {err}")
+            check.bad(Fault.BAD_STATEMENT, f"plan: {err}")
             continue
         agents = [trust.agent(plan.agent) for trust in trusts.values()]
         if not any(agent is not None and agent.log_key == export.vkey for agent in agents):
-            check.bad(f"plan {plan.plan_id}: the log is another agent's")
+            check.bad(Fault.OTHER_LOG, f"plan {plan.plan_id}: the log is another agent's")
         check.good(f"plan {plan.plan_id}: {plan.action.value}, class {plan.risk_class.value}, signed by its agent")
-        yield plan, _envelope.digest(envelope)
+        yield _envelope.digest(envelope), plan
 
 
-def _check_plan_story(
-    check: _Check,
-    export: Export,
-    trusts: Mapping[int, Trust],
-    leaves: Sequence[tuple[int, Leaf]],
-    plan: Plan,
-    digest: bytes,
-) -> None:
-    """Was it logged, approved when it was consumed, and nothing sent before; are items and outcome its own?"""
-    mine = [(index, leaf) for index, leaf in leaves if leaf.plan == digest]
-    kinds = [leaf.kind for _, leaf in mine]
-    (check.good if LeafKind.PLAN in kinds else check.bad)(f"plan {plan.plan_id}: its own leaf is in the log")
-    consumed = next((leaf for _, leaf in mine if leaf.kind is LeafKind.CONSUMED), None)
-    if LeafKind.ABOUT_TO in kinds:
-        before = consumed is not None and kinds.index(LeafKind.CONSUMED) < kinds.index(LeafKind.ABOUT_TO)
-        (check.good if before else check.bad)("nothing was sent before the plan was consumed")
-    reviews = _reviews(export, trusts, plan, digest, [leaf for _, leaf in mine])
-    if consumed is None:
-        check.good(f"plan {plan.plan_id}: not consumed")
-    else:
-        approvals = [envelope for envelope in _of_type(export, Approval) if envelope not in reviews]
-        _check_approved(check, export, trusts, plan, digest, consumed, approvals)
-    if LeafKind.REVIEW_OPENED in kinds:
-        _check_review(check, list(reviews.values()), closed=LeafKind.REVIEW_CLOSED in kinds)
-    if digest.hex() in export.items:
-        _check_items(check, export.items[digest.hex()], plan)
-
-
-def _reviews(
-    export: Export, trusts: Mapping[int, Trust], plan: Plan, digest: bytes, mine: Sequence[Leaf]
-) -> dict[Envelope, Approval]:
-    """Return what second people signed of a change that one person made alone, as the agent judged it at that time."""
-    last = {leaf.kind: leaf for leaf in mine}
-    ended, closed = last.get(LeafKind.CHANGE_FINISHED), last.get(LeafKind.REVIEW_CLOSED)
-    trust = None if closed is None else trusts.get(closed.trust_version)
-    if ended is None or closed is None or trust is None:
-        return {}
-    found = {}
-    for envelope in _of_type(export, Approval):
-        try:
-            found[envelope] = verify.verify_review(
-                envelope,
-                plan,
-                digest,
-                trust,
-                closed.minute * 60 + 59,  # the leaf knows the minute only
-                requester=plan.requester,
-                since_s=ended.minute * 60,
-            )
-        except RefusedError:
-            continue  # an approval of before the run, which is judged as such
-    return found
-
-
-def _check_review(check: _Check, reviews: Sequence[Approval], *, closed: bool) -> None:
-    """Tell of the review of a change that one person made alone; no verdict of it fails the file."""
-    for review in reviews:
-        verdict = "in order" if review.decision is Decision.APPROVE else "NOT IN ORDER"
-        check.good(f"one person did it alone; {review.person} reviewed it afterwards: {verdict}")
-    if not reviews:
-        missing = "its review is closed, by a statement that is not in the file: NOT JUDGED"
-        check.good(f"one person did it alone; {missing if closed else 'nobody has reviewed it yet, by this file'}")
-
-
-def _check_items(check: _Check, documents: Sequence[bytes], plan: Plan) -> None:
-    try:
-        items = open_items_untrusted(documents, bytes.fromhex(plan.items_root), plan.plan_id)
-    except MalformedStatementError as err:
-        check.bad(str(err))
-    else:
-        check.good(f"{len(items.items)} items are the ones that the plan signs")
-
-
-def _check_approved(
-    check: _Check,
-    export: Export,
-    trusts: Mapping[int, Trust],
-    plan: Plan,
-    digest: bytes,
-    consumed: Leaf,
-    approvals: Sequence[Envelope],
-) -> None:
-    trust = trusts.get(consumed.trust_version)
-    if trust is None:
-        check.bad(f"trust version {consumed.trust_version}, under which the plan was consumed, is not in the file")
-        return
-    then, at_s = verify.Circumstances(then=trusts.get(plan.trust_version)), consumed.minute * 60
-    result = verify.get_approval_result(
-        plan, digest, approvals, trust, at_s, requester=plan.requester, circumstances=then
-    )
-    if not result.approved and not result.rejected_by and plan.size_bucket is SizeBucket.ONE:
-        standing = verify.get_standing_result(
-            plan,
-            [(envelope, 0) for envelope in _of_type(export, Standing)],
-            trust,
-            at_s,
-            requester=plan.requester,
-            evidence=frozenset(StandingEvidence),
-            circumstances=dataclasses.replace(then, items=1),
-        )
-        if standing.approved:
-            check.good(f"when it was consumed: {standing.message}; the evidence and the rate are the agent's word")
-            return
-    (check.good if result.approved else check.bad)(f"when it was consumed: {result.message}")
-
-
-def _check_rest(check: _Check, export: Export, trusts: Mapping[int, Trust], plans: set[str]) -> None:
-    """Nothing in a file that was not looked at may hide behind "verified"."""
+def _check_outcomes(
+    check: _Check, export: Export, trusts: Mapping[int, Trust], plans: Mapping[bytes, Plan]
+) -> Iterator[tuple[Outcome, bytes]]:
     for envelope in _of_type(export, Outcome):
         try:
             outcome = _verified(envelope, trusts, verify.verify_outcome)
         except RefusedError as err:
-            check.bad(f"outcome: {err}")
+            check.bad(Fault.BAD_STATEMENT, f"outcome: {err}")
             continue
-        known = check.good if outcome.plan_sha256 in plans else check.bad
-        known(f"outcome {outcome.seq}: {outcome.state.value}, signed by the agent, of a plan in this file")
+        plan = plans.get(bytes.fromhex(outcome.plan_sha256))
+        known = plan is not None and plan.agent == outcome.agent
+        text = f"outcome {outcome.seq}: {outcome.state.value}, signed by the agent, of a plan in this file"
+        check.expect(known, Fault.OUTCOME_OF_NONE, text)
+        yield outcome, _envelope.digest(envelope)
+
+
+def _check_items(check: _Check, export: Export, plan: Plan, digest: bytes) -> Items | None:
+    if digest.hex() not in export.items:
+        return None
+    try:
+        items = open_items_untrusted(export.items[digest.hex()], bytes.fromhex(plan.items_root), plan.plan_id)
+    except MalformedStatementError as err:
+        check.bad(Fault.BAD_ITEMS, str(err))
+        return None
+    check.good(f"{len(items.items)} items are the ones that the plan signs")
+    return items
+
+
+def _check_rest(check: _Check, export: Export, plans: set[str]) -> None:
+    """Nothing in a file that was not looked at may hide behind "verified"."""
     for _ in set(export.items) - plans:
-        check.bad("items of a plan that is not in the file, or not its agent's")
-    judged = {statements.payload_type(kind) for kind in (Trust, Plan, Approval, Standing, Outcome)}
+        check.bad(Fault.BAD_ITEMS, "items of a plan that is not in the file, or not its agent's")
+    judged = {statements.payload_type(kind) for kind in (Trust, Plan, Approval, Standing, Outcome, Freeze, Unfreeze)}
     others = sum(e.payload_type not in judged for e in export.envelopes)
     if others:
-        check.good(f"{others} other statements: NOT JUDGED")
+        check.good(f"{others} other statements: {NOT_JUDGED}")

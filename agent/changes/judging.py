@@ -253,7 +253,7 @@ class JudgeAgain:
             state = fold(Gate.CONSUMED, Counter(states.values()))
             number = outcome_number(self._parts.store.query, row.plan_id)
             envelope = self._signer().outcome(row.digest, number, state, states, self._parts.clock.wall_s())
-            record = self._parts.recorder.record(None, {"what": "judged-again", "state": state.value})
+            record = self._parts.recorder.ending({"what": "judged-again", "state": state.value}, envelope)
             await self._parts.store.run(commands.TellLater(row.plan_id, envelope, record))
 
 

@@ -248,7 +248,8 @@ class Worker:
         states = dict.fromkeys((r["n"] for r in listed), never)
         state = fold(row.gate, Counter())
         envelope = self._signer().outcome(row.digest, 1, state, states, self._parts.clock.wall_s())
-        await self._parts.store.run(commands.Conclude(row.plan_id, row.gate, envelope))
+        record = self._recorder.ending({"what": "concluded", "gate": row.gate.value}, envelope)
+        await self._parts.store.run(commands.Conclude(row.plan_id, row.gate, envelope, record))
 
     def _turn_text(self, row: PlanRow, plan: Plan) -> str:
         """Return when a plan's turn comes in the rolling budget of its class."""
@@ -318,10 +319,10 @@ class Worker:
 
     async def _finish(self, row: PlanRow, states: Mapping[int, ItemState], stopped: str) -> None:
         """Sign and store what became of a run; a run that was opened again has a later outcome."""
-        record = self._recorder.record(None, {"what": "finished", "stopped": stopped})
         state = fold(Gate.CONSUMED, Counter(states.values()))
         number = outcome_number(self._parts.store.query, row.plan_id)
         envelope = self._signer().outcome(row.digest, number, state, states, self._parts.clock.wall_s())
+        record = self._recorder.ending({"what": "finished", "stopped": bool(stopped)}, envelope)
         await self._parts.store.run(commands.Finish(row.plan_id, envelope, record))
         told = {"change": row.short, "state": state.value, "count": len(states)}
         if stopped:

@@ -99,7 +99,13 @@ async def test_what_was_changed_or_is_somebody_elses_does_not_verify(tmp_path: P
         code, said = auditor.verify(changed, "--vkey", vkey)
         assert code in (1, 2), (n, said)
     lines = export.splitlines(keepends=True)
-    # A line left out cannot be noticed (inclusion says nothing of the others); one that is otherwise can
+    ended = (
+        max(n for n, line in enumerate(lines) if '"leaf"' in line) - 1
+    )  # after its outcome the export has its own leaf
+    for n in (1, ended // 2, ended):
+        code, said = auditor.verify("".join([*lines[:n], *lines[n + 1 :]]), "--vkey", vkey)
+        assert code == 1, (n, said)
+        assert re.search(r"^FAIL  [a-z-]+: (plan|leaf|outcome)", said, re.MULTILINE), (n, said)
     for n, line in enumerate(lines):
         middle = len(line) // 2
         other = line[:middle] + ("A" if line[middle] != "A" else "B") + line[middle + 1 :]

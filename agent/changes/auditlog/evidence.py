@@ -98,6 +98,16 @@ def _said(note: bytes) -> tuple[int, bytes]:
     return checkpoint.size, checkpoint.root
 
 
+_FROZE_MEANWHILE = (
+    "SELECT envelope, seq FROM freeze WHERE seq <= ? AND coalesce(lifted_seq >= ?, 1) ORDER BY freeze.seq"
+)
+"""Freezes that held while a plan was in the log, between its last leaf and its first; bound in that order."""
+_LIFTED_MEANWHILE = (
+    "SELECT lifted_by AS envelope, lifted_seq AS seq FROM freeze WHERE lifted_seq BETWEEN ? AND ? ORDER BY 2"
+)
+"""What lifted freezes between a plan's first leaf and its last; bound in that order."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoteExport:
     """Items were given to somebody; of no plan: the record of one event was."""
@@ -260,6 +270,7 @@ class Evidence:
         if row is None or seq > size:
             raise LogCorruptError(f"there is no event {seq}: the log has {size}")
         path = merkle.inclusion(seq - 1, size, log_store.stored_nodes(self._store.reader))
+        opened = opened or row["kind"] in leaves.STATEMENT_KINDS
         record = self._open(row["subject"], row["record"]) if opened else None
         salt, clear = (None, None) if record is None else record
         return proof.ProvenLeaf(bytes(row["leaf"]), seq - 1, path, clear, salt)
@@ -276,26 +287,38 @@ class Evidence:
     async def export(self, plan: PlanRow, *, opened: bool) -> bytes:
         """Return one change's evidence: its leaves with proofs, plan, approvals, review, outcome, trust documents.
 
-        `opened` adds the records and the items, which name subscribers.
+        With it go its cancel, its standing authority, and the freezes that held in its time. Records of statements are
+        always open: they say which statement a leaf was written for. `opened` adds the other records and the items,
+        which name subscribers.
         """
         reader = self._store.reader
-        seqs = [r["seq"] for r in reader.execute("SELECT seq FROM event WHERE plan = ? ORDER BY seq", (plan.plan_id,))]
-        size, note = await self._note_over(max(seqs))
         found = [bytes(r["envelope"]) for r in reader.execute("SELECT envelope FROM trust ORDER BY version")]
         found.append(plan.envelope)
-        approvals = reader.execute("SELECT envelope FROM approval WHERE plan_id = ? ORDER BY seq", (plan.plan_id,))
-        found += [bytes(r["envelope"]) for r in approvals]
-        review = "SELECT envelope FROM review WHERE plan_id = ? AND envelope IS NOT NULL"
-        found += [bytes(r["envelope"]) for r in reader.execute(review, (plan.plan_id,))]
-        standing = "SELECT envelope FROM standing_use JOIN standing USING (standing_id) WHERE plan_id = ?"
-        found += [bytes(r["envelope"]) for r in reader.execute(standing, (plan.plan_id,))]
-        outcome = reader.execute("SELECT outcome FROM plan WHERE plan_id = ?", (plan.plan_id,)).fetchone()["outcome"]
-        if outcome is not None:
-            found.append(bytes(outcome))
+        seqs = {r["seq"] for r in reader.execute("SELECT seq FROM event WHERE plan = ?", (plan.plan_id,))}
+        first, last = min(seqs), max(seqs)
+        for sql, args in (
+            ("SELECT envelope, NULL AS seq FROM approval WHERE plan_id = ? ORDER BY approval.seq", (plan.plan_id,)),
+            ("SELECT envelope, NULL AS seq FROM review WHERE plan_id = ? AND envelope IS NOT NULL", (plan.plan_id,)),
+            (
+                "SELECT envelope, seq FROM standing_use JOIN standing USING (standing_id) WHERE plan_id = ?",
+                (plan.plan_id,),
+            ),
+            ("SELECT envelope, seq FROM cancelled WHERE plan_digest = ?", (plan.digest,)),
+            (_FROZE_MEANWHILE, (last, first)),
+            (_LIFTED_MEANWHILE, (first, last)),
+            (
+                "SELECT outcome AS envelope, NULL AS seq FROM plan WHERE plan_id = ? AND outcome IS NOT NULL",
+                (plan.plan_id,),
+            ),
+        ):
+            rows = reader.execute(sql, args).fetchall()
+            found += [bytes(r["envelope"]) for r in rows if bytes(r["envelope"]) not in found]  # a version may end one
+            seqs.update(r["seq"] for r in rows if r["seq"] is not None)
+        size, note = await self._note_over(max(seqs))
         export = proof.Export(
             vkey=self.vkey,
             note=note,
-            entries=tuple(self._entry(s, size, opened=opened) for s in seqs),
+            entries=tuple(self._entry(s, size, opened=opened) for s in sorted(seqs)),
             envelopes=tuple(envelopes.decode_untrusted(e) for e in found),
             items={plan.digest.hex(): tuple(self.documents(plan))} if opened else {},
         )

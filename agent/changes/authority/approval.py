@@ -15,7 +15,7 @@ from agent.changes.authority import pauses, reviews, stops
 from agent.changes.authority.pauses import Paused
 from agent.changes.authority.standings import Standings
 from agent.changes.journal import commands, plans
-from agent.changes.journal.audit import Recorder
+from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.commands import Kept, PlanRow, kept_approvals, plan_row
 from agent.changes.journal.machine import Gate
 from agent.changes.journal.moments import SendWindow, moment_text, send_window
@@ -41,7 +41,7 @@ from trust import statements, verify
 from trust.document import ED25519, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
-from trust.leaf import LeafKind
+from trust.leaf import STATEMENT, LeafKind
 from trust.policy import Window
 from trust.statements import Approval, Cancel, Decision, Freeze, FreezeScope, Plan, Standing, Statement, Unfreeze
 from trust.verify import VerificationResult
@@ -193,14 +193,16 @@ class Approvals:
         if kind is Standing:
             return await self.standings.take(envelope, data)
         if kind is Cancel:
-            return await self._cancel(verify.verify_cancel(envelope, pinned.trust, now_s), data, only)
+            cancel = verify.verify_cancel(envelope, pinned.trust, now_s)
+            return await self._cancel(cancel, envelopes.digest(envelope), data, only)
         if kind is Freeze:
             freeze = verify.verify_freeze(envelope, pinned.trust, now_s)
             return await self._freeze(freeze, envelopes.digest(envelope), data)
         lifts = statements.decode_as_untrusted(Unfreeze, envelope).freeze_sha256
         but = cannot_lift(self._store.query, lifts, now_s)
         unfreeze = verify.verify_unfreeze(envelope, pinned.trust, now_s, self._signer().agent, but)
-        record = self._recorder.record(None, {"what": "unfreeze", "person": unfreeze.person})
+        digest = envelopes.digest(envelope).hex()
+        record = self._recorder.record(None, {"what": "unfreeze", "person": unfreeze.person, STATEMENT: digest})
         await self._store.run(stops.RecordUnfreeze(unfreeze, data, record))
         return "the freeze is lifted"
 
@@ -268,6 +270,7 @@ class Approvals:
                     "person": decided.person,
                     "verdict": decided.decision.value,
                     "code": decided.reason_code.value,
+                    STATEMENT: envelopes.digest(envelope).hex(),
                 },
             )
             command = reviews.CloseReview(row.plan_id, decided.person, decided.decision.value, data, record)
@@ -304,7 +307,9 @@ class Approvals:
             standing = None if result.approved else self._by_standing(row, tx.all)
             return Gate.APPROVED if result.approved or (standing and standing.approved) else Gate.OPEN
 
-        record = self._recorder.record(None, {"what": approval.decision.value, "person": approval.person})
+        digest = envelopes.digest(envelope).hex()
+        fields = {"what": approval.decision.value, "person": approval.person, STATEMENT: digest}
+        record = self._recorder.record(None, fields)
         key = self._key_of(approval.person, envelope, pinned)
         command = commands.AddApproval(
             row.plan_id, approval.person, key, approval.decision.value, data, judge, record, from_cloud
@@ -489,19 +494,19 @@ class Approvals:
         )
         return StatementAnswer("", reason is None, "" if reason is None else reason.value, message, receipt=receipt)
 
-    async def _cancel(self, cancel: Cancel, data: bytes, only: PlanRow | None) -> str:
+    async def _cancel(self, cancel: Cancel, digest: bytes, data: bytes, only: PlanRow | None) -> str:
         if only is not None and only.digest.hex() not in cancel.plans:
             raise RefusedError(Reason.OTHER_PLAN, "the cancel is for another plan: nothing was cancelled")
-        record = self._recorder.record(None, {"what": "cancel", "person": cancel.person, "plans": len(cancel.plans)})
+        fields: dict[str, Json] = {"what": "cancel", "person": cancel.person, "plans": len(cancel.plans)}
+        record = self._recorder.record(None, {**fields, STATEMENT: digest.hex()})
         stopped = await self._store.run(stops.RecordCancel(cancel, data, record))
         if stopped:
             return f"cancelled before the start: {', '.join(stopped)}"
         return "recorded: what runs stops before its next step; what has not arrived is void when it does"
 
     async def _freeze(self, freeze: Freeze, digest: bytes, data: bytes) -> str:
-        record = self._recorder.record(
-            None, {"what": "freeze", "person": freeze.person, "scope": freeze.scope.value, "target": freeze.target}
-        )
+        fields = {"what": "freeze", "person": freeze.person, "scope": freeze.scope.value, "target": freeze.target}
+        record = self._recorder.record(None, {**fields, STATEMENT: digest.hex()})
         if freeze.scope is FreezeScope.AGENT and freeze.target != self._signer().agent:
             raise RefusedError(Reason.WRONG_AGENT, "this freeze is for another agent: nothing was frozen")
         new = await self._store.run(stops.RecordFreeze(freeze, digest, data, record))

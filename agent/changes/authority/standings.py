@@ -33,7 +33,7 @@ from trust import verify
 from trust.document import EVERYWHERE, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
-from trust.leaf import LeafKind
+from trust.leaf import STATEMENT, LeafKind
 from trust.policy import Action, RiskClass
 from trust.statements import Standing, StandingEvidence
 from trust.verify import BY_STANDING, VerificationResult
@@ -84,7 +84,8 @@ class UseStanding:
 
     plan_id: bytes
     judge: Callable[[Query, PlanRow], Judged]
-    sealed: Sealed
+    record: Callable[[bytes], Sealed]
+    """Returns the record of the use of a standing authority, by its digest."""
 
     def run(self, tx: Tx) -> Judged | None:
         """Return how it was judged; None: the plan is not open any more."""
@@ -93,9 +94,9 @@ class UseStanding:
             return None
         judged = self.judge(tx.all, row)
         if judged.standing_id is not None:
-            entry = Entry(
-                LeafKind.STANDING_USED, self.plan_id, row.digest, actor=judged.standing_id, sealed=self.sealed
-            )
+            kept = tx.all("SELECT digest FROM standing WHERE standing_id = ?", (judged.standing_id,))
+            sealed = self.record(bytes(kept[0]["digest"]))
+            entry = Entry(LeafKind.STANDING_USED, self.plan_id, row.digest, actor=judged.standing_id, sealed=sealed)
             seq = tx.append(entry)
             tx.run(
                 "INSERT INTO standing_use (plan_id, standing_id, at_s) VALUES (?,?,?)",
@@ -149,8 +150,9 @@ class Standings:
             raise RefusedError(Reason.WRONG_AGENT, "this standing authority is for other agents: nothing was kept")
         handles = [p.handle for p in people]
         fields: dict[str, Json] = {"what": "standing", "verb": standing.verb.value, "people": ", ".join(handles)}
-        record = self._recorder.record(None, {**fields, "rate": standing.rate_per_hour})
-        if not await self._store.run(KeepStanding(standing, envelopes.digest(envelope), data, record)):
+        digest = envelopes.digest(envelope)
+        record = self._recorder.record(None, {**fields, "rate": standing.rate_per_hour, STATEMENT: digest.hex()})
+        if not await self._store.run(KeepStanding(standing, digest, data, record)):
             return "this standing authority was already recorded"
         rate = f"at most {standing.rate_per_hour} an hour"
         return f"standing authority for {standing.verb.value}, {rate}, by {', '.join(handles)}"
@@ -205,7 +207,10 @@ class Standings:
 
     async def use(self, plan_id: bytes) -> bool:
         """Approve an open plan by a standing authority; False: it waits for a person, and says why."""
-        record = self._recorder.record(None, {"what": "standing-used"})
+
+        def record(digest: bytes) -> Sealed:
+            return self._recorder.record(None, {"what": "standing-used", STATEMENT: digest.hex()})
+
         judged = await self._store.run(UseStanding(plan_id, lambda query, row: self.judge(query, row), record))
         if judged is None or judged.standing_id is not None:
             self.waiting.pop(plan_id, None)

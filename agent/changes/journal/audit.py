@@ -7,14 +7,16 @@ full. Secrets of devices are `SecretRef`s by the time they come here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from agent.model import Address, Effect, Seen, StepOutcome, Transition
 from agent.store.errors import ErasedSubjectError
 from agent.store.log_store import Sealed
 from agent.store.vault import NOBODY, Vault
+from trust import envelope as envelopes
 from trust.items import value_json
+from trust.leaf import PLAN_LEAVES, STATEMENT
 
 Json = str | int | float | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 _ENCODER: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -69,6 +71,16 @@ class Recorder:
             ErasedSubjectError: the service's subscriber was erased.
         """
         return self._vault.seal_record(subject_of(service), _ENCODER.encode(fields).encode())
+
+    def ending(self, fields: Mapping[str, Json], outcome: bytes) -> Callable[[int], Sealed]:
+        """Return the record of a leaf that an outcome has, for the number of its plan's leaves.
+
+        Args:
+            fields: what else it says; it names no subscriber, since exports always open it.
+            outcome: the signed outcome, as it leaves the agent.
+        """
+        said = {**fields, STATEMENT: envelopes.digest(envelopes.decode_untrusted(outcome)).hex()}
+        return lambda leaves: self.record(None, {**said, PLAN_LEAVES: leaves})
 
     def move_record(self, service: str | None, fields: Mapping[str, Json]) -> Sealed:
         """Return the record of an item's move, which must be possible to the end: of an erased one, only what moved."""

@@ -15,7 +15,7 @@ from agent.changes.journal.machine import ChangeState
 from agent.inventory.book import Query
 from agent.model import ItemState
 from trust import envelope as envelopes
-from trust import merkle, statements
+from trust import life, merkle, statements
 from trust.errors import Reason
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
@@ -23,25 +23,7 @@ from trust.statements import Outcome, OutcomeBucket, OutcomeState, Receipt, Rece
 
 S = ItemState
 
-BUCKETS: Mapping[ItemState, OutcomeBucket] = {
-    S.APPLIED: OutcomeBucket.APPLIED,
-    S.SET_AT_NEXT_LOGIN: OutcomeBucket.APPLIED,
-    S.ACCEPTED: OutcomeBucket.ACCEPTED,
-    S.NOT_APPLIED: OutcomeBucket.NOT_APPLIED,
-    S.SKIPPED: OutcomeBucket.NOT_APPLIED,
-    S.SUPERSEDED: OutcomeBucket.NOT_APPLIED,
-    S.CANCELLED: OutcomeBucket.NOT_APPLIED,
-    S.SET_NOT_ENFORCED: OutcomeBucket.DIVERGED,
-    S.DIVERGED: OutcomeBucket.DIVERGED,
-    S.NEEDS_A_PERSON: OutcomeBucket.UNKNOWN,
-    S.UNKNOWN: OutcomeBucket.UNKNOWN,
-    S.RUNNING: OutcomeBucket.UNKNOWN,
-    S.STALE: OutcomeBucket.STALE,
-    S.WAITING: OutcomeBucket.WAITING,
-    S.PLANNED: OutcomeBucket.WAITING,
-    S.EXPIRED: OutcomeBucket.EXPIRED,
-    S.REVERTED: OutcomeBucket.REVERTED,
-}
+BUCKETS: Mapping[ItemState, OutcomeBucket] = {S(word): bucket for word, bucket in life.BUCKETS.items()}
 """Blocked and excluded items were never part of what would be done."""
 
 STATES: Mapping[ChangeState, OutcomeState] = {

@@ -95,7 +95,7 @@ async def live(rig: Rig, plan_id: bytes) -> None:
     await rig.apply(plan_id, devices_call_in)
     if plans.find(rig.store.reader, plan_id.hex()).finished_seq is None:
         record = rig.recorder.record(None, {"what": "finished"})
-        await rig.store.run(commands.Finish(plan_id, b"outcome", record))
+        await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: record))
 
 
 async def run_case(

@@ -73,7 +73,7 @@ async def one_round(rig: Rig, tempo: JudgeTempo = TEMPO) -> JudgedItems:
 
 async def finish(rig: Rig, plan_id: bytes) -> None:
     record = rig.recorder.record(None, {"what": "finished"})
-    await rig.store.run(commands.Finish(plan_id, b"outcome", record))
+    await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: record))
 
 
 async def done(rig: Rig, items: list[Item], action: Action = Action.SUSPEND) -> bytes:

@@ -429,7 +429,7 @@ async def test_retry_ends_the_session_again_and_writes_nothing(
     plan_id = await consumed(rig, [item(1, "u0", world)])
     await rig.apply(plan_id)
     record = rig.recorder.record(None, {})
-    await rig.store.run(commands.Finish(plan_id, b"outcome", record))
+    await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: record))
     assert (rig.states(plan_id), world.kicks) == ([S.SET_NOT_ENFORCED], [])
     seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
     await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), record))
@@ -442,7 +442,7 @@ async def test_a_retry_holds_the_addresses_while_it_waits(rig: Rig, autojump_clo
     world.faults["u0"] = ["", "nak"]
     plan_id = await consumed(rig, [item(1, "u0", world)])
     await rig.apply(plan_id)
-    await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
+    await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
     seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
     await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
     restore = await consumed(rig, [item(1, "u0", world)], action=Action.RESTORE)
@@ -465,13 +465,13 @@ async def test_retry_after_a_disconnect_that_worked_disconnects_again(
     world.faults["u0"] = ["", "ack-without-effect", "ack-without-effect"]
     plan_id = await consumed(rig, [item(1, "u0", world)])
     await rig.apply(plan_id)
-    await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
+    await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
     world.faults["u0"] = ["ack-without-effect"]
     for expected in (S.SET_NOT_ENFORCED, S.APPLIED):
         seals = ((rig.loaded(plan_id).items.items[0], rig.recorder.record("C-u0/home", {})),)
         await rig.store.run(ReopenRun(plan_id, seals, now_of(rig.clock), rig.recorder.record(None, {})))
         await rig.apply(plan_id)
-        await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
+        await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
         assert rig.states(plan_id) == [expected]
     assert (world.kicks, len(world.writes)) == (["u0"], 1)
 
@@ -525,7 +525,7 @@ async def stopped_batch(rig: Rig, world: World) -> bytes:
     plan_id = await consumed(rig, items, pace=Pace(0, 20, 0), waves=[Wave(1, 2, 30), Wave(3, 4, 0)])
     assert (await rig.apply(plan_id)).startswith("1 of 4 failed")
     assert rig.states(plan_id) == [S.SET_NOT_ENFORCED, S.APPLIED, S.CANCELLED, S.CANCELLED]
-    await rig.store.run(commands.Finish(plan_id, b"outcome", rig.recorder.record(None, {})))
+    await rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: rig.recorder.record(None, {})))
     return plan_id
 
 

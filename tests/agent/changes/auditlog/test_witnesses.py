@@ -361,7 +361,7 @@ async def test_a_contradiction_holds_a_retry_as_well(tmp_path: Path) -> None:
         plan_id = await site.plan()
         await consume(site, plan_id)
         record = site.rig.recorder.record(None, {})
-        await site.rig.store.run(commands.Finish(plan_id, b"outcome", record))
+        await site.rig.store.run(commands.Finish(plan_id, b"outcome", lambda _: record))
         await site.asking.publish()
         await site.asking.take(site.witnesses[0].key_id, b"conflict 100000\n")
         with pytest.raises(RefusedCommandError, match="another log"):

@@ -1,0 +1,719 @@
+"""The corpus: files of agents that lie, and of carriers that cut, each with the one reason for which it is refused.
+
+The first ones are those of the findings: all of them verified once. `IN_PART` are files that show too little to judge.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from tests.trust.helpers import AGENT, MINUTE, approval, documents, key, plan, sha, signed_standing, signed_trust, trust
+from tests.trust.tales import K, Tale, honest
+from trust import statements
+from trust.leaf import STATEMENT
+from trust.life import Fault
+from trust.policy import Action, RiskClass
+from trust.proof import Export
+from trust.statements import Decision, FreezeScope, OnFailure, OutcomeBucket, OutcomeState, SizeBucket
+
+MADE: dict[str, tuple[Callable[[], Export], Fault]] = {}
+
+
+def lie(fault: Fault) -> Callable[[Callable[[], Export]], Callable[[], Export]]:
+    def keep(make: Callable[[], Export]) -> Callable[[], Export]:
+        MADE[make.__name__] = make, fault
+        return make
+
+    return keep
+
+
+def begun(*approvers: str, **changes: object) -> Tale:
+    tale = Tale(plan(**changes))
+    tale.begin()
+    for who in approvers or ("joseph",):
+        tale.approve(who)
+    return tale
+
+
+def running(*approvers: str, **changes: object) -> Tale:
+    tale = begun(*approvers, **changes)
+    tale.consume()
+    return tale
+
+
+# --- the findings ---------------------------------------------------------------------------------------------------
+
+
+@lie(Fault.SENT_UNCONSUMED)
+def sent_before_consumed() -> Export:
+    tale = Tale()
+    tale.begin()
+    tale.send()
+    tale.sent()
+    tale.approve()
+    tale.consume()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.SENT_UNCONSUMED)
+def sent_before_consumed_and_two_lines_of_the_file_swapped() -> Export:
+    tale = Tale()
+    tale.begin()
+    tale.approve()
+    about = tale.write(K.ABOUT_TO, 1, 1)
+    tale.consume()
+    consumed = about + 1
+    tale.sent()
+    made = tale.export()
+    order = list(made.entries)
+    order[about], order[consumed] = order[consumed], order[about]
+    return dataclasses.replace(made, entries=tuple(order))
+
+
+@lie(Fault.NO_APPROVAL_LEAF)
+def no_approval_leaf_and_an_approval_signed_afterwards() -> Export:
+    tale = Tale()
+    tale.begin()
+    tale.consume()
+    tale.apply()
+    tale.end()
+    tale.statements.append(approval(tale.plan, "joseph"))
+    return tale.export()
+
+
+@lie(Fault.CONSUMED_TWICE)
+def consumed_and_sent_twice() -> Export:
+    tale = running()
+    tale.apply()
+    tale.consume()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.CONSUMED_TWICE)
+def consumed_again_after_its_end() -> Export:
+    tale = honest()
+    tale.consume()
+    tale.end(2)
+    return tale.export()
+
+
+@lie(Fault.AFTER_CANCEL)
+def consumed_after_cancel() -> Export:
+    tale = begun()
+    tale.cancel()
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.AFTER_CANCEL)
+def consumed_after_a_cancel_that_came_before_the_plan() -> Export:
+    tale = Tale()
+    tale.cancel()
+    tale.begin()
+    tale.approve()
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.AFTER_REJECTION)
+def consumed_after_rejection() -> Export:
+    tale = begun()
+    tale.tell(K.REJECTION, approval(tale.plan, "lena", decision=Decision.REJECT))
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.AFTER_VOID)
+def consumed_after_void() -> Export:
+    tale = begun()
+    tale.write(K.PLAN_VOID)
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.CONSUMED_FROZEN)
+def consumed_while_all_is_frozen() -> Export:
+    tale = begun()
+    tale.freeze()
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.STEPS_DISAGREE)
+def item_applied_though_its_step_diverged() -> Export:
+    tale = running()
+    tale.move("running")
+    tale.send()
+    tale.sent("diverged")
+    tale.move("applied")
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.OUTCOME_DISAGREES)
+def outcome_done_though_the_item_diverged() -> Export:
+    tale = running()
+    tale.move("running")
+    tale.send()
+    tale.sent("diverged")
+    tale.move("diverged")
+    tale.end(state=OutcomeState.DONE, buckets={OutcomeBucket.APPLIED: SizeBucket.ONE})
+    return tale.export()
+
+
+@lie(Fault.INCOMPLETE)
+def the_lines_after_the_approval_deleted_and_the_outcome_kept() -> Export:
+    tale = honest()
+    return tale.export(without=range(3, len(tale.log)))
+
+
+@lie(Fault.INCOMPLETE)
+def a_line_of_a_step_deleted() -> Export:
+    tale = running()
+    for item in (1, 2):
+        tale.apply(item)
+    tale.end()
+    return tale.export(without=range(4, 8))
+
+
+# --- the same, from other sides -------------------------------------------------------------------------------------
+
+
+@lie(Fault.NOTHING_SAID)
+def a_plan_without_a_leaf() -> Export:
+    tale = honest()
+    return tale.export(without=range(1, len(tale.log)), statements_=tale.statements[:2])
+
+
+@lie(Fault.NO_PLAN_LEAF)
+def the_plans_own_leaf_deleted() -> Export:
+    return honest().export(without=[1])
+
+
+@lie(Fault.PLAN_TWICE)
+def two_leaves_of_one_plan() -> Export:
+    tale = begun()
+    tale.write(K.PLAN)
+    return tale.export()
+
+
+@lie(Fault.NO_SUCH_LEAF)
+def a_leaf_of_padding_with_a_plan() -> Export:
+    tale = begun()
+    tale.write(K.PADDING)
+    return tale.export()
+
+
+@lie(Fault.DECIDED_LATE)
+def approved_after_it_was_consumed() -> Export:
+    tale = Tale()
+    tale.begin()
+    tale.consume()
+    tale.approve()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.NOT_APPROVED)
+def approved_by_nobody() -> Export:
+    tale = Tale()
+    tale.begin()
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.NOT_APPROVED)
+def approved_by_who_asked() -> Export:
+    tale = running("maria")
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.NOT_APPROVED)
+def approved_by_one_where_two_must() -> Export:
+    tale = running(risk_class=RiskClass.BATCH)
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.NOT_APPROVED)
+def more_items_than_the_class_allows() -> Export:
+    tale = running(size_bucket=SizeBucket.TO_100)
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.NO_APPROVAL_LEAF)
+def a_second_approval_without_a_leaf() -> Export:
+    tale = running(risk_class=RiskClass.BATCH)
+    tale.apply()
+    tale.end()
+    tale.statements.append(approval(tale.plan, "lena"))
+    return tale.export()
+
+
+@lie(Fault.NO_APPROVAL_LEAF)
+def the_leaf_names_another_approval() -> Export:
+    tale = Tale()
+    tale.begin()
+    tale.write(K.APPROVAL, record={STATEMENT: "ab" * 32})
+    tale.statements.append(approval(tale.plan, "joseph"))
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.COMMITMENT_DROPPED)
+def a_later_leaf_names_no_statement() -> Export:
+    tale = begun("joseph", risk_class=RiskClass.BATCH)
+    tale.statements.append(approval(tale.plan, "lena"))
+    tale.write(K.APPROVAL)
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.SENT_AFTER_END)
+def sent_after_the_end() -> Export:
+    tale = honest()
+    tale.send(2)
+    tale.sent(step=2)
+    return tale.export()
+
+
+@lie(Fault.SENT_AFTER_CANCEL)
+def a_step_begun_after_the_cancel() -> Export:
+    tale = running()
+    tale.move("running")
+    tale.send()
+    tale.sent()
+    tale.cancel()
+    tale.send(2)
+    tale.sent(step=2)
+    tale.move("applied")
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.SENT_AFTER_CANCEL)
+def a_new_step_begun_after_the_cancel_of_a_plan_that_reverts() -> Export:
+    tale = running(on_failure=OnFailure.REVERT)
+    tale.cancel()
+    tale.move("running")
+    tale.send()
+    return tale.export()
+
+
+@lie(Fault.SENT_UNBEGUN)
+def a_step_of_an_item_that_was_not_begun() -> Export:
+    tale = running()
+    tale.send()
+    return tale.export()
+
+
+@lie(Fault.SENT_UNBEGUN)
+def a_step_of_an_item_that_is_over() -> Export:
+    tale = running()
+    tale.apply()
+    tale.send(2)
+    return tale.export()
+
+
+@lie(Fault.NO_TICKET)
+def an_outcome_of_a_step_that_was_not_begun() -> Export:
+    tale = running()
+    tale.move("running")
+    tale.sent()
+    return tale.export()
+
+
+@lie(Fault.NO_TICKET)
+def two_outcomes_of_one_step() -> Export:
+    tale = running()
+    tale.move("running")
+    tale.send()
+    tale.sent("unknown")
+    tale.sent()
+    return tale.export()
+
+
+@lie(Fault.NO_SUCH_CODE)
+def a_verdict_that_there_is_not() -> Export:
+    tale = running()
+    tale.move("running")
+    tale.send()
+    tale.write(K.STEP_OUTCOME, 1, 1, 9)
+    return tale.export()
+
+
+@lie(Fault.NO_SUCH_CODE)
+def a_state_that_there_is_not() -> Export:
+    tale = running()
+    tale.write(K.ITEM_STATE, 1, code=99)
+    return tale.export()
+
+
+@lie(Fault.NO_SUCH_MOVE)
+def applied_without_having_begun() -> Export:
+    tale = running()
+    tale.move("applied")
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.NO_SUCH_MOVE)
+def an_item_that_was_cancelled_is_applied() -> Export:
+    tale = running()
+    tale.move("cancelled")
+    tale.move("running")
+    return tale.export()
+
+
+@lie(Fault.OUT_OF_ORDER)
+def an_item_moves_before_it_was_consumed() -> Export:
+    tale = begun()
+    tale.move("skipped")
+    return tale.export()
+
+
+@lie(Fault.OUT_OF_ORDER)
+def resumed_while_it_runs() -> Export:
+    tale = running()
+    tale.write(K.RESUMED)
+    return tale.export()
+
+
+@lie(Fault.ENDED_UNSTARTED)
+def an_outcome_of_a_plan_that_waits() -> Export:
+    tale = begun()
+    tale.end()
+    return tale.export()
+
+
+@lie(Fault.OTHER_OUTCOME)
+def another_outcome_than_the_one_in_the_log() -> Export:
+    tale = honest()
+    tale.statements[-1] = tale.outcome(results_sha256="ab" * 32)
+    return tale.export()
+
+
+@lie(Fault.OUTCOME_DISAGREES)
+def an_outcome_with_another_bucket() -> Export:
+    tale = running()
+    tale.apply()
+    tale.end(buckets={OutcomeBucket.APPLIED: SizeBucket.TO_10})
+    return tale.export()
+
+
+@lie(Fault.OUTCOME_DISAGREES)
+def an_outcome_expired_of_what_was_cancelled() -> Export:
+    tale = begun()
+    tale.cancel()
+    tale.close(OutcomeState.EXPIRED)
+    return tale.export()
+
+
+@lie(Fault.OUTCOME_OF_NONE)
+def an_outcome_of_another_plan() -> Export:
+    tale = honest()
+    tale.statements.append(tale.outcome(plan_sha256="ab" * 32))
+    return tale.export()
+
+
+@lie(Fault.INCOMPLETE)
+def an_outcome_counts_more_leaves_than_there_are() -> Export:
+    tale = running()
+    tale.apply()
+    tale.end(leaves=tale.mine + 2)
+    return tale.export()
+
+
+@lie(Fault.INCOMPLETE)
+def a_second_outcome_without_its_leaf() -> Export:
+    tale = honest()
+    tale.statements.append(tale.outcome(2))
+    return tale.export()
+
+
+@lie(Fault.SENT_FROZEN)
+def a_step_begun_under_a_freeze_of_its_agent() -> Export:
+    tale = running()
+    tale.move("running")
+    tale.freeze(FreezeScope.AGENT, AGENT)
+    tale.send()
+    return tale.export()
+
+
+@lie(Fault.CONSUMED_FROZEN)
+def consumed_while_who_asked_is_frozen() -> Export:
+    tale = begun()
+    tale.freeze(FreezeScope.PERSON, "maria", person="lena")
+    tale.consume()
+    return tale.export()
+
+
+@lie(Fault.SENT_FROZEN)
+def sent_while_the_approvers_key_is_frozen() -> Export:
+    tale = running()
+    tale.move("running")
+    tale.freeze(FreezeScope.KEY, key("joseph").public.hex())
+    tale.send()
+    return tale.export()
+
+
+@lie(Fault.CONSUMED_FROZEN)
+def a_freeze_lifted_by_one_person() -> Export:
+    tale = begun()
+    tale.unfreeze(tale.freeze(), "maria")
+    tale.consume()
+    return tale.export()
+
+
+@lie(Fault.NOT_APPROVED)
+def approved_by_a_frozen_person() -> Export:
+    tale = begun()
+    tale.freeze(FreezeScope.PERSON, "joseph")
+    tale.consume()
+    return tale.export()
+
+
+@lie(Fault.TRUST_MISSING)
+def consumed_under_a_trust_version_that_the_file_lacks() -> Export:
+    tale = Tale(plan(trust_version=2))
+    tale.begin()
+    tale.approve()
+    tale.consume()
+    return tale.export()
+
+
+@lie(Fault.BAD_STATEMENT)
+def a_plan_signed_by_somebody_else() -> Export:
+    tale = honest()
+    tale.statements[1] = statements.sign(tale.plan, [key("eve")])
+    return tale.export(statements_=tale.statements[:2])
+
+
+@lie(Fault.BAD_STATEMENT)
+def an_outcome_signed_by_somebody_else() -> Export:
+    tale = honest()
+    outcome = statements.decode_untrusted(tale.statements[-1].payload_type, tale.statements[-1].payload)
+    tale.statements[-1] = statements.sign(outcome, [key("eve")])
+    return tale.export()
+
+
+@lie(Fault.BAD_ITEMS)
+def other_items() -> Export:
+    made = honest().export(items=True)
+    return dataclasses.replace(made, items={d: documents()[:1] for d in made.items})
+
+
+@lie(Fault.BAD_LOG)
+def a_leaf_in_the_file_twice() -> Export:
+    made = honest().export()
+    return dataclasses.replace(made, entries=(*made.entries, made.entries[2]))
+
+
+@lie(Fault.BAD_LOG)
+def another_record_than_the_leafs_own() -> Export:
+    made = honest().export()
+    return dataclasses.replace(
+        made, entries=(*made.entries[:2], dataclasses.replace(made.entries[2], record=b"{}"), *made.entries[3:])
+    )
+
+
+@lie(Fault.BAD_LOG)
+def a_checkpoint_of_another_tree() -> Export:
+    other = honest()
+    other.write(K.PADDING, of_plan=False)
+    return dataclasses.replace(honest().export(), note=other.note())
+
+
+@lie(Fault.BAD_TRUST)
+def a_trust_version_skipped() -> Export:
+    tale = honest()
+    tale.statements.insert(1, signed_trust(trust(version=3, prev=sha(trust()))))
+    return tale.export(statements_=tale.statements[:2])
+
+
+def restored(named: bool = True, used: bool = True) -> Tale:
+    tale = Tale(plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester="billing"))
+    tale.begin()
+    standing = signed_standing()
+    if used:
+        told = statements.decode_untrusted(standing.payload_type, standing.payload)
+        assert isinstance(told, statements.Standing)
+        tale.tell(
+            K.STANDING_USED, standing if named else signed_standing(rate_per_hour=7), actor=bytes.fromhex("88" * 16)
+        )
+    tale.statements.append(standing)
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale
+
+
+@lie(Fault.NOT_APPROVED)
+def a_standing_authority_that_no_leaf_used() -> Export:
+    return restored(used=False).export()
+
+
+@lie(Fault.NOT_APPROVED)
+def a_use_of_another_standing_authority() -> Export:
+    tale = restored(named=False)
+    del tale.statements[2]
+    return tale.export()
+
+
+LYING: Mapping[str, tuple[Callable[[], Export], Fault]] = MADE
+
+
+# --- what is true ---------------------------------------------------------------------------------------------------
+
+
+def cancelled() -> Tale:
+    tale = begun()
+    tale.cancel()
+    tale.write(K.EXPORTED)
+    tale.close(OutcomeState.CANCELLED)
+    return tale
+
+
+def reverted() -> Tale:
+    """A half that is taken back, also after the cancel."""
+    tale = running(on_failure=OnFailure.REVERT)
+    tale.move("running")
+    tale.send()
+    tale.sent()
+    tale.send(2)
+    tale.sent("not-applied", 2)
+    tale.cancel()
+    tale.move("needs-a-person")
+    tale.send()
+    tale.sent()
+    tale.move("reverted")
+    tale.end()
+    return tale
+
+
+def judged_again() -> Tale:
+    """A run that went on twice, and whose item was judged later; a fallback made good what diverged."""
+    tale = running()
+    tale.move("running")
+    tale.send()
+    tale.sent()
+    tale.send(2)
+    tale.sent("diverged", 2)
+    tale.send(3)
+    tale.sent(step=3)
+    tale.move("set-not-enforced")
+    tale.end()
+    tale.write(K.RESUMED)
+    tale.move("running")
+    tale.move("set-at-next-login")
+    tale.end(2)
+    tale.write(K.EXPORTED)
+    tale.move("applied")
+    tale.end(3)
+    return tale
+
+
+def frozen_for_a_while() -> Tale:
+    tale = begun()
+    tale.unfreeze(tale.freeze())
+    tale.freeze(FreezeScope.PERSON, "lena")
+    tale.freeze(FreezeScope.AGENT, "bb" * 16)
+    tale.freeze(expires=MINUTE)
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale
+
+
+HONEST: Mapping[str, Callable[[], Tale]] = {
+    "suspended": honest,
+    "cancelled": cancelled,
+    "reverted": reverted,
+    "judged-again": judged_again,
+    "frozen-for-a-while": frozen_for_a_while,
+    "restored": restored,
+}
+
+
+def closed() -> Export:
+    return honest().export(opened=False)
+
+
+def still_running() -> Export:
+    return running().export(without=[0])
+
+
+def waiting() -> Export:
+    return begun().export(without=[0])
+
+
+def cut_with_its_outcome() -> Export:
+    """The findings' second file: without its outcome, nothing in it says what is missing."""
+    tale = honest()
+    return tale.export(without=range(3, len(tale.log)), statements_=tale.statements[:3])
+
+
+def written_before() -> Export:
+    tale = Tale(names=False)
+    tale.begin()
+    tale.approve()
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export()
+
+
+def closed_before_there_was_a_leaf() -> Export:
+    tale = begun()
+    tale.cancel()
+    tale.statements.append(tale.outcome(state=OutcomeState.CANCELLED))
+    return tale.export(without=[0])
+
+
+def a_freeze_that_is_not_shown() -> Export:
+    tale = begun()
+    tale.freeze()
+    tale.consume()
+    tale.apply()
+    tale.end()
+    return tale.export(statements_=[e for e in tale.statements if "freeze" not in e.payload_type])
+
+
+IN_PART: Mapping[str, Callable[[], Export]] = {
+    make.__name__: make
+    for make in (
+        closed,
+        still_running,
+        waiting,
+        cut_with_its_outcome,
+        written_before,
+        closed_before_there_was_a_leaf,
+        a_freeze_that_is_not_shown,
+    )
+}
+"""Files of which nothing is false, and which show too little."""
