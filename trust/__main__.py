@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("VERIFIED")
         return 0
     failed = sum(1 for line in report.lines if not line.ok)
-    print(f"NOT VERIFIED: {failed} checks failed" if failed else "NOT VERIFIED: no key of yours was given")
+    codes = ", ".join(fault.value for fault in report.faults)
+    print(f"NOT VERIFIED: {failed} checks failed: {codes}" if failed else "NOT VERIFIED: no key of yours was given")
     return 1
 
 

@@ -22,7 +22,7 @@ from trust.statements import OutcomeBucket, OutcomeState, SizeBucket, size_bucke
 K = LeafKind
 
 
-class Fault(enum.Enum):
+class StoryFault(enum.Enum):
     """Why evidence is refused. `value` is the code; `meaning` is one sentence."""
 
     meaning: str
@@ -104,7 +104,8 @@ ALLOWED: Final[Mapping[LeafKind, Mapping[Stage, Stage]]] = {
     K.STEP_OUTCOME: {_R: _R},
     K.ITEM_STATE: {_O: _O, _R: _R, _E: _E},
     K.CHANGE_FINISHED: {_R: _E, _E: _E, _C: _C},
-    K.RESUMED: {_E: _R},
+    K.PAUSED: {_O: _O, _R: _R},
+    K.RESUMED: {_O: _O, _R: _R, _E: _R},
     K.REVIEW_OPENED: {_R: _R},
     K.REVIEW_CLOSED: {_R: _R, _E: _E},
     K.REFUSED: _KNOWN,
@@ -211,7 +212,7 @@ def buckets_of(items: Counter[str]) -> dict[OutcomeBucket, SizeBucket]:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class PlanEnding:
     """A change-finished leaf: where it is, how many leaves the plan had with it, and the states of its items then."""
 
     index: int
@@ -220,7 +221,7 @@ class Ending:
 
 
 @dataclass(slots=True)
-class Life:
+class LifeOfPlan:
     """How far the leaves of a plan were followed. `fault` is why not further, at the leaf of index `at`.
 
     `reverts`: the plan takes back what it did when an item fails: then a step that was sent may be begun again, for its
@@ -236,9 +237,9 @@ class Life:
     leaves: int = 0
     items: dict[int, str] = field(default_factory=dict)
     steps: dict[int, dict[int, list[str]]] = field(default_factory=dict)
-    endings: list[Ending] = field(default_factory=list)
+    endings: list[PlanEnding] = field(default_factory=list)
     sent: list[int] = field(default_factory=list)
-    fault: Fault | None = None
+    fault: StoryFault | None = None
     at: int = 0
 
     @property
@@ -247,14 +248,14 @@ class Life:
         return tuple(state for kind in K if kind in self.closed_by for state in _CLOSED_AS[kind])
 
 
-def replay(leaves: Iterable[tuple[int, Leaf]], *, reverts: bool) -> Life:
+def replay(leaves: Iterable[tuple[int, Leaf]], *, reverts: bool) -> LifeOfPlan:
     """Return the life that a plan's leaves tell, in the order of the log.
 
     Args:
         leaves: index and leaf of each, in ascending order, all of one plan.
         reverts: whether the plan takes back what it did when an item fails.
     """
-    life = Life(reverts)
+    life = LifeOfPlan(reverts)
     for index, leaf in leaves:
         life.fault = _take(life, index, leaf)
         if life.fault is not None:
@@ -263,11 +264,11 @@ def replay(leaves: Iterable[tuple[int, Leaf]], *, reverts: bool) -> Life:
     return life
 
 
-def _take(life: Life, index: int, leaf: Leaf) -> Fault | None:
+def _take(life: LifeOfPlan, index: int, leaf: Leaf) -> StoryFault | None:
     """Let one more leaf happen; return why it cannot."""
     kind = leaf.kind
     if kind not in ALLOWED:
-        return Fault.NO_SUCH_LEAF
+        return StoryFault.NO_SUCH_LEAF
     after = ALLOWED[kind].get(life.stage)
     if after is None:
         return _why_not(life, kind)
@@ -284,44 +285,44 @@ def _take(life: Life, index: int, leaf: Leaf) -> Fault | None:
     if kind is K.ABOUT_TO:
         life.sent.append(index)
     if kind is K.CHANGE_FINISHED:
-        life.endings.append(Ending(index, life.leaves, Counter(life.items.values())))
+        life.endings.append(PlanEnding(index, life.leaves, Counter(life.items.values())))
     life.stage = after
     return None
 
 
-def _why_not(life: Life, kind: LeafKind) -> Fault:
+def _why_not(life: LifeOfPlan, kind: LeafKind) -> StoryFault:
     """Return what a leaf contradicts that its plan's stage does not allow."""
     stage = life.stage
     if stage is Stage.ABSENT:
-        return Fault.NO_PLAN_LEAF
+        return StoryFault.NO_PLAN_LEAF
     match kind:
         case K.PLAN:
-            return Fault.PLAN_TWICE
+            return StoryFault.PLAN_TWICE
         case K.APPROVAL | K.REJECTION | K.STANDING_USED:
-            return Fault.DECIDED_LATE
+            return StoryFault.DECIDED_LATE
         case K.CONSUMED if stage is Stage.CLOSED:
             return _after_what(life)
         case K.CONSUMED:
-            return Fault.CONSUMED_TWICE
+            return StoryFault.CONSUMED_TWICE
         case K.ABOUT_TO | K.STEP_OUTCOME:
-            return Fault.SENT_AFTER_END if stage is Stage.OVER else Fault.SENT_UNCONSUMED
+            return StoryFault.SENT_AFTER_END if stage is Stage.OVER else StoryFault.SENT_UNCONSUMED
         case K.CHANGE_FINISHED:
-            return Fault.ENDED_UNSTARTED
+            return StoryFault.ENDED_UNSTARTED
         case _:
-            return Fault.OUT_OF_ORDER
+            return StoryFault.OUT_OF_ORDER
 
 
-def _after_what(life: Life) -> Fault:
+def _after_what(life: LifeOfPlan) -> StoryFault:
     if life.cancelled:
-        return Fault.AFTER_CANCEL
-    return Fault.AFTER_REJECTION if K.REJECTION in life.closed_by else Fault.AFTER_VOID
+        return StoryFault.AFTER_CANCEL
+    return StoryFault.AFTER_REJECTION if K.REJECTION in life.closed_by else StoryFault.AFTER_VOID
 
 
-def _allow(life: Life, leaf: Leaf) -> Fault | None:
+def _allow(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
     """Return what a leaf contradicts that its plan's stage allows; note what it says of items and steps."""
     match leaf.kind:
         case K.CONSUMED if life.cancelled:
-            return Fault.AFTER_CANCEL
+            return StoryFault.AFTER_CANCEL
         case K.ABOUT_TO:
             return _begin(life, leaf)
         case K.STEP_OUTCOME:
@@ -332,43 +333,43 @@ def _allow(life: Life, leaf: Leaf) -> Fault | None:
             return None
 
 
-def _begin(life: Life, leaf: Leaf) -> Fault | None:
+def _begin(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
     tickets = life.steps.setdefault(leaf.item, {}).setdefault(leaf.step, [])
     taken_back = life.reverts and bool(tickets)
     if life.cancelled and not taken_back:
-        return Fault.SENT_AFTER_CANCEL
+        return StoryFault.SENT_AFTER_CANCEL
     state = life.items.get(leaf.item, "planned")
     if state in _UNSENT or (state not in _LIVE and not taken_back):
-        return Fault.SENT_UNBEGUN
+        return StoryFault.SENT_UNBEGUN
     tickets.append("")
     return None
 
 
-def _end_step(life: Life, leaf: Leaf) -> Fault | None:
+def _end_step(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
     tickets = life.steps.get(leaf.item, {}).get(leaf.step, [])
     if "" not in tickets:
-        return Fault.NO_TICKET
+        return StoryFault.NO_TICKET
     if leaf.code not in _VERDICTS:
-        return Fault.NO_SUCH_CODE
+        return StoryFault.NO_SUCH_CODE
     tickets[tickets.index("")] = _VERDICTS[leaf.code]
     return None
 
 
-def _move(life: Life, leaf: Leaf) -> Fault | None:
+def _move(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
     state, before = _STATES.get(leaf.code), life.items.get(leaf.item, "planned")
     if state is None:
-        return Fault.NO_SUCH_CODE
+        return StoryFault.NO_SUCH_CODE
     if state not in MOVES.get(before, ()):
-        return Fault.NO_SUCH_MOVE
+        return StoryFault.NO_SUCH_MOVE
     if life.stage is Stage.OPEN and state != "superseded":
-        return Fault.OUT_OF_ORDER
+        return StoryFault.OUT_OF_ORDER
     if before in _LIVE and state in STANDS and not _steps_agree(life, leaf.item):
-        return Fault.STEPS_DISAGREE
+        return StoryFault.STEPS_DISAGREE
     life.items[leaf.item] = state
     return None
 
 
-def _steps_agree(life: Life, item: int) -> bool:
+def _steps_agree(life: LifeOfPlan, item: int) -> bool:
     """Tell whether an item's writes may stand, by the last verdict on each of its steps; it may have none.
 
     One was applied, and one that diverged has a later one that was applied, as a fallback is.

@@ -38,16 +38,16 @@ from trust.errors import (
 )
 from trust.items import Items, open_items_untrusted
 from trust.leaf import Leaf
-from trust.life import Fault
+from trust.life import StoryFault
 from trust.statements import Approval, Freeze, Outcome, Plan, Standing, Unfreeze
 from trust.story import (
     NOT_JUDGED,
     Behind,
     Case,
-    Finding,
     Log,
     LogLeaf,
     Named,
+    StoryLine,
     get_log_findings,
     get_plan_findings,
     read_record_untrusted,
@@ -224,7 +224,7 @@ class ReportLine:
 
     ok: bool
     text: str
-    fault: Fault | None = None
+    fault: StoryFault | None = None
     part: bool = False
 
 
@@ -246,7 +246,7 @@ class Report:
         return not any(line.part for line in self.lines)
 
     @property
-    def faults(self) -> tuple[Fault, ...]:
+    def faults(self) -> tuple[StoryFault, ...]:
         """Why it is refused, each reason once, in the order in which they were found."""
         return tuple(dict.fromkeys(line.fault for line in self.lines if line.fault is not None))
 
@@ -324,13 +324,13 @@ class _Check:
     def good(self, text: str) -> None:
         self.lines.append(ReportLine(True, text))
 
-    def bad(self, fault: Fault, text: str) -> None:
+    def bad(self, fault: StoryFault, text: str) -> None:
         self.lines.append(ReportLine(False, text, fault))
 
-    def expect(self, holds: bool, fault: Fault, text: str) -> None:
+    def expect(self, holds: bool, fault: StoryFault, text: str) -> None:
         self.lines.append(ReportLine(holds, text, None if holds else fault))
 
-    def take(self, findings: Iterable[Finding]) -> None:
+    def take(self, findings: Iterable[StoryLine]) -> None:
         self.lines += [ReportLine(f.fault is None, f.text, f.fault, f.part) for f in findings]
 
 
@@ -351,7 +351,7 @@ def _check_trust(check: _Check, export: Export, head: str | None) -> dict[int, T
             else:
                 current = chain.verify_next(current, digest, envelope)
         except TrustError as err:
-            check.bad(Fault.BAD_TRUST, f"trust document: {err}")
+            check.bad(StoryFault.BAD_TRUST, f"trust document: {err}")
             return {}
         digest = chain.head_sha256(envelope)
         trusts[current.version] = current
@@ -362,10 +362,10 @@ def _check_trust(check: _Check, export: Export, head: str | None) -> dict[int, T
 def _check_key(check: _Check, export: Export, trusts: Mapping[int, Trust], vkey: str | None, head: str | None) -> bool:
     trusted = {agent.log_key for trust in trusts.values() for agent in trust.agents}
     if vkey is not None:
-        check.expect(vkey == export.vkey, Fault.BAD_KEY, "the log's key is the one that you gave")
+        check.expect(vkey == export.vkey, StoryFault.BAD_KEY, "the log's key is the one that you gave")
     if head is not None:
         text = "the log's key is in the trust document that you gave"
-        check.expect(export.vkey in trusted, Fault.BAD_KEY, text)
+        check.expect(export.vkey in trusted, StoryFault.BAD_KEY, text)
     if vkey is None and head is None:
         check.good("the log's key is named by the file alone: give the key or a trust head that you know")
         return False
@@ -393,14 +393,14 @@ def _check_log(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> Lo
         key: VerifierKey = parse_vkey_untrusted(export.vkey)
         checkpoint = open_checkpoint_untrusted(export.note, key)
     except MalformedError as err:
-        check.bad(Fault.BAD_LOG, f"checkpoint: {err}")
+        check.bad(StoryFault.BAD_LOG, f"checkpoint: {err}")
         return Log((), whole=False)
     check.good(f"checkpoint of {checkpoint.origin}: {checkpoint.size} leaves, signed by its key")
     _check_witnesses(check, export, trusts)
     try:
         log = _verify_entries(export.entries, checkpoint)
     except MalformedError as err:
-        check.bad(Fault.BAD_LOG, str(err))
+        check.bad(StoryFault.BAD_LOG, str(err))
         return Log((), whole=False)
     opened = sum(1 for entry in log.leaves if entry.named is not None)
     check.good(f"{len(log.leaves)} leaves are in that log, {opened} of them opened and as committed to")
@@ -446,11 +446,11 @@ def _check_plans(check: _Check, export: Export, trusts: Mapping[int, Trust]) -> 
         try:
             plan = _verified(envelope, trusts, verify.verify_plan)
         except RefusedError as err:
-            check.bad(Fault.BAD_STATEMENT, f"plan: {err}")
+            check.bad(StoryFault.BAD_STATEMENT, f"plan: {err}")
             continue
         agents = [trust.agent(plan.agent) for trust in trusts.values()]
         if not any(agent is not None and agent.log_key == export.vkey for agent in agents):
-            check.bad(Fault.OTHER_LOG, f"plan {plan.plan_id}: the log is another agent's")
+            check.bad(StoryFault.OTHER_LOG, f"plan {plan.plan_id}: the log is another agent's")
         check.good(f"plan {plan.plan_id}: {plan.action.value}, class {plan.risk_class.value}, signed by its agent")
         yield _envelope.digest(envelope), plan
 
@@ -462,12 +462,12 @@ def _check_outcomes(
         try:
             outcome = _verified(envelope, trusts, verify.verify_outcome)
         except RefusedError as err:
-            check.bad(Fault.BAD_STATEMENT, f"outcome: {err}")
+            check.bad(StoryFault.BAD_STATEMENT, f"outcome: {err}")
             continue
         plan = plans.get(bytes.fromhex(outcome.plan_sha256))
         known = plan is not None and plan.agent == outcome.agent
         text = f"outcome {outcome.seq}: {outcome.state.value}, signed by the agent, of a plan in this file"
-        check.expect(known, Fault.OUTCOME_OF_NONE, text)
+        check.expect(known, StoryFault.OUTCOME_OF_NONE, text)
         yield outcome, _envelope.digest(envelope)
 
 
@@ -477,7 +477,7 @@ def _check_items(check: _Check, export: Export, plan: Plan, digest: bytes) -> It
     try:
         items = open_items_untrusted(export.items[digest.hex()], bytes.fromhex(plan.items_root), plan.plan_id)
     except MalformedStatementError as err:
-        check.bad(Fault.BAD_ITEMS, str(err))
+        check.bad(StoryFault.BAD_ITEMS, str(err))
         return None
     check.good(f"{len(items.items)} items are the ones that the plan signs")
     return items
@@ -486,7 +486,7 @@ def _check_items(check: _Check, export: Export, plan: Plan, digest: bytes) -> It
 def _check_rest(check: _Check, export: Export, plans: set[str]) -> None:
     """Nothing in a file that was not looked at may hide behind "verified"."""
     for _ in set(export.items) - plans:
-        check.bad(Fault.BAD_ITEMS, "items of a plan that is not in the file, or not its agent's")
+        check.bad(StoryFault.BAD_ITEMS, "items of a plan that is not in the file, or not its agent's")
     judged = {statements.payload_type(kind) for kind in (Trust, Plan, Approval, Standing, Outcome, Freeze, Unfreeze)}
     others = sum(e.payload_type not in judged for e in export.envelopes)
     if others:

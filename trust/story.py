@@ -21,7 +21,7 @@ from trust.envelope import Envelope
 from trust.errors import MalformedStatementError, RefusedError
 from trust.items import Items, Listed
 from trust.leaf import NO_PLAN, PLAN_LEAVES, STATEMENT, STATEMENT_KINDS, Leaf, LeafKind
-from trust.life import Ending, Fault, Life, Stage, buckets_of, outcome_of, replay
+from trust.life import LifeOfPlan, PlanEnding, Stage, StoryFault, buckets_of, outcome_of, replay
 from trust.limits import RECORD_BYTES, TREE_SIZE_MAX
 from trust.statements import (
     Approval,
@@ -43,6 +43,7 @@ ALWAYS_OPEN: Final = (
     f"{NOT_JUDGED}: hours, budgets of an hour, the way by which an approval came, and who asked by the local socket:"
     " they are the agent's word"
 )
+_BEHIND: Final = frozenset(statements.payload_type(kind) for kind in (Approval, Standing, Freeze, Unfreeze))
 _LEAST: Final[Mapping[SizeBucket, int]] = {
     SizeBucket.NONE: 0,
     SizeBucket.ONE: 1,
@@ -118,8 +119,9 @@ class Behind:
         self.freezing: dict[str, Envelope] = {}
         """Freezes and what lifts them, by their digest."""
         for envelope in envelopes:
-            with contextlib.suppress(MalformedStatementError):
-                self._take(envelope)
+            if envelope.payload_type in _BEHIND:
+                with contextlib.suppress(MalformedStatementError):
+                    self._take(envelope)
 
     def _take(self, envelope: Envelope) -> None:
         signed = Signed(envelope, _envelope.digest(envelope).hex())
@@ -129,18 +131,16 @@ class Behind:
                     self.approvals.setdefault(plan, []).append((signed, approval.decision))
             case Standing() as standing:
                 self.standings.setdefault(standing.standing_id, []).append(signed)
-            case Freeze() | Unfreeze():
+            case _:  # a freeze, or what lifts one
                 self.freezing[signed.sha256] = envelope
-            case _:
-                pass
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StoryLine:
     """One thing that was looked at. `fault`: why it is refused; `part`: the file does not show enough to judge it."""
 
     text: str
-    fault: Fault | None = None
+    fault: StoryFault | None = None
     part: bool = False
 
 
@@ -170,7 +170,7 @@ def read_record_untrusted(kind: LeafKind, record: bytes) -> Named:
     return Named(statement, leaves)
 
 
-def get_log_findings(log: Log, plans: Mapping[bytes, Plan]) -> list[Finding]:
+def get_log_findings(log: Log, plans: Mapping[bytes, Plan]) -> list[StoryLine]:
     """Return what is wrong with the leaves alone: of the plans in the file, and of all where it holds the whole log."""
     found = []
     for digest, mine in log.of_plan.items():
@@ -180,30 +180,30 @@ def get_log_findings(log: Log, plans: Mapping[bytes, Plan]) -> list[Finding]:
         reverts = plan is None or plan.on_failure is OnFailure.REVERT
         life = _replayed(mine, reverts=reverts)
         if life.fault is not None:
-            found.append(Finding(f"plan {digest.hex()[:8]}: {life.fault.meaning} (leaf {life.at})", life.fault))
+            found.append(StoryLine(f"plan {digest.hex()[:8]}: {life.fault.meaning} (leaf {life.at})", life.fault))
     named = False
     for entry in log.leaves:
         if entry.leaf.kind in STATEMENT_KINDS and entry.named is not None:
             if named and not entry.named.statement:
-                meaning = Fault.COMMITMENT_DROPPED.meaning
-                found.append(Finding(f"leaf {entry.index}: {meaning}", Fault.COMMITMENT_DROPPED))
+                meaning = StoryFault.COMMITMENT_DROPPED.meaning
+                found.append(StoryLine(f"leaf {entry.index}: {meaning}", StoryFault.COMMITMENT_DROPPED))
             named = named or bool(entry.named.statement)
     return found
 
 
-def _replayed(leaves: Sequence[LogLeaf], *, reverts: bool) -> Life:
+def _replayed(leaves: Sequence[LogLeaf], *, reverts: bool) -> LifeOfPlan:
     return replay(((entry.index, entry.leaf) for entry in leaves), reverts=reverts)
 
 
-def get_plan_findings(case: Case) -> list[Finding]:
+def get_plan_findings(case: Case) -> list[StoryLine]:
     """Return what a file tells of a plan. What contradicts its life alone is in `get_log_findings`."""
     name, mine = f"plan {case.plan.plan_id}", case.log.of_plan.get(case.digest)
     if not mine:
-        return [Finding(f"{name}: {Fault.NOTHING_SAID.meaning}", Fault.NOTHING_SAID)]
+        return [StoryLine(f"{name}: {StoryFault.NOTHING_SAID.meaning}", StoryFault.NOTHING_SAID)]
     life = _replayed(mine, reverts=case.plan.on_failure is OnFailure.REVERT)
     if life.fault is not None:
         return []
-    found = [Finding(f"{name}: its {life.leaves} leaves are in an order that a plan can have")]
+    found = [StoryLine(f"{name}: its {life.leaves} leaves are in an order that a plan can have")]
     named = {entry.index: entry.named for entry in mine}
     whole, said = _completeness(case, life, named)
     found += said
@@ -215,10 +215,12 @@ def get_plan_findings(case: Case) -> list[Finding]:
     return [*found, *_consumed(case, life, mine, reviews)]
 
 
-def _not_consumed(name: str, life: Life, *, whole: bool) -> Finding:
+def _not_consumed(name: str, life: LifeOfPlan, *, whole: bool) -> StoryLine:
     if whole:
-        return Finding(f"{name}: {'not consumed, and never will be' if life.stage is Stage.CLOSED else 'not consumed'}")
-    return Finding(
+        return StoryLine(
+            f"{name}: {'not consumed, and never will be' if life.stage is Stage.CLOSED else 'not consumed'}"
+        )
+    return StoryLine(
         f"{name}: {NOT_JUDGED}: whether it was consumed: no leaf in this file says so, and the file may lack leaves",
         part=True,
     )
@@ -227,54 +229,56 @@ def _not_consumed(name: str, life: Life, *, whole: bool) -> Finding:
 # --- is anything missing, and is the outcome the leaves' own? -------------------------------------------------------
 
 
-def _completeness(case: Case, life: Life, named: Mapping[int, Named | None]) -> tuple[bool, list[Finding]]:
+def _completeness(case: Case, life: LifeOfPlan, named: Mapping[int, Named | None]) -> tuple[bool, list[StoryLine]]:
     """Return whether the file holds all leaves of the plan, as far as its last outcome, and what was found."""
-    found: list[Finding] = []
+    found: list[StoryLine] = []
     counted = 0
     for number, ending in enumerate(life.endings, start=1):
         says = named[ending.index]
         counted = ending.leaves if says is not None and says.leaves is not None else 0
         if says is not None and says.leaves is not None and says.leaves != ending.leaves:
             text = f"leaf {ending.index}: expected {says.leaves} leaves of the plan up to here, got {ending.leaves}"
-            found.append(Finding(text, Fault.INCOMPLETE))
+            found.append(StoryLine(text, StoryFault.INCOMPLETE))
         found += _outcomes_of(case, life, number, ending, says)
     for outcome, _ in case.outcomes:
         if outcome.seq > len(life.endings):
             found.append(_without_ending(life, outcome))
     if case.log.whole:
-        found.append(Finding("the file holds the whole log: nothing of the plan is missing"))
+        found.append(StoryLine("the file holds the whole log: nothing of the plan is missing"))
     elif counted and not any(f.fault for f in found):
-        found.append(Finding(f"complete up to its outcome {len(life.endings)}: all {counted} leaves are there"))
+        found.append(StoryLine(f"complete up to its outcome {len(life.endings)}: all {counted} leaves are there"))
     elif not any(f.fault or f.part for f in found):
         why = "no outcome in this file counts them" if not life.endings else "written before outcomes counted them"
-        found.append(Finding(f"{NOT_JUDGED}: whether leaves of the plan are missing: {why}", part=True))
+        found.append(StoryLine(f"{NOT_JUDGED}: whether leaves of the plan are missing: {why}", part=True))
     return case.log.whole or bool(counted), found
 
 
-def _without_ending(life: Life, outcome: Outcome) -> Finding:
+def _without_ending(life: LifeOfPlan, outcome: Outcome) -> StoryLine:
     """An outcome without its leaf: of what never started, older agents wrote none."""
     if life.stage is Stage.CLOSED and outcome.seq == 1 and outcome.state in life.outcome_states:
-        return Finding(
+        return StoryLine(
             f"outcome 1: {outcome.state.value}; {NOT_JUDGED}: whether leaves are missing: written before it had a leaf",
             part=True,
         )
     text = f"outcome {outcome.seq} has no leaf in this file"
-    return Finding(text, Fault.INCOMPLETE)
+    return StoryLine(text, StoryFault.INCOMPLETE)
 
 
-def _outcomes_of(case: Case, life: Life, number: int, ending: Ending, says: Named | None) -> Iterator[Finding]:
+def _outcomes_of(
+    case: Case, life: LifeOfPlan, number: int, ending: PlanEnding, says: Named | None
+) -> Iterator[StoryLine]:
     for outcome, digest in case.outcomes:
         if outcome.seq != number:
             continue
         if says is not None and says.statement and says.statement != digest.hex():
-            yield Finding(f"outcome {number}: {Fault.OTHER_OUTCOME.meaning}", Fault.OTHER_OUTCOME)
+            yield StoryLine(f"outcome {number}: {StoryFault.OTHER_OUTCOME.meaning}", StoryFault.OTHER_OUTCOME)
         elif not _agrees(life, ending, outcome):
-            yield Finding(f"outcome {number}: {Fault.OUTCOME_DISAGREES.meaning}", Fault.OUTCOME_DISAGREES)
+            yield StoryLine(f"outcome {number}: {StoryFault.OUTCOME_DISAGREES.meaning}", StoryFault.OUTCOME_DISAGREES)
         else:
-            yield Finding(f"outcome {number}: {outcome.state.value}, as the leaves of its items say")
+            yield StoryLine(f"outcome {number}: {outcome.state.value}, as the leaves of its items say")
 
 
-def _agrees(life: Life, ending: Ending, outcome: Outcome) -> bool:
+def _agrees(life: LifeOfPlan, ending: PlanEnding, outcome: Outcome) -> bool:
     if life.consumed is None or ending.index < life.consumed:
         return outcome.state in life.outcome_states
     return outcome.state is outcome_of(ending.items) and dict(outcome.buckets) == buckets_of(ending.items)
@@ -292,13 +296,15 @@ class _Counted:
     open: int = 0
 
 
-def _consumed(case: Case, life: Life, mine: Sequence[LogLeaf], reviews: Mapping[str, Approval]) -> Iterator[Finding]:
+def _consumed(
+    case: Case, life: LifeOfPlan, mine: Sequence[LogLeaf], reviews: Mapping[str, Approval]
+) -> Iterator[StoryLine]:
     at = next(entry for entry in mine if entry.index == life.consumed)
     trust, then = case.trusts.get(at.leaf.trust_version), case.trusts.get(case.plan.trust_version)
     missing = [v for v, t in ((at.leaf.trust_version, trust), (case.plan.trust_version, then)) if t is None]
     if trust is None or then is None:
         rests = "under which the plan was made or consumed, is not in the file"
-        yield Finding(f"trust version {missing[0]}, {rests}", Fault.TRUST_MISSING)
+        yield StoryLine(f"trust version {missing[0]}, {rests}", StoryFault.TRUST_MISSING)
         return
     freezes, unread = _freezes(case)
     behind = _behind(case, mine, at.index, reviews)
@@ -321,30 +327,30 @@ def _consumed(case: Case, life: Life, mine: Sequence[LogLeaf], reviews: Mapping[
     result = count(behind.approvals)
     by: list[Envelope] = behind.approvals
     if result.approved:
-        yield Finding(f"when it was consumed: {result.message}")
+        yield StoryLine(f"when it was consumed: {result.message}")
     elif not result.rejected_by and (standing := _by_standing(case, mine, at, trust, circumstances)) is not None:
         by = [standing[0]]
-        yield Finding(f"when it was consumed: {standing[1]}; the evidence and the rate are the agent's word")
+        yield StoryLine(f"when it was consumed: {standing[1]}; the evidence and the rate are the agent's word")
     elif count([*behind.approvals, *behind.late]).approved:
-        yield Finding(f"when it was consumed: {Fault.NO_APPROVAL_LEAF.meaning}", Fault.NO_APPROVAL_LEAF)
+        yield StoryLine(f"when it was consumed: {StoryFault.NO_APPROVAL_LEAF.meaning}", StoryFault.NO_APPROVAL_LEAF)
     else:
-        yield Finding(f"when it was consumed: {result.message}", Fault.NOT_APPROVED)
+        yield StoryLine(f"when it was consumed: {result.message}", StoryFault.NOT_APPROVED)
     if behind.open:
         why = "their leaves are closed, or written before leaves named their statements"
-        yield Finding(f"{NOT_JUDGED}: which approvals {behind.open} leaves are of: {why}", part=True)
+        yield StoryLine(f"{NOT_JUDGED}: which approvals {behind.open} leaves are of: {why}", part=True)
     yield sized
     yield from _frozen(case, mine, freezes, by, unread)
-    yield Finding(ALWAYS_OPEN)
+    yield StoryLine(ALWAYS_OPEN)
 
 
-def _items(case: Case) -> tuple[int, Finding]:
+def _items(case: Case) -> tuple[int, StoryLine]:
     """Return how many items a plan would change, or at least, and by what that is known."""
     if case.items is not None:
         changed = sum(1 for item in case.items.items if item.listed is Listed.CHANGE)
-        return changed, Finding(f"size: {changed} items, as its documents say")
+        return changed, StoryLine(f"size: {changed} items, as its documents say")
     least = _LEAST[case.plan.size_bucket]
     told = f"size: {case.plan.size_bucket.value} items, as the plan says; {NOT_JUDGED}: how many exactly"
-    return least, Finding(told)
+    return least, StoryLine(told)
 
 
 def _behind(case: Case, mine: Sequence[LogLeaf], consumed: int, reviews: Collection[str]) -> _Counted:
@@ -428,14 +434,14 @@ def _reviews(case: Case, mine: Sequence[LogLeaf]) -> dict[str, Approval]:
     return found
 
 
-def _told_reviews(reviews: Sequence[Approval], *, closed: bool) -> Iterator[Finding]:
+def _told_reviews(reviews: Sequence[Approval], *, closed: bool) -> Iterator[StoryLine]:
     """Tell of the review of a change that one person made alone; no verdict of it fails the file."""
     for review in reviews:
         verdict = "in order" if review.decision is Decision.APPROVE else "NOT IN ORDER"
-        yield Finding(f"one person did it alone; {review.person} reviewed it afterwards: {verdict}")
+        yield StoryLine(f"one person did it alone; {review.person} reviewed it afterwards: {verdict}")
     if not reviews:
         missing = f"its review is closed, by a statement that is not in the file: {NOT_JUDGED}"
-        yield Finding(f"one person did it alone; {missing if closed else 'nobody has reviewed it yet, by this file'}")
+        yield StoryLine(f"one person did it alone; {missing if closed else 'nobody has reviewed it yet, by this file'}")
 
 
 # --- was anything frozen? -------------------------------------------------------------------------------------------
@@ -490,8 +496,8 @@ def _lift(case: Case, found: Mapping[str, _Frozen], entry: LogLeaf, envelope: En
 
 def _frozen(
     case: Case, mine: Sequence[LogLeaf], freezes: Sequence[_Frozen], by: Sequence[Envelope], unread: int
-) -> Iterator[Finding]:
-    kinds = {LeafKind.CONSUMED: Fault.CONSUMED_FROZEN, LeafKind.ABOUT_TO: Fault.SENT_FROZEN}
+) -> Iterator[StoryLine]:
+    kinds = {LeafKind.CONSUMED: StoryFault.CONSUMED_FROZEN, LeafKind.ABOUT_TO: StoryFault.SENT_FROZEN}
     hit = next(
         (
             (entry, frozen)
@@ -505,13 +511,13 @@ def _frozen(
     if hit is not None:
         entry, frozen = hit
         fault = kinds[entry.leaf.kind]
-        yield Finding(f"leaf {entry.index}: {fault.meaning} (leaf {frozen.since.index})", fault)
+        yield StoryLine(f"leaf {entry.index}: {fault.meaning} (leaf {frozen.since.index})", fault)
         return
-    yield Finding(f"freezes: none of the {len(freezes)} in this file held what was done")
+    yield StoryLine(f"freezes: none of the {len(freezes)} in this file held what was done")
     if unread:
-        yield Finding(f"{NOT_JUDGED}: {unread} freezes, of which the file does not say what they stop", part=True)
+        yield StoryLine(f"{NOT_JUDGED}: {unread} freezes, of which the file does not say what they stop", part=True)
     if not case.log.whole:
-        yield Finding(f"{NOT_JUDGED}: freezes that are not in this file: it does not hold the whole log")
+        yield StoryLine(f"{NOT_JUDGED}: freezes that are not in this file: it does not hold the whole log")
 
 
 def _covers(case: Case, freeze: Freeze, by: Sequence[Envelope]) -> bool:

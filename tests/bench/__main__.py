@@ -25,6 +25,7 @@ from tests.bench import (
     routers_batch,
     startup,
     suspend,
+    verify,
 )
 from tests.bench.result import Result, table
 
@@ -37,6 +38,7 @@ def main(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     benches: dict[str, Callable[[], list[Result]]] = {
         "cli_status": startup.bench,
+        "verify_100000_leaves": verify.bench,
         "subscriber_find": find.bench,
         "log_append": journal.bench_append,
         "journal_steps": journal.bench_steps,

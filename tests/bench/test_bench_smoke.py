@@ -27,6 +27,7 @@ from tests.bench import (
     routers_batch,
     startup,
     suspend,
+    verify,
 )
 from tests.bench.__main__ import main
 from tests.bench.processes import BenchError
@@ -262,3 +263,13 @@ def test_an_unknown_name_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["nonsense"])
     assert "nonsense" in capsys.readouterr().err
+
+
+def test_verify() -> None:
+    try:
+        (result,) = verify.bench(leaves=400, plans=5)
+    except ServerMissingError as err:
+        missing(str(err))
+    else:
+        _sane([result])
+        assert result.more["leaves"] == 400

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.repo import tree
 from trust.leaf import LeafKind
-from trust.life import ALLOWED, BUCKETS, MOVES, Fault, Stage
+from trust.life import ALLOWED, BUCKETS, MOVES, Stage, StoryFault
 
 LIFE_MD = tree.ROOT / "docs" / "spec" / "plan-life.md"
 PREFACE = """\
@@ -127,7 +127,7 @@ def render() -> str:
     """Return the page."""
     moves = "".join(f"| {state} | {', '.join(after)} |\n" for state, after in MOVES.items())
     buckets = "".join(f"| {state} | {bucket.value} |\n" for state, bucket in BUCKETS.items())
-    reasons = "".join(f"| `{fault.value}` | {fault.meaning} |\n" for fault in Fault)
+    reasons = "".join(f"| `{fault.value}` | {fault.meaning} |\n" for fault in StoryFault)
     return PREFACE + _stages() + RULES + moves + OUTCOMES + buckets + STATES + reasons
 
 

@@ -12,15 +12,15 @@ from tests.trust.helpers import AGENT, MINUTE, approval, documents, key, plan, s
 from tests.trust.tales import K, Tale, honest
 from trust import statements
 from trust.leaf import STATEMENT
-from trust.life import Fault
+from trust.life import StoryFault
 from trust.policy import Action, RiskClass
 from trust.proof import Export
 from trust.statements import Decision, FreezeScope, OnFailure, OutcomeBucket, OutcomeState, SizeBucket
 
-MADE: dict[str, tuple[Callable[[], Export], Fault]] = {}
+MADE: dict[str, tuple[Callable[[], Export], StoryFault]] = {}
 
 
-def lie(fault: Fault) -> Callable[[Callable[[], Export]], Callable[[], Export]]:
+def lie(fault: StoryFault) -> Callable[[Callable[[], Export]], Callable[[], Export]]:
     def keep(make: Callable[[], Export]) -> Callable[[], Export]:
         MADE[make.__name__] = make, fault
         return make
@@ -45,7 +45,7 @@ def running(*approvers: str, **changes: object) -> Tale:
 # --- the findings ---------------------------------------------------------------------------------------------------
 
 
-@lie(Fault.SENT_UNCONSUMED)
+@lie(StoryFault.SENT_UNCONSUMED)
 def sent_before_consumed() -> Export:
     tale = Tale()
     tale.begin()
@@ -57,7 +57,7 @@ def sent_before_consumed() -> Export:
     return tale.export()
 
 
-@lie(Fault.SENT_UNCONSUMED)
+@lie(StoryFault.SENT_UNCONSUMED)
 def sent_before_consumed_and_two_lines_of_the_file_swapped() -> Export:
     tale = Tale()
     tale.begin()
@@ -72,7 +72,7 @@ def sent_before_consumed_and_two_lines_of_the_file_swapped() -> Export:
     return dataclasses.replace(made, entries=tuple(order))
 
 
-@lie(Fault.NO_APPROVAL_LEAF)
+@lie(StoryFault.NO_APPROVAL_LEAF)
 def no_approval_leaf_and_an_approval_signed_afterwards() -> Export:
     tale = Tale()
     tale.begin()
@@ -83,7 +83,7 @@ def no_approval_leaf_and_an_approval_signed_afterwards() -> Export:
     return tale.export()
 
 
-@lie(Fault.CONSUMED_TWICE)
+@lie(StoryFault.CONSUMED_TWICE)
 def consumed_and_sent_twice() -> Export:
     tale = running()
     tale.apply()
@@ -92,7 +92,7 @@ def consumed_and_sent_twice() -> Export:
     return tale.export()
 
 
-@lie(Fault.CONSUMED_TWICE)
+@lie(StoryFault.CONSUMED_TWICE)
 def consumed_again_after_its_end() -> Export:
     tale = honest()
     tale.consume()
@@ -100,7 +100,7 @@ def consumed_again_after_its_end() -> Export:
     return tale.export()
 
 
-@lie(Fault.AFTER_CANCEL)
+@lie(StoryFault.AFTER_CANCEL)
 def consumed_after_cancel() -> Export:
     tale = begun()
     tale.cancel()
@@ -110,7 +110,7 @@ def consumed_after_cancel() -> Export:
     return tale.export()
 
 
-@lie(Fault.AFTER_CANCEL)
+@lie(StoryFault.AFTER_CANCEL)
 def consumed_after_a_cancel_that_came_before_the_plan() -> Export:
     tale = Tale()
     tale.cancel()
@@ -122,7 +122,7 @@ def consumed_after_a_cancel_that_came_before_the_plan() -> Export:
     return tale.export()
 
 
-@lie(Fault.AFTER_REJECTION)
+@lie(StoryFault.AFTER_REJECTION)
 def consumed_after_rejection() -> Export:
     tale = begun()
     tale.tell(K.REJECTION, approval(tale.plan, "lena", decision=Decision.REJECT))
@@ -132,7 +132,7 @@ def consumed_after_rejection() -> Export:
     return tale.export()
 
 
-@lie(Fault.AFTER_VOID)
+@lie(StoryFault.AFTER_VOID)
 def consumed_after_void() -> Export:
     tale = begun()
     tale.write(K.PLAN_VOID)
@@ -142,7 +142,7 @@ def consumed_after_void() -> Export:
     return tale.export()
 
 
-@lie(Fault.CONSUMED_FROZEN)
+@lie(StoryFault.CONSUMED_FROZEN)
 def consumed_while_all_is_frozen() -> Export:
     tale = begun()
     tale.freeze()
@@ -152,7 +152,7 @@ def consumed_while_all_is_frozen() -> Export:
     return tale.export()
 
 
-@lie(Fault.STEPS_DISAGREE)
+@lie(StoryFault.STEPS_DISAGREE)
 def item_applied_though_its_step_diverged() -> Export:
     tale = running()
     tale.move("running")
@@ -163,7 +163,7 @@ def item_applied_though_its_step_diverged() -> Export:
     return tale.export()
 
 
-@lie(Fault.OUTCOME_DISAGREES)
+@lie(StoryFault.OUTCOME_DISAGREES)
 def outcome_done_though_the_item_diverged() -> Export:
     tale = running()
     tale.move("running")
@@ -174,13 +174,13 @@ def outcome_done_though_the_item_diverged() -> Export:
     return tale.export()
 
 
-@lie(Fault.INCOMPLETE)
+@lie(StoryFault.INCOMPLETE)
 def the_lines_after_the_approval_deleted_and_the_outcome_kept() -> Export:
     tale = honest()
     return tale.export(without=range(3, len(tale.log)))
 
 
-@lie(Fault.INCOMPLETE)
+@lie(StoryFault.INCOMPLETE)
 def a_line_of_a_step_deleted() -> Export:
     tale = running()
     for item in (1, 2):
@@ -192,32 +192,32 @@ def a_line_of_a_step_deleted() -> Export:
 # --- the same, from other sides -------------------------------------------------------------------------------------
 
 
-@lie(Fault.NOTHING_SAID)
+@lie(StoryFault.NOTHING_SAID)
 def a_plan_without_a_leaf() -> Export:
     tale = honest()
     return tale.export(without=range(1, len(tale.log)), statements_=tale.statements[:2])
 
 
-@lie(Fault.NO_PLAN_LEAF)
+@lie(StoryFault.NO_PLAN_LEAF)
 def the_plans_own_leaf_deleted() -> Export:
     return honest().export(without=[1])
 
 
-@lie(Fault.PLAN_TWICE)
+@lie(StoryFault.PLAN_TWICE)
 def two_leaves_of_one_plan() -> Export:
     tale = begun()
     tale.write(K.PLAN)
     return tale.export()
 
 
-@lie(Fault.NO_SUCH_LEAF)
+@lie(StoryFault.NO_SUCH_LEAF)
 def a_leaf_of_padding_with_a_plan() -> Export:
     tale = begun()
     tale.write(K.PADDING)
     return tale.export()
 
 
-@lie(Fault.DECIDED_LATE)
+@lie(StoryFault.DECIDED_LATE)
 def approved_after_it_was_consumed() -> Export:
     tale = Tale()
     tale.begin()
@@ -228,7 +228,7 @@ def approved_after_it_was_consumed() -> Export:
     return tale.export()
 
 
-@lie(Fault.NOT_APPROVED)
+@lie(StoryFault.NOT_APPROVED)
 def approved_by_nobody() -> Export:
     tale = Tale()
     tale.begin()
@@ -238,7 +238,7 @@ def approved_by_nobody() -> Export:
     return tale.export()
 
 
-@lie(Fault.NOT_APPROVED)
+@lie(StoryFault.NOT_APPROVED)
 def approved_by_who_asked() -> Export:
     tale = running("maria")
     tale.apply()
@@ -246,7 +246,7 @@ def approved_by_who_asked() -> Export:
     return tale.export()
 
 
-@lie(Fault.NOT_APPROVED)
+@lie(StoryFault.NOT_APPROVED)
 def approved_by_one_where_two_must() -> Export:
     tale = running(risk_class=RiskClass.BATCH)
     tale.apply()
@@ -254,7 +254,7 @@ def approved_by_one_where_two_must() -> Export:
     return tale.export()
 
 
-@lie(Fault.NOT_APPROVED)
+@lie(StoryFault.NOT_APPROVED)
 def more_items_than_the_class_allows() -> Export:
     tale = running(size_bucket=SizeBucket.TO_100)
     tale.apply()
@@ -262,7 +262,7 @@ def more_items_than_the_class_allows() -> Export:
     return tale.export()
 
 
-@lie(Fault.NO_APPROVAL_LEAF)
+@lie(StoryFault.NO_APPROVAL_LEAF)
 def a_second_approval_without_a_leaf() -> Export:
     tale = running(risk_class=RiskClass.BATCH)
     tale.apply()
@@ -271,7 +271,7 @@ def a_second_approval_without_a_leaf() -> Export:
     return tale.export()
 
 
-@lie(Fault.NO_APPROVAL_LEAF)
+@lie(StoryFault.NO_APPROVAL_LEAF)
 def the_leaf_names_another_approval() -> Export:
     tale = Tale()
     tale.begin()
@@ -283,7 +283,7 @@ def the_leaf_names_another_approval() -> Export:
     return tale.export()
 
 
-@lie(Fault.COMMITMENT_DROPPED)
+@lie(StoryFault.COMMITMENT_DROPPED)
 def a_later_leaf_names_no_statement() -> Export:
     tale = begun("joseph", risk_class=RiskClass.BATCH)
     tale.statements.append(approval(tale.plan, "lena"))
@@ -294,7 +294,7 @@ def a_later_leaf_names_no_statement() -> Export:
     return tale.export()
 
 
-@lie(Fault.SENT_AFTER_END)
+@lie(StoryFault.SENT_AFTER_END)
 def sent_after_the_end() -> Export:
     tale = honest()
     tale.send(2)
@@ -302,7 +302,7 @@ def sent_after_the_end() -> Export:
     return tale.export()
 
 
-@lie(Fault.SENT_AFTER_CANCEL)
+@lie(StoryFault.SENT_AFTER_CANCEL)
 def a_step_begun_after_the_cancel() -> Export:
     tale = running()
     tale.move("running")
@@ -316,7 +316,7 @@ def a_step_begun_after_the_cancel() -> Export:
     return tale.export()
 
 
-@lie(Fault.SENT_AFTER_CANCEL)
+@lie(StoryFault.SENT_AFTER_CANCEL)
 def a_new_step_begun_after_the_cancel_of_a_plan_that_reverts() -> Export:
     tale = running(on_failure=OnFailure.REVERT)
     tale.cancel()
@@ -325,14 +325,14 @@ def a_new_step_begun_after_the_cancel_of_a_plan_that_reverts() -> Export:
     return tale.export()
 
 
-@lie(Fault.SENT_UNBEGUN)
+@lie(StoryFault.SENT_UNBEGUN)
 def a_step_of_an_item_that_was_not_begun() -> Export:
     tale = running()
     tale.send()
     return tale.export()
 
 
-@lie(Fault.SENT_UNBEGUN)
+@lie(StoryFault.SENT_UNBEGUN)
 def a_step_of_an_item_that_is_over() -> Export:
     tale = running()
     tale.apply()
@@ -340,7 +340,7 @@ def a_step_of_an_item_that_is_over() -> Export:
     return tale.export()
 
 
-@lie(Fault.NO_TICKET)
+@lie(StoryFault.NO_TICKET)
 def an_outcome_of_a_step_that_was_not_begun() -> Export:
     tale = running()
     tale.move("running")
@@ -348,7 +348,7 @@ def an_outcome_of_a_step_that_was_not_begun() -> Export:
     return tale.export()
 
 
-@lie(Fault.NO_TICKET)
+@lie(StoryFault.NO_TICKET)
 def two_outcomes_of_one_step() -> Export:
     tale = running()
     tale.move("running")
@@ -358,7 +358,7 @@ def two_outcomes_of_one_step() -> Export:
     return tale.export()
 
 
-@lie(Fault.NO_SUCH_CODE)
+@lie(StoryFault.NO_SUCH_CODE)
 def a_verdict_that_there_is_not() -> Export:
     tale = running()
     tale.move("running")
@@ -367,14 +367,14 @@ def a_verdict_that_there_is_not() -> Export:
     return tale.export()
 
 
-@lie(Fault.NO_SUCH_CODE)
+@lie(StoryFault.NO_SUCH_CODE)
 def a_state_that_there_is_not() -> Export:
     tale = running()
     tale.write(K.ITEM_STATE, 1, code=99)
     return tale.export()
 
 
-@lie(Fault.NO_SUCH_MOVE)
+@lie(StoryFault.NO_SUCH_MOVE)
 def applied_without_having_begun() -> Export:
     tale = running()
     tale.move("applied")
@@ -382,7 +382,7 @@ def applied_without_having_begun() -> Export:
     return tale.export()
 
 
-@lie(Fault.NO_SUCH_MOVE)
+@lie(StoryFault.NO_SUCH_MOVE)
 def an_item_that_was_cancelled_is_applied() -> Export:
     tale = running()
     tale.move("cancelled")
@@ -390,35 +390,36 @@ def an_item_that_was_cancelled_is_applied() -> Export:
     return tale.export()
 
 
-@lie(Fault.OUT_OF_ORDER)
+@lie(StoryFault.OUT_OF_ORDER)
 def an_item_moves_before_it_was_consumed() -> Export:
     tale = begun()
     tale.move("skipped")
     return tale.export()
 
 
-@lie(Fault.OUT_OF_ORDER)
-def resumed_while_it_runs() -> Export:
-    tale = running()
+@lie(StoryFault.OUT_OF_ORDER)
+def resumed_after_it_was_closed() -> Export:
+    tale = begun()
+    tale.cancel()
     tale.write(K.RESUMED)
     return tale.export()
 
 
-@lie(Fault.ENDED_UNSTARTED)
+@lie(StoryFault.ENDED_UNSTARTED)
 def an_outcome_of_a_plan_that_waits() -> Export:
     tale = begun()
     tale.end()
     return tale.export()
 
 
-@lie(Fault.OTHER_OUTCOME)
+@lie(StoryFault.OTHER_OUTCOME)
 def another_outcome_than_the_one_in_the_log() -> Export:
     tale = honest()
     tale.statements[-1] = tale.outcome(results_sha256="ab" * 32)
     return tale.export()
 
 
-@lie(Fault.OUTCOME_DISAGREES)
+@lie(StoryFault.OUTCOME_DISAGREES)
 def an_outcome_with_another_bucket() -> Export:
     tale = running()
     tale.apply()
@@ -426,7 +427,7 @@ def an_outcome_with_another_bucket() -> Export:
     return tale.export()
 
 
-@lie(Fault.OUTCOME_DISAGREES)
+@lie(StoryFault.OUTCOME_DISAGREES)
 def an_outcome_expired_of_what_was_cancelled() -> Export:
     tale = begun()
     tale.cancel()
@@ -434,14 +435,14 @@ def an_outcome_expired_of_what_was_cancelled() -> Export:
     return tale.export()
 
 
-@lie(Fault.OUTCOME_OF_NONE)
+@lie(StoryFault.OUTCOME_OF_NONE)
 def an_outcome_of_another_plan() -> Export:
     tale = honest()
     tale.statements.append(tale.outcome(plan_sha256="ab" * 32))
     return tale.export()
 
 
-@lie(Fault.INCOMPLETE)
+@lie(StoryFault.INCOMPLETE)
 def an_outcome_counts_more_leaves_than_there_are() -> Export:
     tale = running()
     tale.apply()
@@ -449,14 +450,14 @@ def an_outcome_counts_more_leaves_than_there_are() -> Export:
     return tale.export()
 
 
-@lie(Fault.INCOMPLETE)
+@lie(StoryFault.INCOMPLETE)
 def a_second_outcome_without_its_leaf() -> Export:
     tale = honest()
     tale.statements.append(tale.outcome(2))
     return tale.export()
 
 
-@lie(Fault.SENT_FROZEN)
+@lie(StoryFault.SENT_FROZEN)
 def a_step_begun_under_a_freeze_of_its_agent() -> Export:
     tale = running()
     tale.move("running")
@@ -465,7 +466,7 @@ def a_step_begun_under_a_freeze_of_its_agent() -> Export:
     return tale.export()
 
 
-@lie(Fault.CONSUMED_FROZEN)
+@lie(StoryFault.CONSUMED_FROZEN)
 def consumed_while_who_asked_is_frozen() -> Export:
     tale = begun()
     tale.freeze(FreezeScope.PERSON, "maria", person="lena")
@@ -473,7 +474,7 @@ def consumed_while_who_asked_is_frozen() -> Export:
     return tale.export()
 
 
-@lie(Fault.SENT_FROZEN)
+@lie(StoryFault.SENT_FROZEN)
 def sent_while_the_approvers_key_is_frozen() -> Export:
     tale = running()
     tale.move("running")
@@ -482,7 +483,7 @@ def sent_while_the_approvers_key_is_frozen() -> Export:
     return tale.export()
 
 
-@lie(Fault.CONSUMED_FROZEN)
+@lie(StoryFault.CONSUMED_FROZEN)
 def a_freeze_lifted_by_one_person() -> Export:
     tale = begun()
     tale.unfreeze(tale.freeze(), "maria")
@@ -490,7 +491,24 @@ def a_freeze_lifted_by_one_person() -> Export:
     return tale.export()
 
 
-@lie(Fault.NOT_APPROVED)
+@lie(StoryFault.CONSUMED_FROZEN)
+def a_freeze_of_all_lifted_by_a_frozen_person() -> Export:
+    tale = begun()
+    tale.freeze(FreezeScope.PERSON, "lena")
+    tale.unfreeze(tale.freeze(person="joseph"))
+    tale.consume()
+    return tale.export()
+
+
+@lie(StoryFault.NOT_APPROVED)
+def a_freeze_of_a_key_lifted_with_that_key() -> Export:
+    tale = begun()
+    tale.unfreeze(tale.freeze(FreezeScope.KEY, key("joseph").public.hex()), "maria", "joseph")
+    tale.consume()
+    return tale.export()
+
+
+@lie(StoryFault.NOT_APPROVED)
 def approved_by_a_frozen_person() -> Export:
     tale = begun()
     tale.freeze(FreezeScope.PERSON, "joseph")
@@ -498,7 +516,7 @@ def approved_by_a_frozen_person() -> Export:
     return tale.export()
 
 
-@lie(Fault.TRUST_MISSING)
+@lie(StoryFault.TRUST_MISSING)
 def consumed_under_a_trust_version_that_the_file_lacks() -> Export:
     tale = Tale(plan(trust_version=2))
     tale.begin()
@@ -507,14 +525,14 @@ def consumed_under_a_trust_version_that_the_file_lacks() -> Export:
     return tale.export()
 
 
-@lie(Fault.BAD_STATEMENT)
+@lie(StoryFault.BAD_STATEMENT)
 def a_plan_signed_by_somebody_else() -> Export:
     tale = honest()
     tale.statements[1] = statements.sign(tale.plan, [key("eve")])
     return tale.export(statements_=tale.statements[:2])
 
 
-@lie(Fault.BAD_STATEMENT)
+@lie(StoryFault.BAD_STATEMENT)
 def an_outcome_signed_by_somebody_else() -> Export:
     tale = honest()
     outcome = statements.decode_untrusted(tale.statements[-1].payload_type, tale.statements[-1].payload)
@@ -522,19 +540,19 @@ def an_outcome_signed_by_somebody_else() -> Export:
     return tale.export()
 
 
-@lie(Fault.BAD_ITEMS)
+@lie(StoryFault.BAD_ITEMS)
 def other_items() -> Export:
     made = honest().export(items=True)
     return dataclasses.replace(made, items={d: documents()[:1] for d in made.items})
 
 
-@lie(Fault.BAD_LOG)
+@lie(StoryFault.BAD_LOG)
 def a_leaf_in_the_file_twice() -> Export:
     made = honest().export()
     return dataclasses.replace(made, entries=(*made.entries, made.entries[2]))
 
 
-@lie(Fault.BAD_LOG)
+@lie(StoryFault.BAD_LOG)
 def another_record_than_the_leafs_own() -> Export:
     made = honest().export()
     return dataclasses.replace(
@@ -542,14 +560,14 @@ def another_record_than_the_leafs_own() -> Export:
     )
 
 
-@lie(Fault.BAD_LOG)
+@lie(StoryFault.BAD_LOG)
 def a_checkpoint_of_another_tree() -> Export:
     other = honest()
     other.write(K.PADDING, of_plan=False)
     return dataclasses.replace(honest().export(), note=other.note())
 
 
-@lie(Fault.BAD_TRUST)
+@lie(StoryFault.BAD_TRUST)
 def a_trust_version_skipped() -> Export:
     tale = honest()
     tale.statements.insert(1, signed_trust(trust(version=3, prev=sha(trust()))))
@@ -573,19 +591,27 @@ def restored(named: bool = True, used: bool = True) -> Tale:
     return tale
 
 
-@lie(Fault.NOT_APPROVED)
+@lie(StoryFault.NOT_APPROVED)
 def a_standing_authority_that_no_leaf_used() -> Export:
     return restored(used=False).export()
 
 
-@lie(Fault.NOT_APPROVED)
+@lie(StoryFault.NOT_APPROVED)
 def a_use_of_another_standing_authority() -> Export:
     tale = restored(named=False)
     del tale.statements[2]
     return tale.export()
 
 
-LYING: Mapping[str, tuple[Callable[[], Export], Fault]] = MADE
+LYING: Mapping[str, tuple[Callable[[], Export], StoryFault]] = MADE
+
+
+@lie(StoryFault.NOT_APPROVED)
+def a_rejection_that_the_review_does_not_name() -> Export:
+    tale = reviewed()
+    other = approval(tale.plan, "lena", decision=Decision.REJECT, not_before=MINUTE + 1, not_after=MINUTE + 60)
+    tale.statements.append(other)
+    return tale.export()
 
 
 # --- what is true ---------------------------------------------------------------------------------------------------
@@ -650,7 +676,31 @@ def frozen_for_a_while() -> Tale:
     return tale
 
 
+def reviewed(decision: Decision = Decision.APPROVE) -> Tale:
+    """One person did it alone; another one looked, after an outcome that came later too."""
+    tale = Tale(plan(risk_class=RiskClass.ALONE, action=Action.RESTORE))
+    tale.begin()
+    tale.approve("maria")
+    tale.consume()
+    tale.write(K.REVIEW_OPENED)
+    tale.write(K.PAUSED)
+    tale.write(K.RESUMED)
+    tale.apply()
+    tale.end()
+    tale.minute += 2
+    tale.end(2)
+    seen = approval(tale.plan, "joseph", decision=decision, not_before=MINUTE + 1, not_after=MINUTE + 60)
+    tale.tell(K.REVIEW_CLOSED, seen)
+    return tale
+
+
+def objected() -> Tale:
+    return reviewed(Decision.REJECT)
+
+
 HONEST: Mapping[str, Callable[[], Tale]] = {
+    "reviewed": reviewed,
+    "objected": objected,
     "suspended": honest,
     "cancelled": cancelled,
     "reverted": reverted,

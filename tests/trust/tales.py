@@ -31,6 +31,7 @@ from trust.statements import Cancel, Freeze, FreezeScope, Outcome, OutcomeState,
 
 K = LeafKind
 VKEY = checkpoint.encode_vkey(ORIGIN, key("agent-log").public)
+TRUST = signed_trust(trust())
 
 
 def sha_of(envelope: Envelope) -> str:
@@ -41,6 +42,7 @@ def sha_of(envelope: Envelope) -> str:
 class Written:
     """A leaf as the agent wrote it."""
 
+    leaf: Leaf
     data: bytes
     record: bytes
     salt: bytes
@@ -58,13 +60,11 @@ class Tale:
     minute: int = MINUTE
     names: bool = True
     """Its leaves name their statements, as they do since there are names."""
+    sha256: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        self.statements += [signed_trust(trust()), statements.sign(self.plan, [key("agent-plan")])]
-
-    @property
-    def sha256(self) -> bytes:
-        return digest(self.plan)
+        self.statements += [TRUST, statements.sign(self.plan, [key("agent-plan")])]
+        self.sha256 = digest(self.plan)
 
     def write(
         self,
@@ -82,7 +82,7 @@ class Tale:
         salt = hashlib.sha256(b"salt%d" % len(self.log)).digest()
         plan_ = self.sha256 if of_plan else leaf.NO_PLAN
         one = Leaf(kind, self.minute, leaf.commitment(salt, said), plan_, 1, item, step, code, actor)
-        self.log.append(Written(leaf.encode(one), said, salt))
+        self.log.append(Written(one, leaf.encode(one), said, salt))
         self.mine += of_plan
         return len(self.log) - 1
 

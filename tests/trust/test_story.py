@@ -8,9 +8,9 @@ import pytest
 from tests.trust.helpers import MINUTE, TRUST_ID, approval, key, plan, sha, signed_standing, trust
 from tests.trust.lying import HONEST, IN_PART, LYING, honest
 from tests.trust.tales import Tale
-from trust import envelope, leaf, life, proof, statements
+from trust import envelope, life, proof, statements
 from trust.leaf import LeafKind
-from trust.life import Fault
+from trust.life import StoryFault
 from trust.statements import Approval, Freeze, FreezeScope, Standing
 from trust.story import Named, read_record_untrusted
 
@@ -30,7 +30,7 @@ def test_a_lie_is_refused_for_its_own_reason(name):
 
 
 def test_every_reason_has_a_lie():
-    assert {fault for _, fault in LYING.values()} == set(Fault) - {Fault.BAD_KEY, Fault.OTHER_LOG}
+    assert {fault for _, fault in LYING.values()} == set(StoryFault) - {StoryFault.BAD_KEY, StoryFault.OTHER_LOG}
 
 
 @pytest.mark.parametrize("file", [{"whole": True}, {}, {"without": [0]}], ids=["whole", "proofs", "of-one-plan"])
@@ -46,8 +46,8 @@ def test_the_truth_verifies(name, file):
 @pytest.mark.parametrize("name", HONEST)
 def test_the_truth_with_any_line_left_out_does_not_verify(name):
     tale = HONEST[name]()
-    last = max(n for n, one in enumerate(tale.log) if one.data[1] == LeafKind.CHANGE_FINISHED)
-    of_plan = [n for n, one in enumerate(tale.log[: last + 1]) if leaf.decode_untrusted(one.data).plan == tale.sha256]
+    last = max(n for n, one in enumerate(tale.log) if one.leaf.kind is LeafKind.CHANGE_FINISHED)
+    of_plan = [n for n, one in enumerate(tale.log[: last + 1]) if one.leaf.plan == tale.sha256]
     for gone in of_plan:
         report = judged(tale.export(without=[0, gone]))
         assert not (report.ok and report.whole), gone
@@ -86,7 +86,7 @@ def test_a_frozen_key_that_is_named_by_a_bad_signature_stops():
     tale.tell(LeafKind.APPROVAL, bad)
     tale.freeze(FreezeScope.KEY, key("lena").public.hex())
     tale.consume()
-    assert judged(tale.export()).faults == (Fault.CONSUMED_FROZEN,)
+    assert judged(tale.export()).faults == (StoryFault.CONSUMED_FROZEN,)
 
 
 @pytest.mark.parametrize("signer", ["eve", "maria"])
@@ -140,3 +140,14 @@ def test_a_file_that_shows_too_little_says_so(name):
     assert not report.whole
     assert all("NOT JUDGED" in line.text for line in report.lines if line.part)
     assert not any(": not consumed" in line.text for line in report.lines)
+
+
+def test_what_lifts_a_freeze_that_is_not_there_lifts_nothing():
+    tale = Tale()
+    tale.begin()
+    tale.approve()
+    tale.unfreeze(approval(tale.plan, "lena"))
+    tale.consume()
+    tale.apply()
+    tale.end()
+    assert judged(tale.export()).ok
