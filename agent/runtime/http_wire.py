@@ -6,6 +6,9 @@ nothing else. Who answers, and in what form, is the caller's: `http` has JSON on
 * A plain request is read and answered without h11 (`http_quick`), which costs a tenth. Any other goes to h11 from its
   first byte on, and so does an answer in parts.
 * Inside `one_deadline` a connection has one cancel scope, whose deadline is moved; outside, each wait has its own.
+* A request with both Content-Length and Transfer-Encoding is refused and its connection closed: a proxy in between may
+  have taken the other one (RFC 9112 section 6.1). Where `strict_lines` is set, so is a head with lines that end in LF
+  alone, which RFC 9112 section 2.2 lets a server take and which two servers in a row may take for different heads.
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ RequestHead = h11.Request | QuickHead
 """Method, target and headers are bytes in both, names of fields in small letters."""
 
 
+_BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _NO_FIELD: Final = re.compile(r"[^\t -~]")
 """What no field of ours has: it would end the field, and begin another."""
 _STATUS_LINES: Final = {s.value: f"HTTP/1.1 {s.value} \r\n".encode() for s in http.HTTPStatus if s.value >= 200}
@@ -79,6 +83,8 @@ class Wire:
         """Take a stream that was just accepted; closing it is the caller's."""
         self.stream = stream
         self.limits = limits
+        self.strict_lines = False
+        """Whether a head with lines that end in LF alone is refused."""
         self._http: h11.Connection | None = None
         """Has the request that is under way; None: it is a plain one, or none is."""
         self._state, self._head, self._body = _State.IDLE, b"", b""
@@ -86,6 +92,7 @@ class Wire:
         self._left, self._closed = b"", False
         """Came, and belongs to no request yet; whether the client closed after it."""
         self._scope: trio.CancelScope | None = None
+        self._hung_up = False
 
     @property
     def may_answer(self) -> bool:
@@ -111,7 +118,15 @@ class Wire:
         if scope.cancelled_caught:
             raise SlowError
 
+    def hang_up(self) -> None:
+        """End the connection with SlowError at once, or as soon as the client is waited for next."""
+        self._hung_up = True
+        if self._scope is not None and self._scope.deadline != math.inf:
+            self._scope.cancel()
+
     async def _receive(self, deadline: float) -> bytes:
+        if self._hung_up:
+            raise SlowError
         if (scope := self._scope) is not None:
             scope.deadline = deadline
             data = bytes(await self.stream.receive_some(_READ_BYTES))
@@ -122,6 +137,8 @@ class Wire:
         raise SlowError
 
     async def _send(self, data: bytes) -> None:
+        if self._hung_up:
+            raise SlowError
         deadline = trio.current_time() + self.limits.write_s
         if (scope := self._scope) is not None:
             scope.deadline = deadline
@@ -136,7 +153,11 @@ class Wire:
     # --- requests
 
     async def head(self, idle_s: float | None = None) -> RequestHead | None:
-        """Return the head of the next request; None: the client closed. `idle_s`: to wait; None: as limits say."""
+        """Return the head of the next request; None: the client closed. `idle_s`: to wait; None: as limits say.
+
+        Raises:
+            h11.RemoteProtocolError: it is none, or one that two servers may read as two different requests.
+        """
         deadline = trio.current_time() + (self.limits.idle_s if idle_s is None else idle_s)
         while True:
             # Empty lines before a request are dropped (RFC 9112 section 2.2): old clients send one
@@ -152,22 +173,33 @@ class Wire:
             self._left, self._closed = self._left + data, not data
         if not self._left:
             return None
+        end = self._left.find(b"\r\n\r\n", 0, self.limits.head_bytes)
+        if self.strict_lines and _BARE_LF.search(self._left, 0, end if end >= 0 else len(self._left)):
+            raise h11.RemoteProtocolError("expected lines that end in CR and LF")
         http_ = self._h11()
         http_.receive_data(self._left)
         self._left = b""
         if self._closed:
             http_.receive_data(b"")
         head = await self._next_event(deadline)
-        return head if isinstance(head, h11.Request) else None
+        if not isinstance(head, h11.Request):
+            return None
+        if {b"content-length", b"transfer-encoding"} <= {name for name, _ in head.headers}:
+            raise h11.RemoteProtocolError("expected Content-Length or Transfer-Encoding, got both")
+        return head
 
-    async def body(self, most: int | None = None) -> bytes:
-        """Return the whole body of the request whose head was read. `most`: bytes; None: what the limits say.
+    async def body(self, most: int | None = None, within_s: float | None = None) -> bytes:
+        """Return the whole body of the request whose head was read.
+
+        Args:
+            most: bytes; None: as the limits say.
+            within_s: for all of it; None: as the limits say.
 
         Raises:
             MalformedRequestError: it is too large.
         """
         most = self.limits.body_bytes if most is None else most
-        deadline = trio.current_time() + self.limits.body_s
+        deadline = trio.current_time() + (self.limits.body_s if within_s is None else within_s)
         if self._http is None and self._quick is not None:
             return await self._quick_body(self._quick.length, most, deadline)
         http_ = self._h11()

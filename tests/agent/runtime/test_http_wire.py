@@ -151,3 +151,75 @@ async def test_linger_ends_in_time_and_in_size(autojump_clock: trio.testing.Mock
     start = trio.current_time()
     await wire.linger(1000)
     assert trio.current_time() == start
+
+
+BOTH = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    b"GET / HTTP/1.1\r\n\r\n"
+)
+LF_ALONE = (
+    b"GET / HTTP/1.1\nHost: x\n\n",
+    b"GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: x\r\n\n",
+    b"POST / HTTP/1.1\nHost: x\nContent-Length: 5\n\nabcde",
+)
+
+
+@pytest.mark.parametrize(
+    "data", [BOTH, BOTH.replace(b"Content-Length: 5\r\n", b"").replace(b"\r\n\r\n0", b"\r\nContent-Length: 5\r\n\r\n0")]
+)
+async def test_two_lengths_of_one_body_are_refused(data: bytes) -> None:
+    ours, wire = pair()
+    await ours.send_all(data)
+    with pytest.raises(h11.RemoteProtocolError, match="got both"):
+        await wire.head()
+    assert wire.may_answer
+    assert not wire.next_request()
+
+
+@pytest.mark.parametrize("data", LF_ALONE)
+@pytest.mark.parametrize("whole", [True, False])
+async def test_lines_that_end_in_lf_alone_are_refused_where_that_is_asked_for(data: bytes, whole: bool) -> None:
+    ours, wire = pair()
+    wire.strict_lines = True
+
+    async def send() -> None:
+        for at in range(0, len(data), len(data) if whole else 1):
+            await ours.send_all(data[at : at + (len(data) if whole else 1)])
+        await ours.send_eof()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        with pytest.raises(h11.RemoteProtocolError):
+            await wire.head()
+        assert wire.may_answer
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_body_may_have_lines_of_any_kind() -> None:
+    ours, wire = pair()
+    wire.strict_lines = True
+    await ours.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nExpect: x\r\nContent-Length: 4\r\n\r\na\n\nb")
+    assert await wire.head() is not None
+    assert await wire.body() == b"a\n\nb"
+
+
+async def test_who_is_hung_up_on_is_so_at_once_or_when_next_waited_for(autojump_clock: trio.testing.MockClock) -> None:
+    async def head(wire: Wire) -> None:
+        with wire.one_deadline():
+            await wire.head()
+
+    async def hang_up(wire: Wire) -> None:
+        await trio.sleep(1)
+        wire.hang_up()
+
+    _, wire = pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(hang_up, wire)
+        with pytest.raises(SlowError):
+            await head(wire)
+    assert trio.current_time() == 1
+    with pytest.raises(SlowError):
+        await head(wire)
+    with pytest.raises(SlowError):
+        await wire.answer(503, [])
