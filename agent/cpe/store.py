@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -19,6 +20,7 @@ from agent.cpe_model import limits, tracked
 from agent.cpe_model.breaker import BreakerRow
 from agent.cpe_model.errors import BadCredentialsError
 from agent.cpe_model.known import Acceptance, CachedParameter, Called, Cpe, Credentials, Pending, retried_within_s, says
+from agent.cpe_model.networks import network_of
 from agent.inventory import finding
 from agent.reasons import RefusalReason
 from agent.runtime.notifier import Notifier
@@ -40,6 +42,8 @@ REQUEST_PASSWORD: Final = "ManagementServer.ConnectionRequestPassword"
 _OURS = "M Reboot"
 """The event of a boot that an ACS asked for (TR-069 section 3.7.1.5)."""
 _TOO_MANY = "more CPE wait to be accepted than are remembered"
+_LOOK_EVERY: Final = 100
+"""CPE in quarantine between two looks at who has been there too long; as many parts of `limits.NEW_CPE` go at once."""
 _SHARED = "it came with credentials that many share, having had its own: it was reset, or is another"
 _AT_ONCE: Final = 500
 """Paths in one query: SQLite takes 32,766 parameters, older ones 999."""
@@ -121,7 +125,7 @@ class CpeCalled:
         """Return the CPE as it is known then."""
         called = self.called
         before = find(tx.all, called.name)
-        if before is None and self._full(tx):
+        if before is None and not self._has_room(tx):
             return Cpe(called.name, called.oui, called.product_class, called.serial, why=_TOO_MANY)
         if before is not None and self._only_claims(tx, before):
             why = f"{_SHARED} (from {called.address})"
@@ -219,9 +223,44 @@ class CpeCalled:
                 (name, name, limits.VALUES // 10),
             )
 
-    def _full(self, tx: Tx) -> bool:
-        rows = tx.all("SELECT count(*) AS n FROM cpe WHERE trust = ?", (Acceptance.QUARANTINED.value,))
-        return int(rows[0]["n"]) >= limits.NEW_CPE
+    def _has_room(self, tx: Tx) -> bool:
+        """Tell whether quarantine has room for one more, once it is made.
+
+        Whoever knows a password that many share can invent names without end. So those go that have been silent for
+        long, then the oldest of the network with most. Those that a person bound to a service stay, as do those that
+        have a password of their own.
+        """
+        waiting = self._waiting(tx)
+        if waiting < limits.NEW_CPE and waiting % _LOOK_EVERY:
+            return True
+        forget_all(tx, self._going(tx, "last_s < ?", self.called.at_s - limits.QUARANTINE_S))
+        if self._waiting(tx) < limits.NEW_CPE:
+            return True
+        by_network: Counter[str] = Counter()
+        addresses = "SELECT address, count(*) AS n FROM cpe WHERE trust = ? GROUP BY address"
+        rows = tx.all(addresses, (Acceptance.QUARANTINED.value,))
+        for row in rows:
+            by_network[network_of(row["address"])] += row["n"]
+        for network, _ in by_network.most_common():
+            own = json.dumps([row["address"] for row in rows if network_of(row["address"]) == network])
+            if going := self._going(tx, "address IN (SELECT value FROM json_each(?))", own):
+                forget_all(tx, going)
+                return True
+        return False
+
+    @staticmethod
+    def _waiting(tx: Tx) -> int:
+        return int(tx.all("SELECT count(*) AS n FROM cpe WHERE trust = ?", (Acceptance.QUARANTINED.value,))[0]["n"])
+
+    @staticmethod
+    def _going(tx: Tx, where: str, what: object) -> list[str]:
+        """Return names in quarantine that may be forgotten, the oldest first, a few at a time."""
+        rows = tx.all(
+            f"SELECT name FROM cpe WHERE trust = ? AND service = '' AND {where}"  # noqa: S608  a constant of this file
+            " AND NOT EXISTS (SELECT 1 FROM cpe_login l WHERE l.name = cpe.name) ORDER BY last_s, name LIMIT ?",
+            (Acceptance.QUARANTINED.value, what, max(1, limits.NEW_CPE // _LOOK_EVERY)),
+        )
+        return [row["name"] for row in rows]
 
     def _only_claims(self, tx: Tx, before: Cpe) -> bool:
         """Tell whether the name is only claimed: by credentials that many share, of a CPE that has had its own.
@@ -235,6 +274,12 @@ class CpeCalled:
     def _reset_by_us(self, tx: Tx) -> bool:
         row = tx.one("SELECT reset_until_s FROM cpe WHERE name = ?", (self.called.name,))
         return row is not None and self.called.resets and row["reset_until_s"] >= self.called.at_s
+
+
+def forget_all(tx: Tx, names: Sequence[str]) -> None:
+    """Forget CPE."""
+    for table in _TABLES:
+        tx.many(f"DELETE FROM {table} WHERE name = ?", [(name,) for name in names])  # noqa: S608  a name of `_TABLES`
 
 
 def forget_secrets(tx: Tx, name: str) -> None:
@@ -390,8 +435,7 @@ class DecideCpe:
             raise RefusedCommandError(RefusalReason.UNKNOWN_SERVICE, f"there is no service {self.service}")
         seq = tx.append(Entry(LeafKind.CPE_DECIDED, sealed=self.sealed))
         if self.forget:
-            for table in _TABLES:
-                tx.run(f"DELETE FROM {table} WHERE name = ?", (self.name,))  # noqa: S608  a name of the line above
+            forget_all(tx, [self.name])
             return None
         if self.trust is not None:
             tx.run("UPDATE cpe SET trust = ?, why = ? WHERE name = ?", (self.trust.value, self.why, self.name))

@@ -17,7 +17,10 @@ STRANGER_VALUES: Final = 64
 """Of one that nobody accepted: what an Inform must have (TR-106 appendix, a dozen), and a few more."""
 
 NEW_CPE: Final = 5000
-"""CPE in quarantine that are remembered; with more, new ones are refused until some are accepted or forgotten."""
+"""CPE in quarantine that are remembered; with more, the oldest of the network with most are forgotten for new ones."""
+
+QUARANTINE_S: Final = 30 * 86_400
+"""After so long without a call a CPE in quarantine is forgotten. Chosen arbitrarily."""
 
 VALUE_CHARS: Final = 32_768
 """A value that is remembered; of a longer one its length is. Vendor configurations have megabytes."""

@@ -105,20 +105,49 @@ async def test_what_was_read_before_a_reset_is_known_as_that(book: Book) -> None
     assert book.cpes.below(NAME, PORT)[PORT].before_reset
 
 
-async def test_more_new_cpe_than_are_remembered_are_not(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "NEW_CPE", 2)
-    for serial in ("A", "B"):
-        await book.cpes.called(called(serial))
-    full = await book.cpes.called(called("C"))
-    assert full.trust is Acceptance.QUARANTINED
-    assert "more CPE wait to be accepted" in full.why
-    assert [c.serial for c in book.cpes.all()] == ["A", "B"]
-    assert (await book.cpes.called(called("A"))).serial == "A"  # who is known is heard
+def serials(book: Book) -> list[str]:
+    return [cpe.serial for cpe in book.cpes.all()]
+
+
+async def test_invented_names_fill_quarantine_for_nobody_else(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of attack x20 a4: 5,005 serial numbers of one customer, then a new CPE of another one."""
+    monkeypatch.setattr(limits, "NEW_CPE", 4)
+    await book.cpes.called(called("NEW1", address="192.0.2.9", at_s=1))
+    for number in range(20):
+        await book.cpes.called(called(f"X{number:02}", address=f"2001:db8::{number}", at_s=10 + number))
+    assert serials(book) == ["NEW1", "X17", "X18", "X19"]
+    await book.cpes.called(called("NEW2", address="192.0.2.8", at_s=50))
+    assert serials(book) == ["NEW1", "NEW2", "X18", "X19"]
+    assert {r["name"] for r in book.rows("cpe_value")} <= {r["name"] for r in book.rows("cpe")}
+
+
+async def test_who_is_accepted_refused_bound_or_has_its_own_password_is_not_forgotten(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "NEW_CPE", 1)
+    await book.cpes.called(called("A"))
+    await book.decide("02AC5F-LabGate-A")
+    await book.cpes.called(called("B"))
+    await book.decide("02AC5F-LabGate-B", Acceptance.REFUSED)
+    await book.cpes.called(called("C"))
+    await book.cpes.called(called("D"))
+    assert serials(book) == ["A", "B", "D"]
+    await book.cpes.setting("02AC5F-LabGate-D", Pending("k", {PASSWORD: "c"}), user="02AC5F-LabGate-D.1")
+    full = await book.cpes.called(called("E"))
+    assert (full.trust, "more CPE wait to be accepted" in full.why) == (Acceptance.QUARANTINED, True)
+    assert serials(book) == ["A", "B", "D"]
     await book.cpes.evidence(full.name, "inform", True, "")
     assert book.cpes.evidence_rows() == []
-    await book.decide("02AC5F-LabGate-A")
-    await book.cpes.called(called("C"))
-    assert [c.serial for c in book.cpes.all()] == ["A", "B", "C"]
+    assert (await book.cpes.called(called("D"))).serial == "D", "whoever is known is heard"
+
+
+async def test_quarantine_ages(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.cpe.store._LOOK_EVERY", 2)
+    month = limits.QUARANTINE_S
+    await book.cpes.called(called("OLD", at_s=10))
+    await book.cpes.called(called("LATER", at_s=20))
+    await book.cpes.called(called("NEW", at_s=15 + month))
+    assert serials(book) == ["LATER", "NEW"]
 
 
 # --- claims: credentials that many share, of who had its own ----------------------------------------------------------
