@@ -10,7 +10,8 @@ binding open to our STUN server (`stun`): one signed datagram, and nothing comes
 A CPE stands in the customer's house and tells its URL itself: it could have us ask any host that we can reach. So a
 GET goes only to the address that the CPE called in from, or into networks that the operator allows (`RequestReach`),
 and only a `HttpTarget`, made by `http_target_untrusted`, can be asked. A datagram goes only where our STUN server saw
-the CPE; the address that the CPE itself tells (UDPConnectionRequestAddress) is kept and never used.
+the CPE, and there only within the same reach: the source of a datagram can be forged. The address that the CPE itself
+tells (UDPConnectionRequestAddress) is kept and never used.
 
 XMPP (Annex K) is left out on purpose: it needs an XMPP server that both sides log in to, with an account for every CPE,
 which an ISP would have to run for this alone.
@@ -321,17 +322,27 @@ def udp_message(target: UdpTarget, credentials: Credentials, *, at_s: int, numbe
 # --- which way, and when ----------------------------------------------------------------------------------------------
 
 
-def way(http: HttpTarget | RequestResult, udp: UdpTarget | None) -> HttpTarget | UdpTarget | RequestResult:
+def way(
+    http: HttpTarget | RequestResult, udp: UdpTarget | None, reach: RequestReach
+) -> HttpTarget | UdpTarget | RequestResult:
     """Return how a CPE is asked: by HTTP where that may reach it, else by UDP, else why not at all.
 
     Args:
         http: of `http_target_untrusted`, or the result of asking it, where that did not reach the CPE.
         udp: its binding, where one is known: as our STUN server saw it, or as the CPE told.
+        reach: of the CPE. Whoever knows a CPE's password can forge the source of a binding request, and would have
+            datagrams sent to it.
     """
     if isinstance(http, HttpTarget):
         return http
     if udp is not None:
-        return udp
+        refusal = reach.refusal(udp.address)
+        if refusal is None:
+            return udp
+        return RequestResult(
+            RequestOutcome.ELSEWHERE,
+            f"its UDP binding is at {udp.address}, which is neither where it called from nor in an allowed network",
+        )
     if http.outcome is RequestOutcome.BEHIND_NAT:
         return RequestResult(
             http.outcome, f"{http.detail}; no UDP binding of it is known, so it is heard at its next Inform"

@@ -491,7 +491,7 @@ class CpeFleet:
         udp = self.bindings.get(credentials.user) if self.stun else None
         if udp is None:  # another STUN server than ours may have told the CPE where it is seen
             udp = connection_request.udp_target_untrusted(cpe.udp_address, reach)
-        way = connection_request.way(http, udp)
+        way = connection_request.way(http, udp, reach)
         if isinstance(way, RequestResult):
             return way
         if isinstance(way, UdpTarget):

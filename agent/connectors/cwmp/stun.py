@@ -10,7 +10,8 @@ a request gives a `Binding`. BINDING-CHANGE says that its address is another tha
 Where the server knows passwords, that request must prove itself: it is answered with 401, and the CPE comes again with
 USERNAME and MESSAGE-INTEGRITY (STUNUsername, STUNPassword). Without, anybody can claim a CPE's name: its wake-up calls
 then go astray, which is all that is lost. What is proven can still be played again from another address by who can read
-it off the wire; a wake-up call is signed, so that who draws it to himself learns nothing but a user name.
+it off the wire; a wake-up call is signed, so that who draws it to himself learns nothing but a user name. The source of
+a datagram can be forged, so a binding is used only within the CPE's reach (`connection_request.way`).
 
 Nothing is remembered. A reply is at most `limits.STUN_AMPLIFICATION` times its request and goes to where that came
 from: RESPONSE-ADDRESS, by which a classic server could be made to send to anyone, is ignored. So a CPE cannot measure

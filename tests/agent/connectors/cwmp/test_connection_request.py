@@ -141,6 +141,41 @@ def test_an_ipv4_address_in_ipv6_s_clothes_is_the_same() -> None:
     assert REACH.refusal(ipaddress.ip_address("::ffff:127.0.0.1")) is not None
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1/", "http://[::ffff:127.0.0.1]/", "http://[::1]/", "http://0/", "http://2130706433/",
+        "http://0x7f000001/", "http://0177.0.0.1/", "http://127.1/", "http://203.0.113.7@127.0.0.1/",
+        "http://203.0.113.7:80@evil/", "http://[fe80::1%25eth0]/", "http://[64:ff9b::7f00:1]/", "http://203.0.113.7./x",
+        "http://203.0.113.7:0/", "http://203.0.113.7:65536/", "http://203.0.113.7/a b", "http://203.0.113.7/\r\nX: y",
+        "ftp://203.0.113.7/", "file:///etc/passwd", "http://203.0.113.7\\@127.0.0.1/", "http://１２７.0.0.1/",
+        "http://203.0.113.7:٨٠/",
+    ],
+)  # fmt: skip
+def test_urls_that_lead_elsewhere_or_nowhere_are_not_asked(url: str) -> None:
+    """Attack x22."""
+    assert isinstance(http_target_untrusted(url, RequestReach(CALLED_FROM)), RequestResult)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://203.0.113.7#@127.0.0.1/", "http://203.0.113.7?@127.0.0.1/", "http://[::ffff:203.0.113.7]:22/",
+        "HTTP://203.0.113.7:22/", "http://203.0.113.7/%0d%0aX:y",
+    ],
+)  # fmt: skip
+def test_urls_with_another_address_in_them_lead_to_where_it_called_from(url: str) -> None:
+    got = target(url, RequestReach(CALLED_FROM))
+    assert got.address == CALLED_FROM
+    assert "\r" not in got.resource
+
+
+def test_a_name_is_judged_by_what_it_leads_to() -> None:
+    got = target("http://localhost/", RequestReach(CALLED_FROM))
+    assert got.address is None
+    assert got.reach.refusal(ipaddress.ip_address("127.0.0.1")) is not None
+
+
 @given(st.one_of(st.text(), st.text("htp:/.@[]0123456789abcx?#%", max_size=40).map("http://".__add__)))
 def test_any_url_gives_a_target_or_a_reason(url: str) -> None:
     got = http_target_untrusted(url, REACH)
@@ -310,14 +345,25 @@ def test_udp_values_that_are_none(at_s: int, number: int, cnonce: str) -> None:
 def test_udp_is_for_those_that_http_does_not_reach() -> None:
     udp, away = UdpTarget(CALLED_FROM, 40001), RequestResult(RequestOutcome.UNREACHABLE, "away")
     http, nat = target(), refused("http://192.168.1.5/")
-    assert way(http, udp) is http
-    assert way(nat, udp) is udp
-    assert way(away, udp) is udp
-    assert way(away, None) is away
-    got = way(nat, None)
+    assert way(http, udp, REACH) is http
+    assert way(nat, udp, REACH) is udp
+    assert way(away, udp, REACH) is udp
+    assert way(away, None, REACH) is away
+    got = way(nat, None, REACH)
     assert isinstance(got, RequestResult)
     assert got.outcome is RequestOutcome.BEHIND_NAT
     assert got.detail.startswith("behind NAT: its URL says 192.168.1.5, it called from 203.0.113.7; no UDP binding")
+
+
+@pytest.mark.parametrize("place", ["198.51.100.9", "192.168.1.1", "0.0.0.0", "224.0.0.1", "2001:db9::1"])
+def test_a_datagram_goes_nowhere_else_than_where_the_cpe_called_from(place: str) -> None:
+    """The source of a binding request can be forged by whoever knows the CPE's password."""
+    got = way(refused("http://192.168.1.5/"), UdpTarget(ipaddress.ip_address(place), 40001), REACH)
+    assert isinstance(got, RequestResult)
+    assert got.outcome is RequestOutcome.ELSEWHERE
+    assert place in got.detail
+    inside = UdpTarget(ipaddress.ip_address("10.20.1.1"), 40001)
+    assert way(refused("http://192.168.1.5/"), inside, REACH) is inside, "a network that the operator allows"
 
 
 def test_pauses_grow_to_an_hour_and_stay_there() -> None:

@@ -31,6 +31,7 @@ from agent.connectors.cwmp.images import Image
 from agent.connectors.cwmp.listener import Proof
 from agent.connectors.cwmp.methods import Message
 from agent.connectors.cwmp.structs import DeviceId, TransferFault
+from agent.connectors.cwmp.stun import Binding
 from agent.cpe_model.addresses import FIRMWARE, address
 from agent.cpe_model.breaker import TaskSignature
 from agent.cpe_model.known import Acceptance, CachedParameter, Cpe, Credentials
@@ -575,6 +576,31 @@ async def test_it_is_asked_nowhere_else_than_where_it_called_from(autojump_clock
     async with ringing(bell, request_networks=networks) as at:
         at.book.cpes[NAME] = replace(at.book.cpes[NAME], address="192.0.2.7")
         assert (await at.fleet.request_connection(NAME)).outcome is RequestOutcome.ACCEPTED
+
+
+@dataclass
+class Datagrams:
+    """A STUN server's socket that sends nothing."""
+
+    to: set[tuple[str, int]] = field(default_factory=set)
+
+    async def send(self, _data: bytes, to: tuple[str, int]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.to.add(to)
+
+
+async def test_a_binding_from_a_forged_source_is_sent_nothing(autojump_clock: MockClock) -> None:
+    """A customer knows the password of the own CPE, and sends binding requests as if from a victim."""
+    sent = Datagrams()
+    async with ringing(Bell()) as at:
+        at.book.cpes[NAME] = replace(at.book.cpes[NAME], address="203.0.113.7", request_url="http://192.168.1.5/")
+        at.fleet.stun = sent  # type: ignore[assignment]  # as far as it is used
+        for place, outcome in (
+            ("198.51.100.9", RequestOutcome.ELSEWHERE), ("203.0.113.7", RequestOutcome.SENT),
+        ):  # fmt: skip
+            at.fleet.bound(Binding("acs", ipaddress.ip_address(place), 40001, True, True, 0.0))
+            assert (await at.fleet.request_connection(NAME)).outcome is outcome
+    assert sent.to == {("203.0.113.7", 40001)}
 
 
 async def test_ways_that_are_none(autojump_clock: MockClock) -> None:
