@@ -32,11 +32,10 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from agent.connectors.cwmp import envelope, limits, salvage, soap
+from agent.connectors.cwmp import envelope, limits, reading, soap
 from agent.connectors.cwmp.errors import (
     HeaderNotUnderstoodError,
     LocalCwmpError,
-    MalformedXmlError,
     RemoteCwmpError,
     UnknownMethodError,
 )
@@ -63,6 +62,7 @@ from agent.connectors.cwmp.methods import (
     since,
     standard_answer,
 )
+from agent.connectors.cwmp.reading import BodyRead
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.versions import PROTOCOL_VERSIONS, CwmpVersion
 
@@ -238,6 +238,11 @@ class AcsSession:
         self._given = _BAD  # what was given last is not given again: it may hold a request
         return (self._end(EndReason.TIMEOUT),)
 
+    def accept(self) -> None:
+        """Take note that the CPE is an accepted one: the silence that it asked for (SessionTimeout) is granted."""
+        asked_s = self._informed.header.session_timeout_s if self._informed else None
+        self._timeout_s = min(max(limits.TIMEOUT_S, asked_s or 0), limits.TIMEOUT_MOST_S)
+
     # --- what we want
 
     def send(self, request: AcsRequest) -> None:
@@ -291,11 +296,12 @@ class AcsSession:
 
     # --- what comes
 
-    def receive_untrusted(self, body: bytes) -> tuple[SessionEvent, ...]:
+    def receive_untrusted(self, body: bytes, read: BodyRead | None = None) -> tuple[SessionEvent, ...]:
         """Take a POST and return what it means; `respond` is to follow.
 
         Args:
             body: of the POST, decompressed; empty for an empty POST.
+            read: what was read of it; None: it is read now, in one go.
 
         Raises:
             LocalCwmpError: the POST before was not responded to.
@@ -315,7 +321,7 @@ class AcsSession:
             return ()
         if self._posts > limits.POSTS:
             return self._break(EndReason.TOO_LONG)
-        return self._take_empty() if empty else self._take_untrusted(body)
+        return self._take_empty() if empty else self._take_untrusted(read or reading.read_untrusted(body))
 
     def _is_repeated(self) -> bool:
         """Return whether the same bytes as before are the same POST again."""
@@ -348,17 +354,15 @@ class AcsSession:
         self._last = _Last.EMPTY
         return ()
 
-    def _take_untrusted(self, body: bytes) -> tuple[SessionEvent, ...]:
-        opened: soap.Opened | None = None
-        misread: RemoteCwmpError | None = None
-        try:
-            opened = soap.open_untrusted(body)
-            message = envelope.read_message_untrusted(opened.message)
-        except RemoteCwmpError as err:
-            found = self._salvaged_untrusted(body) if isinstance(err, MalformedXmlError) else None
+    def _take_untrusted(self, read: BodyRead) -> tuple[SessionEvent, ...]:
+        opened, message, misread = read.opened, read.message, read.error
+        if misread is not None:
+            found = self._salvaged(read)
             if found is None:
-                return self._misread(err, opened)
-            (opened, message), misread = found, err
+                return self._misread(misread, opened)
+            opened, message = found
+        if opened is None or message is None:
+            raise LocalCwmpError("session: expected a message, or why there is none")
         version = opened.version or (self._informed.version if self._informed else CwmpVersion.V1_0)
         if isinstance(message, Inform):
             return self._inform(message, opened.header, version, misread)
@@ -376,13 +380,12 @@ class AcsSession:
             return self._refuse(AcsFault.METHOD_NOT_SUPPORTED, "expected a method of an ACS", opened)
         return self._break(EndReason.UNEXPECTED)
 
-    def _salvaged_untrusted(self, body: bytes) -> tuple[soap.Opened, Message] | None:
+    def _salvaged(self, read: BodyRead) -> tuple[soap.Opened, Message] | None:
         """Return a message that only reports, without the values in it that cannot be decoded; None: it is no such."""
-        reads = self._pending is not None and isinstance(self._pending.request, GetParameterValues | GetParameterNames)
-        try:
-            opened, message = salvage.read_untrusted(body)
-        except RemoteCwmpError:
+        if read.salvaged is None:
             return None
+        reads = self._pending is not None and isinstance(self._pending.request, GetParameterValues | GetParameterNames)
+        opened, message = read.salvaged
         answers = isinstance(message, GetParameterValuesResponse | GetParameterNamesResponse | Fault)
         reports = isinstance(message, Inform | TransferComplete | AutonomousTransferComplete)
         return (opened, message) if reports or (reads and answers) else None
@@ -395,7 +398,7 @@ class AcsSession:
             ended = (self._end(EndReason.INFORMED_AGAIN),)
             self.ended = False
         self._strikes, self._last = 0, _Last.REQUEST
-        self._timeout_s = min(max(limits.TIMEOUT_S, header.session_timeout_s or 0), limits.TIMEOUT_MOST_S)
+        self._timeout_s = limits.TIMEOUT_S
         self._informed = Informed(inform, header, version, misread)
         self._asked = _Asked(inform, header.id, version)
         return (*ended, self._informed)

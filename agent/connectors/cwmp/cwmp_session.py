@@ -19,6 +19,7 @@ from agent.connectors.cwmp.endings import ending
 from agent.connectors.cwmp.errors import LocalCwmpError
 from agent.connectors.cwmp.messages import Fault
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse
+from agent.connectors.cwmp.reading import BodyRead
 from agent.reasons import TargetReason
 
 Take = Callable[[SessionEvent], Awaitable[None]]
@@ -48,6 +49,8 @@ class CwmpSession:
         self.session, self.address = session, address
         self.name = ""
         """Whose session it is, once an Inform said so."""
+        self.accepted = False
+        """Whether it proved to be an accepted CPE: until then little is taken from it."""
         self.begun = False
         """Whether its first POST was answered."""
         self.ended: Ended | None = None
@@ -61,6 +64,11 @@ class CwmpSession:
         self._asked: _Asked | None = None
         self._turn = trio.Lock()
         self._changed = trio.Event()
+
+    def accept(self) -> None:
+        """Take note that it proved to be an accepted CPE."""
+        self.accepted = True
+        self.session.accept()
 
     # --- who works on the CPE ---
 
@@ -122,7 +130,12 @@ class CwmpSession:
     # --- the HTTP exchange ---
 
     async def exchange(
-        self, body: bytes, now: Callable[[], float], take: Take, gone: Gone = trio.sleep_forever
+        self,
+        body: bytes,
+        now: Callable[[], float],
+        take: Take,
+        gone: Gone = trio.sleep_forever,
+        read: BodyRead | None = None,
     ) -> AcsReply:
         """Take one POST and return the response to it; what it says is durable by then.
 
@@ -131,11 +144,12 @@ class CwmpSession:
             now: what time it is, when it is asked: on the clock of the session.
             take: is given each event.
             gone: returns when the CPE is no longer there to be answered.
+            read: what was read of the body; None: it is read now.
         """
         if self.over.is_set() and not self.session.ended:
             return AcsReply(400)
         call = self
-        for event in self.session.receive_untrusted(body):
+        for event in self.session.receive_untrusted(body, read):
             if isinstance(event, Informed) and self.over.is_set():
                 call = self.anew = CwmpSession(
                     self.session, self.address

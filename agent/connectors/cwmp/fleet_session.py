@@ -180,8 +180,15 @@ class CpeFleet:
             call.session.answer(refusal(AcsFault.REQUEST_DENIED, "this CPE is refused here"))
             return
         if cpe.trust is Acceptance.ACCEPTED:  # of another, not even what it says of itself is believed
+            call.accept()
             await self._noted(cpe, inform)
             self._lend(call, cpe)
+
+    def is_accepted(self, user: str) -> bool:
+        """Tell whether a user is an accepted CPE's own."""
+        name = self._book.owner(user)
+        cpe = None if name is None else self._book.find(name)
+        return cpe is not None and cpe.trust is Acceptance.ACCEPTED
 
     def _called(self, name: str, inform: m.Inform, proof: Proof, *, own: bool) -> Called:
         now_s = int(self._clock.wall_s())

@@ -29,6 +29,12 @@ def path_untrusted(target: str) -> str:
     return target if not separator or "/" in scheme else "/" + rest.partition("/")[2]
 
 
+def size_untrusted(headers: Mapping[str, str], most: int) -> int:
+    """Return how many bytes of body a request may bring, `most` at most: it says so, or sends chunks. Total."""
+    text = headers.get("content-length", "" if "transfer-encoding" in headers else "0")
+    return min(int(text), most) if text.isascii() and text.isdigit() and len(text) < 10 else most
+
+
 def set_cookie(token: str, *, secure: bool) -> str:
     """Return the Set-Cookie field of a session (RFC 6265; no path, since some CPE keep none)."""
     return f"{COOKIE}={token}; HttpOnly{'; Secure' if secure else ''}"

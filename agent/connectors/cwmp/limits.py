@@ -9,11 +9,21 @@ from typing import Final
 
 # --- XML that comes in ---
 
-BODY_BYTES: Final = 16 << 20
-"""One envelope. The largest recorded has 587 kB for 3,263 names; TR-069 section 3.5 sets no maximum for an answer."""
+BODY_BYTES: Final = 4 << 20
+"""The answer of an accepted CPE to a request of ours. The largest recorded has 587 kB for 3,263 names, a tree of 9,000
+parameters 1.2 MB; TR-069 section 3.5 sets no maximum."""
 
-ELEMENTS: Final = 200_000
-"""Elements of one envelope: 66,000 parameters with their values, seven times a tree of 9,000. About half a second."""
+ELEMENTS: Final = 72_000
+"""Elements of such an answer: 24,000 parameters with their values. More than 20,000 are not kept. Some 0.3 s."""
+
+STRANGER_ELEMENTS: Final = 2_000
+"""Elements of any other body: an Inform of 500 parameters. Some 10 ms."""
+
+SLICE_BYTES: Final = 16 << 10
+"""Read of a large body between two turns of others: some 3 ms."""
+
+SLICE_TOKENS: Final = 2_000
+"""Tags and references mended of one between two turns of others: some 3 ms."""
 
 DEPTH: Final = 32
 """Elements inside each other. The schema needs 8: an access list's string in SetParameterAttributes."""
@@ -27,14 +37,11 @@ PREFIXES: Final = 64
 NAME_CHARS: Final = 256
 """An element's or attribute's name. The schema's longest has 39."""
 
-TEXT_CHARS: Final = 4 << 20
+TEXT_CHARS: Final = 2 << 20
 """Text of one element. The longest values are vendors' configuration in base64; chosen arbitrarily."""
 
 SALVAGE_BYTES: Final = 4 << 20
 """An answer in which some values cannot be decoded, which is read a second time. The largest recorded has 587 kB."""
-
-SALVAGE_TOKENS: Final = 3 * ELEMENTS
-"""Tags and references in it: two tags an element, and some references in values."""
 
 SALVAGE_MARKS: Final = 10_000
 """Places in it that cannot be decoded; with more of them it is no answer with a few bad values."""
@@ -51,10 +58,13 @@ TIMEOUT_S: Final = 60.0
 """Silence after which a session is over: twice the 30 seconds that TR-069 has a CPE wait at least."""
 
 TIMEOUT_MOST_S: Final = 600.0
-"""The longest silence that a CPE may ask for by its SessionTimeout header. Chosen arbitrarily."""
+"""The longest silence that an accepted CPE may ask for by its SessionTimeout header. Chosen arbitrarily."""
 
 POSTS: Final = 20_000
 """POSTs of one session: ends one that never does. A request for each object of a large tree makes fewer."""
+
+POSTS_WAITING: Final = 4
+"""POSTs of one session on other connections that wait until the one before is answered. Chosen arbitrarily."""
 
 STRIKES: Final = 3
 """Requests in a row that were answered by a fault because they could not be read; then the session ends."""
@@ -89,11 +99,9 @@ READ_WAIT_S: Final = 60.0
 
 # --- the listener ---
 
-FIRST_BODY_BYTES: Final = 1 << 20
-"""A POST of who has not proved itself, or is not in a session. An Inform has 3 kB; 64 of its parameters are 20 kB."""
-
 STRANGER_BODY_BYTES: Final = 64 << 10
-"""A POST without credentials, which is read to be answered by a challenge: several Informs."""
+"""A POST, inflated, that is no answer of an accepted CPE to a request of ours. An Inform has 3 kB; 64 of its parameters
+are 20 kB."""
 
 INFLATED_RATIO: Final = 200
 """How many times larger than on the wire a compressed body may become. XML of a large tree shrinks thirtyfold."""
@@ -105,10 +113,14 @@ FIRST_HEAD_S: Final = 20.0
 """From connecting to the first whole head: who says nothing holds one of few connections."""
 
 IDLE_S: Final = 90.0
-"""From an answer to the next request on a connection: longer than a session's silence."""
+"""From an answer to the next request on a connection of a session: longer than a session's silence. On any other
+connection it is `FIRST_HEAD_S`."""
 
 BODY_S: Final = 60.0
-"""For one body: 600 kB over a poor line."""
+"""For the answer to a request of ours: 600 kB over a poor line."""
+
+STRANGER_BODY_S: Final = 20.0
+"""For any other body: an Inform of 3 kB over a poor line."""
 
 WRITE_S: Final = 30.0
 """For one answer to be taken."""
@@ -118,6 +130,54 @@ TROUBLES: Final = 2000
 
 RETRY_AFTER_S: Final = 60
 """What a CPE that is not let in is told to wait at least, and as much again at random: not all are to come at once."""
+
+# --- shares: strangers are peers of whom it is not known (yet) that they are an accepted CPE ---
+
+SHARE: Final = 8
+"""A network may have one in so many of `CwmpConfig.sessions` as connections of strangers: 25. Behind one address of a
+carrier-grade NAT stands a street: a CPE takes a place for the tenths of a second of its login."""
+
+SHARE_LEAST: Final = 4
+"""But so many at least."""
+
+PATIENCE_S: Final = 2.0
+"""A stranger that is silent for so long gives its place to another one of its network: CPE log in faster."""
+
+STRANGER_SESSIONS_EACH: Final = 2
+"""Sessions of strangers of one network: a CPE in quarantine needs one, for two POSTs."""
+
+STRANGER_SESSIONS: Final = 4
+"""All of them have one in so many of `CwmpConfig.sessions`. The others are accepted CPE's."""
+
+STRANGER_BYTES: Final = 8 << 20
+"""Bodies of strangers in memory, at once: 2,700 Informs."""
+
+SMALL_BYTES: Final = 8 << 20
+"""Bodies of accepted CPE that are no answers to requests of ours."""
+
+LARGE_BYTES: Final = 24 << 20
+"""Bodies of accepted CPE that are, in memory, with what they inflate to: three of the largest."""
+
+PASS_WORK: Final = 24.0
+"""Begun in one pass of the event loop, in units of 0.1 ms: an API call needs some 15 passes."""
+
+HANDSHAKE_WORK: Final = 20.0
+"""Of a TLS handshake, which is mostly one signature with RSA."""
+
+STRANGER_WORK: Final = 2_000.0
+"""That a network causes at once as a stranger: 200 CPE in quarantine call in. Wrong credentials cost no such work."""
+
+STRANGER_WORK_PER_S: Final = 100.0
+"""And in a second after that: a hundredth of a core."""
+
+CPE_WORK: Final = 10_000.0
+"""That an accepted CPE causes at once: a tree of 9,000 parameters is read four times."""
+
+CPE_WORK_PER_S: Final = 500.0
+"""And in a second after that: a twentieth of a core, some 100 POSTs, more than CPE answer."""
+
+PEERS: Final = 10_000
+"""Peers whose work is remembered. Chosen arbitrarily."""
 
 # --- traces ---
 

@@ -7,7 +7,13 @@
     GET /files/…              ->  a firmware image that is offered to a CPE (`images_session`)
 
 Admission: more sessions than `CwmpConfig.sessions` are told 503 with Retry-After, each another number of seconds, so
-that a town whose power comes back does not come at once. Who is not in a session may send little and costs no parsing.
+that a town whose power comes back does not come at once.
+
+* Until a CPE proved to be an accepted one, it is a stranger: little is taken from it, its network (`admission`) has few
+  connections and sessions, and others of its network take its place when it is silent. Nothing is parsed of who has
+  not proved to know a password.
+* An accepted CPE has one session, whatever its address; a large body is taken from it in answer to a request of ours.
+* What is read takes its turn on the event loop (`turns_listener`), and is charged to the network or the CPE.
 """
 
 from __future__ import annotations
@@ -16,8 +22,7 @@ import contextlib
 import logging
 import secrets
 import ssl
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
@@ -25,14 +30,18 @@ from typing import Final, Protocol
 import h11
 import trio
 
-from agent.connectors.cwmp import envelope, http_text, limits, salvage
+from agent.connectors.cwmp import http_text, limits, reading
 from agent.connectors.cwmp.acs_session import AcsSession, Ended, EndReason, Informed, SessionEvent
+from agent.connectors.cwmp.admission import Allowances, Guests, Holdings
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.digest import KEY_BYTES, DigestAccepted, DigestGate, DigestRejected
-from agent.connectors.cwmp.errors import MalformedXmlError, RemoteCwmpError
+from agent.connectors.cwmp.errors import RemoteCwmpError
 from agent.connectors.cwmp.images import PATH
 from agent.connectors.cwmp.messages import Inform
+from agent.connectors.cwmp.reading import BodyRead
 from agent.connectors.cwmp.schema import CwmpConfig
+from agent.connectors.cwmp.turns_listener import Turns
+from agent.cpe_model.networks import network_of
 from agent.runtime.clock import Clock
 from agent.runtime.errors import MalformedRequestError
 from agent.runtime.http_wire import GONE, Wire, WireLimits
@@ -68,6 +77,10 @@ class Proof:
 class Visit(Protocol):
     """Who works on a CPE that called in (`connector`)."""
 
+    def is_accepted(self, user: str) -> bool:
+        """Tell whether a user is an accepted CPE's own."""
+        ...
+
     async def informed(self, call: CwmpSession, informed: Informed, proof: Proof) -> None:
         """Take note of an Inform, durably, and say whether the CPE is one to be worked on."""
         ...
@@ -85,7 +98,18 @@ class Visit(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class _Client:
+    """A connection. `hang_up`: ends it at once, or as soon as it waits for its client."""
+
+    address: str
+    network: str
+    hang_up: Callable[[], None]
+    is_member: bool = False
+    """Whether its last POST was of an accepted CPE."""
+
+
+@dataclass(slots=True, eq=False)
 class _Open:
     """A session that is open: the call, its cookie, who it was."""
 
@@ -94,11 +118,29 @@ class _Open:
     proof: Proof
     wire: Wire
     """The connection of its last POST."""
+    client: _Client
+    """The same."""
     posts: trio.Lock = field(default_factory=trio.Lock)
     keeps_cookie: bool | None = None
     """Whether the CPE sends the cookie back; None: not seen yet."""
     gone_at: float | None = None
     """Since when it has no connection: the CPE may come back on another one."""
+    seated: CwmpSession | None = None
+    """The call of which it is settled whose share it is in."""
+
+    @property
+    def peer(self) -> str:
+        """Whose work it is: an accepted CPE's, by its name, else its network's."""
+        return self.call.name if self.call.accepted else self.client.network
+
+
+@dataclass(frozen=True, slots=True)
+class _Post:
+    """The POST that begins a session. `read`: what was read of it; `work`: what that took."""
+
+    body: bytes
+    read: BodyRead
+    work: float
 
 
 Files = Callable[[str, Wire], Awaitable[None]]
@@ -130,7 +172,25 @@ class Acs:
             _REALM, secrets.token_bytes(KEY_BYTES), algorithms=_ALGORITHMS, basic=config.basic or config.tls
         )
         self._open: dict[str, _Open] = {}
-        self._connections: Counter[str] = Counter()
+        self._members: dict[str, _Open] = {}
+        """The session of each accepted CPE that is in one, by its name."""
+        sessions = config.sessions
+        each = max(limits.SHARE_LEAST, sessions // limits.SHARE)
+        self._clients: set[_Client] = set()
+        self._strangers: Guests[_Client] = Guests(2 * sessions, each, limits.PATIENCE_S)
+        self._fetching: Guests[_Client] = Guests(sessions, each, limits.WRITE_S)
+        """Connections on which a file is fetched."""
+        self._visitors: Guests[_Open] = Guests(
+            max(1, sessions // limits.STRANGER_SESSIONS), limits.STRANGER_SESSIONS_EACH
+        )
+        self._stranger_bytes: Holdings[_Client] = Holdings(limits.STRANGER_BYTES)
+        self._small_bytes: Holdings[_Client] = Holdings(limits.SMALL_BYTES)
+        self._large_bytes: Holdings[_Client] = Holdings(limits.LARGE_BYTES)
+        self._stranger_work = Allowances(limits.STRANGER_WORK, limits.STRANGER_WORK_PER_S)
+        self._member_work = Allowances(limits.CPE_WORK, limits.CPE_WORK_PER_S)
+        self._turns = Turns()
+        self._large = trio.Lock()
+        """Of large bodies one is read at a time, since its tree takes ten times its bytes."""
         self.refused = 0
         """How many were told to come again."""
 
@@ -153,7 +213,8 @@ class Acs:
             nursery.start_soon(self._sweep)
             task_status.started(listener.socket.getsockname()[1])
             try:
-                await trio.serve_listeners(partial(self._serve_one, context), [listener])
+                with self._turns.running():
+                    await trio.serve_listeners(partial(self._serve_one, context), [listener])
             finally:
                 for opened in self._open.values():
                     opened.call.hang_up()  # whoever asked something learns now that no answer comes
@@ -165,52 +226,74 @@ class Acs:
             peer = str(stream.socket.getpeername()[0])
         except OSError:
             peer = ""  # it hung up before anybody looked
-        full = self._connections.total() >= 4 * self._config.sessions
-        if not peer or full or self._connections[peer] >= 2 * self._config.sessions:
-            await trio.aclose_forcefully(stream)  # not even a word: that would cost a TLS handshake
-            return
-        self._connections[peer] += 1
-        try:
-            await contain("acs connection", lambda: self._connection(stream, context, peer), log=_log)
-        finally:
-            self._connections[peer] -= 1
-            if not self._connections[peer]:
-                del self._connections[peer]
-            with trio.move_on_after(1, shield=True):
-                await stream.aclose()
+        with trio.CancelScope() as scope:
+            client = _Client(peer, network_of(peer), scope.cancel)
+            if not self._let_in(client):
+                await trio.aclose_forcefully(stream)  # not even a word: that would cost a TLS handshake
+                return
+            try:
+                await contain("acs connection", lambda: self._connection(stream, context, client), log=_log)
+            finally:
+                self._clients.discard(client)
+                for guests in (self._strangers, self._fetching):
+                    guests.leave(client)
+                with trio.move_on_after(1, shield=True):
+                    await stream.aclose()
 
-    async def _connection(self, socket: trio.SocketStream, context: ssl.SSLContext | None, peer: str) -> None:
+    def _let_in(self, client: _Client) -> bool:
+        if not client.address or len(self._clients) >= 4 * self._config.sessions:
+            return False
+        is_in = self._enter(self._strangers, client)
+        if is_in:
+            self._clients.add(client)
+        return is_in
+
+    @staticmethod
+    def _enter(guests: Guests[_Client], client: _Client) -> bool:
+        """Have a connection join others, for which another one may have to go; return whether it did."""
+        is_in, goes = guests.enter(client, client.network, trio.current_time())
+        if goes is not None:
+            goes.hang_up()
+        return is_in
+
+    async def _connection(self, socket: trio.SocketStream, context: ssl.SSLContext | None, client: _Client) -> None:
         certificate: str | None = None
         stream: trio.abc.Stream = socket
         with contextlib.suppress(*GONE):
             if context is not None:
                 tls = trio.SSLStream(socket, context, server_side=True, https_compatible=True)
-                with trio.move_on_after(limits.BODY_S) as scope:
+                await self._turns.take(limits.HANDSHAKE_WORK)
+                with trio.move_on_after(limits.FIRST_HEAD_S) as scope:
                     await tls.do_handshake()
                 if scope.cancelled_caught:
                     return
                 certificate, stream = http_text.common_name(tls.getpeercert()), tls
-            await self._requests(Wire(stream, _LIMITS), Proof("", certificate, peer))
+            wire = Wire(stream, _LIMITS)
+            client.hang_up = wire.hang_up
+            await self._requests(wire, client, Proof("", certificate, client.address))
 
-    async def _requests(self, wire: Wire, proof: Proof) -> None:
+    async def _requests(self, wire: Wire, client: _Client, proof: Proof) -> None:
         current: _Open | None = None
+        wire.strict_lines = True
         try:
             with wire.one_deadline():
                 idle_s = limits.FIRST_HEAD_S
                 while (head := await wire.head(idle_s)) is not None:
-                    idle_s = limits.IDLE_S
+                    self._strangers.seen(client, trio.current_time())
                     headers = {k.decode("ascii"): v.decode("latin-1") for k, v in head.headers}
                     target = http_text.path_untrusted(head.target.decode("ascii"))
                     if target.startswith(PATH):
-                        await self._get(wire, head.method, target)
+                        await self._get(wire, head.method, target, client)
                     elif target.partition("?")[0] != self._config.path:
                         await wire.answer(404, [], close=True)
                     elif head.method != b"POST":
                         await wire.answer(405, [("allow", "POST")], close=True)
                     else:
-                        current = await self._post(wire, headers, target, current, proof)
+                        current = await self._post(wire, headers, target, current, client, proof)
                     if not wire.next_request():
                         break
+                    idle_s = limits.FIRST_HEAD_S if current is None else limits.IDLE_S
+                    wire.strict_lines = not client.is_member
                 else:
                     return  # the client closed: nobody is to read anything
         except h11.RemoteProtocolError as err:
@@ -222,7 +305,7 @@ class Acs:
         finally:
             if current is not None and current.wire is wire and current.token in self._open:
                 await self._hung_up(current)
-        await wire.linger(limits.FIRST_BODY_BYTES)
+        await wire.linger(limits.STRANGER_BODY_BYTES)
 
     async def _hung_up(self, opened: _Open) -> None:
         """Take note that the connection of a session's last POST is over; it may come back on another."""
@@ -231,16 +314,43 @@ class Acs:
         else:
             opened.gone_at = self._clock.boot_s()
 
-    async def _get(self, wire: Wire, method: bytes, target: str) -> None:
-        if method == b"GET":
-            await self._files(target, wire)
-        else:
+    async def _get(self, wire: Wire, method: bytes, target: str, client: _Client) -> None:
+        if method != b"GET":
             await wire.answer(405, [("allow", "GET")], close=True)
+        elif not self._enter(self._fetching, client):
+            await self._come_again(wire)
+        else:
+            self._strangers.leave(client)  # the largest image over a poor line takes an hour
+            await self._files(target, wire)
+            self._fetching.leave(client)
+            if not client.is_member and not self._enter(self._strangers, client):
+                client.hang_up()
+
+    async def _come_again(self, wire: Wire) -> None:
+        self.refused += 1
+        wait_s = limits.RETRY_AFTER_S + secrets.randbelow(limits.RETRY_AFTER_S)
+        await wire.answer(503, [("retry-after", str(wait_s))], close=True)
+
+    @contextlib.contextmanager
+    def _holding(self, bytes_: Holdings[_Client], client: _Client, size: int) -> Iterator[None]:
+        """Have a client hold so many bytes inside the block, for which who holds most may have to go."""
+        for goes in bytes_.take(client, size):
+            goes.hang_up()
+        try:
+            yield
+        finally:
+            bytes_.release(client)
 
     # --- one POST
 
     async def _post(
-        self, wire: Wire, headers: Mapping[str, str], target: str, current: _Open | None, proof: Proof
+        self,
+        wire: Wire,
+        headers: Mapping[str, str],
+        target: str,
+        current: _Open | None,
+        client: _Client,
+        proof: Proof,
     ) -> _Open | None:
         token = http_text.cookie_untrusted(headers.get("cookie", ""))
         found = self._open.get(token) if token else None
@@ -248,80 +358,204 @@ class Acs:
         if found is None and current is not None and current.token in self._open:
             found = current
         if found is None:
-            return await self._first(wire, headers, target, proof)
+            return await self._first(wire, headers, target, client, proof)
+        if found.client is not client and not self._moved(found, client):
+            await self._come_again(wire)
+            return None
         found.keeps_cookie, found.wire, found.gone_at = by_cookie, wire, None
         return await self._exchange(wire, headers, found)
 
-    async def _first(self, wire: Wire, headers: Mapping[str, str], target: str, proof: Proof) -> _Open | None:
+    def _moved(self, opened: _Open, client: _Client) -> bool:
+        """Take note that a session goes on on another connection; return False where too many wait for their turn."""
+        if opened.posts.statistics().tasks_waiting >= limits.POSTS_WAITING:
+            return False
+        before, opened.client = opened.client, client
+        if opened.call.accepted:
+            self._welcome(client)
+            self._demote(before)
+        return True
+
+    def _welcome(self, client: _Client) -> None:
+        """Take note that a connection is an accepted CPE's."""
+        client.is_member = True
+        self._strangers.leave(client)
+
+    def _demote(self, client: _Client) -> None:
+        """Take note that a connection is an accepted CPE's no more: it has the share of a stranger."""
+        was_member, client.is_member = client.is_member, False
+        if was_member and client in self._clients and not self._enter(self._strangers, client):
+            client.hang_up()
+
+    async def _first(
+        self, wire: Wire, headers: Mapping[str, str], target: str, client: _Client, proof: Proof
+    ) -> _Open | None:
         """Answer who is not in a session: by a challenge, by 503, or by beginning one."""
-        given, known = headers.get("authorization"), proof.certificate is not None and not self._config.user
-        body = await wire.body(limits.FIRST_BODY_BYTES if known or given is not None else limits.STRANGER_BODY_BYTES)
-        if len(self._open) >= self._config.sessions:
-            self.refused += 1
-            wait_s = limits.RETRY_AFTER_S + secrets.randbelow(limits.RETRY_AFTER_S)
-            await wire.answer(503, [("retry-after", str(wait_s))], close=True)
-            return None
-        now = self._clock.wall_s()
-        judged = None
-        if given is not None:
-            judged = self._gate.judge_untrusted(given, "POST", target, self._password_of, now, body)
-        user = judged.user if isinstance(judged, DigestAccepted) else ""
-        if not user and not (known and self._is_certified(proof, headers, body)):
-            stale = isinstance(judged, DigestRejected) and judged.stale
-            challenges = self._gate.challenges(now, secrets.token_bytes(8), stale=stale)
-            await wire.answer(401, [("www-authenticate", each) for each in challenges])
-            return None
-        session = AcsSession(secrets.token_hex(6), self._clock.boot_s())
-        opened = _Open(CwmpSession(session, proof.address), secrets.token_urlsafe(18), replace(proof, user=user), wire)
-        self._open[opened.token] = opened
-        return await self._exchange(wire, headers, opened, body)
+        with self._holding(self._stranger_bytes, client, http_text.size_untrusted(headers, limits.STRANGER_BODY_BYTES)):
+            body = await wire.body(limits.STRANGER_BODY_BYTES, limits.STRANGER_BODY_S)
+            if len(self._open) >= self._config.sessions and self._visitors.oldest() is None:
+                await self._come_again(wire)
+                return None
+            await self._turns.take()
+            given, now, judged = headers.get("authorization"), self._clock.wall_s(), None
+            if given is not None:
+                judged = self._gate.judge_untrusted(given, "POST", target, self._password_of, now, body)
+            user = judged.user if isinstance(judged, DigestAccepted) else ""
+            first = None
+            if user or (proof.certificate is not None and not self._config.user):
+                own = user not in ("", self._config.user) and self._visit.is_accepted(user)
+                if not own and self._stranger_work.wait_s(client.network, self._clock.boot_s()):
+                    await self._come_again(wire)
+                    return None
+                first = await self._read_first(body, headers)
+                if not user and not self._is_certified(proof, first.read):
+                    self._stranger_work.spend(client.network, first.work, self._clock.boot_s())
+                    first = None
+            if first is None:
+                stale = isinstance(judged, DigestRejected) and judged.stale
+                challenges = self._gate.challenges(now, secrets.token_bytes(8), stale=stale)
+                await wire.answer(401, [("www-authenticate", each) for each in challenges])
+                return None
+            if len(self._open) >= self._config.sessions and (oldest := self._visitors.oldest()) is not None:
+                self._dismiss(oldest)
+            session = AcsSession(secrets.token_hex(6), self._clock.boot_s())
+            call, token = CwmpSession(session, proof.address), secrets.token_urlsafe(18)
+            opened = _Open(call, token, replace(proof, user=user), wire, client)
+            self._open[opened.token] = opened
+            try:
+                return await self._exchange(wire, headers, opened, first)
+            except GONE:
+                opened.gone_at = self._clock.boot_s()
+                raise
+
+    async def _read_first(self, body: bytes, headers: Mapping[str, str]) -> _Post:
+        """Return a stranger's first POST, whatever it says."""
+        try:
+            clear = http_text.body_untrusted(body, headers.get("content-encoding", ""), limits.STRANGER_BODY_BYTES)
+        except RemoteCwmpError as err:
+            return _Post(b"", BodyRead(error=err), 1.0)
+        read, work = await self._read(clear, limits.STRANGER_ELEMENTS)
+        return _Post(clear, read, work)
+
+    async def _read(self, body: bytes, most: int) -> tuple[BodyRead, float]:
+        """Return what was read of a body in clear, and the work that it took; others have their turn meanwhile."""
+        slices, work = reading.read_in_slices_untrusted(body, most), 1.0
+        while True:
+            try:
+                slice_ = next(slices)
+            except StopIteration as over:
+                read: BodyRead = over.value
+                return read, work
+            work += slice_
+            await self._turns.go_on(slice_)
 
     @staticmethod
-    def _is_certified(proof: Proof, headers: Mapping[str, str], body: bytes) -> bool:
+    def _is_certified(proof: Proof, read: BodyRead) -> bool:
         """Tell whether a body is an Inform of the CPE that the certificate names. A certificate of many proves none."""
-        try:
-            clear = http_text.body_untrusted(body, headers.get("content-encoding", ""), limits.FIRST_BODY_BYTES)
-            try:
-                message = envelope.read_untrusted(clear).message
-            except MalformedXmlError:
-                message = salvage.read_untrusted(clear)[1]
-        except RemoteCwmpError:
-            return False
+        message = read.salvaged[1] if read.message is None and read.salvaged is not None else read.message
         return isinstance(message, Inform) and http_text.names_cpe(proof.certificate or "", *message.device_id.key)
 
     async def _exchange(
-        self, wire: Wire, headers: Mapping[str, str], opened: _Open, first: bytes | None = None
+        self, wire: Wire, headers: Mapping[str, str], opened: _Open, first: _Post | None = None
     ) -> _Open | None:
         """Give a POST to its session, and its response to the CPE. Posts of one session never overlap.
 
-        `first`: the body, of the POST that began it; its response sets the cookie.
+        `first`: the POST that began it; its response sets the cookie.
         """
         async with opened.posts:  # before the body is read: a session has one in memory
-            body = await wire.body(limits.BODY_BYTES) if first is None else first
-            try:
-                clear = http_text.body_untrusted(body, headers.get("content-encoding", ""), limits.BODY_BYTES)
-            except RemoteCwmpError as err:
-                await self._drop(opened, Ended(EndReason.UNREADABLE, opened.call.session.pending, error=err))
-                await wire.answer(400, [], close=True)
-                return None
-            answer = await contain("acs session", lambda: self._take(opened, clear, wire), log=_log)
-            if isinstance(answer, Crash):
-                await self._drop(opened, Ended(EndReason.UNREADABLE, opened.call.session.pending))
-                await wire.answer(500, [], close=True)
-                return None
-            status, reply_body = answer
-            self._visit.exchanged(opened.call, clear, status, reply_body)
-            over = opened.call.session.ended or opened.call.over.is_set()
-            if over:
-                self._open.pop(opened.token, None)
-                self._visit.over(opened.call)
-            fields: Sequence[tuple[str, str]] = [_XML] if reply_body else []
             if first is not None:
-                fields = [*fields, ("set-cookie", http_text.set_cookie(opened.token, secure=self._config.tls))]
-            await wire.answer(status, fields, reply_body, close=over or status >= 400)
+                return await self._answer(wire, opened, first, is_first=True)
+            allowance = self._member_work if opened.call.accepted else self._stranger_work
+            if wait_s := allowance.wait_s(opened.peer, self._clock.boot_s()):
+                await self._clock.sleep(wait_s)
+            is_large = opened.call.accepted and opened.call.session.pending is not None
+            if is_large:
+                size = 2 * http_text.size_untrusted(headers, limits.BODY_BYTES)
+                bytes_, within_s = self._large_bytes, limits.BODY_S
+            else:
+                size = http_text.size_untrusted(headers, limits.STRANGER_BODY_BYTES)
+                bytes_ = self._small_bytes if opened.call.accepted else self._stranger_bytes
+                within_s = limits.STRANGER_BODY_S
+            with self._holding(bytes_, opened.client, size):
+                most = limits.BODY_BYTES if is_large else limits.STRANGER_BODY_BYTES
+                body = await wire.body(most, within_s)
+                await self._turns.take()
+                try:
+                    clear = http_text.body_untrusted(body, headers.get("content-encoding", ""), most)
+                except RemoteCwmpError as err:
+                    await self._unreadable(wire, opened, err)
+                    return None
+                if not clear.strip(b" \t\r\n"):
+                    post = _Post(b"", BodyRead(), 1.0)
+                elif len(clear) <= limits.STRANGER_BODY_BYTES:
+                    post = _Post(clear, *await self._read(clear, limits.STRANGER_ELEMENTS))
+                else:
+                    async with self._large:
+                        post = _Post(clear, *await self._read(clear, limits.ELEMENTS))
+                return await self._answer(wire, opened, post)
+
+    async def _unreadable(self, wire: Wire, opened: _Open, err: RemoteCwmpError | None) -> None:
+        await self._drop(opened, Ended(EndReason.UNREADABLE, opened.call.session.pending, error=err))
+        await wire.answer(400 if err is not None else 500, [], close=True)
+
+    async def _answer(self, wire: Wire, opened: _Open, post: _Post, *, is_first: bool = False) -> _Open | None:
+        if is_first and not post.body and post.read.error is not None:
+            await self._unreadable(wire, opened, post.read.error)
+            return None
+        answer = await contain("acs session", lambda: self._take(opened, post, wire), log=_log)
+        now_s = self._clock.boot_s()
+        allowance = self._member_work if opened.call.accepted else self._stranger_work
+        allowance.spend(opened.peer, post.work, now_s)
+        if isinstance(answer, Crash):
+            await self._unreadable(wire, opened, None)
+            return None
+        status, reply_body = answer
+        self._visit.exchanged(opened.call, post.body, status, reply_body)
+        self._seat(opened)
+        over = opened.call.session.ended or opened.call.over.is_set()
+        if over:
+            self._forget(opened)
+            self._visit.over(opened.call)
+        fields: Sequence[tuple[str, str]] = [_XML] if reply_body else []
+        if is_first:
+            fields = [*fields, ("set-cookie", http_text.set_cookie(opened.token, secure=self._config.tls))]
+        await wire.answer(status, fields, reply_body, close=over or status >= 400)
         return None if over else opened
 
-    async def _take(self, opened: _Open, body: bytes, wire: Wire) -> tuple[int, bytes]:
+    def _seat(self, opened: _Open) -> None:
+        """Count a session, and its connection, among accepted CPE's or among strangers'."""
+        call = opened.call
+        if call is opened.seated:
+            return
+        if opened.seated is not None and self._members.get(opened.seated.name) is opened:
+            del self._members[opened.seated.name]
+        opened.seated = call
+        if call.accepted:
+            self._visitors.leave(opened)
+            before = self._members.get(call.name)
+            if before is not None and before is not opened:
+                self._dismiss(before)  # a CPE has one session
+            self._members[call.name] = opened
+            self._welcome(opened.client)
+        else:
+            is_in, goes = self._visitors.enter(opened, opened.client.network, trio.current_time())
+            for other in ([] if goes is None else [goes]) + ([] if is_in else [opened]):
+                self._dismiss(other)
+
+    def _dismiss(self, opened: _Open) -> None:
+        """End a session for another one's sake."""
+        opened.call.hang_up()
+        self._forget(opened)
+        self._demote(opened.client)
+        self._visit.over(opened.call)
+
+    def _forget(self, opened: _Open) -> None:
+        """Take note that a session is over."""
+        self._open.pop(opened.token, None)
+        self._visitors.leave(opened)
+        if self._members.get(opened.call.name) is opened:
+            del self._members[opened.call.name]
+
+    async def _take(self, opened: _Open, post: _Post, wire: Wire) -> tuple[int, bytes]:
         call = opened.call
 
         async def take(event: SessionEvent) -> None:
@@ -331,11 +565,11 @@ class Acs:
             else:
                 await self._visit.event(opened.call, event)
 
-        reply = await call.exchange(body, self._clock.boot_s, take, wire.gone)
+        reply = await call.exchange(post.body, self._clock.boot_s, take, wire.gone, post.read)
         return reply.status, reply.body
 
     async def _drop(self, opened: _Open, ended: Ended) -> None:
-        self._open.pop(opened.token, None)
+        self._forget(opened)
         opened.call.hang_up(ended)
         await contain("acs session", lambda: self._visit.event(opened.call, ended), log=_log)
         self._visit.over(opened.call)
@@ -355,7 +589,7 @@ class Acs:
                         if isinstance(event, Ended):
                             await self._drop(opened, event)
                     if opened.call.over.is_set():
-                        self._open.pop(opened.token, None)
+                        self._forget(opened)
 
 
 def tls_context(config: CwmpConfig) -> ssl.SSLContext | None:

@@ -19,7 +19,7 @@ from typing import Final
 from agent.connectors.cwmp import envelope, limits, soap, xml_tree
 from agent.connectors.cwmp.errors import MalformedXmlError
 from agent.connectors.cwmp.methods import Message
-from agent.connectors.cwmp.xml_tree import Element
+from agent.connectors.cwmp.xml_tree import Element, Slices, work_of
 from agent.cpe_model.values import UNREADABLE
 
 _NAME: Final = r"[A-Za-z_][A-Za-z0-9_.:-]*+"
@@ -39,14 +39,19 @@ _REPLACEMENT: Final = "\ufffd"
 """Python's codecs put it in the place of bytes that they cannot decode. One that came so is marked as well."""
 
 
-def read_untrusted(data: bytes) -> tuple[soap.Opened, Message]:
-    """Return the envelope and the message of a body whose values are not all readable.
+def read_in_slices_untrusted(data: bytes, most: int = limits.ELEMENTS) -> Slices[tuple[soap.Opened, Message]]:
+    """Return the envelope and the message of a body whose values are not all readable, after some slices of work.
+
+    Args:
+        data: the body.
+        most: elements.
 
     Raises:
         RemoteCwmpError: it cannot be read so either.
     """
-    clear = mended_untrusted(data)
-    opened = soap.open_untrusted(clear.encode())
+    clear = yield from mended_in_slices_untrusted(data, most)
+    root = yield from xml_tree.parse_in_slices_untrusted(clear.encode(), most)
+    opened = soap.opened_untrusted(root)
     if _marks(opened.message) != clear.count(UNREADABLE):
         raise MalformedXmlError("XML: expected all that cannot be decoded to be in values")
     return opened, envelope.read_message_untrusted(opened.message)
@@ -56,8 +61,12 @@ def _marks(element: Element) -> int:
     return element.text.count(UNREADABLE) + sum(map(_marks, element.children))
 
 
-def mended_untrusted(data: bytes) -> str:
+def mended_in_slices_untrusted(data: bytes, most: int = limits.ELEMENTS) -> Slices[str]:
     """Return a document with a mark for each thing that cannot be decoded; whether it is well-formed is not said.
+
+    Args:
+        data: the document.
+        most: elements that may be in it; of tags and references three times as many.
 
     Raises:
         MalformedXmlError: it is too large, in UTF-16, has a declaration, or too much of it cannot be decoded.
@@ -71,10 +80,12 @@ def mended_untrusted(data: bytes) -> str:
     at, tokens, marks = 0, 0, text.count(UNREADABLE)
     while (found := _TOKEN.search(text, at)) is not None:
         tokens += 1
-        if tokens > limits.SALVAGE_TOKENS or marks > limits.SALVAGE_MARKS:
+        if tokens % limits.SLICE_TOKENS == 0:
+            yield work_of(0, limits.SLICE_TOKENS)
+        if tokens > 3 * most or marks > limits.SALVAGE_MARKS:
             raise MalformedXmlError(
                 f"XML: expected at most {limits.SALVAGE_MARKS} places that cannot be decoded, "
-                f"and {limits.SALVAGE_TOKENS} tags and references"
+                f"and {3 * most} tags and references"
             )
         pieces.append(text[at : found.start()])
         piece, at = found[0], found.end()
@@ -86,6 +97,7 @@ def mended_untrusted(data: bytes) -> str:
         elif UNREADABLE in piece:
             raise MalformedXmlError("XML: expected markup that can be decoded")
         pieces.append(piece)
+    yield work_of(len(data), tokens % limits.SLICE_TOKENS)
     pieces.append(text[at:])
     return "".join(pieces)
 

@@ -64,10 +64,18 @@ def open_untrusted(data: bytes) -> Opened:
 
     Raises:
         MalformedXmlError: see `xml_tree.parse_untrusted`.
+        MalformedSoapError, HeaderNotUnderstoodError: see `opened_untrusted`.
+    """
+    return opened_untrusted(xml_tree.parse_untrusted(data))
+
+
+def opened_untrusted(root: Element) -> Opened:
+    """Return what the envelope of a tree holds.
+
+    Raises:
         MalformedSoapError: no envelope, or not one message in its body, or a header that is none.
         HeaderNotUnderstoodError: a header must be understood and is not known.
     """
-    root = xml_tree.parse_untrusted(data)
     if root.name != "Envelope":
         raise MalformedSoapError(f"SOAP: expected an Envelope, got {presentable(root.name)}")
     bodies, headers = list(root.named("Body")), list(root.named("Header"))

@@ -47,6 +47,11 @@ def said(message: Message, identity: str = "c1") -> bytes:
 INFORM = said(inform())
 
 
+def inform_of(number: int) -> bytes:
+    """Return the Inform of one of many CPE."""
+    return said(inform(device=replace(DEVICE, serial_number=f"S{number}")))
+
+
 @dataclass
 class Answer:
     """What the ACS answered. Header names in lower case."""
@@ -179,9 +184,13 @@ class Caller:
 
 @dataclass
 class Desk:
-    """Takes what sessions say. `holds`: whether a CPE is kept on the line. `on_inform`, `on_event`: may crash."""
+    """Takes what sessions say. `holds`: whether a CPE is kept on the line. `on_inform`, `on_event`: may crash.
+
+    `accepts`: whether each CPE is an accepted one.
+    """
 
     holds: bool = False
+    accepts: bool = True
     informs: list[tuple[CwmpSession, Informed, Proof]] = field(default_factory=list)
     events: list[tuple[CwmpSession, SessionEvent]] = field(default_factory=list)
     exchanges: list[tuple[CwmpSession, bytes, int, bytes]] = field(default_factory=list)
@@ -189,9 +198,16 @@ class Desk:
     on_inform: Callable[[CwmpSession, Informed], None] = lambda _call, _informed: None
     on_event: Callable[[CwmpSession, SessionEvent], None] = lambda _call, _event: None
 
+    def is_accepted(self, user: str) -> bool:
+        return self.accepts and user != USER
+
     async def informed(self, call: CwmpSession, informed: Informed, proof: Proof) -> None:
         await trio.lowlevel.checkpoint()
         self.informs.append((call, informed, proof))
+        device = informed.inform.device_id
+        call.name = f"{device.oui}-{device.product_class}-{device.serial_number}"
+        if self.accepts:
+            call.accept()
         if self.holds:
             call.hold()
         self.on_inform(call, informed)
@@ -231,14 +247,14 @@ class Site:
     nursery: trio.Nursery
     streams: list[trio.SocketStream] = field(default_factory=list)
 
-    async def dial(self) -> trio.SocketStream:
-        """Return a connection, which is closed at the end."""
-        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+    async def dial(self, host: str = "127.0.0.1") -> trio.SocketStream:
+        """Return a connection from an address, which is closed at the end."""
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port, local_address=host)
         self.streams.append(stream)
         return stream
 
-    async def connect(self) -> Caller:
-        return Caller(await self.dial())
+    async def connect(self, host: str = "127.0.0.1") -> Caller:
+        return Caller(await self.dial(host))
 
 
 CONFIG = CwmpConfig(listen="127.0.0.1", port=0, user=USER, secret="s")

@@ -177,6 +177,8 @@ def test_a_cpe_of_1_4_is_told_which_version() -> None:
     t.hear(t.say(INFORM, Header("i1", supported_versions=("1.0", "1.2", "1.3", "9.9"), session_timeout_s=90)))
     t.answered()
     assert t.said().header == Header("i1", use_version="1.3")
+    assert t.session.deadline() == t.now + limits.TIMEOUT_S, "a stranger is granted no longer silence"
+    t.session.accept()
     assert t.session.deadline() == t.now + 90
     t.post(DONE)
     assert t.said().header == Header("c1")
@@ -184,6 +186,7 @@ def test_a_cpe_of_1_4_is_told_which_version() -> None:
     none.hear(none.say(INFORM, Header("i1", supported_versions=("9.9",), session_timeout_s=10**9)))
     none.answered()
     assert none.said().header == Header("i1")
+    none.session.accept()
     assert none.session.deadline() == none.now + limits.TIMEOUT_MOST_S
 
 

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agent.connectors.base import LostError, NotSentError, UnreadableError
-from agent.connectors.cwmp import envelope, limits, salvage
+from agent.connectors.cwmp import envelope, limits, salvage, soap
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.acs_session import AcsReply, AcsSession, Answered, Ended, EndReason, Informed
 from agent.connectors.cwmp.errors import LocalCwmpError, MalformedMessageError, MalformedXmlError, RemoteCwmpError
@@ -18,6 +18,7 @@ from agent.connectors.cwmp.methods import AcsRequest, Message
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import DeviceId, InformEvent, ParameterInfo, ParameterValue
 from agent.connectors.cwmp.versions import CwmpVersion
+from agent.connectors.cwmp.xml_tree import in_one_go
 from agent.cpe_model import rows
 from agent.cpe_model.addresses import TableRow
 from agent.cpe_model.known import CachedParameter
@@ -48,6 +49,10 @@ DIRTY = {
     "CDATA with a control character": (b"<![CDATA[a\x01<&]]>", f"a{U}<&"),
     "beyond Unicode": (b"&#1114112;&#x110000;", U + U),
 }
+
+
+def salvaged(data: bytes) -> tuple[soap.Opened, Message]:
+    return in_one_go(salvage.read_in_slices_untrusted(data))
 
 
 def dirty(value: bytes, message: Message | None = None, identity: str = "s1-1") -> bytes:
@@ -121,7 +126,7 @@ def test_an_encoding_that_is_not_taken_hides_what_is_not_ascii_alone() -> None:
 
 def test_latin_1_that_says_so_is_decoded_where_a_character_beside_it_cannot_be() -> None:
     body = dirty(b"Jos\xe9 & Ana").replace(b'encoding="UTF-8"', b'encoding="ISO-8859-1"')
-    found = salvage.read_untrusted(body)[1]
+    found = salvaged(body)[1]
     assert isinstance(found, m.GetParameterValuesResponse)
     assert found.parameter_list[0].value.text == f"José &{U} Ana"
 
@@ -129,8 +134,8 @@ def test_latin_1_that_says_so_is_decoded_where_a_character_beside_it_cannot_be()
 def test_comments_and_layout_are_passed_over() -> None:
     body = dirty(b"a\x01").replace(b"<ParameterList", b"<!-- <Value>\x01</Value> --><ParameterList")
     with pytest.raises(MalformedXmlError, match="in values"):
-        salvage.read_untrusted(body.replace(b"<ParameterValueStruct>", b"\x02<ParameterValueStruct>"))
-    assert isinstance(salvage.read_untrusted(body)[1], m.GetParameterValuesResponse)
+        salvaged(body.replace(b"<ParameterValueStruct>", b"\x02<ParameterValueStruct>"))
+    assert isinstance(salvaged(body)[1], m.GetParameterValuesResponse)
 
 
 def test_blanks_round_names_are_no_part_of_them() -> None:
@@ -163,7 +168,7 @@ ANSWERS = {
 def test_what_a_cpe_says_of_a_write_is_read_strictly_or_not_at_all(request_: AcsRequest) -> None:
     for answer in (ANSWERS[request_], m.Fault(9002, "no")):
         body = dirty(b"", answer).replace(b"<soapenv:Body>", b"<soapenv:Body><!--\x01-->")
-        assert salvage.read_untrusted(body)[1] == answer, "it could be read"
+        assert salvaged(body)[1] == answer, "it could be read"
         session = asked(request_)
         (ended,) = session.receive_untrusted(body)
         assert isinstance(ended, Ended)
@@ -195,7 +200,7 @@ def test_an_answer_to_a_write_is_no_answer_to_a_read() -> None:
 def test_what_cannot_be_told_apart_is_refused(old: bytes, new: bytes, said: str) -> None:
     body = dirty(b"DIRT\xe9").replace(old, new, 1)
     with pytest.raises(RemoteCwmpError, match=said):
-        salvage.read_untrusted(body)
+        salvaged(body)
     (ended,) = asked(GET).receive_untrusted(body)
     assert isinstance(ended, Ended)
     assert (ended.reason, ended.unanswered) == (EndReason.UNREADABLE, GET)
@@ -205,18 +210,18 @@ def test_what_cannot_be_told_apart_is_refused(old: bytes, new: bytes, said: str)
 def test_who_it_is_and_why_it_calls_is_never_guessed(old: bytes) -> None:
     body = envelope.write(INFORM, Header("c1"), CwmpVersion.V1_0).replace(b">" + old, b">\xe9" + old[1:])
     with pytest.raises(MalformedMessageError):
-        salvage.read_untrusted(body)
+        salvaged(body)
 
 
 @pytest.mark.parametrize("junk", [b"<", b"&", b"&amp;", b"<a ", b'<a b="', b"<a>", b"\xff", b"]]>", b"\x00"])
 def test_junk_without_end_is_bounded(junk: bytes) -> None:
     with pytest.raises(MalformedXmlError):
-        salvage.read_untrusted(junk * (limits.SALVAGE_BYTES // len(junk)))
+        salvaged(junk * (limits.SALVAGE_BYTES // len(junk)))
 
 
 def test_a_large_answer_is_not_read_twice() -> None:
     with pytest.raises(MalformedXmlError, match="at most"):
-        salvage.mended_untrusted(b"x" * (limits.SALVAGE_BYTES + 1))
+        in_one_go(salvage.mended_in_slices_untrusted(b"x" * (limits.SALVAGE_BYTES + 1)))
 
 
 @given(st.binary(max_size=200))
@@ -226,7 +231,7 @@ def test_a_large_answer_is_not_read_twice() -> None:
 def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     for body in (data, dirty(data)):
         try:
-            found = salvage.read_untrusted(body)[1]
+            found = salvaged(body)[1]
         except RemoteCwmpError:
             continue
         assert found is not None
@@ -239,7 +244,7 @@ def test_what_is_read_strictly_is_read_so_too(data: bytes) -> None:
     except RemoteCwmpError:
         return
     if "�".encode() not in data:
-        assert salvage.read_untrusted(dirty(data))[1] == strict
+        assert salvaged(dirty(data))[1] == strict
 
 
 @pytest.mark.parametrize("kind", ["string", "base64"])

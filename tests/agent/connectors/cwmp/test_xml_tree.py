@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import tracemalloc
 
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from agent.connectors.cwmp import limits, xml_tree
 from agent.connectors.cwmp.errors import LocalCwmpError, MalformedXmlError
-from agent.connectors.cwmp.xml_tree import Element
+from agent.connectors.cwmp.xml_tree import Element, in_one_go, parse_in_slices_untrusted, work_of
 from tests.agent.connectors.cwmp.strategies import CHARS
 
 parse = xml_tree.parse_untrusted
@@ -108,7 +109,6 @@ def test_what_is_not_taken_has_a_named_error(what: str) -> None:
     ("limit", "value", "data"),
     [
         ("BODY_BYTES", 10, b"<a>12345</a>"),
-        ("ELEMENTS", 3, b"<a><b/><b/><b/></a>"),
         ("TEXT_CHARS", 5, b"<a>123456</a>"),
         ("TEXT_CHARS", 5, b"<a>123<b/>456789</a>"),
     ],
@@ -118,6 +118,39 @@ def test_limits(limit: str, value: int, data: bytes, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(limits, limit, value)
     with pytest.raises(MalformedXmlError, match=f"at most {value}"):
         parse(data)
+
+
+def test_elements_are_bounded_by_whoever_reads() -> None:
+    data = b"<a><b/><b/><b/></a>"
+    assert len(in_one_go(parse_in_slices_untrusted(data, 4)).children) == 3
+    with pytest.raises(MalformedXmlError, match="at most 3"):
+        in_one_go(parse_in_slices_untrusted(data, 3))
+
+
+@pytest.mark.parametrize("end", [b"</a>", b"</c>"])
+def test_a_large_document_is_read_in_slices_that_say_their_work(end: bytes) -> None:
+    data = b"<a>" + b"<b>1</b>" * 20_000 + end
+    slices, works = parse_in_slices_untrusted(data), []
+    with contextlib.suppress(StopIteration, MalformedXmlError):
+        while True:
+            works.append(next(slices))
+    assert len(works) == len(data) // limits.SLICE_BYTES + 1
+    assert sum(works) == pytest.approx(work_of(len(data), 20_001))
+    assert max(works) <= work_of(limits.SLICE_BYTES, limits.SLICE_BYTES // 8 + 1)
+
+
+@given(st.lists(st.sampled_from((b"<b>", b"</b>", b"x", "ä".encode(), b"<!--", b"-->", b" ")), max_size=30))
+def test_slices_read_as_one_piece_does(pieces: list[bytes]) -> None:
+    """A comment before it makes a document large enough for slices."""
+    data = b"<a>" + b"".join(pieces) + b"</a>"
+    large = b"<!--%b-->%b" % (b"y" * limits.STRANGER_BODY_BYTES, data)
+    try:
+        expected = parse(data)
+    except MalformedXmlError:
+        with pytest.raises(MalformedXmlError):
+            parse(large)
+    else:
+        assert parse(large) == expected
 
 
 def test_entities_are_not_expanded_before_they_are_refused() -> None:

@@ -1,0 +1,147 @@
+"""Shares of peers whom nobody accepted yet, and of those who were: connections, sessions, bytes, work. Pure.
+
+A peer is a network: an IPv4 address, or a /64 of IPv6, which one customer has whole. Whoever wants more than there is
+displaces another one, so that nobody shuts the ACS by holding what was free:
+
+* `Guests`: of one network, the one that has been silent longest goes; of all, the oldest of the network with most.
+* `Holdings`: bytes; who holds most goes.
+* `Allowances`: work in time; who used up its own waits.
+
+Many CPE may share one address (carrier-grade NAT), so the shares of an address bind only those who have not proved
+to be an accepted CPE; from then on a CPE has what it has by its own name.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from agent.connectors.cwmp import limits
+
+_T = TypeVar("_T", bound=Hashable)
+
+
+class Guests(Generic[_T]):
+    """Connections or sessions of peers whom nobody accepted, by network, with the time when each last did anything."""
+
+    def __init__(self, most: int, most_each: int, patience_s: float = 0.0) -> None:
+        """Take how many there may be, and how many of one network.
+
+        Args:
+            most: at once.
+            most_each: of one network, at once.
+            patience_s: so long one is left in peace when its own network wants its place.
+        """
+        self._most, self._most_each, self._patience_s = most, most_each, patience_s
+        self._networks: dict[str, OrderedDict[_T, float]] = {}
+        self._where: dict[_T, str] = {}
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._where)
+
+    def enter(self, guest: _T, network: str, now: float) -> tuple[bool, _T | None]:
+        """Let a guest in, or not.
+
+        Returns:
+            whether it is in, and who has to go for it.
+        """
+        goes: _T | None = None
+        own = self._networks.get(network)
+        if own is not None and len(own) >= self._most_each:
+            goes, at = next(iter(own.items()))
+            if now < at + self._patience_s:
+                return False, None
+        elif len(self) >= self._most:
+            goes = self.oldest()
+            if goes is None or self._where[goes] == network:
+                return False, None
+        if goes is not None:
+            self.leave(goes)
+        self._networks.setdefault(network, OrderedDict())[guest] = now
+        self._where[guest] = network
+        return True, goes
+
+    def oldest(self) -> _T | None:
+        """Return the one that goes first when there are too many: the most silent one of the network with most."""
+        if not self._networks:
+            return None
+        largest = max(self._networks, key=lambda network: len(self._networks[network]))
+        return next(iter(self._networks[largest]))
+
+    def seen(self, guest: _T, now: float) -> None:
+        """Take note that a guest did something just now; of one that is no guest, nothing."""
+        if (network := self._where.get(guest)) is not None:
+            own = self._networks[network]
+            own[guest] = now
+            own.move_to_end(guest)
+
+    def leave(self, guest: _T) -> None:
+        """Take note that one is a guest no more, if it was."""
+        if (network := self._where.pop(guest, None)) is not None:
+            own = self._networks[network]
+            del own[guest]
+            if not own:
+                del self._networks[network]
+
+
+class Holdings(Generic[_T]):
+    """Bytes of bodies in memory, and whose they are."""
+
+    def __init__(self, most: int) -> None:
+        """Take how many bytes there may be, of all together."""
+        self._most, self.total = most, 0
+        self._held: dict[_T, int] = {}
+
+    def take(self, holder: _T, size: int) -> list[_T]:
+        """Have a holder hold so many bytes more; return who has to go for it: itself, if it holds most."""
+        self._held[holder] = self._held.get(holder, 0) + size
+        self.total += size
+        go: list[_T] = []
+        while self.total > self._most:
+            largest = max(self._held, key=self._held.__getitem__)
+            self.release(largest)
+            go.append(largest)
+        return go
+
+    def release(self, holder: _T) -> None:
+        """Take note that a holder holds nothing any more."""
+        self.total -= self._held.pop(holder, 0)
+
+
+@dataclass(slots=True)
+class _Account:
+    left: float
+    at: float
+
+
+class Allowances:
+    """Work that each peer may cause: so much at once, and so much in a second after that."""
+
+    def __init__(self, burst: float, per_s: float) -> None:
+        """Take what a peer has at first, which is the most it can have, and what it is given in a second."""
+        self._burst, self._per_s = burst, per_s
+        self._accounts: OrderedDict[str, _Account] = OrderedDict()
+
+    def wait_s(self, peer: str, now: float) -> float:
+        """Return how long a peer has to wait until it may cause work again; 0: not at all."""
+        account = self._accounts.get(peer)
+        if account is None:
+            return 0.0
+        left = min(self._burst, account.left + (now - account.at) * self._per_s)
+        return max(0.0, -left / self._per_s)
+
+    def spend(self, peer: str, work: float, now: float) -> None:
+        """Take note of work that a peer caused; less than 0: it is given back."""
+        account = self._accounts.pop(peer, None)
+        left = self._burst if account is None else min(self._burst, account.left + (now - account.at) * self._per_s)
+        left = min(self._burst, left - work)
+        if account is None:
+            account = _Account(left, now)
+        else:
+            account.left, account.at = left, now
+        self._accounts[peer] = account
+        if len(self._accounts) > limits.PEERS:
+            self._accounts.popitem(last=False)
