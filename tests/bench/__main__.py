@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.bench import (
     acs,
+    acs_attack,
     acs_fleet,
     acs_malformed,
     acs_tree,
@@ -53,6 +54,7 @@ def main(argv: list[str]) -> None:
         "cloud_approval": cloud_approval.bench,
         "api_stalls": api_stalls.bench,
         "acs": lambda: acs.bench(profile=args.profile),
+        "acs_attack": acs_attack.bench,
         "acs_fleet": acs_fleet.bench,
         "acs_tree": acs_tree.bench,
         "acs_malformed": acs_malformed.bench,

@@ -161,7 +161,7 @@ def _md5(data: bytes) -> bytes:
     return hashlib.md5(data, usedforsecurity=False).hexdigest().encode()
 
 
-def _proof(challenge: bytes) -> bytes:
+def proof(challenge: bytes) -> bytes:
     """Return the Authorization field that answers a 401 (RFC 7616, MD5, qop auth)."""
     nonce, realm = _NONCE.search(challenge), _REALM.search(challenge)
     if nonce is None or realm is None:
@@ -194,7 +194,7 @@ def session(
     inform = what.inform(number, booted=booted)
     answer = yield post(inform)
     if answer.status == 401:
-        answer = yield post(inform, _proof(answer.head))
+        answer = yield post(inform, proof(answer.head))
     if answer.status == 503:
         retry = _RETRY.search(answer.head)
         if retry is None:
