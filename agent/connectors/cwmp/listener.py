@@ -192,7 +192,7 @@ class Acs:
         self._large = trio.Lock()
         """Of large bodies one is read at a time, since its tree takes ten times its bytes."""
         self.refused = 0
-        """How many were told to come again."""
+        """How many were told to come again, or hung up on because there was no place."""
 
     @property
     def sessions(self) -> int:
@@ -229,6 +229,7 @@ class Acs:
         with trio.CancelScope() as scope:
             client = _Client(peer, network_of(peer), scope.cancel)
             if not self._let_in(client):
+                self.refused += 1
                 await trio.aclose_forcefully(stream)  # not even a word: that would cost a TLS handshake
                 return
             try:
