@@ -21,7 +21,6 @@ import trio
 
 from agent.changes.engine.sessions import Sessions
 from agent.changes.planning.preview import Previewer
-from agent.connectors.cwmp import envelope
 from agent.connectors.cwmp.line_session import known
 from agent.connectors.cwmp.messages import GetParameterValuesResponse
 from agent.cpe.desk import CpeDesk
@@ -29,6 +28,7 @@ from agent.cpe.intake import CpeIntake
 from agent.cpe_model.known import CachedParameter
 from agent.cpe_model.manager import CpeTerms
 from agent.runtime.clock import SystemClock
+from tests.agent.connectors.cwmp import reads
 from tests.bench import acs_cpe, acs_site
 from tests.bench.processes import BenchError
 from tests.bench.result import Result
@@ -57,7 +57,7 @@ def _peak_mb(do: Callable[[], object]) -> float:
 
 def _parsed(body: bytes) -> dict[str, CachedParameter]:
     """Return a tree as the ACS has it when it is about to be kept."""
-    message = envelope.read_untrusted(body).message
+    message = reads.read(body).message
     if not isinstance(message, GetParameterValuesResponse):
         raise BenchError(f"expected values, got a {type(message).__name__}")
     return {p.name: known(p, 0) for p in message.parameter_list}

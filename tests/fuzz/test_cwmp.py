@@ -37,6 +37,7 @@ from agent.connectors.cwmp.structs import (
     TransferFault,
 )
 from agent.connectors.cwmp.versions import CwmpVersion
+from tests.agent.connectors.cwmp import reads
 from tests.marks import slow_unless
 
 BODIES_PER_EXAMPLE = 20
@@ -108,7 +109,7 @@ def body(dice: random.Random) -> bytes:
 def hear(data: bytes) -> str:
     """Read a body, and post it to a session before its Inform, in the middle, and in place of an answer."""
     try:
-        end = type(envelope.read_untrusted(data).message).__name__
+        end = type(reads.read(data).message).__name__
     except RemoteCwmpError as err:
         end = type(err).__name__
     for asked in (None, (), (m.Reboot("k"),)):

@@ -28,6 +28,7 @@ from agent.runtime import json_text
 from agent.runtime.errors import MalformedJsonError
 from control_plane.desk import remembered_checkpoints, trust_edit
 from control_plane.errors import ControlPlaneError
+from tests.agent.connectors.cwmp import reads
 from tests.people import People, trusted
 from trust import checkpoint, envelope, items, keys, leaf, proof, statements
 from trust.checkpoint import Checkpoint
@@ -96,7 +97,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], bytes, tuple[type[Exception]
     "csv": (subscribers_csv.parse_untrusted, CSV, ()),
     "config": (_toml, TOML, (config.ConfigError,)),
     "xml": (xml_tree.parse_untrusted, CWMP, (CwmpError,)),
-    "cwmp": (cwmp_envelope.read_untrusted, CWMP, (CwmpError,)),
+    "cwmp": (reads.read, CWMP, (CwmpError,)),
     "http authentication": (lambda b: auth.read_untrusted(b.decode("latin-1")), b'Digest realm="a", b=c', (CwmpError,)),
     "radius identifier": (codec.identifier_untrusted, bytes([41, 7, 0, 20]) + bytes(16), (RadiusError,)),
 }

@@ -1,11 +1,10 @@
 """Messages of CWMP out of bytes and into bytes. Pure.
 
-`read_untrusted` is liberal, `write` is exact: docs/connectors/cwmp.md has the list of what CPE get wrong and is taken.
+Reading is liberal, writing exact: docs/connectors/cwmp.md has the list of what CPE get wrong and is taken.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from agent.connectors.cwmp import soap
@@ -18,34 +17,7 @@ from agent.connectors.cwmp.versions import SOAP, CwmpVersion
 from agent.connectors.cwmp.xml_tree import Element
 from agent.cpe_model.presentable import presentable
 
-
-@dataclass(frozen=True, slots=True)
-class CwmpEnvelope:
-    """A message with its header. `version`: 1.0's where no namespace says, which is what such CPE are of."""
-
-    message: Message
-    header: Header
-    version: CwmpVersion
-
-    @property
-    def id(self) -> str | None:
-        """The header's ID as it came, None where there is none."""
-        return self.header.id
-
-
 # --- in ---
-
-
-def read_untrusted(data: bytes) -> CwmpEnvelope:
-    """Return the message that a POST's body holds.
-
-    Raises:
-        MalformedXmlError, MalformedSoapError, NotUnderstoodError: see `soap.open_untrusted`.
-        UnknownMethodError: no method of CWMP.
-        MalformedMessageError: a method, and not its arguments.
-    """
-    opened = soap.open_untrusted(data)
-    return CwmpEnvelope(read_message_untrusted(opened.message), opened.header, opened.version or CwmpVersion.V1_0)
 
 
 def read_message_untrusted(element: Element) -> Message:

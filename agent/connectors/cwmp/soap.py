@@ -59,16 +59,6 @@ class Opened:
     message: Element
 
 
-def open_untrusted(data: bytes) -> Opened:
-    """Return what an envelope holds.
-
-    Raises:
-        MalformedXmlError: see `xml_tree.parse_untrusted`.
-        MalformedSoapError, HeaderNotUnderstoodError: see `opened_untrusted`.
-    """
-    return opened_untrusted(xml_tree.parse_untrusted(data))
-
-
 def opened_untrusted(root: Element) -> Opened:
     """Return what the envelope of a tree holds.
 

@@ -100,6 +100,8 @@ class _Builder:
         self._scope: Mapping[str, str] = {}
         """In which the names of `_names` were resolved."""
         self._names: dict[str, Name] = {}
+        self._keys: dict[str, Name] = {}
+        """In the same scope, of attributes."""
 
     def declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding is not None and encoding.lower() not in _ENCODINGS:
@@ -116,10 +118,19 @@ class _Builder:
             raise MalformedXmlError(f"XML: expected at most {limits.DEPTH} elements inside each other")
         scope: Mapping[str, str] = self._stack[-1][2] if self._stack else {}
         own = _NO_ATTRIBUTES
-        if attributes:
+        if len(attributes) == 2 and not attributes[0].startswith("xmlns"):  # mostly xsi:type: nothing is declared
+            key = attributes[0]
+            if scope is not self._scope:
+                self._scope, self._names, self._keys = scope, {}, {}
+            known = self._keys.get(key)
+            if known is None:
+                _check_name(key)
+                known = self._keys[key] = _resolve(key, scope, "")
+            own = {known: attributes[1]}
+        elif attributes:
             own, scope = _attributes(attributes, scope)
         if scope is not self._scope:
-            self._scope, self._names = scope, {}
+            self._scope, self._names, self._keys = scope, {}, {}
         resolved = self._names.get(name)
         if resolved is None:
             _check_name(name)
@@ -171,15 +182,6 @@ def _attributes(listed: list[str], scope: Mapping[str, str]) -> tuple[Mapping[Na
 def _check_name(name: str) -> None:
     if len(name) > limits.NAME_CHARS:
         raise MalformedXmlError(f"XML: expected names of at most {limits.NAME_CHARS}, got {len(name)} characters")
-
-
-def parse_untrusted(data: bytes) -> Element:
-    """Return the root element of a document, read in one go.
-
-    Raises:
-        MalformedXmlError: see `parse_in_slices_untrusted`.
-    """
-    return in_one_go(parse_in_slices_untrusted(data))
 
 
 def parse_in_slices_untrusted(data: bytes, most: int = limits.ELEMENTS) -> Slices[Element]:

@@ -24,6 +24,7 @@ from agent.connectors.cwmp.versions import CwmpVersion
 from agent.runtime.clock import Clock
 from agent.runtime.http_wire import Wire
 from lab.cpe.auth import Client
+from tests.agent.connectors.cwmp import reads
 from tests.fakes import FakeClock
 
 USER, PASSWORD = "cpe", "shared-by-all"
@@ -73,11 +74,11 @@ class Answer:
 
     @property
     def message(self) -> Any:
-        return envelope.read_untrusted(self.body).message
+        return reads.read(self.body).message
 
     @property
     def id(self) -> str:
-        return envelope.read_untrusted(self.body).id or ""
+        return reads.read(self.body).id or ""
 
 
 class HungUpError(Exception):

@@ -29,6 +29,7 @@ from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import DeviceId, InformEvent, TransferFault
 from agent.connectors.cwmp.versions import CwmpVersion
 from tests.agent.connectors.cwmp import data as recordings
+from tests.agent.connectors.cwmp import reads
 
 INFORM = m.Inform(
     DeviceId("Maker", "00256D", "Box", "S1"), (InformEvent("1 BOOT", ""),), 1, "2026-11-24T22:49:33Z", 0, ()
@@ -56,7 +57,7 @@ class Talk:
     def answered(self) -> AcsReply:
         self.reply = self.session.respond(self.now)
         if self.reply.status == 200 and recordings.TR069.is_dir():
-            version = envelope.read_untrusted(self.reply.body).version
+            version = reads.read(self.reply.body).version
             assert recordings.complaints(self.reply.body, version) == []
         return self.reply
 
@@ -73,10 +74,10 @@ class Talk:
         self.answered()
         return events
 
-    def said(self) -> envelope.CwmpEnvelope:
+    def said(self) -> reads.EnvelopeRead:
         """What the last reply holds."""
         assert self.reply.status == 200
-        return envelope.read_untrusted(self.reply.body)
+        return reads.read(self.reply.body)
 
     def informed(self, *requests: AcsRequest) -> Talk:
         """Inform, queue requests, and hand over the floor."""
@@ -610,7 +611,7 @@ class Sessions(RuleBasedStateMachine):
         if reply.ended is not None:
             self.note_end(reply.ended)
         if reply.status == 200:
-            said = envelope.read_untrusted(reply.body).message
+            said = reads.read(reply.body).message
             if isinstance(said, m.Reboot):
                 self.envelopes.setdefault(said.command_key, set()).add(reply.body)
 

@@ -12,7 +12,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from agent.connectors.base import LostError, NotSentError
-from agent.connectors.cwmp import envelope, limits
+from agent.connectors.cwmp import limits
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.acs_session import (
     AcsReply,
@@ -27,6 +27,7 @@ from agent.connectors.cwmp.acs_session import (
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.methods import AcsRequest, CpeResponse, Message
 from agent.connectors.cwmp.structs import TransferFault
+from tests.agent.connectors.cwmp import reads
 from tests.agent.connectors.cwmp.http_rig import GET, GOT, inform, said
 
 DONE = m.TransferComplete("k", TransferFault(0, ""), "2026-11-24T22:49:33Z", "2026-11-24T22:49:40Z")
@@ -76,7 +77,7 @@ class Talk:
 
 def asked(reply: AcsReply) -> tuple[Message, str]:
     """Return what a reply asks, and its ID."""
-    opened = envelope.read_untrusted(reply.body)
+    opened = reads.read(reply.body)
     return opened.message, opened.id or ""
 
 

@@ -23,7 +23,6 @@ from agent.connectors.cwmp.connection_request import RequestOutcome
 from agent.connectors.cwmp.connector import CwmpConnector
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.effects import Flash
-from agent.connectors.cwmp.envelope import read_untrusted
 from agent.connectors.cwmp.faults import AcsFault
 from agent.connectors.cwmp.fleet_session import REQUEST_TIMEOUT_S, CpeFleet
 from agent.connectors.cwmp.identity import target_id
@@ -42,6 +41,7 @@ from lab.cpe.device import Device
 from lab.cpe.quirks import Quirks
 from lab.cpe.state import Identity
 from lab.cpe.tr181 import tr181
+from tests.agent.connectors.cwmp import reads
 from tests.agent.connectors.cwmp.books import Book, Login
 from tests.agent.connectors.cwmp.http_rig import CONFIG, GET, GOT, NAME, USER, inform, said, until
 from tests.agent.connectors.cwmp.test_images_session import commit
@@ -132,7 +132,7 @@ async def running(book: Book | None = None, worker: Worker | None = None, **opti
 
 
 def fault(reply: AcsReply) -> int | None:
-    message = read_untrusted(reply.body).message
+    message = reads.read(reply.body).message
     return message.fault_code if isinstance(message, m.Fault) else None
 
 
@@ -384,7 +384,7 @@ async def test_what_is_told_of_a_transfer_reaches_who_asked_for_it(autojump_cloc
         talk = await at.calls(message=inform("7 TRANSFER COMPLETE", "M Download"))
         assert at.worker.here == 0, "nobody has work any more"
         told = await talk.post(TRANSFER, "c2")
-        assert read_untrusted(told.body).message == m.TransferCompleteResponse()
+        assert reads.read(told.body).message == m.TransferCompleteResponse()
         reply = at.fleet.line(NAME).late_result(ticket_of("k1"))
         assert reply is not None
         assert (reply.accepted, reply.reason) == (False, "fault-9010")

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from agent.connectors.cwmp import envelope
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.events import EventCode
 from agent.connectors.cwmp.fields import Value
 from agent.connectors.cwmp.structs import DeviceId, InformEvent, ParameterValue, TransferFault
 from agent.connectors.cwmp.versions import CwmpVersion
 from agent.cpe_model import values
+from tests.agent.connectors.cwmp import reads
 from tests.agent.connectors.cwmp.data import TR069, recorded
 
 FOLDERS = ("captured", "messages", "traces")
@@ -80,8 +80,8 @@ TABLE = {
 }
 
 
-def read(path: str) -> envelope.CwmpEnvelope:
-    return envelope.read_untrusted(recorded(path).read_bytes())
+def read(path: str) -> reads.EnvelopeRead:
+    return reads.read(recorded(path).read_bytes())
 
 
 def test_the_table_has_every_file() -> None:

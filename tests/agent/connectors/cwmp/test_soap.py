@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.connectors.cwmp import envelope, limits, soap
+from agent.connectors.cwmp import limits, soap
 from agent.connectors.cwmp import messages as m
 from agent.connectors.cwmp.errors import (
     HeaderNotUnderstoodError,
@@ -25,8 +25,9 @@ from agent.connectors.cwmp.structs import (
     UpdateOperation,
 )
 from agent.connectors.cwmp.versions import CwmpVersion, version_of
+from tests.agent.connectors.cwmp import reads
 
-read = envelope.read_untrusted
+read = reads.read
 
 
 def wrap(body: str, header: str = "", prefix: str = "soapenv", cwmp: str = "urn:dslforum-org:cwmp-1-0") -> bytes:
@@ -56,7 +57,7 @@ def test_prefixes(prefix: str) -> None:
 
 def test_no_header_and_no_id() -> None:
     bare = b'<Envelope><Body><RebootResponse xmlns="urn:dslforum-org:cwmp-1-1"/></Body></Envelope>'
-    assert read(bare) == envelope.CwmpEnvelope(m.RebootResponse(), Header(), CwmpVersion.V1_1)
+    assert read(bare) == reads.EnvelopeRead(m.RebootResponse(), Header(), CwmpVersion.V1_1)
     assert read(wrap(REBOOTED)).id is None
     assert read(b"<Envelope><Body><RebootResponse/></Body></Envelope>").version is CwmpVersion.V1_0
 

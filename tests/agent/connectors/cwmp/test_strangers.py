@@ -14,12 +14,15 @@ import pytest
 import trio
 import trio.testing
 
-from agent.connectors.cwmp import envelope, limits
+from agent.connectors.base import LostError
+from agent.connectors.cwmp import envelope, limits, reading
 from agent.connectors.cwmp import messages as m
+from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.fields import Value
 from agent.connectors.cwmp.soap import Header
 from agent.connectors.cwmp.structs import ParameterValue
 from agent.connectors.cwmp.versions import CwmpVersion
+from agent.runtime.http_wire import Wire
 from tests.agent.connectors.cwmp.http_rig import (
     DEVICE,
     GET,
@@ -88,6 +91,25 @@ async def test_who_says_nothing_after_a_challenge_is_hung_up_on_soon(autojump_cl
         start = trio.current_time()
         await cpe.rest()
         assert trio.current_time() - start == pytest.approx(limits.FIRST_HEAD_S, abs=3)
+
+
+async def test_who_fetches_a_file_is_not_displaced_by_strangers_of_its_network() -> None:
+    asked, go_on = trio.Event(), trio.Event()
+
+    async def slow(_target: str, wire: Wire) -> None:
+        asked.set()
+        await go_on.wait()
+        await wire.answer(200, [], b"image", close=True)
+
+    async with acs(sessions=16, files_by=slow) as at:
+        cpe = await at.connect(HONEST)
+        await cpe.send(b"GET /files/x HTTP/1.1\r\nHost: a\r\n\r\n")
+        await asked.wait()
+        for _ in range(3 * limits.SHARE_LEAST):
+            await at.dial(HONEST)
+        await until(lambda: len(at.acs._clients) == 1 + limits.SHARE_LEAST)
+        go_on.set()
+        assert (await cpe.answer()).body == b"image"
 
 
 async def test_all_places_of_strangers_taken_are_no_places_of_accepted_cpe() -> None:
@@ -182,8 +204,6 @@ async def test_a_small_post_that_becomes_a_large_one_is_not_inflated_and_not_rea
 ) -> None:
     """45 kB on the wire, 9 MB of 65,000 values: it was asked by nobody, of a stranger or of an accepted CPE."""
     read: list[int] = []
-    from agent.connectors.cwmp import reading
-
     slices = reading.read_in_slices_untrusted
     monkeypatch.setattr(
         reading, "read_in_slices_untrusted", lambda body, most: read.append(len(body)) or slices(body, most)
@@ -319,9 +339,9 @@ async def test_large_bodies_of_accepted_cpe_are_bounded_and_small_ones_go_on(mon
             await cpe.log_in(inform_of(number))
             call = at.desk.call
 
-            async def ask(call: object = call) -> None:
-                with suppress(Exception):
-                    await call.ask(GET)  # type: ignore[attr-defined]
+            async def ask(call: CwmpSession = call) -> None:
+                with suppress(LostError):
+                    await call.ask(GET)
 
             at.nursery.start_soon(ask)
             await cpe.post()
