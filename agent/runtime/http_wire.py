@@ -107,7 +107,7 @@ class Wire:
     def one_deadline(self) -> Iterator[None]:
         """Have one cancel scope for all waits inside the block, which ends with SlowError when a client is too slow.
 
-        What the block does besides waiting for the client is under no deadline.
+        What the block does between reading and answering is under no deadline.
         """
         with trio.CancelScope() as scope:
             self._scope = scope
@@ -143,8 +143,7 @@ class Wire:
         if (scope := self._scope) is not None:
             scope.deadline = deadline
             await self.stream.send_all(data)
-            scope.deadline = math.inf
-            return
+            return  # with that deadline: the next thing is to wait for the client, or to send more
         with trio.move_on_at(deadline) as own:
             await self.stream.send_all(data)
         if own.cancelled_caught:
@@ -166,6 +165,8 @@ class Wire:
             if isinstance(found, QuickHead):
                 self._head, self._left = self._left[: found.size], self._left[found.size :]
                 self._quick, self._state = found, _State.HEAD
+                if self._scope is not None and self._scope.deadline != math.inf:
+                    self._scope.deadline = math.inf  # of the answer before: this request came along with that one's
                 return found
             if found is Quick.FOR_H11 or self._closed:
                 break

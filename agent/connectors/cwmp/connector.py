@@ -211,11 +211,8 @@ class CwmpConnector:
             return None
 
     def _password_of(self, user: str) -> str | None:
-        own = self._book.own_password(user)
-        if own is not None:
-            return own
-        if not self.config.user or user != self.config.user:
-            return None
+        if not self.config.user or user != self.config.user:  # no CPE's own: these begin with its name (`cpe rotate`)
+            return self._book.own_password(user)
         try:
             return self._secrets(self.config.secret).decode("utf-8", "replace")
         except UnreadableError:

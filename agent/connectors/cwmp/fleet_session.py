@@ -164,7 +164,7 @@ class CpeFleet:
         if informed.misread is not None:
             self._warn("cwmp-unreadable-values", call, str(informed.misread))
         oui, product_class, serial = inform.device_id.key
-        owner = self._book.owner(proof.user) if proof.user else None
+        owner = self._book.owner(proof.user) if proof.user not in ("", self._config.user) else None
         certified = proof.certificate is not None and http_text.names_cpe(proof.certificate, oui, product_class, serial)
         if owner is not None and owner != name:
             _log.warning("cwmp-wrong-name", extra={"target": target_id(name), "reason": "password of another"})

@@ -55,6 +55,9 @@ _LIMITS: Final = WireLimits(
     body_s=limits.BODY_S,
     write_s=limits.WRITE_S,
 )
+_READ_FIELDS: Final = frozenset(
+    {b"authorization", b"content-encoding", b"content-length", b"cookie", b"transfer-encoding"}
+)
 _SWEEP_S: Final = 2.0
 _XML: Final = ("content-type", 'text/xml; charset="utf-8"')
 _REALM: Final = "ispagent"
@@ -226,20 +229,18 @@ class Acs:
             peer = str(stream.socket.getpeername()[0])
         except OSError:
             peer = ""  # it hung up before anybody looked
-        with trio.CancelScope() as scope:
-            client = _Client(peer, network_of(peer), scope.cancel)
-            if not self._let_in(client):
-                self.refused += 1
-                await trio.aclose_forcefully(stream)  # not even a word: that would cost a TLS handshake
-                return
-            try:
-                await contain("acs connection", lambda: self._connection(stream, context, client), log=_log)
-            finally:
-                self._clients.discard(client)
-                for guests in (self._strangers, self._fetching):
-                    guests.leave(client)
-                with trio.move_on_after(1, shield=True):
-                    await stream.aclose()
+        client = _Client(peer, network_of(peer), lambda: None)
+        if not self._let_in(client):
+            self.refused += 1
+            await trio.aclose_forcefully(stream)  # not even a word: that would cost a TLS handshake
+            return
+        try:
+            await contain("acs connection", lambda: self._connection(stream, context, client), log=_log)
+        finally:
+            self._clients.discard(client)
+            for guests in (self._strangers, self._fetching):
+                guests.leave(client)
+            await stream.aclose()  # it is closed before anything is waited for, also by who is cancelled
 
     def _let_in(self, client: _Client) -> bool:
         if not client.address or len(self._clients) >= 4 * self._config.sessions:
@@ -263,8 +264,9 @@ class Acs:
         with contextlib.suppress(*GONE):
             if context is not None:
                 tls = trio.SSLStream(socket, context, server_side=True, https_compatible=True)
-                await self._turns.take(limits.HANDSHAKE_WORK)
                 with trio.move_on_after(limits.FIRST_HEAD_S) as scope:
+                    client.hang_up = scope.cancel
+                    await self._turns.take(limits.HANDSHAKE_WORK)
                     await tls.do_handshake()
                 if scope.cancelled_caught:
                     return
@@ -281,7 +283,7 @@ class Acs:
                 idle_s = limits.FIRST_HEAD_S
                 while (head := await wire.head(idle_s)) is not None:
                     self._strangers.seen(client, trio.current_time())
-                    headers = {k.decode("ascii"): v.decode("latin-1") for k, v in head.headers}
+                    headers = {k.decode("ascii"): v.decode("latin-1") for k, v in head.headers if k in _READ_FIELDS}
                     target = http_text.path_untrusted(head.target.decode("ascii"))
                     if target.startswith(PATH):
                         await self._get(wire, head.method, target, client)
