@@ -83,6 +83,17 @@ def test_architecture_names_files_and_functions_that_exist() -> None:
     assert missing == []
 
 
+def test_the_threat_model_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (tree.ROOT / "docs/threat-model.md").read_text()))
+    assert len(named) > 20
+    found = {
+        name
+        for path in (tree.ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text(), re.MULTILINE)
+    }
+    assert named - found == set()
+
+
 def _defines(path: Path, name: str) -> bool:
     """Return whether a Python file defines a name (`Class.method` in that class)."""
     text = path.read_text(encoding="utf-8")
