@@ -171,7 +171,7 @@ def bench(peers: int = PEERS, seconds: float = SECONDS) -> list[Result]:
                 files.socket, "GET", f"/v1/cpes/{acs_cpe.name(900)}", timeout_s=120
             ).status
         finally:
-            agent.stop()
+            agent.kill()  # what it would still write is nobody's
     did = {f"attackers, {name}": float(count) for name, count in sorted(did.items())}
     status = _p99(seen.status)
     return [

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent import config
-from agent.connectors.cwmp import auth, xml_tree
+from agent.connectors.cwmp import auth
 from agent.connectors.cwmp import envelope as cwmp_envelope
 from agent.connectors.cwmp import messages as cwmp
 from agent.connectors.cwmp.errors import CwmpError
@@ -96,7 +96,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], bytes, tuple[type[Exception]
     "json": (json_text.decode_untrusted, b'{"a": [1, 2.5, null, "x"]}', (MalformedJsonError,)),
     "csv": (subscribers_csv.parse_untrusted, CSV, ()),
     "config": (_toml, TOML, (config.ConfigError,)),
-    "xml": (xml_tree.parse_untrusted, CWMP, (CwmpError,)),
+    "xml": (reads.parse, CWMP, (CwmpError,)),
     "cwmp": (reads.read, CWMP, (CwmpError,)),
     "http authentication": (lambda b: auth.read_untrusted(b.decode("latin-1")), b'Digest realm="a", b=c', (CwmpError,)),
     "radius identifier": (codec.identifier_untrusted, bytes([41, 7, 0, 20]) + bytes(16), (RadiusError,)),
