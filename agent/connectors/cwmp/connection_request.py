@@ -9,9 +9,9 @@ binding open to our STUN server (`stun`): one signed datagram, and nothing comes
 
 A CPE stands in the customer's house and tells its URL itself: it could have us ask any host that we can reach. So a
 GET goes only to the address that the CPE called in from, or into networks that the operator allows (`RequestReach`),
-and only a `HttpTarget`, made by `http_target_untrusted`, can be asked. A datagram goes only where our STUN server saw
-the CPE, and there only within the same reach: the source of a datagram can be forged. The address that the CPE itself
-tells (UDPConnectionRequestAddress) is kept and never used.
+and only a `HttpTarget`, made by `http_target_untrusted`, can be asked. A datagram goes where our STUN server saw
+the CPE, else where the CPE says that it is seen (UDPConnectionRequestAddress), and in both cases only within the same
+reach: the source of a binding request can be forged.
 
 XMPP (Annex K) is left out on purpose: it needs an XMPP server that both sides log in to, with an account for every CPE,
 which an ISP would have to run for this alone.
