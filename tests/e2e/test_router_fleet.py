@@ -16,7 +16,7 @@ from lab.router.server import Endpoint, serve
 from tests.e2e.files import make_files
 from tests.e2e.site import AgentProgram, Office
 
-ROUTERS = 60
+ROUTERS = 40
 ANSWER_S = 100.0
 PASSWORD = "api-password-of-the-fleet"
 RULES = "/ip/firewall/filter"
@@ -31,6 +31,7 @@ user = "ispagents"
 secret = "routeros/bng"
 fingerprint = "{fingerprint}"
 serial = "{serial}"
+timeout_s = 60.0
 
 [ppp."{name}"]
 each = "bng"
