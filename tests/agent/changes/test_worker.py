@@ -17,7 +17,6 @@ from agent.changes.journal.commands import PlanRow
 from agent.changes.journal.moments import SendWindow
 from agent.changes.journal.request import Ask, local
 from agent.config import parse_untrusted
-from agent.reasons import ItemReason
 from agent.runtime.clock import SystemClock
 from agent.store.errors import MissingKeyError
 from tests.agent.changes.cloud_office import MARIA_UID, Desk, Office, office_in
@@ -76,7 +75,7 @@ async def test_a_missing_key_of_a_subscriber_ends_one_change_and_no_other(tmp_pa
         states = dict(office.store.reader.execute("SELECT plan_id = ?, state FROM item", (gone,)).fetchall())
         assert states == {1: "cancelled", 0: "applied"}
         row = office.store.reader.execute("SELECT reason, detail FROM item WHERE plan_id = ?", (gone,)).fetchone()
-        assert row["reason"] == ItemReason.GIVEN_UP
+        assert row["reason"] == "erased"
         assert "its subscriber was erased" in row["detail"]
 
 
