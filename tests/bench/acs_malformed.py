@@ -263,18 +263,19 @@ async def _posts(site: acs_site.Site, what: Said, bodies: Sequence[tuple[bytes, 
     async def nobody(_: object) -> None:
         await trio.lowlevel.checkpoint()
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(fleet.run, nobody)
-        for number, (body, coding) in enumerate(bodies):
-            ours, theirs = trio.testing.memory_stream_pair()
-            stream = cast(trio.SocketStream, Accepted(theirs, 1))
-            nursery.start_soon(partial(acs._serve_one, None, stream))
-            status = await _post(ours, what, number, body, coding)
-            statuses[status] += 1
-            await trio.aclose_forcefully(ours)
-        with trio.fail_after(30):
-            await trio.testing.wait_all_tasks_blocked()
-        nursery.cancel_scope.cancel()
+    with acs._turns.running():  # as while the listener serves
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fleet.run, nobody)
+            for number, (body, coding) in enumerate(bodies):
+                ours, theirs = trio.testing.memory_stream_pair()
+                stream = cast(trio.SocketStream, Accepted(theirs, 1))
+                nursery.start_soon(partial(acs._serve_one, None, stream))
+                status = await _post(ours, what, number, body, coding)
+                statuses[status] += 1
+                await trio.aclose_forcefully(ours)
+            with trio.fail_after(30):
+                await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
     return statuses
 
 

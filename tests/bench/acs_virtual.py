@@ -27,6 +27,7 @@ import trio
 import trio.testing
 
 from agent.changes.engine.sessions import ArrivedSessions
+from agent.connectors.cwmp.listener import Acs
 from tests.bench import acs_cpe
 from tests.bench.acs_cpe import Said, TurnedAway, take_answer
 from tests.bench.acs_load import RETRY_DOUBLINGS, RETRY_FIRST_S
@@ -249,6 +250,12 @@ async def _storm(fleet: _Fleet, cpes: int) -> tuple[float, float, int]:
     return over, half, most
 
 
+async def _turns(acs: Acs) -> None:
+    """Take note of the passes of the loop, as the listener does while it serves."""
+    with acs._turns.running():
+        await trio.sleep_forever()
+
+
 async def _run(folder: Path, clock: trio.testing.MockClock, first: dict[str, int]) -> Found:
     cpes = first["cpes"]
     with opened(folder, VirtualClock(clock)) as site:
@@ -257,6 +264,7 @@ async def _run(folder: Path, clock: trio.testing.MockClock, first: dict[str, int
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fleet.run, nobody.arrived)
             nursery.start_soon(acs._sweep)
+            nursery.start_soon(_turns, acs)
             await site.know(cpes)
             fleet = _Fleet(site, acs_cpe.said(), clock, nursery, acs._serve_one)
             fleet.start(fleet.one, 0)

@@ -194,10 +194,11 @@ def test_acs_fleet() -> None:
     virtual, memory, storm, paced, opened, real = results
     assert virtual.more["intervals"] >= 1
     assert memory.more["after one interval"] > 0
-    # 200 sessions, 800 connections: the others were told to come again, or not even that
+    # 200 sessions, and 400 connections of CPE that have not proved who they are: the others were told to come again, or
+    # not even that
     assert storm.more["let in at once"] == storm.more["sessions at most"] == 200
-    assert storm.more["told 503"] >= 600
-    assert storm.more["closed without a word"] >= 200
+    assert storm.more["told 503"] >= 200
+    assert storm.more["told 503"] + storm.more["closed without a word"] >= 800
     assert storm.value >= 60
     assert paced.value > 0
     assert opened.name == "acs_fleet_240_open"

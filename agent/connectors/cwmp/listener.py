@@ -418,7 +418,10 @@ class Acs:
                 challenges = self._gate.challenges(now, secrets.token_bytes(8), stale=stale)
                 await wire.answer(401, [("www-authenticate", each) for each in challenges])
                 return None
-            if len(self._open) >= self._config.sessions and (oldest := self._visitors.oldest()) is not None:
+            if len(self._open) >= self._config.sessions:  # looked at once more: others began while this was read
+                if (oldest := self._visitors.oldest()) is None:
+                    await self._come_again(wire)
+                    return None
                 self._dismiss(oldest)
             session = AcsSession(secrets.token_hex(6), self._clock.boot_s())
             call, token = CwmpSession(session, proof.address), secrets.token_urlsafe(18)

@@ -576,6 +576,23 @@ async def test_more_sessions_than_there_may_be_are_told_to_come_again() -> None:
         assert (await (await at.connect()).log_in()).status == 200
 
 
+async def test_those_who_come_in_the_same_moment_are_no_more_than_there_may_be() -> None:
+    """Each is read before its session begins, and others begin meanwhile."""
+    async with acs(Desk(holds=True), sessions=4) as at:
+        at.acs._turns._most = 0.5  # a pass of the loop has room for one piece of work: they are read side by side
+        cpes = [await at.connect(f"127.0.0.{number + 1}") for number in range(8)]
+        answers: list[int] = []
+
+        async def log_in(number: int) -> None:
+            answers.append((await cpes[number].log_in(inform_of(number))).status)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(len(cpes)):
+                nursery.start_soon(log_in, number)
+        assert sorted(answers) == [200] * 4 + [503] * 4
+        assert at.acs.sessions == 4
+
+
 async def test_who_sends_its_body_after_its_head_reads_the_503_too() -> None:
     """A socket that is closed with something unread is reset, and the answer may be lost with it."""
     async with acs(Desk(holds=True), sessions=1) as at:
