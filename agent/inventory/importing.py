@@ -252,14 +252,16 @@ def _read_unless(file: Path, known: Stamp | None, people: Mapping[int, str]) -> 
     Raises:
         OSError: it cannot be read.
     """
-    info = os.stat(file)
-    stamp = (info.st_mtime_ns, info.st_size, info.st_ino, info.st_mode, info.st_uid)
+    with file.open("rb") as opened:  # the file that is looked at is the one that is read, whatever takes its name
+        info = os.fstat(opened.fileno())
+        stamp = (info.st_mtime_ns, info.st_size, info.st_ino, info.st_mode, info.st_uid)
+        data = None if stamp == known else opened.read()
     writer = None
     if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         writer = f"whoever its mode {stat.S_IMODE(info.st_mode):04o} lets"
     elif info.st_uid not in (0, os.geteuid()):
         writer = people.get(info.st_uid)
-    return stamp, None if stamp == known else file.read_bytes(), writer
+    return stamp, data, writer
 
 
 def _file_problem(parsed: Parsed, facts: int) -> str:

@@ -178,12 +178,34 @@ async def test_a_billing_file_that_others_can_write_is_no_evidence(desk: Desk, m
 
 
 async def test_a_billing_file_of_a_requester_is_no_evidence(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    desk.file.write_text("\n".join((HEADER, line("C-1"))) + "\n")
+    await desk.write(line("C-1"))
+    if os.geteuid() == 0:
+        os.chown(desk.file, 4242, -1)
+    else:
+        monkeypatch.setattr(importing.os, "geteuid", lambda: -1)  # as if the agent ran under another user
     owner = desk.file.stat().st_uid
-    monkeypatch.setattr(importing.os, "geteuid", lambda: owner + 1)  # the agent runs under another user
-    desk.importer = desk.new_importer(desk.file, {owner or 1: "maria"})
+    for people, source in (({owner: "maria"}, BY_HAND), ({owner + 1: "maria"}, CONFIGURED)):
+        desk.importer = desk.new_importer(desk.file, people)
+        await desk.importer.refresh()
+        assert desk.fact("C-1").source == source
+
+
+async def test_the_file_that_is_looked_at_is_the_one_that_is_read(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A requester who may write the folder puts a file of their own in its place, between the two."""
+    await desk.write(line("C-1"))
+    fstat, forged = os.fstat, desk.file.with_suffix(".forged")
+    forged.write_text("\n".join((HEADER, line("C-1", "0.00", paid_at=NOW))) + "\n")
+
+    def swapped(fd: int) -> os.stat_result:
+        info = fstat(fd)
+        if forged.exists() and info.st_ino == desk.file.stat().st_ino:
+            os.replace(forged, desk.file)
+        return info
+
+    monkeypatch.setattr(importing.os, "fstat", swapped)
+    desk.importer = desk.new_importer(desk.file)
     await desk.importer.refresh()
-    assert desk.fact("C-1").source == (BY_HAND if owner else CONFIGURED)
+    assert desk.fact("C-1").balance == "34.00"
 
 
 @pytest.mark.parametrize(("kept", "read"), [(NOW, NOW), (DAY, EARLIER), (EARLIER, DAY), (EARLIER, NOW)])
