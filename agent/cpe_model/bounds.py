@@ -62,20 +62,19 @@ def _ranges(numbers: frozenset[int]) -> str:
     return f"{every[0]} to {every[-1]}" if len(every) < 20 else f"{every[0]} to {every[-1]}, as the band numbers them"
 
 
-def _ipv4(text: str, _: str) -> str:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return "expected an IPv4 address"
-    return ""
+def _parsed(parse: Callable[[str], object], expected: str) -> Check:
+    def check(text: str, _: str) -> str:
+        try:
+            parse(text)
+        except ValueError:
+            return f"expected {expected}"
+        return ""
+
+    return check
 
 
-def _address(text: str, _: str) -> str:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return "expected an IP address"
-    return ""
+_ipv4 = _parsed(ipaddress.IPv4Address, "an IPv4 address")
+_address = _parsed(ipaddress.ip_address, "an IP address")
 
 
 def _mask(text: str, _: str) -> str:

@@ -1,18 +1,21 @@
 """Random histories of plans, true and false: ours and the second verifier judge each alike.
 
-100,000 with `make fuzz`: 20 for each example of Hypothesis' profile. The tests have a few: tests/trust/test_second.py.
+100,000 with `make fuzz`: 20 for each example of Hypothesis' profile; a few in any other run.
 """
 
 from __future__ import annotations
 
 import secrets
 
-import pytest
 from hypothesis import settings
 
 from tests.servers import ServerMissingError, missing, program
 from tests.trust import histories, second
 
+FUZZ_EXAMPLES = 5000
+"""The profile of `make fuzz` has so many examples at least."""
+FEW = 20
+"""Histories of any other run."""
 SLICE = 500
 """Histories that one process of the second verifier judges."""
 
@@ -23,9 +26,7 @@ def test_both_verifiers_judge_each_history_alike() -> None:
     except ServerMissingError as err:
         missing(str(err))
     examples = settings().max_examples
-    if examples < 5000:
-        pytest.skip("`make fuzz` does it; a few are judged by tests/trust/test_second.py")
-    first, count = secrets.randbits(48), examples * 20
+    first, count = secrets.randbits(48), examples * 20 if examples >= FUZZ_EXAMPLES else FEW
     for start in range(first, first + count, SLICE):
         files = {seed: histories.history(seed) for seed in range(start, min(start + SLICE, first + count))}
         for (seed, file), theirs in zip(files.items(), second.theirs(list(files.values())), strict=True):

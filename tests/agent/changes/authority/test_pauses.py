@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from agent.connectors.base import Reach
 from agent.model import ItemState, Wave
 from agent.reasons import RefusalReason
 from agent.store.errors import RefusedCommandError
+from tests.agent.changes.engine.test_windows import apply
 from tests.agent.changes.rig import Rig, item
 from tests.agent.connectors.fake import World
 from tests.fakes import FakeClock
@@ -57,22 +58,6 @@ async def pause(rig: Rig, plan_id: bytes) -> None:
 
 async def resume(rig: Rig, plan_id: bytes) -> None:
     await rig.store.run(ResumeChange(plan_id, rig.recorder.record(None, {"what": "resumed", "by": "maria"})))
-
-
-async def apply(rig: Rig, plan_id: bytes, also: Callable[[], Awaitable[None]]) -> str:
-    """Apply a plan, with a device that calls in every 10 s."""
-
-    async def call_in() -> None:
-        while True:
-            rig.connector.calls_in.set()
-            await trio.sleep(10)
-
-    async def both() -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(call_in)
-            nursery.start_soon(also)
-
-    return await rig.apply(plan_id, both)
 
 
 def sent(rig: Rig) -> list[int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -207,6 +208,24 @@ async def test_a_secret_in_doubt_that_cannot_be_asked_for_hides_nothing_else(tmp
         assert rig.book.cpes.secrets_set(rig.name())[KEY] == rig.commits["old"]
 
 
+@asynccontextmanager
+async def called_in(rig: AcsRig) -> AsyncIterator[None]:
+    """Run the rig's ACS for the block, once its CPE has had its first session."""
+
+    async def nobody(_: Session) -> None:
+        pass
+
+    async with trio.open_nursery() as nursery:
+        rig.nursery = nursery
+        nursery.start_soon(rig.connector.serve, nobody)
+        await rig.connector.port.wait()
+        await rig.plug_in()
+        with trio.fail_after(10):
+            await rig.cpe.wait_sessions(1)
+        yield
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_cpe_that_calls_in_is_read_for_its_history(tmp_path: Path) -> None:
     """B13: after all other work, in a request or two, as often as configured; nothing is asked of one that is away."""
     uptime, optical = "Device.DeviceInfo.UpTime", "Device.Optical.Interface.1.OpticalSignalLevel"
@@ -215,16 +234,7 @@ async def test_a_cpe_that_calls_in_is_read_for_its_history(tmp_path: Path) -> No
         await rig.known()
         await book.cpes.learned(rig.name(), {optical: CachedParameter("-20000", "int", 1)})
 
-        async def nobody(_: Session) -> None:
-            pass
-
-        async with trio.open_nursery() as nursery:
-            rig.nursery = nursery
-            nursery.start_soon(rig.connector.serve, nobody)
-            await rig.connector.port.wait()
-            await rig.plug_in()
-            with trio.fail_after(10):
-                await rig.cpe.wait_sessions(1)
+        async with called_in(rig):
             asked = len(rig.cpe.executed("GetParameterValues"))
             assert 1 <= asked <= 2
             assert book.cpes.samples(rig.name(), uptime)
@@ -234,7 +244,6 @@ async def test_a_cpe_that_calls_in_is_read_for_its_history(tmp_path: Path) -> No
             rig.connector.fleet._sampled[rig.name()] -= 600
             await rig.cpe.call_in("2 PERIODIC")
             assert len(rig.cpe.executed("GetParameterValues")) > asked
-            nursery.cancel_scope.cancel()
 
 
 async def test_nothing_is_read_for_a_history_that_nobody_asked_for(tmp_path: Path) -> None:
@@ -243,15 +252,5 @@ async def test_nothing_is_read_for_a_history_that_nobody_asked_for(tmp_path: Pat
         rig = AcsRig(book)
         await rig.known()
 
-        async def nobody(_: Session) -> None:
-            pass
-
-        async with trio.open_nursery() as nursery:
-            rig.nursery = nursery
-            nursery.start_soon(rig.connector.serve, nobody)
-            await rig.connector.port.wait()
-            await rig.plug_in()
-            with trio.fail_after(10):
-                await rig.cpe.wait_sessions(1)
+        async with called_in(rig):
             assert rig.cpe.executed("GetParameterValues") == []
-            nursery.cancel_scope.cancel()
