@@ -45,7 +45,7 @@ def import_(
     print(f"{done['unchanged']} as before, {done['not_in_file']} known and not in the file: kept")
     _print_fields(cast("list[Json]", done["changed"]))
     if done["edits_count"]:
-        print(f"{done['edits_count']} NOT STORED: who is reached by a change, and who is protected, needs an approval")
+        print(f"{done['edits_count']} NOT STORED: a new login, access method or protection needs an approval")
         _print_fields(cast("list[Json]", done["edits"]))
     if done["cannot_enforce_count"]:
         print(f"{done['cannot_enforce_count']} CANNOT BE ENFORCED as configured:")

@@ -105,12 +105,12 @@ _FROZE_MEANWHILE = (
 _LIFTED_MEANWHILE = (
     "SELECT lifted_by AS envelope, lifted_seq AS seq FROM freeze WHERE lifted_seq BETWEEN ? AND ? ORDER BY 2"
 )
-"""What lifted freezes between a plan's first leaf and its last; bound in that order."""
+"""Unfreeze statements between a plan's first leaf and its last; bound in that order."""
 
 
 @dataclass(frozen=True, slots=True)
 class NoteExport:
-    """Items were given to somebody; of no plan: the record of one event was."""
+    """Record an export: a plan's items or, with `plan_id` None, the opened record of one event."""
 
     plan_id: bytes | None
     plan_digest: bytes

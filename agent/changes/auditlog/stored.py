@@ -1,4 +1,4 @@
-"""Whether the rows beside the log are those that it speaks of: plans with their items, approvals, states, verdicts.
+"""Checks that the rows beside the log agree with it: plans and their items, approvals, states, verdicts.
 
 A leaf commits to its own record and to its plan's digest, and to nothing else of the database. A flipped page may hit
 an item or an approval and leave every leaf whole; so they are compared here with what was signed, and with the leaves.
@@ -25,9 +25,9 @@ _SQLITE_OK: Final = "ok"
 
 
 def check_stored(reader: sqlite3.Connection, vault: Vault) -> None:
-    """Compare every plan, item, approval and step with what was signed and with its leaf. For threads.
+    """Compare every plan, item, approval and step with its signed document and its leaf. Safe to run in a thread.
 
-    Items of a subscriber that was erased cannot be read any more: of such a plan only its envelope is compared.
+    The items of an erased subscriber cannot be read: of such a plan only the envelope is compared.
 
     Raises:
         LogCorruptError: something does not add up; the message says what.
@@ -81,7 +81,7 @@ def _documents(reader: sqlite3.Connection, vault: Vault, row: PlanRow) -> Iterat
 
 
 def _check_approvals(reader: sqlite3.Connection, row: PlanRow) -> None:
-    """Compare what the rows say of approvals with the statements that they hold."""
+    """Compare the rows of approvals with the signed statements in them."""
     for r in reader.execute("SELECT * FROM approval WHERE plan_id = ?", (row.plan_id,)):
         try:
             said = statements.decode_as_untrusted(Approval, envelopes.decode_untrusted(bytes(r["envelope"])))

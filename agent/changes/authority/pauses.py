@@ -21,7 +21,7 @@ from trust.leaf import LeafKind
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Who paused a change, and when, unix seconds."""
+    """A pause in force: the person's handle, and its time in unix seconds."""
 
     by: str
     at_s: int

@@ -273,7 +273,7 @@ class PlanRow:
     consumed_seq: int | None
     finished_seq: int | None
     paused_by: str | None = None
-    """Who paused it; None: it is not paused."""
+    """The handle of the person who paused it; None: it is not paused."""
     paused_s: int | None = None
 
     @property

@@ -599,9 +599,9 @@ def _already(wish: Wish, state: NetworkState | UnreadableError) -> Leave:
 
 
 def _unproven(wish: Wish, state: NetworkState | UnreadableError) -> str:
-    """Return what is said where no session is known, and a device may hold one; "": what was read proves it.
+    """Return the text for a service without a known session that an unasked NAS may still hold; "": the reads prove it.
 
-    A session whose Start got lost is in no accounting, and the rows say nothing of it.
+    Accounting lacks a session if its Start packet was lost, and the rows do not show sessions.
     """
     if not isinstance(state, NetworkState) or state.sessions or not state.unasked or wish.state is None:
         return ""

@@ -1,4 +1,4 @@
-"""Shares of peers whom nobody accepted yet, and of those who were: connections, sessions, bytes, work. Pure.
+"""Shares of connections, sessions, bytes and work, for strangers and for accepted CPE. Pure.
 
 A peer is a network: an IPv4 address, or a /64 of IPv6, which one customer has whole. Whoever wants more than there is
 displaces another one, so that nobody shuts the ACS by holding what was free:
@@ -24,7 +24,7 @@ _T = TypeVar("_T", bound=Hashable)
 
 
 class Guests(Generic[_T]):
-    """Connections or sessions of peers whom nobody accepted, by network, with the time when each last did anything."""
+    """Connections or sessions of strangers, by network, each with the time of its last activity."""
 
     def __init__(self, most: int, most_each: int, patience_s: float = 0.0) -> None:
         """Take how many there may be, and how many of one network.
@@ -72,7 +72,7 @@ class Guests(Generic[_T]):
         return next(iter(self._networks[largest]))
 
     def seen(self, guest: _T, now: float) -> None:
-        """Take note that a guest did something just now; of one that is no guest, nothing."""
+        """Record the activity of a guest; ignore anybody else."""
         if (network := self._where.get(guest)) is not None:
             own = self._networks[network]
             own[guest] = now

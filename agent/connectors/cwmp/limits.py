@@ -131,7 +131,7 @@ TROUBLES: Final = 2000
 RETRY_AFTER_S: Final = 60
 """What a CPE that is not let in is told to wait at least, and as much again at random: not all are to come at once."""
 
-# --- shares: strangers are peers of whom it is not known (yet) that they are an accepted CPE ---
+# --- shares. A stranger is a peer that has not proved to be an accepted CPE ---
 
 SHARE: Final = 8
 """A network may have one in so many of `CwmpConfig.sessions` as connections of strangers: 25. Behind one address of a
@@ -141,7 +141,7 @@ SHARE_LEAST: Final = 4
 """But so many at least."""
 
 PATIENCE_S: Final = 2.0
-"""A stranger that is silent for so long gives its place to another one of its network: CPE log in faster."""
+"""A stranger loses its place to another one of its network after so long a silence, in seconds. CPE log in faster."""
 
 STRANGER_SESSIONS_EACH: Final = 2
 """Sessions of strangers of one network: a CPE in quarantine needs one, for two POSTs."""

@@ -133,7 +133,7 @@ class _Open:
 
     @property
     def peer(self) -> str:
-        """Whose work it is: an accepted CPE's, by its name, else its network's."""
+        """The account that this session's work is charged to: the name of an accepted CPE, else the network."""
         return self.call.name if self.call.accepted else self.client.network
 
 
