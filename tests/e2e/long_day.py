@@ -174,9 +174,11 @@ async def refused(day: Day, service: LabService, suspended: LabService) -> None:
 
 async def guess(day: Day) -> None:
     """Have somebody ask for one name after the other: each leaves a leaf, and soon nobody looks any more."""
-    asked = [await day.ask("joseph", Action.SUSPEND, f"C-{n:06}/home") for n in range(REFUSED_PER_HOUR + 1)]
+    asked = [await day.ask("joseph", Action.SUSPEND, f"C-{n:06}/home") for n in range(REFUSED_PER_HOUR)]
     reasons = [await day.refused(one) for one in asked]
-    assert reasons == ["not-taken"] * REFUSED_PER_HOUR + ["rate-limited"]
+    assert reasons == ["not-taken"] * REFUSED_PER_HOUR, reasons
+    # Only now: intents are handled side by side, and what is not yet refused is not yet counted.
+    assert await day.refused(await day.ask("joseph", Action.SUSPEND, "C-999999/home")) == "rate-limited"
     counted = "SELECT count(*) FROM event WHERE kind = ?"
     row = day.site.daemon.files.store.reader.execute(counted, (LeafKind.REFUSED.value,)).fetchone()
     assert row[0] >= REFUSED_PER_HOUR

@@ -57,6 +57,7 @@ REFUSED_PER_HOUR: Final = 60
 """Refused statements of one requester in an hour after which nothing more of theirs is looked at: it bounds guessing.
 
 Each counts once, however often it comes: whoever carries old statements can have them refused again and again.
+Intents are handled side by side and count when they are refused: at most `INTENTS_AT_ONCE` − 1 more may be looked at.
 """
 REPEATS_PER_HOUR: Final = 10
 """Refusals of one statement in an hour after which that one is passed over: each leaves a leaf. Chosen arbitrarily."""
