@@ -331,7 +331,7 @@ async def test_broken_credentials_stop_nothing(tmp_path: Path, world: World) -> 
         await agent.daemon.link.join()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(agent.daemon.link.run)
-            with trio.fail_after(30):
+            with trio.fail_after(60):
                 while (await agent.call("GET", "/v1/cloud"))["problem"] != "credentials":  # noqa: ASYNC110  a state, not an event
                     await trio.sleep(0.01)
             nursery.cancel_scope.cancel()
@@ -399,7 +399,7 @@ async def test_what_ends_before_it_starts_is_told_to_every_desk(tmp_path: Path, 
         await agent.ask("suspend", "C-2/shop")
         assert (await agent.approve(one, "lena", decision=Decision.REJECT))["gate"] == "rejected"
         await agent.hand_in(agent.people.cancel(plan_of(two), "joseph"), two["id"])
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while len(told := [o for o in mail.next_out(store.reader, 0, 100) if o.kind == "outcome"]) < 2:  # noqa: ASYNC110  the worker tells nobody
                 await trio.sleep(0.02)
         await agent.daemon.job.worker._conclude()

@@ -39,7 +39,7 @@ async def watched(folder: Path, world: World) -> AsyncIterator[Agent]:
 
 async def one_round(agent: Agent) -> Any:
     await agent.call("POST", "/v1/drift", {})
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while (found := await agent.call("GET", "/v1/drift"))["running"]:  # noqa: ASYNC110  asked as a person does
             await trio.sleep(0.01)
     return found

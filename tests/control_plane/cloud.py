@@ -32,7 +32,7 @@ from trust.keys import SigningKey
 from trust.policy import Action
 
 ROOT = Path(__file__).parents[2]
-WAIT_S = 20.0
+WAIT_S = 60.0
 SERVE = """
 import pathlib, sys
 from control_plane import config, server

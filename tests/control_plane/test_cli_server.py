@@ -27,7 +27,7 @@ from protos.enrolment_pb2 import EnrollReply, EnrollRequest
 from protos.enrolment_pb2_grpc import EnrolmentStub
 from tests.control_plane.enrolling import AgentKeys, csr, key_pem, new_key, pem
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 ROOT = Path(__file__).parents[2]
 
 

@@ -100,7 +100,7 @@ class CpeSite:
         cpe = Cpe(made, boot_s=0.0, backoff_scale=0.01, listens=listens)
         self.cpes[made.identity.serial] = cpe
         await self.nursery.start(lambda task_status: cpe.run(task_status=task_status))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await cpe.wait_sessions(1)
         return cpe
 

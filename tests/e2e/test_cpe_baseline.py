@@ -150,7 +150,7 @@ async def test_without_authority_the_baseline_waits_for_people(tmp_path: Path) -
         cpe.device.reset_later()  # by its owner, having no credentials of its own yet
         await cpe.call_in("2 PERIODIC")
         await until(lambda: cpe.device.boots == 2 and not cpe.device.wants_session)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while len(found := await changes(at)) < 2:
                 await cpe.call_in("2 PERIODIC")
         states = sorted(change["state"] for change in found)

@@ -61,7 +61,7 @@ async def test_killed(tmp_path: Path, instant: str) -> None:
                     await cpe.call_in("2 PERIODIC")
             await until(lambda: programs[0].ended)
             programs.append(await started(AgentProgram(files)))
-            with trio.fail_after(40):
+            with trio.fail_after(60):
                 while (now := await office.show(change))["items"][0]["state"] not in ("applied", "not-applied"):
                     await cpe.call_in("2 PERIODIC")
                     await trio.sleep(0.2)

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def logged(agent: AgentProgram, text: str, times: int = 1) -> str:
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     while (log := agent.log.read_text()).count(text) < times:
         assert not agent.ended
         assert time.monotonic() < until, log

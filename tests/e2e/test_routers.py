@@ -43,7 +43,7 @@ class Network:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while not holds():  # noqa: ASYNC110  the lab's CPE tell nobody
             await trio.sleep(0.02)
 

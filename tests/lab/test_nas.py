@@ -30,7 +30,7 @@ def kind(request, monkeypatch):
 async def again(isp: Isp, session: Session) -> Session:
     """Wait for the login's next session."""
     nas = isp.nas_of(session.login)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await nas.wait_for(lambda: any(s.session_id != session.session_id for s in nas.sessions(session.login)))
     return next(s for s in nas.sessions(session.login) if s.session_id != session.session_id)
 
@@ -45,7 +45,7 @@ async def acct(isp: Isp, session: Session) -> tuple[object, ...]:
 
 
 async def closed(isp: Isp, session: Session) -> str:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while (await acct(isp, session))[0] is None:  # noqa: ASYNC110 (the database tells nobody)
             await trio.sleep(0.01)
     return str((await acct(isp, session))[1])
@@ -435,7 +435,7 @@ async def test_interim_updates_move_the_row(tmp_path):
         session = somebody(isp)
         columns = "acctinputoctets, acctoutputoctets, acctsessiontime, acctinterval"
         sql = f"SELECT {columns} FROM radacct WHERE acctsessionid = ?"
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             while not (row := (await isp.database.fetch(sql, (session.session_id,)))[0])[0]:  # noqa: ASYNC110 (as above)
                 await trio.sleep(0.05)
         assert row[1] > row[0] > 0

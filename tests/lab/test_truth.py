@@ -78,7 +78,7 @@ async def test_every_stretch_of_time_has_what_was_so_then(tmp_path):
         nas = isp.nas_of(old.login)
         with dac(nas) as c:
             await c.ask(Code.DISCONNECT_REQUEST, *named(old))
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await nas.wait_for(lambda: any(s.walled for s in nas.sessions(old.login)))
         await history.sample(old.login)
         await trio.sleep(0.01)

@@ -264,7 +264,7 @@ async def test_a2_by_a_file_that_the_worker_alone_notices(tmp_path: Path, world:
         two = following(agent.people, pinned(agent), agent.head, people=without(pinned(agent), "joseph"))
         await state(agent).follow(envelopes.encode(two), agent.people.now_s)
         await agent.call("POST", f"/v1/changes/{change['id']}/apply", {})
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while plans.find(agent.daemon.files.store.reader, change["id"]).gate.value != "open":
                 agent.daemon.job.worker.poke()
                 await trio.lowlevel.checkpoint()
@@ -371,7 +371,7 @@ async def test_a12_many_plans_of_one_item_are_not_low_risk(tmp_path: Path, world
             await agent.end(change)
         third = await agent.ask("disconnect", "C-2/shop")
         await agent.approve(third, "joseph")
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not (shown := await agent.call("GET", f"/v1/changes/{third['id']}"))["waits_because"]:
                 agent.daemon.job.worker.poke()
                 await trio.lowlevel.checkpoint()

@@ -52,7 +52,7 @@ def erase(folder: Path, subject: bytes) -> None:
 async def work(office: Office, until: Callable[[], bool]) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(office.daemon.job.worker.run)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not until():  # noqa: ASYNC110  the database is what is waited for
                 await trio.sleep(0.05)
         nursery.cancel_scope.cancel()

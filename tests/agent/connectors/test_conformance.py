@@ -525,7 +525,7 @@ def test_every_registered_connector_that_changes_something_has_a_lab() -> None:
 @pytest.mark.parametrize("name", LABS)
 async def test_conformance(name: str, check: Callable[[Lab], Awaitable[None]], request: pytest.FixtureRequest) -> None:
     async with LABS[name](request) as lab:
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             await check(lab)
 
 
@@ -533,7 +533,7 @@ async def test_conformance(name: str, check: Callable[[Lab], Awaitable[None]], r
 @pytest.mark.parametrize("name", ACCESS_LABS)
 async def test_access(name: str, check: Callable[[AccessLab], Awaitable[None]], request: pytest.FixtureRequest) -> None:
     async with ACCESS_LABS[name](request) as lab:
-        with trio.fail_after(30):
+        with trio.fail_after(60):
             await check(lab)
 
 
@@ -560,7 +560,7 @@ async def test_reach(name: str, request: pytest.FixtureRequest) -> None:
             leave.set()
 
         async with trio.open_nursery() as nursery:
-            with trio.fail_after(5):
+            with trio.fail_after(60):
                 if lab.connector.traits.reach is Reach.DIAL:
                     await lab.connector.serve(arrived)
                 else:

@@ -240,7 +240,7 @@ async def plugged_in(at: CpeSite, serial: str, values: Mapping[str, str]) -> Cpe
         made.put(path, value)
     cpe = at.cpes[serial] = Cpe(made, boot_s=0.0, backoff_scale=0.01)
     await at.nursery.start(lambda task_status: cpe.run(task_status=task_status))
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await cpe.wait_sessions(1)
     return cpe
 

@@ -317,7 +317,7 @@ def server_context(authority: Authority, folder: Path) -> ssl.SSLContext:
     return context
 
 
-async def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+async def until(condition: Callable[[], object], timeout_s: float = 60.0) -> None:
     """Wait for a state."""
     with trio.fail_after(timeout_s):
         while not condition():  # noqa: ASYNC110 - what is waited for is another thread's

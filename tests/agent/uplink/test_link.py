@@ -50,7 +50,7 @@ async def test_what_comes_is_taken_in_order_with_its_cursor(tmp_path: Path, clou
             assert uplink.status().connected
             cloud.deliver(message(pb.KIND_FREEZE, 3, b"three", agent=b""))
             cloud.pass_on(message(pb.KIND_VIEW, 4, b"look"))
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while len(rig.inbox()) < 4:
                     await rung.wait()
         assert rig.inbox() == [("intent", b"one"), ("approval", b"two"), ("freeze", b"three"), ("view", b"look")]

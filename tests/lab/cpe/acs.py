@@ -236,7 +236,7 @@ async def running(acs: Acs, dev: Device | None = None, **options):
 @contextlib.asynccontextmanager
 async def listening(acs: Acs):
     """The address of an ACS on loopback."""
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
             nursery.start_soon(trio.serve_listeners, acs.serve, listeners)

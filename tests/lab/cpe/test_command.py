@@ -22,7 +22,7 @@ async def test_its_cpe_call_and_it_says_so(capsys: pytest.CaptureFixture[str]) -
     async with listening(Acs()) as url:
         args = arguments("--acs", url, "--count", "12", "--spread", "0", "--boot", "0", "--quirk", "no_cookies")
         said = ""
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(command.run, args)
                 while "calling" not in said:

@@ -53,7 +53,7 @@ class Network:
 
 @contextlib.asynccontextmanager
 async def served(router, **options):
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             endpoint = await nursery.start(
                 lambda task_status: serve(router, users=USERS, task_status=task_status, **options)

@@ -236,7 +236,7 @@ async def held(agent: Agent) -> Any:
 async def released_waits(agent: Agent, change: Any) -> Any:
     """Let it start, and return it once it waits for people again."""
     await agent.call("POST", f"/v1/changes/{change['id']}/apply", {})
-    with trio.fail_after(20):
+    with trio.fail_after(60):
         while await gate(agent, change) != "open":
             await agent.daemon.api.parts.bell.wait()
     return await agent.call("GET", f"/v1/changes/{change['id']}")

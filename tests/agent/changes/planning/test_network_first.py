@@ -133,7 +133,7 @@ async def test_a_target_that_went_away_leaves_a_reason_unrecorded_until_it_is_ba
         world.dead.add("fake/d")
         assert "fake/d is dead" in str(await refused(agent.ask("suspend", "C-1", reason="request")))
         await agent.approve(second, "joseph")
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while (await outcome_of(agent, second))[0] != "waiting":
                 await trio.lowlevel.checkpoint()
         assert await suspended_for(agent, "C-1") == ["debt"]

@@ -421,7 +421,7 @@ async def test_what_comes_before_a_trust_is_installed_waits_for_it(tmp_path: Pat
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert (mail.state(office.store.reader).inbox, office.leaves(LeafKind.FREEZE)) == (2, 0)
             waits._pinned = pinned
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while mail.state(office.store.reader).inbox:
                     office.parts.bells.inbox.ring()
                     await trio.sleep(0.01)
@@ -445,7 +445,7 @@ async def test_an_intent_that_waits_for_a_device_holds_up_no_other(tmp_path: Pat
             await office.deliver("intent", office.sealed(office.intent(ref)))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(office.inbox_handler.run)
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 while len(office.results()) < 2:
                     await office.parts.changed.wait()
             assert mail.state(office.store.reader).inbox == 1
@@ -702,7 +702,7 @@ async def test_a_stop_is_never_too_often(tmp_path: Path) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while not condition():  # noqa: ASYNC110  what is waited for stands in the database
             await trio.sleep(0.005)
 

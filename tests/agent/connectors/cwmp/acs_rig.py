@@ -42,7 +42,7 @@ PORTS = "Device.NAT.PortMapping."
 _PPP = "InternetGatewayDevice.WANDevice.1.WANConnectionDevice.1.WANPPPConnection.1."
 
 
-async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     """Return once it holds."""
     with trio.fail_after(seconds):
         while not holds():  # noqa: ASYNC110  what is looked at tells nobody
@@ -234,7 +234,7 @@ class AcsRig:
         over = self.cpe.sessions
         if self.line.live is not None:
             self.line.live.release()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await self.cpe.wait_sessions(over)
         await until(lambda: self.line.live is None)
 

@@ -281,6 +281,6 @@ async def acs(desk: Desk | None = None, *, clock: Clock | None = None, **options
 
 async def until(holds: Callable[[], bool]) -> None:
     """Return once it holds."""
-    with trio.fail_after(30):
+    with trio.fail_after(60):
         while not holds():  # noqa: ASYNC110  what is looked at tells nobody
             await trio.sleep(0.001)

@@ -220,7 +220,7 @@ async def called_in(rig: AcsRig) -> AsyncIterator[None]:
         nursery.start_soon(rig.connector.serve, nobody)
         await rig.connector.port.wait()
         await rig.plug_in()
-        with trio.fail_after(10):
+        with trio.fail_after(60):
             await rig.cpe.wait_sessions(1)
         yield
         nursery.cancel_scope.cancel()

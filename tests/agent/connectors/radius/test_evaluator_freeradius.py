@@ -330,7 +330,7 @@ class Answers:
                 packet = encode(case, identifier, server.secret.encode())
                 asked = datetime.now(ZONE)
                 await sock.send(packet.RequestPacket())
-                with trio.fail_after(20):
+                with trio.fail_after(60):
                     data = await sock.recv(4096)
                 self.by_login[case.login] = (asked, decode(packet, data))
 

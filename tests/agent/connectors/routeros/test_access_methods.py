@@ -80,7 +80,7 @@ def check(
         async with lab_of(version) as lab:
             assert isinstance(lab, RouterLab)
             prepare(lab.router)
-            with trio.fail_after(20):
+            with trio.fail_after(60):
                 await there_and_back(lab)
 
     trio.run(run)

@@ -86,7 +86,7 @@ class Site:
         """Have the router restart, and return when the agent has noticed."""
         (line,) = self.connector._lines.values()
         self.router.reboot()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 60
         while any(wire.usable for wire in line._wires.values()):
             assert time.monotonic() < until
             await trio.lowlevel.checkpoint()  # not a sleep: trio's clock may stand still
