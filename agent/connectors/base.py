@@ -123,10 +123,14 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Busy:
-    """Why a target should be spared for now. `reason` is a short code for the journal, `detail` one sentence."""
+    """Why a target should be spared for now. `reason` is a short code for the journal, `detail` one sentence.
+
+    `undoes`: what is written on the target meanwhile may be undone afterwards.
+    """
 
     reason: AnyReason
     detail: str
+    undoes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

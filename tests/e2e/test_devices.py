@@ -355,6 +355,46 @@ async def test_a_router_is_prepared_as_a_change_and_taken_back(tmp_path: Path) -
 
 
 @pytest.mark.slow
+async def test_e12_a_begun_preparation_waits_for_a_colleagues_safe_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row that is written meanwhile would be undone with his changes: no patience ends the wait, nor a half."""
+    monkeypatch.setattr(item, "PAUSE_MAX_S", 0.0)  # a service's change goes on at once
+    monkeypatch.setattr(item, "SPARE_S", 0.1)
+    monkeypatch.setattr(item, "SPARE_MAX_S", 0.2)
+    monkeypatch.setattr(line, "SPARED_S", 0.0)
+
+    def bare(router: Router) -> None:
+        for row in router.rows(RULES):
+            router.remove(RULES, row[".id"])
+
+    async with network(tmp_path, bare, timeout_s=20.0) as net:
+        router = net.routers["edge-1"]
+        before = exported(router)
+        joe = logged_in(router)
+        asked = await net.site.ask("prepare-device", "edge-1", settings={"garden": "198.51.100.80"})
+        joe_opens = "/ip/firewall/address-list/add"  # the first row of ours is written into it
+        router.faults.inject("drift", match=joe_opens, times=1, drift=lambda _: joe.ask("/safe-mode/take"))
+        for person in ("joseph", "lena"):
+            await net.site.approve(asked, person)
+        told = ""
+        with trio.fail_after(60):
+            while "safe mode" not in told:
+                change = await net.site.show(asked["id"])
+                assert {one["state"] for one in change["items"]} <= {"planned", "running"}, change["items"]
+                told = str(change["waits_because"])
+                await trio.sleep(0.05)
+        assert "a safe mode is open" in told
+        assert len([one for one in exported(router) if one not in before]) == 1, "the garden's entry; no rule"
+        other = await net.site.ask("prepare-device", "edge-1", settings={"list": "held"})
+        assert "a safe mode is open" in (await typed(net, "change", "show", other["id"])).out
+        joe.ask("/safe-mode/release")
+        done = await net.site.wait_end(asked)
+        assert [one["state"] for one in done["items"]] == ["applied"], done["items"]
+        assert len([one for one in exported(router) if one not in before]) > 1
+
+
+@pytest.mark.slow
 async def test_a_half_done_preparation_is_taken_back_by_a_revert(tmp_path: Path) -> None:
     def bare(router: Router) -> None:
         for row in router.rows(RULES):

@@ -305,6 +305,7 @@ class ItemRun:
         """Wait while the target is to be spared, not longer than the plan may run; return why it was not waited out.
 
         An item that was begun is finished after a short wait: half done it would hold its addresses against a restore.
+        One of a device's own configuration holds up no restore, and is not gone on with where that may be undone.
         """
         arrives = self._parts.sessions.arrives(session.target.id)
         pause_s, most_s, patience_s = SPARE_S, SPARE_MAX_S, PAUSE_MAX_S
@@ -317,7 +318,8 @@ class ItemRun:
             await self._steps.say()
             if arrives and hung_up(busy.reason) and self._steps.nothing_sent():
                 return AWAY
-            if not self._unsent() and self._clock.boot_s() >= go_on:
+            begun = not (self._unsent() or (busy.undoes and self._item.subject is None))
+            if begun and self._clock.boot_s() >= go_on:
                 return None
             if self._unsent() and self._stopping.why:
                 return Stopped(Event.CANCEL, ItemReason.STOPPED, self._stopping.why)

@@ -74,6 +74,8 @@ class Undo:
                     async with WindowSlot(sessions) as slot:
                         waiting.deadline = float("inf")
                         self.waiting = False
+                        if (why := await self._undone_again(own)) is not None:
+                            return why
                         failed = await self._revert_each(own, slot)
                         return None if failed is None else Stopped(Event.ESCALATE, failed.reason, failed.detail)
         except UnreadableError as err:
@@ -84,6 +86,15 @@ class Undo:
             self.waiting = False
         late = f"the device did not call in for {within_s:.0f} s to be given back what it was"
         return Stopped(Event.ESCALATE, ItemReason.NOT_ON_THE_LINE, late)
+
+    async def _undone_again(self, sessions: ItemSessions) -> Stopped | None:
+        """Return why a device's own configuration is not taken back yet: that may be undone in its turn."""
+        session = await sessions.at(self._item.steps[0].target)
+        self._steps.spared = ""
+        if self._item.subject is not None or (busy := await session.busy()) is None or not busy.undoes:
+            return None
+        self._steps.spared = f"to be taken back: {busy.detail}"
+        return Stopped(Event.ESCALATE, busy.reason, busy.detail, Then.PAUSE)
 
     async def _revert_each(self, sessions: ItemSessions, slot: WindowSlot) -> StepOutcome | None:
         """Revert writes, last first, then effects; return the outcome of the first that failed, or None."""

@@ -159,7 +159,10 @@ class PreparationPlanner:
             requires = tuple(as_read(where, looked.seen[where].value) for where in found.rests_on)
             item = _item(display, found.steps, requires=requires)
         notes = [] if isinstance(found, CannotEnforce) or not found.look else [found.look]
-        notes += (await previewer.sessions.dialled(target)).notes()
+        session = await previewer.sessions.dialled(target)
+        notes += session.notes()
+        if (busy := await session.busy()) is not None:
+            notes.append(busy.detail)
         scope = Scope(
             _active(book.services(previewer.store.reader)),
             None,

@@ -205,7 +205,7 @@ class RouterLine:
             return Busy(TargetReason.BUSY_CPU, text)
         if waits and (told := health.safe_mode(printed)):
             text = f"{self.target.id}: {presentable(told)}: changes wait until it is released, since it would undo them"
-            return Busy(RouterReason.SAFE_MODE, text)
+            return Busy(RouterReason.SAFE_MODE, text, undoes=True)
         return None
 
     def _is_spared_known(self) -> bool:

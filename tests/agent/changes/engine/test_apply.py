@@ -380,6 +380,62 @@ def two_writes(world: World) -> Item:
     return replace(first, steps=steps, enforce=None)
 
 
+SAFE_MODE = Busy("safe-mode", "a safe mode is open", undoes=True)
+
+
+def of_device(world: World) -> Item:
+    """Return an item of two writes that belongs to no service, as a device's preparation does."""
+    return replace(two_writes(world), subject=None, desired=())
+
+
+async def test_e12_half_a_devices_change_waits_to_its_deadline_while_it_would_be_undone(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    world.on_send = lambda _: setattr(world, "busy", [SAFE_MODE] * 10_000)
+    plan_id = await rig.save_plan([of_device(world)], run_for_s=600)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert [login for login, _ in world.writes] == ["u0"]
+    assert rig.states(plan_id) == [S.NEEDS_A_PERSON]
+    assert rig.loaded(plan_id).rows[1].reason == "safe-mode"
+
+
+async def test_e12_a_devices_change_goes_on_once_nothing_would_undo_it(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    sent: list[float] = []
+
+    def opened(_: Ticket) -> None:
+        world.busy = [] if sent else [SAFE_MODE] * 20
+        sent.append(trio.current_time())
+
+    world.on_send = opened
+    plan_id = await rig.save_plan([of_device(world)])
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.APPLIED]
+    assert sent[1] - sent[0] > 300
+
+
+async def test_e12_a_devices_change_is_not_taken_back_while_that_would_be_undone(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
+    still: list[int] = []
+    world.faults["u1"] = ["refused"]
+
+    def opened(ticket: Ticket) -> None:
+        if ticket.direction is Direction.REVERT:
+            still.append(len(world.busy))
+        elif ticket.step == 2:
+            world.busy = [SAFE_MODE] * 40
+
+    world.on_send = opened
+    plan_id = await rig.save_plan([of_device(world)], on_failure=OnFailure.REVERT)
+    await rig.consume(plan_id)
+    await rig.apply(plan_id)
+    assert (rig.states(plan_id), still) == ([S.REVERTED], [0])
+
+
 async def test_on_failure_revert_takes_back_half_an_item(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     world.faults["u1"] = ["refused"]
     plan_id = await rig.save_plan([two_writes(world)], on_failure=OnFailure.REVERT)
