@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from trust.document import UNKNOWN
+from trust.effect_texts import argument_texts
 from trust.items import (
     Absent,
     Effect,
@@ -230,9 +231,9 @@ def _undo_lines(item: Item) -> Iterator[str]:
 
 
 def _effect(effect: Effect) -> str:
-    args = " ".join(f"{neutralise(k)}={neutralise(v)}" for k, v in effect.args.items())
+    args = map(neutralise, argument_texts(effect.verb, effect.args))
     proof = f"proven if {effect.proof.value} within {effect.within_s} s" if effect.proof else "cannot be proven"
-    return _join(f"! {neutralise(effect.verb)} {neutralise(effect.address)} {args}".rstrip(), proof, "irreversible")
+    return _join(f"! {neutralise(effect.verb)} {neutralise(effect.address)}", *args, proof, "irreversible")
 
 
 # --- previews -------------------------------------------------------------------------------------------------------

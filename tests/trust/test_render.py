@@ -46,12 +46,12 @@ SUSPEND 1 service · K7QF · asked by maria 09:04
 WHO    C-10482 Amina Hassan
 WHY    12 days late
 WRITE  + radius/main/user/amina.h group:suspended -1 (was: none)
-EFFECT ! disconnect radius/main/sessions/amina.h user=amina.h · proven if gone within 30 s ·
+EFFECT ! disconnect radius/main/sessions/amina.h · user=amina.h · proven if gone within 30 s ·
        irreversible
 PROOF  radius/main/sessions/amina.h must show state=garden within 60 s
 UNDO   ispagent change revert K7QF
-       on undo: ! disconnect radius/main/sessions/amina.h user=amina.h · proven if gone within 30 s
-       · irreversible
+       on undo: ! disconnect radius/main/sessions/amina.h · user=amina.h · proven if gone within 30
+       s · irreversible
 RISK   LOW · 1 approver · not maria · until 09:34 · run until 2025-10-09 09:54 UTC · re-checked
        first: owes 34.00
 """
@@ -221,6 +221,20 @@ def test_who_asked_is_left_out_where_nobody_knows():
     assert "RISK   LOW · 2 approvers, since nobody knows who asked · start by" in " ".join(risk.split(" "))
     assert "not unknown" not in risk
     assert "not maria" in preview()
+
+
+def test_a_disconnect_says_in_sentences_which_sessions_it_ends():
+    args = {"now": "81c on \x1b[2Jbng-2", "in": "10.99.0.0/16", "right-since": "1767225600", "known": "u1"}
+    last = item().steps[-1]
+    drop = dataclasses.replace(last, n=1, after=(), do=dataclasses.replace(last.do, args=args))
+    shown = preview(item(steps=(drop,)), width=400)
+    told = (
+        "now: 81c on \\u001b[2Jbng-2",
+        "ends every session in 10.99.0.0/16",
+        "ends the 1 session that the preview saw",
+        "spares others that began after 2026-01-01 00:00:00 UTC",
+    )
+    assert f"EFFECT ! disconnect radius/main/sessions/amina.h · {' · '.join(told)} · proven if" in shown
 
 
 def paid(n, why):
