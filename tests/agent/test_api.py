@@ -607,7 +607,7 @@ async def test_unknown_users_have_so_much_refused_and_are_never_kept_from_a_stop
         assert (await agent.hand_in(approval()))[0]["accepted"]  # who is known is not held up by them
 
 
-async def test_c14_a_payload_type_in_a_message_is_escaped(tmp_path: Path, world: World) -> None:
+async def test_C14_a_payload_type_in_a_message_is_escaped(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
         evil = envelopes.sign("application/\x1b]0;owned\x07\u202e", b"{}", [SigningKey.generate()])
         error = await refused(agent.hand_in(envelopes.encode(evil)))

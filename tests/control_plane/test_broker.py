@@ -348,7 +348,7 @@ def _method(method: descriptor.MethodDescriptor) -> str:
     return f"{method.name}({method.input_type.name})->{'stream ' * method.server_streaming}{method.output_type.name}"
 
 
-def test_the_surface_is_what_was_decided() -> None:
+def test_C10_the_surface_is_what_was_decided() -> None:
     expected: dict[str, str] = {}
     for line in SURFACE.strip().splitlines():
         name, _, rest = line.partition(":")

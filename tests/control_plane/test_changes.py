@@ -105,7 +105,7 @@ def test_reject_and_cancel(desk: Desk) -> None:
 # --- tampering ------------------------------------------------------------------------------------------------------
 
 
-def test_a7_items_that_are_not_the_plans(desk: Desk) -> None:
+def test_A7_items_that_are_not_the_plans(desk: Desk) -> None:
     folder = desk.export()
     path = folder / "items.jsonl"
     path.write_bytes(path.read_bytes().replace(b"Amina", b"Aminb"))
@@ -114,7 +114,7 @@ def test_a7_items_that_are_not_the_plans(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("how", ["missing", "swapped", "cut", "garbage", "more"])
-def test_e11_pages_missing_swapped_or_cut(desk: Desk, how: str) -> None:
+def test_E11_pages_missing_swapped_or_cut(desk: Desk, how: str) -> None:
     folder = desk.export(3)
     path = folder / "items.jsonl"
     lines = path.read_bytes().splitlines(keepends=True)
@@ -135,7 +135,7 @@ def test_items_of_another_plan_of_the_same_agent(desk: Desk) -> None:
     refused(desk.run("changes", "show", "--file", folder), 3, "items_root")
 
 
-def test_a3_a_plan_that_was_altered(desk: Desk) -> None:
+def test_A3_a_plan_that_was_altered(desk: Desk) -> None:
     folder = desk.export()
     alter_payload(folder / "plan.json", lambda p: p.update(run_until=p["run_until"] + 1))
     refused(desk.change("approve", "joseph", folder, "--yes-i-read-it", "1"), 3, "signature")
@@ -159,7 +159,7 @@ def test_a_plan_signed_by_another_known_agent(desk: Desk) -> None:
     refused(desk.run("changes", "show", "--file", desk.export(signer="south")), 3, "another agent signed")
 
 
-def test_e4_an_approval_in_the_place_of_a_plan(desk: Desk) -> None:
+def test_E4_an_approval_in_the_place_of_a_plan(desk: Desk) -> None:
     folder = desk.export()
     assert desk.change("approve", "joseph", folder, "--yes-i-read-it", "1").exit_code == 0
     (folder / "plan.json").write_bytes((desk.path / "out.json").read_bytes())
@@ -182,7 +182,7 @@ def test_files_that_are_not_there_or_too_large(desk: Desk) -> None:
     refused(desk.run("changes", "show", "--file", folder), 2, "your own trust file")
 
 
-def test_a8_names_cannot_move_the_cursor_or_reorder(desk: Desk) -> None:
+def test_A8_names_cannot_move_the_cursor_or_reorder(desk: Desk) -> None:
     evil = "C-1 \x1b[2Jpaid\u202edessaH\u200b \u2028 Аmina\r"
 
     def rename(item: items.Item) -> items.Item:
@@ -210,7 +210,7 @@ def test_a_short_id_is_nobodys_signature_and_stays_harmless(desk: Desk) -> None:
 # --- who ------------------------------------------------------------------------------------------------------------
 
 
-def test_a1_the_requester_does_not_approve(desk: Desk) -> None:
+def test_A1_the_requester_does_not_approve(desk: Desk) -> None:
     folder = desk.export(requester="maria")
     refused(desk.change("approve", "maria", folder, "--yes-i-read-it", "1"), 3, "maria asked for this change")
     assert not (desk.path / "out.json").exists()
@@ -284,7 +284,7 @@ def test_a_key_file_that_is_none(desk: Desk) -> None:
 # --- summary --------------------------------------------------------------------------------------------------------
 
 
-def test_a14_the_summary_is_signed_as_such_and_does_not_count_where_detail_is_needed(desk: Desk) -> None:
+def test_A14_the_summary_is_signed_as_such_and_does_not_count_where_detail_is_needed(desk: Desk) -> None:
     folder = desk.export()
     (folder / "items.jsonl").unlink()
     result = desk.change("approve", "joseph", folder, stdin="yes\n")
@@ -333,7 +333,7 @@ def test_a_plan_that_the_policy_refuses(desk: Desk) -> None:
     refused(desk.change("approve", "joseph", many, "--yes-i-read-it", "11"), 3, "at most 10 items")
 
 
-def test_c7_a_log_that_shrinks_or_forks(desk: Desk) -> None:
+def test_C7_L2_a_log_that_shrinks_or_forks(desk: Desk) -> None:
     assert desk.run("changes", "show", "--file", desk.export(log=(9, b"\x09" * 32))).exit_code == 0
     refused(desk.run("changes", "show", "--file", desk.export(log=(8, b"\x08" * 32))), 3, "shrank", "9", "8")
     refused(desk.run("changes", "show", "--file", desk.export(log=(9, b"\x0a" * 32))), 3, "forked")

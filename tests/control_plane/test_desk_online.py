@@ -393,7 +393,7 @@ def test_two_trees_of_one_size_on_the_feed_are_an_alarm(online: Connected) -> No
 # --- lies about receipts --------------------------------------------------------------------------------------------
 
 
-def test_a_withheld_receipt_is_red_and_4(online: Connected) -> None:
+def test_C5_a_withheld_receipt_is_red_and_4(online: Connected) -> None:
     online.planned()
     online.cloud.on_submit = lambda message: None
     result = online.change("approve", "joseph", "2222", "--yes-i-read-it", "1", "--wait", "1")
@@ -450,7 +450,7 @@ def test_a_refusal_is_said_with_its_reason(online: Connected) -> None:
 # --- lies in errors -------------------------------------------------------------------------------------------------
 
 
-def test_error_texts_of_a_server_are_not_shown(online: Connected) -> None:
+def test_C14_error_texts_of_a_server_are_not_shown(online: Connected) -> None:
     online.planned()
     evil = "\x1b[2J\x1b]0;owned\x07 alice 10.0.0.1"
     online.cloud.fail = (grpc.StatusCode.INTERNAL, evil, None)

@@ -535,7 +535,7 @@ def test_what_expired_is_deleted(site: Site) -> None:
 # --- what it shows of itself ----------------------------------------------------------------------------------------
 
 
-def test_logs_and_metrics_name_nobody(site: Site) -> None:
+def test_R4_logs_and_metrics_name_nobody(site: Site) -> None:
     streams = [watch(site, m) for m in (site.north, site.lena)]
     for stream in streams:
         next(stream)

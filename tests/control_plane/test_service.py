@@ -640,7 +640,7 @@ def test_quotas_hold_for_members_and_operators(tmp_path: Path) -> None:
 # --- every call -----------------------------------------------------------------------------------------------------
 
 
-def test_an_errors_own_words_do_not_leave(capsys: pytest.CaptureFixture[str]) -> None:
+def test_R3_an_errors_own_words_do_not_leave(capsys: pytest.CaptureFixture[str]) -> None:
     async def broken(request: object, context: object) -> object:
         raise RuntimeError("Amina Hassan")
 

@@ -159,7 +159,7 @@ def test_show_remembers_versions_one_by_one(desk: Desk) -> None:
 # --- agents ---------------------------------------------------------------------------------------------------------
 
 
-def test_t20_keys_that_are_not_those_of_the_console(owners: Owners) -> None:
+def test_T20_keys_that_are_not_those_of_the_console(owners: Owners) -> None:
     ok(owners.init())
     # Both keys are the attacker's, properly signed; the owner types what the agent's own console showed
     enroll = owners.enroll(plan="evil-plan", log="evil-log")
@@ -214,7 +214,7 @@ def test_edits_of_what_is_not_so(owners: Owners, args: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("bad", ["", "ab", "zz" * 32, "00" * 32, "01" + "00" * 31, "ff" * 32])
-def test_t13_keys_that_must_never_be_enrolled(owners: Owners, bad: str) -> None:
+def test_T13_keys_that_must_never_be_enrolled(owners: Owners, bad: str) -> None:
     ok(owners.init())
     refused(owners.edit("add", "person", "tech4", "--role", "approver", "--key", bad), 2, "expected")
 

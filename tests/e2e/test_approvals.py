@@ -265,7 +265,7 @@ async def test_a_plan_that_was_not_started_in_time_expires(tmp_path: Path) -> No
         assert (sent(isp), await marked(isp)) == (0, [])
 
 
-async def test_what_is_left_when_the_time_is_up_expires(tmp_path: Path) -> None:
+async def test_J12_what_is_left_when_the_time_is_up_expires(tmp_path: Path) -> None:
     async with at_work(tmp_path, **SLOW) as (isp, site):
         change = await half_done(site, isp)
         site.clock.pass_s(2 * HOUR_S)

@@ -149,7 +149,7 @@ def said(calls: Sequence[Call]) -> dict[str, list[object]]:
 
 
 @pytest.mark.slow
-def test_two_operators_of_one_shape_look_alike(two_days: TwoDays) -> None:
+def test_R2_two_operators_of_one_shape_look_alike(two_days: TwoDays) -> None:
     short, long = traffic(two_days.short.calls), traffic(two_days.long.calls)
     assert {"agent Submit", "agent Watch", "agent AddCheckpoint", "service/billing Submit"} < set(short)
     assert short == long
@@ -158,7 +158,7 @@ def test_two_operators_of_one_shape_look_alike(two_days: TwoDays) -> None:
 
 
 @pytest.mark.slow
-def test_plans_of_two_and_of_ten_look_alike(two_days: TwoDays) -> None:
+def test_R2_C18_plans_of_two_and_of_ten_look_alike(two_days: TwoDays) -> None:
     day = two_days.short
     plans = said(day.calls)["KIND_PLAN"]
     without_heads = [{k: v for k, v in p.items() if k != "log_size"} for p in plans[:2] if isinstance(p, dict)]
@@ -179,7 +179,7 @@ def test_plans_of_two_and_of_ten_look_alike(two_days: TwoDays) -> None:
 
 
 @pytest.mark.slow
-def test_a_refusal_is_no_oracle(two_days: TwoDays) -> None:
+def test_C15_a_refusal_is_no_oracle(two_days: TwoDays) -> None:
     known, protected, ambiguous, stranger = two_days.short.not_taken
     for one in (known, protected, ambiguous, stranger):
         assert (one.result, one.reason and one.reason.value) == (ReceiptResult.REFUSED, "not-taken")

@@ -166,7 +166,7 @@ LIES: dict[str, tuple[Make, pb.Kind, str]] = {
 }
 
 
-async def test_what_it_invents_is_refused_each_with_its_reason(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_C1_C2_C9_what_it_invents_is_refused_each_with_its_reason(tmp_path: Path, cloud: CloudProgram) -> None:
     async with company(tmp_path, cloud, desks=("joseph",), change_trust=two_agents) as here, here.at_work() as site:
         first, second, third = ordinary(here.isp, 3)
         done = await site.do("suspend", ref_of(first))
@@ -205,7 +205,7 @@ async def test_what_it_invents_is_refused_each_with_its_reason(tmp_path: Path, c
         await site.wait_end(alone)
 
 
-async def test_an_intent_by_nobody_makes_no_plan(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_C1_C15_an_intent_by_nobody_makes_no_plan(tmp_path: Path, cloud: CloudProgram) -> None:
     """(C1, C15) A sealed intent says the same whether its subject exists or not, and signed by nobody it says less."""
     async with company(tmp_path, cloud, desks=("joseph",)) as here, here.at_work() as site:
         await site.daemon.sealing.refresh()
@@ -250,7 +250,9 @@ async def test_an_intent_by_nobody_makes_no_plan(tmp_path: Path, cloud: CloudPro
 
 
 @pytest.mark.slow
-async def test_a_cancel_that_is_withheld_is_missed_and_carried_by_file(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_C4_C5_a_cancel_that_is_withheld_is_missed_and_carried_by_file(
+    tmp_path: Path, cloud: CloudProgram
+) -> None:
     """(C4, C5) No receipt comes, the desk says so; the same cancel by file stops the change."""
     async with company(tmp_path, cloud, desks=("joseph", "lena")) as here, here.at_work() as site:
         change = await site.ask("suspend", ref_of(ordinary(here.isp, 1)[0]), hold=True)
@@ -284,7 +286,7 @@ async def test_a_cancel_that_is_withheld_is_missed_and_carried_by_file(tmp_path:
         assert "cancelled" in await here.lena.do("changes", "list")
 
 
-async def test_an_approval_that_is_delivered_late_does_not_count(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_C3_an_approval_that_is_delivered_late_does_not_count(tmp_path: Path, cloud: CloudProgram) -> None:
     """(C3) Kept back until the plan may not start any more."""
     clock = MovableClock()
     async with company(tmp_path, cloud, desks=("joseph",)) as here, here.at_work(clock=clock) as site:
@@ -302,7 +304,7 @@ async def test_an_approval_that_is_delivered_late_does_not_count(tmp_path: Path,
         assert sent(here.isp) == 0
 
 
-async def test_who_was_removed_is_shown_nothing_any_more(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_A2_C4_C16_who_was_removed_is_shown_nothing_any_more(tmp_path: Path, cloud: CloudProgram) -> None:
     """(C4, C16, A2) The version without joseph is kept from his desk; the agent has it, and he counts no more."""
     async with company(tmp_path, cloud, desks=("joseph", "lena")) as here, here.at_work() as site:
         change = await site.ask("suspend", ref_of(ordinary(here.isp, 1)[0]))
@@ -326,7 +328,7 @@ async def test_who_was_removed_is_shown_nothing_any_more(tmp_path: Path, cloud: 
         assert ((await site.show(change))["gate"], sent(here.isp)) == ("open", 0)
 
 
-async def test_a_view_is_answered_once(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_C16_a_view_is_answered_once(tmp_path: Path, cloud: CloudProgram) -> None:
     """(C16) Brought a second time it is refused: no new pages to a key that may be known by then."""
     async with company(tmp_path, cloud, desks=("joseph",)) as here, here.at_work() as site:
         change = await site.ask("suspend", ref_of(ordinary(here.isp, 1)[0]))
@@ -349,7 +351,7 @@ async def test_a_view_is_answered_once(tmp_path: Path, cloud: CloudProgram) -> N
 # --- what it shows ----------------------------------------------------------------------------------------------------
 
 
-async def test_plans_that_no_agent_signed_are_not_shown(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_C6_plans_that_no_agent_signed_are_not_shown(tmp_path: Path, cloud: CloudProgram) -> None:
     """(C6) What the agent did not sign is named as not verified, and nobody can approve it."""
     async with company(tmp_path, cloud, desks=("joseph",)) as here, here.at_work() as site:
         change = await site.ask("suspend", ref_of(ordinary(here.isp, 1)[0]))
@@ -365,7 +367,7 @@ async def test_plans_that_no_agent_signed_are_not_shown(tmp_path: Path, cloud: C
         assert refused.code == 2, refused
 
 
-async def test_a_forked_log_is_an_alarm_at_the_desk(tmp_path: Path, cloud: CloudProgram) -> None:
+async def test_C7_L1_a_forked_log_is_an_alarm_at_the_desk(tmp_path: Path, cloud: CloudProgram) -> None:
     """(C7, L1) A second history of an agent's log, signed with its own key, contradicts what this desk saw."""
     async with company(tmp_path, cloud, desks=("joseph", "lena")) as here, here.at_work() as site:
         change = await site.ask("suspend", ref_of(ordinary(here.isp, 1)[0]))

@@ -84,13 +84,13 @@ def bodies(captured: Captured) -> list[bytes]:
     return list(found)
 
 
-def test_no_canary_reaches_the_cloud(captured: Captured) -> None:
+def test_R1_no_canary_reaches_the_cloud(captured: Captured) -> None:
     search = Sweep(captured.canaries.tokens)
     assert search.leaks(captured.clear()) == []
     assert search.leaks(captured.raw, sealed=True) == []
 
 
-def test_calls_say_enums_beside_their_bodies(captured: Captured) -> None:
+def test_R3_calls_say_enums_beside_their_bodies(captured: Captured) -> None:
     for call in captured.calls:
         assert call.details in {"", *pb.Refusal.keys()}
         assert {key for key, _ in call.metadata} == {"user-agent"}
@@ -226,7 +226,7 @@ def test_signatures_are_of_what_everybody_sees(captured: Captured) -> None:
 # --- metrics and log --------------------------------------------------------------------------------------------------
 
 
-def test_metrics_and_log_name_nobody(captured: Captured) -> None:
+def test_R4_metrics_and_log_name_nobody(captured: Captured) -> None:
     text = captured.metrics + captured.log
     assert b"ispcloud_calls_total" in captured.metrics
     events = [json.loads(line) for line in captured.log.splitlines()]

@@ -123,7 +123,7 @@ def open_sessions(database: RadiusDatabase) -> int:
 
 
 @pytest.mark.parametrize(("kind", "require_ma"), [("postgresql", True), ("mariadb", False)])
-async def test_an_ack_that_ends_nothing_is_not_enforced(
+async def test_B10_an_ack_that_ends_nothing_is_not_enforced(
     tmp_path: Path, request: pytest.FixtureRequest, freeradius: Start, kind: str, require_ma: bool
 ) -> None:
     cluster: Cluster = request.getfixturevalue(kind)

@@ -233,7 +233,7 @@ async def test_what_is_lost_on_the_way_is_read_back(tmp_path: Path, fault: str, 
         assert net.gets_out(OTHER)
 
 
-async def test_another_router_answers(tmp_path: Path) -> None:
+async def test_P15_another_router_answers(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         net.router(LOGIN).serial = "ANOTHER"
         with pytest.raises(ApiRefusedError, match="another router answers"):

@@ -205,7 +205,7 @@ async def test_what_would_not_take_effect_is_refused(tmp_path: Path) -> None:
         assert net.gets_out("edge-1", 0)
 
 
-async def test_somebody_else_was_there_between(tmp_path: Path) -> None:
+async def test_P2_somebody_else_was_there_between(tmp_path: Path) -> None:
     async with network(tmp_path) as net:
         asked = await net.site.ask("suspend", who("edge-1", 0))
         net.routers["edge-1"].add(LISTS[0], list="suspended", address=v4(0), comment="by hand", disabled="yes")

@@ -147,7 +147,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("data", BAD.values(), ids=BAD.keys())
-def test_malformed_envelopes(data):
+def test_E3_E6_T16_malformed_envelopes(data):
     with pytest.raises(MalformedEnvelopeError):
         envelope.decode_untrusted(data)
 

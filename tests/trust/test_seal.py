@@ -90,7 +90,7 @@ def test_C18_all_bodies_of_a_bucket_have_one_length():
     assert {len(seal.seal(b"x" * n, KEY.public, smallest=65_536)) for n in (0, 4093, 65_532)} == {65_536 + 56}
 
 
-def test_the_same_body_never_looks_the_same():
+def test_C11_the_same_body_never_looks_the_same():
     assert seal.seal(b"x", KEY.public)[8:] != seal.seal(b"x", KEY.public)[8:]
 
 

@@ -229,7 +229,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("kind", "change"), BAD.values(), ids=BAD.keys())
-def test_values_out_of_range(kind, change):
+def test_T6_T12_A12_A15_C16_values_out_of_range(kind, change):
     fields = as_dict(EXAMPLES[kind])
     change(fields)
     with pytest.raises(MalformedStatementError):

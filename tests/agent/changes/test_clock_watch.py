@@ -41,7 +41,7 @@ def step(rig: Rig, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("jump_s", [3600, -3600, 301, -301])
-async def test_a_jump_halts_and_accept_clears(rig: Rig, autojump_clock: MockClock, jump_s: float) -> None:
+async def test_P14_a_jump_halts_and_accept_clears(rig: Rig, autojump_clock: MockClock, jump_s: float) -> None:
     watched = watch(rig)
     await watched.check()
     assert watched.halted() is None

@@ -243,7 +243,7 @@ def plain(case: Case) -> bool:
 
 
 @pytest.mark.parametrize("case", slow_unless(plain, cases()), ids=name)
-async def test_dies_at_every_boundary(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_P4_dies_at_every_boundary(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
     end = await die_everywhere(tmp_path, case, lambda clock, case: FakeWorld(clock, case.reach))
     assert end.states[0] is becomes(case)
 

@@ -39,7 +39,7 @@ def shared() -> list[Case]:
 
 
 @pytest.mark.parametrize("case", slow_unless(lambda case: case == Case(), [*shared(), *OWN]), ids=name)
-async def test_dies_at_every_boundary(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_P4_dies_at_every_boundary_on_routers(case: Case, tmp_path: Path, autojump_clock: MockClock) -> None:
     end = await die_everywhere(tmp_path, case, lambda clock, case: RouterWorld(clock))
     assert end.states[0] is becomes(case)
 

@@ -52,7 +52,7 @@ def test_growth_is_nothing_or_a_power_of_two(grown: int) -> None:
 
 
 @pytest.mark.parametrize(("leaves", "size"), [(1, 128), (128, 128), (129, 256), (600, 1024), (1025, 2048)])
-async def test_c18_a_checkpoint_says_a_padded_size(agent: Agent, leaves: int, size: int) -> None:
+async def test_C18_a_checkpoint_says_a_padded_size(agent: Agent, leaves: int, size: int) -> None:
     await grow(agent, "a", leaves)
     note = await agent.evidence.checkpoint()
     checkpoint = open_checkpoint_untrusted(note, parse_vkey_untrusted(agent.evidence.vkey))

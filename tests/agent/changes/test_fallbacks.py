@@ -178,7 +178,9 @@ async def test_revert_goes_up_the_same_fallbacks(rig: Rig, autojump_clock: MockC
     assert world.kicks == ["alice", "alice"]
 
 
-async def test_revert_that_nothing_takes_back_needs_a_person(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_P19_revert_that_nothing_takes_back_needs_a_person(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
     world.add("bob")
     world.faults = {
         "alice": ["", "nak", "", "nak"],

@@ -37,7 +37,7 @@ def sent(boundary: tuple[str, str, int]) -> bool:
 
 
 @pytest.mark.parametrize("boundary", slow_unless(sent, BOUNDARIES), ids=lambda b: "-".join(map(str, b)))
-async def test_kill_9(tmp_path: Path, autojump_clock: MockClock, boundary: tuple[str, str, int]) -> None:
+async def test_J1_kill_9(tmp_path: Path, autojump_clock: MockClock, boundary: tuple[str, str, int]) -> None:
     when, what, n = boundary
     command = [sys.executable, "-m", "tests.agent.changes.lives", str(tmp_path), "kill", when, what, str(n)]
     done = first_life(command)

@@ -59,7 +59,7 @@ def first_life(router: Router, folder: Path, boundary: tuple[str, str, int]) -> 
 
 
 @pytest.mark.parametrize("boundary", slow_unless(sent, BOUNDARIES), ids=lambda b: "-".join(map(str, b)))
-async def test_kill_9(tmp_path: Path, autojump_clock: MockClock, boundary: tuple[str, str, int]) -> None:
+async def test_J1_kill_9_on_routers(tmp_path: Path, autojump_clock: MockClock, boundary: tuple[str, str, int]) -> None:
     world = RouterWorld(RealClock())
     world.add("u0", online=True)
     await trio.to_thread.run_sync(first_life, world.router(TARGET), tmp_path, boundary)

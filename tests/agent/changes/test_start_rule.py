@@ -43,7 +43,7 @@ async def test_the_answer_must_cover_the_leaf_of_this_start(tmp_path: Path, auto
         assert {c.size for w in again.witnesses for c in w.known.values()} == {again.rig.evidence.published()[0]}
 
 
-async def test_j9_silence_of_the_witnesses_voids_what_is_unconsumed(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_J9_silence_of_the_witnesses_voids_what_is_unconsumed(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with site_in(tmp_path, desk_and_cloud()) as site:
         open_, used = await site.plan(), await site.plan()
         await site.rig.consume(used)
@@ -87,7 +87,7 @@ async def test_an_agent_without_a_control_plane_meets_silence(tmp_path: Path, au
         assert site.gate(plan_id) == "void"
 
 
-async def test_j4_a_restored_machine_starts_nothing_and_goes_on_with_nothing(
+async def test_J4_a_restored_machine_starts_nothing_and_goes_on_with_nothing(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with site_in(tmp_path / "one", desk_and_cloud()) as site:
@@ -109,7 +109,7 @@ async def test_j4_a_restored_machine_starts_nothing_and_goes_on_with_nothing(
         assert restored.rig.states(used)[0].value == "cancelled"  # it may have run, and been taken back, since
 
 
-async def test_j4_a_restored_machine_whose_log_grew_to_the_same_size(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_J4_a_restored_machine_whose_log_grew_to_the_same_size(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         plan_id = await site.plan()

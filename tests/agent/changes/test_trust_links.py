@@ -172,7 +172,7 @@ def by_a_stranger(agent: Agent) -> Envelope:
         (by_a_stranger, "threshold-not-met", 0),
     ],
 )
-async def test_what_does_not_follow_is_refused_and_a_fork_is_an_alarm(
+async def test_T8_T15_what_does_not_follow_is_refused_and_a_fork_is_an_alarm(
     tmp_path: Path, world: World, make: Callable[[Agent], Envelope], reason: str, alarms: int
 ) -> None:
     async with agent_in(tmp_path, world) as agent:
@@ -240,7 +240,7 @@ def without(trust: Trust, handle: str) -> tuple[Person, ...]:
     return tuple(replace(p, roles=(Role.REQUESTER,)) if p.handle == handle else p for p in trust.people)
 
 
-async def test_a2_an_approver_removed_before_the_start_does_not_count(tmp_path: Path, world: World) -> None:
+async def test_A2_an_approver_removed_before_the_start_does_not_count(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
         change = await agent.ask("suspend", "C-1", hold=True)
         assert (await agent.approve(change, "joseph"))["gate"] == "approved"
@@ -257,7 +257,7 @@ async def test_a2_an_approver_removed_before_the_start_does_not_count(tmp_path: 
         assert [i["state"] for i in (await agent.end(change))["items"]] == ["applied"]
 
 
-async def test_a2_by_a_file_that_the_worker_alone_notices(tmp_path: Path, world: World) -> None:
+async def test_A2_by_a_file_that_the_worker_alone_notices(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
         change = await agent.ask("suspend", "C-1", hold=True)
         await agent.approve(change, "joseph")
@@ -271,7 +271,7 @@ async def test_a2_by_a_file_that_the_worker_alone_notices(tmp_path: Path, world:
         assert world.writes == []
 
 
-async def test_a2_a_version_that_is_being_pinned_holds_the_start(tmp_path: Path) -> None:
+async def test_A2_a_version_that_is_being_pinned_holds_the_start(tmp_path: Path) -> None:
     """It is durable and this process does not go by it yet: the writer's order decides, not who wakes up first."""
     async with office_in(tmp_path, Desk()) as office:
         await office.plan()
@@ -331,7 +331,7 @@ def local_only() -> tuple[PolicyClass, ...]:
     return tuple(replace(p, channel=Channel.LOCAL) if p.risk_class is RiskClass.LOW else p for p in any_time())
 
 
-async def test_c9_a_local_class_counts_no_approval_that_the_cloud_brought(tmp_path: Path, world: World) -> None:
+async def test_C9_a_local_class_counts_no_approval_that_the_cloud_brought(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world, policy=local_only()) as agent:
         change = await agent.ask("suspend", "C-1", hold=True)
         approval = agent.people.approve(plan_of(change), "joseph", seen=SeenHeads(1, agent.head))
@@ -362,7 +362,7 @@ async def test_an_approval_by_the_cloud_is_marked_and_judged_so_at_the_start(tmp
 # --- rolling budgets ---
 
 
-async def test_a12_many_plans_of_one_item_are_not_low_risk(tmp_path: Path, world: World) -> None:
+async def test_A12_many_plans_of_one_item_are_not_low_risk(tmp_path: Path, world: World) -> None:
     policy = tuple(replace(p, budget_per_hour=2) if p.risk_class is RiskClass.LOW else p for p in any_time())
     async with agent_in(tmp_path, world, policy=policy) as agent:
         for ref in ("C-1", "C-2/home"):

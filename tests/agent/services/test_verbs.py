@@ -261,7 +261,7 @@ def test_taking_back_a_tariff() -> None:
         (("was=Home 50M", "tariff=Home 20M"), SERVICE, "changed-since"),
     ],
 )
-def test_what_changed_since_is_left_alone(desired: tuple[str, ...], service: Service, code: str) -> None:
+def test_P21_what_changed_since_is_left_alone(desired: tuple[str, ...], service: Service, code: str) -> None:
     left = take_back(changes(*desired), service, NOTHING)
     assert isinstance(left, Leave)
     assert left.code == code

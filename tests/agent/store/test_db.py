@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -186,7 +187,27 @@ trio.run(main)
 """
 
 
-def test_a_full_disk_loses_nothing_that_was_called_durable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.999])
+async def test_J3_a_torn_wal_leaves_a_log_that_is_whole_up_to_somewhere(tmp_path: Path, part: float) -> None:
+    """What a torn write takes is the end of the log; that it was longer is known by the mark (test_vault, J4)."""
+    (tmp_path / "torn").mkdir()
+    store = open_store(tmp_path)
+    for n in range(12):
+        await store.run(Put(f"k{n:02}"))
+    shutil.copy(tmp_path / "agent.db", tmp_path / "torn")
+    wal = (tmp_path / "agent.db-wal").read_bytes()
+    at = int(len(wal) * part)
+    (tmp_path / "torn" / "agent.db-wal").write_bytes(wal[:at] + bytes([wal[at] ^ 1]) + wal[at + 1 :])
+    store.close()
+    torn = open_store(tmp_path / "torn")
+    assert torn.size == len(keys(torn)) < 12
+    assert keys(torn) == [f"k{n:02}" for n in range(torn.size)]
+    before = torn.size
+    assert await torn.run(Put("again")) == before + 1
+    torn.close()
+
+
+def test_J2_a_full_disk_loses_nothing_that_was_called_durable(tmp_path: Path) -> None:
     root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, cwd=root, timeout=60, check=False

@@ -73,7 +73,7 @@ async def test_tail_is_read_back_and_proofs_from_stored_nodes_verify(tmp_path: P
         ("UPDATE step SET outcome_seq = 2", "used once"),
     ],
 )
-async def test_triggers(tmp_path: Path, sql: str, says: str) -> None:
+async def test_J7_no_state_without_its_event_and_no_event_twice(tmp_path: Path, sql: str, says: str) -> None:
     def rows(tx: Tx) -> None:
         tx.append(Entry(LeafKind.PLAN, bytes(16)))
         tx.append(Entry(LeafKind.PLAN, bytes(16)))
@@ -149,7 +149,7 @@ async def agent(tmp_path: Path) -> AsyncIterator[Agent]:
         "INSERT INTO node VALUES (0, 7, zeroblob(32))",
     ],
 )
-async def test_an_edit_by_hand_is_noticed(agent: Agent, script: str) -> None:
+async def test_J6_an_edit_by_hand_is_noticed(agent: Agent, script: str) -> None:
     edit(agent.folder, script)
     with pytest.raises(LogCorruptError):
         agent.evidence.verify()

@@ -134,7 +134,7 @@ def test_names_and_keys_are_not_in_the_file(tmp_path: Path) -> None:
     assert STORE_KEY not in data
 
 
-def test_subject_keys_are_durable_before_any_row_can_use_them(tmp_path: Path) -> None:
+def test_J8_subject_keys_are_durable_before_any_row_can_use_them(tmp_path: Path) -> None:
     """A record can only be sealed once its subject's key is in the file: another connection sees it."""
     vault = Vault(STORE_KEY, tmp_path / "keys.db")
     with pytest.raises(ErasedSubjectError):
@@ -171,7 +171,7 @@ def test_commitments_of_device_secrets(tmp_path: Path) -> None:
     vault.close()
 
 
-async def test_an_erased_subject_leaves_log_and_proofs_valid(tmp_path: Path) -> None:
+async def test_L8_an_erased_subject_leaves_log_and_proofs_valid(tmp_path: Path) -> None:
     agent = Agent(tmp_path)
     agent.vault.ensure_subjects(["C-1", "C-2"])
     for n in range(5):
@@ -205,7 +205,7 @@ def test_the_mark_survives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["the database alone", "the whole state directory"])
-async def test_a_database_from_a_backup_cannot_run_its_plans_again(
+async def test_J4_C2_a_database_from_a_backup_cannot_run_its_plans_again(
     tmp_path: Path, autojump_clock: MockClock, *, whole: bool
 ) -> None:
     """F-D1: the mark in a backup of the whole directory fits it, so a person says that it was put back."""

@@ -204,7 +204,7 @@ def million_links(_: pb.WatchRequest, context: grpc.ServicerContext) -> Iterator
 @pytest.mark.parametrize(
     ("script", "some"), [(unknown_kinds, 60), (unknown_events, 60), (large_junk, 6), (million_links, 12)]
 )
-async def test_an_endless_stream_is_taken_at_a_bounded_pace(
+async def test_C8_an_endless_stream_is_taken_at_a_bounded_pace(
     tmp_path: Path,
     authority: Authority,
     script: Script,
@@ -423,7 +423,7 @@ async def raw_server(
 
 @pytest.mark.parametrize("tls", [True, False], ids=["tls", "tcp"])
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
-async def test_bytes_that_are_no_control_plane(
+async def test_C8_bytes_that_are_no_control_plane(
     tmp_path: Path,
     authority: Authority,
     behaviour: Behaviour,

@@ -35,7 +35,7 @@ FLIP = "CAST(substr({0}, 1, 40) || x'21' || substr({0}, 42) AS BLOB)"
         ((), "UPDATE step SET verdict = 'not-applied'", "step 1.1 is said to be not-applied"),
     ],
 )
-async def test_what_was_changed_beside_the_log_is_found(
+async def test_J6_J7_what_was_changed_beside_the_log_is_found(
     tmp_path: Path, world: World, triggers: tuple[str, ...], change: str, told: str
 ) -> None:
     async with agent_in(tmp_path, world) as agent:

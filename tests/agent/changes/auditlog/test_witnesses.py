@@ -244,7 +244,7 @@ async def test_a_replayed_cosignature_of_an_older_checkpoint_confirms_nothing(
 
 
 @pytest.mark.parametrize("skew_s", [10 * 365 * 86_400, -86_400])
-async def test_c17_witness_time_far_off_is_an_alarm_and_stops_nothing(
+async def test_C17_witness_time_far_off_is_an_alarm_and_stops_nothing(
     tmp_path: Path, autojump_clock: MockClock, skew_s: int
 ) -> None:
     async with site_in(tmp_path, [Witness("desk-lena", WitnessOperator.OWN, skew_s)]) as site:
@@ -261,7 +261,7 @@ async def test_c17_witness_time_far_off_is_an_alarm_and_stops_nothing(
 # --- contradictions ---
 
 
-async def test_j5_a_clone_of_the_agent_is_contradicted_and_starts_nothing(tmp_path: Path) -> None:
+async def test_J5_a_clone_of_the_agent_is_contradicted_and_starts_nothing(tmp_path: Path) -> None:
     async with site_in(tmp_path / "one", desk_and_cloud()) as site:
         await site.cosigned()
         plan_id = await site.plan()
@@ -288,7 +288,7 @@ async def test_j5_a_clone_of_the_agent_is_contradicted_and_starts_nothing(tmp_pa
         await consume(site, plan_id)
 
 
-async def test_j5_a_clone_of_the_same_size_is_contradicted_too(tmp_path: Path) -> None:
+async def test_J5_a_clone_of_the_same_size_is_contradicted_too(tmp_path: Path) -> None:
     async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
         await site.cosigned()
         folder = snapshot(site, tmp_path / "two")

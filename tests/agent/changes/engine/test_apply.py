@@ -119,7 +119,7 @@ async def test_faults(
     assert (len(world.writes), len(world.kicks)) == (writes, kicks)
 
 
-async def test_drift_is_stale_and_nothing_is_sent(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_P1_drift_is_stale_and_nothing_is_sent(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     plan_id = await rig.save_plan([item(1, "u0", world)])
     await rig.consume(plan_id)
     world.values[world.user("u0")] = {"plan": "50M"}
@@ -524,7 +524,7 @@ async def test_half_an_item_of_which_a_step_is_in_doubt_is_left_to_a_person(
     assert world.values[world.user("u0")] == {"plan": "20M", "suspended": "yes"}
 
 
-async def test_busy_address_is_refused_for_a_suspension(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_P20_busy_address_is_refused_for_a_suspension(rig: Rig, autojump_clock: MockClock, world: World) -> None:
     first = await rig.save_plan([item(1, "u0", world)])
     await rig.consume(first)
     async with rig.parts() as parts:

@@ -68,7 +68,9 @@ def other_items(world: World, first: int, count: int) -> list[Item]:
     return found
 
 
-async def test_a_target_that_stays_away_holds_up_nobody_else(rig: Rig, autojump_clock: MockClock, world: World) -> None:
+async def test_P22_a_target_that_stays_away_holds_up_nobody_else(
+    rig: Rig, autojump_clock: MockClock, world: World
+) -> None:
     items = [*[item(n, f"u{n - 1}", world) for n in range(1, 39)], *other_items(world, 39, 3)]
     world.dead.add("fake/r")
     waves = [Wave(1, 5, 30), Wave(6, 41, 0)]

@@ -60,7 +60,7 @@ def test_different_items_in_the_same_buckets_look_the_same() -> None:
     assert {f: getattr(one, f) for f in fields} == {f: getattr(other, f) for f in fields}
 
 
-def test_results_are_salted() -> None:
+def test_C11_results_are_salted() -> None:
     items = {1: S.APPLIED}
     assert outcome(items).results_sha256 != outcome(items).results_sha256
 

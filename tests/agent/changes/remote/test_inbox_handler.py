@@ -67,7 +67,7 @@ async def test_an_approval_by_the_cloud_counts(tmp_path: Path) -> None:
         assert mail.next_in(office.store.reader) is None
 
 
-async def test_stops_and_their_end(tmp_path: Path) -> None:
+async def test_J10_stops_that_are_replayed_and_their_end(tmp_path: Path) -> None:
     async with office_in(tmp_path, Desk()) as office:
         await office.plan()
         await office.all_sent()
@@ -330,7 +330,7 @@ async def die(folder: Path, scene: Scene, n: int, after: bool) -> dict[str, obje
 # --- refusals ---
 
 
-async def test_every_refusal_about_subscribers_is_one_answer(tmp_path: Path) -> None:
+async def test_C15_every_refusal_about_subscribers_is_one_answer(tmp_path: Path) -> None:
     """C15: an intent is no way to ask whether somebody is a customer."""
     desk = Desk()
     async with office_in(tmp_path, desk) as office:

@@ -202,7 +202,7 @@ async def test_another_agents_plan_or_none(tmp_path: Path) -> None:
 # --- again, too often, too large, too late ---
 
 
-async def test_a_replayed_view_is_refused(tmp_path: Path) -> None:
+async def test_C16_a_replayed_view_is_refused(tmp_path: Path) -> None:
     """C16: the same request under another ref, within its minutes."""
     async with office_in(tmp_path, Desk()) as office:
         await office.plan()

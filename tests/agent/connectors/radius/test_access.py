@@ -369,7 +369,7 @@ def judged(sessions: Value, user: Value = SUSPENDED, wanted: ServiceState = SUSP
     return got.enforced, got.how, got.detail
 
 
-def test_an_ended_session_that_is_still_open_is_not_enforced() -> None:
+def test_B10_an_ended_session_that_is_still_open_is_not_enforced() -> None:
     new_and_old = {**session("u2", ip="100.127.0.9"), **session("u1", ip="100.127.0.9")}
     assert judged(new_and_old)[:2] == (Enforced.NO, "still-online")
 

@@ -54,8 +54,14 @@ def test_the_disconnect_request_of_freeradius_vectors_is_encoded_to_the_byte() -
     assert made.data == packet
 
 
+def test_B4_B6_nothing_but_the_two_requests_of_rfc_5176_is_ever_made() -> None:
+    """Answers to an Access-Request and proxied requests are what Blast-RADIUS forges: the agent makes neither."""
+    assert {kind.value for kind in PacketKind} == {40, 43}
+    assert 33 not in {code for code, _ in attributes_of(request().data)}, "Proxy-State"
+
+
 @pytest.mark.parametrize("secret", [SECRET, b"nul\0inside", "schlüssel-ß".encode(), b"x"])
-def test_a_request_is_authentic_under_any_secret(secret: bytes) -> None:
+def test_B5_B12_a_request_is_authentic_under_any_secret(secret: bytes) -> None:
     made = request(secret=secret)
     assert authentic_request(made.data, secret)
     assert not authentic_request(made.data, secret + b"x")
@@ -81,7 +87,7 @@ def test_texts_that_pyrad_would_read_as_numbers_or_hex_stay_texts() -> None:
         (PacketKind.COA, {"Session-Timeout": "99999999999"}, "in the codec"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_without_telling_values(
+def test_B8_what_cannot_be_sent_is_refused_without_telling_values(
     kind: PacketKind, extra: dict[str, str], told: str
 ) -> None:
     with pytest.raises(UnencodableRequestError, match=told) as caught:
@@ -117,7 +123,7 @@ def test_authentic_replies_are_read(
         assert (got.ack, got.cause) == (ack, cause)
 
 
-def test_forged_and_replayed_replies_are_not_authentic() -> None:
+def test_B1_B2_forged_and_replayed_replies_are_not_authentic() -> None:
     made, other = request(), request(PacketKind.DISCONNECT, **{"Calling-Station-Id": "aa"})
     good = reply(made.data, ack=True)
     forged = [
@@ -152,7 +158,7 @@ def test_a_wrong_message_authenticator_is_refused_though_the_response_authentica
         error_cause(201),  # "removed", in a NAK
     ],
 )
-def test_malformed_attributes_are_refused_though_authentic(attributes: bytes) -> None:
+def test_B11_malformed_attributes_are_refused_though_authentic(attributes: bytes) -> None:
     made = request()
     with pytest.raises(MalformedReplyError):
         decode_reply_untrusted(made, reply(made.data, ack=False, attributes=attributes))

@@ -108,7 +108,7 @@ def test_a_true_answer_after_a_forged_one_is_taken() -> None:
     assert only(c.receive_untrusted(0, reply(sent.data, ack=False), 0.2)) == DynAuthAnswer(key, False, None, 1, 0.2)
 
 
-def test_a_reply_to_an_earlier_request_is_not_taken_for_a_later_one() -> None:
+def test_B2_a_reply_to_an_earlier_request_is_not_taken_for_a_later_one() -> None:
     c = client()
     _, first = ask(c)
     c.receive_untrusted(0, reply(first.data, ack=True), 0.1)
@@ -128,7 +128,7 @@ def test_a_reply_on_another_socket_is_ignored() -> None:
     assert isinstance(only(c.receive_untrusted(1, reply(sent.data, ack=True), 0.1)), Ignored)
 
 
-def test_a_nak_that_says_removed_is_ignored() -> None:
+def test_B3_a_nak_that_says_removed_is_ignored() -> None:
     c = client()
     _, sent = ask(c)
     assert isinstance(
@@ -224,7 +224,7 @@ def test_an_identifier_is_not_used_again_on_its_socket_within_300_s() -> None:
     assert (sent.socket, sent.data[1]) == (0, 0), "the first identifier has rested"
 
 
-def test_all_identifiers_of_all_sockets_used_up_is_an_error_of_its_own() -> None:
+def test_B7_all_identifiers_of_all_sockets_used_up_is_an_error_of_its_own() -> None:
     c = client(message_authenticator=False)
     for _ in range(256 * SOCKETS_MAX):
         ask(c)

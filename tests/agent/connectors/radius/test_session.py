@@ -648,7 +648,7 @@ async def test_a_session_that_began_since_and_has_what_is_wanted_is_not_ended(da
         assert len(await session.bind(DISCONNECT)) == 2
 
 
-async def test_of_two_sessions_the_refusal_that_says_more_is_told(database: RadiusDatabase) -> None:
+async def test_B9_each_of_two_sessions_is_asked_for_by_its_own_id(database: RadiusDatabase) -> None:
     add_session(database, "u1")
     add_session(database, "u2")
 

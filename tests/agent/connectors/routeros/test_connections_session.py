@@ -80,7 +80,7 @@ async def test_rows_that_were_found_are_asked_for_by_their_ids() -> None:
     assert api.walks() == 1
 
 
-async def test_an_id_that_is_another_connections_by_now_is_not_taken_for_it() -> None:
+async def test_P3_an_id_that_is_another_connections_by_now_is_not_taken_for_it() -> None:
     api, connections = LabApi(), Connections(3.0)
     row_id = api.open()
     await connections.of(api.as_api, FLOWS, [MINE])

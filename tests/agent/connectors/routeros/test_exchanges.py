@@ -83,7 +83,7 @@ def test_categories(text: str, category: int | None) -> None:
         ("!empty", ".tag=01"),
     ],
 )
-def test_a_reply_to_nothing_in_flight_is_a_desync(words: tuple[str, ...]) -> None:
+def test_P16_a_reply_to_nothing_in_flight_is_a_desync(words: tuple[str, ...]) -> None:
     desk = Desk()
     desk.send()
     with pytest.raises(MalformedRouterReplyError):

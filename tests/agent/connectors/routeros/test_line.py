@@ -409,7 +409,19 @@ async def test_another_router_than_before_is_refused_until_a_person_looks() -> N
         assert await s.read() is not ABSENT
 
 
-async def test_two_routers_behind_one_address_are_not_mixed() -> None:
+async def test_P23_a_router_that_was_upgraded_meanwhile_is_read_by_the_tables_of_its_release() -> None:
+    """What was read before the upgrade is the precondition still, and the write goes by the new release."""
+    async with site(make_router("7.15.3")) as s:
+        before = await s.read()
+        s.router.version = "7.20.8"
+        await s.reboot()
+        assert await s.read() == before
+        assert s.report.facts["version"].startswith("7.20.8")
+        await s.write(profile="suspended")
+        assert s.router.rows("/ppp/secret")[0]["profile"] == "suspended"
+
+
+async def test_P15_two_routers_behind_one_address_are_not_mixed() -> None:
     """Read from one and written to the other: VRRP, or a port forward that somebody changed."""
     async with site(serial="", **READ_APART) as s:
         await s.read()
@@ -587,7 +599,7 @@ async def test_the_cpu_is_asked_once_for_all_who_want_to_write(mock_clock: MockC
         assert len(asked) == 1
 
 
-async def test_e12_changes_wait_while_a_colleagues_safe_mode_is_open(mock_clock: MockClock) -> None:
+async def test_P10_changes_wait_while_a_colleagues_safe_mode_is_open(mock_clock: MockClock) -> None:
     """Our write would be undone when he leaves, and a hundred of ours would put his safe mode out of force."""
     router = make_router()
     joe = logged_in(router)

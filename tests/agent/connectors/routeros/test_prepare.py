@@ -275,7 +275,7 @@ async def test_each_half_done_state_cuts_nobody_off_and_lets_nobody_more_out(at:
         assert router.gets_out(HOST).out
 
 
-async def test_a_rule_that_came_in_between_is_drift_and_a_moved_one_is_changed() -> None:
+async def test_P18_a_rule_that_came_in_between_is_drift_and_a_moved_one_is_changed() -> None:
     router = by_default()
     async with site(router) as there:
         found = await prepared(there.session)

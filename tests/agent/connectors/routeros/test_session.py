@@ -280,7 +280,7 @@ async def test_a_cut_is_lost_and_the_next_read_connects_again() -> None:
         assert now["profile"] == "suspended"
 
 
-async def test_a_session_of_somebody_else_with_the_bound_id_is_left_alone() -> None:
+async def test_P3_a_session_of_somebody_else_with_the_bound_id_is_left_alone() -> None:
     router = make_router()
     router.set("/ppp/secret", "amina.h", local_address="10.0.0.1", remote_address="10.0.0.9")
     router.plug_in("amina.h", "wonder")

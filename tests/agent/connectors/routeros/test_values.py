@@ -53,7 +53,7 @@ def test_any_text_has_one_spelling_and_that_is_its_own(kind: RouterKind, text: s
 
 @pytest.mark.parametrize("kind", RouterKind)
 @given(data=st.data())
-def test_texts_are_equal_exactly_when_they_mean_the_same(kind: RouterKind, data: st.DataObject) -> None:
+def test_P17_texts_are_equal_exactly_when_they_mean_the_same(kind: RouterKind, data: st.DataObject) -> None:
     one = data.draw(MEANINGS[kind])
     other = data.draw(st.one_of(st.just(one), MEANINGS[kind]))
     ours, theirs = data.draw(spell(kind, one)), data.draw(spell(kind, other))

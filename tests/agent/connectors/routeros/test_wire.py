@@ -139,7 +139,7 @@ def test_what_is_behind_changes_nothing_before_it(behind: bytes) -> None:
 
 @given(data=st.binary(max_size=300), cut=st.integers(0, 300))
 @example(data=sentence("!re", "=a=b") + b"\xff", cut=9)
-def test_any_bytes_are_replies_or_malformed_in_pieces_too(data: bytes, cut: int) -> None:
+def test_P16_any_bytes_are_replies_or_malformed_in_pieces_too(data: bytes, cut: int) -> None:
     assert read(data[:cut], data[cut:]) == read(data) == read(*(data[n : n + 1] for n in range(len(data))))
 
 
