@@ -101,7 +101,24 @@ ITEM_STATE_CODES: Final[Mapping[str, int]] = {
     "needs-a-person": 18,
     "accepted": 19,
 }
-"""`code` of an item-state leaf: the one list of DESIGN section 2, in its order; later ones at the end."""
+"""`code` of an item-state leaf: the one list of DESIGN section 2, in its order; later ones at the end.
+
+An about-to leaf has one too where it begins its item.
+"""
+
+
+_STATES: Final = {number: word for word, number in ITEM_STATE_CODES.items()}
+_WORDS: Final[Mapping[LeafKind, Mapping[int, str]]] = {
+    LeafKind.STEP_OUTCOME: {number: word for word, number in VERDICT_CODES.items()},
+    LeafKind.ITEM_STATE: _STATES,
+    LeafKind.ABOUT_TO: _STATES,
+}
+
+
+def code_word(kind: LeafKind, code: int) -> str:
+    """Return the word of a leaf's code, where its kind has a table; else the number, or nothing for 0."""
+    return _WORDS.get(kind, {}).get(code, str(code) if code else "")
+
 
 STATEMENT: Final = "statement_sha256"
 """Field of a leaf's record: the digest, in hex, of the signed statement for which the leaf was written."""
@@ -146,10 +163,8 @@ class Leaf:
 
     @property
     def code_word(self) -> str:
-        """The code's word, where its kind has a table; else the number, or nothing for 0."""
-        table = {LeafKind.STEP_OUTCOME: VERDICT_CODES, LeafKind.ITEM_STATE: ITEM_STATE_CODES}.get(self.kind, {})
-        words = {number: word for word, number in table.items()}
-        return words.get(self.code, str(self.code) if self.code else "")
+        """The code's word, as `code_word` gives it."""
+        return code_word(self.kind, self.code)
 
 
 def encode(leaf: Leaf) -> bytes:

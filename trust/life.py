@@ -168,6 +168,7 @@ BUCKETS: Final[Mapping[str, OutcomeBucket]] = {
 
 _STATES: Final = {code: word for word, code in ITEM_STATE_CODES.items()}
 _VERDICTS: Final = {code: word for word, code in VERDICT_CODES.items()}
+_RUNNING: Final = ITEM_STATE_CODES["running"]
 _UNDER_WAY: Final = frozenset({"planned", "running", "unknown", "waiting"})
 _DONE: Final = frozenset({"applied", "set-at-next-login", "skipped", "superseded"})
 _UNTOUCHED: Final = frozenset({"skipped", "stale", "superseded", "cancelled", "expired", "not-applied"})
@@ -334,13 +335,21 @@ def _allow(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
 
 
 def _begin(life: LifeOfPlan, leaf: Leaf) -> StoryFault | None:
+    """Let a step be begun, and its item as well where the leaf's code says so."""
+    begins = leaf.code == _RUNNING
+    if leaf.code and not begins:
+        return StoryFault.NO_SUCH_CODE
     tickets = life.steps.setdefault(leaf.item, {}).setdefault(leaf.step, [])
     taken_back = life.reverts and bool(tickets)
     if life.cancelled and not taken_back:
         return StoryFault.SENT_AFTER_CANCEL
     state = life.items.get(leaf.item, "planned")
-    if state in _UNSENT or (state not in _LIVE and not taken_back):
+    if begins and state not in _UNSENT:
+        return StoryFault.NO_SUCH_MOVE
+    if not begins and (state in _UNSENT or (state not in _LIVE and not taken_back)):
         return StoryFault.SENT_UNBEGUN
+    if begins:
+        life.items[leaf.item] = "running"
     tickets.append("")
     return None
 

@@ -31,8 +31,8 @@ class Progress:
         if event["kind"] not in ("item-state", "about-to", "step-outcome"):
             return True
         n, state = event["item"], str(event["what"])
-        if event["kind"] != "item-state" or n not in self._states:
-            return False
+        if event["kind"] == "step-outcome" or not state or n not in self._states:
+            return False  # an "about to" says a state where it begins its item
         self._states[n] = state
         self._began_s = self._began_s or cast("float", event["at_s"])
         return is_open(state)

@@ -30,7 +30,9 @@ Further:
 - A `cancel` is remembered from wherever it comes: `consumed` after it has no way (`consumed-after-cancel`), nor has
   `about-to` (`sent-after-cancel`).
 - While the plan is `open`, an item only goes to `superseded`, else `out-of-order`.
-- `about-to` needs an item that is running or unknown (`sent-unbegun`).
+- `about-to` with the code of *running* begins its item, which is planned or waiting until then (`no-such-move`). Logs
+  of agents from before have an `item-state` leaf for it instead. Any other code but 0 is `no-such-code`.
+- `about-to` with the code 0 needs an item that is running or unknown (`sent-unbegun`).
 - A plan with `on_failure` `revert` takes back what it did. A step and its inverse have the same leaves, so there
   `about-to`
   of a step that has one already is allowed after the cancel and after the item's end too.

@@ -143,7 +143,8 @@ class History:
             self.tale.unfreeze(self.frozen[-1], *people)
 
     def _step(self) -> None:
-        self.tale.send(self.dice.randrange(1, 4), self.dice.choice(_ITEMS))
+        states = tuple(life.BUCKETS) if self.dice.random() < self.lies else ("", "running")
+        self.tale.send(self.dice.randrange(1, 4), self.dice.choice(_ITEMS), self.dice.choice(states))
 
     def _done(self) -> None:
         verdict = self.dice.choice(("applied", "applied", *VERDICT_CODES))

@@ -186,7 +186,7 @@ def a_line_of_a_step_deleted() -> Export:
     for item in (1, 2):
         tale.apply(item)
     tale.end()
-    return tale.export(without=range(4, 8))
+    return tale.export(without=range(4, 7))
 
 
 # --- the same, from other sides -------------------------------------------------------------------------------------
@@ -379,6 +379,37 @@ def applied_without_having_begun() -> Export:
     tale = running()
     tale.move("applied")
     tale.end()
+    return tale.export()
+
+
+@lie(StoryFault.NO_SUCH_MOVE)
+def an_item_begun_twice() -> Export:
+    tale = running()
+    tale.send(state="running")
+    tale.send(2, state="running")
+    return tale.export()
+
+
+@lie(StoryFault.NO_SUCH_MOVE)
+def an_item_begun_again_after_its_end() -> Export:
+    tale = running(on_failure=OnFailure.REVERT)
+    tale.apply()
+    tale.send(state="running")
+    return tale.export()
+
+
+@lie(StoryFault.SENT_AFTER_CANCEL)
+def an_item_begun_after_the_cancel() -> Export:
+    tale = running()
+    tale.cancel()
+    tale.send(state="running")
+    return tale.export()
+
+
+@lie(StoryFault.NO_SUCH_CODE)
+def a_step_that_moves_its_item_elsewhere() -> Export:
+    tale = running()
+    tale.send(state="applied")
     return tale.export()
 
 
@@ -664,6 +695,19 @@ def judged_again() -> Tale:
     return tale
 
 
+def begun_by_a_leaf_of_its_own() -> Tale:
+    """As agents wrote it before the first about-to began its item; and one item that waited in between."""
+    tale = running()
+    tale.move("running")
+    tale.send()
+    tale.sent()
+    tale.move("applied")
+    tale.move("waiting", 2)
+    tale.apply(2)
+    tale.end()
+    return tale
+
+
 def frozen_for_a_while() -> Tale:
     tale = begun()
     tale.unfreeze(tale.freeze())
@@ -705,6 +749,7 @@ HONEST: Mapping[str, Callable[[], Tale]] = {
     "cancelled": cancelled,
     "reverted": reverted,
     "judged-again": judged_again,
+    "begun-by-a-leaf-of-its-own": begun_by_a_leaf_of_its_own,
     "frozen-for-a-while": frozen_for_a_while,
     "restored": restored,
 }

@@ -105,15 +105,17 @@ class Tale:
         self.states[item] = state
         self.write(K.ITEM_STATE, item, code=ITEM_STATE_CODES[state])
 
-    def send(self, step: int = 1, item: int = 1) -> None:
-        self.write(K.ABOUT_TO, item, step)
+    def send(self, step: int = 1, item: int = 1, state: str = "") -> None:
+        """Begin a step, and with a state its item as well."""
+        if state:
+            self.states[item] = state
+        self.write(K.ABOUT_TO, item, step, ITEM_STATE_CODES.get(state, 0))
 
     def sent(self, verdict: str = "applied", step: int = 1, item: int = 1) -> None:
         self.write(K.STEP_OUTCOME, item, step, VERDICT_CODES[verdict])
 
     def apply(self, item: int = 1) -> None:
-        self.move("running", item)
-        self.send(item=item)
+        self.send(item=item, state="running")
         self.sent(item=item)
         self.move("applied", item)
 

@@ -93,5 +93,6 @@ def test_words_of_codes():
     assert Leaf(LeafKind.STEP_OUTCOME, 1, bytes(32), code=2).code_word == "not-applied"
     assert Leaf(LeafKind.ITEM_STATE, 1, bytes(32), code=13).code_word == "applied"
     assert Leaf(LeafKind.ITEM_STATE, 1, bytes(32), code=200).code_word == "200"
+    assert Leaf(LeafKind.ABOUT_TO, 1, bytes(32), code=5).code_word == "running"
     assert Leaf(LeafKind.START, 1, bytes(32), code=9).code_word == "9"
     assert Leaf(LeafKind.START, 1, bytes(32)).code_word == ""

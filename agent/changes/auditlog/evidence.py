@@ -28,18 +28,14 @@ from trust.checkpoint import (
 )
 from trust.errors import TrustError
 from trust.keys import SigningKey
-from trust.leaf import ITEM_STATE_CODES, VERDICT_CODES, Leaf, LeafKind
-
-_STATES = {code: word for word, code in ITEM_STATE_CODES.items()}
-_VERDICTS = {code: word for word, code in VERDICT_CODES.items()}
-
+from trust.leaf import Leaf, LeafKind
 
 NO_END = 1 << 62
 """Above every sequence number."""
 PAD_SMALLEST = 128
 """Leaves by which the log grows at least between two signed checkpoints, if it grows at all.
 
-A change of ten services has some 70 leaves, one of two some 20: all of one size bucket must look alike.
+A change of ten services has some 60 leaves, one of two some 18: all of one size bucket must look alike.
 """
 PAD_LEAVES = 256
 """Padding leaves of one command, so that a commit stays short."""
@@ -207,10 +203,9 @@ class Evidence:
 
     def _logged(self, r: sqlite3.Row) -> LoggedEvent:
         kind = LeafKind(r["kind"])
-        words = _VERDICTS if kind is LeafKind.STEP_OUTCOME else _STATES if kind is LeafKind.ITEM_STATE else {}
         opened = self._open(r["subject"], r["record"])
         record = None if opened is None else json.loads(opened[1])
-        what = words.get(r["code"], "")
+        what = leaves.code_word(kind, r["code"])
         return LoggedEvent(r["seq"], kind.word, r["at_s"], r["short"] or "", r["item"], r["step"], what, record)
 
     def _open(self, subject: bytes | None, record: bytes | None) -> tuple[bytes, bytes] | None:

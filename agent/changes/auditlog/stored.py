@@ -95,8 +95,8 @@ def _check_codes(reader: sqlite3.Connection) -> None:
     """Compare the states of items and the verdicts of steps with the codes of their leaves."""
     states = reader.execute(
         "SELECT p.short, i.n, i.state, e.code FROM item i JOIN plan p USING (plan_id)"
-        " JOIN event e ON e.seq = i.state_seq WHERE e.kind = ? AND e.plan = i.plan_id AND e.item = i.n",
-        (LeafKind.ITEM_STATE.value,),
+        " JOIN event e ON e.seq = i.state_seq WHERE e.kind IN (?, ?) AND e.plan = i.plan_id AND e.item = i.n",
+        (LeafKind.ITEM_STATE.value, LeafKind.ABOUT_TO.value),
     )
     for short, n, state, code in states:
         if ITEM_STATE_CODES.get(state) != code:

@@ -130,7 +130,7 @@ class Tickets:
             attempt = await self._store.run(item_commands.NextStep(self._done(owed), about))
         if isinstance(attempt, RefusedCommandError):
             raise attempt
-        if about.began is not None:
+        if about.begins:
             self.states[item.n] = ItemState.RUNNING
         return self.ticket(item, action, attempt)
 
@@ -145,6 +145,7 @@ class Tickets:
             rests_on = replace(item, requires=tuple(r for r in item.requires if r.test not in OF_SUBJECTS))
         record: dict[str, Json] = {
             "what": "about-to",
+            **({"event": Event.BEGIN.value} if begins else {}),
             "direction": action.direction.value,
             "do": do,
             "bound": seen_json(action.bound),
@@ -160,7 +161,7 @@ class Tickets:
             unmet=lambda tx, begun: self._unmet(tx, rests_on, begun),
             take=take,
             sealed=self._recorder.record(service, record),
-            began=self._recorder.record(service, _event_record(Event.BEGIN)) if begins else None,
+            begins=begins,
             window=self.window() if begins or (forward and in_window) else None,
         )
 
@@ -220,6 +221,7 @@ class Tickets:
         }
         return item_commands.StepDone(
             plan_id=self.plan.plan_id,
+            digest=self.plan.digest,
             n=ticket.item,
             step=ticket.step,
             direction=ticket.direction,

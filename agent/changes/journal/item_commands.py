@@ -138,14 +138,19 @@ def _moved(tx: Tx, move: MoveItem, before: ItemState, digest: bytes) -> ItemStat
     code = ITEM_STATE_CODES[state.value]
     entry = Entry(LeafKind.ITEM_STATE, move.plan_id, digest, item=move.n, code=code, sealed=move.sealed)
     seq = tx.append(entry)
-    tx.run(
-        "UPDATE item SET state = ?, state_seq = ?, reason = ?, detail = ? WHERE plan_id = ? AND n = ?",
-        (state.value, seq, move.reason, move.detail, move.plan_id, move.n),
-    )
+    _set_state(tx, move.plan_id, move.n, state, seq, move.reason, move.detail)
     if move.service is not None:
         for change in move.desired:
             book.record_desired(tx, move.service, change, move.plan_id, seq)
     return state
+
+
+def _set_state(tx: Tx, plan_id: bytes, n: int, state: ItemState, seq: int, reason: str = "", detail: str = "") -> None:
+    """Set an item's state with the event, by its number, that moved it there."""
+    tx.run(
+        "UPDATE item SET state = ?, state_seq = ?, reason = ?, detail = ? WHERE plan_id = ? AND n = ?",
+        (state.value, seq, reason, detail, plan_id, n),
+    )
 
 
 def encode_bound(bound: Mapping[Address, Seen]) -> bytes:
@@ -165,9 +170,9 @@ class AboutTo:
     """About to do a step: durable before its first byte. Moves a planned or waiting item to running as well.
 
     `unmet` reads the facts that the item requires, in this very transaction, and returns why one no longer holds.
-    `take`: the addresses to hold from now on, all or none. `began`: the record of the item's first move; None: it was
-    begun before. `window`: whether the plan may send at `now`; None: neither a closed window nor a pause keeps it, as
-    the item is only finished, which takes seconds.
+    `take`: the addresses to hold from now on, all or none. `begins`: the item was not begun before, and this event is
+    that of its move as well. `window`: whether the plan may send at `now`; None: neither a closed window nor a pause
+    keeps it, as the item is only finished, which takes seconds.
     """
 
     plan_id: bytes
@@ -180,7 +185,7 @@ class AboutTo:
     unmet: Callable[[Tx, bool], Broken | None]
     take: tuple[Address, ...]
     sealed: Sealed
-    began: Sealed | None
+    begins: bool
     window: SendWindow | None = None
 
     def run(self, tx: Tx) -> int:
@@ -197,11 +202,13 @@ class AboutTo:
         self._refuse(tx, row)
         digest = bytes(row["digest"])
         state = ItemState(row["state"])
-        if self.began is not None and state in UNSENT:
-            _moved(tx, MoveItem(self.plan_id, self.n, Event.BEGIN, "", "", self.began), state, digest)
         take_addresses(tx, self.plan_id, self.n, self.take)
-        entry = Entry(LeafKind.ABOUT_TO, self.plan_id, digest, item=self.n, step=self.step, sealed=self.sealed)
-        seq, attempt = tx.append(entry), 1 + int(row["attempts"])
+        begun = next_state(state, Event.BEGIN) if self.begins and state in UNSENT else None
+        code = 0 if begun is None else ITEM_STATE_CODES[begun.value]
+        leaf = Entry(LeafKind.ABOUT_TO, self.plan_id, digest, self.n, self.step, code, sealed=self.sealed)
+        seq, attempt = tx.append(leaf), 1 + int(row["attempts"])
+        if begun is not None:
+            _set_state(tx, self.plan_id, self.n, begun, seq)
         tx.run(
             "INSERT INTO step (plan_id, item, n, direction, attempt, about_seq, do, bound) VALUES (?,?,?,?,?,?,?,?)",
             (*key, attempt, seq, self.do, encode_bound(self.bound)),
@@ -280,9 +287,10 @@ class RecordReason:
 
 @dataclass(frozen=True, slots=True)
 class StepDone:
-    """The outcome of a ticket; a ticket is used once."""
+    """The outcome of a ticket; a ticket is used once. `digest`: of its plan."""
 
     plan_id: bytes
+    digest: bytes
     n: int
     step: int
     direction: Direction
@@ -292,13 +300,10 @@ class StepDone:
 
     def run(self, tx: Tx) -> int:
         """Return the sequence number of the event."""
-        plan = tx.one("SELECT digest FROM plan WHERE plan_id = ?", (self.plan_id,))
-        if plan is None:
-            raise RefusedCommandError(RefusalReason.UNKNOWN_PLAN, "there is no such change")
         entry = Entry(
             LeafKind.STEP_OUTCOME,
             self.plan_id,
-            bytes(plan["digest"]),
+            self.digest,
             item=self.n,
             step=self.step,
             code=VERDICT_CODES[self.outcome.verdict.value],
@@ -381,13 +386,16 @@ def refuse_if_held(tx: Tx, plan_id: bytes, addresses: Sequence[Address]) -> None
     Raises:
         RefusedCommandError: `busy`.
     """
-    for address in addresses:
-        row = tx.one(
-            "SELECT p.short FROM address_lock l JOIN plan p USING (plan_id) WHERE address = ? AND plan_id <> ?",
-            (address, plan_id),
-        )
-        if row is not None:
-            raise RefusedCommandError(RefusalReason.BUSY, f"busy with change {row['short']}")
+    if not addresses:
+        return
+    marks = ",".join("?" * len(addresses))
+    row = tx.one(
+        "SELECT p.short FROM address_lock l JOIN plan p USING (plan_id)"  # noqa: S608  # only question marks
+        f" WHERE l.address IN ({marks}) AND l.plan_id <> ?",
+        (*addresses, plan_id),
+    )
+    if row is not None:
+        raise RefusedCommandError(RefusalReason.BUSY, f"busy with change {row['short']}")
 
 
 def take_addresses(tx: Tx, plan_id: bytes, n: int, addresses: Sequence[Address]) -> None:

@@ -251,8 +251,8 @@ class PlanLife(RuleBasedStateMachine):
         for n, state in enumerate(self.rig.states(self.plan_id), start=1):
             path = [S.PLANNED]
             for r in self.rows(
-                "SELECT code FROM event WHERE plan = ? AND kind = ? AND item = ? ORDER BY seq",
-                self.plan_id, LeafKind.ITEM_STATE.value, n,
+                "SELECT code FROM event WHERE plan = ? AND kind IN (?, ?) AND code <> 0 AND item = ? ORDER BY seq",
+                self.plan_id, LeafKind.ITEM_STATE.value, LeafKind.ABOUT_TO.value, n,
             ):  # fmt: skip
                 path.append(STATES[r["code"]])
             assert path[-1] is state

@@ -157,7 +157,8 @@ def test_an_item_may_move_again_and_a_step_is_no_line() -> None:
     progress.event(event(1, "set-not-enforced"))
     progress.event(event(1, "running"))
     assert progress.line(1000.0) == "K7QF2  0 of 2"
-    assert not progress.event({"kind": "about-to", "item": 1, "what": "about-to", "at_s": 1000.0})
+    assert not progress.event({"kind": "about-to", "item": 1, "what": "", "at_s": 1000.0})
+    assert not progress.event({"kind": "about-to", "item": 1, "what": "running", "at_s": 1000.0})
     assert progress.event({"kind": "approval", "item": None, "what": "approval", "at_s": 1000.0})
     assert not progress.event(event(3, "excluded")), "nothing was to be done with it"
     progress.event(event(1, "applied"))

@@ -298,12 +298,17 @@ const verdictsOf = (life, leaf) => {
 };
 
 function begins(life, leaf, reverts) {
+  const first = STATES[leaf.code] === "running";
+  if (leaf.code !== 0 && !first) return "no-such-code";
   const verdicts = verdictsOf(life, leaf);
   const inverse = reverts && verdicts.length > 0;
   if (life.cancelled && !inverse) return "sent-after-cancel";
   const state = life.items.get(leaf.item) || "planned";
   const live = state === "running" || state === "unknown";
-  if (state === "planned" || state === "waiting" || !(live || inverse)) return "sent-unbegun";
+  const unsent = state === "planned" || state === "waiting";
+  if (first && !unsent) return "no-such-move";
+  if (!first && (unsent || !(live || inverse))) return "sent-unbegun";
+  if (first) life.items.set(leaf.item, "running");
   verdicts.push(null);
   return null;
 }

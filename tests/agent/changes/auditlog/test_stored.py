@@ -32,6 +32,11 @@ FLIP = "CAST(substr({0}, 1, 40) || x'21' || substr({0}, 42) AS BLOB)"
         ((), f"UPDATE approval SET envelope = {FLIP.format('envelope')}", "approval of joseph is malformed"),
         ((), "UPDATE approval SET decision = 'reject'", "approval's row is not what joseph signed"),
         (("item_way", "item_event"), "UPDATE item SET state = 'reverted'", "item 1 is said to be reverted"),
+        (
+            (),
+            "UPDATE item SET state_seq = (SELECT about_seq FROM step s WHERE s.item = item.n LIMIT 1)",
+            "item 1 is said to be applied, and its leaf",
+        ),
         ((), "UPDATE step SET verdict = 'not-applied'", "step 1.1 is said to be not-applied"),
     ],
 )
