@@ -55,6 +55,7 @@ def _state(state: NetworkState) -> dict[str, object]:
         "sessions_by": state.sessions_by,
         "sessionless": state.sessionless,
         "not_checked": list(state.not_checked),
+        "ways_out": list(state.ways_out),
     }
 
 

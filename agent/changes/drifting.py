@@ -73,6 +73,7 @@ class _Round:
     found: dict[str, tuple[Difference, ...]] = field(default_factory=dict)
     unread: list[Unread] = field(default_factory=list)
     notes: set[str] = field(default_factory=set)
+    ways_out: set[str] = field(default_factory=set)
     checked: int = 0
     busy: int = 0
 
@@ -163,6 +164,7 @@ class DriftWatch:
             busy=now.busy,
             alarm=differ > limit,
             notes=tuple(sorted(now.notes)),
+            ways_out=tuple(sorted(now.ways_out)),
         )
         before = self.last()
         found = tuple(one for ones in now.found.values() for one in ones)
@@ -224,6 +226,7 @@ class DriftWatch:
                 unread[service.ref] = str(state)
                 continue
             now.notes |= set(state.not_checked)
+            now.ways_out |= set(state.ways_out)
             if (why := drift.cannot_tell(state)) and not drift.lost_hold(service, state):
                 unread[service.ref] = why
                 continue
@@ -298,5 +301,6 @@ def counts_json(done: DriftRound | None, *, running: bool) -> Mapping[str, objec
         "busy": done.busy,
         "alarm": done.alarm,
         "notes": list(done.notes),
+        "ways_out": list(done.ways_out),
         "running": running,
     }

@@ -89,6 +89,7 @@ def drift_text(found: Json, now_s: float, *, everything: bool = False) -> str:
             lines += _lines(one, now_s)
     lines += _unread_lines(unread, everything=everything)
     lines += [neutralise(f"of any    not checked: {note}") for note in cast("list[str]", counts["notes"])]
+    lines += [neutralise(f"suspended, and open: {way}") for way in cast("list[str]", counts["ways_out"])]
     return "\n".join(lines)
 
 

@@ -81,6 +81,8 @@ def _network(network: Json, now: datetime) -> Iterator[str]:
         yield from _row("not checked", f"whether it is kept in: {network['unjudged']}")
     for text in cast("list[str]", network["not_checked"]):
         yield from _row("not checked", text)
+    for text in cast("list[str]", network["ways_out"]):
+        yield from _row("open", text)
 
 
 def _session(session: Json, now: datetime) -> str:

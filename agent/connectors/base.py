@@ -506,6 +506,7 @@ class NetworkState:
     `refused`: why something that is not ours (staff, an expiry) rejects today's login; "": nothing does. `unknown`: why
     `access` cannot be told. `tariff`: the one that the rows map to; "": none, or ambiguous. `reply`: a login's
     reply now, for people. `groups`: groups, lists or profiles in their order. `not_checked`: neither read nor judged.
+    `ways_out`: of a suspended one, what was read and may let it out, though it does not defeat the suspension.
     `absent`: the target has no entry of the login. `sessions_by`: by what there are no others than `sessions`;
     `unasked`: names of the devices that may hold another one all the same.
     `sessionless`: what is known of a subscriber who never has a session, as nobody logs in; "": they log in.
@@ -522,6 +523,7 @@ class NetworkState:
     reply: Mapping[str, str] = field(default_factory=dict)
     groups: tuple[str, ...] = ()
     not_checked: tuple[str, ...] = ()
+    ways_out: tuple[str, ...] = ()
     absent: bool = False
     sessions_by: str = "the router's own list"
     sessionless: str = ""

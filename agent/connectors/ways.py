@@ -55,8 +55,10 @@ class WaysAccess:
         state = self._inner.network_state(service, seen)
         if state.access is not Access.SUSPENDED:
             return state
-        told = tuple(way.text if not way.known else way.told for way in self._ways.out(service, seen))
-        return replace(state, not_checked=(*state.not_checked, *told))
+        found = self._ways.out(service, seen)
+        unread = tuple(way.text for way in found if not way.known)
+        ways_out = tuple(way.text for way in found if way.known)
+        return replace(state, not_checked=(*state.not_checked, *unread), ways_out=(*state.ways_out, *ways_out))
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the access method's plan with the ways out, or the one that defeats a suspension."""

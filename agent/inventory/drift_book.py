@@ -58,7 +58,7 @@ class DriftRound:
     """Counts of one round; times in unix seconds. `busy`: services that a running change touched. `id`: once kept.
 
     `alarm`: more services differ than the configuration allows. `notes`: parts of the network that no service was
-    checked by.
+    checked by. `ways_out`: what was read and may let suspended subscribers out.
     """
 
     began_s: int
@@ -70,6 +70,7 @@ class DriftRound:
     busy: int
     alarm: bool
     notes: tuple[str, ...] = ()
+    ways_out: tuple[str, ...] = ()
     id: int = 0
 
 
@@ -93,9 +94,12 @@ class SaveRound:
         """Do it."""
         r = self.round
         tx.run(
-            "INSERT INTO drift_round (began_s, ended_s, services, checked, differ, unread, busy, alarm, notes)"
-            " VALUES (?,?,?,?,?,?,?,?,?)",
-            (r.began_s, r.ended_s, r.services, r.checked, r.differ, r.unread, r.busy, r.alarm, json.dumps(r.notes)),
+            "INSERT INTO drift_round (began_s, ended_s, services, checked, differ, unread, busy, alarm, notes, ways_out)"
+            " VALUES (?,?,?,?,?,?,?,?,?,?)",
+            (
+                *(r.began_s, r.ended_s, r.services, r.checked, r.differ, r.unread, r.busy, r.alarm),
+                *(json.dumps(r.notes), json.dumps(r.ways_out)),
+            ),
         )
         tx.run("DELETE FROM drift_round WHERE id <= (SELECT max(id) FROM drift_round) - ?", (ROUNDS_KEPT,))
         first = {(x["subject"], x["code"]): x["first_s"] for x in tx.all("SELECT subject, code, first_s FROM drift")}
@@ -132,6 +136,7 @@ def last_round(query: Query) -> DriftRound | None:
         busy=r["busy"],
         alarm=bool(r["alarm"]),
         notes=tuple(json.loads(r["notes"])),
+        ways_out=tuple(json.loads(r["ways_out"])),
         id=r["id"],
     )
 

@@ -353,7 +353,12 @@ ALTER TABLE plan ADD COLUMN paused_s INTEGER;
 CREATE INDEX plan_paused ON plan (plan_id) WHERE paused_by IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14, V15)
+V16 = """
+-- Ways out of a suspension that the round read, beside the parts that it did not check.
+ALTER TABLE drift_round ADD COLUMN ways_out TEXT NOT NULL DEFAULT '[]';
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14, V15, V16)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

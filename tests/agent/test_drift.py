@@ -183,7 +183,8 @@ async def test_an_entry_that_changed_since_the_preview_is_not_overwritten(tmp_pa
 def answer(**more: Any) -> Any:
     counts = {
         "id": 3, "began_at": 900, "ended_at": 940, "services": 5, "checked": 4, "differ": 1, "not_checked": 1,
-        "busy": 0, "alarm": False, "notes": ["the NAS were not asked for sessions"], "running": False, **more,
+        "busy": 0, "alarm": False, "notes": ["the NAS were not asked for sessions"], "running": False,
+        "ways_out": ["DNS to any server (rule 0)"], **more,
     }  # fmt: skip
     one = {
         "subject": "C-1/home", "code": "suspension-gone", "wanted": "suspended for debt", "reads": "full service",
@@ -204,6 +205,7 @@ def test_a_round_as_text() -> None:
         "  > ispagent change adopt C-1/home                           record that it is active",
         "not checked: C-2/home, C-3/home: bng-2 is away",
         "of any    not checked: the NAS were not asked for sessions",
+        "suspended, and open: DNS to any server (rule 0)",
     ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.cli.subscriber_page import page
 from agent.config import AgentConfig
 from agent.connectors.base import AddressHolder, Enforced, Judgement
 from agent.connectors.spec import AccessMap
@@ -588,3 +589,19 @@ async def test_who_has_an_address_now(tmp_path: Path, world: World, monkeypatch:
         assert live.lines[-1] == "not checked: fake/r: away"
         shown = json.loads((await at.type("subscriber", "find", "100.64.3.7", "--json")).out)
         assert [s["ref"] for s in shown["holders"][0]["services"]] == ["C-2/home"]
+
+
+def test_a_page_tells_what_is_open_apart_from_what_was_not_checked() -> None:
+    network = {
+        **{name: "" for name in ("refused", "unknown", "not_held", "mend", "unjudged", "sessionless", "tariff")},
+        **{"checked": True, "access": "suspended", "absent": False, "sessions": [], "reply": {}, "groups": []},
+        **{"sessions_by": "accounting", "not_checked": ["edge-2 was not read"], "ways_out": ["DNS to any server"]},
+    }
+    service = {
+        **{"ref": "C-1", "name": "Amina", "tariff": "20M", "login": "u0", "method": "fake", "extra": {}},
+        **{"network": network, "protected": "", "feeds": 0, "billing": None},
+    }
+    found = {"services": [service], "reasons": [], "gone": [], "cpes": [], "changes": []}
+    lines = [" ".join(line.split()) for line in page(found, whole=False)]
+    assert "not checked edge-2 was not read" in lines
+    assert "open DNS to any server" in lines

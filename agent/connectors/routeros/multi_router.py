@@ -68,13 +68,15 @@ class SeveralAccess:
             return NetworkState(None, unknown="; ".join(not_checked), not_checked=not_checked)
         first, sessions = next(iter(known.values())), tuple(one for state in read.values() for one in state.sessions)
         not_checked += tuple(dict.fromkeys(text for state in known.values() for text in state.not_checked))
+        ways_out = tuple(dict.fromkeys(text for state in known.values() for text in state.ways_out))
+        first = replace(first, sessions=sessions, ways_out=ways_out)
         if unread or len({(state.access, bool(state.refused), state.tariff) for state in known.values()}) > 1:
             told = [f"{_name(target)}: {_state_text(state)}" for target, state in known.items()]
             why = "; ".join((*told, *(f"{_name(target)} was not read" for target in unread)))
-            return replace(first, access=None, refused="", unknown=why, sessions=sessions, not_checked=not_checked)
+            return replace(first, access=None, refused="", unknown=why, not_checked=not_checked)
         if first.access is Access.SUSPENDED and self._elsewhere:
             not_checked += (self._elsewhere,)
-        return replace(first, sessions=sessions, not_checked=not_checked)
+        return replace(first, not_checked=not_checked)
 
     def plan(self, wanted: ServiceState, service: Service, seen: Mapping[Address, Seen]) -> AccessPlan | CannotEnforce:
         """Return the steps on every router that knows the login, or the first refusal."""

@@ -17,7 +17,7 @@ from trio.testing import MockClock
 from agent.changes.drifting import PAUSE_S, SLICE, DriftTempo, DriftWatch, SourceFindings
 from agent.connectors.spec import AccessMap
 from agent.inventory import drift_book
-from agent.inventory.drift_book import Difference, DriftRound
+from agent.inventory.drift_book import Difference, DriftRound, SaveRound
 from agent.model import Address
 from agent.reasons import DriftReason
 from agent.runtime import redacting_log
@@ -87,6 +87,9 @@ async def test_a_clean_network_has_no_difference(rig: Rig, autojump_clock: MockC
     assert not done.alarm
     assert listed(rig) == {}
     assert drift_book.last_round(rig.store.query) == replace(done, id=1)
+    open_one = replace(done, ways_out=("DNS to any server",))
+    await rig.store.run(SaveRound(open_one, (), ()))
+    assert drift_book.last_round(rig.store.query) == replace(open_one, id=2)
 
 
 async def test_each_difference_is_found_in_one_round_and_nothing_else(

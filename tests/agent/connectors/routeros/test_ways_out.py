@@ -26,7 +26,7 @@ from agent.connectors.routeros.ways_out import (
     way_at,
     ways_out,
 )
-from agent.model import ABSENT, Address, Seen, Value
+from agent.model import ABSENT, Access, Address, Seen, Value
 from tests.agent.connectors.routeros.test_access import (
     METHOD,
     NOW_S,
@@ -467,6 +467,15 @@ def test_of_several_routers_each_ways_are_told_with_its_name() -> None:
         "not checked: edge-1: the router's own SOCKS server (chain input is not judged); "
         "not checked: other routers that serve this login (only edge-1 and edge-2 are looked at)"
     )
+
+
+def test_a_state_tells_open_ways_apart_from_those_that_nobody_looked_at() -> None:
+    open_ways = {Way.SERVERS: {"/ip/socks": [{"enabled": "true"}]}, Way.SAFE_MODE: {"/safe-mode": [{"enabled": "true"}]}}
+    state = access_method_of(METHOD).network_state(SERVICE, seen_of(secret=SUSPENDED) | seen_with(open_ways))
+    assert state.access is Access.SUSPENDED
+    assert [text for text in state.ways_out if text.startswith("a safe mode is open")]
+    assert [text for text in state.not_checked if "SOCKS" in text]
+    assert not [text for text in state.not_checked if "open:" in text or "safe mode" in text]
 
 
 def test_whoever_is_suspended_by_a_pool_meets_the_same_servers() -> None:
