@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -35,7 +36,7 @@ from agent.store.vault import create_store_key, load_store_key
 from tests.agent.connectors.fake import FakeConnector, World
 from tests.agent.lists import bring
 from tests.people import People, any_time, plan_of, trusted
-from trust import chain, statements
+from trust import chain, merkle, statements
 from trust import envelope as envelopes
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
@@ -666,6 +667,24 @@ async def test_nothing_works_before_trust_and_wrong_words_are_refused(tmp_path: 
         head = chain.head_words(envelopes.decode_untrusted(document))
         body = {"document": base64.b64encode(document).decode(), "words": head}
         assert "another key" in str(await refused(agent.call("POST", "/v1/trust", body, os.getuid())))
+
+
+async def test_an_export_is_proven_beside_the_loop(
+    tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change may have 35,000 leaves: nobody else waits while they are proven."""
+    threads, inclusion = set[int](), merkle.inclusion
+
+    def noted(index: int, size: int, nodes: merkle.Nodes) -> tuple[bytes, ...]:
+        threads.add(threading.get_ident())
+        return inclusion(index, size, nodes)
+
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        monkeypatch.setattr(merkle, "inclusion", noted)
+        await agent.call("POST", f"/v1/audit/export/{change['id']}", {})
+        assert threads
+        assert threading.get_ident() not in threads
 
 
 async def test_the_audit_answers(tmp_path: Path, world: World) -> None:

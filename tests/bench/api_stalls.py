@@ -1,7 +1,7 @@
 """`api_stalls`: how long a look at the agent's status takes while it has much to do.
 
 One client asks for `GET /v1/status` again and again; beside it the agent previews, shows, lists and applies a change of
-`count` suspensions, and verifies its log. The longest answer is what an operator waits for, or a freeze.
+`count` suspensions, verifies its log, and exports the change. The longest answer is what an operator waits for, or a freeze.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ def bench(count: int = 5000, nas: int = 10) -> list[Result]:
             call(site, "GET", f"/v1/changes/{change['id']}")
         with measured("verify"):
             call(site, "GET", "/v1/audit/verify")
+        with measured("export"):
+            call(site, "POST", f"/v1/audit/export/{change['id']}?open=1", {})
     return [
         Result(
             f"api_stalls_{count}_{name}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import secrets
 import sqlite3
@@ -39,6 +40,8 @@ A change of ten services has some 60 leaves, one of two some 18: all of one size
 """
 PAD_LEAVES = 256
 """Padding leaves of one command, so that a commit stays short."""
+NODES_KEPT = 1 << 16
+"""Nodes of the tree that are kept while an export is written, some 10 MB: each is read once, not for every leaf."""
 
 
 def padded(grown: int) -> int:
@@ -102,6 +105,33 @@ _LIFTED_MEANWHILE = (
     "SELECT lifted_by AS envelope, lifted_seq AS seq FROM freeze WHERE lifted_seq BETWEEN ? AND ? ORDER BY 2"
 )
 """Unfreeze statements between a plan's first leaf and its last; bound in that order."""
+
+
+def _evidence_of(reader: sqlite3.Connection, plan: PlanRow) -> tuple[list[bytes], set[int]]:
+    """Return the envelopes that a change's evidence has, and the sequence numbers of its leaves."""
+    found = [bytes(r["envelope"]) for r in reader.execute("SELECT envelope FROM trust ORDER BY version")]
+    found.append(plan.envelope)
+    seqs = {r["seq"] for r in reader.execute("SELECT seq FROM event WHERE plan = ?", (plan.plan_id,))}
+    first, last = min(seqs), max(seqs)
+    for sql, args in (
+        ("SELECT envelope, NULL AS seq FROM approval WHERE plan_id = ? ORDER BY approval.seq", (plan.plan_id,)),
+        ("SELECT envelope, NULL AS seq FROM review WHERE plan_id = ? AND envelope IS NOT NULL", (plan.plan_id,)),
+        (
+            "SELECT envelope, seq FROM standing_use JOIN standing USING (standing_id) WHERE plan_id = ?",
+            (plan.plan_id,),
+        ),
+        ("SELECT envelope, seq FROM cancelled WHERE plan_digest = ?", (plan.digest,)),
+        (_FROZE_MEANWHILE, (last, first)),
+        (_LIFTED_MEANWHILE, (first, last)),
+        (
+            "SELECT outcome AS envelope, NULL AS seq FROM plan WHERE plan_id = ? AND outcome IS NOT NULL",
+            (plan.plan_id,),
+        ),
+    ):
+        rows = reader.execute(sql, args).fetchall()
+        found += [bytes(r["envelope"]) for r in rows if bytes(r["envelope"]) not in found]  # a version may end one
+        seqs.update(r["seq"] for r in rows if r["seq"] is not None)
+    return found, seqs
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,10 +291,15 @@ class Evidence:
             raise LogCorruptError(f"event {seq}: {err}") from err
 
     def _entry(self, seq: int, size: int, *, opened: bool) -> proof.ProvenLeaf:
-        row = self._store.reader.execute("SELECT * FROM event WHERE seq = ?", (seq,)).fetchone()
+        return self._proven(self._store.reader, log_store.stored_nodes(self._store.reader), seq, size, opened=opened)
+
+    def _proven(
+        self, reader: sqlite3.Connection, nodes: merkle.Nodes, seq: int, size: int, *, opened: bool
+    ) -> proof.ProvenLeaf:
+        row = reader.execute("SELECT * FROM event WHERE seq = ?", (seq,)).fetchone()
         if row is None or seq > size:
             raise LogCorruptError(f"there is no event {seq}: the log has {size}")
-        path = merkle.inclusion(seq - 1, size, log_store.stored_nodes(self._store.reader))
+        path = merkle.inclusion(seq - 1, size, nodes)
         opened = opened or row["kind"] in leaves.STATEMENT_KINDS
         record = self._open(row["subject"], row["record"]) if opened else None
         salt, clear = (None, None) if record is None else record
@@ -284,40 +319,26 @@ class Evidence:
 
         With it go its cancel, its standing authority, and the freezes that held in its time. Records of statements are
         always open: they say which statement a leaf was written for. `opened` adds the other records and the items,
-        which name subscribers.
+        which name subscribers. A change may have some ten thousand leaves: all of it is read and proven in threads.
+
+        Raises:
+            LogCorruptError: a subscriber of the opened items was erased, or the tree lacks a node.
         """
-        reader = self._store.reader
-        found = [bytes(r["envelope"]) for r in reader.execute("SELECT envelope FROM trust ORDER BY version")]
-        found.append(plan.envelope)
-        seqs = {r["seq"] for r in reader.execute("SELECT seq FROM event WHERE plan = ?", (plan.plan_id,))}
-        first, last = min(seqs), max(seqs)
-        for sql, args in (
-            ("SELECT envelope, NULL AS seq FROM approval WHERE plan_id = ? ORDER BY approval.seq", (plan.plan_id,)),
-            ("SELECT envelope, NULL AS seq FROM review WHERE plan_id = ? AND envelope IS NOT NULL", (plan.plan_id,)),
-            (
-                "SELECT envelope, seq FROM standing_use JOIN standing USING (standing_id) WHERE plan_id = ?",
-                (plan.plan_id,),
-            ),
-            ("SELECT envelope, seq FROM cancelled WHERE plan_digest = ?", (plan.digest,)),
-            (_FROZE_MEANWHILE, (last, first)),
-            (_LIFTED_MEANWHILE, (first, last)),
-            (
-                "SELECT outcome AS envelope, NULL AS seq FROM plan WHERE plan_id = ? AND outcome IS NOT NULL",
-                (plan.plan_id,),
-            ),
-        ):
-            rows = reader.execute(sql, args).fetchall()
-            found += [bytes(r["envelope"]) for r in rows if bytes(r["envelope"]) not in found]  # a version may end one
-            seqs.update(r["seq"] for r in rows if r["seq"] is not None)
+        found, seqs = await self._store.aside(lambda reader: _evidence_of(reader, plan))
         size, note = await self._note_over(max(seqs))
-        export = proof.Export(
-            vkey=self.vkey,
-            note=note,
-            entries=tuple(self._entry(s, size, opened=opened) for s in sorted(seqs)),
-            envelopes=tuple(envelopes.decode_untrusted(e) for e in found),
-            items={plan.digest.hex(): tuple(self.documents(plan))} if opened else {},
-        )
-        return proof.encode_export(export)
+
+        def written(reader: sqlite3.Connection) -> bytes:
+            nodes = functools.lru_cache(NODES_KEPT)(log_store.stored_nodes(reader))  # neighbors share most of a proof
+            export = proof.Export(
+                vkey=self.vkey,
+                note=note,
+                entries=tuple(self._proven(reader, nodes, s, size, opened=opened) for s in sorted(seqs)),
+                envelopes=tuple(envelopes.decode_untrusted(e) for e in found),
+                items={plan.digest.hex(): tuple(self._documents(reader, plan))} if opened else {},
+            )
+            return proof.encode_export(export)
+
+        return await self._store.aside(written)
 
     async def _note_over(self, seq: int) -> tuple[int, bytes]:
         """Return size and note of a checkpoint over event `seq`: one that most witnesses cosigned, or a fresh one."""
@@ -343,8 +364,11 @@ class Evidence:
 
     def documents(self, plan: PlanRow) -> list[bytes]:
         """Return the documents of a plan's head and items."""
+        return self._documents(self._store.reader, plan)
+
+    def _documents(self, reader: sqlite3.Connection, plan: PlanRow) -> list[bytes]:
         documents = [plan.head]
-        rows = self._store.reader.execute("SELECT subject, doc FROM item WHERE plan_id = ? ORDER BY n", (plan.plan_id,))
+        rows = reader.execute("SELECT subject, doc FROM item WHERE plan_id = ? ORDER BY n", (plan.plan_id,))
         for r in rows:
             opened = self._vault.open_record(bytes(r["subject"]), bytes(r["doc"]))
             if opened is None:

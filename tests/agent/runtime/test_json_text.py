@@ -57,3 +57,8 @@ async def test_in_slices_it_is_the_same_text(n: int) -> None:
     rows = [{"n": k, "name": f"é{k}"} for k in range(n)]
     for value in (rows, {}, {"id": "K7QF", "rows": rows, "none": [], "of": {"rows": rows}}, "text", None):
         assert await json_text.encode_in_slices(value) == json_text.encode(value)
+
+
+async def test_a_long_text_in_slices_is_the_same_text() -> None:
+    value = {"file": 'é\n"' * (json_text.LONG // 3 + 1)}
+    assert await json_text.encode_in_slices(value) == json_text.encode(value)
