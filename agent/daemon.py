@@ -467,6 +467,7 @@ async def main(config: AgentConfig) -> None:
         voided = await recovery.void_if_restored(files.store, files.vault, daemon.api.parts.recorder)
         if voided is not None:
             _log.warning("database-restored", extra={"voided": voided})
+        await recovery.keep_leaves(files.store, files.vault)
         await recovery.note_start(files.store, daemon.api.parts.recorder)
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:

@@ -8,6 +8,7 @@ unfinished goes on: its unsent items are cancelled, its begun ones need a person
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from agent.changes.journal import item_commands
 from agent.changes.journal.audit import Recorder
@@ -19,6 +20,9 @@ from agent.store.log_store import Entry, Sealed
 from agent.store.vault import Vault
 from trust import merkle
 from trust.leaf import LeafKind
+
+LEAVES_AT_ONCE: Final = 1000
+"""Items of which the hashes are kept in one transaction."""
 
 
 def void_unconsumed(tx: Tx) -> int:
@@ -118,6 +122,33 @@ class Note:
         # A crash between a start's commit and its mark would leave the mark behind what is about to be sent.
         tx.raise_high_water = True
         return tx.append(Entry(self.kind, sealed=self.sealed))
+
+
+@dataclass(frozen=True, slots=True)
+class KeepLeaves:
+    """Keep the leaf hashes of items' documents: (hash, plan, number)."""
+
+    found: tuple[tuple[bytes, bytes, int], ...]
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.many("UPDATE item SET leaf = ? WHERE plan_id = ? AND n = ? AND leaf IS NULL", self.found)
+
+
+async def keep_leaves(store: Store, vault: Vault) -> int:
+    """Keep the leaf hashes of the items that a version before V14 stored; return how many.
+
+    By its hash an item proves the others of its plan once its subscriber is erased. Of one who is erased already it
+    cannot be computed any more: such a plan ends whole.
+    """
+    rows = store.query("SELECT plan_id, n, subject, doc FROM item WHERE leaf IS NULL")
+    kept = 0
+    for start in range(0, len(rows), LEAVES_AT_ONCE):
+        opened = [(r, vault.open_record(bytes(r["subject"]), bytes(r["doc"]))) for r in rows[start:][:LEAVES_AT_ONCE]]
+        found = [(merkle.leaf_hash(one[1]), bytes(r["plan_id"]), r["n"]) for r, one in opened if one is not None]
+        await store.run(KeepLeaves(tuple(found)))
+        kept += len(found)
+    return kept
 
 
 async def note_start(store: Store, recorder: Recorder) -> None:

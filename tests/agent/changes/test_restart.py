@@ -12,6 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from agent.changes.auditlog import recovery
 from agent.changes.authority import stops
 from agent.changes.engine.apply import Run
 from agent.changes.engine.tickets import addresses_of, now_of
@@ -132,11 +133,29 @@ async def test_what_was_begun_of_an_erased_subscriber_needs_a_person(
     rig.close()
 
 
-async def test_a_plan_from_before_leaf_hashes_were_kept_does_not_open(tmp_path: Path, world: World) -> None:
+async def test_a_plan_that_an_older_version_stored_goes_on_without_one_who_is_erased_later(
+    tmp_path: Path, autojump_clock: MockClock, world: World
+) -> None:
+    rig = Rig(tmp_path, world, FakeClock())
+    items = [item(n + 1, f"u{n}", world) for n in range(3)]
+    plan_id = await consumed(rig, items, on_failure=OnFailure.CONTINUE)
+    rig.store._con.execute("UPDATE item SET leaf = NULL")
+    assert await recovery.keep_leaves(rig.store, rig.vault) == 3
+    assert await recovery.keep_leaves(rig.store, rig.vault) == 0
+    rig = erased(rig, "C-u0")
+    await rig.apply(plan_id)
+    assert rig.states(plan_id) == [S.CANCELLED, S.APPLIED, S.APPLIED]
+    rig.close()
+
+
+async def test_a_plan_of_one_who_was_erased_before_leaf_hashes_were_kept_does_not_open(
+    tmp_path: Path, world: World
+) -> None:
     rig = Rig(tmp_path, world, FakeClock())
     plan_id = await consumed(rig, [item(1, "u0", world), item(2, "u1", world)])
     rig.store._con.execute("UPDATE item SET leaf = NULL")
     rig = erased(rig, "C-u0")
+    assert await recovery.keep_leaves(rig.store, rig.vault) == 1
     with pytest.raises(LogCorruptError, match="item 1 cannot be opened: its subscriber was erased"):
         rig.loaded(plan_id)
     rig.close()
