@@ -55,6 +55,7 @@ class LabOptions:
     dial: bool = True
     redial_delay_s: float = 0.2
     retry_s: float = 5.0
+    retry_most_s: float = 0.0
     interim_s: int = 0
     latency_s: float = 0.0
     require_message_authenticator: bool = False
@@ -100,6 +101,7 @@ def _nas_options(options: LabOptions, n: int) -> NasOptions:
         list_moves_pool=options.list_moves_pool,
         redial_delay_s=options.redial_delay_s,
         retry_s=options.retry_s,
+        retry_most_s=options.retry_most_s,
         interim_s=options.interim_s,
         latency_s=options.latency_s,
         require_message_authenticator=options.require_message_authenticator,

@@ -40,6 +40,7 @@ class NasOptions:
 
     `walled_lists`, `walled_pools`: the Mikrotik-Address-List and Framed-Pool values that mean the garden. With
     `list_moves_pool` off, a walled list leaves the subscriber in the normal pool. `interim_s` 0: as RADIUS says.
+    A CPE that was refused waits twice as long each time, from `retry_s` up to `retry_most_s` where that is more.
     """
 
     name: str
@@ -53,6 +54,7 @@ class NasOptions:
     list_moves_pool: bool = True
     redial_delay_s: float = 0.2
     retry_s: float = 5.0
+    retry_most_s: float = 0.0
     interim_s: int = 0
     latency_s: float = 0.0
     require_message_authenticator: bool = False
@@ -350,13 +352,15 @@ class Nas:
 
     async def _redial(self, login: str, delay_s: float) -> None:
         await trio.sleep(delay_s)
+        pause_s = self.options.retry_s
         while login not in self._away and login not in self._by_login and self.subscribed(login):
             try:
                 if await self.dial(login) is not None:
                     return
             except LabError:
                 pass  # no answer, no address: the CPE does not care why, it tries again
-            await trio.sleep(self.options.retry_s)
+            await trio.sleep(pause_s)
+            pause_s = max(pause_s, min(2 * pause_s, self.options.retry_most_s))
 
     # --- accounting ---------------------------------------------------------------------------------------------------
 

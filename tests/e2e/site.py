@@ -164,7 +164,7 @@ class Office:
         found: Json = await self.call("GET", f"/v1/changes/{change if isinstance(change, str) else change['id']}")
         return found
 
-    async def watch(self, change: Json) -> list[Json]:
+    async def watch(self, change: Json, within_s: float = END_S) -> list[Json]:
         """Return the change's events up to its end."""
 
         def read() -> list[Json]:
@@ -173,7 +173,7 @@ class Office:
                 assert status == 200
                 return list(lines)  # type: ignore[arg-type]  # each line is an object
 
-        with trio.fail_after(END_S):
+        with trio.fail_after(within_s):
             return await trio.to_thread.run_sync(read, abandon_on_cancel=True)
 
     async def wait_end(self, change: Json) -> Json:

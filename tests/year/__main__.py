@@ -21,6 +21,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.year")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--asks", type=int, default=3000)
+    parser.add_argument("--round", type=int, default=50, help="asks between two moves of the clock")
     parser.add_argument("--services", type=int, default=600)
     parser.add_argument("--database", choices=("sqlite", "postgresql", "mariadb"), default="postgresql")
     parser.add_argument("--freeradius", action="store_true", help="a real FreeRADIUS answers; else the lab's model")
@@ -42,6 +43,7 @@ def main(argv: list[str]) -> int:
             seed=args.seed,
             services=args.services,
             asks=args.asks,
+            asks_a_round=args.round,
             database=database,
             radius=radius,
             restart=None if server is None else restarter(server),

@@ -33,10 +33,11 @@ from trust import chain
 from trust import envelope as envelopes
 
 YEAR_S = 365 * 86400
-ASKS_A_ROUND = 25
-AT_ONCE = 6
+AT_ONCE = 12
 TRUST_S = 20 * 86400
 """How long a trust document is used before the next one is signed; it ends after 30 days."""
+END_S = 600.0
+"""How long an ask may take: much longer than any does, since the machine may be busy."""
 LAST_S = 0.3
 """How much of the time before an item's end counts as its last moment; a CPE is back after a sixth of it."""
 LOSS_PERCENT = 5
@@ -55,12 +56,16 @@ REASONS = ("debt", "debt", "debt", "abuse", "request")
 
 @dataclass(frozen=True, slots=True)
 class YearOptions:
-    """How a year goes. `restart`: restarts the database, None where it cannot; `weeks`: how often in the year."""
+    """How a year goes. `restart`: restarts the database, None where it cannot; `restarts`: how often in the year.
+
+    `asks_a_round`: so many asks lie between two moves of the clock, and between two restarts at least.
+    """
 
     folder: Path
     seed: int = 1
     services: int = 600
     asks: int = 3000
+    asks_a_round: int = 25
     nas: int = 3
     database: RadiusDatabase | None = None
     radius: Endpoint | None = None
@@ -135,7 +140,7 @@ class Year:
         """Live through the year."""
         began, false, harm = trio.current_time(), 0, 0
         await write_disabled_group(self.isp)
-        rounds = math.ceil(self._options.asks / ASKS_A_ROUND)
+        rounds = math.ceil(self._options.asks / self._options.asks_a_round)
         for nas in self.isp.nas.values():
             nas.set_fault(f"accounting-lost:{LOSS_PERCENT}")
         for n in range(rounds):
@@ -156,8 +161,8 @@ class Year:
     async def _round(self, n: int, rounds: int) -> None:
         self._moved.moved_s += YEAR_S / rounds
         await self._new_day()
-        asks = min(ASKS_A_ROUND, self._options.asks - n * ASKS_A_ROUND)
-        planned = self._plan(range(n * ASKS_A_ROUND, n * ASKS_A_ROUND + asks))
+        first = n * self._options.asks_a_round
+        planned = self._plan(range(first, min(first + self._options.asks_a_round, self._options.asks)))
         events = self._events(n, rounds)
         places = trio.CapacityLimiter(AT_ONCE)
 
@@ -247,7 +252,7 @@ class Year:
     async def _drift(self) -> None:
         """Have the agent compare everything, while nothing happens: it finds each difference, and no other."""
         await self.site.call("POST", "/v1/drift", {})
-        with trio.fail_after(120):
+        with trio.fail_after(END_S):
             while (found := await self.site.call("GET", "/v1/drift"))["running"]:  # noqa: ASYNC110  as a person asks
                 await trio.sleep(0.05)
         self.report.drift_rounds += 1
@@ -411,7 +416,7 @@ class Ask:
         async with trio.open_nursery() as nursery:
             if self._dice.random() < 0.12:
                 nursery.start_soon(self._act)
-            with trio.move_on_after(120) as late:
+            with trio.move_on_after(END_S) as late:
                 await self._watch(change)
         if late.cancelled_caught:
             year.report.outcomes["never ended"] += 1
@@ -428,6 +433,7 @@ class Ask:
 
     async def _watch(self, change: Json) -> None:
         while True:
+            await self._year.site.watch(change, END_S)
             now = await self._year.site.show(change)
             ended = all(i["state"] in FINAL for i in now["items"]) and now["finished_seq"] is not None
             if now["gate"] not in ("open", "approved", "consumed") or ended:
@@ -458,7 +464,7 @@ class Ask:
                     await trio.sleep(0.1)
 
     async def _recorded(self, ref: str) -> Json:
-        found = await self._year.site.call("GET", f"/v1/subscribers/{ref.replace('/', '%2F')}")
+        found = await self._year.site.call("GET", f"/v1/subscribers/{ref.replace('/', '%2F')}?network=0")
         service: Json = found["services"][0]
         return service
 
@@ -619,6 +625,7 @@ async def open_year(options: YearOptions) -> AsyncIterator[Year]:
             radius=options.radius,
             redial_delay_s=0.05,
             retry_s=0.3,
+            retry_most_s=10.0,
             clock=moved.now_s,
         )
         async with open_lab(lab) as isp:

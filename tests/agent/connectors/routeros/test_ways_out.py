@@ -470,7 +470,10 @@ def test_of_several_routers_each_ways_are_told_with_its_name() -> None:
 
 
 def test_a_state_tells_open_ways_apart_from_those_that_nobody_looked_at() -> None:
-    open_ways = {Way.SERVERS: {"/ip/socks": [{"enabled": "true"}]}, Way.SAFE_MODE: {"/safe-mode": [{"enabled": "true"}]}}
+    open_ways = {
+        Way.SERVERS: {"/ip/socks": [{"enabled": "true"}]},
+        Way.SAFE_MODE: {"/safe-mode": [{"enabled": "true"}]},
+    }
     state = access_method_of(METHOD).network_state(SERVICE, seen_of(secret=SUSPENDED) | seen_with(open_ways))
     assert state.access is Access.SUSPENDED
     assert [text for text in state.ways_out if text.startswith("a safe mode is open")]
