@@ -94,8 +94,8 @@ class SaveRound:
         """Do it."""
         r = self.round
         tx.run(
-            "INSERT INTO drift_round (began_s, ended_s, services, checked, differ, unread, busy, alarm, notes, ways_out)"
-            " VALUES (?,?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO drift_round (began_s, ended_s, services, checked, differ, unread, busy, alarm, notes,"
+            " ways_out) VALUES (?,?,?,?,?,?,?,?,?,?)",
             (
                 *(r.began_s, r.ended_s, r.services, r.checked, r.differ, r.unread, r.busy, r.alarm),
                 *(json.dumps(r.notes), json.dumps(r.ways_out)),

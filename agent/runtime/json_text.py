@@ -75,7 +75,7 @@ def _refuse_odd(value: object, depth: int) -> None:
 
 
 async def encode_in_slices(value: object) -> bytes:
-    """Return what `encode` returns; a long list or text, or those of an object, in slices: other tasks run in between."""
+    """Return what `encode` returns; long lists and texts of it in slices: other tasks run in between."""
     if isinstance(value, dict) and value:
         parts: list[bytes] = []
         for name, inner in value.items():

@@ -594,12 +594,27 @@ async def test_who_has_an_address_now(tmp_path: Path, world: World, monkeypatch:
 def test_a_page_tells_what_is_open_apart_from_what_was_not_checked() -> None:
     network = {
         **dict.fromkeys(("refused", "unknown", "not_held", "mend", "unjudged", "sessionless", "tariff"), ""),
-        "checked": True, "access": "suspended", "absent": False, "sessions": [], "reply": {}, "groups": [],
-        "sessions_by": "accounting", "not_checked": ["edge-2 was not read"], "ways_out": ["DNS to any server"],
+        "checked": True,
+        "access": "suspended",
+        "absent": False,
+        "sessions": [],
+        "reply": {},
+        "groups": [],
+        "sessions_by": "accounting",
+        "not_checked": ["edge-2 was not read"],
+        "ways_out": ["DNS to any server"],
     }
     service = {
-        "ref": "C-1", "name": "Amina", "tariff": "20M", "login": "u0", "method": "fake", "extra": {},
-        "network": network, "protected": "", "feeds": 0, "billing": None,
+        "ref": "C-1",
+        "name": "Amina",
+        "tariff": "20M",
+        "login": "u0",
+        "method": "fake",
+        "extra": {},
+        "network": network,
+        "protected": "",
+        "feeds": 0,
+        "billing": None,
     }
     found = {"services": [service], "reasons": [], "gone": [], "cpes": [], "changes": []}
     lines = [" ".join(line.split()) for line in page(found, whole=False)]

@@ -1,7 +1,8 @@
 """`api_stalls`: how long a look at the agent's status takes while it has much to do.
 
 One client asks for `GET /v1/status` again and again; beside it the agent previews, shows, lists and applies a change of
-`count` suspensions, verifies its log, and exports the change. The longest answer is what an operator waits for, or a freeze.
+`count` suspensions, verifies its log, and exports the change. The longest answer is what an operator waits for, or a
+freeze.
 """
 
 from __future__ import annotations
