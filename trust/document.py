@@ -7,11 +7,21 @@ document after another, and what must hold inside each.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from trust import limits
-from trust.policy import WEEK_MINUTES, Action, Channel, PolicyClass, RiskClass, Role, UnknownRequester, Window
+from trust.policy import (
+    WEEK_MINUTES,
+    Action,
+    Channel,
+    PolicyClass,
+    RiskClass,
+    Role,
+    ServiceRequester,
+    UnknownRequester,
+    Window,
+)
 from trust.strict_json import Reader
 
 ED25519: Final = "ed25519"
@@ -70,10 +80,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class ServiceAccount:
-    """A program that may request (billing), never approve."""
+    """A program that may request (billing), never approve. `run_by`: handle of the person who runs it; empty: unknown.
+
+    That person approves nothing that it asks for. Once they are none of the people any more, it is run by nobody known.
+    """
 
     service: str
     keys: tuple[PersonKey, ...]
+    run_by: str = field(default="", metadata={"optional": True})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +140,10 @@ class Trust:
     def person(self, handle: str) -> Person | None:
         """Return the person with this handle."""
         return next((p for p in self.people if p.handle == handle), None)
+
+    def program(self, handle: str) -> ServiceAccount | None:
+        """Return the program that may request under this handle."""
+        return next((s for s in self.services if s.service == handle), None)
 
     def agent(self, agent_id: str) -> TrustedAgent | None:
         """Return the agent with this id."""
@@ -202,7 +220,8 @@ def _person(r: Reader) -> Person:
 
 
 def _service(r: Reader) -> ServiceAccount:
-    service = ServiceAccount(r.handle("service"), tuple(map(_key, r.objects("keys"))))
+    run_by = r.handle("run_by") if r.has("run_by") else ""
+    service = ServiceAccount(r.handle("service"), tuple(map(_key, r.objects("keys"))), run_by)
     r.done()
     return service
 
@@ -240,6 +259,7 @@ def _policy_class(r: Reader) -> PolicyClass:
         windows=tuple(map(_window, r.objects("windows"))),
         channel=r.enum("channel", Channel),
         owner_required=r.boolean("owner_required"),
+        service_requester=r.enum("service_requester", ServiceRequester) if r.has("service_requester") else None,
     )
     r.done()
     return entry

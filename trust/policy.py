@@ -7,7 +7,7 @@ is 0, as the agent's configuration reads the clock.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from trust import limits
@@ -89,6 +89,17 @@ class UnknownRequester(enum.Enum):
     ONE_MORE = "one-more"
 
 
+class ServiceRequester(enum.Enum):
+    """What a class needs when a program asks: whoever runs it could ask by it and then approve as themselves.
+
+    `run-by`: the person whom the trust document names as running it does not approve; where it names nobody, one more
+    person is needed. `one-more`: one more person in any case.
+    """
+
+    RUN_BY = "run-by"
+    ONE_MORE = "one-more"
+
+
 class Channel(enum.Enum):
     """Where approvals of a class may come from."""
 
@@ -112,6 +123,7 @@ class PolicyClass:
     not count. `max_ttl_s`: an approval counts that long after the plan was made. `max_items`: of one plan.
     `budget_per_hour`: items of all plans of the class, rolling. `windows`: when it may start; none: any time.
     `channel`: local: approvals from the cloud do not count. `owner_required`: one of the approvers is an owner.
+    `service_requester`: None in documents from before it was asked.
     """
 
     risk_class: RiskClass
@@ -126,6 +138,7 @@ class PolicyClass:
     windows: tuple[Window, ...]
     channel: Channel
     owner_required: bool
+    service_requester: ServiceRequester | None = field(default=ServiceRequester.RUN_BY, metadata={"optional": True})
 
 
 def daily(first_day: int, last_day: int, from_hour: int, to_hour: int) -> tuple[Window, ...]:
@@ -138,6 +151,7 @@ def daily(first_day: int, last_day: int, from_hour: int, to_hour: int) -> tuple[
 _ALL: Final = tuple(Action)
 _APPROVERS: Final = (Role.OWNER, Role.APPROVER)
 _REFUSE: Final = UnknownRequester.REFUSE
+_STRICTEST: Final = (ServiceRequester.ONE_MORE, ServiceRequester.RUN_BY)
 
 
 def preset() -> tuple[PolicyClass, ...]:
@@ -298,6 +312,7 @@ def stricter(a: PolicyClass, b: PolicyClass) -> PolicyClass:
         windows=_both(a.windows, b.windows),
         channel=Channel.LOCAL if Channel.LOCAL in {a.channel, b.channel} else Channel.ANY,
         owner_required=a.owner_required or b.owner_required,
+        service_requester=next((x for x in _STRICTEST if x in {a.service_requester, b.service_requester}), None),
     )
 
 

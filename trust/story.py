@@ -314,6 +314,7 @@ def _consumed(
     circumstances = verify.Circumstances(
         then=then,
         items=items,
+        recorded=True,
         frozen_people=frozenset(f.freeze.target for f in held if f.freeze.scope is FreezeScope.PERSON),
         frozen_keys=frozenset(bytes.fromhex(f.freeze.target) for f in held if f.freeze.scope is FreezeScope.KEY),
     )

@@ -25,7 +25,7 @@ from trust.errors import (
     RefusedError,
 )
 from trust.limits import VIEW_SECONDS_MAX
-from trust.policy import Channel, PolicyClass, RiskClass, Role, UnknownRequester, preset, stricter
+from trust.policy import Channel, PolicyClass, RiskClass, Role, ServiceRequester, UnknownRequester, preset, stricter
 from trust.statements import (
     Approval,
     Cancel,
@@ -337,7 +337,8 @@ class Circumstances:
     `then`: the trust document when the plan was made: the stricter policy holds. `trust_sha256`: the digest of ours.
     `older_sha256`: the digests of the versions before it, as far as they are known.
     `items`: how many items the plan would change. `from_cloud`: which approvals (by position) the cloud delivered.
-    `frozen_people` (handles) and `frozen_keys` (32 bytes each) do not count.
+    `frozen_people` (handles) and `frozen_keys` (32 bytes each) do not count. `recorded`: it was consumed long ago, so a
+    document that does not say what requests of programs need is taken at its word; an agent asks for one person more.
     """
 
     then: Trust | None = None
@@ -347,6 +348,7 @@ class Circumstances:
     from_cloud: frozenset[int] = frozenset()
     frozen_people: frozenset[str] = frozenset()
     frozen_keys: frozenset[bytes] = frozenset()
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -402,6 +404,29 @@ def policy_for(plan: Plan, trust: Trust, then: Trust | None = None) -> PolicyCla
     return None if before is None else stricter(before, now)
 
 
+def people_more(policy: PolicyClass, requester: str, trusts: Iterable[Trust], *, recorded: bool = False) -> int:
+    """Return how many people more than the class says must approve: 1 where nobody can say which person asked.
+
+    Args:
+        policy: what the class needs.
+        requester: who asked.
+        trusts: the documents that bear on it: the one in force, and the one when the plan was made.
+        recorded: as in `Circumstances`.
+    """
+    if requester == UNKNOWN:
+        return 1
+    held = [t for t in trusts if t.program(requester) is not None]
+    if not held or (recorded and policy.service_requester is None):
+        return 0
+    return int(policy.service_requester is ServiceRequester.ONE_MORE or any(not runs(requester, t) for t in held))
+
+
+def runs(requester: str, trust: Trust) -> str:
+    """Return the handle of the person who runs this program; empty: it is none, or nobody known runs it."""
+    program = trust.program(requester)
+    return "" if program is None or trust.person(program.run_by) is None else program.run_by
+
+
 def get_approval_result(
     plan: Plan,
     plan_digest: bytes,
@@ -429,11 +454,11 @@ def get_approval_result(
         reason, message = blocked or (Reason.NO_SUCH_CLASS, f"the policy has no class {plan.risk_class.value}")
         return VerificationResult(False, 0, (), reason, message)
     judge = _Judge(plan, plan_digest.hex(), policy, trust, now_s, {requester, plan.requester}, circumstances)
+    more = people_more(policy, requester, judge.trusts(), recorded=circumstances.recorded)
     count = _Count()
     for index, envelope in enumerate(approvals):
         _judge_one(judge, index, envelope, count)
-    need = policy.approvals + (requester == UNKNOWN)
-    return _conclude(count, need, policy)
+    return _conclude(count, policy.approvals + more, policy)
 
 
 def _plan_blocked(
@@ -475,6 +500,15 @@ class _Judge:
     now_s: int
     requesters: set[str]
     circumstances: Circumstances
+
+    def trusts(self) -> list[Trust]:
+        """Return the documents that bear on it."""
+        then = self.circumstances.then
+        return [self.trust] if then is None else [self.trust, then]
+
+    def run_by(self) -> dict[str, str]:
+        """Return the people who run a program that asked for the plan, each with the program."""
+        return {runs(each, trust): each for trust in self.trusts() for each in self.requesters}
 
 
 def _judge_one(judge: _Judge, index: int, envelope: Envelope, count: _Count) -> None:
@@ -522,6 +556,10 @@ def _check_counts(judge: _Judge, approval: Approval, index: int, count: _Count) 
     alone = plan.risk_class is RiskClass.ALONE
     if not alone and approval.person in judge.requesters:
         raise RefusedError(Reason.REQUESTER_APPROVES, f"{approval.person} asked for it, so another must approve")
+    if (program := judge.run_by().get(approval.person)) is not None:
+        raise RefusedError(
+            Reason.REQUESTER_APPROVES, f"{approval.person} runs {program}, which asked for it, so another must approve"
+        )
     if alone and approval.person not in judge.requesters:
         raise RefusedError(Reason.SIGNER_IS_ANOTHER, "class alone: only who asked signs; ask for the class above")
     if policy.needs_detail and approval.saw is not Saw.DETAIL:
@@ -628,7 +666,12 @@ def get_standing_result(
     if policy is None or blocked is not None:
         reason, message = blocked or (Reason.NO_SUCH_CLASS, f"the policy has no class {plan.risk_class.value}")
         return VerificationResult(False, 0, (), reason, message)
-    need = max(STANDING_PEOPLE, policy.approvals) + (requester == UNKNOWN)
+    judge = _Judge(plan, "", policy, trust, now_s, {requester, plan.requester}, c)
+    # Two signed it at least, so the one who runs a program cannot be alone behind it; of nobody known, there may be one
+    need = max(
+        STANDING_PEOPLE + (requester == UNKNOWN),
+        policy.approvals + people_more(policy, requester, judge.trusts(), recorded=c.recorded),
+    )
     if plan.risk_class not in BY_STANDING or c.items != 1:
         return VerificationResult(
             False,
@@ -637,7 +680,6 @@ def get_standing_result(
             Reason.NO_STANDING,
             "a standing authority covers one restore, baseline, test or reboot",
         )
-    judge = _Judge(plan, "", policy, trust, now_s, {requester, plan.requester}, c)
     not_counted: list[NotCounted] = []
     for index, (envelope, uses) in enumerate(standing_envelopes):
         try:
@@ -678,7 +720,7 @@ def _judge_standing(
 
 def _standing_counts(judge: _Judge, person: Person, envelope: Envelope) -> bool:
     c = judge.circumstances
-    if person.handle in c.frozen_people or person.handle in judge.requesters:
+    if person.handle in c.frozen_people or person.handle in judge.requesters or person.handle in judge.run_by():
         return False
     if _signed_by_any(envelope, person, c.frozen_keys):
         return False

@@ -150,9 +150,18 @@ def add_key(
 
 
 @add.command("service")
-def add_service(handle: Handle, key: PublicKey, draft: Draft = _DRAFT) -> None:
+def add_service(
+    handle: Handle,
+    key: PublicKey,
+    run_by: Annotated[
+        str, typer.Option("--run-by", help="Who runs it, and so approves nothing that it asks for [one more approves]")
+    ] = "",
+    draft: Draft = _DRAFT,
+) -> None:
     """Add a program, such as billing: it may request, never approve."""
-    _save(draft, trust_edit.add_service(_load(draft), handle, key), f"{handle} added: it may request")
+    who = f"{run_by} runs it and approves nothing of it" if run_by else "its requests need one more person"
+    trust = trust_edit.add_service(_load(draft), handle, key, run_by)
+    _save(draft, trust, f"{handle} added: it may request; {who}")
 
 
 @add.command("agent")

@@ -71,8 +71,8 @@ def verify_may_approve(exported: Exported, person: Person, trust: Trust, now_s: 
     """Refuse, before anybody reads or types, an approval that the agent would refuse.
 
     Raises:
-        RefusedError: the plan is blocked by policy, time or trust; the person asked for it (but in class *alone*), has
-            no role that approves its class, or may not act on its agent.
+        RefusedError: the plan is blocked by policy, time or trust; the person asked for it (but in class *alone*) or
+            runs the program that did, has no role that approves its class, or may not act on its agent.
     """
     plan = exported.plan
     result = judge(exported, (), trust, None, now_s)
@@ -84,6 +84,11 @@ def verify_may_approve(exported: Exported, person: Person, trust: Trust, now_s: 
     if plan.risk_class is not RiskClass.ALONE and asked:
         raise RefusedError(
             Reason.REQUESTER_APPROVES, f"{person.handle} asked for this change, so another person must approve it"
+        )
+    if person.handle == verify.runs(plan.requester, trust):
+        raise RefusedError(
+            Reason.REQUESTER_APPROVES,
+            f"{person.handle} runs {plan.requester}, which asked for this change, so another person must approve it",
         )
     verify_may_reject(exported, person, trust)
 

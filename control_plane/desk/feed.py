@@ -17,10 +17,11 @@ from control_plane.errors import InputError
 from protos.message_pb2 import Kind
 from trust import chain, statements, verify
 from trust import envelope as envelopes
-from trust.document import UNKNOWN, Trust
+from trust.document import Trust
 from trust.envelope import Envelope
 from trust.errors import MalformedError, Reason, RefusedError, TrustError
 from trust.statements import Freeze, Outcome, OutcomeState, Plan, Receipt, ReceiptResult, SealKey, Standing, Unfreeze
+from trust.verify import people_more
 
 RECEIPT_S: Final = 60
 """How long a receipt may take before somebody should ask why."""
@@ -307,7 +308,7 @@ def _change(
         if (receipt := found.receipts.get((plan.agent, sent.sha256))) is not None
     ]
     policy = found.trust.policy_class(plan.risk_class)
-    have, need = 0, 0 if policy is None else policy.approvals + (plan.requester == UNKNOWN)
+    have, need = 0, 0 if policy is None else policy.approvals + people_more(policy, plan.requester, [found.trust])
     newest = counted.get((plan.agent, sha256))
     if newest is not None:
         have, need = newest.have, newest.need

@@ -29,7 +29,7 @@ from trust.document import (
     WitnessOperator,
 )
 from trust.errors import MalformedKeyError
-from trust.policy import PolicyClass, Role
+from trust.policy import PolicyClass, Role, ServiceRequester
 from trust.statements import Enroll
 from trust.strict_json import read_object_untrusted
 
@@ -73,9 +73,16 @@ def new(trust_id: str, threshold: int, classes: tuple[PolicyClass, ...], now_s: 
 
 
 def following(current: Trust, current_sha256: str, now_s: int, days: int) -> Trust:
-    """Return the draft of the next version, in which nothing but dates has changed yet."""
+    """Return the draft of the next version: only dates change, and each class says what requests of programs need."""
     return replace(
-        current, version=current.version + 1, prev=current_sha256, issued=now_s, expires=now_s + days * _DAY_S
+        current,
+        version=current.version + 1,
+        prev=current_sha256,
+        issued=now_s,
+        expires=now_s + days * _DAY_S,
+        policy=tuple(
+            replace(c, service_requester=c.service_requester or ServiceRequester.RUN_BY) for c in current.policy
+        ),
     )
 
 
@@ -179,15 +186,23 @@ def add_root_key(trust: Trust, handle: str, pub: str) -> Trust:
     return replace(trust, root=replace(trust.root, keys=(*trust.root.keys, RootKey(handle, check_public(pub)))))
 
 
-def add_service(trust: Trust, handle: str, pub: str) -> Trust:
+def add_service(trust: Trust, handle: str, pub: str, run_by: str = "") -> Trust:
     """Return the document with one more program that may request.
 
+    Args:
+        trust: the draft.
+        handle: its name.
+        pub: its key, hex.
+        run_by: the person who runs it and so approves nothing that it asks for; empty: nobody is named.
+
     Raises:
-        InputError: the handle is taken.
+        InputError: the handle is taken, or there is no such person.
         MalformedKeyError: not an acceptable public key.
     """
     _check_free(trust, handle)
-    service = ServiceAccount(handle, (PersonKey(ED25519, check_public(pub)),))
+    if run_by and trust.person(run_by) is None:
+        raise InputError(f"expected a person of the draft who runs {handle}, got {run_by!r}")
+    service = ServiceAccount(handle, (PersonKey(ED25519, check_public(pub)),), run_by)
     return replace(trust, services=(*trust.services, service))
 
 
@@ -216,7 +231,9 @@ def remove(trust: Trust, handle: str) -> Trust:
     after = replace(
         trust,
         people=tuple(p for p in trust.people if p.handle != handle),
-        services=tuple(s for s in trust.services if s.service != handle),
+        services=tuple(
+            replace(s, run_by="") if s.run_by == handle else s for s in trust.services if s.service != handle
+        ),
         agents=tuple(a for a in trust.agents if a.handle != handle),
         witnesses=tuple(w for w in trust.witnesses if w.name != handle),
         root=replace(trust.root, keys=tuple(k for k in trust.root.keys if k.person != handle)),

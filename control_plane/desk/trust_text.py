@@ -8,10 +8,11 @@ from typing import Final
 
 from control_plane.desk.trust_sign import Count, Signatures
 from trust import checkpoint, keys
-from trust.document import ED25519, Person, PersonKey, Trust, TrustedAgent, Witness
+from trust.document import ED25519, Person, PersonKey, ServiceAccount, Trust, TrustedAgent, Witness
 from trust.errors import MalformedError
 from trust.policy import PolicyClass, Window
 from trust.render import neutralise
+from trust.verify import runs
 
 EXPIRES_SOON_S: Final = 14 * 86_400
 _DAY_S: Final = 86_400
@@ -36,7 +37,7 @@ def render_trust(trust: Trust, fingerprint_words: str | None, signatures: Signat
         *_signatures(signatures),
         *_paragraph("PEOPLE", (_person(p, trust) for p in trust.people)),
         *_paragraph("AGENTS", map(agent_text, trust.agents)),
-        *_paragraph("PROGRAMS that may request", (f"{s.service}  {_keys(s.keys)}" for s in trust.services)),
+        *_paragraph("PROGRAMS that may request", (_program(s, trust) for s in trust.services)),
         *_paragraph(_quorum(trust), map(_witness, trust.witnesses)),
         *_paragraph("POLICY", map(_policy_class, trust.policy)),
     ]
@@ -98,6 +99,16 @@ def _person(person: Person, trust: Trust) -> str:
     return f"{person.handle}  {roles} · agents: {scope} · {sees}{root} · {_keys(person.keys)}"
 
 
+def _program(service: ServiceAccount, trust: Trust) -> str:
+    by = runs(service.service, trust)
+    who = (
+        f"run by {by}, who approves nothing that it asks for"
+        if by
+        else "nobody is named who runs it: one more approves"
+    )
+    return f"{service.service}  {who} · {_keys(service.keys)}"
+
+
 def agent_text(agent: TrustedAgent) -> str:
     """Return an agent on one line, with the words of its keys."""
     try:
@@ -128,6 +139,7 @@ def _policy_class(c: PolicyClass) -> str:
         windows_text(c.windows),
         "local socket only" if c.channel.value == "local" else "",
         f"unknown requester: {c.unknown_requester.value}",
+        f"program: {'not said, one-more' if c.service_requester is None else c.service_requester.value}",
     ]
     return " · ".join(p for p in parts if p)
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.control_plane.conftest import AGENT, DAY, Desk, alter_payload, key, sign_trust, trust_document
 from trust import checkpoint, envelope, items, statements, verify
+from trust.document import ServiceAccount
 from trust.policy import RiskClass
 from trust.statements import Approval, Decision, Saw
 
@@ -214,6 +215,14 @@ def test_A1_the_requester_does_not_approve(desk: Desk) -> None:
     folder = desk.export(requester="maria")
     refused(desk.change("approve", "maria", folder, "--yes-i-read-it", "1"), 3, "maria asked for this change")
     assert not (desk.path / "out.json").exists()
+
+
+def test_a1_who_runs_a_program_does_not_approve_what_it_asks(desk: Desk) -> None:
+    signed = desk.write_trust(trust_document(desk.now_s, services=(ServiceAccount("billing", (), run_by="maria"),)))
+    folder = desk.export(requester="billing")
+    (folder / "trust.json").write_bytes(envelope.encode(signed))
+    refused(desk.change("approve", "maria", folder, "--yes-i-read-it", "1"), 3, "maria runs billing, which asked")
+    assert desk.change("approve", "lena", folder, "--yes-i-read-it", "1").exit_code == 0, "nobody else runs it"
 
 
 def test_class_alone_is_for_the_requester_only(desk: Desk) -> None:

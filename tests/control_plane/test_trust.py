@@ -15,7 +15,7 @@ from tests.control_plane.conftest import AGENT, DAY, ORIGIN, Desk, alter_payload
 from trust import chain, checkpoint, envelope, keys, policy, statements
 from trust.document import Trust
 from trust.errors import MalformedKeyError, MalformedStatementError, Reason, RefusedError
-from trust.policy import RiskClass, Role
+from trust.policy import RiskClass, Role, ServiceRequester
 from trust.statements import Enroll
 
 WORDS = keys.fingerprint(key("plan").public, key("log").public)
@@ -81,7 +81,15 @@ def test_two_of_three_make_version_1_and_then_version_2(owners: Owners) -> None:
     ok(owners.init("--policy-preset", "demo", "--days", "30"))
     ok(owners.edit("add", "agent", "--enroll", owners.enroll(), stdin=WORDS.upper().replace("-", " ") + "\n"))
     ok(owners.edit("add", "person", "tech4", "--key", pub("tech4"), "--role", "requester", "--scope", "north"))
-    ok(owners.edit("add", "service", "billing", "--key", pub("billing")))
+    added = ok(owners.edit("add", "service", "billing", "--key", pub("billing"), "--run-by", "joseph")).output
+    assert "joseph runs it and approves nothing of it" in added
+    assert "need one more person" in ok(owners.edit("add", "service", "portal", "--key", pub("portal"))).output
+    refused(
+        owners.edit("add", "service", "crm", "--key", pub("crm"), "--run-by", "gone"), 2, "who runs crm, got 'gone'"
+    )
+    shown = ok(owners.run("show", owners.draft)).stdout
+    assert "billing  run by joseph, who approves nothing that it asks for" in shown
+    assert "portal  nobody is named who runs it: one more approves" in shown
     first = ok(owners.sign("lena", owners.draft, "--out", owners.signed, stdin="yes\n"))
     assert "sign this as lena? type yes" in first.stdout
     assert "1 more must sign" in first.stdout
@@ -114,6 +122,17 @@ def test_two_of_three_make_version_1_and_then_version_2(owners: Owners) -> None:
     assert "complete. Send it: ispcloud trust publish" in last.stdout
     following = chain.verify_next(one, chain.head_sha256(signed), envelope.decode_untrusted(two.read_bytes()))
     assert (following.version, following.person("joseph")) == (2, None)
+    assert [s.run_by for s in following.services] == [""] * 2, "whoever is gone runs nothing"
+
+
+def test_the_next_version_says_what_programs_need() -> None:
+    said = trust_document(0)
+    policy = tuple(dataclasses.replace(c, service_requester=None) for c in said.policy[:1]) + tuple(
+        dataclasses.replace(c, service_requester=ServiceRequester.ONE_MORE) for c in said.policy[1:]
+    )
+    drafted = trust_edit.following(dataclasses.replace(said, policy=policy), "ab" * 32, 0, 30)
+    first, *others = (c.service_requester for c in drafted.policy)
+    assert (first, set(others)) == (ServiceRequester.RUN_BY, {ServiceRequester.ONE_MORE})
 
 
 def test_show_for_people_and_for_programs(owners: Owners) -> None:

@@ -156,7 +156,7 @@ def staff(trust: Trust, files: Files, vkey: str = "", quorum: int = 0) -> Trust:
     return replace(
         trust,
         people=(*trust.people, Person("blind", (Role.APPROVER,), ("all",), False, (blind,))),
-        services=(ServiceAccount("billing", (billing,)),),
+        services=(ServiceAccount("billing", (billing,), run_by="maria"),),
         witnesses=(Witness("cloud", (vkey,), WitnessOperator.CLOUD),) if vkey else (),
         quorum=Quorum(quorum, 0),
     )

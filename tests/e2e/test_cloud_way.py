@@ -112,7 +112,9 @@ async def test_asked_at_the_site_and_approved_elsewhere(tmp_path: Path, cloud: C
 
 def with_billing(trust: Trust, files: Files) -> Trust:
     key = newcomer(files, "billing")
-    return replace(trust, services=(ServiceAccount("billing", (PersonKey("ed25519", key.public.hex()),)),))
+    return replace(
+        trust, services=(ServiceAccount("billing", (PersonKey("ed25519", key.public.hex()),), run_by="maria"),)
+    )
 
 
 def pay(here: Company, service: LabService) -> None:

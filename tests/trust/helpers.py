@@ -11,7 +11,7 @@ from trust import chain, checkpoint, envelope, items, policy, statements
 from trust.document import Person, PersonKey, Root, RootKey, ServiceAccount, Trust, TrustedAgent
 from trust.items import EffectKind, GuardKind, ReasonChange, SuspensionReason
 from trust.keys import SigningKey
-from trust.policy import Action, RiskClass, Role
+from trust.policy import Action, RiskClass, Role, ServiceRequester
 from trust.statements import (
     Approval,
     Decision,
@@ -59,6 +59,12 @@ def root_key(handle: str, name: str | None = None) -> RootKey:
     return RootKey(handle, key(name or f"root-{handle}").public.hex())
 
 
+_PROGRAMS = dict.fromkeys(RiskClass, ServiceRequester.RUN_BY) | {
+    RiskClass.CONFIG: None,  # as in documents from before it was asked
+    RiskClass.BATCH: ServiceRequester.ONE_MORE,
+}
+
+
 def trust(**changes: object) -> Trust:
     document = Trust(
         trust_id=TRUST_ID,
@@ -74,7 +80,10 @@ def trust(**changes: object) -> Trust:
             person("tech4", Role.REQUESTER),
             person("far", Role.APPROVER, scope=("bb" * 16,)),
         ),
-        services=(ServiceAccount("billing", (PersonKey("ed25519", key("billing").public.hex()),)),),
+        services=(
+            ServiceAccount("billing", (PersonKey("ed25519", key("billing").public.hex()),)),
+            ServiceAccount("portal", (PersonKey("ed25519", key("portal").public.hex()),), run_by="joseph"),
+        ),
         agents=(
             TrustedAgent(
                 AGENT,
@@ -83,7 +92,7 @@ def trust(**changes: object) -> Trust:
                 checkpoint.encode_vkey(ORIGIN, key("agent-log").public),
             ),
         ),
-        policy=policy.preset(),
+        policy=tuple(dataclasses.replace(c, service_requester=_PROGRAMS[c.risk_class]) for c in policy.preset()),
     )
     return dataclasses.replace(document, **changes)
 

@@ -25,6 +25,11 @@ PLANS = (
     plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester="billing"),
     plan(requester="unknown"),
     plan(size_bucket=SizeBucket.TO_100, requester="tech4"),
+    plan(requester="billing"),
+    plan(requester="portal"),
+    plan(risk_class=RiskClass.CONFIG, requester="billing"),
+    plan(risk_class=RiskClass.BATCH, requester="portal"),
+    plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester="portal"),
 )
 PEOPLE = ("joseph", "joseph", "lena", "maria", "tech4", "far")
 _ITEMS = (1, 1, 2)

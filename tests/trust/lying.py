@@ -605,8 +605,35 @@ def a_trust_version_skipped() -> Export:
     return tale.export(statements_=tale.statements[:2])
 
 
-def restored(named: bool = True, used: bool = True) -> Tale:
-    tale = Tale(plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester="billing"))
+@lie(StoryFault.NOT_APPROVED)
+def a_program_asked_and_one_person_approved() -> Export:
+    return asked_by("billing", "joseph").export()
+
+
+@lie(StoryFault.NOT_APPROVED)
+def who_runs_the_program_approved() -> Export:
+    return asked_by("portal", "joseph").export()
+
+
+@lie(StoryFault.NOT_APPROVED)
+def two_approved_where_a_program_needs_one_more() -> Export:
+    return asked_by("portal", "lena", "maria", risk_class=RiskClass.BATCH).export()
+
+
+@lie(StoryFault.NOT_APPROVED)
+def who_runs_the_program_signed_its_standing_authority() -> Export:
+    return restored(requester="portal").export()
+
+
+def asked_by(program: str, *approvers: str, **changes: object) -> Tale:
+    tale = running(*approvers, requester=program, **changes)
+    tale.apply()
+    tale.end()
+    return tale
+
+
+def restored(named: bool = True, used: bool = True, requester: str = "billing") -> Tale:
+    tale = Tale(plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester=requester))
     tale.begin()
     standing = signed_standing()
     if used:
@@ -752,6 +779,9 @@ HONEST: Mapping[str, Callable[[], Tale]] = {
     "begun-by-a-leaf-of-its-own": begun_by_a_leaf_of_its_own,
     "frozen-for-a-while": frozen_for_a_while,
     "restored": restored,
+    "a-program-asked": lambda: asked_by("billing", "joseph", "lena"),
+    "somebody-known-runs-it": lambda: asked_by("portal", "lena"),
+    "nothing-is-said-of-programs": lambda: asked_by("billing", "joseph", "lena", risk_class=RiskClass.CONFIG),
 }
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trust import policy
-from trust.policy import Action, Channel, PolicyClass, RiskClass, Role, UnknownRequester, Window
+from trust.policy import Action, Channel, PolicyClass, RiskClass, Role, ServiceRequester, UnknownRequester, Window
 
 S, R, V = Action.SUSPEND, Action.RESTORE, Action.REVERT
 HOUR = 3600
@@ -137,7 +137,11 @@ classes = st.builds(
     windows,
     st.sampled_from(Channel),
     st.booleans(),
+    st.sampled_from([None, *ServiceRequester]),
 )
+
+
+_AS_STRICT = [None, ServiceRequester.RUN_BY, ServiceRequester.ONE_MORE]
 
 
 @given(classes, classes, st.integers(0, 310))
@@ -153,6 +157,7 @@ def test_stricter_satisfies_both(a, b, minute):
         assert both.budget_per_hour <= one.budget_per_hour
         assert both.channel is Channel.LOCAL or one.channel is Channel.ANY
         assert both.unknown_requester is UnknownRequester.REFUSE or one.unknown_requester is UnknownRequester.ONE_MORE
+        assert _AS_STRICT.index(both.service_requester) >= _AS_STRICT.index(one.service_requester)
     expected = policy.in_windows(a.windows, minute) and policy.in_windows(b.windows, minute)
     assert policy.in_windows(both.windows, minute) == expected
     assert both.owner_required == (a.owner_required or b.owner_required)

@@ -56,7 +56,7 @@ BY_NAME = {
     "max_items": st.integers(1, 99), "budget_per_hour": st.integers(1, 99),
     "n": st.integers(0, 8), "non_cloud": st.integers(0, 8),
     "plans": st.lists(hexes(32), min_size=1, max_size=3, unique=True).map(tuple),
-    "supersedes": st.just("") | hexes(16),
+    "supersedes": st.just("") | hexes(16), "run_by": st.just("") | handle,
     "buckets": st.dictionaries(st.sampled_from(OutcomeBucket), st.sampled_from(SizeBucket)),
     "params": st.dictionaries(text, text, max_size=3), "secrets": st.dictionaries(text, text, max_size=3),
 }  # fmt: skip
@@ -154,11 +154,15 @@ def paths(value, here=()):
         yield from paths(sub, (*here, index))
 
 
+MAY_BE_MISSING = {"service_requester", "run_by"}
+"""Documents from before these fields stay valid."""
+
+
 @pytest.mark.parametrize("kind", EXAMPLES, ids=lambda k: k.__name__)
 def test_every_field_is_needed_typed_and_known(kind):
     fields = as_dict(EXAMPLES[kind])
     for *parents, last in paths(fields):
-        for change in ("drop", "type"):
+        for change in ("type",) if last in MAY_BE_MISSING else ("drop", "type"):
             damaged = json.loads(json.dumps(fields))
             target = damaged
             for step in parents:
@@ -243,6 +247,17 @@ def test_T23_a_key_of_an_unknown_kind_is_kept():
     assert isinstance(kept, Trust)
     assert kept.people[0].keys[-1] == document.PersonKey("webauthn", "whatever bytes", 0)
     assert kept.people_by_key().keys() == trust().people_by_key().keys()
+
+
+def test_a_document_from_before_programs_had_people_stays_what_it_was():
+    fields = as_dict(trust())
+    for entry in fields["policy"]:
+        entry.pop("service_requester", None)
+    del fields["services"][1]["run_by"]
+    old = decode(Trust, fields)
+    assert isinstance(old, Trust)
+    assert ({c.service_requester for c in old.policy}, {s.run_by for s in old.services}) == ({None}, {""})
+    assert as_dict(old) == fields
 
 
 def test_sizes_fall_in_buckets():

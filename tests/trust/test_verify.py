@@ -262,6 +262,68 @@ def test_an_unknown_requester():
     assert blocked(p, [approval(p, "joseph")], refuse, requester="unknown") is Reason.UNKNOWN_REQUESTER
 
 
+def test_A1_a_program_is_no_second_person():
+    p = plan(requester="billing")
+    one, two = approval(p, "joseph"), approval(p, "lena")
+    assert (result(p, [one], requester="billing").need, result(p, [one, two], requester="billing").approved) == (
+        2,
+        True,
+    )
+    assert not result(p, [one], requester="billing").approved
+    batch = plan(risk_class=RiskClass.BATCH, requester="portal")
+    assert result(batch, [], requester="portal").need == 3
+
+
+def test_A1_who_runs_a_program_approves_nothing_that_it_asks_for():
+    p = plan(requester="portal")
+    assert not_counted(p, [approval(p, "joseph")], requester="portal") == [Reason.REQUESTER_APPROVES]
+    found = result(p, [approval(p, "lena")], requester="portal")
+    assert (found.approved, found.need) == (True, 1)
+    alone = plan(risk_class=RiskClass.ALONE, action=Action.RESTORE, requester="portal")
+    assert not_counted(alone, [approval(alone, "joseph")], requester="portal") == [Reason.REQUESTER_APPROVES]
+    rejects = approval(p, "joseph", decision=Decision.REJECT)
+    assert result(p, [rejects], requester="portal").rejected_by == ("joseph",)
+
+
+def test_who_ran_a_program_when_it_asked_is_not_forgotten():
+    p = plan(requester="portal")
+    runs = {who: trust(services=(dataclasses.replace(TRUST.services[1], run_by=who),)) for who in ("lena", "", "gone")}
+    handed_on = result(p, [approval(p, "joseph"), approval(p, "lena")], runs["lena"], requester="portal", then=TRUST)
+    assert [n.reason for n in handed_on.not_counted] == [Reason.REQUESTER_APPROVES] * 2
+    for nobody in ("", "gone"):
+        assert result(p, [], runs[nobody], requester="portal").need == 2
+        assert result(p, [], TRUST, requester="portal", then=runs[nobody]).need == 2
+    assert result(p, [], trust(services=()), requester="portal", then=TRUST).need == 1
+    assert verify.runs("portal", TRUST) == "joseph"
+    assert {verify.runs("portal", t) for t in (runs[""], runs["gone"], trust(services=()))} == {""}
+
+
+def test_a_document_that_says_nothing_of_programs():
+    """An agent asks for one more, and nobody calls what was consumed under it before unapproved."""
+    p = plan(risk_class=RiskClass.CONFIG, requester="billing")
+    both = [approval(p, "joseph"), approval(p, "lena")]
+    assert (result(p, both, requester="billing").approved, result(p, both, requester="billing").need) == (False, 3)
+    assert result(p, both, requester="billing", recorded=True).approved
+    low = plan(requester="billing")
+    assert not result(low, [approval(low, "joseph")], requester="billing", recorded=True).approved
+
+
+def test_A1_who_runs_a_program_is_not_behind_its_standing_authority():
+    night = plan(risk_class=RiskClass.RESTORE, action=Action.RESTORE, requester="portal")
+    for signers, approved in ((("joseph", "lena"), False), (("lena", "maria"), True)):
+        signed = signed_standing(*signers, person=signers[0])
+        found = verify.get_standing_result(
+            night,
+            [(signed, 0)],
+            TRUST,
+            NOW,
+            requester="portal",
+            evidence=frozenset(StandingEvidence),
+            circumstances=Circumstances(items=1),
+        )
+        assert (found.approved, found.need) == (approved, 2)
+
+
 def test_what_blocks_a_plan_whoever_approves():
     yes = [approval(PLAN, "joseph")]
     assert blocked(PLAN, yes, now=TRUST.expires + 1) is Reason.TRUST_EXPIRED

@@ -65,7 +65,7 @@ from agent.store.db import Store
 from agent.store.vault import Vault
 from trust import envelope as envelopes
 from trust import merkle, statements
-from trust.document import UNKNOWN
+from trust.document import UNKNOWN, Trust
 from trust.items import encode_head, encode_item, guard_of, items_root
 from trust.keys import SigningKey
 from trust.policy import (
@@ -79,7 +79,7 @@ from trust.policy import (
 )
 from trust.render import item_name
 from trust.statements import OnStale, Plan, size_bucket
-from trust.verify import BY_STANDING
+from trust.verify import BY_STANDING, people_more, runs
 
 SHORT_ALPHABET = "23456789ABCDEFGHJKMNPQRSTVWXYZ"
 SHORT_CHARS = 5
@@ -384,7 +384,7 @@ class Previewer:
         boot = self.clock.boot_s() - now_s
         for tries in itertools.count():  # the signed head names the short id: another id is another plan
             short = _short_id(tries)
-            head = encode_head(self._head(request, items, scope, policy, plan_id, short, times))
+            head = encode_head(self._head(request, items, scope, policy, pinned.trust, plan_id, short, times))
             plan = Plan(
                 trust_id=pinned.trust.trust_id,
                 plan_id=plan_id.hex(),
@@ -482,19 +482,16 @@ class Previewer:
         items: tuple[Item, ...],
         scope: Scope,
         policy: PolicyClass,
+        trust: Trust,
         plan_id: bytes,
         short: str,
         times: Mapping[str, str],
     ) -> Head:
         counts = Counter(i.listed.value for i in items)
         changing = counts[Listed.CHANGE.value]
-        needs = f"{policy.approvals} approver{'s' if policy.approvals != 1 else ''}"
-        if policy.risk_class is RiskClass.ALONE:
-            needs = "your own signature"
-        elif policy.risk_class in BY_STANDING and scope.standing and changing == 1:
+        needs = _needs(policy, request, trust)
+        if policy.risk_class in BY_STANDING and scope.standing and changing == 1:
             needs = f"the standing authority, or {needs}"
-        elif request.requester == UNKNOWN:
-            needs = f"{policy.approvals + 1} approvers, since nobody knows who asked: {request.unknown_why}"
         waves = self._waves(changing, request.ask.canary, scope)
         display = {
             "verb": request.ask.action.value,
@@ -576,6 +573,19 @@ def _reason(ask: Ask, items: Sequence[Item]) -> str:
     if ask.action is Action.RESTORE:
         return str(ReasonChange(ask.reason, added=False))
     return next((str(d) for i in items for d in i.desired if isinstance(d, ReasonChange)), "")
+
+
+def _needs(policy: PolicyClass, request: Request, trust: Trust) -> str:
+    """Return how many people must approve, and why as many."""
+    if policy.risk_class is RiskClass.ALONE:
+        return "your own signature"
+    more = people_more(policy, request.requester, [trust])
+    people = policy.approvals + more
+    needs = f"{people} approver{'s' if people != 1 else ''}"
+    if request.requester == UNKNOWN:
+        return f"{needs}, since nobody knows who asked: {request.unknown_why}"
+    whose = f", not {who}, who runs {request.requester}" if (who := runs(request.requester, trust)) else ""
+    return f"{needs}{whose}{', one of them since a program asked' if more else ''}"
 
 
 def _undo(action: Action, short: str) -> str:

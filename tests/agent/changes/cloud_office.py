@@ -62,11 +62,12 @@ class Desk:
     people: People = field(default_factory=People)
     billing: SigningKey = field(default_factory=SigningKey.generate)
     world: World = field(default_factory=make_world)
+    run_by: str = ""
 
     def trust(self, files: Files) -> Trust:
         identity = files.identity
         entry = trusted(identity.agent, "noc-1", identity.plan_key, "ispagents.local/agent/noc-1", identity.log_key)
-        services = (ServiceAccount("billing", (PersonKey("ed25519", self.billing.public.hex()),)),)
+        services = (ServiceAccount("billing", (PersonKey("ed25519", self.billing.public.hex()),), self.run_by),)
         return replace(self.people.trust(entry), services=services)
 
 

@@ -421,12 +421,23 @@ function stricter(a, b) {
     max_ttl_s: Math.min(a.max_ttl_s, b.max_ttl_s),
     max_items: Math.min(a.max_items, b.max_items),
     owner_required: a.owner_required || b.owner_required,
+    service_requester: ["one-more", "run-by"].find((word) => [a, b].some((p) => p.service_requester === word)),
   };
 }
 
 function policyOf(plan, trust, then) {
   const [now, before] = [trust, then].map((t) => t.policy.find((c) => c.risk_class === plan.risk_class));
   return now && before ? stricter(before, now) : null;
+}
+
+// Who asked by a program: the people who run it, and how many more must approve. A class that says nothing asks for none.
+function askedBy(plan, policy, trusts) {
+  const programs = trusts.map((t) => [t, t.services.find((s) => s.service === plan.requester)]).filter((p) => p[1]);
+  const runners = programs.map(([t, program]) => t.people.find((p) => p.handle === program.run_by));
+  const said = policy.service_requester;
+  const more = plan.requester === "unknown" ||
+    (programs.length > 0 && (said === "one-more" || (said === "run-by" && runners.includes(undefined))));
+  return { runners: runners.filter(Boolean).map((p) => p.handle), more: more ? 1 : 0 };
 }
 
 // Null where the plan could be consumed at all; it says nothing of approvals.
@@ -451,6 +462,7 @@ function judgeApprovals(c, envelopes) {
   const counted = new Map();
   let rejected = false;
   const alone = plan.risk_class === "alone";
+  const asked = askedBy(plan, policy, [trust, c.then]);
   for (const envelope of envelopes) {
     try {
       const { person, signed } = openPersons(envelope, "approval", trust, now);
@@ -463,7 +475,7 @@ function judgeApprovals(c, envelopes) {
         rejected = true;
         continue;
       }
-      need(alone === (said.person === plan.requester), "requester");
+      need(alone === (said.person === plan.requester) && !asked.runners.includes(said.person), "requester");
       need(!policy.needs_detail || said.saw === "detail", "summary");
       need(now >= said.not_before * 60, "not yet");
       need(now <= Math.min(said.not_after * 60, plan.made * 60 + policy.max_ttl_s), "expired");
@@ -472,7 +484,7 @@ function judgeApprovals(c, envelopes) {
       if (!(err instanceof Bad)) throw err;
     }
   }
-  const enough = counted.size >= policy.approvals + (plan.requester === "unknown" ? 1 : 0);
+  const enough = counted.size >= policy.approvals + asked.more;
   const owner = !policy.owner_required || [...counted.values()].some((p) => p.roles.includes("owner"));
   return { approved: enough && owner && !rejected, rejected };
 }
@@ -482,6 +494,7 @@ function standingCovers(c, envelope) {
   const { plan, trust, policy, now, frozen } = c;
   if (blocked(plan, policy, trust, now, 1) || !BY_STANDING.includes(plan.risk_class)) return false;
   try {
+    const asked = askedBy(plan, policy, [trust, c.then]);
     const { people } = openPersons(envelope, "standing", trust, now);
     const said = envelope.body;
     const approving = people.filter(
@@ -491,11 +504,12 @@ function standingCovers(c, envelope) {
     need(approving.length >= 2 && said.verb === plan.action && reaches(said.scope, [plan.agent]), "scope");
     need(now >= said.not_before * 60 && now <= said.not_after * 60 && !policy.needs_detail, "date");
     const mine = approving.filter(
-      (p) => p.handle !== plan.requester && !frozen.people.has(p.handle) &&
+      (p) => p.handle !== plan.requester && !asked.runners.includes(p.handle) && !frozen.people.has(p.handle) &&
         p.roles.some((r) => policy.roles.includes(r)) &&
         !signers(envelope, p.keys.map((k) => k.pub).filter((k) => frozen.keys.has(k))).size,
     );
-    need(mine.length >= Math.max(2, policy.approvals) + (plan.requester === "unknown" ? 1 : 0), "too few");
+    const least = plan.requester === "unknown" ? 3 : 2;
+    need(mine.length >= Math.max(least, policy.approvals + asked.more), "too few");
     return !policy.owner_required || mine.some((p) => p.roles.includes("owner"));
   } catch (err) {
     if (!(err instanceof Bad)) throw err;
@@ -704,7 +718,7 @@ function judgeUse(context, digest, plan, mine, life, items) {
   const holding = freezes.filter((f) => f.holds(use));
   const targets = (scope) => new Set(holding.filter((f) => f.body.scope === scope).map((f) => f.body.target));
   const c = {
-    plan, digest, trust, policy: policyOf(plan, trust, then), now: use.leaf.minute * 60,
+    plan, digest, trust, then, policy: policyOf(plan, trust, then), now: use.leaf.minute * 60,
     items: items === null ? LEAST[plan.size_bucket] : items,
     frozen: { people: targets("person"), keys: targets("key") },
   };

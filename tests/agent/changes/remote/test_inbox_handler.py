@@ -135,6 +135,23 @@ async def test_a_service_asks_and_cannot_approve(tmp_path: Path) -> None:
         assert office.gate() == "open"
 
 
+@pytest.mark.parametrize("run_by", ["", "joseph"])
+async def test_a1_a_program_and_who_runs_it_are_one(tmp_path: Path, run_by: str) -> None:
+    """Joseph runs the billing server: he asks as billing, and approves as joseph."""
+    desk = Desk(run_by=run_by)
+    async with office_in(tmp_path, desk) as office:
+        await office.receive("intent", office.sealed(office.intent("C-1", who="billing", key=desk.billing)))
+        await office.all_sent()
+        await office.receive("approval", approval(office, "joseph"))
+        assert office.results() == [
+            ("approval", "refused", "requester-approves") if run_by else ("approval", ACCEPTED, "")
+        ]
+        assert office.gate() == "open"
+        await office.all_sent()
+        await office.receive("approval", approval(office, "lena"))
+        assert office.gate() == "approved"
+
+
 async def test_links_come_before_what_they_carry(tmp_path: Path) -> None:
     """A person whom only the next version knows signs an intent, which carries that version."""
     desk = Desk()
