@@ -334,6 +334,11 @@ class SkipReason(ExplainedReason):
         "Look at today's state and ask for what is wanted.",
     )
     IRREVERSIBLE = "irreversible", "It cannot be taken back.", ""
+    OWN_EDIT = (
+        "own-edit",
+        "Whoever asks changed its entry by an import, and nobody else has looked since.",
+        "Have somebody else ask. Once such a change has started, it is over.",
+    )
     SHARED_LOGIN = "shared-login", "Several services have the same login.", "Correct the subscriber list."
     SUSPENDED = (
         "suspended",

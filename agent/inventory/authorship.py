@@ -6,8 +6,9 @@ written in the transaction that changes the entry, and goes with the entry.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,8 @@ from agent.store.db import Tx
 
 ENTRY: Final = "entry"
 """In the place of a field: the entry as a whole was added."""
+IMPORT: Final = "an import"
+"""The way of a change that nobody approved."""
 RECENT_S: Final = 7 * 24 * 3600
 """So long a change is shown in previews."""
 _SOME: Final = 500
@@ -67,6 +70,36 @@ def recent(
         for r in rows:
             one = Authorship(r["ref"], r["field"], r["before"], r["by"], r["via"], r["at_s"])
             found.setdefault(one.ref, []).append(one)
+    return found
+
+
+def unlooked(
+    query: Callable[[str, Sequence[object]], Sequence[sqlite3.Row]], refs: Sequence[str], who: Collection[str] | None
+) -> dict[str, str]:
+    """Return, by service, the fields of known services that these people changed by an import and nobody else saw.
+
+    A plan that covers the service, was made after that and started ends it: its preview said who changed the field, and
+    another person asked for it. What started by a standing authority was seen by nobody.
+
+    Args:
+        query: reads the database.
+        refs: services.
+        who: handles; None: whoever it was.
+    """
+    found: dict[str, str] = {}
+    people = None if who is None else json.dumps(sorted(who))
+    for n in range(0, len(refs), _SOME):
+        rows = query(
+            "SELECT ref, group_concat(field || ' by ' || by, ', ') AS told FROM authorship AS a"
+            " WHERE ref IN (SELECT value FROM json_each(?)) AND via = ? AND field <> ?"
+            " AND (? IS NULL OR by IN (SELECT value FROM json_each(?)))"
+            " AND NOT EXISTS (SELECT 1 FROM item AS i JOIN plan AS p ON p.plan_id = i.plan_id"
+            " WHERE i.service = a.ref AND p.consumed_seq IS NOT NULL AND p.made_s >= a.at_s"
+            " AND NOT EXISTS (SELECT 1 FROM standing_use AS u WHERE u.plan_id = p.plan_id))"
+            " GROUP BY ref",
+            (json.dumps(list(refs[n : n + _SOME])), IMPORT, ENTRY, people, people),
+        )
+        found |= {r["ref"]: r["told"] for r in rows}
     return found
 
 

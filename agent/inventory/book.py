@@ -367,7 +367,9 @@ class ImportServices:
         """Return the sequence number of the event."""
         seq = tx.append(Entry(LeafKind.IMPORTED, sealed=self.sealed))
         write_services(tx, self.merged.to_write)
-        authorship.note(tx, [Authorship(*change, self.who, "an import", int(tx.now_s)) for change in self._changes()])
+        authorship.note(
+            tx, [Authorship(*change, self.who, authorship.IMPORT, int(tx.now_s)) for change in self._changes()]
+        )
         found = [replace(r.fact, source=BY_HAND, author=self.who) for r in self.rows if r.fact is not None]
         write_facts(tx, found, keep=CONFIGURED if self.configured else "")
         return seq

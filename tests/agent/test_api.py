@@ -51,7 +51,7 @@ from trust.statements import (
     SizeBucket,
 )
 
-MARIA, NOBODY, OTHER = 4242, 4243, 4244
+MARIA, NOBODY, OTHER, JOSEPH = 4242, 4243, 4244, 4245
 CSV = b"""subscriber,name,service,login,method,tariff,protected,feeds,balance,due,paid_at,as_of
 C-1,Amina Hassan,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s
 C-2,Joao Silva,home,u1,fake,20M,,0,12.50,2025-10-03,,%(now)s
@@ -108,7 +108,8 @@ class Agent:
 
 
 def config_for(folder: Path, more: str = "") -> AgentConfig:
-    text = f'[agent]\nname = "noc-1"\nstate_dir = "{folder}"\n[people]\n{MARIA} = "maria"\n{OTHER} = "nobody-known"\n'
+    people = f'{MARIA} = "maria"\n{OTHER} = "nobody-known"\n{JOSEPH} = "joseph"\n'
+    text = f'[agent]\nname = "noc-1"\nstate_dir = "{folder}"\n[people]\n{people}'
     return parse_untrusted((text + more).encode(), folder / "agent.toml", {})
 
 

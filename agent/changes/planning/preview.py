@@ -215,6 +215,8 @@ class Previewer:
         if lost:
             read = await self.network.read(lost, read)
         authors = authorship.recent(self.store.query, [c.service.ref for c in chosen], self.clock.wall_s())
+        own = self._own_edits(request, chosen, pinned.trust)
+        chosen = [replace(c, wish=_not_by_who_asks(c, own)) async for c in InSlices(chosen)] if own else chosen
         items = [self._item(c, read, authors.get(c.service.ref, ())) async for c in InSlices(chosen)]
         if read.unread and not any(i.listed is Listed.CHANGE for i in items):
             raise next(iter(read.unread.values()))
@@ -270,6 +272,13 @@ class Previewer:
         return await self._save(request, items, scope, pinned, policy)
 
     # --- items ---
+
+    def _own_edits(self, request: Request, chosen: Sequence[Chosen], trust: Trust) -> Mapping[str, str]:
+        """Return, by service, what the requester changed of its entry alone; of nobody known, it may be anybody's."""
+        if request.ask.action is Action.EDIT:  # it is there to be looked at
+            return {}
+        asks = None if request.requester == UNKNOWN else {request.requester, runs(request.requester, trust)}
+        return authorship.unlooked(self.store.query, [c.service.ref for c in chosen], asks)
 
     def _item(self, chosen: Chosen, read: Readings, authors: Sequence[Authorship]) -> Item:
         service, wish = chosen.service, chosen.wish
@@ -650,6 +659,14 @@ def _planned(
 
 def _is_read(chosen: Chosen) -> bool:
     return isinstance(chosen.wish, Wish) and chosen.wish.network
+
+
+def _not_by_who_asks(chosen: Chosen, own: Mapping[str, str]) -> Wish | Leave:
+    """Return what is wanted of a service, unless the requester changed by themselves what its approvers would read."""
+    if isinstance(chosen.wish, Leave) or (told := own.get(chosen.service.ref)) is None:
+        return chosen.wish
+    why = f"whoever asks changed it by an import, and nobody else looked since: {told}; let somebody else ask"
+    return Leave(SkipReason.OWN_EDIT, why, blocked=True)
 
 
 def _as_new(service: Service) -> Service:

@@ -14,7 +14,7 @@ from tests.agent.changes.authority.test_standings import given
 from tests.agent.changes.planning.test_intake import done, item_of
 from tests.agent.connectors.fake import World
 from tests.agent.lists import billing_says
-from tests.agent.test_api import CSV, Agent, agent_in, chain_time
+from tests.agent.test_api import CSV, JOSEPH, OTHER, Agent, agent_in, chain_time
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ async def test_an_import_stores_the_rest_and_says_who_changed_a_name(tmp_path: P
     async with agent_in(tmp_path, world) as agent:
         answer = await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
         assert (answer["changed_count"], answer["edits_count"], "change" in answer) == (1, 0, False)
-        change = await agent.ask("suspend", "C-1")
+        change = await agent.ask("suspend", "C-1", uid=JOSEPH)
         notes = item_of(change)["display"]["entry"]
         assert "Amina" not in change["documents"][0], "the head is not sealed under the subscriber's key"
         assert "name changed just now by maria in an import (was Amina Hassan)" in notes
@@ -126,11 +126,43 @@ async def test_an_import_stores_the_rest_and_says_who_changed_a_name(tmp_path: P
 async def test_a_batch_says_whose_entries_changed(tmp_path: Path, world: World) -> None:
     async with agent_in(tmp_path, world) as agent:
         await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
-        change = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse")
+        change = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse", uid=JOSEPH)
         notes = json.loads(change["documents"][0])["display"]["notes"]
         assert "2 in the inventory for less than 7 days, added by maria in an import" in notes
         assert "C-1/home: name changed by maria in an import" in notes
         assert "Amina" not in notes
+
+
+async def test_H2_a_name_that_the_requester_changed_blocks_the_item_until_another_asked(
+    tmp_path: Path, world: World
+) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s")
+        both = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse")
+        states = {i["service"]: (i["state"], i["reason"]) for i in both["items"]}
+        assert states == {"C-1/home": ("blocked", "own-edit"), "C-2/home": ("planned", "")}
+        with pytest.raises(HttpError, match="nobody else looked since: name by maria; let somebody else ask"):
+            await agent.ask("suspend", "C-1", reason="abuse")
+        unknown = await agent.ask("suspend", "C-1", "C-2/home", reason="abuse", uid=OTHER)
+        first = next(i for i in (await shown(agent, unknown["id"]))["items"] if i["service"] == "C-1/home")
+        assert first["reason"] == "own-edit", "it may be anybody's"
+        looked = await agent.ask("suspend", "C-1", reason="abuse", uid=JOSEPH)
+        await agent.approve(looked, "lena")
+        assert [i["state"] for i in (await agent.end(looked))["items"]] == ["applied"]
+        again = await agent.ask("restore", "C-1", reason="abuse")
+        assert [i["state"] for i in again["items"]] == ["planned"]
+
+
+async def test_what_only_others_changed_blocks_nothing(tmp_path: Path, world: World) -> None:
+    """Nor do new services, nor what a person approved as a change of its own."""
+    async with agent_in(tmp_path, world) as agent:
+        await imported(agent, "C-1,Bad Payer,home,u0,fake,20M,,0,34.00,2025-10-03,,%(now)s", uid=JOSEPH)
+        answer = await imported(agent, *RELABEL)
+        change = await shown(agent, answer["change"])
+        await agent.approve(change, "joseph")
+        await agent.end(change)
+        found = await agent.ask("suspend", "C-1", "C-3", "C-9", "C-2/home", reason="abuse")
+        assert {i["state"] for i in found["items"]} == {"planned"}
 
 
 async def test_a_second_import_asks_for_nothing_twice(tmp_path: Path, world: World) -> None:
