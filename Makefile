@@ -39,7 +39,7 @@ bench: $(STAMP)
 	$(BIN)/python -m tests.bench
 
 fuzz: $(STAMP)
-	$(BIN)/python -m pytest -q tests/fuzz --hypothesis-profile=fuzz
+	$(BIN)/python -m tests.fuzz
 
 protos: $(STAMP)
 	$(BIN)/python -m grpc_tools.protoc --proto_path=. --python_out=. --pyi_out=. --grpc_python_out=. protos/*.proto

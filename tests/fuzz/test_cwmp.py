@@ -38,6 +38,7 @@ from agent.connectors.cwmp.structs import (
 )
 from agent.connectors.cwmp.versions import CwmpVersion
 from tests.agent.connectors.cwmp import reads
+from tests.fuzz import counting
 from tests.marks import slow_unless
 
 BODIES_PER_EXAMPLE = 20
@@ -140,6 +141,7 @@ def play(dice: random.Random, count: int) -> dict[str, int]:
         except Exception as err:  # noqa: BLE001  any at all is what this looks for
             pytest.fail(f"{type(err).__name__}: {err} from {data!r}")
         ends[end] = ends.get(end, 0) + 1
+    counting.add(counting.INPUTS, count)
     return ends
 
 

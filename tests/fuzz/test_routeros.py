@@ -18,6 +18,7 @@ from agent.connectors.routeros.exchanges import Exchange, Exchanges
 from agent.connectors.routeros.login import Login
 from agent.connectors.routeros.wire import ReplyReader
 from tests.agent.connectors.routeros.fakes import length, sentence
+from tests.fuzz import counting
 
 TALKS_PER_EXAMPLE = 200
 
@@ -102,6 +103,7 @@ def test_malformed_talks_by_the_thousand() -> None:
         except Exception as err:  # noqa: BLE001  any at all is what this looks for
             pytest.fail(f"seed {seed}, talk {n}: {type(err).__name__} from {data}")
         ends[end] = ends.get(end, 0) + 1
+    counting.add(counting.INPUTS, examples * TALKS_PER_EXAMPLE)
     # Each way to end is reached often: the talks are neither all noise nor all sound
     assert min(ends.get(end, 0) for end in ("open", "malformed", "fatal")) > examples
 
