@@ -81,6 +81,7 @@ from agent.store.identity import Identity, load_identity
 from agent.store.mail import LeaveCloud, MailBells
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault, load_store_key
+from durable.process import exempt_loaded_objects
 from trust.checkpoint import parse_witness_vkey_untrusted
 from trust.document import WitnessOperator
 
@@ -472,6 +473,7 @@ async def main(config: AgentConfig) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
                 await nursery.start(daemon.run)
+                exempt_loaded_objects()
                 print(f"ispagent {config.name}: listening on {config.socket}", flush=True)  # noqa: T201  readiness
                 async for number in signals:
                     if number != signal.SIGHUP:

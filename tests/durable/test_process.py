@@ -71,3 +71,18 @@ def test_R5_the_same_user_cannot_read_its_memory(how: str, readable: bool) -> No
             assert (owner == user) is readable
         finally:
             process.kill()
+
+
+def test_what_is_loaded_is_spared_by_the_collector_and_later_garbage_is_not() -> None:
+    code = (
+        "import gc, weakref\n"
+        "from durable.process import exempt_loaded_objects\n"
+        "class Knot: pass\n"
+        "exempt_loaded_objects()\n"
+        "kept = gc.get_freeze_count() > 1000\n"
+        "knot = Knot(); knot.self = knot; seen = weakref.ref(knot); del knot; gc.collect()\n"
+        "print(kept, seen() is None)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
