@@ -1,15 +1,15 @@
 """`acs_attack`: what 200 customers who attack the ACS do to everybody else: API calls, a freeze, accepted CPE, memory.
 
 The agent is the program that an operator starts, with an ACS; the attackers are a process of their own
-(`acs_attackers`). Beside them one client asks for the status again and again, five accepted CPE call in twice a second,
-and a person freezes all changes in the middle. What is measured includes what a machine of few cores gives the agent.
+(`acs_attackers`). Beside them one client asks for the status again and again, five accepted CPE call in, each half a
+second after its last session, and a person freezes all changes in the middle. What is measured includes what a machine
+of few cores gives the agent.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import itertools
 import socket
 import statistics
 import tempfile
@@ -28,7 +28,7 @@ from agent.runtime.errors import ClientError
 from tests.bench import acs_cpe, acs_site
 from tests.bench.acs_cpe import Said, TurnedAway, said, take_answer
 from tests.bench.cloud import rss_kib
-from tests.bench.processes import BenchError, cpu_s, peak_mb, wait_until
+from tests.bench.processes import BenchError, cpu_s, peak_mb
 from tests.bench.result import Result
 from tests.e2e.cpe_site import acs_files, free_port
 from tests.e2e.files import Files
@@ -36,9 +36,11 @@ from tests.e2e.site import AgentProgram, Office
 
 PEERS = 200
 SECONDS = 60.0
-P99_MS, FREEZE_S, MEMORY_MB = 250.0, 1.0, 150.0
+P99_MS, FREEZE_S, MEMORY_MB, SERVED_MS = 250.0, 1.0, 150.0, 2000.0
 HONEST = 5
-_PAUSE_S = 0.05
+_PAUSE_S, _HONEST_PAUSE_S = 0.05, 0.5
+_ANSWER_S = 120.0
+"""So long an API call is waited for: it counts as that if no answer comes."""
 _GIVE_UP_S = 30.0
 """A CPE waits so long for an answer (TR-069 section 3.4.1)."""
 
@@ -75,7 +77,7 @@ def _beside(*ways: tuple[float, Callable[[], None]]) -> Iterator[None]:
 def _ask_status(files: Files, seen: _Seen) -> None:
     began = time.perf_counter()
     with contextlib.suppress(ClientError):
-        http_client.request(files.socket, "GET", "/v1/status", timeout_s=120)
+        http_client.request(files.socket, "GET", "/v1/status", timeout_s=_ANSWER_S)
     seen.status.append((time.perf_counter() - began) * 1000)
 
 
@@ -111,21 +113,46 @@ async def _opened(files: Files, port: int, what: Said) -> None:
 
 
 def _freeze(files: Files) -> float:
-    """Return how long it takes until a freeze is in force, in seconds."""
+    """Return how long it takes until a freeze is in force, in seconds; it is not asked for for ever."""
     envelope = base64.b64encode(files.people.freeze("joseph")).decode()
     began = time.perf_counter()
-    http_client.request(files.socket, "POST", "/v1/statements", {"envelope": envelope, "change": ""}, timeout_s=120)
+    statement = {"envelope": envelope, "change": ""}
+    with contextlib.suppress(ClientError):
+        http_client.request(files.socket, "POST", "/v1/statements", statement, timeout_s=_ANSWER_S)
+    while (took := time.perf_counter() - began) < _ANSWER_S:
+        with contextlib.suppress(ClientError):
+            found: Any = http_client.request(files.socket, "GET", "/v1/status", timeout_s=_ANSWER_S).json
+            if found["frozen"]:
+                return took
+        time.sleep(0.001)
+    return took
 
-    def in_force() -> bool:
-        found: Any = http_client.request(files.socket, "GET", "/v1/status", timeout_s=120).json
-        return bool(found["frozen"])
 
-    wait_until(in_force, "a freeze to be in force", every_s=0.001)
-    return time.perf_counter() - began
+class _Honest:
+    """An accepted CPE that calls in again and again."""
+
+    def __init__(self, port: int, what: Said, number: int, seen: _Seen) -> None:
+        self._port, self._what, self._number, self._seen = port, what, number, seen
+
+    def call(self) -> None:
+        """Call in once."""
+        began = time.perf_counter()
+        why = call_in(self._port, self._what, self._number, f"127.0.9.{1 + self._number}")
+        if why:
+            self._seen.not_served.append(why)
+        else:
+            self._seen.served.append((time.perf_counter() - began) * 1000)
+
+
+def _is_listed(files: Files, number: int) -> bool:
+    with contextlib.suppress(ClientError):
+        answer = http_client.request(files.socket, "GET", f"/v1/cpes/{acs_cpe.name(number)}", timeout_s=_ANSWER_S)
+        return answer.status == 200
+    return False
 
 
 def _p99(times: list[float]) -> float:
-    return statistics.quantiles(times, n=100)[-1] if len(times) > 1 else max(times, default=0.0)
+    return statistics.quantiles(times, n=100, method="inclusive")[-1] if len(times) > 1 else max(times, default=0.0)
 
 
 def bench(peers: int = PEERS, seconds: float = SECONDS) -> list[Result]:
@@ -139,17 +166,7 @@ def bench(peers: int = PEERS, seconds: float = SECONDS) -> list[Result]:
             agent.wait_ready()
             pid = agent._process.pid
             trio.run(_opened, files, port, what)
-            numbers = itertools.count()
-
-            def honest() -> None:
-                number = next(numbers) % HONEST
-                began = time.perf_counter()
-                why = call_in(port, what, number, f"127.0.9.{1 + number}")
-                if why:
-                    seen.not_served.append(why)
-                else:
-                    seen.served.append((time.perf_counter() - began) * 1000)
-
+            calls = [(_HONEST_PAUSE_S, _Honest(port, what, number, seen).call) for number in range(HONEST)]
             with _beside((_PAUSE_S, lambda: _ask_status(files, seen))):
                 time.sleep(min(3.0, seconds))
             quiet = _p99(seen.status)
@@ -160,20 +177,19 @@ def bench(peers: int = PEERS, seconds: float = SECONDS) -> list[Result]:
                 "tests.bench.acs_attackers", log, port=port, peers=peers, seconds=seconds
             ) as attackers:
                 attackers.answer()
-                with _beside((_PAUSE_S, lambda: _ask_status(files, seen)), (0.5, honest)):
+                with _beside((_PAUSE_S, lambda: _ask_status(files, seen)), *calls):
                     time.sleep(seconds / 2)
                     freeze_s = _freeze(files)
                     did = attackers.answer()
             wall_s, used = time.perf_counter() - began, cpu_s(pid) - used
             peak = peak_mb(pid)
             after = call_in(port, what, 900, "127.0.8.1")
-            listed: Any = http_client.request(
-                files.socket, "GET", f"/v1/cpes/{acs_cpe.name(900)}", timeout_s=120
-            ).status
+            listed = _is_listed(files, 900)
         finally:
             agent.kill()  # what it would still write is nobody's
+            agent.wait_exit()
     did = {f"attackers, {name}": float(count) for name, count in sorted(did.items())}
-    status = _p99(seen.status)
+    status, served = _p99(seen.status), _p99(seen.served)
     return [
         Result(
             f"acs_attack_{peers}_status",
@@ -195,18 +211,19 @@ def bench(peers: int = PEERS, seconds: float = SECONDS) -> list[Result]:
         Result(f"acs_attack_{peers}_freeze", f"<= {FREEZE_S:.0f} s", freeze_s, "s", "none", met=freeze_s <= FREEZE_S),
         Result(
             f"acs_attack_{peers}_served",
-            "accepted CPE are",
-            100 * len(seen.served) / max(1, len(seen.served) + len(seen.not_served)),
-            "% of the calls of accepted CPE",
+            f"all, p99 <= {SERVED_MS:.0f} ms",
+            served,
+            "ms, p99, a session of an accepted CPE",
             "none",
-            met=not seen.not_served,
+            met=bool(seen.served) and not seen.not_served and served <= SERVED_MS,
             more={
                 "served": len(seen.served),
+                "% of all": 100 * len(seen.served) / max(1, len(seen.served) + len(seen.not_served)),
                 "median ms": statistics.median(seen.served or [0.0]),
                 "most ms": max(seen.served, default=0.0),
                 **{why: float(seen.not_served.count(why)) for why in sorted(set(seen.not_served))},
                 "a new CPE is let in afterwards": float(not after),
-                "and listed": float(listed == 200),
+                "and listed": float(listed),
             },
         ),
         Result(
