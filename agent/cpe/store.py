@@ -588,6 +588,13 @@ class CpeStore:
         """Return every CPE, by name."""
         return [_cpe(row) for row in self._store.query("SELECT * FROM cpe ORDER BY name")]
 
+    def accepted_addresses(self, most: int) -> Sequence[str]:
+        """Return where accepted CPE called from last, of so many of them, the latest last."""
+        rows = self._store.query(
+            "SELECT address FROM cpe WHERE trust = ? ORDER BY last_s DESC LIMIT ?", (Acceptance.ACCEPTED.value, most)
+        )
+        return [str(row["address"]) for row in reversed(rows) if row["address"]]
+
     def counts(self) -> Mapping[Acceptance, int]:
         """Return how many CPE there are of each trust."""
         rows = self._store.query("SELECT trust, count(*) AS n FROM cpe GROUP BY trust")

@@ -195,6 +195,10 @@ class CpeBook(Protocol):
         """Return a CPE by its name."""
         ...
 
+    def accepted_addresses(self, most: int) -> Sequence[str]:
+        """Return where accepted CPE called from last, of so many of them, the latest last."""
+        ...
+
     def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, CachedParameter]:
         """Return what is known of a CPE's parameters, of all or of some."""
         ...

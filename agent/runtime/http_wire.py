@@ -124,9 +124,17 @@ class Wire:
         if self._scope is not None and self._scope.deadline != math.inf:
             self._scope.cancel()
 
-    async def _receive(self, deadline: float) -> bytes:
+    def go_on(self) -> None:
+        """Return unless the connection was hung up. For use before work whose answer would not be sent.
+
+        Raises:
+            SlowError: it was hung up.
+        """
         if self._hung_up:
             raise SlowError
+
+    async def _receive(self, deadline: float) -> bytes:
+        self.go_on()
         if (scope := self._scope) is not None:
             scope.deadline = deadline
             data = bytes(await self.stream.receive_some(_READ_BYTES))
@@ -137,8 +145,7 @@ class Wire:
         raise SlowError
 
     async def _send(self, data: bytes) -> None:
-        if self._hung_up:
-            raise SlowError
+        self.go_on()
         deadline = trio.current_time() + self.limits.write_s
         if (scope := self._scope) is not None:
             scope.deadline = deadline

@@ -12,7 +12,7 @@ class Notifier:
         self._event = trio.Event()
 
     def ring(self) -> None:
-        """Wake all who wait."""
+        """Wake all waiters."""
         self._event.set()
         self._event = trio.Event()
 

@@ -23,10 +23,8 @@ import time
 import tracemalloc
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import trio
 import trio.testing
@@ -38,7 +36,7 @@ from agent.connectors.cwmp.errors import RemoteCwmpError
 from agent.runtime.clock import SystemClock
 from tests.bench import acs_cpe, acs_site
 from tests.bench.acs_cpe import Said
-from tests.bench.acs_virtual import Accepted
+from tests.bench.acs_virtual import host, serve_one
 from tests.bench.processes import BenchError
 from tests.bench.result import Result
 
@@ -252,8 +250,6 @@ def _allocated_kib() -> float:
 
 # --- through the listener ---------------------------------------------------------------------------------------------
 
-_Serve = Callable[[None, trio.SocketStream], object]
-
 
 async def _posts(site: acs_site.Site, what: Said, bodies: Sequence[tuple[bytes, str]]) -> Counter[str]:
     """Have a CPE that proved itself post broken bodies, each in a session that has informed."""
@@ -263,19 +259,18 @@ async def _posts(site: acs_site.Site, what: Said, bodies: Sequence[tuple[bytes, 
     async def nobody(_: object) -> None:
         await trio.lowlevel.checkpoint()
 
-    with acs._turns.running():  # as while the listener serves
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(fleet.run, nobody)
-            for number, (body, coding) in enumerate(bodies):
-                ours, theirs = trio.testing.memory_stream_pair()
-                stream = cast(trio.SocketStream, Accepted(theirs, 1))
-                nursery.start_soon(partial(acs._serve_one, None, stream))
-                status = await _post(ours, what, number, body, coding)
-                statuses[status] += 1
-                await trio.aclose_forcefully(ours)
-            with trio.fail_after(30):
-                await trio.testing.wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(acs.deal_turns)  # as while the listener serves
+        nursery.start_soon(fleet.run, nobody)
+        for number, (body, coding) in enumerate(bodies):
+            ours, theirs = trio.testing.memory_stream_pair()
+            nursery.start_soon(serve_one, acs, theirs, host(number))
+            status = await _post(ours, what, number, body, coding)
+            statuses[status] += 1
+            await trio.aclose_forcefully(ours)
+        with trio.fail_after(30):
+            await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
     return statuses
 
 

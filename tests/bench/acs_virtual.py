@@ -60,22 +60,25 @@ class VirtualClock:
         await trio.sleep_until(boot_s)
 
 
-class _Peer:
-    """Each CPE calls from an address of its own: one address alone gets no more than half of all connections."""
+def host(number: int) -> str:
+    """Return the address of a CPE, of its own: one address alone has few connections."""
+    return f"127.1.{number >> 8 & 255}.{number & 255}"
 
-    def __init__(self, number: int) -> None:
-        self._host = f"127.1.{number >> 8 & 255}.{number & 255}"
 
-    def getpeername(self) -> tuple[str, int]:
-        return self._host, 1
+async def serve_one(acs: Acs, stream: trio.abc.Stream, address: str) -> None:
+    """Serve a connection in memory as one that the listener took, or hang up on it."""
+    client = acs._let_in(address)
+    if client is None:
+        await trio.aclose_forcefully(stream)
+    else:
+        await acs._serve_one(None, cast(trio.SocketStream, Accepted(stream)), client)
 
 
 class Accepted(trio.abc.Stream):
-    """A connection that the listener is given: it asks whose it is."""
+    """A connection in memory, whose sending half need not be closed."""
 
-    def __init__(self, stream: trio.abc.Stream, number: int) -> None:
+    def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self.socket = _Peer(number)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
@@ -101,7 +104,6 @@ class _Fleet:
     what: Said
     clock: trio.testing.MockClock
     nursery: trio.Nursery
-    serve_one: Callable[[None, trio.SocketStream], Awaitable[None]]
     told: Counter[str] = field(default_factory=Counter)
     busy: int = 0
     most_open: int = 0
@@ -112,8 +114,7 @@ class _Fleet:
     async def call(self, number: int, *, booted: bool) -> TurnedAway | str | None:
         """Have a CPE call in once; return why it was not served, None: it was."""
         ours, theirs = trio.testing.memory_stream_pair()
-        accepted = Accepted(theirs, number)
-        self.nursery.start_soon(self.serve_one, None, cast(trio.SocketStream, accepted))
+        self.nursery.start_soon(serve_one, self.site.connector.acs, theirs, host(number))
         steps = acs_cpe.session(self.what, number, booted=booted)
         got = bytearray()
         try:
@@ -250,12 +251,6 @@ async def _storm(fleet: _Fleet, cpes: int) -> tuple[float, float, int]:
     return over, half, most
 
 
-async def _turns(acs: Acs) -> None:
-    """Take note of the passes of the loop, as the listener does while it serves."""
-    with acs._turns.running():
-        await trio.sleep_forever()
-
-
 async def _run(folder: Path, clock: trio.testing.MockClock, first: dict[str, int]) -> Found:
     cpes = first["cpes"]
     with opened(folder, VirtualClock(clock)) as site:
@@ -264,9 +259,9 @@ async def _run(folder: Path, clock: trio.testing.MockClock, first: dict[str, int
         async with trio.open_nursery() as nursery:
             nursery.start_soon(fleet.run, nobody.arrived)
             nursery.start_soon(acs._sweep)
-            nursery.start_soon(_turns, acs)
+            nursery.start_soon(acs.deal_turns)
             await site.know(cpes)
-            fleet = _Fleet(site, acs_cpe.said(), clock, nursery, acs._serve_one)
+            fleet = _Fleet(site, acs_cpe.said(), clock, nursery)
             fleet.start(fleet.one, 0)
             await fleet.still()  # what all share is loaded with the first
             before, commits = _rss(), site.store.commits

@@ -5,7 +5,8 @@ displaces another one, so that nobody shuts the ACS by holding what was free:
 
 * `Guests`: of one network, the one that has been silent longest goes; of all, the oldest of the network with most.
 * `Holdings`: bytes; who holds most goes.
-* `Allowances`: work in time; who used up its own waits.
+* `Allowances`: work, or connections, in time; who used up its own waits.
+* `Regulars`: networks that accepted CPE called from. The places of strangers are not theirs.
 
 Many CPE may share one address (carrier-grade NAT), so the shares of an address bind only those who have not proved
 to be an accepted CPE; from then on a CPE has what it has by its own name.
@@ -42,6 +43,10 @@ class Guests(Generic[_T]):
         """Return how many there are."""
         return len(self._where)
 
+    def __contains__(self, guest: _T) -> bool:
+        """Tell whether one is among them."""
+        return guest in self._where
+
     def enter(self, guest: _T, network: str, now: float) -> tuple[bool, _T | None]:
         """Let a guest in, or not.
 
@@ -68,8 +73,8 @@ class Guests(Generic[_T]):
         """Return the one that goes first when there are too many: the most silent one of the network with most."""
         if not self._networks:
             return None
-        largest = max(self._networks, key=lambda network: len(self._networks[network]))
-        return next(iter(self._networks[largest]))
+        largest: OrderedDict[_T, float] = max(self._networks.values(), key=len)
+        return next(iter(largest))
 
     def seen(self, guest: _T, now: float) -> None:
         """Record the activity of a guest; ignore anybody else."""
@@ -145,3 +150,23 @@ class Allowances:
         self._accounts[peer] = account
         if len(self._accounts) > limits.PEERS:
             self._accounts.popitem(last=False)
+
+
+class Regulars:
+    """Networks that accepted CPE called from, so many of them: those that did last."""
+
+    def __init__(self, most: int) -> None:
+        """Take how many are remembered."""
+        self._most = most
+        self._networks: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, network: str) -> bool:
+        """Tell whether an accepted CPE called from a network."""
+        return network in self._networks
+
+    def add(self, network: str) -> None:
+        """Take note that an accepted CPE calls from a network."""
+        self._networks[network] = None
+        self._networks.move_to_end(network)
+        if len(self._networks) > self._most:
+            self._networks.popitem(last=False)

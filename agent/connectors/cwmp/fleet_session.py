@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -189,6 +189,10 @@ class CpeFleet:
         name = self._book.owner(user)
         cpe = None if name is None else self._book.find(name)
         return cpe is not None and cpe.trust is Acceptance.ACCEPTED
+
+    def accepted_addresses(self, most: int) -> Iterable[str]:
+        """Return where accepted CPE called from last, of so many of them, the latest last."""
+        return self._book.accepted_addresses(most)
 
     def _called(self, name: str, inform: m.Inform, proof: Proof, *, own: bool) -> Called:
         now_s = int(self._clock.wall_s())

@@ -158,8 +158,30 @@ SMALL_BYTES: Final = 8 << 20
 LARGE_BYTES: Final = 24 << 20
 """Bodies of accepted CPE that are, in memory, with what they inflate to: three of the largest."""
 
-PASS_WORK: Final = 24.0
-"""Begun in one pass of the event loop, in units of 0.1 ms: an API call needs some 15 passes."""
+PASS_WORK: Final = 16.0
+"""Begun in one pass of the event loop for accepted CPE, in units of 0.1 ms: an API call needs some 15 passes."""
+
+ARRIVAL_WORK: Final = 2.0
+"""Of a connection that is let in: its task, its socket, the head of its first request."""
+
+STRANGER_PASS_WORK: Final = 8.0
+"""Begun in one for strangers. They have a line of their own, so that accepted CPE do not stand behind them."""
+
+ARRIVALS_AT_ONCE: Final = 16
+"""Connections taken in one pass: up to 4 ms if all of them are let in, 1 ms if none is."""
+
+ARRIVALS: Final = 30.0
+"""Connections of a network that are let in at once; one that becomes an accepted CPE's does not count. A CPE in
+quarantine needs one for each call."""
+
+ARRIVALS_PER_S: Final = 2.0
+"""And in a second after that. Each costs 0.3 to 1 ms: 200 networks together two fifths of a core at most."""
+
+REGULAR_ARRIVAL: Final = 0.1
+"""What one counts that comes from a network that accepted CPE called from: there are 300 at once and 20 in a second."""
+
+REGULARS: Final = 20_000
+"""Networks that accepted CPE called from which are remembered: the fleet that this is made for. Some 3 MB."""
 
 HANDSHAKE_WORK: Final = 20.0
 """Of a TLS handshake, which is mostly one signature with RSA."""

@@ -11,7 +11,8 @@ that a town whose power comes back does not come at once.
 
 * Until a CPE proved to be an accepted one, it is a stranger: little is taken from it, its network (`admission`) has few
   connections and sessions, and others of its network take its place when it is silent. Nothing is parsed of who has
-  not proved to know a password.
+  not proved to know a password. A network that connects too often is hung up on at the door (`door_listener`).
+* A network that accepted CPE called from has places apart from all other strangers', and does not wait behind them.
 * An accepted CPE has one session, whatever its address; a large body is taken from it in answer to a request of ours.
 * What is read takes its turn on the event loop (`turns_listener`), and is charged to the network or the CPE.
 """
@@ -22,7 +23,7 @@ import contextlib
 import logging
 import secrets
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final, Protocol
@@ -32,9 +33,10 @@ import trio
 
 from agent.connectors.cwmp import http_text, limits, reading
 from agent.connectors.cwmp.acs_session import AcsSession, Ended, EndReason, Informed, SessionEvent
-from agent.connectors.cwmp.admission import Allowances, Guests, Holdings
+from agent.connectors.cwmp.admission import Allowances, Guests, Holdings, Regulars
 from agent.connectors.cwmp.cwmp_session import CwmpSession
 from agent.connectors.cwmp.digest import KEY_BYTES, DigestAccepted, DigestGate, DigestRejected
+from agent.connectors.cwmp.door_listener import listening, take_connections
 from agent.connectors.cwmp.errors import RemoteCwmpError
 from agent.connectors.cwmp.images import PATH
 from agent.connectors.cwmp.messages import Inform
@@ -84,6 +86,10 @@ class Visit(Protocol):
         """Tell whether a user is an accepted CPE's own."""
         ...
 
+    def accepted_addresses(self, most: int) -> Iterable[str]:
+        """Return where accepted CPE called from last, of so many of them, the latest last."""
+        ...
+
     async def informed(self, call: CwmpSession, informed: Informed, proof: Proof) -> None:
         """Take note of an Inform, durably, and say whether the CPE is one to be worked on."""
         ...
@@ -107,7 +113,11 @@ class _Client:
 
     address: str
     network: str
-    hang_up: Callable[[], None]
+    turns: Turns
+    """The line in which its work waits."""
+    arrival: float
+    """What it counted of its network's connections; 0: it was given back."""
+    hang_up: Callable[[], None] = lambda: None
     is_member: bool = False
     """Whether its last POST was of an accepted CPE."""
 
@@ -180,7 +190,11 @@ class Acs:
         sessions = config.sessions
         each = max(limits.SHARE_LEAST, sessions // limits.SHARE)
         self._clients: set[_Client] = set()
+        self._regulars = Regulars(limits.REGULARS)
+        self._arrivals = Allowances(limits.ARRIVALS, limits.ARRIVALS_PER_S)
         self._strangers: Guests[_Client] = Guests(2 * sessions, each, limits.PATIENCE_S)
+        self._returning: Guests[_Client] = Guests(2 * sessions, each, limits.PATIENCE_S)
+        """Connections that proved nothing yet, of networks that accepted CPE called from."""
         self._fetching: Guests[_Client] = Guests(sessions, each, limits.WRITE_S)
         """Connections on which a file is fetched."""
         self._visitors: Guests[_Open] = Guests(
@@ -191,7 +205,7 @@ class Acs:
         self._large_bytes: Holdings[_Client] = Holdings(limits.LARGE_BYTES)
         self._stranger_work = Allowances(limits.STRANGER_WORK, limits.STRANGER_WORK_PER_S)
         self._member_work = Allowances(limits.CPE_WORK, limits.CPE_WORK_PER_S)
-        self._turns = Turns()
+        self._turns, self._stranger_turns = Turns(limits.PASS_WORK), Turns(limits.STRANGER_PASS_WORK)
         self._large = trio.Lock()
         """Of large bodies one is read at a time, since its tree takes ten times its bytes."""
         self.refused = 0
@@ -212,43 +226,68 @@ class Acs:
         (listener, *more) = await trio.open_tcp_listeners(self._config.port, host=self._config.listen)
         for other in more:
             await other.aclose()
-        async with listener, trio.open_nursery() as nursery:
-            nursery.start_soon(self._sweep)
-            task_status.started(listener.socket.getsockname()[1])
-            try:
-                with self._turns.running():
-                    await trio.serve_listeners(partial(self._serve_one, context), [listener])
-            finally:
-                for opened in self._open.values():
-                    opened.call.hang_up()  # whoever asked something learns now that no answer comes
+        for address in self._visit.accepted_addresses(limits.REGULARS):
+            self._regulars.add(network_of(address))
+        with listening(listener) as sock:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.deal_turns)
+                nursery.start_soon(self._sweep)
+                task_status.started(sock.getsockname()[1])
+                try:
+                    await take_connections(sock, self._let_in, partial(self._serve_one, context), nursery)
+                finally:
+                    for opened in self._open.values():
+                        opened.call.hang_up()  # whoever asked something learns now that no answer comes
+
+    async def deal_turns(self) -> None:
+        """Deal out the turns of the event loop until cancelled, as `serve` does meanwhile."""
+        async with trio.open_nursery() as nursery:
+            for turns in (self._turns, self._stranger_turns):
+                nursery.start_soon(turns.run)
 
     # --- connections
 
-    async def _serve_one(self, context: ssl.SSLContext | None, stream: trio.SocketStream) -> None:
-        try:
-            peer = str(stream.socket.getpeername()[0])
-        except OSError:
-            peer = ""  # it hung up before anybody looked
-        client = _Client(peer, network_of(peer), lambda: None)
-        if not self._let_in(client):
+    def _let_in(self, address: str) -> _Client | None:
+        """Return a connection from an address as one of the ACS'; None: there is no place for it."""
+        network, now = network_of(address), trio.current_time()
+        is_regular = network in self._regulars
+        arrival = limits.REGULAR_ARRIVAL if is_regular else 1.0
+        client = _Client(address, network, self._turns if is_regular else self._stranger_turns, arrival)
+        most = (4 if is_regular else 3) * self._config.sessions
+        if (
+            len(self._clients) >= most
+            or self._arrivals.wait_s(network, now)
+            or not self._enter(self._lobby(client), client)
+        ):
             self.refused += 1
-            await trio.aclose_forcefully(stream)  # not even a word: that would cost a TLS handshake
-            return
+            return None
+        self._arrivals.spend(network, arrival, now)
+        self._clients.add(client)
+        return client
+
+    async def _serve_one(self, context: ssl.SSLContext | None, stream: trio.SocketStream, client: _Client) -> None:
         try:
             await contain("acs connection", lambda: self._connection(stream, context, client), log=_log)
         finally:
             self._clients.discard(client)
-            for guests in (self._strangers, self._fetching):
-                guests.leave(client)
+            self._leave_lobby(client)
+            self._fetching.leave(client)
             await stream.aclose()  # it is closed before anything is waited for, also by who is cancelled
 
-    def _let_in(self, client: _Client) -> bool:
-        if not client.address or len(self._clients) >= 4 * self._config.sessions:
-            return False
-        is_in = self._enter(self._strangers, client)
-        if is_in:
-            self._clients.add(client)
-        return is_in
+    def _lobby(self, client: _Client) -> Guests[_Client]:
+        """Return the places of connections like this one, while it has proved nothing."""
+        return self._returning if client.network in self._regulars else self._strangers
+
+    def _leave_lobby(self, client: _Client) -> None:
+        for guests in (self._strangers, self._returning):
+            guests.leave(client)
+
+    def _to_lobby(self, client: _Client) -> None:
+        """Have a connection that is open and no accepted CPE's count among those again, or hang up on it."""
+        if client not in self._clients or client.is_member or client in self._strangers or client in self._returning:
+            return
+        if not self._enter(self._lobby(client), client):
+            client.hang_up()
 
     @staticmethod
     def _enter(guests: Guests[_Client], client: _Client) -> bool:
@@ -266,7 +305,7 @@ class Acs:
                 tls = trio.SSLStream(socket, context, server_side=True, https_compatible=True)
                 with trio.move_on_after(limits.FIRST_HEAD_S) as scope:
                     client.hang_up = scope.cancel
-                    await self._turns.take(limits.HANDSHAKE_WORK)
+                    await client.turns.take(limits.HANDSHAKE_WORK)
                     await tls.do_handshake()
                 if scope.cancelled_caught:
                     return
@@ -279,10 +318,12 @@ class Acs:
         current: _Open | None = None
         wire.strict_lines = True
         try:
+            await client.turns.take(limits.ARRIVAL_WORK)
             with wire.one_deadline():
                 idle_s = limits.FIRST_HEAD_S
                 while (head := await wire.head(idle_s)) is not None:
-                    self._strangers.seen(client, trio.current_time())
+                    for guests in (self._strangers, self._returning):
+                        guests.seen(client, trio.current_time())
                     headers = {k.decode("ascii"): v.decode("latin-1") for k, v in head.headers if k in _READ_FIELDS}
                     target = http_text.path_untrusted(head.target.decode("ascii"))
                     if target.startswith(PATH):
@@ -323,11 +364,10 @@ class Acs:
         elif not self._enter(self._fetching, client):
             await self._come_again(wire)
         else:
-            self._strangers.leave(client)  # the largest image over a poor line takes an hour
+            self._leave_lobby(client)  # the largest image over a poor line takes an hour
             await self._files(target, wire)
             self._fetching.leave(client)
-            if not client.is_member and not self._enter(self._strangers, client):
-                client.hang_up()
+            self._to_lobby(client)
 
     async def _come_again(self, wire: Wire) -> None:
         self.refused += 1
@@ -380,14 +420,18 @@ class Acs:
 
     def _welcome(self, client: _Client) -> None:
         """Take note that a connection is an accepted CPE's."""
-        client.is_member = True
-        self._strangers.leave(client)
+        client.is_member, client.turns = True, self._turns
+        self._leave_lobby(client)
+        self._regulars.add(client.network)
+        if client.arrival:
+            self._arrivals.spend(client.network, -client.arrival, trio.current_time())
+            client.arrival = 0.0
 
     def _demote(self, client: _Client) -> None:
         """Take note that a connection is an accepted CPE's no more: it has the share of a stranger."""
         was_member, client.is_member = client.is_member, False
-        if was_member and client in self._clients and not self._enter(self._strangers, client):
-            client.hang_up()
+        if was_member:
+            self._to_lobby(client)
 
     async def _first(
         self, wire: Wire, headers: Mapping[str, str], target: str, client: _Client, proof: Proof
@@ -398,7 +442,8 @@ class Acs:
             if len(self._open) >= self._config.sessions and self._visitors.oldest() is None:
                 await self._come_again(wire)
                 return None
-            await self._turns.take()
+            await client.turns.take()
+            wire.go_on()
             given, now, judged = headers.get("authorization"), self._clock.wall_s(), None
             if given is not None:
                 judged = self._gate.judge_untrusted(given, "POST", target, self._password_of, now, body)
@@ -409,7 +454,7 @@ class Acs:
                 if not own and self._stranger_work.wait_s(client.network, self._clock.boot_s()):
                     await self._come_again(wire)
                     return None
-                first = await self._read_first(body, headers)
+                first = await self._read_first(body, headers, client.turns)
                 if not user and not self._is_certified(proof, first.read):
                     self._stranger_work.spend(client.network, first.work, self._clock.boot_s())
                     first = None
@@ -418,6 +463,7 @@ class Acs:
                 challenges = self._gate.challenges(now, secrets.token_bytes(8), stale=stale)
                 await wire.answer(401, [("www-authenticate", each) for each in challenges])
                 return None
+            wire.go_on()  # its place may be another's by now
             if len(self._open) >= self._config.sessions:  # looked at once more: others began while this was read
                 if (oldest := self._visitors.oldest()) is None:
                     await self._come_again(wire)
@@ -427,22 +473,26 @@ class Acs:
             call, token = CwmpSession(session, proof.address), secrets.token_urlsafe(18)
             opened = _Open(call, token, replace(proof, user=user), wire, client)
             self._open[opened.token] = opened
+            self._leave_lobby(client)  # it keeps its place until it has an answer: its boot would be counted twice
             try:
                 return await self._exchange(wire, headers, opened, first)
             except GONE:
                 opened.gone_at = self._clock.boot_s()
                 raise
+            finally:
+                self._to_lobby(client)
 
-    async def _read_first(self, body: bytes, headers: Mapping[str, str]) -> _Post:
+    async def _read_first(self, body: bytes, headers: Mapping[str, str], turns: Turns) -> _Post:
         """Return a stranger's first POST, whatever it says."""
         try:
             clear = http_text.body_untrusted(body, headers.get("content-encoding", ""), limits.STRANGER_BODY_BYTES)
         except RemoteCwmpError as err:
             return _Post(b"", BodyRead(error=err), 1.0)
-        read, work = await self._read(clear, limits.STRANGER_ELEMENTS)
+        read, work = await self._read(clear, limits.STRANGER_ELEMENTS, turns)
         return _Post(clear, read, work)
 
-    async def _read(self, body: bytes, most: int) -> tuple[BodyRead, float]:
+    @staticmethod
+    async def _read(body: bytes, most: int, turns: Turns) -> tuple[BodyRead, float]:
         """Return what was read of a body in clear, and the work that it took; others have their turn meanwhile."""
         slices, work = reading.read_in_slices_untrusted(body, most), 1.0
         while True:
@@ -452,7 +502,7 @@ class Acs:
                 read: BodyRead = over.value
                 return read, work
             work += slice_
-            await self._turns.go_on(slice_)
+            await turns.go_on(slice_)
 
     @staticmethod
     def _is_certified(proof: Proof, read: BodyRead) -> bool:
@@ -484,7 +534,8 @@ class Acs:
             with self._holding(bytes_, opened.client, size):
                 most = limits.BODY_BYTES if is_large else limits.STRANGER_BODY_BYTES
                 body = await wire.body(most, within_s)
-                await self._turns.take()
+                turns = opened.client.turns
+                await turns.take()
                 try:
                     clear = http_text.body_untrusted(body, headers.get("content-encoding", ""), most)
                 except RemoteCwmpError as err:
@@ -493,10 +544,10 @@ class Acs:
                 if not clear.strip(b" \t\r\n"):
                     post = _Post(b"", BodyRead(), 1.0)
                 elif len(clear) <= limits.STRANGER_BODY_BYTES:
-                    post = _Post(clear, *await self._read(clear, limits.STRANGER_ELEMENTS))
+                    post = _Post(clear, *await self._read(clear, limits.STRANGER_ELEMENTS, turns))
                 else:
                     async with self._large:
-                        post = _Post(clear, *await self._read(clear, limits.ELEMENTS))
+                        post = _Post(clear, *await self._read(clear, limits.ELEMENTS, turns))
                 return await self._answer(wire, opened, post)
 
     async def _unreadable(self, wire: Wire, opened: _Open, err: RemoteCwmpError | None) -> None:

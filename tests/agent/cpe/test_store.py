@@ -70,6 +70,16 @@ async def test_a_new_cpe_is_quarantined_and_what_it_says_is_kept(book: Book) -> 
     assert book.cpes.find("nobody") is None
 
 
+async def test_addresses_of_accepted_cpe_are_known_the_latest_last(book: Book) -> None:
+    for number, address in enumerate(("192.0.2.1", "192.0.2.2", "", "192.0.2.4")):
+        name = f"02AC5F-LabGate-LAB000{number}"
+        await book.cpes.called(called(name=name, serial=f"LAB000{number}", address=address, at_s=1000 - number))
+        await book.decide(name)
+    await book.cpes.called(called(name="02AC5F-LabGate-NEW", serial="NEW", address="192.0.2.9", at_s=2000))
+    assert list(book.cpes.accepted_addresses(10)) == ["192.0.2.4", "192.0.2.2", "192.0.2.1"]
+    assert list(book.cpes.accepted_addresses(2)) == ["192.0.2.2", "192.0.2.1"]
+
+
 async def test_what_an_inform_leaves_out_stays(book: Book) -> None:
     await accepted(book)
     found = await book.cpes.called(called(root="", software="", hardware="", request_url="", at_s=1_767_225_700))

@@ -47,6 +47,10 @@ class Book:
     def find(self, name: str) -> Cpe | None:
         return self.cpes.get(name)
 
+    def accepted_addresses(self, most: int) -> Sequence[str]:
+        accepted = [c for c in self.cpes.values() if self.trust.get(c.name) is Acceptance.ACCEPTED]
+        return [c.address for c in sorted(accepted, key=lambda c: c.last_s)][-most:]
+
     def values(self, name: str, paths: Sequence[str] | None = None) -> Mapping[str, CachedParameter]:
         found = self.known.get(name, {})
         return {path: found[path] for path in (sorted(found) if paths is None else paths) if path in found}

@@ -187,17 +187,21 @@ class Caller:
 class Desk:
     """Takes what sessions say. `holds`: whether a CPE is kept on the line. `on_inform`, `on_event`: may crash.
 
-    `accepts`: whether each CPE is an accepted one.
+    `accepts`: whether each CPE is an accepted one. `known`: where such ones called from before.
     """
 
     holds: bool = False
     accepts: bool = True
+    known: Sequence[str] = ()
     informs: list[tuple[CwmpSession, Informed, Proof]] = field(default_factory=list)
     events: list[tuple[CwmpSession, SessionEvent]] = field(default_factory=list)
     exchanges: list[tuple[CwmpSession, bytes, int, bytes]] = field(default_factory=list)
     ends: list[CwmpSession] = field(default_factory=list)
     on_inform: Callable[[CwmpSession, Informed], None] = lambda _call, _informed: None
     on_event: Callable[[CwmpSession, SessionEvent], None] = lambda _call, _event: None
+
+    def accepted_addresses(self, most: int) -> Sequence[str]:
+        return self.known[-most:]
 
     def is_accepted(self, user: str) -> bool:
         return self.accepts and user != USER

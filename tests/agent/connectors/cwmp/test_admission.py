@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.connectors.cwmp import limits
-from agent.connectors.cwmp.admission import Allowances, Guests, Holdings
+from agent.connectors.cwmp.admission import Allowances, Guests, Holdings, Regulars
 
 # --- guests -----------------------------------------------------------------------------------------------------------
 
@@ -124,3 +124,13 @@ def test_peers_without_number_are_forgotten_from_the_oldest_on(monkeypatch: pyte
     for peer in "abcd":
         allowances.spend(peer, 11, 0)
     assert [allowances.wait_s(peer, 0) for peer in "abcd"] == [0, 10, 10, 10]
+
+
+# --- regulars ---------------------------------------------------------------------------------------------------------
+
+
+def test_of_networks_that_accepted_cpe_called_from_those_that_did_last_are_remembered() -> None:
+    regulars = Regulars(2)
+    for network in ("a", "b", "a", "c"):
+        regulars.add(network)
+    assert [network in regulars for network in "abc"] == [True, False, True]

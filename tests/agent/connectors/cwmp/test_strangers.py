@@ -127,6 +127,75 @@ async def test_all_places_of_strangers_taken_are_no_places_of_accepted_cpe() -> 
         )
 
 
+async def test_who_connects_too_often_is_hung_up_on_at_the_door_and_others_are_not(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ARRIVALS", 5.0)
+    monkeypatch.setattr(limits, "ARRIVALS_PER_S", 0.001)
+    async with acs(Desk(accepts=False)) as at:
+        served = [await is_served(at, number, ATTACKER) for number in range(10)]
+        assert served == [True] * 6 + [False] * 4, "the last one may go beyond"
+        assert at.acs.refused == 4
+        assert await is_served(at)
+        await trio.sleep(1500)
+        assert [await is_served(at, number, ATTACKER) for number in range(3)] == [True, False, False]
+
+
+async def test_a_connection_that_became_an_accepted_cpes_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A street behind one address of a carrier-grade NAT, and a proxy before the ACS."""
+    monkeypatch.setattr(limits, "ARRIVALS", 3.0)
+    monkeypatch.setattr(limits, "ARRIVALS_PER_S", 0.001)
+    monkeypatch.setattr(limits, "REGULAR_ARRIVAL", 1.0)
+    async with acs() as at:
+        assert [await is_served(at, number) for number in range(20)] == [True] * 20
+        at.desk.accepts = False
+        assert [await is_served(at, number) for number in range(5)] == [True] * 4 + [False]
+
+
+async def test_where_accepted_cpe_called_from_there_are_places_whatever_strangers_do() -> None:
+    async with acs(Desk(known=[HONEST]), sessions=4) as at:
+        at.acs._strangers._most = 1000  # more than there may be of all together
+        for host in range(20, 60):
+            await at.dial(f"127.0.0.{host}")
+        await until(lambda: len(at.acs._clients) == 3 * 4)
+        assert not await is_served(at, host=OTHER)
+        assert await is_served(at), "it called before the agent was started"
+        assert len(at.acs._returning) == 0
+
+
+async def test_who_lost_its_place_before_it_was_answered_has_not_called() -> None:
+    """Its Inform would be taken to have booted the CPE, and it would send it again."""
+    async with acs(Desk(accepts=False)) as at:
+        cpe = await at.connect(ATTACKER)
+        turns = at.acs._stranger_turns
+
+        async def log_in() -> None:
+            with pytest.raises(HungUpError):
+                await cpe.log_in()
+
+        async with trio.open_nursery() as nursery:
+            turns._most = turns._left = -1.0  # no pass has room
+            nursery.start_soon(log_in)
+            for _ in range(2):  # for its connection, and for its POST
+                await until(lambda: len(turns._line) == 1)
+                turns._line.unpark()
+            await until(lambda: len(turns._line) == 1)
+            (client,) = at.acs._clients
+            client.hang_up()
+            turns._most = limits.STRANGER_PASS_WORK
+        assert at.desk.informs == []
+
+
+async def test_who_is_being_answered_keeps_its_place() -> None:
+    places: list[int] = []
+    desk = Desk(accepts=False, on_inform=lambda _call, _informed: places.append(len(at.acs._strangers)))
+    async with acs(desk) as at:
+        cpe = await at.connect(ATTACKER)
+        assert (await cpe.log_in()).status == 200
+        assert places == [0], "nobody can take it meanwhile"
+        await until(lambda: len(at.acs._strangers) == 1)
+
+
 # --- x20 a2: sessions of who knows the password of all ----------------------------------------------------------------
 
 
@@ -141,7 +210,7 @@ async def test_200_sessions_of_one_address_shut_nobody_out(autojump_clock: trio.
         for number in range(205):
             cpe = await at.connect(ATTACKER)
             assert (await cpe.log_in(silent(number))).status == 200
-            await trio.sleep(0.1)
+            await trio.sleep(1 / limits.ARRIVALS_PER_S)
         assert at.acs.sessions == limits.STRANGER_SESSIONS_EACH
         assert await is_served(at)
         await trio.sleep(limits.TIMEOUT_S + 3)
@@ -264,8 +333,9 @@ async def test_a_large_answer_to_a_request_is_read_in_slices_between_which_other
 
 
 async def test_who_causes_too_much_work_is_told_to_come_again_and_others_are_served(
-    autojump_clock: trio.testing.MockClock,
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(limits, "ARRIVALS", 1000.0)
     async with acs(Desk(accepts=False)) as at:
         heavy = said(m.GetRPCMethods()).replace(b"</soapenv:Body>", b"<a/>" * 1900 + b"</soapenv:Body>")
         told: list[int] = []
