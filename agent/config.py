@@ -54,6 +54,8 @@ MAX_BYTES: Final = 4 * 1024 * 1024
 STATE_DIR: Final = "/var/lib/ispagent"
 SOCKET: Final = Path("/run/ispagent/agent.sock")
 """Outside the state directory: that is for the daemon's user alone, and people have to reach the socket."""
+OFF: Final = "off"
+"""Of a mark file: there is none."""
 _MAX_PORT: Final = 65_535
 _MAX_UID: Final = 2**32 - 2
 _ORIGIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", re.ASCII)
@@ -107,6 +109,14 @@ KEYS: Final[tuple[Key, ...]] = (
         "",
         "The key that seals the store: a file of mode 0600, or the name of a systemd credential.",
         "the systemd credential `store-key` if there is one, else `store.key` in `state_dir`",
+    ),
+    Key(
+        "agent",
+        "mark_file",
+        Kind("a path outside state_dir, off, or empty", PATH_OR_EMPTY.read),
+        "",
+        "Where it stands how far this agent came, so that a restored `state_dir` is noticed; `off`: nowhere.",
+        "`mark` in a directory beside `state_dir`, called as that and `-mark`",
     ),
     Key(
         "agent",
@@ -287,6 +297,7 @@ class AgentConfig:
     socket_group: str | None
     timezone: ZoneInfo
     key_file: Path
+    mark_file: Path | None
     origin: str
     metrics_listen: tuple[str, int] | None
     people: Mapping[int, str]
@@ -400,7 +411,7 @@ def _build(
         return None
     state_dir = reader.path_of(agent["state_dir"])
     socket = _socket(reader, agent, state_dir)
-    if socket is None:
+    if socket is None or _mark_inside(reader, agent, state_dir):
         return None
     return AgentConfig(
         path=reader.path,
@@ -411,6 +422,7 @@ def _build(
         socket_group=agent["socket_group"] or None,
         timezone=agent["timezone"],
         key_file=_key_file(reader, agent["key_file"], state_dir, environ),
+        mark_file=_mark_file(reader, agent["mark_file"], state_dir),
         origin=agent["origin"] or f"ispagents.local/agent/{agent['name']}",
         metrics_listen=_host_and_port(agent["metrics_listen"]),
         people=people,
@@ -434,6 +446,21 @@ def _socket(reader: ConfigReader, agent: Mapping[str, Any], state_dir: Path) -> 
         )
         return None
     return socket
+
+
+def _mark_file(reader: ConfigReader, name: str, state_dir: Path) -> Path | None:
+    if name == OFF:
+        return None
+    return reader.path_of(name) if name else state_dir.with_name(f"{state_dir.name}-mark") / "mark"
+
+
+def _mark_inside(reader: ConfigReader, agent: Mapping[str, Any], state_dir: Path) -> bool:
+    """Return whether the mark file is inside the state directory, with a problem: a backup would bring it along."""
+    mark = _mark_file(reader, agent["mark_file"], state_dir)
+    if mark is None or state_dir not in mark.parents:
+        return False
+    reader.problem("agent.mark_file", f"expected a path outside state_dir, which is put back as a whole, got {mark}")
+    return True
 
 
 def _host_and_port(text: str) -> tuple[str, int] | None:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +79,7 @@ from agent.store.db import Store
 from agent.store.errors import MissingKeyError, StoreFailedError
 from agent.store.identity import Identity, load_identity
 from agent.store.mail import LeaveCloud, MailBells
+from agent.store.mark_file import LogMark, MarkFile
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault, load_store_key
 from durable.process import exempt_loaded_objects
@@ -113,33 +114,39 @@ def build_sha256() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What is open on disk, and who this agent is."""
+    """What is open on disk, and who this agent is. `mark_file` None: the configuration wants none."""
 
     store: Store
     vault: Vault
     identity: Identity
+    mark_file: MarkFile | None = None
 
 
 @asynccontextmanager
 async def open_files(config: AgentConfig, clock: Clock) -> AsyncIterator[Files]:
-    """Open the state directory; closes it at the end.
+    """Open the state directory and the mark file; closes them at the end.
 
     Raises:
         StoreError: keys are missing, keys.db is not that of the log, another daemon runs, the database is newer,
-            corrupt or cannot be written.
+            corrupt or cannot be written, or the mark file cannot.
     """
     key = load_store_key(config.key_file)
     identity = load_identity(config.state_dir, key)
-    vault = Vault(key, config.state_dir / "keys.db")
-    try:
-        store = Store(config.state_dir, TRANSITIONS, clock.wall_s, high_water=vault.raise_mark)
-        try:
-            recovery.refuse_without_keys(store, vault)
-            yield Files(store, vault, identity)
-        finally:
-            store.close()
-    finally:
-        vault.close()
+    with ExitStack() as opened:
+        vault = opened.enter_context(closing(Vault(key, config.state_dir / "keys.db")))
+        mark_file = None
+        if config.mark_file is not None:
+            mark_file = opened.enter_context(closing(MarkFile(config.mark_file, vault.authenticate)))
+
+        def raise_marks(mark: LogMark) -> None:
+            vault.raise_mark(mark)
+            if mark_file is not None:
+                mark_file.write(mark)
+
+        store = Store(config.state_dir, TRANSITIONS, clock.wall_s, high_water=raise_marks)
+        opened.enter_context(closing(store))
+        recovery.refuse_without_keys(store, vault)
+        yield Files(store, vault, identity, mark_file)
 
 
 class Link:
@@ -224,6 +231,17 @@ class Daemon:
     provisioner: Provisioner | None = None
     metrics_port: int = 0
     """Where metrics are served; 0: they are not."""
+
+    async def begin(self) -> None:
+        """Judge the log by its marks, and record the start; before anything runs."""
+        files, recorder = self.files, self.api.parts.recorder
+        voided = await recovery.void_if_restored(
+            files.store, files.vault, recorder, files.mark_file, witnessed=self.log.witnesses.wanted
+        )
+        if voided is not None:
+            _log.warning("database-restored", extra={"voided": voided})
+        await recovery.keep_leaves(files.store, files.vault)
+        await recovery.note_start(files.store, recorder, files.mark_file)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve and work until cancelled.
@@ -465,11 +483,7 @@ async def main(config: AgentConfig) -> None:
     clock = SystemClock()
     async with open_files(config, clock) as files:
         daemon = build(config, files, clock)
-        voided = await recovery.void_if_restored(files.store, files.vault, daemon.api.parts.recorder)
-        if voided is not None:
-            _log.warning("database-restored", extra={"voided": voided})
-        await recovery.keep_leaves(files.store, files.vault)
-        await recovery.note_start(files.store, daemon.api.parts.recorder)
+        await daemon.begin()
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as nursery:
                 await nursery.start(daemon.run)

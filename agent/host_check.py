@@ -60,6 +60,8 @@ def problems(config: AgentConfig, uid: int) -> Iterator[str]:
     """
     if problem := owner_problem(config.state_dir, uid):
         yield problem
+    if config.mark_file is not None:
+        yield from _mark_problems(config.mark_file.parent, uid)
     if config.socket_group is not None:
         yield from _group_problems(config.socket_group, uid)
     folder = config.socket.parent
@@ -68,6 +70,17 @@ def problems(config: AgentConfig, uid: int) -> Iterator[str]:
         yield (
             f"agent.socket: expected the directory {folder}, got none: install -d -o {name} -m 0755 {folder} "
             f"(below /run: RuntimeDirectory={folder.name} in the unit)"
+        )
+
+
+def _mark_problems(folder: Path, uid: int) -> Iterator[str]:
+    """Give the reason why the directory of the mark file is none that the daemon can write, asked as its user."""
+    made = folder.is_dir()
+    if uid == os.geteuid() and not os.access(folder if made else folder.parent, os.W_OK | os.X_OK):
+        name = user_name(uid)
+        yield (
+            f"agent.mark_file: expected the directory {folder} of {name}, got {'another' if made else 'none'}:"
+            f" install -d -o {name} -m 0700 {folder} (below /var/lib: StateDirectory={folder.name} in the unit)"
         )
 
 

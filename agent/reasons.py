@@ -411,6 +411,11 @@ class RefusalReason(ExplainedReason):
     RATE_LIMITED = "rate-limited", "This person was shown many plans within the hour.", "Wait."
     RUNNING = "running", "The run is not over yet.", "Wait for its end."
     STALE = "stale", "The device or CPE is not the one of the preview any more.", "Ask for the change again."
+    TRUST_IN_DOUBT = (
+        "trust-in-doubt",
+        "The state directory was put back, and a newer trust document may have been in force.",
+        "ispagent status says which; install it, or ispagent trust accept.",
+    )
     TRUST_MOVED = "trust-moved", "A newer trust document was installed meanwhile.", "Try again."
     TOO_MANY_TAGS = (
         "too-many-tags",

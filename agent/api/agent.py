@@ -33,6 +33,7 @@ async def _status(call: ApiCall) -> Response:
             "words": p.words,
             "trust_version": pinned.trust.version if pinned else None,
             "trust_expires": pinned.trust.expires if pinned else None,
+            "trust_doubt": p.trust.doubt(),
             "trust_warning": p.trust.warning(p.clock.wall_s()),
             "log": {
                 "size": size,

@@ -26,7 +26,7 @@ class Condition(enum.Enum):
     FROZEN = "frozen"
     """People froze something: the changes that it covers are not sent."""
     HALTED = "halted"
-    """Nothing is sent until a person looked: the clock jumped, or a witness contradicts the log."""
+    """Nothing is sent until a person looked: the clock jumped, a witness contradicts the log, the trust is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ def overview(p: ApiParts) -> Overview:
     witnessed = p.witnessed(1)
     if witnessed.startswith("CONTRADICTED"):
         found.append((Condition.HALTED, f"the log is {witnessed}"))
+    if doubt := p.trust.doubt():
+        found.append((Condition.HALTED, f"trust in doubt: {doubt}"))
     for scope, target, _ in freezes(p.store.query, now_s).rows:
         found.append((Condition.FROZEN, f"frozen: {' '.join(str(part) for part in (scope, target) if part)}"))
     for source in sources:

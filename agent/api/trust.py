@@ -11,7 +11,7 @@ from trust import envelope as envelopes
 async def _show(call: ApiCall) -> Response:
     pinned = call.parts.trust.pinned
     if pinned is None:
-        return Response(200, {"version": None})
+        return Response(200, {"version": None, "doubt": ""})
     envelope = call.parts.trust.envelope(pinned)
     return Response(
         200,
@@ -29,6 +29,7 @@ async def _show(call: ApiCall) -> Response:
                 for c in pinned.trust.policy
             ],
             "envelope": b64(envelope),
+            "doubt": call.parts.trust.doubt(),
         },
     )
 
@@ -42,7 +43,17 @@ async def _install(call: ApiCall) -> Response:
     return Response(200, {"version": pinned.trust.version, "sha256": pinned.sha256.hex()})
 
 
+async def _accept(call: ApiCall) -> Response:
+    r = call.body()
+    words = r.text("words")
+    r.done()
+    await call.parts.trust.end_doubt(words)
+    call.parts.worker.poke()
+    return Response(200, {"accepted": True})
+
+
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "/v1/trust", CallerRole.ANYONE, "", "version, words, people, policy, envelope", _show),
+    Route("GET", "/v1/trust", CallerRole.ANYONE, "", "version, words, people, policy, envelope, doubt", _show),
     Route("POST", "/v1/trust", CallerRole.ADMIN, "document, words", "version, sha256", _install),
+    Route("POST", "/v1/trust/accept", CallerRole.ADMIN, "words", "accepted", _accept),
 )

@@ -63,6 +63,8 @@ def init(
         made = not (settings.state_dir / "identity").exists()
         change = create_identity if made else renew_log_key if new_log_key else load_identity
         identity = change(settings.state_dir, key)
+        if made and settings.mark_file is not None:
+            settings.mark_file.unlink(missing_ok=True)  # of an agent that was here before
         if restored:
             with closing(Vault(key, settings.state_dir / "keys.db")) as vault:
                 vault.distrust_mark()
@@ -159,6 +161,8 @@ def _print_status(found: Json) -> None:
         say(f"FROZEN   {' '.join(str(frozen[k]) for k in ('scope', 'target') if frozen[k])} by {frozen['person']}")
     if found["billing_problem"]:
         say(f"BILLING  {found['billing_problem']}")
+    if found["trust_doubt"]:
+        say(f"HALTED   trust: {found['trust_doubt']}")
     if found["clock_halt"] is not None:
         say(f"HALTED   the clock jumped by {found['clock_halt']:.0f} s: check it, then ispagent clock accept")
 

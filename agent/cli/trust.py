@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from agent.cli import client
-from agent.cli.client import Json, call_object, print_json, read_file
+from agent.cli.client import Json, call_object, fail, print_json, read_file
 
 app = typer.Typer(help="Who this agent trusts.", no_args_is_help=True)
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
@@ -31,6 +31,18 @@ def install(
 
 
 @app.command()
+def accept(words: Annotated[str, typer.Option("--words", help="Its head's words [asked for]")] = "") -> None:
+    """Go by the version that is pinned, after a restored backup, where a newer one may have been."""
+    found = call_object("GET", "/v1/trust")
+    if not found["doubt"]:
+        fail("trust: it is not in doubt: there is nothing to accept", client.REFUSED)
+    print(found["doubt"])
+    typed = words or typer.prompt(f"words of the head of version {found['version']}")
+    call_object("POST", "/v1/trust/accept", {"words": typed})
+    print(f"trust version {found['version']} is accepted")
+
+
+@app.command()
 def show(as_json: AsJson = False) -> None:
     """Show the trust in force: people, roles, policy."""
     found = call_object("GET", "/v1/trust")
@@ -43,6 +55,8 @@ def show(as_json: AsJson = False) -> None:
     expires = datetime.fromtimestamp(cast("int", found["expires"]), UTC)
     print(f"version {found['version']} · expires {expires:%Y-%m-%d}")
     print(f"head    {found['words']}")
+    if found["doubt"]:
+        print(f"DOUBT   {found['doubt']}")
     for person in cast("list[Json]", found["people"]):
         sees = "sees subscribers" if person["sees_subscribers"] else "sees summaries"
         print(f"person  {person['handle']:<16} {', '.join(cast('list[str]', person['roles']))} · {sees}")

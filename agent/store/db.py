@@ -22,6 +22,7 @@ import trio
 from agent.store import log_store, schema
 from agent.store.errors import StoreFailedError, StoreInUseError, StoreVersionError
 from agent.store.log_store import Entry, Tail
+from agent.store.mark_file import DOUBT, LogMark
 from durable import files, writer
 from durable.errors import NewerDatabaseError
 from durable.writer import SqliteWriter, Transaction
@@ -66,7 +67,7 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
         transitions: Iterable[tuple[str, str]],
         wall_s: Callable[[], float],
         *,
-        high_water: Callable[[int, bytes], None] | None = None,
+        high_water: Callable[[LogMark], None] | None = None,
     ) -> None:
         """Open or create `state_dir/agent.db`, take the lock, bring the schema up to date, start the writer.
 
@@ -167,7 +168,9 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
     def _committed(self) -> None:
         if self._raise_mark and self._high_water is not None:
             root = merkle.root_at(self._tail.size, log_store.stored_nodes(self._con))
-            self._high_water(self._tail.size, root)
+            doubted = self._con.execute("SELECT value FROM meta WHERE key = ?", (DOUBT,)).fetchone()
+            doubt = None if doubted is None else int(doubted["value"])
+            self._high_water(LogMark(self._tail.size, root, self._kept_trust, doubt))
         self._raise_mark = False
         self.size, self.trust_version = self._kept_size, self._kept_trust
 

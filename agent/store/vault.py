@@ -27,6 +27,7 @@ from nacl.secret import SecretBox
 from agent.runtime.random_blocks import random_bytes
 from agent.store.errors import ErasedSubjectError, MissingKeyError, StoreFailedError
 from agent.store.log_store import Sealed
+from agent.store.mark_file import LogMark
 from trust.leaf import SALT_BYTES, commitment
 
 KEY_BYTES = SecretBox.KEY_SIZE
@@ -104,6 +105,7 @@ class Vault:
         """
         self._box = SecretBox(_derive(store_key, b"seal"))
         self._commit_key = _derive(store_key, b"commit")
+        self._mark_key = _derive(store_key, b"mark")
         self._lock = threading.Lock()
         self._ids: dict[str, bytes] = {}
         self._keys: dict[bytes, bytes] = {}
@@ -156,6 +158,10 @@ class Vault:
         """Return a keyed commitment to a device's secret, 64 hex digits: equal secrets in one context compare equal."""
         message = context.encode() + b"\x00" + secret.encode()
         return hmac.new(self._commit_key, message, hashlib.sha256).hexdigest()
+
+    def authenticate(self, data: bytes) -> str:
+        """Return a MAC, 64 hex digits, of a mark that stands outside the state directory."""
+        return hmac.new(self._mark_key, data, hashlib.sha256).hexdigest()
 
     # --- under subjects' keys ---
 
@@ -258,10 +264,11 @@ class Vault:
 
     # --- the log's high-water mark ---
 
-    def raise_mark(self, size: int, root: bytes) -> None:
-        """Remember durably that the log had `size` leaves and this root (called by the writer's thread)."""
+    def raise_mark(self, mark: LogMark) -> None:
+        """Remember durably how long the log was, and its root (called by the writer's thread)."""
         with self._lock:
-            self._con.execute("INSERT OR REPLACE INTO mark (one, size, root) VALUES (1, ?, ?)", (size, root))
+            row = (mark.size, mark.root)
+            self._con.execute("INSERT OR REPLACE INTO mark (one, size, root) VALUES (1, ?, ?)", row)
 
     def distrust_mark(self) -> None:
         """Remember, durably, a log that never was: at its next start the agent takes its database for a restored one.
@@ -269,7 +276,7 @@ class Vault:
         A backup of the whole state directory has the mark that fits it, and looks as if nothing had been done since.
         """
         size, _ = self.mark() or (1, b"")
-        self.raise_mark(size, secrets.token_bytes(32))
+        self.raise_mark(LogMark(size, secrets.token_bytes(32)))
 
     def mark(self) -> tuple[int, bytes] | None:
         """Return the remembered (size, root) of the log, or None."""

@@ -375,6 +375,19 @@ def test_sections_that_are_none(section: str, value: str) -> None:
     assert any(f"{section}: expected a section [{section}]" in found for found in problems(f"{section} = {value}"))
 
 
+def test_the_mark_file_stands_outside_of_what_is_put_back() -> None:
+    def made(more: str) -> Path | None:
+        return parse_untrusted(
+            f'[agent]\nname = "noc-1"\nstate_dir = "/s/agent"\n{more}'.encode(), Path("/c"), {}
+        ).mark_file
+
+    assert made("") == Path("/s/agent-mark/mark")
+    assert made('mark_file = "/other/mark"') == Path("/other/mark")
+    assert made('mark_file = "off"') is None
+    with pytest.raises(ConfigError, match=r"agent\.mark_file: expected a path outside state_dir"):
+        made('mark_file = "/s/agent/mark"')
+
+
 def test_every_key_is_documented() -> None:
     lines = (ROOT / "docs" / "config.md").read_text(encoding="utf-8").splitlines()
     section, shown = "", []

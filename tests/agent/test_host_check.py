@@ -39,6 +39,7 @@ def test_root_makes_no_state_directory(tmp_path: Path) -> None:
     [
         ("", []),
         ('socket = "/nowhere/at/all/agent.sock"', ["RuntimeDirectory=all in the unit"]),
+        ('mark_file = "/nowhere/at/all/mark"', ["StateDirectory=all in the unit"]),
         (
             'socket = "SHARED/agent.sock"\nsocket_group = "no-such-noc"',
             ["there is no no-such-noc: groupadd --system no-such-noc"],

@@ -35,6 +35,7 @@ STATUS: dict[str, object] = {
     "reviews": {"open": 0, "oldest_s": None},
     "frozen": [],
     "clock_halt": None,
+    "trust_doubt": "",
     "billing_problem": "",
     "standings": [],
     "cloud": {"enrolled": False},

@@ -20,7 +20,6 @@ from typing import Any
 import trio
 
 from agent import daemon as daemon_module
-from agent.changes.auditlog import recovery
 from agent.changes.engine.perform import Patience
 from agent.config import load
 from agent.connectors.base import Connector
@@ -259,8 +258,7 @@ async def open_site(
     clock = clock or MovableClock()
     async with daemon_module.open_files(load(files.config), clock) as opened:
         daemon = daemon_module.build(load(files.config), opened, clock, patience=patience, connectors=connectors)
-        await recovery.void_if_restored(opened.store, opened.vault, daemon.api.parts.recorder)
-        await recovery.note_start(opened.store, daemon.api.parts.recorder)
+        await daemon.begin()
         async with trio.open_nursery() as nursery:
             await nursery.start(daemon.run)
             site = Site(files, daemon, clock)

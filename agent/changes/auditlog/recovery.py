@@ -1,8 +1,13 @@
 """At start: is this log ours and whole, was the database restored, which runs are unfinished.
 
-A database that is older than the high-water mark was restored from a backup: what it believes to be unused may have
-been used, so every plan that it has not consumed is void and is previewed again, and no run that it believes to be
-unfinished goes on: its unsent items are cancelled, its begun ones need a person.
+A database that is older than a mark was restored from a backup: what it believes to be unused may have been used, so
+every plan that it has not consumed is void and is previewed again, and no run that it believes to be unfinished goes
+on: its unsent items are cancelled, its begun ones need a person. There are two marks: in `keys.db`, which a copy of the
+state directory brings along, and in the mark file, which it does not.
+
+* A mark file that was lost says nothing, so the log may be an old one: the same happens, unless witnesses can tell.
+* Where a mark knows a newer trust version than the one that is pinned, or the mark file was lost, the trust is in
+  doubt: nothing starts and nobody approves until that version is installed, or a person types the words of this one.
 """
 
 from __future__ import annotations
@@ -11,12 +16,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.changes.journal import item_commands
-from agent.changes.journal.audit import Recorder
+from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.machine import Gate
+from agent.changes.journal.trust_state import stored_doubt
 from agent.store import log_store
 from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, MissingKeyError
 from agent.store.log_store import Entry, Sealed
+from agent.store.mark_file import DOUBT, MARKED, LogMark, MarkFile
 from agent.store.vault import Vault
 from trust import merkle
 from trust.leaf import LeafKind
@@ -49,19 +56,39 @@ def give_up_unfinished(tx: Tx, record: Sealed) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class VoidUnconsumed:
-    """Void every plan that was not consumed: the database is older than the agent's own memory."""
+class MarksVerdict:
+    """What the marks say of the log at the start.
 
-    recorder: Recorder
-    had: int
-    should: int
+    `older`: None when it extends them, or (leaves, leaves expected), 0 where nobody knows. `lost`: the mark file was
+    lost. `doubt`: as in `LogMark`.
+    """
+
+    older: tuple[int, int] | None = None
+    lost: bool = False
+    doubt: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VoidUnconsumed:
+    """Void every plan that was not consumed: the database is older than the agent's own memory, or may be."""
+
+    judged: MarksVerdict
+    sealed: Sealed
 
     def run(self, tx: Tx) -> int:
         """Return how many plans are void."""
-        record = self.recorder.record(None, {"what": "restored", "leaves": self.had, "expected": self.should})
-        tx.append(Entry(LeafKind.RESTORED_DATABASE, sealed=record))
+        tx.append(Entry(LeafKind.RESTORED_DATABASE, sealed=self.sealed))
         tx.raise_high_water = True
-        return void_unconsumed(tx) + give_up_unfinished(tx, record)
+        _doubt(tx, self.judged.doubt)
+        if self.judged.older is None:
+            return 0
+        return void_unconsumed(tx) + give_up_unfinished(tx, self.sealed)
+
+
+def _doubt(tx: Tx, doubt: int | None) -> None:
+    """Doubt the trust that is pinned; None: leave it as it is."""
+    if doubt is not None:
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)", (DOUBT, str(doubt).encode()))
 
 
 def refuse_without_keys(store: Store, vault: Vault) -> None:
@@ -89,9 +116,10 @@ def check_mark(store: Store, vault: Vault) -> tuple[int, int] | None:
         LogCorruptError: the tree lacks nodes.
     """
     mark = vault.mark()
-    if mark is None:
-        return None
-    size, root = mark
+    return None if mark is None else _older(store, *mark)
+
+
+def _older(store: Store, size: int, root: bytes) -> tuple[int, int] | None:
     if store.size < size:
         return store.size, size
     try:
@@ -102,12 +130,48 @@ def check_mark(store: Store, vault: Vault) -> tuple[int, int] | None:
     return None
 
 
-async def void_if_restored(store: Store, vault: Vault, recorder: Recorder) -> int | None:
-    """Void what a restored database believes to be unused; return how many plans, or None when it is not restored."""
-    found = check_mark(store, vault)
-    if found is None:
+def judge(store: Store, vault: Vault, mark_file: MarkFile | None, *, witnessed: bool) -> MarksVerdict:
+    """Return what the marks say of the log. `witnessed`: witnesses will say whether it is old, where the file cannot.
+
+    Raises:
+        LogCorruptError: the tree lacks nodes.
+    """
+    older, outside = check_mark(store, vault), None if mark_file is None else mark_file.mark
+    if outside is not None:
+        older = older or _older(store, outside.size, outside.root)
+        return MarksVerdict(older, doubt=_doubt_of(outside, store.trust_version))
+    lost = mark_file is not None and (mark_file.written or _was_marked(store))
+    if not lost:
+        return MarksVerdict(older)
+    if older is None and not witnessed:
+        older = store.size, 0
+    return MarksVerdict(older, lost=True, doubt=0 if store.trust_version else None)
+
+
+def _doubt_of(mark: LogMark, pinned: int) -> int | None:
+    """Return the trust version that an agent which has `pinned` should have, by its mark; None: no doubt."""
+    if mark.doubt is not None and (mark.doubt == 0 or mark.doubt > pinned):
+        return mark.doubt
+    return mark.trust_version if mark.trust_version > pinned else None
+
+
+def _was_marked(store: Store) -> bool:
+    return bool(store.query("SELECT 1 FROM meta WHERE key = ?", (MARKED,)))
+
+
+async def void_if_restored(
+    store: Store, vault: Vault, recorder: Recorder, mark_file: MarkFile | None = None, *, witnessed: bool = False
+) -> int | None:
+    """Void what a restored database believes to be unused; return how many plans, or None when it is not restored.
+
+    `mark_file`, `witnessed`: as in `judge`.
+    """
+    judged = judge(store, vault, mark_file, witnessed=witnessed)
+    if judged.older is None and judged.doubt in (None, stored_doubt(store.query)):
         return None
-    return await store.run(VoidUnconsumed(recorder, *found))
+    had, expected = judged.older or (store.size, store.size)
+    fields: dict[str, Json] = {"what": "restored", "leaves": had, "expected": expected, "lost": judged.lost}
+    return await store.run(VoidUnconsumed(judged, recorder.record(None, fields)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +215,20 @@ async def keep_leaves(store: Store, vault: Vault) -> int:
     return kept
 
 
-async def note_start(store: Store, recorder: Recorder) -> None:
-    """Record that the agent started."""
+@dataclass(frozen=True, slots=True)
+class NoteMarkFile:
+    """This agent has a mark file with a mark in it."""
+
+    def run(self, tx: Tx) -> None:
+        """Do it."""
+        tx.run("INSERT OR REPLACE INTO meta (key, value) VALUES (?, x'01')", (MARKED,))
+
+
+async def note_start(store: Store, recorder: Recorder, mark_file: MarkFile | None = None) -> None:
+    """Record that the agent started, and that it has a mark file: only once there is a mark in it."""
     await store.run(Note(LeafKind.START, recorder.record(None, {"what": "start"})))
+    if mark_file is not None and not _was_marked(store):
+        await store.run(NoteMarkFile())
 
 
 async def note_stop(store: Store, recorder: Recorder) -> None:

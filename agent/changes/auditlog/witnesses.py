@@ -25,7 +25,7 @@ import trio
 from agent.changes.auditlog.evidence import Evidence
 from agent.changes.auditlog.recovery import give_up_unfinished, void_unconsumed
 from agent.changes.journal.audit import Json, Recorder
-from agent.changes.journal.trust_state import TrustState
+from agent.changes.journal.trust_state import TrustState, stored_doubt
 from agent.runtime.clock import Clock
 from agent.runtime.notifier import Notifier
 from agent.store.db import Store, Tx
@@ -202,6 +202,11 @@ class Witnesses:
         pinned = self._trust.pinned
         return None if pinned is None or pinned.trust.quorum.n == 0 else pinned.trust
 
+    @property
+    def wanted(self) -> bool:
+        """Return whether a quorum of witnesses must confirm each start."""
+        return self._quorum_trust() is not None
+
     def _witness_keys(self) -> list[tuple[Witness, VerifierKey]]:
         trust = self._quorum_trust()
         found = []
@@ -367,9 +372,11 @@ class Witnesses:
         with trio.move_on_after(wait_s):
             while not self.confirmed and not self._floor:
                 await self._news.wait()
+        if self.confirmed and stored_doubt(self._store.query) == 0:  # the log is the newest, and so is its trust
+            await self._trust.end_doubt(None)
         if not self.confirmed:
-            lost = bool(self._floor or self.contradicted_by())
-            what = "contradicted" if lost else "silence"
+            lost = bool(self._floor or self.contradicted_by() or stored_doubt(self._store.query) is not None)
+            what = "contradicted" if self._floor or self.contradicted_by() else "silence"
             record = self._recorder.record(None, {"what": "unwitnessed-start", "why": what})
             voided = await self._store.run(UnwitnessedStart(lost, record))
             _log.warning("unwitnessed-start", extra={"reason": what, "voided": voided})

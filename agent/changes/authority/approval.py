@@ -173,6 +173,8 @@ class Approvals:
                 + repr(envelope.payload_type[:80]),  # escaped: who made the file chose it
                 refused=True,
             )
+        if kind in (Approval, Unfreeze, Standing):  # a freeze, a cancel and a newer document only stop, or mend it
+            self._trust.refuse_in_doubt()
         if kind is Approval:
             return await self._approve(envelope, data, only, from_cloud=from_cloud)
         try:

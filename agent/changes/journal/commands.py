@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agent.changes.journal import budget
 from agent.changes.journal.machine import Gate
-from agent.changes.journal.trust_state import freezes, version_of
+from agent.changes.journal.trust_state import doubt_text, freezes, stored_doubt, version_of
 from agent.model import (
     ItemState,
     ReasonChange,
@@ -378,6 +378,16 @@ def refuse_if_contradicted(tx: Tx) -> None:
         )
 
 
+def refuse_in_doubt(tx: Tx) -> None:
+    """Refuse to start anything while a newer trust version than the pinned one may have removed its approvers.
+
+    Raises:
+        RefusedCommandError: `trust-in-doubt`.
+    """
+    if problem := doubt_text(stored_doubt(tx.all), tx.trust_version):
+        raise RefusedCommandError(RefusalReason.TRUST_IN_DOUBT, f"trust: {problem}")
+
+
 @dataclass(frozen=True, slots=True)
 class Consume:
     """Use a plan, once. `still_approved` judges the kept approvals again; `then` happens in the same transaction."""
@@ -404,6 +414,7 @@ class Consume:
             raise RefusedCommandError(RefusalReason.PAUSED, f"paused by {row.paused_by}")
         refuse_if_stopped(tx, self.plan_id, row.requester)
         refuse_if_contradicted(tx)
+        refuse_in_doubt(tx)
         self._refuse_over_budget(tx, row)
         self.still_approved(tx, kept_approvals(tx, self.plan_id))
         tx.run("UPDATE standing_use SET at_s = ? WHERE plan_id = ?", (int(tx.now_s), self.plan_id))

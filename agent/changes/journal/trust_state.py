@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 import trio
 
-from agent.changes.journal.audit import Recorder
+from agent.changes.journal.audit import Json, Recorder
 from agent.changes.journal.request import RequestError
 from agent.model import ItemState
 from agent.reasons import RefusalReason
 from agent.store.db import Store, Tx
 from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.log_store import Entry, Sealed
+from agent.store.mark_file import DOUBT
 from trust import chain, statements, verify
 from trust import envelope as envelopes
 from trust.document import Trust
@@ -75,6 +76,10 @@ class InstallTrust:
                 tx.run("DELETE FROM witness_seen WHERE name = ?", (row["name"],))
         if self.after:
             self._lapse(tx, seq)
+        doubt = stored_doubt(tx.all)
+        if not self.after or (doubt and doubt <= self.version):  # its words were typed, or it is the one that was had
+            tx.run("DELETE FROM meta WHERE key = ?", (DOUBT,))
+        tx.raise_high_water = True
         return seq
 
     def _lapse(self, tx: Tx, seq: int) -> None:
@@ -83,6 +88,19 @@ class InstallTrust:
             if row["person"] not in self.people:
                 lapsed = (seq, self.envelope, row["freeze_id"])
                 tx.run("UPDATE freeze SET lifted_seq = ?, lifted_by = ? WHERE freeze_id = ?", lapsed)
+
+
+@dataclass(frozen=True, slots=True)
+class EndDoubt:
+    """The trust that is pinned is the one to go by, though a mark knows a newer one, or none is there."""
+
+    sealed: Sealed
+
+    def run(self, tx: Tx) -> int:
+        """Return the sequence number of the event."""
+        tx.run("DELETE FROM meta WHERE key = ?", (DOUBT,))
+        tx.raise_high_water = True
+        return tx.append(Entry(LeafKind.TRUST_CHANGED, sealed=self.sealed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +137,46 @@ class TrustState:
         rows = self._store.query("SELECT envelope FROM trust WHERE version = ?", (pinned.trust.version,))
         return bytes(rows[0]["envelope"])
 
+    def doubt(self) -> str:
+        """Return why it is doubted that what is pinned is the newest, and what ends that; "": it is not doubted."""
+        return "" if self._pinned is None else doubt_text(stored_doubt(self._store.query), self._pinned.trust.version)
+
+    def refuse_in_doubt(self) -> None:
+        """Refuse what people of the pinned version may do, while a newer one may have removed them.
+
+        Raises:
+            RequestError: the trust is in doubt.
+        """
+        if problem := self.doubt():
+            raise RequestError(f"trust: {problem}", refused=True)
+
+    async def end_doubt(self, typed: str | None) -> None:
+        """Go by the version that is pinned. `typed`: the words of its head; None: witnesses confirmed the log.
+
+        Raises:
+            RequestError: wrong words, or there is no doubt.
+        """
+        async with self._lock:
+            if self._pinned is None or not self.doubt():
+                raise RequestError("trust: it is not in doubt: there is nothing to accept", refused=True)
+            if typed is not None:
+                try:
+                    chain.verify_first(_decoded(self.envelope(self._pinned)), typed)
+                except TrustError as err:
+                    raise RequestError(f"trust: {err}", refused=True) from err
+            how = "witnesses" if typed is None else "words"
+            fields: dict[str, Json] = {"what": "trust-accepted", "version": self._pinned.trust.version, "by": how}
+            await self._store.run(EndDoubt(self._recorder.record(None, fields)))
+
     def current(self, now_s: float) -> Pinned:
         """Return the trust in force.
 
         Raises:
-            RequestError: none is installed, or it has expired.
+            RequestError: none is installed, it has expired, or a newer one may have been.
         """
         if self._pinned is None:
             raise RequestError("no trust is installed yet: ispagent trust install FILE", refused=True)
+        self.refuse_in_doubt()
         try:
             chain.verify_not_expired(self._pinned.trust, int(now_s))
         except TrustError as err:
@@ -234,6 +284,25 @@ class TrustState:
                 + ("no such agent" if mine is None else "another key under its id"),
                 refused=True,
             )
+
+
+def stored_doubt(query: Query) -> int | None:
+    """Return the trust version that this agent should have, 0 where nobody knows; None: there is no doubt."""
+    rows = query("SELECT value FROM meta WHERE key = ?", (DOUBT,))
+    return int(rows[0]["value"]) if rows else None
+
+
+def doubt_text(doubt: int | None, pinned: int) -> str:
+    """Return why the version that is pinned is doubted, and what ends that; "": it is not doubted."""
+    if doubt is None:
+        return ""
+    accept = f"an owner reads you the words of version {pinned} and you type them: ispagent trust accept"
+    if doubt:
+        return (
+            f"version {pinned} is pinned, and this agent had version {doubt}: ispagent trust install FILE with that;"
+            f" where it is gone for good, {accept}"
+        )
+    return f"the mark file was lost, so there may have been a newer version than {pinned}: {accept}"
 
 
 def split_envelopes(data: bytes) -> list[bytes]:

@@ -22,6 +22,7 @@ from agent.runtime.clock import SystemClock
 from agent.store import mail
 from agent.store.identity import FILE_NAME, create_identity, load_identity
 from agent.store.mail import Inbox, Incoming, JoinCloud, TakeIn
+from agent.store.mark_file import LogMark, MarkFile
 from agent.store.vault import Vault
 from tests.agent.changes.rig import STORE_KEY, TRANSITIONS, CrashingStore
 from tests.agent.connectors.fake import FakeConnector, World
@@ -208,21 +209,28 @@ class Office:
 
 
 @asynccontextmanager
-async def office_in(folder: Path, desk: Desk) -> AsyncIterator[Office]:
-    """One life on a state directory; the first one is set up."""
+async def office_in(folder: Path, desk: Desk, *, marked: bool = False) -> AsyncIterator[Office]:
+    """One life on a state directory; the first one is set up. `marked`: with a mark file, and started by its rules."""
     first = not (folder / FILE_NAME).exists()
     text = f'[agent]\nname = "noc-1"\nstate_dir = "{folder}"\n[people]\n{MARIA_UID} = "maria"\n'
     config = parse_untrusted(text.encode(), folder / "agent.toml", {})
     identity = create_identity(folder, STORE_KEY) if first else load_identity(folder, STORE_KEY)
     vault = Vault(STORE_KEY, folder / "keys.db")
     clock = SystemClock()
-    store = CrashingStore(folder, TRANSITIONS, clock.wall_s, high_water=vault.raise_mark)
+    mark_file = MarkFile(config.mark_file, vault.authenticate) if marked and config.mark_file else None
+
+    def raise_marks(mark: LogMark) -> None:
+        vault.raise_mark(mark)
+        if mark_file is not None:
+            mark_file.write(mark)
+
+    store = CrashingStore(folder, TRANSITIONS, clock.wall_s, high_water=raise_marks)
     for con in (store._con, vault._con):
         con.execute("PRAGMA synchronous = OFF")  # only the process dies, and only in play
     try:
         daemon = daemons.build(
             config,
-            Files(store, vault, identity),
+            Files(store, vault, identity, mark_file),
             clock,
             connectors={"fake": FakeConnector(desk.world)},
             patience=Patience(poll_s=0.01),
@@ -230,6 +238,8 @@ async def office_in(folder: Path, desk: Desk) -> AsyncIterator[Office]:
         office = Office(daemon, store, desk)
         async with trio.open_nursery() as nursery:
             await daemon.sessions.host(nursery)
+            if marked:
+                await daemon.begin()
             if first:
                 await office.install()
             yield office
@@ -237,3 +247,5 @@ async def office_in(folder: Path, desk: Desk) -> AsyncIterator[Office]:
     finally:
         store.close()
         vault.close()
+        if mark_file is not None:
+            mark_file.close()

@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from agent.cli import client, config, local
+from agent.store.mark_file import LogMark
 from agent.store.vault import Vault, load_store_key
 
 GOOD = '[agent]\nname = "noc-1"\nstate_dir = "state"\n'
@@ -74,11 +75,14 @@ def test_init_restored_has_the_next_start_take_the_state_for_a_backup(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "state").mkdir()
+    (tmp_path / "state-mark").mkdir()
+    (tmp_path / "state-mark" / "mark").write_bytes(b"of an agent that was here before")
     path = tmp_path / "agent.toml"
     path.write_text(GOOD)
     local.init(config=path, enroll=tmp_path / "e.json")
+    assert not (tmp_path / "state-mark" / "mark").exists()
     with closing(Vault(load_store_key(tmp_path / "state" / "store.key"), tmp_path / "state" / "keys.db")) as vault:
-        vault.raise_mark(7, bytes(32))
+        vault.raise_mark(LogMark(7, bytes(32)))
     capsys.readouterr()
     local.init(config=path, enroll=tmp_path / "again.json", restored=True)
     assert "unused changes are void" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from agent.changes.journal import machine
 from agent.changes.journal.audit import Recorder
 from agent.store.db import Store, Tx
 from agent.store.log_store import Entry, Sealed
+from agent.store.mark_file import LogMark
 from agent.store.vault import Vault
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
@@ -44,7 +45,7 @@ class Put:
         return seq
 
 
-def open_store(folder: Path, high_water: Callable[[int, bytes], None] | None = None) -> Store:
+def open_store(folder: Path, high_water: Callable[[LogMark], None] | None = None) -> Store:
     return Store(folder, TRANSITIONS, lambda: WALL_S, high_water=high_water)
 
 

@@ -15,6 +15,7 @@ import trio
 from agent.store import schema
 from agent.store.db import Store, Tx
 from agent.store.errors import RefusedCommandError, StoreFailedError, StoreInUseError, StoreVersionError
+from agent.store.mark_file import LogMark
 from durable.writer import BATCH_MAX
 from tests.agent.store.stores import TRANSITIONS, WALL_S, Put, keys, open_store
 
@@ -133,7 +134,7 @@ async def test_a_failed_disk_stops_the_writer_for_good(tmp_path: Path, error: Ex
 
 
 async def test_a_high_water_mark_that_cannot_be_written_stops_the_writer(tmp_path: Path) -> None:
-    def refuse(size: int, root: bytes) -> None:
+    def refuse(mark: LogMark) -> None:
         raise OSError("no space left")
 
     store = open_store(tmp_path, refuse)
@@ -144,12 +145,12 @@ async def test_a_high_water_mark_that_cannot_be_written_stops_the_writer(tmp_pat
 
 
 async def test_the_mark_is_raised_before_the_caller_knows(tmp_path: Path) -> None:
-    marks: list[tuple[int, bytes]] = []
-    store = open_store(tmp_path, lambda size, root: marks.append((size, root)))
+    marks: list[LogMark] = []
+    store = open_store(tmp_path, marks.append)
     await store.run(Put("a"))
     assert marks == []
     await store.run(Put("b", high=True))
-    assert [size for size, _ in marks] == [2]
+    assert [mark.size for mark in marks] == [2]
     with pytest.raises(RefusedCommandError):
         await store.run(Put("c", high=True, wrong=RefusedCommandError("no", "no")))
     assert len(marks) == 1

@@ -18,6 +18,7 @@ from agent.changes.journal import commands
 from agent.changes.journal.machine import Gate
 from agent.model import ItemState
 from agent.store.errors import ErasedSubjectError, MissingKeyError, RefusedCommandError, StoreFailedError
+from agent.store.mark_file import LogMark
 from agent.store.vault import NOBODY, Vault, create_store_key, load_store_key
 from tests.agent.changes.rig import Rig, item
 from tests.agent.connectors.fake import World
@@ -196,8 +197,8 @@ async def test_L8_an_erased_subject_leaves_log_and_proofs_valid(tmp_path: Path) 
 def test_the_mark_survives(tmp_path: Path) -> None:
     vault = Vault(STORE_KEY, tmp_path / "keys.db")
     assert vault.mark() is None
-    vault.raise_mark(3, bytes(32))
-    vault.raise_mark(5, b"r" * 32)
+    vault.raise_mark(LogMark(3, bytes(32)))
+    vault.raise_mark(LogMark(5, b"r" * 32))
     vault.close()
     vault = Vault(STORE_KEY, tmp_path / "keys.db")
     assert vault.mark() == (5, b"r" * 32)

@@ -1,0 +1,225 @@
+"""A state directory that was put back whole, with no witness: nothing runs twice, and nobody who left comes back."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from agent.changes.auditlog import recovery
+from agent.changes.journal.request import RequestError
+from agent.store.errors import RefusedCommandError
+from agent.store.mail import LeaveCloud
+from tests.agent.changes.cloud_office import Desk, Office, office_in
+from tests.agent.changes.remote.test_inbox_handler import approval
+from tests.agent.changes.witnessing import Witness, life, site_in, snapshot
+from tests.agent.cli_rig import Terminal
+from tests.agent.test_api import Agent
+from trust import chain, statements
+from trust import envelope as envelopes
+from trust.document import Quorum, WitnessOperator
+from trust.leaf import LeafKind
+from trust.statements import Freeze, FreezeScope
+
+
+async def work(office: Office) -> None:
+    """Let the worker run until the newest plan has ended, or cannot start."""
+    over = "SELECT count(*) FROM plan WHERE gate = 'approved' OR (consumed_seq NOT NULL AND finished_seq IS NULL)"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(office.daemon.job.worker.run)
+        with trio.fail_after(20):
+            while office.number(over):  # noqa: ASYNC110  the worker tells nobody
+                await trio.sleep(0.01)
+        nursery.cancel_scope.cancel()
+
+
+async def remove_joseph(office: Office) -> bytes:
+    """Install version 2, in which joseph is not; return it."""
+    pinned = office.parts.trust.pinned
+    assert pinned is not None
+    kept = tuple(p for p in pinned.trust.people if p.handle != "joseph")
+    keys = tuple(k for k in pinned.trust.root.keys if k.person != "joseph")
+    root = replace(pinned.trust.root, keys=keys, threshold=1)
+    later = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), people=kept, root=root)
+    data, _ = office.people.sign_trust(later)
+    await office.parts.trust.install(data, "", time.time())
+    return data
+
+
+def words(office: Office) -> str:
+    """Return the words of the trust that is pinned."""
+    pinned = office.parts.trust.pinned
+    assert pinned is not None
+    return chain.head_words(envelopes.decode_untrusted(office.parts.trust.envelope(pinned)))
+
+
+@dataclass
+class PutBack:
+    """A site after the copy of its state directory was put back: what was approved and run since is gone from it."""
+
+    folder: Path
+    desk: Desk
+    signed: bytes
+    """Joseph's approval of the plan, which ran."""
+    newer: bytes
+    """Version 2 of the trust, without joseph."""
+
+    def life(self) -> AbstractAsyncContextManager[Office]:
+        return office_in(self.folder / "state", self.desk, marked=True)
+
+    def put_back(self) -> None:
+        shutil.rmtree(self.folder / "state")
+        shutil.copytree(self.folder / "backup", self.folder / "state")
+
+
+async def _first_lives(folder: Path) -> PutBack:
+    """Plan, back up, approve, run, remove joseph."""
+    site = PutBack(folder, Desk(), b"", b"")
+    (folder / "state").mkdir()
+    async with site.life() as office:
+        await office.store.run(LeaveCloud())
+        await office.plan("C-1/home")
+        site.signed = approval(office)
+    shutil.copytree(folder / "state", folder / "backup")
+    async with site.life() as office:
+        (answer,) = await office.daemon.job.approvals.submit(site.signed)
+        assert answer.accepted
+        await work(office)
+        assert (office.gate(), len(site.desk.world.writes)) == ("consumed", 1)
+        site.newer = await remove_joseph(office)
+    return site
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> PutBack:
+    return trio.run(_first_lives, tmp_path_factory.mktemp("lived"))
+
+
+@pytest.fixture
+def site(lived: PutBack, tmp_path: Path) -> PutBack:
+    for path in lived.folder.iterdir():
+        shutil.copytree(path, tmp_path / path.name)
+    again = replace(lived, folder=tmp_path)
+    again.put_back()
+    return again
+
+
+async def test_a_state_directory_that_was_put_back_starts_nothing_and_brings_nobody_back(site: PutBack) -> None:
+    async with site.life() as office:
+        trust, submit = office.parts.trust, office.daemon.job.approvals.submit
+        assert (office.gate(), office.leaves(LeafKind.RESTORED_DATABASE)) == ("void", 1)
+        assert "version 1 is pinned, and this agent had version 2: ispagent trust install FILE" in trust.doubt()
+        with pytest.raises(RequestError, match="had version 2"):
+            await submit(site.signed)
+        with pytest.raises(RequestError, match="had version 2"):
+            await office.plan("C-2/home")
+        await trust.install(site.newer, "", time.time())
+        assert trust.doubt() == ""
+        envelope = envelopes.decode_untrusted((await office.plan("C-2/home")).envelope)
+        (answer,) = await submit(office.people.approve(envelope, "joseph"))
+        assert not answer.accepted
+        await work(office)
+        assert len(site.desk.world.writes) == 1
+
+
+async def test_it_is_said_at_each_start_and_after_each_copy(site: PutBack) -> None:
+    async with site.life():
+        pass
+    async with site.life() as office:
+        assert "had version 2" in office.parts.trust.doubt()
+        assert office.leaves(LeafKind.RESTORED_DATABASE) == 1, "it is judged once"
+    site.put_back()
+    async with site.life() as office:
+        assert office.gate() == "void"
+        assert "had version 2" in office.parts.trust.doubt()
+
+
+async def test_an_older_trust_is_accepted_by_its_words_alone(site: PutBack, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with site.life() as office:
+        admin = Terminal(Agent(office.daemon, office.people, ""), monkeypatch, os.getuid())
+        assert "HALTED   trust: version 1 is pinned, and" in (await admin.type("status")).out
+        assert "DOUBT   version 1 is pinned, and" in (await admin.type("trust", "show")).out
+        wrong = await admin.type("trust", "accept", "--words", "one two three four five six seven eight")
+        assert (wrong.code, "word 1" in wrong.err) == (3, True)
+        assert office.parts.trust.doubt()
+        done = await admin.type("trust", "accept", "--words", words(office))
+        assert (done.code, done.lines[-1]) == (0, "trust version 1 is accepted")
+        assert office.parts.trust.doubt() == ""
+        again = await admin.type("trust", "accept", "--words", words(office))
+        assert (again.code, "nothing to accept" in again.err) == (3, True)
+        with pytest.raises(RequestError, match="nothing to accept"):
+            await office.parts.trust.end_doubt(words(office))
+        (answer,) = await office.daemon.job.approvals.submit(site.signed)
+        assert not answer.accepted, "its plan is void, whoever may approve now"
+    async with site.life() as office:
+        assert office.parts.trust.doubt() == "", "the mark has the version that was accepted"
+
+
+async def test_a_freeze_is_taken_while_the_trust_is_in_doubt(site: PutBack) -> None:
+    async with site.life() as office:
+        people, now = office.people, int(time.time()) // 60
+        freeze = Freeze(people.trust_id, secrets.token_hex(16), FreezeScope.ALL, "", "lena", now)
+        signed = envelopes.encode(statements.sign(freeze, [people.keys["lena"]]))
+        (answer,) = await office.daemon.job.approvals.submit(signed)
+        assert answer.accepted
+
+
+async def test_a_lost_mark_file_may_hide_anything(site: PutBack) -> None:
+    """A new machine: the state directory came from the backup, and the mark file stayed on the old disk."""
+    shutil.rmtree(site.folder / "state-mark")
+    async with site.life() as office:
+        trust = office.parts.trust
+        assert office.gate() == "void"
+        with pytest.raises(RequestError, match="the mark file was lost"):
+            await office.daemon.job.approvals.submit(site.signed)
+        await trust.install(site.newer, "", time.time())
+        assert "newer version than 2" in trust.doubt(), "there may be a third that removed more people"
+    site.put_back()
+    async with site.life() as office:
+        assert office.parts.trust.doubt(), "put back again: the new mark file has the doubt"
+        await office.parts.trust.end_doubt(words(office))
+    async with site.life() as office:
+        assert office.parts.trust.doubt() == ""
+
+
+async def test_what_was_approved_is_not_started_while_the_trust_is_in_doubt(tmp_path: Path) -> None:
+    async with site_in(tmp_path, [], Quorum(0, 0)) as site:
+        await site.rig.store.run(
+            recovery.VoidUnconsumed(recovery.MarksVerdict(doubt=2), site.rig.recorder.record(None, {}))
+        )
+        plan_id = await site.plan()
+        with pytest.raises(RefusedCommandError, match="had version 2") as refused:
+            await site.rig.consume(plan_id)
+        assert refused.value.reason == "trust-in-doubt"
+
+
+async def test_an_agent_from_before_mark_files_loses_nothing(tmp_path: Path) -> None:
+    desk, state = Desk(), tmp_path / "state"
+    state.mkdir()
+    async with office_in(state, desk) as office:
+        await office.plan("C-1/home")
+    for _ in range(2):
+        async with office_in(state, desk, marked=True) as office:
+            assert (office.gate(), office.parts.trust.doubt()) == ("open", "")
+
+
+async def test_witnesses_can_tell_where_the_mark_file_was_lost(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with site_in(tmp_path / "one", [Witness("desk-lena", WitnessOperator.OWN)]) as site:
+        plan_id = await site.plan()
+        lost = recovery.MarksVerdict(lost=True, doubt=0)
+        await site.rig.store.run(recovery.VoidUnconsumed(lost, site.rig.recorder.record(None, {})))
+        folder = snapshot(site, tmp_path / "two")
+        await site.start()
+        assert (site.gate(plan_id), site.trust.doubt()) == ("open", "")
+    async with life(site, folder) as again:
+        await again.start("desk-lena", wait_s=30)
+        assert again.gate(plan_id) == "void"
+        assert "the mark file was lost" in again.trust.doubt()
