@@ -79,12 +79,15 @@ def init(
         list[str] | None,
         typer.Option("--owner", help="HANDLE=PUBHEX: an owner and approver with this key, also as root key"),
     ] = None,
+    witness: Annotated[
+        str, typer.Option("--witness", help="NAME=VKEY: an approver's desk that must confirm each start of an agent")
+    ] = "",
     out: Annotated[Path, typer.Option("--out", help="The draft; it must not be there")] = _DRAFT,
     days: Days = limits.TRUST_DAYS_MAX,
     policy_preset: PolicyPreset = "default",
     policy: PolicyFile = None,
 ) -> None:
-    """Begin version 1 of a new chain."""
+    """Begin version 1 of a new chain; without a witness it says how an approver's desk becomes one."""
     classes = trust_edit.preset(policy_preset)
     trust = trust_edit.new(secrets.token_hex(16), root_threshold, classes, now_s(), days)
     for named in owner or ():
@@ -94,9 +97,31 @@ def init(
         trust = trust_edit.add_person(
             trust, handle, (Role.OWNER, Role.APPROVER), pub, sees_subscribers=True, root_pub=pub
         )
+    if witness:
+        name, equals, vkey = witness.partition("=")
+        if not equals:
+            raise InputError(f"expected --witness NAME=VKEY, got {witness!r}")
+        trust = trust_edit.with_quorum(trust_edit.add_witness(trust, name, vkey, WitnessOperator.OWN), 1, 1)
     files.write_new(out, trust_edit.encode_draft(_with_policy_file(trust, policy)))
     typer.echo(
         f"{out}: a draft of version 1 with {len(trust.people)} people; add to it, then: ispcloud trust sign {out}"
+    )
+    if not witness:
+        typer.echo(_proposed_witness(trust, out))
+
+
+def _proposed_witness(trust: Trust, draft: Path) -> str:
+    """Return how the desk of an approver, the last one who is there, becomes a witness of the agents' logs."""
+    who = trust.people[-1].handle if trust.people else "approver"
+    return (
+        f"no witness yet: only an agent's own marks tell that it was restored. Proposed: the desk of {who}. There:\n"
+        f"  ispcloud keys new --out witness.key\n"
+        f"  ispcloud keys show witness.key --witness-name {who}-desk\n"
+        f"and here, with the key that this prints:\n"
+        f"  ispcloud trust add witness {who}-desk --vkey VKEY --operated-by own --draft {draft}\n"
+        f"  ispcloud trust policy --quorum 1 --draft {draft}\n"
+        "It needs a control plane, and cosigns while this runs: ispcloud changes watch --witness-key witness.key.\n"
+        "An agent that starts while it is away previews its open plans again."
     )
 
 

@@ -13,7 +13,7 @@ from control_plane.desk.trust_text import warning, windows_text
 from control_plane.errors import InputError, WrongFingerprintWordsError, exit_code
 from tests.control_plane.conftest import AGENT, DAY, ORIGIN, Desk, alter_payload, key, sign_trust, trust_document
 from trust import chain, checkpoint, envelope, keys, policy, statements
-from trust.document import Trust
+from trust.document import Trust, WitnessOperator
 from trust.errors import MalformedKeyError, MalformedStatementError, Reason, RefusedError
 from trust.policy import RiskClass, Role, ServiceRequester
 from trust.statements import Enroll
@@ -75,6 +75,24 @@ def owners(desk: Desk) -> Owners:
 
 
 # --- the whole way --------------------------------------------------------------------------------------------------
+
+
+def test_a_new_chain_proposes_the_desk_of_an_approver_as_its_witness(owners: Owners) -> None:
+    said = ok(owners.init()).stdout
+    assert "the desk of joseph" in said
+    vkey = checkpoint.encode_witness_vkey("joseph-desk", key("witness").public)
+    for line in said.splitlines():
+        if line.startswith("  ispcloud trust "):  # as it stands there
+            ok(owners.run(*line.removeprefix("  ispcloud trust ").replace("VKEY", vkey).split()))
+    proposed = owners.document()
+    owners.draft.unlink()
+    assert "witness" not in ok(owners.init("--witness", f"joseph-desk={vkey}")).stdout
+    for trust in (proposed, owners.document()):
+        (witness,) = trust.witnesses
+        assert (witness.name, witness.operated_by) == ("joseph-desk", WitnessOperator.OWN)
+        assert (trust.quorum.n, trust.quorum.non_cloud) == (1, 1)
+    owners.draft.unlink()
+    refused(owners.init("--witness", "joseph-desk"), 2, "expected --witness NAME=VKEY, got")
 
 
 def test_two_of_three_make_version_1_and_then_version_2(owners: Owners) -> None:
