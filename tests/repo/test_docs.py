@@ -31,6 +31,14 @@ def test_cli_md_is_what_the_code_says() -> None:
     assert CLI_MD.read_text(encoding="utf-8") == render(), "run: python -m tests.repo.cli_reference"
 
 
+def test_each_decision_has_a_number_of_its_own() -> None:
+    names = sorted(p.name for p in DOCS if p.parent.name == "adr")
+    numbers = [int(name[:4]) for name in names]
+    assert numbers == list(range(1, len(names) + 1)), "two branches took one: whichever lands last takes the next"
+    titles = [(tree.ROOT / "docs" / "adr" / name).read_text(encoding="utf-8").split(".")[0] for name in names]
+    assert titles == [f"# {n}" for n in numbers]
+
+
 def test_every_option_and_argument_says_what_it_is() -> None:
     missing = [f"{' '.join(c.words)} {p.names[0]}" for c in commands() for p in c.parameters if not p.help]
     assert missing == []
