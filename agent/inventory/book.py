@@ -79,13 +79,8 @@ def services(reader: sqlite3.Connection) -> dict[str, Service]:
 
 def some_services(reader: sqlite3.Connection, refs: Sequence[str]) -> dict[str, Service]:
     """Return the services out of `refs` that there are, with the reasons that are recorded for them."""
-    found: dict[str, Service] = {}
-    for ref in refs:
-        row = reader.execute("SELECT * FROM service WHERE ref = ?", (ref,)).fetchone()
-        if row is not None:
-            rows = reader.execute("SELECT reason FROM reason WHERE service = ?", (ref,))
-            found[ref] = read_service(row, frozenset(SuspensionReason(r["reason"]) for r in rows))
-    return found
+    services = {ref: _service(lambda sql, args: reader.execute(sql, args).fetchall(), ref) for ref in refs}
+    return {ref: service for ref, service in services.items() if service is not None}
 
 
 def count_services(reader: sqlite3.Connection) -> int:
@@ -157,12 +152,15 @@ def as_previewed(service: Service) -> Requirement:
 
 
 def _service(query: Query, ref: str) -> Service | None:
-    found = query("SELECT * FROM service WHERE ref = ?", (ref,))
+    found = query(
+        "SELECT *, (SELECT group_concat(reason) FROM reason r WHERE r.service = s.ref) AS reasons"
+        " FROM service s WHERE ref = ?",
+        (ref,),
+    )
     if not found:
         return None
-    rows = query("SELECT reason FROM reason WHERE service = ?", (ref,))
-    reasons = frozenset(SuspensionReason(r["reason"]) for r in rows)
-    return read_service(found[0], reasons)
+    reasons = filter(None, (found[0]["reasons"] or "").split(","))
+    return read_service(found[0], frozenset(map(SuspensionReason, reasons)))
 
 
 def with_desired(service: Service, desired: tuple[DesiredChange, ...]) -> Service:
@@ -224,19 +222,17 @@ def read_entry(text: str) -> Service:
 
 def record_desired(tx: Tx, ref: str, change: DesiredChange, plan_id: bytes, seq: int) -> None:
     """Record one change of a service in the inventory. `seq`: the event that says so."""
-    via = tx.one("SELECT requester, short FROM plan WHERE plan_id = ?", (plan_id,))
-    by, how = ("", "") if via is None else (via["requester"], f"change {via['short']}")
     match change:
         case TariffChange():
             tx.run("UPDATE service SET tariff = ? WHERE ref = ?", (change.after, ref))
         case EntryFieldChange(name, before, after):
             if (service := _service(tx.all, ref)) is not None:
                 write_services(tx, [_with_field(service, name, after)])
-                authorship.note(tx, [Authorship(ref, name, before, by, how, int(tx.now_s))])
+                _note_author(tx, ref, name, before, plan_id)
         case EntryChange(entry, added):
             if added:
                 write_services(tx, [read_entry(entry)])
-                authorship.note(tx, [Authorship(ref, authorship.ENTRY, "", by, how, int(tx.now_s))])
+                _note_author(tx, ref, authorship.ENTRY, "", plan_id)
             else:
                 tx.run("DELETE FROM service WHERE ref = ?", (ref,))
                 tx.run("DELETE FROM authorship WHERE ref = ?", (ref,))
@@ -248,6 +244,13 @@ def record_desired(tx: Tx, ref: str, change: DesiredChange, plan_id: bytes, seq:
                 )
             else:
                 tx.run("DELETE FROM reason WHERE service = ? AND reason = ?", (ref, reason.value))
+
+
+def _note_author(tx: Tx, ref: str, field: str, before: str, plan_id: bytes) -> None:
+    """Note that a plan's requester changed a field of a service's entry, through that plan."""
+    via = tx.one("SELECT requester, short FROM plan WHERE plan_id = ?", (plan_id,))
+    by, how = ("", "") if via is None else (via["requester"], f"change {via['short']}")
+    authorship.note(tx, [Authorship(ref, field, before, by, how, int(tx.now_s))])
 
 
 def requirement_tests(doubt: Callable[[str], str]) -> Mapping[str, RequirementTest]:

@@ -10,11 +10,12 @@ import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import cast
 
 import trio
 
 from agent.changes.engine import guards
-from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of
+from agent.changes.engine.perform import OutcomeKind, absent, hung_up, kind_of, plays
 from agent.changes.engine.recent_reads import RecentReads
 from agent.changes.engine.sessions import ItemSessions, WindowSlot
 from agent.changes.engine.steps import Steps
@@ -375,8 +376,8 @@ class ItemRun:
     async def _absent(self, step: Step, sessions: ItemSessions) -> Busy | None:
         """Return which device does not answer that an effect needs, or None."""
         session = await sessions.at(step.target)
-        if isinstance(step.do, Effect) and isinstance(session, KnowsAbsence):
-            return await session.missing(step.do)
+        if isinstance(step.do, Effect) and plays(type(session), KnowsAbsence):
+            return await cast("KnowsAbsence", session).missing(step.do)
         return None
 
     async def _is_away(self, step: Step, sessions: ItemSessions) -> bool:

@@ -101,6 +101,7 @@ class Steps:
         self._sent_s = float("-inf")
         """When a step was sent last in this run, on the boot-time clock."""
         self._earlier: dict[_Key, Earlier] = {}
+        self._arrives = bool(item.steps) and parts.sessions.arrives_later(item.steps[0].target)
 
     # --- outcomes so far ---
 
@@ -144,7 +145,7 @@ class Steps:
 
     def arrives(self) -> bool:
         """Tell whether the item's device calls in when it likes: then one change at a time acts on it, all of it."""
-        return bool(self.item.steps) and self.parts.sessions.arrives_later(self.item.steps[0].target)
+        return self._arrives
 
     def patience_with(self, target: str) -> Patience:
         """Return how long to wait for a target: its connector may know better than for all."""

@@ -400,6 +400,8 @@ def refuse_if_held(tx: Tx, plan_id: bytes, addresses: Sequence[Address]) -> None
 
 def take_addresses(tx: Tx, plan_id: bytes, n: int, addresses: Sequence[Address]) -> None:
     """Hold the addresses for an item, beside others of its plan that act on the same ones."""
+    if not addresses:
+        return
     rows = [(address, plan_id, n) for address in addresses]
     tx.many("INSERT OR IGNORE INTO address_lock (address, plan_id, item) VALUES (?,?,?)", rows)
 

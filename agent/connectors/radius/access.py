@@ -8,6 +8,7 @@ judged from the sessions that come.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
@@ -40,6 +41,7 @@ from agent.connectors.radius.access_text import (
 )
 from agent.connectors.radius.addresses import (
     BY_NAME,
+    CACHED,
     CLOSE,
     CONFIGURED,
     DENIED,
@@ -56,7 +58,7 @@ from agent.connectors.radius.addresses import (
     address,
     began_s,
     held_key,
-    live,
+    live_sessions,
     parse,
     same_login,
     sessions_of,
@@ -138,6 +140,13 @@ _SEEN_S: Final = 5
 """How long a CoA may take until a router shows what it did; chosen arbitrarily."""
 
 Session = Mapping[str, str]
+
+
+@functools.lru_cache(maxsize=CACHED)
+def _held_at(target: str, login: str, names: str) -> Mapping[str, Address]:
+    """Return where NAS with these names, separated by commas, tell of a login: by name. Each judgement asks for all."""
+    each = filter(None, names.split(","))
+    return {name: address(target, RadiusResource.HELD, held_key(name, login)) for name in each}
 
 
 class RadiusAccess:
@@ -379,7 +388,9 @@ class RadiusAccess:
             found = found if still_there else self._judge_rejected(enforce, sessions, seen) or found
         if found.how in (ProofReason.GARDEN, ProofReason.NONE_KNOWN) and found.enforced is not Enforced.NO:
             found = self._with_next_login(enforce, seen, found)
-        left = "" if self._is_active(enforce) else left_text(self._left(where).values(), where.at_s)
+        if self._is_active(enforce):
+            return found
+        left = left_text(self._left(live_sessions(where.value), where.at_s).values(), where.at_s)
         return replace(found, detail=f"{found.detail}; {left}") if left else found
 
     def _judge_open(
@@ -461,9 +472,7 @@ class RadiusAccess:
 
     def _held(self, enforce: Enforcement) -> Mapping[str, Address]:
         """Return where it is read what a NAS said of the login, by its name, for those that are asked by User-Name."""
-        login = self._login(enforce)
-        names = filter(None, enforce.expect.get(BY_NAME, "").split(","))
-        return {name: address(self.target, RadiusResource.HELD, held_key(name, login)) for name in names}
+        return _held_at(self.target, self._login(enforce), enforce.expect.get(BY_NAME, ""))
 
     def _is_active(self, enforce: Enforcement) -> bool:
         return enforce.expect["state"] == _ACTIVE
@@ -471,16 +480,15 @@ class RadiusAccess:
     def _judged(self, enforce: Enforcement, where: Seen) -> Mapping[str, Session]:
         """Return the login's own sessions, without ghosts; of an active one only those on a configured NAS."""
         login = self._login(enforce)
-        found = live(sessions_of(where.value))
+        found = live_sessions(where.value)
         own = {uid: s for uid, s in found.items() if same_login(s.get("login", login), login)}
-        left = {} if self._is_active(enforce) else self._left(where)
+        left = {} if self._is_active(enforce) else self._left(found, where.at_s)
         return self._on_nas(own) if self._is_active(enforce) else {u: s for u, s in own.items() if u not in left}
 
-    def _left(self, where: Seen) -> Mapping[str, Session]:
-        """Return the open rows on no configured NAS of which accounting has heard nothing for long: not checked."""
-        found = live(sessions_of(where.value))
-        on_nas = self._on_nas(found)
-        return {u: s for u, s in found.items() if u not in on_nas and self._is_silent(s, where.at_s)}
+    def _left(self, sessions: Mapping[str, Session], at_s: int) -> Mapping[str, Session]:
+        """Return the sessions on no configured NAS of which accounting has heard nothing for long: not checked."""
+        on_nas = self._on_nas(sessions)
+        return {u: s for u, s in sessions.items() if u not in on_nas and self._is_silent(s, at_s)}
 
     def _is_silent(self, session: Session, at_s: int) -> bool:
         return silent(session, at_s, self._sql.silent_h)
@@ -567,7 +575,7 @@ class RadiusAccess:
         return parsed[1] if parsed else ""
 
     def _open_sessions(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
-        return live(sessions_of(seen[self._sessions(service.login)].value))
+        return live_sessions(seen[self._sessions(service.login)].value)
 
     # --- refusals ---
 
@@ -907,9 +915,9 @@ class RadiusAccess:
 
     def _display(self, service: Service, seen: Mapping[Address, Seen], wanted: Access | None = None) -> dict[str, str]:
         where = seen[self._sessions(service.login)]
-        every = live(sessions_of(where.value))
+        every = live_sessions(where.value)
         left = {u: s for u, s in every.items() if u not in self._on_nas(every)} if wanted is Access.ACTIVE else {}
-        left = {**left, **self._left(where)}
+        left = {**left, **self._left(every, where.at_s)}
         sessions = {uid: s for uid, s in every.items() if uid not in left}
         now = (
             now_text(sessions.values(), where.at_s, self._nas_names),

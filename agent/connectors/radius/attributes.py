@@ -116,6 +116,7 @@ _BY_NAME: Final[Mapping[str, Attribute]] = {
 _TAG: Final = re.compile(r":([0-9]{1,2}|\*)$")
 
 
+@functools.lru_cache(maxsize=1024)
 def find(name: str) -> Attribute | None:
     """Return what is known of an attribute; names are taken in any case, as FreeRADIUS takes them."""
     return _BY_NAME.get(name.lower())

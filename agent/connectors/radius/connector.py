@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent.connectors.base import AddressHolder, NoAnswers, Reach, Session, Traits, UnreadableError
 from agent.connectors.radius.access import EFFECTS, RadiusAccess
-from agent.connectors.radius.addresses import RadiusResource, live, sessions_of
+from agent.connectors.radius.addresses import RadiusResource, live_sessions
 from agent.connectors.radius.addresses import address as resource_address
 from agent.connectors.radius.answers import NasAnswers
 from agent.connectors.radius.checks_session import TargetChecks
@@ -136,7 +136,7 @@ class RadiusConnector:
     def holders_of(self, target: str, address: str, value: Value) -> Sequence[AddressHolder]:  # noqa: ARG002  of the role
         """Return the logins of the open sessions with the address, without sessions that their NAS denied."""
         names = {accounting: nas.name for accounting, nas in self._nas.items()}
-        found = live(sessions_of(value)).values()
+        found = live_sessions(value).values()
         places = [(s.get("login", ""), s.get("nas", "")) for s in found]
         return [AddressHolder(login, f"a session on {names.get(nas, nas)}, by accounting") for login, nas in places]
 

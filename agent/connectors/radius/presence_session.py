@@ -39,18 +39,19 @@ class NasPresence:
 
     async def missing(self) -> Mapping[str, str]:
         """Return why each NAS is taken to be away that does not answer, by accounting address."""
-        asked = [nas for nas in self._nas.values() if self._must_ask(nas)]
+        now = trio.current_time()
+        asked = [nas for nas in self._nas.values() if self._must_ask(nas, now)]
         if asked:
             async with trio.open_nursery() as nursery:
                 for nas in asked:
                     nursery.start_soon(self._ask_once, nas)
         return {accounting: why for accounting, nas in self._nas.items() if (why := self.silent.get(nas.name))}
 
-    def _must_ask(self, nas: Nas) -> bool:
+    def _must_ask(self, nas: Nas, now: float) -> bool:
         """Tell whether nothing is known of a NAS of late; one that is known to be silent is asked by one at a time."""
         known = self.silent.get(nas.name)
         due = self._at.get(nas.name, float("-inf")) + (AGAIN_S if known else HEARD_S)
-        return trio.current_time() >= due and not (known and nas.name in self._asking)
+        return now >= due and not (known and nas.name in self._asking)
 
     async def _ask_once(self, nas: Nas) -> None:
         """Ask a NAS, or wait for the answer that somebody else asked for."""

@@ -31,7 +31,7 @@ from agent.connectors.base import (
     NetworkState,
     SessionHost,
 )
-from agent.connectors.radius.addresses import live, sessions_of
+from agent.connectors.radius.addresses import live_sessions, sessions_of
 from agent.connectors.radius.garden import in_garden
 from agent.connectors.radius.schema import Method, Nas
 from agent.model import ABSENT, Access, Address, Effect, Enforcement, Seen, Service, ServiceState, Step
@@ -565,13 +565,13 @@ class RoutedAccess:
 
     def _open(self, service: Service, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
         where = self._accounting(service.login)
-        return live(sessions_of(seen[where].value)) if where in seen else {}
+        return live_sessions(seen[where].value) if where in seen else {}
 
     def _accounting(self, login: str) -> Address:
         return Address(f"{self.target}/sessions/{login}")
 
     def _sessions(self, enforce: Enforcement, seen: Mapping[Address, Seen]) -> Mapping[str, Session]:
-        return live(sessions_of(seen[enforce.address].value))
+        return live_sessions(seen[enforce.address].value)
 
 
 def _lists_of(enforce: Enforcement) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ from agent.connectors.radius.addresses import (
     address,
     held_key,
     held_of,
-    live,
+    live_sessions,
     parse,
     same_login,
     session_fields,
@@ -261,7 +261,7 @@ class RadiusSession:
         seen = (await self.read([effect.address]))[effect.address]
         return {
             address(self.target.id, RadiusResource.SESSION, unique_id): Seen(dict(fields), seen.at_s)
-            for unique_id, fields in live(sessions_of(seen.value)).items()
+            for unique_id, fields in live_sessions(seen.value).items()
             if same_login(fields.get("login", ""), login) and self._counts(effect, fields, seen.at_s)
         }
 
