@@ -25,14 +25,9 @@ class LiveConfig:
 
     def __init__(self, config: AgentConfig, note: Callable[[str], None]) -> None:
         """Take the configuration of the start, and a callback for each reload's problem, "" where there is none."""
-        self._current, self._note = config, note
+        self.current, self._note = config, note
         self._running = config.connectors
         self._people = dict(config.people)
-
-    @property
-    def current(self) -> AgentConfig:
-        """The configuration in force."""
-        return self._current
 
     @property
     def people(self) -> Mapping[int, str]:
@@ -42,14 +37,14 @@ class LiveConfig:
     def reload(self) -> None:
         """Take the file as it is now; one that cannot be taken leaves the configuration as it is."""
         try:
-            fresh = load(self._current.path)
+            fresh = load(self.current.path)
         except ConfigError as err:
             self._refuse("; ".join(err.problems))
             return
-        if fixed := list(_changed(self._current, fresh)):
+        if fixed := list(_changed(self.current, fresh)):
             self._refuse(f"{', '.join(fixed)} changed, which needs a restart: nothing of the new file was taken")
             return
-        self._current = fresh
+        self.current = fresh
         for running, anew in zip(self._running, fresh.connectors, strict=True):
             running.reload(anew)
         self._people.clear()

@@ -134,7 +134,7 @@ def decode_untrusted(data: bytes) -> Envelope:
 
 
 def _signature(r: Reader) -> Signature:
-    keyid = r.text("keyid") if r.has("keyid") else ""
+    keyid = r.text_if_present("keyid")
     if len(keyid) > limits.KEYID_CHARS:
         raise MalformedEnvelopeError(f"expected a keyid of at most {limits.KEYID_CHARS} characters, got {len(keyid)}")
     return Signature(keyid, _unb64("sig", r.text("sig"), limits.TEXT_BYTES))

@@ -484,33 +484,26 @@ def decode_value_untrusted(data: bytes) -> Value:
 
 
 def _value(r: Reader, key: str) -> Value:
-    sub = r.object_or_none(key)
-    if sub is None:
+    fields = r.values_or_none(key)
+    if fields is None:
         return ABSENT
-    value = {name: _field(sub, name) for name in sub.names()}
-    sub.done()
-    return value
+    return {name: _secret(field) if isinstance(field, Reader) else field for name, field in fields.items()}
 
 
-def _field(r: Reader, name: str) -> Field:
-    kind = r.kind(name)
-    if kind is str:
-        return r.text(name)
-    if kind is list:
-        return tuple(r.texts(name))
-    sub = r.object(name)
-    ref = SecretRef(sub.hex("secret", 32))
-    sub.done()
+def _secret(r: Reader) -> SecretRef:
+    ref = SecretRef(r.hex("secret", 32))
+    r.done()
     return ref
 
 
 def _effect(r: Reader) -> Effect:
+    address, verb, key = r.texts_of("address", "verb", "key")
     proof = r.text_or_none("proof")
     effect = Effect(
-        address=Address(r.text("address")),
-        verb=r.text("verb"),
+        address=Address(address),
+        verb=verb,
         args=r.text_map("args"),
-        key=r.text("key"),
+        key=key,
         replay=r.enum("replay", Replay),
         proof=None if proof is None else r.enum("proof", ProofKind),
         within_s=r.integer("within_s", 0, limits.SECONDS_MAX),
@@ -556,9 +549,8 @@ def _step(r: Reader) -> Step:
 
 
 def _requirement(r: Reader) -> Requirement:
-    requirement = Requirement(Address(r.text("address")), r.text("test"), r.text("shown"))
-    r.done()
-    return requirement
+    address, test, shown = r.only_texts("address", "test", "shown")
+    return Requirement(Address(address), test, shown)
 
 
 def _enforce(r: Reader | None) -> Enforcement | None:

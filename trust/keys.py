@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import json
 import re
@@ -97,6 +98,7 @@ def check_public_untrusted(public: bytes) -> None:
         raise MalformedKeyError("expected an Ed25519 point of prime order in canonical form, got another")
 
 
+@functools.lru_cache(maxsize=1024)
 def key_id(public: bytes) -> str:
     """Return the hint that envelopes carry for a key: 32 hex digits of its SHA-256. It proves nothing."""
     return hashlib.sha256(public).hexdigest()[:32]

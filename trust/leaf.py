@@ -7,6 +7,7 @@ random bytes of salt. Erasing record and salt leaves a leaf that proves its plac
 from __future__ import annotations
 
 import enum
+import functools
 import hashlib
 import struct
 from collections.abc import Mapping
@@ -71,7 +72,7 @@ class LeafKind(enum.IntEnum):
     CPE_DECIDED = 39
     REVIEW_CLOSED = 40
 
-    @property
+    @functools.cached_property
     def word(self) -> str:
         """The kind in lower case with hyphens: `about-to`."""
         return self.name.lower().replace("_", "-")

@@ -142,10 +142,6 @@ class Reader:
                 raise self.error(name, f"has a name of more than {limits.NAME_BYTES} bytes")
         return tuple(self._fields)
 
-    def kind(self, name: str) -> type:
-        """Return the Python type of the field's value: str, int, bool, list, dict or NoneType."""
-        return type(self._get(name))
-
     def object(self, name: str) -> Reader:
         value = self._get(name)
         if not isinstance(value, dict):
@@ -159,6 +155,18 @@ class Reader:
     def object_if_present(self, name: str) -> Reader | None:
         """Return a reader, or None where the field is missing."""
         return self.object(name) if self.has(name) else None
+
+    def values_or_none(self, name: str) -> dict[str, str | tuple[str, ...] | Reader] | None:
+        """Return an object's values, each a text, a list of texts or an object, in its order; None where it is null."""
+        sub = self.object_or_none(name)
+        return None if sub is None else {key: sub.value(key) for key in sub.names()}
+
+    def value(self, name: str) -> str | tuple[str, ...] | Reader:
+        """Return a text, a list of texts, or an object."""
+        value = self._get(name)
+        if isinstance(value, str):
+            return self._text(name, value)
+        return tuple(self.texts(name)) if isinstance(value, list) else self.object(name)
 
     def _list(self, name: str) -> list[_Json]:
         value = self._get(name)
@@ -185,6 +193,20 @@ class Reader:
     def text(self, name: str, max_bytes: int = limits.TEXT_BYTES) -> str:
         """Return text of at most `max_bytes` UTF-8 bytes; it may be empty."""
         return self._text(name, self._get(name), max_bytes)
+
+    def texts_of(self, *names: str) -> tuple[str, ...]:
+        """Return the texts of these fields, in the order of their names here."""
+        return tuple(self.text(name) for name in names)
+
+    def only_texts(self, *names: str) -> tuple[str, ...]:
+        """Return the texts of these fields, and refuse any other field: the object consists of them."""
+        found = self.texts_of(*names)
+        self.done()
+        return found
+
+    def text_if_present(self, name: str) -> str:
+        """Return text, "" where the field is missing."""
+        return self.text(name) if self.has(name) else ""
 
     def text_or_none(self, name: str) -> str | None:
         """Return text, or None where the value is null."""

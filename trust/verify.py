@@ -398,7 +398,7 @@ class _Count:
 def policy_for(plan: Plan, trust: Trust, then: Trust | None = None) -> PolicyClass | None:
     """Return what the plan's class needs: the stricter of the policy now and `then`; None where either lacks it."""
     now = trust.policy_class(plan.risk_class)
-    if then is None or now is None:
+    if then is None or then is trust or now is None:
         return now
     before = then.policy_class(plan.risk_class)
     return None if before is None else stricter(before, now)

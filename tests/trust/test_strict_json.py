@@ -52,7 +52,7 @@ def test_T16_traps_of_json_are_refused(data):
 
 def test_depth_is_counted_outside_of_strings():
     deep = b'{"a":' + b"[" * (limits.JSON_DEPTH - 1) + b"]" * (limits.JSON_DEPTH - 1) + b"}"
-    assert read(deep).kind("a") is list
+    assert read(deep).has("a")
     brackets = read(rb'{"a":"[[[[[[[[[[[[[[[[[[[[[[\"{{{{{{{{{{{{{{{{{{{{{", "b":"\\"}')
     assert brackets.text("b") == "\\"
 
@@ -138,8 +138,22 @@ def test_every_type_is_read_as_it_is():
     assert r.object_if_present("o") is not None
     assert [o.integer("y", 0, 9) for o in r.objects("os")] == [2]
     assert r.names()[:2] == ("t", "tn")
-    assert r.kind("on") is type(None)
+    assert r.values_or_none("on") is None
+    assert r.text_if_present("t") == "x"
+    assert r.text_if_present("nowhere") == ""
+    assert r.texts_of("t", "hd") == ("x", "a-9")
     r.done()
+
+
+def test_an_object_of_values_of_several_kinds():
+    values = read(b'{"v":{"a":"x","b":["y","z"],"c":{"secret":"00"}}}').values_or_none("v")
+    inside = values.pop("c")
+    assert values == {"a": "x", "b": ("y", "z")}
+    assert inside.only_texts("secret") == ("00",)
+    with pytest.raises(MalformedStatementError, match="should be an object, is int"):
+        read(b'{"v":{"a":1}}').values_or_none("v")
+    with pytest.raises(MalformedStatementError, match="unknown field 'b'"):
+        read(b'{"a":"x","b":"y"}').only_texts("a")
 
 
 WRONG = {

@@ -124,13 +124,9 @@ class TrustState:
         self._recorder = recorder
         self.agent = agent
         self._plan_key = plan_key
-        self._pinned = _load(store)
+        self.pinned = _load(store)
+        """The pinned version, whether or not it has expired; None before the first one."""
         self._lock = trio.Lock()
-
-    @property
-    def pinned(self) -> Pinned | None:
-        """Return what is pinned, whether or not it has expired."""
-        return self._pinned
 
     def envelope(self, pinned: Pinned) -> bytes:
         """Return the signed document of a pinned version, as it was installed."""
@@ -139,7 +135,7 @@ class TrustState:
 
     def doubt(self) -> str:
         """Return why it is doubted that what is pinned is the newest, and what ends that; "": it is not doubted."""
-        return "" if self._pinned is None else doubt_text(stored_doubt(self._store.query), self._pinned.trust.version)
+        return "" if self.pinned is None else doubt_text(stored_doubt(self._store.query), self.pinned.trust.version)
 
     def refuse_in_doubt(self) -> None:
         """Refuse what people of the pinned version may do, while a newer one may have removed them.
@@ -157,15 +153,15 @@ class TrustState:
             RequestError: wrong words, or there is no doubt.
         """
         async with self._lock:
-            if self._pinned is None or not self.doubt():
+            if self.pinned is None or not self.doubt():
                 raise RequestError("trust: it is not in doubt: there is nothing to accept", refused=True)
             if typed is not None:
                 try:
-                    chain.verify_first(_decoded(self.envelope(self._pinned)), typed)
+                    chain.verify_first(_decoded(self.envelope(self.pinned)), typed)
                 except TrustError as err:
                     raise RequestError(f"trust: {err}", refused=True) from err
             how = "witnesses" if typed is None else "words"
-            fields: dict[str, Json] = {"what": "trust-accepted", "version": self._pinned.trust.version, "by": how}
+            fields: dict[str, Json] = {"what": "trust-accepted", "version": self.pinned.trust.version, "by": how}
             await self._store.run(EndDoubt(self._recorder.record(None, fields)))
 
     def current(self, now_s: float) -> Pinned:
@@ -174,23 +170,23 @@ class TrustState:
         Raises:
             RequestError: none is installed, it has expired, or a newer one may have been.
         """
-        if self._pinned is None:
+        if self.pinned is None:
             raise RequestError("no trust is installed yet: ispagent trust install FILE", refused=True)
         self.refuse_in_doubt()
         try:
-            chain.verify_not_expired(self._pinned.trust, int(now_s))
+            chain.verify_not_expired(self.pinned.trust, int(now_s))
         except TrustError as err:
             raise RequestError(f"trust: {err}", refused=True) from err
-        return self._pinned
+        return self.pinned
 
     def warning(self, now_s: float) -> str | None:
         """Return what to say of the document's end, when it is near or past; None: nothing."""
-        if self._pinned is None:
+        if self.pinned is None:
             return None
-        left_s = self._pinned.trust.expires - now_s
+        left_s = self.pinned.trust.expires - now_s
         if left_s > WARN_S:
             return None
-        which = f"trust version {self._pinned.trust.version}"
+        which = f"trust version {self.pinned.trust.version}"
         if left_s < 0:
             return f"{which} has expired: nothing is approved until its owners sign a new one"
         return f"{which} expires in {int(left_s // 86_400)} days: its owners sign a new one before"
@@ -205,13 +201,13 @@ class TrustState:
                 for this agent.
         """
         async with self._lock:
-            if self._pinned is None:
+            if self.pinned is None:
                 return await self._install_first(data, typed, now_s)
             *older, last = split_envelopes(data)
             for document in older:
                 await self._follow(document)
             if self._known(_decoded(last)) is not None:
-                raise RequestError(f"trust: version {self._pinned.trust.version} is in force already", refused=True)
+                raise RequestError(f"trust: version {self.pinned.trust.version} is in force already", refused=True)
             return await self._follow(last, now_s)
 
     async def follow(self, data: bytes, now_s: float) -> Pinned:  # noqa: ARG002  whoever acts on it asks its expiry
@@ -236,7 +232,7 @@ class TrustState:
 
     async def _follow(self, data: bytes, fresh_s: float | None = None) -> Pinned:
         envelope = _decoded(data)
-        pinned = self._pinned
+        pinned = self.pinned
         if pinned is None:
             raise RequestError("no trust is installed yet: ispagent trust install FILE", refused=True)
         if self._known(envelope) is not None:
@@ -269,12 +265,12 @@ class TrustState:
         self._check_names_us(trust)
         digest = envelopes.digest(envelope)
         record = self._recorder.record(None, {"what": "trust", "version": trust.version, "sha256": digest.hex()})
-        after = 0 if self._pinned is None else self._pinned.trust.version
+        after = 0 if self.pinned is None else self.pinned.trust.version
         witnesses = tuple(w.name for w in trust.witnesses) if trust.quorum.n else ()  # with quorum 0 the rule is off
         people = tuple(person.handle for person in trust.people)
         await self._store.run(InstallTrust(trust.version, after, digest, data, witnesses, people, record))
-        self._pinned = Pinned(trust, digest)
-        return self._pinned
+        self.pinned = Pinned(trust, digest)
+        return self.pinned
 
     def _check_names_us(self, trust: Trust) -> None:
         mine = trust.agent(self.agent)

@@ -348,7 +348,8 @@ class Previewer:
 
     def _check_time(self, changing: Sequence[Item], scope: Scope) -> None:
         """Refuse more than can be begun before the plan's deadline; devices that call in have one of their own."""
-        pace, run_for_s = self.pacing.per_target_per_s, self.pacing.run_for_s
+        pacing = self.pacing
+        pace, run_for_s = pacing.per_target_per_s, pacing.run_for_s
         if scope.run_for_s is not None or not pace:
             return
         place, most = max(Counter(map(place_of, changing)).items(), key=lambda found: found[1])
@@ -377,12 +378,13 @@ class Previewer:
         self, request: Request, items: tuple[Item, ...], scope: Scope, pinned: Pinned, policy: PolicyClass
     ) -> bytes:
         now_s = self.clock.wall_s()
-        ttl_s = min(self.pacing.ttl_s, policy.max_ttl_s)
+        pacing = self.pacing
+        ttl_s = min(pacing.ttl_s, policy.max_ttl_s)
         made, changing = int(now_s) // 60, sum(i.listed is Listed.CHANGE for i in items)
         turn_s = self._turn(policy, changing, scope, now_s)
         start = start_times(policy, now_s, ttl_s, turn_s, self.timezone)
         start_by = start.by
-        run_until = start_by + -(-(scope.run_for_s or self.pacing.run_for_s) // 60)
+        run_until = start_by + -(-(scope.run_for_s or pacing.run_for_s) // 60)
         plan_id = secrets.token_bytes(16)
         times = self._times(policy, start, run_until)
         documents = [encode_item(i) async for i in InSlices(items)]
@@ -476,13 +478,13 @@ class Previewer:
 
     def _times(self, policy: PolicyClass, start: StartTimes, run_until: int) -> Mapping[str, str]:
         """Return what a preview says of a plan's times, in unix minutes, on the operator's own clock."""
-        now_s = self.clock.wall_s()
+        now_s, zone = self.clock.wall_s(), self.timezone
         return {
             "asked_at": self._local(now_s),
-            "until": moment_text(start.by * 60, now_s, self.timezone),
-            "ends": moment_text(run_until * 60, now_s, self.timezone),
-            "window": windows_text(policy.windows, now_s, self.timezone),
-            "turn": moment_text(start.first_s, now_s, self.timezone) if start.first_s >= now_s + 60 else "",
+            "until": moment_text(start.by * 60, now_s, zone),
+            "ends": moment_text(run_until * 60, now_s, zone),
+            "window": windows_text(policy.windows, now_s, zone),
+            "turn": moment_text(start.first_s, now_s, zone) if start.first_s >= now_s + 60 else "",
         }
 
     def _head(
@@ -533,19 +535,20 @@ class Previewer:
         Where the scope is staged a tenth goes first, at least one: what fails on one, as a bad image, fails on all of
         its kind.
         """
-        first = self.pacing.canary
+        pacing = self.pacing
+        first = pacing.canary
         if scope.rings and changing > 1:
-            return ring_waves(changing, scope.rings, self.pacing.soak_s)
+            return ring_waves(changing, scope.rings, pacing.soak_s)
         if scope.staged and changing > 1:
             first = min(max(1, changing // 10), first if canary is None else min(canary or 1, first))
-            return (Wave(1, first, self.pacing.soak_s), Wave(first + 1, changing, 0))
+            return (Wave(1, first, pacing.soak_s), Wave(first + 1, changing, 0))
         if (
             canary is not None
         ):  # who asks may want a smaller canary than the operator's configuration, never a larger one
             first = min(canary, first) if first else canary
         if changing <= max(first, 1) * 2 or first < 1:
             return (Wave(1, changing, 0),)
-        return (Wave(1, first, self.pacing.soak_s), Wave(first + 1, changing, 0))
+        return (Wave(1, first, pacing.soak_s), Wave(first + 1, changing, 0))
 
 
 def ring_waves(changing: int, percents: Sequence[int], soak_s: int) -> tuple[Wave, ...]:

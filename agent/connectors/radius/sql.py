@@ -30,7 +30,6 @@ from agent.connectors.radius.reasons import RadiusReason
 from agent.connectors.radius.rowset import BoundChange, ChangeKind, RowChange, Table, UserRow
 from agent.connectors.radius.schema import Database
 from agent.connectors.radius.sql_connection import (
-    BEGIN_READING,
     BEGIN_WRITING,
     COMMIT,
     DRIVER_ERRORS,
@@ -333,24 +332,7 @@ class SqlAuthority:
             DRIVER_ERRORS: the connection broke, or there is none.
             UnreadableError: no answer in time, or the password is not known.
         """
-        guard = Guard()
-
-        def do() -> _T:
-            while True:
-                connection = None
-                try:
-                    connection = self._pool.take(guard, fresh=fresh)
-                    found = work(connection)
-                except DRIVER_ERRORS as err:
-                    stale = connection is not None and not connection.fresh
-                    self._pool.drop(connection, guard)
-                    if stale and fault(err) is SqlFault.GONE and not guard.aborted:
-                        continue  # the server was restarted since: that connection is no news about it now
-                    raise
-                self._pool.give_back(connection, guard)
-                return found
-
-        done, found = await self._pool.in_thread(do, guard, 2 * self._limit_s)
+        done, found = await self._pool.lend(work, 2 * self._limit_s, fresh=fresh)
         if not done:
             raise self._late()
         return cast("_T", found)
@@ -472,35 +454,16 @@ class SqlAuthority:
         raise self._late()
 
     async def _read_in_thread(self, reading: Callable[[], Talk[_T]], *, alone: bool) -> _T:
-        guard = Guard()
-        work = functools.partial(self._read, guard, reading, alone=alone)
         try:
-            done, found = await self._pool.in_thread(work, guard, self._limit_s)
+            done, found = await self._pool.read(reading, self._limit_s, alone=alone)
         except NoThreadError as err:
             text = f"{self._pool.target.id}: cannot be read: {err}"
             raise UnreadableError(text, reason=TargetReason.UNREACHABLE) from err
+        except DRIVER_ERRORS as err:
+            raise self.unreadable(err) from None
         if not done or found is None:
             raise self._late()
         return found
-
-    def _read(self, guard: Guard, reading: Callable[[], Talk[_T]], *, alone: bool) -> _T:
-        while True:
-            connection = None
-            try:
-                connection = self._pool.take(guard)
-                if not alone:
-                    connection.run(BEGIN_READING[self._kind])
-                found = connection.follow(reading())
-                if not alone:
-                    connection.run(COMMIT)
-            except DRIVER_ERRORS as err:
-                stale = connection is not None and not connection.fresh
-                self._pool.drop(connection, guard)
-                if stale and fault(err) is SqlFault.GONE and not guard.aborted:
-                    continue  # the server was restarted since: that connection is no news about it now
-                raise self.unreadable(err) from None
-            self._pool.give_back(connection, guard)
-            return found
 
     def unreadable(self, err: BaseException) -> UnreadableError:
         """Return what one of DRIVER_ERRORS is for the main job."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import math
 import socket
 import sqlite3
@@ -218,6 +219,13 @@ class Connection:
             found: _T = end.value
         return found
 
+    def follow_in_one_state(self, talk: Talk[_T]) -> _T:
+        """Do as `follow`, in a transaction in which all statements read one state of the database."""
+        self.run(BEGIN_READING[self.kind])
+        found = self.follow(talk)
+        self.run(COMMIT)
+        return found
+
     async def follow_here(self, talk: Talk[_T]) -> _T:
         """Do as `follow`, in the task that calls: only with PostgreSQL, whose client need not block.
 
@@ -365,6 +373,37 @@ class Pool:
             return False, None
         finally:
             guard.abort()
+
+    async def read(self, reading: Callable[[], Talk[_T]], limit_s: float, *, alone: bool) -> tuple[bool, _T | None]:
+        """Follow a talk, as `lend` does. `alone`: it is one statement; more read one state of the database together."""
+        follow = Connection.follow if alone else Connection.follow_in_one_state
+        return await self.lend(lambda connection: follow(connection, reading()), limit_s)
+
+    async def lend(
+        self, work: Callable[[Connection], _T], limit_s: float, *, fresh: bool = False
+    ) -> tuple[bool, _T | None]:
+        """Run blocking work that writes nothing on a connection, as `in_thread` does.
+
+        Raises:
+            DRIVER_ERRORS: the connection broke, or there is none. NoThreadError: nothing was begun.
+        """
+        guard = Guard()
+        return await self.in_thread(functools.partial(self._work, work, guard, fresh=fresh), guard, limit_s)
+
+    def _work(self, work: Callable[[Connection], _T], guard: Guard, *, fresh: bool) -> _T:
+        while True:
+            connection = None
+            try:
+                connection = self.take(guard, fresh=fresh)
+                found = work(connection)
+            except DRIVER_ERRORS as err:
+                stale = connection is not None and not connection.fresh
+                self.drop(connection, guard)
+                if stale and fault(err) is SqlFault.GONE and not guard.aborted:
+                    continue  # the server was restarted since: that connection is no news about it now
+                raise
+            self.give_back(connection, guard)
+            return found
 
     async def open(self, limit_s: float) -> Connection | None:
         """Return a new connection, or None when it took too long.

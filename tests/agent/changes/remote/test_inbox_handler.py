@@ -429,7 +429,7 @@ async def test_what_comes_before_a_trust_is_installed_waits_for_it(tmp_path: Pat
         waits = TrustState(
             office.store, office.parts.recorder, office.parts.agent, office.daemon.files.identity.plan_key.public
         )
-        pinned, waits._pinned = waits.pinned, None  # as on the first day
+        pinned, waits.pinned = waits.pinned, None  # as on the first day
         office.inbox_handler = office.with_parts(trust=waits)
         await office.deliver("freeze", office.people.freeze("maria"), links=(b"x",))
         await office.deliver("intent", office.sealed(office.intent("C-1")))
@@ -437,7 +437,7 @@ async def test_what_comes_before_a_trust_is_installed_waits_for_it(tmp_path: Pat
             nursery.start_soon(office.inbox_handler.run)
             await trio.testing.wait_all_tasks_blocked(0.05)
             assert (mail.state(office.store.reader).inbox, office.leaves(LeafKind.FREEZE)) == (2, 0)
-            waits._pinned = pinned
+            waits.pinned = pinned
             with trio.fail_after(60):
                 while mail.state(office.store.reader).inbox:
                     office.parts.bells.inbox.ring()
