@@ -842,7 +842,11 @@ def test_identification_takes_what_accounting_told_and_the_profile_wants() -> No
 # --- the recipe on a real database ----------------------------------------------------------------------------------
 
 
-async def test_suspension_planned_written_dropped_and_judged(radius_database: RadiusDatabase) -> None:
+async def test_suspension_planned_written_dropped_and_judged(
+    radius_database: RadiusDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The time-outs that are shipped: this NAS answers once it wrote to the database
+    monkeypatch.setattr("agent.connectors.radius.connector.profile", profile)
     fill(radius_database)
     add_session(radius_database, "u1")
     numbers = {"postgresql": "now()", "mariadb": "now()"}
