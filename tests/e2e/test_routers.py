@@ -161,7 +161,7 @@ async def test_suspend_keeps_in_and_revert_lets_out(tmp_path: Path) -> None:
 
 
 async def test_a_batch_over_both_routers(tmp_path: Path) -> None:
-    async with network(tmp_path, subscribers=8) as net:
+    async with network(tmp_path, subscribers=8, timeout_s=20.0) as net:
         logins = [f"user{n}@{name}" for name in ROUTERS for n in range(8)]
         asked = await net.site.ask("suspend", *map(ref, logins))
         done = await net.site.apply(asked, "joseph", "lena")
