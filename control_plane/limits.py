@@ -33,6 +33,7 @@ APPROVAL_BYTES: Final = 128 << 10
 """64 plans and the log heads of 512 agents, in base64: 100 KiB."""
 
 CANCEL_BYTES: Final = 16 << 10
+PAUSE_BYTES: Final = 4 << 10
 """64 plans in base64: 6 KiB."""
 
 STANDING_BYTES: Final = 64 << 10

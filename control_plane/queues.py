@@ -24,7 +24,7 @@ NUMBER_MAX: Final = 2**63 - 1
 STANDING_ORDERS: Final = (pb.KIND_FREEZE, pb.KIND_UNFREEZE, pb.KIND_TRUST, pb.KIND_STANDING)
 """What is said to all agents, and holds for those who come later."""
 
-STOPS: Final = frozenset({pb.KIND_CANCEL, pb.KIND_FREEZE})
+STOPS: Final = frozenset({pb.KIND_CANCEL, pb.KIND_FREEZE, pb.KIND_PAUSE})
 """For these there is room when there is none for anything else."""
 
 

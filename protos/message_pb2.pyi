@@ -23,6 +23,8 @@ class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     KIND_TRUST: _ClassVar[Kind]
     KIND_STANDING: _ClassVar[Kind]
     KIND_COSIGNATURE: _ClassVar[Kind]
+    KIND_PAUSE: _ClassVar[Kind]
+    KIND_RESUME: _ClassVar[Kind]
     KIND_VIEW: _ClassVar[Kind]
     KIND_VIEW_PAGE: _ClassVar[Kind]
 
@@ -58,6 +60,8 @@ KIND_UNFREEZE: Kind
 KIND_TRUST: Kind
 KIND_STANDING: Kind
 KIND_COSIGNATURE: Kind
+KIND_PAUSE: Kind
+KIND_RESUME: Kind
 KIND_VIEW: Kind
 KIND_VIEW_PAGE: Kind
 REFUSAL_UNSPECIFIED: Refusal

@@ -21,8 +21,10 @@ from trust.statements import (
     Decision,
     Freeze,
     FreezeScope,
+    Pause,
     Plan,
     ReasonCode,
+    Resume,
     Saw,
     SealKey,
     SeenHeads,
@@ -109,6 +111,13 @@ class People:
             self.trust_id, secrets.token_hex(16), (envelopes.digest(plan_envelope).hex(),), who, self.now_s // 60
         )
         return envelopes.encode(statements.sign(cancel, [self.keys[who]]))
+
+    def pause(
+        self, plan_envelope: Envelope, who: str, kind: type[Pause | Resume] = Pause, *, minutes: int = 0
+    ) -> bytes:
+        plan = envelopes.digest(plan_envelope).hex()
+        made = kind(self.trust_id, secrets.token_hex(16), plan, who, self.now_s // 60 + minutes)
+        return envelopes.encode(statements.sign(made, [self.keys[who]]))
 
     def freeze(self, who: str, scope: FreezeScope = FreezeScope.ALL, target: str = "") -> bytes:
         freeze = Freeze(self.trust_id, secrets.token_hex(16), scope, target, who, self.now_s // 60)

@@ -308,6 +308,31 @@ class Cancel:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    """A person pauses a plan, by digest: nothing more of it is begun until it is resumed. `at` is unix minutes."""
+
+    trust_id: str
+    pause_id: str
+    plan_sha256: str
+    person: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A person lets a paused plan go on, by digest, under the approval and deadline that it had. `at`: unix minutes.
+
+    It lifts no pause that is younger than it is.
+    """
+
+    trust_id: str
+    resume_id: str
+    plan_sha256: str
+    person: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
 class Freeze:
     """A person stops everything, an agent (id), a person (handle) or a key (hex): `target`, empty for all.
 
@@ -388,6 +413,8 @@ Statement = (
     | Receipt
     | Outcome
     | Cancel
+    | Pause
+    | Resume
     | Freeze
     | Unfreeze
     | SealKey
@@ -592,6 +619,18 @@ def _cancel(r: Reader) -> Cancel:
     return Cancel(r.hex("trust_id", 16), r.hex("cancel_id", 16), _plans(r), r.handle("person"), _minutes(r, "at"))
 
 
+def _pause(r: Reader) -> Pause:
+    return Pause(*_ids(r, "pause_id"), r.hex("plan_sha256", 32), r.handle("person"), _minutes(r, "at"))
+
+
+def _resume(r: Reader) -> Resume:
+    return Resume(*_ids(r, "resume_id"), r.hex("plan_sha256", 32), r.handle("person"), _minutes(r, "at"))
+
+
+def _ids(r: Reader, own: str) -> tuple[str, str]:
+    return r.hex("trust_id", 16), r.hex(own, 16)
+
+
 def _freeze(r: Reader) -> Freeze:
     scope = r.enum("scope", FreezeScope)
     return Freeze(
@@ -679,6 +718,8 @@ _READERS: Final[Mapping[type[Statement], Callable[[Reader], Statement]]] = {
     Receipt: _receipt,
     Outcome: _outcome,
     Cancel: _cancel,
+    Pause: _pause,
+    Resume: _resume,
     Freeze: _freeze,
     Unfreeze: _unfreeze,
     SealKey: _sealkey,

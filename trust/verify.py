@@ -35,8 +35,10 @@ from trust.statements import (
     FreezeScope,
     Intent,
     Outcome,
+    Pause,
     Plan,
     Receipt,
+    Resume,
     Saw,
     SealKey,
     Standing,
@@ -49,7 +51,8 @@ CLOCK_SLACK_S: Final = 300
 """How far two clocks may be apart before a statement is called one from the future."""
 
 UNFREEZE_PEOPLE: Final = 2
-UNFREEZE_AGE_MAX_S: Final = 86_400
+FRESH_S: Final = 86_400
+"""For how long what lifts, pauses or resumes is taken after it was signed."""
 STANDING_PEOPLE: Final = 2
 BY_STANDING: Final = frozenset({RiskClass.RESTORE, RiskClass.PROVISION, RiskClass.SUPPORT})
 """Classes of plans that a standing authority may approve."""
@@ -207,6 +210,87 @@ def verify_cancel(envelope: Envelope, trust: Trust, now_s: int) -> Cancel:
     return _open_persons(envelope, Cancel, trust, now_s)[0]
 
 
+def verify_pause(envelope: Envelope, trust: Trust, now_s: int, agent: str) -> Pause:
+    """Return the pause that a person signed within the last day who may ask for changes of this agent, or decide them.
+
+    An expired document may still stop things.
+
+    Raises:
+        RefusedError: of another type, chain or signer, malformed, too old, or by a person who may do neither here.
+    """
+    pause, person, _ = _open_persons(envelope, Pause, trust, now_s)
+    _check_fresh("pause", pause.at, now_s)
+    if why := pause_problem(person, agent):
+        raise why
+    return pause
+
+
+def pause_problem(person: Person, agent: str) -> RefusedError | None:
+    """Return why a person may not pause changes of an agent, or None: whoever may ask for them or decide them may."""
+    if not _covers(person.scope, [agent]):
+        return RefusedError(Reason.OUT_OF_SCOPE, f"{person.handle} may not act on this agent")
+    if not {*_APPROVING, Role.REQUESTER} & set(person.roles):
+        return RefusedError(Reason.NOT_AN_APPROVER, f"{person.handle} may neither ask for changes nor approve them")
+    return None
+
+
+def verify_resume(
+    envelope: Envelope,
+    trust: Trust,
+    now_s: int,
+    agent: str,
+    paused_by: str,
+    *,
+    frozen_people: Collection[str] = (),
+    frozen_keys: Collection[bytes] = (),
+) -> Resume:
+    """Return the resume that a person signed within the last day: who paused it, an approver or an owner.
+
+    Args:
+        envelope: the resume.
+        trust: the document in force.
+        now_s: unix seconds.
+        agent: the agent of the plan, where the person may act.
+        paused_by: the handle of the person who paused it.
+        frozen_people: handles of those who may let nothing go on.
+        frozen_keys: 32 bytes each, likewise.
+
+    Raises:
+        RefusedError: of another type, chain or signer, malformed, too old, by another person, by whom a freeze holds,
+            or the document expired.
+    """
+    chain.verify_not_expired(trust, now_s)
+    resume, person, _ = _open_persons(envelope, Resume, trust, now_s)
+    _check_fresh("resume", resume.at, now_s)
+    if why := resume_problem(person, agent, paused_by):
+        raise why
+    if person.handle in frozen_people or _signed_by_any(envelope, person, frozen_keys):
+        raise RefusedError(Reason.FROZEN, f"{person.handle} or the key is frozen")
+    return resume
+
+
+def resume_problem(person: Person, agent: str, paused_by: str) -> RefusedError | None:
+    """Return why a person may not let a paused change go on, or None: who paused it, an approver or an owner may."""
+    if why := pause_problem(person, agent):
+        return why
+    if person.handle != paused_by and not _APPROVING & set(person.roles):
+        text = f"{person.handle} did not pause it: {paused_by}, an approver or an owner lets it go on"
+        return RefusedError(Reason.NOT_AN_APPROVER, text)
+    return None
+
+
+def _check_fresh(kind: str, at: int, now_s: int) -> None:
+    """Refuse a statement, made at a unix minute, of the future or older than a day.
+
+    Raises:
+        RefusedError: it is.
+    """
+    if at * 60 > now_s + CLOCK_SLACK_S:
+        raise RefusedError(Reason.FROM_THE_FUTURE, f"the {kind} was made later than now")
+    if now_s > at * 60 + FRESH_S:
+        raise RefusedError(Reason.EXPIRED, f"the {kind} is older than a day")
+
+
 def verify_freeze(envelope: Envelope, trust: Trust, now_s: int) -> Freeze:
     """Return the freeze that a person of the trust document signed. An expired document may still stop things.
 
@@ -259,10 +343,7 @@ def verify_unfreeze(
     """
     chain.verify_not_expired(trust, now_s)
     unfreeze, _, signers = _open_persons(envelope, Unfreeze, trust, now_s)
-    if unfreeze.at * 60 > now_s + CLOCK_SLACK_S:
-        raise RefusedError(Reason.FROM_THE_FUTURE, "the unfreeze was made later than now")
-    if now_s > unfreeze.at * 60 + UNFREEZE_AGE_MAX_S:
-        raise RefusedError(Reason.EXPIRED, "the unfreeze is older than a day")
+    _check_fresh("unfreeze", unfreeze.at, now_s)
     may = [p for p in signers if _APPROVING & set(p.roles) and (agent is None or _covers(p.scope, [agent]))]
     have = [p for p in may if p.handle not in but.people and not _signed_by_any(envelope, p, but.keys)]
     if len(have) < UNFREEZE_PEOPLE:

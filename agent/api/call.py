@@ -35,6 +35,7 @@ from agent.services.holders import HolderReader
 from agent.store.db import Store
 from agent.store.secrets import SecretStore
 from agent.store.vault import Vault
+from trust.document import Person
 from trust.strict_json import Reader, read_object_untrusted
 
 BODY_BYTES: Final = 4 * 1024 * 1024
@@ -143,6 +144,12 @@ class ApiCall:
     def who(self) -> str:
         """The caller's handle, or their uid."""
         return self.parts.people.get(self.request.peer_uid, f"uid {self.request.peer_uid}")
+
+    @property
+    def person(self) -> Person | None:
+        """The caller as the trust document knows them; None: root or the agent's user, or there is no document yet."""
+        pinned, handle = self.parts.trust.pinned, self.parts.people.get(self.request.peer_uid)
+        return None if pinned is None or handle is None else pinned.trust.person(handle)
 
     def body(self) -> Reader:
         """Return a reader of the JSON body.

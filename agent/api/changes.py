@@ -176,14 +176,14 @@ async def _apply(call: ApiCall) -> Response:
 async def _pause(call: ApiCall) -> Response:
     call.body().done()
     row = plans.find(call.parts.store.reader, call.values[0])
-    await call.parts.approvals.pause(row, call.who)
+    await call.parts.approvals.pause(row, call.who, call.person)
     return await _moved_on(call, row)
 
 
 async def _resume(call: ApiCall) -> Response:
     call.body().done()
     row = plans.find(call.parts.store.reader, call.values[0])
-    await call.parts.approvals.resume(row, call.who)
+    await call.parts.approvals.resume(row, call.who, call.person)
     return await _moved_on(call, row)
 
 

@@ -66,6 +66,9 @@ AllServices = Annotated[bool, typer.Option("--all-services", help="A subscriber'
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 Id = Annotated[str, typer.Argument(help="The change's id: K7QF2", metavar="ID")]
 Signed = Annotated[Path, typer.Option("--file", help="The envelope that the person's own tool signed")]
+MaybeSigned = Annotated[
+    Path | None, typer.Option("--file", help="The envelope that the person's own tool signed; else you do it yourself")
+]
 AdoptedReason = Annotated[str, typer.Option("--reason", help="Of a suspension to record: debt, abuse or request")]
 Reason = Annotated[str, typer.Option("--reason", help="debt, abuse or request")]
 
@@ -376,14 +379,20 @@ def apply(id_: Id, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def pause(id_: Id, as_json: AsJson = False) -> None:
+def pause(id_: Id, file: MaybeSigned = None, as_json: AsJson = False) -> None:
     """Send nothing more of a change until it is resumed; begun items are finished. The pause stands in the log."""
+    if file is not None:
+        submit(file, as_json, id_)
+        return
     _print_pause(call_object("POST", f"/v1/changes/{quote(id_, safe='')}/pause", {}), as_json)
 
 
 @app.command()
-def resume(id_: Id, as_json: AsJson = False) -> None:
-    """Let a paused change go on, under its approval and its deadline. It stands in the log."""
+def resume(id_: Id, file: MaybeSigned = None, as_json: AsJson = False) -> None:
+    """Let a change go on that you paused, or as approver or owner; under its approval and deadline."""
+    if file is not None:
+        submit(file, as_json, id_)
+        return
     _print_pause(call_object("POST", f"/v1/changes/{quote(id_, safe='')}/resume", {}), as_json)
 
 

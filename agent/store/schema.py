@@ -358,7 +358,12 @@ V16 = """
 ALTER TABLE drift_round ADD COLUMN ways_out TEXT NOT NULL DEFAULT '[]';
 """
 
-MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14, V15, V16)
+V17 = """
+-- Signed pauses and resumes that acted, or came while their plan was paused already: none acts twice.
+CREATE TABLE pause_statement (digest BLOB PRIMARY KEY, plan_id BLOB NOT NULL, envelope BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (V1, V2, V3, V4, V5, V6, V7, V8, V9, V10, V11, V12, V13, V14, V15, V16, V17)
 """Migration `i` takes version `i` to `i + 1`. A landed one is never edited."""
 
 

@@ -22,6 +22,8 @@ KINDS_IN: Final = {
     pb.KIND_UNFREEZE: "unfreeze",
     pb.KIND_TRUST: "trust",
     pb.KIND_STANDING: "standing",
+    pb.KIND_PAUSE: "pause",
+    pb.KIND_RESUME: "resume",
     pb.KIND_COSIGNATURE: "cosignature",
 }
 """What an agent is sent and keeps."""

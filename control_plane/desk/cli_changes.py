@@ -10,6 +10,7 @@ import json
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -45,10 +46,10 @@ from control_plane.desk.signing import sign
 from control_plane.errors import InputError
 from protos.message_pb2 import Kind
 from trust import chain, statements
-from trust.document import Person
+from trust.document import Person, Trust
 from trust.envelope import Envelope
 from trust.render import neutralise
-from trust.statements import Decision, ReasonCode
+from trust.statements import Cancel, Decision, Pause, ReasonCode, Resume
 from trust.terminal import Column, Output, table
 
 app = typer.Typer(help="Look at a change and decide.", no_args_is_help=True, rich_markup_mode=None)
@@ -422,21 +423,88 @@ def cancel(
 ) -> None:
     """Take a change back, started or not: nothing more is sent. An expired trust document does not hinder that."""
     own = load_own(trust, state)
+    _send_word(_CANCEL, change_id, key, own, cloud, file, out, passphrase_file, wait, yes=yes)
 
+
+@app.command("pause")
+def pause(
+    key: KeyFile,
+    change_id: Id = "",
+    file: Export = None,
+    out: Out = None,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+    wait: Wait = 60,
+) -> None:
+    """Have nothing more of a change begun until it is resumed. With --file: ispagent change pause ID --file."""
+    own = load_own(trust, state)
+    _send_word(_PAUSE, change_id, key, own, cloud, file, out, passphrase_file, wait, yes=yes)
+
+
+@app.command("resume")
+def resume(
+    key: KeyFile,
+    change_id: Id = "",
+    file: Export = None,
+    out: Out = None,
+    trust: TrustFile = None,
+    state: StateFile = None,
+    cloud: CloudFile = None,
+    passphrase_file: PassphraseFile = None,
+    yes: Yes = False,
+    wait: Wait = 60,
+) -> None:
+    """Let a change go on that you paused, or as approver or owner. With --file: ispagent change resume ID --file."""
+    own = load_own(trust, state)
+    _send_word(_RESUME, change_id, key, own, cloud, file, out, passphrase_file, wait, yes=yes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A short word about a whole change: its verb, what it did to the change, its kind, and what makes it."""
+
+    verb: str
+    done: str
+    kind: Kind
+    make: Callable[[Exported, Trust, Person, str, int], Cancel | Pause | Resume]
+
+
+_CANCEL: Final = _Word("cancel", "cancelled", Kind.KIND_CANCEL, decide.cancel)
+_PAUSE: Final = _Word("pause", "paused", Kind.KIND_PAUSE, decide.pause)
+_RESUME: Final = _Word("resume", "resumed", Kind.KIND_RESUME, decide.resume)
+
+
+def _send_word(
+    word: _Word,
+    change_id: str,
+    key: Path,
+    own: Own,
+    cloud: Path | None,
+    file: Path | None,
+    out: Path | None,
+    passphrase_file: Path | None,
+    wait_s: int,
+    *,
+    yes: bool,
+) -> None:
     def decided(change: Exported, own: Own, person: Person, signer_of: SignerOf) -> tuple[Envelope, str]:
         print_change(change, own, listing=False)
         if not yes:
-            agree(f"cancel as {person.handle}? type yes", "yes")
-        statement = decide.cancel(change, own.trust, person, secrets.token_hex(16), now_s())
-        return sign(statement, signer_of()), f"cancelled by {person.handle}"
+            agree(f"{word.verb} as {person.handle}? type yes", "yes")
+        statement = word.make(change, own.trust, person, secrets.token_hex(16), now_s())
+        return sign(statement, signer_of()), f"{word.done} by {person.handle}"
 
     if _is_offline(change_id, file, out, signs=True) and file is not None and out is not None:
         _offline(file, key, out, own, passphrase_file, decided)
         return
-    _cancel_online(change_id, key, own, cloud, out, passphrase_file, wait, decided)
+    _word_online(word, change_id, key, own, cloud, out, passphrase_file, wait_s, decided)
 
 
-def _cancel_online(
+def _word_online(
+    word: _Word,
     change_id: str,
     key: Path,
     own: Own,
@@ -446,7 +514,7 @@ def _cancel_online(
     wait_s: int,
     decided: Decide,
 ) -> None:
-    """Cancel on the plan alone: stopping must not depend on the agent answering a view."""
+    """Decide on the plan alone: stopping must not depend on the agent answering a view."""
     with _connected(own, cloud) as (desk, feed):
         found = feed.find(change_id)
         person = decide.signer(desk.own.trust, read_public(key), now_s())
@@ -455,9 +523,9 @@ def _cancel_online(
         )
         if out is not None:
             write_envelope(out, envelope)
-        # An agent with an older document may not know who cancels
+        # An agent with an older document may not know who signed
         links = _links(desk, feed, found)
-        sent = desk.send(Kind.KIND_CANCEL, envelope, "cancel", (found.plan.agent,), plan=found.sha256, links=links)
+        sent = desk.send(word.kind, envelope, word.verb, (found.plan.agent,), plan=found.sha256, links=links)
         typer.echo(f"{found.name}: {said}, sent to {found.agent}")
         desk.settle(sent, wait_s)
 

@@ -18,7 +18,9 @@ from trust.statements import (
     Decision,
     Freeze,
     FreezeScope,
+    Pause,
     ReasonCode,
+    Resume,
     Saw,
     SeenHeads,
     Unfreeze,
@@ -203,6 +205,28 @@ def review(
 def cancel(exported: Exported, trust: Trust, person: Person, cancel_id: str, now_s: int) -> Cancel:
     """Return a cancel of an exported plan. `cancel_id` is 128 random bits, hex."""
     return Cancel(trust.trust_id, cancel_id, (exported.digest.hex(),), person.handle, now_s // 60)
+
+
+def pause(exported: Exported, trust: Trust, person: Person, pause_id: str, now_s: int) -> Pause:
+    """Return a pause of an exported plan. `pause_id` is 128 random bits, hex.
+
+    Raises:
+        RefusedError: the agent would refuse this person.
+    """
+    if why := verify.pause_problem(person, exported.plan.agent):
+        raise why
+    return Pause(trust.trust_id, pause_id, exported.digest.hex(), person.handle, now_s // 60)
+
+
+def resume(exported: Exported, trust: Trust, person: Person, resume_id: str, now_s: int) -> Resume:
+    """Return a resume of an exported plan; who paused it is the agent's to know. `resume_id` is 128 random bits, hex.
+
+    Raises:
+        RefusedError: the agent would refuse this person.
+    """
+    if why := verify.resume_problem(person, exported.plan.agent, person.handle):
+        raise why
+    return Resume(trust.trust_id, resume_id, exported.digest.hex(), person.handle, -(-now_s // 60))
 
 
 def freeze(

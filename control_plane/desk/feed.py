@@ -30,7 +30,9 @@ MISSED_S: Final = 86_400
 """For how long a receipt that did not come is told."""
 
 PREFIX_CHARS_MIN: Final = 4
-_OPEN: Final = frozenset({"waiting", "approved", OutcomeState.RUNNING.value, OutcomeState.NEEDS_A_PERSON.value})
+_OPEN: Final = frozenset(
+    {"waiting", "approved", "paused", OutcomeState.RUNNING.value, OutcomeState.NEEDS_A_PERSON.value}
+)
 KINDS: Final = (
     Kind.KIND_PLAN,
     Kind.KIND_RECEIPT,
@@ -335,9 +337,18 @@ def _state(
         return "cancelled"
     if "reject" in taken:
         return "rejected"
+    if _is_paused(about):
+        return "paused"
     if need and have >= need:
         return "approved"
     return "expired" if now_s > plan.start_by * 60 else "waiting"
+
+
+def _is_paused(about: Sequence[tuple[Sent, Receipt]]) -> bool:
+    """Tell whether a plan is paused, as far as this person's own statements tell."""
+    words = ("pause", "resume")
+    taken = [sent for sent, r in about if sent.what in words and r.result is ReceiptResult.ACCEPTED]
+    return bool(taken) and taken[-1].what == "pause"
 
 
 def _missing(memory: Memory, found: Fold, handles: dict[str, str], now_s: int) -> Iterator[Missing]:

@@ -29,7 +29,7 @@ from control_plane.errors import InputError, LocalFailureError, RefusedHereError
 from durable.process import keep_memory_private
 from trust import keys, limits, statements
 from trust.keys import SigningKey
-from trust.statements import Approval, Cancel, Freeze, Intent, Standing, Unfreeze, View
+from trust.statements import Approval, Cancel, Freeze, Intent, Pause, Resume, Standing, Unfreeze, View
 
 HOURS_MAX: Final = 24
 _REQUEST_BYTES: Final = limits.STATEMENT_BYTES + 1024
@@ -42,7 +42,8 @@ _LENGTH: Final = struct.Struct(">I")
 _PEER: Final = struct.Struct("3i")
 _PAE: Final = re.compile(rb"DSSEv1 ([0-9]{1,3}) ([ -~]{1,200}?) ([0-9]{1,8}) ", re.ASCII)
 _SIGNED: Final = frozenset(
-    statements.payload_type(kind).encode() for kind in (Approval, Cancel, Freeze, Intent, Standing, Unfreeze, View)
+    statements.payload_type(kind).encode()
+    for kind in (Approval, Cancel, Freeze, Intent, Pause, Resume, Standing, Unfreeze, View)
 )
 
 

@@ -40,13 +40,14 @@ from trust import chain, merkle, statements
 from trust import envelope as envelopes
 from trust.keys import SigningKey
 from trust.leaf import LeafKind
-from trust.policy import PolicyClass
+from trust.policy import PolicyClass, Role
 from trust.statements import (
     Decision,
     FreezeScope,
     Outcome,
     OutcomeBucket,
     OutcomeState,
+    Resume,
     SeenHeads,
     SizeBucket,
 )
@@ -215,6 +216,29 @@ async def test_the_trust_document_decides_who_sees_subscribers_here_too(tmp_path
                 assert "trust version 3 has no maria" in str(await refused(agent.call("GET", "/v1/changes")))
             assert "documents" not in await agent.ask("suspend", "C-2/home")
         assert await agent.call("GET", "/v1/subscribers", uid=os.getuid()), "root and the agent's own user see all"
+
+
+async def test_who_pauses_and_who_lets_a_change_go_on(tmp_path: Path, world: World) -> None:
+    async with agent_in(tmp_path, world) as agent:
+        change = await agent.ask("suspend", "C-1")
+        at = f"/v1/changes/{change['id']}"
+        pinned = agent.daemon.api.parts.trust.pinned
+        assert pinned is not None
+        asks = tuple(
+            replace(p, roles=(Role.REQUESTER,) if p.handle == "maria" else p.roles) for p in pinned.trust.people
+        )
+        trust = replace(pinned.trust, version=2, prev=pinned.sha256.hex(), people=asks, issued=pinned.trust.issued + 1)
+        document = agent.people.sign_trust(trust)[0]
+        assert (await agent.hand_in(document))[0]["accepted"]
+        assert (await agent.call("POST", f"{at}/pause", {}))["paused_by"] == "maria"
+        assert not (await agent.call("POST", f"{at}/resume", {}))["paused_by"], "who paused it"
+        plan = plan_of(change)
+        assert (await agent.hand_in(agent.people.pause(plan, "joseph")))[0]["accepted"]
+        err = await refused(agent.call("POST", f"{at}/resume", {}))
+        assert (err.status, err.code) == (403, "not-an-approver")
+        assert "maria did not pause it: joseph, an approver or an owner lets it go on" in str(err)
+        assert (await agent.hand_in(agent.people.pause(plan, "lena", Resume, minutes=2)))[0]["accepted"]
+        assert not (await agent.call("GET", at))["paused_by"]
 
 
 async def test_bodies_are_strict(tmp_path: Path, world: World) -> None:

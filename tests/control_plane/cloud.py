@@ -313,6 +313,8 @@ def statement(kind: int, agent: bytes) -> statements.Statement:
             statements.ReasonCode.CHECKED, _SEEN,
         ),
         pb.KIND_CANCEL: statements.Cancel(*head, random16, (random32,), "lena", _MINUTE),
+        pb.KIND_PAUSE: statements.Pause(*head, random16, random32, "lena", _MINUTE),
+        pb.KIND_RESUME: statements.Resume(*head, random16, random32, "lena", _MINUTE),
         pb.KIND_FREEZE: statements.Freeze(*head, random16, statements.FreezeScope.ALL, "", "lena", _MINUTE),
         pb.KIND_UNFREEZE: statements.Unfreeze(*head, random32, "lena", _MINUTE),
         pb.KIND_TRUST: helpers.trust(prev=random32),

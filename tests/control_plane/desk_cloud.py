@@ -405,6 +405,8 @@ class FakeCloud(desk_pb2_grpc.DeskCloudServicer, enrolment_pb2_grpc.EnrolmentSer
 KIND_WORDS = {
     pb.KIND_APPROVAL: "approval",
     pb.KIND_CANCEL: "cancel",
+    pb.KIND_PAUSE: "pause",
+    pb.KIND_RESUME: "resume",
     pb.KIND_FREEZE: "freeze",
     pb.KIND_UNFREEZE: "unfreeze",
     pb.KIND_TRUST: "trust",

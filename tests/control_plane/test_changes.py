@@ -99,6 +99,12 @@ def test_reject_and_cancel(desk: Desk) -> None:
     plan = envelope.decode_untrusted((folder / "plan.json").read_bytes())
     assert cancel.plans == (envelope.digest(plan).hex(),)
     refused(desk.change("cancel", "tech4", folder, stdin="no\n"), 3)
+    assert desk.change("pause", "tech4", folder, stdin="yes\n").exit_code == 0
+    pause = verify.verify_pause(desk.out(), trust_document(desk.now_s), desk.now_s, AGENT)
+    assert pause.plan_sha256 == envelope.digest(plan).hex()
+    assert desk.change("resume", "joseph", folder, "--yes").exit_code == 0
+    resume = verify.verify_resume(desk.out(), trust_document(desk.now_s), desk.now_s, AGENT, "tech4")
+    assert (resume.plan_sha256, resume.person) == (pause.plan_sha256, "joseph")
     refused(desk.change("reject", "joseph", folder, stdin="no\n"), 3)
     refused(desk.change("reject", "tech4", folder, "--yes"), 3, "no role")
 

@@ -27,7 +27,7 @@ from trust import chain, checkpoint, envelope, seal, statements, verify, witness
 from trust.document import PersonKey, Quorum, ServiceAccount, Witness, WitnessOperator
 from trust.errors import Reason
 from trust.policy import Action, RiskClass, preset
-from trust.statements import Cancel, Decision, Freeze, Intent, OutcomeState, Plan, Saw, SeenLog, Standing
+from trust.statements import Cancel, Decision, Freeze, Intent, OutcomeState, Pause, Plan, Resume, Saw, SeenLog, Standing
 from trust.witness import AddCheckpoint
 
 REFUSED, SILENT = 3, 4
@@ -192,6 +192,18 @@ def test_reject_and_cancel(online: Connected) -> None:
     assert (cancel.plans, cancel.person) == ((planned.sha256,), "tech4")
     assert envelope.encode(online.desk.out()) == online.cloud.submitted[1].body
     assert "cancelled" in ok(online.run("changes", "list")).stdout
+
+
+def test_pause_and_resume(online: Connected) -> None:
+    planned = online.planned()
+    ok(online.change("pause", "tech4", "2222", "--yes"))
+    assert " paused " in ok(online.run("changes", "list")).stdout
+    ok(online.change("resume", "joseph", "2222", "--yes"))
+    assert " paused " not in ok(online.run("changes", "list")).stdout
+    pause, resume = online.sent()
+    assert statements.decode_as_untrusted(Pause, pause).plan_sha256 == planned.sha256
+    assert statements.decode_as_untrusted(Resume, resume).person == "joseph"
+    assert [m.kind for m in online.cloud.submitted] == [pb.KIND_PAUSE, pb.KIND_RESUME]
 
 
 def test_people_who_do_not_see_subscribers_get_the_summary(online: Connected) -> None:

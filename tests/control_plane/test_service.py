@@ -35,7 +35,7 @@ T = 15.0
 FROM_AGENTS = [pb.KIND_PLAN, pb.KIND_RECEIPT, pb.KIND_OUTCOME, pb.KIND_SEALKEY, pb.KIND_CHECKPOINT]
 TO_AGENTS = [
     pb.KIND_INTENT, pb.KIND_APPROVAL, pb.KIND_CANCEL, pb.KIND_FREEZE, pb.KIND_UNFREEZE, pb.KIND_TRUST,
-    pb.KIND_STANDING, pb.KIND_COSIGNATURE,
+    pb.KIND_STANDING, pb.KIND_COSIGNATURE, pb.KIND_PAUSE, pb.KIND_RESUME,
 ]  # fmt: skip
 SITES = 32
 
@@ -112,7 +112,7 @@ def test_what_a_person_sends_reaches_that_agent(site: Site) -> None:
     assert next(north).hello.newest == 0
     for kind in TO_AGENTS:
         assert site.desk().Submit(site.to_north(kind), timeout=T) == pb.SubmitReply()
-    assert take(north, 8) == list(enumerate(TO_AGENTS, start=1))
+    assert take(north, len(TO_AGENTS)) == list(enumerate(TO_AGENTS, start=1))
     last = site.desk().Submit(submit(message(pb.KIND_CANCEL, site.south.identity.agent)), timeout=T)
     assert last == pb.SubmitReply()
     assert next(south).HasField("hello")

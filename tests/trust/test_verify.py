@@ -37,8 +37,10 @@ from trust.statements import (
     OnStale,
     Outcome,
     OutcomeState,
+    Pause,
     Receipt,
     ReceiptResult,
+    Resume,
     Saw,
     SealKey,
     SeenHeads,
@@ -469,6 +471,39 @@ def test_anybody_of_the_people_cancels_and_freezes_even_under_an_expired_documen
     refused(Reason.EXPIRED, verify.verify_freeze, statements.sign(freeze, [key("tech4")]), TRUST, NOW + 3601)
     refused(Reason.UNKNOWN_SIGNER, verify.verify_cancel, statements.sign(cancel, [key("billing")]), TRUST, NOW)
     refused(Reason.SIGNER_IS_ANOTHER, verify.verify_cancel, statements.sign(cancel, [key("lena")]), TRUST, NOW)
+
+
+def test_who_asks_or_decides_pauses_even_under_an_expired_document():
+    pause = Pause(TRUST_ID, "01" * 16, digest(PLAN).hex(), "tech4", MINUTE)
+    signed = statements.sign(pause, [key("tech4")])
+    assert verify.verify_pause(signed, TRUST, NOW, PLAN.agent) == pause
+    expired = dataclasses.replace(TRUST, expires=NOW - 1)
+    assert verify.verify_pause(signed, expired, NOW, PLAN.agent) == pause
+    refused(Reason.EXPIRED, verify.verify_pause, signed, TRUST, NOW + DAY + 60, PLAN.agent)
+    refused(Reason.FROM_THE_FUTURE, verify.verify_pause, signed, TRUST, NOW - 301, PLAN.agent)
+    far = statements.sign(dataclasses.replace(pause, person="far"), [key("far")])
+    refused(Reason.OUT_OF_SCOPE, verify.verify_pause, far, TRUST, NOW, PLAN.agent)
+    people = tuple(dataclasses.replace(p, roles=(Role.AUDITOR,)) if p.handle == "tech4" else p for p in TRUST.people)
+    looks = dataclasses.replace(TRUST, people=people)
+    refused(Reason.NOT_AN_APPROVER, verify.verify_pause, signed, looks, NOW, PLAN.agent)
+
+
+def test_who_paused_an_approver_or_an_owner_resumes():
+    def resume(who, paused_by="maria", t=TRUST, now=NOW, **frozen):
+        made = Resume(TRUST_ID, "01" * 16, digest(PLAN).hex(), who, MINUTE)
+        signed = statements.sign(made, [key(who)])
+        assert verify.verify_resume(signed, t, now, PLAN.agent, paused_by, **frozen) == made
+
+    resume("tech4", paused_by="tech4")
+    resume("joseph")
+    resume("lena")
+    refused(Reason.NOT_AN_APPROVER, lambda: resume("tech4"))
+    refused(Reason.OUT_OF_SCOPE, lambda: resume("far", paused_by="far"))
+    refused(Reason.EXPIRED, lambda: resume("joseph", now=NOW + DAY + 60))
+    refused(Reason.TRUST_EXPIRED, lambda: resume("joseph", t=dataclasses.replace(TRUST, expires=NOW - 1)))
+    refused(Reason.FROZEN, lambda: resume("joseph", frozen_people=["joseph"]))
+    refused(Reason.FROZEN, lambda: resume("joseph", frozen_keys=[key("joseph").public]))
+    resume("joseph", frozen_people=["lena"], frozen_keys=[key("lena").public])
 
 
 def test_J10_lifting_a_freeze_takes_two_and_is_not_for_ever():

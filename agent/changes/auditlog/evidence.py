@@ -121,6 +121,7 @@ def _evidence_of(reader: sqlite3.Connection, plan: PlanRow) -> tuple[list[bytes]
             (plan.plan_id,),
         ),
         ("SELECT envelope, seq FROM cancelled WHERE plan_digest = ?", (plan.digest,)),
+        ("SELECT envelope, NULL AS seq FROM pause_statement WHERE plan_id = ? ORDER BY digest", (plan.plan_id,)),
         (_FROZE_MEANWHILE, (last, first)),
         (_LIFTED_MEANWHILE, (first, last)),
         (
@@ -317,9 +318,10 @@ class Evidence:
     async def export(self, plan: PlanRow, *, opened: bool) -> bytes:
         """Return one change's evidence: its leaves with proofs, plan, approvals, review, outcome, trust documents.
 
-        With it go its cancel, its standing authority, and the freezes that held in its time. Records of statements are
-        always open: they say which statement a leaf was written for. `opened` adds the other records and the items,
-        which name subscribers. A change may have some ten thousand leaves: all of it is read and proven in threads.
+        With it go its cancel, its signed pauses, its standing authority, and the freezes that held in its time. Records
+        of statements are always open: they say which statement a leaf was written for. `opened` adds the other records
+        and the items, which name subscribers. A change may have some ten thousand leaves: all of it is read and proven
+        in threads.
 
         Raises:
             LogCorruptError: a subscriber of the opened items was erased, or the tree lacks a node.

@@ -28,6 +28,7 @@ from agent.changes.journal.trust_state import (
     TrustState,
     cannot_lift,
     circumstances,
+    freezes,
     split_envelopes,
     trust_of,
 )
@@ -38,12 +39,24 @@ from agent.store.errors import RefusedCommandError
 from agent.store.log_store import Entry, Sealed
 from trust import envelope as envelopes
 from trust import statements, verify
-from trust.document import ED25519, Trust
+from trust.document import ED25519, Person, Trust
 from trust.envelope import Envelope
 from trust.errors import Reason, RefusedError, TrustError
 from trust.leaf import STATEMENT, LeafKind
 from trust.policy import Window
-from trust.statements import Approval, Cancel, Decision, Freeze, FreezeScope, Plan, Standing, Statement, Unfreeze
+from trust.statements import (
+    Approval,
+    Cancel,
+    Decision,
+    Freeze,
+    FreezeScope,
+    Pause,
+    Plan,
+    Resume,
+    Standing,
+    Statement,
+    Unfreeze,
+)
 from trust.verify import VerificationResult
 
 LOST = (Reason.THRESHOLD, Reason.OWNER_MISSING, Reason.NO_STANDING, Reason.OVER_BUDGET)
@@ -165,12 +178,12 @@ class Approvals:
         self, envelope: Envelope, data: bytes, only: PlanRow | None, *, from_cloud: bool
     ) -> list[StatementAnswer]:
         pinned = self._pinned()
-        kinds: tuple[type[Statement], ...] = (Approval, Cancel, Freeze, Unfreeze, Trust, Standing)
+        kinds: tuple[type[Statement], ...] = (Approval, Cancel, Freeze, Unfreeze, Pause, Resume, Trust, Standing)
         kind = next((k for k in kinds if envelope.payload_type == statements.payload_type(k)), None)
         if kind is None:
             raise RequestError(
-                "expected an approval, cancel, freeze, unfreeze, trust document or standing authority, got "
-                + repr(envelope.payload_type[:80]),  # escaped: who made the file chose it
+                "expected an approval, cancel, freeze, unfreeze, pause, resume, trust document or standing authority, "
+                "got " + repr(envelope.payload_type[:80]),  # escaped: who made the file chose it
                 refused=True,
             )
         if kind in (Approval, Unfreeze, Standing):  # a freeze, a cancel and a newer document only stop, or mend it
@@ -197,6 +210,10 @@ class Approvals:
         if kind is Cancel:
             cancel = verify.verify_cancel(envelope, pinned.trust, now_s)
             return await self._cancel(cancel, envelopes.digest(envelope), data, only)
+        if kind is Pause:
+            return await self._stated_pause(envelope, data, pinned, only)
+        if kind is Resume:
+            return await self._stated_resume(envelope, data, pinned, only)
         if kind is Freeze:
             freeze = verify.verify_freeze(envelope, pinned.trust, now_s)
             return await self._freeze(freeze, envelopes.digest(envelope), data)
@@ -471,17 +488,91 @@ class Approvals:
 
     # --- stops ---
 
-    async def pause(self, row: PlanRow, who: str) -> None:
-        """Pause a change; raises RefusedCommandError where it is over."""
-        record = self._recorder.record(None, {"what": "paused", "by": who})
-        await self._store.run(pauses.PauseChange(row.plan_id, who, record))
-        self._paused = None
+    async def pause(self, row: PlanRow, who: str, person: Person | None) -> None:
+        """Pause a change. `person`: as the trust document knows them; None: root, or there is no document yet.
 
-    async def resume(self, row: PlanRow, who: str) -> None:
-        """Let a paused change go on; raises RefusedCommandError where it is over, or not paused."""
-        record = self._recorder.record(None, {"what": "resumed", "by": who})
-        await self._store.run(pauses.ResumeChange(row.plan_id, record))
-        self._paused = None
+        Raises:
+            RefusedCommandError: it is over, or the person may not.
+        """
+        if person is not None and (why := verify.pause_problem(person, self._signer().agent)):
+            raise RefusedCommandError(why.reason, str(why))
+        await self._paused_or_not(pauses.PauseChange(row.plan_id, who, self._noted("paused", who)))
+
+    async def resume(self, row: PlanRow, who: str, person: Person | None) -> None:
+        """Let a paused change go on. `person`: as for `pause`.
+
+        Raises:
+            RefusedCommandError: it is over, or not paused, or the person may not.
+        """
+
+        def judge(paused: Paused) -> None:
+            if person is None:
+                return
+            if why := verify.resume_problem(person, self._signer().agent, paused.by):
+                raise RefusedCommandError(why.reason, str(why))
+            if person.handle in freezes(self._store.query, self._clock.wall_s()).people:
+                raise RefusedCommandError(Reason.FROZEN, f"{person.handle} is frozen")
+
+        await self._paused_or_not(pauses.ResumeChange(row.plan_id, judge, self._noted("resumed", who)))
+
+    async def _paused_or_not(self, command: pauses.PauseChange | pauses.ResumeChange) -> bool:
+        try:
+            return await self._store.run(command)
+        finally:
+            self._paused = None
+
+    def _noted(self, what: str, by: str, digest: bytes = b"") -> Sealed:
+        return self._recorder.record(None, {"what": what, "by": by, **({STATEMENT: digest.hex()} if digest else {})})
+
+    async def _stated_pause(self, envelope: Envelope, data: bytes, pinned: Pinned, only: PlanRow | None) -> str:
+        pause = verify.verify_pause(envelope, pinned.trust, int(self._clock.wall_s()), self._signer().agent)
+        row, stated = self._plan_named(pause.plan_sha256, only), pauses.Stated(envelopes.digest(envelope), data)
+        record = self._noted("paused", pause.person, stated.digest)
+        done = await self._run_stated(row, pauses.PauseChange(row.plan_id, pause.person, record, stated))
+        return f"{row.short} is paused" if done else f"{row.short} was paused already: nothing was changed"
+
+    async def _stated_resume(self, envelope: Envelope, data: bytes, pinned: Pinned, only: PlanRow | None) -> str:
+        now_s, frozen = int(self._clock.wall_s()), freezes(self._store.query, self._clock.wall_s())
+
+        def verified(paused_by: str) -> Resume:
+            return verify.verify_resume(
+                envelope,
+                pinned.trust,
+                now_s,
+                self._signer().agent,
+                paused_by,
+                frozen_people=frozen.people,
+                frozen_keys=frozen.keys,
+            )
+
+        def judge(paused: Paused) -> None:
+            try:
+                at_s = verified(paused.by).at * 60
+            except RefusedError as err:
+                raise RefusedCommandError(err.reason, str(err)) from err
+            if at_s + 59 < paused.at_s:
+                raise RefusedCommandError(Reason.EXPIRED, "it was signed before the change was paused")
+
+        resume = statements.decode_as_untrusted(Resume, envelope)
+        row, stated = self._plan_named(resume.plan_sha256, only), pauses.Stated(envelopes.digest(envelope), data)
+        verified(row.paused_by or resume.person)  # whoever nobody knows learns nothing of the change
+        record = self._noted("resumed", resume.person, stated.digest)
+        done = await self._run_stated(row, pauses.ResumeChange(row.plan_id, judge, record, stated))
+        return f"{row.short} goes on" if done else f"{row.short} was resumed by this before: nothing was changed"
+
+    def _plan_named(self, digest: str, only: PlanRow | None) -> PlanRow:
+        row = self._plan_by_digest(bytes.fromhex(digest))
+        if row is None or (only is not None and only.plan_id != row.plan_id):
+            told = "no plan of this agent" if only is None else "another plan"
+            raise RefusedError(Reason.OTHER_PLAN, f"it is for {told}: nothing was changed")
+        return row
+
+    async def _run_stated(self, row: PlanRow, command: pauses.PauseChange | pauses.ResumeChange) -> bool:
+        try:
+            return await self._paused_or_not(command)
+        except RefusedCommandError as err:
+            known = {reason.value: reason for reason in Reason}
+            raise RefusedError(known.get(err.reason, self._closed(row)), str(err)) from err
 
     def _stop_answer(
         self, kind: type[Statement], envelope: Envelope, reason: Reason | None, message: str

@@ -46,7 +46,7 @@ from trust.document import ED25519, Trust
 from trust.envelope import Envelope
 from trust.errors import NotUnderstoodError, Reason, RefusedError, TrustError
 from trust.leaf import LeafKind
-from trust.statements import Approval, Cancel, Decision, Freeze, Standing, Unfreeze
+from trust.statements import Approval, Cancel, Decision, Freeze, Pause, Resume, Standing, Unfreeze
 
 _log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ _INTENTS: Final = ("intent",)
 _VIEWS: Final = ("view",)
 _KINDS: Final = {
     statements.payload_type(kind): statements.kind_of(kind)
-    for kind in (Approval, Cancel, Freeze, Unfreeze, Trust, Standing)
+    for kind in (Approval, Cancel, Freeze, Unfreeze, Pause, Resume, Trust, Standing)
 }
 
 

@@ -57,7 +57,8 @@ async def pause(rig: Rig, plan_id: bytes) -> None:
 
 
 async def resume(rig: Rig, plan_id: bytes) -> None:
-    await rig.store.run(ResumeChange(plan_id, rig.recorder.record(None, {"what": "resumed", "by": "maria"})))
+    record = rig.recorder.record(None, {"what": "resumed", "by": "maria"})
+    await rig.store.run(ResumeChange(plan_id, lambda _: None, record))
 
 
 def sent(rig: Rig) -> list[int]:

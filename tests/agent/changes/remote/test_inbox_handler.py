@@ -33,7 +33,7 @@ from trust.keys import SigningKey
 from trust.leaf import LeafKind
 from trust.policy import Action
 from trust.seal import SealingKey
-from trust.statements import Approval, Decision, FreezeScope, SeenHeads
+from trust.statements import Approval, Decision, FreezeScope, Resume, SeenHeads
 
 ACCEPTED = "accepted"
 
@@ -81,6 +81,27 @@ async def test_J10_stops_that_are_replayed_and_their_end(tmp_path: Path) -> None
         assert {result for _, result, _ in office.results()} == {ACCEPTED}
         assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 0
         assert (office.gate(), office.leaves(LeafKind.CANCEL), office.leaves(LeafKind.FREEZE)) == ("cancelled", 1, 1)
+
+
+async def test_a_signed_pause_and_resume_act_once(tmp_path: Path) -> None:
+    async with office_in(tmp_path, Desk()) as office:
+        await office.plan()
+        await office.all_sent()
+        people, plan = office.people, office.plan_envelope()
+        other = replace(plan, payload=plan.payload + b" ")
+        paused = "SELECT count(*) FROM plan WHERE paused_by = 'joseph'"
+        pause, early = people.pause(plan, "joseph"), people.pause(plan, "lena", Resume, minutes=-3)
+        resume = people.pause(plan, "lena", Resume, minutes=2)
+        for body, stays in ((pause, 1), (early, 1), (resume, 0), (pause, 0), (resume, 0)):
+            await office.receive("pause", body)
+            assert office.number(paused) == stays
+        assert (office.leaves(LeafKind.PAUSED), office.leaves(LeafKind.RESUMED)) == (1, 1)
+        assert office.number("SELECT count(*) FROM pause_statement") == 2
+        await office.receive("pause", people.pause(other, "joseph"))
+        await office.receive("resume", people.pause(plan, "lena", Resume, minutes=2))  # nothing is paused
+        refused = [reason for _, result, reason in office.results() if result != ACCEPTED]
+        assert refused == [Reason.EXPIRED.value, Reason.OTHER_PLAN.value, Reason.CONSUMED.value]
+        assert {r.of_type for r in office.receipts()} == {"pause", "resume"}
 
 
 async def test_trust_and_standing(tmp_path: Path) -> None:
@@ -254,6 +275,7 @@ SCENES = {
     "rejection": Scene("approval", lambda o: approval(o, decision=Decision.REJECT)),
     "refused": Scene("approval", lambda o: approval(o, "maria")),
     "cancel": Scene("cancel", lambda o: o.people.cancel(o.plan_envelope(), "joseph")),
+    "pause": Scene("pause", lambda o: o.people.pause(o.plan_envelope(), "joseph")),
     "freeze": Scene("freeze", lambda o: o.people.freeze("lena")),
     "trust": Scene("trust", next_trust),
     "standing": Scene("standing", lambda o: o.people.standing()),
@@ -266,7 +288,18 @@ SCENES = {
 }  # fmt: skip
 LIFTED = Scene("unfreeze", lambda o: b"")
 AT_NIGHT = Scene("intent", lambda o: o.sealed(restore(o)), planned=False)
-COUNTED = ("standing_use", "approval", "cancelled", "freeze", "standing", "intent", "plan", "view", "cloud_refusal")
+COUNTED = (
+    "standing_use",
+    "approval",
+    "cancelled",
+    "pause_statement",
+    "freeze",
+    "standing",
+    "intent",
+    "plan",
+    "view",
+    "cloud_refusal",
+)
 
 
 def ending(office: Office) -> dict[str, object]:
