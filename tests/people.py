@@ -123,9 +123,9 @@ class People:
         freeze = Freeze(self.trust_id, secrets.token_hex(16), scope, target, who, self.now_s // 60)
         return envelopes.encode(statements.sign(freeze, [self.keys[who]]))
 
-    def unfreeze(self, freeze: bytes, who: Sequence[str]) -> bytes:
-        digest = envelopes.digest(envelopes.decode_untrusted(freeze)).hex()
-        unfreeze = Unfreeze(self.trust_id, digest, who[0], self.now_s // 60)
+    def unfreeze(self, freeze: bytes, who: Sequence[str], *also: bytes) -> bytes:
+        first, *others = (envelopes.digest(envelopes.decode_untrusted(f)).hex() for f in (freeze, *also))
+        unfreeze = Unfreeze(self.trust_id, first, who[0], self.now_s // 60, tuple(others))
         return envelopes.encode(statements.sign(unfreeze, [self.keys[w] for w in who]))
 
     def standing(

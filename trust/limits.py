@@ -61,6 +61,9 @@ AGENTS_MAX: Final = 512
 PLANS_MAX: Final = 64
 """Plans that one approval or cancel names: a night's batches. Chosen arbitrarily."""
 
+FREEZES_OF_UNFREEZE: Final = 64
+"""Freezes that one unfreeze lifts: with two signatures 7 KiB. Three people hold at most 60. Chosen arbitrarily."""
+
 TRUST_DAYS_MAX: Final = 90
 """Days that a trust document may be valid: what an attacker gains by withholding its successor (DESIGN section 4)."""
 

@@ -350,12 +350,21 @@ class Freeze:
 
 @dataclass(frozen=True, slots=True)
 class Unfreeze:
-    """People lift a freeze, by its digest; two signatures in one envelope. `person` made it; `at` is unix minutes."""
+    """People lift freezes, by their digests; two signatures in one envelope. `person` made it; `at` is unix minutes.
+
+    `also`: the freezes beside the first one; left out of the document where there are none.
+    """
 
     trust_id: str
     freeze_sha256: str
     person: str
     at: int
+    also: tuple[str, ...] = dataclasses.field(default=(), metadata={"optional": True})
+
+    @property
+    def freezes(self) -> tuple[str, ...]:
+        """The digests, hex, of all freezes that it lifts."""
+        return (self.freeze_sha256, *self.also)
 
 
 @dataclass(frozen=True, slots=True)
@@ -657,7 +666,13 @@ def _freeze_target(r: Reader, scope: FreezeScope) -> str:
 
 
 def _unfreeze(r: Reader) -> Unfreeze:
-    return Unfreeze(r.hex("trust_id", 16), r.hex("freeze_sha256", 32), r.handle("person"), _minutes(r, "at"))
+    also = tuple(r.hexes("also", 32)) if r.has("also") else ()
+    unfreeze = Unfreeze(r.hex("trust_id", 16), r.hex("freeze_sha256", 32), r.handle("person"), _minutes(r, "at"), also)
+    if len(set(unfreeze.freezes)) != len(unfreeze.freezes) or len(unfreeze.freezes) > limits.FREEZES_OF_UNFREEZE:
+        raise r.error(
+            "also", f"should name other freezes, each once, {limits.FREEZES_OF_UNFREEZE} with the first at most"
+        )
+    return unfreeze
 
 
 def _dates(r: Reader, minutes_max: int) -> tuple[int, int]:

@@ -485,14 +485,15 @@ def _freezes(case: Case) -> tuple[list[_Frozen], int]:
 
 
 def _lift(case: Case, found: Mapping[str, _Frozen], entry: LogLeaf, envelope: Envelope, trust: Trust) -> None:
-    """Lift a freeze as the agent did: whom it freezes, and of one of all whoever is frozen, helps to lift nothing."""
+    """Lift freezes as the agent did: whom they freeze, and of one of all whoever is frozen, helps to lift nothing."""
     unfreeze = verify.verify_unfreeze(envelope, trust, entry.leaf.minute * 60, case.plan.agent)
-    lifted = found.get(unfreeze.freeze_sha256)
-    if lifted is not None:
-        held = [(f.freeze.scope, f.freeze.target) for f in found.values() if f.holds(entry, case.trusts)]
-        but = verify.cannot_lift((lifted.freeze.scope, lifted.freeze.target), held)
-        verify.verify_unfreeze(envelope, trust, entry.leaf.minute * 60, case.plan.agent, but)
-        lifted.lifted = entry.index
+    held = {sha256: f for sha256, f in found.items() if f.holds(entry, case.trusts)}
+    lifted = [held[sha256] for sha256 in unfreeze.freezes if sha256 in held]
+    stop = {sha256: (f.freeze.scope, f.freeze.target) for sha256, f in held.items()}
+    but = verify.cannot_lift([stop[sha256] for sha256 in unfreeze.freezes if sha256 in held], stop.values())
+    verify.verify_unfreeze(envelope, trust, entry.leaf.minute * 60, case.plan.agent, but)
+    for freeze in lifted:
+        freeze.lifted = entry.index
 
 
 def _frozen(

@@ -311,15 +311,15 @@ class CannotLift:
     keys: frozenset[bytes] = frozenset()
 
 
-def cannot_lift(lifted: tuple[FreezeScope, str], held: Iterable[tuple[FreezeScope, str]]) -> CannotLift:
-    """Return who cannot help to lift a freeze: whom it freezes; of one that stops all, whoever is frozen.
+def cannot_lift(lifted: Collection[tuple[FreezeScope, str]], held: Iterable[tuple[FreezeScope, str]]) -> CannotLift:
+    """Return who cannot help to lift freezes: whom one of them freezes; of one that stops all, whoever is frozen.
 
     Args:
-        lifted: scope and target of the freeze to lift.
+        lifted: scope and target of each freeze to lift; they are lifted together or not at all.
         held: those of all that hold now.
     """
-    stops_all = lifted[0] in (FreezeScope.ALL, FreezeScope.AGENT)
-    bearing = [lifted, *(held if stops_all else ())]
+    stops_all = any(scope in (FreezeScope.ALL, FreezeScope.AGENT) for scope, _ in lifted)
+    bearing = [*lifted, *(held if stops_all else ())]
     return CannotLift(
         frozenset(target for scope, target in bearing if scope is FreezeScope.PERSON),
         frozenset(bytes.fromhex(target) for scope, target in bearing if scope is FreezeScope.KEY),
@@ -336,7 +336,7 @@ def verify_unfreeze(
         trust: the document in force.
         now_s: unix seconds.
         agent: the agent at which it is lifted: people count who may act there; None: anywhere.
-        but: people and keys that do not count for this freeze.
+        but: people and keys that do not count for these freezes.
 
     Raises:
         RefusedError: of another type, chain or signer, malformed, too few people, too old, or the document expired.

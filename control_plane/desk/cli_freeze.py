@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -40,10 +41,10 @@ Send = Annotated[bool, typer.Option("--send", help="Send it to the agents throug
 
 
 def _send(
-    own: Own, cloud: Path | None, kind: Kind, envelope: Envelope, what: str, stopped: Freeze, wait_s: int
+    own: Own, cloud: Path | None, kind: Kind, envelope: Envelope, what: str, stopped: Sequence[Freeze], wait_s: int
 ) -> None:
-    one_agent = stopped.scope is FreezeScope.AGENT
-    agents = (stopped.target,) if one_agent else tuple(a.agent for a in own.trust.agents)
+    of_agents = all(freeze.scope is FreezeScope.AGENT for freeze in stopped)
+    agents = tuple({f.target for f in stopped}) if of_agents else tuple(a.agent for a in own.trust.agents)
     with connect(cloud) as client:
         desk = Desk(own, client)
         # Trust documents alone: stopping does not wait until a long shared feed was read
@@ -89,12 +90,12 @@ def freeze(
         by_hand = "" if send else f"; hand it to each agent: ispagent freeze --file {out}"
         typer.echo(f"{out}: freeze of {stopped} by {person.handle}{by_hand}")
     if send:
-        _send(own, cloud, Kind.KIND_FREEZE, envelope, "freeze", statement, wait)
+        _send(own, cloud, Kind.KIND_FREEZE, envelope, "freeze", [statement], wait)
 
 
 def unfreeze(
     key: KeyFile,
-    freeze_file: Annotated[Path, typer.Option("--freeze", help="The freeze to lift")],
+    freeze_files: Annotated[list[Path], typer.Option("--freeze", help="The freeze to lift; may be given often")],
     out: Annotated[Path | None, typer.Option("--out", help="Where it goes [--add-to's file]")] = None,
     add_to: Annotated[Path | None, typer.Option("--add-to", help="The file that a first person signed")] = None,
     trust: TrustFile = None,
@@ -105,7 +106,7 @@ def unfreeze(
     cloud: CloudFile = None,
     wait: Wait = 60,
 ) -> None:
-    """Lift a freeze. Two people sign: the second one with --add-to, who may --send it."""
+    """Lift freezes. Two people sign: the second one with --add-to, who may --send it."""
     into = out or add_to
     if into is None:
         raise InputError("expected --out FILE (the first person) or --add-to FILE (the second), got neither")
@@ -114,16 +115,17 @@ def unfreeze(
     own, now = load_own(trust, state), now_s()
     chain.verify_not_expired(own.trust, now)
     person = decide.signer(own.trust, read_public(key), now)
-    frozen = read_envelope(freeze_file, "a freeze")
-    stopped = decide.verify_freeze_to_lift(frozen, own.trust, now)
+    frozen = [read_envelope(file, "a freeze") for file in freeze_files]
+    stopped = [decide.verify_freeze_to_lift(envelope, own.trust, now) for envelope in frozen]
     begun = None if add_to is None else read_envelope(add_to, "an unfreeze")
     if begun is None:
         statement = decide.unfreeze(own.trust, frozen, person, now)
     else:
         statement = decide.verify_unfreeze_to_join(begun, frozen, own.trust, person)
-    typer.echo(f"FREEZE of {stopped.scope.value} {neutralise(stopped.target)} by {stopped.person}, to be lifted")
+    for one in stopped:
+        typer.echo(f"FREEZE of {one.scope.value} {neutralise(one.target)} by {one.person}, to be lifted")
     if not yes:
-        agree(f"lift it as {person.handle}? type yes", "yes")
+        agree(f"lift {'it' if len(stopped) == 1 else 'them'} as {person.handle}? type yes", "yes")
     signing = open_signing(key, passphrase_file, person, own)
     signed = sign(statement, signing) if begun is None else add_signature(begun, signing)
     own.remember(own.seen)

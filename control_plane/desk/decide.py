@@ -291,15 +291,15 @@ def verify_freeze_to_lift(envelope: Envelope, trust: Trust, now_s: int) -> Freez
     return verify.verify_freeze(envelope, trust, now_s)
 
 
-def unfreeze(trust: Trust, freeze_envelope: Envelope, person: Person, now_s: int) -> Unfreeze:
-    """Return what lifts a freeze, once two people signed it.
+def unfreeze(trust: Trust, freezes: Sequence[Envelope], person: Person, now_s: int) -> Unfreeze:
+    """Return what lifts freezes, once two people signed it.
 
     Raises:
         RefusedError: the person is neither owner nor approver.
     """
     check_may_unfreeze(person)
-    digest = envelopes.digest(freeze_envelope).hex()
-    return Unfreeze(trust.trust_id, digest, person.handle, now_s // 60)
+    first, *also = dict.fromkeys(envelopes.digest(one).hex() for one in freezes)
+    return Unfreeze(trust.trust_id, first, person.handle, now_s // 60, tuple(also))
 
 
 def check_may_unfreeze(person: Person) -> None:
@@ -314,20 +314,23 @@ def check_may_unfreeze(person: Person) -> None:
         )
 
 
-def verify_unfreeze_to_join(envelope: Envelope, freeze_envelope: Envelope, trust: Trust, person: Person) -> Unfreeze:
+def verify_unfreeze_to_join(envelope: Envelope, freezes: Sequence[Envelope], trust: Trust, person: Person) -> Unfreeze:
     """Return the unfreeze that a second person adds their signature to.
 
     Raises:
         MalformedStatementError: not an unfreeze.
-        RefusedError: it lifts another freeze (`other-plan`), nobody known or the same person signed it already, or this
+        RefusedError: it lifts other freezes (`other-plan`), nobody known or the same person signed it already, or this
             person's signature would not count.
     """
     check_may_unfreeze(person)
     people = trust.people_by_key()
     signers = {people[public].handle for public in envelopes.signed_by(envelope, people)}
     begun = statements.decode_as_untrusted(Unfreeze, envelope)
-    if begun.freeze_sha256 != envelopes.digest(freeze_envelope).hex():
-        raise RefusedError(Reason.OTHER_PLAN, "expected an unfreeze of this freeze, it lifts another one")
+    if set(begun.freezes) != {envelopes.digest(one).hex() for one in freezes}:
+        raise RefusedError(
+            Reason.OTHER_PLAN,
+            f"expected an unfreeze of the {len(freezes)} that you name, it lifts another one, or {len(begun.freezes)}",
+        )
     if begun.person not in signers:
         raise RefusedError(Reason.SIGNER_IS_ANOTHER, f"expected {begun.person}, who began it, to have signed it")
     if person.handle in signers:

@@ -250,11 +250,10 @@ def _take_dated(message: Received, trust: Trust, now_s: int, found: Fold) -> Non
             case Kind.KIND_UNFREEZE:
                 # It must reach agents within a day, and counts for ever; when it came is the control plane's word
                 came_s = min(now_s, message.minute * 60)
-                lifts = statements.decode_as_untrusted(Unfreeze, envelope).freeze_sha256
-                lifted = found.freezes.get(lifts)
-                held = [(f.scope, f.target) for sha256, f in found.freezes.items() if sha256 not in found.lifted]
-                but = verify.CannotLift() if lifted is None else verify.cannot_lift((lifted.scope, lifted.target), held)
-                found.lifted.add(verify.verify_unfreeze(envelope, trust, came_s, but=but).freeze_sha256)
+                lifts = statements.decode_as_untrusted(Unfreeze, envelope).freezes
+                stops = {s: (f.scope, f.target) for s, f in found.freezes.items() if s not in found.lifted}
+                but = verify.cannot_lift([stops[s] for s in lifts if s in stops], stops.values())
+                found.lifted.update(verify.verify_unfreeze(envelope, trust, came_s, but=but).freezes)
             case Kind.KIND_STANDING:
                 standing, people = verify.verify_standing(envelope, trust, now_s)
                 found.standings[sha256] = Allowed(sha256, standing, tuple(p.handle for p in people))

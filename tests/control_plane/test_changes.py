@@ -493,6 +493,26 @@ def test_two_people_lift_a_freeze(desk: Desk) -> None:
     refused(lift("lena", "--add-to", out), 3, "another one")
 
 
+def test_two_people_lift_several_freezes_at_once(desk: Desk) -> None:
+    first, second, out = (desk.path / name for name in ("freeze-1.json", "freeze-2.json", "unfreeze.json"))
+    for path, scope, target in ((first, "person", "tech4"), (second, "key", "ab" * 32)):
+        assert freeze(desk, "--scope", scope, "--target", target).exit_code == 0
+        (desk.path / "freeze.json").rename(path)
+
+    def lift(who: str, *args: str | object):
+        return desk.run("changes", "unfreeze", "--key", desk.key_file(who), *args, stdin="yes\n")
+
+    result = lift("joseph", "--freeze", first, "--freeze", second, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("to be lifted") == 2
+    refused(lift("lena", "--freeze", first, "--add-to", out), 3, "another one")
+    assert lift("lena", "--freeze", second, "--freeze", first, "--add-to", out).exit_code == 0
+    signed, now_s = envelope.decode_untrusted(out.read_bytes()), desk.now_s + 1
+    lifted = verify.verify_unfreeze(signed, trust_document(desk.now_s), now_s)
+    digests = [envelope.digest(envelope.decode_untrusted(path.read_bytes())).hex() for path in (first, second)]
+    assert list(lifted.freezes) == digests
+
+
 def test_an_unfreeze_that_its_person_did_not_sign(desk: Desk) -> None:
     assert freeze(desk, "--scope", "all").exit_code == 0
     frozen = envelope.decode_untrusted((desk.path / "freeze.json").read_bytes())

@@ -8,7 +8,7 @@ import random
 
 from tests.trust.helpers import AGENT, MINUTE, approval, key, plan, signed_standing
 from tests.trust.lying import restored
-from tests.trust.tales import K, Tale
+from tests.trust.tales import K, Tale, sha_of
 from trust import life, proof
 from trust.envelope import Envelope
 from trust.leaf import VERDICT_CODES
@@ -145,7 +145,9 @@ class History:
     def _lift(self) -> None:
         if self.frozen:
             people = self.dice.choice((("maria", "lena"), ("maria", "lena"), ("maria",), ("maria", "tech4")))
-            self.tale.unfreeze(self.frozen[-1], *people)
+            others = {sha_of(f): f for f in self.frozen if self.dice.random() < 0.5}
+            others.pop(sha_of(self.frozen[-1]), None)
+            self.tale.unfreeze(self.frozen[-1], *people, also=list(others.values()))
 
     def _step(self) -> None:
         states = tuple(life.BUCKETS) if self.dice.random() < self.lies else ("", "running")

@@ -737,7 +737,8 @@ def begun_by_a_leaf_of_its_own() -> Tale:
 
 def frozen_for_a_while() -> Tale:
     tale = begun()
-    tale.unfreeze(tale.freeze())
+    first, second = tale.freeze(), tale.freeze(FreezeScope.PERSON, "tech4")
+    tale.unfreeze(first, also=[second, tale.freeze(FreezeScope.AGENT, AGENT)])
     tale.freeze(FreezeScope.PERSON, "lena")
     tale.freeze(FreezeScope.AGENT, "bb" * 16)
     tale.freeze(expires=MINUTE)

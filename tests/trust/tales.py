@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from tests.trust.helpers import (
@@ -130,9 +130,9 @@ class Tale:
         self.tell(K.FREEZE, told, of_plan=False)
         return told
 
-    def unfreeze(self, frozen: Envelope, *people: str) -> None:
+    def unfreeze(self, frozen: Envelope, *people: str, also: Sequence[Envelope] = ()) -> None:
         who = people or ("maria", "lena")
-        told = Unfreeze(TRUST_ID, sha_of(frozen), who[0], self.minute)
+        told = Unfreeze(TRUST_ID, sha_of(frozen), who[0], self.minute, tuple(map(sha_of, also)))
         self.tell(K.UNFREEZE, statements.sign(told, [key(p) for p in who]), of_plan=False)
 
     def outcome(self, seq: int = 1, **changes: object) -> Envelope:

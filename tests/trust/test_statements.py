@@ -57,6 +57,7 @@ BY_NAME = {
     "n": st.integers(0, 8), "non_cloud": st.integers(0, 8),
     "plans": st.lists(hexes(32), min_size=1, max_size=3, unique=True).map(tuple),
     "supersedes": st.just("") | hexes(16), "run_by": st.just("") | handle,
+    "also": st.lists(hexes(32), max_size=3, unique=True).map(tuple),
     "buckets": st.dictionaries(st.sampled_from(OutcomeBucket), st.sampled_from(SizeBucket)),
     "params": st.dictionaries(text, text, max_size=3), "secrets": st.dictionaries(text, text, max_size=3),
 }  # fmt: skip
@@ -95,6 +96,8 @@ def build_kind(kind):
     if kind is Freeze:
         targets = {"all": st.just(""), "agent": hexes(16), "person": handle, "key": hexes(32)}
         return build(Freeze).flatmap(lambda f: targets[f.scope.value].map(lambda t: dataclasses.replace(f, target=t)))
+    if kind is Unfreeze:
+        return build(kind).filter(lambda u: u.freeze_sha256 not in u.also)
     if kind in {SealKey, Standing}:
         scope = st.just(("all",)) | st.lists(hexes(16), min_size=1, unique=True).map(tuple)
         return st.tuples(build(kind), st.integers(1, 7 * 1440), scope, st.integers(1, 1000)).map(
@@ -123,6 +126,16 @@ def test_an_intent_without_secrets_is_the_document_that_it_always_was(intent: In
     without = json.loads(statements.encode(dataclasses.replace(intent, secrets={})))
     assert list(without) == [f.name for f in dataclasses.fields(Intent) if f.name != "secrets"]
     assert without == {k: v for k, v in json.loads(statements.encode(intent)).items() if k != "secrets"}
+
+
+def test_an_unfreeze_of_one_is_the_document_that_it_always_was() -> None:
+    one, two = (Unfreeze("11" * 16, "22" * 32, "maria", 5, also) for also in ((), ("33" * 32,)))
+    assert list(as_dict(one)) == ["trust_id", "freeze_sha256", "person", "at"]
+    assert as_dict(two) == {**as_dict(one), "also": ["33" * 32]}
+    assert two.freezes == ("22" * 32, "33" * 32)
+    for also in (["22" * 32], ["33" * 32] * 2, [f"{n:064x}" for n in range(64)], ["33"]):
+        with pytest.raises(MalformedStatementError, match="also"):
+            decode(Unfreeze, {**as_dict(one), "also": also})
 
 
 EXAMPLES = {

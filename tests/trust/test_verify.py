@@ -531,14 +531,24 @@ def test_who_is_frozen_does_not_help_to_lift_that_freeze():
         (everything, [stolen]),
         (agent, [everything, lena]),
     ):
-        but = verify.cannot_lift(lifted, [lifted, *held])
+        but = verify.cannot_lift([lifted], [lifted, *held])
         with pytest.raises(RefusedError, match=r"got 1; frozen: (joseph|lena)") as err:
             verify.verify_unfreeze(both, TRUST, NOW, but=but)
         assert err.value.reason is Reason.THRESHOLD
     # Of somebody else's freeze they may judge, and another key of theirs is not the frozen one
     for lifted, held in (((FreezeScope.PERSON, "tech4"), [joseph, stolen]), (elsewhere, [stolen])):
-        but = verify.cannot_lift(lifted, [lifted, *held])
+        but = verify.cannot_lift([lifted], [lifted, *held])
         assert verify.verify_unfreeze(both, TRUST, NOW, but=but) == unfreeze
+
+
+def test_whom_one_of_several_freezes_freezes_helps_to_lift_none_of_them():
+    joseph, tech = (FreezeScope.PERSON, "joseph"), (FreezeScope.PERSON, "tech4")
+    several = Unfreeze(TRUST_ID, "ab" * 32, "joseph", MINUTE, ("cd" * 32,))
+    both = statements.sign(several, [key("joseph"), key("lena")])
+    refused(Reason.THRESHOLD, verify.verify_unfreeze, both, TRUST, NOW, None, verify.cannot_lift([tech, joseph], []))
+    assert verify.verify_unfreeze(both, TRUST, NOW, but=verify.cannot_lift([tech], [joseph])) == several
+    wide = verify.cannot_lift([tech, (FreezeScope.ALL, "")], [joseph])
+    assert wide.people == {"joseph", "tech4"}
 
 
 def test_who_may_not_act_on_an_agent_lifts_no_freeze_there():

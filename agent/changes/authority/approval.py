@@ -217,13 +217,13 @@ class Approvals:
         if kind is Freeze:
             freeze = verify.verify_freeze(envelope, pinned.trust, now_s)
             return await self._freeze(freeze, envelopes.digest(envelope), data)
-        lifts = statements.decode_as_untrusted(Unfreeze, envelope).freeze_sha256
+        lifts = statements.decode_as_untrusted(Unfreeze, envelope).freezes
         but = cannot_lift(self._store.query, lifts, now_s)
         unfreeze = verify.verify_unfreeze(envelope, pinned.trust, now_s, self._signer().agent, but)
         digest = envelopes.digest(envelope).hex()
         record = self._recorder.record(None, {"what": "unfreeze", "person": unfreeze.person, STATEMENT: digest})
-        await self._store.run(stops.RecordUnfreeze(unfreeze, data, record))
-        return "the freeze is lifted"
+        lifted = await self._store.run(stops.RecordUnfreeze(unfreeze, data, record))
+        return "the freeze is lifted" if len(unfreeze.freezes) == 1 else f"{lifted} freezes are lifted"
 
     async def _new_trust(self, data: bytes) -> str:
         try:

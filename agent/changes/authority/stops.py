@@ -87,26 +87,29 @@ class RecordFreeze:
         return True
 
 
+_BY_DIGEST: Final = "SELECT freeze_id, lifted_seq FROM freeze WHERE digest = ?"
+
+
 @dataclass(frozen=True, slots=True)
 class RecordUnfreeze:
-    """Lift a freeze: two people signed this envelope."""
+    """Lift freezes: two people signed this envelope. Of several, those that are known here and hold."""
 
     unfreeze: Unfreeze
     envelope: bytes
     sealed: Sealed
 
     def run(self, tx: Tx) -> int:
-        """Return the sequence number of the event."""
-        row = tx.one(
-            "SELECT freeze_id, lifted_seq FROM freeze WHERE digest = ?", (bytes.fromhex(self.unfreeze.freeze_sha256),)
-        )
-        if row is None:
+        """Return how many are lifted; raises RefusedCommandError where it is none."""
+        named = [bytes.fromhex(sha256) for sha256 in self.unfreeze.freezes]
+        known = [row for digest in named if (row := tx.one(_BY_DIGEST, (digest,))) is not None]
+        if not known:
             raise RefusedCommandError(RefusalReason.UNKNOWN_FREEZE, "there is no such freeze")
-        if row["lifted_seq"] is not None:
+        held = [row["freeze_id"] for row in known if row["lifted_seq"] is None]
+        if not held:
             raise RefusedCommandError(RefusalReason.LIFTED, "this freeze was lifted already")
         seq = tx.append(Entry(LeafKind.UNFREEZE, sealed=self.sealed))
-        tx.run(
-            "UPDATE freeze SET lifted_seq = ?, lifted_by = ? WHERE freeze_id = ?",
-            (seq, self.envelope, row["freeze_id"]),
-        )
-        return seq
+        for freeze_id in held:
+            tx.run(
+                "UPDATE freeze SET lifted_seq = ?, lifted_by = ? WHERE freeze_id = ?", (seq, self.envelope, freeze_id)
+            )
+        return len(held)

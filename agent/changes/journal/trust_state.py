@@ -348,12 +348,11 @@ class Freezes:
     keys: frozenset[bytes]
 
 
-def cannot_lift(query: Query, freeze_sha256: str, now_s: float) -> CannotLift:
-    """Return who cannot help to lift a freeze, named by its digest; nobody, where there is no such one."""
+def cannot_lift(query: Query, freezes_sha256: Sequence[str], now_s: float) -> CannotLift:
+    """Return who cannot help to lift freezes, named by their digests; those that do not hold bear on nobody."""
     held = "SELECT digest, scope, target FROM freeze WHERE lifted_seq IS NULL AND coalesce(expires_s > ?, 1)"
     found = {bytes(r["digest"]).hex(): (FreezeScope(r["scope"]), r["target"]) for r in query(held, (now_s,))}
-    lifted = found.get(freeze_sha256)
-    return CannotLift() if lifted is None else verify.cannot_lift(lifted, found.values())
+    return verify.cannot_lift([found[sha256] for sha256 in freezes_sha256 if sha256 in found], found.values())
 
 
 def freezes(query: Query, now_s: float) -> Freezes:

@@ -833,16 +833,16 @@ function freezeOf(trusts, entry, body) {
   return freeze;
 }
 
-// Two people lift one, whom it does not freeze; one of all or of the agent: who are not frozen.
+// Two people lift those that hold, whom none of them freezes; one of all or of the agent: who are not frozen.
 function lift(trust, freezes, entry, envelope, plan) {
   const now = entry.leaf.minute * 60;
   const { people } = openPersons(envelope, "unfreeze", trust, now);
   const at = envelope.body.at * 60;
   need(now <= trust.expires && at <= now + 300 && now <= at + 86400, "unfreeze");
-  const lifted = freezes.get(envelope.body.freeze_sha256);
-  if (!lifted) return;
-  const wide = lifted.body.scope === "all" || lifted.body.scope === "agent";
-  const bearing = [lifted, ...(wide ? [...freezes.values()].filter((f) => f.holds(entry)) : [])].map((f) => f.body);
+  const lifted = [envelope.body.freeze_sha256, ...(envelope.body.also || [])]
+    .map((digest) => freezes.get(digest)).filter((f) => f && f.holds(entry));
+  const wide = lifted.some((f) => f.body.scope === "all" || f.body.scope === "agent");
+  const bearing = [...lifted, ...(wide ? [...freezes.values()].filter((f) => f.holds(entry)) : [])].map((f) => f.body);
   const named = (scope) => bearing.filter((b) => b.scope === scope).map((b) => b.target);
   const able = people.filter(
     (p) => p.roles.some((r) => r === "owner" || r === "approver") && reaches(p.scope, [plan.agent]) &&
@@ -850,7 +850,7 @@ function lift(trust, freezes, entry, envelope, plan) {
       !signers(envelope, p.keys.map((k) => k.pub).filter((k) => named("key").includes(k))).size,
   );
   need(able.length >= 2, "unfreeze");
-  lifted.lifted = entry.index;
+  for (const freeze of lifted) freeze.lifted = entry.index;
 }
 
 // --- the command -----------------------------------------------------------------------------------------------------------

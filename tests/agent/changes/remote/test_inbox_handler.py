@@ -637,12 +637,20 @@ async def test_the_freezes_of_somebody_who_left_lapse(tmp_path: Path) -> None:
 
 async def test_a_person_holds_so_many_freezes(tmp_path: Path) -> None:
     async with office_in(tmp_path, Desk()) as office:
-        for _ in range(stops.FREEZES_MAX + 2):
-            await office.receive("freeze", office.people.freeze("maria"))
+        held = [office.people.freeze("maria") for _ in range(stops.FREEZES_MAX + 2)]
+        for body in held:
+            await office.receive("freeze", body)
         assert office.number("SELECT count(*) FROM freeze") == stops.FREEZES_MAX
         assert [result for _, result, _ in office.results()].count("refused") == 2
         await office.receive("freeze", office.people.freeze("joseph"))
         assert office.results()[-1][1] == ACCEPTED
+        # One statement lifts them all, whichever of them this agent took
+        several = office.people.unfreeze(held[-1], ("lena", "joseph"), *held[:-1])
+        for _ in range(2):
+            await office.receive("unfreeze", several)
+            assert office.results()[-1] == ("unfreeze", ACCEPTED, "")
+        assert office.number("SELECT count(*) FROM freeze WHERE lifted_seq IS NULL") == 1
+        assert office.leaves(LeafKind.UNFREEZE) == 1
 
 
 async def test_an_approval_under_a_forked_older_trust_version_does_not_count(tmp_path: Path) -> None:
