@@ -75,7 +75,7 @@ from agent.runtime.supervise import supervise
 from agent.runtime.unix_socket import bind_unix
 from agent.services.holders import HolderReader
 from agent.store import mail
-from agent.store.db import Store
+from agent.store.db import Store, check_storage
 from agent.store.errors import MissingKeyError, StoreFailedError
 from agent.store.identity import Identity, load_identity
 from agent.store.mail import LeaveCloud, MailBells
@@ -298,7 +298,12 @@ class Daemon:
         raise StoreFailedError(self.files.store.failed)
 
     async def _work(self) -> None:
-        """Start what is approved, once the witnesses confirmed that this log is the one that they know."""
+        """Start what is approved, once the storage was checked and the witnesses confirmed that they know this log.
+
+        Raises:
+            LogCorruptError: the storage is damaged: the daemon ends before it sends anything.
+        """
+        await check_storage(self.config.state_dir)
         await self.log.witnesses.start_rule(self.config.cloud.witness_wait_s)
         await self.job.worker.run()
 

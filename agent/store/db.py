@@ -20,7 +20,7 @@ import sqlite_utils
 import trio
 
 from agent.store import log_store, schema
-from agent.store.errors import StoreFailedError, StoreInUseError, StoreVersionError
+from agent.store.errors import LogCorruptError, StoreFailedError, StoreInUseError, StoreVersionError
 from agent.store.log_store import Entry, Tail
 from agent.store.mark_file import DOUBT, LogMark
 from durable import files, writer
@@ -191,6 +191,20 @@ class Store(SqliteWriter[Tx, trio.lowlevel.Task]):
             trio.lowlevel.reschedule(job.waiter, ended)
         if posted:
             self.on_post()
+
+
+async def check_storage(folder: Path) -> None:
+    """Check the pages of both databases, in a thread: the loop goes on.
+
+    Raises:
+        LogCorruptError: one is damaged.
+    """
+    for name in ("agent.db", "keys.db"):
+        if found := await trio.to_thread.run_sync(files.damage, folder / name):
+            raise LogCorruptError(
+                f"{name}: it is damaged, and nothing more is done with it: {found}: put the state directory back from a"
+                " backup (docs/operations.md, Back up and restore), and look at the disk"
+            )
 
 
 def _write_transitions(con: sqlite3.Connection, transitions: Iterable[tuple[str, str]]) -> None:

@@ -58,3 +58,19 @@ def test_a_reader_cannot_write(tmp_path: Path) -> None:
     files.open_database(path, [V1]).close()
     with closing(files.connect(path, readonly=True)) as con, pytest.raises(sqlite3.OperationalError, match="readonly"):
         con.execute("INSERT INTO a VALUES (1)")
+
+
+def test_damage_is_said_of_a_database_that_is_in_use(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(files.open_database(path, ["CREATE TABLE t (x BLOB);"])) as con:
+        con.execute("INSERT INTO t VALUES (randomblob(100000))")
+        con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        assert files.damage(path) == ""
+        root = con.execute("SELECT rootpage FROM sqlite_master WHERE name = 't'").fetchone()[0]
+        size = con.execute("PRAGMA page_size").fetchone()[0]
+        with path.open("r+b") as file:
+            file.seek((root - 1) * size)
+            file.write(b"\xff" * size)
+        assert files.damage(path)
+    (tmp_path / "text").write_text("no database at all" * 100)
+    assert "not a database" in files.damage(tmp_path / "text")

@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from agent.changes.auditlog import recovery
 from agent.changes.journal.request import RequestError
-from agent.store.errors import RefusedCommandError
+from agent.store.errors import LogCorruptError, RefusedCommandError
 from agent.store.mail import LeaveCloud
 from tests.agent.changes.cloud_office import Desk, Office, office_in
 from tests.agent.changes.remote.test_inbox_handler import approval
@@ -223,3 +223,22 @@ async def test_witnesses_can_tell_where_the_mark_file_was_lost(tmp_path: Path, a
         await again.start("desk-lena", wait_s=30)
         assert again.gate(plan_id) == "void"
         assert "the mark file was lost" in again.trust.doubt()
+
+
+async def test_a_damaged_database_starts_nothing(tmp_path: Path) -> None:
+    """F-D8: pages that changed on the disk are found before anything is sent, and said in a sentence."""
+    desk, state = Desk(), tmp_path / "state"
+    state.mkdir()
+    async with office_in(state, desk) as office:
+        await office.plan("C-1/home")
+        (answer,) = await office.daemon.job.approvals.submit(approval(office))
+        assert answer.accepted
+        office.store._con.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        root = office.number("SELECT rootpage FROM sqlite_master WHERE name = 'fact'")
+        size = office.number("PRAGMA page_size")
+        with (state / "agent.db").open("r+b") as file:
+            file.seek((root - 1) * size)
+            file.write(b"\xff" * size)
+        with pytest.raises(LogCorruptError, match=r"^agent\.db: it is damaged.*put the state directory back"):
+            await office.daemon._work()
+        assert (office.gate(), len(desk.world.writes)) == ("approved", 0)
