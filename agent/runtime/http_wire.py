@@ -18,7 +18,7 @@ import enum
 import http
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -132,6 +132,20 @@ class Wire:
         """
         if self._hung_up:
             raise SlowError
+
+    async def waited(self, wait: Callable[[], Awaitable[None]], within_s: float) -> None:
+        """Wait for something inside `one_deadline`, as for the client: `hang_up` ends it at once.
+
+        Raises:
+            SlowError: the connection was hung up before.
+        """
+        self.go_on()
+        scope = self._scope
+        if scope is not None:
+            scope.deadline = trio.current_time() + within_s
+        await wait()
+        if scope is not None:
+            scope.deadline = math.inf
 
     async def _receive(self, deadline: float) -> bytes:
         self.go_on()
@@ -267,7 +281,7 @@ class Wire:
         one that sent an empty line too many after its request, as old clients do: so each is waited for.
         """
         dropped = 0
-        with trio.move_on_after(self.limits.linger_s), contextlib.suppress(*GONE):
+        with trio.move_on_after(self.limits.linger_s) as self._scope, contextlib.suppress(*GONE):
             if isinstance(self.stream, trio.SocketStream):
                 await self.stream.send_eof()
             while dropped < most and (data := await self.stream.receive_some(_READ_BYTES)):

@@ -52,6 +52,7 @@ async def take_connections(
     """
     while True:
         await trio.lowlevel.wait_readable(sock)
+        room = limits.LET_IN_AT_ONCE
         for _ in range(limits.ARRIVALS_AT_ONCE):
             try:
                 taken, peer = sock.accept()
@@ -70,4 +71,7 @@ async def take_connections(
                 taken.close()
                 continue
             taken.setblocking(False)
+            room -= 1
             nursery.start_soon(serve, trio.SocketStream(trio.socket.from_stdlib_socket(taken)), found)
+            if not room:
+                break

@@ -318,8 +318,8 @@ class Acs:
         current: _Open | None = None
         wire.strict_lines = True
         try:
-            await client.turns.take(limits.ARRIVAL_WORK)
             with wire.one_deadline():
+                await wire.waited(partial(client.turns.take, limits.ARRIVAL_WORK), limits.FIRST_HEAD_S)
                 idle_s = limits.FIRST_HEAD_S
                 while (head := await wire.head(idle_s)) is not None:
                     for guests in (self._strangers, self._returning):

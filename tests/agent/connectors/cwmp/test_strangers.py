@@ -176,7 +176,7 @@ async def test_who_lost_its_place_before_it_was_answered_has_not_called() -> Non
         async with trio.open_nursery() as nursery:
             turns._most = turns._left = -1.0  # no pass has room
             nursery.start_soon(log_in)
-            for _ in range(2):  # for its connection, and for its POST
+            for _ in range(2):  # for its connection, and for its first POST
                 await until(lambda: len(turns._line) == 1)
                 turns._line.unpark()
             await until(lambda: len(turns._line) == 1)
@@ -184,6 +184,19 @@ async def test_who_lost_its_place_before_it_was_answered_has_not_called() -> Non
             client.hang_up()
             turns._most = limits.STRANGER_PASS_WORK
         assert at.desk.informs == []
+
+
+async def test_who_lost_its_place_before_its_first_turn_is_gone_at_once() -> None:
+    async with acs(Desk(accepts=False)) as at:
+        turns = at.acs._stranger_turns
+        turns._most = turns._left = -1.0  # no pass has room
+        stream = await at.dial(ATTACKER)
+        await until(lambda: len(turns._line) == 1)
+        (client,) = at.acs._clients
+        client.hang_up()
+        with trio.fail_after(60):
+            assert await stream.receive_some(1) == b""
+        await until(lambda: not at.acs._clients)
 
 
 async def test_who_is_being_answered_keeps_its_place() -> None:
