@@ -84,6 +84,13 @@ async def confirmed(site: Site) -> None:
     await wait_until("a confirmed start", look)
 
 
+async def contradicted_by_both(site: Site) -> None:
+    async def look() -> bool:
+        return len(site.daemon.log.witnesses.contradicted_by()) == 2
+
+    await wait_until("contradictions of both", look)
+
+
 async def kinds(site: Site) -> Counter[str]:
     """Return how many events of each kind the agent's log has."""
     return Counter(e["kind"] for e in await site.call("GET", "/v1/audit"))
@@ -131,12 +138,13 @@ async def test_silent_witnesses_make_unused_plans_void(tmp_path: Path, cloud: Cl
 async def test_a_restored_database_meets_a_witness_that_has_seen_more(tmp_path: Path, cloud: CloudProgram) -> None:
     """(C2, J4) The whole machine was put back: its own memory of the log as well; the desk remembers."""
     async with witnessed(tmp_path, cloud) as here:
-        backup = tmp_path / "backup"
+        backup, mark = tmp_path / "backup", here.files.state.with_name(f"{here.files.state.name}-mark")
         with watching(here):
             async with here.at_work() as site:
                 change = await approved(here, site)
                 await cosigned(site)
             shutil.copytree(here.files.state, backup, ignore=NO_SOCKETS)
+            shutil.copytree(mark, tmp_path / "backup-mark")
             async with here.at_work(install=False) as site:
                 await site.call("POST", f"/v1/changes/{change['id']}/apply", {})
                 assert state_of(await site.wait_end(change)) == ("applied", "garden")
@@ -147,10 +155,12 @@ async def test_a_restored_database_meets_a_witness_that_has_seen_more(tmp_path: 
 
             shutil.rmtree(here.files.state)
             shutil.copytree(backup, here.files.state)
+            shutil.copytree(tmp_path / "backup-mark", mark, dirs_exist_ok=True)
             async with here.at_work(install=False) as site:
                 await site.wait_for(change, lambda c: c["gate"] == "void")
+                await contradicted_by_both(site)  # the later one's answer voids what is asked before it
                 found = await kinds(site)
-                assert found["witness-anomaly"] >= 1
+                assert found["witness-anomaly"] == 2
                 assert (found["unwitnessed-start"], found["restored-database"]) == (1, 0)
                 assert "CONTRADICTED by" in site.daemon.log.witnesses.witnessed_text()
                 # Nothing new starts either, while this stands
