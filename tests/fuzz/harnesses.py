@@ -9,6 +9,7 @@ import asyncio
 import atexit
 import dataclasses
 import gzip
+import hashlib
 import ipaddress
 import itertools
 import json
@@ -58,6 +59,7 @@ from agent.inventory import subscribers_csv
 from agent.runtime import http, json_text
 from agent.runtime.errors import HttpError, MalformedJsonError
 from agent.runtime.http_quick import QuickHead, quick_head
+from agent.store.mark_file import SLOT_BYTES, MarkFile
 from agent.store.vault import StoredSealing
 from agent.uplink import enrolment, wire
 from agent.uplink.errors import UplinkError
@@ -488,6 +490,18 @@ def _sealing() -> Harness:
     return Harness(call, (seal.seal(b"a body", SEALING.public),), (TrustError,))
 
 
+@harness("mark-file")
+def _mark_file() -> Harness:
+    def authenticate(data: bytes) -> str:
+        return hashlib.sha256(b"a key" + data).hexdigest()
+
+    fields = f"7 3 {'0a' * 32} 1 -"
+    slot = f"{fields} {authenticate(fields.encode())}".ljust(SLOT_BYTES - 1) + "\n"
+    keeper = types.SimpleNamespace(_authenticate=authenticate)
+    call = partial(MarkFile._read_untrusted, keeper)  # type: ignore[arg-type]  # what it looks at
+    return Harness(call, (slot.encode(),))
+
+
 @harness("uplink.message")
 def _incoming() -> Harness:
     def call(data: bytes) -> object:
@@ -604,8 +618,9 @@ def _enrolment() -> Harness:
     """A stranger with a token that is not known, or is; and a member with a certificate."""
     loop = asyncio.new_event_loop()
 
+    data = config_of_cloud()
+
     async def opened() -> tuple[CloudStore, Auth, bytes]:
-        data = config_of_cloud()
         store = CloudStore(data.database)
         auth = Auth(store, data.authority, lambda: float(NOW), lambda: 0.0)
         await store.run(members.AddOperator(b"o" * 16, "acme"))
@@ -631,7 +646,13 @@ def csr_of_all() -> bytes:
 
 @cache
 def config_of_cloud() -> config_cloud.DataDir:
-    return config_cloud.create(folder() / "cloud", config_text(), NOW)
+    data = config_cloud.create(folder() / "cloud", config_text(), NOW)
+
+    async def database() -> None:
+        CloudStore(data.database).close()
+
+    asyncio.run(database())
+    return data
 
 
 @harness("cloud.peer")

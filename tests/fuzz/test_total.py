@@ -148,7 +148,9 @@ def test_every_untrusted_function_has_a_harness() -> None:
 
 def test_the_seeds_themselves_are_taken() -> None:
     """Else what is made of them would not reach far. A stranger's enrolment is refused, as it must be."""
-    for name in HARNESSES.keys() - {"cloud.enrolment"}:
+    for name in HARNESSES:
         made = HARNESSES[name]()
+        if name == "cloud.enrolment":
+            continue
         for data in made.seeds:
             made.call(data)
