@@ -47,7 +47,7 @@ S = TypeVar("S", bound=Statement)
 
 ISPCLOUD = [sys.executable, "-P", "-c", "from control_plane.cli import main; main()"]
 PASSPHRASE = b"correct horse battery staple"
-START_S = 30.0
+START_S = 90.0
 MONTH_S = 30 * 86_400
 
 

@@ -285,7 +285,7 @@ class AgentProgram:
 
     def wait_ready(self) -> None:
         """Return once it listens."""
-        until = time.monotonic() + 30
+        until = time.monotonic() + 90
         while True:
             with contextlib.suppress(ClientError):
                 if http_client.request(self.files.socket, "GET", "/v1/status", timeout_s=5).status == 200:

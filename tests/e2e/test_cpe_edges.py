@@ -365,7 +365,7 @@ async def accept_and_read(office: Office, cpe: Cpe, serial: str) -> None:
     async with trio.open_nursery() as nursery:
 
         async def look() -> None:
-            await office.call("POST", f"/v1/cpes/{name(serial)}/refresh", {"names": ["wifi.1.ssid"], "timeout_s": 20})
+            await office.call("POST", f"/v1/cpes/{name(serial)}/refresh", {"names": ["wifi.1.ssid"], "timeout_s": 60})
             nursery.cancel_scope.cancel()
 
         nursery.start_soon(look)
@@ -378,7 +378,7 @@ async def until_ended(office: Office, change: Json, holds: Callable[[Json], bool
     """Return once a change is so, while a CPE calls in."""
     with trio.fail_after(60):
         while not holds(await office.show(change)):
-            with trio.move_on_after(2):
+            with trio.move_on_after(20):
                 await cpe.call_in("2 PERIODIC")
             await trio.sleep(0.1)
 
