@@ -158,7 +158,7 @@ class DriftWatch:
             began_s=now.began_s,
             ended_s=int(clock.wall_s()),
             services=len(services),
-            checked=now.checked + sum(findings.checked for findings in beside),
+            checked=now.checked + len({one.subject for one in logins}) + sum(findings.checked for findings in beside),
             differ=differ + len({one.subject for one in others}),
             unread=len(unread),
             busy=now.busy,

@@ -57,6 +57,8 @@ class Unread:
 class DriftRound:
     """Counts of one round; times in unix seconds. `busy`: services that a running change touched. `id`: once kept.
 
+    `checked`: services, logins that no service has, and CPE. `differ`: those of them that differ.
+
     `alarm`: more services differ than the configuration allows. `notes`: parts of the network that no service was
     checked by. `ways_out`: what was read and may let suspended subscribers out.
     """

@@ -186,7 +186,12 @@ class Approvals:
                 "got " + repr(envelope.payload_type[:80]),  # escaped: who made the file chose it
                 refused=True,
             )
-        if kind in (Approval, Unfreeze, Standing):  # a freeze, a cancel and a newer document only stop, or mend it
+        if kind in (
+            Approval,
+            Unfreeze,
+            Resume,
+            Standing,
+        ):  # a freeze, a cancel and a newer document only stop, or mend it
             self._trust.refuse_in_doubt()
         if kind is Approval:
             return await self._approve(envelope, data, only, from_cloud=from_cloud)
@@ -503,7 +508,9 @@ class Approvals:
 
         Raises:
             RefusedCommandError: it is over, or not paused, or the person may not.
+            RequestError: the trust is in doubt.
         """
+        self._trust.refuse_in_doubt()
 
         def judge(paused: Paused) -> None:
             if person is None:

@@ -250,8 +250,9 @@ async def test_a_few_services_are_no_alarm(rig: Rig, world: World, autojump_cloc
 async def test_logins_that_no_service_has(rig: Rig, world: World, autojump_clock: MockClock) -> None:
     rig.census = {"fake/d": Address("fake/d/online/all"), "fake/r": Address("fake/r/online/all")}
     world.sessions["Stranger"] = 1
-    await one_round(rig)
+    done = await one_round(rig)
     assert listed(rig) == {"login Stranger": DriftReason.UNKNOWN_LOGIN}
+    assert (done.services, done.checked, done.differ) == (8, 9, 1)  # never more that differ than were looked at
 
 
 async def test_other_sources_are_listed_beside(rig: Rig, autojump_clock: MockClock) -> None:

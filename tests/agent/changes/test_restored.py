@@ -27,7 +27,7 @@ from trust import chain, statements
 from trust import envelope as envelopes
 from trust.document import Quorum, WitnessOperator
 from trust.leaf import LeafKind
-from trust.statements import Freeze, FreezeScope
+from trust.statements import Freeze, FreezeScope, Resume
 
 
 async def work(office: Office) -> None:
@@ -35,7 +35,7 @@ async def work(office: Office) -> None:
     over = "SELECT count(*) FROM plan WHERE gate = 'approved' OR (consumed_seq NOT NULL AND finished_seq IS NULL)"
     async with trio.open_nursery() as nursery:
         nursery.start_soon(office.daemon.job.worker.run)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while office.number(over):  # noqa: ASYNC110  the worker tells nobody
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
@@ -163,13 +163,19 @@ async def test_an_older_trust_is_accepted_by_its_words_alone(site: PutBack, monk
         assert office.parts.trust.doubt() == "", "the mark has the version that was accepted"
 
 
-async def test_a_freeze_is_taken_while_the_trust_is_in_doubt(site: PutBack) -> None:
+async def test_stops_alone_are_taken_while_the_trust_is_in_doubt(site: PutBack) -> None:
     async with site.life() as office:
         people, now = office.people, int(time.time()) // 60
         freeze = Freeze(people.trust_id, secrets.token_hex(16), FreezeScope.ALL, "", "lena", now)
         signed = envelopes.encode(statements.sign(freeze, [people.keys["lena"]]))
         (answer,) = await office.daemon.job.approvals.submit(signed)
         assert answer.accepted
+        row = office.row()
+        resume = people.pause(envelopes.decode_untrusted(row.envelope), "lena", Resume)
+        with pytest.raises(RequestError, match="had version 2"):
+            await office.daemon.job.approvals.submit(resume)
+        with pytest.raises(RequestError, match="had version 2"):
+            await office.daemon.job.approvals.resume(row, "lena", None)
 
 
 async def test_a_lost_mark_file_may_hide_anything(site: PutBack) -> None:
