@@ -116,7 +116,7 @@ class People:
         self, plan_envelope: Envelope, who: str, kind: type[Pause | Resume] = Pause, *, minutes: int = 0
     ) -> bytes:
         plan = envelopes.digest(plan_envelope).hex()
-        made = kind(self.trust_id, secrets.token_hex(16), plan, who, self.now_s // 60 + minutes)
+        made = kind(self.trust_id, secrets.token_hex(16), plan, who, int(time.time()) // 60 + minutes)
         return envelopes.encode(statements.sign(made, [self.keys[who]]))
 
     def freeze(self, who: str, scope: FreezeScope = FreezeScope.ALL, target: str = "") -> bytes:

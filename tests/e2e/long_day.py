@@ -33,9 +33,11 @@ from trust.seal import SealingKey
 from trust.statements import (
     Decision,
     OutcomeState,
+    Pause,
     Plan,
     Receipt,
     ReceiptResult,
+    Resume,
 )
 
 SERVICES = 30
@@ -122,6 +124,8 @@ async def trouble(day: Day, services: Sequence[LabService], monkeypatch: pytest.
     plan = await day.planned("billing", Action.SUSPEND, ref_of(four))
     assert (await day.decide(plan, "lena", decision=Decision.REJECT)).result is ReceiptResult.ACCEPTED
     plan = await day.planned("billing", Action.DISCONNECT, ref_of(four))
+    for kind, statement in ((pb.KIND_PAUSE, Pause), (pb.KIND_RESUME, Resume)):
+        await day.accepted("lena", kind, people.pause(envelopes.decode_untrusted(plan), "lena", statement), here.agent)
     cancel = people.cancel(envelopes.decode_untrusted(plan), "lena")
     await day.accepted("lena", pb.KIND_CANCEL, cancel, here.agent)
 
