@@ -75,6 +75,30 @@ async def test_nothing_is_sent_before_the_next_opening(rig: Rig, autojump_clock:
     assert rig.states(plan_id) == [S.APPLIED, S.APPLIED]
 
 
+@pytest.mark.parametrize("rig", [Reach.ARRIVE], indirect=True)
+async def test_a_window_that_closes_before_the_device_calls_in_keeps_it_waiting(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    """D1: the window was open when the item began to wait; it is looked at again right before the send."""
+    plan_id = await consumed(rig, 1)
+    kept: list[object] = []
+
+    async def late() -> None:
+        await trio.sleep(60)
+        rig.send_window = lambda _: CLOSED
+        for _ in range(3):
+            rig.connector.calls_in.set()
+            await trio.sleep(60)
+        kept.extend((*rig.states(plan_id), len(rig.world.writes)))
+        rig.send_window = lambda _: OPEN
+        while True:
+            rig.connector.calls_in.set()
+            await trio.sleep(10)
+
+    assert await rig.apply(plan_id, late) == ""
+    assert (kept, rig.states(plan_id)) == ([S.WAITING, 0], [S.APPLIED])
+
+
 async def test_a_window_that_closes_in_the_middle_keeps_the_rest(rig: Rig, autojump_clock: MockClock) -> None:
     """D1: the item that was begun is finished; those after it wait, and the run is not stopped."""
     sent: list[int] = []
