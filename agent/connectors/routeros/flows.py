@@ -122,11 +122,12 @@ def passing(connections: Value, garden: Garden, open_flows: str = "", mine: Coll
 
 
 def cut_text(open_flows: str) -> str:
-    """Return the note for a preview that open connections are cut, and why; "" if `open_flows` is empty."""
+    """Return the note for a preview that open connections are cut, why, and at which cost; "" without `open_flows`."""
     if not open_flows:
         return ""
     return (
-        f"open connections are cut: {open_flows} lets them pass · not checked: connections from outside, opened later"
+        f"open connections are cut: {open_flows} lets them pass; the router then walks its connection table a second "
+        "time to read back that none is left · not checked: connections from outside, opened later"
     )
 
 

@@ -101,4 +101,5 @@ def test_a_rule_about_what_comes_to_the_subscriber_is_no_garden(
 def test_the_preview_says_what_is_cut_and_what_is_not_looked_at() -> None:
     assert cut_text("") == ""
     assert cut_text(RULE).startswith(f"open connections are cut: {RULE} lets them pass")
+    assert "walks its connection table a second time to read back that none is left" in cut_text(RULE)
     assert "not checked: connections from outside" in cut_text(RULE)
