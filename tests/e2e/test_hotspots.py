@@ -146,6 +146,7 @@ async def test_a_change_of_tariff_is_what_the_session_gets(tmp_path: Path) -> No
 async def test_a_client_that_is_bypassed_is_refused_and_a_binding_that_comes_later_is_seen(
     tmp_path: Path, profile: str
 ) -> None:
+    """E18."""
     async with hotspots(tmp_path, profile) as net:
         router, mac = net.router(LOGIN), net.host(LOGIN).mac
         asked = await net.site.ask("suspend", ref(LOGIN))
@@ -160,7 +161,7 @@ async def test_a_client_that_is_bypassed_is_refused_and_a_binding_that_comes_lat
 
 
 async def test_who_came_after_the_preview_is_ended_and_not_said_to_be_out(tmp_path: Path) -> None:
-    """Its cookie and session go; which connections are its own was not known when the change was approved."""
+    """E18: Its cookie and session go; which connections are its own was not known when the change was approved."""
     async with hotspots(tmp_path, "") as net:
         router = net.router(LOGIN)
         host = net.host(LOGIN)

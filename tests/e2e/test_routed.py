@@ -95,6 +95,7 @@ async def test_what_no_disconnect_ends_the_router_does(tmp_path: Path, fault: st
 
 
 async def test_a_secret_on_a_router_hides_radius(tmp_path: Path) -> None:
+    """E19."""
     async with at_work(tmp_path, isp=ROUTERS) as (isp, site):
         (service, other) = ordinary(isp, 2)
         name, router = next((n, r) for n, r in isp.routers.items() if r is not router_of(isp, service))

@@ -286,7 +286,7 @@ async def test_the_agent_is_killed_with_a_command_on_its_way(tmp_path: Path, com
 
 
 async def test_a_garden_that_holds_the_internet_is_none(tmp_path: Path) -> None:
-    """An accept towards a list is the way to a pay page only as long as somebody looks at what is in the list."""
+    """E4: An accept towards a list is the way to a pay page only as long as somebody looks at what is in the list."""
     async with network(tmp_path) as net:
         router = net.router(LOGIN)
         router.add("/ip/firewall/address-list", list="pay-page", address="0.0.0.0/1")

@@ -191,6 +191,7 @@ async def test_a_disconnect_cuts_what_is_open(tmp_path: Path) -> None:
 
 
 async def test_what_would_not_take_effect_is_refused(tmp_path: Path) -> None:
+    """E20."""
     async with network(tmp_path) as net:
         router = net.routers["edge-1"]
         drop = next(r for r in router.rows("/ipv6/firewall/filter") if r["action"] == "drop")

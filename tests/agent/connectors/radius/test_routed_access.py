@@ -156,6 +156,7 @@ def test_a_restore_needs_no_router() -> None:
 
 
 def test_a_secret_on_any_router_hides_radius() -> None:
+    """E19."""
     reason, detail = refused(recipe().plan(SUSPEND, SERVICE, seen_of(secret_on="bng-2")))
     assert reason == "local-secret"
     assert "bng-2" in detail
@@ -168,6 +169,7 @@ def test_a_list_that_no_rule_drops(rules: list[dict[str, str]]) -> None:
 
 @pytest.mark.parametrize("field", ["ip6", "pd"])
 def test_ipv6_that_nothing_holds(field: str) -> None:
+    """E16."""
     dual = {**SESSION, field: "2001:db8::/56"}
     assert refused(recipe().plan(SUSPEND, SERVICE, seen_of([dual])))[0] == "ipv6-not-held"
     plan_of(recipe().plan(RESTORE, SERVICE, seen_of([dual])))
@@ -282,7 +284,7 @@ def test_a_rule_that_went_meanwhile() -> None:
 
 @pytest.mark.parametrize("field", ["ip6", "pd"])
 def test_a_list_of_ipv4_says_nothing_of_a_sessions_ipv6(field: str) -> None:
-    """Who was offline when it was previewed may come back with a prefix that no list holds."""
+    """E16: Who was offline when it was previewed may come back with a prefix that no list holds."""
     dual = {**SESSION, field: "2001:db8::/56"}
     assert judged(SUSPEND, seen_of([dual], listed=["100.64.0.9"])) == (Enforced.NO, "not-in-effect")
     assert judged(SUSPEND, seen_of([dual], listed=["100.64.0.9"]), garden6="2001:db8::/32") == (Enforced.YES, "seen")

@@ -232,6 +232,7 @@ def test_a_new_tariff_that_the_secret_has_already_still_ends_the_session() -> No
 
 
 def test_refusals_of_the_secret() -> None:
+    """E19: a login that stands there twice among them."""
     refused(planned(secret=ABSENT), "no-such-login", "routeros/edge-1", "amina.h")
     refused(planned(secret={"copies": "2"}), "ambiguous-login", "2 PPP secrets")
     refused(planned(secret={**SECRET, "profile": "vip"}), "other-profile", "vip", "home20")
@@ -242,6 +243,8 @@ def test_refusals_of_the_secret() -> None:
 
 
 def test_refusals_of_a_profile_that_keeps_nobody_in() -> None:
+    """E16: a pool of IPv6 prefixes among them."""
+
     def suspended(**row: str) -> Mapping[str, Value]:
         return {**PROFILES, "suspended": {"name": "suspended", **row}}
 
@@ -259,6 +262,7 @@ def test_refusals_of_a_profile_that_keeps_nobody_in() -> None:
 
 @pytest.mark.parametrize("name", ["routes", "ipv6-routes", "remote-ipv6-prefix"])
 def test_addresses_beside_the_sessions_own_are_held_by_no_list(name: str) -> None:
+    """E16."""
     refused(planned(secret={**SECRET, name: "203.0.113.0/29"}), "routes-not-held", name)
     assert plan_of(planned(RESTORE, secret={**SUSPENDED, name: "203.0.113.0/29"})).steps
 
@@ -329,6 +333,7 @@ def test_judged_by_what_is_not_so() -> None:
 
 @pytest.mark.parametrize("ended", [(), ("0x81",)])
 def test_an_old_session_or_one_of_unknown_age_is_no_proof(ended: tuple[str, ...]) -> None:
+    """E19."""
     old: Value = {"0x82": str(NOW_S - 6 * 86_400)}
     for wanted, lists in ((SUSPEND, ("suspended",)), (RESTORE, ())):
         assert judged(wanted, lists=lists, ended=ended, began=old) == (Enforced.NO, "old-session")
@@ -342,6 +347,7 @@ def test_the_rule_that_was_there_at_the_preview_must_still_be() -> None:
 
 
 def test_a_session_without_an_address_or_by_radius_is_no_proof() -> None:
+    """E19: the secret says nothing of a session by RADIUS."""
     assert judged(SUSPEND, "", ("suspended",)) == (Enforced.NO, "not-in-effect")
     assert judged(SUSPEND, lists=("suspended",), radius="true") == (Enforced.NO, "not-in-effect")
     assert judged(RESTORE, radius="true") == (Enforced.NO, "not-in-effect")

@@ -187,6 +187,7 @@ def test_who_is_restored_and_yet_kept_in_is_not_said_to_be_out() -> None:
 
 
 def test_what_people_are_told() -> None:
+    """E16: IPv6 beside a lease is said not to be held."""
     told = plan_of(planned()).display
     assert told["now"] == "lease 10.1.0.50 on edge-1, runs out in 9m"
     assert told["after"].startswith("pay page only: rule 0")

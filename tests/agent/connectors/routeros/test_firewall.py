@@ -210,7 +210,7 @@ GARDEN_RULES = [
         (["::/0"], True),
     ],
 )
-def test_a_list_that_holds_the_internet_is_no_garden(entries: list[str], wide: bool) -> None:
+def test_e4_a_list_that_holds_the_internet_is_no_garden(entries: list[str], wide: bool) -> None:
     assert is_wide(entries) is wide
     accept, drop = GARDEN_RULES
     told = {**accept, "dst-address-list-wide": "true"} if wide else accept

@@ -157,6 +157,7 @@ def test_connections_are_cut_after_the_session_ends(method: HotspotMethod) -> No
 
 
 def test_a_cookie_that_comes_after_the_preview_must_go_where_the_user_is_disabled() -> None:
+    """E18."""
     assert verbs_of(plan_of(planned(SUSPEND, DISABLE))) == ["forget", "disconnect"]
     assert verbs_of(plan_of(planned(SUSPEND, GARDEN))) == ["disconnect"]
 
@@ -201,6 +202,7 @@ def test_who_is_suspended_and_yet_at_large_is_ended(method: HotspotMethod, seen:
 
 
 def test_what_people_are_told() -> None:
+    """E16: IPv6 is said not to be held. E18: so is a trial."""
     garden = plan_of(planned(sessions=ONLINE)).display
     assert garden["now"].startswith("online 6d on edge-1 · 10.5.50.7")
     assert garden["after"].startswith("pay page only: profile suspended, rule 0")
@@ -251,6 +253,8 @@ def test_a_user_that_staff_disabled_is_never_enabled() -> None:
 
 
 def test_refusals_of_a_profile_that_keeps_nobody_in() -> None:
+    """E18: a transparent proxy among them."""
+
     def suspended(**row: str) -> Mapping[str, Value]:
         return {**PROFILES, "suspended": {"name": "suspended", **row}}
 
@@ -279,6 +283,7 @@ BYPASS = {"mac-address": MAC, "type": "bypassed", "disabled": "false"}
     ids=["session", "cookie", "pinned", "by-address"],
 )
 def test_a_client_that_the_hotspot_never_asks(method: HotspotMethod, seen: dict[str, object]) -> None:
+    """E18."""
     bound = {"bindings": [("0", BYPASS)]} | seen
     refused(planned(SUSPEND, method, **bound), "bypassed", "ip-binding")
     assert plan_of(planned(RESTORE, method, **{**bound, "user": USER})).steps == ()

@@ -303,7 +303,7 @@ async def test_P18_a_rule_that_came_in_between_is_drift_and_a_moved_one_is_chang
         assert any(r.get("comment") == f"{OURS}drop suspended" for r in router.rows(FILTER))
 
 
-async def test_members_of_today_are_named_and_a_wide_list_is_refused() -> None:
+async def test_e4_members_of_today_are_named_and_a_wide_list_is_refused() -> None:
     router = by_default()
     router.add("/ip/firewall/address-list", list="suspended", address="198.18.7.9")
     async with site(router) as there:

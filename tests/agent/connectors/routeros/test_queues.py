@@ -76,6 +76,7 @@ def test_its_own(lines: tuple[str, ...]) -> None:
     ],
 )
 def test_none_to_work_with(lines: tuple[str, ...], reason: str) -> None:
+    """E20: a queue above, a parent that is none, one that holds only in part."""
     found = own(queues(*lines), MINE)
     assert isinstance(found, Unfit), found
     assert found.reason == reason

@@ -268,6 +268,7 @@ def test_what_is_at_large_is_cut_though_the_entries_are_there() -> None:
 
 
 def test_no_suspension_without_rules_of_both_families() -> None:
+    """E15: each family of a fixed address is judged by its own rules."""
     world = World()
     world.rules6 = []
     refused(world.plan(SUSPEND), "list-without-rule", "IPv6", "no rule")
@@ -301,6 +302,7 @@ def test_e1_what_a_rule_above_the_drop_lets_carry_on_is_cut_and_none_may_be_left
 
 
 def test_entries_that_are_not_to_be_worked_with() -> None:
+    """E17: one with a timeout is dynamic; a wider one holds others too."""
     world = World()
     for wanted in (SUSPEND, RESTORE):
         world.entries = {ENTRY: entry(V4, dynamic="true")}
@@ -500,6 +502,7 @@ def test_a_change_of_tariff_of_somebody_suspended_stays_suspended() -> None:
     ],
 )
 def test_queues_that_would_not_hold_it(queues: list[dict[str, str]], reason: str) -> None:
+    """E20: burst and guaranteed rates too."""
     world = World()
     world.queues = queues
     refused(world.plan(UPGRADE), reason)
@@ -530,6 +533,7 @@ def test_tariffs_that_are_not_shaped_or_not_mapped() -> None:
 
 
 def test_fasttrack_passes_queues_by() -> None:
+    """E15 and E20: of either family."""
     world = World()
     for rules, rules6 in (([FAST], []), ([], [FAST])):
         world.rules, world.rules6 = rules, rules6

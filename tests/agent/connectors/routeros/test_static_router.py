@@ -46,7 +46,8 @@ def make_router(version: str, *, fasttrack: bool = True) -> Router:
         router.add(f"{family}/firewall/filter", chain="forward", action="drop", src_address_list="suspended")
     if fasttrack:
         rule = {"chain": "forward", "action": "fasttrack-connection", "connection_state": "established,related"}
-        router.add("/ip/firewall/filter", **rule)
+        for family in ("/ip", "/ipv6"):
+            router.add(f"{family}/firewall/filter", **rule)
     router.add("/queue/simple", name="home", target=f"{V4}/32,{V6}", max_limit="5M/20M")
     router.add("/queue/simple", name="town", target="192.0.2.0/24", max_limit="1G/1G")
     router.plug_in_host([V4, HOST6], name="home")
@@ -120,10 +121,11 @@ async def site(router: Router) -> AsyncIterator[Site]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_suspended_by_list_nobody_gets_out_and_nothing_lingers(version: str) -> None:
+    """E15: what FastTrack took is cut, of IPv4 and of IPv6."""
     router = make_router(version)
     before = kept(router)
     assert all(router.gets_out(which).out for which in (V4, HOST6, "192.0.2.8"))
-    assert router.gets_out(V4).fasttracked
+    assert all(router.gets_out(which).fasttracked for which in (V4, HOST6))
     async with site(router) as there:
         assert await there.do(SUSPENDED) is Enforced.YES
         for which in (V4, HOST6):
@@ -156,6 +158,7 @@ async def test_suspended_by_queue_is_slow_and_online(version: str) -> None:
 
 
 async def test_a_limit_that_would_not_be_felt_is_not_written() -> None:
+    """E20: for FastTrack, a queue above, a parent, a burst and a guaranteed rate."""
     router = make_router("7.20.8")
     async with site(router) as there:
         found = await there.plan(SUSPENDED, SLOWED)
@@ -170,6 +173,15 @@ async def test_a_limit_that_would_not_be_felt_is_not_written() -> None:
         assert isinstance(found, CannotEnforce)
         assert found.reason == "queue-behind"
         assert router.speed_of("home") == (10**9, 10**9)
+        router.remove("/queue/simple", router.rows("/queue/simple")[0][".id"])
+        assert isinstance(await there.plan(SUSPENDED, SLOWED), AccessPlan)
+        beyond = {"burst_limit": "40M/40M", "limit_at": "11M/11M", "parent": "town"}
+        for prop, value in beyond.items():
+            router.set("/queue/simple", "home", **{prop: value})
+            found = await there.plan(SUSPENDED, SLOWED)
+            assert isinstance(found, CannotEnforce), prop
+            assert found.reason in ("queue-burst", "queue-guaranteed", "queue-parent")
+            router.set("/queue/simple", "home", **{prop: "none" if prop == "parent" else "0/0"})
 
 
 async def test_a_pool_or_a_lease_has_the_address() -> None:
@@ -180,6 +192,29 @@ async def test_a_pool_or_a_lease_has_the_address() -> None:
         assert isinstance(found, CannotEnforce)
         assert found.reason == "pool-address"
         assert await there.do(SUSPENDED, service=NEXT) is Enforced.YES
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [({"address": V4, "timeout": "1h"}, "dynamic-entry"), ({"address": "192.0.2.0/28"}, "wider-entry")],
+)
+async def test_e17_an_entry_that_goes_by_itself_or_holds_others_too_is_not_taken_for_ours(
+    row: dict[str, str], reason: str
+) -> None:
+    """Both keep the subscriber in now; neither can be lifted for this subscriber alone."""
+    router = make_router("7.20.8")
+    router.add(LIST, list="suspended", **row)
+    assert not router.gets_out(V4).out
+    async with site(router) as there:
+        found = await there.plan(ACTIVE)
+        assert isinstance(found, CannotEnforce)
+        assert found.reason == reason
+        found = await there.plan(SUSPENDED)
+        if reason == "dynamic-entry":
+            assert isinstance(found, CannotEnforce)
+            assert found.reason == reason
+        else:  # an entry of its own stays when the wider one goes
+            assert isinstance(found, AccessPlan)
 
 
 ROWS = st.fixed_dictionaries(

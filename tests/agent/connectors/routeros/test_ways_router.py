@@ -12,7 +12,7 @@ from agent.connectors.routeros.access_methods import access_method_of
 from agent.connectors.routeros.addresses import rows_of
 from agent.connectors.routeros.schema import DhcpMethod, HotspotMethod, PppMethod, RouterMethod, StaticMethod
 from agent.connectors.routeros.ways_out import MENUS, Way, way_at
-from agent.model import Access, Address, Seen, Service, ServiceState
+from agent.model import Access, Address, Effect, Seen, Service, ServiceState
 from lab.router.device import Router
 from tests.agent.connectors.routeros.test_session import PASSWORD, opened
 from tests.lab.router.routers import logged_in
@@ -54,9 +54,9 @@ def opens(found: object) -> str:
     return found.display.get("open", "")
 
 
-def refusal(found: object) -> str:
+def refusal(found: object, reason: str = "way-out") -> str:
     assert isinstance(found, CannotEnforce), found
-    assert found.reason == "way-out"
+    assert found.reason == reason
     return found.detail
 
 
@@ -218,6 +218,59 @@ async def test_e9_e10_e12_servers_proxy_and_a_colleagues_safe_mode() -> None:
         joe.ask("/safe-mode/release")
         router.add("/ip/proxy/access", action="deny")
         assert opens(await planned()) == "not checked: the router's own SOCKS, L2TP servers (chain input is not judged)"
+
+
+async def test_e16_ipv6_and_routes_beside_a_session_are_refused_and_beside_an_address_named() -> None:
+    router = ppp_router()
+    async with plans(router, PPP, "amina") as planned:
+        for prop, value in (
+            ("routes", "203.0.113.0/29"),
+            ("remote-ipv6-prefix", "2001:db8:9::/64"),
+            ("ipv6-routes", "2001:db8:9::/56"),
+        ):
+            router.set("/ppp/secret", "amina", **{prop: value})
+            assert f"its PPP secret has {prop}" in refusal(await planned(), "routes-not-held")
+            router.set("/ppp/secret", "amina", **{f"!{prop}": ""})
+        router.set("/ppp/profile", "suspended", dhcpv6_pd_pool="v6")
+        assert "hands out IPv6 (dhcpv6-pd-pool)" in refusal(await planned(), "ipv6-not-held")
+    router.plug_in_host(("10.0.0.5", "2001:db8::5"), MAC, interface="ether3")
+    router.add(LIST, list="suspended", address="10.0.0.5")
+    assert [router.gets_out(place).out for place in ("10.0.0.5", "2001:db8::5")] == [False, True]
+    async with plans(router, STATIC, "10.0.0.5") as planned:
+        found = await planned()
+        assert isinstance(found, AccessPlan)
+        assert "IPv4 only: the login names no other address" in found.display["after"]
+
+
+async def test_e18_a_trial_is_named_and_a_transparent_proxy_refused() -> None:
+    router = make_router()
+    router.add("/ip/hotspot/profile", name="hsprof1", login_by="http-chap,trial")
+    router.add("/ip/hotspot", name="h1", interface="ether3", profile="hsprof1", disabled="no")
+    router.add("/ip/hotspot/user/profile", name="suspended", address_list="suspended")
+    router.add("/ip/hotspot/user", name="amina", password="x")
+    method = HotspotMethod("hotspot", ROUTER, {TARIFF: "default"}, suspended_profile="suspended")
+    async with plans(router, method, "amina") as planned:
+        found = await planned()
+        assert isinstance(found, AccessPlan), found
+        assert "a trial is open to anybody (hotspot profile hsprof1)" in found.display["after"]
+        router.set("/ip/hotspot/user/profile", "suspended", transparent_proxy="yes")
+        assert "has transparent-proxy" in refusal(await planned(), "proxy-not-held")
+
+
+async def test_e19_both_sessions_of_one_login_are_ended() -> None:
+    router = ppp_router()
+    router.add("/ip/pool", name="lan", ranges="10.8.0.2-10.8.0.9")
+    router.set("/ppp/profile", "home20", remote_address="lan", only_one="no")
+    for _ in range(2):
+        router.plug_in("amina", "x")
+    async with plans(router, PPP, "amina") as planned, opened(router) as session:
+        found = await planned()
+        assert isinstance(found, AccessPlan)
+        assert found.display["sessions"] == "2"
+        (end,) = (s.do for s in found.steps if isinstance(s.do, Effect) and s.do.verb == "disconnect")
+        assert {where.rpartition("/")[2] for where in await session.bind(end)} == {
+            row["session-id"] for row in router.rows("/ppp/active")
+        }
 
 
 @pytest.mark.parametrize("version", ["6.49.18", "7.15.3", "7.20.8", "7.24"])
