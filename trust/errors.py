@@ -214,7 +214,7 @@ class Reason(enum.Enum):
     NOT_TAKEN = (
         "not-taken",
         "The agent did not take it, and tells no more about it through the control plane.",
-        "Look on the agent's own host: its log says why.",
+        "Do the same on the agent's own host: there it says why, such as that nothing would change.",
     )
     RATE_LIMITED = ("rate-limited", "Too many such messages came within the hour.", "Wait, then send it again.")
     NOT_WITNESSED = (
