@@ -180,6 +180,9 @@ def is_admin(uid: int) -> bool:
     return uid in (0, os.getuid())
 
 
+_LOOKS = ": who reads needs a line there, and a role such as auditor in the trust document"
+
+
 def role_problem(role: CallerRole, uid: int, parts: ApiParts) -> str:
     """Return why a uid may not use routes of a role; "": it may.
 
@@ -192,13 +195,13 @@ def role_problem(role: CallerRole, uid: int, parts: ApiParts) -> str:
         return "only root or the agent's own user may do this"
     handle = parts.people.get(uid)
     if handle is None:
-        return f"uid {uid} is mapped to no person in the configuration ([people])"
+        return f"uid {uid} is mapped to no person in the configuration ([people]){_LOOKS}"
     if parts.trust.pinned is None:
         return ""
     trust = parts.trust.pinned.trust
     person = trust.person(handle)
     if person is None:
-        return f"[people] says that uid {uid} is {handle}, and trust version {trust.version} has no {handle}"
+        return f"[people] says that uid {uid} is {handle}, and trust version {trust.version} has no {handle}{_LOOKS}"
     if role is CallerRole.VIEWER and not person.sees_subscribers:
         return f"trust version {trust.version} does not let {handle} see subscribers"
     return ""

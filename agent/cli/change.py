@@ -446,7 +446,10 @@ def follow(id_: str, *, events: bool = False, as_json: bool = False) -> int:
     """Follow a change until it is over, print how it ended, and return its exit code."""
     at = f"/v1/changes/{quote(id_, safe='')}"
     on_screen = client.here(sys.stdout).is_screen and not events and not as_json
-    progress = Progress(call_object("GET", at)) if on_screen else None
+    change = call_object("GET", at)
+    progress = Progress(change) if on_screen else None
+    if change["gate"] in ("open", "approved") and change["waits_because"] and not as_json:
+        say(f"{change['id']} not started: {render.neutralise(str(change['waits_because']))}")
     end: Json | None = None
     try:
         with http_client.stream(client.socket_path(), "GET", f"{at}/watch") as (status, lines):

@@ -73,7 +73,7 @@ def print_version(wanted: bool) -> None:
 
 def config_path() -> Path:
     """Return the configuration's path: ISPAGENT_CONFIG, or the default."""
-    return Path(os.environ.get("ISPAGENT_CONFIG", DEFAULT_CONFIG))
+    return Path(os.environ.get("ISPAGENT_CONFIG") or DEFAULT_CONFIG)
 
 
 def load_settings(config: Path | None) -> AgentConfig:

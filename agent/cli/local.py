@@ -70,13 +70,16 @@ def init(
                 vault.distrust_mark()
     except (StoreError, OSError) as err:
         fail(f"init: {err}", client.FAILED)
-    envelope = identity.enrolment(settings.name, settings.origin)
-    write_file(enroll, envelopes.encode(envelope))
+    enrolled = restored and not made and not new_log_key  # its keys stand in the trust document already
+    if not enrolled:
+        write_file(enroll, envelopes.encode(identity.enrolment(settings.name, settings.origin)))
     said = "" if made else ": a new log key" if new_log_key else ": it has its keys already"
     print(f"agent     {settings.name} ({identity.agent}){said}")
     if restored:
         print("restored  at its next start unused changes are void, and none that was begun goes on")
     print(f"words     {fingerprint(identity.plan_key.public, identity.log_key.public)}")
+    if enrolled:
+        return
     print(f"enrolment {enroll}: take it to where the trust document is kept:")
     print("          ispcloud trust add agent --enroll FILE   asks for these words")
 
@@ -170,7 +173,7 @@ def _print_status(found: Json) -> None:
 _GATES = {
     "open": "waiting for approval",
     "approved": "approved, not started",
-    "consumed": "started",
+    "consumed": "started or over",
     "rejected": "rejected",
     "cancelled": "cancelled",
     "expired": "expired, never started",

@@ -286,9 +286,9 @@ def pause_text(change: Json) -> str:
 
 
 def list_state(change: Json) -> str:
-    """Return the state of a change in a list, or the person by whom it is paused."""
+    """Return the state of a change in a list, or the person by whom it is paused while something is left of it."""
     by = neutralise(str(change["paused_by"]))
-    return f"PAUSED by {by}" if by else str(change["state"])
+    return f"PAUSED by {by}" if by and not change["finished"] else str(change["state"])
 
 
 def event_text(event: Json) -> str:

@@ -38,10 +38,10 @@ class Progress:
         return is_open(state)
 
     def line(self, now_s: float) -> str:
-        """Return `K7QF2  132 of 400 · 120 enforced now, 12 NOT APPLIED · 10.1/s · 27 s left`."""
+        """Return `K7QF2  132 of 400 · 120 done, 12 NOT APPLIED · 10.1/s · 27 s left`."""
         counts = Counter(state for state in self._states.values() if state not in _RUNNING)
         over, total = counts.total(), len(self._states)
-        told = ", ".join(f"{n} {state_text(state)}" for state, n in counts.most_common())
+        told = ", ".join(f"{n} {_word(state)}" for state, n in counts.most_common())
         return " · ".join(filter(None, (f"{self._id}  {over} of {total}", told, self._pace(over, total, now_s))))
 
     def _pace(self, over: int, total: int, now_s: float) -> str:
@@ -51,3 +51,8 @@ class Progress:
         left_s = (total - over) / rate
         left = f"{left_s:.0f} s" if left_s < 100 else f"{left_s / 60:.0f} min"
         return f"{rate:.1f}/s · {left} left"
+
+
+def _word(state: str) -> str:
+    """Return the word for a state: of an item that went through, events do not tell if it was enforced or recorded."""
+    return "done" if state == "applied" else state_text(state)

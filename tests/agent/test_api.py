@@ -608,6 +608,7 @@ async def test_somebody_whom_the_configuration_does_not_know_asks_at_a_terminal(
         assert (said.code, said.err) == (0, "")
         (change,) = await agent.call("GET", "/v1/changes")
         told = f"you see no preview: uid {NOBODY} is mapped to no person in the configuration ([people])"
+        told += ": who reads needs a line there, and a role such as auditor in the trust document"
         assert said.out == f"{change['id']}: suspend, waiting for approval; {told}\n"
 
 

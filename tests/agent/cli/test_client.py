@@ -30,6 +30,11 @@ def test_a_configuration_that_is_not_there_says_how_to_name_another(
     assert "--config or ISPAGENT_CONFIG" in said
 
 
+def test_an_empty_name_of_the_configuration_names_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ISPAGENT_CONFIG", "")
+    assert client.config_path() == Path(client.DEFAULT_CONFIG)
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_nothing_in_an_error_acts_on_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], as_json: bool

@@ -84,8 +84,10 @@ def test_init_restored_has_the_next_start_take_the_state_for_a_backup(
     with closing(Vault(load_store_key(tmp_path / "state" / "store.key"), tmp_path / "state" / "keys.db")) as vault:
         vault.raise_mark(LogMark(7, bytes(32)))
     capsys.readouterr()
-    local.init(config=path, enroll=tmp_path / "again.json", restored=True)
-    assert "unused changes are void" in capsys.readouterr().out
+    local.init(config=path, enroll=tmp_path / "not there" / "again.json", restored=True)  # it has nothing to enrol
+    said = capsys.readouterr().out
+    assert "unused changes are void" in said
+    assert "enrolment" not in said
     with closing(Vault(load_store_key(tmp_path / "state" / "store.key"), tmp_path / "state" / "keys.db")) as vault:
         mark = vault.mark()
     assert mark is not None

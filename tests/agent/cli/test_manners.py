@@ -147,8 +147,8 @@ def test_progress_counts_what_is_over_and_tells_how_long_it_takes() -> None:
         assert not progress.event(event(n, "running"))
         assert not progress.event(event(n, "applied"))
     assert progress.event(event(9, "set-not-enforced")), "somebody has to look at that one"
-    assert progress.line(1001.0) == "K7QF2  9 of 40 · 8 enforced now, 1 SET, NOT ENFORCED"
-    assert progress.line(1009.0) == "K7QF2  9 of 40 · 8 enforced now, 1 SET, NOT ENFORCED · 1.0/s · 31 s left"
+    assert progress.line(1001.0) == "K7QF2  9 of 40 · 8 done, 1 SET, NOT ENFORCED"
+    assert progress.line(1009.0) == "K7QF2  9 of 40 · 8 done, 1 SET, NOT ENFORCED · 1.0/s · 31 s left"
     assert progress.line(1090.0).endswith("0.1/s · 5 min left")
 
 
@@ -163,4 +163,4 @@ def test_an_item_may_move_again_and_a_step_is_no_line() -> None:
     assert not progress.event(event(3, "excluded")), "nothing was to be done with it"
     progress.event(event(1, "applied"))
     progress.event(event(2, "applied"))
-    assert progress.line(1010.0) == "K7QF2  2 of 2 · 2 enforced now"
+    assert progress.line(1010.0) == "K7QF2  2 of 2 · 2 done"

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from agent.cli import change as change_commands
 from agent.cli.client import Json
-from agent.cli.outcome import item_line, items_text, outcome_text, retry_text
+from agent.cli.outcome import item_line, items_text, list_state, outcome_text, retry_text
 
 
 def item(n: int, state: str = "applied", reason: str = "read-back", detail: str = "seen online") -> Json:
@@ -162,3 +168,24 @@ def test_a_list_of_a_change_that_began_tells_results_and_no_promise() -> None:
     assert "would change" not in items_text(change(*items))
     expired = {**change(item(1, "planned", "", "")), "gate": "expired", "state": "expired"}
     assert items_text(expired) == "C-1/home: nothing was sent, the change is expired"
+
+
+def test_who_watches_a_change_that_cannot_start_is_told_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = iter(({**change(item(1)), "gate": "approved", "waits_because": "frozen by maria"}, change(item(1))))
+
+    @contextmanager
+    def stream(*_: object) -> Iterator[tuple[int, list[Json]]]:
+        assert capsys.readouterr().out == "K7QF not started: frozen by maria\n"
+        yield 200, [{"end": "done", "exit": 0}]
+
+    monkeypatch.setattr(change_commands, "call_object", lambda *_: next(seen))
+    monkeypatch.setattr(change_commands.http_client, "stream", stream)
+    assert change_commands.follow("K7QF") == 0
+    assert capsys.readouterr().out.startswith("K7QF ENFORCED NOW")
+
+
+def test_a_change_that_ended_while_it_was_paused_is_not_listed_as_paused() -> None:
+    assert list_state({"paused_by": "maria", "finished": False, "state": "running"}) == "PAUSED by maria"
+    assert list_state({"paused_by": "maria", "finished": True, "state": "done"}) == "done"
