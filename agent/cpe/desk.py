@@ -237,11 +237,19 @@ class CpeDesk:
         """
         if cpe.trust is not Acceptance.ACCEPTED:
             raise UnreadableError(f"{cpe.name} is {cpe.trust.value}: {cpe.why}", reason=CpeSkipReason.NOT_ACCEPTED)
-        with trio.move_on_after(min(timeout_s, REFRESH_S)):
-            async with self.sessions.use(self.manager.target_id(cpe.name)):
-                return await self.manager.refresh(cpe.name, wanted)
-        asked = self.manager.last_request(cpe.name)
-        how = f"; asked to: {asked}" if asked is not None else ""
+        target = self.manager.target_id(cpe.name)
+        with self.manager.requested(target):  # what became of the requests is known as long as somebody waits
+            with trio.move_on_after(min(timeout_s, REFRESH_S)):
+                async with self.sessions.use(target):
+                    return await self.manager.refresh(cpe.name, wanted)
+            asked = self.manager.last_request(cpe.name)
+        if not self.manager.can_be_called(cpe.name):
+            how = (
+                "; nobody can ask it to before it has credentials of its own: restart it or wait for its periodic "
+                f"Inform, then ispagent cpe rotate {cpe.name}"
+            )
+        else:
+            how = f"; asked to: {asked}" if asked is not None else ""
         raise UnreadableError(
             f"{cpe.name} did not call in within {timeout_s:.0f} s{how}", reason=TargetReason.NOT_ON_THE_LINE
         )

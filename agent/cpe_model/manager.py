@@ -63,6 +63,10 @@ class CpeManager(Protocol):
         """Return whether the CPE can be asked to call in."""
         ...
 
+    def requested(self, target: str) -> AbstractContextManager[None]:
+        """Ask a CPE to call in inside the block."""
+        ...
+
     def last_request(self, name: str) -> str | None:
         """Return how the last connection request to a CPE that somebody waits for went; None: there was none."""
         ...

@@ -202,3 +202,20 @@ async def test_credentials_are_rotated_and_the_old_ones_are_over(at: CpeSite) ->
     # And now it can be called: nobody has to wait for its next Inform
     done = await at.site.do("cpe-set", ref(WHO), settings={"wifi.1.ssid": "Called"})
     assert state_of(done) == ("applied", "read-back")
+
+
+async def test_a_read_says_why_nobody_asks_a_new_cpe_to_call_in(at: CpeSite) -> None:
+    """It has no credentials for that yet; at its next Inform the read goes on."""
+    await at.plug_in("LAB0001")
+    await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/decide", {"trust": "accepted", "forget": False})
+    with pytest.raises(ApiRefusedError, match=r"restart it or wait for its periodic Inform, then ispagent cpe rotate"):
+        await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/refresh", {"names": [], "timeout_s": 1})
+    assert not (await at.refresh("LAB0001"))["problems"]
+
+
+async def test_a_read_says_how_the_requests_to_call_in_went(at: CpeSite) -> None:
+    cpe = await at.plug_in("LAB0001", quirks=Quirks(deaf=True))
+    await at.accept("LAB0001", ref(WHO))
+    await sent(at, cpe, await at.site.ask("cpe-set", ref(WHO), settings={"@rotate": "new credentials"}))
+    with pytest.raises(ApiRefusedError, match=r"did not call in within 1 s; asked to: ."):
+        await at.site.call("POST", f"/v1/cpes/{name('LAB0001')}/refresh", {"names": [], "timeout_s": 1})
