@@ -235,6 +235,8 @@ class AddApproval:
         mine = Kept(self.envelope, self.from_cloud and not self._came_by_hand(tx))
         gate = self.judge(tx, kept_approvals(tx, self.plan_id, self.person), mine)
         kind = LeafKind.APPROVAL if self.decision == "approve" else LeafKind.REJECTION
+        if kind is LeafKind.REJECTION:
+            tx.raise_high_water = True  # a copy from before it, put back, would start what was rejected
         seq = tx.append(Entry(kind, self.plan_id, row.digest, sealed=self.sealed))
         tx.run(
             "INSERT OR REPLACE INTO approval (plan_id, person, key, decision, envelope, seq, from_cloud)"

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +28,7 @@ from trust import chain, statements
 from trust import envelope as envelopes
 from trust.document import Quorum, WitnessOperator
 from trust.leaf import LeafKind
-from trust.statements import Freeze, FreezeScope, Resume
+from trust.statements import Decision, Freeze, FreezeScope, Resume
 
 
 async def work(office: Office) -> None:
@@ -176,6 +177,34 @@ async def test_stops_alone_are_taken_while_the_trust_is_in_doubt(site: PutBack) 
             await office.daemon.job.approvals.submit(resume)
         with pytest.raises(RequestError, match="had version 2"):
             await office.daemon.job.approvals.resume(row, "lena", None)
+
+
+STOPS: dict[str, Callable[[Office], bytes]] = {
+    "cancel": lambda office: office.people.cancel(office.plan_envelope(), "lena"),
+    "freeze": lambda office: office.people.freeze("lena"),
+    "pause": lambda office: office.people.pause(office.plan_envelope(), "lena"),
+    "rejection": lambda office: approval(office, "lena", decision=Decision.REJECT),
+}
+
+
+@pytest.mark.parametrize("what", STOPS)
+async def test_a_stop_is_not_lost_with_a_copy_from_just_before_it(tmp_path: Path, what: str) -> None:
+    """The plan was approved, the nightly copy taken, the plan stopped: all in one life of the agent."""
+    site = PutBack(tmp_path, Desk(), b"", b"")
+    (tmp_path / "state").mkdir()
+    async with site.life() as office:
+        await office.plan("C-1/home")
+        submit = office.daemon.job.approvals.submit
+        (answer,) = await submit(approval(office))
+        assert (answer.accepted, office.gate()) == (True, "approved")
+        for con in (office.store._con, office.daemon.files.vault._con):
+            con.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        shutil.copytree(tmp_path / "state", tmp_path / "backup")
+        (answer,) = await submit(STOPS[what](office))
+        assert answer.accepted, answer
+    site.put_back()
+    async with site.life() as office:
+        assert (office.gate(), office.leaves(LeafKind.RESTORED_DATABASE)) == ("void", 1)
 
 
 async def test_a_lost_mark_file_may_hide_anything(site: PutBack) -> None:
