@@ -327,8 +327,12 @@ def build(
     patience: Patience | None = None,
     connectors: Mapping[str, Connector] | None = None,
     paced: bool = True,
+    code_sha256: str = "",
 ) -> Daemon:
-    """Return an agent, put together room by room, each on those below it; nothing runs yet."""
+    """Return an agent, put together room by room, each on those below it; nothing runs yet.
+
+    `code_sha256`: the digest of this code, where it was computed already.
+    """
     ground = journal.build(files.store, files.vault, files.identity, clock)
     log = auditlog.build(ground, config.origin, cadence_s=config.cloud.checkpoint_s)
     secrets, cpe_store = _secrets(config, ground), CpeStore(files.store, files.vault)
@@ -354,7 +358,7 @@ def build(
         send_window=approvals.send_window,
     )
     worker = Worker(run, files.vault, approvals, log.signer, ground.recorder, config.timezone, ground.changed)
-    digest = build_sha256()
+    digest = code_sha256 or build_sha256()
     previewer = planning.build(ground, log, run, lambda: _terms(live.current, digest))
     cpes = cpe.build(
         CpeContext(

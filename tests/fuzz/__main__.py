@@ -1,4 +1,4 @@
-"""`make fuzz`: new inputs for everything that reads what others wrote, in as many processes as there are processors.
+"""`make fuzz`: new inputs for every parser, and new lives of an agent, in as many processes as there are processors.
 
 The last line says how many inputs were judged. Arguments are pytest's.
 """
@@ -11,6 +11,8 @@ import time
 import pytest
 
 from tests.fuzz import counting
+
+LIVES = "tests/agent/changes/test_office_life.py"
 
 if __name__ == "__main__":
     began = time.monotonic()
@@ -25,7 +27,7 @@ if __name__ == "__main__":
         "-o",
         "faulthandler_timeout=3600",
     ]
-    code = pytest.main([*options, *(sys.argv[1:] or ["tests/fuzz"])])
+    code = pytest.main([*options, *(sys.argv[1:] or ["tests/fuzz", LIVES])])
     judged = ", ".join(f"{count:,} {what}" for what, count in sorted(counting.judged.items()))
     print(f"make fuzz: {judged or 'nothing'} judged in {time.monotonic() - began:.0f} s, exit code {int(code)}")
     sys.exit(code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-INPUTS, HISTORIES = "malformed inputs", "histories of plans"
+INPUTS, HISTORIES, LIVES = "malformed inputs", "histories of plans", "lives of an agent"
 judged: Counter[str] = Counter()
 """By what they are. Of this process; `conftest` adds up those of the others."""
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,9 +17,9 @@ from agent.changes.engine.perform import Patience
 from agent.changes.journal.commands import PlanRow, read_plan_row
 from agent.changes.journal.request import Ask, local
 from agent.changes.remote.inbox_handler import InboxHandler, InboxParts
-from agent.config import parse_untrusted
+from agent.config import AgentConfig, parse_untrusted
 from agent.daemon import Daemon, Files
-from agent.runtime.clock import SystemClock
+from agent.runtime.clock import Clock, SystemClock
 from agent.store import mail
 from agent.store.identity import FILE_NAME, create_identity, load_identity
 from agent.store.mail import Inbox, Incoming, JoinCloud, TakeIn
@@ -64,6 +65,7 @@ class Desk:
     billing: SigningKey = field(default_factory=SigningKey.generate)
     world: World = field(default_factory=make_world)
     run_by: str = ""
+    csv: str = CSV
 
     def trust(self, files: Files) -> Trust:
         identity = files.identity
@@ -87,22 +89,23 @@ class Office:
         """The first day: trust, subscribers, a control plane, a sealing key."""
         document, words = self.people.sign_trust(self.desk.trust(self.daemon.files))
         api = self.daemon.api.parts
-        await api.trust.install(document, words, time.time())
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))  # not gmtime(): its clock is a tick behind
-        await api.importer.run((CSV % {"now": now}).encode(), "maria", dry_run=False)
+        now_s = self.daemon.clock.wall_s()
+        await api.trust.install(document, words, now_s)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now_s))  # not gmtime(): its clock is a tick behind
+        await api.importer.run((self.desk.csv % {"now": now}).encode(), "maria", dry_run=False)
         sealed = api.recorder.record(None, {"what": "billing"})
-        await self.store.run(as_billing((CSV % {"now": now}).encode(), sealed))
+        await self.store.run(as_billing((self.desk.csv % {"now": now}).encode(), sealed))
         self.store._con.execute("INSERT INTO reason VALUES ('C-5/home', 'debt', NULL, 1)")
         await self.store.run(JoinCloud(b"n" * 32))
         await self.daemon.sealing.refresh()
         await self.all_sent()
 
-    async def plan(self, *refs: str, requester: int = MARIA_UID) -> PlanRow:
+    async def plan(self, *refs: str, requester: int = MARIA_UID, verb: Action = Action.SUSPEND) -> PlanRow:
         """A plan that maria asked for at the site."""
-        api = self.daemon.api.parts
-        pinned = api.trust.current(time.time())
-        ask = Ask(Action.SUSPEND, refs or ("C-1",))
-        asked = local(ask, requester, api.people, pinned.trust, api.agent, time.time())
+        api, now_s = self.daemon.api.parts, self.daemon.clock.wall_s()
+        pinned = api.trust.current(now_s)
+        ask = Ask(verb, refs or ("C-1",))
+        asked = local(ask, requester, api.people, pinned.trust, api.agent, now_s)
         plan_id = await api.intake.plan(asked, pinned)
         return read_plan_row(self.store.reader.execute("SELECT * FROM plan WHERE plan_id = ?", (plan_id,)).fetchone())
 
@@ -208,15 +211,17 @@ class Office:
         return InboxHandler(replace(self.parts, **changes))  # type: ignore[arg-type]  # fields of that class
 
 
-@asynccontextmanager
-async def office_in(folder: Path, desk: Desk, *, marked: bool = False) -> AsyncIterator[Office]:
-    """One life on a state directory; the first one is set up. `marked`: with a mark file, and started by its rules."""
+code_sha256 = functools.cache(daemons.build_sha256)  # of some 400 files: 40 ms, and a test has many lives
+
+
+@contextmanager
+def office_on(folder: Path, desk: Desk, clock: Clock, *, marked: bool = False) -> Iterator[Office]:
+    """An agent on a state directory, new or not, of which nothing runs yet. `marked`: with a mark file."""
     first = not (folder / FILE_NAME).exists()
     text = f'[agent]\nname = "noc-1"\nstate_dir = "{folder}"\n[people]\n{MARIA_UID} = "maria"\n'
     config = parse_untrusted(text.encode(), folder / "agent.toml", {})
     identity = create_identity(folder, STORE_KEY) if first else load_identity(folder, STORE_KEY)
     vault = Vault(STORE_KEY, folder / "keys.db")
-    clock = SystemClock()
     mark_file = MarkFile(config.mark_file, vault.authenticate) if marked and config.mark_file else None
 
     def raise_marks(mark: LogMark) -> None:
@@ -228,24 +233,31 @@ async def office_in(folder: Path, desk: Desk, *, marked: bool = False) -> AsyncI
     for con in (store._con, vault._con):
         con.execute("PRAGMA synchronous = OFF")  # only the process dies, and only in play
     try:
-        daemon = daemons.build(
-            config,
-            Files(store, vault, identity, mark_file),
-            clock,
-            connectors={"fake": FakeConnector(desk.world)},
-            patience=Patience(poll_s=0.01),
-        )
-        office = Office(daemon, store, desk)
-        async with trio.open_nursery() as nursery:
-            await daemon.sessions.host(nursery)
-            if marked:
-                await daemon.begin()
-            if first:
-                await office.install()
-            yield office
-            nursery.cancel_scope.cancel()
+        yield Office(build(config, Files(store, vault, identity, mark_file), clock, desk), store, desk)
     finally:
         store.close()
         vault.close()
         if mark_file is not None:
             mark_file.close()
+
+
+def build(config: AgentConfig, files: Files, clock: Clock, desk: Desk) -> Daemon:
+    """Return an agent whose one connector is the desk's world."""
+    connectors = {"fake": FakeConnector(desk.world)}
+    patience = Patience(poll_s=0.01)
+    return daemons.build(config, files, clock, connectors=connectors, patience=patience, code_sha256=code_sha256())
+
+
+@asynccontextmanager
+async def office_in(folder: Path, desk: Desk, *, marked: bool = False) -> AsyncIterator[Office]:
+    """One life on a state directory; the first one is set up. `marked`: with a mark file, and started by its rules."""
+    first = not (folder / FILE_NAME).exists()
+    with office_on(folder, desk, SystemClock(), marked=marked) as office:
+        async with trio.open_nursery() as nursery:
+            await office.daemon.sessions.host(nursery)
+            if marked:
+                await office.daemon.begin()
+            if first:
+                await office.install()
+            yield office
+            nursery.cancel_scope.cancel()
