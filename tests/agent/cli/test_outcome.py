@@ -180,6 +180,7 @@ def test_who_watches_a_change_that_cannot_start_is_told_why(
         assert capsys.readouterr().out == "K7QF not started: frozen by maria\n"
         yield 200, [{"end": "done", "exit": 0}]
 
+    monkeypatch.setenv("ISPAGENT_SOCKET", "/nowhere/agent.sock")
     monkeypatch.setattr(change_commands, "call_object", lambda *_: next(seen))
     monkeypatch.setattr(change_commands.http_client, "stream", stream)
     assert change_commands.follow("K7QF") == 0
