@@ -819,7 +819,7 @@ class FreeRadius(_Server):
         *attributes: tuple[str, str],
         port: int | None = None,
         secret: str | None = None,
-        timeout_s: float = 3.0,
+        timeout_s: float = 20.0,
     ) -> RadclientReply | None:
         """Send one request (`auth`, `acct`, `coa`, `disconnect`) to this server; see `radclient`."""
         default = {"acct": self.acct_port, "coa": self.coa_port, "disconnect": self.coa_port}
@@ -844,7 +844,7 @@ def radclient(
     secret: str,
     attributes: Iterable[tuple[str, str]],
     raddb: Path | None = None,
-    timeout_s: float = 3.0,
+    timeout_s: float = 20.0,
 ) -> RadclientReply | None:
     """Send one request with FreeRADIUS' radclient and return the reply, or None when none came in time.
 
