@@ -23,10 +23,10 @@ Default: TypeAlias = "str | int | float | bool | None"
 _ORDINARY: Final = ("add", "comment", "disable", "edit", "enable", "export", "find", "get", "print", "remove", "set")
 # menus that hold what the router is and does, not what was configured: no project lists them for version 6
 _STATE: Final = (
-    "/interface", "/interface/pppoe-server", "/ip/firewall/connection", "/ip/hotspot/active", "/ip/hotspot/cookie",
-    "/ip/hotspot/host", "/ip/hotspot/ip-binding", "/ip/neighbor", "/ip/pool/used", "/ipv6/firewall/connection", "/log",
-    "/ppp/active", "/system", "/system/history", "/system/license", "/system/resource", "/system/resource/cpu",
-    "/user/active",
+    "/interface", "/interface/bridge/host", "/interface/pppoe-server", "/ip/dns/cache", "/ip/firewall/connection",
+    "/ip/hotspot/active", "/ip/hotspot/cookie", "/ip/hotspot/host", "/ip/hotspot/ip-binding", "/ip/ipsec/active-peers",
+    "/ip/neighbor", "/ip/pool/used", "/ipv6/firewall/connection", "/ipv6/neighbor", "/log", "/ppp/active", "/system",
+    "/system/history", "/system/license", "/system/resource", "/system/resource/cpu", "/user/active",
 )  # fmt: skip
 # a virtual router has none, so no recorded tree has it; version 6 shows its health in one row
 _SHOWS: Final = frozenset(("value-name", "number", "proplist", "where"))
