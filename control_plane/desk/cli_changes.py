@@ -408,73 +408,64 @@ def review(
     )
 
 
-@app.command("cancel")
-def cancel(
-    key: KeyFile,
-    change_id: Id = "",
-    file: Export = None,
-    out: Out = None,
-    trust: TrustFile = None,
-    state: StateFile = None,
-    cloud: CloudFile = None,
-    passphrase_file: PassphraseFile = None,
-    yes: Yes = False,
-    wait: Wait = 60,
-) -> None:
-    """Take a change back, started or not: nothing more is sent. An expired trust document does not hinder that."""
-    own = load_own(trust, state)
-    _send_word(_CANCEL, change_id, key, own, cloud, file, out, passphrase_file, wait, yes=yes)
-
-
-@app.command("pause")
-def pause(
-    key: KeyFile,
-    change_id: Id = "",
-    file: Export = None,
-    out: Out = None,
-    trust: TrustFile = None,
-    state: StateFile = None,
-    cloud: CloudFile = None,
-    passphrase_file: PassphraseFile = None,
-    yes: Yes = False,
-    wait: Wait = 60,
-) -> None:
-    """Have nothing more of a change begun until it is resumed. With --file: ispagent change pause ID --file."""
-    own = load_own(trust, state)
-    _send_word(_PAUSE, change_id, key, own, cloud, file, out, passphrase_file, wait, yes=yes)
-
-
-@app.command("resume")
-def resume(
-    key: KeyFile,
-    change_id: Id = "",
-    file: Export = None,
-    out: Out = None,
-    trust: TrustFile = None,
-    state: StateFile = None,
-    cloud: CloudFile = None,
-    passphrase_file: PassphraseFile = None,
-    yes: Yes = False,
-    wait: Wait = 60,
-) -> None:
-    """Let a change go on that you paused, or as approver or owner. With --file: ispagent change resume ID --file."""
-    own = load_own(trust, state)
-    _send_word(_RESUME, change_id, key, own, cloud, file, out, passphrase_file, wait, yes=yes)
-
-
 @dataclass(frozen=True, slots=True)
 class _Word:
-    """A short word about a whole change: its verb, what it did to the change, its kind, and what makes it."""
+    """A short word about a whole change: its verb, what it did to the change, its kind, what makes it, and its help."""
 
     verb: str
     done: str
     kind: Kind
     make: Callable[[Exported, Trust, Person, str, int], Cancel | Pause | Resume]
+    help: str
 
 
-_CANCEL: Final = _Word("cancel", "cancelled", Kind.KIND_CANCEL, decide.cancel)
-_PAUSE: Final = _Word("pause", "paused", Kind.KIND_PAUSE, decide.pause)
-_RESUME: Final = _Word("resume", "resumed", Kind.KIND_RESUME, decide.resume)
+_WORDS: Final = (
+    _Word(
+        "cancel",
+        "cancelled",
+        Kind.KIND_CANCEL,
+        decide.cancel,
+        "Take a change back, started or not: nothing more is sent. An expired trust document does not hinder that.",
+    ),
+    _Word(
+        "pause",
+        "paused",
+        Kind.KIND_PAUSE,
+        decide.pause,
+        "Have nothing more of a change begun until it is resumed. With --file: ispagent change pause ID --file.",
+    ),
+    _Word(
+        "resume",
+        "resumed",
+        Kind.KIND_RESUME,
+        decide.resume,
+        "Let a change go on that you paused, or as approver or owner. With --file: ispagent change resume ID --file.",
+    ),
+)
+
+
+def _add_word(word: _Word) -> None:
+    """Add the command that says a word."""
+
+    @app.command(word.verb, help=word.help)
+    def say(
+        key: KeyFile,
+        change_id: Id = "",
+        file: Export = None,
+        out: Out = None,
+        trust: TrustFile = None,
+        state: StateFile = None,
+        cloud: CloudFile = None,
+        passphrase_file: PassphraseFile = None,
+        yes: Yes = False,
+        wait: Wait = 60,
+    ) -> None:
+        own = load_own(trust, state)
+        _send_word(word, change_id, key, own, cloud, file, out, passphrase_file, wait, yes=yes)
+
+
+for _word in _WORDS:
+    _add_word(_word)
 
 
 def _send_word(
