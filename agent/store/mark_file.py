@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.store.errors import StoreFailedError
+from durable.folders import sync_folder
 
 DOUBT: Final = "trust_doubt"
 """Key in `meta`: the trust version that this agent had by its marks, while an older one is pinned; 0: not known."""
@@ -63,7 +64,7 @@ class MarkFile:
             if not stat.S_ISREG(os.fstat(self._fd).st_mode):
                 os.close(self._fd)
                 raise StoreFailedError(f"mark file {path}: expected a file, got something else: agent.mark_file")
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
             data = os.pread(self._fd, 2 * SLOT_BYTES, 0)
         except OSError as err:
             raise StoreFailedError(
@@ -90,10 +91,14 @@ class MarkFile:
         fields = f"{number} {mark.size} {mark.root.hex()} {mark.trust_version} {doubt}"
         slot = f"{fields} {self._authenticate(fields.encode())}".ljust(SLOT_BYTES - 1) + "\n"
         try:
-            os.pwrite(self._fd, slot.encode(), number % 2 * SLOT_BYTES)
+            written = os.pwrite(self._fd, slot.encode(), number % 2 * SLOT_BYTES)
             os.fdatasync(self._fd)
         except OSError as err:
             raise StoreFailedError(f"mark file {self.path}: cannot be written: {err.strerror}") from err
+        if written != SLOT_BYTES:
+            raise StoreFailedError(
+                f"mark file {self.path}: {written} of {SLOT_BYTES} bytes were written: is the disk full?"
+            )
         self._number, self.mark = number, mark
 
     def _read_untrusted(self, slot: bytes) -> tuple[int, LogMark | None]:
@@ -104,11 +109,3 @@ class MarkFile:
         number, size, root, trust_version, doubt = fields.decode().split()
         doubted = None if doubt == "-" else int(doubt)
         return int(number), LogMark(int(size), bytes.fromhex(root), int(trust_version), doubted)
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -15,6 +15,7 @@ from typing import Final
 from agent.store.errors import MissingKeyError
 from agent.store.vault import Vault
 from agent.uplink.errors import CredentialsError
+from durable.folders import sync_folder
 from protos import member_files
 from protos.member_files import MemberCredentials
 from trust.errors import MalformedStatementError
@@ -105,7 +106,7 @@ def save(state_dir: Path, vault: Vault, identity: CloudIdentity) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(state_dir / FILE_NAME)
-        _sync_folder(state_dir)
+        sync_folder(state_dir)
     except OSError as err:
         raise CredentialsError(f"{FILE_NAME}: cannot be written: {err.strerror}") from err
 
@@ -122,13 +123,5 @@ def remove(state_dir: Path) -> bool:
         return False
     except OSError as err:
         raise CredentialsError(f"{FILE_NAME}: cannot be deleted: {err.strerror}") from err
-    _sync_folder(state_dir)
+    sync_folder(state_dir)
     return True
-
-
-def _sync_folder(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

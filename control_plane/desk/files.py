@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from control_plane.errors import InputError, LocalFailureError
+from durable.folders import sync_folder
 
 _MODE: Final = 0o600
 
@@ -73,19 +74,11 @@ def write(path: Path, data: bytes) -> None:
     temporary = _write_temporary(path, data)
     try:
         temporary.replace(path)
-        _sync_folder(path.parent)
+        # A power cut could bring the old file back otherwise, and a witness must not forget what it cosigned
+        sync_folder(path.parent)
     except OSError as err:
         temporary.unlink(missing_ok=True)
         raise LocalFailureError(f"{path}: cannot be written: {err.strerror}") from err
-
-
-def _sync_folder(folder: Path) -> None:
-    # Without it a power cut may bring the file before back, and a witness must not forget what it cosigned
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 @contextmanager

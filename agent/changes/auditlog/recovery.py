@@ -57,7 +57,7 @@ def give_up_unfinished(tx: Tx, record: Sealed) -> int:
 
 @dataclass(frozen=True, slots=True)
 class MarksVerdict:
-    """What the marks say of the log at the start.
+    """Whether the marks show, at the start, that the log or the trust document is an older copy.
 
     `older`: None when it extends them, or (leaves, leaves expected), 0 where nobody knows. `lost`: the mark file was
     lost. `doubt`: as in `LogMark`.

@@ -82,7 +82,7 @@ class PauseChange:
         _keep(tx, self.plan_id, self.stated)
         if row.paused_by is not None:
             return False
-        tx.raise_high_water = True  # a copy from before it, put back, would go on with what was stopped
+        tx.raise_high_water = True  # a restored older copy does not know this pause
         tx.append(Entry(LeafKind.PAUSED, self.plan_id, row.digest, sealed=self.sealed))
         tx.run("UPDATE plan SET paused_by = ?, paused_s = ? WHERE plan_id = ?", (self.by, int(tx.now_s), self.plan_id))
         return True

@@ -32,7 +32,7 @@ class RecordCancel:
         for digest in (bytes.fromhex(p) for p in self.cancel.plans):
             if tx.one("SELECT 1 FROM cancelled WHERE plan_digest = ?", (digest,)):
                 continue  # again: it stopped already what it can stop
-            tx.raise_high_water = True  # a copy from before it, put back, would start what was stopped
+            tx.raise_high_water = True  # a restored older copy does not know this cancel
             seq = tx.append(Entry(LeafKind.CANCEL, plan_digest=digest, sealed=self.sealed))
             tx.run(
                 "INSERT OR IGNORE INTO cancelled (plan_digest, envelope, seq) VALUES (?,?,?)",
@@ -70,7 +70,7 @@ class RecordFreeze:
             raise RefusedCommandError(
                 RefusalReason.TOO_MANY_FREEZES, f"{self.freeze.person} holds {FREEZES_MAX} freezes already: lift some"
             )
-        tx.raise_high_water = True  # as for a cancel
+        tx.raise_high_water = True  # a restored older copy does not know this freeze
         seq = tx.append(Entry(LeafKind.FREEZE, sealed=self.sealed))
         tx.run(
             "INSERT INTO freeze (freeze_id, digest, scope, target, person, expires_s, envelope, seq)"

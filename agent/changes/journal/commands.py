@@ -236,7 +236,7 @@ class AddApproval:
         gate = self.judge(tx, kept_approvals(tx, self.plan_id, self.person), mine)
         kind = LeafKind.APPROVAL if self.decision == "approve" else LeafKind.REJECTION
         if kind is LeafKind.REJECTION:
-            tx.raise_high_water = True  # a copy from before it, put back, would start what was rejected
+            tx.raise_high_water = True  # a restored older copy does not know this rejection
         seq = tx.append(Entry(kind, self.plan_id, row.digest, sealed=self.sealed))
         tx.run(
             "INSERT OR REPLACE INTO approval (plan_id, person, key, decision, envelope, seq, from_cloud)"

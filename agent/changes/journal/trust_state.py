@@ -134,7 +134,7 @@ class TrustState:
         return bytes(rows[0]["envelope"])
 
     def doubt(self) -> str:
-        """Return why it is doubted that what is pinned is the newest, and what ends that; "": it is not doubted."""
+        """Return why a newer trust version may exist, and how a person ends the doubt; "": there is none."""
         return "" if self.pinned is None else doubt_text(stored_doubt(self._store.query), self.pinned.trust.version)
 
     def refuse_in_doubt(self) -> None:
@@ -289,7 +289,7 @@ def stored_doubt(query: Query) -> int | None:
 
 
 def doubt_text(doubt: int | None, pinned: int) -> str:
-    """Return why the version that is pinned is doubted, and what ends that; "": it is not doubted."""
+    """Return why a newer version than the pinned one may exist, and how a person ends the doubt; "": there is none."""
     if doubt is None:
         return ""
     accept = f"an owner reads you the words of version {pinned} and you type them: ispagent trust accept"

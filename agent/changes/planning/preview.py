@@ -665,7 +665,7 @@ def _is_read(chosen: Chosen) -> bool:
 
 
 def _not_by_who_asks(chosen: Chosen, own: Mapping[str, str]) -> Wish | Leave:
-    """Return what is wanted of a service, unless the requester changed by themselves what its approvers would read."""
+    """Return the wish for a service; block it if the requester alone changed the entry, which the approvers read."""
     if isinstance(chosen.wish, Leave) or (told := own.get(chosen.service.ref)) is None:
         return chosen.wish
     why = f"whoever asks changed it by an import, and nobody else looked since: {told}; let somebody else ask"

@@ -20,9 +20,9 @@ from agent.connectors.cwmp import limits
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-"""What accept(2) says where there is no room for one more connection."""
+"""Errors of accept(2): no file descriptor or memory is left for a connection."""
 _BROKEN: Final = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK, errno.EOPNOTSUPP})
-"""What it says where the listening socket is of no use. Anything else is about the one connection, which is gone."""
+"""Errors of accept(2): the listening socket is unusable. Every other error concerns one connection, which is lost."""
 _FULL_S: Final = 0.1
 
 
